@@ -1,0 +1,147 @@
+/**
+ * `npm test`: lint, types, build and tests of every workspace, in turbo's order and with its cache, then one table and
+ * true totals. The last line is `N passed, N failed`, with `, N skipped` if any were: each vitest test counts one, and
+ * so does each other task.
+ */
+import { existsSync, globSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { ROOT, turbo } from './turbo.ts';
+
+/** A script of a workspace that turbo was asked to run. */
+interface Task {
+  workspace: string;
+  folder: string;
+  script: string;
+  /** `undefined` if it was not run: something that it depends on failed. */
+  exit: number | undefined;
+}
+
+/** What vitest's JSON reporter writes, as far as it is read here. */
+interface VitestResults {
+  testResults: { name: string; status: string; assertionResults: { fullName: string; status: string }[] }[];
+}
+
+interface Totals {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const failures: string[] = [];
+
+for (const old of globSync('{packages,examples,tools}/*/test-results', { cwd: ROOT })) {
+  rmSync(join(ROOT, old), { recursive: true });
+}
+rmSync(join(ROOT, '.turbo/runs'), { recursive: true, force: true });
+
+const status = turbo([
+  ...['run', 'lint', 'types', 'build', 'test', '--continue=dependencies-successful', '--summarize'],
+  ...['--output-logs=errors-only', '--log-order=grouped'],
+]);
+
+const results = readTasks().map((task) => ({ task, totals: totalsOf(task) }));
+const none: Totals = { passed: 0, failed: 0, skipped: 0 };
+const all = results.reduce((sum, { totals }) => add(sum, totals), none);
+if (all.failed === 0 && (status !== 0 || results.some(({ task }) => task.exit === undefined))) {
+  all.failed = 1;
+  failures.push(`turbo exited with ${status} and did not run everything`);
+}
+
+printTable();
+for (const failure of failures) console.log(`FAILED  ${failure}`);
+if (failures.length > 0) console.log();
+console.log(describe(all));
+process.exitCode = all.failed > 0 ? 1 : 0;
+
+/** What should have run, by the manifests, with the exits of what has, by turbo's summary, which leaves the rest out. */
+function readTasks(): Task[] {
+  const [summary] = globSync('.turbo/runs/*.json', { cwd: ROOT });
+  const ran: { taskId: string; execution?: { exitCode: number | null } }[] = summary
+    ? readJson(summary).tasks
+    : [];
+  const exitOf = (id: string) => ran.find(({ taskId }) => taskId === id)?.execution?.exitCode ?? undefined;
+
+  const tasks: Task[] = [
+    { workspace: 'whole repository', folder: '.', script: 'lint', exit: exitOf('//#lint') },
+  ];
+  for (const manifest of globSync('{packages,examples,tools}/*/package.json', { cwd: ROOT }).sort()) {
+    const { name, scripts = {} } = readJson(manifest);
+    for (const script of ['test', 'types', 'build'].filter((script) => script in scripts)) {
+      tasks.push({ workspace: name, folder: dirname(manifest), script, exit: exitOf(`${name}#${script}`) });
+    }
+  }
+  return tasks;
+}
+
+function totalsOf(task: Task): Totals {
+  const { workspace, script, exit } = task;
+  // Its cause is counted as failed already.
+  if (exit === undefined) return { passed: 0, failed: 0, skipped: 1 };
+  const totals = script === 'test' ? countTests(task) : { passed: exit === 0 ? 1 : 0, failed: 0, skipped: 0 };
+  // Also when every test passed but vitest did not: an unhandled error, no test at all.
+  if (exit !== 0 && totals.failed === 0) {
+    totals.failed = 1;
+    failures.push(`${workspace} ${script} exited with ${exit}`);
+  }
+  return totals;
+}
+
+function countTests({ workspace, folder }: Task): Totals {
+  const file = join(folder, 'test-results/vitest.json');
+  if (!existsSync(join(ROOT, file))) {
+    failures.push(`${workspace} test wrote no ${file}`);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  const { testResults }: VitestResults = readJson(file);
+  const totals = { passed: 0, failed: 0, skipped: 0 };
+  for (const { name, status, assertionResults } of testResults) {
+    const before = totals.failed;
+    for (const { fullName, status } of assertionResults) {
+      if (status === 'passed') totals.passed++;
+      else if (status === 'failed') totals.failed++;
+      else totals.skipped++;
+      if (status === 'failed') failures.push(`${workspace}  ${fullName}`);
+    }
+    // A file that cannot be loaded, or whose hook fails, holds no failed test and fails all the same.
+    if (status === 'failed' && totals.failed === before) {
+      totals.failed++;
+      failures.push(`${workspace}  ${name}`);
+    }
+  }
+  return totals;
+}
+
+function printTable(): void {
+  const columns = ['test', 'types', 'build', 'lint'];
+  const workspaces = [...new Set(results.map(({ task }) => task.workspace))];
+  const rows = workspaces.map((workspace) => [
+    workspace,
+    ...columns.map((column) => {
+      const cell = results.find(({ task }) => task.workspace === workspace && task.script === column);
+      if (cell === undefined) return '';
+      if (cell.task.exit === undefined) return 'not run';
+      if (column === 'test') return describe(cell.totals).replace(', 0 failed', '');
+      return cell.totals.failed === 0 ? 'ok' : 'FAILED';
+    }),
+  ]);
+  const table = [['', ...columns], ...rows];
+  const widths = ['', ...columns].map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
+  console.log();
+  for (const row of table) {
+    const cells = row.map((cell, i) => cell.padEnd(widths[i]!));
+    console.log(cells.join('  ').trimEnd());
+  }
+  console.log();
+}
+
+function add(a: Totals, b: Totals): Totals {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+}
+
+function describe({ passed, failed, skipped }: Totals): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+}
+
+function readJson(file: string) {
+  return JSON.parse(readFileSync(join(ROOT, file), 'utf8'));
+}

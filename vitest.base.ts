@@ -1,0 +1,22 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig, type ViteUserConfigFnObject } from 'vitest/config';
+
+/**
+ * How every workspace is tested. `vitest run` runs `test/*.test.ts`; `vitest run --mode deep` runs the laws alone with
+ * many more cases, and `test/*.deep.ts`, which are too long for every day. `FC_NUM_RUNS` sets the number of cases.
+ */
+export const tests: ViteUserConfigFnObject = defineConfig(({ mode }) => {
+  const deep = mode === 'deep';
+  return {
+    test: {
+      include: deep ? ['test/**/*.laws.test.ts', 'test/**/*.deep.ts'] : ['test/**/*.test.ts'],
+      passWithNoTests: deep,
+      testTimeout: deep ? 3_600_000 : 30_000,
+      env: { FC_NUM_RUNS: process.env['FC_NUM_RUNS'] ?? (deep ? '10000' : '100') },
+      setupFiles: [fileURLToPath(new URL('vitest.setup.ts', import.meta.url))],
+      // `npm test` counts from the JSON file; turbo restores it together with a cached result.
+      reporters: deep ? ['default'] : ['default', ['json', { outputFile: 'test-results/vitest.json' }]],
+      coverage: { include: ['src/**'], reporter: ['text'] },
+    },
+  };
+});
