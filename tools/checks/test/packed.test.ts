@@ -1,0 +1,80 @@
+/** What npm would publish: its files, its types for every resolver, and that it loads. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
+import { tarballOf } from '../consumer.ts';
+import { PACKAGES } from '../workspace.ts';
+
+const { folder, problem } = inject('consumer');
+const node = process.env['HOST_NODE'] ?? process.execPath;
+
+beforeAll(() => {
+  if (problem) throw new Error(`packing failed: ${problem}`);
+});
+
+describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, { manifest }) => {
+  test('holds what users need, and no tests', () => {
+    const files = globSync('**/*.*', { cwd: join(folder, 'node_modules', name) }).map((f) =>
+      f.replaceAll('\\', '/'),
+    );
+    expect(files).toEqual(
+      expect.arrayContaining([
+        'package.json',
+        'README.md',
+        'CHANGELOG.md',
+        'dist/index.js',
+        'dist/index.d.ts',
+      ]),
+    );
+    expect(globSync('LICENSE', { cwd: join(folder, 'node_modules', name) })).toEqual(['LICENSE']);
+    expect(files.filter((file) => !/^(dist|src)\/|^[^/]+\.(md|json)$/.test(file))).toEqual([]);
+    expect(files.filter((file) => /test|bench|tsconfig/.test(file))).toEqual([]);
+  });
+
+  test('is what publint asks for', async () => {
+    const tarball = readFileSync(tarballOf(folder, manifest));
+    const { messages, pkg } = await publint({
+      pack: { tarball: new Uint8Array(tarball).buffer },
+      level: 'suggestion',
+      strict: true,
+    });
+    expect(messages.map((message) => formatMessage(message, pkg, { color: false }))).toEqual([]);
+  });
+
+  test('has types that are right for every resolver (attw)', () => {
+    const manifestFile = createRequire(import.meta.url).resolve('@arethetypeswrong/cli/package.json');
+    const bin = join(dirname(manifestFile), 'dist/index.js');
+    const options = [
+      '--profile',
+      'esm-only',
+      '--no-definitely-typed',
+      '--no-color',
+      '--no-emoji',
+      '--format',
+      'ascii',
+    ];
+    const { status, stdout } = spawnSync(process.execPath, [bin, tarballOf(folder, manifest), ...options], {
+      encoding: 'utf8',
+    });
+    expect(status, stdout).toBe(0);
+  });
+
+  test('gives require() what import gets', () => {
+    const script = join(folder, `load-${name.replace(/\W/g, '-')}.cjs`);
+    const [required, imported] = [`require('${name}')`, `await import('${name}')`];
+    writeFileSync(
+      script,
+      `const names = (module) => Object.keys(module).filter((name) => name !== 'module.exports').sort().join();
+(async () => console.log(JSON.stringify([names(${required}), names(${imported})])))();
+`,
+    );
+    const [a, b] = JSON.parse(execFileSync(node, [script], { encoding: 'utf8' }));
+    expect(a).toBe(b);
+    expect(a).not.toBe('');
+  });
+});

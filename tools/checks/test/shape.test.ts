@@ -1,0 +1,115 @@
+/** Every package has the same shape, so that who knows one knows all. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { describe, expect, test } from 'vitest';
+import { MAX_LINES } from '../layers.ts';
+import { filesOf, PACKAGES, ROOT, read, type Workspace } from '../workspace.ts';
+
+const REQUIRED = [
+  ...['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE', 'src/index.ts'],
+  ...['tsconfig.json', 'tsconfig.test.json', 'tsup.config.ts', 'vitest.config.ts'],
+];
+
+/** Written alike in every package; what a package adds is its own. */
+function commonManifest(name: string) {
+  return {
+    name: `@svsm/${name}`,
+    version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+    description: expect.stringMatching(/\S.*\.$/),
+    keywords: expect.arrayContaining(['svsm']),
+    homepage: `https://github.com/svsm-js/svsm/tree/main/packages/${name}#readme`,
+    bugs: 'https://github.com/svsm-js/svsm/issues',
+    repository: {
+      type: 'git',
+      url: 'git+https://github.com/svsm-js/svsm.git',
+      directory: `packages/${name}`,
+    },
+    license: 'MIT',
+    type: 'module',
+    sideEffects: false,
+    exports: {
+      '.': { types: './dist/index.d.ts', default: './dist/index.js' },
+      './package.json': './package.json',
+    },
+    files: ['dist', 'src', 'CHANGELOG.md'],
+    engines: { node: '>=20.19' },
+    publishConfig: { access: 'public', provenance: true },
+    scripts: {
+      build: 'tsup',
+      types: 'tsc && tsc -p tsconfig.test.json',
+      test: 'vitest run',
+      'test:deep': 'vitest run --mode deep',
+      coverage: 'vitest run --coverage',
+      bench: 'node ../../tools/run/bench.ts',
+    },
+  };
+}
+
+describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, workspace) => {
+  test.each(REQUIRED)('has %s', (file) => {
+    expect(existsSync(join(workspace.folder, file)), `write packages/${name}/${file}`).toBe(true);
+  });
+
+  test('package.json says what every package.json says', () => {
+    expect(workspace.manifest).toMatchObject(commonManifest(name));
+  });
+
+  test('exports put types first, where TypeScript looks', () => {
+    const conditions = (workspace.manifest['exports'] as Record<string, object>)['.'] ?? {};
+    expect(Object.keys(conditions)).toEqual(['types', 'default']);
+  });
+
+  test('LICENSE is the one of the repository', () => {
+    expect(read(workspace, 'LICENSE')).toBe(readFileSync(join(ROOT, 'LICENSE'), 'utf8'));
+  });
+
+  test('CHANGELOG.md begins with the version of package.json', () => {
+    const [title, version] = read(workspace, 'CHANGELOG.md').match(/^#+ .*$/gm) ?? [];
+    expect([title, version]).toEqual([`# @svsm/${name}`, `## ${workspace.manifest.version}`]);
+  });
+
+  test('src/index.ts holds the comment on the package and re-exports, nothing else', () => {
+    const text = read(workspace, 'src/index.ts');
+    expect(text, 'begin with a /** comment that says what the package is').toMatch(/^\/\*\*/);
+    const others = parse(workspace, 'src/index.ts')
+      .statements.filter((statement) => !isReExport(statement))
+      .map((statement) => statement.getText());
+    expect(others, 'move these to a file of their own').toEqual([]);
+  });
+
+  test(`no file of src is longer than ${MAX_LINES} lines`, () => {
+    const long = filesOf(workspace, 'src/**/*.ts')
+      .map((file) => [file, read(workspace, file).split('\n').length - 1] as const)
+      .filter(([, lines]) => lines > MAX_LINES);
+    expect(long, 'these files hold two nouns: split them').toEqual([]);
+  });
+
+  test('every file of src that users reach has its tests', () => {
+    const untested = publicFiles(workspace)
+      .map((file) => file.replace(/^.*\//, '').replace(/\.ts$/, ''))
+      .filter((noun) => !noun.endsWith('error'))
+      .filter((noun) => filesOf(workspace, `test/**/${noun}{,.laws}.test.ts`).length === 0);
+    expect(untested, 'write test/<name>.test.ts or test/<name>.laws.test.ts for these').toEqual([]);
+  });
+});
+
+/** The files of which `src/index.ts` exports more than types. */
+function publicFiles(workspace: Workspace): string[] {
+  return parse(workspace, 'src/index.ts')
+    .statements.filter(isReExport)
+    .filter(({ isTypeOnly, exportClause }) => {
+      const named = exportClause && ts.isNamedExports(exportClause) ? exportClause.elements : undefined;
+      return !isTypeOnly && !named?.every((element) => element.isTypeOnly);
+    })
+    .map(({ moduleSpecifier }) => (moduleSpecifier as ts.StringLiteral).text)
+    .filter((specifier) => specifier.startsWith('.'));
+}
+
+function isReExport(statement: ts.Statement): statement is ts.ExportDeclaration {
+  return ts.isExportDeclaration(statement) && statement.moduleSpecifier !== undefined;
+}
+
+function parse(workspace: Workspace, file: string): ts.SourceFile {
+  return ts.createSourceFile(file, read(workspace, file), ts.ScriptTarget.Latest, true);
+}

@@ -1,0 +1,54 @@
+/** The workspaces of this repository, and what their files import. */
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url)).replace(/[/\\]$/, '');
+
+export interface Manifest {
+  name: string;
+  version: string;
+  dependencies?: Record<string, string>;
+  devDependencies?: Record<string, string>;
+  [field: string]: unknown;
+}
+
+export interface Workspace {
+  /** The name of its folder. */
+  name: string;
+  /** Its folder, absolute. */
+  folder: string;
+  manifest: Manifest;
+}
+
+/** The packages that are published. */
+export const PACKAGES: readonly Workspace[] = workspacesIn('packages');
+/** Their private users. */
+export const EXAMPLES: readonly Workspace[] = workspacesIn('examples');
+
+/** The files of a workspace that match `pattern`, relative to it, with `/` between folders. */
+export function filesOf({ folder }: Workspace, pattern: string): string[] {
+  return globSync(pattern, { cwd: folder })
+    .map((file) => file.replaceAll('\\', '/'))
+    .filter((file) => !file.includes('node_modules/'))
+    .sort();
+}
+
+export function read({ folder }: Workspace, file: string): string {
+  return readFileSync(join(folder, file), 'utf8');
+}
+
+/** What a TypeScript file imports, re-exports or loads, as written, types too. */
+export function importsOf(workspace: Workspace, file: string): string[] {
+  return ts.preProcessFile(read(workspace, file), true, true).importedFiles.map(({ fileName }) => fileName);
+}
+
+function workspacesIn(parent: string): Workspace[] {
+  const path = join(ROOT, parent);
+  if (!existsSync(path)) return [];
+  return readdirSync(path)
+    .map((name) => ({ name, folder: join(path, name) }))
+    .filter(({ folder }) => existsSync(join(folder, 'package.json')))
+    .map((at) => ({ ...at, manifest: JSON.parse(readFileSync(join(at.folder, 'package.json'), 'utf8')) }));
+}
