@@ -1,0 +1,16 @@
+/**
+ * Regions of memory: immutable runs of typed addresses that iterate over their pages.
+ *
+ * @packageDocumentation
+ */
+
+export { MemoryRegion, physRegion, virtRegion } from './memory-region.ts';
+export type { PageIterator } from './page-iterator.ts';
+export {
+  formatBounds,
+  isRegionError,
+  type RegionBounds,
+  RegionError,
+  type RegionErrorCode,
+  type RegionErrorDetails,
+} from './region-error.ts';
