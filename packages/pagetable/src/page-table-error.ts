@@ -1,0 +1,100 @@
+import {
+  CodedError,
+  describeValue,
+  formatAddress,
+  isCodedError,
+  type MessageTable,
+  type PageSize,
+} from '@svsm/address';
+
+/** What each code of {@link PageTableError} carries in `details`. Codes are only ever added. */
+export interface PageTableErrorDetails {
+  /** A physical access outside memory. */
+  BUS_ERROR: { paddr: bigint; memory: string };
+  /** A physical memory that cannot be made as described. */
+  INVALID_MEMORY: { value: unknown; problem: string };
+  /** A paging configuration that no processor has. */
+  INVALID_CONFIG: { field: string; value: unknown; expected: string };
+  /** A virtual address that is not canonical for the table's levels, or is no address at all. */
+  NON_CANONICAL: { vaddr: unknown; levels: number };
+  /** An address that is no multiple of the page size. */
+  MISALIGNED: { what: 'virtual' | 'physical'; address: bigint; pageSize: PageSize };
+  /** A physical address that is no address, or does not fit the table's physical width. */
+  PHYSICAL_RANGE: { paddr: unknown; end: bigint };
+  /** Flags that an entry at this level cannot hold, or that the configuration makes reserved. */
+  INVALID_FLAGS: { flags: unknown; refused: number; reason: string };
+  /** Nothing is mapped at an address that should be. */
+  NOT_MAPPED: { vaddr: bigint; level: number };
+  /** An entry is in the way of a new mapping. */
+  ALREADY_MAPPED: { vaddr: bigint; level: number; entry: bigint };
+  /** The address is mapped by a page of another size than the operation is for. */
+  PAGE_SIZE_MISMATCH: { vaddr: bigint; expected: PageSize; found: PageSize };
+  /** A present entry has reserved bits set: the table is corrupted, or the configuration is not the one it was made for. */
+  RESERVED_BITS: { vaddr: bigint; level: number; paddr: bigint; entry: bigint; reserved: bigint };
+  /** The frame allocator has none left; its own error is the `cause`. */
+  OUT_OF_FRAMES: { needed: number };
+  /** A table that was opened without a frame allocator needs a frame. */
+  NO_FRAME_ALLOCATOR: { operation: string };
+  /** A frame that cannot be a table: misaligned, outside memory, past the physical width, or no address. */
+  BAD_FRAME: { frame: unknown; problem: string };
+  /** Sharing was asked for in a configuration without memory encryption. */
+  NO_ENCRYPTION: { operation: string };
+}
+
+/** The codes of {@link PageTableError}. */
+export type PageTableErrorCode = keyof PageTableErrorDetails;
+
+const LEVEL_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'];
+
+const hex = (value: unknown): string =>
+  typeof value === 'bigint' && value >= 0n ? formatAddress(value) : describeValue(value);
+
+const MESSAGES: MessageTable<PageTableErrorDetails> = {
+  BUS_ERROR: ({ paddr, memory }) => `no memory at physical address ${hex(paddr)}: there is ${memory}`,
+  INVALID_MEMORY: ({ value, problem }) => `${describeValue(value)} cannot be physical memory: ${problem}`,
+  INVALID_CONFIG: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
+  NON_CANONICAL: ({ vaddr, levels }) =>
+    `${hex(vaddr)} is no canonical virtual address of a ${levels}-level table (${levels === 5 ? 57 : 48} bits)`,
+  MISALIGNED: ({ what, address, pageSize }) =>
+    `${what} address ${hex(address)} is no multiple of the page size ${describeValue(BigInt(pageSize))}`,
+  PHYSICAL_RANGE: ({ paddr, end }) =>
+    `${hex(paddr)} is no physical address of this table: valid are 0x0 to ${hex(end - 1n)}`,
+  INVALID_FLAGS: ({ flags, refused, reason }) =>
+    `flags ${typeof flags === 'number' ? describeValue(BigInt(Math.trunc(flags) || 0)) : describeValue(flags)} cannot be used: ` +
+    `${reason} (bits ${describeValue(BigInt(refused >>> 0))})`,
+  NOT_MAPPED: ({ vaddr, level }) =>
+    `nothing is mapped at ${hex(vaddr)}: its ${LEVEL_NAMES[level]} entry is not present`,
+  ALREADY_MAPPED: ({ vaddr, level, entry }) =>
+    `${hex(vaddr)} is mapped already: its ${LEVEL_NAMES[level]} entry is ${hex(entry)}; unmap it first`,
+  PAGE_SIZE_MISMATCH: ({ vaddr, expected, found }) =>
+    `${hex(vaddr)} is mapped by a page of ${describeValue(BigInt(found))} bytes, not ${describeValue(BigInt(expected))}`,
+  RESERVED_BITS: ({ vaddr, level, paddr, entry, reserved }) =>
+    `the ${LEVEL_NAMES[level]} entry ${hex(entry)} at ${hex(paddr)}, on the way to ${hex(vaddr)}, has reserved bits set: ${hex(reserved)}`,
+  OUT_OF_FRAMES: ({ needed }) => `no frame left: the operation needs ${needed}; nothing was changed`,
+  NO_FRAME_ALLOCATOR: ({ operation }) =>
+    `${operation} needs a frame for a table: open the page table with \`frames\``,
+  BAD_FRAME: ({ frame, problem }) => `frame ${hex(frame)} cannot hold a table: ${problem}`,
+  NO_ENCRYPTION: ({ operation }) =>
+    `${operation} needs a configuration with memory encryption: a C-bit or a vTOM bit`,
+};
+
+/** What this package throws. Narrow it with {@link isPageTableError}. */
+export class PageTableError<Code extends PageTableErrorCode = PageTableErrorCode> extends CodedError<
+  Code,
+  PageTableErrorDetails[Code]
+> {
+  constructor(code: Code, details: PageTableErrorDetails[Code], options?: ErrorOptions) {
+    super('PageTableError', code, details, MESSAGES[code](details), options);
+  }
+}
+
+/**
+ * Whether `error` is a {@link PageTableError}, with `code` if one is given; narrows `error.details` to that code. Works
+ * across copies of this package.
+ */
+export function isPageTableError<Code extends PageTableErrorCode = PageTableErrorCode>(
+  error: unknown,
+  code?: Code,
+): error is { [C in Code]: PageTableError<C> }[Code] {
+  return isCodedError(error, 'PageTableError', code);
+}

@@ -1,0 +1,194 @@
+import type { VirtAddr } from '@svsm/address';
+import { type EntryFormat, frameAddress, type PageTableEntry, raw } from './entry-format.ts';
+import { PageTableError } from './page-table-error.ts';
+import type { PhysMemory } from './phys-memory.ts';
+import { PteFlags } from './pte-flags.ts';
+
+// An address is split into halves by way of memory: several times faster than shifting bigints.
+const CELL = new BigUint64Array(1);
+const HALVES = new Uint32Array(CELL.buffer);
+
+const NOWHERE = new Uint32Array(2);
+
+/**
+ * A place in the tables below one root: an entry, found by a walk. In here an address is two 32-bit halves, an entry two
+ * words and a table a frame number; no bigint is made on the way. Halves and words are int32 (`| 0`), which engines keep
+ * in a field without allocating.
+ */
+export class TableCursor {
+  /** The halves of the address that was last sought. */
+  low = 0;
+  high = 0;
+  /** Where the entry found lies: the frame number of its table, its level, and its words. */
+  table = 0;
+  level = 0;
+
+  readonly #memory: PhysMemory;
+  readonly #format: EntryFormat;
+  readonly #root: number;
+  readonly #levels: 4 | 5;
+  /** What an address's high half leaves after this shift must be all zeros or all ones. */
+  readonly #signShift: number;
+  readonly #reservedHi: number;
+  #words: Uint32Array = NOWHERE;
+  /** Where the table and the entry begin in those words. */
+  #base = 0;
+  #at = 0;
+  /** The epoch of memory in which a walk has led to this leaf table, and whether its words were asked for to write. */
+  #epoch = Number.NaN;
+  #writable = false;
+
+  constructor(memory: PhysMemory, format: EntryFormat, root: number, levels: 4 | 5) {
+    this.#memory = memory;
+    this.#format = format;
+    this.#root = root;
+    this.#levels = levels;
+    this.#signShift = levels === 5 ? 24 : 15;
+    this.#reservedHi = format.reservedHi;
+  }
+
+  get entryLow(): number {
+    return (this.#words[this.#at] as number) | 0;
+  }
+
+  get entryHigh(): number {
+    return (this.#words[this.#at + 1] as number) | 0;
+  }
+
+  get isPresent(): boolean {
+    return (this.entryLow & PteFlags.Present) !== 0;
+  }
+
+  /** Whether the entry found points to a table. */
+  get isTable(): boolean {
+    const low = this.entryLow;
+    return (
+      (low & PteFlags.Present) !== 0 && this.level > 0 && (this.level > 2 || (low & PteFlags.Large) === 0)
+    );
+  }
+
+  /** The entry found, taken apart. */
+  get entry(): PageTableEntry {
+    return this.#format.decode(this.entryLow, this.entryHigh, this.level);
+  }
+
+  /** Its index in its table. */
+  get index(): number {
+    return this.indexAt(this.level);
+  }
+
+  /**
+   * Walks to the entry that maps `vaddr`, to the first that is not present, or to the one at level `floor`.
+   *
+   * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`
+   */
+  seek(vaddr: VirtAddr, floor = 0): void {
+    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
+    CELL[0] = vaddr;
+    const low = (HALVES[0] as number) | 0;
+    const high = (HALVES[1] as number) | 0;
+    // Pages are visited in order, mostly: 511 times of 512 the cursor stands in the leaf table of the next one already.
+    if (
+      (low ^ this.low) >>> 21 === 0 &&
+      high === this.high &&
+      this.#memory.epoch === this.#epoch &&
+      floor === 0
+    ) {
+      const at = this.#base + ((low >>> 11) & 0x3fe);
+      this.low = low;
+      this.#at = at;
+      if (((this.#words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
+      return;
+    }
+    this.start(vaddr);
+    while (this.level > floor && this.isTable) this.descend();
+    if (this.level === 0) this.#epoch = this.#memory.epoch;
+  }
+
+  /** Begins a walk for `vaddr` at the root, for {@link descend} to go on. */
+  start(vaddr: VirtAddr): void {
+    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
+    CELL[0] = vaddr;
+    const high = (HALVES[1] as number) | 0;
+    const sign = high >> this.#signShift;
+    if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
+    this.low = (HALVES[0] as number) | 0;
+    this.high = high;
+    this.#enter(this.#root, this.#levels - 1);
+  }
+
+  /** Goes on to the next level, by way of the entry found, which {@link isTable}. */
+  descend(): void {
+    this.#enter(this.#format.frame(this.entryLow, this.entryHigh, this.level), this.level - 1);
+  }
+
+  /** Replaces the entry found; the low word, with its present bit, last. */
+  store(low: number, high: number): void {
+    const words = this.#memory.words(this.table, true);
+    words[this.#at + 1] = high;
+    words[this.#at] = low;
+    this.#words = words;
+  }
+
+  /**
+   * Replaces the high word of the level-0 entry found by one that leads every walk the same way, should the table be an
+   * upper one of another walk as well. So the way here stays true, and memory need not be asked again for each page.
+   */
+  storeVisibility(high: number): void {
+    if (!this.#writable) {
+      this.#words = this.#memory.words(this.table, true);
+      this.#writable = true;
+      this.#epoch = this.#memory.epoch;
+    }
+    this.#words[this.#at + 1] = high;
+  }
+
+  /** The index that the address sought has in a table of `level`: nine bits from 12 + 9·level on. */
+  indexAt(level: number): number {
+    switch (level) {
+      case 0:
+        return (this.low >>> 12) & 0x1ff;
+      case 1:
+        return (this.low >>> 21) & 0x1ff;
+      case 2:
+        return ((this.low >>> 30) | (this.high << 2)) & 0x1ff;
+      case 3:
+        return (this.high >>> 7) & 0x1ff;
+      default:
+        return (this.high >>> 16) & 0x1ff;
+    }
+  }
+
+  #enter(table: number, level: number): void {
+    this.#words = this.#memory.words(table, false);
+    this.table = table;
+    this.level = level;
+    this.#base = this.#memory.wordOffset(table);
+    this.#at = this.#base + 2 * this.indexAt(level);
+    this.#epoch = Number.NaN;
+    this.#writable = false;
+    this.#check();
+  }
+
+  #check(): void {
+    const low = this.entryLow;
+    if ((low & PteFlags.Present) === 0) return;
+    const reservedHigh = this.entryHigh & this.#reservedHi;
+    const reservedLow = this.level === 0 ? 0 : low & this.#format.reservedLo(low, this.level);
+    if ((reservedHigh | reservedLow) !== 0) this.#corrupted(reservedHigh, reservedLow);
+  }
+
+  #refuse(vaddr: unknown): never {
+    throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.#levels });
+  }
+
+  #corrupted(reservedHigh: number, reservedLow: number): never {
+    throw new PageTableError('RESERVED_BITS', {
+      vaddr: raw(this.low, this.high),
+      level: this.level,
+      paddr: frameAddress(this.table) + BigInt(8 * this.index),
+      entry: raw(this.entryLow, this.entryHigh),
+      reserved: raw(reservedLow, reservedHigh),
+    });
+  }
+}
