@@ -1,5 +1,6 @@
 import type { VirtAddr } from './address.ts';
 import { AddressError } from './address-error.ts';
+import { bitsOf } from './bits-of.ts';
 
 /**
  * The index, 0 to 511, of the entry that a walk for `vaddr` uses in a table of `level`. O(1).
@@ -8,11 +9,11 @@ import { AddressError } from './address-error.ts';
  * vol. 2, §5.3.
  *
  * @param level - 0 (PT) to 4 (PML5)
- * @throws AddressError `INVALID_LEVEL`
+ * @throws AddressError `INVALID_LEVEL`, `INVALID_ADDRESS`, `ADDRESS_OUT_OF_RANGE`
  */
 export function pageTableIndex(vaddr: VirtAddr, level: number): number {
   if (level !== 0 && level !== 1 && level !== 2 && level !== 3 && level !== 4) {
     throw new AddressError('INVALID_LEVEL', { level });
   }
-  return Number((vaddr >> BigInt(12 + 9 * level)) & 0x1ffn);
+  return Number((bitsOf(vaddr) >> BigInt(12 + 9 * level)) & 0x1ffn);
 }

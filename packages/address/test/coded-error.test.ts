@@ -1,0 +1,97 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { CodedError, describeValue, isCodedError, type MessageTable } from '../src/index.ts';
+
+// As another package uses it: a table of details, a table of messages, a class, a guard.
+interface ParcelErrorDetails {
+  TOO_HEAVY: { grams: number };
+  NO_ADDRESS: { name: string };
+}
+
+const MESSAGES: MessageTable<ParcelErrorDetails> = {
+  TOO_HEAVY: ({ grams }) => `${grams} g are too much`,
+  NO_ADDRESS: ({ name }) => `${name} has no address`,
+};
+
+class ParcelError<Code extends keyof ParcelErrorDetails> extends CodedError<Code, ParcelErrorDetails[Code]> {
+  constructor(code: Code, details: ParcelErrorDetails[Code], options?: ErrorOptions) {
+    super('ParcelError', code, details, MESSAGES[code](details), options);
+  }
+}
+
+test('a class derived from CodedError', () => {
+  const error = new ParcelError('TOO_HEAVY', { grams: 7 });
+  expect(error).toBeInstanceOf(Error);
+  expect(error.name).toBe('ParcelError');
+  expect(error.message).toBe('7 g are too much [TOO_HEAVY]');
+  expect(error.details).toEqual({ grams: 7 });
+  expect(Object.isFrozen(error.details)).toBe(true);
+  // The stack of a console begins with name and message; the name is no field to be listed beside them.
+  expect(`${error}`).toBe('ParcelError: 7 g are too much [TOO_HEAVY]');
+  expect(Object.keys(error)).toEqual(['code', 'details']);
+});
+
+describe('isCodedError', () => {
+  const error = new ParcelError('NO_ADDRESS', { name: 'Ada' });
+
+  test('compares name and code', () => {
+    expect(isCodedError(error, 'ParcelError')).toBe(true);
+    expect(isCodedError(error, 'ParcelError', 'NO_ADDRESS')).toBe(true);
+    expect(isCodedError(error, 'ParcelError', 'TOO_HEAVY')).toBe(false);
+    expect(isCodedError(error, 'LetterError')).toBe(false);
+    expect(isCodedError(error, 'LetterError', 'NO_ADDRESS')).toBe(false);
+  });
+
+  test('never throws and takes nothing but errors', () => {
+    fc.assert(
+      fc.property(fc.anything({ withNullPrototype: true }), (value) => {
+        expect(isCodedError(value, 'ParcelError')).toBe(false);
+      }),
+    );
+  });
+});
+
+describe('describeValue', () => {
+  test.each([
+    [0n, '0x0'],
+    [-0n, '0x0'],
+    [4096n, '0x1000'],
+    [-4096n, '-0x1000'],
+    [2n ** 64n, '0x10000000000000000'],
+    [0, '0'],
+    [-0, '-0'],
+    [4096, '4096'],
+    [-1, '-1'],
+    [0.5, '0.5'],
+    [2 ** 53, '9007199254740992'],
+    [NaN, 'NaN'],
+    [-Infinity, '-Infinity'],
+    ['', '""'],
+    ['0x1000', '"0x1000"'],
+    ['line\n"two"', '"line\\n\\"two\\""'],
+    ['x'.repeat(40), `"${'x'.repeat(40)}"`],
+    ['x'.repeat(41), `"${'x'.repeat(40)}…"`],
+    [true, 'true'],
+    [undefined, 'undefined'],
+    [null, 'null'],
+    [{}, 'a value of type object'],
+    [[1], 'a value of type object'],
+    [() => 1, 'a value of type function'],
+    [Symbol('s'), 'a value of type symbol'],
+  ])('of %o', (value, text) => {
+    expect(describeValue(value)).toBe(text);
+  });
+
+  test('never throws, and stays on one short line', () => {
+    const hostile = {
+      toString: () => expect.fail('called'),
+      [Symbol.toPrimitive]: () => expect.fail('called'),
+    };
+    expect(describeValue(hostile)).toBe('a value of type object');
+    fc.assert(
+      fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (value) => {
+        expect(describeValue(value)).toMatch(/^.{1,300}$/);
+      }),
+    );
+  });
+});
