@@ -14,3 +14,6 @@ export {
   type RegionErrorCode,
   type RegionErrorDetails,
 } from './region-error.ts';
+export { RegionMap } from './region-map.ts';
+export { RegionSet } from './region-set.ts';
+export { type RangePiece, type RegionEntry, walkRanges } from './walk-ranges.ts';

@@ -5,7 +5,6 @@ import {
   alignmentBytes,
   type Bytes,
   byteCount,
-  describeValue,
   PageSize,
   Phys,
   type PhysAddr,
@@ -14,6 +13,7 @@ import {
 } from '@svsm/address';
 import { type PageIterator, pagesFrom } from './page-iterator.ts';
 import { formatBounds, RegionError } from './region-error.ts';
+import { requireKind, sameKind } from './same-kind.ts';
 
 /**
  * A run of addresses of one kind: from `start` up to, not including, `end`. Immutable.
@@ -58,11 +58,7 @@ export class MemoryRegion<A extends Address> {
    *   `bigint`, `REGION_OVERFLOW` if it lies past the hole's start or the end of the space
    */
   static fromAddresses<A extends Address>(kind: AddressKind<A>, start: A, end: bigint): MemoryRegion<A> {
-    kind.assertIsAddress(start);
-    if (typeof end !== 'bigint' || end < start) {
-      throw new RegionError('INVALID_END', { kind: kind.name, start, end });
-    }
-    return new MemoryRegion(kind, start, end - start);
+    return regionBetween(kind, start, end);
   }
 
   /** As the constructor, with `undefined` for every start and size that it refuses. */
@@ -74,9 +70,7 @@ export class MemoryRegion<A extends Address> {
     if (!kind.isAddress(start)) return undefined;
     if (typeof size === 'number' ? !Number.isSafeInteger(size) : typeof size !== 'bigint') return undefined;
     const bytes = BigInt(size as Bytes);
-    return bytes < 0n || start + bytes > kind.runEnd(start)
-      ? undefined
-      : new MemoryRegion(kind, start, bytes);
+    return bytes < 0n || start + bytes > kind.runEnd(start) ? undefined : regionOf(kind, start, bytes);
   }
 
   /** What addresses the region has. */
@@ -121,19 +115,19 @@ export class MemoryRegion<A extends Address> {
 
   /** Whether every address of `other` is one of this region's. An empty one always is inside. */
   containsRegion(other: MemoryRegion<A>): boolean {
-    this.#requireKind(other);
+    requireKind(this.#kind, other);
     return other.isEmpty || (this.#start <= other.start && other.end <= this.#end);
   }
 
   /** Whether some address is in both. Regions that only touch do not overlap, and an empty one overlaps nothing. */
   overlaps(other: MemoryRegion<A>): boolean {
-    this.#requireKind(other);
+    requireKind(this.#kind, other);
     return !this.isEmpty && !other.isEmpty && this.#start < other.end && other.start < this.#end;
   }
 
   /** Whether the union of both is a region: they touch, overlap, or one is empty. */
   contiguous(other: MemoryRegion<A>): boolean {
-    this.#requireKind(other);
+    requireKind(this.#kind, other);
     return this.isEmpty || other.isEmpty || (this.#start <= other.end && other.start <= this.#end);
   }
 
@@ -158,12 +152,12 @@ export class MemoryRegion<A extends Address> {
    * @throws RegionError `REGION_OVERFLOW` if they lie on two sides of the hole
    */
   hull(other: MemoryRegion<A>): MemoryRegion<A> {
-    this.#requireKind(other);
+    requireKind(this.#kind, other);
     if (other.isEmpty) return this;
     if (this.isEmpty) return other;
     const start = this.#start < other.start ? this.#start : other.start;
     const end = this.#end > other.end ? this.#end : other.end;
-    return MemoryRegion.fromAddresses(this.#kind, start, end);
+    return regionBetween(this.#kind, start, end);
   }
 
   /** What is in both, or `undefined` if nothing is. */
@@ -171,17 +165,16 @@ export class MemoryRegion<A extends Address> {
     if (!this.overlaps(other)) return undefined;
     const start = this.#start > other.start ? this.#start : other.start;
     const end = this.#end < other.end ? this.#end : other.end;
-    return new MemoryRegion(this.#kind, start, end - start);
+    return regionOf(this.#kind, start, end - start);
   }
 
   /** What is in this region and not in `other`: no region, one, or two, ascending, none of them empty. */
   subtract(other: MemoryRegion<A>): MemoryRegion<A>[] {
     if (!this.overlaps(other)) return this.isEmpty ? [] : [this];
     const rest: MemoryRegion<A>[] = [];
-    if (this.#start < other.start)
-      rest.push(new MemoryRegion(this.#kind, this.#start, other.start - this.#start));
+    if (this.#start < other.start) rest.push(regionOf(this.#kind, this.#start, other.start - this.#start));
     // `other.end` is an address here: it lies below this region's end.
-    if (other.end < this.#end) rest.push(new MemoryRegion(this.#kind, other.end as A, this.#end - other.end));
+    if (other.end < this.#end) rest.push(regionOf(this.#kind, other.end as A, this.#end - other.end));
     return rest;
   }
 
@@ -194,10 +187,7 @@ export class MemoryRegion<A extends Address> {
     if (typeof at !== 'bigint' || at <= this.#start || at >= this.#end) {
       throw new RegionError('SPLIT_OUTSIDE', { region: this, at });
     }
-    return [
-      new MemoryRegion(this.#kind, this.#start, at - this.#start),
-      new MemoryRegion(this.#kind, at, this.#end - at),
-    ];
+    return [regionOf(this.#kind, this.#start, at - this.#start), regionOf(this.#kind, at, this.#end - at)];
   }
 
   /**
@@ -206,7 +196,7 @@ export class MemoryRegion<A extends Address> {
    * @throws AddressError `INVALID_BYTE_COUNT`; RegionError `REGION_OVERFLOW`
    */
   expand(bytes: Bytes): MemoryRegion<A> {
-    return new MemoryRegion(this.#kind, this.#start, this.size + byteCount(bytes));
+    return regionOf(this.#kind, this.#start, this.size + byteCount(bytes));
   }
 
   /**
@@ -218,9 +208,9 @@ export class MemoryRegion<A extends Address> {
    */
   alignOutward(alignment: Bytes): MemoryRegion<A> {
     const start = alignDown(this.#start, alignment);
-    if (this.isEmpty) return new MemoryRegion(this.#kind, start, 0n);
+    if (this.isEmpty) return regionOf(this.#kind, start, 0n);
     const mask = alignmentBytes(alignment) - 1n;
-    return MemoryRegion.fromAddresses(this.#kind, start, (this.#end + mask) & ~mask);
+    return regionBetween(this.#kind, start, (this.#end + mask) & ~mask);
   }
 
   /**
@@ -234,7 +224,7 @@ export class MemoryRegion<A extends Address> {
     const mask = alignmentBytes(alignment) - 1n;
     const start = (this.#start + mask) & ~mask;
     const end = this.#end & ~mask;
-    return start < end ? new MemoryRegion(this.#kind, start as A, end - start) : undefined;
+    return start < end ? regionOf(this.#kind, start as A, end - start) : undefined;
   }
 
   /**
@@ -286,15 +276,6 @@ export class MemoryRegion<A extends Address> {
     }
     return Number(this.size / BigInt(size));
   }
-
-  #requireKind(other: MemoryRegion<A>): void {
-    if (!sameKind(this.#kind, other?.kind)) {
-      throw new RegionError('KIND_MISMATCH', {
-        expected: this.#kind.name,
-        actual: other?.kind?.name ?? describeValue(other),
-      });
-    }
-  }
 }
 
 /**
@@ -315,9 +296,17 @@ export function physRegion(start: PhysAddr, size: Bytes): MemoryRegion<PhysAddr>
   return new MemoryRegion(Phys, start, size);
 }
 
-/** Kinds are compared by what they are: two installed copies of `@svsm/address` make two objects of one kind. */
-function sameKind(left: AddressKind<Address>, right: AddressKind<Address> | undefined): boolean {
-  return left === right || (left.name === right?.name && left.bits === right.bits && left.end === right.end);
+// The class makes its like by these, because one that names itself is renamed by the bundler.
+function regionOf<A extends Address>(kind: AddressKind<A>, start: A, size: Bytes): MemoryRegion<A> {
+  return new MemoryRegion(kind, start, size);
+}
+
+function regionBetween<A extends Address>(kind: AddressKind<A>, start: A, end: bigint): MemoryRegion<A> {
+  kind.assertIsAddress(start);
+  if (typeof end !== 'bigint' || end < start) {
+    throw new RegionError('INVALID_END', { kind: kind.name, start, end });
+  }
+  return new MemoryRegion(kind, start, end - start);
 }
 
 function* largestPagesOf<A extends Address>(

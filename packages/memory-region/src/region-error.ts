@@ -20,6 +20,14 @@ export interface RegionErrorDetails {
   NOT_CONTIGUOUS: { left: RegionBounds; right: RegionBounds };
   /** An address that does not lie strictly inside the region that it should split. */
   SPLIT_OUTSIDE: { region: RegionBounds; at: unknown };
+  /** A region that would overlap one that is there already. */
+  REGION_OVERLAP: { region: RegionBounds; existing: RegionBounds };
+  /** A region that is not there, or not with these bounds. */
+  NO_SUCH_REGION: { region: RegionBounds };
+  /** An empty region where one that holds an address is meant. */
+  EMPTY_REGION: { region: RegionBounds };
+  /** Regions that were to be sorted and disjoint, and are not. */
+  UNSORTED_REGIONS: { side: 'left' | 'right'; index: number; before: RegionBounds; region: RegionBounds };
   /** Regions of two kinds of address in one operation. */
   KIND_MISMATCH: { expected: string; actual: string };
 }
@@ -47,6 +55,13 @@ const MESSAGES: MessageTable<RegionErrorDetails> = {
     `${formatBounds(left)} and ${formatBounds(right)} neither touch nor overlap: hull covers the gap too`,
   SPLIT_OUTSIDE: ({ region, at }) =>
     `${describeValue(at)} does not lie strictly inside ${formatBounds(region)}`,
+  REGION_OVERLAP: ({ region, existing }) =>
+    `${formatBounds(region)} overlaps ${formatBounds(existing)}, which is there already`,
+  NO_SUCH_REGION: ({ region }) => `there is no entry for exactly ${formatBounds(region)}`,
+  EMPTY_REGION: ({ region }) => `${formatBounds(region)} is empty: pass a region that holds an address`,
+  UNSORTED_REGIONS: ({ side, index, before, region }) =>
+    `${side} region ${index}, ${formatBounds(region)}, does not come after ${formatBounds(before)}: ` +
+    'pass regions that are sorted and disjoint',
   KIND_MISMATCH: ({ expected, actual }) =>
     `a region of ${actual} addresses was passed where ${expected} ones are meant`,
 };

@@ -1,0 +1,39 @@
+/** One way to do a piece of work; what it returns must be the same for all. */
+export interface Variant {
+  readonly name: string;
+  readonly run: () => unknown;
+}
+
+const ROUNDS = 25;
+const WARM_UP = 6;
+
+/**
+ * Runs every variant once a round, and prints medians over the rounds: nanoseconds a unit, and the ratio to the first
+ * variant in the same round, so that a machine that is slow for a while is slow for both.
+ */
+export function compare(units: number, unit: string, variants: readonly Variant[]): void {
+  const times = variants.map((): number[] => []);
+  const expected = variants[0]?.run();
+  for (let round = 0; round < ROUNDS + WARM_UP; round += 1) {
+    for (const [i, { name, run }] of variants.entries()) {
+      const start = performance.now();
+      const result = run();
+      const time = ((performance.now() - start) * 1e6) / units;
+      if (result !== expected) throw new Error(`${name} gave ${result}, not ${expected}`);
+      if (round >= WARM_UP) (times[i] as number[]).push(time);
+    }
+  }
+  const baseline = times[0] as number[];
+  for (const [i, { name }] of variants.entries()) {
+    const own = times[i] as number[];
+    const ratio = median(own.map((time, round) => time / (baseline[round] as number)));
+    console.log(
+      `  ${name.padEnd(34)} ${median(own).toFixed(1).padStart(7)} ns ${unit}  ${ratio.toFixed(2).padStart(5)} ×`,
+    );
+  }
+}
+
+/** The middle one. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+}

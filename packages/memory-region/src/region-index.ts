@@ -1,0 +1,223 @@
+import type { Address } from '@svsm/address';
+import type { MemoryRegion } from './memory-region.ts';
+import type { RegionEntry } from './walk-ranges.ts';
+
+// An address is two keys that sort as it does: bits 63:11, exact in a double, and bits 10:0. Searching typed arrays of them
+// costs what searching numbers costs; bigints would be compared by a call each.
+const CELL = new BigUint64Array(1);
+const HALVES = new Uint32Array(CELL.buffer);
+const upperKey = (): number => (HALVES[1] as number) * 0x20_0000 + ((HALVES[0] as number) >>> 11);
+const lowerKey = (): number => (HALVES[0] as number) & 0x7ff;
+
+/** Entries in a chunk, at most: few enough to move for an insertion, enough that the chunks are few. */
+const CAPACITY = 256;
+/** How full chunks are made that are filled at once: room for some insertions. */
+const FILL = 192;
+
+/**
+ * Disjoint regions with values, sorted by address: a list of chunks, each a sorted array. What `RegionSet` and `RegionMap`
+ * keep theirs in. Search is O(log n); inserting and deleting move part of one chunk, and once in {@link CAPACITY} / 2 times
+ * the list of chunks.
+ */
+export class RegionIndex<A extends Address, V> {
+  #chunks: Chunk<A, V>[] = [];
+  /** The keys of the first entry of each chunk. */
+  #uppers: Float64Array = new Float64Array(0);
+  #lowers: Uint16Array = new Uint16Array(0);
+  #size = 0;
+
+  /** The number of entries. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Replaces everything by `entries`, sorted and disjoint. O(n). */
+  fill(entries: readonly RegionEntry<A, V>[]): void {
+    this.#chunks = [];
+    for (let i = 0; i < entries.length; i += FILL) {
+      const chunk = new Chunk<A, V>();
+      for (const [region, value] of entries.slice(i, i + FILL)) chunk.insert(chunk.count, region, value);
+      this.#chunks.push(chunk);
+    }
+    this.#size = entries.length;
+    this.#chunksChanged();
+  }
+
+  /** The value of the entry whose region holds `address`. O(log n). */
+  valueAt(address: bigint): V | undefined {
+    const chunk = this.#chunks[this.#chunkOf(address)];
+    if (chunk === undefined) return undefined;
+    const i = chunk.holding(upperKey(), lowerKey());
+    return i < 0 ? undefined : chunk.values[i];
+  }
+
+  /** The entry whose region holds `address`. O(log n). */
+  at(address: bigint): RegionEntry<A, V> | undefined {
+    const chunk = this.#chunks[this.#chunkOf(address)];
+    if (chunk === undefined) return undefined;
+    const i = chunk.holding(upperKey(), lowerKey());
+    return i < 0 ? undefined : chunk.entry(i);
+  }
+
+  /** The entries whose regions end after `address`, ascending. O(log n) for the first, O(1) for each next one. */
+  *from(address: bigint): Generator<RegionEntry<A, V>, undefined, undefined> {
+    let c = Math.max(this.#chunkOf(address), 0);
+    let i = Math.max(this.#chunks[c]?.lastAtOrBefore(upperKey(), lowerKey()) ?? 0, 0);
+    for (; c < this.#chunks.length; c += 1, i = 0) {
+      const chunk = this.#chunks[c] as Chunk<A, V>;
+      for (; i < chunk.count; i += 1) {
+        const entry = chunk.entry(i);
+        if (entry[0].end > address) yield entry;
+      }
+    }
+  }
+
+  /** The entries whose regions overlap `region`, which is not empty, ascending. */
+  *overlapping(region: MemoryRegion<A>): Generator<RegionEntry<A, V>, undefined, undefined> {
+    for (const entry of this.from(region.start)) {
+      if (entry[0].start >= region.end) return;
+      yield entry;
+    }
+  }
+
+  /** Adds an entry whose region is not empty and overlaps no other. */
+  insert(region: MemoryRegion<A>, value: V): void {
+    const c = Math.max(this.#chunkOf(region.start), 0);
+    const chunk = this.#chunks[c] ?? new Chunk<A, V>();
+    const at = chunk.lastAtOrBefore(upperKey(), lowerKey()) + 1;
+    chunk.insert(at, region, value);
+    this.#size += 1;
+    if (chunk.count === CAPACITY) {
+      this.#chunks.splice(c + 1, 0, chunk.splitOff(CAPACITY / 2));
+      this.#chunksChanged();
+    } else if (this.#chunks.length === 0) {
+      this.#chunks.push(chunk);
+      this.#chunksChanged();
+    } else if (at === 0) {
+      this.#firstChanged(c);
+    }
+  }
+
+  /** Removes the entry whose region starts at `start`, which is there. */
+  delete(start: A): void {
+    const c = this.#chunkOf(start);
+    const chunk = this.#chunks[c] as Chunk<A, V>;
+    const at = chunk.lastAtOrBefore(upperKey(), lowerKey());
+    chunk.delete(at);
+    this.#size -= 1;
+    if (chunk.count === 0) {
+      this.#chunks.splice(c, 1);
+      this.#chunksChanged();
+    } else if (at === 0) {
+      this.#firstChanged(c);
+    }
+  }
+
+  *[Symbol.iterator](): Generator<RegionEntry<A, V>, undefined, undefined> {
+    for (const chunk of this.#chunks) {
+      for (let i = 0; i < chunk.count; i += 1) yield chunk.entry(i);
+    }
+  }
+
+  /** The last chunk that starts at or before `address`, or −1; leaves the keys of `address` in {@link HALVES}. */
+  #chunkOf(address: bigint): number {
+    CELL[0] = address;
+    return lastAtOrBefore(this.#uppers, this.#lowers, this.#chunks.length, upperKey(), lowerKey());
+  }
+
+  #firstChanged(c: number): void {
+    const chunk = this.#chunks[c] as Chunk<A, V>;
+    this.#uppers[c] = chunk.uppers[0] as number;
+    this.#lowers[c] = chunk.lowers[0] as number;
+  }
+
+  #chunksChanged(): void {
+    this.#uppers = Float64Array.from(this.#chunks, ({ uppers }) => uppers[0] as number);
+    this.#lowers = Uint16Array.from(this.#chunks, ({ lowers }) => lowers[0] as number);
+  }
+}
+
+/** A sorted array of entries, by columns: a search reads keys alone, and a lookup one value more. */
+class Chunk<A extends Address, V> {
+  count = 0;
+  readonly regions: MemoryRegion<A>[] = [];
+  readonly values: V[] = [];
+  /** The keys of each region's first address, and of its last. */
+  readonly uppers: Float64Array = new Float64Array(CAPACITY);
+  readonly lowers: Uint16Array = new Uint16Array(CAPACITY);
+  readonly #lastUppers: Float64Array = new Float64Array(CAPACITY);
+  readonly #lastLowers: Uint16Array = new Uint16Array(CAPACITY);
+
+  entry(i: number): RegionEntry<A, V> {
+    return [this.regions[i] as MemoryRegion<A>, this.values[i] as V];
+  }
+
+  lastAtOrBefore(upper: number, lower: number): number {
+    return lastAtOrBefore(this.uppers, this.lowers, this.count, upper, lower);
+  }
+
+  /** The entry whose region holds the address with these keys, or −1. */
+  holding(upper: number, lower: number): number {
+    const i = this.lastAtOrBefore(upper, lower);
+    if (i < 0) return -1;
+    const last = this.#lastUppers[i] as number;
+    return upper < last || (upper === last && lower <= (this.#lastLowers[i] as number)) ? i : -1;
+  }
+
+  insert(at: number, region: MemoryRegion<A>, value: V): void {
+    this.#move(at + 1, at);
+    this.count += 1;
+    this.regions.splice(at, 0, region);
+    this.values.splice(at, 0, value);
+    CELL[0] = region.start;
+    this.uppers[at] = upperKey();
+    this.lowers[at] = lowerKey();
+    CELL[0] = region.end - 1n;
+    this.#lastUppers[at] = upperKey();
+    this.#lastLowers[at] = lowerKey();
+  }
+
+  delete(at: number): void {
+    this.#move(at, at + 1);
+    this.count -= 1;
+    this.regions.splice(at, 1);
+    this.values.splice(at, 1);
+  }
+
+  /** Takes the entries from `at` on out into a chunk of their own. */
+  splitOff(at: number): Chunk<A, V> {
+    const rest = new Chunk<A, V>();
+    for (let i = at; i < this.count; i += 1) {
+      rest.insert(rest.count, this.regions[i] as MemoryRegion<A>, this.values[i] as V);
+    }
+    this.count = at;
+    this.regions.length = at;
+    this.values.length = at;
+    return rest;
+  }
+
+  #move(to: number, from: number): void {
+    for (const keys of [this.uppers, this.lowers, this.#lastUppers, this.#lastLowers]) {
+      keys.copyWithin(to, from, this.count);
+    }
+  }
+}
+
+/** The last of the first `count` pairs of keys that is at most (`upper`, `lower`), or −1. */
+function lastAtOrBefore(
+  uppers: Float64Array,
+  lowers: Uint16Array,
+  count: number,
+  upper: number,
+  lower: number,
+): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const key = uppers[middle] as number;
+    if (key < upper || (key === upper && (lowers[middle] as number) <= lower)) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}

@@ -1,0 +1,134 @@
+/** Compiled, never run: what the compiler must accept, and what it must refuse. */
+import {
+  type Address,
+  type AddressKind,
+  defineAddressKind,
+  PageSize,
+  Phys,
+  type PhysAddr,
+  Virt,
+  Virt57,
+  type VirtAddr,
+} from '@svsm/address';
+import {
+  isRegionError,
+  MemoryRegion,
+  type PageIterator,
+  physRegion,
+  RegionError,
+  type RegionErrorCode,
+  virtRegion,
+} from '../src/index.ts';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function check<_ extends true>(): void {}
+
+declare const virt: VirtAddr;
+declare const phys: PhysAddr;
+declare function takesVirt(region: MemoryRegion<VirtAddr>): void;
+declare function takesPhys(region: MemoryRegion<PhysAddr>): void;
+declare function takesAny(region: MemoryRegion<Address>): void;
+
+const virtual = virtRegion(virt, 4096);
+const physical = physRegion(phys, 4096n);
+
+// Regions of two kinds are not mixed.
+takesVirt(virtual);
+takesPhys(physical);
+takesAny(virtual);
+takesAny(physical);
+// @ts-expect-error a physical region is no virtual one
+takesVirt(physical);
+// @ts-expect-error a virtual region is no physical one
+takesPhys(virtual);
+// @ts-expect-error nor do they overlap
+virtual.overlaps(physical);
+// @ts-expect-error nor merge
+physical.merge(virtual);
+// @ts-expect-error nor contain each other's addresses
+virtual.contains(phys);
+// @ts-expect-error whether an unchecked bigint is inside is containsInclusive's question alone
+virtual.contains(0x1000n);
+virtual.containsInclusive(0x1000n);
+
+// Start and kind go together; the size may be a number or a bigint.
+new MemoryRegion(Virt, virt, 4096);
+new MemoryRegion(Virt57, virt, 4096n);
+new MemoryRegion(Phys, phys, 0);
+// @ts-expect-error a physical address does not start a virtual region
+new MemoryRegion(Virt, phys, 4096);
+// @ts-expect-error an unchecked bigint starts no region
+new MemoryRegion(Virt, 0x1000n, 4096);
+// @ts-expect-error a number starts no region
+virtRegion(0x1000, 4096);
+// @ts-expect-error a physical address does not start a virtual region
+virtRegion(phys, 4096);
+MemoryRegion.fromAddresses(Virt, virt, 2n ** 64n);
+// @ts-expect-error an end is a bigint
+MemoryRegion.fromAddresses(Virt, virt, 0x2000);
+check<Equal<typeof tried, MemoryRegion<VirtAddr> | undefined>>();
+const tried = MemoryRegion.tryNew(Virt, 'anything' as unknown, {} as unknown);
+
+// What properties and methods give.
+check<Equal<typeof virtual.start, VirtAddr>>();
+check<Equal<typeof virtual.end, bigint>>();
+check<Equal<typeof virtual.size, bigint>>();
+check<Equal<typeof virtual.last, VirtAddr | undefined>>();
+check<Equal<typeof virtual.kind, AddressKind<VirtAddr>>>();
+check<Equal<ReturnType<typeof virtual.intersect>, MemoryRegion<VirtAddr> | undefined>>();
+check<Equal<ReturnType<typeof virtual.subtract>, MemoryRegion<VirtAddr>[]>>();
+check<Equal<ReturnType<typeof virtual.pageCount>, number>>();
+// @ts-expect-error a region is immutable
+virtual.start = virt;
+// @ts-expect-error a region is immutable
+virtual.end = 0n;
+// @ts-expect-error the end need not be an address
+virtual.contains(virtual.end);
+
+// Pages are addresses of the region's kind.
+check<Equal<ReturnType<typeof virtual.iterPages>, PageIterator<VirtAddr>>>();
+for (const page of virtual.iterPages(PageSize.Regular)) check<Equal<typeof page, VirtAddr>>();
+for (const page of physical.iterPages(PageSize.Giant)) page satisfies PhysAddr;
+for (const page of virtual.largestPages()) check<Equal<typeof page, MemoryRegion<VirtAddr>>>();
+const pages: VirtAddr[] = [...virtual.iterPages(4096)];
+pages satisfies VirtAddr[];
+virtual.iterPages(PageSize.Regular) satisfies Iterator<VirtAddr> & Iterable<VirtAddr>;
+// @ts-expect-error 8 KiB is no page size
+virtual.iterPages(8192);
+// @ts-expect-error a page size is a number
+virtual.iterPages(4096n);
+// @ts-expect-error iterPages wants its size said
+virtual.iterPages();
+virtual.pageCount();
+
+// A third kind, as another package defines it, has regions of its own.
+type SysPhysAddr = Address<'sys-phys'>;
+declare const spa: SysPhysAddr;
+const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
+  name: 'system-physical',
+  bits: 52,
+  signExtended: false,
+});
+const system = new MemoryRegion(SysPhys, spa, 4096);
+check<Equal<typeof system, MemoryRegion<SysPhysAddr>>>();
+// @ts-expect-error a system-physical region is no guest-physical one
+takesPhys(system);
+
+// Errors narrow by code.
+declare const error: unknown;
+if (isRegionError(error, 'NOT_CONTIGUOUS')) {
+  check<Equal<typeof error.code, 'NOT_CONTIGUOUS'>>();
+  error.details.left.start satisfies bigint;
+  // @ts-expect-error there is no limit in these details
+  error.details.limit;
+}
+if (isRegionError(error)) {
+  check<Equal<typeof error.code, RegionErrorCode>>();
+  // @ts-expect-error not every error has a limit
+  error.details.limit;
+  if (error.code === 'REGION_OVERFLOW') error.details.limit satisfies bigint;
+}
+// @ts-expect-error codes are literals, and this is none
+isRegionError(error, 'NOT_A_CODE');
+// @ts-expect-error every code has its own details
+new RegionError('KIND_MISMATCH', { value: 5 });
