@@ -1,0 +1,234 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type VirtAddr, virtAddr } from '@svsm/address';
+import { getOrder, type MemoryInfo } from '@svsm/buddy-alloc';
+import {
+  isSnpFault,
+  type MachineEvent,
+  makePageShared,
+  type PageState,
+  pageStateOf,
+  type RmpEntry,
+  releasePage,
+} from '@svsm/sev-snp';
+import { bootWorld, largePageOf, pagesFrom, type World } from './world.ts';
+
+/** A page as its entry in the page table and its entry in the RMP have it. */
+export interface PageView {
+  readonly vaddr: VirtAddr;
+  /** The entry that maps it, all 64 bits, and the size of the page that it maps. */
+  readonly entry: bigint;
+  readonly pageSize: PageSize;
+  readonly cBit: boolean;
+  readonly rmp: Pick<RmpEntry, 'assigned' | 'validated' | 'asid' | 'gpa' | 'pageSize'> & {
+    readonly state: PageState;
+  };
+}
+
+/** What the allocator has. */
+export type HeapView = Pick<MemoryInfo, 'totalPages' | 'freePages' | 'freeBlocks'>;
+
+/** One loop: what it allocated, and its surroundings before and after. */
+export interface LoopReport {
+  readonly code: string;
+  readonly pages: readonly VirtAddr[];
+  readonly before: readonly PageView[];
+  readonly after: readonly PageView[];
+  readonly heap: HeapView;
+  /** What the machine did for the first page, in order. */
+  readonly steps: readonly string[];
+  /** Of the 512 pages around: mapped by 4 KiB entries, and with the C-bit gone. */
+  readonly small: number;
+  readonly shared: number;
+}
+
+/** What someone got who accessed memory. */
+export interface Attempt {
+  readonly who: string;
+  readonly what: string;
+  readonly result: string;
+}
+
+/** The mailing list's question, answered. */
+export interface StoryReport {
+  readonly guestSize: number;
+  readonly cBit: number;
+  readonly heap: HeapView;
+  readonly loops: readonly LoopReport[];
+  readonly attempts: readonly Attempt[];
+}
+
+/** Boots the world, runs both loops, and tries what either side can do. */
+export function tellStory(): StoryReport {
+  const world = bootWorld();
+  const heap = heapView(world);
+  // A page that stays private, right before those that will not.
+  const secretPage = world.allocator.allocatePage();
+  const loops = [byHand(world), byIterator(world)];
+  return {
+    guestSize: Number(world.guest.memory.size),
+    cBit: world.machine.cBit,
+    heap,
+    loops,
+    attempts: tryAccesses(world, secretPage, loops[0] as LoopReport),
+  };
+}
+
+/** Loop 1 of the mailing list: address by address, every step spelled out. */
+function byHand(world: World): LoopReport {
+  const { vcpu, pgtable, allocator } = world;
+  const code = 'for (let page = p; page < p + 4n * PAGE_SIZE; page += PAGE_SIZE)';
+  return observe(world, code, () => {
+    const p = allocator.allocatePages(getOrder(4 * PAGE_SIZE)).start;
+    return { start: p, share: () => shareFrom(p) };
+  });
+
+  function shareFrom(p: VirtAddr): void {
+    for (let page = p; page < p + BigInt(4 * PAGE_SIZE); page = virtAddr(page + BigInt(PAGE_SIZE))) {
+      pgtable.split4k(page); // what can run out of memory comes first
+      releasePage(vcpu, pgtable, page); // PVALIDATE rescinds it, the hypervisor takes it
+      pgtable.setShared4k(page);
+      vcpu.invlpg(page);
+    }
+  }
+}
+
+/** Loop 2: the one that waited for `MemoryRegion<VirtAddr>`. */
+function byIterator(world: World): LoopReport {
+  const { vcpu, pgtable, allocator } = world;
+  const code = 'for (const page of pages.iterPages(PageSize.Regular))';
+  return observe(world, code, () => {
+    const pages = allocator.allocatePages(getOrder(4 * PAGE_SIZE));
+    return {
+      start: pages.start,
+      share: () => {
+        for (const page of pages.iterPages(PageSize.Regular)) makePageShared(vcpu, pgtable, page);
+      },
+    };
+  });
+}
+
+function observe(
+  world: World,
+  code: string,
+  allocate: () => { start: VirtAddr; share: () => void },
+): LoopReport {
+  const { start, share } = allocate();
+  const heap = heapView(world);
+  const around = pagesFrom(virtAddr(start - BigInt(PAGE_SIZE)), 6);
+  const before = around.map((page) => view(world, page));
+  const firstEvent = world.events.length;
+  share();
+  const block = pagesFrom(largePageOf(start), PAGE_SIZE_2M / PAGE_SIZE).map(
+    (page) => world.pgtable.walk(page).page,
+  );
+  return {
+    code,
+    pages: pagesFrom(start, 4),
+    before,
+    after: around.map((page) => view(world, page)),
+    heap,
+    steps: stepsOfOnePage(world.events.slice(firstEvent)),
+    small: block.filter((page) => page?.size === PageSize.Regular).length,
+    shared: block.filter((page) => page?.shared === true).length,
+  };
+}
+
+function view({ pgtable, machine, systemAddress }: World, vaddr: VirtAddr): PageView {
+  const { path, page } = pgtable.walk(vaddr);
+  const entry = path.at(-1)?.entry;
+  const rmp = machine.rmp.entry(systemAddress(vaddr));
+  if (entry === undefined || page === undefined || rmp === undefined)
+    throw new Error('the heap is mapped, and covered');
+  const { assigned, validated, asid, gpa, pageSize } = rmp;
+  const rmpView = { assigned, validated, asid, gpa, pageSize, state: pageStateOf(rmp) };
+  return { vaddr, entry: entry.raw, pageSize: page.size, cBit: !page.shared, rmp: rmpView };
+}
+
+function heapView({ allocator }: World): HeapView {
+  const { totalPages, freePages, freeBlocks } = allocator.memoryInfo();
+  return { totalPages, freePages, freeBlocks };
+}
+
+/** The events up to and with the first flush: those of one page. */
+function stepsOfOnePage(events: readonly MachineEvent[]): string[] {
+  const end = events.findIndex(({ type }) => type === 'flush');
+  return events.slice(0, end + 1).map(describe);
+}
+
+function describe(event: MachineEvent): string {
+  switch (event.type) {
+    case 'pvalidate':
+      return `guest       PVALIDATE ${event.validate ? 'validates' : 'rescinds'} the page: code ${event.result}, CF ${event.unchanged ? 1 : 0}`;
+    case 'npf':
+      return `processor   #VMEXIT(NPF), EXITINFO1 0x${event.exitInfo1.toString(16)}: the RMP entry is of 2 MiB`;
+    case 'psmash':
+      return `hypervisor  PSMASH makes it 512 of 4 KiB: code ${event.result}; the guest tries again`;
+    case 'vmgexit':
+      return `guest       VMGEXIT, GHCB MSR 0x${event.request.toString(16)}: page state change`;
+    case 'rmpupdate':
+      return `hypervisor  RMPUPDATE, assigned ${event.state.assigned ? 1 : 0}: code ${event.result}`;
+    case 'flush':
+      return 'guest       clears the C-bit of the entry, INVLPG';
+    default:
+      return event.type;
+  }
+}
+
+/** What guest and hypervisor read and write, in a page that is shared and in one that is not. */
+function tryAccesses(world: World, secretPage: VirtAddr, { pages }: LoopReport): Attempt[] {
+  const { vcpu, machine, systemAddress, guest, allocator } = world;
+  const { hypervisor } = machine;
+  const sharedPage = pages[0] as VirtAddr;
+  const attempts: Attempt[] = [];
+  const attempt = (who: string, what: string, action: () => string): void => {
+    let result: string;
+    try {
+      result = action();
+    } catch (error) {
+      if (!isSnpFault(error)) throw error;
+      result = error.message;
+    }
+    attempts.push({ who, what, result });
+  };
+
+  vcpu.write(sharedPage, text('hello, hypervisor'));
+  vcpu.write(secretPage, text('a secret of the guest'));
+  attempt('guest', 'reads the shared page', () => shown(vcpu.read(sharedPage, 17)));
+  attempt('hypervisor', 'reads the shared page', () => shown(hypervisor.read(systemAddress(sharedPage), 17)));
+  attempt('hypervisor', 'writes the shared page', () => {
+    hypervisor.write(systemAddress(sharedPage), text('hello, guest     '));
+    return 'done';
+  });
+  attempt('guest', 'reads the shared page', () => shown(vcpu.read(sharedPage, 17)));
+  attempt('guest', 'reads the private page', () => shown(vcpu.read(secretPage, 21)));
+  attempt('hypervisor', 'reads the private page', () =>
+    shown(hypervisor.read(systemAddress(secretPage), 21)),
+  );
+  attempt('hypervisor', 'writes the private page', () => {
+    hypervisor.write(systemAddress(secretPage), text('overwritten'));
+    return 'done';
+  });
+  attempt('guest', 'reads the private page', () => shown(vcpu.read(secretPage, 21)));
+
+  // A hypervisor may take a page away and give it back. It cannot make it valid again.
+  const stolen = allocator.allocatePages(getOrder(PAGE_SIZE_2M)).start;
+  const spa = systemAddress(stolen);
+  const gpa = world.pgtable.translate(stolen);
+  if (gpa === undefined) throw new Error('the heap is mapped');
+  attempt('hypervisor', 'takes a private page, and gives it back', () => {
+    const huge = { pageSize: PageSize.Huge } as const;
+    hypervisor.rmpupdate(spa, { assigned: false, ...huge });
+    hypervisor.rmpupdate(spa, { assigned: true, gpa, asid: guest.asid, ...huge });
+    return `its RMP entry is ${pageStateOf(machine.rmp.entry(spa))} now`;
+  });
+  attempt('guest', 'reads that page', () => shown(vcpu.read(stolen, 16)));
+  return attempts;
+}
+
+const text = (message: string): Uint8Array => new TextEncoder().encode(message);
+
+/** Bytes as text if they are printable, else in hex. */
+function shown(bytes: Uint8Array): string {
+  const printable = bytes.every((byte) => byte >= 0x20 && byte < 0x7f);
+  if (printable) return `"${new TextDecoder().decode(bytes).trimEnd()}"`;
+  return `${Array.from(bytes.subarray(0, 12), (byte) => byte.toString(16).padStart(2, '0')).join(' ')} …`;
+}
