@@ -128,7 +128,8 @@ export class PageTable {
     if (options.frames === undefined) throw new PageTableError('NO_FRAME_ALLOCATOR', { operation: 'create' });
     const root = takeFrame(options.frames, 1);
     try {
-      const table = new PageTable(root, options);
+      // `this`: a class that names itself is renamed by the bundler.
+      const table = new this(root, options);
       clearTable(options.memory, root);
       return table;
     } catch (error) {
@@ -144,7 +145,7 @@ export class PageTable {
    * @throws PageTableError `BAD_FRAME` if `root` cannot be a table
    */
   static open(root: PhysAddr, options: PageTableOptions): PageTable {
-    return new PageTable(root, options);
+    return new this(root, options);
   }
 
   /** CR3 for this table: the root, with the C-bit by convention. */
