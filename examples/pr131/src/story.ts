@@ -164,6 +164,8 @@ function describe(event: MachineEvent): string {
       return `hypervisor  PSMASH makes it 512 of 4 KiB: code ${event.result}; the guest tries again`;
     case 'vmgexit':
       return `guest       VMGEXIT, GHCB MSR 0x${event.request.toString(16)}: page state change`;
+    case 'vmrun':
+      return `hypervisor  VMRUN, GHCB MSR 0x${event.response.toString(16)}: done`;
     case 'rmpupdate':
       return `hypervisor  RMPUPDATE, assigned ${event.state.assigned ? 1 : 0}: code ${event.result}`;
     case 'flush':

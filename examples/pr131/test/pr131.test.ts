@@ -69,6 +69,7 @@ describe('npm start -- --json', () => {
       'guest PVALIDATE',
       'guest VMGEXIT,',
       'hypervisor RMPUPDATE,',
+      'hypervisor VMRUN,',
       'guest clears',
     ]);
   });
@@ -78,6 +79,7 @@ describe('npm start -- --json', () => {
       'PVALIDATE',
       'VMGEXIT,',
       'RMPUPDATE,',
+      'VMRUN,',
       'clears',
     ]);
   });

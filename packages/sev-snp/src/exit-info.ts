@@ -1,0 +1,47 @@
+/** Bits of EXITINFO1 of a nested page fault (AMD64 APM vol. 2, §15.25.6 and §15.36.10). */
+export const NpfInfo = {
+  /** The nested translation was present. */
+  Present: 0x1n,
+  /** The access was a write. */
+  Write: 0x2n,
+  /** It was a user access, as every access through nested tables is. */
+  User: 0x4n,
+  /** A reserved bit was set in a nested entry. */
+  Reserved: 0x8n,
+  /** It was an instruction fetch. */
+  Fetch: 0x10n,
+  /** It failed an RMP or VMPL check. */
+  Rmp: 0x8000_0000n,
+  /** The fault was at the final guest-physical address. */
+  FinalAddress: 0x1_0000_0000n,
+  /** The fault was at a guest page table. */
+  GuestTable: 0x2_0000_0000n,
+  /** The access was private: the effective C-bit was 1. */
+  Encrypted: 0x4_0000_0000n,
+  /** PVALIDATE or RMPADJUST of 4 KiB where the RMP or the nested page table has 2 MiB. */
+  SizeMismatch: 0x8_0000_0000n,
+  /** The page's mask for the current VMPL forbids the access. */
+  Vmpl: 0x10_0000_0000n,
+} as const;
+
+/** Bits of the error code of #PF (AMD64 APM vol. 2, §8.4.2 and §15.36.10). */
+export const PageFaultError = {
+  /** Every entry on the way was present. */
+  Present: 0x1,
+  /** The access was a write. */
+  Write: 0x2,
+  /** The access was made at CPL 3. */
+  User: 0x4,
+  /** A reserved bit was set in a present entry. */
+  Reserved: 0x8,
+  /** The access was an instruction fetch. */
+  Fetch: 0x10,
+  /** It failed an RMP check: hosts only. */
+  Rmp: 0x8000_0000,
+} as const;
+
+/** Exit code of a nested page fault (AMD64 APM vol. 2, appendix C). */
+export const VMEXIT_NPF = 0x400;
+
+/** Error code of #VC, vector 29, for an access to a page that is not validated (AMD64 APM vol. 2, §15.36.10). */
+export const PAGE_NOT_VALIDATED = 0x404;

@@ -1,0 +1,185 @@
+import { type Bytes, Phys, type PhysAddr } from '@svsm/address';
+import { SnpError } from './snp-error.ts';
+
+/** The operations of a page state change (GHCB specification, AMD document 56421; Linux `enum psc_op`). */
+export const PageOperation = {
+  /** The page becomes the guest's. */
+  Private: 1,
+  /** The page becomes the hypervisor's, to be shared. */
+  Shared: 2,
+} as const;
+
+/** One of the operations. */
+export type PageOperation = (typeof PageOperation)[keyof typeof PageOperation];
+
+/** Bits of the features that a hypervisor says it has (Linux `GHCB_HV_FT_*`). */
+export const HypervisorFeature = {
+  Snp: 0x1n,
+  ApCreation: 0x2n,
+  RestrictedInjection: 0x4n,
+  RestrictedInjectionTimer: 0x8n,
+  ApicIdList: 0x10n,
+  MultiVmpl: 0x20n,
+} as const;
+
+/**
+ * A value of the GHCB MSR (C001_0130), taken apart: its low 12 bits say what it is, and the rest belongs to that.
+ * Those of a guest are requests, those of the hypervisor answers.
+ */
+export type GhcbMsrMessage =
+  /** 0x000: where the GHCB lies. */
+  | { readonly type: 'ghcb'; readonly gpa: PhysAddr }
+  /** 0x001: answer to `sev-info-request`. */
+  | {
+      readonly type: 'sev-info';
+      readonly maxVersion: number;
+      readonly minVersion: number;
+      readonly cBit: number;
+    }
+  /** 0x002. */
+  | { readonly type: 'sev-info-request' }
+  /** 0x004: register 0 is EAX, 3 is EDX. */
+  | { readonly type: 'cpuid-request'; readonly leaf: number; readonly register: number }
+  /** 0x005. */
+  | { readonly type: 'cpuid'; readonly value: number; readonly register: number }
+  /** 0x006. */
+  | { readonly type: 'ap-reset-hold-request' }
+  /** 0x007: not 0 if a SIPI has started the processor. */
+  | { readonly type: 'ap-reset-hold'; readonly value: bigint }
+  /** 0x010. */
+  | { readonly type: 'preferred-ghcb-request' }
+  /** 0x011: without `gpa`, there is none. */
+  | { readonly type: 'preferred-ghcb'; readonly gpa: PhysAddr | undefined }
+  /** 0x012. */
+  | { readonly type: 'register-ghcb-request'; readonly gpa: PhysAddr }
+  /** 0x013: repeats the address, or refuses without one. */
+  | { readonly type: 'register-ghcb'; readonly gpa: PhysAddr | undefined }
+  /** 0x014: one page of 4 KiB. */
+  | { readonly type: 'page-state-request'; readonly gpa: PhysAddr; readonly operation: PageOperation }
+  /** 0x015: 0 if it is done. */
+  | { readonly type: 'page-state'; readonly error: number }
+  /** 0x016. */
+  | { readonly type: 'run-vmpl-request'; readonly vmpl: number }
+  /** 0x017: 0 if it is done. */
+  | { readonly type: 'run-vmpl'; readonly error: number }
+  /** 0x080. */
+  | { readonly type: 'features-request' }
+  /** 0x081: `HypervisorFeature`, or-ed. */
+  | { readonly type: 'features'; readonly features: bigint }
+  /** 0x100: in reason set 0, reason 0 is general, 1 a protocol version, 2 no SNP. */
+  | { readonly type: 'terminate'; readonly reasonSet: number; readonly reason: number }
+  /** Everything else, and whatever has a bit set that should not be. */
+  | { readonly type: 'unknown'; readonly value: bigint };
+
+type MessageType = Exclude<GhcbMsrMessage['type'], 'unknown'>;
+type Fields = Readonly<Record<string, number | bigint | undefined>>;
+
+/** A field of a message: its name, lowest bit and width; and what its value is. */
+interface Field {
+  readonly name: string;
+  readonly shift: bigint;
+  readonly bits: bigint;
+  /** A `number`, a `bigint`, a page's address, or that where all ones say that there is none. */
+  readonly as: 'number' | 'bigint' | 'page' | 'page or none';
+}
+
+interface Format {
+  readonly info: bigint;
+  readonly fields: readonly Field[];
+}
+
+const number = (name: string, shift: number, bits: number): Field => ({
+  name,
+  shift: BigInt(shift),
+  bits: BigInt(bits),
+  as: 'number',
+});
+const wide = (name: string, as: Field['as'], bits = 52n): Field => ({ name, shift: 12n, bits, as });
+
+/**
+ * The messages by their low 12 bits: Linux `arch/x86/include/asm/sev-common.h`, EDK2 `SevSnpMsr.h`; the two agree.
+ */
+const FORMATS: Readonly<Record<MessageType, Format>> = {
+  ghcb: { info: 0x000n, fields: [wide('gpa', 'page')] },
+  'sev-info': {
+    info: 0x001n,
+    fields: [number('maxVersion', 48, 16), number('minVersion', 32, 16), number('cBit', 24, 8)],
+  },
+  'sev-info-request': { info: 0x002n, fields: [] },
+  'cpuid-request': { info: 0x004n, fields: [number('leaf', 32, 32), number('register', 30, 2)] },
+  cpuid: { info: 0x005n, fields: [number('value', 32, 32), number('register', 30, 2)] },
+  'ap-reset-hold-request': { info: 0x006n, fields: [] },
+  'ap-reset-hold': { info: 0x007n, fields: [wide('value', 'bigint')] },
+  'preferred-ghcb-request': { info: 0x010n, fields: [] },
+  'preferred-ghcb': { info: 0x011n, fields: [wide('gpa', 'page or none')] },
+  'register-ghcb-request': { info: 0x012n, fields: [wide('gpa', 'page')] },
+  'register-ghcb': { info: 0x013n, fields: [wide('gpa', 'page or none')] },
+  'page-state-request': { info: 0x014n, fields: [wide('gpa', 'page', 40n), number('operation', 52, 4)] },
+  'page-state': { info: 0x015n, fields: [number('error', 32, 32)] },
+  'run-vmpl-request': { info: 0x016n, fields: [number('vmpl', 32, 8)] },
+  'run-vmpl': { info: 0x017n, fields: [number('error', 32, 32)] },
+  'features-request': { info: 0x080n, fields: [] },
+  features: { info: 0x081n, fields: [wide('features', 'bigint')] },
+  terminate: { info: 0x100n, fields: [number('reasonSet', 12, 4), number('reason', 16, 8)] },
+};
+
+const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
+
+/**
+ * The value of the GHCB MSR for a message. O(1).
+ *
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ */
+export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
+  if (message.type === 'unknown') return BigInt.asUintN(64, message.value);
+  const { info, fields } = FORMATS[message.type];
+  const values = message as unknown as Fields;
+  return fields.reduce(
+    (value, field) => value | (encodeField(field, values[field.name]) << field.shift),
+    info,
+  );
+}
+
+/**
+ * Takes a value of the GHCB MSR apart. Total: what is no message, or has a bit set that belongs to no field, is
+ * `unknown`, so encoding gives `value` back, always. O(1).
+ */
+export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
+  const type = TYPES.find((type) => FORMATS[type].info === (value & 0xfffn));
+  const unknown: GhcbMsrMessage = Object.freeze({ type: 'unknown', value });
+  if (type === undefined) return unknown;
+  const fields = FORMATS[type].fields.map((field) => {
+    const raw = (value >> field.shift) & ((1n << field.bits) - 1n);
+    return [field.name, decodeField(field, raw)] as const;
+  });
+  const message = Object.freeze({ type, ...Object.fromEntries(fields) }) as unknown as GhcbMsrMessage;
+  return isValid(message) && encodeGhcbMsr(message) === value ? message : unknown;
+}
+
+/** What the fields' widths do not say. */
+function isValid(message: GhcbMsrMessage): boolean {
+  if (message.type === 'page-state-request') {
+    return Object.values(PageOperation).includes(message.operation) && Phys.isAddress(message.gpa);
+  }
+  return !('gpa' in message) || message.gpa === undefined || Phys.isAddress(message.gpa);
+}
+
+function decodeField({ as, bits }: Field, raw: bigint): number | bigint | undefined {
+  if (as === 'number') return Number(raw);
+  if (as === 'bigint') return raw;
+  if (as === 'page or none' && raw === (1n << bits) - 1n) return undefined;
+  return raw << 12n;
+}
+
+function encodeField({ name, as, bits }: Field, value: number | bigint | undefined): bigint {
+  const max = (1n << bits) - 1n;
+  if (as === 'page or none' && value === undefined) return max;
+  const isPage = as === 'page' || as === 'page or none';
+  const unit = isPage ? 0x1000n : 1n;
+  const integer = typeof value === 'bigint' || Number.isSafeInteger(value) ? BigInt(value as Bytes) : -1n;
+  if (integer < 0n || integer > max * unit || integer % unit !== 0n) {
+    const expected = `pass ${isPage ? 'a multiple of 4096' : 'an integer'} from 0 to 0x${(max * unit).toString(16)}`;
+    throw new SnpError('INVALID_MESSAGE', { field: name, value, expected });
+  }
+  return integer / unit;
+}

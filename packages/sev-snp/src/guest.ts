@@ -1,0 +1,45 @@
+import type { PhysAddr } from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
+import { type PagingConfig, pagingConfig } from '@svsm/pagetable';
+import type { MemoryKey } from './encrypted-memory.ts';
+import type { NestedTable } from './nested-table.ts';
+import type { GuestContext, SnpPlatform } from './platform.ts';
+import { Vcpu, type VcpuOptions } from './vcpu.ts';
+
+/** What a hypervisor and the firmware give a guest. */
+export interface GuestOptions {
+  readonly asid: number;
+  readonly key: MemoryKey;
+  readonly nested: NestedTable;
+  /** Its memory, as it was launched. */
+  readonly memory: MemoryRegion<PhysAddr>;
+}
+
+/** An SNP-active guest: an ASID, a key that goes with it, and what the hypervisor says its memory is. */
+export class Guest implements GuestContext {
+  readonly machine: SnpPlatform;
+  /** 1 to 1023: what the RMP knows it by. */
+  readonly asid: number;
+  /** What its private memory is encrypted with. Neither it nor the hypervisor can use it but by private accesses. */
+  readonly key: MemoryKey;
+  /** The nested page table, which is the hypervisor's. */
+  readonly nested: NestedTable;
+  /** The guest-physical memory that it was launched with. */
+  readonly memory: MemoryRegion<PhysAddr>;
+  /** How its page tables are laid out: 4 levels and the machine's C-bit. */
+  readonly paging: PagingConfig;
+
+  constructor(machine: SnpPlatform, { asid, key, nested, memory }: GuestOptions) {
+    this.machine = machine;
+    this.asid = asid;
+    this.key = key;
+    this.nested = nested;
+    this.memory = memory;
+    this.paging = pagingConfig({ cBit: machine.cBit });
+  }
+
+  /** A processor for it, at VMPL0 unless told otherwise. */
+  createVcpu(options: VcpuOptions = {}): Vcpu {
+    return new Vcpu(this, options);
+  }
+}

@@ -1,0 +1,127 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { HYPERVISOR_ENTRY, type Rmp } from './rmp.ts';
+import type { RmpEntry, RmpPageSize } from './rmp-entry.ts';
+import { RmpResult } from './rmp-result.ts';
+import type { SysPhysAddr } from './sys-phys-addr.ts';
+
+/** The new state of a page as RMPUPDATE takes it. What is not given is 0; the page size, 4 KiB. */
+export interface RmpState {
+  readonly assigned: boolean;
+  readonly pageSize?: RmpPageSize;
+  readonly immutable?: boolean;
+  readonly gpa?: PhysAddr;
+  readonly asid?: number;
+}
+
+/** The greatest ASID that an entry holds; and the end of its GPAs, whose frame numbers have 36 bits. */
+const MAX_ASID = 0x3ff;
+const GPA_END = 1n << 48n;
+const HUGE_MASK = BigInt(PAGE_SIZE_2M - 1);
+const STEP = BigInt(PAGE_SIZE);
+
+/**
+ * RMPUPDATE: gives the page of `spa` to a guest, to the firmware or back to the hypervisor. A result other than
+ * SUCCESS has changed nothing. O(1) for a 4 KiB page, O(512) for one of 2 MiB.
+ *
+ * The order of checks is that of the manual's pseudo-code (AMD64 APM vol. 3, RMPUPDATE, as quoted on the KVM mailing
+ * list in July 2021), with the overlap test that silicon has beyond it; the reset of `validated`: vol. 2, §15.36.6
+ * and .11.
+ *
+ * @param asid - whose processor executes it: 0 for the host; a guest gets FAIL_PERMISSION
+ */
+export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0): RmpResult {
+  if (asid !== 0) return RmpResult.FAIL_PERMISSION;
+  const huge = state.pageSize === PageSize.Huge;
+  const wanted = {
+    assigned: state.assigned,
+    immutable: state.immutable ?? false,
+    asid: state.asid ?? 0,
+    gpa: state.gpa ?? 0n,
+  };
+  if (huge && (spa & HUGE_MASK) >= STEP) return RmpResult.FAIL_INPUT;
+  if (!wanted.assigned && (wanted.immutable || wanted.asid !== 0)) return RmpResult.FAIL_INPUT;
+  if (!fits(wanted)) return RmpResult.FAIL_INPUT;
+  const page = (spa & -STEP) as SysPhysAddr;
+  const old = rmp.slot(page);
+  if (old === undefined) return RmpResult.FAIL_INPUT;
+  if (old.immutable) return RmpResult.FAIL_PERMISSION;
+  const first = (page & ~HUGE_MASK) as SysPhysAddr;
+  const wasHuge = rmp.slot(first)?.pageSize === PageSize.Huge;
+  if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge) return RmpResult.FAIL_OVERLAP;
+
+  // An unassigned entry always stands for 4 KiB: giving back 2 MiB leaves 512 of them.
+  const pageSize = huge && wanted.assigned ? PageSize.Huge : PageSize.Regular;
+  const changed =
+    old.assigned !== wanted.assigned ||
+    old.asid !== wanted.asid ||
+    old.gpa !== wanted.gpa ||
+    old.pageSize !== pageSize;
+  const reset = changed || wanted.asid === 0 || rmp.assumptions.rmpupdateReset === 'always';
+  rmp.setSlot(page, {
+    ...old,
+    assigned: wanted.assigned,
+    immutable: wanted.immutable,
+    asid: wanted.asid,
+    gpa: wanted.gpa as PhysAddr,
+    pageSize,
+    ...(reset
+      ? { validated: false, vmsa: false, vmplMasks: [rmp.assumptions.resetMaskOfVmpl0, 0, 0, 0] as const }
+      : {}),
+  });
+  if (huge) {
+    for (let k = 1n; k < 512n; k += 1n) {
+      rmp.setSlot((page + k * STEP) as SysPhysAddr, { ...HYPERVISOR_ENTRY, assigned: wanted.assigned });
+    }
+  } else if (page !== first) {
+    addSubpages(rmp, first, Number(wanted.assigned) - Number(old.assigned));
+  }
+  return RmpResult.SUCCESS;
+}
+
+/**
+ * PSMASH: turns the entry of a 2 MiB page into 512 entries of 4 KiB; validated and the VMPL masks survive (AMD64 APM
+ * vol. 2, §15.36.11). A result other than SUCCESS has changed nothing. O(512).
+ *
+ * @param asid - whose processor executes it: 0 for the host; a guest gets FAIL_PERMISSION
+ */
+export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
+  if (asid !== 0) return RmpResult.FAIL_PERMISSION;
+  if ((spa & HUGE_MASK) >= STEP) return RmpResult.FAIL_INPUT;
+  const first = (spa & ~HUGE_MASK) as SysPhysAddr;
+  const old = rmp.slot(first);
+  if (old === undefined) return RmpResult.FAIL_INPUT;
+  if (!old.assigned || old.pageSize !== PageSize.Huge || old.immutable) return RmpResult.FAIL_BADADDR;
+  for (let k = 0n; k < 512n; k += 1n) {
+    const part: RmpEntry = {
+      ...old,
+      pageSize: PageSize.Regular,
+      gpa: (old.gpa + k * STEP) as PhysAddr,
+      subpageCount: k === 0n ? 511 : 0,
+    };
+    rmp.setSlot((first + k * STEP) as SysPhysAddr, part);
+  }
+  return RmpResult.SUCCESS;
+}
+
+/** Whether no entry of a region of 4 KiB entries is in the way of a 2 MiB one. */
+function isFree(rmp: Rmp, first: SysPhysAddr): boolean {
+  const { assigned, subpageCount } = rmp.slot(first) as RmpEntry;
+  return subpageCount === 0 && !(assigned && rmp.assumptions.alignedPageBlocksHuge);
+}
+
+function addSubpages(rmp: Rmp, first: SysPhysAddr, count: number): void {
+  if (count === 0) return;
+  const entry = rmp.slot(first) as RmpEntry;
+  rmp.setSlot(first, { ...entry, subpageCount: entry.subpageCount + count });
+}
+
+function fits({ gpa, asid }: { gpa: bigint; asid: number }): boolean {
+  return (
+    Phys.isAddress(gpa) &&
+    gpa < GPA_END &&
+    (gpa & (STEP - 1n)) === 0n &&
+    Number.isInteger(asid) &&
+    asid >= 0 &&
+    asid <= MAX_ASID
+  );
+}

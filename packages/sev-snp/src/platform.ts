@@ -1,0 +1,46 @@
+import type { PhysAddr } from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
+import type { PagingConfig } from '@svsm/pagetable';
+import type { EncryptedMemory, MemoryKey } from './encrypted-memory.ts';
+import type { MachineEvent } from './machine-event.ts';
+import type { NestedTable } from './nested-table.ts';
+import type { Rmp } from './rmp.ts';
+
+// What processors, guests and hypervisors need of one another, apart from the classes that are it.
+
+/** The machine below a guest or a hypervisor: an `SnpMachine` is one. */
+export interface SnpPlatform {
+  readonly memory: EncryptedMemory;
+  readonly rmp: Rmp;
+  /** Who gets the exits of guests. */
+  readonly hypervisor: ExitHandler;
+  /** The position of the C-bit in guest page tables. */
+  readonly cBit: number;
+  /** How many SNP guests there can be: ASIDs 1 to this one. */
+  readonly maxGuests: number;
+  /** Reports an event to who asked for them. */
+  trace(event: MachineEvent): void;
+}
+
+/** What a guest is to the hardware: a `Guest` is one. */
+export interface GuestContext {
+  readonly machine: SnpPlatform;
+  /** 1 to 1023: what the RMP knows it by. */
+  readonly asid: number;
+  /** What its private memory is encrypted with. */
+  readonly key: MemoryKey;
+  /** The nested page table, which is the hypervisor's. */
+  readonly nested: NestedTable;
+  /** The guest-physical memory that it was launched with. */
+  readonly memory: MemoryRegion<PhysAddr>;
+  /** How its page tables are laid out. */
+  readonly paging: PagingConfig;
+}
+
+/** Who gets a guest's exits: a `Hypervisor` is one. */
+export interface ExitHandler {
+  /** Deals with a nested page fault at `gpa`; `exitInfo1` has the bits of `NpfInfo`. Returns whether to try again. */
+  handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean;
+  /** Answers a VMGEXIT: what the guest left in the GHCB MSR, and what it is to find there. */
+  vmgexit(guest: GuestContext, request: bigint): bigint;
+}

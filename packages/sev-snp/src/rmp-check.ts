@@ -1,0 +1,119 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import type { Rmp } from './rmp.ts';
+import type { SysPhysAddr } from './sys-phys-addr.ts';
+import { type Vmpl, VmplPermission } from './vmpl.ts';
+
+/** The checks that an access may have to pass (AMD64 APM vol. 2, §15.36.10). */
+export type RmpCheck =
+  /** The page has an entry. */
+  | 'covered'
+  /** The page is not assigned; of a 2 MiB translation, no page of the region is. */
+  | 'hypervisor-owned'
+  /** The entry has the ASID of the guest that runs. */
+  | 'guest-owned'
+  /** The entry has the guest-physical address that was translated. */
+  | 'reverse-map'
+  /** The entry is not immutable. */
+  | 'mutable'
+  /** The nested page table and the entry agree on the page size. */
+  | 'page-size'
+  /** The guest has validated the page. */
+  | 'validated'
+  /** The entry's mask for the current VMPL permits the access. */
+  | 'vmpl';
+
+/** What is done with memory. A `table` access is the processor's own, to a page table. */
+export type AccessKind = 'read' | 'write' | 'fetch' | 'table';
+
+/** Who does it, as the checks tell them apart. Fetches and table accesses of an SNP guest are always private. */
+export type Accessor = 'host' | 'non-snp-guest' | 'snp-guest-private' | 'snp-guest-shared';
+
+const NONE: readonly RmpCheck[] = [];
+const OWNED: readonly RmpCheck[] = ['hypervisor-owned'];
+const PRIVATE: readonly RmpCheck[] = [
+  ...(['covered', 'guest-owned', 'reverse-map', 'mutable', 'page-size'] as const),
+  'validated',
+  'vmpl',
+];
+
+/**
+ * Which checks an access must pass, in their order of priority: AMD64 APM vol. 2, table 15-39. Reads that are not
+ * checked give ciphertext if the page is private.
+ */
+export const RMP_CHECKS: Readonly<
+  Record<Accessor, Readonly<Partial<Record<AccessKind, readonly RmpCheck[]>>>>
+> = /* @__PURE__ */ Object.freeze({
+  host: { read: NONE, write: OWNED, fetch: NONE, table: OWNED },
+  'non-snp-guest': { read: NONE, write: OWNED, fetch: NONE, table: OWNED },
+  'snp-guest-private': { read: PRIVATE, write: PRIVATE, fetch: PRIVATE, table: PRIVATE },
+  'snp-guest-shared': { read: NONE, write: OWNED },
+});
+
+/** An access to one page, after all page tables have allowed it. */
+export interface RmpAccess {
+  readonly accessor: Accessor;
+  readonly kind: AccessKind;
+  readonly spa: SysPhysAddr;
+  /** The size of the translation that led to `spa`: the nested one's in a guest. */
+  readonly translationSize: PageSize;
+  /** What was translated to `spa`; without meaning for a host. */
+  readonly gpa: PhysAddr;
+  /** Of the guest; 0 for a host. */
+  readonly asid: number;
+  readonly vmpl: Vmpl;
+  /** The CPL, 0 to 3: at 3, a fetch needs other rights. */
+  readonly cpl: number;
+}
+
+/**
+ * The first check that `access` fails, or `undefined` if the RMP has nothing against it. O(1).
+ */
+export function failedRmpCheck(rmp: Rmp, access: RmpAccess): RmpCheck | undefined {
+  const checks = RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE;
+  return checks.find((check) => !PASSES[check](rmp, access));
+}
+
+/** The first of the checks on who owns a page and where it is mapped that `access` fails: those of PVALIDATE's kind. */
+export function failedOwnershipCheck(
+  rmp: Rmp,
+  access: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
+): RmpCheck | undefined {
+  return OWNERSHIP.find((check) => !PASSES[check](rmp, access as RmpAccess));
+}
+
+const OWNERSHIP = ['covered', 'guest-owned', 'reverse-map', 'mutable'] as const;
+
+const PASSES: Readonly<Record<RmpCheck, (rmp: Rmp, access: RmpAccess) => boolean>> = {
+  covered: (rmp, { spa }) => rmp.covers(spa),
+  'hypervisor-owned': (rmp, { spa, translationSize }) =>
+    translationSize === PageSize.Regular ? rmp.entry(spa)?.assigned !== true : rmp.isRegionUnassigned(spa),
+  'guest-owned': (rmp, { spa, asid }) => rmp.entry(spa)?.assigned === true && rmp.entry(spa)?.asid === asid,
+  'reverse-map': (rmp, { spa, gpa }) => {
+    const entry = rmp.entry(spa);
+    if (entry === undefined) return false;
+    // Within a 2 MiB page, every 4 KiB of it has its own place.
+    const offset = entry.pageSize === PageSize.Huge ? spa & BigInt(PAGE_SIZE_2M - PAGE_SIZE) : 0n;
+    return entry.gpa + offset === (gpa & -BigInt(PAGE_SIZE));
+  },
+  mutable: (rmp, { spa }) => rmp.entry(spa)?.immutable === false,
+  'page-size': (rmp, { spa, translationSize }) =>
+    (rmp.entry(spa)?.pageSize === PageSize.Huge) === (translationSize !== PageSize.Regular),
+  validated: (rmp, { spa }) => rmp.entry(spa)?.validated === true,
+  vmpl: (rmp, access) => {
+    const mask = rmp.entry(access.spa)?.vmplMasks[access.vmpl] ?? 0;
+    const needed = neededPermissions(access);
+    return (mask & needed) === needed;
+  },
+};
+
+/** The bits of a mask that an access needs. Write without read is illegal, so a write needs both (§15.36.7). */
+function neededPermissions({ kind, cpl }: RmpAccess): number {
+  switch (kind) {
+    case 'write':
+      return VmplPermission.Read | VmplPermission.Write;
+    case 'fetch':
+      return cpl === 3 ? VmplPermission.ExecuteUser : VmplPermission.ExecuteSupervisor;
+    default:
+      return VmplPermission.Read;
+  }
+}

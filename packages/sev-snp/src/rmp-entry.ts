@@ -1,0 +1,121 @@
+import { PAGE_SHIFT, PageSize, type PhysAddr } from '@svsm/address';
+
+/** The page sizes that the RMP knows; a 1 GiB translation counts as one of 2 MiB. */
+export type RmpPageSize = typeof PageSize.Regular | typeof PageSize.Huge;
+
+/** An entry of the RMP, taken apart. Frozen. */
+export interface RmpEntry {
+  /** Whether it belongs to a guest or to the firmware, and not to the hypervisor. */
+  readonly assigned: boolean;
+  /** Whether it stands for 4 KiB or for 2 MiB. */
+  readonly pageSize: RmpPageSize;
+  /** Whether the RMP instructions may not change it: the firmware has it. */
+  readonly immutable: boolean;
+  /** In the first entry of a 2 MiB region: how many of the other 511 are assigned as 4 KiB pages. Else 0. */
+  readonly subpageCount: number;
+  /** The one guest-physical address at which it may be mapped. */
+  readonly gpa: PhysAddr;
+  /** The guest that owns it, 1 to 1023; 0 for the hypervisor and the firmware. */
+  readonly asid: number;
+  /** Whether it may be run as a VMSA. */
+  readonly vmsa: boolean;
+  /** Whether the guest has validated it. */
+  readonly validated: boolean;
+  /** What each VMPL may do with it: `VmplPermission`, or-ed. */
+  readonly vmplMasks: VmplMasks;
+  /** Bit 63, in which the firmware mirrors `immutable`. No instruction reads or changes it. */
+  readonly lock: boolean;
+  /** Bits 63:32 of the second quadword: key select, PCIe stream, migration. Nothing here gives them a meaning. */
+  readonly upper: number;
+}
+
+/** The permission masks of VMPL0 to VMPL3, 0 to 0xff each. */
+export type VmplMasks = readonly [number, number, number, number];
+
+/** An entry as it lies in memory on Zen 3 and Zen 4: two little-endian quadwords. */
+export interface RawRmpEntry {
+  readonly low: bigint;
+  readonly high: bigint;
+}
+
+/**
+ * Takes apart an entry of a raw table, as in a memory dump: no bit is lost. O(1).
+ *
+ * The layout is not architectural; it is that of Zen 3 and Zen 4: Linux `arch/x86/virt/svm/sev.c` `struct
+ * rmpentry_raw`, AMD-ASPFW `sev_rmp.h` `rmp_fields_t` and `rmp_quadword2_t`.
+ */
+export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
+  const words = new Uint32Array(RMP_ENTRY_WORDS);
+  new BigUint64Array(words.buffer).set([low, high]);
+  return decodeWords(words, 0);
+}
+
+/** The reverse of {@link decodeRmpEntry}. O(1). Fields that do not fit are cut off at their width. */
+export function encodeRmpEntry(entry: RmpEntry): RawRmpEntry {
+  const words = new Uint32Array(RMP_ENTRY_WORDS);
+  encodeWords(entry, words, 0);
+  const [low, high] = new BigUint64Array(words.buffer) as unknown as [bigint, bigint];
+  return Object.freeze({ low, high });
+}
+
+/** 32-bit words of an entry. */
+export const RMP_ENTRY_WORDS = 4;
+
+// Word 0.
+const ASSIGNED = 1 << 0;
+const HUGE = 1 << 1;
+const IMMUTABLE = 1 << 2;
+const COUNT_SHIFT = 3;
+const COUNT_MASK = 0x1ff;
+const GPA_SHIFT = 12;
+// Word 1.
+const GPA_HIGH_MASK = 0x7_ffff;
+const ASID_SHIFT = 19;
+const ASID_MASK = 0x3ff;
+const VMSA = 1 << 29;
+const VALIDATED = 1 << 30;
+const LOCK = 1 << 31;
+
+/** The entry in the four words from `at` on. */
+export function decodeWords(words: Uint32Array, at: number): RmpEntry {
+  const [w0, w1, masks, upper] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
+  const gpaFrame = (w1 & GPA_HIGH_MASK) * 2 ** 20 + (w0 >>> GPA_SHIFT);
+  return Object.freeze({
+    assigned: (w0 & ASSIGNED) !== 0,
+    pageSize: (w0 & HUGE) !== 0 ? PageSize.Huge : PageSize.Regular,
+    immutable: (w0 & IMMUTABLE) !== 0,
+    subpageCount: (w0 >>> COUNT_SHIFT) & COUNT_MASK,
+    gpa: (BigInt(gpaFrame) << BigInt(PAGE_SHIFT)) as PhysAddr,
+    asid: (w1 >>> ASID_SHIFT) & ASID_MASK,
+    vmsa: (w1 & VMSA) !== 0,
+    validated: (w1 & VALIDATED) !== 0,
+    vmplMasks: Object.freeze([
+      masks & 0xff,
+      (masks >>> 8) & 0xff,
+      (masks >>> 16) & 0xff,
+      masks >>> 24,
+    ] as const),
+    lock: (w1 & LOCK) !== 0,
+    upper,
+  });
+}
+
+/** Writes `entry` into the four words from `at` on. */
+export function encodeWords(entry: RmpEntry, words: Uint32Array, at: number): void {
+  const gpaFrame = Number(entry.gpa >> BigInt(PAGE_SHIFT));
+  const [mask0, mask1, mask2, mask3] = entry.vmplMasks;
+  words[at] =
+    (entry.assigned ? ASSIGNED : 0) |
+    (entry.pageSize === PageSize.Huge ? HUGE : 0) |
+    (entry.immutable ? IMMUTABLE : 0) |
+    ((entry.subpageCount & COUNT_MASK) << COUNT_SHIFT) |
+    (gpaFrame << GPA_SHIFT);
+  words[at + 1] =
+    (Math.floor(gpaFrame / 2 ** 20) & GPA_HIGH_MASK) |
+    ((entry.asid & ASID_MASK) << ASID_SHIFT) |
+    (entry.vmsa ? VMSA : 0) |
+    (entry.validated ? VALIDATED : 0) |
+    (entry.lock ? LOCK : 0);
+  words[at + 2] = (mask0 & 0xff) | ((mask1 & 0xff) << 8) | ((mask2 & 0xff) << 16) | (mask3 << 24);
+  words[at + 3] = entry.upper;
+}

@@ -1,0 +1,121 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
+import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
+import { decodeWords, encodeWords, RMP_ENTRY_WORDS, type RmpEntry } from './rmp-entry.ts';
+import { SnpError } from './snp-error.ts';
+import { SysPhys, type SysPhysAddr } from './sys-phys-addr.ts';
+
+/** What a {@link Rmp} may be told. */
+export interface RmpOptions {
+  /** Behaviour that no source settles; what is not given is as in `DEFAULT_ASSUMPTIONS`. */
+  readonly assumptions?: Partial<Assumptions>;
+}
+
+const PAGES_PER_REGION = PAGE_SIZE_2M / PAGE_SIZE;
+
+/** What every entry is after the firmware has initialized the table: hypervisor-owned (AMD64 APM vol. 2, §15.36.4). */
+export const HYPERVISOR_ENTRY: RmpEntry = /* @__PURE__ */ Object.freeze({
+  assigned: false,
+  pageSize: PageSize.Regular,
+  immutable: false,
+  subpageCount: 0,
+  gpa: 0n as PhysAddr,
+  asid: 0,
+  vmsa: false,
+  validated: false,
+  vmplMasks: /* @__PURE__ */ Object.freeze([0, 0, 0, 0] as const),
+  lock: false,
+  upper: 0,
+});
+
+/**
+ * The reverse map table: one 16-byte entry for each 4 KiB page of system memory, which names the page's owner and the
+ * one guest-physical address at which it may appear (AMD64 APM vol. 2, §15.36.3).
+ *
+ * Sparse: 8 KiB for each 2 MiB region that was ever changed. Entries are kept bit for bit as Zen 3 and Zen 4 have them.
+ * Software cannot write the table, only the instructions and the firmware can: `rmpupdate`, `psmash`, `pvalidate`, ….
+ */
+export class Rmp {
+  /** What it has entries for. All other memory is the hypervisor's for ever. */
+  readonly covered: MemoryRegion<SysPhysAddr>;
+  /** Behaviour that no source settles. */
+  readonly assumptions: Assumptions;
+  readonly #first: number;
+  readonly #end: number;
+  /** The raw entries of a 2 MiB region, by region number. */
+  readonly #regions: Map<number, Uint32Array> = new Map();
+
+  /**
+   * A table with every page hypervisor-owned. O(1).
+   *
+   * @param covered - whole 2 MiB regions
+   * @throws SnpError `INVALID_RMP_RANGE`
+   */
+  constructor(covered: MemoryRegion<SysPhysAddr>, { assumptions = {} }: RmpOptions = {}) {
+    if (covered.isEmpty || covered.alignInward(PAGE_SIZE_2M)?.equals(covered) !== true) {
+      throw new SnpError('INVALID_RMP_RANGE', { start: covered.start, end: covered.end });
+    }
+    this.covered = covered;
+    this.assumptions = Object.freeze({ ...DEFAULT_ASSUMPTIONS, ...assumptions });
+    this.#first = pageNumber(covered.start);
+    this.#end = this.#first + covered.pageCount();
+  }
+
+  /** Whether the page of `spa` has an entry. O(1). */
+  covers(spa: SysPhysAddr): boolean {
+    SysPhys.assertIsAddress(spa);
+    return this.#covers(pageNumber(spa));
+  }
+
+  /**
+   * The entry that decides for the page of `spa`: that of its 2 MiB page if it is part of one, else its own;
+   * `undefined` if it is not covered. O(1).
+   */
+  entry(spa: SysPhysAddr): RmpEntry | undefined {
+    const first = this.slot((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
+    return first?.pageSize === PageSize.Huge ? first : this.slot(spa);
+  }
+
+  /**
+   * The sixteen bytes of the page of `spa` itself, taken apart: inside a 2 MiB page all but the first are only
+   * `assigned`. `undefined` if it is not covered. O(1).
+   */
+  slot(spa: SysPhysAddr): RmpEntry | undefined {
+    SysPhys.assertIsAddress(spa);
+    const page = pageNumber(spa);
+    if (!this.#covers(page)) return undefined;
+    const words = this.#regions.get(Math.floor(page / PAGES_PER_REGION));
+    return words === undefined
+      ? HYPERVISOR_ENTRY
+      : decodeWords(words, RMP_ENTRY_WORDS * (page % PAGES_PER_REGION));
+  }
+
+  /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */
+  isRegionUnassigned(spa: SysPhysAddr): boolean {
+    const first = this.slot((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
+    return first === undefined || (!first.assigned && first.subpageCount === 0);
+  }
+
+  /**
+   * Replaces the sixteen bytes of the page of `spa`, and checks nothing: for instructions, for the firmware, and for
+   * a test that needs a state no program reaches. O(1).
+   *
+   * @throws SnpError `NOT_COVERED`
+   */
+  setSlot(spa: SysPhysAddr, entry: RmpEntry): void {
+    SysPhys.assertIsAddress(spa);
+    const page = pageNumber(spa);
+    if (!this.#covers(page)) throw new SnpError('NOT_COVERED', { spa });
+    const region = Math.floor(page / PAGES_PER_REGION);
+    let words = this.#regions.get(region);
+    if (words === undefined) {
+      words = new Uint32Array(PAGES_PER_REGION * RMP_ENTRY_WORDS);
+      this.#regions.set(region, words);
+    }
+    encodeWords(entry, words, RMP_ENTRY_WORDS * (page % PAGES_PER_REGION));
+  }
+
+  #covers(page: number): boolean {
+    return page >= this.#first && page < this.#end;
+  }
+}

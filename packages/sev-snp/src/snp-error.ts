@@ -1,0 +1,94 @@
+import { CodedError, describeValue, formatAddress, isCodedError, type MessageTable } from '@svsm/address';
+import { type RmpResult, rmpResultName } from './rmp-result.ts';
+
+/** What each code of {@link SnpError} carries in `details`. Codes are only ever added. */
+export interface SnpErrorDetails {
+  /** An option or argument that no machine, guest or processor could have. */
+  INVALID_ARGUMENT: { what: string; value: unknown; expected: string };
+  /** The range that an RMP covers is not made of whole 2 MiB regions. */
+  INVALID_RMP_RANGE: { start: bigint; end: bigint };
+  /** A page that the RMP does not cover where an entry must be. */
+  NOT_COVERED: { spa: bigint };
+  /** The hypervisor has too little free system memory. */
+  OUT_OF_SYSTEM_MEMORY: { needed: bigint; free: bigint };
+  /** The hypervisor's own RMPUPDATE or PSMASH failed where it must not: the page is not in the state that it thinks. */
+  HOST_INSTRUCTION_FAILED: { instruction: string; spa: bigint; result: RmpResult };
+  /** The firmware refuses a page: it is not in the state that the command is for. */
+  FIRMWARE_REFUSED: { command: string; spa: bigint; state: string };
+  /** A VMGEXIT that the hypervisor does not know. A real one kills the guest. */
+  UNSUPPORTED_VMGEXIT: { request: bigint };
+  /** The guest has asked to be ended. */
+  TERMINATED: { reasonSet: number; reason: number };
+  /** A message of the GHCB MSR protocol with a field that does not fit. */
+  INVALID_MESSAGE: { field: string; value: unknown; expected: string };
+  /** The answer does not fit the request: the hypervisor is broken or lies. */
+  BAD_RESPONSE: { request: bigint; response: bigint; problem: string };
+  /** The hypervisor says that it did not change the state of a page. */
+  PAGE_STATE_REFUSED: { gpa: bigint; error: number };
+  /** PVALIDATE failed with a result. */
+  PVALIDATE_FAILED: { gva: bigint; validate: boolean; result: RmpResult };
+  /**
+   * PVALIDATE changed nothing: another page is mapped there than the guest thinks, or it asks twice. Treat as an
+   * attack.
+   */
+  PVALIDATE_UNCHANGED: { gva: bigint; validate: boolean };
+  /** A page is not mapped as the next step needs it. */
+  WRONG_MAPPING: { gva: bigint; expected: string; found: string };
+}
+
+/** The codes of {@link SnpError}. */
+export type SnpErrorCode = keyof SnpErrorDetails;
+
+const verb = (validate: boolean): string => (validate ? 'validate' : 'rescind');
+
+const MESSAGES: MessageTable<SnpErrorDetails> = {
+  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_RMP_RANGE: ({ start, end }) =>
+    `an RMP cannot cover [${formatAddress(start)}-${formatAddress(end)}): it must start and end at multiples of 2 MiB`,
+  NOT_COVERED: ({ spa }) => `the RMP has no entry for ${formatAddress(spa)}`,
+  OUT_OF_SYSTEM_MEMORY: ({ needed, free }) =>
+    `${describeValue(needed)} bytes of system memory are needed, ${describeValue(free)} are free`,
+  HOST_INSTRUCTION_FAILED: ({ instruction, spa, result }) =>
+    `${instruction} of ${formatAddress(spa)} gave ${rmpResultName(result)} (${result})`,
+  FIRMWARE_REFUSED: ({ command, spa, state }) =>
+    `${command} refuses ${formatAddress(spa)}, which is ${state}`,
+  UNSUPPORTED_VMGEXIT: ({ request }) =>
+    `the hypervisor knows no VMGEXIT with ${formatAddress(request)} in the GHCB MSR`,
+  TERMINATED: ({ reasonSet, reason }) =>
+    `the guest asked to be ended: reason set ${reasonSet}, reason ${reason}`,
+  INVALID_MESSAGE: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
+  BAD_RESPONSE: ({ request, response, problem }) =>
+    `the hypervisor answered ${formatAddress(response)} to ${formatAddress(request)}: ${problem}`,
+  PAGE_STATE_REFUSED: ({ gpa, error }) =>
+    `the hypervisor did not change the state of ${formatAddress(gpa)}: error ${describeValue(error)}`,
+  PVALIDATE_FAILED: ({ gva, validate, result }) =>
+    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} gave ${rmpResultName(result)} (${result})`,
+  PVALIDATE_UNCHANGED: ({ gva, validate }) =>
+    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} changed nothing: the page is not the one it should be`,
+  WRONG_MAPPING: ({ gva, expected, found }) =>
+    `${formatAddress(gva)} must be mapped ${expected}, and is ${found}`,
+};
+
+/**
+ * What this package throws for what no hardware answers: wrong arguments, and a hypervisor or a page that is not what
+ * software relies on. What hardware raises is a `SnpFault`. Narrow it with {@link isSnpError}.
+ */
+export class SnpError<Code extends SnpErrorCode = SnpErrorCode> extends CodedError<
+  Code,
+  SnpErrorDetails[Code]
+> {
+  constructor(code: Code, details: SnpErrorDetails[Code], options?: ErrorOptions) {
+    super('SnpError', code, details, MESSAGES[code](details), options);
+  }
+}
+
+/**
+ * Whether `error` is a {@link SnpError}, with `code` if one is given; narrows `error.details` to that code. Works
+ * across copies of this package.
+ */
+export function isSnpError<Code extends SnpErrorCode = SnpErrorCode>(
+  error: unknown,
+  code?: Code,
+): error is { [C in Code]: SnpError<C> }[Code] {
+  return isCodedError(error, 'SnpError', code);
+}

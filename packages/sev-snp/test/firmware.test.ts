@@ -1,0 +1,37 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { expect, test } from 'vitest';
+import { EncryptedMemory, NO_KEY } from '../src/encrypted-memory.ts';
+import { launchUpdate } from '../src/firmware.ts';
+import { rmpupdate } from '../src/host-instructions.ts';
+import { sysPhysAddr } from '../src/sys-phys-addr.ts';
+import { bytesOf, codeOf, MiB, rmpOf } from './support.ts';
+
+const spa = sysPhysAddr(2 * MiB);
+const last = sysPhysAddr(4 * MiB - 4);
+
+test.each([PageSize.Regular, PageSize.Huge])('encrypts a page of %i bytes in place, once', (pageSize) => {
+  const rmp = rmpOf();
+  const memory = new EncryptedMemory(8 * MiB);
+  const key = memory.createKey();
+  memory.write(spa, bytesOf('code'), NO_KEY);
+  memory.write(last, bytesOf('data'), NO_KEY);
+  rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0), pageSize });
+  launchUpdate(rmp, memory, spa, key);
+  expect(memory.read(spa, 4, key)).toEqual(bytesOf('code'));
+  expect(memory.read(spa, 4, NO_KEY)).not.toEqual(bytesOf('code'));
+  const isPart = pageSize === PageSize.Huge;
+  expect(memory.read(last, 4, isPart ? key : NO_KEY)).toEqual(bytesOf('data'));
+  expect(rmp.slot(spa)).toMatchObject({
+    validated: true,
+    immutable: false,
+    pageSize,
+    vmplMasks: [0x1f, 0, 0, 0],
+  });
+  expect(codeOf(() => launchUpdate(rmp, memory, spa, key))).toBe('FIRMWARE_REFUSED');
+});
+
+test('refuses what the RMP does not cover', () => {
+  expect(codeOf(() => launchUpdate(rmpOf(), new EncryptedMemory(MiB), sysPhysAddr(64 * MiB), 1))).toBe(
+    'FIRMWARE_REFUSED',
+  );
+});

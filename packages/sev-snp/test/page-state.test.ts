@@ -1,0 +1,197 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { launchUpdate } from '../src/firmware.ts';
+import { psmash, type RmpState, rmpupdate } from '../src/host-instructions.ts';
+import { PageState, pageStateOf } from '../src/page-state.ts';
+import { HYPERVISOR_ENTRY } from '../src/rmp.ts';
+import type { RmpEntry } from '../src/rmp-entry.ts';
+import { rmpResultName } from '../src/rmp-result.ts';
+import type { SysPhysAddr } from '../src/sys-phys-addr.ts';
+import { gvaOf, MiB, spaOf, thrownBy, type World, world } from './support.ts';
+
+// One page of a guest, GPA 2 MiB + 0x1000, in every state that an entry can be in.
+const GPA = 2 * MiB + 0x1000;
+const gpa = physAddr(GPA);
+const GUEST: Partial<RmpEntry> = { assigned: true, asid: 1, gpa, vmplMasks: [0x1f, 0, 0, 0] };
+const OWN: Partial<RmpEntry> = { assigned: true, immutable: true, lock: true };
+const STATES: Readonly<Record<Exclude<PageState, 'DEFAULT' | 'INVALID'>, Partial<RmpEntry>>> = {
+  HYPERVISOR: {},
+  'HV-FIXED': { immutable: true },
+  FIRMWARE: OWN,
+  RECLAIM: { assigned: true },
+  CONTEXT: { ...OWN, vmsa: true },
+  METADATA: { ...OWN, gpa: physAddr((1n << 48n) | 0x5000n) },
+  'FIRMWARE-IOMMU': { ...OWN, gpa: physAddr((2n << 48n) | 0x1000n) },
+  'PRE-GUEST': { ...GUEST, immutable: true },
+  'PRE-SWAP': { ...GUEST, immutable: true, validated: true },
+  'GUEST-INVALID': GUEST,
+  'GUEST-VALID': { ...GUEST, validated: true },
+};
+const NAMES = Object.keys(STATES) as (keyof typeof STATES)[];
+
+test('every state is told from its fields', () => {
+  for (const name of NAMES) expect(pageStateOf({ ...HYPERVISOR_ENTRY, ...STATES[name] })).toBe(name);
+  expect(pageStateOf(undefined)).toBe(PageState.Default);
+});
+
+test.each<[string, Partial<RmpEntry>]>([
+  ['unassigned and validated', { validated: true }],
+  ['unassigned with an ASID', { asid: 1 }],
+  ['validated without an ASID', { assigned: true, validated: true }],
+  ['a context page with an address', { ...OWN, vmsa: true, gpa }],
+  ['the firmware’s, with an address of no kind', { ...OWN, gpa }],
+  ['given back, and locked', { assigned: true, lock: true }],
+])('%s is no state', (_, fields) => {
+  expect(pageStateOf({ ...HYPERVISOR_ENTRY, ...fields })).toBe(PageState.Invalid);
+});
+
+function inState(name: keyof typeof STATES): { it: World; spa: SysPhysAddr } {
+  const it = world();
+  const spa = spaOf(it, GPA);
+  psmash(it.machine.rmp, spaOf(it, 2 * MiB));
+  it.guest.nested.split4k(gpa);
+  const entry = { ...HYPERVISOR_ENTRY, ...STATES[name] };
+  it.machine.rmp.setSlot(spa, entry);
+  return { it, spa };
+}
+
+// What each operation does in each state, by the transitions of the SNP firmware ABI and the instructions' results:
+// the new state, `=` for none with success, or the refusal.
+const update = (state: RmpState) => (it: World, spa: SysPhysAddr) =>
+  rmpResultName(rmpupdate(it.machine.rmp, spa, state));
+const validate = (validate: boolean) => (it: World) => {
+  let text = '';
+  const fault = thrownBy(() => {
+    const { result, unchanged } = it.vcpu.pvalidate(gvaOf(GPA), PageSize.Regular, validate);
+    text = unchanged ? 'CF' : rmpResultName(result);
+  });
+  return fault?.code ?? text;
+};
+/** The same for every state. */
+function everywhere(outcome: string): Record<keyof typeof STATES, string> {
+  return Object.fromEntries(NAMES.map((name) => [name, outcome])) as Record<keyof typeof STATES, string>;
+}
+
+const assign: RmpState = { assigned: true, asid: 1, gpa };
+const NO = 'FAIL_PERMISSION';
+
+const OPERATIONS: Record<
+  string,
+  { run: (it: World, spa: SysPhysAddr) => string; to: Record<keyof typeof STATES, string> }
+> = {
+  'RMPUPDATE free': {
+    run: update({ assigned: false }),
+    to: {
+      ...{ HYPERVISOR: '=', 'HV-FIXED': NO, FIRMWARE: NO, RECLAIM: 'HYPERVISOR', CONTEXT: NO, METADATA: NO },
+      ...{ 'FIRMWARE-IOMMU': NO, 'PRE-GUEST': NO, 'PRE-SWAP': NO },
+      ...{ 'GUEST-INVALID': 'HYPERVISOR', 'GUEST-VALID': 'HYPERVISOR' },
+    },
+  },
+  'RMPUPDATE to the same guest': {
+    run: update(assign),
+    to: {
+      ...{ HYPERVISOR: 'GUEST-INVALID', 'HV-FIXED': NO, FIRMWARE: NO, RECLAIM: 'GUEST-INVALID', CONTEXT: NO },
+      ...{ METADATA: NO, 'FIRMWARE-IOMMU': NO, 'PRE-GUEST': NO, 'PRE-SWAP': NO },
+      ...{ 'GUEST-INVALID': '=', 'GUEST-VALID': '=' },
+    },
+  },
+  'RMPUPDATE to another address': {
+    run: update({ ...assign, gpa: physAddr(GPA + 0x1000) }),
+    to: {
+      ...{ HYPERVISOR: 'GUEST-INVALID', 'HV-FIXED': NO, FIRMWARE: NO, RECLAIM: 'GUEST-INVALID', CONTEXT: NO },
+      ...{ METADATA: NO, 'FIRMWARE-IOMMU': NO, 'PRE-GUEST': NO, 'PRE-SWAP': NO },
+      ...{ 'GUEST-INVALID': '=', 'GUEST-VALID': 'GUEST-INVALID' },
+    },
+  },
+  'RMPUPDATE to another guest': {
+    run: update({ ...assign, asid: 2 }),
+    to: {
+      ...{ HYPERVISOR: 'GUEST-INVALID', 'HV-FIXED': NO, FIRMWARE: NO, RECLAIM: 'GUEST-INVALID', CONTEXT: NO },
+      ...{ METADATA: NO, 'FIRMWARE-IOMMU': NO, 'PRE-GUEST': NO, 'PRE-SWAP': NO },
+      ...{ 'GUEST-INVALID': '=', 'GUEST-VALID': 'GUEST-INVALID' },
+    },
+  },
+  'RMPUPDATE to the same guest, immutable': {
+    run: update({ ...assign, immutable: true }),
+    to: {
+      ...{
+        HYPERVISOR: 'PRE-GUEST',
+        'HV-FIXED': NO,
+        FIRMWARE: NO,
+        RECLAIM: 'PRE-GUEST',
+        CONTEXT: NO,
+        METADATA: NO,
+      },
+      ...{ 'FIRMWARE-IOMMU': NO, 'PRE-GUEST': NO, 'PRE-SWAP': NO },
+      ...{ 'GUEST-INVALID': 'PRE-GUEST', 'GUEST-VALID': 'PRE-SWAP' },
+    },
+  },
+  'RMPUPDATE to the firmware': {
+    run: update({ assigned: true, immutable: true }),
+    to: {
+      ...{
+        HYPERVISOR: 'FIRMWARE',
+        'HV-FIXED': NO,
+        FIRMWARE: NO,
+        RECLAIM: 'FIRMWARE',
+        CONTEXT: NO,
+        METADATA: NO,
+      },
+      ...{ 'FIRMWARE-IOMMU': NO, 'PRE-GUEST': NO, 'PRE-SWAP': NO },
+      ...{ 'GUEST-INVALID': 'FIRMWARE', 'GUEST-VALID': 'FIRMWARE' },
+    },
+  },
+  'RMPUPDATE to HV-FIXED': {
+    run: update({ assigned: false, immutable: true }),
+    to: everywhere('FAIL_INPUT'),
+  },
+  'PVALIDATE 1': {
+    run: validate(true),
+    to: {
+      ...everywhere('NPF'),
+      ...{ 'GUEST-INVALID': 'GUEST-VALID', 'GUEST-VALID': 'CF' },
+    },
+  },
+  'PVALIDATE 0': {
+    run: validate(false),
+    to: {
+      ...everywhere('NPF'),
+      ...{ 'GUEST-INVALID': 'CF', 'GUEST-VALID': 'GUEST-INVALID' },
+    },
+  },
+  SNP_LAUNCH_UPDATE: {
+    run: ({ machine, guest }, spa) =>
+      thrownBy(() => launchUpdate(machine.rmp, machine.memory, spa, guest.key))?.code ?? 'SUCCESS',
+    to: {
+      ...everywhere('FIRMWARE_REFUSED'),
+      'PRE-GUEST': 'GUEST-VALID',
+    },
+  },
+  'a guest reads': {
+    run: ({ vcpu }) => thrownBy(() => vcpu.read(gvaOf(GPA), 1))?.code ?? 'SUCCESS',
+    to: {
+      ...everywhere('NPF'),
+      ...{ 'GUEST-INVALID': 'VC_NOT_VALIDATED', 'GUEST-VALID': '=' },
+    },
+  },
+  'the host writes': {
+    run: ({ machine }, spa) =>
+      thrownBy(() => machine.hypervisor.write(spa, new Uint8Array(1)))?.code ?? 'SUCCESS',
+    to: {
+      ...everywhere('HOST_PF'),
+      ...{ HYPERVISOR: '=', 'HV-FIXED': '=' },
+    },
+  },
+};
+
+describe.each(Object.entries(OPERATIONS))('%s', (_, { run, to }) => {
+  test.each(NAMES.map((name) => [name, to[name]] as const))('%s: %s', (name, expected) => {
+    const { it, spa } = inState(name);
+    const before = it.machine.rmp.slot(spa) as RmpEntry;
+    const result = run(it, spa);
+    const after = it.machine.rmp.slot(spa) as RmpEntry;
+    if (expected in STATES) expect([result, pageStateOf(after)]).toEqual(['SUCCESS', expected]);
+    else expect([result, pageStateOf(after)]).toEqual([expected === '=' ? 'SUCCESS' : expected, name]);
+    if (result !== 'SUCCESS') expect(after).toEqual(before);
+  });
+});
