@@ -128,8 +128,10 @@ describe('what no kind of address can be', () => {
   ];
 
   test.each(operations)('%s refuses it', (_, operation) => {
-    for (const value of [...NOT_INTEGERS, 0, 4096])
-      addressError('INVALID_ADDRESS', () => operation(untyped(value)));
+    for (const value of [...NOT_INTEGERS, 0, 4096]) {
+      const { details } = addressError('INVALID_ADDRESS', () => operation(untyped(value)));
+      expect(details).toEqual({ kind: '64-bit', value });
+    }
     for (const value of [-1n, END_64, END_64 + 4096n]) {
       const { details } = addressError('ADDRESS_OUT_OF_RANGE', () => operation(untyped(value)));
       expect(details).toEqual({ kind: '64-bit', value, end: END_64 });
