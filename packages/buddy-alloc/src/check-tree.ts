@@ -1,0 +1,147 @@
+import { formatAddress } from '@svsm/address';
+import { addressOfPage } from './address-cell.ts';
+import { BuddyError, type Invariant } from './buddy-error.ts';
+import { ALLOCATED, type BuddyLevel, DIVIDED, FREE, KIND, NODE_UNITS, ORDER } from './buddy-level.ts';
+import type { BuddyTree } from './buddy-tree.ts';
+import { type FreeList, freeListProblem } from './free-list.ts';
+import { type PageRange, rangeAt } from './page-range.ts';
+
+/**
+ * Throws unless the tables of `tree` agree with each other and with its range. Ends, whatever they hold.
+ * O(units of all nodes + blocks).
+ *
+ * @param reserved - what of the range is in no block: ascending, disjoint
+ * @throws BuddyError `BROKEN_INVARIANT`
+ */
+export function checkTree(tree: BuddyTree, reserved: readonly PageRange[]): void {
+  const seen = new SeenBlocks();
+  for (const [index, level] of tree.levels.entries()) {
+    const below = tree.levels[index - 1];
+    for (let node = 0; node < level.nodes; node += 1) checkNode(level, below, node, seen);
+    for (const [order, list] of level.lists.entries()) checkList(level, order, list, seen);
+  }
+  for (let order = 0; order <= tree.maxOrder; order += 1) {
+    const found = seen.allocated[order] ?? 0;
+    const count = tree.allocatedBlocks(order);
+    if (found !== count) {
+      fail('block-counts', `${found} blocks of order ${order} are allocated, their count is ${count}`);
+    }
+  }
+  checkPartition(tree, reserved, seen);
+}
+
+/** How many blocks the tables have, by order. */
+class SeenBlocks {
+  readonly free: number[] = [];
+  readonly allocated: number[] = [];
+  pages = 0;
+
+  add(order: number, isFree: boolean): void {
+    const blocks = isFree ? this.free : this.allocated;
+    blocks[order] = (blocks[order] ?? 0) + 1;
+    this.pages += 2 ** order;
+  }
+}
+
+function fail(invariant: Invariant, problem: string): never {
+  throw new BuddyError('BROKEN_INVARIANT', { invariant, problem });
+}
+
+/** That the marks of a node are blocks one after the other, and that the node is where it should be. */
+function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: number, seen: SeenBlocks): void {
+  const isDivided = level.parent === undefined || checkOwner(level, level.parent, node);
+  const end = (node + 1) * NODE_UNITS;
+  for (let unit = node * NODE_UNITS; unit < end; ) {
+    const mark = level.marks[unit] as number;
+    if (mark === 0) {
+      unit += 1;
+      continue;
+    }
+    const name = nameOf(level, unit);
+    if (!isDivided) fail('partition', `${name} is in a block, and its node in another one`);
+    checkMark(level, below, unit, mark);
+    const order = mark & ORDER;
+    const next = unit + 2 ** order;
+    for (unit += 1; unit < next; unit += 1) {
+      if (level.marks[unit] !== 0) {
+        fail('partition', `${nameOf(level, unit)} starts a block inside that of ${name}`);
+      }
+    }
+    if ((mark & KIND) !== DIVIDED) seen.add(order + level.unitOrder, (mark & KIND) === FREE);
+  }
+}
+
+/** Whether the unit above is divided, after a check that it and the node name each other. */
+function checkOwner(level: BuddyLevel, parent: BuddyLevel, node: number): boolean {
+  const owner = level.owners[node] as number;
+  const name = nameOf(level, node * NODE_UNITS);
+  if (parent.children[owner] !== node + 1) fail('metadata', `${name} is not below ${nameOf(parent, owner)}`);
+  if (level.bases[node] !== parent.addressOf(owner)) {
+    fail('metadata', `${name} is not at the address of ${nameOf(parent, owner)}`);
+  }
+  return parent.marks[owner] === DIVIDED;
+}
+
+function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: number, mark: number): void {
+  const name = nameOf(level, unit);
+  const kind = mark & KIND;
+  const order = mark & ORDER;
+  if (kind === DIVIDED) {
+    const child = level.children[unit] ?? 0;
+    if (order !== 0 || child < 1 || child > (below?.nodes ?? 0)) {
+      fail('metadata', `${name} is divided, but no node is below`);
+    }
+    return;
+  }
+  if ((kind !== FREE && kind !== ALLOCATED) || order >= level.lists.length) {
+    fail('metadata', `${name} has the mark 0x${mark.toString(16)}, which means nothing`);
+  }
+  if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
+  if (kind !== FREE) return;
+  if (!(level.lists[order] as FreeList).has(unit >> order)) {
+    fail('free-lists', `${name} is free, but in no free list`);
+  }
+  if (order < level.maxOrder && level.marks[unit ^ (1 << order)] === mark) {
+    fail('merging', `${name} is free, and so is its buddy`);
+  }
+}
+
+function checkList(level: BuddyLevel, order: number, list: FreeList, seen: SeenBlocks): void {
+  const name = `the free list of order ${order + level.unitOrder}`;
+  const problem = freeListProblem(list);
+  if (problem !== undefined) fail('free-lists', `${name}: ${problem}`);
+  // Every free block was found in its list; with as many in the list, it has no others.
+  const found = seen.free[order + level.unitOrder] ?? 0;
+  if (list.count !== found) fail('free-counts', `${name} has ${list.count} blocks, but ${found} are free`);
+  if (((level.filled >> order) & 1) !== (found > 0 ? 1 : 0)) {
+    fail('free-counts', `${name} has ${found} blocks, but \`filled\` has 0x${level.filled.toString(16)}`);
+  }
+}
+
+/** That blocks and reserved ranges follow each other from one end to the other, and that there are no more blocks. */
+function checkPartition(tree: BuddyTree, reserved: readonly PageRange[], seen: SeenBlocks): void {
+  const { start, end } = tree.range;
+  let pages = 0;
+  for (let page = start; page < end; ) {
+    const name = formatAddress(addressOfPage(page));
+    const block = tree.find(page);
+    if (block === undefined) {
+      const range = rangeAt(reserved, page);
+      if (range?.start !== page) fail('partition', `the page ${name} is in no block, and not reserved`);
+      page = range.end;
+      continue;
+    }
+    const size = 2 ** block.order;
+    if (block.start !== page) fail('partition', `the page ${name} is in a block and in what comes before it`);
+    if (page + size > end) fail('alignment', `the block at ${name} ends outside the region`);
+    page += size;
+    pages += size;
+  }
+  if (pages !== seen.pages) {
+    fail('partition', `blocks have ${pages} pages of the region, and ${seen.pages} in all`);
+  }
+}
+
+function nameOf(level: BuddyLevel, unit: number): string {
+  return `unit ${unit} of order ${level.unitOrder}`;
+}

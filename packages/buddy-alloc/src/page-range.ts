@@ -1,0 +1,51 @@
+import { MAX_ORDER } from './block.ts';
+
+/** Consecutive pages, numbered from address 0 on: from `start` up to, not including, `end`, which may be 2^52. */
+export interface PageRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The order of the largest aligned block inside `range`, which must not be empty. O(orders). */
+export function largestOrderIn({ start, end }: PageRange): number {
+  let order = MAX_ORDER;
+  while (Math.ceil(start / 2 ** order) * 2 ** order + 2 ** order > end) order -= 1;
+  return order;
+}
+
+/** The order of the largest aligned block inside `range` that `page`, one of its pages, is in. O(orders). */
+export function orderAround({ start, end }: PageRange, page: number, maxOrder: number): number {
+  let order = 0;
+  while (order < maxOrder) {
+    const size = 2 ** (order + 1);
+    const head = Math.floor(page / size) * size;
+    if (head < start || head + size > end) break;
+    order += 1;
+  }
+  return order;
+}
+
+/** What of `range` is in none of `holes`, which lie inside it, ascending and disjoint. None is empty. O(holes). */
+export function rangesBetween(range: PageRange, holes: readonly PageRange[]): PageRange[] {
+  const between: PageRange[] = [];
+  let { start } = range;
+  for (const hole of holes) {
+    if (start < hole.start) between.push({ start, end: hole.start });
+    start = hole.end;
+  }
+  if (start < range.end) between.push({ start, end: range.end });
+  return between;
+}
+
+/** The one of `ranges`, ascending and disjoint, that `page` is in. O(log ranges). */
+export function rangeAt(ranges: readonly PageRange[], page: number): PageRange | undefined {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ranges[middle] as PageRange).end <= page) low = middle + 1;
+    else high = middle;
+  }
+  const range = ranges[low];
+  return range !== undefined && range.start <= page ? range : undefined;
+}

@@ -1,0 +1,260 @@
+import { CodedError, formatAddress, virtAddr } from '@svsm/address';
+import { virtRegion } from '@svsm/memory-region';
+import { describe, expect, test } from 'vitest';
+import {
+  BuddyError,
+  type BuddyErrorCode,
+  type BuddyErrorDetails,
+  getOrder,
+  isBuddyError,
+  PageAllocator,
+} from '../src/index.ts';
+import { buddyError, HEAP, heapPages } from './support.ts';
+
+const at = (page: number, byte = 0) => virtAddr(HEAP + BigInt(page * 4096 + byte));
+const bounds = (page: number, count: number) => ({
+  start: at(page),
+  end: HEAP + BigInt((page + count) * 4096),
+});
+
+/** Pages 2 to 9: an order-1 block at 2, a page at 4, page 5 free, 6 and 7 reserved, an order-1 block at 8. */
+function sample(): PageAllocator<typeof HEAP> {
+  const allocator = new PageAllocator(heapPages(2, 8), { reserved: [heapPages(6, 2)] });
+  for (let block = 0; block < 3; block += 1) allocator.allocatePages(1);
+  allocator.freePages(at(4));
+  allocator.allocatePage();
+  return allocator;
+}
+
+test('the sample is what it says', () => {
+  const states = Array.from({ length: 12 }, (_, page) => {
+    const block = sample().blockOf(at(page));
+    return block && `${(block.region.start - HEAP) / 4096n}:${block.order}${block.state[0]}`;
+  });
+  expect(states).toEqual([
+    ...[undefined, undefined, '2:1a', '2:1a', '4:0a', '5:0f'],
+    ...['6:1r', '6:1r', '8:1a', '8:1a', undefined, undefined],
+  ]);
+});
+
+/** For every code that a caller can trigger: how, its details, its message. */
+const CODES: {
+  [Code in Exclude<BuddyErrorCode, 'METADATA_FULL' | 'BROKEN_INVARIANT'>]: [
+    action: () => unknown,
+    details: BuddyErrorDetails[Code],
+    message: string,
+  ][];
+} = {
+  SIZE_TOO_LARGE: [
+    [
+      () => getOrder(2n ** 64n + 1n),
+      { size: 2n ** 64n + 1n, max: 2n ** 64n },
+      'no block holds 0x10000000000000001 bytes: the largest, of order 52, has 0x10000000000000000',
+    ],
+  ],
+  INVALID_ORDER: [
+    [
+      () => sample().allocatePages(3),
+      { order: 3, maxOrder: 2 },
+      '3 is no order of this allocator: pass an integer from 0 to 2',
+    ],
+    [
+      () => sample().allocatePages(-1),
+      { order: -1, maxOrder: 2 },
+      '-1 is no order of this allocator: pass an integer from 0 to 2',
+    ],
+    [
+      () => sample().allocatePages(NaN),
+      { order: NaN, maxOrder: 2 },
+      'NaN is no order of this allocator: pass an integer from 0 to 2',
+    ],
+  ],
+  INVALID_MAX_ORDER: [
+    [
+      () => new PageAllocator(heapPages(0, 8), { maxOrder: 53 }),
+      { maxOrder: 53 },
+      '53 cannot limit the order: pass an integer from 0 to 52',
+    ],
+  ],
+  OUT_OF_MEMORY: [
+    [
+      () => sample().allocatePages(1),
+      { order: 1, largestFreeOrder: 0, freePages: 1 },
+      'no free block of order 1: of 1 free pages, the largest free block has order 0',
+    ],
+    [
+      () => {
+        const allocator = new PageAllocator(heapPages(0, 1));
+        allocator.allocatePage();
+        allocator.allocatePage();
+      },
+      { order: 0, largestFreeOrder: undefined, freePages: 0 },
+      'no free block of order 0: no page is free',
+    ],
+  ],
+  INVALID_REGION: [
+    [
+      () => new PageAllocator(heapPages(1, 0)),
+      { region: bounds(1, 0), reason: 'empty' },
+      '[0xffff800000001000-0xffff800000001000) cannot be allocated from: it has no page',
+    ],
+    [
+      () => new PageAllocator(virtRegion(at(0), 4097)),
+      { region: { start: at(0), end: HEAP + 4097n }, reason: 'misaligned' },
+      '[0xffff800000000000-0xffff800000001001) cannot be allocated from: ' +
+        'it does not start and end at multiples of 0x1000 bytes',
+    ],
+    [
+      () => new PageAllocator(virtRegion(at(0, 1), 4096)),
+      { region: { start: at(0, 1), end: HEAP + 4097n }, reason: 'misaligned' },
+      '[0xffff800000000001-0xffff800000001001) cannot be allocated from: ' +
+        'it does not start and end at multiples of 0x1000 bytes',
+    ],
+  ],
+  INVALID_RESERVED: [
+    [
+      () => new PageAllocator(heapPages(0, 4), { reserved: [virtRegion(at(1), 100)] }),
+      {
+        reserved: { start: at(1), end: at(1, 100) },
+        region: bounds(0, 4),
+        reason: 'misaligned',
+      },
+      '[0xffff800000001000-0xffff800000001064) cannot be reserved: ' +
+        'it does not start and end at multiples of 0x1000 bytes',
+    ],
+    [
+      () => new PageAllocator(heapPages(0, 4), { reserved: [heapPages(3, 2)] }),
+      { reserved: bounds(3, 2), region: bounds(0, 4), reason: 'outside' },
+      '[0xffff800000003000-0xffff800000005000) cannot be reserved: ' +
+        'the allocator has [0xffff800000000000-0xffff800000004000) only',
+    ],
+    [
+      () => new PageAllocator(heapPages(0, 4), { reserved: [heapPages(1, 2), heapPages(0, 2)] }),
+      { reserved: bounds(1, 2), region: bounds(0, 4), reason: 'overlapping' },
+      '[0xffff800000001000-0xffff800000003000) cannot be reserved: it overlaps another reserved region',
+    ],
+  ],
+  FOREIGN_ADDRESS: [
+    [
+      () => sample().freePage(at(1)),
+      { address: at(1), region: bounds(2, 8) },
+      `${formatAddress(at(1))} is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)`,
+    ],
+    [
+      () => sample().freePages(at(10, 7)),
+      { address: at(10, 7), region: bounds(2, 8) },
+      `${formatAddress(at(10, 7))} is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)`,
+    ],
+    [
+      () => sample().freePages(virtRegion(virtAddr(0), 4096)),
+      { address: 0n, region: bounds(2, 8) },
+      "0x0000000000000000 is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)",
+    ],
+  ],
+  UNALIGNED_ADDRESS: [
+    [
+      () => sample().freePages(at(2, 8)),
+      { address: at(2, 8), block: bounds(2, 2), order: 1, state: 'allocated' },
+      '0xffff800000002008 is not the start of a page: ' +
+        'it lies in the allocated block [0xffff800000002000-0xffff800000004000) of order 1',
+    ],
+    [
+      () => sample().freePage(at(5, 4095)),
+      { address: at(5, 4095), block: bounds(5, 1), order: 0, state: 'free' },
+      '0xffff800000005fff is not the start of a page: ' +
+        'it lies in the free block [0xffff800000005000-0xffff800000006000) of order 0',
+    ],
+  ],
+  BLOCK_TAIL: [
+    [
+      () => sample().freePage(at(3)),
+      { address: at(3), block: bounds(2, 2), order: 1 },
+      '0xffff800000003000 is not the start of a block: ' +
+        'it lies in the allocated block [0xffff800000002000-0xffff800000004000) of order 1',
+    ],
+  ],
+  DOUBLE_FREE: [
+    [
+      () => sample().freePage(at(5)),
+      { address: at(5), block: bounds(5, 1), order: 0 },
+      '0xffff800000005000 is not allocated: ' +
+        'it lies in the free block [0xffff800000005000-0xffff800000006000) of order 0',
+    ],
+  ],
+  RESERVED_PAGE: [
+    [
+      () => sample().freePage(at(7)),
+      { address: at(7), reserved: bounds(6, 2) },
+      '0xffff800000007000 is not allocated: ' +
+        'it lies in [0xffff800000006000-0xffff800000008000), which is reserved',
+    ],
+  ],
+  WRONG_SIZE: [
+    [
+      () => sample().freePages(heapPages(2, 1)),
+      { freed: bounds(2, 1), block: bounds(2, 2), order: 1 },
+      '[0xffff800000002000-0xffff800000003000) is not the block that starts there: ' +
+        'that is [0xffff800000002000-0xffff800000004000) of order 1',
+    ],
+    [
+      () => sample().freePages(heapPages(2, 8)),
+      { freed: bounds(2, 8), block: bounds(2, 2), order: 1 },
+      '[0xffff800000002000-0xffff80000000a000) is not the block that starts there: ' +
+        'that is [0xffff800000002000-0xffff800000004000) of order 1',
+    ],
+    [
+      () => sample().freePages(heapPages(4, 0)),
+      { freed: bounds(4, 0), block: bounds(4, 1), order: 0 },
+      '[0xffff800000004000-0xffff800000004000) is not the block that starts there: ' +
+        'that is [0xffff800000004000-0xffff800000005000) of order 0',
+    ],
+    [
+      () => sample().freePage(at(2)),
+      { freed: bounds(2, 1), block: bounds(2, 2), order: 1 },
+      '[0xffff800000002000-0xffff800000003000) is not the block that starts there: ' +
+        'that is [0xffff800000002000-0xffff800000004000) of order 1',
+    ],
+  ],
+};
+
+describe.each(Object.keys(CODES) as (keyof typeof CODES)[])('%s', (code) => {
+  const rows = CODES[code].map(([action, details, message]) => [message, action, details] as const);
+
+  test.each(rows)('%s', (message, action, details) => {
+    const error = buddyError(code, action);
+    expect(error.details).toMatchObject(details);
+    expect(error.message).toBe(`${message} [${code}]`);
+    expect(error.name).toBe('BuddyError');
+    expect(error).toBeInstanceOf(BuddyError);
+    expect(error).toBeInstanceOf(CodedError);
+    expect(Object.isFrozen(error.details)).toBe(true);
+  });
+});
+
+test('a free that fails changes nothing, whatever the reason', () => {
+  const allocator = sample();
+  const before = JSON.stringify([[...allocator.blocks()].map(String), allocator.memoryInfo()]);
+  for (const code of ['FOREIGN_ADDRESS', 'UNALIGNED_ADDRESS', 'BLOCK_TAIL', 'DOUBLE_FREE'] as const) {
+    for (const [, details] of CODES[code]) {
+      buddyError(code, () => allocator.freePages(virtAddr(details.address)));
+    }
+  }
+  expect(JSON.stringify([[...allocator.blocks()].map(String), allocator.memoryInfo()])).toBe(before);
+  allocator.checkInvariants();
+});
+
+test('isBuddyError knows its errors by name, code and nothing else', () => {
+  const error = buddyError('DOUBLE_FREE', () => sample().freePage(at(5)));
+  expect(isBuddyError(error)).toBe(true);
+  expect(isBuddyError(error, 'DOUBLE_FREE')).toBe(true);
+  expect(isBuddyError(error, 'BLOCK_TAIL')).toBe(false);
+  const ofAnotherCopy = Object.assign(new Error('x'), {
+    name: 'BuddyError',
+    code: 'DOUBLE_FREE',
+    details: {},
+  });
+  expect(isBuddyError(ofAnotherCopy, 'DOUBLE_FREE')).toBe(true);
+  for (const other of [new Error('x'), undefined, null, 'BuddyError', { name: 'RegionError', code: 'X' }]) {
+    expect(isBuddyError(other)).toBe(false);
+  }
+});
