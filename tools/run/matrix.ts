@@ -6,7 +6,7 @@
  * declarations as they are shipped.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import process from 'node:process';
@@ -27,14 +27,7 @@ try {
   }
   const consumer = unpackTypeTests();
   for (const compiler of COMPILERS) {
-    const options = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess'];
-    const target = ['--target', 'es2022', '--lib', 'es2022', '--module', 'nodenext', '--types', ''];
-    report(
-      compiler,
-      install(compiler, 'tsc'),
-      [...options, ...target, ...globSync('*.ts', { cwd: consumer })],
-      consumer,
-    );
+    report(compiler, install(compiler, 'tsc'), ['--project', '.'], consumer);
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });
@@ -58,6 +51,16 @@ function unpackTypeTests(): string {
   const consumer = join(folder, 'consumer');
   mkdirSync(join(consumer, 'node_modules/@svsm'), { recursive: true });
   writeFileSync(join(consumer, 'package.json'), '{ "private": true, "type": "module" }');
+  const strict = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
+  const compilerOptions = {
+    ...strict,
+    noEmit: true,
+    target: 'es2022',
+    lib: ['es2022'],
+    module: 'nodenext',
+    types: [],
+  };
+  writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
   for (const name of globSync('packages/*', { cwd: ROOT }).map((path) => basename(path))) {
     const [{ filename }] = JSON.parse(
       execFileSync('npm', ['pack', '--json', `--pack-destination=${folder}`], {
@@ -75,7 +78,6 @@ function unpackTypeTests(): string {
       writeFileSync(join(consumer, `${name}-${basename(file)}`), text);
     }
   }
-  symlinkSync(join(ROOT, 'node_modules/@types'), join(consumer, 'node_modules/@types'), 'junction');
   return consumer;
 }
 
