@@ -25,7 +25,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
     this.kind = kind;
     const sorted = [...entries];
     for (const [region] of sorted) this.#require(region);
-    sorted.sort(([a], [b]) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    sorted.sort(([a], [b]) => (a.start < b.start ? -1 : 1));
     sorted.forEach(([region], i) => {
       const before = sorted[i - 1]?.[0];
       if (before?.overlaps(region) === true)
@@ -104,7 +104,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);
     for (const piece of walkRanges([[within, undefined]], this.overlapping(within))) {
-      if (piece.left !== undefined && piece.right === undefined) yield piece.region;
+      if (piece.right === undefined) yield piece.region;
     }
   }
 

@@ -21,7 +21,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     this.kind = kind;
     const sorted = [...regions];
     for (const region of sorted) requireKind(kind, region);
-    sorted.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    sorted.sort((a, b) => (a.start < b.start ? -1 : 1));
     this.#index.fill(coalesce(sorted).map((region) => [region, undefined]));
   }
 
@@ -96,7 +96,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);
     for (const piece of walkRanges([entry(within)], map(this.overlapping(within), entry))) {
-      if (piece.left !== undefined && piece.right === undefined) yield piece.region;
+      if (piece.right === undefined) yield piece.region;
     }
   }
 
@@ -166,18 +166,16 @@ function combine<A extends Address>(
 /** Sorted regions with those that touch or overlap joined, and empty ones left out. */
 function coalesce<A extends Address>(sorted: readonly MemoryRegion<A>[]): MemoryRegion<A>[] {
   const joined: MemoryRegion<A>[] = [];
-  let start: A | undefined;
+  let first: MemoryRegion<A> | undefined;
   let end = 0n;
-  let kind: AddressKind<A> | undefined;
   const flush = (): void => {
-    if (kind !== undefined && start !== undefined) joined.push(new MemoryRegion(kind, start, end - start));
+    if (first !== undefined) joined.push(new MemoryRegion(first.kind, first.start, end - first.start));
   };
   for (const region of sorted) {
     if (region.isEmpty) continue;
-    if (start === undefined || region.start > end) {
+    if (first === undefined || region.start > end) {
       flush();
-      kind = region.kind;
-      start = region.start;
+      first = region;
       end = region.end;
     } else if (region.end > end) {
       end = region.end;

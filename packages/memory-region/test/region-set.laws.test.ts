@@ -143,6 +143,8 @@ describe('a set of many regions', () => {
       () => set.remove(other),
       () => set.overlaps(other),
       () => [...set.gaps(other)],
+      () => set.equals(new RegionSet((virtual as Window).kind) as never),
+      () => set.subtract(new RegionSet((virtual as Window).kind) as never),
       () => set.containsRegion(other),
       () => set.union(new RegionSet((virtual as Window).kind, [other]) as never),
       () => new RegionSet(Phys, [other]),
@@ -155,6 +157,13 @@ describe('a set of many regions', () => {
       }
       expect(isRegionError(error, 'KIND_MISMATCH')).toBe(true);
     }
+    for (const address of [0, 1n << 52n, -1n, undefined]) {
+      expect(() => set.contains(address as never)).toThrow(/physical address/);
+      expect(() => set.regionAt(address as never)).toThrow(/physical address/);
+    }
     expect(String(set)).toBe('{[0x0000000000000000-0x0000000000000001)}');
+    expect(String(set.add(physRegion(physAddr(4), 1)))).toBe(
+      '{[0x0000000000000000-0x0000000000000001), [0x0000000000000004-0x0000000000000005)}',
+    );
   });
 });
