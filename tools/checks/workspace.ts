@@ -41,7 +41,7 @@ export function read({ folder }: Workspace, file: string): string {
 
 /** What a TypeScript file imports, re-exports or loads, as written, types too. */
 export function importsOf(workspace: Workspace, file: string): string[] {
-  return ts.preProcessFile(read(workspace, file), true, true).importedFiles.map(({ fileName }) => fileName);
+  return ts.preProcessFile(read(workspace, file)).importedFiles.map(({ fileName }) => fileName);
 }
 
 function workspacesIn(parent: string): Workspace[] {
