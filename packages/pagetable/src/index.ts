@@ -4,30 +4,47 @@
  * @packageDocumentation
  */
 
+export {
+  type AccessGeneralProtection,
+  type AccessKind,
+  type AccessOptions,
+  type AccessPageFault,
+  type AccessResult,
+  type AccessTranslation,
+  type EntryUpdate,
+  PageFaultCode,
+} from './access.ts';
+export { type CpuRegisters, type CpuState, cpuState, cpuStateFromRegisters } from './cpu-state.ts';
 export { createPhysMemory, type PhysMemoryOptions } from './create-phys-memory.ts';
 export type { PageTableEntry } from './entry-format.ts';
 export type { FrameAllocator } from './frame-allocator.ts';
-export {
-  type MapOptions,
-  type MappedPage,
-  PageTable,
-  type PageTableOptions,
-  type Walk,
-  type WalkStep,
-} from './page-table.ts';
+export type { OnListingFault } from './leaf-scan.ts';
+export type { ListingOptions, MappedLeaf, Mapping } from './mappings.ts';
+export type { VirtBounds } from './page-range.ts';
+export { PageTable } from './page-table.ts';
 export {
   isPageTableError,
   PageTableError,
   type PageTableErrorCode,
   type PageTableErrorDetails,
 } from './page-table-error.ts';
+export type {
+  FlagChange,
+  MapOptions,
+  MapRegionOptions,
+  PageTableOptions,
+  UnmapRegionOptions,
+} from './page-table-options.ts';
 export {
   type MemoryEncryption,
   type PagingConfig,
   type PagingOptions,
+  type PagingRegisters,
   pagingConfig,
+  pagingConfigFromRegisters,
 } from './paging-config.ts';
 export { type PhysMemory, readPhys, readPhys64, writePhys, writePhys64 } from './phys-memory.ts';
 export { PteFlags, PtePreset } from './pte-flags.ts';
-export { Tlb, type TlbEntry, type TlbOptions } from './tlb.ts';
+export { type FlushRange, Tlb, type TlbEntry, type TlbOptions } from './tlb.ts';
 export type { TlbListener } from './tlb-listener.ts';
+export type { MappedPage, Walk, WalkStep } from './walk.ts';

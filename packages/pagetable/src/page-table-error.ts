@@ -39,6 +39,16 @@ export interface PageTableErrorDetails {
   BAD_FRAME: { frame: unknown; problem: string };
   /** Sharing was asked for in a configuration without memory encryption. */
   NO_ENCRYPTION: { operation: string };
+  /** What is no page size, or 1 GiB where the configuration has none. */
+  INVALID_PAGE_SIZE: { pageSize: unknown; giantPages: boolean };
+  /** A region is mapped by way of one table in two places: what is done to one page would be done to another. */
+  ALIASED_TABLE: { vaddr: bigint; table: bigint };
+  /** The page table was destroyed; its tables belong to others now. */
+  DESTROYED: { root: bigint };
+  /** A state that no processor can be in. */
+  INVALID_CPU_STATE: { field: string; value: unknown; expected: string };
+  /** An access that is neither a read, nor a write, nor a fetch. */
+  INVALID_ACCESS: { kind: unknown };
 }
 
 /** The codes of {@link PageTableError}. */
@@ -76,6 +86,14 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   BAD_FRAME: ({ frame, problem }) => `frame ${hex(frame)} cannot hold a table: ${problem}`,
   NO_ENCRYPTION: ({ operation }) =>
     `${operation} needs a configuration with memory encryption: a C-bit or a vTOM bit`,
+  INVALID_PAGE_SIZE: ({ pageSize, giantPages }) =>
+    `${describeValue(pageSize)} is no page size here: pass PageSize.Regular, Huge${giantPages ? ' or Giant' : ''}`,
+  ALIASED_TABLE: ({ vaddr, table }) =>
+    `the table at ${hex(table)} maps ${hex(vaddr)} and, within the same region, other addresses too: change them one by one`,
+  DESTROYED: ({ root }) => `the page table at ${hex(root)} was destroyed`,
+  INVALID_CPU_STATE: ({ field, value, expected }) =>
+    `${field} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_ACCESS: ({ kind }) => `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
 };
 
 /** What this package throws. Narrow it with {@link isPageTableError}. */

@@ -1,92 +1,33 @@
-import {
-  formatAddress,
-  isPageAligned,
-  PageSize,
-  Phys,
-  type PhysAddr,
-  pageNumber,
-  type VirtAddr,
-} from '@svsm/address';
-import {
-  byteAt,
-  EntryFormat,
-  frameAddress,
-  frameHigh,
-  frameLow,
-  type PageTableEntry,
-} from './entry-format.ts';
-import type { FrameAllocator } from './frame-allocator.ts';
+import { type PageSize, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
+import { type AccessKind, type AccessOptions, type AccessResult, AccessWalk } from './access.ts';
+import { type BitChange, ChangeEdit } from './change-edit.ts';
+import { collapseUpward } from './collapse.ts';
+import type { CpuState } from './cpu-state.ts';
+import { byteAt, EntryFormat, frameAddress, type PageTableEntry } from './entry-format.ts';
+import { LeafScan } from './leaf-scan.ts';
+import { MapEdit } from './map-edit.ts';
+import { requireAnySizeFlags, requireChange, requirePhysical } from './mapping-checks.ts';
+import { type ListingOptions, leavesOf, type MappedLeaf, type Mapping, mappingsOf } from './mappings.ts';
+import { PageEdit } from './page-edit.ts';
+import { addressOf, type PageRange, pageOf, pagesOf, SPANS, type VirtBounds } from './page-range.ts';
+import { ENTRIES, PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
+import type {
+  FlagChange,
+  MapOptions,
+  MapRegionOptions,
+  PageTableOptions,
+  UnmapRegionOptions,
+} from './page-table-options.ts';
 import { type PagingConfig, pagingConfig } from './paging-config.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
+import { tablesOf } from './table-census.ts';
 import { TableCursor } from './table-cursor.ts';
-import type { TlbListener } from './tlb-listener.ts';
-
-/** What a page table works on. */
-export interface PageTableOptions {
-  /** Where its tables lie. */
-  readonly memory: PhysMemory;
-  /** Where frames for new tables come from. Without it, an operation that needs one fails. */
-  readonly frames?: FrameAllocator;
-  /** How its entries are laid out; `pagingConfig()` if not given. */
-  readonly config?: PagingConfig;
-  /** Who is told what must be flushed. */
-  readonly tlb?: TlbListener;
-}
-
-/** How a page is mapped, beside its flags. */
-export interface MapOptions {
-  /** Shared with the hypervisor instead of private. Needs a configuration with encryption. */
-  readonly shared?: boolean;
-}
-
-/** One step of a walk: the entry that it used at one level. */
-export interface WalkStep {
-  /** 0 (PT) to 4 (PML5). */
-  readonly level: number;
-  /** The table. */
-  readonly table: PhysAddr;
-  /** The entry's index in it, 0 to 511. */
-  readonly index: number;
-  /** What it says. */
-  readonly entry: PageTableEntry;
-}
-
-/** The page that a walk has found. */
-export interface MappedPage {
-  /** Its size in bytes. */
-  readonly size: PageSize;
-  /** Its first physical address. */
-  readonly frame: PhysAddr;
-  /** Where the address that was walked for lies in it. */
-  readonly paddr: PhysAddr;
-  /** Whether it is shared with the hypervisor. */
-  readonly shared: boolean;
-  /** The flags of its leaf. */
-  readonly flags: number;
-  /** R/W of all levels. */
-  readonly writable: boolean;
-  /** U/S of all levels. */
-  readonly user: boolean;
-  /** No level has NX. */
-  readonly executable: boolean;
-}
-
-/** A walk: every entry that it used, and the page at its end if there is one. */
-export interface Walk {
-  /** What was walked for. */
-  readonly vaddr: VirtAddr;
-  /** From the root down; the last one is the leaf, or the entry that is not present. */
-  readonly path: readonly WalkStep[];
-  /** `undefined` if the last entry is not present. */
-  readonly page: MappedPage | undefined;
-}
-
-const PAGE_SIZES: readonly PageSize[] = [PageSize.Regular, PageSize.Huge, PageSize.Giant];
-// A table must never restrict what its leaves allow: present, writable, user, accessed.
-const TABLE_FLAGS = PteFlags.Present | PteFlags.Writable | PteFlags.User | PteFlags.Accessed;
-const ENTRIES = 512;
+import { TableFrames } from './table-frames.ts';
+import type { TableSpace } from './table-space.ts';
+import { UnmapEdit } from './unmap-edit.ts';
+import type { MappedPage, Walk, WalkStep } from './walk.ts';
 
 /**
  * A page table of x86-64: 4 or 5 levels, pages of 4 KiB, 2 MiB and 1 GiB, with or without memory encryption.
@@ -103,20 +44,32 @@ export class PageTable {
   /** How its entries are laid out. */
   readonly config: PagingConfig;
   readonly #memory: PhysMemory;
-  readonly #frames: FrameAllocator | undefined;
-  readonly #tlb: TlbListener | undefined;
   readonly #format: EntryFormat;
+  readonly #frames: TableFrames;
+  readonly #freeEmptyTables: boolean;
+  readonly #space: TableSpace;
   readonly #cursor: TableCursor;
+  readonly #access: AccessWalk;
+  readonly #edit: PageEdit;
 
-  private constructor(root: PhysAddr, options: PageTableOptions) {
+  private constructor(root: PhysAddr, options: PageTableOptions, frames: TableFrames) {
+    const { memory, tlb } = options;
+    const { levels } = config(options);
     this.root = root;
-    this.config = options.config ?? pagingConfig();
-    this.#memory = options.memory;
-    this.#frames = options.frames;
-    this.#tlb = options.tlb;
+    this.config = config(options);
+    this.#memory = memory;
+    this.#frames = frames;
     this.#format = new EntryFormat(this.config);
-    this.#requireTableFrame(root);
-    this.#cursor = new TableCursor(this.#memory, this.#format, pageNumber(root), this.config.levels);
+    this.#freeEmptyTables = options.freeEmptyTables ?? false;
+    if (this.#freeEmptyTables) frames.requireAllocator('freeEmptyTables');
+    frames.requireTable(root);
+    this.#space = {
+      ...{ memory, tlb, frames, levels, format: this.#format, root: pageNumber(root) },
+      foreign: new Set<number>(),
+    };
+    this.#cursor = new TableCursor(memory, this.#format, pageNumber(root), levels);
+    this.#edit = new PageEdit(this.#space, this.#cursor, this.config, this.#freeEmptyTables);
+    this.#access = new AccessWalk(memory, this.#format, pageNumber(root), this.config);
   }
 
   /**
@@ -125,17 +78,10 @@ export class PageTable {
    * @throws PageTableError `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`, `BAD_FRAME`
    */
   static create(options: PageTableOptions): PageTable {
-    if (options.frames === undefined) throw new PageTableError('NO_FRAME_ALLOCATOR', { operation: 'create' });
-    const root = takeFrame(options.frames, 1);
-    try {
-      // `this`: a class that names itself is renamed by the bundler.
-      const table = new this(root, options);
-      clearTable(options.memory, root);
-      return table;
-    } catch (error) {
-      options.frames.freeFrame(root);
-      throw error;
-    }
+    const frames = framesFor(options);
+    const [root] = frames.take(1);
+    // `this`: a class that names itself is renamed by the bundler.
+    return new this(frameAddress(root as number), options, frames);
   }
 
   /**
@@ -145,7 +91,7 @@ export class PageTable {
    * @throws PageTableError `BAD_FRAME` if `root` cannot be a table
    */
   static open(root: PhysAddr, options: PageTableOptions): PageTable {
-    return new this(root, options);
+    return new this(root, options, framesFor(options));
   }
 
   /** CR3 for this table: the root, with the C-bit by convention. */
@@ -161,17 +107,17 @@ export class PageTable {
    *   `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
    */
   map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
-    this.#map(0, vaddr, paddr, flags, options);
+    this.#edit.map('map4k', 0, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 2 MiB page. */
   map2m(vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
-    this.#map(1, vaddr, paddr, flags, options);
+    this.#edit.map('map2m', 1, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 1 GiB page. `INVALID_FLAGS` if the configuration has none. */
   map1g(vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
-    this.#map(2, vaddr, paddr, flags, options);
+    this.#edit.map('map1g', 2, vaddr, paddr, flags, options);
   }
 
   /**
@@ -180,17 +126,17 @@ export class PageTable {
    * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `PAGE_SIZE_MISMATCH` if a larger page maps it
    */
   unmap4k(vaddr: VirtAddr): PageTableEntry {
-    return this.#unmap(0, vaddr);
+    return this.#edit.unmap('unmap4k', 0, vaddr);
   }
 
   /** As {@link unmap4k}, for a 2 MiB page. */
   unmap2m(vaddr: VirtAddr): PageTableEntry {
-    return this.#unmap(1, vaddr);
+    return this.#edit.unmap('unmap2m', 1, vaddr);
   }
 
   /** As {@link unmap4k}, for a 1 GiB page. */
   unmap1g(vaddr: VirtAddr): PageTableEntry {
-    return this.#unmap(2, vaddr);
+    return this.#edit.unmap('unmap1g', 2, vaddr);
   }
 
   /**
@@ -204,12 +150,88 @@ export class PageTable {
    *   `NO_FRAME_ALLOCATOR`
    */
   setShared4k(vaddr: VirtAddr): void {
-    this.#setVisibility(vaddr, true);
+    this.#edit.setVisibility('setShared4k', vaddr, true);
   }
 
   /** As {@link setShared4k}, the other way: the page becomes private, encrypted with the guest's key. */
   setEncrypted4k(vaddr: VirtAddr): void {
-    this.#setVisibility(vaddr, false);
+    this.#edit.setVisibility('setEncrypted4k', vaddr, false);
+  }
+
+  /**
+   * Maps all of `region` from `paddr` on, by the largest pages that both addresses allow, or by pages of one size.
+   *
+   * @param flags - {@link PteFlags}; PAT is `Pat` whatever the size of a page becomes
+   * @throws PageTableError as {@link map4k}; `ALIASED_TABLE`
+   */
+  mapRegion(region: VirtBounds, paddr: PhysAddr, flags: number, options: MapRegionOptions = {}): void {
+    const { shared = false, remap = false, pageSize } = options;
+    if (shared) this.#edit.requireEncryption('a shared mapping');
+    requireAnySizeFlags(flags, this.#format);
+    const { first, end } = this.#pages(region);
+    const largest = this.config.giantPages ? 2 : 1;
+    const level = pageSize === undefined ? largest : PAGE_SIZES.indexOf(pageSize);
+    if (level < 0 || level > largest) {
+      throw new PageTableError('INVALID_PAGE_SIZE', { pageSize, giantPages: this.config.giantPages });
+    }
+    const exact = pageSize !== undefined;
+    const span = exact ? (SPANS[level] as number) : 1;
+    const stray = [first, end].find((page) => page % span !== 0);
+    if (exact && stray !== undefined) {
+      const address = addressOf(stray, this.config.levels);
+      throw new PageTableError('MISALIGNED', { what: 'virtual', address, pageSize });
+    }
+    const frame = requirePhysical(paddr, exact ? level : 0, this.#format, end - first);
+    const low = (flags & 0xfff) | PteFlags.Present;
+    const high = (flags & 0xfff0_0000) | this.#visibility(shared);
+    const plan = { page: first, frame, low, high, level, exact, remap };
+    new MapEdit(this.#space, 'mapRegion', plan).run({ first, end });
+  }
+
+  /**
+   * Unmaps all of `region`. A large page that is only partly inside is split.
+   *
+   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, and if it splits, `OUT_OF_FRAMES` and
+   *   `NO_FRAME_ALLOCATOR`
+   */
+  unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
+    const edit = new UnmapEdit(
+      this.#space,
+      'unmapRegion',
+      options.allowHoles ?? false,
+      this.#freeEmptyTables,
+    );
+    edit.run(this.#pages(region));
+  }
+
+  /**
+   * Sets and clears flags of every page of `region`; everything else about them stays. A large page that is only partly
+   * inside is split, unless it has the flags already.
+   *
+   * @throws PageTableError as {@link unmapRegion}; `INVALID_FLAGS`
+   */
+  protectRegion(region: VirtBounds, change: FlagChange): void {
+    this.#protect('protectRegion', this.#pages(region), change);
+  }
+
+  /** As {@link protectRegion}, for the 4 KiB page at `vaddr`. */
+  protect4k(vaddr: VirtAddr, change: FlagChange): void {
+    this.#protect('protect4k', this.#pages({ start: vaddr, end: vaddr + 4096n }), change);
+  }
+
+  /**
+   * Makes every page of `region` shared with the hypervisor. A large page that is wholly inside stays one; at the edges
+   * it is split.
+   *
+   * @throws PageTableError as {@link unmapRegion}; `NO_ENCRYPTION`
+   */
+  setSharedRegion(region: VirtBounds): void {
+    this.#setRegionVisibility('setSharedRegion', region, true);
+  }
+
+  /** As {@link setSharedRegion}, the other way. */
+  setEncryptedRegion(region: VirtBounds): void {
+    this.#setRegionVisibility('setEncryptedRegion', region, false);
   }
 
   /**
@@ -220,8 +242,41 @@ export class PageTable {
    */
   split4k(vaddr: VirtAddr): void {
     this.#cursor.seek(vaddr);
-    this.#requirePresent(vaddr);
-    this.#split(vaddr);
+    this.#edit.requirePresent(vaddr);
+    this.#edit.split('split4k', vaddr);
+  }
+
+  /**
+   * The reverse of {@link split4k}: if the 512 entries of the table that maps `vaddr` are the parts of one larger page,
+   * that page takes its place, and so on upward; their tables are given back. Accessed and dirty may differ among them.
+   * Returns the size of the page that maps `vaddr` then: if they do not agree, the size it had.
+   *
+   * @throws PageTableError `NOT_MAPPED`, and if it collapses, `NO_FRAME_ALLOCATOR`
+   */
+  collapse(vaddr: VirtAddr): PageSize {
+    const cursor = this.#cursor;
+    cursor.seek(vaddr);
+    this.#edit.requirePresent(vaddr);
+    const page = pageOf(vaddr, this.config.levels);
+    return PAGE_SIZES[collapseUpward(this.#space, cursor, page, this.config.giantPages)] as PageSize;
+  }
+
+  /** How many frames its tables take, the root included. O(tables × 512). */
+  countTables(): number {
+    this.#cursor.requireAlive();
+    return tablesOf(this.#space).length;
+  }
+
+  /**
+   * Gives all tables back, the root included; every later use is an error. What was mapped is not touched, and nothing is
+   * flushed: no processor may be using it any more. O(tables × 512).
+   *
+   * @throws PageTableError `NO_FRAME_ALLOCATOR`; `BUS_ERROR` if a table lies outside memory, and nothing is given back then
+   */
+  destroy(): void {
+    this.#cursor.requireAlive();
+    this.#frames.giveBack(tablesOf(this.#space));
+    this.#cursor.retire();
   }
 
   /** The physical address that `vaddr` translates to, or `undefined` if nothing is mapped there. Judges no rights. */
@@ -251,7 +306,7 @@ export class PageTable {
     if (!leaf.present) return Object.freeze({ vaddr, path: Object.freeze(path), page: undefined });
     const size = PAGE_SIZES[cursor.level] as PageSize;
     const every = (flag: number): boolean => path.every(({ entry }) => (entry.flags & flag) !== 0);
-    const page = Object.freeze({
+    const page: MappedPage = Object.freeze({
       size,
       frame: leaf.address,
       paddr: (leaf.address + (vaddr & BigInt(size - 1))) as PhysAddr,
@@ -264,196 +319,98 @@ export class PageTable {
     return Object.freeze({ vaddr, path: Object.freeze(path), page });
   }
 
-  #map(
-    level: number,
-    vaddr: VirtAddr,
-    paddr: PhysAddr,
-    flags: number,
-    options: MapOptions | undefined,
-  ): void {
-    const cursor = this.#cursor;
-    const shared = options?.shared ?? false;
-    if (shared) this.#requireEncryption('a shared mapping');
-    this.#requireFlags(flags, level);
-    this.#requirePhysical(paddr, level);
-    cursor.seek(vaddr, level);
-    this.#requireAligned(vaddr, level);
-    if (cursor.isPresent) {
-      throw new PageTableError('ALREADY_MAPPED', { vaddr, level: cursor.level, entry: cursor.entry.raw });
-    }
-    const frame = pageNumber(paddr);
-    const low = frameLow(frame) | (flags & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
-    const { sharedHi, privateHi } = this.#format;
-    const high = frameHigh(frame) | (flags & 0xfff0_0000) | (shared ? sharedHi : privateHi);
-    if (cursor.level === level) cursor.store(low, high);
-    else this.#mapInNewTables(level, low, high);
+  /**
+   * What the processor's memory management unit does with an access to one byte: a translation, a page fault with its
+   * error code, or #GP for an address that is not canonical. Sets accessed and dirty bits, unless told to look only.
+   *
+   * Corrupted entries are page faults here, as they are to a processor. O(levels).
+   *
+   * @param cpu - `cpuState()` if not given
+   * @throws PageTableError `BUS_ERROR` if a table lies outside memory; `INVALID_ACCESS`; `NON_CANONICAL` for what is no
+   *   address of 64 bits at all
+   */
+  access(vaddr: VirtAddr, kind: AccessKind, cpu?: CpuState, options?: AccessOptions): AccessResult {
+    this.#cursor.requireAlive();
+    return this.#access.run(vaddr, kind, cpu, options);
   }
 
-  /** Builds the tables that are missing between the entry found and `level`, the leaf in the last, and links them in. */
-  #mapInNewTables(level: number, leafLow: number, leafHigh: number): void {
-    const cursor = this.#cursor;
-    let low = leafLow;
-    let high = leafHigh;
-    this.#takeTables(cursor.level - level).forEach((table, i) => {
-      const words = this.#memory.words(table, true);
-      const at = this.#memory.wordOffset(table) + 2 * cursor.indexAt(level + i);
-      words[at] = low;
-      words[at + 1] = high;
-      low = frameLow(table) | TABLE_FLAGS;
-      high = frameHigh(table) | this.#format.privateHi;
-    });
-    cursor.store(low, high);
+  /**
+   * Everything that is mapped, ascending, in the longest runs of pages that follow one another in virtual and physical
+   * memory with one size and the same rights. Lazy: a table is read when its turn comes. O(tables + pages) for all of it.
+   *
+   * @throws PageTableError when the listing gets there: `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` is given; at once:
+   *   `NON_CANONICAL` and `MISALIGNED` for the bounds of `within`
+   */
+  mappings(options: ListingOptions = {}): Generator<Mapping, undefined, undefined> {
+    const range = this.#listed(options);
+    return mappingsOf(this.#scan(range, options), this.#format, this.config.levels, range);
   }
 
-  #unmap(level: number, vaddr: VirtAddr): PageTableEntry {
-    const cursor = this.#cursor;
-    cursor.seek(vaddr);
-    this.#requireAligned(vaddr, level);
-    this.#requirePresent(vaddr);
-    const expected = PAGE_SIZES[level] as PageSize;
-    if (cursor.level !== level) {
-      const found = PAGE_SIZES[cursor.level] as PageSize;
-      throw new PageTableError('PAGE_SIZE_MISMATCH', { vaddr, expected, found });
-    }
-    const { entry } = cursor;
-    cursor.store(0, 0);
-    this.#tlb?.needsFlush(vaddr, expected);
-    return entry;
+  /** As {@link mappings}, page by page, with all flags of each leaf. */
+  leaves(options: ListingOptions = {}): Generator<MappedLeaf, undefined, undefined> {
+    const range = this.#listed(options);
+    return leavesOf(this.#scan(range, options), this.#format, this.config.levels);
   }
 
-  #setVisibility(vaddr: VirtAddr, shared: boolean): void {
-    const cursor = this.#cursor;
+  #listed({ within }: ListingOptions): PageRange {
+    const { levels } = this.config;
+    this.#cursor.requireAlive();
+    return within === undefined
+      ? { first: 0, end: ENTRIES * (SPANS[levels - 1] as number) }
+      : pagesOf(within, levels);
+  }
+
+  #scan(range: PageRange, { onFault }: ListingOptions): LeafScan {
+    return new LeafScan(
+      this.#memory,
+      this.#format,
+      pageNumber(this.root),
+      this.config.levels,
+      range,
+      onFault,
+    );
+  }
+
+  #setRegionVisibility(operation: string, region: VirtBounds, shared: boolean): void {
+    this.#edit.requireEncryption(operation);
     const { privateHi, sharedHi } = this.#format;
-    if ((privateHi | sharedHi) === 0) this.#requireEncryption(shared ? 'setShared4k' : 'setEncrypted4k');
-    cursor.seek(vaddr);
-    if ((cursor.low & 0xfff) !== 0) this.#requireAligned(vaddr, 0);
-    if (!cursor.isPresent) this.#requirePresent(vaddr);
-    const wanted = (cursor.entryHigh & ~(privateHi | sharedHi)) | (shared ? sharedHi : privateHi);
-    if (wanted === cursor.entryHigh) return;
-    if (cursor.level > 0) this.#split(vaddr);
-    cursor.storeVisibility(wanted);
-    this.#tlb?.needsFlush(vaddr, PageSize.Regular);
+    this.#change(operation, this.#pages(region), {
+      clearLow: 0,
+      clearHigh: privateHi | sharedHi,
+      setLow: 0,
+      setHigh: this.#visibility(shared),
+    });
   }
 
-  /** Splits the page found until one of 4 KiB maps `vaddr`, and leaves the cursor there. */
-  #split(vaddr: VirtAddr): void {
-    const cursor = this.#cursor;
-    if (cursor.level === 0) return;
-    const size = PAGE_SIZES[cursor.level] as PageSize;
-    const tables = this.#takeTables(cursor.level);
-    while (cursor.level > 0) {
-      const table = tables.pop() as number;
-      fillWithParts(this.#memory, table, cursor);
-      cursor.store(frameLow(table) | TABLE_FLAGS, frameHigh(table) | this.#format.privateHi);
-      cursor.descend();
-    }
-    this.#tlb?.needsFlush((vaddr - (vaddr & BigInt(size - 1))) as VirtAddr, size);
+  #protect(operation: string, range: PageRange, { set = 0, clear = 0 }: FlagChange): void {
+    requireChange(set, clear, this.#format);
+    this.#change(operation, range, {
+      clearLow: clear & 0xfff,
+      clearHigh: clear & 0xfff0_0000,
+      setLow: set & 0xfff,
+      setHigh: set & 0xfff0_0000,
+    });
   }
 
-  /** Takes and clears `count` frames, all or none; makes sure first that the entry found can be written. */
-  #takeTables(count: number): number[] {
-    const allocator = this.#frames;
-    if (allocator === undefined) throw new PageTableError('NO_FRAME_ALLOCATOR', { operation: 'a new table' });
-    this.#memory.words(this.#cursor.table, true);
-    const taken: PhysAddr[] = [];
-    try {
-      for (let i = 0; i < count; i += 1) {
-        const frame = takeFrame(allocator, count);
-        taken.push(frame);
-        this.#requireTableFrame(frame);
-        clearTable(this.#memory, frame);
-      }
-    } catch (error) {
-      for (const frame of taken) allocator.freeFrame(frame);
-      throw error;
-    }
-    return taken.map(pageNumber);
+  #change(operation: string, range: PageRange, change: BitChange): void {
+    new ChangeEdit(this.#space, operation, change).run(range);
   }
 
-  #requireTableFrame(frame: PhysAddr): void {
-    const { physicalEnd } = this.#format;
-    let problem: string;
-    if (!Phys.isAddress(frame)) problem = 'it is no physical address';
-    else if (!isPageAligned(frame)) problem = 'it is no multiple of 4096';
-    else if (frame >= physicalEnd)
-      problem = `physical addresses of this table end at ${formatAddress(physicalEnd)}`;
-    else {
-      try {
-        this.#memory.words(pageNumber(frame), false);
-        return;
-      } catch (cause) {
-        throw new PageTableError('BAD_FRAME', { frame, problem: 'there is no memory' }, { cause });
-      }
-    }
-    throw new PageTableError('BAD_FRAME', { frame, problem });
+  #pages(region: VirtBounds): PageRange {
+    this.#cursor.requireAlive();
+    return pagesOf(region, this.config.levels);
   }
 
-  #requireAligned(vaddr: VirtAddr, level: number): void {
-    const pageSize = PAGE_SIZES[level] as PageSize;
-    if ((this.#cursor.low & (pageSize - 1)) !== 0) {
-      throw new PageTableError('MISALIGNED', { what: 'virtual', address: vaddr, pageSize });
-    }
-  }
-
-  #requirePhysical(paddr: PhysAddr, level: number): void {
-    const pageSize = PAGE_SIZES[level] as PageSize;
-    if (!Phys.isAddress(paddr) || paddr >= this.#format.physicalEnd) {
-      throw new PageTableError('PHYSICAL_RANGE', { paddr, end: this.#format.physicalEnd });
-    }
-    if (pageNumber(paddr) % (pageSize / PageSize.Regular) !== 0 || !isPageAligned(paddr)) {
-      throw new PageTableError('MISALIGNED', { what: 'physical', address: paddr, pageSize });
-    }
-  }
-
-  #requireFlags(flags: number, level: number): void {
-    const refuse = (refused: number, reason: string): never => {
-      throw new PageTableError('INVALID_FLAGS', { flags, refused, reason });
-    };
-    // `|` of NoExecute gives a negative number: that is the same 32 bits.
-    if (!Number.isInteger(flags) || flags < -0x8000_0000 || flags > 0xffff_ffff)
-      refuse(0, 'pass PteFlags, or-ed');
-    if (level === 2 && !this.config.giantPages) refuse(PteFlags.Large, 'there are no 1 GiB pages');
-    const address = flags & (level === 0 ? 0xf_f000 : 0xf_e000);
-    if (address !== 0) refuse(address, 'bits of the address are set');
-    if ((flags & this.#format.reservedHi & 0xfff0_0000) !== 0)
-      refuse(PteFlags.NoExecute, 'NX is off, which reserves it');
-  }
-
-  #requirePresent(vaddr: VirtAddr): void {
-    if (!this.#cursor.isPresent) throw new PageTableError('NOT_MAPPED', { vaddr, level: this.#cursor.level });
-  }
-
-  #requireEncryption(operation: string): void {
-    if (!this.#format.hasEncryption) throw new PageTableError('NO_ENCRYPTION', { operation });
+  #visibility(shared: boolean): number {
+    return shared ? this.#format.sharedHi : this.#format.privateHi;
   }
 }
 
-/** Fills `table` with the 512 parts of the large page found: all its bits, PAT moved to where the smaller page has it. */
-function fillWithParts(memory: PhysMemory, table: number, { entryLow, entryHigh, level }: TableCursor): void {
-  const words = memory.words(table, true);
-  const at = memory.wordOffset(table);
-  const toRegular = level === 1;
-  const address = entryLow & (toRegular ? 0xffe0_0000 : 0xc000_0000);
-  const flags = toRegular
-    ? (entryLow & 0xfff & ~PteFlags.Large) | ((entryLow & PteFlags.PatLarge) !== 0 ? PteFlags.Pat : 0)
-    : entryLow & 0x1fff;
-  const step = toRegular ? PageSize.Regular : PageSize.Huge;
-  for (let i = 0; i < ENTRIES; i += 1) {
-    words[at + 2 * i] = address | flags | (i * step);
-    words[at + 2 * i + 1] = entryHigh;
-  }
+function config(options: PageTableOptions): PagingConfig {
+  return options.config ?? pagingConfig();
 }
 
-function clearTable(memory: PhysMemory, table: PhysAddr): void {
-  const frame = pageNumber(table);
-  const at = memory.wordOffset(frame);
-  memory.words(frame, true).fill(0, at, at + 2 * ENTRIES);
-}
-
-function takeFrame(allocator: FrameAllocator, needed: number): PhysAddr {
-  try {
-    return allocator.allocateFrame();
-  } catch (cause) {
-    throw new PageTableError('OUT_OF_FRAMES', { needed }, { cause });
-  }
+function framesFor(options: PageTableOptions): TableFrames {
+  const { physicalEnd } = new EntryFormat(config(options));
+  return new TableFrames(options.memory, options.frames, physicalEnd);
 }

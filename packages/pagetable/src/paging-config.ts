@@ -71,6 +71,39 @@ export function pagingConfig(options: PagingOptions = {}): PagingConfig {
   });
 }
 
+/** The registers that {@link pagingConfigFromRegisters} takes apart. */
+export interface PagingRegisters {
+  readonly cr4: bigint;
+  /** A dump may lack it: then `noExecute` is as the options say. */
+  readonly efer?: bigint;
+}
+
+/**
+ * The configuration that registers ask for: CR4.LA57, bit 12, is `levels`, CR4.PGE, bit 7, is `globalPages` (AMD64 APM
+ * vol. 2, §3.1.3), and EFER.NXE, bit 11, is `noExecute` (§3.1.7). What they do not say (widths, encryption, vendor) is in
+ * `options`. O(1).
+ *
+ * @throws PageTableError `INVALID_CONFIG`
+ */
+export function pagingConfigFromRegisters(
+  registers: PagingRegisters,
+  options: PagingOptions = {},
+): PagingConfig {
+  const { cr4, efer } = registers;
+  const bit = (field: string, register: bigint, position: number): boolean => {
+    if (typeof register !== 'bigint' || BigInt.asUintN(64, register) !== register) {
+      throw invalid(field, register, 'pass a bigint of 64 bits');
+    }
+    return ((register >> BigInt(position)) & 1n) === 1n;
+  };
+  return pagingConfig({
+    ...options,
+    levels: bit('cr4', cr4, 12) ? 5 : 4,
+    globalPages: bit('cr4', cr4, 7),
+    ...(efer === undefined ? {} : { noExecute: bit('efer', efer, 11) }),
+  });
+}
+
 function encryptionOf({ encryption, cBit }: PagingOptions): MemoryEncryption | undefined {
   if (encryption !== undefined && cBit !== undefined) {
     throw invalid('cBit', cBit, 'pass either `encryption` or `cBit`, not both');

@@ -37,6 +37,7 @@ export class TableCursor {
   /** The epoch of memory in which a walk has led to this leaf table, and whether its words were asked for to write. */
   #epoch = Number.NaN;
   #writable = false;
+  #isRetired = false;
 
   constructor(memory: PhysMemory, format: EntryFormat, root: number, levels: 4 | 5) {
     this.#memory = memory;
@@ -100,9 +101,57 @@ export class TableCursor {
       if (((this.#words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
       return;
     }
-    this.start(vaddr);
-    while (this.level > floor && this.isTable) this.descend();
-    if (this.level === 0) this.#epoch = this.#memory.epoch;
+    const sign = high >> this.#signShift;
+    if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
+    if (this.#isRetired) this.requireAlive();
+    this.low = low;
+    this.high = high;
+    this.#walk(floor);
+  }
+
+  /** {@link descend} as often as it goes, with all of it in local variables. */
+  #walk(floor: number): void {
+    const memory = this.#memory;
+    const format = this.#format;
+    const reservedHi = this.#reservedHi;
+    let table = this.#root;
+    let level: number = this.#levels - 1;
+    let words: Uint32Array;
+    let base: number;
+    let at: number;
+    for (;;) {
+      words = memory.words(table, false);
+      base = memory.wordOffset(table);
+      at = base + 2 * this.indexAt(level);
+      const low = (words[at] as number) | 0;
+      if ((low & PteFlags.Present) === 0) break;
+      const high = (words[at + 1] as number) | 0;
+      const isLow = level === 0 || (low & format.reservedLo(low, level)) === 0;
+      // What is reserved is found out again, and told, once the place is noted.
+      if ((high & reservedHi) !== 0 || !isLow || level <= floor) break;
+      if (level < 3 && (low & PteFlags.Large) !== 0) break;
+      table = format.frame(low, high, level);
+      level -= 1;
+    }
+    this.#words = words;
+    this.table = table;
+    this.level = level;
+    this.#base = base;
+    this.#at = at;
+    this.#writable = false;
+    this.#epoch = level === 0 ? memory.epoch : Number.NaN;
+    this.#check();
+  }
+
+  /** Makes every further walk an error: the tables belong to others. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#epoch = Number.NaN;
+  }
+
+  /** @throws PageTableError `DESTROYED` */
+  requireAlive(): void {
+    if (this.#isRetired) throw new PageTableError('DESTROYED', { root: frameAddress(this.#root) });
   }
 
   /** Begins a walk for `vaddr` at the root, for {@link descend} to go on. */
@@ -112,6 +161,7 @@ export class TableCursor {
     const high = (HALVES[1] as number) | 0;
     const sign = high >> this.#signShift;
     if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
+    if (this.#isRetired) this.requireAlive();
     this.low = (HALVES[0] as number) | 0;
     this.high = high;
     this.#enter(this.#root, this.#levels - 1);

@@ -6,10 +6,12 @@ import type { VirtAddr } from '@svsm/address';
  */
 export interface TlbListener {
   /**
-   * Cached translations of the `bytes` bytes from `start` on are out of date until they are flushed.
+   * Cached translations of the `bytes` bytes from `start` on are out of date until they are flushed. An operation on a
+   * region calls it once for each run of pages that it has changed.
    *
    * @param start - a multiple of 4096
    * @param bytes - a multiple of 4096
+   * @param operation - the method that has changed them
    */
-  needsFlush(start: VirtAddr, bytes: number): void;
+  needsFlush(start: VirtAddr, bytes: number, operation: string): void;
 }

@@ -1,8 +1,9 @@
 import { type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
-import type { MappedPage, PageTable } from '../src/page-table.ts';
+import type { PageTable } from '../src/page-table.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
 import { pagingConfig } from '../src/paging-config.ts';
 import { PtePreset } from '../src/pte-flags.ts';
+import type { MappedPage } from '../src/walk.ts';
 
 declare const table: PageTable;
 const vaddr = virtAddr(0x1000);

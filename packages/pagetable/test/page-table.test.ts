@@ -2,8 +2,9 @@ import { PageSize, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svs
 import { virtRegion } from '@svsm/memory-region';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createPhysMemory } from '../src/create-phys-memory.ts';
-import { PageTable, type PageTableOptions } from '../src/page-table.ts';
+import { PageTable } from '../src/page-table.ts';
 import { isPageTableError, type PageTableErrorCode } from '../src/page-table-error.ts';
+import type { PageTableOptions } from '../src/page-table-options.ts';
 import { pagingConfig } from '../src/paging-config.ts';
 import { type PhysMemory, readPhys64, writePhys64 } from '../src/phys-memory.ts';
 import { PteFlags, PtePreset } from '../src/pte-flags.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { isPageTableError } from '../src/page-table-error.ts';
-import { type PagingOptions, pagingConfig } from '../src/paging-config.ts';
+import { type PagingOptions, pagingConfig, pagingConfigFromRegisters } from '../src/paging-config.ts';
 
 describe('pagingConfig', () => {
   test('of nothing is a current EPYC without encryption, frozen', () => {
@@ -43,5 +43,25 @@ describe('pagingConfig', () => {
       error = thrown;
     }
     expect(isPageTableError(error, 'INVALID_CONFIG') && error.details.field).toBe(field);
+  });
+});
+
+describe('pagingConfigFromRegisters', () => {
+  test('takes levels, global pages and NX from CR4 and EFER', () => {
+    const options = { physicalBits: 40, vendor: 'intel' } as const;
+    expect(pagingConfigFromRegisters({ cr4: 0x750ef0n, efer: 0xd01n }, options)).toEqual(
+      pagingConfig({ ...options, levels: 4, globalPages: true, noExecute: true }),
+    );
+    expect(pagingConfigFromRegisters({ cr4: 0x1020n, efer: 0x500n }, options)).toEqual(
+      pagingConfig({ ...options, levels: 5, globalPages: false, noExecute: false }),
+    );
+    expect(pagingConfigFromRegisters({ cr4: 0x20n }, { noExecute: false }).noExecute).toBe(false);
+  });
+
+  test('refuses what is no register', () => {
+    expect(() => pagingConfigFromRegisters({ cr4: 1n << 64n })).toThrow(/cr4 cannot be/);
+    expect(() => pagingConfigFromRegisters({ cr4: 0n, efer: 1 as unknown as bigint })).toThrow(
+      /efer cannot be/,
+    );
   });
 });

@@ -1,9 +1,10 @@
 import { PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
+import { virtRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import { createPhysMemory } from '../src/create-phys-memory.ts';
 import { PageTable } from '../src/page-table.ts';
 import { pagingConfig } from '../src/paging-config.ts';
-import { PtePreset } from '../src/pte-flags.ts';
+import { PteFlags, PtePreset } from '../src/pte-flags.ts';
 import { Tlb } from '../src/tlb.ts';
 import { FramePool } from './support.ts';
 
@@ -85,5 +86,158 @@ describe('Tlb', () => {
     expect(tlb.lookup(at(0x1000))?.isStale).toBe(false);
     tlb.flushAll();
     expect(tlb.lookup(at(0x1000))).toBeUndefined();
+  });
+});
+
+describe('address spaces', () => {
+  /** A TLB, two pages of two tables, and a way to use them as a processor does. */
+  function makeTwo(options: ConstructorParameters<typeof Tlb>[0] = {}) {
+    const staleUses: (string | undefined)[] = [];
+    const tlb = new Tlb({ ...options, onStaleUse: ({ staleBy }) => staleUses.push(staleBy) });
+    const memory = createPhysMemory({ size: 0x10_0000 });
+    const frames = new FramePool(1, 64);
+    const tables = [1, 2].map((pcid) =>
+      PageTable.create({ memory, frames, tlb: tlb.forPcid(pcid), config: pagingConfig({ cBit: 51 }) }),
+    ) as [PageTable, PageTable];
+    tables.forEach((table, i) => {
+      table.map4k(VA, physAddr(0x1000 * (i + 1)), PteFlags.Writable);
+      table.map4k(at(0x1000), physAddr(0x9000), PteFlags.Writable | PteFlags.Global);
+    });
+    const use = (pcid: 1 | 2, vaddr: VirtAddr): bigint | undefined => {
+      tlb.loadCr3({ pcid, keep: true });
+      const held = tlb.lookup(vaddr)?.page;
+      const page = held ?? (tables[pcid - 1] as PageTable).walk(vaddr).page;
+      if (held === undefined && page !== undefined) tlb.insert(vaddr, page);
+      return page?.frame;
+    };
+    return { tlb, tables, use, staleUses };
+  }
+
+  test('hold their own translations, and share global ones', () => {
+    const { tlb, use } = makeTwo();
+    expect([use(1, VA), use(2, VA), use(1, VA)]).toEqual([0x1000n, 0x2000n, 0x1000n]);
+    use(1, at(0x1000));
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(at(0x1000))).toMatchObject({ isGlobal: true, pcid: 1 });
+  });
+
+  test('CR3 loads drop what is not global: of the new one, or of all', () => {
+    const { tlb, use } = makeTwo();
+    for (const pcid of [1, 2] as const) use(pcid, VA);
+    use(1, at(0x1000));
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.lookup(VA)).toBeUndefined();
+    expect(tlb.lookup(at(0x1000))).toBeDefined();
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(VA)).toBeDefined();
+    tlb.loadCr3();
+    expect(tlb.pcid).toBe(0);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(VA)).toBeUndefined();
+    expect(tlb.lookup(at(0x1000))).toBeDefined();
+  });
+
+  test('a change of CR4.PGE drops global entries, and without it there are none', () => {
+    const { tlb, use } = makeTwo();
+    use(1, at(0x1000));
+    tlb.setGlobalPages(true);
+    expect(tlb.lookup(at(0x1000))).toBeDefined();
+    tlb.setGlobalPages(false);
+    expect(tlb.lookup(at(0x1000))).toBeUndefined();
+    use(1, at(0x1000));
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.lookup(at(0x1000))).toBeUndefined();
+  });
+
+  test('what a table of one reports is stale there alone, and in global entries', () => {
+    const { tlb, tables, use, staleUses } = makeTwo();
+    for (const pcid of [1, 2] as const) use(pcid, VA);
+    use(2, at(0x1000));
+    tables[0].protect4k(VA, { clear: PteFlags.Writable });
+    use(2, VA);
+    expect(staleUses).toEqual([]);
+    use(1, VA);
+    expect(staleUses).toEqual(['protect4k']);
+    tables[0].unmap4k(at(0x1000));
+    use(2, at(0x1000));
+    expect(staleUses).toEqual(['protect4k', 'unmap4k']);
+    // The global one survives a CR3 load, and so does what is pending of it.
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.pending.map(String)).toEqual(['[0xffff800000000000-0xffff800000002000)']);
+    tlb.flushPage(at(0x1000));
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('INVLPG is for the current one and global entries', () => {
+    const { tlb, use, tables } = makeTwo();
+    for (const pcid of [1, 2] as const) use(pcid, VA);
+    tables[0].unmap4k(VA);
+    tlb.flushPage(VA);
+    expect(tlb.pending).toHaveLength(1);
+    tlb.loadCr3({ pcid: 1, keep: true });
+    expect(tlb.lookup(VA)?.isStale).toBe(true);
+    tlb.flushPage(VA);
+    expect(tlb.pending).toEqual([]);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(VA)).toBeUndefined();
+  });
+
+  test('INVLPGB takes a range, one address space or all, global entries or not', () => {
+    const { tlb, use, tables } = makeTwo();
+    const fill = (): void => {
+      for (const pcid of [1, 2] as const) use(pcid, VA);
+      use(1, at(0x1000));
+    };
+    const held = (): boolean[] =>
+      ([1, 2] as const).flatMap((pcid) => {
+        tlb.loadCr3({ pcid, keep: true });
+        return [VA, at(0x1000)].map((vaddr) => tlb.lookup(vaddr) !== undefined);
+      });
+    fill();
+    tlb.flushRange({ start: VA, pages: 2, pcid: 1 });
+    expect(held()).toEqual([false, true, true, true]);
+    fill();
+    tlb.flushRange({ start: VA, pages: 2 });
+    expect(held()).toEqual([false, true, false, true]);
+    fill();
+    tlb.flushRange({ start: VA, pages: 1, includeGlobal: true });
+    expect(held()).toEqual([false, true, false, true]);
+    tlb.flushRange({ start: VA, pages: 2, includeGlobal: true });
+    expect(held()).toEqual([false, false, false, false]);
+    fill();
+    tables[0].unmap4k(VA);
+    tlb.flushRange({ start: VA, pages: 1, stride: PageSize.Huge });
+    expect(tlb.pending).toEqual([]);
+    expect(held()).toEqual([false, true, false, true]);
+  });
+
+  test('past the threshold, all goes', () => {
+    const { tlb, use, tables } = makeTwo({ fullFlushThreshold: 1 });
+    use(2, VA);
+    tables[0].unmap4k(VA);
+    expect(tlb.flushPending()).toBe(false);
+    expect(tlb.lookup(VA)).toBeDefined();
+    tables[0].map4k(VA, physAddr(0), 0);
+    tables[0].unmapRegion(virtRegion(VA, 0x2000));
+    expect(tlb.flushPending()).toBe(true);
+    expect(tlb.lookup(VA)).toBeUndefined();
+  });
+
+  test('of five levels', () => {
+    const tlb = new Tlb({ levels: 5 });
+    const memory = createPhysMemory({ size: 0x10_0000 });
+    const table = PageTable.create({
+      memory,
+      frames: new FramePool(1, 8),
+      tlb,
+      config: pagingConfig({ levels: 5 }),
+    });
+    const vaddr = 0xff00_0000_0000_0000n as VirtAddr;
+    table.map4k(vaddr, physAddr(0x1000), PtePreset.Data);
+    const { page } = table.walk(vaddr);
+    if (page !== undefined) tlb.insert(vaddr, page);
+    table.unmap4k(vaddr);
+    expect(tlb.lookup(vaddr)).toMatchObject({ isStale: true, staleBy: 'unmap4k' });
   });
 });

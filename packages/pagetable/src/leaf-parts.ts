@@ -1,0 +1,34 @@
+import { PageSize } from '@svsm/address';
+import { ENTRIES } from './page-sizes.ts';
+import type { PhysMemory } from './phys-memory.ts';
+import { PteFlags } from './pte-flags.ts';
+
+/**
+ * The low word of part `index` of the large page that an entry at `level` maps: all its bits, with PAT, bit 12, moved to
+ * bit 7 where the part is a 4 KiB page (AMD64 APM vol. 2, §5.4.1). The high word is that of the large page.
+ */
+export function partLow(low: number, level: number, index: number): number {
+  if (level === 1) {
+    const pat = (low & PteFlags.PatLarge) !== 0 ? PteFlags.Pat : 0;
+    return (low & 0xffe0_0000) | (low & 0xfff & ~PteFlags.Large) | pat | (index * PageSize.Regular);
+  }
+  return (low & 0xc000_0000) | (low & 0x1fff) | (index * PageSize.Huge);
+}
+
+/** Fills `table` with the 512 parts of a large page. */
+export function fillWithParts(
+  memory: PhysMemory,
+  table: number,
+  low: number,
+  high: number,
+  level: number,
+): void {
+  const words = memory.words(table, true);
+  const at = memory.wordOffset(table);
+  const first = partLow(low, level, 0);
+  const step = level === 1 ? PageSize.Regular : PageSize.Huge;
+  for (let i = 0; i < ENTRIES; i += 1) {
+    words[at + 2 * i] = first | (i * step);
+    words[at + 2 * i + 1] = high;
+  }
+}

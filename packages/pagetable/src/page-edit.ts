@@ -1,0 +1,161 @@
+import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { type EntryFormat, frameHigh, frameLow, type PageTableEntry } from './entry-format.ts';
+import { fillWithParts } from './leaf-parts.ts';
+import { MapEdit } from './map-edit.ts';
+import { requireFlags, requirePhysical } from './mapping-checks.ts';
+import { pageOf, SPANS } from './page-range.ts';
+import { PAGE_SIZES } from './page-sizes.ts';
+import { PageTableError } from './page-table-error.ts';
+import type { MapOptions } from './page-table-options.ts';
+import type { PagingConfig } from './paging-config.ts';
+import type { PhysMemory } from './phys-memory.ts';
+import { PteFlags } from './pte-flags.ts';
+import type { TableCursor } from './table-cursor.ts';
+import { storeEntry, type TableSpace, tableHigh, tableLow } from './table-space.ts';
+import type { TlbListener } from './tlb-listener.ts';
+import { UnmapEdit } from './unmap-edit.ts';
+
+/**
+ * Changes to one page at a time, by way of the cursor: the page after the last one, in the same leaf table, needs no walk.
+ */
+export class PageEdit {
+  readonly #space: TableSpace;
+  readonly #cursor: TableCursor;
+  readonly #config: PagingConfig;
+  readonly #freesEmpty: boolean;
+  readonly #memory: PhysMemory;
+  readonly #format: EntryFormat;
+  readonly #tlb: TlbListener | undefined;
+
+  constructor(space: TableSpace, cursor: TableCursor, config: PagingConfig, freesEmpty: boolean) {
+    this.#space = space;
+    this.#cursor = cursor;
+    this.#config = config;
+    this.#freesEmpty = freesEmpty;
+    this.#memory = space.memory;
+    this.#format = space.format;
+    this.#tlb = space.tlb;
+  }
+
+  map(
+    operation: string,
+    level: number,
+    vaddr: VirtAddr,
+    paddr: PhysAddr,
+    flags: number,
+    options: MapOptions = {},
+  ): void {
+    const cursor = this.#cursor;
+    const { shared = false, remap = false } = options;
+    if (shared) this.requireEncryption('a shared mapping');
+    requireFlags(flags, level, this.#format, this.#config);
+    const frame = requirePhysical(paddr, level, this.#format);
+    cursor.seek(vaddr, level);
+    this.#requireAligned(vaddr, level);
+    const leafFlags = (flags & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
+    const high = (flags & 0xfff0_0000) | this.#visibility(shared);
+    if (cursor.isPresent) {
+      if (!remap) {
+        throw new PageTableError('ALREADY_MAPPED', { vaddr, level: cursor.level, entry: cursor.entry.raw });
+      }
+      const page = pageOf(vaddr, this.#config.levels);
+      // A region's flags have PAT at bit 7 for any size.
+      const low = level === 0 ? leafFlags : (leafFlags & 0xf7f) | ((leafFlags & PteFlags.PatLarge) >> 5);
+      const plan = { page, frame, low, high, level, exact: true, remap };
+      new MapEdit(this.#space, operation, plan).run({ first: page, end: page + (SPANS[level] as number) });
+    } else if (cursor.level === level) cursor.store(frameLow(frame) | leafFlags, frameHigh(frame) | high);
+    else this.#mapInNewTables(level, frameLow(frame) | leafFlags, frameHigh(frame) | high);
+  }
+
+  /** Builds the tables that are missing between the entry found and `level`, the leaf in the last, and links them in. */
+  #mapInNewTables(level: number, leafLow: number, leafHigh: number): void {
+    const cursor = this.#cursor;
+    let low = leafLow;
+    let high = leafHigh;
+    this.#takeTables(cursor.level - level).forEach((table, i) => {
+      storeEntry(this.#memory, table, cursor.indexAt(level + i), low, high);
+      low = tableLow(table);
+      high = tableHigh(table, this.#format);
+    });
+    cursor.store(low, high);
+  }
+
+  unmap(operation: string, level: number, vaddr: VirtAddr): PageTableEntry {
+    const cursor = this.#cursor;
+    cursor.seek(vaddr);
+    this.#requireAligned(vaddr, level);
+    this.requirePresent(vaddr);
+    const expected = PAGE_SIZES[level] as PageSize;
+    if (cursor.level !== level) {
+      const found = PAGE_SIZES[cursor.level] as PageSize;
+      throw new PageTableError('PAGE_SIZE_MISMATCH', { vaddr, expected, found });
+    }
+    const { entry } = cursor;
+    if (this.#freesEmpty) {
+      const first = pageOf(vaddr, this.#config.levels);
+      new UnmapEdit(this.#space, operation, false, true).run({
+        first,
+        end: first + (SPANS[level] as number),
+      });
+    } else {
+      cursor.store(0, 0);
+      this.#tlb?.needsFlush(vaddr, expected, operation);
+    }
+    return entry;
+  }
+
+  setVisibility(operation: string, vaddr: VirtAddr, shared: boolean): void {
+    const cursor = this.#cursor;
+    const { privateHi, sharedHi } = this.#format;
+    if ((privateHi | sharedHi) === 0) this.requireEncryption(operation);
+    cursor.seek(vaddr);
+    if ((cursor.low & 0xfff) !== 0) this.#requireAligned(vaddr, 0);
+    if (!cursor.isPresent) this.requirePresent(vaddr);
+    const wanted = (cursor.entryHigh & ~(privateHi | sharedHi)) | (shared ? sharedHi : privateHi);
+    if (wanted === cursor.entryHigh) return;
+    if (cursor.level > 0) this.split(operation, vaddr);
+    cursor.storeVisibility(wanted);
+    this.#tlb?.needsFlush(vaddr, PageSize.Regular, operation);
+  }
+
+  /** Splits the page found until one of 4 KiB maps `vaddr`, and leaves the cursor there. */
+  split(operation: string, vaddr: VirtAddr): void {
+    const cursor = this.#cursor;
+    if (cursor.level === 0) return;
+    const size = PAGE_SIZES[cursor.level] as PageSize;
+    const tables = this.#takeTables(cursor.level);
+    while (cursor.level > 0) {
+      const table = tables.pop() as number;
+      fillWithParts(this.#memory, table, cursor.entryLow, cursor.entryHigh, cursor.level);
+      cursor.store(tableLow(table), tableHigh(table, this.#format));
+      cursor.descend();
+    }
+    this.#tlb?.needsFlush((vaddr - (vaddr & BigInt(size - 1))) as VirtAddr, size, operation);
+  }
+
+  /** Takes and clears `count` frames, all or none; makes sure first that the entry found can be written. */
+  #takeTables(count: number): number[] {
+    this.#space.frames.requireAllocator('a new table');
+    this.#memory.words(this.#cursor.table, true);
+    return this.#space.frames.take(count);
+  }
+
+  #requireAligned(vaddr: VirtAddr, level: number): void {
+    const pageSize = PAGE_SIZES[level] as PageSize;
+    if ((this.#cursor.low & (pageSize - 1)) !== 0) {
+      throw new PageTableError('MISALIGNED', { what: 'virtual', address: vaddr, pageSize });
+    }
+  }
+
+  requirePresent(vaddr: VirtAddr): void {
+    if (!this.#cursor.isPresent) throw new PageTableError('NOT_MAPPED', { vaddr, level: this.#cursor.level });
+  }
+
+  requireEncryption(operation: string): void {
+    if (!this.#format.hasEncryption) throw new PageTableError('NO_ENCRYPTION', { operation });
+  }
+
+  #visibility(shared: boolean): number {
+    return shared ? this.#format.sharedHi : this.#format.privateHi;
+  }
+}

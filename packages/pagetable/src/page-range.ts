@@ -1,0 +1,65 @@
+import type { VirtAddr } from '@svsm/address';
+import { raw } from './entry-format.ts';
+import { PageTableError } from './page-table-error.ts';
+
+/**
+ * Virtual pages as numbers: bits 47:12 of an address with 4 levels, 56:12 with 5, unsigned. Both halves of the space lie
+ * side by side there, and a double holds all of them.
+ */
+export interface PageRange {
+  /** The first page. */
+  readonly first: number;
+  /** The page after the last one. */
+  readonly end: number;
+}
+
+/** What a region of virtual memory has that page tables need: a `MemoryRegion` of any kind of virtual address. */
+export interface VirtBounds {
+  readonly start: VirtAddr;
+  readonly end: bigint;
+}
+
+/** How many 4 KiB pages an entry spans, by level. */
+export const SPANS: readonly number[] = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36];
+
+/**
+ * The pages of `region`.
+ *
+ * @throws PageTableError `NON_CANONICAL`, `MISALIGNED`
+ */
+export function pagesOf(region: VirtBounds, levels: 4 | 5): PageRange {
+  const { start, end } = region;
+  requireCanonical(start, levels);
+  if (start % 4096n !== 0n) throw misaligned(start);
+  if (end === start) return { first: pageOf(start, levels), end: pageOf(start, levels) };
+  const last = end - 1n;
+  requireCanonical(last, levels);
+  // A kind without a hole could lead from one half into the other.
+  if (last < start || last >> 63n !== start >> 63n)
+    throw new PageTableError('NON_CANONICAL', { vaddr: end, levels });
+  if (end % 4096n !== 0n) throw misaligned(end);
+  return { first: pageOf(start, levels), end: pageOf(last as VirtAddr, levels) + 1 };
+}
+
+/** The number of the page that holds `vaddr`, which is canonical. */
+export function pageOf(vaddr: VirtAddr, levels: 4 | 5): number {
+  return Number(BigInt.asUintN(levels === 5 ? 45 : 36, vaddr >> 12n));
+}
+
+/** The address at which `page` begins. */
+export function addressOf(page: number, levels: 4 | 5): VirtAddr {
+  const unused = levels === 5 ? 7 : 16;
+  // What sign-extends is the high word: bits 63:57, respectively 63:48, repeat the one below them.
+  const high = (Math.floor(page / 0x10_0000) << unused) >> unused;
+  return raw((page % 0x10_0000) << 12, high) as VirtAddr;
+}
+
+function requireCanonical(vaddr: bigint, levels: 4 | 5): void {
+  const bits = levels === 5 ? 57 : 48;
+  if (typeof vaddr === 'bigint' && BigInt.asUintN(64, BigInt.asIntN(bits, vaddr)) === vaddr) return;
+  throw new PageTableError('NON_CANONICAL', { vaddr, levels });
+}
+
+function misaligned(address: bigint): PageTableError {
+  return new PageTableError('MISALIGNED', { what: 'virtual', address, pageSize: 0x1000 });
+}

@@ -1,0 +1,56 @@
+import { type EntryFormat, frameHigh, frameLow } from './entry-format.ts';
+import { ENTRIES } from './page-sizes.ts';
+import type { PhysMemory } from './phys-memory.ts';
+import { PteFlags } from './pte-flags.ts';
+import type { TableFrames } from './table-frames.ts';
+import type { TlbListener } from './tlb-listener.ts';
+
+/** The tables below one root, and all that it takes to change them. */
+export interface TableSpace {
+  readonly memory: PhysMemory;
+  readonly format: EntryFormat;
+  readonly frames: TableFrames;
+  readonly tlb: TlbListener | undefined;
+  readonly levels: 4 | 5;
+  /** The frame number of the root. */
+  readonly root: number;
+  /** Entries of the root whose tables belong to somebody else, and are never freed from here. */
+  readonly foreign: ReadonlySet<number>;
+}
+
+// A table must never restrict what its leaves allow: present, writable, user, accessed.
+const TABLE_FLAGS = PteFlags.Present | PteFlags.Writable | PteFlags.User | PteFlags.Accessed;
+
+/** The low word of an entry that leads to a table. */
+export function tableLow(table: number): number {
+  return frameLow(table) | TABLE_FLAGS;
+}
+
+/** Its high word: tables are private. */
+export function tableHigh(table: number, format: EntryFormat): number {
+  return frameHigh(table) | format.privateHi;
+}
+
+/** Writes one entry; the low word, with its present bit, last. */
+export function storeEntry(
+  memory: PhysMemory,
+  table: number,
+  index: number,
+  low: number,
+  high: number,
+): void {
+  const words = memory.words(table, true);
+  const at = memory.wordOffset(table) + 2 * index;
+  words[at + 1] = high;
+  words[at] = low;
+}
+
+/** Whether no entry of `table` is present. O(512). */
+export function isEmptyTable(memory: PhysMemory, table: number): boolean {
+  const words = memory.words(table, false);
+  const start = memory.wordOffset(table);
+  for (let at = start; at < start + 2 * ENTRIES; at += 2) {
+    if (((words[at] as number) & PteFlags.Present) !== 0) return false;
+  }
+  return true;
+}

@@ -1,0 +1,57 @@
+import { PteFlags } from './pte-flags.ts';
+import { RegionEdit, Verdict } from './region-edit.ts';
+import type { TableSpace } from './table-space.ts';
+
+/** Unmaps a region. A large page of which only a part is inside is split. */
+export class UnmapEdit extends RegionEdit {
+  readonly #allowHoles: boolean;
+
+  constructor(space: TableSpace, operation: string, allowHoles: boolean, freesEmpty: boolean) {
+    super(space, operation, freesEmpty);
+    this.#allowHoles = allowHoles;
+  }
+
+  protected override judge(
+    level: number,
+    low: number,
+    _high: number,
+    page: number,
+    first: number,
+    end: number,
+  ): Verdict {
+    if ((low & PteFlags.Present) === 0) {
+      if (!this.#allowHoles) this.refuseUnmapped(first, level);
+      return Verdict.Keep;
+    }
+    if (this.isTable(low, level)) return Verdict.Descend;
+    this.nextLow = 0;
+    this.nextHigh = 0;
+    return first === page && end - first === 512 ** level ? Verdict.Store : Verdict.Split;
+  }
+
+  protected override judgePages(entries: Uint32Array, page: number): boolean {
+    let present = false;
+    for (let i = 0; i < entries.length; i += 2) {
+      const low = entries[i] as number;
+      if ((low & PteFlags.Present) !== 0) {
+        present = true;
+        this.requireSound(low | 0, (entries[i + 1] as number) | 0, 0, page + i / 2);
+      } else if (!this.#allowHoles) this.refuseUnmapped(page + i / 2, 0);
+    }
+    return present;
+  }
+
+  protected override editPages(entries: Uint32Array, page: number): void {
+    let first = -1;
+    let last = -1;
+    for (let i = 0; i < entries.length / 2; i += 1) {
+      // An entry that is not present has no format: its bits are software's, and stay.
+      if (((entries[2 * i] as number) & PteFlags.Present) === 0) continue;
+      entries[2 * i] = 0;
+      entries[2 * i + 1] = 0;
+      if (first < 0) first = i;
+      last = i;
+    }
+    if (first >= 0) this.changed(page + first, page + last + 1);
+  }
+}

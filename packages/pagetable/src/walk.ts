@@ -1,0 +1,44 @@
+import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
+import type { PageTableEntry } from './entry-format.ts';
+
+/** One step of a walk: the entry that it used at one level. */
+export interface WalkStep {
+  /** 0 (PT) to 4 (PML5). */
+  readonly level: number;
+  /** The table. */
+  readonly table: PhysAddr;
+  /** The entry's index in it, 0 to 511. */
+  readonly index: number;
+  /** What it says. */
+  readonly entry: PageTableEntry;
+}
+
+/** The page that a walk has found. */
+export interface MappedPage {
+  /** Its size in bytes. */
+  readonly size: PageSize;
+  /** Its first physical address. */
+  readonly frame: PhysAddr;
+  /** Where the address that was walked for lies in it. */
+  readonly paddr: PhysAddr;
+  /** Whether it is shared with the hypervisor. */
+  readonly shared: boolean;
+  /** The flags of its leaf. */
+  readonly flags: number;
+  /** R/W of all levels. */
+  readonly writable: boolean;
+  /** U/S of all levels. */
+  readonly user: boolean;
+  /** No level has NX. */
+  readonly executable: boolean;
+}
+
+/** A walk: every entry that it used, and the page at its end if there is one. */
+export interface Walk {
+  /** What was walked for. */
+  readonly vaddr: VirtAddr;
+  /** From the root down; the last one is the leaf, or the entry that is not present. */
+  readonly path: readonly WalkStep[];
+  /** `undefined` if the last entry is not present. */
+  readonly page: MappedPage | undefined;
+}

@@ -1,0 +1,487 @@
+import { PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
+import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { createPhysMemory } from '../src/create-phys-memory.ts';
+import { PageTable } from '../src/page-table.ts';
+import { isPageTableError, type PageTableErrorCode } from '../src/page-table-error.ts';
+import type { PageTableOptions } from '../src/page-table-options.ts';
+import { pagingConfig } from '../src/paging-config.ts';
+import { type PhysMemory, readPhys64, writePhys64 } from '../src/phys-memory.ts';
+import { PteFlags, PtePreset } from '../src/pte-flags.ts';
+import { countTables, FramePool, snapshot } from './support.ts';
+
+const VA = virtAddr(0xffff_8000_0000_0000n);
+const M2 = PageSize.Huge;
+const G1 = PageSize.Giant;
+const at = (offset: number): VirtAddr => (VA + BigInt(offset)) as VirtAddr;
+const part = (offset: number, size: number): MemoryRegion<VirtAddr> => virtRegion(at(offset), size);
+
+let memory: PhysMemory;
+let pool: FramePool;
+let table: PageTable;
+let told: [number, number, string][];
+
+function make(options: Partial<PageTableOptions> = {}): void {
+  memory = createPhysMemory({ size: 0x100_0000 });
+  pool = new FramePool(1, 2000);
+  told = [];
+  table = PageTable.create({
+    memory,
+    frames: pool,
+    config: pagingConfig({ cBit: 51 }),
+    tlb: { needsFlush: (start, bytes, by) => told.push([Number(start - VA), bytes, by]) },
+    ...options,
+  });
+}
+
+function refuses(code: PageTableErrorCode, operation: () => unknown): Error {
+  const before = snapshot(memory, pool);
+  told = [];
+  let error: unknown;
+  try {
+    operation();
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(isPageTableError(error, code), `expected ${code}, got ${error}`).toBe(true);
+  expect(snapshot(memory, pool)).toEqual(before);
+  expect(told).toEqual([]);
+  return error as Error;
+}
+
+/** Offset, physical start, page size, shared: of each run. */
+const runs = (): unknown[] =>
+  [...table.mappings()].map(({ region, paddr, pageSize, shared }) => [
+    Number(region.start - VA),
+    Number(region.size),
+    Number(paddr),
+    pageSize,
+    shared,
+  ]);
+
+beforeEach(() => {
+  make();
+});
+
+describe('mapRegion', () => {
+  test('takes the largest pages that both addresses allow', () => {
+    table.mapRegion(part(0x1f_f000, G1 * 2), physAddr(0x40_0000_0000 + 0x1f_f000), PtePreset.Data);
+    expect(runs()).toEqual([
+      [0x1f_f000, 0x1000, 0x40_001f_f000, PageSize.Regular, false],
+      [M2, G1 - M2, 0x40_0020_0000, M2, false],
+      [G1, G1, 0x40_4000_0000, G1, false],
+      [2 * G1, 0x1f_f000, 0x40_8000_0000, PageSize.Regular, false],
+    ]);
+    expect(told).toEqual([]);
+    expect(pool.inUse.size).toBe(6);
+  });
+
+  test('by smaller pages where the physical address is not aligned alike', () => {
+    table.mapRegion(part(0, G1), physAddr(0x20_0000), PtePreset.Data);
+    expect(runs()).toEqual([[0, G1, 0x20_0000, M2, false]]);
+    table.mapRegion(part(G1, M2), physAddr(0x1000), PtePreset.Data, { shared: true });
+    expect(runs()[1]).toEqual([G1, M2, 0x1000, PageSize.Regular, true]);
+  });
+
+  test('or by pages of one size', () => {
+    table.mapRegion(part(0, 2 * M2), physAddr(0), PtePreset.Data, { pageSize: PageSize.Regular });
+    expect(runs()).toEqual([[0, 2 * M2, 0, PageSize.Regular, false]]);
+    table.mapRegion(part(G1, G1), physAddr(G1), PtePreset.Data, { pageSize: M2 });
+    expect(runs()[1]).toEqual([G1, G1, G1, M2, false]);
+    refuses('MISALIGNED', () =>
+      table.mapRegion(part(2 * G1, M2), physAddr(0x1000), PtePreset.Data, { pageSize: M2 }),
+    );
+    refuses('MISALIGNED', () =>
+      table.mapRegion(part(2 * G1, M2 + 0x1000), physAddr(0), PtePreset.Data, { pageSize: M2 }),
+    );
+  });
+
+  test('has PAT at its place in each size', () => {
+    table.mapRegion(part(M2 - 0x1000, M2 + 0x1000), physAddr(M2 - 0x1000), PteFlags.Pat | PteFlags.Writable);
+    expect(table.walk(at(M2 - 0x1000)).page?.flags).toBe(PteFlags.Present | PteFlags.Writable | PteFlags.Pat);
+    expect(table.walk(at(M2)).page?.flags).toBe(
+      PteFlags.Present | PteFlags.Writable | PteFlags.PatLarge | PteFlags.Large,
+    );
+  });
+
+  test('crosses 4 GiB of physical memory within a leaf table', () => {
+    table.mapRegion(part(0, 0x4000), physAddr(0xffff_e000), PtePreset.Data);
+    expect(table.translate(at(0x1000))).toBe(0xffff_f000n);
+    expect(table.translate(at(0x2000))).toBe(0x1_0000_0000n);
+  });
+
+  test('reaches the last page of the space, and maps nothing for an empty region', () => {
+    const last = virtAddr(0xffff_ffff_ffff_f000n);
+    table.mapRegion(virtRegion(last, 0x1000), physAddr(0x5000), PtePreset.Data);
+    expect(table.translate(last)).toBe(0x5000n);
+    table.mapRegion(part(0, 0), physAddr(0x5000), PtePreset.Data);
+    expect(table.translate(VA)).toBeUndefined();
+  });
+
+  test('refuses what is mapped, without a trace, and names the page', () => {
+    table.map4k(at(G1 + 0x5000), physAddr(0x1000), PtePreset.Data);
+    const error = refuses('ALREADY_MAPPED', () =>
+      table.mapRegion(part(0, 2 * G1), physAddr(0x1000), PtePreset.Data),
+    );
+    expect(error).toMatchObject({ details: { vaddr: at(G1 + 0x5000), level: 0 } });
+    table.map1g(at(4 * G1), physAddr(0), PtePreset.Data);
+    refuses('ALREADY_MAPPED', () => table.mapRegion(part(4 * G1 - M2, 2 * M2), physAddr(0), PtePreset.Data));
+    refuses('ALREADY_MAPPED', () =>
+      table.mapRegion(part(G1, G1), physAddr(0), PtePreset.Data, { pageSize: G1 }),
+    );
+  });
+
+  test('replaces it when asked to, and splits at the edges', () => {
+    table.map2m(at(0), physAddr(0x4000_0000), PtePreset.Data);
+    table.map2m(at(M2), physAddr(0x4020_0000), PtePreset.Data);
+    table.mapRegion(part(0x1f_f000, 0x2000), physAddr(0x9000), PtePreset.ReadOnly, { remap: true });
+    expect(runs()).toEqual([
+      [0, 0x1f_f000, 0x4000_0000, PageSize.Regular, false],
+      [0x1f_f000, 0x2000, 0x9000, PageSize.Regular, false],
+      [M2 + 0x1000, M2 - 0x1000, 0x4020_1000, PageSize.Regular, false],
+    ]);
+    expect(told).toEqual([[0, 2 * M2, 'mapRegion']]);
+    told = [];
+    table.mapRegion(part(4 * M2, M2), physAddr(0), PtePreset.Data, { remap: true });
+    expect(told).toEqual([]);
+    table.mapRegion(part(4 * M2, M2), physAddr(0x1000), PtePreset.Data, { remap: true });
+    expect(told).toEqual([[4 * M2, M2, 'mapRegion']]);
+    expect(runs().at(-1)).toEqual([4 * M2, M2, 0x1000, PageSize.Regular, false]);
+    table.mapRegion(part(4 * M2 + 0x1000, 0x1000), physAddr(0x7000), PtePreset.Data, { remap: true });
+    expect(told.at(-1)).toEqual([4 * M2 + 0x1000, 0x1000, 'mapRegion']);
+  });
+
+  test.each<[PageTableErrorCode, () => void]>([
+    ['MISALIGNED', () => table.mapRegion(part(0x800, 0x1000), physAddr(0), PtePreset.Data)],
+    ['MISALIGNED', () => table.mapRegion(part(0, 0x800), physAddr(0), PtePreset.Data)],
+    ['MISALIGNED', () => table.mapRegion(part(0, 0x1000), physAddr(0x800), PtePreset.Data)],
+    ['PHYSICAL_RANGE', () => table.mapRegion(part(0, 0x2000), physAddr(2n ** 51n - 4096n), PtePreset.Data)],
+    ['INVALID_FLAGS', () => table.mapRegion(part(0, 0x1000), physAddr(0), PteFlags.PatLarge)],
+    [
+      'INVALID_PAGE_SIZE',
+      () => table.mapRegion(part(0, 0x1000), physAddr(0), 0, { pageSize: 0x2000 as PageSize }),
+    ],
+    [
+      'NON_CANONICAL',
+      () => table.mapRegion({ start: 0x8000_0000_0000n as VirtAddr, end: 0x8000_0000_1000n }, physAddr(0), 0),
+    ],
+  ])('refuses %s', (code, operation) => {
+    refuses(code, operation);
+  });
+
+  test('has no 1 GiB pages where there are none, and no sharing without encryption', () => {
+    make({ config: pagingConfig({ giantPages: false }) });
+    table.mapRegion(part(0, G1), physAddr(0), PtePreset.Data);
+    expect(runs()).toEqual([[0, G1, 0, M2, false]]);
+    refuses('INVALID_PAGE_SIZE', () =>
+      table.mapRegion(part(G1, G1), physAddr(0), PtePreset.Data, { pageSize: G1 }),
+    );
+    refuses('NO_ENCRYPTION', () => table.mapRegion(part(G1, G1), physAddr(0), 0, { shared: true }));
+    refuses('NO_ENCRYPTION', () => table.setSharedRegion(part(0, M2)));
+  });
+});
+
+describe('sharing a region', () => {
+  test('keeps large pages that are wholly inside, and splits the edges', () => {
+    table.mapRegion(part(0, 2 * G1), physAddr(0), PtePreset.Data);
+    table.setSharedRegion(part(G1 - M2 - 0x1000, M2 + 0x1000 + G1));
+    expect(runs()).toEqual([
+      [0, G1 - 2 * M2, 0, M2, false],
+      [G1 - 2 * M2, M2 - 0x1000, G1 - 2 * M2, PageSize.Regular, false],
+      [G1 - M2 - 0x1000, 0x1000, G1 - M2 - 0x1000, PageSize.Regular, true],
+      [G1 - M2, M2, G1 - M2, M2, true],
+      [G1, G1, G1, G1, true],
+    ]);
+    // The page that was split, and what was changed after it.
+    expect(told).toEqual([[0, 2 * G1, 'setSharedRegion']]);
+    told = [];
+    table.setSharedRegion(part(G1, M2));
+    expect(told).toEqual([]);
+    expect(pool.inUse.size).toBe(4);
+    table.setEncryptedRegion(part(0, 2 * G1));
+    expect([...table.mappings()].some(({ shared }) => shared)).toBe(false);
+  });
+
+  test('keeps every other bit; tables stay private', () => {
+    const flags = (PtePreset.Data | PteFlags.CacheDisable | PteFlags.SoftwareHigh | PteFlags.Pat) >>> 0;
+    table.mapRegion(part(0, 0x3000), physAddr(0x1000), flags);
+    table.setSharedRegion(part(0x1000, 0x1000));
+    const { path, page } = table.walk(at(0x1000));
+    expect(page).toMatchObject({ flags, shared: true, paddr: 0x2000n });
+    expect(path.slice(0, -1).every(({ entry }) => !entry.shared)).toBe(true);
+  });
+
+  test('by vTOM', () => {
+    make({ config: pagingConfig({ encryption: { mode: 'vtom', bit: 45 } }) });
+    table.mapRegion(part(0, M2), physAddr(M2), PtePreset.Data);
+    table.setSharedRegion(part(0, M2));
+    expect(runs()).toEqual([[0, M2, M2, M2, true]]);
+    table.setEncryptedRegion(part(0, 0x1000));
+    expect(runs()[0]).toEqual([0, 0x1000, M2, PageSize.Regular, false]);
+  });
+
+  test('refuses a hole anywhere, and changes nothing', () => {
+    table.mapRegion(part(0, 3 * M2), physAddr(0), PtePreset.Data);
+    table.unmapRegion(part(2 * M2 + 0x5000, 0x1000));
+    const error = refuses('NOT_MAPPED', () => table.setSharedRegion(part(0x1000, 3 * M2 - 0x1000)));
+    expect(error).toMatchObject({ details: { vaddr: at(2 * M2 + 0x5000), level: 0 } });
+    refuses('NOT_MAPPED', () => table.setSharedRegion(part(M2, G1)));
+  });
+});
+
+describe('protecting', () => {
+  test('sets and clears flags, in large pages too, and leaves the rest', () => {
+    table.mapRegion(part(0, M2 + 0x1000), physAddr(0), PtePreset.Data);
+    table.protectRegion(part(0, M2 + 0x1000), {
+      set: PteFlags.Pat | PteFlags.User,
+      clear: PteFlags.Writable | PteFlags.NoExecute,
+    });
+    expect(table.walk(at(M2)).page).toMatchObject({
+      flags: 0x163 - PteFlags.Writable + PteFlags.Pat + PteFlags.User,
+      user: true,
+      writable: false,
+      executable: true,
+    });
+    expect(table.walk(VA).page?.flags).toBe(
+      0x163 - PteFlags.Writable + PteFlags.PatLarge + PteFlags.Large + PteFlags.User,
+    );
+    table.protectRegion(part(0, M2), { clear: PteFlags.Pat });
+    expect((table.walk(VA).page?.flags ?? 0) & (PteFlags.PatLarge | PteFlags.Large)).toBe(PteFlags.Large);
+  });
+
+  test('one page splits a large one', () => {
+    table.map2m(VA, physAddr(0), PtePreset.Data);
+    table.protect4k(at(0x3000), { clear: PteFlags.Writable });
+    expect(table.walk(at(0x3000)).page).toMatchObject({ writable: false, size: PageSize.Regular });
+    expect(table.walk(at(0x4000)).page).toMatchObject({ writable: true, paddr: 0x4000n });
+    expect(told).toEqual([[0, M2, 'protect4k']]);
+  });
+
+  test.each<[string, () => void]>([
+    ['what would unmap', () => table.protect4k(VA, { clear: PteFlags.Present })],
+    ['bits of the address', () => table.protect4k(VA, { set: PteFlags.PatLarge })],
+    ['setting and clearing the same', () => table.protect4k(VA, { set: 2, clear: 2 })],
+    ['what are no flags', () => table.protect4k(VA, { set: 0.5 })],
+  ])('refuses %s', (_, operation) => {
+    table.map4k(VA, physAddr(0), PtePreset.Data);
+    refuses('INVALID_FLAGS', operation);
+  });
+
+  test('refuses NX where it is off', () => {
+    make({ config: pagingConfig({ noExecute: false }) });
+    table.map4k(VA, physAddr(0), 0);
+    refuses('INVALID_FLAGS', () => table.protect4k(VA, { set: PteFlags.NoExecute }));
+  });
+});
+
+describe('unmapRegion', () => {
+  test('clears what is inside, and splits the edges', () => {
+    table.mapRegion(part(0, 3 * M2), physAddr(0), PtePreset.Data);
+    table.unmapRegion(part(0x1000, 3 * M2 - 0x2000));
+    expect(runs()).toEqual([
+      [0, 0x1000, 0, PageSize.Regular, false],
+      [3 * M2 - 0x1000, 0x1000, 3 * M2 - 0x1000, PageSize.Regular, false],
+    ]);
+    expect(told).toEqual([[0, 3 * M2, 'unmapRegion']]);
+  });
+
+  test('refuses holes unless told that there may be some', () => {
+    table.map4k(at(0x1000), physAddr(0x1000), PtePreset.Data);
+    table.map4k(at(M2), physAddr(0x1000), PtePreset.Data);
+    refuses('NOT_MAPPED', () => table.unmapRegion(part(0, 2 * M2)));
+    refuses('NOT_MAPPED', () => table.unmapRegion(part(M2, 2 * M2)));
+    table.unmapRegion(part(0, G1), { allowHoles: true });
+    expect(runs()).toEqual([]);
+    expect(told).toEqual([
+      [0x1000, 0x1000, 'unmapRegion'],
+      [M2, 0x1000, 'unmapRegion'],
+    ]);
+    table.unmapRegion(part(0, G1), { allowHoles: true });
+    expect(told).toHaveLength(2);
+  });
+
+  test('leaves what software keeps in entries that are not present', () => {
+    table.map4k(VA, physAddr(0x1000), PtePreset.Data);
+    const leafTable = table.walk(VA).path.at(-1)?.table ?? 0n;
+    writePhys64(memory, physAddr(leafTable + 8n), 0xabcd_0000n);
+    table.unmapRegion(part(0, 0x3000), { allowHoles: true });
+    expect(readPhys64(memory, physAddr(leafTable + 8n))).toBe(0xabcd_0000n);
+  });
+});
+
+describe('empty tables', () => {
+  test('are given back with the last entry, after the flush; the root stays', () => {
+    const inUseAtFlush: number[] = [];
+    make({ freeEmptyTables: true, tlb: { needsFlush: () => inUseAtFlush.push(pool.inUse.size) } });
+    table.mapRegion(part(0, G1 + 0x2000), physAddr(0x1000), PtePreset.Data);
+    table.map4k(virtAddr(0x1000), physAddr(0x1000), PtePreset.Data);
+    const before = pool.inUse.size;
+    table.unmapRegion(part(0, G1));
+    expect(inUseAtFlush).toEqual([before]);
+    expect(pool.inUse.size).toBe(before - 513);
+    table.unmap4k(at(G1));
+    expect(pool.inUse.size).toBe(before - 513);
+    table.unmap4k(at(G1 + 0x1000));
+    expect(pool.inUse.size).toBe(4);
+    table.unmap4k(virtAddr(0x1000));
+    expect([...pool.inUse]).toEqual([table.root]);
+    expect(table.countTables()).toBe(1);
+    expect(countTables(memory, table.root, table.config)).toBe(1);
+  });
+
+  test('stay unless asked', () => {
+    table.map4k(VA, physAddr(0), PtePreset.Data);
+    table.unmap4k(VA);
+    expect(pool.inUse.size).toBe(4);
+    expect(table.countTables()).toBe(4);
+  });
+
+  test('need an allocator to go back to', () => {
+    const { root, config } = table;
+    refuses('NO_FRAME_ALLOCATOR', () => PageTable.open(root, { memory, config, freeEmptyTables: true }));
+  });
+});
+
+describe('a region by way of one table twice', () => {
+  test('is refused', () => {
+    table.map4k(VA, physAddr(0x1000), PtePreset.Data);
+    const pd = table.walk(VA).path[2]?.table ?? 0n;
+    writePhys64(memory, physAddr(pd + 8n), readPhys64(memory, physAddr(pd)));
+    refuses('ALIASED_TABLE', () => table.unmapRegion(part(0, 2 * M2), { allowHoles: true }));
+    table.unmapRegion(part(M2, M2), { allowHoles: true });
+    expect(runs()).toEqual([]);
+  });
+
+  test('a corrupted entry and a table outside memory are errors, and change nothing', () => {
+    table.mapRegion(part(0, 2 * M2), physAddr(0x1000), PtePreset.Data);
+    const pd = table.walk(VA).path[2]?.table ?? 0n;
+    const pt = table.walk(VA).path[3]?.table ?? 0n;
+    const entry = readPhys64(memory, physAddr(pd + 8n));
+    writePhys64(memory, physAddr(pd + 8n), 0x7_0000_0003n);
+    refuses('BUS_ERROR', () => table.setSharedRegion(part(0, 2 * M2)));
+    writePhys64(memory, physAddr(pd + 8n), entry);
+    make({ config: pagingConfig({ cBit: 51, physicalBits: 40 }) });
+    table.mapRegion(part(0, 2 * M2), physAddr(0x1000), PtePreset.Data);
+    for (const [level, paddr] of [
+      [0, pt + 8n * 7n],
+      [1, pd + 8n],
+    ] as const) {
+      const sound = readPhys64(memory, physAddr(paddr));
+      writePhys64(memory, physAddr(paddr), sound | (1n << 45n));
+      const error = refuses('RESERVED_BITS', () => table.setSharedRegion(part(0, 2 * M2)));
+      expect(error).toMatchObject({ details: { level, paddr, reserved: 1n << 45n } });
+      refuses('RESERVED_BITS', () => table.unmapRegion(part(0, 2 * M2)));
+      refuses('RESERVED_BITS', () => table.mapRegion(part(0, 2 * M2), physAddr(0), 0, { remap: true }));
+      writePhys64(memory, physAddr(paddr), sound);
+    }
+  });
+});
+
+describe('remap of a page', () => {
+  test('replaces one of the same size, splits a larger one, and refuses a table in the way', () => {
+    table.map2m(VA, physAddr(M2), PtePreset.Data | PteFlags.PatLarge);
+    table.map4k(at(0x1000), physAddr(0x9000), PtePreset.ReadOnly, { remap: true, shared: true });
+    expect(table.walk(at(0x1000)).page).toMatchObject({ paddr: 0x9000n, shared: true, writable: false });
+    expect(table.translate(at(0x2000))).toBe(BigInt(M2) + 0x2000n);
+    expect(told).toEqual([[0, M2, 'map4k']]);
+    refuses('ALREADY_MAPPED', () => table.map2m(VA, physAddr(0), 0, { remap: true }));
+    table.map2m(at(M2), physAddr(0), PtePreset.Data);
+    table.map2m(at(M2), physAddr(M2), PtePreset.ReadOnly | PteFlags.PatLarge, { remap: true });
+    expect(table.walk(at(M2)).page?.flags).toBe(
+      (PtePreset.ReadOnly | PteFlags.PatLarge | PteFlags.Large) >>> 0,
+    );
+  });
+});
+
+describe('collapse', () => {
+  test('undoes a split, of 1 GiB too, and gives the tables back', () => {
+    const flags = PtePreset.Data | PteFlags.PatLarge | PteFlags.CacheDisable | PteFlags.Software52;
+    table.map1g(VA, physAddr(G1), flags);
+    const before = snapshot(memory, pool);
+    table.split4k(at(5 * M2));
+    for (let offset = 0; offset < G1; offset += M2) table.split4k(at(offset));
+    expect(pool.inUse.size).toBe(2 + 1 + 512);
+    for (let offset = M2; offset < G1; offset += M2) expect(table.collapse(at(offset))).toBe(M2);
+    told = [];
+    expect(table.collapse(VA)).toBe(G1);
+    expect(told).toEqual([[0, G1, 'collapse']]);
+    expect(snapshot(memory, pool)).toEqual(before);
+    expect(table.collapse(VA)).toBe(G1);
+  });
+
+  test('without 1 GiB pages stops at 2 MiB', () => {
+    make({ config: pagingConfig({ giantPages: false }) });
+    table.mapRegion(part(0, G1), physAddr(0), PtePreset.Data);
+    expect(table.collapse(VA)).toBe(M2);
+  });
+
+  test('joins accessed and dirty, and denies what the table denied', () => {
+    table.mapRegion(part(0, M2), physAddr(0), PteFlags.Writable | PteFlags.User, {
+      pageSize: PageSize.Regular,
+    });
+    table.access(at(0x7000), 'write', undefined, {});
+    table.protect4k(at(0x9000), { set: PteFlags.Accessed });
+    table.protect4k(at(0x8000), { set: PteFlags.Dirty });
+    const pd = table.walk(VA).path[2]?.table ?? 0n;
+    writePhys64(memory, physAddr(pd), (readPhys64(memory, physAddr(pd)) & ~2n) | (1n << 63n));
+    const { writable, user, executable } = table.walk(VA).page ?? {};
+    expect(table.collapse(VA)).toBe(M2);
+    expect(table.walk(VA).page).toMatchObject({ writable, user, executable });
+    expect((table.walk(VA).page?.flags ?? 0) & 0x60).toBe(0x60);
+  });
+
+  test.each<[string, () => void]>([
+    ['a hole', () => table.unmap4k(at(0x1f_f000))],
+    ['another right', () => table.protect4k(at(0x5000), { set: PteFlags.User })],
+    ['another shared-ness', () => table.setShared4k(at(0x1f_f000))],
+    ['another frame', () => table.map4k(at(0x5000), physAddr(0), PtePreset.Data, { remap: true })],
+  ])('does nothing for %s', (_, change) => {
+    table.map2m(VA, physAddr(M2), PtePreset.Data);
+    table.split4k(VA);
+    change();
+    const before = snapshot(memory, pool);
+    expect(table.collapse(VA)).toBe(PageSize.Regular);
+    expect(snapshot(memory, pool)).toEqual(before);
+  });
+
+  test('nor for parts of a page that would not be aligned', () => {
+    table.mapRegion(part(0, M2), physAddr(0x1000), PtePreset.Data);
+    expect(table.collapse(VA)).toBe(PageSize.Regular);
+    refuses('NOT_MAPPED', () => table.collapse(at(M2)));
+  });
+
+  test('needs an allocator to give to', () => {
+    table.map2m(VA, physAddr(M2), PtePreset.Data);
+    table.split4k(VA);
+    const opened = PageTable.open(table.root, { memory, config: table.config });
+    refuses('NO_FRAME_ALLOCATOR', () => opened.collapse(VA));
+  });
+});
+
+describe('destroy', () => {
+  test('gives every table back, and ends all use', () => {
+    table.mapRegion(part(0x1000, G1), physAddr(0), PtePreset.Data);
+    writePhys64(memory, physAddr(table.root + 8n * 10n), table.root | 0x23n);
+    expect(table.countTables()).toBe(pool.inUse.size);
+    table.destroy();
+    expect(pool.inUse.size).toBe(0);
+    for (const use of [
+      () => table.translate(at(0x1000)),
+      () => table.walk(VA),
+      () => table.setShared4k(at(0x1000)),
+      () => table.map4k(VA, physAddr(0), 0),
+      () => table.mapRegion(part(0, M2), physAddr(0), 0),
+      () => table.unmapRegion(part(0, M2)),
+      () => table.access(VA, 'read'),
+      () => table.mappings(),
+      () => table.destroy(),
+    ]) {
+      refuses('DESTROYED', use);
+    }
+  });
+
+  test('of tables outside memory gives nothing back', () => {
+    writePhys64(memory, table.root, 0x7_0000_0003n);
+    refuses('BUS_ERROR', () => table.destroy());
+  });
+});
