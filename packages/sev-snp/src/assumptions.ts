@@ -47,8 +47,16 @@ export const DEFAULT_ASSUMPTIONS: Assumptions = /* @__PURE__ */ Object.freeze({
  * - RMPADJUST for a level that does not exist is FAIL_INPUT.
  * - RMPUPDATE with a GPA or ASID that does not fit the entry (2^48, 1023) is FAIL_INPUT.
  * - PSMASH of an entry that is unassigned, 4 KiB or immutable is FAIL_BADADDR, whichever it is.
+ * - RMPUPDATE of 2 MiB over an HV-FIXED page, which is not assigned, is FAIL_PERMISSION.
+ * - FAIL_INUSE comes after the checks of the operands, and before those of the entry.
+ * - RMPREAD tells the page's own sixteen bytes, not those of the 2 MiB page that it is part of.
  * - PVALIDATE, RMPADJUST and RMPQUERY read the page as far as guest rights go; a shared mapping (C-bit clear) fails
  *   like a wrong owner; the size of the guest's own mapping does not matter.
  * - A PVALIDATE or RMPADJUST of 2 MiB whose GPA is no multiple of 2 MiB fails the reverse-map check.
  * - Each error of PVALIDATE leaves the carry flag clear.
+ * - In calls of an SVSM, a misaligned address is INVALID_PARAMETER, also in CREATE_VCPU, where COCONUT-SVSM has
+ *   INVALID_ADDRESS; a VMSA may be of the caller's level and all below it, not of one level alone.
+ * - A 2 MiB page of which an SVSM has a part as validated gives the result of FAIL_SIZEMISMATCH, and is not tried.
+ * - WITHDRAW_MEM returns pages of 4 KiB, zeroed, whatever the size that they were deposited with.
+ * - PAGE_INFO has the permissions of VMPL1, VMPL2, VMPL3 in this order, as AMD's firmware has it.
  */

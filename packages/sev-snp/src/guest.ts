@@ -3,8 +3,9 @@ import type { MemoryRegion } from '@svsm/memory-region';
 import { type PagingConfig, pagingConfig } from '@svsm/pagetable';
 import type { MemoryKey } from './encrypted-memory.ts';
 import type { NestedTable } from './nested-table.ts';
-import type { GuestContext, SnpPlatform } from './platform.ts';
+import type { GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
 import { Vcpu, type VcpuOptions } from './vcpu.ts';
+import type { Vmpl } from './vmpl.ts';
 
 /** What a hypervisor and the firmware give a guest. */
 export interface GuestOptions {
@@ -28,6 +29,8 @@ export class Guest implements GuestContext {
   readonly memory: MemoryRegion<PhysAddr>;
   /** How its page tables are laid out: 4 levels and the machine's C-bit. */
   readonly paging: PagingConfig;
+  /** What waits at each level. */
+  readonly #software: Map<number, (caller: Vcpu) => void> = new Map();
 
   constructor(machine: SnpPlatform, { asid, key, nested, memory }: GuestOptions) {
     this.machine = machine;
@@ -36,6 +39,18 @@ export class Guest implements GuestContext {
     this.nested = nested;
     this.memory = memory;
     this.paging = pagingConfig({ cBit: machine.cBit });
+  }
+
+  /** Has `software` run whenever the hypervisor is asked, or takes it upon itself, to run a level for a processor. */
+  onEnter(vmpl: Vmpl, software: (caller: Vcpu) => void): void {
+    this.#software.set(vmpl, software);
+  }
+
+  enterVmpl(vmpl: number, caller: VcpuContext): boolean {
+    const software = this.#software.get(vmpl);
+    if (software === undefined || !(caller instanceof Vcpu) || caller.guest !== this) return false;
+    software(caller);
+    return true;
   }
 
   /** A processor for it, at VMPL0 unless told otherwise. */

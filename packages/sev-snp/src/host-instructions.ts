@@ -2,6 +2,7 @@ import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/ad
 import { HYPERVISOR_ENTRY, type Rmp } from './rmp.ts';
 import type { RmpEntry, RmpPageSize } from './rmp-entry.ts';
 import { RmpResult } from './rmp-result.ts';
+import type { RmpStateFields } from './rmp-state.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 
 /** The new state of a page as RMPUPDATE takes it. What is not given is 0; the page size, 4 KiB. */
@@ -44,10 +45,13 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
   const page = (spa & -STEP) as SysPhysAddr;
   const old = rmp.slot(page);
   if (old === undefined) return RmpResult.FAIL_INPUT;
+  if (rmp.isInUse(page, state.pageSize ?? PageSize.Regular)) return RmpResult.FAIL_INUSE;
   if (old.immutable) return RmpResult.FAIL_PERMISSION;
   const first = (page & ~HUGE_MASK) as SysPhysAddr;
   const wasHuge = rmp.slot(first)?.pageSize === PageSize.Huge;
   if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge) return RmpResult.FAIL_OVERLAP;
+  // HV-FIXED: not assigned, and yet nobody's to change.
+  if (huge && !wasHuge && rmp.hasImmutable(first)) return RmpResult.FAIL_PERMISSION;
 
   // An unassigned entry always stands for 4 KiB: giving back 2 MiB leaves 512 of them.
   const pageSize = huge && wanted.assigned ? PageSize.Huge : PageSize.Regular;
@@ -57,7 +61,7 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
     old.gpa !== wanted.gpa ||
     old.pageSize !== pageSize;
   const reset = changed || wanted.asid === 0 || rmp.assumptions.rmpupdateReset === 'always';
-  rmp.setSlot(page, {
+  const entry: RmpEntry = {
     ...old,
     assigned: wanted.assigned,
     immutable: wanted.immutable,
@@ -67,12 +71,13 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
     ...(reset
       ? { validated: false, vmsa: false, vmplMasks: [rmp.assumptions.resetMaskOfVmpl0, 0, 0, 0] as const }
       : {}),
-  });
+  };
   if (huge) {
-    for (let k = 1n; k < 512n; k += 1n) {
-      rmp.setSlot((page + k * STEP) as SysPhysAddr, { ...HYPERVISOR_ENTRY, assigned: wanted.assigned });
-    }
-  } else if (page !== first) {
+    rmp.setRegion(page, entry, { ...HYPERVISOR_ENTRY, assigned: wanted.assigned });
+    return RmpResult.SUCCESS;
+  }
+  rmp.setSlot(page, entry);
+  if (page !== first) {
     addSubpages(rmp, first, Number(wanted.assigned) - Number(old.assigned));
   }
   return RmpResult.SUCCESS;
@@ -90,6 +95,7 @@ export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
   const first = (spa & ~HUGE_MASK) as SysPhysAddr;
   const old = rmp.slot(first);
   if (old === undefined) return RmpResult.FAIL_INPUT;
+  if (rmp.isInUse(first, PageSize.Huge)) return RmpResult.FAIL_INUSE;
   if (!old.assigned || old.pageSize !== PageSize.Huge || old.immutable) return RmpResult.FAIL_BADADDR;
   for (let k = 0n; k < 512n; k += 1n) {
     const part: RmpEntry = {
@@ -101,6 +107,32 @@ export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
     rmp.setSlot((first + k * STEP) as SysPhysAddr, part);
   }
   return RmpResult.SUCCESS;
+}
+
+/** What {@link rmpread} answers; without SUCCESS there is no state. */
+export interface RmpreadAnswer {
+  readonly result: RmpResult;
+  readonly state: RmpStateFields | undefined;
+}
+
+/**
+ * RMPREAD: what the entry of the page of `spa` says, apart from what is the guest's business: validated, VMSA and masks
+ * are not told. The entry is the page's own: inside a 2 MiB page it says no more than that it is assigned. O(1).
+ *
+ * Linux `arch/x86/virt/svm/sev.c` `get_rmpentry`, and the reference of the `__rmpread` intrinsic.
+ *
+ * @param asid - whose processor executes it: 0 for the host; a guest gets FAIL_PERMISSION
+ */
+export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
+  const fail = (result: RmpResult): RmpreadAnswer => Object.freeze({ result, state: undefined });
+  if (asid !== 0) return fail(RmpResult.FAIL_PERMISSION);
+  const entry = rmp.slot(spa);
+  if (entry === undefined) return fail(RmpResult.FAIL_INPUT);
+  const { gpa, assigned, pageSize, immutable, subpageCount } = entry;
+  const isFirst = (spa & HUGE_MASK) < STEP;
+  const regionStatus = isFirst && (subpageCount > 0 || pageSize === PageSize.Huge);
+  const state = Object.freeze({ gpa, assigned, pageSize, immutable, asid: entry.asid, regionStatus });
+  return Object.freeze({ result: RmpResult.SUCCESS, state });
 }
 
 /** Whether no entry of a region of 4 KiB entries is in the way of a 2 MiB one. */

@@ -14,11 +14,21 @@ import { NO_KEY } from './encrypted-memory.ts';
 import { NpfInfo, PageFaultError } from './exit-info.ts';
 import { launchUpdate } from './firmware.ts';
 import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from './ghcb-msr.ts';
+import { GhcbExit, type GhcbPage, GhcbRefusal } from './ghcb-page.ts';
+import {
+  type GhcbAnswer,
+  type GhcbRequest,
+  ghcbOfGuest,
+  readGhcbRequest,
+  refusal,
+  writeGhcbAnswer,
+} from './ghcb-service.ts';
 import { Guest } from './guest.ts';
 import { HostFrames } from './host-frames.ts';
-import { psmash, type RmpState, rmpupdate } from './host-instructions.ts';
+import { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from './host-instructions.ts';
 import { type NestedPage, NestedTable } from './nested-table.ts';
-import type { ExitHandler, GuestContext, SnpPlatform } from './platform.ts';
+import { processPageStateChange, scratchOffset } from './page-state-service.ts';
+import type { ExitHandler, GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
 import { failedRmpCheck } from './rmp-check.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 import { RmpResult } from './rmp-result.ts';
@@ -44,7 +54,11 @@ export class Hypervisor implements ExitHandler {
   readonly machine: SnpPlatform;
   /** System memory as the host reaches it, by system frame number: unencrypted, writes checked. */
   readonly memory: PhysMemory;
+  /** How many entries of a page state change it processes before it goes back to the guest. */
+  pageStatesPerExit: number = Number.POSITIVE_INFINITY;
   readonly #frames: HostFrames;
+  /** The GHCB that each processor has registered. */
+  readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
   #guests = 0;
 
   constructor(machine: SnpPlatform) {
@@ -89,11 +103,21 @@ export class Hypervisor implements ExitHandler {
     this.machine.memory.write(spa, bytes, NO_KEY);
   }
 
+  /** A 4 KiB page of system memory that nobody has. @throws SnpError `OUT_OF_SYSTEM_MEMORY` */
+  allocatePage(): SysPhysAddr {
+    return this.#frames.allocateFrame() as bigint as SysPhysAddr;
+  }
+
   /** RMPUPDATE. */
   rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult {
     const result = rmpupdate(this.machine.rmp, spa, state);
     this.machine.trace({ type: 'rmpupdate', spa, state, result });
     return result;
+  }
+
+  /** RMPREAD. */
+  rmpread(spa: SysPhysAddr): RmpreadAnswer {
+    return rmpread(this.machine.rmp, spa);
   }
 
   /** PSMASH. */
@@ -156,14 +180,24 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Answers a VMGEXIT: what the guest left in the GHCB MSR, and what it is to find there. Only the MSR protocol is
-   * known (GHCB specification, AMD document 56421).
+   * Answers a VMGEXIT: what the guest left in the GHCB MSR, and what it is to find there (GHCB specification, AMD
+   * document 56421). If that is the address of a GHCB that `vcpu` has registered, the request and the answer are in
+   * there.
    *
    * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`
    */
-  vmgexit(guest: GuestContext, request: bigint): bigint {
+  vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {
     const message = decodeGhcbMsr(request);
     switch (message.type) {
+      case 'ghcb': {
+        const isRegistered = this.#ghcbs.get(vcpu ?? guest) === message.gpa;
+        const page = isRegistered ? ghcbOfGuest(this, guest, message.gpa) : undefined;
+        if (page === undefined) throw new SnpError('UNSUPPORTED_VMGEXIT', { request });
+        const asked = readGhcbRequest(page, message.gpa);
+        const answer = 'exitCode' in asked ? this.answerGhcb(guest, asked, page, vcpu) : asked;
+        writeGhcbAnswer(page, answer);
+        return request;
+      }
       case 'sev-info-request':
         return encodeGhcbMsr({ type: 'sev-info', minVersion: 2, maxVersion: 2, cBit: this.machine.cBit });
       case 'features-request':
@@ -172,6 +206,7 @@ export class Hypervisor implements ExitHandler {
         return encodeGhcbMsr({ type: 'preferred-ghcb', gpa: undefined });
       case 'register-ghcb-request': {
         const known = guest.nested.lookup(message.gpa) !== undefined;
+        if (known) this.#ghcbs.set(vcpu ?? guest, message.gpa);
         return encodeGhcbMsr({ type: 'register-ghcb', gpa: known ? message.gpa : undefined });
       }
       case 'page-state-request':
@@ -179,6 +214,10 @@ export class Hypervisor implements ExitHandler {
           type: 'page-state',
           error: this.changePageState(guest, message.gpa, message.operation),
         });
+      case 'run-vmpl-request': {
+        const hasRun = vcpu !== undefined && guest.enterVmpl(message.vmpl, vcpu);
+        return encodeGhcbMsr({ type: 'run-vmpl', error: hasRun ? 0 : 1 });
+      }
       case 'terminate':
         throw new SnpError('TERMINATED', { reasonSet: message.reasonSet, reason: message.reason });
       default:
@@ -187,14 +226,50 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Makes the 4 KiB page at `gpa` the guest's or its own, in place: the same system memory. Returns 0, or the error
-   * that the guest is told: 1 if there is no such page, else 0x100 + the result of the instruction that failed.
+   * Answers a request in a GHCB: page state changes, features and termination.
+   *
+   * @throws SnpError `TERMINATED`
    */
-  changePageState(guest: GuestContext, gpa: PhysAddr, operation: PageOperation): number {
-    if (!this.splitPage(guest, gpa)) return 1;
+  answerGhcb(guest: GuestContext, request: GhcbRequest, page: GhcbPage, _vcpu?: VcpuContext): GhcbAnswer {
+    switch (request.exitCode) {
+      case GhcbExit.PageStateChange: {
+        const start = scratchOffset(request.gpa, request.scratch ?? -1n, 8);
+        if (start === undefined) return refusal(GhcbRefusal.BadScratchArea);
+        const change = this.changePageState.bind(this, guest);
+        return { info1: 0n, info2: processPageStateChange(page, start, change, this.pageStatesPerExit) };
+      }
+      case GhcbExit.HypervisorFeatures:
+        return { info1: 0n, info2: HypervisorFeature.Snp };
+      case GhcbExit.Terminate: {
+        const { info1 } = request;
+        throw new SnpError('TERMINATED', {
+          reasonSet: Number(info1 & 0xfn),
+          reason: Number((info1 >> 4n) & 0xffn),
+        });
+      }
+      default:
+        return refusal(GhcbRefusal.InvalidEvent);
+    }
+  }
+
+  /**
+   * Makes the page at `gpa` the guest's or its own, in place: the same system memory. Of 2 MiB, only if the nested page
+   * table has it so. Returns 0, or the error that the guest is told: 1 if there is no such page, else 0x100 + the
+   * result of the instruction that failed.
+   */
+  changePageState(
+    guest: GuestContext,
+    gpa: PhysAddr,
+    operation: PageOperation,
+    pageSize: RmpPageSize = PageSize.Regular,
+  ): number {
+    if (pageSize === PageSize.Huge) {
+      if (guest.nested.lookup(gpa)?.size !== PageSize.Huge) return 1;
+    } else if (!this.splitPage(guest, gpa)) return 1;
     const { spa } = guest.nested.lookup(gpa) as NestedPage;
     const assigned = operation === PageOperation.Private;
-    const result = this.rmpupdate(spa, assigned ? { assigned, gpa, asid: guest.asid } : { assigned });
+    const state = assigned ? { assigned, gpa, asid: guest.asid, pageSize } : { assigned, pageSize };
+    const result = this.rmpupdate(spa, state);
     return result === RmpResult.SUCCESS ? 0 : 0x100 + result;
   }
 

@@ -8,7 +8,16 @@
 export { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
 export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
 export { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from './exit-info.ts';
-export { launchUpdate } from './firmware.ts';
+export { type LaunchUpdateOptions, launchUpdate } from './firmware.ts';
+export {
+  decommission,
+  guestContextCreate,
+  metadataInit,
+  pageReclaim,
+  pageSetHvFixed,
+  pageUnsmash,
+} from './firmware-pages.ts';
+export { Ghcb, type GhcbCall } from './ghcb.ts';
 export {
   decodeGhcbMsr,
   encodeGhcbMsr,
@@ -16,6 +25,17 @@ export {
   HypervisorFeature,
   PageOperation,
 } from './ghcb-msr.ts';
+export {
+  GHCB_BUFFER,
+  GHCB_FIELDS,
+  GhcbExit,
+  type GhcbField,
+  GhcbPage,
+  GhcbRefusal,
+  ghcbValidBit,
+  type PageBytes,
+} from './ghcb-page.ts';
+export type { GhcbAnswer, GhcbRequest } from './ghcb-service.ts';
 export { Guest, type GuestOptions } from './guest.ts';
 export {
   type GuestCpu,
@@ -27,19 +47,51 @@ export {
   rmpadjust,
   rmpquery,
 } from './guest-instructions.ts';
-export { psmash, type RmpState, rmpupdate } from './host-instructions.ts';
+export { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from './host-instructions.ts';
+export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
 export { Hypervisor, type LaunchOptions } from './hypervisor.ts';
+export {
+  type DigestSource,
+  encodePageInfo,
+  LaunchDigest,
+  type LaunchPage,
+  LaunchPageType,
+  type PageInfo,
+  type Sha384,
+  VMSA_LAUNCH_GPA,
+  webCryptoSha384,
+} from './launch-digest.ts';
 export type { MachineEvent } from './machine-event.ts';
-export { requestGhcbMsr, requestPageState } from './msr-protocol.ts';
+export { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
 export { type NestedPage, NestedTable } from './nested-table.ts';
 export { PageState, pageStateOf } from './page-state.ts';
-export { acceptPage, makePagePrivate, makePageShared, releasePage } from './page-visibility.ts';
-export type { ExitHandler, GuestContext, SnpPlatform } from './platform.ts';
+export { PSC_MAX_IDLE_EXITS, requestPageStates } from './page-state-change.ts';
+export {
+  decodePscEntry,
+  decodePscHeader,
+  encodePscEntry,
+  encodePscHeader,
+  PSC_MAX_ENTRIES,
+  type PscEntry,
+  type PscHeader,
+  pscEntriesOf,
+} from './page-state-list.ts';
+export { type ChangePage, PscResult, processPageStateChange } from './page-state-service.ts';
+export {
+  acceptPage,
+  makePagePrivate,
+  makePageShared,
+  releasePage,
+  type VisibilityOptions,
+} from './page-visibility.ts';
+export type { ExitHandler, GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
+export { makeRegionPrivate, makeRegionShared } from './region-visibility.ts';
 export { HYPERVISOR_ENTRY, Rmp, type RmpOptions } from './rmp.ts';
 export {
   type AccessKind,
   type Accessor,
   failedRmpCheck,
+  failedVmsaCheck,
   RMP_CHECKS,
   type RmpAccess,
   type RmpCheck,
@@ -52,11 +104,36 @@ export {
   type RmpPageSize,
   type VmplMasks,
 } from './rmp-entry.ts';
+export {
+  type FlatRmp,
+  flatRmpCoverage,
+  flatRmpEntryAddress,
+  type SegmentedRmp,
+  segmentedRmpEntryAddress,
+} from './rmp-location.ts';
 export { RmpResult, rmpResultName } from './rmp-result.ts';
+export { decodeRmpState, encodeRmpState, type RmpStateFields } from './rmp-state.ts';
 export { isSnpError, SnpError, type SnpErrorCode, type SnpErrorDetails } from './snp-error.ts';
 export { isSnpFault, SnpFault, type SnpFaultCode, type SnpFaultDetails } from './snp-fault.ts';
 export { SnpMachine, type SnpMachineOptions } from './snp-machine.ts';
+export { type CallingArea, callSvsm, pvalidateBySvsm, SVSM_MAX_ATTEMPTS } from './svsm-call.ts';
+export { SvsmCore, type SvsmCoreOptions, type SvsmVcpu } from './svsm-core.ts';
+export type { SvsmMemoryOptions } from './svsm-memory.ts';
+export {
+  decodeSvsmListEntry,
+  decodeSvsmListHeader,
+  encodeSvsmListEntry,
+  encodeSvsmListHeader,
+  SVSM_LIST_MAX,
+  SvsmCall,
+  type SvsmListEntry,
+  type SvsmListHeader,
+  type SvsmRegisters,
+  SvsmResult,
+} from './svsm-protocol.ts';
 export { SysPhys, type SysPhysAddr, sysPhysAddr, sysPhysRegion } from './sys-phys-addr.ts';
 export type { TranslationCache } from './translation-cache.ts';
+export { pageRegion, ValidatedPages } from './validated-pages.ts';
 export { Vcpu, type VcpuOptions } from './vcpu.ts';
 export { VMPL_COUNT, Vmpl, VmplPermission } from './vmpl.ts';
+export { EFER_SVME, readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from './vmsa.ts';

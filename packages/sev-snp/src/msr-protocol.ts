@@ -40,3 +40,21 @@ export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOpera
   const { error } = requestGhcbMsr(vcpu, { type: 'page-state-request', gpa, operation }, 'page-state');
   if (error !== 0) throw new SnpError('PAGE_STATE_REFUSED', { gpa, error });
 }
+
+/**
+ * Tells the hypervisor where the GHCB of `vcpu` lies, as an SNP guest must before it uses it.
+ *
+ * @param gpa - a multiple of 4096, of a shared page
+ * @throws SnpError `BAD_RESPONSE` if it refuses or repeats another address, and what {@link requestGhcbMsr} throws
+ */
+export function registerGhcb(vcpu: Vcpu, gpa: PhysAddr): void {
+  const request: GhcbMsrMessage = { type: 'register-ghcb-request', gpa };
+  const answer = requestGhcbMsr(vcpu, request, 'register-ghcb');
+  if (answer.gpa === gpa) return;
+  const problem = answer.gpa === undefined ? 'it refuses' : 'it repeats another address';
+  throw new SnpError('BAD_RESPONSE', {
+    request: encodeGhcbMsr(request),
+    response: encodeGhcbMsr(answer),
+    problem,
+  });
+}

@@ -4,7 +4,14 @@ import { PageOperation } from './ghcb-msr.ts';
 import { requestPageState } from './msr-protocol.ts';
 import { RmpResult } from './rmp-result.ts';
 import { SnpError } from './snp-error.ts';
+import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 import type { Vcpu } from './vcpu.ts';
+
+/** What changing the visibility of pages may be told. */
+export interface VisibilityOptions {
+  /** The guest's record: asked before each PVALIDATE, and told after it. Without one, nothing refuses a second validation. */
+  readonly validated?: ValidatedPages;
+}
 
 /*
  * What makes a page shared, and private again, beside its page-table entry. The order is the contract, as
@@ -26,10 +33,16 @@ import type { Vcpu } from './vcpu.ts';
  * @param gva - a multiple of 4096
  * @throws what {@link releasePage} throws; PageTableError `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
  */
-export function makePageShared(vcpu: Vcpu, table: PageTable, gva: VirtAddr): void {
-  privatePage(table, gva);
+export function makePageShared(
+  vcpu: Vcpu,
+  table: PageTable,
+  gva: VirtAddr,
+  options: VisibilityOptions = {},
+): void {
+  const gpa = privatePage(table, gva);
+  options.validated?.requireAll(pageRegion(gpa, PageSize.Regular));
   table.split4k(gva);
-  releasePage(vcpu, table, gva);
+  releasePage(vcpu, table, gva, options);
   table.setShared4k(gva);
   vcpu.invlpg(gva);
 }
@@ -45,11 +58,17 @@ export function makePageShared(vcpu: Vcpu, table: PageTable, gva: VirtAddr): voi
  * @param gva - a multiple of 4096
  * @throws SnpError `WRONG_MAPPING` if it is not mapped shared; what {@link acceptPage} throws
  */
-export function makePagePrivate(vcpu: Vcpu, table: PageTable, gva: VirtAddr): void {
-  mappedPage(table, gva, true);
+export function makePagePrivate(
+  vcpu: Vcpu,
+  table: PageTable,
+  gva: VirtAddr,
+  options: VisibilityOptions = {},
+): void {
+  const gpa = mappedPage(table, gva, true);
+  options.validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   table.setEncrypted4k(gva);
   vcpu.invlpg(gva);
-  acceptPage(vcpu, table, gva);
+  acceptPage(vcpu, table, gva, options);
 }
 
 /**
@@ -57,11 +76,18 @@ export function makePagePrivate(vcpu: Vcpu, table: PageTable, gva: VirtAddr): vo
  * is asked to take the page. `table.setShared4k(gva)` and `vcpu.invlpg(gva)` must follow.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if it is not mapped private, `PVALIDATE_FAILED`,
- *   `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `BAD_RESPONSE`; SnpFault
+ *   `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `BAD_RESPONSE`, `NOT_VALIDATED`; SnpFault
  */
-export function releasePage(vcpu: Vcpu, table: PageTable, gva: VirtAddr): void {
+export function releasePage(
+  vcpu: Vcpu,
+  table: PageTable,
+  gva: VirtAddr,
+  { validated }: VisibilityOptions = {},
+): void {
   const gpa = privatePage(table, gva);
+  validated?.requireAll(pageRegion(gpa, PageSize.Regular));
   pvalidate4k(vcpu, gva, false);
+  validated?.remove(pageRegion(gpa, PageSize.Regular));
   requestPageState(vcpu, gpa, PageOperation.Shared);
 }
 
@@ -71,12 +97,19 @@ export function releasePage(vcpu: Vcpu, table: PageTable, gva: VirtAddr): void {
  * holds whatever the hypervisor left there.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if it is not mapped private, `PAGE_STATE_REFUSED`,
- *   `BAD_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault
+ *   `BAD_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `ALREADY_VALIDATED`; SnpFault
  */
-export function acceptPage(vcpu: Vcpu, table: PageTable, gva: VirtAddr): void {
+export function acceptPage(
+  vcpu: Vcpu,
+  table: PageTable,
+  gva: VirtAddr,
+  { validated }: VisibilityOptions = {},
+): void {
   const gpa = privatePage(table, gva);
+  validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   requestPageState(vcpu, gpa, PageOperation.Private);
   pvalidate4k(vcpu, gva, true);
+  validated?.add(pageRegion(gpa, PageSize.Regular));
   vcpu.write(gva, new Uint8Array(PAGE_SIZE));
 }
 

@@ -5,6 +5,7 @@ import type { EncryptedMemory, MemoryKey } from './encrypted-memory.ts';
 import type { MachineEvent } from './machine-event.ts';
 import type { NestedTable } from './nested-table.ts';
 import type { Rmp } from './rmp.ts';
+import type { Vmpl } from './vmpl.ts';
 
 // What processors, guests and hypervisors need of one another, apart from the classes that are it.
 
@@ -35,12 +36,22 @@ export interface GuestContext {
   readonly memory: MemoryRegion<PhysAddr>;
   /** How its page tables are laid out. */
   readonly paging: PagingConfig;
+  /**
+   * Runs what waits at a privilege level, on behalf of a processor that is at another. Returns whether anything does. That is
+   * all that a hypervisor can do: what it is told there, and what it answers, is between the two levels.
+   */
+  enterVmpl(vmpl: number, caller: VcpuContext): boolean;
+}
+
+/** What a processor of a guest is to the hypervisor: a `Vcpu` is one. */
+export interface VcpuContext {
+  readonly vmpl: Vmpl;
 }
 
 /** Who gets a guest's exits: a `Hypervisor` is one. */
 export interface ExitHandler {
   /** Deals with a nested page fault at `gpa`; `exitInfo1` has the bits of `NpfInfo`. Returns whether to try again. */
   handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean;
-  /** Answers a VMGEXIT: what the guest left in the GHCB MSR, and what it is to find there. */
-  vmgexit(guest: GuestContext, request: bigint): bigint;
+  /** Answers a VMGEXIT of `vcpu`: what the guest left in the GHCB MSR, and what it is to find there. */
+  vmgexit(guest: GuestContext, request: bigint, vcpu: VcpuContext): bigint;
 }

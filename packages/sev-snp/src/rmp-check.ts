@@ -20,7 +20,9 @@ export type RmpCheck =
   /** The guest has validated the page. */
   | 'validated'
   /** The entry's mask for the current VMPL permits the access. */
-  | 'vmpl';
+  | 'vmpl'
+  /** The entry says that the page may be run: VMRUN only. */
+  | 'vmsa';
 
 /** What is done with memory. A `table` access is the processor's own, to a page table. */
 export type AccessKind = 'read' | 'write' | 'fetch' | 'table';
@@ -81,6 +83,17 @@ export function failedOwnershipCheck(
   return OWNERSHIP.find((check) => !PASSES[check](rmp, access as RmpAccess));
 }
 
+/**
+ * The first check that the VMSA of an SNP guest fails at VMRUN, which then ends with VMEXIT_INVALID (AMD64 APM vol. 2,
+ * §15.36.12). O(1).
+ */
+export function failedVmsaCheck(
+  rmp: Rmp,
+  vmsa: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
+): RmpCheck | undefined {
+  return failedOwnershipCheck(rmp, vmsa) ?? (PASSES.vmsa(rmp, vmsa as RmpAccess) ? undefined : 'vmsa');
+}
+
 const OWNERSHIP = ['covered', 'guest-owned', 'reverse-map', 'mutable'] as const;
 
 const PASSES: Readonly<Record<RmpCheck, (rmp: Rmp, access: RmpAccess) => boolean>> = {
@@ -98,6 +111,7 @@ const PASSES: Readonly<Record<RmpCheck, (rmp: Rmp, access: RmpAccess) => boolean
   mutable: (rmp, { spa }) => rmp.entry(spa)?.immutable === false,
   'page-size': (rmp, { spa, translationSize }) =>
     (rmp.entry(spa)?.pageSize === PageSize.Huge) === (translationSize !== PageSize.Regular),
+  vmsa: (rmp, { spa }) => rmp.entry(spa)?.vmsa === true,
   validated: (rmp, { spa }) => rmp.entry(spa)?.validated === true,
   vmpl: (rmp, access) => {
     const mask = rmp.entry(access.spa)?.vmplMasks[access.vmpl] ?? 0;

@@ -76,6 +76,11 @@ const VMSA = 1 << 29;
 const VALIDATED = 1 << 30;
 const LOCK = 1 << 31;
 
+/** Whether an entry with this first word is immutable. */
+export function isImmutableWord(word: number): boolean {
+  return (word & IMMUTABLE) !== 0;
+}
+
 /** The entry in the four words from `at` on. */
 export function decodeWords(words: Uint32Array, at: number): RmpEntry {
   const [w0, w1, masks, upper] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];

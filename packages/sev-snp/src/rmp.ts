@@ -1,7 +1,14 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
-import { decodeWords, encodeWords, RMP_ENTRY_WORDS, type RmpEntry } from './rmp-entry.ts';
+import {
+  decodeWords,
+  encodeWords,
+  isImmutableWord,
+  RMP_ENTRY_WORDS,
+  type RmpEntry,
+  type RmpPageSize,
+} from './rmp-entry.ts';
 import { SnpError } from './snp-error.ts';
 import { SysPhys, type SysPhysAddr } from './sys-phys-addr.ts';
 
@@ -44,6 +51,8 @@ export class Rmp {
   readonly #end: number;
   /** The raw entries of a 2 MiB region, by region number. */
   readonly #regions: Map<number, Uint32Array> = new Map();
+  /** Page numbers. */
+  readonly #inUse: Set<number> = new Set();
 
   /**
    * A table with every page hypervisor-owned. O(1).
@@ -96,6 +105,30 @@ export class Rmp {
     return first === undefined || (!first.assigned && first.subpageCount === 0);
   }
 
+  /** Whether a page of the 2 MiB region around `spa` is immutable by its own sixteen bytes. O(512), in words. */
+  hasImmutable(spa: SysPhysAddr): boolean {
+    const words = this.#regions.get(Math.floor(pageNumber(spa) / PAGES_PER_REGION));
+    if (words === undefined) return false;
+    for (let at = 0; at < words.length; at += RMP_ENTRY_WORDS) if (isImmutableWord(words[at]!)) return true;
+    return false;
+  }
+
+  /**
+   * Replaces the entries of the 2 MiB region that begins at `first`: one, and 511 that are alike. As {@link setSlot}, it
+   * checks nothing. O(512), in words.
+   *
+   * @throws SnpError `NOT_COVERED`
+   */
+  setRegion(first: SysPhysAddr, entry: RmpEntry, others: RmpEntry): void {
+    this.setSlot((first + BigInt(PAGE_SIZE)) as SysPhysAddr, others);
+    const words = this.#regions.get(Math.floor(pageNumber(first) / PAGES_PER_REGION)) as Uint32Array;
+    for (let from = 1; from < PAGES_PER_REGION; from *= 2) {
+      // Doubling what is there, from the second entry on.
+      words.copyWithin((from + 1) * RMP_ENTRY_WORDS, RMP_ENTRY_WORDS, (from + 1) * RMP_ENTRY_WORDS);
+    }
+    this.setSlot(first, entry);
+  }
+
   /**
    * Replaces the sixteen bytes of the page of `spa`, and checks nothing: for instructions, for the firmware, and for
    * a test that needs a state no program reaches. O(1).
@@ -113,6 +146,24 @@ export class Rmp {
       this.#regions.set(region, words);
     }
     encodeWords(entry, words, RMP_ENTRY_WORDS * (page % PAGES_PER_REGION));
+  }
+
+  /**
+   * Marks the page of `spa` as in use by a processor, or not: as a VMSA, VMCB or AVIC backing page is while a guest runs.
+   * RMPUPDATE and PSMASH of it are FAIL_INUSE meanwhile (AMD64 APM vol. 2, §15.36.12). O(1).
+   */
+  setInUse(spa: SysPhysAddr, inUse: boolean): void {
+    SysPhys.assertIsAddress(spa);
+    if (inUse) this.#inUse.add(pageNumber(spa));
+    else this.#inUse.delete(pageNumber(spa));
+  }
+
+  /** Whether some page of the `pageSize` bytes around `spa` is in use. O(pages in use). */
+  isInUse(spa: SysPhysAddr, pageSize: RmpPageSize): boolean {
+    const pages = pageSize / PAGE_SIZE;
+    const unit = Math.floor(pageNumber(spa) / pages);
+    for (const page of this.#inUse) if (Math.floor(page / pages) === unit) return true;
+    return false;
   }
 
   #covers(page: number): boolean {

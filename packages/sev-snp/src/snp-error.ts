@@ -7,14 +7,16 @@ export interface SnpErrorDetails {
   INVALID_ARGUMENT: { what: string; value: unknown; expected: string };
   /** The range that an RMP covers is not made of whole 2 MiB regions. */
   INVALID_RMP_RANGE: { start: bigint; end: bigint };
+  /** A segment of a segmented RMP with reserved bits set: hardware raises a fault for the walk that needs it. */
+  INVALID_RMP_SEGMENT: { spa: bigint; segment: bigint };
   /** A page that the RMP does not cover where an entry must be. */
   NOT_COVERED: { spa: bigint };
   /** The hypervisor has too little free system memory. */
   OUT_OF_SYSTEM_MEMORY: { needed: bigint; free: bigint };
   /** The hypervisor's own RMPUPDATE or PSMASH failed where it must not: the page is not in the state that it thinks. */
   HOST_INSTRUCTION_FAILED: { instruction: string; spa: bigint; result: RmpResult };
-  /** The firmware refuses a page: it is not in the state that the command is for. */
-  FIRMWARE_REFUSED: { command: string; spa: bigint; state: string };
+  /** The firmware refuses a page, with a status: it is not in the state that the command is for, or not of its size. */
+  FIRMWARE_REFUSED: { command: string; spa: bigint; state: string; status: string };
   /** A VMGEXIT that the hypervisor does not know. A real one kills the guest. */
   UNSUPPORTED_VMGEXIT: { request: bigint };
   /** The guest has asked to be ended. */
@@ -25,6 +27,23 @@ export interface SnpErrorDetails {
   BAD_RESPONSE: { request: bigint; response: bigint; problem: string };
   /** The hypervisor says that it did not change the state of a page. */
   PAGE_STATE_REFUSED: { gpa: bigint; error: number };
+  /**
+   * The hypervisor did not do what a VMGEXIT through the GHCB page asked for: SW_EXITINFO1 and 2 as it left them, or
+   * `undefined` if it did not mark them valid.
+   */
+  VMGEXIT_FAILED: { exitCode: bigint; info1: bigint | undefined; info2: bigint | undefined };
+  /** The hypervisor stopped a list of page state changes: the entry that it had come to, and SW_EXITINFO2. */
+  PSC_REFUSED: { gpa: bigint; entry: number; info2: bigint };
+  /** The hypervisor left a header of a page state change that no honest one leaves. */
+  BAD_PSC_RESPONSE: { field: string; value: number; problem: string };
+  /** The hypervisor answered that it ran the SVSM, and the call is pending still. */
+  SVSM_NOT_RUN: { attempts: number };
+  /** The SVSM refused a call, with a `SvsmResult`, at an entry of its list. */
+  SVSM_REFUSED: { call: number; result: number; entry: number };
+  /** A page is validated already, by the guest's own record: validating it again is what an attack needs. */
+  ALREADY_VALIDATED: { gpa: bigint };
+  /** A page is not validated, by the guest's own record. */
+  NOT_VALIDATED: { gpa: bigint };
   /** PVALIDATE failed with a result. */
   PVALIDATE_FAILED: { gva: bigint; validate: boolean; result: RmpResult };
   /**
@@ -45,13 +64,15 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
   INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_RMP_RANGE: ({ start, end }) =>
     `an RMP cannot cover [${formatAddress(start)}-${formatAddress(end)}): it must start and end at multiples of 2 MiB`,
+  INVALID_RMP_SEGMENT: ({ spa, segment }) =>
+    `the RMP segment for ${formatAddress(spa)} has reserved bits set: ${formatAddress(segment)}`,
   NOT_COVERED: ({ spa }) => `the RMP has no entry for ${formatAddress(spa)}`,
   OUT_OF_SYSTEM_MEMORY: ({ needed, free }) =>
     `${describeValue(needed)} bytes of system memory are needed, ${describeValue(free)} are free`,
   HOST_INSTRUCTION_FAILED: ({ instruction, spa, result }) =>
     `${instruction} of ${formatAddress(spa)} gave ${rmpResultName(result)} (${result})`,
-  FIRMWARE_REFUSED: ({ command, spa, state }) =>
-    `${command} refuses ${formatAddress(spa)}, which is ${state}`,
+  FIRMWARE_REFUSED: ({ command, spa, state, status }) =>
+    `${command} refuses ${formatAddress(spa)}, which is ${state}: ${status}`,
   UNSUPPORTED_VMGEXIT: ({ request }) =>
     `the hypervisor knows no VMGEXIT with ${formatAddress(request)} in the GHCB MSR`,
   TERMINATED: ({ reasonSet, reason }) =>
@@ -61,6 +82,17 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `the hypervisor answered ${formatAddress(response)} to ${formatAddress(request)}: ${problem}`,
   PAGE_STATE_REFUSED: ({ gpa, error }) =>
     `the hypervisor did not change the state of ${formatAddress(gpa)}: error ${describeValue(error)}`,
+  VMGEXIT_FAILED: ({ exitCode, info1, info2 }) =>
+    `VMGEXIT 0x${exitCode.toString(16)} failed: SW_EXITINFO1 ${describeValue(info1)}, SW_EXITINFO2 ${describeValue(info2)}`,
+  PSC_REFUSED: ({ gpa, entry, info2 }) =>
+    `the hypervisor stopped at entry ${entry}, ${formatAddress(gpa)}, with 0x${info2.toString(16)}`,
+  BAD_PSC_RESPONSE: ({ field, value, problem }) =>
+    `the hypervisor left ${value} in ${field} of a page state change: ${problem}`,
+  SVSM_NOT_RUN: ({ attempts }) => `the SVSM did not run in ${attempts} attempts: the hypervisor withholds it`,
+  SVSM_REFUSED: ({ call, result, entry }) =>
+    `the SVSM refused call ${call} at entry ${entry}: result 0x${result.toString(16)}`,
+  ALREADY_VALIDATED: ({ gpa }) => `${formatAddress(gpa)} is validated already: it must not be again`,
+  NOT_VALIDATED: ({ gpa }) => `${formatAddress(gpa)} is not validated`,
   PVALIDATE_FAILED: ({ gva, validate, result }) =>
     `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} gave ${rmpResultName(result)} (${result})`,
   PVALIDATE_UNCHANGED: ({ gva, validate }) =>

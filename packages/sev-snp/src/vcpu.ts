@@ -19,6 +19,7 @@ import type { RmpPageSize } from './rmp-entry.ts';
 import type { RmpResult } from './rmp-result.ts';
 import { SnpError } from './snp-error.ts';
 import { isSnpFault, SnpFault } from './snp-fault.ts';
+import type { SvsmRegisters } from './svsm-protocol.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 import type { TranslationCache } from './translation-cache.ts';
 import { Vmpl } from './vmpl.ts';
@@ -56,6 +57,8 @@ export class Vcpu implements GuestCpu {
   cpl = 0;
   /** The GHCB MSR, C001_0130: written with a request, read after {@link vmgexit}. */
   ghcbMsr = 0n;
+  /** The registers that a call of the SVSM has its arguments in: what its VMSA shows to VMPL0 while it does not run. */
+  readonly registers: SvsmRegisters = { rax: 0n, rcx: 0n, rdx: 0n, r8: 0n, r9: 0n };
   /**
    * The guest's private memory by guest-physical address, as software that maps all of it reaches it: where its page
    * tables lie.
@@ -157,7 +160,7 @@ export class Vcpu implements GuestCpu {
     const { machine } = this.guest;
     const request = this.ghcbMsr;
     machine.trace({ type: 'vmgexit', request });
-    this.ghcbMsr = BigInt.asUintN(64, machine.hypervisor.vmgexit(this.guest, request));
+    this.ghcbMsr = BigInt.asUintN(64, machine.hypervisor.vmgexit(this.guest, request, this));
     machine.trace({ type: 'vmrun', response: this.ghcbMsr });
   }
 

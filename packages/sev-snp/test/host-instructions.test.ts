@@ -1,6 +1,6 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { psmash, type RmpState, rmpupdate } from '../src/host-instructions.ts';
+import { psmash, type RmpState, rmpread, rmpupdate } from '../src/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../src/rmp.ts';
 import type { RmpEntry } from '../src/rmp-entry.ts';
 import { RmpResult, rmpResultName } from '../src/rmp-result.ts';
@@ -182,5 +182,76 @@ describe('PSMASH answers', () => {
     expect(psmash(rmp, spa(at))).toBe(RmpResult.FAIL_BADADDR);
     expect(rmpupdate(rmp, spa(at + 0x1000), FREE)).toBe(RmpResult.SUCCESS);
     expect(rmp.slot(spa(at))?.subpageCount).toBe(510);
+  });
+});
+
+describe('a page in use', () => {
+  test('is FAIL_INUSE to RMPUPDATE and PSMASH, alone and in its 2 MiB, after the operands and before the entry', () => {
+    const rmp = after([at, HUGE], [2 * at + 0x1000, GUEST]);
+    rmp.setInUse(spa(at + 0x7000), true);
+    rmp.setInUse(spa(2 * at + 0x1234), true);
+    expect([psmash(rmp, spa(at)), psmash(rmp, spa(at + 0x1000))].map(rmpResultName)).toEqual([
+      'FAIL_INUSE',
+      'FAIL_INPUT',
+    ]);
+    expect(rmpResultName(rmpupdate(rmp, spa(at), FREE_HUGE))).toBe('FAIL_INUSE');
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), FREE))).toBe('FAIL_INUSE');
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x2000), GUEST))).toBe('SUCCESS');
+    rmp.setSlot(spa(2 * at + 0x1000), { ...(rmp.slot(spa(2 * at + 0x1000)) as RmpEntry), immutable: true });
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), FREE))).toBe('FAIL_INUSE');
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), { ...FREE, asid: 1 }))).toBe('FAIL_INPUT');
+  });
+
+  test('is free again when it is no longer', () => {
+    const rmp = after([at, GUEST]);
+    rmp.setInUse(spa(at), true);
+    expect(rmp.isInUse(spa(at + 0xfff), PageSize.Regular)).toBe(true);
+    rmp.setInUse(spa(at), false);
+    expect(rmpResultName(rmpupdate(rmp, spa(at), FREE))).toBe('SUCCESS');
+  });
+});
+
+test('2 MiB over a page that is fixed for ever is refused, and it stays', () => {
+  const rmp = withSlot(at + 0x5000, { immutable: true });
+  expect(rmpResultName(rmpupdate(rmp, spa(at), HUGE))).toBe('FAIL_PERMISSION');
+  expect(rmp.slot(spa(at + 0x5000))?.immutable).toBe(true);
+});
+
+describe('RMPREAD', () => {
+  test('tells the state, and nothing that is the guest’s', () => {
+    const rmp = withSlot(at + 0x1000, {
+      assigned: true,
+      asid: 5,
+      gpa: physAddr(0x7000),
+      validated: true,
+      vmsa: true,
+    });
+    expect(rmpread(rmp, spa(at + 0x1fff))).toEqual({
+      result: RmpResult.SUCCESS,
+      state: {
+        ...{ assigned: true, asid: 5, gpa: 0x7000n, pageSize: PageSize.Regular, immutable: false },
+        regionStatus: false,
+      },
+    });
+  });
+
+  test('of the first page of a region tells whether another is assigned', () => {
+    const status = (rmp: Rmp, where = at) => rmpread(rmp, spa(where)).state?.regionStatus;
+    const other = after([at + 0x1000, GUEST]);
+    expect([status(rmpOf()), status(after([at, GUEST])), status(other), status(after([at, HUGE]))]).toEqual([
+      ...[false, false, true, true],
+    ]);
+    expect(status(other, at + 0x1000)).toBe(false);
+  });
+
+  test('inside a 2 MiB page tells that it is assigned; to a guest, or of what is not covered, nothing', () => {
+    const rmp = after([at, HUGE]);
+    expect(rmpread(rmp, spa(at + 0x1000)).state).toMatchObject({
+      assigned: true,
+      asid: 0,
+      pageSize: PageSize.Regular,
+    });
+    expect(rmpread(rmp, spa(at), 1)).toEqual({ result: RmpResult.FAIL_PERMISSION, state: undefined });
+    expect(rmpread(rmp, spa(8 * MiB))).toEqual({ result: RmpResult.FAIL_INPUT, state: undefined });
   });
 });

@@ -1,12 +1,21 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { launchUpdate } from '../src/firmware.ts';
+import {
+  decommission,
+  guestContextCreate,
+  metadataInit,
+  pageReclaim,
+  pageSetHvFixed,
+  pageUnsmash,
+} from '../src/firmware-pages.ts';
 import { psmash, type RmpState, rmpupdate } from '../src/host-instructions.ts';
 import { PageState, pageStateOf } from '../src/page-state.ts';
-import { HYPERVISOR_ENTRY } from '../src/rmp.ts';
+import { HYPERVISOR_ENTRY, type Rmp } from '../src/rmp.ts';
+import { failedRmpCheck } from '../src/rmp-check.ts';
 import type { RmpEntry } from '../src/rmp-entry.ts';
 import { rmpResultName } from '../src/rmp-result.ts';
-import type { SysPhysAddr } from '../src/sys-phys-addr.ts';
+import { type SysPhysAddr, sysPhysAddr } from '../src/sys-phys-addr.ts';
 import { gvaOf, MiB, spaOf, thrownBy, type World, world } from './support.ts';
 
 // One page of a guest, GPA 2 MiB + 0x1000, in every state that an entry can be in.
@@ -67,6 +76,10 @@ const validate = (validate: boolean) => (it: World) => {
   });
   return fault?.code ?? text;
 };
+const firmware =
+  (command: (rmp: Rmp, spa: SysPhysAddr) => void) =>
+  ({ machine }: World, spa: SysPhysAddr) =>
+    thrownBy(() => command(machine.rmp, spa))?.code ?? 'SUCCESS';
 /** The same for every state. */
 function everywhere(outcome: string): Record<keyof typeof STATES, string> {
   return Object.fromEntries(NAMES.map((name) => [name, outcome])) as Record<keyof typeof STATES, string>;
@@ -167,6 +180,61 @@ const OPERATIONS: Record<
       'PRE-GUEST': 'GUEST-VALID',
     },
   },
+  SNP_PAGE_RECLAIM: {
+    run: firmware((rmp, spa) => pageReclaim(rmp, spa, PageSize.Regular)),
+    to: {
+      ...everywhere('FIRMWARE_REFUSED'),
+      ...{
+        FIRMWARE: 'RECLAIM',
+        METADATA: 'RECLAIM',
+        'PRE-GUEST': 'GUEST-INVALID',
+        'PRE-SWAP': 'GUEST-VALID',
+      },
+      ...{ RECLAIM: '=', 'GUEST-INVALID': '=', 'GUEST-VALID': '=' },
+    },
+  },
+  SNP_GCTX_CREATE: {
+    run: firmware(guestContextCreate),
+    to: { ...everywhere('FIRMWARE_REFUSED'), FIRMWARE: 'CONTEXT' },
+  },
+  SNP_DECOMMISSION: {
+    run: firmware(decommission),
+    to: { ...everywhere('FIRMWARE_REFUSED'), CONTEXT: 'FIRMWARE' },
+  },
+  SNP_MD_INIT: {
+    run: ({ machine: { rmp } }, spa) => {
+      const context = sysPhysAddr(30 * MiB);
+      rmp.setSlot(context, { ...HYPERVISOR_ENTRY, ...STATES.CONTEXT });
+      return thrownBy(() => metadataInit(rmp, spa, context))?.code ?? 'SUCCESS';
+    },
+    to: { ...everywhere('FIRMWARE_REFUSED'), FIRMWARE: 'METADATA' },
+  },
+  SNP_PAGE_SET_STATE: {
+    run: firmware(pageSetHvFixed),
+    to: { ...everywhere('FIRMWARE_REFUSED'), FIRMWARE: 'HV-FIXED' },
+  },
+  'SNP_PAGE_UNSMASH of one page': {
+    run: firmware(pageUnsmash),
+    to: everywhere('FIRMWARE_REFUSED'),
+  },
+  PSMASH: {
+    run: ({ machine }, spa) => rmpResultName(psmash(machine.rmp, spa)),
+    to: everywhere('FAIL_INPUT'),
+  },
+  'another guest reads': {
+    run: ({ machine, guest }, spa) => {
+      const { rmp } = machine;
+      const access = { accessor: 'snp-guest-private', kind: 'read', spa, gpa } as const;
+      const translation = {
+        translationSize: PageSize.Regular,
+        asid: guest.asid + 1,
+        vmpl: 0,
+        cpl: 0,
+      } as const;
+      return failedRmpCheck(rmp, { ...access, ...translation }) ?? 'SUCCESS';
+    },
+    to: everywhere('guest-owned'),
+  },
   'a guest reads': {
     run: ({ vcpu }) => thrownBy(() => vcpu.read(gvaOf(GPA), 1))?.code ?? 'SUCCESS',
     to: {
@@ -193,5 +261,35 @@ describe.each(Object.entries(OPERATIONS))('%s', (_, { run, to }) => {
     if (expected in STATES) expect([result, pageStateOf(after)]).toEqual(['SUCCESS', expected]);
     else expect([result, pageStateOf(after)]).toEqual([expected === '=' ? 'SUCCESS' : expected, name]);
     if (result !== 'SUCCESS') expect(after).toEqual(before);
+  });
+});
+
+// The twelfth state: a page that the RMP does not cover is the hypervisor's, and no operation changes that.
+describe('DEFAULT', () => {
+  const outside = sysPhysAddr(28 * MiB);
+  const uncovered = (): World => {
+    const it = world({ rmpCovers: 24 * MiB });
+    it.guest.nested.unmap(physAddr(2 * MiB));
+    it.guest.nested.map(physAddr(2 * MiB), outside, PageSize.Huge);
+    return it;
+  };
+
+  test.each(Object.entries(OPERATIONS).filter(([name]) => !/^SNP_MD|SET_STATE$|reads$/.test(name)))(
+    '%s is refused',
+    (name, { run }) => {
+      const it = uncovered();
+      const result = run(it, outside);
+      const expected = name.startsWith('SNP')
+        ? 'FIRMWARE_REFUSED'
+        : name.startsWith('PVALIDATE')
+          ? 'NPF'
+          : 'FAIL_INPUT';
+      expect(result).toBe(name === 'the host writes' ? 'SUCCESS' : expected);
+      expect(pageStateOf(it.machine.rmp.entry(outside))).toBe(PageState.Default);
+    },
+  );
+
+  test('a guest cannot use it as private memory, whoever maps it there', () => {
+    expect(thrownBy(() => uncovered().vcpu.read(gvaOf(GPA), 1))?.details).toMatchObject({ check: 'covered' });
   });
 });

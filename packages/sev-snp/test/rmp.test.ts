@@ -71,6 +71,24 @@ test('a region is unassigned if neither its first entry nor its count says other
   expect(rmp.isRegionUnassigned(spa(64 * MiB))).toBe(true);
 });
 
+test('a region is replaced as a whole, and no other', () => {
+  const rmp = rmpOf();
+  const [head, other] = [
+    { ...HYPERVISOR_ENTRY, asid: 7 },
+    { ...HYPERVISOR_ENTRY, asid: 9 },
+  ];
+  rmp.setRegion(spa(2 * MiB), head, other);
+  const asids = Array.from({ length: 514 }, (_, k) => rmp.slot(spa(2 * MiB + (k - 1) * 0x1000))?.asid);
+  expect(asids).toEqual([0, 7, ...Array(511).fill(9), 0]);
+});
+
+test('a region has an immutable page if any of its own bytes say so', () => {
+  const rmp = rmpOf();
+  expect(rmp.hasImmutable(spa(2 * MiB))).toBe(false);
+  rmp.setSlot(spa(4 * MiB - 0x1000), { ...HYPERVISOR_ENTRY, immutable: true });
+  expect([2 * MiB, 3 * MiB, 4 * MiB].map((at) => rmp.hasImmutable(spa(at)))).toEqual([true, true, false]);
+});
+
 test('errors name what was refused', () => {
   try {
     new Rmp(sysPhysRegion(spa(0), MiB));

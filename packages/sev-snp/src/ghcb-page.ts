@@ -1,0 +1,176 @@
+import { PAGE_SIZE } from '@svsm/address';
+import { SnpError } from './snp-error.ts';
+
+/**
+ * The fields of a GHCB by offset and bytes: Linux `arch/x86/include/asm/svm.h` `struct ghcb`, EDK2 `MdePkg` `Ghcb.h`,
+ * OpenVMM `GhcbSaveArea`, which agree.
+ */
+export const GHCB_FIELDS = {
+  cpl: [0x0cb, 1],
+  xss: [0x140, 8],
+  dr7: [0x160, 8],
+  rip: [0x178, 8],
+  rsp: [0x1d8, 8],
+  rax: [0x1f8, 8],
+  rcx: [0x308, 8],
+  rdx: [0x310, 8],
+  rbx: [0x318, 8],
+  rbp: [0x328, 8],
+  rsi: [0x330, 8],
+  rdi: [0x338, 8],
+  r8: [0x340, 8],
+  r9: [0x348, 8],
+  r10: [0x350, 8],
+  r11: [0x358, 8],
+  r12: [0x360, 8],
+  r13: [0x368, 8],
+  r14: [0x370, 8],
+  r15: [0x378, 8],
+  exitCode: [0x390, 8],
+  exitInfo1: [0x398, 8],
+  exitInfo2: [0x3a0, 8],
+  scratch: [0x3a8, 8],
+  xcr0: [0x3e8, 8],
+  x87StateGpa: [0x400, 8],
+  protocolVersion: [0xffa, 2],
+  usage: [0xffc, 4],
+} as const;
+
+/** The name of a field of a GHCB. */
+export type GhcbField = keyof typeof GHCB_FIELDS;
+
+/** Where in a GHCB the buffer lies that both sides share, and its bytes. */
+export const GHCB_BUFFER = {
+  offset: 0x800,
+  size: 0x7f0,
+} as const;
+
+/** Software exit codes (Linux `arch/x86/include/uapi/asm/svm.h`, EDK2 `Ghcb.h`). */
+export const GhcbExit = {
+  PageStateChange: 0x8000_0010n,
+  SnpApCreation: 0x8000_0013n,
+  RunVmpl: 0x8000_0018n,
+  HypervisorFeatures: 0x8000_fffdn,
+  Terminate: 0x8000_fffen,
+} as const;
+
+/** Why the hypervisor refuses a request: its answer in SW_EXITINFO2, with 2 in SW_EXITINFO1 (KVM `GHCB_ERR_*`). */
+export const GhcbRefusal = {
+  NotRegistered: 1n,
+  BadUsage: 2n,
+  BadScratchArea: 3n,
+  MissingInput: 4n,
+  InvalidInput: 5n,
+  InvalidEvent: 6n,
+} as const;
+
+/** The bytes of a page, wherever they lie: `offset` and `length` stay inside it. */
+export interface PageBytes {
+  read(offset: number, length: number): Uint8Array;
+  write(offset: number, bytes: Uint8Array): void;
+}
+
+const BITMAP = 0x3f0;
+
+/**
+ * The bit of the valid bitmap that stands for a field: that of its quadword. The bitmap has 128, so what lies from
+ * 0x400 on has none, and is not to be mistaken for a field at the start of the page.
+ */
+export function ghcbValidBit(field: GhcbField): number | undefined {
+  const [offset] = GHCB_FIELDS[field];
+  return offset < 0x400 ? offset >> 3 : undefined;
+}
+
+/**
+ * A guest-hypervisor communication block, over the bytes of the page that both sides share. Whatever it gives may
+ * have been written by the other side at any time: each call reads memory once, so keep what it returned, and do not
+ * ask twice. No method throws by what the bytes are.
+ */
+export class GhcbPage {
+  readonly #bytes: PageBytes;
+
+  constructor(bytes: PageBytes) {
+    this.#bytes = bytes;
+  }
+
+  /** A page over an array of its own, or one that is given. @throws SnpError `INVALID_ARGUMENT` if it is not 4096 long */
+  static over(bytes: Uint8Array = new Uint8Array(PAGE_SIZE)): GhcbPage {
+    if (bytes.length !== PAGE_SIZE) {
+      const expected = 'pass 4096 bytes';
+      throw new SnpError('INVALID_ARGUMENT', { what: 'the length of a GHCB', value: bytes.length, expected });
+    }
+    return new GhcbPage({
+      read: (offset, length) => bytes.slice(offset, offset + length),
+      write: (offset, from) => bytes.set(from, offset),
+    });
+  }
+
+  /** A field, or `undefined` if it has a bit in the valid bitmap and that is clear. O(1). */
+  get(field: GhcbField): bigint | undefined {
+    return this.isValid(field) ? this.#read(field) : undefined;
+  }
+
+  /**
+   * Writes a field, and marks it valid if it can be. O(1).
+   *
+   * @throws SnpError `INVALID_MESSAGE` if the value does not fit
+   */
+  set(field: GhcbField, value: bigint): void {
+    const [offset, size] = GHCB_FIELDS[field];
+    if (value < 0n || value >> BigInt(8 * size) !== 0n) {
+      throw new SnpError('INVALID_MESSAGE', { field, value, expected: `pass ${size} bytes` });
+    }
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, value, true);
+    this.#bytes.write(offset, bytes.subarray(0, size));
+    const bit = ghcbValidBit(field);
+    if (bit === undefined) return;
+    const held = this.#bytes.read(BITMAP + (bit >> 3), 1)[0]!;
+    this.#bytes.write(BITMAP + (bit >> 3), Uint8Array.of(held | (1 << (bit & 7))));
+  }
+
+  /** Whether a field is marked valid; always so for those that have no bit. */
+  isValid(field: GhcbField): boolean {
+    const bit = ghcbValidBit(field);
+    if (bit === undefined) return true;
+    return (this.#bytes.read(BITMAP + (bit >> 3), 1)[0]! & (1 << (bit & 7))) !== 0;
+  }
+
+  /** Marks every field invalid. Their values stay. */
+  invalidate(): void {
+    this.#bytes.write(BITMAP, new Uint8Array(16));
+  }
+
+  /**
+   * Bytes of the shared buffer, `offset` from its start.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if they are not all inside
+   */
+  readBuffer(offset: number, length: number): Uint8Array {
+    requireInBuffer(offset, length);
+    return this.#bytes.read(GHCB_BUFFER.offset + offset, length);
+  }
+
+  /** Writes to the shared buffer, as {@link readBuffer} reads. */
+  writeBuffer(offset: number, bytes: Uint8Array): void {
+    requireInBuffer(offset, bytes.length);
+    this.#bytes.write(GHCB_BUFFER.offset + offset, bytes);
+  }
+
+  #read(field: GhcbField): bigint {
+    const [offset, size] = GHCB_FIELDS[field];
+    const bytes = new Uint8Array(8);
+    bytes.set(this.#bytes.read(offset, size));
+    return new DataView(bytes.buffer).getBigUint64(0, true);
+  }
+}
+
+function requireInBuffer(offset: number, length: number): void {
+  const end = offset + length;
+  if (Number.isInteger(offset) && offset >= 0 && length >= 0 && end <= GHCB_BUFFER.size) return;
+  throw new SnpError('INVALID_ARGUMENT', {
+    what: 'the range in the shared buffer',
+    value: `${offset} + ${length}`,
+    expected: `stay within its ${GHCB_BUFFER.size} bytes`,
+  });
+}

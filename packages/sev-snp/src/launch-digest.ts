@@ -1,0 +1,181 @@
+import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { SnpError } from './snp-error.ts';
+
+/** SHA-384: 48 bytes for any. Of WebCrypto by {@link webCryptoSha384}, or of a library. */
+export type Sha384 = (bytes: Uint8Array<ArrayBuffer>) => Uint8Array | PromiseLike<Uint8Array>;
+
+/** What is needed of `crypto.subtle`, which browsers, Node, Deno and Bun have. */
+export interface DigestSource {
+  digest(algorithm: 'SHA-384', data: Uint8Array<ArrayBuffer>): PromiseLike<ArrayBuffer>;
+}
+
+/** SHA-384 of WebCrypto: pass `crypto.subtle`. */
+export function webCryptoSha384(subtle: DigestSource): Sha384 {
+  return async (bytes) => new Uint8Array(await subtle.digest('SHA-384', bytes));
+}
+
+/** Types of pages of SNP_LAUNCH_UPDATE (AMD-ASPFW `sev_mcmd.h`; OpenVMM `SnpPageType`). */
+export const LaunchPageType = {
+  Normal: 1,
+  /** A processor's state, of 4 KiB. */
+  Vmsa: 2,
+  /** Zeros, written by the firmware. */
+  Zero: 3,
+  /** Data of the hypervisor's that no digest covers. */
+  Unmeasured: 4,
+  /** Keys of the guest and the place of an SVSM, written by the firmware; of 4 KiB. */
+  Secrets: 5,
+  /** Answers of CPUID, checked by the firmware; of 4 KiB. */
+  Cpuid: 6,
+} as const;
+
+/** One of the types. */
+export type LaunchPageType = (typeof LaunchPageType)[keyof typeof LaunchPageType];
+
+/** Where every VMSA is measured, whichever processor's it is: frame -1 in 36 bits. */
+export const VMSA_LAUNCH_GPA: PhysAddr = 0xffff_ffff_f000n as PhysAddr;
+
+/** Bytes of a digest. */
+export const DIGEST_SIZE = 48;
+
+/** A page as the digest sees it. */
+export interface LaunchPage {
+  readonly type: LaunchPageType;
+  readonly gpa: PhysAddr;
+  /** Its bytes: only of `Normal` and `Vmsa` pages do they count; a multiple of 4096 of a normal page. */
+  readonly bytes?: Uint8Array;
+  /** What VMPL1 to VMPL3 may do with it: 0 if not given. */
+  readonly permissions?: readonly [number, number, number];
+  /** Whether it belongs to a migration image. */
+  readonly imi?: boolean;
+}
+
+/** The fields of {@link encodePageInfo}. */
+export interface PageInfo {
+  /** The digest before this page. */
+  readonly digest: Uint8Array;
+  /** SHA-384 of the page's content, or 48 zeros. */
+  readonly contents: Uint8Array;
+  readonly type: LaunchPageType;
+  readonly gpa: PhysAddr;
+  readonly permissions?: readonly [number, number, number];
+  readonly imi?: boolean;
+}
+
+/**
+ * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (SEV-SNP firmware ABI, AMD document 56860;
+ * AMD-ASPFW `sev_mcmd.h`, from which the order of the permissions is: virtee/sev-snp-measure has the reverse, and no
+ * known answer tells, as all have zeros there).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address no multiple of 4096
+ */
+export function encodePageInfo(info: PageInfo): Uint8Array<ArrayBuffer> {
+  const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
+  for (const { length } of [digest, contents]) {
+    if (length !== DIGEST_SIZE) refuse('the length of a digest', length, `pass ${DIGEST_SIZE} bytes`);
+  }
+  if (gpa % BigInt(PAGE_SIZE) !== 0n) refuse('the address of a page', gpa, 'pass a multiple of 4096');
+  const bytes = new Uint8Array(0x70);
+  const view = new DataView(bytes.buffer);
+  bytes.set(digest, 0);
+  bytes.set(contents, 0x30);
+  view.setUint16(0x60, bytes.length, true);
+  view.setUint8(0x62, type);
+  view.setUint8(0x63, Number(imi));
+  bytes.set(permissions, 0x65);
+  view.setBigUint64(0x68, gpa, true);
+  return bytes;
+}
+
+/**
+ * The launch digest of a guest, page by page, as the firmware computes it and as an attestation report says it: a chain
+ * in which order, addresses, types and permissions of pages count as their contents do.
+ */
+export class LaunchDigest {
+  readonly #sha384: Sha384;
+  #value: Uint8Array<ArrayBuffer>;
+  #last: Promise<void> = Promise.resolve();
+
+  /**
+   * @param from - the digest after pages that others have measured, such as those of a firmware image; 48 zeros if not given
+   * @throws SnpError `INVALID_ARGUMENT` if it is not 48 bytes long
+   */
+  constructor(sha384: Sha384, from: Uint8Array = new Uint8Array(DIGEST_SIZE)) {
+    if (from.length !== DIGEST_SIZE)
+      refuse('the length of a digest', from.length, `pass ${DIGEST_SIZE} bytes`);
+    this.#sha384 = sha384;
+    this.#value = Uint8Array.from(from);
+  }
+
+  /** The digest after all pages that have been awaited: 48 bytes. A copy. */
+  get value(): Uint8Array {
+    return this.#value.slice();
+  }
+
+  /**
+   * Adds a page: one record for each 4 KiB. Calls are processed in their order, awaited or not. O(bytes).
+   *
+   * @returns the digest after it
+   * @throws SnpError `INVALID_ARGUMENT` for an unknown type, bytes that are no whole pages, or none where they count
+   */
+  update(page: LaunchPage): Promise<Uint8Array> {
+    const records = recordsOf(page);
+    const before = this.#last;
+    const run = async (): Promise<Uint8Array> => {
+      await before;
+      for (const record of records) await this.#extend(page, record);
+      return this.value;
+    };
+    const done = run();
+    // What fails is told to who waits for it; a later page is not stopped by it.
+    this.#last = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
+  }
+
+  async #extend(page: LaunchPage, { gpa, bytes }: Record4k): Promise<void> {
+    const contents = bytes === undefined ? new Uint8Array(DIGEST_SIZE) : await this.#sha384(bytes);
+    const info = encodePageInfo({ ...page, gpa, contents, digest: this.#value });
+    this.#value = Uint8Array.from(await this.#sha384(info));
+  }
+}
+
+/** 4 KiB of a page, with its bytes if they are measured. */
+interface Record4k {
+  readonly gpa: PhysAddr;
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+}
+
+// What the firmware fills in, and measures as 0: the TSC's scale and offset in a VMSA.
+const VMSA_UNMEASURED = [0x2f0, 0x300] as const;
+
+function recordsOf({ type, gpa, bytes }: LaunchPage): Record4k[] {
+  if (!Object.values(LaunchPageType).includes(type)) refuse('the type of a page', type, 'pass 1 to 6');
+  if (gpa % BigInt(PAGE_SIZE) !== 0n) refuse('the address of a page', gpa, 'pass a multiple of 4096');
+  const isMeasured = type === LaunchPageType.Normal || type === LaunchPageType.Vmsa;
+  const length = bytes?.length ?? PAGE_SIZE;
+  const isSingle =
+    type !== LaunchPageType.Normal && type !== LaunchPageType.Zero && type !== LaunchPageType.Unmeasured;
+  if (
+    length === 0 ||
+    length % PAGE_SIZE !== 0 ||
+    (isSingle && length !== PAGE_SIZE) ||
+    (isMeasured && bytes === undefined)
+  ) {
+    refuse('the bytes of a page', bytes?.length, isSingle ? 'pass 4096' : 'pass a multiple of 4096');
+  }
+  return Array.from({ length: length / PAGE_SIZE }, (_, k) => {
+    const at = (gpa + BigInt(k * PAGE_SIZE)) as PhysAddr;
+    if (!isMeasured) return { gpa: at, bytes: undefined };
+    // A copy, now: what the caller does to its bytes later changes nothing.
+    const part = Uint8Array.from((bytes as Uint8Array).subarray(k * PAGE_SIZE, (k + 1) * PAGE_SIZE));
+    if (type === LaunchPageType.Vmsa) part.fill(0, ...VMSA_UNMEASURED);
+    return { gpa: at, bytes: part };
+  });
+}
+
+function refuse(what: string, value: unknown, expected: string): never {
+  throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
+}

@@ -1,0 +1,117 @@
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
+import type { PageOperation } from './ghcb-msr.ts';
+import type { RmpPageSize } from './rmp-entry.ts';
+import { SnpError } from './snp-error.ts';
+
+/*
+ * The list of a page state change as it lies in a GHCB's shared buffer: a header of 8 bytes, then entries of 8 (Linux
+ * `arch/x86/include/asm/sev-common.h`, `struct psc_hdr` and `psc_entry`; EDK2 `Ghcb.h`).
+ */
+
+/** The most entries that a list has: what the shared buffer holds beside the header. */
+export const PSC_MAX_ENTRIES = 253;
+
+/** Bytes of the header, and of an entry. */
+export const PSC_ENTRY_SIZE = 8;
+
+/** The first eight bytes of a list. */
+export interface PscHeader {
+  /** The index of the entry to process next. */
+  readonly current: number;
+  /** The index of the last entry. */
+  readonly end: number;
+  /** 0. */
+  readonly reserved: number;
+}
+
+/** An entry, bit for bit: any 64 bits are one. */
+export interface PscEntry {
+  /** The first byte of the page. */
+  readonly gpa: PhysAddr;
+  /** A `PageOperation`; 3 and 4 are PSMASH and UNSMASH, which no one asks for; 4 bits. */
+  readonly operation: number;
+  readonly pageSize: RmpPageSize;
+  /** How many of its 4 KiB pages are done: 12 bits, of which 0 to 512 mean something. */
+  readonly donePages: number;
+  /** Bits 63:57, 0. */
+  readonly reserved: number;
+}
+
+/** The header in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+export function decodePscHeader(bytes: Uint8Array): PscHeader {
+  const raw = view(bytes);
+  return Object.freeze({
+    current: raw.getUint16(0, true),
+    end: raw.getUint16(2, true),
+    reserved: raw.getUint32(4, true),
+  });
+}
+
+/** The eight bytes of a header. Fields are cut off at their width. */
+export function encodePscHeader({ current, end, reserved }: PscHeader): Uint8Array {
+  const bytes = new Uint8Array(PSC_ENTRY_SIZE);
+  view(bytes).setUint16(0, current, true);
+  view(bytes).setUint16(2, end, true);
+  view(bytes).setUint32(4, reserved, true);
+  return bytes;
+}
+
+/** The entry in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+export function decodePscEntry(bytes: Uint8Array): PscEntry {
+  const raw = view(bytes).getBigUint64(0, true);
+  return Object.freeze({
+    gpa: (raw & 0xf_ffff_ffff_f000n) as PhysAddr,
+    operation: Number((raw >> 52n) & 0xfn),
+    pageSize: ((raw >> 56n) & 1n) === 1n ? PageSize.Huge : PageSize.Regular,
+    donePages: Number(raw & 0xfffn),
+    reserved: Number(raw >> 57n),
+  });
+}
+
+/**
+ * The eight bytes of an entry.
+ *
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ */
+export function encodePscEntry(entry: PscEntry): Uint8Array {
+  const { gpa, operation, pageSize, donePages, reserved } = entry;
+  const refuse = (field: keyof PscEntry, expected: string): never => {
+    throw new SnpError('INVALID_MESSAGE', { field, value: entry[field], expected });
+  };
+  const fits = (value: number, end: number): boolean => Number.isInteger(value) && value >= 0 && value < end;
+  if (!Phys.isAddress(gpa) || gpa % BigInt(PAGE_SIZE) !== 0n) refuse('gpa', 'pass a multiple of 4096');
+  if (!fits(operation, 16)) refuse('operation', 'pass 4 bits');
+  if (!fits(donePages, 0x1000)) refuse('donePages', 'pass 12 bits');
+  if (!fits(reserved, 0x80)) refuse('reserved', 'pass 7 bits');
+  const high = BigInt(reserved << 5) | (pageSize === PageSize.Huge ? 0x10n : 0n) | BigInt(operation);
+  const bytes = new Uint8Array(PSC_ENTRY_SIZE);
+  view(bytes).setBigUint64(0, (high << 52n) | gpa | BigInt(donePages), true);
+  return bytes;
+}
+
+/**
+ * The fewest entries for a region: 2 MiB wherever that much is left at a multiple of it, else 4 KiB. O(entries).
+ *
+ * @throws RegionError if the region is not made of 4 KiB pages
+ */
+export function* pscEntriesOf(
+  region: MemoryRegion<PhysAddr>,
+  operation: PageOperation,
+): Generator<PscEntry, undefined, undefined> {
+  for (const part of region.largestPages()) {
+    const pageSize = part.size === BigInt(PAGE_SIZE) ? PageSize.Regular : PageSize.Huge;
+    for (const gpa of part.iterPages(pageSize)) {
+      yield Object.freeze({ gpa, operation, pageSize, donePages: 0, reserved: 0 });
+    }
+  }
+  return undefined;
+}
+
+function view(bytes: Uint8Array): DataView {
+  if (bytes.length !== PSC_ENTRY_SIZE) {
+    const expected = `pass ${PSC_ENTRY_SIZE}`;
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the number of bytes', value: bytes.length, expected });
+  }
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}

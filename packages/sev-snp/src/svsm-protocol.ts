@@ -1,0 +1,130 @@
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { SnpError } from './snp-error.ts';
+
+/*
+ * The core protocol between a guest and the SVSM above it: "Secure VM Service Module for SEV-SNP Guests", AMD document
+ * 58019, version 1 of protocol 0.
+ */
+
+/** The calls of the core protocol. */
+export const SvsmCall = {
+  RemapCa: 0,
+  Pvalidate: 1,
+  CreateVcpu: 2,
+  DeleteVcpu: 3,
+  DepositMem: 4,
+  WithdrawMem: 5,
+  QueryProtocol: 6,
+  ConfigureVtom: 7,
+} as const;
+
+/** One of the calls. */
+export type SvsmCall = (typeof SvsmCall)[keyof typeof SvsmCall];
+
+/** What a call leaves in RAX. */
+export const SvsmResult = {
+  Success: 0,
+  /** Call again with the same registers. */
+  Incomplete: 0x8000_0000,
+  UnsupportedProtocol: 0x8000_0001,
+  UnsupportedCall: 0x8000_0002,
+  InvalidAddress: 0x8000_0003,
+  InvalidFormat: 0x8000_0004,
+  InvalidParameter: 0x8000_0005,
+  InvalidRequest: 0x8000_0006,
+  Busy: 0x8000_0007,
+  /** Plus what PVALIDATE or RMPADJUST left in EAX. */
+  InstructionFailed: 0x8000_1000,
+  /** PVALIDATE changed nothing. */
+  PvalidateUnchanged: 0x8000_1010,
+} as const;
+
+/** The registers of a call, in and out. */
+export interface SvsmRegisters {
+  rax: bigint;
+  rcx: bigint;
+  rdx: bigint;
+  r8: bigint;
+  r9: bigint;
+}
+
+/** Bytes of the header of a list, and of an entry. */
+export const SVSM_LIST_ENTRY_SIZE = 8;
+
+/** Where in a calling area arguments begin: the bytes before are CALL_PENDING, MEM_AVAILABLE and reserved. */
+export const SVSM_CALL_BUFFER = 8;
+
+/** The most entries that a list in a calling area has. */
+export const SVSM_LIST_MAX = 510;
+
+/** The header of a list of pages. */
+export interface SvsmListHeader {
+  /** How many entries follow. */
+  readonly count: number;
+  /** The index of the entry to process next: how far a call has come. */
+  readonly next: number;
+}
+
+/** An entry of a list, bit for bit: any 64 bits are one. */
+export interface SvsmListEntry {
+  readonly gpa: PhysAddr;
+  /** 0 for 4 KiB, 1 for 2 MiB; 2 bits. */
+  readonly size: number;
+  /** Whether the page is to be validated, or that to be taken back. */
+  readonly validate: boolean;
+  /** Whether a PVALIDATE that changes nothing is no error. */
+  readonly ignoreUnchanged: boolean;
+  /** Bits 11:4, 0. */
+  readonly reserved: number;
+}
+
+/** The header in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+export function decodeSvsmListHeader(bytes: Uint8Array): SvsmListHeader {
+  const raw = view(bytes);
+  return Object.freeze({ count: raw.getUint16(0, true), next: raw.getUint16(2, true) });
+}
+
+/** The eight bytes of a header. Fields are cut off at their width. */
+export function encodeSvsmListHeader({ count, next }: SvsmListHeader): Uint8Array {
+  const bytes = new Uint8Array(SVSM_LIST_ENTRY_SIZE);
+  view(bytes).setUint16(0, count, true);
+  view(bytes).setUint16(2, next, true);
+  return bytes;
+}
+
+/** The entry in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
+  const raw = view(bytes).getBigUint64(0, true);
+  return Object.freeze({
+    gpa: (raw & -BigInt(PAGE_SIZE)) as PhysAddr,
+    size: Number(raw & 3n),
+    validate: (raw & 4n) !== 0n,
+    ignoreUnchanged: (raw & 8n) !== 0n,
+    reserved: Number((raw >> 4n) & 0xffn),
+  });
+}
+
+/** The eight bytes of an entry. Fields are cut off at their width. */
+export function encodeSvsmListEntry(entry: SvsmListEntry): Uint8Array {
+  const { gpa, size, validate, ignoreUnchanged, reserved } = entry;
+  const low = (size & 3) | (validate ? 4 : 0) | (ignoreUnchanged ? 8 : 0) | ((reserved & 0xff) << 4);
+  const bytes = new Uint8Array(SVSM_LIST_ENTRY_SIZE);
+  view(bytes).setBigUint64(0, (gpa & -BigInt(PAGE_SIZE)) | BigInt(low), true);
+  return bytes;
+}
+
+/** The page size that an entry names, or `undefined` if it names none. */
+export function svsmEntrySize({
+  size,
+}: SvsmListEntry): typeof PageSize.Regular | typeof PageSize.Huge | undefined {
+  if (size === 0) return PageSize.Regular;
+  return size === 1 ? PageSize.Huge : undefined;
+}
+
+function view(bytes: Uint8Array): DataView {
+  if (bytes.length !== SVSM_LIST_ENTRY_SIZE) {
+    const expected = `pass ${SVSM_LIST_ENTRY_SIZE}`;
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the number of bytes', value: bytes.length, expected });
+  }
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}

@@ -1,0 +1,87 @@
+import { PAGE_SIZE } from '@svsm/address';
+import { SnpError } from './snp-error.ts';
+
+/**
+ * The fields of a VMSA that a model of memory needs, by offset and bytes (AMD64 APM vol. 2, appendix B, table B-4;
+ * COCONUT-SVSM `cpuarch/src/vmsa.rs`, OpenVMM `SevVmsa`).
+ */
+export const VMSA_FIELDS = {
+  vmpl: [0x0ca, 1],
+  cpl: [0x0cb, 1],
+  efer: [0x0d0, 8],
+  cr4: [0x148, 8],
+  cr3: [0x150, 8],
+  cr0: [0x158, 8],
+  rflags: [0x170, 8],
+  rip: [0x178, 8],
+  rsp: [0x1d8, 8],
+  rax: [0x1f8, 8],
+  cr2: [0x240, 8],
+  pat: [0x268, 8],
+  pkru: [0x2e8, 4],
+  tscScale: [0x2f0, 8],
+  tscOffset: [0x2f8, 8],
+  rcx: [0x308, 8],
+  rdx: [0x310, 8],
+  rbx: [0x318, 8],
+  r8: [0x340, 8],
+  r9: [0x348, 8],
+  exitInfo1: [0x390, 8],
+  exitInfo2: [0x398, 8],
+  sevFeatures: [0x3b0, 8],
+  exitCode: [0x3c0, 8],
+  virtualTom: [0x3c8, 8],
+  tlbId: [0x3d0, 8],
+  pcpuId: [0x3d8, 8],
+  xcr0: [0x3e8, 8],
+} as const;
+
+/** The name of a field of a VMSA. */
+export type VmsaField = keyof typeof VMSA_FIELDS;
+
+/** Bits of SEV_FEATURES (AMD64 APM vol. 2, appendix B, table B-4). */
+export const SevFeature = {
+  SnpActive: 0x1n,
+  VirtualTom: 0x2n,
+  ReflectVc: 0x4n,
+  RestrictedInjection: 0x8n,
+  AlternateInjection: 0x10n,
+  DebugVirtualization: 0x20n,
+} as const;
+
+/** EFER.SVME: clear, a VMSA cannot be run (AMD64 APM vol. 2, §15.4). */
+export const EFER_SVME = 0x1000n;
+
+/** A field of a VMSA of 4096 bytes. O(1). @throws SnpError `INVALID_ARGUMENT` if it is not that long */
+export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
+  const [offset, size] = VMSA_FIELDS[field];
+  requirePage(vmsa);
+  const bytes = new Uint8Array(8);
+  bytes.set(vmsa.subarray(offset, offset + size));
+  return new DataView(bytes.buffer).getBigUint64(0, true);
+}
+
+/**
+ * Sets a field of a VMSA of 4096 bytes. O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if it is not that long, `INVALID_MESSAGE` if the value does not fit
+ */
+export function writeVmsa(vmsa: Uint8Array, field: VmsaField, value: bigint): void {
+  const [offset, size] = VMSA_FIELDS[field];
+  requirePage(vmsa);
+  if (value < 0n || value >> BigInt(8 * size) !== 0n) {
+    throw new SnpError('INVALID_MESSAGE', { field, value, expected: `pass ${size} bytes` });
+  }
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, value, true);
+  vmsa.set(bytes.subarray(0, size), offset);
+}
+
+function requirePage({ length }: Uint8Array): void {
+  if (length === PAGE_SIZE) return;
+  throw new SnpError('INVALID_ARGUMENT', {
+    what: 'the length of a VMSA',
+    value: length,
+    expected: 'pass 4096 bytes',
+  });
+}

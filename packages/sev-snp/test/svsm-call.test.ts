@@ -1,0 +1,101 @@
+import { PAGE_SIZE, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { Hypervisor } from '../src/hypervisor.ts';
+import { callSvsm, pvalidateBySvsm, SVSM_MAX_ATTEMPTS } from '../src/svsm-call.ts';
+import { SvsmCall, SvsmResult } from '../src/svsm-protocol.ts';
+import { bytesOf, codeOf, gvaOf, MiB, thrownBy } from './support.ts';
+import { CAA, entryOf, svsmWorld } from './svsm-world.ts';
+
+const A = 6 * MiB;
+
+class Withholding extends Hypervisor {
+  withheld = 0;
+  override vmgexit(...args: Parameters<Hypervisor['vmgexit']>): bigint {
+    if (this.withheld === 0) return super.vmgexit(...args);
+    this.withheld -= 1;
+    return 0x017n;
+  }
+}
+const withholding = () => svsmWorld({}, { hypervisor: (machine) => new Withholding(machine) });
+
+test('a guest at VMPL2 validates its memory through the SVSM, as hardware lets it not do itself', () => {
+  const it = svsmWorld();
+  const { guestCpu, area } = it;
+  expect(codeOf(() => guestCpu.pvalidate(gvaOf(A), PAGE_SIZE, false))).toBe('GP');
+  const pages = Array.from({ length: 512 }, (_, k) => A + k * PAGE_SIZE);
+  pvalidateBySvsm(
+    guestCpu,
+    area,
+    pages.map((gpa) => entryOf(gpa, { validate: false })),
+  );
+  expect(codeOf(() => guestCpu.read(gvaOf(A), 1))).toBe('VC_NOT_VALIDATED');
+  pvalidateBySvsm(
+    guestCpu,
+    area,
+    pages.map((gpa) => entryOf(gpa)),
+  );
+  guestCpu.write(gvaOf(A + 511 * PAGE_SIZE), bytesOf('mine'));
+  expect(it.events.filter(({ type }) => type === 'vmgexit').length).toBe(4);
+});
+
+test('an SVSM that does a little at a time is called until it is done', () => {
+  const it = svsmWorld({ entriesPerCall: 1 });
+  pvalidateBySvsm(
+    it.guestCpu,
+    it.area,
+    [0, 1, 2].map((k) => entryOf(A + k * PAGE_SIZE, { validate: false })),
+  );
+  expect(it.events.filter(({ type }) => type === 'vmgexit').length).toBe(3);
+  const stuck = svsmWorld({ entriesPerCall: 0 });
+  expect(thrownBy(() => pvalidateBySvsm(stuck.guestCpu, stuck.area, [entryOf(A)]))).toMatchObject({
+    ...{ code: 'SVSM_REFUSED', details: { result: SvsmResult.Incomplete } },
+  });
+});
+
+test('a refusal names the entry', () => {
+  const it = svsmWorld();
+  const list = [entryOf(A, { validate: false }), entryOf(0)];
+  expect(thrownBy(() => pvalidateBySvsm(it.guestCpu, it.area, list))).toMatchObject({
+    ...{ code: 'SVSM_REFUSED', details: { result: SvsmResult.InvalidAddress, entry: 1 } },
+  });
+});
+
+describe('against a hypervisor that', () => {
+  test('answers without running the SVSM, the call is made again', () => {
+    const it = withholding();
+    (it.machine.hypervisor as Withholding).withheld = 3;
+    const query = { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n };
+    expect(callSvsm(it.guestCpu, it.area, query)).toMatchObject({ rax: 0n, rcx: 0x1_0000_0001n });
+  });
+
+  test('withholds it for ever, the guest gives up', () => {
+    const it = withholding();
+    (it.machine.hypervisor as Withholding).withheld = Number.POSITIVE_INFINITY;
+    expect(thrownBy(() => callSvsm(it.guestCpu, it.area, {}))?.details).toEqual({
+      attempts: SVSM_MAX_ATTEMPTS,
+    });
+  });
+
+  test('enters it without a call, nothing happens', () => {
+    const it = svsmWorld();
+    Object.assign(it.guestCpu.registers, { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n });
+    expect(it.guest.enterVmpl(0, it.guestCpu)).toBe(true);
+    expect(it.svsm.enter(it.guestCpu)).toBe(false);
+    expect(it.guestCpu.registers.rcx).toBe(1n);
+    expect(it.svsm.enter(it.guest.createVcpu({ vmpl: 2 }))).toBe(false);
+  });
+
+  test('takes the calling area away, the SVSM does not fail', () => {
+    const it = svsmWorld();
+    it.machine.hypervisor.splitPage(it.guest, physAddr(CAA));
+    it.guest.nested.unmap(physAddr(CAA));
+    expect(it.svsm.enter(it.guestCpu)).toBe(false);
+  });
+});
+
+test('nothing waits at other levels, and for no processor of another guest', () => {
+  const it = svsmWorld();
+  expect(it.guest.enterVmpl(1, it.guestCpu)).toBe(false);
+  const other = it.machine.hypervisor.launch({ size: 2 * MiB });
+  expect(it.guest.enterVmpl(0, other.createVcpu())).toBe(false);
+});
