@@ -2,6 +2,7 @@ import { type Bytes, PAGE_SIZE, type PhysAddr, pageNumber, physAddr } from '@svs
 import { formatBounds, MemoryRegion, physRegion } from '@svsm/memory-region';
 import { PageTableError } from './page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
+import { ReaderMemory, type ReadFrame } from './reader-memory.ts';
 
 /** What physical memory is made of. */
 export type PhysMemoryOptions =
@@ -10,18 +11,21 @@ export type PhysMemoryOptions =
   /** Flat, over a buffer of the caller's, shared or not: its bytes are the memory. */
   | { readonly buffer: ArrayBuffer | SharedArrayBuffer; readonly start?: PhysAddr }
   /** Sparse and zeroed: the regions may be terabytes apart and in size; a frame costs its 4 KiB from its first write on. */
-  | { readonly regions: Iterable<MemoryRegion<PhysAddr>> };
+  | { readonly regions: Iterable<MemoryRegion<PhysAddr>> }
+  /** Read-only, of a file or a dump: frames are fetched when they are asked for, and the last `cachedFrames` (1024) kept. */
+  | { readonly readFrame: ReadFrame; readonly cachedFrames?: number };
 
 const WORDS_PER_FRAME = PAGE_SIZE / 4;
 
 /**
- * Physical memory: flat for one run of frames in one buffer, sparse for any set of regions. Flat: O(size) if it makes
+ * Physical memory: flat for one run of frames in one buffer, sparse for any set of regions, or what a reader has. Flat: O(size) if it makes
  * the buffer, else O(1). Sparse: O(regions), whatever their size.
  *
  * @throws PageTableError `INVALID_MEMORY` if a start or size is no multiple of 4096, a size is 0, or regions overlap;
  *   AddressError for values that are no address or byte count
  */
 export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
+  if ('readFrame' in options) return new ReaderMemory(options.readFrame, options.cachedFrames ?? 1024);
   if ('regions' in options) return new SparseMemory(options.regions);
   const start = options.start ?? physAddr(0);
   if ('buffer' in options) {

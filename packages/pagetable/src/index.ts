@@ -16,6 +16,7 @@ export {
 } from './access.ts';
 export { type CpuRegisters, type CpuState, cpuState, cpuStateFromRegisters } from './cpu-state.ts';
 export { createPhysMemory, type PhysMemoryOptions } from './create-phys-memory.ts';
+export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry-codec.ts';
 export type { PageTableEntry } from './entry-format.ts';
 export type { FrameAllocator } from './frame-allocator.ts';
 export type { OnListingFault } from './leaf-scan.ts';
@@ -44,7 +45,14 @@ export {
   pagingConfigFromRegisters,
 } from './paging-config.ts';
 export { type PhysMemory, readPhys, readPhys64, writePhys, writePhys64 } from './phys-memory.ts';
+export {
+  PHYS_MEMORY_RULES,
+  type PhysMemoryRule,
+  type PhysMemorySubject,
+} from './phys-memory-rules.ts';
 export { PteFlags, PtePreset } from './pte-flags.ts';
+export type { ReadFrame } from './reader-memory.ts';
+export { type SelfMap, selfMap } from './self-map.ts';
 export { type FlushRange, Tlb, type TlbEntry, type TlbOptions } from './tlb.ts';
 export type { TlbListener } from './tlb-listener.ts';
 export type { MappedPage, Walk, WalkStep } from './walk.ts';

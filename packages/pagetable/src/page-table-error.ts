@@ -11,6 +11,10 @@ import {
 export interface PageTableErrorDetails {
   /** A physical access outside memory. */
   BUS_ERROR: { paddr: bigint; memory: string };
+  /** A write to memory that is only read. */
+  READ_ONLY: { paddr: bigint };
+  /** A `PhysMemory` that does not do what it must. */
+  RULE_BROKEN: { rule: string; found: string };
   /** A physical memory that cannot be made as described. */
   INVALID_MEMORY: { value: unknown; problem: string };
   /** A paging configuration that no processor has. */
@@ -45,6 +49,12 @@ export interface PageTableErrorDetails {
   ALIASED_TABLE: { vaddr: bigint; table: bigint };
   /** The page table was destroyed; its tables belong to others now. */
   DESTROYED: { root: bigint };
+  /** An index or a level that a self-map cannot have. */
+  INVALID_SELF_MAP: { value: unknown; problem: string };
+  /** An index that is no entry of the root, or of one that leads to no table. */
+  INVALID_ROOT_ENTRY: { index: unknown; problem: string };
+  /** What is no entry of a page table, or is at no level of it. */
+  INVALID_ENTRY: { value: unknown; problem: string };
   /** A state that no processor can be in. */
   INVALID_CPU_STATE: { field: string; value: unknown; expected: string };
   /** An access that is neither a read, nor a write, nor a fetch. */
@@ -61,6 +71,8 @@ const hex = (value: unknown): string =>
 
 const MESSAGES: MessageTable<PageTableErrorDetails> = {
   BUS_ERROR: ({ paddr, memory }) => `no memory at physical address ${hex(paddr)}: there is ${memory}`,
+  READ_ONLY: ({ paddr }) => `the memory at physical address ${hex(paddr)} is read-only`,
+  RULE_BROKEN: ({ rule, found }) => `the memory breaks the rule that ${rule}: ${found}`,
   INVALID_MEMORY: ({ value, problem }) => `${describeValue(value)} cannot be physical memory: ${problem}`,
   INVALID_CONFIG: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
   NON_CANONICAL: ({ vaddr, levels }) =>
@@ -91,6 +103,10 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   ALIASED_TABLE: ({ vaddr, table }) =>
     `the table at ${hex(table)} maps ${hex(vaddr)} and, within the same region, other addresses too: change them one by one`,
   DESTROYED: ({ root }) => `the page table at ${hex(root)} was destroyed`,
+  INVALID_SELF_MAP: ({ value, problem }) =>
+    `${describeValue(value)} cannot be used for a self-map: ${problem}`,
+  INVALID_ROOT_ENTRY: ({ index, problem }) => `root entry ${describeValue(index)} cannot be used: ${problem}`,
+  INVALID_ENTRY: ({ value, problem }) => `${describeValue(value)} cannot be used for an entry: ${problem}`,
   INVALID_CPU_STATE: ({ field, value, expected }) =>
     `${field} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_ACCESS: ({ kind }) => `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,

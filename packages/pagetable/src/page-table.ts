@@ -25,7 +25,7 @@ import { PteFlags } from './pte-flags.ts';
 import { tablesOf } from './table-census.ts';
 import { TableCursor } from './table-cursor.ts';
 import { TableFrames } from './table-frames.ts';
-import type { TableSpace } from './table-space.ts';
+import { readRootEntry, storeEntry, type TableSpace } from './table-space.ts';
 import { UnmapEdit } from './unmap-edit.ts';
 import type { MappedPage, Walk, WalkStep } from './walk.ts';
 
@@ -47,6 +47,9 @@ export class PageTable {
   readonly #format: EntryFormat;
   readonly #frames: TableFrames;
   readonly #freeEmptyTables: boolean;
+  readonly #options: PageTableOptions;
+  readonly #foreign: Set<number> = new Set();
+  readonly #kept: Set<number> = new Set();
   readonly #space: TableSpace;
   readonly #cursor: TableCursor;
   readonly #access: AccessWalk;
@@ -59,13 +62,15 @@ export class PageTable {
     this.config = config(options);
     this.#memory = memory;
     this.#frames = frames;
+    this.#options = options;
     this.#format = new EntryFormat(this.config);
     this.#freeEmptyTables = options.freeEmptyTables ?? false;
     if (this.#freeEmptyTables) frames.requireAllocator('freeEmptyTables');
     frames.requireTable(root);
     this.#space = {
       ...{ memory, tlb, frames, levels, format: this.#format, root: pageNumber(root) },
-      foreign: new Set<number>(),
+      foreign: this.#foreign,
+      kept: this.#kept,
     };
     this.#cursor = new TableCursor(memory, this.#format, pageNumber(root), levels);
     this.#edit = new PageEdit(this.#space, this.#cursor, this.config, this.#freeEmptyTables);
@@ -259,6 +264,27 @@ export class PageTable {
     this.#edit.requirePresent(vaddr);
     const page = pageOf(vaddr, this.config.levels);
     return PAGE_SIZES[collapseUpward(this.#space, cursor, page, this.config.giantPages)] as PageSize;
+  }
+
+  /**
+   * A new page table that shares what lies below some entries of this root: what is mapped there in one is mapped in both.
+   * It neither frees nor destroys those tables. Takes one frame.
+   *
+   * @param entries - indexes of entries of the root that lead to tables; COCONUT-SVSM shares 511
+   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
+   */
+  cloneShared(entries: readonly number[]): PageTable {
+    this.#cursor.requireAlive();
+    const shared = entries.map((index) => readRootEntry(this.#space, index));
+    const clone = (this.constructor as typeof PageTable).create(this.#options);
+    shared.forEach(({ index, low, high }) => {
+      // Empty or not, the table stays as long as this page table: the clone leads to it.
+      this.#kept.add(index);
+      clone.#kept.add(index);
+      clone.#foreign.add(index);
+      storeEntry(this.#memory, pageNumber(clone.root), index, low, high);
+    });
+    return clone;
   }
 
   /** How many frames its tables take, the root included. O(tables × 512). */

@@ -237,8 +237,8 @@ export abstract class RegionEdit {
   }
 
   #freeIfEmpty(table: number, index: number, child: number, level: number): void {
-    const { memory, root, foreign, levels } = this.space;
-    if (!this.#freesEmpty || (table === root && level === levels - 1 && foreign.has(index))) return;
+    const { memory, root, kept, levels } = this.space;
+    if (!this.#freesEmpty || (table === root && level === levels - 1 && kept.has(index))) return;
     if (!isEmptyTable(memory, child)) return;
     storeEntry(memory, table, index, 0, 0);
     this.#emptied.push(child);

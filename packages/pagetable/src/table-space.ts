@@ -1,5 +1,6 @@
 import { type EntryFormat, frameHigh, frameLow } from './entry-format.ts';
 import { ENTRIES } from './page-sizes.ts';
+import { PageTableError } from './page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
 import type { TableFrames } from './table-frames.ts';
@@ -14,8 +15,10 @@ export interface TableSpace {
   readonly levels: 4 | 5;
   /** The frame number of the root. */
   readonly root: number;
-  /** Entries of the root whose tables belong to somebody else, and are never freed from here. */
+  /** Entries of the root whose tables belong to somebody else. */
   readonly foreign: ReadonlySet<number>;
+  /** Entries of the root, those and shared ones, whose table is not freed when it is empty. */
+  readonly kept: ReadonlySet<number>;
 }
 
 // A table must never restrict what its leaves allow: present, writable, user, accessed.
@@ -53,4 +56,28 @@ export function isEmptyTable(memory: PhysMemory, table: number): boolean {
     if (((words[at] as number) & PteFlags.Present) !== 0) return false;
   }
   return true;
+}
+
+/**
+ * The entry of the root that leads to a table which can be shared.
+ *
+ * @throws PageTableError `INVALID_ROOT_ENTRY` if it is none, or is not present
+ */
+export function readRootEntry(
+  { memory, root }: TableSpace,
+  index: number,
+): { readonly index: number; readonly low: number; readonly high: number } {
+  if (!Number.isInteger(index) || index < 0 || index >= ENTRIES) {
+    throw new PageTableError('INVALID_ROOT_ENTRY', { index, problem: 'pass an index from 0 to 511' });
+  }
+  const words = memory.words(root, false);
+  const at = memory.wordOffset(root) + 2 * index;
+  const low = words[at] as number;
+  if ((low & PteFlags.Present) === 0) {
+    throw new PageTableError('INVALID_ROOT_ENTRY', {
+      index,
+      problem: 'it leads to no table: map something there first',
+    });
+  }
+  return { index, low, high: words[at + 1] as number };
 }

@@ -309,7 +309,9 @@ describe('accessed and dirty', () => {
 
   test('an entry that is an upper one and the leaf is told once, with dirty', () => {
     writePhys64(memory, table.root, table.root | 0x3n);
+    const looked = table.access(virtAddr(0x10), 'write', cpuState(), { update: false });
     const result = table.access(virtAddr(0x10), 'write');
+    expect(looked).toEqual(result);
     expect(result).toMatchObject({
       paddr: table.root + 0x10n,
       updates: [{ paddr: table.root, entry: table.root | 0x63n }],

@@ -377,6 +377,29 @@ describe('a region by way of one table twice', () => {
   });
 });
 
+describe('a table that takes no write', () => {
+  test.each([1, 2, 3])('is found out before anything is written: the one at step %i of the walk', (step) => {
+    table.mapRegion(part(M2 - 0x1000, 0x2000), physAddr(0x1000), PtePreset.Data);
+    table.map2m(at(2 * M2), physAddr(M2), PtePreset.Data);
+    table.map1g(at(G1), physAddr(G1), PtePreset.Data);
+    const last = [at(G1), at(2 * M2), at(M2)][step - 1] as VirtAddr;
+    const refused = table.walk(last).path[step]?.table ?? 0n;
+    const guarded: PhysMemory = {
+      epoch: Number.NaN,
+      words: (frame, write) => {
+        if (write && BigInt(frame) << 12n === refused) throw new Error('read-only');
+        return memory.words(frame, write);
+      },
+      wordOffset: (frame) => memory.wordOffset(frame),
+    };
+    const opened = PageTable.open(table.root, { memory: guarded, config: table.config, frames: pool });
+    const before = snapshot(memory, pool);
+    const holes = { start: at(M2 - 0x1000), end: VA + BigInt(2 * G1) };
+    expect(() => opened.unmapRegion(holes, { allowHoles: true })).toThrow('read-only');
+    expect(snapshot(memory, pool)).toEqual(before);
+  });
+});
+
 describe('remap of a page', () => {
   test('replaces one of the same size, splits a larger one, and refuses a table in the way', () => {
     table.map2m(VA, physAddr(M2), PtePreset.Data | PteFlags.PatLarge);
@@ -478,6 +501,16 @@ describe('destroy', () => {
     ]) {
       refuses('DESTROYED', use);
     }
+  });
+
+  test('counts tables that lead to one another 512 times at each level once', () => {
+    const looped = createPhysMemory({ size: 0x4000 });
+    for (let level = 0; level < 3; level += 1) {
+      for (let i = 0; i < 512; i += 1) {
+        writePhys64(looped, physAddr(level * 0x1000 + 8 * i), BigInt(level + 1) * 0x1000n + 3n);
+      }
+    }
+    expect(PageTable.open(physAddr(0), { memory: looped }).countTables()).toBe(4);
   });
 
   test('of tables outside memory gives nothing back', () => {
