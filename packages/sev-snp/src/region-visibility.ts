@@ -1,5 +1,5 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
-import type { MemoryRegion } from '@svsm/memory-region';
+import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Ghcb } from './ghcb.ts';
 import { PageOperation } from './ghcb-msr.ts';
@@ -72,7 +72,6 @@ interface Page {
   readonly size: RmpPageSize;
   /** The size of the page in the table that it lies in. */
   readonly mappedSize: PageSize;
-  readonly flags: number;
 }
 
 function plan(table: PageTable, region: MemoryRegion<VirtAddr>, shared: boolean): Page[] {
@@ -93,7 +92,7 @@ function plan(table: PageTable, region: MemoryRegion<VirtAddr>, shared: boolean)
     const huge = BigInt(PAGE_SIZE_2M);
     const isHuge = page.size !== PageSize.Regular && at % huge === 0n && end - at >= huge;
     const size = isHuge ? PageSize.Huge : PageSize.Regular;
-    pages.push({ gva, gpa: page.paddr, size, mappedSize: page.size, flags: page.flags });
+    pages.push({ gva, gpa: page.paddr, size, mappedSize: page.size });
   }
   return pages;
 }
@@ -143,19 +142,12 @@ function* entriesOf(pages: Iterable<Page>, operation: PageOperation): Generator<
 
 /** Changes the C-bit of every page, and flushes each. */
 function setShared(vcpu: Vcpu, table: PageTable, pages: readonly Page[], shared: boolean): void {
-  for (const { gva, gpa, size, mappedSize, flags } of pages) {
-    if (size === PageSize.Huge && mappedSize === PageSize.Huge) {
-      // Nobody may touch the page now, so it may be away for a moment.
-      table.unmap2m(gva);
-      table.map2m(gva, gpa, flags, { shared });
-      vcpu.invlpg(gva);
-      continue;
-    }
-    for (let k = 0; k < size; k += PAGE_SIZE) {
-      const at = (gva + BigInt(k)) as VirtAddr;
-      if (shared) table.setShared4k(at);
-      else table.setEncrypted4k(at);
-      vcpu.invlpg(at);
-    }
+  for (const { gva, size, mappedSize } of pages) {
+    const region = virtRegion(gva, size);
+    if (shared) table.setSharedRegion(region);
+    else table.setEncryptedRegion(region);
+    // INVLPG drops the page of any size that holds the address.
+    const step = mappedSize === PageSize.Huge ? size : PAGE_SIZE;
+    for (let k = 0; k < size; k += step) vcpu.invlpg((gva + BigInt(k)) as VirtAddr);
   }
 }
