@@ -332,9 +332,33 @@ function mix(mib: number, rounds: number): void {
     }
   };
 
+  const byAddress = new PageAllocator(virtRegion(HEAP, mib * MIB));
+  const addresses: VirtAddr[] = [];
+  const sizesOfAddresses: number[] = [];
+  let usedByAddress = 0;
+  const oursByAddress = () => {
+    for (let i = 0; i < operations; i += 1) {
+      if (usedByAddress < pages / 2) {
+        const order = random(6);
+        addresses.push(byAddress.allocateBlock(order));
+        sizesOfAddresses.push(order);
+        usedByAddress += 1 << order;
+      } else {
+        const victim = random(addresses.length);
+        byAddress.freePages(addresses[victim] as VirtAddr);
+        usedByAddress -= 1 << (sizesOfAddresses[victim] as number);
+        addresses[victim] = addresses.at(-1) as VirtAddr;
+        sizesOfAddresses[victim] = sizesOfAddresses.at(-1) as number;
+        addresses.pop();
+        sizesOfAddresses.pop();
+      }
+    }
+  };
+
   const variants = [
     ['bare lists, page numbers', numbered(bare, 0)],
     ['PageAllocator, regions', ours],
+    ['PageAllocator, addresses', oursByAddress],
     ["upstream's algorithm", numbered(linear, 1)],
   ] as const;
   const times = variants.map((): number[][] => [[]]);
@@ -394,4 +418,5 @@ everyPage(64, 40, true);
 everyPage(1024, 9, false);
 mix(64, 25);
 mix(1024, 25);
+mix(4096, 15);
 construction();

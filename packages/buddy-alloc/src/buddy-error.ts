@@ -1,10 +1,12 @@
 import { CodedError, describeValue, formatAddress, isCodedError, type MessageTable } from '@svsm/address';
 import { formatBounds, type RegionBounds } from '@svsm/memory-region';
-import type { BlockState } from './block.ts';
+import type { BlockKind, BlockState } from './block.ts';
 
 /**
  * What `checkInvariants` may find broken. `metadata`, `partition`, `alignment`, `block-counts`, `free-counts` and
- * `free-lists` are what COCONUT-SVSM proves of its allocator; `merging` is that no two free buddies stay apart.
+ * `free-lists` are what COCONUT-SVSM proves of its allocator; `merging` is that no two free buddies stay apart, `runs`
+ * that what goes on a run follows its first block, `references` that only file pages are referenced, `slabs` that
+ * objects agree with their pages.
  */
 export type Invariant =
   | 'metadata'
@@ -13,7 +15,10 @@ export type Invariant =
   | 'block-counts'
   | 'free-counts'
   | 'free-lists'
-  | 'merging';
+  | 'merging'
+  | 'runs'
+  | 'slabs'
+  | 'references';
 
 /** What each code of {@link BuddyError} carries in `details`. Codes are only ever added. */
 export interface BuddyErrorDetails {
@@ -24,9 +29,13 @@ export interface BuddyErrorDetails {
   /** A limit for the order that is no integer from 0 to 52. */
   INVALID_MAX_ORDER: { maxOrder: unknown };
   /** No free block is large enough. `largestFreeOrder` is `undefined` if none is free at all. */
-  OUT_OF_MEMORY: { order: number; largestFreeOrder: number | undefined; freePages: number };
-  /** A region that cannot be allocated from. */
-  INVALID_REGION: { region: RegionBounds; reason: 'empty' | 'misaligned' };
+  OUT_OF_MEMORY: { order: number; pages: number; largestFreeOrder: number | undefined; freePages: number };
+  /** An allocator was made without a region and without a space. */
+  NO_REGION: Record<string, never>;
+  /** A number of pages that is no integer from 1 to 2^52. */
+  INVALID_PAGE_COUNT: { pages: unknown };
+  /** A region that is not whole pages, or, to be added, not in the allocator's space, or its own already. */
+  INVALID_REGION: { region: RegionBounds; reason: 'empty' | 'misaligned' | 'outside' | 'overlapping' };
   /** A reserved region that is not whole pages, not inside the allocator's, or overlaps another one. */
   INVALID_RESERVED: {
     reserved: RegionBounds;
@@ -34,7 +43,7 @@ export interface BuddyErrorDetails {
     reason: 'misaligned' | 'outside' | 'overlapping';
   };
   /** An address outside the allocator's region was freed. */
-  FOREIGN_ADDRESS: { address: bigint; region: RegionBounds };
+  FOREIGN_ADDRESS: { address: bigint; region: RegionBounds; regions: readonly RegionBounds[] };
   /** An address that is no multiple of 4096 was freed; it lies in `block`. */
   UNALIGNED_ADDRESS: { address: bigint; block: RegionBounds; order: number; state: BlockState };
   /** A page of an allocated block was freed that is not its first one. */
@@ -45,6 +54,38 @@ export interface BuddyErrorDetails {
   RESERVED_PAGE: { address: bigint; reserved: RegionBounds };
   /** What was freed starts where an allocated block does, but is not all of it or more than it. */
   WRONG_SIZE: { freed: RegionBounds; block: RegionBounds; order: number };
+  /** Pages that should be free lie in a block that is not. */
+  NOT_FREE: { region: RegionBounds; block: RegionBounds; state: BlockState };
+  /** Pages that should be reserved lie in a block that is not. */
+  NOT_RESERVED: { region: RegionBounds; block: RegionBounds; state: BlockState };
+  /** A file page was freed that has references: they are given back with `putFilePage`. */
+  FILE_PAGE: { address: bigint; references: number };
+  /** A page was referenced as a file page that is none. */
+  NOT_FILE_PAGE: { address: bigint; block: RegionBounds; state: BlockState; kind: BlockKind | undefined };
+  /** A page of a slab was freed: its cache frees it. */
+  SLAB_PAGE: { address: bigint };
+  /** Pages of a heap were freed: the heap frees them. */
+  HEAP_BLOCK: { address: bigint; block: RegionBounds };
+  /** An object's size that is no integer, negative, or more than `max` bytes. */
+  INVALID_OBJECT_SIZE: { size: unknown; max: number };
+  /** An address was freed that is in no page of this cache or heap, or in none of its objects. */
+  FOREIGN_OBJECT: { address: bigint };
+  /** An address inside an object was freed. */
+  OBJECT_INTERIOR: { address: bigint; object: RegionBounds };
+  /** An object was freed that is free. */
+  DOUBLE_FREE_OBJECT: { address: bigint; object: RegionBounds };
+  /** A block was used or freed that its owner has let go of. */
+  RELEASED_BLOCK: { block: RegionBounds; gone: 'released' | 'leaked' | 'taken over' };
+  /** A snapshot says what no allocator does. */
+  INVALID_SNAPSHOT: { block: RegionBounds; problem: string };
+  /** Bytes were asked for that the memory does not have, or an object does not. */
+  OUTSIDE_MEMORY: { address: bigint; bytes: number; available: number };
+  /** A view's elements need another alignment. */
+  UNALIGNED_VIEW: { address: bigint; alignment: number };
+  /** A heap without memory was asked for its bytes. */
+  NO_HEAP_MEMORY: Record<string, never>;
+  /** Pages should be cleared, and the allocator was given no memory. */
+  NO_PAGE_MEMORY: Record<string, never>;
   /** More memory has been in small blocks than the tables can describe. */
   METADATA_FULL: { pages: number };
   /** The allocator's own tables contradict each other. */
@@ -57,6 +98,8 @@ export type BuddyErrorCode = keyof BuddyErrorDetails;
 const REGION_PROBLEMS = {
   empty: 'it has no page',
   misaligned: 'it does not start and end at multiples of 0x1000 bytes',
+  outside: 'it does not lie in the space that the allocator was made for',
+  overlapping: 'some of it is there already',
 };
 
 const MESSAGES: MessageTable<BuddyErrorDetails> = {
@@ -66,14 +109,17 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
     `${describeValue(order)} is no order of this allocator: pass an integer from 0 to ${maxOrder}`,
   INVALID_MAX_ORDER: ({ maxOrder }) =>
     `${describeValue(maxOrder)} cannot limit the order: pass an integer from 0 to 52`,
-  OUT_OF_MEMORY: ({ order, largestFreeOrder, freePages }) =>
-    `no free block of order ${order}: ${
+  OUT_OF_MEMORY: ({ order, pages, largestFreeOrder, freePages }) =>
+    `no free ${pages === 2 ** order ? `block of order ${order}` : `run of ${pages} pages`}: ${
       largestFreeOrder === undefined
         ? 'no page is free'
         : `of ${freePages} free pages, the largest free block has order ${largestFreeOrder}`
     }`,
+  NO_REGION: () => 'an allocator needs a region, or a space to add one to',
+  INVALID_PAGE_COUNT: ({ pages }) =>
+    `${describeValue(pages)} is no number of pages: pass an integer from 1 to 2^52`,
   INVALID_REGION: ({ region, reason }) =>
-    `${formatBounds(region)} cannot be allocated from: ${REGION_PROBLEMS[reason]}`,
+    `${formatBounds(region)} cannot be pages of the allocator: ${REGION_PROBLEMS[reason]}`,
   INVALID_RESERVED: ({ reserved, region, reason }) =>
     `${formatBounds(reserved)} cannot be reserved: ${
       {
@@ -82,8 +128,8 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
         overlapping: 'it overlaps another reserved region',
       }[reason]
     }`,
-  FOREIGN_ADDRESS: ({ address, region }) =>
-    `${formatAddress(address)} is not this allocator's: it has ${formatBounds(region)}`,
+  FOREIGN_ADDRESS: ({ address, regions }) =>
+    `${formatAddress(address)} is not this allocator's: it has ${describeRegions(regions)}`,
   UNALIGNED_ADDRESS: ({ address, block, order, state }) =>
     `${formatAddress(address)} is not the start of a page: ` +
     `it lies in the ${state} block ${describeBlock(block, order)}`,
@@ -96,6 +142,33 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
     `${formatAddress(address)} is not allocated: it lies in ${formatBounds(reserved)}, which is reserved`,
   WRONG_SIZE: ({ freed, block, order }) =>
     `${formatBounds(freed)} is not the block that starts there: that is ${describeBlock(block, order)}`,
+  NOT_FREE: ({ region, block, state }) =>
+    `${formatBounds(region)} is not free: ${formatBounds(block)} is ${state}`,
+  NOT_RESERVED: ({ region, block, state }) =>
+    `${formatBounds(region)} is not reserved: ${formatBounds(block)} is ${state}`,
+  FILE_PAGE: ({ address, references }) =>
+    `${formatAddress(address)} is a file page: put its references back, there are ${references}`,
+  NOT_FILE_PAGE: ({ address, block, state, kind }) =>
+    `${formatAddress(address)} is no file page: ` +
+    `it lies in the ${state} block ${formatBounds(block)}${kind === undefined ? '' : ` of kind "${kind}"`}`,
+  SLAB_PAGE: ({ address }) => `${formatAddress(address)} lies in a page of a slab: free its objects`,
+  HEAP_BLOCK: ({ address, block }) =>
+    `${formatAddress(address)} lies in ${formatBounds(block)}, which is a heap's: free it there`,
+  NO_PAGE_MEMORY: () => 'no page can be cleared: pass `memory` when you make the allocator',
+  INVALID_OBJECT_SIZE: ({ size, max }) =>
+    `${describeValue(size)} is no size of an object: pass bytes, an integer up to ${describeValue(max)}`,
+  FOREIGN_OBJECT: ({ address }) => `${formatAddress(address)} is in no object of this allocator`,
+  OBJECT_INTERIOR: ({ address, object }) =>
+    `${formatAddress(address)} is not the start of an object: it lies in ${formatBounds(object)}`,
+  DOUBLE_FREE_OBJECT: ({ address, object }) =>
+    `${formatAddress(address)} is not allocated: the object ${formatBounds(object)} is free`,
+  RELEASED_BLOCK: ({ block, gone }) => `${formatBounds(block)} is ${gone}: its owner has it no more`,
+  INVALID_SNAPSHOT: ({ block, problem }) => `${formatBounds(block)} of the snapshot ${problem}`,
+  OUTSIDE_MEMORY: ({ address, bytes, available }) =>
+    `${bytes} bytes from ${formatAddress(address)} on are more than the ${available} that are there`,
+  UNALIGNED_VIEW: ({ address, alignment }) =>
+    `${formatAddress(address)} is no multiple of ${alignment}, as these elements need`,
+  NO_HEAP_MEMORY: () => 'the heap has addresses only: pass `memory` when you make it',
   METADATA_FULL: ({ pages }) =>
     `the tables hold no more than ${pages} pages in blocks of less than 1024 pages`,
   BROKEN_INVARIANT: ({ invariant, problem }) => `the invariant "${invariant}" is broken: ${problem}`,
@@ -127,4 +200,9 @@ export function isBuddyError<Code extends BuddyErrorCode = BuddyErrorCode>(
 
 function describeBlock(block: RegionBounds, order: number): string {
   return `${formatBounds(block)} of order ${order}`;
+}
+
+function describeRegions(regions: readonly RegionBounds[]): string {
+  const shown = regions.slice(0, 4).map(formatBounds).join(', ');
+  return regions.length > 4 ? `${shown} and ${regions.length - 4} more` : shown;
 }

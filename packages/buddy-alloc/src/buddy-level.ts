@@ -15,6 +15,16 @@ export const FREE = 0x10;
 export const ALLOCATED = 0x20;
 /** A unit, order 0, that a node of the level below describes. */
 export const DIVIDED = 0x30;
+/** A run starts here: an allocated block, and those marked {@link REST} that follow it. */
+export const RUN = 0x40;
+/** A block starts here that goes on a run. */
+export const REST = 0x50;
+/** A file page: allocated, and freed with its last reference. */
+export const FILE = 0x60;
+/** A page of a slab. */
+export const SLAB = 0x70;
+/** A block, or a run, of a heap. */
+export const HEAP = 0x80;
 /** The bits of a mark that are its kind. */
 export const KIND = 0xf0;
 /** The bits of a mark that are its order. */
@@ -147,6 +157,43 @@ export class BuddyLevel {
     this.marks[unit] = FREE | order;
     (this.lists[order] as FreeList).add(unit >> order);
     this.filled |= 1 << order;
+  }
+
+  /**
+   * Takes the free block of order `have` at `head` off its list and splits it, until a block of `order` starts at
+   * `unit`, which lies in it; leaves that block's mark to the caller. O(orders).
+   */
+  takeAt(head: number, have: number, unit: number, order: number): void {
+    const list = this.lists[have] as FreeList;
+    this.marks[head] = 0;
+    list.remove(head >> have);
+    if (list.count === 0) this.filled ^= 1 << have;
+    this.narrow(head, have, unit, order);
+  }
+
+  /** Gives back what of the block of order `have` at `head` is not the block of `order` at `unit`. O(orders). */
+  narrow(head: number, have: number, unit: number, order: number): void {
+    let lower = head;
+    for (let half = have - 1; half >= order; half -= 1) {
+      const upper = lower + (1 << half);
+      if (unit < upper) {
+        this.addFree(upper, half);
+      } else {
+        this.addFree(lower, half);
+        lower = upper;
+      }
+    }
+  }
+
+  /** Puts a mark on the block of `order` at `unit`, which is in no block, and counts it as allocated. O(1). */
+  setAllocated(unit: number, order: number, kind: number): void {
+    this.marks[unit] = kind | order;
+    this.allocated[order] = (this.allocated[order] as number) + 1;
+  }
+
+  /** Whether no block starts in `node`. O(1024). */
+  isBare(node: number): boolean {
+    return this.marks.subarray(node * NODE_UNITS, (node + 1) * NODE_UNITS).every((mark) => mark === 0);
   }
 
   /** Opens the next node at the top; it starts at `base`. No unit of it is in a block. */

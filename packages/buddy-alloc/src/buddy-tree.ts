@@ -4,11 +4,13 @@ import {
   ALLOCATED,
   BuddyLevel,
   DIVIDED,
-  FREE,
+  HEAP,
   KIND,
   LEVEL_ORDERS,
   NODE_UNITS,
   ORDER,
+  REST,
+  RUN,
 } from './buddy-level.ts';
 import type { FreeList } from './free-list.ts';
 import { largestOrderIn, orderAround, type PageRange } from './page-range.ts';
@@ -19,8 +21,8 @@ export interface TreeBlock {
   readonly start: number;
   /** log2 of its pages. */
   readonly order: number;
-  /** Whether it is free; else it is allocated. */
-  readonly isFree: boolean;
+  /** What its mark says: `FREE`, or what it is allocated as. */
+  readonly kind: number;
 }
 
 /**
@@ -82,17 +84,75 @@ export class BuddyTree {
   }
 
   /**
-   * Adds the pages of `range`, which are in no block so far and touch none, as free blocks, the largest that
-   * fit. O(orders · levels).
+   * Makes the pages of `range`, which are in no block so far, free, merged with what is around them. O(orders) for
+   * each of the largest blocks that fit, amortized.
+   *
+   * @throws BuddyError `METADATA_FULL`, and nothing has changed
    */
   addFreeRange(range: PageRange): void {
     for (let page = range.start; page < range.end; ) {
       const order = orderAround(range, page, this.maxOrder);
       const index = this.#indexOf(order);
       const level = this.levels[index] as BuddyLevel;
-      level.addFree(this.#unitAt(page, index), order - level.unitOrder);
+      let unit: number;
+      try {
+        unit = this.#unitAt(page, index);
+      } catch (error) {
+        this.#closeNodes({ start: page, end: page + 1 });
+        this.removeRange({ start: range.start, end: page });
+        throw error;
+      }
+      level.giveBack(unit, order - level.unitOrder);
       page += 2 ** order;
     }
+  }
+
+  /** Takes the pages of `range`, all of them free, out of the tree: they are in no block then. As `takeRange`. */
+  removeRange(range: PageRange): void {
+    this.takeRange(range, 0, 0, this.maxOrder);
+    this.#closeNodes(range);
+  }
+
+  /**
+   * Allocates the pages of `range`, all of them free, as the largest blocks that fit, up to `maxOrder`: the first is
+   * marked `head`, the others `rest`. O(orders) for each of them, amortized.
+   *
+   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   */
+  takeRange(range: PageRange, head: number, rest: number, maxOrder: number): void {
+    let kind = head;
+    for (let page = range.start; page < range.end; ) {
+      const order = orderAround(range, page, maxOrder);
+      try {
+        this.#takeAt(page, order, kind);
+      } catch (error) {
+        const taken = { start: range.start, end: page };
+        if (head === 0) this.addFreeRange(taken);
+        else this.freeRange(taken);
+        throw error;
+      }
+      kind = rest;
+      page += 2 ** order;
+    }
+  }
+
+  /** Frees the blocks that together are `range`, all of them allocated. O(orders) for each. */
+  freeRange(range: PageRange): void {
+    for (let page = range.start; page < range.end; ) {
+      const block = this.find(page) as TreeBlock;
+      this.#freeBlock(block);
+      page += 2 ** block.order;
+    }
+  }
+
+  /** The pages of the run that `block` belongs to; of another block, its own. O(orders) for each block of the run. */
+  runAround(block: TreeBlock): PageRange {
+    let first = block;
+    while (first.kind === REST) first = this.find(first.start - 1) as TreeBlock;
+    let end = block.start + 2 ** block.order;
+    if (block.kind !== RUN && block.kind !== REST && block.kind !== HEAP) return { start: block.start, end };
+    for (let next = this.find(end); next?.kind === REST; next = this.find(end)) end += 2 ** next.order;
+    return { start: first.start, end };
   }
 
   /**
@@ -109,6 +169,19 @@ export class BuddyTree {
     const level = this.levels[this.#indexOf(order)] as BuddyLevel;
     const unit = level.allocate(order - level.unitOrder);
     return unit < 0 ? undefined : level.addressOf(unit);
+  }
+
+  /** Changes what the single page at `address`, which is allocated, is marked as. O(levels). */
+  markPage(address: bigint, kind: number): void {
+    this.leaf.marks[this.leafUnitAt(address)] = kind;
+  }
+
+  /** The same for the block of any order that starts at `page`. O(levels). */
+  markBlock(page: number, kind: number): void {
+    const index = this.#levelAround(page);
+    const { marks } = this.levels[index] as BuddyLevel;
+    const unit = this.#unitAt(page, index);
+    marks[unit] = kind | ((marks[unit] as number) & ORDER);
   }
 
   /** Frees the page at `address`; `false`, and nothing changed, unless it is an allocated block. O(orders). */
@@ -134,11 +207,15 @@ export class BuddyTree {
     }
     const page = pageNumberOf(address);
     const block = this.find(page);
-    if (block === undefined || block.isFree || block.start !== page) return false;
-    if (bytes !== undefined && bytes !== blockBytes(block.order)) return false;
-    const index = this.#indexOf(block.order);
-    const level = this.levels[index] as BuddyLevel;
-    level.free(this.#unitAt(page, index), block.order - level.unitOrder);
+    if (block === undefined || block.start !== page) return false;
+    if (block.kind === RUN) {
+      const run = this.runAround(block);
+      if (bytes !== undefined && bytes !== addressOfPage(run.end - run.start)) return false;
+      this.freeRange(run);
+      return true;
+    }
+    if (block.kind !== ALLOCATED || (bytes !== undefined && bytes !== blockBytes(block.order))) return false;
+    this.#freeBlock(block);
     return true;
   }
 
@@ -174,7 +251,7 @@ export class BuddyTree {
         return {
           start: pageNumberOf(level.addressOf(head)),
           order: (mark & ORDER) + level.unitOrder,
-          isFree: (mark & KIND) === FREE,
+          kind: mark & KIND,
         };
       }
       index -= 1;
@@ -192,6 +269,72 @@ export class BuddyTree {
   allocatedBlocks(order: number): number {
     const level = this.levels[this.#indexOf(order)] as BuddyLevel;
     return level.allocated[order - level.unitOrder] as number;
+  }
+
+  /** Frees an allocated block. O(orders). */
+  #freeBlock({ start, order }: TreeBlock): void {
+    const index = this.#indexOf(order);
+    const level = this.levels[index] as BuddyLevel;
+    level.free(this.#unitAt(start, index), order - level.unitOrder);
+  }
+
+  /**
+   * Takes the block of `order` at `page`, all of it free, from the free block that it lies in, and marks it as
+   * `kind`; 0 leaves it in no block. O(orders), amortized.
+   *
+   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   */
+  #takeAt(page: number, order: number, kind: number): void {
+    const offset = page - this.origin;
+    let index = this.#levelAround(page);
+    let level = this.levels[index] as BuddyLevel;
+    let unit = this.#unitAt(page, index);
+    const head = level.headOf(unit);
+    level.takeAt(head, (level.marks[head] as number) & ORDER, unit, Math.max(0, order - level.unitOrder));
+    while (order < level.unitOrder) {
+      index -= 1;
+      const below = this.levels[index] as BuddyLevel;
+      let node: number;
+      try {
+        node = below.openNode(unit);
+      } catch (error) {
+        // What was split off on the way down merges again.
+        level.giveBack(unit, 0);
+        throw error;
+      }
+      level = below;
+      unit = node * NODE_UNITS + placeInNode(offset, index);
+      level.narrow(node * NODE_UNITS, LEVEL_ORDERS, unit, Math.max(0, order - level.unitOrder));
+    }
+    if (kind !== 0) level.setAllocated(unit, order - level.unitOrder, kind);
+  }
+
+  /** Closes the nodes at the ends of `range` in which no block is left: their units are in no block either. */
+  #closeNodes({ start, end }: PageRange): void {
+    for (const page of start < end ? [start, end - 1] : []) {
+      let index = this.#levelAround(page);
+      let unit = this.#unitAt(page, index);
+      for (; index < this.levels.length - 1; index += 1) {
+        const level = this.levels[index] as BuddyLevel;
+        const node = unit >> LEVEL_ORDERS;
+        if (!level.isBare(node)) break;
+        unit = level.owners[node] as number;
+        (this.levels[index + 1] as BuddyLevel).marks[unit] = 0;
+      }
+    }
+  }
+
+  /** The lowest level that has a unit for `page`: that of the block it is in, if it is in one. O(levels). */
+  #levelAround(page: number): number {
+    const offset = page - this.origin;
+    let index = this.levels.length - 1;
+    let unit = Math.floor(offset / NODE_UNITS ** index);
+    for (;;) {
+      const level = this.levels[index] as BuddyLevel;
+      if (level.marks[unit] !== DIVIDED) return index;
+      index -= 1;
+      unit = ((level.children[unit] as number) - 1) * NODE_UNITS + placeInNode(offset, index);
+    }
   }
 
   /** The level that has the blocks of `order`: the top one has one order more than the others. */

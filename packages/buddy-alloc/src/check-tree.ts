@@ -1,7 +1,19 @@
 import { formatAddress } from '@svsm/address';
 import { addressOfPage } from './address-cell.ts';
 import { BuddyError, type Invariant } from './buddy-error.ts';
-import { ALLOCATED, type BuddyLevel, DIVIDED, FREE, KIND, NODE_UNITS, ORDER } from './buddy-level.ts';
+import {
+  type BuddyLevel,
+  DIVIDED,
+  FILE,
+  FREE,
+  HEAP,
+  KIND,
+  NODE_UNITS,
+  ORDER,
+  REST,
+  RUN,
+  SLAB,
+} from './buddy-level.ts';
 import type { BuddyTree } from './buddy-tree.ts';
 import { type FreeList, freeListProblem } from './free-list.ts';
 import { type PageRange, rangeAt } from './page-range.ts';
@@ -10,10 +22,10 @@ import { type PageRange, rangeAt } from './page-range.ts';
  * Throws unless the tables of `tree` agree with each other and with its range. Ends, whatever they hold.
  * O(units of all nodes + blocks).
  *
- * @param reserved - what of the range is in no block: ascending, disjoint
+ * @param absent - what of the range is in no block: ascending, disjoint, none touching another
  * @throws BuddyError `BROKEN_INVARIANT`
  */
-export function checkTree(tree: BuddyTree, reserved: readonly PageRange[]): void {
+export function checkTree(tree: BuddyTree, absent: readonly PageRange[]): void {
   const seen = new SeenBlocks();
   for (const [index, level] of tree.levels.entries()) {
     const below = tree.levels[index - 1];
@@ -27,8 +39,11 @@ export function checkTree(tree: BuddyTree, reserved: readonly PageRange[]): void
       fail('block-counts', `${found} blocks of order ${order} are allocated, their count is ${count}`);
     }
   }
-  checkPartition(tree, reserved, seen);
+  checkPartition(tree, absent, seen);
 }
+
+/** What a block that goes on a run may follow. */
+const RUN_KINDS: ReadonlySet<number> = /* @__PURE__ */ new Set([RUN, REST, HEAP]);
 
 /** How many blocks the tables have, by order. */
 class SeenBlocks {
@@ -93,8 +108,11 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
     }
     return;
   }
-  if ((kind !== FREE && kind !== ALLOCATED) || order >= level.lists.length) {
+  if (kind < FREE || kind > HEAP || order >= level.lists.length) {
     fail('metadata', `${name} has the mark 0x${mark.toString(16)}, which means nothing`);
+  }
+  if ((kind === FILE || kind === SLAB) && order + level.unitOrder !== 0) {
+    fail('metadata', `${name} is a single page, and has order ${order}`);
   }
   if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
   if (kind !== FREE) return;
@@ -118,21 +136,27 @@ function checkList(level: BuddyLevel, order: number, list: FreeList, seen: SeenB
   }
 }
 
-/** That blocks and reserved ranges follow each other from one end to the other, and that there are no more blocks. */
-function checkPartition(tree: BuddyTree, reserved: readonly PageRange[], seen: SeenBlocks): void {
+/** That blocks and absent ranges follow each other from one end to the other, and that there are no more blocks. */
+function checkPartition(tree: BuddyTree, absent: readonly PageRange[], seen: SeenBlocks): void {
   const { start, end } = tree.range;
   let pages = 0;
+  let before: number | undefined;
   for (let page = start; page < end; ) {
     const name = formatAddress(addressOfPage(page));
     const block = tree.find(page);
     if (block === undefined) {
-      const range = rangeAt(reserved, page);
+      const range = rangeAt(absent, page);
       if (range?.start !== page) fail('partition', `the page ${name} is in no block, and not reserved`);
       page = range.end;
+      before = undefined;
       continue;
     }
     const size = 2 ** block.order;
     if (block.start !== page) fail('partition', `the page ${name} is in a block and in what comes before it`);
+    if (block.kind === REST && !(before !== undefined && RUN_KINDS.has(before))) {
+      fail('runs', `the block at ${name} goes on a run that does not start`);
+    }
+    before = block.kind;
     if (page + size > end) fail('alignment', `the block at ${name} ends outside the region`);
     page += size;
     pages += size;

@@ -4,7 +4,8 @@
  * @packageDocumentation
  */
 
-export type { Block, BlockState } from './block.ts';
+export type { AllocatorEvent } from './allocator-event.ts';
+export type { Block, BlockKind, BlockState } from './block.ts';
 export {
   BuddyError,
   type BuddyErrorCode,
@@ -12,6 +13,15 @@ export {
   type Invariant,
   isBuddyError,
 } from './buddy-error.ts';
+export { ByteMemory, type ByteSource, type ViewConstructor } from './byte-memory.ts';
 export { getOrder } from './get-order.ts';
+export { HeapAllocator, type HeapInfo, type HeapOptions } from './heap-allocator.ts';
 export type { MemoryInfo } from './memory-info.ts';
-export { PageAllocator, type PageAllocatorOptions } from './page-allocator.ts';
+export { OwnedBlock } from './owned-block.ts';
+export { PageAllocator } from './page-allocator.ts';
+export type { PageAllocatorOptions } from './page-allocator-options.ts';
+export type { PageMemory } from './page-memory.ts';
+export type { PageSource } from './page-source.ts';
+export { type MapOptions, renderMap } from './render-map.ts';
+export { SlabCache, type SlabCacheOptions, type SlabInfo } from './slab-cache.ts';
+export type { AllocatorSnapshot, SnapshotBlock, SnapshotRange } from './snapshot.ts';

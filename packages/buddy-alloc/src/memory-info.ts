@@ -14,4 +14,9 @@ export interface MemoryInfo {
   readonly freeBlocks: readonly number[];
   /** How many allocated blocks of each order there are: index 0 to `maxOrder`. */
   readonly allocatedBlocks: readonly number[];
+  /**
+   * For each order, which share of the free pages is in blocks too small for it: 0 where all can be used, 1 where a
+   * request must fail; 0 if no page is free.
+   */
+  readonly fragmentation: readonly number[];
 }

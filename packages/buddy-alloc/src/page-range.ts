@@ -49,3 +49,26 @@ export function rangeAt(ranges: readonly PageRange[], page: number): PageRange |
   const range = ranges[low];
   return range !== undefined && range.start <= page ? range : undefined;
 }
+
+/** `ranges`, ascending and disjoint, and `range`, which overlaps none: those that touch made one. O(ranges). */
+export function withRange(ranges: readonly PageRange[], range: PageRange): PageRange[] {
+  const before = ranges.filter(({ end }) => end < range.start);
+  const after = ranges.filter(({ start }) => start > range.end);
+  const touching = ranges.slice(before.length, ranges.length - after.length);
+  const start = Math.min(range.start, touching.at(0)?.start ?? range.start);
+  const end = Math.max(range.end, touching.at(-1)?.end ?? range.end);
+  return [...before, { start, end }, ...after];
+}
+
+/** `ranges`, ascending and disjoint, without the pages of `range`. O(ranges). */
+export function withoutRange(ranges: readonly PageRange[], range: PageRange): PageRange[] {
+  return ranges.flatMap(({ start, end }) => [
+    ...(start < range.start ? [{ start, end: Math.min(end, range.start) }] : []),
+    ...(end > range.end ? [{ start: Math.max(start, range.end), end }] : []),
+  ]);
+}
+
+/** How many pages `ranges` have. O(ranges). */
+export function pagesIn(ranges: readonly PageRange[]): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+}

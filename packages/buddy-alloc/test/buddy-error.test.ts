@@ -37,9 +37,24 @@ test('the sample is what it says', () => {
   ]);
 });
 
+/** Codes that need a corrupted allocator, or objects: other tests have them. */
+type Elsewhere =
+  | 'METADATA_FULL'
+  | 'BROKEN_INVARIANT'
+  | 'SLAB_PAGE'
+  | 'HEAP_BLOCK'
+  | 'INVALID_SNAPSHOT'
+  | 'INVALID_OBJECT_SIZE'
+  | 'FOREIGN_OBJECT'
+  | 'OBJECT_INTERIOR'
+  | 'DOUBLE_FREE_OBJECT'
+  | 'OUTSIDE_MEMORY'
+  | 'UNALIGNED_VIEW'
+  | 'NO_HEAP_MEMORY';
+
 /** For every code that a caller can trigger: how, its details, its message. */
 const CODES: {
-  [Code in Exclude<BuddyErrorCode, 'METADATA_FULL' | 'BROKEN_INVARIANT'>]: [
+  [Code in Exclude<BuddyErrorCode, Elsewhere>]: [
     action: () => unknown,
     details: BuddyErrorDetails[Code],
     message: string,
@@ -79,7 +94,7 @@ const CODES: {
   OUT_OF_MEMORY: [
     [
       () => sample().allocatePages(1),
-      { order: 1, largestFreeOrder: 0, freePages: 1 },
+      { order: 1, pages: 2, largestFreeOrder: 0, freePages: 1 },
       'no free block of order 1: of 1 free pages, the largest free block has order 0',
     ],
     [
@@ -88,26 +103,117 @@ const CODES: {
         allocator.allocatePage();
         allocator.allocatePage();
       },
-      { order: 0, largestFreeOrder: undefined, freePages: 0 },
+      { order: 0, pages: 1, largestFreeOrder: undefined, freePages: 0 },
       'no free block of order 0: no page is free',
+    ],
+    [
+      () => sample().allocateRun(3),
+      { order: 2, pages: 3, largestFreeOrder: 0, freePages: 1 },
+      'no free run of 3 pages: of 1 free pages, the largest free block has order 0',
+    ],
+  ],
+  NO_REGION: [[() => new PageAllocator([]), {}, 'an allocator needs a region, or a space to add one to']],
+  RELEASED_BLOCK: [
+    [
+      () => {
+        const block = sample().own(0);
+        block.release();
+        block.release();
+      },
+      { block: bounds(5, 1), gone: 'released' },
+      '[0xffff800000005000-0xffff800000006000) is released: its owner has it no more',
+    ],
+  ],
+  INVALID_PAGE_COUNT: [
+    [() => sample().allocateRun(0), { pages: 0 }, '0 is no number of pages: pass an integer from 1 to 2^52'],
+    [
+      () => sample().allocateRun(2.5),
+      { pages: 2.5 },
+      '2.5 is no number of pages: pass an integer from 1 to 2^52',
+    ],
+  ],
+  NOT_FREE: [
+    [
+      () => sample().allocateAt(heapPages(5, 2)),
+      { region: bounds(5, 2), block: bounds(6, 2), state: 'reserved' },
+      '[0xffff800000005000-0xffff800000007000) is not free: ' +
+        '[0xffff800000006000-0xffff800000008000) is reserved',
+    ],
+    [
+      () => sample().reserve(heapPages(3, 1)),
+      { region: bounds(3, 1), block: bounds(2, 2), state: 'allocated' },
+      '[0xffff800000003000-0xffff800000004000) is not free: ' +
+        '[0xffff800000002000-0xffff800000004000) is allocated',
+    ],
+  ],
+  NOT_RESERVED: [
+    [
+      () => sample().unreserve(heapPages(5, 2)),
+      { region: bounds(5, 2), block: bounds(5, 1), state: 'free' },
+      '[0xffff800000005000-0xffff800000007000) is not reserved: ' +
+        '[0xffff800000005000-0xffff800000006000) is free',
+    ],
+  ],
+  FILE_PAGE: [
+    [
+      () => {
+        const allocator = sample();
+        const page = allocator.allocateFilePage();
+        allocator.getFilePage(page);
+        allocator.freePages(page);
+      },
+      { address: at(5), references: 2 },
+      '0xffff800000005000 is a file page: put its references back, there are 2',
+    ],
+  ],
+  NOT_FILE_PAGE: [
+    [
+      () => sample().getFilePage(at(3)),
+      { address: at(3), block: bounds(2, 2), state: 'allocated', kind: 'pages' },
+      '0xffff800000003000 is no file page: it lies in the allocated block ' +
+        '[0xffff800000002000-0xffff800000004000) of kind "pages"',
+    ],
+    [
+      () => sample().putFilePage(at(5)),
+      { address: at(5), block: bounds(5, 1), state: 'free', kind: undefined },
+      '0xffff800000005000 is no file page: it lies in the free block ' +
+        '[0xffff800000005000-0xffff800000006000)',
+    ],
+  ],
+  NO_PAGE_MEMORY: [
+    [
+      () => sample().allocateZeroedPage(),
+      {},
+      'no page can be cleared: pass `memory` when you make the allocator',
     ],
   ],
   INVALID_REGION: [
     [
+      () => sample().addRegion(heapPages(20, 1)),
+      { region: bounds(20, 1), reason: 'outside' },
+      '[0xffff800000014000-0xffff800000015000) cannot be pages of the allocator: ' +
+        'it does not lie in the space that the allocator was made for',
+    ],
+    [
+      () => sample().addRegion(heapPages(4, 1)),
+      { region: bounds(4, 1), reason: 'overlapping' },
+      '[0xffff800000004000-0xffff800000005000) cannot be pages of the allocator: some of it is there already',
+    ],
+    [
       () => new PageAllocator(heapPages(1, 0)),
       { region: bounds(1, 0), reason: 'empty' },
-      '[0xffff800000001000-0xffff800000001000) cannot be allocated from: it has no page',
+      '[0xffff800000001000-0xffff800000001000) cannot be pages of the allocator: it has no page',
     ],
     [
       () => new PageAllocator(virtRegion(at(0), 4097)),
       { region: { start: at(0), end: HEAP + 4097n }, reason: 'misaligned' },
-      '[0xffff800000000000-0xffff800000001001) cannot be allocated from: ' +
+      '[0xffff800000000000-0xffff800000001001) cannot be pages of the allocator: ' +
         'it does not start and end at multiples of 0x1000 bytes',
     ],
     [
       () => new PageAllocator(virtRegion(at(0, 1), 4096)),
       { region: { start: at(0, 1), end: HEAP + 4097n }, reason: 'misaligned' },
-      '[0xffff800000000001-0xffff800000001001) cannot be allocated from: ' +
+      '[0xffff800000000001-0xffff800000001001) cannot be pages of the allocator: ' +
         'it does not start and end at multiples of 0x1000 bytes',
     ],
   ],
@@ -137,17 +243,17 @@ const CODES: {
   FOREIGN_ADDRESS: [
     [
       () => sample().freePage(at(1)),
-      { address: at(1), region: bounds(2, 8) },
+      { address: at(1), region: bounds(2, 8), regions: [bounds(2, 8)] },
       `${formatAddress(at(1))} is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)`,
     ],
     [
       () => sample().freePages(at(10, 7)),
-      { address: at(10, 7), region: bounds(2, 8) },
+      { address: at(10, 7), region: bounds(2, 8), regions: [bounds(2, 8)] },
       `${formatAddress(at(10, 7))} is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)`,
     ],
     [
       () => sample().freePages(virtRegion(virtAddr(0), 4096)),
-      { address: 0n, region: bounds(2, 8) },
+      { address: 0n, region: bounds(2, 8), regions: [bounds(2, 8)] },
       "0x0000000000000000 is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)",
     ],
   ],

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Invariant } from '../src/buddy-error.ts';
-import { ALLOCATED, DIVIDED, FREE } from '../src/buddy-level.ts';
+import { ALLOCATED, DIVIDED, FREE, REST, SLAB } from '../src/buddy-level.ts';
 import { BuddyTree } from '../src/buddy-tree.ts';
 import { checkTree } from '../src/check-tree.ts';
 import { buddyError } from './support.ts';
@@ -41,7 +41,9 @@ function unlist(tree: BuddyTree, unit: number, order: number): void {
 }
 
 const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTree) => void][] = [
-  ['a mark that means nothing', 'metadata', (tree) => (tree.leaf.marks[3] = 0x70)],
+  ['a mark that means nothing', 'metadata', (tree) => (tree.leaf.marks[3] = 0x90)],
+  ['a run that does not start', 'runs', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED)] = REST)],
+  ['a slab of two pages', 'metadata', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED | 3)] = SLAB | 3)],
   ['an order that the level does not have', 'metadata', (tree) => (tree.leaf.marks[3] = FREE | 12)],
   [
     'a page that is divided',

@@ -160,7 +160,11 @@ function checkCounters(world: World, allocator: PageAllocator<FlatAddr>): void {
     orders.reduce((sum, order) => sum + 2 ** (order + world.unitOrder), 0);
   const orders = allocated.map(({ order }) => order);
   const reserved = [...units.values()].filter((state) => state === 'reserved').length;
+  const free = pages(freeOrders);
   expect(info).toEqual({
+    fragmentation: Array.from({ length: allocator.maxOrder + 1 }, (_, order) =>
+      free === 0 ? 0 : pages(freeOrders.filter((block) => block + world.unitOrder < order)) / free,
+    ),
     totalPages: world.units * 2 ** world.unitOrder,
     freePages: pages(freeOrders),
     allocatedPages: pages(orders),

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { countStates, explore, type World } from './explore.ts';
+import { countRangeStates, exploreRanges } from './explore-ranges.ts';
 
 const world = (start: number, units: number, reserved = 0): World => ({
   start,
@@ -23,4 +24,13 @@ test('with every subset of 6 to 8 pages reserved', () => {
       }
     }
   }
+});
+
+test.each([
+  { start: 0, units: 6, unitOrder: 0 },
+  { start: 3, units: 6, unitOrder: 0 },
+  { start: 1021, units: 5, unitOrder: 0 },
+  { start: 1, units: 5, unitOrder: 9 },
+])('every state of ranges, every operation: %j', (world) => {
+  expect(exploreRanges(world)).toBe(countRangeStates(world.units));
 });

@@ -228,6 +228,147 @@ describe('freeing', () => {
   });
 });
 
+describe('pages of zeros, and file pages', () => {
+  const withMemory = (clearPage: (page: bigint) => void) =>
+    new PageAllocator(heapPages(0, 8), { memory: { clearPage } });
+
+  test('what clears pages is called with each page that must be clear', () => {
+    const cleared: bigint[] = [];
+    const allocator = withMemory((page) => cleared.push(page));
+    const pages = [allocator.allocateZeroedPage(), allocator.allocateFilePage()];
+    allocator.allocatePage();
+    expect(cleared).toEqual(pages);
+  });
+
+  test('if it fails, no page is allocated', () => {
+    const allocator = withMemory(() => {
+      throw new Error('not mapped');
+    });
+    changesNothing(allocator, () => allocator.allocateZeroedPage());
+    changesNothing(allocator, () => allocator.allocateFilePage());
+    expect(() => allocator.allocateZeroedPage()).toThrow('not mapped');
+  });
+
+  test('upstream: a file page is freed with its last reference', () => {
+    const allocator = new PageAllocator(heapPages(0, 8));
+    const before = snapshot(allocator);
+    const page = allocator.allocateFilePage();
+    expect(allocator.blockOf(page)).toMatchObject({ order: 0, state: 'allocated', kind: 'file' });
+    expect([allocator.getFilePage(page), allocator.getFilePage(page)]).toEqual([2, 3]);
+    allocator.checkInvariants();
+    for (const free of [() => allocator.freePage(page), () => allocator.freePages(page)]) {
+      expect(buddyError('FILE_PAGE', free).details.references).toBe(3);
+    }
+    expect([1, 2, 3].map(() => allocator.putFilePage(page))).toEqual([2, 1, 0]);
+    expect(snapshot(allocator)).toBe(before);
+    buddyError('NOT_FILE_PAGE', () => allocator.putFilePage(page));
+    expect(allocator.allocateFilePage()).toBe(page);
+    expect(allocator.putFilePage(page)).toBe(0);
+    allocator.checkInvariants();
+  });
+
+  test('an address in a file page, or of no page, is refused', () => {
+    const allocator = new PageAllocator(heapPages(0, 8));
+    const page = allocator.allocateFilePage();
+    buddyError('UNALIGNED_ADDRESS', () => allocator.getFilePage(Virt.add(page, 1)));
+    buddyError('FOREIGN_ADDRESS', () => allocator.putFilePage(Virt.add(HEAP, 0x8000)));
+    expect(() => allocator.getFilePage(untyped(12))).toThrow(
+      expect.toSatisfy((error) => isAddressError(error, 'INVALID_ADDRESS')),
+    );
+  });
+});
+
+describe('runs and places', () => {
+  test('a run has as many pages as asked for, and the rest of its block is free', () => {
+    const allocator = new PageAllocator(heapPages(0, 16));
+    const run = allocator.allocateRun(5);
+    expect(run.equals(heapPages(0, 5))).toBe(true);
+    expect(allocator.blockOf(virtAddr(HEAP + 0x4fffn))).toMatchObject({ order: 3, kind: 'run' });
+    expect(allocator.memoryInfo()).toMatchObject({ allocatedPages: 5, freePages: 11 });
+    expect(
+      buddyError('BLOCK_TAIL', () => allocator.freePage(virtAddr(HEAP + 0x4000n))).details.block,
+    ).toEqual(run);
+    buddyError('WRONG_SIZE', () => allocator.freePage(run.start));
+    buddyError('WRONG_SIZE', () => allocator.freePages(heapPages(0, 8)));
+    allocator.freePages(run);
+    expect(blocksOf(allocator)).toBe('0:4f');
+  });
+
+  test('two runs that touch stay two', () => {
+    const allocator = new PageAllocator(heapPages(0, 16));
+    allocator.allocateAt(heapPages(1, 3));
+    allocator.allocateAt(heapPages(4, 3));
+    allocator.freePages(virtAddr(HEAP + 0x4000n));
+    expect(blocksOf(allocator)).toBe('0:0f 1:2a 4:2f 8:3f');
+  });
+
+  test('a run of a power of two is a block, at any alignment up to it', () => {
+    const allocator = new PageAllocator(heapPages(0, 64));
+    expect(allocator.blockOf(allocator.allocateRun(4).start)?.kind).toBe('pages');
+    const aligned = allocator.allocateRun(3, 0x8000);
+    expect(aligned.start % 0x8000n).toBe(0n);
+    expect(aligned.size).toBe(0x3000n);
+    allocator.checkInvariants();
+  });
+
+  test('a run may need pages of several blocks, and more than the limit of the order', () => {
+    expect(new PageAllocator(heapPages(1, 6)).allocateRun(6).equals(heapPages(1, 6))).toBe(true);
+    const limited = new PageAllocator(heapPages(0, 16), { maxOrder: 1 });
+    expect(limited.allocateRun(16).size).toBe(0x10000n);
+    limited.freePages(HEAP);
+    expect(limited.memoryInfo().freePages).toBe(16);
+  });
+
+  test('what is reserved from the start may be given back in parts', () => {
+    const allocator = new PageAllocator(heapPages(0, 4096), { reserved: [heapPages(0, 3000)] });
+    allocator.unreserve(heapPages(1024, 1024));
+    allocator.checkInvariants();
+    allocator.unreserve(heapPages(0, 1024));
+    allocator.unreserve(heapPages(2048, 952));
+    allocator.checkInvariants();
+    expect(blocksOf(allocator)).toBe('0:12f');
+  });
+});
+
+describe('several regions', () => {
+  test('pages between them are foreign, and regions that touch are one', () => {
+    const regions = [heapPages(8, 4), heapPages(0, 2), heapPages(12, 4)];
+    const allocator = new PageAllocator(regions, { reserved: [heapPages(9, 1)] });
+    expect(allocator.regions.map(String)).toEqual([heapPages(0, 2), heapPages(8, 8)].map(String));
+    expect(allocator.region.equals(heapPages(0, 16))).toBe(true);
+    expect(blocksOf(allocator)).toBe('0:1f 8:0f 9:0r 10:1f 12:2f');
+    expect(allocator.memoryInfo().totalPages).toBe(10);
+    const error = buddyError('FOREIGN_ADDRESS', () => allocator.freePage(virtAddr(HEAP + 0x5000n)));
+    expect(error.details.regions).toHaveLength(2);
+    allocator.checkInvariants();
+  });
+
+  test('no block is larger than a region, and no reserved one reaches over its end', () => {
+    expect(new PageAllocator([heapPages(0, 2), heapPages(8, 4)]).maxOrder).toBe(2);
+    const reserved = [heapPages(1, 8)];
+    buddyError('INVALID_RESERVED', () => new PageAllocator([heapPages(0, 2), heapPages(8, 4)], { reserved }));
+    buddyError('INVALID_REGION', () => new PageAllocator([heapPages(0, 4), heapPages(3, 4)]));
+  });
+
+  test('it grows into its space and shrinks', () => {
+    const allocator = new PageAllocator(heapPages(4, 4), { space: heapPages(0, 2 ** 20) });
+    expect(allocator.maxOrder).toBe(20);
+    allocator.addRegion(heapPages(8, 8));
+    allocator.addRegion(heapPages(0, 4));
+    expect(blocksOf(allocator)).toBe('0:4f');
+    const page = allocator.allocatePage();
+    buddyError('NOT_FREE', () => allocator.removeRegion(heapPages(0, 16)));
+    allocator.freePage(page);
+    allocator.removeRegion(heapPages(0, 16));
+    expect(allocator.regions).toEqual([]);
+    expect(allocator.region.isEmpty).toBe(true);
+    buddyError('OUT_OF_MEMORY', () => allocator.allocatePage());
+    allocator.addRegion(heapPages(0, 16));
+    expect(blocksOf(allocator)).toBe('0:4f');
+    allocator.checkInvariants();
+  });
+});
+
 describe('looking', () => {
   test('blockOf finds the block of any address', () => {
     const allocator = new PageAllocator(heapPages(1, 14), { reserved: [heapPages(4, 3)] });
