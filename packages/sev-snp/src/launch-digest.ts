@@ -2,11 +2,11 @@ import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { SnpError } from './snp-error.ts';
 
 /** SHA-384: 48 bytes for any. Of WebCrypto by {@link webCryptoSha384}, or of a library. */
-export type Sha384 = (bytes: Uint8Array<ArrayBuffer>) => Uint8Array | PromiseLike<Uint8Array>;
+export type Sha384 = (bytes: Uint8Array) => Uint8Array | PromiseLike<Uint8Array>;
 
 /** What is needed of `crypto.subtle`, which browsers, Node, Deno and Bun have. */
 export interface DigestSource {
-  digest(algorithm: 'SHA-384', data: Uint8Array<ArrayBuffer>): PromiseLike<ArrayBuffer>;
+  digest(algorithm: 'SHA-384', data: Uint8Array): PromiseLike<ArrayBuffer>;
 }
 
 /** SHA-384 of WebCrypto: pass `crypto.subtle`. */
@@ -69,7 +69,7 @@ export interface PageInfo {
  *
  * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address no multiple of 4096
  */
-export function encodePageInfo(info: PageInfo): Uint8Array<ArrayBuffer> {
+export function encodePageInfo(info: PageInfo): Uint8Array {
   const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
   for (const { length } of [digest, contents]) {
     if (length !== DIGEST_SIZE) refuse('the length of a digest', length, `pass ${DIGEST_SIZE} bytes`);
@@ -93,7 +93,7 @@ export function encodePageInfo(info: PageInfo): Uint8Array<ArrayBuffer> {
  */
 export class LaunchDigest {
   readonly #sha384: Sha384;
-  #value: Uint8Array<ArrayBuffer>;
+  #value: Uint8Array;
   #last: Promise<void> = Promise.resolve();
 
   /**
@@ -145,7 +145,7 @@ export class LaunchDigest {
 /** 4 KiB of a page, with its bytes if they are measured. */
 interface Record4k {
   readonly gpa: PhysAddr;
-  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+  readonly bytes: Uint8Array | undefined;
 }
 
 // What the firmware fills in, and measures as 0: the TSC's scale and offset in a VMSA.
