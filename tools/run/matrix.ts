@@ -56,7 +56,7 @@ function unpackTypeTests(): string {
     ...strict,
     noEmit: true,
     target: 'es2022',
-    lib: ['es2022'],
+    lib: ['es2022', 'esnext.disposable'],
     module: 'nodenext',
     types: [],
   };
