@@ -103,9 +103,7 @@ export class TableCursor {
     }
     const sign = high >> this.#signShift;
     if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
-    if (this.#isRetired) this.requireAlive();
-    this.low = low;
-    this.high = high;
+    this.#leaveFor(low, high);
     this.#walk(floor);
   }
 
@@ -161,9 +159,7 @@ export class TableCursor {
     const high = (HALVES[1] as number) | 0;
     const sign = high >> this.#signShift;
     if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
-    if (this.#isRetired) this.requireAlive();
-    this.low = (HALVES[0] as number) | 0;
-    this.high = high;
+    this.#leaveFor((HALVES[0] as number) | 0, high);
     this.#enter(this.#root, this.#levels - 1);
   }
 
@@ -207,6 +203,14 @@ export class TableCursor {
       default:
         return (this.high >>> 16) & 0x1ff;
     }
+  }
+
+  /** Sets out for another address: should a table on the way be outside memory, the cursor stands in no leaf table. */
+  #leaveFor(low: number, high: number): void {
+    if (this.#isRetired) this.requireAlive();
+    this.#epoch = Number.NaN;
+    this.low = low;
+    this.high = high;
   }
 
   #enter(table: number, level: number): void {

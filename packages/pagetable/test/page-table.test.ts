@@ -355,6 +355,20 @@ describe('a corrupted table', () => {
     refuses('BUS_ERROR', () => table.translate(VA));
   });
 
+  test('a walk that ended in a bus error is not taken for one that led to the last leaf table', () => {
+    const other = (VA + 0x4000_0000n) as VirtAddr;
+    table.map4k(VA, PA, PtePreset.Data);
+    table.map4k(other, PA, PtePreset.Data);
+    const pdpte = table.walk(other).path[1];
+    const at = ((pdpte?.table ?? 0n) + BigInt(8 * (pdpte?.index ?? 0))) as PhysAddr;
+    writePhys64(memory, at, 0x7_0000_0027n);
+    expect(table.translate(VA)).toBe(PA);
+    refuses('BUS_ERROR', () => table.translate(other));
+    refuses('BUS_ERROR', () => table.translate(other));
+    refuses('BUS_ERROR', () => table.setShared4k(other));
+    expect(table.translate(VA)).toBe(PA);
+  });
+
   test('a table that points to itself ends after four levels', () => {
     writePhys64(memory, table.root, table.root | 0x27n);
     expect(table.translate(virtAddr(0x123))).toBe(table.root + 0x123n);
