@@ -1,4 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import {
@@ -19,9 +22,11 @@ interface Launch {
   readonly updates: readonly { type: LaunchPageType; gpa: string; contents: string; ld: string }[];
 }
 
-const { cases } = JSON.parse(
-  readFileSync(new URL('fixtures/launch-digest.json', import.meta.url), 'utf8'),
-) as { cases: readonly Launch[] };
+// `npm run test:vectors -- FOLDER` brings other launches.
+const folder = process.env['SVSM_VECTORS'] ?? fileURLToPath(new URL('fixtures', import.meta.url));
+const cases = globSync('launch-digest*.json', { cwd: folder }).flatMap(
+  (file) => (JSON.parse(readFileSync(resolve(folder, file), 'utf8')) as { cases: readonly Launch[] }).cases,
+);
 const sha384 = webCryptoSha384(crypto.subtle);
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const unhex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'));
