@@ -1,12 +1,33 @@
+import { SnpError } from './snp-error.ts';
 import { VmplPermission } from './vmpl.ts';
 
 /**
- * What no source settles, decided in one place and switchable. Each field is a behaviour that the manuals available do
- * not state; what the default rests on is said beside it. Everything else in this package follows a source.
+ * What no source settles, or where sources disagree, decided in one place and switchable. Each field is a behaviour;
+ * {@link ASSUMPTIONS} has its choices, the default first, and the rule that it belongs to. Everything else in this package
+ * follows a source.
  */
 export interface Assumptions {
   /** PVALIDATE above VMPL0: #GP(0), as the VeriSMo model has it, or the result FAIL_PERMISSION. */
   readonly pvalidateAboveVmpl0: 'GP' | 'FAIL_PERMISSION';
+  /** The carry flag of a PVALIDATE that fails with a code. */
+  readonly carryOnFailure: 'clear' | 'set';
+  /** Bits 11:0 of the address operand of PVALIDATE, RMPADJUST, RMPUPDATE and PSMASH: the page is meant, or FAIL_INPUT. */
+  readonly lowAddressBits: 'ignored' | 'FAIL_INPUT';
+  /** What PVALIDATE, RMPADJUST and RMPQUERY do to their page as far as the guest's and the nested table's rights go. */
+  readonly operandAccess: 'read' | 'write';
+  /** An operand mapped shared (C-bit clear): fails like a page of another owner, or the C-bit does not matter. */
+  readonly sharedOperand: 'not-owned' | 'as-private';
+  /**
+   * Whether the guest's own mapping must be of 2 MiB for an operand of 2 MiB; if so, a smaller one gives
+   * FAIL_SIZEMISMATCH. COCONUT-SVSM asks for 2 MiB only if it has them so mapped, which fits both.
+   */
+  readonly guestSizeMatters: boolean;
+  /** Whether the masks of a page are reset by RMPUPDATE (AMD64 APM vol. 2), or by its first validation (white paper). */
+  readonly defaultMasks: 'RMPUPDATE' | 'PVALIDATE';
+  /** What VMPL0 is given when the masks are reset: "all" (AMD64 APM vol. 2, §15.36.7), shadow stacks included or not. */
+  readonly resetMaskOfVmpl0: number;
+  /** Where RMPUPDATE tests whether the page is in use: after its operands and before the entry, before all, after all. */
+  readonly inUseTest: 'before-entry' | 'first' | 'last';
   /**
    * Whether the first page of a 2 MiB region, assigned as 4 KiB, makes RMPUPDATE of the whole region fail, although the
    * sub-page count leaves it out. The manual's wording, "any 4KB entry", says that it does.
@@ -18,45 +39,140 @@ export interface Assumptions {
    */
   readonly rmpupdateReset: 'compare' | 'always';
   /**
-   * What RMPUPDATE gives VMPL0 when it resets the masks: "all" (AMD64 APM vol. 2, §15.36.7), shadow stacks included.
+   * RMPUPDATE of 4 KiB inside a 2 MiB page, beside its first page: silicon refuses it, the printed pseudo-code has no test
+   * (KVM mailing list, July 2021).
    */
-  readonly resetMaskOfVmpl0: number;
-  /** Whether RMPQUERY may ask for the level that executes it, and not only for less privileged ones. */
-  readonly rmpqueryOwnVmpl: boolean;
+  readonly smallUpdateInHuge: 'FAIL_OVERLAP' | 'allowed';
+  /** PSMASH of what does not qualify: 7 (compilers' intrinsics, later Linux), or 4 (Linux patches of early 2021). */
+  readonly psmashBadPage: 'FAIL_BADADDR' | 'FAIL_OVERLAP';
+  /** PSMASH of an immutable 2 MiB page: one more page that does not qualify, or a matter of permission. */
+  readonly psmashImmutable: 'bad-page' | 'FAIL_PERMISSION';
+  /** Whether RMPUPDATE and PSMASH keep the sub-page count in the entry, as the firmware does, or it shows 0. */
+  readonly subpageCount: 'maintained' | 'unmaintained';
+  /** Which levels RMPQUERY may ask for; of others it answers FAIL_PERMISSION. */
+  readonly rmpqueryLevels: 'own-and-lower' | 'lower' | 'any';
   /** Whether RMPQUERY of a page that is not validated raises #VC, as RMPADJUST does, or answers. */
   readonly rmpqueryNeedsValidated: boolean;
-  /** RMPADJUST with a reserved bit of the mask set: FAIL_INPUT, or as if it were clear. */
+  /** RMPADJUST with a reserved bit of RDX set: FAIL_INPUT, or as if it were clear. */
   readonly rmpadjustReservedBits: 'FAIL_INPUT' | 'ignored';
+  /** RMPADJUST for a level that does not exist. */
+  readonly rmpadjustVmplRange: 'FAIL_INPUT' | 'FAIL_PERMISSION';
+  /** Which reads of the host's own page tables the RMP checks: all (table 15-39), or only accessed and dirty updates. */
+  readonly hostTableReads: 'checked' | 'unchecked';
+  /** EXITINFO2 of a nested page fault: the address of the byte, or of its page. */
+  readonly exitInfo2: 'byte' | 'page';
+  /** Bit 8 of a PML4E or PML5E of a guest: reserved, as KVM has it for AMD, or ignored, as QEMU has it. */
+  readonly topLevelBit8: 'reserved' | 'ignored';
+  /** The error in bits 63:32 of the answer to "run VMPL" if there is nothing to run at that level. */
+  readonly runVmplError: number;
+  /** Where PAGE_INFO has the masks: 0x65 VMPL1 to 0x67 VMPL3 (AMD-ASPFW), or 0x64 VMPL3 to 0x66 VMPL1 (sev-snp-measure). */
+  readonly pageInfoMasks: 'vmpl1-first' | 'vmpl3-first';
+  /** The unit of RmpSegSize: 2^n bytes (the manual's formula, Linux), or 2^n MiB (the manual's prose). */
+  readonly rmpSegSizeUnit: 'byte' | 'MiB';
+  /** The levels of a VMSA that SVSM_CORE_CREATE_VCPU accepts: the caller's and less privileged (SVSM), or its own (COCONUT). */
+  readonly svsmVmsaLevels: 'own-and-lower' | 'own';
 }
 
+/** What there is to know of an assumption. */
+export interface AssumptionEntry<Value> {
+  /** The rule or section of the hardware reference that leaves it open. */
+  readonly rule: string;
+  /** Whether it was written from memory, or sources say different things. */
+  readonly why: 'unverified' | 'disagreement';
+  /** The default first. */
+  readonly choices: readonly [Value, ...Value[]];
+}
+
+/** An entry for each assumption. */
+export type AssumptionTable = { readonly [Name in keyof Assumptions]: AssumptionEntry<Assumptions[Name]> };
+
+/** Every assumption: where it comes from and what it may be. Frozen. */
+export const ASSUMPTIONS: AssumptionTable = /* @__PURE__ */ table();
+
 /** The defaults. Frozen. */
-export const DEFAULT_ASSUMPTIONS: Assumptions = /* @__PURE__ */ Object.freeze({
-  pvalidateAboveVmpl0: 'GP',
-  alignedPageBlocksHuge: true,
-  rmpupdateReset: 'compare',
-  resetMaskOfVmpl0: VmplPermission.All,
-  rmpqueryOwnVmpl: true,
-  rmpqueryNeedsValidated: true,
-  rmpadjustReservedBits: 'FAIL_INPUT',
-});
+export const DEFAULT_ASSUMPTIONS: Assumptions = /* @__PURE__ */ defaults();
+
+/**
+ * All assumptions, those given in place of the defaults. Frozen.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` for a name that is none, or a value that is no choice of it
+ */
+export function assumptionsOf(switched: Partial<Assumptions>): Assumptions {
+  for (const [name, value] of Object.entries(switched)) {
+    const choices: readonly unknown[] = ASSUMPTIONS[name as keyof Assumptions]?.choices ?? [];
+    if (choices.includes(value)) continue;
+    const expected =
+      choices.length === 0
+        ? `pass one of ${Object.keys(ASSUMPTIONS).join(', ')}`
+        : `pass ${choices.join(' or ')}`;
+    const what = choices.length === 0 ? 'the name of an assumption' : `the assumption ${name}`;
+    throw new SnpError('INVALID_ARGUMENT', { what, value: choices.length === 0 ? name : value, expected });
+  }
+  return Object.freeze({ ...DEFAULT_ASSUMPTIONS, ...switched });
+}
+
+function table(): AssumptionTable {
+  const entries: AssumptionTable = {
+    pvalidateAboveVmpl0: open('V5, PVALIDATE preconditions', 'GP', 'FAIL_PERMISSION'),
+    carryOnFailure: open('I10', 'clear', 'set'),
+    lowAddressBits: open('I3', 'ignored', 'FAIL_INPUT'),
+    operandAccess: open('PVALIDATE step 2', 'read', 'write'),
+    sharedOperand: open('PVALIDATE step 2', 'not-owned', 'as-private'),
+    guestSizeMatters: open('I13', false, true),
+    defaultMasks: disputed('V2', 'RMPUPDATE', 'PVALIDATE'),
+    resetMaskOfVmpl0: open('V2', VmplPermission.All as number, VmplPermission.Rwx),
+    inUseTest: open('RMPUPDATE step 4', 'before-entry', 'first', 'last'),
+    alignedPageBlocksHuge: open('I6', true, false),
+    rmpupdateReset: disputed('I4', 'compare', 'always'),
+    smallUpdateInHuge: disputed('RMPUPDATE step 6', 'FAIL_OVERLAP', 'allowed'),
+    psmashBadPage: disputed('PSMASH', 'FAIL_BADADDR', 'FAIL_OVERLAP'),
+    psmashImmutable: open('PSMASH', 'bad-page', 'FAIL_PERMISSION'),
+    subpageCount: open('R13', 'maintained', 'unmaintained'),
+    rmpqueryLevels: disputed('RMPQUERY', 'own-and-lower', 'lower', 'any'),
+    rmpqueryNeedsValidated: open('RMPQUERY', true, false),
+    rmpadjustReservedBits: open('RMPADJUST step 1', 'FAIL_INPUT', 'ignored'),
+    rmpadjustVmplRange: open('RMPADJUST step 1', 'FAIL_INPUT', 'FAIL_PERMISSION'),
+    hostTableReads: disputed('R2, table 15-39', 'checked', 'unchecked'),
+    exitInfo2: open('R26', 'byte', 'page'),
+    topLevelBit8: disputed('P8', 'reserved', 'ignored'),
+    runVmplError: open('GHCB MSR 0x017', 1, 0xffff_ffff),
+    pageInfoMasks: disputed('L4', 'vmpl1-first', 'vmpl3-first'),
+    rmpSegSizeUnit: disputed('R8', 'byte', 'MiB'),
+    svsmVmsaLevels: disputed('SVSM call 2', 'own-and-lower', 'own'),
+  };
+  return Object.freeze(entries);
+}
+
+function open<Value>(rule: string, ...choices: [Value, ...Value[]]): AssumptionEntry<Value> {
+  return Object.freeze({ rule, why: 'unverified', choices: Object.freeze(choices) });
+}
+
+function disputed<Value>(rule: string, ...choices: [Value, ...Value[]]): AssumptionEntry<Value> {
+  return Object.freeze({ rule, why: 'disagreement', choices: Object.freeze(choices) });
+}
+
+function defaults(): Assumptions {
+  const entries = Object.entries(ASSUMPTIONS).map(([name, { choices }]) => [name, choices[0]] as const);
+  return Object.freeze(Object.fromEntries(entries)) as unknown as Assumptions;
+}
 
 /*
- * Further assumptions, which have no switch because another choice would need other code:
+ * Further assumptions, which have no switch because another choice would need other code, or changes nothing here:
  *
- * - Bits 11:0 of an instruction's address operand are ignored: the page is meant.
- * - RMPADJUST for a level that does not exist is FAIL_INPUT.
+ * - The APM vol. 3 pages of PSMASH, PVALIDATE, RMPADJUST, RMPQUERY and RMPREAD were not at hand: their steps combine vol. 2,
+ *   the tables of return codes and the VeriSMo model.
  * - RMPUPDATE with a GPA or ASID that does not fit the entry (2^48, 1023) is FAIL_INPUT.
- * - PSMASH of an entry that is unassigned, 4 KiB or immutable is FAIL_BADADDR, whichever it is.
  * - RMPUPDATE of 2 MiB over an HV-FIXED page, which is not assigned, is FAIL_PERMISSION.
- * - FAIL_INUSE comes after the checks of the operands, and before those of the entry.
  * - RMPREAD tells the page's own sixteen bytes, not those of the 2 MiB page that it is part of.
- * - PVALIDATE, RMPADJUST and RMPQUERY read the page as far as guest rights go; a shared mapping (C-bit clear) fails
- *   like a wrong owner; the size of the guest's own mapping does not matter.
  * - A PVALIDATE or RMPADJUST of 2 MiB whose GPA is no multiple of 2 MiB fails the reverse-map check.
- * - Each error of PVALIDATE leaves the carry flag clear.
+ * - DMA of a device is checked as a host's accesses are; what an IOMMU reports then is not modelled.
+ * - The raw layout of RMP entries is that of Zen 3 and Zen 4; nothing is said of later parts.
+ * - An accessed or dirty update is a write of 4 KiB to the host's tables; in a guest, the page-size check compares the
+ *   nested translation with the entry, as for every access.
+ * - No stack-segment references (#SS), no LAM, no shadow stacks.
  * - In calls of an SVSM, a misaligned address is INVALID_PARAMETER, also in CREATE_VCPU, where COCONUT-SVSM has
- *   INVALID_ADDRESS; a VMSA may be of the caller's level and all below it, not of one level alone.
+ *   INVALID_ADDRESS.
  * - A 2 MiB page of which an SVSM has a part as validated gives the result of FAIL_SIZEMISMATCH, and is not tried.
  * - WITHDRAW_MEM returns pages of 4 KiB, zeroed, whatever the size that they were deposited with.
- * - PAGE_INFO has the permissions of VMPL1, VMPL2, VMPL3 in this order, as AMD's firmware has it.
+ * - The wording of the GHCB specification was not at hand: the protocol is what Linux, KVM, EDK2, COCONUT-SVSM and OpenVMM do.
  */

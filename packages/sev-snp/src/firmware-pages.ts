@@ -131,7 +131,7 @@ function command4k(command: string, rmp: Rmp, spa: SysPhysAddr): Command {
 /** One page of a region is no longer assigned. */
 function uncount(rmp: Rmp, spa: SysPhysAddr): void {
   const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
-  if (spa === first) return;
+  if (spa === first || rmp.assumptions.subpageCount === 'unmaintained') return;
   const entry = rmp.slot(first) as RmpEntry;
   rmp.setSlot(first, { ...entry, subpageCount: entry.subpageCount - 1 });
 }

@@ -48,7 +48,7 @@ export function launchUpdate(
     if (type === LaunchPageType.Zero) memory.words(frame, key, true).fill(0);
     else memory.rekey(frame, NO_KEY, key);
   }
-  const vmplMasks = [entry.vmplMasks[0], ...permissions] as const;
+  const vmplMasks = [rmp.masksOnceValidated(entry)[0], ...permissions] as const;
   const vmsa = type === LaunchPageType.Vmsa;
   rmp.setSlot(spa, { ...entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
 }

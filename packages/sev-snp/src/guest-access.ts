@@ -1,4 +1,4 @@
-import type { PhysAddr, VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from './exit-info.ts';
 import type { NestedPage } from './nested-table.ts';
 import type { GuestContext } from './platform.ts';
@@ -38,7 +38,7 @@ export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess): S
     translationSize: nested.size,
     asid: guest.asid,
   });
-  if (check !== undefined) throw rmpFault(check, access, nested);
+  if (check !== undefined) throw rmpFault(guest, check, access, nested);
   return nested.spa;
 }
 
@@ -49,15 +49,16 @@ export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess): S
  */
 export function translateNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
   const nested = guest.nested.lookup(access.gpa);
-  if (nested === undefined) throw npf('nested-not-present', access, undefined, 0n);
+  if (nested === undefined) throw npf(guest, 'nested-not-present', access, undefined, 0n);
   if ((access.kind === 'write' && !nested.writable) || (access.kind === 'fetch' && !nested.executable)) {
-    throw npf('nested-rights', access, nested, 0n);
+    throw npf(guest, 'nested-rights', access, nested, 0n);
   }
   return nested;
 }
 
 /** The fault for a failed RMP check; `sizeMismatch` if an instruction's operand is the cause. */
 export function rmpFault(
+  guest: GuestContext,
   check: RmpCheck,
   access: GuestPhysAccess,
   nested: NestedPage,
@@ -68,10 +69,11 @@ export function rmpFault(
     return new SnpFault('VC_NOT_VALIDATED', { errorCode: PAGE_NOT_VALIDATED, gva, gpa, spa: nested.spa });
   }
   const why = (sizeMismatch ? NpfInfo.SizeMismatch : 0n) | (check === 'vmpl' ? NpfInfo.Vmpl : 0n);
-  return npf(check, access, nested, NpfInfo.Rmp | why);
+  return npf(guest, check, access, nested, NpfInfo.Rmp | why);
 }
 
 function npf(
+  guest: GuestContext,
   check: SnpFaultDetails['NPF']['check'],
   { gpa, gva, kind, isPrivate }: GuestPhysAccess,
   nested: NestedPage | undefined,
@@ -85,13 +87,13 @@ function npf(
     (kind === 'fetch' ? NpfInfo.Fetch : 0n) |
     (kind === 'table' ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
     (isPrivate ? NpfInfo.Encrypted : 0n);
-  const spa = nested?.spa;
+  const isByte = guest.machine.rmp.assumptions.exitInfo2 === 'byte';
   return new SnpFault('NPF', {
     exitCode: VMEXIT_NPF,
     exitInfo1,
-    gpa,
+    gpa: isByte ? gpa : gpa & -BigInt(PAGE_SIZE),
     gva,
-    spa,
+    spa: nested?.spa,
     nestedSize: nested?.size,
     check,
   });

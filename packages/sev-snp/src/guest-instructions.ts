@@ -13,11 +13,11 @@ import { VMPL_COUNT, type Vmpl, VmplPermission } from './vmpl.ts';
 export interface GuestCpu extends Privilege {
   readonly guest: GuestContext;
   /**
-   * Where `gva` leads: the guest's walk and rights for a read, then the nested walk.
+   * Where `gva` leads: the guest's walk and rights for a read, or what `kind` says, then the nested walk.
    *
    * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`
    */
-  translate(gva: VirtAddr): GuestTranslation;
+  translate(gva: VirtAddr, kind?: 'read' | 'write'): GuestTranslation;
 }
 
 /** A guest-virtual address, translated to the end. */
@@ -57,16 +57,19 @@ export function pvalidate(
   validate: boolean,
 ): PvalidateAnswer {
   const { rmp } = cpu.guest.machine;
+  const { carryOnFailure } = rmp.assumptions;
+  const failed = (result: RmpResult): PvalidateAnswer => answer(result, carryOnFailure === 'set');
   requireCpl0(cpu, 'PVALIDATE');
   if (cpu.vmpl !== 0) {
-    if (rmp.assumptions.pvalidateAboveVmpl0 === 'FAIL_PERMISSION') return answer(RmpResult.FAIL_PERMISSION);
+    if (rmp.assumptions.pvalidateAboveVmpl0 === 'FAIL_PERMISSION') return failed(RmpResult.FAIL_PERMISSION);
     throw new SnpFault('GP', { errorCode: 0, reason: `PVALIDATE at VMPL${cpu.vmpl}` });
   }
-  if (isMisaligned(gva, pageSize)) return answer(RmpResult.FAIL_INPUT);
+  if (isMisaligned(cpu, gva, pageSize)) return failed(RmpResult.FAIL_INPUT);
   const { entry, spa, sizeMismatch } = operand(cpu, gva, pageSize);
-  if (sizeMismatch) return answer(RmpResult.FAIL_SIZEMISMATCH);
+  if (sizeMismatch) return failed(RmpResult.FAIL_SIZEMISMATCH);
   if (entry.validated === validate) return answer(RmpResult.SUCCESS, true);
-  rmp.setSlot(spa, { ...entry, validated: validate });
+  const vmplMasks = validate ? rmp.masksOnceValidated(entry) : entry.vmplMasks;
+  rmp.setSlot(spa, { ...entry, validated: validate, vmplMasks });
   return answer(RmpResult.SUCCESS);
 }
 
@@ -97,11 +100,10 @@ export function rmpadjust(
 ): RmpResult {
   const { rmp } = cpu.guest.machine;
   requireCpl0(cpu, 'RMPADJUST');
-  if (isMisaligned(gva, pageSize)) return RmpResult.FAIL_INPUT;
+  if (isMisaligned(cpu, gva, pageSize)) return RmpResult.FAIL_INPUT;
   const isReserved = (permissions & ~VmplPermission.All) !== 0;
-  if (vmpl >= VMPL_COUNT || (isReserved && rmp.assumptions.rmpadjustReservedBits === 'FAIL_INPUT')) {
-    return RmpResult.FAIL_INPUT;
-  }
+  if (isReserved && rmp.assumptions.rmpadjustReservedBits === 'FAIL_INPUT') return RmpResult.FAIL_INPUT;
+  if (vmpl >= VMPL_COUNT) return RmpResult[rmp.assumptions.rmpadjustVmplRange];
   if (vmpl <= cpu.vmpl) return RmpResult.FAIL_PERMISSION;
   const { entry, spa, sizeMismatch, invalid } = operand(cpu, gva, pageSize);
   if (!entry.validated) throw invalid();
@@ -131,7 +133,8 @@ export interface RmpqueryAnswer {
 export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
   const { assumptions } = cpu.guest.machine.rmp;
   requireCpl0(cpu, 'RMPQUERY');
-  if (vmpl < cpu.vmpl || (vmpl === cpu.vmpl && !assumptions.rmpqueryOwnVmpl)) {
+  const { rmpqueryLevels } = assumptions;
+  if ((vmpl < cpu.vmpl && rmpqueryLevels !== 'any') || (vmpl === cpu.vmpl && rmpqueryLevels === 'lower')) {
     return Object.freeze({
       result: RmpResult.FAIL_PERMISSION,
       permissions: 0,
@@ -159,28 +162,38 @@ interface Operand {
 function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined): Operand {
   const { guest, vmpl, cpl } = cpu;
   const { rmp } = guest.machine;
-  const { gpa, spa, isPrivate, nested } = cpu.translate(gva);
-  const access: GuestPhysAccess = { gpa, gva, kind: 'read', isPrivate, vmpl, cpl };
+  const { operandAccess, sharedOperand, guestSizeMatters } = rmp.assumptions;
+  const { gpa, spa, nested, guestSize, ...translation } = cpu.translate(gva, operandAccess);
+  const isPrivate = translation.isPrivate || sharedOperand === 'as-private';
+  const access: GuestPhysAccess = { gpa, gva, kind: operandAccess, isPrivate, vmpl, cpl };
   const owner = { spa, gpa, asid: guest.asid };
   const check = isPrivate ? failedOwnershipCheck(rmp, owner) : 'guest-owned';
-  if (check !== undefined) throw rmpFault(check, access, nested);
+  if (check !== undefined) throw rmpFault(guest, check, access, nested);
   const isHuge = pageSize === PageSize.Huge;
-  if (isHuge && gpa % BigInt(PAGE_SIZE_2M) >= PAGE_SIZE) throw rmpFault('reverse-map', access, nested);
+  if (isHuge && gpa % BigInt(PAGE_SIZE_2M) >= PAGE_SIZE) throw rmpFault(guest, 'reverse-map', access, nested);
   const entry = rmp.entry(spa) as RmpEntry;
   const nestedHuge = nested.size !== PageSize.Regular;
   if (pageSize === PageSize.Regular && (nestedHuge || entry.pageSize === PageSize.Huge)) {
-    throw rmpFault('page-size', access, nested, true);
+    throw rmpFault(guest, 'page-size', access, nested, true);
   }
   return {
     entry,
     spa: (spa & -BigInt(entry.pageSize)) as SysPhysAddr,
-    sizeMismatch: isHuge && !(nestedHuge && entry.pageSize === PageSize.Huge),
-    invalid: () => rmpFault('validated', access, nested),
+    sizeMismatch:
+      isHuge &&
+      !(
+        nestedHuge &&
+        entry.pageSize === PageSize.Huge &&
+        !(guestSizeMatters && guestSize === PageSize.Regular)
+      ),
+    invalid: () => rmpFault(guest, 'validated', access, nested),
   };
 }
 
-/** Bits 20:12 of the address of a 2 MiB operand must be 0; bits 11:0 are ignored for every size. */
-function isMisaligned(gva: VirtAddr, pageSize: RmpPageSize): boolean {
+/** Bits 20:12 of the address of a 2 MiB operand must be 0. */
+function isMisaligned(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize): boolean {
+  const { lowAddressBits } = cpu.guest.machine.rmp.assumptions;
+  if (lowAddressBits === 'FAIL_INPUT' && gva % BigInt(PAGE_SIZE) !== 0n) return true;
   return pageSize === PageSize.Huge && (gva & BigInt(PAGE_SIZE_2M - 1)) >= PAGE_SIZE;
 }
 

@@ -38,7 +38,8 @@ export class Guest implements GuestContext {
     this.key = key;
     this.nested = nested;
     this.memory = memory;
-    this.paging = pagingConfig({ cBit: machine.cBit });
+    const vendor = machine.rmp.assumptions.topLevelBit8 === 'reserved' ? 'amd' : 'intel';
+    this.paging = pagingConfig({ cBit: machine.cBit, vendor });
   }
 
   /** Has `software` run whenever the hypervisor is asked, or takes it upon itself, to run a level for a processor. */

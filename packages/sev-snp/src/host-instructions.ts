@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import type { Assumptions } from './assumptions.ts';
 import { HYPERVISOR_ENTRY, type Rmp } from './rmp.ts';
 import type { RmpEntry, RmpPageSize } from './rmp-entry.ts';
 import { RmpResult } from './rmp-result.ts';
@@ -39,19 +40,25 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
     asid: state.asid ?? 0,
     gpa: state.gpa ?? 0n,
   };
-  if (huge && (spa & HUGE_MASK) >= STEP) return RmpResult.FAIL_INPUT;
+  const { assumptions } = rmp;
+  const isUsed = (when: Assumptions['inUseTest']): boolean =>
+    assumptions.inUseTest === when && rmp.isInUse(spa, state.pageSize ?? PageSize.Regular);
+  if (isUsed('first')) return RmpResult.FAIL_INUSE;
+  if (isMisaligned(rmp, spa, huge)) return RmpResult.FAIL_INPUT;
   if (!wanted.assigned && (wanted.immutable || wanted.asid !== 0)) return RmpResult.FAIL_INPUT;
   if (!fits(wanted)) return RmpResult.FAIL_INPUT;
   const page = (spa & -STEP) as SysPhysAddr;
   const old = rmp.slot(page);
   if (old === undefined) return RmpResult.FAIL_INPUT;
-  if (rmp.isInUse(page, state.pageSize ?? PageSize.Regular)) return RmpResult.FAIL_INUSE;
+  if (isUsed('before-entry')) return RmpResult.FAIL_INUSE;
   if (old.immutable) return RmpResult.FAIL_PERMISSION;
   const first = (page & ~HUGE_MASK) as SysPhysAddr;
   const wasHuge = rmp.slot(first)?.pageSize === PageSize.Huge;
-  if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge) return RmpResult.FAIL_OVERLAP;
+  const overlaps = page === first || assumptions.smallUpdateInHuge === 'FAIL_OVERLAP';
+  if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge && overlaps) return RmpResult.FAIL_OVERLAP;
   // HV-FIXED: not assigned, and yet nobody's to change.
   if (huge && !wasHuge && rmp.hasImmutable(first)) return RmpResult.FAIL_PERMISSION;
+  if (isUsed('last')) return RmpResult.FAIL_INUSE;
 
   // An unassigned entry always stands for 4 KiB: giving back 2 MiB leaves 512 of them.
   const pageSize = huge && wanted.assigned ? PageSize.Huge : PageSize.Regular;
@@ -60,7 +67,8 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
     old.asid !== wanted.asid ||
     old.gpa !== wanted.gpa ||
     old.pageSize !== pageSize;
-  const reset = changed || wanted.asid === 0 || rmp.assumptions.rmpupdateReset === 'always';
+  const reset = changed || wanted.asid === 0 || assumptions.rmpupdateReset === 'always';
+  const masks = assumptions.defaultMasks === 'RMPUPDATE' ? assumptions.resetMaskOfVmpl0 : 0;
   const entry: RmpEntry = {
     ...old,
     assigned: wanted.assigned,
@@ -68,16 +76,14 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
     asid: wanted.asid,
     gpa: wanted.gpa as PhysAddr,
     pageSize,
-    ...(reset
-      ? { validated: false, vmsa: false, vmplMasks: [rmp.assumptions.resetMaskOfVmpl0, 0, 0, 0] as const }
-      : {}),
+    ...(reset ? { validated: false, vmsa: false, vmplMasks: [masks, 0, 0, 0] as const } : {}),
   };
   if (huge) {
     rmp.setRegion(page, entry, { ...HYPERVISOR_ENTRY, assigned: wanted.assigned });
     return RmpResult.SUCCESS;
   }
   rmp.setSlot(page, entry);
-  if (page !== first) {
+  if (page !== first && !wasHuge) {
     addSubpages(rmp, first, Number(wanted.assigned) - Number(old.assigned));
   }
   return RmpResult.SUCCESS;
@@ -91,18 +97,21 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
  */
 export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
-  if ((spa & HUGE_MASK) >= STEP) return RmpResult.FAIL_INPUT;
+  if (isMisaligned(rmp, spa, true)) return RmpResult.FAIL_INPUT;
   const first = (spa & ~HUGE_MASK) as SysPhysAddr;
   const old = rmp.slot(first);
   if (old === undefined) return RmpResult.FAIL_INPUT;
   if (rmp.isInUse(first, PageSize.Huge)) return RmpResult.FAIL_INUSE;
-  if (!old.assigned || old.pageSize !== PageSize.Huge || old.immutable) return RmpResult.FAIL_BADADDR;
+  const { psmashBadPage, psmashImmutable } = rmp.assumptions;
+  if (!old.assigned || old.pageSize !== PageSize.Huge) return RmpResult[psmashBadPage];
+  if (old.immutable) return RmpResult[psmashImmutable === 'bad-page' ? psmashBadPage : psmashImmutable];
+  const subpages = rmp.assumptions.subpageCount === 'maintained' ? 511 : 0;
   for (let k = 0n; k < 512n; k += 1n) {
     const part: RmpEntry = {
       ...old,
       pageSize: PageSize.Regular,
       gpa: (old.gpa + k * STEP) as PhysAddr,
-      subpageCount: k === 0n ? 511 : 0,
+      subpageCount: k === 0n ? subpages : 0,
     };
     rmp.setSlot((first + k * STEP) as SysPhysAddr, part);
   }
@@ -128,21 +137,27 @@ export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
   if (asid !== 0) return fail(RmpResult.FAIL_PERMISSION);
   const entry = rmp.slot(spa);
   if (entry === undefined) return fail(RmpResult.FAIL_INPUT);
-  const { gpa, assigned, pageSize, immutable, subpageCount } = entry;
+  const { gpa, assigned, pageSize, immutable } = entry;
   const isFirst = (spa & HUGE_MASK) < STEP;
-  const regionStatus = isFirst && (subpageCount > 0 || pageSize === PageSize.Huge);
+  const regionStatus = isFirst && (pageSize === PageSize.Huge || rmp.hasSubpages(spa));
   const state = Object.freeze({ gpa, assigned, pageSize, immutable, asid: entry.asid, regionStatus });
   return Object.freeze({ result: RmpResult.SUCCESS, state });
 }
 
+/** Bits 20:12 of the address of a 2 MiB operand must be 0. */
+function isMisaligned(rmp: Rmp, spa: SysPhysAddr, huge: boolean): boolean {
+  if (rmp.assumptions.lowAddressBits === 'FAIL_INPUT' && spa % STEP !== 0n) return true;
+  return huge && (spa & HUGE_MASK) >= STEP;
+}
+
 /** Whether no entry of a region of 4 KiB entries is in the way of a 2 MiB one. */
 function isFree(rmp: Rmp, first: SysPhysAddr): boolean {
-  const { assigned, subpageCount } = rmp.slot(first) as RmpEntry;
-  return subpageCount === 0 && !(assigned && rmp.assumptions.alignedPageBlocksHuge);
+  const { assigned } = rmp.slot(first) as RmpEntry;
+  return !rmp.hasSubpages(first) && !(assigned && rmp.assumptions.alignedPageBlocksHuge);
 }
 
 function addSubpages(rmp: Rmp, first: SysPhysAddr, count: number): void {
-  if (count === 0) return;
+  if (count === 0 || rmp.assumptions.subpageCount === 'unmaintained') return;
   const entry = rmp.slot(first) as RmpEntry;
   rmp.setSlot(first, { ...entry, subpageCount: entry.subpageCount + count });
 }

@@ -216,7 +216,8 @@ export class Hypervisor implements ExitHandler {
         });
       case 'run-vmpl-request': {
         const hasRun = vcpu !== undefined && guest.enterVmpl(message.vmpl, vcpu);
-        return encodeGhcbMsr({ type: 'run-vmpl', error: hasRun ? 0 : 1 });
+        const { runVmplError } = this.machine.rmp.assumptions;
+        return encodeGhcbMsr({ type: 'run-vmpl', error: hasRun ? 0 : runVmplError });
       }
       case 'terminate':
         throw new SnpError('TERMINATED', { reasonSet: message.reasonSet, reason: message.reason });

@@ -5,7 +5,14 @@
  * @packageDocumentation
  */
 
-export { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
+export {
+  ASSUMPTIONS,
+  type AssumptionEntry,
+  type Assumptions,
+  type AssumptionTable,
+  assumptionsOf,
+  DEFAULT_ASSUMPTIONS,
+} from './assumptions.ts';
 export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
 export { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from './exit-info.ts';
 export { type LaunchUpdateOptions, launchUpdate } from './firmware.ts';
@@ -57,6 +64,7 @@ export {
   type LaunchPage,
   LaunchPageType,
   type PageInfo,
+  type PageInfoAssumptions,
   type Sha384,
   VMSA_LAUNCH_GPA,
   webCryptoSha384,

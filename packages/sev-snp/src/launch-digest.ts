@@ -1,4 +1,5 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
 import { SnpError } from './snp-error.ts';
 
 /** SHA-384: 48 bytes for any. Of WebCrypto by {@link webCryptoSha384}, or of a library. */
@@ -62,6 +63,9 @@ export interface PageInfo {
   readonly imi?: boolean;
 }
 
+/** What is switched of {@link encodePageInfo}: the order of the permissions. */
+export type PageInfoAssumptions = Partial<Pick<Assumptions, 'pageInfoMasks'>>;
+
 /**
  * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (SEV-SNP firmware ABI, AMD document 56860;
  * AMD-ASPFW `sev_mcmd.h`, from which the order of the permissions is: virtee/sev-snp-measure has the reverse, and no
@@ -69,7 +73,7 @@ export interface PageInfo {
  *
  * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address no multiple of 4096
  */
-export function encodePageInfo(info: PageInfo): Uint8Array {
+export function encodePageInfo(info: PageInfo, assumptions: PageInfoAssumptions = {}): Uint8Array {
   const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
   for (const { length } of [digest, contents]) {
     if (length !== DIGEST_SIZE) refuse('the length of a digest', length, `pass ${DIGEST_SIZE} bytes`);
@@ -82,7 +86,9 @@ export function encodePageInfo(info: PageInfo): Uint8Array {
   view.setUint16(0x60, bytes.length, true);
   view.setUint8(0x62, type);
   view.setUint8(0x63, Number(imi));
-  bytes.set(permissions, 0x65);
+  const { pageInfoMasks = DEFAULT_ASSUMPTIONS.pageInfoMasks } = assumptions;
+  if (pageInfoMasks === 'vmpl1-first') bytes.set(permissions, 0x65);
+  else bytes.set(permissions.toReversed(), 0x64);
   view.setBigUint64(0x68, gpa, true);
   return bytes;
 }
@@ -93,6 +99,7 @@ export function encodePageInfo(info: PageInfo): Uint8Array {
  */
 export class LaunchDigest {
   readonly #sha384: Sha384;
+  readonly #assumptions: PageInfoAssumptions;
   #value: Uint8Array;
   #last: Promise<void> = Promise.resolve();
 
@@ -100,10 +107,15 @@ export class LaunchDigest {
    * @param from - the digest after pages that others have measured, such as those of a firmware image; 48 zeros if not given
    * @throws SnpError `INVALID_ARGUMENT` if it is not 48 bytes long
    */
-  constructor(sha384: Sha384, from: Uint8Array = new Uint8Array(DIGEST_SIZE)) {
+  constructor(
+    sha384: Sha384,
+    from: Uint8Array = new Uint8Array(DIGEST_SIZE),
+    assumptions: PageInfoAssumptions = {},
+  ) {
     if (from.length !== DIGEST_SIZE)
       refuse('the length of a digest', from.length, `pass ${DIGEST_SIZE} bytes`);
     this.#sha384 = sha384;
+    this.#assumptions = assumptions;
     this.#value = Uint8Array.from(from);
   }
 
@@ -137,7 +149,7 @@ export class LaunchDigest {
 
   async #extend(page: LaunchPage, { gpa, bytes }: Record4k): Promise<void> {
     const contents = bytes === undefined ? new Uint8Array(DIGEST_SIZE) : await this.#sha384(bytes);
-    const info = encodePageInfo({ ...page, gpa, contents, digest: this.#value });
+    const info = encodePageInfo({ ...page, gpa, contents, digest: this.#value }, this.#assumptions);
     this.#value = Uint8Array.from(await this.#sha384(info));
   }
 }

@@ -76,6 +76,11 @@ const VMSA = 1 << 29;
 const VALIDATED = 1 << 30;
 const LOCK = 1 << 31;
 
+/** Whether an entry with this first word is assigned. */
+export function isAssignedWord(word: number): boolean {
+  return (word & ASSIGNED) !== 0;
+}
+
 /** Whether an entry with this first word is immutable. */
 export function isImmutableWord(word: number): boolean {
   return (word & IMMUTABLE) !== 0;

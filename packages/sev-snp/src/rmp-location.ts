@@ -1,4 +1,5 @@
 import { PAGE_SHIFT, PAGE_SIZE_1G } from '@svsm/address';
+import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
 import { SnpError } from './snp-error.ts';
 import { SysPhys, type SysPhysAddr } from './sys-phys-addr.ts';
 
@@ -19,10 +20,12 @@ export interface FlatRmp {
 export interface SegmentedRmp {
   /** RMP_BASE: a multiple of 1 MiB. */
   readonly base: bigint;
-  /** RmpSegSize: log2 of the bytes of memory of which a segment holds the entries. At least 30. */
+  /** RmpSegSize: log2 of the bytes of memory of which a segment holds the entries, at least 30; or of MiB: see {@link unit}. */
   readonly segmentShift: number;
   /** How many segments the processor looks at: NumCachedSegments if it has NumSegReduction, else all 512. */
   readonly segments?: number;
+  /** What RmpSegSize counts: bytes if not given. */
+  readonly unit?: Assumptions['rmpSegSizeUnit'];
   /** Reads the quadword at an address of system memory. */
   readonly read: (spa: SysPhysAddr) => bigint;
 }
@@ -54,17 +57,16 @@ export function flatRmpCoverage({ base, end }: FlatRmp): bigint {
  * @throws SnpError `INVALID_ARGUMENT` for a base or segment size that no processor takes; `INVALID_RMP_SEGMENT` if the
  *   segment has reserved bits set
  */
-export function segmentedRmpEntryAddress(
-  spa: SysPhysAddr,
-  { base, segmentShift, segments = SEGMENTS, read }: SegmentedRmp,
-): SysPhysAddr | undefined {
+export function segmentedRmpEntryAddress(spa: SysPhysAddr, table: SegmentedRmp): SysPhysAddr | undefined {
   SysPhys.assertIsAddress(spa);
   const refuse = (what: string, value: unknown, expected: string): never => {
     throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
   };
+  const { base, segments = SEGMENTS, read, unit = DEFAULT_ASSUMPTIONS.rmpSegSizeUnit } = table;
+  const segmentShift = table.segmentShift + (unit === 'MiB' ? 20 : 0);
   if (base % 0x10_0000n !== 0n) refuse('RMP_BASE', base, 'pass a multiple of 1 MiB');
   if (!Number.isInteger(segmentShift) || segmentShift < 30 || segmentShift > 51) {
-    refuse('the segment size', segmentShift, 'pass 30 to 51, its binary logarithm');
+    refuse('the segment size', segmentShift, 'pass what makes 30 to 51, the binary logarithm of its bytes');
   }
   if (!Number.isInteger(segments) || segments < 0 || segments > SEGMENTS) {
     refuse('the number of segments', segments, `pass 0 to ${SEGMENTS}`);

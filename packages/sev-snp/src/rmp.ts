@@ -1,13 +1,15 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
+import { type Assumptions, assumptionsOf } from './assumptions.ts';
 import {
   decodeWords,
   encodeWords,
+  isAssignedWord,
   isImmutableWord,
   RMP_ENTRY_WORDS,
   type RmpEntry,
   type RmpPageSize,
+  type VmplMasks,
 } from './rmp-entry.ts';
 import { SnpError } from './snp-error.ts';
 import { SysPhys, type SysPhysAddr } from './sys-phys-addr.ts';
@@ -58,14 +60,14 @@ export class Rmp {
    * A table with every page hypervisor-owned. O(1).
    *
    * @param covered - whole 2 MiB regions
-   * @throws SnpError `INVALID_RMP_RANGE`
+   * @throws SnpError `INVALID_RMP_RANGE`, `INVALID_ARGUMENT` for an assumption that cannot be
    */
   constructor(covered: MemoryRegion<SysPhysAddr>, { assumptions = {} }: RmpOptions = {}) {
     if (covered.isEmpty || covered.alignInward(PAGE_SIZE_2M)?.equals(covered) !== true) {
       throw new SnpError('INVALID_RMP_RANGE', { start: covered.start, end: covered.end });
     }
     this.covered = covered;
-    this.assumptions = Object.freeze({ ...DEFAULT_ASSUMPTIONS, ...assumptions });
+    this.assumptions = assumptionsOf(assumptions);
     this.#first = pageNumber(covered.start);
     this.#end = this.#first + covered.pageCount();
   }
@@ -102,14 +104,39 @@ export class Rmp {
   /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */
   isRegionUnassigned(spa: SysPhysAddr): boolean {
     const first = this.slot((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
-    return first === undefined || (!first.assigned && first.subpageCount === 0);
+    return first === undefined || (!first.assigned && !this.hasSubpages(spa));
+  }
+
+  /**
+   * Whether, of the 2 MiB region around `spa`, a page beside the first is assigned as 4 KiB: the sub-page count says it,
+   * where it is maintained. O(1), else O(512), in words.
+   */
+  hasSubpages(spa: SysPhysAddr): boolean {
+    const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
+    const entry = this.slot(first);
+    if (entry === undefined || entry.pageSize === PageSize.Huge) return false;
+    if (this.assumptions.subpageCount === 'maintained') return entry.subpageCount !== 0;
+    return this.#someWord(first, 1, isAssignedWord);
+  }
+
+  /** The masks of an entry that becomes validated: its own, unless that is when they get their defaults. */
+  masksOnceValidated({ vmplMasks }: RmpEntry): VmplMasks {
+    const { defaultMasks, resetMaskOfVmpl0 } = this.assumptions;
+    const isFirst = defaultMasks === 'PVALIDATE' && vmplMasks[0] === 0;
+    return isFirst ? [resetMaskOfVmpl0, 0, 0, 0] : vmplMasks;
   }
 
   /** Whether a page of the 2 MiB region around `spa` is immutable by its own sixteen bytes. O(512), in words. */
   hasImmutable(spa: SysPhysAddr): boolean {
+    return this.#someWord(spa, 0, isImmutableWord);
+  }
+
+  /** Whether the first word of an entry of the region around `spa`, from that with index `from` on, is so. */
+  #someWord(spa: SysPhysAddr, from: number, is: (word: number) => boolean): boolean {
     const words = this.#regions.get(Math.floor(pageNumber(spa) / PAGES_PER_REGION));
     if (words === undefined) return false;
-    for (let at = 0; at < words.length; at += RMP_ENTRY_WORDS) if (isImmutableWord(words[at]!)) return true;
+    for (let at = from * RMP_ENTRY_WORDS; at < words.length; at += RMP_ENTRY_WORDS)
+      if (is(words[at]!)) return true;
     return false;
   }
 

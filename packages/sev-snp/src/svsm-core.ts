@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
+import type { Assumptions } from './assumptions.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 import { SvsmMemory, type SvsmMemoryOptions, SvsmRefusal } from './svsm-memory.ts';
 import {
@@ -54,6 +55,10 @@ export class SvsmCore {
   constructor(options: SvsmCoreOptions) {
     this.#options = options;
     this.#memory = new SvsmMemory(options);
+  }
+
+  get #assumptions(): Assumptions {
+    return this.#options.vcpu.guest.machine.rmp.assumptions;
   }
 
   /** The SVSM's record of what is validated. */
@@ -227,9 +232,10 @@ export class SvsmCore {
     this.#memory.revoke(at, PageSize.Regular);
     const image = this.#memory.read(at, PAGE_SIZE);
     const vmpl = Number(readVmsa(image, 'vmpl'));
+    const isLevel = this.#assumptions.svsmVmsaLevels === 'own' ? vmpl === caller : vmpl >= caller;
     const isFit =
       vmpl !== 0 &&
-      vmpl >= caller &&
+      isLevel &&
       (readVmsa(image, 'efer') & EFER_SVME) !== 0n &&
       readVmsa(image, 'sevFeatures') === (this.#options.sevFeatures ?? 1n);
     if (!isFit) {

@@ -165,14 +165,14 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Where `gva` leads, if it were read, without the RMP's checks of the page itself. The hypervisor gets no chance to
+   * Where `gva` leads, if it were read (or what `kind` says), without the RMP's checks of the page itself. The hypervisor gets no chance to
    * resolve a nested page fault.
    */
-  translate(gva: VirtAddr): GuestTranslation {
-    const page = this.#guestPage(gva, 'read');
+  translate(gva: VirtAddr, kind: 'read' | 'write' = 'read'): GuestTranslation {
+    const page = this.#guestPage(gva, kind);
     const gpa = gpaOf(page, gva);
     const isPrivate = !page.shared;
-    const nested = translateNested(this.guest, { ...this.#privilege, gpa, gva, kind: 'read', isPrivate });
+    const nested = translateNested(this.guest, { ...this.#privilege, gpa, gva, kind, isPrivate });
     return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: page.size, nested });
   }
 

@@ -249,7 +249,7 @@ describe('RMPQUERY', () => {
     const it = small();
     const result = (it: World, vmpl: Vmpl) => outcome(it, () => rmpquery(at(it, 1), gvaOf(page), vmpl));
     expect([result(it, 0), result(it, 1), result(it, 2)]).toEqual(['FAIL_PERMISSION', 'SUCCESS', 'SUCCESS']);
-    const switched = small({ rmpqueryOwnVmpl: false });
+    const switched = small({ rmpqueryLevels: 'lower' });
     expect([result(switched, 1), result(switched, 2)]).toEqual(['FAIL_PERMISSION', 'SUCCESS']);
   });
 
