@@ -252,8 +252,9 @@ function deniedBits(
   let allowed = kind === 'read' || writable || !respectsReadOnly;
   if (userMode) allowed &&= userPage;
   else if (userPage && cpu.smap) allowed &&= cpu.ac && !implicit;
-  // PKRU holds for user pages, PKRS for supervisor pages; bit 2·key denies all data accesses, the next one writes.
-  const keys = (userPage ? cpu.pkru : cpu.pkrs) ?? 0;
+  // PKRU holds for user pages, PKRS for supervisor pages; bit 2·key denies all data accesses, the next one writes. User
+  // mode has no business in a supervisor page whatever its key: that fault does not speak of it.
+  const keys = (userPage ? cpu.pkru : userMode ? 0 : cpu.pkrs) ?? 0;
   const keyBits = keys >>> (2 * key);
   const keyDenies = (keyBits & 1) !== 0 || ((keyBits & 2) !== 0 && kind === 'write' && respectsReadOnly);
   if (keyDenies) return PageFaultCode.Present | PageFaultCode.ProtectionKey;

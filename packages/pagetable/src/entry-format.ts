@@ -32,6 +32,7 @@ export class EntryFormat {
   readonly reservedHi: number;
   /** The exclusive end of physical addresses that an entry can hold. */
   readonly physicalEnd: bigint;
+  readonly #sharedRange: number;
   readonly #giantPages: boolean;
   readonly #reservedTop: number;
 
@@ -40,6 +41,7 @@ export class EntryFormat {
     const encryptionHi = encryption === undefined ? 0 : 1 << (encryption.bit - 32);
     this.privateHi = encryption?.mode === 'c-bit' ? encryptionHi : 0;
     this.sharedHi = encryption?.mode === 'vtom' ? encryptionHi : 0;
+    this.#sharedRange = 0xf_ffff & -this.sharedHi;
     this.addressHi = 0xf_ffff & ~encryptionHi;
     // HI(M) without the encryption bit (APM vol. 2, §15.34.5), and NX if it is off (§5.6.3).
     const beyondWidth = 0xf_ffff & ~(2 ** (physicalBits - 32) - 1) & ~encryptionHi;
@@ -79,9 +81,12 @@ export class EntryFormat {
     return ((lo & (large ? 0x1fff : 0xfff)) | (hi & 0xfff0_0000)) >>> 0;
   }
 
-  /** Whether a present entry maps shared memory. */
+  /**
+   * Whether a present entry maps shared memory: its C-bit is clear (APM vol. 2, §15.34.5), or its address lies at or above
+   * vTOM (§15.36.8), which any address bit from that one on says.
+   */
   isShared(hi: number): boolean {
-    return (hi & this.privateHi) === 0 && (hi & this.sharedHi) === this.sharedHi && this.hasEncryption;
+    return this.privateHi !== 0 ? (hi & this.privateHi) === 0 : (hi & this.#sharedRange) !== 0;
   }
 
   get hasEncryption(): boolean {

@@ -5,6 +5,7 @@ import { PageTableError } from './page-table-error.ts';
  *
  * - `c-bit`: the bit set in an entry means private (AMD64 APM vol. 2, §15.34.5); clear, shared.
  * - `vtom`: addresses with the bit set lie at or above the virtual top of memory and are shared; below, private (§15.36.8).
+ *   The C-bit is reserved then: give `physicalBits` no more than its position.
  */
 export interface MemoryEncryption {
   readonly mode: 'c-bit' | 'vtom';

@@ -179,6 +179,16 @@ describe('protection keys', () => {
     expect(codeOf(table.access(VA, 'write', cpuState({ pkrs: 3 * 2 ** 30 })))).toBe(Present | Write);
   });
 
+  test('user mode in a supervisor page is denied without a word of PKRS', () => {
+    // Keys are judged after U/S, and IA32_PKRS is there for supervisor accesses (Intel SDM vol. 3A, §4.6.1, §4.6.2; QEMU
+    // `mmu_translate`). An implicit access is one.
+    table.map4k(VA, PA, PteFlags.Writable | (KEY << 27));
+    const cpu = cpuState({ cpl: 3, pkrs: 0xffff_ffff });
+    expect(codeOf(table.access(VA, 'read', cpu))).toBe(Present | User);
+    expect(codeOf(table.access(VA, 'write', cpu))).toBe(Present | User | Write);
+    expect(codeOf(table.access(VA, 'read', cpu, { implicit: true }))).toBe(P);
+  });
+
   test('key 15 is the last two bits', () => {
     table.map4k(VA, PA, PteFlags.Writable | PteFlags.ProtectionKey);
     expect(codeOf(table.access(VA, 'read', cpuState({ pkrs: 2 ** 30 })))).toBe(P);
@@ -246,6 +256,20 @@ describe('which fault comes first', () => {
     expect(table.access(VA, 'read')).toMatchObject({ paddr: PA, shared: true });
     change(0, 1n << 51n);
     expect(codeOf(table.access(VA, 'read'))).toBe(Present | Reserved);
+  });
+
+  test('shared is all that lies at or above vTOM, by whichever address bit', () => {
+    // APM vol. 2, §15.36.8: a comparison with the whole address, not one bit of it.
+    make(pagingConfig({ encryption: { mode: 'vtom', bit: 45 }, physicalBits: 48 }));
+    table.map4k(VA, PA, 0);
+    expect(table.access(VA, 'read')).toMatchObject({ shared: false });
+    for (const bit of [45n, 46n, 47n]) {
+      change(0, 1n << bit);
+      expect(table.access(VA, 'read')).toMatchObject({ shared: true });
+      change(0, 0n, 1n << bit);
+    }
+    change(0, 1n << 44n);
+    expect(table.access(VA, 'read')).toMatchObject({ shared: false });
   });
 
   test('a table outside memory is a bus error', () => {
