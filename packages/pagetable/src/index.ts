@@ -19,7 +19,7 @@ export { createPhysMemory, type PhysMemoryOptions } from './create-phys-memory.t
 export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry-codec.ts';
 export type { PageTableEntry } from './entry-format.ts';
 export type { FrameAllocator } from './frame-allocator.ts';
-export type { OnListingFault } from './leaf-scan.ts';
+export type { ListingFaultPlace, OnListingFault } from './leaf-scan.ts';
 export type { ListingOptions, MappedLeaf, Mapping } from './mappings.ts';
 export type { VirtBounds } from './page-range.ts';
 export { PageTable } from './page-table.ts';

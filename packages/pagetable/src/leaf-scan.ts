@@ -1,3 +1,4 @@
+import type { VirtAddr } from '@svsm/address';
 import { byteAt, type EntryFormat, raw } from './entry-format.ts';
 import { addressOf, type PageRange, SPANS } from './page-range.ts';
 import { ENTRIES } from './page-sizes.ts';
@@ -5,8 +6,19 @@ import { isPageTableError, PageTableError } from './page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
 
+/** Where a listing met a fault. */
+export interface ListingFaultPlace {
+  /** The first virtual address that is left out because of it. */
+  readonly vaddr: VirtAddr;
+  /** Of the corrupted entry, or of the table outside memory: 0 (PT) to 4 (PML5). */
+  readonly level: number;
+}
+
 /** Told of what a listing cannot read: a corrupted entry, or a table outside memory. The listing goes on after it. */
-export type OnListingFault = (fault: PageTableError<'RESERVED_BITS'> | PageTableError<'BUS_ERROR'>) => void;
+export type OnListingFault = (
+  fault: PageTableError<'RESERVED_BITS'> | PageTableError<'BUS_ERROR'>,
+  place: ListingFaultPlace,
+) => void;
 
 const MAX_LEVELS = 5;
 const NONE = new Uint32Array(0);
@@ -149,7 +161,7 @@ export class LeafScan {
       this.#words = this.#memory.words(table, false);
     } catch (error) {
       if (this.#onFault === undefined || !isPageTableError(error, 'BUS_ERROR')) throw error;
-      this.#onFault(error);
+      this.#onFault(error, this.#place(this.#pages[level] as number, level));
       this.#indexes[level] = ENTRIES;
       return false;
     }
@@ -175,6 +187,11 @@ export class LeafScan {
       reserved: raw(reservedLow, reservedHigh),
     });
     if (this.#onFault === undefined) throw fault;
-    this.#onFault(fault);
+    this.#onFault(fault, this.#place(page, level));
+  }
+
+  #place(page: number, level: number): ListingFaultPlace {
+    const vaddr = addressOf(Math.max(page, this.#range.first), this.#levels);
+    return Object.freeze({ vaddr, level });
   }
 }

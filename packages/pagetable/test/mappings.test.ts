@@ -2,6 +2,7 @@ import { PageSize, physAddr, Virt57, type VirtAddr, virtAddr } from '@svsm/addre
 import { MemoryRegion, virtRegion } from '@svsm/memory-region';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createPhysMemory } from '../src/create-phys-memory.ts';
+import type { OnListingFault } from '../src/leaf-scan.ts';
 import type { Mapping } from '../src/mappings.ts';
 import { PageTable } from '../src/page-table.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
@@ -151,6 +152,27 @@ describe('a corrupted table', () => {
     list(({ code }) => faults.push(code));
     expect(seen).toEqual([VA, at(0x4000_0000), at(0xc000_0000)]);
     expect(faults).toEqual(['BUS_ERROR', 'RESERVED_BITS']);
+  });
+
+  test('says where the first address is that it leaves out, and at which level', () => {
+    table.map4k(at(0x4000_0000), physAddr(0x1000), PtePreset.Data);
+    const pdpt = table.walk(VA).path[1]?.table ?? 0n;
+    writePhys64(memory, physAddr(pdpt), 0x7_0000_0003n);
+    writePhys64(memory, physAddr(table.root + 8n * 300n), 0x83n);
+    const list = (within?: MemoryRegion<VirtAddr>): unknown[] => {
+      const places: unknown[] = [];
+      const options = {
+        onFault: (...[{ code }, place]: Parameters<OnListingFault>) => places.push([code, place]),
+      };
+      for (const _ of table.leaves(within === undefined ? options : { ...options, within }));
+      return places;
+    };
+    const reserved = ['RESERVED_BITS', { vaddr: 0xffff_9600_0000_0000n, level: 3 }];
+    expect(list()).toEqual([['BUS_ERROR', { vaddr: VA, level: 1 }], reserved]);
+    expect(list(virtRegion(at(0x5000), 0x1000))).toEqual([['BUS_ERROR', { vaddr: at(0x5000), level: 1 }]]);
+    expect(list(virtRegion(virtAddr(0xffff_9600_0000_1000n), 0x1000))).toEqual([
+      ['RESERVED_BITS', { vaddr: 0xffff_9600_0000_1000n, level: 3 }],
+    ]);
   });
 
   test('that leads to an empty table 512 times at each level ends soon', () => {
