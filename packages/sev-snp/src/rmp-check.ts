@@ -1,5 +1,15 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { Rmp } from './rmp.ts';
+import {
+  asidOfWord,
+  gpaFrameOfWords,
+  isAssignedWord,
+  isHugeWord,
+  isImmutableWord,
+  isValidatedWord,
+  isVmsaWord,
+  RMP_ENTRY_WORDS,
+} from './rmp-entry.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 import { type Vmpl, VmplPermission } from './vmpl.ts';
 
@@ -71,10 +81,9 @@ export interface RmpAccess {
  * The first check that `access` fails, or `undefined` if the RMP has nothing against it. O(1).
  */
 export function failedRmpCheck(rmp: Rmp, access: RmpAccess): RmpCheck | undefined {
-  const checks = RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE;
   const isHostTable = access.accessor === 'host' && access.kind === 'table';
   if (isHostTable && rmp.assumptions.hostTableReads === 'unchecked') return undefined;
-  return checks.find((check) => !PASSES[check](rmp, access));
+  return firstFailed(rmp, access, RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE);
 }
 
 /** The first of the checks on who owns a page and where it is mapped that `access` fails: those of PVALIDATE's kind. */
@@ -82,7 +91,7 @@ export function failedOwnershipCheck(
   rmp: Rmp,
   access: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
 ): RmpCheck | undefined {
-  return OWNERSHIP.find((check) => !PASSES[check](rmp, access as RmpAccess));
+  return firstFailed(rmp, access as RmpAccess, OWNERSHIP);
 }
 
 /**
@@ -93,34 +102,54 @@ export function failedVmsaCheck(
   rmp: Rmp,
   vmsa: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
 ): RmpCheck | undefined {
-  return failedOwnershipCheck(rmp, vmsa) ?? (PASSES.vmsa(rmp, vmsa as RmpAccess) ? undefined : 'vmsa');
+  return firstFailed(rmp, vmsa as RmpAccess, VMRUN);
 }
 
-const OWNERSHIP = ['covered', 'guest-owned', 'reverse-map', 'mutable'] as const;
+const OWNERSHIP: readonly RmpCheck[] = ['covered', 'guest-owned', 'reverse-map', 'mutable'];
+const VMRUN: readonly RmpCheck[] = [...OWNERSHIP, 'vmsa'];
 
-const PASSES: Readonly<Record<RmpCheck, (rmp: Rmp, access: RmpAccess) => boolean>> = {
-  covered: (rmp, { spa }) => rmp.covers(spa),
-  'hypervisor-owned': (rmp, { spa, translationSize }) =>
-    translationSize === PageSize.Regular ? rmp.entry(spa)?.assigned !== true : rmp.isRegionUnassigned(spa),
-  'guest-owned': (rmp, { spa, asid }) => rmp.entry(spa)?.assigned === true && rmp.entry(spa)?.asid === asid,
-  'reverse-map': (rmp, { spa, gpa }) => {
-    const entry = rmp.entry(spa);
-    if (entry === undefined) return false;
-    // Within a 2 MiB page, every 4 KiB of it has its own place.
-    const offset = entry.pageSize === PageSize.Huge ? spa & BigInt(PAGE_SIZE_2M - PAGE_SIZE) : 0n;
-    return entry.gpa + offset === (gpa & -BigInt(PAGE_SIZE));
-  },
-  mutable: (rmp, { spa }) => rmp.entry(spa)?.immutable === false,
-  'page-size': (rmp, { spa, translationSize }) =>
-    (rmp.entry(spa)?.pageSize === PageSize.Huge) === (translationSize !== PageSize.Regular),
-  vmsa: (rmp, { spa }) => rmp.entry(spa)?.vmsa === true,
-  validated: (rmp, { spa }) => rmp.entry(spa)?.validated === true,
-  vmpl: (rmp, access) => {
-    const mask = rmp.entry(access.spa)?.vmplMasks[access.vmpl] ?? 0;
-    const needed = neededPermissions(access);
-    return (mask & needed) === needed;
-  },
-};
+const PAGES_PER_HUGE = PAGE_SIZE_2M / PAGE_SIZE;
+
+/** The entry of the access at hand, and nothing afterwards. All 0, as of an unassigned page, if it is not covered. */
+const WORDS = new Uint32Array(RMP_ENTRY_WORDS);
+
+function firstFailed(rmp: Rmp, access: RmpAccess, checks: readonly RmpCheck[]): RmpCheck | undefined {
+  if (checks.length === 0) return undefined;
+  const page = pageNumber(access.spa);
+  const isCovered = rmp.readWords(page, WORDS);
+  for (const check of checks) if (!passes(check, rmp, access, page, isCovered)) return check;
+  return undefined;
+}
+
+function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCovered: boolean): boolean {
+  const [low, high, masks] = [WORDS[0]!, WORDS[1]!, WORDS[2]!];
+  switch (check) {
+    case 'covered':
+      return isCovered;
+    case 'hypervisor-owned':
+      if (access.translationSize !== PageSize.Regular) return rmp.isRegionUnassigned(access.spa);
+      return !isAssignedWord(low);
+    case 'guest-owned':
+      return isAssignedWord(low) && asidOfWord(high) === access.asid;
+    case 'reverse-map': {
+      // Within a 2 MiB page, every 4 KiB of it has its own place.
+      const offset = isHugeWord(low) ? page % PAGES_PER_HUGE : 0;
+      return gpaFrameOfWords(low, high) + offset === pageNumber(access.gpa);
+    }
+    case 'mutable':
+      return !isImmutableWord(low);
+    case 'page-size':
+      return isHugeWord(low) === (access.translationSize !== PageSize.Regular);
+    case 'validated':
+      return isValidatedWord(high);
+    case 'vmpl': {
+      const needed = neededPermissions(access);
+      return ((masks >>> (8 * access.vmpl)) & needed) === needed;
+    }
+    default:
+      return isVmsaWord(high);
+  }
+}
 
 /** The bits of a mask that an access needs. Write without read is illegal, so a write needs both (§15.36.7). */
 function neededPermissions({ kind, cpl }: RmpAccess): number {

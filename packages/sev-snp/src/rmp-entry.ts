@@ -76,9 +76,16 @@ const VMSA = 1 << 29;
 const VALIDATED = 1 << 30;
 const LOCK = 1 << 31;
 
+// What checks ask of an entry's words, without taking all of it apart. Each takes the word that the field is in.
+
 /** Whether an entry with this first word is assigned. */
 export function isAssignedWord(word: number): boolean {
   return (word & ASSIGNED) !== 0;
+}
+
+/** Whether an entry with this first word stands for 2 MiB. */
+export function isHugeWord(word: number): boolean {
+  return (word & HUGE) !== 0;
 }
 
 /** Whether an entry with this first word is immutable. */
@@ -86,19 +93,39 @@ export function isImmutableWord(word: number): boolean {
   return (word & IMMUTABLE) !== 0;
 }
 
+/** The ASID of an entry with this second word. */
+export function asidOfWord(word: number): number {
+  return (word >>> ASID_SHIFT) & ASID_MASK;
+}
+
+/** Whether an entry with this second word is validated. */
+export function isValidatedWord(word: number): boolean {
+  return (word & VALIDATED) !== 0;
+}
+
+/** Whether an entry with this second word is a VMSA. */
+export function isVmsaWord(word: number): boolean {
+  return (word & VMSA) !== 0;
+}
+
+/** The guest-physical frame number in the first two words of an entry. */
+export function gpaFrameOfWords(low: number, high: number): number {
+  return (high & GPA_HIGH_MASK) * 2 ** 20 + (low >>> GPA_SHIFT);
+}
+
 /** The entry in the four words from `at` on. */
 export function decodeWords(words: Uint32Array, at: number): RmpEntry {
   const [w0, w1, masks, upper] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
-  const gpaFrame = (w1 & GPA_HIGH_MASK) * 2 ** 20 + (w0 >>> GPA_SHIFT);
+  const gpaFrame = gpaFrameOfWords(w0, w1);
   return Object.freeze({
-    assigned: (w0 & ASSIGNED) !== 0,
-    pageSize: (w0 & HUGE) !== 0 ? PageSize.Huge : PageSize.Regular,
-    immutable: (w0 & IMMUTABLE) !== 0,
+    assigned: isAssignedWord(w0),
+    pageSize: isHugeWord(w0) ? PageSize.Huge : PageSize.Regular,
+    immutable: isImmutableWord(w0),
     subpageCount: (w0 >>> COUNT_SHIFT) & COUNT_MASK,
     gpa: (BigInt(gpaFrame) << BigInt(PAGE_SHIFT)) as PhysAddr,
-    asid: (w1 >>> ASID_SHIFT) & ASID_MASK,
-    vmsa: (w1 & VMSA) !== 0,
-    validated: (w1 & VALIDATED) !== 0,
+    asid: asidOfWord(w1),
+    vmsa: isVmsaWord(w1),
+    validated: isValidatedWord(w1),
     vmplMasks: Object.freeze([
       masks & 0xff,
       (masks >>> 8) & 0xff,

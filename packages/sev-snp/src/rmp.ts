@@ -5,6 +5,7 @@ import {
   decodeWords,
   encodeWords,
   isAssignedWord,
+  isHugeWord,
   isImmutableWord,
   RMP_ENTRY_WORDS,
   type RmpEntry,
@@ -99,6 +100,20 @@ export class Rmp {
     return words === undefined
       ? HYPERVISOR_ENTRY
       : decodeWords(words, RMP_ENTRY_WORDS * (page % PAGES_PER_REGION));
+  }
+
+  /**
+   * The words of what {@link entry} takes apart, by page number: for checks that are made on every access. Returns whether
+   * it is covered; if not, all are 0. O(1), without allocating.
+   */
+  readWords(page: number, into: Uint32Array): boolean {
+    into.fill(0);
+    if (!this.#covers(page)) return false;
+    const words = this.#regions.get(Math.floor(page / PAGES_PER_REGION));
+    if (words === undefined) return true;
+    const at = isHugeWord(words[0]!) ? 0 : RMP_ENTRY_WORDS * (page % PAGES_PER_REGION);
+    for (let k = 0; k < RMP_ENTRY_WORDS; k += 1) into[k] = words[at + k]!;
+    return true;
   }
 
   /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */
