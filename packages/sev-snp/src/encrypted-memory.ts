@@ -1,5 +1,5 @@
-import { type Bytes, byteCount, PAGE_SIZE, type PhysAddr } from '@svsm/address';
-import { PageTableError, type PhysMemory, readPhys, writePhys } from '@svsm/pagetable';
+import { type Bytes, byteCount, PAGE_SIZE, pageNumber, pageOffset } from '@svsm/address';
+import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { SnpError } from './snp-error.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 
@@ -73,7 +73,14 @@ export class EncryptedMemory {
    * @throws PageTableError `BUS_ERROR`
    */
   read(spa: SysPhysAddr, length: number, key: MemoryKey): Uint8Array {
-    return readPhys(this.view(key), asPhys(spa), length);
+    const bytes = new Uint8Array(length);
+    this.readInto(spa, bytes, key);
+    return bytes;
+  }
+
+  /** As {@link read}, into `bytes`. */
+  readInto(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void {
+    this.#copy(spa, bytes, key, false);
   }
 
   /**
@@ -82,7 +89,8 @@ export class EncryptedMemory {
    * @throws PageTableError `BUS_ERROR`; nothing is written then
    */
   write(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void {
-    writePhys(this.view(key), asPhys(spa), bytes);
+    if (bytes.length > 0) this.#require(pageNumber((spa + BigInt(bytes.length - 1)) as SysPhysAddr));
+    this.#copy(spa, bytes, key, true);
   }
 
   /** Memory as `key` sees it, for page tables: frame numbers are those of system memory. It judges no access. */
@@ -134,6 +142,22 @@ export class EncryptedMemory {
     else this.#frames.set(frame, { key, words: this.words(frame, from, false).slice() });
   }
 
+  /** Copies bytes out of memory, or into it, frame by frame. */
+  #copy(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey, write: boolean): void {
+    let frame = pageNumber(spa);
+    let offset = pageOffset(spa);
+    for (let done = 0; done < bytes.length; frame += 1) {
+      const { buffer, byteOffset } = this.words(frame, key, write);
+      const count = Math.min(PAGE_SIZE - offset, bytes.length - done);
+      const piece = new Uint8Array(buffer, byteOffset + offset, count);
+      const part = count === bytes.length ? bytes : bytes.subarray(done, done + count);
+      if (write) piece.set(part);
+      else part.set(piece);
+      done += count;
+      offset = 0;
+    }
+  }
+
   /** XORs the keystream of `key` into the words of a frame. */
   #apply(words: Uint32Array, key: MemoryKey, frame: number): void {
     if (key === NO_KEY) return;
@@ -152,11 +176,6 @@ export class EncryptedMemory {
       memory: `system memory of 0x${this.size.toString(16)} bytes`,
     });
   }
-}
-
-/** The page-table package knows one kind of physical address; here it means a system-physical one. */
-function asPhys(spa: SysPhysAddr): PhysAddr {
-  return spa as bigint as PhysAddr;
 }
 
 /** The finalizer of MurmurHash3: every bit of the input changes half of the output's. */

@@ -34,7 +34,7 @@ export class NestedTable {
   readonly #table: PageTable;
 
   constructor(options: { memory: PhysMemory; frames: FrameAllocator; config: PagingConfig }) {
-    this.#table = PageTable.create(options);
+    this.#table = PageTable.create({ ...options, freeEmptyTables: true });
   }
 
   /**

@@ -5,6 +5,7 @@ import type { EncryptedMemory, MemoryKey } from './encrypted-memory.ts';
 import type { MachineEvent } from './machine-event.ts';
 import type { NestedTable } from './nested-table.ts';
 import type { Rmp } from './rmp.ts';
+import type { SysPhysAddr } from './sys-phys-addr.ts';
 import type { Vmpl } from './vmpl.ts';
 
 // What processors, guests and hypervisors need of one another, apart from the classes that are it.
@@ -54,4 +55,9 @@ export interface ExitHandler {
   handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean;
   /** Answers a VMGEXIT of `vcpu`: what the guest left in the GHCB MSR, and what it is to find there. */
   vmgexit(guest: GuestContext, request: bigint, vcpu: VcpuContext): bigint;
+  /**
+   * What other processors of the host do in the instant before one of the guest reads `length` bytes of shared memory at
+   * `spa`: they run all the time. An honest hypervisor does nothing there.
+   */
+  beforeSharedRead?(guest: GuestContext, spa: SysPhysAddr, length: number): void;
 }

@@ -182,9 +182,12 @@ export class Vcpu implements GuestCpu {
 
   #copyOut(gva: VirtAddr, length: number, kind: 'read' | 'fetch'): Uint8Array {
     const pieces = this.#restarting(() => this.#pieces(gva, length, kind));
-    const { memory } = this.guest.machine;
+    const { memory, hypervisor } = this.guest.machine;
     const bytes = new Uint8Array(length);
-    for (const { spa, key, start, count } of pieces) bytes.set(memory.read(spa, count, key), start);
+    for (const { spa, key, start, count } of pieces) {
+      if (key === NO_KEY) hypervisor.beforeSharedRead?.(this.guest, spa, count);
+      memory.readInto(spa, bytes.subarray(start, start + count), key);
+    }
     return bytes;
   }
 

@@ -1,12 +1,28 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
+import { Ghcb } from '../src/ghcb.ts';
+import { PageOperation } from '../src/ghcb-msr.ts';
+import { GhcbExit } from '../src/ghcb-page.ts';
 import { HostileHypervisor } from '../src/hostile-hypervisor.ts';
+import { requestPageStates } from '../src/page-state-change.ts';
+import { pscEntriesOf } from '../src/page-state-list.ts';
 import { makePagePrivate, makePageShared } from '../src/page-visibility.ts';
 import { failedVmsaCheck } from '../src/rmp-check.ts';
 import type { RmpEntry } from '../src/rmp-entry.ts';
 import type { SysPhysAddr } from '../src/sys-phys-addr.ts';
 import { pageRegion, ValidatedPages } from '../src/validated-pages.ts';
-import { bytesOf, codeOf, gvaOf, MiB, spaOf, textOf, thrownBy, type World, world } from './support.ts';
+import {
+  bytesOf,
+  codeOf,
+  gvaOf,
+  MiB,
+  snapshot,
+  spaOf,
+  textOf,
+  thrownBy,
+  type World,
+  world,
+} from './support.ts';
 
 const A = 4 * MiB + 0x1000;
 const B = 4 * MiB + 0x2000;
@@ -244,6 +260,15 @@ test('what is not mapped cannot be hidden, aliased or replayed', () => {
     undefined,
     undefined,
   ]);
+  host.lend(guest, gpaA, guest, nowhere);
+  host.mapSmall(guest, nowhere);
+  host.mapHuge(guest, nowhere);
+  const results = [
+    host.unassign(guest, nowhere),
+    host.move(guest, nowhere, gpaA),
+    host.smash(guest, nowhere),
+  ];
+  expect([...results, host.unsmash(guest, nowhere)]).toEqual([undefined, undefined, undefined, false]);
   host.alias(guest, gpaA, nowhere);
   host.swap(guest, gpaA, nowhere);
   expect(guest.nested.lookup(gpaA)).toBe(undefined);
@@ -254,4 +279,113 @@ test('a page that is not to be had is no substitute', () => {
   const fixed = it.host.allocatePage();
   it.host.rmpupdate(fixed, { assigned: true, immutable: true });
   expect(it.host.substitute(it.guest, gpaA, fixed)).toBe(undefined);
+});
+
+describe('page sizes', () => {
+  const nestedSize = ({ guest }: World, gpa: number) => guest.nested.lookup(physAddr(gpa))?.size;
+
+  test('smash and unsmash change the RMP alone, and keep what is validated', () => {
+    const it = attacked();
+    const at = physAddr(6 * MiB + 0x5000);
+    it.vcpu.write(gvaOf(6 * MiB), bytesOf('kept'));
+    expect(it.host.smash(it.guest, at)).toBe(0);
+    expect(it.machine.rmp.entry(spaOf(it, 6 * MiB))?.pageSize).toBe(PageSize.Regular);
+    expect(nestedSize(it, 6 * MiB)).toBe(PageSize.Huge);
+    expect(it.host.smash(it.guest, at)).toBe(7);
+    expect(it.host.unsmash(it.guest, at)).toBe(true);
+    expect(it.machine.rmp.entry(spaOf(it, 6 * MiB))).toMatchObject({
+      pageSize: PageSize.Huge,
+      validated: true,
+    });
+    expect(textOf(it.vcpu.read(gvaOf(6 * MiB), 4))).toBe('kept');
+  });
+
+  test('unsmash of pages that are not alike changes nothing', () => {
+    const it = attacked();
+    it.host.smash(it.guest, physAddr(6 * MiB));
+    it.host.mapSmall(it.guest, physAddr(6 * MiB));
+    it.vcpu.pvalidate(gvaOf(6 * MiB + 0x7000), PageSize.Regular, false);
+    const before = snapshot(it.machine.rmp);
+    expect(it.host.unsmash(it.guest, physAddr(6 * MiB))).toBe(false);
+    expect(it.host.unsmash(it.guest, physAddr(4 * MiB))).toBe(true);
+    it.host.smash(it.guest, physAddr(4 * MiB));
+    expect(snapshot(it.machine.rmp)).toBe(before);
+    it.host.unassign(it.guest, physAddr(6 * MiB + 0x9000));
+    const less = snapshot(it.machine.rmp);
+    expect(it.host.unsmash(it.guest, physAddr(6 * MiB))).toBe(false);
+    expect(snapshot(it.machine.rmp)).toBe(less);
+  });
+
+  test('mapSmall and mapHuge change the nested page table alone', () => {
+    const it = attacked();
+    const first = spaOf(it, 6 * MiB);
+    it.host.mapSmall(it.guest, physAddr(6 * MiB));
+    expect([nestedSize(it, 6 * MiB), nestedSize(it, 8 * MiB - 0x1000)]).toEqual([0x1000, 0x1000]);
+    it.host.hide(it.guest, physAddr(6 * MiB + 0x3000));
+    it.host.mapHuge(it.guest, physAddr(6 * MiB + 0x2000));
+    expect([nestedSize(it, 6 * MiB), spaOf(it, 6 * MiB + 0x3000)]).toEqual([PageSize.Huge, first + 0x3000n]);
+    it.host.mapHuge(it.guest, physAddr(6 * MiB));
+    expect(spaOf(it, 6 * MiB)).toBe(first);
+    expect(it.machine.rmp.entry(first)?.pageSize).toBe(PageSize.Huge);
+  });
+});
+
+test('unassign leaves the page mapped; move gives it to another address; lend gives a page of another guest’s', () => {
+  const it = attacked();
+  const spa = spaOf(it, A);
+  expect(it.host.unassign(it.guest, gpaA)).toBe(0);
+  expect([spaOf(it, A), it.machine.rmp.entry(spa)?.assigned]).toEqual([spa, false]);
+  expect(it.host.move(it.guest, gpaB, gpaA)).toBe(0);
+  expect(it.machine.rmp.entry(spaOf(it, A))).toMatchObject({ gpa: gpaA, asid: 1, validated: false });
+  const other = it.host.launch({ size: 2 * MiB });
+  it.host.lend(it.guest, gpaB, other, physAddr(0x3000));
+  expect(it.machine.rmp.entry(spaOf(it, B))?.asid).toBe(other.asid);
+});
+
+describe('answers', () => {
+  test('pageState claims what was not done', () => {
+    const it = attacked();
+    const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(4 * MiB + 0x8000));
+    it.host.answers.pageState = () => 0;
+    requestPageStates(ghcb, pscEntriesOf(pageRegion(gpaA, PageSize.Regular), PageOperation.Shared));
+    expect(it.machine.rmp.entry(spaOf(it, A))?.assigned).toBe(true);
+  });
+
+  test('afterPage changes what the guest finds in its GHCB', () => {
+    const it = attacked();
+    const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(4 * MiB + 0x8000));
+    it.host.answers.afterPage = (page) => page.set('exitInfo2', 77n);
+    expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(77n);
+    it.host.answers.afterPage = (page) => page.invalidate();
+    expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }))).toBe('VMGEXIT_FAILED');
+  });
+
+  test('beforeSharedRead comes before each read of shared memory, and of no other', () => {
+    const it = attacked();
+    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    const spa = spaOf(it, A);
+    let reads = 0;
+    it.host.answers.beforeSharedRead = (_, at, length) => {
+      expect([at, length]).toEqual([spa + 8n, 4]);
+      it.host.write(at, Uint8Array.of(++reads));
+    };
+    const at = gvaOf(A + 8);
+    expect([it.vcpu.read(at, 4)[0], it.vcpu.read(at, 4)[0]]).toEqual([1, 2]);
+    it.vcpu.write(gvaOf(B), Uint8Array.of(9));
+    expect([it.vcpu.read(gvaOf(B), 1)[0], reads]).toEqual([9, 2]);
+  });
+
+  test('enter runs a level that nobody asked for', () => {
+    const it = attacked();
+    let entered = 0;
+    it.guest.onEnter(0, () => {
+      entered += 1;
+    });
+    const lower = it.guest.createVcpu({ vmpl: 2 });
+    expect([it.host.enter(it.guest, 0, lower), it.host.enter(it.guest, 1, lower), entered]).toEqual([
+      true,
+      false,
+      1,
+    ]);
+  });
 });
