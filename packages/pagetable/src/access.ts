@@ -6,6 +6,7 @@ import { PageTableError } from './page-table-error.ts';
 import type { PagingConfig } from './paging-config.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
+import type { MappedPage } from './walk.ts';
 
 /** What a processor does at an address. */
 export type AccessKind = 'read' | 'write' | 'fetch';
@@ -36,6 +37,8 @@ export interface AccessOptions {
   readonly update?: boolean;
   /** An implicit access to a GDT, LDT, IDT or TSS: in supervisor mode at any CPL, and EFLAGS.AC does not help it. */
   readonly implicit?: boolean;
+  /** What the page is filled into if the access goes ahead: a `Tlb`. Nothing if not given. */
+  readonly fill?: { insert(vaddr: VirtAddr, page: MappedPage): void };
 }
 
 /** An entry that an access has set bits in; when looking only, one that it would have. */
@@ -179,13 +182,15 @@ export class AccessWalk {
     if (updates === undefined) return this.run(vaddr, kind, cpu, options);
     const size = PAGE_SIZES[level] as PageSize;
     const frame = format.frame(entryLow, entryHigh, level);
-    return Object.freeze({
-      type: 'translation',
-      paddr: byteAt(frame, low & (size - 1)),
-      size,
-      shared: format.isShared(entryHigh),
-      updates,
-    });
+    const paddr = byteAt(frame, low & (size - 1));
+    const shared = format.isShared(entryHigh);
+    if (options.fill !== undefined) {
+      const leaf = { size, frame: byteAt(frame, 0), paddr, shared, ...rightsOf(rights, noExecute) };
+      const set = bitsToSet(level, level, kind === 'write');
+      const flags = format.flags(entryLow | set, entryHigh, level);
+      options.fill.insert(vaddr, Object.freeze({ ...leaf, flags }));
+    }
+    return Object.freeze({ type: 'translation', paddr, size, shared, updates });
   }
 
   /**
@@ -227,6 +232,27 @@ export class AccessWalk {
     }
     return false;
   }
+}
+
+/**
+ * Whether the rights of a page that was found before allow an access, as a processor judges by what its TLB holds: a
+ * refusal there makes it walk again. O(1).
+ */
+export function allowsAccess(
+  page: MappedPage,
+  kind: AccessKind,
+  cpu: CpuState,
+  { implicit = false }: Pick<AccessOptions, 'implicit'> = {},
+): boolean {
+  const rights = (page.user ? PteFlags.User : 0) | (page.writable ? PteFlags.Writable : 0);
+  const key = (page.flags >>> 27) & 0xf;
+  const userMode = cpu.cpl === 3 && !implicit;
+  return deniedBits(kind, rights, !page.executable, key, userMode, implicit, cpu) === 0;
+}
+
+function rightsOf(rights: number, noExecute: number): Pick<MappedPage, 'writable' | 'user' | 'executable'> {
+  const writable = (rights & PteFlags.Writable) !== 0;
+  return { writable, user: (rights & PteFlags.User) !== 0, executable: noExecute >= 0 };
 }
 
 /**

@@ -11,6 +11,7 @@ export {
   type AccessPageFault,
   type AccessResult,
   type AccessTranslation,
+  allowsAccess,
   type EntryUpdate,
   PageFaultCode,
 } from './access.ts';

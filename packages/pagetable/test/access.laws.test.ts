@@ -1,12 +1,13 @@
 import { type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { AccessKind } from '../src/access.ts';
+import { type AccessKind, allowsAccess } from '../src/access.ts';
 import { cpuState } from '../src/cpu-state.ts';
 import { createPhysMemory } from '../src/create-phys-memory.ts';
 import { PageTable } from '../src/page-table.ts';
 import { pagingConfig } from '../src/paging-config.ts';
 import { readPhys64, writePhys64 } from '../src/phys-memory.ts';
+import type { MappedPage } from '../src/walk.ts';
 import { runCampaign } from './access-campaign.ts';
 import { slowAccess } from './slow-access.ts';
 import { slowWalk } from './support.ts';
@@ -131,4 +132,48 @@ test('the fast walk agrees with the slow one on random paths: outcome, error cod
   const { disagreements, seen } = runCampaign(30_000, 1);
   expect(disagreements.slice(0, 3)).toEqual([]);
   expect(seen.size).toBeGreaterThan(85);
+});
+
+test('what an access fills in is what a walk finds then, and judges further accesses as a walk does', () => {
+  const options = { levels: 4, cBit: 51 } as const;
+  const config = pagingConfig(options);
+  const bits = fc.integer({ min: 0, max: 7 }).map((bits) => (bits & 6) | ((bits & 1) << 31));
+  const rights = fc.array(bits, { minLength: 4, maxLength: 4 });
+  fc.assert(
+    fc.property(
+      rights,
+      fc.integer({ min: 0, max: 15 }),
+      fc.boolean(),
+      access,
+      access,
+      (rights, key, huge, a, b) => {
+        const memory = createPhysMemory({ size: FRAMES * 0x1000 });
+        rights.forEach((bits, i) => {
+          const isLeaf = huge ? i === 2 : i === 3;
+          const next = isLeaf
+            ? 0x40_0000n | (BigInt(key) << 59n) | (huge ? 0x80n : 0n)
+            : BigInt((i + 1) << 12);
+          const noExecute = bits < 0 ? 1n << 63n : 0n;
+          writePhys64(memory, physAddr(i << 12), next | noExecute | BigInt(bits & 6) | 1n | (1n << 51n));
+        });
+        const table = PageTable.open(physAddr(0), { memory, config });
+        const vaddr = BigInt(a.offset) as VirtAddr;
+        let filled: MappedPage | undefined;
+        const fill = {
+          insert: (_: VirtAddr, page: MappedPage) => {
+            filled = page;
+          },
+        };
+        const result = table.access(vaddr, a.kind, a.cpu, { fill });
+        expect(filled !== undefined).toBe(result.type === 'translation');
+        if (filled === undefined) return;
+        expect(filled).toEqual(table.walk(vaddr).page);
+        const again = table.access(vaddr, b.kind, b.cpu, { update: false });
+        expect(allowsAccess(filled, b.kind, b.cpu)).toBe(again.type === 'translation');
+        const implicit = { update: false, implicit: true };
+        const byHardware = table.access(vaddr, 'read', b.cpu, implicit);
+        expect(allowsAccess(filled, 'read', b.cpu, implicit)).toBe(byHardware.type === 'translation');
+      },
+    ),
+  );
 });

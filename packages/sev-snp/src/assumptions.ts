@@ -61,6 +61,12 @@ export interface Assumptions {
   readonly hostTableReads: 'checked' | 'unchecked';
   /** EXITINFO2 of a nested page fault: the address of the byte, or of its page. */
   readonly exitInfo2: 'byte' | 'page';
+  /** CR2 of a #PF or #VC of an access that crosses a page: its first byte in the page that faults, or its first byte. */
+  readonly cr2OnCrossing: 'faulting-page' | 'first-byte';
+  /** Whether a #PF for a reserved bit has P set: Intel SDM and KVM, or clear: QEMU. */
+  readonly reservedFaultPresent: boolean;
+  /** Whether upper entries of a walk that ends in a #PF get their accessed bits: KVM does not set them, QEMU does. */
+  readonly accessedOnFault: 'none' | 'upper-entries';
   /** Bit 8 of a PML4E or PML5E of a guest: reserved, as KVM has it for AMD, or ignored, as QEMU has it. */
   readonly topLevelBit8: 'reserved' | 'ignored';
   /** The error in bits 63:32 of the answer to "run VMPL" if there is nothing to run at that level. */
@@ -134,6 +140,9 @@ function table(): AssumptionTable {
     rmpadjustVmplRange: open('RMPADJUST step 1', 'FAIL_INPUT', 'FAIL_PERMISSION'),
     hostTableReads: disputed('R2, table 15-39', 'checked', 'unchecked'),
     exitInfo2: open('R26', 'byte', 'page'),
+    cr2OnCrossing: open('P18', 'faulting-page', 'first-byte'),
+    reservedFaultPresent: disputed('P19', true, false),
+    accessedOnFault: disputed('P25', 'none', 'upper-entries'),
     topLevelBit8: disputed('P8', 'reserved', 'ignored'),
     runVmplError: open('GHCB MSR 0x017', 1, 0xffff_ffff),
     pageInfoMasks: disputed('L4', 'vmpl1-first', 'vmpl3-first'),
@@ -169,6 +178,7 @@ function defaults(): Assumptions {
  * - The raw layout of RMP entries is that of Zen 3 and Zen 4; nothing is said of later parts.
  * - An accessed or dirty update is a write of 4 KiB to the host's tables; in a guest, the page-size check compares the
  *   nested translation with the entry, as for every access.
+ * - A load of EFER that changes NXE flushes nothing: software does. LA57 cannot change while paging is on.
  * - No stack-segment references (#SS), no LAM, no shadow stacks.
  * - In calls of an SVSM, a misaligned address is INVALID_PARAMETER, also in CREATE_VCPU, where COCONUT-SVSM has
  *   INVALID_ADDRESS.

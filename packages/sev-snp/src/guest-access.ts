@@ -50,7 +50,7 @@ export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess): S
 export function translateNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
   const nested = guest.nested.lookup(access.gpa);
   if (nested === undefined) throw npf(guest, 'nested-not-present', access, undefined, 0n);
-  if ((access.kind === 'write' && !nested.writable) || (access.kind === 'fetch' && !nested.executable)) {
+  if ((isWrite(access) && !nested.writable) || (access.kind === 'fetch' && !nested.executable)) {
     throw npf(guest, 'nested-rights', access, nested, 0n);
   }
   return nested;
@@ -79,13 +79,14 @@ function npf(
   nested: NestedPage | undefined,
   why: bigint,
 ): SnpFault<'NPF'> {
+  const isTable = kind === 'table' || kind === 'table-update';
   const exitInfo1 =
     why |
     NpfInfo.User |
     (nested === undefined ? 0n : NpfInfo.Present) |
-    (kind === 'write' ? NpfInfo.Write : 0n) |
+    (isWrite({ kind }) ? NpfInfo.Write : 0n) |
     (kind === 'fetch' ? NpfInfo.Fetch : 0n) |
-    (kind === 'table' ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
+    (isTable ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
     (isPrivate ? NpfInfo.Encrypted : 0n);
   const isByte = guest.machine.rmp.assumptions.exitInfo2 === 'byte';
   return new SnpFault('NPF', {
@@ -97,4 +98,8 @@ function npf(
     nestedSize: nested?.size,
     check,
   });
+}
+
+function isWrite({ kind }: Pick<GuestPhysAccess, 'kind'>): boolean {
+  return kind === 'write' || kind === 'table-update';
 }

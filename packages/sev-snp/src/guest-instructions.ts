@@ -13,11 +13,12 @@ import { VMPL_COUNT, type Vmpl, VmplPermission } from './vmpl.ts';
 export interface GuestCpu extends Privilege {
   readonly guest: GuestContext;
   /**
-   * Where `gva` leads: the guest's walk and rights for a read, or what `kind` says, then the nested walk.
+   * Where `gva` leads: the guest's walk and rights for a read, or what `kind` says, then the nested walk. With
+   * `update`, it counts as an access, and accessed bits are set.
    *
    * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`
    */
-  translate(gva: VirtAddr, kind?: 'read' | 'write'): GuestTranslation;
+  translate(gva: VirtAddr, kind?: 'read' | 'write', update?: boolean): GuestTranslation;
 }
 
 /** A guest-virtual address, translated to the end. */
@@ -163,7 +164,7 @@ function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined
   const { guest, vmpl, cpl } = cpu;
   const { rmp } = guest.machine;
   const { operandAccess, sharedOperand, guestSizeMatters } = rmp.assumptions;
-  const { gpa, spa, nested, guestSize, ...translation } = cpu.translate(gva, operandAccess);
+  const { gpa, spa, nested, guestSize, ...translation } = cpu.translate(gva, operandAccess, true);
   const isPrivate = translation.isPrivate || sharedOperand === 'as-private';
   const access: GuestPhysAccess = { gpa, gva, kind: operandAccess, isPrivate, vmpl, cpl };
   const owner = { spa, gpa, asid: guest.asid };

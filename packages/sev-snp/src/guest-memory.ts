@@ -35,7 +35,7 @@ export class GuestMemory implements PhysMemory {
     const { machine, key } = this.#guest;
     const { vmpl, cpl, gva, isWalk } = this.#user();
     const gpa = (BigInt(frame) << BigInt(PAGE_SHIFT)) as PhysAddr;
-    const kind = isWalk ? 'table' : write ? 'write' : 'read';
+    const kind = isWalk ? (write ? 'table-update' : 'table') : write ? 'write' : 'read';
     const spa = accessGuestPhys(this.#guest, { vmpl, cpl, gpa, gva, kind, isPrivate: true });
     return machine.memory.words(Number(spa >> BigInt(PAGE_SHIFT)), key, write);
   }

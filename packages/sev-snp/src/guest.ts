@@ -1,6 +1,6 @@
 import type { PhysAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { type PagingConfig, pagingConfig } from '@svsm/pagetable';
+import { type PagingConfig, type PagingOptions, pagingConfig } from '@svsm/pagetable';
 import type { MemoryKey } from './encrypted-memory.ts';
 import type { NestedTable } from './nested-table.ts';
 import type { GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
@@ -14,6 +14,10 @@ export interface GuestOptions {
   readonly nested: NestedTable;
   /** Its memory, as it was launched. */
   readonly memory: MemoryRegion<PhysAddr>;
+  /** Levels of its page tables: 4 if not given. */
+  readonly levels?: 4 | 5;
+  /** Its virtual top of memory, if it has one. */
+  readonly virtualTom?: bigint | undefined;
 }
 
 /** An SNP-active guest: an ASID, a key that goes with it, and what the hypervisor says its memory is. */
@@ -27,19 +31,25 @@ export class Guest implements GuestContext {
   readonly nested: NestedTable;
   /** The guest-physical memory that it was launched with. */
   readonly memory: MemoryRegion<PhysAddr>;
-  /** How its page tables are laid out: 4 levels and the machine's C-bit. */
+  /**
+   * How its page tables are laid out: the machine's C-bit, or the bit of its virtual top of memory. One that is no power of
+   * two has no bit: page tables know no shared pages then.
+   */
   readonly paging: PagingConfig;
+  /** VIRTUAL_TOM: data below is private, at or above shared (AMD64 APM vol. 2, §15.36.8). `undefined`: the C-bit tells. */
+  readonly virtualTom: bigint | undefined;
   /** What waits at each level. */
   readonly #software: Map<number, (caller: Vcpu) => void> = new Map();
 
-  constructor(machine: SnpPlatform, { asid, key, nested, memory }: GuestOptions) {
+  constructor(machine: SnpPlatform, { asid, key, nested, memory, levels = 4, virtualTom }: GuestOptions) {
     this.machine = machine;
     this.asid = asid;
     this.key = key;
     this.nested = nested;
     this.memory = memory;
     const vendor = machine.rmp.assumptions.topLevelBit8 === 'reserved' ? 'amd' : 'intel';
-    this.paging = pagingConfig({ cBit: machine.cBit, vendor });
+    this.virtualTom = virtualTom;
+    this.paging = pagingConfig({ levels, vendor, ...encryptionOf(machine, virtualTom) });
   }
 
   /** Has `software` run whenever the hypervisor is asked, or takes it upon itself, to run a level for a processor. */
@@ -58,4 +68,13 @@ export class Guest implements GuestContext {
   createVcpu(options: VcpuOptions = {}): Vcpu {
     return new Vcpu(this, options);
   }
+}
+
+function encryptionOf({ cBit }: SnpPlatform, virtualTom: bigint | undefined): PagingOptions {
+  if (virtualTom === undefined) return { cBit };
+  const bit = virtualTom.toString(2).length - 1;
+  // The C-bit is reserved: addresses end below it.
+  return bit >= 32 && virtualTom === 1n << BigInt(bit)
+    ? { physicalBits: cBit, encryption: { mode: 'vtom', bit } }
+    : { physicalBits: cBit };
 }

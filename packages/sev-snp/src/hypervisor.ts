@@ -44,6 +44,13 @@ export interface LaunchOptions {
   readonly image?: readonly { readonly gpa: PhysAddr; readonly bytes: Uint8Array }[];
   /** The largest pages to use, in the RMP and the nested page table: 2 MiB if not given. */
   readonly pageSize?: RmpPageSize;
+  /** Levels of its page tables: 4 if not given. */
+  readonly levels?: 4 | 5;
+  /**
+   * VIRTUAL_TOM, at or above its memory: a multiple of 2 MiB. Above it, each page of memory has a second address, at which
+   * it is shared. Without it, the C-bit tells.
+   */
+  readonly virtualTom?: bigint;
 }
 
 /**
@@ -137,13 +144,16 @@ export class Hypervisor implements ExitHandler {
    * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_SYSTEM_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
    *   if the RMP does not cover memory that was free
    */
-  launch({ size, image = [], pageSize = PageSize.Huge }: LaunchOptions): Guest {
+  launch(options: LaunchOptions): Guest {
+    const { size, image = [], pageSize = PageSize.Huge, levels = 4, virtualTom } = options;
     const memory = this.#guestMemory(size, image);
+    requireTom(virtualTom, memory);
     this.#requireFree(memory, pageSize);
     const { machine } = this;
     const nested = new NestedTable({ memory: this.memory, frames: this.#frames, config: pagingConfig() });
     this.#guests += 1;
-    const guest = new Guest(machine, { asid: this.#guests, key: machine.memory.createKey(), nested, memory });
+    const key = machine.memory.createKey();
+    const guest = new Guest(machine, { asid: this.#guests, key, nested, memory, levels, virtualTom });
     const pages = [...pagesOf(memory, pageSize)];
     for (const [gpa, size] of pages) nested.map(gpa, this.#allocatePage(size), size);
     for (const { gpa, bytes } of image) this.#load(guest, gpa, bytes);
@@ -156,11 +166,13 @@ export class Hypervisor implements ExitHandler {
    *
    * As KVM does it (Linux `arch/x86/kvm/svm/sev.c`, `sev_handle_rmp_fault`): where RMP and nested page table differ
    * in page size, or an instruction wants 4 KiB, both are split. It sees what the exit tells and its own tables; it
-   * neither maps new memory nor converts a page that the guest did not ask to convert.
+   * neither maps new memory nor converts a page that the guest did not ask to convert. Above a virtual top of memory, it
+   * maps what lies as far above 0, if that is shared.
    */
   handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean {
     const nested = guest.nested.lookup(gpa);
-    if (nested === undefined || (exitInfo1 & NpfInfo.Rmp) === 0n) return false;
+    if (nested === undefined) return this.#mapSharedAlias(guest, gpa);
+    if ((exitInfo1 & NpfInfo.Rmp) === 0n) return false;
     const entryIsHuge = this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge;
     const nestedIsHuge = nested.size !== PageSize.Regular;
     if ((exitInfo1 & NpfInfo.SizeMismatch) === 0n && entryIsHuge === nestedIsHuge) return false;
@@ -274,6 +286,15 @@ export class Hypervisor implements ExitHandler {
     return result === RmpResult.SUCCESS ? 0 : 0x100 + result;
   }
 
+  #mapSharedAlias({ nested, virtualTom }: GuestContext, gpa: PhysAddr): boolean {
+    if (virtualTom === undefined || gpa < virtualTom) return false;
+    const page = (gpa & -BigInt(PAGE_SIZE)) as PhysAddr;
+    const target = nested.lookup((page - virtualTom) as PhysAddr);
+    if (target === undefined || this.machine.rmp.entry(target.spa)?.assigned === true) return false;
+    nested.map(page, target.spa, PageSize.Regular);
+    return true;
+  }
+
   #guestMemory(size: Bytes, image: LaunchOptions['image']): MemoryRegion<PhysAddr> {
     const bytes = byteCount(size);
     const refuse = (what: string, value: unknown, expected: string): never => {
@@ -344,6 +365,15 @@ export class Hypervisor implements ExitHandler {
     const { Present, Write, Rmp } = PageFaultError;
     throw new SnpFault('HOST_PF', { errorCode: Present + Write + Rmp, spa, check });
   }
+}
+
+/** The nested page table must reach the second address of each page. */
+function requireTom(tom: bigint | undefined, memory: MemoryRegion<PhysAddr>): void {
+  if (tom === undefined) return;
+  if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= memory.end && tom + memory.end <= NestedTable.end) return;
+  const end = (NestedTable.end - memory.end).toString(16);
+  const expected = `pass a multiple of 2 MiB from 0x${memory.end.toString(16)} to 0x${end}`;
+  throw new SnpError('INVALID_ARGUMENT', { what: 'the virtual top of memory', value: tom, expected });
 }
 
 /** The pages to launch a guest's memory with: the largest that fit, up to `largest`. */

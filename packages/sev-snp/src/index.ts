@@ -142,6 +142,12 @@ export {
 export { SysPhys, type SysPhysAddr, sysPhysAddr, sysPhysRegion } from './sys-phys-addr.ts';
 export type { TranslationCache } from './translation-cache.ts';
 export { pageRegion, ValidatedPages } from './validated-pages.ts';
-export { Vcpu, type VcpuOptions } from './vcpu.ts';
+export { type DataAccessOptions, Vcpu, type VcpuOptions } from './vcpu.ts';
+export {
+  ControlBit,
+  type ControlRegister,
+  type ControlRegisters,
+  START_REGISTERS,
+} from './vcpu-registers.ts';
 export { VMPL_COUNT, Vmpl, VmplPermission } from './vmpl.ts';
 export { EFER_SVME, readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from './vmsa.ts';

@@ -20,9 +20,6 @@ export interface NestedPage {
 /** Nested walks are user accesses, so every entry is a user one; the hypervisor restricts nothing else by default. */
 const FLAGS = PteFlags.Writable | PteFlags.User | PteFlags.Accessed | PteFlags.Dirty;
 
-/** Guest-physical addresses that a 4-level nested table reaches without sign extension. */
-const GPA_END = 1n << 47n;
-
 /**
  * A nested page table: a `PageTable` in system memory that translates guest-physical to system-physical addresses. The
  * hypervisor owns it and may make it say anything.
@@ -31,6 +28,8 @@ const GPA_END = 1n << 47n;
  * virtual is guest-physical here, what it calls physical is system-physical.
  */
 export class NestedTable {
+  /** The end of the addresses that 4 levels reach without sign extension. */
+  static readonly end: bigint = 1n << 47n;
   readonly #table: PageTable;
 
   constructor(options: { memory: PhysMemory; frames: FrameAllocator; config: PagingConfig }) {
@@ -64,7 +63,7 @@ export class NestedTable {
 
   /** The page that `gpa` lies in, or `undefined` if nothing is mapped there. O(levels). */
   lookup(gpa: PhysAddr): NestedPage | undefined {
-    if (gpa >= GPA_END) return undefined;
+    if (gpa >= NestedTable.end) return undefined;
     const { page } = this.#table.walk(asVirt(gpa));
     if (page === undefined) return undefined;
     const { size, writable, executable } = page;

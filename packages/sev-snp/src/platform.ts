@@ -37,6 +37,8 @@ export interface GuestContext {
   readonly memory: MemoryRegion<PhysAddr>;
   /** How its page tables are laid out. */
   readonly paging: PagingConfig;
+  /** VIRTUAL_TOM, if it tells private from shared addresses by that and not by the C-bit. */
+  readonly virtualTom: bigint | undefined;
   /**
    * Runs what waits at a privilege level, on behalf of a processor that is at another. Returns whether anything does. That is
    * all that a hypervisor can do: what it is told there, and what it answers, is between the two levels.

@@ -34,8 +34,11 @@ export type RmpCheck =
   /** The entry says that the page may be run: VMRUN only. */
   | 'vmsa';
 
-/** What is done with memory. A `table` access is the processor's own, to a page table. */
-export type AccessKind = 'read' | 'write' | 'fetch' | 'table';
+/**
+ * What is done with memory. A `table` access is the processor's own read of a page table; a `table-update` sets accessed and
+ * dirty bits there.
+ */
+export type AccessKind = 'read' | 'write' | 'fetch' | 'table' | 'table-update';
 
 /** Who does it, as the checks tell them apart. Fetches and table accesses of an SNP guest are always private. */
 export type Accessor = 'host' | 'non-snp-guest' | 'snp-guest-private' | 'snp-guest-shared';
@@ -55,9 +58,11 @@ const PRIVATE: readonly RmpCheck[] = [
 export const RMP_CHECKS: Readonly<
   Record<Accessor, Readonly<Partial<Record<AccessKind, readonly RmpCheck[]>>>>
 > = /* @__PURE__ */ Object.freeze({
-  host: { read: NONE, write: OWNED, fetch: NONE, table: OWNED },
-  'non-snp-guest': { read: NONE, write: OWNED, fetch: NONE, table: OWNED },
-  'snp-guest-private': { read: PRIVATE, write: PRIVATE, fetch: PRIVATE, table: PRIVATE },
+  host: { read: NONE, write: OWNED, fetch: NONE, table: OWNED, 'table-update': OWNED },
+  'non-snp-guest': { read: NONE, write: OWNED, fetch: NONE, table: OWNED, 'table-update': OWNED },
+  'snp-guest-private': {
+    ...{ read: PRIVATE, write: PRIVATE, fetch: PRIVATE, table: PRIVATE, 'table-update': PRIVATE },
+  },
   'snp-guest-shared': { read: NONE, write: OWNED },
 });
 
@@ -127,7 +132,10 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
     case 'covered':
       return isCovered;
     case 'hypervisor-owned':
-      if (access.translationSize !== PageSize.Regular) return rmp.isRegionUnassigned(access.spa);
+      // Accessed and dirty bits are written by writes of an inherent size of 4 KiB (§15.36.10).
+      if (access.translationSize !== PageSize.Regular && access.kind !== 'table-update') {
+        return rmp.isRegionUnassigned(access.spa);
+      }
       return !isAssignedWord(low);
     case 'guest-owned':
       return isAssignedWord(low) && asidOfWord(high) === access.asid;
@@ -155,6 +163,7 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
 function neededPermissions({ kind, cpl }: RmpAccess): number {
   switch (kind) {
     case 'write':
+    case 'table-update':
       return VmplPermission.Read | VmplPermission.Write;
     case 'fetch':
       return cpl === 3 ? VmplPermission.ExecuteUser : VmplPermission.ExecuteSupervisor;

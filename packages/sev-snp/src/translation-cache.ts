@@ -15,6 +15,10 @@ export interface TranslationCache {
   insert(vaddr: VirtAddr, page: MappedPage): void;
   /** Forgets the page of `vaddr`: INVLPG. */
   flushPage(vaddr: VirtAddr): void;
-  /** Forgets everything. */
+  /** Forgets everything, global translations too. */
   flushAll(): void;
+  /** Forgets all but global translations, of one PCID if that is given; with `keep`, nothing. Without it, everything. */
+  loadCr3?(options: { readonly pcid?: number; readonly keep?: boolean }): void;
+  /** CR4.PGE. */
+  setGlobalPages?(enabled: boolean): void;
 }

@@ -1,7 +1,6 @@
-import { PAGE_SIZE, type PhysAddr, pageNumber, pageOffset, Virt, type VirtAddr } from '@svsm/address';
-import { isPageTableError, type MappedPage, PageTable, type PhysMemory } from '@svsm/pagetable';
+import { PAGE_SIZE, type PhysAddr, pageOffset, type VirtAddr } from '@svsm/address';
+import type { AccessOptions, PhysMemory } from '@svsm/pagetable';
 import { NO_KEY } from './encrypted-memory.ts';
-import { PageFaultError } from './exit-info.ts';
 import { accessGuestPhys, type Privilege, translateNested } from './guest-access.ts';
 import {
   type GuestCpu,
@@ -14,6 +13,7 @@ import {
   rmpquery,
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
+import { type DataAccess, GuestMmu } from './guest-mmu.ts';
 import type { GuestContext } from './platform.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 import type { RmpResult } from './rmp-result.ts';
@@ -22,6 +22,12 @@ import { isSnpFault, SnpFault } from './snp-fault.ts';
 import type { SvsmRegisters } from './svsm-protocol.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 import type { TranslationCache } from './translation-cache.ts';
+import {
+  ControlBit,
+  type ControlRegister,
+  type ControlRegisters,
+  START_REGISTERS,
+} from './vcpu-registers.ts';
 import { Vmpl } from './vmpl.ts';
 
 /** What a {@link Vcpu} starts with. */
@@ -30,21 +36,24 @@ export interface VcpuOptions {
   readonly vmpl?: Vmpl;
   /** What keeps its translations. Without one, every access walks. */
   readonly tlb?: TranslationCache;
+  /** What differs of its registers from {@link START_REGISTERS}; CR4.LA57 is as the guest's page tables are. */
+  readonly registers?: Partial<ControlRegisters>;
 }
 
-type DataAccess = 'read' | 'write' | 'fetch';
+/** How an access is made, beside its kind. */
+export type DataAccessOptions = Pick<AccessOptions, 'implicit'>;
 
 /** A nested page fault that the hypervisor resolves this often, for one instruction, is a loop: it is thrown. */
 const MAX_EXITS = 64;
 
 /**
- * A processor in an SNP guest, in 64-bit mode with CR0.WP and EFER.NXE set, SMEP and SMAP clear. It reads and writes
- * by guest-virtual address, end to end: its own page table, each of whose entries it reads through the nested page
- * table and the RMP; the rights there; the nested page table; the RMP; and the key that the C-bit chooses.
+ * A processor in an SNP guest, in 64-bit mode. It reads and writes by guest-virtual address, end to end: its own page
+ * table, each of whose entries it reads through the nested page table and the RMP; the rights there, by CPL, CR0.WP, SMEP,
+ * SMAP and protection keys; accessed and dirty bits; the nested page table; the RMP; and the key that the C-bit, or the
+ * virtual top of memory, chooses.
  *
  * An instruction that exits with a nested page fault is repeated if the hypervisor resolves it, and else throws it.
- * One that throws has changed nothing of memory and RMP. It looks at page tables only: accessed and dirty bits stay
- * as they are.
+ * One that throws has changed nothing of memory and RMP but accessed and dirty bits, as on hardware.
  *
  * Every method that takes an address throws `SnpFault`: `GP` for one that is not canonical, `PF`, `NPF`,
  * `VC_NOT_VALIDATED`.
@@ -53,8 +62,6 @@ export class Vcpu implements GuestCpu {
   readonly guest: GuestContext;
   /** Its privilege level, fixed: a VMSA is for one. */
   readonly vmpl: Vmpl;
-  /** 0 to 3. */
-  cpl = 0;
   /** The GHCB MSR, C001_0130: written with a request, read after {@link vmgexit}. */
   ghcbMsr = 0n;
   /** The registers that a call of the SVSM has its arguments in: what its VMSA shows to VMPL0 while it does not run. */
@@ -64,42 +71,70 @@ export class Vcpu implements GuestCpu {
    * tables lie.
    */
   readonly memory: PhysMemory;
-  readonly #tables: PhysMemory;
   readonly #tlb: TranslationCache | undefined;
-  #cr3 = 0n;
-  /** What the walk at hand is for: its faults name it. */
-  #walkedFor: VirtAddr | undefined;
-  #table: PageTable | undefined;
+  readonly #mmu: GuestMmu;
+  #cr2 = 0n;
 
   /**
    * @throws SnpError `INVALID_ARGUMENT` if there is no such privilege level
    */
-  constructor(guest: GuestContext, { vmpl = Vmpl.Vmpl0, tlb }: VcpuOptions = {}) {
+  constructor(guest: GuestContext, options: VcpuOptions = {}) {
+    const { vmpl = Vmpl.Vmpl0, tlb } = options;
     if (!Object.values(Vmpl).includes(vmpl)) {
       throw new SnpError('INVALID_ARGUMENT', { what: 'VMPL', value: vmpl, expected: 'pass 0 to 3' });
     }
     this.guest = guest;
     this.vmpl = vmpl;
     this.#tlb = tlb;
+    const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
+    const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
+    this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, registers });
     const data = new GuestMemory(guest, () => ({ ...this.#privilege, gva: undefined, isWalk: false }));
     this.memory = {
       epoch: Number.NaN,
-      words: (frame, write) => this.#restarting(() => data.words(frame, write)),
+      words: (frame, write) => this.#restarting(undefined, () => data.words(frame, write)),
       wordOffset: () => 0,
     };
-    this.#tables = new GuestMemory(guest, () => ({ ...this.#privilege, gva: this.#walkedFor, isWalk: true }));
+  }
+
+  /** Its privilege level, 0 to 3. @throws PageTableError `INVALID_CPU_STATE` for another one */
+  get cpl(): number {
+    return this.#mmu.cpl;
+  }
+
+  set cpl(value: number) {
+    this.#mmu.cpl = value;
+  }
+
+  /** The registers that decide how it accesses memory: a copy. */
+  get controlRegisters(): ControlRegisters {
+    return this.#mmu.registers;
   }
 
   /** CR3, with the C-bit if it was loaded with it. */
   get cr3(): bigint {
-    return this.#cr3;
+    return this.#mmu.registers.cr3;
   }
 
-  /** MOV CR3: uses the page table whose root bits 51:12 name, less the C-bit, and flushes the TLB. */
+  /** CR2: the address of the last #PF, or of the last #VC for a page that is not validated. */
+  get cr2(): bigint {
+    return this.#cr2;
+  }
+
+  /**
+   * Loads a register, as MOV to CR0, CR3, CR4, WRMSR, POPF and WRPKRU do, and flushes of the TLB what belongs to that
+   * (AMD64 APM vol. 2, §5.5.2).
+   *
+   * @throws SnpFault `GP` for a value that the processor refuses; SnpError `INVALID_ARGUMENT` for one that is too wide
+   */
+  load(register: ControlRegister, value: bigint): void {
+    this.#mmu.load(register, value);
+    if (register === 'cr3') this.guest.machine.trace({ type: 'flush', gva: undefined });
+  }
+
+  /** MOV to CR3: uses the page table whose root it names, and flushes all but global translations. */
   loadCr3(value: bigint): void {
-    this.#cr3 = value;
-    this.#table = undefined;
-    this.flushTlb();
+    this.load('cr3', value);
   }
 
   /** INVLPG: forgets the translation of the page of `gva`. */
@@ -115,18 +150,18 @@ export class Vcpu implements GuestCpu {
   }
 
   /** The `length` bytes from `gva` on, across pages. O(length + pages · levels²). */
-  read(gva: VirtAddr, length: number): Uint8Array {
-    return this.#copyOut(gva, length, 'read');
+  read(gva: VirtAddr, length: number, options: DataAccessOptions = {}): Uint8Array {
+    return this.#copyOut(gva, length, 'read', options);
   }
 
   /** As {@link read}, for instructions: always private, whatever the C-bit (AMD64 APM vol. 2, §15.34.5). */
   fetch(gva: VirtAddr, length: number): Uint8Array {
-    return this.#copyOut(gva, length, 'fetch');
+    return this.#copyOut(gva, length, 'fetch', {});
   }
 
   /** Writes `bytes` from `gva` on, across pages; if one of them cannot be written to, none is. */
-  write(gva: VirtAddr, bytes: Uint8Array): void {
-    const pieces = this.#restarting(() => this.#pieces(gva, bytes.length, 'write'));
+  write(gva: VirtAddr, bytes: Uint8Array, options: DataAccessOptions = {}): void {
+    const pieces = this.#restarting(gva, () => this.#pieces(gva, bytes.length, 'write', options));
     const { memory } = this.guest.machine;
     for (const { spa, key, start, count } of pieces)
       memory.write(spa, bytes.subarray(start, start + count), key);
@@ -134,21 +169,21 @@ export class Vcpu implements GuestCpu {
 
   /** PVALIDATE, as {@link pvalidate} describes it. */
   pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
-    const answer = this.#restarting(() => pvalidate(this, gva, pageSize, validate));
+    const answer = this.#restarting(gva, () => pvalidate(this, gva, pageSize, validate));
     this.guest.machine.trace({ type: 'pvalidate', gva, pageSize, validate, ...answer });
     return answer;
   }
 
   /** RMPADJUST, as {@link rmpadjust} describes it. */
   rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
-    const result = this.#restarting(() => rmpadjust(this, gva, pageSize, adjustment));
+    const result = this.#restarting(gva, () => rmpadjust(this, gva, pageSize, adjustment));
     this.guest.machine.trace({ type: 'rmpadjust', gva, result });
     return result;
   }
 
   /** RMPQUERY, as {@link rmpquery} describes it. */
   rmpquery(gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
-    return this.#restarting(() => rmpquery(this, gva, vmpl));
+    return this.#restarting(gva, () => rmpquery(this, gva, vmpl));
   }
 
   /**
@@ -165,13 +200,14 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Where `gva` leads, if it were read (or what `kind` says), without the RMP's checks of the page itself. The hypervisor gets no chance to
-   * resolve a nested page fault.
+   * Where `gva` leads, if it were read (or what `kind` says), without the RMP's checks of the page itself. The hypervisor
+   * gets no chance to resolve a nested page fault.
+   *
+   * @param update - whether it counts as an access, to be cached and noted in accessed bits: as an instruction's operand
+   *   does. `false` if not given
    */
-  translate(gva: VirtAddr, kind: 'read' | 'write' = 'read'): GuestTranslation {
-    const page = this.#guestPage(gva, kind);
-    const gpa = gpaOf(page, gva);
-    const isPrivate = !page.shared;
+  translate(gva: VirtAddr, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
+    const { gpa, isPrivate, page } = this.#mmu.translate(gva, kind, { update });
     const nested = translateNested(this.guest, { ...this.#privilege, gpa, gva, kind, isPrivate });
     return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: page.size, nested });
   }
@@ -180,8 +216,8 @@ export class Vcpu implements GuestCpu {
     return { vmpl: this.vmpl, cpl: this.cpl };
   }
 
-  #copyOut(gva: VirtAddr, length: number, kind: 'read' | 'fetch'): Uint8Array {
-    const pieces = this.#restarting(() => this.#pieces(gva, length, kind));
+  #copyOut(gva: VirtAddr, length: number, kind: DataAccess, options: DataAccessOptions): Uint8Array {
+    const pieces = this.#restarting(gva, () => this.#pieces(gva, length, kind, options));
     const { memory, hypervisor } = this.guest.machine;
     const bytes = new Uint8Array(length);
     for (const { spa, key, start, count } of pieces) {
@@ -192,79 +228,48 @@ export class Vcpu implements GuestCpu {
   }
 
   /** The access page by page, all of them allowed. */
-  #pieces(gva: VirtAddr, length: number, kind: DataAccess): Piece[] {
+  #pieces(gva: VirtAddr, length: number, kind: DataAccess, options: DataAccessOptions): Piece[] {
     const pieces: Piece[] = [];
     for (let start = 0; start < length; ) {
-      const at = Virt.isAddress(gva) ? Virt.checkedAdd(gva, start) : undefined;
+      const at = this.#mmu.isCanonical(gva) ? this.#mmu.add(gva, start) : undefined;
       if (at === undefined) throw notCanonical(gva);
       const count = Math.min(PAGE_SIZE - pageOffset(at), length - start);
-      pieces.push({ ...this.#piece(at, kind), start, count });
+      pieces.push({ ...this.#piece(at, kind, options), start, count });
       start += count;
     }
     return pieces;
   }
 
-  #piece(gva: VirtAddr, kind: DataAccess): { spa: SysPhysAddr; key: number } {
-    const page = this.#guestPage(gva, kind);
-    const isPrivate = kind === 'fetch' || !page.shared;
-    const access = { ...this.#privilege, gva, gpa: gpaOf(page, gva), kind, isPrivate };
+  #piece(gva: VirtAddr, kind: DataAccess, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
+    const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
+    const access = { ...this.#privilege, gva, gpa, kind, isPrivate };
     return { spa: accessGuestPhys(this.guest, access), key: isPrivate ? this.guest.key : NO_KEY };
   }
 
-  /** The guest's own translation, from the TLB if that allows the access, else by a walk that fills the TLB. */
-  #guestPage(gva: VirtAddr, kind: DataAccess): MappedPage {
-    if (!Virt.isAddress(gva)) throw notCanonical(gva);
-    const cached = this.#tlb?.lookup(gva)?.page;
-    if (cached !== undefined && allows(cached, kind, this.cpl)) return cached;
-    const page = this.#walk(gva, kind);
-    if (page === undefined) throw this.#pageFault(gva, kind, 0);
-    if (!allows(page, kind, this.cpl)) throw this.#pageFault(gva, kind, PageFaultError.Present);
-    this.#tlb?.insert(gva, page);
-    return page;
-  }
-
-  #walk(gva: VirtAddr, kind: DataAccess): MappedPage | undefined {
-    this.#walkedFor = gva;
-    try {
-      return this.#openTable().walk(gva).page;
-    } catch (error) {
-      if (!isPageTableError(error, 'RESERVED_BITS')) throw error;
-      throw this.#pageFault(gva, kind, PageFaultError.Present | PageFaultError.Reserved);
-    }
-  }
-
-  #openTable(): PageTable {
-    if (this.#table !== undefined) return this.#table;
-    const cBit = 1n << BigInt(this.guest.machine.cBit);
-    const root = (this.#cr3 & 0xf_ffff_ffff_f000n & ~cBit) as PhysAddr;
-    // A root that cannot be read is a fault of this access, and no error of the page table.
-    this.#tables.words(pageNumber(root), false);
-    this.#table = PageTable.open(root, { memory: this.#tables, config: this.guest.paging });
-    return this.#table;
-  }
-
-  /** The error code as AMD64 APM vol. 2, §8.4.2 has it; NX is on, so fetches are told. */
-  #pageFault(gva: VirtAddr, kind: DataAccess, why: number): SnpFault<'PF'> {
-    const write = kind === 'write' ? PageFaultError.Write : 0;
-    const fetch = kind === 'fetch' ? PageFaultError.Fetch : 0;
-    const user = this.cpl === 3 ? PageFaultError.User : 0;
-    return new SnpFault('PF', { errorCode: why | write | fetch | user, gva });
-  }
-
-  /** Runs an instruction, again after each nested page fault that the hypervisor resolves. */
-  #restarting<T>(instruction: () => T): T {
+  /** Runs an instruction about `gva`, again after each nested page fault that the hypervisor resolves. */
+  #restarting<T>(gva: VirtAddr | undefined, instruction: () => T): T {
     const { machine } = this.guest;
     for (let exits = 1; ; exits += 1) {
       try {
         return instruction();
       } catch (error) {
-        if (!isSnpFault(error, 'NPF')) throw error;
+        if (!isSnpFault(error, 'NPF')) throw this.#noted(error, gva);
         const { gpa, exitInfo1 } = error.details;
         machine.trace({ type: 'npf', gpa, exitInfo1 });
         const resolved = machine.hypervisor.handleNestedPageFault(this.guest, gpa as PhysAddr, exitInfo1);
         if (!resolved || exits === MAX_EXITS) throw error;
       }
     }
+  }
+
+  /** The fault that an access to `gva` and what follows it has raised, with CR2 loaded. */
+  #noted(error: unknown, gva: VirtAddr | undefined): unknown {
+    if (isSnpFault(error, 'PF') || isSnpFault(error, 'VC_NOT_VALIDATED')) {
+      const { cr2OnCrossing } = this.guest.machine.rmp.assumptions;
+      const first = cr2OnCrossing === 'first-byte' ? gva : undefined;
+      this.#cr2 = first ?? error.details.gva ?? this.#cr2;
+    }
+    return error;
   }
 }
 
@@ -274,17 +279,6 @@ interface Piece {
   /** Where in the access it begins, and its bytes. */
   readonly start: number;
   readonly count: number;
-}
-
-function gpaOf(page: MappedPage, gva: VirtAddr): PhysAddr {
-  return (page.frame + (gva & BigInt(page.size - 1))) as PhysAddr;
-}
-
-/** Whether the guest's own page table allows an access (AMD64 APM vol. 2, §5.6; CR0.WP set, SMEP and SMAP clear). */
-function allows(page: MappedPage, kind: DataAccess, cpl: number): boolean {
-  if (cpl === 3 && !page.user) return false;
-  if (kind === 'write') return page.writable;
-  return kind === 'read' || page.executable;
 }
 
 function notCanonical(gva: bigint): SnpFault<'GP'> {

@@ -147,6 +147,25 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     change(it, PAGE, { asid: 9 });
     return outcome(() => it.vcpu.read(gvaOf(PAGE + 5), 1));
   },
+  cr2OnCrossing: (assumptions) => {
+    const it = world({ assumptions });
+    outcome(() => it.vcpu.read(gvaOf(8 * MiB - 4), 8));
+    return it.vcpu.cr2;
+  },
+  reservedFaultPresent: (assumptions) => {
+    const it = world({ assumptions });
+    const { table, index, entry } = it.table.walk(gvaOf(PAGE)).path[2]!;
+    writePhys64(it.vcpu.memory, physAddr(table + BigInt(8 * index)), entry.raw | (1n << 13n));
+    return outcome(() => it.vcpu.read(gvaOf(PAGE), 1));
+  },
+  accessedOnFault: (assumptions) => {
+    const it = world({ assumptions });
+    const { path } = it.table.walk(gvaOf(8 * MiB));
+    for (const { table, index, entry } of path)
+      writePhys64(it.vcpu.memory, physAddr(table + BigInt(8 * index)), entry.raw & ~0x20n);
+    outcome(() => it.vcpu.read(gvaOf(8 * MiB), 1));
+    return it.table.walk(gvaOf(8 * MiB)).path.map(({ entry }) => entry.flags & 0x20);
+  },
   topLevelBit8: (assumptions) => {
     const it = world({ assumptions });
     const { table, index, entry } = it.table.walk(gvaOf(PAGE)).path[0]!;

@@ -37,14 +37,17 @@ describe('who is checked for what', () => {
     ['host', 'write', 'hypervisor-owned'],
     ['host', 'fetch', ''],
     ['host', 'table', 'hypervisor-owned'],
+    ['host', 'table-update', 'hypervisor-owned'],
     ['non-snp-guest', 'read', ''],
     ['non-snp-guest', 'write', 'hypervisor-owned'],
     ['non-snp-guest', 'fetch', ''],
     ['non-snp-guest', 'table', 'hypervisor-owned'],
+    ['non-snp-guest', 'table-update', 'hypervisor-owned'],
     ['snp-guest-private', 'read', ALL],
     ['snp-guest-private', 'write', ALL],
     ['snp-guest-private', 'fetch', ALL],
     ['snp-guest-private', 'table', ALL],
+    ['snp-guest-private', 'table-update', ALL],
     ['snp-guest-shared', 'read', ''],
     ['snp-guest-shared', 'write', 'hypervisor-owned'],
   ])('%s %s: %s', (accessor, kind, checks) => {
@@ -127,6 +130,10 @@ describe('hypervisor-owned', () => {
     expect(failedRmpCheck(neighbour, { ...access, ...write, translationSize: PageSize.Huge })).toBe(
       'hypervisor-owned',
     );
+    // Accessed and dirty bits are writes of 4 KiB, whatever maps the table.
+    const update = { ...access, ...write, translationSize: PageSize.Huge, accessor: 'host' } as const;
+    expect(failedRmpCheck(neighbour, { ...update, kind: 'table-update' })).toBeUndefined();
+    expect(failedRmpCheck(neighbour, { ...update, kind: 'table' })).toBe('hypervisor-owned');
     const elsewhere = { ...access, ...write, translationSize: PageSize.Huge, spa: sysPhysAddr(0) };
     expect(failedRmpCheck(neighbour, elsewhere)).toBeUndefined();
   });
@@ -138,6 +145,7 @@ describe('masks', () => {
     ['read', 0, 'yes yes yes no'],
     ['write', 0, 'yes no yes no'],
     ['table', 0, 'yes yes yes no'],
+    ['table-update', 0, 'yes no yes no'],
     ['fetch', 0, 'yes no no no'],
     ['fetch', 3, 'yes no no no'],
   ])('%s at CPL %i by VMPL0 to 3: %s', (kind, cpl, allowed) => {

@@ -240,7 +240,7 @@ describe('the TLB', () => {
     expect(it.vcpu.read(gvaOf(PAGE), 14)).not.toEqual(SECRET);
     it.table.setEncrypted4k(gvaOf(PAGE));
     expect(it.vcpu.read(gvaOf(PAGE), 14)).not.toEqual(SECRET);
-    it.vcpu.loadCr3(it.table.cr3);
+    it.vcpu.flushTlb();
     expect(it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
   });
 
