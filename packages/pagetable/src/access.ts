@@ -109,20 +109,30 @@ export class AccessWalk {
   readonly #format: EntryFormat;
   readonly #root: number;
   readonly #levels: number;
-  readonly #noExecute: boolean;
+  readonly #hasNoExecute: boolean;
   /** The entries used, by level: their tables and where they begin in them, in words. */
   readonly #tables: Float64Array = new Float64Array(MAX_LEVELS);
   readonly #places: Uint16Array = new Uint16Array(MAX_LEVELS);
   /** What the walk has read there. */
   readonly #lows: Int32Array = new Int32Array(MAX_LEVELS);
   readonly #highs: Int32Array = new Int32Array(MAX_LEVELS);
+  /**
+   * The epoch of memory in which a walk, for the address with these halves, has led to this page directory (the table at
+   * level 1), and what the entries above leave: an access to the same 1 GiB goes on from there.
+   */
+  #epoch = Number.NaN;
+  #low = 0;
+  #high = 0;
+  #directory = 0;
+  #rights = 0;
+  #noExecute = 0;
 
   constructor(memory: PhysMemory, format: EntryFormat, root: number, config: PagingConfig) {
     this.#memory = memory;
     this.#format = format;
     this.#root = root;
     this.#levels = config.levels;
-    this.#noExecute = config.noExecute;
+    this.#hasNoExecute = config.noExecute;
   }
 
   /** @throws PageTableError `NON_CANONICAL` for what is no address of 64 bits, `INVALID_ACCESS`, `BUS_ERROR` */
@@ -145,18 +155,25 @@ export class AccessWalk {
     const code =
       (kind === 'write' ? PageFaultCode.Write : 0) |
       (userMode ? PageFaultCode.User : 0) |
-      (kind === 'fetch' && (this.#noExecute || cpu.smep) ? PageFaultCode.Fetch : 0);
+      (kind === 'fetch' && (this.#hasNoExecute || cpu.smep) ? PageFaultCode.Fetch : 0);
+    const memory = this.#memory;
     let table = this.#root;
     let level = levels - 1;
     // R/W and U/S are ANDed over the levels, NX is ORed (AMD64 APM vol. 2, §5.6).
     let rights = -1;
     let noExecute = 0;
+    if (memory.epoch === this.#epoch && high === this.#high && (low ^ this.#low) >>> 30 === 0) {
+      table = this.#directory;
+      level = 1;
+      rights = this.#rights;
+      noExecute = this.#noExecute;
+    } else this.#epoch = Number.NaN;
     let entryLow: number;
     let entryHigh: number;
     for (;;) {
       const place = 2 * indexAt(low, high, level);
-      const words = this.#memory.words(table, false);
-      const at = this.#memory.wordOffset(table) + place;
+      const words = memory.words(table, false);
+      const at = memory.wordOffset(table) + place;
       entryLow = (words[at] as number) | 0;
       entryHigh = (words[at + 1] as number) | 0;
       if ((entryLow & PteFlags.Present) === 0) return pageFault(code, vaddr, level);
@@ -172,6 +189,14 @@ export class AccessWalk {
       if (format.isLeaf(entryLow, level)) break;
       table = format.frame(entryLow, entryHigh, level);
       level -= 1;
+      if (level === 1) {
+        this.#epoch = memory.epoch;
+        this.#low = low;
+        this.#high = high;
+        this.#directory = table;
+        this.#rights = rights;
+        this.#noExecute = noExecute;
+      }
     }
     const implicit = options.implicit === true;
     const denied = deniedBits(kind, rights, noExecute < 0, (entryHigh >>> 27) & 0xf, userMode, implicit, cpu);
@@ -190,7 +215,7 @@ export class AccessWalk {
       const flags = format.flags(entryLow | set, entryHigh, level);
       options.fill.insert(vaddr, Object.freeze({ ...leaf, flags }));
     }
-    return Object.freeze({ type: 'translation', paddr, size, shared, updates });
+    return { type: 'translation', paddr, size, shared, updates };
   }
 
   /**
@@ -292,7 +317,7 @@ function bitsToSet(level: number, leafLevel: number, write: boolean): number {
 }
 
 function pageFault(errorCode: number, cr2: VirtAddr, level: number): AccessPageFault {
-  return Object.freeze({ type: 'page-fault', errorCode, cr2, level });
+  return { type: 'page-fault', errorCode, cr2, level };
 }
 
 function indexAt(low: number, high: number, level: number): number {

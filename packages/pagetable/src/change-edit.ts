@@ -1,3 +1,4 @@
+import { anyLowWord, changeHighWords, changeLowWords, SURVEY, surveyWords } from './leaf-words.ts';
 import { PteFlags } from './pte-flags.ts';
 import { RegionEdit, Verdict } from './region-edit.ts';
 import type { TableSpace } from './table-space.ts';
@@ -46,58 +47,44 @@ export class ChangeEdit extends RegionEdit {
     return first === page && end - first === 512 ** level ? Verdict.Store : Verdict.Split;
   }
 
-  protected override judgePages(entries: Uint32Array, page: number): boolean {
-    const clearLow = this.#clearLow;
-    const clearHigh = this.#clearHigh;
+  protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
+    surveyWords(words, start, stop);
+    const allLow = SURVEY[0] as number;
+    const allHigh = SURVEY[1] as number;
+    const anyHigh = SURVEY[2] as number;
+    // Which one it was is looked for only if there is one.
+    if ((allLow & PteFlags.Present) === 0 || (anyHigh & this.space.format.reservedHi) !== 0) {
+      this.#refuse(words, start, stop, page);
+    }
+    const clearLow = this.#clearLow & ~this.#setLow;
     const setLow = this.#setLow;
     const setHigh = this.#setHigh;
     // What all have, and what any has, says whether some bit is not yet as it is to be.
-    let allLow = -1;
-    let allHigh = -1;
-    let anyHigh = 0;
-    for (let i = 0; i < entries.length; i += 2) {
-      const high = (entries[i + 1] as number) | 0;
-      allLow &= entries[i] as number;
-      allHigh &= high;
-      anyHigh |= high;
-    }
-    let anyLow = 0;
-    if (clearLow !== 0) for (let i = 0; i < entries.length; i += 2) anyLow |= entries[i] as number;
     const difference =
-      (anyLow & clearLow & ~setLow) |
-      (anyHigh & clearHigh & ~setHigh) |
+      (clearLow === 0 ? 0 : anyLowWord(words, start, stop) & clearLow) |
+      (anyHigh & this.#clearHigh & ~setHigh) |
       (~allLow & setLow) |
       (~allHigh & setHigh);
-    const isPresent = (allLow & PteFlags.Present) !== 0;
-    // Which one it was is looked for only if there is one.
-    if (!isPresent || (anyHigh & this.space.format.reservedHi) !== 0) this.#refuse(entries, page);
     return difference !== 0;
   }
 
-  protected override editPages(entries: Uint32Array, page: number): void {
-    const keepLow = ~this.#clearLow;
-    const keepHigh = ~this.#clearHigh;
-    const setLow = this.#setLow;
-    const setHigh = this.#setHigh;
-    if (keepLow === -1 && setLow === 0) {
-      for (let i = 1; i < entries.length; i += 2) {
-        entries[i] = (((entries[i] as number) | 0) & keepHigh) | setHigh;
-      }
-    } else {
-      for (let i = 0; i < entries.length; i += 2) {
-        entries[i + 1] = ((entries[i + 1] as number) & keepHigh) | setHigh;
-        entries[i] = ((entries[i] as number) & keepLow) | setLow;
-      }
+  protected override editPages(words: Uint32Array, start: number, stop: number, page: number): void {
+    if ((this.#clearHigh | this.#setHigh) !== 0) {
+      changeHighWords(words, start, stop, ~this.#clearHigh, this.#setHigh);
     }
-    this.changed(page, page + entries.length / 2);
+    if ((this.#clearLow | this.#setLow) !== 0) {
+      changeLowWords(words, start, stop, ~this.#clearLow, this.#setLow);
+    }
+    this.changed(page, page + (stop - start) / 2);
   }
 
   /** Refuses the first page that is not mapped or corrupted. */
-  #refuse(entries: Uint32Array, page: number): void {
-    for (let i = 0; i < entries.length / 2; i += 1) {
-      const low = entries[2 * i] as number;
-      if ((low & PteFlags.Present) === 0) this.refuseUnmapped(page + i, 0);
-      this.requireSound(low | 0, (entries[2 * i + 1] as number) | 0, 0, page + i);
+  #refuse(words: Uint32Array, start: number, stop: number, page: number): void {
+    for (let i = start; i < stop; i += 2) {
+      const at = page + (i - start) / 2;
+      const low = words[i] as number;
+      if ((low & PteFlags.Present) === 0) this.refuseUnmapped(at, 0);
+      this.requireSound(low | 0, (words[i + 1] as number) | 0, 0, at);
     }
   }
 }

@@ -94,14 +94,14 @@ export class EntryFormat {
   }
 
   decode(lo: number, hi: number, level: number): PageTableEntry {
-    return Object.freeze({
+    return {
       raw: raw(lo, hi),
       present: (lo & PteFlags.Present) !== 0,
       leaf: this.isLeaf(lo, level),
       address: frameAddress(this.frame(lo, hi, level)),
       flags: this.flags(lo, hi, level),
       shared: this.isShared(hi),
-    });
+    };
   }
 }
 

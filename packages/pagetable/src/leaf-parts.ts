@@ -1,4 +1,5 @@
 import { PageSize } from '@svsm/address';
+import { fillWords } from './leaf-words.ts';
 import { ENTRIES } from './page-sizes.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
@@ -25,10 +26,6 @@ export function fillWithParts(
 ): void {
   const words = memory.words(table, true);
   const at = memory.wordOffset(table);
-  const first = partLow(low, level, 0);
   const step = level === 1 ? PageSize.Regular : PageSize.Huge;
-  for (let i = 0; i < ENTRIES; i += 1) {
-    words[at + 2 * i] = first | (i * step);
-    words[at + 2 * i + 1] = high;
-  }
+  fillWords(words, at, at + 2 * ENTRIES, partLow(low, level, 0), high, step);
 }

@@ -1,9 +1,10 @@
 import { forLargePage } from './change-edit.ts';
 import { frameHigh, frameLow, raw } from './entry-format.ts';
+import { anyLowWord, fillWords } from './leaf-words.ts';
 import { addressOf, SPANS } from './page-range.ts';
 import { PageTableError } from './page-table-error.ts';
 import { PteFlags } from './pte-flags.ts';
-import { RegionEdit, Verdict } from './region-edit.ts';
+import { RegionEdit, Verdict, wordsOf } from './region-edit.ts';
 import type { TableSpace } from './table-space.ts';
 
 /** What {@link MapEdit} maps. */
@@ -59,37 +60,40 @@ export class MapEdit extends RegionEdit {
     return isPresent && !isWhole ? Verdict.Split : Verdict.Build;
   }
 
-  protected override judgePages(entries: Uint32Array, page: number): boolean {
-    for (let i = 0; i < entries.length; i += 2) {
-      if (((entries[i] as number) & PteFlags.Present) === 0) continue;
-      const low = (entries[i] as number) | 0;
-      const high = (entries[i + 1] as number) | 0;
-      this.requireSound(low, high, 0, page + i / 2);
-      if (!this.#plan.remap) this.#refuseMapped(page + i / 2, 0, low, high);
+  protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
+    if ((anyLowWord(words, start, stop) & PteFlags.Present) === 0) return true;
+    for (let i = start; i < stop; i += 2) {
+      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      const at = page + (i - start) / 2;
+      const low = (words[i] as number) | 0;
+      const high = (words[i + 1] as number) | 0;
+      this.requireSound(low, high, 0, at);
+      if (!this.#plan.remap) this.#refuseMapped(at, 0, low, high);
     }
     return true;
   }
 
-  protected override editPages(entries: Uint32Array, page: number): void {
+  protected override editPages(words: Uint32Array, start: number, stop: number, page: number): void {
     const { low, high, remap } = this.#plan;
+    if (remap) this.#noteReplaced(words, start, stop, page);
     let frame = this.#frameOf(page);
+    for (let i = start; i < stop; ) {
+      // As far as the high word stays the same: it changes each 4 GiB.
+      const left = Math.min((stop - i) / 2, 0x10_0000 - (frame % 0x10_0000));
+      const end = i + wordsOf(left);
+      fillWords(words, i, end, frameLow(frame) | low, frameHigh(frame) | high, 0x1000);
+      i = end;
+      frame += left;
+    }
+  }
+
+  #noteReplaced(words: Uint32Array, start: number, stop: number, page: number): void {
     let first = -1;
     let last = -1;
-    for (let i = 0; i < entries.length; ) {
-      // As far as the high word stays the same: it changes each 4 GiB.
-      const left = Math.min((entries.length - i) / 2, 0x10_0000 - (frame % 0x10_0000));
-      const highWord = frameHigh(frame) | high;
-      let lowWord = frameLow(frame) | low;
-      for (const stop = i + 2 * left; i < stop; i += 2) {
-        if (remap && ((entries[i] as number) & PteFlags.Present) !== 0) {
-          last = i / 2;
-          if (first < 0) first = last;
-        }
-        entries[i + 1] = highWord;
-        entries[i] = lowWord;
-        lowWord = (lowWord + 0x1000) | 0;
-      }
-      frame += left;
+    for (let i = start; i < stop; i += 2) {
+      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      last = (i - start) / 2;
+      if (first < 0) first = last;
     }
     if (first >= 0) this.changed(page + first, page + last + 1);
   }

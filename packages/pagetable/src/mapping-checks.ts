@@ -32,12 +32,27 @@ export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFor
   return (HALVES[1] as number) * 0x10_0000 + (low >>> 12);
 }
 
-/** @throws PageTableError `INVALID_FLAGS` unless a leaf at `level` can hold `flags` */
-export function requireFlags(flags: number, level: number, format: EntryFormat, config: PagingConfig): void {
+/**
+ * Flags as an int32, which `|` and `&` of them are in any case.
+ *
+ * @throws PageTableError `INVALID_FLAGS` unless a leaf at `level` can hold `flags`
+ */
+export function requireFlags(
+  flags: number,
+  level: number,
+  format: EntryFormat,
+  config: PagingConfig,
+): number {
+  const bits = flags | 0;
+  const address = level === 0 ? 0xf_f000 : 0xf_e000;
+  // One test for all, on a way that each `map4k` goes; which it was is found out after.
+  const isWord = bits === flags || bits >>> 0 === flags;
+  if (isWord && (bits & (address | (format.reservedHi & 0xfff0_0000))) === 0 && level < 2) return bits;
   requireWord(flags);
   if (level === 2 && !config.giantPages) refuse(flags, PteFlags.Large, 'there are no 1 GiB pages');
-  requireNoAddress(flags, level === 0 ? 0xf_f000 : 0xf_e000);
+  requireNoAddress(flags, address);
   requireNx(flags, format);
+  return bits;
 }
 
 /** @throws PageTableError `INVALID_FLAGS` unless pages of any size can hold `flags`, PAT as `PteFlags.Pat` */

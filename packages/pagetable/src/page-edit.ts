@@ -43,18 +43,19 @@ export class PageEdit {
     vaddr: VirtAddr,
     paddr: PhysAddr,
     flags: number,
-    options: MapOptions = {},
+    options: MapOptions | undefined,
   ): void {
     const cursor = this.#cursor;
-    const { shared = false, remap = false } = options;
+    const shared = options?.shared ?? false;
     if (shared) this.requireEncryption('a shared mapping');
-    requireFlags(flags, level, this.#format, this.#config);
+    const bits = requireFlags(flags, level, this.#format, this.#config);
     const frame = requirePhysical(paddr, level, this.#format);
     cursor.seek(vaddr, level);
     this.#requireAligned(vaddr, level);
-    const leafFlags = (flags & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
-    const high = (flags & 0xfff0_0000) | this.#visibility(shared);
+    const leafFlags = (bits & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
+    const high = (bits & 0xfff0_0000) | this.#visibility(shared);
     if (cursor.isPresent) {
+      const remap = options?.remap ?? false;
       if (!remap) {
         throw new PageTableError('ALREADY_MAPPED', { vaddr, level: cursor.level, entry: cursor.entry.raw });
       }

@@ -9,9 +9,10 @@ import { type PhysAddr, pageNumber, pageOffset } from '@svsm/address';
  */
 export interface PhysMemory {
   /**
-   * Another number after each `words(frame, true)`; NaN if the memory may change, or move, in any other way. While it
-   * stays the same, arrays that were given stay valid and tables unchanged: a page table need not walk again for the next
-   * page of the same 2 MiB.
+   * Another number after each `words(frame, true)`; NaN if the memory may change, or move, in any other way, or if two
+   * frames can be the same words. While it stays the same, arrays that were given stay valid and tables unchanged: a page
+   * table need not walk again for the next page of the same 2 MiB. Over one `words(frame, true)`, that holds of all other
+   * frames: a page table knows what it has written itself.
    */
   readonly epoch: number;
   /**

@@ -59,11 +59,14 @@ export abstract class RegionEdit {
     end: number,
   ): Verdict;
 
-  /** Judges the entries at level 0 of `page` and those after it, two words each. Returns whether any is to change. */
-  protected abstract judgePages(entries: Uint32Array, page: number): boolean;
+  /**
+   * Judges the entries at level 0 of `page` and those after it, two words each, from `words[start]` up to `words[stop]`.
+   * Returns whether any is to change.
+   */
+  protected abstract judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean;
 
   /** Changes them. */
-  protected abstract editPages(entries: Uint32Array, page: number): void;
+  protected abstract editPages(words: Uint32Array, start: number, stop: number, page: number): void;
 
   /**
    * Does it. O(tables) and the level-0 entries of the range.
@@ -135,8 +138,10 @@ export abstract class RegionEdit {
     this.#visited.add(table);
     this.#current = table;
     if (level === 0) {
-      if (this.judgePages(this.#entries(table, false, base, first, end), first)) memory.words(table, true);
-      else this.#idle.add(table);
+      const start = memory.wordOffset(table) + wordsOf(first - base);
+      if (this.judgePages(memory.words(table, false), start, start + wordsOf(end - first), first)) {
+        memory.words(table, true);
+      } else this.#idle.add(table);
       return 0;
     }
     const span = SPANS[level] as number;
@@ -196,7 +201,8 @@ export abstract class RegionEdit {
     const { memory, format } = this.space;
     if (level === 0) {
       if (this.#idle.has(table)) return;
-      this.editPages(this.#entries(table, true, base, first, end), first);
+      const start = memory.wordOffset(table) + wordsOf(first - base);
+      this.editPages(memory.words(table, true), start, start + wordsOf(end - first), first);
       return;
     }
     const span = SPANS[level] as number;
@@ -229,13 +235,6 @@ export abstract class RegionEdit {
     }
   }
 
-  /** A view of the entries of pages `first` to `end` in a leaf table: indexes in it are small, and bounds known. */
-  #entries(table: number, write: boolean, base: number, first: number, end: number): Uint32Array {
-    const { memory } = this.space;
-    const at = memory.wordOffset(table) + 2 * (first - base);
-    return memory.words(table, write).subarray(at, at + 2 * (end - first));
-  }
-
   #freeIfEmpty(table: number, index: number, child: number, level: number): void {
     const { memory, root, kept, levels } = this.space;
     if (!this.#freesEmpty || (table === root && level === levels - 1 && kept.has(index))) return;
@@ -243,4 +242,9 @@ export abstract class RegionEdit {
     storeEntry(memory, table, index, 0, 0);
     this.#emptied.push(child);
   }
+}
+
+/** How many words so many entries of one table take. As an int32, which a page number is not: loops then count in integers. */
+export function wordsOf(entries: number): number {
+  return (2 * entries) | 0;
 }

@@ -9,6 +9,10 @@ const CELL = new BigUint64Array(1);
 const HALVES = new Uint32Array(CELL.buffer);
 
 const NOWHERE = new Uint32Array(2);
+const MAX_LEVELS = 5;
+
+/** What of the last walk is remembered: its leaf table and its page directory, the directory alone, or nothing. */
+const Known = { Leaf: 0, Directory: 1, Nothing: 2 } as const;
 
 /**
  * A place in the tables below one root: an entry, found by a walk. In here an address is two 32-bit halves, an entry two
@@ -34,9 +38,17 @@ export class TableCursor {
   /** Where the table and the entry begin in those words. */
   #base = 0;
   #at = 0;
-  /** The epoch of memory in which a walk has led to this leaf table, and whether its words were asked for to write. */
+  /** What is remembered of the way to the address last sought: one of {@link Known}, true in one epoch of memory. */
+  #known: number = Known.Nothing;
   #epoch = Number.NaN;
+  /** Whether the words of the leaf table were asked for to write in that epoch. */
   #writable = false;
+  /** The page directory on that way, the table at level 1: its words, and where it begins in them. */
+  #directory: Uint32Array = NOWHERE;
+  #directoryBase = 0;
+  /** The tables on that way, by level, down to it; and whether that of the entry found is none of those above, once known. */
+  readonly #path: Float64Array = new Float64Array(MAX_LEVELS);
+  #isPlainWay: boolean | undefined;
   #isRetired = false;
 
   constructor(memory: PhysMemory, format: EntryFormat, root: number, levels: 4 | 5) {
@@ -88,18 +100,22 @@ export class TableCursor {
     CELL[0] = vaddr;
     const low = (HALVES[0] as number) | 0;
     const high = (HALVES[1] as number) | 0;
-    // Pages are visited in order, mostly: 511 times of 512 the cursor stands in the leaf table of the next one already.
-    if (
-      (low ^ this.low) >>> 21 === 0 &&
-      high === this.high &&
-      this.#memory.epoch === this.#epoch &&
-      floor === 0
-    ) {
-      const at = this.#base + ((low >>> 11) & 0x3fe);
-      this.low = low;
-      this.#at = at;
-      if (((this.#words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
-      return;
+    if (high === this.high && this.#memory.epoch === this.#epoch) {
+      const moved = low ^ this.low;
+      // Pages are visited in order, mostly: 511 times of 512 the cursor stands in the leaf table of the next one already.
+      if (moved >>> 21 === 0 && this.#known === Known.Leaf && floor === 0) {
+        const at = this.#base + ((low >>> 11) & 0x3fe);
+        this.low = low;
+        this.#at = at;
+        if (((this.#words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
+        return;
+      }
+      if (moved >>> 30 === 0 && this.#known <= Known.Directory && floor <= 1) {
+        this.low = low;
+        this.#known = Known.Nothing;
+        this.#walkDirectory(floor);
+        return;
+      }
     }
     const sign = high >> this.#signShift;
     if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
@@ -107,44 +123,77 @@ export class TableCursor {
     this.#walk(floor);
   }
 
-  /** {@link descend} as often as it goes, with all of it in local variables. */
+  /** From the root down to the page directory, and on: {@link descend} as often as it goes, in local variables. */
   #walk(floor: number): void {
     const memory = this.#memory;
     const format = this.#format;
     const reservedHi = this.#reservedHi;
+    const path = this.#path;
     let table = this.#root;
     let level: number = this.#levels - 1;
-    let words: Uint32Array;
-    let base: number;
-    let at: number;
+    this.#epoch = memory.epoch;
     for (;;) {
-      words = memory.words(table, false);
-      base = memory.wordOffset(table);
-      at = base + 2 * this.indexAt(level);
+      const words = memory.words(table, false);
+      const base = memory.wordOffset(table);
+      path[level] = table;
+      if (level === 1) {
+        this.#directory = words;
+        this.#directoryBase = base;
+        this.#walkDirectory(floor);
+        return;
+      }
+      const at = base + 2 * this.indexAt(level);
       const low = (words[at] as number) | 0;
-      if ((low & PteFlags.Present) === 0) break;
       const high = (words[at + 1] as number) | 0;
-      const isLow = level === 0 || (low & format.reservedLo(low, level)) === 0;
+      const isSound = (high & reservedHi) === 0 && (low & format.reservedLo(low, level)) === 0;
       // What is reserved is found out again, and told, once the place is noted.
-      if ((high & reservedHi) !== 0 || !isLow || level <= floor) break;
-      if (level < 3 && (low & PteFlags.Large) !== 0) break;
+      if ((low & PteFlags.Present) === 0 || !isSound || level <= floor || format.isLeaf(low, level)) {
+        this.#stand(words, table, level, base, at);
+        this.#check();
+        return;
+      }
       table = format.frame(low, high, level);
       level -= 1;
     }
+  }
+
+  /** The last two levels: through the page directory, and its leaf table if it leads to one. */
+  #walkDirectory(floor: number): void {
+    const directory = this.#directory;
+    const above = this.#directoryBase + ((this.low >>> 20) & 0x3fe);
+    const low = (directory[above] as number) | 0;
+    const high = (directory[above + 1] as number) | 0;
+    const isLeaf = (low & (PteFlags.Present | PteFlags.Large)) !== PteFlags.Present;
+    if (isLeaf || (high & this.#reservedHi) !== 0 || floor === 1) {
+      this.#stand(directory, this.#path[1] as number, 1, this.#directoryBase, above);
+      this.#known = Known.Directory;
+      this.#check();
+      return;
+    }
+    const memory = this.#memory;
+    const table = this.#format.frame(low, high, 1);
+    const words = memory.words(table, false);
+    const base = memory.wordOffset(table);
+    const at = base + ((this.low >>> 11) & 0x3fe);
+    this.#stand(words, table, 0, base, at);
+    this.#known = Known.Leaf;
+    if (((words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
+  }
+
+  #stand(words: Uint32Array, table: number, level: number, base: number, at: number): void {
     this.#words = words;
     this.table = table;
     this.level = level;
     this.#base = base;
     this.#at = at;
     this.#writable = false;
-    this.#epoch = level === 0 ? memory.epoch : Number.NaN;
-    this.#check();
+    this.#isPlainWay = undefined;
   }
 
   /** Makes every further walk an error: the tables belong to others. */
   retire(): void {
     this.#isRetired = true;
-    this.#epoch = Number.NaN;
+    this.#known = Known.Nothing;
   }
 
   /** @throws PageTableError `DESTROYED` */
@@ -170,10 +219,21 @@ export class TableCursor {
 
   /** Replaces the entry found; the low word, with its present bit, last. */
   store(low: number, high: number): void {
-    const words = this.#memory.words(this.table, true);
+    const memory = this.#memory;
+    const wasTrue = memory.epoch === this.#epoch;
+    const words = memory.words(this.table, true);
     words[this.#at + 1] = high;
     words[this.#at] = low;
-    this.#words = words;
+    if (words !== this.#words) {
+      this.#words = words;
+      if (this.level === 1) this.#directory = words;
+    }
+    // Only what others write makes the way here untrue, if no table on it is the one written to.
+    this.#isPlainWay ??= this.#findPlainWay();
+    if (wasTrue && this.#known === this.level && this.#isPlainWay) {
+      this.#epoch = memory.epoch;
+      this.#writable = true;
+    } else this.#known = Known.Nothing;
   }
 
   /**
@@ -182,11 +242,19 @@ export class TableCursor {
    */
   storeVisibility(high: number): void {
     if (!this.#writable) {
+      const wasTrue = this.#memory.epoch === this.#epoch;
       this.#words = this.#memory.words(this.table, true);
       this.#writable = true;
-      this.#epoch = this.#memory.epoch;
+      if (wasTrue) this.#epoch = this.#memory.epoch;
     }
     this.#words[this.#at + 1] = high;
+  }
+
+  #findPlainWay(): boolean {
+    for (let level = this.level + 1; level < this.#levels; level += 1) {
+      if (this.#path[level] === this.table) return false;
+    }
+    return true;
   }
 
   /** The index that the address sought has in a table of `level`: nine bits from 12 + 9·level on. */
@@ -208,19 +276,16 @@ export class TableCursor {
   /** Sets out for another address: should a table on the way be outside memory, the cursor stands in no leaf table. */
   #leaveFor(low: number, high: number): void {
     if (this.#isRetired) this.requireAlive();
-    this.#epoch = Number.NaN;
+    this.#known = Known.Nothing;
     this.low = low;
     this.high = high;
   }
 
   #enter(table: number, level: number): void {
-    this.#words = this.#memory.words(table, false);
-    this.table = table;
-    this.level = level;
-    this.#base = this.#memory.wordOffset(table);
-    this.#at = this.#base + 2 * this.indexAt(level);
-    this.#epoch = Number.NaN;
-    this.#writable = false;
+    const words = this.#memory.words(table, false);
+    const base = this.#memory.wordOffset(table);
+    this.#known = Known.Nothing;
+    this.#stand(words, table, level, base, base + 2 * this.indexAt(level));
     this.#check();
   }
 

@@ -29,29 +29,31 @@ export class UnmapEdit extends RegionEdit {
     return first === page && end - first === 512 ** level ? Verdict.Store : Verdict.Split;
   }
 
-  protected override judgePages(entries: Uint32Array, page: number): boolean {
+  protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
+    const { reservedHi } = this.space.format;
     let present = false;
-    for (let i = 0; i < entries.length; i += 2) {
-      const low = entries[i] as number;
+    for (let i = start; i < stop; i += 2) {
+      const low = (words[i] as number) | 0;
       if ((low & PteFlags.Present) !== 0) {
         present = true;
-        this.requireSound(low | 0, (entries[i + 1] as number) | 0, 0, page + i / 2);
-      } else if (!this.#allowHoles) this.refuseUnmapped(page + i / 2, 0);
+        const high = (words[i + 1] as number) | 0;
+        if ((high & reservedHi) !== 0) this.requireSound(low, high, 0, page + (i - start) / 2);
+      } else if (!this.#allowHoles) this.refuseUnmapped(page + (i - start) / 2, 0);
     }
     return present;
   }
 
-  protected override editPages(entries: Uint32Array, page: number): void {
+  protected override editPages(words: Uint32Array, start: number, stop: number, page: number): void {
     let first = -1;
     let last = -1;
-    for (let i = 0; i < entries.length / 2; i += 1) {
+    for (let i = start; i < stop; i += 2) {
       // An entry that is not present has no format: its bits are software's, and stay.
-      if (((entries[2 * i] as number) & PteFlags.Present) === 0) continue;
-      entries[2 * i] = 0;
-      entries[2 * i + 1] = 0;
+      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      words[i] = 0;
+      words[i + 1] = 0;
       if (first < 0) first = i;
       last = i;
     }
-    if (first >= 0) this.changed(page + first, page + last + 1);
+    if (first >= 0) this.changed(page + (first - start) / 2, page + (last - start) / 2 + 1);
   }
 }

@@ -1,0 +1,70 @@
+/**
+ * Loops over entries of a leaf table, `words[start]` up to `words[stop]`, two words each. They are functions of integers
+ * alone, so that an engine compiles each once, whoever calls it: half a nanosecond an entry, where the same loop in a
+ * method of an edit takes three times that.
+ */
+
+/** What {@link surveyWords} has found: the bits that all low words have, that all high words have, that any of those has. */
+export const SURVEY: Int32Array = new Int32Array(3);
+
+/** Reads all entries, for {@link SURVEY}. */
+export function surveyWords(words: Uint32Array, start: number, stop: number): void {
+  let allLow = -1;
+  let allHigh = -1;
+  let anyHigh = 0;
+  for (let i = start; i < stop; i += 2) {
+    const high = (words[i + 1] as number) | 0;
+    allLow &= (words[i] as number) | 0;
+    allHigh &= high;
+    anyHigh |= high;
+  }
+  SURVEY[0] = allLow;
+  SURVEY[1] = allHigh;
+  SURVEY[2] = anyHigh;
+}
+
+/** The bits that any low word has. */
+export function anyLowWord(words: Uint32Array, start: number, stop: number): number {
+  let any = 0;
+  for (let i = start; i < stop; i += 2) any |= (words[i] as number) | 0;
+  return any;
+}
+
+/** Keeps and sets bits of the high words. */
+export function changeHighWords(
+  words: Uint32Array,
+  start: number,
+  stop: number,
+  keep: number,
+  set: number,
+): void {
+  for (let i = start + 1; i < stop; i += 2) words[i] = (((words[i] as number) | 0) & keep) | set;
+}
+
+/** Keeps and sets bits of the low words. */
+export function changeLowWords(
+  words: Uint32Array,
+  start: number,
+  stop: number,
+  keep: number,
+  set: number,
+): void {
+  for (let i = start; i < stop; i += 2) words[i] = (((words[i] as number) | 0) & keep) | set;
+}
+
+/** Writes entries that lead to consecutive frames, the first one with `low` and `high`. */
+export function fillWords(
+  words: Uint32Array,
+  start: number,
+  stop: number,
+  low: number,
+  high: number,
+  step: number,
+): void {
+  let next = low;
+  for (let i = start; i < stop; i += 2) {
+    words[i + 1] = high;
+    words[i] = next;
+    next = (next + step) | 0;
+  }
+}
