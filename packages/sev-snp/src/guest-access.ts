@@ -1,6 +1,7 @@
 import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from './exit-info.ts';
 import type { NestedPage } from './nested-table.ts';
+import { type NestedTlb, pageAt } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 import { type AccessKind, failedRmpCheck, type RmpCheck } from './rmp-check.ts';
 import { SnpFault, type SnpFaultDetails } from './snp-fault.ts';
@@ -27,33 +28,71 @@ export interface GuestPhysAccess extends Privilege {
  * Where an access leads in system memory, after the nested page table and then the RMP have allowed it (AMD64 APM
  * vol. 2, §15.36.10: RMP checks come after, and lose to, page-table checks).
  *
+ * @param tlb - what answers in place of tables and RMP, right or wrong by now, if it allows the access
  * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`
  */
-export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess): SysPhysAddr {
-  const nested = translateNested(guest, access);
-  const check = failedRmpCheck(guest.machine.rmp, {
+export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
+  const held = tlb?.lookup(guest, access.gpa);
+  const bit = tlb === undefined ? 0 : bitOf(access);
+  if (held !== undefined) {
+    const page = pageAt(held, access.gpa);
+    if ((held.allowed & bit) !== 0) return page.spa;
+    if (deniedByNested(page, access) === undefined && deniedByRmp(guest, page, access) === undefined) {
+      held.allowed |= bit;
+      return page.spa;
+    }
+  }
+  const nested = walkNested(guest, access);
+  const check = deniedByRmp(guest, nested, access);
+  if (check !== undefined) throw rmpFault(guest, check, access, nested);
+  tlb?.insert(guest, access.gpa, nested, bit);
+  return nested.spa;
+}
+
+/**
+ * The nested half of a translation, without the RMP's checks.
+ *
+ * @param tlb - as of {@link accessGuestPhys}
+ * @throws SnpFault `NPF`
+ */
+export function translateNested(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): NestedPage {
+  const held = tlb?.lookup(guest, access.gpa);
+  const page = held === undefined ? undefined : pageAt(held, access.gpa);
+  return page !== undefined && deniedByNested(page, access) === undefined ? page : walkNested(guest, access);
+}
+
+function walkNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
+  const nested = guest.nested.lookup(access.gpa);
+  const denied = deniedByNested(nested, access);
+  if (denied !== undefined) throw npf(guest, denied, access, nested, 0n);
+  return nested as NestedPage;
+}
+
+function deniedByNested(
+  nested: NestedPage | undefined,
+  access: GuestPhysAccess,
+): 'nested-not-present' | 'nested-rights' | undefined {
+  if (nested === undefined) return 'nested-not-present';
+  const isDenied = (isWrite(access) && !nested.writable) || (access.kind === 'fetch' && !nested.executable);
+  return isDenied ? 'nested-rights' : undefined;
+}
+
+function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysAccess): RmpCheck | undefined {
+  return failedRmpCheck(guest.machine.rmp, {
     ...access,
     accessor: access.isPrivate ? 'snp-guest-private' : 'snp-guest-shared',
     spa: nested.spa,
     translationSize: nested.size,
     asid: guest.asid,
   });
-  if (check !== undefined) throw rmpFault(guest, check, access, nested);
-  return nested.spa;
 }
 
-/**
- * The nested walk of an access, without the RMP.
- *
- * @throws SnpFault `NPF`
- */
-export function translateNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
-  const nested = guest.nested.lookup(access.gpa);
-  if (nested === undefined) throw npf(guest, 'nested-not-present', access, undefined, 0n);
-  if ((isWrite(access) && !nested.writable) || (access.kind === 'fetch' && !nested.executable)) {
-    throw npf(guest, 'nested-rights', access, nested, 0n);
-  }
-  return nested;
+const KINDS: readonly AccessKind[] = ['read', 'write', 'fetch', 'table', 'table-update'];
+
+/** A bit for each kind of access that nested table and RMP may judge differently. */
+function bitOf({ kind, isPrivate, cpl }: GuestPhysAccess): number {
+  const isUserFetch = kind === 'fetch' && cpl === 3;
+  return 1 << (isUserFetch ? 10 : 2 * KINDS.indexOf(kind) + (isPrivate ? 1 : 0));
 }
 
 /** The fault for a failed RMP check; `sizeMismatch` if an instruction's operand is the cause. */

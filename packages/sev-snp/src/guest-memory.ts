@@ -1,6 +1,7 @@
 import { PAGE_SHIFT, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { PhysMemory } from '@svsm/pagetable';
 import { accessGuestPhys, type Privilege } from './guest-access.ts';
+import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 
 /** For whom a {@link GuestMemory} is accessed at the moment. */
@@ -20,10 +21,12 @@ export class GuestMemory implements PhysMemory {
   readonly epoch: number = Number.NaN;
   readonly #guest: GuestContext;
   readonly #user: () => GuestMemoryUser;
+  readonly #nestedTlb: NestedTlb | undefined;
 
-  constructor(guest: GuestContext, user: () => GuestMemoryUser) {
+  constructor(guest: GuestContext, user: () => GuestMemoryUser, nestedTlb?: NestedTlb) {
     this.#guest = guest;
     this.#user = user;
+    this.#nestedTlb = nestedTlb;
   }
 
   /**
@@ -36,7 +39,7 @@ export class GuestMemory implements PhysMemory {
     const { vmpl, cpl, gva, isWalk } = this.#user();
     const gpa = (BigInt(frame) << BigInt(PAGE_SHIFT)) as PhysAddr;
     const kind = isWalk ? (write ? 'table-update' : 'table') : write ? 'write' : 'read';
-    const spa = accessGuestPhys(this.#guest, { vmpl, cpl, gpa, gva, kind, isPrivate: true });
+    const spa = accessGuestPhys(this.#guest, { vmpl, cpl, gpa, gva, kind, isPrivate: true }, this.#nestedTlb);
     return machine.memory.words(Number(spa >> BigInt(PAGE_SHIFT)), key, write);
   }
 

@@ -15,6 +15,7 @@ import {
 } from '@svsm/pagetable';
 import type { Privilege } from './guest-access.ts';
 import { GuestMemory } from './guest-memory.ts';
+import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 import { SnpFault } from './snp-fault.ts';
 import type { TranslationCache } from './translation-cache.ts';
@@ -41,6 +42,7 @@ export interface GuestByte {
 /** Whose walks they are, and where they are kept. */
 export interface GuestMmuOptions extends Privilege {
   readonly tlb: TranslationCache | undefined;
+  readonly nestedTlb: NestedTlb | undefined;
   readonly registers: ControlRegisters;
 }
 
@@ -64,10 +66,12 @@ export class GuestMmu {
   #cpu: CpuState;
   #config: PagingConfig;
   #table: PageTable | undefined;
+  /** How many flushes of the guest's translations the TLB has seen. */
+  #generation: number;
   /** What the walk at hand is for: its faults name it. */
   #walkedFor: VirtAddr | undefined;
 
-  constructor(guest: GuestContext, { vmpl, cpl, tlb, registers }: GuestMmuOptions) {
+  constructor(guest: GuestContext, { vmpl, cpl, tlb, nestedTlb, registers }: GuestMmuOptions) {
     this.#guest = guest;
     this.#tlb = tlb;
     this.#vmpl = vmpl;
@@ -76,9 +80,9 @@ export class GuestMmu {
     this.#cBit = guest.virtualTom === undefined ? 1n << BigInt(guest.machine.cBit) : 0n;
     this.#config = this.#configOf(registers);
     this.#cpu = rightsOf(registers, cpl);
-    this.#tables = new GuestMemory(guest, () => ({
-      ...{ vmpl: this.#vmpl, cpl: this.#cpl, gva: this.#walkedFor, isWalk: true },
-    }));
+    const user = () => ({ vmpl: this.#vmpl, cpl: this.#cpl, gva: this.#walkedFor, isWalk: true });
+    this.#tables = new GuestMemory(guest, user, nestedTlb);
+    this.#generation = guest.tlbGeneration;
   }
 
   get registers(): ControlRegisters {
@@ -135,12 +139,20 @@ export class GuestMmu {
     if (!this.isCanonical(gva)) {
       throw new SnpFault('GP', { errorCode: 0, reason: `${String(gva)} is no canonical address` });
     }
+    this.#follow();
     const held = this.#tlb?.lookup(gva)?.page;
     // A write through an entry that was cached clean must set the dirty bit first.
     if (held !== undefined && (kind !== 'write' || (held.flags & PteFlags.Dirty) !== 0)) {
       if (allowsAccess(held, kind, this.#cpu, options)) return this.#byte(held, gva, kind);
     }
     return this.#byte(this.#walk(gva, kind, options), gva, kind);
+  }
+
+  /** Drops what the TLB holds if the guest's translations were flushed meanwhile. */
+  #follow(): void {
+    if (this.#generation === this.#guest.tlbGeneration) return;
+    this.#generation = this.#guest.tlbGeneration;
+    this.#tlb?.flushAll();
   }
 
   #byte(page: MappedPage, gva: VirtAddr, kind: DataAccess): GuestByte {

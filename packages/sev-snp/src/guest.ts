@@ -38,6 +38,7 @@ export class Guest implements GuestContext {
   readonly paging: PagingConfig;
   /** VIRTUAL_TOM: data below is private, at or above shared (AMD64 APM vol. 2, §15.36.8). `undefined`: the C-bit tells. */
   readonly virtualTom: bigint | undefined;
+  #tlbGeneration = 0;
   /** What waits at each level. */
   readonly #software: Map<number, (caller: Vcpu) => void> = new Map();
 
@@ -50,6 +51,14 @@ export class Guest implements GuestContext {
     const vendor = machine.rmp.assumptions.topLevelBit8 === 'reserved' ? 'amd' : 'intel';
     this.virtualTom = virtualTom;
     this.paging = pagingConfig({ levels, vendor, ...encryptionOf(machine, virtualTom) });
+  }
+
+  get tlbGeneration(): number {
+    return this.#tlbGeneration;
+  }
+
+  flushTlbs(): void {
+    this.#tlbGeneration += 1;
   }
 
   /** Has `software` run whenever the hypervisor is asked, or takes it upon itself, to run a level for a processor. */

@@ -127,6 +127,15 @@ export class Hypervisor implements ExitHandler {
     return rmpread(this.machine.rmp, spa);
   }
 
+  /**
+   * Flushes all translations of a guest, on all processors: what must follow a change of its nested page table that takes
+   * something away.
+   */
+  flushTlbs(guest: GuestContext): void {
+    guest.flushTlbs();
+    this.machine.trace({ type: 'flush', gva: undefined });
+  }
+
   /** PSMASH. */
   psmash(spa: SysPhysAddr): RmpResult {
     const result = psmash(this.machine.rmp, spa);

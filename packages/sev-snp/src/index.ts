@@ -72,6 +72,7 @@ export {
 export type { MachineEvent } from './machine-event.ts';
 export { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
 export { type NestedPage, NestedTable } from './nested-table.ts';
+export { NestedTlb } from './nested-tlb.ts';
 export { PageState, pageStateOf } from './page-state.ts';
 export { PSC_MAX_IDLE_EXITS, requestPageStates } from './page-state-change.ts';
 export {

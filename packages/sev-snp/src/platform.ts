@@ -39,6 +39,10 @@ export interface GuestContext {
   readonly paging: PagingConfig;
   /** VIRTUAL_TOM, if it tells private from shared addresses by that and not by the C-bit. */
   readonly virtualTom: bigint | undefined;
+  /** How often its translations were flushed: what was cached before is dead. */
+  readonly tlbGeneration: number;
+  /** Flushes them, on all processors: TLB_CONTROL of its VMCBs, or INVLPGB for its ASID (AMD64 APM vol. 2, §15.36.15). */
+  flushTlbs(): void;
   /**
    * Runs what waits at a privilege level, on behalf of a processor that is at another. Returns whether anything does. That is
    * all that a hypervisor can do: what it is told there, and what it answers, is between the two levels.

@@ -22,6 +22,9 @@ export interface RmpOptions {
 }
 
 const PAGES_PER_REGION = PAGE_SIZE_2M / PAGE_SIZE;
+/** Where the counts of a whole region lie, after those of its pages. */
+const WHOLE = PAGES_PER_REGION;
+const ANY = PAGES_PER_REGION + 1;
 
 /** What every entry is after the firmware has initialized the table: hypervisor-owned (AMD64 APM vol. 2, §15.36.4). */
 export const HYPERVISOR_ENTRY: RmpEntry = /* @__PURE__ */ Object.freeze({
@@ -42,7 +45,7 @@ export const HYPERVISOR_ENTRY: RmpEntry = /* @__PURE__ */ Object.freeze({
  * The reverse map table: one 16-byte entry for each 4 KiB page of system memory, which names the page's owner and the
  * one guest-physical address at which it may appear (AMD64 APM vol. 2, §15.36.3).
  *
- * Sparse: 8 KiB for each 2 MiB region that was ever changed. Entries are kept bit for bit as Zen 3 and Zen 4 have them.
+ * Sparse: 10 KiB for each 2 MiB region that was ever changed. Entries are kept bit for bit as Zen 3 and Zen 4 have them.
  * Software cannot write the table, only the instructions and the firmware can: `rmpupdate`, `psmash`, `pvalidate`, ….
  */
 export class Rmp {
@@ -54,6 +57,8 @@ export class Rmp {
   readonly #end: number;
   /** The raw entries of a 2 MiB region, by region number. */
   readonly #regions: Map<number, Uint32Array> = new Map();
+  /** By region number: how often each page's entry has changed, then how often the region's as one page, and how often any. */
+  readonly #versions: Map<number, Uint32Array> = new Map();
   /** Page numbers. */
   readonly #inUse: Set<number> = new Set();
 
@@ -187,7 +192,36 @@ export class Rmp {
       words = new Uint32Array(PAGES_PER_REGION * RMP_ENTRY_WORDS);
       this.#regions.set(region, words);
     }
-    encodeWords(entry, words, RMP_ENTRY_WORDS * (page % PAGES_PER_REGION));
+    const index = page % PAGES_PER_REGION;
+    const at = RMP_ENTRY_WORDS * index;
+    const [low, high] = [words[at]!, words[at + 1]!];
+    encodeWords(entry, words, at);
+    if (words[at] !== low || words[at + 1] !== high) {
+      this.#count(region, index, index === 0 && isHugeWord(low | words[at]!));
+    }
+  }
+
+  /**
+   * A number that is another one after each change of the entry of the page of `spa`, or of 2 MiB around it, but for changes
+   * of masks alone: what tells a TLB that something it has cached is no longer so. O(1).
+   */
+  version(spa: SysPhysAddr, pageSize: RmpPageSize): number {
+    const page = pageNumber(spa);
+    const versions = this.#versions.get(Math.floor(page / PAGES_PER_REGION));
+    if (versions === undefined) return 0;
+    if (pageSize === PageSize.Huge) return versions[ANY]!;
+    // Both only grow, so their sum is the same only if both are.
+    return versions[page % PAGES_PER_REGION]! + versions[WHOLE]!;
+  }
+
+  #count(region: number, index: number, isWhole: boolean): void {
+    let versions = this.#versions.get(region);
+    if (versions === undefined) {
+      versions = new Uint32Array(PAGES_PER_REGION + 2);
+      this.#versions.set(region, versions);
+    }
+    for (const at of [index, ANY]) versions[at]! += 1;
+    if (isWhole) versions[WHOLE]! += 1;
   }
 
   /**

@@ -114,10 +114,11 @@ export class SvsmMemory {
     for (let level = 1; level <= vmpl; level += 1) this.adjust(gpa, size, level, VmplPermission.Rwx, false);
   }
 
-  /** Takes a page from all other levels. */
+  /** Takes a page from all other levels: from their TLBs too, which RMPADJUST alone does not promise (§15.36.15). */
   revoke(gpa: PhysAddr, size: RmpPageSize): void {
     for (let level = 1; level < VMPL_COUNT; level += 1)
       this.adjust(gpa, size, level, VmplPermission.None, false);
+    this.#options.vcpu.invlpgb();
   }
 
   /** RMPADJUST; a page of 2 MiB that the RMP has in parts, part by part. */

@@ -14,6 +14,7 @@ import {
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { type DataAccess, GuestMmu } from './guest-mmu.ts';
+import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 import type { RmpResult } from './rmp-result.ts';
@@ -36,6 +37,8 @@ export interface VcpuOptions {
   readonly vmpl?: Vmpl;
   /** What keeps its translations. Without one, every access walks. */
   readonly tlb?: TranslationCache;
+  /** What keeps its nested translations. Without one, nested page table and RMP are asked on every access. */
+  readonly nestedTlb?: NestedTlb;
   /** What differs of its registers from {@link START_REGISTERS}; CR4.LA57 is as the guest's page tables are. */
   readonly registers?: Partial<ControlRegisters>;
 }
@@ -72,6 +75,7 @@ export class Vcpu implements GuestCpu {
    */
   readonly memory: PhysMemory;
   readonly #tlb: TranslationCache | undefined;
+  readonly #nestedTlb: NestedTlb | undefined;
   readonly #mmu: GuestMmu;
   #cr2 = 0n;
 
@@ -79,17 +83,19 @@ export class Vcpu implements GuestCpu {
    * @throws SnpError `INVALID_ARGUMENT` if there is no such privilege level
    */
   constructor(guest: GuestContext, options: VcpuOptions = {}) {
-    const { vmpl = Vmpl.Vmpl0, tlb } = options;
+    const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb } = options;
     if (!Object.values(Vmpl).includes(vmpl)) {
       throw new SnpError('INVALID_ARGUMENT', { what: 'VMPL', value: vmpl, expected: 'pass 0 to 3' });
     }
     this.guest = guest;
     this.vmpl = vmpl;
     this.#tlb = tlb;
+    this.#nestedTlb = nestedTlb;
     const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
     const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
-    this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, registers });
-    const data = new GuestMemory(guest, () => ({ ...this.#privilege, gva: undefined, isWalk: false }));
+    this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers });
+    const user = () => ({ ...this.#privilege, gva: undefined, isWalk: false });
+    const data = new GuestMemory(guest, user, nestedTlb);
     this.memory = {
       epoch: Number.NaN,
       words: (frame, write) => this.#restarting(undefined, () => data.words(frame, write)),
@@ -143,7 +149,16 @@ export class Vcpu implements GuestCpu {
     this.guest.machine.trace({ type: 'flush', gva });
   }
 
-  /** Forgets all translations. */
+  /**
+   * INVLPGB for the guest's ASID, and TLBSYNC: all of its processors forget all translations, nested ones and what they have
+   * cached of the RMP too. What RMPADJUST must be followed by.
+   */
+  invlpgb(): void {
+    this.guest.flushTlbs();
+    this.guest.machine.trace({ type: 'flush', gva: undefined });
+  }
+
+  /** Forgets all of its own translations, as a change of CR4.PGE does; not nested ones. */
   flushTlb(): void {
     this.#tlb?.flushAll();
     this.guest.machine.trace({ type: 'flush', gva: undefined });
@@ -208,7 +223,8 @@ export class Vcpu implements GuestCpu {
    */
   translate(gva: VirtAddr, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
     const { gpa, isPrivate, page } = this.#mmu.translate(gva, kind, { update });
-    const nested = translateNested(this.guest, { ...this.#privilege, gpa, gva, kind, isPrivate });
+    const access = { ...this.#privilege, gpa, gva, kind, isPrivate };
+    const nested = translateNested(this.guest, access, this.#nestedTlb);
     return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: page.size, nested });
   }
 
@@ -243,7 +259,10 @@ export class Vcpu implements GuestCpu {
   #piece(gva: VirtAddr, kind: DataAccess, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
     const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
     const access = { ...this.#privilege, gva, gpa, kind, isPrivate };
-    return { spa: accessGuestPhys(this.guest, access), key: isPrivate ? this.guest.key : NO_KEY };
+    return {
+      spa: accessGuestPhys(this.guest, access, this.#nestedTlb),
+      key: isPrivate ? this.guest.key : NO_KEY,
+    };
   }
 
   /** Runs an instruction about `gva`, again after each nested page fault that the hypervisor resolves. */
