@@ -1,7 +1,7 @@
 import { PageSize, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type AccessKind, type AccessResult, PageFaultCode } from '../src/access.ts';
-import { type CpuState, cpuState } from '../src/cpu-state.ts';
+import { cpuState } from '../src/cpu-state.ts';
 import { createPhysMemory } from '../src/create-phys-memory.ts';
 import { PageTable } from '../src/page-table.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
@@ -47,62 +47,8 @@ beforeEach(() => {
   make();
 });
 
-describe('the decision table of access rights', () => {
-  // SDM vol. 3A, §4.6.1, written out: each row says when the access is allowed.
-  const ROWS: readonly {
-    kind: AccessKind;
-    user: boolean;
-    userPage: boolean;
-    allowed: (cpu: CpuState, page: { writable: boolean; executable: boolean }, implicit: boolean) => boolean;
-  }[] = [
-    { kind: 'read', user: false, userPage: false, allowed: () => true },
-    { kind: 'read', user: false, userPage: true, allowed: (cpu, _, i) => !cpu.smap || (cpu.ac && !i) },
-    { kind: 'write', user: false, userPage: false, allowed: (cpu, page) => !cpu.wp || page.writable },
-    {
-      kind: 'write',
-      user: false,
-      userPage: true,
-      allowed: (cpu, page, i) => (!cpu.smap || (cpu.ac && !i)) && (!cpu.wp || page.writable),
-    },
-    { kind: 'fetch', user: false, userPage: false, allowed: (_, page) => page.executable },
-    { kind: 'fetch', user: false, userPage: true, allowed: (cpu, page) => !cpu.smep && page.executable },
-    { kind: 'read', user: true, userPage: false, allowed: () => false },
-    { kind: 'read', user: true, userPage: true, allowed: () => true },
-    { kind: 'write', user: true, userPage: false, allowed: () => false },
-    { kind: 'write', user: true, userPage: true, allowed: (_, page) => page.writable },
-    { kind: 'fetch', user: true, userPage: false, allowed: () => false },
-    { kind: 'fetch', user: true, userPage: true, allowed: (_, page) => page.executable },
-  ];
-  const BOOLEANS = [false, true];
-
-  test.each(ROWS)('$kind, user mode $user, user page $userPage', ({ kind, user, userPage, allowed }) => {
-    for (const writable of BOOLEANS) {
-      for (const executable of BOOLEANS) {
-        // What a leaf has not, an upper level may have, and the other way round.
-        for (const level of [0, 2]) {
-          make();
-          table.map4k(VA, PA, PteFlags.Writable | PteFlags.User);
-          change(level, executable ? 0n : 1n << 63n, (writable ? 0n : 2n) | (userPage ? 0n : 4n));
-          for (const wp of BOOLEANS)
-            for (const smep of BOOLEANS)
-              for (const smap of BOOLEANS)
-                for (const ac of BOOLEANS)
-                  for (const implicit of user ? [false] : BOOLEANS) {
-                    const cpu = cpuState({ cpl: user ? 3 : 0, wp, smep, smap, ac });
-                    const result = table.access(VA, kind, cpu, { update: false, implicit });
-                    const code =
-                      Present |
-                      (kind === 'write' ? Write : 0) |
-                      (user ? User : 0) |
-                      (kind === 'fetch' ? Fetch : 0);
-                    const expected = allowed(cpu, { writable, executable }, implicit) ? 'ok' : code;
-                    expect(codeOf(result)).toBe(expected);
-                  }
-        }
-      }
-    }
-  });
-
+// All states of rights, keys, reserved bits and defects are in `access.rules.test.ts`.
+describe('the mode of an access', () => {
   test('CPL 1 and 2 are supervisor mode; an implicit access is, at CPL 3 too', () => {
     table.map4k(VA, PA, PteFlags.Writable);
     for (const cpl of [0, 1, 2] as const)
