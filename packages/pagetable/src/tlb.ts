@@ -139,15 +139,19 @@ export class Tlb implements TlbListener {
 
   /**
    * INVLPG: drops every page that holds `vaddr`, of any size, of the current address space and global ones (AMD64 APM
-   * vol. 3, INVLPG), and takes its 4 KiB off what is {@link pending} there. O(pending).
+   * vol. 3, INVLPG), and takes its 4 KiB off what is {@link pending} there, unless another address space holds something
+   * stale of it. Does nothing for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(pending × entries).
    */
   flushPage(vaddr: VirtAddr): void {
+    if (!this.#kind.isAddress(vaddr)) return;
     this.#drop(this.#spaces.get(this.#pcid), vaddr);
     this.#drop(this.#global, vaddr);
     const page = new MemoryRegion(this.#kind, alignDown(vaddr, PageSize.Regular), PageSize.Regular);
     this.#pending = this.#pending.flatMap((pending) => {
-      if (pending.pcid !== undefined && pending.pcid !== this.#pcid) return [pending];
-      return pending.region.subtract(page).map((region) => ({ ...pending, region }));
+      const { region, pcid } = pending;
+      if (pcid !== undefined && pcid !== this.#pcid) return [pending];
+      if (!region.overlaps(page) || this.#holdsStale({ region: page, pcid })) return [pending];
+      return region.subtract(page).map((region) => ({ region, pcid }));
     });
   }
 
@@ -223,11 +227,12 @@ export class Tlb implements TlbListener {
 
   /** Forgets what is pending, of those that `concerns` names, where no stale entry is left. */
   #settle(concerns: (pending: Pending) => boolean): void {
-    this.#pending = this.#pending.filter((pending) => {
-      if (!concerns(pending)) return true;
-      for (const [, held] of this.#heldIn(pending)) if (held.isStale) return true;
-      return false;
-    });
+    this.#pending = this.#pending.filter((pending) => !concerns(pending) || this.#holdsStale(pending));
+  }
+
+  #holdsStale(pending: Pending): boolean {
+    for (const [, held] of this.#heldIn(pending)) if (held.isStale) return true;
+    return false;
   }
 
   #drop(space: BySize | undefined, vaddr: VirtAddr): void {

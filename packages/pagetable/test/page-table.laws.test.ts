@@ -168,7 +168,7 @@ function asRegular(flags: number, size: number): number {
 describe('a page table is a map of pages', () => {
   test.each(CONFIGS.map((config) => [JSON.stringify(config), config] as const))('%s', (_, config) => {
     fc.assert(
-      fc.property(fc.array(command, { maxLength: 30 }), fc.array(place), (commands, probes) => {
+      fc.property(fc.array(command, { maxLength: 20, size: 'max' }), fc.array(place), (commands, probes) => {
         const { memory, pool, table } = make(config);
         const model = new Model();
         // A table that has lost its last page stays where it is, and is in the way of a larger page.
@@ -296,7 +296,7 @@ describe('what a table answers does not depend on what it was asked before', () 
 
   test('even where tables are cut, moved and corrupted in between', () => {
     fc.assert(
-      fc.property(fc.array(command, { maxLength: 12 }), fc.array(step, { maxLength: 40 }), (setup, steps) => {
+      fc.property(fc.array(command, { maxLength: 12 }), fc.array(step, { maxLength: 40, size: 'max' }), (setup, steps) => {
         const config = pagingConfig({ cBit: 51, physicalBits: 44 });
         const { memory, pool, table } = make(config);
         for (const command of setup) run(() => perform(table, command));

@@ -169,7 +169,7 @@ const metTable = (command: Command, code: string | undefined): boolean =>
 describe('regions of a page table are a map of pages', () => {
   test.each(CONFIGS.map((config) => [JSON.stringify(config), config] as const))('%s', (_, config) => {
     fc.assert(
-      fc.property(fc.array(command, { maxLength: 12 }), fc.boolean(), (commands, freesEmpty) => {
+      fc.property(fc.array(command, { maxLength: 12, size: 'max' }), fc.boolean(), (commands, freesEmpty) => {
         const { memory, pool, table, tlb } = make(config, freesEmpty);
         let model: Model = new Map();
         for (const command of commands) {

@@ -183,6 +183,28 @@ describe('address spaces', () => {
     expect(tlb.lookup(VA)).toBeUndefined();
   });
 
+  test('INVLPG in one address space leaves pending what another one holds', () => {
+    const { tlb, table, isShared } = make();
+    table.map4k(VA, physAddr(0x1000), PtePreset.ReadOnly & ~PteFlags.Global);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    isShared(VA);
+    table.unmap4k(VA);
+    tlb.loadCr3({ pcid: 1, keep: true });
+    tlb.flushPage(VA);
+    expect(tlb.pending).toHaveLength(1);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    tlb.flushPage(VA);
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('INVLPG of an address that is not canonical does nothing', () => {
+    const { tlb, table, isShared } = make();
+    table.map4k(VA, physAddr(0x1000), PtePreset.Data);
+    isShared(VA);
+    tlb.flushPage(0x8000_0000_0000n as VirtAddr);
+    expect(tlb.lookup(VA)).toBeDefined();
+  });
+
   test('INVLPGB takes a range, one address space or all, global entries or not', () => {
     const { tlb, use, tables } = makeTwo();
     const fill = (): void => {
