@@ -296,40 +296,46 @@ describe('what a table answers does not depend on what it was asked before', () 
 
   test('even where tables are cut, moved and corrupted in between', () => {
     fc.assert(
-      fc.property(fc.array(command, { maxLength: 12 }), fc.array(step, { maxLength: 40, size: 'max' }), (setup, steps) => {
-        const config = pagingConfig({ cBit: 51, physicalBits: 44 });
-        const { memory, pool, table } = make(config);
-        for (const command of setup) run(() => perform(table, command));
-        for (const at of [0n, 0x20_0000n, 0x4000_0000n]) {
-          run(() => table.map4k((BASE + at) as VirtAddr, physAddr(0x5000), PteFlags.Writable));
-        }
-        for (const { at, ask, flip } of steps) {
-          const vaddr = (BASE + at) as VirtAddr;
-          const fresh = PageTable.open(table.root, { memory, config });
-          if (flip !== undefined && run(() => fresh.walk(vaddr)) === undefined) {
-            const entry = fresh.walk(vaddr).path.find(({ level }) => level === flip.level);
-            if (entry !== undefined) {
-              const paddr = (entry.table + BigInt(8 * entry.index)) as PhysAddr;
-              writePhys64(memory, paddr, readPhys64(memory, paddr) ^ flip.bits);
-            }
+      fc.property(
+        fc.array(command, { maxLength: 12 }),
+        fc.array(step, { maxLength: 40, size: 'max' }),
+        (setup, steps) => {
+          const config = pagingConfig({ cBit: 51, physicalBits: 44 });
+          const { memory, pool, table } = make(config);
+          for (const command of setup) run(() => perform(table, command));
+          for (const at of [0n, 0x20_0000n, 0x4000_0000n]) {
+            run(() => table.map4k((BASE + at) as VirtAddr, physAddr(0x5000), PteFlags.Writable));
           }
-          const question = (asked: PageTable): unknown => {
-            let answer: unknown;
-            const code = run(() => {
-              if (ask === 'translate') answer = asked.translate(vaddr);
-              else if (ask === 'walk') answer = asked.walk(vaddr).path.map(({ entry }) => entry.raw);
-              else if (ask === 'share') asked.setShared4k(vaddr);
-              else asked.setEncrypted4k(vaddr);
-            });
-            return code ?? answer;
-          };
-          const remembered = question(table);
-          const after = snapshot(memory, pool);
-          // Sharing a page twice is sharing it once, so the second one is asked of the same table.
-          expect(question(PageTable.open(table.root, { memory, frames: pool, config }))).toEqual(remembered);
-          expect(snapshot(memory, pool)).toEqual(after);
-        }
-      }),
+          for (const { at, ask, flip } of steps) {
+            const vaddr = (BASE + at) as VirtAddr;
+            const fresh = PageTable.open(table.root, { memory, config });
+            if (flip !== undefined && run(() => fresh.walk(vaddr)) === undefined) {
+              const entry = fresh.walk(vaddr).path.find(({ level }) => level === flip.level);
+              if (entry !== undefined) {
+                const paddr = (entry.table + BigInt(8 * entry.index)) as PhysAddr;
+                writePhys64(memory, paddr, readPhys64(memory, paddr) ^ flip.bits);
+              }
+            }
+            const question = (asked: PageTable): unknown => {
+              let answer: unknown;
+              const code = run(() => {
+                if (ask === 'translate') answer = asked.translate(vaddr);
+                else if (ask === 'walk') answer = asked.walk(vaddr).path.map(({ entry }) => entry.raw);
+                else if (ask === 'share') asked.setShared4k(vaddr);
+                else asked.setEncrypted4k(vaddr);
+              });
+              return code ?? answer;
+            };
+            const remembered = question(table);
+            const after = snapshot(memory, pool);
+            // Sharing a page twice is sharing it once, so the second one is asked of the same table.
+            expect(question(PageTable.open(table.root, { memory, frames: pool, config }))).toEqual(
+              remembered,
+            );
+            expect(snapshot(memory, pool)).toEqual(after);
+          }
+        },
+      ),
     );
   });
 });
