@@ -66,6 +66,8 @@ export interface BuddyErrorDetails {
   SLAB_PAGE: { address: bigint };
   /** Pages of a heap were freed: the heap frees them. */
   HEAP_BLOCK: { address: bigint; block: RegionBounds };
+  /** A slab or a heap gave a block back that was allocated as something else. */
+  WRONG_KIND: { address: bigint; block: RegionBounds; kind: BlockKind; expected: BlockKind };
   /** An object's size that is no integer, negative, or more than `max` bytes. */
   INVALID_OBJECT_SIZE: { size: unknown; max: number };
   /** An address was freed that is in no page of this cache or heap, or in none of its objects. */
@@ -154,6 +156,8 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
   SLAB_PAGE: ({ address }) => `${formatAddress(address)} lies in a page of a slab: free its objects`,
   HEAP_BLOCK: ({ address, block }) =>
     `${formatAddress(address)} lies in ${formatBounds(block)}, which is a heap's: free it there`,
+  WRONG_KIND: ({ address, block, kind, expected }) =>
+    `${formatAddress(address)} lies in ${formatBounds(block)} of kind "${kind}", not "${expected}"`,
   NO_PAGE_MEMORY: () => 'no page can be cleared: pass `memory` when you make the allocator',
   INVALID_OBJECT_SIZE: ({ size, max }) =>
     `${describeValue(size)} is no size of an object: pass bytes, an integer up to ${describeValue(max)}`,

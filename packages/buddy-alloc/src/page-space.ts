@@ -200,11 +200,15 @@ export class PageSpace<A extends Address> {
     return start;
   }
 
-  /** Frees the block or run at `start`, which has this mark. O(orders) for each of its blocks. */
-  freeMarked(start: A, mark: number): void {
+  /**
+   * Frees the block or run at `start`, which has this mark. O(orders) for each of its blocks.
+   *
+   * @throws BuddyError `WRONG_KIND`, `BLOCK_TAIL`, and what `refusal` says of what is not allocated
+   */
+  freeMarked(start: A, mark: typeof SLAB | typeof HEAP): void {
     const page = pageNumberOf(start);
     const block = this.tree.find(page);
-    if (block?.start !== page || block.kind !== mark) throw this.refusal(start);
+    if (block?.start !== page || block.kind !== mark) throw this.#markedRefusal(start, mark);
     this.tree.freeRange(this.tree.runAround(block));
   }
 
@@ -338,6 +342,18 @@ export class PageSpace<A extends Address> {
     if (kind === 'heap') return new BuddyError('HEAP_BLOCK', { address, block });
     if (address !== block.start) return new BuddyError('BLOCK_TAIL', { address, block, order });
     return new BuddyError('WRONG_SIZE', { freed: { start: address, end: address + size }, block, order });
+  }
+
+  /** Why no block of this mark starts at `address`. */
+  #markedRefusal(address: A, mark: typeof SLAB | typeof HEAP): BuddyError {
+    this.kind.assertIsAddress(address);
+    const found = this.blockAround(pageNumberOf(address));
+    if (found?.kind === undefined) return this.refusal(address);
+    const { region: block, order, kind } = found;
+    const expected = mark === SLAB ? 'slab' : 'heap';
+    return kind === expected
+      ? new BuddyError('BLOCK_TAIL', { address, block, order })
+      : new BuddyError('WRONG_KIND', { address, block, kind, expected });
   }
 
   /** Whether a block, and not a run, is allocated for these pages. */

@@ -154,6 +154,21 @@ const CODES: {
         '[0xffff800000005000-0xffff800000006000) is free',
     ],
   ],
+  WRONG_KIND: [
+    [
+      () => sample().pagesFor('heap').free(at(3)),
+      { address: at(3), block: bounds(2, 2), kind: 'pages', expected: 'heap' },
+      '0xffff800000003000 lies in [0xffff800000002000-0xffff800000004000) of kind "pages", not "heap"',
+    ],
+    [
+      () => {
+        const allocator = sample();
+        allocator.pagesFor('slab').free(allocator.allocateFilePage());
+      },
+      { address: at(5), block: bounds(5, 1), kind: 'file', expected: 'slab' },
+      '0xffff800000005000 lies in [0xffff800000005000-0xffff800000006000) of kind "file", not "slab"',
+    ],
+  ],
   FILE_PAGE: [
     [
       () => {
