@@ -4,8 +4,8 @@ import { BuddyError } from './buddy-error.ts';
 
 /** What an {@link OwnedBlock} needs of where it comes from. */
 export interface BlockOwner<A extends Address> {
-  /** Frees a block. */
-  freePages(block: MemoryRegion<A>): void;
+  /** Frees a block, then calls `freed`; throws before that what `freePages` throws, after it what a tracer does. */
+  free(block: MemoryRegion<A>, freed: () => void): void;
   /** Where owners are watched that are collected without having let go of their block. */
   readonly leaks: FinalizationRegistry<MemoryRegion<A>> | undefined;
 }
@@ -50,8 +50,7 @@ export class OwnedBlock<A extends Address> {
    * @throws BuddyError `RELEASED_BLOCK`; and what `freePages` throws if somebody else has freed it: it stays owned then
    */
   release(): void {
-    this.#owner.freePages(this.region);
-    this.#letGo('released');
+    this.#owner.free(this.region, () => this.#letGo('released'));
   }
 
   /**

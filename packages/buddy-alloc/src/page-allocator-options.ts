@@ -16,7 +16,10 @@ export interface PageAllocatorOptions<A extends Address> {
   readonly space?: MemoryRegion<A> | undefined;
   /** What clears pages. Without it, no page can be asked for as zeroed, and file pages are as they were. */
   readonly memory?: PageMemory<A> | undefined;
-  /** Is told what the allocator does, after each time. What it throws, the caller gets, and what is done stays done. */
+  /**
+   * Is told what the allocator does, after each time. What it throws, the caller gets, and what is done stays done; but a
+   * slab or a heap that asked for pages does not keep them.
+   */
   readonly trace?: ((event: AllocatorEvent<A>) => void) | undefined;
   /**
    * For development: is told of blocks whose owner (see `own`) was collected without having let go of them. When that is,

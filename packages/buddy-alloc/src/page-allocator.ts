@@ -47,16 +47,17 @@ export class PageAllocator<A extends Address> {
    */
   constructor(regions: MemoryRegion<A> | readonly MemoryRegion<A>[], options: PageAllocatorOptions<A> = {}) {
     const { maxOrder = MAX_ORDER, reserved = [], space, memory, trace, onLeak } = options;
-    this.#space = new PageSpace({
-      regions: Array.isArray(regions) ? regions : [regions],
-      space,
-      maxOrder,
-      reserved,
-    });
+    const all = Array.isArray(regions) ? regions : [regions];
+    this.#space = new PageSpace({ regions: all, space, maxOrder, reserved });
     this.#memory = memory;
     this.#trace = trace;
     this.#owner = {
-      freePages: (block) => this.freePages(block),
+      free: (block, freed) => {
+        const kind = this.#trace === undefined ? undefined : this.#blockToFree(block)?.kind;
+        if (!this.#tree.free(block.start, block.size)) throw this.#space.refusal(block.start, block.size);
+        freed();
+        this.#trace?.({ what: 'free', region: block, kind });
+      },
       leaks: onLeak === undefined ? undefined : new FinalizationRegistry(onLeak),
     };
     this.#tree = this.#space.tree;
@@ -77,14 +78,11 @@ export class PageAllocator<A extends Address> {
     options: Pick<PageAllocatorOptions<A>, 'memory' | 'trace' | 'onLeak'> = {},
   ): PageAllocator<A> {
     const region = ({ start, end }: SnapshotRange) => MemoryRegion.fromAddresses(kind, start as A, end);
-    const { memory, trace, onLeak } = options;
     const allocator = new PageAllocator(snapshot.regions.map(region), {
+      ...options,
       maxOrder: snapshot.maxOrder,
       space: region(snapshot.space),
       reserved: snapshot.reserved.map(region),
-      memory,
-      trace,
-      onLeak,
     });
     for (const block of snapshot.blocks) allocator.#space.restoreBlock(block);
     return allocator;
@@ -269,9 +267,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `NOT_FREE`, `FOREIGN_ADDRESS`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
   reserve(pages: MemoryRegion<A>): void {
-    const range = this.#space.rangeOf(pages);
-    this.#space.require('free', range);
-    this.#space.reserve(range);
+    this.#space.reserve(pages);
     this.#trace?.({ what: 'reserve', region: pages, kind: undefined });
   }
 
@@ -283,9 +279,7 @@ export class PageAllocator<A extends Address> {
    *   `KIND_MISMATCH`
    */
   unreserve(pages: MemoryRegion<A>): void {
-    const range = this.#space.rangeOf(pages);
-    this.#space.require('reserved', range);
-    this.#space.unreserve(range);
+    this.#space.unreserve(pages);
     this.#trace?.({ what: 'unreserve', region: pages, kind: undefined });
   }
 
@@ -296,7 +290,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
   addRegion(region: MemoryRegion<A>): void {
-    this.#space.addRange(this.#space.newRange(region));
+    this.#space.addRegion(region);
     this.#trace?.({ what: 'addRegion', region: region, kind: undefined });
   }
 
@@ -308,9 +302,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `NOT_FREE`, `FOREIGN_ADDRESS`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
   removeRegion(region: MemoryRegion<A>): void {
-    const range = this.#space.rangeOf(region);
-    this.#space.require('free', range);
-    this.#space.removeRange(range);
+    this.#space.removeRegion(region);
     this.#trace?.({ what: 'removeRegion', region: region, kind: undefined });
   }
 
@@ -324,7 +316,13 @@ export class PageAllocator<A extends Address> {
       allocate: (pages, alignment) => {
         const { start } = this.#takeRun(pages, alignment / PAGE_SIZE);
         this.#space.remark(start, mark);
-        if (this.#trace !== undefined) this.#traceBlock('allocate', start);
+        try {
+          if (this.#trace !== undefined) this.#traceBlock('allocate', start);
+        } catch (error) {
+          // Nobody else would know of it.
+          this.#space.freeMarked(start, mark);
+          throw error;
+        }
         return start;
       },
       free: (start) => {

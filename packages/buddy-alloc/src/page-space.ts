@@ -213,23 +213,30 @@ export class PageSpace<A extends Address> {
   }
 
   /** Makes pages of no region so far free. */
-  addRange(range: PageRange): void {
+  addRegion(region: MemoryRegion<A>): void {
+    const range = this.newRange(region);
     this.tree.addFreeRange(range);
     this.#setRanges(withRange(this.ranges, range));
   }
 
   /** Takes free pages out. */
-  removeRange(range: PageRange): void {
+  removeRegion(region: MemoryRegion<A>): void {
+    const range = this.rangeOf(region);
+    this.require('free', range);
     this.tree.removeRange(range);
     this.#setRanges(withoutRange(this.ranges, range));
   }
 
-  reserve(range: PageRange): void {
+  reserve(region: MemoryRegion<A>): void {
+    const range = this.rangeOf(region);
+    this.require('free', range);
     this.tree.removeRange(range);
     this.reserved = withRange(this.reserved, range);
   }
 
-  unreserve(range: PageRange): void {
+  unreserve(region: MemoryRegion<A>): void {
+    const range = this.rangeOf(region);
+    this.require('reserved', range);
     this.tree.addFreeRange(range);
     this.reserved = withoutRange(this.reserved, range);
   }

@@ -164,15 +164,21 @@ export class Slabs<A extends Address> {
     let slab = this.#emptySlabs;
     if (slab === NONE) {
       if (this.#unused === NONE) this.#grow();
-      const base = this.#source.allocate(1, PAGE_SIZE);
       slab = this.#unused;
+      const base = this.#source.allocate(1, PAGE_SIZE);
+      try {
+        this.#directory.set(base, this.#number(slab));
+      } catch (error) {
+        // No room for its tables: nothing has been written.
+        this.#source.free(base);
+        throw error;
+      }
       this.#unused = this.#next[slab] as number;
       this.#bases[slab] = base;
       const first = slab * this.#words;
       this.#bits.fill(-1, first, first + this.#words);
       if (this.slots % 32 !== 0) this.#bits[first + this.#words - 1] = (1 << (this.slots % 32)) - 1;
       this.#filled[slab] = 2 ** this.#words - 1;
-      this.#directory.set(base, this.#number(slab));
       this.pages += 1;
     } else {
       this.#unlinkEmpty();
@@ -199,10 +205,11 @@ export class Slabs<A extends Address> {
     this.#unlinkEmpty();
     const base = this.#bases[slab] as A;
     this.#directory.set(base, 0);
-    this.#source.free(base);
     this.#next[slab] = this.#unused;
     this.#unused = slab;
     this.pages -= 1;
+    // Last, because the allocator's tracer may throw.
+    this.#source.free(base);
   }
 
   #unlinkEmpty(): void {
@@ -243,12 +250,18 @@ export class Slabs<A extends Address> {
     };
     const bases = new BigUint64Array(slabs);
     bases.set(this.#bases);
+    const bits = grown(this.#bits, slabs * this.#words);
+    const filled = grown(this.#filled, slabs);
+    const used = grown(this.#used, slabs);
+    const next = grown(this.#next, slabs);
+    const previous = grown(this.#previous, slabs);
+    // There is room for all: only now, so that there is none for half of them.
     this.#bases = bases;
-    this.#bits = grown(this.#bits, slabs * this.#words);
-    this.#filled = grown(this.#filled, slabs);
-    this.#used = grown(this.#used, slabs);
-    this.#next = grown(this.#next, slabs);
-    this.#previous = grown(this.#previous, slabs);
+    this.#bits = bits;
+    this.#filled = filled;
+    this.#used = used;
+    this.#next = next;
+    this.#previous = previous;
     for (let slab = slabs - 1; slab >= old; slab -= 1) {
       this.#next[slab] = this.#unused;
       this.#unused = slab;
