@@ -36,10 +36,15 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
   for (let attempt = 0; attempt < SVSM_MAX_ATTEMPTS; attempt += 1) {
     Object.assign(vcpu.registers, arguments_);
     vcpu.write(area.gva, Uint8Array.of(1));
-    requestGhcbMsr(vcpu, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
-    // Exchanged with 0: what is pending still has not run.
-    const isPending = vcpu.read(area.gva, 1)[0] !== 0;
-    vcpu.write(area.gva, new Uint8Array(1));
+    let isPending = true;
+    try {
+      requestGhcbMsr(vcpu, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
+    } finally {
+      // Exchanged with 0: what is pending still has not run. Also after an answer that is none: a call that stayed pending
+      // could be run whenever the hypervisor likes.
+      isPending = vcpu.read(area.gva, 1)[0] !== 0;
+      vcpu.write(area.gva, new Uint8Array(1));
+    }
     if (!isPending) return { ...vcpu.registers };
   }
   throw new SnpError('SVSM_NOT_RUN', { attempts: SVSM_MAX_ATTEMPTS });

@@ -1,10 +1,13 @@
 import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
+import { isPageTableError } from '@svsm/pagetable';
 import { PageOperation } from '../src/ghcb-msr.ts';
 import { requestPageState } from '../src/msr-protocol.ts';
 import { acceptPage, makePagePrivate, makePageShared } from '../src/page-visibility.ts';
 import { makeRegionPrivate, makeRegionShared } from '../src/region-visibility.ts';
 import { RmpResult } from '../src/rmp-result.ts';
+import { isSnpError } from '../src/snp-error.ts';
+import { isSnpFault } from '../src/snp-fault.ts';
 import { pvalidateBySvsm } from '../src/svsm-call.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../src/sys-phys-addr.ts';
 import { pageRegion } from '../src/validated-pages.ts';
@@ -20,7 +23,7 @@ import {
   SECRET,
 } from './adversary-world.ts';
 import { RmpShadow } from './rmp-shadow.ts';
-import { gvaOf, MiB, thrownBy } from './support.ts';
+import { gvaOf, MiB } from './support.ts';
 
 /** A generator of 32-bit numbers (Mulberry32): a campaign is its seed. */
 function randomOf(seed: number): (end: number) => number {
@@ -44,7 +47,7 @@ export type Tally = Record<string, number>;
 /** The names of the hypervisor's steps. */
 const ATTACKS = [
   ...['remap', 'swap', 'alias', 'substitute', 'capture', 'replay', 'host write', 'unassign', 'assign'],
-  ...['smash', 'unsmash', 'map small', 'map huge', 'move', 'lend', 'hide', 'enter'],
+  ...['smash', 'unsmash', 'map small', 'map huge', 'move', 'lend', 'hide', 'enter', 'flush'],
 ] as const;
 
 /** The last steps are told when the law is broken. */
@@ -55,7 +58,7 @@ const LOG = 24;
  * follows the rules reads through its private mappings what it wrote there, or faults; and the RMP is as it must be.
  */
 export class Campaign {
-  readonly tally: Tally;
+  tally: Tally;
   readonly it: Adversary;
   readonly #seed: number;
   readonly #duties: Duties;
@@ -279,12 +282,13 @@ export class Campaign {
       13: () => host.move(guest, at, other),
       14: () => host.lend(guest, at, this.#parties[this.#random(2)]!.guest, other),
       15: () => host.hide(guest, at) !== undefined,
+      17: () => host.flushTlbs(guest),
       16: () => host.enter(above.guest, 0, above.vcpus[0] as Vcpu),
     };
-    const kind = this.#random(25);
+    const kind = this.#random(26);
     const attack = results[kind];
     if (attack !== undefined) this.#note(`${ATTACKS[kind]} ${attack() ?? ''}`.trim());
-    else if (kind < 20) this.#lie();
+    else if (kind < 21) this.#lie();
     else this.#relent();
   }
 
@@ -368,6 +372,17 @@ export class Campaign {
       if (guest.nested.lookup(gpa)?.spa !== spa) host.remap(guest, gpa, spa);
     }
     this.#note('relent');
+  }
+}
+
+/** What stops `action`: a fault, a refusal, or page tables that are out of reach; `undefined` if nothing does. */
+function thrownBy(action: () => void): { readonly code: string } | undefined {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    if (isSnpFault(error) || isSnpError(error) || isPageTableError(error)) return error;
+    throw error;
   }
 }
 

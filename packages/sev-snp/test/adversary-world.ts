@@ -4,6 +4,7 @@ import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import { Ghcb } from '../src/ghcb.ts';
 import type { Guest } from '../src/guest.ts';
 import { HostileHypervisor } from '../src/hostile-hypervisor.ts';
+import { NestedTlb } from '../src/nested-tlb.ts';
 import type { VisibilityOptions } from '../src/page-visibility.ts';
 import { SnpMachine } from '../src/snp-machine.ts';
 import type { CallingArea } from '../src/svsm-call.ts';
@@ -87,7 +88,7 @@ export function adversary(duties: Duties = ALL_DUTIES): Adversary {
   const machine = new SnpMachine({ memorySize: 16 * MiB, hypervisor: (it) => new HostileHypervisor(it) });
   const host = machine.hypervisor as HostileHypervisor;
   const alone = host.launch({ size: END });
-  const cpu = (): Vcpu => new CarelessVcpu(alone, { tlb: new Tlb() }, duties);
+  const cpu = (): Vcpu => new CarelessVcpu(alone, tlbs(), duties);
   const vcpus = [cpu(), cpu()] as const;
   const table = mapAll(alone, vcpus, TABLES);
   const validated = new ValidatedPages(alone.memory, [alone.memory]);
@@ -105,12 +106,12 @@ export function adversary(duties: Duties = ALL_DUTIES): Adversary {
 }
 
 function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
-  const svsmCpu = new CarelessVcpu(guest, { tlb: new Tlb() }, duties);
+  const svsmCpu = new CarelessVcpu(guest, tlbs(), duties);
   mapAll(guest, [svsmCpu], TABLES);
   const own = [physRegion(physAddr(0), OWN_END)];
   const svsm = new SvsmCore({ vcpu: svsmCpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: guest.memory, own });
   for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(OWN_END), PageSize.Huge, { vmpl, permissions: 0xf });
-  const vcpu = guest.createVcpu({ vmpl: 2, tlb: new Tlb() });
+  const vcpu = guest.createVcpu({ vmpl: 2, ...tlbs() });
   const table = mapAll(guest, [vcpu], TABLES_ABOVE);
   svsm.register(vcpu, physAddr(CAA));
   guest.onEnter(0, (caller) => {
@@ -122,6 +123,11 @@ function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
     area: { gva: gvaOf(CAA), gpa: physAddr(CAA) },
     isValidated: (gpa) => record.has(gpa),
   };
+}
+
+/** What a processor keeps, right or wrong by now. */
+function tlbs(): { tlb: Tlb; nestedTlb: NestedTlb } {
+  return { tlb: new Tlb(), nestedTlb: new NestedTlb() };
 }
 
 /** A page table in the guest's memory from `at` on, which maps all of it with 2 MiB pages, on all of `vcpus`. */

@@ -1,9 +1,10 @@
 import { PAGE_SIZE, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
+import { HostileHypervisor } from '../src/hostile-hypervisor.ts';
 import { Hypervisor } from '../src/hypervisor.ts';
 import { callSvsm, pvalidateBySvsm, SVSM_MAX_ATTEMPTS } from '../src/svsm-call.ts';
 import { SvsmCall, SvsmResult } from '../src/svsm-protocol.ts';
-import { bytesOf, codeOf, gvaOf, MiB, thrownBy } from './support.ts';
+import { bytesOf, codeOf, gvaOf, MiB, textOf, thrownBy } from './support.ts';
 import { CAA, entryOf, svsmWorld } from './svsm-world.ts';
 
 const A = 6 * MiB;
@@ -74,6 +75,18 @@ describe('against a hypervisor that', () => {
     expect(thrownBy(() => callSvsm(it.guestCpu, it.area, {}))?.details).toEqual({
       attempts: SVSM_MAX_ATTEMPTS,
     });
+  });
+
+  // Found by the central law: the page was validated, and so cleared, under a guest that had given the call up.
+  test('answers nonsense, the call does not stay pending, to be run when the hypervisor likes', () => {
+    const it = svsmWorld({}, { hypervisor: (machine) => new HostileHypervisor(machine) });
+    const host = it.machine.hypervisor as HostileHypervisor;
+    host.answers.msr = () => 0x666n;
+    const clears = [entryOf(A, { ignoreUnchanged: true })];
+    expect(codeOf(() => pvalidateBySvsm(it.guestCpu, it.area, clears))).toBe('BAD_RESPONSE');
+    it.guestCpu.write(gvaOf(A), bytesOf('kept'));
+    host.enter(it.guest, 0, it.guestCpu);
+    expect(textOf(it.guestCpu.read(gvaOf(A), 4))).toBe('kept');
   });
 
   test('enters it without a call, nothing happens', () => {
