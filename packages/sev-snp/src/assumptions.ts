@@ -57,6 +57,11 @@ export interface Assumptions {
   readonly rmpadjustReservedBits: 'FAIL_INPUT' | 'ignored';
   /** RMPADJUST for a level that does not exist. */
   readonly rmpadjustVmplRange: 'FAIL_INPUT' | 'FAIL_PERMISSION';
+  /**
+   * Whether a page in use, 4 KiB at a multiple of 2 MiB, makes the host's writes through a 2 MiB mapping of its region fault:
+   * an erratum of shipping parts, gone where CPUID Fn8000_001F EAX[30] is set.
+   */
+  readonly inUseErratum: boolean;
   /** Which reads of the host's own page tables the RMP checks: all (table 15-39), or only accessed and dirty updates. */
   readonly hostTableReads: 'checked' | 'unchecked';
   /** EXITINFO2 of a nested page fault: the address of the byte, or of its page. */
@@ -138,6 +143,7 @@ function table(): AssumptionTable {
     rmpqueryNeedsValidated: open('RMPQUERY', true, false),
     rmpadjustReservedBits: open('RMPADJUST step 1', 'FAIL_INPUT', 'ignored'),
     rmpadjustVmplRange: open('RMPADJUST step 1', 'FAIL_INPUT', 'FAIL_PERMISSION'),
+    inUseErratum: open('R25', true, false),
     hostTableReads: disputed('R2, table 15-39', 'checked', 'unchecked'),
     exitInfo2: open('R26', 'byte', 'page'),
     cr2OnCrossing: open('P18', 'faulting-page', 'first-byte'),

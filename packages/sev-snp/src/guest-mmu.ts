@@ -59,8 +59,9 @@ export class GuestMmu {
   readonly #tlb: TranslationCache | undefined;
   readonly #vmpl: Privilege['vmpl'];
   readonly #tables: PhysMemory;
-  /** The C-bit, or 0 where a virtual top of memory stands in for it. */
-  readonly #cBit: bigint;
+  /** VIRTUAL_TOM, if it is enabled; and the C-bit, or 0 if so. */
+  #virtualTom: bigint | undefined;
+  #cBit: bigint;
   #registers: ControlRegisters;
   #cpl: number;
   #cpu: CpuState;
@@ -77,7 +78,8 @@ export class GuestMmu {
     this.#vmpl = vmpl;
     this.#cpl = cpl;
     this.#registers = registers;
-    this.#cBit = guest.virtualTom === undefined ? 1n << BigInt(guest.machine.cBit) : 0n;
+    this.#virtualTom = guest.virtualTom;
+    this.#cBit = cBitOf(guest, guest.virtualTom);
     this.#config = this.#configOf(registers);
     this.#cpu = rightsOf(registers, cpl);
     const user = () => ({ vmpl: this.#vmpl, cpl: this.#cpl, gva: this.#walkedFor, isWalk: true });
@@ -102,7 +104,7 @@ export class GuestMmu {
   load(register: ControlRegister, value: bigint): void {
     const limits = { physicalBits: this.#config.physicalBits, cBit: this.#cBit };
     const { value: stored, effect, pcid } = loadRegister(this.#registers, register, value, limits);
-    this.reset({ ...this.#registers, [register]: stored });
+    this.reset({ ...this.#registers, [register]: stored }, this.#virtualTom);
     if (effect === 'all') this.#tlb?.flushAll();
     else if (register === 'cr3') this.#loadedCr3(pcid, effect === 'none');
     else if (effect === 'address-space') this.#loadedCr3(this.#pcid(), false);
@@ -110,13 +112,21 @@ export class GuestMmu {
   }
 
   /** Takes on registers as VMRUN loads them: what the TLB holds stays. */
-  reset(registers: ControlRegisters): void {
-    const config = this.#configOf(registers);
+  reset(registers: ControlRegisters, virtualTom: bigint | undefined): void {
+    const held = this.#registers;
     this.#cpu = rightsOf(registers, this.#cpl);
-    if (registers.cr3 !== this.#registers.cr3 || config.noExecute !== this.#config.noExecute)
-      this.#table = undefined;
-    if (config.noExecute !== this.#config.noExecute) this.#config = config;
     this.#registers = registers;
+    const isSameTable = registers.cr3 === held.cr3 && virtualTom === this.#virtualTom;
+    const isSameFormat = registers.cr4 === held.cr4 && registers.efer === held.efer;
+    this.#virtualTom = virtualTom;
+    this.#cBit = cBitOf(this.#guest, virtualTom);
+    if (isSameTable && isSameFormat) return;
+    this.#config = this.#configOf(registers);
+    this.#table = undefined;
+  }
+
+  get virtualTom(): bigint | undefined {
+    return this.#virtualTom;
   }
 
   /** Whether `gva` is an address at all: 48 bits, or 57 with CR4.LA57. */
@@ -157,7 +167,7 @@ export class GuestMmu {
 
   #byte(page: MappedPage, gva: VirtAddr, kind: DataAccess): GuestByte {
     const gpa = (page.frame + (gva & BigInt(page.size - 1))) as PhysAddr;
-    const { virtualTom } = this.#guest;
+    const virtualTom = this.#virtualTom;
     const isPrivate = kind === 'fetch' || (virtualTom === undefined ? !page.shared : gpa < virtualTom);
     return { gpa, isPrivate, page };
   }
@@ -232,7 +242,8 @@ export class GuestMmu {
 
   /** With a virtual top of memory, all of an entry's address is address, and the C-bit is reserved (§15.36.8). */
   #configOf({ cr4, efer }: ControlRegisters): PagingConfig {
-    const { paging, virtualTom, machine } = this.#guest;
+    const { paging, machine } = this.#guest;
+    const virtualTom = this.#virtualTom;
     const { encryption: _, ...plain } = paging;
     return pagingConfig({
       ...(virtualTom === undefined ? paging : { ...plain, physicalBits: machine.cBit }),
@@ -241,4 +252,8 @@ export class GuestMmu {
       globalPages: (cr4 & ControlBit.Cr4Pge) !== 0n,
     });
   }
+}
+
+function cBitOf({ machine }: GuestContext, virtualTom: bigint | undefined): bigint {
+  return virtualTom === undefined ? 1n << BigInt(machine.cBit) : 0n;
 }

@@ -1,11 +1,15 @@
-import type { PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { type PagingConfig, type PagingOptions, pagingConfig } from '@svsm/pagetable';
+import { type PagingConfig, type PagingOptions, pagingConfig, Tlb } from '@svsm/pagetable';
 import type { MemoryKey } from './encrypted-memory.ts';
 import type { NestedTable } from './nested-table.ts';
+import { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
+import { SnpFault } from './snp-fault.ts';
 import { Vcpu, type VcpuOptions } from './vcpu.ts';
 import type { Vmpl } from './vmpl.ts';
+import { type RunnableVmsa, vmrun } from './vmrun.ts';
+import { readVmsa } from './vmsa.ts';
 
 /** What a hypervisor and the firmware give a guest. */
 export interface GuestOptions {
@@ -39,6 +43,9 @@ export class Guest implements GuestContext {
   /** VIRTUAL_TOM: data below is private, at or above shared (AMD64 APM vol. 2, §15.36.8). `undefined`: the C-bit tells. */
   readonly virtualTom: bigint | undefined;
   #tlbGeneration = 0;
+  /** Those that run, or have run, a VMSA: by where that lies. */
+  readonly #vcpus: Map<bigint, Vcpu> = new Map();
+  #onStart: ((vcpu: Vcpu) => void) | undefined;
   /** What waits at each level. */
   readonly #software: Map<number, (caller: Vcpu) => void> = new Map();
 
@@ -70,6 +77,33 @@ export class Guest implements GuestContext {
     const software = this.#software.get(vmpl);
     if (software === undefined || !(caller instanceof Vcpu) || caller.guest !== this) return false;
     software(caller);
+    return true;
+  }
+
+  /** Has `software` run on each processor that a hypervisor runs for the first time. */
+  onStart(software: (vcpu: Vcpu) => void): void {
+    this.#onStart = software;
+  }
+
+  vmrun(vmsa: RunnableVmsa): Vcpu {
+    const exitCode = vmrun(this.machine, vmsa, this);
+    if (exitCode !== undefined) throw new SnpFault('VMRUN', { exitCode, vmsa: vmsa.spa });
+    const image = this.machine.memory.read(vmsa.spa, PAGE_SIZE, this.key);
+    const vmpl = Number(readVmsa(image, 'vmpl')) as Vmpl;
+    const held = this.#vcpus.get(vmsa.spa);
+    const { levels } = this.paging;
+    const vcpu =
+      held?.vmpl === vmpl
+        ? held
+        : this.createVcpu({ vmpl, tlb: new Tlb({ levels }), nestedTlb: new NestedTlb(), vmsa });
+    this.#vcpus.set(vmsa.spa, vcpu);
+    vcpu.resume(image, vmsa);
+    return vcpu;
+  }
+
+  start(vcpu: VcpuContext): boolean {
+    if (this.#onStart === undefined || !(vcpu instanceof Vcpu) || vcpu.guest !== this) return false;
+    this.#onStart(vcpu);
     return true;
   }
 

@@ -1,18 +1,8 @@
-import {
-  type Bytes,
-  byteCount,
-  PAGE_SIZE,
-  PAGE_SIZE_2M,
-  PageSize,
-  type PhysAddr,
-  pageNumber,
-  physAddr,
-} from '@svsm/address';
-import { type MemoryRegion, physRegion } from '@svsm/memory-region';
-import { type PhysMemory, pagingConfig, writePhys } from '@svsm/pagetable';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import type { PhysMemory } from '@svsm/pagetable';
+import { decodeApCreation } from './ap-creation.ts';
 import { NO_KEY } from './encrypted-memory.ts';
 import { NpfInfo, PageFaultError } from './exit-info.ts';
-import { launchUpdate } from './firmware.ts';
 import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from './ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from './ghcb-page.ts';
 import {
@@ -23,10 +13,13 @@ import {
   refusal,
   writeGhcbAnswer,
 } from './ghcb-service.ts';
-import { Guest } from './guest.ts';
+import type { Guest } from './guest.ts';
+import { type LaunchOptions, launchGuest, launchPage } from './guest-launch.ts';
 import { HostFrames } from './host-frames.ts';
 import { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from './host-instructions.ts';
-import { type NestedPage, NestedTable } from './nested-table.ts';
+import { HostVcpus } from './host-vcpus.ts';
+import { VMSA_LAUNCH_GPA } from './launch-digest.ts';
+import type { NestedPage } from './nested-table.ts';
 import { processPageStateChange, scratchOffset } from './page-state-service.ts';
 import type { ExitHandler, GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
 import { failedRmpCheck } from './rmp-check.ts';
@@ -35,23 +28,10 @@ import { RmpResult } from './rmp-result.ts';
 import { SnpError } from './snp-error.ts';
 import { SnpFault } from './snp-fault.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
+import { type RunnableVmsa, VmExit } from './vmrun.ts';
+import { readVmsa } from './vmsa.ts';
 
-/** What a guest is launched with. */
-export interface LaunchOptions {
-  /** Bytes of memory, from guest-physical 0 on: a multiple of 4096. */
-  readonly size: Bytes;
-  /** What lies in it at the start; all else is zero. */
-  readonly image?: readonly { readonly gpa: PhysAddr; readonly bytes: Uint8Array }[];
-  /** The largest pages to use, in the RMP and the nested page table: 2 MiB if not given. */
-  readonly pageSize?: RmpPageSize;
-  /** Levels of its page tables: 4 if not given. */
-  readonly levels?: 4 | 5;
-  /**
-   * VIRTUAL_TOM, at or above its memory: a multiple of 2 MiB. Above it, each page of memory has a second address, at which
-   * it is shared. Without it, the C-bit tells.
-   */
-  readonly virtualTom?: bigint;
-}
+const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
 
 /**
  * A hypervisor that does its job: it owns system memory, launches guests, answers their exits. Everything it does goes
@@ -66,11 +46,13 @@ export class Hypervisor implements ExitHandler {
   readonly #frames: HostFrames;
   /** The GHCB that each processor has registered. */
   readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
+  readonly #vcpus: HostVcpus;
   #guests = 0;
 
   constructor(machine: SnpPlatform) {
     this.machine = machine;
     this.#frames = new HostFrames(machine.memory.size);
+    this.#vcpus = new HostVcpus(() => this.allocatePage());
     const plain = machine.memory.view(NO_KEY);
     this.memory = {
       get epoch() {
@@ -154,19 +136,22 @@ export class Hypervisor implements ExitHandler {
    *   if the RMP does not cover memory that was free
    */
   launch(options: LaunchOptions): Guest {
-    const { size, image = [], pageSize = PageSize.Huge, levels = 4, virtualTom } = options;
-    const memory = this.#guestMemory(size, image);
-    requireTom(virtualTom, memory);
-    this.#requireFree(memory, pageSize);
-    const { machine } = this;
-    const nested = new NestedTable({ memory: this.memory, frames: this.#frames, config: pagingConfig() });
+    if (this.#guests === this.machine.maxGuests) {
+      const expected = `there are ${this.machine.maxGuests} ASIDs`;
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'the number of guests',
+        value: this.#guests + 1,
+        expected,
+      });
+    }
+    const guest = launchGuest(this, this.#frames, this.#guests + 1, options);
     this.#guests += 1;
-    const key = machine.memory.createKey();
-    const guest = new Guest(machine, { asid: this.#guests, key, nested, memory, levels, virtualTom });
-    const pages = [...pagesOf(memory, pageSize)];
-    for (const [gpa, size] of pages) nested.map(gpa, this.#allocatePage(size), size);
-    for (const { gpa, bytes } of image) this.#load(guest, gpa, bytes);
-    for (const [gpa, size] of pages) this.#launchPage(guest, gpa, size);
+    for (const [apicId, image] of (options.vmsas ?? []).entries()) {
+      const spa = this.#vcpus.allocatePage();
+      launchPage(this, guest, spa, VMSA_LAUNCH_GPA, PageSize.Regular, image);
+      const vmsa = { spa, gpa: VMSA_LAUNCH_GPA };
+      this.#vcpus.add(guest, apicId, Number(readVmsa(image, 'vmpl')), vmsa);
+    }
     return guest;
   }
 
@@ -222,7 +207,7 @@ export class Hypervisor implements ExitHandler {
       case 'sev-info-request':
         return encodeGhcbMsr({ type: 'sev-info', minVersion: 2, maxVersion: 2, cBit: this.machine.cBit });
       case 'features-request':
-        return encodeGhcbMsr({ type: 'features', features: HypervisorFeature.Snp });
+        return encodeGhcbMsr({ type: 'features', features: FEATURES });
       case 'preferred-ghcb-request':
         return encodeGhcbMsr({ type: 'preferred-ghcb', gpa: undefined });
       case 'register-ghcb-request': {
@@ -236,7 +221,7 @@ export class Hypervisor implements ExitHandler {
           error: this.changePageState(guest, message.gpa, message.operation),
         });
       case 'run-vmpl-request': {
-        const hasRun = vcpu !== undefined && guest.enterVmpl(message.vmpl, vcpu);
+        const hasRun = vcpu !== undefined && this.runVmpl(guest, message.vmpl, vcpu);
         const { runVmplError } = this.machine.rmp.assumptions;
         return encodeGhcbMsr({ type: 'run-vmpl', error: hasRun ? 0 : runVmplError });
       }
@@ -248,11 +233,11 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Answers a request in a GHCB: page state changes, features and termination.
+   * Answers a request in a GHCB: page state changes, processors, privilege levels, features and termination.
    *
    * @throws SnpError `TERMINATED`
    */
-  answerGhcb(guest: GuestContext, request: GhcbRequest, page: GhcbPage, _vcpu?: VcpuContext): GhcbAnswer {
+  answerGhcb(guest: GuestContext, request: GhcbRequest, page: GhcbPage, vcpu?: VcpuContext): GhcbAnswer {
     switch (request.exitCode) {
       case GhcbExit.PageStateChange: {
         const start = scratchOffset(request.gpa, request.scratch ?? -1n, 8);
@@ -260,8 +245,19 @@ export class Hypervisor implements ExitHandler {
         const change = this.changePageState.bind(this, guest);
         return { info1: 0n, info2: processPageStateChange(page, start, change, this.pageStatesPerExit) };
       }
+      case GhcbExit.SnpApCreation: {
+        const { info1, info2, rax } = request;
+        if (rax === undefined) return refusal(GhcbRefusal.MissingInput);
+        const creation = decodeApCreation(info1, info2, rax);
+        const isDone = creation !== undefined && this.#vcpus.handle(guest, creation);
+        return isDone ? { info1: 0n, info2: 0n } : refusal(GhcbRefusal.InvalidInput);
+      }
+      case GhcbExit.RunVmpl: {
+        const hasRun = vcpu !== undefined && this.runVmpl(guest, Number(request.info1 & 0xffn), vcpu);
+        return hasRun ? { info1: 0n, info2: 0n } : refusal(GhcbRefusal.InvalidInput);
+      }
       case GhcbExit.HypervisorFeatures:
-        return { info1: 0n, info2: HypervisorFeature.Snp };
+        return { info1: 0n, info2: FEATURES };
       case GhcbExit.Terminate: {
         const { info1 } = request;
         throw new SnpError('TERMINATED', {
@@ -271,6 +267,52 @@ export class Hypervisor implements ExitHandler {
       }
       default:
         return refusal(GhcbRefusal.InvalidEvent);
+    }
+  }
+
+  /** What there is to run of a guest's processor at a privilege level: by launch, or by AP creation. */
+  vmsaOf(guest: GuestContext, apicId: number, vmpl = 0): RunnableVmsa | undefined {
+    return this.#vcpus.find(guest, apicId, vmpl);
+  }
+
+  /**
+   * VMRUN of a guest's processor: runs the software that waits for it to start, until that returns. Every exit on the way is
+   * followed by another VMRUN.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if there is nothing to run; SnpFault `VMRUN`, `HOST_GP`; what the software throws
+   */
+  run(guest: GuestContext, apicId = 0, vmpl = 0): void {
+    const vmsa = this.vmsaOf(guest, apicId, vmpl);
+    if (vmsa === undefined) {
+      const expected = 'pass one that has a VMSA';
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'the processor',
+        value: `${apicId} at VMPL${vmpl}`,
+        expected,
+      });
+    }
+    const vcpu = guest.vmrun(vmsa);
+    try {
+      guest.start(vcpu);
+    } finally {
+      vcpu.leave(VmExit.Halt);
+    }
+  }
+
+  /** Sends an INIT: what was created to be run after one can be run. */
+  init(guest: GuestContext, apicId: number): void {
+    this.#vcpus.init(guest, apicId);
+  }
+
+  /** Runs another level of the processor of `caller`. Returns whether there is one. */
+  runVmpl(guest: GuestContext, vmpl: number, caller: VcpuContext): boolean {
+    const vmsa = this.#vcpus.findBeside(guest, caller, vmpl);
+    if (vmsa === undefined) return guest.enterVmpl(vmpl, caller);
+    const vcpu = guest.vmrun(vmsa);
+    try {
+      return guest.enterVmpl(vmpl, caller) || guest.start(vcpu);
+    } finally {
+      vcpu.leave(VmExit.Vmgexit);
     }
   }
 
@@ -304,60 +346,6 @@ export class Hypervisor implements ExitHandler {
     return true;
   }
 
-  #guestMemory(size: Bytes, image: LaunchOptions['image']): MemoryRegion<PhysAddr> {
-    const bytes = byteCount(size);
-    const refuse = (what: string, value: unknown, expected: string): never => {
-      throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
-    };
-    if (bytes === 0n || bytes % BigInt(PAGE_SIZE) !== 0n) {
-      refuse('guest memory size', bytes, 'pass a multiple of 4096');
-    }
-    if (this.#guests === this.machine.maxGuests) {
-      refuse('the number of guests', this.#guests + 1, `there are ${this.machine.maxGuests} ASIDs`);
-    }
-    const memory = physRegion(physAddr(0), bytes);
-    const outside = image?.find(({ gpa, bytes }) => !memory.containsRegion(physRegion(gpa, bytes.length)));
-    if (outside !== undefined) refuse('the place of an image', outside.gpa, 'it must lie in guest memory');
-    return memory;
-  }
-
-  /** Refuses a launch for which memory would run out half way. */
-  #requireFree(memory: MemoryRegion<PhysAddr>, pageSize: RmpPageSize): void {
-    const count = (unit: number): bigint => memory.size / BigInt(unit) + 1n;
-    const tables = 3n + count(PageSize.Giant) + (pageSize === PageSize.Huge ? 1n : count(PageSize.Huge));
-    // A 2 MiB page may need its 4 KiB table later; that one is not counted.
-    const needed = memory.size + tables * BigInt(PAGE_SIZE);
-    const { free } = this.#frames;
-    if (free < needed) throw new SnpError('OUT_OF_SYSTEM_MEMORY', { needed, free });
-  }
-
-  #allocatePage(size: RmpPageSize): SysPhysAddr {
-    if (size === PageSize.Huge) return this.#frames.allocateBlock();
-    return this.#frames.allocateFrame() as bigint as SysPhysAddr;
-  }
-
-  #load(guest: GuestContext, gpa: PhysAddr, bytes: Uint8Array): void {
-    const byGpa: PhysMemory = {
-      epoch: Number.NaN,
-      words: (frame, write) => {
-        const page = guest.nested.lookup((BigInt(frame) * BigInt(PAGE_SIZE)) as PhysAddr) as NestedPage;
-        return this.memory.words(pageNumber(page.spa), write);
-      },
-      wordOffset: () => 0,
-    };
-    writePhys(byGpa, gpa, bytes);
-  }
-
-  #launchPage(guest: GuestContext, gpa: PhysAddr, pageSize: RmpPageSize): void {
-    const { spa } = guest.nested.lookup(gpa) as NestedPage;
-    const state = { assigned: true, immutable: true, asid: guest.asid, gpa, pageSize };
-    const result = this.rmpupdate(spa, state);
-    if (result !== RmpResult.SUCCESS) {
-      throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
-    }
-    launchUpdate(this.machine.rmp, this.machine.memory, spa, guest.key);
-  }
-
   /** What the host's own writes must pass: AMD64 APM vol. 2, §15.36.10. */
   #requireWritable(spa: SysPhysAddr, translationSize: PageSize): void {
     const check = failedRmpCheck(this.machine.rmp, {
@@ -373,26 +361,5 @@ export class Hypervisor implements ExitHandler {
     if (check === undefined) return;
     const { Present, Write, Rmp } = PageFaultError;
     throw new SnpFault('HOST_PF', { errorCode: Present + Write + Rmp, spa, check });
-  }
-}
-
-/** The nested page table must reach the second address of each page. */
-function requireTom(tom: bigint | undefined, memory: MemoryRegion<PhysAddr>): void {
-  if (tom === undefined) return;
-  if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= memory.end && tom + memory.end <= NestedTable.end) return;
-  const end = (NestedTable.end - memory.end).toString(16);
-  const expected = `pass a multiple of 2 MiB from 0x${memory.end.toString(16)} to 0x${end}`;
-  throw new SnpError('INVALID_ARGUMENT', { what: 'the virtual top of memory', value: tom, expected });
-}
-
-/** The pages to launch a guest's memory with: the largest that fit, up to `largest`. */
-function* pagesOf(
-  memory: MemoryRegion<PhysAddr>,
-  largest: RmpPageSize,
-): Generator<[PhysAddr, RmpPageSize], void, undefined> {
-  const huge = largest === PageSize.Huge ? memory.alignInward(PageSize.Huge) : undefined;
-  for (const gpa of huge?.iterPages(PageSize.Huge) ?? []) yield [gpa, PageSize.Huge];
-  for (const rest of huge === undefined ? [memory] : memory.subtract(huge)) {
-    for (const gpa of rest.iterPages(PageSize.Regular)) yield [gpa, PageSize.Regular];
   }
 }

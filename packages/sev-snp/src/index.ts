@@ -6,6 +6,15 @@
  */
 
 export {
+  type ApCreation,
+  ApRequest,
+  decodeApCreation,
+  encodeApCreation,
+  makeVmsa,
+  requestAp,
+  unmakeVmsa,
+} from './ap-creation.ts';
+export {
   ASSUMPTIONS,
   type AssumptionEntry,
   type Assumptions,
@@ -54,9 +63,10 @@ export {
   rmpadjust,
   rmpquery,
 } from './guest-instructions.ts';
+export type { LaunchOptions } from './guest-launch.ts';
 export { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from './host-instructions.ts';
 export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
-export { Hypervisor, type LaunchOptions } from './hypervisor.ts';
+export { Hypervisor } from './hypervisor.ts';
 export {
   type DigestSource,
   encodePageInfo,
@@ -100,7 +110,6 @@ export {
   type AccessKind,
   type Accessor,
   failedRmpCheck,
-  failedVmsaCheck,
   RMP_CHECKS,
   type RmpAccess,
   type RmpCheck,
@@ -150,5 +159,16 @@ export {
   type ControlRegisters,
   START_REGISTERS,
 } from './vcpu-registers.ts';
+export { createVmsa, type VmsaOptions } from './vcpu-state.ts';
 export { VMPL_COUNT, Vmpl, VmplPermission } from './vmpl.ts';
+export {
+  failedVmrunCheck,
+  type RunnableVmsa,
+  VMRUN_CHECKS,
+  VmExit,
+  type VmrunCheck,
+  type VmrunPage,
+  vmexit,
+  vmrun,
+} from './vmrun.ts';
 export { EFER_SVME, readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from './vmsa.ts';

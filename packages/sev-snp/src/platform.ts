@@ -7,6 +7,7 @@ import type { NestedTable } from './nested-table.ts';
 import type { Rmp } from './rmp.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 import type { Vmpl } from './vmpl.ts';
+import type { RunnableVmsa } from './vmrun.ts';
 
 // What processors, guests and hypervisors need of one another, apart from the classes that are it.
 
@@ -48,11 +49,23 @@ export interface GuestContext {
    * all that a hypervisor can do: what it is told there, and what it answers, is between the two levels.
    */
   enterVmpl(vmpl: number, caller: VcpuContext): boolean;
+  /**
+   * VMRUN of a VMSA of its. The processor goes on with what that says.
+   *
+   * @throws SnpFault `VMRUN` if it cannot be run, `HOST_GP`
+   */
+  vmrun(vmsa: RunnableVmsa): VcpuContext;
+  /** Has the software that waits for processors to start go on, on one that runs. Returns whether there is any. */
+  start(vcpu: VcpuContext): boolean;
 }
 
 /** What a processor of a guest is to the hypervisor: a `Vcpu` is one. */
 export interface VcpuContext {
   readonly vmpl: Vmpl;
+  /** What it is run by; `undefined` for one that was made without a VMSA. */
+  readonly vmsa: RunnableVmsa | undefined;
+  /** #VMEXIT, with an exit code. Does nothing unless it runs. */
+  leave(exitCode: bigint): void;
 }
 
 /** Who gets a guest's exits: a `Hypervisor` is one. */

@@ -88,7 +88,7 @@ export interface RmpAccess {
 export function failedRmpCheck(rmp: Rmp, access: RmpAccess): RmpCheck | undefined {
   const isHostTable = access.accessor === 'host' && access.kind === 'table';
   if (isHostTable && rmp.assumptions.hostTableReads === 'unchecked') return undefined;
-  return firstFailed(rmp, access, RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE);
+  return failedChecks(rmp, access, RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE);
 }
 
 /** The first of the checks on who owns a page and where it is mapped that `access` fails: those of PVALIDATE's kind. */
@@ -96,29 +96,18 @@ export function failedOwnershipCheck(
   rmp: Rmp,
   access: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
 ): RmpCheck | undefined {
-  return firstFailed(rmp, access as RmpAccess, OWNERSHIP);
-}
-
-/**
- * The first check that the VMSA of an SNP guest fails at VMRUN, which then ends with VMEXIT_INVALID (AMD64 APM vol. 2,
- * §15.36.12). O(1).
- */
-export function failedVmsaCheck(
-  rmp: Rmp,
-  vmsa: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
-): RmpCheck | undefined {
-  return firstFailed(rmp, vmsa as RmpAccess, VMRUN);
+  return failedChecks(rmp, access as RmpAccess, OWNERSHIP);
 }
 
 const OWNERSHIP: readonly RmpCheck[] = ['covered', 'guest-owned', 'reverse-map', 'mutable'];
-const VMRUN: readonly RmpCheck[] = [...OWNERSHIP, 'vmsa'];
 
 const PAGES_PER_HUGE = PAGE_SIZE_2M / PAGE_SIZE;
 
 /** The entry of the access at hand, and nothing afterwards. All 0, as of an unassigned page, if it is not covered. */
 const WORDS = new Uint32Array(RMP_ENTRY_WORDS);
 
-function firstFailed(rmp: Rmp, access: RmpAccess, checks: readonly RmpCheck[]): RmpCheck | undefined {
+/** The first of `checks`, in their order, that `access` fails. O(1). */
+export function failedChecks(rmp: Rmp, access: RmpAccess, checks: readonly RmpCheck[]): RmpCheck | undefined {
   if (checks.length === 0) return undefined;
   const page = pageNumber(access.spa);
   const isCovered = rmp.readWords(page, WORDS);
@@ -134,7 +123,7 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
     case 'hypervisor-owned':
       // Accessed and dirty bits are written by writes of an inherent size of 4 KiB (§15.36.10).
       if (access.translationSize !== PageSize.Regular && access.kind !== 'table-update') {
-        return rmp.isRegionUnassigned(access.spa);
+        return rmp.isRegionUnassigned(access.spa) && !blocksRegion(rmp, access);
       }
       return !isAssignedWord(low);
     case 'guest-owned':
@@ -157,6 +146,12 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
     default:
       return isVmsaWord(high);
   }
+}
+
+/** The erratum of pages in use: a first page of 2 MiB is enough for the host to be denied all of it. */
+function blocksRegion(rmp: Rmp, { accessor, spa }: RmpAccess): boolean {
+  const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
+  return rmp.assumptions.inUseErratum && accessor === 'host' && rmp.isInUse(first, PageSize.Regular);
 }
 
 /** The bits of a mask that an access needs. Write without read is illegal, so a write needs both (§15.36.7). */

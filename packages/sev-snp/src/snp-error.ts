@@ -51,6 +51,8 @@ export interface SnpErrorDetails {
    * attack.
    */
   PVALIDATE_UNCHANGED: { gva: bigint; validate: boolean };
+  /** RMPADJUST failed with a result. */
+  RMPADJUST_FAILED: { gva: bigint; result: RmpResult };
   /** A page is not mapped as the next step needs it. */
   WRONG_MAPPING: { gva: bigint; expected: string; found: string };
 }
@@ -97,6 +99,8 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} gave ${rmpResultName(result)} (${result})`,
   PVALIDATE_UNCHANGED: ({ gva, validate }) =>
     `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} changed nothing: the page is not the one it should be`,
+  RMPADJUST_FAILED: ({ gva, result }) =>
+    `RMPADJUST of ${formatAddress(gva)} gave ${rmpResultName(result)} (${result})`,
   WRONG_MAPPING: ({ gva, expected, found }) =>
     `${formatAddress(gva)} must be mapped ${expected}, and is ${found}`,
 };

@@ -33,6 +33,10 @@ export interface SnpFaultDetails {
   };
   /** #PF in the host: it wrote to a page that is not its own. `errorCode` has the bits of `PageFaultError`. */
   HOST_PF: { errorCode: number; spa: bigint; check: RmpCheck };
+  /** #GP(0) in the host: VMRUN with a VMCB that is not the hypervisor's. */
+  HOST_GP: { errorCode: 0; spa: bigint; check: RmpCheck };
+  /** VMRUN of a VMSA has ended at once, with an exit code of `VmExit` below 0: the guest cannot go on. */
+  VMRUN: { exitCode: bigint; vmsa: bigint };
 }
 
 /** The codes of {@link SnpFault}. */
@@ -50,6 +54,9 @@ const MESSAGES: MessageTable<SnpFaultDetails> = {
     `#VMEXIT(NPF) at ${at(gva)}GPA ${formatAddress(gpa)}, EXITINFO1 ${hex(exitInfo1)}: failed ${check}`,
   HOST_PF: ({ errorCode, spa, check }) =>
     `host #PF at SPA ${formatAddress(spa)}, error code ${hex(errorCode)}: failed ${check}`,
+  HOST_GP: ({ spa, check }) => `host #GP(0): the VMCB at SPA ${formatAddress(spa)} failed ${check}`,
+  VMRUN: ({ exitCode, vmsa }) =>
+    `VMRUN of the VMSA at SPA ${formatAddress(vmsa)} gave ${exitCode === -2n ? 'VMEXIT_BUSY' : 'VMEXIT_INVALID'} (${exitCode})`,
 };
 
 /**

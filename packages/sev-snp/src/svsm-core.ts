@@ -16,7 +16,8 @@ import {
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 import type { Vcpu } from './vcpu.ts';
 import { type Vmpl, VmplPermission } from './vmpl.ts';
-import { EFER_SVME, readVmsa, writeVmsa } from './vmsa.ts';
+import { VmExit } from './vmrun.ts';
+import { EFER_SVME, readVmsa, VMSA_FIELDS, writeVmsa } from './vmsa.ts';
 
 /** What a {@link SvsmCore} is told. */
 export interface SvsmCoreOptions extends SvsmMemoryOptions {
@@ -24,8 +25,14 @@ export interface SvsmCoreOptions extends SvsmMemoryOptions {
   readonly sevFeatures?: bigint;
   /** How many entries of a list one call processes; the guest calls again for the rest. No limit if not given. */
   readonly entriesPerCall?: number;
-  /** Whether a VMSA runs at the moment, so that it cannot be deleted: never, if not given. */
+  /** Whether a VMSA runs at the moment, so that it cannot be deleted. If not given, as the machine has it. */
   readonly isRunning?: (vmsa: PhysAddr) => boolean;
+}
+
+/** Who may call. */
+interface Caller {
+  readonly caa: PhysAddr;
+  readonly vmsa: PhysAddr | undefined;
 }
 
 /** A processor whose VMSA a guest has had made. */
@@ -45,8 +52,8 @@ export interface SvsmVcpu {
 export class SvsmCore {
   readonly #memory: SvsmMemory;
   readonly #options: SvsmCoreOptions;
-  /** The calling area of each processor that may call. */
-  readonly #callers: Map<object, PhysAddr> = new Map();
+  /** The calling area of each processor that may call, and where its VMSA lies, if it has one in the guest's memory. */
+  readonly #callers: Map<object, Caller> = new Map();
   readonly #vcpus: Map<PhysAddr, SvsmVcpu> = new Map();
   /** Pages of 4 KiB. */
   readonly #deposits: PhysAddr[] = [];
@@ -71,14 +78,19 @@ export class SvsmCore {
     return [...this.#vcpus.values()];
   }
 
-  /** Lets `vcpu` call, through the calling area at `caa`. */
-  register(vcpu: Vcpu, caa: PhysAddr): void {
-    this.#callers.set(vcpu, caa);
+  /**
+   * Lets `vcpu` call, through the calling area at `caa`. A processor that it has made itself, with CREATE_VCPU, needs no
+   * registration.
+   *
+   * @param vmsa - where its VMSA lies: it is held by EFER.SVME during its calls, and arguments and results are there
+   */
+  register(vcpu: Vcpu, caa: PhysAddr, vmsa?: PhysAddr): void {
+    this.#callers.set(vcpu, { caa, vmsa });
   }
 
   /** The calling area of `vcpu`. */
   callingArea(vcpu: Vcpu): PhysAddr | undefined {
-    return this.#callers.get(vcpu);
+    return this.#callerOf(vcpu)?.caa;
   }
 
   /**
@@ -88,14 +100,64 @@ export class SvsmCore {
    * @returns whether a call was processed
    */
   enter(vcpu: Vcpu): boolean {
-    const caa = this.#callers.get(vcpu);
-    const isPending = caa !== undefined && (quietly(() => this.#memory.read(caa, 1)[0]) ?? 0) === 1;
+    const caller = this.#callerOf(vcpu);
+    if (caller === undefined) return false;
+    if (caller.vmsa === undefined) return this.#callPending(vcpu, vcpu.registers);
+    const held = this.#hold(caller.vmsa);
+    if (held === undefined) return false;
+    // Not entered for a call: the processor goes on as if nothing had been.
+    const isCall = readVmsa(held, 'exitCode') === VmExit.Vmgexit;
+    const registers = { ...registersOf(held) };
+    const hasRun = isCall && this.#callPending(vcpu, registers);
+    if (hasRun) for (const name of REGISTERS) writeVmsa(held, name, BigInt.asUintN(64, registers[name]));
+    this.#letGo(vcpu, caller.vmsa, held, hasRun);
+    return hasRun;
+  }
+
+  /** Processes the call that `vcpu` has pending, if it has. */
+  #callPending(vcpu: Vcpu, registers: SvsmRegisters): boolean {
+    const caa = this.#callerOf(vcpu)?.caa as PhysAddr;
+    const isPending = (quietly(() => this.#memory.read(caa, 1)[0]) ?? 0) === 1;
     if (!isPending) return false;
-    this.call(vcpu, vcpu.registers);
+    this.call(vcpu, registers);
     // The area may be another now, or gone.
-    const area = this.#callers.get(vcpu) as PhysAddr;
-    quietly(() => this.#memory.write(area, new Uint8Array(1)));
+    const area = this.#callerOf(vcpu)?.caa;
+    if (area !== undefined) quietly(() => this.#memory.write(area, new Uint8Array(1)));
     return true;
+  }
+
+  /** Clears EFER.SVME in a VMSA, so that nobody runs it, and only then looks at it (AMD document 58019, §5). */
+  #hold(vmsa: PhysAddr): Uint8Array | undefined {
+    return quietly(() => {
+      this.#writeSvme(vmsa, false);
+      return this.#memory.read(vmsa, PAGE_SIZE);
+    });
+  }
+
+  /** Writes back the registers of a VMSA, if they have changed, and EFER.SVME last of all. */
+  #letGo(vcpu: Vcpu, vmsa: PhysAddr, image: Uint8Array, hasChanged: boolean): void {
+    // Unless the call has deleted it: then it is a page like others.
+    if (this.#callerOf(vcpu) === undefined) return;
+    quietly(() => {
+      if (hasChanged) this.#memory.write(vmsa, image);
+      this.#writeSvme(vmsa, true);
+    });
+  }
+
+  #writeSvme(vmsa: PhysAddr, isSet: boolean): void {
+    const [offset, size] = VMSA_FIELDS.efer;
+    const at = vmsa + BigInt(offset);
+    const efer = new DataView(this.#memory.read(at, size).buffer).getBigUint64(0, true);
+    const bytes = new DataView(new ArrayBuffer(size));
+    bytes.setBigUint64(0, isSet ? efer | EFER_SVME : efer & ~EFER_SVME, true);
+    this.#memory.write(at, new Uint8Array(bytes.buffer));
+  }
+
+  #callerOf(vcpu: Vcpu): Caller | undefined {
+    const registered = this.#callers.get(vcpu);
+    if (registered !== undefined) return registered;
+    const made = vcpu.vmsa === undefined ? undefined : this.#vcpus.get(vcpu.vmsa.gpa);
+    return made?.vmpl === vcpu.vmpl ? made : undefined;
   }
 
   /** Processes a call of `vcpu`: RAX names it, the other registers are its arguments. All are changed as it says. */
@@ -146,12 +208,13 @@ export class SvsmCore {
   #remapCa(vcpu: Vcpu, rcx: bigint): number {
     requireAligned(rcx, PAGE_SIZE);
     this.#memory.requireGuest(rcx, PAGE_SIZE);
-    const old = this.#callers.get(vcpu);
+    const caller = this.#callerOf(vcpu);
+    const old = caller?.caa;
     if (old === rcx) return SvsmResult.Success;
     if (this.#isCallingArea(rcx, PAGE_SIZE)) return SvsmResult.InvalidAddress;
     this.#memory.write(rcx, new Uint8Array(1));
     if (old !== undefined) quietly(() => this.#memory.write(old, new Uint8Array(1)));
-    this.#callers.set(vcpu, rcx as PhysAddr);
+    this.#callers.set(vcpu, { caa: rcx as PhysAddr, vmsa: caller?.vmsa });
     return SvsmResult.Success;
   }
 
@@ -252,7 +315,7 @@ export class SvsmCore {
   #deleteVcpu(caller: Vmpl, vmsa: bigint): number {
     const held = this.#vcpus.get(vmsa as PhysAddr);
     if (held === undefined || held.vmpl < caller) throw new SvsmRefusal(SvsmResult.InvalidParameter);
-    if (this.#options.isRunning?.(held.vmsa)) throw new SvsmRefusal(SvsmResult.InstructionFailed + 3);
+    if (this.#isRunning(held.vmsa)) throw new SvsmRefusal(SvsmResult.InstructionFailed + 3);
     const image = this.#memory.read(vmsa, PAGE_SIZE);
     writeVmsa(image, 'efer', readVmsa(image, 'efer') & ~EFER_SVME);
     this.#memory.write(vmsa, image);
@@ -263,11 +326,25 @@ export class SvsmCore {
     return SvsmResult.Success;
   }
 
+  #isRunning(vmsa: PhysAddr): boolean {
+    const { isRunning, vcpu } = this.#options;
+    if (isRunning !== undefined) return isRunning(vmsa);
+    const spa = vcpu.guest.nested.lookup(vmsa)?.spa;
+    return spa !== undefined && vcpu.guest.machine.rmp.isInUse(spa, PageSize.Regular);
+  }
+
   #isCallingArea(gpa: bigint, bytes: number): boolean {
     const region = physRegion(gpa as PhysAddr, bytes);
-    const areas = [...this.#callers.values(), ...this.vcpus.map(({ caa }) => caa)];
+    const areas = [...this.#callers.values(), ...this.#vcpus.values()].map(({ caa }) => caa);
     return areas.some((area) => region.contains(area));
   }
+}
+
+const REGISTERS = ['rax', 'rcx', 'rdx', 'r8', 'r9'] as const;
+
+function registersOf(vmsa: Uint8Array): SvsmRegisters {
+  const entries = REGISTERS.map((name) => [name, readVmsa(vmsa, name)]);
+  return Object.fromEntries(entries) as unknown as SvsmRegisters;
 }
 
 /** The size of an entry. @throws SvsmRefusal InvalidParameter if it is none, or the address no multiple of it */

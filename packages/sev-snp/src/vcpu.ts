@@ -29,7 +29,10 @@ import {
   type ControlRegisters,
   START_REGISTERS,
 } from './vcpu-registers.ts';
+import { saveState, stateOfVmsa } from './vcpu-state.ts';
 import { Vmpl } from './vmpl.ts';
+import { type RunnableVmsa, VmExit, vmexit } from './vmrun.ts';
+import { readVmsa, writeVmsa } from './vmsa.ts';
 
 /** What a {@link Vcpu} starts with. */
 export interface VcpuOptions {
@@ -41,6 +44,8 @@ export interface VcpuOptions {
   readonly nestedTlb?: NestedTlb;
   /** What differs of its registers from {@link START_REGISTERS}; CR4.LA57 is as the guest's page tables are. */
   readonly registers?: Partial<ControlRegisters>;
+  /** What it is run by. Without one it always runs: no VMRUN stands before its instructions. */
+  readonly vmsa?: RunnableVmsa;
 }
 
 /** How an access is made, beside its kind. */
@@ -78,6 +83,8 @@ export class Vcpu implements GuestCpu {
   readonly #nestedTlb: NestedTlb | undefined;
   readonly #mmu: GuestMmu;
   #cr2 = 0n;
+  #vmsa: RunnableVmsa | undefined;
+  #isRunning = false;
 
   /**
    * @throws SnpError `INVALID_ARGUMENT` if there is no such privilege level
@@ -91,6 +98,7 @@ export class Vcpu implements GuestCpu {
     this.vmpl = vmpl;
     this.#tlb = tlb;
     this.#nestedTlb = nestedTlb;
+    this.#vmsa = options.vmsa;
     const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
     const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
     this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers });
@@ -210,8 +218,60 @@ export class Vcpu implements GuestCpu {
     const { machine } = this.guest;
     const request = this.ghcbMsr;
     machine.trace({ type: 'vmgexit', request });
-    this.ghcbMsr = BigInt.asUintN(64, machine.hypervisor.vmgexit(this.guest, request, this));
+    const answer = this.#outside(VmExit.Vmgexit, 0n, 0n, () =>
+      machine.hypervisor.vmgexit(this.guest, request, this),
+    );
+    this.ghcbMsr = BigInt.asUintN(64, answer);
     machine.trace({ type: 'vmrun', response: this.ghcbMsr });
+  }
+
+  /** The VMSA that it is run by. */
+  get vmsa(): RunnableVmsa | undefined {
+    return this.#vmsa;
+  }
+
+  /** Whether it is between VMRUN and #VMEXIT, so that its VMSA is in use. One without a VMSA always is. */
+  get isRunning(): boolean {
+    return this.#vmsa === undefined || this.#isRunning;
+  }
+
+  /** Goes on with the state in `image`, which VMRUN has found fit to be run: called by the guest that it belongs to. */
+  resume(image: Uint8Array, vmsa: RunnableVmsa): void {
+    const { cpl, control, cr2, virtualTom, registers } = stateOfVmsa(image, this.controlRegisters.pkrs);
+    this.#vmsa = vmsa;
+    this.#isRunning = true;
+    this.#mmu.reset(control, virtualTom);
+    this.#mmu.cpl = cpl;
+    this.#cr2 = cr2;
+    Object.assign(this.registers, registers);
+    // Software asks for a flush by clearing PCPU_ID, and sees by another value that it was done (§15.36.15).
+    if (readVmsa(image, 'pcpuId') !== 0n) return;
+    this.#tlb?.flushAll();
+    this.#nestedTlb?.flushAll();
+    writeVmsa(image, 'pcpuId', 1n);
+    this.guest.machine.memory.write(vmsa.spa, image, this.guest.key);
+  }
+
+  leave(exitCode: bigint, exitInfo1 = 0n, exitInfo2 = 0n): void {
+    const vmsa = this.#vmsa;
+    if (vmsa === undefined || !this.#isRunning) return;
+    const { machine, key } = this.guest;
+    const image = machine.memory.read(vmsa.spa, PAGE_SIZE, key);
+    const { virtualTom } = this.#mmu;
+    const state = { cpl: this.cpl, control: this.controlRegisters, cr2: this.#cr2, virtualTom };
+    saveState(image, { ...state, registers: this.registers }, { exitCode, exitInfo1, exitInfo2 });
+    machine.memory.write(vmsa.spa, image, key);
+    vmexit(machine, vmsa);
+    this.#isRunning = false;
+  }
+
+  /** What the hypervisor does between #VMEXIT and the next VMRUN. */
+  #outside<T>(exitCode: bigint, exitInfo1: bigint, exitInfo2: bigint, handle: () => T): T {
+    const wasRunning = this.#isRunning;
+    this.leave(exitCode, exitInfo1, exitInfo2);
+    const answer = handle();
+    if (wasRunning && this.#vmsa !== undefined) this.guest.vmrun(this.#vmsa);
+    return answer;
   }
 
   /**
@@ -275,7 +335,9 @@ export class Vcpu implements GuestCpu {
         if (!isSnpFault(error, 'NPF')) throw this.#noted(error, gva);
         const { gpa, exitInfo1 } = error.details;
         machine.trace({ type: 'npf', gpa, exitInfo1 });
-        const resolved = machine.hypervisor.handleNestedPageFault(this.guest, gpa as PhysAddr, exitInfo1);
+        const resolved = this.#outside(VmExit.NestedPageFault, exitInfo1, gpa, () =>
+          machine.hypervisor.handleNestedPageFault(this.guest, gpa as PhysAddr, exitInfo1),
+        );
         if (!resolved || exits === MAX_EXITS) throw error;
       }
     }

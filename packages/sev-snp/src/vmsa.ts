@@ -21,6 +21,7 @@ export const VMSA_FIELDS = {
   pkru: [0x2e8, 4],
   tscScale: [0x2f0, 8],
   tscOffset: [0x2f8, 8],
+  registerProtectionNonce: [0x300, 8],
   rcx: [0x308, 8],
   rdx: [0x310, 8],
   rbx: [0x318, 8],
@@ -28,11 +29,15 @@ export const VMSA_FIELDS = {
   r9: [0x348, 8],
   exitInfo1: [0x390, 8],
   exitInfo2: [0x398, 8],
+  exitIntInfo: [0x3a0, 8],
+  nextRip: [0x3a8, 8],
   sevFeatures: [0x3b0, 8],
+  vintrCtrl: [0x3b8, 8],
   exitCode: [0x3c0, 8],
   virtualTom: [0x3c8, 8],
   tlbId: [0x3d0, 8],
   pcpuId: [0x3d8, 8],
+  eventInjection: [0x3e0, 8],
   xcr0: [0x3e8, 8],
 } as const;
 

@@ -137,6 +137,15 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     world({ assumptions }).vcpu.rmpadjust(gvaOf(2 * MiB), PageSize.Huge, { vmpl: 1, permissions: 0x21 }),
   rmpadjustVmplRange: (assumptions) =>
     world({ assumptions }).vcpu.rmpadjust(gvaOf(2 * MiB), PageSize.Huge, { vmpl: 4, permissions: 1 }),
+  inUseErratum: (assumptions) => {
+    const { machine } = world({ assumptions });
+    machine.rmp.setInUse(spa(30 * MiB), true);
+    const write = (at: number, size: PageSize) =>
+      outcome(() => machine.hypervisor.write(spa(at), new Uint8Array(1), size));
+    expect(write(30 * MiB, PageSize.Regular)).toBeUndefined();
+    expect(write(28 * MiB, PageSize.Huge)).toBeUndefined();
+    return write(30 * MiB + 0x5000, PageSize.Huge);
+  },
   hostTableReads: (assumptions) =>
     failedRmpCheck(rmpWith(assumptions), {
       ...{ accessor: 'host', kind: 'table', spa: spa(2 * MiB), translationSize: PageSize.Regular },

@@ -7,10 +7,10 @@ import { HostileHypervisor } from '../src/hostile-hypervisor.ts';
 import { requestPageStates } from '../src/page-state-change.ts';
 import { pscEntriesOf } from '../src/page-state-list.ts';
 import { makePagePrivate, makePageShared } from '../src/page-visibility.ts';
-import { failedVmsaCheck } from '../src/rmp-check.ts';
 import type { RmpEntry } from '../src/rmp-entry.ts';
 import type { SysPhysAddr } from '../src/sys-phys-addr.ts';
 import { pageRegion, ValidatedPages } from '../src/validated-pages.ts';
+import { failedVmrunCheck } from '../src/vmrun.ts';
 import {
   bytesOf,
   codeOf,
@@ -164,7 +164,7 @@ test('A16 a forged VMSA: only VMPL0 makes a page one, and it stays one only wher
   const it = attacked();
   const { rmp } = it.machine;
   const own = { spa: spaOf(it, A), gpa: gpaA, asid: it.guest.asid };
-  expect(failedVmsaCheck(rmp, own)).toBe('vmsa');
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe('vmsa');
   const lower = it.guest.createVcpu({ vmpl: 1 });
   it.vcpu.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 1, permissions: 0xf });
   // The page table that both use.
@@ -172,14 +172,14 @@ test('A16 a forged VMSA: only VMPL0 makes a page one, and it stays one only wher
   rmp.setSlot(first, { ...(rmp.slot(first) as RmpEntry), vmplMasks: [0x1f, 0xf, 0, 0] });
   lower.loadCr3(it.table.cr3);
   expect(lower.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 2, permissions: 0, vmsa: true })).toBe(0);
-  expect(failedVmsaCheck(rmp, own)).toBe('vmsa');
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe('vmsa');
   it.vcpu.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 1, permissions: 0, vmsa: true });
-  expect(failedVmsaCheck(rmp, own)).toBe(undefined);
-  expect(failedVmsaCheck(rmp, { ...own, gpa: gpaB })).toBe('reverse-map');
-  expect(failedVmsaCheck(rmp, { ...own, asid: 2 })).toBe('guest-owned');
-  expect(failedVmsaCheck(rmp, { ...own, spa: it.host.allocatePage() })).toBe('guest-owned');
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe(undefined);
+  expect(failedVmrunCheck(rmp, 'vmsa', { ...own, gpa: gpaB })).toBe('reverse-map');
+  expect(failedVmrunCheck(rmp, 'vmsa', { ...own, asid: 2 })).toBe('guest-owned');
+  expect(failedVmrunCheck(rmp, 'vmsa', { ...own, spa: it.host.allocatePage() })).toBe('guest-owned');
   it.host.replay(it.guest, gpaA, new Uint8Array(1));
-  expect(failedVmsaCheck(rmp, own)).toBe('vmsa');
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe('vmsa');
 });
 
 describe('stopped only by what the guest does', () => {

@@ -1,7 +1,7 @@
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { PageOperation } from '../src/ghcb-msr.ts';
-import type { LaunchOptions } from '../src/hypervisor.ts';
+import type { LaunchOptions } from '../src/guest-launch.ts';
 import { PageState, pageStateOf } from '../src/page-state.ts';
 import { SnpMachine } from '../src/snp-machine.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../src/sys-phys-addr.ts';

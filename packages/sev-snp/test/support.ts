@@ -1,7 +1,7 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import type { Guest } from '../src/guest.ts';
-import type { LaunchOptions } from '../src/hypervisor.ts';
+import type { LaunchOptions } from '../src/guest-launch.ts';
 import type { MachineEvent } from '../src/machine-event.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../src/rmp.ts';
 import { encodeRmpEntry, type RmpEntry } from '../src/rmp-entry.ts';
