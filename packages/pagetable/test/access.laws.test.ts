@@ -8,7 +8,7 @@ import { PageTable } from '../src/page-table.ts';
 import { pagingConfig } from '../src/paging-config.ts';
 import { readPhys64, writePhys64 } from '../src/phys-memory.ts';
 import type { MappedPage } from '../src/walk.ts';
-import { runCampaign } from './access-campaign.ts';
+import { randomFrom, runCampaign } from './access-campaign.ts';
 import { slowAccess } from './slow-access.ts';
 import { slowWalk } from './support.ts';
 
@@ -176,4 +176,63 @@ test('what an access fills in is what a walk finds then, and judges further acce
       },
     ),
   );
+});
+
+// One table is asked again and again, mostly about the same gibibyte, while its entries are changed under it.
+test('what an access gives does not depend on the accesses before it', () => {
+  const random = randomFrom(3);
+  for (let round = 0; round < 60; round += 1) {
+    const config = pagingConfig({
+      levels: random(2) === 0 ? 4 : 5,
+      physicalBits: 40,
+      noExecute: random(2) === 0,
+      giantPages: random(2) === 0,
+      ...(random(2) === 0 ? { cBit: 51 } : {}),
+    });
+    const memory = createPhysMemory({ size: FRAMES * 0x1000 });
+    const places = Array.from({ length: FRAMES * INDEXES.length }, (_, i) =>
+      physAddr((i >> 2) * 0x1000 + 8 * (INDEXES[i & 3] as number)),
+    );
+    const write = (place: PhysAddr): void => {
+      const low = (random(4096) & ~0x181) | (random(8) > 0 ? 1 : 0) | (random(5) === 0 ? 0x80 : 0);
+      const stray = random(12) === 0 ? 1n << BigInt(12 + random(40)) : 0n;
+      const high = BigInt(random(4096)) << 52n;
+      writePhys64(memory, place, high | (BigInt(random(FRAMES)) << 12n) | BigInt(low) | stray);
+    };
+    for (const place of places) write(place);
+    const table = PageTable.open(physAddr(0), { memory, config });
+    const read = (paddr: bigint): bigint | undefined =>
+      paddr < FRAMES * 0x1000 ? readPhys64(memory, paddr as PhysAddr) : undefined;
+    let upper = 0n;
+    for (let step = 0; step < 400; step += 1) {
+      if (random(20) === 0) upper = BigInt(random(8)) << 30n;
+      if (random(10) === 0) write(places[random(places.length)] as PhysAddr);
+      let vaddr = BigInt(random(4096)) | (BigInt(INDEXES[random(4)] as number) << 12n);
+      vaddr |= BigInt(INDEXES[random(4)] as number) << 21n;
+      for (let level = 2; level < 5; level += 1) {
+        const index = INDEXES[Number((upper >> BigInt(30 + (level - 2))) & 1n)] as number;
+        vaddr |= BigInt(index) << BigInt(12 + 9 * level);
+      }
+      const cpu = cpuState({ cpl: random(2) === 0 ? 0 : 3, smap: random(2) === 0, wp: random(2) === 0 });
+      const kind = (['read', 'write', 'fetch'] as const)[random(3)] as AccessKind;
+      const update = random(3) > 0;
+      const slow = slowAccess(read, 0n, config, vaddr, kind, cpu);
+      const entries = new Map(places.map((paddr) => [paddr, readPhys64(memory, paddr)]));
+      const found = run(() => {
+        const result = table.access(vaddr as VirtAddr, kind, cpu, { update });
+        if (result.type === 'general-protection') return 'gp';
+        if (result.type === 'page-fault') return `#PF ${result.errorCode} at level ${result.level}`;
+        return `${result.paddr} ${result.size} ${result.shared} ${result.updates.length}`;
+      });
+      let expected = slow.t === 'bus' ? 'BUS_ERROR' : 'gp';
+      if (slow.t === 'pf') expected = `#PF ${slow.err} at level ${slow.level}`;
+      if (slow.t === 'ok') expected = `${slow.pa} ${slow.size} ${slow.shared} ${slow.set.size}`;
+      if (found !== expected) expect({ round, step, found }).toEqual({ round, step, found: expected });
+      const set = slow.t === 'ok' && update ? slow.set : new Map<bigint, bigint>();
+      for (const [paddr, entry] of entries) {
+        const after = readPhys64(memory, paddr);
+        if (after !== (set.get(paddr) ?? entry)) expect({ round, step, paddr, after }).toBeUndefined();
+      }
+    }
+  }
 });
