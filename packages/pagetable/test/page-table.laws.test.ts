@@ -14,6 +14,7 @@ const CONFIGS: readonly PagingConfig[] = [
   pagingConfig({ cBit: 47, physicalBits: 46 }),
   pagingConfig({ encryption: { mode: 'vtom', bit: 45 } }),
   pagingConfig({ levels: 5, cBit: 51, vendor: 'intel' }),
+  pagingConfig({ levels: 5, physicalBits: 46 }),
 ];
 
 const SIZES = [PageSize.Regular, PageSize.Huge, PageSize.Giant] as const;
@@ -29,7 +30,16 @@ const flagBits = fc
   .map(([low, high, pat]) => ({ flags: ((high << 20) | (low & ~0x80)) >>> 0, pat }));
 
 type Command =
-  | { op: 'map'; size: 0 | 1 | 2; at: bigint; frame: number; flags: number; pat: boolean; shared: boolean }
+  | {
+      op: 'map';
+      size: 0 | 1 | 2;
+      at: bigint;
+      frame: number;
+      flags: number;
+      pat: boolean;
+      shared: boolean;
+      remap: boolean;
+    }
   | { op: 'unmap'; size: 0 | 1 | 2; at: bigint }
   | { op: 'share' | 'encrypt' | 'split'; at: bigint };
 
@@ -42,6 +52,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       frame: fc.integer({ min: 0, max: 200 }),
       bits: flagBits,
       shared: fc.boolean(),
+      remap: fc.boolean(),
     })
     .map(({ bits, ...rest }): Command => ({ op: 'map', ...rest, ...bits })),
   fc.record({ op: fc.constant('unmap' as const), size, at: place }),
@@ -74,10 +85,10 @@ class Model {
     return [...this.pages].some(([at, page]) => at < start + BigInt(size) && start < at + BigInt(page.size));
   }
 
-  split(vaddr: bigint): void {
+  split(vaddr: bigint, to: number = PageSize.Regular): void {
     for (;;) {
       const [start, page] = this.at(vaddr) as [bigint, ModelPage];
-      if (page.size === PageSize.Regular) return;
+      if (page.size <= to) return;
       this.pages.delete(start);
       const part = page.size / 512;
       for (let i = 0; i < 512; i += 1) {
@@ -102,14 +113,21 @@ const run = (operation: () => unknown): string | undefined => {
 function apply(
   model: Model,
   command: Command,
+  hasEncryption: boolean,
   mayHoldTable: (at: bigint, size: number) => boolean,
 ): string | undefined {
   const at = BASE + command.at;
+  const shares =
+    command.op === 'share' || command.op === 'encrypt' || (command.op === 'map' && command.shared);
+  if (shares && !hasEncryption) return 'NO_ENCRYPTION';
   if (command.op === 'map') {
     const size = SIZES[command.size];
     if ((at & BigInt(size - 1)) !== 0n) return 'MISALIGNED';
-    if (model.overlaps(at, size) || (size > PageSize.Regular && mayHoldTable(at, size)))
-      return 'ALREADY_MAPPED';
+    // What is replaced is a page: smaller ones are in the way, of a larger one it takes a part.
+    const isFree = command.remap ? (model.at(at)?.[1].size ?? 0) >= size : !model.overlaps(at, size);
+    if (!isFree && model.overlaps(at, size)) return 'ALREADY_MAPPED';
+    if (size > PageSize.Regular && mayHoldTable(at, size)) return 'ALREADY_MAPPED';
+    if (model.at(at) !== undefined) model.split(at, size);
     const pat = command.pat ? PteFlags.Pat : 0;
     model.pages.set(at, {
       paddr: BigInt(command.frame) * BigInt(size),
@@ -144,7 +162,7 @@ function perform(table: PageTable, command: Command): void {
     const map = ([table.map4k, table.map2m, table.map1g] as const)[command.size];
     const pat = command.pat ? (command.size === 0 ? PteFlags.Pat : PteFlags.PatLarge) : 0;
     const paddr = physAddr(BigInt(command.frame) * BigInt(SIZES[command.size]));
-    map.call(table, at, paddr, command.flags | pat, { shared: command.shared });
+    map.call(table, at, paddr, command.flags | pat, { shared: command.shared, remap: command.remap });
   } else if (command.op === 'unmap') {
     ([table.unmap4k, table.unmap2m, table.unmap1g] as const)[command.size].call(table, at);
   } else if (command.op === 'share') table.setShared4k(at);
@@ -175,11 +193,15 @@ describe('a page table is a map of pages', () => {
         const mayHoldTable = (at: bigint, size: number): boolean =>
           table
             .walk(at as VirtAddr)
-            .path.some(({ level, entry }) => level === SIZES.indexOf(size as PageSize) && entry.present);
-        for (const command of commands) {
+            .path.some(
+              ({ level, entry }) => level === SIZES.indexOf(size as PageSize) && entry.present && !entry.leaf,
+            );
+        // Two objects for one root: each must see what the other does.
+        const other = PageTable.open(table.root, { memory, frames: pool, config });
+        for (const [i, command] of commands.entries()) {
           const before = snapshot(memory, pool);
-          const expected = apply(model, command, mayHoldTable);
-          expect(run(() => perform(table, command))).toBe(expected);
+          const expected = apply(model, command, config.encryption !== undefined, mayHoldTable);
+          expect(run(() => perform(i % 3 === 1 ? other : table, command))).toBe(expected);
           if (expected !== undefined) expect(snapshot(memory, pool)).toEqual(before);
         }
         const places = [...probes, ...commands.flatMap(({ at }) => [at, at + 0x1000n, at ^ 0x20_0000n])];
@@ -188,6 +210,7 @@ describe('a page table is a map of pages', () => {
           const found = model.at(BASE + at);
           const page = found && { ...found[1], paddr: found[1].paddr + (vaddr - found[0]) };
           expect(table.translate(vaddr)).toBe(page?.paddr);
+          expect(other.translate(vaddr)).toBe(page?.paddr);
           const walked = table.walk(vaddr).page;
           expect(walked === undefined).toBe(page === undefined);
           const slow = slowWalk(memory, table.root, config, vaddr);
@@ -241,7 +264,7 @@ describe('splitting keeps every bit', () => {
   test.each(CONFIGS.map((config) => [JSON.stringify(config), config] as const))('%s', (_, config) => {
     fc.assert(
       fc.property(leaf, ({ level, bits, index }) => {
-        const { memory, table } = make(config);
+        const { memory, pool, table } = make(config);
         const size = level === 1 ? 0x20_0000n : 0x4000_0000n;
         const width = 1n << BigInt(config.physicalBits);
         const encryption = 1n << BigInt(config.encryption?.bit ?? 63);
@@ -255,7 +278,9 @@ describe('splitting keeps every bit', () => {
 
         const page = (vaddr + (size / 512n) * BigInt(index) + (level === 2 ? 0x7000n : 0n)) as VirtAddr;
         const before = table.walk(page).page;
+        const tables = pool.inUse.size;
         table.split4k(page);
+        expect(pool.inUse.size).toBe(tables + level);
         const after = table.walk(page);
         const lowBits = (entry & 0xf7fn) | (((entry >> 12n) & 1n) << 7n);
         expect(after.path.at(-1)?.entry.raw).toBe(
@@ -273,6 +298,11 @@ describe('splitting keeps every bit', () => {
           expect(parent.shared).toBe(false);
         }
         expect(readPhys64(memory, (after.path.at(-1)?.table ?? 0n) as PhysAddr)).not.toBe(0n);
+
+        // Collapsing is the way back: the same 64 bits, PAT at its other place again, and no table more than before.
+        expect(table.collapse(page)).toBe(Number(size));
+        expect(table.walk(page).path.at(-1)?.entry.raw).toBe(entry);
+        expect(pool.inUse.size).toBe(tables);
       }),
     );
   });

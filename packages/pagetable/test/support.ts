@@ -33,7 +33,7 @@ export class FramePool implements FrameAllocator {
 /** The bytes of every frame in use: what must not change when an operation fails. */
 export function snapshot(memory: PhysMemory, pool: FramePool): Map<PhysAddr, string> {
   return new Map(
-    [...pool.inUse].map((frame) => [frame, Buffer.from(readPhys(memory, frame, 0x1000)).toString('base64')]),
+    [...pool.inUse].map((frame) => [frame, Buffer.from(readPhys(memory, frame, 0x1000)).toString('latin1')]),
   );
 }
 
