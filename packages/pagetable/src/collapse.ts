@@ -71,10 +71,10 @@ function wholeLow({ memory, format }: TableSpace, table: number, level: number):
 }
 
 /** The tables on the way to `page`, by level, from the root down to `level`. */
-function tablesTo({ memory, format, root, levels }: TableSpace, level: number, page: number): number[] {
+function tablesTo({ memory, format, root, top }: TableSpace, level: number, page: number): number[] {
   const path: number[] = [];
   let table = root;
-  for (let at = levels - 1; ; at -= 1) {
+  for (let at = top; ; at -= 1) {
     path[at] = table;
     if (at === level) return path;
     const words = memory.words(table, false);

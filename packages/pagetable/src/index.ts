@@ -22,6 +22,7 @@ export type { PageTableEntry } from './entry-format.ts';
 export type { FrameAllocator } from './frame-allocator.ts';
 export type { ListingFaultPlace, OnListingFault } from './leaf-scan.ts';
 export type { ListingOptions, MappedLeaf, Mapping } from './mappings.ts';
+export type { PageMapper } from './page-mapper.ts';
 export type { VirtBounds } from './page-range.ts';
 export { PageTable } from './page-table.ts';
 export {
@@ -37,6 +38,7 @@ export type {
   PageTableOptions,
   UnmapRegionOptions,
 } from './page-table-options.ts';
+export { PageTablePart, type PageTablePartOptions } from './page-table-part.ts';
 export {
   type MemoryEncryption,
   type PagingConfig,

@@ -5,6 +5,7 @@ import { ENTRIES } from './page-sizes.ts';
 import { isPageTableError, PageTableError } from './page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
+import type { TableSpace } from './table-space.ts';
 
 /** Where a listing met a fault. */
 export interface ListingFaultPlace {
@@ -41,6 +42,7 @@ export class LeafScan {
   readonly #memory: PhysMemory;
   readonly #format: EntryFormat;
   readonly #levels: 4 | 5;
+  readonly #top: number;
   readonly #range: PageRange;
   readonly #onFault: OnListingFault | undefined;
   /** Where it stands: for each level from `#at` up, a table, the next index in it, its first page, and its rights. */
@@ -60,22 +62,21 @@ export class LeafScan {
   #epoch = Number.NaN;
 
   constructor(
-    memory: PhysMemory,
-    format: EntryFormat,
-    root: number,
-    levels: 4 | 5,
+    { memory, format, levels, root, top, base }: TableSpace,
     range: PageRange,
     onFault: OnListingFault | undefined,
   ) {
     this.#memory = memory;
     this.#format = format;
     this.#levels = levels;
+    this.#top = top;
     this.#range = range;
     this.#onFault = onFault;
-    this.#at = levels - 1;
+    this.#at = top;
     this.#tables[this.#at] = root;
     this.#rights[this.#at] = -1;
-    this.#indexes[this.#at] = Math.floor(range.first / (SPANS[this.#at] as number));
+    this.#pages[this.#at] = base;
+    this.#indexes[this.#at] = Math.floor((range.first - base) / (SPANS[this.#at] as number));
   }
 
   /**
@@ -150,7 +151,7 @@ export class LeafScan {
     if (wasWhole && this.#found[level] === this.#leaves)
       this.#barren.add((this.#tables[level] as number) * 8 + level);
     this.#at = level + 1;
-    return this.#at < this.#levels;
+    return this.#at <= this.#top;
   }
 
   /** Makes the words of the table at `level` current. Returns whether there is memory; if not, it is left. */

@@ -1,8 +1,13 @@
+import type { PhysAddr } from '@svsm/address';
 import { forLargePage } from './change-edit.ts';
 import { frameHigh, frameLow, raw } from './entry-format.ts';
 import { anyLowWord, fillWords } from './leaf-words.ts';
-import { addressOf, SPANS } from './page-range.ts';
+import { requireAnySizeFlags, requirePhysical } from './mapping-checks.ts';
+import { addressOf, type PageRange, SPANS } from './page-range.ts';
+import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
+import type { MapRegionOptions } from './page-table-options.ts';
+import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
 import { RegionEdit, Verdict, wordsOf } from './region-edit.ts';
 import type { TableSpace } from './table-space.ts';
@@ -21,6 +26,36 @@ export interface MapPlan {
   readonly exact: boolean;
   /** Whether what is mapped is replaced. */
   readonly remap: boolean;
+}
+
+/**
+ * The plan for a region: by the largest pages, or by pages of one size. Refuses what cannot be mapped.
+ *
+ * @param range - the region's pages
+ * @throws PageTableError `INVALID_FLAGS`, `INVALID_PAGE_SIZE`, `MISALIGNED`, `PHYSICAL_RANGE`
+ */
+export function planRegion(
+  { format, levels }: TableSpace,
+  { giantPages }: PagingConfig,
+  { first, end }: PageRange,
+  paddr: PhysAddr,
+  flags: number,
+  { shared = false, remap = false, pageSize }: MapRegionOptions,
+): MapPlan {
+  requireAnySizeFlags(flags, format);
+  const largest = giantPages ? 2 : 1;
+  const level = pageSize === undefined ? largest : PAGE_SIZES.indexOf(pageSize);
+  if (level < 0 || level > largest) throw new PageTableError('INVALID_PAGE_SIZE', { pageSize, giantPages });
+  const exact = pageSize !== undefined;
+  const span = exact ? (SPANS[level] as number) : 1;
+  const stray = [first, end].find((page) => page % span !== 0);
+  if (exact && stray !== undefined) {
+    throw new PageTableError('MISALIGNED', { what: 'virtual', address: addressOf(stray, levels), pageSize });
+  }
+  const frame = requirePhysical(paddr, exact ? level : 0, format, end - first);
+  const low = (flags & 0xfff) | PteFlags.Present;
+  const high = (flags & 0xfff0_0000) | (shared ? format.sharedHi : format.privateHi);
+  return { page: first, frame, low, high, level, exact, remap };
 }
 
 /** Maps a region to physical memory, by the largest pages that both addresses allow, or by pages of one size. */

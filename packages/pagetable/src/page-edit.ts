@@ -1,4 +1,5 @@
 import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { collapseUpward } from './collapse.ts';
 import { type EntryFormat, frameHigh, frameLow, type PageTableEntry } from './entry-format.ts';
 import { fillWithParts } from './leaf-parts.ts';
 import { MapEdit } from './map-edit.ts';
@@ -114,18 +115,33 @@ export class PageEdit {
     if (!cursor.isPresent) this.requirePresent(vaddr);
     const wanted = (cursor.entryHigh & ~(privateHi | sharedHi)) | (shared ? sharedHi : privateHi);
     if (wanted === cursor.entryHigh) return;
-    if (cursor.level > 0) this.split(operation, vaddr);
+    if (cursor.level > 0) this.#splitFound(operation, vaddr, 0);
     cursor.storeVisibility(wanted);
     this.#tlb?.needsFlush(vaddr, PageSize.Regular, operation);
   }
 
-  /** Splits the page found until one of 4 KiB maps `vaddr`, and leaves the cursor there. */
-  split(operation: string, vaddr: VirtAddr): void {
+  /** Splits the page that maps `vaddr` until one of `level` or below does. */
+  split(operation: string, vaddr: VirtAddr, level: number): void {
+    this.#cursor.seek(vaddr);
+    this.requirePresent(vaddr);
+    this.#splitFound(operation, vaddr, level);
+  }
+
+  /** Collapses what maps `vaddr`. Returns the level of its page then. */
+  collapse(vaddr: VirtAddr): number {
+    this.#cursor.seek(vaddr);
+    this.requirePresent(vaddr);
+    const page = pageOf(vaddr, this.#config.levels);
+    return collapseUpward(this.#space, this.#cursor, page, this.#config.giantPages);
+  }
+
+  /** Splits the page found, and leaves the cursor at its part that maps `vaddr`. */
+  #splitFound(operation: string, vaddr: VirtAddr, level: number): void {
     const cursor = this.#cursor;
-    if (cursor.level === 0) return;
+    if (cursor.level <= level) return;
     const size = PAGE_SIZES[cursor.level] as PageSize;
-    const tables = this.#takeTables(cursor.level);
-    while (cursor.level > 0) {
+    const tables = this.#takeTables(cursor.level - level);
+    while (cursor.level > level) {
       const table = tables.pop() as number;
       fillWithParts(this.#memory, table, cursor.entryLow, cursor.entryHigh, cursor.level);
       cursor.store(tableLow(table), tableHigh(table, this.#format));

@@ -53,6 +53,16 @@ export interface PageTableErrorDetails {
   INVALID_SELF_MAP: { value: unknown; problem: string };
   /** An index that is no entry of the root, or of one that leads to no table. */
   INVALID_ROOT_ENTRY: { index: unknown; problem: string };
+  /** An address that does not belong to the part of this entry of the root. */
+  OUTSIDE_PART: { vaddr: bigint; index: number };
+  /** A region that lies only partly in a part that is attached to the page table. */
+  PART_BOUNDARY: { vaddr: bigint; index: number };
+  /** A page table that a part cannot be attached to. */
+  PART_MISMATCH: { problem: string };
+  /** A part that is not attached to the page table from which it is to be detached. */
+  PART_NOT_ATTACHED: { index: number };
+  /** A part that page tables still lead to. */
+  PART_IN_USE: { index: number; tables: number };
   /** What is no entry of a page table, or is at no level of it. */
   INVALID_ENTRY: { value: unknown; problem: string };
   /** A state that no processor can be in. */
@@ -106,6 +116,13 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   INVALID_SELF_MAP: ({ value, problem }) =>
     `${describeValue(value)} cannot be used for a self-map: ${problem}`,
   INVALID_ROOT_ENTRY: ({ index, problem }) => `root entry ${describeValue(index)} cannot be used: ${problem}`,
+  OUTSIDE_PART: ({ vaddr, index }) => `${hex(vaddr)} lies outside the part of root entry ${index}`,
+  PART_BOUNDARY: ({ vaddr, index }) =>
+    `the region lies partly in the part that is attached at root entry ${index}, from ${hex(vaddr)} on: change each by itself`,
+  PART_MISMATCH: ({ problem }) => `the part cannot be attached to this page table: ${problem}`,
+  PART_NOT_ATTACHED: ({ index }) => `the part of root entry ${index} is not attached to this page table`,
+  PART_IN_USE: ({ index, tables }) =>
+    `the part of root entry ${index} is attached to ${tables} page tables: detach it first`,
   INVALID_ENTRY: ({ value, problem }) => `${describeValue(value)} cannot be used for an entry: ${problem}`,
   INVALID_CPU_STATE: ({ field, value, expected }) =>
     `${field} cannot be ${describeValue(value)}: ${expected}`,

@@ -76,9 +76,9 @@ export abstract class RegionEdit {
    */
   run({ first, end }: PageRange): void {
     if (first === end) return;
-    const { root, levels, frames } = this.space;
-    this.#fresh = frames.take(this.#plan(root, levels - 1, 0, first, end));
-    this.#apply(root, levels - 1, 0, first, end);
+    const { root, top, base, levels, frames } = this.space;
+    this.#fresh = frames.take(this.#plan(root, top, base, first, end));
+    this.#apply(root, top, base, first, end);
     const { tlb } = this.space;
     if (tlb !== undefined) {
       for (let i = 0; i < this.#changed.length; i += 2) {
@@ -236,8 +236,8 @@ export abstract class RegionEdit {
   }
 
   #freeIfEmpty(table: number, index: number, child: number, level: number): void {
-    const { memory, root, kept, levels } = this.space;
-    if (!this.#freesEmpty || (table === root && level === levels - 1 && kept.has(index))) return;
+    const { memory, root, kept, top } = this.space;
+    if (!this.#freesEmpty || (table === root && level === top && kept.has(index))) return;
     if (!isEmptyTable(memory, child)) return;
     storeEntry(memory, table, index, 0, 0);
     this.#emptied.push(child);

@@ -8,7 +8,7 @@ import type { TableSpace } from './table-space.ts';
  *
  * @throws PageTableError `BUS_ERROR`
  */
-export function tablesOf({ memory, format, root, levels, foreign }: TableSpace): number[] {
+export function tablesOf({ memory, format, root, top, foreign }: TableSpace): number[] {
   const found = new Set([root]);
   // What was looked through is a table at a level: one that leads to itself is another at each.
   const seen = new Set<number>();
@@ -16,7 +16,7 @@ export function tablesOf({ memory, format, root, levels, foreign }: TableSpace):
     if (level === 0 || seen.has(table * 8 + level)) return;
     seen.add(table * 8 + level);
     for (let index = 0; index < ENTRIES; index += 1) {
-      if (level === levels - 1 && foreign.has(index)) continue;
+      if (level === top && foreign.has(index)) continue;
       const words = memory.words(table, false);
       const at = memory.wordOffset(table) + 2 * index;
       const low = (words[at] as number) | 0;
@@ -28,6 +28,6 @@ export function tablesOf({ memory, format, root, levels, foreign }: TableSpace):
       look(child, level - 1);
     }
   };
-  look(root, levels - 1);
+  look(root, top);
   return [...found];
 }

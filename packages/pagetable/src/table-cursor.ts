@@ -1,8 +1,10 @@
 import type { VirtAddr } from '@svsm/address';
 import { type EntryFormat, frameAddress, type PageTableEntry, raw } from './entry-format.ts';
+import { SPANS } from './page-range.ts';
 import { PageTableError } from './page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
+import type { TableSpace } from './table-space.ts';
 
 // An address is split into halves by way of memory: several times faster than shifting bigints.
 const CELL = new BigUint64Array(1);
@@ -31,6 +33,9 @@ export class TableCursor {
   readonly #format: EntryFormat;
   readonly #root: number;
   readonly #levels: 4 | 5;
+  readonly #top: number;
+  /** The only entry of a root that addresses may go by, if this is a part; else -1. */
+  readonly #part: number;
   /** What an address's high half leaves after this shift must be all zeros or all ones. */
   readonly #signShift: number;
   readonly #reservedHi: number;
@@ -51,11 +56,13 @@ export class TableCursor {
   #isPlainWay: boolean | undefined;
   #isRetired = false;
 
-  constructor(memory: PhysMemory, format: EntryFormat, root: number, levels: 4 | 5) {
+  constructor({ memory, format, root, levels, top, base }: TableSpace) {
     this.#memory = memory;
     this.#format = format;
     this.#root = root;
     this.#levels = levels;
+    this.#top = top;
+    this.#part = top === levels - 1 ? -1 : base / (SPANS[levels - 1] as number);
     this.#signShift = levels === 5 ? 24 : 15;
     this.#reservedHi = format.reservedHi;
   }
@@ -130,7 +137,7 @@ export class TableCursor {
     const reservedHi = this.#reservedHi;
     const path = this.#path;
     let table = this.#root;
-    let level: number = this.#levels - 1;
+    let level = this.#top;
     this.#epoch = memory.epoch;
     for (;;) {
       const words = memory.words(table, false);
@@ -209,7 +216,7 @@ export class TableCursor {
     const sign = high >> this.#signShift;
     if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
     this.#leaveFor((HALVES[0] as number) | 0, high);
-    this.#enter(this.#root, this.#levels - 1);
+    this.#enter(this.#root, this.#top);
   }
 
   /** Goes on to the next level, by way of the entry found, which {@link isTable}. */
@@ -251,7 +258,7 @@ export class TableCursor {
   }
 
   #findPlainWay(): boolean {
-    for (let level = this.level + 1; level < this.#levels; level += 1) {
+    for (let level = this.level + 1; level <= this.#top; level += 1) {
       if (this.#path[level] === this.table) return false;
     }
     return true;
@@ -279,6 +286,9 @@ export class TableCursor {
     this.#known = Known.Nothing;
     this.low = low;
     this.high = high;
+    if (this.#part >= 0 && this.indexAt(this.#levels - 1) !== this.#part) {
+      throw new PageTableError('OUTSIDE_PART', { vaddr: raw(low, high), index: this.#part });
+    }
   }
 
   #enter(table: number, level: number): void {

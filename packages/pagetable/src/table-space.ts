@@ -6,15 +6,19 @@ import { PteFlags } from './pte-flags.ts';
 import type { TableFrames } from './table-frames.ts';
 import type { TlbListener } from './tlb-listener.ts';
 
-/** The tables below one root, and all that it takes to change them. */
+/** The tables below one root, or below one entry of it, and all that it takes to change them. */
 export interface TableSpace {
   readonly memory: PhysMemory;
   readonly format: EntryFormat;
   readonly frames: TableFrames;
   readonly tlb: TlbListener | undefined;
   readonly levels: 4 | 5;
-  /** The frame number of the root. */
+  /** The frame number of the root: the top table, to which the walk goes first. */
   readonly root: number;
+  /** Its level: levels - 1, or one less for the part of one entry of a root. */
+  readonly top: number;
+  /** The first page that it maps. */
+  readonly base: number;
   /** Entries of the root whose tables belong to somebody else. */
   readonly foreign: ReadonlySet<number>;
   /** Entries of the root, those and shared ones, whose table is not freed when it is empty. */
@@ -67,9 +71,7 @@ export function readRootEntry(
   { memory, root }: TableSpace,
   index: number,
 ): { readonly index: number; readonly low: number; readonly high: number } {
-  if (!Number.isInteger(index) || index < 0 || index >= ENTRIES) {
-    throw new PageTableError('INVALID_ROOT_ENTRY', { index, problem: 'pass an index from 0 to 511' });
-  }
+  requireRootIndex(index);
   const words = memory.words(root, false);
   const at = memory.wordOffset(root) + 2 * index;
   const low = words[at] as number;
@@ -80,4 +82,10 @@ export function readRootEntry(
     });
   }
   return { index, low, high: words[at + 1] as number };
+}
+
+/** @throws PageTableError `INVALID_ROOT_ENTRY` for what is no index of an entry */
+export function requireRootIndex(index: number): void {
+  if (Number.isInteger(index) && index >= 0 && index < ENTRIES) return;
+  throw new PageTableError('INVALID_ROOT_ENTRY', { index, problem: 'pass an index from 0 to 511' });
 }

@@ -1,5 +1,8 @@
 import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
-import type { PageTableEntry } from './entry-format.ts';
+import { frameAddress, type PageTableEntry } from './entry-format.ts';
+import { PAGE_SIZES } from './page-sizes.ts';
+import { PteFlags } from './pte-flags.ts';
+import type { TableCursor } from './table-cursor.ts';
 
 /** One step of a walk: the entry that it used at one level. */
 export interface WalkStep {
@@ -41,4 +44,36 @@ export interface Walk {
   readonly path: readonly WalkStep[];
   /** `undefined` if the last entry is not present. */
   readonly page: MappedPage | undefined;
+}
+
+/** The walk for `vaddr`, entry by entry, from the cursor's top table on. */
+export function walkOf(cursor: TableCursor, vaddr: VirtAddr): Walk {
+  const path: WalkStep[] = [];
+  const note = (): void => {
+    const { level, index, entry } = cursor;
+    path.push(
+      Object.freeze({ level, table: frameAddress(cursor.table), index, entry: Object.freeze(entry) }),
+    );
+  };
+  cursor.start(vaddr);
+  note();
+  while (cursor.isTable) {
+    cursor.descend();
+    note();
+  }
+  const leaf = (path[path.length - 1] as WalkStep).entry;
+  if (!leaf.present) return Object.freeze({ vaddr, path: Object.freeze(path), page: undefined });
+  const size = PAGE_SIZES[cursor.level] as PageSize;
+  const every = (flag: number): boolean => path.every(({ entry }) => (entry.flags & flag) !== 0);
+  const page: MappedPage = Object.freeze({
+    size,
+    frame: leaf.address,
+    paddr: (leaf.address + (vaddr & BigInt(size - 1))) as PhysAddr,
+    shared: leaf.shared,
+    flags: leaf.flags,
+    writable: every(PteFlags.Writable),
+    user: every(PteFlags.User),
+    executable: path.every(({ entry }) => (entry.flags & PteFlags.NoExecute) === 0),
+  });
+  return Object.freeze({ vaddr, path: Object.freeze(path), page });
 }
