@@ -17,6 +17,16 @@ export {
 } from './access.ts';
 export { type CpuRegisters, type CpuState, cpuState, cpuStateFromRegisters } from './cpu-state.ts';
 export { createPhysMemory, type PhysMemoryOptions } from './create-phys-memory.ts';
+export {
+  type LeafBits,
+  leafBits,
+  leafFlags,
+  type NamedEntry,
+  nameEntry,
+  type TableBits,
+  tableBits,
+  tableFlags,
+} from './entry-bits.ts';
 export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry-codec.ts';
 export type { PageTableEntry } from './entry-format.ts';
 export type { FrameAllocator } from './frame-allocator.ts';
@@ -53,7 +63,7 @@ export {
   type PhysMemoryRule,
   type PhysMemorySubject,
 } from './phys-memory-rules.ts';
-export { PteFlags, PtePreset } from './pte-flags.ts';
+export { type EntryFlags, type LeafLevel, PteFlags, PtePreset } from './pte-flags.ts';
 export type { ReadFrame } from './reader-memory.ts';
 export { type SelfMap, selfMap } from './self-map.ts';
 export { type FlushRange, Tlb, type TlbEntry, type TlbOptions } from './tlb.ts';

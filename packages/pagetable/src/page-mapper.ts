@@ -6,6 +6,7 @@ import type { PageRange, VirtBounds } from './page-range.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import type { FlagChange, MapOptions, MapRegionOptions, UnmapRegionOptions } from './page-table-options.ts';
 import type { PagingConfig } from './paging-config.ts';
+import type { EntryFlags } from './pte-flags.ts';
 import { tablesOf } from './table-census.ts';
 import { setCore, type TableCore } from './table-core.ts';
 import { type Walk, walkOf } from './walk.ts';
@@ -35,21 +36,21 @@ export abstract class PageMapper {
   /**
    * Maps the 4 KiB page at `vaddr` to `paddr`, private unless told otherwise.
    *
-   * @param flags - {@link PteFlags}; present is set for you
+   * @param flags - {@link PteFlags}, or what `leafFlags` makes for this level; present is set for you
    * @throws PageTableError `MISALIGNED`, `PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`, `ALREADY_MAPPED`,
    *   `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
    */
-  map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
+  map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
     this.#core.at(vaddr).edit.map('map4k', 0, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 2 MiB page. */
-  map2m(vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
+  map2m(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<1>, options?: MapOptions): void {
     this.#core.at(vaddr).edit.map('map2m', 1, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 1 GiB page. `INVALID_FLAGS` if the configuration has none. */
-  map1g(vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
+  map1g(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<2>, options?: MapOptions): void {
     this.#core.at(vaddr).edit.map('map1g', 2, vaddr, paddr, flags, options);
   }
 
@@ -97,7 +98,7 @@ export abstract class PageMapper {
    * @param flags - {@link PteFlags}; PAT is `Pat` whatever the size of a page becomes
    * @throws PageTableError as {@link map4k}; `ALIASED_TABLE`
    */
-  mapRegion(region: VirtBounds, paddr: PhysAddr, flags: number, options: MapRegionOptions = {}): void {
+  mapRegion(region: VirtBounds, paddr: PhysAddr, flags: EntryFlags<0>, options: MapRegionOptions = {}): void {
     const range = this.#core.pages(region);
     this.#core.of(range).mapPages(range, paddr, flags, options);
   }

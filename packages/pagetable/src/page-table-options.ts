@@ -2,6 +2,7 @@ import type { PageSize } from '@svsm/address';
 import type { FrameAllocator } from './frame-allocator.ts';
 import type { PagingConfig } from './paging-config.ts';
 import type { PhysMemory } from './phys-memory.ts';
+import type { EntryFlags } from './pte-flags.ts';
 import type { TlbListener } from './tlb-listener.ts';
 
 /** What a page table works on. */
@@ -38,10 +39,10 @@ export interface UnmapRegionOptions {
   readonly allowHoles?: boolean;
 }
 
-/** A change of flags; what is in neither stays as it is. */
+/** A change of flags; what is in neither stays as it is. PAT is `PteFlags.Pat` whatever the size of a page. */
 export interface FlagChange {
   /** Flags to set. */
-  readonly set?: number;
+  readonly set?: EntryFlags<0>;
   /** Flags to clear. */
-  readonly clear?: number;
+  readonly clear?: EntryFlags<0>;
 }

@@ -103,7 +103,8 @@ export class PageTablePart extends PageMapper {
    */
   detach(table: PageTable): void {
     const core = coreOf(table);
-    if (core === undefined || !this.#attached.has(core)) throw new PageTableError('PART_NOT_ATTACHED', { index: this.index });
+    if (core === undefined || !this.#attached.has(core))
+      throw new PageTableError('PART_NOT_ATTACHED', { index: this.index });
     storeEntry(core.space.memory, core.space.root, this.index, 0, 0);
     core.setSlot(this.index, undefined);
     this.#attached.delete(core);

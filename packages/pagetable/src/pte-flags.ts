@@ -1,3 +1,17 @@
+/** The level of an entry that maps a page: 0 for 4 KiB, 1 for 2 MiB, 2 for 1 GiB. */
+export type LeafLevel = 0 | 1 | 2;
+
+/**
+ * Flags of an entry, as a number that says by its type where it may stand: at a level of pages, at any of several, or in an
+ * entry that leads to a `'table'`. `leafFlags` and `tableFlags` make them, and a few {@link PteFlags} are typed so, those
+ * that exist at some levels alone: passing them to `map2m` where it cannot have them is a type error.
+ *
+ * `|` of numbers is a plain `number` to TypeScript. That is taken everywhere too, and judged at run time.
+ */
+export type EntryFlags<Place extends LeafLevel | 'table' = LeafLevel> = number & {
+  readonly '__entryFlags:@svsm/pagetable'?: (place: Place) => void;
+};
+
 /**
  * The bits of a page-table entry that are not address, as one number: bits 11:0 where they are, bits 63:52 moved down to
  * 31:20 (an entry's address, bits 51:12, leaves that room), and bit 12 where it is for the PAT bit of a large page.
@@ -20,9 +34,9 @@ export const PteFlags = {
   /** Bit 6, D: leaves only. */
   Dirty: 0x40,
   /** Bit 7 at levels 1 and 2, PS: the entry maps a page. Set by `map2m` and `map1g`. */
-  Large: 0x80,
+  Large: 0x80 as EntryFlags<1 | 2>,
   /** Bit 7 at level 0. A large page has it at bit 12: {@link PteFlags.PatLarge}. */
-  Pat: 0x80,
+  Pat: 0x80 as EntryFlags<0>,
   /** Bit 8, G: leaves only. */
   Global: 0x100,
   /** Bit 9, for software. */
@@ -32,7 +46,7 @@ export const PteFlags = {
   /** Bit 11, for software. */
   Software11: 0x800,
   /** Bit 12 of a leaf at levels 1 and 2: PAT. */
-  PatLarge: 0x1000,
+  PatLarge: 0x1000 as EntryFlags<1 | 2>,
   /** Bit 52, the first of 58:52 for software. */
   Software52: 0x10_0000,
   /** Bits 58:52, for software. */

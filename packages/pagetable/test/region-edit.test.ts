@@ -156,7 +156,7 @@ describe('mapRegion', () => {
     ['MISALIGNED', () => table.mapRegion(part(0, 0x800), physAddr(0), PtePreset.Data)],
     ['MISALIGNED', () => table.mapRegion(part(0, 0x1000), physAddr(0x800), PtePreset.Data)],
     ['PHYSICAL_RANGE', () => table.mapRegion(part(0, 0x2000), physAddr(2n ** 51n - 4096n), PtePreset.Data)],
-    ['INVALID_FLAGS', () => table.mapRegion(part(0, 0x1000), physAddr(0), PteFlags.PatLarge)],
+    ['INVALID_FLAGS', () => table.mapRegion(part(0, 0x1000), physAddr(0), PteFlags.PatLarge as number)],
     [
       'INVALID_PAGE_SIZE',
       () => table.mapRegion(part(0, 0x1000), physAddr(0), 0, { pageSize: 0x2000 as PageSize }),
@@ -259,7 +259,7 @@ describe('protecting', () => {
 
   test.each<[string, () => void]>([
     ['what would unmap', () => table.protect4k(VA, { clear: PteFlags.Present })],
-    ['bits of the address', () => table.protect4k(VA, { set: PteFlags.PatLarge })],
+    ['bits of the address', () => table.protect4k(VA, { set: PteFlags.PatLarge as number })],
     ['setting and clearing the same', () => table.protect4k(VA, { set: 2, clear: 2 })],
     ['what are no flags', () => table.protect4k(VA, { set: 0.5 })],
   ])('refuses %s', (_, operation) => {

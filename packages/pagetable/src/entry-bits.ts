@@ -1,0 +1,197 @@
+import type { PageSize, PhysAddr } from '@svsm/address';
+import { decodeEntry } from './entry-codec.ts';
+import { PAGE_SIZES } from './page-sizes.ts';
+import { PageTableError } from './page-table-error.ts';
+import type { PagingConfig } from './paging-config.ts';
+import { type EntryFlags, type LeafLevel, PteFlags } from './pte-flags.ts';
+
+/** The named bits that entries of every kind have (AMD64 APM vol. 2, §5.3.3 to 5.4.1). */
+export interface TableBits {
+  /** Bit 0, P. */
+  readonly present: boolean;
+  /** Bit 1, R/W. */
+  readonly writable: boolean;
+  /** Bit 2, U/S. */
+  readonly user: boolean;
+  /** Bit 3, PWT. */
+  readonly writeThrough: boolean;
+  /** Bit 4, PCD. */
+  readonly cacheDisable: boolean;
+  /** Bit 5, A. */
+  readonly accessed: boolean;
+  /** Bits 11:9, for software: 0 to 7. */
+  readonly softwareLow: number;
+  /** Bits 58:52, for software: 0 to 127. */
+  readonly softwareHigh: number;
+  /** Bit 63, NX. */
+  readonly noExecute: boolean;
+}
+
+/** The named bits of an entry that maps a page: those above, and what an entry that leads to a table does not have. */
+export interface LeafBits extends TableBits {
+  /** Bit 6, D. */
+  readonly dirty: boolean;
+  /** Bit 8, G. */
+  readonly global: boolean;
+  /** PAT: bit 7 of a 4 KiB page, bit 12 of a larger one. */
+  readonly pat: boolean;
+  /** Bits 62:59: 0 to 15. */
+  readonly protectionKey: number;
+}
+
+/** An entry with all of its bits by name; which of them there are depends on what it is. */
+export type NamedEntry =
+  | {
+      /** It is not present, and has no format. */
+      readonly kind: 'absent';
+      readonly level: number;
+    }
+  | (TableBits & {
+      /** It leads to a table. */
+      readonly kind: 'table';
+      readonly level: number;
+      /** Where that is, without the encryption bit. */
+      readonly address: PhysAddr;
+    })
+  | (LeafBits & {
+      /** It maps a page. */
+      readonly kind: 'page';
+      readonly level: LeafLevel;
+      /** Its size in bytes. */
+      readonly size: PageSize;
+      /** Where it is, without the encryption bit. */
+      readonly address: PhysAddr;
+      /** Whether it is shared with the hypervisor. */
+      readonly shared: boolean;
+    });
+
+const SWITCHES: Readonly<Record<string, number>> = {
+  present: PteFlags.Present,
+  writable: PteFlags.Writable,
+  user: PteFlags.User,
+  writeThrough: PteFlags.WriteThrough,
+  cacheDisable: PteFlags.CacheDisable,
+  accessed: PteFlags.Accessed,
+  noExecute: PteFlags.NoExecute,
+};
+const LEAF_SWITCHES: Readonly<Record<string, number>> = {
+  dirty: PteFlags.Dirty,
+  global: PteFlags.Global,
+};
+/** Where a number of several bits begins, and its largest value. */
+const FIELDS: Readonly<Record<string, readonly [shift: number, most: number]>> = {
+  softwareLow: [9, 7],
+  softwareHigh: [20, 127],
+};
+const LEAF_FIELDS: Readonly<Record<string, readonly [shift: number, most: number]>> = {
+  protectionKey: [27, 15],
+};
+
+/**
+ * The flags of a page's entry from the names of its bits, for a page of one size: a number, typed by level. What is not
+ * given is off, but for `present`. Above level 0, PS is among them. O(1).
+ *
+ * @param level - 0 for 4 KiB, 1 for 2 MiB, 2 for 1 GiB
+ * @throws PageTableError `INVALID_FLAGS` for a name or a value that there is not; `INVALID_ENTRY` for a level without pages
+ */
+export function leafFlags<Level extends LeafLevel>(
+  level: Level,
+  bits: Partial<LeafBits> = {},
+): EntryFlags<Level> {
+  requireLeafLevel(level);
+  const { pat = false, ...rest } = bits;
+  requireSwitch('pat', pat);
+  const own = level === 0 ? (pat ? PteFlags.Pat : 0) : PteFlags.Large | (pat ? PteFlags.PatLarge : 0);
+  const all = { ...SWITCHES, ...LEAF_SWITCHES };
+  return ((own | flagsOf(rest, all, { ...FIELDS, ...LEAF_FIELDS })) >>> 0) as EntryFlags<Level>;
+}
+
+/**
+ * As {@link leafFlags}, for an entry that leads to a table.
+ *
+ * @throws PageTableError `INVALID_FLAGS`
+ */
+export function tableFlags(bits: Partial<TableBits> = {}): EntryFlags<'table'> {
+  return (flagsOf(bits, SWITCHES, FIELDS) >>> 0) as EntryFlags<'table'>;
+}
+
+/**
+ * The names of a page's flags: the reverse of {@link leafFlags}. O(1).
+ *
+ * @throws PageTableError `INVALID_ENTRY` for a level without pages
+ */
+export function leafBits(flags: number, level: LeafLevel): LeafBits {
+  requireLeafLevel(level);
+  const pat = (flags & (level === 0 ? PteFlags.Pat : PteFlags.PatLarge)) !== 0;
+  return {
+    ...tableBits(flags),
+    dirty: (flags & PteFlags.Dirty) !== 0,
+    global: (flags & PteFlags.Global) !== 0,
+    pat,
+    protectionKey: (flags >>> 27) & 15,
+  };
+}
+
+/** The names of the flags of an entry that leads to a table: the reverse of {@link tableFlags}. O(1). */
+export function tableBits(flags: number): TableBits {
+  return {
+    present: (flags & PteFlags.Present) !== 0,
+    writable: (flags & PteFlags.Writable) !== 0,
+    user: (flags & PteFlags.User) !== 0,
+    writeThrough: (flags & PteFlags.WriteThrough) !== 0,
+    cacheDisable: (flags & PteFlags.CacheDisable) !== 0,
+    accessed: (flags & PteFlags.Accessed) !== 0,
+    softwareLow: (flags >>> 9) & 7,
+    softwareHigh: (flags >>> 20) & 127,
+    noExecute: (flags & PteFlags.NoExecute) !== 0,
+  };
+}
+
+/**
+ * An entry of a table at `level`, 0 (PT) to 4 (PML5), with all of its bits by name. O(1).
+ *
+ * @throws PageTableError `INVALID_ENTRY` for what is no entry of 64 bits, or no level
+ */
+export function nameEntry(entry: bigint, level: number, config: PagingConfig): NamedEntry {
+  const { present, leaf, address, flags, shared } = decodeEntry(entry, level, config);
+  if (!present) return { kind: 'absent', level };
+  if (!leaf) return { kind: 'table', level, address, ...tableBits(flags) };
+  const pageLevel = level as LeafLevel;
+  const size = PAGE_SIZES[level] as PageSize;
+  return { kind: 'page', level: pageLevel, size, address, shared, ...leafBits(flags, pageLevel) };
+}
+
+function flagsOf(
+  bits: Readonly<Record<string, unknown>>,
+  switches: Readonly<Record<string, number>>,
+  fields: Readonly<Record<string, readonly [shift: number, most: number]>>,
+): number {
+  let flags = 0;
+  for (const [name, value] of Object.entries<unknown>({ present: true, ...bits })) {
+    const mask = Object.hasOwn(switches, name) ? switches[name] : undefined;
+    const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
+    if (mask !== undefined) {
+      requireSwitch(name, value);
+      if (value) flags |= mask;
+    } else if (field !== undefined) {
+      const [shift, most] = field;
+      const isFitting = Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+      if (!isFitting) refuse(value, `${name} is an integer from 0 to ${most}`);
+      flags |= (value as number) << shift;
+    } else refuse(value, `an entry of this kind has no bit ${name}`);
+  }
+  return flags;
+}
+
+function requireSwitch(name: string, value: unknown): void {
+  if (typeof value !== 'boolean') refuse(value, `${name} is true or false`);
+}
+
+function requireLeafLevel(level: number): void {
+  if (level === 0 || level === 1 || level === 2) return;
+  throw new PageTableError('INVALID_ENTRY', { value: level, problem: 'pages are at levels 0, 1 and 2' });
+}
+
+function refuse(value: unknown, reason: string): never {
+  throw new PageTableError('INVALID_FLAGS', { flags: value, refused: 0, reason });
+}
