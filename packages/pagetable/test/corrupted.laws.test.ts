@@ -12,6 +12,7 @@ import { createPhysMemory } from '../src/create-phys-memory.ts';
 import type { FrameAllocator } from '../src/frame-allocator.ts';
 import { PageTable } from '../src/page-table.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
+import type { MapOptions } from '../src/page-table-options.ts';
 import { type PagingConfig, pagingConfig } from '../src/paging-config.ts';
 import { PteFlags } from '../src/pte-flags.ts';
 import type { Walk } from '../src/walk.ts';
@@ -165,7 +166,9 @@ function pick(random: Random, table: PageTable, vaddr: VirtAddr, levels: 4 | 5):
     (old, now) =>
       same(old, now) && now.t === 'ok' && now.shared === wanted ? undefined : 'not as it should be';
 
-  const map = sized(table.map4k, table.map2m, table.map1g);
+  // Flags are plain numbers here, for pages of any size.
+  type Map = (vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions) => void;
+  const map = sized<Map>(table.map4k, table.map2m, table.map1g);
   const unmap = sized(table.unmap4k, table.unmap2m, table.unmap1g);
   const one = { start: aligned, end: aligned + BigInt(size) };
   const share = { shared, remap };
