@@ -179,7 +179,7 @@ export class EncryptedMemory {
 }
 
 /** The finalizer of MurmurHash3: every bit of the input changes half of the output's. */
-function mix(value: number): number {
+export function mix(value: number): number {
   let x = value;
   x = Math.imul(x ^ (x >>> 16), 0x85eb_ca6b);
   x = Math.imul(x ^ (x >>> 13), 0xc2b2_ae35);

@@ -8,7 +8,7 @@ import type { SysPhysAddr } from './sys-phys-addr.ts';
 /*
  * Commands of the firmware that change the state of pages, as far as the RMP goes: SEV-SNP firmware ABI (AMD document
  * 56860), AMD-ASPFW `sev_mcmd.c`. Each refuses every state but those it is for, with `FIRMWARE_REFUSED`, and changes
- * nothing then. Pages that are swapped (SWAP_OUT, SWAP_IN, PAGE_MOVE) are not modelled.
+ * nothing then. Pages that are swapped: `page-swap.ts`.
  */
 
 /**

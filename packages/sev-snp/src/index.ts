@@ -97,6 +97,15 @@ export {
 } from './page-state-list.ts';
 export { type ChangePage, PscResult, processPageStateChange } from './page-state-service.ts';
 export {
+  pageMove,
+  type RecordPlace,
+  SwapContext,
+  type SwapOptions,
+  type SwapPlatform,
+  swapIn,
+  swapOut,
+} from './page-swap.ts';
+export {
   acceptPage,
   makePagePrivate,
   makePageShared,
@@ -149,6 +158,13 @@ export {
   type SvsmRegisters,
   SvsmResult,
 } from './svsm-protocol.ts';
+export {
+  decodeSwapRecord,
+  encodeSwapRecord,
+  SWAP_RECORD_SIZE,
+  SWAP_RECORDS_PER_PAGE,
+  type SwapRecord,
+} from './swap-record.ts';
 export { SysPhys, type SysPhysAddr, sysPhysAddr, sysPhysRegion } from './sys-phys-addr.ts';
 export type { TranslationCache } from './translation-cache.ts';
 export { pageRegion, ValidatedPages } from './validated-pages.ts';

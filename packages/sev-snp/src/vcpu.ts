@@ -216,6 +216,7 @@ export class Vcpu implements GuestCpu {
    */
   vmgexit(): void {
     const { machine } = this.guest;
+    this.#requireRunning();
     const request = this.ghcbMsr;
     machine.trace({ type: 'vmgexit', request });
     const answer = this.#outside(VmExit.Vmgexit, 0n, 0n, () =>
@@ -328,6 +329,7 @@ export class Vcpu implements GuestCpu {
   /** Runs an instruction about `gva`, again after each nested page fault that the hypervisor resolves. */
   #restarting<T>(gva: VirtAddr | undefined, instruction: () => T): T {
     const { machine } = this.guest;
+    this.#requireRunning();
     for (let exits = 1; ; exits += 1) {
       try {
         return instruction();
@@ -340,6 +342,14 @@ export class Vcpu implements GuestCpu {
         );
         if (!resolved || exits === MAX_EXITS) throw error;
       }
+    }
+  }
+
+  /** What does not run executes nothing: the hypervisor has taken what it was run by. */
+  #requireRunning(): void {
+    const vmsa = this.#vmsa;
+    if (vmsa !== undefined && !this.#isRunning) {
+      throw new SnpFault('VMRUN', { exitCode: VmExit.Invalid, vmsa: vmsa.spa });
     }
   }
 

@@ -11,6 +11,7 @@ import {
 } from '../src/firmware-pages.ts';
 import { psmash, type RmpState, rmpupdate } from '../src/host-instructions.ts';
 import { PageState, pageStateOf } from '../src/page-state.ts';
+import { pageMove, SwapContext, swapIn, swapOut } from '../src/page-swap.ts';
 import { HYPERVISOR_ENTRY, type Rmp } from '../src/rmp.ts';
 import { failedRmpCheck } from '../src/rmp-check.ts';
 import type { RmpEntry } from '../src/rmp-entry.ts';
@@ -29,7 +30,7 @@ const STATES: Readonly<Record<Exclude<PageState, 'DEFAULT' | 'INVALID'>, Partial
   FIRMWARE: OWN,
   RECLAIM: { assigned: true },
   CONTEXT: { ...OWN, vmsa: true },
-  METADATA: { ...OWN, gpa: physAddr((1n << 48n) | 0x5000n) },
+  METADATA: { ...OWN, gpa: physAddr((1n << 48n) | BigInt(30 * MiB)) },
   'FIRMWARE-IOMMU': { ...OWN, gpa: physAddr((2n << 48n) | 0x1000n) },
   'PRE-GUEST': { ...GUEST, immutable: true },
   'PRE-SWAP': { ...GUEST, immutable: true, validated: true },
@@ -83,6 +84,33 @@ const firmware =
 /** The same for every state. */
 function everywhere(outcome: string): Record<keyof typeof STATES, string> {
   return Object.fromEntries(NAMES.map((name) => [name, outcome])) as Record<keyof typeof STATES, string>;
+}
+
+/** What the firmware needs to swap pages of the world's guest: a context page. */
+function swapContext(it: World): SwapContext {
+  const page = sysPhysAddr(30 * MiB);
+  it.machine.rmp.setSlot(page, { ...HYPERVISOR_ENTRY, ...STATES.CONTEXT });
+  return new SwapContext(it.machine, page, it.guest);
+}
+
+/** Another page of the guest's, in state PRE-SWAP. */
+function swapSource({ machine }: World): SysPhysAddr {
+  const source = sysPhysAddr(29 * MiB);
+  machine.rmp.setSlot(source, { ...HYPERVISOR_ENTRY, ...STATES['PRE-SWAP'] });
+  return source;
+}
+
+function swapInto(it: World, spa: SysPhysAddr, isMetadata: boolean): string {
+  const context = swapContext(it);
+  const source = swapSource(it);
+  const { rmp } = it.machine;
+  const gpa = physAddr((1n << 48n) | context.page);
+  if (isMetadata) rmp.setSlot(source, { ...HYPERVISOR_ENTRY, ...STATES.METADATA, gpa });
+  const destination = sysPhysAddr(28 * MiB);
+  rmp.setSlot(destination, { ...HYPERVISOR_ENTRY, ...STATES.FIRMWARE });
+  swapOut(it.machine, context, { source, destination });
+  const run = () => swapIn(it.machine, context, { source: destination, destination: spa });
+  return thrownBy(run)?.code ?? 'SUCCESS';
 }
 
 const assign: RmpState = { assigned: true, asid: 1, gpa };
@@ -213,6 +241,69 @@ const OPERATIONS: Record<
     run: firmware(pageSetHvFixed),
     to: { ...everywhere('FIRMWARE_REFUSED'), FIRMWARE: 'HV-FIXED' },
   },
+  'SNP_SWAP_OUT of it': {
+    run: (it, spa) => {
+      const context = swapContext(it);
+      const destination = sysPhysAddr(29 * MiB);
+      it.machine.rmp.setSlot(destination, { ...HYPERVISOR_ENTRY, ...STATES.FIRMWARE });
+      const run = () => swapOut(it.machine, context, { source: spa, destination });
+      return thrownBy(run)?.code ?? 'SUCCESS';
+    },
+    to: {
+      ...everywhere('FIRMWARE_REFUSED'),
+      ...{ METADATA: 'FIRMWARE', 'PRE-SWAP': 'PRE-GUEST', 'PRE-GUEST': '=' },
+    },
+  },
+  'SNP_SWAP_OUT to it': {
+    run: (it, spa) => {
+      const source = swapSource(it);
+      const run = () => swapOut(it.machine, swapContext(it), { source, destination: spa });
+      return thrownBy(run)?.code ?? 'SUCCESS';
+    },
+    to: { ...everywhere('FIRMWARE_REFUSED'), FIRMWARE: '=' },
+  },
+  'SNP_SWAP_IN of a valid page to it': {
+    run: (it, spa) => swapInto(it, spa, false),
+    to: { ...everywhere('FIRMWARE_REFUSED'), 'PRE-GUEST': 'PRE-SWAP' },
+  },
+  'SNP_SWAP_IN of a page of records to it': {
+    run: (it, spa) => swapInto(it, spa, true),
+    to: { ...everywhere('FIRMWARE_REFUSED'), FIRMWARE: 'METADATA' },
+  },
+  'SNP_PAGE_MOVE of it': {
+    run: (it, spa) => {
+      const destination = sysPhysAddr(29 * MiB);
+      it.machine.rmp.setSlot(destination, { ...HYPERVISOR_ENTRY, ...STATES['PRE-GUEST'] });
+      const run = () => pageMove(it.machine, swapContext(it), { source: spa, destination });
+      return thrownBy(run)?.code ?? 'SUCCESS';
+    },
+    to: {
+      ...everywhere('FIRMWARE_REFUSED'),
+      ...{ 'PRE-SWAP': 'GUEST-INVALID', 'PRE-GUEST': 'GUEST-INVALID' },
+    },
+  },
+  'SNP_PAGE_MOVE of a valid page to it': {
+    run: (it, spa) => {
+      const source = swapSource(it);
+      const run = () => pageMove(it.machine, swapContext(it), { source, destination: spa });
+      return thrownBy(run)?.code ?? 'SUCCESS';
+    },
+    to: { ...everywhere('FIRMWARE_REFUSED'), 'PRE-GUEST': 'GUEST-VALID' },
+  },
+  RMPADJUST: {
+    run: ({ vcpu }) => {
+      let text = '';
+      const adjustment = { vmpl: 2, permissions: 1 };
+      const fault = thrownBy(() => {
+        text = rmpResultName(vcpu.rmpadjust(gvaOf(GPA), PageSize.Regular, adjustment));
+      });
+      return fault?.code ?? text;
+    },
+    to: {
+      ...everywhere('NPF'),
+      ...{ 'GUEST-INVALID': 'VC_NOT_VALIDATED', 'GUEST-VALID': '=' },
+    },
+  },
   'SNP_PAGE_UNSMASH of one page': {
     run: firmware(pageUnsmash),
     to: everywhere('FIRMWARE_REFUSED'),
@@ -264,6 +355,38 @@ describe.each(Object.entries(OPERATIONS))('%s', (_, { run, to }) => {
   });
 });
 
+// The transitions of the SNP firmware ABI and of the instructions, each with what does it. There are no others.
+test('every transition has its trigger, and there are no others', () => {
+  const seen = new Map<string, string[]>();
+  for (const [name, { to }] of Object.entries(OPERATIONS)) {
+    for (const [from, state] of Object.entries(to)) {
+      if (!(state in STATES)) continue;
+      const triggers = seen.get(`${from} > ${state}`) ?? [];
+      seen.set(`${from} > ${state}`, [...triggers, name.split(' ')[0]!]);
+    }
+  }
+  const found = Object.fromEntries([...seen].map(([key, names]) => [key, [...new Set(names)].join(' ')]));
+  expect(found).toEqual({
+    ...{ 'HYPERVISOR > GUEST-INVALID': 'RMPUPDATE', 'HYPERVISOR > PRE-GUEST': 'RMPUPDATE' },
+    ...{ 'HYPERVISOR > FIRMWARE': 'RMPUPDATE', 'RECLAIM > HYPERVISOR': 'RMPUPDATE' },
+    ...{ 'RECLAIM > GUEST-INVALID': 'RMPUPDATE', 'RECLAIM > PRE-GUEST': 'RMPUPDATE' },
+    ...{ 'RECLAIM > FIRMWARE': 'RMPUPDATE', 'GUEST-INVALID > HYPERVISOR': 'RMPUPDATE' },
+    ...{ 'GUEST-INVALID > PRE-GUEST': 'RMPUPDATE', 'GUEST-INVALID > FIRMWARE': 'RMPUPDATE' },
+    'GUEST-INVALID > GUEST-VALID': 'PVALIDATE',
+    ...{ 'GUEST-VALID > HYPERVISOR': 'RMPUPDATE', 'GUEST-VALID > PRE-SWAP': 'RMPUPDATE' },
+    ...{ 'GUEST-VALID > GUEST-INVALID': 'RMPUPDATE PVALIDATE', 'GUEST-VALID > FIRMWARE': 'RMPUPDATE' },
+    'PRE-GUEST > GUEST-VALID': 'SNP_LAUNCH_UPDATE SNP_PAGE_MOVE',
+    'PRE-GUEST > GUEST-INVALID': 'SNP_PAGE_RECLAIM SNP_PAGE_MOVE',
+    'PRE-GUEST > PRE-SWAP': 'SNP_SWAP_IN',
+    ...{ 'PRE-SWAP > GUEST-VALID': 'SNP_PAGE_RECLAIM', 'PRE-SWAP > PRE-GUEST': 'SNP_SWAP_OUT' },
+    'PRE-SWAP > GUEST-INVALID': 'SNP_PAGE_MOVE',
+    ...{ 'FIRMWARE > CONTEXT': 'SNP_GCTX_CREATE', 'CONTEXT > FIRMWARE': 'SNP_DECOMMISSION' },
+    ...{ 'FIRMWARE > METADATA': 'SNP_MD_INIT SNP_SWAP_IN', 'METADATA > FIRMWARE': 'SNP_SWAP_OUT' },
+    ...{ 'FIRMWARE > RECLAIM': 'SNP_PAGE_RECLAIM', 'METADATA > RECLAIM': 'SNP_PAGE_RECLAIM' },
+    'FIRMWARE > HV-FIXED': 'SNP_PAGE_SET_STATE',
+  });
+});
+
 // The twelfth state: a page that the RMP does not cover is the hypervisor's, and no operation changes that.
 describe('DEFAULT', () => {
   const outside = sysPhysAddr(28 * MiB);
@@ -274,20 +397,19 @@ describe('DEFAULT', () => {
     return it;
   };
 
-  test.each(Object.entries(OPERATIONS).filter(([name]) => !/^SNP_MD|SET_STATE$|reads$/.test(name)))(
-    '%s is refused',
-    (name, { run }) => {
-      const it = uncovered();
-      const result = run(it, outside);
-      const expected = name.startsWith('SNP')
-        ? 'FIRMWARE_REFUSED'
-        : name.startsWith('PVALIDATE')
-          ? 'NPF'
-          : 'FAIL_INPUT';
-      expect(result).toBe(name === 'the host writes' ? 'SUCCESS' : expected);
-      expect(pageStateOf(it.machine.rmp.entry(outside))).toBe(PageState.Default);
-    },
-  );
+  test.each(
+    Object.entries(OPERATIONS).filter(([name]) => !/^SNP_MD|SET_STATE$|reads$|SWAP|MOVE|ADJUST/.test(name)),
+  )('%s is refused', (name, { run }) => {
+    const it = uncovered();
+    const result = run(it, outside);
+    const expected = name.startsWith('SNP')
+      ? 'FIRMWARE_REFUSED'
+      : name.startsWith('PVALIDATE')
+        ? 'NPF'
+        : 'FAIL_INPUT';
+    expect(result).toBe(name === 'the host writes' ? 'SUCCESS' : expected);
+    expect(pageStateOf(it.machine.rmp.entry(outside))).toBe(PageState.Default);
+  });
 
   test('a guest cannot use it as private memory, whoever maps it there', () => {
     expect(thrownBy(() => uncovered().vcpu.read(gvaOf(GPA), 1))?.details).toMatchObject({ check: 'covered' });
