@@ -8,7 +8,10 @@ import { ReaderMemory, type ReadFrame } from './reader-memory.ts';
 export type PhysMemoryOptions =
   /** Flat and zeroed: `size` bytes from `start` (0 if not given) on. */
   | { readonly size: Bytes; readonly start?: PhysAddr }
-  /** Flat, over a buffer of the caller's, shared or not: its bytes are the memory. */
+  /**
+   * Flat, over a buffer of the caller's, shared or not, or that of a `WebAssembly.Memory`: its bytes are the memory. When
+   * it is transferred, or the WebAssembly memory grows, every access is a `BUS_ERROR`: make another one then.
+   */
   | { readonly buffer: ArrayBuffer | SharedArrayBuffer; readonly start?: PhysAddr }
   /** Sparse and zeroed: the regions may be terabytes apart and in size; a frame costs its 4 KiB from its first write on. */
   | { readonly regions: Iterable<MemoryRegion<PhysAddr>> }
@@ -44,26 +47,33 @@ class FlatMemory implements PhysMemory {
   epoch: number;
   readonly #words: Uint32Array;
   readonly #first: number;
-  readonly #count: number;
   readonly #region: MemoryRegion<PhysAddr>;
 
   constructor(buffer: ArrayBuffer | SharedArrayBuffer, region: MemoryRegion<PhysAddr>, epoch: number) {
     this.epoch = epoch;
     this.#words = new Uint32Array(buffer);
     this.#first = pageNumber(region.start);
-    this.#count = region.pageCount();
     this.#region = region;
   }
 
   words(frame: number, write: boolean): Uint32Array {
+    const words = this.#words;
     const index = frame - this.#first;
-    if (index >>> 0 !== index || index >= this.#count) throw busError(frame, formatBounds(this.#region));
+    // By its length, not by a count: that of a buffer which was moved away is 0, and reads of it would be zeros.
+    if (index >>> 0 !== index || index * WORDS_PER_FRAME >= words.length) this.#refuse(frame);
     if (write) this.epoch += 1;
-    return this.#words;
+    return words;
   }
 
   wordOffset(frame: number): number {
     return (frame - this.#first) * WORDS_PER_FRAME;
+  }
+
+  #refuse(frame: number): never {
+    throw busError(
+      frame,
+      this.#words.length > 0 ? formatBounds(this.#region) : 'none: its buffer is detached',
+    );
   }
 }
 

@@ -2,14 +2,16 @@ import { describe, expect, test } from 'vitest';
 import { type CpuState, cpuState, cpuStateFromRegisters } from '../src/cpu-state.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
 
-const codeOf = (operation: () => unknown): string | undefined => {
+/** Whether it refuses with that code, and says so in these words. */
+function refuses(operation: () => unknown, words: string): void {
+  let error: unknown;
   try {
     operation();
-    return undefined;
-  } catch (error) {
-    return isPageTableError(error) ? error.code : 'another error';
+  } catch (thrown) {
+    error = thrown;
   }
-};
+  expect(isPageTableError(error, 'INVALID_CPU_STATE') && error.message).toContain(words);
+}
 
 describe('cpuState', () => {
   test('is by default as a kernel runs, and frozen', () => {
@@ -26,13 +28,25 @@ describe('cpuState', () => {
     expect(Object.isFrozen(state)).toBe(true);
   });
 
-  test.each<[string, object]>([
-    ['a CPL of 4', { cpl: 4 }],
-    ['a bit that is a number', { wp: 1 }],
-    ['a key register of 33 bits', { pkru: 2 ** 32 }],
-    ['a negative key register', { pkrs: -1 }],
-  ])('refuses %s', (_, options) => {
-    expect(codeOf(() => cpuState(options as Partial<CpuState>))).toBe('INVALID_CPU_STATE');
+  test.each<[object, string]>([
+    [{ cpl: 4 }, 'cpl cannot be 4: pass 0, 1, 2 or 3'],
+    [{ cpl: -1 }, 'cpl cannot be -1: pass 0, 1, 2 or 3'],
+    [{ wp: 1 }, 'wp cannot be 1: pass true or false'],
+    [{ smep: 'on' }, 'smep cannot be "on": pass true or false'],
+    [{ smap: null }, 'smap cannot be null: pass true or false'],
+    [{ ac: 0 }, 'ac cannot be 0: pass true or false'],
+    [{ pkru: 2 ** 32 }, 'pkru cannot be 4294967296: pass 32 bits, or undefined while it is off'],
+    [{ pkrs: -1 }, 'pkrs cannot be -1: pass 32 bits, or undefined while it is off'],
+    [{ pkrs: 0.5 }, 'pkrs cannot be 0.5: pass 32 bits, or undefined while it is off'],
+  ])('refuses %o', (options, words) => {
+    refuses(() => cpuState(options as Partial<CpuState>), words);
+  });
+
+  test('takes each privilege level, and each value of 32 bits for keys', () => {
+    for (const cpl of [0, 1, 2, 3] as const) expect(cpuState({ cpl }).cpl).toBe(cpl);
+    for (const pkru of [0, 0xffff_ffff]) {
+      expect(cpuState({ pkru, pkrs: pkru })).toMatchObject({ pkru, pkrs: pkru });
+    }
   });
 });
 
@@ -60,14 +74,22 @@ describe('cpuStateFromRegisters', () => {
     expect(cpuStateFromRegisters({ ...keys, cr4: 1 << 24 })).toMatchObject({ pkru: undefined, pkrs: 4 });
   });
 
-  test.each([
-    ['more than 64 bits', { cr0: 1n << 64n }],
-    ['a negative register', { cr4: -1n }],
-    ['a fraction', { rflags: 0.5 }],
-    ['a PKRU of 33 bits', { cr4: 1n << 22n, pkru: 1n << 32n }],
-  ])('refuses %s', (_, registers) => {
-    expect(codeOf(() => cpuStateFromRegisters({ cr0: 0, cr4: 0, cpl: 0, ...registers }))).toBe(
-      'INVALID_CPU_STATE',
+  test.each<[object, string]>([
+    [{ cr0: 1n << 64n }, 'cr0 cannot be 0x10000000000000000: pass a register of 64 bits'],
+    [{ cr4: -1n }, 'cr4 cannot be -0x1: pass a register of 64 bits'],
+    [{ rflags: 0.5 }, 'rflags cannot be 0.5: pass a register of 64 bits'],
+    [{ cr4: 1n << 22n, pkru: -1 }, 'pkru cannot be -1: pass a register of 64 bits'],
+    [{ cr4: 1n << 24n, pkrs: -1 }, 'pkrs cannot be -1: pass a register of 64 bits'],
+    [{ cr4: 1n << 22n, pkru: 1n << 32n }, 'pkru cannot be 4294967296: pass 32 bits'],
+    [{ cpl: 5 }, 'cpl cannot be 5'],
+  ])('refuses %o', (registers, words) => {
+    refuses(() => cpuStateFromRegisters({ cr0: 0, cr4: 0, cpl: 0, ...registers }), words);
+  });
+
+  test('takes registers of all 64 bits', () => {
+    const all = (1n << 64n) - 1n;
+    expect(cpuStateFromRegisters({ cr0: all, cr4: all, rflags: all, cpl: 3 })).toEqual(
+      cpuState({ cpl: 3, ac: true, pkru: 0, pkrs: 0 }),
     );
   });
 });

@@ -1,9 +1,11 @@
-import { physAddr } from '@svsm/address';
+import { physAddr, virtAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import { createPhysMemory, type PhysMemoryOptions } from '../src/create-phys-memory.ts';
+import { PageTable } from '../src/page-table.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
 import { readPhys64, writePhys64 } from '../src/phys-memory.ts';
+import { wasmMemory } from './wasm-memory.ts';
 
 describe('createPhysMemory', () => {
   test('over a buffer, the buffer is the memory', () => {
@@ -49,5 +51,17 @@ describe('createPhysMemory', () => {
 
   test('without any region there is no memory', () => {
     expect(() => readPhys64(createPhysMemory({ regions: [] }), physAddr(0))).toThrow(/there is none/);
+  });
+
+  test('over a buffer that is moved away has no memory any more, and no zeros', () => {
+    const wasm = wasmMemory();
+    const memory = createPhysMemory({ buffer: wasm.buffer });
+    writePhys64(memory, physAddr(8), 7n);
+    const table = PageTable.open(physAddr(0), { memory });
+    // Its bytes are another buffer's from now on.
+    wasm.grow(1);
+    expect(() => readPhys64(memory, physAddr(8))).toThrow(/there is none: its buffer is detached/);
+    expect(() => table.translate(virtAddr(0))).toThrow(/BUS_ERROR/);
+    expect(readPhys64(createPhysMemory({ buffer: wasm.buffer }), physAddr(8))).toBe(7n);
   });
 });

@@ -59,22 +59,83 @@ describe('entries', () => {
     );
   });
 
-  test.each<[string, () => unknown]>([
-    ['INVALID_ENTRY', () => decodeEntry(1n << 64n, 0, pagingConfig())],
-    ['INVALID_ENTRY', () => decodeEntry(-1n, 0, pagingConfig())],
-    ['INVALID_ENTRY', () => decodeEntry(1n, 4, pagingConfig())],
-    ['INVALID_ENTRY', () => reservedBits(1n, 1.5, pagingConfig())],
-    ['INVALID_ENTRY', () => encodeEntry({ address: physAddr(0), flags: 1, leaf: true }, 3, pagingConfig())],
-    ['INVALID_ENTRY', () => encodeEntry({ address: physAddr(0), flags: 1, leaf: false }, 0, pagingConfig())],
-    ['INVALID_FLAGS', () => encodeEntry({ address: physAddr(0), flags: PteFlags.Large }, 1, pagingConfig())],
-    ['INVALID_FLAGS', () => encodeEntry({ address: physAddr(0), flags: 0x101 }, 3, pagingConfig())],
-    ['MISALIGNED', () => encodeEntry({ address: physAddr(0x1000), flags: 1, leaf: true }, 1, pagingConfig())],
+  test.each<[code: string, words: string, () => unknown]>([
+    ['INVALID_ENTRY', 'pass a bigint of 64 bits', () => decodeEntry(1n << 64n, 0, pagingConfig())],
+    ['INVALID_ENTRY', 'pass a bigint of 64 bits', () => decodeEntry(-1n, 0, pagingConfig())],
+    [
+      'INVALID_ENTRY',
+      'pass a bigint of 64 bits',
+      () => reservedBits(1 as unknown as bigint, 0, pagingConfig()),
+    ],
+    [
+      'INVALID_ENTRY',
+      '4 cannot be used for an entry: levels are 0 to 3',
+      () => decodeEntry(1n, 4, pagingConfig()),
+    ],
+    ['INVALID_ENTRY', 'levels are 0 to 4', () => decodeEntry(1n, 5, pagingConfig({ levels: 5 }))],
+    ['INVALID_ENTRY', '-1 cannot be used for an entry', () => decodeEntry(1n, -1, pagingConfig())],
+    ['INVALID_ENTRY', '1.5 cannot be used', () => reservedBits(1n, 1.5, pagingConfig())],
+    [
+      'INVALID_ENTRY',
+      '4 cannot be used',
+      () => encodeEntry({ address: physAddr(0), flags: 1 }, 4, pagingConfig()),
+    ],
+    [
+      'INVALID_ENTRY',
+      '3 cannot be used for an entry: no page is that large',
+      () => encodeEntry({ address: physAddr(0), flags: 1, leaf: true }, 3, pagingConfig()),
+    ],
+    [
+      'INVALID_ENTRY',
+      '0 cannot be used for an entry: level 0 leads to no table',
+      () => encodeEntry({ address: physAddr(0), flags: 1, leaf: false }, 0, pagingConfig()),
+    ],
+    [
+      'INVALID_FLAGS',
+      'flags 0x80 cannot be used: they are reserved where a table follows (bits 0x80)',
+      () => encodeEntry({ address: physAddr(0), flags: PteFlags.Large }, 1, pagingConfig()),
+    ],
+    [
+      'INVALID_FLAGS',
+      'they are reserved where a table follows (bits 0x80)',
+      () => encodeEntry({ address: physAddr(0), flags: PteFlags.Large }, 2, pagingConfig()),
+    ],
+    [
+      'INVALID_FLAGS',
+      'they are reserved where a table follows (bits 0x100)',
+      () => encodeEntry({ address: physAddr(0), flags: 0x101 }, 3, pagingConfig()),
+    ],
+    [
+      'INVALID_FLAGS',
+      'address',
+      () => encodeEntry({ address: physAddr(0), flags: 0x2000 }, 0, pagingConfig()),
+    ],
+    [
+      'INVALID_FLAGS',
+      'NX',
+      () =>
+        encodeEntry(
+          { address: physAddr(0), flags: PteFlags.NoExecute },
+          0,
+          pagingConfig({ noExecute: false }),
+        ),
+    ],
+    [
+      'MISALIGNED',
+      'physical address 0x0000000000001000',
+      () => encodeEntry({ address: physAddr(0x1000), flags: 1, leaf: true }, 1, pagingConfig()),
+    ],
     [
       'PHYSICAL_RANGE',
+      '0x0000010000000000',
       () => encodeEntry({ address: physAddr(2 ** 40), flags: 1 }, 0, pagingConfig({ physicalBits: 40 })),
     ],
-    ['NO_ENCRYPTION', () => encodeEntry({ address: physAddr(0), flags: 1, shared: true }, 0, pagingConfig())],
-  ])('refuses %s', (code, operation) => {
+    [
+      'NO_ENCRYPTION',
+      'a shared entry needs a configuration with memory encryption',
+      () => encodeEntry({ address: physAddr(0), flags: 1, shared: true }, 0, pagingConfig()),
+    ],
+  ])('refuses %s: %s', (code, words, operation) => {
     let error: unknown;
     try {
       operation();
@@ -82,5 +143,6 @@ describe('entries', () => {
       error = thrown;
     }
     expect(isPageTableError(error) && error.code).toBe(code);
+    expect(String(error)).toContain(words);
   });
 });

@@ -1,4 +1,4 @@
-import { PageSize, physAddr, Virt57, type VirtAddr, virtAddr } from '@svsm/address';
+import { PageSize, physAddr, Virt, Virt57, type VirtAddr, virtAddr } from '@svsm/address';
 import { MemoryRegion, virtRegion } from '@svsm/memory-region';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createPhysMemory } from '../src/create-phys-memory.ts';
@@ -91,7 +91,13 @@ describe('mappings', () => {
     table.map4k(0xff00_0000_0000_0000n as VirtAddr, physAddr(0x1000), PtePreset.Data);
     const [mapping] = table.mappings();
     expect(mapping?.region.kind).toBe(Virt57);
+    expect([...table.leaves()].map(({ vaddr }) => vaddr)).toEqual([0xff00_0000_0000_0000n]);
     expect(mapping?.region.start).toBe(0xff00_0000_0000_0000n);
+  });
+
+  test('of four levels are regions of 48-bit addresses', () => {
+    table.map4k(VA, physAddr(0x1000), PtePreset.Data);
+    expect([...table.mappings()][0]?.region.kind).toBe(Virt);
   });
 
   test('are read as they are asked for', () => {
@@ -103,6 +109,39 @@ describe('mappings', () => {
     table.map4k(at(0x3000), physAddr(0x1000), PtePreset.Data);
     expect(listing.next().value?.vaddr).toBe(at(0x3000));
     expect(listing.next().done).toBe(true);
+  });
+
+  test('leaves have the same rights, page by page', () => {
+    const rights = [
+      [PteFlags.Writable, true, false, true],
+      [PteFlags.User, false, true, true],
+      [PteFlags.NoExecute, false, false, false],
+      [PteFlags.Writable | PteFlags.User, true, true, true],
+    ] as const;
+    for (const [i, [flags]] of rights.entries()) table.map4k(at(i * 0x2000), physAddr(0x1000), flags);
+    const found = [...table.leaves()].map(({ writable, user, executable }) => [writable, user, executable]);
+    expect(found).toEqual(rights.map(([, ...rest]) => rest));
+    expect(
+      [...table.mappings()].map(({ writable, user, executable }) => [writable, user, executable]),
+    ).toEqual(found);
+  });
+
+  test('a run ends where the frame, the size or a right is another', () => {
+    // Page 0, whose number is 0 like that of no page yet.
+    const low = virtAddr(0);
+    table.map4k(low, physAddr(0x5000), PtePreset.Data);
+    table.map4k(virtAddr(0x1000), physAddr(0x7000), PtePreset.Data);
+    // The page after a small one, and the frame after its frame, but a large page.
+    for (let i = 0; i < 512; i += 1) {
+      table.map4k(virtAddr(0x20_0000 + i * 0x1000), physAddr(0x20_0000 + i * 0x1000), PtePreset.Data);
+    }
+    table.map2m(virtAddr(0x40_0000), physAddr(0x40_0000), PtePreset.Data);
+    expect(shown(table.mappings())).toEqual([
+      '[0x0000000000000000-0x0000000000001000) 5000 1000 -w-p',
+      '[0x0000000000001000-0x0000000000002000) 7000 1000 -w-p',
+      '[0x0000000000200000-0x0000000000400000) 200000 1000 -w-p',
+      '[0x0000000000400000-0x0000000000600000) 400000 200000 -w-p',
+    ]);
   });
 
   test('rights are those that all levels leave', () => {

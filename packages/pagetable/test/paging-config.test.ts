@@ -22,27 +22,43 @@ describe('pagingConfig', () => {
     expect(Object.isFrozen(pagingConfig({ cBit: 47 }).encryption)).toBe(true);
   });
 
-  test.each([
-    ['levels', { levels: 3 }],
-    ['physicalBits', { physicalBits: 31 }],
-    ['physicalBits', { physicalBits: 53 }],
-    ['physicalBits', { physicalBits: 40.5 }],
-    ['physicalBits', { physicalBits: Number.NaN }],
-    ['cBit', { cBit: 31 }],
-    ['cBit', { cBit: 52 }],
-    ['cBit', { cBit: 51, encryption: { mode: 'c-bit', bit: 51 } }],
-    ['encryption.bit', { encryption: { mode: 'vtom', bit: 63 } }],
-    ['encryption.mode', { encryption: { mode: 'sme', bit: 47 } }],
-    ['vendor', { vendor: 'via' }],
-    ['noExecute', { noExecute: 1 }],
-  ])('a bad %s is refused by name', (field, options) => {
+  test.each<[object, string]>([
+    [{ levels: 3 }, 'levels cannot be 3: pass 4 or 5'],
+    [{ physicalBits: 31 }, 'physicalBits cannot be 31: pass an integer from 32 to 52'],
+    [{ physicalBits: 53 }, 'physicalBits cannot be 53: pass an integer from 32 to 52'],
+    [{ physicalBits: 40.5 }, 'physicalBits cannot be 40.5: pass an integer from 32 to 52'],
+    [{ physicalBits: Number.NaN }, 'physicalBits cannot be NaN: pass an integer from 32 to 52'],
+    [{ cBit: 31 }, 'cBit cannot be 31: pass an integer from 32 to 51'],
+    [{ cBit: 52 }, 'cBit cannot be 52: pass an integer from 32 to 51'],
+    [{ cBit: 40.5 }, 'cBit cannot be 40.5: pass an integer from 32 to 51'],
+    [
+      { cBit: 51, encryption: { mode: 'c-bit', bit: 51 } },
+      'cBit cannot be 51: pass either `encryption` or `cBit`, not both',
+    ],
+    [{ encryption: { mode: 'vtom', bit: 63 } }, 'encryption.bit cannot be 63: pass an integer from 32 to 51'],
+    [{ encryption: { mode: 'vtom' } }, 'encryption.bit cannot be undefined: pass an integer from 32 to 51'],
+    [{ encryption: { mode: 'sme', bit: 47 } }, `encryption.mode cannot be "sme": pass 'c-bit' or 'vtom'`],
+    [{ vendor: 'via' }, `vendor cannot be "via": pass 'amd' or 'intel'`],
+    [{ noExecute: 1 }, 'noExecute cannot be 1: pass true or false'],
+    [{ globalPages: null }, 'globalPages cannot be null: pass true or false'],
+    [{ giantPages: 'yes' }, 'giantPages cannot be "yes": pass true or false'],
+  ])('refuses %o', (options, words) => {
     let error: unknown;
     try {
       pagingConfig(options as PagingOptions);
     } catch (thrown) {
       error = thrown;
     }
-    expect(isPageTableError(error, 'INVALID_CONFIG') && error.details.field).toBe(field);
+    expect(isPageTableError(error, 'INVALID_CONFIG') && error.message).toContain(words);
+  });
+
+  test('takes the ends of each range', () => {
+    for (const physicalBits of [32, 52])
+      expect(pagingConfig({ physicalBits }).physicalBits).toBe(physicalBits);
+    for (const bit of [32, 51]) {
+      expect(pagingConfig({ cBit: bit }).encryption?.bit).toBe(bit);
+      expect(pagingConfig({ encryption: { mode: 'vtom', bit } }).encryption).toEqual({ mode: 'vtom', bit });
+    }
   });
 });
 
@@ -59,9 +75,11 @@ describe('pagingConfigFromRegisters', () => {
   });
 
   test('refuses what is no register', () => {
-    expect(() => pagingConfigFromRegisters({ cr4: 1n << 64n })).toThrow(/cr4 cannot be/);
+    expect(() => pagingConfigFromRegisters({ cr4: 1n << 64n })).toThrow(
+      'cr4 cannot be 0x10000000000000000: pass a bigint of 64 bits',
+    );
     expect(() => pagingConfigFromRegisters({ cr4: 0n, efer: 1 as unknown as bigint })).toThrow(
-      /efer cannot be/,
+      'efer cannot be 1: pass a bigint of 64 bits',
     );
   });
 });

@@ -5,8 +5,11 @@ import { createPhysMemory } from '../src/create-phys-memory.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
 import type { PhysMemory } from '../src/phys-memory.ts';
 import { PHYS_MEMORY_RULES } from '../src/phys-memory-rules.ts';
+import { wasmMemory } from './wasm-memory.ts';
 
 const START = physAddr(0x10_0000);
+/** The last three frames of the 64 KiB of WebAssembly begin at START. */
+const WASM_START = physAddr(0xf_3000);
 const subject = (memory: PhysMemory, writable = true) => ({
   memory,
   writable,
@@ -25,6 +28,20 @@ const MEMORIES: readonly (readonly [string, () => PhysMemory, boolean])[] = [
   [
     'flat over shared memory',
     () => createPhysMemory({ start: START, buffer: new SharedArrayBuffer(0x3000) }),
+    true,
+  ],
+  [
+    'flat over the memory of WebAssembly',
+    () => createPhysMemory({ start: WASM_START, buffer: wasmMemory().buffer }),
+    true,
+  ],
+  [
+    'flat over shared memory of WebAssembly',
+    () =>
+      createPhysMemory({
+        start: WASM_START,
+        buffer: wasmMemory(true).buffer,
+      }),
     true,
   ],
   ['sparse', () => createPhysMemory({ regions: [physRegion(START, 0x3000)] }), true],
