@@ -1,0 +1,129 @@
+import { pageNumber } from '@svsm/address';
+import { isPageTableError, type PagingConfig, type PhysMemory, type VirtBounds } from '@svsm/pagetable';
+import type { View } from './view.ts';
+
+/** How much there is to list, found without listing it. */
+export interface Census {
+  /** Pages, each as often as it is reached. Corrupted entries may make it a little too high. */
+  readonly pages: number;
+  /** Entries that map a page, each once. */
+  readonly entries: number;
+  /** Tables, each once. */
+  readonly tables: number;
+  /** Tables that are reached at more than one level: a self-map, or a loop. Ascending. */
+  readonly selfMapped: readonly number[];
+}
+
+const PRESENT = 1;
+const LARGE = 0x80;
+const ENTRIES = 512;
+const SPANS = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45] as const;
+
+/**
+ * Counts what a page table maps, reading each table once per level at which it is reached: a corrupted table, or one that
+ * leads to itself, can map 2^36 pages and more, which nobody waits for.
+ */
+export function takeCensus(view: View, within: VirtBounds | undefined): Census {
+  const { levels } = view.config;
+  const count = new Count(view.memory, view.config);
+  const pages =
+    within === undefined
+      ? count.whole(pageNumber(view.table.root), levels - 1)
+      : count.within(pageNumber(view.table.root), levels - 1, 0, pageRange(within, levels));
+  return {
+    pages,
+    entries: count.entries,
+    tables: count.levelsOf.size,
+    selfMapped: [...count.levelsOf]
+      .filter(([, seen]) => seen.size > 1)
+      .map(([table]) => table)
+      .sort((a, b) => a - b),
+  };
+}
+
+interface Range {
+  readonly first: number;
+  readonly end: number;
+}
+
+class Count {
+  entries = 0;
+  readonly levelsOf: Map<number, Set<number>> = new Map();
+  readonly #memory: PhysMemory;
+  readonly #addressHigh: number;
+  readonly #reservedHigh: number;
+  readonly #pages: Map<number, number> = new Map();
+
+  constructor(memory: PhysMemory, { encryption, physicalBits, noExecute }: PagingConfig) {
+    const encryptionHigh = encryption === undefined ? 0 : 2 ** (encryption.bit - 32);
+    this.#memory = memory;
+    this.#addressHigh = 0xf_ffff & ~encryptionHigh;
+    const beyondWidth = 0xf_ffff & ~(2 ** (physicalBits - 32) - 1) & ~encryptionHigh;
+    this.#reservedHigh = beyondWidth | (noExecute ? 0 : 0x8000_0000);
+  }
+
+  /** How many pages the table maps in all. */
+  whole(table: number, level: number): number {
+    const key = table * 8 + level;
+    const known = this.#pages.get(key);
+    if (known !== undefined) return known;
+    const pages = this.#sum(table, level, 0, ENTRIES, (next) => this.whole(next, level - 1));
+    this.#pages.set(key, pages);
+    return pages;
+  }
+
+  /** How many of the pages lie in `range`, of a table whose first page is `page`. */
+  within(table: number, level: number, page: number, range: Range): number {
+    const span = SPANS[level as 0];
+    if (page >= range.first && page + ENTRIES * span <= range.end) return this.whole(table, level);
+    const first = Math.max(0, Math.floor((range.first - page) / span));
+    const end = Math.min(ENTRIES, Math.ceil((range.end - page) / span));
+    return this.#sum(table, level, first, end, (next, i) =>
+      this.within(next, level - 1, page + i * span, range),
+    );
+  }
+
+  #sum(
+    table: number,
+    level: number,
+    first: number,
+    end: number,
+    below: (table: number, index: number) => number,
+  ): number {
+    const words = this.#words(table);
+    if (words === undefined) return 0;
+    this.#note(table, level);
+    const base = this.#memory.wordOffset(table);
+    let pages = 0;
+    for (let i = first; i < end; i += 1) {
+      const low = words[base + 2 * i]!;
+      const high = words[base + 2 * i + 1]!;
+      if ((low & PRESENT) === 0 || (high & this.#reservedHigh) !== 0) continue;
+      if (level === 0 || (level <= 2 && (low & LARGE) !== 0)) {
+        pages += 1;
+        this.entries += 1;
+      } else pages += below((high & this.#addressHigh) * 0x10_0000 + (low >>> 12), i);
+    }
+    return pages;
+  }
+
+  #words(table: number): Uint32Array | undefined {
+    try {
+      return this.#memory.words(table, false);
+    } catch (error) {
+      if (isPageTableError(error, 'BUS_ERROR')) return undefined;
+      throw error;
+    }
+  }
+
+  #note(table: number, level: number): void {
+    const seen = this.levelsOf.get(table);
+    if (seen === undefined) this.levelsOf.set(table, new Set([level]));
+    else seen.add(level);
+  }
+}
+
+function pageRange({ start, end }: VirtBounds, levels: 4 | 5): Range {
+  const page = (address: bigint): number => Number(BigInt.asUintN(levels === 5 ? 45 : 36, address >> 12n));
+  return { first: page(start), end: end === start ? page(start) : page(end - 1n) + 1 };
+}

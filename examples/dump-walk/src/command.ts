@@ -1,0 +1,124 @@
+import { comparison } from './comparison.ts';
+import type { Dump } from './dump.ts';
+import { inventory } from './inventory.ts';
+import { JsonLines } from './json-lines.ts';
+import { leaves, runs } from './listing.ts';
+import { openDump } from './open-dump.ts';
+import { type Options, parseHex } from './options.ts';
+import { ExitCode } from './problem.ts';
+import type { Progress } from './progress.ts';
+import { QemuMem, QemuTlb } from './qemu-listing.ts';
+import type { DumpWalkRecord } from './record.ts';
+import type { Renderer } from './renderer.ts';
+import { summary } from './summary.ts';
+import { TextReport } from './text-report.ts';
+import { isFault, translations } from './translation.ts';
+import { openView, type View } from './view.ts';
+import { walks } from './walks.ts';
+
+/** Where a command reads and writes. */
+export interface Terminal {
+  readonly progress: Progress;
+  /** Lines of standard input; refuses if there will be none. */
+  lines(): AsyncIterable<string>;
+  /** Takes lines of output. Returns whether to wait for {@link flush}. */
+  print(lines: string): boolean;
+  flush(): Promise<void>;
+  /** Takes a line of complaint. */
+  complain(line: string): void;
+}
+
+/**
+ * Does what the command line asks for. Returns the exit code.
+ *
+ * @throws UsageError, DumpError; PageTableError for bounds that are not canonical
+ */
+export async function execute(options: Options, terminal: Terminal): Promise<number> {
+  const dumps: Dump[] = [];
+  for (const [i, file] of options.files.entries()) {
+    const { raw, ram, views } = options;
+    const cr3Known = views[i]?.cr3 !== undefined;
+    dumps.push(await openDump(file, { raw: raw || ram.length > 0, cr3Known, ram }, terminal.progress));
+  }
+  const code = await print(recordsFor(options, dumps, terminal), rendererFor(options), terminal);
+  for (const { source } of dumps) source.close();
+  return code;
+}
+
+type Records = Iterable<DumpWalkRecord> | AsyncIterable<DumpWalkRecord>;
+
+function recordsFor(options: Options, dumps: readonly Dump[], terminal: Terminal): Records {
+  const { progress } = terminal;
+  const views = options.command === 'info' ? [] : dumps.map((dump, i) => viewOf(options, dump, i));
+  const [first, second] = views as [View, View];
+  switch (options.command) {
+    case 'runs':
+      return runs(first, options, progress);
+    case 'leaves':
+      return leaves(first, options, progress);
+    case 'translate':
+      return translations(
+        first,
+        options.addresses.length > 0 ? options.addresses : addressesIn(terminal.lines()),
+      );
+    case 'walk':
+      return walks(first, options.addresses);
+    case 'compare':
+      return comparison(first, second, options, progress);
+    case 'summary':
+      return summary(first, options, progress);
+    case 'info':
+      return inventory(options.files[0]!, dumps[0]!);
+  }
+}
+
+function viewOf({ files, views }: Options, dump: Dump, index: number): View {
+  return openView(files[index]!, dump, views[index]!);
+}
+
+function rendererFor({ command, json, qemu }: Options): Renderer {
+  if (json) return new JsonLines();
+  if (qemu) return command === 'leaves' ? new QemuTlb() : new QemuMem();
+  return new TextReport();
+}
+
+/** Prints all records, and returns what they make the exit code. */
+async function print(records: Records, renderer: Renderer, terminal: Terminal): Promise<number> {
+  let code: number = ExitCode.Done;
+  /** Prints one. Returns whether to wait for the reader. */
+  const take = (record: DumpWalkRecord): boolean => {
+    code = Math.max(code, codeOf(record));
+    const text = renderer.render(record);
+    if (text !== undefined) return terminal.print(text);
+    // A form without a place for faults leaves them to standard error.
+    if (record.type === 'fault') terminal.complain(new TextReport().render(record) ?? '');
+    return false;
+  };
+  if (Symbol.asyncIterator in records) {
+    for await (const record of records) if (take(record)) await terminal.flush();
+  } else {
+    for (const record of records) if (take(record)) await terminal.flush();
+  }
+  terminal.progress.clear();
+  await terminal.flush();
+  return code;
+}
+
+function codeOf(record: DumpWalkRecord): number {
+  const result = record.type === 'walk' ? record.result : record;
+  if (result.type === 'translation' && result.obstacle !== null) {
+    return isFault(result.obstacle) ? ExitCode.BadTables : ExitCode.Negative;
+  }
+  if (record.type === 'fault') return ExitCode.BadTables;
+  return record.type === 'change' ? ExitCode.Negative : ExitCode.Done;
+}
+
+/** The addresses in some lines, between blanks; what follows a `#` is passed over. */
+async function* addressesIn(lines: AsyncIterable<string>): AsyncGenerator<bigint, undefined, undefined> {
+  let number = 0;
+  for await (const line of lines) {
+    number += 1;
+    const words = line.replace(/#.*/, '').trim().split(/\s+/);
+    for (const word of words) if (word !== '') yield parseHex(word, `line ${number} of standard input`);
+  }
+}

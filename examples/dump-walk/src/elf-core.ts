@@ -1,0 +1,146 @@
+import type { Dump } from './dump.ts';
+import { cpusOfNotes, type Note, notesOf } from './elf-notes.ts';
+import { DumpError } from './problem.ts';
+import { withUntoldMemory } from './qemu-blocks.ts';
+import { type Segment, Segments } from './segments.ts';
+import { readBytes, readSize, type Source } from './source.ts';
+
+export const ELF_MAGIC = '\x7fELF';
+
+const HEADER_SIZE = 64;
+const PROGRAM_HEADER_SIZE = 56;
+const SECTION_HEADER_SIZE = 64;
+const PT_LOAD = 1;
+const PT_NOTE = 4;
+const ET_CORE = 4;
+const EM_X86_64 = 62;
+/** e_phnum when the number does not fit: it is sh_info of section header 0 then. */
+const PN_XNUM = 0xffff;
+const HEADERS_AT_ONCE = 0x4000;
+/** A processor's two notes are 828 bytes: this is far above what any machine needs. */
+const MAX_NOTE_BYTES = 2 ** 26;
+
+interface ProgramHeader {
+  readonly index: number;
+  readonly type: number;
+  readonly bytes: Buffer;
+}
+
+/**
+ * An ELF64 core of x86-64, as QEMU's `dump-guest-memory` writes it, with or without `-p`: PT_LOAD segments hold physical
+ * memory, QEMU notes the registers. The virtual addresses of `-p` are not used but to know it by: they follow from the page
+ * tables, and are sign-extended wrongly in the user half.
+ *
+ * @throws DumpError
+ */
+export function openElfCore(source: Source): Dump {
+  const segments: Segment[] = [];
+  const notes: Note[] = [];
+  let isByVirtual = false;
+  let notesEnd = 0;
+  for (const header of programHeaders(source)) {
+    if (header.type === PT_LOAD) {
+      const segment = segmentOf(header);
+      if (segment !== undefined) segments.push(segment);
+      isByVirtual ||= header.bytes.readBigUInt64LE(16) !== header.bytes.readBigUInt64LE(24);
+    } else if (header.type === PT_NOTE) {
+      const { found, end } = noteSegment(source, header);
+      notes.push(...found);
+      notesEnd = end;
+    }
+  }
+  const cpus = cpusOfNotes(notes);
+  const told = new Segments(segments, source.size);
+  const memory = isByVirtual && cpus.length > 0 ? withUntold(told, notesEnd, source.size) : told;
+  const untold = memory.bytes > told.bytes ? `, and ${memory.bytes - told.bytes} bytes beside them` : '';
+  return {
+    kind: `ELF core, ${segments.length} ${segments.length === 1 ? 'segment' : 'segments'}${untold}`,
+    source,
+    cpus,
+    memory,
+    readFrame: (frame, bytes) => memory.read(source, frame, bytes),
+    offsetOf: (paddr) => memory.offsetOf(paddr),
+  };
+}
+
+/** The memory of a dump by virtual address, with what it holds and does not tell. */
+function withUntold(told: Segments, first: number, fileSize: number): Segments {
+  const runs = Array.from(told, ({ start, end, offset }) => ({
+    start: Number(start),
+    end: Number(end),
+    offset,
+  }));
+  return new Segments(withUntoldMemory(runs, first, fileSize), fileSize);
+}
+
+function* programHeaders(source: Source): Generator<ProgramHeader, undefined, undefined> {
+  if (source.size < HEADER_SIZE) throw new DumpError(`an ELF file of ${source.size} bytes is cut off`);
+  const header = readBytes(source, 0, HEADER_SIZE);
+  requireX86Core(header);
+  const size = header.readUInt16LE(54);
+  if (size !== PROGRAM_HEADER_SIZE) {
+    throw new DumpError(
+      `its program headers are of ${size} bytes; those of ELF64 have ${PROGRAM_HEADER_SIZE}`,
+    );
+  }
+  const count = countOf(source, header);
+  const first = readSize(header, 32, 'the place of the program headers');
+  if (first + count * size > source.size) {
+    throw new DumpError(
+      `its ${count} program headers end at byte ${first + count * size}, past the file's ${source.size}`,
+    );
+  }
+  for (let done = 0; done < count; done += HEADERS_AT_ONCE) {
+    const some = Math.min(HEADERS_AT_ONCE, count - done);
+    const bytes = readBytes(source, first + done * size, some * size);
+    for (let i = 0; i < some; i += 1) {
+      const one = bytes.subarray(i * size, (i + 1) * size);
+      yield { index: done + i, type: one.readUInt32LE(0), bytes: one };
+    }
+  }
+}
+
+function requireX86Core(header: Buffer): void {
+  const [bits, order] = [header[4], header[5]];
+  if (bits !== 2 || order !== 1) {
+    throw new DumpError('it is an ELF file, but not of 64 bits, little-endian: no x86-64 guest in long mode');
+  }
+  const type = header.readUInt16LE(16);
+  if (type !== ET_CORE) throw new DumpError(`it is an ELF file of type ${type}, no core (${ET_CORE})`);
+  const machine = header.readUInt16LE(18);
+  if (machine !== EM_X86_64) {
+    throw new DumpError(`it is a core of ELF machine ${machine}, not of x86-64 (${EM_X86_64})`);
+  }
+}
+
+function countOf(source: Source, header: Buffer): number {
+  const count = header.readUInt16LE(56);
+  if (count !== PN_XNUM) return count;
+  const sections = readSize(header, 40, 'the place of the section headers');
+  if (sections === 0 || sections + SECTION_HEADER_SIZE > source.size) {
+    throw new DumpError('its program headers are counted in section header 0, which it does not have');
+  }
+  return readBytes(source, sections, SECTION_HEADER_SIZE).readUInt32LE(44);
+}
+
+/** The segment, or `undefined` if the file holds none of its bytes: QEMU lists device memory so, at offset -1. */
+function segmentOf({ index, bytes }: ProgramHeader): Segment | undefined {
+  const name = `program header ${index}`;
+  if (bytes.readBigUInt64LE(32) === 0n) return undefined;
+  return {
+    name,
+    offset: readSize(bytes, 8, `the place of ${name}`),
+    paddr: readSize(bytes, 24, `the physical address of ${name}`),
+    size: readSize(bytes, 32, `the size of ${name}`),
+  };
+}
+
+function noteSegment(source: Source, { index, bytes }: ProgramHeader): { found: Note[]; end: number } {
+  const offset = readSize(bytes, 8, `the place of program header ${index}`);
+  const size = readSize(bytes, 32, `the size of program header ${index}`);
+  if (offset + size > source.size) {
+    throw new DumpError(`its notes end at byte ${offset + size}, past the file's ${source.size}`);
+  }
+  if (size > MAX_NOTE_BYTES) throw new DumpError(`its notes take ${size} bytes, more than any machine's`);
+  return { found: notesOf(readBytes(source, offset, size)), end: offset + size };
+}

@@ -1,0 +1,111 @@
+import { PAGE_SIZE } from '@svsm/address';
+import type { Dump, DumpCpu } from './dump.ts';
+import { DumpError } from './problem.ts';
+import { readBytes, type Source } from './source.ts';
+
+export const FRAMES_MAGIC = 'PTFRAME1';
+
+const FIXED_HEADER = 16;
+const RECORD = 8 + PAGE_SIZE;
+const RECORDS_AT_ONCE = 64;
+
+/**
+ * The page tables of one processor, and no other memory: `"PTFRAME1"`, u32 length of the header, u32 number of frames, the
+ * header as JSON, and for each frame u64 its physical address and its 4096 bytes.
+ *
+ * @throws DumpError
+ */
+export function openFramesFile(source: Source): Dump {
+  const fixed = readBytes(source, 0, Math.min(FIXED_HEADER, source.size));
+  if (fixed.length < FIXED_HEADER) throw new DumpError(`a frames file of ${source.size} bytes is cut off`);
+  const headerSize = fixed.readUInt32LE(8);
+  const count = fixed.readUInt32LE(12);
+  const first = FIXED_HEADER + headerSize;
+  if (first + count * RECORD !== source.size) {
+    throw new DumpError(`it has ${source.size} bytes, but its header announces ${first + count * RECORD}`);
+  }
+  const header = parseHeader(readBytes(source, FIXED_HEADER, headerSize).toString('utf8'));
+  const frames = frameNumbers(source, first, count);
+  return {
+    ...header,
+    kind: `page tables (${FRAMES_MAGIC}), ${count} frames`,
+    source,
+    readFrame: (frame, bytes) => {
+      const index = indexOf(frames, frame);
+      if (index < 0) return false;
+      source.read(first + index * RECORD + 8, bytes);
+      return true;
+    },
+    offsetOf: () => undefined,
+  };
+}
+
+function parseHeader(text: string): Pick<Dump, 'cpus' | 'physicalBits' | 'levels' | 'giantPages'> {
+  let header: Record<string, unknown>;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed !== 'object' || parsed === null) throw new SyntaxError('it is no object');
+    header = parsed as Record<string, unknown>;
+  } catch (error) {
+    throw new DumpError(`its header is not JSON: ${(error as Error).message}`);
+  }
+  const registers = ['cr0', 'cr2', 'cr3', 'cr4', 'efer', 'rip', 'rsp'].flatMap((name) =>
+    header[name] === undefined ? [] : [[name, register(name, header[name])]],
+  );
+  const { cr3, ...others } = Object.fromEntries(registers) as Partial<DumpCpu>;
+  const { cpl, levels, maxphyaddr, cpu } = header;
+  const giantPages = (cpu as { pdpe1gb?: unknown } | null | undefined)?.pdpe1gb;
+  return {
+    cpus: cr3 === undefined ? [] : [{ cr3, ...others, ...(typeof cpl === 'number' ? { cpl } : {}) }],
+    ...(levels === 4 || levels === 5 ? { levels } : {}),
+    ...(maxphyaddr === undefined ? {} : { physicalBits: physicalBits(maxphyaddr) }),
+    ...(typeof giantPages === 'boolean' ? { giantPages } : {}),
+  };
+}
+
+function register(name: string, value: unknown): bigint {
+  const isNumber = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+  const isText = typeof value === 'string' && /^(0x[0-9a-f]{1,16}|\d{1,15})$/i.test(value);
+  if (isNumber || isText) return BigInt(value);
+  throw new DumpError(`${name} in its header is ${JSON.stringify(value)}, no register of 64 bits`);
+}
+
+function physicalBits(value: unknown): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 32 && value <= 52) return value;
+  throw new DumpError(`maxphyaddr in its header is ${JSON.stringify(value)}, not 32 to 52`);
+}
+
+/** The frames that there are, ascending. */
+function frameNumbers(source: Source, first: number, count: number): Float64Array {
+  const frames = new Float64Array(count);
+  for (let done = 0; done < count; done += RECORDS_AT_ONCE) {
+    const some = Math.min(RECORDS_AT_ONCE, count - done);
+    const records = readBytes(source, first + done * RECORD, some * RECORD);
+    for (let i = 0; i < some; i += 1) {
+      const paddr = records.readBigUInt64LE(i * RECORD);
+      if (paddr % 4096n !== 0n || paddr >> 52n !== 0n) {
+        throw new DumpError(`frame ${done + i} lies at 0x${paddr.toString(16)}, where no frame can be`);
+      }
+      frames[done + i] = Number(paddr >> 12n);
+      if (done + i > 0 && frames[done + i]! <= frames[done + i - 1]!) {
+        throw new DumpError(
+          `frame ${done + i}, at 0x${paddr.toString(16)}, does not lie above the one before`,
+        );
+      }
+    }
+  }
+  return frames;
+}
+
+function indexOf(frames: Float64Array, frame: number): number {
+  let low = 0;
+  let high = frames.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    const found = frames[middle]!;
+    if (found === frame) return middle;
+    if (found < frame) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}

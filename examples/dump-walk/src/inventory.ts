@@ -1,0 +1,19 @@
+import type { Dump } from './dump.ts';
+import type { CpuRecord, FileRecord, MemoryRecord } from './record.ts';
+
+/** What a file is, the processors that it knows, and the memory that it holds. */
+export function* inventory(
+  file: string,
+  dump: Dump,
+): Generator<FileRecord | CpuRecord | MemoryRecord, undefined, undefined> {
+  yield { type: 'file', file, kind: dump.kind, size: dump.source.size, cpus: dump.cpus.length };
+  for (const [cpu, { cpl, ...registers }] of dump.cpus.entries()) {
+    const known = Object.entries(registers as Record<string, bigint | undefined>).filter(
+      (register): register is [string, bigint] => register[1] !== undefined,
+    );
+    yield { type: 'cpu', cpu, registers: Object.fromEntries(known), cpl: cpl ?? null };
+  }
+  for (const { start, end, offset } of dump.memory ?? []) {
+    yield { type: 'memory', start, end, size: end - start, fileOffset: offset };
+  }
+}

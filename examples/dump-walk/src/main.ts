@@ -1,0 +1,51 @@
+/** Page tables in memory dumps. `--help` tells the rest. */
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { isPageTableError } from '@svsm/pagetable';
+import { execute } from './command.ts';
+import { HELP } from './help.ts';
+import { parseOptions } from './options.ts';
+import { Output } from './output.ts';
+import { DumpError, ExitCode, UsageError } from './problem.ts';
+import { Progress } from './progress.ts';
+
+const progress = new Progress();
+const output = new Output(progress);
+
+function complain(line: string): void {
+  progress.clear();
+  process.stderr.write(`dump-walk: ${line}\n`);
+}
+
+function lines(): AsyncIterable<string> {
+  if (process.stdin.isTTY === true) throw new UsageError('give addresses, or pipe them in');
+  return createInterface({ input: process.stdin });
+}
+
+async function main(): Promise<number> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options !== undefined) {
+    const print = (text: string): boolean => output.add(text);
+    return execute(options, { progress, lines, print, flush: () => output.flush(), complain });
+  }
+  output.add(HELP.trimEnd());
+  await output.flush();
+  return ExitCode.Done;
+}
+
+/** Wrong use and bad files get one line; anything else is a bug, and shows where it is. */
+function fail(error: unknown): number {
+  const isBounds = isPageTableError(error, 'NON_CANONICAL') || isPageTableError(error, 'MISALIGNED');
+  if (error instanceof UsageError || error instanceof DumpError || isBounds) {
+    complain(error.message);
+    return error instanceof DumpError ? ExitCode.BadFile : ExitCode.Usage;
+  }
+  console.error(error);
+  return ExitCode.Bug;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.exitCode = fail(error);
+}

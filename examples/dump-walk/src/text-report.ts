@@ -1,0 +1,238 @@
+import { formatAddress, PageSize } from '@svsm/address';
+import { setBits } from './entry-bits.ts';
+import type {
+  ChangeRecord,
+  CpuRecord,
+  DumpRecord,
+  DumpWalkRecord,
+  EndRecord,
+  FaultRecord,
+  LeafRecord,
+  PageFacts,
+  RunRecord,
+  StepRecord,
+  SummaryRecord,
+  SummaryWarning,
+  TranslationRecord,
+  WalkRecord,
+} from './record.ts';
+import type { Renderer } from './renderer.ts';
+
+const TABLE_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'] as const;
+const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
+  [PageSize.Regular]: '4K',
+  [PageSize.Huge]: '2M',
+  [PageSize.Giant]: '1G',
+};
+const PAGE_LEVELS: Readonly<Record<PageSize, number>> = {
+  [PageSize.Regular]: 0,
+  [PageSize.Huge]: 1,
+  [PageSize.Giant]: 2,
+};
+/** Above columns; the first one is two short, because `# ` comes before it. */
+const HEADINGS: Partial<Record<DumpWalkRecord['type'], string>> = {
+  run: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
+  leaf: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  bits of the leaf`,
+  translation: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in the file`,
+  change: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'change'.padEnd(10)} before → after`,
+};
+const CHANGE_SIGNS: Readonly<Record<ChangeRecord['change'], string>> = {
+  mapped: '+ mapped',
+  unmapped: '- unmapped',
+  remapped: '~ remapped',
+  rights: '~ rights',
+  visibility: '~ memory',
+  'page-size': '~ page',
+};
+const WARNINGS: Readonly<Record<SummaryWarning['warning'], string>> = {
+  'writable-executable': 'writable and executable (W+X)',
+  'user-in-upper-half': 'open to user mode in the upper half',
+  'self-mapped': 'tables reached at several levels (a self-map, or a loop)',
+};
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
+
+/** Tables for people. Lines that begin with `#` are about the listing; all others are in it. */
+export class TextReport implements Renderer {
+  #heading: string | undefined;
+
+  render(record: DumpWalkRecord): string | undefined {
+    const text = this.#textOf(record);
+    const heading = HEADINGS[record.type];
+    if (heading === undefined || heading === this.#heading) return text;
+    this.#heading = heading;
+    return `# ${heading}\n${text}`;
+  }
+
+  #textOf(record: DumpWalkRecord): string | undefined {
+    switch (record.type) {
+      case 'dump':
+        return dumpText(record);
+      case 'run':
+        return runText(record);
+      case 'leaf':
+        return leafText(record);
+      case 'fault':
+        return faultText(record);
+      case 'translation':
+        return translationText(record);
+      case 'walk':
+        return walkText(record);
+      case 'change':
+        return changeText(record);
+      case 'summary':
+        return summaryText(record);
+      case 'file':
+        return `# ${record.file}: ${record.kind}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
+      case 'cpu':
+        return cpuText(record);
+      case 'memory': {
+        const { start, end, size, fileOffset } = record;
+        return `memory ${range(start, end)} ${sizeText(size).padStart(10)}  at byte ${fileOffset} of the file`;
+      }
+      case 'end':
+        return endText(record);
+    }
+  }
+}
+
+/** Exact, in the largest unit that allows it. */
+export function sizeText(bytes: bigint): string {
+  let [value, unit] = [bytes, 0];
+  while (value !== 0n && value % 1024n === 0n && unit < UNITS.length - 1) {
+    value /= 1024n;
+    unit += 1;
+  }
+  return `${value} ${UNITS[unit]}`;
+}
+
+function dumpText({ file, kind, ...of }: DumpRecord): string {
+  const cpu = of.cpus === 0 ? 'CR3' : `CPU ${of.cpu} of ${of.cpus}: CR3`;
+  const cr4 = of.cr4 === null ? '' : `, CR4 0x${of.cr4.toString(16)}`;
+  const encryption =
+    of.encryption === null
+      ? 'no memory encryption'
+      : `${of.encryption.mode === 'vtom' ? 'vTOM' : 'C-bit'} at bit ${of.encryption.bit}`;
+  const facts = `${of.levels} levels, ${of.physicalBits} physical bits, NX ${of.noExecute ? 'on' : 'off'}, ${encryption}`;
+  return `# ${file}: ${kind}\n# ${cpu} 0x${of.cr3.toString(16)}${cr4}; ${facts}`;
+}
+
+function runText({ start, end, size, ...facts }: RunRecord): string {
+  return `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}`.trimEnd();
+}
+
+function leafText({ start, flags, ...facts }: LeafRecord): string {
+  const bits = setBits(flags, { level: PAGE_LEVELS[facts.pageSize], leaf: true });
+  return `${formatAddress(start)} ${factsText(facts)} ${bits.join(' ')}`;
+}
+
+function faultText({ fault, start, level, paddr, entry, reserved }: FaultRecord): string {
+  const name = TABLE_NAMES[level as 0];
+  const what =
+    fault === 'reserved-bits'
+      ? `the ${name} entry at ${short(paddr)} is ${formatAddress(entry ?? 0n)}, with reserved bits ${short(reserved ?? 0n)}`
+      : `the ${name} at ${short(paddr)} lies outside memory`;
+  return `${formatAddress(start)} ! not listed: ${what}`;
+}
+
+function translationText(record: TranslationRecord): string {
+  const { vaddr, page, paddr, fileOffset } = record;
+  if (page === null || paddr === null) return `${formatAddress(vaddr)} ${obstacleText(record)}`;
+  const place = fileOffset === null ? '-' : `byte ${fileOffset}`;
+  return `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${place}`;
+}
+
+function obstacleText({ obstacle, level }: TranslationRecord): string {
+  const entry = level === null ? 'an entry' : `its ${TABLE_NAMES[level as 0]} entry`;
+  switch (obstacle) {
+    case 'not-canonical':
+      return 'not canonical';
+    case 'reserved-bits':
+      return `not translated: ${entry} has reserved bits set`;
+    case 'bus-error':
+      return 'not translated: a table lies outside memory';
+    default:
+      return `not mapped: ${entry} is not present`;
+  }
+}
+
+function walkText({ vaddr, steps, result }: WalkRecord): string {
+  const place = result.fileOffset === null ? '' : `, byte ${result.fileOffset} of the file`;
+  const last =
+    result.page === null || result.paddr === null
+      ? `  ${obstacleText(result)}`
+      : `  ${formatAddress(result.paddr)}, in a page of ${PAGE_NAMES[result.page.pageSize]}, ${rights(result.page)}${memory(result.page.shared)}${place}`;
+  return [formatAddress(vaddr), ...steps.map(stepText), last].join('\n');
+}
+
+/** Bits with a name in capitals where they are set, in small letters where not; those without, only where they are set. */
+function stepText(step: StepRecord): string {
+  const { level, index, entryAddress, entry, present, leaf, address, protectionKey, reserved } = step;
+  const place = `  ${`${TABLE_NAMES[level as 0]}[${index}]`.padEnd(9)} at ${short(entryAddress).padEnd(14)} ${formatAddress(entry)}`;
+  if (!present) return `${place}  p`;
+  const bits = Object.entries(step.bits).flatMap(([name, isSet]) => {
+    if (isSet) return [name];
+    return name.startsWith('bit') ? [] : [name.toLowerCase()];
+  });
+  if (protectionKey !== null) bits.push(`key=${protectionKey}`);
+  if (reserved !== 0n) bits.push(`RESERVED=${short(reserved)}`);
+  const target = `${leaf ? 'page' : TABLE_NAMES[(level - 1) as 0]} ${short(address ?? 0n)}`;
+  return `${place}  ${bits.join(' ')} → ${target}`;
+}
+
+function changeText({ start, end, size, change, before, after }: ChangeRecord): string {
+  const sides = [before, after].flatMap((side) => (side === null ? [] : [factsText(side).trimEnd()]));
+  return `${range(start, end)} ${sizeText(size).padStart(10)}  ${CHANGE_SIGNS[change].padEnd(10)} ${sides.join(' → ')}`;
+}
+
+function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): string {
+  const lines = [`${'page'} rights ${'memory'.padEnd(7)} ${'pages'.padStart(12)} ${'bytes'.padStart(14)}`];
+  for (const row of rows) {
+    lines.push(
+      `${PAGE_NAMES[row.pageSize].padEnd(4)} ${rights(row).padEnd(6)} ${(memory(row.shared).trim() || '-').padEnd(7)} ${String(row.pages).padStart(12)} ${sizeText(row.bytes).padStart(14)}`,
+    );
+  }
+  lines.push(`${'all'.padEnd(19)} ${String(pages).padStart(12)} ${sizeText(bytes).padStart(14)}`);
+  lines.push(
+    `${'tables'.padEnd(19)} ${String(tables).padStart(12)} ${sizeText(BigInt(tables) * 4096n).padStart(14)}`,
+  );
+  for (const { warning, pages: found, bytes: size, examples } of warnings) {
+    lines.push('', `warning: ${WARNINGS[warning]}: ${found}, ${sizeText(size)}; the first of them:`);
+    for (const { start, end } of examples) lines.push(`  ${range(start, end)}`);
+  }
+  return lines.join('\n');
+}
+
+function cpuText({ cpu, registers, cpl }: CpuRecord): string {
+  const known = Object.entries(registers).map(
+    ([name, value]) => `${name.toUpperCase()} 0x${value.toString(16)}`,
+  );
+  return `CPU ${cpu}: ${[...known, ...(cpl === null ? [] : [`CPL ${cpl}`])].join(', ')}`;
+}
+
+function endText({ count, what, bytes, faults }: EndRecord): string {
+  const size = bytes === null ? '' : `, ${sizeText(bytes)}`;
+  return `# ${count} ${what}${size}; ${faults === 0 ? 'complete' : `${faults} ${faults === 1 ? 'place' : 'places'} could not be read`}`;
+}
+
+function factsText({ paddr, pageSize, shared, ...facts }: PageFacts): string {
+  const seen = memory(shared).trim() || '-';
+  return `${formatAddress(paddr)} ${PAGE_NAMES[pageSize].padEnd(4)} ${rights(facts).padEnd(6)} ${seen.padEnd(7)}`;
+}
+
+/** As `info mem` has it, with x: user mode may, reading, writing, executing. */
+function rights({ user, writable, executable }: Pick<PageFacts, 'user' | 'writable' | 'executable'>): string {
+  return `${user ? 'u' : '-'}r${writable ? 'w' : '-'}${executable ? 'x' : '-'}`;
+}
+
+function memory(shared: boolean | null): string {
+  if (shared === null) return '';
+  return shared ? ' shared' : ' private';
+}
+
+function range(start: bigint, end: bigint): string {
+  return `${formatAddress(start)} ${formatAddress(end).padEnd(18)}`;
+}
+
+function short(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}

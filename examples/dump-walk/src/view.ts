@@ -1,0 +1,120 @@
+import { formatAddress, type PhysAddr, pageNumber, physAddr } from '@svsm/address';
+import {
+  createPhysMemory,
+  isPageTableError,
+  type MemoryEncryption,
+  PageTable,
+  type PagingConfig,
+  type PhysMemory,
+  pagingConfig,
+  pagingConfigFromRegisters,
+} from '@svsm/pagetable';
+import type { Dump, DumpCpu } from './dump.ts';
+import { DumpError, UsageError } from './problem.ts';
+
+/** Which page table of a dump to look at, and what of the processor the dump does not tell. */
+export interface ViewOptions {
+  readonly cpu: number | undefined;
+  readonly cr3: bigint | undefined;
+  readonly cr4: bigint | undefined;
+  readonly levels: 4 | 5 | undefined;
+  readonly physicalBits: number | undefined;
+  readonly encryption: MemoryEncryption | undefined;
+  /** EFER.NXE is 0, whatever the dump says. */
+  readonly noNx: boolean;
+  readonly vendor: 'amd' | 'intel';
+}
+
+/** One page table of a dump. */
+export interface View {
+  readonly file: string;
+  readonly dump: Dump;
+  readonly cpu: number;
+  readonly cr3: bigint;
+  readonly cr4: bigint | undefined;
+  readonly config: PagingConfig;
+  readonly memory: PhysMemory;
+  readonly table: PageTable;
+}
+
+/** 32 MiB: the tables of 16 GiB of 4 KiB pages. */
+const CACHED_FRAMES = 8192;
+const ADDRESS_BITS = 0xf_ffff_ffff_f000n;
+const CR0_PG = 31n;
+const CR4_PAE = 5n;
+
+/**
+ * The page table that CR3 of a dump leads to.
+ *
+ * @throws UsageError, DumpError
+ */
+export function openView(file: string, dump: Dump, options: ViewOptions): View {
+  const index = options.cpu ?? 0;
+  const cpu = dump.cpus[index];
+  if (cpu === undefined && options.cpu !== undefined) {
+    throw new UsageError(`there is no CPU ${index} in ${file}: it knows ${dump.cpus.length}, counted from 0`);
+  }
+  if (cpu !== undefined && options.cr3 === undefined) requireLongMode(file, index, cpu);
+  const cr3 = options.cr3 ?? cpu?.cr3;
+  if (cr3 === undefined)
+    throw new DumpError(`${file}: it does not tell CR3: pass --cr3 (and --levels or --cr4)`);
+  const cr4 = options.cr4 ?? cpu?.cr4;
+  const config = configFor(dump, cpu, cr4, options);
+  const memory = createPhysMemory({
+    readFrame: (frame, bytes) => dump.readFrame(frame, bytes),
+    cachedFrames: CACHED_FRAMES,
+  });
+  const encryptionBit = config.encryption === undefined ? 0n : 1n << BigInt(config.encryption.bit);
+  const root = physAddr(cr3 & ADDRESS_BITS & ~encryptionBit);
+  return { file, dump, cpu: index, cr3, cr4, config, memory, table: openTable(file, root, memory, config) };
+}
+
+/** The table whose root is `root`. That it can be read shows that CR3 leads to memory, and not that it is a table. */
+function openTable(file: string, root: PhysAddr, memory: PhysMemory, config: PagingConfig): PageTable {
+  try {
+    const table = PageTable.open(root, { memory, config });
+    memory.words(pageNumber(root), false);
+    return table;
+  } catch (error) {
+    if (!isPageTableError(error, 'BUS_ERROR') && !isPageTableError(error, 'BAD_FRAME')) throw error;
+    const where = `CR3 leads to ${formatAddress(root)}`;
+    throw new DumpError(
+      `${file}: ${where}, where the dump has no memory: the dump or CR3 is not the right one`,
+    );
+  }
+}
+
+function configFor(
+  dump: Dump,
+  cpu: DumpCpu | undefined,
+  cr4: bigint | undefined,
+  options: ViewOptions,
+): PagingConfig {
+  const { encryption, noNx, vendor } = options;
+  const told = {
+    physicalBits: options.physicalBits ?? dump.physicalBits ?? 52,
+    giantPages: dump.giantPages ?? true,
+    encryption,
+    vendor,
+  };
+  const efer = cpu?.efer;
+  const found =
+    cr4 === undefined
+      ? pagingConfig({ ...told, levels: dump.levels ?? 4 })
+      : pagingConfigFromRegisters({ cr4, ...(efer === undefined ? {} : { efer }) }, told);
+  return pagingConfig({
+    ...found,
+    levels: options.levels ?? found.levels,
+    noExecute: noNx ? false : found.noExecute,
+  });
+}
+
+function requireLongMode(file: string, index: number, { cr0, cr4 }: DumpCpu): void {
+  const isOff = (register: bigint | undefined, bit: bigint): boolean =>
+    register !== undefined && ((register >> bit) & 1n) === 0n;
+  const missing = isOff(cr0, CR0_PG) ? 'CR0.PG' : isOff(cr4, CR4_PAE) ? 'CR4.PAE' : undefined;
+  if (missing === undefined) return;
+  throw new DumpError(
+    `${file}: CPU ${index} was not in long mode: ${missing} is 0; choose another with --cpu`,
+  );
+}

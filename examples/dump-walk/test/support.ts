@@ -1,0 +1,118 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { physAddr } from '@svsm/address';
+import { type PhysMemory, readPhys } from '@svsm/pagetable';
+import { afterAll } from 'vitest';
+import { execute } from '../src/command.ts';
+import type { Dump } from '../src/dump.ts';
+import { type OpenOptions, openDump } from '../src/open-dump.ts';
+import { parseOptions } from '../src/options.ts';
+import { Progress } from '../src/progress.ts';
+import type { Source } from '../src/source.ts';
+import { openView, type View, type ViewOptions } from '../src/view.ts';
+
+/** No progress is shown in tests: standard error is no terminal there. */
+export const QUIET = new Progress();
+
+const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'dump-walk-test-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The path of a fixture. */
+export function fixture(name: string): string {
+  return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+}
+
+/** The text of a fixture, unpacked. */
+export function fixtureText(name: string): string {
+  return gunzipSync(readFileSync(fixture(name))).toString('utf8');
+}
+
+/** Writes a file that is gone after the tests. Returns its path. */
+export function temporary(name: string, bytes: Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** Runs the command line. */
+export function run(args: readonly string[], input = '') {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
+    encoding: 'utf8',
+    input,
+    maxBuffer: 2 ** 28,
+  });
+  return { status, stdout, stderr };
+}
+
+/** What {@link run} does, in this process: many times faster. Errors are thrown. */
+export async function runHere(args: readonly string[], input = '') {
+  let [stdout, stderr] = ['', ''];
+  const status = await execute(parseOptions(args)!, {
+    progress: QUIET,
+    lines: () => createInterface({ input: Readable.from([input]) }),
+    print(lines) {
+      stdout += `${lines}\n`;
+      return false;
+    },
+    flush: () => Promise.resolve(),
+    complain(line) {
+      stderr += `dump-walk: ${line}\n`;
+    },
+  });
+  return { status, stdout, stderr };
+}
+
+/** Opens a dump as the command line does. */
+export function open(path: string, options: Partial<OpenOptions> = {}): Promise<Dump> {
+  return openDump(path, { raw: false, cr3Known: false, ram: [], ...options }, QUIET);
+}
+
+/** Its page table, as the command line sees it without options. */
+export function view(dump: Dump, options: Partial<ViewOptions> = {}): View {
+  return openView('test', dump, {
+    cpu: undefined,
+    cr3: undefined,
+    cr4: undefined,
+    levels: undefined,
+    physicalBits: undefined,
+    encryption: undefined,
+    noNx: false,
+    vendor: 'intel',
+    ...options,
+  });
+}
+
+/** Bytes in memory, as a source. */
+export function sourceOf(bytes: Uint8Array): Source {
+  return {
+    size: bytes.length,
+    read(position, into) {
+      if (position + into.length > bytes.length) throw new RangeError(`read past ${bytes.length}`);
+      into.set(bytes.subarray(position, position + into.length));
+    },
+    close() {},
+  };
+}
+
+/** A dump of memory that a test has built, from address 0 to `size`. */
+export function dumpOf(memory: PhysMemory, size: number): Dump {
+  return {
+    kind: 'test',
+    source: sourceOf(new Uint8Array(0)),
+    cpus: [],
+    readFrame(frame, bytes) {
+      if ((frame + 1) * 4096 > size) return false;
+      bytes.set(readPhys(memory, physAddr(frame * 4096), 4096));
+      return true;
+    },
+    offsetOf: () => undefined,
+  };
+}
