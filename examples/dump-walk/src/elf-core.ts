@@ -3,6 +3,7 @@ import { cpusOfNotes, type Note, notesOf } from './elf-notes.ts';
 import { DumpError } from './problem.ts';
 import { withUntoldMemory } from './qemu-blocks.ts';
 import { type Segment, Segments } from './segments.ts';
+import { sizeText } from './size-text.ts';
 import { readBytes, readSize, type Source } from './source.ts';
 
 export const ELF_MAGIC = '\x7fELF';
@@ -52,15 +53,20 @@ export function openElfCore(source: Source): Dump {
   const cpus = cpusOfNotes(notes);
   const told = new Segments(segments, source.size);
   const memory = isByVirtual && cpus.length > 0 ? withUntold(told, notesEnd, source.size) : told;
-  const untold = memory.bytes > told.bytes ? `, and ${memory.bytes - told.bytes} bytes beside them` : '';
+  const untold = memory.bytes - told.bytes;
   return {
-    kind: `ELF core, ${segments.length} ${segments.length === 1 ? 'segment' : 'segments'}${untold}`,
+    kind: kindOf(segments.length, untold),
     source,
     cpus,
     memory,
     readFrame: (frame, bytes) => memory.read(source, frame, bytes),
     offsetOf: (paddr) => memory.offsetOf(paddr),
   };
+}
+
+function kindOf(segments: number, untold: number): string {
+  const found = untold > 0 ? `, and ${sizeText(BigInt(untold))} that they do not tell of` : '';
+  return `ELF core, ${segments} ${segments === 1 ? 'segment' : 'segments'}${found}`;
 }
 
 /** The memory of a dump by virtual address, with what it holds and does not tell. */

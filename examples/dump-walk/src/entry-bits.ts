@@ -1,3 +1,4 @@
+import { PageSize } from '@svsm/address';
 import { PteFlags } from '@svsm/pagetable';
 
 /** What an entry is: which bits have which names follows from it. */
@@ -39,6 +40,12 @@ const TABLE: readonly NamedFlag[] = [...COMMON, ['PS', PteFlags.Large], NX];
 const LOW_OTHERS = [6, 8, 9, 10, 11];
 const HIGH_OTHERS = [52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62];
 const KEY_BITS = 59;
+const LEVELS: Readonly<Record<PageSize, number>> = {
+  [PageSize.Regular]: 0,
+  [PageSize.Huge]: 1,
+  [PageSize.Giant]: 2,
+};
+const MAX_REMEMBERED = 4096;
 
 /** Every bit that has a name in such an entry, and whether `flags` (as {@link PteFlags}) has it. */
 export function namedBits(flags: number, shape: EntryShape): Record<string, boolean> {
@@ -59,6 +66,23 @@ export function setBits(flags: number, shape: EntryShape): string[] {
   const names = Object.entries(namedBits(flags, shape)).flatMap(([name, isSet]) => (isSet ? [name] : []));
   const key = protectionKey(flags, shape);
   return key === null || key === 0 ? names : [...names, `key${key}`];
+}
+
+/** The names of the bits of leaves, remembered: among millions of pages there are few different flags. */
+export class LeafBits {
+  readonly #names: Map<number, readonly string[]> = new Map();
+
+  /** The names of the bits in `flags` that are set, of a leaf that maps a page of `size`. */
+  of(flags: number, size: PageSize): readonly string[] {
+    const level = LEVELS[size];
+    const key = flags * 4 + level;
+    const known = this.#names.get(key);
+    if (known !== undefined) return known;
+    if (this.#names.size >= MAX_REMEMBERED) this.#names.clear();
+    const names = setBits(flags, { level, leaf: true });
+    this.#names.set(key, names);
+    return names;
+  }
 }
 
 /** The protection key of a leaf, bits 62:59 (APM vol. 2, §5.6.7); `null` where a table follows. */

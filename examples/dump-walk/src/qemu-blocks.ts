@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '@svsm/address';
 import type { Segment } from './segments.ts';
 
 /** A stretch of memory that a file holds from `offset` on. */
@@ -32,7 +33,9 @@ export function withUntoldMemory(told: readonly Run[], first: number, fileSize: 
     const from = left.end - left.start + left.offset;
     const right = runs[i + 1];
     if (right === undefined) {
-      found.push({ start: left.end, end: left.end + Math.max(0, fileSize - from), offset: from });
+      // After the last page there are names of sections, of a few bytes.
+      const rest = Math.floor(Math.max(0, fileSize - from) / PAGE_SIZE) * PAGE_SIZE;
+      found.push({ start: left.end, end: left.end + rest, offset: from });
       break;
     }
     const bytes = right.offset - from;

@@ -127,7 +127,7 @@ export interface SummaryRow extends Omit<PageFacts, 'paddr'> {
 }
 
 export interface SummaryWarning {
-  readonly warning: 'writable-executable' | 'user-in-upper-half' | 'self-mapped';
+  readonly warning: 'writable-executable' | 'user-in-upper-half' | 'supervisor-in-lower-half' | 'self-mapped';
   readonly pages: number;
   readonly bytes: bigint;
   /** The first few, where they lie. */

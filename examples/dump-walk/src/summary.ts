@@ -17,7 +17,7 @@ const EXAMPLES = 4;
 /** The first address of the upper half, as a bit that all addresses there have. */
 const UPPER_HALF = 1n << 63n;
 
-/** Totals by page size and rights, and what is rarely meant: pages writable and executable, user pages in the upper half. */
+/** Totals by page size and rights, and what is rarely meant: W+X, and pages of one half with the rights of the other. */
 export function* summary(
   view: View,
   scope: ListingScope,
@@ -29,17 +29,23 @@ export function* summary(
   const rows = new Map<string, SummaryRow>();
   const writableExecutable = new Warning('writable-executable');
   const userAbove = new Warning('user-in-upper-half');
+  const supervisorBelow = new Warning('supervisor-in-lower-half');
   let count = 0;
   for (const mapping of mappingsOf(view, scope, (fault) => faults.push(fault))) {
     addTo(rows, view, mapping);
     if (mapping.writable && mapping.executable) writableExecutable.add(mapping);
-    if (mapping.user && mapping.region.start >= UPPER_HALF) userAbove.add(mapping);
+    const isUpper = mapping.region.start >= UPPER_HALF;
+    if (mapping.user && isUpper) userAbove.add(mapping);
+    if (!mapping.user && !isUpper) supervisorBelow.add(mapping);
     count += 1;
     progress.tell(() => `${count} runs, up to 0x${mapping.region.start.toString(16)}`);
   }
   const { tables, selfMapped } = takeCensus(view, scope.within);
   const sorted = [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
-  const warnings = [writableExecutable.record(), userAbove.record(), selfMapWarning(selfMapped)];
+  const warnings = [
+    ...[writableExecutable, userAbove, supervisorBelow].map((warning) => warning.record()),
+    selfMapWarning(selfMapped),
+  ];
   yield* faults;
   yield {
     type: 'summary',

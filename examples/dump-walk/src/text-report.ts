@@ -1,5 +1,5 @@
 import { formatAddress, PageSize } from '@svsm/address';
-import { setBits } from './entry-bits.ts';
+import { LeafBits } from './entry-bits.ts';
 import type {
   ChangeRecord,
   CpuRecord,
@@ -17,17 +17,13 @@ import type {
   WalkRecord,
 } from './record.ts';
 import type { Renderer } from './renderer.ts';
+import { sizeText } from './size-text.ts';
 
 const TABLE_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'] as const;
 const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
   [PageSize.Regular]: '4K',
   [PageSize.Huge]: '2M',
   [PageSize.Giant]: '1G',
-};
-const PAGE_LEVELS: Readonly<Record<PageSize, number>> = {
-  [PageSize.Regular]: 0,
-  [PageSize.Huge]: 1,
-  [PageSize.Giant]: 2,
 };
 /** Above columns; the first one is two short, because `# ` comes before it. */
 const HEADINGS: Partial<Record<DumpWalkRecord['type'], string>> = {
@@ -47,13 +43,14 @@ const CHANGE_SIGNS: Readonly<Record<ChangeRecord['change'], string>> = {
 const WARNINGS: Readonly<Record<SummaryWarning['warning'], string>> = {
   'writable-executable': 'writable and executable (W+X)',
   'user-in-upper-half': 'open to user mode in the upper half',
-  'self-mapped': 'tables reached at several levels (a self-map, or a loop)',
+  'supervisor-in-lower-half': 'closed to user mode in the lower half',
+  'self-mapped': 'reached at several levels (a self-map, or a loop)',
 };
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
 /** Tables for people. Lines that begin with `#` are about the listing; all others are in it. */
 export class TextReport implements Renderer {
   #heading: string | undefined;
+  readonly #bits: LeafBits = new LeafBits();
 
   render(record: DumpWalkRecord): string | undefined {
     const text = this.#textOf(record);
@@ -70,7 +67,7 @@ export class TextReport implements Renderer {
       case 'run':
         return runText(record);
       case 'leaf':
-        return leafText(record);
+        return leafText(record, this.#bits);
       case 'fault':
         return faultText(record);
       case 'translation':
@@ -95,16 +92,6 @@ export class TextReport implements Renderer {
   }
 }
 
-/** Exact, in the largest unit that allows it. */
-export function sizeText(bytes: bigint): string {
-  let [value, unit] = [bytes, 0];
-  while (value !== 0n && value % 1024n === 0n && unit < UNITS.length - 1) {
-    value /= 1024n;
-    unit += 1;
-  }
-  return `${value} ${UNITS[unit]}`;
-}
-
 function dumpText({ file, kind, ...of }: DumpRecord): string {
   const cpu = of.cpus === 0 ? 'CR3' : `CPU ${of.cpu} of ${of.cpus}: CR3`;
   const cr4 = of.cr4 === null ? '' : `, CR4 0x${of.cr4.toString(16)}`;
@@ -120,9 +107,8 @@ function runText({ start, end, size, ...facts }: RunRecord): string {
   return `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}`.trimEnd();
 }
 
-function leafText({ start, flags, ...facts }: LeafRecord): string {
-  const bits = setBits(flags, { level: PAGE_LEVELS[facts.pageSize], leaf: true });
-  return `${formatAddress(start)} ${factsText(facts)} ${bits.join(' ')}`;
+function leafText({ start, flags, ...facts }: LeafRecord, bits: LeafBits): string {
+  return `${formatAddress(start)} ${factsText(facts)} ${bits.of(flags, facts.pageSize).join(' ')}`;
 }
 
 function faultText({ fault, start, level, paddr, entry, reserved }: FaultRecord): string {
@@ -196,7 +182,9 @@ function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): s
     `${'tables'.padEnd(19)} ${String(tables).padStart(12)} ${sizeText(BigInt(tables) * 4096n).padStart(14)}`,
   );
   for (const { warning, pages: found, bytes: size, examples } of warnings) {
-    lines.push('', `warning: ${WARNINGS[warning]}: ${found}, ${sizeText(size)}; the first of them:`);
+    const noun = warning === 'self-mapped' ? 'table' : 'page';
+    const what = found === 1 ? noun : `${noun}s`;
+    lines.push('', `warning: ${WARNINGS[warning]}: ${found} ${what}, ${sizeText(size)}; the first of them:`);
     for (const { start, end } of examples) lines.push(`  ${range(start, end)}`);
   }
   return lines.join('\n');

@@ -235,8 +235,33 @@ test('summary warns of pages that are writable and executable', async () => {
   const record = jsonLines(stdout).find(({ type }) => type === 'summary');
   expect(record).toMatchObject({
     pages: 5,
-    warnings: [{ warning: 'writable-executable', pages: 3, bytes: '0x0000000000401000' }],
+    warnings: [
+      { warning: 'writable-executable', pages: 3, bytes: '0x0000000000401000' },
+      { warning: 'supervisor-in-lower-half', pages: 1, bytes: '0x0000000000001000' },
+    ],
   });
+});
+
+test('summary warns of pages of one half with the rights of the other, and of self-maps', async () => {
+  const { status, stdout } = await runHere(['summary', CORRUPT, '--physical-bits', '40', '--json']);
+  expect(status).toBe(4);
+  const { warnings } = jsonLines(stdout).find(({ type }) => type === 'summary') as {
+    warnings: { warning: string; pages: number; examples: unknown[] }[];
+  };
+  expect(warnings.map(({ warning }) => warning)).toEqual([
+    'writable-executable',
+    'supervisor-in-lower-half',
+    'self-mapped',
+  ]);
+  expect(warnings[1]).toMatchObject({
+    pages: 1,
+    examples: [{ start: '0x0000000000001000', end: '0x0000000000002000' }],
+  });
+  expect(warnings[2]?.examples[0]).toEqual({ start: '0x0000000000001000', end: '0x0000000000002000' });
+  const user = temporary('user', core(Buffer.concat([tableOf({ 256: 0x2067n }), tableOf({ 0: 0xe7n })])));
+  expect((await runHere(['summary', user])).stdout).toContain(
+    'warning: open to user mode in the upper half: 1 page, 1 GiB; the first of them:\n  0xffff800000000000',
+  );
 });
 
 test('info tells registers and memory', async () => {

@@ -17,7 +17,6 @@ test.each(SHAPES)('every bit but the address has one name or is in the key: %o',
   for (const bit of bits) {
     const flags = bit < 32 ? 2 ** bit : 2 ** (bit - 32);
     const names = setBits(flags, shape);
-    // The lowest bit of the shape that a leaf above level 0 must have is PS itself.
     expect(names).toHaveLength(1);
     seen.add(names[0]!);
   }
