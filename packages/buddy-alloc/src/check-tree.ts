@@ -29,8 +29,11 @@ export function checkTree(tree: BuddyTree, absent: readonly PageRange[]): void {
   const seen = new SeenBlocks();
   for (const [index, level] of tree.levels.entries()) {
     const below = tree.levels[index - 1];
+    const roots = index === tree.levels.length - 1 ? tree.rootUnits / NODE_UNITS : undefined;
+    checkNodes(level, below, roots);
     for (let node = 0; node < level.nodes; node += 1) checkNode(level, below, node, seen);
     for (const [order, list] of level.lists.entries()) checkList(level, order, list, seen);
+    checkFilled(level);
   }
   for (let order = 0; order <= tree.maxOrder; order += 1) {
     const found = seen.allocated[order] ?? 0;
@@ -60,6 +63,26 @@ class SeenBlocks {
 
 function fail(invariant: Invariant, problem: string): never {
   throw new BuddyError('BROKEN_INVARIANT', { invariant, problem });
+}
+
+/**
+ * That there is room for as many nodes as are open, and the right number of `roots`; that units name no other nodes than
+ * those that name them; and that nothing is in a node that is not open.
+ */
+function checkNodes(level: BuddyLevel, below: BuddyLevel | undefined, roots: number | undefined): void {
+  const { nodes, marks, children } = level;
+  const name = `level of order ${level.unitOrder}`;
+  const isPossible = Number.isInteger(nodes) && nodes >= 0 && nodes * NODE_UNITS <= marks.length;
+  if (!isPossible || nodes !== (roots ?? nodes)) fail('metadata', `the ${name} has ${nodes} nodes`);
+  for (let unit = 0; unit < children.length; unit += 1) {
+    const child = children[unit] as number;
+    if (child !== 0 && (child > (below?.nodes ?? 0) || below?.owners[child - 1] !== unit)) {
+      fail('metadata', `${nameOf(level, unit)} has node ${child - 1} below, which is not its own`);
+    }
+  }
+  for (let unit = nodes * NODE_UNITS; unit < marks.length; unit += 1) {
+    if (marks[unit] !== 0) fail('metadata', `${nameOf(level, unit)} is in a node that is not open`);
+  }
 }
 
 /** That the marks of a node are blocks one after the other, and that the node is where it should be. */
@@ -112,7 +135,7 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
     fail('metadata', `${name} has the mark 0x${mark.toString(16)}, which means nothing`);
   }
   if ((kind === FILE || kind === SLAB) && order + level.unitOrder !== 0) {
-    fail('metadata', `${name} is a single page, and has order ${order}`);
+    fail('metadata', `${name} is a single page, and has order ${order + level.unitOrder}`);
   }
   if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
   if (kind !== FREE) return;
@@ -131,8 +154,17 @@ function checkList(level: BuddyLevel, order: number, list: FreeList, seen: SeenB
   // Every free block was found in its list; with as many in the list, it has no others.
   const found = seen.free[order + level.unitOrder] ?? 0;
   if (list.count !== found) fail('free-counts', `${name} has ${list.count} blocks, but ${found} are free`);
-  if (((level.filled >> order) & 1) !== (found > 0 ? 1 : 0)) {
-    fail('free-counts', `${name} has ${found} blocks, but \`filled\` has 0x${level.filled.toString(16)}`);
+}
+
+/** That `filled` has a bit for each list that is not empty, and no other. */
+function checkFilled(level: BuddyLevel): void {
+  const filled = level.lists.reduce((bits, { count }, order) => bits | (count > 0 ? 1 << order : 0), 0);
+  if (level.filled !== filled) {
+    const name = `the level of order ${level.unitOrder}`;
+    fail(
+      'free-counts',
+      `${name} has lists 0x${filled.toString(16)} filled, and its field is ${level.filled}`,
+    );
   }
 }
 

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import type { Invariant } from '../src/buddy-error.ts';
-import { ALLOCATED, DIVIDED, FREE, REST, SLAB } from '../src/buddy-level.ts';
+import { ALLOCATED, DIVIDED, FILE, FREE, REST, SLAB } from '../src/buddy-level.ts';
 import { BuddyTree } from '../src/buddy-tree.ts';
 import { checkTree } from '../src/check-tree.ts';
+import { corruptEveryWord, expectUnread, smallSample, wideSample } from './corruption.ts';
 import { buddyError } from './support.ts';
 
 const RESERVED = [{ start: 1000, end: 1010 }];
@@ -124,6 +125,16 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
     'alignment',
     (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED)] = ALLOCATED | 5),
   ],
+  ['more nodes than there is room for', 'metadata', (tree) => (tree.leaf.nodes = 2 ** 31 - 1)],
+  ['a number of nodes that is none', 'metadata', (tree) => (tree.leaf.nodes = -1)],
+  ['half a node', 'metadata', (tree) => (tree.leaf.nodes = 1.5)],
+  ['a root that is missing', 'metadata', (tree) => (tree.aboveLeaf.nodes = 0)],
+  ['a unit that names another one’s node', 'metadata', (tree) => (tree.aboveLeaf.children[9] = 1)],
+  ['a unit that names a node that is not open', 'metadata', (tree) => (tree.aboveLeaf.children[9] = 3)],
+  ['a block in a node that is not open', 'metadata', (tree) => (tree.leaf.nodes = 1)],
+  ['a file page of two', 'metadata', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED | 3)] = FILE | 3)],
+  ['a file page of 4 MiB', 'metadata', (tree) => (tree.aboveLeaf.marks[marked(tree, 1, ALLOCATED)] = FILE)],
+  ['a list that the level does not have, as filled', 'free-counts', (tree) => (tree.leaf.filled |= 1 << 20)],
   ['a count of allocated blocks', 'block-counts', (tree) => (tree.leaf.allocated[3]! += 1)],
   ['a count of allocated blocks above', 'block-counts', (tree) => (tree.aboveLeaf.allocated[0]! -= 1)],
   ['a bit of what lists are filled', 'free-counts', (tree) => (tree.leaf.filled ^= 1)],
@@ -153,11 +164,67 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ],
 ];
 
-test.each(CORRUPTIONS)('%s is found: %s', (_name, invariant, corrupt) => {
+/** What is said of each of them. */
+const PROBLEMS: Readonly<Record<string, string>> = {
+  'a mark that means nothing': 'unit 3 of order 0 has the mark 0x90, which means nothing',
+  'a run that does not start': 'the block at 0x0000000000007000 goes on a run that does not start',
+  'a slab of two pages': 'unit 8 of order 0 is a single page, and has order 3',
+  'an order that the level does not have': 'unit 3 of order 0 has the mark 0x1c, which means nothing',
+  'a page that is divided': 'unit 8 of order 0 is divided, but no node is below',
+  'a divided unit without a node below': 'unit 1 of order 10 is divided, but no node is below',
+  'a node that is not its unit’s': 'unit 1024 of order 0 is not below unit 1023 of order 10',
+  'a node at another address': 'unit 1024 of order 0 is not at the address of unit 4 of order 10',
+  'a block that is in none': 'the page 0x0000000000008000 is in no block, and not reserved',
+  'a block inside another': 'unit 13 of order 0 starts a block inside that of unit 8 of order 0',
+  'a block in a node whose unit is one block': 'unit 7 of order 0 is in a block, and its node in another one',
+  'a block in what is reserved': 'blocks have 4983 pages of the region, and 4984 in all',
+  'a block that reaches into what is reserved':
+    'the page 0x00000000003f0000 is in no block, and not reserved',
+  'a block that reaches out of what is reserved':
+    'the page 0x00000000003f2000 is in a block and in what comes before it',
+  'a block outside the range': 'blocks have 4983 pages of the region, and 4984 in all',
+  'a block that reaches over the end of the range': 'the block at 0x0000000001380000 ends outside the region',
+  'a block at an address that is no multiple of its size': 'unit 7 of order 0 starts a block of 32 units',
+  'more nodes than there is room for': 'the level of order 0 has 2147483647 nodes',
+  'a number of nodes that is none': 'the level of order 0 has -1 nodes',
+  'half a node': 'the level of order 0 has 1.5 nodes',
+  'a root that is missing': 'the level of order 10 has 0 nodes',
+  'a unit that names another one’s node': 'unit 9 of order 10 has node 0 below, which is not its own',
+  'a unit that names a node that is not open': 'unit 9 of order 10 has node 2 below, which is not its own',
+  'a block in a node that is not open': 'unit 1024 of order 0 is in a node that is not open',
+  'a file page of two': 'unit 8 of order 0 is a single page, and has order 3',
+  'a file page of 4 MiB': 'unit 1 of order 10 is a single page, and has order 10',
+  'a list that the level does not have, as filled':
+    'the level of order 0 has lists 0x1fb filled, and its field is 1049083',
+  'a count of allocated blocks': '1 blocks of order 3 are allocated, their count is 2',
+  'a count of allocated blocks above': '1 blocks of order 10 are allocated, their count is 0',
+  'a bit of what lists are filled': 'the level of order 0 has lists 0x1fb filled, and its field is 506',
+  'a block in a free list that is not free': 'the free list of order 3 has 4 blocks, but 3 are free',
+  'a free block that is in no list': 'unit 32 of order 0 is free, but in no free list',
+  'a count of free blocks': 'the free list of order 2: it has 0 blocks, and its count is 1',
+  'two free buddies': 'unit 8 of order 0 is free, and so is its buddy',
+};
+
+test.each(CORRUPTIONS)('%s is found: %s', (name, invariant, corrupt) => {
   const tree = sampleTree();
   corrupt(tree);
   const error = buddyError('BROKEN_INVARIANT', () => checkTree(tree, RESERVED));
   expect(error.details.invariant).toBe(invariant);
+  expect(error.details.problem).toBe(PROBLEMS[name]);
+});
+
+test.each([
+  ['two nodes', smallSample],
+  ['ten nodes', wideSample],
+])('whatever a word of %s holds, it is found, or does not matter', (_name, make) => {
+  // Words that are zero, which are most, one in some: `test:deep` has them all.
+  const { found, harmless } = corruptEveryWord(
+    make,
+    (word, index) => word.get() !== 0 || index % 97 === 0,
+    8,
+  );
+  expect(found).toBeGreaterThan(2000);
+  expectUnread(harmless);
 });
 
 test('links of a free list that lead astray are found, and not followed for ever', () => {
