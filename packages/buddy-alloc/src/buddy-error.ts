@@ -32,6 +32,8 @@ export interface BuddyErrorDetails {
   OUT_OF_MEMORY: { order: number; pages: number; largestFreeOrder: number | undefined; freePages: number };
   /** An allocator was made without a region and without a space. */
   NO_REGION: Record<string, never>;
+  /** An option that is none of the values it may have. */
+  INVALID_OPTION: { option: string; value: unknown; expected: string };
   /** A number of pages that is no integer from 1 to 2^52. */
   INVALID_PAGE_COUNT: { pages: unknown };
   /** A region that is not whole pages, or, to be added, not in the allocator's space, or its own already. */
@@ -118,6 +120,8 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
         : `of ${freePages} free pages, the largest free block has order ${largestFreeOrder}`
     }`,
   NO_REGION: () => 'an allocator needs a region, or a space to add one to',
+  INVALID_OPTION: ({ option, value, expected }) =>
+    `${describeValue(value)} cannot be \`${option}\`: pass ${expected}`,
   INVALID_PAGE_COUNT: ({ pages }) =>
     `${describeValue(pages)} is no number of pages: pass an integer from 1 to 2^52`,
   INVALID_REGION: ({ region, reason }) =>

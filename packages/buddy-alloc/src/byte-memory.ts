@@ -13,6 +13,7 @@ export interface ViewConstructor<View> {
 
 /** Real bytes behind addresses, for `PageAllocator` and `HeapAllocator`. Every method is O(1), or O(bytes) that it writes. */
 export class ByteMemory<A extends Address> implements PageMemory<A> {
+  readonly #kind: AddressKind<A>;
   readonly #source: ByteSource;
   readonly #origin: A;
 
@@ -24,6 +25,7 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
    */
   constructor(kind: AddressKind<A>, source: ByteSource, origin: A) {
     kind.assertIsAddress(origin);
+    this.#kind = kind;
     this.#source = source;
     this.#origin = origin;
   }
@@ -37,7 +39,7 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
    * The `length` bytes from `address` on, as they are: what is written is written. It ends to be valid when the source
    * replaces its buffer.
    *
-   * @throws BuddyError `OUTSIDE_MEMORY`
+   * @throws BuddyError `OUTSIDE_MEMORY`; AddressError if it is no address
    */
   bytes(address: A, length: number): Uint8Array {
     return this.view(Uint8Array, address, length);
@@ -46,12 +48,13 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
   /**
    * `length` elements from `address` on, in the machine's byte order. As `bytes`.
    *
-   * @throws BuddyError `OUTSIDE_MEMORY`, `UNALIGNED_VIEW`
+   * @throws BuddyError `OUTSIDE_MEMORY`, `UNALIGNED_VIEW`; AddressError if it is no address
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
+    this.#kind.assertIsAddress(address);
     const buffer = this.#buffer();
     const offset = Number(address - this.#origin);
-    const bytes = length * type.BYTES_PER_ELEMENT;
+    const bytes = typeof length === 'number' ? length * type.BYTES_PER_ELEMENT : NaN;
     if (!Number.isInteger(length) || length < 0 || offset < 0 || offset + bytes > buffer.byteLength) {
       const available = Math.max(0, buffer.byteLength - Math.max(0, offset));
       throw new BuddyError('OUTSIDE_MEMORY', { address, bytes, available });

@@ -150,7 +150,7 @@ export class HeapAllocator<A extends Address> {
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
     if (this.#memory === undefined) throw new BuddyError('NO_HEAP_MEMORY', {});
     const available = this.sizeOf(address);
-    const bytes = length * type.BYTES_PER_ELEMENT;
+    const bytes = typeof length === 'number' ? length * type.BYTES_PER_ELEMENT : NaN;
     if (!(bytes <= available)) throw new BuddyError('OUTSIDE_MEMORY', { address, bytes, available });
     return this.#memory.view(type, address, length);
   }

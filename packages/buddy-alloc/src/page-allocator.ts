@@ -205,8 +205,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_PAGE_COUNT`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
    */
   allocateRun(pages: number, alignment: Bytes = PAGE_SIZE): MemoryRegion<A> {
-    if (!isOrder(pages, 2 ** MAX_ORDER) || pages === 0) throw new BuddyError('INVALID_PAGE_COUNT', { pages });
-    const run = this.#takeRun(pages, Math.max(1, Number(alignmentBytes(alignment)) / PAGE_SIZE));
+    const run = this.#takeRun(pages, alignment);
     if (this.#trace !== undefined) this.#traceBlock('allocate', run.start);
     return run;
   }
@@ -314,7 +313,7 @@ export class PageAllocator<A extends Address> {
     const mark = kind === 'slab' ? SLAB : HEAP;
     return {
       allocate: (pages, alignment) => {
-        const { start } = this.#takeRun(pages, alignment / PAGE_SIZE);
+        const { start } = this.#takeRun(pages, alignment);
         this.#space.remark(start, mark);
         try {
           if (this.#trace !== undefined) this.#traceBlock('allocate', start);
@@ -389,7 +388,9 @@ export class PageAllocator<A extends Address> {
     this.#space.check();
   }
 
-  #takeRun(pages: number, alignedPages: number): MemoryRegion<A> {
+  #takeRun(pages: number, alignment: Bytes): MemoryRegion<A> {
+    if (!isOrder(pages, 2 ** MAX_ORDER) || pages === 0) throw new BuddyError('INVALID_PAGE_COUNT', { pages });
+    const alignedPages = Math.max(1, Number(alignmentBytes(alignment)) / PAGE_SIZE);
     const order = orderOfPages(Math.max(pages, alignedPages));
     const block = order <= this.#tree.maxOrder ? this.#tree.allocate(order) : undefined;
     if (block === undefined) {

@@ -62,14 +62,18 @@ export class PageSpace<A extends Address> {
   constructor({ regions, space, maxOrder, reserved }: PageSpaceSpec<A>) {
     const [first, ...others] = regions;
     const any = first ?? space;
-    if (any === undefined) throw new BuddyError('NO_REGION', {});
+    if (typeof any?.kind?.assertIsAddress !== 'function') throw new BuddyError('NO_REGION', {});
     if (!isOrder(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
     this.kind = any.kind;
     this.hull =
       first === undefined
         ? new MemoryRegion(any.kind, any.start, 0)
-        : others.reduce((hull, region) => hull.hull(region), first);
-    this.space = space ?? this.hull;
+        : others.reduce((hull, region) => hull.hull(region ?? NO_REGION), first);
+    this.space = this.hull;
+    if (space !== undefined) {
+      this.#requireKind(space);
+      this.space = space;
+    }
     for (const region of regions) this.ranges = withRange(this.ranges, this.newRange(region));
     const whole = wholePages(this.space);
     if (whole === undefined)
@@ -103,8 +107,7 @@ export class PageSpace<A extends Address> {
    * @throws BuddyError `INVALID_REGION`; RegionError `KIND_MISMATCH`
    */
   rangeOf(region: MemoryRegion<A>): PageRange {
-    // Of another kind, or no region: `overlaps` throws.
-    if (region.kind !== this.kind) this.space.overlaps(region);
+    this.#requireKind(region);
     if (region.isEmpty) throw new BuddyError('INVALID_REGION', { region, reason: 'empty' });
     const range = wholePages(region);
     if (range === undefined) throw new BuddyError('INVALID_REGION', { region, reason: 'misaligned' });
@@ -206,7 +209,7 @@ export class PageSpace<A extends Address> {
    * @throws BuddyError `WRONG_KIND`, `BLOCK_TAIL`, and what `refusal` says of what is not allocated
    */
   freeMarked(start: A, mark: typeof SLAB | typeof HEAP): void {
-    const page = pageNumberOf(start);
+    const page = typeof start === 'bigint' ? pageNumberOf(start) : -1;
     const block = this.tree.find(page);
     if (block?.start !== page || block.kind !== mark) throw this.#markedRefusal(start, mark);
     this.tree.freeRange(this.tree.runAround(block));
@@ -368,6 +371,11 @@ export class PageSpace<A extends Address> {
     return orderAround(range, range.start, this.maxOrder) === orderOfPages(range.end - range.start);
   }
 
+  /** @throws RegionError `KIND_MISMATCH` for a region of other addresses, and for what is no region */
+  #requireKind(region: MemoryRegion<A>): void {
+    if (region?.kind !== this.kind) this.hull.overlaps(region ?? NO_REGION);
+  }
+
   #setRanges(ranges: readonly PageRange[]): void {
     this.ranges = ranges;
     const start = ranges.at(0)?.start ?? pageNumberOf(this.space.start);
@@ -389,7 +397,15 @@ export class PageSpace<A extends Address> {
   /** The pages of what is to be reserved from the start: ascending, those that touch made one. */
   #reservedRanges(regions: Iterable<MemoryRegion<A>>): PageRange[] {
     const parts: { range: PageRange; refusal: (reason: ReservedProblem) => BuddyError }[] = [];
+    if (typeof regions?.[Symbol.iterator] !== 'function') {
+      throw new BuddyError('INVALID_OPTION', {
+        option: 'reserved',
+        value: regions,
+        expected: 'an array of regions',
+      });
+    }
     for (const reserved of regions) {
+      this.#requireKind(reserved);
       const refusal = (reason: ReservedProblem) =>
         new BuddyError('INVALID_RESERVED', { reserved, region: this.hull, reason });
       if (!this.space.containsRegion(reserved)) throw refusal('outside');
@@ -411,6 +427,9 @@ export class PageSpace<A extends Address> {
     return joined;
   }
 }
+
+/** What callers without types may pass: regions refuse it as one of another kind. */
+const NO_REGION = {} as never;
 
 /** Whether `value` is an integer from 0 to `max`. */
 export function isOrder(value: unknown, max: number): boolean {

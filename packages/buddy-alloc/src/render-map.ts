@@ -1,5 +1,6 @@
 import { type Address, formatAddress, PAGE_SIZE } from '@svsm/address';
 import type { BlockKind } from './block.ts';
+import { BuddyError } from './buddy-error.ts';
 import type { PageAllocator } from './page-allocator.ts';
 
 /** How {@link renderMap} draws. */
@@ -17,10 +18,15 @@ const SIGNS: Readonly<Record<BlockKind, string>> = { pages: '#', run: '=', file:
  * is `.` if all its pages are free, `r` if reserved, blank if they are not the allocator's, `#` for blocks, `=` for runs, `f`, `s` and
  * `h` for file pages, slabs and heaps; or a digit from 1 to 9 for how many tenths of it are in use, if there are several of these.
  * O(blocks · orders + cells).
+ *
+ * @throws BuddyError `INVALID_OPTION`
  */
 export function renderMap<A extends Address>(allocator: PageAllocator<A>, options: MapOptions = {}): string {
-  const columns = Math.max(1, Math.floor(options.columns ?? 64));
-  const rows = Math.max(1, Math.floor(options.rows ?? 16));
+  const { columns = 64, rows = 16 } = options;
+  for (const [option, value] of Object.entries({ columns, rows })) {
+    if (Number.isSafeInteger(value) && value > 0) continue;
+    throw new BuddyError('INVALID_OPTION', { option, value, expected: 'an integer from 1 up' });
+  }
   const { start, end } = allocator.region;
   const origin = Number(start / BigInt(PAGE_SIZE));
   const total = Number(end / BigInt(PAGE_SIZE)) - origin;

@@ -40,13 +40,18 @@ export class SlabCache<A extends Address> {
    * A cache without a page. O(1).
    *
    * @param size - bytes of an object, 1 to 4096
-   * @throws BuddyError `INVALID_OBJECT_SIZE`; AddressError `INVALID_ALIGNMENT`
+   * @throws BuddyError `INVALID_OBJECT_SIZE`, `INVALID_OPTION`; AddressError `INVALID_ALIGNMENT`
    */
   constructor(allocator: PageAllocator<A>, size: number, options: SlabCacheOptions = {}) {
     const alignment = Number(alignmentBytes(options.alignment ?? 8));
-    const stride = Math.ceil(Math.max(size, 8) / alignment) * alignment;
-    if (!Number.isInteger(size) || size < 1 || stride > PAGE_SIZE) {
+    const stride = Number.isInteger(size) ? Math.ceil(Math.max(size, 8) / alignment) * alignment : 0;
+    if (stride === 0 || size < 1 || stride > PAGE_SIZE) {
       throw new BuddyError('INVALID_OBJECT_SIZE', { size, max: PAGE_SIZE });
+    }
+    const { keepEmpty = 1 } = options;
+    if (typeof keepEmpty !== 'number' || !(keepEmpty >= 0) || Math.floor(keepEmpty) !== keepEmpty) {
+      const expected = 'a number of pages, an integer from 0 up or Infinity';
+      throw new BuddyError('INVALID_OPTION', { option: 'keepEmpty', value: keepEmpty, expected });
     }
     this.objectBytes = stride;
     this.#allocator = allocator;
@@ -56,7 +61,7 @@ export class SlabCache<A extends Address> {
       directory: this.#directory,
       user: 0,
       stride,
-      keepEmpty: options.keepEmpty ?? 1,
+      keepEmpty,
     });
   }
 

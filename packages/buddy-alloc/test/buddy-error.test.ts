@@ -8,8 +8,10 @@ import {
   getOrder,
   isBuddyError,
   PageAllocator,
+  renderMap,
+  SlabCache,
 } from '../src/index.ts';
-import { buddyError, HEAP, heapPages } from './support.ts';
+import { buddyError, HEAP, heapPages, untyped } from './support.ts';
 
 const at = (page: number, byte = 0) => virtAddr(HEAP + BigInt(page * 4096 + byte));
 const bounds = (page: number, count: number) => ({
@@ -152,6 +154,23 @@ const CODES: {
       { region: bounds(5, 2), block: bounds(5, 1), state: 'free' },
       '[0xffff800000005000-0xffff800000007000) is not reserved: ' +
         '[0xffff800000005000-0xffff800000006000) is free',
+    ],
+  ],
+  INVALID_OPTION: [
+    [
+      () => renderMap(sample(), { columns: 0 }),
+      { option: 'columns', value: 0, expected: 'an integer from 1 up' },
+      '0 cannot be `columns`: pass an integer from 1 up',
+    ],
+    [
+      () => new SlabCache(sample(), 8, { keepEmpty: 0.5 }),
+      { option: 'keepEmpty', value: 0.5, expected: 'a number of pages, an integer from 0 up or Infinity' },
+      '0.5 cannot be `keepEmpty`: pass a number of pages, an integer from 0 up or Infinity',
+    ],
+    [
+      () => new PageAllocator(heapPages(0, 1), { reserved: untyped(5) }),
+      { option: 'reserved', value: 5, expected: 'an array of regions' },
+      '5 cannot be `reserved`: pass an array of regions',
     ],
   ],
   WRONG_KIND: [
