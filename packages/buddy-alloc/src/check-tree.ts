@@ -89,12 +89,14 @@ function checkNodes(level: BuddyLevel, below: BuddyLevel | undefined, roots: num
 function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: number, seen: SeenBlocks): void {
   const isDivided = level.parent === undefined || checkOwner(level, level.parent, node);
   const end = (node + 1) * NODE_UNITS;
+  let isBare = true;
   for (let unit = node * NODE_UNITS; unit < end; ) {
     const mark = level.marks[unit] as number;
     if (mark === 0) {
       unit += 1;
       continue;
     }
+    isBare = false;
     const name = nameOf(level, unit);
     if (!isDivided) fail('partition', `${name} is in a block, and its node in another one`);
     checkMark(level, below, unit, mark);
@@ -106,6 +108,9 @@ function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: numbe
       }
     }
     if ((mark & KIND) !== DIVIDED) seen.add(order + level.unitOrder, (mark & KIND) === FREE);
+  }
+  if (isDivided && isBare && level.parent !== undefined) {
+    fail('partition', `${nameOf(level, node * NODE_UNITS)} and what follows are divided into nothing`);
   }
 }
 

@@ -2,7 +2,15 @@
 import { isCodedError, physAddr, Virt, virtAddr } from '@svsm/address';
 import { MemoryRegion, physRegion, virtRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
-import { ByteMemory, getOrder, HeapAllocator, PageAllocator, renderMap, SlabCache } from '../src/index.ts';
+import {
+  type BuddyErrorCode,
+  ByteMemory,
+  getOrder,
+  HeapAllocator,
+  PageAllocator,
+  renderMap,
+  SlabCache,
+} from '../src/index.ts';
 import { buddyError, flatRegion, HEAP, heapPages, snapshot, untyped } from './support.ts';
 
 const NO_NUMBERS = [

@@ -135,6 +135,14 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ['a file page of two', 'metadata', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED | 3)] = FILE | 3)],
   ['a file page of 4 MiB', 'metadata', (tree) => (tree.aboveLeaf.marks[marked(tree, 1, ALLOCATED)] = FILE)],
   ['a list that the level does not have, as filled', 'free-counts', (tree) => (tree.leaf.filled |= 1 << 20)],
+  [
+    'a node without a block',
+    'partition',
+    (tree) => {
+      tree.removeRange({ start: 4096, end: 5000 });
+      tree.aboveLeaf.marks[4] = DIVIDED;
+    },
+  ],
   ['a count of allocated blocks', 'block-counts', (tree) => (tree.leaf.allocated[3]! += 1)],
   ['a count of allocated blocks above', 'block-counts', (tree) => (tree.aboveLeaf.allocated[0]! -= 1)],
   ['a bit of what lists are filled', 'free-counts', (tree) => (tree.leaf.filled ^= 1)],
@@ -196,6 +204,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'a file page of 4 MiB': 'unit 1 of order 10 is a single page, and has order 10',
   'a list that the level does not have, as filled':
     'the level of order 0 has lists 0x1fb filled, and its field is 1049083',
+  'a node without a block': 'unit 1024 of order 0 and what follows are divided into nothing',
   'a count of allocated blocks': '1 blocks of order 3 are allocated, their count is 2',
   'a count of allocated blocks above': '1 blocks of order 10 are allocated, their count is 0',
   'a bit of what lists are filled': 'the level of order 0 has lists 0x1fb filled, and its field is 506',

@@ -17,7 +17,7 @@ import { Flat, type FlatAddr } from './support.ts';
 
 /** Fills what is freed, as upstream's fuzzer does: who reads it from a page that should be live, or clear, notices. */
 const FREED = 0xfa;
-const STEPS = 1300;
+const STEPS = 1400;
 
 interface Live {
   piece: Piece;
