@@ -1,4 +1,5 @@
 import { anyLowWord, changeHighWords, changeLowWords, SURVEY, surveyWords } from './leaf-words.ts';
+import { refuseBeyondTop } from './mapping-checks.ts';
 import { PteFlags } from './pte-flags.ts';
 import { RegionEdit, Verdict } from './region-edit.ts';
 import type { TableSpace } from './table-space.ts';
@@ -9,6 +10,8 @@ export interface BitChange {
   readonly clearHigh: number;
   readonly setLow: number;
   readonly setHigh: number;
+  /** Whether it is shared-ness that changes, which a page beyond vTOM has for good. */
+  readonly isVisibility?: boolean;
 }
 
 /** Changes bits of every leaf of a region. A large page that is wholly inside stays one; at the edges it is split. */
@@ -19,6 +22,7 @@ export class ChangeEdit extends RegionEdit {
   readonly #setHigh: number;
   readonly #largeClear: number;
   readonly #largeSet: number;
+  readonly #refusedHigh: number;
 
   constructor(space: TableSpace, operation: string, change: BitChange) {
     super(space, operation);
@@ -29,6 +33,7 @@ export class ChangeEdit extends RegionEdit {
     this.#setHigh = change.setHigh | 0;
     this.#largeClear = forLargePage(change.clearLow);
     this.#largeSet = forLargePage(change.setLow);
+    this.#refusedHigh = change.isVisibility === true ? space.format.beyondTopHi : 0;
   }
 
   protected override judge(
@@ -41,6 +46,7 @@ export class ChangeEdit extends RegionEdit {
   ): Verdict {
     if ((low & PteFlags.Present) === 0) this.refuseUnmapped(first, level);
     if (this.isTable(low, level)) return Verdict.Descend;
+    if ((high & this.#refusedHigh) !== 0) refuseBeyondTop(low, high, level, this.space.format);
     this.nextLow = (low & ~this.#largeClear) | this.#largeSet;
     this.nextHigh = (high & ~this.#clearHigh) | this.#setHigh;
     if (this.nextLow === low && this.nextHigh === high) return Verdict.Keep;
@@ -53,7 +59,8 @@ export class ChangeEdit extends RegionEdit {
     const allHigh = SURVEY[1] as number;
     const anyHigh = SURVEY[2] as number;
     // Which one it was is looked for only if there is one.
-    if ((allLow & PteFlags.Present) === 0 || (anyHigh & this.space.format.reservedHi) !== 0) {
+    const refused = this.space.format.reservedHi | this.#refusedHigh;
+    if ((allLow & PteFlags.Present) === 0 || (anyHigh & refused) !== 0) {
       this.#refuse(words, start, stop, page);
     }
     const clearLow = this.#clearLow & ~this.#setLow;
@@ -78,13 +85,15 @@ export class ChangeEdit extends RegionEdit {
     this.changed(page, page + (stop - start) / 2);
   }
 
-  /** Refuses the first page that is not mapped or corrupted. */
+  /** Refuses the first page that is not mapped, corrupted, or beyond vTOM. */
   #refuse(words: Uint32Array, start: number, stop: number, page: number): void {
     for (let i = start; i < stop; i += 2) {
       const at = page + (i - start) / 2;
-      const low = words[i] as number;
+      const low = (words[i] as number) | 0;
+      const high = (words[i + 1] as number) | 0;
       if ((low & PteFlags.Present) === 0) this.refuseUnmapped(at, 0);
-      this.requireSound(low | 0, (words[i + 1] as number) | 0, 0, at);
+      this.requireSound(low, high, 0, at);
+      if ((high & this.#refusedHigh) !== 0) refuseBeyondTop(low, high, 0, this.space.format);
     }
   }
 }

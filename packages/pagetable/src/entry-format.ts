@@ -32,7 +32,8 @@ export class EntryFormat {
   readonly reservedHi: number;
   /** The exclusive end of physical addresses that an entry can hold. */
   readonly physicalEnd: bigint;
-  readonly #sharedRange: number;
+  /** With vTOM: address bits above its own. An address with one of them is shared whatever its vTOM bit says. */
+  readonly beyondTopHi: number;
   readonly #giantPages: boolean;
   readonly #reservedTop: number;
 
@@ -41,7 +42,7 @@ export class EntryFormat {
     const encryptionHi = encryption === undefined ? 0 : 1 << (encryption.bit - 32);
     this.privateHi = encryption?.mode === 'c-bit' ? encryptionHi : 0;
     this.sharedHi = encryption?.mode === 'vtom' ? encryptionHi : 0;
-    this.#sharedRange = 0xf_ffff & -this.sharedHi;
+    this.beyondTopHi = 0xf_ffff & -(2 * this.sharedHi);
     this.addressHi = 0xf_ffff & ~encryptionHi;
     // HI(M) without the encryption bit (APM vol. 2, §15.34.5), and NX if it is off (§5.6.3).
     const beyondWidth = 0xf_ffff & ~(2 ** (physicalBits - 32) - 1) & ~encryptionHi;
@@ -86,7 +87,9 @@ export class EntryFormat {
    * vTOM (§15.36.8), which any address bit from that one on says.
    */
   isShared(hi: number): boolean {
-    return this.privateHi !== 0 ? (hi & this.privateHi) === 0 : (hi & this.#sharedRange) !== 0;
+    return this.privateHi !== 0
+      ? (hi & this.privateHi) === 0
+      : (hi & (this.sharedHi | this.beyondTopHi)) !== 0;
   }
 
   get hasEncryption(): boolean {

@@ -1,5 +1,5 @@
 import type { PageSize, PhysAddr } from '@svsm/address';
-import type { EntryFormat } from './entry-format.ts';
+import { type EntryFormat, frameAddress } from './entry-format.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
 import type { PagingConfig } from './paging-config.ts';
@@ -30,6 +30,17 @@ export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFor
     if (last >= end) throw new PageTableError('PHYSICAL_RANGE', { paddr: last, end });
   }
   return (HALVES[1] as number) * 0x10_0000 + (low >>> 12);
+}
+
+/**
+ * With vTOM, a page whose address lies beyond that bit is shared for good: it cannot be made private, and another bit in
+ * its address would make it another page.
+ *
+ * @throws PageTableError `PHYSICAL_RANGE`
+ */
+export function refuseBeyondTop(low: number, high: number, level: number, format: EntryFormat): never {
+  const paddr = frameAddress(format.frame(low, high, level));
+  throw new PageTableError('PHYSICAL_RANGE', { paddr, end: format.physicalEnd });
 }
 
 /**

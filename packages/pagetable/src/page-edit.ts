@@ -3,7 +3,7 @@ import { collapseUpward } from './collapse.ts';
 import { type EntryFormat, frameHigh, frameLow, type PageTableEntry } from './entry-format.ts';
 import { fillWithParts } from './leaf-parts.ts';
 import { MapEdit } from './map-edit.ts';
-import { requireFlags, requirePhysical } from './mapping-checks.ts';
+import { refuseBeyondTop, requireFlags, requirePhysical } from './mapping-checks.ts';
 import { pageOf, SPANS } from './page-range.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
@@ -108,11 +108,14 @@ export class PageEdit {
 
   setVisibility(operation: string, vaddr: VirtAddr, shared: boolean): void {
     const cursor = this.#cursor;
-    const { privateHi, sharedHi } = this.#format;
+    const { privateHi, sharedHi, beyondTopHi } = this.#format;
     if ((privateHi | sharedHi) === 0) this.requireEncryption(operation);
     cursor.seek(vaddr);
     if ((cursor.low & 0xfff) !== 0) this.#requireAligned(vaddr, 0);
     if (!cursor.isPresent) this.requirePresent(vaddr);
+    if ((cursor.entryHigh & beyondTopHi) !== 0) {
+      refuseBeyondTop(cursor.entryLow, cursor.entryHigh, cursor.level, this.#format);
+    }
     const wanted = (cursor.entryHigh & ~(privateHi | sharedHi)) | (shared ? sharedHi : privateHi);
     if (wanted === cursor.entryHigh) return;
     if (cursor.level > 0) this.#splitFound(operation, vaddr, 0);

@@ -196,6 +196,7 @@ export class TableCore {
       clearHigh: privateHi | sharedHi,
       setLow: 0,
       setHigh: shared ? sharedHi : privateHi,
+      isVisibility: true,
     });
   }
 

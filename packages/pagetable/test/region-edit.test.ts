@@ -229,6 +229,34 @@ describe('sharing a region', () => {
   });
 });
 
+describe('a page beyond vTOM', () => {
+  // What somebody else has mapped there: it is shared by any address bit from the 46th on (APM vol. 2, §15.36.8).
+  test.each([
+    ['4 KiB', 0x1000, 0],
+    ['2 MiB', M2, 1],
+  ])('of %s is shared for good, and keeps its address', (_, size, level) => {
+    const vtom = { mode: 'vtom', bit: 45 } as const;
+    make({ config: pagingConfig({ encryption: vtom, physicalBits: 48 }) });
+    table.mapRegion(part(0, 3 * size), physAddr(0x4000_0000), PtePreset.Data);
+    const step = table.walk(at(size)).path.at(-1);
+    const entry = physAddr((step?.table ?? 0n) + BigInt(8 * (step?.index ?? 0)));
+    expect(step?.level).toBe(level);
+    writePhys64(memory, entry, readPhys64(memory, entry) | (1n << 46n));
+    expect(table.walk(at(size)).page?.shared).toBe(true);
+    for (const operation of [
+      () => table.setShared4k(at(size)),
+      () => table.setEncrypted4k(at(size)),
+      () => table.setSharedRegion(part(0, 3 * size)),
+      () => table.setEncryptedRegion(part(0, 3 * size)),
+    ]) {
+      expect(refuses('PHYSICAL_RANGE', operation).message).toContain('valid are 0x0 to 0x00001fffffffffff');
+    }
+    table.setSharedRegion(part(0, size));
+    table.protectRegion(part(0, 3 * size), { clear: PteFlags.Writable });
+    table.unmapRegion(part(0, 3 * size));
+  });
+});
+
 describe('protecting', () => {
   test('sets and clears flags, in large pages too, and leaves the rest', () => {
     table.mapRegion(part(0, M2 + 0x1000), physAddr(0), PtePreset.Data);
