@@ -7,6 +7,10 @@ import { VmplPermission } from './vmpl.ts';
  * follows a source.
  */
 export interface Assumptions {
+  /** Which comes first where both are due: #UD for an instruction that does not exist, or #GP(0) for a CPL above 0. */
+  readonly exceptionOrder: 'UD-first' | 'GP-first';
+  /** The flags by a result: those of its comparison with 0, parity too, or ZF alone and the others clear. */
+  readonly resultFlags: 'of-EAX' | 'ZF-alone';
   /** PVALIDATE above VMPL0: #GP(0), as the VeriSMo model has it, or the result FAIL_PERMISSION. */
   readonly pvalidateAboveVmpl0: 'GP' | 'FAIL_PERMISSION';
   /** The carry flag of a PVALIDATE that fails with a code. */
@@ -80,6 +84,8 @@ export interface Assumptions {
   readonly pageInfoMasks: 'vmpl1-first' | 'vmpl3-first';
   /** The unit of RmpSegSize: 2^n bytes (the manual's formula, Linux), or 2^n MiB (the manual's prose). */
   readonly rmpSegSizeUnit: 'byte' | 'MiB';
+  /** Where SVSM_CORE_CONFIGURE_VTOM leaves the minimum of a query: the text names RCX for both that and the flags. */
+  readonly svsmVtomMinimum: 'RDX' | 'RCX';
   /** The levels of a VMSA that SVSM_CORE_CREATE_VCPU accepts: the caller's and less privileged (SVSM), or its own (COCONUT). */
   readonly svsmVmsaLevels: 'own-and-lower' | 'own';
 }
@@ -124,6 +130,8 @@ export function assumptionsOf(switched: Partial<Assumptions>): Assumptions {
 
 function table(): AssumptionTable {
   const entries: AssumptionTable = {
+    exceptionOrder: open('I2', 'UD-first', 'GP-first'),
+    resultFlags: open('I1', 'of-EAX', 'ZF-alone'),
     pvalidateAboveVmpl0: open('V5, PVALIDATE preconditions', 'GP', 'FAIL_PERMISSION'),
     carryOnFailure: open('I10', 'clear', 'set'),
     lowAddressBits: open('I3', 'ignored', 'FAIL_INPUT'),
@@ -153,6 +161,7 @@ function table(): AssumptionTable {
     runVmplError: open('GHCB MSR 0x017', 1, 0xffff_ffff),
     pageInfoMasks: disputed('L4', 'vmpl1-first', 'vmpl3-first'),
     rmpSegSizeUnit: disputed('R8', 'byte', 'MiB'),
+    svsmVtomMinimum: disputed('SVSM call 7', 'RDX', 'RCX'),
     svsmVmsaLevels: disputed('SVSM call 2', 'own-and-lower', 'own'),
   };
   return Object.freeze(entries);

@@ -20,6 +20,10 @@ export const HypervisorFeature = {
   RestrictedInjectionTimer: 0x8n,
   ApicIdList: 0x10n,
   MultiVmpl: 0x20n,
+  /** COCONUT-SVSM's name. */
+  PageStateChange: 0x40n,
+  /** COCONUT-SVSM's name. */
+  ExtendedInterrupts: 0x200n,
 } as const;
 
 /**
@@ -38,6 +42,8 @@ export type GhcbMsrMessage =
     }
   /** 0x002. */
   | { readonly type: 'sev-info-request' }
+  /** 0x003, obsolete: what the bits above the code mean is in no source at hand (OpenVMM `GhcbInfo`). */
+  | { readonly type: 'ap-jump-table-request'; readonly value: bigint }
   /** 0x004: register 0 is EAX, 3 is EDX. */
   | { readonly type: 'cpuid-request'; readonly leaf: number; readonly register: number }
   /** 0x005. */
@@ -68,6 +74,11 @@ export type GhcbMsrMessage =
   | { readonly type: 'features'; readonly features: bigint }
   /** 0x100: in reason set 0, reason 0 is general, 1 a protocol version, 2 no SNP. */
   | { readonly type: 'terminate'; readonly reasonSet: number; readonly reason: number }
+  /** 0xf00 to 0xf03: Hyper-V's (OpenVMM `GhcbInfo`). */
+  | {
+      readonly type: 'hyperv-hypercall' | 'hyperv-fast-call' | 'hyperv-output' | 'hyperv-debug-print';
+      readonly value: bigint;
+    }
   /** Everything else, and whatever has a bit set that should not be. */
   | { readonly type: 'unknown'; readonly value: bigint };
 
@@ -106,6 +117,7 @@ const FORMATS: Readonly<Record<MessageType, Format>> = {
     fields: [number('maxVersion', 48, 16), number('minVersion', 32, 16), number('cBit', 24, 8)],
   },
   'sev-info-request': { info: 0x002n, fields: [] },
+  'ap-jump-table-request': { info: 0x003n, fields: [wide('value', 'bigint')] },
   'cpuid-request': { info: 0x004n, fields: [number('leaf', 32, 32), number('register', 30, 2)] },
   cpuid: { info: 0x005n, fields: [number('value', 32, 32), number('register', 30, 2)] },
   'ap-reset-hold-request': { info: 0x006n, fields: [] },
@@ -121,6 +133,10 @@ const FORMATS: Readonly<Record<MessageType, Format>> = {
   'features-request': { info: 0x080n, fields: [] },
   features: { info: 0x081n, fields: [wide('features', 'bigint')] },
   terminate: { info: 0x100n, fields: [number('reasonSet', 12, 4), number('reason', 16, 8)] },
+  'hyperv-hypercall': { info: 0xf00n, fields: [wide('value', 'bigint')] },
+  'hyperv-fast-call': { info: 0xf01n, fields: [wide('value', 'bigint')] },
+  'hyperv-output': { info: 0xf02n, fields: [wide('value', 'bigint')] },
+  'hyperv-debug-print': { info: 0xf03n, fields: [wide('value', 'bigint')] },
 };
 
 const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];

@@ -47,11 +47,26 @@ export const GHCB_BUFFER = {
 
 /** Software exit codes (Linux `arch/x86/include/uapi/asm/svm.h`, EDK2 `Ghcb.h`). */
 export const GhcbExit = {
+  MmioRead: 0x8000_0001n,
+  MmioWrite: 0x8000_0002n,
+  NmiComplete: 0x8000_0003n,
+  ApResetHold: 0x8000_0004n,
+  ApJumpTable: 0x8000_0005n,
   PageStateChange: 0x8000_0010n,
+  GuestRequest: 0x8000_0011n,
+  ExtendedGuestRequest: 0x8000_0012n,
   SnpApCreation: 0x8000_0013n,
+  HvDoorbellPage: 0x8000_0014n,
+  HvIpi: 0x8000_0015n,
+  GetApicIds: 0x8000_0017n,
   RunVmpl: 0x8000_0018n,
+  SecureAvicGpa: 0x8000_001an,
+  ConfigureInjection: 0x8000_001bn,
+  DisableAlternateInjection: 0x8000_001cn,
+  SpecificEoi: 0x8000_001dn,
   HypervisorFeatures: 0x8000_fffdn,
   Terminate: 0x8000_fffen,
+  UnsupportedEvent: 0x8000_ffffn,
 } as const;
 
 /** Why the hypervisor refuses a request: its answer in SW_EXITINFO2, with 2 in SW_EXITINFO1 (KVM `GHCB_ERR_*`). */

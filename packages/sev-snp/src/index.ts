@@ -68,6 +68,16 @@ export { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from '.
 export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
 export { Hypervisor } from './hypervisor.ts';
 export {
+  type ExecutionMode,
+  executeInGuest,
+  executeInHost,
+  type InstructionRegisters,
+  ResultFlag,
+  RMP_INSTRUCTIONS,
+  type RmpInstruction,
+  rmpInstructionOf,
+} from './instruction-registers.ts';
+export {
   type DigestSource,
   encodePageInfo,
   LaunchDigest,
@@ -143,7 +153,22 @@ export { decodeRmpState, encodeRmpState, type RmpStateFields } from './rmp-state
 export { isSnpError, SnpError, type SnpErrorCode, type SnpErrorDetails } from './snp-error.ts';
 export { isSnpFault, SnpFault, type SnpFaultCode, type SnpFaultDetails } from './snp-fault.ts';
 export { SnpMachine, type SnpMachineOptions } from './snp-machine.ts';
-export { type CallingArea, callSvsm, pvalidateBySvsm, SVSM_MAX_ATTEMPTS } from './svsm-call.ts';
+export {
+  type CallingArea,
+  callSvsm,
+  configureSvsmVtom,
+  createVcpuBySvsm,
+  deleteVcpuBySvsm,
+  depositToSvsm,
+  pvalidateBySvsm,
+  querySvsmProtocol,
+  querySvsmVtom,
+  remapCallingArea,
+  requestSvsm,
+  SVSM_MAX_ATTEMPTS,
+  type VtomSettings,
+  withdrawFromSvsm,
+} from './svsm-call.ts';
 export { SvsmCore, type SvsmCoreOptions, type SvsmVcpu } from './svsm-core.ts';
 export type { SvsmMemoryOptions } from './svsm-memory.ts';
 export {
@@ -158,6 +183,7 @@ export {
   type SvsmRegisters,
   SvsmResult,
 } from './svsm-protocol.ts';
+export type { VtomRange } from './svsm-vtom.ts';
 export {
   decodeSwapRecord,
   encodeSwapRecord,

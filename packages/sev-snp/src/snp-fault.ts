@@ -6,6 +6,8 @@ import type { RmpCheck } from './rmp-check.ts';
 export interface SnpFaultDetails {
   /** #GP(0) in the guest: a non-canonical address, or an instruction at a level that may not execute it. */
   GP: { errorCode: 0; reason: string };
+  /** #UD: the instruction does not exist in this mode, or SNP is not enabled. */
+  UD: { instruction: string };
   /** #PF in the guest: its own page table forbids the access. `errorCode` has the bits of `PageFaultError`. */
   PF: { errorCode: number; gva: bigint };
   /**
@@ -47,6 +49,7 @@ const at = (gva: bigint | undefined): string => (gva === undefined ? '' : `${for
 
 const MESSAGES: MessageTable<SnpFaultDetails> = {
   GP: ({ reason }) => `#GP(0): ${reason}`,
+  UD: ({ instruction }) => `#UD: ${instruction} does not exist here`,
   PF: ({ errorCode, gva }) => `#PF at ${formatAddress(gva)}, error code ${hex(errorCode)}`,
   VC_NOT_VALIDATED: ({ gva, gpa }) =>
     `#VC 0x404: the page at ${at(gva)}GPA ${formatAddress(gpa)} is not validated`,

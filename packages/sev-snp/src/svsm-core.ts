@@ -13,6 +13,7 @@ import {
   SvsmResult,
   svsmEntrySize,
 } from './svsm-protocol.ts';
+import { configureVtom, type VtomRange } from './svsm-vtom.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 import type { Vcpu } from './vcpu.ts';
 import { type Vmpl, VmplPermission } from './vmpl.ts';
@@ -23,6 +24,8 @@ import { EFER_SVME, readVmsa, VMSA_FIELDS, writeVmsa } from './vmsa.ts';
 export interface SvsmCoreOptions extends SvsmMemoryOptions {
   /** SEV_FEATURES of the boot processor, which every VMSA must have: SNP active alone if not given. */
   readonly sevFeatures?: bigint;
+  /** What virtual tops of memory CONFIGURE_VTOM accepts, multiples of 2 MiB: it is not offered, if not given. */
+  readonly vtom?: VtomRange;
   /** How many entries of a list one call processes; the guest calls again for the rest. No limit if not given. */
   readonly entriesPerCall?: number;
   /** Whether a VMSA runs at the moment, so that it cannot be deleted. If not given, as the machine has it. */
@@ -55,6 +58,8 @@ export class SvsmCore {
   /** The calling area of each processor that may call, and where its VMSA lies, if it has one in the guest's memory. */
   readonly #callers: Map<object, Caller> = new Map();
   readonly #vcpus: Map<PhysAddr, SvsmVcpu> = new Map();
+  /** The VMSA of the caller whose call is processed. */
+  #heldVmsa: Uint8Array | undefined;
   /** Pages of 4 KiB. */
   readonly #deposits: PhysAddr[] = [];
 
@@ -108,7 +113,9 @@ export class SvsmCore {
     // Not entered for a call: the processor goes on as if nothing had been.
     const isCall = readVmsa(held, 'exitCode') === VmExit.Vmgexit;
     const registers = { ...registersOf(held) };
+    this.#heldVmsa = held;
     const hasRun = isCall && this.#callPending(vcpu, registers);
+    this.#heldVmsa = undefined;
     if (hasRun) for (const name of REGISTERS) writeVmsa(held, name, BigInt.asUintN(64, registers[name]));
     this.#letGo(vcpu, caller.vmsa, held, hasRun);
     return hasRun;
@@ -196,10 +203,12 @@ export class SvsmCore {
         return SvsmResult.Success;
       }
       case SvsmCall.ConfigureVtom:
-        // vTOM is not offered: a query says so, all else cannot be (COCONUT-SVSM `core.rs`).
-        if ((rcx & 1n) === 0n) return SvsmResult.InvalidRequest;
-        registers.rcx = 0n;
-        return SvsmResult.Success;
+        return configureVtom(
+          registers,
+          this.#options.vtom,
+          this.#heldVmsa,
+          this.#assumptions.svsmVtomMinimum,
+        );
       default:
         return SvsmResult.UnsupportedCall;
     }

@@ -3,6 +3,7 @@ import { writePhys64 } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { ASSUMPTIONS, type Assumptions, assumptionsOf, DEFAULT_ASSUMPTIONS } from '../src/assumptions.ts';
 import { psmash, rmpread, rmpupdate } from '../src/host-instructions.ts';
+import { executeInGuest } from '../src/instruction-registers.ts';
 import { encodePageInfo } from '../src/launch-digest.ts';
 import { requestGhcbMsr } from '../src/msr-protocol.ts';
 import { Rmp } from '../src/rmp.ts';
@@ -44,6 +45,17 @@ function outcome(action: () => unknown): unknown {
 
 // What each assumption decides: the same observation of a machine, with each of its choices.
 const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>) => unknown> = {
+  exceptionOrder: (assumptions) => {
+    const { vcpu } = world({ assumptions });
+    vcpu.cpl = 3;
+    const registers = { rax: gvaOf(PAGE), rcx: 0n, rdx: 0n, rflags: 0n };
+    return outcome(() => executeInGuest(vcpu, 'RMPQUERY', registers, { bits: 32 }));
+  },
+  resultFlags: (assumptions) => {
+    const { vcpu } = world({ assumptions });
+    const registers = { rax: gvaOf(PAGE), rcx: 0n, rdx: 1n, rflags: 0n };
+    return executeInGuest(vcpu, 'PVALIDATE', registers).rflags;
+  },
   pvalidateAboveVmpl0: (assumptions) => {
     const it = svsmWorld({}, { assumptions });
     return outcome(() => it.guestCpu.pvalidate(gvaOf(PAGE), PageSize.Regular, true));
@@ -192,6 +204,12 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     const table = { base: 0n, segmentShift: 30, read: () => 0x1_0000_0000n | 64n };
     const unit = rmpSegSizeUnit === undefined ? {} : { unit: rmpSegSizeUnit };
     return segmentedRmpEntryAddress(spa(2 ** 30), { ...table, ...unit });
+  },
+  svsmVtomMinimum: (assumptions) => {
+    const it = svsmWorld({ vtom: { min: 1n << 40n, max: 1n << 46n } }, { assumptions });
+    const registers = { rcx: 1n, rdx: 0n };
+    expect(call(it, 7, registers)).toBe(0);
+    return [registers.rcx, registers.rdx];
   },
   svsmVmsaLevels: (assumptions) => {
     const it = svsmWorld({}, { assumptions });

@@ -39,6 +39,11 @@ describe('messages and their bits (Linux arch/x86/include/asm/sev-common.h)', ()
     [{ type: 'features-request' }, 0x080n],
     [{ type: 'features', features: HypervisorFeature.Snp | HypervisorFeature.MultiVmpl }, 0x2_1081n],
     [{ type: 'terminate', reasonSet: 1, reason: 2 }, 0x2_1100n],
+    [{ type: 'ap-jump-table-request', value: 5n }, 0x5003n],
+    [{ type: 'hyperv-hypercall', value: 1n }, 0x1f00n],
+    [{ type: 'hyperv-fast-call', value: 1n }, 0x1f01n],
+    [{ type: 'hyperv-output', value: 1n }, 0x1f02n],
+    [{ type: 'hyperv-debug-print', value: 2n }, 0x2f03n],
   ])('%o', (message, value) => {
     expect(encodeGhcbMsr(message)).toBe(value);
     expect(decodeGhcbMsr(value)).toEqual(message);
@@ -47,7 +52,7 @@ describe('messages and their bits (Linux arch/x86/include/asm/sev-common.h)', ()
 
 describe('what is no message', () => {
   test.each<[string, bigint]>([
-    ['an unknown code', 0x003n],
+    ['an unknown code', 0x008n],
     ['a request with more than its code', 0x1002n],
     ['a page state change with reserved bits', 0x0110_0000_0040_1014n],
     ['a page state change to PSMASH', 0x0030_0000_0040_1014n],

@@ -33,7 +33,7 @@ function withGhcb(): { it: World; host: Answering; ghcb: Ghcb } {
 test('a request and its answer go through the page that both sides share', () => {
   const { it, ghcb } = withGhcb();
   expect([ghcb.gpa, ghcb.gva]).toEqual([physAddr(GPA), gvaOf(GPA)]);
-  expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(1n);
+  expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(0x23n);
   expect(it.machine.hypervisor.read(spaOf(it, GPA), 4096)).toEqual(it.vcpu.read(gvaOf(GPA), 4096));
   expect(ghcb.page.get('protocolVersion')).toBe(2n);
   expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.Terminate, info1: 0x21n }))).toBe('TERMINATED');

@@ -12,7 +12,7 @@ test('an honest hypervisor answers', () => {
     maxVersion: 2,
     cBit: 51,
   });
-  expect(requestGhcbMsr(vcpu, { type: 'features-request' }, 'features').features).toBe(1n);
+  expect(requestGhcbMsr(vcpu, { type: 'features-request' }, 'features').features).toBe(0x23n);
   expect(requestGhcbMsr(vcpu, { type: 'preferred-ghcb-request' }, 'preferred-ghcb').gpa).toBeUndefined();
   const register = (gpa: number) =>
     requestGhcbMsr(vcpu, { type: 'register-ghcb-request', gpa: physAddr(gpa) }, 'register-ghcb').gpa;

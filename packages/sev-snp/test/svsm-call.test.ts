@@ -2,8 +2,21 @@ import { PAGE_SIZE, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { HostileHypervisor } from '../src/hostile-hypervisor.ts';
 import { Hypervisor } from '../src/hypervisor.ts';
-import { callSvsm, pvalidateBySvsm, SVSM_MAX_ATTEMPTS } from '../src/svsm-call.ts';
+import {
+  callSvsm,
+  configureSvsmVtom,
+  createVcpuBySvsm,
+  deleteVcpuBySvsm,
+  depositToSvsm,
+  pvalidateBySvsm,
+  querySvsmProtocol,
+  querySvsmVtom,
+  remapCallingArea,
+  SVSM_MAX_ATTEMPTS,
+  withdrawFromSvsm,
+} from '../src/svsm-call.ts';
 import { SvsmCall, SvsmResult } from '../src/svsm-protocol.ts';
+import { createVmsa } from '../src/vcpu-state.ts';
 import { bytesOf, codeOf, gvaOf, MiB, textOf, thrownBy } from './support.ts';
 import { CAA, entryOf, svsmWorld } from './svsm-world.ts';
 
@@ -111,4 +124,67 @@ test('nothing waits at other levels, and for no processor of another guest', () 
   expect(it.guest.enterVmpl(1, it.guestCpu)).toBe(false);
   const other = it.machine.hypervisor.launch({ size: 2 * MiB });
   expect(it.guest.enterVmpl(0, other.createVcpu())).toBe(false);
+});
+
+describe('the calls of a guest', () => {
+  const PAGES = [A, A + 0x1000].map((gpa) => ({ gpa: physAddr(gpa), size: 0 as const }));
+
+  test('deposits pages and withdraws them again, cleared', () => {
+    const it = svsmWorld();
+    it.guestCpu.write(gvaOf(A), bytesOf('kept?'));
+    depositToSvsm(it.guestCpu, it.area, PAGES);
+    expect(codeOf(() => it.guestCpu.read(gvaOf(A), 1))).toBe('NPF');
+    expect(withdrawFromSvsm(it.guestCpu, it.area)).toEqual(PAGES.map(({ gpa }) => gpa));
+    expect(it.guestCpu.read(gvaOf(A), 5)).toEqual(new Uint8Array(5));
+    expect(withdrawFromSvsm(it.guestCpu, it.area)).toEqual([]);
+  });
+
+  test('asks for protocols and for virtual tops of memory', () => {
+    const it = svsmWorld();
+    expect(querySvsmProtocol(it.guestCpu, it.area, 0, 1)).toEqual({ min: 1, max: 1 });
+    expect(querySvsmProtocol(it.guestCpu, it.area, 2, 1)).toBeUndefined();
+    expect(querySvsmVtom(it.guestCpu, it.area)).toBeUndefined();
+    const offering = svsmWorld({ vtom: { min: 1n << 40n, max: 1n << 46n } });
+    expect(querySvsmVtom(offering.guestCpu, offering.area)).toEqual({
+      ...{ min: 1n << 40n, max: 1n << 46n, alignment: 1n << 21n },
+    });
+    // It has no VMSA that the SVSM could change.
+    expect(
+      thrownBy(() => configureSvsmVtom(it.guestCpu, it.area, { virtualTom: 1n << 40n }))?.details,
+    ).toMatchObject({
+      result: SvsmResult.InvalidRequest,
+    });
+  });
+
+  test('makes processors, deletes them, and moves its calling area', () => {
+    const it = svsmWorld();
+    const vmsa = physAddr(A);
+    it.guestCpu.write(gvaOf(A), createVmsa({ vmpl: 2 }));
+    createVcpuBySvsm(it.guestCpu, it.area, { vmsa, caa: physAddr(A + 0x1000), apicId: 3 });
+    expect(it.svsm.vcpus).toMatchObject([{ vmsa, apicId: 3, vmpl: 2 }]);
+    deleteVcpuBySvsm(it.guestCpu, it.area, vmsa);
+    expect(it.svsm.vcpus).toEqual([]);
+    expect(thrownBy(() => deleteVcpuBySvsm(it.guestCpu, it.area, vmsa))?.details).toMatchObject({
+      call: SvsmCall.DeleteVcpu,
+      result: SvsmResult.InvalidParameter,
+    });
+    const next = { gva: gvaOf(A + 0x2000), gpa: physAddr(A + 0x2000) };
+    remapCallingArea(it.guestCpu, it.area, next);
+    expect(it.svsm.callingArea(it.guestCpu)).toBe(next.gpa);
+    expect(querySvsmProtocol(it.guestCpu, next, 0, 1)).toEqual({ min: 1, max: 1 });
+  });
+
+  test('is made again while the SVSM is busy', () => {
+    const it = svsmWorld();
+    let busy = 3;
+    const { svsm } = it;
+    it.guest.onEnter(0, (caller) => {
+      if (busy === 0) return void svsm.enter(caller);
+      busy -= 1;
+      caller.registers.rax = BigInt(SvsmResult.Busy);
+      it.vcpu.write(gvaOf(CAA), new Uint8Array(1));
+    });
+    expect(querySvsmProtocol(it.guestCpu, it.area, 0, 1)).toEqual({ min: 1, max: 1 });
+    expect(busy).toBe(0);
+  });
 });

@@ -140,6 +140,45 @@ describe('a call by VMSAs', () => {
   });
 });
 
+describe('CONFIGURE_VTOM', () => {
+  const vtom = { min: 1n << 40n, max: 1n << 46n };
+
+  test('gives the caller’s VMSA a virtual top of memory, with what is to go on with', () => {
+    inGuest(
+      (vcpu, { image }) => {
+        const after = callSvsm(vcpu, area, {
+          ...{ rax: BigInt(SvsmCall.ConfigureVtom), rcx: (1n << 46n) | 0x1en },
+          ...{ rdx: vcpu.cr3 & ~(1n << 51n), r8: 0x1111n, r9: 0x2222n },
+        });
+        // From here on entries with a C-bit are reserved: what it reads by would have to be another table.
+        expect(after.rax).toBe(0n);
+        const fields = (['rip', 'rsp', 'virtualTom', 'sevFeatures'] as const).map((name) =>
+          readVmsa(image(), name),
+        );
+        expect(fields).toEqual([0x1111n, 0x2222n, 1n << 46n, 3n]);
+      },
+      { vtom },
+    );
+  });
+
+  test.each<[string, bigint]>([
+    ['below what is offered', (1n << 39n) | 2n],
+    ['above it', (1n << 46n) | 0x20_0002n],
+    ['misaligned', (1n << 46n) | 0x1002n],
+    ['with a reserved bit', (1n << 46n) | 0x22n],
+    ['given, but not enabled', 1n << 46n],
+  ])('one %s is refused, and nothing changes', (_, rcx) => {
+    inGuest(
+      (vcpu, { image }) => {
+        const { rax } = callSvsm(vcpu, area, { rax: BigInt(SvsmCall.ConfigureVtom), rcx });
+        expect(rax).toBe(BigInt(SvsmResult.InvalidParameter));
+        expect([readVmsa(image(), 'virtualTom'), readVmsa(image(), 'sevFeatures')]).toEqual([0n, 1n]);
+      },
+      { vtom },
+    );
+  });
+});
+
 describe('CREATE_VCPU and DELETE_VCPU', () => {
   const AP_VMSA = 3 * MiB;
   const AP_CAA = 3 * MiB + 0x1000;
