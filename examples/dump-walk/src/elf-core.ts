@@ -20,6 +20,8 @@ const PN_XNUM = 0xffff;
 const HEADERS_AT_ONCE = 0x4000;
 /** A processor's two notes are 828 bytes: this is far above what any machine needs. */
 const MAX_NOTE_BYTES = 2 ** 26;
+/** One for every 4 KiB page of 64 GiB; more would only be read for hours. */
+const MAX_HEADERS = 2 ** 24;
 
 interface ProgramHeader {
   readonly index: number;
@@ -90,6 +92,7 @@ function* programHeaders(source: Source): Generator<ProgramHeader, undefined, un
     );
   }
   const count = countOf(source, header);
+  if (count > MAX_HEADERS) throw new DumpError(`it has ${count} program headers; this reads ${MAX_HEADERS}`);
   const first = readSize(header, 32, 'the place of the program headers');
   if (first + count * size > source.size) {
     throw new DumpError(

@@ -8,6 +8,9 @@ export const FRAMES_MAGIC = 'PTFRAME1';
 const FIXED_HEADER = 16;
 const RECORD = 8 + PAGE_SIZE;
 const RECORDS_AT_ONCE = 64;
+const MAX_HEADER = 2 ** 20;
+/** 64 GiB of page tables. */
+const MAX_FRAMES = 2 ** 24;
 
 /**
  * The page tables of one processor, and no other memory: `"PTFRAME1"`, u32 length of the header, u32 number of frames, the
@@ -23,6 +26,9 @@ export function openFramesFile(source: Source): Dump {
   const first = FIXED_HEADER + headerSize;
   if (first + count * RECORD !== source.size) {
     throw new DumpError(`it has ${source.size} bytes, but its header announces ${first + count * RECORD}`);
+  }
+  if (headerSize > MAX_HEADER || count > MAX_FRAMES) {
+    throw new DumpError(`a header of ${headerSize} bytes and ${count} frames are more than this reads`);
   }
   const header = parseHeader(readBytes(source, FIXED_HEADER, headerSize).toString('utf8'));
   const frames = frameNumbers(source, first, count);

@@ -3,6 +3,7 @@ import { readBytes, readSize, type Source } from './source.ts';
 
 const HEADER = 20;
 const PIECE_HEADER = 12;
+const MAX_PIECES = 2 ** 24;
 
 /**
  * A file that was thinned: `"SPARSE01"`, u64 its size, u32 the number of pieces, and for each of them u64 its place, u32 its
@@ -23,8 +24,10 @@ export class SparseSource implements Source {
     this.#packed = packed;
     this.size = readSize(header, 8, 'the size of the thinned file');
     const count = header.readUInt32LE(16);
-    if (count * PIECE_HEADER > packed.size - HEADER) {
-      throw new DumpError(`it announces ${count} pieces, more than its ${packed.size} bytes can hold`);
+    if (count > MAX_PIECES || count * PIECE_HEADER > packed.size - HEADER) {
+      throw new DumpError(
+        `it announces ${count} pieces, more than its ${packed.size} bytes can hold, or more than ${MAX_PIECES}`,
+      );
     }
     const pieces = readPieces(packed, count, this.size).sort((a, b) => a.start - b.start);
     pieces.forEach((piece, i) => {

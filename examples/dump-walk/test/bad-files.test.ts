@@ -49,7 +49,7 @@ describe('an ELF core', () => {
         copy.writeUInt16LE(0xffff, 56);
         copy.writeUInt32LE(0xffff_ffff, 108);
       },
-      /its 4294967295 program headers/,
+      /it has 4294967295 program headers; this reads 16777216/,
     ],
     [
       'whose section header is missing',
@@ -192,6 +192,23 @@ describe('a thinned file', () => {
     ['of a file that is no dump', sparseFile(100, []), /begins like no known dump/],
   ])('%s', async (_, bytes, message) => {
     expect(await refused(bytes)).toMatch(message);
+  });
+});
+
+describe('a thinned file that claims to be huge', () => {
+  test('is refused before it is read for hours', async () => {
+    const many = patched(CORE, (copy) => {
+      copy.writeUInt16LE(0xffff, 56);
+      copy.writeUInt32LE(2 ** 31, 108);
+    });
+    expect(await refused(sparseFile(2 ** 50, [[0, many]]))).toMatch(/it has 2147483648 program headers/);
+    const [headerSize, count] = [2 ** 32 - 1, 2 ** 32 - 1];
+    const begin = patched(FRAMES.subarray(0, 16), (copy) => {
+      copy.writeUInt32LE(headerSize, 8);
+      copy.writeUInt32LE(count, 12);
+    });
+    const size = 16 + headerSize + count * 4104;
+    expect(await refused(sparseFile(size, [[0, begin]]))).toMatch(/are more than this reads/);
   });
 });
 
