@@ -10,6 +10,8 @@ export const NpfInfo = {
   Reserved: 0x8n,
   /** It was an instruction fetch. */
   Fetch: 0x10n,
+  /** It was a shadow-stack access. No access here is one. */
+  ShadowStack: 0x40n,
   /** It failed an RMP or VMPL check. */
   Rmp: 0x8000_0000n,
   /** The fault was at the final guest-physical address. */
@@ -22,6 +24,10 @@ export const NpfInfo = {
   SizeMismatch: 0x8_0000_0000n,
   /** The page's mask for the current VMPL forbids the access. */
   Vmpl: 0x10_0000_0000n,
+  /** With VMPL SSS: bit 4 of that mask. */
+  SupervisorShadowStack: 0x20_0000_0000n,
+  /** The instruction cannot be restarted (OpenVMM `SevNpfInfo`). */
+  NotRestartable: 0x8000_0000_0000_0000n,
 } as const;
 
 /** Bits of the error code of #PF (AMD64 APM vol. 2, §8.4.2 and §15.36.10). */
@@ -36,6 +42,10 @@ export const PageFaultError = {
   Reserved: 0x8,
   /** The access was an instruction fetch. */
   Fetch: 0x10,
+  /** A protection key denies it. */
+  ProtectionKey: 0x20,
+  /** It was a shadow-stack access. No access here is one. */
+  ShadowStack: 0x40,
   /** It failed an RMP check: hosts only. */
   Rmp: 0x8000_0000,
 } as const;

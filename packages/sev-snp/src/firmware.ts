@@ -39,6 +39,7 @@ export function launchUpdate(
   if (!permissions.every((mask) => Number.isInteger(mask) && mask >= 0 && mask <= 0xff))
     throw refusal('INVALID_PARAM');
   if (entry === undefined || state !== PageState.PreGuest) throw refusal('INVALID_PAGE_STATE');
+  if (spa % BigInt(entry.pageSize) !== 0n) throw refusal('INVALID_ADDRESS');
   const isHuge = entry.pageSize === PageSize.Huge;
   if (!Object.values(LaunchPageType).includes(type)) throw refusal('INVALID_PARAM');
   if (isHuge && SMALL_TYPES.includes(type)) throw refusal('INVALID_PAGE_SIZE');

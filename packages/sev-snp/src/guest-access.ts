@@ -62,7 +62,12 @@ export function translateNested(guest: GuestContext, access: GuestPhysAccess, tl
 }
 
 function walkNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
-  const nested = guest.nested.lookup(access.gpa);
+  const nested = guest.nested.walk(access.gpa);
+  if (nested === 'reserved') {
+    const { gpa, gva } = access;
+    const exitInfo1 = NpfInfo.Present | NpfInfo.Reserved | infoOf(access);
+    throw new SnpFault('VC_MMIO', { errorCode: VMEXIT_NPF, exitInfo1, gpa, gva });
+  }
   const denied = deniedByNested(nested, access);
   if (denied !== undefined) throw npf(guest, denied, access, nested, 0n);
   return nested as NestedPage;
@@ -114,19 +119,12 @@ export function rmpFault(
 function npf(
   guest: GuestContext,
   check: SnpFaultDetails['NPF']['check'],
-  { gpa, gva, kind, isPrivate }: GuestPhysAccess,
+  access: GuestPhysAccess,
   nested: NestedPage | undefined,
   why: bigint,
 ): SnpFault<'NPF'> {
-  const isTable = kind === 'table' || kind === 'table-update';
-  const exitInfo1 =
-    why |
-    NpfInfo.User |
-    (nested === undefined ? 0n : NpfInfo.Present) |
-    (isWrite({ kind }) ? NpfInfo.Write : 0n) |
-    (kind === 'fetch' ? NpfInfo.Fetch : 0n) |
-    (isTable ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
-    (isPrivate ? NpfInfo.Encrypted : 0n);
+  const { gpa, gva } = access;
+  const exitInfo1 = why | infoOf(access) | (nested === undefined ? 0n : NpfInfo.Present);
   const isByte = guest.machine.rmp.assumptions.exitInfo2 === 'byte';
   return new SnpFault('NPF', {
     exitCode: VMEXIT_NPF,
@@ -137,6 +135,19 @@ function npf(
     nestedSize: nested?.size,
     check,
   });
+}
+
+/** What EXITINFO1 says of the access itself. */
+function infoOf(access: GuestPhysAccess): bigint {
+  const { kind, isPrivate } = access;
+  const isTable = kind === 'table' || kind === 'table-update';
+  return (
+    NpfInfo.User |
+    (isWrite(access) ? NpfInfo.Write : 0n) |
+    (kind === 'fetch' ? NpfInfo.Fetch : 0n) |
+    (isTable ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
+    (isPrivate ? NpfInfo.Encrypted : 0n)
+  );
 }
 
 function isWrite({ kind }: Pick<GuestPhysAccess, 'kind'>): boolean {

@@ -1,6 +1,8 @@
 import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import {
   type FrameAllocator,
+  isPageTableError,
+  type MappedPage,
   PageTable,
   type PagingConfig,
   type PhysMemory,
@@ -61,10 +63,24 @@ export class NestedTable {
     else this.#table.unmap4k(asVirt(gpa));
   }
 
-  /** The page that `gpa` lies in, or `undefined` if nothing is mapped there. O(levels). */
+  /**
+   * The page that `gpa` lies in, or `undefined` if nothing is mapped there, or an entry on the way has a reserved bit set. O(levels).
+   */
   lookup(gpa: PhysAddr): NestedPage | undefined {
+    const found = this.walk(gpa);
+    return found === 'reserved' ? undefined : found;
+  }
+
+  /** As {@link lookup}, with reserved bits told apart, as processors do. O(levels). */
+  walk(gpa: PhysAddr): NestedPage | 'reserved' | undefined {
     if (gpa >= NestedTable.end) return undefined;
-    const { page } = this.#table.walk(asVirt(gpa));
+    let page: MappedPage | undefined;
+    try {
+      page = this.#table.walk(asVirt(gpa)).page;
+    } catch (error) {
+      if (isPageTableError(error, 'RESERVED_BITS')) return 'reserved';
+      throw error;
+    }
     if (page === undefined) return undefined;
     const { size, writable, executable } = page;
     return { spa: page.paddr as bigint as SysPhysAddr, size, writable, executable };

@@ -20,6 +20,11 @@ export interface SnpFaultDetails {
     gpa: bigint;
     spa: bigint;
   };
+  /**
+   * #VC in the guest with error code 0x400: the nested entry has a reserved bit set, as hypervisors mark MMIO. Such a fault
+   * does not exit by itself (AMD64 APM vol. 2, §15.35.4). `exitInfo1` is what an exit would tell.
+   */
+  VC_MMIO: { errorCode: typeof VMEXIT_NPF; exitInfo1: bigint; gpa: bigint; gva: bigint | undefined };
   /** A nested page fault that the hypervisor did not resolve. `exitInfo1` has the bits of `NpfInfo`. */
   NPF: {
     exitCode: typeof VMEXIT_NPF;
@@ -53,6 +58,8 @@ const MESSAGES: MessageTable<SnpFaultDetails> = {
   PF: ({ errorCode, gva }) => `#PF at ${formatAddress(gva)}, error code ${hex(errorCode)}`,
   VC_NOT_VALIDATED: ({ gva, gpa }) =>
     `#VC 0x404: the page at ${at(gva)}GPA ${formatAddress(gpa)} is not validated`,
+  VC_MMIO: ({ gva, gpa }) =>
+    `#VC 0x400: a reserved bit is set in the nested entry for ${at(gva)}GPA ${formatAddress(gpa)}`,
   NPF: ({ exitInfo1, gpa, gva, check }) =>
     `#VMEXIT(NPF) at ${at(gva)}GPA ${formatAddress(gpa)}, EXITINFO1 ${hex(exitInfo1)}: failed ${check}`,
   HOST_PF: ({ errorCode, spa, check }) =>

@@ -7,12 +7,16 @@ test('bits of EXITINFO1 (AMD64 APM vol. 2, §15.25.6, §15.36.10; Linux PFERR_*)
   );
   expect(positions).toEqual({
     ...{ Present: 0, Write: 1, User: 2, Reserved: 3, Fetch: 4, Rmp: 31 },
+    ShadowStack: 6,
     ...{ FinalAddress: 32, GuestTable: 33, Encrypted: 34, SizeMismatch: 35, Vmpl: 36 },
+    ...{ SupervisorShadowStack: 37, NotRestartable: 63 },
   });
 });
 
 test('bits of the #PF error code are those of EXITINFO1 where both have them', () => {
-  for (const [name, bit] of Object.entries(PageFaultError)) expect(NpfInfo[name as 'Rmp']).toBe(BigInt(bit));
+  const { ProtectionKey, ...both } = PageFaultError;
+  for (const [name, bit] of Object.entries(both)) expect(NpfInfo[name as 'Rmp']).toBe(BigInt(bit));
+  expect(ProtectionKey).toBe(0x20);
 });
 
 test('codes', () => {

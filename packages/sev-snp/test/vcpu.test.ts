@@ -165,6 +165,41 @@ describe('faults of the nested page table', () => {
   });
 });
 
+describe('a reserved bit in a nested entry', () => {
+  /** The nested entry of 2 MiB that leads to where `gpa` lies: the hypervisor's memory has it somewhere. */
+  const spoil = (it: World, gpa: number) => {
+    const { memory } = it.machine.hypervisor;
+    const low = Number(spaOf(it, gpa) & -0x20_0000n);
+    for (let frame = (32 * MiB) / 0x1000 - 1; ; frame -= 1) {
+      const at = memory
+        .words(frame, false)
+        .findIndex((word) => (word & ~0xfff) >>> 0 === low && (word & 0x80) !== 0);
+      if (at < 0) continue;
+      memory.words(frame, true)[at]! |= 1 << 13;
+      return;
+    }
+  };
+
+  test('is #VC 0x400 in the guest, and no exit: so MMIO is marked', () => {
+    const it = world();
+    it.vcpu.read(gvaOf(PAGE), 1);
+    spoil(it, PAGE);
+    it.events.length = 0;
+    const { Present, User, Reserved, FinalAddress, Encrypted, Write } = NpfInfo;
+    const bits = Present | User | Reserved | FinalAddress | Encrypted;
+    expect(thrownBy(() => it.vcpu.read(gvaOf(PAGE), 1))).toMatchObject({
+      code: 'VC_MMIO',
+      details: { errorCode: 0x400, exitInfo1: bits, gpa: BigInt(PAGE), gva: gvaOf(PAGE) },
+    });
+    expect(thrownBy(() => it.vcpu.write(gvaOf(PAGE), SECRET))?.details).toMatchObject({
+      exitInfo1: bits | Write,
+    });
+    expect(it.events).toEqual([]);
+    expect(it.guest.nested.lookup(physAddr(PAGE))).toBeUndefined();
+    expect(it.guest.nested.walk(physAddr(PAGE))).toBe('reserved');
+  });
+});
+
 describe('faults of the RMP', () => {
   test.each<[string, Partial<RmpEntry>, string]>([
     ['not owned', { asid: 9 }, 'Present User Rmp FinalAddress Encrypted'],
