@@ -28,7 +28,9 @@ import { requireKind, sameKind } from './same-kind.ts';
 export class MemoryRegion<A extends Address> {
   readonly #kind: AddressKind<A>;
   readonly #start: A;
-  readonly #end: bigint;
+  readonly #size: bigint;
+  /** Where a region was made unchecked, it is added up when it is first asked for. */
+  #end: bigint | undefined;
 
   /**
    * The region of `size` bytes from `start` on.
@@ -38,16 +40,21 @@ export class MemoryRegion<A extends Address> {
    * @throws AddressError if `start` is no address of `kind` or `size` no byte count; RegionError `REGION_OVERFLOW` if the
    *   end would pass the hole's start or the end of the space
    */
-  constructor(kind: AddressKind<A>, start: A, size: Bytes) {
-    kind.assertIsAddress(start);
-    const bytes = byteCount(size);
-    const limit = kind.runEnd(start);
-    if (start + bytes > limit) {
-      throw new RegionError('REGION_OVERFLOW', { kind: kind.name, start, size: bytes, limit });
+  constructor(kind: AddressKind<A>, start: A, size: Bytes);
+  constructor(kind: AddressKind<A>, start: A, size: Bytes, checks?: typeof UNCHECKED) {
+    let bytes = size as bigint;
+    let end: bigint | undefined;
+    if (checks !== UNCHECKED) {
+      const limit = kind.runEnd(start);
+      bytes = byteCount(size);
+      end = start + bytes;
+      if (end > limit)
+        throw new RegionError('REGION_OVERFLOW', { kind: kind.name, start, size: bytes, limit });
     }
     this.#kind = kind;
     this.#start = start;
-    this.#end = start + bytes;
+    this.#size = bytes;
+    this.#end = end;
   }
 
   /**
@@ -70,7 +77,19 @@ export class MemoryRegion<A extends Address> {
     if (!kind.isAddress(start)) return undefined;
     if (typeof size === 'number' ? !Number.isSafeInteger(size) : typeof size !== 'bigint') return undefined;
     const bytes = BigInt(size as Bytes);
-    return bytes < 0n || start + bytes > kind.runEnd(start) ? undefined : regionOf(kind, start, bytes);
+    return bytes < 0n || start + bytes > kind.runEnd(start) ? undefined : uncheckedRegion(kind, start, bytes);
+  }
+
+  /**
+   * As the constructor, without its checks, which cost several times as much as the region: for what makes many, and
+   * knows that they are right, as an allocator does. Given what the constructor refuses, it makes what is no region, and
+   * nothing says so.
+   *
+   * @param start - an address of `kind`
+   * @param size - bytes, from 0 up; from `start` on there are as many addresses
+   */
+  static unchecked<A extends Address>(kind: AddressKind<A>, start: A, size: bigint): MemoryRegion<A> {
+    return uncheckedRegion(kind, start, size);
   }
 
   /** What addresses the region has. */
@@ -85,55 +104,56 @@ export class MemoryRegion<A extends Address> {
 
   /** The exclusive end, which need not be an address. */
   get end(): bigint {
+    this.#end ??= this.#start + this.#size;
     return this.#end;
   }
 
   /** Bytes. */
   get size(): bigint {
-    return this.#end - this.#start;
+    return this.#size;
   }
 
   /** The last address, or `undefined` if the region is empty. */
   get last(): A | undefined {
-    return this.isEmpty ? undefined : ((this.#end - 1n) as A);
+    return this.isEmpty ? undefined : ((this.end - 1n) as A);
   }
 
   /** Whether it holds no address. */
   get isEmpty(): boolean {
-    return this.#end === this.#start;
+    return this.#size === 0n;
   }
 
   /** Whether `address` is one of the region's: `end` is not. */
   contains(address: A): boolean {
-    return this.#start <= address && address < this.#end;
+    return this.#start <= address && address < this.end;
   }
 
   /** Whether `address` is one of the region's or its `end`. */
   containsInclusive(address: bigint): boolean {
-    return this.#start <= address && address <= this.#end;
+    return this.#start <= address && address <= this.end;
   }
 
   /** Whether every address of `other` is one of this region's. An empty one always is inside. */
   containsRegion(other: MemoryRegion<A>): boolean {
     requireKind(this.#kind, other);
-    return other.isEmpty || (this.#start <= other.start && other.end <= this.#end);
+    return other.isEmpty || (this.#start <= other.start && other.end <= this.end);
   }
 
   /** Whether some address is in both. Regions that only touch do not overlap, and an empty one overlaps nothing. */
   overlaps(other: MemoryRegion<A>): boolean {
     requireKind(this.#kind, other);
-    return !this.isEmpty && !other.isEmpty && this.#start < other.end && other.start < this.#end;
+    return !this.isEmpty && !other.isEmpty && this.#start < other.end && other.start < this.end;
   }
 
   /** Whether the union of both is a region: they touch, overlap, or one is empty. */
   contiguous(other: MemoryRegion<A>): boolean {
     requireKind(this.#kind, other);
-    return this.isEmpty || other.isEmpty || (this.#start <= other.end && other.start <= this.#end);
+    return this.isEmpty || other.isEmpty || (this.#start <= other.end && other.start <= this.end);
   }
 
   /** Whether both have the same kind, start and end. */
   equals(other: MemoryRegion<A>): boolean {
-    return sameKind(this.#kind, other?.kind) && this.#start === other.start && this.#end === other.end;
+    return sameKind(this.#kind, other?.kind) && this.#start === other.start && this.#size === other.size;
   }
 
   /**
@@ -156,7 +176,7 @@ export class MemoryRegion<A extends Address> {
     if (other.isEmpty) return this;
     if (this.isEmpty) return other;
     const start = this.#start < other.start ? this.#start : other.start;
-    const end = this.#end > other.end ? this.#end : other.end;
+    const end = this.end > other.end ? this.end : other.end;
     return regionBetween(this.#kind, start, end);
   }
 
@@ -164,17 +184,17 @@ export class MemoryRegion<A extends Address> {
   intersect(other: MemoryRegion<A>): MemoryRegion<A> | undefined {
     if (!this.overlaps(other)) return undefined;
     const start = this.#start > other.start ? this.#start : other.start;
-    const end = this.#end < other.end ? this.#end : other.end;
-    return regionOf(this.#kind, start, end - start);
+    const end = this.end < other.end ? this.end : other.end;
+    return uncheckedBetween(this.#kind, start, end);
   }
 
   /** What is in this region and not in `other`: no region, one, or two, ascending, none of them empty. */
   subtract(other: MemoryRegion<A>): MemoryRegion<A>[] {
     if (!this.overlaps(other)) return this.isEmpty ? [] : [this];
     const rest: MemoryRegion<A>[] = [];
-    if (this.#start < other.start) rest.push(regionOf(this.#kind, this.#start, other.start - this.#start));
+    if (this.#start < other.start) rest.push(uncheckedBetween(this.#kind, this.#start, other.start));
     // `other.end` is an address here: it lies below this region's end.
-    if (other.end < this.#end) rest.push(regionOf(this.#kind, other.end as A, this.#end - other.end));
+    if (other.end < this.end) rest.push(uncheckedBetween(this.#kind, other.end as A, this.end));
     return rest;
   }
 
@@ -184,10 +204,10 @@ export class MemoryRegion<A extends Address> {
    * @throws RegionError `SPLIT_OUTSIDE` unless `start < at < end`
    */
   splitAt(at: A): [MemoryRegion<A>, MemoryRegion<A>] {
-    if (typeof at !== 'bigint' || at <= this.#start || at >= this.#end) {
+    if (typeof at !== 'bigint' || at <= this.#start || at >= this.end) {
       throw new RegionError('SPLIT_OUTSIDE', { region: this, at });
     }
-    return [regionOf(this.#kind, this.#start, at - this.#start), regionOf(this.#kind, at, this.#end - at)];
+    return [uncheckedBetween(this.#kind, this.#start, at), uncheckedBetween(this.#kind, at, this.end)];
   }
 
   /**
@@ -208,9 +228,9 @@ export class MemoryRegion<A extends Address> {
    */
   alignOutward(alignment: Bytes): MemoryRegion<A> {
     const start = alignDown(this.#start, alignment);
-    if (this.isEmpty) return regionOf(this.#kind, start, 0n);
+    if (this.isEmpty) return uncheckedRegion(this.#kind, start, 0n);
     const mask = alignmentBytes(alignment) - 1n;
-    return regionBetween(this.#kind, start, (this.#end + mask) & ~mask);
+    return regionBetween(this.#kind, start, (this.end + mask) & ~mask);
   }
 
   /**
@@ -223,8 +243,8 @@ export class MemoryRegion<A extends Address> {
   alignInward(alignment: Bytes): MemoryRegion<A> | undefined {
     const mask = alignmentBytes(alignment) - 1n;
     const start = (this.#start + mask) & ~mask;
-    const end = this.#end & ~mask;
-    return start < end ? regionOf(this.#kind, start as A, end - start) : undefined;
+    const end = this.end & ~mask;
+    return start < end ? uncheckedBetween(this.#kind, start as A, end) : undefined;
   }
 
   /**
@@ -271,7 +291,7 @@ export class MemoryRegion<A extends Address> {
     if (size !== PageSize.Regular && size !== PageSize.Huge && size !== PageSize.Giant) {
       throw new RegionError('INVALID_PAGE_SIZE', { value: size });
     }
-    if (((this.#start | this.#end) & BigInt(size - 1)) !== 0n) {
+    if (((this.#start | this.#size) & BigInt(size - 1)) !== 0n) {
       throw new RegionError('MISALIGNED_REGION', { region: this, pageSize: size });
     }
     return Number(this.size / BigInt(size));
@@ -296,7 +316,25 @@ export function physRegion(start: PhysAddr, size: Bytes): MemoryRegion<PhysAddr>
   return new MemoryRegion(Phys, start, size);
 }
 
+/** Bids the constructor to check nothing. Nobody else has it. */
+const UNCHECKED: unique symbol = /* @__PURE__ */ Symbol('unchecked');
+
+type UncheckedConstructor = new <A extends Address>(
+  kind: AddressKind<A>,
+  start: A,
+  size: bigint,
+  checks: typeof UNCHECKED,
+) => MemoryRegion<A>;
+
 // The class makes its like by these, because one that names itself is renamed by the bundler.
+function uncheckedRegion<A extends Address>(kind: AddressKind<A>, start: A, size: bigint): MemoryRegion<A> {
+  return new (MemoryRegion as unknown as UncheckedConstructor)(kind, start, size, UNCHECKED);
+}
+
+function uncheckedBetween<A extends Address>(kind: AddressKind<A>, start: A, end: bigint): MemoryRegion<A> {
+  return uncheckedRegion(kind, start, end - start);
+}
+
 function regionOf<A extends Address>(kind: AddressKind<A>, start: A, size: Bytes): MemoryRegion<A> {
   return new MemoryRegion(kind, start, size);
 }

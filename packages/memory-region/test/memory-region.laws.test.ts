@@ -205,6 +205,9 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
           expect(tried).toEqual(new MemoryRegion(kind, start, size));
           expect(tried).toEqual(MemoryRegion.fromAddresses(kind, start, start + size));
           expect(tried?.size).toBe(size);
+          const trusted = MemoryRegion.unchecked(kind, start, size);
+          expect(trusted.equals(tried as MemoryRegion<Address>)).toBe(true);
+          expect([trusted.start, trusted.end, trusted.size]).toEqual([start, start + size, size]);
         } else {
           expect(tried).toBeUndefined();
           expect(() => new MemoryRegion(kind, start, size)).toThrow();

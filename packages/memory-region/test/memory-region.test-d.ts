@@ -66,6 +66,14 @@ virtRegion(phys, 4096);
 MemoryRegion.fromAddresses(Virt, virt, 2n ** 64n);
 // @ts-expect-error an end is a bigint
 MemoryRegion.fromAddresses(Virt, virt, 0x2000);
+check<Equal<typeof trusted, MemoryRegion<VirtAddr>>>();
+const trusted = MemoryRegion.unchecked(Virt, virt, 4096n);
+// @ts-expect-error unchecked is the value, not the kind
+MemoryRegion.unchecked(Phys, virt, 4096n);
+// @ts-expect-error nothing turns a number into a bigint there
+MemoryRegion.unchecked(Virt, virt, 4096);
+// @ts-expect-error the constructor always checks
+new MemoryRegion(Virt, virt, 4096n, Symbol());
 check<Equal<typeof tried, MemoryRegion<VirtAddr> | undefined>>();
 const tried = MemoryRegion.tryNew(Virt, 'anything' as unknown, {} as unknown);
 
