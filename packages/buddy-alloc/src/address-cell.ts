@@ -12,13 +12,19 @@ export const HIGH: number = 1 - LOW;
 
 /** Pages in 4 GiB: what the low half of an address counts. */
 const PAGES_PER_HIGH = 0x10_0000;
+const CELL_END = 1n << 64n;
+
+/** Whether the cell holds `address`, any `bigint`, as it is: it drops a sign, and what is past 64 bits. O(1). */
+export function fitsCell(address: bigint): boolean {
+  // To read it back and compare makes a bigint, which costs more.
+  return address >= 0n && address < CELL_END;
+}
 
 /** The number, from address 0 on, of the page that starts at `address`, any `bigint`; −1 if none does. O(1). */
 export function pageNumberOf(address: bigint): number {
   cell[0] = address;
   const low = halves[LOW] as number;
-  // The cell keeps 64 bits: it gives back another value if there were more, or a sign.
-  if ((low & 0xfff) !== 0 || cell[0] !== address) return -1;
+  if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
   return ((halves[HIGH] as number) >>> 0) * PAGES_PER_HIGH + (low >>> 12);
 }
 

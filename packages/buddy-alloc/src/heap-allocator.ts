@@ -94,7 +94,7 @@ export class HeapAllocator<A extends Address> {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
     if (number !== 0) {
       const slabs = this.#slabs[number & USER_MASK] as Slabs<A>;
-      if (!slabs.free(slabOf(number), (halves[LOW] as number) & 0xfff)) throw this.#refusal(address);
+      if (!slabs.free(address, slabOf(number), (halves[LOW] as number) & 0xfff)) throw this.#refusal(address);
     } else {
       if (!this.#large.delete(address)) throw this.#refusal(address);
       this.#pages.free(address);

@@ -1,4 +1,4 @@
-import { cell, HIGH, halves, LOW } from './address-cell.ts';
+import { cell, fitsCell, HIGH, halves, LOW } from './address-cell.ts';
 
 const NO_PAGES: Int32Array<ArrayBuffer> = /* @__PURE__ */ new Int32Array(1024);
 
@@ -33,8 +33,7 @@ export class SlabDirectory {
       this.#last = table;
       this.#lastKey = key;
     }
-    // The cell keeps 64 bits: it gives back another value if there were more, or a sign.
-    return cell[0] === address ? (this.#last[(low >>> 12) & 0x3ff] as number) : 0;
+    return fitsCell(address) ? (this.#last[(low >>> 12) & 0x3ff] as number) : 0;
   }
 
   /** Gives the page at `address` a number; 0 takes it out. O(1), amortized. */

@@ -24,6 +24,9 @@ export interface SlabsSpec<A extends Address> {
  * Objects of one size in pages. A slab is a page; for each there is a bit for every object, set if it is free, in up to
  * 16 words, and a word of which of these have a bit set: so a free object is two bits away, and so is a double free.
  * Slabs with both free and used objects are in one linked list, empty ones in another, full ones in none.
+ *
+ * One free object may be the spare, with its address at hand: freed last, and to be allocated next. In the tables it still
+ * is used, and no slab of it is empty.
  */
 export class Slabs<A extends Address> {
   readonly stride: number;
@@ -50,6 +53,9 @@ export class Slabs<A extends Address> {
   #partial = NONE;
   #emptySlabs = NONE;
   #unused = NONE;
+  #spare: A | undefined;
+  #spareSlab = NONE;
+  #spareOffset = 0;
 
   constructor({ source, directory, user, stride, keepEmpty }: SlabsSpec<A>) {
     this.stride = stride;
@@ -63,6 +69,13 @@ export class Slabs<A extends Address> {
 
   /** Allocates an object: its address. O(1), amortized; a new slab costs a page. What the source throws. */
   allocate(): A {
+    const spare = this.#spare;
+    if (spare !== undefined) {
+      this.#spare = undefined;
+      this.#spareSlab = NONE;
+      this.live += 1;
+      return spare;
+    }
     let slab = this.#partial;
     if (slab === NONE) slab = this.#refill();
     const filled = this.#filled[slab] as number;
@@ -82,32 +95,36 @@ export class Slabs<A extends Address> {
     return BigInt.asUintN(64, (this.#bases[slab] as bigint) + BigInt(slot * this.stride)) as A;
   }
 
-  /** Frees the object at `offset` in `slab`; `false`, and nothing changed, if none is allocated there. O(1). */
-  free(slab: number, offset: number): boolean {
-    const slot = (offset / this.stride) | 0;
-    if (slot * this.stride !== offset || slot >= this.slots) return false;
-    const index = slot >> 5;
-    const word = slab * this.#words + index;
-    const bits = this.#bits[word] as number;
-    const bit = 1 << slot;
-    if ((bits & bit) !== 0) return false;
-    this.#bits[word] = bits | bit;
+  /**
+   * Frees the object at `address`, which is `offset` in `slab`; `false`, and nothing changed, if none is allocated there.
+   * O(1).
+   */
+  free(address: A, slab: number, offset: number): boolean {
+    if (!this.isLive(slab, offset)) return false;
     this.live -= 1;
-    const used = (this.#used[slab] as number) - 1;
-    this.#used[slab] = used;
-    if (bits === 0) {
-      const filled = this.#filled[slab] as number;
-      this.#filled[slab] = filled | (1 << index);
-      if (filled === 0) this.#linkPartial(slab);
+    const used = this.#used[slab] as number;
+    if (this.#spareSlab === NONE && used > 1) {
+      this.#spare = address;
+      this.#spareSlab = slab;
+      this.#spareOffset = offset;
+      return true;
     }
-    if (used === 0) this.#emptied(slab);
+    this.#setFree(slab, offset);
+    // With the last object of its slab, the spare goes too: so an empty slab can be given back.
+    if (this.#spareSlab === slab && used === 2) {
+      this.#setFree(slab, this.#spareOffset);
+      this.#spare = undefined;
+      this.#spareSlab = NONE;
+    }
+    if (this.#used[slab] === 0) this.#emptied(slab);
     return true;
   }
 
   /** Whether an object is allocated at `offset` in `slab`. O(1). */
   isLive(slab: number, offset: number): boolean {
-    const slot = Math.floor(offset / this.stride);
+    const slot = (offset / this.stride) | 0;
     if (slot * this.stride !== offset || slot >= this.slots) return false;
+    if (slab === this.#spareSlab && offset === this.#spareOffset) return false;
     return ((this.#bits[slab * this.#words + (slot >> 5)] as number) & (1 << slot)) === 0;
   }
 
@@ -153,10 +170,37 @@ export class Slabs<A extends Address> {
       if (this.#directory.at(this.#bases[slab] as bigint) !== this.#number(slab))
         return `slab ${slab} is not in the directory`;
     }
+    const spare = this.#spareProblem();
+    if (spare !== undefined) return spare;
+    if (this.#spare !== undefined) live -= 1;
     if (live !== this.live) return `${live} objects are allocated, their count is ${this.live}`;
     if (count[2] !== this.empty) return `${count[2]} slabs are empty, their count is ${this.empty}`;
     const pages = slabs - (count[3] as number);
     return pages === this.pages ? undefined : `there are ${pages} slabs, their count is ${this.pages}`;
+  }
+
+  #spareProblem(): string | undefined {
+    const slab = this.#spareSlab;
+    if (this.#spare === undefined) return slab === NONE ? undefined : `slab ${slab} has a spare that is none`;
+    const slot = this.#spareOffset / this.stride;
+    const bits = this.#bits[slab * this.#words + (slot >> 5)] ?? -1;
+    const isUsed = (bits & (1 << slot)) === 0 && (this.#used[slab] as number) > 1;
+    const isThere = this.#spare === (this.#bases[slab] as bigint) + BigInt(this.#spareOffset);
+    return isUsed && isThere ? undefined : `slab ${slab} has a spare that is not its own`;
+  }
+
+  /** Sets the bit of the object at `offset` in `slab`, which it has not. */
+  #setFree(slab: number, offset: number): void {
+    const slot = (offset / this.stride) | 0;
+    const index = slot >> 5;
+    const word = slab * this.#words + index;
+    const bits = this.#bits[word] as number;
+    this.#bits[word] = bits | (1 << slot);
+    this.#used[slab] = (this.#used[slab] as number) - 1;
+    if (bits !== 0) return;
+    const filled = this.#filled[slab] as number;
+    this.#filled[slab] = filled | (1 << index);
+    if (filled === 0) this.#linkPartial(slab);
   }
 
   /** Makes an empty slab, or a new one, the first that has free objects: its number. */

@@ -60,6 +60,19 @@ test.each([0, 3, -8, 1.5])('%s is no alignment', (align) => {
   );
 });
 
+test('an object that is free has no size, also the one freed last', () => {
+  const { heap } = heapOf(16);
+  const [first, second, third] = [heap.allocate(64), heap.allocate(64), heap.allocate(64)];
+  for (const object of [second, first]) {
+    heap.free(object);
+    buddyError('DOUBLE_FREE_OBJECT', () => heap.sizeOf(object));
+    buddyError('DOUBLE_FREE_OBJECT', () => heap.reallocate(object, 10));
+  }
+  expect(heap.sizeOf(third)).toBe(64);
+  expect(heap.info()).toMatchObject({ objects: 1, bytes: 64 });
+  heap.checkInvariants();
+});
+
 describe('what is refused', () => {
   test('an address in an object, or of none', () => {
     const { heap, allocator } = heapOf(64);

@@ -1,4 +1,4 @@
-import { isAddressError, Virt, virtAddr } from '@svsm/address';
+import { isAddressError, Virt, type VirtAddr, virtAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { PageAllocator, SlabCache } from '../src/index.ts';
 import { buddyError, HEAP, heapPages, snapshot, untyped } from './support.ts';
@@ -83,6 +83,50 @@ describe('freeing', () => {
     const object = cache.allocate();
     cache.free(object);
     buddyError('FOREIGN_OBJECT', () => cache.free(object));
+  });
+});
+
+describe('the object freed last', () => {
+  test('is the next to be allocated, and until then is free', () => {
+    const { cache } = cacheOf(16, 64);
+    const objects = Array.from({ length: 40 }, () => cache.allocate());
+    const [first, second, third] = objects as [VirtAddr, VirtAddr, VirtAddr];
+    cache.free(second);
+    expect(cache.info().objects).toBe(39);
+    buddyError('DOUBLE_FREE_OBJECT', () => cache.free(second));
+    cache.free(first);
+    cache.free(third);
+    for (const object of [first, second, third]) {
+      buddyError('DOUBLE_FREE_OBJECT', () => cache.free(object));
+      cache.checkInvariants();
+    }
+    expect(cache.allocate()).toBe(second);
+    expect(new Set([cache.allocate(), cache.allocate()])).toEqual(new Set([first, third]));
+    expect(cache.info().objects).toBe(40);
+    cache.checkInvariants();
+  });
+
+  test.each([0, 1, 2, 3])('goes with its page, when that has no other left: object %i is last', (last) => {
+    const { cache, allocator } = cacheOf(16, 1024, { keepEmpty: 0 });
+    const objects = Array.from({ length: 4 }, () => cache.allocate());
+    for (const [index, object] of objects.entries()) if (index !== last) cache.free(object);
+    expect(cache.info()).toEqual({ objects: 1, capacity: 4, pages: 1, emptyPages: 0 });
+    cache.checkInvariants();
+    cache.free(objects[last] as VirtAddr);
+    expect(cache.info()).toEqual({ objects: 0, capacity: 0, pages: 0, emptyPages: 0 });
+    expect(allocator.memoryInfo().allocatedPages).toBe(0);
+    cache.checkInvariants();
+    expect(new Set(Array.from({ length: 4 }, () => cache.allocate())).size).toBe(4);
+  });
+
+  test('of one page does not keep another from being given back', () => {
+    const { cache } = cacheOf(16, 1024, { keepEmpty: 0 });
+    const objects = Array.from({ length: 8 }, () => cache.allocate());
+    cache.free(objects[0] as VirtAddr);
+    for (const object of objects.slice(4)) cache.free(object);
+    expect(cache.info()).toEqual({ objects: 3, capacity: 4, pages: 1, emptyPages: 0 });
+    expect(cache.allocate()).toBe(objects[0]);
+    cache.checkInvariants();
   });
 });
 
