@@ -36,6 +36,8 @@ export interface BuddyErrorDetails {
   INVALID_OPTION: { option: string; value: unknown; expected: string };
   /** A number of pages that is no integer from 1 to 2^52. */
   INVALID_PAGE_COUNT: { pages: unknown };
+  /** An index of a page that is no integer from 0 to `last`, that of the last page of the space. */
+  INVALID_PAGE_INDEX: { index: unknown; last: number };
   /** A region that is not whole pages, or, to be added, not in the allocator's space, or its own already. */
   INVALID_REGION: { region: RegionBounds; reason: 'empty' | 'misaligned' | 'outside' | 'overlapping' };
   /** A reserved region that is not whole pages, not inside the allocator's, or overlaps another one. */
@@ -124,6 +126,8 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
     `${describeValue(value)} cannot be \`${option}\`: pass ${expected}`,
   INVALID_PAGE_COUNT: ({ pages }) =>
     `${describeValue(pages)} is no number of pages: pass an integer from 1 to 2^52`,
+  INVALID_PAGE_INDEX: ({ index, last }) =>
+    `${describeValue(index)} is no index of a page: pass an integer from 0 to ${last}`,
   INVALID_REGION: ({ region, reason }) =>
     `${formatBounds(region)} cannot be pages of the allocator: ${REGION_PROBLEMS[reason]}`,
   INVALID_RESERVED: ({ reserved, region, reason }) =>

@@ -1,4 +1,4 @@
-import { addressOfPage, cell, HIGH, halves, LOW, pageNumberOf } from './address-cell.ts';
+import { addressOfPage, cell, fitsCell, HIGH, halves, LOW, pageNumberOf } from './address-cell.ts';
 import { blockBytes } from './block.ts';
 import {
   ALLOCATED,
@@ -50,6 +50,8 @@ export class BuddyTree {
   readonly origin: number;
   /** Units of the top level. */
   readonly rootUnits: number;
+  /** Whether level 1 is the top one: then its units are counted as leaf nodes are. */
+  readonly isFlat: boolean;
   /** Leaf nodes, if all were open. */
   readonly leafNodes: number;
   /** Bits 63:32 of the origin's address; the others are zero, because a root has 4 GiB at least. */
@@ -78,6 +80,7 @@ export class BuddyTree {
     this.aboveLeaf = levels[1] as BuddyLevel;
     this.origin = origin;
     this.rootUnits = roots * NODE_UNITS;
+    this.isFlat = top === 1;
     this.leafNodes = roots * NODE_UNITS ** top;
     cell[0] = addressOfPage(origin);
     this.originHigh = halves[HIGH] as number;
@@ -171,6 +174,20 @@ export class BuddyTree {
     return unit < 0 ? undefined : level.addressOf(unit);
   }
 
+  /**
+   * As {@link allocate}, but gives the block's first page, counted from the origin; −1, and nothing changed, if there is
+   * none.
+   *
+   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   */
+  allocateOffset(order: number): number {
+    const level = order < LEVEL_ORDERS ? this.leaf : (this.levels[this.#indexOf(order)] as BuddyLevel);
+    const unit = level.allocate(order - level.unitOrder);
+    if (unit < 0) return -1;
+    if (level !== this.leaf || !this.isFlat) return offsetOf(level, unit);
+    return ((level.owners[unit >> LEVEL_ORDERS] as number) << LEVEL_ORDERS) + (unit & (NODE_UNITS - 1));
+  }
+
   /** Changes what the single page at `address`, which is allocated, is marked as. O(levels). */
   markPage(address: bigint, kind: number): void {
     this.leaf.marks[this.leafUnitAt(address)] = kind;
@@ -205,18 +222,22 @@ export class BuddyTree {
       this.leaf.free(unit, order);
       return true;
     }
-    const page = pageNumberOf(address);
-    const block = this.find(page);
-    if (block === undefined || block.start !== page) return false;
-    if (block.kind === RUN) {
-      const run = this.runAround(block);
-      if (bytes !== undefined && bytes !== addressOfPage(run.end - run.start)) return false;
-      this.freeRange(run);
-      return true;
+    return this.#freeAt(pageNumberOf(address), bytes);
+  }
+
+  /** As {@link free}, for the page `offset`, one of the range, counted from the origin. O(orders). */
+  freeOffset(offset: number): boolean {
+    const owner = this.isFlat ? offset >>> LEVEL_ORDERS : ownerOf(this, Math.floor(offset / NODE_UNITS));
+    const node = this.aboveLeaf.children[owner];
+    if (node) {
+      const unit = ((node - 1) << 10) + (offset & 0x3ff);
+      const mark = this.leaf.marks[unit] as number;
+      if ((mark & KIND) === ALLOCATED) {
+        this.leaf.free(unit, mark & ORDER);
+        return true;
+      }
     }
-    if (block.kind !== ALLOCATED || (bytes !== undefined && bytes !== blockBytes(block.order))) return false;
-    this.#freeBlock(block);
-    return true;
+    return this.#freeAt(this.origin + offset, undefined);
   }
 
   /**
@@ -226,14 +247,13 @@ export class BuddyTree {
   leafUnitAt(address: bigint): number {
     cell[0] = address;
     const low = halves[LOW] as number;
-    // The cell keeps 64 bits: it gives back another value if there were more, or a sign.
-    if ((low & 0xfff) !== 0 || cell[0] !== address) return -1;
+    if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
     // Bits 63:22 are the leaf node, counted here from the origin on; bits 21:12 are the page in it.
     const leaf = (((halves[HIGH] as number) - this.originHigh) >>> 0) * 1024 + (low >>> 22);
-    if (leaf >= this.leafNodes) return -1;
-    const owner = this.levels.length === 2 ? leaf : ownerOf(this, leaf);
-    const node = owner < 0 ? 0 : (this.aboveLeaf.children[owner] as number);
-    return node === 0 ? -1 : ((node - 1) << 10) + ((low >>> 12) & 0x3ff);
+    const owner = this.isFlat ? leaf : ownerOf(this, leaf);
+    // Past the last of them there is none, as for one that was never opened.
+    const node = this.aboveLeaf.children[owner];
+    return node ? ((node - 1) << 10) + ((low >>> 12) & 0x3ff) : -1;
   }
 
   /** The block that `page`, any integer, is in, or `undefined` if it is in none. O(orders). */
@@ -269,6 +289,21 @@ export class BuddyTree {
   allocatedBlocks(order: number): number {
     const level = this.levels[this.#indexOf(order)] as BuddyLevel;
     return level.allocated[order - level.unitOrder] as number;
+  }
+
+  /** As {@link free}, for the page with this number: what is no plain block of level 0. */
+  #freeAt(page: number, bytes: bigint | undefined): boolean {
+    const block = this.find(page);
+    if (block === undefined || block.start !== page) return false;
+    if (block.kind === RUN) {
+      const run = this.runAround(block);
+      if (bytes !== undefined && bytes !== addressOfPage(run.end - run.start)) return false;
+      this.freeRange(run);
+      return true;
+    }
+    if (block.kind !== ALLOCATED || (bytes !== undefined && bytes !== blockBytes(block.order))) return false;
+    this.#freeBlock(block);
+    return true;
   }
 
   /** Frees an allocated block. O(orders). */
@@ -357,6 +392,7 @@ export class BuddyTree {
 
 /** The unit of level 1 that the leaf node `leaf`, counted from the origin, describes; −1 if there is none. */
 function ownerOf(tree: BuddyTree, leaf: number): number {
+  if (leaf >= tree.leafNodes) return -1;
   let index = tree.levels.length - 1;
   let unit = Math.floor(leaf / NODE_UNITS ** (index - 1));
   while (index > 1) {
@@ -366,6 +402,20 @@ function ownerOf(tree: BuddyTree, leaf: number): number {
     unit = (node - 1) * NODE_UNITS + placeInNode(leaf, index - 1);
   }
   return unit;
+}
+
+/** The first page of `unit` of `level`, counted from the origin: {@link ownerOf} backward, down to pages. */
+function offsetOf(level: BuddyLevel, unit: number): number {
+  let offset = unit & (NODE_UNITS - 1);
+  let at = level;
+  let above = unit;
+  // A node of the top level is a root, and roots are numbered as they lie.
+  for (let scale = NODE_UNITS; ; scale *= NODE_UNITS) {
+    if (at.parent === undefined) return (offset + (above >> LEVEL_ORDERS) * scale) * 2 ** level.unitOrder;
+    above = at.owners[above >> LEVEL_ORDERS] as number;
+    at = at.parent;
+    offset += (above & (NODE_UNITS - 1)) * scale;
+  }
 }
 
 /** Which unit of its node at level `index` the page is in that is `offset` pages from the origin. */

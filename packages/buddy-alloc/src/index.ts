@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 
-export type { AllocatorEvent } from './allocator-event.ts';
+export type { AllocatorEvent, Tracer } from './allocator-event.ts';
 export type { Block, BlockKind, BlockState } from './block.ts';
 export {
   BuddyError,
@@ -16,6 +16,7 @@ export {
 export { ByteMemory, type ByteSource, type ViewConstructor } from './byte-memory.ts';
 export { getOrder } from './get-order.ts';
 export { HeapAllocator, type HeapInfo, type HeapOptions } from './heap-allocator.ts';
+export { IndexedPages } from './indexed-pages.ts';
 export type { MemoryInfo } from './memory-info.ts';
 export { OwnedBlock } from './owned-block.ts';
 export { PageAllocator } from './page-allocator.ts';

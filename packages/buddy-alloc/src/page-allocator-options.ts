@@ -1,6 +1,6 @@
 import type { Address } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import type { AllocatorEvent } from './allocator-event.ts';
+import type { Tracer } from './allocator-event.ts';
 import type { PageMemory } from './page-memory.ts';
 
 /** What a `PageAllocator` may be told beside its region. */
@@ -20,7 +20,7 @@ export interface PageAllocatorOptions<A extends Address> {
    * Is told what the allocator does, after each time. What it throws, the caller gets, and what is done stays done; but a
    * slab or a heap that asked for pages does not keep them.
    */
-  readonly trace?: ((event: AllocatorEvent<A>) => void) | undefined;
+  readonly trace?: Tracer<A> | undefined;
   /**
    * For development: is told of blocks whose owner (see `own`) was collected without having let go of them. When that is,
    * the engine decides.

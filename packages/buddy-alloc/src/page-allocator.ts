@@ -1,11 +1,12 @@
 import { type Address, type AddressKind, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { pageNumberOf } from './address-cell.ts';
-import type { AllocatorEvent } from './allocator-event.ts';
+import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
 import { type Block, blockBytes, MAX_ORDER, orderOfPages } from './block.ts';
 import { BuddyError } from './buddy-error.ts';
 import { ALLOCATED, FILE, HEAP, SLAB } from './buddy-level.ts';
 import type { BuddyTree } from './buddy-tree.ts';
+import { IndexedPages } from './indexed-pages.ts';
 import type { MemoryInfo } from './memory-info.ts';
 import { type BlockOwner, OwnedBlock } from './owned-block.ts';
 import type { PageAllocatorOptions } from './page-allocator-options.ts';
@@ -30,8 +31,13 @@ import type { AllocatorSnapshot, SnapshotRange } from './snapshot.ts';
 export class PageAllocator<A extends Address> {
   readonly #space: PageSpace<A>;
   readonly #memory: PageMemory<A> | undefined;
-  readonly #trace: ((event: AllocatorEvent<A>) => void) | undefined;
+  readonly #trace: Tracer<A> | undefined;
   readonly #owner: BlockOwner<A>;
+  /**
+   * The same blocks by the index of their first page, a `number`, instead of its address: for hot loops. An address is a
+   * `bigint`, and so an object.
+   */
+  readonly indexed: IndexedPages<A>;
   // Parts of the space that every allocation needs.
   readonly #tree: BuddyTree;
   readonly #kind: AddressKind<A>;
@@ -53,13 +59,14 @@ export class PageAllocator<A extends Address> {
     this.#trace = trace;
     this.#owner = {
       free: (block, freed) => {
-        const kind = this.#trace === undefined ? undefined : this.#blockToFree(block)?.kind;
+        const kind = this.#trace === undefined ? undefined : blockToFree(this.#space, block)?.kind;
         if (!this.#tree.free(block.start, block.size)) throw this.#space.refusal(block.start, block.size);
         freed();
         this.#trace?.({ what: 'free', region: block, kind });
       },
       leaks: onLeak === undefined ? undefined : new FinalizationRegistry(onLeak),
     };
+    this.indexed = new IndexedPages(this.#space, trace);
     this.#tree = this.#space.tree;
     this.#kind = this.#space.kind;
     this.#maxOrder = this.#space.maxOrder;
@@ -114,7 +121,7 @@ export class PageAllocator<A extends Address> {
     if (!isOrder(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
-    const block = new MemoryRegion(this.#kind, start as A, blockBytes(order));
+    const block = MemoryRegion.unchecked(this.#kind, start as A, blockBytes(order));
     this.#trace?.({ what: 'allocate', region: block, kind: 'pages' });
     return block;
   }
@@ -130,7 +137,7 @@ export class PageAllocator<A extends Address> {
     if (!isOrder(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
-    if (this.#trace !== undefined) this.#traceBlock('allocate', start as A);
+    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, start as A);
     return start as A;
   }
 
@@ -142,7 +149,7 @@ export class PageAllocator<A extends Address> {
   allocatePage(): A {
     const page = this.#tree.allocate(0);
     if (page === undefined) throw this.#space.outOfMemory(0);
-    if (this.#trace !== undefined) this.#traceBlock('allocate', page as A);
+    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, page as A);
     return page as A;
   }
 
@@ -206,7 +213,7 @@ export class PageAllocator<A extends Address> {
    */
   allocateRun(pages: number, alignment: Bytes = PAGE_SIZE): MemoryRegion<A> {
     const run = this.#takeRun(pages, alignment);
-    if (this.#trace !== undefined) this.#traceBlock('allocate', run.start);
+    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, run.start);
     return run;
   }
 
@@ -221,7 +228,7 @@ export class PageAllocator<A extends Address> {
     const range = this.#space.rangeOf(pages);
     this.#space.require('free', range);
     const block = this.#space.takeRun(range);
-    if (this.#trace !== undefined) this.#traceBlock('allocate', block.start);
+    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, block.start);
     return block;
   }
 
@@ -234,7 +241,7 @@ export class PageAllocator<A extends Address> {
    *   RegionError `KIND_MISMATCH` if a region is
    */
   freePages(block: MemoryRegion<A> | A): void {
-    const freed = this.#trace === undefined ? undefined : this.#blockToFree(block);
+    const freed = this.#trace === undefined ? undefined : blockToFree(this.#space, block);
     if (typeof block === 'object' && block !== null) {
       // Of the right kind, the address says all; of another, `overlaps` throws.
       if (block.kind !== this.#kind) this.#space.space.overlaps(block);
@@ -316,7 +323,7 @@ export class PageAllocator<A extends Address> {
         const { start } = this.#takeRun(pages, alignment);
         this.#space.remark(start, mark);
         try {
-          if (this.#trace !== undefined) this.#traceBlock('allocate', start);
+          if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, start);
         } catch (error) {
           // Nobody else would know of it.
           this.#space.freeMarked(start, mark);
@@ -325,7 +332,7 @@ export class PageAllocator<A extends Address> {
         return start;
       },
       free: (start) => {
-        const freed = this.#trace === undefined ? undefined : this.#blockToFree(start);
+        const freed = this.#trace === undefined ? undefined : blockToFree(this.#space, start);
         this.#space.freeMarked(start, mark);
         if (freed !== undefined) this.#trace?.({ what: 'free', region: freed.region, kind });
       },
@@ -399,7 +406,7 @@ export class PageAllocator<A extends Address> {
       return this.#space.takeRun(range);
     }
     if (pages === 2 ** order && order <= this.#maxOrder) {
-      return new MemoryRegion(this.#kind, block as A, blockBytes(order));
+      return MemoryRegion.unchecked(this.#kind, block as A, blockBytes(order));
     }
     this.#tree.free(block, undefined);
     const start = pageNumberOf(block);
@@ -417,20 +424,8 @@ export class PageAllocator<A extends Address> {
       throw error;
     }
     this.#tree.markPage(page, mark);
-    if (this.#trace !== undefined) this.#traceBlock('allocate', page);
+    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, page);
     return page;
-  }
-
-  /** Tells the tracer of the block at `address`: after it was allocated. */
-  #traceBlock(what: AllocatorEvent<A>['what'], address: A): void {
-    const block = this.#space.blockAround(pageNumberOf(address));
-    if (block !== undefined) this.#trace?.({ what, region: block.region, kind: block.kind });
-  }
-
-  /** For the tracer: what block it is that a caller wants to free, if it is one. */
-  #blockToFree(block: MemoryRegion<A> | A): Block<A> | undefined {
-    const start: unknown = typeof block === 'object' && block !== null ? block.start : block;
-    return this.#kind.isAddress(start) ? this.#space.blockAround(pageNumberOf(start)) : undefined;
   }
 
   /** The number of a file page. */

@@ -86,6 +86,13 @@ const CODES: {
       'NaN is no order of this allocator: pass an integer from 0 to 2',
     ],
   ],
+  INVALID_PAGE_INDEX: [
+    [
+      () => sample().indexed.free(-1),
+      { index: -1, last: 7 },
+      '-1 is no index of a page: pass an integer from 0 to 7',
+    ],
+  ],
   INVALID_MAX_ORDER: [
     [
       () => new PageAllocator(heapPages(0, 8), { maxOrder: 53 }),

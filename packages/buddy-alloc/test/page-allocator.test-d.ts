@@ -5,6 +5,7 @@ import {
   type BuddyError,
   type BuddyErrorDetails,
   getOrder,
+  type IndexedPages,
   isBuddyError,
   type MemoryInfo,
   PageAllocator,
@@ -23,6 +24,13 @@ import {
   allocator.freePages(virtAddr(0));
   allocator.freePages(virtRegion(virtAddr(0), 0x1000));
   allocator.allocatePages(getOrder(4n * 4096n));
+  allocator.indexed satisfies IndexedPages<VirtAddr>;
+  allocator.indexed.allocate(0) satisfies number;
+  allocator.indexed.addressOf(0) satisfies VirtAddr;
+  // @ts-expect-error An address is no index.
+  allocator.indexed.free(allocator.allocatePage());
+  // @ts-expect-error A physical page has no index in a virtual region.
+  allocator.indexed.indexOf(physAddr(0));
 
   // @ts-expect-error A physical page is none of a virtual region.
   allocator.freePage(physAddr(0));
