@@ -1,14 +1,16 @@
 /**
- * Objects of 64 bytes: `SlabCache` and `HeapAllocator` beside a first-fit heap of the kind that JavaScript has, whose
- * frees walk the list of what is used, and beside an array of free slots that checks nothing. Medians over rounds; ratios
- * within a round, to `SlabCache`.
+ * Objects of 64 bytes: `SlabCache` and `HeapAllocator` beside @thi.ng/malloc, the heap that JavaScript has, in its best case
+ * and in a random one, and beside a stack of free slots that checks nothing.
  */
 import { type VirtAddr, virtAddr } from '@svsm/address';
 import { HeapAllocator, PageAllocator, SlabCache } from '@svsm/buddy-alloc';
 import { virtRegion } from '@svsm/memory-region';
+import { MemPool } from '@thi.ng/malloc';
+import { compare, compile, nanoseconds, nanosecondsUpTo, random, type Variant } from './harness.ts';
 
 const HEAP = virtAddr(0xffff_8000_0000_0000n);
 const SIZE = 64;
+const OPERATIONS = 4000;
 
 /** The least there is: a stack of free slots, which knows nothing of double frees. */
 class FreeStack {
@@ -31,169 +33,113 @@ class FreeStack {
   }
 }
 
-/** First fit with linked lists of used and free blocks, the newest first, as @thi.ng/malloc has them. */
-class FirstFit {
-  readonly #next: Int32Array;
-  #used = -1;
-  #freed = -1;
-  #top = 0;
-
-  constructor(objects: number) {
-    this.#next = new Int32Array(objects);
-  }
-
-  allocate(): number {
-    let block = this.#freed;
-    if (block >= 0) this.#freed = this.#next[block] as number;
-    else {
-      block = this.#top;
-      this.#top += 1;
-    }
-    this.#next[block] = this.#used;
-    this.#used = block;
-    return block * SIZE;
-  }
-
-  free(address: number): void {
-    let block = this.#used;
-    let before = -1;
-    while (block >= 0 && block * SIZE !== address) {
-      before = block;
-      block = this.#next[block] as number;
-    }
-    if (block < 0) throw new Error('not allocated');
-    if (before < 0) this.#used = this.#next[block] as number;
-    else this.#next[before] = this.#next[block] as number;
-    this.#next[block] = this.#freed;
-    this.#freed = block;
-  }
-}
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] as number;
-
-let seed = 1;
-const random = (below: number): number => {
-  seed ^= seed << 13;
-  seed ^= seed >>> 17;
-  seed ^= seed << 5;
-  return (seed >>> 0) % below;
-};
-
-const nanoseconds = (operations: number, run: () => void): number => {
-  const start = performance.now();
-  run();
-  return ((performance.now() - start) * 1e6) / operations;
-};
-
-/** Prints the median of each variant and its ratio to the first. */
-function table(
-  title: string,
-  operations: number,
-  rounds: number,
-  variants: Record<string, () => void>,
-): void {
-  const entries = Object.entries(variants);
-  const times = entries.map((): number[] => []);
-  for (let round = -Math.ceil(rounds / 4); round < rounds; round += 1) {
-    for (const [index, [, run]] of entries.entries()) {
-      const time = nanoseconds(operations, run);
-      if (round >= 0) times[index]?.push(time);
-    }
-  }
-  console.log(`\n${title}`);
-  for (const [index, [name]] of entries.entries()) {
-    const own = times[index] as number[];
-    const ratio = median(own.map((time, round) => time / (times[0]?.[round] as number)));
-    console.log(
-      `  ${name.padEnd(36)}${median(own).toFixed(1).padStart(9)} ns ${ratio.toFixed(2).padStart(8)} ×`,
-    );
-  }
-}
-
 const cacheOf = () => new SlabCache(new PageAllocator(virtRegion(HEAP, 2 ** 26)), SIZE);
 const heapOf = () => new HeapAllocator(new PageAllocator(virtRegion(HEAP, 2 ** 26)));
 
 /** Allocated and freed at once, with half a page of others live. */
 function pairs(): void {
-  const count = 200_000;
-  const [cache, heap] = [cacheOf(), heapOf()];
-  const [stack, fit] = [new FreeStack(1000), new FirstFit(1000)];
-  for (let object = 0; object < 32; object += 1) {
-    cache.allocate();
-    heap.allocate(SIZE);
-    stack.allocate();
-    fit.allocate();
-  }
-  table('64 bytes, allocated and freed at once, ns a pair', count, 25, {
-    SlabCache: () => {
-      for (let i = 0; i < count; i += 1) cache.free(cache.allocate());
-    },
-    'HeapAllocator.allocate(64)': () => {
-      for (let i = 0; i < count; i += 1) heap.free(heap.allocate(SIZE));
-    },
-    'first fit, newest first (its best)': () => {
-      for (let i = 0; i < count; i += 1) fit.free(fit.allocate());
-    },
-    'a stack of slots, no check': () => {
-      for (let i = 0; i < count; i += 1) stack.free(stack.allocate());
-    },
-  });
+  const variant = (name: string, allocator: object, allocate: string): Variant => {
+    for (let object = 0; object < 32; object += 1) compile({ allocator }, '', `${allocate};`)();
+    const run = compile<() => void>(
+      { allocator, operations: OPERATIONS },
+      '',
+      `for (let i = 0; i < operations; i += 1) allocator.free(${allocate});`,
+    );
+    return { name, round: () => [nanoseconds(OPERATIONS, run)] };
+  };
+  compare(
+    '64 bytes, allocated and freed at once (the best case of @thi.ng/malloc), ns a pair',
+    ['allocate and free'],
+    [
+      variant('@thi.ng/malloc', new MemPool({ size: 2 ** 24 }), `allocator.malloc(${SIZE})`),
+      variant('SlabCache', cacheOf(), 'allocator.allocate()'),
+      variant('HeapAllocator', heapOf(), `allocator.allocate(${SIZE})`),
+      variant('a stack of slots, no check', new FreeStack(1000), 'allocator.allocate()'),
+    ],
+    100,
+  );
+}
+
+/** A page of objects allocated, then freed, the newest first. */
+function stacks(): void {
+  const depth = 64;
+  const variant = (name: string, allocator: object, allocate: string, none: unknown): Variant => {
+    const run = compile<() => void>(
+      { allocator, operations: OPERATIONS, live: new Array(depth).fill(none) },
+      '',
+      `
+      for (let i = 0; i < operations; i += ${depth}) {
+        for (let j = 0; j < ${depth}; j += 1) live[j] = ${allocate};
+        for (let j = ${depth - 1}; j >= 0; j -= 1) allocator.free(live[j]);
+      }`,
+    );
+    return { name, round: () => [nanoseconds(OPERATIONS, run)] };
+  };
+  compare(
+    '64 bytes, 64 of them allocated, then freed, the newest first, ns a pair',
+    ['allocate and free'],
+    [
+      variant('@thi.ng/malloc', new MemPool({ size: 2 ** 24 }), `allocator.malloc(${SIZE})`, 0),
+      variant('SlabCache', cacheOf(), 'allocator.allocate()', undefined),
+      variant('HeapAllocator', heapOf(), `allocator.allocate(${SIZE})`, undefined),
+      variant('a stack of slots, no check', new FreeStack(1000), 'allocator.allocate()', 0),
+    ],
+    60,
+  );
 }
 
 /** 10^5 live objects: a random one freed, a new one allocated. */
 function randomVictims(): void {
   const live = 100_000;
-  const operations = 100_000;
-  const [cache, heap] = [cacheOf(), heapOf()];
-  const [stack, fit] = [new FreeStack(live), new FirstFit(live)];
-  const ofCache: VirtAddr[] = Array.from({ length: live }, () => cache.allocate());
-  const ofHeap: VirtAddr[] = Array.from({ length: live }, () => heap.allocate(SIZE));
-  const ofStack = Array.from({ length: live }, () => stack.allocate());
-  const ofFit = Array.from({ length: live }, () => fit.allocate());
-  // It needs milliseconds for what the others do in microseconds.
-  const few = 200;
-  const firstFit = () => {
-    for (let i = 0; i < few; i += 1) {
-      const victim = random(live);
-      fit.free(ofFit[victim] as number);
-      ofFit[victim] = fit.allocate();
-    }
+  const variant = (name: string, allocator: object, allocate: string, none: unknown): Variant => {
+    const objects: unknown[] = new Array(live).fill(none);
+    compile({ allocator, objects }, '', `for (let i = 0; i < ${live}; i += 1) objects[i] = ${allocate};`)();
+    const run = compile<(from: number, to: number) => void>(
+      { allocator, objects, random },
+      'from, to',
+      `
+      for (let i = from; i < to; i += 1) {
+        const victim = random(${live});
+        allocator.free(objects[victim]);
+        objects[victim] = ${allocate};
+      }`,
+    );
+    const once = name.startsWith('@thi.ng');
+    return {
+      name,
+      once,
+      round: () => [
+        once ? nanosecondsUpTo(OPERATIONS, run) : nanoseconds(OPERATIONS, () => run(0, OPERATIONS)),
+      ],
+    };
   };
-  table(
-    '64 bytes, 10^5 live, a random one freed and one allocated, ns a pair, loop included',
-    operations,
-    15,
-    {
-      SlabCache: () => {
-        for (let i = 0; i < operations; i += 1) {
-          const victim = random(live);
-          cache.free(ofCache[victim] as VirtAddr);
-          ofCache[victim] = cache.allocate();
-        }
-      },
-      'HeapAllocator.allocate(64)': () => {
-        for (let i = 0; i < operations; i += 1) {
-          const victim = random(live);
-          heap.free(ofHeap[victim] as VirtAddr);
-          ofHeap[victim] = heap.allocate(SIZE);
-        }
-      },
-      'a stack of slots, no check': () => {
-        for (let i = 0; i < operations; i += 1) {
-          const victim = random(live);
-          stack.free(ofStack[victim] as number);
-          ofStack[victim] = stack.allocate();
-        }
-      },
+  const cell = new BigUint64Array([HEAP as VirtAddr]);
+  const alone = {
+    cell,
+    halves: new Int32Array(cell.buffer),
+    sum: 0,
+    free(address: bigint): void {
+      this.cell[0] = address;
+      this.sum ^= this.halves[0] as number;
     },
+  };
+  compare(
+    '64 bytes, 10^5 live, a random one freed and one allocated, ns a pair, loop included',
+    ['free and allocate'],
+    [
+      variant('SlabCache', cacheOf(), 'allocator.allocate()', undefined),
+      variant('HeapAllocator', heapOf(), `allocator.allocate(${SIZE})`, undefined),
+      variant('a stack of slots, no check', new FreeStack(live), 'allocator.allocate()', 0),
+      variant('the loop, bigints made and read', alone, 'BigInt.asUintN(64, allocator.cell[0] + 64n)', 0n),
+      variant('@thi.ng/malloc', new MemPool({ size: 2 ** 24 }), `allocator.malloc(${SIZE})`, 0),
+    ],
+    60,
   );
-  const times = Array.from({ length: 5 }, () => nanoseconds(few, firstFit));
-  console.log(`  ${'first fit, of 200 pairs a round'.padEnd(36)}${median(times).toFixed(1).padStart(9)} ns`);
 }
 
 console.log(
   `@svsm/buddy-alloc, objects; Node ${process.versions.node}; ratios to the first line of each table`,
 );
 pairs();
+stacks();
 randomVictims();

@@ -1,0 +1,53 @@
+/** What an allocator costs before it is used, and what its tables hold after some use. */
+import { PAGE_SIZE, physAddr } from '@svsm/address';
+import { PageAllocator } from '@svsm/buddy-alloc';
+import { physRegion } from '@svsm/memory-region';
+import { median, nanoseconds } from './harness.ts';
+
+const ROUNDS = 25;
+const collect = globalThis.gc ?? (() => {});
+
+/** Bytes of objects and of typed arrays that are in use. */
+function usedBytes(): number {
+  // The second time, what the first has swept is no longer counted.
+  collect();
+  collect();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+console.log(`@svsm/buddy-alloc, construction; Node ${process.versions.node}; medians of ${ROUNDS}`);
+console.log(
+  `  ${'region'.padEnd(10)}${'first'.padStart(12)}${'others'.padStart(12)}${'objects and tables'.padStart(22)}    tables after use`,
+);
+for (const [name, size] of [
+  ['64 MiB', 2 ** 26],
+  ['16 GiB', 2 ** 34],
+  ['1 TiB', 2 ** 40],
+  ['64 TiB', 2 ** 46],
+] as const) {
+  show(name, size);
+}
+
+/** One line; in a function of its own, so that nothing of it is left when the next one is measured. */
+function show(name: string, size: number): void {
+  const region = physRegion(physAddr(0), size);
+  const kept: PageAllocator<ReturnType<typeof physAddr>>[] = new Array(ROUNDS);
+  const before = usedBytes();
+  const times = Array.from({ length: ROUNDS }, (_, round) =>
+    nanoseconds(1, () => {
+      kept[round] = new PageAllocator(region);
+    }),
+  );
+  const empty = usedBytes();
+  const touched = Math.min(size / PAGE_SIZE, 0x4_0000);
+  for (let page = 0; page < touched; page += 1) kept[0]?.indexed.allocate(0);
+  const perPage = (usedBytes() - empty) / touched;
+  const micro = (time: number) => `${(time / 1000).toFixed(1)} µs`.padStart(12);
+  console.log(
+    `  ${name.padEnd(10)}${micro(times[0] as number)}${micro(median(times))}` +
+      `${`${((empty - before) / ROUNDS).toFixed(0)} bytes`.padStart(22)}` +
+      `    ${perPage.toFixed(2)} bytes a page, of ${touched} pages`,
+  );
+  kept.length = 0;
+}

@@ -1,0 +1,126 @@
+/** What the benches of this package share: rounds of variants side by side, and loops that are compiled apart. */
+
+/** One of several ways to do the same work. */
+export interface Variant {
+  readonly name: string;
+  /** Does the work once: nanoseconds an operation, for each column. */
+  readonly round: () => readonly Time[];
+  /** It takes so long that it runs once only, after the others. */
+  readonly once?: boolean;
+}
+
+/** Nanoseconds; with what share of the work was done, if it was given up; `undefined` if it was not done at all. */
+export type Time = number | { readonly nanoseconds: number; readonly share: number } | undefined;
+
+/** How long a variant may take for one column before it is given up, in milliseconds. */
+const LIMIT = 2000;
+const CHUNK = 512;
+
+/** The middle one. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+}
+
+/** How long `run` takes, in nanoseconds an operation. */
+export function nanoseconds(operations: number, run: () => void): number {
+  const start = performance.now();
+  run();
+  return ((performance.now() - start) * 1e6) / operations;
+}
+
+/** The same for a loop from one index to another, given up after a while. */
+export function nanosecondsUpTo(operations: number, run: (from: number, to: number) => void): Time {
+  const start = performance.now();
+  let done = 0;
+  while (done < operations && performance.now() - start < LIMIT) {
+    const to = Math.min(operations, done + CHUNK);
+    run(done, to);
+    done = to;
+  }
+  const time = ((performance.now() - start) * 1e6) / done;
+  return done === operations ? time : { nanoseconds: time, share: done / operations };
+}
+
+/**
+ * A function with `body`, which sees `values`. Each has code of its own, so an engine compiles its calls for one variant, and
+ * none sees the calls of another. Whatever runs it stays cold, and is not compiled together with it.
+ */
+export function compile<F extends (...parameters: never[]) => void>(
+  values: Readonly<Record<string, unknown>>,
+  parameters: string,
+  body: string,
+): F {
+  const names = Object.keys(values);
+  const make = new Function(...names, `return (${parameters}) => { ${body} };`);
+  return make(...Object.values(values)) as F;
+}
+
+let seed = 1;
+
+/** A number from 0 to `below` − 1. */
+export function random(below: number): number {
+  seed ^= seed << 13;
+  seed ^= seed >>> 17;
+  seed ^= seed << 5;
+  // Without the sign it fits in 31 bits, where a remainder is an instruction and not a call.
+  return (seed >>> 1) % below;
+}
+
+/** Brings `values` into a random order. */
+export function shuffle<T>(values: T[]): void {
+  for (let i = values.length - 1; i > 0; i -= 1) {
+    const j = random(i + 1);
+    const value = values[i] as T;
+    values[i] = values[j] as T;
+    values[j] = value;
+  }
+}
+
+/**
+ * Runs every variant once a round, and prints for each column the median over the rounds, the least, and the ratio to the
+ * first variant, the median of those within a round: noise of a shared machine then moves both.
+ */
+export function compare(
+  title: string,
+  columns: readonly string[],
+  variants: readonly Variant[],
+  rounds: number,
+): void {
+  const times = variants.map((): Time[][] => columns.map(() => []));
+  const run = (index: number, isWarmUp: boolean) => {
+    const row = (variants[index] as Variant).round();
+    if (!isWarmUp) for (const [column, time] of row.entries()) times[index]?.[column]?.push(time);
+  };
+  for (let round = -Math.ceil(rounds / 4); round < rounds; round += 1) {
+    for (const [index, { once }] of variants.entries()) if (!once) run(index, round < 0);
+  }
+  for (const [index, { once }] of variants.entries()) if (once) run(index, false);
+
+  console.log(`\n${title}`);
+  console.log(`  ${''.padEnd(34)}${columns.map((column) => column.padStart(36)).join('')}`);
+  for (const [index, { name }] of variants.entries()) {
+    const cells = columns.map((_, column) => {
+      const own = times[index]?.[column] ?? [];
+      return cell(own, times[0]?.[column] ?? []).padStart(36);
+    });
+    console.log(`  ${name.padEnd(34)}${cells.join('')}`);
+  }
+}
+
+function cell(own: readonly Time[], base: readonly Time[]): string {
+  const [first] = own;
+  if (first === undefined) return '-';
+  const bases = base as readonly number[];
+  if (typeof first === 'object') {
+    const share = `given up after ${Math.round(first.share * 100)} %`;
+    return `> ${first.nanoseconds.toFixed(0)} ns, ${share}`;
+  }
+  const numbers = own as readonly number[];
+  const middle = median(numbers);
+  const ratio =
+    numbers.length === bases.length
+      ? median(numbers.map((time, round) => time / (bases[round] as number)))
+      : middle / median(bases);
+  const least = numbers.length === 1 ? '' : ` (least ${Math.min(...numbers).toFixed(1)})`;
+  return `${middle.toFixed(1)} ns${least} ${ratio.toFixed(2).padStart(8)} ×`;
+}
