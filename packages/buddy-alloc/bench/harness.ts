@@ -29,10 +29,14 @@ export function nanoseconds(operations: number, run: () => void): number {
 }
 
 /** The same for a loop from one index to another, given up after a while. */
-export function nanosecondsUpTo(operations: number, run: (from: number, to: number) => void): Time {
+export function nanosecondsUpTo(
+  operations: number,
+  run: (from: number, to: number) => void,
+  limit: number = LIMIT,
+): Time {
   const start = performance.now();
   let done = 0;
-  while (done < operations && performance.now() - start < LIMIT) {
+  while (done < operations && performance.now() - start < limit) {
     const to = Math.min(operations, done + CHUNK);
     run(done, to);
     done = to;
@@ -97,11 +101,11 @@ export function compare(
   for (const [index, { once }] of variants.entries()) if (once) run(index, false);
 
   console.log(`\n${title}`);
-  console.log(`  ${''.padEnd(34)}${columns.map((column) => column.padStart(36)).join('')}`);
+  console.log(`  ${''.padEnd(34)}${columns.map((column) => column.padStart(38)).join('')}`);
   for (const [index, { name }] of variants.entries()) {
     const cells = columns.map((_, column) => {
       const own = times[index]?.[column] ?? [];
-      return cell(own, times[0]?.[column] ?? []).padStart(36);
+      return cell(own, times[0]?.[column] ?? []).padStart(38);
     });
     console.log(`  ${name.padEnd(34)}${cells.join('')}`);
   }

@@ -32,6 +32,7 @@ function variant(
   allocator: object,
   allocate: string,
   release: string,
+  isRandomToo = true,
 ): Variant {
   const loop = (call: string) =>
     compile<Loop>({ handles, allocator }, 'from, to', `for (let i = from; i < to; i += 1) { ${call}; }`);
@@ -44,6 +45,7 @@ function variant(
         nanoseconds(count, () => allocateAll(0, count)),
         nanoseconds(count, () => freeAll(0, count)),
       ];
+      if (!isRandomToo) return times;
       allocateAll(0, count);
       shuffle(handles);
       renew(handles);
@@ -52,13 +54,15 @@ function variant(
   };
 }
 
-/** The same once, as far as it comes. */
+/**
+ * For what is slow: the same once, as far as it comes, after as much of it as compiles it. Each time has an allocator of
+ * its own.
+ */
 function slow(
   name: string,
   count: number,
-  make: () => object,
+  make: () => { free(handle: number): unknown },
   allocate: string,
-  release: string,
   columns: readonly ('in order' | 'random')[],
 ): Variant {
   return {
@@ -66,23 +70,25 @@ function slow(
     once: true,
     round: () => {
       const handles: number[] = new Array(count).fill(0);
+      const state: { allocator: object } = { allocator: make() };
+      const loop = (call: string) =>
+        compile<Loop>(
+          { handles, state },
+          'from, to',
+          `const { allocator } = state; for (let i = from; i < to; i += 1) ${call};`,
+        );
+      const [allocateAll, freeAll] = [loop(`handles[i] = ${allocate}`), loop('allocator.free(handles[i])')];
+      allocateAll(0, count);
+      nanosecondsUpTo(count, freeAll, 300);
       let allocated: number | undefined;
       const frees = (['in order', 'random'] as const).map((column) => {
         if (!columns.includes(column)) return undefined;
-        const values = { handles, allocator: make() };
-        const allocateAll = compile<Loop>(
-          values,
-          'from, to',
-          `for (let i = from; i < to; i += 1) handles[i] = ${allocate};`,
-        );
+        state.allocator = make();
         allocated = nanoseconds(count, () => allocateAll(0, count));
         if (column === 'random') shuffle(handles);
-        return nanosecondsUpTo(
-          count,
-          compile<Loop>(values, 'from, to', `for (let i = from; i < to; i += 1) ${release};`),
-        );
+        return nanosecondsUpTo(count, freeAll);
       });
-      return [allocated, ...frees];
+      return [columns.includes('in order') ? allocated : undefined, ...frees];
     },
   };
 }
@@ -114,15 +120,22 @@ function everyPage(mib: number, rounds: number): void {
       'allocator.cell[0] = handles[i]; allocator.sum ^= allocator.halves[0]; allocator.halves[0] = 0',
     ),
   ];
-  const linear = () => new LinearLists(count);
-  variants.push(
-    slow("upstream's algorithm", count, linear, 'allocator.allocate(0)', free, ['in order', 'random']),
-  );
-  if (mib <= 64) {
+  // In random order its frees take longer than all else together, so of a larger region once, and not to the end.
+  const isSmall = mib <= 64;
+  const linear = "upstream's algorithm";
+  variants.push(variant(linear, indexes(), new LinearLists(count), 'allocator.allocate(0)', free, isSmall));
+  if (isSmall) {
     // It keeps its lists in the pages themselves: of a larger region, all memory would have to be there.
-    const pool = () => new MemPool({ size: count * (PAGE_SIZE + 8) + 4096 });
+    const buf = new ArrayBuffer(count * (PAGE_SIZE + 8) + 4096);
+    new Uint8Array(buf).fill(1);
     const malloc = `allocator.malloc(${PAGE_SIZE})`;
-    variants.push(slow('@thi.ng/malloc', count, pool, malloc, free, ['in order', 'random']));
+    variants.push(slow('@thi.ng/malloc', count, () => new MemPool({ buf }), malloc, ['in order', 'random']));
+  } else {
+    variants.push(
+      slow(`${linear}, in random order`, count, () => new LinearLists(count), 'allocator.allocate(0)', [
+        'random',
+      ]),
+    );
   }
   compare(
     `Every page of ${mib} MiB, ns a page`,
