@@ -93,6 +93,18 @@ export class EncryptedMemory {
     this.#copy(spa, bytes, key, true);
   }
 
+  /** As {@link read}, of bytes within one frame, by its number. */
+  readFrame(frame: number, offset: number, length: number, key: MemoryKey): Uint8Array {
+    const { buffer, byteOffset } = this.words(frame, key, false);
+    return new Uint8Array(buffer, byteOffset + offset, length).slice();
+  }
+
+  /** As {@link write}, of bytes within one frame, by its number. */
+  writeFrame(frame: number, offset: number, bytes: Uint8Array, key: MemoryKey): void {
+    const { buffer, byteOffset } = this.words(frame, key, true);
+    new Uint8Array(buffer, byteOffset + offset, bytes.length).set(bytes);
+  }
+
   /** Memory as `key` sees it, for page tables: frame numbers are those of system memory. It judges no access. */
   view(key: MemoryKey): PhysMemory {
     const epoch = (): number => this.#epoch;

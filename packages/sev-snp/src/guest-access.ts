@@ -33,7 +33,7 @@ export interface GuestPhysAccess extends Privilege {
  */
 export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
   const held = tlb?.lookup(guest, access.gpa);
-  const bit = tlb === undefined ? 0 : bitOf(access);
+  const bit = tlb === undefined ? 0 : accessBit(access.kind, access.isPrivate, access.cpl);
   if (held !== undefined) {
     const page = pageAt(held, access.gpa);
     if ((held.allowed & bit) !== 0) return page.spa;
@@ -94,8 +94,8 @@ function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysA
 
 const KINDS: readonly AccessKind[] = ['read', 'write', 'fetch', 'table', 'table-update'];
 
-/** A bit for each kind of access that nested table and RMP may judge differently. */
-function bitOf({ kind, isPrivate, cpl }: GuestPhysAccess): number {
+/** A bit for each kind of access that nested table and RMP may judge differently: what a `NestedTlb` notes. */
+export function accessBit(kind: AccessKind, isPrivate: boolean, cpl: number): number {
   const isUserFetch = kind === 'fetch' && cpl === 3;
   return 1 << (isUserFetch ? 10 : 2 * KINDS.indexOf(kind) + (isPrivate ? 1 : 0));
 }

@@ -149,13 +149,23 @@ export class GuestMmu {
     if (!this.isCanonical(gva)) {
       throw new SnpFault('GP', { errorCode: 0, reason: `${String(gva)} is no canonical address` });
     }
-    this.#follow();
-    const held = this.#tlb?.lookup(gva)?.page;
-    // A write through an entry that was cached clean must set the dirty bit first.
-    if (held !== undefined && (kind !== 'write' || (held.flags & PteFlags.Dirty) !== 0)) {
-      if (allowsAccess(held, kind, this.#cpu, options)) return this.#byte(held, gva, kind);
-    }
+    const held = this.#cached(gva, kind, options);
+    if (held !== undefined) return this.#byte(held, gva, kind);
     return this.#byte(this.#walk(gva, kind, options), gva, kind);
+  }
+
+  /** The page of a private access, if the TLB holds one that allows it. `gva` must be an address of 64 bits. */
+  privatePage(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage | undefined {
+    const page = this.#virtualTom === undefined ? this.#cached(gva, kind, options) : undefined;
+    return page?.shared === true && kind !== 'fetch' ? undefined : page;
+  }
+
+  #cached(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage | undefined {
+    this.#follow();
+    const page = this.#tlb?.lookup(gva)?.page;
+    // A write through an entry that was cached clean must set the dirty bit first.
+    if (page === undefined || (kind === 'write' && (page.flags & PteFlags.Dirty) === 0)) return undefined;
+    return allowsAccess(page, kind, this.#cpu, options) ? page : undefined;
   }
 
   /** Drops what the TLB holds if the guest's translations were flushed meanwhile. */

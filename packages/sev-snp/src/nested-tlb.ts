@@ -7,6 +7,9 @@ import type { SysPhysAddr } from './sys-phys-addr.ts';
 export interface NestedTranslation {
   /** Of the first byte of a 4 KiB page. */
   readonly page: NestedPage;
+  /** Its system frame number, and whether the nested table has it in a larger page. */
+  readonly frame: number;
+  readonly isHuge: boolean;
   /** What the RMP's entry, and the guest's flushes, had come to then. */
   readonly version: number;
   readonly generation: number;
@@ -38,17 +41,28 @@ export class NestedTlb {
     const frame = pageNumber(gpa);
     const held = this.#pages.get(frame);
     if (held === undefined) return undefined;
-    if (held.generation === guest.tlbGeneration && held.version === versionOf(guest, held.page)) return held;
+    if (isAlive(guest, held)) return held;
     this.#pages.delete(frame);
     return undefined;
+  }
+
+  /**
+   * The system frame that a guest-physical one leads to, if an access of the kind that has the bit `allowed` has been
+   * allowed, else -1. O(1), without allocating.
+   */
+  frameOf(guest: GuestContext, frame: number, allowed: number): number {
+    const held = this.#pages.get(frame);
+    return held !== undefined && (held.allowed & allowed) !== 0 && isAlive(guest, held) ? held.frame : -1;
   }
 
   /** Remembers that an access to `gpa`, of the kind that has the bit `allowed`, goes to `page`. O(1). */
   insert(guest: GuestContext, gpa: PhysAddr, page: NestedPage, allowed: number): void {
     const spa = (page.spa & ~OFFSET) as SysPhysAddr;
     const { tlbGeneration: generation } = guest;
-    const held = { page: { ...page, spa }, version: versionOf(guest, page), generation, allowed };
-    this.#pages.set(pageNumber(gpa), held);
+    const frame = pageNumber(spa);
+    const isHuge = page.size !== PageSize.Regular;
+    const version = guest.machine.rmp.versionOfPage(frame, isHuge);
+    this.#pages.set(pageNumber(gpa), { page: { ...page, spa }, frame, isHuge, version, generation, allowed });
   }
 
   /** Forgets everything. */
@@ -62,6 +76,8 @@ export function pageAt({ page }: NestedTranslation, gpa: PhysAddr): NestedPage {
   return { ...page, spa: (page.spa | (gpa & OFFSET)) as SysPhysAddr };
 }
 
-function versionOf({ machine }: GuestContext, { spa, size }: NestedPage): number {
-  return machine.rmp.version(spa, size === PageSize.Regular ? PageSize.Regular : PageSize.Huge);
+function isAlive({ tlbGeneration, machine }: GuestContext, held: NestedTranslation): boolean {
+  return (
+    held.generation === tlbGeneration && held.version === machine.rmp.versionOfPage(held.frame, held.isHuge)
+  );
 }

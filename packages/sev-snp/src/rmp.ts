@@ -206,10 +206,14 @@ export class Rmp {
    * of masks alone: what tells a TLB that something it has cached is no longer so. O(1).
    */
   version(spa: SysPhysAddr, pageSize: RmpPageSize): number {
-    const page = pageNumber(spa);
+    return this.versionOfPage(pageNumber(spa), pageSize === PageSize.Huge);
+  }
+
+  /** As {@link version}, by page number; with `huge`, of 2 MiB around it. */
+  versionOfPage(page: number, huge: boolean): number {
     const versions = this.#versions.get(Math.floor(page / PAGES_PER_REGION));
     if (versions === undefined) return 0;
-    if (pageSize === PageSize.Huge) return versions[ANY]!;
+    if (huge) return versions[ANY]!;
     // Both only grow, so their sum is the same only if both are.
     return versions[page % PAGES_PER_REGION]! + versions[WHOLE]!;
   }

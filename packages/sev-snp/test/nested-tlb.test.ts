@@ -1,5 +1,5 @@
 import { PageSize, type PhysAddr, physAddr } from '@svsm/address';
-import { PtePreset } from '@svsm/pagetable';
+import { PtePreset, Tlb } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { HostileHypervisor } from '../src/hostile-hypervisor.ts';
@@ -179,13 +179,12 @@ test('programs of a host that flushes get the same with a nested TLB as without'
       kind: fc.constantFrom('read', 'write', 'fetch'),
     }),
   );
-  const start = (nestedTlb: NestedTlb[]) => {
+  const start = (isCaching: boolean) => {
     const it = world({ hypervisor: (machine) => new HostileHypervisor(machine) });
-    const low = it.guest.createVcpu({
-      vmpl: 1,
-      ...(nestedTlb[0] === undefined ? {} : { nestedTlb: nestedTlb[0] }),
-    });
-    const top = it.guest.createVcpu(nestedTlb[1] === undefined ? {} : { nestedTlb: nestedTlb[1] });
+    // The guest's own tables never change here, so its half may be cached too: what both hold takes the short way.
+    const tlbs = () => (isCaching ? { tlb: new Tlb(), nestedTlb: new NestedTlb() } : {});
+    const low = it.guest.createVcpu({ vmpl: 1, ...tlbs() });
+    const top = it.guest.createVcpu(tlbs());
     for (const vcpu of [low, top]) vcpu.loadCr3(it.table.cr3);
     for (let gpa = 0; gpa < 8 * MiB; gpa += 2 * MiB)
       top.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl: 1, permissions: 0xf });
@@ -237,8 +236,8 @@ test('programs of a host that flushes get the same with a nested TLB as without'
   };
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 25 }), (program) => {
-      const plain = start([]);
-      const caching = start([new NestedTlb(), new NestedTlb()]);
+      const plain = start(false);
+      const caching = start(true);
       for (const action of program) expect(run(caching, action)).toEqual(run(plain, action));
     }),
   );
