@@ -22,6 +22,7 @@ export {
   assumptionsOf,
   DEFAULT_ASSUMPTIONS,
 } from './assumptions.ts';
+export { CPUID_MAX_ENTRIES, type CpuidEntry, decodeCpuidPage, encodeCpuidPage } from './cpuid-page.ts';
 export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
 export { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from './exit-info.ts';
 export { type LaunchUpdateOptions, launchUpdate } from './firmware.ts';
@@ -150,6 +151,7 @@ export {
 } from './rmp-location.ts';
 export { RmpResult, rmpResultName } from './rmp-result.ts';
 export { decodeRmpState, encodeRmpState, type RmpStateFields } from './rmp-state.ts';
+export { announceSvsm, decodeSecretsPage, type SecretsPage, type SvsmLocation } from './secrets-page.ts';
 export { isSnpError, SnpError, type SnpErrorCode, type SnpErrorDetails } from './snp-error.ts';
 export { isSnpFault, SnpFault, type SnpFaultCode, type SnpFaultDetails } from './snp-fault.ts';
 export { SnpMachine, type SnpMachineOptions } from './snp-machine.ts';
