@@ -7,13 +7,13 @@ import { median, nanoseconds } from './harness.ts';
 const ROUNDS = 25;
 const collect = globalThis.gc ?? (() => {});
 
-/** Bytes of objects and of typed arrays that are in use. */
-function usedBytes(): number {
+/** Bytes of objects, and of typed arrays, that are in use. */
+function usedBytes(): { objects: number; tables: number } {
   // The second time, what the first has swept is no longer counted.
   collect();
   collect();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
+  return { objects: heapUsed, tables: arrayBuffers };
 }
 
 console.log(`@svsm/buddy-alloc, construction; Node ${process.versions.node}; medians of ${ROUNDS}`);
@@ -42,11 +42,12 @@ function show(name: string, size: number): void {
   const empty = usedBytes();
   const touched = Math.min(size / PAGE_SIZE, 0x4_0000);
   for (let page = 0; page < touched; page += 1) kept[0]?.indexed.allocate(0);
-  const perPage = (usedBytes() - empty) / touched;
+  const perPage = (usedBytes().tables - empty.tables) / touched;
+  const bytes = (empty.objects + empty.tables - before.objects - before.tables) / ROUNDS;
   const micro = (time: number) => `${(time / 1000).toFixed(1)} µs`.padStart(12);
   console.log(
     `  ${name.padEnd(10)}${micro(times[0] as number)}${micro(median(times))}` +
-      `${`${((empty - before) / ROUNDS).toFixed(0)} bytes`.padStart(22)}` +
+      `${`${bytes.toFixed(0)} bytes`.padStart(22)}` +
       `    ${perPage.toFixed(2)} bytes a page, of ${touched} pages`,
   );
   kept.length = 0;
