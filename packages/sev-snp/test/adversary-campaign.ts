@@ -235,6 +235,8 @@ export class Campaign {
       // An SVSM without a record does not know that it has validated the page.
       const region = pageRegion(at, PAGE_SIZE);
       if (!this.#duties.record && above.isValidated(at)) above.svsm.validated.remove(region);
+      // To ask for a page, valid or not, is to ask for it to be cleared: whatever comes back, its content is given up.
+      if (entry.ignoreUnchanged) this.#written.get(above)!.delete(gpa);
       pvalidateBySvsm(vcpu, above.area, [{ ...entry, validate: true }]);
     };
     if (wants === 'share') {

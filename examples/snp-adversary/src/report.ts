@@ -1,0 +1,148 @@
+import { PageSize } from '@svsm/address';
+import { decodeGhcbMsr, type MachineEvent, rmpResultName } from '@svsm/sev-snp';
+import { type Outcome, run, type Scenario } from './scenario.ts';
+import { NOT_MODELLED, SCENARIOS } from './scenarios/index.ts';
+import type { Moment } from './stage.ts';
+
+/** A scenario with what came of it: for a guest that does its part, and for one that does not, where that matters. */
+export interface Row {
+  readonly id: string;
+  readonly name: string;
+  readonly attack: string;
+  readonly stoppedBy: string;
+  readonly guestSees: string;
+  readonly duty?: string;
+  readonly otherwise?: string;
+}
+
+/** Runs every attack. */
+export async function rows(): Promise<Row[]> {
+  const all: Row[] = [];
+  for (const scenario of SCENARIOS) {
+    const { id, name, attack, duty } = scenario;
+    const row = { id, name, attack, ...endOf(await run(scenario)) };
+    const without = duty === undefined ? undefined : await run(scenario, false);
+    all.push(
+      without === undefined ? row : { ...row, duty: duty!, otherwise: without.got ?? 'stopped all the same' },
+    );
+  }
+  return all;
+}
+
+function endOf({ got, stoppedBy, guestSees }: Outcome): { stoppedBy: string; guestSees: string } {
+  return { stoppedBy: stoppedBy ?? `NOT STOPPED: ${got}`, guestSees: guestSees ?? 'nothing' };
+}
+
+/** All rows as lines of at most 80 columns. */
+export function table(all: readonly Row[]): string {
+  const line = (id: string, name: string, by: string, sees: string, duty: string): string =>
+    `${id.padEnd(4)} ${name.padEnd(24)} ${by.padEnd(21)} ${sees.padEnd(20)} ${duty}`.trimEnd();
+  const duties = all.filter(({ duty }) => duty !== undefined);
+  return [
+    line('', 'attack', 'stopped by', 'guest sees', 'duty?'),
+    ...all.map(({ id, name, stoppedBy, guestSees, duty }) =>
+      line(id, name, stoppedBy, guestSees, duty === undefined ? '' : 'yes'),
+    ),
+    '',
+    'What holds only if the guest’s software does its part: the duty, and what the',
+    'hypervisor has of a guest that leaves it undone:',
+    '',
+    ...duties.map(
+      ({ name, duty, otherwise }) => `  ${name.padEnd(21)} ${`${duty}`.padEnd(30)} “${otherwise}”`,
+    ),
+    '',
+    ...NOT_MODELLED.map(([id, why]) => `${id} is not modelled: ${why}.`),
+  ].join('\n');
+}
+
+/** All rows as a table in Markdown. */
+export function markdown(all: readonly Row[]): string {
+  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  return [
+    '| | Scenario | The hypervisor | Stopped by | The guest sees | Only if the guest’s software does this; else |',
+    '|---|---|---|---|---|---|',
+    ...all.map(({ id, name, attack, stoppedBy, guestSees, duty, otherwise }) => {
+      const software = duty === undefined ? '' : `${duty}; else “${otherwise}”`;
+      return `| ${[id, `\`${name}\``, attack, stoppedBy, guestSees, software].map(cell).join(' | ')} |`;
+    }),
+  ].join('\n');
+}
+
+/** One attack step by step: what is done, and what instructions and exits that takes. */
+export function story(scenario: Scenario, outcome: Outcome, careful: boolean): string {
+  const { id, name, attack, duty } = scenario;
+  const software = careful ? 'does' : 'does not do';
+  const end =
+    outcome.got === undefined
+      ? `Stopped by: ${outcome.stoppedBy}. The guest sees: ${outcome.guestSees}.`
+      : '';
+  return [
+    `${id} ${name}: ${attack}`,
+    ...(duty === undefined ? [] : [`The guest ${software} its part: ${duty}.`]),
+    '',
+    ...folded(outcome.moments.map(momentText)).flatMap(wrapped),
+    '',
+    outcome.got === undefined ? end : `Not stopped: “${outcome.got}”.`,
+  ].join('\n');
+}
+
+/** A line in lines of at most 80 columns, the further ones set in. */
+function wrapped(line: string): string[] {
+  const indent = ' '.repeat(line.search(/\S/) + 2);
+  const lines = [line.slice(0, indent.length - 2)];
+  for (const word of line.trim().split(' ')) {
+    const last = lines.length - 1;
+    const longer = `${lines[last]}${lines[last]!.trim() === '' ? '' : ' '}${word}`;
+    if (longer.length <= 80) lines[last] = longer;
+    else lines.push(indent + word);
+  }
+  return lines;
+}
+
+/** The same line again and again is told once. */
+function folded(lines: readonly string[]): string[] {
+  const runs: [line: string, count: number][] = [];
+  for (const line of lines) {
+    const last = runs.at(-1);
+    if (last?.[0] === line) last[1] += 1;
+    else runs.push([line, 1]);
+  }
+  return runs.map(([line, count]) => (count === 1 ? line : `${line} (${count} times)`));
+}
+
+const hex = (value: bigint): string => `0x${value.toString(16)}`;
+
+function momentText(moment: Moment): string {
+  return typeof moment === 'string' ? `  ${moment}` : `    ${eventText(moment)}`;
+}
+
+function eventText(event: MachineEvent): string {
+  switch (event.type) {
+    case 'rmpupdate': {
+      const { assigned, gpa = 0n, asid = 0 } = event.state;
+      const to = assigned ? `ASID ${asid}, GPA ${hex(gpa)}` : 'the hypervisor';
+      return `host: RMPUPDATE ${hex(event.spa)} to ${to}: ${rmpResultName(event.result)}`;
+    }
+    case 'psmash':
+      return `host: PSMASH ${hex(event.spa)}: ${rmpResultName(event.result)}`;
+    case 'pvalidate': {
+      const size = event.pageSize === PageSize.Huge ? '2 MiB' : '4 KiB';
+      const carry = event.unchanged ? ', carry' : '';
+      const what = event.validate ? 'validate' : 'rescind';
+      return `guest: PVALIDATE ${what} ${hex(event.gva)}, ${size}: ${rmpResultName(event.result)}${carry}`;
+    }
+    case 'rmpadjust':
+      return `guest: RMPADJUST ${hex(event.gva)}: ${rmpResultName(event.result)}`;
+    case 'vmgexit':
+      return `guest: VMGEXIT ${decodeGhcbMsr(event.request).type} (${hex(event.request)})`;
+    case 'vmrun':
+      return `host: VMRUN ${decodeGhcbMsr(event.response).type} (${hex(event.response)})`;
+    case 'npf':
+      return `#VMEXIT(NPF) at GPA ${hex(event.gpa)}, EXITINFO1 ${hex(event.exitInfo1)}`;
+    case 'flush':
+      return `flush of ${event.gva === undefined ? 'everything' : hex(event.gva)}`;
+    default:
+      // What later versions report.
+      return (event as { readonly type: string }).type;
+  }
+}

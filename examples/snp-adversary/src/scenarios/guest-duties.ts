@@ -1,0 +1,150 @@
+import { PageSize } from '@svsm/address';
+import {
+  acceptPage,
+  isSnpFault,
+  makePagePrivate,
+  makePageShared,
+  PageOperation,
+  pageRegion,
+  releasePage,
+  requestPageState,
+} from '@svsm/sev-snp';
+import type { Scenario } from '../scenario.ts';
+import { A, gvaOf, type Stage } from '../stage.ts';
+
+/** Two pages that are both validated at A: the hypervisor shows the one or the other. */
+function switchBetween(stage: Stage, old: ReturnType<Stage['spaOf']>): string {
+  stage.put(A, 'attack at noon');
+  stage.host.remap(stage.guest, A, old);
+  return stage.flush().get(A);
+}
+
+/** What no hardware stops: each holds only as long as the guest's software does its part. */
+export const GUEST_DUTIES: readonly Scenario[] = [
+  {
+    ...{ id: 'A4', name: 'validate-twice', attack: '“this memory is new”: validate it again' },
+    ...{ stoppedBy: 'record', guestSees: 'ALREADY_VALIDATED' },
+    ...{ duty: 'a record of what is validated', otherwise: 'attack at dawn' },
+    play: (stage, careful) => {
+      const old = stage.spaOf(A);
+      stage.host.substitute(stage.guest, A);
+      stage.flush();
+      acceptPage(stage.vcpu, stage.table, gvaOf(A), careful ? stage : {});
+      return switchBetween(stage, old);
+    },
+  },
+  {
+    ...{ id: 'A4', name: 'fix-not-validated', attack: 'another page, for who “fixes” #VC' },
+    ...{ stoppedBy: 'record', guestSees: 'ALREADY_VALIDATED' },
+    ...{ duty: 'never answer #VC by PVALIDATE', otherwise: 'attack at dawn' },
+    play: (stage, careful) => {
+      const old = stage.spaOf(A);
+      stage.host.substitute(stage.guest, A);
+      try {
+        stage.flush().get(A);
+      } catch (fault) {
+        if (!isSnpFault(fault, 'VC_NOT_VALIDATED')) throw fault;
+        stage.tell('the guest’s handler of #VC validates the page');
+        if (careful) stage.validated.requireNone(pageRegion(A, PageSize.Regular));
+        stage.vcpu.pvalidate(gvaOf(A), PageSize.Regular, true);
+      }
+      return switchBetween(stage, old);
+    },
+  },
+  {
+    ...{ id: 'A4', name: 'rescind-elsewhere', attack: 'another page while the guest rescinds' },
+    ...{ stoppedBy: 'PVALIDATE carry', guestSees: 'PVALIDATE_UNCHANGED' },
+    ...{ duty: 'look at the carry flag', otherwise: 'attack at dawn' },
+    play: (stage, careful) => {
+      const old = stage.spaOf(A);
+      stage.host.substitute(stage.guest, A);
+      stage.flush();
+      if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage);
+      else {
+        stage.tell('the guest takes validation back, of the wrong page, and does not notice');
+        stage.vcpu.pvalidate(gvaOf(A), PageSize.Regular, false);
+        stage.validated.remove(pageRegion(A, PageSize.Regular));
+      }
+      acceptPage(stage.vcpu, stage.table, gvaOf(A), stage);
+      return switchBetween(stage, old);
+    },
+  },
+  {
+    ...{ id: 'A4', name: 'share-without-rescind', attack: 'keeps a page that is to be shared' },
+    ...{ stoppedBy: 'RMP validated', guestSees: '#VC 0x404' },
+    ...{ duty: 'rescind before sharing', otherwise: 'attack at dawn' },
+    play: (stage, careful) => {
+      const old = stage.spaOf(A);
+      stage.host.answers.pageState = () => 0;
+      if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage);
+      else {
+        requestPageState(stage.vcpu, A, PageOperation.Shared);
+        stage.validated.remove(pageRegion(A, PageSize.Regular));
+      }
+      stage.host.answers = {};
+      stage.host.substitute(stage.guest, A);
+      stage.flush();
+      acceptPage(stage.vcpu, stage.table, gvaOf(A), stage);
+      return switchBetween(stage, old);
+    },
+  },
+  {
+    ...{ id: 'A6', name: 'old-content', attack: 'old ciphertext in a page that is accepted' },
+    ...{ stoppedBy: 'clearing', guestSees: 'nothing' },
+    ...{ duty: 'clear after validating', otherwise: 'attack at dawn' },
+    options: (careful) => ({ clears: careful }),
+    play: (stage) => {
+      const old = stage.host.capture(stage.spaOf(A));
+      stage.put(A, 'attack at noon');
+      makePageShared(stage.vcpu, stage.table, gvaOf(A), stage);
+      stage.host.write(stage.spaOf(A), old);
+      makePagePrivate(stage.vcpu, stage.table, gvaOf(A), stage);
+      const found = stage.get(A);
+      return found === 'nothing' ? { stoppedBy: 'clearing', guestSees: found } : found;
+    },
+  },
+  {
+    ...{ id: 'A9', name: 'stale-shared', attack: 'reads what a stale translation shares' },
+    ...{ stoppedBy: 'RMP guest-owned', guestSees: '#NPF, stopped' },
+    ...{ duty: 'flush after changing a C-bit', otherwise: 'the secret' },
+    play: (stage, careful) => {
+      const page = stage.share('public');
+      stage.table.setEncrypted4k(gvaOf(page));
+      stage.tell(careful ? 'the guest flushes the page' : 'the guest forgets to flush the page');
+      if (careful) stage.vcpu.invlpg(gvaOf(page));
+      stage.put(page, 'the secret');
+      return stage.hostGets(page);
+    },
+  },
+  {
+    ...{ id: 'A9', name: 'stale-on-other-cpu', attack: 'reads it through another processor’s' },
+    ...{ stoppedBy: 'RMP guest-owned', guestSees: '#NPF, stopped' },
+    ...{ duty: 'flush on every processor', otherwise: 'the secret' },
+    play: (stage, careful) => {
+      const page = stage.share('public');
+      const other = stage.processor();
+      other.loadCr3(stage.table.cr3);
+      stage.get(page, other);
+      stage.table.setEncrypted4k(gvaOf(page));
+      stage.vcpu.invlpg(gvaOf(page));
+      if (careful) stage.vcpu.invlpgb();
+      stage.put(page, 'the secret', other);
+      return stage.hostGets(page);
+    },
+  },
+  {
+    ...{ id: 'A22', name: 'secret-in-shared', attack: 'reads what is written to a shared page' },
+    ...{ stoppedBy: 'private page', guestSees: 'its own text' },
+    ...{ duty: 'secrets in private pages only', otherwise: 'the secret' },
+    play: (stage, careful) => {
+      const page = careful ? A : stage.share('public');
+      stage.put(page, 'the secret');
+      const found = stage.hostGets(page);
+      if (found !== 'noise') return found;
+      return {
+        stoppedBy: 'private page',
+        guestSees: stage.get(page) === 'the secret' ? 'its own text' : found,
+      };
+    },
+  },
+];

@@ -1,0 +1,17 @@
+import type { Scenario } from '../scenario.ts';
+import { ANSWERS } from './answers.ts';
+import { FIRMWARE } from './firmware.ts';
+import { GUEST_DUTIES } from './guest-duties.ts';
+import { PRIVATE_PAGES } from './private-pages.ts';
+import { SVSM } from './svsm.ts';
+
+export { NOT_MODELLED } from './firmware.ts';
+
+/** Every attack, in the order of the table of attacks on page state. */
+export const SCENARIOS: readonly Scenario[] = [
+  ...PRIVATE_PAGES,
+  ...GUEST_DUTIES,
+  ...ANSWERS,
+  ...SVSM,
+  ...FIRMWARE,
+].sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));

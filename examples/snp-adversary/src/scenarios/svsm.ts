@@ -1,0 +1,161 @@
+import { PageSize, type PhysAddr } from '@svsm/address';
+import {
+  callSvsm,
+  PageOperation,
+  pvalidateBySvsm,
+  requestGhcbMsr,
+  requestPageState,
+  SvsmCall,
+  SvsmResult,
+  type Vmpl,
+  VmplPermission,
+} from '@svsm/sev-snp';
+import type { Scenario } from '../scenario.ts';
+import { A, B, gvaOf, OWN, type Stage } from '../stage.ts';
+
+const entry = (gpa: PhysAddr, validate: boolean) => ({
+  gpa,
+  size: 0,
+  validate,
+  ignoreUnchanged: false,
+  reserved: 0,
+});
+
+/** The name of a result, or the number. */
+function resultName(rax: bigint): string {
+  const found = Object.entries(SvsmResult).find(([, result]) => BigInt(result) === rax);
+  return found?.[0] ?? `0x${rax.toString(16)}`;
+}
+
+/** Has the SVSM make a VMSA of `vmsa`. */
+function createVcpu(stage: Stage, vmsa: PhysAddr, caa: PhysAddr): string {
+  const { os, area } = stage.withSvsm();
+  const { rax } = callSvsm(os, area, { rax: BigInt(SvsmCall.CreateVcpu), rcx: vmsa, rdx: caa });
+  return resultName(rax);
+}
+
+/** What an SVSM, and the operating system below it, have to bear. */
+export const SVSM: readonly Scenario[] = [
+  {
+    ...{ id: 'A13', name: 'svsm-page-to-os', attack: 'the SVSM’s page for one of the OS’s' },
+    ...{ stoppedBy: 'clearing', guestSees: 'nothing' },
+    ...{ duty: 'clear after validating (SVSM)', otherwise: 'SVSM key' },
+    options: (careful) => ({ clears: careful }),
+    play: (stage) => {
+      stage.put(OWN, 'SVSM key');
+      const { os, osTable, area } = stage.withSvsm();
+      stage.tell('the OS gives a page up');
+      pvalidateBySvsm(os, area, [entry(A, false)]);
+      requestPageState(os, A, PageOperation.Shared);
+      stage.tell('the hypervisor puts the SVSM’s page there');
+      stage.host.move(stage.guest, OWN, A);
+      stage.tell('the OS takes its page back');
+      osTable.split4k(gvaOf(A));
+      pvalidateBySvsm(stage.flush() && os, area, [entry(A, true)]);
+      const found = stage.get(A, os);
+      return found === 'nothing' ? { stoppedBy: 'clearing', guestSees: found } : found;
+    },
+  },
+  {
+    ...{ id: 'A13', name: 'svsm-page-after', attack: 'the same: what the SVSM then reads' },
+    ...{ stoppedBy: 'RMP reverse-map', guestSees: '#NPF, stopped' },
+    play: (stage) => {
+      stage.withSvsm();
+      stage.host.move(stage.guest, OWN, A);
+      return stage.flush().get(OWN);
+    },
+  },
+  {
+    ...{ id: 'A14', name: 'validate-svsm-memory', attack: 'an OS has the SVSM’s page validated' },
+    ...{ stoppedBy: 'SVSM', guestSees: 'InvalidAddress' },
+    play: (stage) => {
+      const { os, area } = stage.withSvsm();
+      pvalidateBySvsm(os, area, [entry(OWN, true)]);
+      return 'access to the SVSM';
+    },
+  },
+  {
+    ...{ id: 'A14', name: 'vmsa-in-svsm-memory', attack: 'an OS has the SVSM’s page made a VMSA' },
+    ...{ stoppedBy: 'SVSM', guestSees: 'InvalidAddress' },
+    play: (stage) => {
+      const guestSees = createVcpu(stage, OWN, B);
+      return guestSees === 'Success' ? 'a VMSA' : { stoppedBy: 'SVSM', guestSees };
+    },
+  },
+  {
+    ...{ id: 'A14', name: 'vmsa-of-nothing', attack: 'an OS has a page of text made a VMSA' },
+    ...{ stoppedBy: 'SVSM', guestSees: 'InvalidParameter' },
+    play: (stage) => {
+      const guestSees = createVcpu(stage, A, B);
+      return guestSees === 'Success' ? 'a VMSA' : { stoppedBy: 'SVSM', guestSees };
+    },
+  },
+  {
+    ...{ id: 'A14', name: 'write-to-svsm', attack: 'an OS writes to the SVSM' },
+    ...{ stoppedBy: 'RMP vmpl', guestSees: '#NPF, stopped' },
+    play: (stage) => {
+      const { os } = stage.withSvsm();
+      stage.put(OWN, 'surrender', os);
+      return stage.get(OWN);
+    },
+  },
+  {
+    ...{ id: 'A14', name: 'grant-itself', attack: 'an OS gives itself more by RMPADJUST' },
+    ...{ stoppedBy: 'RMPADJUST levels', guestSees: 'FAIL_PERMISSION' },
+    play: (stage) => {
+      const { os } = stage.withSvsm();
+      const adjustment = { vmpl: os.vmpl as Vmpl, permissions: VmplPermission.All };
+      const result = os.rmpadjust(gvaOf(B), PageSize.Regular, adjustment);
+      return result === 2 ? { stoppedBy: 'RMPADJUST levels', guestSees: 'FAIL_PERMISSION' } : 'all rights';
+    },
+  },
+  {
+    ...{ id: 'A15', name: 'withhold-svsm', attack: '“the SVSM has run”, when it has not' },
+    ...{ stoppedBy: 'CALL_PENDING', guestSees: 'SVSM_NOT_RUN' },
+    ...{ duty: 'exchange CALL_PENDING', otherwise: 'taken for validated' },
+    play: (stage, careful) => {
+      const { os, area } = stage.withSvsm();
+      stage.host.answers.withhold = true;
+      if (careful) pvalidateBySvsm(os, area, [entry(A, true)]);
+      else {
+        stage.tell('the guest looks at the answer, and not at CALL_PENDING');
+        os.write(area.gva, Uint8Array.of(1));
+        requestGhcbMsr(os, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
+      }
+      return 'taken for validated';
+    },
+  },
+  {
+    ...{ id: 'A15', name: 'enter-svsm', attack: 'enters the SVSM when nobody calls' },
+    ...{ stoppedBy: 'CALL_PENDING', guestSees: 'nothing' },
+    play: (stage) => {
+      const { os } = stage.withSvsm();
+      os.registers.rax = BigInt(SvsmCall.QueryProtocol);
+      os.registers.rcx = 1n;
+      stage.host.enter(stage.guest, 0, os);
+      return os.registers.rcx === 1n
+        ? { stoppedBy: 'CALL_PENDING', guestSees: 'nothing' }
+        : 'a call nobody made';
+    },
+  },
+  {
+    ...{ id: 'A15', name: 'late-call', attack: 'runs a call that was given up' },
+    ...{ stoppedBy: 'CALL_PENDING', guestSees: 'its own text' },
+    ...{ duty: 'take back a call that failed', otherwise: 'nothing' },
+    play: (stage, careful) => {
+      const { os, area } = stage.withSvsm();
+      const clearing = { ...entry(A, true), ignoreUnchanged: true };
+      stage.host.answers.msr = () => 0x666n;
+      try {
+        pvalidateBySvsm(os, area, [clearing]);
+      } catch {
+        stage.tell('the guest gives the call up, and goes on using the page');
+      }
+      if (!careful) os.write(area.gva, Uint8Array.of(1));
+      stage.host.answers = {};
+      stage.host.enter(stage.guest, 0, os);
+      const found = stage.get(A, os);
+      return found === 'attack at dawn' ? { stoppedBy: 'CALL_PENDING', guestSees: 'its own text' } : found;
+    },
+  },
+];

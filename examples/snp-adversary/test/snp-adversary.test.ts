@@ -1,0 +1,98 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { markdown, rows, story, table } from '../src/report.ts';
+import { run } from '../src/scenario.ts';
+import { NOT_MODELLED, SCENARIOS } from '../src/scenarios/index.ts';
+
+const path = (relative: string): string => fileURLToPath(new URL(`../${relative}`, import.meta.url));
+const all = await rows();
+
+function main(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [path('src/main.ts'), ...args], {
+    encoding: 'utf8',
+  });
+  return { status, stdout, stderr };
+}
+
+describe('every attack', () => {
+  test.each(SCENARIOS.map((scenario) => [scenario.id, scenario.name, scenario] as const))(
+    '%s %s is stopped as it says',
+    async (_, __, scenario) => {
+      const { got, stoppedBy, guestSees } = await run(scenario);
+      expect({ got, stoppedBy, guestSees }).toEqual({
+        ...{ got: undefined, stoppedBy: scenario.stoppedBy, guestSees: scenario.guestSees },
+      });
+    },
+  );
+
+  const needing = SCENARIOS.filter(({ duty }) => duty !== undefined);
+  test.each(needing.map((scenario) => [scenario.id, scenario.name, scenario] as const))(
+    '%s %s succeeds against a guest that leaves its part undone',
+    async (_, __, scenario) => {
+      expect((await run(scenario, false)).got).toBe(scenario.otherwise);
+    },
+  );
+
+  test('of the table A1 to A22 is here, under a name of its own, or not modelled for a reason that is told', () => {
+    const ids = new Set([...SCENARIOS.map(({ id }) => id), ...NOT_MODELLED.map(([id]) => id)]);
+    const missing = Array.from({ length: 22 }, (_, i) => `A${i + 1}`).filter((id) => !ids.has(id));
+    expect(missing).toEqual([]);
+    expect(new Set(SCENARIOS.map(({ name }) => name)).size).toBe(SCENARIOS.length);
+  });
+});
+
+describe('what it prints', () => {
+  test('is readable at 80 columns', { timeout: 120_000 }, async () => {
+    const stories: string[] = [];
+    for (const scenario of SCENARIOS) {
+      for (const careful of [true, false])
+        stories.push(story(scenario, await run(scenario, careful), careful));
+    }
+    const lines = [table(all), ...stories].join('\n').split('\n');
+    expect(lines.filter((line) => [...line].length > 80)).toEqual([]);
+  });
+
+  test('is what README.md says: npm run snp-adversary -- --markdown', () => {
+    expect(readFileSync(path('README.md'), 'utf8')).toContain(`\n${markdown(all)}\n`);
+  });
+
+  test('as JSON, is the same', () => {
+    const { status, stdout, stderr } = main('--json');
+    expect([status, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toEqual(all);
+  });
+
+  test('step by step, is what is done and what the machine does', () => {
+    const { status, stdout } = main('--scenario', 'validate-twice', '--careless');
+    expect(status).toBe(0);
+    expect(stdout).toMatchInlineSnapshot(`
+      "A4 validate-twice: “this memory is new”: validate it again
+      The guest does not do its part: a record of what is validated.
+
+          host: RMPUPDATE 0x1ffb000 to ASID 1, GPA 0x401000: SUCCESS
+        the hypervisor flushes the guest’s translations
+          flush of everything
+          guest: VMGEXIT page-state-request (0x10000000401014)
+          host: RMPUPDATE 0x1ffb000 to ASID 1, GPA 0x401000: SUCCESS
+          host: VMRUN page-state (0x15)
+          guest: PVALIDATE validate 0xffff800000401000, 4 KiB: SUCCESS
+        the hypervisor flushes the guest’s translations
+          flush of everything
+
+      Not stopped: “attack at dawn”.
+      "
+    `);
+  });
+});
+
+test.each([
+  [['--scenario', 'none'], 'snp-adversary: no scenario is called none: without --scenario, all are listed\n'],
+  [['--nonsense'], /^snp-adversary: .*--nonsense.*\n$/],
+])('wrong use gets one line: %j', (args, message) => {
+  const { status, stdout, stderr } = main(...args);
+  expect([status, stdout]).toEqual([2, '']);
+  expect(stderr).toMatch(message);
+});
