@@ -68,7 +68,8 @@ export function launchGuest(
   if (unfit !== undefined) refuse('the length of a VMSA', unfit.length, 'pass 4096 bytes');
   // Each VMSA has a VMCB beside it.
   requireFree(frames, memory, pageSize, 2 * vmsas.length);
-  const nested = new NestedTable({ memory: host.memory, frames, config: pagingConfig() });
+  const config = pagingConfig({ physicalBits: host.machine.hostPhysicalBits });
+  const nested = new NestedTable({ memory: host.memory, frames, config });
   const key = host.machine.memory.createKey();
   const guest = new Guest(host.machine, { asid, key, nested, memory, levels, virtualTom });
   const pages = [...pagesOf(memory, pageSize)];

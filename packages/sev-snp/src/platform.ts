@@ -19,6 +19,8 @@ export interface SnpPlatform {
   readonly hypervisor: ExitHandler;
   /** The position of the C-bit in guest page tables. */
   readonly cBit: number;
+  /** The width of system-physical addresses: bits from there on are reserved in nested page tables. */
+  readonly hostPhysicalBits: number;
   /** How many SNP guests there can be: ASIDs 1 to this one. */
   readonly maxGuests: number;
   /** Reports an event to who asked for them. */

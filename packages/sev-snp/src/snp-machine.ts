@@ -19,6 +19,11 @@ export interface SnpMachineOptions {
    * and later.
    */
   readonly cBit?: number;
+  /**
+   * By how many bits encryption makes system-physical addresses narrower than 52, 0 to 20: 6 if not given, as on Genoa
+   * (CPUID Fn8000_001F EBX[11:6]). They are reserved in nested entries then; guest-physical addresses keep their width.
+   */
+  readonly addressReduction?: number;
   /** Another keystream, and so other ciphertext. */
   readonly seed?: number;
   /** Another hypervisor: `(machine) => new Hostile(machine)`. */
@@ -39,6 +44,7 @@ export class SnpMachine implements SnpPlatform {
   readonly hypervisor: Hypervisor;
   /** The position of the C-bit in guest page tables. */
   readonly cBit: number;
+  readonly hostPhysicalBits: number;
   /** The RMP has 10 bits for an ASID, of which 0 is no guest and 0x3ff the firmware's lock. */
   readonly maxGuests: number = 0x3fe;
   readonly #trace: ((event: MachineEvent) => void) | undefined;
@@ -49,7 +55,7 @@ export class SnpMachine implements SnpPlatform {
    * @throws SnpError `INVALID_ARGUMENT`, `INVALID_RMP_RANGE`
    */
   constructor(options: SnpMachineOptions) {
-    const { memorySize, rmpCovers = memorySize, cBit = 51, seed = 0 } = options;
+    const { memorySize, rmpCovers = memorySize, cBit = 51, seed = 0, addressReduction = 6 } = options;
     if (!Number.isInteger(cBit) || cBit < 47 || cBit > 51) {
       throw new SnpError('INVALID_ARGUMENT', {
         what: 'C-bit',
@@ -58,9 +64,19 @@ export class SnpMachine implements SnpPlatform {
       });
     }
     this.cBit = cBit;
+    if (!Number.isInteger(addressReduction) || addressReduction < 0 || addressReduction > 20) {
+      const expected = 'pass an integer from 0 to 20';
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'the address reduction',
+        value: addressReduction,
+        expected,
+      });
+    }
+    this.hostPhysicalBits = 52 - addressReduction;
     this.memory = new EncryptedMemory(memorySize, seed);
-    if (this.memory.size < 2 * PAGE_SIZE_2M || this.memory.size % BigInt(PAGE_SIZE_2M) !== 0n) {
-      const expected = 'pass a multiple of 2 MiB, 4 MiB at least';
+    const isWhole = this.memory.size >= 2 * PAGE_SIZE_2M && this.memory.size % BigInt(PAGE_SIZE_2M) === 0n;
+    if (!isWhole || this.memory.size > 1n << BigInt(this.hostPhysicalBits)) {
+      const expected = `pass a multiple of 2 MiB, from 4 MiB to 2^${this.hostPhysicalBits}`;
       throw new SnpError('INVALID_ARGUMENT', { what: 'memory size', value: this.memory.size, expected });
     }
     this.rmp = new Rmp(sysPhysRegion(sysPhysAddr(0), rmpCovers), { assumptions: options.assumptions ?? {} });

@@ -110,6 +110,11 @@ export class Campaign {
       }
       if (this.#random(8) === 0) this.#require(this.#shadow.recheck());
     } catch (error) {
+      // It has given a page of its own tables away, within 2 MiB that it has mapped: its next change of them stops it.
+      if (isSnpFault(error, 'HOST_PF')) {
+        this.#note('host stopped');
+        return;
+      }
       if (error instanceof LawBroken) {
         error.message += `\nin the campaign with seed ${this.#seed}, after: ${this.#log.join(', ')}`;
       }

@@ -1,3 +1,4 @@
+import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { Hypervisor } from '../src/hypervisor.ts';
 import type { MachineEvent } from '../src/machine-event.ts';
@@ -46,4 +47,18 @@ test('takes another hypervisor, assumptions, a C-bit and what the RMP covers', (
   expect(machine.rmp.assumptions.rmpupdateReset).toBe('always');
   expect(machine.rmp.covers(sysPhysAddr(4 * MiB))).toBe(false);
   expect(machine.hypervisor.launch({ size: 2 * MiB }).paging.encryption?.bit).toBe(47);
+});
+
+test('addresses of the system are narrower than 52 bits, and what is beyond is reserved in nested tables', () => {
+  const machine = new SnpMachine({ memorySize: 8 * MiB });
+  expect(machine.hostPhysicalBits).toBe(46);
+  const { nested } = machine.hypervisor.launch({ size: 2 * MiB });
+  const beyond = sysPhysAddr(1n << 46n);
+  expect(() => nested.map(physAddr(4 * MiB), beyond, PageSize.Regular)).toThrow('PHYSICAL_RANGE');
+  const wide = new SnpMachine({ memorySize: 8 * MiB, addressReduction: 0 });
+  wide.hypervisor.launch({ size: 2 * MiB }).nested.map(physAddr(4 * MiB), beyond, PageSize.Regular);
+  expect(codeOf(() => new SnpMachine({ memorySize: 8 * MiB, addressReduction: 21 }))).toBe(
+    'INVALID_ARGUMENT',
+  );
+  expect(codeOf(() => new SnpMachine({ memorySize: 1n << 47n }))).toBe('INVALID_ARGUMENT');
 });
