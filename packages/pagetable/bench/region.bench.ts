@@ -1,16 +1,19 @@
 /**
- * Operations on regions beside the loop over single pages, random translations beside a walk on bare numbers, and how
- * fast large regions are mapped and listed.
+ * Operations on regions beside the loop over single pages, single operations beside the same on bare numbers, and how
+ * fast large regions are mapped and listed; with the cases that lose: memory that may change at any time, sparse memory,
+ * addresses far apart, a first touch that splits.
  *
- * Medians over rounds in which every variant runs once; ratios are of the same round.
+ * In each round every variant runs once, a loop over pages in 64 pieces that are timed one by one. A row has the median of
+ * its pieces, and the ratio of that to the first row's. Pieces of a tenth of a millisecond are seldom interrupted: on a shared
+ * machine, whole rounds are.
  */
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { createPhysMemory, PageTable, type PhysMemory, PtePreset, pagingConfig } from '@svsm/pagetable';
 
 const PAGES = 262_144;
-const ROUNDS = 15;
-const WARM_UP = 4;
+const ROUNDS = 50;
+const WARM_UP = 20;
 const VA = virtAddr(0xffff_8000_0000_0000n);
 const PA = physAddr(0x1_0000_0000);
 const config = pagingConfig({ cBit: 51 });
@@ -47,51 +50,121 @@ const nanoseconds = (count: number, run: () => void): number => {
 interface Variant {
   readonly name: string;
   readonly prepare?: () => void;
-  readonly run: () => void;
+  /** In how many pieces it is run; 1 if not given. */
+  readonly pieces?: number;
+  readonly run: (piece: number) => void;
 }
 
-/** Runs all variants in turn; ratios are to the first. */
+/** Runs all variants in turn, each `count` units a round; ratios are to the first. */
 function compare(title: string, count: number, unit: string, variants: readonly Variant[]): void {
   const times = variants.map((): number[] => []);
   for (let round = 0; round < ROUNDS; round += 1) {
-    for (const [i, { prepare, run }] of variants.entries()) {
+    for (const [i, { prepare, pieces = 1, run }] of variants.entries()) {
       prepare?.();
-      const time = nanoseconds(count, run);
-      if (round >= WARM_UP) (times[i] as number[]).push(time);
+      for (let piece = 0; piece < pieces; piece += 1) {
+        const time = nanoseconds(count / pieces, () => run(piece));
+        if (round >= WARM_UP) (times[i] as number[]).push(time);
+      }
     }
   }
   console.log(title);
-  const first = times[0] as number[];
+  const base = median(times[0] as number[]);
   for (const [i, { name }] of variants.entries()) {
-    const own = times[i] as number[];
-    const ratio = median(own.map((time, round) => time / (first[round] as number)));
+    const own = median(times[i] as number[]);
     console.log(
-      `  ${name.padEnd(40)} ${median(own).toFixed(2).padStart(8)} ns ${unit}  ${ratio.toFixed(2).padStart(5)} ×`,
+      `  ${name.padEnd(40)} ${own.toFixed(2).padStart(8)} ns ${unit}  ${(own / base).toFixed(3).padStart(6)} ×`,
     );
   }
 }
 
+const PIECES = 64;
+/** The gibibyte in pieces. */
+const PARTS = Array.from({ length: PIECES }, (_, i) =>
+  virtRegion((VA + BigInt((i * PageSize.Giant) / PIECES)) as VirtAddr, PageSize.Giant / PIECES),
+);
+
+/** A walk on bare numbers: signed addresses, one array, four levels, the present bits, and nothing else. */
+function bareTable(words: Uint32Array) {
+  const tableAt = (at: number): number =>
+    ((words[at + 1] as number) & 0x7_ffff) * 0x10_0000 + ((words[at] as number) >>> 12);
+  const leafAt = (page: number): number => {
+    let at = 2 * (Math.floor(page / 0x80_0000_0000) & 511);
+    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x4000_0000) & 511);
+    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x20_0000) & 511);
+    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x1000) & 511);
+    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    return at;
+  };
+  let free = 1;
+  const tableBelow = (at: number): number => {
+    if (((words[at] as number) & 1) !== 0) return tableAt(at) * 1024;
+    const table = free++;
+    words.fill(0, table * 1024, table * 1024 + 1024);
+    words[at + 1] = 0x8_0000;
+    words[at] = (table << 12) | 0x27;
+    return table * 1024;
+  };
+  return {
+    leafAt,
+    translate: (address: number): number => tableAt(leafAt(address)) * 4096 + (address & 4095),
+    clear: (): void => {
+      free = 1;
+      words.fill(0, 0, 1024);
+    },
+    map: (page: number, paddr: number): void => {
+      let at = 2 * (Math.floor(page / 0x80_0000_0000) & 511);
+      at = tableBelow(at) + 2 * (Math.floor(page / 0x4000_0000) & 511);
+      at = tableBelow(at) + 2 * (Math.floor(page / 0x20_0000) & 511);
+      at = tableBelow(at) + 2 * (Math.floor(page / 0x1000) & 511);
+      if (((words[at] as number) & 1) !== 0) throw new Error('mapped');
+      words[at + 1] = (0x8008_0000 | Math.floor(paddr / 0x1_0000_0000)) >>> 0;
+      words[at] = (paddr | 0x163) >>> 0;
+    },
+  };
+}
+
+/** Shares a piece of the gibibyte page by page, and takes it back. */
+function loop(one: PageTable): (piece: number) => void {
+  return (piece) => {
+    const part = PARTS[piece] as (typeof PARTS)[number];
+    for (const page of part.iterPages(PageSize.Regular)) one.setShared4k(page);
+    for (const page of part.iterPages(PageSize.Regular)) one.setEncrypted4k(page);
+  };
+}
+
+const BARE_START = -0x8000_0000_0000;
+const C_BIT = 1 << (51 - 32);
+
 {
-  const { table } = freshTable(1024);
+  const { table, memory } = freshTable(1024);
   table.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Regular });
+  const bareShare = (words: Uint32Array, leafAt: (page: number) => number) => (piece: number) => {
+    const start = BARE_START + (piece * PageSize.Giant) / PIECES;
+    const end = start + PageSize.Giant / PIECES;
+    for (let page = start; page < end; page += PAGE_SIZE) words[leafAt(page) + 1]! &= ~C_BIT;
+    for (let page = start; page < end; page += PAGE_SIZE) words[leafAt(page) + 1]! |= C_BIT;
+  };
   compare(
     `Share and take back ${PAGES} mapped pages of 4 KiB; Node ${process.versions.node}`,
     2 * PAGES,
     'a page',
     [
+      { name: 'page by page (baseline)', pieces: PIECES, run: loop(table) },
       {
-        name: 'page by page (baseline)',
-        run: () => {
-          for (const page of gibibyte.iterPages(PageSize.Regular)) table.setShared4k(page);
-          for (const page of gibibyte.iterPages(PageSize.Regular)) table.setEncrypted4k(page);
+        name: 'setSharedRegion, setEncryptedRegion',
+        pieces: 2,
+        run: (piece) => {
+          if (piece === 0) table.setSharedRegion(gibibyte);
+          else table.setEncryptedRegion(gibibyte);
         },
       },
       {
-        name: 'setSharedRegion, setEncryptedRegion',
-        run: () => {
-          table.setSharedRegion(gibibyte);
-          table.setEncryptedRegion(gibibyte);
-        },
+        name: 'bare numbers, page by page',
+        pieces: PIECES,
+        run: bareShare(memory.words(0, true), bareTable(memory.words(0, true)).leafAt),
       },
     ],
   );
@@ -102,22 +175,66 @@ function compare(title: string, count: number, unit: string, variants: readonly 
   const prepare = (): void => {
     ({ table } = freshTable(1024));
   };
+  const bareWords = new Uint32Array(1024 * 1024);
+  const bare = bareTable(bareWords);
+  const frameAddresses = Array.from({ length: PAGES }, (_, i) => physAddr(Number(PA) + i * PAGE_SIZE));
+  const mapPart = (piece: number): void => {
+    let i = (piece * PAGES) / PIECES;
+    for (const page of (PARTS[piece] as (typeof PARTS)[number]).iterPages(PageSize.Regular)) {
+      table.map4k(page, frameAddresses[i++] as PhysAddr, PtePreset.Data);
+    }
+  };
   compare(`Map ${PAGES} pages of 4 KiB, from empty`, PAGES, 'a page', [
-    {
-      name: 'page by page (baseline)',
-      prepare,
-      run: () => {
-        let frame = Number(PA);
-        for (const page of gibibyte.iterPages(PageSize.Regular)) {
-          table.map4k(page, physAddr(frame), PtePreset.Data);
-          frame += PAGE_SIZE;
-        }
-      },
-    },
+    { name: 'map4k page by page (baseline)', prepare, pieces: PIECES, run: mapPart },
     {
       name: 'mapRegion',
       prepare,
       run: () => table.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Regular }),
+    },
+    {
+      name: 'bare numbers, page by page',
+      prepare: bare.clear,
+      pieces: PIECES,
+      run: (piece) => {
+        const first = (piece * PAGES) / PIECES;
+        for (let i = first; i < first + PAGES / PIECES; i += 1) {
+          bare.map(BARE_START + i * PAGE_SIZE, 0x1_0000_0000 + i * PAGE_SIZE);
+        }
+      },
+    },
+    {
+      name: 'unmap4k page by page',
+      prepare: () => {
+        prepare();
+        table.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Regular });
+      },
+      pieces: PIECES,
+      run: (piece) => {
+        for (const page of (PARTS[piece] as (typeof PARTS)[number]).iterPages(PageSize.Regular)) {
+          table.unmap4k(page);
+        }
+      },
+    },
+    {
+      name: 'share page by page, 2 MiB pages split',
+      prepare: () => {
+        prepare();
+        table.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Huge });
+      },
+      pieces: PIECES,
+      run: (piece) => {
+        for (const page of (PARTS[piece] as (typeof PARTS)[number]).iterPages(PageSize.Regular)) {
+          table.setShared4k(page);
+        }
+      },
+    },
+    {
+      name: 'setSharedRegion, 2 MiB pages kept',
+      prepare: () => {
+        prepare();
+        table.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Huge });
+      },
+      run: () => table.setSharedRegion(gibibyte),
     },
   ]);
 }
@@ -125,45 +242,75 @@ function compare(title: string, count: number, unit: string, variants: readonly 
 {
   const { table, memory } = freshTable(1024);
   table.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Regular });
-  const words = memory.words(0, false);
-  const tableAt = (at: number): number =>
-    ((words[at + 1] as number) & 0x7_ffff) * 0x10_0000 + ((words[at] as number) >>> 12);
-  const bare = (page: number): number => {
-    let at = 2 * (Math.floor(page / 0x80_0000_0000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
-    at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x4000_0000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
-    at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x20_0000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
-    at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x1000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
-    return tableAt(at) * 4096 + (page & 4095);
-  };
+  const bare = bareTable(memory.words(0, false));
   let state = 1;
-  const offsets = Array.from({ length: 65_536 }, () => {
+  const random = (): number => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state % PageSize.Giant;
-  });
-  const addresses = offsets.map((offset) => (VA + BigInt(offset)) as VirtAddr);
-  const numbers = offsets.map((offset) => offset - 0x8000_0000_0000);
+    return state;
+  };
+  const offsets = Array.from({ length: 65_536 }, () => random() % PageSize.Giant);
+  const inPieces = <T>(values: readonly T[]): readonly (readonly T[])[] =>
+    Array.from({ length: PIECES }, (_, i) => values.slice(i * 1024, (i + 1) * 1024));
+  const addresses = inPieces(offsets.map((offset) => (VA + BigInt(offset)) as VirtAddr));
+  const numbers = inPieces(offsets.map((offset) => BARE_START + offset));
+  // The same number of pages, but in 64 different GiB: no page directory is met twice in a row.
+  const far = freshTable(1024).table;
+  for (let i = 0; i < 64; i += 1) {
+    far.mapRegion(
+      virtRegion((VA + BigInt(i) * 0x4000_0000n) as VirtAddr, 8 * PageSize.Huge),
+      PA,
+      PtePreset.Data,
+      {
+        pageSize: PageSize.Regular,
+      },
+    );
+  }
+  const spread = inPieces(
+    Array.from({ length: 65_536 }, () => {
+      const offset = BigInt(random() % (8 * PageSize.Huge)) + BigInt(random() % 64) * 0x4000_0000n;
+      return (VA + offset) as VirtAddr;
+    }),
+  );
+  const cell = new BigUint64Array(1);
+  const halves = new Uint32Array(cell.buffer);
   let sink = 0;
   compare('Translate 65536 random addresses in 1 GiB of 4 KiB pages', 65_536, 'each', [
     {
       name: 'bare numbers, one array (baseline)',
-      run: () => {
-        for (const address of numbers) sink += bare(address);
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of numbers[piece] ?? []) sink += bare.translate(address);
       },
     },
     {
       name: 'translate',
-      run: () => {
-        for (const address of addresses) if (table.translate(address) === undefined) sink += 1;
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of addresses[piece] ?? []) if (table.translate(address) === undefined) sink += 1;
+      },
+    },
+    {
+      name: 'of that, reading the bigints alone',
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of addresses[piece] ?? []) {
+          cell[0] = address;
+          sink += halves[0] as number;
+        }
+      },
+    },
+    {
+      name: 'translate, spread over 64 GiB',
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of spread[piece] ?? []) if (far.translate(address) === undefined) sink += 1;
       },
     },
     {
       name: 'access, looking only',
-      run: () => {
-        for (const address of addresses) {
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of addresses[piece] ?? []) {
           if (table.access(address, 'read', undefined, { update: false }).type !== 'translation') sink += 1;
         }
       },
@@ -211,4 +358,20 @@ best('mapRegion, 64 GiB by 2 MiB', 32_768, 128, (table) =>
   console.log(
     `  ${'mappings, 1 GiB of 4 KiB'.padEnd(40)} ${((PAGES / least) * 1e3).toFixed(1).padStart(8)} million pages/s  ${table.countTables() * PAGE_SIZE} bytes of frames`,
   );
+}
+
+{
+  // Last: code that has met one kind of memory is faster than code that has met three.
+  const fill = (memory: PhysMemory): PageTable => {
+    const one = PageTable.create({ memory, frames: pool(1024), config });
+    one.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Regular });
+    return one;
+  };
+  const ofCaller = fill(createPhysMemory({ buffer: new ArrayBuffer(0x40_0000) }));
+  const sparse = fill(createPhysMemory({ regions: [physRegion(physAddr(0), 0x40_0000)] }));
+  compare('The same loop in other memory', 2 * PAGES, 'a page', [
+    { name: 'flat (baseline)', pieces: PIECES, run: loop(fill(createPhysMemory({ size: 0x40_0000 }))) },
+    { name: 'sparse', pieces: PIECES, run: loop(sparse) },
+    { name: "a buffer of the caller's: walks each time", pieces: PIECES, run: loop(ofCaller) },
+  ]);
 }

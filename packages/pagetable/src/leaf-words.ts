@@ -1,8 +1,12 @@
+import { ENTRIES } from './page-sizes.ts';
+
 /**
  * Loops over entries of a leaf table, `words[start]` up to `words[stop]`, two words each. They are functions of integers
- * alone, so that an engine compiles each once, whoever calls it: half a nanosecond an entry, where the same loop in a
- * method of an edit takes three times that.
+ * alone, so that an engine compiles each once, whoever calls it.
  */
+
+/** A copy of a leaf table: an engine knows where this array is, and reads it twice as fast as one that it is given. */
+const TABLE = new Uint32Array(2 * ENTRIES);
 
 /** What {@link surveyWords} has found: the bits that all low words have, that all high words have, that any of those has. */
 export const SURVEY: Int32Array = new Int32Array(3);
@@ -12,9 +16,11 @@ export function surveyWords(words: Uint32Array, start: number, stop: number): vo
   let allLow = -1;
   let allHigh = -1;
   let anyHigh = 0;
-  for (let i = start; i < stop; i += 2) {
-    const high = (words[i + 1] as number) | 0;
-    allLow &= (words[i] as number) | 0;
+  TABLE.set(words.subarray(start, stop));
+  const count = (stop - start) | 0;
+  for (let i = 0; i < count; i += 2) {
+    const high = (TABLE[i + 1] as number) | 0;
+    allLow &= (TABLE[i] as number) | 0;
     allHigh &= high;
     anyHigh |= high;
   }

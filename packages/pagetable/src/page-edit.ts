@@ -11,7 +11,7 @@ import type { MapOptions } from './page-table-options.ts';
 import type { PagingConfig } from './paging-config.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { PteFlags } from './pte-flags.ts';
-import type { TableCursor } from './table-cursor.ts';
+import { Flip, type TableCursor } from './table-cursor.ts';
 import { storeEntry, type TableSpace, tableHigh, tableLow } from './table-space.ts';
 import type { TlbListener } from './tlb-listener.ts';
 import { UnmapEdit } from './unmap-edit.ts';
@@ -107,20 +107,28 @@ export class PageEdit {
   }
 
   setVisibility(operation: string, vaddr: VirtAddr, shared: boolean): void {
+    const done = this.#cursor.tryFlip(vaddr, shared);
+    if (done === Flip.Idle) return;
+    if (done === Flip.Unable && !this.#walkAndFlip(operation, vaddr, shared)) return;
+    this.#tlb?.needsFlush(vaddr, PageSize.Regular, operation);
+  }
+
+  /** Returns whether it has changed anything. */
+  #walkAndFlip(operation: string, vaddr: VirtAddr, shared: boolean): boolean {
     const cursor = this.#cursor;
     const { privateHi, sharedHi, beyondTopHi } = this.#format;
-    if ((privateHi | sharedHi) === 0) this.requireEncryption(operation);
+    this.requireEncryption(operation);
     cursor.seek(vaddr);
-    if ((cursor.low & 0xfff) !== 0) this.#requireAligned(vaddr, 0);
-    if (!cursor.isPresent) this.requirePresent(vaddr);
+    this.#requireAligned(vaddr, 0);
+    this.requirePresent(vaddr);
     if ((cursor.entryHigh & beyondTopHi) !== 0) {
       refuseBeyondTop(cursor.entryLow, cursor.entryHigh, cursor.level, this.#format);
     }
     const wanted = (cursor.entryHigh & ~(privateHi | sharedHi)) | (shared ? sharedHi : privateHi);
-    if (wanted === cursor.entryHigh) return;
+    if (wanted === cursor.entryHigh) return false;
     if (cursor.level > 0) this.#splitFound(operation, vaddr, 0);
     cursor.storeVisibility(wanted);
-    this.#tlb?.needsFlush(vaddr, PageSize.Regular, operation);
+    return true;
   }
 
   /** Splits the page that maps `vaddr` until one of `level` or below does. */

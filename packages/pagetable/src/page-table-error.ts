@@ -67,6 +67,8 @@ export interface PageTableErrorDetails {
   INVALID_ENTRY: { value: unknown; problem: string };
   /** A state that no processor can be in. */
   INVALID_CPU_STATE: { field: string; value: unknown; expected: string };
+  /** A threshold, range or address space that a TLB cannot have. */
+  INVALID_FLUSH: { field: string; value: unknown; expected: string };
   /** An access that is neither a read, nor a write, nor a fetch. */
   INVALID_ACCESS: { kind: unknown };
 }
@@ -126,6 +128,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   INVALID_ENTRY: ({ value, problem }) => `${describeValue(value)} cannot be used for an entry: ${problem}`,
   INVALID_CPU_STATE: ({ field, value, expected }) =>
     `${field} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_FLUSH: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_ACCESS: ({ kind }) => `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
 };
 

@@ -4,6 +4,7 @@ import { addressOf, type PageRange, SPANS } from './page-range.ts';
 import { PageTableError } from './page-table-error.ts';
 import { PteFlags } from './pte-flags.ts';
 import { isEmptyTable, storeEntry, type TableSpace, tableHigh, tableLow } from './table-space.ts';
+import { VisitedTables } from './visited-tables.ts';
 
 /** What is to be done with an entry above the 4 KiB pages, of which a run of pages covers all or a part. */
 export const Verdict = {
@@ -34,10 +35,12 @@ export abstract class RegionEdit {
   protected nextHigh = 0;
   readonly #operation: string;
   readonly #freesEmpty: boolean;
-  readonly #visited: Set<number> = new Set();
+  readonly #visited: VisitedTables = new VisitedTables();
   /** Leaf tables in which nothing is to change. */
   readonly #idle: Set<number> = new Set();
+  /** New tables, in the order in which the allocator gave them, so that one leaf table lies after the other; and how many are in use. */
   #fresh: number[] = [];
+  #used = 0;
   readonly #emptied: number[] = [];
   /** Runs of changed pages, as pairs of first page and end. */
   readonly #changed: number[] = [];
@@ -129,13 +132,12 @@ export abstract class RegionEdit {
   /** How many new tables the change needs below `table`; makes sure that all that is to be written can be. */
   #plan(table: number, level: number, base: number, first: number, end: number): number {
     const { memory, format } = this.space;
-    if (this.#visited.has(table)) {
+    if (!this.#visited.add(table)) {
       throw new PageTableError('ALIASED_TABLE', {
         vaddr: addressOf(first, this.space.levels),
         table: byteAt(table, 0),
       });
     }
-    this.#visited.add(table);
     this.#current = table;
     if (level === 0) {
       const start = memory.wordOffset(table) + wordsOf(first - base);
@@ -200,7 +202,7 @@ export abstract class RegionEdit {
   #apply(table: number, level: number, base: number, first: number, end: number): void {
     const { memory, format } = this.space;
     if (level === 0) {
-      if (this.#idle.has(table)) return;
+      if (this.#idle.size > 0 && this.#idle.has(table)) return;
       const start = memory.wordOffset(table) + wordsOf(first - base);
       this.editPages(memory.words(table, true), start, start + wordsOf(end - first), first);
       return;
@@ -228,7 +230,8 @@ export abstract class RegionEdit {
         continue;
       }
       // A new table is complete before anything leads to it.
-      const child = this.#fresh.pop() as number;
+      const child = this.#fresh[this.#used] as number;
+      this.#used += 1;
       if (verdict === Verdict.Split) fillWithParts(memory, child, low, high, level);
       this.#apply(child, level - 1, page, from, to);
       storeEntry(memory, table, index, tableLow(child), tableHigh(child, format));

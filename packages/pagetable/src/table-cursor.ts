@@ -16,6 +16,12 @@ const MAX_LEVELS = 5;
 /** What of the last walk is remembered: its leaf table and its page directory, the directory alone, or nothing. */
 const Known = { Leaf: 0, Directory: 1, Nothing: 2 } as const;
 
+/** What {@link TableCursor.tryFlip} has done: nothing, for it takes a walk; nothing, for it is so; or it has stored. */
+export const Flip = { Unable: 0, Idle: 1, Stored: 2 } as const;
+
+/** One of {@link Flip}. */
+export type Flip = (typeof Flip)[keyof typeof Flip];
+
 /**
  * A place in the tables below one root: an entry, found by a walk. In here an address is two 32-bit halves, an entry two
  * words and a table a frame number; no bigint is made on the way. Halves and words are int32 (`| 0`), which engines keep
@@ -39,6 +45,11 @@ export class TableCursor {
   /** What an address's high half leaves after this shift must be all zeros or all ones. */
   readonly #signShift: number;
   readonly #reservedHi: number;
+  /** What visibility is in a high word: what must not be there, what to keep, and what to set. */
+  readonly #unfitHi: number;
+  readonly #keepHi: number;
+  readonly #sharedHi: number;
+  readonly #privateHi: number;
   #words: Uint32Array = NOWHERE;
   /** Where the table and the entry begin in those words. */
   #base = 0;
@@ -48,6 +59,9 @@ export class TableCursor {
   #epoch = Number.NaN;
   /** Whether the words of the leaf table were asked for to write in that epoch. */
   #writable = false;
+  /** The epoch in which {@link tryFlip} may write to these words, and the low half of the first address of its table. */
+  #flipEpoch = Number.NaN;
+  #flipLow = 0;
   /** The page directory on that way, the table at level 1: its words, and where it begins in them. */
   #directory: Uint32Array = NOWHERE;
   #directoryBase = 0;
@@ -65,6 +79,10 @@ export class TableCursor {
     this.#part = top === levels - 1 ? -1 : base / (SPANS[levels - 1] as number);
     this.#signShift = levels === 5 ? 24 : 15;
     this.#reservedHi = format.reservedHi;
+    this.#unfitHi = format.reservedHi | format.beyondTopHi;
+    this.#keepHi = ~(format.sharedHi | format.privateHi);
+    this.#sharedHi = format.sharedHi;
+    this.#privateHi = format.privateHi;
   }
 
   get entryLow(): number {
@@ -194,13 +212,35 @@ export class TableCursor {
     this.#base = base;
     this.#at = at;
     this.#writable = false;
+    this.#flipEpoch = Number.NaN;
     this.#isPlainWay = undefined;
+  }
+
+  /**
+   * What a loop that flips visibility does 511 times of 512, in one go: where the cursor stands in the leaf table already,
+   * and has flipped another entry of it, flips that of `vaddr`. Where it takes more than that, nothing is done.
+   */
+  tryFlip(vaddr: VirtAddr, shared: boolean): Flip {
+    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) return Flip.Unable;
+    if (this.#memory.epoch !== this.#flipEpoch) return Flip.Unable;
+    CELL[0] = vaddr;
+    const offset = ((HALVES[0] as number) | 0) ^ this.#flipLow;
+    if ((offset & ~0x1f_f000) !== 0 || ((HALVES[1] as number) | 0) !== this.high) return Flip.Unable;
+    const words = this.#words;
+    const at = this.#base + (offset >>> 11);
+    const high = (words[at + 1] as number) | 0;
+    if (((words[at] as number) & PteFlags.Present) === 0 || (high & this.#unfitHi) !== 0) return Flip.Unable;
+    const wanted = (high & this.#keepHi) | (shared ? this.#sharedHi : this.#privateHi);
+    if (wanted === high) return Flip.Idle;
+    words[at + 1] = wanted;
+    return Flip.Stored;
   }
 
   /** Makes every further walk an error: the tables belong to others. */
   retire(): void {
     this.#isRetired = true;
     this.#known = Known.Nothing;
+    this.#flipEpoch = Number.NaN;
   }
 
   /** @throws PageTableError `DESTROYED` */
@@ -255,6 +295,9 @@ export class TableCursor {
       if (wasTrue) this.#epoch = this.#memory.epoch;
     }
     this.#words[this.#at + 1] = high;
+    if (this.#known !== Known.Leaf) return;
+    this.#flipEpoch = this.#epoch;
+    this.#flipLow = this.low & ~0x1f_ffff;
   }
 
   #findPlainWay(): boolean {

@@ -1,6 +1,7 @@
 import { type AddressKind, alignDown, PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { PAGE_SIZES } from './page-sizes.ts';
+import { PageTableError } from './page-table-error.ts';
 import { PteFlags } from './pte-flags.ts';
 import type { TlbListener } from './tlb-listener.ts';
 import type { MappedPage } from './walk.ts';
@@ -47,6 +48,9 @@ export interface FlushRange {
   readonly includeGlobal?: boolean;
 }
 
+/** ECX[15:0] of INVLPGB counts the pages after the first (AMD64 APM vol. 3, INVLPGB). */
+const MAX_FLUSH_PAGES = 0x1_0000;
+
 /** What a change has left to flush. Without a PCID, in every address space. */
 interface Pending {
   readonly region: MemoryRegion<VirtAddr>;
@@ -73,6 +77,10 @@ export class Tlb implements TlbListener {
   #pending: Pending[] = [];
 
   constructor(options: TlbOptions = {}) {
+    const { fullFlushThreshold } = options;
+    if (fullFlushThreshold !== undefined && !(fullFlushThreshold >= 0)) {
+      throw invalid('fullFlushThreshold', fullFlushThreshold, 'pass a number of pages, 0 or more');
+    }
     this.#onStaleUse = options.onStaleUse;
     this.#fullFlushThreshold = options.fullFlushThreshold ?? Number.POSITIVE_INFINITY;
     this.#globalPages = options.globalPages ?? true;
@@ -134,6 +142,7 @@ export class Tlb implements TlbListener {
 
   /** The listener for a page table that only the address space `pcid` uses: what it reports is stale there, or global. */
   forPcid(pcid: number): TlbListener {
+    requirePcid(pcid);
     return { needsFlush: (start, bytes, operation) => this.#mark(start, bytes, operation, pcid) };
   }
 
@@ -158,8 +167,18 @@ export class Tlb implements TlbListener {
   /**
    * INVLPGB: drops the pages that hold one of the addresses (AMD64 APM vol. 3, INVLPGB). What is {@link pending} stays
    * so, where something stale is left. O(pages + pending × entries).
+   *
+   * @throws PageTableError `INVALID_FLUSH` for what the instruction cannot be told
    */
   flushRange({ start, pages, stride = PageSize.Regular, pcid, includeGlobal = false }: FlushRange): void {
+    if (!this.#kind.isAddress(start)) throw invalid('start', start, 'pass a canonical address');
+    if (!Number.isInteger(pages) || pages < 0 || pages > MAX_FLUSH_PAGES) {
+      throw invalid('pages', pages, `pass an integer from 0 to ${MAX_FLUSH_PAGES}`);
+    }
+    if (stride !== PageSize.Regular && stride !== PageSize.Huge) {
+      throw invalid('stride', stride, 'pass PageSize.Regular or PageSize.Huge');
+    }
+    if (pcid !== undefined) requirePcid(pcid);
     for (let i = 0; i < pages; i += 1) {
       const vaddr = BigInt.asUintN(64, start + BigInt(i) * BigInt(stride)) as VirtAddr;
       for (const [own, space] of this.#spaces) {
@@ -176,6 +195,7 @@ export class Tlb implements TlbListener {
    * {@link pending} there is done with, where nothing stale is left. O(pending × entries).
    */
   loadCr3({ pcid, keep = false }: { readonly pcid?: number; readonly keep?: boolean } = {}): void {
+    if (pcid !== undefined) requirePcid(pcid);
     this.#pcid = pcid ?? 0;
     if (pcid !== undefined && keep) return;
     if (pcid === undefined) this.#spaces.clear();
@@ -254,6 +274,17 @@ export class Tlb implements TlbListener {
       }
     }
   }
+}
+
+function requirePcid(pcid: number): void {
+  // CR3[11:0] (AMD64 APM vol. 2, §5.5.1).
+  if (!Number.isInteger(pcid) || pcid < 0 || pcid > 0xfff) {
+    throw invalid('pcid', pcid, 'pass an integer from 0 to 4095');
+  }
+}
+
+function invalid(field: string, value: unknown, expected: string): PageTableError {
+  return new PageTableError('INVALID_FLUSH', { field, value, expected });
 }
 
 function emptySpace(): BySize {
