@@ -149,3 +149,21 @@ describe('what is remembered past a store is what a walk would find', () => {
     expect(reads).toHaveLength(4);
   });
 });
+
+test('a page beyond vTOM is refused in a loop too', () => {
+  const vtom = pagingConfig({ encryption: { mode: 'vtom', bit: 40 } });
+  const memory = createPhysMemory({ size: 0x40_0000 });
+  const table = PageTable.create({ memory, frames: new FramePool(1, 60), config: vtom });
+  for (const page of [0n, 0x1000n, 0x2000n]) {
+    table.map4k((BASE + page) as VirtAddr, physAddr(page), PteFlags.Writable);
+  }
+  table.setShared4k(BASE as VirtAddr);
+  const { path } = table.walk((BASE + 0x1000n) as VirtAddr);
+  const { table: leaf, index } = path[path.length - 1] as (typeof path)[number];
+  const paddr = (leaf + BigInt(8 * index)) as PhysAddr;
+  writePhys64(memory, paddr, readPhys64(memory, paddr) | (1n << 41n));
+  table.setShared4k((BASE + 0x2000n) as VirtAddr);
+  const before = readPhys64(memory, paddr);
+  expect(outcome(() => table.setShared4k((BASE + 0x1000n) as VirtAddr))).toBe('PHYSICAL_RANGE');
+  expect(readPhys64(memory, paddr)).toBe(before);
+});
