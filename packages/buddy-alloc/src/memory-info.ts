@@ -20,3 +20,46 @@ export interface MemoryInfo {
    */
   readonly fragmentation: readonly number[];
 }
+
+/** What {@link infoOf} counts from. */
+export interface MemoryCounts {
+  /** The greatest order that is handed out. */
+  readonly maxOrder: number;
+  /** The greatest order that free blocks merge to. */
+  readonly mergeOrder: number;
+  /** Free blocks of an order, 0 to `mergeOrder`. */
+  freeBlocks(order: number): number;
+  /** Allocated blocks of an order, 0 to `maxOrder`. */
+  allocatedBlocks(order: number): number;
+  readonly totalPages: number;
+  readonly reservedPages: number;
+}
+
+/** The counts as users see them: free blocks past `maxOrder` as several of that order. O(orders²). */
+export function infoOf(counts: MemoryCounts): MemoryInfo {
+  const { maxOrder, mergeOrder, totalPages, reservedPages } = counts;
+  const orders = maxOrder + 1;
+  const freeBlocks = Array.from({ length: orders }, (_, order) => counts.freeBlocks(order));
+  for (let order = orders; order <= mergeOrder; order += 1) {
+    (freeBlocks[maxOrder] as number) += counts.freeBlocks(order) * 2 ** (order - maxOrder);
+  }
+  const allocatedBlocks = Array.from({ length: orders }, (_, order) => counts.allocatedBlocks(order));
+  const largestFreeOrder = freeBlocks.findLastIndex((count) => count > 0);
+  const freePages = pagesOf(freeBlocks);
+  return Object.freeze({
+    totalPages,
+    freePages,
+    allocatedPages: pagesOf(allocatedBlocks),
+    reservedPages,
+    largestFreeOrder: largestFreeOrder < 0 ? undefined : largestFreeOrder,
+    freeBlocks: Object.freeze(freeBlocks),
+    allocatedBlocks: Object.freeze(allocatedBlocks),
+    fragmentation: Object.freeze(
+      freeBlocks.map((_, order) => (freePages === 0 ? 0 : pagesOf(freeBlocks.slice(0, order)) / freePages)),
+    ),
+  });
+}
+
+function pagesOf(blocks: readonly number[]): number {
+  return blocks.reduce((sum, count, order) => sum + count * 2 ** order, 0);
+}

@@ -2,11 +2,12 @@ import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion, type RegionBounds } from '@svsm/memory-region';
 import { addressOfPage, pageNumberOf } from './address-cell.ts';
 import { type Block, type BlockKind, type BlockState, blockBytes, MAX_ORDER, orderOfPages } from './block.ts';
+import { refusalOf } from './block-refusal.ts';
 import { BuddyError } from './buddy-error.ts';
 import { ALLOCATED, FILE, FREE, HEAP, REST, RUN, SLAB } from './buddy-level.ts';
 import { BuddyTree } from './buddy-tree.ts';
 import { checkTree } from './check-tree.ts';
-import type { MemoryInfo } from './memory-info.ts';
+import { infoOf, type MemoryInfo } from './memory-info.ts';
 import {
   largestOrderIn,
   orderAround,
@@ -17,7 +18,7 @@ import {
   withoutRange,
   withRange,
 } from './page-range.ts';
-
+import { NO_REGION, pagesOfRegion, requireKind, reservedRanges, wholePages } from './region-pages.ts';
 import type { AllocatorSnapshot, SnapshotBlock } from './snapshot.ts';
 
 /** What a {@link PageSpace} is made from. */
@@ -36,8 +37,6 @@ const KINDS: Readonly<Record<number, BlockKind>> = {
   [FILE]: 'file',
   [SLAB]: 'slab',
 };
-
-type ReservedProblem = 'misaligned' | 'outside' | 'overlapping';
 
 /**
  * What a page allocator knows: its regions, what of them is reserved, the blocks of the rest, references to file
@@ -71,14 +70,14 @@ export class PageSpace<A extends Address> {
         : others.reduce((hull, region) => hull.hull(region ?? NO_REGION), first);
     this.space = this.hull;
     if (space !== undefined) {
-      this.#requireKind(space);
+      requireKind(space, this.hull);
       this.space = space;
     }
     for (const region of regions) this.ranges = withRange(this.ranges, this.newRange(region));
     const whole = wholePages(this.space);
     if (whole === undefined)
       throw new BuddyError('INVALID_REGION', { region: this.space, reason: 'misaligned' });
-    this.reserved = this.#reservedRanges(reserved);
+    this.reserved = reservedRanges(reserved, this.space, this.hull, this.ranges);
     this.tree = new BuddyTree(whole);
     this.maxOrder = Math.min(maxOrder, this.tree.maxOrder);
     if (space === undefined) {
@@ -107,11 +106,8 @@ export class PageSpace<A extends Address> {
    * @throws BuddyError `INVALID_REGION`; RegionError `KIND_MISMATCH`
    */
   rangeOf(region: MemoryRegion<A>): PageRange {
-    this.#requireKind(region);
-    if (region.isEmpty) throw new BuddyError('INVALID_REGION', { region, reason: 'empty' });
-    const range = wholePages(region);
-    if (range === undefined) throw new BuddyError('INVALID_REGION', { region, reason: 'misaligned' });
-    return range;
+    requireKind(region, this.hull);
+    return pagesOfRegion(region);
   }
 
   /** As `rangeOf`, for a region that may be added: in the space, and nothing of it here. */
@@ -292,26 +288,13 @@ export class PageSpace<A extends Address> {
 
   info(): MemoryInfo {
     const { tree, maxOrder } = this;
-    const orders = maxOrder + 1;
-    const freeBlocks = Array.from({ length: orders }, (_, order) => tree.freeBlocks(order));
-    // Free blocks past the limit of this allocator are shown as several at the limit.
-    for (let order = orders; order <= tree.maxOrder; order += 1) {
-      (freeBlocks[maxOrder] as number) += tree.freeBlocks(order) * 2 ** (order - maxOrder);
-    }
-    const allocatedBlocks = Array.from({ length: orders }, (_, order) => tree.allocatedBlocks(order));
-    const largestFreeOrder = freeBlocks.findLastIndex((count) => count > 0);
-    const freePages = pagesOf(freeBlocks);
-    return Object.freeze({
+    return infoOf({
+      maxOrder,
+      mergeOrder: tree.maxOrder,
+      freeBlocks: (order) => tree.freeBlocks(order),
+      allocatedBlocks: (order) => tree.allocatedBlocks(order),
       totalPages: pagesIn(this.ranges),
-      freePages,
-      allocatedPages: pagesOf(allocatedBlocks),
       reservedPages: pagesIn(this.reserved),
-      largestFreeOrder: largestFreeOrder < 0 ? undefined : largestFreeOrder,
-      freeBlocks: Object.freeze(freeBlocks),
-      allocatedBlocks: Object.freeze(allocatedBlocks),
-      fragmentation: Object.freeze(
-        freeBlocks.map((_, order) => (freePages === 0 ? 0 : pagesOf(freeBlocks.slice(0, order)) / freePages)),
-      ),
     });
   }
 
@@ -339,19 +322,7 @@ export class PageSpace<A extends Address> {
     this.kind.assertIsAddress(address);
     const found = this.blockAround(pageNumberOf(address & ~0xfffn));
     if (found === undefined) return this.foreign(address);
-    const { region: block, order, state, kind } = found;
-    if ((address & 0xfffn) !== 0n) {
-      return new BuddyError('UNALIGNED_ADDRESS', { address, block, order, state });
-    }
-    if (state === 'free') return new BuddyError('DOUBLE_FREE', { address, block, order });
-    if (state === 'reserved') return new BuddyError('RESERVED_PAGE', { address, reserved: block });
-    if (kind === 'file') {
-      return new BuddyError('FILE_PAGE', { address, references: this.referencesOf(pageNumberOf(address)) });
-    }
-    if (kind === 'slab') return new BuddyError('SLAB_PAGE', { address });
-    if (kind === 'heap') return new BuddyError('HEAP_BLOCK', { address, block });
-    if (address !== block.start) return new BuddyError('BLOCK_TAIL', { address, block, order });
-    return new BuddyError('WRONG_SIZE', { freed: { start: address, end: address + size }, block, order });
+    return refusalOf(found, address, size, this.referencesOf(pageNumberOf(address)));
   }
 
   /** Why no block of this mark starts at `address`. */
@@ -371,11 +342,6 @@ export class PageSpace<A extends Address> {
     return orderAround(range, range.start, this.maxOrder) === orderOfPages(range.end - range.start);
   }
 
-  /** @throws RegionError `KIND_MISMATCH` for a region of other addresses, and for what is no region */
-  #requireKind(region: MemoryRegion<A>): void {
-    if (region?.kind !== this.kind) this.hull.overlaps(region ?? NO_REGION);
-  }
-
   #setRanges(ranges: readonly PageRange[]): void {
     this.ranges = ranges;
     const start = ranges.at(0)?.start ?? pageNumberOf(this.space.start);
@@ -393,57 +359,9 @@ export class PageSpace<A extends Address> {
     const outside = rangesBetween(this.tree.range, this.ranges);
     return this.reserved.reduce<readonly PageRange[]>(withRange, outside) as PageRange[];
   }
-
-  /** The pages of what is to be reserved from the start: ascending, those that touch made one. */
-  #reservedRanges(regions: Iterable<MemoryRegion<A>>): PageRange[] {
-    const parts: { range: PageRange; refusal: (reason: ReservedProblem) => BuddyError }[] = [];
-    if (typeof regions?.[Symbol.iterator] !== 'function') {
-      throw new BuddyError('INVALID_OPTION', {
-        option: 'reserved',
-        value: regions,
-        expected: 'an array of regions',
-      });
-    }
-    for (const reserved of regions) {
-      this.#requireKind(reserved);
-      const refusal = (reason: ReservedProblem) =>
-        new BuddyError('INVALID_RESERVED', { reserved, region: this.hull, reason });
-      if (!this.space.containsRegion(reserved)) throw refusal('outside');
-      const range = wholePages(reserved);
-      if (range === undefined) throw refusal('misaligned');
-      if (reserved.isEmpty) continue;
-      const around = rangeAt(this.ranges, range.start);
-      if (around === undefined || around.end < range.end) throw refusal('outside');
-      parts.push({ range, refusal });
-    }
-    parts.sort((left, right) => left.range.start - right.range.start);
-    const joined: { start: number; end: number }[] = [];
-    for (const { range, refusal } of parts) {
-      const last = joined.at(-1);
-      if (last === undefined || range.start > last.end) joined.push({ ...range });
-      else if (range.start === last.end) last.end = range.end;
-      else throw refusal('overlapping');
-    }
-    return joined;
-  }
 }
-
-/** What callers without types may pass: regions refuse it as one of another kind. */
-const NO_REGION = {} as never;
 
 /** Whether `value` is an integer from 0 to `max`. */
 export function isOrder(value: unknown, max: number): boolean {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
-}
-
-/** The pages of `region`, or `undefined` if it is not whole pages. */
-function wholePages(region: MemoryRegion<Address>): PageRange | undefined {
-  if (((region.start | region.end) & 0xfffn) !== 0n) return undefined;
-  // The end may be 2^64, which no cell holds.
-  const start = pageNumberOf(region.start);
-  return { start, end: start + Number(region.size / BigInt(PAGE_SIZE)) };
-}
-
-function pagesOf(blocks: readonly number[]): number {
-  return blocks.reduce((sum, count, order) => sum + count * 2 ** order, 0);
 }

@@ -1,0 +1,27 @@
+import type { Address } from '@svsm/address';
+import type { Block } from './block.ts';
+import { BuddyError } from './buddy-error.ts';
+
+/**
+ * Why the `size` bytes from `address` on are not a block that can be freed.
+ *
+ * @param found - the block that `address` is in
+ * @param references - how many it has, if it is a file page
+ */
+export function refusalOf<A extends Address>(
+  { region: block, order, state, kind }: Block<A>,
+  address: A,
+  size: bigint,
+  references: number,
+): BuddyError {
+  if ((address & 0xfffn) !== 0n) {
+    return new BuddyError('UNALIGNED_ADDRESS', { address, block, order, state });
+  }
+  if (state === 'free') return new BuddyError('DOUBLE_FREE', { address, block, order });
+  if (state === 'reserved') return new BuddyError('RESERVED_PAGE', { address, reserved: block });
+  if (kind === 'file') return new BuddyError('FILE_PAGE', { address, references });
+  if (kind === 'slab') return new BuddyError('SLAB_PAGE', { address });
+  if (kind === 'heap') return new BuddyError('HEAP_BLOCK', { address, block });
+  if (address !== block.start) return new BuddyError('BLOCK_TAIL', { address, block, order });
+  return new BuddyError('WRONG_SIZE', { freed: { start: address, end: address + size }, block, order });
+}

@@ -1,0 +1,73 @@
+import { type Address, PAGE_SIZE } from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
+import { pageNumberOf } from './address-cell.ts';
+import { BuddyError } from './buddy-error.ts';
+import { type PageRange, rangeAt } from './page-range.ts';
+
+type ReservedProblem = 'misaligned' | 'outside' | 'overlapping';
+
+/** What callers without types may pass: regions refuse it as one of another kind. */
+export const NO_REGION = {} as never;
+
+/** The pages of `region`, or `undefined` if it is not whole pages. */
+export function wholePages(region: MemoryRegion<Address>): PageRange | undefined {
+  if (((region.start | region.end) & 0xfffn) !== 0n) return undefined;
+  // The end may be 2^64, which no cell holds.
+  const start = pageNumberOf(region.start);
+  return { start, end: start + Number(region.size / BigInt(PAGE_SIZE)) };
+}
+
+/** @throws RegionError `KIND_MISMATCH` for a region of other addresses than `hull`, and for what is no region */
+export function requireKind<A extends Address>(region: MemoryRegion<A>, hull: MemoryRegion<A>): void {
+  if (region?.kind !== hull.kind) hull.overlaps(region ?? NO_REGION);
+}
+
+/** The pages of `region`, at least one. @throws BuddyError `INVALID_REGION` */
+export function pagesOfRegion(region: MemoryRegion<Address>): PageRange {
+  if (region.isEmpty) throw new BuddyError('INVALID_REGION', { region, reason: 'empty' });
+  const range = wholePages(region);
+  if (range === undefined) throw new BuddyError('INVALID_REGION', { region, reason: 'misaligned' });
+  return range;
+}
+
+/**
+ * The pages of what is to be reserved from the start: ascending, those that touch made one. Empty regions add nothing.
+ *
+ * @param space - where they may lie
+ * @param hull - what a refusal says that there is
+ * @param ranges - the pages that there are: ascending, disjoint
+ * @throws BuddyError `INVALID_RESERVED`, `INVALID_OPTION`; RegionError `KIND_MISMATCH`
+ */
+export function reservedRanges<A extends Address>(
+  regions: Iterable<MemoryRegion<A>>,
+  space: MemoryRegion<A>,
+  hull: MemoryRegion<A>,
+  ranges: readonly PageRange[],
+): PageRange[] {
+  const parts: { range: PageRange; refusal: (reason: ReservedProblem) => BuddyError }[] = [];
+  if (typeof regions?.[Symbol.iterator] !== 'function') {
+    const expected = 'an array of regions';
+    throw new BuddyError('INVALID_OPTION', { option: 'reserved', value: regions, expected });
+  }
+  for (const reserved of regions) {
+    requireKind(reserved, hull);
+    const refusal = (reason: ReservedProblem) =>
+      new BuddyError('INVALID_RESERVED', { reserved, region: hull, reason });
+    if (!space.containsRegion(reserved)) throw refusal('outside');
+    const range = wholePages(reserved);
+    if (range === undefined) throw refusal('misaligned');
+    if (reserved.isEmpty) continue;
+    const around = rangeAt(ranges, range.start);
+    if (around === undefined || around.end < range.end) throw refusal('outside');
+    parts.push({ range, refusal });
+  }
+  parts.sort((left, right) => left.range.start - right.range.start);
+  const joined: { start: number; end: number }[] = [];
+  for (const { range, refusal } of parts) {
+    const last = joined.at(-1);
+    if (last === undefined || range.start > last.end) joined.push({ ...range });
+    else if (range.start === last.end) last.end = range.end;
+    else throw refusal('overlapping');
+  }
+  return joined;
+}
