@@ -20,6 +20,21 @@ export type Invariant =
   | 'slabs'
   | 'references';
 
+/**
+ * Why a buffer cannot hold the tables of a shared allocator: none can be made, it is no `SharedArrayBuffer`, it is too
+ * small, it is in use already, no allocator was made in it, one of another version of this package was, one for another
+ * kind of address was, or its header was overwritten.
+ */
+export type SharedBufferProblem =
+  | 'unavailable'
+  | 'type'
+  | 'too small'
+  | 'not zeros'
+  | 'uninitialized'
+  | 'version'
+  | 'kind'
+  | 'corrupted';
+
 /** What each code of {@link BuddyError} carries in `details`. Codes are only ever added. */
 export interface BuddyErrorDetails {
   /** A byte count that no block holds. */
@@ -94,6 +109,20 @@ export interface BuddyErrorDetails {
   NO_PAGE_MEMORY: Record<string, never>;
   /** More memory has been in small blocks than the tables can describe. */
   METADATA_FULL: { pages: number };
+  /** A region of more pages than a shared allocator has tables for. */
+  REGION_TOO_LARGE: { region: RegionBounds; maxPages: number };
+  /** A buffer that a shared allocator cannot have its tables in, or that none has. Sizes are in bytes, where known. */
+  INVALID_SHARED_BUFFER: {
+    reason: SharedBufferProblem;
+    byteLength: number | undefined;
+    needed: number | undefined;
+  };
+  /** The lock of a shared allocator was not to be had; `holder` is the number of the owner that has it. */
+  LOCK_TIMEOUT: { holder: number; waited: number };
+  /** All caches that the buffer has room for are in use. */
+  NO_CACHE_LEFT: { caches: number };
+  /** A cache of pages was used after it was closed. */
+  CLOSED_CACHE: Record<string, never>;
   /** The allocator's own tables contradict each other. */
   BROKEN_INVARIANT: { invariant: Invariant; problem: string };
 }
@@ -106,6 +135,17 @@ const REGION_PROBLEMS = {
   misaligned: 'it does not start and end at multiples of 0x1000 bytes',
   outside: 'it does not lie in the space that the allocator was made for',
   overlapping: 'some of it is there already',
+};
+
+const BUFFER_PROBLEMS: Readonly<Record<SharedBufferProblem, string>> = {
+  unavailable: 'none can be made here',
+  type: 'it is no SharedArrayBuffer',
+  'too small': 'it is too small',
+  'not zeros': 'it is in use: pass a new one, all zeros',
+  uninitialized: 'no allocator was made in it: use `create` first',
+  version: 'it was laid out by another version of this package',
+  kind: 'its allocator has another kind of address',
+  corrupted: 'its header was overwritten',
 };
 
 const MESSAGES: MessageTable<BuddyErrorDetails> = {
@@ -183,6 +223,17 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
   NO_HEAP_MEMORY: () => 'the heap has addresses only: pass `memory` when you make it',
   METADATA_FULL: ({ pages }) =>
     `the tables hold no more than ${pages} pages in blocks of less than 1024 pages`,
+  REGION_TOO_LARGE: ({ region, maxPages }) =>
+    `${formatBounds(region)} is too large for tables in a buffer: they have room for ${maxPages} pages`,
+  INVALID_SHARED_BUFFER: ({ reason, byteLength, needed }) =>
+    `this buffer cannot hold an allocator's tables: ${BUFFER_PROBLEMS[reason]}` +
+    `${byteLength === undefined ? '' : `; it has ${byteLength} bytes`}` +
+    `${needed === undefined ? '' : `; ${needed} are needed`}`,
+  LOCK_TIMEOUT: ({ holder, waited }) =>
+    `after ${waited} ms, owner ${holder} still holds the lock: if its thread has ended, pass that number to \`recover\``,
+  NO_CACHE_LEFT: ({ caches }) =>
+    `all ${caches} caches are in use: close one, or make the allocator with more \`caches\``,
+  CLOSED_CACHE: () => 'the cache is closed: make another one',
   BROKEN_INVARIANT: ({ invariant, problem }) => `the invariant "${invariant}" is broken: ${problem}`,
 };
 

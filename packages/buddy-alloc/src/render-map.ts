@@ -1,7 +1,19 @@
 import { type Address, formatAddress, PAGE_SIZE } from '@svsm/address';
-import type { BlockKind } from './block.ts';
+import type { MemoryRegion } from '@svsm/memory-region';
+import type { BlockKind, BlockState } from './block.ts';
 import { BuddyError } from './buddy-error.ts';
-import type { PageAllocator } from './page-allocator.ts';
+
+/** What {@link renderMap} draws: a `PageAllocator`, or a `SharedPageAllocator`. */
+export interface MapSource<A extends Address> {
+  /** What the picture is of. */
+  readonly region: MemoryRegion<A>;
+  /** What is in it, ascending. */
+  blocks(): Iterable<{
+    readonly region: MemoryRegion<A>;
+    readonly state: BlockState | 'cached';
+    readonly kind: BlockKind | undefined;
+  }>;
+}
 
 /** How {@link renderMap} draws. */
 export interface MapOptions {
@@ -12,16 +24,17 @@ export interface MapOptions {
 }
 
 const SIGNS: Readonly<Record<BlockKind, string>> = { pages: '#', run: '=', file: 'f', slab: 's', heap: 'h' };
+const STATE_SIGNS = { free: '.', reserved: 'r', cached: 'c' } as const;
 
 /**
  * A picture of the allocator's regions, in text: a line for each so many pages, with the address that it starts at. A cell
  * is `.` if all its pages are free, `r` if reserved, blank if they are not the allocator's, `#` for blocks, `=` for runs, `f`, `s` and
- * `h` for file pages, slabs and heaps; or a digit from 1 to 9 for how many tenths of it are in use, if there are several of these.
+ * `h` for file pages, slabs and heaps, `c` for pages in caches of a shared allocator; or a digit from 1 to 9 for how many tenths of it are in use, if there are several of these.
  * O(blocks · orders + cells).
  *
  * @throws BuddyError `INVALID_OPTION`
  */
-export function renderMap<A extends Address>(allocator: PageAllocator<A>, options: MapOptions = {}): string {
+export function renderMap<A extends Address>(allocator: MapSource<A>, options: MapOptions = {}): string {
   const { columns = 64, rows = 16 } = options;
   for (const [option, value] of Object.entries({ columns, rows })) {
     if (Number.isSafeInteger(value) && value > 0) continue;
@@ -41,7 +54,7 @@ export function renderMap<A extends Address>(allocator: PageAllocator<A>, option
   for (const { region, state, kind } of allocator.blocks()) {
     const first = Number(region.start / BigInt(PAGE_SIZE)) - origin;
     const last = first + region.pageCount();
-    const sign = state === 'free' ? '.' : state === 'reserved' ? 'r' : SIGNS[kind ?? 'pages'];
+    const sign = state === 'allocated' ? SIGNS[kind ?? 'pages'] : STATE_SIGNS[state];
     for (let index = Math.floor(first / pages); index * pages < last; index += 1) {
       const cell = cells[index] as (typeof cells)[number];
       const here = Math.min(last, (index + 1) * pages) - Math.max(first, index * pages);

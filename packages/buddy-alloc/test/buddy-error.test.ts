@@ -1,4 +1,4 @@
-import { CodedError, formatAddress, virtAddr } from '@svsm/address';
+import { CodedError, formatAddress, Virt, virtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import {
@@ -9,8 +9,10 @@ import {
   isBuddyError,
   PageAllocator,
   renderMap,
+  SharedPageAllocator,
   SlabCache,
 } from '../src/index.ts';
+import { LOCK } from '../src/shared-layout.ts';
 import { buddyError, HEAP, heapPages, untyped } from './support.ts';
 
 const at = (page: number, byte = 0) => virtAddr(HEAP + BigInt(page * 4096 + byte));
@@ -119,6 +121,60 @@ const CODES: {
       () => sample().allocateRun(3),
       { order: 2, pages: 3, largestFreeOrder: 0, freePages: 1 },
       'no free run of 3 pages: of 1 free pages, the largest free block has order 0',
+    ],
+  ],
+  REGION_TOO_LARGE: [
+    [
+      () => SharedPageAllocator.create(virtRegion(HEAP, 2 ** 42 + 4096)),
+      { region: bounds(0, 2 ** 30 + 1), maxPages: 2 ** 30 },
+      '[0xffff800000000000-0xffff840000001000) is too large for tables in a buffer: they have room for 1073741824 pages',
+    ],
+  ],
+  INVALID_SHARED_BUFFER: [
+    [
+      () => SharedPageAllocator.attach(Virt, new SharedArrayBuffer(4096)),
+      { reason: 'uninitialized', byteLength: 4096, needed: undefined },
+      "this buffer cannot hold an allocator's tables: no allocator was made in it: use `create` first; it has 4096 bytes",
+    ],
+    [
+      () => SharedPageAllocator.create(heapPages(0, 8), { caches: 0, buffer: new SharedArrayBuffer(64) }),
+      { reason: 'too small', byteLength: 64, needed: 792 },
+      "this buffer cannot hold an allocator's tables: it is too small; it has 64 bytes; 792 are needed",
+    ],
+  ],
+  LOCK_TIMEOUT: [
+    [
+      () => {
+        const allocator = SharedPageAllocator.create(heapPages(0, 8), { lockTimeout: 0 });
+        new Int32Array(allocator.buffer)[LOCK] = 7;
+        const { now } = Date;
+        Date.now = () => 0;
+        try {
+          allocator.allocatePage();
+        } finally {
+          Date.now = now;
+        }
+      },
+      { holder: 7, waited: 0 },
+      'after 0 ms, owner 7 still holds the lock: if its thread has ended, pass that number to `recover`',
+    ],
+  ],
+  NO_CACHE_LEFT: [
+    [
+      () => SharedPageAllocator.create(heapPages(0, 8), { caches: 0 }).cache(),
+      { caches: 0 },
+      'all 0 caches are in use: close one, or make the allocator with more `caches`',
+    ],
+  ],
+  CLOSED_CACHE: [
+    [
+      () => {
+        const cache = SharedPageAllocator.create(heapPages(0, 8)).cache();
+        cache.close();
+        cache.freePage(HEAP);
+      },
+      {},
+      'the cache is closed: make another one',
     ],
   ],
   NO_REGION: [[() => new PageAllocator([]), {}, 'an allocator needs a region, or a space to add one to']],
