@@ -1,0 +1,39 @@
+/** A heap inside the memory of a WebAssembly module. `--help` tells the rest. */
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { render } from './report.ts';
+import { tellStory } from './story.ts';
+
+const HELP = `Usage: npm run wasm-heap -- [--json]
+
+  --json   print the report as JSON: addresses as "0x…"
+  --help   print this
+`;
+
+function main(): void {
+  const { values } = parseArgs({ options: { json: { type: 'boolean' }, help: { type: 'boolean' } } });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const story = tellStory();
+  if (values.json === true) {
+    const hex = (_: string, value: unknown): unknown =>
+      typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
+    console.log(JSON.stringify(story, hex, 2));
+    return;
+  }
+  // Bold, unless it goes into a file or somebody has set NO_COLOR (https://no-color.org).
+  const colour = process.stdout.isTTY === true && !process.env['NO_COLOR'];
+  console.log(render(story, (text) => (colour ? `\u001b[1m${text}\u001b[0m` : text)));
+}
+
+try {
+  main();
+} catch (error) {
+  // Wrong use gets one line; anything else is a bug, and shows where it is.
+  const { code, message } = error as NodeJS.ErrnoException;
+  const isMisuse = code?.startsWith('ERR_PARSE_ARGS') === true;
+  console.error(isMisuse ? `wasm-heap: ${message.split('\n')[0]}` : error);
+  process.exitCode = isMisuse ? 2 : 1;
+}
