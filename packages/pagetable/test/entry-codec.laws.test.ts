@@ -59,6 +59,17 @@ describe('entries', () => {
     );
   });
 
+  test('a larger page gets the bit that says so; an entry is present if it says so', () => {
+    const config = pagingConfig();
+    const fields = { address: physAddr(0x4000_0000), flags: PteFlags.Present };
+    expect(encodeEntry({ ...fields, leaf: true }, 1, config)).toBe(0x4000_0081n);
+    expect(encodeEntry({ ...fields, leaf: true }, 2, config)).toBe(0x4000_0081n);
+    expect(encodeEntry(fields, 1, config)).toBe(0x4000_0001n);
+    expect(encodeEntry(fields, 0, config)).toBe(0x4000_0001n);
+    expect(decodeEntry(0x4000_0081n, 1, config)).toMatchObject({ present: true, leaf: true });
+    expect(decodeEntry(0x4000_0080n, 1, config)).toMatchObject({ present: false });
+  });
+
   test.each<[code: string, words: string, () => unknown]>([
     ['INVALID_ENTRY', 'pass a bigint of 64 bits', () => decodeEntry(1n << 64n, 0, pagingConfig())],
     ['INVALID_ENTRY', 'pass a bigint of 64 bits', () => decodeEntry(-1n, 0, pagingConfig())],

@@ -1,4 +1,4 @@
-import { PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
+import { PageSize, physAddr, Virt, type VirtAddr, virtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import { createPhysMemory } from '../src/create-phys-memory.ts';
@@ -181,6 +181,51 @@ describe('address spaces', () => {
     expect(tlb.pending).toEqual([]);
     tlb.loadCr3({ pcid: 2, keep: true });
     expect(tlb.lookup(VA)).toBeUndefined();
+  });
+
+  test('what is pending of one address space is not settled by another', () => {
+    const { tlb, tables } = makeTwo();
+    // Neither holds anything, and the two pages follow one another.
+    tables[0].unmap4k(VA);
+    tables[1].unmap4k(at(0x1000));
+    expect(tlb.pending.map(({ start }) => start)).toEqual([VA, at(0x1000)]);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    tlb.flushPage(VA);
+    expect(tlb.pending).toHaveLength(2);
+    tlb.loadCr3({ pcid: 2 });
+    expect(tlb.pending.map(({ start }) => start)).toEqual([VA]);
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('without PCIDs, a CR3 load drops all that is not global, whatever bit 63 says', () => {
+    const { tlb, tables, use } = makeTwo();
+    use(1, VA);
+    tables[0].unmap4k(VA);
+    tlb.loadCr3({ keep: true });
+    expect(tlb.pending).toEqual([]);
+    tlb.loadCr3({ pcid: 1, keep: true });
+    expect(tlb.lookup(VA)).toBeUndefined();
+  });
+
+  test('what is held anew, and is true, keeps nothing pending', () => {
+    const { tlb, tables, use } = makeTwo();
+    tables[0].unmap4k(VA);
+    tables[0].map4k(VA, physAddr(0x7000), 0);
+    expect(use(1, VA)).toBe(0x7000n);
+    expect(tlb.pending).toHaveLength(1);
+    tlb.flushRange({ start: at(0x4000_0000), pages: 1 });
+    expect(tlb.pending).toEqual([]);
+    expect(tlb.lookup(VA)?.isStale).toBe(false);
+  });
+
+  test('an entry is stale by the first operation that made it so', () => {
+    const { tlb, tables, use } = makeTwo();
+    use(1, VA);
+    tables[0].protect4k(VA, { clear: PteFlags.Writable });
+    tables[0].unmap4k(VA);
+    expect(tlb.lookup(VA)).toMatchObject({ staleBy: 'protect4k' });
+    expect(tlb.lookup(VA)?.region.kind).toBe(Virt);
   });
 
   test('INVLPG in one address space leaves pending what another one holds', () => {
