@@ -4,11 +4,11 @@ import { type PagingConfig, type PagingOptions, pagingConfig, Tlb } from '@svsm/
 import type { MemoryKey } from './encrypted-memory.ts';
 import type { NestedTable } from './nested-table.ts';
 import { NestedTlb } from './nested-tlb.ts';
-import type { GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
+import type { GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from './platform.ts';
 import { SnpFault } from './snp-fault.ts';
 import { Vcpu, type VcpuOptions } from './vcpu.ts';
 import type { Vmpl } from './vmpl.ts';
-import { type RunnableVmsa, vmrun } from './vmrun.ts';
+import { vmrun } from './vmrun.ts';
 import { readVmsa } from './vmsa.ts';
 
 /** What a hypervisor and the firmware give a guest. */

@@ -1,9 +1,8 @@
 import { PAGE_SIZE_2M, type PhysAddr } from '@svsm/address';
 import { type ApCreation, ApRequest } from './ap-creation.ts';
-import type { GuestContext, VcpuContext } from './platform.ts';
+import type { GuestContext, RunnableVmsa, VcpuContext } from './platform.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 import { VMPL_COUNT } from './vmpl.ts';
-import type { RunnableVmsa } from './vmrun.ts';
 import { SevFeature } from './vmsa.ts';
 
 /** A processor as a hypervisor has it: a VMCB, and a VMSA for each privilege level that it may run at. */

@@ -21,14 +21,14 @@ import { HostVcpus } from './host-vcpus.ts';
 import { VMSA_LAUNCH_GPA } from './launch-digest.ts';
 import type { NestedPage } from './nested-table.ts';
 import { processPageStateChange, scratchOffset } from './page-state-service.ts';
-import type { ExitHandler, GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
+import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from './platform.ts';
 import { failedRmpCheck } from './rmp-check.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 import { RmpResult } from './rmp-result.ts';
 import { SnpError } from './snp-error.ts';
 import { SnpFault } from './snp-fault.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
-import { type RunnableVmsa, VmExit } from './vmrun.ts';
+import { VmExit } from './vmrun.ts';
 import { readVmsa } from './vmsa.ts';
 
 const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;

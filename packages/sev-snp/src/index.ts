@@ -123,7 +123,7 @@ export {
   releasePage,
   type VisibilityOptions,
 } from './page-visibility.ts';
-export type { ExitHandler, GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
+export type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from './platform.ts';
 export { makeRegionPrivate, makeRegionShared } from './region-visibility.ts';
 export { HYPERVISOR_ENTRY, Rmp, type RmpOptions } from './rmp.ts';
 export {
@@ -207,7 +207,6 @@ export { createVmsa, type VmsaOptions } from './vcpu-state.ts';
 export { VMPL_COUNT, Vmpl, VmplPermission } from './vmpl.ts';
 export {
   failedVmrunCheck,
-  type RunnableVmsa,
   VMRUN_CHECKS,
   VmExit,
   type VmrunCheck,

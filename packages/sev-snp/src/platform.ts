@@ -7,7 +7,6 @@ import type { NestedTable } from './nested-table.ts';
 import type { Rmp } from './rmp.ts';
 import type { SysPhysAddr } from './sys-phys-addr.ts';
 import type { Vmpl } from './vmpl.ts';
-import type { RunnableVmsa } from './vmrun.ts';
 
 // What processors, guests and hypervisors need of one another, apart from the classes that are it.
 
@@ -59,6 +58,15 @@ export interface GuestContext {
   vmrun(vmsa: RunnableVmsa): VcpuContext;
   /** Has the software that waits for processors to start go on, on one that runs. Returns whether there is any. */
   start(vcpu: VcpuContext): boolean;
+}
+
+/** What a hypervisor runs: the state of a guest's processor, and pages of its own for it. */
+export interface RunnableVmsa {
+  /** The VMSA, and the guest-physical address that it was made at. */
+  readonly spa: SysPhysAddr;
+  readonly gpa: PhysAddr;
+  readonly vmcb: SysPhysAddr;
+  readonly avicBackingPage?: SysPhysAddr | undefined;
 }
 
 /** What a processor of a guest is to the hypervisor: a `Vcpu` is one. */

@@ -15,7 +15,7 @@ import {
 import { GuestMemory } from './guest-memory.ts';
 import { type DataAccess, GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
-import type { GuestContext } from './platform.ts';
+import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 import type { RmpResult } from './rmp-result.ts';
 import { SnpError } from './snp-error.ts';
@@ -31,7 +31,7 @@ import {
 } from './vcpu-registers.ts';
 import { saveState, stateOfVmsa } from './vcpu-state.ts';
 import { Vmpl } from './vmpl.ts';
-import { type RunnableVmsa, VmExit, vmexit } from './vmrun.ts';
+import { VmExit, vmexit } from './vmrun.ts';
 import { readVmsa, writeVmsa } from './vmsa.ts';
 
 /** What a {@link Vcpu} starts with. */

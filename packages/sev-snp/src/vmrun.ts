@@ -1,7 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import { PAGE_SIZE, PageSize } from '@svsm/address';
 import type { MemoryKey } from './encrypted-memory.ts';
-import type { SnpPlatform } from './platform.ts';
+import type { RunnableVmsa, SnpPlatform } from './platform.ts';
 import type { Rmp } from './rmp.ts';
 import { failedChecks, type RmpCheck } from './rmp-check.ts';
 import { SnpFault } from './snp-fault.ts';
@@ -64,15 +64,6 @@ export function failedVmrunCheck(
 ): RmpCheck | undefined {
   const access = { accessor: 'host', kind: 'write', spa, gpa, asid, vmpl: 0, cpl: 0 } as const;
   return failedChecks(rmp, { ...access, translationSize: PageSize.Regular }, VMRUN_CHECKS[page].checks);
-}
-
-/** What a hypervisor runs: the state of a guest's processor, and pages of its own for it. */
-export interface RunnableVmsa {
-  /** The VMSA, and the guest-physical address that it was made at. */
-  readonly spa: SysPhysAddr;
-  readonly gpa: PhysAddr;
-  readonly vmcb: SysPhysAddr;
-  readonly avicBackingPage?: SysPhysAddr | undefined;
 }
 
 /** Whose VMSA it is. */

@@ -1,4 +1,5 @@
 /** An SVSM and its guest, all of it run by VMSAs: what the caller's EFER.SVME and exit code are for. */
+
 import { PageSize, physAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
@@ -8,12 +9,13 @@ import { Ghcb } from '../src/ghcb.ts';
 import type { Hypervisor } from '../src/hypervisor.ts';
 import type { MachineEvent } from '../src/machine-event.ts';
 import { requestGhcbMsr } from '../src/msr-protocol.ts';
+import type { RunnableVmsa } from '../src/platform.ts';
 import { type CallingArea, callSvsm, pvalidateBySvsm } from '../src/svsm-call.ts';
 import { SvsmCore, type SvsmCoreOptions } from '../src/svsm-core.ts';
 import { SvsmCall, SvsmResult } from '../src/svsm-protocol.ts';
 import type { Vcpu } from '../src/vcpu.ts';
 import { createVmsa } from '../src/vcpu-state.ts';
-import { type RunnableVmsa, vmrun } from '../src/vmrun.ts';
+import { vmrun } from '../src/vmrun.ts';
 import { EFER_SVME, readVmsa } from '../src/vmsa.ts';
 import { codeOf, gvaOf, MiB, mapAll, world } from './support.ts';
 import { entryOf } from './svsm-world.ts';
