@@ -26,7 +26,7 @@ import { RmpShadow } from './rmp-shadow.ts';
 import { gvaOf, MiB } from './support.ts';
 
 /** A generator of 32-bit numbers (Mulberry32): a campaign is its seed. */
-function randomOf(seed: number): (end: number) => number {
+export function randomOf(seed: number): (end: number) => number {
   let state = seed | 0;
   return (end) => {
     state = (state + 0x6d2b_79f5) | 0;
