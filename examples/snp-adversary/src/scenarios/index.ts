@@ -4,6 +4,7 @@ import { FIRMWARE } from './firmware.ts';
 import { GUEST_DUTIES } from './guest-duties.ts';
 import { PRIVATE_PAGES } from './private-pages.ts';
 import { SVSM } from './svsm.ts';
+import { SWAPPED_PAGES } from './swapped-pages.ts';
 
 export { NOT_MODELLED } from './firmware.ts';
 
@@ -14,4 +15,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ANSWERS,
   ...SVSM,
   ...FIRMWARE,
+  ...SWAPPED_PAGES,
 ].sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));

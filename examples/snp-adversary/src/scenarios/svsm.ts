@@ -100,6 +100,22 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
+    ...{ id: 'A9', name: 'stale-permission', attack: 'an OS writes to what was taken from it' },
+    ...{ stoppedBy: 'RMP vmpl', guestSees: '#NPF, stopped' },
+    ...{ duty: 'INVLPGB after RMPADJUST', otherwise: 'surrender' },
+    play: (stage, careful) => {
+      const { os } = stage.withSvsm();
+      stage.put(B, 'retreat', os);
+      stage.tell('the SVSM takes the page from the levels below');
+      for (const vmpl of [1, 2]) {
+        stage.vcpu.rmpadjust(gvaOf(B), PageSize.Regular, { vmpl, permissions: VmplPermission.None });
+      }
+      if (careful) stage.vcpu.invlpgb();
+      stage.put(B, 'surrender', os);
+      return stage.get(B);
+    },
+  },
+  {
     ...{ id: 'A14', name: 'grant-itself', attack: 'an OS gives itself more by RMPADJUST' },
     ...{ stoppedBy: 'RMPADJUST levels', guestSees: 'FAIL_PERMISSION' },
     play: (stage) => {

@@ -1,0 +1,75 @@
+import { PageSize, type PhysAddr } from '@svsm/address';
+import {
+  guestContextCreate,
+  pageReclaim,
+  SwapContext,
+  type SysPhysAddr,
+  swapIn,
+  swapOut,
+} from '@svsm/sev-snp';
+import type { Scenario } from '../scenario.ts';
+import { A, B, type Stage } from '../stage.ts';
+
+/** A page of the guest's is swapped out: its sealed bytes, and what it takes to swap them in again at an address. */
+function swappedOut(stage: Stage): { sealed: SysPhysAddr; swapInAt: (gpa: PhysAddr) => SysPhysAddr } {
+  const { host, guest, machine } = stage;
+  const firmwarePage = (): SysPhysAddr => {
+    const page = host.allocatePage();
+    host.rmpupdate(page, { assigned: true, immutable: true });
+    return page;
+  };
+  const contextPage = firmwarePage();
+  guestContextCreate(machine.rmp, contextPage);
+  const context = new SwapContext(machine, contextPage, guest);
+  const sealed = firmwarePage();
+  const source = stage.spaOf(A);
+  stage.tell('the firmware seals the page');
+  host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa: A });
+  swapOut(machine, context, { source, destination: sealed });
+  pageReclaim(machine.rmp, sealed, PageSize.Regular);
+  host.rmpupdate(sealed, { assigned: false });
+  const swapInAt = (gpa: PhysAddr): SysPhysAddr => {
+    stage.tell('the firmware is to unseal it');
+    const destination = host.allocatePage();
+    host.rmpupdate(destination, { assigned: true, immutable: true, asid: guest.asid, gpa });
+    swapIn(machine, context, { source: sealed, destination });
+    pageReclaim(machine.rmp, destination, PageSize.Regular);
+    return destination;
+  };
+  return { sealed, swapInAt };
+}
+
+/** What guards a page while the hypervisor keeps it. */
+export const SWAPPED_PAGES: readonly Scenario[] = [
+  {
+    ...{ id: 'A17', name: 'swap-changed', attack: 'changes a page that is swapped out' },
+    ...{ stoppedBy: 'firmware', guestSees: 'FIRMWARE_REFUSED' },
+    play: (stage) => {
+      const { sealed, swapInAt } = swappedOut(stage);
+      const [byte = 0] = stage.host.read(sealed, 1);
+      stage.host.write(sealed, Uint8Array.of(byte ^ 1));
+      stage.host.remap(stage.guest, A, swapInAt(A));
+      return stage.flush().get(A);
+    },
+  },
+  {
+    ...{ id: 'A17', name: 'swap-twice', attack: 'swaps a page in a second time' },
+    ...{ stoppedBy: 'firmware', guestSees: 'FIRMWARE_REFUSED' },
+    play: (stage) => {
+      const { swapInAt } = swappedOut(stage);
+      stage.host.remap(stage.guest, A, swapInAt(A));
+      stage.flush().put(A, 'attack at noon');
+      stage.host.remap(stage.guest, A, swapInAt(A));
+      return stage.flush().get(A);
+    },
+  },
+  {
+    ...{ id: 'A17', name: 'swap-elsewhere', attack: 'swaps a page in at another address' },
+    ...{ stoppedBy: 'RMP reverse-map', guestSees: '#NPF, stopped' },
+    play: (stage) => {
+      const { swapInAt } = swappedOut(stage);
+      stage.host.remap(stage.guest, B, swapInAt(B));
+      return stage.flush().get(B);
+    },
+  },
+];
