@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { largestOrderIn, orderAround, type PageRange, rangeAt, rangesBetween } from '../src/page-range.ts';
+import {
+  largestOrderIn,
+  orderAround,
+  type PageRange,
+  pagesIn,
+  rangeAt,
+  rangesBetween,
+  withoutRange,
+  withRange,
+} from '../src/page-range.ts';
 
 const range = (start: number, end: number): PageRange => ({ start, end });
 
@@ -77,4 +86,32 @@ test('rangeAt finds the range of a page', () => {
   const ranges = [range(2, 4), range(4, 5), range(8, 12)];
   const found = Array.from({ length: 14 }, (_, page) => ranges.indexOf(rangeAt(ranges, page) as PageRange));
   expect(found).toEqual([-1, -1, 0, 0, 1, -1, -1, -1, 2, 2, 2, 2, -1, -1]);
+});
+
+/** Every set of 7 pages, as ranges: a bit is a page. */
+const rangesOf = (bits: number): PageRange[] => {
+  const ranges: { start: number; end: number }[] = [];
+  for (let page = 0; page < 7; page += 1) {
+    if (((bits >> page) & 1) === 0) continue;
+    const last = ranges.at(-1);
+    if (last?.end === page) last.end += 1;
+    else ranges.push({ start: page, end: page + 1 });
+  }
+  return ranges;
+};
+
+test('ranges with and without one are what sets of pages are', () => {
+  for (let bits = 0; bits < 128; bits += 1) {
+    const pages = Array.from({ length: 7 }, (_, page) => (bits >> page) & 1).reduce((sum, bit) => sum + bit);
+    expect(pagesIn(rangesOf(bits))).toBe(pages);
+    for (let start = 0; start < 7; start += 1) {
+      for (let end = start + 1; end <= 7; end += 1) {
+        const other = 2 ** end - 2 ** start;
+        if ((bits & other) === 0) {
+          expect(withRange(rangesOf(bits), range(start, end))).toEqual(rangesOf(bits | other));
+        }
+        expect(withoutRange(rangesOf(bits), range(start, end))).toEqual(rangesOf(bits & ~other));
+      }
+    }
+  }
 });
