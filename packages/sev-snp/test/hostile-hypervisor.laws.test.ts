@@ -58,8 +58,9 @@ test.each(Object.keys(ALL_DUTIES))('a guest that leaves this duty undone breaks 
   expect(broken({ ...ALL_DUTIES, [duty]: false })).toMatch(/reads|two validated pages/);
 });
 
-// Not here: `covered`, as what has no entry is no guest's either; `mutable` and `page-size`, which guard pages that the
-// firmware works on and translations that are kept.
+// Three are not here, as the law holds without them. `covered`: what has no entry is no guest's either. `mutable` guards pages
+// that the firmware works on, and no step here has it do so. `page-size` guards translations of 2 MiB, which hardware
+// judges once for all of them; here each 4 KiB is judged, and kept, by itself.
 test.each<[RmpCheck, 'snp-guest-private' | 'host']>([
   ['guest-owned', 'snp-guest-private'],
   ['reverse-map', 'snp-guest-private'],
