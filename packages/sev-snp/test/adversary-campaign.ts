@@ -110,8 +110,9 @@ export class Campaign {
       }
       if (this.#random(8) === 0) this.#require(this.#shadow.recheck());
     } catch (error) {
-      // It has given a page of its own tables away, within 2 MiB that it has mapped: its next change of them stops it.
-      if (isSnpFault(error, 'HOST_PF')) {
+      // It has given a page of its own tables away, within 2 MiB that it has mapped: its next change of them stops it, or its
+      // next look at what a guest has written there as to shared memory.
+      if (isSnpFault(error, 'HOST_PF') || isPageTableError(error)) {
         this.#note('host stopped');
         return;
       }
