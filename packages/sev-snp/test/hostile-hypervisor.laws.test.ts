@@ -16,7 +16,7 @@ const CAMPAIGNS = 4;
 const STEPS = 250;
 const cases = Number(process.env['FC_NUM_RUNS']);
 /** `FC_SEED` repeats a run. */
-const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
+const seed = Number(process.env['FC_SEED']);
 
 const total: Tally = {};
 
