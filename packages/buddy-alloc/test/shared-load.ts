@@ -1,5 +1,4 @@
 /** Real threads on one shared allocator. `test/shared-worker.ts` is what each of them runs. */
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'vitest';
 import { SharedPageAllocator } from '../src/index.ts';
@@ -19,7 +18,7 @@ export interface Load {
 export interface Crew {
   readonly allocator: SharedPageAllocator<FlatAddr>;
   readonly claims: Int32Array<SharedArrayBuffer>;
-  readonly workers: readonly Worker[];
+  readonly workers: readonly Hand[];
   readonly initial: string;
 }
 
@@ -36,32 +35,39 @@ export function start({ pages, maxOrder, operations, caches }: Load): Crew {
     const seed = 0x9e37 * self;
     const { buffer } = allocator;
     const workerData: WorkerTask = { buffer, owners, self, seed, operations, maxOrder, cachePages, quota };
-    return new Worker(new URL('./shared-worker.ts', import.meta.url), { workerData, execArgv: [] });
+    return listenTo(new Worker(new URL('./shared-worker.ts', import.meta.url), { workerData, execArgv: [] }));
   });
   return { allocator, claims: new Int32Array(owners), workers, initial };
 }
 
-/** The first message of a worker: the number of its owner. */
-export async function ownerOf(worker: Worker): Promise<number> {
-  const [{ owner }] = (await once(worker, 'message')) as [{ owner: number }];
-  return owner;
+/** A worker, and what it says: listened to from the start, since one message may follow the other at once. */
+export interface Hand {
+  readonly worker: Worker;
+  /** The number of its owner. */
+  readonly owner: Promise<number>;
+  readonly report: Promise<WorkerReport>;
 }
 
-/** Its last one. */
-async function reportOf(worker: Worker): Promise<WorkerReport> {
-  const [report] = (await once(worker, 'message')) as [WorkerReport];
-  return report;
+function listenTo(worker: Worker): Hand {
+  const owner = Promise.withResolvers<number>();
+  const report = Promise.withResolvers<WorkerReport>();
+  worker.on('message', (message: { owner: number } | WorkerReport) => {
+    owner.resolve(message.owner);
+    if ('operations' in message) report.resolve(message);
+  });
+  worker.on('error', (error) => {
+    owner.reject(error);
+    report.reject(error);
+  });
+  // Of a worker that is ended, nobody asks for the report.
+  report.promise.catch(() => undefined);
+  return { worker, owner: owner.promise, report: report.promise };
 }
 
 /** Lets workers do their work, and checks that nothing is lost or given twice: how many operations that were. */
 export async function checkLoad(load: Load): Promise<number> {
   const { allocator, claims, workers, initial } = start(load);
-  const reports = await Promise.all(
-    workers.map(async (worker) => {
-      await ownerOf(worker);
-      return reportOf(worker);
-    }),
-  );
+  const reports = await Promise.all(workers.map(({ report }) => report));
   expect(reports.map(({ problem }) => problem)).toEqual(reports.map(() => undefined));
   expect(new Set(reports.map(({ owner }) => owner)).size).toBe(workers.length);
   expect(claims.every((owner) => owner === 0)).toBe(true);
@@ -83,9 +89,9 @@ export async function checkEnded(delay: number): Promise<number> {
     operations: Number.POSITIVE_INFINITY,
     caches: [0, 16, 0, 16],
   });
-  const owners = await Promise.all(workers.map(ownerOf));
+  const owners = await Promise.all(workers.map(({ owner }) => owner));
   const held = [];
-  for (const [index, worker] of workers.entries()) {
+  for (const [index, { worker }] of workers.entries()) {
     // A different moment each time.
     const until = performance.now() + delay + 7 * index;
     while (performance.now() < until) allocator.freePage(allocator.allocatePage());
