@@ -13,17 +13,40 @@ export const SURVEY: Int32Array = new Int32Array(3);
 
 /** Reads all entries, for {@link SURVEY}. */
 export function surveyWords(words: Uint32Array, start: number, stop: number): void {
+  TABLE.set(words.subarray(start, stop));
+  const count = (stop - start) | 0;
+  if (count === TABLE.length) surveyTable();
+  else surveyPart(count);
+}
+
+/** As {@link surveyPart}, of a whole table: where it ends is written in the code, so no index is checked. */
+function surveyTable(): void {
   let allLow = -1;
   let allHigh = -1;
   let anyHigh = 0;
-  TABLE.set(words.subarray(start, stop));
-  const count = (stop - start) | 0;
+  for (let i = 0; i < 2 * ENTRIES; i += 2) {
+    const high = (TABLE[i + 1] as number) | 0;
+    allLow &= (TABLE[i] as number) | 0;
+    allHigh &= high;
+    anyHigh |= high;
+  }
+  tell(allLow, allHigh, anyHigh);
+}
+
+function surveyPart(count: number): void {
+  let allLow = -1;
+  let allHigh = -1;
+  let anyHigh = 0;
   for (let i = 0; i < count; i += 2) {
     const high = (TABLE[i + 1] as number) | 0;
     allLow &= (TABLE[i] as number) | 0;
     allHigh &= high;
     anyHigh |= high;
   }
+  tell(allLow, allHigh, anyHigh);
+}
+
+function tell(allLow: number, allHigh: number, anyHigh: number): void {
   SURVEY[0] = allLow;
   SURVEY[1] = allHigh;
   SURVEY[2] = anyHigh;
