@@ -216,6 +216,20 @@ describe('a corrupted table', () => {
     ]);
   });
 
+  test('tells of a corrupted entry all that there is to tell, or throws it', () => {
+    const entry = table.root + 8n * 300n;
+    writePhys64(memory, physAddr(entry), 0x83n);
+    const details = { vaddr: 0xffff_9600_0000_0000n, level: 3, paddr: entry, entry: 0x83n, reserved: 0x80n };
+    const told: unknown[] = [];
+    for (const _ of table.leaves({ onFault: (fault) => told.push(fault.details) }));
+    expect(told).toEqual([details]);
+    try {
+      expect.fail(`${[...table.leaves()].length} leaves`);
+    } catch (error) {
+      expect(isPageTableError(error, 'RESERVED_BITS') && error.details).toEqual(details);
+    }
+  });
+
   test('that leads to an empty table 512 times at each level ends soon', () => {
     for (const [level, target] of [
       [0x30_0000, 0x30_1000],
