@@ -45,9 +45,12 @@ export function nanosecondsUpTo(
   return done === operations ? time : { nanoseconds: time, share: done / operations };
 }
 
+let compiled = 0;
+
 /**
  * A function with `body`, which sees `values`. Each has code of its own, so an engine compiles its calls for one variant, and
- * none sees the calls of another. Whatever runs it stays cold, and is not compiled together with it.
+ * none sees the calls of another; for that it needs a text of its own too, since what is the same text is the same code.
+ * Whatever runs it stays cold, and is not compiled together with it.
  */
 export function compile<F extends (...parameters: never[]) => void>(
   values: Readonly<Record<string, unknown>>,
@@ -55,7 +58,8 @@ export function compile<F extends (...parameters: never[]) => void>(
   body: string,
 ): F {
   const names = Object.keys(values);
-  const make = new Function(...names, `return (${parameters}) => { ${body} };`);
+  compiled += 1;
+  const make = new Function(...names, `/* ${compiled} */ return (${parameters}) => { ${body} };`);
   return make(...Object.values(values)) as F;
 }
 

@@ -84,7 +84,7 @@ export class BuddyLevel {
     this.unitOrder = LEVEL_ORDERS * index;
     this.maxOrder = maxOrder;
     const orders = parent === undefined ? maxOrder + 1 : LEVEL_ORDERS;
-    this.lists = Array.from({ length: orders }, () => new FreeList());
+    this.lists = Array.from({ length: orders }, (_, order) => new FreeList(order, FREE | order));
     this.allocated = new Int32Array(orders);
     this.marks = new Uint8Array(0);
     this.children = new Int32Array(0);
@@ -122,7 +122,7 @@ export class BuddyLevel {
     if (fitting === 0) return takeFromParent(this, order);
     const have = order + 31 - Math.clz32(fitting & -fitting);
     const list = this.lists[have] as FreeList;
-    const unit = list.take() << have;
+    const unit = list.take();
     if (list.count === 0) this.filled ^= 1 << have;
     split(this, unit, have, order);
     return unit;
@@ -139,7 +139,7 @@ export class BuddyLevel {
       if (marks[buddy] !== (FREE | have)) break;
       marks[buddy] = 0;
       const list = this.lists[have] as FreeList;
-      list.remove(buddy >> have);
+      list.remove(buddy);
       if (list.count === 0) this.filled ^= 1 << have;
       head &= ~(1 << have);
       have += 1;
@@ -155,7 +155,7 @@ export class BuddyLevel {
   /** Makes units free that are in no block so far: a block of `order`, merged with nothing. O(1). */
   addFree(unit: number, order: number): void {
     this.marks[unit] = FREE | order;
-    (this.lists[order] as FreeList).add(unit >> order);
+    (this.lists[order] as FreeList).add(unit);
     this.filled |= 1 << order;
   }
 
@@ -166,7 +166,7 @@ export class BuddyLevel {
   takeAt(head: number, have: number, unit: number, order: number): void {
     const list = this.lists[have] as FreeList;
     this.marks[head] = 0;
-    list.remove(head >> have);
+    list.remove(head);
     if (list.count === 0) this.filled ^= 1 << have;
     this.narrow(head, have, unit, order);
   }
@@ -261,7 +261,7 @@ export class BuddyLevel {
     children.set(this.children);
     owners.set(this.owners);
     bases.set(this.bases);
-    for (const [order, list] of this.lists.entries()) list.grow(units >>> order);
+    for (const list of this.lists) list.grow(marks);
     this.marks = marks;
     this.children = children;
     this.owners = owners;

@@ -144,7 +144,7 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
   }
   if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
   if (kind !== FREE) return;
-  if (!(level.lists[order] as FreeList).has(unit >> order)) {
+  if (!(level.lists[order] as FreeList).knows(unit)) {
     fail('free-lists', `${name} is free, but in no free list`);
   }
   if (order < level.maxOrder && level.marks[unit ^ (1 << order)] === mark) {

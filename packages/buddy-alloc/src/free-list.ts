@@ -1,145 +1,156 @@
-const NONE = -1;
+/** How many of the blocks that were added last a list remembers. */
+export const HINTS = 64;
 
-// A record describes 64 blocks in four words: two of bits, one for each block that is in the list, then the links
-// to the next and the previous record, as indexes of words. The records with a bit set are linked. So a block
-// costs two bits, and one that leaves changes its record and the two beside it at most, wherever it is.
-const RECORD_BLOCKS = 64;
-const RECORD_WORDS = 4;
-const NEXT = 2;
-const PREVIOUS = 3;
+// A word of bits, one for each block, and before it a link: 0 if the word is not linked, else the index of the next linked
+// word, or LAST. Words with a bit set are linked.
+const WORD_BLOCKS = 32;
+const LAST = -1;
 
 /**
- * The free blocks of one order, by number: a set of integers from 0 up that adds, removes and takes in constant
- * time, however many there are.
+ * Where to find the free blocks of one order; which they are, their marks say. The blocks that were added last are hinted:
+ * a hint is believed if the block is marked as free, so one that is left behind does no harm. When there is no room for
+ * more, a bit is set for each of them, and its word is linked to those that have bits, one way: it stays linked until a
+ * request comes by and finds it empty. So most blocks come and go with one write, and no write depends on what else is
+ * in the list.
  */
 export class FreeList {
-  /** How many blocks are in the list. */
+  /** How many blocks of this order are free. */
   count = 0;
-  /**
-   * A block of the list that is in no record, or −1. Most blocks are split off to be taken next, or freed to be
-   * merged next: they get no further than here.
-   */
-  spare: number = NONE;
-  /** The first record, or −1. */
-  head: number = NONE;
-  /** The records. Zeros mean that none of the blocks is in the list. */
+  /** The blocks that were added last, by their first units; what follows the first `hinted` means nothing. */
+  readonly hints: Int32Array<ArrayBuffer> = new Int32Array(HINTS);
+  /** How many hints there are. */
+  hinted = 0;
+  /** The first linked word, or LAST. Every free block is hinted, or has its bit set, and not both. */
+  first: number = LAST;
+  /** The links and bits, zeros at first. */
   words: Int32Array<ArrayBuffer> = new Int32Array(0);
+  /** The marks of the level's units. */
+  marks: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  readonly order: number;
+  /** What a free block of this order is marked as. */
+  readonly mark: number;
 
-  /** Makes room for block numbers below `capacity`. O(capacity). */
-  grow(capacity: number): void {
-    const words = new Int32Array(Math.ceil(capacity / RECORD_BLOCKS) * RECORD_WORDS);
+  constructor(order: number, mark: number) {
+    this.order = order;
+    this.mark = mark;
+  }
+
+  /** Makes room for the blocks of more units: `marks` are theirs. O(units). */
+  grow(marks: Uint8Array<ArrayBuffer>): void {
+    const words = new Int32Array(2 * Math.ceil((marks.length >>> this.order) / WORD_BLOCKS));
     words.set(this.words);
     this.words = words;
+    this.marks = marks;
   }
 
-  /** Whether `block` is in the list. O(1). */
-  has(block: number): boolean {
-    return block === this.spare || ((this.words[wordOf(block)] as number) & (1 << block)) !== 0;
+  /** Whether it would find the free block at `unit`. O(1). */
+  knows(unit: number): boolean {
+    const block = unit >> this.order;
+    if (((this.words[wordOf(block)] as number) & (1 << block)) !== 0) return true;
+    return this.hints.subarray(0, this.hinted).includes(unit);
   }
 
-  /** Adds `block`, which must not be in the list. O(1). */
-  add(block: number): void {
+  /** Adds the block at `unit`, which is marked as free. O(1). */
+  add(unit: number): void {
     this.count += 1;
-    if (this.spare === NONE) this.spare = block;
-    else setBit(this, block);
+    this.hints[this.hinted] = unit;
+    this.hinted += 1;
+    if (this.hinted === HINTS) keepHints(this);
   }
 
-  /** Removes `block`, which must be in the list. O(1). */
-  remove(block: number): void {
+  /** Removes the block at `unit`, whose mark is the caller's to change. O(1). */
+  remove(unit: number): void {
+    const { words } = this;
+    const block = unit >> this.order;
+    const word = wordOf(block);
+    words[word] = (words[word] as number) & ~(1 << block);
     this.count -= 1;
-    if (this.spare === block) {
-      this.spare = NONE;
-    } else {
-      const word = wordOf(block);
-      putBits(this, word, (this.words[word] as number) & ~(1 << block));
-    }
   }
 
-  /** Removes a block and returns it; the list must not be empty. O(1). */
+  /**
+   * Removes a block, whose mark is the caller's to change, and returns its first unit; the list must not be empty. O(1),
+   * amortized.
+   */
   take(): number {
+    const { hints, marks, mark } = this;
     this.count -= 1;
-    const { spare } = this;
-    if (spare === NONE) return takeLowest(this);
-    this.spare = NONE;
-    return spare;
+    for (let hinted = this.hinted - 1; hinted >= 0; hinted -= 1) {
+      const unit = hints[hinted] as number;
+      if (marks[unit] === mark) {
+        this.hinted = hinted;
+        return unit;
+      }
+    }
+    this.hinted = 0;
+    return takeLinked(this);
   }
 }
 
-/** What is wrong with the links, bits or count of `list`, or `undefined`. O(capacity), whatever the words hold. */
+/** What is wrong with `list`, or `undefined`. O(units), whatever the words hold. */
 export function freeListProblem(list: FreeList): string | undefined {
-  const { words } = list;
+  const { words, marks, mark, hints, hinted, first } = list;
+  if (!(hinted >= 0 && hinted <= HINTS)) return `it has ${hinted} hints`;
+  let links = 0;
+  for (let word = first; word !== LAST; word = words[word - 1] as number) {
+    if (word < 0 || word >= words.length || word % 2 === 0) return `a link leads to ${word}`;
+    if (words[word - 1] === 0) return `word ${word} is linked, but has no link`;
+    links += 1;
+    if (links > words.length) return 'the links go round in a circle';
+  }
+  const recent = new Set(hints.subarray(0, hinted));
   let linked = 0;
-  let previous = NONE;
-  for (let record = list.head; record !== NONE; record = words[record + NEXT] as number) {
-    if (record < 0 || record >= words.length || record % RECORD_WORDS !== 0) {
-      return `a link leads to ${record}`;
+  for (let word = 1; word < words.length; word += 2) {
+    if (words[word - 1] !== 0) linked += 1;
+    else if (words[word] !== 0) return `word ${word} has blocks, but is not linked`;
+    for (let bits = words[word] as number; bits !== 0; bits &= bits - 1) {
+      const unit = lowestIn(word, bits) << list.order;
+      if (marks[unit] !== mark) return `unit ${unit} has a bit, and is no free block`;
+      if (recent.has(unit)) return `unit ${unit} has a bit, and is hinted`;
     }
-    if (words[record + PREVIOUS] !== previous) return `record ${record} does not link back to ${previous}`;
-    if (words[record] === 0 && words[record + 1] === 0) return `record ${record} is linked, but empty`;
-    previous = record;
-    linked += 1;
   }
-  let filled = 0;
-  let blocks = list.spare === NONE ? 0 : 1;
-  for (let record = 0; record < words.length; record += RECORD_WORDS) {
-    const here = bitCount(words[record] as number) + bitCount(words[record + 1] as number);
-    if (here > 0) filled += 1;
-    blocks += here;
-  }
-  if (filled !== linked) return `${filled} records have blocks, ${linked} are linked`;
-  if (blocks !== list.count) return `it has ${blocks} blocks, and its count is ${list.count}`;
-  return undefined;
+  return linked === links ? undefined : `${linked} words have links, ${links} are linked`;
 }
 
 // Functions and not private methods: engines check the receiver of those at every call, which costs as much again
 // as the work.
 
-function setBit(list: FreeList, block: number): void {
-  const { words, head } = list;
-  const word = wordOf(block);
+/** Sets the bits of all blocks that are hinted and free, and drops the hints. O(1). */
+function keepHints(list: FreeList): void {
+  const { words, hints, marks, mark, order } = list;
+  for (let hint = 0; hint < HINTS; hint += 1) {
+    const unit = hints[hint] as number;
+    if (marks[unit] !== mark) continue;
+    const block = unit >> order;
+    const word = wordOf(block);
+    words[word] = (words[word] as number) | (1 << block);
+    if (words[word - 1] !== 0) continue;
+    words[word - 1] = list.first;
+    list.first = word;
+  }
+  list.hinted = 0;
+}
+
+/** Takes the lowest block of the first linked word that has one, which there must be; unlinks those before. */
+function takeLinked(list: FreeList): number {
+  const { words, order } = list;
+  let word = list.first;
+  while (words[word] === 0) {
+    const next = words[word - 1] as number;
+    words[word - 1] = 0;
+    word = next;
+  }
+  list.first = word;
   const bits = words[word] as number;
-  words[word] = bits | (1 << block);
-  if ((bits | (words[word ^ 1] as number)) !== 0) return;
-  const record = word & ~1;
-  words[record + NEXT] = head;
-  words[record + PREVIOUS] = NONE;
-  if (head !== NONE) words[head + PREVIOUS] = record;
-  list.head = record;
+  words[word] = bits & (bits - 1);
+  return lowestIn(word, bits) << order;
 }
 
-/** Puts `bits` into `word`, which had one bit more. */
-function putBits(list: FreeList, word: number, bits: number): void {
-  const { words } = list;
-  words[word] = bits;
-  if ((bits | (words[word ^ 1] as number)) !== 0) return;
-  const record = word & ~1;
-  const next = words[record + NEXT] as number;
-  const previous = words[record + PREVIOUS] as number;
-  if (next !== NONE) words[next + PREVIOUS] = previous;
-  if (previous !== NONE) words[previous + NEXT] = next;
-  else list.head = next;
-}
-
-/** Takes the lowest block of the first record, which there must be. */
-function takeLowest(list: FreeList): number {
-  let word = list.head;
-  if (list.words[word] === 0) word += 1;
-  const bits = list.words[word] as number;
-  putBits(list, word, bits & (bits - 1));
-  return firstOf(word) + 31 - Math.clz32(bits & -bits);
-}
-
+/** Where the bit of `block` is. */
 function wordOf(block: number): number {
-  return ((block >> 6) << 2) + ((block >> 5) & 1);
+  return ((block >> 5) << 1) + 1;
 }
 
-/** The first block of `word`: {@link wordOf} backward. */
-function firstOf(word: number): number {
-  return ((word >> 2) << 6) + ((word & 1) << 5);
-}
-
-function bitCount(bits: number): number {
-  let count = 0;
-  for (let rest = bits; rest !== 0; rest &= rest - 1) count += 1;
-  return count;
+/** The lowest block of those whose `bits` are set in `word`. */
+function lowestIn(word: number, bits: number): number {
+  return ((word >> 1) << 5) + 31 - Math.clz32(bits & -bits);
 }

@@ -62,7 +62,8 @@ export const CHUNK_ORDER = 10;
 const MAGIC_VALUE = 0x4d565353;
 const LAYOUT_VERSION = 1;
 
-// Free lists are as those of `FreeList`: 64 blocks in a record of four words.
+// A free list has a record for each 64 blocks: two words of bits, then links to the next and the previous record that has
+// one set.
 const RECORD_BLOCKS_SHIFT = 6;
 const RECORD_WORDS_SHIFT = 2;
 
