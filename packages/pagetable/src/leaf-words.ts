@@ -21,35 +21,32 @@ export function surveyWords(words: Uint32Array, start: number, stop: number): vo
 
 /** As {@link surveyPart}, of a whole table: where it ends is written in the code, so no index is checked. */
 function surveyTable(): void {
+  const first = (TABLE[1] as number) | 0;
   let allLow = -1;
-  let allHigh = -1;
-  let anyHigh = 0;
+  let others = 0;
   for (let i = 0; i < 2 * ENTRIES; i += 2) {
-    const high = (TABLE[i + 1] as number) | 0;
     allLow &= (TABLE[i] as number) | 0;
-    allHigh &= high;
-    anyHigh |= high;
+    others |= ((TABLE[i + 1] as number) | 0) ^ first;
   }
-  tell(allLow, allHigh, anyHigh);
+  tell(allLow, first, others);
 }
 
 function surveyPart(count: number): void {
+  const first = (TABLE[1] as number) | 0;
   let allLow = -1;
-  let allHigh = -1;
-  let anyHigh = 0;
+  let others = 0;
   for (let i = 0; i < count; i += 2) {
-    const high = (TABLE[i + 1] as number) | 0;
     allLow &= (TABLE[i] as number) | 0;
-    allHigh &= high;
-    anyHigh |= high;
+    others |= ((TABLE[i + 1] as number) | 0) ^ first;
   }
-  tell(allLow, allHigh, anyHigh);
+  tell(allLow, first, others);
 }
 
-function tell(allLow: number, allHigh: number, anyHigh: number): void {
+/** Of high words it is enough, and takes less, to know the first one, and in which bits any differs from it. */
+function tell(allLow: number, first: number, others: number): void {
   SURVEY[0] = allLow;
-  SURVEY[1] = allHigh;
-  SURVEY[2] = anyHigh;
+  SURVEY[1] = first & ~others;
+  SURVEY[2] = first | others;
 }
 
 /** The bits that any low word has. */
