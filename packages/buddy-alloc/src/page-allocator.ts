@@ -315,8 +315,13 @@ export class PageAllocator<A extends Address> {
   /**
    * Where an allocator of smaller things takes its pages: they are shown as `kind`, `freePages` refuses them, and the
    * source frees them. `SlabCache` and `HeapAllocator` are made on it. O(1).
+   *
+   * @throws BuddyError `INVALID_OPTION`
    */
   pagesFor(kind: 'slab' | 'heap'): PageSource<A> {
+    if (kind !== 'slab' && kind !== 'heap') {
+      throw new BuddyError('INVALID_OPTION', { option: 'kind', value: kind, expected: "'slab' or 'heap'" });
+    }
     const mark = kind === 'slab' ? SLAB : HEAP;
     return {
       allocate: (pages, alignment) => {

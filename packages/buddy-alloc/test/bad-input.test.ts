@@ -103,6 +103,10 @@ const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample
     getFilePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.getFilePage(page)],
     putFilePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.putFilePage(page)],
     blockOf: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, address) => allocator.blockOf(address)],
+    'pagesFor, kind': [
+      [...NO_NUMBERS, undefined, 'pages', 'Slab', 'toString', ['slab']],
+      ({ allocator }, kind) => allocator.pagesFor(kind),
+    ],
     'pagesFor, pages': [
       [...NO_NUMBERS, undefined, 0, -0, 2 ** 52 + 1],
       ({ allocator }, pages) => allocator.pagesFor('heap').allocate(pages, 4096),
