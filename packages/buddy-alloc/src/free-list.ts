@@ -1,10 +1,13 @@
 /** How many of the blocks that were added last a list remembers. */
 export const HINTS = 64;
 
-// A word of bits, one for each block, and before it a link: 0 if the word is not linked, else the index of the next linked
-// word, or LAST. Words with a bit set are linked.
+// A list is one table. The first words are the hints. Then there are words of bits, one for each block, and before each a
+// link: 0 if the word is not linked, else the index of the next linked word, or LAST. Words with a bit set are linked.
 const WORD_BLOCKS = 32;
 const LAST = -1;
+
+const NO_WORDS: Int32Array<ArrayBuffer> = /* @__PURE__ */ new Int32Array(0);
+const NO_MARKS: Uint8Array<ArrayBuffer> = /* @__PURE__ */ new Uint8Array(0);
 
 /**
  * Where to find the free blocks of one order; which they are, their marks say. The blocks that were added last are hinted:
@@ -16,16 +19,14 @@ const LAST = -1;
 export class FreeList {
   /** How many blocks of this order are free. */
   count = 0;
-  /** The blocks that were added last, by their first units; what follows the first `hinted` means nothing. */
-  readonly hints: Int32Array<ArrayBuffer> = new Int32Array(HINTS);
-  /** How many hints there are. */
+  /** How many hints there are: blocks that were added last, by their first units. What follows them means nothing. */
   hinted = 0;
   /** The first linked word, or LAST. Every free block is hinted, or has its bit set, and not both. */
   first: number = LAST;
-  /** The links and bits, zeros at first. */
-  words: Int32Array<ArrayBuffer> = new Int32Array(0);
+  /** The hints, then links and bits. Zeros at first; none, while there is room for no block. */
+  words: Int32Array<ArrayBuffer> = NO_WORDS;
   /** The marks of the level's units. */
-  marks: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  marks: Uint8Array<ArrayBuffer> = NO_MARKS;
   readonly order: number;
   /** What a free block of this order is marked as. */
   readonly mark: number;
@@ -37,7 +38,7 @@ export class FreeList {
 
   /** Makes room for the blocks of more units: `marks` are theirs. O(units). */
   grow(marks: Uint8Array<ArrayBuffer>): void {
-    const words = new Int32Array(2 * Math.ceil((marks.length >>> this.order) / WORD_BLOCKS));
+    const words = new Int32Array(HINTS + 2 * Math.ceil((marks.length >>> this.order) / WORD_BLOCKS));
     words.set(this.words);
     this.words = words;
     this.marks = marks;
@@ -47,13 +48,13 @@ export class FreeList {
   knows(unit: number): boolean {
     const block = unit >> this.order;
     if (((this.words[wordOf(block)] as number) & (1 << block)) !== 0) return true;
-    return this.hints.subarray(0, this.hinted).includes(unit);
+    return this.words.subarray(0, this.hinted).includes(unit);
   }
 
   /** Adds the block at `unit`, which is marked as free. O(1). */
   add(unit: number): void {
     this.count += 1;
-    this.hints[this.hinted] = unit;
+    this.words[this.hinted] = unit;
     this.hinted += 1;
     if (this.hinted === HINTS) keepHints(this);
   }
@@ -72,10 +73,10 @@ export class FreeList {
    * amortized.
    */
   take(): number {
-    const { hints, marks, mark } = this;
+    const { words, marks, mark } = this;
     this.count -= 1;
     for (let hinted = this.hinted - 1; hinted >= 0; hinted -= 1) {
-      const unit = hints[hinted] as number;
+      const unit = words[hinted] as number;
       if (marks[unit] === mark) {
         this.hinted = hinted;
         return unit;
@@ -88,18 +89,18 @@ export class FreeList {
 
 /** What is wrong with `list`, or `undefined`. O(units), whatever the words hold. */
 export function freeListProblem(list: FreeList): string | undefined {
-  const { words, marks, mark, hints, hinted, first } = list;
-  if (!(hinted >= 0 && hinted <= HINTS)) return `it has ${hinted} hints`;
+  const { words, marks, mark, hinted, first } = list;
+  if (!(hinted >= 0 && hinted < HINTS)) return `it has ${hinted} hints`;
   let links = 0;
   for (let word = first; word !== LAST; word = words[word - 1] as number) {
-    if (word < 0 || word >= words.length || word % 2 === 0) return `a link leads to ${word}`;
+    if (word < HINTS || word >= words.length || word % 2 === 0) return `a link leads to ${word}`;
     if (words[word - 1] === 0) return `word ${word} is linked, but has no link`;
     links += 1;
     if (links > words.length) return 'the links go round in a circle';
   }
-  const recent = new Set(hints.subarray(0, hinted));
+  const recent = new Set(words.subarray(0, hinted));
   let linked = 0;
-  for (let word = 1; word < words.length; word += 2) {
+  for (let word = HINTS + 1; word < words.length; word += 2) {
     if (words[word - 1] !== 0) linked += 1;
     else if (words[word] !== 0) return `word ${word} has blocks, but is not linked`;
     for (let bits = words[word] as number; bits !== 0; bits &= bits - 1) {
@@ -116,9 +117,9 @@ export function freeListProblem(list: FreeList): string | undefined {
 
 /** Sets the bits of all blocks that are hinted and free, and drops the hints. O(1). */
 function keepHints(list: FreeList): void {
-  const { words, hints, marks, mark, order } = list;
+  const { words, marks, mark, order } = list;
   for (let hint = 0; hint < HINTS; hint += 1) {
-    const unit = hints[hint] as number;
+    const unit = words[hint] as number;
     if (marks[unit] !== mark) continue;
     const block = unit >> order;
     const word = wordOf(block);
@@ -147,10 +148,10 @@ function takeLinked(list: FreeList): number {
 
 /** Where the bit of `block` is. */
 function wordOf(block: number): number {
-  return ((block >> 5) << 1) + 1;
+  return HINTS + ((block >> 5) << 1) + 1;
 }
 
 /** The lowest block of those whose `bits` are set in `word`. */
 function lowestIn(word: number, bits: number): number {
-  return ((word >> 1) << 5) + 31 - Math.clz32(bits & -bits);
+  return (((word - HINTS) >> 1) << 5) + 31 - Math.clz32(bits & -bits);
 }

@@ -245,7 +245,7 @@ test('links of a free list that lead astray are found, and not followed for ever
     () => (words[list.first - 1] = words.length + 1), // outside
     () => (words[list.first - 1] = -5), // before the start
     () => (words[list.first - 1] = 2), // not a word of bits
-    () => (words[list.first - 1] = 1), // past others
+    () => (words[list.first - 1] = 1), // a hint
     () => (list.first = -1),
     () => (words[list.first] = 0), // blocks too few
     () => (words[list.first - 1] = 0), // a word with blocks is not linked

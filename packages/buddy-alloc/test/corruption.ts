@@ -3,6 +3,7 @@ import { expect } from 'vitest';
 import { ALLOCATED, FILE, HEAP, KIND, ORDER, REST, RUN, SLAB } from '../src/buddy-level.ts';
 import { BuddyTree } from '../src/buddy-tree.ts';
 import { checkTree } from '../src/check-tree.ts';
+import { HINTS } from '../src/free-list.ts';
 import { isBuddyError } from '../src/index.ts';
 import type { PageRange } from '../src/page-range.ts';
 
@@ -145,7 +146,8 @@ function isOtherState(name: string, right: number, wrong: number): boolean {
 
 /** Whether the word says where a free list looks first: in what order it does is no matter, if it finds all that is free. */
 function isHint(name: string): boolean {
-  return /list \d+\.(hints\[\d+\]|hinted)$/.test(name);
+  const [, field, index] = /list \d+\.(\w+)(?:\[(\d+)\])?$/.exec(name) ?? [];
+  return field === 'hinted' || (field === 'words' && Number(index) < HINTS);
 }
 
 /**

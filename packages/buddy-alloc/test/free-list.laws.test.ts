@@ -44,7 +44,7 @@ class Blocks {
 
   /** How many words are linked. */
   get links(): number {
-    return this.list.words.filter((word, index) => index % 2 === 0 && word !== 0).length;
+    return this.list.words.subarray(HINTS).filter((word, index) => index % 2 === 0 && word !== 0).length;
   }
 }
 
@@ -88,7 +88,7 @@ test('every block comes out once', () => {
   expect(new Set(taken).size).toBe(BLOCKS);
   expect(blocks.list.count).toBe(0);
   expect(blocks.list.hinted).toBe(0);
-  expect(blocks.list.words.every((word, index) => index % 2 === 0 || word === 0)).toBe(true);
+  expect(blocks.list.words.subarray(HINTS).every((word, index) => index % 2 === 0 || word === 0)).toBe(true);
 });
 
 test('the block that was added last is taken first, if it is still there', () => {
@@ -158,26 +158,30 @@ test('what is wrong with a list is said', () => {
     return blocks.list;
   };
   expect(freeListProblem(make())).toBeUndefined();
-  expect(make().first).toBe(17);
+  expect(make().first).toBe(HINTS + 17);
   expect(make().hinted).toBe(1);
   const cases: [problem: string, corrupt: (list: FreeList) => void][] = [
-    ['a link leads to -4', (list) => (list.words[16] = -4)],
-    ['a link leads to 6', (list) => (list.words[16] = 6)],
-    ['a link leads to 2147483647', (list) => (list.words[16] = 2147483647)],
-    ['a link leads to 21', (list) => (list.words[16] = 21)],
+    ['a link leads to -4', (list) => (list.words[HINTS + 16] = -4)],
+    ['a link leads to 6', (list) => (list.words[HINTS + 16] = 6)],
+    ['a link leads to 2147483647', (list) => (list.words[HINTS + 16] = 2147483647)],
+    [`a link leads to ${HINTS + 21}`, (list) => (list.words[HINTS + 16] = HINTS + 21)],
+    ['a link leads to 63', (list) => (list.words[HINTS + 16] = 63)],
     ['a link leads to 0', (list) => (list.first = 0)],
-    ['word 9 is linked, but has no link', (list) => (list.words[16] = 9)],
-    ['word 17 is linked, but has no link', (list) => (list.words[16] = 0)],
-    ['the links go round in a circle', (list) => (list.words[16] = 17)],
-    ['the links go round in a circle', (list) => (list.words[0] = 17)],
-    ['3 words have links, 1 are linked', (list) => (list.words[16] = -1)],
+    [`word ${HINTS + 9} is linked, but has no link`, (list) => (list.words[HINTS + 16] = HINTS + 9)],
+    [`word ${HINTS + 17} is linked, but has no link`, (list) => (list.words[HINTS + 16] = 0)],
+    ['the links go round in a circle', (list) => (list.words[HINTS + 16] = HINTS + 17)],
+    ['the links go round in a circle', (list) => (list.words[HINTS] = HINTS + 17)],
+    ['3 words have links, 1 are linked', (list) => (list.words[HINTS + 16] = -1)],
     ['3 words have links, 0 are linked', (list) => (list.first = -1)],
-    ['4 words have links, 3 are linked', (list) => (list.words[8] = 1)],
-    ['word 9 has blocks, but is not linked', (list) => (list.words[9] = 8)],
-    ['unit 142 has a bit, and is no free block', (list) => (list.words[5] = list.words[5]! | (1 << 7))],
-    ['unit 140 has a bit, and is hinted', (list) => (list.hints[0] = 140)],
+    ['4 words have links, 3 are linked', (list) => (list.words[HINTS + 8] = 1)],
+    [`word ${HINTS + 9} has blocks, but is not linked`, (list) => (list.words[HINTS + 9] = 8)],
+    [
+      'unit 142 has a bit, and is no free block',
+      (list) => (list.words[HINTS + 5] = list.words[HINTS + 5]! | (1 << 7)),
+    ],
+    ['unit 140 has a bit, and is hinted', (list) => (list.words[0] = 140)],
     ['it has -1 hints', (list) => (list.hinted = -1)],
-    [`it has ${HINTS + 1} hints`, (list) => (list.hinted = HINTS + 1)],
+    [`it has ${HINTS} hints`, (list) => (list.hinted = HINTS)],
   ];
   for (const [problem, corrupt] of cases) {
     const list = make();
@@ -204,11 +208,11 @@ test('what a list does not find is known', () => {
   const blocks = new Blocks();
   blocks.add(40);
   expect(blocks.list.knows(40 << ORDER)).toBe(true);
-  blocks.list.hints[0] = 41 << ORDER;
+  blocks.list.words[0] = 41 << ORDER;
   expect(blocks.list.knows(40 << ORDER)).toBe(false);
-  blocks.list.hints[0] = 40 << ORDER;
+  blocks.list.words[0] = 40 << ORDER;
   blocks.list.hinted = 0;
   expect(blocks.list.knows(40 << ORDER)).toBe(false);
-  blocks.list.words[3] = 1 << 8;
+  blocks.list.words[HINTS + 3] = 1 << 8;
   expect(blocks.list.knows(40 << ORDER)).toBe(true);
 });
