@@ -164,7 +164,7 @@ export class PageEdit {
   /** Takes and clears `count` frames, all or none; makes sure first that the entry found can be written. */
   #takeTables(count: number): number[] {
     this.#space.frames.requireAllocator('a new table');
-    this.#memory.words(this.#cursor.table, true);
+    this.#cursor.claim();
     return this.#space.frames.take(count);
   }
 

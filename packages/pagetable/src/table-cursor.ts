@@ -264,17 +264,23 @@ export class TableCursor {
     this.#enter(this.#format.frame(this.entryLow, this.entryHigh, this.level), this.level - 1);
   }
 
+  /** Makes sure that the entry found can be written. @throws PageTableError `READ_ONLY` */
+  claim(): void {
+    const words = this.#memory.words(this.table, true);
+    if (words === this.#words) return;
+    // Memory has moved the table, so that it can be written.
+    this.#words = words;
+    if (this.level === 1) this.#directory = words;
+  }
+
   /** Replaces the entry found; the low word, with its present bit, last. */
   store(low: number, high: number): void {
     const memory = this.#memory;
     const wasTrue = memory.epoch === this.#epoch;
-    const words = memory.words(this.table, true);
+    this.claim();
+    const words = this.#words;
     words[this.#at + 1] = high;
     words[this.#at] = low;
-    if (words !== this.#words) {
-      this.#words = words;
-      if (this.level === 1) this.#directory = words;
-    }
     // Only what others write makes the way here untrue, if no table on it is the one written to.
     this.#isPlainWay ??= this.#findPlainWay();
     if (wasTrue && this.#known === this.level && this.#isPlainWay) {
@@ -290,7 +296,7 @@ export class TableCursor {
   storeVisibility(high: number): void {
     if (!this.#writable) {
       const wasTrue = this.#memory.epoch === this.#epoch;
-      this.#words = this.#memory.words(this.table, true);
+      this.claim();
       this.#writable = true;
       if (wasTrue) this.#epoch = this.#memory.epoch;
     }

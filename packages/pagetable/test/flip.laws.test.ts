@@ -10,9 +10,10 @@ import { createPhysMemory } from '../src/create-phys-memory.ts';
 import { PageTable } from '../src/page-table.ts';
 import { isPageTableError } from '../src/page-table-error.ts';
 import { type PagingConfig, pagingConfig } from '../src/paging-config.ts';
-import { readPhys64, writePhys64 } from '../src/phys-memory.ts';
+import { type PhysMemory, readPhys64, writePhys64 } from '../src/phys-memory.ts';
 import { PteFlags } from '../src/pte-flags.ts';
 import type { TlbListener } from '../src/tlb-listener.ts';
+import { MovingMemory } from './moving-memory.ts';
 import { FramePool, snapshot } from './support.ts';
 
 const CONFIGS: readonly PagingConfig[] = [
@@ -61,7 +62,7 @@ const step = fc.oneof({ weight: 8, arbitrary: flip }, { weight: 1, arbitrary: ot
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 interface Side {
-  readonly memory: ReturnType<typeof createPhysMemory>;
+  readonly memory: PhysMemory;
   readonly pool: FramePool;
   readonly table: PageTable;
   readonly tlb: TlbListener;
@@ -69,8 +70,9 @@ interface Side {
   readonly flushes: string[];
 }
 
-function make(config: PagingConfig): Side {
-  const memory = createPhysMemory({ size: 0x40_0000 });
+function make(config: PagingConfig, moves = false): Side {
+  const still = createPhysMemory({ size: 0x40_0000 });
+  const memory = moves ? new MovingMemory(still) : still;
   const pool = new FramePool(1, 60);
   const flushes: string[] = [];
   const tlb: TlbListener = {
@@ -124,8 +126,8 @@ function outcome(operation: () => unknown): unknown {
 describe.each(CONFIGS)('visibility page by page, $encryption of $levels levels', (config) => {
   test('is what a page table does that has done nothing before', () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 5, maxLength: 40 }), (steps) => {
-        const remembering = make(config);
+      fc.property(fc.boolean(), fc.array(step, { minLength: 5, maxLength: 40 }), (moves, steps) => {
+        const remembering = make(config, moves);
         const fresh = make(config);
         for (const one of steps) {
           const { root } = fresh.table;
