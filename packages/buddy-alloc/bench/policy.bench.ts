@@ -1,6 +1,6 @@
 /**
  * Which free block to take of several that fit: the one at the lowest address, the one that came last, or what
- * `PageAllocator` does (the spare, or the lowest of the record that came last). Fills 256 MiB to 90 % with blocks of orders
+ * `PageAllocator` does (the last of 64 hints, or the lowest of the word linked last). Fills 256 MiB to 90 % with blocks of orders
  * 0 to 5, drains it to 50 %, over and over. Prints which share of the free pages is then in blocks too small for an order,
  * and what an operation takes: of the two rivals, as good as each policy can be had, without a check.
  */
