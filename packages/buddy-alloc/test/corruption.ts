@@ -8,7 +8,7 @@ import { isBuddyError } from '../src/index.ts';
 import type { PageRange } from '../src/page-range.ts';
 
 /** A word of the tables. */
-interface Word {
+export interface Word {
   readonly name: string;
   readonly bits: number;
   get(): number | bigint;
@@ -145,7 +145,7 @@ function isOtherState(name: string, right: number, wrong: number): boolean {
 }
 
 /** Whether the word says where a free list looks first: in what order it does is no matter, if it finds all that is free. */
-function isHint(name: string): boolean {
+export function isHint(name: string): boolean {
   const [, field, index] = /list \d+\.(\w+)(?:\[(\d+)\])?$/.exec(name) ?? [];
   return field === 'hinted' || (field === 'words' && Number(index) < HINTS);
 }
