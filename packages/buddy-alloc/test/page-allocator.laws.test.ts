@@ -85,7 +85,8 @@ test('what is free does not depend on the way there', () => {
       fc.array(fc.nat(5), { minLength: 1, maxLength: 40 }),
       fc.infiniteStream(fc.nat(0xffff)),
       (orders, choice) => {
-        const make = () => new PageAllocator(flatRegion(0x3000n, 0x10_3000n));
+        // There is a block of order 5 for each of them, and for the three pages more.
+        const make = () => new PageAllocator(flatRegion(0x3000n, 0x80_3000n));
         const first = make();
         const second = make();
         const blocks = [];
