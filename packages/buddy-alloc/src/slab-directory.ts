@@ -9,9 +9,10 @@ const NO_PAGES: Int32Array<ArrayBuffer> = /* @__PURE__ */ new Int32Array(1024);
 export class SlabDirectory {
   readonly #originHigh: number;
   readonly #tables: Map<number, Int32Array<ArrayBuffer>> = new Map();
-  /** The table that was asked last, and which that is. */
+  /** The table that was asked last, and bits 63:32 and 31:22 of the addresses it is for; −1 is none. */
   #last: Int32Array<ArrayBuffer> = NO_PAGES;
-  #lastKey = NaN;
+  #lastHigh = 0;
+  #lastMiddle = -1;
 
   /** @param origin - an address near those to come: keys that are small are fast */
   constructor(origin: bigint) {
@@ -25,13 +26,14 @@ export class SlabDirectory {
    */
   at(address: bigint): number {
     cell[0] = address;
+    const high = halves[HIGH] as number;
     const low = halves[LOW] as number;
-    const key = ((halves[HIGH] as number) - this.#originHigh) * 1024 + (low >>> 22);
-    if (key !== this.#lastKey) {
-      const table = this.#tables.get(key);
+    if (low >>> 22 !== this.#lastMiddle || high !== this.#lastHigh) {
+      const table = this.#tables.get((high - this.#originHigh) * 1024 + (low >>> 22));
       if (table === undefined) return 0;
       this.#last = table;
-      this.#lastKey = key;
+      this.#lastHigh = high;
+      this.#lastMiddle = low >>> 22;
     }
     return fitsCell(address) ? (this.#last[(low >>> 12) & 0x3ff] as number) : 0;
   }
