@@ -442,6 +442,181 @@ describe('remap of a page', () => {
       (PtePreset.ReadOnly | PteFlags.PatLarge | PteFlags.Large) >>> 0,
     );
   });
+
+  test('has PAT as told and nowhere else, in pages of every size', () => {
+    const sizes = [
+      [() => table.map4k, PteFlags.Pat, 0],
+      [() => table.map2m, PteFlags.PatLarge, PteFlags.Large],
+      [() => table.map1g, PteFlags.PatLarge, PteFlags.Large],
+    ] as const;
+    for (const [i, [map, pat, large]] of sizes.entries()) {
+      const vaddr = at(i * G1);
+      for (const flags of [PtePreset.Data, PtePreset.Data | pat, PtePreset.Data]) {
+        map().call(table, vaddr, physAddr(i * G1), flags as never, { remap: true });
+        expect(table.walk(vaddr).page?.flags).toBe((flags | large) >>> 0);
+      }
+    }
+  });
+});
+
+describe('a change to pages of which a part is as it is to be', () => {
+  const half = M2 / 2;
+  const changes: [string, () => void, [number, number, string][]][] = [
+    ['setSharedRegion', () => table.setSharedRegion(part(0, 2 * M2)), [[0, M2, 'setSharedRegion']]],
+    [
+      'mapRegion over what is there',
+      () => table.mapRegion(part(half, 2 * M2), physAddr(0x5000), PtePreset.Data, { remap: true }),
+      [[half, 2 * M2 - half, 'mapRegion']],
+    ],
+    [
+      'unmapRegion with holes',
+      () => table.unmapRegion(part(half, 2 * M2), { allowHoles: true }),
+      [[half, 2 * M2 - half, 'unmapRegion']],
+    ],
+  ];
+
+  test.each(changes)('%s tells the TLB of the pages that change, and of no others', (_, change, expected) => {
+    const by4k = { pageSize: PageSize.Regular } as const;
+    table.mapRegion(part(0, M2), physAddr(0x1000), PtePreset.Data, by4k);
+    table.mapRegion(part(M2, M2), physAddr(0x100_1000), PtePreset.Data, { ...by4k, shared: true });
+    told = [];
+    change();
+    expect(told).toEqual(expected);
+  });
+
+  test('from the first page that was there to the last, in each table', () => {
+    const pages = [3, 5, 7, 512 + 1];
+    for (const replace of [false, true]) {
+      make();
+      for (const page of pages) table.map4k(at(page * 0x1000), physAddr(0x1000), PtePreset.Data);
+      const region = part(0x1000, 2 * M2 - 0x1000);
+      if (replace) table.mapRegion(region, physAddr(0x1000), PtePreset.Data, { remap: true });
+      else table.unmapRegion(region, { allowHoles: true });
+      const by = replace ? 'mapRegion' : 'unmapRegion';
+      expect(told).toEqual([
+        [0x3000, 0x5000, by],
+        [M2 + 0x1000, 0x1000, by],
+      ]);
+    }
+  });
+
+  test('where nothing changes, no table is asked for to write', () => {
+    table.mapRegion(part(0, M2 + 0x3000), physAddr(0x1000), PtePreset.Data, { shared: true });
+    table.map2m(at(4 * M2), physAddr(M2), PtePreset.Data, { shared: true });
+    let writes = 0;
+    const counted: PhysMemory = {
+      get epoch() {
+        return memory.epoch;
+      },
+      words: (frame, write) => {
+        if (write) writes += 1;
+        return memory.words(frame, write);
+      },
+      wordOffset: (frame) => memory.wordOffset(frame),
+    };
+    const opened = PageTable.open(table.root, { memory: counted, config: table.config, frames: pool });
+    opened.setSharedRegion(part(0, M2 + 0x3000));
+    opened.setSharedRegion(part(4 * M2, M2));
+    opened.protectRegion(part(0x1000, M2), { set: PteFlags.Writable, clear: PteFlags.User });
+    opened.unmapRegion(part(M2 + 0x3000, 3 * M2 - 0x3000), { allowHoles: true });
+    opened.mapRegion(part(0x1000, 0), physAddr(0), PtePreset.Data);
+    expect(opened.collapse(VA)).toBe(PageSize.Regular);
+    expect(writes).toBe(0);
+    // Of two leaf tables, the one that changes, alone: when it is planned, and when it is done.
+    table.setEncrypted4k(at(0x2000));
+    opened.setSharedRegion(part(0, M2 + 0x3000));
+    expect(writes).toBe(2);
+  });
+});
+
+describe('what is refused in the middle of a table is named', () => {
+  const changes: [string, () => void][] = [
+    ['unmapRegion', () => table.unmapRegion(part(0x2000, 0x9000))],
+    ['setSharedRegion', () => table.setSharedRegion(part(0x2000, 0x9000))],
+    ['protectRegion', () => table.protectRegion(part(0x2000, 0x9000), { set: PteFlags.User })],
+  ];
+
+  test.each(changes)('the first hole: %s', (_, change) => {
+    table.mapRegion(part(0, 0x10_000), physAddr(0x1000), PtePreset.Data);
+    table.unmap4k(at(0x6000));
+    table.unmap4k(at(0x8000));
+    const error = refuses('NOT_MAPPED', change);
+    expect(error).toMatchObject({ details: { vaddr: at(0x6000), level: 0 } });
+  });
+
+  test.each([
+    ...changes,
+    [
+      'mapRegion over it',
+      () => table.mapRegion(part(0x2000, 0x9000), physAddr(0), PtePreset.Data, { remap: true }),
+    ] as [string, () => void],
+  ])('the first corrupted entry: %s', (_, change) => {
+    make({ config: pagingConfig({ cBit: 51, physicalBits: 40 }) });
+    table.mapRegion(part(0, 0x10_000), physAddr(0x1000), PtePreset.Data);
+    const { table: pt = 0n } = table.walk(VA).path[3] ?? {};
+    for (const index of [6n, 8n]) {
+      const paddr = physAddr(pt + 8n * index);
+      writePhys64(memory, paddr, readPhys64(memory, paddr) | (1n << 45n));
+    }
+    const error = refuses('RESERVED_BITS', change);
+    expect(error).toMatchObject({
+      details: { vaddr: at(0x6000), level: 0, paddr: pt + 48n, reserved: 1n << 45n },
+    });
+  });
+
+  test('pages of a size that there is not, and an address that is no multiple', () => {
+    const sizes = refuses('INVALID_PAGE_SIZE', () =>
+      table.mapRegion(part(0, M2), physAddr(0), 0, { pageSize: 0x2000 as PageSize }),
+    );
+    expect(sizes).toMatchObject({ details: { pageSize: 0x2000, giantPages: true } });
+    const misaligned = refuses('MISALIGNED', () =>
+      table.mapRegion(part(0x1000, M2), physAddr(0), 0, { pageSize: M2 }),
+    );
+    expect(misaligned).toMatchObject({ details: { what: 'virtual', address: at(0x1000), pageSize: M2 } });
+  });
+});
+
+describe('splitting', () => {
+  test('takes a table for each step down, and no more', () => {
+    table.map1g(VA, physAddr(G1), PtePreset.Data);
+    table.map1g(at(G1), physAddr(G1), PtePreset.Data);
+    const before = pool.inUse.size;
+    table.split2m(VA);
+    expect(pool.inUse.size).toBe(before + 1);
+    table.split2m(VA);
+    expect(pool.inUse.size).toBe(before + 1);
+    table.split4k(VA);
+    expect(pool.inUse.size).toBe(before + 2);
+    table.split4k(at(G1));
+    expect(pool.inUse.size).toBe(before + 4);
+    expect(told).toEqual([
+      [0, G1, 'split2m'],
+      [0, M2, 'split4k'],
+      [G1, G1, 'split4k'],
+    ]);
+  });
+
+  test('of an entry that takes no write takes no frame', () => {
+    table.map2m(VA, physAddr(M2), PtePreset.Data);
+    const guarded: PhysMemory = {
+      epoch: Number.NaN,
+      words: (frame, write) => {
+        if (write) throw new Error('read-only');
+        return memory.words(frame, false);
+      },
+      wordOffset: (frame) => memory.wordOffset(frame),
+    };
+    const opened = PageTable.open(table.root, { memory: guarded, config: table.config, frames: pool });
+    const { size } = pool.inUse;
+    for (const change of [
+      () => opened.split4k(VA),
+      () => opened.setShared4k(VA),
+      () => opened.map4k(at(G1), physAddr(0), PtePreset.Data),
+    ]) {
+      expect(change).toThrow('read-only');
+      expect(pool.inUse.size).toBe(size);
+    }
+  });
 });
 
 describe('collapse', () => {
@@ -499,6 +674,58 @@ describe('collapse', () => {
     table.mapRegion(part(0, M2), physAddr(0x1000), PtePreset.Data);
     expect(table.collapse(VA)).toBe(PageSize.Regular);
     refuses('NOT_MAPPED', () => table.collapse(at(M2)));
+  });
+
+  // Of every entry alike, so that it is not that they disagree.
+  test.each<[string, bigint, bigint]>([
+    ['entries that are not present', 1n, 0n],
+    ['frames that start within a page of 2 MiB', 0n, 0x10_0000n],
+    ['reserved bits', 0n, 1n << 45n],
+  ])('does nothing for %s', (_, clear, set) => {
+    make({ config: pagingConfig({ cBit: 51, physicalBits: 40 }) });
+    table.mapRegion(part(0, M2), physAddr(M2), PtePreset.Data, { pageSize: PageSize.Regular });
+    table.map4k(at(M2), physAddr(0), PtePreset.Data);
+    const { table: pd = 0n } = table.walk(VA).path[2] ?? {};
+    const { table: pt = 0n } = table.walk(VA).path[3] ?? {};
+    for (let i = 0n; i < 512n; i += 1n) {
+      const paddr = physAddr(pt + 8n * i);
+      writePhys64(memory, paddr, (readPhys64(memory, paddr) & ~clear) | set);
+    }
+    const before = snapshot(memory, pool);
+    told = [];
+    try {
+      expect(table.collapse(VA)).toBe(PageSize.Regular);
+    } catch (error) {
+      // What maps the page itself is refused by the walk already.
+      expect(isPageTableError(error)).toBe(true);
+    }
+    expect(snapshot(memory, pool)).toEqual(before);
+    expect(told).toEqual([]);
+    expect(readPhys64(memory, physAddr(pd)) & 0x80n).toBe(0n);
+  });
+
+  test('the way to it in a table that is not the first, and the whole page is told', () => {
+    const vaddr = at(3 * G1 + 5 * M2);
+    table.map2m(vaddr, physAddr(7 * M2), PtePreset.Data);
+    table.split4k(vaddr);
+    told = [];
+    expect(table.collapse((vaddr + 0x7000n) as VirtAddr)).toBe(M2);
+    expect(told).toEqual([[3 * G1 + 5 * M2, M2, 'collapse']]);
+    expect(table.walk(vaddr).page).toMatchObject({ paddr: BigInt(7 * M2), size: M2 });
+    told = [];
+    expect(table.collapse(vaddr)).toBe(M2);
+    expect(told).toEqual([]);
+  });
+
+  test('a table of tables is no page, whatever its entries are', () => {
+    // 512 tables of one page each, and their frames consecutive: but for what they are, the parts of 1 GiB.
+    table.map1g(VA, physAddr(G1), PtePreset.Data);
+    table.split2m(VA);
+    for (let offset = 0; offset < G1; offset += M2) table.split4k(at(offset));
+    table.protect4k(at(0x3000), { set: PteFlags.User });
+    for (let offset = M2; offset < 3 * M2; offset += M2) expect(table.collapse(at(offset))).toBe(M2);
+    expect(table.collapse(VA)).toBe(PageSize.Regular);
+    expect(table.translate(at(0x3000))).toBe(BigInt(G1) + 0x3000n);
   });
 
   test('needs an allocator to give to', () => {
