@@ -43,19 +43,19 @@ export class Slabs<A extends Address> {
   readonly #keepEmpty: number;
   readonly #words: number;
   // For each slab: its address, its objects' bits, which words have one, used objects, and its links. A number that is
-  // no slab's is in the list of the unused, by `next`.
-  #bases: BigUint64Array<ArrayBuffer> = new BigUint64Array(0);
-  #bits: Int32Array<ArrayBuffer> = new Int32Array(0);
-  #filled: Int32Array<ArrayBuffer> = new Int32Array(0);
-  #used: Int32Array<ArrayBuffer> = new Int32Array(0);
-  #next: Int32Array<ArrayBuffer> = new Int32Array(0);
-  #previous: Int32Array<ArrayBuffer> = new Int32Array(0);
-  #partial = NONE;
-  #emptySlabs = NONE;
-  #unused = NONE;
-  #spare: A | undefined;
-  #spareSlab = NONE;
-  #spareOffset = 0;
+  // no slab's is in the list of the unused, by `next`. Nobody else writes here, but tests of what `problem` finds.
+  bases: BigUint64Array<ArrayBuffer> = new BigUint64Array(0);
+  bits: Int32Array<ArrayBuffer> = new Int32Array(0);
+  filled: Int32Array<ArrayBuffer> = new Int32Array(0);
+  used: Int32Array<ArrayBuffer> = new Int32Array(0);
+  next: Int32Array<ArrayBuffer> = new Int32Array(0);
+  previous: Int32Array<ArrayBuffer> = new Int32Array(0);
+  partial: number = NONE;
+  emptySlabs: number = NONE;
+  unused: number = NONE;
+  spare: A | undefined;
+  spareSlab: number = NONE;
+  spareOffset = 0;
 
   constructor({ source, directory, user, stride, keepEmpty }: SlabsSpec<A>) {
     this.stride = stride;
@@ -69,31 +69,31 @@ export class Slabs<A extends Address> {
 
   /** Allocates an object: its address. O(1), amortized; a new slab costs a page. What the source throws. */
   allocate(): A {
-    const spare = this.#spare;
+    const spare = this.spare;
     if (spare !== undefined) {
-      this.#spare = undefined;
-      this.#spareSlab = NONE;
+      this.spare = undefined;
+      this.spareSlab = NONE;
       this.live += 1;
       return spare;
     }
-    let slab = this.#partial;
+    let slab = this.partial;
     if (slab === NONE) slab = this.#refill();
-    const filled = this.#filled[slab] as number;
+    const filled = this.filled[slab] as number;
     const index = 31 - Math.clz32(filled & -filled);
     const word = slab * this.#words + index;
-    const bits = this.#bits[word] as number;
+    const bits = this.bits[word] as number;
     const rest = bits & (bits - 1);
-    this.#bits[word] = rest;
+    this.bits[word] = rest;
     if (rest === 0) {
       const left = filled & (filled - 1);
-      this.#filled[slab] = left;
+      this.filled[slab] = left;
       if (left === 0) this.#unlinkPartial(slab);
     }
-    this.#used[slab] = (this.#used[slab] as number) + 1;
+    this.used[slab] = (this.used[slab] as number) + 1;
     this.live += 1;
     const slot = index * 32 + 31 - Math.clz32(bits & -bits);
     // `imul` says that it is 32 bits wide: only so the sum is compiled to 64-bit arithmetic, which is 15 ns less.
-    return BigInt.asUintN(64, (this.#bases[slab] as bigint) + BigInt(Math.imul(slot, this.stride))) as A;
+    return BigInt.asUintN(64, (this.bases[slab] as bigint) + BigInt(Math.imul(slot, this.stride))) as A;
   }
 
   /**
@@ -103,21 +103,21 @@ export class Slabs<A extends Address> {
   free(address: A, slab: number, offset: number): boolean {
     if (!this.isLive(slab, offset)) return false;
     this.live -= 1;
-    const used = this.#used[slab] as number;
-    if (this.#spareSlab === NONE && used > 1) {
-      this.#spare = address;
-      this.#spareSlab = slab;
-      this.#spareOffset = offset;
+    const used = this.used[slab] as number;
+    if (this.spareSlab === NONE && used > 1) {
+      this.spare = address;
+      this.spareSlab = slab;
+      this.spareOffset = offset;
       return true;
     }
     this.#setFree(slab, offset);
     // With the last object of its slab, the spare goes too: so an empty slab can be given back.
-    if (this.#spareSlab === slab && used === 2) {
-      this.#setFree(slab, this.#spareOffset);
-      this.#spare = undefined;
-      this.#spareSlab = NONE;
+    if (this.spareSlab === slab && used === 2) {
+      this.#setFree(slab, this.spareOffset);
+      this.spare = undefined;
+      this.spareSlab = NONE;
     }
-    if (this.#used[slab] === 0) this.#emptied(slab);
+    if (this.used[slab] === 0) this.#emptied(slab);
     return true;
   }
 
@@ -125,26 +125,26 @@ export class Slabs<A extends Address> {
   isLive(slab: number, offset: number): boolean {
     const slot = (offset / this.stride) | 0;
     if (slot * this.stride !== offset || slot >= this.slots) return false;
-    if (slab === this.#spareSlab && offset === this.#spareOffset) return false;
-    return ((this.#bits[slab * this.#words + (slot >> 5)] as number) & (1 << slot)) === 0;
+    if (slab === this.spareSlab && offset === this.spareOffset) return false;
+    return ((this.bits[slab * this.#words + (slot >> 5)] as number) & (1 << slot)) === 0;
   }
 
   /** Gives every empty slab back. O(empty slabs). */
   trim(): void {
-    while (this.#emptySlabs !== NONE) this.#release();
+    while (this.emptySlabs !== NONE) this.#release();
   }
 
   /** What contradicts itself in the tables, or `undefined`. O(slabs · objects). Ends, whatever they hold. */
   problem(): string | undefined {
-    const slabs = this.#bases.length;
+    const slabs = this.bases.length;
     const listed = new Uint8Array(slabs);
-    const lists = [this.#partial, this.#emptySlabs, this.#unused] as const;
+    const lists = [this.partial, this.emptySlabs, this.unused] as const;
     for (const [index, first] of lists.entries()) {
       let previous = NONE;
-      for (let slab = first; slab !== NONE; slab = this.#next[slab] as number) {
+      for (let slab = first; slab !== NONE; slab = this.next[slab] as number) {
         if (slab < 0 || slab >= slabs || listed[slab] !== 0)
           return `slab ${slab} is in a list twice, or is none`;
-        if (index < 2 && this.#previous[slab] !== previous) return `slab ${slab} does not link back`;
+        if (index < 2 && this.previous[slab] !== previous) return `slab ${slab} does not link back`;
         listed[slab] = index + 1;
         previous = slab;
       }
@@ -155,25 +155,28 @@ export class Slabs<A extends Address> {
       const list = listed[slab] as number;
       (count[list] as number) += 1;
       if (list === 3) continue;
-      const used = this.#used[slab] as number;
+      const used = this.used[slab] as number;
       if (list !== (used === 0 ? 2 : used === this.slots ? 0 : 1))
         return `slab ${slab} with ${used} objects is listed wrongly`;
       let free = 0;
+      let filled = 0;
       for (let index = 0; index < this.#words; index += 1) {
-        const bits = this.#bits[slab * this.#words + index] as number;
+        const bits = this.bits[slab * this.#words + index] as number;
         for (let rest = bits; rest !== 0; rest &= rest - 1) free += 1;
-        if ((bits !== 0) !== (((this.#filled[slab] as number) >> index) % 2 !== 0))
-          return `word ${index} of slab ${slab} is not as it is filled`;
+        if (bits !== 0) filled |= 1 << index;
       }
+      if (filled !== this.filled[slab])
+        return `slab ${slab} has words 0x${filled.toString(16)} filled, and its field is ${this.filled[slab]}`;
       if (free + used !== this.slots)
         return `slab ${slab} has ${used} objects and ${free} free ones of ${this.slots}`;
       live += used;
-      if (this.#directory.at(this.#bases[slab] as bigint) !== this.#number(slab))
+      const base = this.bases[slab] as bigint;
+      if (this.#directory.at(base) !== this.#number(slab) || (base & 0xfffn) !== 0n)
         return `slab ${slab} is not in the directory`;
     }
     const spare = this.#spareProblem();
     if (spare !== undefined) return spare;
-    if (this.#spare !== undefined) live -= 1;
+    if (this.spare !== undefined) live -= 1;
     if (live !== this.live) return `${live} objects are allocated, their count is ${this.live}`;
     if (count[2] !== this.empty) return `${count[2]} slabs are empty, their count is ${this.empty}`;
     const pages = slabs - (count[3] as number);
@@ -181,12 +184,13 @@ export class Slabs<A extends Address> {
   }
 
   #spareProblem(): string | undefined {
-    const slab = this.#spareSlab;
-    if (this.#spare === undefined) return slab === NONE ? undefined : `slab ${slab} has a spare that is none`;
-    const slot = this.#spareOffset / this.stride;
-    const bits = this.#bits[slab * this.#words + (slot >> 5)] ?? -1;
-    const isUsed = (bits & (1 << slot)) === 0 && (this.#used[slab] as number) > 1;
-    const isThere = this.#spare === (this.#bases[slab] as bigint) + BigInt(this.#spareOffset);
+    const slab = this.spareSlab;
+    if (this.spare === undefined) return slab === NONE ? undefined : `slab ${slab} has a spare that is none`;
+    const slot = this.spareOffset / this.stride;
+    const base = this.bases[slab];
+    const bits = this.bits[slab * this.#words + (slot >> 5)] ?? -1;
+    const isUsed = (bits & (1 << slot)) === 0 && (this.used[slab] as number) > 1;
+    const isThere = base !== undefined && this.spare === base + BigInt(this.spareOffset);
     return isUsed && isThere ? undefined : `slab ${slab} has a spare that is not its own`;
   }
 
@@ -195,21 +199,21 @@ export class Slabs<A extends Address> {
     const slot = (offset / this.stride) | 0;
     const index = slot >> 5;
     const word = slab * this.#words + index;
-    const bits = this.#bits[word] as number;
-    this.#bits[word] = bits | (1 << slot);
-    this.#used[slab] = (this.#used[slab] as number) - 1;
+    const bits = this.bits[word] as number;
+    this.bits[word] = bits | (1 << slot);
+    this.used[slab] = (this.used[slab] as number) - 1;
     if (bits !== 0) return;
-    const filled = this.#filled[slab] as number;
-    this.#filled[slab] = filled | (1 << index);
+    const filled = this.filled[slab] as number;
+    this.filled[slab] = filled | (1 << index);
     if (filled === 0) this.#linkPartial(slab);
   }
 
   /** Makes an empty slab, or a new one, the first that has free objects: its number. */
   #refill(): number {
-    let slab = this.#emptySlabs;
+    let slab = this.emptySlabs;
     if (slab === NONE) {
-      if (this.#unused === NONE) this.#grow();
-      slab = this.#unused;
+      if (this.unused === NONE) this.#grow();
+      slab = this.unused;
       const base = this.#source.allocate(1, PAGE_SIZE);
       try {
         this.#directory.set(base, this.#number(slab));
@@ -218,12 +222,12 @@ export class Slabs<A extends Address> {
         this.#source.free(base);
         throw error;
       }
-      this.#unused = this.#next[slab] as number;
-      this.#bases[slab] = base;
+      this.unused = this.next[slab] as number;
+      this.bases[slab] = base;
       const first = slab * this.#words;
-      this.#bits.fill(-1, first, first + this.#words);
-      if (this.slots % 32 !== 0) this.#bits[first + this.#words - 1] = (1 << (this.slots % 32)) - 1;
-      this.#filled[slab] = 2 ** this.#words - 1;
+      this.bits.fill(-1, first, first + this.#words);
+      if (this.slots % 32 !== 0) this.bits[first + this.#words - 1] = (1 << (this.slots % 32)) - 1;
+      this.filled[slab] = 2 ** this.#words - 1;
       this.pages += 1;
     } else {
       this.#unlinkEmpty();
@@ -235,49 +239,49 @@ export class Slabs<A extends Address> {
   #emptied(slab: number): void {
     // With one object a slab it was full, and is partial now for a moment: so it is in that list.
     this.#unlinkPartial(slab);
-    const next = this.#emptySlabs;
-    this.#next[slab] = next;
-    this.#previous[slab] = NONE;
-    if (next !== NONE) this.#previous[next] = slab;
-    this.#emptySlabs = slab;
+    const next = this.emptySlabs;
+    this.next[slab] = next;
+    this.previous[slab] = NONE;
+    if (next !== NONE) this.previous[next] = slab;
+    this.emptySlabs = slab;
     this.empty += 1;
     if (this.empty > this.#keepEmpty) this.#release();
   }
 
   /** Gives the first empty slab back. */
   #release(): void {
-    const slab = this.#emptySlabs;
+    const slab = this.emptySlabs;
     this.#unlinkEmpty();
-    const base = this.#bases[slab] as A;
+    const base = this.bases[slab] as A;
     this.#directory.set(base, 0);
-    this.#next[slab] = this.#unused;
-    this.#unused = slab;
+    this.next[slab] = this.unused;
+    this.unused = slab;
     this.pages -= 1;
     // Last, because the allocator's tracer may throw.
     this.#source.free(base);
   }
 
   #unlinkEmpty(): void {
-    const next = this.#next[this.#emptySlabs] as number;
-    if (next !== NONE) this.#previous[next] = NONE;
-    this.#emptySlabs = next;
+    const next = this.next[this.emptySlabs] as number;
+    if (next !== NONE) this.previous[next] = NONE;
+    this.emptySlabs = next;
     this.empty -= 1;
   }
 
   #linkPartial(slab: number): void {
-    const next = this.#partial;
-    this.#next[slab] = next;
-    this.#previous[slab] = NONE;
-    if (next !== NONE) this.#previous[next] = slab;
-    this.#partial = slab;
+    const next = this.partial;
+    this.next[slab] = next;
+    this.previous[slab] = NONE;
+    if (next !== NONE) this.previous[next] = slab;
+    this.partial = slab;
   }
 
   #unlinkPartial(slab: number): void {
-    const next = this.#next[slab] as number;
-    const previous = this.#previous[slab] as number;
-    if (next !== NONE) this.#previous[next] = previous;
-    if (previous !== NONE) this.#next[previous] = next;
-    else this.#partial = next;
+    const next = this.next[slab] as number;
+    const previous = this.previous[slab] as number;
+    if (next !== NONE) this.previous[next] = previous;
+    if (previous !== NONE) this.next[previous] = next;
+    else this.partial = next;
   }
 
   #number(slab: number): number {
@@ -285,7 +289,7 @@ export class Slabs<A extends Address> {
   }
 
   #grow(): void {
-    const old = this.#bases.length;
+    const old = this.bases.length;
     if (old === MAX_SLABS) throw new BuddyError('METADATA_FULL', { pages: MAX_SLABS });
     const slabs = Math.min(MAX_SLABS, Math.max(4, old + (old >> 1)));
     const grown = (from: Int32Array<ArrayBuffer>, size: number) => {
@@ -294,22 +298,22 @@ export class Slabs<A extends Address> {
       return to;
     };
     const bases = new BigUint64Array(slabs);
-    bases.set(this.#bases);
-    const bits = grown(this.#bits, slabs * this.#words);
-    const filled = grown(this.#filled, slabs);
-    const used = grown(this.#used, slabs);
-    const next = grown(this.#next, slabs);
-    const previous = grown(this.#previous, slabs);
+    bases.set(this.bases);
+    const bits = grown(this.bits, slabs * this.#words);
+    const filled = grown(this.filled, slabs);
+    const used = grown(this.used, slabs);
+    const next = grown(this.next, slabs);
+    const previous = grown(this.previous, slabs);
     // There is room for all: only now, so that there is none for half of them.
-    this.#bases = bases;
-    this.#bits = bits;
-    this.#filled = filled;
-    this.#used = used;
-    this.#next = next;
-    this.#previous = previous;
+    this.bases = bases;
+    this.bits = bits;
+    this.filled = filled;
+    this.used = used;
+    this.next = next;
+    this.previous = previous;
     for (let slab = slabs - 1; slab >= old; slab -= 1) {
-      this.#next[slab] = this.#unused;
-      this.#unused = slab;
+      this.next[slab] = this.unused;
+      this.unused = slab;
     }
   }
 }
