@@ -6,7 +6,7 @@ import { PageTable } from '../src/page-table.ts';
 import { isPageTableError, type PageTableErrorCode } from '../src/page-table-error.ts';
 import type { PageTableOptions } from '../src/page-table-options.ts';
 import { pagingConfig } from '../src/paging-config.ts';
-import { type PhysMemory, readPhys64, writePhys64 } from '../src/phys-memory.ts';
+import { type PhysMemory, readPhys, readPhys64, writePhys64 } from '../src/phys-memory.ts';
 import { PteFlags, PtePreset } from '../src/pte-flags.ts';
 import { countTables, FramePool, snapshot } from './support.ts';
 
@@ -711,10 +711,36 @@ describe('collapse', () => {
     told = [];
     expect(table.collapse((vaddr + 0x7000n) as VirtAddr)).toBe(M2);
     expect(told).toEqual([[3 * G1 + 5 * M2, M2, 'collapse']]);
-    expect(table.walk(vaddr).page).toMatchObject({ paddr: BigInt(7 * M2), size: M2 });
+    expect(table.walk(vaddr).page).toMatchObject({ paddr: BigInt(7 * M2), size: M2, writable: true });
     told = [];
     expect(table.collapse(vaddr)).toBe(M2);
     expect(told).toEqual([]);
+  });
+
+  test('what the table denied is read from the entry that leads to it', () => {
+    const vaddr = at(5 * M2);
+    table.mapRegion(part(4 * M2, 3 * M2), physAddr(4 * M2), PteFlags.Writable | PteFlags.User);
+    table.split4k(vaddr);
+    const { table: pd = 0n } = table.walk(vaddr).path[2] ?? {};
+    const entry = physAddr(pd + 40n);
+    writePhys64(memory, entry, readPhys64(memory, entry) & ~6n);
+    expect(table.collapse(vaddr)).toBe(M2);
+    expect(table.walk(vaddr).page).toMatchObject({ writable: false, user: false, size: M2 });
+    expect(table.walk(at(6 * M2)).page).toMatchObject({ writable: true, user: true });
+  });
+
+  test('a table that is an upper one on the same way is not given back', () => {
+    // The page directory is its own first leaf table, and its entries are the parts of a page of 2 MiB.
+    const pd = 0x20_0000n;
+    table.map4k(VA, physAddr(0), PtePreset.Data);
+    const above = table.walk(VA).path[1];
+    writePhys64(memory, physAddr(above?.table ?? 0n), pd | 0x23n);
+    for (let i = 0n; i < 512n; i += 1n)
+      writePhys64(memory, physAddr(pd + 8n * i), (pd + 0x1000n * i) | 0x23n);
+    const before = Buffer.from(readPhys(memory, physAddr(pd), 0x1000));
+    expect(table.translate(at(0x3000))).toBe(pd + 0x3000n);
+    expect(table.collapse(at(0x3000))).toBe(PageSize.Regular);
+    expect(Buffer.from(readPhys(memory, physAddr(pd), 0x1000)).equals(before)).toBe(true);
   });
 
   test('a table of tables is no page, whatever its entries are', () => {
