@@ -12,7 +12,7 @@ test('every kind of page has its sign', () => {
   heap.allocate(10);
   heap.allocate(3 * 4096);
   expect(renderMap(allocator, { columns: 16 }).split('\n')).toEqual([
-    'a cell is 1 pages; . free, # blocks, = runs, f file, s slab, h heap, r reserved, 1-9 tenths in use',
+    'a cell is 1 page; . free, # blocks, = runs, f file, s slab, h heap, r reserved, 1-9 tenths in use',
     '0xffff800000000000 .rrs####f===hhh.',
     '0xffff800000010000 ........    ....',
   ]);
