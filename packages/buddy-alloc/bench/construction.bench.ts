@@ -2,16 +2,15 @@
 import { PAGE_SIZE, physAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
 import { physRegion } from '@svsm/memory-region';
-import { median, nanoseconds } from './harness.ts';
+import { collectGarbage, median, nanoseconds } from './harness.ts';
 
 const ROUNDS = 25;
-const collect = globalThis.gc ?? (() => {});
 
 /** Bytes of objects, and of typed arrays, that are in use. */
 function usedBytes(): { objects: number; tables: number } {
   // The second time, what the first has swept is no longer counted.
-  collect();
-  collect();
+  collectGarbage();
+  collectGarbage();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   return { objects: heapUsed, tables: arrayBuffers };
 }

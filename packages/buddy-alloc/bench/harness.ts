@@ -45,6 +45,12 @@ export function nanosecondsUpTo(
   return done === operations ? time : { nanoseconds: time, share: done / operations };
 }
 
+/** Collects garbage, before memory in use is read: without, the figure would be none. */
+export function collectGarbage(): void {
+  if (globalThis.gc === undefined) throw new Error('start it by `npm run bench`, or with --expose-gc');
+  globalThis.gc();
+}
+
 let compiled = 0;
 
 /**

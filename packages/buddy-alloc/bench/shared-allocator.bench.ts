@@ -11,6 +11,7 @@ import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { PAGE_SIZE, Phys, type PhysAddr, physAddr } from '@svsm/address';
 import { PageAllocator, SharedPageAllocator } from '@svsm/buddy-alloc';
 import { physRegion } from '@svsm/memory-region';
+import { collectGarbage, median } from './harness.ts';
 
 const REGION = physRegion(physAddr(0), 256 * 0x10_0000);
 const WORKERS = 2;
@@ -167,7 +168,6 @@ function main(): void {
 }
 
 function construction(): void {
-  const collect = globalThis.gc ?? (() => {});
   console.log('\nConstruction, median of 9, and memory that the process has more after some use');
   for (const [name, size] of [
     ['64 MiB', 2 ** 26],
@@ -185,17 +185,13 @@ function construction(): void {
     const [allocator] = kept;
     const pages = Math.min(size / PAGE_SIZE, 0x4_0000);
     for (let page = 0; page < pages; page += 1) allocator?.allocatePage();
-    collect();
+    collectGarbage();
     const used = Math.max(0, process.memoryUsage().rss - before);
     console.log(
       `  ${name.padEnd(8)}${(median(times) * 1000).toFixed(0).padStart(6)} µs; a buffer of ${allocator?.buffer.byteLength} bytes;` +
         ` ${(used / 1024).toFixed(0)} KiB after ${pages} pages of one of 9`,
     );
   }
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((one, other) => one - other)[values.length >> 1] ?? Number.NaN;
 }
 
 if (isMainThread) main();

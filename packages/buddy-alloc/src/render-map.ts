@@ -64,7 +64,7 @@ export function renderMap<A extends Address>(allocator: MapSource<A>, options: M
     }
   }
   const lines = [
-    `a cell is ${pages === 1 ? '1 page' : `${pages} pages`}; . free, # blocks, = runs, f file, s slab, h heap, r reserved, 1-9 tenths in use`,
+    `a cell is ${pages} ${pages === 1 ? 'page' : 'pages'}; . free, # blocks, = runs, f file, s slab, h heap, r reserved, 1-9 tenths in use`,
   ];
   for (let row = 0; row * columns < cells.length; row += 1) {
     const line = cells.slice(row * columns, (row + 1) * columns).map(({ signs, used, seen }) => {

@@ -1,14 +1,12 @@
-import { type Address, PAGE_SIZE } from '@svsm/address';
+import { PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { isBuddyError, PageAllocator } from '../src/index.ts';
-import { blocksOf, Flat, type FlatAddr, flatRegion } from './support.ts';
+import { PageAllocator } from '../src/index.ts';
+import { blocksOf, codeOf, Flat, type FlatAddr, flatRegion, pageStart } from './support.ts';
 
 // Trees of three to five levels: blocks far apart, in nodes that are opened in any order, and addresses that differ from
 // theirs only in the bits that say which node of a level it is.
-
-const page = (number: number): bigint => BigInt(number) * BigInt(PAGE_SIZE);
 
 const worlds = fc.record({
   start: fc.oneof(fc.nat(3000), fc.integer({ min: 2 ** 30 - 3000, max: 2 ** 30 }), fc.nat(2 ** 51)),
@@ -30,27 +28,20 @@ const steps = fc.array(
   { minLength: 1, maxLength: 60, size: 'max' },
 );
 
+const addressOf = (page: number): FlatAddr => Flat.address(pageStart(page));
+
 test('blocks far apart do not know of each other', () => {
   let taken = 0;
   let refused = 0;
   const property = fc.property(worlds, steps, ({ start, pages }, steps) => {
-    const allocator = new PageAllocator(flatRegion(page(start), page(start + pages)));
+    const allocator = new PageAllocator(flatRegion(pageStart(start), pageStart(start + pages)));
     const initial = blocksOf(allocator);
     // The blocks that are allocated: how many pages, by the first.
     const live = new Map<number, number>();
     const around = (first: number, count: number) =>
       [...live].find(([other, size]) => other < first + count && first < other + size);
     const regionOf = (first: number, count: number): MemoryRegion<FlatAddr> =>
-      MemoryRegion.fromAddresses(Flat, Flat.address(page(first)), page(first + count));
-    const codeOf = (action: () => void): string => {
-      try {
-        action();
-      } catch (error) {
-        if (isBuddyError(error)) return error.code;
-        throw error;
-      }
-      return 'done';
-    };
+      MemoryRegion.fromAddresses(Flat, addressOf(first), pageStart(first + count));
 
     for (const { what, place, order } of steps) {
       const number = place.reduce((number, digit) => number * 1024 + digit, 0);
@@ -62,21 +53,21 @@ test('blocks far apart do not know of each other', () => {
       if (what === 'take') {
         if (!isInside) continue;
         const code = codeOf(() => allocator.allocateAt(regionOf(first, size)));
-        expect(code).toBe(around(first, size) === undefined ? 'done' : 'NOT_FREE');
-        if (code === 'done') live.set(first, size);
+        expect(code).toBe(around(first, size) === undefined ? undefined : 'NOT_FREE');
+        if (code === undefined) live.set(first, size);
       } else if (what === 'allocate' || what === 'run') {
         const count = what === 'run' ? size + (number % 3) : size;
         const code = codeOf(() => {
           const block =
             what === 'run' ? allocator.allocateRun(count) : allocator.allocatePages(Math.log2(count));
-          const at = Number(block.start / page(1));
+          const at = Number(block.start / 4096n);
           expect(around(at, count)).toBeUndefined();
           expect(Number(block.size)).toBe(count * PAGE_SIZE);
           live.set(at, count);
         });
-        if (live.size < 2) expect(count > pages / 8 || code === 'done').toBe(true);
+        if (live.size < 2) expect(count > pages / 8 || code === undefined).toBe(true);
       } else if (victim !== undefined && what === 'free') {
-        allocator.freePages(Flat.address(page(victim)));
+        allocator.freePages(addressOf(victim));
         live.delete(victim);
       } else if (victim !== undefined && what === 'free by index') {
         allocator.indexed.free(victim - start);
@@ -92,7 +83,7 @@ test('blocks far apart do not know of each other', () => {
             : around(other, 1) === undefined
               ? 'DOUBLE_FREE'
               : 'BLOCK_TAIL';
-        const address = Flat.address(page(other)) as Address<'flat64'>;
+        const address = addressOf(other);
         expect(codeOf(() => allocator.freePage(address))).toBe(expected);
         expect(codeOf(() => allocator.freePages(address))).toBe(expected);
         if (expected !== 'FOREIGN_ADDRESS') {
@@ -101,7 +92,7 @@ test('blocks far apart do not know of each other', () => {
         refused += 1;
       }
       for (const [at, count] of live) {
-        const block = allocator.blockOf(Flat.address(page(at + count - 1)));
+        const block = allocator.blockOf(addressOf(at + count - 1));
         expect(block?.state).toBe('allocated');
         expect(block?.region.equals(regionOf(at, count))).toBe(true);
       }

@@ -1,4 +1,4 @@
-import { isAddressError, Phys, physAddr, Virt, virtAddr } from '@svsm/address';
+import { isAddressError, PAGE_SIZE, Phys, physAddr, Virt, virtAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import { ByteMemory, HeapAllocator, PageAllocator } from '../src/index.ts';
@@ -180,4 +180,61 @@ describe('bytes', () => {
     buddyError('OBJECT_INTERIOR', () => heap.view(Float64Array, Phys.add(address, 4), 1));
     buddyError('NO_HEAP_MEMORY', () => heapOf(1).heap.view(Uint8Array, HEAP, 1));
   });
+
+  test('when what it holds cannot be copied, there is no second one', () => {
+    const allocator = new PageAllocator(heapPages(0, 64));
+    const memory = untyped({
+      copy: () => {
+        throw new Error('torn');
+      },
+    });
+    const heap = new HeapAllocator(allocator, { memory });
+    const object = heap.allocate(100);
+    const before = allocator.memoryInfo();
+    for (const size of [40, 5000]) {
+      expect(() => heap.reallocate(object, size)).toThrow('torn');
+      // The page that is kept for objects of 48 bytes; nothing of 5000 bytes.
+      expect(allocator.memoryInfo().allocatedPages).toBe(before.allocatedPages + 1);
+      expect(heap.sizeOf(object)).toBe(112);
+    }
+    heap.free(object);
+    heap.checkInvariants();
+  });
+
+  test('an object that is made as large as it is stays, unless it is aligned too little', () => {
+    const { allocator, heap } = heapOf(64);
+    allocator.allocatePage();
+    const object = heap.allocate(PAGE_SIZE);
+    expect(object).toBe(HEAP + 4096n);
+    expect(heap.reallocate(object, PAGE_SIZE - 5)).toBe(object);
+    const moved = heap.reallocate(object, PAGE_SIZE, 2 * PAGE_SIZE);
+    expect(moved).toBe(HEAP + 8192n);
+    for (const size of [-1, 0.5, NaN, 2 ** 53]) {
+      buddyError('INVALID_OBJECT_SIZE', () => heap.reallocate(moved, size));
+    }
+    expect(heap.sizeOf(moved)).toBe(PAGE_SIZE);
+    heap.checkInvariants();
+  });
+});
+
+test('a check finds pages that somebody else has freed, or has', () => {
+  const { allocator, heap } = heapOf(64);
+  const large = heap.allocate(3 * PAGE_SIZE);
+  heap.allocate(16);
+  heap.checkInvariants();
+  // All but its three pages is taken: so they are where others go.
+  while (allocator.memoryInfo().freePages > 0) allocator.allocatePage();
+  const pages = allocator.pagesFor('heap');
+  pages.free(large);
+  const problem = `the object of 3 pages at ${large} has others`;
+  expect(buddyError('BROKEN_INVARIANT', () => heap.checkInvariants()).details).toEqual({
+    invariant: 'slabs',
+    problem,
+  });
+  const other = pages.allocate(2, PAGE_SIZE);
+  expect(other).toBe(large);
+  expect(buddyError('BROKEN_INVARIANT', () => heap.checkInvariants()).details.problem).toBe(problem);
+  pages.free(other);
+  allocator.allocateAt(heapPages(Number((large - HEAP) / 4096n), 3));
+  expect(buddyError('BROKEN_INVARIANT', () => heap.checkInvariants()).details.problem).toBe(problem);
 });

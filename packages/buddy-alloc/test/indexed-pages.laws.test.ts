@@ -11,12 +11,12 @@ import {
   flatRegion,
   HEAP,
   heapPages,
+  pageStart,
   snapshot,
   untyped,
 } from './support.ts';
 
-const page = (number: number): bigint => BigInt(number) * BigInt(PAGE_SIZE);
-const flat = (first: number, pages: number) => flatRegion(page(first), page(first + pages));
+const flat = (first: number, pages: number) => flatRegion(pageStart(first), pageStart(first + pages));
 
 interface World {
   readonly name: string;
@@ -71,16 +71,16 @@ describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
               () => live.push(indexed.allocate(step.order)),
               () => {
                 const address = byAddress.allocateBlock(step.order);
-                expect(address).toBe(start + page(live.at(-1) as number));
+                expect(address).toBe(start + pageStart(live.at(-1) as number));
                 expect(indexed.indexOf(address)).toBe(live.at(-1));
               },
             );
           } else if (live.length > 0) {
             const [index] = live.splice(step.victim % live.length, 1) as [number];
             const victim = index + step.past;
-            if (start + page(victim) >= (options.space ?? byIndex.region).end) continue;
+            if (start + pageStart(victim) >= (options.space ?? byIndex.region).end) continue;
             const address = indexed.addressOf(victim);
-            expect(address).toBe(start + page(victim));
+            expect(address).toBe(start + pageStart(victim));
             both(
               () => indexed.free(victim),
               () => byAddress.freePages(address),
@@ -110,7 +110,7 @@ describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
 
   test('what is no index of a page is refused', () => {
     const allocator = make();
-    const pages = Number((options.space ?? allocator.region).size / page(1));
+    const pages = Number((options.space ?? allocator.region).size / pageStart(1));
     allocator.indexed.allocate(0);
     for (const index of [-1, 0.5, NaN, Infinity, -Infinity, pages, 2 ** 60, '0', 0n, undefined, null, {}]) {
       changesNothing(allocator, () => {
@@ -121,7 +121,7 @@ describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
         throw new Error('as expected');
       });
     }
-    expect(allocator.indexed.addressOf(pages - 1)).toBe(start + page(pages - 1));
+    expect(allocator.indexed.addressOf(pages - 1)).toBe(start + pageStart(pages - 1));
   });
 });
 
@@ -174,13 +174,13 @@ describe('what is refused, is named as by address', () => {
 test('regions that come and go leave indexes as they are', () => {
   const allocator = new PageAllocator([flat(112, 16)], { space: flat(50, 1000) });
   const { indexed } = allocator;
-  expect(indexed.indexOf(Flat.address(page(112)))).toBe(62);
+  expect(indexed.indexOf(Flat.address(pageStart(112)))).toBe(62);
   const index = indexed.allocate(4);
   allocator.addRegion(flat(60, 16));
-  expect(indexed.addressOf(index)).toBe(page(112));
+  expect(indexed.addressOf(index)).toBe(pageStart(112));
   indexed.free(index);
   allocator.removeRegion(flat(112, 16));
-  expect(indexed.addressOf(index)).toBe(page(112));
+  expect(indexed.addressOf(index)).toBe(pageStart(112));
   buddyError('FOREIGN_ADDRESS', () => indexed.free(index));
 });
 

@@ -4,16 +4,9 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import {
-  type BlockKind,
-  type BuddyErrorCode,
-  ByteMemory,
-  isBuddyError,
-  type OwnedBlock,
-  PageAllocator,
-} from '../src/index.ts';
+import { type BlockKind, ByteMemory, type OwnedBlock, PageAllocator } from '../src/index.ts';
 import { addressAt, dumpOf, dumpRangesOf, Picture, type Piece, type Place, unitsAt } from './picture.ts';
-import { Flat, type FlatAddr } from './support.ts';
+import { codeOf, Flat, type FlatAddr } from './support.ts';
 
 /** Fills what is freed, as upstream's fuzzer does: who reads it from a page that should be live, or clear, notices. */
 const FREED = 0xfa;
@@ -137,17 +130,6 @@ class Bench {
 
 /** An operation by its number: what it does with the choices that follow. Returns whether there was something to do. */
 type Operation = (bench: Bench, a: number, b: number) => boolean;
-
-/** The code with which `action` is refused; `undefined` if it is not. */
-function codeOf(action: () => void): BuddyErrorCode | undefined {
-  try {
-    action();
-  } catch (error) {
-    if (isBuddyError(error)) return error.code;
-    throw error;
-  }
-  return undefined;
-}
 
 /** Tries to allocate `count` pages at a multiple of `alignment` pages; is refused only if there is no room. */
 function allocate(

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isBuddyError, PageAllocator, type PageCache, SharedPageAllocator } from '../src/index.ts';
+import { PageAllocator, type PageCache, SharedPageAllocator } from '../src/index.ts';
 import { countStates, exploreShared, type World } from './shared-explore.ts';
 import { attached, picture } from './shared-support.ts';
-import { type FlatAddr, flatRegion } from './support.ts';
+import { codeOf, type FlatAddr, flatRegion } from './support.ts';
 
 const world = (units: number, more: Partial<World> = {}): World => ({
   start: 0,
@@ -60,16 +60,6 @@ function twins(start: number, pages: number, maxOrder: number, reserved: number)
     shared: SharedPageAllocator.create(region, { ...options, caches: 4 }),
     single: new PageAllocator(region, options),
   };
-}
-
-function codeOf(action: () => void): string | undefined {
-  try {
-    action();
-  } catch (error) {
-    if (isBuddyError(error)) return error.code;
-    throw error;
-  }
-  return undefined;
 }
 
 const regions = {

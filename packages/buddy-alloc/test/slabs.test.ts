@@ -1,9 +1,9 @@
 import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { HeapAllocator, PageAllocator } from '../src/index.ts';
+import { PageAllocator } from '../src/index.ts';
 import { SlabDirectory } from '../src/slab-directory.ts';
 import { Slabs } from '../src/slabs.ts';
-import { buddyError, HEAP, heapPages } from './support.ts';
+import { HEAP, heapPages } from './support.ts';
 
 const STRIDE = 96;
 const SLOTS = 42;
@@ -18,11 +18,11 @@ class FullDirectory extends SlabDirectory {
   }
 }
 
-function make(keepEmpty = 2) {
+function make() {
   const allocator = new PageAllocator(heapPages(0, 64));
   const directory = new FullDirectory(HEAP);
   const source = allocator.pagesFor('slab');
-  const slabs = new Slabs({ source, directory, user: 3, stride: STRIDE, keepEmpty });
+  const slabs = new Slabs({ source, directory, user: 3, stride: STRIDE, keepEmpty: 2 });
   return { allocator, directory, slabs };
 }
 
@@ -130,83 +130,4 @@ test('a slab that the directory has no room for is not there', () => {
   expect(slabs.problem()).toBeUndefined();
   directory.isFull = false;
   expect(slabs.allocate()).toBe(HEAP);
-});
-
-test('a directory knows pages apart that differ in one part of their address', () => {
-  const addresses = [0x40_0000n, 0n, 0x1000n, 0x3f_f000n, 0x1_0040_0000n, 0xffff_ffff_ffc0_0000n];
-  const directory = new SlabDirectory(0n);
-  for (const address of addresses) {
-    expect(directory.at(address)).toBe(0);
-    directory.set(address, 1 + addresses.indexOf(address));
-    expect(directory.at(address)).toBe(1 + addresses.indexOf(address));
-  }
-  for (const [index, address] of addresses.entries()) {
-    expect(directory.at(address + 8n)).toBe(1 + index);
-    for (const other of [address - 2n ** 64n, address + 2n ** 64n]) expect(directory.at(other)).toBe(0);
-  }
-  expect(directory.at(0x80_0000n)).toBe(0);
-});
-
-describe('a heap looks at its objects', () => {
-  const heap = (memory?: object) => {
-    const allocator = new PageAllocator(heapPages(0, 64));
-    return {
-      allocator,
-      heap: new HeapAllocator(allocator, memory === undefined ? {} : { memory: memory as never }),
-    };
-  };
-
-  test('and finds pages that somebody else has freed, or has', () => {
-    const { allocator, heap: one } = heap();
-    const large = one.allocate(3 * PAGE_SIZE);
-    one.allocate(16);
-    one.checkInvariants();
-    // All but its three pages is taken: so they are where others go.
-    while (allocator.memoryInfo().freePages > 0) allocator.allocatePage();
-    const pages = allocator.pagesFor('heap');
-    pages.free(large);
-    const problem = `the object of 3 pages at ${large} has others`;
-    expect(buddyError('BROKEN_INVARIANT', () => one.checkInvariants()).details).toEqual({
-      invariant: 'slabs',
-      problem,
-    });
-    const other = pages.allocate(2, PAGE_SIZE);
-    expect(other).toBe(large);
-    expect(buddyError('BROKEN_INVARIANT', () => one.checkInvariants()).details.problem).toBe(problem);
-    pages.free(other);
-    allocator.allocateAt(heapPages(Number((large - HEAP) / 4096n), 3));
-    expect(buddyError('BROKEN_INVARIANT', () => one.checkInvariants()).details.problem).toBe(problem);
-  });
-
-  test('when what it holds cannot be copied, there is no second one', () => {
-    const { allocator, heap: one } = heap({
-      copy: () => {
-        throw new Error('torn');
-      },
-    });
-    const object = one.allocate(100);
-    const before = allocator.memoryInfo();
-    for (const size of [40, 5000]) {
-      expect(() => one.reallocate(object, size)).toThrow('torn');
-      expect(allocator.memoryInfo().allocatedPages - before.allocatedPages).toBeLessThanOrEqual(1);
-      expect(one.sizeOf(object)).toBe(112);
-    }
-    one.free(object);
-    one.checkInvariants();
-  });
-
-  test('an object that is made as large as it is stays, unless it is aligned too little', () => {
-    const { allocator, heap: one } = heap();
-    allocator.allocatePage();
-    const object = one.allocate(PAGE_SIZE);
-    expect(object).toBe(HEAP + 4096n);
-    expect(one.reallocate(object, PAGE_SIZE - 5)).toBe(object);
-    const moved = one.reallocate(object, PAGE_SIZE, 2 * PAGE_SIZE);
-    expect(moved).toBe(HEAP + 8192n);
-    for (const size of [-1, 0.5, NaN, 2 ** 53]) {
-      buddyError('INVALID_OBJECT_SIZE', () => one.reallocate(moved, size));
-    }
-    expect(one.sizeOf(moved)).toBe(PAGE_SIZE);
-    one.checkInvariants();
-  });
 });

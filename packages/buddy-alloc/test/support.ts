@@ -29,6 +29,20 @@ export function buddyError<Code extends BuddyErrorCode>(
   return expect.fail(`expected a BuddyError ${code}, but ${String(returned)} was returned`);
 }
 
+/** The code with which `action` is refused; `undefined` if it is not. */
+export function codeOf(action: () => void): BuddyErrorCode | undefined {
+  try {
+    action();
+  } catch (error) {
+    if (isBuddyError(error)) return error.code;
+    throw error;
+  }
+  return undefined;
+}
+
+/** The address of a page by its number. */
+export const pageStart = (page: number): bigint => BigInt(page) * BigInt(PAGE_SIZE);
+
 /** Passes what the compiler refuses, as callers without types do. */
 export const untyped = (value: unknown): never => value as never;
 
