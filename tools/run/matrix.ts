@@ -70,9 +70,9 @@ function unpackTypeTests(): string {
     const target = join(consumer, 'node_modules/@svsm', name);
     mkdirSync(target);
     execFileSync('tar', ['-xzf', join(folder, basename(filename)), '-C', target, '--strip-components=1']);
-    for (const file of globSync(`packages/${name}/test/*.test-d.ts`, { cwd: ROOT })) {
+    for (const file of globSync(`packages/${name}/test/**/*.test-d.ts`, { cwd: ROOT })) {
       const text = readFileSync(join(ROOT, file), 'utf8').replaceAll(
-        /'\.\.\/src\/[\w-]+\.ts'/g,
+        /'(?:\.\.\/)+src\/[\w/-]+\.ts'/g,
         `'@svsm/${name}'`,
       );
       writeFileSync(join(consumer, `${name}-${basename(file)}`), text);

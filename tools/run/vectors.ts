@@ -10,9 +10,9 @@ import process from 'node:process';
 import { ROOT, turbo } from './turbo.ts';
 
 const SUITES = [
-  { files: '*.jsonl.gz', package: 'pagetable', test: 'test/access.vectors.test.ts' },
-  { files: '*.frames.gz', package: 'pagetable', test: 'test/mappings.vectors.test.ts' },
-  { files: 'launch-digest*.json', package: 'sev-snp', test: 'test/launch-digest.test.ts' },
+  { files: '*.jsonl.gz', package: 'pagetable', test: 'test/walk/access.vectors.test.ts' },
+  { files: '*.frames.gz', package: 'pagetable', test: 'test/walk/mappings.vectors.test.ts' },
+  { files: 'launch-digest*.json', package: 'sev-snp', test: 'test/formats/launch-digest.test.ts' },
 ];
 
 const [folder] = process.argv.slice(2);

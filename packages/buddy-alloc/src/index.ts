@@ -4,8 +4,15 @@
  * @packageDocumentation
  */
 
-export type { AllocatorEvent, Tracer } from './allocator-event.ts';
-export type { Block, BlockKind, BlockState } from './block.ts';
+export type { AllocatorEvent, Tracer } from './allocator/allocator-event.ts';
+export { IndexedPages } from './allocator/indexed-pages.ts';
+export { OwnedBlock } from './allocator/owned-block.ts';
+export { PageAllocator } from './allocator/page-allocator.ts';
+export type { PageAllocatorOptions } from './allocator/page-allocator-options.ts';
+export { ByteMemory, type ByteSource, type ViewConstructor } from './objects/byte-memory.ts';
+export { HeapAllocator, type HeapInfo, type HeapOptions } from './objects/heap-allocator.ts';
+export { SlabCache, type SlabCacheOptions, type SlabInfo } from './objects/slab-cache.ts';
+export type { Block, BlockKind, BlockState } from './pages/block.ts';
 export {
   BuddyError,
   type BuddyErrorCode,
@@ -13,25 +20,18 @@ export {
   type Invariant,
   isBuddyError,
   type SharedBufferProblem,
-} from './buddy-error.ts';
-export { ByteMemory, type ByteSource, type ViewConstructor } from './byte-memory.ts';
-export { getOrder } from './get-order.ts';
-export { HeapAllocator, type HeapInfo, type HeapOptions } from './heap-allocator.ts';
-export { IndexedPages } from './indexed-pages.ts';
-export type { MemoryInfo } from './memory-info.ts';
-export { OwnedBlock } from './owned-block.ts';
-export { PageAllocator } from './page-allocator.ts';
-export type { PageAllocatorOptions } from './page-allocator-options.ts';
-export { PageCache } from './page-cache.ts';
-export type { PageMemory } from './page-memory.ts';
-export type { PageSource } from './page-source.ts';
-export { type MapOptions, type MapSource, renderMap } from './render-map.ts';
+} from './pages/buddy-error.ts';
+export { getOrder } from './pages/get-order.ts';
+export type { MemoryInfo } from './pages/memory-info.ts';
+export type { PageMemory } from './pages/page-memory.ts';
+export type { PageSource } from './pages/page-source.ts';
+export { type MapOptions, type MapSource, renderMap } from './pages/render-map.ts';
+export type { AllocatorSnapshot, SnapshotBlock, SnapshotRange } from './pages/snapshot.ts';
+export { PageCache } from './shared/page-cache.ts';
 export type {
   SharedAllocatorOptions,
   SharedBufferOptions,
   SharedOwnerOptions,
-} from './shared-allocator-options.ts';
-export type { SharedBlock, SharedMemoryInfo } from './shared-block.ts';
-export { SharedPageAllocator } from './shared-page-allocator.ts';
-export { SlabCache, type SlabCacheOptions, type SlabInfo } from './slab-cache.ts';
-export type { AllocatorSnapshot, SnapshotBlock, SnapshotRange } from './snapshot.ts';
+} from './shared/shared-allocator-options.ts';
+export type { SharedBlock, SharedMemoryInfo } from './shared/shared-block.ts';
+export { SharedPageAllocator } from './shared/shared-page-allocator.ts';

@@ -4,6 +4,55 @@
  * @packageDocumentation
  */
 
+export type {
+  FlagChange,
+  MapOptions,
+  MapRegionOptions,
+  PageTableOptions,
+  UnmapRegionOptions,
+} from './edit/page-table-options.ts';
+export { type CpuRegisters, type CpuState, cpuState, cpuStateFromRegisters } from './entry/cpu-state.ts';
+export {
+  type LeafBits,
+  leafBits,
+  leafFlags,
+  type NamedEntry,
+  nameEntry,
+  type TableBits,
+  tableBits,
+  tableFlags,
+} from './entry/entry-bits.ts';
+export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry/entry-codec.ts';
+export type { PageTableEntry } from './entry/entry-format.ts';
+export type { VirtBounds } from './entry/page-range.ts';
+export {
+  isPageTableError,
+  PageTableError,
+  type PageTableErrorCode,
+  type PageTableErrorDetails,
+} from './entry/page-table-error.ts';
+export {
+  type MemoryEncryption,
+  type PagingConfig,
+  type PagingOptions,
+  type PagingRegisters,
+  pagingConfig,
+  pagingConfigFromRegisters,
+} from './entry/paging-config.ts';
+export { type EntryFlags, type LeafLevel, PteFlags, PtePreset } from './entry/pte-flags.ts';
+export { type SelfMap, selfMap } from './entry/self-map.ts';
+export { createPhysMemory, type PhysMemoryOptions } from './memory/create-phys-memory.ts';
+export type { FrameAllocator } from './memory/frame-allocator.ts';
+export { type PhysMemory, readPhys, readPhys64, writePhys, writePhys64 } from './memory/phys-memory.ts';
+export {
+  PHYS_MEMORY_RULES,
+  type PhysMemoryRule,
+  type PhysMemorySubject,
+} from './memory/phys-memory-rules.ts';
+export type { ReadFrame } from './memory/reader-memory.ts';
+export type { PageMapper } from './table/page-mapper.ts';
+export { PageTable } from './table/page-table.ts';
+export { PageTablePart, type PageTablePartOptions } from './table/page-table-part.ts';
 export {
   type AccessGeneralProtection,
   type AccessKind,
@@ -14,58 +63,9 @@ export {
   allowsAccess,
   type EntryUpdate,
   PageFaultCode,
-} from './access.ts';
-export { type CpuRegisters, type CpuState, cpuState, cpuStateFromRegisters } from './cpu-state.ts';
-export { createPhysMemory, type PhysMemoryOptions } from './create-phys-memory.ts';
-export {
-  type LeafBits,
-  leafBits,
-  leafFlags,
-  type NamedEntry,
-  nameEntry,
-  type TableBits,
-  tableBits,
-  tableFlags,
-} from './entry-bits.ts';
-export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry-codec.ts';
-export type { PageTableEntry } from './entry-format.ts';
-export type { FrameAllocator } from './frame-allocator.ts';
-export type { ListingFaultPlace, OnListingFault } from './leaf-scan.ts';
-export type { ListingOptions, MappedLeaf, Mapping } from './mappings.ts';
-export type { PageMapper } from './page-mapper.ts';
-export type { VirtBounds } from './page-range.ts';
-export { PageTable } from './page-table.ts';
-export {
-  isPageTableError,
-  PageTableError,
-  type PageTableErrorCode,
-  type PageTableErrorDetails,
-} from './page-table-error.ts';
-export type {
-  FlagChange,
-  MapOptions,
-  MapRegionOptions,
-  PageTableOptions,
-  UnmapRegionOptions,
-} from './page-table-options.ts';
-export { PageTablePart, type PageTablePartOptions } from './page-table-part.ts';
-export {
-  type MemoryEncryption,
-  type PagingConfig,
-  type PagingOptions,
-  type PagingRegisters,
-  pagingConfig,
-  pagingConfigFromRegisters,
-} from './paging-config.ts';
-export { type PhysMemory, readPhys, readPhys64, writePhys, writePhys64 } from './phys-memory.ts';
-export {
-  PHYS_MEMORY_RULES,
-  type PhysMemoryRule,
-  type PhysMemorySubject,
-} from './phys-memory-rules.ts';
-export { type EntryFlags, type LeafLevel, PteFlags, PtePreset } from './pte-flags.ts';
-export type { ReadFrame } from './reader-memory.ts';
-export { type SelfMap, selfMap } from './self-map.ts';
-export { type FlushRange, Tlb, type TlbEntry, type TlbOptions } from './tlb.ts';
-export type { TlbListener } from './tlb-listener.ts';
-export type { MappedPage, Walk, WalkStep } from './walk.ts';
+} from './walk/access.ts';
+export type { ListingFaultPlace, OnListingFault } from './walk/leaf-scan.ts';
+export type { ListingOptions, MappedLeaf, Mapping } from './walk/mappings.ts';
+export { type FlushRange, Tlb, type TlbEntry, type TlbOptions } from './walk/tlb.ts';
+export type { TlbListener } from './walk/tlb-listener.ts';
+export type { MappedPage, Walk, WalkStep } from './walk/walk.ts';

@@ -6,55 +6,6 @@
  */
 
 export {
-  type ApCreation,
-  ApRequest,
-  decodeApCreation,
-  encodeApCreation,
-  makeVmsa,
-  requestAp,
-  unmakeVmsa,
-} from './ap-creation.ts';
-export {
-  ASSUMPTIONS,
-  type AssumptionEntry,
-  type Assumptions,
-  type AssumptionTable,
-  assumptionsOf,
-  DEFAULT_ASSUMPTIONS,
-} from './assumptions.ts';
-export { CPUID_MAX_ENTRIES, type CpuidEntry, decodeCpuidPage, encodeCpuidPage } from './cpuid-page.ts';
-export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
-export { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from './exit-info.ts';
-export { type LaunchUpdateOptions, launchUpdate } from './firmware.ts';
-export {
-  decommission,
-  guestContextCreate,
-  metadataInit,
-  pageReclaim,
-  pageSetHvFixed,
-  pageUnsmash,
-} from './firmware-pages.ts';
-export { Ghcb, type GhcbCall } from './ghcb.ts';
-export {
-  decodeGhcbMsr,
-  encodeGhcbMsr,
-  type GhcbMsrMessage,
-  HypervisorFeature,
-  PageOperation,
-} from './ghcb-msr.ts';
-export {
-  GHCB_BUFFER,
-  GHCB_FIELDS,
-  GhcbExit,
-  type GhcbField,
-  GhcbPage,
-  GhcbRefusal,
-  ghcbValidBit,
-  type PageBytes,
-} from './ghcb-page.ts';
-export type { GhcbAnswer, GhcbRequest } from './ghcb-service.ts';
-export { Guest, type GuestOptions } from './guest.ts';
-export {
   type GuestCpu,
   type GuestTranslation,
   type PvalidateAnswer,
@@ -63,11 +14,7 @@ export {
   type RmpqueryAnswer,
   rmpadjust,
   rmpquery,
-} from './guest-instructions.ts';
-export type { LaunchOptions } from './guest-launch.ts';
-export { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from './host-instructions.ts';
-export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
-export { Hypervisor } from './hypervisor.ts';
+} from './cpu/guest-instructions.ts';
 export {
   type ExecutionMode,
   executeInGuest,
@@ -77,7 +24,78 @@ export {
   RMP_INSTRUCTIONS,
   type RmpInstruction,
   rmpInstructionOf,
-} from './instruction-registers.ts';
+} from './cpu/instruction-registers.ts';
+export type { MachineEvent } from './cpu/machine-event.ts';
+export { NestedTlb } from './cpu/nested-tlb.ts';
+export type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from './cpu/platform.ts';
+export type { TranslationCache } from './cpu/translation-cache.ts';
+export { type DataAccessOptions, Vcpu, type VcpuOptions } from './cpu/vcpu.ts';
+export {
+  ControlBit,
+  type ControlRegister,
+  type ControlRegisters,
+  START_REGISTERS,
+} from './cpu/vcpu-registers.ts';
+export { createVmsa, type VmsaOptions } from './cpu/vcpu-state.ts';
+export {
+  failedVmrunCheck,
+  VMRUN_CHECKS,
+  VmExit,
+  type VmrunCheck,
+  type VmrunPage,
+  vmexit,
+  vmrun,
+} from './cpu/vmrun.ts';
+export { type LaunchUpdateOptions, launchUpdate } from './firmware/firmware.ts';
+export {
+  decommission,
+  guestContextCreate,
+  metadataInit,
+  pageReclaim,
+  pageSetHvFixed,
+  pageUnsmash,
+} from './firmware/firmware-pages.ts';
+export {
+  pageMove,
+  type RecordPlace,
+  SwapContext,
+  type SwapOptions,
+  type SwapPlatform,
+  swapIn,
+  swapOut,
+} from './firmware/page-swap.ts';
+export {
+  ASSUMPTIONS,
+  type AssumptionEntry,
+  type Assumptions,
+  type AssumptionTable,
+  assumptionsOf,
+  DEFAULT_ASSUMPTIONS,
+} from './formats/assumptions.ts';
+export {
+  CPUID_MAX_ENTRIES,
+  type CpuidEntry,
+  decodeCpuidPage,
+  encodeCpuidPage,
+} from './formats/cpuid-page.ts';
+export { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from './formats/exit-info.ts';
+export {
+  decodeGhcbMsr,
+  encodeGhcbMsr,
+  type GhcbMsrMessage,
+  HypervisorFeature,
+  PageOperation,
+} from './formats/ghcb-msr.ts';
+export {
+  GHCB_BUFFER,
+  GHCB_FIELDS,
+  GhcbExit,
+  type GhcbField,
+  GhcbPage,
+  GhcbRefusal,
+  ghcbValidBit,
+  type PageBytes,
+} from './formats/ghcb-page.ts';
 export {
   type DigestSource,
   encodePageInfo,
@@ -89,13 +107,8 @@ export {
   type Sha384,
   VMSA_LAUNCH_GPA,
   webCryptoSha384,
-} from './launch-digest.ts';
-export type { MachineEvent } from './machine-event.ts';
-export { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
-export { type NestedPage, NestedTable } from './nested-table.ts';
-export { NestedTlb } from './nested-tlb.ts';
-export { PageState, pageStateOf } from './page-state.ts';
-export { PSC_MAX_IDLE_EXITS, requestPageStates } from './page-state-change.ts';
+} from './formats/launch-digest.ts';
+export { PageState, pageStateOf } from './formats/page-state.ts';
 export {
   decodePscEntry,
   decodePscHeader,
@@ -105,35 +118,7 @@ export {
   type PscEntry,
   type PscHeader,
   pscEntriesOf,
-} from './page-state-list.ts';
-export { type ChangePage, PscResult, processPageStateChange } from './page-state-service.ts';
-export {
-  pageMove,
-  type RecordPlace,
-  SwapContext,
-  type SwapOptions,
-  type SwapPlatform,
-  swapIn,
-  swapOut,
-} from './page-swap.ts';
-export {
-  acceptPage,
-  makePagePrivate,
-  makePageShared,
-  releasePage,
-  type VisibilityOptions,
-} from './page-visibility.ts';
-export type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from './platform.ts';
-export { makeRegionPrivate, makeRegionShared } from './region-visibility.ts';
-export { HYPERVISOR_ENTRY, Rmp, type RmpOptions } from './rmp.ts';
-export {
-  type AccessKind,
-  type Accessor,
-  failedRmpCheck,
-  RMP_CHECKS,
-  type RmpAccess,
-  type RmpCheck,
-} from './rmp-check.ts';
+} from './formats/page-state-list.ts';
 export {
   decodeRmpEntry,
   encodeRmpEntry,
@@ -141,20 +126,66 @@ export {
   type RmpEntry,
   type RmpPageSize,
   type VmplMasks,
-} from './rmp-entry.ts';
+} from './formats/rmp-entry.ts';
 export {
   type FlatRmp,
   flatRmpCoverage,
   flatRmpEntryAddress,
   type SegmentedRmp,
   segmentedRmpEntryAddress,
-} from './rmp-location.ts';
-export { RmpResult, rmpResultName } from './rmp-result.ts';
-export { decodeRmpState, encodeRmpState, type RmpStateFields } from './rmp-state.ts';
-export { announceSvsm, decodeSecretsPage, type SecretsPage, type SvsmLocation } from './secrets-page.ts';
-export { isSnpError, SnpError, type SnpErrorCode, type SnpErrorDetails } from './snp-error.ts';
-export { isSnpFault, SnpFault, type SnpFaultCode, type SnpFaultDetails } from './snp-fault.ts';
-export { SnpMachine, type SnpMachineOptions } from './snp-machine.ts';
+} from './formats/rmp-location.ts';
+export { RmpResult, rmpResultName } from './formats/rmp-result.ts';
+export { decodeRmpState, encodeRmpState, type RmpStateFields } from './formats/rmp-state.ts';
+export {
+  announceSvsm,
+  decodeSecretsPage,
+  type SecretsPage,
+  type SvsmLocation,
+} from './formats/secrets-page.ts';
+export { isSnpError, SnpError, type SnpErrorCode, type SnpErrorDetails } from './formats/snp-error.ts';
+export {
+  decodeSvsmListEntry,
+  decodeSvsmListHeader,
+  encodeSvsmListEntry,
+  encodeSvsmListHeader,
+  SVSM_LIST_MAX,
+  SvsmCall,
+  type SvsmListEntry,
+  type SvsmListHeader,
+  type SvsmRegisters,
+  SvsmResult,
+} from './formats/svsm-protocol.ts';
+export {
+  decodeSwapRecord,
+  encodeSwapRecord,
+  SWAP_RECORD_SIZE,
+  SWAP_RECORDS_PER_PAGE,
+  type SwapRecord,
+} from './formats/swap-record.ts';
+export { SysPhys, type SysPhysAddr, sysPhysAddr, sysPhysRegion } from './formats/sys-phys-addr.ts';
+export { VMPL_COUNT, Vmpl, VmplPermission } from './formats/vmpl.ts';
+export { EFER_SVME, readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from './formats/vmsa.ts';
+export {
+  type ApCreation,
+  ApRequest,
+  decodeApCreation,
+  encodeApCreation,
+  makeVmsa,
+  requestAp,
+  unmakeVmsa,
+} from './guest/ap-creation.ts';
+export { Ghcb, type GhcbCall } from './guest/ghcb.ts';
+export { Guest, type GuestOptions } from './guest/guest.ts';
+export { registerGhcb, requestGhcbMsr, requestPageState } from './guest/msr-protocol.ts';
+export { PSC_MAX_IDLE_EXITS, requestPageStates } from './guest/page-state-change.ts';
+export {
+  acceptPage,
+  makePagePrivate,
+  makePageShared,
+  releasePage,
+  type VisibilityOptions,
+} from './guest/page-visibility.ts';
+export { makeRegionPrivate, makeRegionShared } from './guest/region-visibility.ts';
 export {
   type CallingArea,
   callSvsm,
@@ -170,48 +201,27 @@ export {
   SVSM_MAX_ATTEMPTS,
   type VtomSettings,
   withdrawFromSvsm,
-} from './svsm-call.ts';
-export { SvsmCore, type SvsmCoreOptions, type SvsmVcpu } from './svsm-core.ts';
-export type { SvsmMemoryOptions } from './svsm-memory.ts';
+} from './guest/svsm-call.ts';
+export { pageRegion, ValidatedPages } from './guest/validated-pages.ts';
+export type { GhcbAnswer, GhcbRequest } from './host/ghcb-service.ts';
+export type { LaunchOptions } from './host/guest-launch.ts';
+export { type HostileAnswers, HostileHypervisor } from './host/hostile-hypervisor.ts';
+export { Hypervisor } from './host/hypervisor.ts';
+export { type ChangePage, PscResult, processPageStateChange } from './host/page-state-service.ts';
+export { SnpMachine, type SnpMachineOptions } from './host/snp-machine.ts';
+export { EncryptedMemory, type MemoryKey, NO_KEY } from './memory/encrypted-memory.ts';
+export { type NestedPage, NestedTable } from './memory/nested-table.ts';
+export { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from './rmp/host-instructions.ts';
+export { HYPERVISOR_ENTRY, Rmp, type RmpOptions } from './rmp/rmp.ts';
 export {
-  decodeSvsmListEntry,
-  decodeSvsmListHeader,
-  encodeSvsmListEntry,
-  encodeSvsmListHeader,
-  SVSM_LIST_MAX,
-  SvsmCall,
-  type SvsmListEntry,
-  type SvsmListHeader,
-  type SvsmRegisters,
-  SvsmResult,
-} from './svsm-protocol.ts';
-export type { VtomRange } from './svsm-vtom.ts';
-export {
-  decodeSwapRecord,
-  encodeSwapRecord,
-  SWAP_RECORD_SIZE,
-  SWAP_RECORDS_PER_PAGE,
-  type SwapRecord,
-} from './swap-record.ts';
-export { SysPhys, type SysPhysAddr, sysPhysAddr, sysPhysRegion } from './sys-phys-addr.ts';
-export type { TranslationCache } from './translation-cache.ts';
-export { pageRegion, ValidatedPages } from './validated-pages.ts';
-export { type DataAccessOptions, Vcpu, type VcpuOptions } from './vcpu.ts';
-export {
-  ControlBit,
-  type ControlRegister,
-  type ControlRegisters,
-  START_REGISTERS,
-} from './vcpu-registers.ts';
-export { createVmsa, type VmsaOptions } from './vcpu-state.ts';
-export { VMPL_COUNT, Vmpl, VmplPermission } from './vmpl.ts';
-export {
-  failedVmrunCheck,
-  VMRUN_CHECKS,
-  VmExit,
-  type VmrunCheck,
-  type VmrunPage,
-  vmexit,
-  vmrun,
-} from './vmrun.ts';
-export { EFER_SVME, readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from './vmsa.ts';
+  type AccessKind,
+  type Accessor,
+  failedRmpCheck,
+  RMP_CHECKS,
+  type RmpAccess,
+  type RmpCheck,
+} from './rmp/rmp-check.ts';
+export { isSnpFault, SnpFault, type SnpFaultCode, type SnpFaultDetails } from './rmp/snp-fault.ts';
+export { SvsmCore, type SvsmCoreOptions, type SvsmVcpu } from './svsm/svsm-core.ts';
+export type { SvsmMemoryOptions } from './svsm/svsm-memory.ts';
+export type { VtomRange } from './svsm/svsm-vtom.ts';

@@ -1,0 +1,374 @@
+import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
+import { MemoryRegion, type RegionBounds } from '@svsm/memory-region';
+import { addressOfPage, pageNumberOf } from '../pages/address-cell.ts';
+import {
+  type Block,
+  type BlockKind,
+  type BlockState,
+  blockBytes,
+  MAX_ORDER,
+  orderOfPages,
+} from '../pages/block.ts';
+import { refusalOf } from '../pages/block-refusal.ts';
+import { BuddyError } from '../pages/buddy-error.ts';
+import { infoOf, type MemoryInfo } from '../pages/memory-info.ts';
+import {
+  largestOrderIn,
+  orderAround,
+  type PageRange,
+  pagesIn,
+  rangeAt,
+  rangesBetween,
+  withoutRange,
+  withRange,
+} from '../pages/page-range.ts';
+import { NO_REGION, pagesOfRegion, requireKind, reservedRanges, wholePages } from '../pages/region-pages.ts';
+import type { AllocatorSnapshot, SnapshotBlock } from '../pages/snapshot.ts';
+import { ALLOCATED, FILE, FREE, HEAP, REST, RUN, SLAB } from '../tree/buddy-level.ts';
+import { BuddyTree } from '../tree/buddy-tree.ts';
+import { checkTree } from '../tree/check-tree.ts';
+
+/** What a {@link PageSpace} is made from. */
+export interface PageSpaceSpec<A extends Address> {
+  readonly regions: readonly MemoryRegion<A>[];
+  readonly space: MemoryRegion<A> | undefined;
+  readonly maxOrder: number;
+  readonly reserved: Iterable<MemoryRegion<A>>;
+}
+
+/** What blocks are called, by their mark. */
+const KINDS: Readonly<Record<number, BlockKind>> = {
+  [ALLOCATED]: 'pages',
+  [RUN]: 'run',
+  [REST]: 'run',
+  [FILE]: 'file',
+  [SLAB]: 'slab',
+};
+
+/**
+ * What a page allocator knows: its regions, what of them is reserved, the blocks of the rest, references to file
+ * pages. It turns regions into page numbers, and blocks of the tree into those that callers see; what it refuses, it
+ * says why.
+ */
+export class PageSpace<A extends Address> {
+  readonly kind: AddressKind<A>;
+  readonly maxOrder: number;
+  readonly tree: BuddyTree;
+  /** Ascending, disjoint, none touching another. */
+  ranges: readonly PageRange[] = [];
+  /** From the first region's start to the last one's end. */
+  hull: MemoryRegion<A>;
+  /** What of the ranges is never handed out; the same of them. */
+  reserved: readonly PageRange[] = [];
+  /** How many references file pages have, by number, unless it is one. */
+  readonly references: Map<number, number> = new Map();
+  /** What the allocator may grow to. */
+  readonly space: MemoryRegion<A>;
+
+  constructor({ regions, space, maxOrder, reserved }: PageSpaceSpec<A>) {
+    const [first, ...others] = regions;
+    const any = first ?? space;
+    if (typeof any?.kind?.assertIsAddress !== 'function') throw new BuddyError('NO_REGION', {});
+    if (!isOrder(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
+    this.kind = any.kind;
+    this.hull =
+      first === undefined
+        ? new MemoryRegion(any.kind, any.start, 0)
+        : others.reduce((hull, region) => hull.hull(region ?? NO_REGION), first);
+    this.space = this.hull;
+    if (space !== undefined) {
+      requireKind(space, this.hull);
+      this.space = space;
+    }
+    for (const region of regions) this.ranges = withRange(this.ranges, this.newRange(region));
+    const whole = wholePages(this.space);
+    if (whole === undefined)
+      throw new BuddyError('INVALID_REGION', { region: this.space, reason: 'misaligned' });
+    this.reserved = reservedRanges(reserved, this.space, this.hull, this.ranges);
+    this.tree = new BuddyTree(whole);
+    this.maxOrder = Math.min(maxOrder, this.tree.maxOrder);
+    if (space === undefined) {
+      // The hull may have room for a block that no region has.
+      const largest = this.ranges.map(largestOrderIn).reduce((one, other) => Math.max(one, other));
+      this.maxOrder = Math.min(this.maxOrder, largest);
+    }
+    for (const range of this.ranges) {
+      const holes = this.reserved.filter(({ start }) => start >= range.start && start < range.end);
+      for (const part of rangesBetween(range, holes)) this.tree.addFreeRange(part);
+    }
+  }
+
+  /** The regions: ascending, those that touch made one. O(regions). */
+  get regions(): MemoryRegion<A>[] {
+    return this.ranges.map((range) => this.regionOf(range));
+  }
+
+  regionOf({ start, end }: PageRange): MemoryRegion<A> {
+    return MemoryRegion.fromAddresses(this.kind, addressOfPage(start) as A, addressOfPage(end));
+  }
+
+  /**
+   * The pages of `region`, at least one.
+   *
+   * @throws BuddyError `INVALID_REGION`; RegionError `KIND_MISMATCH`
+   */
+  rangeOf(region: MemoryRegion<A>): PageRange {
+    requireKind(region, this.hull);
+    return pagesOfRegion(region);
+  }
+
+  /** As `rangeOf`, for a region that may be added: in the space, and nothing of it here. */
+  newRange(region: MemoryRegion<A>): PageRange {
+    const range = this.rangeOf(region);
+    if (!this.space.containsRegion(region))
+      throw new BuddyError('INVALID_REGION', { region, reason: 'outside' });
+    if (this.ranges.some(({ start, end }) => start < range.end && range.start < end)) {
+      throw new BuddyError('INVALID_REGION', { region, reason: 'overlapping' });
+    }
+    return range;
+  }
+
+  /** The block that `page`, any number, is in; `undefined` if it is in no region. O(orders + log regions). */
+  blockAround(page: number): Block<A> | undefined {
+    const found = this.tree.find(page);
+    if (found === undefined) {
+      const range = rangeAt(this.reserved, page);
+      return range === undefined
+        ? undefined
+        : this.#blockAt(page, orderAround(range, page, this.maxOrder), 'reserved');
+    }
+    if (found.kind === FREE) return this.#blockAt(page, Math.min(found.order, this.maxOrder), 'free');
+    const run = this.tree.runAround(found);
+    return Object.freeze({
+      region: this.regionOf(run),
+      order: orderOfPages(run.end - run.start),
+      state: 'allocated',
+      kind: this.tree.find(run.start)?.kind === HEAP ? 'heap' : KINDS[found.kind],
+    });
+  }
+
+  /** Every block from the first region to the last, ascending. */
+  *blocks(): Generator<Block<A>, undefined, undefined> {
+    for (const range of this.ranges) {
+      for (let page = range.start; page < range.end; ) {
+        const block = this.blockAround(page) as Block<A>;
+        yield block;
+        page += Number(block.region.size / BigInt(PAGE_SIZE));
+      }
+    }
+  }
+
+  /**
+   * Throws unless every page of `range` is of the allocator and `state`. O(orders) for each block in it.
+   *
+   * @throws BuddyError `FOREIGN_ADDRESS`, `NOT_FREE`, `NOT_RESERVED`
+   */
+  require(state: 'free' | 'reserved', range: PageRange): void {
+    for (let page = range.start; page < range.end; ) {
+      const block = this.blockAround(page);
+      if (block === undefined) throw this.foreign(addressOfPage(page));
+      if (block.state !== state) {
+        const details = { region: this.regionOf(range), block: block.region, state: block.state };
+        throw new BuddyError(state === 'free' ? 'NOT_FREE' : 'NOT_RESERVED', details);
+      }
+      page = pageNumberOf(block.region.start) + 2 ** block.order;
+    }
+  }
+
+  /**
+   * The first `pages` free pages that follow each other and start at a multiple of 2^`order` pages, or `undefined`.
+   * O(blocks · orders).
+   */
+  findRun(pages: number, order: number): PageRange | undefined {
+    const alignment = 2 ** order;
+    for (const range of this.ranges) {
+      let start = -1;
+      for (let page = range.start; page < range.end; ) {
+        const block = this.blockAround(page) as Block<A>;
+        if (block.state !== 'free') start = -1;
+        else if (start < 0) start = Math.ceil(page / alignment) * alignment;
+        page += Number(block.region.size / BigInt(PAGE_SIZE));
+        if (start >= 0 && start + pages <= page) return { start, end: start + pages };
+      }
+    }
+    return undefined;
+  }
+
+  /** Allocates free pages: as a block, if they can be one, else as a run. @throws BuddyError `METADATA_FULL` */
+  takeRun(range: PageRange): MemoryRegion<A> {
+    this.tree.takeRange(range, this.#isBlock(range) ? ALLOCATED : RUN, REST, this.maxOrder);
+    return this.regionOf(range);
+  }
+
+  /** Changes what the block or run at `start`, just allocated, is marked as. O(orders). */
+  remark(start: A, mark: number): A {
+    this.tree.markBlock(pageNumberOf(start), mark);
+    return start;
+  }
+
+  /**
+   * Frees the block or run at `start`, which has this mark. O(orders) for each of its blocks.
+   *
+   * @throws BuddyError `WRONG_KIND`, `BLOCK_TAIL`, and what `refusal` says of what is not allocated
+   */
+  freeMarked(start: A, mark: typeof SLAB | typeof HEAP): void {
+    const page = typeof start === 'bigint' ? pageNumberOf(start) : -1;
+    const block = this.tree.find(page);
+    if (block?.start !== page || block.kind !== mark) throw this.#markedRefusal(start, mark);
+    this.tree.freeRange(this.tree.runAround(block));
+  }
+
+  /** Makes pages of no region so far free. */
+  addRegion(region: MemoryRegion<A>): void {
+    const range = this.newRange(region);
+    this.tree.addFreeRange(range);
+    this.#setRanges(withRange(this.ranges, range));
+  }
+
+  /** Takes free pages out. */
+  removeRegion(region: MemoryRegion<A>): void {
+    const range = this.rangeOf(region);
+    this.require('free', range);
+    this.tree.removeRange(range);
+    this.#setRanges(withoutRange(this.ranges, range));
+  }
+
+  reserve(region: MemoryRegion<A>): void {
+    const range = this.rangeOf(region);
+    this.require('free', range);
+    this.tree.removeRange(range);
+    this.reserved = withRange(this.reserved, range);
+  }
+
+  unreserve(region: MemoryRegion<A>): void {
+    const range = this.rangeOf(region);
+    this.require('reserved', range);
+    this.tree.addFreeRange(range);
+    this.reserved = withoutRange(this.reserved, range);
+  }
+
+  /** @throws BuddyError `INVALID_SNAPSHOT`, and what allocating there throws */
+  restoreBlock(block: SnapshotBlock): void {
+    const { kind, references, start, end } = block;
+    const fail = (problem: string) => new BuddyError('INVALID_SNAPSHOT', { block: { start, end }, problem });
+    const range = this.rangeOf(MemoryRegion.fromAddresses(this.kind, start as A, end));
+    this.require('free', range);
+    const pages = range.end - range.start;
+    if (this.#isBlock(range) ? kind === 'run' : kind === 'pages') throw fail('is of the wrong kind');
+    if (!Object.values(KINDS).includes(kind) && kind !== 'heap') throw fail('is of no kind');
+    if ((kind === 'file' || kind === 'slab') && pages !== 1) throw fail('is a single page');
+    if (
+      kind === 'file'
+        ? !(Number.isSafeInteger(references) && (references as number) > 0)
+        : references !== undefined
+    ) {
+      throw fail('has a wrong number of references');
+    }
+    this.takeRun(range);
+    if (kind === 'file') this.remark(start as A, FILE);
+    else if (kind === 'slab') this.remark(start as A, SLAB);
+    else if (kind === 'heap') this.remark(start as A, HEAP);
+    if (kind === 'file' && references !== 1) this.references.set(range.start, references as number);
+  }
+
+  snapshot(): AllocatorSnapshot {
+    const bounds = ({ start, end }: RegionBounds) => ({ start: BigInt(start), end });
+    const blocks: SnapshotBlock[] = [];
+    for (const { region, state, kind } of this.blocks()) {
+      if (state !== 'allocated') continue;
+      const references = kind === 'file' ? this.referencesOf(pageNumberOf(region.start)) : undefined;
+      blocks.push({ ...bounds(region), kind: kind as BlockKind, references });
+    }
+    return {
+      maxOrder: this.maxOrder,
+      space: bounds(this.space),
+      regions: this.regions.map(bounds),
+      reserved: this.reserved.map((range) => bounds(this.regionOf(range))),
+      blocks,
+    };
+  }
+
+  /** How many references the file page `page` has. O(1). */
+  referencesOf(page: number): number {
+    return this.references.get(page) ?? 1;
+  }
+
+  info(): MemoryInfo {
+    const { tree, maxOrder } = this;
+    return infoOf({
+      maxOrder,
+      mergeOrder: tree.maxOrder,
+      freeBlocks: (order) => tree.freeBlocks(order),
+      allocatedBlocks: (order) => tree.allocatedBlocks(order),
+      totalPages: pagesIn(this.ranges),
+      reservedPages: pagesIn(this.reserved),
+    });
+  }
+
+  /** @throws BuddyError `BROKEN_INVARIANT` */
+  check(): void {
+    checkTree(this.tree, this.#absent());
+    for (const [page, count] of this.references) {
+      if (this.tree.find(page)?.kind === FILE && Number.isSafeInteger(count) && count > 1) continue;
+      const problem = `page ${page} has ${count} references`;
+      throw new BuddyError('BROKEN_INVARIANT', { invariant: 'references', problem });
+    }
+  }
+
+  outOfMemory(order: number, pages: number = 2 ** order): BuddyError {
+    const { largestFreeOrder, freePages } = this.info();
+    return new BuddyError('OUT_OF_MEMORY', { order, pages, largestFreeOrder, freePages });
+  }
+
+  foreign(address: bigint): BuddyError {
+    return new BuddyError('FOREIGN_ADDRESS', { address, region: this.hull, regions: this.regions });
+  }
+
+  /** Why the `size` bytes from `address` on are not a block that can be freed. */
+  refusal(address: A, size: bigint = blockBytes(0)): BuddyError {
+    this.kind.assertIsAddress(address);
+    const found = this.blockAround(pageNumberOf(address & ~0xfffn));
+    if (found === undefined) return this.foreign(address);
+    return refusalOf(found, address, size, this.referencesOf(pageNumberOf(address)));
+  }
+
+  /** Why no block of this mark starts at `address`. */
+  #markedRefusal(address: A, mark: typeof SLAB | typeof HEAP): BuddyError {
+    this.kind.assertIsAddress(address);
+    const found = this.blockAround(pageNumberOf(address));
+    if (found?.kind === undefined) return this.refusal(address);
+    const { region: block, order, kind } = found;
+    const expected = mark === SLAB ? 'slab' : 'heap';
+    return kind === expected
+      ? new BuddyError('BLOCK_TAIL', { address, block, order })
+      : new BuddyError('WRONG_KIND', { address, block, kind, expected });
+  }
+
+  /** Whether a block, and not a run, is allocated for these pages. */
+  #isBlock(range: PageRange): boolean {
+    return orderAround(range, range.start, this.maxOrder) === orderOfPages(range.end - range.start);
+  }
+
+  #setRanges(ranges: readonly PageRange[]): void {
+    this.ranges = ranges;
+    const start = ranges.at(0)?.start ?? pageNumberOf(this.space.start);
+    this.hull = this.regionOf({ start, end: ranges.at(-1)?.end ?? start });
+  }
+
+  #blockAt(page: number, order: number, state: BlockState): Block<A> {
+    const start = addressOfPage(page - (page % 2 ** order)) as A;
+    const region = new MemoryRegion(this.kind, start, blockBytes(order));
+    return Object.freeze({ region, order, state, kind: undefined });
+  }
+
+  /** What of the tree's pages is in no block: reserved, or in no region. */
+  #absent(): PageRange[] {
+    const outside = rangesBetween(this.tree.range, this.ranges);
+    return this.reserved.reduce<readonly PageRange[]>(withRange, outside) as PageRange[];
+  }
+}
+
+/** Whether `value` is an integer from 0 to `max`. */
+export function isOrder(value: unknown, max: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
+}

@@ -1,0 +1,324 @@
+import { type Address, PAGE_SIZE } from '@svsm/address';
+import { BuddyError } from '../pages/buddy-error.ts';
+import type { PageSource } from '../pages/page-source.ts';
+import type { SlabDirectory } from './slab-directory.ts';
+
+const NONE = -1;
+/** Bits of a directory's number that say which of its users the page belongs to. */
+export const USER_BITS = 6;
+const MAX_SLABS = 2 ** (31 - USER_BITS) - 1;
+
+/** What {@link Slabs} are made from. */
+export interface SlabsSpec<A extends Address> {
+  readonly source: PageSource<A>;
+  readonly directory: SlabDirectory;
+  /** 0 to 63: which of the directory's users it is. */
+  readonly user: number;
+  /** Bytes from one object to the next: 8 to 4096. */
+  readonly stride: number;
+  /** How many empty pages are kept. */
+  readonly keepEmpty: number;
+}
+
+/**
+ * Objects of one size in pages. A slab is a page; for each there is a bit for every object, set if it is free, in up to
+ * 16 words, and a word of which of these have a bit set: so a free object is two bits away, and so is a double free.
+ * Slabs with both free and used objects are in one linked list, empty ones in another, full ones in none.
+ *
+ * One free object may be the spare, with its address at hand: freed last, and to be allocated next. In the tables it still
+ * is used, and no slab of it is empty.
+ */
+export class Slabs<A extends Address> {
+  readonly stride: number;
+  /** Objects in a slab. */
+  readonly slots: number;
+  /** Objects that are allocated. */
+  live = 0;
+  /** Pages that are slabs, and those of them that are empty. */
+  pages = 0;
+  empty = 0;
+  readonly #source: PageSource<A>;
+  readonly #directory: SlabDirectory;
+  readonly #user: number;
+  readonly #keepEmpty: number;
+  readonly #words: number;
+  // For each slab: its address, its objects' bits, which words have one, used objects, and its links. A number that is
+  // no slab's is in the list of the unused, by `next`. Nobody else writes here, but tests of what `problem` finds.
+  bases: BigUint64Array<ArrayBuffer> = new BigUint64Array(0);
+  bits: Int32Array<ArrayBuffer> = new Int32Array(0);
+  filled: Int32Array<ArrayBuffer> = new Int32Array(0);
+  used: Int32Array<ArrayBuffer> = new Int32Array(0);
+  next: Int32Array<ArrayBuffer> = new Int32Array(0);
+  previous: Int32Array<ArrayBuffer> = new Int32Array(0);
+  partial: number = NONE;
+  emptySlabs: number = NONE;
+  unused: number = NONE;
+  spare: A | undefined;
+  spareSlab: number = NONE;
+  spareOffset = 0;
+
+  constructor({ source, directory, user, stride, keepEmpty }: SlabsSpec<A>) {
+    this.stride = stride;
+    this.slots = Math.floor(PAGE_SIZE / stride);
+    this.#words = Math.ceil(this.slots / 32);
+    this.#source = source;
+    this.#directory = directory;
+    this.#user = user;
+    this.#keepEmpty = keepEmpty;
+  }
+
+  /** Allocates an object: its address. O(1), amortized; a new slab costs a page. What the source throws. */
+  allocate(): A {
+    const spare = this.spare;
+    if (spare !== undefined) {
+      this.spare = undefined;
+      this.spareSlab = NONE;
+      this.live += 1;
+      return spare;
+    }
+    let slab = this.partial;
+    if (slab === NONE) slab = this.#refill();
+    const filled = this.filled[slab] as number;
+    const index = 31 - Math.clz32(filled & -filled);
+    const word = slab * this.#words + index;
+    const bits = this.bits[word] as number;
+    const rest = bits & (bits - 1);
+    this.bits[word] = rest;
+    if (rest === 0) {
+      const left = filled & (filled - 1);
+      this.filled[slab] = left;
+      if (left === 0) this.#unlinkPartial(slab);
+    }
+    this.used[slab] = (this.used[slab] as number) + 1;
+    this.live += 1;
+    const slot = index * 32 + 31 - Math.clz32(bits & -bits);
+    // `imul` says that it is 32 bits wide: only so the sum is compiled to 64-bit arithmetic, which is 15 ns less.
+    return BigInt.asUintN(64, (this.bases[slab] as bigint) + BigInt(Math.imul(slot, this.stride))) as A;
+  }
+
+  /**
+   * Frees the object at `address`, which is `offset` in `slab`; `false`, and nothing changed, if none is allocated there.
+   * O(1).
+   */
+  free(address: A, slab: number, offset: number): boolean {
+    if (!this.isLive(slab, offset)) return false;
+    this.live -= 1;
+    const used = this.used[slab] as number;
+    if (this.spareSlab === NONE && used > 1) {
+      this.spare = address;
+      this.spareSlab = slab;
+      this.spareOffset = offset;
+      return true;
+    }
+    this.#setFree(slab, offset);
+    // With the last object of its slab, the spare goes too: so an empty slab can be given back.
+    if (this.spareSlab === slab && used === 2) {
+      this.#setFree(slab, this.spareOffset);
+      this.spare = undefined;
+      this.spareSlab = NONE;
+    }
+    if (this.used[slab] === 0) this.#emptied(slab);
+    return true;
+  }
+
+  /** Whether an object is allocated at `offset` in `slab`. O(1). */
+  isLive(slab: number, offset: number): boolean {
+    const slot = (offset / this.stride) | 0;
+    if (slot * this.stride !== offset || slot >= this.slots) return false;
+    if (slab === this.spareSlab && offset === this.spareOffset) return false;
+    return ((this.bits[slab * this.#words + (slot >> 5)] as number) & (1 << slot)) === 0;
+  }
+
+  /** Gives every empty slab back. O(empty slabs). */
+  trim(): void {
+    while (this.emptySlabs !== NONE) this.#release();
+  }
+
+  /** What contradicts itself in the tables, or `undefined`. O(slabs · objects). Ends, whatever they hold. */
+  problem(): string | undefined {
+    const slabs = this.bases.length;
+    const listed = new Uint8Array(slabs);
+    const lists = [this.partial, this.emptySlabs, this.unused] as const;
+    for (const [index, first] of lists.entries()) {
+      let previous = NONE;
+      for (let slab = first; slab !== NONE; slab = this.next[slab] as number) {
+        if (slab < 0 || slab >= slabs || listed[slab] !== 0)
+          return `slab ${slab} is in a list twice, or is none`;
+        if (index < 2 && this.previous[slab] !== previous) return `slab ${slab} does not link back`;
+        listed[slab] = index + 1;
+        previous = slab;
+      }
+    }
+    let live = 0;
+    const count = [0, 0, 0, 0];
+    for (let slab = 0; slab < slabs; slab += 1) {
+      const list = listed[slab] as number;
+      (count[list] as number) += 1;
+      if (list === 3) continue;
+      const used = this.used[slab] as number;
+      if (list !== (used === 0 ? 2 : used === this.slots ? 0 : 1))
+        return `slab ${slab} with ${used} objects is listed wrongly`;
+      let free = 0;
+      let filled = 0;
+      for (let index = 0; index < this.#words; index += 1) {
+        const bits = this.bits[slab * this.#words + index] as number;
+        for (let rest = bits; rest !== 0; rest &= rest - 1) free += 1;
+        if (bits !== 0) filled |= 1 << index;
+      }
+      if (filled !== this.filled[slab])
+        return `slab ${slab} has words 0x${filled.toString(16)} filled, and its field is ${this.filled[slab]}`;
+      if (free + used !== this.slots)
+        return `slab ${slab} has ${used} objects and ${free} free ones of ${this.slots}`;
+      live += used;
+      const base = this.bases[slab] as bigint;
+      if (this.#directory.at(base) !== this.#number(slab) || (base & 0xfffn) !== 0n)
+        return `slab ${slab} is not in the directory`;
+    }
+    const spare = this.#spareProblem();
+    if (spare !== undefined) return spare;
+    if (this.spare !== undefined) live -= 1;
+    if (live !== this.live) return `${live} objects are allocated, their count is ${this.live}`;
+    if (count[2] !== this.empty) return `${count[2]} slabs are empty, their count is ${this.empty}`;
+    const pages = slabs - (count[3] as number);
+    return pages === this.pages ? undefined : `there are ${pages} slabs, their count is ${this.pages}`;
+  }
+
+  #spareProblem(): string | undefined {
+    const slab = this.spareSlab;
+    if (this.spare === undefined) return slab === NONE ? undefined : `slab ${slab} has a spare that is none`;
+    const slot = this.spareOffset / this.stride;
+    const base = this.bases[slab];
+    const bits = this.bits[slab * this.#words + (slot >> 5)] ?? -1;
+    const isUsed = (bits & (1 << slot)) === 0 && (this.used[slab] as number) > 1;
+    const isThere = base !== undefined && this.spare === base + BigInt(this.spareOffset);
+    return isUsed && isThere ? undefined : `slab ${slab} has a spare that is not its own`;
+  }
+
+  /** Sets the bit of the object at `offset` in `slab`, which it has not. */
+  #setFree(slab: number, offset: number): void {
+    const slot = (offset / this.stride) | 0;
+    const index = slot >> 5;
+    const word = slab * this.#words + index;
+    const bits = this.bits[word] as number;
+    this.bits[word] = bits | (1 << slot);
+    this.used[slab] = (this.used[slab] as number) - 1;
+    if (bits !== 0) return;
+    const filled = this.filled[slab] as number;
+    this.filled[slab] = filled | (1 << index);
+    if (filled === 0) this.#linkPartial(slab);
+  }
+
+  /** Makes an empty slab, or a new one, the first that has free objects: its number. */
+  #refill(): number {
+    let slab = this.emptySlabs;
+    if (slab === NONE) {
+      if (this.unused === NONE) this.#grow();
+      slab = this.unused;
+      const base = this.#source.allocate(1, PAGE_SIZE);
+      try {
+        this.#directory.set(base, this.#number(slab));
+      } catch (error) {
+        // No room for its tables: nothing has been written.
+        this.#source.free(base);
+        throw error;
+      }
+      this.unused = this.next[slab] as number;
+      this.bases[slab] = base;
+      const first = slab * this.#words;
+      this.bits.fill(-1, first, first + this.#words);
+      if (this.slots % 32 !== 0) this.bits[first + this.#words - 1] = (1 << (this.slots % 32)) - 1;
+      this.filled[slab] = 2 ** this.#words - 1;
+      this.pages += 1;
+    } else {
+      this.#unlinkEmpty();
+    }
+    this.#linkPartial(slab);
+    return slab;
+  }
+
+  #emptied(slab: number): void {
+    // With one object a slab it was full, and is partial now for a moment: so it is in that list.
+    this.#unlinkPartial(slab);
+    const next = this.emptySlabs;
+    this.next[slab] = next;
+    this.previous[slab] = NONE;
+    if (next !== NONE) this.previous[next] = slab;
+    this.emptySlabs = slab;
+    this.empty += 1;
+    if (this.empty > this.#keepEmpty) this.#release();
+  }
+
+  /** Gives the first empty slab back. */
+  #release(): void {
+    const slab = this.emptySlabs;
+    this.#unlinkEmpty();
+    const base = this.bases[slab] as A;
+    this.#directory.set(base, 0);
+    this.next[slab] = this.unused;
+    this.unused = slab;
+    this.pages -= 1;
+    // Last, because the allocator's tracer may throw.
+    this.#source.free(base);
+  }
+
+  #unlinkEmpty(): void {
+    const next = this.next[this.emptySlabs] as number;
+    if (next !== NONE) this.previous[next] = NONE;
+    this.emptySlabs = next;
+    this.empty -= 1;
+  }
+
+  #linkPartial(slab: number): void {
+    const next = this.partial;
+    this.next[slab] = next;
+    this.previous[slab] = NONE;
+    if (next !== NONE) this.previous[next] = slab;
+    this.partial = slab;
+  }
+
+  #unlinkPartial(slab: number): void {
+    const next = this.next[slab] as number;
+    const previous = this.previous[slab] as number;
+    if (next !== NONE) this.previous[next] = previous;
+    if (previous !== NONE) this.next[previous] = next;
+    else this.partial = next;
+  }
+
+  #number(slab: number): number {
+    return ((slab + 1) << USER_BITS) | this.#user;
+  }
+
+  #grow(): void {
+    const old = this.bases.length;
+    if (old === MAX_SLABS) throw new BuddyError('METADATA_FULL', { pages: MAX_SLABS });
+    const slabs = Math.min(MAX_SLABS, Math.max(4, old + (old >> 1)));
+    const grown = (from: Int32Array<ArrayBuffer>, size: number) => {
+      const to = new Int32Array(size);
+      to.set(from);
+      return to;
+    };
+    const bases = new BigUint64Array(slabs);
+    bases.set(this.bases);
+    const bits = grown(this.bits, slabs * this.#words);
+    const filled = grown(this.filled, slabs);
+    const used = grown(this.used, slabs);
+    const next = grown(this.next, slabs);
+    const previous = grown(this.previous, slabs);
+    // There is room for all: only now, so that there is none for half of them.
+    this.bases = bases;
+    this.bits = bits;
+    this.filled = filled;
+    this.used = used;
+    this.next = next;
+    this.previous = previous;
+    for (let slab = slabs - 1; slab >= old; slab -= 1) {
+      this.next[slab] = this.unused;
+      this.unused = slab;
+    }
+  }
+}
+
+/** Which slab, of its user, a number of a directory means. */
+export function slabOf(number: number): number {
+  return (number >> USER_BITS) - 1;
+}

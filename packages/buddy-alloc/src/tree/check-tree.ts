@@ -1,0 +1,208 @@
+import { formatAddress } from '@svsm/address';
+import { addressOfPage } from '../pages/address-cell.ts';
+import { BuddyError, type Invariant } from '../pages/buddy-error.ts';
+import { type PageRange, rangeAt } from '../pages/page-range.ts';
+import {
+  type BuddyLevel,
+  DIVIDED,
+  FILE,
+  FREE,
+  HEAP,
+  KIND,
+  NODE_UNITS,
+  ORDER,
+  REST,
+  RUN,
+  SLAB,
+} from './buddy-level.ts';
+import type { BuddyTree } from './buddy-tree.ts';
+import { type FreeList, freeListProblem } from './free-list.ts';
+
+/**
+ * Throws unless the tables of `tree` agree with each other and with its range. Ends, whatever they hold.
+ * O(units of all nodes + blocks).
+ *
+ * @param absent - what of the range is in no block: ascending, disjoint, none touching another
+ * @throws BuddyError `BROKEN_INVARIANT`
+ */
+export function checkTree(tree: BuddyTree, absent: readonly PageRange[]): void {
+  const seen = new SeenBlocks();
+  for (const [index, level] of tree.levels.entries()) {
+    const below = tree.levels[index - 1];
+    const roots = index === tree.levels.length - 1 ? tree.rootUnits / NODE_UNITS : undefined;
+    checkNodes(level, below, roots);
+    for (let node = 0; node < level.nodes; node += 1) checkNode(level, below, node, seen);
+    for (const [order, list] of level.lists.entries()) checkList(level, order, list, seen);
+    checkFilled(level);
+  }
+  for (let order = 0; order <= tree.maxOrder; order += 1) {
+    const found = seen.allocated[order] ?? 0;
+    const count = tree.allocatedBlocks(order);
+    if (found !== count) {
+      fail('block-counts', `${found} blocks of order ${order} are allocated, their count is ${count}`);
+    }
+  }
+  checkPartition(tree, absent, seen);
+}
+
+/** What a block that goes on a run may follow. */
+const RUN_KINDS: ReadonlySet<number> = /* @__PURE__ */ new Set([RUN, REST, HEAP]);
+
+/** How many blocks the tables have, by order. */
+class SeenBlocks {
+  readonly free: number[] = [];
+  readonly allocated: number[] = [];
+  pages = 0;
+
+  add(order: number, isFree: boolean): void {
+    const blocks = isFree ? this.free : this.allocated;
+    blocks[order] = (blocks[order] ?? 0) + 1;
+    this.pages += 2 ** order;
+  }
+}
+
+function fail(invariant: Invariant, problem: string): never {
+  throw new BuddyError('BROKEN_INVARIANT', { invariant, problem });
+}
+
+/**
+ * That there is room for as many nodes as are open, and the right number of `roots`; that units name no other nodes than
+ * those that name them; and that nothing is in a node that is not open.
+ */
+function checkNodes(level: BuddyLevel, below: BuddyLevel | undefined, roots: number | undefined): void {
+  const { nodes, marks, children } = level;
+  const name = `level of order ${level.unitOrder}`;
+  const isPossible = Number.isInteger(nodes) && nodes >= 0 && nodes * NODE_UNITS <= marks.length;
+  if (!isPossible || nodes !== (roots ?? nodes)) fail('metadata', `the ${name} has ${nodes} nodes`);
+  for (let unit = 0; unit < children.length; unit += 1) {
+    const child = children[unit] as number;
+    if (child !== 0 && (child > (below?.nodes ?? 0) || below?.owners[child - 1] !== unit)) {
+      fail('metadata', `${nameOf(level, unit)} has node ${child - 1} below, which is not its own`);
+    }
+  }
+  for (let unit = nodes * NODE_UNITS; unit < marks.length; unit += 1) {
+    if (marks[unit] !== 0) fail('metadata', `${nameOf(level, unit)} is in a node that is not open`);
+  }
+}
+
+/** That the marks of a node are blocks one after the other, and that the node is where it should be. */
+function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: number, seen: SeenBlocks): void {
+  const isDivided = level.parent === undefined || checkOwner(level, level.parent, node);
+  const end = (node + 1) * NODE_UNITS;
+  let isBare = true;
+  for (let unit = node * NODE_UNITS; unit < end; ) {
+    const mark = level.marks[unit] as number;
+    if (mark === 0) {
+      unit += 1;
+      continue;
+    }
+    isBare = false;
+    const name = nameOf(level, unit);
+    if (!isDivided) fail('partition', `${name} is in a block, and its node in another one`);
+    checkMark(level, below, unit, mark);
+    const order = mark & ORDER;
+    const next = unit + 2 ** order;
+    for (unit += 1; unit < next; unit += 1) {
+      if (level.marks[unit] !== 0) {
+        fail('partition', `${nameOf(level, unit)} starts a block inside that of ${name}`);
+      }
+    }
+    if ((mark & KIND) !== DIVIDED) seen.add(order + level.unitOrder, (mark & KIND) === FREE);
+  }
+  if (isDivided && isBare && level.parent !== undefined) {
+    fail('partition', `${nameOf(level, node * NODE_UNITS)} and what follows are divided into nothing`);
+  }
+}
+
+/** Whether the unit above is divided, after a check that it and the node name each other. */
+function checkOwner(level: BuddyLevel, parent: BuddyLevel, node: number): boolean {
+  const owner = level.owners[node] as number;
+  const name = nameOf(level, node * NODE_UNITS);
+  if (parent.children[owner] !== node + 1) fail('metadata', `${name} is not below ${nameOf(parent, owner)}`);
+  if (level.bases[node] !== parent.addressOf(owner)) {
+    fail('metadata', `${name} is not at the address of ${nameOf(parent, owner)}`);
+  }
+  return parent.marks[owner] === DIVIDED;
+}
+
+function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: number, mark: number): void {
+  const name = nameOf(level, unit);
+  const kind = mark & KIND;
+  const order = mark & ORDER;
+  if (kind === DIVIDED) {
+    const child = level.children[unit] ?? 0;
+    if (order !== 0 || child < 1 || child > (below?.nodes ?? 0)) {
+      fail('metadata', `${name} is divided, but no node is below`);
+    }
+    return;
+  }
+  if (kind < FREE || kind > HEAP || order >= level.lists.length) {
+    fail('metadata', `${name} has the mark 0x${mark.toString(16)}, which means nothing`);
+  }
+  if ((kind === FILE || kind === SLAB) && order + level.unitOrder !== 0) {
+    fail('metadata', `${name} is a single page, and has order ${order + level.unitOrder}`);
+  }
+  if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
+  if (kind !== FREE) return;
+  if (!(level.lists[order] as FreeList).knows(unit)) {
+    fail('free-lists', `${name} is free, but in no free list`);
+  }
+  if (order < level.maxOrder && level.marks[unit ^ (1 << order)] === mark) {
+    fail('merging', `${name} is free, and so is its buddy`);
+  }
+}
+
+function checkList(level: BuddyLevel, order: number, list: FreeList, seen: SeenBlocks): void {
+  const name = `the free list of order ${order + level.unitOrder}`;
+  const problem = freeListProblem(list);
+  if (problem !== undefined) fail('free-lists', `${name}: ${problem}`);
+  // Every free block was found in its list; with as many in the list, it has no others.
+  const found = seen.free[order + level.unitOrder] ?? 0;
+  if (list.count !== found) fail('free-counts', `${name} has ${list.count} blocks, but ${found} are free`);
+}
+
+/** That `filled` has a bit for each list that is not empty, and no other. */
+function checkFilled(level: BuddyLevel): void {
+  const filled = level.lists.reduce((bits, { count }, order) => bits | (count > 0 ? 1 << order : 0), 0);
+  if (level.filled !== filled) {
+    const name = `the level of order ${level.unitOrder}`;
+    fail(
+      'free-counts',
+      `${name} has lists 0x${filled.toString(16)} filled, and its field is ${level.filled}`,
+    );
+  }
+}
+
+/** That blocks and absent ranges follow each other from one end to the other, and that there are no more blocks. */
+function checkPartition(tree: BuddyTree, absent: readonly PageRange[], seen: SeenBlocks): void {
+  const { start, end } = tree.range;
+  let pages = 0;
+  let before: number | undefined;
+  for (let page = start; page < end; ) {
+    const name = formatAddress(addressOfPage(page));
+    const block = tree.find(page);
+    if (block === undefined) {
+      const range = rangeAt(absent, page);
+      if (range?.start !== page) fail('partition', `the page ${name} is in no block, and not reserved`);
+      page = range.end;
+      before = undefined;
+      continue;
+    }
+    const size = 2 ** block.order;
+    if (block.start !== page) fail('partition', `the page ${name} is in a block and in what comes before it`);
+    if (block.kind === REST && !(before !== undefined && RUN_KINDS.has(before))) {
+      fail('runs', `the block at ${name} goes on a run that does not start`);
+    }
+    before = block.kind;
+    if (page + size > end) fail('alignment', `the block at ${name} ends outside the region`);
+    page += size;
+    pages += size;
+  }
+  if (pages !== seen.pages) {
+    fail('partition', `blocks have ${pages} pages of the region, and ${seen.pages} in all`);
+  }
+}
+
+function nameOf(level: BuddyLevel, unit: number): string {
+  return `unit ${unit} of order ${level.unitOrder}`;
+}

@@ -1,0 +1,285 @@
+/** What is no input at all: each is refused with a coded error that names it, and nothing has changed. */
+import { isCodedError, physAddr, Virt, virtAddr } from '@svsm/address';
+import { MemoryRegion, physRegion, virtRegion } from '@svsm/memory-region';
+import { expect, test } from 'vitest';
+import {
+  type BuddyErrorCode,
+  ByteMemory,
+  getOrder,
+  HeapAllocator,
+  PageAllocator,
+  renderMap,
+  SlabCache,
+} from '../../src/index.ts';
+import { buddyError, flatRegion, HEAP, heapPages, snapshot, untyped } from '../support/allocators.ts';
+
+const NO_NUMBERS = [
+  -1,
+  0.5,
+  NaN,
+  Infinity,
+  -Infinity,
+  2 ** 53,
+  1e308,
+  1n,
+  '1',
+  '',
+  true,
+  null,
+  {},
+  [],
+  Symbol('s'),
+];
+const NO_ADDRESSES = [
+  ...[-1n, -4096n, 2n ** 64n, 2n ** 64n + HEAP, HEAP - 2n ** 64n, 2n ** 47n, 2n ** 63n, -(2n ** 63n)],
+  ...[0, 4096, NaN, '0x1000', true, null, undefined, [], Symbol('s'), () => HEAP],
+];
+const NO_REGIONS = [
+  ...[0, 4096n, HEAP, '0x1000', true, null, undefined, {}, [], [heapPages(0, 1)], Symbol('s')],
+  ...[physRegion(physAddr(0x1000), 0x1000), flatRegion(HEAP, HEAP + 0x1000n)],
+  { start: HEAP, end: HEAP + 0x1000n, size: 0x1000n },
+];
+const BAD_REGIONS = [
+  heapPages(0, 0),
+  heapPages(63, 2),
+  heapPages(64, 1),
+  virtRegion(virtAddr(HEAP + 1n), 0x1000),
+  virtRegion(HEAP, 0x1001),
+  virtRegion(HEAP, 1),
+  virtRegion(virtAddr(0), 0x1000),
+  virtRegion(virtAddr(HEAP), 2n ** 47n),
+];
+
+function sample() {
+  const memory = new ByteMemory(Virt, new ArrayBuffer(64 * 4096), HEAP);
+  const allocator = new PageAllocator(heapPages(0, 64), { memory, reserved: [heapPages(60, 2)] });
+  const block = allocator.allocatePages(2);
+  const run = allocator.allocateRun(5);
+  const file = allocator.allocateFilePage();
+  allocator.getFilePage(file);
+  const cache = new SlabCache(allocator, 64);
+  const heap = new HeapAllocator(allocator, { memory });
+  const object = heap.allocate(48);
+  const large = heap.allocate(9000);
+  cache.free(cache.allocate());
+  return { memory, allocator, block, run, file, cache, heap, object, large };
+}
+
+type Sample = ReturnType<typeof sample>;
+
+const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample, value: never) => unknown]> =
+  {
+    getOrder: [
+      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), undefined],
+      (_, bytes) => getOrder(bytes),
+    ],
+    allocatePages: [[...NO_NUMBERS, undefined], ({ allocator }, order) => allocator.allocatePages(order)],
+    allocateBlock: [[...NO_NUMBERS, undefined], ({ allocator }, order) => allocator.allocateBlock(order)],
+    allocateRun: [
+      [...NO_NUMBERS, undefined, 0, -0, 2 ** 52 + 1],
+      ({ allocator }, pages) => allocator.allocateRun(pages),
+    ],
+    'allocateRun, alignment': [
+      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 4097, 0n, 3n, 2n ** 64n],
+      ({ allocator }, alignment) => allocator.allocateRun(1, alignment),
+    ],
+    own: [
+      [...NO_NUMBERS, ...NO_REGIONS.filter((value) => value !== 0), ...BAD_REGIONS],
+      ({ allocator }, block) => allocator.own(block),
+    ],
+    allocateAt: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.allocateAt(region)],
+    reserve: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.reserve(region)],
+    unreserve: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.unreserve(region)],
+    addRegion: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.addRegion(region)],
+    removeRegion: [
+      [...NO_REGIONS, ...BAD_REGIONS],
+      ({ allocator }, region) => allocator.removeRegion(region),
+    ],
+    freePages: [
+      [...NO_ADDRESSES, ...NO_REGIONS.filter((value) => value !== HEAP), ...BAD_REGIONS],
+      ({ allocator }, block) => allocator.freePages(block),
+    ],
+    freePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.freePage(page)],
+    getFilePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.getFilePage(page)],
+    putFilePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.putFilePage(page)],
+    blockOf: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, address) => allocator.blockOf(address)],
+    'pagesFor, kind': [
+      [...NO_NUMBERS, undefined, 'pages', 'Slab', 'toString', ['slab']],
+      ({ allocator }, kind) => allocator.pagesFor(kind),
+    ],
+    'pagesFor, pages': [
+      [...NO_NUMBERS, undefined, 0, -0, 2 ** 52 + 1],
+      ({ allocator }, pages) => allocator.pagesFor('heap').allocate(pages, 4096),
+    ],
+    'pagesFor, alignment': [
+      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 4097],
+      ({ allocator }, alignment) => allocator.pagesFor('slab').allocate(1, alignment),
+    ],
+    'pagesFor, slab': [
+      [...NO_ADDRESSES, HEAP],
+      ({ allocator }, page) => allocator.pagesFor('slab').free(page),
+    ],
+    'pagesFor, heap': [
+      [...NO_ADDRESSES, HEAP],
+      ({ allocator }, page) => allocator.pagesFor('heap').free(page),
+    ],
+    'a slab cache of a size': [
+      [...NO_NUMBERS, undefined, 0, 4097],
+      ({ allocator }, size) => new SlabCache(allocator, size),
+    ],
+    'a slab cache of an alignment': [
+      // Nothing is as if it were not given.
+      [...NO_NUMBERS.filter((value) => value !== 1n && value !== null), 0, 3, 8192],
+      ({ allocator }, alignment) => new SlabCache(allocator, 8, { alignment }),
+    ],
+    'a slab cache that keeps': [
+      [-1, 0.5, NaN, -Infinity, 1n, '1', '', true, null, {}, [], Symbol('s')],
+      ({ allocator }, keepEmpty) => new SlabCache(allocator, 8, { keepEmpty }),
+    ],
+    'SlabCache.free': [[...NO_ADDRESSES, HEAP, heapPages(0, 1)], ({ cache }, address) => cache.free(address)],
+    'HeapAllocator.allocate': [[...NO_NUMBERS, undefined], ({ heap }, size) => heap.allocate(size)],
+    'HeapAllocator.allocate, align': [
+      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 3n],
+      ({ heap }, align) => heap.allocate(8, align),
+    ],
+    'HeapAllocator.reallocate': [
+      [...NO_NUMBERS, undefined],
+      ({ heap, object }, size) => heap.reallocate(object, size),
+    ],
+    'HeapAllocator.reallocate, of an address': [
+      [...NO_ADDRESSES, HEAP],
+      ({ heap }, address) => heap.reallocate(address, 8),
+    ],
+    'HeapAllocator.reallocate, align': [
+      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 3n],
+      ({ heap, object }, align) => heap.reallocate(object, 48, align),
+    ],
+    'HeapAllocator.free': [
+      [...NO_ADDRESSES, HEAP, heapPages(0, 1)],
+      ({ heap }, address) => heap.free(address),
+    ],
+    'HeapAllocator.sizeOf': [
+      [...NO_ADDRESSES, HEAP, heapPages(0, 1)],
+      ({ heap }, address) => heap.sizeOf(address),
+    ],
+    'HeapAllocator.view': [[...NO_ADDRESSES, HEAP], ({ heap }, address) => heap.view(Uint8Array, address, 1)],
+    'HeapAllocator.view, length': [
+      [...NO_NUMBERS, undefined, 49],
+      ({ heap, object }, length) => heap.view(Uint8Array, object, length),
+    ],
+    'ByteMemory.bytes': [NO_ADDRESSES, ({ memory }, address) => memory.bytes(address, 1)],
+    'ByteMemory.bytes, length': [
+      [...NO_NUMBERS, undefined],
+      ({ memory }, length) => memory.bytes(HEAP, length),
+    ],
+    'ByteMemory.clearPage': [NO_ADDRESSES, ({ memory }, address) => memory.clearPage(address)],
+    'renderMap, columns': [[...NO_NUMBERS, 0], ({ allocator }, columns) => renderMap(allocator, { columns })],
+    'renderMap, rows': [[...NO_NUMBERS, 0], ({ allocator }, rows) => renderMap(allocator, { rows })],
+    'an allocator of regions': [
+      [
+        ...NO_REGIONS.filter((value) => !Array.isArray(value) && !(value instanceof MemoryRegion)),
+        heapPages(0, 0),
+        BAD_REGIONS[3],
+        BAD_REGIONS[4],
+        [],
+        [undefined],
+        [null],
+        [heapPages(0, 1), heapPages(0, 1)],
+      ],
+      (_, regions) => new PageAllocator(regions),
+    ],
+    'an allocator that reserves': [
+      [
+        0,
+        1n,
+        true,
+        {},
+        heapPages(0, 1),
+        [heapPages(0, 1), heapPages(0, 2)],
+        ...[...NO_REGIONS, ...BAD_REGIONS.slice(1)].map((region) => [region]),
+      ],
+      (_, reserved) => new PageAllocator(heapPages(0, 64), { reserved }),
+    ],
+    'an allocator of a space': [
+      [
+        ...NO_REGIONS.filter((value) => value !== undefined),
+        ...BAD_REGIONS.filter((region) => !region.containsRegion(heapPages(0, 64))),
+      ],
+      (_, space) => new PageAllocator(heapPages(0, 64), { space }),
+    ],
+  };
+
+/** All of a sample that can be seen. */
+function pictureOf({ allocator, heap, cache }: Sample): string {
+  return `${snapshot(allocator)} ${JSON.stringify([heap.info(), cache.info()])}`;
+}
+
+function isCoded(error: unknown): boolean {
+  return ['BuddyError', 'AddressError', 'RegionError'].some((name) => isCodedError(error, name));
+}
+
+test.each(Object.entries(CASES))('%s', (_name, [values, action]) => {
+  for (const value of values) {
+    const here = sample();
+    const before = pictureOf(here);
+    let outcome: unknown;
+    try {
+      outcome = `returned ${String(action(here, untyped(value)))}`;
+    } catch (error) {
+      outcome = error;
+    }
+    expect(isCoded(outcome), `${describe(value)}: ${outcome}`).toBe(true);
+    expect(pictureOf(here), describe(value)).toBe(before);
+    here.allocator.checkInvariants();
+    here.heap.checkInvariants();
+    here.cache.checkInvariants();
+  }
+});
+
+test('zero has one sign', () => {
+  const { allocator } = sample();
+  for (const block of [allocator.allocatePages(-0), allocator.own(-0).region]) expect(block.size).toBe(4096n);
+  expect(allocator.blockOf(allocator.allocateBlock(-0))?.order).toBe(0);
+  allocator.checkInvariants();
+});
+
+/** What is freed is not what it is taken for: by whom, as what, and which code says so. */
+test('what somebody else frees', () => {
+  const { allocator, block, run, file, object, large, heap, cache } = sample();
+  const other = new PageAllocator(heapPages(64, 64));
+  const [slabs, pages] = [allocator.pagesFor('slab'), allocator.pagesFor('heap')];
+  const small = cache.allocate();
+  const cases: [code: BuddyErrorCode, action: () => void][] = [
+    ['FOREIGN_ADDRESS', () => other.freePages(block)],
+    ['FOREIGN_ADDRESS', () => allocator.freePages(other.allocatePage())],
+    ['BLOCK_TAIL', () => allocator.freePages(Virt.add(block.start, 4096))],
+    ['BLOCK_TAIL', () => allocator.freePages(Virt.add(run.start, 4096))],
+    ['UNALIGNED_ADDRESS', () => allocator.freePages(Virt.add(block.start, 8))],
+    ['WRONG_SIZE', () => allocator.freePage(block.start)],
+    ['WRONG_SIZE', () => allocator.freePages(virtRegion(run.start, 0x4000))],
+    ['FILE_PAGE', () => allocator.freePage(file)],
+    ['SLAB_PAGE', () => allocator.freePages(virtAddr(small & ~0xfffn))],
+    ['HEAP_BLOCK', () => allocator.freePages(large)],
+    ['NOT_FILE_PAGE', () => allocator.putFilePage(large)],
+    ['RESERVED_PAGE', () => allocator.freePage(Virt.add(HEAP, 60 * 4096))],
+    ['WRONG_KIND', () => slabs.free(large)],
+    ['WRONG_KIND', () => pages.free(virtAddr(small & ~0xfffn))],
+    ['WRONG_KIND', () => pages.free(block.start)],
+    ['BLOCK_TAIL', () => pages.free(Virt.add(large, 4096))],
+    ['FOREIGN_OBJECT', () => cache.free(large)],
+    ['FOREIGN_OBJECT', () => cache.free(object)],
+    ['FOREIGN_OBJECT', () => heap.free(small)],
+    ['FOREIGN_OBJECT', () => heap.free(block.start)],
+    ['OBJECT_INTERIOR', () => heap.free(Virt.add(object, 1))],
+    ['OBJECT_INTERIOR', () => heap.free(Virt.add(large, 4096))],
+  ];
+  const before = pictureOf({ allocator, heap, cache } as Sample);
+  for (const [code, action] of cases) {
+    buddyError(code, action);
+    expect(pictureOf({ allocator, heap, cache } as Sample)).toBe(before);
+  }
+});
+
+function describe(value: unknown): string {
+  return typeof value === 'object' && !(value instanceof MemoryRegion) ? `${typeof value}` : String(value);
+}

@@ -1,0 +1,123 @@
+import { expect, test } from 'vitest';
+import { ALLOCATED, REST, RUN } from '../../src/tree/buddy-level.ts';
+import { BuddyTree } from '../../src/tree/buddy-tree.ts';
+import { checkTree } from '../../src/tree/check-tree.ts';
+
+/** A tree of three levels whose level 0 opens `nodes` nodes and no more. */
+function limited(nodes: number): BuddyTree {
+  const tree = new BuddyTree({ start: 0, end: 2 ** 22 });
+  const { leaf } = tree;
+  const open = leaf.openNode.bind(leaf);
+  leaf.openNode = (owner) => {
+    const isNew = tree.aboveLeaf.children[owner] === 0;
+    return isNew && leaf.nodes >= nodes ? fail() : open(owner);
+  };
+  return tree;
+}
+
+function fail(): never {
+  throw new RangeError('no room');
+}
+
+const pictureOf = (tree: BuddyTree, end: number): string => {
+  const blocks = [];
+  for (let page = 0; page < end; ) {
+    const block = tree.find(page);
+    blocks.push(`${page}:${block?.order}:${block?.kind}`);
+    page += 2 ** (block?.order ?? 0);
+  }
+  return blocks.join(' ');
+};
+
+test('when a range cannot be taken whole, nothing of it is', () => {
+  for (const kind of [ALLOCATED, RUN, 0]) {
+    const tree = limited(1);
+    tree.addFreeRange(tree.range);
+    const before = pictureOf(tree, 2 ** 22);
+    // Both ends lie inside nodes, and there is room for one.
+    const range = { start: 1000, end: 5000 };
+    expect(() => tree.takeRange(range, kind, kind && REST, 22)).toThrow(RangeError);
+    expect(pictureOf(tree, 2 ** 22)).toBe(before);
+    checkTree(tree, []);
+  }
+});
+
+test('when a range cannot be added whole, nothing of it is', () => {
+  const tree = limited(1);
+  expect(() => tree.addFreeRange({ start: 1000, end: 5000 })).toThrow(RangeError);
+  checkTree(tree, [tree.range]);
+  expect(tree.find(1000)).toBeUndefined();
+});
+
+/** The whole range free, but for these pages, which are allocated as single ones. */
+function treeWith(end: number, pages: readonly number[]): BuddyTree {
+  const tree = new BuddyTree({ start: 0, end });
+  tree.addFreeRange(tree.range);
+  for (const page of pages) tree.takeRange({ start: page, end: page + 1 }, ALLOCATED, REST, 0);
+  return tree;
+}
+
+test('an address outside, or in what is not divided, is no page of another node', () => {
+  // Unit 1 of the level above pages has a node: what is looked for elsewhere is not found there.
+  const pages = [1024, 1025, 1026, 2047];
+  const tree = treeWith(2 ** 22, pages);
+  for (const page of pages) {
+    const address = BigInt(page) * 4096n;
+    for (const away of [2n ** 21n, 2n ** 30n, 2n ** 40n, 2n ** 51n].map((pages) => pages * 4096n)) {
+      expect(tree.leafUnitAt(address + away)).toBe(-1);
+      expect(tree.free(address + away, undefined)).toBe(false);
+      expect(tree.freePage(address + away)).toBe(false);
+    }
+    expect(tree.find(page)?.kind).toBe(ALLOCATED);
+  }
+  checkTree(tree, []);
+});
+
+test('an offset is freed where it is, and not in the node that has its number', () => {
+  const pages = [1, 2 ** 20 + 1, 3 * 1024 + 5, 3 * 2 ** 20 + 5, 3 * 2 ** 20 + 1029];
+  for (const victim of pages) {
+    const tree = treeWith(2 ** 24, pages);
+    expect(tree.freeOffset(victim)).toBe(true);
+    expect(pages.filter((page) => tree.find(page)?.kind !== ALLOCATED)).toEqual([victim]);
+    checkTree(tree, []);
+  }
+});
+
+test('in every root, offsets are where blocks are', () => {
+  // Three levels, so a root has 2^30 pages: two of them, of which the first has little.
+  const tree = new BuddyTree({ start: 2 ** 30 - 4096, end: 2 ** 30 + 2 ** 22 });
+  expect(tree.rootUnits).toBe(2048);
+  tree.addFreeRange(tree.range);
+  const offsets: number[] = [];
+  for (const order of [20, 11, 10, 10, 3, 0]) {
+    for (;;) {
+      const offset = tree.allocateOffset(order);
+      if (offset < 0) break;
+      expect(tree.find(tree.origin + offset)).toEqual({
+        start: tree.origin + offset,
+        order,
+        kind: ALLOCATED,
+      });
+      offsets.push(offset);
+      if (order === 0 && offsets.length > 200) break;
+    }
+  }
+  expect(offsets.length).toBeGreaterThan(3);
+  for (const offset of offsets) expect(tree.freeOffset(offset)).toBe(true);
+  const fresh = new BuddyTree(tree.range);
+  fresh.addFreeRange(fresh.range);
+  const counts = (tree: BuddyTree) => Array.from({ length: 23 }, (_, order) => tree.freeBlocks(order));
+  expect(counts(tree)).toEqual(counts(fresh));
+  checkTree(tree, []);
+});
+
+test('a node is closed with the last of its pages, at the end of a range too', () => {
+  const tree = treeWith(4096, []);
+  tree.removeRange({ start: 2047, end: 2048 });
+  tree.removeRange({ start: 1000, end: 2047 });
+  // Pages 1024 to 2047 are all gone, and nothing describes them.
+  checkTree(tree, [{ start: 1000, end: 2048 }]);
+  expect(tree.aboveLeaf.marks[1]).toBe(0);
+  tree.removeRange({ start: 0, end: 0 });
+  checkTree(tree, [{ start: 1000, end: 2048 }]);
+});

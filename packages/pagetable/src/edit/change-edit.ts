@@ -1,0 +1,104 @@
+import { refuseBeyondTop } from '../entry/mapping-checks.ts';
+import { PteFlags } from '../entry/pte-flags.ts';
+import { anyLowWord, changeHighWords, changeLowWords, SURVEY, surveyWords } from '../memory/leaf-words.ts';
+import type { TableSpace } from '../walk/table-space.ts';
+import { RegionEdit, Verdict } from './region-edit.ts';
+
+/** Bits of an entry to clear, and then to set, as two words each; PAT where a 4 KiB page has it, bit 7. */
+export interface BitChange {
+  readonly clearLow: number;
+  readonly clearHigh: number;
+  readonly setLow: number;
+  readonly setHigh: number;
+  /** Whether it is shared-ness that changes, which a page beyond vTOM has for good. */
+  readonly isVisibility?: boolean;
+}
+
+/** Changes bits of every leaf of a region. A large page that is wholly inside stays one; at the edges it is split. */
+export class ChangeEdit extends RegionEdit {
+  readonly #clearLow: number;
+  readonly #clearHigh: number;
+  readonly #setLow: number;
+  readonly #setHigh: number;
+  readonly #largeClear: number;
+  readonly #largeSet: number;
+  readonly #refusedHigh: number;
+
+  constructor(space: TableSpace, operation: string, change: BitChange) {
+    super(space, operation);
+    // As int32: a loop over them then stays one over integers.
+    this.#clearLow = change.clearLow | 0;
+    this.#clearHigh = change.clearHigh | 0;
+    this.#setLow = change.setLow | 0;
+    this.#setHigh = change.setHigh | 0;
+    this.#largeClear = forLargePage(change.clearLow);
+    this.#largeSet = forLargePage(change.setLow);
+    this.#refusedHigh = change.isVisibility === true ? space.format.beyondTopHi : 0;
+  }
+
+  protected override judge(
+    level: number,
+    low: number,
+    high: number,
+    page: number,
+    first: number,
+    end: number,
+  ): Verdict {
+    if ((low & PteFlags.Present) === 0) this.refuseUnmapped(first, level);
+    if (this.isTable(low, level)) return Verdict.Descend;
+    if ((high & this.#refusedHigh) !== 0) refuseBeyondTop(low, high, level, this.space.format);
+    this.nextLow = (low & ~this.#largeClear) | this.#largeSet;
+    this.nextHigh = (high & ~this.#clearHigh) | this.#setHigh;
+    if (this.nextLow === low && this.nextHigh === high) return Verdict.Keep;
+    return first === page && end - first === 512 ** level ? Verdict.Store : Verdict.Split;
+  }
+
+  protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
+    surveyWords(words, start, stop);
+    const allLow = SURVEY[0] as number;
+    const allHigh = SURVEY[1] as number;
+    const anyHigh = SURVEY[2] as number;
+    // Which one it was is looked for only if there is one.
+    const refused = this.space.format.reservedHi | this.#refusedHigh;
+    if ((allLow & PteFlags.Present) === 0 || (anyHigh & refused) !== 0) {
+      this.#refuse(words, start, stop, page);
+    }
+    const clearLow = this.#clearLow & ~this.#setLow;
+    const setLow = this.#setLow;
+    const setHigh = this.#setHigh;
+    // What all have, and what any has, says whether some bit is not yet as it is to be.
+    const difference =
+      (clearLow === 0 ? 0 : anyLowWord(words, start, stop) & clearLow) |
+      (anyHigh & this.#clearHigh & ~setHigh) |
+      (~allLow & setLow) |
+      (~allHigh & setHigh);
+    return difference !== 0;
+  }
+
+  protected override editPages(words: Uint32Array, start: number, stop: number, page: number): void {
+    if ((this.#clearHigh | this.#setHigh) !== 0) {
+      changeHighWords(words, start, stop, ~this.#clearHigh, this.#setHigh);
+    }
+    if ((this.#clearLow | this.#setLow) !== 0) {
+      changeLowWords(words, start, stop, ~this.#clearLow, this.#setLow);
+    }
+    this.changed(page, page + (stop - start) / 2);
+  }
+
+  /** Refuses the first page that is not mapped, corrupted, or beyond vTOM. */
+  #refuse(words: Uint32Array, start: number, stop: number, page: number): void {
+    for (let i = start; i < stop; i += 2) {
+      const at = page + (i - start) / 2;
+      const low = (words[i] as number) | 0;
+      const high = (words[i + 1] as number) | 0;
+      if ((low & PteFlags.Present) === 0) this.refuseUnmapped(at, 0);
+      this.requireSound(low, high, 0, at);
+      if ((high & this.#refusedHigh) !== 0) refuseBeyondTop(low, high, 0, this.space.format);
+    }
+  }
+}
+
+/** The low word's bits as a large page has them: PAT is bit 12 there. */
+export function forLargePage(low: number): number {
+  return (low & ~PteFlags.Pat) | ((low & PteFlags.Pat) !== 0 ? PteFlags.PatLarge : 0);
+}

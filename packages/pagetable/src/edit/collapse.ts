@@ -1,0 +1,84 @@
+import { addressOf, SPANS } from '../entry/page-range.ts';
+import { ENTRIES } from '../entry/page-sizes.ts';
+import { PteFlags } from '../entry/pte-flags.ts';
+import type { TableCursor } from '../walk/table-cursor.ts';
+import { storeEntry, type TableSpace } from '../walk/table-space.ts';
+
+const USED = PteFlags.Accessed | PteFlags.Dirty;
+
+/**
+ * Puts a larger page in the place of the table in which the cursor has found a page, if its 512 entries are the parts of
+ * one, and so on upward. Accessed and dirty may differ: what one part is, the larger page is. What the entry above denied,
+ * the larger page denies. Returns the level of the page in the end.
+ */
+export function collapseUpward(
+  space: TableSpace,
+  cursor: TableCursor,
+  page: number,
+  giantPages: boolean,
+): number {
+  const { memory, format, frames, tlb } = space;
+  const path = tablesTo(space, cursor.level, page);
+  const largest = giantPages ? 2 : 1;
+  const freed: number[] = [];
+  let level = cursor.level;
+  for (; level < largest; level += 1) {
+    const table = path[level] as number;
+    const above = path[level + 1] as number;
+    // A table that is an upper one as well is not there for this page alone.
+    if (path.indexOf(table) !== path.lastIndexOf(table)) break;
+    const low = wholeLow(space, table, level);
+    if (low === undefined) break;
+    const index = Math.floor(page / (SPANS[level + 1] as number)) % ENTRIES;
+    const words = memory.words(above, false);
+    const at = memory.wordOffset(above) + 2 * index;
+    const denied = (PteFlags.Writable | PteFlags.User) & ~(words[at] as number);
+    const noExecute = (words[at + 1] as number) & PteFlags.NoExecute;
+    const high = memory.words(table, false)[memory.wordOffset(table) + 1] as number;
+    if (freed.length === 0) frames.requireAllocator('collapse');
+    storeEntry(memory, above, index, low & ~denied, (high | noExecute) & ~format.reservedHi);
+    freed.push(table);
+  }
+  if (freed.length > 0) {
+    const span = SPANS[level] as number;
+    tlb?.needsFlush(addressOf(page - (page % span), space.levels), span * 4096, 'collapse');
+    frames.giveBack(freed);
+  }
+  return level;
+}
+
+/** The low word of the large page that the entries of `table` are the 512 parts of, if they are. */
+function wholeLow({ memory, format }: TableSpace, table: number, level: number): number | undefined {
+  const words = memory.words(table, false);
+  const start = memory.wordOffset(table);
+  const first = (words[start] as number) | 0;
+  const high = (words[start + 1] as number) | 0;
+  const offset = level === 0 ? 0x1f_f000 : 0x3fe0_0000;
+  if ((first & PteFlags.Present) === 0 || !format.isLeaf(first, level) || (first & offset) !== 0)
+    return undefined;
+  if ((high & format.reservedHi) !== 0 || (first & format.reservedLo(first, level)) !== 0) return undefined;
+  const step = level === 0 ? 0x1000 : 0x20_0000;
+  let used = 0;
+  for (let i = 0; i < ENTRIES; i += 1) {
+    const low = words[start + 2 * i] as number;
+    if (((low ^ (first | (i * step))) & ~USED) !== 0) return undefined;
+    if (((words[start + 2 * i + 1] as number) | 0) !== high) return undefined;
+    used |= low & USED;
+  }
+  if (level > 0) return first | used;
+  const pat = (first & PteFlags.Pat) !== 0 ? PteFlags.PatLarge : 0;
+  return (first & ~PteFlags.Pat) | pat | PteFlags.Large | used;
+}
+
+/** The tables on the way to `page`, by level, from the root down to `level`. */
+function tablesTo({ memory, format, root, top }: TableSpace, level: number, page: number): number[] {
+  const path: number[] = [];
+  let table = root;
+  for (let at = top; ; at -= 1) {
+    path[at] = table;
+    if (at === level) return path;
+    const words = memory.words(table, false);
+    const entry = memory.wordOffset(table) + 2 * (Math.floor(page / (SPANS[at] as number)) % ENTRIES);
+    table = format.frame(words[entry] as number, words[entry + 1] as number, at);
+  }
+}

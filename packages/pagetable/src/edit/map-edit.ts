@@ -1,0 +1,144 @@
+import type { PhysAddr } from '@svsm/address';
+import { frameHigh, frameLow, raw } from '../entry/entry-format.ts';
+import { requireAnySizeFlags, requirePhysical } from '../entry/mapping-checks.ts';
+import { addressOf, type PageRange, SPANS } from '../entry/page-range.ts';
+import { PAGE_SIZES } from '../entry/page-sizes.ts';
+import { PageTableError } from '../entry/page-table-error.ts';
+import type { PagingConfig } from '../entry/paging-config.ts';
+import { PteFlags } from '../entry/pte-flags.ts';
+import { anyLowWord, fillWords } from '../memory/leaf-words.ts';
+import type { TableSpace } from '../walk/table-space.ts';
+import { forLargePage } from './change-edit.ts';
+import type { MapRegionOptions } from './page-table-options.ts';
+import { RegionEdit, Verdict, wordsOf } from './region-edit.ts';
+
+/** What {@link MapEdit} maps. */
+export interface MapPlan {
+  /** The first page, and the frame that it is mapped to; the others follow. */
+  readonly page: number;
+  readonly frame: number;
+  /** Bits of a leaf in its two words, without address and size; PAT at bit 7. */
+  readonly low: number;
+  readonly high: number;
+  /** The level of the largest pages to use. */
+  readonly level: number;
+  /** Whether all must have that size. */
+  readonly exact: boolean;
+  /** Whether what is mapped is replaced. */
+  readonly remap: boolean;
+}
+
+/**
+ * The plan for a region: by the largest pages, or by pages of one size. Refuses what cannot be mapped.
+ *
+ * @param range - the region's pages
+ * @throws PageTableError `INVALID_FLAGS`, `INVALID_PAGE_SIZE`, `MISALIGNED`, `PHYSICAL_RANGE`
+ */
+export function planRegion(
+  { format, levels }: TableSpace,
+  { giantPages }: PagingConfig,
+  { first, end }: PageRange,
+  paddr: PhysAddr,
+  flags: number,
+  { shared = false, remap = false, pageSize }: MapRegionOptions,
+): MapPlan {
+  requireAnySizeFlags(flags, format);
+  const largest = giantPages ? 2 : 1;
+  const level = pageSize === undefined ? largest : PAGE_SIZES.indexOf(pageSize);
+  if (level < 0 || level > largest) throw new PageTableError('INVALID_PAGE_SIZE', { pageSize, giantPages });
+  const exact = pageSize !== undefined;
+  const span = exact ? (SPANS[level] as number) : 1;
+  const stray = [first, end].find((page) => page % span !== 0);
+  if (exact && stray !== undefined) {
+    throw new PageTableError('MISALIGNED', { what: 'virtual', address: addressOf(stray, levels), pageSize });
+  }
+  const frame = requirePhysical(paddr, exact ? level : 0, format, end - first);
+  const low = (flags & 0xfff) | PteFlags.Present;
+  const high = (flags & 0xfff0_0000) | (shared ? format.sharedHi : format.privateHi);
+  return { page: first, frame, low, high, level, exact, remap };
+}
+
+/** Maps a region to physical memory, by the largest pages that both addresses allow, or by pages of one size. */
+export class MapEdit extends RegionEdit {
+  readonly #plan: MapPlan;
+  readonly #largeLow: number;
+
+  constructor(space: TableSpace, operation: string, plan: MapPlan) {
+    super(space, operation);
+    this.#plan = plan;
+    this.#largeLow = forLargePage(plan.low) | PteFlags.Large;
+  }
+
+  protected override judge(
+    level: number,
+    low: number,
+    high: number,
+    page: number,
+    first: number,
+    end: number,
+  ): Verdict {
+    const { exact, remap, level: largest } = this.#plan;
+    const isPresent = (low & PteFlags.Present) !== 0;
+    if (isPresent && this.isTable(low, level)) {
+      if (exact && level === largest) this.#refuseMapped(page, level, low, high);
+      return Verdict.Descend;
+    }
+    if (isPresent && !remap) this.#refuseMapped(first, level, low, high);
+    const span = SPANS[level] as number;
+    const isWhole = first === page && end === page + span;
+    const frame = this.#frameOf(page);
+    if (isWhole && level <= largest && frame % span === 0) {
+      this.nextLow = frameLow(frame) | this.#largeLow;
+      this.nextHigh = frameHigh(frame) | this.#plan.high;
+      return Verdict.Store;
+    }
+    return isPresent && !isWhole ? Verdict.Split : Verdict.Build;
+  }
+
+  protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
+    if ((anyLowWord(words, start, stop) & PteFlags.Present) === 0) return true;
+    for (let i = start; i < stop; i += 2) {
+      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      const at = page + (i - start) / 2;
+      const low = (words[i] as number) | 0;
+      const high = (words[i + 1] as number) | 0;
+      this.requireSound(low, high, 0, at);
+      if (!this.#plan.remap) this.#refuseMapped(at, 0, low, high);
+    }
+    return true;
+  }
+
+  protected override editPages(words: Uint32Array, start: number, stop: number, page: number): void {
+    const { low, high, remap } = this.#plan;
+    if (remap) this.#noteReplaced(words, start, stop, page);
+    let frame = this.#frameOf(page);
+    for (let i = start; i < stop; ) {
+      // As far as the high word stays the same: it changes each 4 GiB.
+      const left = Math.min((stop - i) / 2, 0x10_0000 - (frame % 0x10_0000));
+      const end = i + wordsOf(left);
+      fillWords(words, i, end, frameLow(frame) | low, frameHigh(frame) | high, 0x1000);
+      i = end;
+      frame += left;
+    }
+  }
+
+  #noteReplaced(words: Uint32Array, start: number, stop: number, page: number): void {
+    let first = -1;
+    let last = -1;
+    for (let i = start; i < stop; i += 2) {
+      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      last = (i - start) / 2;
+      if (first < 0) first = last;
+    }
+    if (first >= 0) this.changed(page + first, page + last + 1);
+  }
+
+  #frameOf(page: number): number {
+    return page - this.#plan.page + this.#plan.frame;
+  }
+
+  #refuseMapped(page: number, level: number, low: number, high: number): never {
+    const vaddr = addressOf(page, this.space.levels);
+    throw new PageTableError('ALREADY_MAPPED', { vaddr, level, entry: raw(low, high) });
+  }
+}

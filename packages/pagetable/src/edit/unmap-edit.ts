@@ -1,0 +1,59 @@
+import { PteFlags } from '../entry/pte-flags.ts';
+import type { TableSpace } from '../walk/table-space.ts';
+import { RegionEdit, Verdict } from './region-edit.ts';
+
+/** Unmaps a region. A large page of which only a part is inside is split. */
+export class UnmapEdit extends RegionEdit {
+  readonly #allowHoles: boolean;
+
+  constructor(space: TableSpace, operation: string, allowHoles: boolean, freesEmpty: boolean) {
+    super(space, operation, freesEmpty);
+    this.#allowHoles = allowHoles;
+  }
+
+  protected override judge(
+    level: number,
+    low: number,
+    _high: number,
+    page: number,
+    first: number,
+    end: number,
+  ): Verdict {
+    if ((low & PteFlags.Present) === 0) {
+      if (!this.#allowHoles) this.refuseUnmapped(first, level);
+      return Verdict.Keep;
+    }
+    if (this.isTable(low, level)) return Verdict.Descend;
+    this.nextLow = 0;
+    this.nextHigh = 0;
+    return first === page && end - first === 512 ** level ? Verdict.Store : Verdict.Split;
+  }
+
+  protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
+    const { reservedHi } = this.space.format;
+    let present = false;
+    for (let i = start; i < stop; i += 2) {
+      const low = (words[i] as number) | 0;
+      if ((low & PteFlags.Present) !== 0) {
+        present = true;
+        const high = (words[i + 1] as number) | 0;
+        if ((high & reservedHi) !== 0) this.requireSound(low, high, 0, page + (i - start) / 2);
+      } else if (!this.#allowHoles) this.refuseUnmapped(page + (i - start) / 2, 0);
+    }
+    return present;
+  }
+
+  protected override editPages(words: Uint32Array, start: number, stop: number, page: number): void {
+    let first = -1;
+    let last = -1;
+    for (let i = start; i < stop; i += 2) {
+      // An entry that is not present has no format: its bits are software's, and stay.
+      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      words[i] = 0;
+      words[i + 1] = 0;
+      if (first < 0) first = i;
+      last = i;
+    }
+    if (first >= 0) this.changed(page + (first - start) / 2, page + (last - start) / 2 + 1);
+  }
+}

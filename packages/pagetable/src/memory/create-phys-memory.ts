@@ -1,0 +1,160 @@
+import { type Bytes, PAGE_SIZE, type PhysAddr, pageNumber, physAddr } from '@svsm/address';
+import { formatBounds, MemoryRegion, physRegion } from '@svsm/memory-region';
+import { PageTableError } from '../entry/page-table-error.ts';
+import type { PhysMemory } from './phys-memory.ts';
+import { ReaderMemory, type ReadFrame } from './reader-memory.ts';
+
+/** What physical memory is made of. */
+export type PhysMemoryOptions =
+  /** Flat and zeroed: `size` bytes from `start` (0 if not given) on. */
+  | { readonly size: Bytes; readonly start?: PhysAddr }
+  /**
+   * Flat, over a buffer of the caller's, shared or not, or that of a `WebAssembly.Memory`: its bytes are the memory. When
+   * it is transferred, or the WebAssembly memory grows, every access is a `BUS_ERROR`: make another one then.
+   */
+  | { readonly buffer: ArrayBuffer | SharedArrayBuffer; readonly start?: PhysAddr }
+  /** Sparse and zeroed: the regions may be terabytes apart and in size; a frame costs its 4 KiB from its first write on. */
+  | { readonly regions: Iterable<MemoryRegion<PhysAddr>> }
+  /** Read-only, of a file or a dump: frames are fetched when they are asked for, and the last `cachedFrames` (1024) kept. */
+  | { readonly readFrame: ReadFrame; readonly cachedFrames?: number };
+
+const WORDS_PER_FRAME = PAGE_SIZE / 4;
+
+/**
+ * Physical memory: flat for one run of frames in one buffer, sparse for any set of regions, or what a reader has. Flat: O(size) if it makes
+ * the buffer, else O(1). Sparse: O(regions), whatever their size.
+ *
+ * @throws PageTableError `INVALID_MEMORY` if a start or size is no multiple of 4096, a size is 0, or regions overlap;
+ *   AddressError for values that are no address or byte count
+ */
+export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
+  if ('readFrame' in options) return new ReaderMemory(options.readFrame, options.cachedFrames ?? 1024);
+  if ('regions' in options) return new SparseMemory(options.regions);
+  const start = options.start ?? physAddr(0);
+  if ('buffer' in options) {
+    // The caller may write to its buffer at any time.
+    return new FlatMemory(
+      options.buffer,
+      wholeFrames(physRegion(start, options.buffer.byteLength)),
+      Number.NaN,
+    );
+  }
+  const region = wholeFrames(physRegion(start, options.size));
+  return new FlatMemory(zeroed(region), region, 0);
+}
+
+class FlatMemory implements PhysMemory {
+  epoch: number;
+  readonly #words: Uint32Array;
+  readonly #first: number;
+  readonly #region: MemoryRegion<PhysAddr>;
+
+  constructor(buffer: ArrayBuffer | SharedArrayBuffer, region: MemoryRegion<PhysAddr>, epoch: number) {
+    this.epoch = epoch;
+    this.#words = new Uint32Array(buffer);
+    this.#first = pageNumber(region.start);
+    this.#region = region;
+  }
+
+  words(frame: number, write: boolean): Uint32Array {
+    const words = this.#words;
+    const index = frame - this.#first;
+    // By its length, not by a count: that of a buffer which was moved away is 0, and reads of it would be zeros.
+    if (index >>> 0 !== index || index * WORDS_PER_FRAME >= words.length) this.#refuse(frame);
+    if (write) this.epoch += 1;
+    return words;
+  }
+
+  wordOffset(frame: number): number {
+    return (frame - this.#first) * WORDS_PER_FRAME;
+  }
+
+  #refuse(frame: number): never {
+    throw busError(
+      frame,
+      this.#words.length > 0 ? formatBounds(this.#region) : 'none: its buffer is detached',
+    );
+  }
+}
+
+class SparseMemory implements PhysMemory {
+  epoch = 0;
+  readonly #frames: Map<number, Uint32Array> = new Map();
+  readonly #regions: readonly MemoryRegion<PhysAddr>[];
+  readonly #zeros: Uint32Array = new Uint32Array(WORDS_PER_FRAME);
+
+  constructor(regions: Iterable<MemoryRegion<PhysAddr>>) {
+    this.#regions = [...regions].map(wholeFrames).sort((a, b) => (a.start < b.start ? -1 : 1));
+    this.#regions.forEach((region, i) => {
+      const next = this.#regions[i + 1];
+      if (next?.overlaps(region)) throw invalid(next, `it overlaps ${region}`);
+    });
+  }
+
+  words(frame: number, write: boolean): Uint32Array {
+    if (write) this.epoch += 1;
+    const held = this.#frames.get(frame);
+    if (held !== undefined) return held;
+    if (!this.#has(frame)) throw busError(frame, this.#regions.join(', ') || 'none');
+    if (!write) return this.#zeros;
+    const fresh = new Uint32Array(WORDS_PER_FRAME);
+    this.#frames.set(frame, fresh);
+    return fresh;
+  }
+
+  wordOffset(_frame: number): number {
+    return 0;
+  }
+
+  #has(frame: number): boolean {
+    let low = 0;
+    let high = this.#regions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const region = this.#regions[middle] as MemoryRegion<PhysAddr>;
+      const first = pageNumber(region.start);
+      if (frame >= first && frame < first + region.pageCount()) return Number.isInteger(frame);
+      if (frame < first) high = middle;
+      else low = middle + 1;
+    }
+    return false;
+  }
+}
+
+function zeroed(region: MemoryRegion<PhysAddr>): ArrayBuffer {
+  const size = Number(region.size);
+  try {
+    return new ArrayBuffer(size);
+  } catch (cause) {
+    throw invalid(
+      region.size,
+      'one buffer cannot be that large here: pass `regions`, which is sparse',
+      cause,
+    );
+  }
+}
+
+function wholeFrames(region: MemoryRegion<PhysAddr>): MemoryRegion<PhysAddr> {
+  if (region.isEmpty) throw invalid(region.size, 'it must hold at least one frame of 4096 bytes');
+  if (region.alignInward(PAGE_SIZE)?.equals(region) !== true) {
+    throw invalid(region, `it must start and end at multiples of ${PAGE_SIZE}`);
+  }
+  return region;
+}
+
+function invalid(value: MemoryRegion<PhysAddr> | bigint, problem: string, cause?: unknown): PageTableError {
+  const shown = value instanceof MemoryRegion ? String(value) : value;
+  return new PageTableError(
+    'INVALID_MEMORY',
+    { value: shown, problem },
+    cause === undefined ? {} : { cause },
+  );
+}
+
+function busError(frame: number, memory: string): PageTableError {
+  const paddr =
+    Number.isSafeInteger(frame) && frame >= 0
+      ? BigInt(frame) * BigInt(PAGE_SIZE)
+      : BigInt(Math.trunc(frame) || 0);
+  return new PageTableError('BUS_ERROR', { paddr, memory });
+}

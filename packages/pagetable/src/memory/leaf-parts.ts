@@ -1,0 +1,31 @@
+import { PageSize } from '@svsm/address';
+import { ENTRIES } from '../entry/page-sizes.ts';
+import { PteFlags } from '../entry/pte-flags.ts';
+import { fillWords } from './leaf-words.ts';
+import type { PhysMemory } from './phys-memory.ts';
+
+/**
+ * The low word of part `index` of the large page that an entry at `level` maps: all its bits, with PAT, bit 12, moved to
+ * bit 7 where the part is a 4 KiB page (AMD64 APM vol. 2, §5.4.1). The high word is that of the large page.
+ */
+export function partLow(low: number, level: number, index: number): number {
+  if (level === 1) {
+    const pat = (low & PteFlags.PatLarge) !== 0 ? PteFlags.Pat : 0;
+    return (low & 0xffe0_0000) | (low & 0xfff & ~PteFlags.Large) | pat | (index * PageSize.Regular);
+  }
+  return (low & 0xc000_0000) | (low & 0x1fff) | (index * PageSize.Huge);
+}
+
+/** Fills `table` with the 512 parts of a large page. */
+export function fillWithParts(
+  memory: PhysMemory,
+  table: number,
+  low: number,
+  high: number,
+  level: number,
+): void {
+  const words = memory.words(table, true);
+  const at = memory.wordOffset(table);
+  const step = level === 1 ? PageSize.Regular : PageSize.Huge;
+  fillWords(words, at, at + 2 * ENTRIES, partLow(low, level, 0), high, step);
+}

@@ -1,0 +1,66 @@
+import { PAGE_SIZE } from '@svsm/address';
+import { frameAddress } from '../entry/entry-format.ts';
+import { PageTableError } from '../entry/page-table-error.ts';
+import type { PhysMemory } from './phys-memory.ts';
+
+/**
+ * Reads the 4096 bytes of `frame` (physical address / 4096) into `bytes`. Returns whether there is such a frame. What it
+ * throws goes through to whoever reads memory.
+ */
+export type ReadFrame = (frame: number, bytes: Uint8Array) => boolean;
+
+const WORDS_PER_FRAME = PAGE_SIZE / 4;
+const MAX_FRAMES = 2 ** 40;
+
+/** Read-only memory whose frames are fetched when they are first asked for; the last ones used are kept. */
+export class ReaderMemory implements PhysMemory {
+  /** Nothing is ever written, and an array that was given keeps its words also after its frame has left the cache. */
+  readonly epoch: number = 0;
+  readonly #readFrame: ReadFrame;
+  readonly #capacity: number;
+  /** Least recently used first. */
+  readonly #cache: Map<number, Uint32Array> = new Map();
+
+  constructor(readFrame: ReadFrame, capacity: number) {
+    if (!Number.isInteger(capacity) || capacity < 1) {
+      throw new PageTableError('INVALID_MEMORY', {
+        value: capacity,
+        problem: 'it must cache one frame at least',
+      });
+    }
+    this.#readFrame = readFrame;
+    this.#capacity = capacity;
+  }
+
+  words(frame: number, write: boolean): Uint32Array {
+    const held = this.#cache.get(frame);
+    if (held === undefined) {
+      const fetched = this.#fetch(frame);
+      if (!write) return fetched;
+    } else if (!write) {
+      this.#cache.delete(frame);
+      this.#cache.set(frame, held);
+      return held;
+    }
+    throw new PageTableError('READ_ONLY', { paddr: frameAddress(frame) });
+  }
+
+  wordOffset(_frame: number): number {
+    return 0;
+  }
+
+  #fetch(frame: number): Uint32Array {
+    const words = new Uint32Array(WORDS_PER_FRAME);
+    const isFrame = Number.isInteger(frame) && frame >= 0 && frame < MAX_FRAMES;
+    if (!isFrame || !this.#readFrame(frame, new Uint8Array(words.buffer))) {
+      const paddr = isFrame ? frameAddress(frame) : BigInt(Math.trunc(frame) || 0);
+      throw new PageTableError('BUS_ERROR', { paddr, memory: 'what the reader has' });
+    }
+    if (this.#cache.size === this.#capacity) {
+      const [oldest] = this.#cache.keys();
+      this.#cache.delete(oldest as number);
+    }
+    this.#cache.set(frame, words);
+    return words;
+  }
+}

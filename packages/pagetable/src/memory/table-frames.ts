@@ -1,0 +1,91 @@
+import { formatAddress, isPageAligned, Phys, type PhysAddr, pageNumber } from '@svsm/address';
+import { frameAddress } from '../entry/entry-format.ts';
+import { ENTRIES } from '../entry/page-sizes.ts';
+import { PageTableError } from '../entry/page-table-error.ts';
+import type { FrameAllocator } from './frame-allocator.ts';
+import type { PhysMemory } from './phys-memory.ts';
+
+/** The frames of one page table's tables: takes them from its allocator, checked and cleared, and gives them back. */
+export class TableFrames {
+  readonly #memory: PhysMemory;
+  readonly #allocator: FrameAllocator | undefined;
+  readonly #physicalEnd: bigint;
+
+  constructor(memory: PhysMemory, allocator: FrameAllocator | undefined, physicalEnd: bigint) {
+    this.#memory = memory;
+    this.#allocator = allocator;
+    this.#physicalEnd = physicalEnd;
+  }
+
+  /**
+   * Takes and clears `count` frames, all or none. Returns their numbers.
+   *
+   * @throws PageTableError `NO_FRAME_ALLOCATOR`, `OUT_OF_FRAMES`, `BAD_FRAME`
+   */
+  take(count: number): number[] {
+    const taken: PhysAddr[] = [];
+    if (count === 0) return [];
+    const allocator = this.#require('a new table');
+    try {
+      for (let i = 0; i < count; i += 1) {
+        const frame = takeFrame(allocator, count);
+        taken.push(frame);
+        this.requireTable(frame);
+        this.#clear(frame);
+      }
+    } catch (error) {
+      for (const frame of taken) allocator.freeFrame(frame);
+      throw error;
+    }
+    return taken.map(pageNumber);
+  }
+
+  /** Gives frames back to the allocator. */
+  giveBack(frames: readonly number[]): void {
+    if (frames.length === 0) return;
+    const allocator = this.#require('giving back a table');
+    for (const frame of frames) allocator.freeFrame(frameAddress(frame));
+  }
+
+  /** @throws PageTableError `NO_FRAME_ALLOCATOR` */
+  requireAllocator(operation: string): void {
+    this.#require(operation);
+  }
+
+  /** @throws PageTableError `BAD_FRAME` if `frame` cannot be a table */
+  requireTable(frame: PhysAddr): void {
+    const end = this.#physicalEnd;
+    let problem: string;
+    if (!Phys.isAddress(frame)) problem = 'it is no physical address';
+    else if (!isPageAligned(frame)) problem = 'it is no multiple of 4096';
+    else if (frame >= end) problem = `physical addresses of this table end at ${formatAddress(end)}`;
+    else {
+      try {
+        this.#memory.words(pageNumber(frame), false);
+        return;
+      } catch (cause) {
+        throw new PageTableError('BAD_FRAME', { frame, problem: 'there is no memory' }, { cause });
+      }
+    }
+    throw new PageTableError('BAD_FRAME', { frame, problem });
+  }
+
+  #require(operation: string): FrameAllocator {
+    if (this.#allocator === undefined) throw new PageTableError('NO_FRAME_ALLOCATOR', { operation });
+    return this.#allocator;
+  }
+
+  #clear(table: PhysAddr): void {
+    const frame = pageNumber(table);
+    const at = this.#memory.wordOffset(frame);
+    this.#memory.words(frame, true).fill(0, at, at + 2 * ENTRIES);
+  }
+}
+
+function takeFrame(allocator: FrameAllocator, needed: number): PhysAddr {
+  try {
+    return allocator.allocateFrame();
+  } catch (cause) {
+    throw new PageTableError('OUT_OF_FRAMES', { needed }, { cause });
+  }
+}

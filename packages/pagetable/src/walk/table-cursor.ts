@@ -1,0 +1,372 @@
+import type { VirtAddr } from '@svsm/address';
+import { type EntryFormat, frameAddress, type PageTableEntry, raw } from '../entry/entry-format.ts';
+import { SPANS } from '../entry/page-range.ts';
+import { PageTableError } from '../entry/page-table-error.ts';
+import { PteFlags } from '../entry/pte-flags.ts';
+import type { PhysMemory } from '../memory/phys-memory.ts';
+import type { TableSpace } from './table-space.ts';
+
+// An address is split into halves by way of memory: several times faster than shifting bigints.
+const CELL = new BigUint64Array(1);
+const HALVES = new Uint32Array(CELL.buffer);
+
+const NOWHERE = new Uint32Array(2);
+const MAX_LEVELS = 5;
+
+/** What of the last walk is remembered: its leaf table and its page directory, the directory alone, or nothing. */
+const Known = { Leaf: 0, Directory: 1, Nothing: 2 } as const;
+
+/** What {@link TableCursor.tryFlip} has done: nothing, for it takes a walk; nothing, for it is so; or it has stored. */
+export const Flip = { Unable: 0, Idle: 1, Stored: 2 } as const;
+
+/** One of {@link Flip}. */
+export type Flip = (typeof Flip)[keyof typeof Flip];
+
+/**
+ * A place in the tables below one root: an entry, found by a walk. In here an address is two 32-bit halves, an entry two
+ * words and a table a frame number; no bigint is made on the way. Halves and words are int32 (`| 0`), which engines keep
+ * in a field without allocating.
+ */
+export class TableCursor {
+  /** The halves of the address that was last sought. */
+  low = 0;
+  high = 0;
+  /** Where the entry found lies: the frame number of its table, its level, and its words. */
+  table = 0;
+  level = 0;
+
+  readonly #memory: PhysMemory;
+  readonly #format: EntryFormat;
+  readonly #root: number;
+  readonly #levels: 4 | 5;
+  readonly #top: number;
+  /** The only entry of a root that addresses may go by, if this is a part; else -1. */
+  readonly #part: number;
+  /** What an address's high half leaves after this shift must be all zeros or all ones. */
+  readonly #signShift: number;
+  readonly #reservedHi: number;
+  /** What visibility is in a high word: what must not be there, what to keep, and what to set. */
+  readonly #unfitHi: number;
+  readonly #keepHi: number;
+  readonly #sharedHi: number;
+  readonly #privateHi: number;
+  #words: Uint32Array = NOWHERE;
+  /** Where the table and the entry begin in those words. */
+  #base = 0;
+  #at = 0;
+  /** What is remembered of the way to the address last sought: one of {@link Known}, true in one epoch of memory. */
+  #known: number = Known.Nothing;
+  #epoch = Number.NaN;
+  /** Whether the words of the leaf table were asked for to write in that epoch. */
+  #writable = false;
+  /** The epoch in which {@link tryFlip} may write to these words, and the low half of the first address of its table. */
+  #flipEpoch = Number.NaN;
+  #flipLow = 0;
+  /** The page directory on that way, the table at level 1: its words, and where it begins in them. */
+  #directory: Uint32Array = NOWHERE;
+  #directoryBase = 0;
+  /** The tables on that way, by level, down to it; and whether that of the entry found is none of those above, once known. */
+  readonly #path: Float64Array = new Float64Array(MAX_LEVELS);
+  #isPlainWay: boolean | undefined;
+  #isRetired = false;
+
+  constructor({ memory, format, root, levels, top, base }: TableSpace) {
+    this.#memory = memory;
+    this.#format = format;
+    this.#root = root;
+    this.#levels = levels;
+    this.#top = top;
+    this.#part = top === levels - 1 ? -1 : base / (SPANS[levels - 1] as number);
+    this.#signShift = levels === 5 ? 24 : 15;
+    this.#reservedHi = format.reservedHi;
+    this.#unfitHi = format.reservedHi | format.beyondTopHi;
+    this.#keepHi = ~(format.sharedHi | format.privateHi);
+    this.#sharedHi = format.sharedHi;
+    this.#privateHi = format.privateHi;
+  }
+
+  get entryLow(): number {
+    return (this.#words[this.#at] as number) | 0;
+  }
+
+  get entryHigh(): number {
+    return (this.#words[this.#at + 1] as number) | 0;
+  }
+
+  get isPresent(): boolean {
+    return (this.entryLow & PteFlags.Present) !== 0;
+  }
+
+  /** Whether the entry found points to a table. */
+  get isTable(): boolean {
+    const low = this.entryLow;
+    return (
+      (low & PteFlags.Present) !== 0 && this.level > 0 && (this.level > 2 || (low & PteFlags.Large) === 0)
+    );
+  }
+
+  /** The entry found, taken apart. */
+  get entry(): PageTableEntry {
+    return this.#format.decode(this.entryLow, this.entryHigh, this.level);
+  }
+
+  /** Its index in its table. */
+  get index(): number {
+    return this.indexAt(this.level);
+  }
+
+  /**
+   * Walks to the entry that maps `vaddr`, to the first that is not present, or to the one at level `floor`.
+   *
+   * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`
+   */
+  seek(vaddr: VirtAddr, floor = 0): void {
+    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
+    CELL[0] = vaddr;
+    const low = (HALVES[0] as number) | 0;
+    const high = (HALVES[1] as number) | 0;
+    if (high === this.high && this.#memory.epoch === this.#epoch) {
+      const moved = low ^ this.low;
+      // Pages are visited in order, mostly: 511 times of 512 the cursor stands in the leaf table of the next one already.
+      if (moved >>> 21 === 0 && this.#known === Known.Leaf && floor === 0) {
+        const at = this.#base + ((low >>> 11) & 0x3fe);
+        this.low = low;
+        this.#at = at;
+        if (((this.#words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
+        return;
+      }
+      if (moved >>> 30 === 0 && this.#known <= Known.Directory && floor <= 1) {
+        this.low = low;
+        this.#known = Known.Nothing;
+        this.#walkDirectory(floor);
+        return;
+      }
+    }
+    const sign = high >> this.#signShift;
+    if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
+    this.#leaveFor(low, high);
+    this.#walk(floor);
+  }
+
+  /** From the root down to the page directory, and on: {@link descend} as often as it goes, in local variables. */
+  #walk(floor: number): void {
+    const memory = this.#memory;
+    const format = this.#format;
+    const reservedHi = this.#reservedHi;
+    const path = this.#path;
+    let table = this.#root;
+    let level = this.#top;
+    this.#epoch = memory.epoch;
+    for (;;) {
+      const words = memory.words(table, false);
+      const base = memory.wordOffset(table);
+      path[level] = table;
+      if (level === 1) {
+        this.#directory = words;
+        this.#directoryBase = base;
+        this.#walkDirectory(floor);
+        return;
+      }
+      const at = base + 2 * this.indexAt(level);
+      const low = (words[at] as number) | 0;
+      const high = (words[at + 1] as number) | 0;
+      const isSound = (high & reservedHi) === 0 && (low & format.reservedLo(low, level)) === 0;
+      // What is reserved is found out again, and told, once the place is noted.
+      if ((low & PteFlags.Present) === 0 || !isSound || level <= floor || format.isLeaf(low, level)) {
+        this.#stand(words, table, level, base, at);
+        this.#check();
+        return;
+      }
+      table = format.frame(low, high, level);
+      level -= 1;
+    }
+  }
+
+  /** The last two levels: through the page directory, and its leaf table if it leads to one. */
+  #walkDirectory(floor: number): void {
+    const directory = this.#directory;
+    const above = this.#directoryBase + ((this.low >>> 20) & 0x3fe);
+    const low = (directory[above] as number) | 0;
+    const high = (directory[above + 1] as number) | 0;
+    const isLeaf = (low & (PteFlags.Present | PteFlags.Large)) !== PteFlags.Present;
+    if (isLeaf || (high & this.#reservedHi) !== 0 || floor === 1) {
+      this.#stand(directory, this.#path[1] as number, 1, this.#directoryBase, above);
+      this.#known = Known.Directory;
+      this.#check();
+      return;
+    }
+    const memory = this.#memory;
+    const table = this.#format.frame(low, high, 1);
+    const words = memory.words(table, false);
+    const base = memory.wordOffset(table);
+    const at = base + ((this.low >>> 11) & 0x3fe);
+    this.#stand(words, table, 0, base, at);
+    this.#known = Known.Leaf;
+    if (((words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
+  }
+
+  #stand(words: Uint32Array, table: number, level: number, base: number, at: number): void {
+    this.#words = words;
+    this.table = table;
+    this.level = level;
+    this.#base = base;
+    this.#at = at;
+    this.#writable = false;
+    this.#flipEpoch = Number.NaN;
+    this.#isPlainWay = undefined;
+  }
+
+  /**
+   * What a loop that flips visibility does 511 times of 512, in one go: where the cursor stands in the leaf table already,
+   * and has flipped another entry of it, flips that of `vaddr`. Where it takes more than that, nothing is done.
+   */
+  tryFlip(vaddr: VirtAddr, shared: boolean): Flip {
+    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) return Flip.Unable;
+    if (this.#memory.epoch !== this.#flipEpoch) return Flip.Unable;
+    CELL[0] = vaddr;
+    const offset = ((HALVES[0] as number) | 0) ^ this.#flipLow;
+    if ((offset & ~0x1f_f000) !== 0 || ((HALVES[1] as number) | 0) !== this.high) return Flip.Unable;
+    const words = this.#words;
+    const at = this.#base + (offset >>> 11);
+    const high = (words[at + 1] as number) | 0;
+    if (((words[at] as number) & PteFlags.Present) === 0 || (high & this.#unfitHi) !== 0) return Flip.Unable;
+    const wanted = (high & this.#keepHi) | (shared ? this.#sharedHi : this.#privateHi);
+    if (wanted === high) return Flip.Idle;
+    words[at + 1] = wanted;
+    return Flip.Stored;
+  }
+
+  /** Makes every further walk an error: the tables belong to others. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#known = Known.Nothing;
+    this.#flipEpoch = Number.NaN;
+  }
+
+  /** @throws PageTableError `DESTROYED` */
+  requireAlive(): void {
+    if (this.#isRetired) throw new PageTableError('DESTROYED', { root: frameAddress(this.#root) });
+  }
+
+  /** Begins a walk for `vaddr` at the root, for {@link descend} to go on. */
+  start(vaddr: VirtAddr): void {
+    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
+    CELL[0] = vaddr;
+    const high = (HALVES[1] as number) | 0;
+    const sign = high >> this.#signShift;
+    if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
+    this.#leaveFor((HALVES[0] as number) | 0, high);
+    this.#enter(this.#root, this.#top);
+  }
+
+  /** Goes on to the next level, by way of the entry found, which {@link isTable}. */
+  descend(): void {
+    this.#enter(this.#format.frame(this.entryLow, this.entryHigh, this.level), this.level - 1);
+  }
+
+  /** Makes sure that the entry found can be written. @throws PageTableError `READ_ONLY` */
+  claim(): void {
+    const words = this.#memory.words(this.table, true);
+    if (words === this.#words) return;
+    // Memory has moved the table, so that it can be written.
+    this.#words = words;
+    if (this.level === 1) this.#directory = words;
+  }
+
+  /** Replaces the entry found; the low word, with its present bit, last. */
+  store(low: number, high: number): void {
+    const memory = this.#memory;
+    const wasTrue = memory.epoch === this.#epoch;
+    this.claim();
+    const words = this.#words;
+    words[this.#at + 1] = high;
+    words[this.#at] = low;
+    // Only what others write makes the way here untrue, if no table on it is the one written to.
+    this.#isPlainWay ??= this.#findPlainWay();
+    if (wasTrue && this.#known === this.level && this.#isPlainWay) {
+      this.#epoch = memory.epoch;
+      this.#writable = true;
+    } else this.#known = Known.Nothing;
+  }
+
+  /**
+   * Replaces the high word of the level-0 entry found by one that leads every walk the same way, should the table be an
+   * upper one of another walk as well. So the way here stays true, and memory need not be asked again for each page.
+   */
+  storeVisibility(high: number): void {
+    if (!this.#writable) {
+      const wasTrue = this.#memory.epoch === this.#epoch;
+      this.claim();
+      this.#writable = true;
+      if (wasTrue) this.#epoch = this.#memory.epoch;
+    }
+    this.#words[this.#at + 1] = high;
+    if (this.#known !== Known.Leaf) return;
+    this.#flipEpoch = this.#epoch;
+    this.#flipLow = this.low & ~0x1f_ffff;
+  }
+
+  #findPlainWay(): boolean {
+    for (let level = this.level + 1; level <= this.#top; level += 1) {
+      if (this.#path[level] === this.table) return false;
+    }
+    return true;
+  }
+
+  /** The index that the address sought has in a table of `level`: nine bits from 12 + 9·level on. */
+  indexAt(level: number): number {
+    switch (level) {
+      case 0:
+        return (this.low >>> 12) & 0x1ff;
+      case 1:
+        return (this.low >>> 21) & 0x1ff;
+      case 2:
+        return ((this.low >>> 30) | (this.high << 2)) & 0x1ff;
+      case 3:
+        return (this.high >>> 7) & 0x1ff;
+      default:
+        return (this.high >>> 16) & 0x1ff;
+    }
+  }
+
+  /** Sets out for another address: should a table on the way be outside memory, the cursor stands in no leaf table. */
+  #leaveFor(low: number, high: number): void {
+    if (this.#isRetired) this.requireAlive();
+    this.#known = Known.Nothing;
+    this.low = low;
+    this.high = high;
+    if (this.#part >= 0 && this.indexAt(this.#levels - 1) !== this.#part) {
+      throw new PageTableError('OUTSIDE_PART', { vaddr: raw(low, high), index: this.#part });
+    }
+  }
+
+  #enter(table: number, level: number): void {
+    const words = this.#memory.words(table, false);
+    const base = this.#memory.wordOffset(table);
+    this.#known = Known.Nothing;
+    this.#stand(words, table, level, base, base + 2 * this.indexAt(level));
+    this.#check();
+  }
+
+  #check(): void {
+    const low = this.entryLow;
+    if ((low & PteFlags.Present) === 0) return;
+    const reservedHigh = this.entryHigh & this.#reservedHi;
+    const reservedLow = this.level === 0 ? 0 : low & this.#format.reservedLo(low, this.level);
+    if ((reservedHigh | reservedLow) !== 0) this.#corrupted(reservedHigh, reservedLow);
+  }
+
+  #refuse(vaddr: unknown): never {
+    throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.#levels });
+  }
+
+  #corrupted(reservedHigh: number, reservedLow: number): never {
+    throw new PageTableError('RESERVED_BITS', {
+      vaddr: raw(this.low, this.high),
+      level: this.level,
+      paddr: frameAddress(this.table) + BigInt(8 * this.index),
+      entry: raw(this.entryLow, this.entryHigh),
+      reserved: raw(reservedLow, reservedHigh),
+    });
+  }
+}

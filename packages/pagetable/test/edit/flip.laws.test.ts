@@ -1,0 +1,161 @@
+/**
+ * Visibility page by page, as in a loop: what a page table remembers of the page before must not be seen. The page table that
+ * is looked at is asked all along; beside it, one that is opened anew for each step does the same to tables of its own.
+ */
+import { type PhysAddr, physAddr, Virt, type VirtAddr } from '@svsm/address';
+import { MemoryRegion } from '@svsm/memory-region';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { isPageTableError } from '../../src/entry/page-table-error.ts';
+import { type PagingConfig, pagingConfig } from '../../src/entry/paging-config.ts';
+import { PteFlags } from '../../src/entry/pte-flags.ts';
+import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
+import { type PhysMemory, readPhys64, writePhys64 } from '../../src/memory/phys-memory.ts';
+import { PageTable } from '../../src/table/page-table.ts';
+import type { TlbListener } from '../../src/walk/tlb-listener.ts';
+import { FramePool, snapshot } from '../support/frame-pool.ts';
+import { MovingMemory } from '../support/moving-memory.ts';
+
+const CONFIGS: readonly PagingConfig[] = [
+  pagingConfig({ cBit: 51 }),
+  pagingConfig({ encryption: { mode: 'vtom', bit: 40 } }),
+  pagingConfig({ levels: 5, cBit: 47, physicalBits: 46 }),
+];
+
+const BASE = 0xffff_8080_0000_0000n;
+const TABLE = 0x20_0000n;
+/** Leaf tables: two that touch, and one whose addresses have the same low half as those of the first. */
+const TABLES = [BASE, BASE + TABLE, BASE + 0x1_0000_0000n] as const;
+/** Pages of each that are mapped; those between are not. */
+const INDEXES = [0, 1, 2, 3, 255, 510, 511] as const;
+
+const page = fc
+  .tuple(fc.constantFrom(...TABLES), fc.constantFrom(...INDEXES))
+  .map(([start, index]) => start + BigInt(index) * 0x1000n);
+const wrong = fc.oneof(
+  // Not mapped, not aligned, not canonical, no address of 64 bits, no address.
+  page.map((vaddr) => vaddr + 0x5000n),
+  page.map((vaddr) => vaddr + 1n),
+  page.map((vaddr) => vaddr + 0x800n),
+  page.map((vaddr) => vaddr ^ (1n << 63n)),
+  page.map((vaddr) => vaddr + (1n << 64n)),
+  page.map((vaddr) => vaddr - (1n << 64n)),
+  page.map(Number),
+  fc.constantFrom(undefined, null, '0x1000', 0, Number.NaN, {}, [BASE], -1n),
+);
+const flip = fc.record({
+  op: fc.constantFrom('share' as const, 'encrypt' as const),
+  at: fc.oneof({ weight: 12, arbitrary: page }, { weight: 1, arbitrary: wrong }),
+});
+const other = fc.record({
+  op: fc.constantFrom(
+    'translate' as const,
+    'unmap' as const,
+    'remap' as const,
+    'corrupt' as const,
+    'absent' as const,
+    'region' as const,
+  ),
+  at: page,
+});
+const step = fc.oneof({ weight: 8, arbitrary: flip }, { weight: 1, arbitrary: other });
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+interface Side {
+  readonly memory: PhysMemory;
+  readonly pool: FramePool;
+  readonly table: PageTable;
+  readonly tlb: TlbListener;
+  /** What was to be flushed. */
+  readonly flushes: string[];
+}
+
+function make(config: PagingConfig, moves = false): Side {
+  const still = createPhysMemory({ size: 0x40_0000 });
+  const memory = moves ? new MovingMemory(still) : still;
+  const pool = new FramePool(1, 60);
+  const flushes: string[] = [];
+  const tlb: TlbListener = {
+    needsFlush: (start, bytes, operation) => flushes.push(`${operation} ${start} ${bytes}`),
+  };
+  const table = PageTable.create({ memory, frames: pool, config, tlb });
+  for (const [number, start] of TABLES.entries()) {
+    for (const index of INDEXES) {
+      const vaddr = (start + BigInt(index) * 0x1000n) as VirtAddr;
+      table.map4k(vaddr, physAddr((number + 1) * 0x20_0000 + index * 0x1000), PteFlags.Writable);
+    }
+  }
+  flushes.length = 0;
+  return { memory, pool, table, tlb, flushes };
+}
+
+/** The entry that maps `vaddr`, by the way of another page table object. */
+function placeOf({ memory, table }: Side, vaddr: VirtAddr): PhysAddr {
+  const { path } = PageTable.open(table.root, { memory, config: table.config }).walk(vaddr);
+  const { table: leaf, index } = path[path.length - 1] as (typeof path)[number];
+  return (leaf + BigInt(8 * index)) as PhysAddr;
+}
+
+function perform(side: Side, table: PageTable, { op, at }: Step): unknown {
+  const vaddr = at as VirtAddr;
+  if (op === 'share') return table.setShared4k(vaddr);
+  if (op === 'encrypt') return table.setEncrypted4k(vaddr);
+  if (op === 'translate') return table.translate(vaddr);
+  if (op === 'unmap') return table.unmap4k(vaddr).raw;
+  if (op === 'remap') {
+    return table.map4k(vaddr, physAddr(0x7000), PteFlags.Writable | PteFlags.User, { remap: true });
+  }
+  if (op === 'region') {
+    return table.setSharedRegion(MemoryRegion.fromAddresses(Virt, vaddr, vaddr + 0x1000n));
+  }
+  // By others: a bit that is reserved, or beyond vTOM; or no page any more.
+  const paddr = placeOf(side, vaddr);
+  const entry = readPhys64(side.memory, paddr);
+  return writePhys64(side.memory, paddr, op === 'corrupt' ? entry ^ (1n << 41n) ^ (1n << 50n) : entry & ~1n);
+}
+
+function outcome(operation: () => unknown): unknown {
+  try {
+    return operation();
+  } catch (error) {
+    if (isPageTableError(error)) return [error.code, error.message];
+    throw error;
+  }
+}
+
+describe.each(CONFIGS)('visibility page by page, $encryption of $levels levels', (config) => {
+  test('is what a page table does that has done nothing before', () => {
+    fc.assert(
+      fc.property(fc.boolean(), fc.array(step, { minLength: 5, maxLength: 40 }), (moves, steps) => {
+        const remembering = make(config, moves);
+        const fresh = make(config);
+        for (const one of steps) {
+          const { root } = fresh.table;
+          const { memory, pool: frames, tlb } = fresh;
+          const anew = PageTable.open(root, { memory, frames, config, tlb });
+          expect(outcome(() => perform(remembering, remembering.table, one))).toEqual(
+            outcome(() => perform(fresh, anew, one)),
+          );
+          expect(remembering.flushes).toEqual(fresh.flushes);
+          expect(snapshot(remembering.memory, remembering.pool)).toEqual(snapshot(memory, frames));
+        }
+      }),
+    );
+  });
+});
+
+test('the second page of a leaf table and those after it are flipped without a walk', () => {
+  const { memory, table } = make(CONFIGS[0] as PagingConfig);
+  let asked = 0;
+  const { words } = memory;
+  memory.words = (frame, write) => {
+    asked += 1;
+    return words.call(memory, frame, write);
+  };
+  table.setShared4k(BASE as VirtAddr);
+  asked = 0;
+  for (const index of INDEXES) table.setShared4k((BASE + BigInt(index) * 0x1000n) as VirtAddr);
+  for (const index of INDEXES) table.setEncrypted4k((BASE + BigInt(index) * 0x1000n) as VirtAddr);
+  expect(asked).toBe(0);
+  expect(table.translate(BASE as VirtAddr)).toBe(0x20_0000n);
+});

@@ -1,0 +1,139 @@
+import type { CpuState } from '../../src/entry/cpu-state.ts';
+import type { PagingConfig } from '../../src/entry/paging-config.ts';
+import type { AccessKind } from '../../src/walk/access.ts';
+
+/** What an access gives, in the words of the vectors; and at which level it ended. */
+export type SlowAccess =
+  | { t: 'ok'; pa: bigint; size: bigint; shared: boolean; level: number; set: Map<bigint, bigint> }
+  | { t: 'pf'; err: number; level: number }
+  | { t: 'gp' }
+  | { t: 'bus' };
+
+/** Reads the 8 bytes at a physical address, or tells that there is no memory. */
+export type Read64 = (paddr: bigint) => bigint | undefined;
+
+const bit = (value: bigint, position: bigint | number): boolean => ((value >> BigInt(position)) & 1n) === 1n;
+
+/**
+ * A memory management unit written for reading, all in bigint, from the manuals alone: nothing of the package's own code
+ * takes part. It only looks; `set` is what the access would leave in the entries that it changes.
+ */
+export function slowAccess(
+  read: Read64,
+  root: bigint,
+  config: PagingConfig,
+  vaddr: bigint,
+  kind: AccessKind,
+  cpu: CpuState,
+  implicit = false,
+): SlowAccess {
+  // Bits 63:47, respectively 63:56, are all equal.
+  const width = config.levels === 5 ? 57n : 48n;
+  const top = vaddr >> (width - 1n);
+  if (top !== 0n && top !== (1n << (65n - width)) - 1n) return { t: 'gp' };
+
+  const isUser = cpu.cpl === 3 && !implicit;
+  let access = 0;
+  if (kind === 'write') access |= 2;
+  if (isUser) access |= 4;
+  if (kind === 'fetch' && (config.noExecute || cpu.smep)) access |= 16;
+
+  const { encryption } = config;
+  const encryptionBit = encryption === undefined ? 0n : 1n << BigInt(encryption.bit);
+  const path: bigint[] = [];
+  let table = root;
+  let user = true;
+  let writable = true;
+  let noExecute = false;
+  for (let level = config.levels - 1; ; level -= 1) {
+    const shift = 12n + 9n * BigInt(level);
+    const paddr = table + 8n * ((vaddr >> shift) & 511n);
+    const entry = read(paddr);
+    if (entry === undefined) return { t: 'bus' };
+    if (!bit(entry, 0)) return { t: 'pf', err: access, level };
+    if (slowReserved(entry, level, config) !== 0n) return { t: 'pf', err: access | 1 | 8, level };
+    path.push(paddr);
+    user &&= bit(entry, 2);
+    writable &&= bit(entry, 1);
+    noExecute ||= bit(entry, 63);
+    const address = entry & 0xf_ffff_ffff_f000n & ~encryptionBit;
+    const isLeaf = level === 0 || ((level === 1 || level === 2) && bit(entry, 7));
+    if (!isLeaf) {
+      table = address;
+      continue;
+    }
+
+    const denied = slowDenied(kind, isUser, implicit, { user, writable, noExecute }, cpu);
+    const byKey = slowKeyDenied(kind, isUser, { user }, (entry >> 59n) & 15n, cpu);
+    if (denied || byKey) return { t: 'pf', err: access | 1 | (byKey ? 32 : 0), level };
+
+    // One entry after the other, as they lie in memory: one that was used twice is read as it is by then.
+    const set = new Map<bigint, bigint>();
+    for (const used of path) {
+      const before = set.get(used) ?? (read(used) as bigint);
+      const isThisLeaf = used === paddr;
+      const after = before | 0x20n | (isThisLeaf && kind === 'write' ? 0x40n : 0n);
+      if (after !== before) set.set(used, after);
+    }
+    const size = 1n << shift;
+    const pa = (address - (address % size)) | (vaddr % size);
+    let shared = false;
+    if (encryption?.mode === 'c-bit') shared = (entry & encryptionBit) === 0n;
+    if (encryption?.mode === 'vtom') shared = (entry & 0xf_ffff_ffff_f000n) >= encryptionBit;
+    return { t: 'ok', pa, size, shared, level, set };
+  }
+}
+
+/** The bits of a present entry that must be 0 and are not (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD: bit 8 on top). */
+export function slowReserved(entry: bigint, level: number, config: PagingConfig): bigint {
+  const found = (from: number, to: number): bigint => {
+    let bits = 0n;
+    for (let i = from; i <= to; i += 1) if (bit(entry, i)) bits |= 1n << BigInt(i);
+    return bits;
+  };
+  let reserved = found(config.physicalBits, 51);
+  if (config.encryption !== undefined) reserved &= ~(1n << BigInt(config.encryption.bit));
+  if (!config.noExecute) reserved |= found(63, 63);
+  if (level >= 3) {
+    reserved |= found(7, 7);
+    if (config.vendor === 'amd') reserved |= found(8, 8);
+  } else if (level === 2 && bit(entry, 7)) {
+    reserved |= config.giantPages ? found(13, 29) : found(7, 7);
+  } else if (level === 1 && bit(entry, 7)) {
+    reserved |= found(13, 20);
+  }
+  return reserved;
+}
+
+/** Whether U/S, R/W and NX of all levels deny it (§4.6.1). */
+function slowDenied(
+  kind: AccessKind,
+  isUser: boolean,
+  implicit: boolean,
+  page: { user: boolean; writable: boolean; noExecute: boolean },
+  cpu: CpuState,
+): boolean {
+  if (isUser) {
+    if (!page.user) return true;
+    if (kind === 'write') return !page.writable;
+    return kind === 'fetch' && page.noExecute;
+  }
+  if (kind === 'fetch') return page.noExecute || (page.user && cpu.smep);
+  if (page.user && cpu.smap && (implicit || !cpu.ac)) return true;
+  return kind === 'write' && !page.writable && cpu.wp;
+}
+
+/** Whether a protection key denies it (§4.6.2). */
+function slowKeyDenied(
+  kind: AccessKind,
+  isUser: boolean,
+  page: { user: boolean },
+  key: bigint,
+  cpu: CpuState,
+): boolean {
+  if (kind === 'fetch' || (isUser && !page.user)) return false;
+  const register = page.user ? cpu.pkru : cpu.pkrs;
+  if (register === undefined) return false;
+  if (bit(BigInt(register), 2n * key)) return true;
+  return kind === 'write' && bit(BigInt(register), 2n * key + 1n) && (isUser || cpu.wp);
+}

@@ -1,0 +1,169 @@
+import { type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { isPageTableError } from '../../src/entry/page-table-error.ts';
+import { pagingConfig } from '../../src/entry/paging-config.ts';
+import { PteFlags } from '../../src/entry/pte-flags.ts';
+import { selfMap } from '../../src/entry/self-map.ts';
+import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
+import { readPhys64, writePhys64 } from '../../src/memory/phys-memory.ts';
+import { PageTable } from '../../src/table/page-table.ts';
+import { FramePool, snapshot } from '../support/frame-pool.ts';
+
+/*
+ * A page table remembers the way of its last walk, past its own stores too. The law: one that remembers does what one does
+ * that is opened anew before each step, in memory of its own; also where a table is an upper one and a lower one of the
+ * same way, so that a store to a page moves the tables above it.
+ */
+
+const config = pagingConfig({ cBit: 51, physicalBits: 44 });
+const BASE = 0xffff_8080_0000_0000n;
+const SELF = selfMap(300);
+
+const outcome = (operation: () => unknown): unknown => {
+  try {
+    return operation();
+  } catch (error) {
+    if (isPageTableError(error)) return error.code;
+    throw error;
+  }
+};
+
+// Two pages of one leaf table, the next leaf table, the next directory; then the tables of those, as pages.
+const plain = fc
+  .constantFrom(0n, 0x1000n, 0x2000n, 0x20_0000n, 0x40_0000n, 0x4000_0000n)
+  .map((at) => BASE + at);
+const spot = fc.oneof(
+  { weight: 3, arbitrary: plain },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(plain, fc.constantFrom(0, 1, 2, 2, 3, 3))
+      .map(([at, level]) => SELF.entryAddress(at as VirtAddr, level) & ~0xfffn),
+  },
+);
+const step = fc.record({
+  at: spot,
+  frame: fc.integer({ min: 1, max: 60 }),
+  op: fc.constantFrom(
+    'map4k',
+    'map4k',
+    'map2m',
+    'unmap4k',
+    'unmap4k',
+    'unmap2m',
+    'share',
+    'encrypt',
+    'split',
+    'translate',
+    'walk',
+    'foreign',
+  ),
+  other: fc.boolean(),
+});
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+function perform(table: PageTable, { at, frame, op }: Step): unknown {
+  const vaddr = at as VirtAddr;
+  if (op === 'map4k') return table.map4k(vaddr, physAddr(frame * 0x1000), PteFlags.Writable);
+  if (op === 'map2m') return table.map2m(vaddr, physAddr(frame * 0x20_0000), PteFlags.Writable);
+  if (op === 'unmap4k') return table.unmap4k(vaddr).raw;
+  if (op === 'unmap2m') return table.unmap2m(vaddr).raw;
+  if (op === 'share') return table.setShared4k(vaddr);
+  if (op === 'encrypt') return table.setEncrypted4k(vaddr);
+  if (op === 'split') return table.split4k(vaddr);
+  if (op === 'translate') return table.translate(vaddr);
+  return table.walk(vaddr).path.map(({ entry }) => entry.raw);
+}
+
+function make() {
+  const memory = createPhysMemory({ size: 0x40_0000 });
+  const pool = new FramePool(1, 60);
+  const table = PageTable.create({ memory, frames: pool, config });
+  writePhys64(memory, (table.root + 8n * BigInt(SELF.index)) as PhysAddr, table.root | 0x27n | (1n << 51n));
+  return { memory, pool, table };
+}
+
+describe('what is remembered past a store is what a walk would find', () => {
+  test('in plain tables, and where tables are pages of themselves', () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 10, maxLength: 30 }), (steps) => {
+        const remembering = make();
+        const { memory, pool } = remembering;
+        const other = PageTable.open(remembering.table.root, { memory, frames: pool, config });
+        const fresh = make();
+        for (const one of steps) {
+          if (one.op === 'foreign') {
+            // Cut or restore the directory entry on the way, behind the table's back.
+            for (const side of [remembering, fresh]) {
+              outcome(() => {
+                const { path } = PageTable.open(side.table.root, { memory: side.memory, config }).walk(
+                  one.at as VirtAddr,
+                );
+                const entry = path.find(({ level }) => level === 1);
+                if (entry === undefined) return;
+                const paddr = (entry.table + BigInt(8 * entry.index)) as PhysAddr;
+                writePhys64(side.memory, paddr, readPhys64(side.memory, paddr) ^ 1n);
+              });
+            }
+            continue;
+          }
+          const table = one.other ? other : remembering.table;
+          const anew = PageTable.open(fresh.table.root, { memory: fresh.memory, frames: fresh.pool, config });
+          expect(outcome(() => perform(table, one))).toEqual(outcome(() => perform(anew, one)));
+          expect(snapshot(memory, pool)).toEqual(snapshot(fresh.memory, fresh.pool));
+        }
+      }),
+    );
+  });
+
+  test('a page that is the root itself: unmapping it cuts the way to all of them', () => {
+    const { table } = make();
+    table.map4k(BASE as VirtAddr, physAddr(0x5000), PteFlags.Writable);
+    const rootPage = SELF.entryAddress(SELF.region.start, 3);
+    const ownEntry = (rootPage & ~0xfffn) as VirtAddr;
+    const neighbour = (SELF.entryAddress(BASE as VirtAddr, 2) & ~0xfffn) as VirtAddr;
+    expect(table.translate(neighbour)).toBeDefined();
+    table.unmap4k(ownEntry);
+    expect(table.translate(neighbour)).toBeUndefined();
+    expect(table.translate(BASE as VirtAddr)).toBe(0x5000n);
+  });
+
+  test('a store of its own is no reason to walk again, and a store of another is', () => {
+    const { memory, table } = make();
+    table.map4k(BASE as VirtAddr, physAddr(0x5000), PteFlags.Writable);
+    const reads: number[] = [];
+    const { words } = memory;
+    memory.words = (frame, write) => {
+      if (!write) reads.push(frame);
+      return words.call(memory, frame, write);
+    };
+    table.map4k((BASE + 0x1000n) as VirtAddr, physAddr(0x6000), PteFlags.Writable);
+    reads.length = 0;
+    for (let page = 2n; page < 10n; page += 1n) {
+      table.map4k((BASE + page * 0x1000n) as VirtAddr, physAddr(0x7000), PteFlags.Writable);
+    }
+    expect(reads).toEqual([]);
+    writePhys64(memory, physAddr(0x3f_f000), 1n);
+    table.unmap4k(BASE as VirtAddr);
+    expect(reads).toHaveLength(4);
+  });
+});
+
+test('a page beyond vTOM is refused in a loop too', () => {
+  const vtom = pagingConfig({ encryption: { mode: 'vtom', bit: 40 } });
+  const memory = createPhysMemory({ size: 0x40_0000 });
+  const table = PageTable.create({ memory, frames: new FramePool(1, 60), config: vtom });
+  for (const page of [0n, 0x1000n, 0x2000n]) {
+    table.map4k((BASE + page) as VirtAddr, physAddr(page), PteFlags.Writable);
+  }
+  table.setShared4k(BASE as VirtAddr);
+  const { path } = table.walk((BASE + 0x1000n) as VirtAddr);
+  const { table: leaf, index } = path[path.length - 1] as (typeof path)[number];
+  const paddr = (leaf + BigInt(8 * index)) as PhysAddr;
+  writePhys64(memory, paddr, readPhys64(memory, paddr) | (1n << 41n));
+  table.setShared4k((BASE + 0x2000n) as VirtAddr);
+  const before = readPhys64(memory, paddr);
+  expect(outcome(() => table.setShared4k((BASE + 0x1000n) as VirtAddr))).toBe('PHYSICAL_RANGE');
+  expect(readPhys64(memory, paddr)).toBe(before);
+});

@@ -1,0 +1,310 @@
+import { PageSize, physAddr, Virt, type VirtAddr, virtAddr } from '@svsm/address';
+import { virtRegion } from '@svsm/memory-region';
+import { describe, expect, test } from 'vitest';
+import { pagingConfig } from '../../src/entry/paging-config.ts';
+import { PteFlags, PtePreset } from '../../src/entry/pte-flags.ts';
+import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
+import { PageTable } from '../../src/table/page-table.ts';
+import { Tlb } from '../../src/walk/tlb.ts';
+import { FramePool } from '../support/frame-pool.ts';
+
+const VA = virtAddr(0xffff_8000_0000_0000n);
+const at = (offset: number): VirtAddr => (VA + BigInt(offset)) as VirtAddr;
+
+function make() {
+  const staleUses: VirtAddr[] = [];
+  const tlb = new Tlb({ onStaleUse: (_, vaddr) => staleUses.push(vaddr) });
+  const memory = createPhysMemory({ size: 0x10_0000 });
+  const frames = new FramePool(1, 32);
+  const table = PageTable.create({ memory, frames, tlb, config: pagingConfig({ cBit: 51 }) });
+  /** What a processor does: the TLB, else a walk, which fills it. */
+  const isShared = (vaddr: VirtAddr): boolean | undefined => {
+    const held = tlb.lookup(vaddr);
+    if (held !== undefined) return held.page.shared;
+    const { page } = table.walk(vaddr);
+    if (page !== undefined) tlb.insert(vaddr, page);
+    return page?.shared;
+  };
+  return { tlb, table, isShared, staleUses };
+}
+
+describe('Tlb', () => {
+  test('holds a page for each of its addresses, and nothing that was not filled in', () => {
+    const { tlb, table, isShared } = make();
+    table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
+    expect(isShared(at(0x1234))).toBe(false);
+    expect(tlb.lookup(at(0x1f_ffff))?.page.size).toBe(PageSize.Huge);
+    expect(tlb.lookup(at(0x20_0000))).toBeUndefined();
+  });
+
+  test('keeps a stale translation until it is flushed, and reports each use', () => {
+    const { tlb, table, isShared, staleUses } = make();
+    table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
+    isShared(at(0x3000));
+    table.setShared4k(at(0x3000));
+    expect(isShared(at(0x3000))).toBe(false);
+    expect(staleUses).toEqual([at(0x3000)]);
+    expect(tlb.pending.map(String)).toEqual(['[0xffff800000000000-0xffff800000200000)']);
+    tlb.flushPending();
+    expect(tlb.pending).toEqual([]);
+    expect(isShared(at(0x3000))).toBe(true);
+    expect(isShared(at(0x4000))).toBe(false);
+    expect(staleUses).toHaveLength(1);
+  });
+
+  test('flushPage drops the page of any size that holds the address', () => {
+    const { tlb, table, isShared } = make();
+    table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
+    table.map4k(at(0x20_0000), physAddr(0x1000), PtePreset.Data);
+    isShared(VA);
+    isShared(at(0x20_0000));
+    tlb.flushPage(at(0x1f_f123));
+    expect(tlb.lookup(VA)).toBeUndefined();
+    expect(tlb.lookup(at(0x20_0000))).toBeDefined();
+  });
+
+  test('flushPage takes its page off what is pending', () => {
+    const { tlb, table } = make();
+    for (const offset of [0, 0x1000, 0x2000]) table.map4k(at(offset), physAddr(offset), PtePreset.Data);
+    for (const offset of [0, 0x1000, 0x2000]) table.setShared4k(at(offset));
+    expect(tlb.pending.map(String)).toEqual(['[0xffff800000000000-0xffff800000003000)']);
+    tlb.flushPage(at(0x1fff));
+    expect(tlb.pending.map(({ size }) => size)).toEqual([0x1000n, 0x1000n]);
+    tlb.flushAll();
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('flushPending leaves alone what has not changed', () => {
+    const { tlb, table, isShared } = make();
+    table.map4k(VA, physAddr(0), PtePreset.Data);
+    table.map4k(at(0x1000), physAddr(0x1000), PtePreset.Data);
+    isShared(VA);
+    isShared(at(0x1000));
+    table.unmap4k(VA);
+    tlb.flushPending();
+    expect(tlb.lookup(VA)).toBeUndefined();
+    expect(tlb.lookup(at(0x1000))?.isStale).toBe(false);
+    tlb.flushAll();
+    expect(tlb.lookup(at(0x1000))).toBeUndefined();
+  });
+});
+
+describe('address spaces', () => {
+  /** A TLB, two pages of two tables, and a way to use them as a processor does. */
+  function makeTwo(options: ConstructorParameters<typeof Tlb>[0] = {}) {
+    const staleUses: (string | undefined)[] = [];
+    const tlb = new Tlb({ ...options, onStaleUse: ({ staleBy }) => staleUses.push(staleBy) });
+    const memory = createPhysMemory({ size: 0x10_0000 });
+    const frames = new FramePool(1, 64);
+    const tables = [1, 2].map((pcid) =>
+      PageTable.create({ memory, frames, tlb: tlb.forPcid(pcid), config: pagingConfig({ cBit: 51 }) }),
+    ) as [PageTable, PageTable];
+    tables.forEach((table, i) => {
+      table.map4k(VA, physAddr(0x1000 * (i + 1)), PteFlags.Writable);
+      table.map4k(at(0x1000), physAddr(0x9000), PteFlags.Writable | PteFlags.Global);
+    });
+    const use = (pcid: 1 | 2, vaddr: VirtAddr): bigint | undefined => {
+      tlb.loadCr3({ pcid, keep: true });
+      const held = tlb.lookup(vaddr)?.page;
+      const page = held ?? (tables[pcid - 1] as PageTable).walk(vaddr).page;
+      if (held === undefined && page !== undefined) tlb.insert(vaddr, page);
+      return page?.frame;
+    };
+    return { tlb, tables, use, staleUses };
+  }
+
+  test('hold their own translations, and share global ones', () => {
+    const { tlb, use } = makeTwo();
+    expect([use(1, VA), use(2, VA), use(1, VA)]).toEqual([0x1000n, 0x2000n, 0x1000n]);
+    use(1, at(0x1000));
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(at(0x1000))).toMatchObject({ isGlobal: true, pcid: 1 });
+  });
+
+  test('CR3 loads drop what is not global: of the new one, or of all', () => {
+    const { tlb, use } = makeTwo();
+    for (const pcid of [1, 2] as const) use(pcid, VA);
+    use(1, at(0x1000));
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.lookup(VA)).toBeUndefined();
+    expect(tlb.lookup(at(0x1000))).toBeDefined();
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(VA)).toBeDefined();
+    tlb.loadCr3();
+    expect(tlb.pcid).toBe(0);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(VA)).toBeUndefined();
+    expect(tlb.lookup(at(0x1000))).toBeDefined();
+  });
+
+  test('a change of CR4.PGE drops global entries, and without it there are none', () => {
+    const { tlb, use } = makeTwo();
+    use(1, at(0x1000));
+    tlb.setGlobalPages(true);
+    expect(tlb.lookup(at(0x1000))).toBeDefined();
+    tlb.setGlobalPages(false);
+    expect(tlb.lookup(at(0x1000))).toBeUndefined();
+    use(1, at(0x1000));
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.lookup(at(0x1000))).toBeUndefined();
+  });
+
+  test('what a table of one reports is stale there alone, and in global entries', () => {
+    const { tlb, tables, use, staleUses } = makeTwo();
+    for (const pcid of [1, 2] as const) use(pcid, VA);
+    use(2, at(0x1000));
+    tables[0].protect4k(VA, { clear: PteFlags.Writable });
+    use(2, VA);
+    expect(staleUses).toEqual([]);
+    use(1, VA);
+    expect(staleUses).toEqual(['protect4k']);
+    tables[0].unmap4k(at(0x1000));
+    use(2, at(0x1000));
+    expect(staleUses).toEqual(['protect4k', 'unmap4k']);
+    // The global one survives a CR3 load, and so does what is pending of it.
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.pending.map(String)).toEqual(['[0xffff800000000000-0xffff800000002000)']);
+    tlb.flushPage(at(0x1000));
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('INVLPG is for the current one and global entries', () => {
+    const { tlb, use, tables } = makeTwo();
+    for (const pcid of [1, 2] as const) use(pcid, VA);
+    tables[0].unmap4k(VA);
+    tlb.flushPage(VA);
+    expect(tlb.pending).toHaveLength(1);
+    tlb.loadCr3({ pcid: 1, keep: true });
+    expect(tlb.lookup(VA)?.isStale).toBe(true);
+    tlb.flushPage(VA);
+    expect(tlb.pending).toEqual([]);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    expect(tlb.lookup(VA)).toBeUndefined();
+  });
+
+  test('what is pending of one address space is not settled by another', () => {
+    const { tlb, tables } = makeTwo();
+    // Neither holds anything, and the two pages follow one another.
+    tables[0].unmap4k(VA);
+    tables[1].unmap4k(at(0x1000));
+    expect(tlb.pending.map(({ start }) => start)).toEqual([VA, at(0x1000)]);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    tlb.flushPage(VA);
+    expect(tlb.pending).toHaveLength(2);
+    tlb.loadCr3({ pcid: 2 });
+    expect(tlb.pending.map(({ start }) => start)).toEqual([VA]);
+    tlb.loadCr3({ pcid: 1 });
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('without PCIDs, a CR3 load drops all that is not global, whatever bit 63 says', () => {
+    const { tlb, tables, use } = makeTwo();
+    use(1, VA);
+    tables[0].unmap4k(VA);
+    tlb.loadCr3({ keep: true });
+    expect(tlb.pending).toEqual([]);
+    tlb.loadCr3({ pcid: 1, keep: true });
+    expect(tlb.lookup(VA)).toBeUndefined();
+  });
+
+  test('what is held anew, and is true, keeps nothing pending', () => {
+    const { tlb, tables, use } = makeTwo();
+    tables[0].unmap4k(VA);
+    tables[0].map4k(VA, physAddr(0x7000), 0);
+    expect(use(1, VA)).toBe(0x7000n);
+    expect(tlb.pending).toHaveLength(1);
+    tlb.flushRange({ start: at(0x4000_0000), pages: 1 });
+    expect(tlb.pending).toEqual([]);
+    expect(tlb.lookup(VA)?.isStale).toBe(false);
+  });
+
+  test('an entry is stale by the first operation that made it so', () => {
+    const { tlb, tables, use } = makeTwo();
+    use(1, VA);
+    tables[0].protect4k(VA, { clear: PteFlags.Writable });
+    tables[0].unmap4k(VA);
+    expect(tlb.lookup(VA)).toMatchObject({ staleBy: 'protect4k' });
+    expect(tlb.lookup(VA)?.region.kind).toBe(Virt);
+  });
+
+  test('INVLPG in one address space leaves pending what another one holds', () => {
+    const { tlb, table, isShared } = make();
+    table.map4k(VA, physAddr(0x1000), PtePreset.ReadOnly & ~PteFlags.Global);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    isShared(VA);
+    table.unmap4k(VA);
+    tlb.loadCr3({ pcid: 1, keep: true });
+    tlb.flushPage(VA);
+    expect(tlb.pending).toHaveLength(1);
+    tlb.loadCr3({ pcid: 2, keep: true });
+    tlb.flushPage(VA);
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('INVLPG of an address that is not canonical does nothing', () => {
+    const { tlb, table, isShared } = make();
+    table.map4k(VA, physAddr(0x1000), PtePreset.Data);
+    isShared(VA);
+    tlb.flushPage(0x8000_0000_0000n as VirtAddr);
+    expect(tlb.lookup(VA)).toBeDefined();
+  });
+
+  test('INVLPGB takes a range, one address space or all, global entries or not', () => {
+    const { tlb, use, tables } = makeTwo();
+    const fill = (): void => {
+      for (const pcid of [1, 2] as const) use(pcid, VA);
+      use(1, at(0x1000));
+    };
+    const held = (): boolean[] =>
+      ([1, 2] as const).flatMap((pcid) => {
+        tlb.loadCr3({ pcid, keep: true });
+        return [VA, at(0x1000)].map((vaddr) => tlb.lookup(vaddr) !== undefined);
+      });
+    fill();
+    tlb.flushRange({ start: VA, pages: 2, pcid: 1 });
+    expect(held()).toEqual([false, true, true, true]);
+    fill();
+    tlb.flushRange({ start: VA, pages: 2 });
+    expect(held()).toEqual([false, true, false, true]);
+    fill();
+    tlb.flushRange({ start: VA, pages: 1, includeGlobal: true });
+    expect(held()).toEqual([false, true, false, true]);
+    tlb.flushRange({ start: VA, pages: 2, includeGlobal: true });
+    expect(held()).toEqual([false, false, false, false]);
+    fill();
+    tables[0].unmap4k(VA);
+    tlb.flushRange({ start: VA, pages: 1, stride: PageSize.Huge });
+    expect(tlb.pending).toEqual([]);
+    expect(held()).toEqual([false, true, false, true]);
+  });
+
+  test('past the threshold, all goes', () => {
+    const { tlb, use, tables } = makeTwo({ fullFlushThreshold: 1 });
+    use(2, VA);
+    tables[0].unmap4k(VA);
+    expect(tlb.flushPending()).toBe(false);
+    expect(tlb.lookup(VA)).toBeDefined();
+    tables[0].map4k(VA, physAddr(0), 0);
+    tables[0].unmapRegion(virtRegion(VA, 0x2000));
+    expect(tlb.flushPending()).toBe(true);
+    expect(tlb.lookup(VA)).toBeUndefined();
+  });
+
+  test('of five levels', () => {
+    const tlb = new Tlb({ levels: 5 });
+    const memory = createPhysMemory({ size: 0x10_0000 });
+    const table = PageTable.create({
+      memory,
+      frames: new FramePool(1, 8),
+      tlb,
+      config: pagingConfig({ levels: 5 }),
+    });
+    const vaddr = 0xff00_0000_0000_0000n as VirtAddr;
+    table.map4k(vaddr, physAddr(0x1000), PtePreset.Data);
+    const { page } = table.walk(vaddr);
+    if (page !== undefined) tlb.insert(vaddr, page);
+    table.unmap4k(vaddr);
+    expect(tlb.lookup(vaddr)).toMatchObject({ isStale: true, staleBy: 'unmap4k' });
+  });
+});

@@ -1,0 +1,155 @@
+import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../formats/exit-info.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import type { Vmpl } from '../formats/vmpl.ts';
+import type { NestedPage } from '../memory/nested-table.ts';
+import { type AccessKind, failedRmpCheck, type RmpCheck } from '../rmp/rmp-check.ts';
+import { SnpFault, type SnpFaultDetails } from '../rmp/snp-fault.ts';
+import { type NestedTlb, pageAt } from './nested-tlb.ts';
+import type { GuestContext } from './platform.ts';
+
+/** Whose access it is. */
+export interface Privilege {
+  readonly vmpl: Vmpl;
+  readonly cpl: number;
+}
+
+/** An access of a guest to one of its guest-physical pages. */
+export interface GuestPhysAccess extends Privilege {
+  readonly gpa: PhysAddr;
+  readonly kind: AccessKind;
+  /** Whether the effective C-bit is 1. */
+  readonly isPrivate: boolean;
+  /** What the guest meant to access, if it was a virtual address. */
+  readonly gva: VirtAddr | undefined;
+}
+
+/**
+ * Where an access leads in system memory, after the nested page table and then the RMP have allowed it (AMD64 APM
+ * vol. 2, §15.36.10: RMP checks come after, and lose to, page-table checks).
+ *
+ * @param tlb - what answers in place of tables and RMP, right or wrong by now, if it allows the access
+ * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`
+ */
+export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
+  const held = tlb?.lookup(guest, access.gpa);
+  const bit = tlb === undefined ? 0 : accessBit(access.kind, access.isPrivate, access.cpl);
+  if (held !== undefined) {
+    const page = pageAt(held, access.gpa);
+    if ((held.allowed & bit) !== 0) return page.spa;
+    if (deniedByNested(page, access) === undefined && deniedByRmp(guest, page, access) === undefined) {
+      held.allowed |= bit;
+      return page.spa;
+    }
+  }
+  const nested = walkNested(guest, access);
+  const check = deniedByRmp(guest, nested, access);
+  if (check !== undefined) throw rmpFault(guest, check, access, nested);
+  tlb?.insert(guest, access.gpa, nested, bit);
+  return nested.spa;
+}
+
+/**
+ * The nested half of a translation, without the RMP's checks.
+ *
+ * @param tlb - as of {@link accessGuestPhys}
+ * @throws SnpFault `NPF`
+ */
+export function translateNested(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): NestedPage {
+  const held = tlb?.lookup(guest, access.gpa);
+  const page = held === undefined ? undefined : pageAt(held, access.gpa);
+  return page !== undefined && deniedByNested(page, access) === undefined ? page : walkNested(guest, access);
+}
+
+function walkNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
+  const nested = guest.nested.walk(access.gpa);
+  if (nested === 'reserved') {
+    const { gpa, gva } = access;
+    const exitInfo1 = NpfInfo.Present | NpfInfo.Reserved | infoOf(access);
+    throw new SnpFault('VC_MMIO', { errorCode: VMEXIT_NPF, exitInfo1, gpa, gva });
+  }
+  const denied = deniedByNested(nested, access);
+  if (denied !== undefined) throw npf(guest, denied, access, nested, 0n);
+  return nested as NestedPage;
+}
+
+function deniedByNested(
+  nested: NestedPage | undefined,
+  access: GuestPhysAccess,
+): 'nested-not-present' | 'nested-rights' | undefined {
+  if (nested === undefined) return 'nested-not-present';
+  const isDenied = (isWrite(access) && !nested.writable) || (access.kind === 'fetch' && !nested.executable);
+  return isDenied ? 'nested-rights' : undefined;
+}
+
+function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysAccess): RmpCheck | undefined {
+  return failedRmpCheck(guest.machine.rmp, {
+    ...access,
+    accessor: access.isPrivate ? 'snp-guest-private' : 'snp-guest-shared',
+    spa: nested.spa,
+    translationSize: nested.size,
+    asid: guest.asid,
+  });
+}
+
+const KINDS: readonly AccessKind[] = ['read', 'write', 'fetch', 'table', 'table-update'];
+
+/** A bit for each kind of access that nested table and RMP may judge differently: what a `NestedTlb` notes. */
+export function accessBit(kind: AccessKind, isPrivate: boolean, cpl: number): number {
+  const isUserFetch = kind === 'fetch' && cpl === 3;
+  return 1 << (isUserFetch ? 10 : 2 * KINDS.indexOf(kind) + (isPrivate ? 1 : 0));
+}
+
+/** The fault for a failed RMP check; `sizeMismatch` if an instruction's operand is the cause. */
+export function rmpFault(
+  guest: GuestContext,
+  check: RmpCheck,
+  access: GuestPhysAccess,
+  nested: NestedPage,
+  sizeMismatch = false,
+): SnpFault<'NPF'> | SnpFault<'VC_NOT_VALIDATED'> {
+  if (check === 'validated') {
+    const { gva, gpa } = access;
+    return new SnpFault('VC_NOT_VALIDATED', { errorCode: PAGE_NOT_VALIDATED, gva, gpa, spa: nested.spa });
+  }
+  const why = (sizeMismatch ? NpfInfo.SizeMismatch : 0n) | (check === 'vmpl' ? NpfInfo.Vmpl : 0n);
+  return npf(guest, check, access, nested, NpfInfo.Rmp | why);
+}
+
+function npf(
+  guest: GuestContext,
+  check: SnpFaultDetails['NPF']['check'],
+  access: GuestPhysAccess,
+  nested: NestedPage | undefined,
+  why: bigint,
+): SnpFault<'NPF'> {
+  const { gpa, gva } = access;
+  const exitInfo1 = why | infoOf(access) | (nested === undefined ? 0n : NpfInfo.Present);
+  const isByte = guest.machine.rmp.assumptions.exitInfo2 === 'byte';
+  return new SnpFault('NPF', {
+    exitCode: VMEXIT_NPF,
+    exitInfo1,
+    gpa: isByte ? gpa : gpa & -BigInt(PAGE_SIZE),
+    gva,
+    spa: nested?.spa,
+    nestedSize: nested?.size,
+    check,
+  });
+}
+
+/** What EXITINFO1 says of the access itself. */
+function infoOf(access: GuestPhysAccess): bigint {
+  const { kind, isPrivate } = access;
+  const isTable = kind === 'table' || kind === 'table-update';
+  return (
+    NpfInfo.User |
+    (isWrite(access) ? NpfInfo.Write : 0n) |
+    (kind === 'fetch' ? NpfInfo.Fetch : 0n) |
+    (isTable ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
+    (isPrivate ? NpfInfo.Encrypted : 0n)
+  );
+}
+
+function isWrite({ kind }: Pick<GuestPhysAccess, 'kind'>): boolean {
+  return kind === 'write' || kind === 'table-update';
+}

@@ -1,0 +1,269 @@
+import { type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import {
+  type AccessOptions,
+  allowsAccess,
+  type CpuState,
+  decodeEntry,
+  type MappedPage,
+  PageFaultCode,
+  PageTable,
+  type PagingConfig,
+  type PhysMemory,
+  PteFlags,
+  pagingConfig,
+  reservedBits,
+} from '@svsm/pagetable';
+import { SnpFault } from '../rmp/snp-fault.ts';
+import type { Privilege } from './guest-access.ts';
+import { GuestMemory } from './guest-memory.ts';
+import type { NestedTlb } from './nested-tlb.ts';
+import type { GuestContext } from './platform.ts';
+import type { TranslationCache } from './translation-cache.ts';
+import {
+  ControlBit,
+  type ControlRegister,
+  type ControlRegisters,
+  loadRegister,
+  rightsOf,
+} from './vcpu-registers.ts';
+
+/** What software does at a guest-virtual address. */
+export type DataAccess = 'read' | 'write' | 'fetch';
+
+/** A byte of the guest's, by its own page table. */
+export interface GuestByte {
+  readonly gpa: PhysAddr;
+  /** Whether an access to it is private: the effective C-bit. */
+  readonly isPrivate: boolean;
+  /** The page of the guest's table that it lies in. */
+  readonly page: MappedPage;
+}
+
+/** Whose walks they are, and where they are kept. */
+export interface GuestMmuOptions extends Privilege {
+  readonly tlb: TranslationCache | undefined;
+  readonly nestedTlb: NestedTlb | undefined;
+  readonly registers: ControlRegisters;
+}
+
+const FRAME = 0xf_ffff_ffff_f000n;
+
+/**
+ * The memory management unit of a guest's processor, for the guest's own half of a translation: registers, TLB, walk, the
+ * rights at its end, accessed and dirty bits. Each entry is read, and updated, through the nested page table and the RMP.
+ *
+ * Rights are judged by `@svsm/pagetable`, of a walk as of what the TLB holds.
+ */
+export class GuestMmu {
+  readonly #guest: GuestContext;
+  readonly #tlb: TranslationCache | undefined;
+  readonly #vmpl: Privilege['vmpl'];
+  readonly #tables: PhysMemory;
+  /** VIRTUAL_TOM, if it is enabled; and the C-bit, or 0 if so. */
+  #virtualTom: bigint | undefined;
+  #cBit: bigint;
+  #registers: ControlRegisters;
+  #cpl: number;
+  #cpu: CpuState;
+  #config: PagingConfig;
+  #table: PageTable | undefined;
+  /** How many flushes of the guest's translations the TLB has seen. */
+  #generation: number;
+  /** What the walk at hand is for: its faults name it. */
+  #walkedFor: VirtAddr | undefined;
+
+  constructor(guest: GuestContext, { vmpl, cpl, tlb, nestedTlb, registers }: GuestMmuOptions) {
+    this.#guest = guest;
+    this.#tlb = tlb;
+    this.#vmpl = vmpl;
+    this.#cpl = cpl;
+    this.#registers = registers;
+    this.#virtualTom = guest.virtualTom;
+    this.#cBit = cBitOf(guest, guest.virtualTom);
+    this.#config = this.#configOf(registers);
+    this.#cpu = rightsOf(registers, cpl);
+    const user = () => ({ vmpl: this.#vmpl, cpl: this.#cpl, gva: this.#walkedFor, isWalk: true });
+    this.#tables = new GuestMemory(guest, user, nestedTlb);
+    this.#generation = guest.tlbGeneration;
+  }
+
+  get registers(): ControlRegisters {
+    return this.#registers;
+  }
+
+  get cpl(): number {
+    return this.#cpl;
+  }
+
+  set cpl(value: number) {
+    this.#cpu = rightsOf(this.#registers, value);
+    this.#cpl = value;
+  }
+
+  /** Loads a register, with what that makes of the TLB. @throws SnpFault `GP`; SnpError `INVALID_ARGUMENT` */
+  load(register: ControlRegister, value: bigint): void {
+    const limits = { physicalBits: this.#config.physicalBits, cBit: this.#cBit };
+    const { value: stored, effect, pcid } = loadRegister(this.#registers, register, value, limits);
+    this.reset({ ...this.#registers, [register]: stored }, this.#virtualTom);
+    if (effect === 'all') this.#tlb?.flushAll();
+    else if (register === 'cr3') this.#loadedCr3(pcid, effect === 'none');
+    else if (effect === 'address-space') this.#loadedCr3(this.#pcid(), false);
+    if (register === 'cr4') this.#tlb?.setGlobalPages?.((stored & ControlBit.Cr4Pge) !== 0n);
+  }
+
+  /** Takes on registers as VMRUN loads them: what the TLB holds stays. */
+  reset(registers: ControlRegisters, virtualTom: bigint | undefined): void {
+    const held = this.#registers;
+    this.#cpu = rightsOf(registers, this.#cpl);
+    this.#registers = registers;
+    const isSameTable = registers.cr3 === held.cr3 && virtualTom === this.#virtualTom;
+    const isSameFormat = registers.cr4 === held.cr4 && registers.efer === held.efer;
+    this.#virtualTom = virtualTom;
+    this.#cBit = cBitOf(this.#guest, virtualTom);
+    if (isSameTable && isSameFormat) return;
+    this.#config = this.#configOf(registers);
+    this.#table = undefined;
+  }
+
+  get virtualTom(): bigint | undefined {
+    return this.#virtualTom;
+  }
+
+  /** Whether `gva` is an address at all: 48 bits, or 57 with CR4.LA57. */
+  isCanonical(gva: VirtAddr): boolean {
+    return this.#kind.isAddress(gva);
+  }
+
+  /** The address `bytes` further on, or `undefined` beyond the end of the half that it lies in. */
+  add(gva: VirtAddr, bytes: number): VirtAddr | undefined {
+    return this.#kind.checkedAdd(gva, bytes);
+  }
+
+  /**
+   * What `gva` leads to in the guest's own terms, from the TLB if that allows the access, else by a walk that fills it. A
+   * #PF drops what the TLB has of the page.
+   *
+   * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`
+   */
+  translate(gva: VirtAddr, kind: DataAccess, options: AccessOptions = {}): GuestByte {
+    if (!this.isCanonical(gva)) {
+      throw new SnpFault('GP', { errorCode: 0, reason: `${String(gva)} is no canonical address` });
+    }
+    const held = this.#cached(gva, kind, options);
+    if (held !== undefined) return this.#byte(held, gva, kind);
+    return this.#byte(this.#walk(gva, kind, options), gva, kind);
+  }
+
+  /** The page of a private access, if the TLB holds one that allows it. `gva` must be an address of 64 bits. */
+  privatePage(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage | undefined {
+    const page = this.#virtualTom === undefined ? this.#cached(gva, kind, options) : undefined;
+    return page?.shared === true && kind !== 'fetch' ? undefined : page;
+  }
+
+  #cached(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage | undefined {
+    this.#follow();
+    const page = this.#tlb?.lookup(gva)?.page;
+    // A write through an entry that was cached clean must set the dirty bit first.
+    if (page === undefined || (kind === 'write' && (page.flags & PteFlags.Dirty) === 0)) return undefined;
+    return allowsAccess(page, kind, this.#cpu, options) ? page : undefined;
+  }
+
+  /** Drops what the TLB holds if the guest's translations were flushed meanwhile. */
+  #follow(): void {
+    if (this.#generation === this.#guest.tlbGeneration) return;
+    this.#generation = this.#guest.tlbGeneration;
+    this.#tlb?.flushAll();
+  }
+
+  #byte(page: MappedPage, gva: VirtAddr, kind: DataAccess): GuestByte {
+    const gpa = (page.frame + (gva & BigInt(page.size - 1))) as PhysAddr;
+    const virtualTom = this.#virtualTom;
+    const isPrivate = kind === 'fetch' || (virtualTom === undefined ? !page.shared : gpa < virtualTom);
+    return { gpa, isPrivate, page };
+  }
+
+  #walk(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage {
+    this.#walkedFor = gva;
+    let page: MappedPage | undefined;
+    const fill = {
+      insert: (_: VirtAddr, found: MappedPage): void => {
+        page = found;
+      },
+    };
+    const table = this.#openTable();
+    const result = table.access(gva, kind, this.#cpu, { ...options, fill });
+    if (page !== undefined) {
+      if (options.update !== false) this.#tlb?.insert(gva, page);
+      return page;
+    }
+    const { errorCode } = result as { errorCode: number };
+    if (options.update !== false) {
+      this.#tlb?.flushPage(gva);
+      this.#markOnFault(table, gva);
+    }
+    throw new SnpFault('PF', { errorCode: this.#reported(errorCode), gva });
+  }
+
+  #reported(errorCode: number): number {
+    const { reservedFaultPresent } = this.#guest.machine.rmp.assumptions;
+    const isReserved = (errorCode & PageFaultCode.Reserved) !== 0;
+    return isReserved && !reservedFaultPresent ? errorCode & ~PageFaultCode.Present : errorCode;
+  }
+
+  /** Sets accessed in the upper entries of a walk that has faulted, where a processor is assumed to do so. */
+  #markOnFault(table: PageTable, gva: VirtAddr): void {
+    if (this.#guest.machine.rmp.assumptions.accessedOnFault === 'none') return;
+    let at = pageNumber(table.root);
+    for (let level = this.#config.levels - 1; level > 0; level -= 1) {
+      const index = Number(BigInt.asUintN(9, gva >> BigInt(12 + 9 * level)));
+      const words = this.#tables.words(at, false);
+      const [low, high] = [words[2 * index]!, words[2 * index + 1]!];
+      const raw = (BigInt(high) << 32n) | BigInt(low);
+      const entry = decodeEntry(raw, level, this.#config);
+      if (!entry.present || entry.leaf || reservedBits(raw, level, this.#config) !== 0n) return;
+      if ((low & PteFlags.Accessed) === 0) this.#tables.words(at, true)[2 * index] = low | PteFlags.Accessed;
+      at = pageNumber(entry.address);
+    }
+  }
+
+  #openTable(): PageTable {
+    if (this.#table !== undefined) return this.#table;
+    const root = (this.#registers.cr3 & FRAME & ~this.#cBit) as PhysAddr;
+    // A root that cannot be read is a fault of this access, and no error of the page table.
+    this.#tables.words(pageNumber(root), false);
+    this.#table = PageTable.open(root, { memory: this.#tables, config: this.#config });
+    return this.#table;
+  }
+
+  #loadedCr3(pcid: number | undefined, keep: boolean): void {
+    const tlb = this.#tlb;
+    if (tlb?.loadCr3 !== undefined) tlb.loadCr3(pcid === undefined ? {} : { pcid, keep });
+    else if (!keep) tlb?.flushAll();
+  }
+
+  #pcid(): number | undefined {
+    const { cr3, cr4 } = this.#registers;
+    return (cr4 & ControlBit.Cr4Pcide) === 0n ? undefined : Number(cr3 & 0xfffn);
+  }
+
+  get #kind(): typeof Virt {
+    return this.#config.levels === 5 ? Virt57 : Virt;
+  }
+
+  /** With a virtual top of memory, all of an entry's address is address, and the C-bit is reserved (§15.36.8). */
+  #configOf({ cr4, efer }: ControlRegisters): PagingConfig {
+    const { paging, machine } = this.#guest;
+    const virtualTom = this.#virtualTom;
+    const { encryption: _, ...plain } = paging;
+    return pagingConfig({
+      ...(virtualTom === undefined ? paging : { ...plain, physicalBits: machine.cBit }),
+      levels: (cr4 & ControlBit.Cr4La57) === 0n ? 4 : 5,
+      noExecute: (efer & ControlBit.EferNxe) !== 0n,
+      globalPages: (cr4 & ControlBit.Cr4Pge) !== 0n,
+    });
+  }
+}
+
+function cBitOf({ machine }: GuestContext, virtualTom: bigint | undefined): bigint {
+  return virtualTom === undefined ? 1n << BigInt(machine.cBit) : 0n;
+}

@@ -1,0 +1,117 @@
+import type { PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize } from '@svsm/address';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { VMPL_COUNT } from '../formats/vmpl.ts';
+import { EFER_SVME, readVmsa, SevFeature } from '../formats/vmsa.ts';
+import type { MemoryKey } from '../memory/encrypted-memory.ts';
+import type { Rmp } from '../rmp/rmp.ts';
+import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
+import { SnpFault } from '../rmp/snp-fault.ts';
+import type { RunnableVmsa, SnpPlatform } from './platform.ts';
+
+/** Exit codes (AMD64 APM vol. 2, appendix C; OpenVMM `SevExitCode`). Those below 0 say that no guest has run. */
+export const VmExit = {
+  Halt: 0x78n,
+  NestedPageFault: 0x400n,
+  Vmgexit: 0x403n,
+  PageNotValidated: 0x404n,
+  NotRestartable: 0x406n,
+  /** VMRUN found something that it does not run. */
+  Invalid: -1n,
+  /** The VMSA runs on another processor. */
+  Busy: -2n,
+  IdleRequired: -3n,
+  InvalidPmc: -4n,
+} as const;
+
+/** A page that VMRUN, or what belongs to it, uses. */
+export type VmrunPage =
+  | 'vmcb'
+  | 'avic-backing-page'
+  | 'vmsa'
+  | 'vmsa-without-snp'
+  /** What VM_HSAVE_PA is loaded with. */
+  | 'host-save-area'
+  /** What the host executes VMSAVE on. */
+  | 'vmsave-target';
+
+/** What is checked of such a page, as 4 KiB, and how the processor fails. */
+export interface VmrunCheck {
+  readonly checks: readonly RmpCheck[];
+  readonly failure: '#GP(0)' | 'VMEXIT_INVALID';
+}
+
+const HOST: readonly RmpCheck[] = ['hypervisor-owned'];
+
+/** AMD64 APM vol. 2, table 15-41. */
+export const VMRUN_CHECKS: Readonly<Record<VmrunPage, VmrunCheck>> = /* @__PURE__ */ Object.freeze({
+  vmcb: { checks: HOST, failure: '#GP(0)' },
+  'avic-backing-page': { checks: HOST, failure: 'VMEXIT_INVALID' },
+  vmsa: {
+    checks: ['covered', 'guest-owned', 'reverse-map', 'mutable', 'vmsa'],
+    failure: 'VMEXIT_INVALID',
+  },
+  'vmsa-without-snp': { checks: HOST, failure: 'VMEXIT_INVALID' },
+  'host-save-area': { checks: HOST, failure: '#GP(0)' },
+  'vmsave-target': { checks: HOST, failure: '#GP(0)' },
+} as const);
+
+/** The first check that a page fails, or `undefined`. `gpa` and `asid` matter to the VMSA of an SNP guest. O(1). */
+export function failedVmrunCheck(
+  rmp: Rmp,
+  page: VmrunPage,
+  { spa, gpa, asid }: { readonly spa: SysPhysAddr; readonly gpa: PhysAddr; readonly asid: number },
+): RmpCheck | undefined {
+  const access = { accessor: 'host', kind: 'write', spa, gpa, asid, vmpl: 0, cpl: 0 } as const;
+  return failedChecks(rmp, { ...access, translationSize: PageSize.Regular }, VMRUN_CHECKS[page].checks);
+}
+
+/** Whose VMSA it is. */
+interface Owner {
+  readonly asid: number;
+  readonly key: MemoryKey;
+}
+
+/**
+ * VMRUN up to the guest's first instruction: all checks, then VMCB, AVIC backing page and VMSA are in use until
+ * {@link vmexit} (AMD64 APM vol. 2, §15.36.12). O(1).
+ *
+ * @returns the exit code if the guest does not run, and then nothing has changed
+ * @throws SnpFault `HOST_GP` if the VMCB is not the hypervisor's
+ */
+export function vmrun({ rmp, memory }: SnpPlatform, vmsa: RunnableVmsa, owner: Owner): bigint | undefined {
+  const { vmcb, avicBackingPage, spa, gpa } = vmsa;
+  const fails = (page: VmrunPage, at: SysPhysAddr): RmpCheck | undefined =>
+    failedVmrunCheck(rmp, page, { spa: at, gpa, asid: owner.asid });
+  const check = fails('vmcb', vmcb);
+  if (check !== undefined) throw new SnpFault('HOST_GP', { errorCode: 0, spa: vmcb, check });
+  if (avicBackingPage !== undefined && fails('avic-backing-page', avicBackingPage)) return VmExit.Invalid;
+  if (fails('vmsa', spa)) return VmExit.Invalid;
+  if (rmp.isInUse(spa, PageSize.Regular)) return VmExit.Busy;
+  if (!isRunnable(memory.read(spa, PAGE_SIZE, owner.key))) return VmExit.Invalid;
+  setInUse(rmp, vmsa, true);
+  return undefined;
+}
+
+/** #VMEXIT: the pages are no longer in use. O(1). */
+export function vmexit({ rmp }: SnpPlatform, vmsa: RunnableVmsa): void {
+  setInUse(rmp, vmsa, false);
+}
+
+function setInUse(rmp: Rmp, { vmcb, avicBackingPage, spa }: RunnableVmsa, inUse: boolean): void {
+  for (const page of [vmcb, spa, avicBackingPage]) if (page !== undefined) rmp.setInUse(page, inUse);
+}
+
+const CR0_PE = 0x1n;
+const CR0_PG = 0x8000_0000n;
+const CR4_PAE = 0x20n;
+const EFER_LME = 0x100n;
+
+/** What VMRUN asks of a state: SVME, SNP active, an existing VMPL, and no illegal mode (AMD64 APM vol. 2, §15.5.1). */
+function isRunnable(image: Uint8Array): boolean {
+  const [efer, cr0, cr4] = [readVmsa(image, 'efer'), readVmsa(image, 'cr0'), readVmsa(image, 'cr4')];
+  const isLong = (efer & EFER_LME) !== 0n && (cr0 & CR0_PG) !== 0n;
+  const isLegal = cr0 >> 32n === 0n && !(isLong && ((cr4 & CR4_PAE) === 0n || (cr0 & CR0_PE) === 0n));
+  const isSnp = (readVmsa(image, 'sevFeatures') & SevFeature.SnpActive) !== 0n;
+  return (efer & EFER_SVME) !== 0n && isSnp && isLegal && readVmsa(image, 'vmpl') < VMPL_COUNT;
+}

@@ -1,0 +1,62 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber } from '@svsm/address';
+import { LaunchPageType } from '../formats/launch-digest.ts';
+import { PageState, pageStateOf } from '../formats/page-state.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { type EncryptedMemory, type MemoryKey, NO_KEY } from '../memory/encrypted-memory.ts';
+import type { Rmp } from '../rmp/rmp.ts';
+
+/** How SNP_LAUNCH_UPDATE is to take a page. */
+export interface LaunchUpdateOptions {
+  /** `Normal` if not given. */
+  readonly type?: LaunchPageType;
+  /** What VMPL1 to VMPL3 may do with it: nothing if not given. */
+  readonly permissions?: readonly [number, number, number];
+}
+
+/**
+ * The firmware's SNP_LAUNCH_UPDATE of one page, as far as memory goes: a PRE-GUEST page is encrypted in place with the
+ * guest's key and becomes valid. A `Zero` page is zeroed first, a `Vmsa` page may be run. O(4 KiB pages), which it need
+ * not touch. The digest of a launch is `LaunchDigest`, apart.
+ *
+ * SEV-SNP firmware ABI (AMD document 56860), SNP_LAUNCH_UPDATE; checks in the order of AMD-ASPFW `sev_mcmd.c`. What
+ * the firmware writes itself to `Secrets` pages, and checks in `Cpuid` pages, is up to the caller.
+ *
+ * @param spa - the first address of a page whose RMP entry the hypervisor has made PRE-GUEST, 4 KiB or 2 MiB
+ * @throws SnpError `FIRMWARE_REFUSED` if it is in another state, or of a size that the type has not
+ */
+export function launchUpdate(
+  rmp: Rmp,
+  memory: EncryptedMemory,
+  spa: SysPhysAddr,
+  key: MemoryKey,
+  { type = LaunchPageType.Normal, permissions = [0, 0, 0] }: LaunchUpdateOptions = {},
+): void {
+  const entry = rmp.slot(spa);
+  const state = pageStateOf(entry);
+  const refusal = (status: string): SnpError =>
+    new SnpError('FIRMWARE_REFUSED', { command: 'SNP_LAUNCH_UPDATE', spa, state, status });
+  if (!permissions.every((mask) => Number.isInteger(mask) && mask >= 0 && mask <= 0xff))
+    throw refusal('INVALID_PARAM');
+  if (entry === undefined || state !== PageState.PreGuest) throw refusal('INVALID_PAGE_STATE');
+  if (spa % BigInt(entry.pageSize) !== 0n) throw refusal('INVALID_ADDRESS');
+  const isHuge = entry.pageSize === PageSize.Huge;
+  if (!Object.values(LaunchPageType).includes(type)) throw refusal('INVALID_PARAM');
+  if (isHuge && SMALL_TYPES.includes(type)) throw refusal('INVALID_PAGE_SIZE');
+  const frames = isHuge ? PAGE_SIZE_2M / PAGE_SIZE : 1;
+  for (let i = 0; i < frames; i += 1) {
+    const frame = pageNumber(spa) + i;
+    if (type === LaunchPageType.Zero) memory.words(frame, key, true).fill(0);
+    else memory.rekey(frame, NO_KEY, key);
+  }
+  const vmplMasks = [rmp.masksOnceValidated(entry)[0], ...permissions] as const;
+  const vmsa = type === LaunchPageType.Vmsa;
+  rmp.setSlot(spa, { ...entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
+}
+
+/** The types whose pages are of 4 KiB. */
+const SMALL_TYPES: readonly LaunchPageType[] = [
+  LaunchPageType.Vmsa,
+  LaunchPageType.Secrets,
+  LaunchPageType.Cpuid,
+];

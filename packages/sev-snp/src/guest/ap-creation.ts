@@ -1,0 +1,91 @@
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import { GhcbExit } from '../formats/ghcb-page.ts';
+import { RmpResult } from '../formats/rmp-result.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import { VMPL_COUNT, VmplPermission } from '../formats/vmpl.ts';
+import type { Ghcb } from './ghcb.ts';
+
+/** What SNP AP creation asks for: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
+export const ApRequest = {
+  /** The VMSA is to be run once the processor gets an INIT. */
+  CreateOnInit: 0,
+  Create: 1,
+  Destroy: 2,
+} as const;
+
+/** One of the requests. */
+export type ApRequest = (typeof ApRequest)[keyof typeof ApRequest];
+
+/** A request of SNP AP creation, NAE 0x8000_0013. */
+export interface ApCreation {
+  readonly request: ApRequest;
+  /** Of the processor. */
+  readonly apicId: number;
+  readonly vmpl: number;
+  /** Where its VMSA lies. */
+  readonly vmsa: PhysAddr;
+  /** SEV_FEATURES of the VMSA, which the hypervisor cannot read there. */
+  readonly sevFeatures: bigint;
+}
+
+/** SW_EXITINFO1, SW_EXITINFO2 and RAX of a request. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
+export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: bigint; rax: bigint } {
+  const { request, apicId, vmpl, vmsa, sevFeatures } = creation;
+  const need = (field: keyof ApCreation, fits: boolean, expected: string): void => {
+    if (!fits) throw new SnpError('INVALID_MESSAGE', { field, value: creation[field], expected });
+  };
+  need('request', Object.values(ApRequest).includes(request), 'pass 0 to 2');
+  need('apicId', Number.isInteger(apicId) && apicId >= 0 && apicId < 2 ** 32, 'pass 32 bits');
+  need('vmpl', Number.isInteger(vmpl) && vmpl >= 0 && vmpl < VMPL_COUNT, 'pass 0 to 3');
+  need('vmsa', Phys.isAddress(vmsa) && vmsa % BigInt(PAGE_SIZE) === 0n, 'pass a multiple of 4096');
+  need('sevFeatures', BigInt.asUintN(64, sevFeatures) === sevFeatures, 'pass 64 bits');
+  const info1 = (BigInt(apicId) << 32n) | BigInt((vmpl << 16) | request);
+  return { info1, info2: vmsa, rax: sevFeatures };
+}
+
+/** The request that a guest made, or `undefined` if it is none. */
+export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApCreation | undefined {
+  const request = Number(info1 & 0xffffn) as ApRequest;
+  const isKnown = Object.values(ApRequest).includes(request) && (info1 & 0xfff0_0000n) === 0n;
+  if (!isKnown || !Phys.isAddress(info2) || info2 % BigInt(PAGE_SIZE) !== 0n) return undefined;
+  const vmpl = Number((info1 >> 16n) & 0xfn);
+  return { request, apicId: Number(info1 >> 32n), vmpl, vmsa: info2, sevFeatures: rax };
+}
+
+/**
+ * Makes a page of the guest's a VMSA: writes it, then has the RMP say that it may be run. At VMPL0 only, by a guest without
+ * an SVSM; elsewhere hardware ignores the request, which is why it is made of VMPL1, that VMPL1 may not adjust (AMD64
+ * APM vol. 2, §15.36.7).
+ *
+ * @param page - private and validated, and at no multiple of 2 MiB: hypervisors refuse those, for an erratum (KVM)
+ * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault
+ */
+export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
+  if (page % BigInt(PageSize.Huge) === 0n || image.length !== PAGE_SIZE) {
+    const expected = 'pass 4096 bytes and a page at no multiple of 2 MiB';
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
+  }
+  vcpu.write(page, image);
+  adjust(vcpu, page, true);
+}
+
+/** Makes it a page like others again: to be done once the hypervisor does not run it any more. @throws as {@link makeVmsa} */
+export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
+  adjust(vcpu, page, false);
+}
+
+/**
+ * Asks the hypervisor to run a VMSA as a processor, or not to run it any more. That it says it did proves nothing.
+ *
+ * @throws SnpError `INVALID_MESSAGE`, `VMGEXIT_FAILED` if it refuses, and what `Ghcb.vmgexit` throws
+ */
+export function requestAp(ghcb: Ghcb, creation: ApCreation): void {
+  ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, ...encodeApCreation(creation) });
+}
+
+function adjust(vcpu: Vcpu, gva: VirtAddr, vmsa: boolean): void {
+  const adjustment = { vmpl: 1, permissions: VmplPermission.None, vmsa };
+  const result = vcpu.rmpadjust(gva, PageSize.Regular, adjustment);
+  if (result !== RmpResult.SUCCESS) throw new SnpError('RMPADJUST_FAILED', { gva, result });
+}

@@ -1,0 +1,80 @@
+import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { PageTable } from '@svsm/pagetable';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import { GhcbPage } from '../formats/ghcb-page.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import { registerGhcb } from './msr-protocol.ts';
+import { makePageShared, type VisibilityOptions } from './page-visibility.ts';
+
+/** What a guest asks of the hypervisor. */
+export interface GhcbCall {
+  /** A `GhcbExit`. */
+  readonly exitCode: bigint;
+  /** 0 if not given, as is `info2`. */
+  readonly info1?: bigint;
+  readonly info2?: bigint;
+  /** Where the buffer of the request lies, guest-physical. */
+  readonly scratch?: bigint;
+  readonly rax?: bigint;
+}
+
+/** A guest's GHCB: a page shared with the hypervisor, through which one processor asks for services. */
+export class Ghcb {
+  readonly vcpu: Vcpu;
+  /** Where the guest has it mapped, shared. */
+  readonly gva: VirtAddr;
+  readonly gpa: PhysAddr;
+  readonly page: GhcbPage;
+
+  private constructor(vcpu: Vcpu, gva: VirtAddr, gpa: PhysAddr) {
+    this.vcpu = vcpu;
+    this.gva = gva;
+    this.gpa = gpa;
+    const at = (offset: number): VirtAddr => (gva + BigInt(offset)) as VirtAddr;
+    this.page = new GhcbPage({
+      read: (offset, length) => vcpu.read(at(offset), length),
+      write: (offset, bytes) => vcpu.write(at(offset), bytes),
+    });
+  }
+
+  /**
+   * Makes the private 4 KiB page at `gva` the GHCB of `vcpu`: shared, cleared and registered.
+   *
+   * @param table - the one that `vcpu` uses
+   * @throws what {@link makePageShared} and {@link registerGhcb} throw
+   */
+  static create(vcpu: Vcpu, table: PageTable, gva: VirtAddr, options: VisibilityOptions = {}): Ghcb {
+    makePageShared(vcpu, table, gva, options);
+    const gpa = table.translate(gva) as PhysAddr;
+    vcpu.write(gva, new Uint8Array(PAGE_SIZE));
+    registerGhcb(vcpu, gpa);
+    return new Ghcb(vcpu, gva, gpa);
+  }
+
+  /**
+   * VMGEXIT with a request in the page, by protocol 2. Returns SW_EXITINFO2, whose meaning belongs to the request. The
+   * answer is read once.
+   *
+   * @throws SnpError `VMGEXIT_FAILED` if the hypervisor does not answer that it did it; what `Vcpu.vmgexit` throws
+   */
+  vmgexit({ exitCode, info1 = 0n, info2 = 0n, scratch, rax }: GhcbCall): bigint {
+    const { page, vcpu } = this;
+    page.invalidate();
+    page.set('protocolVersion', 2n);
+    page.set('usage', 0n);
+    page.set('exitCode', exitCode);
+    page.set('exitInfo1', info1);
+    page.set('exitInfo2', info2);
+    if (scratch !== undefined) page.set('scratch', scratch);
+    if (rax !== undefined) page.set('rax', rax);
+    vcpu.ghcbMsr = this.gpa;
+    vcpu.vmgexit();
+    const [answer1, answer2] = [page.get('exitInfo1'), page.get('exitInfo2')];
+    // Bits 31:0: 1 raises an exception in the guest, 2 refuses the request; this guest lets neither happen to it.
+    const isDone = answer1 !== undefined && BigInt.asUintN(32, answer1) === 0n;
+    if (!isDone || answer2 === undefined) {
+      throw new SnpError('VMGEXIT_FAILED', { exitCode, info1: answer1, info2: answer2 });
+    }
+    return answer2;
+  }
+}

@@ -1,0 +1,65 @@
+import type { PhysAddr } from '@svsm/address';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import {
+  decodeGhcbMsr,
+  encodeGhcbMsr,
+  type GhcbMsrMessage,
+  type PageOperation,
+} from '../formats/ghcb-msr.ts';
+import { SnpError } from '../formats/snp-error.ts';
+
+type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { readonly type: Type }>;
+
+/**
+ * Makes a request by the GHCB MSR and returns the answer, which is of the type that belongs to it. The answer is the
+ * hypervisor's: what it says may be a lie. O(1).
+ *
+ * @param answer - the type of answer that fits the request
+ * @throws SnpError `BAD_RESPONSE` if another one came, or one with bits set that must be 0; `INVALID_MESSAGE`, and what
+ *   `Vcpu.vmgexit` throws
+ */
+export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
+  vcpu: Vcpu,
+  request: GhcbMsrMessage,
+  answer: Type,
+): Message<Type> {
+  const value = encodeGhcbMsr(request);
+  vcpu.ghcbMsr = value;
+  vcpu.vmgexit();
+  // The MSR is read once: the hypervisor may change it at any exit.
+  const response = vcpu.ghcbMsr;
+  const message = decodeGhcbMsr(response);
+  if (message.type === answer) return message as Message<Type>;
+  const problem = `it is no ${answer}, or has bits set that must be 0`;
+  throw new SnpError('BAD_RESPONSE', { request: value, response, problem });
+}
+
+/**
+ * Asks the hypervisor to change the state of one 4 KiB page. That it says it did proves nothing: a page is private
+ * only once PVALIDATE has reported a change.
+ *
+ * @param gpa - a multiple of 4096
+ * @throws SnpError `PAGE_STATE_REFUSED`, and what {@link requestGhcbMsr} throws
+ */
+export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
+  const { error } = requestGhcbMsr(vcpu, { type: 'page-state-request', gpa, operation }, 'page-state');
+  if (error !== 0) throw new SnpError('PAGE_STATE_REFUSED', { gpa, error });
+}
+
+/**
+ * Tells the hypervisor where the GHCB of `vcpu` lies, as an SNP guest must before it uses it.
+ *
+ * @param gpa - a multiple of 4096, of a shared page
+ * @throws SnpError `BAD_RESPONSE` if it refuses or repeats another address, and what {@link requestGhcbMsr} throws
+ */
+export function registerGhcb(vcpu: Vcpu, gpa: PhysAddr): void {
+  const request: GhcbMsrMessage = { type: 'register-ghcb-request', gpa };
+  const answer = requestGhcbMsr(vcpu, request, 'register-ghcb');
+  if (answer.gpa === gpa) return;
+  const problem = answer.gpa === undefined ? 'it refuses' : 'it repeats another address';
+  throw new SnpError('BAD_RESPONSE', {
+    request: encodeGhcbMsr(request),
+    response: encodeGhcbMsr(answer),
+    problem,
+  });
+}

@@ -1,0 +1,87 @@
+import { GHCB_BUFFER, GhcbExit } from '../formats/ghcb-page.ts';
+import {
+  decodePscHeader,
+  encodePscEntry,
+  encodePscHeader,
+  PSC_ENTRY_SIZE,
+  PSC_MAX_ENTRIES,
+  type PscEntry,
+} from '../formats/page-state-list.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import type { Ghcb } from './ghcb.ts';
+
+/**
+ * How often in a row the hypervisor may come back without having finished an entry. An honest one may for each 4 KiB
+ * of a 2 MiB page; a list that never gets on is refused, where a real guest would spin.
+ */
+export const PSC_MAX_IDLE_EXITS = 1024;
+
+/**
+ * Asks the hypervisor to change the state of pages, in lists of at most 253, each repeated until it says that it has
+ * done all of it. That it says so proves nothing: a page is private only once PVALIDATE has reported a change.
+ *
+ * Each answer's header is read once and held against the one before: progress backwards or past the end, another end
+ * and reserved bits are refused (Linux `arch/x86/coco/sev/core.c`, `vmgexit_psc`). Entries are written, and never
+ * read back. O(entries).
+ *
+ * @param batchSize - entries in a list: 1 to 253
+ * @returns how many VMGEXITs it took
+ * @throws SnpError `PSC_REFUSED`, `BAD_PSC_RESPONSE`, `INVALID_MESSAGE`, `INVALID_ARGUMENT`, and what `Ghcb.vmgexit` throws
+ */
+export function requestPageStates(
+  ghcb: Ghcb,
+  entries: Iterable<PscEntry>,
+  batchSize: number = PSC_MAX_ENTRIES,
+): number {
+  if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > PSC_MAX_ENTRIES) {
+    const expected = `pass 1 to ${PSC_MAX_ENTRIES}`;
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the size of a batch', value: batchSize, expected });
+  }
+  let exits = 0;
+  let batch: PscEntry[] = [];
+  for (const entry of entries) {
+    batch.push(entry);
+    if (batch.length < batchSize) continue;
+    exits += requestBatch(ghcb, batch);
+    batch = [];
+  }
+  return batch.length === 0 ? exits : exits + requestBatch(ghcb, batch);
+}
+
+function requestBatch(ghcb: Ghcb, batch: readonly PscEntry[]): number {
+  const end = batch.length - 1;
+  const list = new Uint8Array(PSC_ENTRY_SIZE * (batch.length + 1));
+  list.set(encodePscHeader({ current: 0, end, reserved: 0 }));
+  for (const [i, entry] of batch.entries()) list.set(encodePscEntry(entry), PSC_ENTRY_SIZE * (i + 1));
+  ghcb.page.writeBuffer(0, list);
+  let exits = 0;
+  let idle = 0;
+  for (let current = 0; current <= end; ) {
+    const scratch = ghcb.gpa + BigInt(GHCB_BUFFER.offset);
+    const info2 = ghcb.vmgexit({ exitCode: GhcbExit.PageStateChange, scratch });
+    exits += 1;
+    const reached = readProgress(ghcb, current, end);
+    if (info2 !== 0n) {
+      const entry = Math.min(reached, end);
+      throw new SnpError('PSC_REFUSED', { gpa: batch[entry]!.gpa, entry, info2 });
+    }
+    idle = reached === current ? idle + 1 : 0;
+    if (idle === PSC_MAX_IDLE_EXITS) throw bad('cur_entry', reached, `no progress in ${idle} exits`);
+    current = reached;
+  }
+  return exits;
+}
+
+/** How far the hypervisor says it has come; judged and used as read, once. */
+function readProgress(ghcb: Ghcb, before: number, end: number): number {
+  const header = decodePscHeader(ghcb.page.readBuffer(0, PSC_ENTRY_SIZE));
+  if (header.reserved !== 0) throw bad('reserved', header.reserved, 'it was 0');
+  if (header.end !== end) throw bad('end_entry', header.end, `it was ${end}`);
+  if (header.current < before) throw bad('cur_entry', header.current, `it had reached ${before}`);
+  if (header.current > end + 1) throw bad('cur_entry', header.current, `the list ends at ${end}`);
+  return header.current;
+}
+
+function bad(field: string, value: number, problem: string): SnpError<'BAD_PSC_RESPONSE'> {
+  return new SnpError('BAD_PSC_RESPONSE', { field, value, problem });
+}

@@ -1,0 +1,153 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
+import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
+import type { PageTable } from '@svsm/pagetable';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import { PageOperation } from '../formats/ghcb-msr.ts';
+import type { PscEntry } from '../formats/page-state-list.ts';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import { RmpResult } from '../formats/rmp-result.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import type { Ghcb } from './ghcb.ts';
+import { requestPageStates } from './page-state-change.ts';
+import type { VisibilityOptions } from './page-visibility.ts';
+import { pageRegion, type ValidatedPages } from './validated-pages.ts';
+
+/**
+ * Makes a private region shared, as `makePageShared` does for a page: 2 MiB at a time wherever the guest's page table,
+ * the RMP and the region's bounds allow it, with page state changes in lists through the GHCB.
+ *
+ * All pages are looked at, and large ones that the region cuts are split, before anything changes. If it throws later,
+ * the pages whose validation was taken back are neither private nor shared; `options.validated` says which.
+ *
+ * O(pages of 2 MiB), and for what is not so, O(pages of 4 KiB).
+ *
+ * @param table - the one that the processor of `ghcb` uses
+ * @param region - whole 4 KiB pages
+ * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING`, `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, and
+ *   what {@link requestPageStates} throws; PageTableError `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`; SnpFault
+ */
+export function makeRegionShared(
+  ghcb: Ghcb,
+  table: PageTable,
+  region: MemoryRegion<VirtAddr>,
+  { validated }: VisibilityOptions = {},
+): void {
+  const { vcpu } = ghcb;
+  const pages = plan(table, region, false);
+  for (const page of pages) validated?.requireAll(pageRegion(page.gpa, page.size));
+  splitEdges(table, pages);
+  const done = pages.flatMap((page) => pvalidatePage(vcpu, page, false, validated));
+  requestPageStates(ghcb, entriesOf(done, PageOperation.Shared));
+  setShared(vcpu, table, pages, true);
+}
+
+/**
+ * Makes a shared region private, as `makePagePrivate` does for a page; what {@link makeRegionShared} says holds here too.
+ * All of it is cleared.
+ *
+ * @throws as {@link makeRegionShared}; `ALREADY_VALIDATED`
+ */
+export function makeRegionPrivate(
+  ghcb: Ghcb,
+  table: PageTable,
+  region: MemoryRegion<VirtAddr>,
+  { validated }: VisibilityOptions = {},
+): void {
+  const { vcpu } = ghcb;
+  const pages = plan(table, region, true);
+  for (const page of pages) validated?.requireNone(pageRegion(page.gpa, page.size));
+  splitEdges(table, pages);
+  setShared(vcpu, table, pages, false);
+  requestPageStates(ghcb, entriesOf(pages, PageOperation.Private));
+  for (const page of pages) {
+    pvalidatePage(vcpu, page, true, validated);
+    vcpu.write(page.gva, new Uint8Array(page.size));
+  }
+}
+
+/** A page to change, in the largest size that its mapping, its addresses and the region allow. */
+interface Page {
+  readonly gva: VirtAddr;
+  readonly gpa: PhysAddr;
+  readonly size: RmpPageSize;
+  /** The size of the page in the table that it lies in. */
+  readonly mappedSize: PageSize;
+}
+
+function plan(table: PageTable, region: MemoryRegion<VirtAddr>, shared: boolean): Page[] {
+  const { start, end } = region;
+  if (start % BigInt(PAGE_SIZE) !== 0n || end % BigInt(PAGE_SIZE) !== 0n) {
+    const expected = 'pass whole pages of 4096 bytes';
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the region', value: region.toString(), expected });
+  }
+  const pages: Page[] = [];
+  for (let at: bigint = start; at < end; at += BigInt(pages.at(-1)!.size)) {
+    const gva = Virt.address(at);
+    const { page } = table.walk(gva);
+    const name = (is: boolean): string => (is ? 'shared' : 'private');
+    if (page?.shared !== shared) {
+      const found = page === undefined ? 'not mapped' : name(page.shared);
+      throw new SnpError('WRONG_MAPPING', { gva, expected: name(shared), found });
+    }
+    const huge = BigInt(PAGE_SIZE_2M);
+    const isHuge = page.size !== PageSize.Regular && at % huge === 0n && end - at >= huge;
+    const size = isHuge ? PageSize.Huge : PageSize.Regular;
+    pages.push({ gva, gpa: page.paddr, size, mappedSize: page.size });
+  }
+  return pages;
+}
+
+/** Splits what the table has in larger pages than are to be changed: first, as it may run out of frames. */
+function splitEdges(table: PageTable, pages: readonly Page[]): void {
+  for (const { gva, size, mappedSize } of pages) {
+    // Only a 4 KiB part of it, or a part of 1 GiB: that is made of 4 KiB pages here.
+    if (size === PageSize.Regular || mappedSize === PageSize.Giant) table.split4k(gva);
+  }
+}
+
+/** PVALIDATE of a page; of 2 MiB, in 4 KiB pages if the RMP has it so. Returns the pages as the RMP has them. */
+function pvalidatePage(
+  vcpu: Vcpu,
+  page: Page,
+  validate: boolean,
+  validated: ValidatedPages | undefined,
+): readonly Page[] {
+  const { gva, gpa, size } = page;
+  const region = pageRegion(gpa, size);
+  if (validate) validated?.requireNone(region);
+  else validated?.requireAll(region);
+  const { result, unchanged } = vcpu.pvalidate(gva, size, validate);
+  if (result === RmpResult.FAIL_SIZEMISMATCH) {
+    return smallPagesOf(page).flatMap((small) => pvalidatePage(vcpu, small, validate, validated));
+  }
+  if (result !== RmpResult.SUCCESS) throw new SnpError('PVALIDATE_FAILED', { gva, validate, result });
+  if (unchanged) throw new SnpError('PVALIDATE_UNCHANGED', { gva, validate });
+  if (validate) validated?.add(region);
+  else validated?.remove(region);
+  return [page];
+}
+
+function smallPagesOf(page: Page): Page[] {
+  return Array.from({ length: page.size / PAGE_SIZE }, (_, k) => ({
+    ...page,
+    gva: (page.gva + BigInt(k * PAGE_SIZE)) as VirtAddr,
+    gpa: (page.gpa + BigInt(k * PAGE_SIZE)) as PhysAddr,
+    size: PageSize.Regular,
+  }));
+}
+
+function* entriesOf(pages: Iterable<Page>, operation: PageOperation): Generator<PscEntry> {
+  for (const { gpa, size } of pages) yield { gpa, operation, pageSize: size, donePages: 0, reserved: 0 };
+}
+
+/** Changes the C-bit of every page, and flushes each. */
+function setShared(vcpu: Vcpu, table: PageTable, pages: readonly Page[], shared: boolean): void {
+  for (const { gva, size, mappedSize } of pages) {
+    const region = virtRegion(gva, size);
+    if (shared) table.setSharedRegion(region);
+    else table.setEncryptedRegion(region);
+    // INVLPG drops the page of any size that holds the address.
+    const step = mappedSize === PageSize.Huge ? size : PAGE_SIZE;
+    for (let k = 0; k < size; k += step) vcpu.invlpg((gva + BigInt(k)) as VirtAddr);
+  }
+}

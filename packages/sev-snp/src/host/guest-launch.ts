@@ -1,0 +1,165 @@
+import {
+  type Bytes,
+  byteCount,
+  PAGE_SIZE,
+  PAGE_SIZE_2M,
+  PageSize,
+  type PhysAddr,
+  pageNumber,
+  physAddr,
+} from '@svsm/address';
+import { type MemoryRegion, physRegion } from '@svsm/memory-region';
+import { type PhysMemory, pagingConfig, writePhys } from '@svsm/pagetable';
+import type { GuestContext, SnpPlatform } from '../cpu/platform.ts';
+import { launchUpdate } from '../firmware/firmware.ts';
+import { LaunchPageType } from '../formats/launch-digest.ts';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import { RmpResult } from '../formats/rmp-result.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { Guest } from '../guest/guest.ts';
+import type { HostFrames } from '../memory/host-frames.ts';
+import { type NestedPage, NestedTable } from '../memory/nested-table.ts';
+import type { RmpState } from '../rmp/host-instructions.ts';
+
+/** What a guest is launched with. */
+export interface LaunchOptions {
+  /** Bytes of memory, from guest-physical 0 on: a multiple of 4096. */
+  readonly size: Bytes;
+  /** What lies in it at the start; all else is zero. */
+  readonly image?: readonly { readonly gpa: PhysAddr; readonly bytes: Uint8Array }[];
+  /** The largest pages to use, in the RMP and the nested page table: 2 MiB if not given. */
+  readonly pageSize?: RmpPageSize;
+  /** Levels of its page tables: 4 if not given. */
+  readonly levels?: 4 | 5;
+  /**
+   * VIRTUAL_TOM, at or above its memory: a multiple of 2 MiB. Above it, each page of memory has a second address, at which
+   * it is shared. Without it, the C-bit tells.
+   */
+  readonly virtualTom?: bigint;
+  /** The VMSAs that it starts with, of APIC ids 0 on: `createVmsa`. None if not given; `Guest.createVcpu` needs none. */
+  readonly vmsas?: readonly Uint8Array[];
+}
+
+/** What a launch needs of a hypervisor. */
+interface LaunchHost {
+  readonly machine: SnpPlatform;
+  readonly memory: PhysMemory;
+  rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult;
+  write(spa: SysPhysAddr, bytes: Uint8Array): void;
+}
+
+/**
+ * A guest whose memory is all launched: each page is written by the host, made PRE-GUEST by RMPUPDATE, and encrypted and
+ * validated by the firmware. O(size / 4096).
+ *
+ * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_SYSTEM_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
+ */
+export function launchGuest(
+  host: LaunchHost,
+  frames: HostFrames,
+  asid: number,
+  options: LaunchOptions,
+): Guest {
+  const { size, image = [], pageSize = PageSize.Huge, levels = 4, virtualTom, vmsas = [] } = options;
+  const memory = memoryOf(size, image);
+  requireTom(virtualTom, memory);
+  const unfit = vmsas.find(({ length }) => length !== PAGE_SIZE);
+  if (unfit !== undefined) refuse('the length of a VMSA', unfit.length, 'pass 4096 bytes');
+  // Each VMSA has a VMCB beside it.
+  requireFree(frames, memory, pageSize, 2 * vmsas.length);
+  const config = pagingConfig({ physicalBits: host.machine.hostPhysicalBits });
+  const nested = new NestedTable({ memory: host.memory, frames, config });
+  const key = host.machine.memory.createKey();
+  const guest = new Guest(host.machine, { asid, key, nested, memory, levels, virtualTom });
+  const pages = [...pagesOf(memory, pageSize)];
+  const allocate = (size: RmpPageSize): SysPhysAddr =>
+    size === PageSize.Huge ? frames.allocateBlock() : (frames.allocateFrame() as bigint as SysPhysAddr);
+  for (const [gpa, size] of pages) nested.map(gpa, allocate(size), size);
+  for (const { gpa, bytes } of image) load(host, guest, gpa, bytes);
+  for (const [gpa, size] of pages) {
+    launchPage(host, guest, (nested.lookup(gpa) as NestedPage).spa, gpa, size);
+  }
+  return guest;
+}
+
+/** Launches one page: of a VMSA, if its image is given. @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED` */
+export function launchPage(
+  host: LaunchHost,
+  guest: GuestContext,
+  spa: SysPhysAddr,
+  gpa: PhysAddr,
+  pageSize: RmpPageSize,
+  vmsa?: Uint8Array,
+): void {
+  if (vmsa !== undefined) host.write(spa, vmsa);
+  const state = { assigned: true, immutable: true, asid: guest.asid, gpa, pageSize };
+  const result = host.rmpupdate(spa, state);
+  if (result !== RmpResult.SUCCESS) {
+    throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
+  }
+  const type = vmsa === undefined ? LaunchPageType.Normal : LaunchPageType.Vmsa;
+  launchUpdate(host.machine.rmp, host.machine.memory, spa, guest.key, { type });
+}
+
+function memoryOf(size: Bytes, image: NonNullable<LaunchOptions['image']>): MemoryRegion<PhysAddr> {
+  const bytes = byteCount(size);
+  if (bytes === 0n || bytes % BigInt(PAGE_SIZE) !== 0n) {
+    refuse('guest memory size', bytes, 'pass a multiple of 4096');
+  }
+  const memory = physRegion(physAddr(0), bytes);
+  const outside = image.find(({ gpa, bytes }) => !memory.containsRegion(physRegion(gpa, bytes.length)));
+  if (outside !== undefined) refuse('the place of an image', outside.gpa, 'it must lie in guest memory');
+  return memory;
+}
+
+/** Refuses a launch for which memory would run out half way. */
+function requireFree(
+  { free }: HostFrames,
+  memory: MemoryRegion<PhysAddr>,
+  pageSize: RmpPageSize,
+  otherPages: number,
+): void {
+  const count = (unit: number): bigint => memory.size / BigInt(unit) + 1n;
+  const tables = 3n + count(PageSize.Giant) + (pageSize === PageSize.Huge ? 1n : count(PageSize.Huge));
+  // A 2 MiB page may need its 4 KiB table later; that one is not counted.
+  const needed = memory.size + (tables + BigInt(otherPages)) * BigInt(PAGE_SIZE);
+  if (free < needed) throw new SnpError('OUT_OF_SYSTEM_MEMORY', { needed, free });
+}
+
+function load(host: LaunchHost, { nested }: GuestContext, gpa: PhysAddr, bytes: Uint8Array): void {
+  const byGpa: PhysMemory = {
+    epoch: Number.NaN,
+    words: (frame, write) => {
+      const page = nested.lookup((BigInt(frame) * BigInt(PAGE_SIZE)) as PhysAddr) as NestedPage;
+      return host.memory.words(pageNumber(page.spa), write);
+    },
+    wordOffset: () => 0,
+  };
+  writePhys(byGpa, gpa, bytes);
+}
+
+/** The nested page table must reach the second address of each page. */
+function requireTom(tom: bigint | undefined, memory: MemoryRegion<PhysAddr>): void {
+  if (tom === undefined) return;
+  if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= memory.end && tom + memory.end <= NestedTable.end) return;
+  const end = (NestedTable.end - memory.end).toString(16);
+  const expected = `pass a multiple of 2 MiB from 0x${memory.end.toString(16)} to 0x${end}`;
+  throw new SnpError('INVALID_ARGUMENT', { what: 'the virtual top of memory', value: tom, expected });
+}
+
+/** The pages to launch a guest's memory with: the largest that fit, up to `largest`. */
+function* pagesOf(
+  memory: MemoryRegion<PhysAddr>,
+  largest: RmpPageSize,
+): Generator<[PhysAddr, RmpPageSize], void, undefined> {
+  const huge = largest === PageSize.Huge ? memory.alignInward(PageSize.Huge) : undefined;
+  for (const gpa of huge?.iterPages(PageSize.Huge) ?? []) yield [gpa, PageSize.Huge];
+  for (const rest of huge === undefined ? [memory] : memory.subtract(huge)) {
+    for (const gpa of rest.iterPages(PageSize.Regular)) yield [gpa, PageSize.Regular];
+  }
+}
+
+function refuse(what: string, value: unknown, expected: string): never {
+  throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
+}

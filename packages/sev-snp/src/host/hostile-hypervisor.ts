@@ -1,0 +1,236 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import type { GuestContext, VcpuContext } from '../cpu/platform.ts';
+import { pageReclaim, pageUnsmash } from '../firmware/firmware-pages.ts';
+import { decodeGhcbMsr, type PageOperation } from '../formats/ghcb-msr.ts';
+import type { GhcbPage } from '../formats/ghcb-page.ts';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import { RmpResult } from '../formats/rmp-result.ts';
+import { isSnpError } from '../formats/snp-error.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { pageRegion } from '../guest/validated-pages.ts';
+import { NO_KEY } from '../memory/encrypted-memory.ts';
+import { type GhcbAnswer, type GhcbRequest, ghcbOfGuest } from './ghcb-service.ts';
+import { Hypervisor } from './hypervisor.ts';
+
+/** What a hostile hypervisor does at an exit, in place of its work. What is not given is done as it should be. */
+export interface HostileAnswers {
+  /** The answer in the GHCB MSR, or `undefined` for the true one. */
+  msr?: ((request: bigint, guest: GuestContext) => bigint | undefined) | undefined;
+  /** The answer in the GHCB page, in place of doing what was asked; `undefined` to do it. */
+  page?: ((request: GhcbRequest, page: GhcbPage) => GhcbAnswer | undefined) | undefined;
+  /** Done to a GHCB after the answer is in it: any field, the valid bitmap, the shared buffer. */
+  afterPage?: ((page: GhcbPage, guest: GuestContext) => void) | undefined;
+  /** The error of one page state change, 0 for success, in place of making it; `undefined` to make it. */
+  pageState?:
+    | ((gpa: PhysAddr, operation: PageOperation, pageSize: RmpPageSize) => number | undefined)
+    | undefined;
+  /** Whether a nested page fault is resolved. */
+  fault?: ((gpa: PhysAddr, exitInfo1: bigint) => boolean | undefined) | undefined;
+  /** Whether a privilege level that the guest asks for is not run, though it is told that it was. */
+  withhold?: boolean;
+  /** Done at each exit before the guest goes on: what changes memory between check and use. */
+  beforeResume?: ((guest: GuestContext) => void) | undefined;
+  /** Done by another processor right before the guest reads shared memory: what it reads twice may differ. */
+  beforeSharedRead?: ((guest: GuestContext, spa: SysPhysAddr, length: number) => void) | undefined;
+}
+
+/**
+ * A hypervisor that does its job until a test composes an attack from what it can do. It has no power that a real one
+ * has not: it changes nested page tables at will, and the RMP and memory by instructions and writes that hardware checks.
+ */
+export class HostileHypervisor extends Hypervisor {
+  /** How it answers. */
+  answers: HostileAnswers = {};
+
+  /** Lets `gpa` lead to another page, by the nested page table alone. */
+  remap(guest: GuestContext, gpa: PhysAddr, spa: SysPhysAddr): void {
+    this.hide(guest, gpa);
+    guest.nested.map(gpa, spa, PageSize.Regular);
+  }
+
+  /** Takes the 4 KiB at `gpa` out of the nested page table. Returns where it led. */
+  hide(guest: GuestContext, gpa: PhysAddr): SysPhysAddr | undefined {
+    const old = guest.nested.lookup(gpa);
+    if (old === undefined) return undefined;
+    guest.nested.split4k(gpa);
+    guest.nested.unmap(gpa);
+    return old.spa;
+  }
+
+  /** Lets two addresses lead to each other's pages. */
+  swap(guest: GuestContext, a: PhysAddr, b: PhysAddr): void {
+    const [ofA, ofB] = [this.hide(guest, a), this.hide(guest, b)];
+    if (ofB !== undefined) guest.nested.map(a, ofB, PageSize.Regular);
+    if (ofA !== undefined) guest.nested.map(b, ofA, PageSize.Regular);
+  }
+
+  /** Lets `gpa` lead where `other` does, so that one page has two addresses. */
+  alias(guest: GuestContext, gpa: PhysAddr, other: PhysAddr): void {
+    const target = guest.nested.lookup(other);
+    if (target !== undefined) this.remap(guest, gpa, target.spa);
+  }
+
+  /**
+   * Puts another page at `gpa`: assigned to the guest there, mapped, not validated. Returns it, or `undefined` if RMPUPDATE
+   * refuses.
+   */
+  substitute(
+    guest: GuestContext,
+    gpa: PhysAddr,
+    spa: SysPhysAddr = this.allocatePage(),
+  ): SysPhysAddr | undefined {
+    const result = this.rmpupdate(spa, { assigned: true, asid: guest.asid, gpa });
+    this.remap(guest, gpa, spa);
+    return result === RmpResult.SUCCESS ? spa : undefined;
+  }
+
+  /** Lets `gpa` lead to a page of another guest's. */
+  lend(guest: GuestContext, gpa: PhysAddr, owner: GuestContext, ownerGpa: PhysAddr): void {
+    const target = owner.nested.lookup(ownerGpa);
+    if (target !== undefined) this.remap(guest, gpa, target.spa);
+  }
+
+  /** Takes the page at `gpa` from the guest by RMPUPDATE, and leaves it mapped. */
+  unassign(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
+    if (!this.splitPage(guest, gpa)) return undefined;
+    return this.rmpupdate(guest.nested.lookup(gpa)?.spa as SysPhysAddr, { assigned: false });
+  }
+
+  /** Gives the page at `gpa`, as it is, to another address of the guest's, in RMP and nested page table. */
+  move(guest: GuestContext, gpa: PhysAddr, to: PhysAddr): RmpResult | undefined {
+    if (!this.splitPage(guest, gpa)) return undefined;
+    const { spa } = guest.nested.lookup(gpa) as { spa: SysPhysAddr };
+    const result = this.rmpupdate(spa, { assigned: true, asid: guest.asid, gpa: to });
+    this.remap(guest, to, spa);
+    return result;
+  }
+
+  /** PSMASH of the 2 MiB that `gpa` leads into: the nested page table stays as it is. */
+  smash(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
+    const nested = guest.nested.lookup(gpa);
+    return nested && this.psmash((nested.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
+  }
+
+  /**
+   * Makes one entry again of the 512 of the 2 MiB that `gpa` leads into, with the firmware's help: the nested page table
+   * stays as it is. Returns whether the firmware did it.
+   */
+  unsmash(guest: GuestContext, gpa: PhysAddr): boolean {
+    const nested = guest.nested.lookup(gpa);
+    if (nested === undefined) return false;
+    const { rmp } = this.machine;
+    const first = (nested.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
+    const parts = Array.from({ length: PARTS }, (_, k) => (first + BigInt(k * PAGE_SIZE)) as SysPhysAddr);
+    const locked: SysPhysAddr[] = [];
+    let isWhole = false;
+    try {
+      for (const part of parts) {
+        const { state } = this.rmpread(part);
+        const { assigned = false, gpa = 0n as PhysAddr, asid = 0 } = state ?? {};
+        if (this.rmpupdate(part, { assigned, immutable: true, gpa, asid }) !== RmpResult.SUCCESS) break;
+        locked.push(part);
+      }
+      pageUnsmash(rmp, first);
+      isWhole = true;
+    } catch (error) {
+      if (!isSnpError(error, 'FIRMWARE_REFUSED')) throw error;
+    }
+    if (isWhole) pageReclaim(rmp, first, PageSize.Huge);
+    else for (const part of locked) pageReclaim(rmp, part, PageSize.Regular);
+    return isWhole;
+  }
+
+  /** Maps the 2 MiB around `gpa` as 512 pages, whatever the RMP has there. */
+  mapSmall(guest: GuestContext, gpa: PhysAddr): void {
+    if (guest.nested.lookup(gpa) !== undefined) guest.nested.split4k(gpa);
+  }
+
+  /** Maps the 2 MiB around `gpa` as one page, to the 2 MiB that `gpa` leads into, whatever the RMP has there. */
+  mapHuge(guest: GuestContext, gpa: PhysAddr): void {
+    const { nested } = guest;
+    const found = nested.lookup(gpa);
+    if (found === undefined) return;
+    const first = (gpa & -BigInt(PAGE_SIZE_2M)) as PhysAddr;
+    if (found.size === PageSize.Regular) {
+      for (const part of pageRegion(first, PageSize.Huge).iterPages(PageSize.Regular)) {
+        if (nested.lookup(part) !== undefined) nested.unmap(part);
+      }
+    } else nested.unmap(first);
+    nested.map(first, (found.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr, PageSize.Huge);
+  }
+
+  /** Runs a privilege level that nobody asked for, on behalf of `vcpu`. Returns whether anything waits there. */
+  enter(guest: GuestContext, vmpl: number, vcpu: VcpuContext): boolean {
+    return guest.enterVmpl(vmpl, vcpu);
+  }
+
+  /** What lies in DRAM: the ciphertext of a private page. */
+  capture(spa: SysPhysAddr): Uint8Array {
+    return this.machine.memory.read((spa & -BigInt(PAGE_SIZE)) as SysPhysAddr, PAGE_SIZE, NO_KEY);
+  }
+
+  /**
+   * Puts old ciphertext back into a page of a guest's, the one way there is: it takes the page, writes, and assigns it
+   * again. Returns the results of both RMPUPDATEs.
+   */
+  replay(
+    guest: GuestContext,
+    gpa: PhysAddr,
+    captured: Uint8Array,
+  ): readonly [RmpResult, RmpResult] | undefined {
+    if (!this.splitPage(guest, gpa)) return undefined;
+    const spa = guest.nested.lookup(gpa)?.spa as SysPhysAddr;
+    const freed = this.rmpupdate(spa, { assigned: false });
+    if (freed === RmpResult.SUCCESS) this.write(spa, captured);
+    return [freed, this.rmpupdate(spa, { assigned: true, asid: guest.asid, gpa })];
+  }
+
+  override vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {
+    const message = decodeGhcbMsr(request);
+    const isWithheld = message.type === 'run-vmpl-request' && this.answers.withhold === true;
+    const lie = this.answers.msr?.(request, guest) ?? (isWithheld ? RUN_VMPL_DONE : undefined);
+    const answer = lie ?? super.vmgexit(guest, request, vcpu);
+    if (message.type === 'ghcb' && this.answers.afterPage !== undefined) {
+      const page = ghcbOfGuest(this, guest, message.gpa);
+      if (page !== undefined) this.answers.afterPage(page, guest);
+    }
+    this.answers.beforeResume?.(guest);
+    return answer;
+  }
+
+  override answerGhcb(
+    guest: GuestContext,
+    request: GhcbRequest,
+    page: GhcbPage,
+    vcpu?: VcpuContext,
+  ): GhcbAnswer {
+    return this.answers.page?.(request, page) ?? super.answerGhcb(guest, request, page, vcpu);
+  }
+
+  override changePageState(
+    guest: GuestContext,
+    gpa: PhysAddr,
+    operation: PageOperation,
+    pageSize: RmpPageSize = PageSize.Regular,
+  ): number {
+    const lie = this.answers.pageState?.(gpa, operation, pageSize);
+    return lie ?? super.changePageState(guest, gpa, operation, pageSize);
+  }
+
+  override handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean {
+    const resolved =
+      this.answers.fault?.(gpa, exitInfo1) ?? super.handleNestedPageFault(guest, gpa, exitInfo1);
+    this.answers.beforeResume?.(guest);
+    return resolved;
+  }
+
+  /** Does what {@link answers} say. */
+  beforeSharedRead(guest: GuestContext, spa: SysPhysAddr, length: number): void {
+    this.answers.beforeSharedRead?.(guest, spa, length);
+  }
+}
+
+const PARTS = PAGE_SIZE_2M / PAGE_SIZE;
+
+/** The answer in the GHCB MSR that a level has run. */
+const RUN_VMPL_DONE = 0x017n;

@@ -1,0 +1,365 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import type { PhysMemory } from '@svsm/pagetable';
+import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
+import { VmExit } from '../cpu/vmrun.ts';
+import { NpfInfo, PageFaultError } from '../formats/exit-info.ts';
+import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from '../formats/ghcb-msr.ts';
+import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
+import { VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import { RmpResult } from '../formats/rmp-result.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { readVmsa } from '../formats/vmsa.ts';
+import { decodeApCreation } from '../guest/ap-creation.ts';
+import type { Guest } from '../guest/guest.ts';
+import { NO_KEY } from '../memory/encrypted-memory.ts';
+import { HostFrames } from '../memory/host-frames.ts';
+import type { NestedPage } from '../memory/nested-table.ts';
+import { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from '../rmp/host-instructions.ts';
+import { failedRmpCheck } from '../rmp/rmp-check.ts';
+import { SnpFault } from '../rmp/snp-fault.ts';
+import {
+  type GhcbAnswer,
+  type GhcbRequest,
+  ghcbOfGuest,
+  readGhcbRequest,
+  refusal,
+  writeGhcbAnswer,
+} from './ghcb-service.ts';
+import { type LaunchOptions, launchGuest, launchPage } from './guest-launch.ts';
+import { HostVcpus } from './host-vcpus.ts';
+import { processPageStateChange, scratchOffset } from './page-state-service.ts';
+
+const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
+
+/**
+ * A hypervisor that does its job: it owns system memory, launches guests, answers their exits. Everything it does goes
+ * through the same RMP checks as on hardware, so a subclass may do anything at all and see what comes of it.
+ */
+export class Hypervisor implements ExitHandler {
+  readonly machine: SnpPlatform;
+  /** System memory as the host reaches it, by system frame number: unencrypted, writes checked. */
+  readonly memory: PhysMemory;
+  /** How many entries of a page state change it processes before it goes back to the guest. */
+  pageStatesPerExit: number = Number.POSITIVE_INFINITY;
+  readonly #frames: HostFrames;
+  /** The GHCB that each processor has registered. */
+  readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
+  readonly #vcpus: HostVcpus;
+  #guests = 0;
+
+  constructor(machine: SnpPlatform) {
+    this.machine = machine;
+    this.#frames = new HostFrames(machine.memory.size);
+    this.#vcpus = new HostVcpus(() => this.allocatePage());
+    const plain = machine.memory.view(NO_KEY);
+    this.memory = {
+      get epoch() {
+        return plain.epoch;
+      },
+      words: (frame, write) => {
+        const spa = (BigInt(frame) * BigInt(PAGE_SIZE)) as SysPhysAddr;
+        if (write) this.#requireWritable(spa, PageSize.Regular);
+        return plain.words(frame, write);
+      },
+      wordOffset: () => 0,
+    };
+  }
+
+  /**
+   * Reads system memory. Reads are not checked: of a private page they give ciphertext (AMD64 APM vol. 2, table 15-39).
+   * O(length).
+   *
+   * @throws PageTableError `BUS_ERROR`
+   */
+  read(spa: SysPhysAddr, length: number): Uint8Array {
+    return this.machine.memory.read(spa, length, NO_KEY);
+  }
+
+  /**
+   * Writes system memory; if one page cannot be written to, none is. O(bytes).
+   *
+   * @param mappedWith - the size of the pages with which the host's own page table maps it: with 2 MiB, the write
+   *   faults if any page of the region is assigned
+   * @throws SnpFault `HOST_PF` if a page is assigned; PageTableError `BUS_ERROR`
+   */
+  write(spa: SysPhysAddr, bytes: Uint8Array, mappedWith: PageSize = PageSize.Regular): void {
+    const end = spa + BigInt(bytes.length);
+    for (let at: bigint = spa & -BigInt(PAGE_SIZE); at < end; at += BigInt(PAGE_SIZE)) {
+      this.#requireWritable(at as SysPhysAddr, mappedWith);
+    }
+    this.machine.memory.write(spa, bytes, NO_KEY);
+  }
+
+  /** A 4 KiB page of system memory that nobody has. @throws SnpError `OUT_OF_SYSTEM_MEMORY` */
+  allocatePage(): SysPhysAddr {
+    return this.#frames.allocateFrame() as bigint as SysPhysAddr;
+  }
+
+  /** RMPUPDATE. */
+  rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult {
+    const result = rmpupdate(this.machine.rmp, spa, state);
+    this.machine.trace({ type: 'rmpupdate', spa, state, result });
+    return result;
+  }
+
+  /** RMPREAD. */
+  rmpread(spa: SysPhysAddr): RmpreadAnswer {
+    return rmpread(this.machine.rmp, spa);
+  }
+
+  /**
+   * Flushes all translations of a guest, on all processors: what must follow a change of its nested page table that takes
+   * something away.
+   */
+  flushTlbs(guest: GuestContext): void {
+    guest.flushTlbs();
+    this.machine.trace({ type: 'flush', gva: undefined });
+  }
+
+  /** PSMASH. */
+  psmash(spa: SysPhysAddr): RmpResult {
+    const result = psmash(this.machine.rmp, spa);
+    this.machine.trace({ type: 'psmash', spa, result });
+    return result;
+  }
+
+  /**
+   * Launches a guest whose memory is all private and validated, with 2 MiB pages wherever 2 MiB are left. O(size /
+   * 4096).
+   *
+   * Each page goes the way of SNP_LAUNCH_UPDATE: the host writes it, RMPUPDATE makes it PRE-GUEST, the firmware
+   * encrypts and validates it.
+   *
+   * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_SYSTEM_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
+   *   if the RMP does not cover memory that was free
+   */
+  launch(options: LaunchOptions): Guest {
+    if (this.#guests === this.machine.maxGuests) {
+      const expected = `there are ${this.machine.maxGuests} ASIDs`;
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'the number of guests',
+        value: this.#guests + 1,
+        expected,
+      });
+    }
+    const guest = launchGuest(this, this.#frames, this.#guests + 1, options);
+    this.#guests += 1;
+    for (const [apicId, image] of (options.vmsas ?? []).entries()) {
+      const spa = this.#vcpus.allocatePage();
+      launchPage(this, guest, spa, VMSA_LAUNCH_GPA, PageSize.Regular, image);
+      const vmsa = { spa, gpa: VMSA_LAUNCH_GPA };
+      this.#vcpus.add(guest, apicId, Number(readVmsa(image, 'vmpl')), vmsa);
+    }
+    return guest;
+  }
+
+  /**
+   * Deals with a nested page fault. Returns whether the guest should try again.
+   *
+   * As KVM does it (Linux `arch/x86/kvm/svm/sev.c`, `sev_handle_rmp_fault`): where RMP and nested page table differ
+   * in page size, or an instruction wants 4 KiB, both are split. It sees what the exit tells and its own tables; it
+   * neither maps new memory nor converts a page that the guest did not ask to convert. Above a virtual top of memory, it
+   * maps what lies as far above 0, if that is shared.
+   */
+  handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean {
+    const nested = guest.nested.lookup(gpa);
+    if (nested === undefined) return this.#mapSharedAlias(guest, gpa);
+    if ((exitInfo1 & NpfInfo.Rmp) === 0n) return false;
+    const entryIsHuge = this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge;
+    const nestedIsHuge = nested.size !== PageSize.Regular;
+    if ((exitInfo1 & NpfInfo.SizeMismatch) === 0n && entryIsHuge === nestedIsHuge) return false;
+    return (entryIsHuge || nestedIsHuge) && this.splitPage(guest, gpa);
+  }
+
+  /** Makes 4 KiB of the page at `gpa`, in RMP and nested page table. Returns whether that is so now. */
+  splitPage(guest: GuestContext, gpa: PhysAddr): boolean {
+    const nested = guest.nested.lookup(gpa);
+    if (nested === undefined) return false;
+    if (this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge) {
+      const start = nested.spa & -BigInt(PAGE_SIZE_2M);
+      if (this.psmash(start as SysPhysAddr) !== RmpResult.SUCCESS) return false;
+    }
+    guest.nested.split4k(gpa);
+    return true;
+  }
+
+  /**
+   * Answers a VMGEXIT: what the guest left in the GHCB MSR, and what it is to find there (GHCB specification, AMD
+   * document 56421). If that is the address of a GHCB that `vcpu` has registered, the request and the answer are in
+   * there.
+   *
+   * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`
+   */
+  vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {
+    const message = decodeGhcbMsr(request);
+    switch (message.type) {
+      case 'ghcb': {
+        const isRegistered = this.#ghcbs.get(vcpu ?? guest) === message.gpa;
+        const page = isRegistered ? ghcbOfGuest(this, guest, message.gpa) : undefined;
+        if (page === undefined) throw new SnpError('UNSUPPORTED_VMGEXIT', { request });
+        const asked = readGhcbRequest(page, message.gpa);
+        const answer = 'exitCode' in asked ? this.answerGhcb(guest, asked, page, vcpu) : asked;
+        writeGhcbAnswer(page, answer);
+        return request;
+      }
+      case 'sev-info-request':
+        return encodeGhcbMsr({ type: 'sev-info', minVersion: 2, maxVersion: 2, cBit: this.machine.cBit });
+      case 'features-request':
+        return encodeGhcbMsr({ type: 'features', features: FEATURES });
+      case 'preferred-ghcb-request':
+        return encodeGhcbMsr({ type: 'preferred-ghcb', gpa: undefined });
+      case 'register-ghcb-request': {
+        const known = guest.nested.lookup(message.gpa) !== undefined;
+        if (known) this.#ghcbs.set(vcpu ?? guest, message.gpa);
+        return encodeGhcbMsr({ type: 'register-ghcb', gpa: known ? message.gpa : undefined });
+      }
+      case 'page-state-request':
+        return encodeGhcbMsr({
+          type: 'page-state',
+          error: this.changePageState(guest, message.gpa, message.operation),
+        });
+      case 'run-vmpl-request': {
+        const hasRun = vcpu !== undefined && this.runVmpl(guest, message.vmpl, vcpu);
+        const { runVmplError } = this.machine.rmp.assumptions;
+        return encodeGhcbMsr({ type: 'run-vmpl', error: hasRun ? 0 : runVmplError });
+      }
+      case 'terminate':
+        throw new SnpError('TERMINATED', { reasonSet: message.reasonSet, reason: message.reason });
+      default:
+        throw new SnpError('UNSUPPORTED_VMGEXIT', { request });
+    }
+  }
+
+  /**
+   * Answers a request in a GHCB: page state changes, processors, privilege levels, features and termination.
+   *
+   * @throws SnpError `TERMINATED`
+   */
+  answerGhcb(guest: GuestContext, request: GhcbRequest, page: GhcbPage, vcpu?: VcpuContext): GhcbAnswer {
+    switch (request.exitCode) {
+      case GhcbExit.PageStateChange: {
+        const start = scratchOffset(request.gpa, request.scratch ?? -1n, 8);
+        if (start === undefined) return refusal(GhcbRefusal.BadScratchArea);
+        const change = this.changePageState.bind(this, guest);
+        return { info1: 0n, info2: processPageStateChange(page, start, change, this.pageStatesPerExit) };
+      }
+      case GhcbExit.SnpApCreation: {
+        const { info1, info2, rax } = request;
+        if (rax === undefined) return refusal(GhcbRefusal.MissingInput);
+        const creation = decodeApCreation(info1, info2, rax);
+        const isDone = creation !== undefined && this.#vcpus.handle(guest, creation);
+        return isDone ? { info1: 0n, info2: 0n } : refusal(GhcbRefusal.InvalidInput);
+      }
+      case GhcbExit.RunVmpl: {
+        const hasRun = vcpu !== undefined && this.runVmpl(guest, Number(request.info1 & 0xffn), vcpu);
+        return hasRun ? { info1: 0n, info2: 0n } : refusal(GhcbRefusal.InvalidInput);
+      }
+      case GhcbExit.HypervisorFeatures:
+        return { info1: 0n, info2: FEATURES };
+      case GhcbExit.Terminate: {
+        const { info1 } = request;
+        throw new SnpError('TERMINATED', {
+          reasonSet: Number(info1 & 0xfn),
+          reason: Number((info1 >> 4n) & 0xffn),
+        });
+      }
+      default:
+        return refusal(GhcbRefusal.InvalidEvent);
+    }
+  }
+
+  /** What there is to run of a guest's processor at a privilege level: by launch, or by AP creation. */
+  vmsaOf(guest: GuestContext, apicId: number, vmpl = 0): RunnableVmsa | undefined {
+    return this.#vcpus.find(guest, apicId, vmpl);
+  }
+
+  /**
+   * VMRUN of a guest's processor: runs the software that waits for it to start, until that returns. Every exit on the way is
+   * followed by another VMRUN.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if there is nothing to run; SnpFault `VMRUN`, `HOST_GP`; what the software throws
+   */
+  run(guest: GuestContext, apicId = 0, vmpl = 0): void {
+    const vmsa = this.vmsaOf(guest, apicId, vmpl);
+    if (vmsa === undefined) {
+      const expected = 'pass one that has a VMSA';
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'the processor',
+        value: `${apicId} at VMPL${vmpl}`,
+        expected,
+      });
+    }
+    const vcpu = guest.vmrun(vmsa);
+    try {
+      guest.start(vcpu);
+    } finally {
+      vcpu.leave(VmExit.Halt);
+    }
+  }
+
+  /** Sends an INIT: what was created to be run after one can be run. */
+  init(guest: GuestContext, apicId: number): void {
+    this.#vcpus.init(guest, apicId);
+  }
+
+  /** Runs another level of the processor of `caller`. Returns whether there is one. */
+  runVmpl(guest: GuestContext, vmpl: number, caller: VcpuContext): boolean {
+    const vmsa = this.#vcpus.findBeside(guest, caller, vmpl);
+    if (vmsa === undefined) return guest.enterVmpl(vmpl, caller);
+    const vcpu = guest.vmrun(vmsa);
+    try {
+      return guest.enterVmpl(vmpl, caller) || guest.start(vcpu);
+    } finally {
+      vcpu.leave(VmExit.Vmgexit);
+    }
+  }
+
+  /**
+   * Makes the page at `gpa` the guest's or its own, in place: the same system memory. Of 2 MiB, only if the nested page
+   * table has it so. Returns 0, or the error that the guest is told: 1 if there is no such page, else 0x100 + the
+   * result of the instruction that failed.
+   */
+  changePageState(
+    guest: GuestContext,
+    gpa: PhysAddr,
+    operation: PageOperation,
+    pageSize: RmpPageSize = PageSize.Regular,
+  ): number {
+    if (pageSize === PageSize.Huge) {
+      if (guest.nested.lookup(gpa)?.size !== PageSize.Huge) return 1;
+    } else if (!this.splitPage(guest, gpa)) return 1;
+    const { spa } = guest.nested.lookup(gpa) as NestedPage;
+    const assigned = operation === PageOperation.Private;
+    const state = assigned ? { assigned, gpa, asid: guest.asid, pageSize } : { assigned, pageSize };
+    const result = this.rmpupdate(spa, state);
+    return result === RmpResult.SUCCESS ? 0 : 0x100 + result;
+  }
+
+  #mapSharedAlias({ nested, virtualTom }: GuestContext, gpa: PhysAddr): boolean {
+    if (virtualTom === undefined || gpa < virtualTom) return false;
+    const page = (gpa & -BigInt(PAGE_SIZE)) as PhysAddr;
+    const target = nested.lookup((page - virtualTom) as PhysAddr);
+    if (target === undefined || this.machine.rmp.entry(target.spa)?.assigned === true) return false;
+    nested.map(page, target.spa, PageSize.Regular);
+    return true;
+  }
+
+  /** What the host's own writes must pass: AMD64 APM vol. 2, §15.36.10. */
+  #requireWritable(spa: SysPhysAddr, translationSize: PageSize): void {
+    const check = failedRmpCheck(this.machine.rmp, {
+      accessor: 'host',
+      kind: 'write',
+      spa,
+      translationSize,
+      gpa: 0n as PhysAddr,
+      asid: 0,
+      vmpl: 0,
+      cpl: 0,
+    });
+    if (check === undefined) return;
+    const { Present, Write, Rmp } = PageFaultError;
+    throw new SnpFault('HOST_PF', { errorCode: Present + Write + Rmp, spa, check });
+  }
+}

@@ -1,0 +1,83 @@
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { PageOperation } from '../formats/ghcb-msr.ts';
+import { GHCB_BUFFER, type GhcbPage } from '../formats/ghcb-page.ts';
+import {
+  decodePscEntry,
+  decodePscHeader,
+  encodePscEntry,
+  encodePscHeader,
+  PSC_ENTRY_SIZE,
+  type PscEntry,
+  type PscHeader,
+} from '../formats/page-state-list.ts';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+
+/** What a hypervisor does to one page. Returns 0 or an error; for 2 MiB, it may be asked for 4 KiB pages after an error. */
+export type ChangePage = (gpa: PhysAddr, operation: PageOperation, pageSize: RmpPageSize) => number;
+
+/** What the hypervisor leaves in SW_EXITINFO2 (KVM `VMGEXIT_PSC_*`). */
+export const PscResult = {
+  /** No error so far: the guest looks at the header for how far it has come. */
+  NoError: 0n,
+  InvalidHeader: 0x1_0000_0001n,
+  InvalidEntry: 0x1_0000_0002n,
+  GenericError: 0x100_0000_0000n,
+} as const;
+
+/**
+ * The hypervisor's side of a page state change: processes the list in a GHCB's buffer as KVM does (Linux
+ * `arch/x86/kvm/svm/sev.c`, `snp_begin_psc`), and says in the header and the entries how far it has come. Header and
+ * entries are read once each, and judged and used as read: the guest may change them meanwhile. O(pages).
+ *
+ * @param limit - how many entries to process before going back to the guest, which asks again
+ * @returns SW_EXITINFO2
+ */
+export function processPageStateChange(
+  page: GhcbPage,
+  start: number,
+  change: ChangePage,
+  limit: number = Number.POSITIVE_INFINITY,
+): bigint {
+  const header = decodePscHeader(page.readBuffer(start, PSC_ENTRY_SIZE));
+  const room = Math.floor((GHCB_BUFFER.size - start - PSC_ENTRY_SIZE) / PSC_ENTRY_SIZE);
+  if (header.end >= room) return PscResult.InvalidHeader;
+  let left = limit;
+  for (let index = header.current; index <= header.end && left > 0; index += 1) {
+    const offset = start + PSC_ENTRY_SIZE * (index + 1);
+    const entry = decodePscEntry(page.readBuffer(offset, PSC_ENTRY_SIZE));
+    const pages = entry.pageSize / PAGE_SIZE;
+    if (entry.donePages > pages || entry.gpa % BigInt(entry.pageSize) !== 0n) return PscResult.InvalidEntry;
+    const done = isPageOperation(entry.operation) ? changeEntry(entry, change) : pages;
+    page.writeBuffer(offset, encodePscEntry({ ...entry, donePages: done }));
+    if (done < pages) return PscResult.GenericError;
+    advance(page, start, header, index + 1);
+    left -= 1;
+  }
+  return PscResult.NoError;
+}
+
+/** Changes what is left of an entry. Returns how many of its 4 KiB pages are done now. */
+function changeEntry({ gpa, operation, pageSize, donePages }: PscEntry, change: ChangePage): number {
+  const pages = pageSize / PAGE_SIZE;
+  const asked = operation as PageOperation;
+  if (pageSize === PageSize.Huge && donePages === 0 && change(gpa, asked, pageSize) === 0) return pages;
+  for (let page = donePages; page < pages; page += 1) {
+    const at = (gpa + BigInt(page * PAGE_SIZE)) as PhysAddr;
+    if (change(at, asked, PageSize.Regular) !== 0) return page;
+  }
+  return pages;
+}
+
+function advance(page: GhcbPage, start: number, header: PscHeader, current: number): void {
+  page.writeBuffer(start, encodePscHeader({ ...header, current }).subarray(0, 2));
+}
+
+function isPageOperation(operation: number): boolean {
+  return operation === PageOperation.Private || operation === PageOperation.Shared;
+}
+
+/** Where in the buffer of the GHCB at `gpa` a scratch address lies, if `bytes` of it do (protocol 2). */
+export function scratchOffset(gpa: PhysAddr, scratch: bigint, bytes: number): number | undefined {
+  const offset = scratch - gpa - BigInt(GHCB_BUFFER.offset);
+  return offset >= 0n && offset + BigInt(bytes) <= BigInt(GHCB_BUFFER.size) ? Number(offset) : undefined;
+}

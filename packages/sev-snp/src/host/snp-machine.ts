@@ -1,0 +1,91 @@
+import { type Bytes, PAGE_SIZE_2M } from '@svsm/address';
+import type { MachineEvent } from '../cpu/machine-event.ts';
+import type { SnpPlatform } from '../cpu/platform.ts';
+import type { Assumptions } from '../formats/assumptions.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import { sysPhysAddr, sysPhysRegion } from '../formats/sys-phys-addr.ts';
+import { EncryptedMemory } from '../memory/encrypted-memory.ts';
+import { Rmp } from '../rmp/rmp.ts';
+import { Hypervisor } from './hypervisor.ts';
+
+/** What a {@link SnpMachine} is made of. */
+export interface SnpMachineOptions {
+  /** Bytes of system memory: a multiple of 2 MiB. */
+  readonly memorySize: Bytes;
+  /** Bytes that the RMP covers, from 0 on: all of memory if not given. */
+  readonly rmpCovers?: Bytes;
+  /**
+   * The position of the C-bit in guest page tables, 47 to 51: 51 if not given, as on EPYC of the second generation
+   * and later.
+   */
+  readonly cBit?: number;
+  /**
+   * By how many bits encryption makes system-physical addresses narrower than 52, 0 to 20: 6 if not given, as on Genoa
+   * (CPUID Fn8000_001F EBX[11:6]). They are reserved in nested entries then; guest-physical addresses keep their width.
+   */
+  readonly addressReduction?: number;
+  /** Another keystream, and so other ciphertext. */
+  readonly seed?: number;
+  /** Another hypervisor: `(machine) => new Hostile(machine)`. */
+  readonly hypervisor?: (machine: SnpMachine) => Hypervisor;
+  /** Behaviour that no source settles. */
+  readonly assumptions?: Partial<Assumptions>;
+  /** Told of each instruction and exit as it happens. */
+  readonly trace?: (event: MachineEvent) => void;
+}
+
+/**
+ * A machine with SEV-SNP enabled: system memory behind an encryption engine, the RMP, and a hypervisor, which
+ * launches guests.
+ */
+export class SnpMachine implements SnpPlatform {
+  readonly memory: EncryptedMemory;
+  readonly rmp: Rmp;
+  readonly hypervisor: Hypervisor;
+  /** The position of the C-bit in guest page tables. */
+  readonly cBit: number;
+  readonly hostPhysicalBits: number;
+  /** The RMP has 10 bits for an ASID, of which 0 is no guest and 0x3ff the firmware's lock. */
+  readonly maxGuests: number = 0x3fe;
+  readonly #trace: ((event: MachineEvent) => void) | undefined;
+
+  /**
+   * A machine without guests. O(1), whatever its size: memory and RMP are sparse.
+   *
+   * @throws SnpError `INVALID_ARGUMENT`, `INVALID_RMP_RANGE`
+   */
+  constructor(options: SnpMachineOptions) {
+    const { memorySize, rmpCovers = memorySize, cBit = 51, seed = 0, addressReduction = 6 } = options;
+    if (!Number.isInteger(cBit) || cBit < 47 || cBit > 51) {
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'C-bit',
+        value: cBit,
+        expected: 'pass an integer from 47 to 51',
+      });
+    }
+    this.cBit = cBit;
+    if (!Number.isInteger(addressReduction) || addressReduction < 0 || addressReduction > 20) {
+      const expected = 'pass an integer from 0 to 20';
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'the address reduction',
+        value: addressReduction,
+        expected,
+      });
+    }
+    this.hostPhysicalBits = 52 - addressReduction;
+    this.memory = new EncryptedMemory(memorySize, seed);
+    const isWhole = this.memory.size >= 2 * PAGE_SIZE_2M && this.memory.size % BigInt(PAGE_SIZE_2M) === 0n;
+    if (!isWhole || this.memory.size > 1n << BigInt(this.hostPhysicalBits)) {
+      const expected = `pass a multiple of 2 MiB, from 4 MiB to 2^${this.hostPhysicalBits}`;
+      throw new SnpError('INVALID_ARGUMENT', { what: 'memory size', value: this.memory.size, expected });
+    }
+    this.rmp = new Rmp(sysPhysRegion(sysPhysAddr(0), rmpCovers), { assumptions: options.assumptions ?? {} });
+    this.#trace = options.trace;
+    this.hypervisor = options.hypervisor?.(this) ?? new Hypervisor(this);
+  }
+
+  /** Reports an event to who asked for them: processors and hypervisors call it. */
+  trace(event: MachineEvent): void {
+    this.#trace?.(event);
+  }
+}

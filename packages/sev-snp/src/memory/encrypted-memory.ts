@@ -1,0 +1,199 @@
+import { type Bytes, byteCount, PAGE_SIZE, pageNumber, pageOffset } from '@svsm/address';
+import { PageTableError, type PhysMemory } from '@svsm/pagetable';
+import { SnpError } from '../formats/snp-error.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+
+/**
+ * A key of the memory controller: 0 for no encryption, as hypervisor and shared accesses have it; each guest has one
+ * of its own, which nobody can read out.
+ */
+export type MemoryKey = number;
+
+/** The key of an access that is not encrypted. */
+export const NO_KEY: MemoryKey = 0;
+
+const WORDS = PAGE_SIZE / 4;
+
+/** A frame as one key sees it. Without words, that is zeros. */
+interface Frame {
+  key: MemoryKey;
+  words: Uint32Array | undefined;
+}
+
+/**
+ * System memory behind an encryption engine, as software sees it: bytes come back as they were written only with the
+ * key that they were written with; any other key gives ciphertext, which depends on the content, both keys and the
+ * address.
+ *
+ * A model and no cryptography: what lies in DRAM is content XOR a keystream of (seed, key, address). So a write with
+ * one key leaves the bytes beside it as every other key saw them, and stale ciphertext that is put back at its own
+ * address reads as before, as on hardware, where no integrity protects memory but the RMP (AMD64 APM vol. 2,
+ * §15.34.1). A real engine differs in that one changed bit garbles 16 bytes.
+ *
+ * Sparse: a frame costs its 4 KiB from the first write on that is not a clearing one.
+ */
+export class EncryptedMemory {
+  /** Bytes. It begins at 0. */
+  readonly size: bigint;
+  readonly #seed: number;
+  readonly #frameCount: number;
+  readonly #frames: Map<number, Frame> = new Map();
+  readonly #zeros: Uint32Array = new Uint32Array(WORDS);
+  #keys = 0;
+  #epoch = 0;
+
+  /**
+   * Memory of `size` bytes, zeroed as far as DRAM goes. O(1).
+   *
+   * @param seed - a 32-bit integer: the same gives the same ciphertext
+   * @throws SnpError `INVALID_ARGUMENT` if the size is no multiple of 4096
+   */
+  constructor(size: Bytes, seed = 0) {
+    this.size = byteCount(size);
+    this.#seed = seed | 0;
+    this.#frameCount = Number(this.size / BigInt(PAGE_SIZE));
+    if (this.size % BigInt(PAGE_SIZE) !== 0n) {
+      throw new SnpError('INVALID_ARGUMENT', {
+        what: 'memory size',
+        value: this.size,
+        expected: 'pass a multiple of 4096',
+      });
+    }
+  }
+
+  /** A key that no one had before. */
+  createKey(): MemoryKey {
+    this.#keys += 1;
+    return this.#keys;
+  }
+
+  /**
+   * The bytes of memory as `key` sees them. O(length).
+   *
+   * @throws PageTableError `BUS_ERROR`
+   */
+  read(spa: SysPhysAddr, length: number, key: MemoryKey): Uint8Array {
+    const bytes = new Uint8Array(length);
+    this.readInto(spa, bytes, key);
+    return bytes;
+  }
+
+  /** As {@link read}, into `bytes`. */
+  readInto(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void {
+    this.#copy(spa, bytes, key, false);
+  }
+
+  /**
+   * Writes bytes with `key`. O(bytes), and a frame more for each that another key wrote last.
+   *
+   * @throws PageTableError `BUS_ERROR`; nothing is written then
+   */
+  write(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void {
+    if (bytes.length > 0) this.#require(pageNumber((spa + BigInt(bytes.length - 1)) as SysPhysAddr));
+    this.#copy(spa, bytes, key, true);
+  }
+
+  /** As {@link read}, of bytes within one frame, by its number. */
+  readFrame(frame: number, offset: number, length: number, key: MemoryKey): Uint8Array {
+    const { buffer, byteOffset } = this.words(frame, key, false);
+    return new Uint8Array(buffer, byteOffset + offset, length).slice();
+  }
+
+  /** As {@link write}, of bytes within one frame, by its number. */
+  writeFrame(frame: number, offset: number, bytes: Uint8Array, key: MemoryKey): void {
+    const { buffer, byteOffset } = this.words(frame, key, true);
+    new Uint8Array(buffer, byteOffset + offset, bytes.length).set(bytes);
+  }
+
+  /** Memory as `key` sees it, for page tables: frame numbers are those of system memory. It judges no access. */
+  view(key: MemoryKey): PhysMemory {
+    const epoch = (): number => this.#epoch;
+    return {
+      get epoch() {
+        return epoch();
+      },
+      words: (frame, write) => this.words(frame, key, write),
+      wordOffset: () => 0,
+    };
+  }
+
+  /**
+   * The 1024 words of a frame as `key` sees them, by system frame number; to be used at once and not kept. For a
+   * write, what is written to the array is written with `key`; for a read, it must not be written to. O(1) if `key`
+   * wrote last.
+   *
+   * @throws PageTableError `BUS_ERROR`
+   */
+  words(frame: number, key: MemoryKey, write: boolean): Uint32Array {
+    this.#require(frame);
+    if (write) this.#epoch += 1;
+    const held = this.#frames.get(frame) ?? { key: NO_KEY, words: undefined };
+    if (held.key === key && held.words !== undefined) return held.words;
+    if (held.key === key && !write) return this.#zeros;
+    // Only what is asked for by another key, or for writing, needs words of its own.
+    const words = write && held.words !== undefined ? held.words : new Uint32Array(WORDS);
+    if (!write && held.words !== undefined) words.set(held.words);
+    this.#apply(words, held.key, frame);
+    this.#apply(words, key, frame);
+    if (write) this.#frames.set(frame, { key, words });
+    return words;
+  }
+
+  /**
+   * Gives `key` the content that `from` sees now: what LAUNCH_UPDATE does when it encrypts a page in place. O(1) if
+   * `from` wrote last.
+   *
+   * @throws PageTableError `BUS_ERROR`
+   */
+  rekey(frame: number, from: MemoryKey, key: MemoryKey): void {
+    this.#require(frame);
+    this.#epoch += 1;
+    const held = this.#frames.get(frame);
+    if (held === undefined && from === NO_KEY) this.#frames.set(frame, { key, words: undefined });
+    else if (held?.key === from) held.key = key;
+    else this.#frames.set(frame, { key, words: this.words(frame, from, false).slice() });
+  }
+
+  /** Copies bytes out of memory, or into it, frame by frame. */
+  #copy(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey, write: boolean): void {
+    let frame = pageNumber(spa);
+    let offset = pageOffset(spa);
+    for (let done = 0; done < bytes.length; frame += 1) {
+      const { buffer, byteOffset } = this.words(frame, key, write);
+      const count = Math.min(PAGE_SIZE - offset, bytes.length - done);
+      const piece = new Uint8Array(buffer, byteOffset + offset, count);
+      const part = count === bytes.length ? bytes : bytes.subarray(done, done + count);
+      if (write) piece.set(part);
+      else part.set(piece);
+      done += count;
+      offset = 0;
+    }
+  }
+
+  /** XORs the keystream of `key` into the words of a frame. */
+  #apply(words: Uint32Array, key: MemoryKey, frame: number): void {
+    if (key === NO_KEY) return;
+    let state = mix(mix(mix(this.#seed ^ key) ^ frame) ^ Math.floor(frame / 2 ** 32));
+    for (let i = 0; i < WORDS; i += 1) {
+      state = (state + 0x9e37_79b9) | 0;
+      words[i] = words[i]! ^ mix(state);
+    }
+  }
+
+  #require(frame: number): void {
+    if (frame >= 0 && frame < this.#frameCount) return;
+    const paddr = BigInt(frame) * BigInt(PAGE_SIZE);
+    throw new PageTableError('BUS_ERROR', {
+      paddr,
+      memory: `system memory of 0x${this.size.toString(16)} bytes`,
+    });
+  }
+}
+
+/** The finalizer of MurmurHash3: every bit of the input changes half of the output's. */
+export function mix(value: number): number {
+  let x = value;
+  x = Math.imul(x ^ (x >>> 16), 0x85eb_ca6b);
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2_ae35);
+  return x ^ (x >>> 16);
+}

@@ -1,0 +1,94 @@
+import { CodedError, formatAddress, isCodedError, type MessageTable, type PageSize } from '@svsm/address';
+import type { PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../formats/exit-info.ts';
+import type { RmpCheck } from './rmp-check.ts';
+
+/** What each code of {@link SnpFault} carries in `details`. Codes are only ever added. */
+export interface SnpFaultDetails {
+  /** #GP(0) in the guest: a non-canonical address, or an instruction at a level that may not execute it. */
+  GP: { errorCode: 0; reason: string };
+  /** #UD: the instruction does not exist in this mode, or SNP is not enabled. */
+  UD: { instruction: string };
+  /** #PF in the guest: its own page table forbids the access. `errorCode` has the bits of `PageFaultError`. */
+  PF: { errorCode: number; gva: bigint };
+  /**
+   * #VC in the guest with error code 0x404: a private access to a page that it has not validated. If it had, the
+   * hypervisor has put another page there: never answer with PVALIDATE.
+   */
+  VC_NOT_VALIDATED: {
+    errorCode: typeof PAGE_NOT_VALIDATED;
+    gva: bigint | undefined;
+    gpa: bigint;
+    spa: bigint;
+  };
+  /**
+   * #VC in the guest with error code 0x400: the nested entry has a reserved bit set, as hypervisors mark MMIO. Such a fault
+   * does not exit by itself (AMD64 APM vol. 2, §15.35.4). `exitInfo1` is what an exit would tell.
+   */
+  VC_MMIO: { errorCode: typeof VMEXIT_NPF; exitInfo1: bigint; gpa: bigint; gva: bigint | undefined };
+  /** A nested page fault that the hypervisor did not resolve. `exitInfo1` has the bits of `NpfInfo`. */
+  NPF: {
+    exitCode: typeof VMEXIT_NPF;
+    exitInfo1: bigint;
+    /** EXITINFO2: the guest-physical address. */
+    gpa: bigint;
+    gva: bigint | undefined;
+    /** Where the nested page table leads, with pages of what size; `undefined` if it leads nowhere. */
+    spa: bigint | undefined;
+    nestedSize: PageSize | undefined;
+    /** Which check it failed. Hardware does not tell, but for the bits of `exitInfo1`. */
+    check: RmpCheck | 'nested-not-present' | 'nested-rights';
+  };
+  /** #PF in the host: it wrote to a page that is not its own. `errorCode` has the bits of `PageFaultError`. */
+  HOST_PF: { errorCode: number; spa: bigint; check: RmpCheck };
+  /** #GP(0) in the host: VMRUN with a VMCB that is not the hypervisor's. */
+  HOST_GP: { errorCode: 0; spa: bigint; check: RmpCheck };
+  /** VMRUN of a VMSA has ended at once, with an exit code of `VmExit` below 0: the guest cannot go on. */
+  VMRUN: { exitCode: bigint; vmsa: bigint };
+}
+
+/** The codes of {@link SnpFault}. */
+export type SnpFaultCode = keyof SnpFaultDetails;
+
+const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
+const at = (gva: bigint | undefined): string => (gva === undefined ? '' : `${formatAddress(gva)}, `);
+
+const MESSAGES: MessageTable<SnpFaultDetails> = {
+  GP: ({ reason }) => `#GP(0): ${reason}`,
+  UD: ({ instruction }) => `#UD: ${instruction} does not exist here`,
+  PF: ({ errorCode, gva }) => `#PF at ${formatAddress(gva)}, error code ${hex(errorCode)}`,
+  VC_NOT_VALIDATED: ({ gva, gpa }) =>
+    `#VC 0x404: the page at ${at(gva)}GPA ${formatAddress(gpa)} is not validated`,
+  VC_MMIO: ({ gva, gpa }) =>
+    `#VC 0x400: a reserved bit is set in the nested entry for ${at(gva)}GPA ${formatAddress(gpa)}`,
+  NPF: ({ exitInfo1, gpa, gva, check }) =>
+    `#VMEXIT(NPF) at ${at(gva)}GPA ${formatAddress(gpa)}, EXITINFO1 ${hex(exitInfo1)}: failed ${check}`,
+  HOST_PF: ({ errorCode, spa, check }) =>
+    `host #PF at SPA ${formatAddress(spa)}, error code ${hex(errorCode)}: failed ${check}`,
+  HOST_GP: ({ spa, check }) => `host #GP(0): the VMCB at SPA ${formatAddress(spa)} failed ${check}`,
+  VMRUN: ({ exitCode, vmsa }) =>
+    `VMRUN of the VMSA at SPA ${formatAddress(vmsa)} gave ${exitCode === -2n ? 'VMEXIT_BUSY' : 'VMEXIT_INVALID'} (${exitCode})`,
+};
+
+/**
+ * What hardware raises: the event, with the bits that it reports. Wrong arguments are another matter, a `SnpError`.
+ * Narrow it with {@link isSnpFault}.
+ */
+export class SnpFault<Code extends SnpFaultCode = SnpFaultCode> extends CodedError<
+  Code,
+  SnpFaultDetails[Code]
+> {
+  constructor(code: Code, details: SnpFaultDetails[Code], options?: ErrorOptions) {
+    super('SnpFault', code, details, MESSAGES[code](details), options);
+  }
+}
+
+/**
+ * Whether `error` is a {@link SnpFault}, with `code` if one is given; narrows `error.details` to that code. Works
+ * across copies of this package.
+ */
+export function isSnpFault<Code extends SnpFaultCode = SnpFaultCode>(
+  error: unknown,
+  code?: Code,
+): error is { [C in Code]: SnpFault<C> }[Code] {
+  return isCodedError(error, 'SnpFault', code);
+}

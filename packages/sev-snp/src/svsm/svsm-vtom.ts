@@ -1,0 +1,57 @@
+import { PAGE_SIZE_2M } from '@svsm/address';
+import type { Assumptions } from '../formats/assumptions.ts';
+import { type SvsmRegisters, SvsmResult } from '../formats/svsm-protocol.ts';
+import { readVmsa, SevFeature, type VmsaField, writeVmsa } from '../formats/vmsa.ts';
+
+/** The virtual tops of memory that an SVSM accepts: multiples of 2 MiB, both ends included. */
+export interface VtomRange {
+  readonly min: bigint;
+  readonly max: bigint;
+}
+
+const QUERY = 0x1n;
+const ENABLE = 0x2n;
+const RESERVED = 0xfe0n;
+const PAGE_MASK = ~0xfffn;
+
+/** Which register is taken over into which field of the VMSA, by a bit of RCX. */
+const LOADS: readonly (readonly [bigint, VmsaField, 'rdx' | 'r8' | 'r9'])[] = [
+  [0x4n, 'cr3', 'rdx'],
+  [0x8n, 'rip', 'r8'],
+  [0x10n, 'rsp', 'r9'],
+];
+
+/**
+ * SVSM_CORE_CONFIGURE_VTOM (AMD document 58019, §6.8): tells what is offered, or gives the caller's VMSA a virtual top of memory,
+ * or takes that away. What is not offered cannot be configured (COCONUT-SVSM `core.rs`). A failure changes nothing. O(1).
+ */
+export function configureVtom(
+  registers: SvsmRegisters,
+  offered: VtomRange | undefined,
+  vmsa: Uint8Array | undefined,
+  minimumIn: Assumptions['svsmVtomMinimum'],
+): number {
+  const { rcx } = registers;
+  if ((rcx & QUERY) !== 0n) {
+    // Bit 1: supported; 19:12: the binary logarithm of the alignment.
+    const answer = offered === undefined ? 0n : ENABLE | (21n << 12n);
+    registers.rcx = answer;
+    if (offered === undefined) return SvsmResult.Success;
+    registers.r8 = offered.max;
+    if (minimumIn === 'RDX') registers.rdx = offered.min;
+    else registers.rcx = answer | offered.min;
+    return SvsmResult.Success;
+  }
+  if (offered === undefined || vmsa === undefined) return SvsmResult.InvalidRequest;
+  const tom = rcx & PAGE_MASK;
+  const isEnabled = (rcx & ENABLE) !== 0n;
+  const isFit = tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= offered.min && tom <= offered.max;
+  if ((rcx & RESERVED) !== 0n || (isEnabled ? !isFit : tom !== 0n)) return SvsmResult.InvalidParameter;
+  const features = readVmsa(vmsa, 'sevFeatures') & ~SevFeature.VirtualTom;
+  writeVmsa(vmsa, 'sevFeatures', isEnabled ? features | SevFeature.VirtualTom : features);
+  writeVmsa(vmsa, 'virtualTom', tom);
+  for (const [bit, field, register] of LOADS) {
+    if ((rcx & bit) !== 0n) writeVmsa(vmsa, field, BigInt.asUintN(64, registers[register]));
+  }
+  return SvsmResult.Success;
+}

@@ -1,0 +1,108 @@
+import { physAddr } from '@svsm/address';
+import { Tlb } from '@svsm/pagetable';
+import { describe, expect, test } from 'vitest';
+import { ControlBit, type ControlRegister, START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
+import { codeOf, gvaOf, MiB, world } from '../support/world.ts';
+
+const { Cr0Pg, Cr0Pe, Cr0Wp, Cr4Pae, Cr4Pge, Cr4La57, Cr4Pcide, Cr4Smep, Cr4Smap, Cr4Pke } = ControlBit;
+const { EferLme, EferLma, EferNxe } = ControlBit;
+const { cr0, cr4, efer } = START_REGISTERS;
+
+describe('what the processor refuses with #GP(0)', () => {
+  test.each<[string, ControlRegister, bigint]>([
+    ['CR0 without paging', 'cr0', cr0 & ~Cr0Pg],
+    ['CR0 without protection', 'cr0', cr0 & ~Cr0Pe],
+    ['CR0 wider than 32 bits', 'cr0', cr0 | (1n << 32n)],
+    ['CR4 without PAE', 'cr4', cr4 & ~Cr4Pae],
+    ['a change of LA57', 'cr4', cr4 | Cr4La57],
+    ['EFER without LME', 'efer', efer & ~EferLme],
+    ['EFER without LMA', 'efer', efer & ~EferLma],
+    ['CR3 beyond 52 bits', 'cr3', 1n << 52n],
+    ['bit 63 of CR3 without PCIDs', 'cr3', 1n << 63n],
+  ])('%s', (_, register, value) => {
+    const { vcpu } = world();
+    const before = vcpu.controlRegisters;
+    expect(codeOf(() => vcpu.load(register, value))).toBe('GP');
+    expect(vcpu.controlRegisters).toEqual(before);
+  });
+
+  test('PCIDs with a CR3 that has one already', () => {
+    const { vcpu, table } = world();
+    vcpu.loadCr3(table.cr3 | 5n);
+    expect(codeOf(() => vcpu.load('cr4', cr4 | Cr4Pcide))).toBe('GP');
+  });
+});
+
+test('what is no register value is refused by a coded error', () => {
+  const { vcpu } = world();
+  expect(codeOf(() => vcpu.load('cr4', 1n << 64n))).toBe('INVALID_ARGUMENT');
+  expect(codeOf(() => vcpu.load('pkru', 1n << 32n))).toBe('INVALID_ARGUMENT');
+  expect(codeOf(() => vcpu.load('cr4', 32 as never))).toBe('INVALID_ARGUMENT');
+});
+
+describe('what a load leaves in the TLB', () => {
+  // One global page, and one that is not.
+  const GLOBAL = gvaOf(2 * MiB);
+  const OWN = gvaOf(64 * MiB);
+  const filled = () => {
+    const it = world();
+    it.table.map4k(OWN, physAddr(2 * MiB), 0x62);
+    const touch = () => [GLOBAL, OWN].map((gva) => it.vcpu.read(gva, 1)[0]);
+    touch();
+    return { it, held: () => [GLOBAL, OWN].map((gva) => it.tlb.lookup(gva) !== undefined) };
+  };
+  const BOTH = [true, true];
+
+  test.each<[string, ControlRegister, (old: bigint) => bigint, boolean[]]>([
+    ['CR0.WP', 'cr0', (old) => old & ~Cr0Wp, BOTH],
+    ['CR3', 'cr3', (old) => old, [true, false]],
+    ['CR4.SMAP', 'cr4', (old) => old | Cr4Smap, BOTH],
+    ['CR4.PKE', 'cr4', (old) => old | Cr4Pke, BOTH],
+    ['CR4.SMEP, set', 'cr4', (old) => old | Cr4Smep, [true, false]],
+    ['CR4.PGE', 'cr4', (old) => old & ~Cr4Pge, [false, false]],
+    ['CR4.PCIDE, set', 'cr4', (old) => old | Cr4Pcide, BOTH],
+    ['EFER.NXE', 'efer', (old) => old & ~EferNxe, BOTH],
+    ['EFLAGS.AC', 'rflags', (old) => old | ControlBit.RflagsAc, BOTH],
+    ['PKRU', 'pkru', () => 0xcn, BOTH],
+  ])('%s', (_, register, change, expected) => {
+    const { it, held } = filled();
+    it.vcpu.load(register, change(it.vcpu.controlRegisters[register]));
+    expect(held()).toEqual(expected);
+  });
+
+  test('CR4.SMEP, cleared, or CR4.PCIDE, cleared', () => {
+    const { it, held } = filled();
+    it.vcpu.load('cr4', cr4 | Cr4Smep);
+    it.vcpu.read(OWN, 1);
+    it.vcpu.load('cr4', cr4 | Cr4Pcide);
+    expect(held()).toEqual(BOTH);
+    it.vcpu.load('cr4', cr4);
+    expect(held()).toEqual([false, false]);
+  });
+
+  test('CR3 with PCIDs: each keeps its own, and bit 63 drops nothing and is not stored', () => {
+    const { it, held } = filled();
+    it.vcpu.load('cr4', cr4 | Cr4Pcide);
+    it.vcpu.loadCr3(it.table.cr3 | 7n);
+    expect(held()).toEqual([true, false]);
+    it.vcpu.loadCr3(it.table.cr3 | (1n << 63n));
+    expect(held()).toEqual(BOTH);
+    expect(it.vcpu.cr3).toBe(it.table.cr3);
+    it.vcpu.loadCr3(it.table.cr3);
+    expect(held()).toEqual([true, false]);
+  });
+
+  test('a TLB that knows no PCIDs is emptied', () => {
+    const plain = new Tlb();
+    const cache = {
+      lookup: plain.lookup.bind(plain),
+      insert: plain.insert.bind(plain),
+      flushPage: plain.flushPage.bind(plain),
+      flushAll: plain.flushAll.bind(plain),
+    };
+    const it = world({}, {}, { tlb: cache });
+    it.vcpu.read(GLOBAL, 1);
+    it.vcpu.loadCr3(it.table.cr3);
+    expect(plain.lookup(GLOBAL)).toBeUndefined();
+  });
+});

@@ -1,0 +1,225 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import {
+  failedVmrunCheck,
+  VMRUN_CHECKS,
+  VmExit,
+  type VmrunPage,
+  vmexit,
+  vmrun,
+} from '../../src/cpu/vmrun.ts';
+import { VMSA_LAUNCH_GPA } from '../../src/formats/launch-digest.ts';
+import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
+import { RmpResult } from '../../src/formats/rmp-result.ts';
+import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
+import type { Hypervisor } from '../../src/host/hypervisor.ts';
+import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
+import { codeOf, gvaOf, MiB, mapAll, rmpOf, thrownBy, world } from '../support/world.ts';
+
+// AMD64 APM vol. 2, table 15-41, cell by cell.
+test.each<[VmrunPage, string, string]>([
+  ['vmcb', 'hypervisor-owned', '#GP(0)'],
+  ['avic-backing-page', 'hypervisor-owned', 'VMEXIT_INVALID'],
+  ['vmsa', 'covered guest-owned reverse-map mutable vmsa', 'VMEXIT_INVALID'],
+  ['vmsa-without-snp', 'hypervisor-owned', 'VMEXIT_INVALID'],
+  ['host-save-area', 'hypervisor-owned', '#GP(0)'],
+  ['vmsave-target', 'hypervisor-owned', '#GP(0)'],
+])('%s: %s, else %s', (page, checks, failure) => {
+  expect([VMRUN_CHECKS[page].checks.join(' '), VMRUN_CHECKS[page].failure]).toEqual([checks, failure]);
+});
+
+describe('the VMSA of an SNP guest', () => {
+  const spa = sysPhysAddr(0x5000);
+  const good: RmpEntry = { ...HYPERVISOR_ENTRY, assigned: true, asid: 1, gpa: physAddr(0x9000), vmsa: true };
+  test.each<[string, Partial<RmpEntry>, SysPhysAddr]>([
+    ['covered', {}, sysPhysAddr(64 * MiB)],
+    ['guest-owned', { asid: 2 }, spa],
+    ['reverse-map', { gpa: physAddr(0xa000) }, spa],
+    ['mutable', { immutable: true }, spa],
+    ['vmsa', { vmsa: false }, spa],
+  ])('fails %s', (check, fields, at) => {
+    const rmp = rmpOf();
+    const who = { spa: at, gpa: physAddr(0x9000), asid: 1 };
+    rmp.setSlot(spa, good);
+    if (at === spa) expect(failedVmrunCheck(rmp, 'vmsa', who)).toBeUndefined();
+    rmp.setSlot(spa, { ...good, ...fields });
+    expect(failedVmrunCheck(rmp, 'vmsa', who)).toBe(check);
+  });
+
+  test('need not be validated, nor does a VMPL’s mask matter', () => {
+    const rmp = rmpOf();
+    rmp.setSlot(spa, { ...good, validated: false, vmplMasks: [0, 0, 0, 0] });
+    expect(failedVmrunCheck(rmp, 'vmsa', { spa, gpa: physAddr(0x9000), asid: 1 })).toBeUndefined();
+  });
+});
+
+/** A guest that starts with one VMSA, and what it takes to run it. */
+function launched(image = createVmsa({ control: { cr3: 0x1234_5000n } })) {
+  const it = world({}, { vmsas: [image] });
+  const vmsa = it.machine.hypervisor.vmsaOf(it.guest, 0)!;
+  const change = (field: Parameters<typeof writeVmsa>[1], value: bigint): void => {
+    const held = it.machine.memory.read(vmsa.spa, 0x1000, it.guest.key);
+    writeVmsa(held, field, value);
+    it.machine.memory.write(vmsa.spa, held, it.guest.key);
+  };
+  return { it, vmsa, change, host: it.machine.hypervisor as Hypervisor };
+}
+
+describe('VMRUN', () => {
+  test('runs a VMSA of the launch, which is at GPA -1, and marks what it uses', () => {
+    const { it, vmsa } = launched();
+    expect(vmsa.gpa).toBe(VMSA_LAUNCH_GPA);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBeUndefined();
+    const free = (spa: SysPhysAddr) => it.machine.hypervisor.rmpupdate(spa, { assigned: false });
+    expect([free(vmsa.spa), free(vmsa.vmcb)]).toEqual([RmpResult.FAIL_INUSE, RmpResult.FAIL_INUSE]);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Busy);
+    vmexit(it.machine, vmsa);
+    expect(free(vmsa.vmcb)).toBe(RmpResult.SUCCESS);
+    expect(free(vmsa.spa)).toBe(RmpResult.SUCCESS);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Invalid);
+  });
+
+  test('a VMCB that is a guest’s is #GP(0) in the host; an AVIC backing page, VMEXIT_INVALID', () => {
+    const { it, vmsa } = launched();
+    const guests = it.guest.nested.lookup(physAddr(0))!.spa;
+    expect(thrownBy(() => vmrun(it.machine, { ...vmsa, vmcb: guests }, it.guest))).toMatchObject({
+      code: 'HOST_GP',
+      details: { errorCode: 0, spa: guests, check: 'hypervisor-owned' },
+    });
+    expect(vmrun(it.machine, { ...vmsa, avicBackingPage: guests }, it.guest)).toBe(VmExit.Invalid);
+    const page = it.machine.hypervisor.allocatePage();
+    expect(vmrun(it.machine, { ...vmsa, avicBackingPage: page }, it.guest)).toBeUndefined();
+    expect(it.machine.rmp.isInUse(page, PageSize.Regular)).toBe(true);
+  });
+
+  test.each<[string, Parameters<typeof writeVmsa>[1], bigint]>([
+    ['EFER.SVME clear', 'efer', 0xd00n],
+    ['SNP not active', 'sevFeatures', 0n],
+    ['a VMPL that does not exist', 'vmpl', 4n],
+    ['CR0 wider than 32 bits', 'cr0', 0x1_8001_0001n],
+    ['long mode without PAE', 'cr4', 0n],
+    ['long mode without protection', 'cr0', 0x8000_0000n],
+  ])('%s is VMEXIT_INVALID, and nothing is in use then', (_, field, value) => {
+    const { it, vmsa, change } = launched();
+    change(field, value);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Invalid);
+    expect(it.machine.rmp.isInUse(vmsa.vmcb, PageSize.Regular)).toBe(false);
+  });
+});
+
+describe('a processor with a VMSA', () => {
+  test('has what it says, and leaves there what it has, at each exit', () => {
+    const control = { cr3: 0x10_0000n, cr4: 0x20_00a0n, pkru: 0x55n };
+    const { it, vmsa, host } = launched(createVmsa({ control, vmpl: 0 }));
+    const seen: bigint[] = [];
+    it.guest.onStart((vcpu) => {
+      expect(vcpu.isRunning).toBe(true);
+      expect(vcpu.controlRegisters).toMatchObject(control);
+      vcpu.registers.rax = 77n;
+      vcpu.cpl = 3;
+      vcpu.ghcbMsr = 0x002n;
+      vcpu.vmgexit();
+      seen.push(vcpu.registers.rax);
+    });
+    host.run(it.guest);
+    const image = it.machine.memory.read(vmsa.spa, 0x1000, it.guest.key);
+    expect([readVmsa(image, 'rax'), readVmsa(image, 'cpl'), readVmsa(image, 'exitCode')]).toEqual([
+      77n,
+      3n,
+      VmExit.Halt,
+    ]);
+    expect(seen).toEqual([77n]);
+    expect(it.machine.rmp.isInUse(vmsa.spa, PageSize.Regular)).toBe(false);
+    // Run again, it goes on with that.
+    it.guest.onStart((vcpu) => seen.push(vcpu.registers.rax, BigInt(vcpu.cpl)));
+    host.run(it.guest);
+    expect(seen).toEqual([77n, 77n, 3n]);
+  });
+
+  test('cannot go on if the hypervisor takes its VMSA during an exit', () => {
+    const { it, vmsa, host } = launched();
+    it.guest.onStart((vcpu) => {
+      vcpu.ghcbMsr = 0x002n;
+      // In use, it cannot be taken.
+      expect(host.rmpupdate(vmsa.spa, { assigned: false })).toBe(RmpResult.FAIL_INUSE);
+      const { vmgexit } = host;
+      host.vmgexit = (...args) => {
+        expect(host.rmpupdate(vmsa.spa, { assigned: false })).toBe(RmpResult.SUCCESS);
+        return vmgexit.apply(host, args);
+      };
+      vcpu.vmgexit();
+    });
+    expect(thrownBy(() => host.run(it.guest))).toMatchObject({ code: 'VMRUN', details: { exitCode: -1n } });
+  });
+
+  test('a nested page fault is an exit, too', () => {
+    const { it, vmsa, host } = launched();
+    let vcpu: Vcpu | undefined;
+    it.guest.onStart((started) => {
+      vcpu = started;
+      mapAll(it.guest, started);
+      host.handleNestedPageFault = (_, gpa) => {
+        const image = it.machine.memory.read(vmsa.spa, 0x1000, it.guest.key);
+        expect([readVmsa(image, 'exitCode'), readVmsa(image, 'exitInfo2')]).toEqual([0x400n, gpa]);
+        return false;
+      };
+      it.guest.nested.unmap(physAddr(4 * MiB));
+      started.read(gvaOf(4 * MiB), 1);
+    });
+    expect(codeOf(() => host.run(it.guest))).toBe('NPF');
+    expect(vcpu?.isRunning).toBe(false);
+  });
+
+  test('one that runs cannot be run on another processor', () => {
+    const { it, host } = launched();
+    it.guest.onStart(() => host.run(it.guest));
+    expect(thrownBy(() => host.run(it.guest))?.details).toMatchObject({ exitCode: VmExit.Busy });
+  });
+
+  test('PCPU_ID of 0 asks for a flush at the next VMRUN, which sets it', () => {
+    const { it, vmsa, change, host } = launched();
+    let vcpu: Vcpu | undefined;
+    it.guest.onStart((started) => {
+      if (vcpu === undefined) mapAll(it.guest, started);
+      vcpu = started;
+      started.read(gvaOf(4 * MiB), 1);
+    });
+    host.run(it.guest);
+    const pcpuId = () => readVmsa(it.machine.memory.read(vmsa.spa, 0x1000, it.guest.key), 'pcpuId');
+    expect(pcpuId()).not.toBe(0n);
+    // Cached: a change of the nested page table alone is not seen.
+    const { spa } = it.guest.nested.lookup(physAddr(4 * MiB))!;
+    it.guest.nested.unmap(physAddr(4 * MiB));
+    host.run(it.guest);
+    change('pcpuId', 0n);
+    expect(codeOf(() => host.run(it.guest))).toBe('NPF');
+    expect(pcpuId()).not.toBe(0n);
+    it.guest.nested.map(physAddr(4 * MiB), spa, PageSize.Huge);
+    host.run(it.guest);
+  });
+
+  test('a VMSA that enables a virtual top of memory has one', () => {
+    const image = createVmsa({ sevFeatures: 3n, virtualTom: 1n << 46n });
+    const { it, host } = launched(image);
+    const ran: string[] = [];
+    it.guest.onStart((vcpu) => {
+      vcpu.loadCr3(1n << 51n);
+      ran.push('no C-bit');
+    });
+    expect(codeOf(() => host.run(it.guest))).toBe('GP');
+    it.guest.onStart(() => ran.push('ran'));
+    host.run(it.guest);
+    expect(ran).toEqual(['ran']);
+  });
+});
+
+test('there must be something to run, and software to go on with', () => {
+  const { it, host } = launched();
+  expect(codeOf(() => host.run(it.guest, 3))).toBe('INVALID_ARGUMENT');
+  host.run(it.guest);
+  expect(it.guest.start(it.guest.createVcpu())).toBe(false);
+  expect(codeOf(() => world({}, { vmsas: [new Uint8Array(5)] }))).toBe('INVALID_ARGUMENT');
+});

@@ -1,0 +1,72 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { expect, test } from 'vitest';
+import { launchUpdate } from '../../src/firmware/firmware.ts';
+import { LaunchPageType } from '../../src/formats/launch-digest.ts';
+import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { EncryptedMemory, NO_KEY } from '../../src/memory/encrypted-memory.ts';
+import { rmpupdate } from '../../src/rmp/host-instructions.ts';
+import { bytesOf, codeOf, MiB, rmpOf, snapshot, thrownBy } from '../support/world.ts';
+
+const spa = sysPhysAddr(2 * MiB);
+const last = sysPhysAddr(4 * MiB - 4);
+
+test.each([PageSize.Regular, PageSize.Huge])('encrypts a page of %i bytes in place, once', (pageSize) => {
+  const rmp = rmpOf();
+  const memory = new EncryptedMemory(8 * MiB);
+  const key = memory.createKey();
+  memory.write(spa, bytesOf('code'), NO_KEY);
+  memory.write(last, bytesOf('data'), NO_KEY);
+  rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0), pageSize });
+  launchUpdate(rmp, memory, spa, key);
+  expect(memory.read(spa, 4, key)).toEqual(bytesOf('code'));
+  expect(memory.read(spa, 4, NO_KEY)).not.toEqual(bytesOf('code'));
+  const isPart = pageSize === PageSize.Huge;
+  expect(memory.read(last, 4, isPart ? key : NO_KEY)).toEqual(bytesOf('data'));
+  expect(rmp.slot(spa)).toMatchObject({
+    validated: true,
+    immutable: false,
+    pageSize,
+    vmplMasks: [0x1f, 0, 0, 0],
+  });
+  expect(codeOf(() => launchUpdate(rmp, memory, spa, key))).toBe('FIRMWARE_REFUSED');
+});
+
+test('refuses what the RMP does not cover', () => {
+  expect(codeOf(() => launchUpdate(rmpOf(), new EncryptedMemory(MiB), sysPhysAddr(64 * MiB), 1))).toBe(
+    'FIRMWARE_REFUSED',
+  );
+});
+
+test.each([
+  LaunchPageType.Normal,
+  LaunchPageType.Unmeasured,
+  LaunchPageType.Zero,
+  LaunchPageType.Vmsa,
+] as const)('a page of type %i gets what the type says, and the permissions that are asked for', (type) => {
+  const rmp = rmpOf();
+  const memory = new EncryptedMemory(8 * MiB);
+  const key = memory.createKey();
+  memory.write(spa, bytesOf('data'), NO_KEY);
+  rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0) });
+  launchUpdate(rmp, memory, spa, key, { type, permissions: [1, 2, 3] });
+  expect(memory.read(spa, 4, key)).toEqual(
+    type === LaunchPageType.Zero ? new Uint8Array(4) : bytesOf('data'),
+  );
+  expect(rmp.slot(spa)).toMatchObject({ vmsa: type === LaunchPageType.Vmsa, vmplMasks: [0x1f, 1, 2, 3] });
+});
+
+test.each<[string, Parameters<typeof launchUpdate>[4], string]>([
+  ['a VMSA of 2 MiB', { type: LaunchPageType.Vmsa }, 'INVALID_PAGE_SIZE'],
+  ['secrets of 2 MiB', { type: LaunchPageType.Secrets }, 'INVALID_PAGE_SIZE'],
+  ['a type that is none', { type: 0 as never }, 'INVALID_PARAM'],
+  ['a mask of nine bits', { permissions: [0, 0, 256] }, 'INVALID_PARAM'],
+])('refuses %s, and changes nothing', (_, options, status) => {
+  const rmp = rmpOf();
+  const memory = new EncryptedMemory(8 * MiB);
+  const pageSize = PageSize.Huge;
+  rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0), pageSize });
+  const before = snapshot(rmp);
+  const refused = thrownBy(() => launchUpdate(rmp, memory, spa, memory.createKey(), options));
+  expect(refused).toMatchObject({ code: 'FIRMWARE_REFUSED', details: { status } });
+  expect(snapshot(rmp)).toBe(before);
+});

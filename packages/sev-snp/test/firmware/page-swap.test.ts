@@ -1,0 +1,333 @@
+import { PageSize, physAddr } from '@svsm/address';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { guestContextCreate, metadataInit, pageReclaim } from '../../src/firmware/firmware-pages.ts';
+import { pageMove, SwapContext, type SwapOptions, swapIn, swapOut } from '../../src/firmware/page-swap.ts';
+import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
+import type { RmpPageSize } from '../../src/formats/rmp-entry.ts';
+import { decodeSwapRecord } from '../../src/formats/swap-record.ts';
+import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { bytesOf, codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
+
+const PAGE = 2 * MiB + 0x3000;
+const SECRET = bytesOf('attack at dawn');
+
+interface Scene {
+  readonly it: World;
+  readonly context: SwapContext;
+  readonly metadata: SysPhysAddr;
+  readonly source: SysPhysAddr;
+  firmwarePage(): SysPhysAddr;
+  preGuest(gpa?: number): SysPhysAddr;
+  state(spa: SysPhysAddr): PageState;
+}
+
+/** A guest in 4 KiB pages with a secret, whose page is PRE-SWAP by now; and pages for the firmware. */
+function scene(): Scene {
+  const it = world({}, { pageSize: PageSize.Regular });
+  const { machine, guest } = it;
+  const host = machine.hypervisor;
+  it.vcpu.write(gvaOf(PAGE), SECRET);
+  it.vcpu.rmpadjust(gvaOf(PAGE), PageSize.Regular, { vmpl: 2, permissions: 3 });
+  const firmwarePage = (): SysPhysAddr => {
+    const page = host.allocatePage();
+    host.rmpupdate(page, { assigned: true, immutable: true });
+    return page;
+  };
+  const contextPage = firmwarePage();
+  guestContextCreate(machine.rmp, contextPage);
+  const metadata = firmwarePage();
+  metadataInit(machine.rmp, metadata, contextPage);
+  const source = spaOf(it, PAGE);
+  host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa: physAddr(PAGE) });
+  return {
+    ...{ it, metadata, source, firmwarePage, context: new SwapContext(machine, contextPage, guest) },
+    preGuest: (gpa = PAGE) => {
+      const page = host.allocatePage();
+      host.rmpupdate(page, { assigned: true, immutable: true, asid: guest.asid, gpa: physAddr(gpa) });
+      return page;
+    },
+    state: (spa) => pageStateOf(machine.rmp.slot(spa)),
+  };
+}
+
+/** Swaps the page out: where it lies now, in pages that the hypervisor has back. */
+function out(it: Scene, record?: SwapOptions['record']): SysPhysAddr {
+  const destination = it.firmwarePage();
+  const { machine } = it.it;
+  swapOut(machine, it.context, {
+    source: it.source,
+    destination,
+    ...(record === undefined ? {} : { record }),
+  });
+  pageReclaim(machine.rmp, destination, PageSize.Regular);
+  machine.hypervisor.rmpupdate(destination, { assigned: false });
+  return destination;
+}
+
+/** Maps a page where the guest expects it. */
+function mapTo({ it }: Scene, spa: SysPhysAddr): void {
+  it.guest.nested.unmap(physAddr(PAGE));
+  it.guest.nested.map(physAddr(PAGE), spa, PageSize.Regular);
+  pageReclaim(it.machine.rmp, spa, PageSize.Regular);
+}
+
+describe('a page that is swapped', () => {
+  test.each([
+    ['by a record', true],
+    ['by the root record', false],
+  ] as const)('goes out and comes back, %s', (_, has) => {
+    const it = scene();
+    const record = has ? { page: it.metadata, index: 63 } : undefined;
+    const ciphertext = out(it, record);
+    expect(it.state(it.source)).toBe(PageState.PreGuest);
+    expect(it.it.machine.hypervisor.read(ciphertext, 14)).not.toEqual(SECRET);
+    const destination = it.preGuest(0x7000);
+    swapIn(it.it.machine, it.context, {
+      source: ciphertext,
+      destination,
+      ...(has ? { record: { page: it.metadata, index: 63 } } : {}),
+    });
+    expect(it.state(destination)).toBe(PageState.PreSwap);
+    // The address is the record's, whatever RMPUPDATE said; the masks too.
+    expect(it.it.machine.rmp.slot(destination)).toMatchObject({
+      gpa: BigInt(PAGE),
+      vmplMasks: [0x1f, 0, 3, 0],
+    });
+    mapTo(it, destination);
+    expect(it.it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
+  });
+
+  test('comes back once', () => {
+    const it = scene();
+    const record = { page: it.metadata, index: 0 };
+    const source = out(it, record);
+    swapIn(it.it.machine, it.context, { source, destination: it.preGuest(), record });
+    expect(
+      thrownBy(() => swapIn(it.it.machine, it.context, { source, destination: it.preGuest(), record })),
+    ).toMatchObject({
+      code: 'FIRMWARE_REFUSED',
+      details: { status: 'INVALID_MDATA_ENTRY' },
+    });
+    expect(decodeSwapRecord(it.it.machine.hypervisor.read(it.metadata, 64))).toMatchObject({ valid: false });
+  });
+
+  test('with one bit changed, anywhere, does not come back, and nothing changes', () => {
+    const it = scene();
+    const source = out(it, undefined);
+    const { hypervisor } = it.it.machine;
+    const destination = it.preGuest();
+    const good = hypervisor.read(source, 0x1000);
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 0x7fff }), (bit) => {
+        const bad = good.slice();
+        bad[bit >> 3]! ^= 1 << (bit & 7);
+        hypervisor.write(source, bad);
+        const fault = thrownBy(() => swapIn(it.it.machine, it.context, { source, destination }));
+        expect(fault?.details).toMatchObject({ status: 'BAD_MEASUREMENT' });
+        expect(it.state(destination)).toBe(PageState.PreGuest);
+      }),
+    );
+    hypervisor.write(source, good);
+    swapIn(it.it.machine, it.context, { source, destination });
+  });
+
+  test('an older copy of it does not come back by a newer record', () => {
+    const it = scene();
+    const old = out(it);
+    const stale = it.it.machine.hypervisor.read(old, 0x1000);
+    const destination = it.preGuest();
+    swapIn(it.it.machine, it.context, { source: old, destination });
+    mapTo(it, destination);
+    it.it.vcpu.write(gvaOf(PAGE), bytesOf('retreat at six'));
+    const { hypervisor, rmp } = it.it.machine;
+    hypervisor.rmpupdate(destination, { assigned: true, immutable: true, asid: 1, gpa: physAddr(PAGE) });
+    const again = it.firmwarePage();
+    swapOut(it.it.machine, it.context, { source: destination, destination: again });
+    pageReclaim(rmp, again, PageSize.Regular);
+    hypervisor.rmpupdate(again, { assigned: false });
+    hypervisor.write(again, stale);
+    expect(
+      codeOf(() => swapIn(it.it.machine, it.context, { source: again, destination: it.preGuest() })),
+    ).toBe('FIRMWARE_REFUSED');
+  });
+
+  test('cannot have its record changed: the page that holds it is immutable', () => {
+    const it = scene();
+    expect(codeOf(() => it.it.machine.hypervisor.write(it.metadata, new Uint8Array(64)))).toBe('HOST_PF');
+    expect(it.it.machine.hypervisor.rmpupdate(it.metadata, { assigned: false })).toBe(2);
+  });
+
+  test('that was not valid is not valid afterwards', () => {
+    const it = scene();
+    const invalid = it.preGuest(PAGE + 0x1000);
+    const destination = it.firmwarePage();
+    swapOut(it.it.machine, it.context, { source: invalid, destination });
+    const back = it.preGuest();
+    swapIn(it.it.machine, it.context, { source: destination, destination: back });
+    expect(it.state(back)).toBe(PageState.PreGuest);
+    expect(it.it.machine.rmp.slot(back)?.gpa).toBe(BigInt(PAGE + 0x1000));
+  });
+
+  test('may be one of records', () => {
+    const it = scene();
+    const record = { page: it.metadata, index: 5 };
+    const page = out(it, record);
+    const sealed = it.firmwarePage();
+    swapOut(it.it.machine, it.context, { source: it.metadata, destination: sealed });
+    expect(it.state(it.metadata)).toBe(PageState.Firmware);
+    const back = it.firmwarePage();
+    swapIn(it.it.machine, it.context, { source: sealed, destination: back });
+    expect(it.state(back)).toBe(PageState.Metadata);
+    const destination = it.preGuest();
+    swapIn(it.it.machine, it.context, { source: page, destination, record: { page: back, index: 5 } });
+    mapTo(it, destination);
+    expect(it.it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
+  });
+});
+
+test('a page of 2 MiB, to memory that the RMP does not cover, and back', () => {
+  const it = world({ rmpCovers: 28 * MiB });
+  const { machine, guest } = it;
+  const host = machine.hypervisor;
+  const context = BigInt(26 * MiB) as SysPhysAddr;
+  host.rmpupdate(context, { assigned: true, immutable: true });
+  guestContextCreate(machine.rmp, context);
+  const swap = new SwapContext(machine, context, guest);
+  it.vcpu.write(gvaOf(PAGE), SECRET);
+  const source = spaOf(it, 2 * MiB);
+  const size: RmpPageSize = PageSize.Huge;
+  const entry = { assigned: true, immutable: true, asid: 1, gpa: physAddr(2 * MiB), pageSize: size };
+  host.rmpupdate(source, entry);
+  const outside = BigInt(28 * MiB) as SysPhysAddr;
+  swapOut(machine, swap, { source, destination: outside, pageSize: size });
+  swapIn(machine, swap, { source: outside, destination: source, pageSize: size });
+  pageReclaim(machine.rmp, source, size);
+  expect(it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
+});
+
+describe('a page that is moved', () => {
+  test('is readable where it is now, and nowhere else', () => {
+    const it = scene();
+    const destination = it.preGuest(0x7000);
+    pageMove(it.it.machine, it.context, { source: it.source, destination });
+    expect([it.state(it.source), it.state(destination)]).toEqual([
+      PageState.GuestInvalid,
+      PageState.GuestValid,
+    ]);
+    expect(codeOf(() => it.it.vcpu.read(gvaOf(PAGE), 1))).toBe('VC_NOT_VALIDATED');
+    it.it.guest.nested.unmap(physAddr(PAGE));
+    it.it.guest.nested.map(physAddr(PAGE), destination, PageSize.Regular);
+    expect(it.it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
+    expect(it.it.machine.rmp.slot(destination)?.vmplMasks).toEqual([0x1f, 0, 3, 0]);
+  });
+});
+
+describe('what the firmware refuses', () => {
+  test.each<[string, (it: Scene) => unknown, string]>([
+    [
+      'a source that is valid and in use',
+      (it) =>
+        swapOut(it.it.machine, it.context, {
+          source: spaOf(it.it, PAGE + 0x1000),
+          destination: it.firmwarePage(),
+        }),
+      'INVALID_PAGE_STATE',
+    ],
+    [
+      'a destination of the hypervisor’s',
+      (it) =>
+        swapOut(it.it.machine, it.context, {
+          source: it.source,
+          destination: it.it.machine.hypervisor.allocatePage(),
+        }),
+      'INVALID_PAGE_STATE',
+    ],
+    [
+      'a page of another guest',
+      (it) =>
+        swapOut(it.it.machine, new SwapContext(it.it.machine, it.context.page, { asid: 9, key: 9 }), {
+          source: it.source,
+          destination: it.firmwarePage(),
+        }),
+      'INVALID_PAGE_OWNER',
+    ],
+    [
+      'a context page that is none',
+      (it) =>
+        swapOut(it.it.machine, new SwapContext(it.it.machine, it.source, it.it.guest), {
+          source: it.source,
+          destination: it.firmwarePage(),
+        }),
+      'INVALID_GUEST',
+    ],
+    [
+      'another size',
+      (it) =>
+        swapOut(it.it.machine, it.context, {
+          source: (it.source & -0x20_0000n) as SysPhysAddr,
+          destination: it.firmwarePage(),
+          pageSize: PageSize.Huge,
+        }),
+      'INVALID_PAGE_STATE',
+    ],
+    [
+      'an address inside a page',
+      (it) =>
+        swapOut(it.it.machine, it.context, {
+          source: (it.source + 8n) as SysPhysAddr,
+          destination: it.firmwarePage(),
+        }),
+      'INVALID_ADDRESS',
+    ],
+    [
+      'a record that is not there',
+      (it) =>
+        swapOut(it.it.machine, it.context, {
+          source: it.source,
+          destination: it.firmwarePage(),
+          record: { page: it.metadata, index: 64 },
+        }),
+      'INVALID_MDATA_ENTRY',
+    ],
+    [
+      'a record in a page that holds none',
+      (it) =>
+        swapOut(it.it.machine, it.context, {
+          source: it.source,
+          destination: it.firmwarePage(),
+          record: { page: it.source, index: 0 },
+        }),
+      'INVALID_PAGE_STATE',
+    ],
+    [
+      'a root record that is taken',
+      (it) => {
+        out(it);
+        swapOut(it.it.machine, it.context, { source: it.source, destination: it.firmwarePage() });
+      },
+      'INVALID_MDATA_ENTRY',
+    ],
+    [
+      'a record that stands for nothing',
+      (it) => swapIn(it.it.machine, it.context, { source: it.firmwarePage(), destination: it.preGuest() }),
+      'INVALID_MDATA_ENTRY',
+    ],
+    [
+      'a move to where it is',
+      (it) => {
+        const page = it.preGuest();
+        pageMove(it.it.machine, it.context, { source: page, destination: page });
+      },
+      'INVALID_ADDRESS',
+    ],
+    [
+      'a move to a page that is no target',
+      (it) => pageMove(it.it.machine, it.context, { source: it.source, destination: it.firmwarePage() }),
+      'INVALID_PAGE_STATE',
+    ],
+  ])('%s', (_, action, status) => {
+    const it = scene();
+    expect(thrownBy(() => action(it))).toMatchObject({ code: 'FIRMWARE_REFUSED', details: { status } });
+  });
+});

@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import {
+  GHCB_BUFFER,
+  GHCB_FIELDS,
+  type GhcbField,
+  GhcbPage,
+  ghcbValidBit,
+} from '../../src/formats/ghcb-page.ts';
+import { codeOf } from '../support/world.ts';
+
+const FIELDS = Object.keys(GHCB_FIELDS) as GhcbField[];
+const BITMAP = 0x3f0;
+
+test.each<[GhcbField, number, number | undefined]>([
+  ['cpl', 0x0cb, 25],
+  ['rax', 0x1f8, 63],
+  ['exitCode', 0x390, 114],
+  ['exitInfo1', 0x398, 115],
+  ['exitInfo2', 0x3a0, 116],
+  ['scratch', 0x3a8, 117],
+  ['xcr0', 0x3e8, 125],
+  ['x87StateGpa', 0x400, undefined],
+  ['protocolVersion', 0xffa, undefined],
+  ['usage', 0xffc, undefined],
+])('%s lies at 0x%s, valid by bit %s', (field, offset, bit) => {
+  expect([GHCB_FIELDS[field][0], ghcbValidBit(field)]).toEqual([offset, bit]);
+});
+
+test('no two fields share bytes or a bit, and none lies in the bitmap or the buffer', () => {
+  const taken = new Set<number>([...Array(16).keys()].map((k) => BITMAP + k));
+  for (let k = 0; k < GHCB_BUFFER.size; k += 1) taken.add(GHCB_BUFFER.offset + k);
+  for (const field of FIELDS) {
+    const [offset, size] = GHCB_FIELDS[field];
+    for (let k = offset; k < offset + size; k += 1) expect(taken.has(k), field).toBe(false);
+    for (let k = offset; k < offset + size; k += 1) taken.add(k);
+  }
+  const bits = FIELDS.map(ghcbValidBit).filter((bit) => bit !== undefined);
+  expect(new Set(bits).size).toBe(bits.length);
+  expect(Math.max(...bits)).toBeLessThan(128);
+});
+
+test('writing a field changes its bytes and its bit, and nothing else', () => {
+  for (const field of FIELDS) {
+    const bytes = new Uint8Array(4096);
+    const page = GhcbPage.over(bytes);
+    const [offset, size] = GHCB_FIELDS[field];
+    const value = 2n ** BigInt(8 * size) - 1n;
+    page.set(field, value);
+    expect(page.get(field)).toBe(value);
+    const changed = [...bytes.keys()].filter((k) => bytes[k] !== 0);
+    const bit = ghcbValidBit(field);
+    const own = Array.from({ length: size }, (_, k) => offset + k);
+    expect(changed).toEqual(
+      [...own, ...(bit === undefined ? [] : [BITMAP + (bit >> 3)])].sort((a, b) => a - b),
+    );
+    if (bit !== undefined) expect(bytes[BITMAP + (bit >> 3)]).toBe(1 << (bit & 7));
+    expect(FIELDS.filter((other) => ghcbValidBit(other) !== undefined && page.isValid(other))).toEqual(
+      bit === undefined ? [] : [field],
+    );
+  }
+});
+
+test('a field that is not marked valid is not there, whatever its bytes', () => {
+  const page = GhcbPage.over(new Uint8Array(4096).fill(0xff));
+  page.invalidate();
+  for (const field of FIELDS) expect(page.get(field) === undefined).toBe(ghcbValidBit(field) !== undefined);
+  expect(page.get('usage')).toBe(0xffff_ffffn);
+});
+
+describe('refuses', () => {
+  const page = GhcbPage.over();
+  test.each<[string, () => unknown, string]>([
+    ['a value that does not fit', () => page.set('cpl', 256n), 'INVALID_MESSAGE'],
+    ['a negative one', () => page.set('rax', -1n), 'INVALID_MESSAGE'],
+    ['to read past the buffer', () => page.readBuffer(0x7e9, 8), 'INVALID_ARGUMENT'],
+    ['to read before it', () => page.readBuffer(-1, 8), 'INVALID_ARGUMENT'],
+    ['to write past it', () => page.writeBuffer(0x7f0, new Uint8Array(1)), 'INVALID_ARGUMENT'],
+    ['a page of another length', () => GhcbPage.over(new Uint8Array(4095)), 'INVALID_ARGUMENT'],
+  ])('%s', (_, action, code) => {
+    expect(codeOf(action)).toBe(code);
+  });
+
+  test('nothing that is inside the buffer', () => {
+    page.writeBuffer(0x7e8, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+    expect(page.readBuffer(0x7ec, 4)).toEqual(Uint8Array.of(5, 6, 7, 8));
+  });
+});

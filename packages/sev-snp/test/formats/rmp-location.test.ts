@@ -1,0 +1,90 @@
+import { PAGE_SIZE_1G } from '@svsm/address';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  flatRmpCoverage,
+  flatRmpEntryAddress,
+  type SegmentedRmp,
+  segmentedRmpEntryAddress,
+} from '../../src/formats/rmp-location.ts';
+import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { codeOf } from '../support/world.ts';
+
+const GiB = BigInt(PAGE_SIZE_1G);
+
+describe('flat', () => {
+  const table = { base: 0x10_0000n, end: 0x110_3fffn };
+
+  test('a table of 16 MiB and 16 KiB covers 4 GiB', () => {
+    expect(flatRmpCoverage(table)).toBe(4n * GiB);
+    expect(flatRmpCoverage({ base: 0x10_0000n, end: 0x10_0fffn })).toBe(0n);
+  });
+
+  test('entries follow one another, up to the end', () => {
+    const at = (spa: bigint) => flatRmpEntryAddress(sysPhysAddr(spa), table);
+    expect([at(0n), at(0xfffn), at(0x1000n)]).toEqual([0x10_4000n, 0x10_4000n, 0x10_4010n]);
+    expect(at(4n * GiB - 1n)).toBe(0x110_3ff0n);
+    expect([at(4n * GiB), at((1n << 52n) - 1n)]).toEqual([undefined, undefined]);
+  });
+
+  test('covered is what has a whole entry', () => {
+    fc.assert(
+      fc.property(
+        fc.bigInt({ min: 0n, max: 1n << 30n }),
+        fc.bigInt({ min: 0n, max: 1n << 20n }),
+        (bytes, page) => {
+          const table = { base: 0x10_0000n, end: 0x10_0000n + 0x4000n + bytes };
+          const isCovered = flatRmpEntryAddress(sysPhysAddr(page << 12n), table) !== undefined;
+          expect(isCovered).toBe(page << 12n < flatRmpCoverage(table));
+        },
+      ),
+    );
+  });
+});
+
+describe('segmented', () => {
+  // Segments of 64 GiB: the first covers all of it, the second 3 GiB, the third nothing.
+  const words = new Map([
+    [0x10_4000n, (0x4000_0000n << 0n) | 64n],
+    [0x10_4008n, 0x5_0000_0000n | 3n],
+    [0x10_4018n, (1n << 52n) | 64n],
+  ]);
+  const reads: bigint[] = [];
+  const table: SegmentedRmp = {
+    base: 0x10_0000n,
+    segmentShift: 36,
+    read: (spa) => {
+      reads.push(spa);
+      return words.get(spa) ?? 0n;
+    },
+  };
+  const at = (spa: bigint, fields: Partial<SegmentedRmp> = {}) =>
+    segmentedRmpEntryAddress(sysPhysAddr(spa), { ...table, ...fields });
+
+  test('each segment has its entries elsewhere, for as many GiB as it says', () => {
+    expect([at(0n), at(64n * GiB - 1n)]).toEqual([0x4000_0000n, 0x4000_0000n + (64n * GiB - 4096n) / 256n]);
+    expect([at(64n * GiB), at(67n * GiB - 1n), at(67n * GiB), at(128n * GiB)]).toEqual([
+      ...[0x5_0000_0000n, 0x5_0000_0000n + (3n * GiB - 4096n) / 256n, undefined, undefined],
+    ]);
+  });
+
+  test('one quadword is read for each, none past the last segment', () => {
+    reads.length = 0;
+    at(65n * GiB);
+    expect(at(65n * GiB, { segments: 1 })).toBe(undefined);
+    expect(at(512n * 64n * GiB)).toBe(undefined);
+    expect(reads).toEqual([0x10_4008n]);
+  });
+
+  test('reserved bits, and what no processor takes, are refused', () => {
+    expect(codeOf(() => at(192n * GiB))).toBe('INVALID_RMP_SEGMENT');
+    for (const fields of [
+      { base: 0x8000n },
+      { segmentShift: 29 },
+      { segmentShift: 30.5 },
+      { segments: 513 },
+    ]) {
+      expect(codeOf(() => at(0n, fields))).toBe('INVALID_ARGUMENT');
+    }
+  });
+});

@@ -1,0 +1,50 @@
+import { physAddr } from '@svsm/address';
+import { expect, test } from 'vitest';
+import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.ts';
+import { codeOf } from '../support/world.ts';
+
+const svsm = {
+  ...{ base: physAddr(0x10_0000), size: 0x20_0000n, callingArea: physAddr(0x40_0000) },
+  ...{ maxVersion: 1, guestVmpl: 2 },
+};
+
+function page(): Uint8Array {
+  const bytes = new Uint8Array(4096);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, 3, true);
+  view.setUint8(4, 1);
+  view.setUint32(8, 0xa1_0f11, true);
+  for (let vmpl = 0; vmpl < 4; vmpl += 1) bytes.fill(0x10 + vmpl, 0x20 + 32 * vmpl, 0x40 + 32 * vmpl);
+  bytes.fill(0xee, 0x100, 0x140);
+  view.setUint32(0x160, 200, true);
+  return bytes;
+}
+
+test('every field is where the firmware has it', () => {
+  expect(decodeSecretsPage(page())).toEqual({
+    ...{ version: 3, imi: true, familyModelStepping: 0xa1_0f11, svsm: undefined, tscFactor: 200 },
+    vmpcks: [0x10, 0x11, 0x12, 0x13].map((byte) => new Uint8Array(32).fill(byte)),
+    vmsaTweakBitmap: new Uint8Array(64).fill(0xee),
+  });
+});
+
+test('an SVSM says where it is, and wipes the key of VMPL0 and nothing else', () => {
+  const bytes = page();
+  announceSvsm(bytes, svsm);
+  const view = new DataView(bytes.buffer);
+  const fields = [0x140, 0x148, 0x150].map((at) => view.getBigUint64(at, true));
+  expect(fields).toEqual([0x10_0000n, 0x20_0000n, 0x40_0000n]);
+  expect([view.getUint32(0x158, true), view.getUint8(0x15c)]).toEqual([1, 2]);
+  const { vmpcks, ...rest } = decodeSecretsPage(bytes);
+  expect(rest.svsm).toEqual(svsm);
+  expect(vmpcks.map((key) => key[0])).toEqual([0, 0x11, 0x12, 0x13]);
+  expect(rest.vmsaTweakBitmap[0]).toBe(0xee);
+});
+
+test('what cannot be is refused, and nothing is written', () => {
+  const bytes = page();
+  expect(codeOf(() => announceSvsm(bytes, { ...svsm, guestVmpl: 0 }))).toBe('INVALID_MESSAGE');
+  expect(codeOf(() => announceSvsm(bytes, { ...svsm, size: -1n }))).toBe('INVALID_MESSAGE');
+  expect(codeOf(() => decodeSecretsPage(new Uint8Array(5)))).toBe('INVALID_ARGUMENT');
+  expect(bytes).toEqual(page());
+});

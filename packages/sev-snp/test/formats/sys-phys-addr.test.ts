@@ -1,0 +1,22 @@
+import { isAddressError } from '@svsm/address';
+import { expect, test } from 'vitest';
+import { SysPhys, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
+
+test('are below 2^52', () => {
+  expect(sysPhysAddr(2n ** 52n - 1n)).toBe(2n ** 52n - 1n);
+  for (const value of [-1n, 2n ** 52n]) {
+    try {
+      sysPhysAddr(value);
+      expect.unreachable();
+    } catch (error) {
+      expect(isAddressError(error, 'ADDRESS_OUT_OF_RANGE')).toBe(true);
+      expect(String(error)).toContain('system-physical');
+    }
+  }
+});
+
+test('have regions of their own kind', () => {
+  const region = sysPhysRegion(sysPhysAddr(0x1000), 0x2000);
+  expect(region.kind).toBe(SysPhys);
+  expect(region.end).toBe(0x3000n);
+});

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { readVmsa, VMSA_FIELDS, type VmsaField, writeVmsa } from '../../src/formats/vmsa.ts';
+import { codeOf } from '../support/world.ts';
+
+const FIELDS = Object.keys(VMSA_FIELDS) as VmsaField[];
+
+test('each field keeps what is written to it, in bytes of its own', () => {
+  const vmsa = new Uint8Array(4096);
+  const taken = new Set<number>();
+  for (const field of FIELDS) {
+    const [offset, size] = VMSA_FIELDS[field];
+    for (let k = 0; k < size; k += 1) {
+      expect(taken.has(offset + k), field).toBe(false);
+      taken.add(offset + k);
+    }
+    const value = (BigInt(offset) % 251n) | (1n << BigInt(8 * size - 1));
+    writeVmsa(vmsa, field, value);
+    expect(readVmsa(vmsa, field)).toBe(value);
+  }
+  expect([...vmsa.keys()].filter((k) => vmsa[k] !== 0).every((k) => taken.has(k))).toBe(true);
+});
+
+test('refuses what is no VMSA, or does not fit', () => {
+  expect(codeOf(() => readVmsa(new Uint8Array(4095), 'rax'))).toBe('INVALID_ARGUMENT');
+  expect(codeOf(() => writeVmsa(new Uint8Array(4097), 'rax', 0n))).toBe('INVALID_ARGUMENT');
+  expect(codeOf(() => writeVmsa(new Uint8Array(4096), 'vmpl', 256n))).toBe('INVALID_MESSAGE');
+  expect(codeOf(() => writeVmsa(new Uint8Array(4096), 'rax', -1n))).toBe('INVALID_MESSAGE');
+});

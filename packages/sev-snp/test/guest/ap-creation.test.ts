@@ -1,0 +1,145 @@
+import { physAddr } from '@svsm/address';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import {
+  ApRequest,
+  decodeApCreation,
+  encodeApCreation,
+  makeVmsa,
+  requestAp,
+  unmakeVmsa,
+} from '../../src/guest/ap-creation.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import { bytesOf, codeOf, gvaOf, MiB, thrownBy, type World, world } from '../support/world.ts';
+
+const VMSA = 4 * MiB + 0x1000;
+const creation = { request: ApRequest.Create, apicId: 1, vmpl: 0, vmsa: physAddr(VMSA), sevFeatures: 1n };
+
+describe('the request', () => {
+  test('is 32 bits of APIC id, four of VMPL and sixteen of what is asked; then the VMSA, and its features', () => {
+    expect(encodeApCreation({ ...creation, vmpl: 2, apicId: 0xabcd })).toEqual({
+      ...{ info1: 0xabcd_0002_0001n, info2: BigInt(VMSA), rax: 1n },
+    });
+  });
+
+  test('comes back as it was; what is none is undefined', () => {
+    const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+    fc.assert(
+      fc.property(u64, u64, u64, (info1, info2, rax) => {
+        const decoded = decodeApCreation(info1 & 0xffff_ffff_000f_0003n, info2 & 0xf_ffff_ffff_f000n, rax);
+        if (decoded === undefined) expect(info1 & 3n).toBe(3n);
+        else if (decoded.vmpl < 4)
+          expect(encodeApCreation(decoded).info1).toBe(info1 & 0xffff_ffff_000f_0003n);
+        decodeApCreation(info1, info2, rax);
+      }),
+    );
+    expect(decodeApCreation(3n, 0n, 1n)).toBeUndefined();
+    expect(decodeApCreation(0x10_0001n, 0n, 1n)).toBeUndefined();
+    expect(decodeApCreation(1n, 5n, 1n)).toBeUndefined();
+  });
+
+  test.each<[string, object]>([
+    ['request', { request: 3 }],
+    ['apicId', { apicId: 2 ** 32 }],
+    ['vmpl', { vmpl: 4 }],
+    ['vmsa', { vmsa: 0x1001n }],
+    ['sevFeatures', { sevFeatures: -1n }],
+  ])('with a %s that does not fit is refused', (field, change) => {
+    expect(thrownBy(() => encodeApCreation({ ...creation, ...change } as never))?.details).toMatchObject({
+      field,
+    });
+  });
+});
+
+function ready(): { it: World; ghcb: Ghcb } {
+  const it = world();
+  return { it, ghcb: Ghcb.create(it.vcpu, it.table, gvaOf(6 * MiB)) };
+}
+
+describe('a second processor', () => {
+  test('runs what the guest has made a VMSA, with a page table and TLB of its own', () => {
+    const { it, ghcb } = ready();
+    const started: Vcpu[] = [];
+    it.guest.onStart((ap) => {
+      started.push(ap);
+      ap.write(gvaOf(2 * MiB), bytesOf('second'));
+    });
+    it.vcpu.write(gvaOf(2 * MiB), bytesOf('first!'));
+    it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true); // has the hypervisor split the page
+    makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa({ control: { cr3: it.table.cr3 } }));
+    requestAp(ghcb, creation);
+    it.machine.hypervisor.run(it.guest, 1);
+    expect(started.map(({ vmpl, cr3 }) => [vmpl, cr3])).toEqual([[0, it.table.cr3]]);
+    expect(it.vcpu.read(gvaOf(2 * MiB), 6)).toEqual(bytesOf('second'));
+    expect(started[0]).not.toBe(it.vcpu);
+
+    requestAp(ghcb, { ...creation, request: ApRequest.Destroy });
+    expect(codeOf(() => it.machine.hypervisor.run(it.guest, 1))).toBe('INVALID_ARGUMENT');
+    unmakeVmsa(it.vcpu, gvaOf(VMSA));
+  });
+
+  test('waits for an INIT if that was asked for', () => {
+    const { it, ghcb } = ready();
+    const host = it.machine.hypervisor;
+    it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true);
+    makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa());
+    requestAp(ghcb, { ...creation, request: ApRequest.CreateOnInit });
+    expect(host.vmsaOf(it.guest, 1)).toBeUndefined();
+    host.init(it.guest, 1);
+    expect(host.vmsaOf(it.guest, 1)).toMatchObject({ gpa: BigInt(VMSA) });
+  });
+
+  test('a page that is no VMSA, or no longer, is not run', () => {
+    const { it, ghcb } = ready();
+    it.vcpu.write(gvaOf(VMSA), createVmsa());
+    requestAp(ghcb, creation);
+    expect(thrownBy(() => it.machine.hypervisor.run(it.guest, 1))).toMatchObject({ code: 'VMRUN' });
+    it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true);
+    makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa());
+    it.machine.hypervisor.run(it.guest, 1);
+    unmakeVmsa(it.vcpu, gvaOf(VMSA));
+    expect(codeOf(() => it.machine.hypervisor.run(it.guest, 1))).toBe('VMRUN');
+  });
+
+  test.each<[string, Partial<typeof creation>]>([
+    ['at a multiple of 2 MiB', { vmsa: physAddr(4 * MiB) }],
+    ['outside the guest', { vmsa: physAddr(64 * MiB + 0x1000) }],
+    ['without SNP', { sevFeatures: 2n }],
+  ])('a VMSA %s is refused by the hypervisor', (_, change) => {
+    const { ghcb } = ready();
+    expect(thrownBy(() => requestAp(ghcb, { ...creation, ...change }))).toMatchObject({
+      code: 'VMGEXIT_FAILED',
+      details: { info1: 2n, info2: 5n },
+    });
+  });
+
+  test('destroying what there is not is refused, as is a request without RAX', () => {
+    const { ghcb } = ready();
+    expect(codeOf(() => requestAp(ghcb, { ...creation, request: ApRequest.Destroy }))).toBe('VMGEXIT_FAILED');
+    const { info1, info2 } = encodeApCreation(creation);
+    expect(thrownBy(() => ghcb.vmgexit({ exitCode: 0x8000_0013n, info1, info2 }))?.details).toMatchObject({
+      info2: 4n,
+    });
+  });
+
+  test('makeVmsa refuses what is no page of a VMSA, and tells what RMPADJUST said', () => {
+    const { it } = ready();
+    expect(codeOf(() => makeVmsa(it.vcpu, gvaOf(4 * MiB), createVmsa()))).toBe('INVALID_ARGUMENT');
+    expect(codeOf(() => makeVmsa(it.vcpu, gvaOf(VMSA), new Uint8Array(8)))).toBe('INVALID_ARGUMENT');
+    const above = it.guest.createVcpu({ vmpl: 1 });
+    above.loadCr3(it.table.cr3);
+    it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true);
+    for (let gpa = 0; gpa < 8 * MiB; gpa += 2 * MiB) {
+      if (gpa === 4 * MiB || gpa === 6 * MiB) continue;
+      it.vcpu.rmpadjust(gvaOf(gpa), 0x20_0000, { vmpl: 1, permissions: 0xf });
+    }
+    it.vcpu.rmpadjust(gvaOf(VMSA), 0x1000, { vmpl: 1, permissions: 0xf });
+    // At VMPL1 the false success is an error: that is why the request names VMPL1.
+    expect(thrownBy(() => makeVmsa(above, gvaOf(VMSA), createVmsa()))).toMatchObject({
+      code: 'RMPADJUST_FAILED',
+      details: { result: 2 },
+    });
+  });
+});

@@ -1,0 +1,139 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { encodeGhcbMsr } from '../../src/formats/ghcb-msr.ts';
+import { GhcbExit, type GhcbPage } from '../../src/formats/ghcb-page.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
+import { Hypervisor } from '../../src/host/hypervisor.ts';
+import { codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
+
+const GPA = 6 * MiB + 0x1000;
+
+class Answering extends Hypervisor {
+  answer: GhcbAnswer | undefined;
+  /** What it does to the page after its answer. */
+  afterwards: ((page: GhcbPage) => void) | undefined;
+  override answerGhcb(...args: Parameters<Hypervisor['answerGhcb']>): GhcbAnswer {
+    return this.answer ?? super.answerGhcb(...args);
+  }
+  override vmgexit(...args: Parameters<Hypervisor['vmgexit']>): bigint {
+    const response = super.vmgexit(...args);
+    if ((args[1] & 0xfffn) === 0n) this.afterwards?.(ghcb!.page);
+    return response;
+  }
+}
+
+let ghcb: Ghcb | undefined;
+function withGhcb(): { it: World; host: Answering; ghcb: Ghcb } {
+  const it = world({ hypervisor: (machine) => new Answering(machine) });
+  ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(GPA));
+  return { it, host: it.machine.hypervisor as Answering, ghcb };
+}
+
+test('a request and its answer go through the page that both sides share', () => {
+  const { it, ghcb } = withGhcb();
+  expect([ghcb.gpa, ghcb.gva]).toEqual([physAddr(GPA), gvaOf(GPA)]);
+  expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(0x23n);
+  expect(it.machine.hypervisor.read(spaOf(it, GPA), 4096)).toEqual(it.vcpu.read(gvaOf(GPA), 4096));
+  expect(ghcb.page.get('protocolVersion')).toBe(2n);
+  expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.Terminate, info1: 0x21n }))).toBe('TERMINATED');
+});
+
+test('what the page held before it was shared does not get out', () => {
+  const it = world();
+  it.vcpu.write(gvaOf(GPA), new Uint8Array(4096).fill(0x5a));
+  Ghcb.create(it.vcpu, it.table, gvaOf(GPA));
+  expect(it.machine.hypervisor.read(spaOf(it, GPA), 4096)).toEqual(new Uint8Array(4096));
+});
+
+describe('the hypervisor refuses', () => {
+  const refused = (change: (page: GhcbPage) => void): unknown => {
+    const { it, ghcb } = withGhcb();
+    const { page } = ghcb;
+    for (const field of ['exitCode', 'exitInfo1', 'exitInfo2'] as const) page.set(field, 0n);
+    change(page);
+    it.vcpu.ghcbMsr = ghcb.gpa;
+    it.vcpu.vmgexit();
+    return [page.get('exitInfo1'), page.get('exitInfo2')];
+  };
+  test.each<[string, (page: GhcbPage) => void, bigint]>([
+    ['another usage', (page) => page.set('usage', 1n), 2n],
+    ['a request with nothing marked valid', (page) => page.invalidate(), 4n],
+    ['an exit that it does not know', (page) => page.set('exitCode', 0x8000_0015n), 6n],
+    ['a list that lies nowhere', (page) => page.set('exitCode', GhcbExit.PageStateChange), 3n],
+    [
+      'a list outside the page',
+      (page) => {
+        page.set('exitCode', GhcbExit.PageStateChange);
+        page.set('scratch', 0x1000n);
+      },
+      3n,
+    ],
+  ])('%s', (_, change, why) => {
+    expect(refused(change)).toEqual([2n, why]);
+  });
+
+  test('a page that was not registered, is another’s, or is private', () => {
+    const { it, ghcb } = withGhcb();
+    const exit = (gpa: bigint, vcpu = it.vcpu): string | undefined => {
+      vcpu.ghcbMsr = gpa;
+      return codeOf(() => vcpu.vmgexit());
+    };
+    expect(exit(ghcb.gpa + 0x1000n)).toBe('UNSUPPORTED_VMGEXIT');
+    expect(exit(ghcb.gpa, it.guest.createVcpu())).toBe('UNSUPPORTED_VMGEXIT');
+    const other = physAddr(0x5000);
+    it.vcpu.ghcbMsr = encodeGhcbMsr({ type: 'register-ghcb-request', gpa: other });
+    it.vcpu.vmgexit();
+    expect(exit(other)).toBe('UNSUPPORTED_VMGEXIT');
+    it.guest.nested.unmap(physAddr(GPA & -MiB));
+    expect(exit(ghcb.gpa)).toBe('UNSUPPORTED_VMGEXIT');
+  });
+});
+
+describe('the guest refuses', () => {
+  test.each<[string, bigint, bigint]>([
+    ['an exception', 1n, 0x8000_0b0dn],
+    ['a refusal', 2n, 5n],
+    ['an action that is none', 7n, 0n],
+  ])('%s', (_, info1, info2) => {
+    const { host, ghcb } = withGhcb();
+    host.answer = { info1, info2 };
+    expect(thrownBy(() => ghcb.vmgexit({ exitCode: GhcbExit.RunVmpl }))).toMatchObject({
+      ...{ code: 'VMGEXIT_FAILED', details: { info1, info2, exitCode: GhcbExit.RunVmpl } },
+    });
+  });
+
+  test('an answer that is not marked valid', () => {
+    const { host, ghcb } = withGhcb();
+    host.afterwards = (page) => page.invalidate();
+    const error = thrownBy(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }));
+    expect(error).toMatchObject({ code: 'VMGEXIT_FAILED', details: { info1: undefined, info2: undefined } });
+  });
+
+  test('a hypervisor that does not register the page', () => {
+    class Refusing extends Hypervisor {
+      answer = 0n;
+      override vmgexit(...args: Parameters<Hypervisor['vmgexit']>): bigint {
+        return (args[1] & 0xfffn) === 0x012n ? this.answer : super.vmgexit(...args);
+      }
+    }
+    for (const gpa of [undefined, physAddr(0x1000)]) {
+      const it = world({ hypervisor: (machine) => new Refusing(machine) });
+      (it.machine.hypervisor as Refusing).answer = encodeGhcbMsr({ type: 'register-ghcb', gpa });
+      expect(codeOf(() => Ghcb.create(it.vcpu, it.table, gvaOf(GPA)))).toBe('BAD_RESPONSE');
+    }
+  });
+});
+
+test('bits above 31 of SW_EXITINFO1 are no error', () => {
+  const { host, ghcb } = withGhcb();
+  host.answer = { info1: 0xffff_ffff_0000_0000n, info2: 5n };
+  expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(5n);
+});
+
+test('a GHCB that the hypervisor takes back faults, and is no silent answer', () => {
+  const { it, ghcb } = withGhcb();
+  it.machine.hypervisor.rmpupdate(spaOf(it, GPA), { assigned: true, asid: 1, gpa: physAddr(GPA) });
+  expect(it.guest.nested.lookup(physAddr(GPA))?.size).toBe(PageSize.Regular);
+  expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }))).toBe('NPF');
+});

@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { Vcpu } from '../../src/cpu/vcpu.ts';
+import { MiB, world } from '../support/world.ts';
+
+test('knows what it was launched with', () => {
+  const { guest, machine } = world({ cBit: 47 });
+  expect(guest.machine).toBe(machine);
+  expect(guest.memory.size).toBe(BigInt(8 * MiB));
+  expect(guest.paging).toMatchObject({ levels: 4, encryption: { mode: 'c-bit', bit: 47 } });
+});
+
+test('has processors at any level, each with state of its own', () => {
+  const { guest } = world();
+  const [a, b] = [guest.createVcpu(), guest.createVcpu({ vmpl: 2 })];
+  expect(a).toBeInstanceOf(Vcpu);
+  expect([a.vmpl, b.vmpl, a.cpl, a.cr3]).toEqual([0, 2, 0, 0n]);
+  a.loadCr3(0x5000n);
+  expect(b.cr3).toBe(0n);
+});

@@ -1,0 +1,57 @@
+import { physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
+import { Hypervisor } from '../../src/host/hypervisor.ts';
+import { codeOf, MiB, thrownBy, world } from '../support/world.ts';
+
+test('an honest hypervisor answers', () => {
+  const { vcpu } = world();
+  expect(requestGhcbMsr(vcpu, { type: 'sev-info-request' }, 'sev-info')).toMatchObject({
+    minVersion: 2,
+    maxVersion: 2,
+    cBit: 51,
+  });
+  expect(requestGhcbMsr(vcpu, { type: 'features-request' }, 'features').features).toBe(0x23n);
+  expect(requestGhcbMsr(vcpu, { type: 'preferred-ghcb-request' }, 'preferred-ghcb').gpa).toBeUndefined();
+  const register = (gpa: number) =>
+    requestGhcbMsr(vcpu, { type: 'register-ghcb-request', gpa: physAddr(gpa) }, 'register-ghcb').gpa;
+  expect([register(0x5000), register(64 * MiB)]).toEqual([0x5000n, undefined]);
+});
+
+test('and ends a guest that asks to be ended, or for what it does not know', () => {
+  const { vcpu } = world();
+  const terminate = thrownBy(() =>
+    requestGhcbMsr(vcpu, { type: 'terminate', reasonSet: 1, reason: 2 }, 'ghcb'),
+  );
+  expect(terminate).toMatchObject({ code: 'TERMINATED', details: { reasonSet: 1, reason: 2 } });
+  vcpu.ghcbMsr = 0xf00n;
+  expect(codeOf(() => vcpu.vmgexit())).toBe('UNSUPPORTED_VMGEXIT');
+});
+
+describe('a hypervisor that lies', () => {
+  const answering = (answer: bigint) => {
+    class Liar extends Hypervisor {
+      override vmgexit(): bigint {
+        return answer;
+      }
+    }
+    return world({ hypervisor: (machine) => new Liar(machine) }).vcpu;
+  };
+  const ask = (answer: bigint) => () =>
+    requestPageState(answering(answer), physAddr(0), PageOperation.Shared);
+
+  test.each<[string, bigint, string]>([
+    ['an answer to another request', 0x081n, 'BAD_RESPONSE'],
+    ['no answer', 0x0020_0000_0000_0014n, 'BAD_RESPONSE'],
+    ['a reserved bit', 0x1015n, 'BAD_RESPONSE'],
+    ['an error', 0x1_0000_0015n, 'PAGE_STATE_REFUSED'],
+    ['more than 64 bits', (2n ** 64n) | 0x1015n, 'BAD_RESPONSE'],
+  ])('%s: %s', (_, answer, code) => {
+    expect(codeOf(ask(answer))).toBe(code);
+  });
+
+  test('may also tell the truth', () => {
+    expect(ask(0x015n)).not.toThrow();
+  });
+});

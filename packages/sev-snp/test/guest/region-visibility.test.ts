@@ -1,0 +1,203 @@
+import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
+import { physRegion, virtRegion } from '@svsm/memory-region';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { pageStateOf } from '../../src/formats/page-state.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
+import { ValidatedPages } from '../../src/guest/validated-pages.ts';
+import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
+import { Hypervisor } from '../../src/host/hypervisor.ts';
+import type { SnpMachineOptions } from '../../src/host/snp-machine.ts';
+import {
+  bytesOf,
+  codeOf,
+  gvaOf,
+  MiB,
+  mapAll,
+  snapshot,
+  spaOf,
+  tableFrames,
+  type World,
+  world,
+} from '../support/world.ts';
+
+function withGhcb(
+  options: Partial<SnpMachineOptions> = {},
+): World & { ghcb: Ghcb; validated: ValidatedPages } {
+  const it = world(options);
+  const validated = new ValidatedPages(it.guest.memory, [it.guest.memory]);
+  const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(0x5000), { validated });
+  it.events.length = 0;
+  return { ...it, ghcb, validated };
+}
+
+const regionOf = (gpa: number, bytes: number) => virtRegion(gvaOf(gpa), bytes);
+const count = ({ events }: World, type: string): number =>
+  events.filter((event) => event.type === type).length;
+const stateAt = (it: World, gpa: number) => pageStateOf(it.machine.rmp.entry(spaOf(it, gpa)));
+
+test('a region goes back and forth by 2 MiB where it can, and its edges by 4 KiB', () => {
+  const it = withGhcb();
+  const region = regionOf(2 * MiB - 2 * PAGE_SIZE, 2 * MiB + 3 * PAGE_SIZE);
+  const { vcpu, table, ghcb, validated, machine } = it;
+  vcpu.write(gvaOf(2 * MiB - 3 * PAGE_SIZE), bytesOf('before'));
+  vcpu.write(gvaOf(4 * MiB + PAGE_SIZE), bytesOf('after'));
+  makeRegionShared(ghcb, table, region, { validated });
+  expect([count(it, 'pvalidate'), count(it, 'vmgexit')]).toEqual([2 + 1 + 1, 1]);
+  expect(table.walk(gvaOf(2 * MiB)).page).toMatchObject({ size: PageSize.Huge, shared: true });
+  expect(machine.rmp.isRegionUnassigned(spaOf(it, 2 * MiB))).toBe(true);
+  expect(validated.size).toBe(BigInt(8 * MiB - PAGE_SIZE - Number(region.size)));
+  vcpu.write(region.start, bytesOf('shared'));
+  expect(machine.hypervisor.read(spaOf(it, 2 * MiB - 2 * PAGE_SIZE), 6)).toEqual(bytesOf('shared'));
+  makeRegionPrivate(ghcb, table, region, { validated });
+  expect(vcpu.read(region.start, Number(region.size)).every((byte) => byte === 0)).toBe(true);
+  expect(machine.rmp.entry(spaOf(it, 2 * MiB))).toMatchObject({ pageSize: PageSize.Huge, validated: true });
+  expect(validated.size).toBe(BigInt(8 * MiB - PAGE_SIZE));
+  expect(vcpu.read(gvaOf(2 * MiB - 3 * PAGE_SIZE), 6)).toEqual(bytesOf('before'));
+  expect(vcpu.read(gvaOf(4 * MiB + PAGE_SIZE), 5)).toEqual(bytesOf('after'));
+});
+
+test('where the RMP has 4 KiB pages below a 2 MiB mapping, PVALIDATE goes page by page', () => {
+  const it = withGhcb();
+  it.machine.hypervisor.splitPage(it.guest, physAddr(4 * MiB));
+  it.events.length = 0;
+  makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it);
+  expect(count(it, 'pvalidate')).toBe(513);
+  expect([0, 1, 511].map((page) => stateAt(it, 4 * MiB + page * PAGE_SIZE))).toEqual(
+    Array(3).fill('HYPERVISOR'),
+  );
+  makeRegionPrivate(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it);
+  expect([0, 1, 511].map((page) => stateAt(it, 4 * MiB + page * PAGE_SIZE))).toEqual(
+    Array(3).fill('GUEST-VALID'),
+  );
+});
+
+test('a hypervisor that does the work in small parts is asked until it is done', () => {
+  const it = withGhcb();
+  it.machine.hypervisor.pageStatesPerExit = 3;
+  makeRegionShared(it.ghcb, it.table, regionOf(0x10_0000 * 2, 10 * PAGE_SIZE), it);
+  expect(count(it, 'vmgexit')).toBe(4);
+});
+
+test('whatever regions go back and forth, shared is what both see, private what the host cannot write', () => {
+  const page = fc.integer({ min: 512, max: 2047 });
+  const step = fc.record({ first: page, last: page, align: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 5 }), (steps) => {
+      const it = withGhcb();
+      const shared = new Set<number>([5]);
+      for (const { first, last, align } of steps) {
+        const low = Math.min(first, last);
+        const start = align ? low - (low % 512) : low;
+        const pages = Array.from({ length: Math.max(first, last) - start + 1 }, (_, k) => start + k);
+        const region = regionOf(start * PAGE_SIZE, pages.length * PAGE_SIZE);
+        const some = pages.filter((p) => shared.has(p)).length;
+        const before = snapshot(it.machine.rmp);
+        if (some !== 0 && some !== pages.length) {
+          expect(codeOf(() => makeRegionShared(it.ghcb, it.table, region, it))).toBe('WRONG_MAPPING');
+          expect(codeOf(() => makeRegionPrivate(it.ghcb, it.table, region, it))).toBe('WRONG_MAPPING');
+          expect(snapshot(it.machine.rmp)).toBe(before);
+        } else if (some === 0) {
+          makeRegionShared(it.ghcb, it.table, region, it);
+          for (const p of pages) shared.add(p);
+        } else {
+          makeRegionPrivate(it.ghcb, it.table, region, it);
+          for (const p of pages) shared.delete(p);
+        }
+      }
+      for (let p = 512; p < 2048; p += 37) {
+        const gpa = p * PAGE_SIZE;
+        expect(stateAt(it, gpa)).toBe(shared.has(p) ? 'HYPERVISOR' : 'GUEST-VALID');
+        expect(it.table.walk(gvaOf(gpa)).page?.shared).toBe(shared.has(p));
+        expect(it.validated.has(physAddr(gpa))).toBe(!shared.has(p));
+        it.vcpu.write(gvaOf(gpa), Uint8Array.of(p & 0xff));
+      }
+      expect(it.validated.size).toBe(BigInt(8 * MiB - shared.size * PAGE_SIZE));
+    }),
+    { numRuns: Math.ceil(Number(process.env['FC_NUM_RUNS'] ?? 100) / 5) },
+  );
+}, 60_000);
+
+describe('changes nothing', () => {
+  test.each<[string, (it: ReturnType<typeof withGhcb>) => void, string]>([
+    [
+      'where it is shared already',
+      (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x4000, 0x3000), it),
+      'WRONG_MAPPING',
+    ],
+    [
+      'where nothing is mapped',
+      (it) => makeRegionShared(it.ghcb, it.table, regionOf(8 * MiB - 0x1000, 0x2000)),
+      'WRONG_MAPPING',
+    ],
+    [
+      'of half a page',
+      (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x8000, 0x800)),
+      'INVALID_ARGUMENT',
+    ],
+    [
+      'of what the record does not know as validated',
+      (it) => {
+        it.validated.remove(physRegion(physAddr(4 * MiB + 0x1000), 0x1000));
+        makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it);
+      },
+      'NOT_VALIDATED',
+    ],
+  ])('%s', (_, action, code) => {
+    const it = withGhcb();
+    const before = snapshot(it.machine.rmp);
+    expect(codeOf(() => action(it))).toBe(code);
+    expect(snapshot(it.machine.rmp)).toBe(before);
+    expect(it.events).toEqual([]);
+  });
+
+  test('without a frame to split with', () => {
+    const it = withGhcb();
+    const table = mapAll(it.guest, it.vcpu, undefined, tableFrames(3));
+    const before = snapshot(it.machine.rmp);
+    expect(() => makeRegionShared(it.ghcb, table, regionOf(2 * MiB, 3 * MiB), it)).toThrow('OUT_OF_FRAMES');
+    expect(snapshot(it.machine.rmp)).toBe(before);
+  });
+});
+
+test('a hypervisor that says it did and did nothing: sharing is a fault at the first write, not a leak', () => {
+  class Idle extends Hypervisor {
+    idle = false;
+    override answerGhcb(...args: Parameters<Hypervisor['answerGhcb']>): GhcbAnswer {
+      if (!this.idle) return super.answerGhcb(...args);
+      const page = args[2];
+      page.writeBuffer(
+        0,
+        page.readBuffer(2, 2).map((byte, k) => (k === 0 ? byte + 1 : byte)),
+      );
+      return { info1: 0n, info2: 0n };
+    }
+  }
+  const it = withGhcb({ hypervisor: (machine) => new Idle(machine) });
+  const host = it.machine.hypervisor as Idle;
+  host.idle = true;
+  makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 0x2000), it);
+  expect(codeOf(() => it.vcpu.write(gvaOf(4 * MiB), bytesOf('x')))).toBe('NPF');
+  host.idle = false;
+  const other = regionOf(4 * MiB + 0x10_000, 0x2000);
+  makeRegionShared(it.ghcb, it.table, other, it);
+  host.idle = true;
+  expect(codeOf(() => makeRegionPrivate(it.ghcb, it.table, other, it))).toBe('NPF');
+  expect(it.validated.has(physAddr(4 * MiB + 0x10_000))).toBe(false);
+});
+
+test('against double validation: the record refuses what hardware allows', () => {
+  const it = withGhcb();
+  const gpa = physAddr(6 * MiB);
+  const host = it.machine.hypervisor;
+  host.splitPage(it.guest, gpa);
+  // Another page for the same address, assigned and mapped: hardware lets the guest validate it.
+  const spare = 0x1a0_0000n as never;
+  host.rmpupdate(spare, { assigned: true, asid: 1, gpa });
+  it.guest.nested.unmap(gpa);
+  it.guest.nested.map(gpa, spare, PageSize.Regular);
+  expect(codeOf(() => it.vcpu.read(gvaOf(6 * MiB), 1))).toBe('VC_NOT_VALIDATED');
+  expect(codeOf(() => it.validated.requireNone(physRegion(gpa, 0x1000)))).toBe('ALREADY_VALIDATED');
+  expect(it.vcpu.pvalidate(gvaOf(6 * MiB), PageSize.Regular, true)).toEqual({ result: 0, unchanged: false });
+});

@@ -1,0 +1,391 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { failedVmrunCheck } from '../../src/cpu/vmrun.ts';
+import { PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { GhcbExit } from '../../src/formats/ghcb-page.ts';
+import { pscEntriesOf } from '../../src/formats/page-state-list.ts';
+import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
+import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import { requestPageStates } from '../../src/guest/page-state-change.ts';
+import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
+import { pageRegion, ValidatedPages } from '../../src/guest/validated-pages.ts';
+import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import {
+  bytesOf,
+  codeOf,
+  gvaOf,
+  MiB,
+  snapshot,
+  spaOf,
+  textOf,
+  thrownBy,
+  type World,
+  world,
+} from '../support/world.ts';
+
+const A = 4 * MiB + 0x1000;
+const B = 4 * MiB + 0x2000;
+const gpaA = physAddr(A);
+const gpaB = physAddr(B);
+
+function attacked(): World & { host: HostileHypervisor; validated: ValidatedPages } {
+  const it = world({ hypervisor: (machine) => new HostileHypervisor(machine) });
+  const host = it.machine.hypervisor as HostileHypervisor;
+  // 4 KiB pages from the start, so that what fails does so for its own reason.
+  host.splitPage(it.guest, gpaA);
+  it.vcpu.write(gvaOf(A), bytesOf('attack at dawn'));
+  it.vcpu.write(gvaOf(B), bytesOf('retreat'));
+  const validated = new ValidatedPages(it.guest.memory, [it.guest.memory]);
+  return { ...it, host, validated };
+}
+type Attacked = ReturnType<typeof attacked>;
+
+/** What the guest sees when it reads A: its text, or the check or fault that stopped it. */
+function readA({ vcpu }: Attacked): unknown {
+  let text = '';
+  const fault = thrownBy(() => {
+    text = textOf(vcpu.read(gvaOf(A), 14));
+  });
+  return fault === undefined ? text : (fault.details['check'] ?? fault.code);
+}
+
+describe('stopped by hardware', () => {
+  test.each<[string, (it: Attacked) => unknown, unknown]>([
+    [
+      'A1 overwrite a private page',
+      (it) => codeOf(() => it.host.write(spaOf(it, A), bytesOf('x'))),
+      'HOST_PF',
+    ],
+    [
+      'A2 alias: two addresses, one page',
+      (it) => {
+        it.host.alias(it.guest, gpaA, gpaB);
+        return readA(it);
+      },
+      'reverse-map',
+    ],
+    [
+      'A3 another page at the same address',
+      (it) => {
+        it.host.substitute(it.guest, gpaA);
+        return readA(it);
+      },
+      'VC_NOT_VALIDATED',
+    ],
+    [
+      'A5 swap two pages',
+      (it) => {
+        it.host.swap(it.guest, gpaA, gpaB);
+        return readA(it);
+      },
+      'reverse-map',
+    ],
+    [
+      'A6 replay old ciphertext into the same page',
+      (it) => {
+        const old = it.host.capture(spaOf(it, A));
+        it.vcpu.write(gvaOf(A), bytesOf('attack at noon'));
+        expect(it.host.replay(it.guest, gpaA, old)).toEqual([0, 0]);
+        return readA(it);
+      },
+      'VC_NOT_VALIDATED',
+    ],
+    [
+      'A7 2 MiB in the nested page table over 4 KiB in the RMP',
+      (it) => {
+        it.host.psmash(spaOf(it, 6 * MiB));
+        it.host.answers.fault = () => false;
+        return thrownBy(() => it.vcpu.read(gvaOf(6 * MiB), 1))?.details['check'];
+      },
+      'page-size',
+    ],
+    [
+      'A7 4 KiB in the nested page table over 2 MiB in the RMP',
+      (it) => {
+        it.guest.nested.split4k(physAddr(6 * MiB));
+        it.host.answers.fault = () => false;
+        return thrownBy(() => it.vcpu.read(gvaOf(6 * MiB), 1))?.details['check'];
+      },
+      'page-size',
+    ],
+    [
+      'A10 its own page in the place of a private one',
+      (it) => {
+        it.host.remap(it.guest, gpaA, it.host.allocatePage());
+        return readA(it);
+      },
+      'guest-owned',
+    ],
+    [
+      'another guest’s page',
+      (it) => {
+        const other = it.host.launch({ size: 2 * MiB });
+        it.host.remap(it.guest, gpaA, other.nested.lookup(physAddr(0))?.spa as SysPhysAddr);
+        return readA(it);
+      },
+      'guest-owned',
+    ],
+    [
+      'A10 its own page as the guest’s page table',
+      (it) => {
+        const root = physAddr(it.table.root);
+        it.host.remap(it.guest, root, it.host.allocatePage());
+        return readA({ ...it, vcpu: it.vcpu });
+      },
+      'guest-owned',
+    ],
+    [
+      'no page at all',
+      (it) => {
+        it.host.hide(it.guest, gpaA);
+        return readA(it);
+      },
+      'nested-not-present',
+    ],
+    [
+      'A19 a page in use',
+      (it) => {
+        it.machine.rmp.setInUse(spaOf(it, A), true);
+        expect(it.host.rmpupdate(spaOf(it, A), { assigned: false })).toBe(3);
+        return readA(it);
+      },
+      'attack at dawn',
+    ],
+  ])('%s', (_, attack, outcome) => {
+    const it = attacked();
+    // A cached walk of the guest's own would not look at its page table.
+    it.vcpu.flushTlb();
+    expect(attack(it)).toBe(outcome);
+  });
+});
+
+test('A16 a forged VMSA: only VMPL0 makes a page one, and it stays one only where it is', () => {
+  const it = attacked();
+  const { rmp } = it.machine;
+  const own = { spa: spaOf(it, A), gpa: gpaA, asid: it.guest.asid };
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe('vmsa');
+  const lower = it.guest.createVcpu({ vmpl: 1 });
+  it.vcpu.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 1, permissions: 0xf });
+  // The page table that both use.
+  const first = spaOf(it, 0);
+  rmp.setSlot(first, { ...(rmp.slot(first) as RmpEntry), vmplMasks: [0x1f, 0xf, 0, 0] });
+  lower.loadCr3(it.table.cr3);
+  expect(lower.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 2, permissions: 0, vmsa: true })).toBe(0);
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe('vmsa');
+  it.vcpu.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 1, permissions: 0, vmsa: true });
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe(undefined);
+  expect(failedVmrunCheck(rmp, 'vmsa', { ...own, gpa: gpaB })).toBe('reverse-map');
+  expect(failedVmrunCheck(rmp, 'vmsa', { ...own, asid: 2 })).toBe('guest-owned');
+  expect(failedVmrunCheck(rmp, 'vmsa', { ...own, spa: it.host.allocatePage() })).toBe('guest-owned');
+  it.host.replay(it.guest, gpaA, new Uint8Array(1));
+  expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe('vmsa');
+});
+
+describe('stopped only by what the guest does', () => {
+  test('A4 double validation: without a record, the hypervisor changes between two valid pages at will', () => {
+    const it = attacked();
+    const old = spaOf(it, A);
+    const fresh = it.host.substitute(it.guest, gpaA) as SysPhysAddr;
+    // The guest believes that the page is new, and validates it again: hardware reports a change.
+    expect(it.vcpu.pvalidate(gvaOf(A), PageSize.Regular, true)).toEqual({ result: 0, unchanged: false });
+    it.vcpu.write(gvaOf(A), bytesOf('attack at noon'));
+    it.host.remap(it.guest, gpaA, old);
+    expect(readA(it)).toBe('attack at dawn');
+    it.host.remap(it.guest, gpaA, fresh);
+    expect(readA(it)).toBe('attack at noon');
+  });
+
+  test('A4 with a record, the second validation is refused', () => {
+    const it = attacked();
+    it.host.substitute(it.guest, gpaA);
+    expect(codeOf(() => it.validated.requireNone(pageRegion(gpaA, PageSize.Regular)))).toBe(
+      'ALREADY_VALIDATED',
+    );
+    expect(readA(it)).toBe('VC_NOT_VALIDATED');
+  });
+
+  test('A9 a stale translation of the guest’s own: without a flush, the shared page is used as private', () => {
+    const it = attacked();
+    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    it.vcpu.read(gvaOf(A), 1);
+    it.table.setEncrypted4k(gvaOf(A));
+    // No INVLPG: it writes where the host reads.
+    it.vcpu.write(gvaOf(A), bytesOf('leak'));
+    expect(textOf(it.host.read(spaOf(it, A), 4))).toBe('leak');
+    it.vcpu.invlpg(gvaOf(A));
+    expect(codeOf(() => it.vcpu.write(gvaOf(A), bytesOf('leak')))).toBe('NPF');
+  });
+
+  test('A11 claims that it did: the page is private only once PVALIDATE has said so', () => {
+    const it = attacked();
+    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    it.host.answers.msr = () => 0x015n;
+    expect(codeOf(() => makePagePrivate(it.vcpu, it.table, gvaOf(A), it))).toBe('NPF');
+    expect(it.validated.has(gpaA)).toBe(false);
+  });
+
+  test('A6 contents of before, in a page that the guest takes again: cleared before use', () => {
+    const it = attacked();
+    const old = it.host.capture(spaOf(it, A));
+    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    it.host.write(spaOf(it, A), old);
+    makePagePrivate(it.vcpu, it.table, gvaOf(A), it);
+    expect(it.vcpu.read(gvaOf(A), 14)).toEqual(new Uint8Array(14));
+    // Without the clearing: the same address, the same key, the same text.
+    const bare = attacked();
+    bare.host.replay(bare.guest, gpaA, old);
+    bare.vcpu.pvalidate(gvaOf(A), PageSize.Regular, true);
+    expect(readA(bare)).toBe('attack at dawn');
+  });
+
+  test('change memory at an exit: what the guest does next is checked again', () => {
+    const it = attacked();
+    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    it.host.answers.beforeResume = (guest) => {
+      it.host.answers.beforeResume = undefined;
+      it.host.remap(guest, gpaA, spaOf(it, B));
+    };
+    expect(thrownBy(() => makePagePrivate(it.vcpu, it.table, gvaOf(A), it))?.details).toMatchObject({
+      check: 'reverse-map',
+    });
+    expect(textOf(it.vcpu.read(gvaOf(B), 7))).toBe('retreat');
+  });
+});
+
+test('what is not mapped cannot be hidden, aliased or replayed', () => {
+  const { host, guest } = attacked();
+  const nowhere = physAddr(64 * MiB);
+  expect([host.hide(guest, nowhere), host.replay(guest, nowhere, new Uint8Array(1))]).toEqual([
+    undefined,
+    undefined,
+  ]);
+  host.lend(guest, gpaA, guest, nowhere);
+  host.mapSmall(guest, nowhere);
+  host.mapHuge(guest, nowhere);
+  const results = [
+    host.unassign(guest, nowhere),
+    host.move(guest, nowhere, gpaA),
+    host.smash(guest, nowhere),
+  ];
+  expect([...results, host.unsmash(guest, nowhere)]).toEqual([undefined, undefined, undefined, false]);
+  host.alias(guest, gpaA, nowhere);
+  host.swap(guest, gpaA, nowhere);
+  expect(guest.nested.lookup(gpaA)).toBe(undefined);
+});
+
+test('a page that is not to be had is no substitute', () => {
+  const it = attacked();
+  const fixed = it.host.allocatePage();
+  it.host.rmpupdate(fixed, { assigned: true, immutable: true });
+  expect(it.host.substitute(it.guest, gpaA, fixed)).toBe(undefined);
+});
+
+describe('page sizes', () => {
+  const nestedSize = ({ guest }: World, gpa: number) => guest.nested.lookup(physAddr(gpa))?.size;
+
+  test('smash and unsmash change the RMP alone, and keep what is validated', () => {
+    const it = attacked();
+    const at = physAddr(6 * MiB + 0x5000);
+    it.vcpu.write(gvaOf(6 * MiB), bytesOf('kept'));
+    expect(it.host.smash(it.guest, at)).toBe(0);
+    expect(it.machine.rmp.entry(spaOf(it, 6 * MiB))?.pageSize).toBe(PageSize.Regular);
+    expect(nestedSize(it, 6 * MiB)).toBe(PageSize.Huge);
+    expect(it.host.smash(it.guest, at)).toBe(7);
+    expect(it.host.unsmash(it.guest, at)).toBe(true);
+    expect(it.machine.rmp.entry(spaOf(it, 6 * MiB))).toMatchObject({
+      pageSize: PageSize.Huge,
+      validated: true,
+    });
+    expect(textOf(it.vcpu.read(gvaOf(6 * MiB), 4))).toBe('kept');
+  });
+
+  test('unsmash of pages that are not alike changes nothing', () => {
+    const it = attacked();
+    it.host.smash(it.guest, physAddr(6 * MiB));
+    it.host.mapSmall(it.guest, physAddr(6 * MiB));
+    it.vcpu.pvalidate(gvaOf(6 * MiB + 0x7000), PageSize.Regular, false);
+    const before = snapshot(it.machine.rmp);
+    expect(it.host.unsmash(it.guest, physAddr(6 * MiB))).toBe(false);
+    expect(it.host.unsmash(it.guest, physAddr(4 * MiB))).toBe(true);
+    it.host.smash(it.guest, physAddr(4 * MiB));
+    expect(snapshot(it.machine.rmp)).toBe(before);
+    it.host.unassign(it.guest, physAddr(6 * MiB + 0x9000));
+    const less = snapshot(it.machine.rmp);
+    expect(it.host.unsmash(it.guest, physAddr(6 * MiB))).toBe(false);
+    expect(snapshot(it.machine.rmp)).toBe(less);
+  });
+
+  test('mapSmall and mapHuge change the nested page table alone', () => {
+    const it = attacked();
+    const first = spaOf(it, 6 * MiB);
+    it.host.mapSmall(it.guest, physAddr(6 * MiB));
+    expect([nestedSize(it, 6 * MiB), nestedSize(it, 8 * MiB - 0x1000)]).toEqual([0x1000, 0x1000]);
+    it.host.hide(it.guest, physAddr(6 * MiB + 0x3000));
+    it.host.mapHuge(it.guest, physAddr(6 * MiB + 0x2000));
+    expect([nestedSize(it, 6 * MiB), spaOf(it, 6 * MiB + 0x3000)]).toEqual([PageSize.Huge, first + 0x3000n]);
+    it.host.mapHuge(it.guest, physAddr(6 * MiB));
+    expect(spaOf(it, 6 * MiB)).toBe(first);
+    expect(it.machine.rmp.entry(first)?.pageSize).toBe(PageSize.Huge);
+  });
+});
+
+test('unassign leaves the page mapped; move gives it to another address; lend gives a page of another guest’s', () => {
+  const it = attacked();
+  const spa = spaOf(it, A);
+  expect(it.host.unassign(it.guest, gpaA)).toBe(0);
+  expect([spaOf(it, A), it.machine.rmp.entry(spa)?.assigned]).toEqual([spa, false]);
+  expect(it.host.move(it.guest, gpaB, gpaA)).toBe(0);
+  expect(it.machine.rmp.entry(spaOf(it, A))).toMatchObject({ gpa: gpaA, asid: 1, validated: false });
+  const other = it.host.launch({ size: 2 * MiB });
+  it.host.lend(it.guest, gpaB, other, physAddr(0x3000));
+  expect(it.machine.rmp.entry(spaOf(it, B))?.asid).toBe(other.asid);
+});
+
+describe('answers', () => {
+  test('pageState claims what was not done', () => {
+    const it = attacked();
+    const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(4 * MiB + 0x8000));
+    it.host.answers.pageState = () => 0;
+    requestPageStates(ghcb, pscEntriesOf(pageRegion(gpaA, PageSize.Regular), PageOperation.Shared));
+    expect(it.machine.rmp.entry(spaOf(it, A))?.assigned).toBe(true);
+  });
+
+  test('afterPage changes what the guest finds in its GHCB', () => {
+    const it = attacked();
+    const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(4 * MiB + 0x8000));
+    it.host.answers.afterPage = (page) => page.set('exitInfo2', 77n);
+    expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(77n);
+    it.host.answers.afterPage = (page) => page.invalidate();
+    expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }))).toBe('VMGEXIT_FAILED');
+  });
+
+  test('beforeSharedRead comes before each read of shared memory, and of no other', () => {
+    const it = attacked();
+    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    const spa = spaOf(it, A);
+    let reads = 0;
+    it.host.answers.beforeSharedRead = (_, at, length) => {
+      expect([at, length]).toEqual([spa + 8n, 4]);
+      it.host.write(at, Uint8Array.of(++reads));
+    };
+    const at = gvaOf(A + 8);
+    expect([it.vcpu.read(at, 4)[0], it.vcpu.read(at, 4)[0]]).toEqual([1, 2]);
+    it.vcpu.write(gvaOf(B), Uint8Array.of(9));
+    expect([it.vcpu.read(gvaOf(B), 1)[0], reads]).toEqual([9, 2]);
+  });
+
+  test('enter runs a level that nobody asked for', () => {
+    const it = attacked();
+    let entered = 0;
+    it.guest.onEnter(0, () => {
+      entered += 1;
+    });
+    const lower = it.guest.createVcpu({ vmpl: 2 });
+    expect([it.host.enter(it.guest, 0, lower), it.host.enter(it.guest, 1, lower), entered]).toEqual([
+      true,
+      false,
+      1,
+    ]);
+  });
+});

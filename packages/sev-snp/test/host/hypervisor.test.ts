@@ -1,0 +1,179 @@
+import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
+import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import type { LaunchOptions } from '../../src/host/guest-launch.ts';
+import { SnpMachine } from '../../src/host/snp-machine.ts';
+import { bytesOf, codeOf, gvaOf, MiB, mapAll, snapshot, spaOf, thrownBy, world } from '../support/world.ts';
+
+const machineOf = (mib = 32): SnpMachine => new SnpMachine({ memorySize: mib * MiB });
+
+describe('launch', () => {
+  test('gives private, valid memory in 2 MiB pages, at other addresses than the guest’s', () => {
+    const machine = machineOf();
+    const guest = machine.hypervisor.launch({ size: 4 * MiB });
+    for (const gpa of guest.memory.iterPages(PageSize.Huge)) {
+      const nested = guest.nested.lookup(gpa)!;
+      expect(nested).toMatchObject({ size: PageSize.Huge, writable: true, executable: true });
+      expect(nested.spa).not.toBe(gpa);
+      const entry = machine.rmp.entry(nested.spa)!;
+      expect(entry).toMatchObject({
+        pageSize: PageSize.Huge,
+        asid: 1,
+        gpa,
+        vmplMasks: [0x1f, 0, 0, 0],
+        immutable: false,
+      });
+      expect(pageStateOf(entry)).toBe(PageState.GuestValid);
+    }
+  });
+
+  test('uses 4 KiB for what is left, or for all of it if told so', () => {
+    const sizes = (options: LaunchOptions): number[] => {
+      const guest = machineOf().hypervisor.launch(options);
+      return [0, 2 * MiB, 2 * MiB + PAGE_SIZE].map((gpa) => guest.nested.lookup(physAddr(gpa))!.size);
+    };
+    expect(sizes({ size: 2 * MiB + 2 * PAGE_SIZE })).toEqual([
+      PageSize.Huge,
+      PageSize.Regular,
+      PageSize.Regular,
+    ]);
+    expect(sizes({ size: 4 * MiB, pageSize: PageSize.Regular })).toEqual([4096, 4096, 4096]);
+    expect(machineOf().hypervisor.launch({ size: PAGE_SIZE }).nested.lookup(physAddr(0))?.size).toBe(4096);
+  });
+
+  test('puts the image where the guest finds it, across pages, and zeros elsewhere', () => {
+    const image = [{ gpa: physAddr(2 * MiB - 4), bytes: bytesOf('firmware') }];
+    const it = world({}, { image });
+    expect(it.vcpu.read(gvaOf(2 * MiB - 6), 12)).toEqual(bytesOf('\0\0firmware\0\0'));
+    expect(it.machine.hypervisor.read(spaOf(it, 2 * MiB), 4)).not.toEqual(bytesOf('ware'));
+  });
+
+  test('gives each guest its own ASID and key', () => {
+    const { hypervisor } = machineOf();
+    const [a, b] = [hypervisor.launch({ size: 2 * MiB }), hypervisor.launch({ size: 2 * MiB })];
+    expect([a.asid, b.asid]).toEqual([1, 2]);
+    expect(a.key).not.toBe(b.key);
+    mapAll(a, a.createVcpu());
+  });
+
+  test.each<[string, LaunchOptions, string]>([
+    ['no memory', { size: 0 }, 'INVALID_ARGUMENT'],
+    ['a part of a page', { size: 2 * MiB + 1 }, 'INVALID_ARGUMENT'],
+    ['more than there is', { size: 32 * MiB }, 'OUT_OF_SYSTEM_MEMORY'],
+    [
+      'an image outside',
+      { size: MiB, image: [{ gpa: physAddr(MiB - 1), bytes: bytesOf('ab') }] },
+      'INVALID_ARGUMENT',
+    ],
+  ])('refuses %s, and launches nothing', (_, options, code) => {
+    const machine = machineOf();
+    const before = snapshot(machine.rmp);
+    expect(codeOf(() => machine.hypervisor.launch(options))).toBe(code);
+    expect(snapshot(machine.rmp)).toBe(before);
+    expect(machine.hypervisor.launch({ size: 28 * MiB }).asid).toBe(1);
+  });
+
+  test('fails where the RMP does not cover memory', () => {
+    const machine = new SnpMachine({ memorySize: 32 * MiB, rmpCovers: 2 * MiB });
+    expect(codeOf(() => machine.hypervisor.launch({ size: 2 * MiB }))).toBe('HOST_INSTRUCTION_FAILED');
+  });
+});
+
+describe('reads and writes of the host', () => {
+  test('reach its own memory, across pages', () => {
+    const { hypervisor } = machineOf();
+    hypervisor.write(sysPhysAddr(0xffe), bytesOf('host'));
+    expect(hypervisor.read(sysPhysAddr(0xffe), 4)).toEqual(bytesOf('host'));
+  });
+
+  test('fault with #PF, RMP bit set, on every page that is a guest’s, and then write nothing', () => {
+    const it = world();
+    const spa = spaOf(it, 2 * MiB);
+    const before = it.machine.hypervisor.read(spa, 8);
+    const fault = thrownBy(() => it.machine.hypervisor.write((spa + 5n) as SysPhysAddr, bytesOf('x')));
+    expect(fault).toMatchObject({
+      code: 'HOST_PF',
+      details: { errorCode: 0x8000_0003, check: 'hypervisor-owned' },
+    });
+    expect(it.machine.hypervisor.read(spa, 8)).toEqual(before);
+    const edge = (spaOf(it, 0) - 2n) as SysPhysAddr;
+    expect(codeOf(() => it.machine.hypervisor.write(edge, bytesOf('host')))).toBe('HOST_PF');
+    expect(it.machine.hypervisor.read(edge, 2)).toEqual(new Uint8Array(2));
+  });
+
+  test('mapped with 2 MiB, fault beside a page that is a guest’s', () => {
+    const { hypervisor } = machineOf();
+    const at = sysPhysAddr(20 * MiB);
+    hypervisor.rmpupdate(sysPhysAddr(20 * MiB + 0x5000), { assigned: true, asid: 1 });
+    hypervisor.write(at, bytesOf('x'));
+    expect(codeOf(() => hypervisor.write(at, bytesOf('x'), PageSize.Huge))).toBe('HOST_PF');
+    hypervisor.write(sysPhysAddr(18 * MiB), bytesOf('x'), PageSize.Huge);
+  });
+
+  test('so its own tables cannot lie in a guest’s memory', () => {
+    const it = world();
+    const host = it.machine.hypervisor;
+    expect(codeOf(() => host.memory.words(Number(spaOf(it, 0) / 4096n), true))).toBe('HOST_PF');
+  });
+});
+
+describe('a nested page fault', () => {
+  test('is resolved by a split only where sizes differ', () => {
+    const it = world();
+    const gpa = physAddr(4 * MiB + 0x1000);
+    const handle = (info: bigint): boolean =>
+      it.machine.hypervisor.handleNestedPageFault(it.guest, gpa, info);
+    expect([handle(0n), handle(0x8000_0000n), handle(0x8_0000_0000n)]).toEqual([false, false, false]);
+    expect(it.guest.nested.lookup(gpa)?.size).toBe(PageSize.Huge);
+    expect(handle(0x8_8000_0000n)).toBe(true);
+    expect(it.guest.nested.lookup(gpa)?.size).toBe(PageSize.Regular);
+    expect(it.machine.rmp.entry(spaOf(it, 4 * MiB + 0x1000))?.pageSize).toBe(PageSize.Regular);
+    expect(handle(0x8_8000_0000n)).toBe(false);
+  });
+
+  test('of a 2 MiB page mapped with 4 KiB, and the reverse, is resolved', () => {
+    const it = world();
+    it.guest.nested.split4k(physAddr(4 * MiB));
+    expect(it.vcpu.read(gvaOf(4 * MiB), 1)).toEqual(new Uint8Array(1));
+    it.machine.hypervisor.psmash(spaOf(it, 6 * MiB));
+    expect(it.vcpu.read(gvaOf(6 * MiB), 1)).toEqual(new Uint8Array(1));
+    expect(it.events.map(({ type }) => type)).toEqual(['npf', 'psmash', 'psmash', 'npf']);
+  });
+
+  test('where nothing is mapped, or nothing can be split, is not resolved', () => {
+    const it = world();
+    expect(it.machine.hypervisor.handleNestedPageFault(it.guest, physAddr(64 * MiB), 0x8_8000_0000n)).toBe(
+      false,
+    );
+    const spa = spaOf(it, 4 * MiB);
+    it.machine.rmp.setSlot(spa, { ...it.machine.rmp.slot(spa)!, immutable: true });
+    expect(it.machine.hypervisor.handleNestedPageFault(it.guest, physAddr(4 * MiB), 0x8_8000_0000n)).toBe(
+      false,
+    );
+  });
+});
+
+describe('changePageState', () => {
+  test('splits what must be split, and gives one page back and forth, in place', () => {
+    const it = world();
+    const host = it.machine.hypervisor;
+    const gpa = physAddr(4 * MiB + 0x2000);
+    const spa = spaOf(it, Number(gpa));
+    expect(host.changePageState(it.guest, gpa, PageOperation.Shared)).toBe(0);
+    expect(pageStateOf(it.machine.rmp.entry(spa))).toBe(PageState.Hypervisor);
+    expect(host.changePageState(it.guest, gpa, PageOperation.Private)).toBe(0);
+    expect(it.machine.rmp.entry(spa)).toMatchObject({ asid: 1, gpa, validated: false });
+    expect(spaOf(it, Number(gpa))).toBe(spa);
+  });
+
+  test('tells the guest what failed', () => {
+    const it = world();
+    const host = it.machine.hypervisor;
+    expect(host.changePageState(it.guest, physAddr(64 * MiB), PageOperation.Shared)).toBe(1);
+    host.changePageState(it.guest, physAddr(0), PageOperation.Shared);
+    it.machine.rmp.setSlot(spaOf(it, 0), { ...it.machine.rmp.slot(spaOf(it, 0))!, immutable: true });
+    expect(host.changePageState(it.guest, physAddr(0), PageOperation.Private)).toBe(0x102);
+  });
+});

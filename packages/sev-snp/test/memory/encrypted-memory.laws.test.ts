@@ -1,0 +1,32 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+
+const key = fc.integer({ min: 0, max: 2 });
+const write = fc.record({
+  key,
+  at: fc.integer({ min: 0, max: 0x1ff0 }),
+  bytes: fc.uint8Array({ minLength: 1, maxLength: 16 }),
+});
+
+test('DRAM is one: every key sees its own XOR of the same bytes, and each byte as it was last written with it', () => {
+  fc.assert(
+    fc.property(fc.array(write, { maxLength: 20 }), (writes) => {
+      const memory = new EncryptedMemory(0x2000, 3);
+      // What two keys see of zeroed memory tells the difference of their keystreams.
+      const streams = [0, 1, 2].map((k) => memory.read(sysPhysAddr(0), 0x2000, k));
+      const dram = new Uint8Array(0x2000);
+      for (const { key, at, bytes } of writes) {
+        memory.write(sysPhysAddr(at), bytes, key);
+        bytes.forEach((byte, i) => {
+          dram[at + i] = byte ^ (streams[key]![at + i] as number);
+        });
+      }
+      streams.forEach((stream, k) => {
+        const expected = dram.map((byte, i) => byte ^ (stream[i] as number));
+        expect(memory.read(sysPhysAddr(0), 0x2000, k)).toEqual(expected);
+      });
+    }),
+  );
+});

@@ -1,0 +1,257 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
+import { RmpResult, rmpResultName } from '../../src/formats/rmp-result.ts';
+import { sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
+import { psmash, type RmpState, rmpread, rmpupdate } from '../../src/rmp/host-instructions.ts';
+import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
+import { MiB, rmpOf, snapshot } from '../support/world.ts';
+
+const spa = sysPhysAddr;
+const GUEST: RmpState = { assigned: true, asid: 1, gpa: physAddr(0x4000_0000) };
+const HUGE: RmpState = { ...GUEST, pageSize: PageSize.Huge };
+const FREE: RmpState = { assigned: false };
+const FREE_HUGE: RmpState = { assigned: false, pageSize: PageSize.Huge };
+const at = 2 * MiB;
+
+/** An RMP after some updates, all of which must succeed. */
+function after(...updates: (readonly [number, RmpState])[]): Rmp {
+  const rmp = rmpOf();
+  for (const [where, state] of updates) expect(rmpupdate(rmp, spa(where), state)).toBe(RmpResult.SUCCESS);
+  return rmp;
+}
+
+function withSlot(where: number, fields: Partial<RmpEntry>): Rmp {
+  const rmp = rmpOf();
+  rmp.setSlot(spa(where), { ...HYPERVISOR_ENTRY, ...fields });
+  return rmp;
+}
+
+describe('RMPUPDATE answers', () => {
+  const immutable = { assigned: true, immutable: true } as const;
+  // Each row breaks its own rule and, where it can, one further down: the first one wins.
+  test.each<[string, keyof typeof RmpResult, Rmp, number, RmpState, number?]>([
+    ['a guest executes it', 'FAIL_PERMISSION', rmpOf(), at + 0x1000, HUGE, 1],
+    ['2 MiB, misaligned', 'FAIL_INPUT', after([at, HUGE]), at + 0x1000, { ...FREE_HUGE, asid: 1 }],
+    ['unassigned and immutable', 'FAIL_INPUT', withSlot(at, immutable), at, { ...FREE, immutable: true }],
+    ['unassigned with an ASID', 'FAIL_INPUT', withSlot(at, immutable), at, { ...FREE, asid: 1 }],
+    ['an ASID that does not fit', 'FAIL_INPUT', withSlot(at, immutable), at, { ...GUEST, asid: 1024 }],
+    [
+      'a GPA that does not fit',
+      'FAIL_INPUT',
+      withSlot(at, immutable),
+      at,
+      { ...GUEST, gpa: physAddr(2n ** 48n) },
+    ],
+    ['a GPA within a page', 'FAIL_INPUT', withSlot(at, immutable), at, { ...GUEST, gpa: physAddr(1) }],
+    ['not covered', 'FAIL_INPUT', rmpOf(), 8 * MiB, GUEST],
+    ['immutable', 'FAIL_PERMISSION', withSlot(at, immutable), at, GUEST],
+    [
+      'immutable, 2 MiB',
+      'FAIL_PERMISSION',
+      withSlot(at, { ...immutable, pageSize: PageSize.Huge }),
+      at,
+      GUEST,
+    ],
+    ['4 KiB on the start of 2 MiB', 'FAIL_OVERLAP', after([at, HUGE]), at, FREE],
+    ['4 KiB inside 2 MiB', 'FAIL_OVERLAP', after([at, HUGE]), at + 0x1000, FREE],
+    ['4 KiB at the end of 2 MiB', 'FAIL_OVERLAP', after([at, HUGE]), 2 * at - 0x1000, GUEST],
+    ['2 MiB over its first 4 KiB', 'FAIL_OVERLAP', after([at, GUEST]), at, HUGE],
+    ['2 MiB over another 4 KiB', 'FAIL_OVERLAP', after([at + 0x5000, GUEST]), at, HUGE],
+    ['2 MiB given back over 4 KiB', 'FAIL_OVERLAP', after([at + 0x5000, GUEST]), at, FREE_HUGE],
+  ])('%s: %s, and changes nothing', (_, name, rmp, where, state, asid) => {
+    const before = snapshot(rmp);
+    expect(rmpResultName(rmpupdate(rmp, spa(where), state, asid))).toBe(name);
+    expect(snapshot(rmp)).toBe(before);
+  });
+
+  test('SUCCESS for the last page that it covers, and a neighbour of 2 MiB', () => {
+    after([8 * MiB - 0x1000, GUEST], [at, HUGE], [at - 0x1000, GUEST], [2 * at, GUEST]);
+  });
+
+  test('ignores bits 11:0 of the address', () => {
+    const rmp = after([at + 0xfff, { ...HUGE }]);
+    expect(rmp.slot(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, asid: 1 });
+  });
+
+  test('as switched: the first page, assigned, does not block 2 MiB', () => {
+    const rmp = new Rmp(sysPhysRegion(spa(0), 8 * MiB), { assumptions: { alignedPageBlocksHuge: false } });
+    expect(rmpupdate(rmp, spa(at), GUEST)).toBe(RmpResult.SUCCESS);
+    expect(rmpupdate(rmp, spa(at), HUGE)).toBe(RmpResult.SUCCESS);
+  });
+});
+
+describe('RMPUPDATE writes', () => {
+  test('all fields of a 4 KiB entry', () => {
+    const rmp = after([at + 0x1000, { ...GUEST, immutable: true }]);
+    expect(rmp.slot(spa(at + 0x1000))).toEqual({
+      ...HYPERVISOR_ENTRY,
+      ...{ assigned: true, immutable: true, asid: 1, gpa: 0x4000_0000n, vmplMasks: [0x1f, 0, 0, 0] },
+    });
+    expect(rmp.slot(spa(at))?.subpageCount).toBe(1);
+  });
+
+  test('the 511 others of a 2 MiB page: assigned, and nothing else', () => {
+    const rmp = after([at, HUGE]);
+    expect(rmp.slot(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, subpageCount: 0 });
+    for (let page = at + 0x1000; page < 2 * at; page += 0x1000) {
+      expect(rmp.slot(spa(page))).toEqual({ ...HYPERVISOR_ENTRY, assigned: true });
+    }
+  });
+
+  test('512 free entries for a 2 MiB page given back', () => {
+    const rmp = after([at, HUGE], [at, FREE_HUGE]);
+    for (let page = at; page < 2 * at; page += 0x1000) {
+      expect(rmp.slot(spa(page))).toMatchObject({ assigned: false, pageSize: PageSize.Regular, asid: 0 });
+    }
+  });
+
+  const valid: Partial<RmpEntry> = {
+    ...{ assigned: true, asid: 1, gpa: physAddr(0x4000_0000), validated: true, vmsa: true },
+    vmplMasks: [0x1f, 0xf, 1, 0],
+  };
+  test.each<[string, RmpState, boolean]>([
+    ['the same again', GUEST, true],
+    ['only immutable', { ...GUEST, immutable: true }, true],
+    ['another GPA', { ...GUEST, gpa: physAddr(0x1000) }, false],
+    ['another ASID', { ...GUEST, asid: 2 }, false],
+    ['unassigned', FREE, false],
+    ['unassigned, the same GPA', { ...FREE, gpa: physAddr(0x4000_0000) }, false],
+    ['to the firmware', { ...GUEST, asid: 0 }, false],
+  ])('what the guest has set survives or not: %s', (_, state, survives) => {
+    const rmp = withSlot(at + 0x1000, valid);
+    rmpupdate(rmp, spa(at + 0x1000), state);
+    const { validated, vmsa, vmplMasks } = rmp.slot(spa(at + 0x1000)) as RmpEntry;
+    expect({ validated, vmsa, vmplMasks }).toEqual(
+      survives
+        ? { validated: true, vmsa: true, vmplMasks: valid.vmplMasks }
+        : { validated: false, vmsa: false, vmplMasks: [0x1f, 0, 0, 0] },
+    );
+  });
+
+  test('without an ASID nothing survives, even if nothing changes', () => {
+    const rmp = withSlot(at, { assigned: true, vmsa: true, vmplMasks: [1, 1, 1, 1] });
+    rmpupdate(rmp, spa(at), { assigned: true });
+    expect(rmp.slot(spa(at))).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0, 0, 0] });
+  });
+
+  test('another size resets too', () => {
+    const rmp = withSlot(at, valid);
+    rmp.setSlot(spa(at), { ...HYPERVISOR_ENTRY, ...valid, pageSize: PageSize.Huge });
+    rmpupdate(rmp, spa(at), HUGE);
+    expect(rmp.slot(spa(at))?.validated).toBe(true);
+    rmpupdate(rmp, spa(at), FREE_HUGE);
+    rmpupdate(rmp, spa(at), HUGE);
+    expect(rmp.slot(spa(at))?.validated).toBe(false);
+  });
+
+  test('as switched: every success resets', () => {
+    const rmp = new Rmp(sysPhysRegion(spa(0), 8 * MiB), { assumptions: { rmpupdateReset: 'always' } });
+    rmp.setSlot(spa(at), { ...HYPERVISOR_ENTRY, ...valid });
+    rmpupdate(rmp, spa(at), GUEST);
+    expect(rmp.slot(spa(at))?.validated).toBe(false);
+  });
+});
+
+describe('PSMASH answers', () => {
+  test.each<[string, keyof typeof RmpResult, Rmp, number, number?]>([
+    ['a guest executes it', 'FAIL_PERMISSION', rmpOf(), at + 0x1000, 1],
+    ['misaligned', 'FAIL_INPUT', after([at, HUGE]), at + 0x1000],
+    ['not covered', 'FAIL_INPUT', rmpOf(), 8 * MiB],
+    ['unassigned', 'FAIL_BADADDR', rmpOf(), at],
+    ['4 KiB', 'FAIL_BADADDR', after([at, GUEST]), at],
+    ['immutable', 'FAIL_BADADDR', after([at, { ...HUGE, immutable: true }]), at],
+  ])('%s: %s, and changes nothing', (_, name, rmp, where, asid) => {
+    const before = snapshot(rmp);
+    expect(rmpResultName(psmash(rmp, spa(where), asid))).toBe(name);
+    expect(snapshot(rmp)).toBe(before);
+  });
+
+  test('SUCCESS once, with all that the entry said in 512 of them', () => {
+    const rmp = after([at, HUGE]);
+    const huge = rmp.slot(spa(at)) as RmpEntry;
+    rmp.setSlot(spa(at), { ...huge, validated: true, vmplMasks: [0x1f, 3, 2, 1] });
+    expect(psmash(rmp, spa(at + 0xfff))).toBe(RmpResult.SUCCESS);
+    for (let k = 0; k < 512; k += 1) {
+      expect(rmp.entry(spa(at + k * 0x1000))).toEqual({
+        ...huge,
+        ...{ pageSize: PageSize.Regular, validated: true, vmplMasks: [0x1f, 3, 2, 1] },
+        ...{ gpa: 0x4000_0000n + BigInt(k * 0x1000), subpageCount: k === 0 ? 511 : 0 },
+      });
+    }
+    expect(psmash(rmp, spa(at))).toBe(RmpResult.FAIL_BADADDR);
+    expect(rmpupdate(rmp, spa(at + 0x1000), FREE)).toBe(RmpResult.SUCCESS);
+    expect(rmp.slot(spa(at))?.subpageCount).toBe(510);
+  });
+});
+
+describe('a page in use', () => {
+  test('is FAIL_INUSE to RMPUPDATE and PSMASH, alone and in its 2 MiB, after the operands and before the entry', () => {
+    const rmp = after([at, HUGE], [2 * at + 0x1000, GUEST]);
+    rmp.setInUse(spa(at + 0x7000), true);
+    rmp.setInUse(spa(2 * at + 0x1234), true);
+    expect([psmash(rmp, spa(at)), psmash(rmp, spa(at + 0x1000))].map(rmpResultName)).toEqual([
+      'FAIL_INUSE',
+      'FAIL_INPUT',
+    ]);
+    expect(rmpResultName(rmpupdate(rmp, spa(at), FREE_HUGE))).toBe('FAIL_INUSE');
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), FREE))).toBe('FAIL_INUSE');
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x2000), GUEST))).toBe('SUCCESS');
+    rmp.setSlot(spa(2 * at + 0x1000), { ...(rmp.slot(spa(2 * at + 0x1000)) as RmpEntry), immutable: true });
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), FREE))).toBe('FAIL_INUSE');
+    expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), { ...FREE, asid: 1 }))).toBe('FAIL_INPUT');
+  });
+
+  test('is free again when it is no longer', () => {
+    const rmp = after([at, GUEST]);
+    rmp.setInUse(spa(at), true);
+    expect(rmp.isInUse(spa(at + 0xfff), PageSize.Regular)).toBe(true);
+    rmp.setInUse(spa(at), false);
+    expect(rmpResultName(rmpupdate(rmp, spa(at), FREE))).toBe('SUCCESS');
+  });
+});
+
+test('2 MiB over a page that is fixed for ever is refused, and it stays', () => {
+  const rmp = withSlot(at + 0x5000, { immutable: true });
+  expect(rmpResultName(rmpupdate(rmp, spa(at), HUGE))).toBe('FAIL_PERMISSION');
+  expect(rmp.slot(spa(at + 0x5000))?.immutable).toBe(true);
+});
+
+describe('RMPREAD', () => {
+  test('tells the state, and nothing that is the guest’s', () => {
+    const rmp = withSlot(at + 0x1000, {
+      assigned: true,
+      asid: 5,
+      gpa: physAddr(0x7000),
+      validated: true,
+      vmsa: true,
+    });
+    expect(rmpread(rmp, spa(at + 0x1fff))).toEqual({
+      result: RmpResult.SUCCESS,
+      state: {
+        ...{ assigned: true, asid: 5, gpa: 0x7000n, pageSize: PageSize.Regular, immutable: false },
+        regionStatus: false,
+      },
+    });
+  });
+
+  test('of the first page of a region tells whether another is assigned', () => {
+    const status = (rmp: Rmp, where = at) => rmpread(rmp, spa(where)).state?.regionStatus;
+    const other = after([at + 0x1000, GUEST]);
+    expect([status(rmpOf()), status(after([at, GUEST])), status(other), status(after([at, HUGE]))]).toEqual([
+      ...[false, false, true, true],
+    ]);
+    expect(status(other, at + 0x1000)).toBe(false);
+  });
+
+  test('inside a 2 MiB page tells that it is assigned; to a guest, or of what is not covered, nothing', () => {
+    const rmp = after([at, HUGE]);
+    expect(rmpread(rmp, spa(at + 0x1000)).state).toMatchObject({
+      assigned: true,
+      asid: 0,
+      pageSize: PageSize.Regular,
+    });
+    expect(rmpread(rmp, spa(at), 1)).toEqual({ result: RmpResult.FAIL_PERMISSION, state: undefined });
+    expect(rmpread(rmp, spa(8 * MiB))).toEqual({ result: RmpResult.FAIL_INPUT, state: undefined });
+  });
+});

@@ -1,0 +1,100 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { isSnpError } from '../../src/formats/snp-error.ts';
+import { sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
+import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
+import { codeOf, MiB, rmpOf } from '../support/world.ts';
+
+const spa = sysPhysAddr;
+
+describe('what it covers', () => {
+  test.each([
+    [0, 0],
+    [0, MiB],
+    [MiB, 2 * MiB],
+    [0x1000, 4 * MiB],
+  ])('from %i on, %i bytes: refused', (start, size) => {
+    expect(codeOf(() => new Rmp(sysPhysRegion(spa(start), size)))).toBe('INVALID_RMP_RANGE');
+  });
+
+  test('its first and last byte and no other', () => {
+    const rmp = new Rmp(sysPhysRegion(spa(2 * MiB), 4 * MiB));
+    const covered = [2 * MiB - 1, 2 * MiB, 6 * MiB - 1, 6 * MiB].map((at) => rmp.covers(spa(at)));
+    expect(covered).toEqual([false, true, true, false]);
+    expect(rmp.entry(spa(0))).toBeUndefined();
+    expect(rmp.slot(spa(6 * MiB))).toBeUndefined();
+    expect(codeOf(() => rmp.setSlot(spa(6 * MiB), HYPERVISOR_ENTRY))).toBe('NOT_COVERED');
+  });
+
+  test('the last page of the space, in a table that costs nothing', () => {
+    const rmp = new Rmp(sysPhysRegion(spa(0), 2n ** 52n));
+    rmp.setSlot(spa(2n ** 52n - 1n), { ...HYPERVISOR_ENTRY, asid: 5 });
+    expect(rmp.entry(spa(2n ** 52n - 4096n))?.asid).toBe(5);
+    expect(rmp.entry(spa(0))).toBe(HYPERVISOR_ENTRY);
+  });
+});
+
+describe('entry', () => {
+  test('is that of the 2 MiB page, wherever in it the address lies', () => {
+    const rmp = rmpOf();
+    const huge = {
+      ...HYPERVISOR_ENTRY,
+      assigned: true,
+      pageSize: PageSize.Huge,
+      asid: 3,
+      gpa: physAddr(4 * MiB),
+    };
+    rmp.setSlot(spa(2 * MiB), huge);
+    rmp.setSlot(spa(2 * MiB + 0x1000), { ...HYPERVISOR_ENTRY, assigned: true });
+    expect(rmp.entry(spa(4 * MiB - 1))).toEqual(huge);
+    expect(rmp.slot(spa(2 * MiB + 0x1000))).toEqual({ ...HYPERVISOR_ENTRY, assigned: true });
+    expect(rmp.entry(spa(4 * MiB))).toEqual(HYPERVISOR_ENTRY);
+    expect(rmp.entry(spa(2 * MiB - 1))).toEqual(HYPERVISOR_ENTRY);
+  });
+
+  test('is otherwise that of the page alone', () => {
+    const rmp = rmpOf();
+    rmp.setSlot(spa(0x5fff), { ...HYPERVISOR_ENTRY, asid: 9 });
+    expect([0x4fff, 0x5000, 0x6000].map((at) => rmp.entry(spa(at))?.asid)).toEqual([0, 9, 0]);
+  });
+});
+
+test('a region is unassigned if neither its first entry nor its count says otherwise', () => {
+  const rmp = rmpOf();
+  const inside = spa(2 * MiB + 0x3000);
+  expect(rmp.isRegionUnassigned(inside)).toBe(true);
+  rmp.setSlot(spa(2 * MiB), { ...HYPERVISOR_ENTRY, subpageCount: 1 });
+  expect(rmp.isRegionUnassigned(inside)).toBe(false);
+  rmp.setSlot(spa(2 * MiB), { ...HYPERVISOR_ENTRY, assigned: true });
+  expect(rmp.isRegionUnassigned(inside)).toBe(false);
+  expect(rmp.isRegionUnassigned(spa(0))).toBe(true);
+  expect(rmp.isRegionUnassigned(spa(64 * MiB))).toBe(true);
+});
+
+test('a region is replaced as a whole, and no other', () => {
+  const rmp = rmpOf();
+  const [head, other] = [
+    { ...HYPERVISOR_ENTRY, asid: 7 },
+    { ...HYPERVISOR_ENTRY, asid: 9 },
+  ];
+  rmp.setRegion(spa(2 * MiB), head, other);
+  const asids = Array.from({ length: 514 }, (_, k) => rmp.slot(spa(2 * MiB + (k - 1) * 0x1000))?.asid);
+  expect(asids).toEqual([0, 7, ...Array(511).fill(9), 0]);
+});
+
+test('a region has an immutable page if any of its own bytes say so', () => {
+  const rmp = rmpOf();
+  expect(rmp.hasImmutable(spa(2 * MiB))).toBe(false);
+  rmp.setSlot(spa(4 * MiB - 0x1000), { ...HYPERVISOR_ENTRY, immutable: true });
+  expect([2 * MiB, 3 * MiB, 4 * MiB].map((at) => rmp.hasImmutable(spa(at)))).toEqual([true, true, false]);
+});
+
+test('errors name what was refused', () => {
+  try {
+    new Rmp(sysPhysRegion(spa(0), MiB));
+    expect.unreachable();
+  } catch (error) {
+    expect(isSnpError(error, 'INVALID_RMP_RANGE') && error.details.end).toBe(BigInt(MiB));
+    expect(String(error)).toContain('0x0000000000100000');
+  }
+});

@@ -1,0 +1,147 @@
+import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
+import { physRegion } from '@svsm/memory-region';
+import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
+import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
+import { Vcpu, type VcpuOptions } from '../../src/cpu/vcpu.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import type { Guest } from '../../src/guest/guest.ts';
+import type { VisibilityOptions } from '../../src/guest/page-visibility.ts';
+import type { CallingArea } from '../../src/guest/svsm-call.ts';
+import { ValidatedPages } from '../../src/guest/validated-pages.ts';
+import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import { SnpMachine } from '../../src/host/snp-machine.ts';
+import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { gvaOf, MiB } from './world.ts';
+
+/** What a guest has to do itself, because no hardware does it for it. */
+export interface Duties {
+  /** Consult its record before each PVALIDATE. */
+  readonly record: boolean;
+  /** Clear a page after validating it, before use. */
+  readonly clear: boolean;
+  /** Take a PVALIDATE that changed nothing for an attack. */
+  readonly carry: boolean;
+  /** Take validation back before a page is shared. */
+  readonly rescind: boolean;
+  /** Flush a changed translation from the TLBs of its other processors. */
+  readonly flush: boolean;
+}
+
+export const ALL_DUTIES: Duties = { record: true, clear: true, carry: true, rescind: true, flush: true };
+
+/** A processor whose software leaves some duties undone. */
+class CarelessVcpu extends Vcpu {
+  readonly #duties: Duties;
+
+  constructor(guest: Guest, options: VcpuOptions, duties: Duties) {
+    super(guest, options);
+    this.#duties = duties;
+  }
+
+  override write(gva: VirtAddr, bytes: Uint8Array): void {
+    const isClearing = bytes.length >= PAGE_SIZE && bytes.every((byte) => byte === 0);
+    if (this.#duties.clear || !isClearing) super.write(gva, bytes);
+  }
+
+  override pvalidate(gva: VirtAddr, pageSize: 0x1000 | 0x20_0000, validate: boolean) {
+    if (!validate && !this.#duties.rescind) return { result: 0, unchanged: false } as const;
+    const answer = super.pvalidate(gva, pageSize, validate);
+    return this.#duties.carry ? answer : { ...answer, unchanged: false };
+  }
+}
+
+/** One side's use of its guest's memory: some processors with one page table. */
+export interface Party {
+  readonly guest: Guest;
+  /** The first one does what changes pages. */
+  readonly vcpus: readonly Vcpu[];
+  readonly table: PageTable;
+  /** What a call that changes pages is told: the record. */
+  readonly options: VisibilityOptions;
+  readonly isValidated: (gpa: PhysAddr) => boolean;
+}
+
+export interface Adversary {
+  readonly machine: SnpMachine;
+  readonly host: HostileHypervisor;
+  /** A guest with two processors at VMPL0, which validates its own pages. */
+  readonly alone: Party & { readonly ghcb: Ghcb };
+  /** An operating system at VMPL2, for which an SVSM validates. */
+  readonly above: Party & { readonly svsm: SvsmCore; readonly svsmCpu: Vcpu; readonly area: CallingArea };
+}
+
+/** Where the pages lie that are fought over, in both guests: the ends of a 2 MiB page, and two in it. */
+export const GPAS: readonly number[] = [0, 1, 2, 511].map((page) => 2 * MiB + page * PAGE_SIZE);
+/** The end of the SVSM's memory, and of either guest's. */
+export const OWN_END = 2 * MiB;
+export const END = 4 * MiB;
+/** A page of the SVSM's, which no one else may touch. */
+export const SECRET = 0x8000;
+
+const TABLES = MiB;
+const GHCB = MiB + 0x8_0000;
+const CAA = 3 * MiB;
+const TABLES_ABOVE = 3 * MiB + 0x1_0000;
+
+/** A machine under attack, with two guests of 4 MiB whose addresses are the same. */
+export function adversary(duties: Duties = ALL_DUTIES): Adversary {
+  const machine = new SnpMachine({ memorySize: 16 * MiB, hypervisor: (it) => new HostileHypervisor(it) });
+  const host = machine.hypervisor as HostileHypervisor;
+  const alone = host.launch({ size: END });
+  const cpu = (): Vcpu => new CarelessVcpu(alone, tlbs(), duties);
+  const vcpus = [cpu(), cpu()] as const;
+  const table = mapAll(alone, vcpus, TABLES);
+  const validated = new ValidatedPages(alone.memory, [alone.memory]);
+  const options = duties.record ? { validated } : {};
+  const ghcb = Ghcb.create(vcpus[0], table, gvaOf(GHCB), options);
+  return {
+    machine,
+    host,
+    alone: {
+      ...{ guest: alone, vcpus, table, options, ghcb },
+      isValidated: (gpa) => !duties.record || validated.has(gpa),
+    },
+    above: withSvsm(host.launch({ size: END }), duties),
+  };
+}
+
+function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
+  const svsmCpu = new CarelessVcpu(guest, tlbs(), duties);
+  mapAll(guest, [svsmCpu], TABLES);
+  const own = [physRegion(physAddr(0), OWN_END)];
+  const svsm = new SvsmCore({ vcpu: svsmCpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: guest.memory, own });
+  for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(OWN_END), PageSize.Huge, { vmpl, permissions: 0xf });
+  const vcpu = guest.createVcpu({ vmpl: 2, ...tlbs() });
+  const table = mapAll(guest, [vcpu], TABLES_ABOVE);
+  svsm.register(vcpu, physAddr(CAA));
+  guest.onEnter(0, (caller) => {
+    svsm.enter(caller);
+  });
+  const record = svsm.validated;
+  return {
+    ...{ guest, vcpus: [vcpu], table, svsm, svsmCpu, options: {} },
+    area: { gva: gvaOf(CAA), gpa: physAddr(CAA) },
+    isValidated: (gpa) => record.has(gpa),
+  };
+}
+
+/** What a processor keeps, right or wrong by now. */
+function tlbs(): { tlb: Tlb; nestedTlb: NestedTlb } {
+  return { tlb: new Tlb(), nestedTlb: new NestedTlb() };
+}
+
+/** A page table in the guest's memory from `at` on, which maps all of it with 2 MiB pages, on all of `vcpus`. */
+function mapAll(guest: Guest, vcpus: readonly Vcpu[], at: number): PageTable {
+  let frame = at - PAGE_SIZE;
+  const allocateFrame = (): PhysAddr => {
+    frame += PAGE_SIZE;
+    return physAddr(frame);
+  };
+  const { memory } = vcpus[0] as Vcpu;
+  const frames = { allocateFrame, freeFrame: () => {} };
+  const table = PageTable.create({ memory, frames, config: guest.paging });
+  for (const gpa of guest.memory.iterPages(PageSize.Huge))
+    table.map2m(gvaOf(Number(gpa)), gpa, PtePreset.Data);
+  for (const vcpu of vcpus) vcpu.loadCr3(table.cr3);
+  return table;
+}

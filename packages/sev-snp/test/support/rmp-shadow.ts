@@ -1,0 +1,163 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber } from '@svsm/address';
+import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
+import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import type { Rmp } from '../../src/rmp/rmp.ts';
+
+const PARTS = PAGE_SIZE_2M / PAGE_SIZE;
+
+/** What of a page's own sixteen bytes the invariants are about. */
+interface Slot {
+  readonly assigned: boolean;
+  readonly huge: boolean;
+  readonly count: number;
+  /** Says no more than that it is assigned: as all but the first are inside a 2 MiB page. */
+  readonly blank: boolean;
+  /** What the guest may reach it by, if it is validated: ASID and frame in one number; for all of a 2 MiB page, the first. */
+  readonly valid: number | undefined;
+}
+
+/**
+ * Watches every change of an RMP, and knows what must be true of it at any time:
+ *
+ * - one owner for each page, which one entry names: inside a 2 MiB page, the other 511 say nothing of their own;
+ * - the first entry of a region counts the other 4 KiB pages of it that are assigned;
+ * - each (ASID, GPA) has at most one validated page, as long as every guest keeps its record.
+ *
+ * It looks at what has changed only, so that it can be asked after each step of a campaign; {@link recheck} looks at all.
+ */
+export class RmpShadow {
+  readonly #rmp: Rmp;
+  readonly #slots: Map<number, Slot> = new Map();
+  /** How many of the 511 others of a region are assigned, and how many are blank and assigned. */
+  readonly #counts: Map<number, { assigned: number; blank: number }> = new Map();
+  /** The page that is validated for an ASID and frame. */
+  readonly #valid: Map<number, number> = new Map();
+  readonly #dirty: Set<number> = new Set();
+
+  constructor(rmp: Rmp) {
+    this.#rmp = rmp;
+    const setSlot = rmp.setSlot.bind(rmp);
+    const setRegion = rmp.setRegion.bind(rmp);
+    rmp.setSlot = (spa, entry) => {
+      this.#dirty.add(pageNumber(spa));
+      setSlot(spa, entry);
+    };
+    rmp.setRegion = (first, entry, others) => {
+      const page = pageNumber(first);
+      for (let k = 0; k < PARTS; k += 1) this.#dirty.add(page + k);
+      setRegion(first, entry, others);
+    };
+    for (const spa of rmp.covered.iterPages(PageSize.Regular)) {
+      if (rmp.slot(spa)?.assigned === true) this.#dirty.add(pageNumber(spa));
+    }
+  }
+
+  /** What is wrong after the last changes, or `undefined`. O(pages changed). */
+  problem(): string | undefined {
+    if (this.#dirty.size === 0) return undefined;
+    const regions = new Set<number>();
+    const fresh: [number, Slot][] = [];
+    for (const page of this.#dirty) {
+      regions.add(Math.floor(page / PARTS));
+      const slot = slotOf(this.#rmp.slot(addressOf(page)) as RmpEntry);
+      this.#forget(page);
+      fresh.push([page, slot]);
+    }
+    this.#dirty.clear();
+    for (const [page, slot] of fresh) {
+      const problem = this.#remember(page, slot);
+      if (problem !== undefined) return problem;
+    }
+    for (const region of regions) {
+      const problem = this.#regionProblem(region);
+      if (problem !== undefined) return problem;
+    }
+    return undefined;
+  }
+
+  /** As {@link problem}, for the whole table, and whether it has missed a change. O(pages). */
+  recheck(): string | undefined {
+    const before = this.problem();
+    if (before !== undefined) return before;
+    for (const spa of this.#rmp.covered.iterPages(PageSize.Regular)) {
+      const page = pageNumber(spa);
+      const now = slotOf(this.#rmp.slot(spa) as RmpEntry);
+      const known = this.#slots.get(page);
+      if (known === undefined ? now.assigned : JSON.stringify(known) !== JSON.stringify(now)) {
+        return `page ${hex(page)} has changed unseen`;
+      }
+    }
+    return undefined;
+  }
+
+  #forget(page: number): void {
+    const old = this.#slots.get(page);
+    if (old === undefined) return;
+    this.#slots.delete(page);
+    this.#count(page, old, -1);
+    for (const [key, at] of keysOf(page, old)) if (this.#valid.get(key) === at) this.#valid.delete(key);
+  }
+
+  #remember(page: number, slot: Slot): string | undefined {
+    this.#slots.set(page, slot);
+    this.#count(page, slot, 1);
+    for (const [key, at] of keysOf(page, slot)) {
+      const other = this.#valid.get(key);
+      if (other !== undefined) {
+        return `ASID ${Math.floor(key / FRAMES)}, GPA ${hex(key % FRAMES)} has two validated pages: ${hex(other)} and ${hex(at)}`;
+      }
+      this.#valid.set(key, at);
+    }
+    return undefined;
+  }
+
+  #count(page: number, { assigned, blank }: Slot, by: number): void {
+    if (page % PARTS === 0) return;
+    const region = Math.floor(page / PARTS);
+    const counts = this.#counts.get(region) ?? { assigned: 0, blank: 0 };
+    this.#counts.set(region, counts);
+    if (assigned) counts.assigned += by;
+    if (blank) counts.blank += by;
+  }
+
+  #regionProblem(region: number): string | undefined {
+    const first = this.#slots.get(region * PARTS);
+    const { assigned, blank } = this.#counts.get(region) ?? { assigned: 0, blank: 0 };
+    if (first?.huge === true) {
+      if (blank !== PARTS - 1)
+        return `${PARTS - 1 - blank} entries inside the 2 MiB page ${hex(region * PARTS)} are not empty`;
+      return first.count === 0
+        ? undefined
+        : `the 2 MiB page ${hex(region * PARTS)} counts ${first.count} pages`;
+    }
+    const count = first?.count ?? 0;
+    return count === assigned
+      ? undefined
+      : `region ${hex(region * PARTS)} counts ${count} pages, and has ${assigned}`;
+  }
+}
+
+/** More than the frame numbers of any guest here. */
+const FRAMES = 2 ** 36;
+
+function slotOf({ assigned, pageSize, subpageCount, asid, gpa, validated, immutable }: RmpEntry): Slot {
+  return {
+    assigned,
+    huge: pageSize === PageSize.Huge,
+    count: subpageCount,
+    blank: assigned && asid === 0 && gpa === 0n && !validated && !immutable,
+    valid: validated ? asid * FRAMES + pageNumber(gpa) : undefined,
+  };
+}
+
+/** What a slot makes reachable, and the page there. */
+function* keysOf(page: number, { valid, huge }: Slot): Generator<[key: number, page: number]> {
+  if (valid === undefined) return;
+  for (let k = 0; k < (huge ? PARTS : 1); k += 1) yield [valid + k, page + k];
+}
+
+function addressOf(page: number): SysPhysAddr {
+  return sysPhysAddr(BigInt(page) * BigInt(PAGE_SIZE));
+}
+
+const hex = (page: number): string => `0x${(page * PAGE_SIZE).toString(16)}`;

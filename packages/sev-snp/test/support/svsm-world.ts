@@ -1,0 +1,107 @@
+import { PAGE_SIZE, PageSize, type PhysAddr, physAddr } from '@svsm/address';
+import { physRegion } from '@svsm/memory-region';
+import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
+import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import {
+  encodeSvsmListEntry,
+  encodeSvsmListHeader,
+  type SvsmListEntry,
+  type SvsmRegisters,
+} from '../../src/formats/svsm-protocol.ts';
+import type { CallingArea } from '../../src/guest/svsm-call.ts';
+import type { SnpMachineOptions } from '../../src/host/snp-machine.ts';
+import { SvsmCore, type SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
+import { gvaOf, MiB, type World, world } from './world.ts';
+
+/** The guest's calling area, and where the SVSM's memory ends. */
+export const CAA = 4 * MiB;
+export const OWN_END = 2 * MiB;
+
+export interface SvsmWorld extends World {
+  readonly svsm: SvsmCore;
+  /** The guest's processor, at VMPL2, with a page table of its own. */
+  readonly guestCpu: Vcpu;
+  readonly area: CallingArea;
+}
+
+/** A guest of 8 MiB: an SVSM in the first 2 MiB, at VMPL0, and an operating system at VMPL2 with the rest. */
+export function svsmWorld(
+  options: Partial<SvsmCoreOptions> = {},
+  machine: Partial<SnpMachineOptions> = {},
+): SvsmWorld {
+  const it = world(machine);
+  const svsm = new SvsmCore({
+    vcpu: it.vcpu,
+    gvaOf: (gpa) => gvaOf(Number(gpa)),
+    memory: it.guest.memory,
+    own: [physRegion(physAddr(0), OWN_END)],
+    ...options,
+  });
+  for (let gpa = OWN_END; gpa < 8 * MiB; gpa += 2 * MiB) {
+    for (const vmpl of [1, 2]) {
+      it.vcpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl, permissions: 0xf });
+    }
+  }
+  const tlb = new Tlb();
+  const guestCpu = it.guest.createVcpu({ vmpl: 2, tlb });
+  let frame = 3 * MiB;
+  const frames = {
+    allocateFrame: () => {
+      frame += PAGE_SIZE;
+      return physAddr(frame);
+    },
+    freeFrame: () => {},
+  };
+  const table = PageTable.create({ memory: guestCpu.memory, frames, config: it.guest.paging, tlb });
+  for (const gpa of it.guest.memory.iterPages(PageSize.Huge))
+    table.map2m(gvaOf(Number(gpa)), gpa, PtePreset.Data);
+  guestCpu.loadCr3(table.cr3);
+  svsm.register(guestCpu, physAddr(CAA));
+  it.guest.onEnter(0, (caller) => {
+    svsm.enter(caller);
+  });
+  it.events.length = 0;
+  return { ...it, svsm, guestCpu, area: { gva: gvaOf(CAA), gpa: physAddr(CAA) } };
+}
+
+export const entryOf = (gpa: number | bigint, fields: Partial<SvsmListEntry> = {}): SvsmListEntry => ({
+  ...{
+    gpa: BigInt(gpa) as PhysAddr,
+    size: 0,
+    validate: true,
+    ignoreUnchanged: false,
+    reserved: 0,
+    ...fields,
+  },
+});
+
+/** Writes a list as the guest; at 8 bytes into its calling area if not told otherwise. */
+export function writeList(
+  it: SvsmWorld,
+  entries: readonly SvsmListEntry[],
+  at: number = CAA + 8,
+  next = 0,
+): void {
+  const bytes = [encodeSvsmListHeader({ count: entries.length, next }), ...entries.map(encodeSvsmListEntry)];
+  it.guestCpu.write(gvaOf(at), Uint8Array.from(bytes.flatMap((part) => [...part])));
+}
+
+/** A call, straight to the SVSM: RAX after it, as a number. */
+export function call(
+  it: SvsmWorld,
+  id: number,
+  registers: Partial<SvsmRegisters> = {},
+  vcpu = it.guestCpu,
+): number {
+  const all = { rax: BigInt(id), rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, ...registers };
+  it.svsm.call(vcpu, all);
+  Object.assign(registers, all);
+  return Number(all.rax);
+}
+
+/** A list, and what PVALIDATE of it gives: result, and how far it came. */
+export function pvalidateList(it: SvsmWorld, entries: readonly SvsmListEntry[], next = 0): [number, number] {
+  writeList(it, entries, CAA + 8, next);
+  const result = call(it, 1, { rcx: BigInt(CAA + 8) });
+  return [result, new DataView(it.guestCpu.read(gvaOf(CAA + 8), 4).buffer).getUint16(2, true)];
+}

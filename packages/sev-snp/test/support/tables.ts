@@ -1,0 +1,175 @@
+import { PageSize, physAddr } from '@svsm/address';
+import { VMRUN_CHECKS } from '../../src/cpu/vmrun.ts';
+import { NpfInfo } from '../../src/formats/exit-info.ts';
+import { type RmpResult, rmpResultName } from '../../src/formats/rmp-result.ts';
+import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { psmash, rmpread, rmpupdate } from '../../src/rmp/host-instructions.ts';
+import { RMP_CHECKS } from '../../src/rmp/rmp-check.ts';
+import { isSnpFault } from '../../src/rmp/snp-fault.ts';
+import { gvaOf, MiB, spaOf, type World, world } from './world.ts';
+
+// What TABLES.md says, from running code.
+
+interface Case {
+  readonly instruction: string;
+  /** What it is asked. */
+  readonly when: string;
+  readonly run: (it: World) => unknown;
+}
+
+const page = 4 * MiB;
+const { Regular, Huge } = PageSize;
+
+/** A page of the guest's in a 2 MiB page, and one beside that is split. */
+const whole = (it: World): SysPhysAddr => spaOf(it, page);
+function split(it: World): number {
+  it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
+  return 6 * MiB;
+}
+function free(it: World): SysPhysAddr {
+  return it.machine.hypervisor.allocatePage();
+}
+
+const CASES: readonly Case[] = [
+  ...cases('RMPUPDATE', {
+    'a page that nobody has': (it) => rmpupdate(it.machine.rmp, free(it), { assigned: true, asid: 1 }),
+    '2 MiB, at no multiple of it': (it) =>
+      rmpupdate(it.machine.rmp, sysPhysAddr(0x1000), { assigned: true, asid: 1, pageSize: Huge }),
+    'executed by a guest': (it) => rmpupdate(it.machine.rmp, free(it), { assigned: true }, 1),
+    'an immutable page': (it) => {
+      const at = free(it);
+      rmpupdate(it.machine.rmp, at, { assigned: true, immutable: true });
+      return rmpupdate(it.machine.rmp, at, { assigned: false });
+    },
+    'a page in use': (it) => {
+      it.machine.rmp.setInUse(whole(it), true);
+      return rmpupdate(it.machine.rmp, whole(it), { assigned: false });
+    },
+    '4 KiB of a 2 MiB page': (it) => rmpupdate(it.machine.rmp, whole(it), { assigned: false }),
+    '2 MiB of which 4 KiB are assigned': (it) => {
+      const at = spaOf(it, split(it));
+      return rmpupdate(it.machine.rmp, at, { assigned: true, asid: 1, pageSize: Huge });
+    },
+  }),
+  ...cases('PSMASH', {
+    'a 2 MiB page': (it) => psmash(it.machine.rmp, whole(it)),
+    'an address that is no multiple of 2 MiB': (it) => psmash(it.machine.rmp, sysPhysAddr(0x1000)),
+    'executed by a guest': (it) => psmash(it.machine.rmp, whole(it), 1),
+    'a page in use': (it) => {
+      it.machine.rmp.setInUse(whole(it), true);
+      return psmash(it.machine.rmp, whole(it));
+    },
+    'a page that is split already': (it) => psmash(it.machine.rmp, spaOf(it, split(it))),
+  }),
+  ...cases('RMPREAD', {
+    'a page that is covered': (it) => rmpread(it.machine.rmp, whole(it)).result,
+    'a page that is not covered': (it) => rmpread(it.machine.rmp, sysPhysAddr(64 * MiB)).result,
+    'executed by a guest': (it) => rmpread(it.machine.rmp, whole(it), 1).result,
+  }),
+  ...cases('PVALIDATE', {
+    'a page that changes': (it) => it.vcpu.pvalidate(gvaOf(page), Huge, false),
+    'a page that is so already': (it) => it.vcpu.pvalidate(gvaOf(page), Huge, true),
+    '2 MiB, at no multiple of it': (it) => it.vcpu.pvalidate(gvaOf(page + 0x1000), Huge, true),
+    '2 MiB of 4 KiB entries': (it) => it.vcpu.pvalidate(gvaOf(split(it)), Huge, true),
+    '4 KiB of a 2 MiB entry': (it) => stubborn(it).vcpu.pvalidate(gvaOf(page), Regular, false),
+    'a page that is not assigned': (it) => {
+      const gpa = split(it);
+      rmpupdate(it.machine.rmp, spaOf(it, gpa), { assigned: false });
+      return it.vcpu.pvalidate(gvaOf(gpa), Regular, true);
+    },
+    'above VMPL0': (it) => it.guest.createVcpu({ vmpl: 1 }).pvalidate(gvaOf(page), Huge, true),
+    'above CPL 0': (it) => {
+      it.vcpu.cpl = 3;
+      return it.vcpu.pvalidate(gvaOf(page), Huge, true);
+    },
+  }),
+  ...cases('RMPADJUST', {
+    'a less privileged level': (it) => it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 1, permissions: 3 }),
+    'a level that does not exist': (it) => it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 4, permissions: 3 }),
+    'the own level': (it) => it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 0, permissions: 3 }),
+    '2 MiB of 4 KiB entries': (it) => it.vcpu.rmpadjust(gvaOf(split(it)), Huge, { vmpl: 1, permissions: 3 }),
+    '4 KiB of a 2 MiB entry': (it) =>
+      stubborn(it).vcpu.rmpadjust(gvaOf(page), Regular, { vmpl: 1, permissions: 3 }),
+    'a page that is not validated': (it) => {
+      it.vcpu.pvalidate(gvaOf(page), Huge, false);
+      return it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 1, permissions: 3 });
+    },
+  }),
+  ...cases('RMPQUERY', {
+    'a less privileged level': (it) => it.vcpu.rmpquery(gvaOf(page), 1).result,
+    'a more privileged level': (it) => it.guest.createVcpu({ vmpl: 1 }).rmpquery(gvaOf(page), 0).result,
+  }),
+];
+
+function cases(instruction: string, of: Record<string, Case['run']>): Case[] {
+  return Object.entries(of).map(([when, run]) => ({ instruction, when, run }));
+}
+
+/** Its hypervisor resolves no nested page fault: the fault is what hardware reports. */
+function stubborn(it: World): World {
+  it.machine.hypervisor.handleNestedPageFault = () => false;
+  return it;
+}
+
+/** What an instruction ended with, as hardware tells it. */
+function endOf(run: Case['run']): string {
+  try {
+    const answer = run(world({ memorySize: 32 * MiB }));
+    if (typeof answer === 'number') return codeName(answer);
+    const { result, unchanged } = answer as { result: RmpResult; unchanged: boolean };
+    return `${codeName(result)}, carry ${unchanged ? 1 : 0}`;
+  } catch (fault) {
+    if (isSnpFault(fault, 'GP')) return '#GP(0)';
+    if (isSnpFault(fault, 'VC_NOT_VALIDATED')) return '#VC 0x404';
+    if (!isSnpFault(fault, 'NPF')) throw fault;
+    const sizem = (fault.details.exitInfo1 & NpfInfo.SizeMismatch) !== 0n;
+    return `#NPF, RMP${sizem ? ' and SIZEM' : ''}`;
+  }
+}
+
+function codeName(result: number): string {
+  return `${result} ${rmpResultName(result as RmpResult)}`;
+}
+
+/** The document. */
+export function tables(): string {
+  const codes = CASES.map(({ instruction, when, run }) => `| ${instruction} | ${when} | ${endOf(run)} |`);
+  const checks = Object.entries(RMP_CHECKS).flatMap(([accessor, kinds]) =>
+    Object.entries(kinds).map(
+      ([kind, list]) => `| ${accessor} | ${kind} | ${list!.length === 0 ? 'none' : list!.join(', ')} |`,
+    ),
+  );
+  const vmrun = Object.entries(VMRUN_CHECKS).map(
+    ([of, { checks: list, failure }]) => `| ${of} | ${list.join(', ')} | ${failure} |`,
+  );
+  return `# Tables of @svsm/sev-snp
+
+Written by \`test/tables.test.ts\` from what the code does; it fails if they are not current (\`npx vitest run tables --update\`
+writes them anew). The attacks are in the README of \`examples/snp-adversary\`.
+
+## What instructions answer
+
+Each line is run on a guest with pages of 2 MiB and 4 KiB. The nested page faults are those that a hypervisor does not resolve.
+
+| Instruction | Asked for | Answer |
+|---|---|---|
+${codes.join('\n')}
+
+## What an access must pass
+
+In the order of priority: AMD64 APM vol. 2, table 15-39. \`test/rmp-check.test.ts\` tries each check alone, and each before all
+that follow.
+
+| Who | Does what | Checks |
+|---|---|---|
+${checks.join('\n')}
+
+## What VMRUN, and what belongs to it, checks
+
+AMD64 APM vol. 2, table 15-41.
+
+| Page | Checks | Failure |
+|---|---|---|
+${vmrun.join('\n')}
+`;
+}

@@ -1,0 +1,130 @@
+import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
+import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
+import type { MachineEvent } from '../../src/cpu/machine-event.ts';
+import type { Vcpu, VcpuOptions } from '../../src/cpu/vcpu.ts';
+import { encodeRmpEntry, type RmpEntry } from '../../src/formats/rmp-entry.ts';
+import { isSnpError } from '../../src/formats/snp-error.ts';
+import { type SysPhysAddr, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
+import type { Guest } from '../../src/guest/guest.ts';
+import type { LaunchOptions } from '../../src/host/guest-launch.ts';
+import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
+import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
+import { isSnpFault } from '../../src/rmp/snp-fault.ts';
+
+export const MiB = 1 << 20;
+/** Where worlds map guest memory: GPA 0 on. */
+export const BASE = 0xffff_8000_0000_0000n;
+
+/** The guest-virtual address that a world maps to `gpa`. */
+export function gvaOf(gpa: number): VirtAddr {
+  return virtAddr(BASE + BigInt(gpa));
+}
+
+export function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+export function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}
+
+export interface World {
+  readonly machine: SnpMachine;
+  readonly guest: Guest;
+  readonly vcpu: Vcpu;
+  readonly table: PageTable;
+  readonly tlb: Tlb;
+  /** Events after the launch and the making of the page table. */
+  readonly events: MachineEvent[];
+}
+
+/** Frames for a guest's page tables: the pages from GPA 1 MiB on. */
+export function tableFrames(count = 256): { allocateFrame(): PhysAddr; freeFrame(): void } {
+  let used = 0;
+  return {
+    allocateFrame: () => {
+      if (used === count) throw new Error('no frame left');
+      used += 1;
+      return physAddr(MiB + (used - 1) * PAGE_SIZE);
+    },
+    freeFrame: () => {},
+  };
+}
+
+/** A machine with one guest of 8 MiB that maps all of it with 2 MiB pages from {@link BASE} on. */
+export function world(
+  options: Partial<SnpMachineOptions> = {},
+  launch: Partial<LaunchOptions> = {},
+  vcpuOptions: VcpuOptions = {},
+): World {
+  const events: MachineEvent[] = [];
+  const machine = new SnpMachine({ memorySize: 32 * MiB, trace: (event) => events.push(event), ...options });
+  const guest = machine.hypervisor.launch({
+    size: 8 * MiB,
+    ...launch,
+  });
+  const tlb = new Tlb();
+  const vcpu = guest.createVcpu({ tlb, ...vcpuOptions });
+  const table = mapAll(guest, vcpu, tlb);
+  events.length = 0;
+  return { machine, guest, vcpu, table, tlb, events };
+}
+
+/** A page table of the guest that maps its memory with 2 MiB pages, loaded into `vcpu`. */
+export function mapAll(
+  guest: Guest,
+  vcpu: Vcpu,
+  tlb?: Tlb,
+  frames: ReturnType<typeof tableFrames> = tableFrames(),
+): PageTable {
+  const table = PageTable.create({
+    memory: vcpu.memory,
+    frames,
+    config: guest.paging,
+    ...(tlb === undefined ? {} : { tlb }),
+  });
+  for (const gpa of guest.memory.iterPages(PageSize.Huge)) {
+    table.map2m(virtAddr(BASE + gpa), gpa, PtePreset.Data & ~0x8000_0000);
+  }
+  vcpu.loadCr3(table.cr3);
+  return table;
+}
+
+/** Where the hypervisor has put a guest's page. */
+export function spaOf({ guest }: World, gpa: number): SysPhysAddr {
+  return (guest.nested.lookup(physAddr(gpa)) as { spa: SysPhysAddr }).spa;
+}
+
+/** An RMP over the first `mib` MiB. */
+export function rmpOf(mib = 8): Rmp {
+  return new Rmp(sysPhysRegion(sysPhysAddr(0), mib * MiB));
+}
+
+/** All entries of a table, bit for bit; nothing for a region that was never touched. */
+export function snapshot(rmp: Rmp): string {
+  const slots = [...rmp.covered.iterPages(PageSize.Regular)].map((spa) => {
+    const slot = rmp.slot(spa) as RmpEntry;
+    if (slot === HYPERVISOR_ENTRY) return '';
+    const { low, high } = encodeRmpEntry(slot);
+    return `${low.toString(16)}:${high.toString(16)}`;
+  });
+  return slots.join();
+}
+
+/** The code of the coded error that `action` throws, or `undefined`. */
+export function codeOf(action: () => unknown): string | undefined {
+  return thrownBy(action)?.code;
+}
+
+/** The coded error that `action` throws, or `undefined`. Anything else that it throws goes on. */
+export function thrownBy(
+  action: () => unknown,
+): { code: string; details: Record<string, unknown>; message: string } | undefined {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    if (isSnpFault(error) || isSnpError(error)) return error as never;
+    throw error;
+  }
+}

@@ -1,6 +1,0 @@
-import { expect, test } from 'vitest';
-import { tables } from './tables.ts';
-
-test('TABLES.md is current', async () => {
-  await expect(tables()).toMatchFileSnapshot('../TABLES.md');
-});
