@@ -1,15 +1,95 @@
-/**
- * Which packages each package may import: the ones below it, never one above or beside it. A package that is not here
- * does not exist; a new one gets its row below all that it imports.
- */
-export const LAYERS: Readonly<Record<string, readonly string[]>> = {
-  address: [],
-  'memory-region': ['address'],
-  'buddy-alloc': ['address', 'memory-region'],
-  pagetable: ['address', 'memory-region'],
-  'sev-snp': ['address', 'memory-region', 'pagetable'],
-  mm: ['address', 'memory-region', 'buddy-alloc', 'pagetable', 'sev-snp'],
+/** The packages and, within the large ones, the rooms: what each is for, and what it may import. */
+
+/** A package. */
+export interface Layer {
+  /** The packages that it may import. All of them have their rows above this one. */
+  readonly imports: readonly string[];
+  /** The folders of `src`, lowest first. A package without rooms keeps its files in `src` itself. */
+  readonly rooms?: Readonly<Record<string, Room>>;
+}
+
+/** A folder of `src`. Tests of it lie in the folder of the same name in `test`. */
+export interface Room {
+  /** What belongs here, in one line. DESIGN.md of the package repeats it. */
+  readonly charter: string;
+  /** The rooms of the same package that it may import. All of them have their rows above this one. */
+  readonly imports: readonly string[];
+}
+
+/** Lowest first: an import only goes to a row above. Every package and every room has a row, and every row has a folder. */
+export const LAYERS: Readonly<Record<string, Layer>> = {
+  address: { imports: [] },
+  'memory-region': { imports: ['address'] },
+  'buddy-alloc': {
+    imports: ['address', 'memory-region'],
+    rooms: {
+      pages: { charter: 'values about pages and blocks, and the errors', imports: [] },
+      tree: { charter: 'the buddy algorithm, in page numbers', imports: ['pages'] },
+      allocator: { charter: 'what callers may ask of pages', imports: ['pages', 'tree'] },
+      objects: { charter: 'objects smaller than a page', imports: ['pages', 'allocator'] },
+      shared: { charter: 'the allocator in a SharedArrayBuffer', imports: ['pages', 'allocator'] },
+    },
+  },
+  pagetable: {
+    imports: ['address', 'memory-region'],
+    rooms: {
+      entry: { charter: 'one entry, one address, one configuration: the meaning of each bit', imports: [] },
+      memory: {
+        charter: 'where tables are stored, who owns the frames, loops over one table',
+        imports: ['entry'],
+      },
+      walk: {
+        charter: 'reading tables: to one entry, over all leaves, as the MMU, through a TLB',
+        imports: ['entry', 'memory'],
+      },
+      edit: {
+        charter: 'changing entries: one page by the cursor, a region in two passes',
+        imports: ['entry', 'memory', 'walk'],
+      },
+      table: {
+        charter: 'the objects that users hold: page tables, parts, ownership',
+        imports: ['entry', 'memory', 'walk', 'edit'],
+      },
+    },
+  },
+  'sev-snp': {
+    imports: ['address', 'memory-region', 'pagetable'],
+    rooms: {
+      formats: {
+        charter: 'bytes and bits that cross a boundary: values, encoders, decoders; no state, no machine',
+        imports: [],
+      },
+      rmp: {
+        charter: "the table, the check of each access, and the host's instructions on it",
+        imports: ['formats'],
+      },
+      memory: { charter: 'DRAM behind keys, nested page tables, free frames', imports: ['formats'] },
+      firmware: {
+        charter: 'what the secure processor does to pages: launch, reclaim, swap',
+        imports: ['formats', 'rmp', 'memory'],
+      },
+      cpu: {
+        charter: "a guest's processor: registers, two walks, checks, VMRUN, and the instructions of a guest",
+        imports: ['formats', 'rmp', 'memory'],
+      },
+      guest: {
+        charter: 'the software in a guest: GHCB requests, page states, visibility, calls to the SVSM',
+        imports: ['formats', 'rmp', 'memory', 'cpu'],
+      },
+      svsm: {
+        charter: 'the SVSM that answers calls of the core protocol',
+        imports: ['formats', 'rmp', 'cpu', 'guest'],
+      },
+      host: {
+        charter: 'the hypervisor, honest or hostile, and the machine that it owns',
+        imports: ['formats', 'rmp', 'memory', 'firmware', 'cpu', 'guest'],
+      },
+    },
+  },
 };
+
+/** Folders of `test` that are not rooms: helpers, recorded data, and tests of the package as a whole. */
+export const TEST_FOLDERS: readonly string[] = ['support', 'fixtures', 'package'];
 
 /** The longest that a file in `src` may be: past some 400 lines it hides a second noun. */
 export const MAX_LINES = 450;

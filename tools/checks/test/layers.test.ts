@@ -4,8 +4,8 @@ import { isBuiltin } from 'node:module';
 import { posix } from 'node:path';
 import semver from 'semver';
 import { describe, expect, test } from 'vitest';
-import { LAYERS } from '../layers.ts';
-import { EXAMPLES, filesOf, importsOf, PACKAGES, type Workspace } from '../workspace.ts';
+import { LAYERS, TEST_FOLDERS } from '../layers.ts';
+import { EXAMPLES, filesOf, importsOf, PACKAGES, read, type Workspace } from '../workspace.ts';
 
 const SCOPE = '@svsm/';
 
@@ -18,14 +18,11 @@ function outsideImports(workspace: Workspace, pattern: string): [string, string]
   );
 }
 
-test('the table of layers goes down only and names every package', () => {
-  const rows = Object.keys(LAYERS);
-  for (const [row, [name, below]] of Object.entries(LAYERS).entries()) {
-    const notBelow = below.filter((other) => !rows.slice(0, row).includes(other));
-    expect(notBelow, `tools/checks/layers.ts: list what ${name} imports above ${name}`).toEqual([]);
-  }
-  const unknown = PACKAGES.map(({ name }) => name).filter((name) => !(name in LAYERS));
-  expect(unknown, 'give these packages a row in tools/checks/layers.ts').toEqual([]);
+test('the table of layers has a row for every package, each below what it imports', () => {
+  expect(upwardArrows(LAYERS), 'tools/checks/layers.ts: move these rows below what they import').toEqual([]);
+  expect(Object.keys(LAYERS).sort(), 'tools/checks/layers.ts: one row for each package').toEqual(
+    PACKAGES.map(({ name }) => name).sort(),
+  );
 });
 
 test('turbo builds every package before the checks', () => {
@@ -41,13 +38,19 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
   const { dependencies = {}, devDependencies = {} } = workspace.manifest;
 
   test('src imports only packages of lower layers, by their names', () => {
-    const allowed = LAYERS[name]!.map((other) => SCOPE + other);
+    const allowed = LAYERS[name]!.imports.map((other) => SCOPE + other);
     const refused = imports.filter(([, imported]) => !isBuiltin(imported) && !allowed.includes(imported));
     expect(
       refused,
       `${name} may import ${allowed.join(', ') || 'nothing'}. What it needs of another layer it takes as a small ` +
         'interface of its own; what belongs lower, move there',
     ).toEqual([]);
+  });
+
+  test('src imports every package that its row names', () => {
+    const used = new Set(imports.map(([, imported]) => imported));
+    const unused = LAYERS[name]!.imports.filter((other) => !used.has(SCOPE + other));
+    expect(unused, `tools/checks/layers.ts: ${name} does not import these`).toEqual([]);
   });
 
   test('src imports nothing of Node', () => {
@@ -81,15 +84,65 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
   });
 
   test('no files of src import each other in a circle', () => {
-    const edges = new Map(
-      filesOf(workspace, 'src/**/*.ts').map((file) => [
-        file,
-        importsOf(workspace, file)
-          .filter((imported) => imported.startsWith('.'))
-          .map((imported) => posix.join(posix.dirname(file), imported)),
-      ]),
-    );
+    const edges = new Map<string, string[]>();
+    for (const [file, target] of insideImports(workspace)) {
+      edges.set(file, [...(edges.get(file) ?? []), target]);
+    }
     expect(findCycle(edges)?.join(' → '), 'move what both need to a file of its own').toBeUndefined();
+  });
+});
+
+const ROOMY = PACKAGES.filter(({ name }) => LAYERS[name]?.rooms !== undefined);
+
+describe.each(ROOMY.map((p) => [p.name, p] as const))('rooms of packages/%s', (name, workspace) => {
+  const rooms = LAYERS[name]!.rooms!;
+
+  test('the table has a row for every folder of src, each below what it imports', () => {
+    expect(upwardArrows(rooms), 'tools/checks/layers.ts: move these rows below what they import').toEqual([]);
+    const files = filesOf(workspace, 'src/**/*.ts').filter((file) => file !== 'src/index.ts');
+    expect([...new Set(files.map(roomOf))].sort(), 'tools/checks/layers.ts: one row for each folder').toEqual(
+      Object.keys(rooms).sort(),
+    );
+  });
+
+  test('each room imports the rooms that its row names, and no other', () => {
+    const used = new Map(Object.keys(rooms).map((room) => [room, new Set<string>()]));
+    for (const [file, target] of insideImports(workspace)) {
+      if (file !== 'src/index.ts' && roomOf(file) !== roomOf(target))
+        used.get(roomOf(file))?.add(roomOf(target));
+    }
+    const arrows = Object.fromEntries([...used].map(([room, targets]) => [room, [...targets].sort()]));
+    const rows = Object.fromEntries(
+      Object.entries(rooms).map(([room, { imports }]) => [room, [...imports].sort()]),
+    );
+    expect(arrows, 'left: what the files import; right: what tools/checks/layers.ts allows').toEqual(rows);
+  });
+
+  test('tests lie in the room of what they test', () => {
+    const sources = new Map(
+      filesOf(workspace, 'src/**/*.ts').map((file) => [posix.basename(file, '.ts'), roomOf(file)]),
+    );
+    const misplaced = filesOf(workspace, 'test/**/*.ts').filter((file) => {
+      const folder = roomOf(file);
+      if (TEST_FOLDERS.includes(folder)) return false;
+      return !(folder in rooms) || (sources.get(nounOf(file)) ?? folder) !== folder;
+    });
+    expect(misplaced, `move these to test/<room>/, or to test/{${TEST_FOLDERS.join(',')}}/`).toEqual([]);
+  });
+
+  test('helpers of tests lie in test/support', () => {
+    const misplaced = filesOf(workspace, 'test/**/*.ts').filter(
+      (file) => (roomOf(file) === 'support') === /\.(test|test-d|deep)\.ts$/.test(file),
+    );
+    expect(misplaced, 'move helpers to test/support/, and tests out of it').toEqual([]);
+  });
+
+  test('DESIGN.md has a row for each room, with its charter', () => {
+    const text = read(workspace, 'DESIGN.md');
+    const missing = Object.entries(rooms)
+      .map(([room, { charter, imports }]) => `| \`${room}\` | ${charter} | ${imports.join(', ') || '–'} |`)
+      .filter((row) => !text.includes(row));
+    expect(missing, `packages/${name}/DESIGN.md: add these rows`).toEqual([]);
   });
 });
 
@@ -109,6 +162,33 @@ describe.each(EXAMPLES.map((e) => [e.name, e] as const))('examples/%s', (name, w
     }
   });
 });
+
+/** The rows of a table that import a row below them, or a row that does not exist. */
+function upwardArrows(table: Readonly<Record<string, { imports: readonly string[] }>>): string[] {
+  const rows = Object.keys(table);
+  return Object.entries(table).flatMap(([name, { imports }], row) =>
+    imports.filter((other) => !rows.slice(0, row).includes(other)).map((other) => `${name} → ${other}`),
+  );
+}
+
+/** Each import of a file of `src` by another: `[file, target]`. */
+function insideImports(workspace: Workspace): [string, string][] {
+  return filesOf(workspace, 'src/**/*.ts').flatMap((file) =>
+    importsOf(workspace, file)
+      .filter((imported) => imported.startsWith('.'))
+      .map((imported): [string, string] => [file, posix.join(posix.dirname(file), imported)]),
+  );
+}
+
+/** `walk` for `src/walk/tlb.ts` and `test/walk/tlb.test.ts`. */
+function roomOf(file: string): string {
+  return file.split('/').length > 2 ? file.split('/')[1]! : '';
+}
+
+/** `tlb` for `test/walk/tlb.laws.test.ts`. */
+function nounOf(file: string): string {
+  return posix.basename(file).split('.')[0]!;
+}
 
 /** One circle of files, its first again at its end, or `undefined`. */
 function findCycle(edges: ReadonlyMap<string, readonly string[]>): string[] | undefined {
