@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
+import { build as viteBuild } from 'vite';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { tarballOf } from '../consumer.ts';
 import { PACKAGES } from '../workspace.ts';
@@ -64,9 +65,9 @@ describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, {
     expect(status, stdout).toBe(0);
   });
 
-  test('gives require() what import gets', () => {
-    const script = join(folder, `load-${name.replace(/\W/g, '-')}.cjs`);
-    const [required, imported] = [`require('${name}')`, `await import('${name}')`];
+  test.each(doorsOf(manifest))('%s: require() gives what import gives', (door) => {
+    const script = join(folder, `load-${door.replace(/\W/g, '-')}.cjs`);
+    const [required, imported] = [`require('${door}')`, `await import('${door}')`];
     writeFileSync(
       script,
       `const names = (module) => Object.keys(module).filter((name) => name !== 'module.exports').sort().join();
@@ -77,4 +78,42 @@ describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, {
     expect(a).toBe(b);
     expect(a).not.toBe('');
   });
+
+  test('its sub-paths give the same objects as the package', () => {
+    const script = join(folder, `same-${name.replace(/\W/g, '-')}.mjs`);
+    const doors = doorsOf(manifest).slice(1);
+    writeFileSync(
+      script,
+      `const whole = await import('${name}');
+const parts = await Promise.all(${JSON.stringify(doors)}.map((door) => import(door)));
+const names = parts.flatMap((part) => Object.keys(part));
+const others = parts.flatMap((part) => Object.keys(part).filter((name) => part[name] !== whole[name]));
+const twice = names.filter((name, index) => names.indexOf(name) !== index);
+const missing = parts.length === 0 ? [] : Object.keys(whole).filter((name) => !names.includes(name));
+console.log(JSON.stringify([...others, ...twice, ...missing]));
+`,
+    );
+    expect(JSON.parse(execFileSync(node, [script], { encoding: 'utf8' }))).toEqual([]);
+  });
+
+  test('Vite bundles each of its sub-paths', async () => {
+    for (const door of doorsOf(manifest)) {
+      const entry = join(folder, `vite-${door.replace(/\W/g, '-')}.js`);
+      writeFileSync(entry, `import * as all from '${door}'; globalThis.names = Object.keys(all).length;`);
+      const output = await viteBuild({
+        root: folder,
+        configFile: false,
+        logLevel: 'silent',
+        build: { write: false, lib: { entry, formats: ['es'] } },
+      });
+      expect(JSON.stringify(output), door).toContain('globalThis.names');
+    }
+  });
 });
+
+/** `@svsm/sev-snp`, `@svsm/sev-snp/formats`, …: what users can import. */
+function doorsOf({ name, exports }: { name: string; [field: string]: unknown }): string[] {
+  return Object.keys(exports as object)
+    .filter((path) => path !== './package.json')
+    .map((path) => `${name}${path.slice(1)}`);
+}

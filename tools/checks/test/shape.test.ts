@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
-import { MAX_LINES } from '../layers.ts';
+import { LAYERS, MAX_LINES } from '../layers.ts';
 import { filesOf, PACKAGES, ROOT, read, type Workspace } from '../workspace.ts';
 
 const REQUIRED = [
@@ -12,7 +12,8 @@ const REQUIRED = [
 ];
 
 /** Written alike in every package; what a package adds is its own. */
-function commonManifest(name: string) {
+function commonManifest(workspace: Workspace) {
+  const { name } = workspace;
   return {
     name: `@svsm/${name}`,
     version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
@@ -29,7 +30,7 @@ function commonManifest(name: string) {
     type: 'module',
     sideEffects: false,
     exports: {
-      '.': { types: './dist/index.d.ts', default: './dist/index.js' },
+      ...Object.fromEntries(doorsOf(workspace).map((door) => [`.${door}`, conditionsOf(door)])),
       './package.json': './package.json',
     },
     files: ['dist', 'src', 'CHANGELOG.md'],
@@ -52,12 +53,15 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
   });
 
   test('package.json says what every package.json says', () => {
-    expect(workspace.manifest).toMatchObject(commonManifest(name));
+    expect(workspace.manifest).toMatchObject(commonManifest(workspace));
   });
 
-  test('exports put types first, where TypeScript looks', () => {
-    const conditions = (workspace.manifest['exports'] as Record<string, object>)['.'] ?? {};
-    expect(Object.keys(conditions)).toEqual(['types', 'default']);
+  test('package.json exports the package and each room that has an index.ts, with types first', () => {
+    const exports = workspace.manifest['exports'] as Record<string, object>;
+    expect(Object.keys(exports)).toEqual([...doorsOf(workspace).map((door) => `.${door}`), './package.json']);
+    for (const door of doorsOf(workspace)) {
+      expect(Object.keys(exports[`.${door}`] ?? {}), `.${door}`).toEqual(['types', 'default']);
+    }
   });
 
   test('LICENSE is the one of the repository', () => {
@@ -69,13 +73,24 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     expect([title, version]).toEqual([`# @svsm/${name}`, `## ${workspace.manifest.version}`]);
   });
 
-  test('src/index.ts holds the comment on the package and re-exports, nothing else', () => {
-    const text = read(workspace, 'src/index.ts');
-    expect(text, 'begin with a /** comment that says what the package is').toMatch(/^\/\*\*/);
-    const others = parse(workspace, 'src/index.ts')
-      .statements.filter((statement) => !isReExport(statement))
-      .map((statement) => statement.getText());
-    expect(others, 'move these to a file of their own').toEqual([]);
+  test.each(doorsOf(workspace).map((door) => `src${door}/index.ts`))(
+    '%s holds the comment on what it exports and re-exports, nothing else',
+    (file) => {
+      expect(read(workspace, file), 'begin with a /** comment that says what this is').toMatch(/^\/\*\*/);
+      const others = parse(workspace, file)
+        .statements.filter((statement) => !isReExport(statement))
+        .map((statement) => statement.getText());
+      expect(others, 'move these to a file of their own').toEqual([]);
+    },
+  );
+
+  test('src/index.ts re-exports all that the rooms export', () => {
+    const doors = doorsOf(workspace).slice(1);
+    if (doors.length === 0) return;
+    const lines = doors.map((door) => `export * from '.${door}/index.ts';`).sort();
+    expect(parse(workspace, 'src/index.ts').statements.map((statement) => statement.getText())).toEqual(
+      lines,
+    );
   });
 
   test(`no file of src is longer than ${MAX_LINES} lines`, () => {
@@ -94,16 +109,30 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
   });
 });
 
-/** The files of which `src/index.ts` exports more than types. */
+/** What follows the package's name in the imports that it offers: nothing, then `/formats` for a room with an index.ts. */
+function doorsOf(workspace: Workspace): string[] {
+  const rooms = Object.keys(LAYERS[workspace.name]?.rooms ?? {});
+  return ['', ...rooms.map((room) => `/${room}`).filter((door) => hasIndex(workspace, door))];
+}
+
+function hasIndex({ folder }: Workspace, door: string): boolean {
+  return existsSync(join(folder, `src${door}/index.ts`));
+}
+
+function conditionsOf(door: string): object {
+  return { types: `./dist${door}/index.d.ts`, default: `./dist${door}/index.js` };
+}
+
+/** The files of which an index.ts exports more than types. */
 function publicFiles(workspace: Workspace): string[] {
-  return parse(workspace, 'src/index.ts')
-    .statements.filter(isReExport)
+  return doorsOf(workspace)
+    .flatMap((door) => parse(workspace, `src${door}/index.ts`).statements.filter(isReExport))
     .filter(({ isTypeOnly, exportClause }) => {
       const named = exportClause && ts.isNamedExports(exportClause) ? exportClause.elements : undefined;
       return !isTypeOnly && !named?.every((element) => element.isTypeOnly);
     })
     .map(({ moduleSpecifier }) => (moduleSpecifier as ts.StringLiteral).text)
-    .filter((specifier) => specifier.startsWith('.'));
+    .filter((specifier) => specifier.startsWith('.') && !specifier.endsWith('/index.ts'));
 }
 
 function isReExport(statement: ts.Statement): statement is ts.ExportDeclaration {

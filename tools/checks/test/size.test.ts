@@ -9,7 +9,15 @@ import { describe, expect, inject, test } from 'vitest';
 
 const { folder, problem } = inject('consumer');
 
-const CASES: readonly { code: string; ceiling: number; without: readonly string[] }[] = [
+interface Case {
+  readonly code: string;
+  /** Bytes, gzipped. */
+  readonly ceiling: number;
+  /** Text that must not be in the bundle. */
+  readonly without: readonly string[];
+}
+
+const CASES: readonly Case[] = [
   {
     code: "import { PAGE_SIZE } from '@svsm/address'; console.log(PAGE_SIZE);",
     ceiling: 100,
@@ -35,14 +43,33 @@ const CASES: readonly { code: string; ceiling: number; without: readonly string[
     ceiling: 18960,
     without: ['onStaleUse', 'copyWithin'],
   },
+  ...roomsOfSevSnp({
+    formats: { ceiling: 13400, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 7920, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 21020, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 5640, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 29900, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 37760, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 11000, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 41720, without: ['swapOut', 'deposit'] },
+  }),
 ];
+
+/** A bundle with all of a room. */
+function roomsOfSevSnp(rooms: Record<string, { ceiling: number; without: readonly string[] }>): Case[] {
+  return Object.entries(rooms).map(([room, limits]) => ({
+    code: `import * as ${room} from '@svsm/sev-snp/${room}'; console.log(${room});`,
+    ...limits,
+  }));
+}
 
 describe('a bundle with only', () => {
   test.each(CASES.map((one) => [one.code.split(';')[0], one] as const))(
     '%s',
     async (_, { code, ceiling, without }) => {
       if (problem) throw new Error(`packing failed: ${problem}`);
-      const { outputFiles } = await build({
+      const { outputFiles, warnings } = await build({
+        logLevel: 'silent',
         stdin: { contents: code, resolveDir: folder },
         absWorkingDir: join(folder),
         bundle: true,
@@ -51,6 +78,7 @@ describe('a bundle with only', () => {
         target: 'es2022',
         write: false,
       });
+      expect(warnings.map(({ text }) => text)).toEqual([]);
       const bundle = outputFiles[0]?.text ?? '';
       expect(without.filter((text) => bundle.includes(text))).toEqual([]);
       const size = gzipSync(bundle, { level: 9 }).length;

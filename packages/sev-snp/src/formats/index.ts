@@ -1,0 +1,107 @@
+/**
+ * Formats of SEV-SNP: bytes and bits that cross a boundary, with their encoders and decoders. No state, no machine.
+ *
+ * @packageDocumentation
+ */
+
+export {
+  ASSUMPTIONS,
+  type AssumptionEntry,
+  type Assumptions,
+  type AssumptionTable,
+  assumptionsOf,
+  DEFAULT_ASSUMPTIONS,
+} from './assumptions.ts';
+export {
+  CPUID_MAX_ENTRIES,
+  type CpuidEntry,
+  decodeCpuidPage,
+  encodeCpuidPage,
+} from './cpuid-page.ts';
+export { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from './exit-info.ts';
+export {
+  decodeGhcbMsr,
+  encodeGhcbMsr,
+  type GhcbMsrMessage,
+  HypervisorFeature,
+  PageOperation,
+} from './ghcb-msr.ts';
+export {
+  GHCB_BUFFER,
+  GHCB_FIELDS,
+  GhcbExit,
+  type GhcbField,
+  GhcbPage,
+  GhcbRefusal,
+  ghcbValidBit,
+  type PageBytes,
+} from './ghcb-page.ts';
+export {
+  type DigestSource,
+  encodePageInfo,
+  LaunchDigest,
+  type LaunchPage,
+  LaunchPageType,
+  type PageInfo,
+  type PageInfoAssumptions,
+  type Sha384,
+  VMSA_LAUNCH_GPA,
+  webCryptoSha384,
+} from './launch-digest.ts';
+export { PageState, pageStateOf } from './page-state.ts';
+export {
+  decodePscEntry,
+  decodePscHeader,
+  encodePscEntry,
+  encodePscHeader,
+  PSC_MAX_ENTRIES,
+  type PscEntry,
+  type PscHeader,
+  pscEntriesOf,
+} from './page-state-list.ts';
+export {
+  decodeRmpEntry,
+  encodeRmpEntry,
+  type RawRmpEntry,
+  type RmpEntry,
+  type RmpPageSize,
+  type VmplMasks,
+} from './rmp-entry.ts';
+export {
+  type FlatRmp,
+  flatRmpCoverage,
+  flatRmpEntryAddress,
+  type SegmentedRmp,
+  segmentedRmpEntryAddress,
+} from './rmp-location.ts';
+export { RmpResult, rmpResultName } from './rmp-result.ts';
+export { decodeRmpState, encodeRmpState, type RmpStateFields } from './rmp-state.ts';
+export {
+  announceSvsm,
+  decodeSecretsPage,
+  type SecretsPage,
+  type SvsmLocation,
+} from './secrets-page.ts';
+export { isSnpError, SnpError, type SnpErrorCode, type SnpErrorDetails } from './snp-error.ts';
+export {
+  decodeSvsmListEntry,
+  decodeSvsmListHeader,
+  encodeSvsmListEntry,
+  encodeSvsmListHeader,
+  SVSM_LIST_MAX,
+  SvsmCall,
+  type SvsmListEntry,
+  type SvsmListHeader,
+  type SvsmRegisters,
+  SvsmResult,
+} from './svsm-protocol.ts';
+export {
+  decodeSwapRecord,
+  encodeSwapRecord,
+  SWAP_RECORD_SIZE,
+  SWAP_RECORDS_PER_PAGE,
+  type SwapRecord,
+} from './swap-record.ts';
+export { SysPhys, type SysPhysAddr, sysPhysAddr, sysPhysRegion } from './sys-phys-addr.ts';
+export { VMPL_COUNT, Vmpl, VmplPermission } from './vmpl.ts';
+export { EFER_SVME, readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from './vmsa.ts';

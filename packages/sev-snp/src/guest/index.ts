@@ -1,0 +1,44 @@
+/**
+ * The software in a guest: GHCB requests, page states, visibility of pages, calls to the SVSM.
+ *
+ * @packageDocumentation
+ */
+
+export {
+  type ApCreation,
+  ApRequest,
+  decodeApCreation,
+  encodeApCreation,
+  makeVmsa,
+  requestAp,
+  unmakeVmsa,
+} from './ap-creation.ts';
+export { Ghcb, type GhcbCall } from './ghcb.ts';
+export { Guest, type GuestOptions } from './guest.ts';
+export { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
+export { PSC_MAX_IDLE_EXITS, requestPageStates } from './page-state-change.ts';
+export {
+  acceptPage,
+  makePagePrivate,
+  makePageShared,
+  releasePage,
+  type VisibilityOptions,
+} from './page-visibility.ts';
+export { makeRegionPrivate, makeRegionShared } from './region-visibility.ts';
+export {
+  type CallingArea,
+  callSvsm,
+  configureSvsmVtom,
+  createVcpuBySvsm,
+  deleteVcpuBySvsm,
+  depositToSvsm,
+  pvalidateBySvsm,
+  querySvsmProtocol,
+  querySvsmVtom,
+  remapCallingArea,
+  requestSvsm,
+  SVSM_MAX_ATTEMPTS,
+  type VtomSettings,
+  withdrawFromSvsm,
+} from './svsm-call.ts';
+export { pageRegion, ValidatedPages } from './validated-pages.ts';

@@ -1,0 +1,12 @@
+/**
+ * The hypervisor, honest or hostile, and the machine that it owns.
+ *
+ * @packageDocumentation
+ */
+
+export type { GhcbAnswer, GhcbRequest } from './ghcb-service.ts';
+export type { LaunchOptions } from './guest-launch.ts';
+export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
+export { Hypervisor } from './hypervisor.ts';
+export { type ChangePage, PscResult, processPageStateChange } from './page-state-service.ts';
+export { SnpMachine, type SnpMachineOptions } from './snp-machine.ts';

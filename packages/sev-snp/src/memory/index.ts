@@ -1,0 +1,8 @@
+/**
+ * Memory of an SEV-SNP machine: DRAM behind keys, and nested page tables.
+ *
+ * @packageDocumentation
+ */
+
+export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
+export { type NestedPage, NestedTable } from './nested-table.ts';
