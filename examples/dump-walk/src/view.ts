@@ -76,7 +76,7 @@ function openTable(file: string, root: PhysAddr, memory: PhysMemory, config: Pag
     memory.words(pageNumber(root), false);
     return table;
   } catch (error) {
-    if (!isPageTableError(error, 'BUS_ERROR') && !isPageTableError(error, 'BAD_FRAME')) throw error;
+    if (!isPageTableError(error, 'BUS_ERROR') && !isPageTableError(error, 'INVALID_FRAME')) throw error;
     const where = `CR3 leads to ${formatAddress(root)}`;
     throw new DumpError(
       `${file}: ${where}, where the dump has no memory: the dump or CR3 is not the right one`,

@@ -77,10 +77,10 @@ const STOPS: Partial<Record<SnpErrorCode, string>> = {
   NOT_VALIDATED: 'record',
   PVALIDATE_UNCHANGED: 'PVALIDATE carry',
   PAGE_STATE_REFUSED: 'answer: error',
-  BAD_RESPONSE: 'answer: type, fields',
+  INVALID_RESPONSE: 'answer: type, fields',
   VMGEXIT_FAILED: 'answer: exit info 1',
   PSC_REFUSED: 'answer: exit info 2',
-  BAD_PSC_RESPONSE: 'answer: header',
+  INVALID_PSC_RESPONSE: 'answer: header',
   SVSM_NOT_RUN: 'CALL_PENDING',
   FIRMWARE_REFUSED: 'firmware',
 };

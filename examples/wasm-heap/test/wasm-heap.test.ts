@@ -55,7 +55,7 @@ describe('npm run wasm-heap -- --json', () => {
   test('what is wrong is refused, with a code', () => {
     expect(report().refusals.map(({ code }) => code)).toEqual([
       'DOUBLE_FREE_OBJECT',
-      'FOREIGN_OBJECT',
+      'OUTSIDE_OBJECTS',
       'OBJECT_INTERIOR',
       'OUTSIDE_MEMORY',
     ]);

@@ -6,7 +6,7 @@ export interface AddressErrorDetails {
   /** An address was neither a `bigint` nor a number that is a safe integer; or a number, where a `bigint` must be. */
   INVALID_ADDRESS: { kind: string; value: unknown };
   /** An address is negative or lies at or past the end of its space. */
-  ADDRESS_OUT_OF_RANGE: { kind: string; value: bigint; end: bigint };
+  OUTSIDE_SPACE: { kind: string; value: bigint; end: bigint };
   /** An address lies in the non-canonical hole. */
   NON_CANONICAL: { kind: string; bits: number; value: bigint; holeStart: bigint; holeEnd: bigint };
   /** Text that is no address in hexadecimal. */
@@ -42,7 +42,7 @@ const MESSAGES: MessageTable<AddressErrorDetails> = {
     (Number.isSafeInteger(value)
       ? 'a number is none until address() has checked and converted it'
       : 'pass a bigint, or a number that is a safe integer'),
-  ADDRESS_OUT_OF_RANGE: ({ kind, value, end }) =>
+  OUTSIDE_SPACE: ({ kind, value, end }) =>
     `${describeValue(value)} is outside the ${kind} address space: valid are 0x0 to ${formatAddress(end - 1n)}`,
   NON_CANONICAL: ({ kind, bits, value, holeStart, holeEnd }) =>
     `${formatAddress(value)} is no canonical ${kind} address: with ${bits} bits, valid are 0x0 to ` +

@@ -34,7 +34,7 @@ export interface AddressKind<A extends Address> {
   /**
    * `value` as an address of this kind; nothing is changed to make it fit.
    *
-   * @throws AddressError `INVALID_ADDRESS` (fractional, NaN, unsafe number, other type), `ADDRESS_OUT_OF_RANGE`
+   * @throws AddressError `INVALID_ADDRESS` (fractional, NaN, unsafe number, other type), `OUTSIDE_SPACE`
    *   (negative, at or past the end), `NON_CANONICAL` (in the hole)
    */
   address(value: number | bigint): A;
@@ -315,7 +315,7 @@ class Kind<A extends Address> implements AddressKind<A> {
     const candidate = numberAllowed || typeof value === 'bigint' ? integer(value) : undefined;
     if (candidate === undefined) return new AddressError('INVALID_ADDRESS', { kind: this.name, value });
     if (this.hole === undefined || candidate < 0n || candidate >= this.end) {
-      return new AddressError('ADDRESS_OUT_OF_RANGE', { kind: this.name, value: candidate, end: this.end });
+      return new AddressError('OUTSIDE_SPACE', { kind: this.name, value: candidate, end: this.end });
     }
     return new AddressError('NON_CANONICAL', {
       kind: this.name,

@@ -9,7 +9,7 @@ import { bitsOf } from './bits-of.ts';
  * vol. 2, §5.3.
  *
  * @param level - 0 (PT) to 4 (PML5)
- * @throws AddressError `INVALID_LEVEL`, `INVALID_ADDRESS`, `ADDRESS_OUT_OF_RANGE`
+ * @throws AddressError `INVALID_LEVEL`, `INVALID_ADDRESS`, `OUTSIDE_SPACE`
  */
 export function pageTableIndex(vaddr: VirtAddr, level: number): number {
   if (level !== 0 && level !== 1 && level !== 2 && level !== 3 && level !== 4) {

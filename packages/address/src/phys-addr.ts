@@ -6,7 +6,7 @@ import { Phys } from './kinds.ts';
 /**
  * `value` as a physical address: below 2^52. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS`, `ADDRESS_OUT_OF_RANGE`
+ * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`
  */
 export function physAddr(value: number | bigint): PhysAddr {
   return Phys.address(value);
@@ -25,7 +25,7 @@ export function isPhysAddr(value: unknown): value is PhysAddr {
 /**
  * Throws unless {@link isPhysAddr} holds. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS`, `ADDRESS_OUT_OF_RANGE`
+ * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`
  */
 export function assertIsPhysAddr(value: unknown): asserts value is PhysAddr {
   Phys.assertIsAddress(value);
@@ -34,7 +34,7 @@ export function assertIsPhysAddr(value: unknown): asserts value is PhysAddr {
 /**
  * The physical address that `text` writes in hexadecimal: `0x10_0000`, `00100000`. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS_TEXT`, `ADDRESS_OUT_OF_RANGE`
+ * @throws AddressError `INVALID_ADDRESS_TEXT`, `OUTSIDE_SPACE`
  */
 export function parsePhysAddr(text: string): PhysAddr {
   return Phys.parse(text);

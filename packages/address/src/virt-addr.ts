@@ -6,7 +6,7 @@ import { Virt } from './kinds.ts';
 /**
  * `value` as a canonical 48-bit virtual address. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS`, `ADDRESS_OUT_OF_RANGE`, `NON_CANONICAL`
+ * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`, `NON_CANONICAL`
  */
 export function virtAddr(value: number | bigint): VirtAddr {
   return Virt.address(value);
@@ -25,7 +25,7 @@ export function isVirtAddr(value: unknown): value is VirtAddr {
 /**
  * Throws unless {@link isVirtAddr} holds. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS`, `ADDRESS_OUT_OF_RANGE`, `NON_CANONICAL`
+ * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`, `NON_CANONICAL`
  */
 export function assertIsVirtAddr(value: unknown): asserts value is VirtAddr {
   Virt.assertIsAddress(value);

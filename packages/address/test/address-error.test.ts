@@ -39,7 +39,7 @@ const CODES: {
       '4096 is no virtual address: a number is none until address() has checked and converted it',
     ],
   ],
-  ADDRESS_OUT_OF_RANGE: [
+  OUTSIDE_SPACE: [
     [
       () => physAddr(2n ** 52n),
       { kind: 'physical', value: 2n ** 52n, end: 2n ** 52n },

@@ -184,9 +184,9 @@ describe.each(OPERATIONS)('%s', (operation, rows) => {
     }
     addressError('NON_CANONICAL', () => Virt[operation](untyped(LOW_END), 1));
     addressError('NON_CANONICAL', () => Virt[operation](untyped(HIGH_START - 1n), 1));
-    addressError('ADDRESS_OUT_OF_RANGE', () => Virt[operation](untyped(END_64), 1));
-    addressError('ADDRESS_OUT_OF_RANGE', () => Phys[operation](untyped(-1n), 1));
-    addressError('ADDRESS_OUT_OF_RANGE', () => Phys[operation](untyped(END_PHYS), 1));
+    addressError('OUTSIDE_SPACE', () => Virt[operation](untyped(END_64), 1));
+    addressError('OUTSIDE_SPACE', () => Phys[operation](untyped(-1n), 1));
+    addressError('OUTSIDE_SPACE', () => Phys[operation](untyped(END_PHYS), 1));
   });
 });
 
@@ -266,7 +266,7 @@ describe('runEnd', () => {
 
   test('refuses what is no address', () => {
     addressError('NON_CANONICAL', () => Virt.runEnd(untyped(LOW_END)));
-    addressError('ADDRESS_OUT_OF_RANGE', () => Phys.runEnd(untyped(END_PHYS)));
+    addressError('OUTSIDE_SPACE', () => Phys.runEnd(untyped(END_PHYS)));
     addressError('INVALID_ADDRESS', () => Phys.runEnd(untyped(0)));
   });
 });
@@ -278,7 +278,7 @@ describe('defineAddressKind', () => {
       expect(kind.end).toBe(2n ** BigInt(bits));
       expect(kind.hole).toBeUndefined();
       expect(kind.address(kind.end - 1n)).toBe(kind.end - 1n);
-      addressError('ADDRESS_OUT_OF_RANGE', () => kind.address(kind.end));
+      addressError('OUTSIDE_SPACE', () => kind.address(kind.end));
     }
     for (const bits of [48, 52, 57, 63]) {
       const kind = defineAddressKind({ name: 'k', bits, signExtended: true });

@@ -133,7 +133,7 @@ describe('what no kind of address can be', () => {
       expect(details).toEqual({ kind: '64-bit', value });
     }
     for (const value of [-1n, END_64, END_64 + 4096n]) {
-      const { details } = addressError('ADDRESS_OUT_OF_RANGE', () => operation(untyped(value)));
+      const { details } = addressError('OUTSIDE_SPACE', () => operation(untyped(value)));
       expect(details).toEqual({ kind: '64-bit', value, end: END_64 });
     }
   });

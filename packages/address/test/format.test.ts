@@ -122,7 +122,7 @@ describe('parse', () => {
   test('checks the value as address does', () => {
     addressError('NON_CANONICAL', () => Virt.parse('0x800000000000'));
     addressError('NON_CANONICAL', () => Virt.parse('ffff7fffffffffff'));
-    addressError('ADDRESS_OUT_OF_RANGE', () => Phys.parse('0x10_0000_0000_0000'));
+    addressError('OUTSIDE_SPACE', () => Phys.parse('0x10_0000_0000_0000'));
   });
 
   test('takes text exactly if it has one of the two forms', () => {

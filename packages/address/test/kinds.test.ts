@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type Address, type AddressKind, formatAddress, Phys, Virt, Virt57 } from '../src/index.ts';
 import { addressError, NOT_INTEGERS, SysPhys, untyped } from './support.ts';
 
-const OUT = 'ADDRESS_OUT_OF_RANGE';
+const OUT = 'OUTSIDE_SPACE';
 const HOLE = 'NON_CANONICAL';
 
 /** Each value with what each kind says to it: valid, or the code of the error. */

@@ -24,7 +24,7 @@ test('the short names are the methods of Phys', () => {
 
 test('each throws for what is no address; bit 51 is the last one that fits', () => {
   expect(physAddr(0x1000n | (1n << 51n))).toBe(0x8_0000_0000_1000n);
-  addressError('ADDRESS_OUT_OF_RANGE', () => physAddr(0x1000n | (1n << 52n)));
+  addressError('OUTSIDE_SPACE', () => physAddr(0x1000n | (1n << 52n)));
   addressError('INVALID_ADDRESS', () => assertIsPhysAddr(4096));
   addressError('INVALID_ADDRESS_TEXT', () => parsePhysAddr('4096'));
 });

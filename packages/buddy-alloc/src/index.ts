@@ -25,7 +25,7 @@ export { getOrder } from './pages/get-order.ts';
 export type { MemoryInfo } from './pages/memory-info.ts';
 export type { PageMemory } from './pages/page-memory.ts';
 export type { PageSource } from './pages/page-source.ts';
-export { type MapOptions, type MapSource, renderMap } from './pages/render-map.ts';
+export { type MapSource, type RenderMapOptions, renderMap } from './pages/render-map.ts';
 export type { AllocatorSnapshot, SnapshotBlock, SnapshotRange } from './pages/snapshot.ts';
 export { PageCache } from './shared/page-cache.ts';
 export type {

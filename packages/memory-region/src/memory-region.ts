@@ -201,11 +201,11 @@ export class MemoryRegion<A extends Address> {
   /**
    * The part before `at` and the part from `at` on; neither is empty.
    *
-   * @throws RegionError `SPLIT_OUTSIDE` unless `start < at < end`
+   * @throws RegionError `OUTSIDE_REGION` unless `start < at < end`
    */
   splitAt(at: A): [MemoryRegion<A>, MemoryRegion<A>] {
     if (typeof at !== 'bigint' || at <= this.#start || at >= this.end) {
-      throw new RegionError('SPLIT_OUTSIDE', { region: this, at });
+      throw new RegionError('OUTSIDE_REGION', { region: this, at });
     }
     return [uncheckedBetween(this.#kind, this.#start, at), uncheckedBetween(this.#kind, at, this.end)];
   }

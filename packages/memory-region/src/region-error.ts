@@ -19,7 +19,7 @@ export interface RegionErrorDetails {
   /** Two regions with a gap between them where their union was asked for. */
   NOT_CONTIGUOUS: { left: RegionBounds; right: RegionBounds };
   /** An address that does not lie strictly inside the region that it should split. */
-  SPLIT_OUTSIDE: { region: RegionBounds; at: unknown };
+  OUTSIDE_REGION: { region: RegionBounds; at: unknown };
   /** A region that would overlap one that is there already. */
   REGION_OVERLAP: { region: RegionBounds; existing: RegionBounds };
   /** A region that is not there, or not with these bounds. */
@@ -53,7 +53,7 @@ const MESSAGES: MessageTable<RegionErrorDetails> = {
     'say alignOutward or alignInward first',
   NOT_CONTIGUOUS: ({ left, right }) =>
     `${formatBounds(left)} and ${formatBounds(right)} neither touch nor overlap: hull covers the gap too`,
-  SPLIT_OUTSIDE: ({ region, at }) =>
+  OUTSIDE_REGION: ({ region, at }) =>
     `${describeValue(at)} does not lie strictly inside ${formatBounds(region)}`,
   REGION_OVERLAP: ({ region, existing }) =>
     `${formatBounds(region)} overlaps ${formatBounds(existing)}, which is there already`,

@@ -138,7 +138,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     );
   });
 
-  test('splitAt: two parts that make up the region; elsewhere SPLIT_OUTSIDE', () => {
+  test('splitAt: two parts that make up the region; elsewhere OUTSIDE_REGION', () => {
     fc.assert(
       fc.property(one, fc.nat(SPAN - 1), ({ region, from, to, set }, position) => {
         const address = at(position) as Address;
@@ -149,7 +149,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
           expect(setOf(window, left, right)).toBe(set);
           expect(left.merge(right).equals(region)).toBe(true);
         } else {
-          const { details } = regionError('SPLIT_OUTSIDE', () => region.splitAt(address));
+          const { details } = regionError('OUTSIDE_REGION', () => region.splitAt(address));
           expect(details).toEqual({ region, at: address });
         }
       }),

@@ -152,8 +152,8 @@ describe('what is no start, size or end', () => {
       addressError('INVALID_ADDRESS', () => MemoryRegion.fromAddresses(Virt, untyped(start), KiB4));
       expect(MemoryRegion.tryNew(Virt, start, 0)).toBeUndefined();
     }
-    addressError('ADDRESS_OUT_OF_RANGE', () => physRegion(untyped(-1n), 0));
-    addressError('ADDRESS_OUT_OF_RANGE', () => physRegion(untyped(END_PHYS), 0));
+    addressError('OUTSIDE_SPACE', () => physRegion(untyped(-1n), 0));
+    addressError('OUTSIDE_SPACE', () => physRegion(untyped(END_PHYS), 0));
     expect(MemoryRegion.tryNew(Phys, -1n, 0)).toBeUndefined();
     expect(MemoryRegion.tryNew(Virt, LOW_END, 0)).toBeUndefined();
   });
@@ -221,7 +221,7 @@ describe('an empty region', () => {
     expect(empty.subtract(whole)).toEqual([]);
     expect(empty.subtract(empty)).toEqual([]);
     expect(empty.alignInward(1)).toBeUndefined();
-    regionError('SPLIT_OUTSIDE', () => empty.splitAt(empty.start));
+    regionError('OUTSIDE_REGION', () => empty.splitAt(empty.start));
   });
 
   test('has a place all the same', () => {
@@ -347,7 +347,7 @@ test('splitAt refuses the start, the end, what lies outside, and what is no addr
     undefined,
     null,
   ]) {
-    const { details } = regionError('SPLIT_OUTSIDE', () => one.splitAt(untyped(at)));
+    const { details } = regionError('OUTSIDE_REGION', () => one.splitAt(untyped(at)));
     expect(details).toEqual({ region: one, at });
   }
   expect(one.splitAt(virtAddr(0x1001))).toEqual([

@@ -65,7 +65,7 @@ const CODES: {
       `${FIRST} and [0x0000000000003000-0x0000000000004000) neither touch nor overlap: hull covers the gap too`,
     ],
   ],
-  SPLIT_OUTSIDE: [
+  OUTSIDE_REGION: [
     [
       () => first.splitAt(virtAddr(0x2000)),
       { region: first, at: 0x2000n },

@@ -32,8 +32,8 @@ function lieInHeader(stage: Stage, at: number, value: number): Ghcb {
   return ghcb;
 }
 
-const BAD_HEADER = { stoppedBy: 'answer: header', guestSees: 'BAD_PSC_RESPONSE' };
-const BAD_MESSAGE = { stoppedBy: 'answer: type, fields', guestSees: 'BAD_RESPONSE' };
+const BAD_HEADER = { stoppedBy: 'answer: header', guestSees: 'INVALID_PSC_RESPONSE' };
+const BAD_MESSAGE = { stoppedBy: 'answer: type, fields', guestSees: 'INVALID_RESPONSE' };
 
 /** What the hypervisor answers, and changes in shared memory. */
 export const ANSWERS: readonly Scenario[] = [

@@ -3,7 +3,7 @@ import { addressOfPage, pageNumberOf } from '../pages/address-cell.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
 import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
-import { isOrder, type PageSpace } from './page-space.ts';
+import { isIntegerUpTo, type PageSpace } from './page-space.ts';
 
 /**
  * The blocks of a `PageAllocator` by the index of their first page: 0 is the page that its space starts with, which
@@ -40,7 +40,7 @@ export class IndexedPages<A extends Address> {
    */
   allocate(order: number): number {
     const maxOrder = this.#maxOrder;
-    if (!isOrder(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
     const offset = this.#tree.allocateOffset(order);
     if (offset < 0) throw this.#space.outOfMemory(order);
     const index = offset - this.#firstOffset;
@@ -54,7 +54,7 @@ export class IndexedPages<A extends Address> {
    * @throws BuddyError `INVALID_PAGE_INDEX`; for a page of the space, what `freePages` throws for its address
    */
   free(index: number): void {
-    if (!isOrder(index, this.#lastIndex)) throw this.#invalid(index);
+    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalid(index);
     const freed = this.#trace === undefined ? undefined : blockToFree(this.#space, this.#address(index));
     if (!this.#tree.freeOffset(index + this.#firstOffset)) throw this.#space.refusal(this.#address(index));
     if (freed !== undefined) this.#trace?.({ what: 'free', region: freed.region, kind: freed.kind });
@@ -62,19 +62,19 @@ export class IndexedPages<A extends Address> {
 
   /** The address of the page with this index. O(1). @throws BuddyError `INVALID_PAGE_INDEX` */
   addressOf(index: number): A {
-    if (!isOrder(index, this.#lastIndex)) throw this.#invalid(index);
+    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalid(index);
     return this.#address(index);
   }
 
   /**
    * The index of the page that `address` lies in. O(1).
    *
-   * @throws BuddyError `FOREIGN_ADDRESS` outside the space; AddressError if it is no address of this kind
+   * @throws BuddyError `OUTSIDE_REGION` outside the space; AddressError if it is no address of this kind
    */
   indexOf(address: A): number {
     this.#space.kind.assertIsAddress(address);
     const index = pageNumberOf(address & ~0xfffn) - this.#firstPage;
-    if (!isOrder(index, this.#lastIndex)) throw this.#space.foreign(address);
+    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#space.foreign(address);
     return index;
   }
 

@@ -13,7 +13,7 @@ import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
 import { IndexedPages } from './indexed-pages.ts';
 import { type BlockOwner, OwnedBlock } from './owned-block.ts';
 import type { PageAllocatorOptions } from './page-allocator-options.ts';
-import { isOrder, PageSpace } from './page-space.ts';
+import { isIntegerUpTo, PageSpace } from './page-space.ts';
 
 /**
  * A buddy allocator for the pages of a region, or of several: blocks of 2^order pages of 4 KiB, each at an address
@@ -118,7 +118,7 @@ export class PageAllocator<A extends Address> {
    */
   allocatePages(order: number): MemoryRegion<A> {
     const maxOrder = this.#maxOrder;
-    if (!isOrder(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
     const block = MemoryRegion.unchecked(this.#kind, start as A, blockBytes(order));
@@ -134,7 +134,7 @@ export class PageAllocator<A extends Address> {
    */
   allocateBlock(order: number): A {
     const maxOrder = this.#maxOrder;
-    if (!isOrder(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
     if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, start as A);
@@ -176,7 +176,7 @@ export class PageAllocator<A extends Address> {
   /**
    * Adds a reference to a file page, and returns how many it has now. O(orders).
    *
-   * @throws BuddyError `NOT_FILE_PAGE`, `FOREIGN_ADDRESS`, `UNALIGNED_ADDRESS`; AddressError if it is no address
+   * @throws BuddyError `NOT_FILE_PAGE`, `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`; AddressError if it is no address
    */
   getFilePage(page: A): number {
     const number = this.#filePage(page);
@@ -188,7 +188,7 @@ export class PageAllocator<A extends Address> {
   /**
    * Gives a reference to a file page back, and returns how many it has now; with the last, the page is free. O(orders).
    *
-   * @throws BuddyError `NOT_FILE_PAGE`, `FOREIGN_ADDRESS`, `UNALIGNED_ADDRESS`; AddressError if it is no address
+   * @throws BuddyError `NOT_FILE_PAGE`, `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`; AddressError if it is no address
    */
   putFilePage(page: A): number {
     const number = this.#filePage(page);
@@ -222,7 +222,7 @@ export class PageAllocator<A extends Address> {
    * that they lie in, amortized.
    *
    * @param pages - whole pages, at least one, all of them free
-   * @throws BuddyError `NOT_FREE`, `FOREIGN_ADDRESS`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `NOT_FREE`, `OUTSIDE_REGION`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
   allocateAt(pages: MemoryRegion<A>): MemoryRegion<A> {
     const range = this.#space.rangeOf(pages);
@@ -236,7 +236,7 @@ export class PageAllocator<A extends Address> {
    * Frees a block or a run. O(orders), for each block of a run.
    *
    * @param block - the region, which must be the whole block, or the address that it starts at
-   * @throws BuddyError `FOREIGN_ADDRESS`, `UNALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`,
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`,
    *   `WRONG_SIZE`, `FILE_PAGE`, `SLAB_PAGE`, `HEAP_BLOCK`; AddressError if an address is none of this kind;
    *   RegionError `KIND_MISMATCH` if a region is
    */
@@ -270,7 +270,7 @@ export class PageAllocator<A extends Address> {
    * and O(reserved), amortized.
    *
    * @param pages - whole pages, at least one
-   * @throws BuddyError `NOT_FREE`, `FOREIGN_ADDRESS`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `NOT_FREE`, `OUTSIDE_REGION`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
   reserve(pages: MemoryRegion<A>): void {
     this.#space.reserve(pages);
@@ -281,7 +281,7 @@ export class PageAllocator<A extends Address> {
    * Makes reserved pages free, whether they were reserved together or from the start. Costs as `reserve`.
    *
    * @param pages - whole pages, at least one, all of them reserved
-   * @throws BuddyError `NOT_RESERVED`, `FOREIGN_ADDRESS`, `INVALID_REGION`, `METADATA_FULL`; RegionError
+   * @throws BuddyError `NOT_RESERVED`, `OUTSIDE_REGION`, `INVALID_REGION`, `METADATA_FULL`; RegionError
    *   `KIND_MISMATCH`
    */
   unreserve(pages: MemoryRegion<A>): void {
@@ -305,7 +305,7 @@ export class PageAllocator<A extends Address> {
    * each free block that they lie in, and O(regions), amortized.
    *
    * @param region - whole pages, at least one, all of them free
-   * @throws BuddyError `NOT_FREE`, `FOREIGN_ADDRESS`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `NOT_FREE`, `OUTSIDE_REGION`, `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
   removeRegion(region: MemoryRegion<A>): void {
     this.#space.removeRegion(region);
@@ -401,7 +401,8 @@ export class PageAllocator<A extends Address> {
   }
 
   #takeRun(pages: number, alignment: Bytes): MemoryRegion<A> {
-    if (!isOrder(pages, 2 ** MAX_ORDER) || pages === 0) throw new BuddyError('INVALID_PAGE_COUNT', { pages });
+    if (!isIntegerUpTo(pages, 2 ** MAX_ORDER) || pages === 0)
+      throw new BuddyError('INVALID_PAGE_COUNT', { pages });
     const alignedPages = Math.max(1, Number(alignmentBytes(alignment)) / PAGE_SIZE);
     const order = orderOfPages(Math.max(pages, alignedPages));
     const block = order <= this.#tree.maxOrder ? this.#tree.allocate(order) : undefined;
@@ -441,7 +442,7 @@ export class PageAllocator<A extends Address> {
     if (found === undefined) throw this.#space.foreign(address);
     const { region: block, order, state, kind } = found;
     if ((address & 0xfffn) !== 0n)
-      throw new BuddyError('UNALIGNED_ADDRESS', { address, block, order, state });
+      throw new BuddyError('MISALIGNED_ADDRESS', { address, block, order, state });
     if (kind !== 'file') throw new BuddyError('NOT_FILE_PAGE', { address, block, state, kind });
     return page;
   }

@@ -69,7 +69,7 @@ export class PageSpace<A extends Address> {
     const [first, ...others] = regions;
     const any = first ?? space;
     if (typeof any?.kind?.assertIsAddress !== 'function') throw new BuddyError('NO_REGION', {});
-    if (!isOrder(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
+    if (!isIntegerUpTo(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
     this.kind = any.kind;
     this.hull =
       first === undefined
@@ -161,7 +161,7 @@ export class PageSpace<A extends Address> {
   /**
    * Throws unless every page of `range` is of the allocator and `state`. O(orders) for each block in it.
    *
-   * @throws BuddyError `FOREIGN_ADDRESS`, `NOT_FREE`, `NOT_RESERVED`
+   * @throws BuddyError `OUTSIDE_REGION`, `NOT_FREE`, `NOT_RESERVED`
    */
   require(state: 'free' | 'reserved', range: PageRange): void {
     for (let page = range.start; page < range.end; ) {
@@ -321,7 +321,7 @@ export class PageSpace<A extends Address> {
   }
 
   foreign(address: bigint): BuddyError {
-    return new BuddyError('FOREIGN_ADDRESS', { address, region: this.hull, regions: this.regions });
+    return new BuddyError('OUTSIDE_REGION', { address, region: this.hull, regions: this.regions });
   }
 
   /** Why the `size` bytes from `address` on are not a block that can be freed. */
@@ -369,6 +369,6 @@ export class PageSpace<A extends Address> {
 }
 
 /** Whether `value` is an integer from 0 to `max`. */
-export function isOrder(value: unknown, max: number): boolean {
+export function isIntegerUpTo(value: unknown, max: number): boolean {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
 }

@@ -48,7 +48,7 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
   /**
    * `length` elements from `address` on, in the machine's byte order. As `bytes`.
    *
-   * @throws BuddyError `OUTSIDE_MEMORY`, `UNALIGNED_VIEW`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`; AddressError if it is no address
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
     this.#kind.assertIsAddress(address);
@@ -60,7 +60,7 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
       throw new BuddyError('OUTSIDE_MEMORY', { address, bytes, available });
     }
     if (offset % type.BYTES_PER_ELEMENT !== 0) {
-      throw new BuddyError('UNALIGNED_VIEW', { address, alignment: type.BYTES_PER_ELEMENT });
+      throw new BuddyError('MISALIGNED_VIEW', { address, alignment: type.BYTES_PER_ELEMENT });
     }
     return new type(buffer, offset, length);
   }

@@ -88,7 +88,7 @@ export class HeapAllocator<A extends Address> {
   /**
    * Frees what `allocate` or `reallocate` has returned. O(1) up to 2048 bytes; else what `freePages` costs.
    *
-   * @throws BuddyError `FOREIGN_OBJECT`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
    */
   free(address: A): void {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
@@ -129,7 +129,7 @@ export class HeapAllocator<A extends Address> {
   /**
    * How many bytes the object at `address` may hold: no less than was asked for. O(1).
    *
-   * @throws BuddyError `FOREIGN_OBJECT`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
    */
   sizeOf(address: A): number {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
@@ -145,7 +145,7 @@ export class HeapAllocator<A extends Address> {
   /**
    * `length` elements of the object at `address`, which is no longer than it may hold. O(1).
    *
-   * @throws BuddyError `NO_HEAP_MEMORY`, `OUTSIDE_MEMORY`, `UNALIGNED_VIEW`, and what `sizeOf` throws
+   * @throws BuddyError `NO_HEAP_MEMORY`, `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`, and what `sizeOf` throws
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
     if (this.#memory === undefined) throw new BuddyError('NO_HEAP_MEMORY', {});

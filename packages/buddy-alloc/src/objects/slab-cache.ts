@@ -77,7 +77,7 @@ export class SlabCache<A extends Address> {
   /**
    * Frees an object. O(1); where a page is given back, what that costs.
    *
-   * @throws BuddyError `FOREIGN_OBJECT`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
    */
   free(address: A): void {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
@@ -116,9 +116,9 @@ export function objectRefusal<A extends Address>(
 ): BuddyError {
   const kind: AddressKind<A> = allocator.region.kind;
   kind.assertIsAddress(address);
-  if (slabs === undefined) return new BuddyError('FOREIGN_OBJECT', { address });
+  if (slabs === undefined) return new BuddyError('OUTSIDE_OBJECTS', { address });
   const slot = Math.floor(Number(address & 0xfffn) / slabs.stride);
-  if (slot >= slabs.slots) return new BuddyError('FOREIGN_OBJECT', { address });
+  if (slot >= slabs.slots) return new BuddyError('OUTSIDE_OBJECTS', { address });
   const start = (address & ~0xfffn) + BigInt(slot * slabs.stride);
   const object = { start, end: start + BigInt(slabs.stride) };
   return new BuddyError(address === start ? 'DOUBLE_FREE_OBJECT' : 'OBJECT_INTERIOR', { address, object });

@@ -15,7 +15,7 @@ export function refusalOf<A extends Address>(
   references: number,
 ): BuddyError {
   if ((address & 0xfffn) !== 0n) {
-    return new BuddyError('UNALIGNED_ADDRESS', { address, block, order, state });
+    return new BuddyError('MISALIGNED_ADDRESS', { address, block, order, state });
   }
   if (state === 'free') return new BuddyError('DOUBLE_FREE', { address, block, order });
   if (state === 'reserved') return new BuddyError('RESERVED_PAGE', { address, reserved: block });

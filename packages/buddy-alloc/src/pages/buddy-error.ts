@@ -62,9 +62,9 @@ export interface BuddyErrorDetails {
     reason: 'misaligned' | 'outside' | 'overlapping';
   };
   /** An address outside the allocator's region was freed. */
-  FOREIGN_ADDRESS: { address: bigint; region: RegionBounds; regions: readonly RegionBounds[] };
+  OUTSIDE_REGION: { address: bigint; region: RegionBounds; regions: readonly RegionBounds[] };
   /** An address that is no multiple of 4096 was freed; it lies in `block`. */
-  UNALIGNED_ADDRESS: { address: bigint; block: RegionBounds; order: number; state: BlockState };
+  MISALIGNED_ADDRESS: { address: bigint; block: RegionBounds; order: number; state: BlockState };
   /** A page of an allocated block was freed that is not its first one. */
   BLOCK_TAIL: { address: bigint; block: RegionBounds; order: number };
   /** A page was freed that is free: freed before, or never allocated. It lies in the free `block`. */
@@ -90,7 +90,7 @@ export interface BuddyErrorDetails {
   /** An object's size that is no integer, negative, or more than `max` bytes. */
   INVALID_OBJECT_SIZE: { size: unknown; max: number };
   /** An address was freed that is in no page of this cache or heap, or in none of its objects. */
-  FOREIGN_OBJECT: { address: bigint };
+  OUTSIDE_OBJECTS: { address: bigint };
   /** An address inside an object was freed. */
   OBJECT_INTERIOR: { address: bigint; object: RegionBounds };
   /** An object was freed that is free. */
@@ -102,7 +102,7 @@ export interface BuddyErrorDetails {
   /** Bytes were asked for that the memory does not have, or an object does not. */
   OUTSIDE_MEMORY: { address: bigint; bytes: number; available: number };
   /** A view's elements need another alignment. */
-  UNALIGNED_VIEW: { address: bigint; alignment: number };
+  MISALIGNED_VIEW: { address: bigint; alignment: number };
   /** A heap without memory was asked for its bytes. */
   NO_HEAP_MEMORY: Record<string, never>;
   /** Pages should be cleared, and the allocator was given no memory. */
@@ -178,9 +178,9 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
         overlapping: 'it overlaps another reserved region',
       }[reason]
     }`,
-  FOREIGN_ADDRESS: ({ address, regions }) =>
+  OUTSIDE_REGION: ({ address, regions }) =>
     `${formatAddress(address)} is not this allocator's: it has ${describeRegions(regions)}`,
-  UNALIGNED_ADDRESS: ({ address, block, order, state }) =>
+  MISALIGNED_ADDRESS: ({ address, block, order, state }) =>
     `${formatAddress(address)} is not the start of a page: ` +
     `it lies in the ${state} block ${describeBlock(block, order)}`,
   BLOCK_TAIL: ({ address, block, order }) =>
@@ -209,7 +209,7 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
   NO_PAGE_MEMORY: () => 'no page can be cleared: pass `memory` when you make the allocator',
   INVALID_OBJECT_SIZE: ({ size, max }) =>
     `${describeValue(size)} is no size of an object: pass bytes, an integer up to ${describeValue(max)}`,
-  FOREIGN_OBJECT: ({ address }) => `${formatAddress(address)} is in no object of this allocator`,
+  OUTSIDE_OBJECTS: ({ address }) => `${formatAddress(address)} is in no object of this allocator`,
   OBJECT_INTERIOR: ({ address, object }) =>
     `${formatAddress(address)} is not the start of an object: it lies in ${formatBounds(object)}`,
   DOUBLE_FREE_OBJECT: ({ address, object }) =>
@@ -218,7 +218,7 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
   INVALID_SNAPSHOT: ({ block, problem }) => `${formatBounds(block)} of the snapshot ${problem}`,
   OUTSIDE_MEMORY: ({ address, bytes, available }) =>
     `${bytes} bytes from ${formatAddress(address)} on are more than the ${available} that are there`,
-  UNALIGNED_VIEW: ({ address, alignment }) =>
+  MISALIGNED_VIEW: ({ address, alignment }) =>
     `${formatAddress(address)} is no multiple of ${alignment}, as these elements need`,
   NO_HEAP_MEMORY: () => 'the heap has addresses only: pass `memory` when you make it',
   METADATA_FULL: ({ pages }) =>

@@ -16,7 +16,7 @@ export interface MapSource<A extends Address> {
 }
 
 /** How {@link renderMap} draws. */
-export interface MapOptions {
+export interface RenderMapOptions {
   /** Cells in a line, 64 if not given. */
   readonly columns?: number | undefined;
   /** Lines at most, 16 if not given: a cell has as many pages, a power of two, as that needs. */
@@ -34,7 +34,10 @@ const STATE_SIGNS = { free: '.', reserved: 'r', cached: 'c' } as const;
  *
  * @throws BuddyError `INVALID_OPTION`
  */
-export function renderMap<A extends Address>(allocator: MapSource<A>, options: MapOptions = {}): string {
+export function renderMap<A extends Address>(
+  allocator: MapSource<A>,
+  options: RenderMapOptions = {},
+): string {
   const { columns = 64, rows = 16 } = options;
   for (const [option, value] of Object.entries({ columns, rows })) {
     if (Number.isSafeInteger(value) && value > 0) continue;

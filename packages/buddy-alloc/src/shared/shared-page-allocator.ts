@@ -1,6 +1,6 @@
 import type { Address, AddressKind } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { isOrder } from '../allocator/page-space.ts';
+import { isIntegerUpTo } from '../allocator/page-space.ts';
 import { addressOfPage } from '../pages/address-cell.ts';
 import { blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError, type SharedBufferProblem } from '../pages/buddy-error.ts';
@@ -85,7 +85,7 @@ export class SharedPageAllocator<A extends Address> {
     const { maxOrder = MAX_ORDER, reserved = [], buffer } = options;
     const timeout = lockTimeoutOf(options);
     const range = sharedRange(region);
-    if (!isOrder(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
+    if (!isIntegerUpTo(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
     const holes = reservedRanges(reserved, region, region, [range]);
     const layout = layoutOf({
       range,
@@ -168,7 +168,7 @@ export class SharedPageAllocator<A extends Address> {
    */
   allocateBlock(order: number): A {
     const maxOrder = this.#maxOrder;
-    if (!isOrder(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
     return this.#space.addressOf(this.#space.allocate(order));
   }
 
@@ -181,7 +181,7 @@ export class SharedPageAllocator<A extends Address> {
    * Frees a block, whichever owner has allocated it. O(orders).
    *
    * @param block - the region, which must be the whole block, or the address that it starts at
-   * @throws BuddyError `FOREIGN_ADDRESS`, `UNALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`,
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`,
    *   `WRONG_SIZE`; AddressError if an address is none of this kind; RegionError `KIND_MISMATCH` if a region is
    */
   freePages(block: MemoryRegion<A> | A): void {
@@ -277,7 +277,7 @@ function cachesOf({ caches = DEFAULT_CACHES }: SharedBufferOptions): number {
 }
 
 function requireInteger(option: string, value: number, min: number, max: number): void {
-  if (isOrder(value, max) && value >= min) return;
+  if (isIntegerUpTo(value, max) && value >= min) return;
   const expected = `an integer from ${min} to ${max}`;
   throw new BuddyError('INVALID_OPTION', { option, value, expected });
 }

@@ -271,7 +271,7 @@ export class SharedSpace<A extends Address> {
     this.kind.assertIsAddress(address);
     const found = this.#blockAround(address);
     if (found === undefined) {
-      return new BuddyError('FOREIGN_ADDRESS', { address, region: this.region, regions: [this.region] });
+      return new BuddyError('OUTSIDE_REGION', { address, region: this.region, regions: [this.region] });
     }
     // To who frees it, a page in a cache is free.
     const state = found.state === 'cached' ? 'free' : found.state;

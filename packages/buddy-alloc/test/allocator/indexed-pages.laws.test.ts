@@ -164,10 +164,10 @@ describe('what is refused, is named as by address', () => {
 
   test('an address outside has no index', () => {
     expect(() => indexed.indexOf(untyped(12))).toThrow('address');
-    buddyError('FOREIGN_ADDRESS', () => indexed.indexOf(HEAP));
+    buddyError('OUTSIDE_REGION', () => indexed.indexOf(HEAP));
     const last = indexed.addressOf(15);
     expect(indexed.indexOf((last + 4095n) as typeof last)).toBe(15);
-    buddyError('FOREIGN_ADDRESS', () => indexed.indexOf((last + 4096n) as typeof last));
+    buddyError('OUTSIDE_REGION', () => indexed.indexOf((last + 4096n) as typeof last));
   });
 });
 
@@ -181,7 +181,7 @@ test('regions that come and go leave indexes as they are', () => {
   indexed.free(index);
   allocator.removeRegion(flat(112, 16));
   expect(indexed.addressOf(index)).toBe(pageStart(112));
-  buddyError('FOREIGN_ADDRESS', () => indexed.free(index));
+  buddyError('OUTSIDE_REGION', () => indexed.free(index));
 });
 
 test('a tracer is told the same', () => {

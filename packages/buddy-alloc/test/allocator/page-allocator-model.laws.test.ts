@@ -246,7 +246,7 @@ const OPERATIONS: readonly Operation[] = [
     const obstacle = (wanted: 'free' | 'reserved') => {
       for (let unit = first; unit < first + count; unit += 1) {
         const here = picture.at(unit);
-        if (here !== wanted) return here === 'away' ? 'FOREIGN_ADDRESS' : `NOT_${wanted.toUpperCase()}`;
+        if (here !== wanted) return here === 'away' ? 'OUTSIDE_REGION' : `NOT_${wanted.toUpperCase()}`;
       }
       return undefined;
     };
@@ -279,7 +279,7 @@ const OPERATIONS: readonly Operation[] = [
     const here = picture.at(unit);
     const address = addressAt(place, unit);
     const offset = b % 3 === 0 ? 1 + (b % 4095) : 0;
-    const codes = { away: 'FOREIGN_ADDRESS', free: 'DOUBLE_FREE', reserved: 'RESERVED_PAGE' } as const;
+    const codes = { away: 'OUTSIDE_REGION', free: 'DOUBLE_FREE', reserved: 'RESERVED_PAGE' } as const;
     const owned = { file: 'FILE_PAGE', slab: 'SLAB_PAGE', heap: 'HEAP_BLOCK' } as const;
     const isHead = typeof here === 'object' && here.first === unit;
     const expected =
@@ -291,7 +291,7 @@ const OPERATIONS: readonly Operation[] = [
             ? 'WRONG_SIZE'
             : 'BLOCK_TAIL';
     if (offset > 0) {
-      const code = here === 'away' ? 'FOREIGN_ADDRESS' : 'UNALIGNED_ADDRESS';
+      const code = here === 'away' ? 'OUTSIDE_REGION' : 'MISALIGNED_ADDRESS';
       expect(codeOf(() => allocator.freePages(Flat.add(address, offset)))).toBe(code);
       return true;
     }

@@ -170,8 +170,8 @@ describe('freeing', () => {
   });
 
   test.each([
-    ['below zero', -4096n, 'ADDRESS_OUT_OF_RANGE'],
-    ['past 64 bits', HEAP + 2n ** 64n, 'ADDRESS_OUT_OF_RANGE'],
+    ['below zero', -4096n, 'OUTSIDE_SPACE'],
+    ['past 64 bits', HEAP + 2n ** 64n, 'OUTSIDE_SPACE'],
     ['in the hole', 2n ** 47n, 'NON_CANONICAL'],
     ['a number', 0x1000, 'INVALID_ADDRESS'],
     ['nothing', undefined, 'INVALID_ADDRESS'],
@@ -270,8 +270,8 @@ describe('pages of zeros, and file pages', () => {
   test('an address in a file page, or of no page, is refused', () => {
     const allocator = new PageAllocator(heapPages(0, 8));
     const page = allocator.allocateFilePage();
-    buddyError('UNALIGNED_ADDRESS', () => allocator.getFilePage(Virt.add(page, 1)));
-    buddyError('FOREIGN_ADDRESS', () => allocator.putFilePage(Virt.add(HEAP, 0x8000)));
+    buddyError('MISALIGNED_ADDRESS', () => allocator.getFilePage(Virt.add(page, 1)));
+    buddyError('OUTSIDE_REGION', () => allocator.putFilePage(Virt.add(HEAP, 0x8000)));
     expect(() => allocator.getFilePage(untyped(12))).toThrow(
       expect.toSatisfy((error) => isAddressError(error, 'INVALID_ADDRESS')),
     );
@@ -338,7 +338,7 @@ describe('several regions', () => {
     expect(allocator.region.equals(heapPages(0, 16))).toBe(true);
     expect(blocksOf(allocator)).toBe('0:1f 8:0f 9:0r 10:1f 12:2f');
     expect(allocator.memoryInfo().totalPages).toBe(10);
-    const error = buddyError('FOREIGN_ADDRESS', () => allocator.freePage(virtAddr(HEAP + 0x5000n)));
+    const error = buddyError('OUTSIDE_REGION', () => allocator.freePage(virtAddr(HEAP + 0x5000n)));
     expect(error.details.regions).toHaveLength(2);
     allocator.checkInvariants();
   });
@@ -496,7 +496,7 @@ describe('at the edges of address spaces', () => {
     expect(new Set(pages).size).toBe(pages.length);
     for (const outside of [region.start - 0x1000n, region.end, 0x1000n, 0n]) {
       if (!kind.isAddress(outside) || region.contains(untyped(outside))) continue;
-      buddyError('FOREIGN_ADDRESS', () => allocator.freePage(outside));
+      buddyError('OUTSIDE_REGION', () => allocator.freePage(outside));
       expect(allocator.blockOf(outside)).toBeUndefined();
     }
     for (const [index, page] of pages.entries()) {
@@ -524,8 +524,8 @@ describe('at the edges of address spaces', () => {
     for (let bit = 12n; bit < 64n; bit += 1n) {
       for (const address of [(2n ** 40n) ^ (1n << bit), (2n ** 40n + (1n << bit)) % 2n ** 64n, 1n << bit]) {
         if (address === 2n ** 40n) continue;
-        buddyError('FOREIGN_ADDRESS', () => allocator.freePage(Flat.address(address)));
-        buddyError('FOREIGN_ADDRESS', () => allocator.freePages(Flat.address(address)));
+        buddyError('OUTSIDE_REGION', () => allocator.freePage(Flat.address(address)));
+        buddyError('OUTSIDE_REGION', () => allocator.freePages(Flat.address(address)));
       }
     }
     expect(blocksOf(allocator)).toBe('0:0a');

@@ -41,7 +41,7 @@ test.each([
 
 test('elements start at a multiple of their size', () => {
   const memory = new ByteMemory(Phys, new ArrayBuffer(100), physAddr(0x1000));
-  const { details } = buddyError('UNALIGNED_VIEW', () => memory.view(Uint32Array, physAddr(0x1002), 1));
+  const { details } = buddyError('MISALIGNED_VIEW', () => memory.view(Uint32Array, physAddr(0x1002), 1));
   expect(details).toEqual({ address: 0x1002n, alignment: 4 });
   expect(memory.view(Uint16Array, physAddr(0x1002), 1)).toBeInstanceOf(Uint16Array);
 });

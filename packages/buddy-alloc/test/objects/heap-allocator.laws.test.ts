@@ -128,7 +128,7 @@ test('a heap keeps what is live, and gives everything back', () => {
         expect(isWhole(object)).toBe(true);
         memory.bytes(object.address, object.size).fill(FREED);
         heap.free(object.address);
-        refuses(() => heap.free(object.address), ['DOUBLE_FREE_OBJECT', 'FOREIGN_OBJECT']);
+        refuses(() => heap.free(object.address), ['DOUBLE_FREE_OBJECT', 'OUTSIDE_OBJECTS']);
       } else if (what === 'reallocate') {
         const old = take(pick);
         const address = attempt(() => heap.reallocate(old.address, size, align));
@@ -209,7 +209,7 @@ test('a slab cache does what a set of objects does', () => {
           live.pop();
           known.delete(object);
           cache.free(object);
-          refuses(() => cache.free(object), ['DOUBLE_FREE_OBJECT', 'FOREIGN_OBJECT']);
+          refuses(() => cache.free(object), ['DOUBLE_FREE_OBJECT', 'OUTSIDE_OBJECTS']);
         }
         if (step % 64 === 0) cache.checkInvariants();
         if (cache.info().emptyPages > keepEmpty) expect.fail(`${keepEmpty} empty pages are kept, not more`);

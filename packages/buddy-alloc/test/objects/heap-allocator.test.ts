@@ -87,16 +87,16 @@ describe('what is refused', () => {
     const { object } = buddyError('OBJECT_INTERIOR', () => heap.free(Virt.add(large, 4096))).details;
     expect(object).toMatchObject({ start: large, end: large + 0x3000n });
     // Past the last of 85 objects of 48 bytes lie 16 bytes that are in none.
-    buddyError('FOREIGN_OBJECT', () => heap.free(virtAddr((small & ~0xfffn) + 4080n)));
+    buddyError('OUTSIDE_OBJECTS', () => heap.free(virtAddr((small & ~0xfffn) + 4080n)));
     buddyError('DOUBLE_FREE_OBJECT', () => heap.free(Virt.add(small, 48)));
-    buddyError('FOREIGN_OBJECT', () => heap.free(page));
-    buddyError('FOREIGN_OBJECT', () => heap.sizeOf(virtAddr(0)));
+    buddyError('OUTSIDE_OBJECTS', () => heap.free(page));
+    buddyError('OUTSIDE_OBJECTS', () => heap.sizeOf(virtAddr(0)));
     for (const no of [undefined, 12, 2n ** 64n, -1n, small + 2n ** 64n]) {
       expect(() => heap.free(untyped(no))).toThrow(expect.toSatisfy((error) => isAddressError(error)));
     }
     expect(snapshot(allocator)).toBe(before);
     heap.free(large);
-    buddyError('FOREIGN_OBJECT', () => heap.free(large));
+    buddyError('OUTSIDE_OBJECTS', () => heap.free(large));
     heap.checkInvariants();
   });
 
@@ -120,7 +120,7 @@ describe('what is refused', () => {
     const other = new HeapAllocator(allocator);
     for (const size of [10, 10_000]) {
       const address = heap.allocate(size);
-      buddyError('FOREIGN_OBJECT', () => other.free(address));
+      buddyError('OUTSIDE_OBJECTS', () => other.free(address));
       heap.free(address);
     }
   });

@@ -52,9 +52,9 @@ describe('freeing', () => {
     const { object } = buddyError('DOUBLE_FREE_OBJECT', () => cache.free(first)).details;
     expect(object).toEqual({ start: first, end: first + 48n });
     buddyError('OBJECT_INTERIOR', () => cache.free(Virt.add(second, 47)));
-    buddyError('FOREIGN_OBJECT', () => cache.free(virtAddr((first & ~0xfffn) + 4080n)));
-    buddyError('FOREIGN_OBJECT', () => cache.free(allocator.allocatePage()));
-    buddyError('FOREIGN_OBJECT', () => cache.free(virtAddr(0)));
+    buddyError('OUTSIDE_OBJECTS', () => cache.free(virtAddr((first & ~0xfffn) + 4080n)));
+    buddyError('OUTSIDE_OBJECTS', () => cache.free(allocator.allocatePage()));
+    buddyError('OUTSIDE_OBJECTS', () => cache.free(virtAddr(0)));
     for (const no of [undefined, 1, second + 2n ** 64n, second - 2n ** 64n]) {
       expect(() => cache.free(untyped(no))).toThrow(expect.toSatisfy((error) => isAddressError(error)));
     }
@@ -66,7 +66,7 @@ describe('freeing', () => {
     const { cache, allocator } = cacheOf(16, 64);
     const other = new SlabCache(allocator, 64);
     other.allocate();
-    buddyError('FOREIGN_OBJECT', () => other.free(cache.allocate()));
+    buddyError('OUTSIDE_OBJECTS', () => other.free(cache.allocate()));
   });
 
   test('by the allocator is refused, by name', () => {
@@ -82,7 +82,7 @@ describe('freeing', () => {
     const { cache } = cacheOf(16, 4096, { keepEmpty: 0 });
     const object = cache.allocate();
     cache.free(object);
-    buddyError('FOREIGN_OBJECT', () => cache.free(object));
+    buddyError('OUTSIDE_OBJECTS', () => cache.free(object));
   });
 });
 

@@ -49,11 +49,11 @@ type Elsewhere =
   | 'HEAP_BLOCK'
   | 'INVALID_SNAPSHOT'
   | 'INVALID_OBJECT_SIZE'
-  | 'FOREIGN_OBJECT'
+  | 'OUTSIDE_OBJECTS'
   | 'OBJECT_INTERIOR'
   | 'DOUBLE_FREE_OBJECT'
   | 'OUTSIDE_MEMORY'
-  | 'UNALIGNED_VIEW'
+  | 'MISALIGNED_VIEW'
   | 'NO_HEAP_MEMORY';
 
 /** For every code that a caller can trigger: how, its details, its message. */
@@ -337,7 +337,7 @@ const CODES: {
       '[0xffff800000001000-0xffff800000003000) cannot be reserved: it overlaps another reserved region',
     ],
   ],
-  FOREIGN_ADDRESS: [
+  OUTSIDE_REGION: [
     [
       () => sample().freePage(at(1)),
       { address: at(1), region: bounds(2, 8), regions: [bounds(2, 8)] },
@@ -354,7 +354,7 @@ const CODES: {
       "0x0000000000000000 is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)",
     ],
   ],
-  UNALIGNED_ADDRESS: [
+  MISALIGNED_ADDRESS: [
     [
       () => sample().freePages(at(2, 8)),
       { address: at(2, 8), block: bounds(2, 2), order: 1, state: 'allocated' },
@@ -437,7 +437,7 @@ describe.each(Object.keys(CODES) as (keyof typeof CODES)[])('%s', (code) => {
 test('a free that fails changes nothing, whatever the reason', () => {
   const allocator = sample();
   const before = JSON.stringify([[...allocator.blocks()].map(String), allocator.memoryInfo()]);
-  for (const code of ['FOREIGN_ADDRESS', 'UNALIGNED_ADDRESS', 'BLOCK_TAIL', 'DOUBLE_FREE'] as const) {
+  for (const code of ['OUTSIDE_REGION', 'MISALIGNED_ADDRESS', 'BLOCK_TAIL', 'DOUBLE_FREE'] as const) {
     for (const [, details] of CODES[code]) {
       buddyError(code, () => allocator.freePages(virtAddr(details.address)));
     }

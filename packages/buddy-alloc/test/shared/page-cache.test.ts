@@ -47,8 +47,8 @@ test('a page in a cache is free to nobody, and a double free through any owner',
   ]) {
     expect(buddyError('DOUBLE_FREE', free).details.order).toBe(0);
   }
-  buddyError('UNALIGNED_ADDRESS', () => mine.freePage(virtAddr(page + 8n)));
-  buddyError('FOREIGN_ADDRESS', () => mine.freePage(at(8)));
+  buddyError('MISALIGNED_ADDRESS', () => mine.freePage(virtAddr(page + 8n)));
+  buddyError('OUTSIDE_REGION', () => mine.freePage(at(8)));
   expect(() => mine.freePage(untyped(7))).toThrow();
   const block = other.allocatePages(1);
   buddyError('WRONG_SIZE', () => mine.freePage(block.start));

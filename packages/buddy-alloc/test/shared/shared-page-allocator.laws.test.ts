@@ -184,7 +184,7 @@ test('through caches of several owners, every page is one owner’s', () => {
           if (live.has(page as FlatAddr)) continue;
           const code = codeOf(() => cache.freePage(page as FlatAddr));
           expect(code).toBe(codeOf(() => owner.freePage(page as FlatAddr)));
-          expect(code).toMatch(/^(FOREIGN_ADDRESS|RESERVED_PAGE|DOUBLE_FREE|BLOCK_TAIL)$/);
+          expect(code).toMatch(/^(OUTSIDE_REGION|RESERVED_PAGE|DOUBLE_FREE|BLOCK_TAIL)$/);
         } else if (what === 'flush') {
           cache.flush();
         } else if (what === 'close' && value % 8 < 2) {

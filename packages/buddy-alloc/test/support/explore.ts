@@ -275,7 +275,7 @@ function tryRanges(walk: Walk): void {
       const obstacle = (wanted: 'free' | 'reserved') => {
         for (let unit = first; unit < first + count; unit += 1) {
           const here = picture.at(unit);
-          if (here !== wanted) return here === 'away' ? 'FOREIGN_ADDRESS' : `NOT_${wanted.toUpperCase()}`;
+          if (here !== wanted) return here === 'away' ? 'OUTSIDE_REGION' : `NOT_${wanted.toUpperCase()}`;
         }
         return undefined;
       };
@@ -346,7 +346,7 @@ function refuseFrees(walk: Walk): void {
     if (code !== undefined) refuse(walk, code, () => allocator.freePages(address));
     const isPage = isPiece && here.kind === 'pages' && here.count === 1 && world.unitOrder === 0;
     if (!isPage) refuse(walk, code ?? 'WRONG_SIZE', () => allocator.freePage(address));
-    const inside = here === 'away' ? 'FOREIGN_ADDRESS' : 'UNALIGNED_ADDRESS';
+    const inside = here === 'away' ? 'OUTSIDE_REGION' : 'MISALIGNED_ADDRESS';
     refuse(walk, inside, () => allocator.freePages(Flat.add(address, 1)));
     refuse(walk, inside, () => allocator.freePage(Flat.add(address, 4095)));
     for (let count = 0; unit + count <= last + 1; count += 1) {
@@ -356,7 +356,7 @@ function refuseFrees(walk: Walk): void {
     }
     if (world.pieces === 'blocks') continue;
     if (!isPiece || here.kind !== 'file') {
-      const wrong = here === 'away' ? 'FOREIGN_ADDRESS' : 'NOT_FILE_PAGE';
+      const wrong = here === 'away' ? 'OUTSIDE_REGION' : 'NOT_FILE_PAGE';
       refuse(walk, wrong, () => allocator.getFilePage(address));
       refuse(walk, wrong, () => allocator.putFilePage(address));
     }
@@ -377,7 +377,7 @@ function refuseFrees(walk: Walk): void {
 /** The code with which freeing the address of `unit` is refused, if it is. */
 function refusalAt(picture: Picture, unit: number): BuddyErrorCode | undefined {
   const here = picture.at(unit);
-  if (here === 'away') return 'FOREIGN_ADDRESS';
+  if (here === 'away') return 'OUTSIDE_REGION';
   if (here === 'free') return 'DOUBLE_FREE';
   if (here === 'reserved') return 'RESERVED_PAGE';
   if (here.kind === 'file') return 'FILE_PAGE';

@@ -210,12 +210,12 @@ function checkFailures(world: World, allocator: SharedPageAllocator<FlatAddr>): 
       head: undefined,
     } as const;
     const what = units.get(unit);
-    const expected = what === undefined ? 'FOREIGN_ADDRESS' : code[what];
+    const expected = what === undefined ? 'OUTSIDE_REGION' : code[what];
     if (expected !== undefined) {
       fails(expected, () => allocator.freePages(address));
       fails(expected, () => allocator.freePage(address));
     }
-    const inside = what === undefined ? 'FOREIGN_ADDRESS' : 'UNALIGNED_ADDRESS';
+    const inside = what === undefined ? 'OUTSIDE_REGION' : 'MISALIGNED_ADDRESS';
     fails(inside, () => allocator.freePages(Flat.add(address, 1)));
     fails(inside, () => allocator.freePage(Flat.add(address, 4095)));
   }

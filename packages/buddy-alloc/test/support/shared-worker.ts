@@ -86,7 +86,7 @@ function step(): void {
   if (random() % 256 === 0 && live.length > 0) {
     const { start, order } = live[random() % live.length] as (typeof live)[number];
     if (order > 0) expectRefusal(() => allocator.freePage(start), 'WRONG_SIZE');
-    else expectRefusal(() => allocator.freePages((start + 1n) as FlatAddr), 'UNALIGNED_ADDRESS');
+    else expectRefusal(() => allocator.freePages((start + 1n) as FlatAddr), 'MISALIGNED_ADDRESS');
     if (order > 0) expectRefusal(() => cache?.freePage((start + 4096n) as FlatAddr), 'BLOCK_TAIL');
   }
 }

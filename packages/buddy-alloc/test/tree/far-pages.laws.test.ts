@@ -79,14 +79,14 @@ test('blocks far apart do not know of each other', () => {
         if (other < 0 || other >= 2 ** 52 || live.has(other)) continue;
         const expected =
           other < start || other >= start + pages
-            ? 'FOREIGN_ADDRESS'
+            ? 'OUTSIDE_REGION'
             : around(other, 1) === undefined
               ? 'DOUBLE_FREE'
               : 'BLOCK_TAIL';
         const address = addressOf(other);
         expect(codeOf(() => allocator.freePage(address))).toBe(expected);
         expect(codeOf(() => allocator.freePages(address))).toBe(expected);
-        if (expected !== 'FOREIGN_ADDRESS') {
+        if (expected !== 'OUTSIDE_REGION') {
           expect(codeOf(() => allocator.indexed.free(other - start))).toBe(expected);
         }
         refused += 1;

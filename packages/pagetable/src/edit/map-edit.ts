@@ -32,7 +32,7 @@ export interface MapPlan {
  * The plan for a region: by the largest pages, or by pages of one size. Refuses what cannot be mapped.
  *
  * @param range - the region's pages
- * @throws PageTableError `INVALID_FLAGS`, `INVALID_PAGE_SIZE`, `MISALIGNED`, `PHYSICAL_RANGE`
+ * @throws PageTableError `INVALID_FLAGS`, `INVALID_PAGE_SIZE`, `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`
  */
 export function planRegion(
   { format, levels }: TableSpace,

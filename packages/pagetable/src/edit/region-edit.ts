@@ -74,7 +74,7 @@ export abstract class RegionEdit {
   /**
    * Does it. O(tables) and the level-0 entries of the range.
    *
-   * @throws PageTableError `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`, `ALIASED_TABLE`, `RESERVED_BITS`, `BUS_ERROR`, and what
+   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `ALIASED_TABLE`, `RESERVED_BITS`, `BUS_ERROR`, and what
    *   the judgement refuses
    */
   run({ first, end }: PageRange): void {

@@ -50,7 +50,7 @@ export function reservedBits(entry: bigint, level: number, config: PagingConfig)
 /**
  * The 64 bits of an entry at `level`. A leaf above level 0 gets the bit that says so. O(1).
  *
- * @throws PageTableError `INVALID_ENTRY`, `INVALID_FLAGS`, `PHYSICAL_RANGE`, `MISALIGNED`; `NO_ENCRYPTION` for a shared
+ * @throws PageTableError `INVALID_ENTRY`, `INVALID_FLAGS`, `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; `NO_ENCRYPTION` for a shared
  *   entry without encryption
  */
 export function encodeEntry(fields: EntryFields, level: number, config: PagingConfig): bigint {

@@ -12,12 +12,12 @@ const HALVES = new Uint32Array(CELL.buffer);
 /**
  * The frame number of `paddr`, from which on `pages` pages of 4 KiB must fit.
  *
- * @throws PageTableError `PHYSICAL_RANGE`; `MISALIGNED` unless it is a multiple of the page size of `level`
+ * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`; `MISALIGNED` unless it is a multiple of the page size of `level`
  */
 export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFormat, pages = 1): number {
   const end = format.physicalEnd;
   if (typeof paddr !== 'bigint' || paddr < 0n || paddr >= end) {
-    throw new PageTableError('PHYSICAL_RANGE', { paddr, end });
+    throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr, end });
   }
   const pageSize = PAGE_SIZES[level] as PageSize;
   CELL[0] = paddr;
@@ -27,7 +27,7 @@ export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFor
   }
   if (pages > 1) {
     const last = paddr + BigInt(pages - 1) * 4096n;
-    if (last >= end) throw new PageTableError('PHYSICAL_RANGE', { paddr: last, end });
+    if (last >= end) throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr: last, end });
   }
   return (HALVES[1] as number) * 0x10_0000 + (low >>> 12);
 }
@@ -36,11 +36,11 @@ export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFor
  * With vTOM, a page whose address lies beyond that bit is shared for good: it cannot be made private, and another bit in
  * its address would make it another page.
  *
- * @throws PageTableError `PHYSICAL_RANGE`
+ * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`
  */
 export function refuseBeyondTop(low: number, high: number, level: number, format: EntryFormat): never {
   const paddr = frameAddress(format.frame(low, high, level));
-  throw new PageTableError('PHYSICAL_RANGE', { paddr, end: format.physicalEnd });
+  throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr, end: format.physicalEnd });
 }
 
 /**

@@ -24,7 +24,7 @@ export interface PageTableErrorDetails {
   /** An address that is no multiple of the page size. */
   MISALIGNED: { what: 'virtual' | 'physical'; address: bigint; pageSize: PageSize };
   /** A physical address that is no address, or does not fit the table's physical width. */
-  PHYSICAL_RANGE: { paddr: unknown; end: bigint };
+  OUTSIDE_PHYSICAL_RANGE: { paddr: unknown; end: bigint };
   /** Flags that an entry at this level cannot hold, or that the configuration makes reserved. */
   INVALID_FLAGS: { flags: unknown; refused: number; reason: string };
   /** Nothing is mapped at an address that should be. */
@@ -36,11 +36,11 @@ export interface PageTableErrorDetails {
   /** A present entry has reserved bits set: the table is corrupted, or the configuration is not the one it was made for. */
   RESERVED_BITS: { vaddr: bigint; level: number; paddr: bigint; entry: bigint; reserved: bigint };
   /** The frame allocator has none left; its own error is the `cause`. */
-  OUT_OF_FRAMES: { needed: number };
+  OUT_OF_MEMORY: { needed: number };
   /** A table that was opened without a frame allocator needs a frame. */
   NO_FRAME_ALLOCATOR: { operation: string };
   /** A frame that cannot be a table: misaligned, outside memory, past the physical width, or no address. */
-  BAD_FRAME: { frame: unknown; problem: string };
+  INVALID_FRAME: { frame: unknown; problem: string };
   /** Sharing was asked for in a configuration without memory encryption. */
   NO_ENCRYPTION: { operation: string };
   /** What is no page size, or 1 GiB where the configuration has none. */
@@ -91,7 +91,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
     `${hex(vaddr)} is no canonical virtual address of a ${levels}-level table (${levels === 5 ? 57 : 48} bits)`,
   MISALIGNED: ({ what, address, pageSize }) =>
     `${what} address ${hex(address)} is no multiple of the page size ${describeValue(BigInt(pageSize))}`,
-  PHYSICAL_RANGE: ({ paddr, end }) =>
+  OUTSIDE_PHYSICAL_RANGE: ({ paddr, end }) =>
     `${hex(paddr)} is no physical address of this table: valid are 0x0 to ${hex(end - 1n)}`,
   INVALID_FLAGS: ({ flags, refused, reason }) =>
     `flags ${typeof flags === 'number' ? describeValue(BigInt(Math.trunc(flags) || 0)) : describeValue(flags)} cannot be used: ` +
@@ -104,10 +104,10 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
     `${hex(vaddr)} is mapped by a page of ${describeValue(BigInt(found))} bytes, not ${describeValue(BigInt(expected))}`,
   RESERVED_BITS: ({ vaddr, level, paddr, entry, reserved }) =>
     `the ${LEVEL_NAMES[level]} entry ${hex(entry)} at ${hex(paddr)}, on the way to ${hex(vaddr)}, has reserved bits set: ${hex(reserved)}`,
-  OUT_OF_FRAMES: ({ needed }) => `no frame left: the operation needs ${needed}; nothing was changed`,
+  OUT_OF_MEMORY: ({ needed }) => `no frame left: the operation needs ${needed}; nothing was changed`,
   NO_FRAME_ALLOCATOR: ({ operation }) =>
     `${operation} needs a frame for a table: open the page table with \`frames\``,
-  BAD_FRAME: ({ frame, problem }) => `frame ${hex(frame)} cannot hold a table: ${problem}`,
+  INVALID_FRAME: ({ frame, problem }) => `frame ${hex(frame)} cannot hold a table: ${problem}`,
   NO_ENCRYPTION: ({ operation }) =>
     `${operation} needs a configuration with memory encryption: a C-bit or a vTOM bit`,
   INVALID_PAGE_SIZE: ({ pageSize, giantPages }) =>

@@ -20,7 +20,7 @@ export class TableFrames {
   /**
    * Takes and clears `count` frames, all or none. Returns their numbers.
    *
-   * @throws PageTableError `NO_FRAME_ALLOCATOR`, `OUT_OF_FRAMES`, `BAD_FRAME`
+   * @throws PageTableError `NO_FRAME_ALLOCATOR`, `OUT_OF_MEMORY`, `INVALID_FRAME`
    */
   take(count: number): number[] {
     const taken: PhysAddr[] = [];
@@ -52,7 +52,7 @@ export class TableFrames {
     this.#require(operation);
   }
 
-  /** @throws PageTableError `BAD_FRAME` if `frame` cannot be a table */
+  /** @throws PageTableError `INVALID_FRAME` if `frame` cannot be a table */
   requireTable(frame: PhysAddr): void {
     const end = this.#physicalEnd;
     let problem: string;
@@ -64,10 +64,10 @@ export class TableFrames {
         this.#memory.words(pageNumber(frame), false);
         return;
       } catch (cause) {
-        throw new PageTableError('BAD_FRAME', { frame, problem: 'there is no memory' }, { cause });
+        throw new PageTableError('INVALID_FRAME', { frame, problem: 'there is no memory' }, { cause });
       }
     }
-    throw new PageTableError('BAD_FRAME', { frame, problem });
+    throw new PageTableError('INVALID_FRAME', { frame, problem });
   }
 
   #require(operation: string): FrameAllocator {
@@ -86,6 +86,6 @@ function takeFrame(allocator: FrameAllocator, needed: number): PhysAddr {
   try {
     return allocator.allocateFrame();
   } catch (cause) {
-    throw new PageTableError('OUT_OF_FRAMES', { needed }, { cause });
+    throw new PageTableError('OUT_OF_MEMORY', { needed }, { cause });
   }
 }

@@ -48,8 +48,8 @@ export abstract class PageMapper {
    * Maps the 4 KiB page at `vaddr` to `paddr`, private unless told otherwise.
    *
    * @param flags - {@link PteFlags}, or what `leafFlags` makes for this level; present is set for you
-   * @throws PageTableError `MISALIGNED`, `PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`, `ALREADY_MAPPED`,
-   *   `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
+   * @throws PageTableError `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`, `ALREADY_MAPPED`,
+   *   `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
    */
   map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
     this.#core.at(vaddr).edit.map('map4k', 0, vaddr, paddr, flags, options);
@@ -91,7 +91,7 @@ export abstract class PageMapper {
    * This is the entry alone: what makes memory really shared is in `@svsm/sev-snp`.
    *
    * @param vaddr - a multiple of 4096
-   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `NO_ENCRYPTION`, and if it splits, `OUT_OF_FRAMES` and
+   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `NO_ENCRYPTION`, and if it splits, `OUT_OF_MEMORY` and
    *   `NO_FRAME_ALLOCATOR`
    */
   setShared4k(vaddr: VirtAddr): void {
@@ -117,7 +117,7 @@ export abstract class PageMapper {
   /**
    * Unmaps all of `region`. A large page that is only partly inside is split.
    *
-   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, and if it splits, `OUT_OF_FRAMES` and
+   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, and if it splits, `OUT_OF_MEMORY` and
    *   `NO_FRAME_ALLOCATOR`
    */
   unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
@@ -163,7 +163,7 @@ export abstract class PageMapper {
    * Splits the large page that maps `vaddr` until a 4 KiB page does. Every translation, right, memory type, software bit
    * and shared-ness stays as it was. Does nothing if a 4 KiB page maps it already.
    *
-   * @throws PageTableError `NOT_MAPPED`, `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
+   * @throws PageTableError `NOT_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
    */
   split4k(vaddr: VirtAddr): void {
     this.#core.at(vaddr).edit.split('split4k', vaddr, 0);

@@ -58,7 +58,7 @@ export class PageTablePart extends PageMapper {
    * A new part with nothing mapped, attached to nothing. Takes one frame, which it clears.
    *
    * @param index - the entry of the root that it is for, 0 to 511
-   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`, `BAD_FRAME`
+   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
    */
   static create(index: number, options: PageTablePartOptions): PageTablePart {
     requireRootIndex(index);

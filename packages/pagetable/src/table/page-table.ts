@@ -35,7 +35,7 @@ export class PageTable extends PageMapper {
   /**
    * A new page table with nothing mapped. Takes one frame, which it clears.
    *
-   * @throws PageTableError `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`, `BAD_FRAME`
+   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
    */
   static create(options: PageTableOptions): PageTable {
     const frames = TableCore.framesFor(options);
@@ -48,7 +48,7 @@ export class PageTable extends PageMapper {
    * The page table whose root lies at `root`: that of a dump, or of another owner. Reads nothing yet.
    *
    * @param root - bits 51:12 of CR3, without the encryption bit
-   * @throws PageTableError `BAD_FRAME` if `root` cannot be a table
+   * @throws PageTableError `INVALID_FRAME` if `root` cannot be a table
    */
   static open(root: PhysAddr, options: PageTableOptions): PageTable {
     return new this(root, options, TableCore.framesFor(options));
@@ -80,7 +80,7 @@ export class PageTable extends PageMapper {
    * attached to the new one too. Takes one frame.
    *
    * @param entries - indexes of entries of the root that lead to tables; COCONUT-SVSM shares 511
-   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
+   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
    */
   cloneShared(entries: readonly number[]): PageTable {
     const { cursor, space, kept } = this.#core;

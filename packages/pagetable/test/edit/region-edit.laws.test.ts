@@ -234,7 +234,7 @@ describe('all or nothing', () => {
           for (const command of setup) codeOf(() => perform(table, command));
           pool.left = left;
           const before = snapshot(memory, pool);
-          expect(codeOf(() => perform(table, last))).toBe('OUT_OF_FRAMES');
+          expect(codeOf(() => perform(table, last))).toBe('OUT_OF_MEMORY');
           expect(snapshot(memory, pool)).toEqual(before);
           pool.left = 100;
           expect(codeOf(() => perform(table, last))).toBe(outcome);

@@ -170,7 +170,10 @@ describe('mapRegion', () => {
     ['MISALIGNED', () => table.mapRegion(part(0x800, 0x1000), physAddr(0), PtePreset.Data)],
     ['MISALIGNED', () => table.mapRegion(part(0, 0x800), physAddr(0), PtePreset.Data)],
     ['MISALIGNED', () => table.mapRegion(part(0, 0x1000), physAddr(0x800), PtePreset.Data)],
-    ['PHYSICAL_RANGE', () => table.mapRegion(part(0, 0x2000), physAddr(2n ** 51n - 4096n), PtePreset.Data)],
+    [
+      'OUTSIDE_PHYSICAL_RANGE',
+      () => table.mapRegion(part(0, 0x2000), physAddr(2n ** 51n - 4096n), PtePreset.Data),
+    ],
     ['INVALID_FLAGS', () => table.mapRegion(part(0, 0x1000), physAddr(0), PteFlags.PatLarge as number)],
     [
       'INVALID_PAGE_SIZE',
@@ -264,7 +267,9 @@ describe('a page beyond vTOM', () => {
       () => table.setSharedRegion(part(0, 3 * size)),
       () => table.setEncryptedRegion(part(0, 3 * size)),
     ]) {
-      expect(refuses('PHYSICAL_RANGE', operation).message).toContain('valid are 0x0 to 0x00001fffffffffff');
+      expect(refuses('OUTSIDE_PHYSICAL_RANGE', operation).message).toContain(
+        'valid are 0x0 to 0x00001fffffffffff',
+      );
     }
     table.setSharedRegion(part(0, size));
     table.protectRegion(part(0, 3 * size), { clear: PteFlags.Writable });

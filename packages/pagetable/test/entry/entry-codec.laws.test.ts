@@ -137,7 +137,7 @@ describe('entries', () => {
       () => encodeEntry({ address: physAddr(0x1000), flags: 1, leaf: true }, 1, pagingConfig()),
     ],
     [
-      'PHYSICAL_RANGE',
+      'OUTSIDE_PHYSICAL_RANGE',
       '0x0000010000000000',
       () => encodeEntry({ address: physAddr(2 ** 40), flags: 1 }, 0, pagingConfig({ physicalBits: 40 })),
     ],

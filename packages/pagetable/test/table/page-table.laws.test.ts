@@ -244,7 +244,7 @@ describe('all or nothing', () => {
           for (const command of setup) run(() => perform(table, command));
           pool.left = left;
           const before = snapshot(memory, pool);
-          expect(run(() => perform(table, last))).toBe('OUT_OF_FRAMES');
+          expect(run(() => perform(table, last))).toBe('OUT_OF_MEMORY');
           expect(snapshot(memory, pool)).toEqual(before);
           pool.left = 100;
           expect(run(() => perform(table, last))).toBe(outcome);

@@ -96,19 +96,19 @@ describe('create and open', () => {
     ['is no address', 1n << 52n],
     ['is a number', 0x1_0000 as unknown as bigint],
   ])('a root that %s is refused', (_, root) => {
-    refuses('BAD_FRAME', () => PageTable.open(root as PhysAddr, { memory, config: table.config }));
+    refuses('INVALID_FRAME', () => PageTable.open(root as PhysAddr, { memory, config: table.config }));
   });
 
   test('without frames, or with none left, nothing is created', () => {
     refuses('NO_FRAME_ALLOCATOR', () => PageTable.create({ memory }));
     const none = new FramePool(16, 0);
-    const error = refuses('OUT_OF_FRAMES', () => PageTable.create({ memory, frames: none }));
+    const error = refuses('OUT_OF_MEMORY', () => PageTable.create({ memory, frames: none }));
     expect(error.cause).toEqual(new Error('the pool is empty'));
   });
 
   test('a root frame that cannot be one is given back', () => {
     const outside = new FramePool(0x10_0000, 1);
-    refuses('BAD_FRAME', () => PageTable.create({ memory, frames: outside }));
+    refuses('INVALID_FRAME', () => PageTable.create({ memory, frames: outside }));
     expect(outside.inUse.size).toBe(0);
   });
 });
@@ -169,9 +169,9 @@ describe('map', () => {
     ['a negative address', 'NON_CANONICAL', -0x1000n, PA, 0],
     ['a number for an address', 'NON_CANONICAL', 0x1000, PA, 0],
     ['undefined', 'NON_CANONICAL', undefined, PA, 0],
-    ['a physical address past the width', 'PHYSICAL_RANGE', VA, 1n << 51n, 0],
-    ['a physical address of 2^52', 'PHYSICAL_RANGE', VA, 1n << 52n, 0],
-    ['a negative physical address', 'PHYSICAL_RANGE', VA, -0x1000n, 0],
+    ['a physical address past the width', 'OUTSIDE_PHYSICAL_RANGE', VA, 1n << 51n, 0],
+    ['a physical address of 2^52', 'OUTSIDE_PHYSICAL_RANGE', VA, 1n << 52n, 0],
+    ['a negative physical address', 'OUTSIDE_PHYSICAL_RANGE', VA, -0x1000n, 0],
     ['flags that hold address bits', 'INVALID_FLAGS', VA, PA, 0x1000],
     ['fractional flags', 'INVALID_FLAGS', VA, PA, 0.5],
     ['NaN flags', 'INVALID_FLAGS', VA, PA, Number.NaN],
@@ -198,7 +198,7 @@ describe('map', () => {
   test('a misbehaving allocator harms nothing', () => {
     const frames = { allocateFrame: () => physAddr(0x1_0008), freeFrame: () => {} };
     const own = PageTable.open(table.root, { memory, frames, config: table.config });
-    refuses('BAD_FRAME', () => own.map4k(VA, PA, 0));
+    refuses('INVALID_FRAME', () => own.map4k(VA, PA, 0));
     const none = PageTable.open(table.root, { memory, config: table.config });
     refuses('NO_FRAME_ALLOCATOR', () => none.map4k(VA, PA, 0));
   });

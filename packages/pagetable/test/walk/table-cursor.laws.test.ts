@@ -164,6 +164,6 @@ test('a page beyond vTOM is refused in a loop too', () => {
   writePhys64(memory, paddr, readPhys64(memory, paddr) | (1n << 41n));
   table.setShared4k((BASE + 0x2000n) as VirtAddr);
   const before = readPhys64(memory, paddr);
-  expect(outcome(() => table.setShared4k((BASE + 0x1000n) as VirtAddr))).toBe('PHYSICAL_RANGE');
+  expect(outcome(() => table.setShared4k((BASE + 0x1000n) as VirtAddr))).toBe('OUTSIDE_PHYSICAL_RANGE');
   expect(readPhys64(memory, paddr)).toBe(before);
 });

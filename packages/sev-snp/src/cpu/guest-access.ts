@@ -3,7 +3,7 @@ import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../formats/exit-info.ts
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
-import { type AccessKind, failedRmpCheck, type RmpCheck } from '../rmp/rmp-check.ts';
+import { failedRmpCheck, type RmpAccessKind, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault, type SnpFaultDetails } from '../rmp/snp-fault.ts';
 import { type NestedTlb, pageAt } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
@@ -17,7 +17,7 @@ export interface Privilege {
 /** An access of a guest to one of its guest-physical pages. */
 export interface GuestPhysAccess extends Privilege {
   readonly gpa: PhysAddr;
-  readonly kind: AccessKind;
+  readonly kind: RmpAccessKind;
   /** Whether the effective C-bit is 1. */
   readonly isPrivate: boolean;
   /** What the guest meant to access, if it was a virtual address. */
@@ -92,10 +92,10 @@ function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysA
   });
 }
 
-const KINDS: readonly AccessKind[] = ['read', 'write', 'fetch', 'table', 'table-update'];
+const KINDS: readonly RmpAccessKind[] = ['read', 'write', 'fetch', 'table', 'table-update'];
 
 /** A bit for each kind of access that nested table and RMP may judge differently: what a `NestedTlb` notes. */
-export function accessBit(kind: AccessKind, isPrivate: boolean, cpl: number): number {
+export function accessBit(kind: RmpAccessKind, isPrivate: boolean, cpl: number): number {
   const isUserFetch = kind === 'fetch' && cpl === 3;
   return 1 << (isUserFetch ? 10 : 2 * KINDS.indexOf(kind) + (isPrivate ? 1 : 0));
 }

@@ -70,7 +70,7 @@ export function pvalidate(
   if (sizeMismatch) return failed(RmpResult.FAIL_SIZEMISMATCH);
   if (entry.validated === validate) return answer(RmpResult.SUCCESS, true);
   const vmplMasks = validate ? rmp.masksOnceValidated(entry) : entry.vmplMasks;
-  rmp.setSlot(spa, { ...entry, validated: validate, vmplMasks });
+  rmp.setRawEntry(spa, { ...entry, validated: validate, vmplMasks });
   return answer(RmpResult.SUCCESS);
 }
 
@@ -112,7 +112,7 @@ export function rmpadjust(
   const mask = permissions & VmplPermission.All;
   if ((mask & ~entry.vmplMasks[cpu.vmpl]) !== 0) return RmpResult.FAIL_PERMISSION;
   const vmplMasks = entry.vmplMasks.with(vmpl, mask) as unknown as VmplMasks;
-  rmp.setSlot(spa, { ...entry, vmplMasks, vmsa: cpu.vmpl === 0 ? vmsa : entry.vmsa });
+  rmp.setRawEntry(spa, { ...entry, vmplMasks, vmsa: cpu.vmpl === 0 ? vmsa : entry.vmsa });
   return RmpResult.SUCCESS;
 }
 

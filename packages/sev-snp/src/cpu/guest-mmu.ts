@@ -1,5 +1,6 @@
 import { type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import {
+  type AccessKind,
   type AccessOptions,
   allowsAccess,
   type CpuState,
@@ -26,9 +27,6 @@ import {
   loadRegister,
   rightsOf,
 } from './vcpu-registers.ts';
-
-/** What software does at a guest-virtual address. */
-export type DataAccess = 'read' | 'write' | 'fetch';
 
 /** A byte of the guest's, by its own page table. */
 export interface GuestByte {
@@ -145,7 +143,7 @@ export class GuestMmu {
    *
    * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`
    */
-  translate(gva: VirtAddr, kind: DataAccess, options: AccessOptions = {}): GuestByte {
+  translate(gva: VirtAddr, kind: AccessKind, options: AccessOptions = {}): GuestByte {
     if (!this.isCanonical(gva)) {
       throw new SnpFault('GP', { errorCode: 0, reason: `${String(gva)} is no canonical address` });
     }
@@ -155,12 +153,12 @@ export class GuestMmu {
   }
 
   /** The page of a private access, if the TLB holds one that allows it. `gva` must be an address of 64 bits. */
-  privatePage(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage | undefined {
+  privatePage(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage | undefined {
     const page = this.#virtualTom === undefined ? this.#cached(gva, kind, options) : undefined;
     return page?.shared === true && kind !== 'fetch' ? undefined : page;
   }
 
-  #cached(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage | undefined {
+  #cached(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage | undefined {
     this.#follow();
     const page = this.#tlb?.lookup(gva)?.page;
     // A write through an entry that was cached clean must set the dirty bit first.
@@ -175,14 +173,14 @@ export class GuestMmu {
     this.#tlb?.flushAll();
   }
 
-  #byte(page: MappedPage, gva: VirtAddr, kind: DataAccess): GuestByte {
+  #byte(page: MappedPage, gva: VirtAddr, kind: AccessKind): GuestByte {
     const gpa = (page.frame + (gva & BigInt(page.size - 1))) as PhysAddr;
     const virtualTom = this.#virtualTom;
     const isPrivate = kind === 'fetch' || (virtualTom === undefined ? !page.shared : gpa < virtualTom);
     return { gpa, isPrivate, page };
   }
 
-  #walk(gva: VirtAddr, kind: DataAccess, options: AccessOptions): MappedPage {
+  #walk(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage {
     this.#walkedFor = gva;
     let page: MappedPage | undefined;
     const fill = {

@@ -1,5 +1,5 @@
 import { PAGE_SIZE, type PhysAddr, pageOffset, type VirtAddr } from '@svsm/address';
-import type { AccessOptions, PhysMemory } from '@svsm/pagetable';
+import type { AccessKind, AccessOptions, PhysMemory } from '@svsm/pagetable';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -21,7 +21,7 @@ import {
   rmpquery,
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
-import { type DataAccess, GuestMmu } from './guest-mmu.ts';
+import { GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
@@ -305,7 +305,7 @@ export class Vcpu implements GuestCpu {
     return { vmpl: this.vmpl, cpl: this.cpl };
   }
 
-  #copyOut(gva: VirtAddr, length: number, kind: DataAccess, options: DataAccessOptions): Uint8Array {
+  #copyOut(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Uint8Array {
     const frame = this.#cachedFrame(gva, length, kind, options);
     if (frame >= 0) {
       return this.guest.machine.memory.readFrame(frame, Number(gva & 0xfffn), length, this.guest.key);
@@ -324,7 +324,7 @@ export class Vcpu implements GuestCpu {
    * The system frame of a private access within one page that both TLBs allow, else -1: what most accesses come to, without
    * a bigint or an object made on the way.
    */
-  #cachedFrame(gva: VirtAddr, length: number, kind: DataAccess, options: DataAccessOptions): number {
+  #cachedFrame(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): number {
     const nestedTlb = this.#nestedTlb;
     if (nestedTlb === undefined || !this.isRunning || typeof gva !== 'bigint' || length === 0) return -1;
     CELL[0] = gva;
@@ -339,7 +339,7 @@ export class Vcpu implements GuestCpu {
   }
 
   /** The access page by page, all of them allowed. */
-  #pieces(gva: VirtAddr, length: number, kind: DataAccess, options: DataAccessOptions): Piece[] {
+  #pieces(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Piece[] {
     const pieces: Piece[] = [];
     for (let start = 0; start < length; ) {
       const at = this.#mmu.isCanonical(gva) ? this.#mmu.add(gva, start) : undefined;
@@ -351,7 +351,7 @@ export class Vcpu implements GuestCpu {
     return pieces;
   }
 
-  #piece(gva: VirtAddr, kind: DataAccess, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
+  #piece(gva: VirtAddr, kind: AccessKind, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
     const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
     const access = { ...this.#privilege, gva, gpa, kind, isPrivate };
     return {

@@ -28,11 +28,11 @@ export function pageReclaim(rmp: Rmp, spa: SysPhysAddr, pageSize: RmpPageSize): 
       break;
     case PageState.PreGuest:
     case PageState.PreSwap:
-      rmp.setSlot(spa, { ...entry, immutable: false, lock: false });
+      rmp.setRawEntry(spa, { ...entry, immutable: false, lock: false });
       break;
     case PageState.Firmware:
     case PageState.Metadata:
-      rmp.setSlot(spa, { ...entry, immutable: false, lock: false, gpa: 0n as PhysAddr });
+      rmp.setRawEntry(spa, { ...entry, immutable: false, lock: false, gpa: 0n as PhysAddr });
       break;
     default:
       command.refuse('INVALID_PAGE_STATE');
@@ -55,7 +55,7 @@ export function decommission(rmp: Rmp, spa: SysPhysAddr): void {
  * @throws SnpError `FIRMWARE_REFUSED`
  */
 export function metadataInit(rmp: Rmp, spa: SysPhysAddr, context: SysPhysAddr): void {
-  if (pageStateOf(rmp.slot(context)) !== PageState.Context) {
+  if (pageStateOf(rmp.rawEntry(context)) !== PageState.Context) {
     command4k('SNP_MD_INIT', rmp, context).refuse('INVALID_GUEST');
   }
   // The kind of a firmware page lies above the frame number: `page-state.ts`.
@@ -69,7 +69,7 @@ export function pageSetHvFixed(rmp: Rmp, spa: SysPhysAddr): void {
   if (command.state !== PageState.Firmware) command.refuse('INVALID_PAGE_STATE');
   if (command.entry.pageSize !== PageSize.Regular) command.refuse('INVALID_PAGE_SIZE');
   const { subpageCount } = command.entry;
-  rmp.setSlot(spa, { ...HYPERVISOR_ENTRY, immutable: true, subpageCount });
+  rmp.setRawEntry(spa, { ...HYPERVISOR_ENTRY, immutable: true, subpageCount });
   uncount(rmp, spa);
 }
 
@@ -83,7 +83,7 @@ export function pageUnsmash(rmp: Rmp, spa: SysPhysAddr): void {
   const { entry: first, refuse } = command4k('SNP_PAGE_UNSMASH', rmp, spa);
   if (spa % BigInt(PAGE_SIZE_2M) !== 0n) refuse('INVALID_ADDRESS');
   for (let k = 0; k < PAGE_SIZE_2M / PAGE_SIZE; k += 1) {
-    const entry = rmp.slot(pageAt(spa, k)) as RmpEntry;
+    const entry = rmp.rawEntry(pageAt(spa, k)) as RmpEntry;
     const isAlike =
       entry.pageSize === PageSize.Regular &&
       entry.immutable &&
@@ -95,9 +95,9 @@ export function pageUnsmash(rmp: Rmp, spa: SysPhysAddr): void {
   }
   if (first.gpa % BigInt(PAGE_SIZE_2M) !== 0n) refuse('INVALID_ADDRESS');
   for (let k = 1; k < PAGE_SIZE_2M / PAGE_SIZE; k += 1) {
-    rmp.setSlot(pageAt(spa, k), { ...HYPERVISOR_ENTRY, assigned: true });
+    rmp.setRawEntry(pageAt(spa, k), { ...HYPERVISOR_ENTRY, assigned: true });
   }
-  rmp.setSlot(spa, { ...first, pageSize: PageSize.Huge, subpageCount: 0 });
+  rmp.setRawEntry(spa, { ...first, pageSize: PageSize.Huge, subpageCount: 0 });
 }
 
 /** Changes fields of a 4 KiB page that is in the one state that a command is for. */
@@ -105,7 +105,7 @@ function move(name: string, rmp: Rmp, spa: SysPhysAddr, from: PageState, fields:
   const { entry, state, refuse } = command4k(name, rmp, spa);
   if (state !== from) refuse('INVALID_PAGE_STATE');
   if (entry.pageSize !== PageSize.Regular) refuse('INVALID_PAGE_SIZE');
-  rmp.setSlot(spa, { ...entry, ...fields, lock: true });
+  rmp.setRawEntry(spa, { ...entry, ...fields, lock: true });
 }
 
 interface Command {
@@ -116,7 +116,7 @@ interface Command {
 
 /** A page as a command finds it; one that a 2 MiB page covers is not there. */
 function command4k(command: string, rmp: Rmp, spa: SysPhysAddr): Command {
-  const entry = rmp.slot(spa);
+  const entry = rmp.rawEntry(spa);
   const state = pageStateOf(entry);
   const refuse = (status: string): never => {
     throw new SnpError('FIRMWARE_REFUSED', { command, spa, state, status });
@@ -132,8 +132,8 @@ function command4k(command: string, rmp: Rmp, spa: SysPhysAddr): Command {
 function uncount(rmp: Rmp, spa: SysPhysAddr): void {
   const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
   if (spa === first || rmp.assumptions.subpageCount === 'unmaintained') return;
-  const entry = rmp.slot(first) as RmpEntry;
-  rmp.setSlot(first, { ...entry, subpageCount: entry.subpageCount - 1 });
+  const entry = rmp.rawEntry(first) as RmpEntry;
+  rmp.setRawEntry(first, { ...entry, subpageCount: entry.subpageCount - 1 });
 }
 
 function pageAt(spa: SysPhysAddr, k: number): SysPhysAddr {

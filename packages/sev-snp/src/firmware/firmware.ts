@@ -32,7 +32,7 @@ export function launchUpdate(
   key: MemoryKey,
   { type = LaunchPageType.Normal, permissions = [0, 0, 0] }: LaunchUpdateOptions = {},
 ): void {
-  const entry = rmp.slot(spa);
+  const entry = rmp.rawEntry(spa);
   const state = pageStateOf(entry);
   const refusal = (status: string): SnpError =>
     new SnpError('FIRMWARE_REFUSED', { command: 'SNP_LAUNCH_UPDATE', spa, state, status });
@@ -51,7 +51,7 @@ export function launchUpdate(
   }
   const vmplMasks = [rmp.masksOnceValidated(entry)[0], ...permissions] as const;
   const vmsa = type === LaunchPageType.Vmsa;
-  rmp.setSlot(spa, { ...entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
+  rmp.setRawEntry(spa, { ...entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
 }
 
 /** The types whose pages are of 4 KiB. */

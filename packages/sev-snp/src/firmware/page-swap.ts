@@ -90,7 +90,7 @@ export function swapOut(platform: SwapPlatform, context: SwapContext, options: S
     command.refuse('INVALID_PAGE_OWNER', source);
   }
   for (const page of pagesOf(destination, pageSize)) {
-    const state = pageStateOf(rmp.slot(page));
+    const state = pageStateOf(rmp.rawEntry(page));
     if (state !== PageState.Firmware && state !== PageState.Default)
       command.refuse('INVALID_PAGE_STATE', page);
   }
@@ -105,7 +105,7 @@ export function swapOut(platform: SwapPlatform, context: SwapContext, options: S
   memory.write(destination, sealed.bytes, NO_KEY);
   place.write({ ...record, tag: sealed.tag });
   const after = metadata ? { ...entry, gpa: 0n as PhysAddr } : { ...entry, validated: false, vmsa: false };
-  rmp.setSlot(source, after);
+  rmp.setRawEntry(source, after);
 }
 
 /**
@@ -134,7 +134,7 @@ export function swapIn(platform: SwapPlatform, context: SwapContext, options: Sw
   if (content === undefined) command.refuse('BAD_MEASUREMENT', source);
   memory.write(destination, content, record.metadata ? NO_KEY : context.key);
   const { validated, vmsa, vmplMasks, gpa } = record;
-  rmp.setSlot(
+  rmp.setRawEntry(
     destination,
     record.metadata
       ? { ...entry, gpa: metadataGpa(context), lock: true }
@@ -170,8 +170,8 @@ export function pageMove(
   memory.write(destination, memory.read(source, pageSize, context.key), context.key);
   const { validated, vmsa, vmplMasks, gpa } = from;
   const mutable = { immutable: false, lock: false };
-  rmp.setSlot(destination, { ...to, ...mutable, validated, vmsa, vmplMasks, gpa });
-  rmp.setSlot(source, { ...from, ...mutable, validated: false, vmsa: false });
+  rmp.setRawEntry(destination, { ...to, ...mutable, validated, vmsa, vmplMasks, gpa });
+  rmp.setRawEntry(source, { ...from, ...mutable, validated: false, vmsa: false });
 }
 
 const OUT_OF = [PageState.PreSwap, PageState.PreGuest, PageState.Metadata];
@@ -194,12 +194,17 @@ interface Command {
 
 function commandOf(name: string, { rmp, memory }: SwapPlatform, context: SwapContext): Command {
   const refuse = (status: string, spa: SysPhysAddr): never => {
-    throw new SnpError('FIRMWARE_REFUSED', { command: name, spa, state: pageStateOf(rmp.slot(spa)), status });
+    throw new SnpError('FIRMWARE_REFUSED', {
+      command: name,
+      spa,
+      state: pageStateOf(rmp.rawEntry(spa)),
+      status,
+    });
   };
-  if (pageStateOf(rmp.slot(context.page)) !== PageState.Context) refuse('INVALID_GUEST', context.page);
+  if (pageStateOf(rmp.rawEntry(context.page)) !== PageState.Context) refuse('INVALID_GUEST', context.page);
   const page: Command['page'] = (spa, pageSize, states) => {
     if (spa % BigInt(pageSize) !== 0n) refuse('INVALID_ADDRESS', spa);
-    const entry = rmp.slot(spa);
+    const entry = rmp.rawEntry(spa);
     const isInHuge = spa % BigInt(PAGE_SIZE_2M) !== 0n && rmp.entry(spa)?.pageSize === PageSize.Huge;
     if (entry === undefined || isInHuge || !states.includes(pageStateOf(entry)))
       return refuse('INVALID_PAGE_STATE', spa);

@@ -30,26 +30,6 @@ export const NpfInfo = {
   NotRestartable: 0x8000_0000_0000_0000n,
 } as const;
 
-/** Bits of the error code of #PF (AMD64 APM vol. 2, §8.4.2 and §15.36.10). */
-export const PageFaultError = {
-  /** Every entry on the way was present. */
-  Present: 0x1,
-  /** The access was a write. */
-  Write: 0x2,
-  /** The access was made at CPL 3. */
-  User: 0x4,
-  /** A reserved bit was set in a present entry. */
-  Reserved: 0x8,
-  /** The access was an instruction fetch. */
-  Fetch: 0x10,
-  /** A protection key denies it. */
-  ProtectionKey: 0x20,
-  /** It was a shadow-stack access. No access here is one. */
-  ShadowStack: 0x40,
-  /** It failed an RMP check: hosts only. */
-  Rmp: 0x8000_0000,
-} as const;
-
 /** Exit code of a nested page fault (AMD64 APM vol. 2, appendix C). */
 export const VMEXIT_NPF = 0x400;
 

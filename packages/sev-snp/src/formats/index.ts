@@ -18,7 +18,7 @@ export {
   decodeCpuidPage,
   encodeCpuidPage,
 } from './cpuid-page.ts';
-export { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from './exit-info.ts';
+export { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from './exit-info.ts';
 export {
   decodeGhcbMsr,
   encodeGhcbMsr,

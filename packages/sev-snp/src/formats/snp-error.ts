@@ -10,9 +10,9 @@ export interface SnpErrorDetails {
   /** A segment of a segmented RMP with reserved bits set: hardware raises a fault for the walk that needs it. */
   INVALID_RMP_SEGMENT: { spa: bigint; segment: bigint };
   /** A page that the RMP does not cover where an entry must be. */
-  NOT_COVERED: { spa: bigint };
+  OUTSIDE_RMP: { spa: bigint };
   /** The hypervisor has too little free system memory. */
-  OUT_OF_SYSTEM_MEMORY: { needed: bigint; free: bigint };
+  OUT_OF_MEMORY: { needed: bigint; free: bigint };
   /** The hypervisor's own RMPUPDATE or PSMASH failed where it must not: the page is not in the state that it thinks. */
   HOST_INSTRUCTION_FAILED: { instruction: string; spa: bigint; result: RmpResult };
   /** The firmware refuses a page, with a status: it is not in the state that the command is for, or not of its size. */
@@ -24,7 +24,7 @@ export interface SnpErrorDetails {
   /** A message of the GHCB MSR protocol with a field that does not fit. */
   INVALID_MESSAGE: { field: string; value: unknown; expected: string };
   /** The answer does not fit the request: the hypervisor is broken or lies. */
-  BAD_RESPONSE: { request: bigint; response: bigint; problem: string };
+  INVALID_RESPONSE: { request: bigint; response: bigint; problem: string };
   /** The hypervisor says that it did not change the state of a page. */
   PAGE_STATE_REFUSED: { gpa: bigint; error: number };
   /**
@@ -35,7 +35,7 @@ export interface SnpErrorDetails {
   /** The hypervisor stopped a list of page state changes: the entry that it had come to, and SW_EXITINFO2. */
   PSC_REFUSED: { gpa: bigint; entry: number; info2: bigint };
   /** The hypervisor left a header of a page state change that no honest one leaves. */
-  BAD_PSC_RESPONSE: { field: string; value: number; problem: string };
+  INVALID_PSC_RESPONSE: { field: string; value: number; problem: string };
   /** The hypervisor answered that it ran the SVSM, and the call is pending still. */
   SVSM_NOT_RUN: { attempts: number };
   /** The SVSM refused a call, with a `SvsmResult`, at an entry of its list. */
@@ -68,8 +68,8 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `an RMP cannot cover [${formatAddress(start)}-${formatAddress(end)}): it must start and end at multiples of 2 MiB`,
   INVALID_RMP_SEGMENT: ({ spa, segment }) =>
     `the RMP segment for ${formatAddress(spa)} has reserved bits set: ${formatAddress(segment)}`,
-  NOT_COVERED: ({ spa }) => `the RMP has no entry for ${formatAddress(spa)}`,
-  OUT_OF_SYSTEM_MEMORY: ({ needed, free }) =>
+  OUTSIDE_RMP: ({ spa }) => `the RMP has no entry for ${formatAddress(spa)}`,
+  OUT_OF_MEMORY: ({ needed, free }) =>
     `${describeValue(needed)} bytes of system memory are needed, ${describeValue(free)} are free`,
   HOST_INSTRUCTION_FAILED: ({ instruction, spa, result }) =>
     `${instruction} of ${formatAddress(spa)} gave ${rmpResultName(result)} (${result})`,
@@ -80,7 +80,7 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
   TERMINATED: ({ reasonSet, reason }) =>
     `the guest asked to be ended: reason set ${reasonSet}, reason ${reason}`,
   INVALID_MESSAGE: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
-  BAD_RESPONSE: ({ request, response, problem }) =>
+  INVALID_RESPONSE: ({ request, response, problem }) =>
     `the hypervisor answered ${formatAddress(response)} to ${formatAddress(request)}: ${problem}`,
   PAGE_STATE_REFUSED: ({ gpa, error }) =>
     `the hypervisor did not change the state of ${formatAddress(gpa)}: error ${describeValue(error)}`,
@@ -88,7 +88,7 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `VMGEXIT 0x${exitCode.toString(16)} failed: SW_EXITINFO1 ${describeValue(info1)}, SW_EXITINFO2 ${describeValue(info2)}`,
   PSC_REFUSED: ({ gpa, entry, info2 }) =>
     `the hypervisor stopped at entry ${entry}, ${formatAddress(gpa)}, with 0x${info2.toString(16)}`,
-  BAD_PSC_RESPONSE: ({ field, value, problem }) =>
+  INVALID_PSC_RESPONSE: ({ field, value, problem }) =>
     `the hypervisor left ${value} in ${field} of a page state change: ${problem}`,
   SVSM_NOT_RUN: ({ attempts }) => `the SVSM did not run in ${attempts} attempts: the hypervisor withholds it`,
   SVSM_REFUSED: ({ call, result, entry }) =>

@@ -17,7 +17,7 @@ export const SysPhys: AddressKind<SysPhysAddr> = /* @__PURE__ */ defineAddressKi
 /**
  * `value` as a system-physical address: below 2^52. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS`, `ADDRESS_OUT_OF_RANGE`
+ * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`
  */
 export function sysPhysAddr(value: number | bigint): SysPhysAddr {
   return SysPhys.address(value);

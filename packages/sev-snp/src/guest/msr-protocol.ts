@@ -15,7 +15,7 @@ type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { re
  * hypervisor's: what it says may be a lie. O(1).
  *
  * @param answer - the type of answer that fits the request
- * @throws SnpError `BAD_RESPONSE` if another one came, or one with bits set that must be 0; `INVALID_MESSAGE`, and what
+ * @throws SnpError `INVALID_RESPONSE` if another one came, or one with bits set that must be 0; `INVALID_MESSAGE`, and what
  *   `Vcpu.vmgexit` throws
  */
 export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
@@ -31,7 +31,7 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
   const message = decodeGhcbMsr(response);
   if (message.type === answer) return message as Message<Type>;
   const problem = `it is no ${answer}, or has bits set that must be 0`;
-  throw new SnpError('BAD_RESPONSE', { request: value, response, problem });
+  throw new SnpError('INVALID_RESPONSE', { request: value, response, problem });
 }
 
 /**
@@ -50,14 +50,14 @@ export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOpera
  * Tells the hypervisor where the GHCB of `vcpu` lies, as an SNP guest must before it uses it.
  *
  * @param gpa - a multiple of 4096, of a shared page
- * @throws SnpError `BAD_RESPONSE` if it refuses or repeats another address, and what {@link requestGhcbMsr} throws
+ * @throws SnpError `INVALID_RESPONSE` if it refuses or repeats another address, and what {@link requestGhcbMsr} throws
  */
 export function registerGhcb(vcpu: Vcpu, gpa: PhysAddr): void {
   const request: GhcbMsrMessage = { type: 'register-ghcb-request', gpa };
   const answer = requestGhcbMsr(vcpu, request, 'register-ghcb');
   if (answer.gpa === gpa) return;
   const problem = answer.gpa === undefined ? 'it refuses' : 'it repeats another address';
-  throw new SnpError('BAD_RESPONSE', {
+  throw new SnpError('INVALID_RESPONSE', {
     request: encodeGhcbMsr(request),
     response: encodeGhcbMsr(answer),
     problem,

@@ -26,7 +26,7 @@ export const PSC_MAX_IDLE_EXITS = 1024;
  *
  * @param batchSize - entries in a list: 1 to 253
  * @returns how many VMGEXITs it took
- * @throws SnpError `PSC_REFUSED`, `BAD_PSC_RESPONSE`, `INVALID_MESSAGE`, `INVALID_ARGUMENT`, and what `Ghcb.vmgexit` throws
+ * @throws SnpError `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `INVALID_MESSAGE`, `INVALID_ARGUMENT`, and what `Ghcb.vmgexit` throws
  */
 export function requestPageStates(
   ghcb: Ghcb,
@@ -82,6 +82,6 @@ function readProgress(ghcb: Ghcb, before: number, end: number): number {
   return header.current;
 }
 
-function bad(field: string, value: number, problem: string): SnpError<'BAD_PSC_RESPONSE'> {
-  return new SnpError('BAD_PSC_RESPONSE', { field, value, problem });
+function bad(field: string, value: number, problem: string): SnpError<'INVALID_PSC_RESPONSE'> {
+  return new SnpError('INVALID_PSC_RESPONSE', { field, value, problem });
 }

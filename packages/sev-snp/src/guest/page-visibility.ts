@@ -31,7 +31,7 @@ export interface VisibilityOptions {
  *
  * @param table - the one that `vcpu` uses
  * @param gva - a multiple of 4096
- * @throws what {@link releasePage} throws; PageTableError `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`
+ * @throws what {@link releasePage} throws; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
  */
 export function makePageShared(
   vcpu: Vcpu,
@@ -76,7 +76,7 @@ export function makePagePrivate(
  * is asked to take the page. `table.setShared4k(gva)` and `vcpu.invlpg(gva)` must follow.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if it is not mapped private, `PVALIDATE_FAILED`,
- *   `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `BAD_RESPONSE`, `NOT_VALIDATED`; SnpFault
+ *   `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `NOT_VALIDATED`; SnpFault
  */
 export function releasePage(
   vcpu: Vcpu,
@@ -97,7 +97,7 @@ export function releasePage(
  * holds whatever the hypervisor left there.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if it is not mapped private, `PAGE_STATE_REFUSED`,
- *   `BAD_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `ALREADY_VALIDATED`; SnpFault
+ *   `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `ALREADY_VALIDATED`; SnpFault
  */
 export function acceptPage(
   vcpu: Vcpu,

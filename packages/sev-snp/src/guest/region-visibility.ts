@@ -24,7 +24,7 @@ import { pageRegion, type ValidatedPages } from './validated-pages.ts';
  * @param table - the one that the processor of `ghcb` uses
  * @param region - whole 4 KiB pages
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING`, `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, and
- *   what {@link requestPageStates} throws; PageTableError `OUT_OF_FRAMES`, `NO_FRAME_ALLOCATOR`; SnpFault
+ *   what {@link requestPageStates} throws; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`; SnpFault
  */
 export function makeRegionShared(
   ghcb: Ghcb,

@@ -53,7 +53,7 @@ interface LaunchHost {
  * A guest whose memory is all launched: each page is written by the host, made PRE-GUEST by RMPUPDATE, and encrypted and
  * validated by the firmware. O(size / 4096).
  *
- * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_SYSTEM_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
+ * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
  */
 export function launchGuest(
   host: LaunchHost,
@@ -124,7 +124,7 @@ function requireFree(
   const tables = 3n + count(PageSize.Giant) + (pageSize === PageSize.Huge ? 1n : count(PageSize.Huge));
   // A 2 MiB page may need its 4 KiB table later; that one is not counted.
   const needed = memory.size + (tables + BigInt(otherPages)) * BigInt(PAGE_SIZE);
-  if (free < needed) throw new SnpError('OUT_OF_SYSTEM_MEMORY', { needed, free });
+  if (free < needed) throw new SnpError('OUT_OF_MEMORY', { needed, free });
 }
 
 function load(host: LaunchHost, { nested }: GuestContext, gpa: PhysAddr, bytes: Uint8Array): void {

@@ -1,8 +1,8 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
-import type { PhysMemory } from '@svsm/pagetable';
+import { PageFaultCode, type PhysMemory } from '@svsm/pagetable';
 import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { VmExit } from '../cpu/vmrun.ts';
-import { NpfInfo, PageFaultError } from '../formats/exit-info.ts';
+import { NpfInfo } from '../formats/exit-info.ts';
 import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import { VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
@@ -92,7 +92,7 @@ export class Hypervisor implements ExitHandler {
     this.machine.memory.write(spa, bytes, NO_KEY);
   }
 
-  /** A 4 KiB page of system memory that nobody has. @throws SnpError `OUT_OF_SYSTEM_MEMORY` */
+  /** A 4 KiB page of system memory that nobody has. @throws SnpError `OUT_OF_MEMORY` */
   allocatePage(): SysPhysAddr {
     return this.#frames.allocateFrame() as bigint as SysPhysAddr;
   }
@@ -132,7 +132,7 @@ export class Hypervisor implements ExitHandler {
    * Each page goes the way of SNP_LAUNCH_UPDATE: the host writes it, RMPUPDATE makes it PRE-GUEST, the firmware
    * encrypts and validates it.
    *
-   * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_SYSTEM_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
+   * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
    *   if the RMP does not cover memory that was free
    */
   launch(options: LaunchOptions): Guest {
@@ -359,7 +359,7 @@ export class Hypervisor implements ExitHandler {
       cpl: 0,
     });
     if (check === undefined) return;
-    const { Present, Write, Rmp } = PageFaultError;
+    const { Present, Write, Rmp } = PageFaultCode;
     throw new SnpFault('HOST_PF', { errorCode: Present + Write + Rmp, spa, check });
   }
 }

@@ -44,7 +44,7 @@ export class HostFrames implements FrameAllocator {
 
   #require(needed: bigint): void {
     if (this.#high - this.#low < needed) {
-      throw new SnpError('OUT_OF_SYSTEM_MEMORY', { needed, free: this.#high - this.#low });
+      throw new SnpError('OUT_OF_MEMORY', { needed, free: this.#high - this.#low });
     }
   }
 }

@@ -89,7 +89,7 @@ export class NestedTable {
   /**
    * Splits the page that maps `gpa` until one of 4 KiB does. No translation changes.
    *
-   * @throws PageTableError `NOT_MAPPED`, `OUT_OF_FRAMES`
+   * @throws PageTableError `NOT_MAPPED`, `OUT_OF_MEMORY`
    */
   split4k(gpa: PhysAddr): void {
     this.#table.split4k(asVirt(gpa));

@@ -48,12 +48,12 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
   if (!wanted.assigned && (wanted.immutable || wanted.asid !== 0)) return RmpResult.FAIL_INPUT;
   if (!fits(wanted)) return RmpResult.FAIL_INPUT;
   const page = (spa & -STEP) as SysPhysAddr;
-  const old = rmp.slot(page);
+  const old = rmp.rawEntry(page);
   if (old === undefined) return RmpResult.FAIL_INPUT;
   if (isUsed('before-entry')) return RmpResult.FAIL_INUSE;
   if (old.immutable) return RmpResult.FAIL_PERMISSION;
   const first = (page & ~HUGE_MASK) as SysPhysAddr;
-  const wasHuge = rmp.slot(first)?.pageSize === PageSize.Huge;
+  const wasHuge = rmp.rawEntry(first)?.pageSize === PageSize.Huge;
   const overlaps = page === first || assumptions.smallUpdateInHuge === 'FAIL_OVERLAP';
   if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge && overlaps) return RmpResult.FAIL_OVERLAP;
   // HV-FIXED: not assigned, and yet nobody's to change.
@@ -82,7 +82,7 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
     rmp.setRegion(page, entry, { ...HYPERVISOR_ENTRY, assigned: wanted.assigned });
     return RmpResult.SUCCESS;
   }
-  rmp.setSlot(page, entry);
+  rmp.setRawEntry(page, entry);
   if (page !== first && !wasHuge) {
     addSubpages(rmp, first, Number(wanted.assigned) - Number(old.assigned));
   }
@@ -99,7 +99,7 @@ export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
   if (isMisaligned(rmp, spa, true)) return RmpResult.FAIL_INPUT;
   const first = (spa & ~HUGE_MASK) as SysPhysAddr;
-  const old = rmp.slot(first);
+  const old = rmp.rawEntry(first);
   if (old === undefined) return RmpResult.FAIL_INPUT;
   if (rmp.isInUse(first, PageSize.Huge)) return RmpResult.FAIL_INUSE;
   const { psmashBadPage, psmashImmutable } = rmp.assumptions;
@@ -113,7 +113,7 @@ export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
       gpa: (old.gpa + k * STEP) as PhysAddr,
       subpageCount: k === 0n ? subpages : 0,
     };
-    rmp.setSlot((first + k * STEP) as SysPhysAddr, part);
+    rmp.setRawEntry((first + k * STEP) as SysPhysAddr, part);
   }
   return RmpResult.SUCCESS;
 }
@@ -135,7 +135,7 @@ export interface RmpreadAnswer {
 export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
   const fail = (result: RmpResult): RmpreadAnswer => Object.freeze({ result, state: undefined });
   if (asid !== 0) return fail(RmpResult.FAIL_PERMISSION);
-  const entry = rmp.slot(spa);
+  const entry = rmp.rawEntry(spa);
   if (entry === undefined) return fail(RmpResult.FAIL_INPUT);
   const { gpa, assigned, pageSize, immutable } = entry;
   const isFirst = (spa & HUGE_MASK) < STEP;
@@ -152,14 +152,14 @@ function isMisaligned(rmp: Rmp, spa: SysPhysAddr, huge: boolean): boolean {
 
 /** Whether no entry of a region of 4 KiB entries is in the way of a 2 MiB one. */
 function isFree(rmp: Rmp, first: SysPhysAddr): boolean {
-  const { assigned } = rmp.slot(first) as RmpEntry;
+  const { assigned } = rmp.rawEntry(first) as RmpEntry;
   return !rmp.hasSubpages(first) && !(assigned && rmp.assumptions.alignedPageBlocksHuge);
 }
 
 function addSubpages(rmp: Rmp, first: SysPhysAddr, count: number): void {
   if (count === 0 || rmp.assumptions.subpageCount === 'unmaintained') return;
-  const entry = rmp.slot(first) as RmpEntry;
-  rmp.setSlot(first, { ...entry, subpageCount: entry.subpageCount + count });
+  const entry = rmp.rawEntry(first) as RmpEntry;
+  rmp.setRawEntry(first, { ...entry, subpageCount: entry.subpageCount + count });
 }
 
 function fits({ gpa, asid }: { gpa: bigint; asid: number }): boolean {

@@ -7,11 +7,11 @@
 export { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from './host-instructions.ts';
 export { HYPERVISOR_ENTRY, Rmp, type RmpOptions } from './rmp.ts';
 export {
-  type AccessKind,
   type Accessor,
   failedRmpCheck,
   RMP_CHECKS,
   type RmpAccess,
+  type RmpAccessKind,
   type RmpCheck,
 } from './rmp-check.ts';
 export { isSnpFault, SnpFault, type SnpFaultCode, type SnpFaultDetails } from './snp-fault.ts';

@@ -38,7 +38,7 @@ export type RmpCheck =
  * What is done with memory. A `table` access is the processor's own read of a page table; a `table-update` sets accessed and
  * dirty bits there.
  */
-export type AccessKind = 'read' | 'write' | 'fetch' | 'table' | 'table-update';
+export type RmpAccessKind = 'read' | 'write' | 'fetch' | 'table' | 'table-update';
 
 /** Who does it, as the checks tell them apart. Fetches and table accesses of an SNP guest are always private. */
 export type Accessor = 'host' | 'non-snp-guest' | 'snp-guest-private' | 'snp-guest-shared';
@@ -56,7 +56,7 @@ const PRIVATE: readonly RmpCheck[] = [
  * checked give ciphertext if the page is private.
  */
 export const RMP_CHECKS: Readonly<
-  Record<Accessor, Readonly<Partial<Record<AccessKind, readonly RmpCheck[]>>>>
+  Record<Accessor, Readonly<Partial<Record<RmpAccessKind, readonly RmpCheck[]>>>>
 > = /* @__PURE__ */ Object.freeze({
   host: { read: NONE, write: OWNED, fetch: NONE, table: OWNED, 'table-update': OWNED },
   'non-snp-guest': { read: NONE, write: OWNED, fetch: NONE, table: OWNED, 'table-update': OWNED },
@@ -69,7 +69,7 @@ export const RMP_CHECKS: Readonly<
 /** An access to one page, after all page tables have allowed it. */
 export interface RmpAccess {
   readonly accessor: Accessor;
-  readonly kind: AccessKind;
+  readonly kind: RmpAccessKind;
   readonly spa: SysPhysAddr;
   /** The size of the translation that led to `spa`: the nested one's in a guest. */
   readonly translationSize: PageSize;

@@ -89,15 +89,15 @@ export class Rmp {
    * `undefined` if it is not covered. O(1).
    */
   entry(spa: SysPhysAddr): RmpEntry | undefined {
-    const first = this.slot((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
-    return first?.pageSize === PageSize.Huge ? first : this.slot(spa);
+    const first = this.rawEntry((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
+    return first?.pageSize === PageSize.Huge ? first : this.rawEntry(spa);
   }
 
   /**
    * The sixteen bytes of the page of `spa` itself, taken apart: inside a 2 MiB page all but the first are only
    * `assigned`. `undefined` if it is not covered. O(1).
    */
-  slot(spa: SysPhysAddr): RmpEntry | undefined {
+  rawEntry(spa: SysPhysAddr): RmpEntry | undefined {
     SysPhys.assertIsAddress(spa);
     const page = pageNumber(spa);
     if (!this.#covers(page)) return undefined;
@@ -123,7 +123,7 @@ export class Rmp {
 
   /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */
   isRegionUnassigned(spa: SysPhysAddr): boolean {
-    const first = this.slot((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
+    const first = this.rawEntry((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
     return first === undefined || (!first.assigned && !this.hasSubpages(spa));
   }
 
@@ -133,7 +133,7 @@ export class Rmp {
    */
   hasSubpages(spa: SysPhysAddr): boolean {
     const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
-    const entry = this.slot(first);
+    const entry = this.rawEntry(first);
     if (entry === undefined || entry.pageSize === PageSize.Huge) return false;
     if (this.assumptions.subpageCount === 'maintained') return entry.subpageCount !== 0;
     return this.#someWord(first, 1, isAssignedWord);
@@ -161,31 +161,31 @@ export class Rmp {
   }
 
   /**
-   * Replaces the entries of the 2 MiB region that begins at `first`: one, and 511 that are alike. As {@link setSlot}, it
+   * Replaces the entries of the 2 MiB region that begins at `first`: one, and 511 that are alike. As {@link setRawEntry}, it
    * checks nothing. O(512), in words.
    *
-   * @throws SnpError `NOT_COVERED`
+   * @throws SnpError `OUTSIDE_RMP`
    */
   setRegion(first: SysPhysAddr, entry: RmpEntry, others: RmpEntry): void {
-    this.setSlot((first + BigInt(PAGE_SIZE)) as SysPhysAddr, others);
+    this.setRawEntry((first + BigInt(PAGE_SIZE)) as SysPhysAddr, others);
     const words = this.#regions.get(Math.floor(pageNumber(first) / PAGES_PER_REGION)) as Uint32Array;
     for (let from = 1; from < PAGES_PER_REGION; from *= 2) {
       // Doubling what is there, from the second entry on.
       words.copyWithin((from + 1) * RMP_ENTRY_WORDS, RMP_ENTRY_WORDS, (from + 1) * RMP_ENTRY_WORDS);
     }
-    this.setSlot(first, entry);
+    this.setRawEntry(first, entry);
   }
 
   /**
    * Replaces the sixteen bytes of the page of `spa`, and checks nothing: for instructions, for the firmware, and for
    * a test that needs a state no program reaches. O(1).
    *
-   * @throws SnpError `NOT_COVERED`
+   * @throws SnpError `OUTSIDE_RMP`
    */
-  setSlot(spa: SysPhysAddr, entry: RmpEntry): void {
+  setRawEntry(spa: SysPhysAddr, entry: RmpEntry): void {
     SysPhys.assertIsAddress(spa);
     const page = pageNumber(spa);
-    if (!this.#covers(page)) throw new SnpError('NOT_COVERED', { spa });
+    if (!this.#covers(page)) throw new SnpError('OUTSIDE_RMP', { spa });
     const region = Math.floor(page / PAGES_PER_REGION);
     let words = this.#regions.get(region);
     if (words === undefined) {

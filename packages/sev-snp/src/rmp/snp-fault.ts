@@ -8,7 +8,7 @@ export interface SnpFaultDetails {
   GP: { errorCode: 0; reason: string };
   /** #UD: the instruction does not exist in this mode, or SNP is not enabled. */
   UD: { instruction: string };
-  /** #PF in the guest: its own page table forbids the access. `errorCode` has the bits of `PageFaultError`. */
+  /** #PF in the guest: its own page table forbids the access. `errorCode` has the bits of `PageFaultCode` of `@svsm/pagetable`. */
   PF: { errorCode: number; gva: bigint };
   /**
    * #VC in the guest with error code 0x404: a private access to a page that it has not validated. If it had, the
@@ -38,7 +38,7 @@ export interface SnpFaultDetails {
     /** Which check it failed. Hardware does not tell, but for the bits of `exitInfo1`. */
     check: RmpCheck | 'nested-not-present' | 'nested-rights';
   };
-  /** #PF in the host: it wrote to a page that is not its own. `errorCode` has the bits of `PageFaultError`. */
+  /** #PF in the host: it wrote to a page that is not its own. `errorCode` has the bits of `PageFaultCode` of `@svsm/pagetable`. */
   HOST_PF: { errorCode: number; spa: bigint; check: RmpCheck };
   /** #GP(0) in the host: VMRUN with a VMCB that is not the hypervisor's. */
   HOST_GP: { errorCode: 0; spa: bigint; check: RmpCheck };

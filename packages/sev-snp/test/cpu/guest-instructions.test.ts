@@ -30,7 +30,7 @@ function change(it: World, gpa: number, fields: Partial<RmpEntry>): void {
   const { rmp } = it.machine;
   const spa = spaOf(it, gpa);
   const entry = rmp.entry(spa) as RmpEntry;
-  rmp.setSlot((spa & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
+  rmp.setRawEntry((spa & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
 }
 
 /** The result's name, or the fault: its code, the check, and SIZEM if that is set. */

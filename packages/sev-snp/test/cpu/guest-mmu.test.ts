@@ -1,6 +1,7 @@
 import { PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import {
   cpuStateFromRegisters,
+  PageFaultCode,
   PageTable,
   PteFlags,
   PtePreset,
@@ -11,7 +12,7 @@ import {
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ControlBit, START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
-import { NpfInfo, PageFaultError } from '../../src/formats/exit-info.ts';
+import { NpfInfo } from '../../src/formats/exit-info.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
@@ -98,7 +99,7 @@ describe('accessed and dirty bits', () => {
     const { rmp } = it.machine;
     const at = (spaOf(it, 0) & -BigInt(2 * MiB)) as SysPhysAddr;
     const entry = rmp.entry(at) as RmpEntry;
-    rmp.setSlot(at, { ...entry, vmplMasks: [0xd, 0, 0, 0] });
+    rmp.setRawEntry(at, { ...entry, vmplMasks: [0xd, 0, 0, 0] });
     const fault = thrownBy(() => it.vcpu.read(AT, 1));
     const { Present, Write, User, Rmp, GuestTable, Encrypted, Vmpl } = NpfInfo;
     expect(fault?.details).toMatchObject({
@@ -107,10 +108,10 @@ describe('accessed and dirty bits', () => {
       gva: AT,
     });
     // With the bits set, reading is enough.
-    rmp.setSlot(at, entry);
+    rmp.setRawEntry(at, entry);
     it.vcpu.read(AT, 1);
     it.vcpu.flushTlb();
-    rmp.setSlot(at, { ...entry, vmplMasks: [0xd, 0, 0, 0] });
+    rmp.setRawEntry(at, { ...entry, vmplMasks: [0xd, 0, 0, 0] });
     expect(it.vcpu.read(AT, 1)).toHaveLength(1);
   });
 });
@@ -217,7 +218,7 @@ describe('a virtual top of memory', () => {
     const [at, raw] = entryOf(it, SHARED);
     expect(raw >> 51n).toBe(0n);
     writePhys64(it.vcpu.memory, at, raw | (1n << 51n));
-    const { Present, Reserved } = PageFaultError;
+    const { Present, Reserved } = PageFaultCode;
     expect(thrownBy(() => it.vcpu.read(SHARED, 1))?.details).toMatchObject({ errorCode: Present | Reserved });
   });
 

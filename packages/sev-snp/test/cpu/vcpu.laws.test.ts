@@ -163,7 +163,7 @@ class Model {
       if (kind === 'read') return true;
       if (nestedSize === PageSize.Regular) return !entry.assigned;
       const start = Number(spa) - (Number(spa) % REGION);
-      return PAGES.every((p) => !(this.it.machine.rmp.slot(sysPhysAddr(start + p)) as RmpEntry).assigned);
+      return PAGES.every((p) => !(this.it.machine.rmp.rawEntry(sysPhysAddr(start + p)) as RmpEntry).assigned);
     }
     const gpa = entry.pageSize === PageSize.Huge ? entry.gpa + BigInt(page) : entry.gpa;
     const itsOwn = entry.assigned && entry.asid === 1 && gpa === BigInt(REGION + page) && !entry.immutable;
@@ -209,7 +209,7 @@ class Model {
     const pages = [0, 1, 2].flatMap((region) =>
       [...PAGES, 0x2000].map((page) => this.#spa({ region, page })),
     );
-    return pages.map((spa) => this.it.machine.rmp.slot(spa));
+    return pages.map((spa) => this.it.machine.rmp.rawEntry(spa));
   }
 
   #entry(spa: SysPhysAddr): RmpEntry {

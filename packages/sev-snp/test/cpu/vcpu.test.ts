@@ -1,7 +1,7 @@
 import { PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
-import { PageTable, writePhys64 } from '@svsm/pagetable';
+import { PageFaultCode, PageTable, writePhys64 } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
-import { NpfInfo, PageFaultError } from '../../src/formats/exit-info.ts';
+import { NpfInfo } from '../../src/formats/exit-info.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
@@ -22,7 +22,7 @@ function change(it: World, gpa: number, fields: Partial<RmpEntry>): void {
   const { rmp } = it.machine;
   const spa = spaOf(it, gpa);
   const entry = rmp.entry(spa) as RmpEntry;
-  rmp.setSlot((spa & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
+  rmp.setRawEntry((spa & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
 }
 
 /** EXITINFO1 of the fault, as the names of its bits. */
@@ -92,7 +92,7 @@ describe('a shared mapping', () => {
 });
 
 describe('faults of the guest', () => {
-  const { Present, Write, User, Reserved, Fetch } = PageFaultError;
+  const { Present, Write, User, Reserved, Fetch } = PageFaultCode;
   const withPages = () => {
     const it = world();
     const user = gvaOf(256 * MiB);

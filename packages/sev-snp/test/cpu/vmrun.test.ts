@@ -43,15 +43,15 @@ describe('the VMSA of an SNP guest', () => {
   ])('fails %s', (check, fields, at) => {
     const rmp = rmpOf();
     const who = { spa: at, gpa: physAddr(0x9000), asid: 1 };
-    rmp.setSlot(spa, good);
+    rmp.setRawEntry(spa, good);
     if (at === spa) expect(failedVmrunCheck(rmp, 'vmsa', who)).toBeUndefined();
-    rmp.setSlot(spa, { ...good, ...fields });
+    rmp.setRawEntry(spa, { ...good, ...fields });
     expect(failedVmrunCheck(rmp, 'vmsa', who)).toBe(check);
   });
 
   test('need not be validated, nor does a VMPL’s mask matter', () => {
     const rmp = rmpOf();
-    rmp.setSlot(spa, { ...good, validated: false, vmplMasks: [0, 0, 0, 0] });
+    rmp.setRawEntry(spa, { ...good, validated: false, vmplMasks: [0, 0, 0, 0] });
     expect(failedVmrunCheck(rmp, 'vmsa', { spa, gpa: physAddr(0x9000), asid: 1 })).toBeUndefined();
   });
 });

@@ -16,9 +16,10 @@ function smashed(gpa = 4 * MiB): Rmp {
   const rmp = rmpOf();
   const state = { assigned: true, asid: 3, gpa: physAddr(gpa), pageSize: PageSize.Huge };
   rmpupdate(rmp, spa, state);
-  rmp.setSlot(spa, { ...(rmp.slot(spa) as RmpEntry), validated: true });
+  rmp.setRawEntry(spa, { ...(rmp.rawEntry(spa) as RmpEntry), validated: true });
   psmash(rmp, spa);
-  for (let k = 0; k < 512; k += 1) rmp.setSlot(at(k), { ...(rmp.slot(at(k)) as RmpEntry), immutable: true });
+  for (let k = 0; k < 512; k += 1)
+    rmp.setRawEntry(at(k), { ...(rmp.rawEntry(at(k)) as RmpEntry), immutable: true });
   return rmp;
 }
 
@@ -36,7 +37,7 @@ describe('PAGE_UNSMASH', () => {
     expect(pageStateOf(rmp.entry(at(511)))).toBe('GUEST-VALID');
     const twin = rmpOf();
     rmpupdate(twin, spa, { assigned: true, asid: 3, gpa: physAddr(4 * MiB), pageSize: PageSize.Huge });
-    twin.setSlot(spa, { ...(twin.slot(spa) as RmpEntry), validated: true });
+    twin.setRawEntry(spa, { ...(twin.rawEntry(spa) as RmpEntry), validated: true });
     expect(snapshot(rmp)).toBe(snapshot(twin));
   });
 
@@ -50,7 +51,7 @@ describe('PAGE_UNSMASH', () => {
   ])('refuses pages of which one is %s', (_, fields) => {
     for (const page of [1, 511]) {
       const rmp = smashed();
-      rmp.setSlot(at(page), { ...(rmp.slot(at(page)) as RmpEntry), ...fields });
+      rmp.setRawEntry(at(page), { ...(rmp.rawEntry(at(page)) as RmpEntry), ...fields });
       const before = snapshot(rmp);
       expect(thrownBy(() => pageUnsmash(rmp, spa))?.details).toMatchObject({ status: 'INVALID_PAGE_STATE' });
       expect(snapshot(rmp)).toBe(before);
@@ -80,11 +81,11 @@ test('PAGE_RECLAIM wants the size that the page has, and its first address', () 
 test('PAGE_SET_STATE keeps the count of sub-pages true', () => {
   const rmp = rmpOf();
   for (const k of [0, 1, 2]) rmpupdate(rmp, at(k), { assigned: true, immutable: true });
-  expect(rmp.slot(spa)?.subpageCount).toBe(2);
+  expect(rmp.rawEntry(spa)?.subpageCount).toBe(2);
   pageSetHvFixed(rmp, at(1));
-  expect([rmp.slot(spa)?.subpageCount, pageStateOf(rmp.slot(at(1)))]).toEqual([1, 'HV-FIXED']);
+  expect([rmp.rawEntry(spa)?.subpageCount, pageStateOf(rmp.rawEntry(at(1)))]).toEqual([1, 'HV-FIXED']);
   pageSetHvFixed(rmp, spa);
-  expect([rmp.slot(spa)?.subpageCount, pageStateOf(rmp.slot(spa))]).toEqual([1, 'HV-FIXED']);
+  expect([rmp.rawEntry(spa)?.subpageCount, pageStateOf(rmp.rawEntry(spa))]).toEqual([1, 'HV-FIXED']);
 });
 
 test('MD_INIT needs a context, and none of these commands a page of 2 MiB', () => {

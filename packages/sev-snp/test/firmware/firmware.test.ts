@@ -22,7 +22,7 @@ test.each([PageSize.Regular, PageSize.Huge])('encrypts a page of %i bytes in pla
   expect(memory.read(spa, 4, NO_KEY)).not.toEqual(bytesOf('code'));
   const isPart = pageSize === PageSize.Huge;
   expect(memory.read(last, 4, isPart ? key : NO_KEY)).toEqual(bytesOf('data'));
-  expect(rmp.slot(spa)).toMatchObject({
+  expect(rmp.rawEntry(spa)).toMatchObject({
     validated: true,
     immutable: false,
     pageSize,
@@ -52,7 +52,7 @@ test.each([
   expect(memory.read(spa, 4, key)).toEqual(
     type === LaunchPageType.Zero ? new Uint8Array(4) : bytesOf('data'),
   );
-  expect(rmp.slot(spa)).toMatchObject({ vmsa: type === LaunchPageType.Vmsa, vmplMasks: [0x1f, 1, 2, 3] });
+  expect(rmp.rawEntry(spa)).toMatchObject({ vmsa: type === LaunchPageType.Vmsa, vmplMasks: [0x1f, 1, 2, 3] });
 });
 
 test.each<[string, Parameters<typeof launchUpdate>[4], string]>([

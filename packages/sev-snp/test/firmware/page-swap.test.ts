@@ -47,7 +47,7 @@ function scene(): Scene {
       host.rmpupdate(page, { assigned: true, immutable: true, asid: guest.asid, gpa: physAddr(gpa) });
       return page;
     },
-    state: (spa) => pageStateOf(machine.rmp.slot(spa)),
+    state: (spa) => pageStateOf(machine.rmp.rawEntry(spa)),
   };
 }
 
@@ -90,7 +90,7 @@ describe('a page that is swapped', () => {
     });
     expect(it.state(destination)).toBe(PageState.PreSwap);
     // The address is the record's, whatever RMPUPDATE said; the masks too.
-    expect(it.it.machine.rmp.slot(destination)).toMatchObject({
+    expect(it.it.machine.rmp.rawEntry(destination)).toMatchObject({
       gpa: BigInt(PAGE),
       vmplMasks: [0x1f, 0, 3, 0],
     });
@@ -166,7 +166,7 @@ describe('a page that is swapped', () => {
     const back = it.preGuest();
     swapIn(it.it.machine, it.context, { source: destination, destination: back });
     expect(it.state(back)).toBe(PageState.PreGuest);
-    expect(it.it.machine.rmp.slot(back)?.gpa).toBe(BigInt(PAGE + 0x1000));
+    expect(it.it.machine.rmp.rawEntry(back)?.gpa).toBe(BigInt(PAGE + 0x1000));
   });
 
   test('may be one of records', () => {
@@ -219,7 +219,7 @@ describe('a page that is moved', () => {
     it.it.guest.nested.unmap(physAddr(PAGE));
     it.it.guest.nested.map(physAddr(PAGE), destination, PageSize.Regular);
     expect(it.it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
-    expect(it.it.machine.rmp.slot(destination)?.vmplMasks).toEqual([0x1f, 0, 3, 0]);
+    expect(it.it.machine.rmp.rawEntry(destination)?.vmplMasks).toEqual([0x1f, 0, 3, 0]);
   });
 });
 

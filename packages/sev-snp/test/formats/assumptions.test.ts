@@ -36,7 +36,7 @@ function change(it: World, gpa: number, fields: Partial<RmpEntry>): void {
   const { rmp } = it.machine;
   const at = spaOf(it, gpa);
   const entry = rmp.entry(at) as RmpEntry;
-  rmp.setSlot((at & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
+  rmp.setRawEntry((at & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
 }
 
 /** What `action` gives, or the fault that it raises. */
@@ -136,7 +136,7 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     expect(rmpupdate(rmp, spa(0), { ...HUGE, gpa: physAddr(0) })).toBe(4);
     expect(rmpread(rmp, spa(0)).state?.regionStatus).toBe(true);
     expect([rmp.isRegionUnassigned(spa(0)), rmp.hasSubpages(spa(2 * MiB))]).toEqual([false, true]);
-    const before = [rmp.slot(spa(0))?.subpageCount, rmp.slot(spa(2 * MiB))?.subpageCount];
+    const before = [rmp.rawEntry(spa(0))?.subpageCount, rmp.rawEntry(spa(2 * MiB))?.subpageCount];
     rmpupdate(rmp, spa(0x1000), { assigned: false });
     expect([rmp.hasSubpages(spa(0)), rmp.isRegionUnassigned(spa(0))]).toEqual([false, true]);
     return before;

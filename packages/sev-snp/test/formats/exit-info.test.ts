@@ -1,5 +1,6 @@
+import { PageFaultCode } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
-import { NpfInfo, PAGE_NOT_VALIDATED, PageFaultError, VMEXIT_NPF } from '../../src/formats/exit-info.ts';
+import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../../src/formats/exit-info.ts';
 
 test('bits of EXITINFO1 (AMD64 APM vol. 2, §15.25.6, §15.36.10; Linux PFERR_*)', () => {
   const positions = Object.fromEntries(
@@ -14,7 +15,7 @@ test('bits of EXITINFO1 (AMD64 APM vol. 2, §15.25.6, §15.36.10; Linux PFERR_*)
 });
 
 test('bits of the #PF error code are those of EXITINFO1 where both have them', () => {
-  const { ProtectionKey, ...both } = PageFaultError;
+  const { ProtectionKey, ...both } = PageFaultCode;
   for (const [name, bit] of Object.entries(both)) expect(NpfInfo[name as 'Rmp']).toBe(BigInt(bit));
   expect(ProtectionKey).toBe(0x20);
 });

@@ -61,7 +61,7 @@ function inState(name: keyof typeof STATES): { it: World; spa: SysPhysAddr } {
   psmash(it.machine.rmp, spaOf(it, 2 * MiB));
   it.guest.nested.split4k(gpa);
   const entry = { ...HYPERVISOR_ENTRY, ...STATES[name] };
-  it.machine.rmp.setSlot(spa, entry);
+  it.machine.rmp.setRawEntry(spa, entry);
   return { it, spa };
 }
 
@@ -89,14 +89,14 @@ function everywhere(outcome: string): Record<keyof typeof STATES, string> {
 /** What the firmware needs to swap pages of the world's guest: a context page. */
 function swapContext(it: World): SwapContext {
   const page = sysPhysAddr(30 * MiB);
-  it.machine.rmp.setSlot(page, { ...HYPERVISOR_ENTRY, ...STATES.CONTEXT });
+  it.machine.rmp.setRawEntry(page, { ...HYPERVISOR_ENTRY, ...STATES.CONTEXT });
   return new SwapContext(it.machine, page, it.guest);
 }
 
 /** Another page of the guest's, in state PRE-SWAP. */
 function swapSource({ machine }: World): SysPhysAddr {
   const source = sysPhysAddr(29 * MiB);
-  machine.rmp.setSlot(source, { ...HYPERVISOR_ENTRY, ...STATES['PRE-SWAP'] });
+  machine.rmp.setRawEntry(source, { ...HYPERVISOR_ENTRY, ...STATES['PRE-SWAP'] });
   return source;
 }
 
@@ -105,9 +105,9 @@ function swapInto(it: World, spa: SysPhysAddr, isMetadata: boolean): string {
   const source = swapSource(it);
   const { rmp } = it.machine;
   const gpa = physAddr((1n << 48n) | context.page);
-  if (isMetadata) rmp.setSlot(source, { ...HYPERVISOR_ENTRY, ...STATES.METADATA, gpa });
+  if (isMetadata) rmp.setRawEntry(source, { ...HYPERVISOR_ENTRY, ...STATES.METADATA, gpa });
   const destination = sysPhysAddr(28 * MiB);
-  rmp.setSlot(destination, { ...HYPERVISOR_ENTRY, ...STATES.FIRMWARE });
+  rmp.setRawEntry(destination, { ...HYPERVISOR_ENTRY, ...STATES.FIRMWARE });
   swapOut(it.machine, context, { source, destination });
   const run = () => swapIn(it.machine, context, { source: destination, destination: spa });
   return thrownBy(run)?.code ?? 'SUCCESS';
@@ -232,7 +232,7 @@ const OPERATIONS: Record<
   SNP_MD_INIT: {
     run: ({ machine: { rmp } }, spa) => {
       const context = sysPhysAddr(30 * MiB);
-      rmp.setSlot(context, { ...HYPERVISOR_ENTRY, ...STATES.CONTEXT });
+      rmp.setRawEntry(context, { ...HYPERVISOR_ENTRY, ...STATES.CONTEXT });
       return thrownBy(() => metadataInit(rmp, spa, context))?.code ?? 'SUCCESS';
     },
     to: { ...everywhere('FIRMWARE_REFUSED'), FIRMWARE: 'METADATA' },
@@ -245,7 +245,7 @@ const OPERATIONS: Record<
     run: (it, spa) => {
       const context = swapContext(it);
       const destination = sysPhysAddr(29 * MiB);
-      it.machine.rmp.setSlot(destination, { ...HYPERVISOR_ENTRY, ...STATES.FIRMWARE });
+      it.machine.rmp.setRawEntry(destination, { ...HYPERVISOR_ENTRY, ...STATES.FIRMWARE });
       const run = () => swapOut(it.machine, context, { source: spa, destination });
       return thrownBy(run)?.code ?? 'SUCCESS';
     },
@@ -273,7 +273,7 @@ const OPERATIONS: Record<
   'SNP_PAGE_MOVE of it': {
     run: (it, spa) => {
       const destination = sysPhysAddr(29 * MiB);
-      it.machine.rmp.setSlot(destination, { ...HYPERVISOR_ENTRY, ...STATES['PRE-GUEST'] });
+      it.machine.rmp.setRawEntry(destination, { ...HYPERVISOR_ENTRY, ...STATES['PRE-GUEST'] });
       const run = () => pageMove(it.machine, swapContext(it), { source: spa, destination });
       return thrownBy(run)?.code ?? 'SUCCESS';
     },
@@ -346,9 +346,9 @@ const OPERATIONS: Record<
 describe.each(Object.entries(OPERATIONS))('%s', (_, { run, to }) => {
   test.each(NAMES.map((name) => [name, to[name]] as const))('%s: %s', (name, expected) => {
     const { it, spa } = inState(name);
-    const before = it.machine.rmp.slot(spa) as RmpEntry;
+    const before = it.machine.rmp.rawEntry(spa) as RmpEntry;
     const result = run(it, spa);
-    const after = it.machine.rmp.slot(spa) as RmpEntry;
+    const after = it.machine.rmp.rawEntry(spa) as RmpEntry;
     if (expected in STATES) expect([result, pageStateOf(after)]).toEqual(['SUCCESS', expected]);
     else expect([result, pageStateOf(after)]).toEqual([expected === '=' ? 'SUCCESS' : expected, name]);
     if (result !== 'SUCCESS') expect(after).toEqual(before);

@@ -9,7 +9,7 @@ test('are below 2^52', () => {
       sysPhysAddr(value);
       expect.unreachable();
     } catch (error) {
-      expect(isAddressError(error, 'ADDRESS_OUT_OF_RANGE')).toBe(true);
+      expect(isAddressError(error, 'OUTSIDE_SPACE')).toBe(true);
       expect(String(error)).toContain('system-physical');
     }
   }

@@ -120,7 +120,7 @@ describe('the guest refuses', () => {
     for (const gpa of [undefined, physAddr(0x1000)]) {
       const it = world({ hypervisor: (machine) => new Refusing(machine) });
       (it.machine.hypervisor as Refusing).answer = encodeGhcbMsr({ type: 'register-ghcb', gpa });
-      expect(codeOf(() => Ghcb.create(it.vcpu, it.table, gvaOf(GPA)))).toBe('BAD_RESPONSE');
+      expect(codeOf(() => Ghcb.create(it.vcpu, it.table, gvaOf(GPA)))).toBe('INVALID_RESPONSE');
     }
   });
 });

@@ -42,11 +42,11 @@ describe('a hypervisor that lies', () => {
     requestPageState(answering(answer), physAddr(0), PageOperation.Shared);
 
   test.each<[string, bigint, string]>([
-    ['an answer to another request', 0x081n, 'BAD_RESPONSE'],
-    ['no answer', 0x0020_0000_0000_0014n, 'BAD_RESPONSE'],
-    ['a reserved bit', 0x1015n, 'BAD_RESPONSE'],
+    ['an answer to another request', 0x081n, 'INVALID_RESPONSE'],
+    ['no answer', 0x0020_0000_0000_0014n, 'INVALID_RESPONSE'],
+    ['a reserved bit', 0x1015n, 'INVALID_RESPONSE'],
     ['an error', 0x1_0000_0015n, 'PAGE_STATE_REFUSED'],
-    ['more than 64 bits', (2n ** 64n) | 0x1015n, 'BAD_RESPONSE'],
+    ['more than 64 bits', (2n ** 64n) | 0x1015n, 'INVALID_RESPONSE'],
   ])('%s: %s', (_, answer, code) => {
     expect(codeOf(ask(answer))).toBe(code);
   });

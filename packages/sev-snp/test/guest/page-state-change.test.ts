@@ -76,7 +76,7 @@ describe('refuses', () => {
   ])('%s', (_, script, field) => {
     const { ghcb } = scripted(...script);
     expect(thrownBy(() => requestPageStates(ghcb, pages(5)))).toMatchObject({
-      ...{ code: 'BAD_PSC_RESPONSE', details: { field } },
+      ...{ code: 'INVALID_PSC_RESPONSE', details: { field } },
     });
   });
 
@@ -91,7 +91,7 @@ describe('refuses', () => {
 
   test('a list that never gets on', () => {
     const { ghcb, host } = scripted(() => ({}));
-    expect(codeOf(() => requestPageStates(ghcb, pages(5)))).toBe('BAD_PSC_RESPONSE');
+    expect(codeOf(() => requestPageStates(ghcb, pages(5)))).toBe('INVALID_PSC_RESPONSE');
     expect(host.headers.length).toBe(PSC_MAX_IDLE_EXITS);
   });
 });

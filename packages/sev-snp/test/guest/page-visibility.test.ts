@@ -186,7 +186,7 @@ describe('refuses, before anything has changed', () => {
     const it = world();
     const table = mapAll(it.guest, it.vcpu, undefined, tableFrames(3));
     const before = snapshot(it.machine.rmp);
-    expect(() => makePageShared(it.vcpu, table, page)).toThrow('OUT_OF_FRAMES');
+    expect(() => makePageShared(it.vcpu, table, page)).toThrow('OUT_OF_MEMORY');
     expect(snapshot(it.machine.rmp)).toBe(before);
   });
 });

@@ -156,7 +156,7 @@ describe('changes nothing', () => {
     const it = withGhcb();
     const table = mapAll(it.guest, it.vcpu, undefined, tableFrames(3));
     const before = snapshot(it.machine.rmp);
-    expect(() => makeRegionShared(it.ghcb, table, regionOf(2 * MiB, 3 * MiB), it)).toThrow('OUT_OF_FRAMES');
+    expect(() => makeRegionShared(it.ghcb, table, regionOf(2 * MiB, 3 * MiB), it)).toThrow('OUT_OF_MEMORY');
     expect(snapshot(it.machine.rmp)).toBe(before);
   });
 });

@@ -96,7 +96,7 @@ describe('against a hypervisor that', () => {
     const host = it.machine.hypervisor as HostileHypervisor;
     host.answers.msr = () => 0x666n;
     const clears = [entryOf(A, { ignoreUnchanged: true })];
-    expect(codeOf(() => pvalidateBySvsm(it.guestCpu, it.area, clears))).toBe('BAD_RESPONSE');
+    expect(codeOf(() => pvalidateBySvsm(it.guestCpu, it.area, clears))).toBe('INVALID_RESPONSE');
     it.guestCpu.write(gvaOf(A), bytesOf('kept'));
     host.enter(it.guest, 0, it.guestCpu);
     expect(textOf(it.guestCpu.read(gvaOf(A), 4))).toBe('kept');

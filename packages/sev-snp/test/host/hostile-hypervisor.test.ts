@@ -169,7 +169,7 @@ test('A16 a forged VMSA: only VMPL0 makes a page one, and it stays one only wher
   it.vcpu.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 1, permissions: 0xf });
   // The page table that both use.
   const first = spaOf(it, 0);
-  rmp.setSlot(first, { ...(rmp.slot(first) as RmpEntry), vmplMasks: [0x1f, 0xf, 0, 0] });
+  rmp.setRawEntry(first, { ...(rmp.rawEntry(first) as RmpEntry), vmplMasks: [0x1f, 0xf, 0, 0] });
   lower.loadCr3(it.table.cr3);
   expect(lower.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 2, permissions: 0, vmsa: true })).toBe(0);
   expect(failedVmrunCheck(rmp, 'vmsa', own)).toBe('vmsa');

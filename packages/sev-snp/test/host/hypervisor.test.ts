@@ -61,7 +61,7 @@ describe('launch', () => {
   test.each<[string, LaunchOptions, string]>([
     ['no memory', { size: 0 }, 'INVALID_ARGUMENT'],
     ['a part of a page', { size: 2 * MiB + 1 }, 'INVALID_ARGUMENT'],
-    ['more than there is', { size: 32 * MiB }, 'OUT_OF_SYSTEM_MEMORY'],
+    ['more than there is', { size: 32 * MiB }, 'OUT_OF_MEMORY'],
     [
       'an image outside',
       { size: MiB, image: [{ gpa: physAddr(MiB - 1), bytes: bytesOf('ab') }] },
@@ -148,7 +148,7 @@ describe('a nested page fault', () => {
       false,
     );
     const spa = spaOf(it, 4 * MiB);
-    it.machine.rmp.setSlot(spa, { ...it.machine.rmp.slot(spa)!, immutable: true });
+    it.machine.rmp.setRawEntry(spa, { ...it.machine.rmp.rawEntry(spa)!, immutable: true });
     expect(it.machine.hypervisor.handleNestedPageFault(it.guest, physAddr(4 * MiB), 0x8_8000_0000n)).toBe(
       false,
     );
@@ -173,7 +173,7 @@ describe('changePageState', () => {
     const host = it.machine.hypervisor;
     expect(host.changePageState(it.guest, physAddr(64 * MiB), PageOperation.Shared)).toBe(1);
     host.changePageState(it.guest, physAddr(0), PageOperation.Shared);
-    it.machine.rmp.setSlot(spaOf(it, 0), { ...it.machine.rmp.slot(spaOf(it, 0))!, immutable: true });
+    it.machine.rmp.setRawEntry(spaOf(it, 0), { ...it.machine.rmp.rawEntry(spaOf(it, 0))!, immutable: true });
     expect(host.changePageState(it.guest, physAddr(0), PageOperation.Private)).toBe(0x102);
   });
 });

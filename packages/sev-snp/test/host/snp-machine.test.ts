@@ -54,7 +54,7 @@ test('addresses of the system are narrower than 52 bits, and what is beyond is r
   expect(machine.hostPhysicalBits).toBe(46);
   const { nested } = machine.hypervisor.launch({ size: 2 * MiB });
   const beyond = sysPhysAddr(1n << 46n);
-  expect(() => nested.map(physAddr(4 * MiB), beyond, PageSize.Regular)).toThrow('PHYSICAL_RANGE');
+  expect(() => nested.map(physAddr(4 * MiB), beyond, PageSize.Regular)).toThrow('OUTSIDE_PHYSICAL_RANGE');
   const wide = new SnpMachine({ memorySize: 8 * MiB, addressReduction: 0 });
   wide.hypervisor.launch({ size: 2 * MiB }).nested.map(physAddr(4 * MiB), beyond, PageSize.Regular);
   expect(codeOf(() => new SnpMachine({ memorySize: 8 * MiB, addressReduction: 21 }))).toBe(

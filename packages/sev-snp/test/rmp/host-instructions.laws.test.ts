@@ -68,7 +68,7 @@ function checkInvariants(rmp: Rmp): void {
   for (let region = 0; region < COVERED; region += 512) {
     const slots = Array.from(
       { length: 512 },
-      (_, k) => rmp.slot(sysPhysAddr((region + k) * 0x1000)) as RmpEntry,
+      (_, k) => rmp.rawEntry(sysPhysAddr((region + k) * 0x1000)) as RmpEntry,
     );
     const [first, ...others] = slots as [RmpEntry, ...RmpEntry[]];
     if (first.pageSize === PageSize.Huge) {

@@ -23,7 +23,7 @@ function after(...updates: (readonly [number, RmpState])[]): Rmp {
 
 function withSlot(where: number, fields: Partial<RmpEntry>): Rmp {
   const rmp = rmpOf();
-  rmp.setSlot(spa(where), { ...HYPERVISOR_ENTRY, ...fields });
+  rmp.setRawEntry(spa(where), { ...HYPERVISOR_ENTRY, ...fields });
   return rmp;
 }
 
@@ -71,7 +71,7 @@ describe('RMPUPDATE answers', () => {
 
   test('ignores bits 11:0 of the address', () => {
     const rmp = after([at + 0xfff, { ...HUGE }]);
-    expect(rmp.slot(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, asid: 1 });
+    expect(rmp.rawEntry(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, asid: 1 });
   });
 
   test('as switched: the first page, assigned, does not block 2 MiB', () => {
@@ -84,25 +84,25 @@ describe('RMPUPDATE answers', () => {
 describe('RMPUPDATE writes', () => {
   test('all fields of a 4 KiB entry', () => {
     const rmp = after([at + 0x1000, { ...GUEST, immutable: true }]);
-    expect(rmp.slot(spa(at + 0x1000))).toEqual({
+    expect(rmp.rawEntry(spa(at + 0x1000))).toEqual({
       ...HYPERVISOR_ENTRY,
       ...{ assigned: true, immutable: true, asid: 1, gpa: 0x4000_0000n, vmplMasks: [0x1f, 0, 0, 0] },
     });
-    expect(rmp.slot(spa(at))?.subpageCount).toBe(1);
+    expect(rmp.rawEntry(spa(at))?.subpageCount).toBe(1);
   });
 
   test('the 511 others of a 2 MiB page: assigned, and nothing else', () => {
     const rmp = after([at, HUGE]);
-    expect(rmp.slot(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, subpageCount: 0 });
+    expect(rmp.rawEntry(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, subpageCount: 0 });
     for (let page = at + 0x1000; page < 2 * at; page += 0x1000) {
-      expect(rmp.slot(spa(page))).toEqual({ ...HYPERVISOR_ENTRY, assigned: true });
+      expect(rmp.rawEntry(spa(page))).toEqual({ ...HYPERVISOR_ENTRY, assigned: true });
     }
   });
 
   test('512 free entries for a 2 MiB page given back', () => {
     const rmp = after([at, HUGE], [at, FREE_HUGE]);
     for (let page = at; page < 2 * at; page += 0x1000) {
-      expect(rmp.slot(spa(page))).toMatchObject({ assigned: false, pageSize: PageSize.Regular, asid: 0 });
+      expect(rmp.rawEntry(spa(page))).toMatchObject({ assigned: false, pageSize: PageSize.Regular, asid: 0 });
     }
   });
 
@@ -121,7 +121,7 @@ describe('RMPUPDATE writes', () => {
   ])('what the guest has set survives or not: %s', (_, state, survives) => {
     const rmp = withSlot(at + 0x1000, valid);
     rmpupdate(rmp, spa(at + 0x1000), state);
-    const { validated, vmsa, vmplMasks } = rmp.slot(spa(at + 0x1000)) as RmpEntry;
+    const { validated, vmsa, vmplMasks } = rmp.rawEntry(spa(at + 0x1000)) as RmpEntry;
     expect({ validated, vmsa, vmplMasks }).toEqual(
       survives
         ? { validated: true, vmsa: true, vmplMasks: valid.vmplMasks }
@@ -132,24 +132,24 @@ describe('RMPUPDATE writes', () => {
   test('without an ASID nothing survives, even if nothing changes', () => {
     const rmp = withSlot(at, { assigned: true, vmsa: true, vmplMasks: [1, 1, 1, 1] });
     rmpupdate(rmp, spa(at), { assigned: true });
-    expect(rmp.slot(spa(at))).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0, 0, 0] });
+    expect(rmp.rawEntry(spa(at))).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0, 0, 0] });
   });
 
   test('another size resets too', () => {
     const rmp = withSlot(at, valid);
-    rmp.setSlot(spa(at), { ...HYPERVISOR_ENTRY, ...valid, pageSize: PageSize.Huge });
+    rmp.setRawEntry(spa(at), { ...HYPERVISOR_ENTRY, ...valid, pageSize: PageSize.Huge });
     rmpupdate(rmp, spa(at), HUGE);
-    expect(rmp.slot(spa(at))?.validated).toBe(true);
+    expect(rmp.rawEntry(spa(at))?.validated).toBe(true);
     rmpupdate(rmp, spa(at), FREE_HUGE);
     rmpupdate(rmp, spa(at), HUGE);
-    expect(rmp.slot(spa(at))?.validated).toBe(false);
+    expect(rmp.rawEntry(spa(at))?.validated).toBe(false);
   });
 
   test('as switched: every success resets', () => {
     const rmp = new Rmp(sysPhysRegion(spa(0), 8 * MiB), { assumptions: { rmpupdateReset: 'always' } });
-    rmp.setSlot(spa(at), { ...HYPERVISOR_ENTRY, ...valid });
+    rmp.setRawEntry(spa(at), { ...HYPERVISOR_ENTRY, ...valid });
     rmpupdate(rmp, spa(at), GUEST);
-    expect(rmp.slot(spa(at))?.validated).toBe(false);
+    expect(rmp.rawEntry(spa(at))?.validated).toBe(false);
   });
 });
 
@@ -169,8 +169,8 @@ describe('PSMASH answers', () => {
 
   test('SUCCESS once, with all that the entry said in 512 of them', () => {
     const rmp = after([at, HUGE]);
-    const huge = rmp.slot(spa(at)) as RmpEntry;
-    rmp.setSlot(spa(at), { ...huge, validated: true, vmplMasks: [0x1f, 3, 2, 1] });
+    const huge = rmp.rawEntry(spa(at)) as RmpEntry;
+    rmp.setRawEntry(spa(at), { ...huge, validated: true, vmplMasks: [0x1f, 3, 2, 1] });
     expect(psmash(rmp, spa(at + 0xfff))).toBe(RmpResult.SUCCESS);
     for (let k = 0; k < 512; k += 1) {
       expect(rmp.entry(spa(at + k * 0x1000))).toEqual({
@@ -181,7 +181,7 @@ describe('PSMASH answers', () => {
     }
     expect(psmash(rmp, spa(at))).toBe(RmpResult.FAIL_BADADDR);
     expect(rmpupdate(rmp, spa(at + 0x1000), FREE)).toBe(RmpResult.SUCCESS);
-    expect(rmp.slot(spa(at))?.subpageCount).toBe(510);
+    expect(rmp.rawEntry(spa(at))?.subpageCount).toBe(510);
   });
 });
 
@@ -197,7 +197,10 @@ describe('a page in use', () => {
     expect(rmpResultName(rmpupdate(rmp, spa(at), FREE_HUGE))).toBe('FAIL_INUSE');
     expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), FREE))).toBe('FAIL_INUSE');
     expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x2000), GUEST))).toBe('SUCCESS');
-    rmp.setSlot(spa(2 * at + 0x1000), { ...(rmp.slot(spa(2 * at + 0x1000)) as RmpEntry), immutable: true });
+    rmp.setRawEntry(spa(2 * at + 0x1000), {
+      ...(rmp.rawEntry(spa(2 * at + 0x1000)) as RmpEntry),
+      immutable: true,
+    });
     expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), FREE))).toBe('FAIL_INUSE');
     expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), { ...FREE, asid: 1 }))).toBe('FAIL_INPUT');
   });
@@ -214,7 +217,7 @@ describe('a page in use', () => {
 test('2 MiB over a page that is fixed for ever is refused, and it stays', () => {
   const rmp = withSlot(at + 0x5000, { immutable: true });
   expect(rmpResultName(rmpupdate(rmp, spa(at), HUGE))).toBe('FAIL_PERMISSION');
-  expect(rmp.slot(spa(at + 0x5000))?.immutable).toBe(true);
+  expect(rmp.rawEntry(spa(at + 0x5000))?.immutable).toBe(true);
 });
 
 describe('RMPREAD', () => {

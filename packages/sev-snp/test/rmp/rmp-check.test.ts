@@ -4,11 +4,11 @@ import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
 import {
-  type AccessKind,
   type Accessor,
   failedRmpCheck,
   RMP_CHECKS,
   type RmpAccess,
+  type RmpAccessKind,
   type RmpCheck,
 } from '../../src/rmp/rmp-check.ts';
 import { MiB, rmpOf } from '../support/world.ts';
@@ -25,14 +25,14 @@ const access: RmpAccess = {
 
 function failed(entry: Partial<RmpEntry>, change: Partial<RmpAccess> = {}): RmpCheck | undefined {
   const rmp = rmpOf();
-  rmp.setSlot(sysPhysAddr(page), { ...good, ...entry });
+  rmp.setRawEntry(sysPhysAddr(page), { ...good, ...entry });
   return failedRmpCheck(rmp, { ...access, ...change });
 }
 
 // AMD64 APM vol. 2, table 15-39, cell by cell: what is checked, in which order.
 const ALL = 'covered guest-owned reverse-map mutable page-size validated vmpl';
 describe('who is checked for what', () => {
-  test.each<[Accessor, AccessKind, string]>([
+  test.each<[Accessor, RmpAccessKind, string]>([
     ['host', 'read', ''],
     ['host', 'write', 'hypervisor-owned'],
     ['host', 'fetch', ''],
@@ -98,8 +98,8 @@ describe('a private access of a guest', () => {
 
 describe('2 MiB', () => {
   const rmp = rmpOf();
-  rmp.setSlot(sysPhysAddr(2 * MiB), { ...good, pageSize: PageSize.Huge, gpa: physAddr(4 * MiB) });
-  rmp.setSlot(sysPhysAddr(page), { ...HYPERVISOR_ENTRY, assigned: true });
+  rmp.setRawEntry(sysPhysAddr(2 * MiB), { ...good, pageSize: PageSize.Huge, gpa: physAddr(4 * MiB) });
+  rmp.setRawEntry(sysPhysAddr(page), { ...HYPERVISOR_ENTRY, assigned: true });
   const huge = { ...access, translationSize: PageSize.Huge, gpa: physAddr(4 * MiB + 0x3000) };
 
   test('its one entry decides for every 4 KiB of it, each at its own place', () => {
@@ -118,8 +118,8 @@ describe('2 MiB', () => {
 describe('hypervisor-owned', () => {
   const write = { accessor: 'snp-guest-shared', kind: 'write', gpa: physAddr(0) } as const;
   const neighbour = rmpOf();
-  neighbour.setSlot(sysPhysAddr(2 * MiB), { ...HYPERVISOR_ENTRY, subpageCount: 1 });
-  neighbour.setSlot(sysPhysAddr(page + 0x1000), good);
+  neighbour.setRawEntry(sysPhysAddr(2 * MiB), { ...HYPERVISOR_ENTRY, subpageCount: 1 });
+  neighbour.setRawEntry(sysPhysAddr(page + 0x1000), good);
 
   test('passes for what is unassigned or not covered', () => {
     expect(failedRmpCheck(neighbour, { ...access, ...write })).toBeUndefined();
@@ -141,7 +141,7 @@ describe('hypervisor-owned', () => {
 
 describe('masks', () => {
   // Masks of `good`: VMPL0 R W XU XS, VMPL1 R, VMPL2 R W, VMPL3 W alone, which is illegal.
-  test.each<[AccessKind, 0 | 3, string]>([
+  test.each<[RmpAccessKind, 0 | 3, string]>([
     ['read', 0, 'yes yes yes no'],
     ['write', 0, 'yes no yes no'],
     ['table', 0, 'yes yes yes no'],

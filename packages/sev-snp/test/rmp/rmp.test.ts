@@ -22,13 +22,13 @@ describe('what it covers', () => {
     const covered = [2 * MiB - 1, 2 * MiB, 6 * MiB - 1, 6 * MiB].map((at) => rmp.covers(spa(at)));
     expect(covered).toEqual([false, true, true, false]);
     expect(rmp.entry(spa(0))).toBeUndefined();
-    expect(rmp.slot(spa(6 * MiB))).toBeUndefined();
-    expect(codeOf(() => rmp.setSlot(spa(6 * MiB), HYPERVISOR_ENTRY))).toBe('NOT_COVERED');
+    expect(rmp.rawEntry(spa(6 * MiB))).toBeUndefined();
+    expect(codeOf(() => rmp.setRawEntry(spa(6 * MiB), HYPERVISOR_ENTRY))).toBe('OUTSIDE_RMP');
   });
 
   test('the last page of the space, in a table that costs nothing', () => {
     const rmp = new Rmp(sysPhysRegion(spa(0), 2n ** 52n));
-    rmp.setSlot(spa(2n ** 52n - 1n), { ...HYPERVISOR_ENTRY, asid: 5 });
+    rmp.setRawEntry(spa(2n ** 52n - 1n), { ...HYPERVISOR_ENTRY, asid: 5 });
     expect(rmp.entry(spa(2n ** 52n - 4096n))?.asid).toBe(5);
     expect(rmp.entry(spa(0))).toBe(HYPERVISOR_ENTRY);
   });
@@ -44,17 +44,17 @@ describe('entry', () => {
       asid: 3,
       gpa: physAddr(4 * MiB),
     };
-    rmp.setSlot(spa(2 * MiB), huge);
-    rmp.setSlot(spa(2 * MiB + 0x1000), { ...HYPERVISOR_ENTRY, assigned: true });
+    rmp.setRawEntry(spa(2 * MiB), huge);
+    rmp.setRawEntry(spa(2 * MiB + 0x1000), { ...HYPERVISOR_ENTRY, assigned: true });
     expect(rmp.entry(spa(4 * MiB - 1))).toEqual(huge);
-    expect(rmp.slot(spa(2 * MiB + 0x1000))).toEqual({ ...HYPERVISOR_ENTRY, assigned: true });
+    expect(rmp.rawEntry(spa(2 * MiB + 0x1000))).toEqual({ ...HYPERVISOR_ENTRY, assigned: true });
     expect(rmp.entry(spa(4 * MiB))).toEqual(HYPERVISOR_ENTRY);
     expect(rmp.entry(spa(2 * MiB - 1))).toEqual(HYPERVISOR_ENTRY);
   });
 
   test('is otherwise that of the page alone', () => {
     const rmp = rmpOf();
-    rmp.setSlot(spa(0x5fff), { ...HYPERVISOR_ENTRY, asid: 9 });
+    rmp.setRawEntry(spa(0x5fff), { ...HYPERVISOR_ENTRY, asid: 9 });
     expect([0x4fff, 0x5000, 0x6000].map((at) => rmp.entry(spa(at))?.asid)).toEqual([0, 9, 0]);
   });
 });
@@ -63,9 +63,9 @@ test('a region is unassigned if neither its first entry nor its count says other
   const rmp = rmpOf();
   const inside = spa(2 * MiB + 0x3000);
   expect(rmp.isRegionUnassigned(inside)).toBe(true);
-  rmp.setSlot(spa(2 * MiB), { ...HYPERVISOR_ENTRY, subpageCount: 1 });
+  rmp.setRawEntry(spa(2 * MiB), { ...HYPERVISOR_ENTRY, subpageCount: 1 });
   expect(rmp.isRegionUnassigned(inside)).toBe(false);
-  rmp.setSlot(spa(2 * MiB), { ...HYPERVISOR_ENTRY, assigned: true });
+  rmp.setRawEntry(spa(2 * MiB), { ...HYPERVISOR_ENTRY, assigned: true });
   expect(rmp.isRegionUnassigned(inside)).toBe(false);
   expect(rmp.isRegionUnassigned(spa(0))).toBe(true);
   expect(rmp.isRegionUnassigned(spa(64 * MiB))).toBe(true);
@@ -78,14 +78,14 @@ test('a region is replaced as a whole, and no other', () => {
     { ...HYPERVISOR_ENTRY, asid: 9 },
   ];
   rmp.setRegion(spa(2 * MiB), head, other);
-  const asids = Array.from({ length: 514 }, (_, k) => rmp.slot(spa(2 * MiB + (k - 1) * 0x1000))?.asid);
+  const asids = Array.from({ length: 514 }, (_, k) => rmp.rawEntry(spa(2 * MiB + (k - 1) * 0x1000))?.asid);
   expect(asids).toEqual([0, 7, ...Array(511).fill(9), 0]);
 });
 
 test('a region has an immutable page if any of its own bytes say so', () => {
   const rmp = rmpOf();
   expect(rmp.hasImmutable(spa(2 * MiB))).toBe(false);
-  rmp.setSlot(spa(4 * MiB - 0x1000), { ...HYPERVISOR_ENTRY, immutable: true });
+  rmp.setRawEntry(spa(4 * MiB - 0x1000), { ...HYPERVISOR_ENTRY, immutable: true });
   expect([2 * MiB, 3 * MiB, 4 * MiB].map((at) => rmp.hasImmutable(spa(at)))).toEqual([true, true, false]);
 });
 

@@ -36,11 +36,11 @@ export class RmpShadow {
 
   constructor(rmp: Rmp) {
     this.#rmp = rmp;
-    const setSlot = rmp.setSlot.bind(rmp);
+    const setRawEntry = rmp.setRawEntry.bind(rmp);
     const setRegion = rmp.setRegion.bind(rmp);
-    rmp.setSlot = (spa, entry) => {
+    rmp.setRawEntry = (spa, entry) => {
       this.#dirty.add(pageNumber(spa));
-      setSlot(spa, entry);
+      setRawEntry(spa, entry);
     };
     rmp.setRegion = (first, entry, others) => {
       const page = pageNumber(first);
@@ -48,7 +48,7 @@ export class RmpShadow {
       setRegion(first, entry, others);
     };
     for (const spa of rmp.covered.iterPages(PageSize.Regular)) {
-      if (rmp.slot(spa)?.assigned === true) this.#dirty.add(pageNumber(spa));
+      if (rmp.rawEntry(spa)?.assigned === true) this.#dirty.add(pageNumber(spa));
     }
   }
 
@@ -59,7 +59,7 @@ export class RmpShadow {
     const fresh: [number, Slot][] = [];
     for (const page of this.#dirty) {
       regions.add(Math.floor(page / PARTS));
-      const slot = slotOf(this.#rmp.slot(addressOf(page)) as RmpEntry);
+      const slot = slotOf(this.#rmp.rawEntry(addressOf(page)) as RmpEntry);
       this.#forget(page);
       fresh.push([page, slot]);
     }
@@ -81,7 +81,7 @@ export class RmpShadow {
     if (before !== undefined) return before;
     for (const spa of this.#rmp.covered.iterPages(PageSize.Regular)) {
       const page = pageNumber(spa);
-      const now = slotOf(this.#rmp.slot(spa) as RmpEntry);
+      const now = slotOf(this.#rmp.rawEntry(spa) as RmpEntry);
       const known = this.#slots.get(page);
       if (known === undefined ? now.assigned : JSON.stringify(known) !== JSON.stringify(now)) {
         return `page ${hex(page)} has changed unseen`;

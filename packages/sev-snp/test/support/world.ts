@@ -103,7 +103,7 @@ export function rmpOf(mib = 8): Rmp {
 /** All entries of a table, bit for bit; nothing for a region that was never touched. */
 export function snapshot(rmp: Rmp): string {
   const slots = [...rmp.covered.iterPages(PageSize.Regular)].map((spa) => {
-    const slot = rmp.slot(spa) as RmpEntry;
+    const slot = rmp.rawEntry(spa) as RmpEntry;
     if (slot === HYPERVISOR_ENTRY) return '';
     const { low, high } = encodeRmpEntry(slot);
     return `${low.toString(16)}:${high.toString(16)}`;
