@@ -36,7 +36,7 @@ if (import.meta.main) {
   const pinned = lock.packages['node_modules/node']?.version ?? '';
 
   for (const path of enginesToLeaveOut(lock.packages)) {
-    const entry = lock.packages[path] as LockedPackage;
+    const entry = lock.packages[path]!;
     const range = entry.engines?.['node'] ?? '';
     if (!semver.satisfies(pinned, range)) {
       throw new Error(`${path}@${entry.version} wants Node ${range}, but the pinned Node is ${pinned}`);

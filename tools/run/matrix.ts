@@ -20,7 +20,7 @@ let failed = 0;
 try {
   if (turbo(['run', 'build'], { quiet: true }) !== 0) throw new Error('the build fails');
   for (const runtime of RUNTIMES) {
-    const binary = install(runtime, runtime.split('@')[0] as string);
+    const binary = install(runtime, runtime.split('@')[0]!);
     report(runtime, 'npx', ['vitest', 'run', 'test/documents.test.ts'], 'tools/checks', {
       HOST_NODE: binary,
     });

@@ -81,7 +81,7 @@ test('segments hold the bytes that they name, and refuse what they say twice dif
         const bytes = new Uint8Array(0x1000);
         const isWhole = !expected.includes(undefined);
         expect(memory.read(sourceOf(file), frame, bytes)).toBe(isWhole);
-        if (isWhole) expect(bytes.every((byte, i) => byte === file[expected[i] as number])).toBe(true);
+        if (isWhole) expect(bytes.every((byte, i) => byte === file[expected[i]!])).toBe(true);
       }
     }),
   );

@@ -68,7 +68,7 @@ export function tellStory(): StoryReport {
     cBit: world.machine.cBit,
     heap,
     loops,
-    attempts: tryAccesses(world, secretPage, loops[0] as LoopReport),
+    attempts: tryAccesses(world, secretPage, loops[0]!),
   };
 }
 
@@ -179,7 +179,7 @@ function describe(event: MachineEvent): string {
 function tryAccesses(world: World, secretPage: VirtAddr, { pages }: LoopReport): Attempt[] {
   const { vcpu, machine, systemAddress, guest, allocator } = world;
   const { hypervisor } = machine;
-  const sharedPage = pages[0] as VirtAddr;
+  const sharedPage = pages[0]!;
   const attempts: Attempt[] = [];
   const attempt = (who: string, what: string, action: () => string): void => {
     let result: string;

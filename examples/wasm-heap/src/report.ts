@@ -10,7 +10,7 @@ export function render(story: StoryReport, title: (text: string) => string): str
     `The module has ${before / 1024} KiB. Its own data and stack end at __heap_base, ${hex(story.heapBase)};`,
     `the heap has the pages from ${hex(Number(story.firstPage))} on.`,
     ...picture(maps[0]),
-    ...wrapped(maps[0].split('\n')[0] as string),
+    ...wrapped(maps[0].split('\n')[0]!),
     '',
     title('What the host allocates, the module works on'),
     `  sum(${hex(Number(sum.at))}, ${sum.length})     ${sum.sum}, and should be ${sum.expected}`,

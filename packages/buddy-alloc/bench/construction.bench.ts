@@ -45,7 +45,7 @@ function show(name: string, size: number): void {
   const bytes = (empty.objects + empty.tables - before.objects - before.tables) / ROUNDS;
   const micro = (time: number) => `${(time / 1000).toFixed(1)} µs`.padStart(12);
   console.log(
-    `  ${name.padEnd(10)}${micro(times[0] as number)}${micro(median(times))}` +
+    `  ${name.padEnd(10)}${micro(times[0]!)}${micro(median(times))}` +
       `${`${bytes.toFixed(0)} bytes`.padStart(22)}` +
       `    ${perPage.toFixed(2)} bytes a page, of ${touched} pages`,
   );

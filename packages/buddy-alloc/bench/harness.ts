@@ -18,7 +18,7 @@ const CHUNK = 512;
 
 /** The middle one. */
 export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
 /** How long `run` takes, in nanoseconds an operation. */
@@ -102,7 +102,7 @@ export function compare(
 ): void {
   const times = variants.map((): Time[][] => columns.map(() => []));
   const run = (index: number, isWarmUp: boolean) => {
-    const row = (variants[index] as Variant).round();
+    const row = variants[index]!.round();
     if (!isWarmUp) for (const [column, time] of row.entries()) times[index]?.[column]?.push(time);
   };
   for (let round = -Math.ceil(rounds / 4); round < rounds; round += 1) {
@@ -133,7 +133,7 @@ function cell(own: readonly Time[], base: readonly Time[]): string {
   const middle = median(numbers);
   const ratio =
     numbers.length === bases.length
-      ? median(numbers.map((time, round) => time / (bases[round] as number)))
+      ? median(numbers.map((time, round) => time / bases[round]!))
       : middle / median(bases);
   const least = numbers.length === 1 ? '' : ` (least ${Math.min(...numbers).toFixed(1)})`;
   return `${middle.toFixed(1)} ns${least} ${ratio.toFixed(2).padStart(8)} ×`;

@@ -26,7 +26,7 @@ interface Policy {
 
 function ours(): Policy {
   const allocator = new PageAllocator(virtRegion(HEAP, PAGES * PAGE_SIZE));
-  const fragmentation = (order: number) => allocator.memoryInfo().fragmentation[order] as number;
+  const fragmentation = (order: number) => allocator.memoryInfo().fragmentation[order]!;
   return { name: 'PageAllocator, indexed', allocator: allocator.indexed, fragmentation };
 }
 
@@ -81,8 +81,7 @@ function run({ allocator, fragmentation }: Policy, seed: number): { means: numbe
     step();
     const elapsed = performance.now() - start;
     times.push((elapsed * 1e6) / (state as typeof state & { operations: number }).operations);
-    for (const [index, order] of ORDERS.entries())
-      sums[index] = (sums[index] as number) + fragmentation(order);
+    for (const [index, order] of ORDERS.entries()) sums[index] = sums[index]! + fragmentation(order);
   }
   return { means: sums.map((sum) => sum / ROUNDS), time: median(times) };
 }

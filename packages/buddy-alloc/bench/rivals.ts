@@ -40,7 +40,7 @@ export class LinearLists {
   free(page: number): void {
     if (this.#type[page] !== 1) throw new Error('not allocated');
     let head = page;
-    let order = this.#order[page] as number;
+    let order = this.#order[page]!;
     while (order < 5) {
       const buddy = head ^ (1 << order);
       if (buddy >= this.#type.length || this.#type[buddy] !== 0 || this.#order[buddy] !== order) break;
@@ -59,13 +59,13 @@ export class LinearLists {
 
   #push(page: number, order: number): void {
     this.#type[page] = 0;
-    this.#next[page] = this.#heads[order] as number;
+    this.#next[page] = this.#heads[order]!;
     this.#heads[order] = page;
   }
 
   #pop(order: number): number {
-    const page = this.#heads[order] as number;
-    this.#heads[order] = this.#next[page] as number;
+    const page = this.#heads[order]!;
+    this.#heads[order] = this.#next[page]!;
     return page;
   }
 
@@ -74,9 +74,9 @@ export class LinearLists {
       this.#pop(order);
       return;
     }
-    let previous = this.#heads[order] as number;
-    while (this.#next[previous] !== page) previous = this.#next[previous] as number;
-    this.#next[previous] = this.#next[page] as number;
+    let previous = this.#heads[order]!;
+    while (this.#next[previous] !== page) previous = this.#next[previous]!;
+    this.#next[previous] = this.#next[page]!;
   }
 }
 
@@ -125,7 +125,7 @@ export class BareLists extends Buddies {
     const fitting = this.filled >>> order;
     if (fitting === 0) return -1;
     let have = order + 31 - Math.clz32(fitting & -fitting);
-    const page = this.#heads[have] as number;
+    const page = this.#heads[have]!;
     this.remove(page, have);
     while (have > order) {
       have -= 1;
@@ -137,7 +137,7 @@ export class BareLists extends Buddies {
 
   free(page: number): void {
     const { marks } = this;
-    let order = (marks[page] as number) & 0x3f;
+    let order = marks[page]! & 0x3f;
     let head = page;
     marks[page] = 0;
     while (order < this.maxOrder) {
@@ -152,7 +152,7 @@ export class BareLists extends Buddies {
   }
 
   add(page: number, order: number): void {
-    const next = this.#heads[order] as number;
+    const next = this.#heads[order]!;
     this.#links[2 * page] = next;
     this.#links[2 * page + 1] = -1;
     if (next >= 0) this.#links[2 * next + 1] = page;
@@ -162,12 +162,12 @@ export class BareLists extends Buddies {
   }
 
   remove(page: number, order: number): void {
-    const next = this.#links[2 * page] as number;
-    const previous = this.#links[2 * page + 1] as number;
+    const next = this.#links[2 * page]!;
+    const previous = this.#links[2 * page + 1]!;
     if (next >= 0) this.#links[2 * next + 1] = previous;
     if (previous >= 0) this.#links[2 * previous] = next;
     else this.#heads[order] = next;
-    if ((this.#heads[order] as number) < 0) this.filled &= ~(1 << order);
+    if (this.#heads[order]! < 0) this.filled &= ~(1 << order);
   }
 }
 
@@ -194,10 +194,10 @@ export class LowestFirst extends Buddies {
     const fitting = this.filled >>> order;
     if (fitting === 0) return -1;
     let have = order + 31 - Math.clz32(fitting & -fitting);
-    const levels = this.#bits[have] as readonly Int32Array[];
+    const levels = this.#bits[have]!;
     let block = 0;
     for (let level = levels.length - 1; level >= 0; level -= 1) {
-      const word = (levels[level] as Int32Array)[block] as number;
+      const word = levels[level]![block]!;
       block = block * 32 + 31 - Math.clz32(word & -word);
     }
     const page = block << have;
@@ -212,7 +212,7 @@ export class LowestFirst extends Buddies {
 
   free(page: number): void {
     const { marks } = this;
-    let order = (marks[page] as number) & 0x3f;
+    let order = marks[page]! & 0x3f;
     let head = page;
     marks[page] = 0;
     while (order < this.maxOrder) {
@@ -230,8 +230,8 @@ export class LowestFirst extends Buddies {
     this.marks[page] = 0x80 | order;
     this.filled |= 1 << order;
     let bit = page >> order;
-    for (const words of this.#bits[order] as readonly Int32Array[]) {
-      const before = words[bit >> 5] as number;
+    for (const words of this.#bits[order]!) {
+      const before = words[bit >> 5]!;
       words[bit >> 5] = before | (1 << bit);
       if (before !== 0) return;
       bit >>= 5;
@@ -240,8 +240,8 @@ export class LowestFirst extends Buddies {
 
   remove(page: number, order: number): void {
     let bit = page >> order;
-    for (const words of this.#bits[order] as readonly Int32Array[]) {
-      const after = (words[bit >> 5] as number) & ~(1 << bit);
+    for (const words of this.#bits[order]!) {
+      const after = words[bit >> 5]! & ~(1 << bit);
       words[bit >> 5] = after;
       if (after !== 0) return;
       bit >>= 5;

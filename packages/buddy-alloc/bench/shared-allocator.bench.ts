@@ -53,7 +53,7 @@ function work({ control, buffer, index }: Shared): void {
   for (let round = 0; ; round += 1) {
     Atomics.wait(words, ROUND, round);
     if (words[ACTIVE] === 0) return;
-    if (index >= (words[ACTIVE] as number)) {
+    if (index >= words[ACTIVE]!) {
       finish(words, IDLE);
       continue;
     }
@@ -62,8 +62,8 @@ function work({ control, buffer, index }: Shared): void {
     // The live ones are there before the clock starts.
     while (words[WORKLOAD] === 2 && live.length < 4096) live.push(pages.allocatePage());
     finish(words, DONE);
-    while (Atomics.load(words, DONE) < (words[ACTIVE] as number) + 1);
-    run(words[WORKLOAD] as number, pages, live);
+    while (Atomics.load(words, DONE) < words[ACTIVE]! + 1);
+    run(words[WORKLOAD]!, pages, live);
     finish(words, DONE);
     while (live.length > 0) pages.freePage(live.pop() as PhysAddr);
     cache?.close();
@@ -93,7 +93,7 @@ function run(workload: number, pages: Pages, live: PhysAddr[]): void {
   } else {
     for (let i = 0; i < OPERATIONS; i += 2) {
       const victim = random(live.length);
-      pages.freePage(live[victim] as PhysAddr);
+      pages.freePage(live[victim]!);
       live[victim] = pages.allocatePage();
     }
   }

@@ -24,7 +24,7 @@ class FreeStack {
 
   allocate(): number {
     this.#count -= 1;
-    return this.#free[this.#count] as number;
+    return this.#free[this.#count]!;
   }
 
   free(address: number): void {
@@ -120,7 +120,7 @@ function randomVictims(): void {
     sum: 0,
     free(address: bigint): void {
       this.cell[0] = address;
-      this.sum ^= this.halves[0] as number;
+      this.sum ^= this.halves[0]!;
     },
   };
   compare(

@@ -20,13 +20,13 @@ export function compare(units: number, unit: string, variants: readonly Variant[
       const result = run();
       const time = ((performance.now() - start) * 1e6) / units;
       if (result !== expected) throw new Error(`${name} gave ${result}, not ${expected}`);
-      if (round >= WARM_UP) (times[i] as number[]).push(time);
+      if (round >= WARM_UP) times[i]!.push(time);
     }
   }
-  const baseline = times[0] as number[];
+  const baseline = times[0]!;
   for (const [i, { name }] of variants.entries()) {
-    const own = times[i] as number[];
-    const ratio = median(own.map((time, round) => time / (baseline[round] as number)));
+    const own = times[i]!;
+    const ratio = median(own.map((time, round) => time / baseline[round]!));
     console.log(
       `  ${name.padEnd(34)} ${median(own).toFixed(1).padStart(7)} ns ${unit}  ${ratio.toFixed(2).padStart(5)} ×`,
     );
@@ -35,5 +35,5 @@ export function compare(units: number, unit: string, variants: readonly Variant[
 
 /** The middle one. */
 export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }

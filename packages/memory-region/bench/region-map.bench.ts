@@ -39,10 +39,10 @@ const search = (place: number): number => {
   let high = REGIONS;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((starts[middle] as number) <= place) low = middle + 1;
+    if (starts[middle]! <= place) low = middle + 1;
     else high = middle;
   }
-  return low > 0 && place < (ends[low - 1] as number) ? low - 1 : -1;
+  return low > 0 && place < ends[low - 1]! ? low - 1 : -1;
 };
 
 console.log(`Lookup of ${LOOKUPS} random addresses among ${REGIONS} regions; Node ${process.versions.node}`);
@@ -72,7 +72,7 @@ const times = counts.map((count) => {
   const regions = Array.from({ length: count }, (_, i) => regionAt(i));
   for (let i = count - 1; i > 0; i -= 1) {
     const j = next() % (i + 1);
-    [regions[i], regions[j]] = [regions[j] as MemoryRegion<PhysAddr>, regions[i] as MemoryRegion<PhysAddr>];
+    [regions[i], regions[j]] = [regions[j]!, regions[i]!];
   }
   return median(
     Array.from({ length: 9 }, () => {
@@ -84,7 +84,7 @@ const times = counts.map((count) => {
   );
 });
 for (const [i, count] of counts.entries()) {
-  const time = times[i] as number;
+  const time = times[i]!;
   console.log(
     `  ${String(count).padStart(7)} regions  ${time.toFixed(2).padStart(8)} ms  ${((time * 1e6) / count).toFixed(0)} ns each`,
   );
@@ -96,6 +96,6 @@ const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 const [x, y] = [mean(xs), mean(ys)];
 const slope =
-  xs.reduce((sum, xi, i) => sum + (xi - x) * ((ys[i] as number) - y), 0) /
+  xs.reduce((sum, xi, i) => sum + (xi - x) * (ys[i]! - y), 0) /
   xs.reduce((sum, xi) => sum + (xi - x) ** 2, 0);
 console.log(`  grows as n^${slope.toFixed(2)}`);

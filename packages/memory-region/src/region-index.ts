@@ -6,8 +6,8 @@ import type { RegionEntry } from './walk-ranges.ts';
 // costs what searching numbers costs; bigints would be compared by a call each.
 const CELL = new BigUint64Array(1);
 const HALVES = new Uint32Array(CELL.buffer);
-const upperKey = (): number => (HALVES[1] as number) * 0x20_0000 + ((HALVES[0] as number) >>> 11);
-const lowerKey = (): number => (HALVES[0] as number) & 0x7ff;
+const upperKey = (): number => HALVES[1]! * 0x20_0000 + (HALVES[0]! >>> 11);
+const lowerKey = (): number => HALVES[0]! & 0x7ff;
 
 /** Entries in a chunk, at most: few enough to move for an insertion, enough that the chunks are few. */
 const CAPACITY = 256;
@@ -64,7 +64,7 @@ export class RegionIndex<A extends Address, V> {
     let c = Math.max(this.#chunkOf(address), 0);
     let i = Math.max(this.#chunks[c]?.lastAtOrBefore(upperKey(), lowerKey()) ?? 0, 0);
     for (; c < this.#chunks.length; c += 1, i = 0) {
-      const chunk = this.#chunks[c] as Chunk<A, V>;
+      const chunk = this.#chunks[c]!;
       for (; i < chunk.count; i += 1) {
         const entry = chunk.entry(i);
         if (entry[0].end > address) yield entry;
@@ -101,7 +101,7 @@ export class RegionIndex<A extends Address, V> {
   /** Removes the entry whose region starts at `start`, which is there. */
   delete(start: A): void {
     const c = this.#chunkOf(start);
-    const chunk = this.#chunks[c] as Chunk<A, V>;
+    const chunk = this.#chunks[c]!;
     const at = chunk.lastAtOrBefore(upperKey(), lowerKey());
     chunk.delete(at);
     this.#size -= 1;
@@ -126,14 +126,14 @@ export class RegionIndex<A extends Address, V> {
   }
 
   #firstChanged(c: number): void {
-    const chunk = this.#chunks[c] as Chunk<A, V>;
-    this.#uppers[c] = chunk.uppers[0] as number;
-    this.#lowers[c] = chunk.lowers[0] as number;
+    const chunk = this.#chunks[c]!;
+    this.#uppers[c] = chunk.uppers[0]!;
+    this.#lowers[c] = chunk.lowers[0]!;
   }
 
   #chunksChanged(): void {
-    this.#uppers = Float64Array.from(this.#chunks, ({ uppers }) => uppers[0] as number);
-    this.#lowers = Uint16Array.from(this.#chunks, ({ lowers }) => lowers[0] as number);
+    this.#uppers = Float64Array.from(this.#chunks, ({ uppers }) => uppers[0]!);
+    this.#lowers = Uint16Array.from(this.#chunks, ({ lowers }) => lowers[0]!);
   }
 }
 
@@ -149,7 +149,7 @@ class Chunk<A extends Address, V> {
   readonly #lastLowers: Uint16Array = new Uint16Array(CAPACITY);
 
   entry(i: number): RegionEntry<A, V> {
-    return [this.regions[i] as MemoryRegion<A>, this.values[i] as V];
+    return [this.regions[i]!, this.values[i] as V];
   }
 
   lastAtOrBefore(upper: number, lower: number): number {
@@ -160,8 +160,8 @@ class Chunk<A extends Address, V> {
   holding(upper: number, lower: number): number {
     const i = this.lastAtOrBefore(upper, lower);
     if (i < 0) return -1;
-    const last = this.#lastUppers[i] as number;
-    return upper < last || (upper === last && lower <= (this.#lastLowers[i] as number)) ? i : -1;
+    const last = this.#lastUppers[i]!;
+    return upper < last || (upper === last && lower <= this.#lastLowers[i]!) ? i : -1;
   }
 
   insert(at: number, region: MemoryRegion<A>, value: V): void {
@@ -188,7 +188,7 @@ class Chunk<A extends Address, V> {
   splitOff(at: number): Chunk<A, V> {
     const rest = new Chunk<A, V>();
     for (let i = at; i < this.count; i += 1) {
-      rest.insert(rest.count, this.regions[i] as MemoryRegion<A>, this.values[i] as V);
+      rest.insert(rest.count, this.regions[i]!, this.values[i] as V);
     }
     this.count = at;
     this.regions.length = at;
@@ -215,8 +215,8 @@ function lastAtOrBefore(
   let high = count;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    const key = uppers[middle] as number;
-    if (key < upper || (key === upper && (lowers[middle] as number) <= lower)) low = middle + 1;
+    const key = uppers[middle]!;
+    if (key < upper || (key === upper && lowers[middle]! <= lower)) low = middle + 1;
     else high = middle;
   }
   return low - 1;

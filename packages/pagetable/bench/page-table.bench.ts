@@ -27,22 +27,22 @@ for (const page of region.iterPages(PageSize.Regular)) {
 const parts = Array.from({ length: PIECES }, (_, i) =>
   virtRegion(virtAddr(region.start + BigInt(i * PIECE)), PIECE),
 );
-const part = (piece: number): MemoryRegion<VirtAddr> => parts[piece] as MemoryRegion<VirtAddr>;
+const part = (piece: number): MemoryRegion<VirtAddr> => parts[piece]!;
 
 // The baseline: signed page addresses, one Uint32Array, four levels, the present bits, and nothing else.
 const words = memory.words(0, true);
 const C_BIT = 1 << (51 - 32);
 const tableAt = (at: number): number =>
-  ((words[at + 1] as number) & 0xf_ffff & ~C_BIT) * 0x10_0000 + ((words[at] as number) >>> 12);
+  (words[at + 1]! & 0xf_ffff & ~C_BIT) * 0x10_0000 + (words[at]! >>> 12);
 const leafAt = (page: number): number => {
   let at = 2 * (Math.floor(page / 0x80_0000_0000) & 511);
-  if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+  if ((words[at]! & 1) === 0) throw new Error('not mapped');
   at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x4000_0000) & 511);
-  if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+  if ((words[at]! & 1) === 0) throw new Error('not mapped');
   at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x20_0000) & 511);
-  if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+  if ((words[at]! & 1) === 0) throw new Error('not mapped');
   at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x1000) & 511);
-  if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+  if ((words[at]! & 1) === 0) throw new Error('not mapped');
   return at;
 };
 const bareStart = -0x8000_0000_0000;
@@ -117,8 +117,7 @@ function count(pages: MemoryRegion<VirtAddr>): void {
   if (seen !== PAGES / PIECES) throw new Error(`${seen} pages`);
 }
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 const nanoseconds = (run: () => void): number => {
   const start = performance.now();
   run();
@@ -131,16 +130,16 @@ for (let round = 0; round < ROUNDS; round += 1) {
     for (const turn of [share, encrypt]) {
       for (let piece = 0; piece < PIECES; piece += 1) {
         const time = nanoseconds(() => turn(piece));
-        if (round >= WARM_UP) (times[i] as number[]).push(time);
+        if (round >= WARM_UP) times[i]!.push(time);
       }
     }
   }
 }
 
-const baseline = median(times[0] as number[]);
+const baseline = median(times[0]!);
 console.log(`The PR#131 loop over ${PAGES} mapped pages of 4 KiB; Node ${process.versions.node}`);
 for (const [i, { name }] of variants.entries()) {
-  const own = median(times[i] as number[]);
+  const own = median(times[i]!);
   console.log(
     `  ${name.padEnd(34)} ${own.toFixed(1).padStart(6)} ns a page  ${(own / baseline).toFixed(2).padStart(5)} ×`,
   );

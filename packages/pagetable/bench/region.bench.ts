@@ -39,8 +39,7 @@ function freshTable(frames: number): { table: PageTable; memory: PhysMemory } {
   return { memory, table: PageTable.create({ memory, frames: pool(frames), config }) };
 }
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 const nanoseconds = (count: number, run: () => void): number => {
   const start = performance.now();
   run();
@@ -63,14 +62,14 @@ function compare(title: string, count: number, unit: string, variants: readonly 
       prepare?.();
       for (let piece = 0; piece < pieces; piece += 1) {
         const time = nanoseconds(count / pieces, () => run(piece));
-        if (round >= WARM_UP) (times[i] as number[]).push(time);
+        if (round >= WARM_UP) times[i]!.push(time);
       }
     }
   }
   console.log(title);
-  const base = median(times[0] as number[]);
+  const base = median(times[0]!);
   for (const [i, { name }] of variants.entries()) {
-    const own = median(times[i] as number[]);
+    const own = median(times[i]!);
     console.log(
       `  ${name.padEnd(40)} ${own.toFixed(2).padStart(8)} ns ${unit}  ${(own / base).toFixed(3).padStart(6)} ×`,
     );
@@ -85,22 +84,21 @@ const PARTS = Array.from({ length: PIECES }, (_, i) =>
 
 /** A walk on bare numbers: signed addresses, one array, four levels, the present bits, and nothing else. */
 function bareTable(words: Uint32Array) {
-  const tableAt = (at: number): number =>
-    ((words[at + 1] as number) & 0x7_ffff) * 0x10_0000 + ((words[at] as number) >>> 12);
+  const tableAt = (at: number): number => (words[at + 1]! & 0x7_ffff) * 0x10_0000 + (words[at]! >>> 12);
   const leafAt = (page: number): number => {
     let at = 2 * (Math.floor(page / 0x80_0000_0000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    if ((words[at]! & 1) === 0) throw new Error('not mapped');
     at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x4000_0000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    if ((words[at]! & 1) === 0) throw new Error('not mapped');
     at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x20_0000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    if ((words[at]! & 1) === 0) throw new Error('not mapped');
     at = tableAt(at) * 1024 + 2 * (Math.floor(page / 0x1000) & 511);
-    if (((words[at] as number) & 1) === 0) throw new Error('not mapped');
+    if ((words[at]! & 1) === 0) throw new Error('not mapped');
     return at;
   };
   let free = 1;
   const tableBelow = (at: number): number => {
-    if (((words[at] as number) & 1) !== 0) return tableAt(at) * 1024;
+    if ((words[at]! & 1) !== 0) return tableAt(at) * 1024;
     const table = free++;
     words.fill(0, table * 1024, table * 1024 + 1024);
     words[at + 1] = 0x8_0000;
@@ -119,7 +117,7 @@ function bareTable(words: Uint32Array) {
       at = tableBelow(at) + 2 * (Math.floor(page / 0x4000_0000) & 511);
       at = tableBelow(at) + 2 * (Math.floor(page / 0x20_0000) & 511);
       at = tableBelow(at) + 2 * (Math.floor(page / 0x1000) & 511);
-      if (((words[at] as number) & 1) !== 0) throw new Error('mapped');
+      if ((words[at]! & 1) !== 0) throw new Error('mapped');
       words[at + 1] = (0x8008_0000 | Math.floor(paddr / 0x1_0000_0000)) >>> 0;
       words[at] = (paddr | 0x163) >>> 0;
     },
@@ -129,7 +127,7 @@ function bareTable(words: Uint32Array) {
 /** Shares a piece of the gibibyte page by page, and takes it back. */
 function loop(one: PageTable): (piece: number) => void {
   return (piece) => {
-    const part = PARTS[piece] as (typeof PARTS)[number];
+    const part = PARTS[piece]!;
     for (const page of part.iterPages(PageSize.Regular)) one.setShared4k(page);
     for (const page of part.iterPages(PageSize.Regular)) one.setEncrypted4k(page);
   };
@@ -180,8 +178,8 @@ const C_BIT = 1 << (51 - 32);
   const frameAddresses = Array.from({ length: PAGES }, (_, i) => physAddr(Number(PA) + i * PAGE_SIZE));
   const mapPart = (piece: number): void => {
     let i = (piece * PAGES) / PIECES;
-    for (const page of (PARTS[piece] as (typeof PARTS)[number]).iterPages(PageSize.Regular)) {
-      table.map4k(page, frameAddresses[i++] as PhysAddr, PtePreset.Data);
+    for (const page of PARTS[piece]!.iterPages(PageSize.Regular)) {
+      table.map4k(page, frameAddresses[i++]!, PtePreset.Data);
     }
   };
   compare(`Map ${PAGES} pages of 4 KiB, from empty`, PAGES, 'a page', [
@@ -210,7 +208,7 @@ const C_BIT = 1 << (51 - 32);
       },
       pieces: PIECES,
       run: (piece) => {
-        for (const page of (PARTS[piece] as (typeof PARTS)[number]).iterPages(PageSize.Regular)) {
+        for (const page of PARTS[piece]!.iterPages(PageSize.Regular)) {
           table.unmap4k(page);
         }
       },
@@ -223,7 +221,7 @@ const C_BIT = 1 << (51 - 32);
       },
       pieces: PIECES,
       run: (piece) => {
-        for (const page of (PARTS[piece] as (typeof PARTS)[number]).iterPages(PageSize.Regular)) {
+        for (const page of PARTS[piece]!.iterPages(PageSize.Regular)) {
           table.setShared4k(page);
         }
       },
@@ -295,7 +293,7 @@ const C_BIT = 1 << (51 - 32);
       run: (piece) => {
         for (const address of addresses[piece] ?? []) {
           cell[0] = address;
-          sink += halves[0] as number;
+          sink += halves[0]!;
         }
       },
     },

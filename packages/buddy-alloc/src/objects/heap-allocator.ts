@@ -93,8 +93,8 @@ export class HeapAllocator<A extends Address> {
   free(address: A): void {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
     if (number !== 0) {
-      const slabs = this.#slabs[number & USER_MASK] as Slabs<A>;
-      if (!slabs.free(address, slabOf(number), (halves[LOW] as number) & 0xfff)) throw this.#refusal(address);
+      const slabs = this.#slabs[number & USER_MASK]!;
+      if (!slabs.free(address, slabOf(number), halves[LOW]! & 0xfff)) throw this.#refusal(address);
     } else {
       if (!this.#large.delete(address)) throw this.#refusal(address);
       this.#pages.free(address);
@@ -134,7 +134,7 @@ export class HeapAllocator<A extends Address> {
   sizeOf(address: A): number {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
     if (number !== 0) {
-      const slabs = this.#slabs[number & USER_MASK] as Slabs<A>;
+      const slabs = this.#slabs[number & USER_MASK]!;
       if (slabs.isLive(slabOf(number), Number(address & 0xfffn))) return slabs.stride;
     }
     const pages = this.#large.get(address);
@@ -196,8 +196,8 @@ export class HeapAllocator<A extends Address> {
   /** The slabs for objects of this size and alignment, or `undefined` if they get pages of their own. */
   #slabsFor(size: number, alignment: number): Slabs<A> | undefined {
     if (size > LARGEST_CLASS || alignment > LARGEST_CLASS) return undefined;
-    let index = CLASS_OF[(size + GRAIN - 1) >> 4] as number;
-    while (((CLASSES[index] as number) & (alignment - 1)) !== 0) index += 1;
+    let index = CLASS_OF[(size + GRAIN - 1) >> 4]!;
+    while ((CLASSES[index]! & (alignment - 1)) !== 0) index += 1;
     return this.#slabs[index];
   }
 

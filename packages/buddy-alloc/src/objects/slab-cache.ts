@@ -81,7 +81,7 @@ export class SlabCache<A extends Address> {
    */
   free(address: A): void {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
-    if (number === 0 || !this.#slabs.free(address, slabOf(number), (halves[LOW] as number) & 0xfff)) {
+    if (number === 0 || !this.#slabs.free(address, slabOf(number), halves[LOW]! & 0xfff)) {
       throw objectRefusal(this.#allocator, address, number === 0 ? undefined : this.#slabs);
     }
   }

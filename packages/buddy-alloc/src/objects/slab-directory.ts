@@ -17,7 +17,7 @@ export class SlabDirectory {
   /** @param origin - an address near those to come: keys that are small are fast */
   constructor(origin: bigint) {
     cell[0] = origin;
-    this.#originHigh = halves[HIGH] as number;
+    this.#originHigh = halves[HIGH]!;
   }
 
   /**
@@ -26,8 +26,8 @@ export class SlabDirectory {
    */
   at(address: bigint): number {
     cell[0] = address;
-    const high = halves[HIGH] as number;
-    const low = halves[LOW] as number;
+    const high = halves[HIGH]!;
+    const low = halves[LOW]!;
     if (low >>> 22 !== this.#lastMiddle || high !== this.#lastHigh) {
       const table = this.#tables.get((high - this.#originHigh) * 1024 + (low >>> 22));
       if (table === undefined) return 0;
@@ -35,14 +35,14 @@ export class SlabDirectory {
       this.#lastHigh = high;
       this.#lastMiddle = low >>> 22;
     }
-    return fitsCell(address) ? (this.#last[(low >>> 12) & 0x3ff] as number) : 0;
+    return fitsCell(address) ? this.#last[(low >>> 12) & 0x3ff]! : 0;
   }
 
   /** Gives the page at `address` a number; 0 takes it out. O(1), amortized. */
   set(address: bigint, number: number): void {
     cell[0] = address;
-    const low = halves[LOW] as number;
-    const key = ((halves[HIGH] as number) - this.#originHigh) * 1024 + (low >>> 22);
+    const low = halves[LOW]!;
+    const key = (halves[HIGH]! - this.#originHigh) * 1024 + (low >>> 22);
     let table = this.#tables.get(key);
     if (table === undefined) {
       table = new Int32Array(1024);

@@ -78,10 +78,10 @@ export class Slabs<A extends Address> {
     }
     let slab = this.partial;
     if (slab === NONE) slab = this.#refill();
-    const filled = this.filled[slab] as number;
+    const filled = this.filled[slab]!;
     const index = 31 - Math.clz32(filled & -filled);
     const word = slab * this.#words + index;
-    const bits = this.bits[word] as number;
+    const bits = this.bits[word]!;
     const rest = bits & (bits - 1);
     this.bits[word] = rest;
     if (rest === 0) {
@@ -89,11 +89,11 @@ export class Slabs<A extends Address> {
       this.filled[slab] = left;
       if (left === 0) this.#unlinkPartial(slab);
     }
-    this.used[slab] = (this.used[slab] as number) + 1;
+    this.used[slab] = this.used[slab]! + 1;
     this.live += 1;
     const slot = index * 32 + 31 - Math.clz32(bits & -bits);
     // `imul` says that it is 32 bits wide: only so the sum is compiled to 64-bit arithmetic, which is 15 ns less.
-    return BigInt.asUintN(64, (this.bases[slab] as bigint) + BigInt(Math.imul(slot, this.stride))) as A;
+    return BigInt.asUintN(64, this.bases[slab]! + BigInt(Math.imul(slot, this.stride))) as A;
   }
 
   /**
@@ -103,7 +103,7 @@ export class Slabs<A extends Address> {
   free(address: A, slab: number, offset: number): boolean {
     if (!this.isLive(slab, offset)) return false;
     this.live -= 1;
-    const used = this.used[slab] as number;
+    const used = this.used[slab]!;
     if (this.spareSlab === NONE && used > 1) {
       this.spare = address;
       this.spareSlab = slab;
@@ -126,7 +126,7 @@ export class Slabs<A extends Address> {
     const slot = (offset / this.stride) | 0;
     if (slot * this.stride !== offset || slot >= this.slots) return false;
     if (slab === this.spareSlab && offset === this.spareOffset) return false;
-    return ((this.bits[slab * this.#words + (slot >> 5)] as number) & (1 << slot)) === 0;
+    return (this.bits[slab * this.#words + (slot >> 5)]! & (1 << slot)) === 0;
   }
 
   /** Gives every empty slab back. O(empty slabs). */
@@ -141,7 +141,7 @@ export class Slabs<A extends Address> {
     const lists = [this.partial, this.emptySlabs, this.unused] as const;
     for (const [index, first] of lists.entries()) {
       let previous = NONE;
-      for (let slab = first; slab !== NONE; slab = this.next[slab] as number) {
+      for (let slab = first; slab !== NONE; slab = this.next[slab]!) {
         if (slab < 0 || slab >= slabs || listed[slab] !== 0)
           return `slab ${slab} is in a list twice, or is none`;
         if (index < 2 && this.previous[slab] !== previous) return `slab ${slab} does not link back`;
@@ -152,16 +152,16 @@ export class Slabs<A extends Address> {
     let live = 0;
     const count = [0, 0, 0, 0];
     for (let slab = 0; slab < slabs; slab += 1) {
-      const list = listed[slab] as number;
-      (count[list] as number) += 1;
+      const list = listed[slab]!;
+      count[list]! += 1;
       if (list === 3) continue;
-      const used = this.used[slab] as number;
+      const used = this.used[slab]!;
       if (list !== (used === 0 ? 2 : used === this.slots ? 0 : 1))
         return `slab ${slab} with ${used} objects is listed wrongly`;
       let free = 0;
       let filled = 0;
       for (let index = 0; index < this.#words; index += 1) {
-        const bits = this.bits[slab * this.#words + index] as number;
+        const bits = this.bits[slab * this.#words + index]!;
         for (let rest = bits; rest !== 0; rest &= rest - 1) free += 1;
         if (bits !== 0) filled |= 1 << index;
       }
@@ -170,7 +170,7 @@ export class Slabs<A extends Address> {
       if (free + used !== this.slots)
         return `slab ${slab} has ${used} objects and ${free} free ones of ${this.slots}`;
       live += used;
-      const base = this.bases[slab] as bigint;
+      const base = this.bases[slab]!;
       if (this.#directory.at(base) !== this.#number(slab) || (base & 0xfffn) !== 0n)
         return `slab ${slab} is not in the directory`;
     }
@@ -179,7 +179,7 @@ export class Slabs<A extends Address> {
     if (this.spare !== undefined) live -= 1;
     if (live !== this.live) return `${live} objects are allocated, their count is ${this.live}`;
     if (count[2] !== this.empty) return `${count[2]} slabs are empty, their count is ${this.empty}`;
-    const pages = slabs - (count[3] as number);
+    const pages = slabs - count[3]!;
     return pages === this.pages ? undefined : `there are ${pages} slabs, their count is ${this.pages}`;
   }
 
@@ -189,7 +189,7 @@ export class Slabs<A extends Address> {
     const slot = this.spareOffset / this.stride;
     const base = this.bases[slab];
     const bits = this.bits[slab * this.#words + (slot >> 5)] ?? -1;
-    const isUsed = (bits & (1 << slot)) === 0 && (this.used[slab] as number) > 1;
+    const isUsed = (bits & (1 << slot)) === 0 && this.used[slab]! > 1;
     const isThere = base !== undefined && this.spare === base + BigInt(this.spareOffset);
     return isUsed && isThere ? undefined : `slab ${slab} has a spare that is not its own`;
   }
@@ -199,11 +199,11 @@ export class Slabs<A extends Address> {
     const slot = (offset / this.stride) | 0;
     const index = slot >> 5;
     const word = slab * this.#words + index;
-    const bits = this.bits[word] as number;
+    const bits = this.bits[word]!;
     this.bits[word] = bits | (1 << slot);
-    this.used[slab] = (this.used[slab] as number) - 1;
+    this.used[slab] = this.used[slab]! - 1;
     if (bits !== 0) return;
-    const filled = this.filled[slab] as number;
+    const filled = this.filled[slab]!;
     this.filled[slab] = filled | (1 << index);
     if (filled === 0) this.#linkPartial(slab);
   }
@@ -222,7 +222,7 @@ export class Slabs<A extends Address> {
         this.#source.free(base);
         throw error;
       }
-      this.unused = this.next[slab] as number;
+      this.unused = this.next[slab]!;
       this.bases[slab] = base;
       const first = slab * this.#words;
       this.bits.fill(-1, first, first + this.#words);
@@ -262,7 +262,7 @@ export class Slabs<A extends Address> {
   }
 
   #unlinkEmpty(): void {
-    const next = this.next[this.emptySlabs] as number;
+    const next = this.next[this.emptySlabs]!;
     if (next !== NONE) this.previous[next] = NONE;
     this.emptySlabs = next;
     this.empty -= 1;
@@ -277,8 +277,8 @@ export class Slabs<A extends Address> {
   }
 
   #unlinkPartial(slab: number): void {
-    const next = this.next[slab] as number;
-    const previous = this.previous[slab] as number;
+    const next = this.next[slab]!;
+    const previous = this.previous[slab]!;
     if (next !== NONE) this.previous[next] = previous;
     if (previous !== NONE) this.next[previous] = next;
     else this.partial = next;

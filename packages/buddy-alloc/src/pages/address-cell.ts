@@ -23,9 +23,9 @@ export function fitsCell(address: bigint): boolean {
 /** The number, from address 0 on, of the page that starts at `address`, any `bigint`; −1 if none does. O(1). */
 export function pageNumberOf(address: bigint): number {
   cell[0] = address;
-  const low = halves[LOW] as number;
+  const low = halves[LOW]!;
   if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
-  return ((halves[HIGH] as number) >>> 0) * PAGES_PER_HIGH + (low >>> 12);
+  return (halves[HIGH]! >>> 0) * PAGES_PER_HIGH + (low >>> 12);
 }
 
 /** The address of page `page`, 0 to 2^52 − 1. O(1). */

@@ -35,7 +35,7 @@ const BLOCK_BYTES: readonly bigint[] = /* @__PURE__ */ Array.from(
 
 /** Bytes of a block of `order`, 0 to 52. O(1). */
 export function blockBytes(order: number): bigint {
-  return BLOCK_BYTES[order] as bigint;
+  return BLOCK_BYTES[order]!;
 }
 
 /** The least order whose block has `pages` pages, 1 to 2^52. O(orders). */

@@ -41,7 +41,7 @@ export function infoOf(counts: MemoryCounts): MemoryInfo {
   const orders = maxOrder + 1;
   const freeBlocks = Array.from({ length: orders }, (_, order) => counts.freeBlocks(order));
   for (let order = orders; order <= mergeOrder; order += 1) {
-    (freeBlocks[maxOrder] as number) += counts.freeBlocks(order) * 2 ** (order - maxOrder);
+    freeBlocks[maxOrder]! += counts.freeBlocks(order) * 2 ** (order - maxOrder);
   }
   const allocatedBlocks = Array.from({ length: orders }, (_, order) => counts.allocatedBlocks(order));
   const largestFreeOrder = freeBlocks.findLastIndex((count) => count > 0);

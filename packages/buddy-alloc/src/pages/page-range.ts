@@ -43,7 +43,7 @@ export function rangeAt(ranges: readonly PageRange[], page: number): PageRange |
   let high = ranges.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((ranges[middle] as PageRange).end <= page) low = middle + 1;
+    if (ranges[middle]!.end <= page) low = middle + 1;
     else high = middle;
   }
   const range = ranges[low];

@@ -59,7 +59,7 @@ export function renderMap<A extends Address>(
     const last = first + region.pageCount();
     const sign = state === 'allocated' ? SIGNS[kind ?? 'pages'] : STATE_SIGNS[state];
     for (let index = Math.floor(first / pages); index * pages < last; index += 1) {
-      const cell = cells[index] as (typeof cells)[number];
+      const cell = cells[index]!;
       const here = Math.min(last, (index + 1) * pages) - Math.max(first, index * pages);
       cell.signs.add(sign);
       cell.seen += here;

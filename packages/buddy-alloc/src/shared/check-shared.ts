@@ -102,7 +102,7 @@ function checkMarks(tables: SharedTables): Seen {
   const { marks, markBase, first, end } = tables;
   const seen: Seen = { free: [], allocated: [], cached: [], reserved: 0 };
   for (let index = first; index < end; ) {
-    const mark = marks[markBase + index] as number;
+    const mark = marks[markBase + index]!;
     const order = mark & ORDER;
     const size = 2 ** order;
     if (mark === 0) fail('partition', `page ${index} is in no block`);
@@ -165,12 +165,12 @@ function count(seen: Seen, index: number, mark: number): void {
 function checkList(tables: SharedTables, order: number, free: number): void {
   const { words, listStarts, listEnds } = tables;
   const at = ORDER_WORDS * order;
-  const start = listStarts[order] as number;
-  const end = listEnds[order] as number;
+  const start = listStarts[order]!;
+  const end = listEnds[order]!;
   const name = `the free list of order ${order}`;
   let linked = 0;
   let previous = 0;
-  for (let record = words[HEAD + at] as number; record !== 0; record = words[record + 2] as number) {
+  for (let record = words[HEAD + at]!; record !== 0; record = words[record + 2]!) {
     // Each leads back to the one before it, so none comes twice.
     if (record < start || record >= end || record % RECORD_WORDS !== 0) {
       fail('free-lists', `${name}: a link leads to word ${record}`);
@@ -187,7 +187,7 @@ function checkList(tables: SharedTables, order: number, free: number): void {
   let filled = 0;
   let blocks = words[SPARE + at] === 0 ? 0 : 1;
   for (const record of recordsOf(tables, order)) {
-    const here = bitCount(words[record] as number) + bitCount(words[record + 1] as number);
+    const here = bitCount(words[record]!) + bitCount(words[record + 1]!);
     if (here > 0) filled += 1;
     blocks += here;
   }
@@ -203,9 +203,9 @@ function checkCaches(tables: SharedTables, cached: readonly number[]): void {
   const { words, marks, markBase, first, end, caches, cacheBase } = tables;
   const cacheEnd = cacheBase + caches * CACHE_WORDS;
   for (let cache = cacheBase; cache < cacheEnd; cache += CACHE_WORDS) {
-    if ((words[cache] as number) < 0) fail('metadata', `the cache at word ${cache} has no owner's number`);
+    if (words[cache]! < 0) fail('metadata', `the cache at word ${cache} has no owner's number`);
     for (let word = cache + 1; word < cache + CACHE_WORDS; word += 1) {
-      const value = words[word] as number;
+      const value = words[word]!;
       const isPage = word >= cache + CACHE_PAGES && value > first && value <= end;
       if (value !== 0 && !isPage) fail('metadata', `word ${word} of a cache is no page's: ${value}`);
     }

@@ -43,7 +43,7 @@ export class PageCache<A extends Address> {
   allocatePage(): A {
     while (this.#count > 0) {
       this.#count -= 1;
-      const index = (this.#words[this.#pages + this.#count] as number) - 1;
+      const index = this.#words[this.#pages + this.#count]! - 1;
       // Who fails to change the mark does not have the page: somebody else was in need of it.
       const at = this.#markBase + index;
       if (Atomics.compareExchange(this.#marks, at, CACHED, ALLOCATED) === CACHED)
@@ -130,7 +130,7 @@ export class PageCache<A extends Address> {
     const words = this.#words;
     const first = this.#pages;
     for (let word = first; word < first + count; word += 1) {
-      freePage(this.#space.tables, (words[word] as number) - 1, CACHED);
+      freePage(this.#space.tables, words[word]! - 1, CACHED);
     }
     words.copyWithin(first, first + count, first + this.#count);
     this.#count -= count;

@@ -34,7 +34,7 @@ export function layBlocks(tables: SharedTables, reserved: readonly PageRange[]):
       marks[markBase + page] = RESERVED | order;
       page += 2 ** order;
     }
-    (words[RESERVED_PAGES] as number) += hole.end - hole.start;
+    words[RESERVED_PAGES]! += hole.end - hole.start;
   }
   addFreeRange(tables, { start: page, end });
 }
@@ -46,7 +46,7 @@ export function layBlocks(tables: SharedTables, reserved: readonly PageRange[]):
 export function repair(tables: SharedTables): string | undefined {
   const { words, marks, markBase, first, end } = tables;
   for (let page = first; page < end; page = next(tables, page)) {
-    const mark = marks[markBase + page] as number;
+    const mark = marks[markBase + page]!;
     const size = 2 ** (mark & ORDER);
     const isMark = mark >= FREE && mark <= CACHED && page % size === 0 && page + size <= end;
     if (mark !== 0 && !isMark) return `page ${page} has the mark 0x${mark.toString(16)}, which cannot be`;
@@ -58,7 +58,7 @@ export function repair(tables: SharedTables): string | undefined {
   words[OPEN_CACHES] = openCaches(tables);
   let freeFrom = first;
   for (let page = first; page < end; ) {
-    const mark = marks[markBase + page] as number;
+    const mark = marks[markBase + page]!;
     const order = mark & ORDER;
     // No mark where a block should start: it was to become part of a free one. A free block may have been split, and
     // halves be marked in it, but nothing of it taken yet.
@@ -70,8 +70,8 @@ export function repair(tables: SharedTables): string | undefined {
       continue;
     }
     addFreed(tables, { start: freeFrom, end: page });
-    if ((mark & KIND) === RESERVED) (words[RESERVED_PAGES] as number) += 2 ** order;
-    else (words[ALLOCATED_BLOCKS + ORDER_WORDS * order] as number) += 1;
+    if ((mark & KIND) === RESERVED) words[RESERVED_PAGES]! += 2 ** order;
+    else words[ALLOCATED_BLOCKS + ORDER_WORDS * order]! += 1;
     page += 2 ** order;
     freeFrom = page;
   }
@@ -93,21 +93,17 @@ export function openCaches(tables: SharedTables): number {
  */
 export function* recordsOf(tables: SharedTables, order: number): Generator<number, undefined, undefined> {
   const { first, end, listBases, listStarts, listEnds } = tables;
-  let word = listStarts[order] as number;
+  let word = listStarts[order]!;
   if (order >= CHUNK_ORDER) {
-    for (const last = listEnds[order] as number; word < last; word += 4) yield word;
+    for (const last = listEnds[order]!; word < last; word += 4) yield word;
     return;
   }
   for (const chunk of touchedChunks(tables, { start: first, end })) {
     const start = Math.max(first, chunk << CHUNK_ORDER);
     const last = Math.min(end, (chunk + 1) * 2 ** CHUNK_ORDER) - 1;
     // Of a high order, one record has the blocks of several chunks.
-    word = Math.max(word, (listBases[order] as number) + (((start >> order) >> 6) << 2));
-    for (
-      const until = (listBases[order] as number) + (((last >> order) >> 6) << 2);
-      word <= until;
-      word += 4
-    ) {
+    word = Math.max(word, listBases[order]! + (((start >> order) >> 6) << 2));
+    for (const until = listBases[order]! + (((last >> order) >> 6) << 2); word <= until; word += 4) {
       yield word;
     }
   }
@@ -127,7 +123,7 @@ export function* touchedChunks(
 
 /** Where the next block may start after `page`, where one starts or no mark is. */
 function next(tables: SharedTables, page: number): number {
-  const mark = tables.marks[tables.markBase + page] as number;
+  const mark = tables.marks[tables.markBase + page]!;
   if (mark !== 0) return page + 2 ** (mark & ORDER);
   const chunk = page >> CHUNK_ORDER;
   return isTouched(tables, chunk) ? page + 1 : (chunk + 1) * 2 ** CHUNK_ORDER;

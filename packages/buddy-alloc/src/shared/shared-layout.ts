@@ -164,10 +164,10 @@ export function readHeader(
   if (Atomics.load(words, MAGIC) !== MAGIC_VALUE) return 'uninitialized';
   if (words[VERSION] !== LAYOUT_VERSION) return 'version';
   if (words[CHECKSUM] !== checksum(words.subarray(0, CHECKSUM))) return 'corrupted';
-  const start = ((words[START_HIGH] as number) >>> 0) * 2 ** 32 + ((words[START_LOW] as number) >>> 0);
-  const pages = words[PAGES] as number;
-  const caches = words[CACHES] as number;
-  const maxOrder = words[LIMIT] as number;
+  const start = (words[START_HIGH]! >>> 0) * 2 ** 32 + (words[START_LOW]! >>> 0);
+  const pages = words[PAGES]!;
+  const caches = words[CACHES]!;
+  const maxOrder = words[LIMIT]!;
   const range = { start, end: start + pages };
   // The checksum is no secret: what follows must be safe to lay out, whoever wrote it.
   const isSane =
@@ -178,7 +178,7 @@ export function readHeader(
     caches <= MAX_CACHES &&
     maxOrder >= 0 &&
     maxOrder <= largestOrderIn(range);
-  return isSane ? { range, maxOrder, caches, kindHash: words[KIND_HASH] as number } : 'corrupted';
+  return isSane ? { range, maxOrder, caches, kindHash: words[KIND_HASH]! } : 'corrupted';
 }
 
 /** A hash of text: FNV-1a, 32 bits. */

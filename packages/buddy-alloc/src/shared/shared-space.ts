@@ -117,7 +117,7 @@ export class SharedSpace<A extends Address> {
     const index = this.indexOf(address);
     this.enter();
     try {
-      const mark = index < 0 ? 0 : (tables.marks[tables.markBase + index] as number);
+      const mark = index < 0 ? 0 : tables.marks[tables.markBase + index]!;
       const order = mark & ORDER;
       if ((mark & KIND) !== ALLOCATED || (bytes !== undefined && bytes !== blockBytes(order))) {
         throw this.#refusal(address, bytes);
@@ -158,7 +158,7 @@ export class SharedSpace<A extends Address> {
     this.enter();
     try {
       for (let index = first; index < end; ) {
-        const mark = marks[markBase + index] as number;
+        const mark = marks[markBase + index]!;
         heads.push(mark);
         index += 2 ** (mark & ORDER);
       }
@@ -177,11 +177,11 @@ export class SharedSpace<A extends Address> {
       const info = infoOf({
         maxOrder,
         mergeOrder: treeOrder,
-        freeBlocks: (order) => words[FREE_BLOCKS + ORDER_WORDS * order] as number,
+        freeBlocks: (order) => words[FREE_BLOCKS + ORDER_WORDS * order]!,
         allocatedBlocks: (order) =>
-          (words[ALLOCATED_BLOCKS + ORDER_WORDS * order] as number) - (order === 0 ? cachedPages : 0),
+          words[ALLOCATED_BLOCKS + ORDER_WORDS * order]! - (order === 0 ? cachedPages : 0),
         totalPages: end - first,
-        reservedPages: words[RESERVED_PAGES] as number,
+        reservedPages: words[RESERVED_PAGES]!,
       });
       return Object.freeze({ ...info, cachedPages });
     } finally {
@@ -237,7 +237,7 @@ export class SharedSpace<A extends Address> {
     const { words, maxOrder, treeOrder } = this.tables;
     const free = Array.from(
       { length: treeOrder + 1 },
-      (_, order) => words[FREE_BLOCKS + ORDER_WORDS * order] as number,
+      (_, order) => words[FREE_BLOCKS + ORDER_WORDS * order]!,
     );
     const largest = free.findLastIndex((count) => count > 0);
     throw new BuddyError('OUT_OF_MEMORY', {
@@ -260,7 +260,7 @@ export class SharedSpace<A extends Address> {
     const cached = new Set<number>();
     for (const cache of cachesOf(this.tables)) {
       for (let word = cache + CACHE_PAGES; word < cache + CACHE_WORDS; word += 1) {
-        const index = (words[word] as number) - 1;
+        const index = words[word]! - 1;
         if (index >= 0 && marks[markBase + index] === CACHED) cached.add(index);
       }
     }
@@ -283,7 +283,7 @@ export class SharedSpace<A extends Address> {
     if (index < 0) return undefined;
     const { marks, markBase, maxOrder } = this.tables;
     const head = headOf(this.tables, index);
-    const mark = marks[markBase + head] as number;
+    const mark = marks[markBase + head]!;
     const order = Math.min(mark & ORDER, maxOrder);
     return this.#blockAt(index - (index % 2 ** order), mark & KIND, order);
   }

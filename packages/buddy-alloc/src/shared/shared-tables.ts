@@ -57,7 +57,7 @@ export function sharedTables(layout: SharedLayout, buffer: SharedArrayBuffer): S
 /** Allocates a block of `order`, 0 to `maxOrder`: the index of its first page; −1 if there is none. O(orders). */
 export function allocate(tables: SharedTables, order: number): number {
   const { words, marks, markBase } = tables;
-  const fitting = (words[FILLED] as number) >>> order;
+  const fitting = words[FILLED]! >>> order;
   if (fitting === 0) return -1;
   const have = order + 31 - Math.clz32(fitting & -fitting);
   words[DIRTY] = 1;
@@ -66,7 +66,7 @@ export function allocate(tables: SharedTables, order: number): number {
   for (let half = have - 1; half >= order; half -= 1) addFree(tables, index + (1 << half), half);
   // Until now the mark says that all of the larger block is free.
   marks[markBase + index] = ALLOCATED | order;
-  (words[ALLOCATED_BLOCKS + ORDER_WORDS * order] as number) += 1;
+  words[ALLOCATED_BLOCKS + ORDER_WORDS * order]! += 1;
   words[DIRTY] = 0;
   return index;
 }
@@ -101,7 +101,7 @@ export function giveBackCached(tables: SharedTables, cache: number): number {
   const { words, marks, markBase, first, end } = tables;
   let given = 0;
   for (let word = cache + CACHE_PAGES; word < cache + CACHE_WORDS; word += 1) {
-    const index = (words[word] as number) - 1;
+    const index = words[word]! - 1;
     if (index < first || index >= end || marks[markBase + index] !== CACHED) continue;
     if (freePage(tables, index, CACHED)) given += 1;
   }
@@ -114,7 +114,7 @@ export function openCache(tables: SharedTables, owner: number): number {
   for (const cache of cachesOf(tables)) {
     if (words[cache] !== 0) continue;
     words[DIRTY] = 1;
-    (words[OPEN_CACHES] as number) += 1;
+    words[OPEN_CACHES]! += 1;
     words[cache] = owner;
     words[DIRTY] = 0;
     return cache;
@@ -126,7 +126,7 @@ export function openCache(tables: SharedTables, owner: number): number {
 export function closeCache({ words }: SharedTables, cache: number): void {
   words[DIRTY] = 1;
   words[cache] = 0;
-  (words[OPEN_CACHES] as number) -= 1;
+  words[OPEN_CACHES]! -= 1;
   words[DIRTY] = 0;
 }
 
@@ -148,17 +148,17 @@ export function headOf({ marks, markBase, first, treeOrder }: SharedTables, inde
 /** Whether `block` is in the free list of `order`. O(1). */
 export function isListed({ words, listBases }: SharedTables, block: number, order: number): boolean {
   if (words[SPARE + ORDER_WORDS * order] === block + 1) return true;
-  return ((words[wordOf(listBases, block, order)] as number) & (1 << block)) !== 0;
+  return (words[wordOf(listBases, block, order)]! & (1 << block)) !== 0;
 }
 
 /** Whether `chunk`, pages 1024·`chunk` and on, ever was in blocks of less: if not, its tables are zeros. O(1). */
 export function isTouched({ words, touchedBase }: SharedTables, chunk: number): boolean {
-  return ((words[touchedBase + (chunk >> 5)] as number) & (1 << chunk)) !== 0;
+  return (words[touchedBase + (chunk >> 5)]! & (1 << chunk)) !== 0;
 }
 
 /** Says that `chunk` is in blocks of less than its size. O(1). */
 export function touch({ words, touchedBase }: SharedTables, chunk: number): void {
-  (words[touchedBase + (chunk >> 5)] as number) |= 1 << chunk;
+  words[touchedBase + (chunk >> 5)]! |= 1 << chunk;
 }
 
 /** Makes pages free that are in no block, as the largest blocks that fit. Nothing beside them is free. O(orders²). */
@@ -174,7 +174,7 @@ export function addFreeRange(tables: SharedTables, range: PageRange): void {
 /** Makes the pages of `order` at `index`, which have no mark, free, merged with every buddy that is. */
 function giveBack(tables: SharedTables, index: number, order: number): void {
   const { words, marks, markBase, treeOrder, first, end } = tables;
-  (words[ALLOCATED_BLOCKS + ORDER_WORDS * order] as number) -= 1;
+  words[ALLOCATED_BLOCKS + ORDER_WORDS * order]! -= 1;
   let head = index;
   let have = order;
   while (have < treeOrder) {
@@ -192,19 +192,19 @@ function addFree({ words, marks, markBase, listBases }: SharedTables, index: num
   marks[markBase + index] = FREE | order;
   const at = ORDER_WORDS * order;
   const block = index >> order;
-  (words[FREE_BLOCKS + at] as number) += 1;
-  (words[FILLED] as number) |= 1 << order;
+  words[FREE_BLOCKS + at]! += 1;
+  words[FILLED]! |= 1 << order;
   // Most blocks are split off to be taken next, or freed to be merged next: they get no further than here.
   if (words[SPARE + at] === 0) {
     words[SPARE + at] = block + 1;
     return;
   }
   const word = wordOf(listBases, block, order);
-  const bits = words[word] as number;
+  const bits = words[word]!;
   words[word] = bits | (1 << block);
-  if ((bits | (words[word ^ 1] as number)) !== 0) return;
+  if ((bits | words[word ^ 1]!) !== 0) return;
   const record = word & ~1;
-  const head = words[HEAD + at] as number;
+  const head = words[HEAD + at]!;
   words[record + NEXT] = head;
   words[record + PREVIOUS] = 0;
   if (head !== 0) words[head + PREVIOUS] = record;
@@ -220,7 +220,7 @@ function removeFree(tables: SharedTables, block: number, order: number): void {
     words[spare] = 0;
   } else {
     const word = wordOf(listBases, block, order);
-    putBits(words, word, (words[word] as number) & ~(1 << block), order);
+    putBits(words, word, words[word]! & ~(1 << block), order);
   }
 }
 
@@ -229,38 +229,38 @@ function takeFree(tables: SharedTables, order: number): number {
   const { words, listBases } = tables;
   countDown(words, order);
   const spare = SPARE + ORDER_WORDS * order;
-  const block = (words[spare] as number) - 1;
+  const block = words[spare]! - 1;
   if (block >= 0) {
     words[spare] = 0;
     return block;
   }
-  let word = words[HEAD + ORDER_WORDS * order] as number;
+  let word = words[HEAD + ORDER_WORDS * order]!;
   if (words[word] === 0) word += 1;
-  const bits = words[word] as number;
+  const bits = words[word]!;
   putBits(words, word, bits & (bits - 1), order);
-  const offset = word - (listBases[order] as number);
+  const offset = word - listBases[order]!;
   return ((offset >> 2) << 6) + ((offset & 1) << 5) + 31 - Math.clz32(bits & -bits);
 }
 
 function countDown(words: Int32Array<SharedArrayBuffer>, order: number): void {
   const count = FREE_BLOCKS + ORDER_WORDS * order;
-  const left = (words[count] as number) - 1;
+  const left = words[count]! - 1;
   words[count] = left;
-  if (left === 0) (words[FILLED] as number) &= ~(1 << order);
+  if (left === 0) words[FILLED]! &= ~(1 << order);
 }
 
 /** Puts `bits` into `word`, which had one bit more. */
 function putBits(words: Int32Array<SharedArrayBuffer>, word: number, bits: number, order: number): void {
   words[word] = bits;
-  if ((bits | (words[word ^ 1] as number)) !== 0) return;
+  if ((bits | words[word ^ 1]!) !== 0) return;
   const record = word & ~1;
-  const next = words[record + NEXT] as number;
-  const previous = words[record + PREVIOUS] as number;
+  const next = words[record + NEXT]!;
+  const previous = words[record + PREVIOUS]!;
   if (next !== 0) words[next + PREVIOUS] = previous;
   if (previous !== 0) words[previous + NEXT] = next;
   else words[HEAD + ORDER_WORDS * order] = next;
 }
 
 function wordOf(listBases: Int32Array<ArrayBuffer>, block: number, order: number): number {
-  return (listBases[order] as number) + ((block >> 6) << 2) + ((block >> 5) & 1);
+  return listBases[order]! + ((block >> 6) << 2) + ((block >> 5) & 1);
 }

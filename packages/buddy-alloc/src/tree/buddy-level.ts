@@ -104,13 +104,13 @@ export class BuddyLevel {
     const unit = this.take(order);
     if (unit < 0) return -1;
     this.marks[unit] = ALLOCATED | order;
-    this.allocated[order] = (this.allocated[order] as number) + 1;
+    this.allocated[order] = this.allocated[order]! + 1;
     return unit;
   }
 
   /** Frees the block of `order` that is allocated at `unit`. O(orders). */
   free(unit: number, order: number): void {
-    this.allocated[order] = (this.allocated[order] as number) - 1;
+    this.allocated[order] = this.allocated[order]! - 1;
     this.giveBack(unit, order);
   }
 
@@ -121,7 +121,7 @@ export class BuddyLevel {
     const fitting = this.filled >>> order;
     if (fitting === 0) return takeFromParent(this, order);
     const have = order + 31 - Math.clz32(fitting & -fitting);
-    const list = this.lists[have] as FreeList;
+    const list = this.lists[have]!;
     const unit = list.take();
     if (list.count === 0) this.filled ^= 1 << have;
     split(this, unit, have, order);
@@ -138,7 +138,7 @@ export class BuddyLevel {
       const buddy = head ^ (1 << have);
       if (marks[buddy] !== (FREE | have)) break;
       marks[buddy] = 0;
-      const list = this.lists[have] as FreeList;
+      const list = this.lists[have]!;
       list.remove(buddy);
       if (list.count === 0) this.filled ^= 1 << have;
       head &= ~(1 << have);
@@ -146,7 +146,7 @@ export class BuddyLevel {
     }
     if (have === LEVEL_ORDERS && this.parent !== undefined) {
       // The node stays open, all zeros: it is there when its unit is divided again.
-      this.parent.giveBack(this.owners[head >> LEVEL_ORDERS] as number, 0);
+      this.parent.giveBack(this.owners[head >> LEVEL_ORDERS]!, 0);
     } else {
       this.addFree(head, have);
     }
@@ -155,7 +155,7 @@ export class BuddyLevel {
   /** Makes units free that are in no block so far: a block of `order`, merged with nothing. O(1). */
   addFree(unit: number, order: number): void {
     this.marks[unit] = FREE | order;
-    (this.lists[order] as FreeList).add(unit);
+    this.lists[order]!.add(unit);
     this.filled |= 1 << order;
   }
 
@@ -164,7 +164,7 @@ export class BuddyLevel {
    * `unit`, which lies in it; leaves that block's mark to the caller. O(orders).
    */
   takeAt(head: number, have: number, unit: number, order: number): void {
-    const list = this.lists[have] as FreeList;
+    const list = this.lists[have]!;
     this.marks[head] = 0;
     list.remove(head);
     if (list.count === 0) this.filled ^= 1 << have;
@@ -188,7 +188,7 @@ export class BuddyLevel {
   /** Puts a mark on the block of `order` at `unit`, which is in no block, and counts it as allocated. O(1). */
   setAllocated(unit: number, order: number, kind: number): void {
     this.marks[unit] = kind | order;
-    this.allocated[order] = (this.allocated[order] as number) + 1;
+    this.allocated[order] = this.allocated[order]! + 1;
   }
 
   /** Whether no block starts in `node`. O(1024). */
@@ -211,7 +211,7 @@ export class BuddyLevel {
    */
   openNode(owner: number): number {
     const parent = this.parent as BuddyLevel;
-    let node = (parent.children[owner] as number) - 1;
+    let node = parent.children[owner]! - 1;
     if (node < 0) {
       if (this.nodes === this.#capacity) this.#grow();
       node = this.nodes;
@@ -226,20 +226,20 @@ export class BuddyLevel {
 
   /** The address of `unit`. O(1). */
   addressOf(unit: number): bigint {
-    return (this.bases[unit >> LEVEL_ORDERS] as bigint) + BigInt(unit & (NODE_UNITS - 1)) * this.#unitBytes;
+    return this.bases[unit >> LEVEL_ORDERS]! + BigInt(unit & (NODE_UNITS - 1)) * this.#unitBytes;
   }
 
   /** As {@link addressOf}, at level 0 only: in a form that engines compile to 64-bit arithmetic. O(1). */
   pageAddress(unit: number): bigint {
     const offset = (unit & (NODE_UNITS - 1)) << 12;
-    return BigInt.asUintN(64, (this.bases[unit >> LEVEL_ORDERS] as bigint) + BigInt(offset));
+    return BigInt.asUintN(64, this.bases[unit >> LEVEL_ORDERS]! + BigInt(offset));
   }
 
   /** The first unit of the block, of any kind, that `unit` is in; −1 if it is in none. O(orders). */
   headOf(unit: number): number {
     for (let order = 0; order <= LEVEL_ORDERS; order += 1) {
       const head = unit & -(1 << order);
-      const mark = this.marks[head] as number;
+      const mark = this.marks[head]!;
       // The nearest mark decides: between the first unit of a block and its last one there is none.
       if (mark !== 0) return head + (1 << (mark & ORDER)) > unit ? head : -1;
     }

@@ -13,7 +13,6 @@ import {
   REST,
   RUN,
 } from './buddy-level.ts';
-import type { FreeList } from './free-list.ts';
 
 /** A block of the tree. */
 export interface TreeBlock {
@@ -73,17 +72,17 @@ export class BuddyTree {
       );
     }
     for (let root = 0; root < roots; root += 1) {
-      (levels[top] as BuddyLevel).openRoot(addressOfPage(origin + root * rootPages));
+      levels[top]!.openRoot(addressOfPage(origin + root * rootPages));
     }
     this.levels = levels;
-    this.leaf = levels[0] as BuddyLevel;
-    this.aboveLeaf = levels[1] as BuddyLevel;
+    this.leaf = levels[0]!;
+    this.aboveLeaf = levels[1]!;
     this.origin = origin;
     this.rootUnits = roots * NODE_UNITS;
     this.isFlat = top === 1;
     this.leafNodes = roots * NODE_UNITS ** top;
     cell[0] = addressOfPage(origin);
-    this.originHigh = halves[HIGH] as number;
+    this.originHigh = halves[HIGH]!;
   }
 
   /**
@@ -96,7 +95,7 @@ export class BuddyTree {
     for (let page = range.start; page < range.end; ) {
       const order = orderAround(range, page, this.maxOrder);
       const index = this.#indexOf(order);
-      const level = this.levels[index] as BuddyLevel;
+      const level = this.levels[index]!;
       let unit: number;
       try {
         unit = this.#unitAt(page, index);
@@ -169,7 +168,7 @@ export class BuddyTree {
       const unit = this.leaf.allocate(order);
       return unit < 0 ? undefined : this.leaf.pageAddress(unit);
     }
-    const level = this.levels[this.#indexOf(order)] as BuddyLevel;
+    const level = this.levels[this.#indexOf(order)]!;
     const unit = level.allocate(order - level.unitOrder);
     return unit < 0 ? undefined : level.addressOf(unit);
   }
@@ -181,11 +180,11 @@ export class BuddyTree {
    * @throws BuddyError `METADATA_FULL`, and nothing has changed
    */
   allocateOffset(order: number): number {
-    const level = order < LEVEL_ORDERS ? this.leaf : (this.levels[this.#indexOf(order)] as BuddyLevel);
+    const level = order < LEVEL_ORDERS ? this.leaf : this.levels[this.#indexOf(order)]!;
     const unit = level.allocate(order - level.unitOrder);
     if (unit < 0) return -1;
     if (level !== this.leaf || !this.isFlat) return offsetOf(level, unit);
-    return ((level.owners[unit >> LEVEL_ORDERS] as number) << LEVEL_ORDERS) + (unit & (NODE_UNITS - 1));
+    return (level.owners[unit >> LEVEL_ORDERS]! << LEVEL_ORDERS) + (unit & (NODE_UNITS - 1));
   }
 
   /** Changes what the single page at `address`, which is allocated, is marked as. O(levels). */
@@ -196,9 +195,9 @@ export class BuddyTree {
   /** The same for the block of any order that starts at `page`. O(levels). */
   markBlock(page: number, kind: number): void {
     const index = this.#levelAround(page);
-    const { marks } = this.levels[index] as BuddyLevel;
+    const { marks } = this.levels[index]!;
     const unit = this.#unitAt(page, index);
-    marks[unit] = kind | ((marks[unit] as number) & ORDER);
+    marks[unit] = kind | (marks[unit]! & ORDER);
   }
 
   /** Frees the page at `address`; `false`, and nothing changed, unless it is an allocated block. O(orders). */
@@ -215,7 +214,7 @@ export class BuddyTree {
    */
   free(address: bigint, bytes: bigint | undefined): boolean {
     const unit = this.leafUnitAt(address);
-    const mark = unit < 0 ? 0 : (this.leaf.marks[unit] as number);
+    const mark = unit < 0 ? 0 : this.leaf.marks[unit]!;
     if ((mark & KIND) === ALLOCATED) {
       const order = mark & ORDER;
       if (bytes !== undefined && bytes !== blockBytes(order)) return false;
@@ -231,7 +230,7 @@ export class BuddyTree {
     const node = this.aboveLeaf.children[owner];
     if (node) {
       const unit = ((node - 1) << 10) + (offset & 0x3ff);
-      const mark = this.leaf.marks[unit] as number;
+      const mark = this.leaf.marks[unit]!;
       if ((mark & KIND) === ALLOCATED) {
         this.leaf.free(unit, mark & ORDER);
         return true;
@@ -246,10 +245,10 @@ export class BuddyTree {
    */
   leafUnitAt(address: bigint): number {
     cell[0] = address;
-    const low = halves[LOW] as number;
+    const low = halves[LOW]!;
     if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
     // Bits 63:22 are the leaf node, counted here from the origin on; bits 21:12 are the page in it.
-    const leaf = (((halves[HIGH] as number) - this.originHigh) >>> 0) * 1024 + (low >>> 22);
+    const leaf = ((halves[HIGH]! - this.originHigh) >>> 0) * 1024 + (low >>> 22);
     const owner = this.isFlat ? leaf : ownerOf(this, leaf);
     // Past the last of them there is none, as for one that was never opened.
     const node = this.aboveLeaf.children[owner];
@@ -263,10 +262,10 @@ export class BuddyTree {
     let unit = Math.floor(offset / NODE_UNITS ** top);
     if (unit < 0 || unit >= this.rootUnits) return undefined;
     for (let index = top; ; ) {
-      const level = this.levels[index] as BuddyLevel;
+      const level = this.levels[index]!;
       const head = level.headOf(unit);
       if (head < 0) return undefined;
-      const mark = level.marks[head] as number;
+      const mark = level.marks[head]!;
       if (mark !== DIVIDED) {
         return {
           start: pageNumberOf(level.addressOf(head)),
@@ -275,20 +274,20 @@ export class BuddyTree {
         };
       }
       index -= 1;
-      unit = ((level.children[head] as number) - 1) * NODE_UNITS + placeInNode(offset, index);
+      unit = (level.children[head]! - 1) * NODE_UNITS + placeInNode(offset, index);
     }
   }
 
   /** How many free blocks of `order`, 0 to `maxOrder`, there are. O(1). */
   freeBlocks(order: number): number {
-    const level = this.levels[this.#indexOf(order)] as BuddyLevel;
-    return (level.lists[order - level.unitOrder] as FreeList).count;
+    const level = this.levels[this.#indexOf(order)]!;
+    return level.lists[order - level.unitOrder]!.count;
   }
 
   /** How many allocated blocks of `order`, 0 to `maxOrder`, there are. O(1). */
   allocatedBlocks(order: number): number {
-    const level = this.levels[this.#indexOf(order)] as BuddyLevel;
-    return level.allocated[order - level.unitOrder] as number;
+    const level = this.levels[this.#indexOf(order)]!;
+    return level.allocated[order - level.unitOrder]!;
   }
 
   /** As {@link free}, for the page with this number: what is no plain block of level 0. */
@@ -309,7 +308,7 @@ export class BuddyTree {
   /** Frees an allocated block. O(orders). */
   #freeBlock({ start, order }: TreeBlock): void {
     const index = this.#indexOf(order);
-    const level = this.levels[index] as BuddyLevel;
+    const level = this.levels[index]!;
     level.free(this.#unitAt(start, index), order - level.unitOrder);
   }
 
@@ -322,13 +321,13 @@ export class BuddyTree {
   #takeAt(page: number, order: number, kind: number): void {
     const offset = page - this.origin;
     let index = this.#levelAround(page);
-    let level = this.levels[index] as BuddyLevel;
+    let level = this.levels[index]!;
     let unit = this.#unitAt(page, index);
     const head = level.headOf(unit);
-    level.takeAt(head, (level.marks[head] as number) & ORDER, unit, Math.max(0, order - level.unitOrder));
+    level.takeAt(head, level.marks[head]! & ORDER, unit, Math.max(0, order - level.unitOrder));
     while (order < level.unitOrder) {
       index -= 1;
-      const below = this.levels[index] as BuddyLevel;
+      const below = this.levels[index]!;
       let node: number;
       try {
         node = below.openNode(unit);
@@ -350,11 +349,11 @@ export class BuddyTree {
       let index = this.#levelAround(page);
       let unit = this.#unitAt(page, index);
       for (; index < this.levels.length - 1; index += 1) {
-        const level = this.levels[index] as BuddyLevel;
+        const level = this.levels[index]!;
         const node = unit >> LEVEL_ORDERS;
         if (!level.isBare(node)) break;
-        unit = level.owners[node] as number;
-        (this.levels[index + 1] as BuddyLevel).marks[unit] = 0;
+        unit = level.owners[node]!;
+        this.levels[index + 1]!.marks[unit] = 0;
       }
     }
   }
@@ -365,10 +364,10 @@ export class BuddyTree {
     let index = this.levels.length - 1;
     let unit = Math.floor(offset / NODE_UNITS ** index);
     for (;;) {
-      const level = this.levels[index] as BuddyLevel;
+      const level = this.levels[index]!;
       if (level.marks[unit] !== DIVIDED) return index;
       index -= 1;
-      unit = ((level.children[unit] as number) - 1) * NODE_UNITS + placeInNode(offset, index);
+      unit = (level.children[unit]! - 1) * NODE_UNITS + placeInNode(offset, index);
     }
   }
 
@@ -384,7 +383,7 @@ export class BuddyTree {
     let unit = Math.floor(offset / NODE_UNITS ** at);
     while (at > index) {
       at -= 1;
-      unit = (this.levels[at] as BuddyLevel).openNode(unit) * NODE_UNITS + placeInNode(offset, at);
+      unit = this.levels[at]!.openNode(unit) * NODE_UNITS + placeInNode(offset, at);
     }
     return unit;
   }
@@ -396,7 +395,7 @@ function ownerOf(tree: BuddyTree, leaf: number): number {
   let index = tree.levels.length - 1;
   let unit = Math.floor(leaf / NODE_UNITS ** (index - 1));
   while (index > 1) {
-    const node = (tree.levels[index] as BuddyLevel).children[unit] as number;
+    const node = tree.levels[index]!.children[unit]!;
     if (node === 0) return -1;
     index -= 1;
     unit = (node - 1) * NODE_UNITS + placeInNode(leaf, index - 1);
@@ -412,7 +411,7 @@ function offsetOf(level: BuddyLevel, unit: number): number {
   // A node of the top level is a root, and roots are numbered as they lie.
   for (let scale = NODE_UNITS; ; scale *= NODE_UNITS) {
     if (at.parent === undefined) return (offset + (above >> LEVEL_ORDERS) * scale) * 2 ** level.unitOrder;
-    above = at.owners[above >> LEVEL_ORDERS] as number;
+    above = at.owners[above >> LEVEL_ORDERS]!;
     at = at.parent;
     offset += (above & (NODE_UNITS - 1)) * scale;
   }

@@ -75,7 +75,7 @@ function checkNodes(level: BuddyLevel, below: BuddyLevel | undefined, roots: num
   const isPossible = Number.isInteger(nodes) && nodes >= 0 && nodes * NODE_UNITS <= marks.length;
   if (!isPossible || nodes !== (roots ?? nodes)) fail('metadata', `the ${name} has ${nodes} nodes`);
   for (let unit = 0; unit < children.length; unit += 1) {
-    const child = children[unit] as number;
+    const child = children[unit]!;
     if (child !== 0 && (child > (below?.nodes ?? 0) || below?.owners[child - 1] !== unit)) {
       fail('metadata', `${nameOf(level, unit)} has node ${child - 1} below, which is not its own`);
     }
@@ -91,7 +91,7 @@ function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: numbe
   const end = (node + 1) * NODE_UNITS;
   let isBare = true;
   for (let unit = node * NODE_UNITS; unit < end; ) {
-    const mark = level.marks[unit] as number;
+    const mark = level.marks[unit]!;
     if (mark === 0) {
       unit += 1;
       continue;
@@ -116,7 +116,7 @@ function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: numbe
 
 /** Whether the unit above is divided, after a check that it and the node name each other. */
 function checkOwner(level: BuddyLevel, parent: BuddyLevel, node: number): boolean {
-  const owner = level.owners[node] as number;
+  const owner = level.owners[node]!;
   const name = nameOf(level, node * NODE_UNITS);
   if (parent.children[owner] !== node + 1) fail('metadata', `${name} is not below ${nameOf(parent, owner)}`);
   if (level.bases[node] !== parent.addressOf(owner)) {
@@ -144,7 +144,7 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
   }
   if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
   if (kind !== FREE) return;
-  if (!(level.lists[order] as FreeList).knows(unit)) {
+  if (!level.lists[order]!.knows(unit)) {
     fail('free-lists', `${name} is free, but in no free list`);
   }
   if (order < level.maxOrder && level.marks[unit ^ (1 << order)] === mark) {

@@ -47,7 +47,7 @@ export class FreeList {
   /** Whether it would find the free block at `unit`. O(1). */
   knows(unit: number): boolean {
     const block = unit >> this.order;
-    if (((this.words[wordOf(block)] as number) & (1 << block)) !== 0) return true;
+    if ((this.words[wordOf(block)]! & (1 << block)) !== 0) return true;
     return this.words.subarray(0, this.hinted).includes(unit);
   }
 
@@ -64,7 +64,7 @@ export class FreeList {
     const { words } = this;
     const block = unit >> this.order;
     const word = wordOf(block);
-    words[word] = (words[word] as number) & ~(1 << block);
+    words[word] = words[word]! & ~(1 << block);
     this.count -= 1;
   }
 
@@ -76,7 +76,7 @@ export class FreeList {
     const { words, marks, mark } = this;
     this.count -= 1;
     for (let hinted = this.hinted - 1; hinted >= 0; hinted -= 1) {
-      const unit = words[hinted] as number;
+      const unit = words[hinted]!;
       if (marks[unit] === mark) {
         this.hinted = hinted;
         return unit;
@@ -92,7 +92,7 @@ export function freeListProblem(list: FreeList): string | undefined {
   const { words, marks, mark, hinted, first } = list;
   if (!(hinted >= 0 && hinted < HINTS)) return `it has ${hinted} hints`;
   let links = 0;
-  for (let word = first; word !== LAST; word = words[word - 1] as number) {
+  for (let word = first; word !== LAST; word = words[word - 1]!) {
     if (word < HINTS || word >= words.length || word % 2 === 0) return `a link leads to ${word}`;
     if (words[word - 1] === 0) return `word ${word} is linked, but has no link`;
     links += 1;
@@ -103,7 +103,7 @@ export function freeListProblem(list: FreeList): string | undefined {
   for (let word = HINTS + 1; word < words.length; word += 2) {
     if (words[word - 1] !== 0) linked += 1;
     else if (words[word] !== 0) return `word ${word} has blocks, but is not linked`;
-    for (let bits = words[word] as number; bits !== 0; bits &= bits - 1) {
+    for (let bits = words[word]!; bits !== 0; bits &= bits - 1) {
       const unit = lowestIn(word, bits) << list.order;
       if (marks[unit] !== mark) return `unit ${unit} has a bit, and is no free block`;
       if (recent.has(unit)) return `unit ${unit} has a bit, and is hinted`;
@@ -119,11 +119,11 @@ export function freeListProblem(list: FreeList): string | undefined {
 function keepHints(list: FreeList): void {
   const { words, marks, mark, order } = list;
   for (let hint = 0; hint < HINTS; hint += 1) {
-    const unit = words[hint] as number;
+    const unit = words[hint]!;
     if (marks[unit] !== mark) continue;
     const block = unit >> order;
     const word = wordOf(block);
-    words[word] = (words[word] as number) | (1 << block);
+    words[word] = words[word]! | (1 << block);
     if (words[word - 1] !== 0) continue;
     words[word - 1] = list.first;
     list.first = word;
@@ -136,12 +136,12 @@ function takeLinked(list: FreeList): number {
   const { words, order } = list;
   let word = list.first;
   while (words[word] === 0) {
-    const next = words[word - 1] as number;
+    const next = words[word - 1]!;
     words[word - 1] = 0;
     word = next;
   }
   list.first = word;
-  const bits = words[word] as number;
+  const bits = words[word]!;
   words[word] = bits & (bits - 1);
   return lowestIn(word, bits) << order;
 }

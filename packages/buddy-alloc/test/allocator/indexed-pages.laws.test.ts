@@ -40,7 +40,7 @@ const WORLDS: readonly World[] = [
 
 describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
   const make = () => new PageAllocator(regions, options);
-  const start = (options.space ?? (regions[0] as MemoryRegion<FlatAddr>)).start;
+  const start = (options.space ?? regions[0]!).start;
 
   test('by index and by address, the same blocks are handed out, and the same frees refused', () => {
     const { maxOrder } = make();

@@ -353,7 +353,7 @@ test('an allocator does what a list of pages does, and no page has two owners', 
       const wasAway = units.map((unit) => unit === 'away');
       for (const [index, step] of steps.entries()) {
         if (step === 0) continue;
-        const operation = CHOICES[step % CHOICES.length] as Operation;
+        const operation = CHOICES[step % CHOICES.length]!;
         const rest = Math.floor(step / CHOICES.length);
         if (operation(bench, rest % 2 ** 24, Math.floor(rest / 2 ** 24))) count += 1;
         if (index % 16 === 0) bench.allocator.checkInvariants();
@@ -364,7 +364,7 @@ test('an allocator does what a list of pages does, and no page has two owners', 
       // Everything back, by whatever way: it is as it was.
       const { allocator, live } = bench;
       for (let round = 0; live.length > 0; round += 1) {
-        const found = bench.pick(steps[round % STEPS] as number) as Live;
+        const found = bench.pick(steps[round % STEPS]!) as Live;
         const { first, kind, references } = found.piece;
         const address = addressAt(place, first);
         if (kind === 'file') for (let put = 0; put < references; put += 1) allocator.putFilePage(address);

@@ -58,11 +58,11 @@ const WHAT = [
 
 /** What a step does, with what numbers. */
 function decode(step: number) {
-  const what = WHAT[step % WHAT.length] as (typeof WHAT)[number];
+  const what = WHAT[step % WHAT.length]!;
   const choice = Math.floor(step / 16);
   const pick = choice % 2 ** 16;
   // Mostly small sizes and the usual alignment.
-  const size = (Math.floor(choice / 2 ** 16) % 20_000) % ([65, 65, 2101, 20_001][pick % 4] as number);
+  const size = (Math.floor(choice / 2 ** 16) % 20_000) % [65, 65, 2101, 20_001][pick % 4]!;
   const alignBits = pick % 3 === 0 ? (pick >> 2) % 14 : 4;
   return { what, size, alignBits, pick };
 }
@@ -92,7 +92,7 @@ test('a heap keeps what is live, and gives everything back', () => {
       memory.bytes(address, capacity).fill(poison);
       live.push({ address, size: capacity, poison });
     };
-    const take = (pick: number) => live.splice(pick % live.length, 1)[0] as Live;
+    const take = (pick: number) => live.splice(pick % live.length, 1)[0]!;
     const attempt = <T>(action: () => T): T | undefined => {
       try {
         return action();
@@ -140,7 +140,7 @@ test('a heap keeps what is live, and gives everything back', () => {
         expect(holds(address, kept, old.poison)).toBe(true);
         add(address, size, align, poison);
       } else {
-        const { address, size } = live[pick % live.length] as Live;
+        const { address, size } = live[pick % live.length]!;
         refuses(() => heap.free(Phys.add(address, 1 + (pick % (size - 1)))), ['OBJECT_INTERIOR']);
       }
       if (step % 16 > 0) continue;
@@ -204,7 +204,7 @@ test('a slab cache does what a set of objects does', () => {
           live.push(object);
         } else if (live.length > 0) {
           const index = choice % live.length;
-          const object = live[index] as PhysAddr;
+          const object = live[index]!;
           live[index] = live.at(-1) as PhysAddr;
           live.pop();
           known.delete(object);

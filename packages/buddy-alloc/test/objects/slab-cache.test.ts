@@ -112,7 +112,7 @@ describe('the object freed last', () => {
     for (const [index, object] of objects.entries()) if (index !== last) cache.free(object);
     expect(cache.info()).toEqual({ objects: 1, capacity: 4, pages: 1, emptyPages: 0 });
     cache.checkInvariants();
-    cache.free(objects[last] as VirtAddr);
+    cache.free(objects[last]!);
     expect(cache.info()).toEqual({ objects: 0, capacity: 0, pages: 0, emptyPages: 0 });
     expect(allocator.memoryInfo().allocatedPages).toBe(0);
     cache.checkInvariants();
@@ -122,7 +122,7 @@ describe('the object freed last', () => {
   test('of one page does not keep another from being given back', () => {
     const { cache } = cacheOf(16, 1024, { keepEmpty: 0 });
     const objects = Array.from({ length: 8 }, () => cache.allocate());
-    cache.free(objects[0] as VirtAddr);
+    cache.free(objects[0]!);
     for (const object of objects.slice(4)) cache.free(object);
     expect(cache.info()).toEqual({ objects: 3, capacity: 4, pages: 1, emptyPages: 0 });
     expect(cache.allocate()).toBe(objects[0]);

@@ -74,7 +74,7 @@ describe('whatever a word of the tables holds, it is found, or is never read', (
     const table = slabs[field] as unknown as Record<number, number | bigint> & { readonly length: number };
     const isWide = field === 'bases';
     for (let index = 0; index < table.length; index += 1) {
-      const right = table[index] as number | bigint;
+      const right = table[index]!;
       const wrongs = new Set<number | bigint>();
       for (let bit = 0; bit < (isWide ? 64 : 32); bit += 1) {
         wrongs.add(typeof right === 'bigint' ? right ^ (1n << BigInt(bit)) : right ^ (1 << bit));

@@ -67,7 +67,7 @@ test('what would fail takes pages out of caches, and their owners notice nothing
   const taken = [other.allocatePage(), theirs.allocatePage(), theirs.allocatePage()];
   buddyError('OUT_OF_MEMORY', () => mine.allocatePage());
   // One of them comes into the other's cache: the first owner's list has it too, and it is one page all the same.
-  theirs.freePage(taken[0] as typeof HEAP);
+  theirs.freePage(taken[0]!);
   expect(allocator.memoryInfo()).toMatchObject({ allocatedPages: 3, cachedPages: 1 });
   allocator.checkInvariants();
   expect(mine.allocatePage()).toBe(taken[0]);
@@ -113,16 +113,16 @@ test('while the lock is taken, a cache works as far as it can, and changes nothi
   const pages = Array.from({ length: 5 }, () => cache.allocatePage());
   const before = picture(allocator);
   words[LOCK] = 99;
-  cache.freePage(pages[0] as typeof HEAP);
+  cache.freePage(pages[0]!);
   expect(cache.allocatePage()).toBe(pages[0]);
   for (const page of pages.slice(0, 3)) cache.freePage(page);
   // It has four now; the next would have to give some back.
   for (const action of [
-    () => cache.freePage(pages[3] as typeof HEAP),
+    () => cache.freePage(pages[3]!),
     () => cache.flush(),
     () => cache.close(),
     () => allocator.allocatePage(),
-    () => allocator.freePage(pages[3] as typeof HEAP),
+    () => allocator.freePage(pages[3]!),
     () => allocator.memoryInfo(),
     () => allocator.blocks(),
     () => allocator.blockOf(HEAP),

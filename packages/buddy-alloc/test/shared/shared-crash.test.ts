@@ -129,14 +129,14 @@ const operations: Record<string, (scene: Scene) => void> = {
       if (error instanceof Ended) throw error;
     }
   },
-  'freePages of two': ({ victim, live }) => victim.freePages(live[0] as FlatAddr),
-  'freePages of one': ({ victim, live }) => victim.freePages(live[1] as FlatAddr),
-  'freePage of the last': ({ victim, live }) => victim.freePage(live[3] as FlatAddr),
+  'freePages of two': ({ victim, live }) => victim.freePages(live[0]!),
+  'freePages of one': ({ victim, live }) => victim.freePages(live[1]!),
+  'freePage of the last': ({ victim, live }) => victim.freePage(live[3]!),
   'cache.allocatePage': ({ cache }) => cache.allocatePage(),
   'cache.allocatePage, which fetches': ({ cache }) => {
     for (let page = 0; page < 4; page += 1) cache.allocatePage();
   },
-  'cache.freePage': ({ cache, live }) => cache.freePage(live[2] as FlatAddr),
+  'cache.freePage': ({ cache, live }) => cache.freePage(live[2]!),
   'cache.freePage, which gives back': ({ cache, live, victim }) => {
     const more = [victim.allocatePage(), victim.allocatePage(), victim.allocatePage()];
     for (const page of [...live.slice(1), ...more]) cache.freePage(page);
@@ -182,7 +182,7 @@ describe('an owner may end at any write', () => {
     ['allocateBlock(0)', 0],
     ['freePages of two', 0],
   ])('%s is done or not done at all, in blocks of many pages too', (name) => {
-    const operation = operations[name] as (scene: Scene) => void;
+    const operation = operations[name]!;
     const make = () => scene(5 * 4096 + 3, 1021);
     const start = make();
     const before = allocatedOf(start.allocator);
@@ -202,9 +202,9 @@ describe('an owner may end at any write', () => {
       for (let second = 0, isWhole = false; !isWhole; second += 5) {
         const here = scene(4096 + 5, 1021);
         const other = watchedOwner(here.allocator);
-        if (runs(first, () => here.victim.freePages(here.live[0] as FlatAddr))) break;
+        if (runs(first, () => here.victim.freePages(here.live[0]!))) break;
         isWhole = runs(second, () => other.recover(here.victim.owner));
-        const holder = (new Int32Array(here.allocator.buffer)[LOCK] as number) & 0x7fff_ffff;
+        const holder = new Int32Array(here.allocator.buffer)[LOCK]! & 0x7fff_ffff;
         for (const owner of [holder || other.owner, here.victim.owner]) here.allocator.recover(owner);
         here.allocator.checkInvariants();
       }

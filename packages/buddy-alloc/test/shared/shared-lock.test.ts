@@ -52,7 +52,7 @@ test('who waits is woken, or looks again, when the lock is free', async () => {
     const lock = new SharedLock(words, 30_000);
     lock.acquire();
     // Others may wait as well: the sign stays.
-    expect((words[LOCK] as number) & 0x7fff_ffff).toBe(lock.owner);
+    expect(words[LOCK]! & 0x7fff_ffff).toBe(lock.owner);
     lock.release();
     expect(words[LOCK]).toBe(0);
     await new Promise((resolve) => worker.once('exit', resolve));
@@ -76,7 +76,7 @@ test('where a thread may not sleep, it goes on looking', () => {
   });
   two.acquire();
   now.mockRestore();
-  expect((words[LOCK] as number) & 0x7fff_ffff).toBe(two.owner);
+  expect(words[LOCK]! & 0x7fff_ffff).toBe(two.owner);
 });
 
 test('a lock is taken over from who holds it, and from nobody else', () => {

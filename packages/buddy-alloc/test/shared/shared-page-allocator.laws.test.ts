@@ -84,7 +84,7 @@ test('what succeeds, fails and is told is what PageAllocator does', () => {
       const live: FlatAddr[] = [];
       const initial = picture(shared);
       for (const [index, [what, value]] of steps.entries()) {
-        const owner = owners[index % 2] as SharedPageAllocator<FlatAddr>;
+        const owner = owners[index % 2]!;
         if (what === 'allocate') {
           const order = Math.min(Math.clz32(value | 1) - 16, 12);
           let block: ReturnType<typeof owner.allocatePages> | undefined;
@@ -141,8 +141,8 @@ test('through caches of several owners, every page is one owner’s', () => {
       let used = 0;
       for (const [what, value] of steps) {
         const which = value % 2;
-        const cache = caches[which] as PageCache<FlatAddr>;
-        const owner = owners[which] as SharedPageAllocator<FlatAddr>;
+        const cache = caches[which]!;
+        const owner = owners[which]!;
         const pick = [...live.keys()][value % Math.max(1, live.size)];
         if (what === 'allocate' || what === 'block') {
           const order = what === 'block' ? (value >> 1) % 5 : 0;

@@ -182,12 +182,12 @@ describe('attach', () => {
     const words = new Int32Array(buffer);
     for (let word = 0; word <= CHECKSUM; word += 1) {
       for (let bit = 0; bit < 32; bit += 1) {
-        (words[word] as number) ^= 1 << bit;
+        words[word]! ^= 1 << bit;
         const { reason } = buddyError('INVALID_SHARED_BUFFER', () =>
           SharedPageAllocator.attach(Virt, buffer),
         ).details;
         expect(reason).toBe(word === MAGIC ? 'uninitialized' : word === VERSION ? 'version' : 'corrupted');
-        (words[word] as number) ^= 1 << bit;
+        words[word]! ^= 1 << bit;
       }
     }
     SharedPageAllocator.attach(Virt, buffer).checkInvariants();
@@ -259,7 +259,7 @@ describe('the tables', () => {
     const pages = Array.from({ length: 300 }, () => allocator.allocatePage());
     for (const [index, page] of pages.entries()) if (index % 3 === 0) allocator.freePage(page);
     const cache = allocator.cache({ pages: 2 });
-    cache.freePage(pages[1] as typeof HEAP);
+    cache.freePage(pages[1]!);
     allocator.allocateBlock(2);
     allocator.allocateBlock(7);
     return allocator;
@@ -278,14 +278,14 @@ describe('the tables', () => {
         // Who finds the lock taken, waits; how many owners there were, is nowhere else; who finds tables half done,
         // makes them anew.
         if (word === LOCK || word === OWNERS || word === DIRTY) continue;
-        (bytes[byte] as number) ^= 1 << bit;
+        bytes[byte]! ^= 1 << bit;
         try {
           allocator.checkInvariants();
           unnoticed.push(byte);
         } catch (error) {
           expect(error).toMatchObject({ code: 'BROKEN_INVARIANT' });
         }
-        (bytes[byte] as number) ^= 1 << bit;
+        bytes[byte]! ^= 1 << bit;
       }
     }
     allocator.checkInvariants();

@@ -115,13 +115,13 @@ function futureOf({ tree, absent }: Sample): { text: string; end: string } {
   const blocks: bigint[] = [];
   let text = '';
   for (let round = 0; round < 6000; round += 1) {
-    const order = [0, 1, 0, 4, 0, 9, 10, 2][round % 8] as number;
+    const order = [0, 1, 0, 4, 0, 9, 10, 2][round % 8]!;
     const block = order <= tree.maxOrder ? tree.allocate(order) : undefined;
     text += `${block} `;
     if (block !== undefined) blocks.push(block);
   }
   for (let index = 0; index < blocks.length; index += 1) {
-    text += tree.free(blocks[(index * 7919) % blocks.length] as bigint, undefined);
+    text += tree.free(blocks[(index * 7919) % blocks.length]!, undefined);
   }
   checkTree(tree, absent);
   let end = '';

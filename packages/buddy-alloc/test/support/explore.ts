@@ -79,9 +79,9 @@ export function countAllStates({ units, unitOrder }: World): number {
   const counts = [1];
   for (let size = 1; size <= units; size += 1) {
     const longer = counts.reduce((sum, count) => sum + count, 0);
-    counts.push(single * (counts[size - 1] as number) + long * longer);
+    counts.push(single * counts[size - 1]! + long * longer);
   }
-  return counts[units] as number;
+  return counts[units]!;
 }
 
 const WAYS = ['start', 'region'] as const;

@@ -131,7 +131,7 @@ export class Picture {
     const freeBlocks = new Array<number>(orders).fill(0);
     const allocatedBlocks = new Array<number>(orders).fill(0);
     const count = (counts: number[], order: number) => {
-      (counts[order + unitOrder] as number) += 1;
+      counts[order + unitOrder]! += 1;
     };
     let lines = '';
     const pages = { free: 0, allocated: 0, reserved: 0 };

@@ -96,7 +96,7 @@ export async function checkEnded(delay: number): Promise<number> {
     const until = performance.now() + delay + 7 * index;
     while (performance.now() < until) allocator.freePage(allocator.allocatePage());
     await worker.terminate();
-    held.push(allocator.recover(owners[index] as number));
+    held.push(allocator.recover(owners[index]!));
     allocator.checkInvariants();
   }
   const words = [...claims];

@@ -78,13 +78,13 @@ function step(): void {
     return;
   }
   const at = random() % live.length;
-  const block = live[at] as (typeof live)[number];
+  const block = live[at]!;
   live[at] = live.at(-1) as (typeof live)[number];
   live.pop();
   free(block);
   // What must be refused, now and then.
   if (random() % 256 === 0 && live.length > 0) {
-    const { start, order } = live[random() % live.length] as (typeof live)[number];
+    const { start, order } = live[random() % live.length]!;
     if (order > 0) expectRefusal(() => allocator.freePage(start), 'WRONG_SIZE');
     else expectRefusal(() => allocator.freePages((start + 1n) as FlatAddr), 'MISALIGNED_ADDRESS');
     if (order > 0) expectRefusal(() => cache?.freePage((start + 4096n) as FlatAddr), 'BLOCK_TAIL');

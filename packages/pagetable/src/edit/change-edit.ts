@@ -55,9 +55,9 @@ export class ChangeEdit extends RegionEdit {
 
   protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
     surveyWords(words, start, stop);
-    const allLow = SURVEY[0] as number;
-    const allHigh = SURVEY[1] as number;
-    const anyHigh = SURVEY[2] as number;
+    const allLow = SURVEY[0]!;
+    const allHigh = SURVEY[1]!;
+    const anyHigh = SURVEY[2]!;
     // Which one it was is looked for only if there is one.
     const refused = this.space.format.reservedHi | this.#refusedHigh;
     if ((allLow & PteFlags.Present) === 0 || (anyHigh & refused) !== 0) {
@@ -89,8 +89,8 @@ export class ChangeEdit extends RegionEdit {
   #refuse(words: Uint32Array, start: number, stop: number, page: number): void {
     for (let i = start; i < stop; i += 2) {
       const at = page + (i - start) / 2;
-      const low = (words[i] as number) | 0;
-      const high = (words[i + 1] as number) | 0;
+      const low = words[i]! | 0;
+      const high = words[i + 1]! | 0;
       if ((low & PteFlags.Present) === 0) this.refuseUnmapped(at, 0);
       this.requireSound(low, high, 0, at);
       if ((high & this.#refusedHigh) !== 0) refuseBeyondTop(low, high, 0, this.space.format);

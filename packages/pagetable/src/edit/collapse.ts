@@ -23,24 +23,24 @@ export function collapseUpward(
   const freed: number[] = [];
   let level = cursor.level;
   for (; level < largest; level += 1) {
-    const table = path[level] as number;
-    const above = path[level + 1] as number;
+    const table = path[level]!;
+    const above = path[level + 1]!;
     // A table that is an upper one as well is not there for this page alone.
     if (path.indexOf(table) !== path.lastIndexOf(table)) break;
     const low = wholeLow(space, table, level);
     if (low === undefined) break;
-    const index = Math.floor(page / (SPANS[level + 1] as number)) % ENTRIES;
+    const index = Math.floor(page / SPANS[level + 1]!) % ENTRIES;
     const words = memory.words(above, false);
     const at = memory.wordOffset(above) + 2 * index;
-    const denied = (PteFlags.Writable | PteFlags.User) & ~(words[at] as number);
-    const noExecute = (words[at + 1] as number) & PteFlags.NoExecute;
-    const high = memory.words(table, false)[memory.wordOffset(table) + 1] as number;
+    const denied = (PteFlags.Writable | PteFlags.User) & ~words[at]!;
+    const noExecute = words[at + 1]! & PteFlags.NoExecute;
+    const high = memory.words(table, false)[memory.wordOffset(table) + 1]!;
     if (freed.length === 0) frames.requireAllocator('collapse');
     storeEntry(memory, above, index, low & ~denied, (high | noExecute) & ~format.reservedHi);
     freed.push(table);
   }
   if (freed.length > 0) {
-    const span = SPANS[level] as number;
+    const span = SPANS[level]!;
     tlb?.needsFlush(addressOf(page - (page % span), space.levels), span * 4096, 'collapse');
     frames.giveBack(freed);
   }
@@ -51,8 +51,8 @@ export function collapseUpward(
 function wholeLow({ memory, format }: TableSpace, table: number, level: number): number | undefined {
   const words = memory.words(table, false);
   const start = memory.wordOffset(table);
-  const first = (words[start] as number) | 0;
-  const high = (words[start + 1] as number) | 0;
+  const first = words[start]! | 0;
+  const high = words[start + 1]! | 0;
   const offset = level === 0 ? 0x1f_f000 : 0x3fe0_0000;
   if ((first & PteFlags.Present) === 0 || !format.isLeaf(first, level) || (first & offset) !== 0)
     return undefined;
@@ -60,9 +60,9 @@ function wholeLow({ memory, format }: TableSpace, table: number, level: number):
   const step = level === 0 ? 0x1000 : 0x20_0000;
   let used = 0;
   for (let i = 0; i < ENTRIES; i += 1) {
-    const low = words[start + 2 * i] as number;
+    const low = words[start + 2 * i]!;
     if (((low ^ (first | (i * step))) & ~USED) !== 0) return undefined;
-    if (((words[start + 2 * i + 1] as number) | 0) !== high) return undefined;
+    if ((words[start + 2 * i + 1]! | 0) !== high) return undefined;
     used |= low & USED;
   }
   if (level > 0) return first | used;
@@ -78,7 +78,7 @@ function tablesTo({ memory, format, root, top }: TableSpace, level: number, page
     path[at] = table;
     if (at === level) return path;
     const words = memory.words(table, false);
-    const entry = memory.wordOffset(table) + 2 * (Math.floor(page / (SPANS[at] as number)) % ENTRIES);
-    table = format.frame(words[entry] as number, words[entry + 1] as number, at);
+    const entry = memory.wordOffset(table) + 2 * (Math.floor(page / SPANS[at]!) % ENTRIES);
+    table = format.frame(words[entry]!, words[entry + 1]!, at);
   }
 }

@@ -47,7 +47,7 @@ export function planRegion(
   const level = pageSize === undefined ? largest : PAGE_SIZES.indexOf(pageSize);
   if (level < 0 || level > largest) throw new PageTableError('INVALID_PAGE_SIZE', { pageSize, giantPages });
   const exact = pageSize !== undefined;
-  const span = exact ? (SPANS[level] as number) : 1;
+  const span = exact ? SPANS[level]! : 1;
   const stray = [first, end].find((page) => page % span !== 0);
   if (exact && stray !== undefined) {
     throw new PageTableError('MISALIGNED', { what: 'virtual', address: addressOf(stray, levels), pageSize });
@@ -84,7 +84,7 @@ export class MapEdit extends RegionEdit {
       return Verdict.Descend;
     }
     if (isPresent && !remap) this.#refuseMapped(first, level, low, high);
-    const span = SPANS[level] as number;
+    const span = SPANS[level]!;
     const isWhole = first === page && end === page + span;
     const frame = this.#frameOf(page);
     if (isWhole && level <= largest && frame % span === 0) {
@@ -98,10 +98,10 @@ export class MapEdit extends RegionEdit {
   protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
     if ((anyLowWord(words, start, stop) & PteFlags.Present) === 0) return true;
     for (let i = start; i < stop; i += 2) {
-      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      if ((words[i]! & PteFlags.Present) === 0) continue;
       const at = page + (i - start) / 2;
-      const low = (words[i] as number) | 0;
-      const high = (words[i + 1] as number) | 0;
+      const low = words[i]! | 0;
+      const high = words[i + 1]! | 0;
       this.requireSound(low, high, 0, at);
       if (!this.#plan.remap) this.#refuseMapped(at, 0, low, high);
     }
@@ -126,7 +126,7 @@ export class MapEdit extends RegionEdit {
     let first = -1;
     let last = -1;
     for (let i = start; i < stop; i += 2) {
-      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      if ((words[i]! & PteFlags.Present) === 0) continue;
       last = (i - start) / 2;
       if (first < 0) first = last;
     }

@@ -64,7 +64,7 @@ export class PageEdit {
       // A region's flags have PAT at bit 7 for any size.
       const low = level === 0 ? leafFlags : (leafFlags & 0xf7f) | ((leafFlags & PteFlags.PatLarge) >> 5);
       const plan = { page, frame, low, high, level, exact: true, remap };
-      new MapEdit(this.#space, operation, plan).run({ first: page, end: page + (SPANS[level] as number) });
+      new MapEdit(this.#space, operation, plan).run({ first: page, end: page + SPANS[level]! });
     } else if (cursor.level === level) cursor.store(frameLow(frame) | leafFlags, frameHigh(frame) | high);
     else this.#mapInNewTables(level, frameLow(frame) | leafFlags, frameHigh(frame) | high);
   }
@@ -87,9 +87,9 @@ export class PageEdit {
     cursor.seek(vaddr);
     this.#requireAligned(vaddr, level);
     this.requirePresent(vaddr);
-    const expected = PAGE_SIZES[level] as PageSize;
+    const expected = PAGE_SIZES[level]!;
     if (cursor.level !== level) {
-      const found = PAGE_SIZES[cursor.level] as PageSize;
+      const found = PAGE_SIZES[cursor.level]!;
       throw new PageTableError('PAGE_SIZE_MISMATCH', { vaddr, expected, found });
     }
     const { entry } = cursor;
@@ -97,7 +97,7 @@ export class PageEdit {
       const first = pageOf(vaddr, this.#config.levels);
       new UnmapEdit(this.#space, operation, false, true).run({
         first,
-        end: first + (SPANS[level] as number),
+        end: first + SPANS[level]!,
       });
     } else {
       cursor.store(0, 0);
@@ -150,7 +150,7 @@ export class PageEdit {
   #splitFound(operation: string, vaddr: VirtAddr, level: number): void {
     const cursor = this.#cursor;
     if (cursor.level <= level) return;
-    const size = PAGE_SIZES[cursor.level] as PageSize;
+    const size = PAGE_SIZES[cursor.level]!;
     const tables = this.#takeTables(cursor.level - level);
     while (cursor.level > level) {
       const table = tables.pop() as number;
@@ -169,7 +169,7 @@ export class PageEdit {
   }
 
   #requireAligned(vaddr: VirtAddr, level: number): void {
-    const pageSize = PAGE_SIZES[level] as PageSize;
+    const pageSize = PAGE_SIZES[level]!;
     if ((this.#cursor.low & (pageSize - 1)) !== 0) {
       throw new PageTableError('MISALIGNED', { what: 'virtual', address: vaddr, pageSize });
     }

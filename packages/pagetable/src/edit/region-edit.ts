@@ -85,8 +85,8 @@ export abstract class RegionEdit {
     const { tlb } = this.space;
     if (tlb !== undefined) {
       for (let i = 0; i < this.#changed.length; i += 2) {
-        const from = this.#changed[i] as number;
-        const pages = (this.#changed[i + 1] as number) - from;
+        const from = this.#changed[i]!;
+        const pages = this.#changed[i + 1]! - from;
         tlb.needsFlush(addressOf(from, levels), pages * 4096, this.#operation);
       }
     }
@@ -98,8 +98,8 @@ export abstract class RegionEdit {
   protected changed(first: number, end: number): void {
     const runs = this.#changed;
     const last = runs.length - 1;
-    if (last > 0 && (runs[last] as number) >= first && (runs[last - 1] as number) <= first) {
-      runs[last] = Math.max(runs[last] as number, end);
+    if (last > 0 && runs[last]! >= first && runs[last - 1]! <= first) {
+      runs[last] = Math.max(runs[last]!, end);
     } else runs.push(first, end);
   }
 
@@ -116,7 +116,7 @@ export abstract class RegionEdit {
     throw new PageTableError('RESERVED_BITS', {
       vaddr: addressOf(page, this.space.levels),
       level,
-      paddr: byteAt(this.#current, 8 * (Math.floor(page / (SPANS[level] as number)) % 512)),
+      paddr: byteAt(this.#current, 8 * (Math.floor(page / SPANS[level]!) % 512)),
       entry: raw(low, high),
       reserved: raw(reservedLow, reservedHigh),
     });
@@ -146,7 +146,7 @@ export abstract class RegionEdit {
       } else this.#idle.add(table);
       return 0;
     }
-    const span = SPANS[level] as number;
+    const span = SPANS[level]!;
     let needed = 0;
     let writes = false;
     for (let index = Math.floor((first - base) / span); base + index * span < end; index += 1) {
@@ -155,8 +155,8 @@ export abstract class RegionEdit {
       const to = Math.min(end, page + span);
       const words = memory.words(table, false);
       const at = memory.wordOffset(table) + 2 * index;
-      const low = (words[at] as number) | 0;
-      const high = (words[at + 1] as number) | 0;
+      const low = words[at]! | 0;
+      const high = words[at + 1]! | 0;
       this.#current = table;
       if ((low & PteFlags.Present) !== 0) this.requireSound(low, high, level, page);
       const verdict = this.judge(level, low, high, page, from, to);
@@ -185,7 +185,7 @@ export abstract class RegionEdit {
     if (verdict !== Verdict.Split && verdict !== Verdict.Build) return 0;
     const below = level - 1;
     if (below === 0) return 1;
-    const span = SPANS[below] as number;
+    const span = SPANS[below]!;
     let needed = 1;
     for (let index = Math.floor((first - base) / span); base + index * span < end; index += 1) {
       const page = base + index * span;
@@ -207,15 +207,15 @@ export abstract class RegionEdit {
       this.editPages(memory.words(table, true), start, start + wordsOf(end - first), first);
       return;
     }
-    const span = SPANS[level] as number;
+    const span = SPANS[level]!;
     for (let index = Math.floor((first - base) / span); base + index * span < end; index += 1) {
       const page = base + index * span;
       const from = Math.max(first, page);
       const to = Math.min(end, page + span);
       const words = memory.words(table, false);
       const at = memory.wordOffset(table) + 2 * index;
-      const low = (words[at] as number) | 0;
-      const high = (words[at + 1] as number) | 0;
+      const low = words[at]! | 0;
+      const high = words[at + 1]! | 0;
       const verdict = this.judge(level, low, high, page, from, to);
       if (verdict === Verdict.Keep) continue;
       if (verdict === Verdict.Descend) {
@@ -230,7 +230,7 @@ export abstract class RegionEdit {
         continue;
       }
       // A new table is complete before anything leads to it.
-      const child = this.#fresh[this.#used] as number;
+      const child = this.#fresh[this.#used]!;
       this.#used += 1;
       if (verdict === Verdict.Split) fillWithParts(memory, child, low, high, level);
       this.#apply(child, level - 1, page, from, to);

@@ -33,10 +33,10 @@ export class UnmapEdit extends RegionEdit {
     const { reservedHi } = this.space.format;
     let present = false;
     for (let i = start; i < stop; i += 2) {
-      const low = (words[i] as number) | 0;
+      const low = words[i]! | 0;
       if ((low & PteFlags.Present) !== 0) {
         present = true;
-        const high = (words[i + 1] as number) | 0;
+        const high = words[i + 1]! | 0;
         if ((high & reservedHi) !== 0) this.requireSound(low, high, 0, page + (i - start) / 2);
       } else if (!this.#allowHoles) this.refuseUnmapped(page + (i - start) / 2, 0);
     }
@@ -48,7 +48,7 @@ export class UnmapEdit extends RegionEdit {
     let last = -1;
     for (let i = start; i < stop; i += 2) {
       // An entry that is not present has no format: its bits are software's, and stay.
-      if (((words[i] as number) & PteFlags.Present) === 0) continue;
+      if ((words[i]! & PteFlags.Present) === 0) continue;
       words[i] = 0;
       words[i + 1] = 0;
       if (first < 0) first = i;

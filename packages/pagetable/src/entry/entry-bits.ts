@@ -157,7 +157,7 @@ export function nameEntry(entry: bigint, level: number, config: PagingConfig): N
   if (!present) return { kind: 'absent', level };
   if (!leaf) return { kind: 'table', level, address, ...tableBits(flags) };
   const pageLevel = level as LeafLevel;
-  const size = PAGE_SIZES[level] as PageSize;
+  const size = PAGE_SIZES[level]!;
   return { kind: 'page', level: pageLevel, size, address, shared, ...leafBits(flags, pageLevel) };
 }
 

@@ -28,7 +28,7 @@ const HALVES = new Uint32Array(CELL.buffer);
 export function decodeEntry(entry: bigint, level: number, config: PagingConfig): PageTableEntry {
   requireLevel(level, config);
   splitEntry(entry);
-  return new EntryFormat(config).decode((HALVES[0] as number) | 0, (HALVES[1] as number) | 0, level);
+  return new EntryFormat(config).decode(HALVES[0]! | 0, HALVES[1]! | 0, level);
 }
 
 /**
@@ -40,8 +40,8 @@ export function decodeEntry(entry: bigint, level: number, config: PagingConfig):
 export function reservedBits(entry: bigint, level: number, config: PagingConfig): bigint {
   requireLevel(level, config);
   splitEntry(entry);
-  const low = (HALVES[0] as number) | 0;
-  const high = (HALVES[1] as number) | 0;
+  const low = HALVES[0]! | 0;
+  const high = HALVES[1]! | 0;
   if ((low & PteFlags.Present) === 0) return 0n;
   const format = new EntryFormat(config);
   return raw(low & format.reservedLo(low, level), high & format.reservedHi);

@@ -116,7 +116,7 @@ const HALVES = new Uint32Array(CELL.buffer);
 export function raw(low: number, high: number): bigint {
   HALVES[0] = low;
   HALVES[1] = high;
-  return CELL[0] as bigint;
+  return CELL[0]!;
 }
 
 /** The address of byte `offset` of a page that starts at frame number `frame`. */

@@ -1,4 +1,4 @@
-import type { PageSize, PhysAddr } from '@svsm/address';
+import type { PhysAddr } from '@svsm/address';
 import { type EntryFormat, frameAddress } from './entry-format.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
@@ -19,9 +19,9 @@ export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFor
   if (typeof paddr !== 'bigint' || paddr < 0n || paddr >= end) {
     throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr, end });
   }
-  const pageSize = PAGE_SIZES[level] as PageSize;
+  const pageSize = PAGE_SIZES[level]!;
   CELL[0] = paddr;
-  const low = HALVES[0] as number;
+  const low = HALVES[0]!;
   if ((low & (pageSize - 1)) !== 0) {
     throw new PageTableError('MISALIGNED', { what: 'physical', address: paddr, pageSize });
   }
@@ -29,7 +29,7 @@ export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFor
     const last = paddr + BigInt(pages - 1) * 4096n;
     if (last >= end) throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr: last, end });
   }
-  return (HALVES[1] as number) * 0x10_0000 + (low >>> 12);
+  return HALVES[1]! * 0x10_0000 + (low >>> 12);
 }
 
 /**

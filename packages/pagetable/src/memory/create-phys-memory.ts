@@ -111,7 +111,7 @@ class SparseMemory implements PhysMemory {
     let high = this.#regions.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const region = this.#regions[middle] as MemoryRegion<PhysAddr>;
+      const region = this.#regions[middle]!;
       const first = pageNumber(region.start);
       if (frame >= first && frame < first + region.pageCount()) return Number.isInteger(frame);
       if (frame < first) high = middle;

@@ -21,23 +21,23 @@ export function surveyWords(words: Uint32Array, start: number, stop: number): vo
 
 /** As {@link surveyPart}, of a whole table: where it ends is written in the code, so no index is checked. */
 function surveyTable(): void {
-  const first = (TABLE[1] as number) | 0;
+  const first = TABLE[1]! | 0;
   let allLow = -1;
   let others = 0;
   for (let i = 0; i < 2 * ENTRIES; i += 2) {
-    allLow &= (TABLE[i] as number) | 0;
-    others |= ((TABLE[i + 1] as number) | 0) ^ first;
+    allLow &= TABLE[i]! | 0;
+    others |= (TABLE[i + 1]! | 0) ^ first;
   }
   tell(allLow, first, others);
 }
 
 function surveyPart(count: number): void {
-  const first = (TABLE[1] as number) | 0;
+  const first = TABLE[1]! | 0;
   let allLow = -1;
   let others = 0;
   for (let i = 0; i < count; i += 2) {
-    allLow &= (TABLE[i] as number) | 0;
-    others |= ((TABLE[i + 1] as number) | 0) ^ first;
+    allLow &= TABLE[i]! | 0;
+    others |= (TABLE[i + 1]! | 0) ^ first;
   }
   tell(allLow, first, others);
 }
@@ -52,7 +52,7 @@ function tell(allLow: number, first: number, others: number): void {
 /** The bits that any low word has. */
 export function anyLowWord(words: Uint32Array, start: number, stop: number): number {
   let any = 0;
-  for (let i = start; i < stop; i += 2) any |= (words[i] as number) | 0;
+  for (let i = start; i < stop; i += 2) any |= words[i]! | 0;
   return any;
 }
 
@@ -64,7 +64,7 @@ export function changeHighWords(
   keep: number,
   set: number,
 ): void {
-  for (let i = start + 1; i < stop; i += 2) words[i] = (((words[i] as number) | 0) & keep) | set;
+  for (let i = start + 1; i < stop; i += 2) words[i] = ((words[i]! | 0) & keep) | set;
 }
 
 /** Keeps and sets bits of the low words. */
@@ -75,7 +75,7 @@ export function changeLowWords(
   keep: number,
   set: number,
 ): void {
-  for (let i = start; i < stop; i += 2) words[i] = (((words[i] as number) | 0) & keep) | set;
+  for (let i = start; i < stop; i += 2) words[i] = ((words[i]! | 0) & keep) | set;
 }
 
 /** Writes entries that lead to consecutive frames, the first one with `low` and `high`. */

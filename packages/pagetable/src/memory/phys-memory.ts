@@ -36,7 +36,7 @@ export function readPhys64(memory: PhysMemory, paddr: PhysAddr): bigint {
   const frame = pageNumber(paddr);
   const at = memory.wordOffset(frame) + wordInFrame(paddr);
   const words = memory.words(frame, false);
-  return (BigInt(words[at + 1] as number) << 32n) | BigInt(words[at] as number);
+  return (BigInt(words[at + 1]!) << 32n) | BigInt(words[at]!);
 }
 
 /**

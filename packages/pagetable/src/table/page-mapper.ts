@@ -186,7 +186,7 @@ export abstract class PageMapper {
    * @throws PageTableError `NOT_MAPPED`, and if it collapses, `NO_FRAME_ALLOCATOR`
    */
   collapse(vaddr: VirtAddr): PageSize {
-    return PAGE_SIZES[this.#core.at(vaddr).edit.collapse(vaddr)] as PageSize;
+    return PAGE_SIZES[this.#core.at(vaddr).edit.collapse(vaddr)]!;
   }
 
   /** How many frames its tables take, the first one included; parts that are attached are not. O(tables × 512). */
@@ -201,7 +201,7 @@ export abstract class PageMapper {
     cursor.seek(vaddr);
     if (!cursor.isPresent) return undefined;
     const frame = space.format.frame(cursor.entryLow, cursor.entryHigh, cursor.level);
-    return byteAt(frame, cursor.low & ((PAGE_SIZES[cursor.level] as number) - 1));
+    return byteAt(frame, cursor.low & (PAGE_SIZES[cursor.level]! - 1));
   }
 
   /** The walk for `vaddr`, entry by entry, with the rights that all of them leave. */

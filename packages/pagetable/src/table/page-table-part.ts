@@ -41,7 +41,7 @@ export class PageTablePart extends PageMapper {
     super(core);
     const { levels, base } = core.space;
     const kind = levels === 5 ? Virt57 : Virt;
-    const bytes = BigInt(SPANS[levels - 1] as number) * 4096n;
+    const bytes = BigInt(SPANS[levels - 1]!) * 4096n;
     this.index = index;
     this.root = root;
     this.region = new MemoryRegion(kind, addressOf(base, levels), bytes);
@@ -84,9 +84,9 @@ export class PageTablePart extends PageMapper {
     const { memory, root, levels, format } = core.space;
     const words = memory.words(root, false);
     const at = memory.wordOffset(root) + 2 * this.index;
-    const low = words[at] as number;
+    const low = words[at]!;
     if ((low & PteFlags.Present) !== 0) {
-      const entry = raw(low, words[at + 1] as number);
+      const entry = raw(low, words[at + 1]!);
       throw new PageTableError('ALREADY_MAPPED', { vaddr: this.region.start, level: levels - 1, entry });
     }
     const { root: own } = this.#core.space;

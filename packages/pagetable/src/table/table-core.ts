@@ -84,7 +84,7 @@ export class TableCore {
     this.space = {
       ...{ memory, tlb, frames, levels, format: new EntryFormat(config), root: pageNumber(root) },
       top: part === undefined ? levels - 1 : levels - 2,
-      base: (part ?? 0) * (SPANS[levels - 1] as number),
+      base: (part ?? 0) * SPANS[levels - 1]!,
       foreign: this.foreign,
       kept: this.kept,
     };
@@ -101,7 +101,7 @@ export class TableCore {
   at(vaddr: VirtAddr): TableCore {
     if (!this.#hasSlots || typeof vaddr !== 'bigint') return this;
     CELL[0] = vaddr;
-    const index = ((HALVES[1] as number) >>> (this.space.levels === 5 ? 16 : 7)) & 0x1ff;
+    const index = (HALVES[1]! >>> (this.space.levels === 5 ? 16 : 7)) & 0x1ff;
     return this.#slots.get(index)?.core ?? this;
   }
 
@@ -113,7 +113,7 @@ export class TableCore {
   of({ first, end }: PageRange): TableCore {
     if (!this.#hasSlots || first === end) return this;
     const { levels } = this.space;
-    const span = SPANS[levels - 1] as number;
+    const span = SPANS[levels - 1]!;
     for (const [index, { core }] of this.#slots) {
       const start = index * span;
       if (end <= start || first >= start + span) continue;
@@ -149,7 +149,7 @@ export class TableCore {
   /** All pages that it can map. */
   get extent(): PageRange {
     const { base, top } = this.space;
-    return { first: base, end: base + ENTRIES * (SPANS[top] as number) };
+    return { first: base, end: base + ENTRIES * SPANS[top]! };
   }
 
   /**
@@ -164,7 +164,7 @@ export class TableCore {
     const { first, end } = this.extent;
     if (range.first >= first && range.end <= end && range.first < end) return range;
     const stray = range.first < first || range.first >= end ? range.first : end;
-    const index = base / (SPANS[levels - 1] as number);
+    const index = base / SPANS[levels - 1]!;
     throw new PageTableError('OUTSIDE_PART', { vaddr: addressOf(stray, levels), index });
   }
 

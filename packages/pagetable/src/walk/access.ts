@@ -145,8 +145,8 @@ export class AccessWalk {
       throw new PageTableError('INVALID_ACCESS', { kind });
     }
     CELL[0] = vaddr;
-    const low = (HALVES[0] as number) | 0;
-    const high = (HALVES[1] as number) | 0;
+    const low = HALVES[0]! | 0;
+    const high = HALVES[1]! | 0;
     const sign = high >> (levels === 5 ? 24 : 15);
     if (sign !== 0 && sign !== -1) return GENERAL_PROTECTION;
 
@@ -174,8 +174,8 @@ export class AccessWalk {
       const place = 2 * indexAt(low, high, level);
       const words = memory.words(table, false);
       const at = memory.wordOffset(table) + place;
-      entryLow = (words[at] as number) | 0;
-      entryHigh = (words[at + 1] as number) | 0;
+      entryLow = words[at]! | 0;
+      entryHigh = words[at + 1]! | 0;
       if ((entryLow & PteFlags.Present) === 0) return pageFault(code, vaddr, level);
       if ((entryHigh & format.reservedHi) !== 0 || (entryLow & format.reservedLo(entryLow, level)) !== 0) {
         return pageFault(code | PageFaultCode.Present | PageFaultCode.Reserved, vaddr, level);
@@ -205,7 +205,7 @@ export class AccessWalk {
     const updates = this.#update(level, kind === 'write', options.update !== false);
     // Another processor has changed an entry: the walk begins again (AMD64 APM vol. 2, §5.4.2).
     if (updates === undefined) return this.run(vaddr, kind, cpu, options);
-    const size = PAGE_SIZES[level] as PageSize;
+    const size = PAGE_SIZES[level]!;
     const frame = format.frame(entryLow, entryHigh, level);
     const paddr = byteAt(frame, low & (size - 1));
     const shared = format.isShared(entryHigh);
@@ -227,22 +227,22 @@ export class AccessWalk {
     const updates: EntryUpdate[] = [];
     const levels: number[] = [];
     for (let level = this.#levels - 1; level >= leafLevel; level -= 1) {
-      const low = this.#lows[level] as number;
+      const low = this.#lows[level]!;
       const bits = bitsToSet(level, leafLevel, write);
       if ((low & bits) === bits || this.#isUsedBelow(level, leafLevel)) continue;
-      const paddr = byteAt(this.#tables[level] as number, 4 * (this.#places[level] as number));
-      updates.push(Object.freeze({ paddr, entry: raw(low | bits, this.#highs[level] as number) }));
+      const paddr = byteAt(this.#tables[level]!, 4 * this.#places[level]!);
+      updates.push(Object.freeze({ paddr, entry: raw(low | bits, this.#highs[level]!) }));
       levels.push(level);
     }
     if (updates.length === 0) return NO_UPDATES;
     if (apply) {
       // Every table must take a write before the first is written to.
-      for (const level of levels) this.#memory.words(this.#tables[level] as number, true);
+      for (const level of levels) this.#memory.words(this.#tables[level]!, true);
       for (const level of levels) {
-        const table = this.#tables[level] as number;
+        const table = this.#tables[level]!;
         const words = this.#memory.words(table, true);
-        const at = this.#memory.wordOffset(table) + (this.#places[level] as number);
-        const before = this.#lows[level] as number;
+        const at = this.#memory.wordOffset(table) + this.#places[level]!;
+        const before = this.#lows[level]!;
         const after = before | bitsToSet(level, leafLevel, write);
         if ((Atomics.compareExchange(words, at, before, after) | 0) !== before) return undefined;
       }

@@ -76,7 +76,7 @@ export class LeafScan {
     this.#tables[this.#at] = root;
     this.#rights[this.#at] = -1;
     this.#pages[this.#at] = base;
-    this.#indexes[this.#at] = Math.floor((range.first - base) / (SPANS[this.#at] as number));
+    this.#indexes[this.#at] = Math.floor((range.first - base) / SPANS[this.#at]!);
   }
 
   /**
@@ -94,8 +94,8 @@ export class LeafScan {
     }
     for (;;) {
       const level = this.#at;
-      const index = this.#indexes[level] as number;
-      const page = (this.#pages[level] as number) + index * (SPANS[level] as number);
+      const index = this.#indexes[level]!;
+      const page = this.#pages[level]! + index * SPANS[level]!;
       if (index === ENTRIES || page >= this.#range.end) {
         if (!this.#leave(index === ENTRIES)) return false;
         continue;
@@ -103,17 +103,17 @@ export class LeafScan {
       this.#indexes[level] = index + 1;
       if (!this.#enter(level)) continue;
       const at = this.#base + 2 * index;
-      const low = (this.#words[at] as number) | 0;
+      const low = this.#words[at]! | 0;
       if ((low & PteFlags.Present) === 0) continue;
-      const high = (this.#words[at + 1] as number) | 0;
+      const high = this.#words[at + 1]! | 0;
       const reservedHigh = high & format.reservedHi;
       const reservedLow = low & format.reservedLo(low, level);
       if ((reservedHigh | reservedLow) !== 0) {
         this.#corrupted(page, level, low, high, reservedLow, reservedHigh);
         continue;
       }
-      const rights = (this.#rights[level] as number) & low;
-      const noExecute = (this.#noExecutes[level] as number) | high;
+      const rights = this.#rights[level]! & low;
+      const noExecute = this.#noExecutes[level]! | high;
       const frame = format.frame(low, high, level);
       if (!format.isLeaf(low, level)) {
         this.#descend(frame, level - 1, page, rights, noExecute);
@@ -140,7 +140,7 @@ export class LeafScan {
     this.#noExecutes[level] = noExecute;
     this.#found[level] = this.#leaves;
     // A table that begins before the range is entered at the entry in which the range begins.
-    const skipped = Math.floor((this.#range.first - page) / (SPANS[level] as number));
+    const skipped = Math.floor((this.#range.first - page) / SPANS[level]!);
     this.#indexes[level] = Math.max(0, skipped);
     if (skipped > 0) this.#found[level] = -1;
   }
@@ -148,21 +148,20 @@ export class LeafScan {
   /** Back to the table above. Returns whether there is one. */
   #leave(wasWhole: boolean): boolean {
     const level = this.#at;
-    if (wasWhole && this.#found[level] === this.#leaves)
-      this.#barren.add((this.#tables[level] as number) * 8 + level);
+    if (wasWhole && this.#found[level] === this.#leaves) this.#barren.add(this.#tables[level]! * 8 + level);
     this.#at = level + 1;
     return this.#at <= this.#top;
   }
 
   /** Makes the words of the table at `level` current. Returns whether there is memory; if not, it is left. */
   #enter(level: number): boolean {
-    const table = this.#tables[level] as number;
+    const table = this.#tables[level]!;
     if (this.#wordsOf === table) return true;
     try {
       this.#words = this.#memory.words(table, false);
     } catch (error) {
       if (this.#onFault === undefined || !isPageTableError(error, 'BUS_ERROR')) throw error;
-      this.#onFault(error, this.#place(this.#pages[level] as number, level));
+      this.#onFault(error, this.#place(this.#pages[level]!, level));
       this.#indexes[level] = ENTRIES;
       return false;
     }
@@ -179,11 +178,11 @@ export class LeafScan {
     reservedLow: number,
     reservedHigh: number,
   ): void {
-    const index = (this.#indexes[level] as number) - 1;
+    const index = this.#indexes[level]! - 1;
     const fault = new PageTableError('RESERVED_BITS', {
       vaddr: addressOf(page, this.#levels),
       level,
-      paddr: byteAt(this.#tables[level] as number, 8 * index),
+      paddr: byteAt(this.#tables[level]!, 8 * index),
       entry: raw(low, high),
       reserved: raw(reservedLow, reservedHigh),
     });

@@ -50,7 +50,7 @@ export function* leavesOf(
     yield Object.freeze({
       vaddr: addressOf(scan.page, levels),
       frame: frameAddress(scan.frame),
-      size: PAGE_SIZES[level] as PageSize,
+      size: PAGE_SIZES[level]!,
       shared: format.isShared(high),
       flags: format.flags(low, high, level),
       writable: (scan.rights & PteFlags.Writable) !== 0,
@@ -87,11 +87,11 @@ export function* mappingsOf(
       level = scan.level;
       traits = found;
     }
-    const span = SPANS[level] as number;
+    const span = SPANS[level]!;
     page = scan.page + span;
     frame = scan.frame + span;
     // The lower half of the space ends where the upper one begins, but for the hole between them.
-    if (page === (SPANS[levels - 1] as number) * 256) {
+    if (page === SPANS[levels - 1]! * 256) {
       yield run(kind, levels, range, first, page, firstFrame, level, traits);
       page = -1;
     }
@@ -115,7 +115,7 @@ function run(
   return Object.freeze({
     region: new MemoryRegion(kind, addressOf(from, levels), BigInt(pages) * 4096n),
     paddr: frameAddress(firstFrame + (from - first)),
-    pageSize: PAGE_SIZES[level] as PageSize,
+    pageSize: PAGE_SIZES[level]!,
     writable: (traits & PteFlags.Writable) !== 0,
     user: (traits & PteFlags.User) !== 0,
     executable: traits >= 0,

@@ -19,9 +19,9 @@ export function tablesOf({ memory, format, root, top, foreign }: TableSpace): nu
       if (level === top && foreign.has(index)) continue;
       const words = memory.words(table, false);
       const at = memory.wordOffset(table) + 2 * index;
-      const low = (words[at] as number) | 0;
+      const low = words[at]! | 0;
       if ((low & PteFlags.Present) === 0 || format.isLeaf(low, level)) continue;
-      const child = format.frame(low, (words[at + 1] as number) | 0, level);
+      const child = format.frame(low, words[at + 1]! | 0, level);
       // Also where there is no memory: that is found out before anything is freed.
       memory.words(child, false);
       found.add(child);

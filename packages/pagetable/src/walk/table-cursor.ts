@@ -76,7 +76,7 @@ export class TableCursor {
     this.#root = root;
     this.#levels = levels;
     this.#top = top;
-    this.#part = top === levels - 1 ? -1 : base / (SPANS[levels - 1] as number);
+    this.#part = top === levels - 1 ? -1 : base / SPANS[levels - 1]!;
     this.#signShift = levels === 5 ? 24 : 15;
     this.#reservedHi = format.reservedHi;
     this.#unfitHi = format.reservedHi | format.beyondTopHi;
@@ -86,11 +86,11 @@ export class TableCursor {
   }
 
   get entryLow(): number {
-    return (this.#words[this.#at] as number) | 0;
+    return this.#words[this.#at]! | 0;
   }
 
   get entryHigh(): number {
-    return (this.#words[this.#at + 1] as number) | 0;
+    return this.#words[this.#at + 1]! | 0;
   }
 
   get isPresent(): boolean {
@@ -123,8 +123,8 @@ export class TableCursor {
   seek(vaddr: VirtAddr, floor = 0): void {
     if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
     CELL[0] = vaddr;
-    const low = (HALVES[0] as number) | 0;
-    const high = (HALVES[1] as number) | 0;
+    const low = HALVES[0]! | 0;
+    const high = HALVES[1]! | 0;
     if (high === this.high && this.#memory.epoch === this.#epoch) {
       const moved = low ^ this.low;
       // Pages are visited in order, mostly: 511 times of 512 the cursor stands in the leaf table of the next one already.
@@ -132,7 +132,7 @@ export class TableCursor {
         const at = this.#base + ((low >>> 11) & 0x3fe);
         this.low = low;
         this.#at = at;
-        if (((this.#words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
+        if ((this.#words[at + 1]! & this.#reservedHi) !== 0) this.#check();
         return;
       }
       if (moved >>> 30 === 0 && this.#known <= Known.Directory && floor <= 1) {
@@ -168,8 +168,8 @@ export class TableCursor {
         return;
       }
       const at = base + 2 * this.indexAt(level);
-      const low = (words[at] as number) | 0;
-      const high = (words[at + 1] as number) | 0;
+      const low = words[at]! | 0;
+      const high = words[at + 1]! | 0;
       const isSound = (high & reservedHi) === 0 && (low & format.reservedLo(low, level)) === 0;
       // What is reserved is found out again, and told, once the place is noted.
       if ((low & PteFlags.Present) === 0 || !isSound || level <= floor || format.isLeaf(low, level)) {
@@ -186,11 +186,11 @@ export class TableCursor {
   #walkDirectory(floor: number): void {
     const directory = this.#directory;
     const above = this.#directoryBase + ((this.low >>> 20) & 0x3fe);
-    const low = (directory[above] as number) | 0;
-    const high = (directory[above + 1] as number) | 0;
+    const low = directory[above]! | 0;
+    const high = directory[above + 1]! | 0;
     const isLeaf = (low & (PteFlags.Present | PteFlags.Large)) !== PteFlags.Present;
     if (isLeaf || (high & this.#reservedHi) !== 0 || floor === 1) {
-      this.#stand(directory, this.#path[1] as number, 1, this.#directoryBase, above);
+      this.#stand(directory, this.#path[1]!, 1, this.#directoryBase, above);
       this.#known = Known.Directory;
       this.#check();
       return;
@@ -202,7 +202,7 @@ export class TableCursor {
     const at = base + ((this.low >>> 11) & 0x3fe);
     this.#stand(words, table, 0, base, at);
     this.#known = Known.Leaf;
-    if (((words[at + 1] as number) & this.#reservedHi) !== 0) this.#check();
+    if ((words[at + 1]! & this.#reservedHi) !== 0) this.#check();
   }
 
   #stand(words: Uint32Array, table: number, level: number, base: number, at: number): void {
@@ -224,12 +224,12 @@ export class TableCursor {
     if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) return Flip.Unable;
     if (this.#memory.epoch !== this.#flipEpoch) return Flip.Unable;
     CELL[0] = vaddr;
-    const offset = ((HALVES[0] as number) | 0) ^ this.#flipLow;
-    if ((offset & ~0x1f_f000) !== 0 || ((HALVES[1] as number) | 0) !== this.high) return Flip.Unable;
+    const offset = (HALVES[0]! | 0) ^ this.#flipLow;
+    if ((offset & ~0x1f_f000) !== 0 || (HALVES[1]! | 0) !== this.high) return Flip.Unable;
     const words = this.#words;
     const at = this.#base + (offset >>> 11);
-    const high = (words[at + 1] as number) | 0;
-    if (((words[at] as number) & PteFlags.Present) === 0 || (high & this.#unfitHi) !== 0) return Flip.Unable;
+    const high = words[at + 1]! | 0;
+    if ((words[at]! & PteFlags.Present) === 0 || (high & this.#unfitHi) !== 0) return Flip.Unable;
     const wanted = (high & this.#keepHi) | (shared ? this.#sharedHi : this.#privateHi);
     if (wanted === high) return Flip.Idle;
     words[at + 1] = wanted;
@@ -252,10 +252,10 @@ export class TableCursor {
   start(vaddr: VirtAddr): void {
     if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
     CELL[0] = vaddr;
-    const high = (HALVES[1] as number) | 0;
+    const high = HALVES[1]! | 0;
     const sign = high >> this.#signShift;
     if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
-    this.#leaveFor((HALVES[0] as number) | 0, high);
+    this.#leaveFor(HALVES[0]! | 0, high);
     this.#enter(this.#root, this.#top);
   }
 

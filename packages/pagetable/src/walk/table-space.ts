@@ -57,7 +57,7 @@ export function isEmptyTable(memory: PhysMemory, table: number): boolean {
   const words = memory.words(table, false);
   const start = memory.wordOffset(table);
   for (let at = start; at < start + 2 * ENTRIES; at += 2) {
-    if (((words[at] as number) & PteFlags.Present) !== 0) return false;
+    if ((words[at]! & PteFlags.Present) !== 0) return false;
   }
   return true;
 }
@@ -74,14 +74,14 @@ export function readRootEntry(
   requireRootIndex(index);
   const words = memory.words(root, false);
   const at = memory.wordOffset(root) + 2 * index;
-  const low = words[at] as number;
+  const low = words[at]!;
   if ((low & PteFlags.Present) === 0) {
     throw new PageTableError('INVALID_ROOT_ENTRY', {
       index,
       problem: 'it leads to no table: map something there first',
     });
   }
-  return { index, low, high: words[at + 1] as number };
+  return { index, low, high: words[at + 1]! };
 }
 
 /** @throws PageTableError `INVALID_ROOT_ENTRY` for what is no index of an entry */

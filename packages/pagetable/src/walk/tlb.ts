@@ -117,7 +117,7 @@ export class Tlb implements TlbListener {
     this.#spaces.get(this.#pcid)?.[level]?.delete(start);
     this.#global[level]?.delete(start);
     const space = isGlobal ? this.#global : this.#spaceOf(this.#pcid);
-    (space[level] as Map<VirtAddr, Held>).set(start, {
+    space[level]!.set(start, {
       region: new MemoryRegion(this.#kind, start, page.size),
       page,
       pcid: this.#pcid,

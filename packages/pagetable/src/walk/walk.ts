@@ -61,9 +61,9 @@ export function walkOf(cursor: TableCursor, vaddr: VirtAddr): Walk {
     cursor.descend();
     note();
   }
-  const leaf = (path[path.length - 1] as WalkStep).entry;
+  const leaf = path[path.length - 1]!.entry;
   if (!leaf.present) return Object.freeze({ vaddr, path: Object.freeze(path), page: undefined });
-  const size = PAGE_SIZES[cursor.level] as PageSize;
+  const size = PAGE_SIZES[cursor.level]!;
   const every = (flag: number): boolean => path.every(({ entry }) => (entry.flags & flag) !== 0);
   const page: MappedPage = Object.freeze({
     size,

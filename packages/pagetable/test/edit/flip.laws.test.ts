@@ -92,7 +92,7 @@ function make(config: PagingConfig, moves = false): Side {
 /** The entry that maps `vaddr`, by the way of another page table object. */
 function placeOf({ memory, table }: Side, vaddr: VirtAddr): PhysAddr {
   const { path } = PageTable.open(table.root, { memory, config: table.config }).walk(vaddr);
-  const { table: leaf, index } = path[path.length - 1] as (typeof path)[number];
+  const { table: leaf, index } = path[path.length - 1]!;
   return (leaf + BigInt(8 * index)) as PhysAddr;
 }
 
@@ -145,7 +145,7 @@ describe.each(CONFIGS)('visibility page by page, $encryption of $levels levels',
 });
 
 test('the second page of a leaf table and those after it are flipped without a walk', () => {
-  const { memory, table } = make(CONFIGS[0] as PagingConfig);
+  const { memory, table } = make(CONFIGS[0]!);
   let asked = 0;
   const { words } = memory;
   memory.words = (frame, write) => {

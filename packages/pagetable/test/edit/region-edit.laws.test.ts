@@ -223,7 +223,7 @@ describe('all or nothing', () => {
   test('an operation on a region that runs out of frames, at any of them, changes no byte', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 5 }), command, (setup, last) => {
-        const config = CONFIGS[0] as PagingConfig;
+        const config = CONFIGS[0]!;
         const twin = make(config, false);
         for (const command of setup) codeOf(() => perform(twin.table, command));
         const held = twin.pool.inUse.size;

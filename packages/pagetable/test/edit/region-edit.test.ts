@@ -430,7 +430,7 @@ describe('a table that takes no write', () => {
     table.mapRegion(part(M2 - 0x1000, 0x2000), physAddr(0x1000), PtePreset.Data);
     table.map2m(at(2 * M2), physAddr(M2), PtePreset.Data);
     table.map1g(at(G1), physAddr(G1), PtePreset.Data);
-    const last = [at(G1), at(2 * M2), at(M2)][step - 1] as VirtAddr;
+    const last = [at(G1), at(2 * M2), at(M2)][step - 1]!;
     const refused = table.walk(last).path[step]?.table ?? 0n;
     const opened = watched((frame) => {
       if (BigInt(frame) << 12n === refused) throw new Error('read-only');

@@ -61,7 +61,7 @@ describe('cpuStateFromRegisters', () => {
     const all = (1n << 64n) - 1n;
     expect(cpuStateFromRegisters(none)[field]).toBe(false);
     expect(cpuStateFromRegisters({ ...none, ...registers })[field]).toBe(true);
-    const [name, bit] = Object.entries(registers)[0] as [string, bigint];
+    const [name, bit] = Object.entries(registers)[0]!;
     expect(
       cpuStateFromRegisters({ cr0: all, cr4: all, rflags: all, cpl: 0, [name]: all & ~bit })[field],
     ).toBe(false);

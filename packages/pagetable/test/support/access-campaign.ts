@@ -74,7 +74,7 @@ export function runCampaign(cases: number, seed: number): Campaign {
   for (let index = 0; index < cases; index += 1) {
     const config = randomConfig(random);
     const cpu = randomCpu(random);
-    const kind = KINDS[random(3)] as AccessKind;
+    const kind = KINDS[random(3)]!;
     const implicit = random(4) === 0;
     const update = random(2) === 0;
     const end = 1n << BigInt(config.physicalBits);
@@ -82,7 +82,7 @@ export function runCampaign(cases: number, seed: number): Campaign {
     const frames = FRAMES.filter((frame) => frame < end && (frame & encryptionBit) === 0n);
     // A root above the encryption bit is refused.
     const roots = encryptionBit === 0n ? frames : frames.filter((frame) => frame < encryptionBit);
-    const root = roots[random(roots.length)] as bigint;
+    const root = roots[random(roots.length)]!;
 
     // What the slow one sees: the entries on the way and a few beside it; all else is 0 in these frames, and nothing is
     // outside them. The fast one's memory is made the same.
@@ -122,7 +122,7 @@ function randomConfig(random: Random): PagingConfig {
   const encryption = ENCRYPTIONS[random(ENCRYPTIONS.length)];
   return pagingConfig({
     levels: random(2) === 0 ? 4 : 5,
-    physicalBits: WIDTHS[random(WIDTHS.length)] as number,
+    physicalBits: WIDTHS[random(WIDTHS.length)]!,
     noExecute: random(4) > 0,
     giantPages: random(4) > 0,
     globalPages: random(2) > 0,
@@ -135,7 +135,7 @@ function randomCpu(random: Random): CpuState {
   // Each pair of bits is one key's: few of them deny.
   const keys = (): number => ((random(2 ** 32) & random(2 ** 32)) >>> 0) & 0xffff_ffff;
   return cpuState({
-    cpl: ([0, 0, 0, 1, 2, 3, 3, 3, 3, 3] as const)[random(10)] as 0 | 1 | 2 | 3,
+    cpl: ([0, 0, 0, 1, 2, 3, 3, 3, 3, 3] as const)[random(10)]!,
     wp: random(2) === 0,
     smep: random(2) === 0,
     smap: random(2) === 0,
@@ -161,7 +161,7 @@ function randomPath(
   let vaddr = BigInt(random(4096));
   let table = root;
   // Few indexes, so that a table that leads to itself is an upper one and a lower one at the same entry.
-  const index = (): bigint => BigInt([0, 1, 255, 256, 511, random(512)][random(6)] as number);
+  const index = (): bigint => BigInt([0, 1, 255, 256, 511, random(512)][random(6)]!);
   const always = random(4) === 0 ? index() : undefined;
   const wrong = random(3) === 0 ? (random(3) > 0 ? random(levels) : 0) : -1;
   for (let level = levels - 1; level >= 0; level -= 1) {
@@ -174,7 +174,7 @@ function randomPath(
     entry |= BigInt(random(2048)) << 52n;
     if (config.noExecute && random(isLeaf ? 3 : 12) === 0) entry |= 1n << 63n;
     if (random(2) === 0) entry |= encryptionBit;
-    let next = random(5) === 0 ? table : (frames[random(frames.length)] as bigint);
+    let next = random(5) === 0 ? table : frames[random(frames.length)]!;
     if (isLeaf) {
       next = (BigInt(random(2 ** 32)) << 20n) | (BigInt(random(2 ** 8)) << 12n);
       next &= (1n << BigInt(config.physicalBits)) - (1n << BigInt(12 + 9 * level));

@@ -74,13 +74,13 @@ test(`${CASES} operations on tables of random bits`, () => {
   const own = createPhysMemory({ buffer });
   const seen = new Map<string, number>();
   const wrong: unknown[] = [];
-  let config = CONFIGS[0] as PagingConfig;
+  let config = CONFIGS[0]!;
   const read = (paddr: bigint): bigint | undefined => words[Number(paddr / 8n)];
   const slow = (vaddr: bigint): SlowAccess => slowAccess(read, 0n, config, vaddr, 'read', ALL);
 
   for (let i = 0; i < CASES; i += 1) {
     if (i % 500 === 0) {
-      config = CONFIGS[random(CONFIGS.length)] as PagingConfig;
+      config = CONFIGS[random(CONFIGS.length)]!;
       // Some tables are full, some have entries at a few places only, some lead nowhere but to each other; and the spare
       // frames hold what was left there.
       const fill = random(3);
@@ -93,7 +93,7 @@ test(`${CASES} operations on tables of random bits`, () => {
     const { levels } = config;
     let vaddr = BigInt(random(4) === 0 ? random(4096) : 0);
     for (let level = 0; level < levels; level += 1) {
-      vaddr |= BigInt(INDEXES[random(6)] as number) << BigInt(12 + 9 * level);
+      vaddr |= BigInt(INDEXES[random(6)]!) << BigInt(12 + 9 * level);
     }
     vaddr = BigInt.asUintN(64, BigInt.asIntN(levels === 5 ? 57 : 48, vaddr));
     if (random(50) === 0) vaddr ^= 1n << 60n;
@@ -148,7 +148,7 @@ function pick(random: Random, table: PageTable, vaddr: VirtAddr, levels: 4 | 5):
   const page = (vaddr - (vaddr % 4096n)) as VirtAddr;
   const paddr = physAddr(BigInt(random(64)) * BigInt(size));
   const shared = random(2) === 0;
-  const end = page + BigInt([1, 1, 2, 512, 513, 0x4_0000][random(6)] as number) * 4096n;
+  const end = page + BigInt([1, 1, 2, 512, 513, 0x4_0000][random(6)]!) * 4096n;
   const region = { start: page, end };
   const last = end - 4096n;
   const same = (old: SlowAccess, now: SlowAccess): boolean =>
@@ -203,11 +203,11 @@ function pick(random: Random, table: PageTable, vaddr: VirtAddr, levels: 4 | 5):
     ['setSharedRegion', () => table.setSharedRegion(region), visible(true)],
     ['setEncryptedRegion', () => table.setEncryptedRegion(region), visible(false)],
     ['all countTables', () => table.countTables()],
-    ['all cloneShared', () => table.cloneShared([INDEXES[random(6)] as number])],
+    ['all cloneShared', () => table.cloneShared([INDEXES[random(6)]!])],
     ['all destroy', () => table.destroy()],
   ];
   // What goes through all tables is asked for less often.
-  return all[random(20) === 0 ? random(all.length) : random(all.length - 3)] as (typeof all)[0];
+  return all[random(20) === 0 ? random(all.length) : random(all.length - 3)]!;
 }
 
 function translatesTo(paddr: PhysAddr | undefined): Check {

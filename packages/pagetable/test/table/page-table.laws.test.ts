@@ -232,7 +232,7 @@ describe('all or nothing', () => {
   test('an operation that runs out of frames, at any of them, changes nothing', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 8 }), command, (setup, last) => {
-        const config = CONFIGS[0] as PagingConfig;
+        const config = CONFIGS[0]!;
         // How many frames the last command takes, measured on a twin.
         const twin = make(config);
         for (const command of setup) run(() => perform(twin.table, command));

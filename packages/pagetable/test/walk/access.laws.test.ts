@@ -88,7 +88,7 @@ test('the fast walk agrees with the slow one on random tables, loops and corrupt
       (config, entries, accesses) => {
         const memory = createPhysMemory({ size: FRAMES * 0x1000 });
         entries.forEach((value, i) => {
-          const index = INDEXES[i % INDEXES.length] as number;
+          const index = INDEXES[i % INDEXES.length]!;
           writePhys64(memory, physAddr(Math.floor(i / INDEXES.length) * 0x1000 + 8 * index), value);
         });
         const table = PageTable.open(physAddr(0), { memory, config });
@@ -191,7 +191,7 @@ test('what an access gives does not depend on the accesses before it', () => {
     });
     const memory = createPhysMemory({ size: FRAMES * 0x1000 });
     const places = Array.from({ length: FRAMES * INDEXES.length }, (_, i) =>
-      physAddr((i >> 2) * 0x1000 + 8 * (INDEXES[i & 3] as number)),
+      physAddr((i >> 2) * 0x1000 + 8 * INDEXES[i & 3]!),
     );
     const write = (place: PhysAddr): void => {
       const low = (random(4096) & ~0x181) | (random(8) > 0 ? 1 : 0) | (random(5) === 0 ? 0x80 : 0);
@@ -206,11 +206,11 @@ test('what an access gives does not depend on the accesses before it', () => {
     let upper = 0n;
     for (let step = 0; step < 400; step += 1) {
       if (random(20) === 0) upper = BigInt(random(8)) << 30n;
-      if (random(10) === 0) write(places[random(places.length)] as PhysAddr);
-      let vaddr = BigInt(random(4096)) | (BigInt(INDEXES[random(4)] as number) << 12n);
-      vaddr |= BigInt(INDEXES[random(4)] as number) << 21n;
+      if (random(10) === 0) write(places[random(places.length)]!);
+      let vaddr = BigInt(random(4096)) | (BigInt(INDEXES[random(4)]!) << 12n);
+      vaddr |= BigInt(INDEXES[random(4)]!) << 21n;
       for (let level = 2; level < 5; level += 1) {
-        const index = INDEXES[Number((upper >> BigInt(30 + (level - 2))) & 1n)] as number;
+        const index = INDEXES[Number((upper >> BigInt(30 + (level - 2))) & 1n)]!;
         vaddr |= BigInt(index) << BigInt(12 + 9 * level);
       }
       const cpu = cpuState({ cpl: random(2) === 0 ? 0 : 3, smap: random(2) === 0, wp: random(2) === 0 });

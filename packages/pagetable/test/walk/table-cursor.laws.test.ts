@@ -159,7 +159,7 @@ test('a page beyond vTOM is refused in a loop too', () => {
   }
   table.setShared4k(BASE as VirtAddr);
   const { path } = table.walk((BASE + 0x1000n) as VirtAddr);
-  const { table: leaf, index } = path[path.length - 1] as (typeof path)[number];
+  const { table: leaf, index } = path[path.length - 1]!;
   const paddr = (leaf + BigInt(8 * index)) as PhysAddr;
   writePhys64(memory, paddr, readPhys64(memory, paddr) | (1n << 41n));
   table.setShared4k((BASE + 0x2000n) as VirtAddr);

@@ -247,13 +247,13 @@ function run(
     if (command.kind === 'use') {
       const vaddr = (addressOf(command.it.page) + 0x123n) as VirtAddr;
       const held = tlb.lookup(vaddr);
-      const page = held === undefined ? (tables[slow.pcid] as PageTable).walk(vaddr).page : undefined;
+      const page = held === undefined ? tables[slow.pcid]!.walk(vaddr).page : undefined;
       if (page !== undefined) {
         tlb.insert(vaddr, page);
         slow.insert(vaddr, page);
       }
     } else if (command.kind === 'change') {
-      perform(tables[command.table] as PageTable, command.it);
+      perform(tables[command.table]!, command.it);
     } else {
       // What is pending of one address space alone is not told, so that a list cannot know what goes.
       if (own && command.it.op === 'flushPending') continue;
@@ -278,7 +278,7 @@ function run(
     for (const entry of slow.entries) {
       // No flush is forgotten: what its tables say otherwise by now is stale, by an operation with a name.
       if (!entry.isGlobal || own) {
-        const table = tables[entry.pcid] as PageTable;
+        const table = tables[entry.pcid]!;
         if (isWrong(entry.page, entry.start, table)) expect(entry).toMatchObject({ isStale: true });
       }
       // And what is stale is covered by what is still pending.

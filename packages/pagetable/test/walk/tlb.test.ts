@@ -106,7 +106,7 @@ describe('address spaces', () => {
     const use = (pcid: 1 | 2, vaddr: VirtAddr): bigint | undefined => {
       tlb.loadCr3({ pcid, keep: true });
       const held = tlb.lookup(vaddr)?.page;
-      const page = held ?? (tables[pcid - 1] as PageTable).walk(vaddr).page;
+      const page = held ?? tables[pcid - 1]!.walk(vaddr).page;
       if (held === undefined && page !== undefined) tlb.insert(vaddr, page);
       return page?.frame;
     };

@@ -201,7 +201,7 @@ class Model {
   }
 
   #spa(where: { region: number; page: number }): SysPhysAddr {
-    return sysPhysAddr(([this.#own, ...SPARE][where.region] as number) + where.page);
+    return sysPhysAddr([this.#own, ...SPARE][where.region]! + where.page);
   }
 
   /** The entries of the pages that programs are about, and of one that they leave alone. */

@@ -346,7 +346,7 @@ test('page tables of the guest lie in its private memory', () => {
   expect(table.translate(gvaOf(PAGE))).toBe(BigInt(PAGE));
   const top = table.walk(gvaOf(PAGE)).path[0]!;
   const at = (spaOf(it, Number(top.table)) + BigInt(8 * top.index)) as SysPhysAddr;
-  const entry = (bytes: Uint8Array): bigint => new BigUint64Array(bytes.buffer)[0] as bigint;
+  const entry = (bytes: Uint8Array): bigint => new BigUint64Array(bytes.buffer)[0]!;
   expect(entry(it.machine.memory.read(at, 8, it.guest.key))).toBe(top.entry.raw);
   expect(entry(it.machine.hypervisor.read(at, 8))).not.toBe(top.entry.raw);
 });

@@ -20,11 +20,11 @@ test('DRAM is one: every key sees its own XOR of the same bytes, and each byte a
       for (const { key, at, bytes } of writes) {
         memory.write(sysPhysAddr(at), bytes, key);
         bytes.forEach((byte, i) => {
-          dram[at + i] = byte ^ (streams[key]![at + i] as number);
+          dram[at + i] = byte ^ streams[key]![at + i]!;
         });
       }
       streams.forEach((stream, k) => {
-        const expected = dram.map((byte, i) => byte ^ (stream[i] as number));
+        const expected = dram.map((byte, i) => byte ^ stream[i]!);
         expect(memory.read(sysPhysAddr(0), 0x2000, k)).toEqual(expected);
       });
     }),

@@ -233,7 +233,7 @@ export class Campaign {
 
   #changeBySvsm(gpa: number, wants: string): void {
     const { above } = this.it;
-    const vcpu = above.vcpus[0] as Vcpu;
+    const vcpu = above.vcpus[0]!;
     const page = gvaOf(gpa);
     const at = physAddr(gpa);
     const entry = { gpa: at, size: 0, ignoreUnchanged: this.#random(2) === 0, reserved: 0 };
@@ -291,7 +291,7 @@ export class Campaign {
       14: () => host.lend(guest, at, this.#parties[this.#random(2)]!.guest, other),
       15: () => host.hide(guest, at) !== undefined,
       17: () => host.flushTlbs(guest),
-      16: () => host.enter(above.guest, 0, above.vcpus[0] as Vcpu),
+      16: () => host.enter(above.guest, 0, above.vcpus[0]!),
     };
     const kind = this.#random(26);
     const attack = results[kind];

@@ -137,7 +137,7 @@ function mapAll(guest: Guest, vcpus: readonly Vcpu[], at: number): PageTable {
     frame += PAGE_SIZE;
     return physAddr(frame);
   };
-  const { memory } = vcpus[0] as Vcpu;
+  const { memory } = vcpus[0]!;
   const frames = { allocateFrame, freeFrame: () => {} };
   const table = PageTable.create({ memory, frames, config: guest.paging });
   for (const gpa of guest.memory.iterPages(PageSize.Huge))
