@@ -2,12 +2,24 @@ import type { Address } from '@svsm/address';
 import type { MemoryRegion } from './memory-region.ts';
 import type { RegionEntry } from './walk-ranges.ts';
 
-// An address is two keys that sort as it does: bits 63:11, exact in a double, and bits 10:0. Searching typed arrays of them
-// costs what searching numbers costs; bigints would be compared by a call each.
+// The index compares an address as two numbers that sort as it does: bits 63:11, exact in a double, and bits 10:0. A binary
+// search over typed arrays of them costs as much as one over numbers; comparing bigints costs a call each.
+
+/** Splits an address into 32-bit halves: writing it here and reading {@link HALVES} costs less than shifting a bigint. */
 const CELL = new BigUint64Array(1);
 const HALVES = new Uint32Array(CELL.buffer);
-const upperKey = (): number => HALVES[1]! * 0x20_0000 + (HALVES[0]! >>> 11);
-const lowerKey = (): number => HALVES[0]! & 0x7ff;
+
+/** Bits 63:11 of `address`. */
+function upperKey(address: bigint): number {
+  CELL[0] = address;
+  return HALVES[1]! * 0x20_0000 + (HALVES[0]! >>> 11);
+}
+
+/** Bits 10:0 of `address`. */
+function lowerKey(address: bigint): number {
+  CELL[0] = address;
+  return HALVES[0]! & 0x7ff;
+}
 
 /** Entries in a chunk, at most: few enough to move for an insertion, enough that the chunks are few. */
 const CAPACITY = 256;
@@ -45,24 +57,30 @@ export class RegionIndex<A extends Address, V> {
 
   /** The value of the entry whose region holds `address`. O(log n). */
   valueAt(address: bigint): V | undefined {
-    const chunk = this.#chunks[this.#chunkOf(address)];
+    const upper = upperKey(address);
+    const lower = lowerKey(address);
+    const chunk = this.#chunks[this.#chunkOf(upper, lower)];
     if (chunk === undefined) return undefined;
-    const i = chunk.holding(upperKey(), lowerKey());
+    const i = chunk.holding(upper, lower);
     return i < 0 ? undefined : chunk.values[i];
   }
 
   /** The entry whose region holds `address`. O(log n). */
   at(address: bigint): RegionEntry<A, V> | undefined {
-    const chunk = this.#chunks[this.#chunkOf(address)];
+    const upper = upperKey(address);
+    const lower = lowerKey(address);
+    const chunk = this.#chunks[this.#chunkOf(upper, lower)];
     if (chunk === undefined) return undefined;
-    const i = chunk.holding(upperKey(), lowerKey());
+    const i = chunk.holding(upper, lower);
     return i < 0 ? undefined : chunk.entry(i);
   }
 
   /** The entries whose regions end after `address`, ascending. O(log n) for the first, O(1) for each next one. */
   *from(address: bigint): Generator<RegionEntry<A, V>, undefined, undefined> {
-    let c = Math.max(this.#chunkOf(address), 0);
-    let i = Math.max(this.#chunks[c]?.lastAtOrBefore(upperKey(), lowerKey()) ?? 0, 0);
+    const upper = upperKey(address);
+    const lower = lowerKey(address);
+    let c = Math.max(this.#chunkOf(upper, lower), 0);
+    let i = Math.max(this.#chunks[c]?.lastAtOrBefore(upper, lower) ?? 0, 0);
     for (; c < this.#chunks.length; c += 1, i = 0) {
       const chunk = this.#chunks[c]!;
       for (; i < chunk.count; i += 1) {
@@ -82,9 +100,11 @@ export class RegionIndex<A extends Address, V> {
 
   /** Adds an entry whose region is not empty and overlaps no other. */
   insert(region: MemoryRegion<A>, value: V): void {
-    const c = Math.max(this.#chunkOf(region.start), 0);
+    const upper = upperKey(region.start);
+    const lower = lowerKey(region.start);
+    const c = Math.max(this.#chunkOf(upper, lower), 0);
     const chunk = this.#chunks[c] ?? new Chunk<A, V>();
-    const at = chunk.lastAtOrBefore(upperKey(), lowerKey()) + 1;
+    const at = chunk.lastAtOrBefore(upper, lower) + 1;
     chunk.insert(at, region, value);
     this.#size += 1;
     if (chunk.count === CAPACITY) {
@@ -100,9 +120,11 @@ export class RegionIndex<A extends Address, V> {
 
   /** Removes the entry whose region starts at `start`, which is there. */
   delete(start: A): void {
-    const c = this.#chunkOf(start);
+    const upper = upperKey(start);
+    const lower = lowerKey(start);
+    const c = this.#chunkOf(upper, lower);
     const chunk = this.#chunks[c]!;
-    const at = chunk.lastAtOrBefore(upperKey(), lowerKey());
+    const at = chunk.lastAtOrBefore(upper, lower);
     chunk.delete(at);
     this.#size -= 1;
     if (chunk.count === 0) {
@@ -119,10 +141,9 @@ export class RegionIndex<A extends Address, V> {
     }
   }
 
-  /** The last chunk that starts at or before `address`, or −1; leaves the keys of `address` in {@link HALVES}. */
-  #chunkOf(address: bigint): number {
-    CELL[0] = address;
-    return lastAtOrBefore(this.#uppers, this.#lowers, this.#chunks.length, upperKey(), lowerKey());
+  /** The last chunk that starts at or before the address with these keys, or −1. */
+  #chunkOf(upper: number, lower: number): number {
+    return lastAtOrBefore(this.#uppers, this.#lowers, this.#chunks.length, upper, lower);
   }
 
   #firstChanged(c: number): void {
@@ -169,12 +190,11 @@ class Chunk<A extends Address, V> {
     this.count += 1;
     this.regions.splice(at, 0, region);
     this.values.splice(at, 0, value);
-    CELL[0] = region.start;
-    this.uppers[at] = upperKey();
-    this.lowers[at] = lowerKey();
-    CELL[0] = region.end - 1n;
-    this.#lastUppers[at] = upperKey();
-    this.#lastLowers[at] = lowerKey();
+    const last = region.end - 1n;
+    this.uppers[at] = upperKey(region.start);
+    this.lowers[at] = lowerKey(region.start);
+    this.#lastUppers[at] = upperKey(last);
+    this.#lastLowers[at] = lowerKey(last);
   }
 
   delete(at: number): void {
