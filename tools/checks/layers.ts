@@ -27,7 +27,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       tree: { charter: 'the buddy algorithm, in page numbers', imports: ['pages'] },
       allocator: { charter: 'what callers may ask of pages', imports: ['pages', 'tree'] },
       objects: { charter: 'objects smaller than a page', imports: ['pages', 'allocator'] },
-      shared: { charter: 'the allocator in a SharedArrayBuffer', imports: ['pages', 'allocator'] },
+      shared: { charter: 'the allocator in a SharedArrayBuffer', imports: ['pages'] },
     },
   },
   pagetable: {

@@ -1,9 +1,10 @@
 import type { Address } from '@svsm/address';
 import { addressOfPage, pageNumberOf } from '../pages/address-cell.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
 import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
-import { isIntegerUpTo, type PageSpace } from './page-space.ts';
+import type { PageSpace } from './page-space.ts';
 
 /**
  * The blocks of a `PageAllocator` by the index of their first page: 0 is the page that its space starts with, which
@@ -39,8 +40,7 @@ export class IndexedPages<A extends Address> {
    * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`
    */
   allocate(order: number): number {
-    const maxOrder = this.#maxOrder;
-    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    requireOrder(order, this.#maxOrder);
     const offset = this.#tree.allocateOffset(order);
     if (offset < 0) throw this.#space.outOfMemory(order);
     const index = offset - this.#firstOffset;

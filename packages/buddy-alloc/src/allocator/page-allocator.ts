@@ -3,6 +3,7 @@ import { MemoryRegion } from '@svsm/memory-region';
 import { pageNumberOf } from '../pages/address-cell.ts';
 import { type Block, blockBytes, MAX_ORDER, orderOfPages } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
 import type { MemoryInfo } from '../pages/memory-info.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
 import type { PageSource } from '../pages/page-source.ts';
@@ -13,7 +14,7 @@ import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
 import { IndexedPages } from './indexed-pages.ts';
 import { type BlockOwner, OwnedBlock } from './owned-block.ts';
 import type { PageAllocatorOptions } from './page-allocator-options.ts';
-import { isIntegerUpTo, PageSpace } from './page-space.ts';
+import { PageSpace } from './page-space.ts';
 
 /**
  * A buddy allocator for the pages of a region, or of several: blocks of 2^order pages of 4 KiB, each at an address
@@ -117,8 +118,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`
    */
   allocatePages(order: number): MemoryRegion<A> {
-    const maxOrder = this.#maxOrder;
-    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    requireOrder(order, this.#maxOrder);
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
     const block = MemoryRegion.unchecked(this.#kind, start as A, blockBytes(order));
@@ -133,8 +133,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`
    */
   allocateBlock(order: number): A {
-    const maxOrder = this.#maxOrder;
-    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    requireOrder(order, this.#maxOrder);
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
     if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, start as A);

@@ -1,16 +1,10 @@
 import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion, type RegionBounds } from '@svsm/memory-region';
 import { addressOfPage, pageNumberOf } from '../pages/address-cell.ts';
-import {
-  type Block,
-  type BlockKind,
-  type BlockState,
-  blockBytes,
-  MAX_ORDER,
-  orderOfPages,
-} from '../pages/block.ts';
+import { type Block, type BlockKind, type BlockState, blockBytes, orderOfPages } from '../pages/block.ts';
 import { refusalOf } from '../pages/block-refusal.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { requireMaxOrder } from '../pages/integers.ts';
 import { infoOf, type MemoryInfo } from '../pages/memory-info.ts';
 import {
   largestOrderIn,
@@ -69,7 +63,7 @@ export class PageSpace<A extends Address> {
     const [first, ...others] = regions;
     const any = first ?? space;
     if (typeof any?.kind?.assertIsAddress !== 'function') throw new BuddyError('NO_REGION', {});
-    if (!isIntegerUpTo(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
+    requireMaxOrder(maxOrder);
     this.kind = any.kind;
     this.hull =
       first === undefined
@@ -366,9 +360,4 @@ export class PageSpace<A extends Address> {
     const outside = rangesBetween(this.tree.range, this.ranges);
     return this.reserved.reduce<readonly PageRange[]>(withRange, outside) as PageRange[];
   }
-}
-
-/** Whether `value` is an integer from 0 to `max`. */
-export function isIntegerUpTo(value: unknown, max: number): boolean {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
 }

@@ -1,5 +1,6 @@
 import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { isIntegerUpTo } from '../pages/integers.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
 
 /** Bytes: a buffer, or what has one and may replace it when it grows, as a `WebAssembly.Memory` does. */
@@ -55,7 +56,7 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
     const buffer = this.#buffer();
     const offset = Number(address - this.#origin);
     const bytes = typeof length === 'number' ? length * type.BYTES_PER_ELEMENT : NaN;
-    if (!Number.isInteger(length) || length < 0 || offset < 0 || offset + bytes > buffer.byteLength) {
+    if (!isIntegerUpTo(length, buffer.byteLength) || offset < 0 || offset + bytes > buffer.byteLength) {
       const available = Math.max(0, buffer.byteLength - Math.max(0, offset));
       throw new BuddyError('OUTSIDE_MEMORY', { address, bytes, available });
     }

@@ -2,6 +2,7 @@ import { type Address, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/addre
 import type { PageAllocator } from '../allocator/page-allocator.ts';
 import { halves, LOW } from '../pages/address-cell.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { isIntegerUpTo } from '../pages/integers.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import type { ByteMemory, ViewConstructor } from './byte-memory.ts';
 import { objectRefusal } from './slab-cache.ts';
@@ -73,7 +74,7 @@ export class HeapAllocator<A extends Address> {
    * @throws BuddyError `INVALID_OBJECT_SIZE`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
    */
   allocate(size: number, align: Bytes = GRAIN): A {
-    if (!Number.isSafeInteger(size) || size < 0) {
+    if (!isIntegerUpTo(size, Number.MAX_SAFE_INTEGER)) {
       throw new BuddyError('INVALID_OBJECT_SIZE', { size, max: Number.MAX_SAFE_INTEGER });
     }
     const alignment = align === GRAIN ? GRAIN : Number(alignmentBytes(align));
@@ -109,7 +110,7 @@ export class HeapAllocator<A extends Address> {
    */
   reallocate(address: A, size: number, align: Bytes = GRAIN): A {
     const capacity = this.sizeOf(address);
-    if (Number.isSafeInteger(size) && size >= 0) {
+    if (isIntegerUpTo(size, Number.MAX_SAFE_INTEGER)) {
       const alignment = Number(alignmentBytes(align));
       const anew =
         this.#slabsFor(size, alignment)?.stride ?? Math.ceil(Math.max(size, 1) / PAGE_SIZE) * PAGE_SIZE;

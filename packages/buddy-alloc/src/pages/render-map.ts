@@ -1,7 +1,7 @@
 import { type Address, formatAddress, PAGE_SIZE } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { BlockKind, BlockState } from './block.ts';
-import { BuddyError } from './buddy-error.ts';
+import { requireInteger } from './integers.ts';
 
 /** What {@link renderMap} draws: a `PageAllocator`, or a `SharedPageAllocator`. */
 export interface MapSource<A extends Address> {
@@ -39,10 +39,8 @@ export function renderMap<A extends Address>(
   options: RenderMapOptions = {},
 ): string {
   const { columns = 64, rows = 16 } = options;
-  for (const [option, value] of Object.entries({ columns, rows })) {
-    if (Number.isSafeInteger(value) && value > 0) continue;
-    throw new BuddyError('INVALID_OPTION', { option, value, expected: 'an integer from 1 up' });
-  }
+  requireInteger('columns', columns, 1);
+  requireInteger('rows', rows, 1);
   const { start, end } = allocator.region;
   const origin = Number(start / BigInt(PAGE_SIZE));
   const total = Number(end / BigInt(PAGE_SIZE)) - origin;

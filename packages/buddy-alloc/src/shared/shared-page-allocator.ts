@@ -1,9 +1,9 @@
 import type { Address, AddressKind } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { isIntegerUpTo } from '../allocator/page-space.ts';
 import { addressOfPage } from '../pages/address-cell.ts';
 import { blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError, type SharedBufferProblem } from '../pages/buddy-error.ts';
+import { requireInteger, requireMaxOrder, requireOrder } from '../pages/integers.ts';
 import { largestOrderIn, type PageRange } from '../pages/page-range.ts';
 import { pagesOfRegion, reservedRanges } from '../pages/region-pages.ts';
 import { PageCache } from './page-cache.ts';
@@ -85,7 +85,7 @@ export class SharedPageAllocator<A extends Address> {
     const { maxOrder = MAX_ORDER, reserved = [], buffer } = options;
     const timeout = lockTimeoutOf(options);
     const range = sharedRange(region);
-    if (!isIntegerUpTo(maxOrder, MAX_ORDER)) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder });
+    requireMaxOrder(maxOrder);
     const holes = reservedRanges(reserved, region, region, [range]);
     const layout = layoutOf({
       range,
@@ -167,8 +167,7 @@ export class SharedPageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`
    */
   allocateBlock(order: number): A {
-    const maxOrder = this.#maxOrder;
-    if (!isIntegerUpTo(order, maxOrder)) throw new BuddyError('INVALID_ORDER', { order, maxOrder });
+    requireOrder(order, this.#maxOrder);
     return this.#space.addressOf(this.#space.allocate(order));
   }
 
@@ -274,12 +273,6 @@ function lockTimeoutOf({ lockTimeout = DEFAULT_LOCK_TIMEOUT }: SharedOwnerOption
 function cachesOf({ caches = DEFAULT_CACHES }: SharedBufferOptions): number {
   requireInteger('caches', caches, 0, MAX_CACHES);
   return caches;
-}
-
-function requireInteger(option: string, value: number, min: number, max: number): void {
-  if (isIntegerUpTo(value, max) && value >= min) return;
-  const expected = `an integer from ${min} to ${max}`;
-  throw new BuddyError('INVALID_OPTION', { option, value, expected });
 }
 
 /** Callers without types may pass anything. @throws BuddyError `INVALID_OPTION` */
