@@ -1,7 +1,7 @@
 import type { Address } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { pageNumberOf } from '../pages/address-cell.ts';
 import type { Block, BlockKind } from '../pages/block.ts';
+import { pageNumberOf } from '../pages/words.ts';
 import type { PageSpace } from './page-space.ts';
 
 /** What an allocator has done, for a tracer. It is told when it is done; what is refused is not told. */

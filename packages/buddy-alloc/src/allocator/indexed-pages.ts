@@ -1,7 +1,7 @@
 import type { Address } from '@svsm/address';
-import { addressOfPage, pageNumberOf } from '../pages/address-cell.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
+import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
 import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
 import type { PageSpace } from './page-space.ts';

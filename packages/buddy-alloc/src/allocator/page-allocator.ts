@@ -1,6 +1,5 @@
 import { type Address, type AddressKind, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { pageNumberOf } from '../pages/address-cell.ts';
 import { type Block, blockBytes, MAX_ORDER, orderOfPages } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
@@ -8,6 +7,7 @@ import type { MemoryInfo } from '../pages/memory-info.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import type { AllocatorSnapshot, SnapshotRange } from '../pages/snapshot.ts';
+import { pageNumberOf } from '../pages/words.ts';
 import { ALLOCATED, FILE, HEAP, SLAB } from '../tree/buddy-level.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
 import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';

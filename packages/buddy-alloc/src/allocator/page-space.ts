@@ -1,6 +1,5 @@
 import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion, type RegionBounds } from '@svsm/memory-region';
-import { addressOfPage, pageNumberOf } from '../pages/address-cell.ts';
 import { type Block, type BlockKind, type BlockState, blockBytes, orderOfPages } from '../pages/block.ts';
 import { refusalOf } from '../pages/block-refusal.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
@@ -18,6 +17,7 @@ import {
 } from '../pages/page-range.ts';
 import { NO_REGION, pagesOfRegion, requireKind, reservedRanges, wholePages } from '../pages/region-pages.ts';
 import type { AllocatorSnapshot, SnapshotBlock } from '../pages/snapshot.ts';
+import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import { ALLOCATED, FILE, FREE, HEAP, REST, RUN, SLAB } from '../tree/buddy-level.ts';
 import { BuddyTree } from '../tree/buddy-tree.ts';
 import { checkTree } from '../tree/check-tree.ts';

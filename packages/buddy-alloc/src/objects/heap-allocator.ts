@@ -1,9 +1,9 @@
 import { type Address, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
 import type { PageAllocator } from '../allocator/page-allocator.ts';
-import { halves, LOW } from '../pages/address-cell.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo } from '../pages/integers.ts';
 import type { PageSource } from '../pages/page-source.ts';
+import { HALVES, LOW } from '../pages/words.ts';
 import type { ByteMemory, ViewConstructor } from './byte-memory.ts';
 import { objectRefusal } from './slab-cache.ts';
 import { SlabDirectory } from './slab-directory.ts';
@@ -95,7 +95,7 @@ export class HeapAllocator<A extends Address> {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
     if (number !== 0) {
       const slabs = this.#slabs[number & USER_MASK]!;
-      if (!slabs.free(address, slabOf(number), halves[LOW]! & 0xfff)) throw this.#refusal(address);
+      if (!slabs.free(address, slabOf(number), HALVES[LOW]! & 0xfff)) throw this.#refusal(address);
     } else {
       if (!this.#large.delete(address)) throw this.#refusal(address);
       this.#pages.free(address);

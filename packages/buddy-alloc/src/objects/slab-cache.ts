@@ -1,7 +1,7 @@
 import { type Address, type AddressKind, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
 import type { PageAllocator } from '../allocator/page-allocator.ts';
-import { halves, LOW } from '../pages/address-cell.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { HALVES, LOW } from '../pages/words.ts';
 import { SlabDirectory } from './slab-directory.ts';
 import { Slabs, slabOf } from './slabs.ts';
 
@@ -81,7 +81,7 @@ export class SlabCache<A extends Address> {
    */
   free(address: A): void {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
-    if (number === 0 || !this.#slabs.free(address, slabOf(number), halves[LOW]! & 0xfff)) {
+    if (number === 0 || !this.#slabs.free(address, slabOf(number), HALVES[LOW]! & 0xfff)) {
       throw objectRefusal(this.#allocator, address, number === 0 ? undefined : this.#slabs);
     }
   }

@@ -1,4 +1,4 @@
-import { cell, fitsCell, HIGH, halves, LOW } from '../pages/address-cell.ts';
+import { CELL, fitsCell, HALVES, HIGH, LOW } from '../pages/words.ts';
 
 const NO_PAGES: Int32Array<ArrayBuffer> = /* @__PURE__ */ new Int32Array(1024);
 
@@ -16,8 +16,8 @@ export class SlabDirectory {
 
   /** @param origin - an address near those to come: keys that are small are fast */
   constructor(origin: bigint) {
-    cell[0] = origin;
-    this.#originHigh = halves[HIGH]!;
+    CELL[0] = origin;
+    this.#originHigh = HALVES[HIGH]!;
   }
 
   /**
@@ -25,9 +25,9 @@ export class SlabDirectory {
    * O(1).
    */
   at(address: bigint): number {
-    cell[0] = address;
-    const high = halves[HIGH]!;
-    const low = halves[LOW]!;
+    CELL[0] = address;
+    const high = HALVES[HIGH]!;
+    const low = HALVES[LOW]!;
     if (low >>> 22 !== this.#lastMiddle || high !== this.#lastHigh) {
       const table = this.#tables.get((high - this.#originHigh) * 1024 + (low >>> 22));
       if (table === undefined) return 0;
@@ -40,9 +40,9 @@ export class SlabDirectory {
 
   /** Gives the page at `address` a number; 0 takes it out. O(1), amortized. */
   set(address: bigint, number: number): void {
-    cell[0] = address;
-    const low = halves[LOW]!;
-    const key = (halves[HIGH]! - this.#originHigh) * 1024 + (low >>> 22);
+    CELL[0] = address;
+    const low = HALVES[LOW]!;
+    const key = (HALVES[HIGH]! - this.#originHigh) * 1024 + (low >>> 22);
     let table = this.#tables.get(key);
     if (table === undefined) {
       table = new Int32Array(1024);

@@ -1,8 +1,8 @@
 import { type Address, PAGE_SIZE } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { pageNumberOf } from './address-cell.ts';
 import { BuddyError } from './buddy-error.ts';
 import { type PageRange, rangeAt } from './page-range.ts';
+import { pageNumberOf } from './words.ts';
 
 type ReservedProblem = 'misaligned' | 'outside' | 'overlapping';
 

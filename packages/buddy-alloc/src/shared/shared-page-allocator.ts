@@ -1,11 +1,11 @@
 import type { Address, AddressKind } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { addressOfPage } from '../pages/address-cell.ts';
 import { blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError, type SharedBufferProblem } from '../pages/buddy-error.ts';
 import { requireInteger, requireMaxOrder, requireOrder } from '../pages/integers.ts';
 import { largestOrderIn, type PageRange } from '../pages/page-range.ts';
 import { pagesOfRegion, reservedRanges } from '../pages/region-pages.ts';
+import { addressOfPage } from '../pages/words.ts';
 import { PageCache } from './page-cache.ts';
 import { layBlocks } from './repair-shared.ts';
 import type {

@@ -1,10 +1,10 @@
 import type { Address, AddressKind } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { addressOfPage, pageNumberOf } from '../pages/address-cell.ts';
 import { type BlockState, blockBytes } from '../pages/block.ts';
 import { refusalOf } from '../pages/block-refusal.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { infoOf } from '../pages/memory-info.ts';
+import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import { checkShared } from './check-shared.ts';
 import { repair } from './repair-shared.ts';
 import type { SharedBlock, SharedMemoryInfo } from './shared-block.ts';

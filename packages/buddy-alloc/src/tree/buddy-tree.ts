@@ -1,6 +1,6 @@
-import { addressOfPage, cell, fitsCell, HIGH, halves, LOW, pageNumberOf } from '../pages/address-cell.ts';
 import { blockBytes } from '../pages/block.ts';
 import { largestOrderIn, orderAround, type PageRange } from '../pages/page-range.ts';
+import { addressOfPage, CELL, fitsCell, HALVES, HIGH, LOW, pageNumberOf } from '../pages/words.ts';
 import {
   ALLOCATED,
   BuddyLevel,
@@ -81,8 +81,8 @@ export class BuddyTree {
     this.rootUnits = roots * NODE_UNITS;
     this.isFlat = top === 1;
     this.leafNodes = roots * NODE_UNITS ** top;
-    cell[0] = addressOfPage(origin);
-    this.originHigh = halves[HIGH]!;
+    CELL[0] = addressOfPage(origin);
+    this.originHigh = HALVES[HIGH]!;
   }
 
   /**
@@ -244,11 +244,11 @@ export class BuddyTree {
    * none of the tree, or no leaf node describes it. O(levels).
    */
   leafUnitAt(address: bigint): number {
-    cell[0] = address;
-    const low = halves[LOW]!;
+    CELL[0] = address;
+    const low = HALVES[LOW]!;
     if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
     // Bits 63:22 are the leaf node, counted here from the origin on; bits 21:12 are the page in it.
-    const leaf = ((halves[HIGH]! - this.originHigh) >>> 0) * 1024 + (low >>> 22);
+    const leaf = ((HALVES[HIGH]! - this.originHigh) >>> 0) * 1024 + (low >>> 22);
     const owner = this.isFlat ? leaf : ownerOf(this, leaf);
     // Past the last of them there is none, as for one that was never opened.
     const node = this.aboveLeaf.children[owner];

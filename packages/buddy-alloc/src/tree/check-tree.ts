@@ -1,7 +1,7 @@
 import { formatAddress } from '@svsm/address';
-import { addressOfPage } from '../pages/address-cell.ts';
 import { BuddyError, type Invariant } from '../pages/buddy-error.ts';
 import { type PageRange, rangeAt } from '../pages/page-range.ts';
+import { addressOfPage } from '../pages/words.ts';
 import {
   type BuddyLevel,
   DIVIDED,
