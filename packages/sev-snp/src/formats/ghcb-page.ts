@@ -1,4 +1,5 @@
 import { PAGE_SIZE } from '@svsm/address';
+import { bytesOfInteger, integerOf, requireFit, requireLength } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /**
@@ -110,10 +111,7 @@ export class GhcbPage {
 
   /** A page over an array of its own, or one that is given. @throws SnpError `INVALID_ARGUMENT` if it is not 4096 long */
   static over(bytes: Uint8Array = new Uint8Array(PAGE_SIZE)): GhcbPage {
-    if (bytes.length !== PAGE_SIZE) {
-      const expected = 'pass 4096 bytes';
-      throw new SnpError('INVALID_ARGUMENT', { what: 'the length of a GHCB', value: bytes.length, expected });
-    }
+    requireLength(bytes, PAGE_SIZE, 'a GHCB');
     return new GhcbPage({
       read: (offset, length) => bytes.slice(offset, offset + length),
       write: (offset, from) => bytes.set(from, offset),
@@ -122,7 +120,9 @@ export class GhcbPage {
 
   /** A field, or `undefined` if it has a bit in the valid bitmap and that is clear. O(1). */
   get(field: GhcbField): bigint | undefined {
-    return this.isValid(field) ? this.#read(field) : undefined;
+    if (!this.isValid(field)) return undefined;
+    const [offset, size] = GHCB_FIELDS[field];
+    return integerOf(this.#bytes.read(offset, size));
   }
 
   /**
@@ -132,12 +132,8 @@ export class GhcbPage {
    */
   set(field: GhcbField, value: bigint): void {
     const [offset, size] = GHCB_FIELDS[field];
-    if (value < 0n || value >> BigInt(8 * size) !== 0n) {
-      throw new SnpError('INVALID_MESSAGE', { field, value, expected: `pass ${size} bytes` });
-    }
-    const bytes = new Uint8Array(8);
-    new DataView(bytes.buffer).setBigUint64(0, value, true);
-    this.#bytes.write(offset, bytes.subarray(0, size));
+    requireFit(field, value, size);
+    this.#bytes.write(offset, bytesOfInteger(value, size));
     const bit = ghcbValidBit(field);
     if (bit === undefined) return;
     const held = this.#bytes.read(BITMAP + (bit >> 3), 1)[0]!;
@@ -170,13 +166,6 @@ export class GhcbPage {
   writeBuffer(offset: number, bytes: Uint8Array): void {
     requireInBuffer(offset, bytes.length);
     this.#bytes.write(GHCB_BUFFER.offset + offset, bytes);
-  }
-
-  #read(field: GhcbField): bigint {
-    const [offset, size] = GHCB_FIELDS[field];
-    const bytes = new Uint8Array(8);
-    bytes.set(this.#bytes.read(offset, size));
-    return new DataView(bytes.buffer).getBigUint64(0, true);
   }
 }
 

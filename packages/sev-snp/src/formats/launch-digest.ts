@@ -1,5 +1,6 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
+import { type ByteFields, requireLength, writeFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /** SHA-384: 48 bytes for any. Of WebCrypto by {@link webCryptoSha384}, or of a library. */
@@ -66,6 +67,16 @@ export interface PageInfo {
 /** What is switched of {@link encodePageInfo}: the order of the permissions. */
 export type PageInfoAssumptions = Partial<Pick<Assumptions, 'pageInfoMasks'>>;
 
+const PAGE_INFO_SIZE = 0x70;
+const CONTENTS = 0x30;
+const MASKS = 0x64;
+const PAGE_INFO = {
+  length: [0x60, 2],
+  type: [0x62, 1],
+  imi: [0x63, 1],
+  gpa: [0x68, 8],
+} as const satisfies ByteFields;
+
 /**
  * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (SEV-SNP firmware ABI, AMD document 56860;
  * AMD-ASPFW `sev_mcmd.h`, from which the order of the permissions is: virtee/sev-snp-measure has the reverse, and no
@@ -75,21 +86,15 @@ export type PageInfoAssumptions = Partial<Pick<Assumptions, 'pageInfoMasks'>>;
  */
 export function encodePageInfo(info: PageInfo, assumptions: PageInfoAssumptions = {}): Uint8Array {
   const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
-  for (const { length } of [digest, contents]) {
-    if (length !== DIGEST_SIZE) refuse('the length of a digest', length, `pass ${DIGEST_SIZE} bytes`);
-  }
+  for (const part of [digest, contents]) requireLength(part, DIGEST_SIZE, 'a digest');
   if (gpa % BigInt(PAGE_SIZE) !== 0n) refuse('the address of a page', gpa, 'pass a multiple of 4096');
-  const bytes = new Uint8Array(0x70);
-  const view = new DataView(bytes.buffer);
-  bytes.set(digest, 0);
-  bytes.set(contents, 0x30);
-  view.setUint16(0x60, bytes.length, true);
-  view.setUint8(0x62, type);
-  view.setUint8(0x63, Number(imi));
+  const bytes = new Uint8Array(PAGE_INFO_SIZE);
+  bytes.set(digest);
+  bytes.set(contents, CONTENTS);
+  writeFields(bytes, PAGE_INFO, { length: PAGE_INFO_SIZE, type, imi: Number(imi), gpa });
   const { pageInfoMasks = DEFAULT_ASSUMPTIONS.pageInfoMasks } = assumptions;
-  if (pageInfoMasks === 'vmpl1-first') bytes.set(permissions, 0x65);
-  else bytes.set(permissions.toReversed(), 0x64);
-  view.setBigUint64(0x68, gpa, true);
+  if (pageInfoMasks === 'vmpl1-first') bytes.set(permissions, MASKS + 1);
+  else bytes.set(permissions.toReversed(), MASKS);
   return bytes;
 }
 
@@ -112,8 +117,7 @@ export class LaunchDigest {
     from: Uint8Array = new Uint8Array(DIGEST_SIZE),
     assumptions: PageInfoAssumptions = {},
   ) {
-    if (from.length !== DIGEST_SIZE)
-      refuse('the length of a digest', from.length, `pass ${DIGEST_SIZE} bytes`);
+    requireLength(from, DIGEST_SIZE, 'a digest');
     this.#sha384 = sha384;
     this.#assumptions = assumptions;
     this.#value = Uint8Array.from(from);

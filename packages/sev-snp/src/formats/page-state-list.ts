@@ -1,5 +1,13 @@
 import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
+import {
+  type ByteFields,
+  bytesOfInteger,
+  integerOf,
+  readFields,
+  requireLength,
+  writeFields,
+} from './byte-fields.ts';
 import type { PageOperation } from './ghcb-msr.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 import { SnpError } from './snp-error.ts';
@@ -38,28 +46,29 @@ export interface PscEntry {
   readonly reserved: number;
 }
 
+const HEADER = {
+  current: [0, 2],
+  end: [2, 2],
+  reserved: [4, 4],
+} as const satisfies ByteFields;
+
 /** The header in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
 export function decodePscHeader(bytes: Uint8Array): PscHeader {
-  const raw = view(bytes);
-  return Object.freeze({
-    current: raw.getUint16(0, true),
-    end: raw.getUint16(2, true),
-    reserved: raw.getUint32(4, true),
-  });
+  requireLength(bytes, PSC_ENTRY_SIZE, 'the header of a page state change');
+  return Object.freeze(readFields(bytes, HEADER));
 }
 
 /** The eight bytes of a header. Fields are cut off at their width. */
-export function encodePscHeader({ current, end, reserved }: PscHeader): Uint8Array {
+export function encodePscHeader(header: PscHeader): Uint8Array {
   const bytes = new Uint8Array(PSC_ENTRY_SIZE);
-  view(bytes).setUint16(0, current, true);
-  view(bytes).setUint16(2, end, true);
-  view(bytes).setUint32(4, reserved, true);
+  writeFields(bytes, HEADER, header);
   return bytes;
 }
 
 /** The entry in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
 export function decodePscEntry(bytes: Uint8Array): PscEntry {
-  const raw = view(bytes).getBigUint64(0, true);
+  requireLength(bytes, PSC_ENTRY_SIZE, 'an entry of a page state change');
+  const raw = integerOf(bytes);
   return Object.freeze({
     gpa: (raw & 0xf_ffff_ffff_f000n) as PhysAddr,
     operation: Number((raw >> 52n) & 0xfn),
@@ -85,9 +94,7 @@ export function encodePscEntry(entry: PscEntry): Uint8Array {
   if (!fits(donePages, 0x1000)) refuse('donePages', 'pass 12 bits');
   if (!fits(reserved, 0x80)) refuse('reserved', 'pass 7 bits');
   const high = BigInt(reserved << 5) | (pageSize === PageSize.Huge ? 0x10n : 0n) | BigInt(operation);
-  const bytes = new Uint8Array(PSC_ENTRY_SIZE);
-  view(bytes).setBigUint64(0, (high << 52n) | gpa | BigInt(donePages), true);
-  return bytes;
+  return bytesOfInteger((high << 52n) | gpa | BigInt(donePages), PSC_ENTRY_SIZE);
 }
 
 /**
@@ -106,12 +113,4 @@ export function* pscEntriesOf(
     }
   }
   return undefined;
-}
-
-function view(bytes: Uint8Array): DataView {
-  if (bytes.length !== PSC_ENTRY_SIZE) {
-    const expected = `pass ${PSC_ENTRY_SIZE}`;
-    throw new SnpError('INVALID_ARGUMENT', { what: 'the number of bytes', value: bytes.length, expected });
-  }
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

@@ -1,6 +1,6 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
+import { type ByteFields, readFields, requireLength, writeFields } from './byte-fields.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
-import { SnpError } from './snp-error.ts';
 
 /** The state of a page as software tells and is told it. */
 export interface RmpStateFields {
@@ -16,6 +16,14 @@ export interface RmpStateFields {
 /** Bytes of a state: the operand of RMPUPDATE, and what RMPREAD writes. */
 export const RMP_STATE_SIZE = 16;
 
+const FIELDS = {
+  gpa: [0, 8],
+  assigned: [8, 1],
+  size: [9, 1],
+  immutable: [10, 1],
+  asid: [12, 4],
+} as const satisfies ByteFields;
+
 /**
  * Takes a state apart as RMPUPDATE reads it and RMPREAD writes it: the architectural layout, which every part has,
  * whatever its entries look like (Linux `arch/x86/include/asm/sev.h` `struct rmp_state`, `arch/x86/virt/svm/sev.c`
@@ -24,30 +32,27 @@ export const RMP_STATE_SIZE = 16;
  * @throws SnpError `INVALID_ARGUMENT` if there are not 16 bytes
  */
 export function decodeRmpState(bytes: Uint8Array): RmpStateFields {
-  if (bytes.length !== RMP_STATE_SIZE) {
-    const expected = `pass ${RMP_STATE_SIZE}`;
-    throw new SnpError('INVALID_ARGUMENT', { what: 'the number of bytes', value: bytes.length, expected });
-  }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const size = view.getUint8(9);
+  requireLength(bytes, RMP_STATE_SIZE, 'a state');
+  const { gpa, assigned, size, immutable, asid } = readFields(bytes, FIELDS);
   return Object.freeze({
-    gpa: view.getBigUint64(0, true) as PhysAddr,
-    assigned: (view.getUint8(8) & 1) !== 0,
+    gpa: gpa as PhysAddr,
+    assigned: (assigned & 1) !== 0,
     pageSize: (size & 1) !== 0 ? PageSize.Huge : PageSize.Regular,
     regionStatus: (size & 2) !== 0,
-    immutable: (view.getUint8(10) & 1) !== 0,
-    asid: view.getUint32(12, true),
+    immutable: (immutable & 1) !== 0,
+    asid,
   });
 }
 
 /** The reverse of {@link decodeRmpState}. O(1). Fields that do not fit are cut off at their width. */
 export function encodeRmpState(state: RmpStateFields): Uint8Array {
   const bytes = new Uint8Array(RMP_STATE_SIZE);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, state.gpa, true);
-  view.setUint8(8, Number(state.assigned));
-  view.setUint8(9, (state.pageSize === PageSize.Huge ? 1 : 0) | (state.regionStatus ? 2 : 0));
-  view.setUint8(10, Number(state.immutable));
-  view.setUint32(12, state.asid, true);
+  writeFields(bytes, FIELDS, {
+    gpa: state.gpa,
+    assigned: Number(state.assigned),
+    size: (state.pageSize === PageSize.Huge ? 1 : 0) | (state.regionStatus ? 2 : 0),
+    immutable: Number(state.immutable),
+    asid: state.asid,
+  });
   return bytes;
 }

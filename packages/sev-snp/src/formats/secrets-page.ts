@@ -1,4 +1,5 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { type ByteFields, readFields, requireFit, requireLength, writeFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /** Where a guest finds its SVSM: what that has written to the secrets page (AMD document 58019, §5, table 1). */
@@ -28,32 +29,42 @@ export interface SecretsPage {
   readonly tscFactor: number;
 }
 
+const FIELDS = {
+  version: [0x00, 4],
+  flags: [0x04, 1],
+  familyModelStepping: [0x08, 4],
+  tscFactor: [0x160, 4],
+} as const satisfies ByteFields;
+
+/** The fields that an SVSM writes. */
+const SVSM_FIELDS = {
+  base: [0x140, 8],
+  size: [0x148, 8],
+  callingArea: [0x150, 8],
+  maxVersion: [0x158, 4],
+  guestVmpl: [0x15c, 1],
+} as const satisfies ByteFields;
+
 const VMPCKS = 0x20;
 const VMPCK_SIZE = 32;
 const TWEAK_BITMAP = 0x100;
-const SVSM = 0x140;
+const TWEAK_BITMAP_SIZE = 64;
 
 /** Takes a secrets page apart. O(1). @throws SnpError `INVALID_ARGUMENT` if it is not 4096 bytes long */
 export function decodeSecretsPage(page: Uint8Array): SecretsPage {
-  const view = viewOf(page);
+  requireLength(page, PAGE_SIZE, 'a secrets page');
+  const { version, flags, familyModelStepping, tscFactor } = readFields(page, FIELDS);
+  const svsm = Object.freeze(readFields(page, SVSM_FIELDS)) as SvsmLocation;
   const key = (vmpl: number): Uint8Array =>
     page.slice(VMPCKS + VMPCK_SIZE * vmpl, VMPCKS + VMPCK_SIZE * (vmpl + 1));
-  const size = view.getBigUint64(SVSM + 8, true);
-  const svsm = Object.freeze({
-    base: view.getBigUint64(SVSM, true) as PhysAddr,
-    size,
-    callingArea: view.getBigUint64(SVSM + 0x10, true) as PhysAddr,
-    maxVersion: view.getUint32(SVSM + 0x18, true),
-    guestVmpl: view.getUint8(SVSM + 0x1c),
-  });
   return Object.freeze({
-    version: view.getUint32(0, true),
-    imi: (view.getUint8(4) & 1) !== 0,
-    familyModelStepping: view.getUint32(8, true),
+    version,
+    imi: (flags & 1) !== 0,
+    familyModelStepping,
     vmpcks: Object.freeze([key(0), key(1), key(2), key(3)] as const),
-    vmsaTweakBitmap: page.slice(TWEAK_BITMAP, TWEAK_BITMAP + 64),
-    svsm: size === 0n ? undefined : svsm,
-    tscFactor: view.getUint32(0x160, true),
+    vmsaTweakBitmap: page.slice(TWEAK_BITMAP, TWEAK_BITMAP + TWEAK_BITMAP_SIZE),
+    svsm: svsm.size === 0n ? undefined : svsm,
+    tscFactor,
   });
 }
 
@@ -63,27 +74,12 @@ export function decodeSecretsPage(page: Uint8Array): SecretsPage {
  * @throws SnpError `INVALID_ARGUMENT` if it is not 4096 bytes long; `INVALID_MESSAGE` if a field does not fit
  */
 export function announceSvsm(page: Uint8Array, svsm: SvsmLocation): void {
-  const view = viewOf(page);
-  const { base, size, callingArea, maxVersion, guestVmpl } = svsm;
-  for (const [field, value] of Object.entries({ base, size, callingArea })) {
-    if (value >= 0n && value < 1n << 64n) continue;
-    throw new SnpError('INVALID_MESSAGE', { field, value, expected: 'pass 64 bits' });
-  }
+  requireLength(page, PAGE_SIZE, 'a secrets page');
+  const { base, size, callingArea, guestVmpl } = svsm;
+  for (const [field, value] of Object.entries({ base, size, callingArea })) requireFit(field, value, 8);
   if (!Number.isInteger(guestVmpl) || guestVmpl < 1 || guestVmpl > 3) {
     throw new SnpError('INVALID_MESSAGE', { field: 'guestVmpl', value: guestVmpl, expected: 'pass 1 to 3' });
   }
-  view.setBigUint64(SVSM, base, true);
-  view.setBigUint64(SVSM + 8, size, true);
-  view.setBigUint64(SVSM + 0x10, callingArea, true);
-  view.setUint32(SVSM + 0x18, maxVersion, true);
-  view.setUint8(SVSM + 0x1c, guestVmpl);
+  writeFields(page, SVSM_FIELDS, svsm);
   page.fill(0, VMPCKS, VMPCKS + VMPCK_SIZE);
-}
-
-function viewOf(page: Uint8Array): DataView {
-  if (page.length !== PAGE_SIZE) {
-    const what = 'the length of a secrets page';
-    throw new SnpError('INVALID_ARGUMENT', { what, value: page.length, expected: 'pass 4096 bytes' });
-  }
-  return new DataView(page.buffer, page.byteOffset, page.length);
 }

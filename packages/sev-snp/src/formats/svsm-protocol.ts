@@ -1,5 +1,12 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
-import { SnpError } from './snp-error.ts';
+import {
+  type ByteFields,
+  bytesOfInteger,
+  integerOf,
+  readFields,
+  requireLength,
+  writeFields,
+} from './byte-fields.ts';
 
 /*
  * The core protocol between a guest and the SVSM above it: "Secure VM Service Module for SEV-SNP Guests", AMD document
@@ -78,23 +85,28 @@ export interface SvsmListEntry {
   readonly reserved: number;
 }
 
+const HEADER = {
+  count: [0, 2],
+  next: [2, 2],
+} as const satisfies ByteFields;
+
 /** The header in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
 export function decodeSvsmListHeader(bytes: Uint8Array): SvsmListHeader {
-  const raw = view(bytes);
-  return Object.freeze({ count: raw.getUint16(0, true), next: raw.getUint16(2, true) });
+  requireLength(bytes, SVSM_LIST_ENTRY_SIZE, 'the header of a list');
+  return Object.freeze(readFields(bytes, HEADER));
 }
 
 /** The eight bytes of a header. Fields are cut off at their width. */
-export function encodeSvsmListHeader({ count, next }: SvsmListHeader): Uint8Array {
+export function encodeSvsmListHeader(header: SvsmListHeader): Uint8Array {
   const bytes = new Uint8Array(SVSM_LIST_ENTRY_SIZE);
-  view(bytes).setUint16(0, count, true);
-  view(bytes).setUint16(2, next, true);
+  writeFields(bytes, HEADER, header);
   return bytes;
 }
 
 /** The entry in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
 export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
-  const raw = view(bytes).getBigUint64(0, true);
+  requireLength(bytes, SVSM_LIST_ENTRY_SIZE, 'an entry of a list');
+  const raw = integerOf(bytes);
   return Object.freeze({
     gpa: (raw & -BigInt(PAGE_SIZE)) as PhysAddr,
     size: Number(raw & 3n),
@@ -108,9 +120,7 @@ export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
 export function encodeSvsmListEntry(entry: SvsmListEntry): Uint8Array {
   const { gpa, size, validate, ignoreUnchanged, reserved } = entry;
   const low = (size & 3) | (validate ? 4 : 0) | (ignoreUnchanged ? 8 : 0) | ((reserved & 0xff) << 4);
-  const bytes = new Uint8Array(SVSM_LIST_ENTRY_SIZE);
-  view(bytes).setBigUint64(0, (gpa & -BigInt(PAGE_SIZE)) | BigInt(low), true);
-  return bytes;
+  return bytesOfInteger((gpa & -BigInt(PAGE_SIZE)) | BigInt(low), SVSM_LIST_ENTRY_SIZE);
 }
 
 /** The page size that an entry names, or `undefined` if it names none. */
@@ -119,12 +129,4 @@ export function svsmEntrySize({
 }: SvsmListEntry): typeof PageSize.Regular | typeof PageSize.Huge | undefined {
   if (size === 0) return PageSize.Regular;
   return size === 1 ? PageSize.Huge : undefined;
-}
-
-function view(bytes: Uint8Array): DataView {
-  if (bytes.length !== SVSM_LIST_ENTRY_SIZE) {
-    const expected = `pass ${SVSM_LIST_ENTRY_SIZE}`;
-    throw new SnpError('INVALID_ARGUMENT', { what: 'the number of bytes', value: bytes.length, expected });
-  }
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

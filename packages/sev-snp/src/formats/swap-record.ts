@@ -1,7 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import { PageSize } from '@svsm/address';
+import { type ByteFields, readFields, requireLength, writeFields } from './byte-fields.ts';
 import type { RmpPageSize, VmplMasks } from './rmp-entry.ts';
-import { SnpError } from './snp-error.ts';
 
 /** What the firmware keeps of a page that is swapped out. */
 export interface SwapRecord {
@@ -26,43 +26,45 @@ export interface SwapRecord {
 export const SWAP_RECORD_SIZE = 64;
 export const SWAP_RECORDS_PER_PAGE = 64;
 
+const FIELDS = {
+  softwareData: [0x00, 8],
+  iv: [0x08, 8],
+  /** Flags in bits 4:0, the address of the page in bits 63:12. */
+  page: [0x20, 8],
+} as const satisfies ByteFields;
+
+const TAG = 0x10;
+const TAG_SIZE = 16;
+const MASKS = 0x28;
 const PAGE_BITS = 0xf_ffff_ffff_f000n;
 
 /** Takes a record apart (MDATA: AMD-ASPFW `sev_mcmd.h`). O(1). @throws SnpError `INVALID_ARGUMENT` if it is not 64 bytes long */
 export function decodeSwapRecord(bytes: Uint8Array): SwapRecord {
-  const view = viewOf(bytes);
-  const entry = view.getBigUint64(0x20, true);
-  const has = (bit: bigint): boolean => ((entry >> bit) & 1n) !== 0n;
+  requireLength(bytes, SWAP_RECORD_SIZE, 'a swap record');
+  const { softwareData, iv, page } = readFields(bytes, FIELDS);
+  const has = (bit: bigint): boolean => ((page >> bit) & 1n) !== 0n;
   return Object.freeze({
-    softwareData: view.getBigUint64(0, true),
-    iv: view.getBigUint64(8, true),
-    tag: bytes.slice(0x10, 0x20),
-    ...{ valid: has(0n), validated: has(1n), vmsa: has(2n), metadata: has(3n) },
+    softwareData,
+    iv,
+    tag: bytes.slice(TAG, TAG + TAG_SIZE),
+    valid: has(0n),
+    validated: has(1n),
+    vmsa: has(2n),
+    metadata: has(3n),
     pageSize: has(4n) ? PageSize.Huge : PageSize.Regular,
-    gpa: (entry & PAGE_BITS) as PhysAddr,
-    vmplMasks: Object.freeze([...bytes.slice(0x28, 0x2c)]) as unknown as VmplMasks,
+    gpa: (page & PAGE_BITS) as PhysAddr,
+    vmplMasks: Object.freeze([...bytes.slice(MASKS, MASKS + 4)]) as unknown as VmplMasks,
   });
 }
 
 /** The reverse of {@link decodeSwapRecord}. Fields are cut off at their width. O(1). */
 export function encodeSwapRecord(record: SwapRecord): Uint8Array {
   const bytes = new Uint8Array(SWAP_RECORD_SIZE);
-  const view = viewOf(bytes);
-  const { valid, validated, vmsa, metadata, pageSize, gpa } = record;
+  const { softwareData, iv, tag, valid, validated, vmsa, metadata, pageSize, gpa, vmplMasks } = record;
   const flags = [valid, validated, vmsa, metadata, pageSize === PageSize.Huge];
   const bits = flags.reduce((sum, flag, i) => sum + (flag ? 1 << i : 0), 0);
-  view.setBigUint64(0, record.softwareData, true);
-  view.setBigUint64(8, record.iv, true);
-  bytes.set(record.tag.subarray(0, 16), 0x10);
-  view.setBigUint64(0x20, (gpa & PAGE_BITS) | BigInt(bits), true);
-  bytes.set(record.vmplMasks, 0x28);
+  writeFields(bytes, FIELDS, { softwareData, iv, page: (gpa & PAGE_BITS) | BigInt(bits) });
+  bytes.set(tag.subarray(0, TAG_SIZE), TAG);
+  bytes.set(vmplMasks, MASKS);
   return bytes;
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  if (bytes.length !== SWAP_RECORD_SIZE) {
-    const expected = `pass ${SWAP_RECORD_SIZE}`;
-    throw new SnpError('INVALID_ARGUMENT', { what: 'the number of bytes', value: bytes.length, expected });
-  }
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '@svsm/address';
-import { SnpError } from './snp-error.ts';
+import { bytesOfInteger, integerOf, requireFit, requireLength } from './byte-fields.ts';
 
 /**
  * The fields of a VMSA that a model of memory needs, by offset and bytes (AMD64 APM vol. 2, appendix B, table B-4;
@@ -60,10 +60,8 @@ export const EFER_SVME = 0x1000n;
 /** A field of a VMSA of 4096 bytes. O(1). @throws SnpError `INVALID_ARGUMENT` if it is not that long */
 export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
   const [offset, size] = VMSA_FIELDS[field];
-  requirePage(vmsa);
-  const bytes = new Uint8Array(8);
-  bytes.set(vmsa.subarray(offset, offset + size));
-  return new DataView(bytes.buffer).getBigUint64(0, true);
+  requireLength(vmsa, PAGE_SIZE, 'a VMSA');
+  return integerOf(vmsa.subarray(offset, offset + size));
 }
 
 /**
@@ -73,20 +71,7 @@ export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
  */
 export function writeVmsa(vmsa: Uint8Array, field: VmsaField, value: bigint): void {
   const [offset, size] = VMSA_FIELDS[field];
-  requirePage(vmsa);
-  if (value < 0n || value >> BigInt(8 * size) !== 0n) {
-    throw new SnpError('INVALID_MESSAGE', { field, value, expected: `pass ${size} bytes` });
-  }
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, value, true);
-  vmsa.set(bytes.subarray(0, size), offset);
-}
-
-function requirePage({ length }: Uint8Array): void {
-  if (length === PAGE_SIZE) return;
-  throw new SnpError('INVALID_ARGUMENT', {
-    what: 'the length of a VMSA',
-    value: length,
-    expected: 'pass 4096 bytes',
-  });
+  requireLength(vmsa, PAGE_SIZE, 'a VMSA');
+  requireFit(field, value, size);
+  vmsa.set(bytesOfInteger(value, size), offset);
 }

@@ -12,6 +12,7 @@ import { type MemoryRegion, physRegion } from '@svsm/memory-region';
 import { type PhysMemory, pagingConfig, writePhys } from '@svsm/pagetable';
 import type { GuestContext, SnpPlatform } from '../cpu/platform.ts';
 import { launchUpdate } from '../firmware/firmware.ts';
+import { requireLength } from '../formats/byte-fields.ts';
 import { LaunchPageType } from '../formats/launch-digest.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
@@ -64,8 +65,7 @@ export function launchGuest(
   const { size, image = [], pageSize = PageSize.Huge, levels = 4, virtualTom, vmsas = [] } = options;
   const memory = memoryOf(size, image);
   requireTom(virtualTom, memory);
-  const unfit = vmsas.find(({ length }) => length !== PAGE_SIZE);
-  if (unfit !== undefined) refuse('the length of a VMSA', unfit.length, 'pass 4096 bytes');
+  for (const image of vmsas) requireLength(image, PAGE_SIZE, 'a VMSA');
   // Each VMSA has a VMCB beside it.
   requireFree(frames, memory, pageSize, 2 * vmsas.length);
   const config = pagingConfig({ physicalBits: host.machine.hostPhysicalBits });

@@ -3,6 +3,7 @@ import { physRegion } from '@svsm/memory-region';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { VmExit } from '../cpu/vmrun.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
+import { bytesOfInteger, integerOf } from '../formats/byte-fields.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import {
   decodeSvsmListEntry,
@@ -154,10 +155,8 @@ export class SvsmCore {
   #writeSvme(vmsa: PhysAddr, isSet: boolean): void {
     const [offset, size] = VMSA_FIELDS.efer;
     const at = vmsa + BigInt(offset);
-    const efer = new DataView(this.#memory.read(at, size).buffer).getBigUint64(0, true);
-    const bytes = new DataView(new ArrayBuffer(size));
-    bytes.setBigUint64(0, isSet ? efer | EFER_SVME : efer & ~EFER_SVME, true);
-    this.#memory.write(at, new Uint8Array(bytes.buffer));
+    const efer = integerOf(this.#memory.read(at, size));
+    this.#memory.write(at, bytesOfInteger(isSet ? efer | EFER_SVME : efer & ~EFER_SVME, size));
   }
 
   #callerOf(vcpu: Vcpu): Caller | undefined {

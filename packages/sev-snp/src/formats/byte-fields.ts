@@ -1,0 +1,89 @@
+import { SnpError } from './snp-error.ts';
+
+/*
+ * Fields over bytes. A table names each field with its offset and size, and the functions below read and write by it. All
+ * integers are unsigned and little-endian.
+ */
+
+/** Where a field lies: its offset and its size, in bytes. */
+export type ByteField = readonly [offset: number, size: 1 | 2 | 4 | 8];
+
+/** Fields by name. */
+export type ByteFields = Readonly<Record<string, ByteField>>;
+
+/** The values of fields: a `bigint` for 8 bytes, a `number` for fewer. */
+export type FieldValues<Fields extends ByteFields> = {
+  readonly [Name in keyof Fields]: Fields[Name][1] extends 8 ? bigint : number;
+};
+
+/** The values of all fields. `bytes` must hold them. O(fields). */
+export function readFields<Fields extends ByteFields>(
+  bytes: Uint8Array,
+  fields: Fields,
+): FieldValues<Fields> {
+  const view = viewOf(bytes);
+  const values = Object.entries(fields).map(([name, field]) => [name, readField(view, field)] as const);
+  return Object.fromEntries(values) as FieldValues<Fields>;
+}
+
+/** Writes all fields. A value is cut off at the width of its field. `bytes` must hold them. O(fields). */
+export function writeFields<Fields extends ByteFields>(
+  bytes: Uint8Array,
+  fields: Fields,
+  values: FieldValues<Fields>,
+): void {
+  const view = viewOf(bytes);
+  for (const [name, field] of Object.entries(fields)) writeField(view, field, values[name]!);
+}
+
+/** The integer in up to 8 bytes. */
+export function integerOf(bytes: Uint8Array): bigint {
+  const wide = new Uint8Array(8);
+  wide.set(bytes);
+  return viewOf(wide).getBigUint64(0, true);
+}
+
+/** The `size` bytes of an integer, up to 8. A value that is wider is cut off. */
+export function bytesOfInteger(value: bigint, size: number): Uint8Array {
+  const wide = new Uint8Array(8);
+  viewOf(wide).setBigUint64(0, value, true);
+  return wide.subarray(0, size);
+}
+
+/** @throws SnpError `INVALID_MESSAGE` if `value` does not fit in the `size` bytes of `field` */
+export function requireFit(field: string, value: bigint, size: number): void {
+  if (value >= 0n && value >> BigInt(8 * size) === 0n) return;
+  const expected = `pass an unsigned integer of ${8 * size} bits`;
+  throw new SnpError('INVALID_MESSAGE', { field, value, expected });
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `bytes`, of which `what` is the name, are not `length` bytes long */
+export function requireLength(bytes: Uint8Array, length: number, what: string): void {
+  if (bytes.length === length) return;
+  const expected = `pass ${length} bytes`;
+  throw new SnpError('INVALID_ARGUMENT', { what: `the length of ${what}`, value: bytes.length, expected });
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function readField(view: DataView, [offset, size]: ByteField): number | bigint {
+  switch (size) {
+    case 1:
+      return view.getUint8(offset);
+    case 2:
+      return view.getUint16(offset, true);
+    case 4:
+      return view.getUint32(offset, true);
+    default:
+      return view.getBigUint64(offset, true);
+  }
+}
+
+function writeField(view: DataView, [offset, size]: ByteField, value: number | bigint): void {
+  if (size === 8) view.setBigUint64(offset, value as bigint, true);
+  else if (size === 4) view.setUint32(offset, value as number, true);
+  else if (size === 2) view.setUint16(offset, value as number, true);
+  else view.setUint8(offset, value as number);
+}
