@@ -1,9 +1,9 @@
 /**
  * `npm run test:matrix`: the packed packages on every runtime and with the oldest and newest TypeScript that they support.
- * It downloads those, so it is no part of `npm test`.
+ * It downloads those, so it is not part of `npm test`.
  *
- * On each runtime the examples of all documents run; each TypeScript compiles the type tests of all packages against the
- * declarations as they are shipped.
+ * Each runtime runs the examples of all documents and docstrings. Each TypeScript compiles the type tests of all packages
+ * against the declarations as they are shipped.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

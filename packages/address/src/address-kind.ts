@@ -120,16 +120,19 @@ export interface AddressKindSpec {
 }
 
 /**
- * Makes a kind of address. Give its type a name of its own, so that the compiler keeps it apart from the others:
- *
- * ```ts
- * type SysPhysAddr = Address<'sys-phys'>;
- * const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({ name: 'system-physical', bits: 52, signExtended: false });
- * ```
- *
- * O(1).
+ * Makes a kind of address. Give its type a name of its own, so that the compiler keeps it apart from the others. O(1).
  *
  * @throws AddressError `INVALID_KIND`
+ *
+ * @example
+ * ```ts
+ * import { type Address, type AddressKind, defineAddressKind } from '@svsm/address';
+ *
+ * type SysPhysAddr = Address<'sys-phys'>;
+ * const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({ name: 'system-physical', bits: 52, signExtended: false });
+ *
+ * console.log(SysPhys.tryAddress(1n << 52n)); // => undefined
+ * ```
  */
 export function defineAddressKind<A extends Address>(spec: AddressKindSpec): AddressKind<A> {
   return new Kind<A>(spec);

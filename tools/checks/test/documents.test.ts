@@ -1,28 +1,29 @@
 /**
- * Every TypeScript example in a document compiles against the packed packages, as their users have them, runs, and
- * prints what it says. It runs on the Node that started npm.
+ * Every TypeScript example in a document or a docstring compiles against the packed packages, as users install them, runs,
+ * and prints the lines of its `// =>` comments. It runs on the Node that started npm.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import ts from 'typescript';
-import { beforeAll, describe, expect, inject, test } from 'vitest';
-import { DOCUMENTS, type Fence, fencesOf } from '../fences.ts';
+import { beforeAll, expect, inject, test } from 'vitest';
+import { DOCUMENTS, type Fence, fencesOf, SOURCES, tagsWithoutFence } from '../fences.ts';
 import { ROOT } from '../workspace.ts';
 
 const { folder, problem } = inject('consumer');
 const node = process.env['HOST_NODE'] ?? process.execPath;
 
-/** How users resolve: as Node does, and as bundlers do. The first one also compiles what is run. */
+/** How users resolve modules: as Node does, and as bundlers do. The first one also emits the JavaScript that is run. */
 const RESOLVERS = {
   nodenext: { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext },
   bundler: { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler },
 };
 
-const examples = DOCUMENTS.flatMap(fencesOf).filter(({ info }) => info === 'ts' || info === 'ts no-run');
-/** What TypeScript says, by the place of the example, or by the file's name where it is no example. */
+const fences = [...DOCUMENTS, ...SOURCES].flatMap(fencesOf);
+const examples = fences.filter(({ info }) => info === 'ts' || info === 'ts no-run');
+/** The messages of TypeScript, by the place of the example; by the file's name for a file that is not an example. */
 const problems = new Map<string, string[]>();
 
 beforeAll(() => {
@@ -32,18 +33,21 @@ beforeAll(() => {
   for (const resolver of ['nodenext', 'bundler'] as const) compile(resolver);
 }, 120_000);
 
-describe.each(DOCUMENTS)('%s', (document) => {
-  test('exists', () => {
-    expect(existsSync(join(ROOT, document)), `write ${document}`).toBe(true);
-  });
+test.each(DOCUMENTS)('%s exists', (document) => {
+  expect(existsSync(join(ROOT, document)), `write ${document}`).toBe(true);
+});
 
-  test('marks its TypeScript `ts` or `ts no-run`, so that it is checked', () => {
-    const others = fencesOf(document)
-      .filter(({ info }) => /^(ts|typescript|tsx|js|javascript|mjs)\b/i.test(info))
-      .filter(({ info }) => info !== 'ts' && info !== 'ts no-run')
-      .map(({ at, info }) => `${at}: ${info}`);
-    expect(others, 'mark these ```ts, or ```text if they are no code').toEqual([]);
-  });
+test('TypeScript in documents and docstrings is marked `ts` or `ts no-run`, so that it is checked', () => {
+  const others = fences
+    .filter(({ info }) => /^(ts|typescript|tsx|js|javascript|mjs)\b/i.test(info))
+    .filter(({ info }) => info !== 'ts' && info !== 'ts no-run')
+    .map(({ at, info }) => `${at}: ${info}`);
+  expect(others, 'mark these ```ts, or ```text if they are not code').toEqual([]);
+});
+
+test('an `@example` of a docstring is a fence that is marked so', () => {
+  const bare = SOURCES.flatMap((file) => tagsWithoutFence(readFileSync(join(ROOT, file), 'utf8'), file));
+  expect(bare, 'put a ```ts fence below these tags').toEqual([]);
 });
 
 test('the declarations of the packages compile without skipLibCheck', () => {

@@ -21,10 +21,17 @@ export interface PhysMemoryRule {
 }
 
 /**
- * What every {@link PhysMemory} must do, for the tests of whoever implements one:
+ * The rules that every {@link PhysMemory} must keep. Check an implementation against them in its tests.
  *
+ * @example
  * ```ts
- * for (const { name, check } of PHYS_MEMORY_RULES) test(name, () => check(makeSubject()));
+ * import { physAddr } from '@svsm/address';
+ * import { createPhysMemory, PHYS_MEMORY_RULES } from '@svsm/pagetable';
+ *
+ * for (const { check } of PHYS_MEMORY_RULES) {
+ *   const memory = createPhysMemory({ size: 0x4000 }); // your implementation
+ *   check({ memory, start: physAddr(0x1000), outside: physAddr(0x4000), writable: true });
+ * }
  * ```
  */
 export const PHYS_MEMORY_RULES: readonly PhysMemoryRule[] = [
