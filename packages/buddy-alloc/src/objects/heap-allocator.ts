@@ -27,8 +27,7 @@ export interface HeapInfo {
 
 /** The sizes of small objects. Each power of two is one, so every alignment has a class. */
 const CLASSES: readonly number[] = [
-  ...[16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512],
-  ...[640, 768, 896, 1024, 1360, 2048],
+  16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1360, 2048,
 ];
 const LARGEST_CLASS = 2048;
 const GRAIN = 16;

@@ -125,11 +125,26 @@ test('a tracer is told what is done, and not what is refused', () => {
     using _block = allocator.own(0);
   }
   expect(events).toEqual([
-    ...['allocate 0+2 pages', 'free 0+2 pages', 'allocate 0+4 pages', 'free 0+4 pages'],
-    ...['allocate 0+1 pages', 'free 0+1 pages', 'allocate 0+3 run', 'free 0+3 run'],
-    ...['allocate 9+1 pages', 'free 9+1 pages', 'allocate 0+1 file', 'free 0+1 file'],
-    ...['reserve 8+8 undefined', 'unreserve 8+8 undefined'],
-    ...['addRegion 64+64 undefined', 'removeRegion 64+64 undefined'],
-    ...['allocate 0+3 heap', 'free 0+3 heap', 'allocate 0+1 slab', 'allocate 1+1 pages', 'free 1+1 pages'],
+    'allocate 0+2 pages',
+    'free 0+2 pages',
+    'allocate 0+4 pages',
+    'free 0+4 pages',
+    'allocate 0+1 pages',
+    'free 0+1 pages',
+    'allocate 0+3 run',
+    'free 0+3 run',
+    'allocate 9+1 pages',
+    'free 9+1 pages',
+    'allocate 0+1 file',
+    'free 0+1 file',
+    'reserve 8+8 undefined',
+    'unreserve 8+8 undefined',
+    'addRegion 64+64 undefined',
+    'removeRegion 64+64 undefined',
+    'allocate 0+3 heap',
+    'free 0+3 heap',
+    'allocate 0+1 slab',
+    'allocate 1+1 pages',
+    'free 1+1 pages',
   ]);
 });
