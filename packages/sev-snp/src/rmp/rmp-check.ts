@@ -46,7 +46,11 @@ export type Accessor = 'host' | 'non-snp-guest' | 'snp-guest-private' | 'snp-gue
 const NONE: readonly RmpCheck[] = [];
 const OWNED: readonly RmpCheck[] = ['hypervisor-owned'];
 const PRIVATE: readonly RmpCheck[] = [
-  ...(['covered', 'guest-owned', 'reverse-map', 'mutable', 'page-size'] as const),
+  'covered',
+  'guest-owned',
+  'reverse-map',
+  'mutable',
+  'page-size',
   'validated',
   'vmpl',
 ];
@@ -61,7 +65,11 @@ export const RMP_CHECKS: Readonly<
   host: { read: NONE, write: OWNED, fetch: NONE, table: OWNED, 'table-update': OWNED },
   'non-snp-guest': { read: NONE, write: OWNED, fetch: NONE, table: OWNED, 'table-update': OWNED },
   'snp-guest-private': {
-    ...{ read: PRIVATE, write: PRIVATE, fetch: PRIVATE, table: PRIVATE, 'table-update': PRIVATE },
+    read: PRIVATE,
+    write: PRIVATE,
+    fetch: PRIVATE,
+    table: PRIVATE,
+    'table-update': PRIVATE,
   },
   'snp-guest-shared': { read: NONE, write: OWNED },
 });

@@ -259,11 +259,10 @@ test('vCPUs have registers, page tables and TLBs of their own', () => {
   const tlb = new Tlb();
   const other = it.guest.createVcpu({ tlb });
   const own = PageTable.create({
-    ...{
-      memory: other.memory,
-      frames: { ...tableFrames(), allocateFrame: () => physAddr(next.frame++ * 0x1000) },
-    },
-    ...{ config: it.guest.paging, tlb },
+    memory: other.memory,
+    frames: { ...tableFrames(), allocateFrame: () => physAddr(next.frame++ * 0x1000) },
+    config: it.guest.paging,
+    tlb,
   });
   own.map4k(AT, physAddr(PAGE), PtePreset.Data);
   other.loadCr3(own.cr3);

@@ -63,7 +63,10 @@ describe('RMPADJUST and RMPQUERY', () => {
     expect(adjust(0x1_0702n)).toBe(0n);
     const query = { rax, rcx: 0xaa0n, rdx: 0xff00_0002n, rflags: 0n };
     expect(executeInGuest(vcpu, 'RMPQUERY', query)).toMatchObject({
-      ...{ rax: 0n, rcx: 0xaa1n, rdx: 0xff01_0702n, rflags: Zero | Parity },
+      rax: 0n,
+      rcx: 0xaa1n,
+      rdx: 0xff01_0702n,
+      rflags: Zero | Parity,
     });
     expect(adjust(0x700n)).toBe(2n);
     expect(adjust(0x2_0701n)).toBe(1n);

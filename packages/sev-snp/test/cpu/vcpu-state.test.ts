@@ -19,8 +19,13 @@ test('what is saved is what is loaded', () => {
   const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
   const registers = fc.record({ rax: u64, rcx: u64, rdx: u64, r8: u64, r9: u64 });
   const control = fc.record({
-    ...{ cr0: u64, cr3: u64, cr4: u64, efer: u64, rflags: u64 },
-    ...{ pkru: fc.bigInt({ min: 0n, max: 2n ** 32n - 1n }), pkrs: u64 },
+    cr0: u64,
+    cr3: u64,
+    cr4: u64,
+    efer: u64,
+    rflags: u64,
+    pkru: fc.bigInt({ min: 0n, max: 2n ** 32n - 1n }),
+    pkrs: u64,
   });
   fc.assert(
     fc.property(registers, control, u64, fc.integer({ min: 0, max: 3 }), (registers, control, cr2, cpl) => {

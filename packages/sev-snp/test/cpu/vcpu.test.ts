@@ -330,12 +330,12 @@ test('translate tells every step, and asks no RMP', () => {
   const it = world();
   change(it, PAGE, { asid: 9 });
   expect(it.vcpu.translate(gvaOf(PAGE + 5))).toEqual({
-    ...{ gva: gvaOf(PAGE + 5), gpa: BigInt(PAGE + 5), spa: spaOf(it, PAGE) + 5n },
-    ...{
-      isPrivate: true,
-      guestSize: PageSize.Huge,
-      nested: expect.objectContaining({ size: PageSize.Huge }),
-    },
+    gva: gvaOf(PAGE + 5),
+    gpa: BigInt(PAGE + 5),
+    spa: spaOf(it, PAGE) + 5n,
+    isPrivate: true,
+    guestSize: PageSize.Huge,
+    nested: expect.objectContaining({ size: PageSize.Huge }),
   });
 });
 

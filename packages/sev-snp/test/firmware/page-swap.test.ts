@@ -41,7 +41,11 @@ function scene(): Scene {
   const source = spaOf(it, PAGE);
   host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa: physAddr(PAGE) });
   return {
-    ...{ it, metadata, source, firmwarePage, context: new SwapContext(machine, contextPage, guest) },
+    it,
+    metadata,
+    source,
+    firmwarePage,
+    context: new SwapContext(machine, contextPage, guest),
     preGuest: (gpa = PAGE) => {
       const page = host.allocatePage();
       host.rmpupdate(page, { assigned: true, immutable: true, asid: guest.asid, gpa: physAddr(gpa) });

@@ -92,7 +92,10 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     const it = world({ assumptions });
     it.machine.hypervisor.rmpupdate(spaOf(it, 2 * MiB), { assigned: false, pageSize: PageSize.Huge });
     it.machine.hypervisor.rmpupdate(spaOf(it, 2 * MiB), {
-      ...{ assigned: true, asid: 1, pageSize: PageSize.Huge, gpa: physAddr(2 * MiB) },
+      assigned: true,
+      asid: 1,
+      pageSize: PageSize.Huge,
+      gpa: physAddr(2 * MiB),
     });
     const fresh = it.machine.rmp.entry(spaOf(it, PAGE))?.vmplMasks;
     it.vcpu.pvalidate(gvaOf(2 * MiB), PageSize.Huge, true);
@@ -165,8 +168,14 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
   },
   hostTableReads: (assumptions) =>
     failedRmpCheck(rmpWith(assumptions), {
-      ...{ accessor: 'host', kind: 'table', spa: spa(2 * MiB), translationSize: PageSize.Regular },
-      ...{ gpa: physAddr(0), asid: 0, vmpl: 0, cpl: 0 },
+      accessor: 'host',
+      kind: 'table',
+      spa: spa(2 * MiB),
+      translationSize: PageSize.Regular,
+      gpa: physAddr(0),
+      asid: 0,
+      vmpl: 0,
+      cpl: 0,
     }),
   exitInfo2: (assumptions) => {
     const it = world({ assumptions });

@@ -6,8 +6,14 @@ import { codeOf, thrownBy } from '../support/world.ts';
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const entry = fc.record({
-  ...{ eaxIn: u32, ecxIn: u32, xcr0: u64, xss: u64 },
-  ...{ eax: u32, ebx: u32, ecx: u32, edx: u32 },
+  eaxIn: u32,
+  ecxIn: u32,
+  xcr0: u64,
+  xss: u64,
+  eax: u32,
+  ebx: u32,
+  ecx: u32,
+  edx: u32,
 });
 
 test('a table of up to 64 entries comes back as it was', () => {

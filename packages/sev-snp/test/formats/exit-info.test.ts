@@ -7,10 +7,20 @@ test('bits of EXITINFO1 (AMD64 APM vol. 2, §15.25.6, §15.36.10; Linux PFERR_*)
     Object.entries(NpfInfo).map(([name, bit]) => [name, bit.toString(2).length - 1]),
   );
   expect(positions).toEqual({
-    ...{ Present: 0, Write: 1, User: 2, Reserved: 3, Fetch: 4, Rmp: 31 },
+    Present: 0,
+    Write: 1,
+    User: 2,
+    Reserved: 3,
+    Fetch: 4,
+    Rmp: 31,
     ShadowStack: 6,
-    ...{ FinalAddress: 32, GuestTable: 33, Encrypted: 34, SizeMismatch: 35, Vmpl: 36 },
-    ...{ SupervisorShadowStack: 37, NotRestartable: 63 },
+    FinalAddress: 32,
+    GuestTable: 33,
+    Encrypted: 34,
+    SizeMismatch: 35,
+    Vmpl: 36,
+    SupervisorShadowStack: 37,
+    NotRestartable: 63,
   });
 });
 

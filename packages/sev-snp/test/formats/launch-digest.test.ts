@@ -105,8 +105,12 @@ test('a chain of all types', async () => {
 
 test('PAGE_INFO, bit for bit', () => {
   const info = encodePageInfo({
-    ...{ digest: ZEROS.slice().fill(0xaa), contents: ZEROS.slice().fill(0xbb), type: LaunchPageType.Vmsa },
-    ...{ gpa: physAddr(0x1234_5000), permissions: [1, 2, 3], imi: true },
+    digest: ZEROS.slice().fill(0xaa),
+    contents: ZEROS.slice().fill(0xbb),
+    type: LaunchPageType.Vmsa,
+    gpa: physAddr(0x1234_5000),
+    permissions: [1, 2, 3],
+    imi: true,
   });
   expect(hex(info)).toBe(`${'aa'.repeat(48)}${'bb'.repeat(48)}70000201000102030050341200000000`);
 });

@@ -36,7 +36,11 @@ test('buffers of any other length are refused', () => {
 
 test('an entry lies as KVM has it', () => {
   const entry: PscEntry = {
-    ...{ gpa: physAddr(0x1234_5000), operation: 2, pageSize: PageSize.Huge, donePages: 0x1ff, reserved: 0 },
+    gpa: physAddr(0x1234_5000),
+    operation: 2,
+    pageSize: PageSize.Huge,
+    donePages: 0x1ff,
+    reserved: 0,
   };
   const raw = new DataView(encodePscEntry(entry).buffer).getBigUint64(0, true);
   expect(raw).toBe((1n << 56n) | (2n << 52n) | 0x1234_5000n | 0x1ffn);
@@ -55,7 +59,11 @@ test.each<Partial<PscEntry>>([
   { reserved: 128 },
 ])('%o does not fit', (fields) => {
   const entry: PscEntry = {
-    ...{ gpa: physAddr(0), operation: 1, pageSize: PageSize.Regular, donePages: 0, reserved: 0 },
+    gpa: physAddr(0),
+    operation: 1,
+    pageSize: PageSize.Regular,
+    donePages: 0,
+    reserved: 0,
     ...fields,
   };
   expect(codeOf(() => encodePscEntry(entry))).toBe('INVALID_MESSAGE');

@@ -30,8 +30,15 @@ describe('the layout of Zen 3 and Zen 4', () => {
 
   test('a firmware entry of a dump (Linux, AMDESE/AMDSEV issue 245)', () => {
     expect(decodeRmpEntry({ low: 0x8000_0000_0000_07fdn, high: 0n })).toMatchObject({
-      ...{ assigned: true, immutable: true, lock: true, subpageCount: 0xff, asid: 0, gpa: 0n },
-      ...{ pageSize: PageSize.Regular, validated: false, vmsa: false },
+      assigned: true,
+      immutable: true,
+      lock: true,
+      subpageCount: 0xff,
+      asid: 0,
+      gpa: 0n,
+      pageSize: PageSize.Regular,
+      validated: false,
+      vmsa: false,
     });
   });
 

@@ -64,7 +64,10 @@ describe('segmented', () => {
   test('each segment has its entries elsewhere, for as many GiB as it says', () => {
     expect([at(0n), at(64n * GiB - 1n)]).toEqual([0x4000_0000n, 0x4000_0000n + (64n * GiB - 4096n) / 256n]);
     expect([at(64n * GiB), at(67n * GiB - 1n), at(67n * GiB), at(128n * GiB)]).toEqual([
-      ...[0x5_0000_0000n, 0x5_0000_0000n + (3n * GiB - 4096n) / 256n, undefined, undefined],
+      0x5_0000_0000n,
+      0x5_0000_0000n + (3n * GiB - 4096n) / 256n,
+      undefined,
+      undefined,
     ]);
   });
 

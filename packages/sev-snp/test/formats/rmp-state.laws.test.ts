@@ -19,13 +19,11 @@ test('any sixteen bytes are a state; encoding keeps each bit that has a meaning,
 
 test('a state lies as RMPUPDATE takes it', () => {
   const state = {
-    ...{
-      gpa: physAddr(0x12_3456_7000),
-      assigned: true,
-      pageSize: PageSize.Huge,
-      immutable: true,
-      asid: 0x0304,
-    },
+    gpa: physAddr(0x12_3456_7000),
+    assigned: true,
+    pageSize: PageSize.Huge,
+    immutable: true,
+    asid: 0x0304,
     regionStatus: false,
   } as const;
   expect([...encodeRmpState(state)]).toEqual([0, 0x70, 0x56, 0x34, 0x12, 0, 0, 0, 1, 1, 1, 0, 4, 3, 0, 0]);

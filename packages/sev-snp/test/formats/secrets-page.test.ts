@@ -4,8 +4,11 @@ import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.
 import { codeOf } from '../support/world.ts';
 
 const svsm = {
-  ...{ base: physAddr(0x10_0000), size: 0x20_0000n, callingArea: physAddr(0x40_0000) },
-  ...{ maxVersion: 1, guestVmpl: 2 },
+  base: physAddr(0x10_0000),
+  size: 0x20_0000n,
+  callingArea: physAddr(0x40_0000),
+  maxVersion: 1,
+  guestVmpl: 2,
 };
 
 function page(): Uint8Array {
@@ -22,7 +25,11 @@ function page(): Uint8Array {
 
 test('every field is where the firmware has it', () => {
   expect(decodeSecretsPage(page())).toEqual({
-    ...{ version: 3, imi: true, familyModelStepping: 0xa1_0f11, svsm: undefined, tscFactor: 200 },
+    version: 3,
+    imi: true,
+    familyModelStepping: 0xa1_0f11,
+    svsm: undefined,
+    tscFactor: 200,
     vmpcks: [0x10, 0x11, 0x12, 0x13].map((byte) => new Uint8Array(32).fill(byte)),
     vmsaTweakBitmap: new Uint8Array(64).fill(0xee),
   });

@@ -24,7 +24,10 @@ test('an entry lies as the protocol has it', () => {
   const entry = decodeSvsmListEntry(Uint8Array.of(0x1d, 0x50, 0x34, 0x12, 0, 0, 0, 0));
   expect(entry).toEqual({ gpa: 0x1234_5000n, size: 1, validate: true, ignoreUnchanged: true, reserved: 1 });
   expect([0, 1, 2, 3].map((size) => svsmEntrySize({ ...entry, size }))).toEqual([
-    ...[PageSize.Regular, PageSize.Huge, undefined, undefined],
+    PageSize.Regular,
+    PageSize.Huge,
+    undefined,
+    undefined,
   ]);
   expect(8 + 8 + 8 * SVSM_LIST_MAX).toBe(4096);
 });

@@ -12,15 +12,16 @@ test('every field is where the firmware has it', () => {
   view.setBigUint64(0x20, 0x1234_5000n | 0x13n, true);
   bytes.set([1, 2, 3, 4], 0x28);
   expect(decodeSwapRecord(bytes)).toEqual({
-    ...{ softwareData: 0x1111n, iv: 0x2222n, tag: new Uint8Array(16).fill(7), gpa: 0x1234_5000n },
-    ...{
-      valid: true,
-      validated: true,
-      vmsa: false,
-      metadata: false,
-      pageSize: 0x20_0000,
-      vmplMasks: [1, 2, 3, 4],
-    },
+    softwareData: 0x1111n,
+    iv: 0x2222n,
+    tag: new Uint8Array(16).fill(7),
+    gpa: 0x1234_5000n,
+    valid: true,
+    validated: true,
+    vmsa: false,
+    metadata: false,
+    pageSize: 0x20_0000,
+    vmplMasks: [1, 2, 3, 4],
   });
   expect(encodeSwapRecord(decodeSwapRecord(bytes))).toEqual(bytes);
 });

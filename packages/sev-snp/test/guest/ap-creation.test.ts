@@ -20,7 +20,9 @@ const creation = { request: ApRequest.Create, apicId: 1, vmpl: 0, vmsa: physAddr
 describe('the request', () => {
   test('is 32 bits of APIC id, four of VMPL and sixteen of what is asked; then the VMSA, and its features', () => {
     expect(encodeApCreation({ ...creation, vmpl: 2, apicId: 0xabcd })).toEqual({
-      ...{ info1: 0xabcd_0002_0001n, info2: BigInt(VMSA), rax: 1n },
+      info1: 0xabcd_0002_0001n,
+      info2: BigInt(VMSA),
+      rax: 1n,
     });
   });
 

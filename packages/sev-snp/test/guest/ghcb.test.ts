@@ -99,7 +99,8 @@ describe('the guest refuses', () => {
     const { host, ghcb } = withGhcb();
     host.answer = { info1, info2 };
     expect(thrownBy(() => ghcb.vmgexit({ exitCode: GhcbExit.RunVmpl }))).toMatchObject({
-      ...{ code: 'VMGEXIT_FAILED', details: { info1, info2, exitCode: GhcbExit.RunVmpl } },
+      code: 'VMGEXIT_FAILED',
+      details: { info1, info2, exitCode: GhcbExit.RunVmpl },
     });
   });
 

@@ -76,14 +76,16 @@ describe('refuses', () => {
   ])('%s', (_, script, field) => {
     const { ghcb } = scripted(...script);
     expect(thrownBy(() => requestPageStates(ghcb, pages(5)))).toMatchObject({
-      ...{ code: 'INVALID_PSC_RESPONSE', details: { field } },
+      code: 'INVALID_PSC_RESPONSE',
+      details: { field },
     });
   });
 
   test('an error, also one that comes with a finished list', () => {
     const { ghcb } = scripted(() => ({ current: 2, info2: 0x100_0000_0000n }));
     expect(thrownBy(() => requestPageStates(ghcb, pages(5)))).toMatchObject({
-      ...{ code: 'PSC_REFUSED', details: { gpa: 0x3000n, entry: 2, info2: 0x100_0000_0000n } },
+      code: 'PSC_REFUSED',
+      details: { gpa: 0x3000n, entry: 2, info2: 0x100_0000_0000n },
     });
     const late = scripted(() => ({ current: 5, info2: 1n }));
     expect(thrownBy(() => requestPageStates(late.ghcb, pages(5)))?.details).toMatchObject({ entry: 4 });

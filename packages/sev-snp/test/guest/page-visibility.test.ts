@@ -79,11 +79,9 @@ describe('makePageShared', () => {
     expect(codeOf(() => it.machine.hypervisor.write(spaOf(it, GPA + PAGE_SIZE), SECRET))).toBe('HOST_PF');
     const entries = [-1, 0, 1].map((k) => it.machine.rmp.entry(spaOf(it, GPA + k * PAGE_SIZE))!);
     expect(entries.map(({ assigned, validated }) => [assigned, validated])).toEqual([
-      ...[
-        [true, true],
-        [false, false],
-        [true, true],
-      ],
+      [true, true],
+      [false, false],
+      [true, true],
     ]);
     expect(it.machine.rmp.entry(spaOf(it, 4 * MiB))?.subpageCount).toBe(510);
   });
@@ -128,7 +126,8 @@ test('in another order, hardware refuses: the entry first, PVALIDATE after it', 
   it.vcpu.invlpg(page);
   expect(codeOf(() => releasePage(it.vcpu, it.table, page))).toBe('WRONG_MAPPING');
   expect(thrownBy(() => it.vcpu.pvalidate(page, PageSize.Regular, false))).toMatchObject({
-    ...{ code: 'NPF', details: { check: 'guest-owned' } },
+    code: 'NPF',
+    details: { check: 'guest-owned' },
   });
 });
 

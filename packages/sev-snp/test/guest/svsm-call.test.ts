@@ -62,7 +62,8 @@ test('an SVSM that does a little at a time is called until it is done', () => {
   expect(it.events.filter(({ type }) => type === 'vmgexit').length).toBe(3);
   const stuck = svsmWorld({ entriesPerCall: 0 });
   expect(thrownBy(() => pvalidateBySvsm(stuck.guestCpu, stuck.area, [entryOf(A)]))).toMatchObject({
-    ...{ code: 'SVSM_REFUSED', details: { result: SvsmResult.Incomplete } },
+    code: 'SVSM_REFUSED',
+    details: { result: SvsmResult.Incomplete },
   });
 });
 
@@ -70,7 +71,8 @@ test('a refusal names the entry', () => {
   const it = svsmWorld();
   const list = [entryOf(A, { validate: false }), entryOf(0)];
   expect(thrownBy(() => pvalidateBySvsm(it.guestCpu, it.area, list))).toMatchObject({
-    ...{ code: 'SVSM_REFUSED', details: { result: SvsmResult.InvalidAddress, entry: 1 } },
+    code: 'SVSM_REFUSED',
+    details: { result: SvsmResult.InvalidAddress, entry: 1 },
   });
 });
 
@@ -146,7 +148,9 @@ describe('the calls of a guest', () => {
     expect(querySvsmVtom(it.guestCpu, it.area)).toBeUndefined();
     const offering = svsmWorld({ vtom: { min: 1n << 40n, max: 1n << 46n } });
     expect(querySvsmVtom(offering.guestCpu, offering.area)).toEqual({
-      ...{ min: 1n << 40n, max: 1n << 46n, alignment: 1n << 21n },
+      min: 1n << 40n,
+      max: 1n << 46n,
+      alignment: 1n << 21n,
     });
     // It has no VMSA that the SVSM could change.
     expect(

@@ -33,10 +33,32 @@ test('whatever the hypervisor does, a guest that follows the rules reads what it
 
 // Otherwise the law says nothing.
 test.each([
-  ...['read', 'written', 'fault', 'secret', 'shared use', 'shared fault'],
-  ...['share', 'share refused', 'take back', 'take back refused', 'accept', 'accept refused'],
-  ...['substitute true', 'replay true', 'host write true', 'host write false', 'unassign 0', 'unassign 4'],
-  ...['assign 0', 'smash 0', 'unsmash true', 'unsmash false', 'map huge', 'move 0', 'lend', 'enter true'],
+  'read',
+  'written',
+  'fault',
+  'secret',
+  'shared use',
+  'shared fault',
+  'share',
+  'share refused',
+  'take back',
+  'take back refused',
+  'accept',
+  'accept refused',
+  'substitute true',
+  'replay true',
+  'host write true',
+  'host write false',
+  'unassign 0',
+  'unassign 4',
+  'assign 0',
+  'smash 0',
+  'unsmash true',
+  'unsmash false',
+  'map huge',
+  'move 0',
+  'lend',
+  'enter true',
 ])('it happened: %s', (what) => {
   expect(total[what], what).toBeGreaterThan(0);
 });

@@ -18,7 +18,12 @@ import {
 import { MiB } from '../support/world.ts';
 
 const entry = (gpa: number, fields: Partial<PscEntry> = {}): PscEntry => ({
-  ...{ gpa: physAddr(gpa), operation: 1, pageSize: PageSize.Regular, donePages: 0, reserved: 0, ...fields },
+  gpa: physAddr(gpa),
+  operation: 1,
+  pageSize: PageSize.Regular,
+  donePages: 0,
+  reserved: 0,
+  ...fields,
 });
 
 /** A page with a list, and what was changed through it. */
@@ -157,6 +162,11 @@ test('a scratch address counts only inside the buffer of the same page', () => {
   const gpa = 0x5000n as PhysAddr;
   const at = (scratch: bigint, bytes = 8) => scratchOffset(gpa, scratch, bytes);
   expect([at(0x5800n), at(0x57ffn), at(0x5fe8n), at(0x5fe9n), at(0x6800n), at(-1n)]).toEqual([
-    ...[0, undefined, 0x7e8, undefined, undefined, undefined],
+    0,
+    undefined,
+    0x7e8,
+    undefined,
+    undefined,
+    undefined,
   ]);
 });

@@ -40,7 +40,10 @@ test('reports instructions in their order to who asked', () => {
 test('takes another hypervisor, assumptions, a C-bit and what the RMP covers', () => {
   class Other extends Hypervisor {}
   const machine = new SnpMachine({
-    ...{ memorySize: 8 * MiB, rmpCovers: 4 * MiB, cBit: 47, assumptions: { rmpupdateReset: 'always' } },
+    memorySize: 8 * MiB,
+    rmpCovers: 4 * MiB,
+    cBit: 47,
+    assumptions: { rmpupdateReset: 'always' },
     hypervisor: (machine) => new Other(machine),
   });
   expect(machine.hypervisor).toBeInstanceOf(Other);

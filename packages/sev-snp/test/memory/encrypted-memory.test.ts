@@ -38,8 +38,12 @@ describe('what is written with a key', () => {
     const [one, two] = [memory.createKey(), memory.createKey()];
     const other = new EncryptedMemory(0x10_0000, 1);
     const seen = [
-      ...[fill(memory, 0x1000, 1, one), fill(memory, 0x1008, 1, one), fill(memory, 0x2000, 1, one)],
-      ...[fill(memory, 0x3000, 1, two), fill(memory, 0x1000, 1, two), fill(memory, 0x1000, 2, one)],
+      fill(memory, 0x1000, 1, one),
+      fill(memory, 0x1008, 1, one),
+      fill(memory, 0x2000, 1, one),
+      fill(memory, 0x3000, 1, two),
+      fill(memory, 0x1000, 1, two),
+      fill(memory, 0x1000, 2, one),
       fill(other, 0x1000, 1, other.createKey()),
     ];
     expect(new Set(seen).size).toBe(seen.length);

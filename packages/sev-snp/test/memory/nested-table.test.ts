@@ -22,7 +22,10 @@ test('maps, finds and unmaps pages of each size', () => {
   for (const [gpa, spa, size] of cases) {
     table.map(physAddr(gpa), sysPhysAddr(spa), size);
     expect(table.lookup(physAddr(gpa + size - 1))).toEqual({
-      ...{ spa: BigInt(spa + size - 1), size, writable: true, executable: true },
+      spa: BigInt(spa + size - 1),
+      size,
+      writable: true,
+      executable: true,
     });
     expect(table.lookup(physAddr(gpa + size))).toBeUndefined();
     table.unmap(physAddr(gpa));

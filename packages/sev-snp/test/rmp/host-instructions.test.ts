@@ -86,7 +86,11 @@ describe('RMPUPDATE writes', () => {
     const rmp = after([at + 0x1000, { ...GUEST, immutable: true }]);
     expect(rmp.rawEntry(spa(at + 0x1000))).toEqual({
       ...HYPERVISOR_ENTRY,
-      ...{ assigned: true, immutable: true, asid: 1, gpa: 0x4000_0000n, vmplMasks: [0x1f, 0, 0, 0] },
+      assigned: true,
+      immutable: true,
+      asid: 1,
+      gpa: 0x4000_0000n,
+      vmplMasks: [0x1f, 0, 0, 0],
     });
     expect(rmp.rawEntry(spa(at))?.subpageCount).toBe(1);
   });
@@ -107,7 +111,11 @@ describe('RMPUPDATE writes', () => {
   });
 
   const valid: Partial<RmpEntry> = {
-    ...{ assigned: true, asid: 1, gpa: physAddr(0x4000_0000), validated: true, vmsa: true },
+    assigned: true,
+    asid: 1,
+    gpa: physAddr(0x4000_0000),
+    validated: true,
+    vmsa: true,
     vmplMasks: [0x1f, 0xf, 1, 0],
   };
   test.each<[string, RmpState, boolean]>([
@@ -175,8 +183,11 @@ describe('PSMASH answers', () => {
     for (let k = 0; k < 512; k += 1) {
       expect(rmp.entry(spa(at + k * 0x1000))).toEqual({
         ...huge,
-        ...{ pageSize: PageSize.Regular, validated: true, vmplMasks: [0x1f, 3, 2, 1] },
-        ...{ gpa: 0x4000_0000n + BigInt(k * 0x1000), subpageCount: k === 0 ? 511 : 0 },
+        pageSize: PageSize.Regular,
+        validated: true,
+        vmplMasks: [0x1f, 3, 2, 1],
+        gpa: 0x4000_0000n + BigInt(k * 0x1000),
+        subpageCount: k === 0 ? 511 : 0,
       });
     }
     expect(psmash(rmp, spa(at))).toBe(RmpResult.FAIL_BADADDR);
@@ -232,7 +243,11 @@ describe('RMPREAD', () => {
     expect(rmpread(rmp, spa(at + 0x1fff))).toEqual({
       result: RmpResult.SUCCESS,
       state: {
-        ...{ assigned: true, asid: 5, gpa: 0x7000n, pageSize: PageSize.Regular, immutable: false },
+        assigned: true,
+        asid: 5,
+        gpa: 0x7000n,
+        pageSize: PageSize.Regular,
+        immutable: false,
         regionStatus: false,
       },
     });
@@ -242,7 +257,10 @@ describe('RMPREAD', () => {
     const status = (rmp: Rmp, where = at) => rmpread(rmp, spa(where)).state?.regionStatus;
     const other = after([at + 0x1000, GUEST]);
     expect([status(rmpOf()), status(after([at, GUEST])), status(other), status(after([at, HUGE]))]).toEqual([
-      ...[false, false, true, true],
+      false,
+      false,
+      true,
+      true,
     ]);
     expect(status(other, at + 0x1000)).toBe(false);
   });

@@ -16,11 +16,21 @@ import { MiB, rmpOf } from '../support/world.ts';
 const page = 2 * MiB + 0x3000;
 const good: RmpEntry = {
   ...HYPERVISOR_ENTRY,
-  ...{ assigned: true, asid: 7, gpa: physAddr(0x9000), validated: true, vmplMasks: [0xf, 0x1, 0x3, 0x2] },
+  assigned: true,
+  asid: 7,
+  gpa: physAddr(0x9000),
+  validated: true,
+  vmplMasks: [0xf, 0x1, 0x3, 0x2],
 };
 const access: RmpAccess = {
-  ...{ accessor: 'snp-guest-private', kind: 'read', translationSize: PageSize.Regular },
-  ...{ spa: sysPhysAddr(page), gpa: physAddr(0x9000), asid: 7, vmpl: 0, cpl: 0 },
+  accessor: 'snp-guest-private',
+  kind: 'read',
+  translationSize: PageSize.Regular,
+  spa: sysPhysAddr(page),
+  gpa: physAddr(0x9000),
+  asid: 7,
+  vmpl: 0,
+  cpl: 0,
 };
 
 function failed(entry: Partial<RmpEntry>, change: Partial<RmpAccess> = {}): RmpCheck | undefined {

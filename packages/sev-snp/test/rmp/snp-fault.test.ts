@@ -3,8 +3,13 @@ import { isSnpFault, SnpFault } from '../../src/rmp/snp-fault.ts';
 
 test('messages name the event, the addresses and the bits', () => {
   const npf = new SnpFault('NPF', {
-    ...{ exitCode: 0x400, exitInfo1: 0x8_8000_0005n, gpa: 0x1000n, gva: 0x2000n, spa: 0x3000n },
-    ...{ nestedSize: 0x1000, check: 'page-size' },
+    exitCode: 0x400,
+    exitInfo1: 0x8_8000_0005n,
+    gpa: 0x1000n,
+    gva: 0x2000n,
+    spa: 0x3000n,
+    nestedSize: 0x1000,
+    check: 'page-size',
   });
   expect(npf.message).toBe(
     '#VMEXIT(NPF) at 0x0000000000002000, GPA 0x0000000000001000, EXITINFO1 0x880000005: failed page-size [NPF]',
@@ -25,6 +30,6 @@ test('are told from other errors, by their codes', () => {
     isSnpFault(fault, 'GP'),
     isSnpFault(fault, 'PF'),
     isSnpFault(new Error()),
-  ]).toEqual([...[true, true, false, false]]);
+  ]).toEqual([true, true, false, false]);
   expect(Object.isFrozen(fault.details)).toBe(true);
 });

@@ -46,8 +46,24 @@ export type Tally = Record<string, number>;
 
 /** The names of the hypervisor's steps. */
 const ATTACKS = [
-  ...['remap', 'swap', 'alias', 'substitute', 'capture', 'replay', 'host write', 'unassign', 'assign'],
-  ...['smash', 'unsmash', 'map small', 'map huge', 'move', 'lend', 'hide', 'enter', 'flush'],
+  'remap',
+  'swap',
+  'alias',
+  'substitute',
+  'capture',
+  'replay',
+  'host write',
+  'unassign',
+  'assign',
+  'smash',
+  'unsmash',
+  'map small',
+  'map huge',
+  'move',
+  'lend',
+  'hide',
+  'enter',
+  'flush',
 ] as const;
 
 /** The last steps are told when the law is broken. */

@@ -98,7 +98,11 @@ export function adversary(duties: Duties = ALL_DUTIES): Adversary {
     machine,
     host,
     alone: {
-      ...{ guest: alone, vcpus, table, options, ghcb },
+      guest: alone,
+      vcpus,
+      table,
+      options,
+      ghcb,
       isValidated: (gpa) => !duties.record || validated.has(gpa),
     },
     above: withSvsm(host.launch({ size: END }), duties),
@@ -119,7 +123,12 @@ function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
   });
   const record = svsm.validated;
   return {
-    ...{ guest, vcpus: [vcpu], table, svsm, svsmCpu, options: {} },
+    guest,
+    vcpus: [vcpu],
+    table,
+    svsm,
+    svsmCpu,
+    options: {},
     area: { gva: gvaOf(CAA), gpa: physAddr(CAA) },
     isValidated: (gpa) => record.has(gpa),
   };

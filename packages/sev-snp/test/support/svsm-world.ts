@@ -65,14 +65,12 @@ export function svsmWorld(
 }
 
 export const entryOf = (gpa: number | bigint, fields: Partial<SvsmListEntry> = {}): SvsmListEntry => ({
-  ...{
-    gpa: BigInt(gpa) as PhysAddr,
-    size: 0,
-    validate: true,
-    ignoreUnchanged: false,
-    reserved: 0,
-    ...fields,
-  },
+  gpa: BigInt(gpa) as PhysAddr,
+  size: 0,
+  validate: true,
+  ignoreUnchanged: false,
+  reserved: 0,
+  ...fields,
 });
 
 /** Writes a list as the guest; at 8 bytes into its calling area if not told otherwise. */

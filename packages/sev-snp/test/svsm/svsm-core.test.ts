@@ -43,7 +43,9 @@ describe('PVALIDATE', () => {
     const it = svsmWorld();
     expect(pvalidateList(it, [rescind(A, { size: 1 }), entryOf(A, { size: 1 })])).toEqual([Success, 2]);
     expect(it.machine.rmp.entry(spaOf(it, A))).toMatchObject({
-      ...{ pageSize: PageSize.Huge, validated: true, vmplMasks: [0x1f, 0xf, 0xf, 0] },
+      pageSize: PageSize.Huge,
+      validated: true,
+      vmplMasks: [0x1f, 0xf, 0xf, 0],
     });
   });
 

@@ -47,8 +47,11 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
       for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl, permissions: 0xf });
     }
     const svsm = new SvsmCore({
-      ...{ vcpu: svsmCpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: guest.memory },
-      ...{ own: [physRegion(physAddr(0), 2 * MiB)], ...options },
+      vcpu: svsmCpu,
+      gvaOf: (gpa) => gvaOf(Number(gpa)),
+      memory: guest.memory,
+      own: [physRegion(physAddr(0), 2 * MiB)],
+      ...options,
     });
     guest.onEnter(0, (caller) => {
       svsm.enter(caller);
@@ -64,7 +67,10 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
       svsm.register(lower, area.gpa, VMSA);
       const caller = lower.vmsa as RunnableVmsa;
       guestStarts(lower, {
-        ...{ svsm, svsmCpu, table, caller },
+        svsm,
+        svsmCpu,
+        table,
+        caller,
         tryToRun: (vmsa = caller) => vmrun(machine, vmsa, guest),
         image: () => machine.memory.read(caller.spa, 0x1000, guest.key),
         get onEvent() {
@@ -149,8 +155,11 @@ describe('CONFIGURE_VTOM', () => {
     inGuest(
       (vcpu, { image }) => {
         const after = callSvsm(vcpu, area, {
-          ...{ rax: BigInt(SvsmCall.ConfigureVtom), rcx: (1n << 46n) | 0x1en },
-          ...{ rdx: vcpu.cr3 & ~(1n << 51n), r8: 0x1111n, r9: 0x2222n },
+          rax: BigInt(SvsmCall.ConfigureVtom),
+          rcx: (1n << 46n) | 0x1en,
+          rdx: vcpu.cr3 & ~(1n << 51n),
+          r8: 0x1111n,
+          r9: 0x2222n,
         });
         // From here on entries with a C-bit are reserved: what it reads by would have to be another table.
         expect(after.rax).toBe(0n);
