@@ -1,23 +1,28 @@
 import { CodedError, describeValue, isCodedError, type MessageTable } from './coded-error.ts';
 import { formatAddress } from './format.ts';
 
-/** What each code of {@link AddressError} carries in `details`. Codes are only ever added. */
+/**
+ * The `details` of each code of {@link AddressError}. Codes are only ever added.
+ *
+ * `INVALID_…`: the value is wrong whatever the state: wrong type, out of its range, not one of the choices.
+ * `OUTSIDE_SPACE`: the value is sound, but lies outside the address space. Other codes are terms of the field.
+ */
 export interface AddressErrorDetails {
-  /** An address was neither a `bigint` nor a number that is a safe integer; or a number, where a `bigint` must be. */
+  /** The value is neither a `bigint` nor a safe integer, or it is a number where an address must be a `bigint`. */
   INVALID_ADDRESS: { kind: string; value: unknown };
-  /** An address is negative or lies at or past the end of its space. */
+  /** The value is negative, or at or past `end`, the exclusive end of the space. */
   OUTSIDE_SPACE: { kind: string; value: bigint; end: bigint };
-  /** An address lies in the non-canonical hole. */
+  /** The value lies in the non-canonical hole. */
   NON_CANONICAL: { kind: string; bits: number; value: bigint; holeStart: bigint; holeEnd: bigint };
-  /** Text that is no address in hexadecimal. */
+  /** The text is not an address in hexadecimal. */
   INVALID_ADDRESS_TEXT: { kind: string; text: unknown };
-  /** A byte count that is negative, fractional, NaN, an unsafe number, or no number at all. */
+  /** The byte count is negative, fractional, NaN, an unsafe number, or not a number. */
   INVALID_BYTE_COUNT: { value: unknown };
-  /** An alignment that is no power of two, or is out of range. */
+  /** The alignment is not a power of two from 1 to `max` bytes. */
   INVALID_ALIGNMENT: { value: unknown; max: bigint };
   /**
-   * Arithmetic would leave the space (at zero or at its end) or cross the non-canonical hole. `limit` is the last address
-   * that can be reached in that direction.
+   * The result would lie below zero, past the end of the space, or in or beyond the non-canonical hole. `limit` is the
+   * last address that can be reached in that direction.
    */
   ADDRESS_OVERFLOW: {
     kind: string;
@@ -27,9 +32,9 @@ export interface AddressErrorDetails {
     at: 'zero' | 'hole' | 'end';
     limit: bigint;
   };
-  /** A level of page table that is not an integer from 0 (PT) to 4 (PML5). */
+  /** The page table level is not an integer from 0 (PT) to 4 (PML5). */
   INVALID_LEVEL: { level: unknown };
-  /** A description of an address kind that cannot be one. */
+  /** The description of an address kind is not valid; `problem` says why. */
   INVALID_KIND: { kind: unknown; problem: string };
 }
 
@@ -38,34 +43,34 @@ export type AddressErrorCode = keyof AddressErrorDetails;
 
 const MESSAGES: MessageTable<AddressErrorDetails> = {
   INVALID_ADDRESS: ({ kind, value }) =>
-    `${describeValue(value)} is no ${kind} address: ` +
+    `${describeValue(value)} is not a ${kind} address: ` +
     (Number.isSafeInteger(value)
-      ? 'a number is none until address() has checked and converted it'
+      ? 'convert a number with address() first'
       : 'pass a bigint, or a number that is a safe integer'),
   OUTSIDE_SPACE: ({ kind, value, end }) =>
-    `${describeValue(value)} is outside the ${kind} address space: valid are 0x0 to ${formatAddress(end - 1n)}`,
+    `${describeValue(value)} is outside the ${kind} address space: valid addresses are 0x0 to ${formatAddress(end - 1n)}`,
   NON_CANONICAL: ({ kind, bits, value, holeStart, holeEnd }) =>
-    `${formatAddress(value)} is no canonical ${kind} address: with ${bits} bits, valid are 0x0 to ` +
+    `${formatAddress(value)} is not a canonical ${kind} address: with ${bits} bits, valid addresses are 0x0 to ` +
     `${formatAddress(holeStart - 1n)} and ${formatAddress(holeEnd)} to 0xffffffffffffffff`,
   INVALID_ADDRESS_TEXT: ({ kind, text }) =>
-    `${describeValue(text)} is no ${kind} address: write 0x and 1 to 16 hex digits (single _ between digits), ` +
+    `${describeValue(text)} is not a ${kind} address: write 0x and 1 to 16 hex digits (single _ between digits), ` +
     'or 8 to 16 hex digits without 0x',
   INVALID_BYTE_COUNT: ({ value }) =>
-    `${describeValue(value)} is no byte count: pass a bigint, or a number that is a safe integer, from 0 up`,
+    `${describeValue(value)} is not a byte count: pass a bigint, or a number that is a safe integer, of at least 0`,
   INVALID_ALIGNMENT: ({ value, max }) =>
-    `${describeValue(value)} is no alignment: pass a power of two from 1 to ${describeValue(max)}`,
+    `${describeValue(value)} is not an alignment: pass a power of two from 1 to ${describeValue(max)}`,
   ADDRESS_OVERFLOW: ({ kind, operation, address, bytes, at, limit }) =>
     `${operation}(${formatAddress(address)}, ${describeValue(bytes)}) ${
       at === 'hole'
         ? 'enters or crosses the non-canonical hole'
         : `passes the ${at === 'zero' ? 'start' : 'end'}`
-    } of the ${kind} address space: the last address on the way is ${formatAddress(limit)}`,
+    } of the ${kind} address space: the last address in that direction is ${formatAddress(limit)}`,
   INVALID_LEVEL: ({ level }) =>
-    `${describeValue(level)} is no page table level: pass 0 (PT), 1 (PD), 2 (PDPT), 3 (PML4) or 4 (PML5)`,
+    `${describeValue(level)} is not a page table level: pass 0 (PT), 1 (PD), 2 (PDPT), 3 (PML4) or 4 (PML5)`,
   INVALID_KIND: ({ kind, problem }) => `${describeValue(kind)} cannot be an address kind: ${problem}`,
 };
 
-/** What this package throws. Narrow it with {@link isAddressError}. */
+/** The error that this package throws. {@link isAddressError} narrows it by its code. */
 export class AddressError<Code extends AddressErrorCode = AddressErrorCode> extends CodedError<
   Code,
   AddressErrorDetails[Code]
@@ -76,8 +81,19 @@ export class AddressError<Code extends AddressErrorCode = AddressErrorCode> exte
 }
 
 /**
- * Whether `error` is an {@link AddressError}, with `code` if one is given; narrows `error.details` to that code. Works
- * across copies of this package.
+ * Whether `error` is an {@link AddressError} and, if `code` is given, has that code. Narrows `error.details` to the
+ * details of the code. Works across installed copies of this package. O(1).
+ *
+ * @example
+ * ```ts
+ * import { isAddressError, physAddr } from '@svsm/address';
+ *
+ * try {
+ *   physAddr(1n << 52n);
+ * } catch (error) {
+ *   if (isAddressError(error, 'OUTSIDE_SPACE')) console.log(error.details.end); // => 4503599627370496n
+ * }
+ * ```
  */
 export function isAddressError<Code extends AddressErrorCode = AddressErrorCode>(
   error: unknown,

@@ -4,9 +4,7 @@ import { alignmentBytes, byteCount } from './bytes.ts';
 import { describeValue } from './coded-error.ts';
 import { parseHex } from './format.ts';
 
-/**
- * The part of the non-canonical hole: first address in it and first address past it.
- */
+/** The non-canonical hole: the values between the two halves of a space whose addresses are sign-extended. */
 export interface AddressHole {
   /** The first value that is not canonical: 2^47 for 48-bit addresses. */
   readonly start: bigint;
@@ -17,105 +15,166 @@ export interface AddressHole {
 /**
  * A kind of address as a value: what is valid, what an addition may cross, where the space ends.
  *
- * A brand is gone at run time, where `0x7fff_ffff_f000n` may be virtual or physical. So whatever depends on the kind
- * takes the kind, or is a method of it. All methods are O(1) and, but for `try…` and `is…`, throw an `AddressError` on
- * bad input. Where a parameter is an address it is checked as `assertIsAddress` checks it.
+ * A brand is gone at run time, where `0x7fff_ffff_f000n` may be virtual or physical. So everything that depends on the
+ * kind takes the kind, or is a method of it. All methods are O(1). Except for `try…` and `is…`, they throw an
+ * `AddressError` for bad input, and an address that is passed is checked as by `assertIsAddress`.
  */
 export interface AddressKind<A extends Address> {
-  /** What messages call it: `virtual`, `physical`. Give each kind a name of its own. */
+  /** The name in messages: `virtual`, `physical`. Give each kind its own name. */
   readonly name: string;
   /** Significant bits of an address: 48, 57, 52. */
   readonly bits: number;
   /** The exclusive end of the space: 2^64 if addresses are canonical, else 2^`bits`. */
   readonly end: bigint;
-  /** What addresses may not lie in, for kinds whose addresses are sign-extended. */
+  /** The values that are not addresses, for kinds whose addresses are sign-extended. */
   readonly hole: AddressHole | undefined;
 
   /**
-   * `value` as an address of this kind; nothing is changed to make it fit.
+   * `value` as an address of this kind. It is checked and never changed to fit.
    *
    * @throws AddressError `INVALID_ADDRESS` (fractional, NaN, unsafe number, other type), `OUTSIDE_SPACE`
    *   (negative, at or past the end), `NON_CANONICAL` (in the hole)
+   * @example
+   * ```ts
+   * import { Phys, Virt57 } from '@svsm/address';
+   *
+   * console.log(Phys.address(0x1000)); // => 4096n
+   * console.log(Virt57.address(0x8000_0000_0000n)); // => 140737488355328n
+   * ```
    */
   address(value: number | bigint): A;
-  /** As {@link address}, with `undefined` for everything that it refuses. */
+  /** As {@link address}, but returns `undefined` where that throws. */
   tryAddress(value: unknown): A | undefined;
   /** Whether `value` is a `bigint` that is valid for this kind. A number never is. */
   isAddress(value: unknown): value is A;
-  /** Throws what {@link address} throws, and `INVALID_ADDRESS` for a number, unless {@link isAddress} holds. */
+  /**
+   * Narrows `value` to an address of this kind. Throws unless {@link isAddress} holds, so it refuses every number.
+   *
+   * @throws AddressError as {@link address}
+   */
   assertIsAddress(value: unknown): asserts value is A;
   /**
-   * The address that `text` writes: `0x` and 1 to 16 hex digits, in groups joined by single underscores if you like; or
-   * 8 to 16 bare hex digits, as consoles print them. No white space, no sign, no `0X`.
+   * The address that `text` writes in hexadecimal: `0x` and 1 to 16 digits, with single underscores between digits if you
+   * like; or 8 to 16 bare digits, as consoles print them. White space, signs and `0X` are refused.
    *
-   * @throws AddressError `INVALID_ADDRESS_TEXT`, and what {@link address} throws for the value
+   * @throws AddressError `INVALID_ADDRESS_TEXT` if the text has neither form; `OUTSIDE_SPACE` or `NON_CANONICAL` if its
+   *   value is not an address
+   * @example
+   * ```ts
+   * import { formatAddress, isAddressError, Virt57 } from '@svsm/address';
+   *
+   * console.log(formatAddress(Virt57.parse('0xff00_0000_0000_0000'))); // => 0xff00000000000000
+   * try {
+   *   Virt57.parse('1000');
+   * } catch (error) {
+   *   console.log(isAddressError(error, 'INVALID_ADDRESS_TEXT')); // => true
+   * }
+   * ```
    */
   parse(text: string): A;
   /**
-   * `value` cut to this kind's width: higher bits are dropped, then the top bit is copied upward if the kind is
-   * canonical. What COCONUT-SVSM's `VirtAddr::from` does to any number.
+   * `value` cut to the width of this kind: higher bits are dropped, and the top bit is then copied upward if addresses
+   * are sign-extended. A negative value wraps, as in a cast. COCONUT-SVSM's `VirtAddr::from` does this to every number.
    *
-   * @throws AddressError `INVALID_ADDRESS` for what is no integer; negative values wrap, as a cast does
+   * @throws AddressError `INVALID_ADDRESS` if `value` is not a `bigint` or a safe integer
    */
   truncate(value: number | bigint): A;
 
   /**
    * `address + bytes`.
    *
-   * @throws AddressError `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` if the sum reaches the hole, lies beyond it, or
-   *   reaches the end of the space
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` if the sum lies in the
+   *   hole, beyond it, or at or past the end of the space
    */
   add(address: A, bytes: Bytes): A;
   /**
    * `address − bytes`.
    *
-   * @throws AddressError `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` if the difference is below zero, in the hole, or
-   *   beyond it
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` if the difference lies
+   *   below zero, in the hole, or beyond it
    */
   sub(address: A, bytes: Bytes): A;
-  /** As {@link add}, with `undefined` where that overflows. A bad byte count still throws. */
+  /**
+   * As {@link add}, but returns `undefined` for an overflow. A bad address or byte count still throws.
+   *
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`
+   * @example
+   * ```ts
+   * import { Virt, virtAddr } from '@svsm/address';
+   *
+   * const last = virtAddr(0x7fff_ffff_ffffn); // the next value is in the hole
+   * console.log(Virt.checkedAdd(last, 1)); // => undefined
+   * ```
+   */
   checkedAdd(address: A, bytes: Bytes): A | undefined;
-  /** As {@link sub}, with `undefined` where that overflows. A bad byte count still throws. */
+  /**
+   * As {@link sub}, but returns `undefined` for an overflow. A bad address or byte count still throws.
+   *
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`
+   */
   checkedSub(address: A, bytes: Bytes): A | undefined;
   /**
    * The least multiple of `alignment` that is at least `address`. An aligned address stays as it is.
    *
    * @param alignment - bytes, a power of two from 1 to 2^47
-   * @throws AddressError `INVALID_ALIGNMENT`; `ADDRESS_OVERFLOW` if that multiple is the start of the hole or the end
-   *   of the space
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_ALIGNMENT`; `ADDRESS_OVERFLOW` if that multiple is the
+   *   start of the hole or the end of the space
+   * @example
+   * ```ts
+   * import { formatAddress, PAGE_SIZE, Phys, physAddr } from '@svsm/address';
+   *
+   * console.log(formatAddress(Phys.alignUp(physAddr(0x1234), PAGE_SIZE))); // => 0x0000000000002000
+   * ```
    */
   alignUp(address: A, alignment: Bytes): A;
-  /** As {@link alignUp}, with `undefined` where that overflows. A bad alignment still throws. */
+  /**
+   * As {@link alignUp}, but returns `undefined` for an overflow. A bad address or alignment still throws.
+   *
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_ALIGNMENT`
+   */
   checkedAlignUp(address: A, alignment: Bytes): A | undefined;
   /**
-   * The address `bytes` steps after `address`, counting valid addresses only: from the last one before the hole, one
-   * step leads to the first one after it.
+   * The address `bytes` steps after `address`. Steps count valid addresses only: one step leads from the last address
+   * below the hole to the first one above it.
    *
-   * @throws AddressError `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` at the end of the space
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` past the end of the space
+   * @example
+   * ```ts
+   * import { formatAddress, Virt, virtAddr } from '@svsm/address';
+   *
+   * const last = virtAddr(0x7fff_ffff_ffffn); // below the hole
+   * console.log(formatAddress(Virt.stepForward(last, 1))); // => 0xffff800000000000
+   * ```
    */
   stepForward(address: A, bytes: Bytes): A;
   /**
-   * The address `bytes` steps before `address`, counting valid addresses only.
+   * The address `bytes` steps before `address`. Steps count valid addresses only.
    *
-   * @throws AddressError `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` below zero
+   * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`; `ADDRESS_OVERFLOW` below zero
    */
   stepBackward(address: A, bytes: Bytes): A;
-  /** How many steps lead from `from` forward to `to`, the hole left out; negative if `to` comes first. */
+  /**
+   * The number of steps from `from` to `to`, so without the hole; negative if `to` comes first.
+   *
+   * @throws AddressError as {@link assertIsAddress}
+   */
   stepsBetween(from: A, to: A): bigint;
   /**
-   * The exclusive end of the addresses that follow `address` without a gap: the start of the hole for the lower half,
-   * the end of the space else.
+   * The exclusive end of the addresses that follow `address` without a gap: the start of the hole if `address` lies below
+   * it, else the end of the space.
+   *
+   * @throws AddressError as {@link assertIsAddress}
    */
   runEnd(address: A): bigint;
 }
 
-/** What makes an address kind. */
+/** The description of an address kind, for {@link defineAddressKind}. */
 export interface AddressKindSpec {
-  /** What messages call it. Give each kind a name of its own. */
+  /** The name in messages. Give each kind its own name. */
   readonly name: string;
-  /** Significant bits: 48 to 64 if sign-extended, 12 to 64 else. */
+  /** Significant bits: 48 to 64 if sign-extended, else 12 to 64. */
   readonly bits: number;
-  /** Whether bits 63 to `bits` repeat bit `bits − 1` (a canonical address), or are zero. */
+  /** Whether bits 63 to `bits` repeat bit `bits − 1` (a canonical address); else they are zero. */
   readonly signExtended: boolean;
 }
 
@@ -123,14 +182,17 @@ export interface AddressKindSpec {
  * Makes a kind of address. Give its type a name of its own, so that the compiler keeps it apart from the others. O(1).
  *
  * @throws AddressError `INVALID_KIND`
- *
  * @example
  * ```ts
- * import { type Address, type AddressKind, defineAddressKind } from '@svsm/address';
+ * import { type Address, type AddressKind, defineAddressKind, formatAddress } from '@svsm/address';
  *
  * type SysPhysAddr = Address<'sys-phys'>;
- * const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({ name: 'system-physical', bits: 52, signExtended: false });
- *
+ * const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
+ *   name: 'system-physical',
+ *   bits: 52,
+ *   signExtended: false,
+ * });
+ * console.log(formatAddress(SysPhys.address(0x1000))); // => 0x0000000000001000
  * console.log(SysPhys.tryAddress(1n << 52n)); // => undefined
  * ```
  */
@@ -154,7 +216,7 @@ class Kind<A extends Address> implements AddressKind<A> {
     if (typeof name !== 'string' || name === '') {
       throw new AddressError('INVALID_KIND', {
         kind: name,
-        problem: 'its name must be text that is not empty',
+        problem: 'its name must be a non-empty string',
       });
     }
     if (typeof signExtended !== 'boolean') {
@@ -301,7 +363,7 @@ class Kind<A extends Address> implements AddressKind<A> {
     return this.hole === undefined || value < this.hole.start || value >= this.hole.end;
   }
 
-  /** The place of `address` among the valid addresses of its kind: what stepping counts in. */
+  /** How many valid addresses come before `address`: steps are counted in these. */
   #ordinal(address: A): bigint {
     this.assertIsAddress(address);
     if (this.hole === undefined || address < this.hole.start) return address;
@@ -313,7 +375,7 @@ class Kind<A extends Address> implements AddressKind<A> {
     return (ordinal + (this.hole.end - this.hole.start)) as A;
   }
 
-  /** Why `value` is no address of this kind; a number is refused as such unless `numberAllowed`. */
+  /** The error for a `value` that is not an address of this kind. Unless `numberAllowed`, every number is refused. */
   #refusal(value: unknown, numberAllowed = true): AddressError {
     const candidate = numberAllowed || typeof value === 'bigint' ? integer(value) : undefined;
     if (candidate === undefined) return new AddressError('INVALID_ADDRESS', { kind: this.name, value });

@@ -3,8 +3,8 @@
  * property that exists only in types, so two installed copies of this package agree on it, and arithmetic (`a + 1n`)
  * drops it.
  *
- * `Address` without a name is an address of any kind. Another package makes its own kind with a name of its own:
- * `type SysPhysAddr = Address<'sys-phys'>`, beside `defineAddressKind<SysPhysAddr>(…)`.
+ * `Address` without a name is an address of any kind. A package that defines a kind gives its type a name:
+ * `type SysPhysAddr = Address<'sys-phys'>`, together with `defineAddressKind<SysPhysAddr>(…)`.
  */
 export type Address<Name extends string = string> = bigint & { readonly '__address:@svsm': Name };
 

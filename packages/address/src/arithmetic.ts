@@ -3,18 +3,25 @@ import { bitsOf } from './bits-of.ts';
 import { alignmentBytes, byteCount } from './bytes.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from './page-size.ts';
 
-// What needs no kind: nothing here can leave the half of the space in which the address lies. An address of any kind is
-// taken, and anything that no kind of address can be is refused: `INVALID_ADDRESS` for what is no bigint,
-// `OUTSIDE_SPACE` for what is negative or has more than 64 bits.
+// These functions need no kind, because their results stay in the half of the space in which the address lies. They take an
+// address of any kind, and refuse a value that no kind can have: `INVALID_ADDRESS` if it is not a bigint,
+// `OUTSIDE_SPACE` if it is negative or has more than 64 bits.
 
 /**
  * The greatest multiple of `alignment` that is at most `address`. O(1).
  *
- * An aligned address stays as it is, zero stays zero. The result is always valid: it cannot pass the hole, because
- * both edges of the hole are multiples of every alignment that is accepted.
+ * An aligned address stays as it is. The result is always an address: the hole cannot lie between the two, because
+ * both of its edges are multiples of every alignment that is accepted.
  *
  * @param alignment - bytes, a power of two from 1 to 2^47
  * @throws AddressError `INVALID_ALIGNMENT`, `INVALID_ADDRESS`, `OUTSIDE_SPACE`
+ * @example
+ * ```ts
+ * import { alignDown, formatAddress, PAGE_SIZE_2M, virtAddr } from '@svsm/address';
+ *
+ * const page = alignDown(virtAddr(0xffff_8000_003f_1234n), PAGE_SIZE_2M);
+ * console.log(formatAddress(page)); // => 0xffff800000200000
+ * ```
  */
 export function alignDown<A extends Address>(address: A, alignment: Bytes): A {
   return (bitsOf(address) & -alignmentBytes(alignment)) as A;
@@ -49,8 +56,8 @@ export function pageOffset(address: Address): number {
 }
 
 /**
- * `address` divided by 4096, rounded down: 0 to 2^52 − 1, exact. For a virtual address of the upper half it is the page
- * number of the 64-bit value, `0xf_fff8_0000_0000` for `0xffff_8000_0000_0000`. O(1).
+ * `address` divided by 4096, rounded down: 0 to 2^52 − 1, exact. For a virtual address in the upper half this is the page
+ * number of the 64-bit value: `0xf_fff8_0000_0000` for `0xffff_8000_0000_0000`. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`
  */
@@ -59,19 +66,34 @@ export function pageNumber(address: Address): number {
 }
 
 /**
- * Whether the `bytes` bytes from `address` on lie in more than one 4 KiB page. None or one byte never does. O(1).
+ * Whether the `bytes` bytes from `address` on lie in more than one 4 KiB page. 0 and 1 bytes never do. O(1).
  *
  * @throws AddressError `INVALID_BYTE_COUNT`, `INVALID_ADDRESS`, `OUTSIDE_SPACE`
+ * @example
+ * ```ts
+ * import { crossesPage, virtAddr } from '@svsm/address';
+ *
+ * console.log(crossesPage(virtAddr(0xff8), 8), crossesPage(virtAddr(0xff8), 9)); // => false true
+ * ```
  */
 export function crossesPage(address: Address, bytes: Bytes): boolean {
   return BigInt(pageOffset(address)) + byteCount(bytes) > BigInt(PAGE_SIZE);
 }
 
 /**
- * `to − from` in bytes: negative when `to` comes first. The plain difference of the 64-bit values, the hole included;
- * `kind.stepsBetween` leaves the hole out. O(1).
+ * `to − from` in bytes, negative if `to` comes first. This is the difference of the 64-bit values, the hole included;
+ * `AddressKind.stepsBetween` leaves the hole out. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`
+ * @example
+ * ```ts
+ * import { distance, Virt, virtAddr } from '@svsm/address';
+ *
+ * const last = virtAddr(0x7fff_ffff_ffffn); // below the hole
+ * const first = virtAddr(0xffff_8000_0000_0000n); // above the hole
+ * console.log(Virt.stepsBetween(last, first)); // => 1n
+ * console.log(distance(last, first)); // => 18446462598732840961n
+ * ```
  */
 export function distance<A extends Address>(from: A, to: NoInfer<A>): bigint {
   return bitsOf(to) - bitsOf(from);

@@ -4,9 +4,9 @@ import { AddressError } from './address-error.ts';
 const END = 1n << 64n;
 
 /**
- * The 64 bits of an address of any kind.
+ * An address of any kind as a plain `bigint`. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS` for what is no bigint, `OUTSIDE_SPACE` for what is negative or longer
+ * @throws AddressError `INVALID_ADDRESS` if it is not a `bigint`; `OUTSIDE_SPACE` if it is negative or has more than 64 bits
  */
 export function bitsOf(address: Address): bigint {
   if (typeof address !== 'bigint')

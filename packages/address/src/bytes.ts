@@ -2,10 +2,17 @@ import type { Bytes } from './address.ts';
 import { AddressError } from './address-error.ts';
 
 /**
- * A byte count as a `bigint`: the one check that every function with a `Bytes` parameter makes. O(1).
+ * A byte count as a `bigint`. Every function that takes a byte count checks it with this. O(1).
  *
- * @param value - bytes, from 0 up; a number must be a safe integer
- * @throws AddressError `INVALID_BYTE_COUNT` for anything negative, fractional, NaN, infinite, unsafe or not a number
+ * @param value - bytes, at least 0; a number must be a safe integer
+ * @throws AddressError `INVALID_BYTE_COUNT` if it is negative, fractional, NaN, infinite, unsafe or not a number
+ * @example
+ * ```ts
+ * import { type Bytes, byteCount } from '@svsm/address';
+ *
+ * const twice = (bytes: Bytes): bigint => 2n * byteCount(bytes);
+ * console.log(twice(4096), twice(4096n)); // => 8192n 8192n
+ * ```
  */
 export function byteCount(value: Bytes): bigint {
   if (typeof value === 'bigint' ? value >= 0n : Number.isSafeInteger(value) && value >= 0) {
@@ -14,13 +21,14 @@ export function byteCount(value: Bytes): bigint {
   throw new AddressError('INVALID_BYTE_COUNT', { value });
 }
 
-/** Past this, aligning could turn a canonical address into one that is not (the halves are 2^47 bytes). */
+/** A larger alignment could turn a canonical address into a non-canonical one: each half has 2^47 bytes. */
 const MAX_ALIGNMENT = 1n << 47n;
 
 /**
- * An alignment as a `bigint`: a power of two from 1 to 2^47 bytes. O(1).
+ * An alignment as a `bigint`. Every function that takes an alignment checks it with this. O(1).
  *
- * @throws AddressError `INVALID_ALIGNMENT` for zero, anything that is no power of two, and beyond 2^47
+ * @param value - bytes, a power of two from 1 to 2^47
+ * @throws AddressError `INVALID_ALIGNMENT` if it is not one of these
  */
 export function alignmentBytes(value: Bytes): bigint {
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) {

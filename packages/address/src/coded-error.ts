@@ -2,17 +2,34 @@
  * The base of every error that an `@svsm` package throws: a class name, a `code` that programs compare, frozen
  * `details` typed by that code, and a message for people.
  *
- * A package derives one class from it, keeps one table of messages beside it, and exports one guard.
+ * A package derives one class from it, keeps one table of messages next to that class, and exports one guard.
+ *
+ * @example
+ * ```ts
+ * import { CodedError, type MessageTable } from '@svsm/address';
+ *
+ * interface ParcelErrorDetails {
+ *   TOO_HEAVY: { grams: number };
+ * }
+ * const MESSAGES: MessageTable<ParcelErrorDetails> = { TOO_HEAVY: ({ grams }) => `${grams} g are too much` };
+ *
+ * class ParcelError<Code extends keyof ParcelErrorDetails> extends CodedError<Code, ParcelErrorDetails[Code]> {
+ *   constructor(code: Code, details: ParcelErrorDetails[Code]) {
+ *     super('ParcelError', code, details, MESSAGES[code](details));
+ *   }
+ * }
+ * console.log(String(new ParcelError('TOO_HEAVY', { grams: 9000 }))); // => ParcelError: 9000 g are too much [TOO_HEAVY]
+ * ```
  */
 export abstract class CodedError<Code extends string, Details extends object> extends Error {
-  /** What went wrong, as a literal that stays the same between releases. */
+  /** The reason, as a literal that stays the same between releases. */
   readonly code: Code;
-  /** The values that the message speaks of, frozen. */
+  /** The values that the message names, frozen. */
   readonly details: Readonly<Details>;
 
   protected constructor(name: string, code: Code, details: Details, message: string, options?: ErrorOptions) {
     super(`${message} [${code}]`, options);
-    // On the instance, not the prototype: a guard of another copy of the package reads it, and so does `console`.
+    // On the instance, not on the prototype: the guard of another copy of the package reads it, and so does `console`.
     Object.defineProperty(this, 'name', {
       value: name,
       configurable: true,
@@ -24,15 +41,15 @@ export abstract class CodedError<Code extends string, Details extends object> ex
   }
 }
 
-/** One message for each code of a table of details: the shape of every package's `MESSAGES`. */
+/** One message for each code in a table of details: the shape of `MESSAGES` in every package. */
 export type MessageTable<DetailsByCode> = {
   readonly [Code in keyof DetailsByCode]: (details: DetailsByCode[Code]) => string;
 };
 
 /**
- * Whether `error` is a {@link CodedError} named `name`, with `code` if one is given. It compares names and not classes,
- * so it holds for errors that another installed copy of a package, or another realm, has thrown. What is no error at
- * all (plain data that has the same fields) it refuses.
+ * Whether `error` is a {@link CodedError} named `name` and, if `code` is given, has that code. It compares names, not
+ * classes, so it accepts the errors of another installed copy of the package and of another realm. It refuses plain data
+ * with the same fields. O(1).
  */
 export function isCodedError(
   error: unknown,
@@ -53,8 +70,8 @@ export function isCodedError(
 }
 
 /**
- * `value` as a message shows it: integers of type `bigint` in hex, numbers in decimal, text quoted and cut, all else by
- * its type. Never throws, whatever is passed.
+ * `value` as messages show it: a `bigint` in hex, a number in decimal, text in quotes and cut after 40 characters, any
+ * other value by its type. Never throws. O(1).
  */
 export function describeValue(value: unknown): string {
   switch (typeof value) {

@@ -1,18 +1,18 @@
 /**
- * An address as the field writes it: `0x` and sixteen lower-case hex digits, whatever its kind. O(1).
+ * An address in the usual notation: `0x` and sixteen lower-case hex digits, whatever its kind. O(1).
  *
- * @param address - the value; the exclusive end of a region may be passed too (2^64 gives seventeen digits)
+ * @param address - an address, or the exclusive end of a region; 2^64 has seventeen digits
  */
 export function formatAddress(address: bigint): string {
   return `0x${address.toString(16).padStart(16, '0')}`;
 }
 
-// With a prefix: digits in groups joined by single underscores. Without: what a console prints, zero-padded to at
-// least eight digits, because a short bare number could as well be meant in decimal.
+// With a prefix: digits in groups joined by single underscores. Without one: the format of consoles, which pad with zeros.
+// At least eight digits, because a short bare number could be decimal.
 const PREFIXED = /^0x[0-9a-f]+(?:_[0-9a-f]+)*$/i;
 const BARE = /^[0-9a-f]{8,16}$/i;
 
-/** The value that `text` writes in hexadecimal, or `undefined` if it is not written as an address is. */
+/** The value of hexadecimal `text`, or `undefined` if the text does not have the form of an address. */
 export function parseHex(text: unknown): bigint | undefined {
   if (typeof text !== 'string') return undefined;
   if (BARE.test(text)) return BigInt(`0x${text}`);

@@ -1,5 +1,5 @@
 /**
- * Virtual and physical addresses of x86-64 as types that cannot be mixed, with arithmetic that says when it fails.
+ * Virtual and physical addresses of x86-64 as types that cannot be mixed, with arithmetic that reports every overflow.
  *
  * @packageDocumentation
  */

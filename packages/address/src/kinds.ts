@@ -11,8 +11,8 @@ export const Virt: AddressKind<VirtAddr> = /* @__PURE__ */ defineAddressKind({
 });
 
 /**
- * Virtual addresses of 5-level paging: 57 bits, canonical (bits 63:56 all equal). They share the type `VirtAddr` with
- * {@link Virt}: the type keeps virtual from physical, the kind knows the width.
+ * Virtual addresses of 5-level paging: 57 bits, canonical (bits 63:56 all equal). They have the type `VirtAddr`, as those
+ * of {@link Virt} do: the type keeps virtual and physical addresses apart, the kind knows the width.
  */
 export const Virt57: AddressKind<VirtAddr> = /* @__PURE__ */ defineAddressKind({
   name: 'virtual57',

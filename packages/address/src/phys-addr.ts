@@ -1,7 +1,7 @@
 import type { PhysAddr } from './address.ts';
 import { Phys } from './kinds.ts';
 
-// Short names of `Phys`'s methods.
+// Short names for the methods of `Phys`.
 
 /**
  * `value` as a physical address: below 2^52. O(1).
@@ -12,7 +12,7 @@ export function physAddr(value: number | bigint): PhysAddr {
   return Phys.address(value);
 }
 
-/** As {@link physAddr}, with `undefined` for everything that it refuses. O(1). */
+/** As {@link physAddr}, but returns `undefined` where that throws. O(1). */
 export function tryPhysAddr(value: unknown): PhysAddr | undefined {
   return Phys.tryAddress(value);
 }
@@ -23,7 +23,7 @@ export function isPhysAddr(value: unknown): value is PhysAddr {
 }
 
 /**
- * Throws unless {@link isPhysAddr} holds. O(1).
+ * Narrows `value` to a physical address. Throws unless {@link isPhysAddr} holds. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`
  */
@@ -32,9 +32,15 @@ export function assertIsPhysAddr(value: unknown): asserts value is PhysAddr {
 }
 
 /**
- * The physical address that `text` writes in hexadecimal: `0x10_0000`, `00100000`. O(1).
+ * The physical address that `text` writes in hexadecimal, in one of the two forms of `AddressKind.parse`. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS_TEXT`, `OUTSIDE_SPACE`
+ * @example
+ * ```ts
+ * import { parsePhysAddr } from '@svsm/address';
+ *
+ * console.log(parsePhysAddr('0x10_0000'), parsePhysAddr('00100000')); // => 1048576n 1048576n
+ * ```
  */
 export function parsePhysAddr(text: string): PhysAddr {
   return Phys.parse(text);

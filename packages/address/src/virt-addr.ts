@@ -1,7 +1,7 @@
 import type { VirtAddr } from './address.ts';
 import { Virt } from './kinds.ts';
 
-// Short names of `Virt`'s methods, for the kind that most code means.
+// Short names for the methods of `Virt`, the kind that most code uses.
 
 /**
  * `value` as a canonical 48-bit virtual address. O(1).
@@ -12,7 +12,7 @@ export function virtAddr(value: number | bigint): VirtAddr {
   return Virt.address(value);
 }
 
-/** As {@link virtAddr}, with `undefined` for everything that it refuses. O(1). */
+/** As {@link virtAddr}, but returns `undefined` where that throws. O(1). */
 export function tryVirtAddr(value: unknown): VirtAddr | undefined {
   return Virt.tryAddress(value);
 }
@@ -23,7 +23,7 @@ export function isVirtAddr(value: unknown): value is VirtAddr {
 }
 
 /**
- * Throws unless {@link isVirtAddr} holds. O(1).
+ * Narrows `value` to a virtual address. Throws unless {@link isVirtAddr} holds. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`, `NON_CANONICAL`
  */
@@ -32,19 +32,33 @@ export function assertIsVirtAddr(value: unknown): asserts value is VirtAddr {
 }
 
 /**
- * The virtual address that `text` writes in hexadecimal: `0xffff_8000_0000_0000`, `ffff800000000000`. O(1).
+ * The virtual address that `text` writes in hexadecimal, in one of the two forms of `AddressKind.parse`. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS_TEXT`, `NON_CANONICAL`
+ * @example
+ * ```ts
+ * import { formatAddress, parseVirtAddr } from '@svsm/address';
+ *
+ * console.log(formatAddress(parseVirtAddr('0xffff_8000_0000_1000'))); // => 0xffff800000001000
+ * console.log(formatAddress(parseVirtAddr('ffff800000001000'))); // => 0xffff800000001000
+ * ```
  */
 export function parseVirtAddr(text: string): VirtAddr {
   return Virt.parse(text);
 }
 
 /**
- * The low 48 bits of `value`, bit 47 copied upward: `0x8000_0000_0000n` becomes `0xffff_8000_0000_0000n`. What
- * COCONUT-SVSM's `VirtAddr::from` does to any number; use it only where a cast is meant. O(1).
+ * The low 48 bits of `value`, with bit 47 copied to the bits above. COCONUT-SVSM's `VirtAddr::from` does this to every
+ * number. Use it only where you mean a cast: {@link virtAddr} checks instead. O(1).
  *
- * @throws AddressError `INVALID_ADDRESS` for what is no integer
+ * @throws AddressError `INVALID_ADDRESS` if `value` is not a `bigint` or a safe integer
+ * @example
+ * ```ts
+ * import { formatAddress, tryVirtAddr, virtAddrTruncate } from '@svsm/address';
+ *
+ * console.log(tryVirtAddr(0x8000_0000_1000n)); // => undefined
+ * console.log(formatAddress(virtAddrTruncate(0x8000_0000_1000n))); // => 0xffff800000001000
+ * ```
  */
 export function virtAddrTruncate(value: number | bigint): VirtAddr {
   return Virt.truncate(value);

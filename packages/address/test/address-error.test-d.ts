@@ -38,20 +38,20 @@ if (isAddressError(error)) {
       break;
     case 'INVALID_ALIGNMENT':
       error.details.max satisfies bigint;
-      // @ts-expect-error that belongs to INVALID_KIND
+      // @ts-expect-error only INVALID_KIND has a problem
       error.details.problem;
       break;
   }
 }
 
-// @ts-expect-error codes are literals, and this is none
+// @ts-expect-error NOT_A_CODE is not one of the codes
 isAddressError(error, 'NOT_A_CODE');
 // @ts-expect-error every code has its own details
 new AddressError('INVALID_LEVEL', { value: 5 });
-// @ts-expect-error the base class is made by none
+// @ts-expect-error the base class is abstract
 new CodedError('AddressError', 'INVALID_LEVEL', {}, '');
 
-// Every code has its message, or the table does not compile.
+// A table without a message for every code does not compile.
 declare const messages: MessageTable<AddressErrorDetails>;
 check<Equal<keyof typeof messages, AddressErrorCode>>();
 // @ts-expect-error a message is missing

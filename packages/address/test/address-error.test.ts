@@ -18,7 +18,7 @@ import {
 } from '../src/index.ts';
 import { addressError, untyped } from './support.ts';
 
-/** For every code: what triggers it, its details, its message. */
+/** For every code: an action that throws it, its details, its message. */
 const CODES: {
   [Code in AddressErrorCode]: [action: () => unknown, details: AddressErrorDetails[Code], message: string][];
 } = {
@@ -26,29 +26,29 @@ const CODES: {
     [
       () => virtAddr(0.5),
       { kind: 'virtual', value: 0.5 },
-      '0.5 is no virtual address: pass a bigint, or a number that is a safe integer',
+      '0.5 is not a virtual address: pass a bigint, or a number that is a safe integer',
     ],
     [
       () => physAddr(untyped('0x1000')),
       { kind: 'physical', value: '0x1000' },
-      '"0x1000" is no physical address: pass a bigint, or a number that is a safe integer',
+      '"0x1000" is not a physical address: pass a bigint, or a number that is a safe integer',
     ],
     [
       () => Virt.add(untyped(4096), 1),
       { kind: 'virtual', value: 4096 },
-      '4096 is no virtual address: a number is none until address() has checked and converted it',
+      '4096 is not a virtual address: convert a number with address() first',
     ],
   ],
   OUTSIDE_SPACE: [
     [
       () => physAddr(2n ** 52n),
       { kind: 'physical', value: 2n ** 52n, end: 2n ** 52n },
-      '0x10000000000000 is outside the physical address space: valid are 0x0 to 0x000fffffffffffff',
+      '0x10000000000000 is outside the physical address space: valid addresses are 0x0 to 0x000fffffffffffff',
     ],
     [
       () => virtAddr(-1),
       { kind: 'virtual', value: -1n, end: 2n ** 64n },
-      '-0x1 is outside the virtual address space: valid are 0x0 to 0xffffffffffffffff',
+      '-0x1 is outside the virtual address space: valid addresses are 0x0 to 0xffffffffffffffff',
     ],
   ],
   NON_CANONICAL: [
@@ -61,7 +61,7 @@ const CODES: {
         holeStart: 0x0000_8000_0000_0000n,
         holeEnd: 0xffff_8000_0000_0000n,
       },
-      '0x0000800000000000 is no canonical virtual address: with 48 bits, valid are 0x0 to 0x00007fffffffffff ' +
+      '0x0000800000000000 is not a canonical virtual address: with 48 bits, valid addresses are 0x0 to 0x00007fffffffffff ' +
         'and 0xffff800000000000 to 0xffffffffffffffff',
     ],
     [
@@ -73,7 +73,7 @@ const CODES: {
         holeStart: 0x0100_0000_0000_0000n,
         holeEnd: 0xff00_0000_0000_0000n,
       },
-      '0x0100000000000000 is no canonical virtual57 address: with 57 bits, valid are 0x0 to 0x00ffffffffffffff ' +
+      '0x0100000000000000 is not a canonical virtual57 address: with 57 bits, valid addresses are 0x0 to 0x00ffffffffffffff ' +
         'and 0xff00000000000000 to 0xffffffffffffffff',
     ],
   ],
@@ -81,7 +81,7 @@ const CODES: {
     [
       () => parseVirtAddr('1000'),
       { kind: 'virtual', text: '1000' },
-      '"1000" is no virtual address: write 0x and 1 to 16 hex digits (single _ between digits), ' +
+      '"1000" is not a virtual address: write 0x and 1 to 16 hex digits (single _ between digits), ' +
         'or 8 to 16 hex digits without 0x',
     ],
   ],
@@ -89,19 +89,19 @@ const CODES: {
     [
       () => byteCount(-1n),
       { value: -1n },
-      '-0x1 is no byte count: pass a bigint, or a number that is a safe integer, from 0 up',
+      '-0x1 is not a byte count: pass a bigint, or a number that is a safe integer, of at least 0',
     ],
     [
       () => byteCount(2 ** 53),
       { value: 2 ** 53 },
-      '9007199254740992 is no byte count: pass a bigint, or a number that is a safe integer, from 0 up',
+      '9007199254740992 is not a byte count: pass a bigint, or a number that is a safe integer, of at least 0',
     ],
   ],
   INVALID_ALIGNMENT: [
     [
       () => alignDown(virtAddr(0), 0x1001n),
       { value: 0x1001n, max: 2n ** 47n },
-      '0x1001 is no alignment: pass a power of two from 1 to 0x800000000000',
+      '0x1001 is not an alignment: pass a power of two from 1 to 0x800000000000',
     ],
   ],
   ADDRESS_OVERFLOW: [
@@ -116,7 +116,7 @@ const CODES: {
         limit: 0n,
       },
       'sub(0x0000000000001000, 0x1001) passes the start of the physical address space: ' +
-        'the last address on the way is 0x0000000000000000',
+        'the last address in that direction is 0x0000000000000000',
     ],
     [
       () => Virt.add(virtAddr(0x7fff_ffff_f000n), 4096),
@@ -129,7 +129,7 @@ const CODES: {
         limit: 0x7fff_ffff_ffffn,
       },
       'add(0x00007ffffffff000, 0x1000) enters or crosses the non-canonical hole of the virtual address space: ' +
-        'the last address on the way is 0x00007fffffffffff',
+        'the last address in that direction is 0x00007fffffffffff',
     ],
     [
       () => Virt.sub(virtAddr(0xffff_8000_0000_0000n), 1),
@@ -142,7 +142,7 @@ const CODES: {
         limit: 0xffff_8000_0000_0000n,
       },
       'sub(0xffff800000000000, 0x1) enters or crosses the non-canonical hole of the virtual address space: ' +
-        'the last address on the way is 0xffff800000000000',
+        'the last address in that direction is 0xffff800000000000',
     ],
     [
       () => Phys.alignUp(physAddr(2n ** 52n - 1n), 4096),
@@ -155,7 +155,7 @@ const CODES: {
         limit: 2n ** 52n - 1n,
       },
       'alignUp(0x000fffffffffffff, 0x1000) passes the end of the physical address space: ' +
-        'the last address on the way is 0x000fffffffffffff',
+        'the last address in that direction is 0x000fffffffffffff',
     ],
     [
       () => Virt.stepForward(virtAddr(2n ** 64n - 1n), 1),
@@ -168,20 +168,20 @@ const CODES: {
         limit: 2n ** 64n - 1n,
       },
       'stepForward(0xffffffffffffffff, 0x1) passes the end of the virtual address space: ' +
-        'the last address on the way is 0xffffffffffffffff',
+        'the last address in that direction is 0xffffffffffffffff',
     ],
     [
       () => Virt.stepBackward(virtAddr(0), 1n),
       { kind: 'virtual', operation: 'stepBackward', address: 0n, bytes: 1n, at: 'zero', limit: 0n },
       'stepBackward(0x0000000000000000, 0x1) passes the start of the virtual address space: ' +
-        'the last address on the way is 0x0000000000000000',
+        'the last address in that direction is 0x0000000000000000',
     ],
   ],
   INVALID_LEVEL: [
     [
       () => pageTableIndex(virtAddr(0), 5),
       { level: 5 },
-      '5 is no page table level: pass 0 (PT), 1 (PD), 2 (PDPT), 3 (PML4) or 4 (PML5)',
+      '5 is not a page table level: pass 0 (PT), 1 (PD), 2 (PDPT), 3 (PML4) or 4 (PML5)',
     ],
   ],
   INVALID_KIND: [
@@ -192,8 +192,8 @@ const CODES: {
     ],
     [
       () => defineAddressKind({ name: '', bits: 48, signExtended: false }),
-      { kind: '', problem: 'its name must be text that is not empty' },
-      '"" cannot be an address kind: its name must be text that is not empty',
+      { kind: '', problem: 'its name must be a non-empty string' },
+      '"" cannot be an address kind: its name must be a non-empty string',
     ],
   ],
 };
@@ -217,7 +217,7 @@ describe.each(Object.keys(CODES) as AddressErrorCode[])('%s', (code) => {
   });
 });
 
-test('details are a copy: freezing them freezes nothing of the caller', () => {
+test("details are a frozen copy: the caller's object stays as it is", () => {
   const details = { level: 9 };
   const error = new AddressError('INVALID_LEVEL', details);
   details.level = 10;
@@ -233,13 +233,13 @@ test('an AddressError carries its cause', () => {
 describe('isAddressError', () => {
   const error = addressError('NON_CANONICAL', () => virtAddr(2n ** 47n));
 
-  test('takes its errors, and only those with the code if one is given', () => {
+  test('accepts an AddressError, and only one with the code if a code is given', () => {
     expect(isAddressError(error)).toBe(true);
     expect(isAddressError(error, 'NON_CANONICAL')).toBe(true);
     expect(isAddressError(error, 'INVALID_ADDRESS')).toBe(false);
   });
 
-  test('takes the errors of another copy of the package', async () => {
+  test('accepts the errors of another copy of the package', async () => {
     vi.resetModules();
     const copy = await import('../src/index.ts');
     expect(copy.AddressError).not.toBe(AddressError);
@@ -250,11 +250,11 @@ describe('isAddressError', () => {
     expect(isAddressError(other, 'NON_CANONICAL')).toBe(true);
     expect(isAddressError(other, 'INVALID_LEVEL')).toBe(false);
     expect(copy.isAddressError(error, 'NON_CANONICAL')).toBe(true);
-    // What narrowing promises is there.
+    // The details hold what the narrowed type says.
     if (isAddressError(other, 'NON_CANONICAL')) expect(other.details.holeEnd).toBe(0xffff_8000_0000_0000n);
   });
 
-  test('takes an error of another realm', async () => {
+  test('accepts an error of another realm', async () => {
     const vm = await import('node:vm');
     const foreign: unknown = vm.runInNewContext(
       `Object.assign(new Error('no'), { name: 'AddressError', code: 'INVALID_LEVEL', details: { level: 9 } })`,
@@ -272,18 +272,21 @@ describe('isAddressError', () => {
     ['an empty object', {}],
     ['plain data with the same fields', { ...error, name: 'AddressError', message: error.message }],
     [
-      'what JSON makes of it',
+      'the same error after a round trip through JSON',
       JSON.parse(JSON.stringify({ name: error.name, code: error.code, details: {} })),
     ],
     ['an error without the fields', new Error(error.message)],
-    ['an error with the name alone', Object.assign(new Error('no'), { name: 'AddressError' })],
-    ['one without details', Object.assign(new Error('no'), { name: 'AddressError', code: 'INVALID_LEVEL' })],
+    ['an error with only the name', Object.assign(new Error('no'), { name: 'AddressError' })],
     [
-      'one with details of null',
+      'an error without details',
+      Object.assign(new Error('no'), { name: 'AddressError', code: 'INVALID_LEVEL' }),
+    ],
+    [
+      'an error whose details are null',
       Object.assign(new Error('no'), { name: 'AddressError', code: 'INVALID_LEVEL', details: null }),
     ],
     [
-      'one with a code that is no text',
+      'an error whose code is not text',
       Object.assign(new Error('no'), { name: 'AddressError', code: 7, details: {} }),
     ],
     [

@@ -13,7 +13,7 @@ import {
   SPACES,
 } from './support.ts';
 
-/** The value of `action`, or `overflow` if it throws ADDRESS_OVERFLOW; other errors are no answer. */
+/** The value of `action`, or `overflow` if it throws ADDRESS_OVERFLOW. Other errors pass through. */
 function orOverflow<T>(action: () => T): T | 'overflow' {
   try {
     return action();
@@ -71,7 +71,7 @@ describe.each(SPACES)('%s', (_, space) => {
   });
 
   describe('add and sub', () => {
-    test('checkedAdd is the sum if that lies in the same run, else undefined', () => {
+    test('checkedAdd returns the sum if it lies in the same run, else undefined', () => {
       fc.assert(
         fc.property(addressAndBytes(space), ([address, bytes]) => {
           const sum = address + BigInt(bytes);
@@ -80,7 +80,7 @@ describe.each(SPACES)('%s', (_, space) => {
       );
     });
 
-    test('checkedSub is the difference if that lies in the same run, else undefined', () => {
+    test('checkedSub returns the difference if it lies in the same run, else undefined', () => {
       fc.assert(
         fc.property(addressAndBytes(space), ([address, bytes]) => {
           const difference = address - BigInt(bytes);
@@ -91,7 +91,7 @@ describe.each(SPACES)('%s', (_, space) => {
       );
     });
 
-    test('the checked ones are undefined exactly where the others throw ADDRESS_OVERFLOW', () => {
+    test('the checked forms return undefined exactly where the others throw ADDRESS_OVERFLOW', () => {
       fc.assert(
         fc.property(addressAndBytes(space), alignments, ([address, bytes], alignment) => {
           expect(orOverflow(() => kind.add(address, bytes))).toBe(
@@ -137,7 +137,7 @@ describe.each(SPACES)('%s', (_, space) => {
       );
     });
 
-    test('an overflow names the furthest address, which add and sub do reach', () => {
+    test('the limit in an overflow is the furthest address that add and sub reach', () => {
       fc.assert(
         fc.property(addressAndBytes(space), ([address, bytes]) => {
           for (const operation of ['add', 'sub'] as const) {
@@ -158,7 +158,7 @@ describe.each(SPACES)('%s', (_, space) => {
 
   // The algebra that the x86_64 crate proves with kani for `Step`.
   describe('stepping', () => {
-    test('is what counting valid addresses gives', () => {
+    test('agrees with counting valid addresses', () => {
       fc.assert(
         fc.property(addressAndBytes(space), ([address, bytes]) => {
           const ordinal = ordinalOf(space, address);
@@ -216,7 +216,7 @@ describe.each(SPACES)('%s', (_, space) => {
       );
     });
 
-    test('stepsBetween an address and what forward by n gives is n', () => {
+    test('after forward by n, stepsBetween returns n', () => {
       fc.assert(
         fc.property(addressAndBytes(space), ([address, n]) => {
           const forward = orOverflow(() => kind.stepForward(address, n));
@@ -227,7 +227,7 @@ describe.each(SPACES)('%s', (_, space) => {
   });
 
   describe('alignment', () => {
-    test('alignDown is the greatest multiple that is at most the address, and a valid address', () => {
+    test('alignDown returns the greatest multiple that is at most the address, and it is a valid address', () => {
       fc.assert(
         fc.property(addresses(space), alignments, (address, alignment) => {
           const down = alignDown(address, alignment);
@@ -239,7 +239,7 @@ describe.each(SPACES)('%s', (_, space) => {
       );
     });
 
-    test('checkedAlignUp is the least multiple that is at least the address, if that is in the same run', () => {
+    test('checkedAlignUp returns the least multiple that is at least the address, if it lies in the same run', () => {
       fc.assert(
         fc.property(addresses(space), alignments, (address, alignment) => {
           const unit = BigInt(alignment);
@@ -255,7 +255,7 @@ describe.each(SPACES)('%s', (_, space) => {
     });
   });
 
-  test('the last address exists and nothing follows it', () => {
+  test('the last address is valid, and no address follows it', () => {
     const last = kind.address(end - 1n);
     expect(orOverflow(() => kind.stepForward(last, 1))).toBe('overflow');
     expect(kind.checkedAdd(last, 1)).toBeUndefined();

@@ -178,7 +178,7 @@ describe.each(OPERATIONS)('%s', (operation, rows) => {
     }
   });
 
-  test('refuses what is no address, as assertIsAddress does', () => {
+  test('refuses a value that is not an address, as assertIsAddress does', () => {
     for (const value of [...NOT_INTEGERS, 0, 4096]) {
       addressError('INVALID_ADDRESS', () => Virt[operation](untyped(value), 1));
     }
@@ -242,7 +242,7 @@ describe('stepsBetween', () => {
     expect(kind.stepsBetween(kind.address(from), kind.address(to))).toBe(expected);
   });
 
-  test('refuses what is no address, on either side', () => {
+  test('refuses a value that is not an address, on either side', () => {
     const zero = Virt.address(0);
     addressError('NON_CANONICAL', () => Virt.stepsBetween(untyped(LOW_END), zero));
     addressError('NON_CANONICAL', () => Virt.stepsBetween(zero, untyped(LOW_END)));
@@ -264,7 +264,7 @@ describe('runEnd', () => {
     expect(kind.runEnd(kind.address(address))).toBe(expected);
   });
 
-  test('refuses what is no address', () => {
+  test('refuses a value that is not an address', () => {
     addressError('NON_CANONICAL', () => Virt.runEnd(untyped(LOW_END)));
     addressError('OUTSIDE_SPACE', () => Phys.runEnd(untyped(END_PHYS)));
     addressError('INVALID_ADDRESS', () => Phys.runEnd(untyped(0)));
@@ -327,7 +327,7 @@ describe('defineAddressKind', () => {
     expect(message).toContain(details.problem);
   });
 
-  test('leaves the description alone: changing it later changes nothing', () => {
+  test('copies the description: a later change of it has no effect', () => {
     const spec = { name: 'k', bits: 48, signExtended: false };
     const kind = defineAddressKind(spec);
     spec.bits = 12;
@@ -336,7 +336,7 @@ describe('defineAddressKind', () => {
   });
 });
 
-test('the spaces of the laws are those of the kinds', () => {
+test('the spaces that the laws use match the kinds', () => {
   for (const [, { kind, runs }] of SPACES) {
     expect(runs.at(-1)?.[1]).toBe(kind.end);
     expect(runs.length === 2 ? { start: runs[0]?.[1], end: runs[1]?.[0] } : undefined).toEqual(kind.hole);

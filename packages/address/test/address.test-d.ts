@@ -36,24 +36,24 @@ declare function takesPhys(address: PhysAddr): void;
 declare function takesAny(address: Address): void;
 declare function takesBigint(value: bigint): void;
 
-// The two kinds are not mixed, and nothing becomes one by itself.
+// The two kinds cannot be mixed, and no value becomes an address by itself.
 takesVirt(virt);
 takesPhys(phys);
-// @ts-expect-error a physical address is no virtual one
+// @ts-expect-error a physical address is not a virtual one
 takesVirt(phys);
-// @ts-expect-error a virtual address is no physical one
+// @ts-expect-error a virtual address is not a physical one
 takesPhys(virt);
 // @ts-expect-error a plain bigint has not been checked
 takesVirt(0x1000n);
 // @ts-expect-error a plain bigint has not been checked
 takesPhys(0x1000n);
-// @ts-expect-error a plain bigint is no address of any kind
+// @ts-expect-error a plain bigint is not an address of any kind
 takesAny(0x1000n);
-// @ts-expect-error a number is no address
+// @ts-expect-error a number is not an address
 takesVirt(0x1000);
-// @ts-expect-error a number is no address
+// @ts-expect-error a number is not an address
 takesPhys(0x1000);
-// @ts-expect-error text is no address before it is parsed
+// @ts-expect-error text has to be parsed first
 takesVirt('0x1000');
 
 // An address is a bigint wherever a bigint is wanted, and an address of some kind.
@@ -63,13 +63,13 @@ takesAny(phys);
 takesVirt(virtAddr(0x1000));
 takesVirt(virtAddr(0x1000n));
 takesPhys(physAddr(0x1000));
-// @ts-expect-error an address of some kind need not be virtual
+// @ts-expect-error an address of any kind may not be virtual
 takesVirt(virt as Address);
 
 // Arithmetic with operators loses the brand; the kind's methods keep it.
 check<Equal<typeof sum, bigint>>();
 const sum = virt + 1n;
-// @ts-expect-error a sum may be no address: Virt.add checks it
+// @ts-expect-error a sum may not be an address: Virt.add checks it
 takesVirt(virt + 1n);
 // @ts-expect-error a masked address has lost its brand: alignDown keeps it
 takesVirt(virt & ~0xfffn);
@@ -79,13 +79,13 @@ takesVirt(Virt.add(virt, 1));
 takesVirt(Virt57.add(virt, 1n));
 takesVirt(alignDown(virt, PAGE_SIZE));
 takesPhys(alignDown(phys, PageSize.Huge));
-// @ts-expect-error it may be undefined
+// @ts-expect-error the result may be undefined
 takesVirt(Virt.checkedAdd(virt, 1));
 // @ts-expect-error Virt adds to virtual addresses
 Virt.add(phys, 1);
 // @ts-expect-error Phys yields physical addresses
 takesVirt(Phys.address(0));
-// @ts-expect-error a byte count is no text
+// @ts-expect-error a byte count is not text
 Virt.add(virt, '1');
 check<Equal<ReturnType<typeof Virt.checkedAdd>, VirtAddr | undefined>>();
 check<Equal<ReturnType<typeof tryVirtAddr>, VirtAddr | undefined>>();
@@ -99,7 +99,7 @@ pageNumber(phys);
 distance(virt, virt);
 // @ts-expect-error there is no distance between a virtual and a physical address
 distance(virt, phys);
-// @ts-expect-error nor the other way
+// @ts-expect-error there is no distance in the other direction either
 distance(phys, virt);
 pageTableIndex(virt, 3);
 // @ts-expect-error only virtual addresses index page tables
@@ -109,12 +109,12 @@ pageTableIndex(phys, 3);
 if (isVirtAddr(unknown)) takesVirt(unknown);
 if (isPhysAddr(sum)) takesPhys(sum);
 if (Virt.isAddress(unknown)) takesVirt(unknown);
-// @ts-expect-error a guard for physical addresses makes no virtual one
+// @ts-expect-error a guard for physical addresses does not narrow to a virtual one
 if (isPhysAddr(unknown)) takesVirt(unknown);
 
 // Assertions narrow what follows.
 export function asserted(first: unknown, second: unknown, third: unknown): void {
-  // @ts-expect-error not yet
+  // @ts-expect-error nothing has been asserted yet
   takesVirt(first);
   assertIsVirtAddr(first);
   takesVirt(first);
@@ -135,15 +135,15 @@ const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
 });
 const spa: SysPhysAddr = SysPhys.address(0x1000);
 takesAny(spa);
-// @ts-expect-error a system-physical address is no guest-physical one
+// @ts-expect-error a system-physical address is not a guest-physical one
 takesPhys(spa);
-// @ts-expect-error a guest-physical address is no system-physical one
+// @ts-expect-error a guest-physical address is not a system-physical one
 SysPhys.add(phys, 1);
 takesKind(SysPhys);
 takesKind(Virt);
 declare function takesKind(kind: AddressKind<Address>): void;
 
-// The brand is a property keyed by text, so the types of another installed copy are the same ones. This is such a copy.
+// The key of the brand is a string, so another installed copy of the package has the same types. These are its types.
 type VirtAddrOfACopy = bigint & { readonly '__address:@svsm': 'virt' };
 type PhysAddrOfACopy = bigint & { readonly '__address:@svsm': 'phys' };
 declare const virtOfACopy: VirtAddrOfACopy;
@@ -152,13 +152,13 @@ takesVirt(virtOfACopy);
 takesPhys(physOfACopy);
 virt satisfies VirtAddrOfACopy;
 phys satisfies PhysAddrOfACopy;
-// @ts-expect-error the kinds of two copies are not mixed either
+// @ts-expect-error a physical address of another copy is not a virtual one either
 takesVirt(physOfACopy);
 
 // Page sizes are the three literals.
 check<Equal<PageSize, 0x1000 | 0x20_0000 | 0x4000_0000>>();
 4096 satisfies PageSize;
-// @ts-expect-error 8 KiB is no page size of x86-64
+// @ts-expect-error 8 KiB is not a page size of x86-64
 8192 satisfies PageSize;
 // @ts-expect-error page sizes are constants
 PageSize.Regular = 0x20_0000;

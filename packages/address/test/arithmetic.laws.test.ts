@@ -13,7 +13,7 @@ import {
 import { addresses, alignments, byteCounts, SPACES } from './support.ts';
 
 describe.each(SPACES)('%s', (_, space) => {
-  test('page number and offset make up the address', () => {
+  test('page number and offset add up to the address', () => {
     fc.assert(
       fc.property(addresses(space), (address) => {
         expect(BigInt(pageNumber(address)) * 4096n + BigInt(pageOffset(address))).toBe(address);
@@ -24,7 +24,7 @@ describe.each(SPACES)('%s', (_, space) => {
     );
   });
 
-  test('aligned means: divisible', () => {
+  test('an address is aligned exactly if it is divisible', () => {
     fc.assert(
       fc.property(addresses(space), alignments, (address, alignment) => {
         expect(isAligned(address, alignment)).toBe(address % BigInt(alignment) === 0n);
@@ -42,7 +42,7 @@ describe.each(SPACES)('%s', (_, space) => {
     );
   });
 
-  test('distance is the difference, either way', () => {
+  test('distance is the difference, in both directions', () => {
     fc.assert(
       fc.property(addresses(space), addresses(space), (a, b) => {
         expect(a + distance(a, b)).toBe(b);
@@ -55,7 +55,7 @@ describe.each(SPACES)('%s', (_, space) => {
 });
 
 test.each(SPACES.filter(([name]) => name.startsWith('virtual')))(
-  'the page table indexes of a %s address, and its page offset, make it up again',
+  'the page table indexes and the page offset of a %s address add up to it',
   (_, space) => {
     fc.assert(
       fc.property(addresses(space) as fc.Arbitrary<VirtAddr>, (address) => {

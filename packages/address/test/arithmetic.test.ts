@@ -48,7 +48,7 @@ describe('alignDown and isAligned', () => {
 
   test.each(
     [...NOT_INTEGERS, 0, 0n, -0, -1, -2, -4096n, 3, 6n, 4095, 2n ** 48n, 2 ** 48, 2n ** 64n].map((a) => [a]),
-  )('refuse the alignment %o', (alignment) => {
+  )('both refuse the alignment %o', (alignment) => {
     for (const refuse of [alignDown, isAligned]) {
       const { details } = addressError('INVALID_ALIGNMENT', () => refuse(virtAddr(0), untyped(alignment)));
       expect(details.value).toBe(alignment);
@@ -110,11 +110,11 @@ test.each([
   [LOW_END - 1n, HIGH_START, HIGH_START - LOW_END + 1n],
   [0n, END_64 - 1n, END_64 - 1n],
   [END_64 - 1n, 0n, 1n - END_64],
-])('distance from %s to %s: the hole counts', (from, to, expected) => {
+])('distance from %s to %s includes the hole', (from, to, expected) => {
   expect(distance(virtAddr(from), virtAddr(to))).toBe(expected);
 });
 
-describe('what no kind of address can be', () => {
+describe('a value that is not an address of any kind', () => {
   const operations: readonly (readonly [string, (address: never) => unknown])[] = [
     ['alignDown', (address) => alignDown(address, 4096)],
     ['isAligned', (address) => isAligned(address, 4096)],
@@ -127,7 +127,7 @@ describe('what no kind of address can be', () => {
     ['pageTableIndex', (address) => pageTableIndex(address, 0)],
   ];
 
-  test.each(operations)('%s refuses it', (_, operation) => {
+  test.each(operations)('is refused by %s', (_, operation) => {
     for (const value of [...NOT_INTEGERS, 0, 4096]) {
       const { details } = addressError('INVALID_ADDRESS', () => operation(untyped(value)));
       expect(details).toEqual({ kind: '64-bit', value });

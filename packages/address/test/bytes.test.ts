@@ -14,7 +14,7 @@ describe('byteCount', () => {
     [2n ** 53n, 2n ** 53n],
     [2n ** 64n, 2n ** 64n],
     [2n ** 100n, 2n ** 100n],
-  ])('takes %s', (value, expected) => {
+  ])('accepts %s', (value, expected) => {
     expect(byteCount(value)).toBe(expected);
   });
 
@@ -28,7 +28,7 @@ describe('byteCount', () => {
 });
 
 describe('alignmentBytes', () => {
-  test('takes every power of two from 1 to 2^47, of both types', () => {
+  test('accepts every power of two from 1 to 2^47, of both types', () => {
     for (let bit = 0; bit <= 47; bit++) {
       expect(alignmentBytes(2 ** bit)).toBe(2n ** BigInt(bit));
       expect(alignmentBytes(2n ** BigInt(bit))).toBe(2n ** BigInt(bit));

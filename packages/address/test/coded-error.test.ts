@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { CodedError, describeValue, isCodedError, type MessageTable } from '../src/index.ts';
 
-// As another package uses it: a table of details, a table of messages, a class, a guard.
+// Another package has a table of details, a table of messages and a class of its own.
 interface ParcelErrorDetails {
   TOO_HEAVY: { grams: number };
   NO_ADDRESS: { name: string };
@@ -19,14 +19,14 @@ class ParcelError<Code extends keyof ParcelErrorDetails> extends CodedError<Code
   }
 }
 
-test('a class derived from CodedError', () => {
+test('a class derived from CodedError has name, code, details and message', () => {
   const error = new ParcelError('TOO_HEAVY', { grams: 7 });
   expect(error).toBeInstanceOf(Error);
   expect(error.name).toBe('ParcelError');
   expect(error.message).toBe('7 g are too much [TOO_HEAVY]');
   expect(error.details).toEqual({ grams: 7 });
   expect(Object.isFrozen(error.details)).toBe(true);
-  // The stack of a console begins with name and message; the name is no field to be listed beside them.
+  // A console prints the stack, which begins with the name; so the name is not enumerable, or it would be printed again.
   expect(`${error}`).toBe('ParcelError: 7 g are too much [TOO_HEAVY]');
   expect(Object.keys(error)).toEqual(['code', 'details']);
 });
@@ -42,7 +42,7 @@ describe('isCodedError', () => {
     expect(isCodedError(error, 'LetterError', 'NO_ADDRESS')).toBe(false);
   });
 
-  test('never throws and takes nothing but errors', () => {
+  test('never throws, and accepts only errors', () => {
     fc.assert(
       fc.property(fc.anything({ withNullPrototype: true }), (value) => {
         expect(isCodedError(value, 'ParcelError')).toBe(false);

@@ -93,7 +93,7 @@ describe('parse', () => {
         'ffff_8000_0000_0000',
         '00001000_',
       ],
-      // Digits that are none, more digits than sixteen.
+      // Characters that are not hex digits, more than sixteen digits.
       ...['0xg', '0x1000g', 'deadbeeg', '0x１０', '٠٠٠٠١٠٠٠', '0x10000000000000000', '0x00000000000000000'],
       ...[
         '00000000000000000',
@@ -112,20 +112,20 @@ describe('parse', () => {
   });
 
   test.each([[4096], [4096n], [null], [undefined], [{}], [['0x1000']], [Object('0x1000')]])(
-    'refuses %o, which is no text',
+    'refuses %o, which is not text',
     (value) => {
       const { details } = addressError('INVALID_ADDRESS_TEXT', () => Virt.parse(untyped(value)));
       expect(details).toEqual({ kind: 'virtual', text: value });
     },
   );
 
-  test('checks the value as address does', () => {
+  test('checks the value like address', () => {
     addressError('NON_CANONICAL', () => Virt.parse('0x800000000000'));
     addressError('NON_CANONICAL', () => Virt.parse('ffff7fffffffffff'));
     addressError('OUTSIDE_SPACE', () => Phys.parse('0x10_0000_0000_0000'));
   });
 
-  test('takes text exactly if it has one of the two forms', () => {
+  test('accepts text exactly if it has one of the two forms', () => {
     const anyText = fc.string({
       unit: fc.constantFrom(...'0123456789abcdefABCDEF__xX -+ng'),
       maxLength: 20,
@@ -143,7 +143,7 @@ describe('parse', () => {
 
 function parses(text: string): boolean {
   try {
-    // Any 64-bit value but the text decides.
+    // A value outside the kind has the right form too.
     Virt.parse(text);
     return true;
   } catch (error) {

@@ -5,7 +5,7 @@ import { addressError, NOT_INTEGERS, SysPhys, untyped } from './support.ts';
 const OUT = 'OUTSIDE_SPACE';
 const HOLE = 'NON_CANONICAL';
 
-/** Each value with what each kind says to it: valid, or the code of the error. */
+/** For each value, the verdict of each kind: valid, or the code of the error. */
 const EDGES: readonly [value: bigint, virt: string, virt57: string, phys: string, sysPhys: string][] = [
   [-(2n ** 64n), OUT, OUT, OUT, OUT],
   [-1n, OUT, OUT, OUT, OUT],
@@ -44,7 +44,7 @@ const KINDS: readonly [name: string, kind: AddressKind<Address>, column: 1 | 2 |
 
 describe.each(KINDS)('%s', (_, kind, column) => {
   test.each(EDGES.map((row) => [`0x${row[0].toString(16)}`, row[0], row[column]] as const))(
-    'takes %s as every function says: %#',
+    'all functions agree on %s: %#',
     (_, value, verdict) => {
       if (verdict === 'valid') {
         expect(kind.address(value)).toBe(value);
@@ -65,7 +65,7 @@ describe.each(KINDS)('%s', (_, kind, column) => {
     },
   );
 
-  test.each(NOT_INTEGERS.map((value) => [value]))('no function takes %o for an address', (value) => {
+  test.each(NOT_INTEGERS.map((value) => [value]))('every function refuses %o', (value) => {
     const { details } = addressError('INVALID_ADDRESS', () => kind.address(untyped(value)));
     expect(details).toEqual({ kind: kind.name, value });
     expect(kind.tryAddress(value)).toBeUndefined();
@@ -74,19 +74,19 @@ describe.each(KINDS)('%s', (_, kind, column) => {
     addressError('INVALID_ADDRESS', () => kind.truncate(untyped(value)));
   });
 
-  test('address and tryAddress convert a number; nothing takes it for an address before', () => {
+  test('only address and tryAddress convert a number; the others refuse it', () => {
     for (const value of [0, -0, 1, 0x1000, 2 ** 32, 2 ** 45]) {
       expect(kind.address(value)).toBe(BigInt(value));
       expect(kind.tryAddress(value)).toBe(BigInt(value));
       expect(kind.isAddress(value)).toBe(false);
       const { message } = addressError('INVALID_ADDRESS', () => kind.assertIsAddress(value));
-      expect(message).toContain('a number is none until address() has checked and converted it');
+      expect(message).toContain('convert a number with address() first');
     }
     const { details } = addressError(OUT, () => kind.address(-1));
     expect(details.value).toBe(-1n);
   });
 
-  test('refuses a number that is not what was written', () => {
+  test('refuses a number that may have been rounded', () => {
     addressError('INVALID_ADDRESS', () => kind.address(2 ** 53));
     if (kind.hole === undefined) addressError(OUT, () => kind.address(Number.MAX_SAFE_INTEGER));
   });
@@ -98,7 +98,7 @@ describe.each(KINDS)('%s', (_, kind, column) => {
   });
 });
 
-test('what each kind says about itself', () => {
+test('name, bits, end and hole of each kind', () => {
   const about = ({ name, bits, end, hole }: AddressKind<Address>) => ({ name, bits, end, hole });
   expect(about(Virt)).toEqual({
     name: 'virtual',

@@ -29,7 +29,7 @@ describe('pageTableIndex', () => {
     expect(details).toEqual({ level });
   });
 
-  test('takes level -0 for 0', () => {
+  test('treats level -0 as 0', () => {
     expect(pageTableIndex(virtAddr(0x3000), -0)).toBe(3);
   });
 });

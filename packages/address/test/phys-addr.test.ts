@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { assertIsPhysAddr, isPhysAddr, Phys, parsePhysAddr, physAddr, tryPhysAddr } from '../src/index.ts';
 import { addressError } from './support.ts';
 
-test('the short names are the methods of Phys', () => {
+test('the short names do what the methods of Phys do', () => {
   for (const value of [-1n, 0n, 0x1000n, 2n ** 47n, 2n ** 52n - 1n, 2n ** 52n, 2n ** 64n - 1n]) {
     const valid = Phys.isAddress(value);
     expect(isPhysAddr(value)).toBe(valid);
@@ -22,7 +22,7 @@ test('the short names are the methods of Phys', () => {
   expect(parsePhysAddr('00100000')).toBe(0x10_0000n);
 });
 
-test('each throws for what is no address; bit 51 is the last one that fits', () => {
+test('each short name throws for a value that is not an address; bit 51 is the highest that fits', () => {
   expect(physAddr(0x1000n | (1n << 51n))).toBe(0x8_0000_0000_1000n);
   addressError('OUTSIDE_SPACE', () => physAddr(0x1000n | (1n << 52n)));
   addressError('INVALID_ADDRESS', () => assertIsPhysAddr(4096));

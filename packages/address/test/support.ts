@@ -1,4 +1,4 @@
-/** What the tests of this package share: expecting errors, and an oracle for address spaces in plain bigint. */
+/** Helpers of the tests: expecting errors, and an oracle for address spaces in plain bigint. */
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import {
@@ -13,7 +13,7 @@ import {
   Virt57,
 } from '../src/index.ts';
 
-/** What `action` throws, which must be an AddressError with `code`. */
+/** The error that `action` throws, which must be an AddressError with `code`. */
 export function addressError<Code extends AddressErrorCode>(
   code: Code,
   action: () => unknown,
@@ -30,10 +30,10 @@ export function addressError<Code extends AddressErrorCode>(
   return expect.fail(`expected an AddressError ${code}, but ${String(returned)} was returned`);
 }
 
-/** Passes what the compiler refuses, as callers without types do. */
+/** Passes a value that the compiler refuses, as callers without types do. */
 export const untyped = (value: unknown): never => value as never;
 
-/** Values that are no integer of any kind, and so neither address, nor byte count, nor alignment. */
+/** Values that are not integers or not exact, and so neither addresses, nor byte counts, nor alignments. */
 export const NOT_INTEGERS: readonly unknown[] = [
   ...[0.5, -0.5, 4096.5, NaN, Infinity, -Infinity],
   ...[2 ** 53, -(2 ** 53), 2 ** 64, Number.MAX_VALUE, Number.MIN_VALUE],
@@ -41,7 +41,7 @@ export const NOT_INTEGERS: readonly unknown[] = [
   ...[{}, [], [4096], Object(4096), Object(4096n), new Date(0), () => 0, Symbol('0')],
 ];
 
-/** A third kind, as another package makes it. */
+/** A third kind, as another package would define it. */
 export type SysPhysAddr = Address<'sys-phys'>;
 export const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
   name: 'system-physical',
@@ -49,7 +49,7 @@ export const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
   signExtended: false,
 });
 
-/** A kind and what it must hold, written down a second time: runs of addresses, from the first to past the last. */
+/** A kind and its addresses, written down a second time: runs from the first address to past the last one. */
 export interface Space {
   readonly kind: AddressKind<Address>;
   readonly runs: readonly (readonly [start: bigint, end: bigint])[];
@@ -85,12 +85,12 @@ export const SPACES: readonly (readonly [name: string, space: Space])[] = (
   ] satisfies Space[]
 ).map((space) => [space.kind.name, space] as const);
 
-/** The run that holds `value`, or `undefined` if `value` is no address. */
+/** The run that holds `value`, or `undefined` if `value` is not an address. */
 export function runOf({ runs }: Space, value: bigint): readonly [bigint, bigint] | undefined {
   return runs.find(([start, end]) => start <= value && value < end);
 }
 
-/** How many addresses of the space come before `value`, which is one of them. */
+/** How many addresses of the space come before `value`, which is an address. */
 export function ordinalOf({ runs }: Space, value: bigint): bigint {
   return runs.reduce(
     (sum, [start, end]) => sum + (value >= end ? end - start : value > start ? value - start : 0n),
@@ -98,7 +98,7 @@ export function ordinalOf({ runs }: Space, value: bigint): bigint {
   );
 }
 
-/** The address before which there are `ordinal` others. */
+/** The address that `ordinal` others come before. */
 export function atOrdinal({ runs }: Space, ordinal: bigint): bigint | undefined {
   if (ordinal < 0n) return undefined;
   let left = ordinal;
@@ -126,7 +126,7 @@ export function addresses(space: Space): fc.Arbitrary<Address> {
   return fc.oneof(...space.runs.map(([start, end]) => near(start, end))).map((value) => value as Address);
 }
 
-/** Any 64-bit value, and some outside: near every edge that a kind has. */
+/** 64-bit values, and some longer or negative ones; often near the edge of a kind. */
 export const integers: fc.Arbitrary<bigint> = fc.oneof(
   fc.bigInt(0n, 2n ** 64n - 1n),
   fc
@@ -143,7 +143,7 @@ export const byteCounts: fc.Arbitrary<number | bigint> = fc.oneof(
   fc.tuple(fc.nat(63), fc.bigInt(0n, 2n)).map(([bit, offset]) => (1n << BigInt(bit)) + offset),
 );
 
-/** An address and a byte count that ends near an edge of its run as often as not. */
+/** An address and a byte count that leads near an edge of its run in half of the cases. */
 export function addressAndBytes(space: Space): fc.Arbitrary<[Address, number | bigint]> {
   const toAnEdge = fc
     .tuple(addresses(space), fc.boolean(), fc.bigInt(-3n, 3n))

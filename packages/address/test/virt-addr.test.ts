@@ -10,7 +10,7 @@ import {
 } from '../src/index.ts';
 import { addressError, untyped } from './support.ts';
 
-test('the short names are the methods of Virt', () => {
+test('the short names do what the methods of Virt do', () => {
   const values = [
     -1n,
     0n,
@@ -41,12 +41,12 @@ test('the short names are the methods of Virt', () => {
   expect(parseVirtAddr('ffff800000000000')).toBe(0xffff_8000_0000_0000n);
 });
 
-test('virtAddrTruncate copies bit 47 upward', () => {
+test('virtAddrTruncate copies bit 47 to the bits above', () => {
   expect(virtAddrTruncate(0x8000_0000_0000n)).toBe(0xffff_8000_0000_0000n);
   expect(virtAddrTruncate(0xffff_0000_0000_1000n)).toBe(0x1000n);
 });
 
-test('each throws for what is no address', () => {
+test('each short name throws for a value that is not an address', () => {
   addressError('NON_CANONICAL', () => virtAddr(2n ** 47n));
   addressError('INVALID_ADDRESS', () => assertIsVirtAddr('0x1000'));
   addressError('INVALID_ADDRESS', () => virtAddrTruncate(untyped('0x1000')));
