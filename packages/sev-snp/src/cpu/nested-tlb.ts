@@ -20,10 +20,11 @@ export interface NestedTranslation {
 const OFFSET = BigInt(PAGE_SIZE - 1);
 
 /**
- * What a processor keeps of nested translations and of the RMP's checks of them, as hardware may (AMD64 APM vol. 2, §15.36.2):
- * a change of the nested page table is not seen before the hypervisor flushes the guest's translations, and RMPADJUST not
- * before somebody does. A change of the RMP that matters to who owns a page, RMPUPDATE, PSMASH, PVALIDATE or the
- * firmware's, drops what is cached of it at once, on all processors (§15.36.6, .11).
+ * Nested translations, and the RMP's verdicts on them, as a processor may cache them (AMD64 APM vol. 2, §15.36.2). A change
+ * of the nested page table has no effect before the hypervisor flushes the guest's translations. A change of masks by
+ * RMPADJUST has none before anyone flushes them: AMD does not promise more (§15.36.15). A change by RMPUPDATE, PSMASH,
+ * PVALIDATE or the firmware drops the cached verdicts at once, on all processors (white paper "SEV-SNP: Strengthening VM
+ * Isolation with Integrity Protection and More", "Reverse map table").
  *
  * Translations are kept in pages of 4 KiB, whatever the tables have. No capacity limit; INVLPG and loads of CR3 drop the
  * guest's own half only.

@@ -29,7 +29,7 @@ export interface SnpPlatform {
 /** What a guest is to the hardware: a `Guest` is one. */
 export interface GuestContext {
   readonly machine: SnpPlatform;
-  /** 1 to 1023: what the RMP knows it by. */
+  /** The ASID of the guest in the RMP: 1 to 1022. */
   readonly asid: number;
   /** What its private memory is encrypted with. */
   readonly key: MemoryKey;

@@ -2,11 +2,11 @@ import type { VirtAddr } from '@svsm/address';
 import type { MappedPage } from '@svsm/pagetable';
 
 /**
- * A TLB as a `Vcpu` uses one: it keeps the pages that walks have found until they are flushed, right or wrong by
- * then. The `Tlb` of `@svsm/pagetable` is one.
+ * A TLB as a `Vcpu` uses one. It keeps the pages that walks have found until they are flushed, even if they are stale.
+ * The `Tlb` of `@svsm/pagetable` is one.
  *
- * It holds the guest's part of a translation only. Nested page table and RMP are asked on every access, so a change
- * of the RMP takes effect at once, as hardware guarantees it (AMD64 APM vol. 2, §15.36.11).
+ * It holds the guest's half of a translation only. The nested half and the RMP's verdict belong to a `NestedTlb`;
+ * without one, every access looks at the nested page table and the RMP.
  */
 export interface TranslationCache {
   /** The page cached for `vaddr`, or `undefined`. It may have been found for another address of that page. */

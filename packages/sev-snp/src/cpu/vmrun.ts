@@ -16,9 +16,12 @@ export const VmExit = {
   Vmgexit: 0x403n,
   PageNotValidated: 0x404n,
   NotRestartable: 0x406n,
-  /** VMRUN found something that it does not run. */
+  /** VMRUN does not run a state or a page like this. */
   Invalid: -1n,
-  /** The VMSA runs on another processor. */
+  /**
+   * The BUSY bit of VINTR_CTRL is set in the VMSA (AMD64 APM vol. 2, table 15-33). The model has it for a VMSA that runs on
+   * another processor.
+   */
   Busy: -2n,
   IdleRequired: -3n,
   InvalidPmc: -4n,

@@ -6,9 +6,9 @@ import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { HYPERVISOR_ENTRY, type Rmp } from '../rmp/rmp.ts';
 
 /*
- * Commands of the firmware that change the state of pages, as far as the RMP goes: SEV-SNP firmware ABI (AMD document
- * 56860), AMD-ASPFW `sev_mcmd.c`. Each refuses every state but those it is for, with `FIRMWARE_REFUSED`, and changes
- * nothing then. Pages that are swapped: `page-swap.ts`.
+ * Commands of the firmware that change the state of pages, as far as the RMP goes, as AMD-ASPFW `sev_mcmd.c` implements
+ * them. A command refuses every state that it is not for: it throws `FIRMWARE_REFUSED` and changes nothing. The commands
+ * that swap pages are in `page-swap.ts`.
  */
 
 /**

@@ -15,15 +15,16 @@ export interface LaunchUpdateOptions {
 }
 
 /**
- * The firmware's SNP_LAUNCH_UPDATE of one page, as far as memory goes: a PRE-GUEST page is encrypted in place with the
- * guest's key and becomes valid. A `Zero` page is zeroed first, a `Vmsa` page may be run. O(4 KiB pages), which it need
- * not touch. The digest of a launch is `LaunchDigest`, apart.
+ * SNP_LAUNCH_UPDATE of one page, as far as memory goes: encrypts a PRE-GUEST page in place with the guest's key and makes
+ * it valid. A `Zero` page is zeroed first; a `Vmsa` page gets the VMSA bit. O(4 KiB pages); only a `Zero` page touches
+ * their bytes. The digest of the launch is computed apart, by `LaunchDigest`.
  *
- * SEV-SNP firmware ABI (AMD document 56860), SNP_LAUNCH_UPDATE; checks in the order of AMD-ASPFW `sev_mcmd.c`. What
- * the firmware writes itself to `Secrets` pages, and checks in `Cpuid` pages, is up to the caller.
+ * The checks come in the order of AMD-ASPFW `sev_mcmd.c`, `snp_mcmd_launch_update`. The model neither writes `Secrets`
+ * pages nor checks `Cpuid` pages: the caller does.
  *
- * @param spa - the first address of a page whose RMP entry the hypervisor has made PRE-GUEST, 4 KiB or 2 MiB
- * @throws SnpError `FIRMWARE_REFUSED` if it is in another state, or of a size that the type has not
+ * @param spa - the first address of a 4 KiB or 2 MiB page in state PRE-GUEST
+ * @param permissions - masks from 0 to 0xff
+ * @throws SnpError `FIRMWARE_REFUSED` if the page is in another state, or its size does not exist for the type
  */
 export function launchUpdate(
   rmp: Rmp,

@@ -15,8 +15,8 @@ import type { Rmp } from '../rmp/rmp.ts';
 import { sealPage, unsealPage } from './page-seal.ts';
 
 /*
- * Commands of the firmware that take pages of a guest out of memory, back, and elsewhere: SEV-SNP firmware ABI (AMD document
- * 56860), AMD-ASPFW `sev_mcmd.c`. Each refuses with `FIRMWARE_REFUSED` and has changed nothing then.
+ * Commands of the firmware that take pages of a guest out of memory, back into memory, and to another place, as AMD-ASPFW
+ * `sev_mcmd.c` implements them. A command that refuses throws `FIRMWARE_REFUSED` and changes nothing.
  */
 
 /** The machine's part: what the firmware works on. */

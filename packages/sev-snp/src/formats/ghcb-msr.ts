@@ -1,7 +1,7 @@
 import { type Bytes, Phys, type PhysAddr } from '@svsm/address';
 import { SnpError } from './snp-error.ts';
 
-/** The operations of a page state change (GHCB specification, AMD document 56421; Linux `enum psc_op`). */
+/** The operations of a page state change (Linux `enum psc_op`, EDK2 `SevSnpMsr.h`). */
 export const PageOperation = {
   /** The page becomes the guest's. */
   Private: 1,

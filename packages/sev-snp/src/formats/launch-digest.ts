@@ -78,9 +78,8 @@ const PAGE_INFO = {
 } as const satisfies ByteFields;
 
 /**
- * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (SEV-SNP firmware ABI, AMD document 56860;
- * AMD-ASPFW `sev_mcmd.h`, from which the order of the permissions is: virtee/sev-snp-measure has the reverse, and no
- * known answer tells, as all have zeros there).
+ * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (AMD-ASPFW `sev_mcmd.h`). The order of the permissions
+ * is AMD-ASPFW's. virtee/sev-snp-measure has the reverse order, and known digests do not decide it: their masks are 0.
  *
  * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address no multiple of 4096
  */

@@ -1,9 +1,6 @@
 import type { RmpEntry } from './rmp-entry.ts';
 
-/**
- * The states of a page, as its RMP entry shows them (SEV-SNP firmware ABI, AMD document 56860; AMD-ASPFW
- * `sev_rmp.h`).
- */
+/** The states of a page, by its RMP entry (AMD-ASPFW `sev_rmp.h`, `snp_page_state_t`). */
 export const PageState = {
   /** Not covered by the RMP: the hypervisor's for ever. */
   Default: 'DEFAULT',

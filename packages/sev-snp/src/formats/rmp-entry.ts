@@ -15,7 +15,7 @@ export interface RmpEntry {
   readonly subpageCount: number;
   /** The one guest-physical address at which it may be mapped. */
   readonly gpa: PhysAddr;
-  /** The guest that owns it, 1 to 1023; 0 for the hypervisor and the firmware. */
+  /** The guest that owns the page, 1 to 1022. 0: the hypervisor or the firmware; 1023: a lock that the firmware holds for a moment. */
   readonly asid: number;
   /** Whether it may be run as a VMSA. */
   readonly vmsa: boolean;

@@ -1,7 +1,6 @@
 /**
- * What the RMP instructions leave in EAX (AMD64 APM vol. 3, RMPUPDATE, PSMASH, PVALIDATE, RMPADJUST; the numbers as
- * in Linux `arch/x86/include/asm/sev.h` and in the compilers' intrinsics). A PVALIDATE that changed nothing is a
- * success: it tells by the carry flag.
+ * The results of the RMP instructions, in EAX (Linux `arch/x86/include/asm/sev.h`; the pages of the compilers'
+ * intrinsics, `__rmpupdate` and the others). A PVALIDATE that changes nothing is a success with the carry flag set.
  */
 export const RmpResult = {
   SUCCESS: 0,
@@ -15,7 +14,7 @@ export const RmpResult = {
   FAIL_OVERLAP: 4,
   /** A 2 MiB operand whose page is 4 KiB. */
   FAIL_SIZEMISMATCH: 6,
-  /** PSMASH of what is no mutable 2 MiB page. */
+  /** PSMASH of a page that is not a mutable 2 MiB page. */
   FAIL_BADADDR: 7,
 } as const;
 

@@ -2,7 +2,7 @@ import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { type ByteFields, readFields, requireFit, requireLength, writeFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
-/** Where a guest finds its SVSM: what that has written to the secrets page (AMD document 58019, §5, table 1). */
+/** Where a guest finds its SVSM: the fields that the SVSM writes to the secrets page (AMD document 58019, §4.1, table 1). */
 export interface SvsmLocation {
   /** The SVSM's memory. */
   readonly base: PhysAddr;

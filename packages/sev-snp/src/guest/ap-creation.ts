@@ -54,9 +54,10 @@ export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApC
 }
 
 /**
- * Makes a page of the guest's a VMSA: writes it, then has the RMP say that it may be run. At VMPL0 only, by a guest without
- * an SVSM; elsewhere hardware ignores the request, which is why it is made of VMPL1, that VMPL1 may not adjust (AMD64
- * APM vol. 2, §15.36.7).
+ * Makes a page of the guest a VMSA: writes the image, then sets the VMSA bit of the RMP entry. For guests without an SVSM:
+ * only VMPL0 can set the bit (AMD64 APM vol. 2, §15.36.12). At other levels hardware ignores the bit without an error, so
+ * the RMPADJUST names VMPL1 as its target: VMPL1 may not adjust its own mask, and gets FAIL_PERMISSION in place of a false
+ * success (EDK2 `AmdSev.c`, Linux `snp_set_vmsa`).
  *
  * @param page - private and validated, and at no multiple of 2 MiB: hypervisors refuse those, for an erratum (KVM)
  * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault

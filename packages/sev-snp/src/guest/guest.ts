@@ -27,7 +27,7 @@ export interface GuestOptions {
 /** An SNP-active guest: an ASID, a key that goes with it, and what the hypervisor says its memory is. */
 export class Guest implements GuestContext {
   readonly machine: SnpPlatform;
-  /** 1 to 1023: what the RMP knows it by. */
+  /** The ASID of the guest in the RMP: 1 to 1022. */
   readonly asid: number;
   /** What its private memory is encrypted with. Neither it nor the hypervisor can use it but by private accesses. */
   readonly key: MemoryKey;

@@ -186,9 +186,9 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Answers a VMGEXIT: what the guest left in the GHCB MSR, and what it is to find there (GHCB specification, AMD
-   * document 56421). If that is the address of a GHCB that `vcpu` has registered, the request and the answer are in
-   * there.
+   * Answers a VMGEXIT. `request` is the GHCB MSR as the guest left it; the result is what the guest finds there. If the
+   * request is the address of a GHCB that `vcpu` has registered, request and answer lie in the GHCB. The protocol is that
+   * of Linux, KVM and EDK2.
    *
    * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`
    */

@@ -313,7 +313,8 @@ export class SvsmCore {
       this.#memory.grant(at, PageSize.Regular, caller);
       throw new SvsmRefusal(SvsmResult.InvalidParameter);
     }
-    // Level 1, for only a level that may be adjusted gives a true answer: AMD64 APM vol. 2, §15.36.7.
+    // VMPL1 as the target, as EDK2 and Linux do it: only VMPL0 sets the VMSA bit (AMD64 APM vol. 2, §15.36.12), and an
+    // SVSM that does not run there gets FAIL_PERMISSION.
     this.#memory.adjust(at, PageSize.Regular, 1, VmplPermission.None, true);
     this.#memory.take(at, PageSize.Regular);
     this.#vcpus.set(at, { vmsa: at, caa: caa as PhysAddr, vmpl, apicId });
