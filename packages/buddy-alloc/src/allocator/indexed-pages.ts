@@ -3,8 +3,8 @@ import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
-import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
 import type { PageSpace } from './page-space.ts';
+import type { Trace } from './trace.ts';
 
 /**
  * The blocks of a `PageAllocator` by the index of their first page: 0 is the page that its space starts with, which
@@ -13,7 +13,7 @@ import type { PageSpace } from './page-space.ts';
  */
 export class IndexedPages<A extends Address> {
   readonly #space: PageSpace<A>;
-  readonly #trace: Tracer<A> | undefined;
+  readonly #trace: Trace<A> | undefined;
   readonly #tree: BuddyTree;
   readonly #maxOrder: number;
   /** The page of index 0, by number; and counted from the tree's origin. */
@@ -22,7 +22,7 @@ export class IndexedPages<A extends Address> {
   readonly #lastIndex: number;
 
   /** `PageAllocator.indexed` is one. */
-  constructor(space: PageSpace<A>, trace: Tracer<A> | undefined) {
+  constructor(space: PageSpace<A>, trace: Trace<A> | undefined) {
     const { start, end } = space.tree.range;
     this.#space = space;
     this.#trace = trace;
@@ -44,7 +44,7 @@ export class IndexedPages<A extends Address> {
     const offset = this.#tree.allocateOffset(order);
     if (offset < 0) throw this.#space.outOfMemory(order);
     const index = offset - this.#firstOffset;
-    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, this.#address(index));
+    this.#trace?.allocated(this.#address(index));
     return index;
   }
 
@@ -55,9 +55,9 @@ export class IndexedPages<A extends Address> {
    */
   free(index: number): void {
     if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalid(index);
-    const freed = this.#trace === undefined ? undefined : blockToFree(this.#space, this.#address(index));
+    const freed = this.#trace?.toFree(this.#address(index));
     if (!this.#tree.freeOffset(index + this.#firstOffset)) throw this.#space.refusal(this.#address(index));
-    if (freed !== undefined) this.#trace?.({ what: 'free', region: freed.region, kind: freed.kind });
+    this.#trace?.freed(freed);
   }
 
   /** The address of the page with this index. O(1). @throws BuddyError `INVALID_PAGE_INDEX` */
@@ -74,7 +74,7 @@ export class IndexedPages<A extends Address> {
   indexOf(address: A): number {
     this.#space.kind.assertIsAddress(address);
     const index = pageNumberOf(address & ~0xfffn) - this.#firstPage;
-    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#space.foreign(address);
+    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#space.outsideRegion(address);
     return index;
   }
 

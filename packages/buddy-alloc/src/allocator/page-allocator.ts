@@ -1,20 +1,21 @@
-import { type Address, type AddressKind, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
+import { type Address, type AddressKind, type Bytes, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { type Block, blockBytes, MAX_ORDER, orderOfPages } from '../pages/block.ts';
+import { type Block, blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
-import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
+import { requireOrder } from '../pages/integers.ts';
 import type { MemoryInfo } from '../pages/memory-info.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import type { AllocatorSnapshot, SnapshotRange } from '../pages/snapshot.ts';
 import { pageNumberOf } from '../pages/words.ts';
-import { ALLOCATED, FILE, HEAP, SLAB } from '../tree/buddy-level.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
-import { blockToFree, type Tracer, traceAllocated } from './allocator-event.ts';
+import { FilePages } from './file-pages.ts';
 import { IndexedPages } from './indexed-pages.ts';
+import { markedPages } from './marked-pages.ts';
 import { type BlockOwner, OwnedBlock } from './owned-block.ts';
 import type { PageAllocatorOptions } from './page-allocator-options.ts';
 import { PageSpace } from './page-space.ts';
+import { Trace } from './trace.ts';
 
 /**
  * A buddy allocator for the pages of a region, or of several: blocks of 2^order pages of 4 KiB, each at an address
@@ -32,7 +33,8 @@ import { PageSpace } from './page-space.ts';
 export class PageAllocator<A extends Address> {
   readonly #space: PageSpace<A>;
   readonly #memory: PageMemory<A> | undefined;
-  readonly #trace: Tracer<A> | undefined;
+  readonly #trace: Trace<A> | undefined;
+  readonly #files: FilePages<A>;
   readonly #owner: BlockOwner<A>;
   /**
    * The same blocks by the index of their first page, a `number`, instead of its address: for hot loops. An address is a
@@ -57,17 +59,18 @@ export class PageAllocator<A extends Address> {
     const all = Array.isArray(regions) ? regions : [regions];
     this.#space = new PageSpace({ regions: all, space, maxOrder, reserved });
     this.#memory = memory;
-    this.#trace = trace;
+    this.#trace = trace === undefined ? undefined : new Trace(this.#space, trace);
+    this.#files = new FilePages(this.#space, memory, this.#trace);
     this.#owner = {
       free: (block, freed) => {
-        const kind = this.#trace === undefined ? undefined : blockToFree(this.#space, block)?.kind;
+        const traced = this.#trace?.toFree(block);
         if (!this.#tree.free(block.start, block.size)) throw this.#space.refusal(block.start, block.size);
         freed();
-        this.#trace?.({ what: 'free', region: block, kind });
+        this.#trace?.freed(traced);
       },
       leaks: onLeak === undefined ? undefined : new FinalizationRegistry(onLeak),
     };
-    this.indexed = new IndexedPages(this.#space, trace);
+    this.indexed = new IndexedPages(this.#space, this.#trace);
     this.#tree = this.#space.tree;
     this.#kind = this.#space.kind;
     this.#maxOrder = this.#space.maxOrder;
@@ -122,7 +125,7 @@ export class PageAllocator<A extends Address> {
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
     const block = MemoryRegion.unchecked(this.#kind, start as A, blockBytes(order));
-    this.#trace?.({ what: 'allocate', region: block, kind: 'pages' });
+    this.#trace?.allocated(block.start);
     return block;
   }
 
@@ -136,7 +139,7 @@ export class PageAllocator<A extends Address> {
     requireOrder(order, this.#maxOrder);
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
-    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, start as A);
+    this.#trace?.allocated(start as A);
     return start as A;
   }
 
@@ -148,7 +151,7 @@ export class PageAllocator<A extends Address> {
   allocatePage(): A {
     const page = this.#tree.allocate(0);
     if (page === undefined) throw this.#space.outOfMemory(0);
-    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, page as A);
+    this.#trace?.allocated(page as A);
     return page as A;
   }
 
@@ -159,7 +162,9 @@ export class PageAllocator<A extends Address> {
    */
   allocateZeroedPage(): A {
     if (this.#memory === undefined) throw new BuddyError('NO_PAGE_MEMORY', {});
-    return this.#allocateAs(ALLOCATED);
+    const page = this.#space.allocateCleared(this.#memory);
+    this.#trace?.allocated(page);
+    return page;
   }
 
   /**
@@ -169,7 +174,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`; what `memory.clearPage` throws
    */
   allocateFilePage(): A {
-    return this.#allocateAs(FILE);
+    return this.#files.allocate();
   }
 
   /**
@@ -178,10 +183,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `NOT_FILE_PAGE`, `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`; AddressError if it is no address
    */
   getFilePage(page: A): number {
-    const number = this.#filePage(page);
-    const references = this.#space.referencesOf(number) + 1;
-    this.#space.references.set(number, references);
-    return references;
+    return this.#files.get(page);
   }
 
   /**
@@ -190,15 +192,7 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `NOT_FILE_PAGE`, `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`; AddressError if it is no address
    */
   putFilePage(page: A): number {
-    const number = this.#filePage(page);
-    const { references } = this.#space;
-    const left = this.#space.referencesOf(number) - 1;
-    if (left > 1) references.set(number, left);
-    else references.delete(number);
-    if (left > 0) return left;
-    this.#tree.freeRange({ start: number, end: number + 1 });
-    this.#trace?.({ what: 'free', region: new MemoryRegion(this.#kind, page, PAGE_SIZE), kind: 'file' });
-    return 0;
+    return this.#files.put(page);
   }
 
   /**
@@ -211,8 +205,8 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_PAGE_COUNT`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
    */
   allocateRun(pages: number, alignment: Bytes = PAGE_SIZE): MemoryRegion<A> {
-    const run = this.#takeRun(pages, alignment);
-    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, run.start);
+    const run = this.#space.allocateRun(pages, alignment);
+    this.#trace?.allocated(run.start);
     return run;
   }
 
@@ -225,9 +219,9 @@ export class PageAllocator<A extends Address> {
    */
   allocateAt(pages: MemoryRegion<A>): MemoryRegion<A> {
     const range = this.#space.rangeOf(pages);
-    this.#space.require('free', range);
-    const block = this.#space.takeRun(range);
-    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, block.start);
+    this.#space.requireState('free', range);
+    const block = this.#space.allocateRange(range);
+    this.#trace?.allocated(block.start);
     return block;
   }
 
@@ -240,7 +234,7 @@ export class PageAllocator<A extends Address> {
    *   RegionError `KIND_MISMATCH` if a region is
    */
   freePages(block: MemoryRegion<A> | A): void {
-    const freed = this.#trace === undefined ? undefined : blockToFree(this.#space, block);
+    const freed = this.#trace?.toFree(block);
     if (typeof block === 'object' && block !== null) {
       // Of the right kind, the address says all; of another, `overlaps` throws.
       if (block.kind !== this.#kind) this.#space.space.overlaps(block);
@@ -249,7 +243,7 @@ export class PageAllocator<A extends Address> {
     } else if (typeof block !== 'bigint' || !this.#tree.free(block, undefined)) {
       throw this.#space.refusal(block);
     }
-    if (freed !== undefined) this.#trace?.({ what: 'free', region: freed.region, kind: freed.kind });
+    this.#trace?.freed(freed);
   }
 
   /**
@@ -259,9 +253,7 @@ export class PageAllocator<A extends Address> {
    */
   freePage(page: A): void {
     if (typeof page !== 'bigint' || !this.#tree.freePage(page)) throw this.#space.refusal(page);
-    if (this.#trace !== undefined) {
-      this.#trace({ what: 'free', region: new MemoryRegion(this.#kind, page, PAGE_SIZE), kind: 'pages' });
-    }
+    this.#trace?.freedPage(page);
   }
 
   /**
@@ -273,7 +265,7 @@ export class PageAllocator<A extends Address> {
    */
   reserve(pages: MemoryRegion<A>): void {
     this.#space.reserve(pages);
-    this.#trace?.({ what: 'reserve', region: pages, kind: undefined });
+    this.#trace?.changed('reserve', pages);
   }
 
   /**
@@ -285,7 +277,7 @@ export class PageAllocator<A extends Address> {
    */
   unreserve(pages: MemoryRegion<A>): void {
     this.#space.unreserve(pages);
-    this.#trace?.({ what: 'unreserve', region: pages, kind: undefined });
+    this.#trace?.changed('unreserve', pages);
   }
 
   /**
@@ -296,7 +288,7 @@ export class PageAllocator<A extends Address> {
    */
   addRegion(region: MemoryRegion<A>): void {
     this.#space.addRegion(region);
-    this.#trace?.({ what: 'addRegion', region: region, kind: undefined });
+    this.#trace?.changed('addRegion', region);
   }
 
   /**
@@ -308,7 +300,7 @@ export class PageAllocator<A extends Address> {
    */
   removeRegion(region: MemoryRegion<A>): void {
     this.#space.removeRegion(region);
-    this.#trace?.({ what: 'removeRegion', region: region, kind: undefined });
+    this.#trace?.changed('removeRegion', region);
   }
 
   /**
@@ -321,26 +313,7 @@ export class PageAllocator<A extends Address> {
     if (kind !== 'slab' && kind !== 'heap') {
       throw new BuddyError('INVALID_OPTION', { option: 'kind', value: kind, expected: "'slab' or 'heap'" });
     }
-    const mark = kind === 'slab' ? SLAB : HEAP;
-    return {
-      allocate: (pages, alignment) => {
-        const { start } = this.#takeRun(pages, alignment);
-        this.#space.remark(start, mark);
-        try {
-          if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, start);
-        } catch (error) {
-          // Nobody else would know of it.
-          this.#space.freeMarked(start, mark);
-          throw error;
-        }
-        return start;
-      },
-      free: (start) => {
-        const freed = this.#trace === undefined ? undefined : blockToFree(this.#space, start);
-        this.#space.freeMarked(start, mark);
-        if (freed !== undefined) this.#trace?.({ what: 'free', region: freed.region, kind });
-      },
-    };
+    return markedPages(this.#space, this.#trace, kind);
   }
 
   /**
@@ -397,52 +370,5 @@ export class PageAllocator<A extends Address> {
    */
   checkInvariants(): void {
     this.#space.check();
-  }
-
-  #takeRun(pages: number, alignment: Bytes): MemoryRegion<A> {
-    if (!isIntegerUpTo(pages, 2 ** MAX_ORDER) || pages === 0)
-      throw new BuddyError('INVALID_PAGE_COUNT', { pages });
-    const alignedPages = Math.max(1, Number(alignmentBytes(alignment)) / PAGE_SIZE);
-    const order = orderOfPages(Math.max(pages, alignedPages));
-    const block = order <= this.#tree.maxOrder ? this.#tree.allocate(order) : undefined;
-    if (block === undefined) {
-      const range = this.#space.findRun(pages, orderOfPages(alignedPages));
-      if (range === undefined) throw this.#space.outOfMemory(orderOfPages(pages), pages);
-      return this.#space.takeRun(range);
-    }
-    if (pages === 2 ** order && order <= this.#maxOrder) {
-      return MemoryRegion.unchecked(this.#kind, block as A, blockBytes(order));
-    }
-    this.#tree.free(block, undefined);
-    const start = pageNumberOf(block);
-    return this.#space.takeRun({ start, end: start + pages });
-  }
-
-  /** Allocates a page, clears it if there is memory, and frees it again if that fails; then marks it. */
-  #allocateAs(mark: number): A {
-    const page = this.#tree.allocate(0) as A | undefined;
-    if (page === undefined) throw this.#space.outOfMemory(0);
-    try {
-      this.#memory?.clearPage(page);
-    } catch (error) {
-      this.#tree.freePage(page);
-      throw error;
-    }
-    this.#tree.markPage(page, mark);
-    if (this.#trace !== undefined) traceAllocated(this.#space, this.#trace, page);
-    return page;
-  }
-
-  /** The number of a file page. */
-  #filePage(address: A): number {
-    this.#kind.assertIsAddress(address);
-    const page = pageNumberOf(address & ~0xfffn);
-    const found = this.#space.blockAround(page);
-    if (found === undefined) throw this.#space.foreign(address);
-    const { region: block, order, state, kind } = found;
-    if ((address & 0xfffn) !== 0n)
-      throw new BuddyError('MISALIGNED_ADDRESS', { address, block, order, state });
-    if (kind !== 'file') throw new BuddyError('NOT_FILE_PAGE', { address, block, state, kind });
-    return page;
   }
 }

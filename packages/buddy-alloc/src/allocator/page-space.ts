@@ -1,10 +1,18 @@
-import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
+import { type Address, type AddressKind, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion, type RegionBounds } from '@svsm/memory-region';
-import { type Block, type BlockKind, type BlockState, blockBytes, orderOfPages } from '../pages/block.ts';
+import {
+  type Block,
+  type BlockKind,
+  type BlockState,
+  blockBytes,
+  MAX_ORDER,
+  orderOfPages,
+} from '../pages/block.ts';
 import { refusalOf } from '../pages/block-refusal.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
-import { requireMaxOrder } from '../pages/integers.ts';
+import { isIntegerUpTo, requireMaxOrder } from '../pages/integers.ts';
 import { infoOf, type MemoryInfo } from '../pages/memory-info.ts';
+import type { PageMemory } from '../pages/page-memory.ts';
 import {
   largestOrderIn,
   orderAround,
@@ -157,10 +165,10 @@ export class PageSpace<A extends Address> {
    *
    * @throws BuddyError `OUTSIDE_REGION`, `NOT_FREE`, `NOT_RESERVED`
    */
-  require(state: 'free' | 'reserved', range: PageRange): void {
+  requireState(state: 'free' | 'reserved', range: PageRange): void {
     for (let page = range.start; page < range.end; ) {
       const block = this.blockAround(page);
-      if (block === undefined) throw this.foreign(addressOfPage(page));
+      if (block === undefined) throw this.outsideRegion(addressOfPage(page));
       if (block.state !== state) {
         const details = { region: this.regionOf(range), block: block.region, state: block.state };
         throw new BuddyError(state === 'free' ? 'NOT_FREE' : 'NOT_RESERVED', details);
@@ -170,46 +178,56 @@ export class PageSpace<A extends Address> {
   }
 
   /**
-   * The first `pages` free pages that follow each other and start at a multiple of 2^`order` pages, or `undefined`.
-   * O(blocks · orders).
+   * Allocates one page and clears it, if there is memory. If clearing throws, nothing is allocated. O(orders), amortized.
+   *
+   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`; what `memory.clearPage` throws
    */
-  findRun(pages: number, order: number): PageRange | undefined {
-    const alignment = 2 ** order;
-    for (const range of this.ranges) {
-      let start = -1;
-      for (let page = range.start; page < range.end; ) {
-        const block = this.blockAround(page) as Block<A>;
-        if (block.state !== 'free') start = -1;
-        else if (start < 0) start = Math.ceil(page / alignment) * alignment;
-        page += Number(block.region.size / BigInt(PAGE_SIZE));
-        if (start >= 0 && start + pages <= page) return { start, end: start + pages };
-      }
+  allocateCleared(memory: PageMemory<A> | undefined): A {
+    const page = this.tree.allocate(0) as A | undefined;
+    if (page === undefined) throw this.outOfMemory(0);
+    try {
+      memory?.clearPage(page);
+    } catch (error) {
+      this.tree.freePage(page);
+      throw error;
     }
-    return undefined;
+    return page;
+  }
+
+  /**
+   * Allocates a run of `pages` pages, or a block if they are one, as `PageAllocator.allocateRun`.
+   *
+   * @throws BuddyError `INVALID_PAGE_COUNT`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
+   */
+  allocateRun(pages: number, alignment: Bytes): MemoryRegion<A> {
+    if (!isIntegerUpTo(pages, 2 ** MAX_ORDER) || pages === 0) {
+      throw new BuddyError('INVALID_PAGE_COUNT', { pages });
+    }
+    const alignedPages = Math.max(1, Number(alignmentBytes(alignment)) / PAGE_SIZE);
+    const order = orderOfPages(Math.max(pages, alignedPages));
+    const block = order <= this.tree.maxOrder ? this.tree.allocate(order) : undefined;
+    if (block === undefined) {
+      const range = this.#findFree(pages, orderOfPages(alignedPages));
+      if (range === undefined) throw this.outOfMemory(orderOfPages(pages), pages);
+      return this.allocateRange(range);
+    }
+    if (pages === 2 ** order && order <= this.maxOrder) {
+      return MemoryRegion.unchecked(this.kind, block as A, blockBytes(order));
+    }
+    this.tree.free(block, undefined);
+    const start = pageNumberOf(block);
+    return this.allocateRange({ start, end: start + pages });
   }
 
   /** Allocates free pages: as a block, if they can be one, else as a run. @throws BuddyError `METADATA_FULL` */
-  takeRun(range: PageRange): MemoryRegion<A> {
+  allocateRange(range: PageRange): MemoryRegion<A> {
     this.tree.takeRange(range, this.#isBlock(range) ? ALLOCATED : RUN, REST, this.maxOrder);
     return this.regionOf(range);
   }
 
-  /** Changes what the block or run at `start`, just allocated, is marked as. O(orders). */
-  remark(start: A, mark: number): A {
+  /** Puts another mark on the block or run at `start`, just allocated. O(orders). */
+  setMark(start: A, mark: number): void {
     this.tree.markBlock(pageNumberOf(start), mark);
-    return start;
-  }
-
-  /**
-   * Frees the block or run at `start`, which has this mark. O(orders) for each of its blocks.
-   *
-   * @throws BuddyError `WRONG_KIND`, `BLOCK_TAIL`, and what `refusal` says of what is not allocated
-   */
-  freeMarked(start: A, mark: typeof SLAB | typeof HEAP): void {
-    const page = typeof start === 'bigint' ? pageNumberOf(start) : -1;
-    const block = this.tree.find(page);
-    if (block?.start !== page || block.kind !== mark) throw this.#markedRefusal(start, mark);
-    this.tree.freeRange(this.tree.runAround(block));
   }
 
   /** Makes pages of no region so far free. */
@@ -222,21 +240,21 @@ export class PageSpace<A extends Address> {
   /** Takes free pages out. */
   removeRegion(region: MemoryRegion<A>): void {
     const range = this.rangeOf(region);
-    this.require('free', range);
+    this.requireState('free', range);
     this.tree.removeRange(range);
     this.#setRanges(withoutRange(this.ranges, range));
   }
 
   reserve(region: MemoryRegion<A>): void {
     const range = this.rangeOf(region);
-    this.require('free', range);
+    this.requireState('free', range);
     this.tree.removeRange(range);
     this.reserved = withRange(this.reserved, range);
   }
 
   unreserve(region: MemoryRegion<A>): void {
     const range = this.rangeOf(region);
-    this.require('reserved', range);
+    this.requireState('reserved', range);
     this.tree.addFreeRange(range);
     this.reserved = withoutRange(this.reserved, range);
   }
@@ -246,7 +264,7 @@ export class PageSpace<A extends Address> {
     const { kind, references, start, end } = block;
     const fail = (problem: string) => new BuddyError('INVALID_SNAPSHOT', { block: { start, end }, problem });
     const range = this.rangeOf(MemoryRegion.fromAddresses(this.kind, start as A, end));
-    this.require('free', range);
+    this.requireState('free', range);
     const pages = range.end - range.start;
     if (this.#isBlock(range) ? kind === 'run' : kind === 'pages') throw fail('is of the wrong kind');
     if (!Object.values(KINDS).includes(kind) && kind !== 'heap') throw fail('is of no kind');
@@ -258,10 +276,10 @@ export class PageSpace<A extends Address> {
     ) {
       throw fail('has a wrong number of references');
     }
-    this.takeRun(range);
-    if (kind === 'file') this.remark(start as A, FILE);
-    else if (kind === 'slab') this.remark(start as A, SLAB);
-    else if (kind === 'heap') this.remark(start as A, HEAP);
+    this.allocateRange(range);
+    if (kind === 'file') this.setMark(start as A, FILE);
+    else if (kind === 'slab') this.setMark(start as A, SLAB);
+    else if (kind === 'heap') this.setMark(start as A, HEAP);
     if (kind === 'file' && references !== 1) this.references.set(range.start, references as number);
   }
 
@@ -314,7 +332,7 @@ export class PageSpace<A extends Address> {
     return new BuddyError('OUT_OF_MEMORY', { order, pages, largestFreeOrder, freePages });
   }
 
-  foreign(address: bigint): BuddyError {
+  outsideRegion(address: bigint): BuddyError {
     return new BuddyError('OUTSIDE_REGION', { address, region: this.hull, regions: this.regions });
   }
 
@@ -322,20 +340,27 @@ export class PageSpace<A extends Address> {
   refusal(address: A, size: bigint = blockBytes(0)): BuddyError {
     this.kind.assertIsAddress(address);
     const found = this.blockAround(pageNumberOf(address & ~0xfffn));
-    if (found === undefined) return this.foreign(address);
+    if (found === undefined) return this.outsideRegion(address);
     return refusalOf(found, address, size, this.referencesOf(pageNumberOf(address)));
   }
 
-  /** Why no block of this mark starts at `address`. */
-  #markedRefusal(address: A, mark: typeof SLAB | typeof HEAP): BuddyError {
-    this.kind.assertIsAddress(address);
-    const found = this.blockAround(pageNumberOf(address));
-    if (found?.kind === undefined) return this.refusal(address);
-    const { region: block, order, kind } = found;
-    const expected = mark === SLAB ? 'slab' : 'heap';
-    return kind === expected
-      ? new BuddyError('BLOCK_TAIL', { address, block, order })
-      : new BuddyError('WRONG_KIND', { address, block, kind, expected });
+  /**
+   * The first `pages` free pages that follow each other and start at a multiple of 2^`order` pages, or `undefined`.
+   * O(blocks · orders).
+   */
+  #findFree(pages: number, order: number): PageRange | undefined {
+    const alignment = 2 ** order;
+    for (const range of this.ranges) {
+      let start = -1;
+      for (let page = range.start; page < range.end; ) {
+        const block = this.blockAround(page) as Block<A>;
+        if (block.state !== 'free') start = -1;
+        else if (start < 0) start = Math.ceil(page / alignment) * alignment;
+        page += Number(block.region.size / BigInt(PAGE_SIZE));
+        if (start >= 0 && start + pages <= page) return { start, end: start + pages };
+      }
+    }
+    return undefined;
   }
 
   /** Whether a block, and not a run, is allocated for these pages. */
