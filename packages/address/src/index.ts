@@ -28,6 +28,13 @@ export {
 } from './arithmetic.ts';
 export { alignmentBytes, byteCount } from './bytes.ts';
 export { CodedError, describeValue, isCodedError, type MessageTable } from './coded-error.ts';
+export type {
+  AlignErrorCode,
+  ArithmeticErrorCode,
+  MakeAddressErrorCode,
+  PageArithmeticErrorCode,
+  ParseAddressErrorCode,
+} from './error-codes.ts';
 export { formatAddress } from './format.ts';
 export { Phys, Virt, Virt57 } from './kinds.ts';
 export { PAGE_SHIFT, PAGE_SIZE, PAGE_SIZE_1G, PAGE_SIZE_2M, PageSize } from './page-size.ts';
