@@ -35,8 +35,15 @@ for (const old of globSync('{packages,examples,tools}/*/test-results', { cwd: RO
 rmSync(join(ROOT, '.turbo/runs'), { recursive: true, force: true });
 
 const status = turbo([
-  ...['run', 'lint', 'types', 'build', 'test', '--continue=dependencies-successful', '--summarize'],
-  ...['--output-logs=errors-only', '--log-order=grouped'],
+  'run',
+  'lint',
+  'types',
+  'build',
+  'test',
+  '--continue=dependencies-successful',
+  '--summarize',
+  '--output-logs=errors-only',
+  '--log-order=grouped',
 ]);
 
 const results = readTasks().map((task) => ({ task, totals: totalsOf(task) }));

@@ -68,8 +68,17 @@ function flagOf(name: string, level: number): number {
   const bit = /^bit(\d+)$/.exec(name)?.[1];
   if (bit !== undefined) return 2 ** (Number(bit) % 32);
   const flags = {
-    ...{ P: 0x1, RW: 0x2, US: 0x4, PWT: 0x8, PCD: 0x10, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 },
-    ...{ PAT: level === 0 ? 0x80 : 0x1000, NX: 0x8000_0000 },
+    P: 0x1,
+    RW: 0x2,
+    US: 0x4,
+    PWT: 0x8,
+    PCD: 0x10,
+    A: 0x20,
+    D: 0x40,
+    PS: 0x80,
+    G: 0x100,
+    PAT: level === 0 ? 0x80 : 0x1000,
+    NX: 0x8000_0000,
   };
   return flags[name as keyof typeof flags];
 }

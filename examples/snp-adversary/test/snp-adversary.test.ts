@@ -23,7 +23,9 @@ describe('every attack', () => {
     async (_, __, scenario) => {
       const { got, stoppedBy, guestSees } = await run(scenario);
       expect({ got, stoppedBy, guestSees }).toEqual({
-        ...{ got: undefined, stoppedBy: scenario.stoppedBy, guestSees: scenario.guestSees },
+        got: undefined,
+        stoppedBy: scenario.stoppedBy,
+        guestSees: scenario.guestSees,
       });
     },
   );

@@ -57,11 +57,14 @@ export interface Module {
   readonly data: readonly { readonly at: number; readonly bytes: Uint8Array }[];
 }
 
+/** `"\0asm"` and the version, 1. */
+const PREAMBLE = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+
 /** The module as bytes, §5.5. */
 export function encodeModule({ imports, memory, globals, funcs, data }: Module): Uint8Array<ArrayBuffer> {
   const types = [...imports, ...funcs];
   return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...PREAMBLE,
     ...section(
       1,
       types.map(({ params, results }) => [0x60, ...vector(params), ...vector(results)]),

@@ -7,8 +7,15 @@ import { LAYERS, MAX_LINES } from '../layers.ts';
 import { filesOf, PACKAGES, ROOT, read, type Workspace } from '../workspace.ts';
 
 const REQUIRED = [
-  ...['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE', 'src/index.ts'],
-  ...['tsconfig.json', 'tsconfig.test.json', 'tsup.config.ts', 'vitest.config.ts'],
+  'package.json',
+  'README.md',
+  'CHANGELOG.md',
+  'LICENSE',
+  'src/index.ts',
+  'tsconfig.json',
+  'tsconfig.test.json',
+  'tsup.config.ts',
+  'vitest.config.ts',
 ];
 
 /** Written alike in every package; what a package adds is its own. */

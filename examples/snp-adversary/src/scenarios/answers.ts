@@ -38,8 +38,11 @@ const BAD_MESSAGE = { stoppedBy: 'answer: type, fields', guestSees: 'INVALID_RES
 /** What the hypervisor answers, and changes in shared memory. */
 export const ANSWERS: readonly Scenario[] = [
   {
-    ...{ id: 'A11', name: 'claim-private', attack: 'says “private”, and does nothing' },
-    ...{ stoppedBy: 'RMP guest-owned', guestSees: '#NPF, stopped' },
+    id: 'A11',
+    name: 'claim-private',
+    attack: 'says “private”, and does nothing',
+    stoppedBy: 'RMP guest-owned',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       const page = stage.share('public');
       stage.host.answers.pageState = () => 0;
@@ -48,8 +51,11 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'refuse', attack: 'answers with an error' },
-    ...{ stoppedBy: 'answer: error', guestSees: 'PAGE_STATE_REFUSED' },
+    id: 'A11',
+    name: 'refuse',
+    attack: 'answers with an error',
+    stoppedBy: 'answer: error',
+    guestSees: 'PAGE_STATE_REFUSED',
     play: (stage) => {
       stage.host.answers.msr = () => 0x1_0000_0015n;
       stage.share('public');
@@ -57,7 +63,10 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'other-message', attack: 'answers another question', ...BAD_MESSAGE },
+    id: 'A11',
+    name: 'other-message',
+    attack: 'answers another question',
+    ...BAD_MESSAGE,
     play: (stage) => {
       stage.host.answers.msr = () => 0x013n;
       stage.share('public');
@@ -65,7 +74,10 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'reserved-bits', attack: 'sets bits that must be 0', ...BAD_MESSAGE },
+    id: 'A11',
+    name: 'reserved-bits',
+    attack: 'sets bits that must be 0',
+    ...BAD_MESSAGE,
     play: (stage) => {
       stage.host.answers.msr = () => 0x1015n;
       stage.share('public');
@@ -73,7 +85,10 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'other-ghcb', attack: 'registers another GHCB', ...BAD_MESSAGE },
+    id: 'A11',
+    name: 'other-ghcb',
+    attack: 'registers another GHCB',
+    ...BAD_MESSAGE,
     play: (stage) => {
       const page = stage.share();
       stage.host.answers.msr = () => 0x666_6013n;
@@ -82,9 +97,13 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'list-half', attack: 'stops a list half way, with an error' },
-    ...{ stoppedBy: 'answer: exit info 2', guestSees: 'PSC_REFUSED' },
-    ...{ duty: 'look at SW_EXITINFO2', otherwise: 'noise' },
+    id: 'A11',
+    name: 'list-half',
+    attack: 'stops a list half way, with an error',
+    stoppedBy: 'answer: exit info 2',
+    guestSees: 'PSC_REFUSED',
+    duty: 'look at SW_EXITINFO2',
+    otherwise: 'noise',
     play: (stage, careful) => {
       const ghcb = stage.ghcb();
       stage.host.answers.pageState = () => 1;
@@ -102,9 +121,13 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'refused-as-result', attack: 'refuses, for who reads a result' },
-    ...{ stoppedBy: 'answer: exit info 1', guestSees: 'VMGEXIT_FAILED' },
-    ...{ duty: 'look at SW_EXITINFO1', otherwise: 'features 0x27' },
+    id: 'A11',
+    name: 'refused-as-result',
+    attack: 'refuses, for who reads a result',
+    stoppedBy: 'answer: exit info 1',
+    guestSees: 'VMGEXIT_FAILED',
+    duty: 'look at SW_EXITINFO1',
+    otherwise: 'features 0x27',
     play: (stage, careful) => {
       const ghcb = stage.ghcb();
       stage.host.answers.page = () => ({ info1: 2n, info2: 0x27n });
@@ -121,8 +144,11 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'invalid-answer', attack: 'marks no field of its answer valid' },
-    ...{ stoppedBy: 'answer: exit info 1', guestSees: 'VMGEXIT_FAILED' },
+    id: 'A11',
+    name: 'invalid-answer',
+    attack: 'marks no field of its answer valid',
+    stoppedBy: 'answer: exit info 1',
+    guestSees: 'VMGEXIT_FAILED',
     play: (stage) => {
       const ghcb = stage.ghcb();
       stage.host.answers.afterPage = (page) => page.invalidate();
@@ -130,7 +156,10 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'list-backwards', attack: 'goes backwards in a list', ...BAD_HEADER },
+    id: 'A11',
+    name: 'list-backwards',
+    attack: 'goes backwards in a list',
+    ...BAD_HEADER,
     play: (stage) => {
       const ghcb = stage.ghcb();
       stage.host.pageStatesPerExit = 1;
@@ -144,28 +173,40 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'list-past-end', attack: 'goes past the end of a list', ...BAD_HEADER },
+    id: 'A11',
+    name: 'list-past-end',
+    attack: 'goes past the end of a list',
+    ...BAD_HEADER,
     play: (stage) => {
       shareList(lieInHeader(stage, 0, 0x666));
       return 'taken for done';
     },
   },
   {
-    ...{ id: 'A11', name: 'list-other-end', attack: 'changes the end of a list', ...BAD_HEADER },
+    id: 'A11',
+    name: 'list-other-end',
+    attack: 'changes the end of a list',
+    ...BAD_HEADER,
     play: (stage) => {
       shareList(lieInHeader(stage, 2, 0));
       return 'taken for done';
     },
   },
   {
-    ...{ id: 'A11', name: 'list-reserved', attack: 'sets reserved bits of a list', ...BAD_HEADER },
+    id: 'A11',
+    name: 'list-reserved',
+    attack: 'sets reserved bits of a list',
+    ...BAD_HEADER,
     play: (stage) => {
       shareList(lieInHeader(stage, 4, 1));
       return 'taken for done';
     },
   },
   {
-    ...{ id: 'A11', name: 'list-never', attack: 'never gets on with a list', ...BAD_HEADER },
+    id: 'A11',
+    name: 'list-never',
+    attack: 'never gets on with a list',
+    ...BAD_HEADER,
     play: (stage) => {
       const ghcb = stage.ghcb();
       stage.host.answers.page = () => ({ info1: 0n, info2: 0n });
@@ -174,8 +215,11 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'endless-fault', attack: 'resolves a fault for ever, by nothing' },
-    ...{ stoppedBy: 'RMP guest-owned', guestSees: '#NPF, stopped' },
+    id: 'A11',
+    name: 'endless-fault',
+    attack: 'resolves a fault for ever, by nothing',
+    stoppedBy: 'RMP guest-owned',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       stage.host.answers.fault = () => true;
       stage.host.unassign(stage.guest, A);
@@ -183,8 +227,11 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'change-at-exit', attack: 'remaps while the guest waits' },
-    ...{ stoppedBy: 'RMP guest-owned', guestSees: '#NPF, stopped' },
+    id: 'A11',
+    name: 'change-at-exit',
+    attack: 'remaps while the guest waits',
+    stoppedBy: 'RMP guest-owned',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       const page = stage.share('public');
       const own = stage.host.allocatePage();
@@ -199,9 +246,13 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A12', name: 'double-fetch', attack: 'changes a list between check and use' },
-    ...{ stoppedBy: 'reading once', guestSees: 'what it checked' },
-    ...{ duty: 'read shared memory once', otherwise: 'goes on at entry 65535' },
+    id: 'A12',
+    name: 'double-fetch',
+    attack: 'changes a list between check and use',
+    stoppedBy: 'reading once',
+    guestSees: 'what it checked',
+    duty: 'read shared memory once',
+    otherwise: 'goes on at entry 65535',
     play: (stage, careful) => {
       const ghcb = stage.ghcb();
       stage.host.pageStatesPerExit = 1;
@@ -228,8 +279,11 @@ export const ANSWERS: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A11', name: 'new-memory', attack: 'gives a page back as another one' },
-    ...{ stoppedBy: 'RMP reverse-map', guestSees: '#NPF, stopped' },
+    id: 'A11',
+    name: 'new-memory',
+    attack: 'gives a page back as another one',
+    stoppedBy: 'RMP reverse-map',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       requestPageState(stage.vcpu, A, PageOperation.Shared);
       stage.host.move(stage.guest, A, (A + 0x7000n) as typeof A);

@@ -62,8 +62,11 @@ async function launched(change: (pages: LaunchPage[]) => readonly LaunchPage[]):
 /** What the firmware, and VMRUN, guard. */
 export const FIRMWARE: readonly Scenario[] = [
   {
-    ...{ id: 'A16', name: 'own-vmsa', attack: 'runs a VMSA that it has written' },
-    ...{ stoppedBy: 'VMRUN guest-owned', guestSees: 'never runs' },
+    id: 'A16',
+    name: 'own-vmsa',
+    attack: 'runs a VMSA that it has written',
+    stoppedBy: 'VMRUN guest-owned',
+    guestSees: 'never runs',
     play: (stage) => {
       const page = stage.host.allocatePage();
       stage.host.write(page, bytesOf('a VMSA'));
@@ -72,29 +75,41 @@ export const FIRMWARE: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A16', name: 'data-as-vmsa', attack: 'runs a page of data as a VMSA' },
-    ...{ stoppedBy: 'VMRUN vmsa', guestSees: 'never runs' },
+    id: 'A16',
+    name: 'data-as-vmsa',
+    attack: 'runs a page of data as a VMSA',
+    stoppedBy: 'VMRUN vmsa',
+    guestSees: 'never runs',
     play: (stage) => vmrun(stage, A),
   },
   {
-    ...{ id: 'A16', name: 'vmsa-twice', attack: 'runs a VMSA on two processors' },
-    ...{ stoppedBy: 'VMRUN busy', guestSees: 'never runs' },
+    id: 'A16',
+    name: 'vmsa-twice',
+    attack: 'runs a VMSA on two processors',
+    stoppedBy: 'VMRUN busy',
+    guestSees: 'never runs',
     play: (stage) => {
       const first = vmrun(stage, vmsaAt(stage, A));
       return first === 'a processor' ? vmrun(stage, A) : 'nothing runs';
     },
   },
   {
-    ...{ id: 'A16', name: 'vmsa-elsewhere', attack: 'runs a VMSA at another address' },
-    ...{ stoppedBy: 'VMRUN reverse-map', guestSees: 'never runs' },
+    id: 'A16',
+    name: 'vmsa-elsewhere',
+    attack: 'runs a VMSA at another address',
+    stoppedBy: 'VMRUN reverse-map',
+    guestSees: 'never runs',
     play: (stage) => {
       stage.host.remap(stage.guest, B, stage.spaOf(vmsaAt(stage, A)));
       return vmrun(stage, B);
     },
   },
   {
-    ...{ id: 'A16', name: 'old-vmsa', attack: 'runs a VMSA with old content' },
-    ...{ stoppedBy: 'VMRUN vmsa', guestSees: 'never runs' },
+    id: 'A16',
+    name: 'old-vmsa',
+    attack: 'runs a VMSA with old content',
+    stoppedBy: 'VMRUN vmsa',
+    guestSees: 'never runs',
     play: (stage) => {
       vmsaAt(stage, A);
       stage.host.replay(stage.guest, A, stage.host.capture(stage.spaOf(A)));
@@ -114,14 +129,20 @@ export const FIRMWARE: readonly Scenario[] = [
     ] satisfies [string, string, (pages: LaunchPage[]) => readonly LaunchPage[]][]
   ).map(
     ([name, attack, change]): Scenario => ({
-      ...{ id: 'A18', name: `launch-${name}`, attack },
-      ...{ stoppedBy: 'launch digest', guestSees: 'not attested' },
+      id: 'A18',
+      name: `launch-${name}`,
+      attack,
+      stoppedBy: 'launch digest',
+      guestSees: 'not attested',
       play: () => launched(change),
     }),
   ),
   {
-    ...{ id: 'A19', name: 'page-in-use', attack: 'takes a page that a processor runs on' },
-    ...{ stoppedBy: 'RMPUPDATE in use', guestSees: 'nothing' },
+    id: 'A19',
+    name: 'page-in-use',
+    attack: 'takes a page that a processor runs on',
+    stoppedBy: 'RMPUPDATE in use',
+    guestSees: 'nothing',
     play: (stage) => {
       vmrun(stage, vmsaAt(stage, A));
       const result = stage.host.unassign(stage.guest, A);

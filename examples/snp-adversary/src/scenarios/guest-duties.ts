@@ -22,9 +22,13 @@ function switchBetween(stage: Stage, old: ReturnType<Stage['spaOf']>): string {
 /** What no hardware stops: each holds only as long as the guest's software does its part. */
 export const GUEST_DUTIES: readonly Scenario[] = [
   {
-    ...{ id: 'A4', name: 'validate-twice', attack: '“this memory is new”: validate it again' },
-    ...{ stoppedBy: 'record', guestSees: 'ALREADY_VALIDATED' },
-    ...{ duty: 'a record of what is validated', otherwise: 'attack at dawn' },
+    id: 'A4',
+    name: 'validate-twice',
+    attack: '“this memory is new”: validate it again',
+    stoppedBy: 'record',
+    guestSees: 'ALREADY_VALIDATED',
+    duty: 'a record of what is validated',
+    otherwise: 'attack at dawn',
     play: (stage, careful) => {
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
@@ -34,9 +38,13 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A4', name: 'fix-not-validated', attack: 'another page, for who “fixes” #VC' },
-    ...{ stoppedBy: 'record', guestSees: 'ALREADY_VALIDATED' },
-    ...{ duty: 'never answer #VC by PVALIDATE', otherwise: 'attack at dawn' },
+    id: 'A4',
+    name: 'fix-not-validated',
+    attack: 'another page, for who “fixes” #VC',
+    stoppedBy: 'record',
+    guestSees: 'ALREADY_VALIDATED',
+    duty: 'never answer #VC by PVALIDATE',
+    otherwise: 'attack at dawn',
     play: (stage, careful) => {
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
@@ -52,9 +60,13 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A4', name: 'rescind-elsewhere', attack: 'another page while the guest rescinds' },
-    ...{ stoppedBy: 'PVALIDATE carry', guestSees: 'PVALIDATE_UNCHANGED' },
-    ...{ duty: 'look at the carry flag', otherwise: 'attack at dawn' },
+    id: 'A4',
+    name: 'rescind-elsewhere',
+    attack: 'another page while the guest rescinds',
+    stoppedBy: 'PVALIDATE carry',
+    guestSees: 'PVALIDATE_UNCHANGED',
+    duty: 'look at the carry flag',
+    otherwise: 'attack at dawn',
     play: (stage, careful) => {
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
@@ -70,9 +82,13 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A4', name: 'share-without-rescind', attack: 'keeps a page that is to be shared' },
-    ...{ stoppedBy: 'RMP validated', guestSees: '#VC 0x404' },
-    ...{ duty: 'rescind before sharing', otherwise: 'attack at dawn' },
+    id: 'A4',
+    name: 'share-without-rescind',
+    attack: 'keeps a page that is to be shared',
+    stoppedBy: 'RMP validated',
+    guestSees: '#VC 0x404',
+    duty: 'rescind before sharing',
+    otherwise: 'attack at dawn',
     play: (stage, careful) => {
       const old = stage.spaOf(A);
       stage.host.answers.pageState = () => 0;
@@ -89,9 +105,13 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A6', name: 'old-content', attack: 'old ciphertext in a page that is accepted' },
-    ...{ stoppedBy: 'clearing', guestSees: 'nothing' },
-    ...{ duty: 'clear after validating', otherwise: 'attack at dawn' },
+    id: 'A6',
+    name: 'old-content',
+    attack: 'old ciphertext in a page that is accepted',
+    stoppedBy: 'clearing',
+    guestSees: 'nothing',
+    duty: 'clear after validating',
+    otherwise: 'attack at dawn',
     options: (careful) => ({ clears: careful }),
     play: (stage) => {
       const old = stage.host.capture(stage.spaOf(A));
@@ -104,9 +124,13 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A9', name: 'stale-shared', attack: 'reads what a stale translation shares' },
-    ...{ stoppedBy: 'RMP guest-owned', guestSees: '#NPF, stopped' },
-    ...{ duty: 'flush after changing a C-bit', otherwise: 'the secret' },
+    id: 'A9',
+    name: 'stale-shared',
+    attack: 'reads what a stale translation shares',
+    stoppedBy: 'RMP guest-owned',
+    guestSees: '#NPF, stopped',
+    duty: 'flush after changing a C-bit',
+    otherwise: 'the secret',
     play: (stage, careful) => {
       const page = stage.share('public');
       stage.table.setEncrypted4k(gvaOf(page));
@@ -117,9 +141,13 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A9', name: 'stale-on-other-cpu', attack: 'reads it through another processor’s' },
-    ...{ stoppedBy: 'RMP guest-owned', guestSees: '#NPF, stopped' },
-    ...{ duty: 'flush on every processor', otherwise: 'the secret' },
+    id: 'A9',
+    name: 'stale-on-other-cpu',
+    attack: 'reads it through another processor’s',
+    stoppedBy: 'RMP guest-owned',
+    guestSees: '#NPF, stopped',
+    duty: 'flush on every processor',
+    otherwise: 'the secret',
     play: (stage, careful) => {
       const page = stage.share('public');
       const other = stage.processor();
@@ -133,9 +161,13 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A22', name: 'secret-in-shared', attack: 'reads what is written to a shared page' },
-    ...{ stoppedBy: 'private page', guestSees: 'its own text' },
-    ...{ duty: 'secrets in private pages only', otherwise: 'the secret' },
+    id: 'A22',
+    name: 'secret-in-shared',
+    attack: 'reads what is written to a shared page',
+    stoppedBy: 'private page',
+    guestSees: 'its own text',
+    duty: 'secrets in private pages only',
+    otherwise: 'the secret',
     play: (stage, careful) => {
       const page = careful ? A : stage.share('public');
       stage.put(page, 'the secret');

@@ -18,16 +18,22 @@ function kept(stage: Stage, gpa: PhysAddr, text: string): typeof KEPT | string {
 /** What hardware stops alone: as long as the guest validates no page twice, it needs to do nothing. */
 export const PRIVATE_PAGES: readonly Scenario[] = [
   {
-    ...{ id: 'A1', name: 'overwrite', attack: 'writes to a private page' },
-    ...{ stoppedBy: 'RMP hypervisor-owned', guestSees: 'nothing' },
+    id: 'A1',
+    name: 'overwrite',
+    attack: 'writes to a private page',
+    stoppedBy: 'RMP hypervisor-owned',
+    guestSees: 'nothing',
     play: (stage) => {
       stage.host.write(stage.spaOf(A), bytesOf('surrender'));
       return 'surrender';
     },
   },
   {
-    ...{ id: 'A1', name: 'overwrite-beside', attack: 'writes beside it, mapped with 2 MiB' },
-    ...{ stoppedBy: 'RMP hypervisor-owned', guestSees: 'nothing' },
+    id: 'A1',
+    name: 'overwrite-beside',
+    attack: 'writes beside it, mapped with 2 MiB',
+    stoppedBy: 'RMP hypervisor-owned',
+    guestSees: 'nothing',
     play: (stage) => {
       const page = stage.share('public');
       stage.host.write(stage.spaOf(page), bytesOf('surrender'), PageSize.Huge);
@@ -35,8 +41,11 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A1', name: 'replay-in-place', attack: 'writes old ciphertext back' },
-    ...{ stoppedBy: 'RMP hypervisor-owned', guestSees: 'nothing' },
+    id: 'A1',
+    name: 'replay-in-place',
+    attack: 'writes old ciphertext back',
+    stoppedBy: 'RMP hypervisor-owned',
+    guestSees: 'nothing',
     play: (stage) => {
       const old = stage.host.capture(stage.spaOf(A));
       stage.put(A, 'attack at noon');
@@ -45,28 +54,40 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A2', name: 'alias', attack: 'two addresses lead to one page', ...MOVED },
+    id: 'A2',
+    name: 'alias',
+    attack: 'two addresses lead to one page',
+    ...MOVED,
     play: (stage) => {
       stage.host.alias(stage.guest, A, B);
       return stage.flush().get(A);
     },
   },
   {
-    ...{ id: 'A3', name: 'substitute', attack: 'another page, assigned there', ...NOT_VALIDATED },
+    id: 'A3',
+    name: 'substitute',
+    attack: 'another page, assigned there',
+    ...NOT_VALIDATED,
     play: (stage) => {
       stage.host.substitute(stage.guest, A);
       return stage.flush().get(A);
     },
   },
   {
-    ...{ id: 'A5', name: 'swap', attack: 'two pages change places', ...MOVED },
+    id: 'A5',
+    name: 'swap',
+    attack: 'two pages change places',
+    ...MOVED,
     play: (stage) => {
       stage.host.swap(stage.guest, A, B);
       return stage.flush().get(A);
     },
   },
   {
-    ...{ id: 'A6', name: 'reassign', attack: 'takes it, puts old ciphertext, returns it', ...NOT_VALIDATED },
+    id: 'A6',
+    name: 'reassign',
+    attack: 'takes it, puts old ciphertext, returns it',
+    ...NOT_VALIDATED,
     play: (stage) => {
       const old = stage.host.capture(stage.spaOf(A));
       stage.put(A, 'attack at noon');
@@ -75,7 +96,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A7', name: 'huge-over-small', attack: '2 MiB mapped over 4 KiB entries', ...OTHER_SIZE },
+    id: 'A7',
+    name: 'huge-over-small',
+    attack: '2 MiB mapped over 4 KiB entries',
+    ...OTHER_SIZE,
     play: (stage) => {
       stage.host.answers.fault = () => false;
       stage.host.mapHuge(stage.guest, A);
@@ -83,7 +107,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A7', name: 'small-over-huge', attack: '4 KiB mapped over a 2 MiB entry', ...OTHER_SIZE },
+    id: 'A7',
+    name: 'small-over-huge',
+    attack: '4 KiB mapped over a 2 MiB entry',
+    ...OTHER_SIZE,
     play: (stage) => {
       stage.host.answers.fault = () => false;
       stage.host.mapSmall(stage.guest, WHOLE);
@@ -91,7 +118,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A7', name: 'smash', attack: 'PSMASH under the guest, mapped anew', ...KEPT },
+    id: 'A7',
+    name: 'smash',
+    attack: 'PSMASH under the guest, mapped anew',
+    ...KEPT,
     play: (stage) => {
       stage.host.smash(stage.guest, WHOLE);
       stage.host.mapSmall(stage.guest, WHOLE);
@@ -99,8 +129,11 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A7', name: 'size-of-pvalidate', attack: 'PSMASH before a PVALIDATE of 2 MiB' },
-    ...{ stoppedBy: 'PVALIDATE size', guestSees: 'FAIL_SIZEMISMATCH' },
+    id: 'A7',
+    name: 'size-of-pvalidate',
+    attack: 'PSMASH before a PVALIDATE of 2 MiB',
+    stoppedBy: 'PVALIDATE size',
+    guestSees: 'FAIL_SIZEMISMATCH',
     play: (stage) => {
       stage.host.smash(stage.guest, WHOLE);
       const page = gvaOf((WHOLE & ~0x1f_ffffn) as PhysAddr);
@@ -110,7 +143,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A8', name: 'stale-after-rmpupdate', attack: 'takes a page, flushes nothing', ...NOT_ITS_OWN },
+    id: 'A8',
+    name: 'stale-after-rmpupdate',
+    attack: 'takes a page, flushes nothing',
+    ...NOT_ITS_OWN,
     play: (stage) => {
       stage.get(A);
       stage.host.unassign(stage.guest, A);
@@ -118,7 +154,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A8', name: 'stale-after-remap', attack: 'remaps a page, flushes nothing', ...KEPT },
+    id: 'A8',
+    name: 'stale-after-remap',
+    attack: 'remaps a page, flushes nothing',
+    ...KEPT,
     play: (stage) => {
       stage.get(A);
       stage.host.remap(stage.guest, A, stage.spaOf(B));
@@ -126,7 +165,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A10', name: 'own-page', attack: 'its own page for a private one', ...NOT_ITS_OWN },
+    id: 'A10',
+    name: 'own-page',
+    attack: 'its own page for a private one',
+    ...NOT_ITS_OWN,
     play: (stage) => {
       const page = stage.host.allocatePage();
       stage.host.write(page, bytesOf('surrender'));
@@ -135,7 +177,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A10', name: 'foreign-page', attack: 'a page of another guest’s', ...NOT_ITS_OWN },
+    id: 'A10',
+    name: 'foreign-page',
+    attack: 'a page of another guest’s',
+    ...NOT_ITS_OWN,
     play: (stage) => {
       const other = stage.host.launch({ size: 2 * 1024 * 1024, pageSize: PageSize.Regular });
       stage.host.lend(stage.guest, A, other, physAddr(0x1000));
@@ -143,7 +188,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A10', name: 'own-page-table', attack: 'its own page for a page table', ...NOT_ITS_OWN },
+    id: 'A10',
+    name: 'own-page-table',
+    attack: 'its own page for a page table',
+    ...NOT_ITS_OWN,
     play: (stage) => {
       stage.host.remap(stage.guest, physAddr(stage.table.root), stage.host.allocatePage());
       stage.vcpu.flushTlb();
@@ -151,7 +199,10 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A10', name: 'own-code', attack: 'code of its own, at a shared address', ...NOT_ITS_OWN },
+    id: 'A10',
+    name: 'own-code',
+    attack: 'code of its own, at a shared address',
+    ...NOT_ITS_OWN,
     play: (stage) => {
       const page = stage.share();
       stage.tell('the guest jumps there: a fetch is private, whatever the C-bit');
@@ -161,8 +212,11 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A22', name: 'shared-write-to-private', attack: 'a private page at a shared address' },
-    ...{ stoppedBy: 'RMP hypervisor-owned', guestSees: '#NPF, stopped' },
+    id: 'A22',
+    name: 'shared-write-to-private',
+    attack: 'a private page at a shared address',
+    stoppedBy: 'RMP hypervisor-owned',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       const page = stage.share('public');
       stage.host.remap(stage.guest, page, stage.spaOf(A));

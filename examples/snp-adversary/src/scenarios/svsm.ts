@@ -37,9 +37,13 @@ function createVcpu(stage: Stage, vmsa: PhysAddr, caa: PhysAddr): string {
 /** What an SVSM, and the operating system below it, have to bear. */
 export const SVSM: readonly Scenario[] = [
   {
-    ...{ id: 'A13', name: 'svsm-page-to-os', attack: 'the SVSM’s page for one of the OS’s' },
-    ...{ stoppedBy: 'clearing', guestSees: 'nothing' },
-    ...{ duty: 'clear after validating (SVSM)', otherwise: 'SVSM key' },
+    id: 'A13',
+    name: 'svsm-page-to-os',
+    attack: 'the SVSM’s page for one of the OS’s',
+    stoppedBy: 'clearing',
+    guestSees: 'nothing',
+    duty: 'clear after validating (SVSM)',
+    otherwise: 'SVSM key',
     options: (careful) => ({ clears: careful }),
     play: (stage) => {
       stage.put(OWN, 'SVSM key');
@@ -57,8 +61,11 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A13', name: 'svsm-page-after', attack: 'the same: what the SVSM then reads' },
-    ...{ stoppedBy: 'RMP reverse-map', guestSees: '#NPF, stopped' },
+    id: 'A13',
+    name: 'svsm-page-after',
+    attack: 'the same: what the SVSM then reads',
+    stoppedBy: 'RMP reverse-map',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       stage.withSvsm();
       stage.host.move(stage.guest, OWN, A);
@@ -66,8 +73,11 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A14', name: 'validate-svsm-memory', attack: 'an OS has the SVSM’s page validated' },
-    ...{ stoppedBy: 'SVSM', guestSees: 'InvalidAddress' },
+    id: 'A14',
+    name: 'validate-svsm-memory',
+    attack: 'an OS has the SVSM’s page validated',
+    stoppedBy: 'SVSM',
+    guestSees: 'InvalidAddress',
     play: (stage) => {
       const { os, area } = stage.withSvsm();
       pvalidateBySvsm(os, area, [entry(OWN, true)]);
@@ -75,24 +85,33 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A14', name: 'vmsa-in-svsm-memory', attack: 'an OS has the SVSM’s page made a VMSA' },
-    ...{ stoppedBy: 'SVSM', guestSees: 'InvalidAddress' },
+    id: 'A14',
+    name: 'vmsa-in-svsm-memory',
+    attack: 'an OS has the SVSM’s page made a VMSA',
+    stoppedBy: 'SVSM',
+    guestSees: 'InvalidAddress',
     play: (stage) => {
       const guestSees = createVcpu(stage, OWN, B);
       return guestSees === 'Success' ? 'a VMSA' : { stoppedBy: 'SVSM', guestSees };
     },
   },
   {
-    ...{ id: 'A14', name: 'vmsa-of-nothing', attack: 'an OS has a page of text made a VMSA' },
-    ...{ stoppedBy: 'SVSM', guestSees: 'InvalidParameter' },
+    id: 'A14',
+    name: 'vmsa-of-nothing',
+    attack: 'an OS has a page of text made a VMSA',
+    stoppedBy: 'SVSM',
+    guestSees: 'InvalidParameter',
     play: (stage) => {
       const guestSees = createVcpu(stage, A, B);
       return guestSees === 'Success' ? 'a VMSA' : { stoppedBy: 'SVSM', guestSees };
     },
   },
   {
-    ...{ id: 'A14', name: 'write-to-svsm', attack: 'an OS writes to the SVSM' },
-    ...{ stoppedBy: 'RMP vmpl', guestSees: '#NPF, stopped' },
+    id: 'A14',
+    name: 'write-to-svsm',
+    attack: 'an OS writes to the SVSM',
+    stoppedBy: 'RMP vmpl',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       const { os } = stage.withSvsm();
       stage.put(OWN, 'surrender', os);
@@ -100,9 +119,13 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A9', name: 'stale-permission', attack: 'an OS writes to what was taken from it' },
-    ...{ stoppedBy: 'RMP vmpl', guestSees: '#NPF, stopped' },
-    ...{ duty: 'INVLPGB after RMPADJUST', otherwise: 'surrender' },
+    id: 'A9',
+    name: 'stale-permission',
+    attack: 'an OS writes to what was taken from it',
+    stoppedBy: 'RMP vmpl',
+    guestSees: '#NPF, stopped',
+    duty: 'INVLPGB after RMPADJUST',
+    otherwise: 'surrender',
     play: (stage, careful) => {
       const { os } = stage.withSvsm();
       stage.put(B, 'retreat', os);
@@ -116,8 +139,11 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A14', name: 'grant-itself', attack: 'an OS gives itself more by RMPADJUST' },
-    ...{ stoppedBy: 'RMPADJUST levels', guestSees: 'FAIL_PERMISSION' },
+    id: 'A14',
+    name: 'grant-itself',
+    attack: 'an OS gives itself more by RMPADJUST',
+    stoppedBy: 'RMPADJUST levels',
+    guestSees: 'FAIL_PERMISSION',
     play: (stage) => {
       const { os } = stage.withSvsm();
       const adjustment = { vmpl: os.vmpl as Vmpl, permissions: VmplPermission.All };
@@ -126,9 +152,13 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A15', name: 'withhold-svsm', attack: '“the SVSM has run”, when it has not' },
-    ...{ stoppedBy: 'CALL_PENDING', guestSees: 'SVSM_NOT_RUN' },
-    ...{ duty: 'exchange CALL_PENDING', otherwise: 'taken for validated' },
+    id: 'A15',
+    name: 'withhold-svsm',
+    attack: '“the SVSM has run”, when it has not',
+    stoppedBy: 'CALL_PENDING',
+    guestSees: 'SVSM_NOT_RUN',
+    duty: 'exchange CALL_PENDING',
+    otherwise: 'taken for validated',
     play: (stage, careful) => {
       const { os, area } = stage.withSvsm();
       stage.host.answers.withhold = true;
@@ -142,8 +172,11 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A15', name: 'enter-svsm', attack: 'enters the SVSM when nobody calls' },
-    ...{ stoppedBy: 'CALL_PENDING', guestSees: 'nothing' },
+    id: 'A15',
+    name: 'enter-svsm',
+    attack: 'enters the SVSM when nobody calls',
+    stoppedBy: 'CALL_PENDING',
+    guestSees: 'nothing',
     play: (stage) => {
       const { os } = stage.withSvsm();
       os.registers.rax = BigInt(SvsmCall.QueryProtocol);
@@ -155,9 +188,13 @@ export const SVSM: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A15', name: 'late-call', attack: 'runs a call that was given up' },
-    ...{ stoppedBy: 'CALL_PENDING', guestSees: 'its own text' },
-    ...{ duty: 'take back a call that failed', otherwise: 'nothing' },
+    id: 'A15',
+    name: 'late-call',
+    attack: 'runs a call that was given up',
+    stoppedBy: 'CALL_PENDING',
+    guestSees: 'its own text',
+    duty: 'take back a call that failed',
+    otherwise: 'nothing',
     play: (stage, careful) => {
       const { os, area } = stage.withSvsm();
       const clearing = { ...entry(A, true), ignoreUnchanged: true };

@@ -42,8 +42,11 @@ function swappedOut(stage: Stage): { sealed: SysPhysAddr; swapInAt: (gpa: PhysAd
 /** What guards a page while the hypervisor keeps it. */
 export const SWAPPED_PAGES: readonly Scenario[] = [
   {
-    ...{ id: 'A17', name: 'swap-changed', attack: 'changes a page that is swapped out' },
-    ...{ stoppedBy: 'firmware', guestSees: 'FIRMWARE_REFUSED' },
+    id: 'A17',
+    name: 'swap-changed',
+    attack: 'changes a page that is swapped out',
+    stoppedBy: 'firmware',
+    guestSees: 'FIRMWARE_REFUSED',
     play: (stage) => {
       const { sealed, swapInAt } = swappedOut(stage);
       const [byte = 0] = stage.host.read(sealed, 1);
@@ -53,8 +56,11 @@ export const SWAPPED_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A17', name: 'swap-twice', attack: 'swaps a page in a second time' },
-    ...{ stoppedBy: 'firmware', guestSees: 'FIRMWARE_REFUSED' },
+    id: 'A17',
+    name: 'swap-twice',
+    attack: 'swaps a page in a second time',
+    stoppedBy: 'firmware',
+    guestSees: 'FIRMWARE_REFUSED',
     play: (stage) => {
       const { swapInAt } = swappedOut(stage);
       stage.host.remap(stage.guest, A, swapInAt(A));
@@ -64,8 +70,11 @@ export const SWAPPED_PAGES: readonly Scenario[] = [
     },
   },
   {
-    ...{ id: 'A17', name: 'swap-elsewhere', attack: 'swaps a page in at another address' },
-    ...{ stoppedBy: 'RMP reverse-map', guestSees: '#NPF, stopped' },
+    id: 'A17',
+    name: 'swap-elsewhere',
+    attack: 'swaps a page in at another address',
+    stoppedBy: 'RMP reverse-map',
+    guestSees: '#NPF, stopped',
     play: (stage) => {
       const { swapInAt } = swappedOut(stage);
       stage.host.remap(stage.guest, B, swapInAt(B));
