@@ -305,6 +305,27 @@ const C_BIT = 1 << (51 - 32);
       },
     },
     {
+      name: 'lookup',
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of addresses[piece] ?? []) if (table.lookup(address) === undefined) sink += 1;
+      },
+    },
+    {
+      name: 'lookup, spread over 64 GiB',
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of spread[piece] ?? []) if (far.lookup(address) === undefined) sink += 1;
+      },
+    },
+    {
+      name: 'walk',
+      pieces: PIECES,
+      run: (piece) => {
+        for (const address of addresses[piece] ?? []) if (table.walk(address).page === undefined) sink += 1;
+      },
+    },
+    {
       name: 'access, looking only',
       pieces: PIECES,
       run: (piece) => {

@@ -18,15 +18,14 @@ export function collapseUpward(
   giantPages: boolean,
 ): number {
   const { memory, format, frames, tlb } = space;
-  const path = tablesTo(space, cursor.level, page);
   const largest = giantPages ? 2 : 1;
   const freed: number[] = [];
   let level = cursor.level;
   for (; level < largest; level += 1) {
-    const table = path[level]!;
-    const above = path[level + 1]!;
-    // A table that is an upper one as well is not there for this page alone.
-    if (path.indexOf(table) !== path.lastIndexOf(table)) break;
+    const table = cursor.tableAt(level);
+    const above = cursor.tableAt(level + 1);
+    // A table that is also an upper one serves other pages too.
+    if (cursor.isUpperTable(table, level)) break;
     const low = wholeLow(space, table, level);
     if (low === undefined) break;
     const index = Math.floor(page / SPANS[level + 1]!) % ENTRIES;
@@ -56,7 +55,7 @@ function wholeLow({ memory, format }: TableSpace, table: number, level: number):
   const offset = level === 0 ? 0x1f_f000 : 0x3fe0_0000;
   if ((first & PteFlags.Present) === 0 || !format.isLeaf(first, level) || (first & offset) !== 0)
     return undefined;
-  if ((high & format.reservedHi) !== 0 || (first & format.reservedLo(first, level)) !== 0) return undefined;
+  if (format.hasReserved(first, high, level)) return undefined;
   const step = level === 0 ? 0x1000 : 0x20_0000;
   let used = 0;
   for (let i = 0; i < ENTRIES; i += 1) {
@@ -68,17 +67,4 @@ function wholeLow({ memory, format }: TableSpace, table: number, level: number):
   if (level > 0) return first | used;
   const pat = (first & PteFlags.Pat) !== 0 ? PteFlags.PatLarge : 0;
   return (first & ~PteFlags.Pat) | pat | PteFlags.Large | used;
-}
-
-/** The tables on the way to `page`, by level, from the root down to `level`. */
-function tablesTo({ memory, format, root, top }: TableSpace, level: number, page: number): number[] {
-  const path: number[] = [];
-  let table = root;
-  for (let at = top; ; at -= 1) {
-    path[at] = table;
-    if (at === level) return path;
-    const words = memory.words(table, false);
-    const entry = memory.wordOffset(table) + 2 * (Math.floor(page / SPANS[at]!) % ENTRIES);
-    table = format.frame(words[entry]!, words[entry + 1]!, at);
-  }
 }

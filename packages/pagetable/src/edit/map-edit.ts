@@ -1,11 +1,11 @@
 import type { PhysAddr } from '@svsm/address';
-import { frameHigh, frameLow, raw } from '../entry/entry-format.ts';
 import { requireAnySizeFlags, requirePhysical } from '../entry/mapping-checks.ts';
 import { addressOf, type PageRange, SPANS } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { frameHigh, frameLow, raw } from '../entry/words.ts';
 import { anyLowWord, fillWords } from '../memory/leaf-words.ts';
 import type { TableSpace } from '../walk/table-space.ts';
 import { forLargePage } from './change-edit.ts';

@@ -1,11 +1,12 @@
 import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { type EntryFormat, frameHigh, frameLow, type PageTableEntry } from '../entry/entry-format.ts';
+import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
 import { refuseBeyondTop, requireFlags, requirePhysical } from '../entry/mapping-checks.ts';
 import { pageOf, SPANS } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { frameHigh, frameLow } from '../entry/words.ts';
 import { fillWithParts } from '../memory/leaf-parts.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import { Flip, type TableCursor } from '../walk/table-cursor.ts';

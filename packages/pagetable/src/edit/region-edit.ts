@@ -1,7 +1,9 @@
-import { byteAt, raw } from '../entry/entry-format.ts';
+import { corruptedEntry } from '../entry/corrupted-entry.ts';
 import { addressOf, type PageRange, SPANS } from '../entry/page-range.ts';
+import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { byteAt } from '../entry/words.ts';
 import { fillWithParts, partLow } from '../memory/leaf-parts.ts';
 import { isEmptyTable, storeEntry, type TableSpace, tableHigh, tableLow } from '../walk/table-space.ts';
 import { VisitedTables } from '../walk/visited-tables.ts';
@@ -109,17 +111,11 @@ export abstract class RegionEdit {
 
   /** Refuses an entry that is corrupted. */
   protected requireSound(low: number, high: number, level: number, page: number): void {
-    const { format } = this.space;
-    const reservedHigh = high & format.reservedHi;
-    const reservedLow = low & format.reservedLo(low, level);
-    if ((reservedHigh | reservedLow) === 0) return;
-    throw new PageTableError('RESERVED_BITS', {
-      vaddr: addressOf(page, this.space.levels),
-      level,
-      paddr: byteAt(this.#current, 8 * (Math.floor(page / SPANS[level]!) % 512)),
-      entry: raw(low, high),
-      reserved: raw(reservedLow, reservedHigh),
-    });
+    const { format, levels } = this.space;
+    if (!format.hasReserved(low, high, level)) return;
+    const index = Math.floor(page / SPANS[level]!) % ENTRIES;
+    const vaddr = addressOf(page, levels);
+    throw corruptedEntry(format, { vaddr, level, table: this.#current, index, low, high });
   }
 
   protected refuseUnmapped(page: number, level: number): never {

@@ -1,9 +1,10 @@
 import type { PhysAddr } from '@svsm/address';
-import { EntryFormat, frameHigh, frameLow, type PageTableEntry, raw } from './entry-format.ts';
+import { EntryFormat, type PageTableEntry } from './entry-format.ts';
 import { requireFlags, requirePhysical } from './mapping-checks.ts';
 import { PageTableError } from './page-table-error.ts';
 import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
+import { CELL, frameHigh, frameLow, HALVES, is64Bit, raw } from './words.ts';
 
 /** What {@link encodeEntry} makes an entry of; what {@link decodeEntry} gives is such a thing. */
 export interface EntryFields {
@@ -16,9 +17,6 @@ export interface EntryFields {
   /** Whether it maps a page. If not given: at level 0, yes; above, no. */
   readonly leaf?: boolean;
 }
-
-const CELL = new BigUint64Array(1);
-const HALVES = new Uint32Array(CELL.buffer);
 
 /**
  * An entry of a table at `level`, 0 (PT) to 4 (PML5), taken apart. Reserved bits are {@link reservedBits}. O(1).
@@ -81,7 +79,7 @@ export function encodeEntry(fields: EntryFields, level: number, config: PagingCo
 }
 
 function splitEntry(entry: bigint): void {
-  if (typeof entry !== 'bigint' || BigInt.asUintN(64, entry) !== entry) {
+  if (!is64Bit(entry)) {
     throw new PageTableError('INVALID_ENTRY', { value: entry, problem: 'pass a bigint of 64 bits' });
   }
   CELL[0] = entry;

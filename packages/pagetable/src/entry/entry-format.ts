@@ -1,6 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
+import { frameAddress, raw } from './words.ts';
 
 /** An entry of a page table, taken apart. */
 export interface PageTableEntry {
@@ -67,6 +68,11 @@ export class EntryFormat {
     return this.#giantPages ? 0x3fff_e000 : PteFlags.Large;
   }
 
+  /** Whether a present entry at `level` has reserved bits set. */
+  hasReserved(lo: number, hi: number, level: number): boolean {
+    return (hi & this.reservedHi) !== 0 || (lo & this.reservedLo(lo, level)) !== 0;
+  }
+
   /** The frame number of the page or table that a present entry points to. */
   frame(lo: number, hi: number, level: number): number {
     let low = lo >>> 12;
@@ -74,6 +80,11 @@ export class EntryFormat {
     if (level === 1 && (lo & PteFlags.Large) !== 0) low &= ~0x1ff;
     else if (level === 2 && (lo & PteFlags.Large) !== 0) low &= ~0x3_ffff;
     return (hi & this.addressHi & ~this.sharedHi) * 0x10_0000 + low;
+  }
+
+  /** The physical address of byte `offset` of the page of `size` bytes that a leaf maps. */
+  byteAddress(lo: number, hi: number, size: number, offset: number): PhysAddr {
+    return raw((lo & -size) | offset, hi & this.addressHi) as PhysAddr;
   }
 
   /** The flags of an entry. */
@@ -106,35 +117,4 @@ export class EntryFormat {
       shared: this.isShared(hi),
     };
   }
-}
-
-// A bigint is made from two words by way of memory: several times faster than by shifting.
-const CELL = new BigUint64Array(1);
-const HALVES = new Uint32Array(CELL.buffer);
-
-/** The 64 bits of an entry from its two words. */
-export function raw(low: number, high: number): bigint {
-  HALVES[0] = low;
-  HALVES[1] = high;
-  return CELL[0]!;
-}
-
-/** The address of byte `offset` of a page that starts at frame number `frame`. */
-export function byteAt(frame: number, offset: number): PhysAddr {
-  return raw(frameLow(frame) | offset, frameHigh(frame)) as PhysAddr;
-}
-
-/** The address of a frame. */
-export function frameAddress(frame: number): PhysAddr {
-  return byteAt(frame, 0);
-}
-
-/** Address bits 31:12 of an entry that points to `frame`. */
-export function frameLow(frame: number): number {
-  return frame << 12;
-}
-
-/** Address bits 51:32 of an entry that points to `frame`. */
-export function frameHigh(frame: number): number {
-  return Math.floor(frame / 0x10_0000);
 }

@@ -1,13 +1,10 @@
 import type { PhysAddr } from '@svsm/address';
-import { type EntryFormat, frameAddress } from './entry-format.ts';
+import type { EntryFormat } from './entry-format.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
 import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
-
-// An address is split into halves by way of memory: several times faster than shifting bigints.
-const CELL = new BigUint64Array(1);
-const HALVES = new Uint32Array(CELL.buffer);
+import { CELL, frameAddress, HALVES } from './words.ts';
 
 /**
  * The frame number of `paddr`, from which on `pages` pages of 4 KiB must fit.

@@ -1,6 +1,6 @@
 import type { VirtAddr } from '@svsm/address';
-import { raw } from './entry-format.ts';
 import { PageTableError } from './page-table-error.ts';
+import { CELL, HALVES, is64Bit, isCanonical, raw } from './words.ts';
 
 /**
  * Virtual pages as numbers: bits 47:12 of an address with 4 levels, 56:12 with 5, unsigned. Both halves of the space lie
@@ -55,9 +55,9 @@ export function addressOf(page: number, levels: 4 | 5): VirtAddr {
 }
 
 function requireCanonical(vaddr: bigint, levels: 4 | 5): void {
-  const bits = levels === 5 ? 57 : 48;
-  if (typeof vaddr === 'bigint' && BigInt.asUintN(64, BigInt.asIntN(bits, vaddr)) === vaddr) return;
-  throw new PageTableError('NON_CANONICAL', { vaddr, levels });
+  if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
+  CELL[0] = vaddr;
+  if (!isCanonical(HALVES[1]! | 0, levels)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
 }
 
 function misaligned(address: bigint): PageTableError {

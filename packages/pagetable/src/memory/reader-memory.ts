@@ -1,6 +1,6 @@
 import { PAGE_SIZE } from '@svsm/address';
-import { frameAddress } from '../entry/entry-format.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
+import { frameAddress } from '../entry/words.ts';
 import type { PhysMemory } from './phys-memory.ts';
 
 /**

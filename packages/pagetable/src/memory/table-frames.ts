@@ -1,7 +1,7 @@
 import { formatAddress, isPageAligned, Phys, type PhysAddr, pageNumber } from '@svsm/address';
-import { frameAddress } from '../entry/entry-format.ts';
 import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
+import { frameAddress } from '../entry/words.ts';
 import type { FrameAllocator } from './frame-allocator.ts';
 import type { PhysMemory } from './phys-memory.ts';
 

@@ -5,7 +5,7 @@ import type {
   MapRegionOptions,
   UnmapRegionOptions,
 } from '../edit/page-table-options.ts';
-import { byteAt, type PageTableEntry } from '../entry/entry-format.ts';
+import type { PageTableEntry } from '../entry/entry-format.ts';
 import type { PageRange, VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
@@ -19,8 +19,8 @@ import {
   mappingsOf,
 } from '../walk/mappings.ts';
 import { tablesOf } from '../walk/table-census.ts';
-import { type Walk, walkOf } from '../walk/walk.ts';
-import { setCore, type TableCore } from './table-core.ts';
+import { type MappedPage, pageAt, type Walk, walkOf } from '../walk/walk.ts';
+import { setOwner, type TableOwner } from './table-owner.ts';
 
 /**
  * What maps pages: a `PageTable`, or a `PageTablePart`, which has the same operations for the addresses of one entry of a
@@ -36,12 +36,12 @@ import { setCore, type TableCore } from './table-core.ts';
 export abstract class PageMapper {
   /** How its entries are laid out. */
   readonly config: PagingConfig;
-  readonly #core: TableCore;
+  readonly #owner: TableOwner;
 
-  protected constructor(core: unknown) {
-    this.#core = core as TableCore;
-    setCore(this, this.#core);
-    this.config = this.#core.config;
+  protected constructor(owner: unknown) {
+    this.#owner = owner as TableOwner;
+    setOwner(this, this.#owner);
+    this.config = this.#owner.config;
   }
 
   /**
@@ -52,17 +52,17 @@ export abstract class PageMapper {
    *   `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
    */
   map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
-    this.#core.at(vaddr).edit.map('map4k', 0, vaddr, paddr, flags, options);
+    this.#owner.at(vaddr).edit.map('map4k', 0, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 2 MiB page. */
   map2m(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<1>, options?: MapOptions): void {
-    this.#core.at(vaddr).edit.map('map2m', 1, vaddr, paddr, flags, options);
+    this.#owner.at(vaddr).edit.map('map2m', 1, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 1 GiB page. `INVALID_FLAGS` if the configuration has none. */
   map1g(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<2>, options?: MapOptions): void {
-    this.#core.at(vaddr).edit.map('map1g', 2, vaddr, paddr, flags, options);
+    this.#owner.at(vaddr).edit.map('map1g', 2, vaddr, paddr, flags, options);
   }
 
   /**
@@ -71,17 +71,17 @@ export abstract class PageMapper {
    * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `PAGE_SIZE_MISMATCH` if a larger page maps it
    */
   unmap4k(vaddr: VirtAddr): PageTableEntry {
-    return this.#core.at(vaddr).edit.unmap('unmap4k', 0, vaddr);
+    return this.#owner.at(vaddr).edit.unmap('unmap4k', 0, vaddr);
   }
 
   /** As {@link unmap4k}, for a 2 MiB page. */
   unmap2m(vaddr: VirtAddr): PageTableEntry {
-    return this.#core.at(vaddr).edit.unmap('unmap2m', 1, vaddr);
+    return this.#owner.at(vaddr).edit.unmap('unmap2m', 1, vaddr);
   }
 
   /** As {@link unmap4k}, for a 1 GiB page. */
   unmap1g(vaddr: VirtAddr): PageTableEntry {
-    return this.#core.at(vaddr).edit.unmap('unmap1g', 2, vaddr);
+    return this.#owner.at(vaddr).edit.unmap('unmap1g', 2, vaddr);
   }
 
   /**
@@ -95,12 +95,12 @@ export abstract class PageMapper {
    *   `NO_FRAME_ALLOCATOR`
    */
   setShared4k(vaddr: VirtAddr): void {
-    this.#core.at(vaddr).edit.setVisibility('setShared4k', vaddr, true);
+    this.#owner.at(vaddr).edit.setVisibility('setShared4k', vaddr, true);
   }
 
   /** As {@link setShared4k}, the other way: the page becomes private, encrypted with the guest's key. */
   setEncrypted4k(vaddr: VirtAddr): void {
-    this.#core.at(vaddr).edit.setVisibility('setEncrypted4k', vaddr, false);
+    this.#owner.at(vaddr).edit.setVisibility('setEncrypted4k', vaddr, false);
   }
 
   /**
@@ -110,8 +110,8 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link map4k}; `ALIASED_TABLE`
    */
   mapRegion(region: VirtBounds, paddr: PhysAddr, flags: EntryFlags<0>, options: MapRegionOptions = {}): void {
-    const range = this.#core.pages(region);
-    this.#core.of(range).mapPages(range, paddr, flags, options);
+    const range = this.#owner.pages(region);
+    this.#owner.of(range).mapPages(range, paddr, flags, options);
   }
 
   /**
@@ -121,8 +121,8 @@ export abstract class PageMapper {
    *   `NO_FRAME_ALLOCATOR`
    */
   unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
-    const range = this.#core.pages(region);
-    this.#core.of(range).unmapPages(range, options);
+    const range = this.#owner.pages(region);
+    this.#owner.of(range).unmapPages(range, options);
   }
 
   /**
@@ -132,14 +132,14 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link unmapRegion}; `INVALID_FLAGS`
    */
   protectRegion(region: VirtBounds, change: FlagChange): void {
-    const range = this.#core.pages(region);
-    this.#core.of(range).protectPages('protectRegion', range, change);
+    const range = this.#owner.pages(region);
+    this.#owner.of(range).protectPages('protectRegion', range, change);
   }
 
   /** As {@link protectRegion}, for the 4 KiB page at `vaddr`. */
   protect4k(vaddr: VirtAddr, change: FlagChange): void {
-    const range = this.#core.pages({ start: vaddr, end: vaddr + 4096n });
-    this.#core.of(range).protectPages('protect4k', range, change);
+    const range = this.#owner.pages({ start: vaddr, end: vaddr + 4096n });
+    this.#owner.of(range).protectPages('protect4k', range, change);
   }
 
   /**
@@ -149,14 +149,14 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link unmapRegion}; `NO_ENCRYPTION`
    */
   setSharedRegion(region: VirtBounds): void {
-    const range = this.#core.pages(region);
-    this.#core.of(range).sharePages('setSharedRegion', range, true);
+    const range = this.#owner.pages(region);
+    this.#owner.of(range).sharePages('setSharedRegion', range, true);
   }
 
   /** As {@link setSharedRegion}, the other way. */
   setEncryptedRegion(region: VirtBounds): void {
-    const range = this.#core.pages(region);
-    this.#core.of(range).sharePages('setEncryptedRegion', range, false);
+    const range = this.#owner.pages(region);
+    this.#owner.of(range).sharePages('setEncryptedRegion', range, false);
   }
 
   /**
@@ -166,7 +166,7 @@ export abstract class PageMapper {
    * @throws PageTableError `NOT_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
    */
   split4k(vaddr: VirtAddr): void {
-    this.#core.at(vaddr).edit.split('split4k', vaddr, 0);
+    this.#owner.at(vaddr).edit.split('split4k', vaddr, 0);
   }
 
   /**
@@ -175,7 +175,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link split4k}
    */
   split2m(vaddr: VirtAddr): void {
-    this.#core.at(vaddr).edit.split('split2m', vaddr, 1);
+    this.#owner.at(vaddr).edit.split('split2m', vaddr, 1);
   }
 
   /**
@@ -186,27 +186,40 @@ export abstract class PageMapper {
    * @throws PageTableError `NOT_MAPPED`, and if it collapses, `NO_FRAME_ALLOCATOR`
    */
   collapse(vaddr: VirtAddr): PageSize {
-    return PAGE_SIZES[this.#core.at(vaddr).edit.collapse(vaddr)]!;
+    return PAGE_SIZES[this.#owner.at(vaddr).edit.collapse(vaddr)]!;
   }
 
   /** How many frames its tables take, the first one included; parts that are attached are not. O(tables × 512). */
   countTables(): number {
-    this.#core.cursor.requireAlive();
-    return tablesOf(this.#core.space).length;
+    this.#owner.cursor.requireAlive();
+    return tablesOf(this.#owner.space).length;
   }
 
-  /** The physical address that `vaddr` translates to, or `undefined` if nothing is mapped there. Judges no rights. */
+  /**
+   * The physical address that `vaddr` translates to, or `undefined` if it is not mapped. Rights are not checked:
+   * {@link PageTable.access} does that. O(levels); O(1) for a page near the last one.
+   */
   translate(vaddr: VirtAddr): PhysAddr | undefined {
-    const { cursor, space } = this.#core;
+    const { cursor, space } = this.#owner;
     cursor.seek(vaddr);
     if (!cursor.isPresent) return undefined;
-    const frame = space.format.frame(cursor.entryLow, cursor.entryHigh, cursor.level);
-    return byteAt(frame, cursor.low & (PAGE_SIZES[cursor.level]! - 1));
+    const size = PAGE_SIZES[cursor.level]!;
+    return space.format.byteAddress(cursor.entryLow, cursor.entryHigh, size, cursor.low & (size - 1));
   }
 
-  /** The walk for `vaddr`, entry by entry, with the rights that all of them leave. */
+  /**
+   * The page that maps `vaddr`: its frame, size, flags, whether it is shared, and the rights that all levels leave. `undefined`
+   * if `vaddr` is not mapped. Costs as {@link translate}.
+   */
+  lookup(vaddr: VirtAddr): MappedPage | undefined {
+    const { cursor, space } = this.#owner;
+    cursor.seek(vaddr);
+    return pageAt(cursor, space.format);
+  }
+
+  /** The walk for `vaddr`: every entry on the way, and the page. For people and tools; {@link lookup} costs far less. */
   walk(vaddr: VirtAddr): Walk {
-    return walkOf(this.#core.cursor, vaddr);
+    return walkOf(this.#owner.cursor, vaddr, this.#owner.space.format);
   }
 
   /**
@@ -218,21 +231,21 @@ export abstract class PageMapper {
    */
   mappings(options: ListingOptions = {}): Generator<Mapping, undefined, undefined> {
     const range = this.#listed(options);
-    return mappingsOf(this.#scan(range, options), this.#core.space.format, this.config.levels, range);
+    return mappingsOf(this.#scan(range, options), this.#owner.space.format, this.config.levels, range);
   }
 
   /** As {@link mappings}, page by page, with all flags of each leaf. */
   leaves(options: ListingOptions = {}): Generator<MappedLeaf, undefined, undefined> {
     const range = this.#listed(options);
-    return leavesOf(this.#scan(range, options), this.#core.space.format, this.config.levels);
+    return leavesOf(this.#scan(range, options), this.#owner.space.format, this.config.levels);
   }
 
   #listed({ within }: ListingOptions): PageRange {
-    this.#core.cursor.requireAlive();
-    return within === undefined ? this.#core.extent : this.#core.pages(within);
+    this.#owner.cursor.requireAlive();
+    return within === undefined ? this.#owner.extent : this.#owner.pages(within);
   }
 
   #scan(range: PageRange, { onFault }: ListingOptions): LeafScan {
-    return new LeafScan(this.#core.space, range, onFault);
+    return new LeafScan(this.#owner.space, range, onFault);
   }
 }

@@ -1,18 +1,18 @@
 import { type PhysAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import type { PageTableOptions } from '../edit/page-table-options.ts';
-import { frameAddress, raw } from '../entry/entry-format.ts';
 import { addressOf, SPANS } from '../entry/page-range.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { pagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { frameAddress, raw } from '../entry/words.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
 import { tablesOf } from '../walk/table-census.ts';
 import { requireRootIndex, storeEntry, tableHigh, tableLow } from '../walk/table-space.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
 import { PageMapper } from './page-mapper.ts';
 import type { PageTable } from './page-table.ts';
-import { coreOf, type PartSlot, TableCore } from './table-core.ts';
+import { ownerOf, type PartSlot, TableOwner } from './table-owner.ts';
 
 /** What a part works on: as for a page table, but who is to flush is told by the page tables that it is attached to. */
 export type PageTablePartOptions = Omit<PageTableOptions, 'tlb'>;
@@ -31,24 +31,24 @@ export class PageTablePart extends PageMapper {
   readonly root: PhysAddr;
   /** The addresses that it maps. */
   readonly region: MemoryRegion<VirtAddr>;
-  readonly #core: TableCore;
-  readonly #attached: Map<TableCore, PageTable>;
+  readonly #owner: TableOwner;
+  readonly #attached: Map<TableOwner, PageTable>;
   readonly #slot: PartSlot;
 
   private constructor(index: number, root: PhysAddr, options: PageTableOptions, frames: TableFrames) {
-    const attached = new Map<TableCore, PageTable>();
-    const core = new TableCore(root, options, frames, toAll(attached), index);
-    super(core);
-    const { levels, base } = core.space;
+    const attached = new Map<TableOwner, PageTable>();
+    const owner = new TableOwner(root, options, frames, toAll(attached), index);
+    super(owner);
+    const { levels, base } = owner.space;
     const kind = levels === 5 ? Virt57 : Virt;
     const bytes = BigInt(SPANS[levels - 1]!) * 4096n;
     this.index = index;
     this.root = root;
     this.region = new MemoryRegion(kind, addressOf(base, levels), bytes);
-    this.#core = core;
+    this.#owner = owner;
     this.#attached = attached;
     this.#slot = {
-      core,
+      owner,
       join: (table) => this.attach(table as PageTable),
       forget: (table) => attached.delete(table),
     };
@@ -62,7 +62,7 @@ export class PageTablePart extends PageMapper {
    */
   static create(index: number, options: PageTablePartOptions): PageTablePart {
     requireRootIndex(index);
-    const frames = TableCore.framesFor(options);
+    const frames = TableOwner.framesFor(options);
     const [root] = frames.take(1);
     // `this`: a class that names itself is renamed by the bundler.
     return new this(index, frameAddress(root as number), options, frames);
@@ -80,8 +80,8 @@ export class PageTablePart extends PageMapper {
    *   entry is in use
    */
   attach(table: PageTable): void {
-    const core = this.#coreOf(table);
-    const { memory, root, levels, format } = core.space;
+    const owner = this.#ownerOf(table);
+    const { memory, root, levels, format } = owner.space;
     const words = memory.words(root, false);
     const at = memory.wordOffset(root) + 2 * this.index;
     const low = words[at]!;
@@ -89,10 +89,10 @@ export class PageTablePart extends PageMapper {
       const entry = raw(low, words[at + 1]!);
       throw new PageTableError('ALREADY_MAPPED', { vaddr: this.region.start, level: levels - 1, entry });
     }
-    const { root: own } = this.#core.space;
+    const { root: own } = this.#owner.space;
     storeEntry(memory, root, this.index, tableLow(own), tableHigh(own, format));
-    core.setSlot(this.index, this.#slot);
-    this.#attached.set(core, table);
+    owner.setSlot(this.index, this.#slot);
+    this.#attached.set(owner, table);
   }
 
   /**
@@ -102,13 +102,13 @@ export class PageTablePart extends PageMapper {
    * @throws PageTableError `PART_NOT_ATTACHED`
    */
   detach(table: PageTable): void {
-    const core = coreOf(table);
-    if (core === undefined || !this.#attached.has(core))
+    const owner = ownerOf(table);
+    if (owner === undefined || !this.#attached.has(owner))
       throw new PageTableError('PART_NOT_ATTACHED', { index: this.index });
-    storeEntry(core.space.memory, core.space.root, this.index, 0, 0);
-    core.setSlot(this.index, undefined);
-    this.#attached.delete(core);
-    core.space.tlb?.needsFlush(this.region.start, Number(this.region.size), 'detach');
+    storeEntry(owner.space.memory, owner.space.root, this.index, 0, 0);
+    owner.setSlot(this.index, undefined);
+    this.#attached.delete(owner);
+    owner.space.tlb?.needsFlush(this.region.start, Number(this.region.size), 'detach');
   }
 
   /**
@@ -119,29 +119,29 @@ export class PageTablePart extends PageMapper {
    *   memory, and nothing is given back then
    */
   destroy(): void {
-    const { cursor, space } = this.#core;
+    const { cursor, space } = this.#owner;
     cursor.requireAlive();
     const tables = this.#attached.size;
     if (tables > 0) throw new PageTableError('PART_IN_USE', { index: this.index, tables });
     space.frames.giveBack(tablesOf(space));
-    this.#core.retire();
+    this.#owner.retire();
   }
 
-  #coreOf(table: PageTable): TableCore {
-    this.#core.cursor.requireAlive();
-    const core = coreOf(table);
-    if (core === undefined || core.space.top < core.space.levels - 1) {
+  #ownerOf(table: PageTable): TableOwner {
+    this.#owner.cursor.requireAlive();
+    const owner = ownerOf(table);
+    if (owner === undefined || owner.space.top < owner.space.levels - 1) {
       throw mismatch('it is no page table of this copy of the package');
     }
-    core.cursor.requireAlive();
-    if (core.space.memory !== this.#core.space.memory) throw mismatch('its tables lie in another memory');
-    if (shapeOf(core) !== shapeOf(this.#core)) throw mismatch('its paging configuration is another');
-    return core;
+    owner.cursor.requireAlive();
+    if (owner.space.memory !== this.#owner.space.memory) throw mismatch('its tables lie in another memory');
+    if (shapeOf(owner) !== shapeOf(this.#owner)) throw mismatch('its paging configuration is another');
+    return owner;
   }
 }
 
 /** Tells the TLB of each page table, once if several have the same. */
-function toAll(attached: ReadonlyMap<TableCore, PageTable>): TlbListener {
+function toAll(attached: ReadonlyMap<TableOwner, PageTable>): TlbListener {
   return {
     needsFlush: (start, bytes, operation) => {
       const listeners = new Set<TlbListener>();
@@ -155,6 +155,6 @@ function mismatch(problem: string): PageTableError {
   return new PageTableError('PART_MISMATCH', { problem });
 }
 
-function shapeOf({ config }: TableCore): string {
+function shapeOf({ config }: TableOwner): string {
   return JSON.stringify(pagingConfig(config));
 }

@@ -1,13 +1,13 @@
 import { type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
 import type { PageTableOptions } from '../edit/page-table-options.ts';
 import type { CpuState } from '../entry/cpu-state.ts';
-import { frameAddress } from '../entry/entry-format.ts';
+import { frameAddress } from '../entry/words.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
 import { type AccessKind, type AccessOptions, type AccessResult, AccessWalk } from '../walk/access.ts';
 import { tablesOf } from '../walk/table-census.ts';
 import { readRootEntry, storeEntry } from '../walk/table-space.ts';
 import { PageMapper } from './page-mapper.ts';
-import { TableCore } from './table-core.ts';
+import { TableOwner } from './table-owner.ts';
 
 /**
  * A page table of x86-64: 4 or 5 levels, pages of 4 KiB, 2 MiB and 1 GiB, with or without memory encryption.
@@ -18,18 +18,18 @@ import { TableCore } from './table-core.ts';
 export class PageTable extends PageMapper {
   /** The physical address of its top-level table. */
   readonly root: PhysAddr;
-  readonly #core: TableCore;
+  readonly #owner: TableOwner;
   readonly #options: PageTableOptions;
   readonly #access: AccessWalk;
 
   private constructor(root: PhysAddr, options: PageTableOptions, frames: TableFrames) {
-    const core = new TableCore(root, options, frames, options.tlb);
-    super(core);
+    const owner = new TableOwner(root, options, frames, options.tlb);
+    super(owner);
     this.root = root;
-    this.#core = core;
+    this.#owner = owner;
     this.#options = options;
-    const { memory, format } = core.space;
-    this.#access = new AccessWalk(memory, format, pageNumber(root), core.config);
+    const { memory, format } = owner.space;
+    this.#access = new AccessWalk(memory, format, pageNumber(root), owner.config);
   }
 
   /**
@@ -38,7 +38,7 @@ export class PageTable extends PageMapper {
    * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
    */
   static create(options: PageTableOptions): PageTable {
-    const frames = TableCore.framesFor(options);
+    const frames = TableOwner.framesFor(options);
     const [root] = frames.take(1);
     // `this`: a class that names itself is renamed by the bundler.
     return new this(frameAddress(root as number), options, frames);
@@ -51,12 +51,12 @@ export class PageTable extends PageMapper {
    * @throws PageTableError `INVALID_FRAME` if `root` cannot be a table
    */
   static open(root: PhysAddr, options: PageTableOptions): PageTable {
-    return new this(root, options, TableCore.framesFor(options));
+    return new this(root, options, TableOwner.framesFor(options));
   }
 
   /** CR3 for this table: the root, with the C-bit by convention. */
   get cr3(): bigint {
-    return this.root | (BigInt(this.#core.space.format.privateHi >>> 0) << 32n);
+    return this.root | (BigInt(this.#owner.space.format.privateHi >>> 0) << 32n);
   }
 
   /**
@@ -70,7 +70,7 @@ export class PageTable extends PageMapper {
    *   address of 64 bits at all
    */
   access(vaddr: VirtAddr, kind: AccessKind, cpu?: CpuState, options?: AccessOptions): AccessResult {
-    this.#core.cursor.requireAlive();
+    this.#owner.cursor.requireAlive();
     return this.#access.run(vaddr, kind, cpu, options);
   }
 
@@ -83,20 +83,20 @@ export class PageTable extends PageMapper {
    * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
    */
   cloneShared(entries: readonly number[]): PageTable {
-    const { cursor, space, kept } = this.#core;
+    const { cursor, space, kept } = this.#owner;
     cursor.requireAlive();
     const shared = entries.map((index) => readRootEntry(space, index));
     const clone = (this.constructor as typeof PageTable).create(this.#options);
     for (const { index, low, high } of shared) {
-      const slot = this.#core.slot(index);
+      const slot = this.#owner.slot(index);
       if (slot !== undefined) {
-        if (clone.#core.slot(index) === undefined) slot.join(clone);
+        if (clone.#owner.slot(index) === undefined) slot.join(clone);
         continue;
       }
       // Empty or not, the table stays as long as this page table: the clone leads to it.
       kept.add(index);
-      clone.#core.kept.add(index);
-      clone.#core.foreign.add(index);
+      clone.#owner.kept.add(index);
+      clone.#owner.foreign.add(index);
       storeEntry(space.memory, pageNumber(clone.root), index, low, high);
     }
     return clone;
@@ -109,9 +109,9 @@ export class PageTable extends PageMapper {
    * @throws PageTableError `NO_FRAME_ALLOCATOR`; `BUS_ERROR` if a table lies outside memory, and nothing is given back then
    */
   destroy(): void {
-    const { cursor, space } = this.#core;
+    const { cursor, space } = this.#owner;
     cursor.requireAlive();
     space.frames.giveBack(tablesOf(space));
-    this.#core.retire();
+    this.#owner.retire();
   }
 }

@@ -1,12 +1,12 @@
 import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
 import { type CpuState, cpuState } from '../entry/cpu-state.ts';
-import { byteAt, type EntryFormat, raw } from '../entry/entry-format.ts';
-import { PAGE_SIZES } from '../entry/page-sizes.ts';
+import type { EntryFormat } from '../entry/entry-format.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { byteAt, CELL, HALVES, indexAt, is64Bit, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
-import type { MappedPage } from './walk.ts';
+import { type MappedPage, mappedPage } from './walk.ts';
 
 /** What a processor does at an address. */
 export type AccessKind = 'read' | 'write' | 'fetch';
@@ -37,6 +37,11 @@ export interface AccessOptions {
   readonly update?: boolean;
   /** An implicit access to a GDT, LDT, IDT or TSS: in supervisor mode at any CPL, and EFLAGS.AC does not help it. */
   readonly implicit?: boolean;
+  /**
+   * `true` if a walk that ends in a page fault sets accessed in the entries above that level, as QEMU does. KVM does not;
+   * processors may (Intel SDM vol. 3A, §4.8). `false` if not given.
+   */
+  readonly accessedOnFault?: boolean;
   /** What the page is filled into if the access goes ahead: a `Tlb`. Nothing if not given. */
   readonly fill?: { insert(vaddr: VirtAddr, page: MappedPage): void };
 }
@@ -61,11 +66,13 @@ export interface AccessTranslation {
    * guest private (AMD64 APM vol. 2, §15.34.5).
    */
   readonly shared: boolean;
+  /** The page, as `PageTable.lookup` returns it after the access; when looking only, as it would. */
+  readonly page: MappedPage;
   /** Each entry in which accessed or dirty bits were clear and had to be set, root first. */
   readonly updates: readonly EntryUpdate[];
 }
 
-/** #PF. Nothing was changed. */
+/** #PF. Nothing was changed, except for accessed bits with `accessedOnFault`. */
 export interface AccessPageFault {
   readonly type: 'page-fault';
   /** {@link PageFaultCode} bits. */
@@ -91,10 +98,6 @@ const GENERAL_PROTECTION: AccessGeneralProtection = Object.freeze({
   errorCode: 0,
 });
 const KERNEL = /* @__PURE__ */ cpuState();
-const MAX_LEVELS = 5;
-
-const CELL = new BigUint64Array(1);
-const HALVES = new Uint32Array(CELL.buffer);
 
 /**
  * The walk of a memory management unit: like every walk on entries of two words and no bigint, but it judges rights, and
@@ -138,17 +141,14 @@ export class AccessWalk {
   /** @throws PageTableError `NON_CANONICAL` for what is no address of 64 bits, `INVALID_ACCESS`, `BUS_ERROR` */
   run(vaddr: VirtAddr, kind: AccessKind, cpu: CpuState = KERNEL, options: AccessOptions = {}): AccessResult {
     const levels = this.#levels;
-    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) {
-      throw new PageTableError('NON_CANONICAL', { vaddr, levels });
-    }
+    if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
     if (kind !== 'read' && kind !== 'write' && kind !== 'fetch') {
       throw new PageTableError('INVALID_ACCESS', { kind });
     }
     CELL[0] = vaddr;
     const low = HALVES[0]! | 0;
     const high = HALVES[1]! | 0;
-    const sign = high >> (levels === 5 ? 24 : 15);
-    if (sign !== 0 && sign !== -1) return GENERAL_PROTECTION;
+    if (!isCanonical(high, levels)) return GENERAL_PROTECTION;
 
     const format = this.#format;
     const userMode = cpu.cpl === 3 && options.implicit !== true;
@@ -176,9 +176,9 @@ export class AccessWalk {
       const at = memory.wordOffset(table) + place;
       entryLow = words[at]! | 0;
       entryHigh = words[at + 1]! | 0;
-      if ((entryLow & PteFlags.Present) === 0) return pageFault(code, vaddr, level);
-      if ((entryHigh & format.reservedHi) !== 0 || (entryLow & format.reservedLo(entryLow, level)) !== 0) {
-        return pageFault(code | PageFaultCode.Present | PageFaultCode.Reserved, vaddr, level);
+      if ((entryLow & PteFlags.Present) === 0) return this.#fault(code, vaddr, level, options);
+      if (format.hasReserved(entryLow, entryHigh, level)) {
+        return this.#fault(code | PageFaultCode.Present | PageFaultCode.Reserved, vaddr, level, options);
       }
       rights &= entryLow;
       noExecute |= entryHigh;
@@ -200,22 +200,24 @@ export class AccessWalk {
     }
     const implicit = options.implicit === true;
     const denied = deniedBits(kind, rights, noExecute < 0, (entryHigh >>> 27) & 0xf, userMode, implicit, cpu);
-    if (denied !== 0) return pageFault(code | denied, vaddr, level);
+    if (denied !== 0) return this.#fault(code | denied, vaddr, level, options);
 
-    const updates = this.#update(level, kind === 'write', options.update !== false);
+    const write = kind === 'write';
+    const updates = this.#update(level, write, options.update !== false);
     // Another processor has changed an entry: the walk begins again (AMD64 APM vol. 2, §5.4.2).
     if (updates === undefined) return this.run(vaddr, kind, cpu, options);
-    const size = PAGE_SIZES[level]!;
-    const frame = format.frame(entryLow, entryHigh, level);
-    const paddr = byteAt(frame, low & (size - 1));
-    const shared = format.isShared(entryHigh);
-    if (options.fill !== undefined) {
-      const leaf = { size, frame: byteAt(frame, 0), paddr, shared, ...rightsOf(rights, noExecute) };
-      const set = bitsToSet(level, level, kind === 'write');
-      const flags = format.flags(entryLow | set, entryHigh, level);
-      options.fill.insert(vaddr, Object.freeze({ ...leaf, flags }));
+    const leaf = entryLow | bitsToSet(level, level, write);
+    const page = mappedPage({ low: leaf, high: entryHigh, level, rights, noExecute }, low, format);
+    options.fill?.insert(vaddr, page);
+    return { type: 'translation', paddr: page.paddr, size: page.size, shared: page.shared, page, updates };
+  }
+
+  /** A page fault at `level`. Sets accessed bits above it, if the processor does so. */
+  #fault(errorCode: number, cr2: VirtAddr, level: number, options: AccessOptions): AccessPageFault {
+    if (options.accessedOnFault === true && options.update !== false) {
+      for (let above = this.#levels - 1; above > level; above -= 1) this.#mark(above, PteFlags.Accessed);
     }
-    return { type: 'translation', paddr, size, shared, updates };
+    return { type: 'page-fault', errorCode, cr2, level };
   }
 
   /**
@@ -239,15 +241,20 @@ export class AccessWalk {
       // Every table must take a write before the first is written to.
       for (const level of levels) this.#memory.words(this.#tables[level]!, true);
       for (const level of levels) {
-        const table = this.#tables[level]!;
-        const words = this.#memory.words(table, true);
-        const at = this.#memory.wordOffset(table) + this.#places[level]!;
-        const before = this.#lows[level]!;
-        const after = before | bitsToSet(level, leafLevel, write);
-        if ((Atomics.compareExchange(words, at, before, after) | 0) !== before) return undefined;
+        if (!this.#mark(level, bitsToSet(level, leafLevel, write))) return undefined;
       }
     }
     return Object.freeze(updates);
+  }
+
+  /** Sets bits in the entry that was used at `level`. Returns whether it still was as the walk has read it. */
+  #mark(level: number, bits: number): boolean {
+    const before = this.#lows[level]!;
+    if ((before & bits) === bits) return true;
+    const table = this.#tables[level]!;
+    const words = this.#memory.words(table, true);
+    const at = this.#memory.wordOffset(table) + this.#places[level]!;
+    return (Atomics.compareExchange(words, at, before, before | bits) | 0) === before;
   }
 
   #isUsedBelow(level: number, leafLevel: number): boolean {
@@ -273,11 +280,6 @@ export function allowsAccess(
   const key = (page.flags >>> 27) & 0xf;
   const userMode = cpu.cpl === 3 && !implicit;
   return deniedBits(kind, rights, !page.executable, key, userMode, implicit, cpu) === 0;
-}
-
-function rightsOf(rights: number, noExecute: number): Pick<MappedPage, 'writable' | 'user' | 'executable'> {
-  const writable = (rights & PteFlags.Writable) !== 0;
-  return { writable, user: (rights & PteFlags.User) !== 0, executable: noExecute >= 0 };
 }
 
 /**
@@ -314,14 +316,4 @@ function deniedBits(
 
 function bitsToSet(level: number, leafLevel: number, write: boolean): number {
   return PteFlags.Accessed | (write && level === leafLevel ? PteFlags.Dirty : 0);
-}
-
-function pageFault(errorCode: number, cr2: VirtAddr, level: number): AccessPageFault {
-  return { type: 'page-fault', errorCode, cr2, level };
-}
-
-function indexAt(low: number, high: number, level: number): number {
-  if (level < 2) return (low >>> (12 + 9 * level)) & 0x1ff;
-  if (level === 2) return ((low >>> 30) | (high << 2)) & 0x1ff;
-  return (high >>> (level === 3 ? 7 : 16)) & 0x1ff;
 }

@@ -1,9 +1,11 @@
 import type { VirtAddr } from '@svsm/address';
-import { byteAt, type EntryFormat, raw } from '../entry/entry-format.ts';
+import { corruptedEntry } from '../entry/corrupted-entry.ts';
+import type { EntryFormat } from '../entry/entry-format.ts';
 import { addressOf, type PageRange, SPANS } from '../entry/page-range.ts';
 import { ENTRIES } from '../entry/page-sizes.ts';
-import { isPageTableError, PageTableError } from '../entry/page-table-error.ts';
+import { isPageTableError, type PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { MAX_LEVELS } from '../entry/words.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TableSpace } from './table-space.ts';
 
@@ -21,7 +23,6 @@ export type OnListingFault = (
   place: ListingFaultPlace,
 ) => void;
 
-const MAX_LEVELS = 5;
 const NONE = new Uint32Array(0);
 
 /**
@@ -106,10 +107,8 @@ export class LeafScan {
       const low = this.#words[at]! | 0;
       if ((low & PteFlags.Present) === 0) continue;
       const high = this.#words[at + 1]! | 0;
-      const reservedHigh = high & format.reservedHi;
-      const reservedLow = low & format.reservedLo(low, level);
-      if ((reservedHigh | reservedLow) !== 0) {
-        this.#corrupted(page, level, low, high, reservedLow, reservedHigh);
+      if (format.hasReserved(low, high, level)) {
+        this.#corrupted(page, level, low, high);
         continue;
       }
       const rights = this.#rights[level]! & low;
@@ -170,22 +169,11 @@ export class LeafScan {
     return true;
   }
 
-  #corrupted(
-    page: number,
-    level: number,
-    low: number,
-    high: number,
-    reservedLow: number,
-    reservedHigh: number,
-  ): void {
+  #corrupted(page: number, level: number, low: number, high: number): void {
     const index = this.#indexes[level]! - 1;
-    const fault = new PageTableError('RESERVED_BITS', {
-      vaddr: addressOf(page, this.#levels),
-      level,
-      paddr: byteAt(this.#tables[level]!, 8 * index),
-      entry: raw(low, high),
-      reserved: raw(reservedLow, reservedHigh),
-    });
+    const vaddr = addressOf(page, this.#levels);
+    const place = { vaddr, level, table: this.#tables[level]!, index, low, high };
+    const fault = corruptedEntry(this.#format, place);
     if (this.#onFault === undefined) throw fault;
     this.#onFault(fault, this.#place(page, level));
   }

@@ -1,9 +1,10 @@
 import { type AddressKind, type PageSize, type PhysAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { type EntryFormat, frameAddress } from '../entry/entry-format.ts';
+import type { EntryFormat } from '../entry/entry-format.ts';
 import { addressOf, type PageRange, SPANS, type VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { frameAddress } from '../entry/words.ts';
 import type { LeafScan, OnListingFault } from './leaf-scan.ts';
 import type { MappedPage } from './walk.ts';
 

@@ -1,17 +1,23 @@
 import type { VirtAddr } from '@svsm/address';
-import { type EntryFormat, frameAddress, type PageTableEntry, raw } from '../entry/entry-format.ts';
+import { corruptedEntry } from '../entry/corrupted-entry.ts';
+import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
 import { SPANS } from '../entry/page-range.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import {
+  CELL,
+  frameAddress,
+  HALVES,
+  indexAt,
+  is64Bit,
+  isCanonical,
+  MAX_LEVELS,
+  raw,
+} from '../entry/words.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TableSpace } from './table-space.ts';
 
-// An address is split into halves by way of memory: several times faster than shifting bigints.
-const CELL = new BigUint64Array(1);
-const HALVES = new Uint32Array(CELL.buffer);
-
 const NOWHERE = new Uint32Array(2);
-const MAX_LEVELS = 5;
 
 /** What of the last walk is remembered: its leaf table and its page directory, the directory alone, or nothing. */
 const Known = { Leaf: 0, Directory: 1, Nothing: 2 } as const;
@@ -34,6 +40,9 @@ export class TableCursor {
   /** Where the entry found lies: the frame number of its table, its level, and its words. */
   table = 0;
   level = 0;
+  /** R/W and U/S of the entries above it, ANDed, and their NX, ORed: the sign (AMD64 APM vol. 2, §5.6). */
+  rightsAbove = -1;
+  noExecuteAbove = 0;
 
   readonly #memory: PhysMemory;
   readonly #format: EntryFormat;
@@ -42,8 +51,6 @@ export class TableCursor {
   readonly #top: number;
   /** The only entry of a root that addresses may go by, if this is a part; else -1. */
   readonly #part: number;
-  /** What an address's high half leaves after this shift must be all zeros or all ones. */
-  readonly #signShift: number;
   readonly #reservedHi: number;
   /** What visibility is in a high word: what must not be there, what to keep, and what to set. */
   readonly #unfitHi: number;
@@ -65,6 +72,8 @@ export class TableCursor {
   /** The page directory on that way, the table at level 1: its words, and where it begins in them. */
   #directory: Uint32Array = NOWHERE;
   #directoryBase = 0;
+  #directoryRights = -1;
+  #directoryNoExecute = 0;
   /** The tables on that way, by level, down to it; and whether that of the entry found is none of those above, once known. */
   readonly #path: Float64Array = new Float64Array(MAX_LEVELS);
   #isPlainWay: boolean | undefined;
@@ -77,7 +86,6 @@ export class TableCursor {
     this.#levels = levels;
     this.#top = top;
     this.#part = top === levels - 1 ? -1 : base / SPANS[levels - 1]!;
-    this.#signShift = levels === 5 ? 24 : 15;
     this.#reservedHi = format.reservedHi;
     this.#unfitHi = format.reservedHi | format.beyondTopHi;
     this.#keepHi = ~(format.sharedHi | format.privateHi);
@@ -110,6 +118,11 @@ export class TableCursor {
     return this.#format.decode(this.entryLow, this.entryHigh, this.level);
   }
 
+  /** The frame number of the table at `level`, on the way to the entry found. */
+  tableAt(level: number): number {
+    return level === this.level ? this.table : this.#path[level]!;
+  }
+
   /** Its index in its table. */
   get index(): number {
     return this.indexAt(this.level);
@@ -121,7 +134,7 @@ export class TableCursor {
    * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`
    */
   seek(vaddr: VirtAddr, floor = 0): void {
-    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
+    if (!is64Bit(vaddr)) this.#refuse(vaddr);
     CELL[0] = vaddr;
     const low = HALVES[0]! | 0;
     const high = HALVES[1]! | 0;
@@ -142,8 +155,7 @@ export class TableCursor {
         return;
       }
     }
-    const sign = high >> this.#signShift;
-    if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
+    if (!isCanonical(high, this.#levels)) this.#refuse(vaddr);
     this.#leaveFor(low, high);
     this.#walk(floor);
   }
@@ -152,10 +164,11 @@ export class TableCursor {
   #walk(floor: number): void {
     const memory = this.#memory;
     const format = this.#format;
-    const reservedHi = this.#reservedHi;
     const path = this.#path;
     let table = this.#root;
     let level = this.#top;
+    let rights = -1;
+    let noExecute = 0;
     this.#epoch = memory.epoch;
     for (;;) {
       const words = memory.words(table, false);
@@ -164,19 +177,25 @@ export class TableCursor {
       if (level === 1) {
         this.#directory = words;
         this.#directoryBase = base;
+        this.#directoryRights = rights;
+        this.#directoryNoExecute = noExecute;
         this.#walkDirectory(floor);
         return;
       }
       const at = base + 2 * this.indexAt(level);
       const low = words[at]! | 0;
       const high = words[at + 1]! | 0;
-      const isSound = (high & reservedHi) === 0 && (low & format.reservedLo(low, level)) === 0;
-      // What is reserved is found out again, and told, once the place is noted.
-      if ((low & PteFlags.Present) === 0 || !isSound || level <= floor || format.isLeaf(low, level)) {
+      // Reserved bits are looked at again, and reported, once the place is noted.
+      const isBroken = format.hasReserved(low, high, level);
+      if ((low & PteFlags.Present) === 0 || isBroken || level <= floor || format.isLeaf(low, level)) {
         this.#stand(words, table, level, base, at);
+        this.rightsAbove = rights;
+        this.noExecuteAbove = noExecute;
         this.#check();
         return;
       }
+      rights &= low;
+      noExecute |= high;
       table = format.frame(low, high, level);
       level -= 1;
     }
@@ -191,6 +210,8 @@ export class TableCursor {
     const isLeaf = (low & (PteFlags.Present | PteFlags.Large)) !== PteFlags.Present;
     if (isLeaf || (high & this.#reservedHi) !== 0 || floor === 1) {
       this.#stand(directory, this.#path[1]!, 1, this.#directoryBase, above);
+      this.rightsAbove = this.#directoryRights;
+      this.noExecuteAbove = this.#directoryNoExecute;
       this.#known = Known.Directory;
       this.#check();
       return;
@@ -201,6 +222,8 @@ export class TableCursor {
     const base = memory.wordOffset(table);
     const at = base + ((this.low >>> 11) & 0x3fe);
     this.#stand(words, table, 0, base, at);
+    this.rightsAbove = this.#directoryRights & low;
+    this.noExecuteAbove = this.#directoryNoExecute | high;
     this.#known = Known.Leaf;
     if ((words[at + 1]! & this.#reservedHi) !== 0) this.#check();
   }
@@ -221,6 +244,7 @@ export class TableCursor {
    * and has flipped another entry of it, flips that of `vaddr`. Where it takes more than that, nothing is done.
    */
   tryFlip(vaddr: VirtAddr, shared: boolean): Flip {
+    // `is64Bit`, written out: as a call it costs a tenth of the loop.
     if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) return Flip.Unable;
     if (this.#memory.epoch !== this.#flipEpoch) return Flip.Unable;
     CELL[0] = vaddr;
@@ -250,18 +274,22 @@ export class TableCursor {
 
   /** Begins a walk for `vaddr` at the root, for {@link descend} to go on. */
   start(vaddr: VirtAddr): void {
-    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) this.#refuse(vaddr);
+    if (!is64Bit(vaddr)) this.#refuse(vaddr);
     CELL[0] = vaddr;
     const high = HALVES[1]! | 0;
-    const sign = high >> this.#signShift;
-    if (sign !== 0 && sign !== -1) this.#refuse(vaddr);
+    if (!isCanonical(high, this.#levels)) this.#refuse(vaddr);
     this.#leaveFor(HALVES[0]! | 0, high);
+    this.rightsAbove = -1;
+    this.noExecuteAbove = 0;
     this.#enter(this.#root, this.#top);
   }
 
   /** Goes on to the next level, by way of the entry found, which {@link isTable}. */
   descend(): void {
-    this.#enter(this.#format.frame(this.entryLow, this.entryHigh, this.level), this.level - 1);
+    const { entryLow, entryHigh, level } = this;
+    this.rightsAbove &= entryLow;
+    this.noExecuteAbove |= entryHigh;
+    this.#enter(this.#format.frame(entryLow, entryHigh, level), level - 1);
   }
 
   /** Makes sure that the entry found can be written. @throws PageTableError `READ_ONLY` */
@@ -282,7 +310,7 @@ export class TableCursor {
     words[this.#at + 1] = high;
     words[this.#at] = low;
     // Only what others write makes the way here untrue, if no table on it is the one written to.
-    this.#isPlainWay ??= this.#findPlainWay();
+    this.#isPlainWay ??= !this.isUpperTable(this.table, this.level);
     if (wasTrue && this.#known === this.level && this.#isPlainWay) {
       this.#epoch = memory.epoch;
       this.#writable = true;
@@ -306,27 +334,17 @@ export class TableCursor {
     this.#flipLow = this.low & ~0x1f_ffff;
   }
 
-  #findPlainWay(): boolean {
-    for (let level = this.level + 1; level <= this.#top; level += 1) {
-      if (this.#path[level] === this.table) return false;
+  /** Whether `table` is also one of the tables above `level`, on the way to the entry found. */
+  isUpperTable(table: number, level: number): boolean {
+    for (let above = level + 1; above <= this.#top; above += 1) {
+      if (this.#path[above] === table) return true;
     }
-    return true;
+    return false;
   }
 
-  /** The index that the address sought has in a table of `level`: nine bits from 12 + 9·level on. */
+  /** The index of the address last sought in a table of `level`. */
   indexAt(level: number): number {
-    switch (level) {
-      case 0:
-        return (this.low >>> 12) & 0x1ff;
-      case 1:
-        return (this.low >>> 21) & 0x1ff;
-      case 2:
-        return ((this.low >>> 30) | (this.high << 2)) & 0x1ff;
-      case 3:
-        return (this.high >>> 7) & 0x1ff;
-      default:
-        return (this.high >>> 16) & 0x1ff;
-    }
+    return indexAt(this.low, this.high, level);
   }
 
   /** Sets out for another address: should a table on the way be outside memory, the cursor stands in no leaf table. */
@@ -344,29 +362,19 @@ export class TableCursor {
     const words = this.#memory.words(table, false);
     const base = this.#memory.wordOffset(table);
     this.#known = Known.Nothing;
+    this.#path[level] = table;
     this.#stand(words, table, level, base, base + 2 * this.indexAt(level));
     this.#check();
   }
 
+  /** @throws PageTableError `RESERVED_BITS` */
   #check(): void {
-    const low = this.entryLow;
-    if ((low & PteFlags.Present) === 0) return;
-    const reservedHigh = this.entryHigh & this.#reservedHi;
-    const reservedLow = this.level === 0 ? 0 : low & this.#format.reservedLo(low, this.level);
-    if ((reservedHigh | reservedLow) !== 0) this.#corrupted(reservedHigh, reservedLow);
+    const { entryLow: low, entryHigh: high, level, table, index } = this;
+    if ((low & PteFlags.Present) === 0 || !this.#format.hasReserved(low, high, level)) return;
+    throw corruptedEntry(this.#format, { vaddr: raw(this.low, this.high), level, table, index, low, high });
   }
 
   #refuse(vaddr: unknown): never {
     throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.#levels });
-  }
-
-  #corrupted(reservedHigh: number, reservedLow: number): never {
-    throw new PageTableError('RESERVED_BITS', {
-      vaddr: raw(this.low, this.high),
-      level: this.level,
-      paddr: frameAddress(this.table) + BigInt(8 * this.index),
-      entry: raw(this.entryLow, this.entryHigh),
-      reserved: raw(reservedLow, reservedHigh),
-    });
   }
 }

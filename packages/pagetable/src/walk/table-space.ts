@@ -1,7 +1,8 @@
-import { type EntryFormat, frameHigh, frameLow } from '../entry/entry-format.ts';
+import type { EntryFormat } from '../entry/entry-format.ts';
 import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { frameHigh, frameLow } from '../entry/words.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
 import type { TlbListener } from './tlb-listener.ts';

@@ -1,7 +1,8 @@
 import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
-import { frameAddress, type PageTableEntry } from '../entry/entry-format.ts';
+import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { CELL, frameAddress, HALVES } from '../entry/words.ts';
 import type { TableCursor } from './table-cursor.ts';
 
 /** One step of a walk: the entry that it used at one level. */
@@ -46,8 +47,53 @@ export interface Walk {
   readonly page: MappedPage | undefined;
 }
 
-/** The walk for `vaddr`, entry by entry, from the cursor's top table on. */
-export function walkOf(cursor: TableCursor, vaddr: VirtAddr): Walk {
+/** The page that the cursor stands at, or `undefined` if its entry is not present. */
+export function pageAt(cursor: TableCursor, format: EntryFormat): MappedPage | undefined {
+  const { entryLow: low, entryHigh: high, level } = cursor;
+  if ((low & PteFlags.Present) === 0) return undefined;
+  return mappedPage(
+    { low, high, level, rights: cursor.rightsAbove & low, noExecute: cursor.noExecuteAbove | high },
+    cursor.low,
+    format,
+  );
+}
+
+/** A leaf: its entry, and the rights that all entries on the way leave. */
+export interface Leaf {
+  readonly low: number;
+  readonly high: number;
+  readonly level: number;
+  /** R/W and U/S of all entries, ANDed. */
+  readonly rights: number;
+  /** NX of all entries, ORed: the sign. */
+  readonly noExecute: number;
+}
+
+/** The page of a leaf. @param vaddrLow - the low word of the virtual address that led there */
+export function mappedPage(leaf: Leaf, vaddrLow: number, format: EntryFormat): MappedPage {
+  const { low, high, level, rights } = leaf;
+  const size = PAGE_SIZES[level]!;
+  const offset = vaddrLow & (size - 1);
+  const frame = format.byteAddress(low, high, size, 0);
+  let paddr = frame;
+  if (offset !== 0) {
+    HALVES[0] = (low & -size) | offset;
+    paddr = CELL[0] as PhysAddr;
+  }
+  return {
+    size,
+    frame,
+    paddr,
+    shared: format.isShared(high),
+    flags: format.flags(low, high, level),
+    writable: (rights & PteFlags.Writable) !== 0,
+    user: (rights & PteFlags.User) !== 0,
+    executable: leaf.noExecute >= 0,
+  };
+}
+
+/** The walk for `vaddr`, entry by entry, from the cursor's top table down. */
+export function walkOf(cursor: TableCursor, vaddr: VirtAddr, format: EntryFormat): Walk {
   const path: WalkStep[] = [];
   const note = (): void => {
     const { level, index, entry } = cursor;
@@ -61,19 +107,6 @@ export function walkOf(cursor: TableCursor, vaddr: VirtAddr): Walk {
     cursor.descend();
     note();
   }
-  const leaf = path[path.length - 1]!.entry;
-  if (!leaf.present) return Object.freeze({ vaddr, path: Object.freeze(path), page: undefined });
-  const size = PAGE_SIZES[cursor.level]!;
-  const every = (flag: number): boolean => path.every(({ entry }) => (entry.flags & flag) !== 0);
-  const page: MappedPage = Object.freeze({
-    size,
-    frame: leaf.address,
-    paddr: (leaf.address + (vaddr & BigInt(size - 1))) as PhysAddr,
-    shared: leaf.shared,
-    flags: leaf.flags,
-    writable: every(PteFlags.Writable),
-    user: every(PteFlags.User),
-    executable: path.every(({ entry }) => (entry.flags & PteFlags.NoExecute) === 0),
-  });
-  return Object.freeze({ vaddr, path: Object.freeze(path), page });
+  const page = pageAt(cursor, format);
+  return Object.freeze({ vaddr, path: Object.freeze(path), page: page && Object.freeze(page) });
 }

@@ -57,6 +57,12 @@ const step = fc.record({
     'split',
     'translate',
     'walk',
+    'walk',
+    'lookup',
+    'lookup',
+    'protect',
+    'access',
+    'foreign',
     'foreign',
   ),
   other: fc.boolean(),
@@ -73,7 +79,26 @@ function perform(table: PageTable, { at, frame, op }: Step): unknown {
   if (op === 'encrypt') return table.setEncrypted4k(vaddr);
   if (op === 'split') return table.split4k(vaddr);
   if (op === 'translate') return table.translate(vaddr);
-  return table.walk(vaddr).path.map(({ entry }) => entry.raw);
+  if (op === 'lookup') return table.lookup(vaddr);
+  if (op === 'protect') return table.protect4k(vaddr, { clear: PteFlags.Writable, set: PteFlags.User });
+  if (op === 'access') return table.access(vaddr, 'write', undefined, { accessedOnFault: true });
+  return walkAndLookUp(table, vaddr);
+}
+
+/** The entries of a walk; its page, which `lookup` must return as well, has the rights that all of them leave. */
+function walkAndLookUp(table: PageTable, vaddr: VirtAddr): bigint[] {
+  const { path, page } = table.walk(vaddr);
+  const every = (flag: number) => path.every(({ entry }) => (entry.flags & flag) !== 0);
+  if (page !== undefined) {
+    expect(page).toMatchObject({
+      writable: every(PteFlags.Writable),
+      user: every(PteFlags.User),
+      executable: !path.some(({ entry }) => (entry.flags & PteFlags.NoExecute) !== 0),
+      paddr: table.translate(vaddr),
+    });
+  }
+  expect(table.lookup(vaddr)).toEqual(page);
+  return path.map(({ entry }) => entry.raw);
 }
 
 function make() {
@@ -94,16 +119,17 @@ describe('what is remembered past a store is what a walk would find', () => {
         const fresh = make();
         for (const one of steps) {
           if (one.op === 'foreign') {
-            // Cut or restore the directory entry on the way, behind the table's back.
+            // Flip a bit of an entry on the way, behind the table's back: present, writable, user, or NX.
+            const [level, bit] = [one.frame % 4, [1n, 2n, 4n, 1n << 63n][(one.frame % 5) % 4]!];
             for (const side of [remembering, fresh]) {
               outcome(() => {
                 const { path } = PageTable.open(side.table.root, { memory: side.memory, config }).walk(
                   one.at as VirtAddr,
                 );
-                const entry = path.find(({ level }) => level === 1);
+                const entry = path.find((step) => step.level === level);
                 if (entry === undefined) return;
                 const paddr = (entry.table + BigInt(8 * entry.index)) as PhysAddr;
-                writePhys64(side.memory, paddr, readPhys64(side.memory, paddr) ^ 1n);
+                writePhys64(side.memory, paddr, readPhys64(side.memory, paddr) ^ bit);
               });
             }
             continue;

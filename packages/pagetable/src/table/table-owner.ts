@@ -15,44 +15,42 @@ import { addressOf, type PageRange, pagesOf, SPANS, type VirtBounds } from '../e
 import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { type PagingConfig, pagingConfig } from '../entry/paging-config.ts';
+import { CELL, HALVES, indexAt } from '../entry/words.ts';
 import { TableFrames } from '../memory/table-frames.ts';
 import { TableCursor } from '../walk/table-cursor.ts';
 import type { TableSpace } from '../walk/table-space.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
 
 /**
- * What a `PageTable` or a `PageTablePart` is made of: a private field, as it were, that this package alone can read of an
- * object of another class.
+ * The owner of each `PageTable` and `PageTablePart`. This is package-private access: another class cannot read a `#owner`
+ * field, and a symbol-keyed field would appear in the declarations that users see.
  */
-const CORES: WeakMap<object, TableCore> = /* @__PURE__ */ new WeakMap();
+const OWNERS: WeakMap<object, TableOwner> = /* @__PURE__ */ new WeakMap();
 
-/** The core of a page table or a part of one; `undefined` for what is none, or of another copy of this package. */
-export function coreOf(mapper: object): TableCore | undefined {
-  return CORES.get(mapper);
+/** The owner behind a page table or a part; `undefined` for other objects, also those of another copy of this package. */
+export function ownerOf(mapper: object): TableOwner | undefined {
+  return OWNERS.get(mapper);
 }
 
-/** Makes `core` that of `mapper`. */
-export function setCore(mapper: object, core: TableCore): void {
-  CORES.set(mapper, core);
+/** Notes that `mapper` stands for the tables of `owner`. */
+export function setOwner(mapper: object, owner: TableOwner): void {
+  OWNERS.set(mapper, owner);
 }
 
 /** A part that is attached at an entry of the root, as the page table that leads to it sees it. */
 export interface PartSlot {
-  readonly core: TableCore;
+  readonly owner: TableOwner;
   /** Attaches it to another page table too. */
   join(table: object): void;
   /** The page table is being destroyed. */
-  forget(table: TableCore): void;
+  forget(table: TableOwner): void;
 }
-
-const CELL = new BigUint64Array(1);
-const HALVES = new Uint32Array(CELL.buffer);
 
 /**
  * What a page table is made of, or a part of one: where its tables are, a cursor in them, and what changes them. Changes
  * where a part is attached are that part's: {@link at} and {@link of} say whose.
  */
-export class TableCore {
+export class TableOwner {
   readonly config: PagingConfig;
   readonly space: TableSpace;
   readonly cursor: TableCursor;
@@ -98,11 +96,11 @@ export class TableCore {
   }
 
   /** Whose tables a change at `vaddr` changes. */
-  at(vaddr: VirtAddr): TableCore {
+  at(vaddr: VirtAddr): TableOwner {
     if (!this.#hasSlots || typeof vaddr !== 'bigint') return this;
     CELL[0] = vaddr;
-    const index = (HALVES[1]! >>> (this.space.levels === 5 ? 16 : 7)) & 0x1ff;
-    return this.#slots.get(index)?.core ?? this;
+    const index = indexAt(HALVES[0]!, HALVES[1]!, this.space.levels - 1);
+    return this.#slots.get(index)?.owner ?? this;
   }
 
   /**
@@ -110,14 +108,14 @@ export class TableCore {
    *
    * @throws PageTableError `PART_BOUNDARY`
    */
-  of({ first, end }: PageRange): TableCore {
+  of({ first, end }: PageRange): TableOwner {
     if (!this.#hasSlots || first === end) return this;
     const { levels } = this.space;
     const span = SPANS[levels - 1]!;
-    for (const [index, { core }] of this.#slots) {
+    for (const [index, { owner }] of this.#slots) {
       const start = index * span;
       if (end <= start || first >= start + span) continue;
-      if (first >= start && end <= start + span) return core;
+      if (first >= start && end <= start + span) return owner;
       throw new PageTableError('PART_BOUNDARY', { vaddr: addressOf(Math.max(first, start), levels), index });
     }
     return this;
