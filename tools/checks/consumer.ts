@@ -1,6 +1,6 @@
 /**
- * A folder outside of the repository with all packages installed as npm would ship them. Made once for all tests:
- * packed, unpacked under `node_modules`, removed at the end. Nothing is downloaded.
+ * Installs all packages, as npm would ship them, in a folder outside of the repository. This is done once for all tests: the
+ * packages are packed and unpacked under `node_modules`. The folder is removed at the end. Nothing is downloaded.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -11,14 +11,14 @@ import { PACKAGES, ROOT } from './workspace.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** The folder, or why there is none. */
+    /** The folder; `problem` says why the packages are not installed there. */
     consumer: { folder: string; problem?: string };
   }
 }
 
 let folder: string;
 
-/** Where a package's tarball is. */
+/** The path of a package's tarball. */
 export function tarballOf(consumer: string, { name, version }: { name: string; version: string }): string {
   return join(consumer, 'tarballs', `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
 }
@@ -29,7 +29,7 @@ export function setup(project: TestProject): void {
     install();
     project.provide('consumer', { folder });
   } catch (error) {
-    // The tests that need it say so; the others run all the same.
+    // Tests that need the folder fail with this message; the others still run.
     project.provide('consumer', { folder, problem: String(error) });
   }
 }
@@ -49,7 +49,7 @@ function install(): void {
     mkdirSync(target, { recursive: true });
     execFileSync('tar', ['-xzf', tarballOf(folder, manifest), '-C', target, '--strip-components=1']);
   }
-  // What a TypeScript user has besides: the types of Node, for `console`.
+  // TypeScript users also have the types of Node; examples need them for `console`.
   mkdirSync(join(folder, 'node_modules/@types'));
   for (const types of ['@types/node', 'undici-types']) {
     symlinkSync(join(ROOT, 'node_modules', types), join(folder, 'node_modules', types), 'junction');

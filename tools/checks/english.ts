@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { ROOT } from './workspace.ts';
 
-/** A pattern that the documents avoid, and how to write it instead. */
+/** A pattern to avoid, and what to write instead. */
 export interface Pattern {
   readonly name: string;
   readonly regex: RegExp;
   readonly instead: string;
 }
 
-/** A place where a pattern stands. */
+/** A place in a file that matches a pattern. */
 export interface Finding {
   /** `packages/address/README.md:12`. */
   readonly at: string;
@@ -21,9 +21,7 @@ export interface Finding {
   readonly excerpt: string;
 }
 
-/**
- * Words that have "is no X" as good English: "is no longer", "is no more than". "There is no X" is good English, too.
- */
+/** Words after which "no" is good English: "is no longer", "is no more than". "There is no X" is good English, too. */
 const AFTER_NO = '(?:longer|more|less|later|earlier|better|worse)\\b';
 
 /** The patterns. A space matches a line break as well. */
@@ -52,14 +50,14 @@ export const PATTERNS: readonly Pattern[] = [
   },
 ];
 
-/** A part of the repository, whose findings are counted together: `packages/address`, `examples`, `tools`, `documents`. */
+/** The part of the repository that a file belongs to: `packages/address`, `examples`, `tools` or `documents`. */
 export function areaOf(file: string): string {
   const [first = '', second = ''] = file.split('/');
   if (first === 'packages') return `packages/${second}`;
   return first === 'examples' || first === 'tools' ? first : 'documents';
 }
 
-/** Every file whose prose is checked, new ones too. Changelogs are history. */
+/** The files whose prose is checked, untracked ones too. Changelogs are history, and left out. */
 export function proseFiles(): string[] {
   const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
     cwd: ROOT,
@@ -93,19 +91,19 @@ export function findingsOf(prose: string, file: string): Finding[] {
   );
 }
 
-/** Stands for each character that is not prose, so that places stay where they are. */
+/** Replaces each character that is not prose, so that line numbers stay the same. */
 const HIDDEN = '\0';
 
-/** The prose of a Markdown document: what stands in `backticks` is hidden. */
+/** The prose of a Markdown document. Text in `backticks` is hidden. */
 export function proseOfMarkdown(text: string): string {
-  // Text in fences is read: its comments and drawings are prose. Only there, a backtick is not markup.
+  // Fences are read too: they have comments and drawings. Within a fence, a backtick is not markup.
   return text
     .split(/(^ *```[\s\S]*?^ *```$)/m)
     .map((part, index) => (index % 2 === 0 ? withoutQuotes(part) : part.replaceAll('```', hide)))
     .join('');
 }
 
-/** The prose of a TypeScript file: its comments and strings, without what stands in `backticks` there. */
+/** The prose of a TypeScript file: its comments and strings. Text in `backticks` there is hidden. */
 export function proseOfSource(text: string): string {
   const file = ts.createSourceFile('file.ts', text, ts.ScriptTarget.Latest, true);
   let prose = '';
@@ -123,7 +121,7 @@ export function proseOfSource(text: string): string {
   return prose;
 }
 
-/** Comments, their markers blanked where they begin a line. */
+/** White space and comments. The markers at the beginning of a line are replaced by spaces. */
 function commentsOf(trivia: string): string {
   return withoutQuotes(
     trivia.replaceAll(/(?<=\n)[^\S\n]*(?:\*(?!\/)|\/\/)/g, (marker) => ' '.repeat(marker.length)),
@@ -142,7 +140,7 @@ function isDocumentation(kind: ts.SyntaxKind): boolean {
   return kind >= ts.SyntaxKind.FirstJSDocNode && kind <= ts.SyntaxKind.LastJSDocNode;
 }
 
-/** A token of a program, hidden unless it is text. */
+/** A token. It is hidden unless it is a string or a part of a template. */
 function readable(kind: ts.SyntaxKind, token: string): string {
   if (kind === ts.SyntaxKind.StringLiteral) return withoutQuotes(token);
   const isTemplate = kind >= ts.SyntaxKind.FirstTemplateToken && kind <= ts.SyntaxKind.LastTemplateToken;

@@ -1,22 +1,22 @@
-/** The packages and, within the large ones, the rooms: what each is for, and what it may import. */
+/** The packages and, within the large ones, the rooms: the purpose of each, and the imports that it may have. */
 
 /** A package. */
 export interface Layer {
-  /** The packages that it may import. All of them have their rows above this one. */
+  /** The packages that it may import. Their rows are above this one. */
   readonly imports: readonly string[];
   /** The folders of `src`, lowest first. A package without rooms keeps its files in `src` itself. */
   readonly rooms?: Readonly<Record<string, Room>>;
 }
 
-/** A folder of `src`. Tests of it lie in the folder of the same name in `test`. */
+/** A folder of `src`. Its tests are in the folder of the same name in `test`. */
 export interface Room {
-  /** What belongs here, in one line. DESIGN.md of the package repeats it. */
+  /** The content of the room, in one line. DESIGN.md of the package repeats it. */
   readonly charter: string;
-  /** The rooms of the same package that it may import. All of them have their rows above this one. */
+  /** The rooms of the same package that it may import. Their rows are above this one. */
   readonly imports: readonly string[];
 }
 
-/** Lowest first: an import only goes to a row above. Every package and every room has a row, and every row has a folder. */
+/** Lowest first: an import only goes to a row above. Every package and every room has one row, and every row has a folder. */
 export const LAYERS: Readonly<Record<string, Layer>> = {
   address: { imports: [] },
   'memory-region': { imports: ['address'] },
@@ -91,5 +91,5 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
 /** Folders of `test` that are not rooms: helpers, recorded data, and tests of the package as a whole. */
 export const TEST_FOLDERS: readonly string[] = ['support', 'fixtures', 'package'];
 
-/** The longest that a file in `src` may be: past some 400 lines it hides a second noun. */
+/** The maximum number of lines of a file in `src`: beyond some 400 lines it holds a second noun. */
 export const MAX_LINES = 450;

@@ -1,4 +1,4 @@
-/** The workspaces of this repository, and what their files import. */
+/** The workspaces of this repository, and the imports of their files. */
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,19 +15,19 @@ export interface Manifest {
 }
 
 export interface Workspace {
-  /** The name of its folder. */
+  /** The name of its folder: `pagetable`. */
   name: string;
-  /** Its folder, absolute. */
+  /** The absolute path of its folder. */
   folder: string;
   manifest: Manifest;
 }
 
-/** The packages that are published. */
+/** The published packages. */
 export const PACKAGES: readonly Workspace[] = workspacesIn('packages');
-/** Their private users. */
+/** The private programs that use them. */
 export const EXAMPLES: readonly Workspace[] = workspacesIn('examples');
 
-/** The files of a workspace that match `pattern`, relative to it, with `/` between folders. */
+/** The files of a workspace that match `pattern`, as sorted paths relative to it, with `/` between folders. */
 export function filesOf({ folder }: Workspace, pattern: string): string[] {
   return globSync(pattern, { cwd: folder })
     .map((file) => file.replaceAll('\\', '/'))
@@ -39,7 +39,7 @@ export function read({ folder }: Workspace, file: string): string {
   return readFileSync(join(folder, file), 'utf8');
 }
 
-/** What a TypeScript file imports, re-exports or loads, as written, types too. */
+/** The module names that a TypeScript file imports, re-exports or loads, as they are written; type imports too. */
 export function importsOf(workspace: Workspace, file: string): string[] {
   return ts.preProcessFile(read(workspace, file)).importedFiles.map(({ fileName }) => fileName);
 }

@@ -1,4 +1,4 @@
-/** `npm run bench`: runs each `bench/*.bench.ts` of the package it is started in, one after the other. */
+/** `npm run bench`: runs each `bench/*.bench.ts` of the package in whose folder it starts, one after the other. */
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 

@@ -1,6 +1,6 @@
 /**
- * `npm start` and its siblings, as `node tools/run/example.ts NAME …`: builds what the example imports, in silence, then
- * runs it with the arguments given, in the folder where npm was called.
+ * `npm start` and the scripts of the other examples, as `node tools/run/example.ts NAME …`: silently builds the packages that
+ * the example imports, then runs it with the arguments given, in the folder where npm was called.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

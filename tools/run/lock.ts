@@ -1,16 +1,15 @@
 /**
- * Makes `npm ci` quiet on every Node from 20.19 on, without hiding a warning that is true.
+ * `npm run lock`: keeps `npm ci` from printing wrong warnings about `engines`.
  *
- * npm compares the `engines` of every locked package with the Node that runs npm. Here that is the wrong one: the tools
- * run on the Node that the lock itself pins (the dev dependency `node`). So this script compares each package with the
- * pinned Node, fails if one does not fit, and then leaves out of package-lock.json the `engines` of those packages that
- * an older installing Node would be warned about. Run it (`npm run lock`) after any `npm install` that changes the lock;
- * `tools/checks/test/lock.test.ts` asks for it.
+ * npm compares the `engines` of every locked package with the Node that runs npm. Here that is the wrong Node: the tools run on
+ * the Node that the lock pins (the dev dependency `node`). So this script compares each package with the pinned Node, and fails
+ * if one does not run on it. Then it removes from package-lock.json the `engines` that would cause a warning on an older Node.
+ * Run it after each `npm install` that changes the lock; `tools/checks/test/lock.test.ts` fails otherwise.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import semver from 'semver';
 
-/** An entry of package-lock.json, as far as it is read here. */
+/** The fields of an entry of package-lock.json that are read here. */
 export interface LockedPackage {
   version?: string;
   resolved?: string;
@@ -22,7 +21,7 @@ export interface LockedPackage {
 /** The oldest Node that can install this repository. */
 export const OLDEST_NODE = '20.19.0';
 
-/** What of the lock an `npm ci` on {@link OLDEST_NODE} would warn about; npm skips optional packages in silence. */
+/** The packages that `npm ci` on {@link OLDEST_NODE} would warn about. npm silently skips optional packages. */
 export function enginesToLeaveOut(packages: Record<string, LockedPackage>): string[] {
   return Object.entries(packages)
     .filter(([path, { optional }]) => path.includes('node_modules/') && !optional)
@@ -39,10 +38,10 @@ if (import.meta.main) {
     const entry = lock.packages[path]!;
     const range = entry.engines?.['node'] ?? '';
     if (!semver.satisfies(pinned, range)) {
-      throw new Error(`${path}@${entry.version} wants Node ${range}, but the pinned Node is ${pinned}`);
+      throw new Error(`${path}@${entry.version} needs Node ${range}, but the pinned Node is ${pinned}`);
     }
     delete entry.engines;
-    console.log(`left out: ${path} (Node ${range})`);
+    console.log(`removed engines of ${path} (Node ${range})`);
   }
   writeFileSync(file, `${JSON.stringify(lock, null, 2)}\n`);
 }

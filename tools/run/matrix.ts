@@ -34,7 +34,7 @@ try {
 }
 process.exitCode = failed === 0 ? 0 : 1;
 
-/** Installs an npm package in a folder of its own. Returns the path of one of its commands. */
+/** Installs an npm package in its own folder. Returns the path of one of its commands. */
 function install(spec: string, command: string): string {
   const home = join(folder, spec);
   mkdirSync(home);
@@ -46,7 +46,7 @@ function install(spec: string, command: string): string {
   return join(home, 'node_modules/.bin', command);
 }
 
-/** The packed packages as installed, and the type tests as someone outside would have written them. */
+/** Installs the packed packages, and copies the type tests with imports by package name. Returns the folder. */
 function unpackTypeTests(): string {
   const consumer = join(folder, 'consumer');
   mkdirSync(join(consumer, 'node_modules/@svsm'), { recursive: true });
@@ -101,6 +101,6 @@ function report(
 }
 
 function stripColours(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what colours are
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control characters
   return text.replaceAll(/\u001b\[[0-9;]*m/g, '');
 }

@@ -1,10 +1,10 @@
 /**
- * `npm run test:mutation -- <package> [globs of files to mutate]`: changes the sources of a package in one place after the
- * other and tells which changes no test notices. It downloads Stryker, so it is no part of `npm test`.
+ * `npm run test:mutation -- <package> [globs of files to mutate]`: mutation testing. It changes the sources of a package in one
+ * place after another, and lists the changes that no test catches. It downloads Stryker, so it is not part of `npm test`.
  *
- * All is done in a temporary copy of what is committed, with a copy of `node_modules`. The tests run with fewer random
- * cases, `FC_NUM_RUNS` (20 if not set); `--tests=<glob>`, which may be repeated, leaves others out, if those take too long.
- * Globs are relative to the package's folder.
+ * Everything happens in a temporary copy of the committed files, with a copy of `node_modules`. The tests run with fewer random
+ * cases: `FC_NUM_RUNS`, or 20 if that is not set. `--tests=<glob>`, which may be repeated, selects tests if the others take too
+ * long. Globs are relative to the package's folder.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,10 +15,10 @@ import { parseArgs } from 'node:util';
 import { ROOT } from './turbo.ts';
 
 const STRYKER = ['@stryker-mutator/core@10.1', '@stryker-mutator/vitest-runner@10.1'];
-/** What counts as noticed: a test fails, or never ends. */
-const NOTICED = new Set(['Killed', 'Timeout', 'RuntimeError', 'CompileError']);
+/** The results that count as caught: a test fails, or does not end. */
+const CAUGHT = new Set(['Killed', 'Timeout', 'RuntimeError', 'CompileError']);
 
-/** Stryker's report, as far as it is read here. */
+/** The fields of Stryker's report that are read here. */
 interface Report {
   files: Record<string, { source: string; mutants: Mutant[] }>;
 }
@@ -30,7 +30,7 @@ interface Mutant {
   location: { start: Place; end: Place };
 }
 
-/** Both count from 1. */
+/** Line and column count from 1. */
 interface Place {
   line: number;
   column: number;
@@ -46,7 +46,7 @@ if (globSync(`packages/${name || '-'}/package.json`, { cwd: ROOT }).length === 0
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'svsm-mutation-'));
-// Also when it is stopped, nothing of it stays.
+// The folder is removed even if the script is interrupted.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
@@ -60,7 +60,7 @@ configure();
 run('../../node_modules/@stryker-mutator/core/bin/stryker.js', ['run', 'mutation.json'], home);
 print(JSON.parse(readFileSync(join(home, 'reports/mutation/mutation.json'), 'utf8')));
 
-/** Writes what Stryker is told, and a configuration that runs first what is likely to fail first, and fast. */
+/** Writes the configuration of Stryker, and one of vitest that first runs the tests that are likely to fail, and fast. */
 function configure(): void {
   const mutate = globs.length > 0 ? globs : ['src/**/*.ts', '!src/index.ts'];
   writeFileSync(
@@ -70,7 +70,7 @@ function configure(): void {
       plugins: ['@stryker-mutator/vitest-runner'],
       vitest: { configFile: 'mutation.config.ts', related: false },
       mutate,
-      // A sandbox of the package alone would not find the files of the repository above it.
+      // In a sandbox with only the package, the files of the repository above it would be missing.
       inPlace: true,
       coverageAnalysis: 'perTest',
       reporters: ['dots', 'json'],
@@ -106,20 +106,20 @@ export default async (env) => {
   );
 }
 
-/** The score of each file, then each change that nothing noticed: where, what it was, what it was made. */
+/** Prints the score of each file, then each change that no test caught: the place, the old code, the new code. */
 function print({ files }: Report): void {
   for (const [file, { mutants }] of Object.entries(files)) {
     const count = (status: string) => mutants.filter((mutant) => mutant.status === status).length;
-    const noticed = mutants.filter(({ status }) => NOTICED.has(status)).length;
-    const percent = ((100 * noticed) / (mutants.length || 1)).toFixed(1);
+    const caught = mutants.filter(({ status }) => CAUGHT.has(status)).length;
+    const percent = ((100 * caught) / (mutants.length || 1)).toFixed(1);
     console.log(
-      `${percent.padStart(5)} %  ${file}: ${noticed} of ${mutants.length} changes noticed, ` +
+      `${percent.padStart(5)} %  ${file}: ${caught} of ${mutants.length} changes caught, ` +
         `${count('Timeout')} of them by a timeout, ${count('NoCoverage')} in code that no test runs`,
     );
   }
   for (const [file, { source, mutants }] of Object.entries(files)) {
     for (const { status, location, replacement, mutatorName } of mutants) {
-      if (NOTICED.has(status)) continue;
+      if (CAUGHT.has(status)) continue;
       const { start } = location;
       console.log(`\npackages/${name}/${file}:${start.line}:${start.column}  ${mutatorName}, ${status}`);
       console.log(`  - ${shorten(textAt(source, location))}\n  + ${shorten(replacement)}`);
@@ -142,7 +142,7 @@ function npm(...args: string[]): void {
   execFileSync('npm', args, { cwd: copy, stdio: ['ignore', 2, 2] });
 }
 
-/** Runs a script on this Node, its output to stderr: the result alone goes to stdout. */
+/** Runs a script on this Node. Its output goes to stderr, because stdout is for the result only. */
 function run(script: string, args: string[], cwd: string): void {
   const { status } = spawnSync(process.execPath, [join(cwd, script), ...args], {
     cwd,

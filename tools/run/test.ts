@@ -1,22 +1,22 @@
 /**
- * `npm test`: lint, types, build and tests of every workspace, in turbo's order and with its cache, then one table and
- * true totals. The last line is `N passed, N failed`, with `, N skipped` if any were: each vitest test counts one, and
- * so does each other task.
+ * `npm test`: lint, types, build and tests of every workspace, in turbo's order and with its cache, then one table and the
+ * totals. The last line is `N passed, N failed`, with `, N skipped` if any were skipped. Each vitest test counts as one, and so
+ * does each other task.
  */
 import { existsSync, globSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ROOT, turbo } from './turbo.ts';
 
-/** A script of a workspace that turbo was asked to run. */
+/** A script of a workspace that turbo is asked to run. */
 interface Task {
   workspace: string;
   folder: string;
   script: string;
-  /** `undefined` if it was not run: something that it depends on failed. */
+  /** The exit status; `undefined` if the task did not run because one that it depends on failed. */
   exit: number | undefined;
 }
 
-/** What vitest's JSON reporter writes, as far as it is read here. */
+/** The fields of vitest's JSON report that are read here. */
 interface VitestResults {
   testResults: { name: string; status: string; assertionResults: { fullName: string; status: string }[] }[];
 }
@@ -51,7 +51,7 @@ const none: Totals = { passed: 0, failed: 0, skipped: 0 };
 const all = results.reduce((sum, { totals }) => add(sum, totals), none);
 if (all.failed === 0 && (status !== 0 || results.some(({ task }) => task.exit === undefined))) {
   all.failed = 1;
-  failures.push(`turbo exited with ${status} and did not run everything`);
+  failures.push(`turbo exited with ${status} and did not run all tasks`);
 }
 
 printTable();
@@ -60,7 +60,7 @@ if (failures.length > 0) console.log();
 console.log(describe(all));
 process.exitCode = all.failed > 0 ? 1 : 0;
 
-/** What should have run, by the manifests, with the exits of what has, by turbo's summary, which leaves the rest out. */
+/** The tasks that the manifests define, with the exit statuses from turbo's summary, which only has the tasks that ran. */
 function readTasks(): Task[] {
   const [summary] = globSync('.turbo/runs/*.json', { cwd: ROOT });
   const ran: { taskId: string; execution?: { exitCode: number | null } }[] = summary
@@ -82,10 +82,10 @@ function readTasks(): Task[] {
 
 function totalsOf(task: Task): Totals {
   const { workspace, script, exit } = task;
-  // Its cause is counted as failed already.
+  // The task that caused this counts as failed already.
   if (exit === undefined) return { passed: 0, failed: 0, skipped: 1 };
   const totals = script === 'test' ? countTests(task) : { passed: exit === 0 ? 1 : 0, failed: 0, skipped: 0 };
-  // Also when every test passed but vitest did not: an unhandled error, no test at all.
+  // Every test may pass and vitest still fail: after an unhandled error, or without any test.
   if (exit !== 0 && totals.failed === 0) {
     totals.failed = 1;
     failures.push(`${workspace} ${script} exited with ${exit}`);
@@ -109,7 +109,7 @@ function countTests({ workspace, folder }: Task): Totals {
       else totals.skipped++;
       if (status === 'failed') failures.push(`${workspace}  ${fullName}`);
     }
-    // A file that cannot be loaded, or whose hook fails, holds no failed test and fails all the same.
+    // A file that cannot be loaded, or whose hook fails, has no failed test but fails.
     if (status === 'failed' && totals.failed === before) {
       totals.failed++;
       failures.push(`${workspace}  ${name}`);

@@ -1,4 +1,4 @@
-/** Runs turbo for the other scripts, and for `npm run` as `node tools/run/turbo.ts …`. */
+/** Runs turbo: for the other scripts, and for `npm run` as `node tools/run/turbo.ts …`. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url)).replace(/[/\\]$/, '');
 
 /**
- * Runs turbo in the root and returns its exit status. `quiet` keeps it silent as long as it succeeds, and then off
- * stdout, which belongs to the caller.
+ * Runs turbo in the root and returns its exit status. With `quiet` it prints nothing if it succeeds; if it fails, it prints to
+ * stderr, since stdout belongs to the caller.
  */
 export function turbo(args: string[], { quiet = false }: { quiet?: boolean } = {}): number {
   const bin = fileURLToPath(import.meta.resolve('turbo/bin/turbo'));
@@ -22,8 +22,8 @@ export function turbo(args: string[], { quiet = false }: { quiet?: boolean } = {
 }
 
 /**
- * npm scripts run on the Node that the lock pins. The Node that started npm is the user's: the checks run the packed
- * packages on it, so that a matrix of Nodes in CI tests those Nodes.
+ * The Node that started npm, for the environment. npm scripts run on the Node that the lock pins; the checks run the packed
+ * packages on the Node of the user, so that the matrix of CI tests each of its Nodes.
  */
 function hostNode(): Record<string, string> {
   const HOST_NODE = process.env['npm_node_execpath'] ?? process.execPath;

@@ -1,6 +1,6 @@
 /**
- * `npm run test:vectors -- FOLDER`: holds the packages against other vectors than those in their `fixtures`, in the same
- * formats: `*.jsonl.gz` (accesses), `*.frames.gz` with QEMU's listings beside them (page tables of kernels), and
+ * `npm run test:vectors -- FOLDER`: tests the packages against other vectors than those in their `fixtures`, in the same
+ * formats: `*.jsonl.gz` (accesses), `*.frames.gz` with QEMU's listings next to them (page tables of kernels), and
  * `launch-digest*.json`.
  */
 import { spawnSync } from 'node:child_process';

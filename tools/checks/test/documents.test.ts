@@ -63,7 +63,9 @@ test.concurrent.each(examples.map((example) => [example.at, example] as const))(
   if (example.prints.length === 0) return;
   const printed = stdout.split('\n').map((line) => line.trimEnd());
   if (printed.at(-1) === '') printed.pop();
-  expect(printed, 'its `// =>` comments are what it prints, in order').toEqual(example.prints);
+  expect(printed, 'the printed lines must be those of the `// =>` comments, in order').toEqual(
+    example.prints,
+  );
 });
 
 function sourceOf(example: Fence): string {

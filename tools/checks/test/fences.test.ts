@@ -1,8 +1,8 @@
-/** The examples that `documents.test.ts` compiles and runs are all there, under the right line. */
+/** `documents.test.ts` compiles and runs the examples that are found here, and names them by file and line. */
 import { expect, test } from 'vitest';
 import { fencesInMarkdown, fencesInSource, tagsWithoutFence } from '../fences.ts';
 
-test('a document: each fence with its language, its line and the lines that it prints', () => {
+test('in a document, each fence has its language, its line and the lines that it prints', () => {
   const text = ['# A', '```ts', 'f(1); // => 1', '// => 2', '```', '```sh', 'ls', '```', ''].join('\n');
   expect(fencesInMarkdown(text, 'a.md')).toEqual([
     { at: 'a.md:2', info: 'ts', code: 'f(1); // => 1\n// => 2\n', prints: ['1', '2'] },
@@ -49,7 +49,7 @@ export interface Options {
 }
 `;
 
-test('a source: the fences in the docstrings of declarations and of their members', () => {
+test('in a source, fences are found in the docstrings of declarations and of their members', () => {
   const code = [
     "import { add } from 'pkg';",
     '',

@@ -1,4 +1,4 @@
-/** Who may import whom. */
+/** Imports go from higher to lower layers and rooms. */
 import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { posix } from 'node:path';
@@ -9,7 +9,7 @@ import { EXAMPLES, filesOf, importsOf, PACKAGES, read, type Workspace } from '..
 
 const SCOPE = '@svsm/';
 
-/** Each import of the files that match `pattern` which is not of a file beside them: `[file, import]`. */
+/** Each import of a package or built-in module by the files that match `pattern`: `[file, import]`. */
 function outsideImports(workspace: Workspace, pattern: string): [string, string][] {
   return filesOf(workspace, pattern).flatMap((file) =>
     importsOf(workspace, file)
@@ -18,8 +18,11 @@ function outsideImports(workspace: Workspace, pattern: string): [string, string]
   );
 }
 
-test('the table of layers has a row for every package, each below what it imports', () => {
-  expect(upwardArrows(LAYERS), 'tools/checks/layers.ts: move these rows below what they import').toEqual([]);
+test('the table of layers has a row for every package, below the rows that it imports', () => {
+  expect(
+    upwardArrows(LAYERS),
+    'tools/checks/layers.ts: move these rows below the rows that they import',
+  ).toEqual([]);
   expect(Object.keys(LAYERS).sort(), 'tools/checks/layers.ts: one row for each package').toEqual(
     PACKAGES.map(({ name }) => name).sort(),
   );
@@ -42,8 +45,8 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     const refused = imports.filter(([, imported]) => !isBuiltin(imported) && !allowed.includes(imported));
     expect(
       refused,
-      `${name} may import ${allowed.join(', ') || 'nothing'}. What it needs of another layer it takes as a small ` +
-        'interface of its own; what belongs lower, move there',
+      `${name} may import ${allowed.join(', ') || 'nothing'}. If it needs another layer, take a small interface as a ` +
+        'parameter, or move code to a lower layer',
     ).toEqual([]);
   });
 
@@ -53,22 +56,22 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     expect(unused, `tools/checks/layers.ts: ${name} does not import these`).toEqual([]);
   });
 
-  test('src imports nothing of Node', () => {
+  test('src imports no Node module', () => {
     const refused = imports.filter(([, imported]) => isBuiltin(imported));
-    expect(refused, 'src runs in browsers, Deno and Bun too: take it as a parameter').toEqual([]);
+    expect(refused, 'src also runs in browsers, Deno and Bun: take these as parameters').toEqual([]);
   });
 
-  test('package.json depends on what src imports, and on nothing else', () => {
+  test('package.json depends on exactly the packages that src imports', () => {
     const used = [...new Set(imports.map(([, imported]) => imported).filter((i) => !isBuiltin(i)))].sort();
     expect(Object.keys(dependencies).sort(), `set dependencies to: ${used.join(', ') || 'none'}`).toEqual(
       used,
     );
   });
 
-  test('package.json takes siblings in the version that is here', () => {
+  test('package.json accepts the versions of siblings in this repository', () => {
     for (const [sibling, range] of Object.entries(dependencies)) {
       const version = PACKAGES.find(({ manifest }) => manifest.name === sibling)?.manifest.version ?? '';
-      expect(range, `${sibling}: changesets writes ^ and its version`).toMatch(/^\^\d/);
+      expect(range, `${sibling}: write ^ and a version, as changesets does`).toMatch(/^\^\d/);
       expect(semver.satisfies(version, range), `${sibling} is ${version} here, so write ^${version}`).toBe(
         true,
       );
@@ -83,12 +86,12 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     expect(refused, 'add these packages to devDependencies').toEqual([]);
   });
 
-  test('no files of src import each other in a circle', () => {
+  test('imports of src have no cycle', () => {
     const edges = new Map<string, string[]>();
     for (const [file, target] of insideImports(workspace)) {
       edges.set(file, [...(edges.get(file) ?? []), target]);
     }
-    expect(findCycle(edges)?.join(' → '), 'move what both need to a file of its own').toBeUndefined();
+    expect(findCycle(edges)?.join(' → '), 'move the shared code to another file').toBeUndefined();
   });
 });
 
@@ -97,15 +100,18 @@ const ROOMY = PACKAGES.filter(({ name }) => LAYERS[name]?.rooms !== undefined);
 describe.each(ROOMY.map((p) => [p.name, p] as const))('rooms of packages/%s', (name, workspace) => {
   const rooms = LAYERS[name]!.rooms!;
 
-  test('the table has a row for every folder of src, each below what it imports', () => {
-    expect(upwardArrows(rooms), 'tools/checks/layers.ts: move these rows below what they import').toEqual([]);
+  test('the table has a row for every folder of src, below the rows that it imports', () => {
+    expect(
+      upwardArrows(rooms),
+      'tools/checks/layers.ts: move these rows below the rows that they import',
+    ).toEqual([]);
     const files = filesOf(workspace, 'src/**/*.ts').filter((file) => file !== 'src/index.ts');
     expect([...new Set(files.map(roomOf))].sort(), 'tools/checks/layers.ts: one row for each folder').toEqual(
       Object.keys(rooms).sort(),
     );
   });
 
-  test('each room imports the rooms that its row names, and no other', () => {
+  test('each room imports exactly the rooms that its row names', () => {
     const used = new Map(Object.keys(rooms).map((room) => [room, new Set<string>()]));
     for (const [file, target] of insideImports(workspace)) {
       if (file !== 'src/index.ts' && roomOf(file) !== roomOf(target))
@@ -115,10 +121,13 @@ describe.each(ROOMY.map((p) => [p.name, p] as const))('rooms of packages/%s', (n
     const rows = Object.fromEntries(
       Object.entries(rooms).map(([room, { imports }]) => [room, [...imports].sort()]),
     );
-    expect(arrows, 'left: what the files import; right: what tools/checks/layers.ts allows').toEqual(rows);
+    expect(
+      arrows,
+      'received: the imports of the files; expected: the rows of tools/checks/layers.ts',
+    ).toEqual(rows);
   });
 
-  test('tests lie in the room of what they test', () => {
+  test('tests are in the room of the file that they test', () => {
     const sources = new Map(
       filesOf(workspace, 'src/**/*.ts').map((file) => [posix.basename(file, '.ts'), roomOf(file)]),
     );
@@ -130,7 +139,7 @@ describe.each(ROOMY.map((p) => [p.name, p] as const))('rooms of packages/%s', (n
     expect(misplaced, `move these to test/<room>/, or to test/{${TEST_FOLDERS.join(',')}}/`).toEqual([]);
   });
 
-  test('helpers of tests lie in test/support', () => {
+  test('helpers of tests are in test/support', () => {
     const misplaced = filesOf(workspace, 'test/**/*.ts').filter(
       (file) => (roomOf(file) === 'support') === /\.(test|test-d|deep)\.ts$/.test(file),
     );
@@ -147,7 +156,7 @@ describe.each(ROOMY.map((p) => [p.name, p] as const))('rooms of packages/%s', (n
 });
 
 describe.each(EXAMPLES.map((e) => [e.name, e] as const))('examples/%s', (name, workspace) => {
-  test('imports packages as their users do', () => {
+  test('imports packages by their names', () => {
     const names = PACKAGES.map(({ manifest }) => manifest.name);
     for (const file of filesOf(workspace, '**/*.ts')) {
       for (const imported of importsOf(workspace, file)) {
@@ -190,7 +199,7 @@ function nounOf(file: string): string {
   return posix.basename(file).split('.')[0]!;
 }
 
-/** One circle of files, its first again at its end, or `undefined`. */
+/** One cycle of files, which ends with its first file again, or `undefined`. */
 function findCycle(edges: ReadonlyMap<string, readonly string[]>): string[] | undefined {
   const done = new Set<string>();
   const visit = (file: string, path: string[]): string[] | undefined => {

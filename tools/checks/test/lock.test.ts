@@ -1,4 +1,4 @@
-/** What is installed: the same everywhere, from any registry, and quietly. */
+/** `npm ci` installs the same files everywhere, from any registry, and without warnings. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import semver from 'semver';
@@ -15,7 +15,7 @@ test('the lock names no registry', () => {
   expect(resolved, 'npm install with the .npmrc of this repository').toEqual([]);
 });
 
-test('npm ci warns of no engine on the oldest Node', () => {
+test('npm ci does not warn about engines on the oldest Node', () => {
   expect(enginesToLeaveOut(lock.packages), 'run `npm run lock`').toEqual([]);
 });
 
@@ -25,7 +25,7 @@ test('every installed package runs on the pinned Node', () => {
     .filter(([path]) => existsSync(join(ROOT, path, 'package.json')))
     .map(([path]) => [path, readJson(join(path, 'package.json')).engines?.node] as const)
     .filter(([, range]) => range !== undefined && !semver.satisfies(pinned, range));
-  expect(unfit, `these want another Node than ${pinned}`).toEqual([]);
+  expect(unfit, `these do not run on Node ${pinned}`).toEqual([]);
 });
 
 test('every dependency is pinned to one version', () => {
@@ -38,7 +38,7 @@ test('every dependency is pinned to one version', () => {
 test('every install script is allowed or denied by name', () => {
   const scripts = installed.filter(([, { hasInstallScript }]) => hasInstallScript).map(([path]) => path);
   const names = scripts.map((path) => path.replace(/^.*node_modules\//, ''));
-  // By name alone: npm cannot tell the version of a package from a lock that names no registry.
+  // By name only: without a registry in the lock, npm does not know the version of a package here.
   expect(Object.keys(allowScripts).sort(), 'read the script, then set allowScripts').toEqual(
     [...new Set(names)].sort(),
   );

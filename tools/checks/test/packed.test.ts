@@ -1,4 +1,4 @@
-/** What npm would publish: its files, its types for every resolver, and that it loads. */
+/** The tarballs that npm would publish: their files, their types for every resolver, and that they load. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,7 +19,7 @@ beforeAll(() => {
 });
 
 describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, { manifest }) => {
-  test('holds what users need, and no tests', () => {
+  test('has the files that users need, and no tests', () => {
     const files = globSync('**/*.*', { cwd: join(folder, 'node_modules', name) }).map((f) =>
       f.replaceAll('\\', '/'),
     );
@@ -37,7 +37,7 @@ describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, {
     expect(files.filter((file) => /test|bench|tsconfig/.test(file))).toEqual([]);
   });
 
-  test('is what publint asks for', async () => {
+  test('passes publint', async () => {
     const tarball = readFileSync(tarballOf(folder, manifest));
     const { messages, pkg } = await publint({
       pack: { tarball: new Uint8Array(tarball).buffer },
@@ -47,7 +47,7 @@ describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, {
     expect(messages.map((message) => formatMessage(message, pkg, { color: false }))).toEqual([]);
   });
 
-  test('has types that are right for every resolver (attw)', () => {
+  test('has types for every resolver (are-the-types-wrong)', () => {
     const manifestFile = createRequire(import.meta.url).resolve('@arethetypeswrong/cli/package.json');
     const bin = join(dirname(manifestFile), 'dist/index.js');
     const options = [
@@ -65,7 +65,7 @@ describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, {
     expect(status, stdout).toBe(0);
   });
 
-  test.each(doorsOf(manifest))('%s: require() gives what import gives', (door) => {
+  test.each(doorsOf(manifest))('%s: require() returns the names that import returns', (door) => {
     const script = join(folder, `load-${door.replace(/\W/g, '-')}.cjs`);
     const [required, imported] = [`require('${door}')`, `await import('${door}')`];
     writeFileSync(
@@ -79,7 +79,7 @@ describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, {
     expect(a).not.toBe('');
   });
 
-  test('its sub-paths give the same objects as the package', () => {
+  test('its sub-paths export the same objects as the package', () => {
     const script = join(folder, `same-${name.replace(/\W/g, '-')}.mjs`);
     const doors = doorsOf(manifest).slice(1);
     writeFileSync(
@@ -111,7 +111,7 @@ console.log(JSON.stringify([...others, ...twice, ...missing]));
   });
 });
 
-/** `@svsm/sev-snp`, `@svsm/sev-snp/formats`, …: what users can import. */
+/** The entry points of a package: `@svsm/sev-snp`, `@svsm/sev-snp/formats`, …. */
 function doorsOf({ name, exports }: { name: string; [field: string]: unknown }): string[] {
   return Object.keys(exports as object)
     .filter((path) => path !== './package.json')

@@ -1,4 +1,4 @@
-/** Every package has the same shape, so that who knows one knows all. */
+/** All packages have the same shape: if you know one, you know all. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -18,7 +18,7 @@ const REQUIRED = [
   'vitest.config.ts',
 ];
 
-/** Written alike in every package; what a package adds is its own. */
+/** The fields that are alike in every package.json. A package may add others. */
 function commonManifest(workspace: Workspace) {
   const { name } = workspace;
   return {
@@ -59,7 +59,7 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     expect(existsSync(join(workspace.folder, file)), `write packages/${name}/${file}`).toBe(true);
   });
 
-  test('package.json says what every package.json says', () => {
+  test('package.json has the common fields', () => {
     expect(workspace.manifest).toMatchObject(commonManifest(workspace));
   });
 
@@ -81,17 +81,17 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
   });
 
   test.each(doorsOf(workspace).map((door) => `src${door}/index.ts`))(
-    '%s holds the comment on what it exports and re-exports, nothing else',
+    '%s has a comment about its exports, and re-exports only',
     (file) => {
-      expect(read(workspace, file), 'begin with a /** comment that says what this is').toMatch(/^\/\*\*/);
+      expect(read(workspace, file), 'begin with a /** comment about the exports').toMatch(/^\/\*\*/);
       const others = parse(workspace, file)
         .statements.filter((statement) => !isReExport(statement))
         .map((statement) => statement.getText());
-      expect(others, 'move these to a file of their own').toEqual([]);
+      expect(others, 'move these to another file').toEqual([]);
     },
   );
 
-  test('src/index.ts re-exports all that the rooms export', () => {
+  test('src/index.ts re-exports everything that the rooms export', () => {
     const doors = doorsOf(workspace).slice(1);
     if (doors.length === 0) return;
     const lines = doors.map((door) => `export * from '.${door}/index.ts';`).sort();
@@ -107,7 +107,7 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     expect(long, 'these files hold two nouns: split them').toEqual([]);
   });
 
-  test('every file of src that users reach has its tests', () => {
+  test('every file of src with a public value has its tests', () => {
     const untested = publicFiles(workspace)
       .map((file) => file.replace(/^.*\//, '').replace(/\.ts$/, ''))
       .filter((noun) => !noun.endsWith('error'))
@@ -116,7 +116,7 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
   });
 });
 
-/** What follows the package's name in the imports that it offers: nothing, then `/formats` for a room with an index.ts. */
+/** The entry points, without the package's name: the empty text, then `/formats` for each room with an index.ts. */
 function doorsOf(workspace: Workspace): string[] {
   const rooms = Object.keys(LAYERS[workspace.name]?.rooms ?? {});
   return ['', ...rooms.map((room) => `/${room}`).filter((door) => hasIndex(workspace, door))];
@@ -130,7 +130,7 @@ function conditionsOf(door: string): object {
   return { types: `./dist${door}/index.d.ts`, default: `./dist${door}/index.js` };
 }
 
-/** The files of which an index.ts exports more than types. */
+/** The files from which an index.ts exports values, not only types. */
 function publicFiles(workspace: Workspace): string[] {
   return doorsOf(workspace)
     .flatMap((door) => parse(workspace, `src${door}/index.ts`).statements.filter(isReExport))

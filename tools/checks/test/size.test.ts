@@ -1,6 +1,6 @@
 /**
- * What a user's bundle pays for one import, minified and gzipped, and that nothing else comes along. A ceiling is a little
- * above what was measured; raise it in the commit that needs it, and say why there.
+ * The size of a bundle with one import, minified and gzipped, and that the bundle has nothing else. A ceiling is a little above
+ * the measured size. Raise it in the commit that needs it, and say why in that commit.
  */
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -13,7 +13,7 @@ interface Case {
   readonly code: string;
   /** Bytes, gzipped. */
   readonly ceiling: number;
-  /** Text that must not be in the bundle. */
+  /** Texts that must not be in the bundle. */
   readonly without: readonly string[];
 }
 
@@ -55,7 +55,7 @@ const CASES: readonly Case[] = [
   }),
 ];
 
-/** A bundle with all of a room. */
+/** A bundle with everything from one room. */
 function roomsOfSevSnp(rooms: Record<string, { ceiling: number; without: readonly string[] }>): Case[] {
   return Object.entries(rooms).map(([room, limits]) => ({
     code: `import * as ${room} from '@svsm/sev-snp/${room}'; console.log(${room});`,

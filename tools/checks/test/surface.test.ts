@@ -1,4 +1,4 @@
-/** The public names of all packages together: one meaning for a name, one name for a meaning, at every entry point. */
+/** The public names of all packages together: a name has one meaning, and a meaning has one name. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -22,7 +22,7 @@ beforeAll(() => {
   mkdirSync(join(folder, 'surface'));
 });
 
-/** Compiles `code` beside the installed packages. */
+/** Makes a program of `code` in the folder with the installed packages. */
 function compile(name: string, code: string, resolver: keyof typeof RESOLVERS): ts.Program {
   const file = join(folder, 'surface', `${name}.ts`);
   writeFileSync(file, code);
@@ -72,10 +72,10 @@ test('no table of constants and no union of literals has two names', () => {
   expect([...names].filter(([, twins]) => twins.length > 1)).toEqual([]);
 });
 
-/** The properties of a table of literals, or the members of a union of literals; `undefined` of all else. */
+/** The properties of a table of literals, or the members of a union of literals; `undefined` for any other symbol. */
 function meaningOf(checker: ts.TypeChecker, symbol: ts.Symbol): string | undefined {
   const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
-  // A table and the union of its values often share a name: the table says more.
+  // A table and the union of its values often share a name. Compare the table, which has more in it.
   if (target.flags & ts.SymbolFlags.Variable) {
     const properties = checker.getTypeOfSymbol(target).getProperties();
     const entries = properties.map((property) => {
