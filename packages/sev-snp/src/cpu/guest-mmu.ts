@@ -4,7 +4,6 @@ import {
   type AccessOptions,
   allowsAccess,
   type CpuState,
-  decodeEntry,
   type MappedPage,
   PageFaultCode,
   PageTable,
@@ -12,7 +11,6 @@ import {
   type PhysMemory,
   PteFlags,
   pagingConfig,
-  reservedBits,
 } from '@svsm/pagetable';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import type { Privilege } from './guest-access.ts';
@@ -182,46 +180,23 @@ export class GuestMmu {
 
   #walk(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage {
     this.#walkedFor = gva;
-    let page: MappedPage | undefined;
-    const fill = {
-      insert: (_: VirtAddr, found: MappedPage): void => {
-        page = found;
-      },
-    };
-    const table = this.#openTable();
-    const result = table.access(gva, kind, this.#cpu, { ...options, fill });
-    if (page !== undefined) {
-      if (options.update !== false) this.#tlb?.insert(gva, page);
-      return page;
+    const { accessedOnFault } = this.#guest.machine.rmp.assumptions;
+    const result = this.#openTable().access(gva, kind, this.#cpu, {
+      ...options,
+      accessedOnFault: accessedOnFault === 'upper-entries',
+    });
+    if (result.type === 'translation') {
+      if (options.update !== false) this.#tlb?.insert(gva, result.page);
+      return result.page;
     }
-    const { errorCode } = result as { errorCode: number };
-    if (options.update !== false) {
-      this.#tlb?.flushPage(gva);
-      this.#markOnFault(table, gva);
-    }
-    throw new SnpFault('PF', { errorCode: this.#reported(errorCode), gva });
+    if (options.update !== false) this.#tlb?.flushPage(gva);
+    throw new SnpFault('PF', { errorCode: this.#reported(result.errorCode), gva });
   }
 
   #reported(errorCode: number): number {
     const { reservedFaultPresent } = this.#guest.machine.rmp.assumptions;
     const isReserved = (errorCode & PageFaultCode.Reserved) !== 0;
     return isReserved && !reservedFaultPresent ? errorCode & ~PageFaultCode.Present : errorCode;
-  }
-
-  /** Sets accessed in the upper entries of a walk that has faulted, where a processor is assumed to do so. */
-  #markOnFault(table: PageTable, gva: VirtAddr): void {
-    if (this.#guest.machine.rmp.assumptions.accessedOnFault === 'none') return;
-    let at = pageNumber(table.root);
-    for (let level = this.#config.levels - 1; level > 0; level -= 1) {
-      const index = Number(BigInt.asUintN(9, gva >> BigInt(12 + 9 * level)));
-      const words = this.#tables.words(at, false);
-      const [low, high] = [words[2 * index]!, words[2 * index + 1]!];
-      const raw = (BigInt(high) << 32n) | BigInt(low);
-      const entry = decodeEntry(raw, level, this.#config);
-      if (!entry.present || entry.leaf || reservedBits(raw, level, this.#config) !== 0n) return;
-      if ((low & PteFlags.Accessed) === 0) this.#tables.words(at, true)[2 * index] = low | PteFlags.Accessed;
-      at = pageNumber(entry.address);
-    }
   }
 
   #openTable(): PageTable {

@@ -134,7 +134,7 @@ function mappedPage(table: PageTable, gva: VirtAddr, shared: boolean): PhysAddr 
       expected: 'pass a multiple of 4096',
     });
   }
-  const { page } = table.walk(gva);
+  const page = table.lookup(gva);
   const name = (shared: boolean): string => (shared ? 'shared' : 'private');
   if (page?.shared !== shared) {
     const found = page === undefined ? 'not mapped' : name(page.shared);

@@ -83,7 +83,7 @@ function plan(table: PageTable, region: MemoryRegion<VirtAddr>, shared: boolean)
   const pages: Page[] = [];
   for (let at: bigint = start; at < end; at += BigInt(pages.at(-1)!.size)) {
     const gva = Virt.address(at);
-    const { page } = table.walk(gva);
+    const page = table.lookup(gva);
     const name = (is: boolean): string => (is ? 'shared' : 'private');
     if (page?.shared !== shared) {
       const found = page === undefined ? 'not mapped' : name(page.shared);

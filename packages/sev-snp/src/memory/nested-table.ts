@@ -76,7 +76,7 @@ export class NestedTable {
     if (gpa >= NestedTable.end) return undefined;
     let page: MappedPage | undefined;
     try {
-      page = this.#table.walk(asVirt(gpa)).page;
+      page = this.#table.lookup(asVirt(gpa));
     } catch (error) {
       if (isPageTableError(error, 'RESERVED_BITS')) return 'reserved';
       throw error;
