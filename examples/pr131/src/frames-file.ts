@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
 
-/** The page tables of a machine, as a `.frames.gz` file holds them. */
+/** The page tables of a machine, as they are in a `.frames.gz` file. */
 export interface FramesFile {
-  /** CR3, CR4, EFER … as the file's header has them. */
+  /** CR3 and other facts about the machine, from the header of the file. */
   readonly header: {
     readonly kernel: string;
     readonly cr3: string;
@@ -12,11 +12,11 @@ export interface FramesFile {
     readonly maxphyaddr: number;
     readonly memory: number;
   };
-  /** Every page-table page that CR3 leads to, ascending. */
+  /** Every page-table page that is reachable from CR3, in ascending order. */
   readonly frames: readonly { readonly paddr: PhysAddr; readonly bytes: Uint8Array }[];
 }
 
-/** A file that is not there, or not what it should be: one line says which and why. */
+/** A file is missing or has a wrong format. The message is one line that names the file and the reason. */
 export class UnreadableFile extends Error {}
 
 const MAGIC = 'PTFRAME1';
@@ -44,11 +44,12 @@ function parse(file: Buffer): FramesFile {
   const recordLength = 8 + PAGE_SIZE;
   if (file.length !== firstFrame + count * recordLength) {
     throw new Error(
-      `it has ${file.length} bytes, but its header announces ${firstFrame + count * recordLength}`,
+      `it has ${file.length} bytes instead of the ${firstFrame + count * recordLength} of its header`,
     );
   }
   const header = JSON.parse(file.toString('utf8', 16, firstFrame)) as FramesFile['header'];
-  if (header.levels !== 4) throw new Error(`its tables have ${header.levels} levels; this example reads 4`);
+  if (header.levels !== 4)
+    throw new Error(`its page tables have ${header.levels} levels; this example needs 4`);
   const frames = Array.from({ length: count }, (_, i) => {
     const at = firstFrame + i * recordLength;
     const bytes = new Uint8Array(file.subarray(at + 8, at + recordLength));

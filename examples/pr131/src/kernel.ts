@@ -24,32 +24,32 @@ import {
 import { type FramesFile, readFramesFile } from './frames-file.ts';
 import { leaves } from './leaves.ts';
 
-/** What sharing four pages of a real kernel's direct map has shown. */
+/** The result of sharing four pages of a real kernel's direct map. */
 export interface KernelReport {
   readonly kernel: string;
   readonly cr3: bigint;
   readonly tables: number;
-  /** Translations compared with the emulator's own answers, and how many agreed. */
+  /** The number of translations that were compared with the emulator's, and of those that agreed. */
   readonly checked: number;
   readonly agreed: number;
-  /** The 2 MiB page that holds the four, its entry before, and the entry of the table that took its place. */
+  /** The 2 MiB page that holds the four pages, its entry before, and the entry after, which points to a page table. */
   readonly largePage: VirtAddr;
   readonly leafBefore: bigint;
   readonly tableAfter: bigint;
   readonly shared: readonly { readonly vaddr: VirtAddr; readonly before: bigint; readonly after: bigint }[];
-  /** All translations of the kernel in pages of 4 KiB, and how many of the others are as they were, bit for bit. */
+  /** The number of translations in units of 4 KiB, and of those, without the four pages, that are unchanged bit for bit. */
   readonly translations: number;
   readonly unchanged: number;
 }
 
-/** The C-bit of the first EPYC. The kernel in the fixture ran without encryption, so its tables are marked first. */
+/** The C-bit of the first EPYC. The kernel in the fixture ran without encryption, so the bit is set in its tables first. */
 const C_BIT = 1n << 47n;
 const CONFIG = { physicalBits: 40, vendor: 'intel' } as const;
 const PRESENT = 1n;
 
 /**
- * Opens the page tables in `framesPath` from their CR3, checks them against the emulator's answers in `answersPath`, if it
- * is given, and shares four pages of the kernel's direct map.
+ * Opens the page tables in `framesPath` from their CR3, compares translations with those of the emulator in `answersPath`, if
+ * that is given, and shares four pages of the kernel's direct map.
  *
  * @throws UnreadableFile
  */
@@ -94,8 +94,8 @@ export function shareInKernel(framesPath: string, answersPath?: string): KernelR
 }
 
 /**
- * The tables in memory, where they were, with 64 KiB more above the kernel's RAM for new ones. Nothing else is there: a
- * walk that strays is a bus error.
+ * Makes a memory with the tables at their addresses and 64 KiB above the kernel's RAM for new tables. It has nothing else, so a
+ * walk that leaves the tables is a bus error.
  */
 function load({ header, frames }: FramesFile): { memory: PhysMemory; frames: FrameAllocator } {
   const bank = physRegion(physAddr(header.memory), 16 * PAGE_SIZE);
@@ -113,7 +113,7 @@ function load({ header, frames }: FramesFile): { memory: PhysMemory; frames: Fra
   };
 }
 
-/** Sets the C-bit in every present entry of every table, as a kernel's that was launched encrypted. */
+/** Sets the C-bit in every present entry, as in the tables of a kernel that was launched encrypted. */
 function encryptTables(memory: PhysMemory, { frames }: FramesFile): void {
   for (const { paddr } of frames) {
     for (let offset = 0; offset < PAGE_SIZE; offset += 8) {
@@ -128,13 +128,13 @@ function translations(memory: PhysMemory, root: PhysAddr): Map<VirtAddr, bigint>
   return leaves(memory, root, 0xff_ffff_f000n);
 }
 
-/** The emulator says `null` of addresses that are not mapped, and of those that are not canonical. */
+/** Returns `null`, as the emulator does, if an address is not mapped or not canonical. */
 function translate(table: PageTable, value: bigint): bigint | null {
   const vaddr = tryVirtAddr(value);
   return (vaddr && table.translate(vaddr)) ?? null;
 }
 
-/** The first 2 MiB page of data in the upper half: the start of the kernel's map of all memory. */
+/** The first 2 MiB page of data in the upper half, which belongs to the kernel's direct map. */
 function directMapPage(table: PageTable, vaddrs: Iterable<VirtAddr>): VirtAddr {
   for (const vaddr of vaddrs) {
     if (vaddr >> 63n === 0n) continue;

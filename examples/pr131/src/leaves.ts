@@ -6,8 +6,8 @@ const LARGE = 0x80n;
 const PAT_LARGE = 0x1000n;
 
 /**
- * Every translation below `root` in pages of 4 KiB, and the entry that gives it: a large page counts as the small ones
- * that it stands for. Reads the tables entry by entry and shares nothing with `PageTable`, so it can check one.
+ * Every translation below `root` in units of 4 KiB, with its entry. A large page counts as the small pages that it consists of.
+ * The function reads the tables entry by entry and shares no code with `PageTable`, so it can check one.
  */
 export function leaves(memory: PhysMemory, root: PhysAddr, addressMask: bigint): Map<VirtAddr, bigint> {
   const found = new Map<VirtAddr, bigint>();

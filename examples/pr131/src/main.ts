@@ -1,4 +1,4 @@
-/** The mailing list's question, answered by running code. `--help` tells the rest. */
+/** Shares four pages with the hypervisor and prints a report. `--help` lists the options. */
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -9,9 +9,9 @@ import { tellStory } from './story.ts';
 
 const HELP = `Usage: npm start -- [--json] [--frames FILE]
 
-  --json          print the report as JSON: addresses and entries as "0x…"
-  --frames FILE   other page tables than those in fixtures/, in the same format
-  --help          print this
+  --json          print the report as JSON; addresses and entries are "0x…"
+  --frames FILE   use other page tables than those in fixtures/, in the same format
+  --help          print this help
 `;
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
@@ -42,7 +42,7 @@ function main(): void {
 try {
   main();
 } catch (error) {
-  // Wrong use gets one line; anything else is a bug, and shows where it is.
+  // Wrong usage prints one line. Any other error is a bug, and prints its stack.
   const { code, message } = error as NodeJS.ErrnoException;
   const isMisuse = error instanceof UnreadableFile || code?.startsWith('ERR_PARSE_ARGS') === true;
   console.error(isMisuse ? `pr131: ${message.split('\n')[0]}` : error);

@@ -2,7 +2,7 @@ import { formatAddress, PAGE_SIZE, PageSize } from '@svsm/address';
 import type { KernelReport } from './kernel.ts';
 import type { Attempt, HeapView, LoopReport, PageView, StoryReport } from './story.ts';
 
-/** How text is made to stand out; without colour, each is the text itself. */
+/** The styles of text. Without colour, each function returns the text unchanged. */
 export interface Style {
   title(text: string): string;
   shared(text: string): string;
@@ -16,19 +16,19 @@ const sgr =
     `\u001b[${code}m${text}\u001b[0m`;
 const same = (text: string): string => text;
 
-/** The style for a terminal, or for a file and for who has set NO_COLOR (https://no-color.org). */
+/** The style with colour, for a terminal, or without, for a file or if NO_COLOR is set (https://no-color.org). */
 export function styleFor(colour: boolean): Style {
   if (!colour) return { title: same, shared: same, fault: same, faint: same };
   return { title: sgr(1), shared: sgr(32), fault: sgr(31), faint: sgr(2) };
 }
 
-/** The whole report as lines of at most 80 columns. */
+/** The report as lines of at most 80 columns. */
 export function render(story: StoryReport, kernel: KernelReport, style: Style): string {
   const lines = [
     style.title('PR#131: allocate four contiguous pages and share them with the hypervisor'),
     '',
     `A guest of ${story.guestSize / 1024 ** 2} MiB, launched private and validated. C-bit ${story.cBit}.`,
-    `Its heap is mapped by pages of 2 MiB: ${describeHeap(story.heap)}.`,
+    `Its heap is mapped by 2 MiB pages: ${describeHeap(story.heap)}.`,
     ...story.loops.flatMap((loop, i) => ['', ...renderLoop(loop, i + 1, style)]),
     '',
     ...renderAttempts(story.attempts, style),
@@ -46,12 +46,12 @@ function renderLoop(loop: LoopReport, number: number, style: Style): string[] {
     `  ${'before'.padEnd(18)} ${'entry'.padEnd(18)} ${'page'.padEnd(6)} ${'C'.padEnd(2)} RMP entry`,
     ...loop.before.map((page) => renderPage(page, style)),
     '',
-    '  What the first page took, in order:',
+    '  Events for the first page:',
     ...loop.steps.map((step) => style.faint(`    ${step}`)),
     '',
     `  ${'after'.padEnd(18)} ${'entry'.padEnd(18)} ${'page'.padEnd(6)} ${'C'.padEnd(2)} RMP entry`,
     ...loop.after.map((page) => renderPage(page, style)),
-    `  Of the 512 pages around, ${loop.small} have an entry of their own, ${loop.shared} without C-bit.`,
+    `  Of the 512 pages in this 2 MiB, ${loop.small} have a 4 KiB entry; ${loop.shared} are shared.`,
   ];
 }
 
@@ -64,7 +64,7 @@ function renderPage({ vaddr, entry, pageSize, cBit, rmp }: PageView, style: Styl
 }
 
 function renderAttempts(attempts: readonly Attempt[], style: Style): string[] {
-  const lines = [style.title('Who can do what')];
+  const lines = [style.title('Accesses by guest and hypervisor')];
   for (const { who, what, result } of attempts) {
     const isFault = /#(VC|PF|GP|VMEXIT)/.test(result);
     const head = `  ${who.padEnd(11)} ${what}`;
@@ -78,20 +78,21 @@ function renderAttempts(attempts: readonly Attempt[], style: Style): string[] {
 
 function renderKernel(kernel: KernelReport, style: Style): string[] {
   return [
-    style.title(`The same loop on the page tables of a real kernel`),
+    style.title('The same loop on the page tables of a real kernel'),
     `  ${kernel.kernel}: ${kernel.tables} tables, opened from CR3 ${formatHex(kernel.cr3)}.`,
-    `  ${kernel.agreed} of ${kernel.checked} translations are what the emulator that ran it says.`,
-    '  Its tables were marked encrypted, C-bit 47. Four pages of its direct map:',
+    `  ${kernel.agreed} of ${kernel.checked} translations agree with the emulator that ran it.`,
+    '  The C-bit, bit 47, was set in all entries. Then four pages of the direct map',
+    '  were shared:',
     '',
     `  ${'page'.padEnd(18)} entry`,
-    `  ${formatAddress(kernel.largePage)} ${formatAddress(kernel.leafBefore)} 2 MiB, before`,
-    `  ${formatAddress(kernel.largePage)} ${formatAddress(kernel.tableAfter)} a table, after`,
+    `  ${formatAddress(kernel.largePage)} ${formatAddress(kernel.leafBefore)} 2 MiB page, before`,
+    `  ${formatAddress(kernel.largePage)} ${formatAddress(kernel.tableAfter)} page table, after`,
     ...kernel.shared.map(({ vaddr, after }) =>
-      style.shared(`  ${formatAddress(vaddr)} ${formatAddress(after)} 4 KiB, C-bit gone`),
+      style.shared(`  ${formatAddress(vaddr)} ${formatAddress(after)} 4 KiB page, C = 0`),
     ),
     '',
-    `  Of ${kernel.translations} translations, ${kernel.unchanged} are as they were, bit for bit; the other`,
-    `  ${kernel.translations - kernel.unchanged} are the pages above.`,
+    `  ${kernel.unchanged} of ${kernel.translations} translations are unchanged, bit for bit. The other ${kernel.translations - kernel.unchanged}`,
+    '  are the pages above.',
   ];
 }
 
@@ -102,7 +103,7 @@ function describeHeap({ totalPages, freePages, freeBlocks }: HeapView): string {
     .map((count, order) => (count > 0 ? `${count}×${size(PAGE_SIZE * 2 ** order)}` : ''))
     .filter((text) => text !== '');
   const list = blocks.join(' ');
-  return `${freePages} of ${totalPages} pages free${list === '' ? '' : `,\n  in ${list}`}`;
+  return `${freePages} of ${totalPages} pages free${list === '' ? '' : `:\n  ${list}`}`;
 }
 
 function size(bytes: number): string {

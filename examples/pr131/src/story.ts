@@ -11,10 +11,10 @@ import {
 } from '@svsm/sev-snp';
 import { bootWorld, largePageOf, pagesFrom, type World } from './world.ts';
 
-/** A page as its entry in the page table and its entry in the RMP have it. */
+/** A page with its page-table entry and its RMP entry. */
 export interface PageView {
   readonly vaddr: VirtAddr;
-  /** The entry that maps it, all 64 bits, and the size of the page that it maps. */
+  /** All 64 bits of the entry that maps it, and the size of the page that the entry maps. */
   readonly entry: bigint;
   readonly pageSize: PageSize;
   readonly cBit: boolean;
@@ -23,31 +23,31 @@ export interface PageView {
   };
 }
 
-/** What the allocator has. */
+/** The pages and free blocks of the allocator. */
 export type HeapView = Pick<MemoryInfo, 'totalPages' | 'freePages' | 'freeBlocks'>;
 
-/** One loop: what it allocated, and its surroundings before and after. */
+/** One loop: the pages that it allocated, and those around them before and after. */
 export interface LoopReport {
   readonly code: string;
   readonly pages: readonly VirtAddr[];
   readonly before: readonly PageView[];
   readonly after: readonly PageView[];
   readonly heap: HeapView;
-  /** What the machine did for the first page, in order. */
+  /** The events of the machine for the first page, in order. */
   readonly steps: readonly string[];
-  /** Of the 512 pages around: mapped by 4 KiB entries, and with the C-bit gone. */
+  /** The number of pages, of the 512 in the same 2 MiB, that 4 KiB entries map, and of those that are shared. */
   readonly small: number;
   readonly shared: number;
 }
 
-/** What someone got who accessed memory. */
+/** The result of an access to memory. */
 export interface Attempt {
   readonly who: string;
   readonly what: string;
   readonly result: string;
 }
 
-/** The mailing list's question, answered. */
+/** The report on both loops. */
 export interface StoryReport {
   readonly guestSize: number;
   readonly cBit: number;
@@ -56,11 +56,11 @@ export interface StoryReport {
   readonly attempts: readonly Attempt[];
 }
 
-/** Boots the world, runs both loops, and tries what either side can do. */
+/** Boots the world, runs both loops, and accesses the pages from both sides. */
 export function tellStory(): StoryReport {
   const world = bootWorld();
   const heap = heapView(world);
-  // A page that stays private, right before those that will not.
+  // A page that stays private, right before the pages that become shared.
   const secretPage = world.allocator.allocatePage();
   const loops = [byHand(world), byIterator(world)];
   return {
@@ -72,7 +72,7 @@ export function tellStory(): StoryReport {
   };
 }
 
-/** Loop 1 of the mailing list: address by address, every step spelled out. */
+/** Loop 1 of the mailing list: address by address, with each step spelled out. */
 function byHand(world: World): LoopReport {
   const { vcpu, pgtable, allocator } = world;
   const code = 'for (let page = p; page < p + 4n * PAGE_SIZE; page += PAGE_SIZE)';
@@ -83,15 +83,15 @@ function byHand(world: World): LoopReport {
 
   function shareFrom(p: VirtAddr): void {
     for (let page = p; page < p + BigInt(4 * PAGE_SIZE); page = virtAddr(page + BigInt(PAGE_SIZE))) {
-      pgtable.split4k(page); // what can run out of memory comes first
-      releasePage(vcpu, pgtable, page); // PVALIDATE rescinds it, the hypervisor takes it
+      pgtable.split4k(page); // first the step that can run out of memory
+      releasePage(vcpu, pgtable, page); // PVALIDATE rescinds the page, then the page state change
       pgtable.setShared4k(page);
       vcpu.invlpg(page);
     }
   }
 }
 
-/** Loop 2: the one that waited for `MemoryRegion<VirtAddr>`. */
+/** Loop 2: with `MemoryRegion<VirtAddr>`. */
 function byIterator(world: World): LoopReport {
   const { vcpu, pgtable, allocator } = world;
   const code = 'for (const page of pages.iterPages(PageSize.Regular))';
@@ -137,7 +137,7 @@ function view({ pgtable, machine, systemAddress }: World, vaddr: VirtAddr): Page
   const entry = path.at(-1)?.entry;
   const rmp = machine.rmp.entry(systemAddress(vaddr));
   if (entry === undefined || page === undefined || rmp === undefined)
-    throw new Error('the heap is mapped, and covered');
+    throw new Error('the heap is mapped, and the RMP covers it');
   const { assigned, validated, asid, gpa, pageSize } = rmp;
   const rmpView = { assigned, validated, asid, gpa, pageSize, state: pageStateOf(rmp) };
   return { vaddr, entry: entry.raw, pageSize: page.size, cBit: !page.shared, rmp: rmpView };
@@ -148,7 +148,7 @@ function heapView({ allocator }: World): HeapView {
   return { totalPages, freePages, freeBlocks };
 }
 
-/** The events up to and with the first flush: those of one page. */
+/** The events of one page: those up to the first flush, inclusive. */
 function stepsOfOnePage(events: readonly MachineEvent[]): string[] {
   const end = events.findIndex(({ type }) => type === 'flush');
   return events.slice(0, end + 1).map(describe);
@@ -159,9 +159,9 @@ function describe(event: MachineEvent): string {
     case 'pvalidate':
       return `guest       PVALIDATE ${event.validate ? 'validates' : 'rescinds'} the page: code ${event.result}, CF ${event.unchanged ? 1 : 0}`;
     case 'npf':
-      return `processor   #VMEXIT(NPF), EXITINFO1 0x${event.exitInfo1.toString(16)}: the RMP entry is of 2 MiB`;
+      return `processor   #VMEXIT(NPF), EXITINFO1 0x${event.exitInfo1.toString(16)}: the RMP entry covers 2 MiB`;
     case 'psmash':
-      return `hypervisor  PSMASH makes it 512 of 4 KiB: code ${event.result}; the guest tries again`;
+      return `hypervisor  PSMASH splits it into 512 of 4 KiB: code ${event.result}; the guest retries`;
     case 'vmgexit':
       return `guest       VMGEXIT, GHCB MSR 0x${event.request.toString(16)}: page state change`;
     case 'vmrun':
@@ -169,13 +169,13 @@ function describe(event: MachineEvent): string {
     case 'rmpupdate':
       return `hypervisor  RMPUPDATE, assigned ${event.state.assigned ? 1 : 0}: code ${event.result}`;
     case 'flush':
-      return 'guest       clears the C-bit of the entry, INVLPG';
+      return 'guest       clears the C-bit of the page-table entry, INVLPG';
     default:
       return event.type;
   }
 }
 
-/** What guest and hypervisor read and write, in a page that is shared and in one that is not. */
+/** Reads and writes of guest and hypervisor, in a shared page and in a private one. */
 function tryAccesses(world: World, secretPage: VirtAddr, { pages }: LoopReport): Attempt[] {
   const { vcpu, machine, systemAddress, guest, allocator } = world;
   const { hypervisor } = machine;
@@ -211,16 +211,16 @@ function tryAccesses(world: World, secretPage: VirtAddr, { pages }: LoopReport):
   });
   attempt('guest', 'reads the private page', () => shown(vcpu.read(secretPage, 21)));
 
-  // A hypervisor may take a page away and give it back. It cannot make it valid again.
+  // A hypervisor can take a page and give it back. It cannot validate it again.
   const stolen = allocator.allocatePages(getOrder(PAGE_SIZE_2M)).start;
   const spa = systemAddress(stolen);
   const gpa = world.pgtable.translate(stolen);
   if (gpa === undefined) throw new Error('the heap is mapped');
-  attempt('hypervisor', 'takes a private page, and gives it back', () => {
+  attempt('hypervisor', 'takes a private page and gives it back', () => {
     const huge = { pageSize: PageSize.Huge } as const;
     hypervisor.rmpupdate(spa, { assigned: false, ...huge });
     hypervisor.rmpupdate(spa, { assigned: true, gpa, asid: guest.asid, ...huge });
-    return `its RMP entry is ${pageStateOf(machine.rmp.entry(spa))} now`;
+    return `its state is now ${pageStateOf(machine.rmp.entry(spa))}`;
   });
   attempt('guest', 'reads that page', () => shown(vcpu.read(stolen, 16)));
   return attempts;
@@ -228,7 +228,7 @@ function tryAccesses(world: World, secretPage: VirtAddr, { pages }: LoopReport):
 
 const text = (message: string): Uint8Array => new TextEncoder().encode(message);
 
-/** Bytes as text if they are printable, else in hex. */
+/** Bytes as text if all are printable, else the first twelve in hex. */
 function shown(bytes: Uint8Array): string {
   const printable = bytes.every((byte) => byte >= 0x20 && byte < 0x7f);
   if (printable) return `"${new TextDecoder().decode(bytes).trimEnd()}"`;

@@ -12,31 +12,31 @@ import { type MemoryRegion, physRegion, virtRegion } from '@svsm/memory-region';
 import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import { type Guest, type MachineEvent, SnpMachine, type SysPhysAddr, type Vcpu } from '@svsm/sev-snp';
 
-/** A small SVSM, booted: what its code would find around it. */
+/** A small SVSM after boot, with its surroundings. */
 export interface World {
   readonly machine: SnpMachine;
   readonly guest: Guest;
   readonly vcpu: Vcpu;
-  /** The SVSM's own page table, in its own private memory. */
+  /** The SVSM's page table, in its own private memory. */
   readonly pgtable: PageTable;
   readonly tlb: Tlb;
-  /** Virtual addresses, mapped by 2 MiB pages. */
+  /** A region of virtual addresses that 2 MiB pages map. */
   readonly heap: MemoryRegion<VirtAddr>;
   readonly allocator: PageAllocator<VirtAddr>;
-  /** Instructions and exits, as they happen. */
+  /** Instructions and exits, in order. */
   readonly events: MachineEvent[];
-  /** Where the byte at `gva` lies in system memory. */
+  /** The system-physical address of the byte at `gva`. */
   systemAddress(gva: VirtAddr): SysPhysAddr;
 }
 
 const GUEST_SIZE = 64 * 1024 * 1024;
 const HEAP_START = virtAddr(0xffff_8000_0000_0000n);
 const HEAP_SIZE = 16 * 1024 * 1024;
-/** Guest-physical: 1 MiB for tables at 1 MiB, the heap from 16 MiB on. */
+/** Guest-physical: 1 MiB of page tables at 1 MiB, and the heap from 16 MiB on. */
 const TABLES = physRegion(physAddr(0x10_0000), 0x10_0000);
 const HEAP_FRAMES = physAddr(16 * 1024 * 1024);
 
-/** Launches 64 MiB, private and validated, and boots in them: a page table, and a heap that 2 MiB pages map. */
+/** Launches a guest of 64 MiB, private and validated, with a page table and a heap that 2 MiB pages map. */
 export function bootWorld(): World {
   const events: MachineEvent[] = [];
   const machine = new SnpMachine({ memorySize: 2 * GUEST_SIZE, trace: (event) => events.push(event) });
@@ -68,7 +68,7 @@ export function bootWorld(): World {
     systemAddress: (gva) => {
       const gpa = pgtable.translate(gva);
       const nested = gpa === undefined ? undefined : guest.nested.lookup(gpa);
-      if (nested === undefined) throw new Error(`0x${gva.toString(16)} leads nowhere`);
+      if (nested === undefined) throw new Error(`0x${gva.toString(16)} is not mapped`);
       return nested.spa;
     },
   };
@@ -79,7 +79,7 @@ export function largePageOf(address: VirtAddr): VirtAddr {
   return virtAddr(address - (address % BigInt(PAGE_SIZE_2M)));
 }
 
-/** `address` and `count` pages from it on, one by one. */
+/** The addresses of `count` pages from `address` on. */
 export function pagesFrom(address: VirtAddr, count: number): VirtAddr[] {
   return [...virtRegion(address, count * PAGE_SIZE).iterPages(PageSize.Regular)];
 }

@@ -21,7 +21,7 @@ function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   return { status, stdout, stderr };
 }
 
-/** A report as JSON has it: every bigint is text. */
+/** A report as it is in JSON: every bigint is a string. */
 type Json<T> = T extends bigint ? string : T extends object ? { readonly [K in keyof T]: Json<T[K]> } : T;
 
 describe('npm start -- --json', () => {
@@ -74,7 +74,7 @@ describe('npm start -- --json', () => {
     ]);
   });
 
-  test('loop 1 needs no split any more', () => {
+  test('loop 1 finds the page split already', () => {
     expect(report().story.loops[1]?.steps.map((step) => step.split(/\s+/)[1])).toEqual([
       'PVALIDATE',
       'VMGEXIT,',
@@ -84,7 +84,7 @@ describe('npm start -- --json', () => {
     ]);
   });
 
-  test('the allocator has given one page and two blocks of four', () => {
+  test('the allocator has handed out one page and two blocks of four pages', () => {
     const { heap, loops } = report().story;
     expect(heap).toMatchObject({ totalPages: 4096, freePages: 4096 });
     expect(loops.map(({ heap }) => heap.freePages)).toEqual([4091, 4087]);
@@ -93,7 +93,7 @@ describe('npm start -- --json', () => {
     }
   });
 
-  test('shared memory is read by both, private memory by the guest alone', () => {
+  test('both sides read shared memory, and only the guest reads private memory', () => {
     const { attempts } = report().story;
     const results = (who: string, what: string): string[] =>
       attempts.filter((one) => one.who === who && one.what === what).map(({ result }) => result);
@@ -118,19 +118,19 @@ describe('npm start -- --json', () => {
 });
 
 describe('npm start', () => {
-  test('is readable at 80 columns, and plain where there is no terminal', () => {
+  test('prints at most 80 columns, and no colour if stdout is not a terminal', () => {
     const { status, stdout } = run([]);
     expect(status).toBe(0);
     expect(stdout.split('\n').filter((line) => [...line].length > 80 || line !== line.trimEnd())).toEqual([]);
     expect(stdout).not.toContain('\u001b');
   });
 
-  test('tells its flags', () => {
+  test('--help lists the options', () => {
     expect(run(['--help']).stdout).toMatch(/--json/);
   });
 });
 
-describe('wrong use', () => {
+describe('wrong usage', () => {
   const refusal = (args: readonly string[]): string => {
     const { status, stdout, stderr } = run(args);
     expect([status, stdout]).toEqual([2, '']);
@@ -138,12 +138,12 @@ describe('wrong use', () => {
     return stderr;
   };
 
-  test('a flag that is none gets one line', () => {
+  test('an unknown option prints one line', () => {
     expect(refusal(['--jsno'])).toMatch(/^pr131: Unknown option '--jsno'/);
     expect(refusal(['file'])).toMatch(/^pr131: Unexpected argument 'file'/);
   });
 
-  test('a file that is not there, is no gzip, is another format, is cut, gets one line', () => {
+  test('a file that is missing, not gzip, of another format or truncated prints one line', () => {
     const whole = gunzipSync(readFileSync(path('fixtures/case-a.frames.gz')));
     const write = (name: string, bytes: Uint8Array): string => {
       const file = join(folder, name);
@@ -156,7 +156,7 @@ describe('wrong use', () => {
       /does not begin with PTFRAME1/,
     );
     expect(refusal(['--frames', write('cut.gz', gzipSync(whole.subarray(0, -1)))])).toMatch(
-      /its header announces/,
+      /instead of the \d+ of its header/,
     );
     expect(refusal(['--frames', write('tiny.gz', gzipSync('PTFRAME1'))])).toMatch(/cannot read page tables/);
   });
