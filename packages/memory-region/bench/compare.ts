@@ -1,4 +1,4 @@
-/** One way to do a piece of work; what it returns must be the same for all. */
+/** One way to do a piece of work. All variants must return the same value. */
 export interface Variant {
   readonly name: string;
   readonly run: () => unknown;
@@ -8,7 +8,7 @@ const ROUNDS = 25;
 const WARM_UP = 6;
 
 /**
- * Runs every variant once a round, and prints medians over the rounds: nanoseconds a unit, and the ratio to the first
+ * Runs every variant once a round and prints medians over the rounds: nanoseconds for a unit, and the ratio to the first
  * variant in the same round, so that a machine that is slow for a while is slow for both.
  */
 export function compare(units: number, unit: string, variants: readonly Variant[]): void {
@@ -19,7 +19,7 @@ export function compare(units: number, unit: string, variants: readonly Variant[
       const start = performance.now();
       const result = run();
       const time = ((performance.now() - start) * 1e6) / units;
-      if (result !== expected) throw new Error(`${name} gave ${result}, not ${expected}`);
+      if (result !== expected) throw new Error(`${name} returned ${result}, not ${expected}`);
       if (round >= WARM_UP) times[i]!.push(time);
     }
   }
@@ -33,7 +33,7 @@ export function compare(units: number, unit: string, variants: readonly Variant[
   }
 }
 
-/** The middle one. */
+/** The middle one of the sorted values. */
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }

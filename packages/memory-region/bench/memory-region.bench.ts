@@ -1,5 +1,5 @@
 /**
- * `for (const page of region.iterPages(PageSize.Regular))` over 1 GiB, beside iterators written by hand.
+ * `for (const page of region.iterPages(PageSize.Regular))` over 1 GiB, compared with hand-written iterators.
  *
  * Medians over rounds in which every variant runs once; ratios are of the same round.
  */
@@ -11,7 +11,7 @@ const PAGES = 262_144;
 const START = 0xffff_8000_0000_0000n;
 const region = virtRegion(virtAddr(START), PAGES * PageSize.Regular);
 
-/** What decision 2 describes, and nothing else. */
+/** The iterator of decision 2, and nothing else. */
 class Bare {
   #next: bigint;
   #left: number;

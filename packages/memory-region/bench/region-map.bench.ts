@@ -1,5 +1,6 @@
 /**
- * Lookup among 10^5 regions beside a binary search on a `Float64Array`, and how adding regions in random order grows.
+ * Lookup among 10^5 regions compared with a binary search on a `Float64Array`, and the growth of adding regions in random
+ * order.
  */
 import { PAGE_SIZE, Phys, type PhysAddr, physAddr } from '@svsm/address';
 import { type MemoryRegion, physRegion, RegionMap, RegionSet } from '@svsm/memory-region';

@@ -16,29 +16,37 @@ import { formatBounds, RegionError } from './region-error.ts';
 import { requireKind, sameKind } from './same-kind.ts';
 
 /**
- * A run of addresses of one kind: from `start` up to, not including, `end`. Immutable.
+ * A run of addresses of one kind, from `start` up to but not including `end`. Immutable.
  *
- * `end` is a `bigint` and no address: it may be 2^64, 2^52, or the start of the non-canonical hole, which a region never
- * enters. So the last page of a space is a region like any other. A region may be empty; an empty one has a place but
- * holds nothing: it overlaps nothing, is inside every region, and adds nothing to a union.
+ * `end` is a `bigint`, not an address: it may be 2^64, 2^52, or the start of the non-canonical hole, which a region never
+ * enters. So the last page of a space is a region like any other. A region may be empty. An empty region has a place but
+ * no addresses: it overlaps nothing, lies inside every region, and adds nothing to a union.
  *
- * Every method is O(1) unless it says otherwise. Methods that take a second region throw `RegionError` `KIND_MISMATCH`
- * if its kind is another one.
+ * Every method is O(1) unless it says otherwise.
+ *
+ * @example
+ * ```ts
+ * import { PAGE_SIZE, Virt57, virtAddr } from '@svsm/address';
+ * import { MemoryRegion } from '@svsm/memory-region';
+ *
+ * const stack = new MemoryRegion(Virt57, virtAddr(0x7000_0000_0000n), 4 * PAGE_SIZE);
+ * console.log(String(stack), stack.size); // => [0x0000700000000000-0x0000700000004000) 16384n
+ * ```
  */
 export class MemoryRegion<A extends Address> {
   readonly #kind: AddressKind<A>;
   readonly #start: A;
   readonly #size: bigint;
-  /** Where a region was made unchecked, it is added up when it is first asked for. */
+  /** Undefined in an unchecked region until it is first read. */
   #end: bigint | undefined;
 
   /**
    * The region of `size` bytes from `start` on.
    *
-   * @param kind - what addresses it has: `Virt`, `Virt57`, `Phys`, or one of your own
-   * @param size - bytes, from 0 up
-   * @throws AddressError if `start` is no address of `kind` or `size` no byte count; RegionError `REGION_OVERFLOW` if the
-   *   end would pass the hole's start or the end of the space
+   * @param kind - the kind of its addresses: `Virt`, `Virt57`, `Phys`, or one of your own
+   * @param size - bytes, at least 0
+   * @throws AddressError as {@link AddressKind.assertIsAddress} for `start`, `INVALID_BYTE_COUNT` for `size`; RegionError
+   *   `REGION_OVERFLOW` if the end would lie past the start of the hole or the end of the space
    */
   constructor(kind: AddressKind<A>, start: A, size: Bytes);
   constructor(kind: AddressKind<A>, start: A, size: Bytes, checks?: typeof UNCHECKED) {
@@ -60,15 +68,34 @@ export class MemoryRegion<A extends Address> {
   /**
    * The region from `start` up to `end`.
    *
-   * @param end - exclusive, so a `bigint`: 2^64 and the start of the hole are fine
-   * @throws AddressError if `start` is no address of `kind`; RegionError `INVALID_END` if `end` comes before it or is no
-   *   `bigint`, `REGION_OVERFLOW` if it lies past the hole's start or the end of the space
+   * @param end - exclusive; 2^64 and the start of the hole are allowed
+   * @throws AddressError as {@link AddressKind.assertIsAddress} for `start`; RegionError `INVALID_END` if `end` is not a
+   *   `bigint` or comes before `start`, `REGION_OVERFLOW` if it lies past the start of the hole or the end of the space
+   * @example
+   * ```ts
+   * import { Virt, virtAddr } from '@svsm/address';
+   * import { MemoryRegion } from '@svsm/memory-region';
+   *
+   * const lastPage = MemoryRegion.fromAddresses(Virt, virtAddr(0xffff_ffff_ffff_f000n), 1n << 64n);
+   * console.log(lastPage.size); // => 4096n
+   * ```
    */
   static fromAddresses<A extends Address>(kind: AddressKind<A>, start: A, end: bigint): MemoryRegion<A> {
     return regionBetween(kind, start, end);
   }
 
-  /** As the constructor, with `undefined` for every start and size that it refuses. */
+  /**
+   * As the constructor, but returns `undefined` for every start and size that it refuses.
+   *
+   * @example
+   * ```ts
+   * import { Virt } from '@svsm/address';
+   * import { MemoryRegion } from '@svsm/memory-region';
+   *
+   * console.log(MemoryRegion.tryNew(Virt, 0x7fff_ffff_f000n, 4096)?.size); // => 4096n
+   * console.log(MemoryRegion.tryNew(Virt, 0x7fff_ffff_f000n, 4097)); // => undefined
+   * ```
+   */
   static tryNew<A extends Address>(
     kind: AddressKind<A>,
     start: unknown,
@@ -81,18 +108,18 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * As the constructor, without its checks, which cost several times as much as the region: for what makes many, and
-   * knows that they are right, as an allocator does. Given what the constructor refuses, it makes what is no region, and
-   * nothing says so.
+   * As the constructor, but without its checks, which cost several times as much as making the region. Use it where many
+   * regions are made that are known to be valid, as in an allocator. For a start or a size that the constructor refuses,
+   * the result is unspecified, and no error reports it.
    *
    * @param start - an address of `kind`
-   * @param size - bytes, from 0 up; from `start` on there are as many addresses
+   * @param size - bytes, at least 0, and at most the addresses that follow `start` without a gap
    */
   static unchecked<A extends Address>(kind: AddressKind<A>, start: A, size: bigint): MemoryRegion<A> {
     return uncheckedRegion(kind, start, size);
   }
 
-  /** What addresses the region has. */
+  /** The kind of the addresses. */
   get kind(): AddressKind<A> {
     return this.#kind;
   }
@@ -102,13 +129,13 @@ export class MemoryRegion<A extends Address> {
     return this.#start;
   }
 
-  /** The exclusive end, which need not be an address. */
+  /** The exclusive end. It may not be an address. */
   get end(): bigint {
     this.#end ??= this.#start + this.#size;
     return this.#end;
   }
 
-  /** Bytes. */
+  /** The size in bytes. */
   get size(): bigint {
     return this.#size;
   }
@@ -118,34 +145,46 @@ export class MemoryRegion<A extends Address> {
     return this.isEmpty ? undefined : ((this.end - 1n) as A);
   }
 
-  /** Whether it holds no address. */
+  /** Whether the region has no addresses. */
   get isEmpty(): boolean {
     return this.#size === 0n;
   }
 
-  /** Whether `address` is one of the region's: `end` is not. */
+  /** Whether `address` lies in the region. `end` does not. The kind of `address` is not checked. */
   contains(address: A): boolean {
     return this.#start <= address && address < this.end;
   }
 
-  /** Whether `address` is one of the region's or its `end`. */
+  /** Whether `address` lies in the region or is its `end`. */
   containsInclusive(address: bigint): boolean {
     return this.#start <= address && address <= this.end;
   }
 
-  /** Whether every address of `other` is one of this region's. An empty one always is inside. */
+  /**
+   * Whether every address of `other` lies in this region. An empty `other` always does.
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   containsRegion(other: MemoryRegion<A>): boolean {
     requireKind(this.#kind, other);
     return other.isEmpty || (this.#start <= other.start && other.end <= this.end);
   }
 
-  /** Whether some address is in both. Regions that only touch do not overlap, and an empty one overlaps nothing. */
+  /**
+   * Whether some address lies in both regions. Regions that only touch do not overlap, and an empty one overlaps nothing.
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   overlaps(other: MemoryRegion<A>): boolean {
     requireKind(this.#kind, other);
     return !this.isEmpty && !other.isEmpty && this.#start < other.end && other.start < this.end;
   }
 
-  /** Whether the union of both is a region: they touch, overlap, or one is empty. */
+  /**
+   * Whether the union of both is a region: they touch, they overlap, or one is empty.
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   contiguous(other: MemoryRegion<A>): boolean {
     requireKind(this.#kind, other);
     return this.isEmpty || other.isEmpty || (this.#start <= other.end && other.start <= this.end);
@@ -157,9 +196,9 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * The union of two regions that touch or overlap; of an empty region and another, the other.
+   * The union of two regions that touch or overlap. If one is empty, the result is the other; if both are, it is this one.
    *
-   * @throws RegionError `NOT_CONTIGUOUS` if there is a gap between them
+   * @throws RegionError `KIND_MISMATCH`; `NOT_CONTIGUOUS` if there is a gap between them
    */
   merge(other: MemoryRegion<A>): MemoryRegion<A> {
     if (!this.contiguous(other)) throw new RegionError('NOT_CONTIGUOUS', { left: this, right: other });
@@ -167,9 +206,9 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * The smallest region that covers both, the gap between them included. Empty ones count for nothing.
+   * The smallest region that covers both, including a gap between them. An empty region does not count.
    *
-   * @throws RegionError `REGION_OVERFLOW` if they lie on two sides of the hole
+   * @throws RegionError `KIND_MISMATCH`; `REGION_OVERFLOW` if they lie on different sides of the hole
    */
   hull(other: MemoryRegion<A>): MemoryRegion<A> {
     requireKind(this.#kind, other);
@@ -177,10 +216,14 @@ export class MemoryRegion<A extends Address> {
     if (this.isEmpty) return other;
     const start = this.#start < other.start ? this.#start : other.start;
     const end = this.end > other.end ? this.end : other.end;
-    return regionBetween(this.#kind, start, end);
+    return regionOf(this.#kind, start, end - start);
   }
 
-  /** What is in both, or `undefined` if nothing is. */
+  /**
+   * The addresses that lie in both regions, or `undefined` if none do.
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   intersect(other: MemoryRegion<A>): MemoryRegion<A> | undefined {
     if (!this.overlaps(other)) return undefined;
     const start = this.#start > other.start ? this.#start : other.start;
@@ -188,7 +231,20 @@ export class MemoryRegion<A extends Address> {
     return uncheckedBetween(this.#kind, start, end);
   }
 
-  /** What is in this region and not in `other`: no region, one, or two, ascending, none of them empty. */
+  /**
+   * The parts of this region that do not lie in `other`: zero, one or two regions, ascending, none of them empty.
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   * @example
+   * ```ts
+   * import { physAddr } from '@svsm/address';
+   * import { physRegion } from '@svsm/memory-region';
+   *
+   * const ram = physRegion(physAddr(0), 0x10_0000);
+   * const parts = ram.subtract(physRegion(physAddr(0xa_0000), 0x2_0000));
+   * console.log(parts.map(({ size }) => size)); // => [ 655360n, 262144n ]
+   * ```
+   */
   subtract(other: MemoryRegion<A>): MemoryRegion<A>[] {
     if (!this.overlaps(other)) return this.isEmpty ? [] : [this];
     const rest: MemoryRegion<A>[] = [];
@@ -199,7 +255,7 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * The part before `at` and the part from `at` on; neither is empty.
+   * The part before `at` and the part from `at` on. Neither is empty.
    *
    * @throws RegionError `OUTSIDE_REGION` unless `start < at < end`
    */
@@ -211,8 +267,9 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * This region with `bytes` more at its end.
+   * This region with `bytes` more bytes at its end.
    *
+   * @param bytes - at least 0
    * @throws AddressError `INVALID_BYTE_COUNT`; RegionError `REGION_OVERFLOW`
    */
   expand(bytes: Bytes): MemoryRegion<A> {
@@ -220,8 +277,8 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * The smallest region around this one that starts and ends at multiples of `alignment`; of an empty region, the empty
-   * one at the aligned start.
+   * The smallest region around this one that starts and ends at multiples of `alignment`. For an empty region, this is the
+   * empty region at the aligned start.
    *
    * @param alignment - bytes, a power of two from 1 to 2^47; a `PageSize` in most cases
    * @throws AddressError `INVALID_ALIGNMENT`; RegionError `REGION_OVERFLOW` if the space ends inside the last unit
@@ -230,12 +287,12 @@ export class MemoryRegion<A extends Address> {
     const start = alignDown(this.#start, alignment);
     if (this.isEmpty) return uncheckedRegion(this.#kind, start, 0n);
     const mask = alignmentBytes(alignment) - 1n;
-    return regionBetween(this.#kind, start, (this.end + mask) & ~mask);
+    return regionOf(this.#kind, start, ((this.end + mask) & ~mask) - start);
   }
 
   /**
-   * The largest region inside this one that starts and ends at multiples of `alignment`, or `undefined` if there is no
-   * whole unit inside.
+   * The largest region inside this one that starts and ends at multiples of `alignment`, or `undefined` if no whole unit
+   * lies inside.
    *
    * @param alignment - bytes, a power of two from 1 to 2^47; a `PageSize` in most cases
    * @throws AddressError `INVALID_ALIGNMENT`
@@ -248,20 +305,34 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * How many pages of `size` the region has.
+   * The number of pages of `size` in the region.
    *
-   * @param size - `PageSize.Regular` if not given
-   * @throws RegionError `INVALID_PAGE_SIZE`; `MISALIGNED_REGION` if start or end is no multiple of `size`
+   * @param size - bytes of a page; `PageSize.Regular` if not given
+   * @throws RegionError `INVALID_PAGE_SIZE`; `MISALIGNED_REGION` if start or end is not a multiple of `size`
    */
   pageCount(size: PageSize = PageSize.Regular): number {
     return this.#countPages(size);
   }
 
   /**
-   * The start address of each page, ascending: the loop of COCONUT-SVSM's PR#131. Strict, because a page that is half
-   * inside the region holds bytes that nobody named. O(1) for each page, none of it up front.
+   * The start address of each page, ascending: the loop of COCONUT-SVSM's PR#131. A region with part of a page is refused
+   * at the call, because that page has bytes outside the region. O(1) for each page; the call prepares nothing.
    *
-   * @throws RegionError `INVALID_PAGE_SIZE`; `MISALIGNED_REGION` if start or end is no multiple of `size`
+   * @param size - bytes of a page
+   * @throws RegionError `INVALID_PAGE_SIZE`; `MISALIGNED_REGION` if start or end is not a multiple of `size`
+   * @example
+   * ```ts
+   * import { PageSize, physAddr } from '@svsm/address';
+   * import { isRegionError, physRegion } from '@svsm/memory-region';
+   *
+   * const buffer = physRegion(physAddr(0x1800), 0x1000); // half of two pages
+   * try {
+   *   buffer.iterPages(PageSize.Regular);
+   * } catch (error) {
+   *   console.log(isRegionError(error, 'MISALIGNED_REGION')); // => true
+   * }
+   * console.log([...buffer.alignOutward(0x1000).iterPages(PageSize.Regular)]); // => [ 4096n, 8192n ]
+   * ```
    */
   iterPages(size: PageSize): PageIterator<A> {
     return pagesFrom(this.#start, this.#countPages(size), size);
@@ -270,19 +341,27 @@ export class MemoryRegion<A extends Address> {
   /**
    * The fewest naturally aligned 1 GiB, 2 MiB and 4 KiB pages that cover the region exactly, ascending. O(1) for each.
    *
-   * @throws RegionError `MISALIGNED_REGION` if start or end is no multiple of 4 KiB
+   * @throws RegionError `MISALIGNED_REGION` if start or end is not a multiple of 4 KiB
+   * @example
+   * ```ts
+   * import { physAddr } from '@svsm/address';
+   * import { physRegion } from '@svsm/memory-region';
+   *
+   * const region = physRegion(physAddr(0x1f_f000), 0x20_2000);
+   * console.log([...region.largestPages()].map(({ size }) => size)); // => [ 4096n, 2097152n, 4096n ]
+   * ```
    */
   largestPages(): Generator<MemoryRegion<A>, undefined, undefined> {
     this.pageCount(PageSize.Regular);
     return largestPagesOf(this);
   }
 
-  /** `[0x…-0x…)`, sixteen digits each. */
+  /** `[0x…-0x…)`, with sixteen digits each. */
   toString(): string {
     return formatBounds(this);
   }
 
-  /** So that a console, which sees no fields, shows where the region is. */
+  /** Makes consoles, which see no fields of a region, show its kind and its bounds. */
   get [Symbol.toStringTag](): string {
     return `${this.#kind.name} ${this}`;
   }
@@ -301,7 +380,8 @@ export class MemoryRegion<A extends Address> {
 /**
  * The region of virtual addresses (48 bits) of `size` bytes from `start` on. O(1).
  *
- * @throws AddressError, RegionError as the constructor of {@link MemoryRegion}
+ * @param size - bytes, at least 0
+ * @throws AddressError as {@link AddressKind.assertIsAddress}, `INVALID_BYTE_COUNT`; RegionError `REGION_OVERFLOW`
  */
 export function virtRegion(start: VirtAddr, size: Bytes): MemoryRegion<VirtAddr> {
   return new MemoryRegion(Virt, start, size);
@@ -310,13 +390,14 @@ export function virtRegion(start: VirtAddr, size: Bytes): MemoryRegion<VirtAddr>
 /**
  * The region of physical addresses of `size` bytes from `start` on. O(1).
  *
- * @throws AddressError, RegionError as the constructor of {@link MemoryRegion}
+ * @param size - bytes, at least 0
+ * @throws AddressError as {@link AddressKind.assertIsAddress}, `INVALID_BYTE_COUNT`; RegionError `REGION_OVERFLOW`
  */
 export function physRegion(start: PhysAddr, size: Bytes): MemoryRegion<PhysAddr> {
   return new MemoryRegion(Phys, start, size);
 }
 
-/** Bids the constructor to check nothing. Nobody else has it. */
+/** Tells the constructor to check nothing. No other module has it. */
 const UNCHECKED: unique symbol = /* @__PURE__ */ Symbol('unchecked');
 
 type UncheckedConstructor = new <A extends Address>(
@@ -326,7 +407,7 @@ type UncheckedConstructor = new <A extends Address>(
   checks: typeof UNCHECKED,
 ) => MemoryRegion<A>;
 
-// The class makes its like by these, because one that names itself is renamed by the bundler.
+// The class makes other regions through these functions, because the bundler renames a class that refers to itself.
 function uncheckedRegion<A extends Address>(kind: AddressKind<A>, start: A, size: bigint): MemoryRegion<A> {
   return new (MemoryRegion as unknown as UncheckedConstructor)(kind, start, size, UNCHECKED);
 }
@@ -353,7 +434,7 @@ function* largestPagesOf<A extends Address>(
   const sizes = [BigInt(PageSize.Giant), BigInt(PageSize.Huge), BigInt(PageSize.Regular)];
   let at: bigint = region.start;
   while (at < region.end) {
-    // A larger page that fits is never worse: page sizes divide one another.
+    // The largest page that fits is always best, because each page size divides the next.
     const size = sizes.find((size) => at % size === 0n && at + size <= region.end) as bigint;
     yield new MemoryRegion(region.kind, at as A, size);
     at += size;

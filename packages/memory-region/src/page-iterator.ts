@@ -1,8 +1,8 @@
 import type { Address } from '@svsm/address';
 
 /**
- * The start addresses of consecutive pages, ascending: an iterator that is itself iterable, once. It has the type of an
- * array's iterator, so the compiler knows the iterator helpers (`map`, `take`, …) exactly where its library has them.
+ * The start addresses of consecutive pages, ascending: an iterator that can also be iterated over, once. It has the type of
+ * an array's iterator, so the compiler offers the iterator helpers (`map`, `take`, …) exactly if its library has them.
  */
 export type PageIterator<A extends Address> = ReturnType<A[]['values']>;
 
@@ -15,8 +15,8 @@ export function pagesFrom<A extends Address>(start: A, count: number, step: numb
   return new PageCursor(start, count, step);
 }
 
-// %IteratorPrototype%: every runtime has it, and the iterator helpers live on it where the runtime has them (Node 22
-// and later). The global `Iterator` is newer than the object.
+// %IteratorPrototype%. Every runtime has this object, and Node 22 and later have the iterator helpers on it. The global
+// `Iterator` is newer.
 const IteratorBase = /* @__PURE__ */ (() => {
   function Base(): void {}
   Base.prototype = Object.getPrototypeOf(Object.getPrototypeOf([].values()));

@@ -1,72 +1,81 @@
 import { CodedError, describeValue, formatAddress, isCodedError, type MessageTable } from '@svsm/address';
 
-/** A region as errors carry it. */
+/** The bounds of a region, as the details of errors carry them. */
 export interface RegionBounds {
   readonly start: bigint;
   readonly end: bigint;
 }
 
-/** What each code of {@link RegionError} carries in `details`. Codes are only ever added. */
+/**
+ * The `details` of each code of {@link RegionError}. Codes are only ever added.
+ *
+ * `INVALID_…`: the value is wrong whatever the state. `MISALIGNED_…`: a region does not start or end at a multiple of the
+ * size. `OUTSIDE_…`: the value is sound, but lies outside the region. `…_MISMATCH`: two values that must agree do not.
+ */
 export interface RegionErrorDetails {
-  /** A region would reach past the addresses that follow its start: into the hole, or over the end of the space. */
+  /** The region would enter the hole or pass the end of the space. From `start`, it may end at `limit` at most. */
   REGION_OVERFLOW: { kind: string; start: bigint; size: bigint; limit: bigint };
-  /** An exclusive end that comes before the start, or is not a `bigint`. */
+  /** The exclusive end is not a `bigint`, or comes before the start. */
   INVALID_END: { kind: string; start: bigint; end: unknown };
-  /** A page size that is none of 4 KiB, 2 MiB, 1 GiB. */
+  /** The page size is not 4 KiB, 2 MiB or 1 GiB. */
   INVALID_PAGE_SIZE: { value: unknown };
-  /** A region whose start or end is no multiple of the page size. */
+  /** The start or the end of the region is not a multiple of the page size. */
   MISALIGNED_REGION: { region: RegionBounds; pageSize: number };
-  /** Two regions with a gap between them where their union was asked for. */
+  /** There is a gap between two regions that are to be merged. */
   NOT_CONTIGUOUS: { left: RegionBounds; right: RegionBounds };
-  /** An address that does not lie strictly inside the region that it should split. */
+  /** The address does not lie strictly inside the region that it is to split. */
   OUTSIDE_REGION: { region: RegionBounds; at: unknown };
-  /** A region that would overlap one that is there already. */
+  /** The region would overlap one that the map already has. */
   REGION_OVERLAP: { region: RegionBounds; existing: RegionBounds };
-  /** A region that is not there, or not with these bounds. */
+  /** The map has no entry with exactly this region. */
   NO_SUCH_REGION: { region: RegionBounds };
-  /** An empty region where one that holds an address is meant. */
+  /** The region is empty, and a map holds no empty regions. */
   EMPTY_REGION: { region: RegionBounds };
-  /** Regions that were to be sorted and disjoint, and are not. */
+  /** Regions that must be sorted and disjoint are not: `region` does not come after `before`. */
   UNSORTED_REGIONS: { side: 'left' | 'right'; index: number; before: RegionBounds; region: RegionBounds };
-  /** Regions of two kinds of address in one operation. */
+  /** The regions of one operation have different kinds of address, or a value is not a region. */
   KIND_MISMATCH: { expected: string; actual: string };
 }
 
 /** The codes of {@link RegionError}. */
 export type RegionErrorCode = keyof RegionErrorDetails;
 
-/** `[start-end)`, both as sixteen hex digits. */
+/** `[start-end)`, each as sixteen hex digits. O(1). */
 export function formatBounds({ start, end }: RegionBounds): string {
   return `[${formatAddress(start)}-${formatAddress(end)})`;
 }
 
 const MESSAGES: MessageTable<RegionErrorDetails> = {
   REGION_OVERFLOW: ({ kind, start, size, limit }) =>
-    `${describeValue(size)} bytes from ${formatAddress(start)} on reach ${formatAddress(start + size)}: ` +
-    `a ${kind} region from there may end at ${formatAddress(limit)} at most`,
+    `a ${kind} region of ${describeValue(size)} bytes from ${formatAddress(start)} would end at ` +
+    `${formatAddress(start + size)}: it may end at ${formatAddress(limit)} at most`,
   INVALID_END: ({ kind, start, end }) =>
-    `${describeValue(end)} cannot end a ${kind} region that starts at ${formatAddress(start)}: pass a bigint from there up`,
+    `${describeValue(end)} cannot be the end of a ${kind} region that starts at ${formatAddress(start)}: ` +
+    'pass a bigint that is at least the start',
   INVALID_PAGE_SIZE: ({ value }) =>
-    `${describeValue(value)} is no page size: pass a number, PageSize.Regular (0x1000), PageSize.Huge (0x200000) or PageSize.Giant (0x40000000)`,
+    `${describeValue(value)} is not a page size: pass one of the numbers PageSize.Regular (0x1000), ` +
+    'PageSize.Huge (0x200000) and PageSize.Giant (0x40000000)',
   MISALIGNED_REGION: ({ region, pageSize }) =>
     `${formatBounds(region)} does not start and end at multiples of ${describeValue(BigInt(pageSize))} bytes: ` +
-    'say alignOutward or alignInward first',
+    'call alignOutward or alignInward first',
   NOT_CONTIGUOUS: ({ left, right }) =>
-    `${formatBounds(left)} and ${formatBounds(right)} neither touch nor overlap: hull covers the gap too`,
+    `${formatBounds(left)} and ${formatBounds(right)} neither touch nor overlap: use hull to cover the gap too`,
   OUTSIDE_REGION: ({ region, at }) =>
     `${describeValue(at)} does not lie strictly inside ${formatBounds(region)}`,
   REGION_OVERLAP: ({ region, existing }) =>
-    `${formatBounds(region)} overlaps ${formatBounds(existing)}, which is there already`,
-  NO_SUCH_REGION: ({ region }) => `there is no entry for exactly ${formatBounds(region)}`,
-  EMPTY_REGION: ({ region }) => `${formatBounds(region)} is empty: pass a region that holds an address`,
+    `${formatBounds(region)} overlaps ${formatBounds(existing)}, which is already in the map`,
+  NO_SUCH_REGION: ({ region }) => `the map has no entry with exactly the region ${formatBounds(region)}`,
+  EMPTY_REGION: ({ region }) => `${formatBounds(region)} is empty: pass a region of at least one byte`,
   UNSORTED_REGIONS: ({ side, index, before, region }) =>
-    `${side} region ${index}, ${formatBounds(region)}, does not come after ${formatBounds(before)}: ` +
+    `region ${index} on the ${side}, ${formatBounds(region)}, does not come after ${formatBounds(before)}: ` +
     'pass regions that are sorted and disjoint',
-  KIND_MISMATCH: ({ expected, actual }) =>
-    `a region of ${actual} addresses was passed where ${expected} ones are meant`,
+  KIND_MISMATCH: ({ expected, actual }) => `the region must be of kind ${expected}, not ${actual}`,
 };
 
-/** What this package throws, beside `AddressError` for bad addresses and counts. Narrow it with {@link isRegionError}. */
+/**
+ * The error that this package throws, in addition to `AddressError` for bad addresses, byte counts and alignments.
+ * {@link isRegionError} narrows it by its code.
+ */
 export class RegionError<Code extends RegionErrorCode = RegionErrorCode> extends CodedError<
   Code,
   RegionErrorDetails[Code]
@@ -77,8 +86,20 @@ export class RegionError<Code extends RegionErrorCode = RegionErrorCode> extends
 }
 
 /**
- * Whether `error` is a {@link RegionError}, with `code` if one is given; narrows `error.details` to that code. Works
- * across copies of this package.
+ * Whether `error` is a {@link RegionError} and, if `code` is given, has that code. Narrows `error.details` to the details
+ * of the code. Works across installed copies of this package. O(1).
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { isRegionError, physRegion } from '@svsm/memory-region';
+ *
+ * try {
+ *   physRegion(physAddr(0xf_ffff_ffff_f000n), 0x2000);
+ * } catch (error) {
+ *   if (isRegionError(error, 'REGION_OVERFLOW')) console.log(error.details.limit); // => 4503599627370496n
+ * }
+ * ```
  */
 export function isRegionError<Code extends RegionErrorCode = RegionErrorCode>(
   error: unknown,

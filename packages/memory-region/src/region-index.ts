@@ -21,15 +21,15 @@ function lowerKey(address: bigint): number {
   return HALVES[0]! & 0x7ff;
 }
 
-/** Entries in a chunk, at most: few enough to move for an insertion, enough that the chunks are few. */
+/** Entries in a full chunk: few enough that an insertion moves little, enough that there are few chunks. */
 const CAPACITY = 256;
-/** How full chunks are made that are filled at once: room for some insertions. */
+/** Entries in a chunk that is filled at once. It has room for some insertions. */
 const FILL = 192;
 
 /**
- * Disjoint regions with values, sorted by address: a list of chunks, each a sorted array. What `RegionSet` and `RegionMap`
- * keep theirs in. Search is O(log n); inserting and deleting move part of one chunk, and once in {@link CAPACITY} / 2 times
- * the list of chunks.
+ * Disjoint regions with values, sorted by address: a list of chunks, each a sorted array. `RegionSet` and `RegionMap` keep
+ * their regions in it. A search is O(log n). An insertion or deletion moves part of one chunk and, once in
+ * {@link CAPACITY} / 2 times, the list of chunks.
  */
 export class RegionIndex<A extends Address, V> {
   #chunks: Chunk<A, V>[] = [];
@@ -43,7 +43,7 @@ export class RegionIndex<A extends Address, V> {
     return this.#size;
   }
 
-  /** Replaces everything by `entries`, sorted and disjoint. O(n). */
+  /** Replaces all entries by `entries`, which are sorted and disjoint. O(n). */
   fill(entries: readonly RegionEntry<A, V>[]): void {
     this.#chunks = [];
     for (let i = 0; i < entries.length; i += FILL) {
@@ -75,7 +75,7 @@ export class RegionIndex<A extends Address, V> {
     return i < 0 ? undefined : chunk.entry(i);
   }
 
-  /** The entries whose regions end after `address`, ascending. O(log n) for the first, O(1) for each next one. */
+  /** The entries whose regions end after `address`, ascending. O(log n) for the first, O(1) for each further one. */
   *from(address: bigint): Generator<RegionEntry<A, V>, undefined, undefined> {
     const upper = upperKey(address);
     const lower = lowerKey(address);
@@ -98,7 +98,7 @@ export class RegionIndex<A extends Address, V> {
     }
   }
 
-  /** Adds an entry whose region is not empty and overlaps no other. */
+  /** Adds an entry. Its region is not empty and overlaps no other. */
   insert(region: MemoryRegion<A>, value: V): void {
     const upper = upperKey(region.start);
     const lower = lowerKey(region.start);
@@ -118,7 +118,7 @@ export class RegionIndex<A extends Address, V> {
     }
   }
 
-  /** Removes the entry whose region starts at `start`, which is there. */
+  /** Removes the entry whose region starts at `start`. The entry must exist. */
   delete(start: A): void {
     const upper = upperKey(start);
     const lower = lowerKey(start);
@@ -158,12 +158,12 @@ export class RegionIndex<A extends Address, V> {
   }
 }
 
-/** A sorted array of entries, by columns: a search reads keys alone, and a lookup one value more. */
+/** A sorted array of entries, stored by columns: a search reads only keys, and a lookup one value in addition. */
 class Chunk<A extends Address, V> {
   count = 0;
   readonly regions: MemoryRegion<A>[] = [];
   readonly values: V[] = [];
-  /** The keys of each region's first address, and of its last. */
+  /** The keys of the first and of the last address of each region. */
   readonly uppers: Float64Array = new Float64Array(CAPACITY);
   readonly lowers: Uint16Array = new Uint16Array(CAPACITY);
   readonly #lastUppers: Float64Array = new Float64Array(CAPACITY);
@@ -204,7 +204,7 @@ class Chunk<A extends Address, V> {
     this.values.splice(at, 1);
   }
 
-  /** Takes the entries from `at` on out into a chunk of their own. */
+  /** Moves the entries from `at` on into a new chunk. */
   splitOff(at: number): Chunk<A, V> {
     const rest = new Chunk<A, V>();
     for (let i = at; i < this.count; i += 1) {

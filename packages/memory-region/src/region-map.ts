@@ -6,20 +6,31 @@ import { requireKind } from './same-kind.ts';
 import { type RegionEntry, walkRanges } from './walk-ranges.ts';
 
 /**
- * Disjoint regions of one kind of address with a value each, sorted by address: a memory map. Regions are kept as they
- * were given: two that touch stay two, even with equal values; {@link coalesced} joins them.
+ * Disjoint regions of one kind of address, each with a value, sorted by address: a memory map. The map keeps regions as
+ * they were added: two that touch stay two, even if their values are equal. {@link coalesced} joins them.
  *
- * Methods that take a region throw `RegionError` `KIND_MISMATCH` if its kind is another one. n is the number of entries.
+ * n is the number of entries.
+ *
+ * @example
+ * ```ts
+ * import { Phys, type PhysAddr, physAddr } from '@svsm/address';
+ * import { physRegion, RegionMap } from '@svsm/memory-region';
+ *
+ * const map = new RegionMap<PhysAddr, string>(Phys);
+ * map.set(physRegion(physAddr(0), 0x10_0000), 'RAM');
+ * map.overlay(physRegion(physAddr(0xa_0000), 0x2_0000), 'VGA'); // `set` would refuse this overlap
+ * console.log(map.get(physAddr(0xb_8000)), map.get(physAddr(0xc_0000)), map.size); // => VGA RAM 3
+ * ```
  */
 export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, V>> {
-  /** What addresses its regions have. */
+  /** The kind of the addresses. */
   readonly kind: AddressKind<A>;
   readonly #index: RegionIndex<A, V> = new RegionIndex();
 
   /**
-   * A map of `entries`, in any order. O(n log n).
+   * Makes a map of `entries`, which may be in any order. O(n log n).
    *
-   * @throws RegionError `REGION_OVERLAP` if two of them overlap, with both; `EMPTY_REGION`
+   * @throws RegionError `KIND_MISMATCH`; `EMPTY_REGION`; `REGION_OVERLAP`, with both regions, if two entries overlap
    */
   constructor(kind: AddressKind<A>, entries: Iterable<RegionEntry<A, V>> = []) {
     this.kind = kind;
@@ -34,7 +45,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
     this.#index.fill(sorted);
   }
 
-  /** How many entries it has. */
+  /** The number of entries. */
   get size(): number {
     return this.#index.size;
   }
@@ -42,7 +53,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   /**
    * Adds an entry. O(log n). Returns the map.
    *
-   * @throws RegionError `REGION_OVERLAP` if an entry is in the way: both are named; `EMPTY_REGION`
+   * @throws RegionError `KIND_MISMATCH`; `EMPTY_REGION`; `REGION_OVERLAP`, with both regions, if an entry overlaps `region`
    */
   set(region: MemoryRegion<A>, value: V): this {
     this.#require(region);
@@ -53,10 +64,10 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   }
 
   /**
-   * Adds an entry over what is there: the parts of other entries that `region` covers are gone, the rest of them stays.
-   * O(log n), and for each entry that it cuts. Returns the map.
+   * Adds an entry in place of everything that `region` covers: other entries lose these addresses and keep the rest.
+   * O(log n), and again for each entry that it cuts. Returns the map.
    *
-   * @throws RegionError `EMPTY_REGION`
+   * @throws RegionError `KIND_MISMATCH`; `EMPTY_REGION`
    */
   overlay(region: MemoryRegion<A>, value: V): this {
     this.#require(region);
@@ -72,7 +83,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   /**
    * Removes the entry with exactly this region. O(log n). Returns its value.
    *
-   * @throws RegionError `NO_SUCH_REGION`
+   * @throws RegionError `KIND_MISMATCH`; `NO_SUCH_REGION` if no entry has the same start and end
    */
   delete(region: MemoryRegion<A>): V {
     requireKind(this.kind, region);
@@ -82,25 +93,41 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
     return found[1];
   }
 
-  /** The value of the entry whose region holds `address`, or `undefined`. O(log n). */
+  /**
+   * The value of the entry whose region holds `address`, or `undefined`. O(log n).
+   *
+   * @throws AddressError as {@link AddressKind.assertIsAddress}
+   */
   get(address: A): V | undefined {
     this.kind.assertIsAddress(address);
     return this.#index.valueAt(address);
   }
 
-  /** The entry whose region holds `address`, or `undefined`. O(log n). */
+  /**
+   * The entry whose region holds `address`, or `undefined`. O(log n).
+   *
+   * @throws AddressError as {@link AddressKind.assertIsAddress}
+   */
   entryAt(address: A): RegionEntry<A, V> | undefined {
     this.kind.assertIsAddress(address);
     return this.#index.at(address);
   }
 
-  /** The entries whose regions overlap `region`, whole, ascending. O(log n), and O(1) for each. */
+  /**
+   * The entries whose regions overlap `region`, uncut, ascending. O(log n), and O(1) for each.
+   *
+   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   */
   *overlapping(region: MemoryRegion<A>): Generator<RegionEntry<A, V>, undefined, undefined> {
     requireKind(this.kind, region);
     if (!region.isEmpty) yield* this.#index.overlapping(region);
   }
 
-  /** What of `within` no entry covers, ascending. O(log n), and O(1) for each entry in it. */
+  /**
+   * The parts of `within` that no entry covers, ascending. O(log n), and O(1) for each entry in `within`.
+   *
+   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   */
   *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);
     for (const piece of walkRanges([[within, undefined]], this.overlapping(within))) {
@@ -109,9 +136,9 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   }
 
   /**
-   * The entries, ascending, with those that touch and have equal values as one. O(n).
+   * The entries, ascending. Entries that touch and have equal values are joined. O(n).
    *
-   * @param equal - when values are equal; `Object.is` if not given
+   * @param equal - whether two values are equal; `Object.is` if not given
    */
   *coalesced(
     equal: (left: V, right: V) => boolean = Object.is,
@@ -128,7 +155,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
     if (open !== undefined) yield open;
   }
 
-  /** The entries, ascending. Do not change the map on the way. */
+  /** The entries, ascending. Do not change the map during the iteration. */
   [Symbol.iterator](): Generator<RegionEntry<A, V>, undefined, undefined> {
     return this.#index[Symbol.iterator]();
   }

@@ -5,18 +5,32 @@ import { requireKind } from './same-kind.ts';
 import { type RangePiece, type RegionEntry, walkRanges } from './walk-ranges.ts';
 
 /**
- * A set of addresses of one kind, kept as regions: sorted, disjoint, not empty, and coalesced, so that one set has one
- * form. Iterating gives its regions in address order.
+ * A set of addresses of one kind, kept as regions that are sorted, disjoint, not empty, and coalesced. So equal sets have
+ * equal regions. Iterating yields the regions in address order.
  *
- * `add` and `remove` change the set; the operations on two sets return a new one and change neither. Methods that take a
- * region or set throw `RegionError` `KIND_MISMATCH` if its kind is another one. n is the number of regions.
+ * `add` and `remove` change the set. The operations on two sets return a new set and change neither. n is the number of
+ * regions, m that of the other set.
+ *
+ * @example
+ * ```ts
+ * import { Phys, physAddr } from '@svsm/address';
+ * import { physRegion, RegionSet } from '@svsm/memory-region';
+ *
+ * const free = new RegionSet(Phys, [physRegion(physAddr(0), 0x10_0000)]);
+ * free.remove(physRegion(physAddr(0xa_0000), 0x2_0000));
+ * console.log(free.regionCount, free.contains(physAddr(0xb_8000))); // => 2 false
+ * ```
  */
 export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
-  /** What addresses it holds. */
+  /** The kind of the addresses. */
   readonly kind: AddressKind<A>;
   readonly #index: RegionIndex<A, undefined> = new RegionIndex();
 
-  /** The set of all addresses in `regions`, which may be in any order, overlap and be empty. O(n log n). */
+  /**
+   * Makes the set of all addresses in `regions`, which may be in any order, overlap and be empty. O(n log n).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   constructor(kind: AddressKind<A>, regions: Iterable<MemoryRegion<A>> = []) {
     this.kind = kind;
     const sorted = [...regions];
@@ -25,24 +39,28 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     this.#index.fill(coalesce(sorted).map((region) => [region, undefined]));
   }
 
-  /** How many regions it has. */
+  /** The number of regions. */
   get regionCount(): number {
     return this.#index.size;
   }
 
-  /** How many bytes. O(n). */
+  /** The number of bytes in all regions. O(n). */
   get size(): bigint {
     let bytes = 0n;
     for (const region of this) bytes += region.size;
     return bytes;
   }
 
-  /** Whether it holds nothing. */
+  /** Whether the set has no addresses. */
   get isEmpty(): boolean {
     return this.#index.size === 0;
   }
 
-  /** Adds every address of `region`. O(log n), and for each region that it joins. Returns the set. */
+  /**
+   * Adds every address of `region`. O(log n), and again for each region that it joins. Returns the set.
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   add(region: MemoryRegion<A>): this {
     requireKind(this.kind, region);
     if (region.isEmpty) return this;
@@ -53,7 +71,12 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     return this;
   }
 
-  /** Removes every address of `region`, whether it was there or not. O(log n), and for each region that it cuts. */
+  /**
+   * Removes every address of `region` that is in the set. O(log n), and again for each region that it cuts. Returns
+   * the set.
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   remove(region: MemoryRegion<A>): this {
     requireKind(this.kind, region);
     if (region.isEmpty) return this;
@@ -63,36 +86,60 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     return this;
   }
 
-  /** Whether `address` is in it. O(log n). */
+  /**
+   * Whether `address` is in the set. O(log n).
+   *
+   * @throws AddressError as {@link AddressKind.assertIsAddress}
+   */
   contains(address: A): boolean {
     return this.regionAt(address) !== undefined;
   }
 
-  /** Whether every address of `region` is in it. O(log n). */
+  /**
+   * Whether every address of `region` is in the set. O(log n).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   containsRegion(region: MemoryRegion<A>): boolean {
     requireKind(this.kind, region);
     return region.isEmpty || this.regionAt(region.start)?.containsRegion(region) === true;
   }
 
-  /** Whether some address of `region` is in it. O(log n). */
+  /**
+   * Whether some address of `region` is in the set. O(log n).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   overlaps(region: MemoryRegion<A>): boolean {
     return this.overlapping(region).next().done !== true;
   }
 
-  /** The region of the set that holds `address`. O(log n). */
+  /**
+   * The region of the set that holds `address`, or `undefined`. O(log n).
+   *
+   * @throws AddressError as {@link AddressKind.assertIsAddress}
+   */
   regionAt(address: A): MemoryRegion<A> | undefined {
     this.kind.assertIsAddress(address);
     return this.#index.at(address)?.[0];
   }
 
-  /** The regions of the set that overlap `region`, whole, ascending. O(log n), and O(1) for each. */
+  /**
+   * The regions of the set that overlap `region`, uncut, ascending. O(log n), and O(1) for each.
+   *
+   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   */
   *overlapping(region: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, region);
     if (region.isEmpty) return;
     for (const [other] of this.#index.overlapping(region)) yield other;
   }
 
-  /** What of `within` is not in the set, ascending. O(log n), and O(1) for each region in it. */
+  /**
+   * The parts of `within` that are not in the set, ascending. O(log n), and O(1) for each region in `within`.
+   *
+   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   */
   *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);
     for (const piece of walkRanges([entry(within)], map(this.overlapping(within), entry))) {
@@ -100,27 +147,47 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     }
   }
 
-  /** The addresses that are in either. O(n + m). */
+  /**
+   * The addresses that are in at least one of the two sets. O(n + m).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   union(other: RegionSet<A>): RegionSet<A> {
     return combine(this, other, () => true);
   }
 
-  /** The addresses that are in both. O(n + m). */
+  /**
+   * The addresses that are in both sets. O(n + m).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   intersect(other: RegionSet<A>): RegionSet<A> {
     return combine(this, other, ({ left, right }) => left !== undefined && right !== undefined);
   }
 
-  /** The addresses that are in this set and not in `other`. O(n + m). */
+  /**
+   * The addresses that are in this set and not in `other`. O(n + m).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   subtract(other: RegionSet<A>): RegionSet<A> {
     return combine(this, other, ({ right }) => right === undefined);
   }
 
-  /** The addresses that are in exactly one of them. O(n + m). */
+  /**
+   * The addresses that are in exactly one of the two sets. O(n + m).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   difference(other: RegionSet<A>): RegionSet<A> {
     return combine(this, other, ({ left, right }) => left === undefined || right === undefined);
   }
 
-  /** Whether both hold the same addresses. O(n). */
+  /**
+   * Whether both sets have the same addresses. O(n).
+   *
+   * @throws RegionError `KIND_MISMATCH`
+   */
   equals(other: RegionSet<A>): boolean {
     requireKind(this.kind, other);
     if (this.regionCount !== other.regionCount) return false;
@@ -129,17 +196,17 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     return true;
   }
 
-  /** The regions, ascending. Do not change the set on the way. */
+  /** The regions, ascending. Do not change the set during the iteration. */
   *[Symbol.iterator](): Generator<MemoryRegion<A>, undefined, undefined> {
     for (const [region] of this.#index) yield region;
   }
 
-  /** The regions, `{[0x…-0x…), …}`. */
+  /** The regions as `{[0x…-0x…), …}`. */
   toString(): string {
     return `{${[...this].join(', ')}}`;
   }
 
-  /** Takes out the regions that end after `after` and start at or before `last`. */
+  /** Removes the regions that end after `after` and start at or before `last`, and returns them. */
   #take(after: bigint, last: bigint): RegionEntry<A, undefined>[] {
     const taken: RegionEntry<A, undefined>[] = [];
     for (const found of this.#index.from(after)) {
@@ -163,7 +230,7 @@ function combine<A extends Address>(
   return new RegionSet(left.kind, kept);
 }
 
-/** Sorted regions with those that touch or overlap joined, and empty ones left out. */
+/** Joins sorted regions that touch or overlap, and leaves out empty ones. */
 function coalesce<A extends Address>(sorted: readonly MemoryRegion<A>[]): MemoryRegion<A>[] {
   const joined: MemoryRegion<A>[] = [];
   let first: MemoryRegion<A> | undefined;

@@ -1,12 +1,12 @@
 import { type Address, type AddressKind, describeValue } from '@svsm/address';
 import { RegionError } from './region-error.ts';
 
-/** Kinds are compared by what they are: two installed copies of `@svsm/address` make two objects of one kind. */
+/** Whether both are the same kind: two installed copies of `@svsm/address` have two objects for each kind. */
 export function sameKind(left: AddressKind<Address>, right: AddressKind<Address> | undefined): boolean {
   return left === right || (left.name === right?.name && left.bits === right.bits && left.end === right.end);
 }
 
-/** Throws `KIND_MISMATCH` unless `other`, a region or a set of them, has addresses of `kind`. */
+/** Throws `KIND_MISMATCH` unless `other`, a region or a set of regions, has addresses of `kind`. */
 export function requireKind(
   kind: AddressKind<Address>,
   other: { readonly kind: AddressKind<Address> } | undefined,

@@ -3,21 +3,21 @@ import { MemoryRegion } from './memory-region.ts';
 import { RegionError } from './region-error.ts';
 import { requireKind } from './same-kind.ts';
 
-/** A region and what is known of it. */
+/** A region with a value. */
 export type RegionEntry<A extends Address, V> = readonly [region: MemoryRegion<A>, value: V];
 
-/** A stretch in which neither side begins or ends: what the left and the right side have there. */
+/** A stretch in which no entry begins or ends, with the entries that cover it. */
 export interface RangePiece<A extends Address, L, R> {
   readonly region: MemoryRegion<A>;
-  /** The left entry that covers it, if one does. */
+  /** The left entry that covers the stretch, if there is one. */
   readonly left: RegionEntry<A, L> | undefined;
-  /** The right entry that covers it, if one does. */
+  /** The right entry that covers the stretch, if there is one. */
   readonly right: RegionEntry<A, R> | undefined;
 }
 
 /**
- * One sweep over two sorted lists of disjoint regions: every stretch that at least one of them covers, ascending, with
- * what covers it. Intersection, union, difference and subtraction are filters over it.
+ * One sweep over two sorted lists of disjoint regions. It yields every stretch that at least one list covers, ascending,
+ * with the entries that cover it. Intersection, union, difference and subtraction are filters over it.
  *
  * ```text
  * left      [---a---)    [--b--)
@@ -25,11 +25,23 @@ export interface RangePiece<A extends Address, L, R> {
  * pieces    [ a )[ac)[ c)[bc)[b)
  * ```
  *
- * Lazy; O(left + right) for all of it. Empty regions are passed over.
+ * Lazy: it reads the lists as far as the caller iterates. O(left + right) in total. Empty regions are skipped.
  *
  * @param left - entries whose regions are sorted and disjoint
- * @param right - likewise, of the same kind of address
- * @throws RegionError `UNSORTED_REGIONS`, when the sweep gets there, with the side and the index; `KIND_MISMATCH`
+ * @param right - entries of the same kind of address, also sorted and disjoint
+ * @throws RegionError `UNSORTED_REGIONS`, with the side and the index, when the sweep reaches the entry; `KIND_MISMATCH`
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { physRegion, walkRanges } from '@svsm/memory-region';
+ *
+ * const left = [[physRegion(physAddr(0x0000), 0x2000), 'a']] as const;
+ * const right = [[physRegion(physAddr(0x1000), 0x2000), 'c']] as const;
+ * for (const piece of walkRanges(left, right)) console.log(piece.region.start, piece.left?.[1], piece.right?.[1]);
+ * // => 0n a undefined
+ * // => 4096n a c
+ * // => 8192n undefined c
+ * ```
  */
 export function* walkRanges<A extends Address, L, R>(
   left: Iterable<RegionEntry<A, L>>,
@@ -43,7 +55,7 @@ export function* walkRanges<A extends Address, L, R>(
     const r = rights.entryFrom(at);
     const start = least(l?.[0].start, r?.[0].start);
     if (start === undefined) return;
-    // Both sides are looked at from `at` on; the piece begins where the first of them does.
+    // Both entries end after `at`. The piece begins at `at`, or where the first of them begins.
     if (start > at) at = start;
     const inLeft = l !== undefined && l[0].start <= at;
     const inRight = r !== undefined && r[0].start <= at;
@@ -62,7 +74,7 @@ export function* walkRanges<A extends Address, L, R>(
   }
 }
 
-/** One of the two lists: hands out the entry at or after an address, and checks the order on the way. */
+/** One of the two lists. It returns the entry at or after an address, and checks the order as it advances. */
 class Side<A extends Address, V> {
   readonly #name: 'left' | 'right';
   readonly #entries: Iterator<RegionEntry<A, V>>;

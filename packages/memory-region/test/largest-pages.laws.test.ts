@@ -6,10 +6,10 @@ import { END_64, END_PHYS, GiB, HIGH_START, KiB4, LOW_END, MiB2, region } from '
 
 const PAGES_2M = 512;
 const PAGES_1G = 512 * 512;
-/** Pages that a place has: enough for one 1 GiB page with some 2 MiB and 4 KiB pages on both sides. */
+/** Pages in a place: enough for one 1 GiB page with some 2 MiB and 4 KiB pages on both sides. */
 const SPACE = 2 * PAGES_1G;
 
-/** Runs of `SPACE` pages that start at a multiple of 1 GiB; most of them end where a region must end. */
+/** Runs of `SPACE` pages that start at a multiple of 1 GiB; most of them end at the limit of a region. */
 const PLACES: readonly (readonly [name: string, kind: AddressKind<Address>, base: bigint])[] = [
   ['from 0 on', Virt, 0n],
   ['below the hole', Virt, LOW_END - 2n * GiB],
@@ -19,7 +19,7 @@ const PLACES: readonly (readonly [name: string, kind: AddressKind<Address>, base
   ['below 2^52', Phys, END_PHYS - 2n * GiB],
 ];
 
-/** Page indexes on, or a few pages from, the boundaries that matter. */
+/** Page indexes at a boundary of a large page, or a few pages away from one. */
 const indexes: fc.Arbitrary<number> = fc
   .tuple(
     fc.oneof(
@@ -46,7 +46,7 @@ function fewest(from: number, to: number): number {
 }
 
 describe.each(PLACES)('largestPages %s', (_, kind, base) => {
-  test('are aligned pages, sorted, disjoint, cover exactly, and are as few as can be', () => {
+  test('returns as few aligned, sorted, disjoint pages as possible, and they cover the region exactly', () => {
     fc.assert(
       fc.property(indexes, indexes, (a, b) => {
         const [from, to] = a <= b ? [a, b] : [b, a];
@@ -55,9 +55,9 @@ describe.each(PLACES)('largestPages %s', (_, kind, base) => {
         const pages = [...whole.largestPages()];
         let at: bigint = whole.start;
         for (const page of pages) {
-          // Each begins where the one before ends: sorted, disjoint, without a gap.
+          // Each page begins where the one before ends: they are sorted and disjoint, without a gap.
           if (page.start !== at) expect(page.start).toBe(at);
-          if (![KiB4, MiB2, GiB].includes(page.size)) expect.fail(`${page} is no page`);
+          if (![KiB4, MiB2, GiB].includes(page.size)) expect.fail(`${page} does not have a page size`);
           if (page.start % page.size !== 0n) expect.fail(`${page} is not aligned`);
           at = page.end;
         }
@@ -68,7 +68,7 @@ describe.each(PLACES)('largestPages %s', (_, kind, base) => {
   });
 });
 
-test('the oracle itself', () => {
+test('the oracle finds the fewest pages in known cases', () => {
   expect(fewest(0, 0)).toBe(0);
   expect(fewest(0, 1)).toBe(1);
   expect(fewest(0, 511)).toBe(511);
@@ -80,9 +80,9 @@ test('the oracle itself', () => {
 });
 
 describe('iterPages', () => {
-  test('is the loop written by hand, for each size, wherever the region lies', () => {
+  test('yields what a hand-written loop yields, for each size and at every edge', () => {
     const sizes = fc.constantFrom(PageSize.Regular, PageSize.Huge, PageSize.Giant);
-    // An edge, and where the pages lie from there.
+    // An edge, and the direction of the pages from it.
     const edges = fc.constantFrom<readonly [AddressKind<Address>, bigint, 1n | -1n]>(
       [Virt, 0n, 1n],
       [Virt, LOW_END, -1n],
@@ -107,7 +107,7 @@ describe('iterPages', () => {
     );
   });
 
-  test('yields the pages of largestPages once those are cut to 4 KiB', () => {
+  test('yields the pages of largestPages, each cut into 4 KiB', () => {
     fc.assert(
       fc.property(fc.nat(1500), fc.nat(1500), (from, count) => {
         const whole: MemoryRegion<Address> = region(Virt, BigInt(from) * KiB4, BigInt(from + count) * KiB4);

@@ -9,7 +9,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
   const one = samples(window);
   const at = (position: number) => kind.tryAddress(base + BigInt(position));
 
-  /** Checks a law for pairs of regions, and that nothing has changed them. */
+  /** Checks a law for pairs of regions, and that the regions are unchanged. */
   function forPairs(law: (a: Sample, b: Sample) => void): void {
     fc.assert(
       fc.property(one, one, (a, b) => {
@@ -21,7 +21,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     );
   }
 
-  test('size, isEmpty and last', () => {
+  test('size, isEmpty and last follow from the bounds', () => {
     fc.assert(
       fc.property(one, ({ region, from, to }) => {
         expect(region.size).toBe(BigInt(to - from));
@@ -51,7 +51,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     });
   });
 
-  test('overlaps: some address is in both', () => {
+  test('overlaps: some address lies in both', () => {
     forPairs((a, b) => {
       expect(a.region.overlaps(b.region)).toBe((a.set & b.set) !== 0n);
       expect(b.region.overlaps(a.region)).toBe(a.region.overlaps(b.region));
@@ -84,7 +84,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     });
   });
 
-  test('subtract is difference: ascending, no part empty, none touching another', () => {
+  test('subtract is difference; the parts are ascending and not empty, and do not touch', () => {
     forPairs((a, b) => {
       const rest = a.region.subtract(b.region);
       expect(setOf(window, ...rest)).toBe(a.set & ~b.set);
@@ -97,7 +97,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     });
   });
 
-  test('what subtract and intersect give makes up the left region', () => {
+  test('the results of subtract and intersect add up to the left region', () => {
     forPairs((a, b) => {
       const both = a.region.intersect(b.region);
       const parts = [...a.region.subtract(b.region), ...(both ? [both] : [])];
@@ -109,7 +109,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     });
   });
 
-  test('merge is union where that is a run, commutative and idempotent; else NOT_CONTIGUOUS', () => {
+  test('merge is union if that is a run, commutative and idempotent; else it throws NOT_CONTIGUOUS', () => {
     forPairs((a, b) => {
       if (isRun(a.set | b.set)) {
         expect(setOf(window, a.region.merge(b.region))).toBe(a.set | b.set);
@@ -138,7 +138,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     );
   });
 
-  test('splitAt: two parts that make up the region; elsewhere OUTSIDE_REGION', () => {
+  test('splitAt returns two parts that add up to the region; elsewhere it throws OUTSIDE_REGION', () => {
     fc.assert(
       fc.property(one, fc.nat(SPAN - 1), ({ region, from, to, set }, position) => {
         const address = at(position) as Address;
@@ -156,7 +156,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     );
   });
 
-  test('expand adds at the end, and stops where the window does if that is an edge', () => {
+  test('expand adds bytes at the end, up to the limit of the space', () => {
     fc.assert(
       fc.property(one, fc.nat(SPAN), fc.boolean(), ({ region, from, to }, more, big) => {
         const bytes = big ? BigInt(more) : more;
@@ -171,7 +171,7 @@ describe.each(WINDOWS)('%s: regions as sets', (_, window) => {
     );
   });
 
-  test('alignOutward covers every unit that the region touches, alignInward those that it holds', () => {
+  test('alignOutward covers every unit that the region touches, alignInward every unit that it contains', () => {
     const alignments = fc.constantFrom(1, 2, 4, 8, 16, 32, 64, 8n, 64n);
     fc.assert(
       fc.property(one, alignments, ({ region, from, set }, alignment) => {

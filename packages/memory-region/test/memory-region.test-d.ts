@@ -32,22 +32,22 @@ declare function takesAny(region: MemoryRegion<Address>): void;
 const virtual = virtRegion(virt, 4096);
 const physical = physRegion(phys, 4096n);
 
-// Regions of two kinds are not mixed.
+// Regions of two kinds cannot be mixed.
 takesVirt(virtual);
 takesPhys(physical);
 takesAny(virtual);
 takesAny(physical);
-// @ts-expect-error a physical region is no virtual one
+// @ts-expect-error a physical region is not a virtual one
 takesVirt(physical);
-// @ts-expect-error a virtual region is no physical one
+// @ts-expect-error a virtual region is not a physical one
 takesPhys(virtual);
-// @ts-expect-error nor do they overlap
+// @ts-expect-error regions of two kinds do not overlap
 virtual.overlaps(physical);
-// @ts-expect-error nor merge
+// @ts-expect-error regions of two kinds do not merge
 physical.merge(virtual);
-// @ts-expect-error nor contain each other's addresses
+// @ts-expect-error a virtual region contains no physical address
 virtual.contains(phys);
-// @ts-expect-error whether an unchecked bigint is inside is containsInclusive's question alone
+// @ts-expect-error only containsInclusive takes an unchecked bigint
 virtual.contains(0x1000n);
 virtual.containsInclusive(0x1000n);
 
@@ -55,29 +55,29 @@ virtual.containsInclusive(0x1000n);
 new MemoryRegion(Virt, virt, 4096);
 new MemoryRegion(Virt57, virt, 4096n);
 new MemoryRegion(Phys, phys, 0);
-// @ts-expect-error a physical address does not start a virtual region
+// @ts-expect-error a physical address cannot start a virtual region
 new MemoryRegion(Virt, phys, 4096);
-// @ts-expect-error an unchecked bigint starts no region
+// @ts-expect-error an unchecked bigint cannot start a region
 new MemoryRegion(Virt, 0x1000n, 4096);
-// @ts-expect-error a number starts no region
+// @ts-expect-error a number cannot start a region
 virtRegion(0x1000, 4096);
-// @ts-expect-error a physical address does not start a virtual region
+// @ts-expect-error a physical address cannot start a virtual region
 virtRegion(phys, 4096);
 MemoryRegion.fromAddresses(Virt, virt, 2n ** 64n);
 // @ts-expect-error an end is a bigint
 MemoryRegion.fromAddresses(Virt, virt, 0x2000);
 check<Equal<typeof trusted, MemoryRegion<VirtAddr>>>();
 const trusted = MemoryRegion.unchecked(Virt, virt, 4096n);
-// @ts-expect-error unchecked is the value, not the kind
+// @ts-expect-error the kind of the address is checked all the same
 MemoryRegion.unchecked(Phys, virt, 4096n);
-// @ts-expect-error nothing turns a number into a bigint there
+// @ts-expect-error an unchecked size must be a bigint
 MemoryRegion.unchecked(Virt, virt, 4096);
 // @ts-expect-error the constructor always checks
 new MemoryRegion(Virt, virt, 4096n, Symbol());
 check<Equal<typeof tried, MemoryRegion<VirtAddr> | undefined>>();
 const tried = MemoryRegion.tryNew(Virt, 'anything' as unknown, {} as unknown);
 
-// What properties and methods give.
+// The types of properties and results.
 check<Equal<typeof virtual.start, VirtAddr>>();
 check<Equal<typeof virtual.end, bigint>>();
 check<Equal<typeof virtual.size, bigint>>();
@@ -101,15 +101,15 @@ for (const page of virtual.largestPages()) check<Equal<typeof page, MemoryRegion
 const pages: VirtAddr[] = [...virtual.iterPages(4096)];
 pages satisfies VirtAddr[];
 virtual.iterPages(PageSize.Regular) satisfies Iterator<VirtAddr> & Iterable<VirtAddr>;
-// @ts-expect-error 8 KiB is no page size
+// @ts-expect-error 8 KiB is not a page size
 virtual.iterPages(8192);
 // @ts-expect-error a page size is a number
 virtual.iterPages(4096n);
-// @ts-expect-error iterPages wants its size said
+// @ts-expect-error iterPages needs a page size
 virtual.iterPages();
 virtual.pageCount();
 
-// A third kind, as another package defines it, has regions of its own.
+// A third kind, as another package would define it, has its own regions.
 type SysPhysAddr = Address<'sys-phys'>;
 declare const spa: SysPhysAddr;
 const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
@@ -119,7 +119,7 @@ const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
 });
 const system = new MemoryRegion(SysPhys, spa, 4096);
 check<Equal<typeof system, MemoryRegion<SysPhysAddr>>>();
-// @ts-expect-error a system-physical region is no guest-physical one
+// @ts-expect-error a system-physical region is not a guest-physical one
 takesPhys(system);
 
 // Errors narrow by code.
@@ -127,7 +127,7 @@ declare const error: unknown;
 if (isRegionError(error, 'NOT_CONTIGUOUS')) {
   check<Equal<typeof error.code, 'NOT_CONTIGUOUS'>>();
   error.details.left.start satisfies bigint;
-  // @ts-expect-error there is no limit in these details
+  // @ts-expect-error the details of NOT_CONTIGUOUS have no limit
   error.details.limit;
 }
 if (isRegionError(error)) {
@@ -136,7 +136,7 @@ if (isRegionError(error)) {
   error.details.limit;
   if (error.code === 'REGION_OVERFLOW') error.details.limit satisfies bigint;
 }
-// @ts-expect-error codes are literals, and this is none
+// @ts-expect-error NOT_A_CODE is not one of the codes
 isRegionError(error, 'NOT_A_CODE');
 // @ts-expect-error every code has its own details
 new RegionError('KIND_MISMATCH', { value: 5 });

@@ -32,7 +32,7 @@ const NOT_BYTE_COUNTS: readonly unknown[] = [
   ...['', '4096', null, undefined, true, {}, []],
 ];
 
-/** Where a region may end at most: kind, an address, and the limit of what follows it. */
+/** The limits of regions: a name, the kind, and the last address before the limit. */
 const LIMITS: readonly (readonly [name: string, kind: AddressKind<Address>, last: bigint])[] = [
   ['the hole', Virt, LOW_END - 1n],
   ['2^64', Virt, END_64 - 1n],
@@ -45,7 +45,7 @@ describe('a region that ends at its limit', () => {
   describe.each(LIMITS)('%s', (_, kind, last) => {
     const end = last + 1n;
 
-    test('is made by every constructor, from one byte to one page', () => {
+    test('can be made by every constructor, from one byte to 2 MiB', () => {
       for (const size of [1n, 2n, 4095n, 4096n, 4097n, MiB2]) {
         const start = kind.address(end - size);
         const made = new MemoryRegion(kind, start, size);
@@ -63,7 +63,7 @@ describe('a region that ends at its limit', () => {
       }
     });
 
-    test('is not made longer by any', () => {
+    test('cannot be made longer by any of them', () => {
       for (const [size, bytes] of [
         [1n, 2n],
         [4096n, 4097n],
@@ -83,7 +83,7 @@ describe('a region that ends at its limit', () => {
       }
     });
 
-    test('its last page works everywhere', () => {
+    test('can be one page that every method accepts', () => {
       const page = new MemoryRegion(kind, kind.address(end - KiB4), PAGE_SIZE);
       const before = new MemoryRegion(kind, kind.address(end - 2n * KiB4), PAGE_SIZE);
       const both = before.merge(page);
@@ -112,7 +112,7 @@ describe('a region that ends at its limit', () => {
       expect(new MemoryRegion(kind, kind.address(last), 1).alignInward(PAGE_SIZE)).toBeUndefined();
     });
 
-    test('an empty one may start at the last address, but no address lies at the limit', () => {
+    test('can be empty at the last address, but cannot start at the limit', () => {
       const empty = new MemoryRegion(kind, kind.address(last), 0);
       expect([empty.start, empty.end, empty.last]).toEqual([last, last, undefined]);
       expect(() => new MemoryRegion(kind, untyped(end), 0)).toThrow();
@@ -121,7 +121,7 @@ describe('a region that ends at its limit', () => {
   });
 });
 
-test('a region may be the whole of a space, or of a half', () => {
+test('a region may be a whole space, or a whole half', () => {
   expect(physRegion(physAddr(0), END_PHYS).pageCount()).toBe(2 ** 40);
   expect(virtRegion(virtAddr(0), LOW_END).pageCount(PageSize.Giant)).toBe(2 ** 17);
   expect(virtRegion(virtAddr(HIGH_START), LOW_END).end).toBe(END_64);
@@ -145,8 +145,8 @@ test('no region spans the hole', () => {
   addressError('NON_CANONICAL', () => virtRegion(untyped(LOW_END), 0));
 });
 
-describe('what is no start, size or end', () => {
-  test('a start that is no address', () => {
+describe('a bad argument is refused', () => {
+  test('a start that is not an address', () => {
     for (const start of [0x1000, '0x1000', null, undefined, NaN, {}]) {
       addressError('INVALID_ADDRESS', () => virtRegion(untyped(start), 0));
       addressError('INVALID_ADDRESS', () => MemoryRegion.fromAddresses(Virt, untyped(start), KiB4));
@@ -165,7 +165,7 @@ describe('what is no start, size or end', () => {
     expect(MemoryRegion.tryNew(Virt, 0n, size)).toBeUndefined();
   });
 
-  test('an end before the start, or no bigint', () => {
+  test('an end that is before the start or not a bigint', () => {
     for (const end of [0n, 0xfffn, -1n, 0x2000, '0x2000', null, undefined, NaN]) {
       const { details } = regionError('INVALID_END', () =>
         MemoryRegion.fromAddresses(Virt, virtAddr(0x1000), untyped(end)),
@@ -175,7 +175,7 @@ describe('what is no start, size or end', () => {
     expect(MemoryRegion.fromAddresses(Virt, virtAddr(0x1000), 0x1000n).isEmpty).toBe(true);
   });
 
-  test('sizes are taken in both types, -0 included', () => {
+  test('but a size may be of either type, and -0', () => {
     expect(virtRegion(virtAddr(0), 4096)).toEqual(virtRegion(virtAddr(0), 4096n));
     expect(virtRegion(virtAddr(0), -0).isEmpty).toBe(true);
     expect(MemoryRegion.tryNew(Virt, 0n, -0)?.isEmpty).toBe(true);
@@ -201,7 +201,7 @@ describe('an empty region', () => {
     expect([empty.isEmpty, empty.size, empty.last]).toEqual([true, 0n, undefined]);
     expect(empty.contains(empty.start)).toBe(false);
     expect(empty.containsInclusive(empty.start)).toBe(true);
-    // It overlaps nothing, itself included, wherever it lies.
+    // It overlaps nothing, not even itself, wherever it lies.
     for (const other of [whole, empty]) {
       expect(empty.overlaps(other)).toBe(false);
       expect(other.overlaps(empty)).toBe(false);
@@ -209,7 +209,7 @@ describe('an empty region', () => {
       expect(other.contiguous(empty)).toBe(true);
       expect(empty.contiguous(other)).toBe(true);
     }
-    // It is inside everything, and adds nothing, not even across the hole.
+    // It lies inside everything and adds nothing, not even across the hole.
     expect(whole.containsRegion(empty)).toBe(true);
     expect(empty.containsRegion(whole)).toBe(false);
     expect(empty.containsRegion(empty)).toBe(true);
@@ -224,16 +224,16 @@ describe('an empty region', () => {
     regionError('OUTSIDE_REGION', () => empty.splitAt(empty.start));
   });
 
-  test('has a place all the same', () => {
+  test('still has a place', () => {
     const [here, there] = [virtRegion(virtAddr(0), 0), virtRegion(virtAddr(HIGH_START), 0)];
     expect(here.equals(there)).toBe(false);
-    // Of two empty regions, union and hull give the left one.
+    // Of two empty regions, merge and hull return the left one.
     expect(here.merge(there)).toEqual(here);
     expect(there.merge(here)).toEqual(there);
     expect(virtRegion(virtAddr(0x1234), 0).alignOutward(PAGE_SIZE)).toEqual(virtRegion(virtAddr(0x1000), 0));
   });
 
-  test('has no pages, if it lies where a page could start', () => {
+  test('has no pages if it is aligned, and is refused if it is not', () => {
     const empty = virtRegion(virtAddr(0x1000), 0);
     expect(empty.pageCount()).toBe(0);
     expect([...empty.iterPages(PageSize.Regular)]).toEqual([]);
@@ -284,7 +284,7 @@ describe('alignOutward and alignInward', () => {
     expect(from.alignInward(alignment)).toEqual(inward && region(Virt, inward[0], inward[1]));
   });
 
-  test('refuse what is no alignment', () => {
+  test('refuse a value that is not an alignment', () => {
     for (const alignment of [...NOT_BYTE_COUNTS, 0, 0n, 3, 4095, 2n ** 48n]) {
       for (const one of [virtRegion(virtAddr(0x1234), 1), virtRegion(virtAddr(0), 0)]) {
         addressError('INVALID_ALIGNMENT', () => one.alignOutward(untyped(alignment)));
@@ -293,7 +293,7 @@ describe('alignOutward and alignInward', () => {
     }
   });
 
-  test('outward stops where the space ends inside the last unit', () => {
+  test('alignOutward throws if the space ends inside the last unit', () => {
     const small = defineAddressKind({ name: 'small', bits: 12, signExtended: false });
     const last = new MemoryRegion(small, small.address(0xfff), 1);
     expect(regionError('REGION_OVERFLOW', () => last.alignOutward(0x2000)).details.limit).toBe(0x1000n);
@@ -324,14 +324,14 @@ describe('subtract', () => {
     expect(parts).toEqual(rest.map(([start, end]) => from(start, end)));
   });
 
-  test('gives a new array each time', () => {
+  test('returns a new array each time', () => {
     const one = from(0n, KiB4);
     one.subtract(from(KiB4, MiB2)).pop();
     expect(one.subtract(from(KiB4, MiB2))).toEqual([one]);
   });
 });
 
-test('splitAt refuses the start, the end, what lies outside, and what is no address', () => {
+test('splitAt refuses the start, the end, an address outside, and a value that is not an address', () => {
   const one = virtRegion(virtAddr(0x1000), 0x1000);
   for (const at of [
     0n,
@@ -362,7 +362,7 @@ describe('a region of another kind', () => {
   const wide = new MemoryRegion(Virt57, virtAddr(0x1000), 0x1000);
 
   test.each(['containsRegion', 'overlaps', 'contiguous', 'merge', 'hull', 'intersect', 'subtract'] as const)(
-    'is refused by %s, even if one is empty',
+    '%s refuses it, even if one of the two is empty',
     (method) => {
       for (const [one, other] of [
         [virt, phys],
@@ -378,7 +378,7 @@ describe('a region of another kind', () => {
   );
 
   test.each(['containsRegion', 'overlaps', 'contiguous', 'merge', 'hull', 'intersect', 'subtract'] as const)(
-    'and so is what is no region: %s',
+    '%s refuses a value that is not a region',
     (method) => {
       for (const [other, actual] of [
         [undefined, 'undefined'],
@@ -393,7 +393,7 @@ describe('a region of another kind', () => {
     },
   );
 
-  test('equals none', () => {
+  test('equals returns false for it, and for a value that is not a region', () => {
     expect(virt.equals(untyped(phys))).toBe(false);
     expect(virt.equals(wide)).toBe(false);
     for (const other of [undefined, null, {}, 0x1000n]) expect(virt.equals(untyped(other))).toBe(false);
@@ -407,7 +407,7 @@ describe('a region of another kind', () => {
     expect(virt.equals(new MemoryRegion(copy, virtAddr(0x1000), 0x1000))).toBe(true);
   });
 
-  test('a kind that only has the same name, or the same width, is another one', () => {
+  test('a kind that has only the same name or only the same width is another kind', () => {
     const make = (name: string, bits: number, signExtended: boolean) =>
       new MemoryRegion(
         defineAddressKind<typeof virt.start>({ name, bits, signExtended }),
@@ -430,7 +430,7 @@ describe('immutability', () => {
     expect(virtRegion(virtAddr(0x1000), 0x1000)[property as 'start']).not.toBe(0n);
   });
 
-  test('what shadows a property changes no result', () => {
+  test('a property that shadows another does not change results', () => {
     const shadowed = virtRegion(virtAddr(0x1000), 0x1000);
     Object.defineProperty(shadowed, 'start', { value: 0n });
     expect(shadowed.contains(virtAddr(0))).toBe(false);
@@ -439,7 +439,7 @@ describe('immutability', () => {
 });
 
 describe('showing', () => {
-  test('toString gives both bounds with sixteen digits', () => {
+  test('toString returns both bounds with sixteen digits', () => {
     expect(String(virtRegion(virtAddr(0x1000), 0x1000))).toBe('[0x0000000000001000-0x0000000000002000)');
     expect(`${virtRegion(virtAddr(END_64 - KiB4), 0x1000)}`).toBe('[0xfffffffffffff000-0x10000000000000000)');
   });
@@ -450,7 +450,7 @@ describe('showing', () => {
     );
   });
 
-  test('deep equality of assertion libraries sees different regions as different', () => {
+  test('deep equality of assertion libraries tells regions apart', () => {
     expect(virtRegion(virtAddr(0), 1)).toEqual(virtRegion(virtAddr(0), 1));
     expect(virtRegion(virtAddr(0), 1)).not.toEqual(virtRegion(virtAddr(0), 2));
     expect(virtRegion(virtAddr(0), 1)).not.toEqual(virtRegion(virtAddr(1), 1));
@@ -458,14 +458,14 @@ describe('showing', () => {
   });
 });
 
-// What the 14 doc tests of COCONUT-SVSM's `utils/memory_region.rs` say, where the two agree; the names are theirs.
+// The 14 doc tests of COCONUT-SVSM's `utils/memory_region.rs`, as far as the two agree. The names are theirs.
 describe('upstream doc tests', () => {
   const addr = virtAddr(0xffff_ff00_0000_0000n);
   const base = virtRegion(addr, PAGE_SIZE);
   const next = virtRegion(Virt.add(addr, PAGE_SIZE), PAGE_SIZE);
   const gap = virtRegion(Virt.add(addr, 2 * PAGE_SIZE), PAGE_SIZE);
 
-  test('checked_new: none past the last address', () => {
+  test('checked_new: undefined past the last address', () => {
     expect(MemoryRegion.tryNew(Virt, 0xffff_ffff_ffff_ffffn, PAGE_SIZE)).toBeUndefined();
   });
   test('is_empty: a region of length 0', () => {
@@ -509,7 +509,7 @@ describe('upstream doc tests', () => {
     expect(base.containsInclusive(base.end)).toBe(true);
     expect(base.containsInclusive(base.end + 1n)).toBe(false);
   });
-  test('contains_region: the smaller one, not the other way, not in part', () => {
+  test('contains_region: the smaller one, but not the larger one, and not in part', () => {
     const big = virtRegion(addr, 2 * PAGE_SIZE);
     const partial = virtRegion(Virt.add(addr, PAGE_SIZE), 2 * PAGE_SIZE);
     expect(big.containsRegion(base)).toBe(true);
@@ -522,7 +522,7 @@ describe('upstream doc tests', () => {
   });
 });
 
-// Where upstream's MemoryRegion is known to be weak, this one is not.
+// Known weaknesses of upstream's MemoryRegion that this one does not have.
 describe('where upstream differs', () => {
   test('an end is not canonicalised: the last page below the hole ends at the hole', () => {
     expect(virtRegion(virtAddr(LOW_END - KiB4), PAGE_SIZE).end).toBe(LOW_END);
@@ -533,7 +533,7 @@ describe('where upstream differs', () => {
   test('merge does not swallow a gap', () => {
     regionError('NOT_CONTIGUOUS', () => virtRegion(virtAddr(0), 1).merge(virtRegion(virtAddr(2), 1)));
   });
-  test('iterPages yields no address that is not aligned, and no page that is not all inside', () => {
+  test('iterPages yields only aligned addresses, and only pages that lie inside entirely', () => {
     regionError('MISALIGNED_REGION', () => virtRegion(virtAddr(1), PAGE_SIZE).iterPages(PageSize.Regular));
     regionError('MISALIGNED_REGION', () =>
       virtRegion(virtAddr(0), PAGE_SIZE + 1).iterPages(PageSize.Regular),

@@ -23,7 +23,7 @@ const SIZES = [
 const four = () => virtRegion(virtAddr(0x4000), 0x4000).iterPages(PageSize.Regular);
 
 describe('as an iterator', () => {
-  test('next gives each page, then done, and stays done', () => {
+  test('next returns each page, then done, and stays done', () => {
     const pages = four();
     for (const value of [0x4000n, 0x5000n, 0x6000n, 0x7000n]) {
       expect(pages.next()).toEqual({ done: false, value });
@@ -31,7 +31,7 @@ describe('as an iterator', () => {
     for (let i = 0; i < 3; i++) expect(pages.next()).toEqual({ done: true, value: undefined });
   });
 
-  test('is its own iterable: it can be consumed once', () => {
+  test('is its own iterable, and can be consumed once', () => {
     const pages = four();
     expect(pages[Symbol.iterator]()).toBe(pages);
     expect([...pages]).toHaveLength(4);
@@ -46,7 +46,7 @@ describe('as an iterator', () => {
     expect(first.next().value).toBe(0x5000n);
   });
 
-  test('works wherever an iterable does', () => {
+  test('works wherever an iterable is accepted', () => {
     const [first, , ...rest] = four();
     expect([first, rest]).toEqual([0x4000n, [0x6000n, 0x7000n]]);
     expect(Array.from(four(), (page) => Number(page) / 4096)).toEqual([4, 5, 6, 7]);
@@ -58,7 +58,7 @@ describe('as an iterator', () => {
     expect([...delegated()]).toEqual([...four()]);
   });
 
-  test('a loop that is left early can be gone on with', () => {
+  test('continues after a loop that was left early', () => {
     const pages = four();
     for (const page of pages) if (page === 0x5000n) break;
     expect([...pages]).toEqual([0x6000n, 0x7000n]);
@@ -70,12 +70,12 @@ describe('as an iterator', () => {
     for (let object = four(); object !== null; object = Object.getPrototypeOf(object))
       prototypes.push(object);
     expect(prototypes).toContain(Object.getPrototypeOf(ofArrays));
-    // Not through an array's iterator, which would bring a `next` of its own.
+    // Not through the prototype of array iterators, which has its own `next`.
     expect(prototypes).not.toContain(ofArrays);
   });
 
   test('has the helpers of a runtime that has them', () => {
-    // The toolchain's Node does; without them this test would fail, not pass in silence.
+    // The Node of the toolchain has them: without them this test fails instead of being skipped.
     expect(four().map(Number).toArray()).toEqual([0x4000, 0x5000, 0x6000, 0x7000]);
     expect(four().take(2).toArray()).toEqual([0x4000n, 0x5000n]);
     expect(four().drop(3).toArray()).toEqual([0x7000n]);
@@ -90,7 +90,7 @@ describe('as an iterator', () => {
     expect(pages.take(1).toArray()).toEqual([0x4000n]);
   });
 
-  test('does nothing up front: the whole lower half costs no more than its first pages', () => {
+  test('prepares nothing: the first pages of the whole lower half are there at once', () => {
     const pages = virtRegion(virtAddr(0), LOW_END).iterPages(PageSize.Regular);
     expect([pages.next().value, pages.next().value]).toEqual([0n, 0x1000n]);
   });
@@ -105,7 +105,7 @@ describe.each(SIZES)('pages of %s', (_, size) => {
     ['2^52', Phys, END_PHYS],
   ];
 
-  test.each(edges)('up to %s, the last one included', (_, kind, end) => {
+  test.each(edges)('up to %s, including the last page', (_, kind, end) => {
     for (const count of [1, 2, 3]) {
       const start = end - step * BigInt(count);
       const pages = region(kind, start, end);
@@ -122,7 +122,7 @@ describe.each(SIZES)('pages of %s', (_, size) => {
     }
   });
 
-  test('a region that does not start and end at multiples is refused at once', () => {
+  test('a region that does not start and end at multiples is refused at the call', () => {
     const wrong: readonly [bigint, bigint][] = [
       [step + 1n, 2n * step],
       [step, 2n * step - 1n],
@@ -143,7 +143,7 @@ describe.each(SIZES)('pages of %s', (_, size) => {
   });
 });
 
-test('a region of whole 4 KiB pages need not be one of 2 MiB pages', () => {
+test('a region of whole 4 KiB pages may not consist of 2 MiB pages', () => {
   const one = region(Virt, KiB4, KiB4 + MiB2);
   expect(one.pageCount(PageSize.Regular)).toBe(512);
   regionError('MISALIGNED_REGION', () => one.iterPages(PageSize.Huge));
@@ -161,7 +161,7 @@ test.each(
   }
 });
 
-test('iterPages wants its page size said', () => {
+test('iterPages needs a page size', () => {
   regionError('INVALID_PAGE_SIZE', () => virtRegion(virtAddr(0), GiB).iterPages(untyped(undefined)));
 });
 
@@ -184,7 +184,7 @@ describe('largestPages', () => {
     expect(sizesOf(start, end)).toEqual(sizes);
   });
 
-  test('are regions of the same kind, in order, and can be left early', () => {
+  test('returns regions of the same kind, in order, and can be left early', () => {
     const huge = region(Phys, 0n, END_PHYS).largestPages();
     expect([huge.next().value, huge.next().value]).toEqual([
       region(Phys, 0n, GiB),
@@ -193,7 +193,7 @@ describe('largestPages', () => {
     expect(huge.return(undefined)).toEqual({ done: true, value: undefined });
   });
 
-  test('refuses a region that is not made of 4 KiB pages, at once', () => {
+  test('refuses a region that does not consist of 4 KiB pages, at the call', () => {
     const { details } = regionError('MISALIGNED_REGION', () => region(Virt, 0x800n, MiB2).largestPages());
     expect(details.pageSize).toBe(4096);
     regionError('MISALIGNED_REGION', () => region(Virt, 0n, MiB2 + 1n).largestPages());

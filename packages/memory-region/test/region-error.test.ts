@@ -18,7 +18,7 @@ const first = virtRegion(virtAddr(0x1000), 0x1000);
 const third = virtRegion(virtAddr(0x3000), 0x1000);
 const FIRST = '[0x0000000000001000-0x0000000000002000)';
 
-/** For every code: what triggers it, its details, its message. */
+/** For every code: an action that throws it, its details, its message. */
 const CODES: {
   [Code in RegionErrorCode]: [action: () => unknown, details: RegionErrorDetails[Code], message: string][];
 } = {
@@ -26,28 +26,29 @@ const CODES: {
     [
       () => virtRegion(virtAddr(0x7fff_ffff_f000n), 0x1001),
       { kind: 'virtual', start: 0x7fff_ffff_f000n, size: 0x1001n, limit: 0x8000_0000_0000n },
-      '0x1001 bytes from 0x00007ffffffff000 on reach 0x0000800000000001: ' +
-        'a virtual region from there may end at 0x0000800000000000 at most',
+      'a virtual region of 0x1001 bytes from 0x00007ffffffff000 would end at 0x0000800000000001: ' +
+        'it may end at 0x0000800000000000 at most',
     ],
     [
       () => physRegion(physAddr(0), 2n ** 52n + 1n),
       { kind: 'physical', start: 0n, size: 2n ** 52n + 1n, limit: 2n ** 52n },
-      '0x10000000000001 bytes from 0x0000000000000000 on reach 0x0010000000000001: ' +
-        'a physical region from there may end at 0x0010000000000000 at most',
+      'a physical region of 0x10000000000001 bytes from 0x0000000000000000 would end at 0x0010000000000001: ' +
+        'it may end at 0x0010000000000000 at most',
     ],
   ],
   INVALID_END: [
     [
       () => MemoryRegion.fromAddresses(Virt, virtAddr(0x1000), 0xfffn),
       { kind: 'virtual', start: 0x1000n, end: 0xfffn },
-      '0xfff cannot end a virtual region that starts at 0x0000000000001000: pass a bigint from there up',
+      '0xfff cannot be the end of a virtual region that starts at 0x0000000000001000: ' +
+        'pass a bigint that is at least the start',
     ],
   ],
   INVALID_PAGE_SIZE: [
     [
       () => first.iterPages(untyped(8192)),
       { value: 8192 },
-      '8192 is no page size: pass a number, PageSize.Regular (0x1000), PageSize.Huge (0x200000) or ' +
+      '8192 is not a page size: pass one of the numbers PageSize.Regular (0x1000), PageSize.Huge (0x200000) and ' +
         'PageSize.Giant (0x40000000)',
     ],
   ],
@@ -55,14 +56,14 @@ const CODES: {
     [
       () => first.iterPages(PageSize.Huge),
       { region: first, pageSize: 0x20_0000 },
-      `${FIRST} does not start and end at multiples of 0x200000 bytes: say alignOutward or alignInward first`,
+      `${FIRST} does not start and end at multiples of 0x200000 bytes: call alignOutward or alignInward first`,
     ],
   ],
   NOT_CONTIGUOUS: [
     [
       () => first.merge(third),
       { left: first, right: third },
-      `${FIRST} and [0x0000000000003000-0x0000000000004000) neither touch nor overlap: hull covers the gap too`,
+      `${FIRST} and [0x0000000000003000-0x0000000000004000) neither touch nor overlap: use hull to cover the gap too`,
     ],
   ],
   OUTSIDE_REGION: [
@@ -76,21 +77,21 @@ const CODES: {
     [
       () => new RegionMap(Virt, [[first, 'one']]).set(virtRegion(virtAddr(0x1fff), 2), 'two'),
       { region: virtRegion(virtAddr(0x1fff), 2), existing: first },
-      `[0x0000000000001fff-0x0000000000002001) overlaps ${FIRST}, which is there already`,
+      `[0x0000000000001fff-0x0000000000002001) overlaps ${FIRST}, which is already in the map`,
     ],
   ],
   NO_SUCH_REGION: [
     [
       () => new RegionMap(Virt, [[first, 'one']]).delete(virtRegion(virtAddr(0x1000), 1)),
       { region: virtRegion(virtAddr(0x1000), 1) },
-      'there is no entry for exactly [0x0000000000001000-0x0000000000001001)',
+      'the map has no entry with exactly the region [0x0000000000001000-0x0000000000001001)',
     ],
   ],
   EMPTY_REGION: [
     [
       () => new RegionMap(Virt).set(virtRegion(virtAddr(0x1000), 0), 'none'),
       { region: virtRegion(virtAddr(0x1000), 0) },
-      '[0x0000000000001000-0x0000000000001000) is empty: pass a region that holds an address',
+      '[0x0000000000001000-0x0000000000001000) is empty: pass a region of at least one byte',
     ],
   ],
   UNSORTED_REGIONS: [
@@ -105,7 +106,7 @@ const CODES: {
         ),
       ],
       { side: 'right', index: 1, before: third, region: first },
-      `right region 1, ${FIRST}, does not come after [0x0000000000003000-0x0000000000004000): ` +
+      `region 1 on the right, ${FIRST}, does not come after [0x0000000000003000-0x0000000000004000): ` +
         'pass regions that are sorted and disjoint',
     ],
   ],
@@ -113,7 +114,7 @@ const CODES: {
     [
       () => first.merge(untyped(physRegion(physAddr(0x2000), 0x1000))),
       { expected: 'virtual', actual: 'physical' },
-      'a region of physical addresses was passed where virtual ones are meant',
+      'the region must be of kind virtual, not physical',
     ],
   ],
 };
@@ -141,13 +142,13 @@ test('a RegionError carries its cause', () => {
 describe('isRegionError', () => {
   const error = regionError('NOT_CONTIGUOUS', () => first.merge(third));
 
-  test('takes its errors, and only those with the code if one is given', () => {
+  test('accepts a RegionError, and only one with the code if a code is given', () => {
     expect(isRegionError(error)).toBe(true);
     expect(isRegionError(error, 'NOT_CONTIGUOUS')).toBe(true);
     expect(isRegionError(error, 'INVALID_END')).toBe(false);
   });
 
-  test('takes the errors of another copy of the package, whose regions it can name', async () => {
+  test('accepts the errors of another copy of the package, with its regions in the details', async () => {
     vi.resetModules();
     const copy = await import('../src/index.ts');
     expect(copy.RegionError).not.toBe(RegionError);
@@ -181,7 +182,7 @@ describe('isRegionError', () => {
   });
 });
 
-test('formatBounds shows anything with bounds, the end of the space included', () => {
+test('formatBounds shows anything that has bounds, up to the end of the space', () => {
   expect(formatBounds({ start: 0n, end: 0n })).toBe('[0x0000000000000000-0x0000000000000000)');
   expect(formatBounds({ start: 2n ** 64n - 4096n, end: 2n ** 64n })).toBe(
     '[0xfffffffffffff000-0x10000000000000000)',

@@ -17,7 +17,7 @@ const code = (operation: () => unknown): string | undefined => {
   }
 };
 
-/** What a map means: for each place of the window, the value there. */
+/** The meaning of a map: the value at each place of the window. */
 const valuesOf = (
   window: Window,
   entries: Iterable<RegionEntry<Address, number>>,
@@ -37,13 +37,13 @@ describe.each(WINDOWS.map((window) => [window.name, window] as const))(
       value: fc.integer({ min: 0, max: 2 }),
     });
 
-    test('is a map of addresses', () => {
+    test('behaves as a map of its addresses', () => {
       fc.assert(
         fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
           const map = new RegionMap<Address, number>(window.kind);
           let model: (number | undefined)[] = Array.from({ length: WINDOW });
           for (const { op, given, value } of steps) {
-            // A region at random is hardly ever an entry: what is deleted is the one at the place, mostly.
+            // A random region is hardly ever an entry, so mostly the entry at the place is deleted.
             const there = map.entryAt(window.kind.address(window.base + BigInt(given[0])))?.[0];
             const region =
               op === 'delete' && there !== undefined && value > 0 ? there : regionOf(window, given);
@@ -101,10 +101,10 @@ describe.each(WINDOWS.map((window) => [window.name, window] as const))(
 describe('RegionMap', () => {
   const at = (from: number, size: number) => physRegion(physAddr(from), size);
 
-  test('refuses an overlap with an error that names both', () => {
+  test('refuses an overlap with an error that names both regions', () => {
     const map = new RegionMap(Phys, [[at(0x1000, 0x1000), 'ram']]);
     expect(() => map.set(at(0x1800, 0x1000), 'rom')).toThrow(
-      '[0x0000000000001800-0x0000000000002800) overlaps [0x0000000000001000-0x0000000000002000), which is there already [REGION_OVERLAP]',
+      '[0x0000000000001800-0x0000000000002800) overlaps [0x0000000000001000-0x0000000000002000), which is already in the map [REGION_OVERLAP]',
     );
     expect(
       code(
@@ -118,8 +118,8 @@ describe('RegionMap', () => {
     expect(code(() => new RegionMap(Phys, [[at(0, 0), 1]]))).toBe('EMPTY_REGION');
   });
 
-  // A byte each, every other byte: several chunks, whose keys differ in the lower part only.
-  test('of many regions finds each, while chunks split, shrink and empty', () => {
+  // One byte each, every other byte: several chunks, whose keys differ only in the lower part.
+  test('finds each of many regions, while chunks split, shrink and become empty', () => {
     const count = 1000;
     const order = Array.from({ length: count }, (_, i) => (i * 377) % count);
     const map = new RegionMap(
@@ -138,7 +138,7 @@ describe('RegionMap', () => {
     const all = Array.from({ length: count }, (_, i) => i);
     expectEntries(all);
     expect(map.get(physAddr(2 * count))).toBeUndefined();
-    // From the front: the first of a chunk goes, then the next, until it is empty.
+    // From the front: the first entry of a chunk is removed, then the next, until the chunk is empty.
     for (let i = 0; i < 500; i += 1) expect(map.delete(at(2 * i, 1))).toBe(i);
     expectEntries(all.slice(500));
     expect([...map.overlapping(at(0, 1001))].map(([, value]) => value)).toEqual([500]);
@@ -152,7 +152,7 @@ describe('RegionMap', () => {
     expect([...map]).toHaveLength(1);
   });
 
-  test('made of entries in any order finds an overlap between any two of them', () => {
+  test('made of entries in any order, finds an overlap between any two of them', () => {
     const entries = [at(0x3000, 1), at(0x1000, 1), at(0x2000, 0x1001), at(0, 1)].map(
       (region) => [region, 0] as const,
     );
@@ -189,7 +189,7 @@ describe('RegionMap', () => {
     expect([...map.overlapping(at(0x1000, 0))]).toEqual([]);
   });
 
-  test('keeps a value of undefined apart from no entry', () => {
+  test('distinguishes a value of undefined from no entry', () => {
     const map = new RegionMap<ReturnType<typeof physAddr>, undefined>(Phys, [[at(0, 1), undefined]]);
     expect(map.entryAt(physAddr(0))).toBeDefined();
     expect(map.entryAt(physAddr(1))).toBeUndefined();

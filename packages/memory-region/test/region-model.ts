@@ -2,10 +2,10 @@ import { type Address, type AddressKind, defineAddressKind, Phys, Virt, Virt57 }
 import fc from 'fast-check';
 import { MemoryRegion } from '../src/memory-region.ts';
 
-/** How many addresses a window has: few enough that regions meet, and that a set of them is a Set of numbers. */
+/** The number of addresses in a window: few enough that regions meet often, and that a Set of numbers can be the model. */
 export const WINDOW = 48;
 
-/** A stretch of some space in which regions are tried: its first address, and whether its end is the space's or the hole's. */
+/** A part of a space in which regions are tried: its kind and its first address. */
 export interface Window {
   readonly name: string;
   readonly kind: AddressKind<Address>;
@@ -27,7 +27,7 @@ export const WINDOWS: readonly Window[] = [
   { name: 'the end of the physical space', kind: Phys, base: 2n ** 52n - BigInt(WINDOW) },
 ];
 
-/** A stretch of the window: from, and how many; possibly none. */
+/** A stretch of the window: its first place and its length, which may be 0. */
 export const stretch: fc.Arbitrary<readonly [from: number, count: number]> = fc
   .tuple(fc.integer({ min: 0, max: WINDOW - 1 }), fc.integer({ min: 0, max: 12 }))
   .map(([from, count]) => [from, Math.min(count, WINDOW - from)] as const);
@@ -44,7 +44,7 @@ export function regionOf(
   return new MemoryRegion(kind, kind.address(base + BigInt(from)), count);
 }
 
-/** The places in the window that a region holds, one by one: what it means. */
+/** The places of the window that regions hold, one by one. */
 export function placesOf({ base }: Window, regions: Iterable<MemoryRegion<Address>>): number[] {
   const places: number[] = [];
   for (const region of regions) {

@@ -24,7 +24,7 @@ const setOf = (window: Window, given: Stretches): RegionSet<Address> =>
     given.map((one) => regionOf(window, one)),
   );
 
-/** The one form of a set: not empty, ascending, with a gap between any two. */
+/** Checks the form of a set: regions that are not empty, ascending, with a gap between any two. */
 function expectForm(set: RegionSet<Address>): void {
   let end: bigint | undefined;
   let count = 0;
@@ -43,7 +43,7 @@ describe.each(WINDOWS.map((window) => [window.name, window] as const))(
     const all = regionOf(window, [0, WINDOW]);
     const places = (set: Iterable<typeof all>): number[] => placesOf(window, set);
 
-    test('is the set of its addresses, whatever the order of adding and removing', () => {
+    test('behaves as the set of its addresses, in whatever order they are added and removed', () => {
       const step = fc.record({ add: fc.boolean(), given: stretch });
       fc.assert(
         fc.property(stretches, fc.array(step, { maxLength: 30 }), (initial, steps) => {
@@ -63,7 +63,7 @@ describe.each(WINDOWS.map((window) => [window.name, window] as const))(
       );
     });
 
-    test('answers as the set of its addresses does', () => {
+    test('answers like the set of its addresses', () => {
       fc.assert(
         fc.property(stretches, stretch, (given, asked) => {
           const set = setOf(window, given);
@@ -84,7 +84,7 @@ describe.each(WINDOWS.map((window) => [window.name, window] as const))(
       );
     });
 
-    test('combines as sets do, and changes neither', () => {
+    test('combines like sets, and changes neither', () => {
       fc.assert(
         fc.property(stretches, stretches, (first, second) => {
           const [a, b] = [setOf(window, first), setOf(window, second)];
@@ -114,7 +114,7 @@ describe.each(WINDOWS.map((window) => [window.name, window] as const))(
 );
 
 describe('a set of many regions', () => {
-  test('stays sorted and found while chunks split and empty', () => {
+  test('keeps its regions sorted and finds them while chunks split and become empty', () => {
     const set = new RegionSet(Phys);
     const at = (i: number) => physRegion(physAddr(i * 0x2000), 0x1000);
     const order = Array.from({ length: 3000 }, (_, i) => (i * 1789) % 3000);
@@ -134,7 +134,7 @@ describe('a set of many regions', () => {
     expect(set.isEmpty).toBe(true);
   });
 
-  test('of another kind is refused', () => {
+  test('refuses regions and sets of another kind, and changes nothing', () => {
     const set = new RegionSet(Phys, [physRegion(physAddr(0), 1)]);
     const [, , virtual] = WINDOWS;
     const other = regionOf(virtual as Window, [0, 1]) as never;

@@ -1,4 +1,4 @@
-/** What the tests of this package share: expecting errors, and a model of regions as sets of positions. */
+/** Helpers of the tests: expecting errors, and a model of regions as sets of positions. */
 import {
   type Address,
   type AddressError,
@@ -22,7 +22,7 @@ export const HIGH_START = 0xffff_8000_0000_0000n;
 export const END_64 = 2n ** 64n;
 export const END_PHYS = 2n ** 52n;
 
-/** What `action` throws, which must be a RegionError with `code`. */
+/** The error that `action` throws, which must be a RegionError with `code`. */
 export function regionError<Code extends RegionErrorCode>(
   code: Code,
   action: () => unknown,
@@ -32,7 +32,7 @@ export function regionError<Code extends RegionErrorCode>(
   throw error;
 }
 
-/** What `action` throws, which must be an AddressError with `code`. */
+/** The error that `action` throws, which must be an AddressError with `code`. */
 export function addressError<Code extends AddressErrorCode>(
   code: Code,
   action: () => unknown,
@@ -52,10 +52,10 @@ function thrownBy(action: () => unknown): unknown {
   return expect.fail(`expected an error, but ${String(returned)} was returned`);
 }
 
-/** Passes what the compiler refuses, as callers without types do. */
+/** Passes a value that the compiler refuses, as callers without types do. */
 export const untyped = (value: unknown): never => value as never;
 
-/** A region of any kind, from plain numbers. */
+/** A region of any kind, from plain bigints. */
 export function region(kind: AddressKind<Address>, start: bigint, end: bigint): MemoryRegion<Address> {
   return MemoryRegion.fromAddresses(kind, kind.address(start), end);
 }
@@ -67,8 +67,8 @@ const Toy: AddressKind<Address<'toy'>> = defineAddressKind({ name: 'toy', bits: 
 export const SPAN = 64;
 
 /**
- * 64 consecutive addresses from `base` on, a multiple of 64. Most windows end where a region must end: a position past
- * the last one is no address there.
+ * 64 consecutive addresses from `base` on, a multiple of 64. Most windows end at the limit of a region: a position past
+ * the last one is not an address.
  */
 export interface Window {
   readonly kind: AddressKind<Address>;
@@ -88,7 +88,7 @@ export const WINDOWS: readonly (readonly [name: string, window: Window])[] = [
   ['the last physical addresses', { kind: Phys, base: END_PHYS - span }],
 ];
 
-/** A region in a window, and the positions that it holds as the bits of a bigint. */
+/** A region in a window, and its positions as the bits of a bigint. */
 export interface Sample {
   readonly region: MemoryRegion<Address>;
   readonly set: bigint;
@@ -96,13 +96,13 @@ export interface Sample {
   readonly to: number;
 }
 
-/** Every region of a window, the empty ones included, those at an edge often. */
+/** Regions of a window: any, including empty ones, and often those at an edge. */
 export function samples({ kind, base }: Window): fc.Arbitrary<Sample> {
   return fc
     .tuple(fc.nat(SPAN - 1), fc.nat(SPAN), fc.boolean())
     .map(([a, b, checked]) => ({ from: Math.min(a, b), to: Math.max(a, b), checked }))
     .map(({ from, to, checked }) => ({
-      // Every law holds of both, whatever was asked of the region before.
+      // Every law holds for both.
       region: checked
         ? region(kind, base + BigInt(from), base + BigInt(to))
         : MemoryRegion.unchecked(kind, (base + BigInt(from)) as Address, BigInt(to - from)),
@@ -117,7 +117,7 @@ export function bits(from: number, to: number): bigint {
   return (1n << BigInt(to)) - (1n << BigInt(from));
 }
 
-/** The positions that `regions` hold, which must be in the window and in no two of them. */
+/** The positions in `regions`, which must lie in the window and not overlap. */
 export function setOf({ base }: Window, ...regions: (MemoryRegion<Address> | undefined)[]): bigint {
   let set = 0n;
   for (const region of regions) {

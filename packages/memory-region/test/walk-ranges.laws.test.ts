@@ -28,7 +28,7 @@ const failure = (operation: () => unknown): unknown => {
 describe.each(WINDOWS.map((window) => [window.name, window] as const))(
   'a sweep over two lists at %s',
   (_, window) => {
-    test('says of each address what both sides have there, and ends a piece where either side does', () => {
+    test('yields for each address the entries of both sides, and ends a piece where either side begins or ends one', () => {
       const some = fc.array(stretch, { maxLength: 8 });
       fc.assert(
         fc.property(some, some, (first, second) => {
@@ -61,19 +61,19 @@ describe.each(WINDOWS.map((window) => [window.name, window] as const))(
 describe('walkRanges', () => {
   const at = (from: number, size: number) => [physRegion(physAddr(from), size), from] as const;
 
-  test('passes over empty regions, wherever they lie', () => {
+  test('skips empty regions, wherever they lie', () => {
     const pieces = [...walkRanges([at(4, 0), at(5, 2), at(6, 0), at(7, 0)], [at(0, 0)])];
     expect(pieces.map(({ region }) => [region.start, region.size])).toEqual([[5n, 2n]]);
   });
 
-  test('names the side and the index of what is not sorted, or overlaps', () => {
+  test('names the side and the index of a region that is not sorted or overlaps', () => {
     const error = failure(() => [...walkRanges([], [at(0, 4), at(8, 4), at(10, 4)])]);
     expect(isRegionError(error, 'UNSORTED_REGIONS') && error.details).toMatchObject({
       side: 'right',
       index: 2,
     });
     expect(String(error)).toMatch(
-      /right region 2, \[0x000000000000000a-0x000000000000000e\), does not come after/,
+      /region 2 on the right, \[0x000000000000000a-0x000000000000000e\), does not come after/,
     );
     expect(
       isRegionError(
@@ -96,7 +96,7 @@ describe('walkRanges', () => {
   test('is lazy', () => {
     const entries = function* () {
       yield at(0, 4);
-      throw new Error('asked for too much');
+      throw new Error('read too far');
     };
     expect(walkRanges(entries(), new RegionMap(Phys)).next().value?.region.size).toBe(4n);
   });
