@@ -28,7 +28,7 @@ export function render(story: StoryReport, kernel: KernelReport, style: Style): 
     style.title('PR#131: allocate four contiguous pages and share them with the hypervisor'),
     '',
     `A guest of ${story.guestSize / 1024 ** 2} MiB, launched private and validated. C-bit ${story.cBit}.`,
-    `Its heap is mapped by 2 MiB pages: ${describeHeap(story.heap)}.`,
+    `Its heap is mapped by 2 MiB pages, with ${describeHeap(story.heap)}.`,
     ...story.loops.flatMap((loop, i) => ['', ...renderLoop(loop, i + 1, style)]),
     '',
     ...renderAttempts(story.attempts, style),

@@ -1,4 +1,4 @@
-/** A heap inside the memory of a WebAssembly module. `--help` tells the rest. */
+/** Runs a heap inside the memory of a WebAssembly module and prints a report. `--help` lists the options. */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { render } from './report.ts';
@@ -6,8 +6,8 @@ import { tellStory } from './story.ts';
 
 const HELP = `Usage: npm run wasm-heap -- [--json]
 
-  --json   print the report as JSON: addresses as "0x…"
-  --help   print this
+  --json   print the report as JSON; addresses are "0x…"
+  --help   print this help
 `;
 
 function main(): void {
@@ -23,7 +23,7 @@ function main(): void {
     console.log(JSON.stringify(story, hex, 2));
     return;
   }
-  // Bold, unless it goes into a file or somebody has set NO_COLOR (https://no-color.org).
+  // Titles are bold, unless stdout is not a terminal or NO_COLOR is set (https://no-color.org).
   const colour = process.stdout.isTTY === true && !process.env['NO_COLOR'];
   console.log(render(story, (text) => (colour ? `\u001b[1m${text}\u001b[0m` : text)));
 }
@@ -31,7 +31,7 @@ function main(): void {
 try {
   main();
 } catch (error) {
-  // Wrong use gets one line; anything else is a bug, and shows where it is.
+  // Wrong usage prints one line. Any other error is a bug, and prints its stack.
   const { code, message } = error as NodeJS.ErrnoException;
   const isMisuse = code?.startsWith('ERR_PARSE_ARGS') === true;
   console.error(isMisuse ? `wasm-heap: ${message.split('\n')[0]}` : error);

@@ -1,19 +1,19 @@
 import { encodeModule, F64, type Func, I32, op } from './wasm-encoder.ts';
 
-/** What the module has at the start, and what its memory may grow to: in pages of 64 KiB. */
+/** The initial and the maximum size of the module's memory, in pages of 64 KiB. */
 export const MEMORY = { min: 2, max: 64 } as const;
-/** Where its table for CRC-32 lies: its own data. */
+/** The place of the CRC-32 table, which is the module's own data. */
 export const TABLE = { at: 0x400, length: 1024 } as const;
 /**
- * The first byte that is not the module's: above its data and, as compilers lay it out, a stack of 32 KiB. It is no
- * multiple of a page.
+ * The first byte that does not belong to the module. It is above the data and a stack of 32 KiB, as compilers lay them out, and
+ * not a multiple of the page size.
  */
 export const HEAP_BASE = 0x8810;
 
 const MALLOC = 0;
 const FREE = 1;
 
-/** `(block (loop (br_if 1 condition) body… (br 0)))`: the body again and again, until the condition is not 0. */
+/** `(block (loop (br_if 1 condition) body… (br 0)))`: repeats the body until the condition is not 0. */
 const until = (condition: readonly number[], ...body: readonly (readonly number[])[]): number[] => [
   ...op.block,
   ...op.loop,
@@ -26,6 +26,8 @@ const until = (condition: readonly number[], ...body: readonly (readonly number[
 ];
 
 /**
+ * The functions of this module:
+ *
  * ```wat
  * (module
  *   (import "env" "malloc" (func $malloc (param $size i32) (result i32)))
@@ -45,7 +47,7 @@ const until = (condition: readonly number[], ...body: readonly (readonly number[
  *       (br 0)))
  *     (local.get $total))
  *
- *   ;; A node of a list: the address of the next, or 0; a value. Turns the links round; returns the new head.
+ *   ;; Reverses a list and returns its new head. A node is the address of the next one, or 0, and a value.
  *   (func (export "reverse") (param $head i32) (result i32)
  *     (local $previous i32) (local $next i32)
  *     (block (loop
@@ -57,7 +59,7 @@ const until = (condition: readonly number[], ...body: readonly (readonly number[
  *       (br 0)))
  *     (local.get $previous))
  *
- *   ;; A list of the values 1 to $n, in nodes that it allocates.
+ *   ;; Allocates a list with the values 1 to $n.
  *   (func (export "range") (param $n i32) (result i32)
  *     (local $head i32) (local $node i32)
  *     (block (loop
@@ -80,17 +82,17 @@ const until = (condition: readonly number[], ...body: readonly (readonly number[
  *       (local.set $head (local.get $next))
  *       (br 0))))
  *
- *   ;; $size bytes, or 0.
+ *   ;; Allocates $size bytes. Returns 0 if there is no memory.
  *   (func (export "make") (param $size i32) (result i32)
  *     (call $malloc (local.get $size)))
  *
- *   ;; A bug: frees what it allocates twice.
+ *   ;; A bug: frees the same object twice.
  *   (func (export "free_twice") (param $size i32)
  *     (local $at i32)
  *     (call $free (local.tee $at (call $malloc (local.get $size))))
  *     (call $free (local.get $at)))
  *
- *   ;; The CRC-32 of $length bytes from $at on, by the table.
+ *   ;; The CRC-32 of $length bytes from $at on, computed with the table.
  *   (func (export "crc32") (param $at i32) (param $length i32) (result i32)
  *     (local $crc i32) (local $end i32)
  *     (local.set $crc (i32.const -1))
@@ -207,7 +209,7 @@ const FUNCS: readonly Func[] = [
   },
 ];
 
-/** What the module exports. Addresses are numbers there, signed ones. */
+/** The exports of the module. Addresses are signed numbers there. */
 export interface Exports {
   readonly memory: WebAssembly.Memory;
   readonly __heap_base: { readonly value: number };
@@ -220,13 +222,13 @@ export interface Exports {
   crc32(at: number, length: number): number;
 }
 
-/** What it imports. */
+/** The imports of the module. */
 export interface Imports {
   malloc(size: number): number;
   free(at: number): void;
 }
 
-/** Makes an instance of the module, which allocates with `imports`. */
+/** Makes an instance of the module that allocates with `imports`. */
 export function instantiate(imports: Imports): Exports {
   const bytes = encodeModule({
     imports: [
@@ -242,7 +244,7 @@ export function instantiate(imports: Imports): Exports {
   return exports as unknown as Exports;
 }
 
-/** The remainders of all bytes by the polynomial of IEEE 802.3, its bits turned round; little-endian, as the module reads. */
+/** The remainders of all bytes by the reversed polynomial of IEEE 802.3. Little-endian, as the module reads them. */
 function crcTable(): Uint32Array<ArrayBuffer> {
   const table = new Uint32Array(256);
   const view = new DataView(table.buffer);

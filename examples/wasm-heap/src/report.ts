@@ -1,40 +1,40 @@
 import type { StoryReport } from './story.ts';
 
-/** The whole report as lines of at most 80 columns; `title` makes a heading stand out. */
+/** The report as lines of at most 80 columns. `title` formats a heading. */
 export function render(story: StoryReport, title: (text: string) => string): string {
   const { sum, list, range, growth, own, left, maps } = story;
   const [before, after] = story.memoryBytes;
   return [
     title('A heap inside the memory of a WebAssembly module'),
     '',
-    `The module has ${before / 1024} KiB. Its own data and stack end at __heap_base, ${hex(story.heapBase)};`,
+    `The module has ${before / 1024} KiB. Its data and stack end at __heap_base, ${hex(story.heapBase)};`,
     `the heap has the pages from ${hex(Number(story.firstPage))} on.`,
     ...picture(maps[0]),
     ...wrapped(maps[0].split('\n')[0]!),
     '',
-    title('What the host allocates, the module works on'),
-    `  sum(${hex(Number(sum.at))}, ${sum.length})     ${sum.sum}, and should be ${sum.expected}`,
-    `  reverse(${list.before.join(' → ')})     ${list.after.join(' → ')}`,
-    `  crc32("123456789")     ${hex(own.crc)}, by the table that is the module's own data`,
+    title('The module works on objects of the host'),
+    `  sum(${hex(Number(sum.at))}, ${sum.length}) = ${sum.sum} (expected: ${sum.expected})`,
+    `  reverse(${list.before.join(' → ')}): ${list.after.join(' → ')}`,
+    `  crc32("123456789") = ${hex(own.crc)}, with the table in the module's own data`,
     '',
-    title('What the module allocates, with malloc and free of this heap'),
-    `  range(${range.nodes})     a list of ${range.nodes} nodes of 8 bytes in ${range.pages} pages; its sum is ${range.sum}`,
+    title('The module allocates with malloc and free of this heap'),
+    `  range(${range.nodes}): a list of ${range.nodes} nodes of 8 bytes in ${range.pages} pages, with the sum ${range.sum}`,
     '',
     title('The memory grows while the heap is in use'),
-    `  ${growth.asked} bytes are asked for: memory.grow(${growth.pages}), addRegion, and there they are.`,
-    `  A view from before has ${growth.oldView} elements: its buffer is gone. A new one has ${growth.newView},`,
-    `  at the same address, and the module's sum of them is ${growth.sum} still.`,
-    `  Of 8 MiB, more than the memory may have, the module gets the address ${growth.tooMuch}.`,
+    `  To allocate ${growth.asked} bytes: memory.grow(${growth.pages}), addRegion, then the allocation.`,
+    `  A view from before has ${growth.oldView} elements, since its buffer is detached. A new view of`,
+    `  the same address has ${growth.newView}, and the module's sum of them is still ${growth.sum}.`,
+    `  malloc of 8 MiB, more than the memory may grow to, returns ${growth.tooMuch} to the module.`,
     ...picture(maps[1]),
     '',
-    title('What is refused'),
+    title('Errors'),
     ...story.refusals.flatMap(({ who, code, message }) => [`  ${who}: ${code}`, ...wrapped(message)]),
     '',
-    title('In the end'),
+    title('At the end'),
     `  ${own.changedBytes} bytes below __heap_base have changed.`,
-    '  Never freed by the module:',
+    '  The module has not freed:',
     ...story.leaks.map(({ at, bytes }) => `    ${bytes} bytes at ${hex(Number(at))}`),
-    `  The heap has ${left.objects} objects, ${left.bytes} bytes, in ${left.pages} page; the memory, ${after / 1024} KiB.`,
+    `  The heap has ${left.objects} objects with ${left.bytes} bytes in ${left.pages} page. The memory has ${after / 1024} KiB.`,
     ...picture(maps[2]),
   ].join('\n');
 }
@@ -52,7 +52,7 @@ function picture(map: string): string[] {
   ];
 }
 
-/** Text in lines of at most 80 columns. */
+/** Wraps text into lines of at most 80 columns. */
 function wrapped(text: string): string[] {
   const indent = 4;
   const lines = [''];

@@ -2,46 +2,46 @@ import { isBuddyError, renderMap } from '@svsm/buddy-alloc';
 import { HEAP_BASE, TABLE } from './module.ts';
 import { createWorld, Wasm, type WasmAddr, type World } from './world.ts';
 
-/** What a heap in a module's memory has shown. */
+/** The report on a heap in a module's memory. */
 export interface StoryReport {
   readonly heapBase: number;
-  /** The first page that the heap has. */
+  /** The first page of the heap. */
   readonly firstPage: WasmAddr;
-  /** Bytes of the memory at the start, and at the end. */
+  /** The size of the memory in bytes, at the start and at the end. */
   readonly memoryBytes: readonly [before: number, after: number];
   readonly maps: readonly [before: string, grown: string, after: string];
-  /** An array that this side wrote, and its sum as the module has it and as it should be. */
+  /** An array that the host wrote, its sum by the module, and the expected sum. */
   readonly sum: {
     readonly at: WasmAddr;
     readonly length: number;
     readonly sum: number;
     readonly expected: number;
   };
-  /** A list that this side allocated, before and after the module turned it round. */
+  /** A list that the host allocated, before and after the module reversed it. */
   readonly list: { readonly before: readonly number[]; readonly after: readonly number[] };
-  /** A list that the module allocated here. */
+  /** A list that the module allocated in the heap. */
   readonly range: { readonly nodes: number; readonly sum: number; readonly pages: number };
   readonly growth: {
-    /** Bytes that were asked for, and by how many pages of 64 KiB the memory grew. */
+    /** The requested bytes, and the number of 64 KiB pages by which the memory grew. */
     readonly asked: number;
     readonly pages: number;
-    /** Elements of a view from before: none, its buffer is gone. And of one made since, at the same address. */
+    /** The number of elements of a view from before, whose buffer is detached, and of a new view of the same address. */
     readonly oldView: number;
     readonly newView: number;
     readonly sum: number;
-    /** What the module is told who asks for more than its memory may grow to. */
+    /** The address that `malloc` returns for more than the memory may grow to. */
     readonly tooMuch: number;
   };
-  /** What was refused: who did it, and the error. */
+  /** The calls that failed: who called, and the error. */
   readonly refusals: readonly { readonly who: string; readonly code: string; readonly message: string }[];
-  /** The module's own data, by two checks: its table still works, and no byte below the heap has changed. */
+  /** Two checks of the module's own data: the CRC of its table, and the number of bytes below the heap that changed. */
   readonly own: { readonly crc: number; readonly changedBytes: number };
-  /** What the module never freed, and what the heap has when all else is freed. */
+  /** The objects that the module did not free, and the content of the heap when all others are freed. */
   readonly leaks: readonly { readonly at: WasmAddr; readonly bytes: number }[];
   readonly left: { readonly objects: number; readonly bytes: number; readonly pages: number };
 }
 
-/** Runs everything once, in a new world. */
+/** Runs all steps once, in a new world. */
 export function tellStory(): StoryReport {
   const world = createWorld();
   const { exports, memory, allocator, heap } = world;
@@ -83,9 +83,9 @@ export function tellStory(): StoryReport {
   const leaked = Wasm.address(exports.range(3) >>> 0);
   const refusals = [
     refused('the module', 'frees an object twice', () => exports.free_twice(24)),
-    refused('the host', 'frees what is the module’s own', () => heap.free(Wasm.address(TABLE.at))),
-    refused('the module', 'drops a list from its middle on', () => exports.drop(Number(leaked) + 4)),
-    refused('the host', 'views more than there is', () => heap.view(Float64Array, array, 2000)),
+    refused('the host', 'frees an address in the module’s data', () => heap.free(Wasm.address(TABLE.at))),
+    refused('the module', 'frees an address inside an object', () => exports.drop(Number(leaked) + 4)),
+    refused('the host', 'views more bytes than the object has', () => heap.view(Float64Array, array, 2000)),
   ];
 
   const crc = crcOf(world, '123456789');
@@ -117,7 +117,7 @@ function map({ allocator }: World): string {
   return renderMap(allocator, { columns: 32, rows: 8 });
 }
 
-/** A list in memory: nodes of a link and a value, each allocated here. */
+/** Allocates a list in the module's memory: nodes with a link and a value. */
 function newList(world: World, values: readonly number[]): WasmAddr {
   return values.reduceRight((next, value) => {
     const node = world.allocate(8);
@@ -157,5 +157,5 @@ function refused(who: string, what: string, action: () => void): StoryReport['re
     if (isBuddyError(error)) return { who: `${who} ${what}`, code: error.code, message: error.message };
     throw error;
   }
-  throw new Error(`${who} ${what}, and nobody minds`);
+  throw new Error(`${who} ${what}, and no error is thrown`);
 }

@@ -1,10 +1,10 @@
-/** As much of the WebAssembly binary format (core specification 1.0, chapter 5) as a small module needs. */
+/** The part of the WebAssembly binary format (core specification 1.0, chapter 5) that a small module needs. */
 
-/** Types of values, §5.3.1. */
+/** Value types, §5.3.1. */
 export const I32 = 0x7f;
 export const F64 = 0x7c;
 
-/** Instructions, §5.4, each as its bytes. Blocks give no value; a branch names how many blocks it leaves. */
+/** Instructions, §5.4, as bytes. Blocks have no result; the operand of a branch is the number of enclosing blocks to skip. */
 export const op = {
   block: [0x02, 0x40],
   loop: [0x03, 0x40],
@@ -16,7 +16,7 @@ export const op = {
   set: (local: number): number[] => [0x21, ...unsigned(local)],
   tee: (local: number): number[] => [0x22, ...unsigned(local)],
   const: (value: number): number[] => [0x41, ...signed(value)],
-  // Loads and stores say what alignment to expect, as its logarithm, then an offset.
+  // Loads and stores have the binary logarithm of the expected alignment, then an offset.
   load: (offset: number): number[] => [0x28, 2, ...unsigned(offset)],
   load8: (offset: number): number[] => [0x2d, 0, ...unsigned(offset)],
   loadF64: (offset: number): number[] => [0x2b, 3, ...unsigned(offset)],
@@ -38,20 +38,20 @@ export interface FuncType {
   readonly results: readonly number[];
 }
 
-/** A function that the module exports. */
+/** An exported function. */
 export interface Func extends FuncType {
   readonly name: string;
-  /** Its locals after the parameters: zero at the start. */
+  /** The types of its locals after the parameters. Locals start as zero. */
   readonly locals: readonly number[];
   readonly body: readonly (readonly number[])[];
 }
 
-/** A module with one memory, which it exports as `memory`, and whose pages are of 64 KiB. */
+/** A module with one memory in pages of 64 KiB, which it exports as `memory`. */
 export interface Module {
-  /** Functions of the host; they come first in the numbering. */
+  /** Functions of the host. They have the first numbers. */
   readonly imports: readonly (FuncType & { readonly module: string; readonly name: string })[];
   readonly memory: { readonly min: number; readonly max: number };
-  /** Constants of type i32 that it exports. */
+  /** Exported constants of type i32. */
   readonly globals: readonly { readonly name: string; readonly value: number }[];
   readonly funcs: readonly Func[];
   readonly data: readonly { readonly at: number; readonly bytes: Uint8Array }[];
@@ -104,7 +104,7 @@ function code({ locals, body }: Func): number[] {
   return vector([...unsigned(groups.length), ...groups.flat(), ...body.flat(), ...op.end]);
 }
 
-/** Bytes with their number before them. */
+/** Bytes, preceded by their number. */
 function vector(bytes: readonly number[]): number[] {
   return [...unsigned(bytes.length), ...bytes];
 }

@@ -1,11 +1,11 @@
-/** What of WebAssembly's JavaScript interface this example uses: the types of Node do not have it. */
-// biome-ignore lint/style/noNamespace: that is what it is in the language.
+/** The part of WebAssembly's JavaScript interface that this example uses. The types of Node do not have it. */
+// biome-ignore lint/style/noNamespace: WebAssembly is a namespace in the language.
 declare namespace WebAssembly {
   class Memory {
     constructor(descriptor: { readonly initial: number; readonly maximum?: number });
-    /** Another one after each `grow`, which detaches the one before. */
+    /** A new buffer after each `grow`, which detaches the old one. */
     readonly buffer: ArrayBuffer;
-    /** Adds pages of 64 KiB; returns how many there were. */
+    /** Adds pages of 64 KiB. Returns the old number of pages. */
     grow(pages: number): number;
   }
   class Module {

@@ -11,28 +11,28 @@ export const Wasm: AddressKind<WasmAddr> = defineAddressKind({
   signExtended: false,
 });
 
-/** Bytes of a page of a module's memory, which is what it grows by. */
+/** The size of a page of WebAssembly memory, in bytes: the unit in which it grows. */
 export const WASM_PAGE = 0x1_0000;
 
-/** A module with a heap beside its own data. */
+/** A module with a heap above its own data. */
 export interface World {
   readonly exports: Exports;
   readonly memory: ByteMemory<WasmAddr>;
   readonly allocator: PageAllocator<WasmAddr>;
   readonly heap: HeapAllocator<WasmAddr>;
-  /** What the module has allocated and not freed: bytes that it asked for, by address. */
+  /** The objects that the module has allocated and not freed: the requested bytes, by address. */
   readonly owed: ReadonlyMap<WasmAddr, number>;
-  /** How often the memory has grown, and by how many of its pages. */
+  /** The number of pages of each growth of the memory. */
   readonly grown: readonly number[];
-  /** Allocates for this side: as the module's `malloc`, but throws. */
+  /** Allocates for the host. Unlike `malloc` of the module, it throws if there is no memory. */
   allocate(size: number, align?: number): WasmAddr;
 }
 
-/** Makes the module, and a heap of all that is above `__heap_base`. */
+/** Makes the module, and a heap of all pages above `__heap_base`. */
 export function createWorld(): World {
   const owed = new Map<WasmAddr, number>();
   const grown: number[] = [];
-  // The module calls these only later, when the heap is there.
+  // The module calls these later, when the heap exists.
   const exports = instantiate({
     malloc: (size) => {
       try {
@@ -40,7 +40,7 @@ export function createWorld(): World {
         owed.set(address, size >>> 0);
         return Number(address);
       } catch (error) {
-        // To the module, no memory is no exception but the address 0.
+        // The module does not expect an exception: without memory, it gets the address 0.
         if (isBuddyError(error, 'OUT_OF_MEMORY')) return 0;
         throw error;
       }
@@ -53,7 +53,7 @@ export function createWorld(): World {
   });
 
   const source = exports.memory;
-  // It asks `source` for its buffer each time: growing replaces that.
+  // `ByteMemory` reads `source.buffer` each time, since growth replaces the buffer.
   const memory = new ByteMemory(Wasm, source, Wasm.address(0));
   const base = Wasm.alignUp(Wasm.address(exports.__heap_base.value), PAGE_SIZE);
   const upTo = (end: number) => MemoryRegion.fromAddresses(Wasm, base, BigInt(end));
@@ -71,7 +71,7 @@ export function createWorld(): World {
       return heap.allocate(size, align);
     }
   };
-  /** Grows the memory so that `size` bytes have room, if it may grow as far. */
+  /** Grows the memory by at least `size` bytes. Returns whether its maximum allowed that. */
   const grow = (size: number): boolean => {
     const pages = Math.max(1, Math.ceil(size / WASM_PAGE));
     const end = memory.byteLength;

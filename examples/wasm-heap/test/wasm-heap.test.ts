@@ -25,19 +25,19 @@ describe('npm run wasm-heap -- --json', () => {
     expect(Object.keys(report())).toContain('own');
   });
 
-  test('the module works on what the host allocates', () => {
+  test('the module works on objects of the host', () => {
     const { sum, list, own } = report();
     expect(sum.sum).toBe(sum.expected);
     expect(list.after).toEqual(list.before.toReversed());
-    // The check value of CRC-32, of the catalogue of parametrised CRC algorithms.
+    // The check value of CRC-32 in the catalogue of parametrised CRC algorithms.
     expect(own.crc).toBe(0xcbf4_3926);
   });
 
-  test('the module allocates here', () => {
+  test('the module allocates in the heap', () => {
     expect(report().range).toEqual({ nodes: 1000, sum: 500_500, pages: 3 });
   });
 
-  test('the memory grows, and views are made anew', () => {
+  test('the memory grows, and new views replace the old ones', () => {
     const { growth, memoryBytes, maps } = report();
     expect(growth).toEqual({
       asked: 300_000,
@@ -52,7 +52,7 @@ describe('npm run wasm-heap -- --json', () => {
     expect(heapPages).toEqual([0, 2 + Math.ceil(growth.asked / 4096), 0]);
   });
 
-  test('what is wrong is refused, with a code', () => {
+  test('wrong calls throw a coded error', () => {
     expect(report().refusals.map(({ code }) => code)).toEqual([
       'DOUBLE_FREE_OBJECT',
       'OUTSIDE_OBJECTS',
@@ -61,7 +61,7 @@ describe('npm run wasm-heap -- --json', () => {
     ]);
   });
 
-  test('nothing is lost but what the module forgot, and nothing of its own has changed', () => {
+  test('only the objects that the module forgot are left, and its own data has not changed', () => {
     const { leaks, left, own, maps } = report();
     expect(leaks.map(({ bytes }) => bytes)).toEqual([8, 8, 8]);
     expect(left).toEqual({ objects: 3, bytes: 48, pages: 1 });
@@ -73,7 +73,7 @@ describe('npm run wasm-heap -- --json', () => {
 });
 
 describe('npm run wasm-heap', () => {
-  test('prints lines of 80 columns at most, and no colour into a file', () => {
+  test('prints at most 80 columns, and no colour if stdout is not a terminal', () => {
     const { status, stdout, stderr } = run([]);
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
@@ -81,7 +81,7 @@ describe('npm run wasm-heap', () => {
     expect(stdout).toContain('0 bytes below __heap_base have changed');
   });
 
-  test('says how to use it, and in one line what was wrong', () => {
+  test('--help prints the usage, and wrong usage prints one line', () => {
     expect(run(['--help']).stdout).toMatch(/^Usage: npm run wasm-heap/);
     const { status, stderr } = run(['--jsno']);
     expect(status).toBe(2);
@@ -103,7 +103,7 @@ describe('the module', () => {
     },
   });
 
-  test('has the memory and data that it says', () => {
+  test('has its memory, and its data in the right place', () => {
     expect(exports.memory.buffer.byteLength).toBe(MEMORY.min * WASM_PAGE);
     expect(exports.__heap_base.value).toBe(HEAP_BASE);
     const bytes = new Uint8Array(exports.memory.buffer);
@@ -113,7 +113,7 @@ describe('the module', () => {
     expect(() => exports.memory.grow(MEMORY.max)).toThrow(RangeError);
   });
 
-  test('asks for each node, and gives each back', () => {
+  test('allocates and frees each node', () => {
     const head = exports.range(2);
     exports.drop(head);
     exports.free_twice(100);
@@ -128,14 +128,14 @@ describe('the module', () => {
     ]);
   });
 
-  test('does nothing where there is nothing', () => {
+  test('accepts empty arrays and lists', () => {
     expect([exports.sum(0x9000, 0), exports.reverse(0), exports.range(0), exports.crc32(0x9000, 0)]).toEqual([
       0, 0, 0, 0,
     ]);
   });
 });
 
-test('the memory grows to its end, and every byte of it can be had', () => {
+test('the memory grows to its maximum, and every byte of it can be allocated', () => {
   const { allocate, allocator, memory, heap, exports, grown } = createWorld();
   const blocks = [];
   for (let at = exports.make(50_000); at !== 0; at = exports.make(50_000))
@@ -147,7 +147,7 @@ test('the memory grows to its end, and every byte of it can be had', () => {
     expect(memory.bytes(block, 50_000).every((byte) => byte === index % 256)).toBe(true);
     heap.free(block);
   }
-  // One region now, and all of it one object's.
+  // All regions have become one, and one object fills it.
   expect(allocator.regions).toHaveLength(1);
   const all = allocate(Number(allocator.region.size));
   expect(all).toBe(allocator.region.start);
