@@ -4,6 +4,15 @@
  * @packageDocumentation
  */
 
+export type {
+  CombineRegionsErrorCode,
+  MakeRegionErrorCode,
+  RegionMapErrorCode,
+  RegionPagesErrorCode,
+  RegionSetErrorCode,
+  ResizeRegionErrorCode,
+  WalkRangesErrorCode,
+} from './error-codes.ts';
 export { MemoryRegion, physRegion, virtRegion } from './memory-region.ts';
 export type { PageIterator } from './page-iterator.ts';
 export {

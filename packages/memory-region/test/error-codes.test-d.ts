@@ -1,0 +1,45 @@
+/** Compiled, never run: the codes by operation. */
+import {
+  type CombineRegionsErrorCode,
+  isRegionError,
+  type MakeRegionErrorCode,
+  type RegionErrorCode,
+  type RegionMapErrorCode,
+  type RegionPagesErrorCode,
+  type RegionSetErrorCode,
+  type ResizeRegionErrorCode,
+  type WalkRangesErrorCode,
+} from '../src/index.ts';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function check<_ extends true>(): void {}
+
+check<Equal<MakeRegionErrorCode, 'REGION_OVERFLOW' | 'INVALID_END'>>();
+check<Equal<CombineRegionsErrorCode, 'REGION_OVERFLOW' | 'NOT_CONTIGUOUS' | 'KIND_MISMATCH'>>();
+check<Equal<ResizeRegionErrorCode, 'REGION_OVERFLOW' | 'OUTSIDE_REGION'>>();
+check<Equal<RegionPagesErrorCode, 'INVALID_PAGE_SIZE' | 'MISALIGNED_REGION'>>();
+check<Equal<RegionSetErrorCode, 'KIND_MISMATCH'>>();
+check<Equal<RegionMapErrorCode, 'REGION_OVERLAP' | 'NO_SUCH_REGION' | 'EMPTY_REGION' | 'KIND_MISMATCH'>>();
+check<Equal<WalkRangesErrorCode, 'UNSORTED_REGIONS' | 'KIND_MISMATCH'>>();
+
+// Each is a part of the codes of the package, and together they are all of them.
+type All =
+  | MakeRegionErrorCode
+  | CombineRegionsErrorCode
+  | ResizeRegionErrorCode
+  | RegionPagesErrorCode
+  | RegionSetErrorCode
+  | RegionMapErrorCode
+  | WalkRangesErrorCode;
+check<Equal<All, RegionErrorCode>>();
+
+// Around one operation, a switch over its codes needs no default.
+export function explain(error: unknown): bigint {
+  if (!isRegionError<MakeRegionErrorCode>(error)) throw error;
+  switch (error.code) {
+    case 'REGION_OVERFLOW':
+      return error.details.limit;
+    case 'INVALID_END':
+      return error.details.start;
+  }
+}
