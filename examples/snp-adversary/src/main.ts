@@ -1,4 +1,4 @@
-/** Every attack of a hypervisor on an SEV-SNP guest, run to its end. `--help` tells the rest. */
+/** Runs every attack of a hypervisor on the pages of an SEV-SNP guest. `--help` lists the options. */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { markdown, rows, story, table } from './report.ts';
@@ -8,10 +8,10 @@ import { SCENARIOS } from './scenarios/index.ts';
 const HELP = `Usage: npm run snp-adversary -- [--json | --markdown | --scenario NAME [--careless]]
 
   --json           print the table as JSON
-  --markdown       print it as in README.md
-  --scenario NAME  one attack step by step, by its name in the table
-  --careless       on a guest whose software leaves its part undone
-  --help           print this
+  --markdown       print the table in Markdown, as in README.md
+  --scenario NAME  print the steps of one attack; the table has the names
+  --careless       run it on a guest whose software neglects its duty
+  --help           print this help
 `;
 
 async function main(): Promise<void> {
@@ -37,14 +37,14 @@ async function main(): Promise<void> {
 
 class UnknownScenario extends Error {
   constructor(name: string) {
-    super(`no scenario is called ${name}: without --scenario, all are listed`);
+    super(`there is no scenario ${name}: run without --scenario to list all`);
   }
 }
 
 try {
   await main();
 } catch (error) {
-  // Wrong use gets one line; anything else is a bug, and shows where it is.
+  // Wrong usage prints one line. Any other error is a bug, and prints its stack.
   const { code, message } = error as NodeJS.ErrnoException;
   const isMisuse = error instanceof UnknownScenario || code?.startsWith('ERR_PARSE_ARGS') === true;
   console.error(isMisuse ? `snp-adversary: ${message.split('\n')[0]}` : error);

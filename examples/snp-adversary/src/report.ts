@@ -4,7 +4,7 @@ import { type Outcome, run, type Scenario } from './scenario.ts';
 import { NOT_MODELLED, SCENARIOS } from './scenarios/index.ts';
 import type { Moment } from './stage.ts';
 
-/** A scenario with what came of it: for a guest that does its part, and for one that does not, where that matters. */
+/** A scenario and its results: for a guest that does its duty and, if the attack needs one, for a guest that does not. */
 export interface Row {
   readonly id: string;
   readonly name: string;
@@ -23,7 +23,7 @@ export async function rows(): Promise<Row[]> {
     const row = { id, name, attack, ...endOf(await run(scenario)) };
     const without = duty === undefined ? undefined : await run(scenario, false);
     all.push(
-      without === undefined ? row : { ...row, duty: duty!, otherwise: without.got ?? 'stopped all the same' },
+      without === undefined ? row : { ...row, duty: duty!, otherwise: without.got ?? 'stopped anyway' },
     );
   }
   return all;
@@ -44,14 +44,15 @@ export function table(all: readonly Row[]): string {
       line(id, name, stoppedBy, guestSees, duty === undefined ? '' : 'yes'),
     ),
     '',
-    'What holds only if the guest’s software does its part: the duty, and what the',
-    'hypervisor has of a guest that leaves it undone:',
+    'Some attacks are stopped only if the guest’s software does its duty. In quotes:',
+    'what the hypervisor gets if it does not.',
     '',
     ...duties.map(
       ({ name, duty, otherwise }) => `  ${name.padEnd(21)} ${`${duty}`.padEnd(30)} “${otherwise}”`,
     ),
     '',
-    ...NOT_MODELLED.map(([id, why]) => `${id} is not modelled: ${why}.`),
+    'Not modelled, because there are no caches:',
+    `${NOT_MODELLED.map(([id, attack]) => `${attack} (${id})`).join(', ')}.`,
   ].join('\n');
 }
 
@@ -59,16 +60,16 @@ export function table(all: readonly Row[]): string {
 export function markdown(all: readonly Row[]): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|');
   return [
-    '| | Scenario | The hypervisor | Stopped by | The guest sees | Only if the guest’s software does this; else |',
+    '| | Scenario | The hypervisor | Stopped by | The guest sees | Duty of the guest’s software; result without it |',
     '|---|---|---|---|---|---|',
     ...all.map(({ id, name, attack, stoppedBy, guestSees, duty, otherwise }) => {
-      const software = duty === undefined ? '' : `${duty}; else “${otherwise}”`;
+      const software = duty === undefined ? '' : `${duty}; “${otherwise}”`;
       return `| ${[id, `\`${name}\``, attack, stoppedBy, guestSees, software].map(cell).join(' | ')} |`;
     }),
   ].join('\n');
 }
 
-/** One attack step by step: what is done, and what instructions and exits that takes. */
+/** The steps of one attack, with the instructions and exits of each. */
 export function story(scenario: Scenario, outcome: Outcome, careful: boolean): string {
   const { id, name, attack, duty } = scenario;
   const software = careful ? 'does' : 'does not do';
@@ -78,7 +79,7 @@ export function story(scenario: Scenario, outcome: Outcome, careful: boolean): s
       : '';
   return [
     `${id} ${name}: ${attack}`,
-    ...(duty === undefined ? [] : [`The guest ${software} its part: ${duty}.`]),
+    ...(duty === undefined ? [] : [`The guest ${software} its duty: ${duty}.`]),
     '',
     ...folded(outcome.moments.map(momentText)).flatMap(wrapped),
     '',
@@ -86,7 +87,7 @@ export function story(scenario: Scenario, outcome: Outcome, careful: boolean): s
   ].join('\n');
 }
 
-/** A line in lines of at most 80 columns, the further ones set in. */
+/** Wraps a line at 80 columns. Continuation lines are indented. */
 function wrapped(line: string): string[] {
   const indent = ' '.repeat(line.search(/\S/) + 2);
   const lines = [line.slice(0, indent.length - 2)];
@@ -99,7 +100,7 @@ function wrapped(line: string): string[] {
   return lines;
 }
 
-/** The same line again and again is told once. */
+/** Joins equal lines that follow each other into one, with their number. */
 function folded(lines: readonly string[]): string[] {
   const runs: [line: string, count: number][] = [];
   for (const line of lines) {
@@ -140,9 +141,9 @@ function eventText(event: MachineEvent): string {
     case 'npf':
       return `#VMEXIT(NPF) at GPA ${hex(event.gpa)}, EXITINFO1 ${hex(event.exitInfo1)}`;
     case 'flush':
-      return `flush of ${event.gva === undefined ? 'everything' : hex(event.gva)}`;
+      return `flush of ${event.gva === undefined ? 'all translations' : hex(event.gva)}`;
     default:
-      // What later versions report.
+      // An event of a later version.
       return (event as { readonly type: string }).type;
   }
 }

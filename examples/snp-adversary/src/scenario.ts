@@ -1,47 +1,47 @@
 import { isSnpError, isSnpFault, type SnpErrorCode, SvsmResult } from '@svsm/sev-snp';
 import { type Moment, Stage, type StageOptions } from './stage.ts';
 
-/** An attack of a hypervisor, and what must become of it. */
+/** An attack of a hypervisor, and its expected result. */
 export interface Scenario {
-  /** Its row in the table of attacks on page state, and which of several. */
+  /** Its row in the table of attacks on page state. Several scenarios may have the same one. */
   readonly id: string;
-  /** By which it is asked for. */
+  /** The name for `--scenario`. */
   readonly name: string;
-  /** What the hypervisor does, in a few words. */
+  /** The action of the hypervisor, in a few words. */
   readonly attack: string;
-  /** What stops it. */
+  /** The check that stops it. */
   readonly stoppedBy: string;
-  /** What the guest sees of that. */
+  /** The error or fault that the guest sees. */
   readonly guestSees: string;
-  /** What the guest's software must do for it to be stopped; without it, hardware alone does. */
+  /** The duty of the guest's software; `undefined` if hardware stops the attack without help. */
   readonly duty?: string;
-  /** What the hypervisor gets from a guest that does not. */
+  /** The result for the hypervisor if the guest neglects its duty. */
   readonly otherwise?: string;
-  /** How the stage is set, if `careful` or not. */
+  /** The options of the stage, for a careful guest or a careless one. */
   readonly options?: (careful: boolean) => StageOptions;
   /**
-   * The attack, up to what it is for. What is thrown has stopped it; what it returns is what came of it: what it got, or
-   * why that is nothing.
+   * Runs the attack. An error or fault that it throws has stopped it. It returns the text that the hypervisor got, or an
+   * {@link Ending} if the attack was stopped without an error.
    */
   readonly play: (stage: Stage, careful: boolean) => Ending | string | Promise<Ending | string>;
 }
 
-/** How an attack ended, where nothing was thrown. */
+/** The end of an attack that was stopped. */
 export interface Ending {
   readonly stoppedBy: string;
   readonly guestSees: string;
 }
 
-/** What came of an attack. */
+/** The result of an attack. */
 export interface Outcome {
-  /** What the hypervisor got; `undefined` if it was stopped. */
+  /** The text that the hypervisor got; `undefined` if the attack was stopped. */
   readonly got: string | undefined;
   readonly stoppedBy: string | undefined;
   readonly guestSees: string | undefined;
   readonly moments: readonly Moment[];
 }
 
-/** Runs an attack on a guest that does its part, or on one that does not. */
+/** Runs an attack on a careful guest, which does its duty, or on a careless one. */
 export async function run({ play, options }: Scenario, careful = true): Promise<Outcome> {
   const stage = new Stage(options?.(careful));
   const { moments } = stage;
@@ -57,7 +57,7 @@ export async function run({ play, options }: Scenario, careful = true): Promise<
   }
 }
 
-/** What a fault or refusal says of who stopped it, and how. Anything else is a bug. */
+/** The check that stopped an attack, from the fault or error that it threw. Any other error is a bug. */
 function endingOf(error: unknown): Ending {
   if (isSnpFault(error, 'NPF'))
     return { stoppedBy: `RMP ${error.details.check}`, guestSees: '#NPF, stopped' };
@@ -71,7 +71,7 @@ function endingOf(error: unknown): Ending {
   throw error;
 }
 
-/** What of a guest's software each of its refusals comes from. */
+/** The part of the guest's software that throws each code. */
 const STOPS: Partial<Record<SnpErrorCode, string>> = {
   ALREADY_VALIDATED: 'record',
   NOT_VALIDATED: 'record',

@@ -22,25 +22,25 @@ import {
 
 const MIB = 1024 * 1024;
 
-/** Where everything lies, guest-physical. */
+/** Guest-physical addresses of the page tables, the calling area, the GHCB and a shared page. */
 const TABLES = MIB;
 const OS_TABLES = 3 * MIB;
 const CALLING_AREA = 2 * MIB + 0x8000;
 const GHCB = 2 * MIB + 0x9000;
 const SHARED = 2 * MIB + 0xa000;
 
-/** Two private pages of the guest's, in a 2 MiB page that is split already. */
+/** Two private pages of the guest, in a 2 MiB page that is already split. */
 export const A: PhysAddr = physAddr(4 * MIB + 0x1000);
 export const B: PhysAddr = physAddr(4 * MIB + 0x2000);
-/** One in a 2 MiB page that is whole, in all tables. */
+/** A private page in a 2 MiB page that is not split in any table. */
 export const WHOLE: PhysAddr = physAddr(6 * MIB + 0x3000);
-/** One of the SVSM's own, where there is an SVSM: everything below 2 MiB. */
+/** A page of the SVSM, if there is one. It owns everything below 2 MiB. */
 export const OWN: PhysAddr = physAddr(0x5000);
 
-/** What happens in a scenario, in order: what somebody does, or an event of the machine. */
+/** One line of a scenario: a step that is described, or an event of the machine. */
 export type Moment = string | MachineEvent;
 
-/** A processor whose software does not clear a page that it has validated. */
+/** A processor whose software does not clear pages after validating them. */
 class UnclearedVcpu extends Vcpu {
   override write(gva: VirtAddr, bytes: Uint8Array): void {
     const isClearing = bytes.length >= PAGE_SIZE && bytes.every((byte) => byte === 0);
@@ -48,15 +48,15 @@ class UnclearedVcpu extends Vcpu {
   }
 }
 
-/** How a guest is set up. */
+/** The options of a {@link Stage}. */
 export interface StageOptions {
-  /** Whether its software clears what it has validated: yes if not given. */
+  /** Whether the guest's software clears pages after validating them. Default: true. */
   readonly clears?: boolean;
 }
 
 /**
- * A machine with a guest of 8 MiB, all private and validated, which has written a text to {@link A}, {@link B} and
- * {@link WHOLE}; and a hypervisor that may do anything. Every step is told, and every event of the machine noted.
+ * A machine with a hostile hypervisor and a guest of 8 MiB, all private and validated. The guest has written a text to
+ * {@link A}, {@link B} and {@link WHOLE}. The stage records every step and every event of the machine.
  */
 export class Stage {
   readonly moments: Moment[] = [];
@@ -65,7 +65,7 @@ export class Stage {
   readonly guest: Guest;
   readonly vcpu: Vcpu;
   readonly table: PageTable;
-  /** The guest's own record. */
+  /** The guest's record of validated pages. */
   readonly validated: ValidatedPages;
 
   constructor({ clears = true }: StageOptions = {}) {
@@ -86,18 +86,18 @@ export class Stage {
     this.moments.length = 0;
   }
 
-  /** Tells what is done next. */
+  /** Records the description of the next step. */
   tell(what: string): void {
     this.moments.push(what);
   }
 
-  /** Another processor of the guest's, with TLBs of its own. */
+  /** Makes another processor of the guest, with its own TLBs. */
   processor(options: VcpuOptions = {}, clears = true): Vcpu {
     const all = { tlb: new Tlb(), nestedTlb: new NestedTlb(), ...options };
     return clears ? this.guest.createVcpu(all) : new UnclearedVcpu(this.guest, all);
   }
 
-  /** A page table from `at` on that maps all of the guest's memory, loaded into `vcpu`. */
+  /** Makes a page table with frames from `at` on that maps all of the guest's memory, and loads it into `vcpu`. */
   map(vcpu: Vcpu, at: number): PageTable {
     let frame = at - PAGE_SIZE;
     const allocateFrame = (): PhysAddr => {
@@ -107,53 +107,53 @@ export class Stage {
     const frames = { allocateFrame, freeFrame: () => {} };
     const table = PageTable.create({ memory: vcpu.memory, frames, config: this.guest.paging });
     for (const gpa of this.guest.memory.iterPages(PageSize.Huge)) {
-      // Executable too.
+      // The pages are also executable.
       table.map2m(gvaOf(gpa), gpa, PtePreset.Data & ~0x8000_0000);
     }
     vcpu.loadCr3(table.cr3);
     return table;
   }
 
-  /** The guest writes a text. */
+  /** Makes the guest write a text to `gpa`. */
   put(gpa: PhysAddr, text: string, vcpu: Vcpu = this.vcpu): void {
     vcpu.write(gvaOf(gpa), bytesOf(text));
   }
 
-  /** What the guest reads, as text. */
+  /** The text that the guest reads at `gpa`. */
   get(gpa: PhysAddr, vcpu: Vcpu = this.vcpu): string {
     return textOf(vcpu.read(gvaOf(gpa), TEXT));
   }
 
-  /** What the host reads where the guest has `gpa`, as text. */
+  /** The text that the host reads in the page that the guest has at `gpa`. */
   hostGets(gpa: PhysAddr): string {
     return textOf(this.host.read(this.spaOf(gpa), TEXT));
   }
 
-  /** The hypervisor flushes the guest's translations, so that a change of the nested page table is used. */
+  /** Makes the hypervisor flush the guest's translations, so that the guest uses the changed nested page table. */
   flush(): this {
     this.tell('the hypervisor flushes the guest’s translations');
     this.host.flushTlbs(this.guest);
     return this;
   }
 
-  /** Where the hypervisor has a page. */
+  /** The system-physical address of the page at `gpa`. */
   spaOf(gpa: PhysAddr): SysPhysAddr {
     return this.guest.nested.lookup(gpa)!.spa;
   }
 
-  /** The guest makes a page shared, by all the rules, and writes a text there. */
+  /** Makes the guest share a page, by all the rules, and write a text to it. */
   share(text = '', gpa: PhysAddr = physAddr(SHARED)): PhysAddr {
     makePageShared(this.vcpu, this.table, gvaOf(gpa), this);
     if (text !== '') this.put(gpa, text);
     return gpa;
   }
 
-  /** A GHCB. */
+  /** Makes a GHCB. */
   ghcb(): Ghcb {
     return Ghcb.create(this.vcpu, this.table, gvaOf(physAddr(GHCB)), this);
   }
 
-  /** An SVSM in the first 2 MiB, and an operating system at VMPL2 with the rest, on a processor of its own. */
+  /** Makes an SVSM in the first 2 MiB, and an operating system at VMPL2 in the rest, on another processor. */
   withSvsm(): { svsm: SvsmCore; os: Vcpu; osTable: PageTable; area: CallingArea } {
     const own = [physRegion(physAddr(0), 2 * MIB)];
     const { memory } = this.guest;
@@ -170,7 +170,7 @@ export class Stage {
     return { svsm, os, osTable, area };
   }
 
-  /** Gives the levels below all access to a page, in the size that the RMP has it. */
+  /** Grants VMPL1 and VMPL2 all access to a 2 MiB page, in the page sizes that the RMP has. */
   #grant(gpa: PhysAddr): void {
     const adjust = (at: PhysAddr, size: RmpPageSize): boolean =>
       [Vmpl.Vmpl1, Vmpl.Vmpl2].every(
@@ -182,12 +182,12 @@ export class Stage {
   }
 }
 
-/** Where the guest has `gpa` mapped. */
+/** The virtual address at which the guest maps `gpa`. */
 export function gvaOf(gpa: PhysAddr): VirtAddr {
   return virtAddr(0xffff_8000_0000_0000n + gpa);
 }
 
-/** Bytes of a text; what is left of them is zero. */
+/** The size of a text in bytes. Unused bytes are zero. */
 const TEXT = 16;
 
 export function bytesOf(text: string): Uint8Array {
@@ -196,7 +196,7 @@ export function bytesOf(text: string): Uint8Array {
   return bytes;
 }
 
-/** Bytes as text; `nothing` for zeros, `noise` for what is no text. */
+/** Bytes as text: `nothing` for zeros, `noise` for bytes that are not printable. */
 export function textOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   const text = bytes.subarray(0, end < 0 ? bytes.length : end);

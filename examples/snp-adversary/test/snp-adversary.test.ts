@@ -19,7 +19,7 @@ function main(...args: string[]) {
 
 describe('every attack', () => {
   test.each(SCENARIOS.map((scenario) => [scenario.id, scenario.name, scenario] as const))(
-    '%s %s is stopped as it says',
+    '%s %s is stopped by the expected check',
     async (_, __, scenario) => {
       const { got, stoppedBy, guestSees } = await run(scenario);
       expect({ got, stoppedBy, guestSees }).toEqual({
@@ -32,13 +32,13 @@ describe('every attack', () => {
 
   const needing = SCENARIOS.filter(({ duty }) => duty !== undefined);
   test.each(needing.map((scenario) => [scenario.id, scenario.name, scenario] as const))(
-    '%s %s succeeds against a guest that leaves its part undone',
+    '%s %s succeeds against a guest that neglects its duty',
     async (_, __, scenario) => {
       expect((await run(scenario, false)).got).toBe(scenario.otherwise);
     },
   );
 
-  test('of the table A1 to A22 is here, under a name of its own, or not modelled for a reason that is told', () => {
+  test('of A1 to A22 has a scenario with a unique name, or is listed as not modelled', () => {
     const ids = new Set([...SCENARIOS.map(({ id }) => id), ...NOT_MODELLED.map(([id]) => id)]);
     const missing = Array.from({ length: 22 }, (_, i) => `A${i + 1}`).filter((id) => !ids.has(id));
     expect(missing).toEqual([]);
@@ -46,8 +46,8 @@ describe('every attack', () => {
   });
 });
 
-describe('what it prints', () => {
-  test('is readable at 80 columns', async () => {
+describe('the output', () => {
+  test('has at most 80 columns', async () => {
     const stories: string[] = [];
     for (const scenario of SCENARIOS) {
       for (const careful of [true, false])
@@ -57,32 +57,32 @@ describe('what it prints', () => {
     expect(lines.filter((line) => [...line].length > 80)).toEqual([]);
   });
 
-  test('is what README.md says: npm run snp-adversary -- --markdown', () => {
+  test('of --markdown is in README.md', () => {
     expect(readFileSync(path('README.md'), 'utf8')).toContain(`\n${markdown(all)}\n`);
   });
 
-  test('as JSON, is the same', () => {
+  test('of --json has the same rows', () => {
     const { status, stdout, stderr } = main('--json');
     expect([status, stderr]).toEqual([0, '']);
     expect(JSON.parse(stdout)).toEqual(all);
   });
 
-  test('step by step, is what is done and what the machine does', () => {
+  test('of --scenario has the steps and the events of the machine', () => {
     const { status, stdout } = main('--scenario', 'validate-twice', '--careless');
     expect(status).toBe(0);
     expect(stdout).toMatchInlineSnapshot(`
-      "A4 validate-twice: “this memory is new”: validate it again
-      The guest does not do its part: a record of what is validated.
+      "A4 validate-twice: presents another page as new memory
+      The guest does not do its duty: record the validated pages.
 
           host: RMPUPDATE 0x1ffb000 to ASID 1, GPA 0x401000: SUCCESS
         the hypervisor flushes the guest’s translations
-          flush of everything
+          flush of all translations
           guest: VMGEXIT page-state-request (0x10000000401014)
           host: RMPUPDATE 0x1ffb000 to ASID 1, GPA 0x401000: SUCCESS
           host: VMRUN page-state (0x15)
           guest: PVALIDATE validate 0xffff800000401000, 4 KiB: SUCCESS
         the hypervisor flushes the guest’s translations
-          flush of everything
+          flush of all translations
 
       Not stopped: “attack at dawn”.
       "
@@ -91,9 +91,9 @@ describe('what it prints', () => {
 });
 
 test.each([
-  [['--scenario', 'none'], 'snp-adversary: no scenario is called none: without --scenario, all are listed\n'],
+  [['--scenario', 'none'], 'snp-adversary: there is no scenario none: run without --scenario to list all\n'],
   [['--nonsense'], /^snp-adversary: .*--nonsense.*\n$/],
-])('wrong use gets one line: %j', (args, message) => {
+])('wrong usage prints one line: %j', (args, message) => {
   const { status, stdout, stderr } = main(...args);
   expect([status, stdout]).toEqual([2, '']);
   expect(stderr).toMatch(message);

@@ -16,7 +16,7 @@ import {
 import type { Scenario } from '../scenario.ts';
 import { A, bytesOf, gvaOf, type Stage } from '../stage.ts';
 
-/** The guest asks for a list of two pages to be shared. */
+/** The guest requests the state "shared" for a list of two pages. */
 function shareList(ghcb: Ghcb): void {
   const entries = [A, 0x1000n + A].flatMap((gpa) => [
     ...pscEntriesOf(pageRegion(gpa as typeof A, PageSize.Regular), PageOperation.Shared),
@@ -24,7 +24,7 @@ function shareList(ghcb: Ghcb): void {
   requestPageStates(ghcb, entries);
 }
 
-/** A lie in the header of the list that lies in a GHCB. */
+/** Makes the hypervisor write `value` to the header of the list in a GHCB, at byte `at`. Returns the GHCB. */
 function lieInHeader(stage: Stage, at: number, value: number): Ghcb {
   const ghcb = stage.ghcb();
   stage.host.answers.afterPage = (page: GhcbPage) =>
@@ -35,12 +35,12 @@ function lieInHeader(stage: Stage, at: number, value: number): Ghcb {
 const BAD_HEADER = { stoppedBy: 'answer: header', guestSees: 'INVALID_PSC_RESPONSE' };
 const BAD_MESSAGE = { stoppedBy: 'answer: type, fields', guestSees: 'INVALID_RESPONSE' };
 
-/** What the hypervisor answers, and changes in shared memory. */
+/** Attacks by answers, and by changes of shared memory. */
 export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'claim-private',
-    attack: 'says “private”, and does nothing',
+    attack: 'answers “private” and changes nothing',
     stoppedBy: 'RMP guest-owned',
     guestSees: '#NPF, stopped',
     play: (stage) => {
@@ -65,7 +65,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'other-message',
-    attack: 'answers another question',
+    attack: 'answers with another message',
     ...BAD_MESSAGE,
     play: (stage) => {
       stage.host.answers.msr = () => 0x013n;
@@ -76,7 +76,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'reserved-bits',
-    attack: 'sets bits that must be 0',
+    attack: 'sets reserved bits in its answer',
     ...BAD_MESSAGE,
     play: (stage) => {
       stage.host.answers.msr = () => 0x1015n;
@@ -87,7 +87,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'other-ghcb',
-    attack: 'registers another GHCB',
+    attack: 'confirms another GHCB address',
     ...BAD_MESSAGE,
     play: (stage) => {
       const page = stage.share();
@@ -99,10 +99,10 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'list-half',
-    attack: 'stops a list half way, with an error',
+    attack: 'stops half way through a list, with an error',
     stoppedBy: 'answer: exit info 2',
     guestSees: 'PSC_REFUSED',
-    duty: 'look at SW_EXITINFO2',
+    duty: 'check SW_EXITINFO2',
     otherwise: 'noise',
     play: (stage, careful) => {
       const ghcb = stage.ghcb();
@@ -110,23 +110,23 @@ export const ANSWERS: readonly Scenario[] = [
       stage.vcpu.pvalidate(gvaOf(A), PageSize.Regular, false);
       if (careful) shareList(ghcb);
       else {
-        stage.tell('the guest takes whatever came back for success');
+        stage.tell('the guest takes any answer for success');
         ghcb.vmgexit({ exitCode: GhcbExit.PageStateChange, scratch: ghcb.gpa + 0x800n });
       }
       stage.table.split4k(gvaOf(A));
       stage.table.setShared4k(gvaOf(A));
       stage.vcpu.invlpg(gvaOf(A));
-      stage.tell('the guest reads there what it takes for a device’s answer');
+      stage.tell('the guest reads the page as the answer of a device');
       return stage.get(A);
     },
   },
   {
     id: 'A11',
     name: 'refused-as-result',
-    attack: 'refuses, for who reads a result',
+    attack: 'refuses, for a guest that reads the result anyway',
     stoppedBy: 'answer: exit info 1',
     guestSees: 'VMGEXIT_FAILED',
-    duty: 'look at SW_EXITINFO1',
+    duty: 'check SW_EXITINFO1',
     otherwise: 'features 0x27',
     play: (stage, careful) => {
       const ghcb = stage.ghcb();
@@ -136,7 +136,7 @@ export const ANSWERS: readonly Scenario[] = [
         try {
           return ask();
         } catch {
-          stage.tell('the guest looks at SW_EXITINFO2 alone');
+          stage.tell('the guest reads SW_EXITINFO2 only');
           return ghcb.page.get('exitInfo2') ?? 0n;
         }
       };
@@ -146,7 +146,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'invalid-answer',
-    attack: 'marks no field of its answer valid',
+    attack: 'marks no field of its answer as valid',
     stoppedBy: 'answer: exit info 1',
     guestSees: 'VMGEXIT_FAILED',
     play: (stage) => {
@@ -158,7 +158,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'list-backwards',
-    attack: 'goes backwards in a list',
+    attack: 'moves backwards in a list',
     ...BAD_HEADER,
     play: (stage) => {
       const ghcb = stage.ghcb();
@@ -175,7 +175,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'list-past-end',
-    attack: 'goes past the end of a list',
+    attack: 'moves past the end of a list',
     ...BAD_HEADER,
     play: (stage) => {
       shareList(lieInHeader(stage, 0, 0x666));
@@ -195,7 +195,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'list-reserved',
-    attack: 'sets reserved bits of a list',
+    attack: 'sets reserved bits in the header of a list',
     ...BAD_HEADER,
     play: (stage) => {
       shareList(lieInHeader(stage, 4, 1));
@@ -205,7 +205,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'list-never',
-    attack: 'never gets on with a list',
+    attack: 'never makes progress in a list',
     ...BAD_HEADER,
     play: (stage) => {
       const ghcb = stage.ghcb();
@@ -217,7 +217,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'endless-fault',
-    attack: 'resolves a fault for ever, by nothing',
+    attack: 'claims forever to have resolved a fault',
     stoppedBy: 'RMP guest-owned',
     guestSees: '#NPF, stopped',
     play: (stage) => {
@@ -229,7 +229,7 @@ export const ANSWERS: readonly Scenario[] = [
   {
     id: 'A11',
     name: 'change-at-exit',
-    attack: 'remaps while the guest waits',
+    attack: 'remaps a page while the guest waits',
     stoppedBy: 'RMP guest-owned',
     guestSees: '#NPF, stopped',
     play: (stage) => {
@@ -252,7 +252,7 @@ export const ANSWERS: readonly Scenario[] = [
     stoppedBy: 'reading once',
     guestSees: 'what it checked',
     duty: 'read shared memory once',
-    otherwise: 'goes on at entry 65535',
+    otherwise: 'uses entry 65535',
     play: (stage, careful) => {
       const ghcb = stage.ghcb();
       stage.host.pageStatesPerExit = 1;
@@ -275,13 +275,13 @@ export const ANSWERS: readonly Scenario[] = [
       const read = (): number => decodePscHeader(ghcb.page.readBuffer(0, 8)).current;
       stage.tell('the guest checks cur_entry, and reads it again to use it');
       if (read() > 1) throw new Error('checked');
-      return `goes on at entry ${read()}`;
+      return `uses entry ${read()}`;
     },
   },
   {
     id: 'A11',
     name: 'new-memory',
-    attack: 'gives a page back as another one',
+    attack: 'moves a page to another address of the guest',
     stoppedBy: 'RMP reverse-map',
     guestSees: '#NPF, stopped',
     play: (stage) => {

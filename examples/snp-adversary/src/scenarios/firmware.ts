@@ -15,7 +15,7 @@ import {
 import type { Ending, Scenario } from '../scenario.ts';
 import { A, B, bytesOf, gvaOf, type Stage } from '../stage.ts';
 
-/** VMRUN of a page as a VMSA. Hardware tells that it fails; the RMP, by which check. */
+/** Executes VMRUN with the page at `gpa` as VMSA. Hardware reports only that it fails; the RMP tells by which check. */
 function vmrun(stage: Stage, gpa: PhysAddr): Ending | string {
   const { guest, host, machine } = stage;
   const vmsa = { spa: stage.spaOf(gpa), gpa, vmcb: host.allocatePage() };
@@ -30,7 +30,7 @@ function vmrun(stage: Stage, gpa: PhysAddr): Ending | string {
   }
 }
 
-/** A page that the guest has made a VMSA, fit to be run at VMPL1. */
+/** Makes the page at `gpa` a VMSA that can run at VMPL1. Returns `gpa`. */
 function vmsaAt(stage: Stage, gpa: PhysAddr): PhysAddr {
   const image = new Uint8Array(4096);
   writeVmsa(image, 'vmpl', 1n);
@@ -40,7 +40,7 @@ function vmsaAt(stage: Stage, gpa: PhysAddr): PhysAddr {
   return gpa;
 }
 
-/** Whether a launch in which the hypervisor changed something gives the digest that the owner expects. */
+/** Launches with pages that the hypervisor changes, and compares the digest with the one that the owner expects. */
 async function launched(change: (pages: LaunchPage[]) => readonly LaunchPage[]): Promise<Ending | string> {
   const pages: LaunchPage[] = [
     {
@@ -59,7 +59,7 @@ async function launched(change: (pages: LaunchPage[]) => readonly LaunchPage[]):
   return expected === got ? 'an attested guest' : { stoppedBy: 'launch digest', guestSees: 'not attested' };
 }
 
-/** What the firmware, and VMRUN, guard. */
+/** Attacks that the firmware or the checks of VMRUN stop. */
 export const FIRMWARE: readonly Scenario[] = [
   {
     id: 'A16',
@@ -118,14 +118,14 @@ export const FIRMWARE: readonly Scenario[] = [
   },
   ...(
     [
-      ['contents', 'other contents at launch', ([a, b]) => [{ ...a!, bytes: new Uint8Array(4096) }, b!]],
-      ['address', 'another address at launch', ([a, b]) => [a!, { ...b!, gpa: physAddr(0x2000) }]],
+      ['contents', 'launches with other contents', ([a, b]) => [{ ...a!, bytes: new Uint8Array(4096) }, b!]],
+      ['address', 'launches with another address', ([a, b]) => [a!, { ...b!, gpa: physAddr(0x2000) }]],
       [
         'type',
-        'another type of page at launch',
+        'launches with another page type',
         ([a, b]) => [a!, { ...b!, type: LaunchPageType.Unmeasured }],
       ],
-      ['order', 'another order at launch', ([a, b]) => [b!, a!]],
+      ['order', 'launches with another order of pages', ([a, b]) => [b!, a!]],
     ] satisfies [string, string, (pages: LaunchPage[]) => readonly LaunchPage[]][]
   ).map(
     ([name, attack, change]): Scenario => ({
@@ -140,7 +140,7 @@ export const FIRMWARE: readonly Scenario[] = [
   {
     id: 'A19',
     name: 'page-in-use',
-    attack: 'takes a page that a processor runs on',
+    attack: 'takes the VMSA page of a running processor',
     stoppedBy: 'RMPUPDATE in use',
     guestSees: 'nothing',
     play: (stage) => {
@@ -152,8 +152,8 @@ export const FIRMWARE: readonly Scenario[] = [
   },
 ];
 
-/** Rows of the table of attacks that nothing here can show. */
-export const NOT_MODELLED: readonly (readonly [id: string, why: string])[] = [
-  ['A20', 'memory types: there are no caches, and all is coherent'],
-  ['A21', 'stale cache lines: there are no caches'],
+/** Attacks that cannot be shown, because the model has no caches. */
+export const NOT_MODELLED: readonly (readonly [id: string, attack: string])[] = [
+  ['A20', 'memory types'],
+  ['A21', 'stale cache lines'],
 ];

@@ -12,22 +12,22 @@ import {
 import type { Scenario } from '../scenario.ts';
 import { A, gvaOf, type Stage } from '../stage.ts';
 
-/** Two pages that are both validated at A: the hypervisor shows the one or the other. */
+/** Two pages are validated at A. The guest writes to one of them, and the hypervisor maps the other. */
 function switchBetween(stage: Stage, old: ReturnType<Stage['spaOf']>): string {
   stage.put(A, 'attack at noon');
   stage.host.remap(stage.guest, A, old);
   return stage.flush().get(A);
 }
 
-/** What no hardware stops: each holds only as long as the guest's software does its part. */
+/** Attacks that hardware does not stop: the guest's software must do its duty. */
 export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A4',
     name: 'validate-twice',
-    attack: '“this memory is new”: validate it again',
+    attack: 'presents another page as new memory',
     stoppedBy: 'record',
     guestSees: 'ALREADY_VALIDATED',
-    duty: 'a record of what is validated',
+    duty: 'record the validated pages',
     otherwise: 'attack at dawn',
     play: (stage, careful) => {
       const old = stage.spaOf(A);
@@ -40,7 +40,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A4',
     name: 'fix-not-validated',
-    attack: 'another page, for who “fixes” #VC',
+    attack: 'maps another page, for a guest that “fixes” #VC',
     stoppedBy: 'record',
     guestSees: 'ALREADY_VALIDATED',
     duty: 'never answer #VC by PVALIDATE',
@@ -52,7 +52,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
         stage.flush().get(A);
       } catch (fault) {
         if (!isSnpFault(fault, 'VC_NOT_VALIDATED')) throw fault;
-        stage.tell('the guest’s handler of #VC validates the page');
+        stage.tell('the guest’s #VC handler validates the page');
         if (careful) stage.validated.requireNone(pageRegion(A, PageSize.Regular));
         stage.vcpu.pvalidate(gvaOf(A), PageSize.Regular, true);
       }
@@ -62,10 +62,10 @@ export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A4',
     name: 'rescind-elsewhere',
-    attack: 'another page while the guest rescinds',
+    attack: 'maps another page while the guest rescinds',
     stoppedBy: 'PVALIDATE carry',
     guestSees: 'PVALIDATE_UNCHANGED',
-    duty: 'look at the carry flag',
+    duty: 'check the carry flag',
     otherwise: 'attack at dawn',
     play: (stage, careful) => {
       const old = stage.spaOf(A);
@@ -73,7 +73,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
       stage.flush();
       if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage);
       else {
-        stage.tell('the guest takes validation back, of the wrong page, and does not notice');
+        stage.tell('the guest rescinds the wrong page, and does not notice');
         stage.vcpu.pvalidate(gvaOf(A), PageSize.Regular, false);
         stage.validated.remove(pageRegion(A, PageSize.Regular));
       }
@@ -84,7 +84,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A4',
     name: 'share-without-rescind',
-    attack: 'keeps a page that is to be shared',
+    attack: 'keeps a page that the guest shares',
     stoppedBy: 'RMP validated',
     guestSees: '#VC 0x404',
     duty: 'rescind before sharing',
@@ -107,7 +107,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A6',
     name: 'old-content',
-    attack: 'old ciphertext in a page that is accepted',
+    attack: 'puts old ciphertext into a page before it is accepted',
     stoppedBy: 'clearing',
     guestSees: 'nothing',
     duty: 'clear after validating',
@@ -126,7 +126,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A9',
     name: 'stale-shared',
-    attack: 'reads what a stale translation shares',
+    attack: 'reads a page that a stale translation shares',
     stoppedBy: 'RMP guest-owned',
     guestSees: '#NPF, stopped',
     duty: 'flush after changing a C-bit',
@@ -143,7 +143,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A9',
     name: 'stale-on-other-cpu',
-    attack: 'reads it through another processor’s',
+    attack: 'the same, with the translation on another processor',
     stoppedBy: 'RMP guest-owned',
     guestSees: '#NPF, stopped',
     duty: 'flush on every processor',
@@ -163,7 +163,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
   {
     id: 'A22',
     name: 'secret-in-shared',
-    attack: 'reads what is written to a shared page',
+    attack: 'reads the text in a shared page',
     stoppedBy: 'private page',
     guestSees: 'its own text',
     duty: 'secrets in private pages only',

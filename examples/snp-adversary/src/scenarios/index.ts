@@ -8,7 +8,7 @@ import { SWAPPED_PAGES } from './swapped-pages.ts';
 
 export { NOT_MODELLED } from './firmware.ts';
 
-/** Every attack, in the order of the table of attacks on page state. */
+/** Every attack, in the order of the ids. `docs/hardware.md` has the table of attacks. */
 export const SCENARIOS: readonly Scenario[] = [
   ...PRIVATE_PAGES,
   ...GUEST_DUTIES,

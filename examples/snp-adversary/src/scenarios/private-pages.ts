@@ -9,13 +9,13 @@ const OTHER_SIZE = { stoppedBy: 'RMP page-size', guestSees: '#NPF, stopped' };
 const NOT_VALIDATED = { stoppedBy: 'RMP validated', guestSees: '#VC 0x404' };
 const KEPT = { stoppedBy: 'harmless', guestSees: 'its own text' };
 
-/** Reads a page whose text the guest knows: what is not that, the hypervisor has done. */
+/** Reads a page whose text the guest knows. Any other text is the work of the hypervisor. */
 function kept(stage: Stage, gpa: PhysAddr, text: string): typeof KEPT | string {
   const found = stage.get(gpa);
   return found === text ? KEPT : found;
 }
 
-/** What hardware stops alone: as long as the guest validates no page twice, it needs to do nothing. */
+/** Attacks that hardware stops without help, as long as the guest does not validate a page twice. */
 export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A1',
@@ -31,7 +31,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A1',
     name: 'overwrite-beside',
-    attack: 'writes beside it, mapped with 2 MiB',
+    attack: 'writes to a shared page as part of 2 MiB',
     stoppedBy: 'RMP hypervisor-owned',
     guestSees: 'nothing',
     play: (stage) => {
@@ -56,7 +56,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A2',
     name: 'alias',
-    attack: 'two addresses lead to one page',
+    attack: 'maps two addresses to one page',
     ...MOVED,
     play: (stage) => {
       stage.host.alias(stage.guest, A, B);
@@ -66,7 +66,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A3',
     name: 'substitute',
-    attack: 'another page, assigned there',
+    attack: 'assigns and maps another page there',
     ...NOT_VALIDATED,
     play: (stage) => {
       stage.host.substitute(stage.guest, A);
@@ -76,7 +76,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A5',
     name: 'swap',
-    attack: 'two pages change places',
+    attack: 'swaps two pages',
     ...MOVED,
     play: (stage) => {
       stage.host.swap(stage.guest, A, B);
@@ -86,7 +86,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A6',
     name: 'reassign',
-    attack: 'takes it, puts old ciphertext, returns it',
+    attack: 'takes a page, restores old ciphertext, returns it',
     ...NOT_VALIDATED,
     play: (stage) => {
       const old = stage.host.capture(stage.spaOf(A));
@@ -98,7 +98,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A7',
     name: 'huge-over-small',
-    attack: '2 MiB mapped over 4 KiB entries',
+    attack: 'maps 2 MiB over 4 KiB RMP entries',
     ...OTHER_SIZE,
     play: (stage) => {
       stage.host.answers.fault = () => false;
@@ -109,7 +109,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A7',
     name: 'small-over-huge',
-    attack: '4 KiB mapped over a 2 MiB entry',
+    attack: 'maps 4 KiB over a 2 MiB RMP entry',
     ...OTHER_SIZE,
     play: (stage) => {
       stage.host.answers.fault = () => false;
@@ -120,7 +120,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A7',
     name: 'smash',
-    attack: 'PSMASH under the guest, mapped anew',
+    attack: 'executes PSMASH and maps the page anew',
     ...KEPT,
     play: (stage) => {
       stage.host.smash(stage.guest, WHOLE);
@@ -131,21 +131,21 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A7',
     name: 'size-of-pvalidate',
-    attack: 'PSMASH before a PVALIDATE of 2 MiB',
+    attack: 'executes PSMASH before a PVALIDATE of 2 MiB',
     stoppedBy: 'PVALIDATE size',
     guestSees: 'FAIL_SIZEMISMATCH',
     play: (stage) => {
       stage.host.smash(stage.guest, WHOLE);
       const page = gvaOf((WHOLE & ~0x1f_ffffn) as PhysAddr);
       const { result } = stage.vcpu.pvalidate(page, PageSize.Huge, false);
-      if (result !== RmpResult.FAIL_SIZEMISMATCH) return '2 MiB by one entry of 4 KiB';
+      if (result !== RmpResult.FAIL_SIZEMISMATCH) return '2 MiB by one 4 KiB entry';
       return { stoppedBy: 'PVALIDATE size', guestSees: 'FAIL_SIZEMISMATCH' };
     },
   },
   {
     id: 'A8',
     name: 'stale-after-rmpupdate',
-    attack: 'takes a page, flushes nothing',
+    attack: 'takes a page and does not flush',
     ...NOT_ITS_OWN,
     play: (stage) => {
       stage.get(A);
@@ -156,7 +156,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A8',
     name: 'stale-after-remap',
-    attack: 'remaps a page, flushes nothing',
+    attack: 'remaps a page and does not flush',
     ...KEPT,
     play: (stage) => {
       stage.get(A);
@@ -167,7 +167,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A10',
     name: 'own-page',
-    attack: 'its own page for a private one',
+    attack: 'maps its own page in place of a private one',
     ...NOT_ITS_OWN,
     play: (stage) => {
       const page = stage.host.allocatePage();
@@ -179,7 +179,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A10',
     name: 'foreign-page',
-    attack: 'a page of another guest’s',
+    attack: 'maps a page of another guest',
     ...NOT_ITS_OWN,
     play: (stage) => {
       const other = stage.host.launch({ size: 2 * 1024 * 1024, pageSize: PageSize.Regular });
@@ -190,7 +190,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A10',
     name: 'own-page-table',
-    attack: 'its own page for a page table',
+    attack: 'maps its own page in place of a page table',
     ...NOT_ITS_OWN,
     play: (stage) => {
       stage.host.remap(stage.guest, physAddr(stage.table.root), stage.host.allocatePage());
@@ -201,7 +201,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A10',
     name: 'own-code',
-    attack: 'code of its own, at a shared address',
+    attack: 'puts its own code at a shared address',
     ...NOT_ITS_OWN,
     play: (stage) => {
       const page = stage.share();
@@ -214,7 +214,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A22',
     name: 'shared-write-to-private',
-    attack: 'a private page at a shared address',
+    attack: 'maps a private page at a shared address',
     stoppedBy: 'RMP hypervisor-owned',
     guestSees: '#NPF, stopped',
     play: (stage) => {

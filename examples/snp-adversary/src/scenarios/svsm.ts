@@ -21,25 +21,25 @@ const entry = (gpa: PhysAddr, validate: boolean) => ({
   reserved: 0,
 });
 
-/** The name of a result, or the number. */
+/** The name of a result, or its number. */
 function resultName(rax: bigint): string {
   const found = Object.entries(SvsmResult).find(([, result]) => BigInt(result) === rax);
   return found?.[0] ?? `0x${rax.toString(16)}`;
 }
 
-/** Has the SVSM make a VMSA of `vmsa`. */
+/** Asks the SVSM to make the page at `vmsa` a VMSA. Returns the name of the result. */
 function createVcpu(stage: Stage, vmsa: PhysAddr, caa: PhysAddr): string {
   const { os, area } = stage.withSvsm();
   const { rax } = callSvsm(os, area, { rax: BigInt(SvsmCall.CreateVcpu), rcx: vmsa, rdx: caa });
   return resultName(rax);
 }
 
-/** What an SVSM, and the operating system below it, have to bear. */
+/** Attacks on an SVSM, or by the operating system below it. */
 export const SVSM: readonly Scenario[] = [
   {
     id: 'A13',
     name: 'svsm-page-to-os',
-    attack: 'the SVSM’s page for one of the OS’s',
+    attack: 'gives a page of the SVSM to the OS',
     stoppedBy: 'clearing',
     guestSees: 'nothing',
     duty: 'clear after validating (SVSM)',
@@ -48,10 +48,10 @@ export const SVSM: readonly Scenario[] = [
     play: (stage) => {
       stage.put(OWN, 'SVSM key');
       const { os, osTable, area } = stage.withSvsm();
-      stage.tell('the OS gives a page up');
+      stage.tell('the OS gives up a page');
       pvalidateBySvsm(os, area, [entry(A, false)]);
       requestPageState(os, A, PageOperation.Shared);
-      stage.tell('the hypervisor puts the SVSM’s page there');
+      stage.tell('the hypervisor gives it the SVSM’s page');
       stage.host.move(stage.guest, OWN, A);
       stage.tell('the OS takes its page back');
       osTable.split4k(gvaOf(A));
@@ -63,7 +63,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A13',
     name: 'svsm-page-after',
-    attack: 'the same: what the SVSM then reads',
+    attack: 'the same; then the SVSM reads its page',
     stoppedBy: 'RMP reverse-map',
     guestSees: '#NPF, stopped',
     play: (stage) => {
@@ -75,7 +75,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A14',
     name: 'validate-svsm-memory',
-    attack: 'an OS has the SVSM’s page validated',
+    attack: 'an OS asks to validate a page of the SVSM',
     stoppedBy: 'SVSM',
     guestSees: 'InvalidAddress',
     play: (stage) => {
@@ -87,7 +87,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A14',
     name: 'vmsa-in-svsm-memory',
-    attack: 'an OS has the SVSM’s page made a VMSA',
+    attack: 'an OS asks for a VMSA in a page of the SVSM',
     stoppedBy: 'SVSM',
     guestSees: 'InvalidAddress',
     play: (stage) => {
@@ -98,7 +98,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A14',
     name: 'vmsa-of-nothing',
-    attack: 'an OS has a page of text made a VMSA',
+    attack: 'an OS asks for a VMSA in a page of text',
     stoppedBy: 'SVSM',
     guestSees: 'InvalidParameter',
     play: (stage) => {
@@ -109,7 +109,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A14',
     name: 'write-to-svsm',
-    attack: 'an OS writes to the SVSM',
+    attack: 'an OS writes to a page of the SVSM',
     stoppedBy: 'RMP vmpl',
     guestSees: '#NPF, stopped',
     play: (stage) => {
@@ -121,7 +121,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A9',
     name: 'stale-permission',
-    attack: 'an OS writes to what was taken from it',
+    attack: 'an OS writes to a page that was taken from it',
     stoppedBy: 'RMP vmpl',
     guestSees: '#NPF, stopped',
     duty: 'INVLPGB after RMPADJUST',
@@ -129,7 +129,7 @@ export const SVSM: readonly Scenario[] = [
     play: (stage, careful) => {
       const { os } = stage.withSvsm();
       stage.put(B, 'retreat', os);
-      stage.tell('the SVSM takes the page from the levels below');
+      stage.tell('the SVSM revokes the rights of VMPL1 and VMPL2');
       for (const vmpl of [1, 2]) {
         stage.vcpu.rmpadjust(gvaOf(B), PageSize.Regular, { vmpl, permissions: VmplPermission.None });
       }
@@ -141,7 +141,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A14',
     name: 'grant-itself',
-    attack: 'an OS gives itself more by RMPADJUST',
+    attack: 'an OS grants itself rights by RMPADJUST',
     stoppedBy: 'RMPADJUST levels',
     guestSees: 'FAIL_PERMISSION',
     play: (stage) => {
@@ -154,7 +154,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A15',
     name: 'withhold-svsm',
-    attack: '“the SVSM has run”, when it has not',
+    attack: 'claims that the SVSM has run',
     stoppedBy: 'CALL_PENDING',
     guestSees: 'SVSM_NOT_RUN',
     duty: 'exchange CALL_PENDING',
@@ -164,7 +164,7 @@ export const SVSM: readonly Scenario[] = [
       stage.host.answers.withhold = true;
       if (careful) pvalidateBySvsm(os, area, [entry(A, true)]);
       else {
-        stage.tell('the guest looks at the answer, and not at CALL_PENDING');
+        stage.tell('the guest checks the answer, but not CALL_PENDING');
         os.write(area.gva, Uint8Array.of(1));
         requestGhcbMsr(os, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
       }
@@ -174,7 +174,7 @@ export const SVSM: readonly Scenario[] = [
   {
     id: 'A15',
     name: 'enter-svsm',
-    attack: 'enters the SVSM when nobody calls',
+    attack: 'enters the SVSM without a call',
     stoppedBy: 'CALL_PENDING',
     guestSees: 'nothing',
     play: (stage) => {
@@ -184,16 +184,16 @@ export const SVSM: readonly Scenario[] = [
       stage.host.enter(stage.guest, 0, os);
       return os.registers.rcx === 1n
         ? { stoppedBy: 'CALL_PENDING', guestSees: 'nothing' }
-        : 'a call nobody made';
+        : 'a call that nobody made';
     },
   },
   {
     id: 'A15',
     name: 'late-call',
-    attack: 'runs a call that was given up',
+    attack: 'runs a call that the guest has given up',
     stoppedBy: 'CALL_PENDING',
     guestSees: 'its own text',
-    duty: 'take back a call that failed',
+    duty: 'withdraw a call that failed',
     otherwise: 'nothing',
     play: (stage, careful) => {
       const { os, area } = stage.withSvsm();
@@ -202,7 +202,7 @@ export const SVSM: readonly Scenario[] = [
       try {
         pvalidateBySvsm(os, area, [clearing]);
       } catch {
-        stage.tell('the guest gives the call up, and goes on using the page');
+        stage.tell('the guest gives up the call and continues to use the page');
       }
       if (!careful) os.write(area.gva, Uint8Array.of(1));
       stage.host.answers = {};

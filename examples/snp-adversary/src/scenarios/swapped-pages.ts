@@ -10,7 +10,7 @@ import {
 import type { Scenario } from '../scenario.ts';
 import { A, B, type Stage } from '../stage.ts';
 
-/** A page of the guest's is swapped out: its sealed bytes, and what it takes to swap them in again at an address. */
+/** Swaps page A of the guest out. Returns the page with its sealed bytes, and a function that swaps them in at an address. */
 function swappedOut(stage: Stage): { sealed: SysPhysAddr; swapInAt: (gpa: PhysAddr) => SysPhysAddr } {
   const { host, guest, machine } = stage;
   const firmwarePage = (): SysPhysAddr => {
@@ -29,7 +29,7 @@ function swappedOut(stage: Stage): { sealed: SysPhysAddr; swapInAt: (gpa: PhysAd
   pageReclaim(machine.rmp, sealed, PageSize.Regular);
   host.rmpupdate(sealed, { assigned: false });
   const swapInAt = (gpa: PhysAddr): SysPhysAddr => {
-    stage.tell('the firmware is to unseal it');
+    stage.tell('the hypervisor asks the firmware to unseal it');
     const destination = host.allocatePage();
     host.rmpupdate(destination, { assigned: true, immutable: true, asid: guest.asid, gpa });
     swapIn(machine, context, { source: sealed, destination });
@@ -39,7 +39,7 @@ function swappedOut(stage: Stage): { sealed: SysPhysAddr; swapInAt: (gpa: PhysAd
   return { sealed, swapInAt };
 }
 
-/** What guards a page while the hypervisor keeps it. */
+/** Attacks on a page that is swapped out. */
 export const SWAPPED_PAGES: readonly Scenario[] = [
   {
     id: 'A17',
@@ -58,7 +58,7 @@ export const SWAPPED_PAGES: readonly Scenario[] = [
   {
     id: 'A17',
     name: 'swap-twice',
-    attack: 'swaps a page in a second time',
+    attack: 'swaps a page in twice',
     stoppedBy: 'firmware',
     guestSees: 'FIRMWARE_REFUSED',
     play: (stage) => {
