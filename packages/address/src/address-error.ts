@@ -46,7 +46,7 @@ const MESSAGES: MessageTable<AddressErrorDetails> = {
     `${describeValue(value)} is not a ${kind} address: ` +
     (Number.isSafeInteger(value)
       ? 'convert a number with address() first'
-      : 'pass a bigint, or a number that is a safe integer'),
+      : 'pass a bigint or a safe integer'),
   OUTSIDE_SPACE: ({ kind, value, end }) =>
     `${describeValue(value)} is outside the ${kind} address space: valid addresses are 0x0 to ${formatAddress(end - 1n)}`,
   NON_CANONICAL: ({ kind, bits, value, holeStart, holeEnd }) =>
@@ -56,7 +56,7 @@ const MESSAGES: MessageTable<AddressErrorDetails> = {
     `${describeValue(text)} is not a ${kind} address: write 0x and 1 to 16 hex digits (single _ between digits), ` +
     'or 8 to 16 hex digits without 0x',
   INVALID_BYTE_COUNT: ({ value }) =>
-    `${describeValue(value)} is not a byte count: pass a bigint, or a number that is a safe integer, of at least 0`,
+    `${describeValue(value)} is not a byte count: pass a bigint or a safe integer that is at least 0`,
   INVALID_ALIGNMENT: ({ value, max }) =>
     `${describeValue(value)} is not an alignment: pass a power of two from 1 to ${describeValue(max)}`,
   ADDRESS_OVERFLOW: ({ kind, operation, address, bytes, at, limit }) =>

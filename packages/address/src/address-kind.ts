@@ -16,8 +16,8 @@ export interface AddressHole {
  * A kind of address as a value: what is valid, what an addition may cross, where the space ends.
  *
  * A brand is gone at run time, where `0x7fff_ffff_f000n` may be virtual or physical. So everything that depends on the
- * kind takes the kind, or is a method of it. All methods are O(1). Except for `try…` and `is…`, they throw an
- * `AddressError` for bad input, and an address that is passed is checked as by `assertIsAddress`.
+ * kind takes the kind, or is a method of it. All methods are O(1). `try…` and `is…` never throw. The others throw an
+ * `AddressError` for bad input, and check an address as `assertIsAddress` does.
  */
 export interface AddressKind<A extends Address> {
   /** The name in messages: `virtual`, `physical`. Give each kind its own name. */
@@ -43,19 +43,19 @@ export interface AddressKind<A extends Address> {
    * ```
    */
   address(value: number | bigint): A;
-  /** As {@link address}, but returns `undefined` where that throws. */
+  /** Like {@link address}, but returns `undefined` where that throws. */
   tryAddress(value: unknown): A | undefined;
   /** Whether `value` is a `bigint` that is valid for this kind. A number never is. */
   isAddress(value: unknown): value is A;
   /**
-   * Narrows `value` to an address of this kind. Throws unless {@link isAddress} holds, so it refuses every number.
+   * Narrows `value` to an address of this kind, or throws. It refuses every number.
    *
    * @throws AddressError as {@link address}
    */
   assertIsAddress(value: unknown): asserts value is A;
   /**
-   * The address that `text` writes in hexadecimal: `0x` and 1 to 16 digits, with single underscores between digits if you
-   * like; or 8 to 16 bare digits, as consoles print them. White space, signs and `0X` are refused.
+   * The address that `text` writes in hexadecimal: `0x` and 1 to 16 digits, which single underscores may separate; or 8 to
+   * 16 bare digits, as consoles print them. White space, signs and `0X` are refused.
    *
    * @throws AddressError `INVALID_ADDRESS_TEXT` if the text has neither form; `OUTSIDE_SPACE` or `NON_CANONICAL` if its
    *   value is not an address
@@ -95,7 +95,7 @@ export interface AddressKind<A extends Address> {
    */
   sub(address: A, bytes: Bytes): A;
   /**
-   * As {@link add}, but returns `undefined` for an overflow. A bad address or byte count still throws.
+   * Like {@link add}, but returns `undefined` for an overflow. A bad address or byte count still throws.
    *
    * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`
    * @example
@@ -108,7 +108,7 @@ export interface AddressKind<A extends Address> {
    */
   checkedAdd(address: A, bytes: Bytes): A | undefined;
   /**
-   * As {@link sub}, but returns `undefined` for an overflow. A bad address or byte count still throws.
+   * Like {@link sub}, but returns `undefined` for an overflow. A bad address or byte count still throws.
    *
    * @throws AddressError as {@link assertIsAddress}; `INVALID_BYTE_COUNT`
    */
@@ -128,7 +128,7 @@ export interface AddressKind<A extends Address> {
    */
   alignUp(address: A, alignment: Bytes): A;
   /**
-   * As {@link alignUp}, but returns `undefined` for an overflow. A bad address or alignment still throws.
+   * Like {@link alignUp}, but returns `undefined` for an overflow. A bad address or alignment still throws.
    *
    * @throws AddressError as {@link assertIsAddress}; `INVALID_ALIGNMENT`
    */
@@ -154,7 +154,7 @@ export interface AddressKind<A extends Address> {
    */
   stepBackward(address: A, bytes: Bytes): A;
   /**
-   * The number of steps from `from` to `to`, so without the hole; negative if `to` comes first.
+   * The number of steps from `from` to `to`, negative if `to` comes first. The hole does not count.
    *
    * @throws AddressError as {@link assertIsAddress}
    */

@@ -10,8 +10,8 @@ import { PAGE_SHIFT, PAGE_SIZE } from './page-size.ts';
 /**
  * The greatest multiple of `alignment` that is at most `address`. O(1).
  *
- * An aligned address stays as it is. The result is always an address: the hole cannot lie between the two, because
- * both of its edges are multiples of every alignment that is accepted.
+ * An aligned address stays as it is. The result is always an address: the hole never lies between it and `address`,
+ * because both edges of the hole are multiples of every alignment that is accepted.
  *
  * @param alignment - bytes, a power of two from 1 to 2^47
  * @throws AddressError `INVALID_ALIGNMENT`, `INVALID_ADDRESS`, `OUTSIDE_SPACE`

@@ -12,7 +12,7 @@ export function physAddr(value: number | bigint): PhysAddr {
   return Phys.address(value);
 }
 
-/** As {@link physAddr}, but returns `undefined` where that throws. O(1). */
+/** Like {@link physAddr}, but returns `undefined` where that throws. O(1). */
 export function tryPhysAddr(value: unknown): PhysAddr | undefined {
   return Phys.tryAddress(value);
 }
@@ -23,7 +23,7 @@ export function isPhysAddr(value: unknown): value is PhysAddr {
 }
 
 /**
- * Narrows `value` to a physical address. Throws unless {@link isPhysAddr} holds. O(1).
+ * Narrows `value` to a physical address, or throws. It refuses every number. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`
  */

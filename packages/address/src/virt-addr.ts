@@ -12,7 +12,7 @@ export function virtAddr(value: number | bigint): VirtAddr {
   return Virt.address(value);
 }
 
-/** As {@link virtAddr}, but returns `undefined` where that throws. O(1). */
+/** Like {@link virtAddr}, but returns `undefined` where that throws. O(1). */
 export function tryVirtAddr(value: unknown): VirtAddr | undefined {
   return Virt.tryAddress(value);
 }
@@ -23,7 +23,7 @@ export function isVirtAddr(value: unknown): value is VirtAddr {
 }
 
 /**
- * Narrows `value` to a virtual address. Throws unless {@link isVirtAddr} holds. O(1).
+ * Narrows `value` to a virtual address, or throws. It refuses every number. O(1).
  *
  * @throws AddressError `INVALID_ADDRESS`, `OUTSIDE_SPACE`, `NON_CANONICAL`
  */

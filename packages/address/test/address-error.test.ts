@@ -26,12 +26,12 @@ const CODES: {
     [
       () => virtAddr(0.5),
       { kind: 'virtual', value: 0.5 },
-      '0.5 is not a virtual address: pass a bigint, or a number that is a safe integer',
+      '0.5 is not a virtual address: pass a bigint or a safe integer',
     ],
     [
       () => physAddr(untyped('0x1000')),
       { kind: 'physical', value: '0x1000' },
-      '"0x1000" is not a physical address: pass a bigint, or a number that is a safe integer',
+      '"0x1000" is not a physical address: pass a bigint or a safe integer',
     ],
     [
       () => Virt.add(untyped(4096), 1),
@@ -89,12 +89,12 @@ const CODES: {
     [
       () => byteCount(-1n),
       { value: -1n },
-      '-0x1 is not a byte count: pass a bigint, or a number that is a safe integer, of at least 0',
+      '-0x1 is not a byte count: pass a bigint or a safe integer that is at least 0',
     ],
     [
       () => byteCount(2 ** 53),
       { value: 2 ** 53 },
-      '9007199254740992 is not a byte count: pass a bigint, or a number that is a safe integer, of at least 0',
+      '9007199254740992 is not a byte count: pass a bigint or a safe integer that is at least 0',
     ],
   ],
   INVALID_ALIGNMENT: [

@@ -63,13 +63,13 @@ takesAny(phys);
 takesVirt(virtAddr(0x1000));
 takesVirt(virtAddr(0x1000n));
 takesPhys(physAddr(0x1000));
-// @ts-expect-error an address of any kind may not be virtual
+// @ts-expect-error an address of any kind need not be virtual
 takesVirt(virt as Address);
 
 // Arithmetic with operators loses the brand; the kind's methods keep it.
 check<Equal<typeof sum, bigint>>();
 const sum = virt + 1n;
-// @ts-expect-error a sum may not be an address: Virt.add checks it
+// @ts-expect-error a sum need not be an address: Virt.add checks it
 takesVirt(virt + 1n);
 // @ts-expect-error a masked address has lost its brand: alignDown keeps it
 takesVirt(virt & ~0xfffn);

@@ -1,4 +1,4 @@
-/** Bad input for every operation of the package, and calling each by its name. */
+/** Bad input for every operation of the package, and a way to call each by its name. */
 import fc from 'fast-check';
 import { ERRORS_OF } from '../src/error-codes.ts';
 import * as address from '../src/index.ts';
@@ -9,7 +9,7 @@ export const OPERATIONS = Object.keys(ERRORS_OF) as Operation[];
 
 type Call = (...args: unknown[]) => unknown;
 
-/** The operation as a function; once for each of three kinds if it is a method of a kind. */
+/** The operation as functions: one, or one for each of three kinds if it is a method of a kind. */
 export function callsOf(operation: Operation): Call[] {
   const free = (address as unknown as Record<string, Call>)[operation];
   if (free !== undefined) return [free];
@@ -35,7 +35,7 @@ export const ARGUMENTS: readonly unknown[] = [
   ],
 ];
 
-/** One argument: of those, an integer near an edge, or anything. */
+/** One argument: one of {@link ARGUMENTS}, an integer near an edge, or anything. */
 export const argument: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom(...ARGUMENTS),
   integers,

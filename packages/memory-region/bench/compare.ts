@@ -8,7 +8,7 @@ const ROUNDS = 25;
 const WARM_UP = 6;
 
 /**
- * Runs every variant once a round and prints medians over the rounds: nanoseconds for a unit, and the ratio to the first
+ * Runs every variant once a round and prints medians over the rounds: nanoseconds per unit, and the ratio to the first
  * variant in the same round, so that a machine that is slow for a while is slow for both.
  */
 export function compare(units: number, unit: string, variants: readonly Variant[]): void {

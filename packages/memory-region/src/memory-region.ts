@@ -85,7 +85,7 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * As the constructor, but returns `undefined` for every start and size that it refuses.
+   * Like the constructor, but returns `undefined` for every start and size that it refuses.
    *
    * @example
    * ```ts
@@ -108,12 +108,12 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * As the constructor, but without its checks, which cost several times as much as making the region. Use it where many
+   * Like the constructor, but without its checks, which cost several times as much as making the region. Use it where many
    * regions are made that are known to be valid, as in an allocator. For a start or a size that the constructor refuses,
    * the result is unspecified, and no error reports it.
    *
    * @param start - an address of `kind`
-   * @param size - bytes, at least 0, and at most the addresses that follow `start` without a gap
+   * @param size - bytes, at least 0; the region must not enter the hole or pass the end of the space
    */
   static unchecked<A extends Address>(kind: AddressKind<A>, start: A, size: bigint): MemoryRegion<A> {
     return uncheckedRegion(kind, start, size);
@@ -129,7 +129,7 @@ export class MemoryRegion<A extends Address> {
     return this.#start;
   }
 
-  /** The exclusive end. It may not be an address. */
+  /** The exclusive end. It need not be an address. */
   get end(): bigint {
     this.#end ??= this.#start + this.#size;
     return this.#end;

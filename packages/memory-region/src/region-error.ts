@@ -9,8 +9,8 @@ export interface RegionBounds {
 /**
  * The `details` of each code of {@link RegionError}. Codes are only ever added.
  *
- * `INVALID_…`: the value is wrong whatever the state. `MISALIGNED_…`: a region does not start or end at a multiple of the
- * size. `OUTSIDE_…`: the value is sound, but lies outside the region. `…_MISMATCH`: two values that must agree do not.
+ * `INVALID_…`: the value is wrong whatever the state. `MISALIGNED_…`: the start or the end of a region is not a multiple of
+ * the size. `OUTSIDE_…`: the value is sound, but lies outside the region. `…_MISMATCH`: two values that must agree do not.
  */
 export interface RegionErrorDetails {
   /** The region would enter the hole or pass the end of the space. From `start`, it may end at `limit` at most. */

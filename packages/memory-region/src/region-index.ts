@@ -3,7 +3,7 @@ import type { MemoryRegion } from './memory-region.ts';
 import type { RegionEntry } from './walk-ranges.ts';
 
 // The index compares an address as two numbers that sort as it does: bits 63:11, exact in a double, and bits 10:0. A binary
-// search over typed arrays of them costs as much as one over numbers; comparing bigints costs a call each.
+// search over typed arrays of these numbers is fast, but each comparison of bigints is a call.
 
 /** Splits an address into 32-bit halves: writing it here and reading {@link HALVES} costs less than shifting a bigint. */
 const CELL = new BigUint64Array(1);

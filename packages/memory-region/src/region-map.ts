@@ -116,7 +116,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   /**
    * The entries whose regions overlap `region`, uncut, ascending. O(log n), and O(1) for each.
    *
-   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   * @throws RegionError `KIND_MISMATCH`, at the first `next`
    */
   *overlapping(region: MemoryRegion<A>): Generator<RegionEntry<A, V>, undefined, undefined> {
     requireKind(this.kind, region);
@@ -126,7 +126,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   /**
    * The parts of `within` that no entry covers, ascending. O(log n), and O(1) for each entry in `within`.
    *
-   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   * @throws RegionError `KIND_MISMATCH`, at the first `next`
    */
   *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);

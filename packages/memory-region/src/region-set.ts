@@ -127,7 +127,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   /**
    * The regions of the set that overlap `region`, uncut, ascending. O(log n), and O(1) for each.
    *
-   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   * @throws RegionError `KIND_MISMATCH`, at the first `next`
    */
   *overlapping(region: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, region);
@@ -138,7 +138,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   /**
    * The parts of `within` that are not in the set, ascending. O(log n), and O(1) for each region in `within`.
    *
-   * @throws RegionError `KIND_MISMATCH`, from the first `next`
+   * @throws RegionError `KIND_MISMATCH`, at the first `next`
    */
   *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);

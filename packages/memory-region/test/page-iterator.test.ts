@@ -143,7 +143,7 @@ describe.each(SIZES)('pages of %s', (_, size) => {
   });
 });
 
-test('a region of whole 4 KiB pages may not consist of 2 MiB pages', () => {
+test('a region of whole 4 KiB pages need not consist of 2 MiB pages', () => {
   const one = region(Virt, KiB4, KiB4 + MiB2);
   expect(one.pageCount(PageSize.Regular)).toBe(512);
   regionError('MISALIGNED_REGION', () => one.iterPages(PageSize.Huge));
