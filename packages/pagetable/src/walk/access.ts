@@ -13,83 +13,86 @@ export type AccessKind = 'read' | 'write' | 'fetch';
 
 /** The bits of a page fault's error code (AMD64 APM vol. 2, §8.4.2; Intel SDM vol. 3A, §4.7). */
 export const PageFaultCode = {
-  /** Bit 0: every entry on the way was present. */
+  /** Bit 0: every entry of the walk was present. */
   Present: 0x1,
   /** Bit 1: the access was a write. */
   Write: 0x2,
-  /** Bit 2: it was made in user mode. */
+  /** Bit 2: the access was made in user mode. */
   User: 0x4,
   /** Bit 3: a present entry has a reserved bit set. */
   Reserved: 0x8,
-  /** Bit 4: it was a fetch, with EFER.NXE or CR4.SMEP on. */
+  /** Bit 4: the access was a fetch, with EFER.NXE or CR4.SMEP set. */
   Fetch: 0x10,
-  /** Bit 5: a protection key denies it. */
+  /** Bit 5: a protection key denies the access. */
   ProtectionKey: 0x20,
-  /** Bit 6: it was a shadow-stack access. No access here is one. */
+  /** Bit 6: the access was a shadow-stack access. `access` does not model those, so it never sets the bit. */
   ShadowStack: 0x40,
-  /** Bit 31: the RMP denies it (APM vol. 2, §15.36.10). What walks page tables never sets it. */
+  /** Bit 31: an RMP check denies the access (APM vol. 2, §15.36.10). A page table never sets the bit. */
   Rmp: 0x8000_0000,
 } as const;
 
-/** How an access is made, beside its kind. */
+/** Options of an access. */
 export interface AccessOptions {
-  /** `false` to look only: accessed and dirty bits stay as they are. `true` if not given. */
+  /** Whether accessed and dirty bits are set. `false` to look only. `true` if not given. */
   readonly update?: boolean;
-  /** An implicit access to a GDT, LDT, IDT or TSS: in supervisor mode at any CPL, and EFLAGS.AC does not help it. */
+  /**
+   * Whether this is an implicit access of the processor, to a GDT, LDT, IDT or TSS. Such an access is in supervisor mode
+   * at every CPL, and EFLAGS.AC does not permit it (Intel SDM vol. 3A, §4.6). `false` if not given.
+   */
   readonly implicit?: boolean;
   /**
-   * `true` if a walk that ends in a page fault sets accessed in the entries above that level, as QEMU does. KVM does not;
-   * processors may (Intel SDM vol. 3A, §4.8). `false` if not given.
+   * Whether a walk that ends in a page fault sets accessed in the entries above the level of the fault. QEMU does this,
+   * KVM does not, and the manuals leave it open (Intel SDM vol. 3A, §4.8). `false` if not given.
    */
   readonly accessedOnFault?: boolean;
-  /** What the page is filled into if the access goes ahead: a `Tlb`. Nothing if not given. */
+  /** A `Tlb` that receives the page if the access is allowed. None if not given. */
   readonly fill?: { insert(vaddr: VirtAddr, page: MappedPage): void };
 }
 
-/** An entry that an access has set bits in; when looking only, one that it would have. */
+/** An entry in which an access set bits, or would have set bits with `update: false`. */
 export interface EntryUpdate {
-  /** Where the entry lies. */
+  /** The physical address of the entry. */
   readonly paddr: PhysAddr;
-  /** All 64 bits, afterwards. */
+  /** All 64 bits of the entry after the access. */
   readonly entry: bigint;
 }
 
-/** The access goes ahead. */
+/** The access is allowed. */
 export interface AccessTranslation {
   readonly type: 'translation';
-  /** Where the byte at the virtual address lies. */
+  /** The physical address of the byte at the virtual address. */
   readonly paddr: PhysAddr;
   /** The size of the page in bytes. */
   readonly size: PageSize;
   /**
-   * Whether the page is shared with the hypervisor. Of a fetch, what the entry says: the hardware makes every fetch of a
-   * guest private (AMD64 APM vol. 2, §15.34.5).
+   * Whether the entry says that the page is shared with the hypervisor. Hardware treats every fetch of a guest as
+   * private, whatever the entry says (AMD64 APM vol. 2, §15.34.5).
    */
   readonly shared: boolean;
-  /** The page, as `PageTable.lookup` returns it after the access; when looking only, as it would. */
+  /** The page, as `PageTable.lookup` returns it after the access, or would return it with `update: false`. */
   readonly page: MappedPage;
-  /** Each entry in which accessed or dirty bits were clear and had to be set, root first. */
+  /** The entries in which the access had to set accessed or dirty, root first. */
   readonly updates: readonly EntryUpdate[];
 }
 
-/** #PF. Nothing was changed, except for accessed bits with `accessedOnFault`. */
+/** #PF. Nothing has changed, except accessed bits with `accessedOnFault`. */
 export interface AccessPageFault {
   readonly type: 'page-fault';
-  /** {@link PageFaultCode} bits. */
+  /** The error code: a combination of {@link PageFaultCode}. */
   readonly errorCode: number;
-  /** What CR2 then holds: the virtual address. */
+  /** The value of CR2: the virtual address. */
   readonly cr2: VirtAddr;
-  /** The level of the entry that was not present or had reserved bits; of a fault of rights, that of the leaf. */
+  /** The level of the entry that is not present or has reserved bits set; the level of the leaf if rights deny the access. */
   readonly level: number;
 }
 
-/** #GP(0): the address is not canonical. CR2 stays as it was. A stack-segment access raises #SS(0) in its place. */
+/** #GP(0): the address is not canonical. CR2 keeps its value. An access through SS raises #SS(0) instead. */
 export interface AccessGeneralProtection {
   readonly type: 'general-protection';
   readonly errorCode: 0;
 }
 
-/** What becomes of an access. */
+/** The result of an access. */
 export type AccessResult = AccessTranslation | AccessPageFault | AccessGeneralProtection;
 
 const NO_UPDATES: readonly EntryUpdate[] = Object.freeze([]);
@@ -100,12 +103,12 @@ const GENERAL_PROTECTION: AccessGeneralProtection = Object.freeze({
 const KERNEL = /* @__PURE__ */ cpuState();
 
 /**
- * The walk of a memory management unit: like every walk on entries of two words and no bigint, but it judges rights, and
- * reports what is wrong as the processor does instead of throwing.
+ * The walk of a memory management unit. It checks rights, and it reports a fault as the processor does instead of
+ * throwing. Like every walk, it reads entries as two words and makes no bigint.
  *
- * Order of checks (Intel SDM vol. 3A, §4.5, §4.7): canonical; then level by level not present, reserved bits; rights
- * only at the leaf; accessed and dirty bits last, when nothing can fault any more. When upper accessed bits are set on
- * the way to a fault is left to the processor (§4.8); here they are not.
+ * Order of checks (Intel SDM vol. 3A, §4.5, §4.7): canonical address; at each level from the root, present, then
+ * reserved bits; rights only at the leaf. Accessed and dirty bits are set last, when nothing can fault any more; a walk
+ * that faults sets accessed bits only with `accessedOnFault`.
  */
 export class AccessWalk {
   readonly #memory: PhysMemory;
@@ -113,21 +116,26 @@ export class AccessWalk {
   readonly #root: number;
   readonly #levels: number;
   readonly #hasNoExecute: boolean;
-  /** The entries used, by level: their tables and where they begin in them, in words. */
+  /** The frame number of the table used at each level. */
   readonly #tables: Float64Array = new Float64Array(MAX_LEVELS);
+  /** The offset of the entry used at each level, in words from the start of its table. */
   readonly #places: Uint16Array = new Uint16Array(MAX_LEVELS);
-  /** What the walk has read there. */
+  /** The low word read at each level. */
   readonly #lows: Int32Array = new Int32Array(MAX_LEVELS);
+  /** The high word read at each level. */
   readonly #highs: Int32Array = new Int32Array(MAX_LEVELS);
-  /**
-   * The epoch of memory in which a walk, for the address with these halves, has led to this page directory (the table at
-   * level 1), and what the entries above leave: an access to the same 1 GiB goes on from there.
-   */
+  // The page directory of the last walk. While memory has the same epoch, an access to the same 1 GiB starts there.
+  /** The epoch of memory in which the walk reached the page directory. */
   #epoch = Number.NaN;
+  /** The low half of the address of that walk. */
   #low = 0;
+  /** The high half of the address of that walk. */
   #high = 0;
+  /** The frame number of the page directory, the table at level 1. */
   #directory = 0;
+  /** R/W and U/S of the entries above it, ANDed. */
   #rights = 0;
+  /** NX of the entries above it, ORed, in the sign. */
   #noExecute = 0;
 
   constructor(memory: PhysMemory, format: EntryFormat, root: number, config: PagingConfig) {
@@ -138,7 +146,12 @@ export class AccessWalk {
     this.#hasNoExecute = config.noExecute;
   }
 
-  /** @throws PageTableError `NON_CANONICAL` for what is no address of 64 bits, `INVALID_ACCESS`, `BUS_ERROR` */
+  /**
+   * Performs one access.
+   *
+   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a bigint of 64 bits; `INVALID_ACCESS`; `BUS_ERROR`;
+   *   `READ_ONLY`
+   */
   run(vaddr: VirtAddr, kind: AccessKind, cpu: CpuState = KERNEL, options: AccessOptions = {}): AccessResult {
     const levels = this.#levels;
     if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
@@ -151,10 +164,9 @@ export class AccessWalk {
     if (!isCanonical(high, levels)) return GENERAL_PROTECTION;
 
     const format = this.#format;
-    const userMode = cpu.cpl === 3 && options.implicit !== true;
     const code =
       (kind === 'write' ? PageFaultCode.Write : 0) |
-      (userMode ? PageFaultCode.User : 0) |
+      (isUserMode(cpu, options.implicit === true) ? PageFaultCode.User : 0) |
       (kind === 'fetch' && (this.#hasNoExecute || cpu.smep) ? PageFaultCode.Fetch : 0);
     const memory = this.#memory;
     let table = this.#root;
@@ -198,13 +210,13 @@ export class AccessWalk {
         this.#noExecute = noExecute;
       }
     }
-    const implicit = options.implicit === true;
-    const denied = deniedBits(kind, rights, noExecute < 0, (entryHigh >>> 27) & 0xf, userMode, implicit, cpu);
+    const granted = (rights & (PteFlags.Writable | PteFlags.User)) | (noExecute & PteFlags.NoExecute);
+    const denied = deniedBits(kind, granted, entryHigh, cpu, options.implicit === true);
     if (denied !== 0) return this.#fault(code | denied, vaddr, level, options);
 
     const write = kind === 'write';
     const updates = this.#update(level, write, options.update !== false);
-    // Another processor has changed an entry: the walk begins again (AMD64 APM vol. 2, §5.4.2).
+    // Another processor has changed an entry: the walk starts again (AMD64 APM vol. 2, §5.4.2).
     if (updates === undefined) return this.run(vaddr, kind, cpu, options);
     const leaf = entryLow | bitsToSet(level, level, write);
     const page = mappedPage({ low: leaf, high: entryHigh, level, rights, noExecute }, low, format);
@@ -212,7 +224,7 @@ export class AccessWalk {
     return { type: 'translation', paddr: page.paddr, size: page.size, shared: page.shared, page, updates };
   }
 
-  /** A page fault at `level`. Sets accessed bits above it, if the processor does so. */
+  /** The page fault at `level`. With `accessedOnFault`, sets accessed in the entries above. */
   #fault(errorCode: number, cr2: VirtAddr, level: number, options: AccessOptions): AccessPageFault {
     if (options.accessedOnFault === true && options.update !== false) {
       for (let above = this.#levels - 1; above > level; above -= 1) this.#mark(above, PteFlags.Accessed);
@@ -221,9 +233,9 @@ export class AccessWalk {
   }
 
   /**
-   * Sets accessed in all entries used, dirty in the leaf of a write. Each entry is there once: a table that leads to itself
-   * is an upper one and a lower one, and its entry then gets what the lower one gets. `undefined` if an entry is not what
-   * the walk has read; those set before it stay set, as in hardware.
+   * Sets accessed in all entries used, and dirty in the leaf of a write. An entry that was used at two levels, through a
+   * table that leads to itself, is updated once, as the lower level demands. Returns `undefined` if an entry has changed
+   * since the walk read it; the entries updated before it stay updated, as in hardware.
    */
   #update(leafLevel: number, write: boolean, apply: boolean): readonly EntryUpdate[] | undefined {
     const updates: EntryUpdate[] = [];
@@ -238,7 +250,7 @@ export class AccessWalk {
     }
     if (updates.length === 0) return NO_UPDATES;
     if (apply) {
-      // Every table must take a write before the first is written to.
+      // Write access to every table is asked for before the first one is changed.
       for (const level of levels) this.#memory.words(this.#tables[level]!, true);
       for (const level of levels) {
         if (!this.#mark(level, bitsToSet(level, leafLevel, write))) return undefined;
@@ -247,7 +259,7 @@ export class AccessWalk {
     return Object.freeze(updates);
   }
 
-  /** Sets bits in the entry that was used at `level`. Returns whether it still was as the walk has read it. */
+  /** Sets bits in the entry used at `level`. Returns whether the entry was still what the walk had read. */
   #mark(level: number, bits: number): boolean {
     const before = this.#lows[level]!;
     if ((before & bits) === bits) return true;
@@ -257,6 +269,7 @@ export class AccessWalk {
     return (Atomics.compareExchange(words, at, before, before | bits) | 0) === before;
   }
 
+  /** Whether the walk also used the entry of `level` at a lower level. */
   #isUsedBelow(level: number, leafLevel: number): boolean {
     for (let below = level - 1; below >= leafLevel; below -= 1) {
       if (this.#tables[below] === this.#tables[level] && this.#places[below] === this.#places[level])
@@ -267,8 +280,8 @@ export class AccessWalk {
 }
 
 /**
- * Whether the rights of a page that was found before allow an access, as a processor judges by what its TLB holds: a
- * refusal there makes it walk again. O(1).
+ * Whether the rights of a page allow an access. A processor checks the rights in its TLB in this way; if they deny the
+ * access, it walks the tables again. O(1).
  */
 export function allowsAccess(
   page: MappedPage,
@@ -276,37 +289,47 @@ export function allowsAccess(
   cpu: CpuState,
   { implicit = false }: Pick<AccessOptions, 'implicit'> = {},
 ): boolean {
-  const rights = (page.user ? PteFlags.User : 0) | (page.writable ? PteFlags.Writable : 0);
-  const key = (page.flags >>> 27) & 0xf;
-  const userMode = cpu.cpl === 3 && !implicit;
-  return deniedBits(kind, rights, !page.executable, key, userMode, implicit, cpu) === 0;
+  const rights =
+    (page.user ? PteFlags.User : 0) |
+    (page.writable ? PteFlags.Writable : 0) |
+    (page.executable ? 0 : PteFlags.NoExecute);
+  // Flags have the protection key where the high word of an entry has it.
+  return deniedBits(kind, rights, page.flags, cpu, implicit) === 0;
+}
+
+/** Whether an access is made in user mode (Intel SDM vol. 3A, §4.6). */
+function isUserMode(cpu: CpuState, implicit: boolean): boolean {
+  return cpu.cpl === 3 && !implicit;
 }
 
 /**
- * The rights of a leaf (Intel SDM vol. 3A, §4.6.1) and its protection key (§4.6.2): 0 if they allow the access, else
- * what they add to the error code.
+ * Checks the rights of a page (Intel SDM vol. 3A, §4.6.1) and its protection key (§4.6.2). Returns 0 if they allow the
+ * access, else the bits that they add to the error code.
+ *
+ * @param rights - R/W and U/S of all entries, and NX of any, as {@link PteFlags}
+ * @param leafHigh - the high word of the leaf
  */
 function deniedBits(
   kind: AccessKind,
   rights: number,
-  noExecute: boolean,
-  key: number,
-  userMode: boolean,
-  implicit: boolean,
+  leafHigh: number,
   cpu: CpuState,
+  implicit: boolean,
 ): number {
+  const userMode = isUserMode(cpu, implicit);
   const userPage = (rights & PteFlags.User) !== 0;
   const writable = (rights & PteFlags.Writable) !== 0;
   if (kind === 'fetch') {
-    const allowed = !noExecute && (userMode ? userPage : !(userPage && cpu.smep));
+    const allowed = (rights & PteFlags.NoExecute) === 0 && (userMode ? userPage : !(userPage && cpu.smep));
     return allowed ? 0 : PageFaultCode.Present;
   }
   const respectsReadOnly = userMode || cpu.wp;
   let allowed = kind === 'read' || writable || !respectsReadOnly;
   if (userMode) allowed &&= userPage;
   else if (userPage && cpu.smap) allowed &&= cpu.ac && !implicit;
-  // PKRU holds for user pages, PKRS for supervisor pages; bit 2·key denies all data accesses, the next one writes. User
-  // mode has no business in a supervisor page whatever its key: that fault does not speak of it.
+  // PKRU has the keys of user pages, PKRS those of supervisor pages: bit 2·key denies all data accesses, the next bit
+  // denies writes. A user access to a supervisor page is denied without a look at the key, so PK stays clear.
+  const key = (leafHigh >>> 27) & 0xf;
   const keys = (userPage ? cpu.pkru : userMode ? 0 : cpu.pkrs) ?? 0;
   const keyBits = keys >>> (2 * key);
   const keyDenies = (keyBits & 1) !== 0 || ((keyBits & 2) !== 0 && kind === 'write' && respectsReadOnly);
@@ -314,6 +337,7 @@ function deniedBits(
   return allowed ? 0 : PageFaultCode.Present;
 }
 
+/** The bits that an access sets in the entry of `level`. */
 function bitsToSet(level: number, leafLevel: number, write: boolean): number {
   return PteFlags.Accessed | (write && level === leafLevel ? PteFlags.Dirty : 0);
 }

@@ -9,15 +9,15 @@ import { MAX_LEVELS } from '../entry/words.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TableSpace } from './table-space.ts';
 
-/** Where a listing met a fault. */
+/** The place of a fault in a listing. */
 export interface ListingFaultPlace {
-  /** The first virtual address that is left out because of it. */
+  /** The first virtual address that the listing leaves out because of the fault. */
   readonly vaddr: VirtAddr;
-  /** Of the corrupted entry, or of the table outside memory: 0 (PT) to 4 (PML5). */
+  /** The level of the corrupted entry, or of the table outside memory: 0 (PT) to 4 (PML5). */
   readonly level: number;
 }
 
-/** Told of what a listing cannot read: a corrupted entry, or a table outside memory. The listing goes on after it. */
+/** Receives what a listing cannot read: a corrupted entry, or a table outside memory. The listing continues after it. */
 export type OnListingFault = (
   fault: PageTableError<'RESERVED_BITS'> | PageTableError<'BUS_ERROR'>,
   place: ListingFaultPlace,
@@ -26,18 +26,24 @@ export type OnListingFault = (
 const NONE = new Uint32Array(0);
 
 /**
- * Goes from leaf to leaf, in the order of addresses, through the tables below one root; all in numbers. What is below an
- * entry is read when its turn comes, so tables may change between two steps.
+ * A scan over the leaves below one root, in the order of their virtual addresses, in numbers without bigints. It reads
+ * the tables below an entry only when it gets there, so tables may change between two steps.
  */
 export class LeafScan {
-  /** Of the leaf found: its page number, its frame, its level and its two words. */
+  // The leaf that `next` has found.
+  /** The page number of its first virtual page. */
   page = 0;
+  /** The frame number of its first frame. */
   frame = 0;
+  /** Its level: 0, 1 or 2. */
   level = 0;
+  /** The low word of its entry. */
   low = 0;
+  /** The high word of its entry. */
   high = 0;
-  /** R/W and U/S of all levels, where an entry has them; and NX of any level, as the sign. */
+  /** R/W and U/S of all levels, ANDed. Only these two bits are valid. */
   rights = 0;
+  /** NX of all levels, ORed, in the sign. */
   noExecute = 0;
 
   readonly #memory: PhysMemory;
@@ -46,20 +52,32 @@ export class LeafScan {
   readonly #top: number;
   readonly #range: PageRange;
   readonly #onFault: OnListingFault | undefined;
-  /** Where it stands: for each level from `#at` up, a table, the next index in it, its first page, and its rights. */
+  // A stack of tables from the top level down to `#at`. Each array below has one element for each level.
+  /** The level of the table that is being scanned. */
   #at: number;
+  /** The frame number of the table. */
   readonly #tables: Float64Array = new Float64Array(MAX_LEVELS);
+  /** The index of the next entry to read in the table. */
   readonly #indexes: Uint16Array = new Uint16Array(MAX_LEVELS);
+  /** The first page that the table maps. */
   readonly #pages: Float64Array = new Float64Array(MAX_LEVELS);
+  /** R/W and U/S of the entries above the table, ANDed. */
   readonly #rights: Int32Array = new Int32Array(MAX_LEVELS);
+  /** NX of the entries above the table, ORed, in the sign. */
   readonly #noExecutes: Int32Array = new Int32Array(MAX_LEVELS);
+  /** The number of leaves found before the table; -1 if the scan did not start at its first entry. */
   readonly #found: Float64Array = new Float64Array(MAX_LEVELS);
+  /** The number of leaves found so far. */
   #leaves = 0;
-  /** Tables without a leaf below, by level. A corrupted table can lead to one of them 512³ times. */
+  /** Tables that have no leaf below them, as table × 8 + level. Corrupted tables can lead to one of them 512³ times. */
   readonly #barren: Set<number> = new Set();
+  /** The array that holds the table `#wordsOf`. */
   #words: Uint32Array = NONE;
+  /** The index in `#words` at which that table begins. */
   #base = 0;
+  /** The frame number of the table in `#words`; -1 if there is none. */
   #wordsOf = -1;
+  /** The epoch of memory for which `#words` and `#barren` hold. */
   #epoch = Number.NaN;
 
   constructor(
@@ -81,9 +99,9 @@ export class LeafScan {
   }
 
   /**
-   * Goes on to the next leaf. Returns whether there is one.
+   * Goes to the next leaf. Returns whether there is one.
    *
-   * @throws PageTableError `RESERVED_BITS`, `BUS_ERROR`, unless someone is told of faults instead
+   * @throws PageTableError `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` receives them
    */
   next(): boolean {
     const format = this.#format;
@@ -130,6 +148,7 @@ export class LeafScan {
     }
   }
 
+  /** Continues with the first entry of `table` that lies in the range, unless the table is known to have no leaf. */
   #descend(table: number, level: number, page: number, rights: number, noExecute: number): void {
     if (this.#barren.has(table * 8 + level)) return;
     this.#at = level;
@@ -138,13 +157,13 @@ export class LeafScan {
     this.#rights[level] = rights;
     this.#noExecutes[level] = noExecute;
     this.#found[level] = this.#leaves;
-    // A table that begins before the range is entered at the entry in which the range begins.
+    // If the table begins before the range, the scan starts at the entry that maps the first page of the range.
     const skipped = Math.floor((this.#range.first - page) / SPANS[level]!);
     this.#indexes[level] = Math.max(0, skipped);
     if (skipped > 0) this.#found[level] = -1;
   }
 
-  /** Back to the table above. Returns whether there is one. */
+  /** Returns to the table above. `wasWhole`: the scan has read the table to its end. Returns false above the top table. */
   #leave(wasWhole: boolean): boolean {
     const level = this.#at;
     if (wasWhole && this.#found[level] === this.#leaves) this.#barren.add(this.#tables[level]! * 8 + level);
@@ -152,7 +171,7 @@ export class LeafScan {
     return this.#at <= this.#top;
   }
 
-  /** Makes the words of the table at `level` current. Returns whether there is memory; if not, it is left. */
+  /** Gets the words of the table at `level`. Returns false if the table is outside memory; the scan then skips it. */
   #enter(level: number): boolean {
     const table = this.#tables[level]!;
     if (this.#wordsOf === table) return true;
@@ -169,6 +188,7 @@ export class LeafScan {
     return true;
   }
 
+  /** Reports a corrupted entry to `onFault`, or throws it. */
   #corrupted(page: number, level: number, low: number, high: number): void {
     const index = this.#indexes[level]! - 1;
     const vaddr = addressOf(page, this.#levels);
@@ -178,6 +198,7 @@ export class LeafScan {
     this.#onFault(fault, this.#place(page, level));
   }
 
+  /** The place of a fault at `page`, or at the start of the range if that is later. */
   #place(page: number, level: number): ListingFaultPlace {
     const vaddr = addressOf(Math.max(page, this.#range.first), this.#levels);
     return Object.freeze({ vaddr, level });

@@ -1,4 +1,4 @@
-import { type AddressKind, type PageSize, type PhysAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { type PageSize, type PhysAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import type { EntryFormat } from '../entry/entry-format.ts';
 import { addressOf, type PageRange, SPANS, type VirtBounds } from '../entry/page-range.ts';
@@ -8,39 +8,39 @@ import { frameAddress } from '../entry/words.ts';
 import type { LeafScan, OnListingFault } from './leaf-scan.ts';
 import type { MappedPage } from './walk.ts';
 
-/** What a listing of a page table lists, and how. */
+/** Options of a listing. */
 export interface ListingOptions {
-  /** Only what lies in here; its bounds are multiples of 4096. The whole space if not given. */
+  /** The region to list; its bounds are multiples of 4096. The whole address space if not given. */
   readonly within?: VirtBounds;
-  /** Told of each corrupted entry and each table outside memory, in place of the error that ends the listing else. */
+  /** Receives each corrupted entry and each table outside memory. Without it, the first of them is thrown. */
   readonly onFault?: OnListingFault;
 }
 
-/** A run of pages that follow one another in virtual and in physical memory, of one size and with the same rights. */
+/** A run of pages that are contiguous in virtual and in physical memory, with one page size and the same rights. */
 export interface Mapping {
-  /** Where it lies in virtual memory. */
+  /** The virtual addresses of the run. */
   readonly region: MemoryRegion<VirtAddr>;
-  /** What its first byte is mapped to. */
+  /** The physical address of the first byte. */
   readonly paddr: PhysAddr;
-  /** The size of its pages in bytes. */
+  /** The size of the pages in bytes. */
   readonly pageSize: PageSize;
-  /** R/W of all levels. */
+  /** Whether the entries of all levels have R/W. */
   readonly writable: boolean;
-  /** U/S of all levels. */
+  /** Whether the entries of all levels have U/S. */
   readonly user: boolean;
-  /** No level has NX. */
+  /** Whether no entry of any level has NX. */
   readonly executable: boolean;
-  /** Whether it is shared with the hypervisor. */
+  /** Whether the pages are shared with the hypervisor. */
   readonly shared: boolean;
 }
 
-/** One page of a listing: a leaf, and where it maps it. */
+/** One page of a listing. */
 export interface MappedLeaf extends Omit<MappedPage, 'paddr'> {
-  /** The page's first virtual address. */
+  /** The first virtual address of the page. */
   readonly vaddr: VirtAddr;
 }
 
-/** Every leaf that `scan` finds. */
+/** Every leaf that `scan` finds, one by one. */
 export function* leavesOf(
   scan: LeafScan,
   format: EntryFormat,
@@ -61,61 +61,59 @@ export function* leavesOf(
   }
 }
 
-/** The leaves that `scan` finds in `range`, coalesced. */
+/** The leaves that `scan` finds in `range`, coalesced into runs. */
 export function* mappingsOf(
   scan: LeafScan,
   format: EntryFormat,
   levels: 4 | 5,
   range: PageRange,
 ): Generator<Mapping, undefined, undefined> {
-  const kind: AddressKind<VirtAddr> = levels === 5 ? Virt57 : Virt;
-  // The run so far: where it begins, and what the next leaf must be to continue it.
-  let first = 0;
-  let firstFrame = 0;
-  let page = -1;
-  let frame = 0;
-  let level = 0;
-  let traits = 0;
-  for (let more = scan.next(); more; more = scan.next()) {
-    const found =
+  // As page numbers, the two halves of the space are neighbours, but the non-canonical hole separates their addresses.
+  const upperHalf = SPANS[levels - 1]! * 256;
+  let run: Run | undefined;
+  while (scan.next()) {
+    const { page, frame, level } = scan;
+    const traits =
       (scan.rights & (PteFlags.Writable | PteFlags.User)) |
       (scan.noExecute & PteFlags.NoExecute) |
       (format.isShared(scan.high) ? 1 : 0);
-    if (scan.page !== page || scan.frame !== frame || scan.level !== level || found !== traits) {
-      if (page >= 0) yield run(kind, levels, range, first, page, firstFrame, level, traits);
-      first = scan.page;
-      firstFrame = scan.frame;
-      level = scan.level;
-      traits = found;
+    if (
+      run === undefined ||
+      page !== run.end ||
+      page === upperHalf ||
+      frame - run.frame !== page - run.first ||
+      level !== run.level ||
+      traits !== run.traits
+    ) {
+      if (run !== undefined) yield mappingOf(run, range, levels);
+      run = { first: page, end: page, frame, level, traits };
     }
-    const span = SPANS[level]!;
-    page = scan.page + span;
-    frame = scan.frame + span;
-    // The lower half of the space ends where the upper one begins, but for the hole between them.
-    if (page === SPANS[levels - 1]! * 256) {
-      yield run(kind, levels, range, first, page, firstFrame, level, traits);
-      page = -1;
-    }
+    run.end = page + SPANS[level]!;
   }
-  if (page >= 0) yield run(kind, levels, range, first, page, firstFrame, level, traits);
+  if (run !== undefined) yield mappingOf(run, range, levels);
 }
 
-function run(
-  kind: AddressKind<VirtAddr>,
-  levels: 4 | 5,
-  range: PageRange,
-  first: number,
-  end: number,
-  firstFrame: number,
-  level: number,
-  traits: number,
-): Mapping {
-  // A large page may reach beyond what was asked for.
+/** A run of leaves that continue each other. */
+interface Run {
+  /** Its first page. */
+  readonly first: number;
+  /** The page after its last one. */
+  end: number;
+  /** The frame that its first page is mapped to. */
+  readonly frame: number;
+  /** The level of its leaves. */
+  readonly level: number;
+  /** The rights of all levels, as {@link PteFlags}, and bit 0 if it is shared. */
+  readonly traits: number;
+}
+
+function mappingOf({ first, end, frame, level, traits }: Run, range: PageRange, levels: 4 | 5): Mapping {
+  // A large page can begin before the range and end after it.
   const from = Math.max(first, range.first);
   const pages = Math.min(end, range.end) - from;
   return Object.freeze({
-    region: new MemoryRegion(kind, addressOf(from, levels), BigInt(pages) * 4096n),
-    paddr: frameAddress(firstFrame + (from - first)),
+    region: new MemoryRegion(levels === 5 ? Virt57 : Virt, addressOf(from, levels), BigInt(pages) * 4096n),
+    paddr: frameAddress(frame + (from - first)),
     pageSize: PAGE_SIZES[level]!,
     writable: (traits & PteFlags.Writable) !== 0,
     user: (traits & PteFlags.User) !== 0,

@@ -3,14 +3,14 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import type { TableSpace } from './table-space.ts';
 
 /**
- * The frame numbers of all tables, the root first; each once, however often tables lead to it. What foreign entries of the
- * root lead to is left out. O(tables × 512).
+ * The frame numbers of all tables, the root first. Each is listed once, even if several entries lead to it. Tables below
+ * foreign root entries are left out. O(tables × 512).
  *
  * @throws PageTableError `BUS_ERROR`
  */
 export function tablesOf({ memory, format, root, top, foreign }: TableSpace): number[] {
   const found = new Set([root]);
-  // What was looked through is a table at a level: one that leads to itself is another at each.
+  // A table that leads to itself means something else at each level, so the key is table and level.
   const seen = new Set<number>();
   const look = (table: number, level: number): void => {
     if (level === 0 || seen.has(table * 8 + level)) return;
@@ -22,7 +22,7 @@ export function tablesOf({ memory, format, root, top, foreign }: TableSpace): nu
       const low = words[at]! | 0;
       if ((low & PteFlags.Present) === 0 || format.isLeaf(low, level)) continue;
       const child = format.frame(low, words[at + 1]! | 0, level);
-      // Also where there is no memory: that is found out before anything is freed.
+      // A table outside memory throws here, before anything is freed.
       memory.words(child, false);
       found.add(child);
       look(child, level - 1);

@@ -19,29 +19,57 @@ import type { TableSpace } from './table-space.ts';
 
 const NOWHERE = new Uint32Array(2);
 
-/** What of the last walk is remembered: its leaf table and its page directory, the directory alone, or nothing. */
+/** The part of the last walk that is remembered: leaf table and page directory, the directory alone, or nothing. */
 const Known = { Leaf: 0, Directory: 1, Nothing: 2 } as const;
 
-/** What {@link TableCursor.tryFlip} has done: nothing, for it takes a walk; nothing, for it is so; or it has stored. */
+/**
+ * The result of {@link TableCursor.tryFlip}. `Unable`: nothing was done, a walk is needed. `Idle`: the entry has that
+ * visibility already. `Stored`: the entry was changed.
+ */
 export const Flip = { Unable: 0, Idle: 1, Stored: 2 } as const;
 
 /** One of {@link Flip}. */
 export type Flip = (typeof Flip)[keyof typeof Flip];
 
 /**
- * A place in the tables below one root: an entry, found by a walk. In here an address is two 32-bit halves, an entry two
- * words and a table a frame number; no bigint is made on the way. Halves and words are int32 (`| 0`), which engines keep
- * in a field without allocating.
+ * A place in the tables below one root: the entry that a walk has found. An address is two 32-bit halves, an entry two
+ * words, a table a frame number; a walk makes no bigint. Halves and words are int32 (`| 0`), which engines keep in a
+ * field without allocating.
+ *
+ * The cursor remembers the end of its last walk, because most walks begin near the last one:
+ *
+ * ```text
+ *   root ───▶ PDPT ───▶ page directory ─────▶ leaf table ─────▶ entry
+ *                       #directory            #words            #words[#at]
+ *                       #directoryBase        #base
+ *   it serves           the same 1 GiB        the same 2 MiB
+ *   if #known is        Leaf or Directory     Leaf
+ * ```
+ *
+ * One invariant holds over all fields:
+ *
+ * - What is remembered. While `memory.epoch` equals `#epoch`, a walk from the root for any address of the same 1 GiB
+ *   arrives at `#directory`, and for any address of the same 2 MiB at the leaf table. `#known` says which of them is
+ *   remembered. `low` and `high`, the last address, say which 1 GiB and which 2 MiB.
+ * - What ends it. Memory changes its epoch with each `words(frame, true)`, whoever calls it. Memory that can change in
+ *   other ways has the epoch NaN, which equals nothing, so every walk starts at the root (docs/decisions/0011).
+ * - Its own stores. {@link store} takes over the epoch that it causes, unless the table stored to is also a table above
+ *   the entry, as a self-map makes possible (docs/decisions/0013). {@link storeVisibility} leaves the entry's frame
+ *   alone, so it ends no walk. It asks memory for write access once for each leaf table; while `memory.epoch` equals
+ *   `#flipEpoch`, {@link tryFlip} writes to the same leaf table without asking.
  */
 export class TableCursor {
-  /** The halves of the address that was last sought. */
+  /** The low half of the last address. */
   low = 0;
+  /** The high half of the last address. */
   high = 0;
-  /** Where the entry found lies: the frame number of its table, its level, and its words. */
+  /** The frame number of the table that holds the entry. */
   table = 0;
+  /** The level of the entry: 0 (PT) to 4 (PML5). */
   level = 0;
-  /** R/W and U/S of the entries above it, ANDed, and their NX, ORed: the sign (AMD64 APM vol. 2, §5.6). */
+  /** R/W and U/S of the entries above, ANDed (AMD64 APM vol. 2, §5.6). Only these two bits are valid. */
   rightsAbove = -1;
+  /** NX of the entries above, ORed, in the sign (AMD64 APM vol. 2, §5.6). */
   noExecuteAbove = 0;
 
   readonly #memory: PhysMemory;
@@ -49,34 +77,46 @@ export class TableCursor {
   readonly #root: number;
   readonly #levels: 4 | 5;
   readonly #top: number;
-  /** The only entry of a root that addresses may go by, if this is a part; else -1. */
+  /** The index of its root entry for a part: every address must go through that entry. -1 for a whole page table. */
   readonly #part: number;
   readonly #reservedHi: number;
-  /** What visibility is in a high word: what must not be there, what to keep, and what to set. */
+  /** Bits of a high word with which {@link tryFlip} refuses an entry: reserved bits, and an address at or above vTOM. */
   readonly #unfitHi: number;
+  /** Bits of a high word that do not express visibility. */
   readonly #keepHi: number;
+  /** Bits that a shared entry has set. */
   readonly #sharedHi: number;
+  /** Bits that a private entry has set. */
   readonly #privateHi: number;
+  /** The array that holds the entry's table. */
   #words: Uint32Array = NOWHERE;
-  /** Where the table and the entry begin in those words. */
+  /** The index in `#words` at which the table begins. */
   #base = 0;
+  /** The index in `#words` at which the entry begins. */
   #at = 0;
-  /** What is remembered of the way to the address last sought: one of {@link Known}, true in one epoch of memory. */
+  /** The part of the last walk that is remembered: one of {@link Known}. */
   #known: number = Known.Nothing;
+  /** The epoch of memory for which that is true. */
   #epoch = Number.NaN;
-  /** Whether the words of the leaf table were asked for to write in that epoch. */
+  /** Whether memory was asked for write access to `#words` in `#epoch`. */
   #writable = false;
-  /** The epoch in which {@link tryFlip} may write to these words, and the low half of the first address of its table. */
+  /** The epoch in which {@link tryFlip} may write to the leaf table without asking. */
   #flipEpoch = Number.NaN;
+  /** The low half of the first address that this leaf table maps. */
   #flipLow = 0;
-  /** The page directory on that way, the table at level 1: its words, and where it begins in them. */
+  /** The array that holds the page directory, the table at level 1 of the last walk. */
   #directory: Uint32Array = NOWHERE;
+  /** The index in `#directory` at which the page directory begins. */
   #directoryBase = 0;
+  /** {@link rightsAbove} for the entries of the page directory. */
   #directoryRights = -1;
+  /** {@link noExecuteAbove} for the entries of the page directory. */
   #directoryNoExecute = 0;
-  /** The tables on that way, by level, down to it; and whether that of the entry found is none of those above, once known. */
+  /** The frame number of the table visited at each level; valid for the levels above the entry. */
   readonly #path: Float64Array = new Float64Array(MAX_LEVELS);
-  #isPlainWay: boolean | undefined;
+  /** Whether the entry's table differs from all tables above it; `undefined` until {@link store} computes it. */
+  #isLoopFree: boolean | undefined;
+  /** Whether the tables were given back. Then every walk throws `DESTROYED`. */
   #isRetired = false;
 
   constructor({ memory, format, root, levels, top, base }: TableSpace) {
@@ -105,7 +145,7 @@ export class TableCursor {
     return (this.entryLow & PteFlags.Present) !== 0;
   }
 
-  /** Whether the entry found points to a table. */
+  /** Whether the entry leads to a table. */
   get isTable(): boolean {
     const low = this.entryLow;
     return (
@@ -113,25 +153,25 @@ export class TableCursor {
     );
   }
 
-  /** The entry found, taken apart. */
+  /** The entry, decoded. */
   get entry(): PageTableEntry {
     return this.#format.decode(this.entryLow, this.entryHigh, this.level);
   }
 
-  /** The frame number of the table at `level`, on the way to the entry found. */
+  /** The frame number of the table visited at `level`, which is not below the entry. */
   tableAt(level: number): number {
     return level === this.level ? this.table : this.#path[level]!;
   }
 
-  /** Its index in its table. */
+  /** The index of the entry in its table. */
   get index(): number {
     return this.indexAt(this.level);
   }
 
   /**
-   * Walks to the entry that maps `vaddr`, to the first that is not present, or to the one at level `floor`.
+   * Walks to the entry for `vaddr`: the leaf, or the first entry that is not present, but no lower than level `floor`.
    *
-   * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`
+   * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`, `OUTSIDE_PART`, `DESTROYED`
    */
   seek(vaddr: VirtAddr, floor = 0): void {
     if (!is64Bit(vaddr)) this.#refuse(vaddr);
@@ -140,7 +180,7 @@ export class TableCursor {
     const high = HALVES[1]! | 0;
     if (high === this.high && this.#memory.epoch === this.#epoch) {
       const moved = low ^ this.low;
-      // Pages are visited in order, mostly: 511 times of 512 the cursor stands in the leaf table of the next one already.
+      // Loops visit pages in order: 511 times of 512 the cursor is in the right leaf table already.
       if (moved >>> 21 === 0 && this.#known === Known.Leaf && floor === 0) {
         const at = this.#base + ((low >>> 11) & 0x3fe);
         this.low = low;
@@ -156,11 +196,14 @@ export class TableCursor {
       }
     }
     if (!isCanonical(high, this.#levels)) this.#refuse(vaddr);
-    this.#leaveFor(low, high);
+    this.#begin(low, high);
     this.#walk(floor);
   }
 
-  /** From the root down to the page directory, and on: {@link descend} as often as it goes, in local variables. */
+  /**
+   * Walks from the root. It does what {@link start} and repeated {@link descend} do, in local variables; from the page
+   * directory on, {@link #walkDirectory} takes over.
+   */
   #walk(floor: number): void {
     const memory = this.#memory;
     const format = this.#format;
@@ -185,7 +228,7 @@ export class TableCursor {
       const at = base + 2 * this.indexAt(level);
       const low = words[at]! | 0;
       const high = words[at + 1]! | 0;
-      // Reserved bits are looked at again, and reported, once the place is noted.
+      // `#check` finds the reserved bits again and reports them, once the fields say where the entry is.
       const isBroken = format.hasReserved(low, high, level);
       if ((low & PteFlags.Present) === 0 || isBroken || level <= floor || format.isLeaf(low, level)) {
         this.#stand(words, table, level, base, at);
@@ -201,7 +244,7 @@ export class TableCursor {
     }
   }
 
-  /** The last two levels: through the page directory, and its leaf table if it leads to one. */
+  /** Walks the last two levels: from the page directory to its entry, or on to the entry of a leaf table. */
   #walkDirectory(floor: number): void {
     const directory = this.#directory;
     const above = this.#directoryBase + ((this.low >>> 20) & 0x3fe);
@@ -228,6 +271,7 @@ export class TableCursor {
     if ((words[at + 1]! & this.#reservedHi) !== 0) this.#check();
   }
 
+  /** Makes the entry at `words[at]` the place of the cursor. */
   #stand(words: Uint32Array, table: number, level: number, base: number, at: number): void {
     this.#words = words;
     this.table = table;
@@ -236,15 +280,15 @@ export class TableCursor {
     this.#at = at;
     this.#writable = false;
     this.#flipEpoch = Number.NaN;
-    this.#isPlainWay = undefined;
+    this.#isLoopFree = undefined;
   }
 
   /**
-   * What a loop that flips visibility does 511 times of 512, in one go: where the cursor stands in the leaf table already,
-   * and has flipped another entry of it, flips that of `vaddr`. Where it takes more than that, nothing is done.
+   * Sets the visibility of the page at `vaddr` if {@link storeVisibility} has just done so for another page of the same
+   * leaf table. Otherwise does nothing. Loops over pages take this path 511 times of 512.
    */
   tryFlip(vaddr: VirtAddr, shared: boolean): Flip {
-    // `is64Bit`, written out: as a call it costs a tenth of the loop.
+    // This is `is64Bit`, written out: the call takes a tenth of the loop's time.
     if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) return Flip.Unable;
     if (this.#memory.epoch !== this.#flipEpoch) return Flip.Unable;
     CELL[0] = vaddr;
@@ -260,7 +304,7 @@ export class TableCursor {
     return Flip.Stored;
   }
 
-  /** Makes every further walk an error: the tables belong to others. */
+  /** Makes every later walk throw `DESTROYED`: the tables are given back. */
   retire(): void {
     this.#isRetired = true;
     this.#known = Known.Nothing;
@@ -272,19 +316,27 @@ export class TableCursor {
     if (this.#isRetired) throw new PageTableError('DESTROYED', { root: frameAddress(this.#root) });
   }
 
-  /** Begins a walk for `vaddr` at the root, for {@link descend} to go on. */
+  /**
+   * Goes to the entry of the root for `vaddr`. {@link descend} continues from there.
+   *
+   * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`, `OUTSIDE_PART`, `DESTROYED`
+   */
   start(vaddr: VirtAddr): void {
     if (!is64Bit(vaddr)) this.#refuse(vaddr);
     CELL[0] = vaddr;
     const high = HALVES[1]! | 0;
     if (!isCanonical(high, this.#levels)) this.#refuse(vaddr);
-    this.#leaveFor(HALVES[0]! | 0, high);
+    this.#begin(HALVES[0]! | 0, high);
     this.rightsAbove = -1;
     this.noExecuteAbove = 0;
     this.#enter(this.#root, this.#top);
   }
 
-  /** Goes on to the next level, by way of the entry found, which {@link isTable}. */
+  /**
+   * Goes to the next level, through the entry. {@link isTable} must be true.
+   *
+   * @throws PageTableError `RESERVED_BITS`, `BUS_ERROR`
+   */
   descend(): void {
     const { entryLow, entryHigh, level } = this;
     this.rightsAbove &= entryLow;
@@ -292,16 +344,16 @@ export class TableCursor {
     this.#enter(this.#format.frame(entryLow, entryHigh, level), level - 1);
   }
 
-  /** Makes sure that the entry found can be written. @throws PageTableError `READ_ONLY` */
+  /** Asks memory for write access to the entry's table. @throws PageTableError `READ_ONLY` */
   claim(): void {
     const words = this.#memory.words(this.table, true);
     if (words === this.#words) return;
-    // Memory has moved the table, so that it can be written.
+    // Memory has moved the table: sparse memory allocates a frame at its first write.
     this.#words = words;
     if (this.level === 1) this.#directory = words;
   }
 
-  /** Replaces the entry found; the low word, with its present bit, last. */
+  /** Replaces the entry. The low word, which has the present bit, is written last. @throws PageTableError `READ_ONLY` */
   store(low: number, high: number): void {
     const memory = this.#memory;
     const wasTrue = memory.epoch === this.#epoch;
@@ -309,17 +361,19 @@ export class TableCursor {
     const words = this.#words;
     words[this.#at + 1] = high;
     words[this.#at] = low;
-    // Only what others write makes the way here untrue, if no table on it is the one written to.
-    this.#isPlainWay ??= !this.isUpperTable(this.table, this.level);
-    if (wasTrue && this.#known === this.level && this.#isPlainWay) {
+    // A store to the entry's own table leaves the tables above it alone, unless it is one of them.
+    this.#isLoopFree ??= !this.isUpperTable(this.table, this.level);
+    if (wasTrue && this.#known === this.level && this.#isLoopFree) {
       this.#epoch = memory.epoch;
       this.#writable = true;
     } else this.#known = Known.Nothing;
   }
 
   /**
-   * Replaces the high word of the level-0 entry found by one that leads every walk the same way, should the table be an
-   * upper one of another walk as well. So the way here stays true, and memory need not be asked again for each page.
+   * Replaces the high word of a level-0 entry by one that differs in visibility alone. It leads to the same frame, so
+   * remembered walks stay true, even if the table is an upper table of another walk.
+   *
+   * @throws PageTableError `READ_ONLY`
    */
   storeVisibility(high: number): void {
     if (!this.#writable) {
@@ -334,7 +388,7 @@ export class TableCursor {
     this.#flipLow = this.low & ~0x1f_ffff;
   }
 
-  /** Whether `table` is also one of the tables above `level`, on the way to the entry found. */
+  /** Whether `table` is also one of the tables that the walk has visited above `level`. */
   isUpperTable(table: number, level: number): boolean {
     for (let above = level + 1; above <= this.#top; above += 1) {
       if (this.#path[above] === table) return true;
@@ -342,13 +396,13 @@ export class TableCursor {
     return false;
   }
 
-  /** The index of the address last sought in a table of `level`. */
+  /** The index of the last address in a table of `level`. */
   indexAt(level: number): number {
     return indexAt(this.low, this.high, level);
   }
 
-  /** Sets out for another address: should a table on the way be outside memory, the cursor stands in no leaf table. */
-  #leaveFor(low: number, high: number): void {
+  /** Sets the address of a new walk. Nothing is remembered until the walk has reached its page directory. */
+  #begin(low: number, high: number): void {
     if (this.#isRetired) this.requireAlive();
     this.#known = Known.Nothing;
     this.low = low;
@@ -358,6 +412,7 @@ export class TableCursor {
     }
   }
 
+  /** Goes to the entry of `table` for the last address. */
   #enter(table: number, level: number): void {
     const words = this.#memory.words(table, false);
     const base = this.#memory.wordOffset(table);

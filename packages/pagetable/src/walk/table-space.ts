@@ -7,22 +7,22 @@ import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
 import type { TlbListener } from './tlb-listener.ts';
 
-/** The tables below one root, or below one entry of it, and all that it takes to change them. */
+/** The tables below one root, or below one entry of it, and everything that a change to them needs. */
 export interface TableSpace {
   readonly memory: PhysMemory;
   readonly format: EntryFormat;
   readonly frames: TableFrames;
   readonly tlb: TlbListener | undefined;
   readonly levels: 4 | 5;
-  /** The frame number of the root: the top table, to which the walk goes first. */
+  /** The frame number of the top table, at which every walk starts. */
   readonly root: number;
-  /** Its level: levels - 1, or one less for the part of one entry of a root. */
+  /** The level of the top table: levels - 1; one less for a part. */
   readonly top: number;
-  /** The first page that it maps. */
+  /** The first page that the top table maps, as a page number. */
   readonly base: number;
-  /** Entries of the root whose tables belong to somebody else. */
+  /** Indexes of root entries whose tables have another owner. */
   readonly foreign: ReadonlySet<number>;
-  /** Entries of the root, those and shared ones, whose table is not freed when it is empty. */
+  /** Indexes of root entries whose table is not freed when it is empty: the foreign ones, and those that a clone shares. */
   readonly kept: ReadonlySet<number>;
 }
 
@@ -34,12 +34,12 @@ export function tableLow(table: number): number {
   return frameLow(table) | TABLE_FLAGS;
 }
 
-/** Its high word: tables are private. */
+/** The high word of an entry that leads to a table. Tables are private. */
 export function tableHigh(table: number, format: EntryFormat): number {
   return frameHigh(table) | format.privateHi;
 }
 
-/** Writes one entry; the low word, with its present bit, last. */
+/** Writes one entry. The low word, which has the present bit, is written last. */
 export function storeEntry(
   memory: PhysMemory,
   table: number,
@@ -64,9 +64,9 @@ export function isEmptyTable(memory: PhysMemory, table: number): boolean {
 }
 
 /**
- * The entry of the root that leads to a table which can be shared.
+ * Reads the entry of the root at `index`, which must lead to a table.
  *
- * @throws PageTableError `INVALID_ROOT_ENTRY` if it is none, or is not present
+ * @throws PageTableError `INVALID_ROOT_ENTRY` if `index` is not 0 to 511, or the entry is not present
  */
 export function readRootEntry(
   { memory, root }: TableSpace,
@@ -79,13 +79,13 @@ export function readRootEntry(
   if ((low & PteFlags.Present) === 0) {
     throw new PageTableError('INVALID_ROOT_ENTRY', {
       index,
-      problem: 'it leads to no table: map something there first',
+      problem: 'the entry is not present: map something below it first',
     });
   }
   return { index, low, high: words[at + 1]! };
 }
 
-/** @throws PageTableError `INVALID_ROOT_ENTRY` for what is no index of an entry */
+/** Requires an index of an entry. @throws PageTableError `INVALID_ROOT_ENTRY` */
 export function requireRootIndex(index: number): void {
   if (Number.isInteger(index) && index >= 0 && index < ENTRIES) return;
   throw new PageTableError('INVALID_ROOT_ENTRY', { index, problem: 'pass an index from 0 to 511' });

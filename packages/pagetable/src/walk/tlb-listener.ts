@@ -1,17 +1,17 @@
 import type { VirtAddr } from '@svsm/address';
 
 /**
- * Who is told that translations have changed. A page table calls it after it has changed a present entry in a way that
- * a processor may not notice (AMD64 APM vol. 2, §5.5.2); what it does is up to the TLB behind it: mark, batch, flush.
+ * The receiver of flush requests. A page table calls it after each change to a present entry that a processor may not
+ * notice without a flush (AMD64 APM vol. 2, §5.5.2). The listener decides when to flush: at once, or later in a batch.
  */
 export interface TlbListener {
   /**
-   * Cached translations of the `bytes` bytes from `start` on are out of date until they are flushed. An operation on a
-   * region calls it once for each run of pages that it has changed.
+   * Reports that cached translations of `bytes` bytes from `start` are stale until they are flushed. An operation on a
+   * region makes one call for each run of pages that it has changed.
    *
    * @param start - a multiple of 4096
    * @param bytes - a multiple of 4096
-   * @param operation - the method that has changed them
+   * @param operation - the name of the method that made the change
    */
   needsFlush(start: VirtAddr, bytes: number, operation: string): void;
 }

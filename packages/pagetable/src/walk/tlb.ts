@@ -6,52 +6,55 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import type { TlbListener } from './tlb-listener.ts';
 import type { MappedPage } from './walk.ts';
 
-/** A translation that the TLB holds. */
+/** A translation in a TLB. */
 export interface TlbEntry {
   /** The virtual page. */
   readonly region: MemoryRegion<VirtAddr>;
-  /** What it was found to be mapped to when it was filled in. */
+  /** The page as the walk found it when the entry was filled. */
   readonly page: MappedPage;
-  /** The address space that it was filled in for. */
+  /** The PCID that was current when the entry was filled. */
   readonly pcid: number;
-  /** Whether it is for every address space. */
+  /** Whether the entry matches every PCID. */
   readonly isGlobal: boolean;
-  /** Whether the tables have changed since, so that a processor must not rely on it. */
+  /** Whether the tables have changed since, so that a processor must not rely on the entry. */
   readonly isStale: boolean;
-  /** If so, the method that has changed them first. */
+  /** The method whose change made the entry stale; `undefined` if it is not stale. */
   readonly staleBy: string | undefined;
 }
 
-/** How a {@link Tlb} is made. */
+/** Options of a {@link Tlb}. */
 export interface TlbOptions {
-  /** Called for each {@link Tlb.lookup} that a stale entry has answered: a flush was forgotten. */
+  /** Called for each {@link Tlb.lookup} that returns a stale entry: a flush was forgotten. */
   readonly onStaleUse?: (entry: TlbEntry, vaddr: VirtAddr) => void;
-  /** More 4 KiB pages than this make {@link Tlb.flushPending} a full flush, as kernels do. No limit if not given. */
+  /**
+   * The number of pending 4 KiB pages above which {@link Tlb.flushPending} flushes everything, as kernels do. No limit if
+   * not given.
+   */
   readonly fullFlushThreshold?: number;
   /** CR4.PGE: whether entries can be global. `true` if not given. */
   readonly globalPages?: boolean;
-  /** Levels of the tables that it caches; 4 if not given. */
+  /** The number of levels of the page tables, which decides the addresses that are canonical. 4 if not given. */
   readonly levels?: 4 | 5;
 }
 
-/** What a broadcast invalidation is for. */
+/** The range of a broadcast invalidation. */
 export interface FlushRange {
   /** A virtual address in the first page. */
   readonly start: VirtAddr;
-  /** How many pages. */
+  /** The number of pages: 0 to 65536. */
   readonly pages: number;
-  /** How far apart they are: 4 KiB if not given, or 2 MiB. */
+  /** The distance from one page to the next in bytes: 4 KiB or 2 MiB. 4 KiB if not given. */
   readonly stride?: PageSize;
-  /** The only address space concerned; all of them if not given. */
+  /** The PCID whose entries are dropped, 0 to 4095. All PCIDs if not given. */
   readonly pcid?: number;
-  /** Whether global entries are concerned too. `false` if not given. */
+  /** Whether global entries are dropped too. `false` if not given. */
   readonly includeGlobal?: boolean;
 }
 
 /** ECX[15:0] of INVLPGB counts the pages after the first (AMD64 APM vol. 3, INVLPGB). */
 const MAX_FLUSH_PAGES = 0x1_0000;
 
-/** What a change has left to flush. Without a PCID, in every address space. */
+/** A region that must be flushed: for one PCID, or for all if it is `undefined`. */
 interface Pending {
   readonly region: MemoryRegion<VirtAddr>;
   readonly pcid: number | undefined;
@@ -61,10 +64,10 @@ type Held = { -readonly [Key in keyof TlbEntry]: TlbEntry[Key] };
 type BySize = readonly Map<VirtAddr, Held>[];
 
 /**
- * A TLB that keeps what it was given until it is told to drop it, as hardware may (AMD64 APM vol. 2, §5.5.2). Given to a
- * page table as its `tlb`, it learns which entries have gone stale, goes on answering with them, and reports each use.
+ * A model of a TLB. It keeps a translation until it is flushed, as hardware may (AMD64 APM vol. 2, §5.5.2). Passed to a
+ * page table as `tlb`, it marks the entries that a change makes stale, continues to return them, and reports each use.
  *
- * Address spaces are told apart by PCID (§5.5.1); global entries are for all of them. No capacity limit.
+ * Entries are tagged with a PCID (§5.5.1); global entries match every PCID. The capacity is unlimited.
  */
 export class Tlb implements TlbListener {
   readonly #spaces: Map<number, BySize> = new Map();
@@ -76,6 +79,7 @@ export class Tlb implements TlbListener {
   #pcid = 0;
   #pending: Pending[] = [];
 
+  /** @throws PageTableError `INVALID_FLUSH` if `fullFlushThreshold` is negative or not a number */
   constructor(options: TlbOptions = {}) {
     const { fullFlushThreshold } = options;
     if (fullFlushThreshold !== undefined && !(fullFlushThreshold >= 0)) {
@@ -87,12 +91,15 @@ export class Tlb implements TlbListener {
     this.#kind = options.levels === 5 ? Virt57 : Virt;
   }
 
-  /** The address space that is current: what {@link loadCr3} was told, 0 at first. */
+  /** The current PCID: that of the last {@link loadCr3}, 0 before. */
   get pcid(): number {
     return this.#pcid;
   }
 
-  /** What it holds for `vaddr` in the current address space, the smallest page first; stale or not. O(1). */
+  /**
+   * The entry for `vaddr` under the current PCID, stale or not; `undefined` if there is none. If entries of several page
+   * sizes hold the address, the one with the smallest page. O(1).
+   */
   lookup(vaddr: VirtAddr): TlbEntry | undefined {
     const own = this.#spaces.get(this.#pcid);
     for (const [i, size] of PAGE_SIZES.entries()) {
@@ -107,8 +114,8 @@ export class Tlb implements TlbListener {
   }
 
   /**
-   * Fills in what a walk for `vaddr` has found, in place of what it holds for that page. A leaf with the global bit is
-   * filled in for every address space. O(1).
+   * Fills in the page that a walk for `vaddr` found. It replaces the entry for the same virtual page. A page with the
+   * global bit is filled in for every PCID. O(1).
    */
   insert(vaddr: VirtAddr, page: MappedPage): void {
     const start = alignDown(vaddr, page.size);
@@ -127,29 +134,32 @@ export class Tlb implements TlbListener {
     });
   }
 
-  /** What has changed and was not flushed yet, in the order of the changes; neighbours are one region. */
+  /** The regions that have changed and were not flushed yet, in the order of the changes. Adjacent ones are merged. */
   get pending(): readonly MemoryRegion<VirtAddr>[] {
     return this.#pending.map(({ region }) => region);
   }
 
-  /**
-   * Marks what it holds of these bytes as stale, in every address space. It is kept, and used, until it is flushed.
-   * O(entries).
-   */
+  /** Marks all entries that overlap these bytes as stale, for every PCID. They stay until they are flushed. O(entries). */
   needsFlush(start: VirtAddr, bytes: number, operation?: string): void {
     this.#mark(start, bytes, operation, undefined);
   }
 
-  /** The listener for a page table that only the address space `pcid` uses: what it reports is stale there, or global. */
+  /**
+   * A listener for a page table that only the address space `pcid` uses. Its reports make entries of that PCID and global
+   * entries stale.
+   *
+   * @param pcid - 0 to 4095
+   * @throws PageTableError `INVALID_FLUSH`
+   */
   forPcid(pcid: number): TlbListener {
     requirePcid(pcid);
     return { needsFlush: (start, bytes, operation) => this.#mark(start, bytes, operation, pcid) };
   }
 
   /**
-   * INVLPG: drops every page that holds `vaddr`, of any size, of the current address space and global ones (AMD64 APM
-   * vol. 3, INVLPG), and takes its 4 KiB off what is {@link pending} there, unless another address space holds something
-   * stale of it. Does nothing for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(pending × entries).
+   * INVLPG: drops the entries of every page size that hold `vaddr`, those of the current PCID and global ones (AMD64 APM
+   * vol. 3, INVLPG). Removes the 4 KiB page of `vaddr` from {@link pending}, unless another PCID still has a stale entry
+   * for it. Does nothing for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(pending × entries).
    */
   flushPage(vaddr: VirtAddr): void {
     if (!this.#kind.isAddress(vaddr)) return;
@@ -165,10 +175,10 @@ export class Tlb implements TlbListener {
   }
 
   /**
-   * INVLPGB: drops the pages that hold one of the addresses (AMD64 APM vol. 3, INVLPGB). What is {@link pending} stays
-   * so, where something stale is left. O(pages + pending × entries).
+   * INVLPGB: drops the entries that hold one of the addresses (AMD64 APM vol. 3, INVLPGB). Regions of which no stale entry
+   * is left are removed from {@link pending}. O(pages + pending × entries).
    *
-   * @throws PageTableError `INVALID_FLUSH` for what the instruction cannot be told
+   * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand
    */
   flushRange({ start, pages, stride = PageSize.Regular, pcid, includeGlobal = false }: FlushRange): void {
     if (!this.#kind.isAddress(start)) throw invalid('start', start, 'pass a canonical address');
@@ -190,9 +200,12 @@ export class Tlb implements TlbListener {
   }
 
   /**
-   * MOV to CR3: makes `pcid` current and drops its entries, but for global ones; without a PCID (CR4.PCIDE is 0), those of
-   * every address space. With `keep` (bit 63 of the source) nothing is dropped (AMD64 APM vol. 2, §5.5.1). What is
-   * {@link pending} there is done with, where nothing stale is left. O(pending × entries).
+   * MOV to CR3: makes `pcid` current and drops its entries that are not global. Without `pcid` (CR4.PCIDE is 0), drops the
+   * entries of all PCIDs that are not global, and PCID 0 becomes current. With `keep`, bit 63 of the source, nothing is
+   * dropped (AMD64 APM vol. 2, §5.5.1). Of the PCIDs concerned, regions of which no stale entry is left are removed from
+   * {@link pending}. O(pending × entries).
+   *
+   * @throws PageTableError `INVALID_FLUSH`
    */
   loadCr3({ pcid, keep = false }: { readonly pcid?: number; readonly keep?: boolean } = {}): void {
     if (pcid !== undefined) requirePcid(pcid);
@@ -203,15 +216,15 @@ export class Tlb implements TlbListener {
     this.#settle((pending) => pcid === undefined || pending.pcid === pcid);
   }
 
-  /** MOV to CR4 that sets PGE: a change of it drops everything, global entries too (AMD64 APM vol. 2, §5.5.2). */
+  /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). */
   setGlobalPages(enabled: boolean): void {
     if (enabled !== this.#globalPages) this.flushAll();
     this.#globalPages = enabled;
   }
 
   /**
-   * Drops what it holds of everything that is {@link pending}, whole pages in the address spaces concerned, and forgets
-   * that; past the threshold, everything. Returns whether it was everything. O(pending × entries).
+   * Drops every entry that overlaps a {@link pending} region, for the PCIDs of that region, and empties `pending`. Above
+   * the threshold, drops all entries. Returns whether it dropped all. O(pending × entries).
    */
   flushPending(): boolean {
     const bytes = this.#pending.reduce((sum, { region }) => sum + region.size, 0n);
@@ -226,13 +239,14 @@ export class Tlb implements TlbListener {
     return false;
   }
 
-  /** Drops everything. */
+  /** Drops all entries, and empties {@link pending}. */
   flushAll(): void {
     this.#spaces.clear();
     for (const entries of this.#global) entries.clear();
     this.#pending = [];
   }
 
+  /** Marks entries as stale and notes the region as pending, for one PCID or for all. */
   #mark(start: VirtAddr, bytes: number, operation: string | undefined, pcid: number | undefined): void {
     const region = new MemoryRegion(this.#kind, start, bytes);
     for (const [, held] of this.#heldIn({ region, pcid })) {
@@ -245,7 +259,7 @@ export class Tlb implements TlbListener {
     } else this.#pending.push({ region, pcid });
   }
 
-  /** Forgets what is pending, of those that `concerns` names, where no stale entry is left. */
+  /** Removes the pending regions that `concerns` selects and of which no stale entry is left. */
   #settle(concerns: (pending: Pending) => boolean): void {
     this.#pending = this.#pending.filter((pending) => !concerns(pending) || this.#holdsStale(pending));
   }
@@ -265,7 +279,7 @@ export class Tlb implements TlbListener {
     return space;
   }
 
-  /** What it holds of a region in one address space, or in all; and global entries in any case. */
+  /** The entries that overlap a region: those of its PCID, or of all, and the global ones. */
   *#heldIn({ region, pcid }: Pending): Generator<[Map<VirtAddr, Held>, Held], void, undefined> {
     const spaces = pcid === undefined ? [...this.#spaces.values()] : [this.#spaces.get(pcid) ?? []];
     for (const space of [...spaces, this.#global]) {

@@ -1,6 +1,6 @@
 /**
- * Tables that a walk has been to. Most walks meet frames that lie above or below all before them, as an allocator gives them:
- * those are new without a look, and a set is made only where they do not.
+ * The set of tables that a walk has visited. Allocators tend to return frames in order, so most walks meet each table
+ * above or below all earlier ones: such a table is new without a lookup. A `Set` is made only when one lies between.
  */
 export class VisitedTables {
   readonly #tables: number[] = [];
@@ -8,7 +8,7 @@ export class VisitedTables {
   #lowest = Number.POSITIVE_INFINITY;
   #highest = Number.NEGATIVE_INFINITY;
 
-  /** Returns whether it is new. */
+  /** Adds a table. Returns whether it is new. */
   add(table: number): boolean {
     if (table >= this.#lowest && table <= this.#highest) {
       this.#set ??= new Set(this.#tables);

@@ -5,15 +5,15 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import { CELL, frameAddress, HALVES } from '../entry/words.ts';
 import type { TableCursor } from './table-cursor.ts';
 
-/** One step of a walk: the entry that it used at one level. */
+/** One step of a walk: the entry that the walk used at one level. */
 export interface WalkStep {
   /** 0 (PT) to 4 (PML5). */
   readonly level: number;
-  /** The table. */
+  /** The first byte of the table that holds the entry. */
   readonly table: PhysAddr;
-  /** The entry's index in it, 0 to 511. */
+  /** The index of the entry in its table, 0 to 511. */
   readonly index: number;
-  /** What it says. */
+  /** The entry, decoded. */
   readonly entry: PageTableEntry;
 }
 
@@ -23,31 +23,31 @@ export interface MappedPage {
   readonly size: PageSize;
   /** Its first physical address. */
   readonly frame: PhysAddr;
-  /** Where the address that was walked for lies in it. */
+  /** The physical address of the virtual address that was looked up. */
   readonly paddr: PhysAddr;
   /** Whether it is shared with the hypervisor. */
   readonly shared: boolean;
-  /** The flags of its leaf. */
+  /** The flags of its leaf: a combination of `PteFlags`. */
   readonly flags: number;
-  /** R/W of all levels. */
+  /** Whether the entries of all levels have R/W. */
   readonly writable: boolean;
-  /** U/S of all levels. */
+  /** Whether the entries of all levels have U/S. */
   readonly user: boolean;
-  /** No level has NX. */
+  /** Whether no entry of any level has NX. */
   readonly executable: boolean;
 }
 
-/** A walk: every entry that it used, and the page at its end if there is one. */
+/** A walk: every entry that it used, and the page that it found. */
 export interface Walk {
-  /** What was walked for. */
+  /** The virtual address of the walk. */
   readonly vaddr: VirtAddr;
-  /** From the root down; the last one is the leaf, or the entry that is not present. */
+  /** The entries from the root down. The last one is the leaf, or an entry that is not present. */
   readonly path: readonly WalkStep[];
   /** `undefined` if the last entry is not present. */
   readonly page: MappedPage | undefined;
 }
 
-/** The page that the cursor stands at, or `undefined` if its entry is not present. */
+/** The page that the cursor's entry maps; `undefined` if the entry is not present. */
 export function pageAt(cursor: TableCursor, format: EntryFormat): MappedPage | undefined {
   const { entryLow: low, entryHigh: high, level } = cursor;
   if ((low & PteFlags.Present) === 0) return undefined;
@@ -58,18 +58,18 @@ export function pageAt(cursor: TableCursor, format: EntryFormat): MappedPage | u
   );
 }
 
-/** A leaf: its entry, and the rights that all entries on the way leave. */
+/** A leaf: its entry, and the rights that the entries of all levels leave. */
 export interface Leaf {
   readonly low: number;
   readonly high: number;
   readonly level: number;
-  /** R/W and U/S of all entries, ANDed. */
+  /** R/W and U/S of all entries, ANDed. Only these two bits are valid. */
   readonly rights: number;
-  /** NX of all entries, ORed: the sign. */
+  /** NX of all entries, ORed, in the sign. */
   readonly noExecute: number;
 }
 
-/** The page of a leaf. @param vaddrLow - the low word of the virtual address that led there */
+/** The page of a leaf. @param vaddrLow - the low word of the virtual address of the walk */
 export function mappedPage(leaf: Leaf, vaddrLow: number, format: EntryFormat): MappedPage {
   const { low, high, level, rights } = leaf;
   const size = PAGE_SIZES[level]!;
@@ -92,7 +92,7 @@ export function mappedPage(leaf: Leaf, vaddrLow: number, format: EntryFormat): M
   };
 }
 
-/** The walk for `vaddr`, entry by entry, from the cursor's top table down. */
+/** Walks to `vaddr` from the cursor's top table down, and records every entry. */
 export function walkOf(cursor: TableCursor, vaddr: VirtAddr, format: EntryFormat): Walk {
   const path: WalkStep[] = [];
   const note = (): void => {
