@@ -152,7 +152,7 @@ export class Vcpu implements GuestCpu {
     if (register === 'cr3') this.guest.machine.trace({ type: 'flush', gva: undefined });
   }
 
-  /** MOV to CR3: uses the page table whose root it names, and flushes all but global translations. */
+  /** MOV to CR3, as {@link load}: uses the page table with that root, and flushes all but global translations. @throws as {@link Vcpu.load} */
   loadCr3(value: bigint): void {
     this.load('cr3', value);
   }
@@ -222,9 +222,10 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * VMGEXIT: leaves to the hypervisor, which sees the GHCB MSR and may put an answer there.
+   * VMGEXIT: exits to the hypervisor, which reads a request from the GHCB MSR and may put an answer there.
    *
-   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`
+   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault `VMRUN` if the processor does not run,
+   *   or cannot be run again
    */
   vmgexit(): void {
     const { machine } = this.guest;
@@ -248,7 +249,11 @@ export class Vcpu implements GuestCpu {
     return this.#vmsa === undefined || this.#isRunning;
   }
 
-  /** Goes on with the state in `image`, which VMRUN has found fit to be run: called by the guest that it belongs to. */
+  /**
+   * Continues with the state in `image`, a VMSA of 4096 bytes that has passed the checks of VMRUN. The guest calls it.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `image` is not 4096 bytes long
+   */
   resume(image: Uint8Array, vmsa: RunnableVmsa): void {
     const { cpl, control, cr2, virtualTom, registers } = stateOfVmsa(image, this.controlRegisters.pkrs);
     this.#vmsa = vmsa;
@@ -265,6 +270,12 @@ export class Vcpu implements GuestCpu {
     this.guest.machine.memory.write(vmsa.spa, image, this.guest.key);
   }
 
+  /**
+   * #VMEXIT: saves the state, the exit code and both infos in the VMSA, whose page is not in use any more. Does nothing
+   * unless the processor runs on a VMSA.
+   *
+   * @throws SnpError `INVALID_MESSAGE` if an info has more than 64 bits
+   */
   leave(exitCode: bigint, exitInfo1 = 0n, exitInfo2 = 0n): void {
     const vmsa = this.#vmsa;
     if (vmsa === undefined || !this.#isRunning) return;

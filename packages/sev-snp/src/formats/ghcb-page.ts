@@ -162,7 +162,7 @@ export class GhcbPage {
     return this.#bytes.read(GHCB_BUFFER.offset + offset, length);
   }
 
-  /** Writes to the shared buffer, as {@link readBuffer} reads. */
+  /** Writes to the shared buffer, `offset` from its start. @throws SnpError `INVALID_ARGUMENT` if a byte would lie outside */
   writeBuffer(offset: number, bytes: Uint8Array): void {
     requireInBuffer(offset, bytes.length);
     this.#bytes.write(GHCB_BUFFER.offset + offset, bytes);

@@ -18,6 +18,21 @@ export {
   decodeCpuidPage,
   encodeCpuidPage,
 } from './cpuid-page.ts';
+export type {
+  ApCreationErrorCode,
+  DecodeErrorCode,
+  EncodeErrorCode,
+  FirmwareErrorCode,
+  GhcbErrorCode,
+  LaunchErrorCode,
+  MachineErrorCode,
+  PageStateErrorCode,
+  RmpErrorCode,
+  SvsmCallErrorCode,
+  ValidatedPagesErrorCode,
+  VisibilityErrorCode,
+  VmgexitErrorCode,
+} from './error-codes.ts';
 export { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from './exit-info.ts';
 export {
   decodeGhcbMsr,

@@ -1,7 +1,14 @@
 import { CodedError, describeValue, formatAddress, isCodedError, type MessageTable } from '@svsm/address';
 import { type RmpResult, rmpResultName } from './rmp-result.ts';
 
-/** What each code of {@link SnpError} carries in `details`. Codes are only ever added. */
+/**
+ * The `details` of each code of {@link SnpError}. Codes are only ever added.
+ *
+ * `INVALID_…`: the value, the message or the answer is wrong whatever the state. `OUTSIDE_RMP`: the address is sound, but
+ * the RMP does not cover it. `OUT_OF_MEMORY`: no page is left. `NOT_…`, `ALREADY_…`: the page is not in the state that the
+ * operation needs, or is in its final state already. `…_REFUSED`, `…_FAILED`: the hypervisor, the SVSM, the firmware or an
+ * instruction answered with an error. Other codes are terms of the field.
+ */
 export interface SnpErrorDetails {
   /** An option or argument that no machine, guest or processor could have. */
   INVALID_ARGUMENT: { what: string; value: unknown; expected: string };

@@ -71,7 +71,11 @@ export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
   adjust(vcpu, page, true);
 }
 
-/** Makes it a page like others again: to be done once the hypervisor does not run it any more. @throws as {@link makeVmsa} */
+/**
+ * Turns a VMSA back into an ordinary page. Do this once the hypervisor does not run it any more.
+ *
+ * @throws SnpError `RMPADJUST_FAILED`; SnpFault as `Vcpu.rmpadjust`
+ */
 export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
   adjust(vcpu, page, false);
 }
@@ -79,7 +83,8 @@ export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
 /**
  * Asks the hypervisor to run a VMSA as a processor, or not to run it any more. That it says it did proves nothing.
  *
- * @throws SnpError `INVALID_MESSAGE`, `VMGEXIT_FAILED` if it refuses, and what `Ghcb.vmgexit` throws
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
+ *   `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; SnpFault
  */
 export function requestAp(ghcb: Ghcb, creation: ApCreation): void {
   ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, ...encodeApCreation(creation) });

@@ -41,7 +41,7 @@ export class Ghcb {
    * Makes the private 4 KiB page at `gva` the GHCB of `vcpu`: shared, cleared and registered.
    *
    * @param table - the one that `vcpu` uses
-   * @throws what {@link makePageShared} and {@link registerGhcb} throw
+   * @throws SnpError as {@link makePageShared}; PageTableError, SnpFault as {@link makePageShared}
    */
   static create(vcpu: Vcpu, table: PageTable, gva: VirtAddr, options: VisibilityOptions = {}): Ghcb {
     makePageShared(vcpu, table, gva, options);
@@ -55,7 +55,8 @@ export class Ghcb {
    * VMGEXIT with a request in the page, by protocol 2. Returns SW_EXITINFO2, whose meaning belongs to the request. The
    * answer is read once.
    *
-   * @throws SnpError `VMGEXIT_FAILED` if the hypervisor does not answer that it did it; what `Vcpu.vmgexit` throws
+   * @throws SnpError `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` unless the hypervisor reports success,
+   *   `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault
    */
   vmgexit({ exitCode, info1 = 0n, info2 = 0n, scratch, rax }: GhcbCall): bigint {
     const { page, vcpu } = this;

@@ -107,7 +107,7 @@ export class Guest implements GuestContext {
     return true;
   }
 
-  /** A processor for it, at VMPL0 unless told otherwise. */
+  /** A processor of the guest, at VMPL0 if no other level is given. @throws SnpError `INVALID_ARGUMENT` */
   createVcpu(options: VcpuOptions = {}): Vcpu {
     return new Vcpu(this, options);
   }

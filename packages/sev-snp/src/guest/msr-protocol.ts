@@ -15,8 +15,8 @@ type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { re
  * hypervisor's: what it says may be a lie. O(1).
  *
  * @param answer - the type of answer that fits the request
- * @throws SnpError `INVALID_RESPONSE` if another one came, or one with bits set that must be 0; `INVALID_MESSAGE`, and what
- *   `Vcpu.vmgexit` throws
+ * @throws SnpError `INVALID_MESSAGE` if a field of the request does not fit, `INVALID_RESPONSE` if another answer came or a
+ *   bit is set that must be 0; `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`
  */
 export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
   vcpu: Vcpu,
@@ -39,7 +39,8 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
  * only once PVALIDATE has reported a change.
  *
  * @param gpa - a multiple of 4096
- * @throws SnpError `PAGE_STATE_REFUSED`, and what {@link requestGhcbMsr} throws
+ * @throws SnpError `INVALID_MESSAGE` if the address does not fit, `UNSUPPORTED_VMGEXIT` for an unknown operation,
+ *   `INVALID_RESPONSE`, `PAGE_STATE_REFUSED`
  */
 export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
   const { error } = requestGhcbMsr(vcpu, { type: 'page-state-request', gpa, operation }, 'page-state');
@@ -50,7 +51,8 @@ export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOpera
  * Tells the hypervisor where the GHCB of `vcpu` lies, as an SNP guest must before it uses it.
  *
  * @param gpa - a multiple of 4096, of a shared page
- * @throws SnpError `INVALID_RESPONSE` if it refuses or repeats another address, and what {@link requestGhcbMsr} throws
+ * @throws SnpError `INVALID_MESSAGE` or `UNSUPPORTED_VMGEXIT` if the address does not fit, `INVALID_RESPONSE` if the
+ *   hypervisor refuses it or repeats another one
  */
 export function registerGhcb(vcpu: Vcpu, gpa: PhysAddr): void {
   const request: GhcbMsrMessage = { type: 'register-ghcb-request', gpa };

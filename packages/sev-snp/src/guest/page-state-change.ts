@@ -26,7 +26,8 @@ export const PSC_MAX_IDLE_EXITS = 1024;
  *
  * @param batchSize - entries in a list: 1 to 253
  * @returns how many VMGEXITs it took
- * @throws SnpError `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `INVALID_MESSAGE`, `INVALID_ARGUMENT`, and what `Ghcb.vmgexit` throws
+ * @throws SnpError `INVALID_ARGUMENT` for another batch size, `INVALID_MESSAGE` if a field of an entry does not fit,
+ *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; SnpFault
  */
 export function requestPageStates(
   ghcb: Ghcb,

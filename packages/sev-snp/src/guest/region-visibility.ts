@@ -23,8 +23,9 @@ import { pageRegion, type ValidatedPages } from './validated-pages.ts';
  *
  * @param table - the one that the processor of `ghcb` uses
  * @param region - whole 4 KiB pages
- * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING`, `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, and
- *   what {@link requestPageStates} throws; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`; SnpFault
+ * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING`, `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`,
+ *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; PageTableError `OUT_OF_MEMORY`,
+ *   `NO_FRAME_ALLOCATOR`; SnpFault
  */
 export function makeRegionShared(
   ghcb: Ghcb,
@@ -45,7 +46,9 @@ export function makeRegionShared(
  * Makes a shared region private, as `makePagePrivate` does for a page; what {@link makeRegionShared} says holds here too.
  * All of it is cleared.
  *
- * @throws as {@link makeRegionShared}; `ALREADY_VALIDATED`
+ * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING`, `ALREADY_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`,
+ *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; PageTableError `OUT_OF_MEMORY`,
+ *   `NO_FRAME_ALLOCATOR`; SnpFault
  */
 export function makeRegionPrivate(
   ghcb: Ghcb,

@@ -29,7 +29,7 @@ export const SVSM_MAX_ATTEMPTS = 1024;
  * not let run is repeated; one that is INCOMPLETE is the caller's to repeat.
  *
  * @param registers - RAX is the protocol and the call; what is not given is 0
- * @throws SnpError `SVSM_NOT_RUN` if it never ran, and what {@link requestGhcbMsr} throws; SnpFault
+ * @throws SnpError `SVSM_NOT_RUN` if it never ran, `INVALID_RESPONSE`; SnpFault
  */
 export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmRegisters>): SvsmRegisters {
   const arguments_ = { rax: 0n, rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, ...registers };
@@ -102,7 +102,7 @@ export function deleteVcpuBySvsm(vcpu: Vcpu, area: CallingArea, vmsa: PhysAddr):
   requestSvsm(vcpu, area, SvsmCall.DeleteVcpu, { rcx: vmsa });
 }
 
-/** Gives pages to the SVSM (DEPOSIT_MEM): lists as of {@link pvalidateBySvsm}. @throws as that */
+/** Gives pages to the SVSM (DEPOSIT_MEM), in lists as {@link pvalidateBySvsm} does. @throws as {@link pvalidateBySvsm} */
 export function depositToSvsm(
   vcpu: Vcpu,
   area: CallingArea,

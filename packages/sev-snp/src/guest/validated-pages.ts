@@ -72,13 +72,13 @@ export class ValidatedPages {
     if (gpa !== undefined) throw new SnpError('NOT_VALIDATED', { gpa });
   }
 
-  /** Records pages as validated. @throws SnpError as {@link requireNone}; nothing is recorded then */
+  /** Records pages as validated. @throws SnpError `INVALID_ARGUMENT`, `ALREADY_VALIDATED`; nothing is recorded then */
   add(region: MemoryRegion<PhysAddr>): void {
     this.requireNone(region);
     this.#pages.add(region);
   }
 
-  /** Records pages as not validated. @throws SnpError as {@link requireAll}; nothing has changed then */
+  /** Records pages as not validated. @throws SnpError `INVALID_ARGUMENT`, `NOT_VALIDATED`; nothing has changed then */
   remove(region: MemoryRegion<PhysAddr>): void {
     this.requireAll(region);
     this.#pages.remove(region);

@@ -71,8 +71,11 @@ export class HostileHypervisor extends Hypervisor {
   }
 
   /**
-   * Puts another page at `gpa`: assigned to the guest there, mapped, not validated. Returns it, or `undefined` if RMPUPDATE
-   * refuses.
+   * Puts another page at `gpa`: assigned to the guest, mapped, and not validated. Returns it, or `undefined` if RMPUPDATE
+   * refuses it.
+   *
+   * @param spa - a free page if not given
+   * @throws SnpError `OUT_OF_MEMORY`
    */
   substitute(
     guest: GuestContext,
@@ -112,8 +115,10 @@ export class HostileHypervisor extends Hypervisor {
   }
 
   /**
-   * Makes one entry again of the 512 of the 2 MiB that `gpa` leads into, with the firmware's help: the nested page table
-   * stays as it is. Returns whether the firmware did it.
+   * Turns the 512 RMP entries of the 2 MiB region that `gpa` leads to into one entry again, with the firmware's help. The
+   * nested page table stays as it is. Returns whether the firmware did it.
+   *
+   * @throws SnpError `FIRMWARE_REFUSED` if a page that was locked for it cannot be reclaimed
    */
   unsmash(guest: GuestContext, gpa: PhysAddr): boolean {
     const nested = guest.nested.lookup(gpa);

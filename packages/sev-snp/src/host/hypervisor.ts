@@ -126,14 +126,14 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Launches a guest whose memory is all private and validated, with 2 MiB pages wherever 2 MiB are left. O(size /
-   * 4096).
+   * Launches a guest whose memory is all private and validated, in 2 MiB pages wherever the size allows it.
+   * O(size / 4096).
    *
-   * Each page goes the way of SNP_LAUNCH_UPDATE: the host writes it, RMPUPDATE makes it PRE-GUEST, the firmware
-   * encrypts and validates it.
+   * Each page is launched by SNP_LAUNCH_UPDATE: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts
+   * and validates it.
    *
-   * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
-   *   if the RMP does not cover memory that was free
+   * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED` if the RMP does
+   *   not cover a free page, `FIRMWARE_REFUSED` if a free page is not in the state that the launch needs
    */
   launch(options: LaunchOptions): Guest {
     if (this.#guests === this.machine.maxGuests) {
@@ -190,7 +190,7 @@ export class Hypervisor implements ExitHandler {
    * request is the address of a GHCB that `vcpu` has registered, request and answer lie in the GHCB. The protocol is that
    * of Linux, KVM and EDK2.
    *
-   * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`
+   * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`
    */
   vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {
     const message = decodeGhcbMsr(request);
@@ -233,9 +233,9 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Answers a request in a GHCB: page state changes, processors, privilege levels, features and termination.
+   * Answers a request in a GHCB: page state changes, AP creation, "run VMPL", features and termination.
    *
-   * @throws SnpError `TERMINATED`
+   * @throws SnpError `TERMINATED`; `OUT_OF_MEMORY` if no page is left for the VMCB of a new processor
    */
   answerGhcb(guest: GuestContext, request: GhcbRequest, page: GhcbPage, vcpu?: VcpuContext): GhcbAnswer {
     switch (request.exitCode) {
@@ -299,7 +299,7 @@ export class Hypervisor implements ExitHandler {
     }
   }
 
-  /** Sends an INIT: what was created to be run after one can be run. */
+  /** Sends an INIT: a VMSA that waits for it can be run from now on. @throws SnpError `OUT_OF_MEMORY` */
   init(guest: GuestContext, apicId: number): void {
     this.#vcpus.init(guest, apicId);
   }

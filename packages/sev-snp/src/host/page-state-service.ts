@@ -25,12 +25,14 @@ export const PscResult = {
 } as const;
 
 /**
- * The hypervisor's side of a page state change: processes the list in a GHCB's buffer as KVM does (Linux
- * `arch/x86/kvm/svm/sev.c`, `snp_begin_psc`), and says in the header and the entries how far it has come. Header and
- * entries are read once each, and judged and used as read: the guest may change them meanwhile. O(pages).
+ * The hypervisor's side of a page state change. Processes the list in the buffer of a GHCB as KVM does (Linux
+ * `arch/x86/kvm/svm/sev.c`, `snp_begin_psc`), and records its progress in the header and the entries. Header and entries
+ * are read once each, checked, and used as read: the guest may change them at any time. O(pages).
  *
- * @param limit - how many entries to process before going back to the guest, which asks again
+ * @param start - the offset of the list in the buffer, in bytes
+ * @param limit - the number of entries to process before the guest has to ask again
  * @returns SW_EXITINFO2
+ * @throws SnpError `INVALID_ARGUMENT` if the header does not lie in the buffer
  */
 export function processPageStateChange(
   page: GhcbPage,

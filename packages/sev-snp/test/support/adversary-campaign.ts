@@ -2,9 +2,11 @@ import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import { isPageTableError } from '@svsm/pagetable';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { ERRORS_OF } from '../../src/formats/error-codes.ts';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';
+import type { SvsmListEntry } from '../../src/formats/svsm-protocol.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { requestPageState } from '../../src/guest/msr-protocol.ts';
 import { acceptPage, makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
@@ -239,12 +241,12 @@ export class Campaign {
     const { vcpu } = ghcb;
     const page = gvaOf(gpa);
     const region = virtRegion(page, PAGE_SIZE);
-    if (wants === 'accept') acceptPage(vcpu, table, page, options);
+    if (wants === 'accept') checked('acceptPage', () => acceptPage(vcpu, table, page, options));
     else if (wants === 'share') {
-      if (inLists) makeRegionShared(ghcb, table, region, options);
-      else makePageShared(vcpu, table, page, options);
-    } else if (inLists) makeRegionPrivate(ghcb, table, region, options);
-    else makePagePrivate(vcpu, table, page, options);
+      if (inLists) checked('makeRegionShared', () => makeRegionShared(ghcb, table, region, options));
+      else checked('makePageShared', () => makePageShared(vcpu, table, page, options));
+    } else if (inLists) checked('makeRegionPrivate', () => makeRegionPrivate(ghcb, table, region, options));
+    else checked('makePagePrivate', () => makePagePrivate(vcpu, table, page, options));
   }
 
   #changeBySvsm(gpa: number, wants: string): void {
@@ -259,12 +261,12 @@ export class Campaign {
       if (!this.#duties.record && above.isValidated(at)) above.svsm.validated.remove(region);
       // To ask for a page, valid or not, is to ask for it to be cleared: whatever comes back, its content is given up.
       if (entry.ignoreUnchanged) this.#written.get(above)!.delete(gpa);
-      pvalidateBySvsm(vcpu, above.area, [{ ...entry, validate: true }]);
+      this.#pvalidateBySvsm({ ...entry, validate: true });
     };
     if (wants === 'share') {
       above.table.split4k(page);
-      pvalidateBySvsm(vcpu, above.area, [{ ...entry, validate: false }]);
-      requestPageState(vcpu, at, PageOperation.Shared);
+      this.#pvalidateBySvsm({ ...entry, validate: false });
+      checked('requestPageState', () => requestPageState(vcpu, at, PageOperation.Shared));
       above.table.setShared4k(page);
       vcpu.invlpg(page);
       return;
@@ -273,8 +275,13 @@ export class Campaign {
       above.table.setEncrypted4k(page);
       vcpu.invlpg(page);
     }
-    requestPageState(vcpu, at, PageOperation.Private);
+    checked('requestPageState', () => requestPageState(vcpu, at, PageOperation.Private));
     validate();
+  }
+
+  #pvalidateBySvsm(entry: SvsmListEntry): void {
+    const { vcpus, area } = this.it.above;
+    checked('pvalidateBySvsm', () => pvalidateBySvsm(vcpus[0]!, area, [entry]));
   }
 
   // What the hypervisor does.
@@ -407,6 +414,21 @@ function thrownBy(action: () => void): { readonly code: string } | undefined {
   } catch (error) {
     if (isSnpFault(error) || isSnpError(error) || isPageTableError(error)) return error;
     throw error;
+  }
+}
+
+/**
+ * Runs an operation whose `SnpError` must have a code of its row.
+ *
+ * @throws LawBroken for another code; what the operation throws
+ */
+function checked<T>(operation: keyof typeof ERRORS_OF, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    const row: readonly string[] = ERRORS_OF[operation];
+    if (!isSnpError(error) || row.includes(error.code)) throw error;
+    throw new LawBroken(`${operation} threw ${error.code}, which its row does not have`);
   }
 }
 

@@ -1,0 +1,286 @@
+import type { SnpErrorCode } from './snp-error.ts';
+
+/**
+ * The codes of `SnpError` that each operation can throw. A class stands for its constructor. Operations without a row
+ * throw none. A subclass of `Hypervisor`, and software that a guest runs, can throw anything through operations that
+ * exit to them.
+ */
+export const ERRORS_OF = {
+  // Formats: reading.
+  decodeCpuidPage: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  decodePscHeader: ['INVALID_ARGUMENT'],
+  decodePscEntry: ['INVALID_ARGUMENT'],
+  decodeRmpState: ['INVALID_ARGUMENT'],
+  decodeSecretsPage: ['INVALID_ARGUMENT'],
+  decodeSvsmListHeader: ['INVALID_ARGUMENT'],
+  decodeSvsmListEntry: ['INVALID_ARGUMENT'],
+  decodeSwapRecord: ['INVALID_ARGUMENT'],
+  readVmsa: ['INVALID_ARGUMENT'],
+  segmentedRmpEntryAddress: ['INVALID_ARGUMENT', 'INVALID_RMP_SEGMENT'],
+  'GhcbPage.over': ['INVALID_ARGUMENT'],
+  'GhcbPage.readBuffer': ['INVALID_ARGUMENT'],
+
+  // Formats: writing.
+  announceSvsm: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  createVmsa: ['INVALID_MESSAGE'],
+  encodeApCreation: ['INVALID_MESSAGE'],
+  encodeCpuidPage: ['INVALID_MESSAGE'],
+  encodeGhcbMsr: ['INVALID_MESSAGE'],
+  encodePageInfo: ['INVALID_ARGUMENT'],
+  encodePscEntry: ['INVALID_MESSAGE'],
+  writeVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  'GhcbPage.set': ['INVALID_MESSAGE'],
+  'GhcbPage.writeBuffer': ['INVALID_ARGUMENT'],
+  LaunchDigest: ['INVALID_ARGUMENT'],
+  'LaunchDigest.update': ['INVALID_ARGUMENT'],
+
+  // The RMP, memory and the firmware.
+  assumptionsOf: ['INVALID_ARGUMENT'],
+  Rmp: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
+  'Rmp.setRawEntry': ['OUTSIDE_RMP'],
+  'Rmp.setRegion': ['OUTSIDE_RMP'],
+  EncryptedMemory: ['INVALID_ARGUMENT'],
+  launchUpdate: ['FIRMWARE_REFUSED'],
+  pageReclaim: ['FIRMWARE_REFUSED'],
+  pageSetHvFixed: ['FIRMWARE_REFUSED'],
+  pageUnsmash: ['FIRMWARE_REFUSED'],
+  guestContextCreate: ['FIRMWARE_REFUSED'],
+  decommission: ['FIRMWARE_REFUSED'],
+  metadataInit: ['FIRMWARE_REFUSED'],
+  swapOut: ['FIRMWARE_REFUSED'],
+  swapIn: ['FIRMWARE_REFUSED'],
+  pageMove: ['FIRMWARE_REFUSED'],
+
+  // Processors.
+  Vcpu: ['INVALID_ARGUMENT'],
+  'Vcpu.leave': ['INVALID_MESSAGE'],
+  'Vcpu.load': ['INVALID_ARGUMENT'],
+  'Vcpu.loadCr3': ['INVALID_ARGUMENT'],
+  'Vcpu.resume': ['INVALID_ARGUMENT'],
+  'Vcpu.vmgexit': ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'TERMINATED'],
+  'Guest.createVcpu': ['INVALID_ARGUMENT'],
+
+  // Software of a guest.
+  requestGhcbMsr: [
+    'OUT_OF_MEMORY',
+    'UNSUPPORTED_VMGEXIT',
+    'TERMINATED',
+    'INVALID_MESSAGE',
+    'INVALID_RESPONSE',
+  ],
+  registerGhcb: ['UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'INVALID_RESPONSE'],
+  requestPageState: ['UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'INVALID_RESPONSE', 'PAGE_STATE_REFUSED'],
+  requestPageStates: [
+    'INVALID_ARGUMENT',
+    'UNSUPPORTED_VMGEXIT',
+    'INVALID_MESSAGE',
+    'VMGEXIT_FAILED',
+    'PSC_REFUSED',
+    'INVALID_PSC_RESPONSE',
+  ],
+  'Ghcb.create': [
+    'INVALID_ARGUMENT',
+    'INVALID_RESPONSE',
+    'PAGE_STATE_REFUSED',
+    'NOT_VALIDATED',
+    'PVALIDATE_FAILED',
+    'PVALIDATE_UNCHANGED',
+    'WRONG_MAPPING',
+  ],
+  'Ghcb.vmgexit': ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'TERMINATED', 'INVALID_MESSAGE', 'VMGEXIT_FAILED'],
+  makePageShared: [
+    'INVALID_ARGUMENT',
+    'INVALID_RESPONSE',
+    'PAGE_STATE_REFUSED',
+    'NOT_VALIDATED',
+    'PVALIDATE_FAILED',
+    'PVALIDATE_UNCHANGED',
+    'WRONG_MAPPING',
+  ],
+  makePagePrivate: [
+    'INVALID_ARGUMENT',
+    'INVALID_RESPONSE',
+    'PAGE_STATE_REFUSED',
+    'ALREADY_VALIDATED',
+    'PVALIDATE_FAILED',
+    'PVALIDATE_UNCHANGED',
+    'WRONG_MAPPING',
+  ],
+  releasePage: [
+    'INVALID_ARGUMENT',
+    'INVALID_RESPONSE',
+    'PAGE_STATE_REFUSED',
+    'NOT_VALIDATED',
+    'PVALIDATE_FAILED',
+    'PVALIDATE_UNCHANGED',
+    'WRONG_MAPPING',
+  ],
+  acceptPage: [
+    'INVALID_ARGUMENT',
+    'INVALID_RESPONSE',
+    'PAGE_STATE_REFUSED',
+    'ALREADY_VALIDATED',
+    'PVALIDATE_FAILED',
+    'PVALIDATE_UNCHANGED',
+    'WRONG_MAPPING',
+  ],
+  makeRegionShared: [
+    'INVALID_ARGUMENT',
+    'UNSUPPORTED_VMGEXIT',
+    'VMGEXIT_FAILED',
+    'PSC_REFUSED',
+    'INVALID_PSC_RESPONSE',
+    'NOT_VALIDATED',
+    'PVALIDATE_FAILED',
+    'PVALIDATE_UNCHANGED',
+    'WRONG_MAPPING',
+  ],
+  makeRegionPrivate: [
+    'INVALID_ARGUMENT',
+    'UNSUPPORTED_VMGEXIT',
+    'VMGEXIT_FAILED',
+    'PSC_REFUSED',
+    'INVALID_PSC_RESPONSE',
+    'ALREADY_VALIDATED',
+    'PVALIDATE_FAILED',
+    'PVALIDATE_UNCHANGED',
+    'WRONG_MAPPING',
+  ],
+  ValidatedPages: ['INVALID_ARGUMENT'],
+  'ValidatedPages.requireNone': ['INVALID_ARGUMENT', 'ALREADY_VALIDATED'],
+  'ValidatedPages.requireAll': ['INVALID_ARGUMENT', 'NOT_VALIDATED'],
+  'ValidatedPages.add': ['INVALID_ARGUMENT', 'ALREADY_VALIDATED'],
+  'ValidatedPages.remove': ['INVALID_ARGUMENT', 'NOT_VALIDATED'],
+  makeVmsa: ['INVALID_ARGUMENT', 'RMPADJUST_FAILED'],
+  unmakeVmsa: ['RMPADJUST_FAILED'],
+  requestAp: ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'VMGEXIT_FAILED'],
+  callSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN'],
+  requestSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  pvalidateBySvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  depositToSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  withdrawFromSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  createVcpuBySvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  deleteVcpuBySvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  remapCallingArea: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  querySvsmProtocol: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  querySvsmVtom: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  configureSvsmVtom: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+
+  // The SVSM, the hypervisor and the machine.
+  SvsmCore: ['INVALID_ARGUMENT'],
+  SnpMachine: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
+  'Hypervisor.allocatePage': ['OUT_OF_MEMORY'],
+  'Hypervisor.launch': ['INVALID_ARGUMENT', 'OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED', 'FIRMWARE_REFUSED'],
+  'Hypervisor.run': ['INVALID_ARGUMENT'],
+  'Hypervisor.init': ['OUT_OF_MEMORY'],
+  'Hypervisor.vmgexit': ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'TERMINATED'],
+  'Hypervisor.answerGhcb': ['OUT_OF_MEMORY', 'TERMINATED'],
+  'HostileHypervisor.substitute': ['OUT_OF_MEMORY'],
+  'HostileHypervisor.unsmash': ['FIRMWARE_REFUSED'],
+  processPageStateChange: ['INVALID_ARGUMENT'],
+} as const;
+
+/** `Table`, of which every code must be one of this package. */
+type Checked<Table extends Readonly<Record<string, readonly SnpErrorCode[]>>> = Table;
+type CodeOf<Operation extends keyof typeof ERRORS_OF> = Checked<typeof ERRORS_OF>[Operation][number];
+
+/** The codes that reading a format throws: `decode…`, `readVmsa`, `GhcbPage.over`, `segmentedRmpEntryAddress`. */
+export type DecodeErrorCode = CodeOf<
+  | 'decodeCpuidPage'
+  | 'decodePscHeader'
+  | 'decodePscEntry'
+  | 'decodeRmpState'
+  | 'decodeSecretsPage'
+  | 'decodeSvsmListHeader'
+  | 'decodeSvsmListEntry'
+  | 'decodeSwapRecord'
+  | 'readVmsa'
+  | 'segmentedRmpEntryAddress'
+  | 'GhcbPage.over'
+  | 'GhcbPage.readBuffer'
+>;
+
+/** The codes that writing a format throws: `encode…`, `writeVmsa`, `createVmsa`, `announceSvsm`, `GhcbPage.set`, `LaunchDigest`. */
+export type EncodeErrorCode = CodeOf<
+  | 'announceSvsm'
+  | 'createVmsa'
+  | 'encodeApCreation'
+  | 'encodeCpuidPage'
+  | 'encodeGhcbMsr'
+  | 'encodePageInfo'
+  | 'encodePscEntry'
+  | 'writeVmsa'
+  | 'GhcbPage.set'
+  | 'GhcbPage.writeBuffer'
+  | 'LaunchDigest'
+  | 'LaunchDigest.update'
+>;
+
+/** The codes that making and writing an `Rmp` throws. */
+export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion'>;
+
+/** The code that commands of the firmware throw: `launchUpdate`, `pageReclaim`, `swapOut` and the like. */
+export type FirmwareErrorCode = CodeOf<
+  | 'launchUpdate'
+  | 'pageReclaim'
+  | 'pageSetHvFixed'
+  | 'pageUnsmash'
+  | 'guestContextCreate'
+  | 'decommission'
+  | 'metadataInit'
+  | 'swapOut'
+  | 'swapIn'
+  | 'pageMove'
+>;
+
+/** The codes that `new SnpMachine` throws. */
+export type MachineErrorCode = CodeOf<'SnpMachine' | 'EncryptedMemory'>;
+
+/** The codes that `Hypervisor.launch` throws. */
+export type LaunchErrorCode = CodeOf<'Hypervisor.launch'>;
+
+/** The codes that a VMGEXIT throws in place of an answer: `Vcpu.vmgexit`, `Hypervisor.vmgexit`, `Hypervisor.answerGhcb`. */
+export type VmgexitErrorCode = CodeOf<'Vcpu.vmgexit' | 'Hypervisor.vmgexit' | 'Hypervisor.answerGhcb'>;
+
+/** The codes that requests to the hypervisor throw: `Ghcb.create`, `Ghcb.vmgexit`, `registerGhcb`, `requestGhcbMsr`. */
+export type GhcbErrorCode = CodeOf<'Ghcb.create' | 'Ghcb.vmgexit' | 'registerGhcb' | 'requestGhcbMsr'>;
+
+/** The codes that page state changes throw: `requestPageState`, `requestPageStates`. */
+export type PageStateErrorCode = CodeOf<'requestPageState' | 'requestPageStates'>;
+
+/** The codes that sharing pages and taking them back throws: `makePageShared`, `makeRegionPrivate` and the like. */
+export type VisibilityErrorCode = CodeOf<
+  | 'makePageShared'
+  | 'makePagePrivate'
+  | 'releasePage'
+  | 'acceptPage'
+  | 'makeRegionShared'
+  | 'makeRegionPrivate'
+>;
+
+/** The codes that a `ValidatedPages` throws. */
+export type ValidatedPagesErrorCode = CodeOf<
+  | 'ValidatedPages'
+  | 'ValidatedPages.requireNone'
+  | 'ValidatedPages.requireAll'
+  | 'ValidatedPages.add'
+  | 'ValidatedPages.remove'
+>;
+
+/** The codes that starting another processor throws: `makeVmsa`, `unmakeVmsa`, `requestAp`. */
+export type ApCreationErrorCode = CodeOf<'makeVmsa' | 'unmakeVmsa' | 'requestAp'>;
+
+/** The codes that calls of an SVSM throw: `callSvsm`, `pvalidateBySvsm` and the like. */
+export type SvsmCallErrorCode = CodeOf<
+  | 'callSvsm'
+  | 'requestSvsm'
+  | 'pvalidateBySvsm'
+  | 'depositToSvsm'
+  | 'withdrawFromSvsm'
+  | 'createVcpuBySvsm'
+  | 'deleteVcpuBySvsm'
+  | 'remapCallingArea'
+  | 'querySvsmProtocol'
+  | 'querySvsmVtom'
+  | 'configureSvsmVtom'
+>;

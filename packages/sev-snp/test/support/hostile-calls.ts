@@ -1,0 +1,563 @@
+/** Calls of every operation with arguments that no sane caller passes, in a machine whose hypervisor lies. */
+import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
+import { physRegion, virtRegion } from '@svsm/memory-region';
+import { Vcpu } from '../../src/cpu/vcpu.ts';
+import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import { launchUpdate } from '../../src/firmware/firmware.ts';
+import * as firmware from '../../src/firmware/firmware-pages.ts';
+import { pageMove, SwapContext, swapIn, swapOut } from '../../src/firmware/page-swap.ts';
+import { GhcbPage } from '../../src/formats/ghcb-page.ts';
+import * as formats from '../../src/formats/index.ts';
+import { decodeSvsmListEntry, decodeSvsmListHeader } from '../../src/formats/svsm-protocol.ts';
+import * as ap from '../../src/guest/ap-creation.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
+import { requestPageStates } from '../../src/guest/page-state-change.ts';
+import * as visibility from '../../src/guest/page-visibility.ts';
+import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
+import * as svsm from '../../src/guest/svsm-call.ts';
+import { ValidatedPages } from '../../src/guest/validated-pages.ts';
+import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import { processPageStateChange } from '../../src/host/page-state-service.ts';
+import { SnpMachine } from '../../src/host/snp-machine.ts';
+import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
+import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import type { Operation } from './provocations.ts';
+import { type SvsmWorld, svsmWorld } from './svsm-world.ts';
+import { gvaOf, MiB, rmpOf } from './world.ts';
+
+/** A number from 0 to `end` - 1. */
+export type Random = (end: number) => number;
+
+const BIGINTS: readonly bigint[] = [
+  ...[-1n, 0n, 1n, 7n, 0xfffn, 0x1000n, 0x1001n, 0x2000n, 0x5000n, 0x20_0000n, 0x20_1000n, 0x40_0008n],
+  ...[1n << 31n, 1n << 47n, 1n << 48n, (1n << 52n) - 4096n, 1n << 52n, (1n << 64n) - 4096n, 1n << 64n],
+  1n << 80n,
+];
+
+const NUMBERS: readonly number[] = [
+  ...[Number.NaN, -1, -0, 0.5, 0, 1, 2, 3, 4, 7, 16, 63, 64, 65, 253, 254, 255, 256, 511, 4095, 4096],
+  ...[0x20_0000, 2 ** 31, 2 ** 32, 2 ** 53, Number.POSITIVE_INFINITY],
+];
+
+const OTHERS: readonly unknown[] = [
+  ...[undefined, null, '', 'rax', 'features', true, false, {}, [], [1, 2, 3], Symbol.iterator, () => 0],
+  ...[0, 1, 5, 8, 16, 48, 64, 4095, 4096, 8192].map((length) => new Uint8Array(length).fill(0xa5)),
+];
+
+/** Anything. */
+export function any(random: Random): never {
+  const pool: readonly unknown[] = [BIGINTS, NUMBERS, OTHERS][random(3)]!;
+  return pool[random(pool.length)] as never;
+}
+
+/** Mostly a bigint, good or bad. */
+function big(random: Random): never {
+  return random(8) === 0 ? any(random) : (BIGINTS[random(BIGINTS.length)] as never);
+}
+
+/** Mostly a number, good or bad. */
+function num(random: Random): never {
+  return random(8) === 0 ? any(random) : (NUMBERS[random(NUMBERS.length)] as never);
+}
+
+type Fields = Readonly<Record<string, (random: Random) => unknown>>;
+
+/** An object with these fields; now and then without one of them, or anything in its place. */
+function object(random: Random, fields: Fields): never {
+  if (random(16) === 0) return any(random);
+  const present = Object.entries(fields).filter(() => random(12) !== 0);
+  return Object.fromEntries(present.map(([name, value]) => [name, value(random)])) as never;
+}
+
+/** Bytes of a length, or of another one. */
+function bytes(random: Random, length: number): Uint8Array {
+  const actual = random(4) === 0 ? random(length + 2) : length;
+  return Uint8Array.from({ length: actual }, () => random(256) & random(256));
+}
+
+/** A machine with a guest, an SVSM and a GHCB; the hypervisor lies from now on. */
+export class HostileWorld {
+  readonly it: SvsmWorld;
+  readonly ghcb: Ghcb;
+  readonly host: HostileHypervisor;
+  readonly context: SwapContext;
+
+  constructor(random: Random) {
+    this.it = svsmWorld(
+      {},
+      { hypervisor: (machine) => new HostileHypervisor(machine), memorySize: 16 * MiB },
+    );
+    const { vcpu, table, machine, guest } = this.it;
+    this.host = machine.hypervisor as HostileHypervisor;
+    this.ghcb = Ghcb.create(vcpu, table, gvaOf(0x5000));
+    const page = this.host.allocatePage();
+    this.host.rmpupdate(page, { assigned: true, immutable: true });
+    firmware.guestContextCreate(machine.rmp, page);
+    this.context = new SwapContext(machine, page, guest);
+    if (random(8) === 0) this.#exhaust();
+    if (random(2) === 0) this.#lie(random);
+  }
+
+  #exhaust(): void {
+    try {
+      for (;;) this.host.allocatePage();
+    } catch {
+      // Nothing is left.
+    }
+  }
+
+  #lie(random: Random): void {
+    const sometimes = (): boolean => random(3) === 0;
+    this.host.answers = {
+      msr: () => (sometimes() ? [0x013n, 0x015n, 0x1_0000_0015n, 0x017n, 0x081n, 0n][random(6)] : undefined),
+      page: () => (sometimes() ? { info1: BigInt(random(3)), info2: BigInt(random(3)) } : undefined),
+      afterPage: (page) => {
+        if (sometimes()) page.writeBuffer(random(8), bytes(random, 8));
+      },
+      pageState: () => (sometimes() ? random(2) : undefined),
+      fault: () => (sometimes() ? random(2) === 0 : undefined),
+    };
+  }
+
+  /** Options with a record of all memory, of none, or without one. */
+  record(random: Random): visibility.VisibilityOptions {
+    const { memory } = this.it.guest;
+    const kind = random(3);
+    return kind === 0 ? {} : { validated: new ValidatedPages(memory, kind === 1 ? [memory] : []) };
+  }
+
+  /** An address that the guest has mapped, or anything. */
+  gva(random: Random): never {
+    if (random(6) === 0) return big(random);
+    return gvaOf(
+      [0, 0x5000, 0x6000, 0x6001, 2 * MiB, 6 * MiB, 6 * MiB + 0x1000, 64 * MiB][random(8)]!,
+    ) as never;
+  }
+
+  gpa(random: Random): never {
+    if (random(6) === 0) return big(random);
+    return physAddr(
+      [0, 0x5000, 0x6001, 2 * MiB, 4 * MiB, 6 * MiB, 6 * MiB + 0x1000, 64 * MiB][random(8)]!,
+    ) as never;
+  }
+
+  /** A page of system memory, or anything. */
+  spa(random: Random): never {
+    return random(6) === 0 ? big(random) : (BigInt(random(4096) * PAGE_SIZE) as never);
+  }
+
+  area(random: Random): never {
+    const { area } = this.it;
+    return (random(8) === 0 ? { gva: this.gva(random), gpa: this.gpa(random) } : area) as never;
+  }
+}
+
+type Call = (random: Random, world: () => HostileWorld) => unknown;
+
+const size = (random: Random): never =>
+  (random(4) === 0 ? any(random) : [PageSize.Regular, PageSize.Huge][random(2)]) as never;
+
+const onPage =
+  (operation: typeof visibility.makePageShared): Call =>
+  (random, world) => {
+    const it = world();
+    const { vcpu, table } = it.it;
+    return operation(vcpu, table, it.gva(random), it.record(random));
+  };
+
+const onRegion =
+  (operation: typeof makeRegionShared): Call =>
+  (random, world) => {
+    const it = world();
+    const region = virtRegion(
+      gvaOf(random(8) * MiB + random(3) * 0x800),
+      random(4) * MiB + random(3) * 0x800,
+    );
+    return operation(it.ghcb, it.it.table, region, it.record(random));
+  };
+
+const onRmp =
+  (command: (rmp: Rmp, spa: never, other: never) => unknown): Call =>
+  (random, world) => {
+    const it = world();
+    return command(it.it.machine.rmp, it.spa(random), random(2) === 0 ? size(random) : it.spa(random));
+  };
+
+const onSwap =
+  (command: typeof swapOut): Call =>
+  (random, world) => {
+    const it = world();
+    const place = { page: it.spa(random), index: any(random) };
+    const [source, destination] = [it.spa(random), it.spa(random)];
+    // Some pages are as the command needs them.
+    it.host.rmpupdate(source, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0x5000) });
+    it.host.rmpupdate(destination, { assigned: true, immutable: true, asid: random(2) });
+    return command(it.it.machine, it.context, {
+      source: random(8) === 0 ? destination : source,
+      destination,
+      pageSize: random(2) === 0 ? PageSize.Regular : size(random),
+      ...(random(2) === 0 ? { record: place as never } : {}),
+    });
+  };
+
+const onSvsm =
+  (call: (it: HostileWorld, random: Random) => unknown): Call =>
+  (random, world) => {
+    const it = world();
+    return call(it, random);
+  };
+
+const region = (random: Random): never => physRegion(physAddr(random(6) * 0x800), random(6) * 0x800) as never;
+
+const ghcbOver = (random: Random): GhcbPage =>
+  GhcbPage.over(Uint8Array.from({ length: PAGE_SIZE }, () => random(256)));
+
+export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
+  decodeCpuidPage: (random) => formats.decodeCpuidPage(bytes(random, PAGE_SIZE)),
+  decodePscHeader: (random) => formats.decodePscHeader(bytes(random, 8)),
+  decodePscEntry: (random) => formats.decodePscEntry(bytes(random, 8)),
+  decodeRmpState: (random) => formats.decodeRmpState(bytes(random, 16)),
+  decodeSecretsPage: (random) => formats.decodeSecretsPage(bytes(random, PAGE_SIZE)),
+  decodeSvsmListHeader: (random) => decodeSvsmListHeader(bytes(random, 8)),
+  decodeSvsmListEntry: (random) => decodeSvsmListEntry(bytes(random, 8)),
+  decodeSwapRecord: (random) => formats.decodeSwapRecord(bytes(random, 64)),
+  readVmsa: (random) => formats.readVmsa(bytes(random, PAGE_SIZE), random(8) === 0 ? any(random) : 'rip'),
+  segmentedRmpEntryAddress: (random) =>
+    formats.segmentedRmpEntryAddress(big(random), {
+      base: big(random),
+      segmentShift: num(random),
+      segments: num(random),
+      unit: random(2) === 0 ? 'MiB' : 'byte',
+      read: () => big(random),
+    }),
+  'GhcbPage.over': (random) => GhcbPage.over(random(2) === 0 ? bytes(random, PAGE_SIZE) : any(random)),
+  'GhcbPage.readBuffer': (random) => ghcbOver(random).readBuffer(num(random), num(random)),
+
+  announceSvsm: (random) =>
+    formats.announceSvsm(
+      bytes(random, PAGE_SIZE),
+      object(random, { base: big, size: big, callingArea: big, maxVersion: num, guestVmpl: num }),
+    ),
+  createVmsa: (random) =>
+    createVmsa(
+      object(random, { vmpl: num, control: any, rip: big, rsp: big, sevFeatures: big, virtualTom: big }),
+    ),
+  encodeApCreation: (random) =>
+    ap.encodeApCreation(
+      object(random, { request: num, apicId: num, vmpl: num, vmsa: big, sevFeatures: big }),
+    ),
+  encodeCpuidPage: (random) =>
+    formats.encodeCpuidPage(
+      Array.from({ length: [0, 0, 1, 64, 65, 66][random(6)]! }, () =>
+        object(random, { eaxIn: num, xcr0: big, xss: big }),
+      ),
+    ),
+  encodeGhcbMsr: (random) => {
+    const types = [
+      'ghcb',
+      'cpuid',
+      'page-state-request',
+      'register-ghcb',
+      'terminate',
+      'unknown',
+      any(random),
+    ];
+    const fields = { gpa: big, value: num, register: num, operation: num, reasonSet: num, reason: num };
+    return formats.encodeGhcbMsr({
+      ...(object(random, fields) as object),
+      type: types[random(7)],
+    } as never);
+  },
+  encodePageInfo: (random) =>
+    formats.encodePageInfo(
+      object(random, { digest: any, contents: any, type: num, gpa: big, permissions: any, imi: any }),
+    ),
+  encodePscEntry: (random) =>
+    formats.encodePscEntry(
+      object(random, { gpa: big, operation: num, pageSize: num, donePages: num, reserved: num }),
+    ),
+  writeVmsa: (random) =>
+    formats.writeVmsa(bytes(random, PAGE_SIZE), random(8) === 0 ? any(random) : 'cpl', big(random)),
+  'GhcbPage.set': (random) => ghcbOver(random).set(random(8) === 0 ? any(random) : 'usage', big(random)),
+  'GhcbPage.writeBuffer': (random) => ghcbOver(random).writeBuffer(num(random), bytes(random, 64)),
+  LaunchDigest: (random) => new formats.LaunchDigest((from) => from, any(random)),
+  'LaunchDigest.update': (random) =>
+    new formats.LaunchDigest(() => new Uint8Array(48)).update(
+      object(random, { type: num, gpa: big, bytes: any, permissions: any }),
+    ),
+
+  assumptionsOf: (random) =>
+    formats.assumptionsOf(object(random, { inUseTest: any, rule: any, resetMaskOfVmpl0: num })),
+  Rmp: (random) => {
+    const start = formats.sysPhysAddr(random(6) * MiB);
+    const assumptions = object(random, { hostTableReads: any, other: any });
+    return new Rmp(formats.sysPhysRegion(start, random(6) * MiB), random(2) === 0 ? {} : { assumptions });
+  },
+  'Rmp.setRawEntry': (random) => rmpOf(random(2) * 2 + 2).setRawEntry(big(random), HYPERVISOR_ENTRY),
+  'Rmp.setRegion': (random) => rmpOf().setRegion(big(random), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
+  EncryptedMemory: (random) => new EncryptedMemory(random(2) === 0 ? num(random) : big(random), any(random)),
+  launchUpdate: (random, world) => {
+    const it = world();
+    const { rmp, memory } = it.it.machine;
+    const spa = it.spa(random);
+    it.host.rmpupdate(spa, { assigned: true, immutable: true, asid: 1, pageSize: size(random) });
+    const options = random(2) === 0 ? {} : object(random, { type: num, permissions: any });
+    return launchUpdate(rmp, memory, random(2) === 0 ? spa : it.spa(random), 1, options);
+  },
+  pageReclaim: onRmp(firmware.pageReclaim),
+  pageSetHvFixed: onRmp(firmware.pageSetHvFixed),
+  pageUnsmash: onRmp(firmware.pageUnsmash),
+  guestContextCreate: onRmp(firmware.guestContextCreate),
+  decommission: onRmp(firmware.decommission),
+  metadataInit: onRmp(firmware.metadataInit),
+  swapOut: onSwap(swapOut),
+  swapIn: onSwap(swapIn),
+  pageMove: onSwap(pageMove),
+
+  Vcpu: (random, world) => new Vcpu(world().it.guest, { vmpl: any(random) }),
+  'Vcpu.leave': (random, world) => {
+    const { it } = world();
+    const vmsa = { spa: formats.sysPhysAddr(0), gpa: physAddr(0), vmcb: formats.sysPhysAddr(0) };
+    const vcpu = it.guest.createVcpu();
+    if (random(4) !== 0) vcpu.resume(createVmsa(), vmsa);
+    vcpu.leave(big(random), big(random), big(random));
+  },
+  'Vcpu.load': (random, world) =>
+    world().it.vcpu.load(
+      (['cr0', 'cr3', 'cr4', 'efer', 'pkru', any(random)] as const)[random(6)]!,
+      any(random),
+    ),
+  'Vcpu.loadCr3': (random, world) => world().it.vcpu.loadCr3(big(random)),
+  'Vcpu.resume': (random, world) => {
+    const it = world();
+    it.it.vcpu.resume(bytes(random, PAGE_SIZE), {
+      spa: it.spa(random),
+      gpa: physAddr(0),
+      vmcb: it.spa(random),
+    });
+  },
+  'Vcpu.vmgexit': (random, world) => {
+    const { it, ghcb } = world();
+    it.vcpu.ghcbMsr = [big(random), ghcb.gpa, BigInt(random(0x1010))][random(3)] as bigint;
+    if (random(2) === 0)
+      ghcb.page.set('exitCode', 0x8000_0000n + BigInt([0x10, 0x13, 0x18, 0xfffe][random(4)]!));
+    for (const field of ['exitInfo1', 'exitInfo2', 'scratch', 'rax'] as const) {
+      if (random(4) !== 0) ghcb.page.set(field, BigInt(random(4) * 0x1000 + random(3)));
+    }
+    it.vcpu.vmgexit();
+  },
+  'Guest.createVcpu': (random, world) =>
+    world().it.guest.createVcpu(object(random, { vmpl: num, registers: any })),
+
+  requestGhcbMsr: (random, world) => {
+    const { it } = world();
+    const requests = [
+      'features-request',
+      'terminate',
+      'page-state-request',
+      'run-vmpl-request',
+      'ghcb',
+      'unknown',
+    ];
+    const request = {
+      ...(object(random, { gpa: big, operation: num, vmpl: num, value: any }) as object),
+      type: requests[random(6)],
+    };
+    return requestGhcbMsr(
+      it.vcpu,
+      request as never,
+      (['features', 'page-state', any(random)] as const)[random(3)]!,
+    );
+  },
+  registerGhcb: (random, world) => {
+    const it = world();
+    return registerGhcb(it.it.vcpu, it.gpa(random));
+  },
+  requestPageState: (random, world) => {
+    const it = world();
+    return requestPageState(it.it.vcpu, it.gpa(random), random(2) === 0 ? 2 : any(random));
+  },
+  requestPageStates: (random, world) => {
+    const it = world();
+    const entry = (): never =>
+      ({
+        gpa: it.gpa(random),
+        operation: random(4) === 0 ? any(random) : 1 + random(2),
+        pageSize: size(random),
+        donePages: random(4) === 0 ? any(random) : 0,
+        reserved: random(8) === 0 ? any(random) : 0,
+      }) as never;
+    const entries = Array.from({ length: random(4) }, entry);
+    return requestPageStates(it.ghcb, entries, random(2) === 0 ? 253 : any(random));
+  },
+  'Ghcb.create': onPage(Ghcb.create),
+  'Ghcb.vmgexit': (random, world) => {
+    const { ghcb } = world();
+    const exitCode = 0x8000_0000n + BigInt([0x10, 0x13, 0x18, 0xfffd, 0xfffe][random(5)]!);
+    const fields = object(random, { info1: big, info2: big, scratch: big, rax: big }) as object;
+    return ghcb.vmgexit({ ...fields, exitCode: random(4) === 0 ? big(random) : exitCode });
+  },
+  makePageShared: onPage(visibility.makePageShared),
+  makePagePrivate: onPage(visibility.makePagePrivate),
+  releasePage: onPage(visibility.releasePage),
+  acceptPage: onPage(visibility.acceptPage),
+  makeRegionShared: onRegion(makeRegionShared),
+  makeRegionPrivate: onRegion(makeRegionPrivate),
+  ValidatedPages: (random) => new ValidatedPages(region(random), [region(random)]),
+  'ValidatedPages.requireNone': (random) => record(random).requireNone(region(random)),
+  'ValidatedPages.requireAll': (random) => record(random).requireAll(region(random)),
+  'ValidatedPages.add': (random) => record(random).add(region(random)),
+  'ValidatedPages.remove': (random) => record(random).remove(region(random)),
+  makeVmsa: (random, world) => {
+    const it = world();
+    const { vcpu, guestCpu } = it.it;
+    return ap.makeVmsa(random(2) === 0 ? vcpu : guestCpu, it.gva(random), bytes(random, PAGE_SIZE));
+  },
+  unmakeVmsa: (random, world) => {
+    const it = world();
+    return ap.unmakeVmsa(random(2) === 0 ? it.it.vcpu : it.it.guestCpu, it.gva(random));
+  },
+  requestAp: (random, world) => {
+    const { ghcb } = world();
+    const known = {
+      request: random(3),
+      apicId: random(9),
+      vmpl: random(4),
+      vmsa: physAddr(0x6000),
+      sevFeatures: 1n,
+    };
+    const hostile = object(random, {
+      request: num,
+      apicId: num,
+      vmpl: num,
+      vmsa: big,
+      sevFeatures: big,
+    }) as object;
+    return ap.requestAp(ghcb, (random(2) === 0 ? known : { ...known, ...hostile }) as never);
+  },
+  callSvsm: onSvsm((it, random) =>
+    svsm.callSvsm(it.it.guestCpu, it.area(random), object(random, { rax: big, rcx: big, rdx: big, r8: big })),
+  ),
+  requestSvsm: onSvsm((it, random) =>
+    svsm.requestSvsm(
+      it.it.guestCpu,
+      it.area(random),
+      random(9) as never,
+      object(random, { rcx: big, rdx: big, r8: big, r9: big }),
+    ),
+  ),
+  pvalidateBySvsm: onSvsm((it, random) => {
+    const entry = (): object => ({
+      gpa: it.gpa(random),
+      size: random(4),
+      validate: random(2) === 0,
+      reserved: random(3),
+    });
+    return svsm.pvalidateBySvsm(
+      it.it.guestCpu,
+      it.area(random),
+      Array.from({ length: random(4) }, entry) as never,
+    );
+  }),
+  depositToSvsm: onSvsm((it, random) => {
+    const entry = (): object => ({ gpa: it.gpa(random), size: random(3) });
+    return svsm.depositToSvsm(
+      it.it.guestCpu,
+      it.area(random),
+      Array.from({ length: random(4) }, entry) as never,
+    );
+  }),
+  withdrawFromSvsm: onSvsm((it, random) => svsm.withdrawFromSvsm(it.it.guestCpu, it.area(random))),
+  createVcpuBySvsm: onSvsm((it, random) =>
+    svsm.createVcpuBySvsm(it.it.guestCpu, it.area(random), {
+      vmsa: it.gpa(random),
+      caa: it.gpa(random),
+      apicId: random(4) === 0 ? any(random) : 1,
+    }),
+  ),
+  deleteVcpuBySvsm: onSvsm((it, random) =>
+    svsm.deleteVcpuBySvsm(it.it.guestCpu, it.area(random), it.gpa(random)),
+  ),
+  remapCallingArea: onSvsm((it, random) =>
+    svsm.remapCallingArea(it.it.guestCpu, it.area(random), { gva: it.gva(random), gpa: it.gpa(random) }),
+  ),
+  querySvsmProtocol: onSvsm((it, random) =>
+    svsm.querySvsmProtocol(it.it.guestCpu, it.area(random), num(random), num(random)),
+  ),
+  querySvsmVtom: onSvsm((it, random) => svsm.querySvsmVtom(it.it.guestCpu, it.area(random))),
+  configureSvsmVtom: onSvsm((it, random) =>
+    svsm.configureSvsmVtom(
+      it.it.guestCpu,
+      it.area(random),
+      object(random, { virtualTom: big, cr3: big, rip: big, rsp: big }),
+    ),
+  ),
+
+  SvsmCore: (random, world) =>
+    new SvsmCore({
+      vcpu: world().it.vcpu,
+      gvaOf: (gpa) => gvaOf(Number(gpa)),
+      memory: region(random),
+      own: [region(random)],
+      validated: [region(random)],
+    }),
+  SnpMachine: (random) =>
+    new SnpMachine(
+      object(random, {
+        memorySize: num,
+        rmpCovers: num,
+        cBit: num,
+        addressReduction: num,
+        seed: num,
+        assumptions: any,
+      }),
+    ),
+  'Hypervisor.allocatePage': (_, world) => world().host.allocatePage(),
+  'Hypervisor.launch': (random, world) => {
+    const { host } = world();
+    const fields = { pageSize: size, levels: num, virtualTom: big, vmsas: any, image: any };
+    const options = random(2) === 0 ? {} : (object(random, fields) as object);
+    return host.launch({ ...options, size: random(2) === 0 ? any(random) : 2 * MiB });
+  },
+  'Hypervisor.run': (random, world) => {
+    const { host, it } = world();
+    return host.run(it.guest, any(random), any(random));
+  },
+  'Hypervisor.init': (random, world) => {
+    const { host, it } = world();
+    return host.init(it.guest, any(random));
+  },
+  'Hypervisor.vmgexit': (random, world) => {
+    const { host, it, ghcb } = world();
+    const request = [big(random), ghcb.gpa, BigInt(random(0x1010))][random(3)] as bigint;
+    return host.vmgexit(it.guest, request, random(2) === 0 ? it.vcpu : undefined);
+  },
+  'Hypervisor.answerGhcb': (random, world) => {
+    const { host, it } = world();
+    const exitCode = 0x8000_0000n + BigInt([0x10, 0x13, 0x18, 0xfffd, 0xfffe][random(5)]!);
+    const fields = object(random, { gpa: big, info1: big, info2: big, scratch: big, rax: big }) as object;
+    return host.answerGhcb(it.guest, { ...fields, exitCode } as never, ghcbOver(random), it.vcpu);
+  },
+  'HostileHypervisor.substitute': (random, world) => {
+    const it = world();
+    return it.host.substitute(it.it.guest, it.gpa(random), random(2) === 0 ? it.spa(random) : undefined);
+  },
+  'HostileHypervisor.unsmash': (random, world) => {
+    const it = world();
+    const { guest } = it.it;
+    for (let k = random(3); k > 0; k -= 1) {
+      it.host.rmpupdate(it.spa(random), { assigned: true, gpa: it.gpa(random), asid: random(2) });
+    }
+    return it.host.unsmash(guest, it.gpa(random));
+  },
+  processPageStateChange: (random) =>
+    processPageStateChange(ghcbOver(random), num(random), () => random(2), random(4)),
+};
+
+function record(random: Random): ValidatedPages {
+  return new ValidatedPages(physRegion(physAddr(0), 4 * PAGE_SIZE), [
+    physRegion(physAddr(random(2) * PAGE_SIZE), PAGE_SIZE),
+  ]);
+}

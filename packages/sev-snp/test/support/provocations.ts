@@ -1,0 +1,674 @@
+/** For each operation and each code of its row, a call that ends with this code. */
+import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
+import { physRegion, virtRegion } from '@svsm/memory-region';
+import type { PageTable } from '@svsm/pagetable';
+import { Vcpu } from '../../src/cpu/vcpu.ts';
+import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import { launchUpdate } from '../../src/firmware/firmware.ts';
+import {
+  decommission,
+  guestContextCreate,
+  metadataInit,
+  pageReclaim,
+  pageSetHvFixed,
+  pageUnsmash,
+} from '../../src/firmware/firmware-pages.ts';
+import { pageMove, SwapContext, swapIn, swapOut } from '../../src/firmware/page-swap.ts';
+import { assumptionsOf } from '../../src/formats/assumptions.ts';
+import { decodeCpuidPage, encodeCpuidPage } from '../../src/formats/cpuid-page.ts';
+import type { ERRORS_OF } from '../../src/formats/error-codes.ts';
+import { encodeGhcbMsr, PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { GhcbExit, GhcbPage } from '../../src/formats/ghcb-page.ts';
+import { encodePageInfo, LaunchDigest } from '../../src/formats/launch-digest.ts';
+import {
+  decodePscEntry,
+  decodePscHeader,
+  encodePscEntry,
+  type PscEntry,
+} from '../../src/formats/page-state-list.ts';
+import { segmentedRmpEntryAddress } from '../../src/formats/rmp-location.ts';
+import { RmpResult } from '../../src/formats/rmp-result.ts';
+import { decodeRmpState } from '../../src/formats/rmp-state.ts';
+import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.ts';
+import {
+  decodeSvsmListEntry,
+  decodeSvsmListHeader,
+  SvsmCall,
+  SvsmResult,
+} from '../../src/formats/svsm-protocol.ts';
+import { decodeSwapRecord } from '../../src/formats/swap-record.ts';
+import { type SysPhysAddr, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
+import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
+import { ApRequest, encodeApCreation, makeVmsa, requestAp, unmakeVmsa } from '../../src/guest/ap-creation.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
+import { requestPageStates } from '../../src/guest/page-state-change.ts';
+import {
+  acceptPage,
+  makePagePrivate,
+  makePageShared,
+  releasePage,
+  type VisibilityOptions,
+} from '../../src/guest/page-visibility.ts';
+import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
+import * as svsm from '../../src/guest/svsm-call.ts';
+import { ValidatedPages } from '../../src/guest/validated-pages.ts';
+import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import type { Hypervisor } from '../../src/host/hypervisor.ts';
+import { processPageStateChange } from '../../src/host/page-state-service.ts';
+import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
+import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
+import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { entryOf, type SvsmWorld, svsmWorld } from './svsm-world.ts';
+import { codeOf, gvaOf, MiB, rmpOf, spaOf, type World, world } from './world.ts';
+
+export type Operation = keyof typeof ERRORS_OF;
+type Provocations = {
+  readonly [Name in Operation]: { readonly [Code in (typeof ERRORS_OF)[Name][number]]: () => unknown };
+};
+
+const PAGE = 6 * MiB + 0x1000;
+const GHCB = 4 * MiB + 0x2000;
+const SHORT = new Uint8Array(5);
+const page = (): Uint8Array => new Uint8Array(PAGE_SIZE);
+
+// Worlds.
+
+interface HostileWorld extends World {
+  readonly host: HostileHypervisor;
+}
+
+function hostile(options: Partial<SnpMachineOptions> = {}): HostileWorld {
+  const it = world({ hypervisor: (machine) => new HostileHypervisor(machine), ...options });
+  return { ...it, host: it.machine.hypervisor as HostileHypervisor };
+}
+
+interface GhcbWorld extends HostileWorld {
+  readonly ghcb: Ghcb;
+}
+
+function withGhcb(vcpuOf?: (it: HostileWorld) => Vcpu): GhcbWorld {
+  const it = hostile();
+  const vcpu = vcpuOf?.(it) ?? it.vcpu;
+  vcpu.loadCr3(it.table.cr3);
+  return { ...it, vcpu, ghcb: Ghcb.create(vcpu, it.table, gvaOf(GHCB)) };
+}
+
+/** Takes all memory of the host. */
+function exhaust(host: Hypervisor): void {
+  while (codeOf(() => host.allocatePage()) === undefined);
+}
+
+/** A request for another processor, for which the host has no memory left, in the GHCB. */
+function withoutMemory(): GhcbWorld {
+  const it = withGhcb();
+  const { info1, info2, rax } = encodeApCreation(creation);
+  const { page } = it.ghcb;
+  for (const [field, value] of Object.entries({
+    exitCode: GhcbExit.SnpApCreation,
+    exitInfo1: info1,
+    exitInfo2: info2,
+    rax,
+  })) {
+    page.set(field as 'rax', value);
+  }
+  it.vcpu.ghcbMsr = it.ghcb.gpa;
+  exhaust(it.host);
+  return it;
+}
+
+/** The hypervisor has registered another GHCB meanwhile. */
+function unregistered(): GhcbWorld {
+  const it = withGhcb();
+  registerGhcb(it.vcpu, physAddr(GHCB + 0x1000));
+  return it;
+}
+
+const creation = {
+  request: ApRequest.Create,
+  apicId: 7,
+  vmpl: 0,
+  vmsa: physAddr(4 * MiB + 0x1000),
+  sevFeatures: 1n,
+};
+
+/** The record of all memory, or of none. */
+function record({ guest }: World, isAll: boolean): VisibilityOptions {
+  return { validated: new ValidatedPages(guest.memory, isAll ? [guest.memory] : []) };
+}
+
+// Operations on one page, and on a region.
+
+type PageOperationOf = (vcpu: Vcpu, table: PageTable, gva: VirtAddr, options?: VisibilityOptions) => unknown;
+
+/** An answer in the GHCB MSR that does not belong to any request. */
+const nonsense = (): bigint => 0xfffn;
+
+/** @param prepare - brings a private page to the state that the operation changes */
+function pageChange(operation: PageOperationOf, prepare: (it: World) => void) {
+  const change = (it: World, options?: VisibilityOptions): unknown =>
+    operation(it.vcpu, it.table, gvaOf(PAGE), options);
+  const ready = (): HostileWorld => {
+    const it = hostile();
+    prepare(it);
+    return it;
+  };
+  return {
+    INVALID_ARGUMENT: () => {
+      const it = ready();
+      return operation(it.vcpu, it.table, gvaOf(PAGE + 1));
+    },
+    WRONG_MAPPING: () => {
+      const it = ready();
+      return operation(it.vcpu, it.table, gvaOf(64 * MiB));
+    },
+    INVALID_RESPONSE: () => {
+      const it = ready();
+      it.host.answers = { msr: nonsense };
+      return change(it);
+    },
+    PAGE_STATE_REFUSED: () => {
+      const it = ready();
+      it.host.answers = { pageState: () => 1 };
+      return change(it);
+    },
+    PVALIDATE_FAILED: () => {
+      const it = hostile({ assumptions: { pvalidateAboveVmpl0: 'FAIL_PERMISSION' } });
+      prepare(it);
+      const vcpu = it.guest.createVcpu({ vmpl: 1 });
+      return operation(vcpu, it.table, gvaOf(PAGE));
+    },
+  };
+}
+
+const asPrivate = (): void => {};
+const asShared = ({ table, vcpu }: World): void => {
+  table.setShared4k(gvaOf(PAGE));
+  vcpu.invlpg(gvaOf(PAGE));
+};
+
+/** Sharing a page: of the record, and of a page that is not valid. */
+function sharing(operation: PageOperationOf) {
+  return {
+    ...pageChange(operation, asPrivate),
+    NOT_VALIDATED: () => {
+      const it = hostile();
+      return operation(it.vcpu, it.table, gvaOf(PAGE), record(it, false));
+    },
+    PVALIDATE_UNCHANGED: () => {
+      const it = hostile();
+      it.vcpu.pvalidate(gvaOf(PAGE), PageSize.Regular, false);
+      return operation(it.vcpu, it.table, gvaOf(PAGE));
+    },
+  };
+}
+
+/** Taking a page back: of the record, and of a page that is valid still. */
+function takingBack(operation: PageOperationOf, prepare: (it: World) => void) {
+  return {
+    ...pageChange(operation, prepare),
+    ALREADY_VALIDATED: () => {
+      const it = hostile();
+      prepare(it);
+      return operation(it.vcpu, it.table, gvaOf(PAGE), record(it, true));
+    },
+    PVALIDATE_UNCHANGED: () => {
+      const it = hostile();
+      prepare(it);
+      it.host.answers = { pageState: () => 0 };
+      return operation(it.vcpu, it.table, gvaOf(PAGE));
+    },
+  };
+}
+
+/** A processor whose PVALIDATE fails. */
+class Failing extends Vcpu {
+  fails = false;
+  override pvalidate(...args: Parameters<Vcpu['pvalidate']>): ReturnType<Vcpu['pvalidate']> {
+    return this.fails ? { result: RmpResult.FAIL_PERMISSION, unchanged: false } : super.pvalidate(...args);
+  }
+}
+
+/** Lists of page state changes, in which the hypervisor does something else. */
+function lists(request: (it: GhcbWorld) => unknown, prepare: (it: GhcbWorld) => void = () => {}) {
+  const ready = (): GhcbWorld => {
+    const it = withGhcb();
+    prepare(it);
+    return it;
+  };
+  return {
+    UNSUPPORTED_VMGEXIT: () => {
+      const it = unregistered();
+      prepare(it);
+      return request(it);
+    },
+    VMGEXIT_FAILED: () => {
+      const it = ready();
+      it.host.answers = { page: () => ({ info1: 2n, info2: 1n }) };
+      return request(it);
+    },
+    PSC_REFUSED: () => {
+      const it = ready();
+      it.host.answers = { page: () => ({ info1: 0n, info2: 1n }) };
+      return request(it);
+    },
+    INVALID_PSC_RESPONSE: () => {
+      const it = ready();
+      it.host.answers = { afterPage: (page) => page.writeBuffer(4, Uint8Array.of(1)) };
+      return request(it);
+    },
+  };
+}
+
+type RegionOperation = typeof makeRegionShared;
+
+const change = (operation: RegionOperation, it: GhcbWorld, options?: VisibilityOptions): unknown =>
+  operation(it.ghcb, it.table, virtRegion(gvaOf(PAGE), 2 * PAGE_SIZE), options);
+
+const regionShared = ({ table, vcpu }: World): void => {
+  for (const gpa of [PAGE, PAGE + PAGE_SIZE]) {
+    table.setShared4k(gvaOf(gpa));
+    vcpu.invlpg(gvaOf(gpa));
+  }
+};
+
+function regionChange(operation: RegionOperation, prepare: (it: GhcbWorld) => void) {
+  return {
+    ...lists((it) => change(operation, it), prepare),
+    INVALID_ARGUMENT: () => {
+      const it = withGhcb();
+      return operation(it.ghcb, it.table, virtRegion(gvaOf(PAGE + 1), PAGE_SIZE));
+    },
+    WRONG_MAPPING: () => {
+      const it = withGhcb();
+      return operation(it.ghcb, it.table, virtRegion(gvaOf(64 * MiB), PAGE_SIZE));
+    },
+    PVALIDATE_FAILED: () => {
+      const it = withGhcb(({ guest }) => new Failing(guest as never));
+      prepare(it);
+      (it.vcpu as Failing).fails = true;
+      return change(operation, it);
+    },
+  };
+}
+
+// The SVSM.
+
+interface HostileSvsmWorld extends SvsmWorld {
+  readonly host: HostileHypervisor;
+}
+
+function hostileSvsm(): HostileSvsmWorld {
+  const it = svsmWorld({}, { hypervisor: (machine) => new HostileHypervisor(machine) });
+  return { ...it, host: it.machine.hypervisor as HostileHypervisor };
+}
+
+/** The hypervisor answers wrongly, or withholds the SVSM. */
+function calls(call: (it: HostileSvsmWorld) => unknown) {
+  return {
+    INVALID_RESPONSE: () => {
+      const it = hostileSvsm();
+      it.host.answers = { msr: nonsense };
+      return call(it);
+    },
+    SVSM_NOT_RUN: () => {
+      const it = hostileSvsm();
+      it.host.answers = { withhold: true };
+      return call(it);
+    },
+  };
+}
+
+/** And the SVSM refuses: this one refuses every call. */
+function refusable(call: (it: HostileSvsmWorld) => unknown) {
+  return {
+    ...calls(call),
+    SVSM_REFUSED: () => {
+      const it = hostileSvsm();
+      it.guest.onEnter(0, (caller) => {
+        caller.registers.rax = BigInt(SvsmResult.InvalidRequest);
+        it.vcpu.write(it.area.gva, Uint8Array.of(0));
+      });
+      return call(it);
+    },
+  };
+}
+
+// Firmware.
+
+const refusedPage = (command: (rmp: Rmp, spa: SysPhysAddr) => unknown) => ({
+  FIRMWARE_REFUSED: () => command(rmpOf(), sysPhysAddr(0)),
+});
+
+const refusedSwap = (command: typeof swapOut) => ({
+  FIRMWARE_REFUSED: () => {
+    const { machine, guest } = world();
+    const context = new SwapContext(machine, sysPhysAddr(0), guest);
+    return command(machine, context, { source: sysPhysAddr(0), destination: sysPhysAddr(0x1000) });
+  },
+});
+
+const entry: PscEntry = {
+  gpa: physAddr(PAGE),
+  operation: PageOperation.Shared,
+  pageSize: PageSize.Regular,
+  donePages: 0,
+  reserved: 0,
+};
+const cpuidEntries = Array.from({ length: 65 }, () => ({}) as never);
+const location = { base: physAddr(0), size: 1n, callingArea: physAddr(0), maxVersion: 1, guestVmpl: 0 };
+const memory = physRegion(physAddr(0), MiB);
+const none = physRegion(physAddr(0), 1);
+const terminate = encodeGhcbMsr({ type: 'terminate', reasonSet: 0, reason: 1 });
+
+export const PROVOCATIONS: Provocations = {
+  decodeCpuidPage: {
+    INVALID_ARGUMENT: () => decodeCpuidPage(SHORT),
+    INVALID_MESSAGE: () => decodeCpuidPage(page().fill(0xff)),
+  },
+  decodePscHeader: { INVALID_ARGUMENT: () => decodePscHeader(SHORT) },
+  decodePscEntry: { INVALID_ARGUMENT: () => decodePscEntry(SHORT) },
+  decodeRmpState: { INVALID_ARGUMENT: () => decodeRmpState(SHORT) },
+  decodeSecretsPage: { INVALID_ARGUMENT: () => decodeSecretsPage(SHORT) },
+  decodeSvsmListHeader: { INVALID_ARGUMENT: () => decodeSvsmListHeader(SHORT) },
+  decodeSvsmListEntry: { INVALID_ARGUMENT: () => decodeSvsmListEntry(SHORT) },
+  decodeSwapRecord: { INVALID_ARGUMENT: () => decodeSwapRecord(SHORT) },
+  readVmsa: { INVALID_ARGUMENT: () => readVmsa(SHORT, 'rax') },
+  segmentedRmpEntryAddress: {
+    INVALID_ARGUMENT: () =>
+      segmentedRmpEntryAddress(sysPhysAddr(0), { base: 1n, segmentShift: 30, read: () => 0n }),
+    INVALID_RMP_SEGMENT: () =>
+      segmentedRmpEntryAddress(sysPhysAddr(0), { base: 0n, segmentShift: 30, read: () => 1n << 63n }),
+  },
+  'GhcbPage.over': { INVALID_ARGUMENT: () => GhcbPage.over(SHORT) },
+  'GhcbPage.readBuffer': { INVALID_ARGUMENT: () => GhcbPage.over().readBuffer(0x7f0, 1) },
+
+  announceSvsm: {
+    INVALID_ARGUMENT: () => announceSvsm(SHORT, location),
+    INVALID_MESSAGE: () => announceSvsm(page(), location),
+  },
+  createVmsa: { INVALID_MESSAGE: () => createVmsa({ vmpl: 256 }) },
+  encodeApCreation: { INVALID_MESSAGE: () => encodeApCreation({ ...creation, vmpl: 4 }) },
+  encodeCpuidPage: { INVALID_MESSAGE: () => encodeCpuidPage(cpuidEntries) },
+  encodeGhcbMsr: { INVALID_MESSAGE: () => encodeGhcbMsr({ type: 'ghcb', gpa: 1n as PhysAddr }) },
+  encodePageInfo: {
+    INVALID_ARGUMENT: () => encodePageInfo({ digest: SHORT, contents: SHORT, type: 1, gpa: physAddr(0) }),
+  },
+  encodePscEntry: { INVALID_MESSAGE: () => encodePscEntry({ ...entry, donePages: -1 }) },
+  writeVmsa: {
+    INVALID_ARGUMENT: () => writeVmsa(SHORT, 'rax', 0n),
+    INVALID_MESSAGE: () => writeVmsa(page(), 'rax', -1n),
+  },
+  'GhcbPage.set': { INVALID_MESSAGE: () => GhcbPage.over().set('cpl', 256n) },
+  'GhcbPage.writeBuffer': { INVALID_ARGUMENT: () => GhcbPage.over().writeBuffer(-1, SHORT) },
+  LaunchDigest: { INVALID_ARGUMENT: () => new LaunchDigest((bytes) => bytes, SHORT) },
+  'LaunchDigest.update': {
+    INVALID_ARGUMENT: () => new LaunchDigest((bytes) => bytes).update({ type: 7 as never, gpa: physAddr(0) }),
+  },
+
+  assumptionsOf: { INVALID_ARGUMENT: () => assumptionsOf({ inUseTest: 'never' as never }) },
+  Rmp: {
+    INVALID_ARGUMENT: () =>
+      new Rmp(sysPhysRegion(sysPhysAddr(0), 2 * MiB), { assumptions: { other: 1 } as never }),
+    INVALID_RMP_RANGE: () => new Rmp(sysPhysRegion(sysPhysAddr(0), MiB)),
+  },
+  'Rmp.setRawEntry': { OUTSIDE_RMP: () => rmpOf().setRawEntry(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY) },
+  'Rmp.setRegion': {
+    OUTSIDE_RMP: () => rmpOf().setRegion(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
+  },
+  EncryptedMemory: { INVALID_ARGUMENT: () => new EncryptedMemory(1) },
+  launchUpdate: refusedPage((rmp, spa) => launchUpdate(rmp, new EncryptedMemory(MiB), spa, 1)),
+  pageReclaim: refusedPage((rmp, spa) => pageReclaim(rmp, spa, PageSize.Regular)),
+  pageSetHvFixed: refusedPage(pageSetHvFixed),
+  pageUnsmash: refusedPage(pageUnsmash),
+  guestContextCreate: refusedPage(guestContextCreate),
+  decommission: refusedPage(decommission),
+  metadataInit: refusedPage((rmp, spa) => metadataInit(rmp, spa, spa)),
+  swapOut: refusedSwap(swapOut),
+  swapIn: refusedSwap(swapIn),
+  pageMove: refusedSwap(pageMove),
+
+  Vcpu: { INVALID_ARGUMENT: () => new Vcpu(world().guest, { vmpl: 4 as never }) },
+  'Vcpu.leave': {
+    INVALID_MESSAGE: () => {
+      const { guest, machine } = world({}, { vmsas: [createVmsa()] });
+      guest.onStart((vcpu) => vcpu.leave(1n, -1n));
+      machine.hypervisor.run(guest);
+    },
+  },
+  'Vcpu.load': { INVALID_ARGUMENT: () => world().vcpu.load('cr0', -1n) },
+  'Vcpu.loadCr3': { INVALID_ARGUMENT: () => world().vcpu.loadCr3(1n << 64n) },
+  'Vcpu.resume': {
+    INVALID_ARGUMENT: () => {
+      const at = { spa: sysPhysAddr(0), gpa: physAddr(0), vmcb: sysPhysAddr(0) };
+      world().vcpu.resume(SHORT, at);
+    },
+  },
+  'Vcpu.vmgexit': {
+    OUT_OF_MEMORY: () => withoutMemory().vcpu.vmgexit(),
+    UNSUPPORTED_VMGEXIT: () => {
+      const { vcpu } = world();
+      vcpu.ghcbMsr = 0xffen;
+      vcpu.vmgexit();
+    },
+    TERMINATED: () => {
+      const { vcpu } = world();
+      vcpu.ghcbMsr = terminate;
+      vcpu.vmgexit();
+    },
+  },
+  'Guest.createVcpu': { INVALID_ARGUMENT: () => world().guest.createVcpu({ vmpl: -1 as never }) },
+
+  requestGhcbMsr: {
+    OUT_OF_MEMORY: () => {
+      const { vcpu, ghcb } = withoutMemory();
+      return requestGhcbMsr(vcpu, { type: 'ghcb', gpa: ghcb.gpa }, 'ghcb');
+    },
+    UNSUPPORTED_VMGEXIT: () => requestGhcbMsr(world().vcpu, { type: 'unknown', value: 0xffen }, 'features'),
+    TERMINATED: () =>
+      requestGhcbMsr(world().vcpu, { type: 'terminate', reasonSet: 0, reason: 0 }, 'features'),
+    INVALID_MESSAGE: () => requestGhcbMsr(world().vcpu, { type: 'run-vmpl-request', vmpl: 256 }, 'run-vmpl'),
+    INVALID_RESPONSE: () => requestGhcbMsr(world().vcpu, { type: 'features-request' }, 'run-vmpl'),
+  },
+  registerGhcb: {
+    UNSUPPORTED_VMGEXIT: () => registerGhcb(world().vcpu, (1n << 52n) as PhysAddr),
+    INVALID_MESSAGE: () => registerGhcb(world().vcpu, physAddr(1)),
+    INVALID_RESPONSE: () => registerGhcb(world().vcpu, physAddr(64 * MiB)),
+  },
+  requestPageState: {
+    UNSUPPORTED_VMGEXIT: () => requestPageState(world().vcpu, physAddr(0), 3 as never),
+    INVALID_MESSAGE: () => requestPageState(world().vcpu, physAddr(1), PageOperation.Shared),
+    INVALID_RESPONSE: () => {
+      const it = hostile();
+      it.host.answers = { msr: nonsense };
+      requestPageState(it.vcpu, physAddr(PAGE), PageOperation.Shared);
+    },
+    PAGE_STATE_REFUSED: () => requestPageState(world().vcpu, physAddr(64 * MiB), PageOperation.Shared),
+  },
+  requestPageStates: {
+    ...lists(({ ghcb }) => requestPageStates(ghcb, [entry])),
+    INVALID_ARGUMENT: () => requestPageStates(withGhcb().ghcb, [], 0),
+    INVALID_MESSAGE: () => requestPageStates(withGhcb().ghcb, [{ ...entry, reserved: -1 }]),
+  },
+  'Ghcb.create': sharing(Ghcb.create),
+  'Ghcb.vmgexit': {
+    OUT_OF_MEMORY: () => {
+      const { info1, info2, rax } = encodeApCreation(creation);
+      return withoutMemory().ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, info1, info2, rax });
+    },
+    UNSUPPORTED_VMGEXIT: () => unregistered().ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }),
+    TERMINATED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.Terminate }),
+    INVALID_MESSAGE: () => withGhcb().ghcb.vmgexit({ exitCode: -1n }),
+    VMGEXIT_FAILED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.HvIpi }),
+  },
+  makePageShared: sharing(makePageShared),
+  makePagePrivate: takingBack(makePagePrivate, asShared),
+  releasePage: sharing(releasePage),
+  acceptPage: takingBack(acceptPage, asPrivate),
+  makeRegionShared: {
+    ...regionChange(makeRegionShared, asPrivate),
+    NOT_VALIDATED: () => {
+      const it = withGhcb();
+      return change(makeRegionShared, it, record(it, false));
+    },
+    PVALIDATE_UNCHANGED: () => {
+      const it = withGhcb();
+      it.vcpu.pvalidate(gvaOf(PAGE), PageSize.Regular, false);
+      return change(makeRegionShared, it);
+    },
+  },
+  makeRegionPrivate: {
+    ...regionChange(makeRegionPrivate, regionShared),
+    ALREADY_VALIDATED: () => {
+      const it = withGhcb();
+      regionShared(it);
+      return change(makeRegionPrivate, it, record(it, true));
+    },
+    PVALIDATE_UNCHANGED: () => {
+      const it = withGhcb();
+      regionShared(it);
+      it.host.answers = { pageState: () => 0 };
+      return change(makeRegionPrivate, it);
+    },
+  },
+  ValidatedPages: { INVALID_ARGUMENT: () => new ValidatedPages(none) },
+  'ValidatedPages.requireNone': {
+    INVALID_ARGUMENT: () => new ValidatedPages(memory).requireNone(none),
+    ALREADY_VALIDATED: () => new ValidatedPages(memory, [memory]).requireNone(memory),
+  },
+  'ValidatedPages.requireAll': {
+    INVALID_ARGUMENT: () => new ValidatedPages(memory).requireAll(none),
+    NOT_VALIDATED: () => new ValidatedPages(memory).requireAll(memory),
+  },
+  'ValidatedPages.add': {
+    INVALID_ARGUMENT: () => new ValidatedPages(memory).add(none),
+    ALREADY_VALIDATED: () => new ValidatedPages(memory, [memory]).add(memory),
+  },
+  'ValidatedPages.remove': {
+    INVALID_ARGUMENT: () => new ValidatedPages(memory).remove(none),
+    NOT_VALIDATED: () => new ValidatedPages(memory).remove(memory),
+  },
+  makeVmsa: {
+    INVALID_ARGUMENT: () => makeVmsa(world().vcpu, gvaOf(PAGE), SHORT),
+    RMPADJUST_FAILED: () => {
+      const it = world();
+      it.vcpu.rmpadjust(gvaOf(6 * MiB), PageSize.Huge, { vmpl: 1, permissions: 0xf });
+      const vcpu = it.guest.createVcpu({ vmpl: 1 });
+      it.vcpu.rmpadjust(gvaOf(0), PageSize.Huge, { vmpl: 1, permissions: 0xf });
+      vcpu.loadCr3(it.table.cr3);
+      makeVmsa(vcpu, gvaOf(PAGE), createVmsa());
+    },
+  },
+  unmakeVmsa: { RMPADJUST_FAILED: () => unmakeVmsa(world().guest.createVcpu({ vmpl: 1 }), gvaOf(PAGE)) },
+  requestAp: {
+    OUT_OF_MEMORY: () => requestAp(withoutMemory().ghcb, creation),
+    UNSUPPORTED_VMGEXIT: () => requestAp(unregistered().ghcb, creation),
+    INVALID_MESSAGE: () => requestAp(withGhcb().ghcb, { ...creation, apicId: -1 }),
+    VMGEXIT_FAILED: () => requestAp(withGhcb().ghcb, { ...creation, sevFeatures: 0n }),
+  },
+  callSvsm: calls(({ guestCpu, area }) => svsm.callSvsm(guestCpu, area, {})),
+  requestSvsm: refusable(({ guestCpu, area }) => svsm.requestSvsm(guestCpu, area, SvsmCall.RemapCa, {})),
+  pvalidateBySvsm: refusable(({ guestCpu, area }) => svsm.pvalidateBySvsm(guestCpu, area, [entryOf(0)])),
+  depositToSvsm: refusable(({ guestCpu, area }) =>
+    svsm.depositToSvsm(guestCpu, area, [{ gpa: physAddr(0), size: 0 }]),
+  ),
+  withdrawFromSvsm: refusable(({ guestCpu, area }) => svsm.withdrawFromSvsm(guestCpu, area)),
+  createVcpuBySvsm: refusable(({ guestCpu, area }) =>
+    svsm.createVcpuBySvsm(guestCpu, area, { vmsa: physAddr(0), caa: physAddr(0), apicId: 0 }),
+  ),
+  deleteVcpuBySvsm: refusable(({ guestCpu, area }) => svsm.deleteVcpuBySvsm(guestCpu, area, physAddr(0))),
+  remapCallingArea: refusable(({ guestCpu, area }) => svsm.remapCallingArea(guestCpu, area, area)),
+  querySvsmProtocol: refusable(({ guestCpu, area }) => svsm.querySvsmProtocol(guestCpu, area, 0, 1)),
+  querySvsmVtom: refusable(({ guestCpu, area }) => svsm.querySvsmVtom(guestCpu, area)),
+  configureSvsmVtom: refusable(({ guestCpu, area }) =>
+    svsm.configureSvsmVtom(guestCpu, area, { virtualTom: undefined }),
+  ),
+
+  SvsmCore: {
+    INVALID_ARGUMENT: () =>
+      new SvsmCore({ vcpu: world().vcpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: none, own: [] }),
+  },
+  SnpMachine: {
+    INVALID_ARGUMENT: () => new SnpMachine({ memorySize: MiB }),
+    INVALID_RMP_RANGE: () => new SnpMachine({ memorySize: 4 * MiB, rmpCovers: MiB }),
+  },
+  'Hypervisor.allocatePage': {
+    OUT_OF_MEMORY: () => {
+      const { host } = hostile();
+      exhaust(host);
+      host.allocatePage();
+    },
+  },
+  'Hypervisor.launch': {
+    INVALID_ARGUMENT: () => new SnpMachine({ memorySize: 8 * MiB }).hypervisor.launch({ size: 1 }),
+    OUT_OF_MEMORY: () => new SnpMachine({ memorySize: 8 * MiB }).hypervisor.launch({ size: 8 * MiB }),
+    HOST_INSTRUCTION_FAILED: () =>
+      new SnpMachine({ memorySize: 8 * MiB, rmpCovers: 2 * MiB }).hypervisor.launch({ size: 2 * MiB }),
+    FIRMWARE_REFUSED: () => {
+      // The page was the guest's before there was a guest: a state that no program reaches.
+      const { rmp, hypervisor } = new SnpMachine({ memorySize: 8 * MiB });
+      const valid = { ...HYPERVISOR_ENTRY, assigned: true, asid: 1, validated: true };
+      const others = { ...HYPERVISOR_ENTRY, assigned: true };
+      rmp.setRegion(sysPhysAddr(2 * MiB), { ...valid, pageSize: PageSize.Huge }, others);
+      hypervisor.launch({ size: 2 * MiB });
+    },
+  },
+  'Hypervisor.run': { INVALID_ARGUMENT: () => hostile().host.run(world().guest) },
+  'Hypervisor.init': {
+    OUT_OF_MEMORY: () => {
+      const { host, guest } = hostile();
+      exhaust(host);
+      host.init(guest, 3);
+    },
+  },
+  'Hypervisor.vmgexit': {
+    OUT_OF_MEMORY: () => {
+      const { host, guest, vcpu, ghcb } = withoutMemory();
+      host.vmgexit(guest, ghcb.gpa, vcpu);
+    },
+    UNSUPPORTED_VMGEXIT: () => {
+      const { host, guest } = hostile();
+      host.vmgexit(guest, 0xffen);
+    },
+    TERMINATED: () => {
+      const { host, guest } = hostile();
+      host.vmgexit(guest, terminate);
+    },
+  },
+  'Hypervisor.answerGhcb': {
+    OUT_OF_MEMORY: () => {
+      const { host, guest, ghcb } = withoutMemory();
+      const { info1, info2, rax } = encodeApCreation(creation);
+      const exitCode = GhcbExit.SnpApCreation;
+      const request = { gpa: ghcb.gpa, exitCode, info1, info2, scratch: undefined, rax };
+      return host.answerGhcb(guest, request, GhcbPage.over());
+    },
+    TERMINATED: () => {
+      const { host, guest } = hostile();
+      const exitCode = GhcbExit.Terminate;
+      const none = { info1: 0n, info2: 0n, scratch: undefined, rax: undefined };
+      return host.answerGhcb(guest, { gpa: physAddr(0), exitCode, ...none }, GhcbPage.over());
+    },
+  },
+  'HostileHypervisor.substitute': {
+    OUT_OF_MEMORY: () => {
+      const { host, guest } = hostile();
+      exhaust(host);
+      host.substitute(guest, physAddr(PAGE));
+    },
+  },
+  'HostileHypervisor.unsmash': {
+    FIRMWARE_REFUSED: () => {
+      // A page of the firmware's with an address: once it is locked, it is in no state that can be reclaimed.
+      const it = hostile();
+      const { host, guest } = it;
+      host.splitPage(guest, physAddr(6 * MiB));
+      host.rmpupdate(spaOf(it, 6 * MiB), { assigned: true, gpa: physAddr(0x5000) });
+      return host.unsmash(guest, physAddr(6 * MiB));
+    },
+  },
+  processPageStateChange: {
+    INVALID_ARGUMENT: () => processPageStateChange(GhcbPage.over(), 0x7f0, () => 0),
+  },
+};
