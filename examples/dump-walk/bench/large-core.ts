@@ -1,13 +1,13 @@
 /**
- * Writes an ELF core of 6 GiB, all holes but its page tables, with 4 KiB pages in no order: `node bench/large-core.ts FILE
- * [PAGES]`. What dump-walk needs for it is in the README: time it with `/usr/bin/time -v`.
+ * Writes an ELF core of 6 GiB with scattered 4 KiB pages. Everything except the page tables is a hole:
+ * `npx node bench/large-core.ts FILE [PAGES]`. Measure dump-walk on it with `/usr/bin/time -v`; the README has figures.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import process from 'node:process';
 import { coreFile } from '../test/core-file.ts';
 
 const [path, count = '1500000'] = process.argv.slice(2);
-if (path === undefined) throw new Error('name the file to write');
+if (path === undefined) throw new Error('pass the name of the file to write');
 const pages = Number(count);
 const MEMORY = 6 * 2 ** 30;
 const ROOT = 0x1_0000;
@@ -23,7 +23,7 @@ const fd = openSync(path, 'w');
 writeSync(fd, headers);
 ftruncateSync(fd, headers.length + MEMORY);
 
-/** Level by level from the root: each table lies 64 KiB after the one before, so that no two share a block of a disk. */
+/** The tables, level by level from the root. Each is 64 KiB after the one before, so that no two share a block of the disk. */
 let next = ROOT;
 const place = (): number => {
   next += 0x1_0000;
@@ -46,7 +46,7 @@ for (const [above, below] of [
 for (const [i, table] of levels[2]!.entries()) {
   const first = i * 512;
   const size = Math.min(512, pages - first);
-  // An odd factor scatters them: no two neighbours join to a run.
+  // An odd factor scatters the frames, so that neighbours do not join to a run.
   const frames = Array.from(
     { length: size },
     (_, k) => (((first + k) * 0x9e37_79b1) % (MEMORY / 4096)) * 4096,

@@ -2,15 +2,15 @@ import { pageNumber } from '@svsm/address';
 import { isPageTableError, type PagingConfig, type PhysMemory, type VirtBounds } from '@svsm/pagetable';
 import type { View } from './view.ts';
 
-/** How much there is to list, found without listing it. */
+/** The size of a listing, counted without making it. */
 export interface Census {
-  /** Pages, each as often as it is reached. Corrupted entries may make it a little too high. */
+  /** The number of pages; a page counts each time that it is reached. Corrupted entries can make it slightly too high. */
   readonly pages: number;
-  /** Entries that map a page, each once. */
+  /** The number of entries that map a page, each counted once. */
   readonly entries: number;
-  /** Tables, each once. */
+  /** The number of tables, each counted once. */
   readonly tables: number;
-  /** Tables that are reached at more than one level: a self-map, or a loop. Ascending. */
+  /** The frame numbers of tables that are reached at more than one level (a self-map or a loop), ascending. */
   readonly selfMapped: readonly number[];
 }
 
@@ -20,8 +20,8 @@ const ENTRIES = 512;
 const SPANS = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45] as const;
 
 /**
- * Counts what a page table maps, reading each table once per level at which it is reached: a corrupted table, or one that
- * leads to itself, can map 2^36 pages and more, which nobody waits for.
+ * Counts the pages that a page table maps. It reads each table once for each level at which the table is reached, so the count
+ * is fast even if a corrupted table, or one that leads to itself, maps 2^36 pages or more.
  */
 export function takeCensus(view: View, within: VirtBounds | undefined): Census {
   const { levels } = view.config;
@@ -62,7 +62,7 @@ class Count {
     this.#reservedHigh = beyondWidth | (noExecute ? 0 : 0x8000_0000);
   }
 
-  /** How many pages the table maps in all. */
+  /** The number of pages that the table maps. */
   whole(table: number, level: number): number {
     const key = table * 8 + level;
     const known = this.#pages.get(key);
@@ -72,7 +72,7 @@ class Count {
     return pages;
   }
 
-  /** How many of the pages lie in `range`, of a table whose first page is `page`. */
+  /** The number of pages in `range` that the table maps. `page` is the first page of the table. */
   within(table: number, level: number, page: number, range: Range): number {
     const span = SPANS[level as 0];
     if (page >= range.first && page + ENTRIES * span <= range.end) return this.whole(table, level);

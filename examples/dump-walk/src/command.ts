@@ -16,20 +16,20 @@ import { isFault, translations } from './translation.ts';
 import { openView, type View } from './view.ts';
 import { walks } from './walks.ts';
 
-/** Where a command reads and writes. */
+/** The input and output of a command. */
 export interface Terminal {
   readonly progress: Progress;
-  /** Lines of standard input; refuses if there will be none. */
+  /** The lines of standard input. Throws if standard input is a terminal. */
   lines(): AsyncIterable<string>;
-  /** Takes lines of output. Returns whether to wait for {@link flush}. */
+  /** Prints lines. Returns whether to wait for {@link flush}. */
   print(lines: string): boolean;
   flush(): Promise<void>;
-  /** Takes a line of complaint. */
+  /** Prints one line to standard error. */
   complain(line: string): void;
 }
 
 /**
- * Does what the command line asks for. Returns the exit code.
+ * Runs the command. Returns the exit code.
  *
  * @throws UsageError, DumpError; PageTableError for bounds that are not canonical
  */
@@ -82,15 +82,15 @@ function rendererFor({ command, json, qemu }: Options): Renderer {
   return new TextReport();
 }
 
-/** Prints all records, and returns what they make the exit code. */
+/** Prints all records. Returns the exit code that follows from them. */
 async function print(records: Records, renderer: Renderer, terminal: Terminal): Promise<number> {
   let code: number = ExitCode.Done;
-  /** Prints one. Returns whether to wait for the reader. */
+  /** Prints one record. Returns whether to wait for the reader. */
   const take = (record: DumpWalkRecord): boolean => {
     code = Math.max(code, codeOf(record));
     const text = renderer.render(record);
     if (text !== undefined) return terminal.print(text);
-    // A form without a place for faults leaves them to standard error.
+    // If the output format has no line for a fault, it goes to standard error.
     if (record.type === 'fault') terminal.complain(new TextReport().render(record) ?? '');
     return false;
   };
@@ -113,7 +113,7 @@ function codeOf(record: DumpWalkRecord): number {
   return record.type === 'change' ? ExitCode.Negative : ExitCode.Done;
 }
 
-/** The addresses in some lines, between blanks; what follows a `#` is passed over. */
+/** The addresses in lines, separated by blanks. The rest of a line after `#` is a comment. */
 async function* addressesIn(lines: AsyncIterable<string>): AsyncGenerator<bigint, undefined, undefined> {
   let number = 0;
   for await (const line of lines) {

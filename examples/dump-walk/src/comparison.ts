@@ -7,7 +7,7 @@ import type { View } from './view.ts';
 
 type Side = RegionEntry<VirtAddr, PageFacts>;
 
-/** What is mapped otherwise in `after` than in `before`, stretch by stretch. Accessed and dirty bits are passed over. */
+/** The regions that `before` and `after` map differently, by address. Accessed and dirty bits are ignored. */
 export function* comparison(
   before: View,
   after: View,
@@ -37,7 +37,7 @@ export function* comparison(
   yield { type: 'end', what: 'changes', count, bytes, faults };
 }
 
-/** The runs of one dump. All as 57-bit regions: one may have four levels and the other five. */
+/** The runs of one dump, as 57-bit regions, because one dump may have four levels and the other five. */
 function* sides(
   view: View,
   scope: ListingScope,
@@ -60,7 +60,7 @@ function changeOf(
   return change && { type: 'change', start, end, size, change, before, after };
 }
 
-/** What the page that holds `start` is like; `paddr` is what `start` itself is mapped to. */
+/** The facts about the page that contains `start`, with the physical address of `start` itself. */
 function factsAt([region, facts]: Side, start: VirtAddr): PageFacts {
   return { ...facts, paddr: (facts.paddr + (start - region.start)) as PageFacts['paddr'] };
 }

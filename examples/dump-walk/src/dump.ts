@@ -1,7 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import type { Source } from './source.ts';
 
-/** What a dump knows of one processor. */
+/** The registers of one processor, as far as the dump has them. */
 export interface DumpCpu {
   readonly cr3: bigint;
   readonly cr0?: bigint;
@@ -13,22 +13,22 @@ export interface DumpCpu {
   readonly cpl?: number;
 }
 
-/** An opened dump: physical memory, and what is known of the processors. */
+/** An opened dump: physical memory, and the registers of the processors. */
 export interface Dump {
-  /** What kind of file it is, for people. */
+  /** The kind of file, in words. */
   readonly kind: string;
   readonly source: Source;
   readonly cpus: readonly DumpCpu[];
-  /** MAXPHYADDR of the processors, where the dump tells. */
+  /** MAXPHYADDR of the processors, if the dump has it. */
   readonly physicalBits?: number;
-  /** Levels of the tables, where the dump tells them without CR4. */
+  /** The levels of the tables, if the dump has them apart from CR4. */
   readonly levels?: 4 | 5;
-  /** CPUID Fn8000_0001 EDX[26], where the dump tells. */
+  /** CPUID Fn8000_0001 EDX[26], if the dump has it. */
   readonly giantPages?: boolean;
-  /** The memory that it holds, ascending; `undefined` where it holds page tables alone. */
+  /** The memory in the dump, ascending; `undefined` if the dump has page tables only. */
   readonly memory?: Iterable<{ start: PhysAddr; end: bigint; offset: number }>;
-  /** Reads the frame at `frame` × 4096. Returns whether there is one. */
+  /** Reads the frame at `frame` × 4096. Returns whether it exists. */
   readFrame(frame: number, bytes: Uint8Array): boolean;
-  /** Where the file holds the byte at `paddr`, if it does. */
+  /** The place of the byte at `paddr` in the file; `undefined` if the file does not have it. */
   offsetOf(paddr: PhysAddr): number | undefined;
 }

@@ -11,9 +11,10 @@ export interface Note {
 const HEADER_SIZE = 12;
 
 /**
- * The notes in a PT_NOTE segment: u32 length of the name, u32 length of the content, u32 type, then both, each padded to 4.
+ * The notes in a PT_NOTE segment. A note is the u32 length of its name, the u32 length of its content, the u32 type, the name
+ * and the content, both padded to a multiple of 4 bytes.
  *
- * @throws DumpError if one is cut off
+ * @throws DumpError if a note is truncated
  */
 export function notesOf(segment: Buffer): Note[] {
   const notes: Note[] = [];
@@ -23,7 +24,7 @@ export function notesOf(segment: Buffer): Note[] {
     const size = nameAt <= segment.length ? segment.readUInt32LE(at + 4) : 0;
     const contentAt = nameAt + padded(nameSize);
     if (contentAt + size > segment.length) {
-      throw new DumpError(`the note at byte ${at} of its notes is cut off`);
+      throw new DumpError(`the note at byte ${at} of its notes is truncated`);
     }
     notes.push({
       name: segment.toString('latin1', nameAt, nameAt + nameSize).replace(/\0+$/, ''),
@@ -36,19 +37,20 @@ export function notesOf(segment: Buffer): Note[] {
 }
 
 /**
- * The processors in QEMU's notes, one each, in their order. EFER is not in there.
+ * The processors in QEMU's notes, one for each note. The notes do not have EFER.
  *
- * @throws DumpError for a note that is not laid out as this reads it
+ * @throws DumpError if a note has an unknown layout
  */
 export function cpusOfNotes(notes: readonly Note[]): DumpCpu[] {
   return notes
     .filter(({ name, type }) => name === 'QEMU' && type === 0)
     .map(({ bytes }, cpu) => {
-      // `struct QEMUCPUState`, version 1; the last of its 440 bytes, kernel_gs_base, came later.
+      // `struct QEMUCPUState`, version 1. The last field of its 440 bytes, kernel_gs_base, was added later.
       const version = bytes.length >= 8 ? bytes.readUInt32LE(0) : 0;
       if (version !== 1 || bytes.length < 432) {
         throw new DumpError(
-          `the QEMU note of CPU ${cpu} is of version ${version}, ${bytes.length} bytes; this reads version 1, 432 or more`,
+          `the QEMU note of CPU ${cpu} has version ${version} and ${bytes.length} bytes; ` +
+            'version 1 with at least 432 bytes is supported',
         );
       }
       return {

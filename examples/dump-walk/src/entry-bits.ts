@@ -1,7 +1,7 @@
 import { PageSize } from '@svsm/address';
 import { PteFlags } from '@svsm/pagetable';
 
-/** What an entry is: which bits have which names follows from it. */
+/** The kind of an entry, which determines the names of its bits. */
 export interface EntryShape {
   readonly level: number;
   readonly leaf: boolean;
@@ -9,7 +9,7 @@ export interface EntryShape {
 
 type NamedFlag = readonly [name: string, flag: number];
 
-/** In every present entry (AMD64 APM vol. 2, §5.3.3, §5.4.1). */
+/** The bits of every present entry (AMD64 APM vol. 2, §5.3.3, §5.4.1). */
 const COMMON: readonly NamedFlag[] = [
   ['P', PteFlags.Present],
   ['RW', PteFlags.Writable],
@@ -36,7 +36,7 @@ const LARGE_PAGE: readonly NamedFlag[] = [
 ];
 const TABLE: readonly NamedFlag[] = [...COMMON, ['PS', PteFlags.Large], NX];
 
-/** Bits of the flags that no list above names: bit n of the entry, as `bit n`, for software or ignored. */
+/** The bits of an entry that no list above names. They are for software or ignored, and called `bit6`, `bit52` and so on. */
 const LOW_OTHERS = [6, 8, 9, 10, 11];
 const HIGH_OTHERS = [52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62];
 const KEY_BITS = 59;
@@ -47,7 +47,7 @@ const LEVELS: Readonly<Record<PageSize, number>> = {
 };
 const MAX_REMEMBERED = 4096;
 
-/** Every bit that has a name in such an entry, and whether `flags` (as {@link PteFlags}) has it. */
+/** Every bit that has a name in such an entry, and whether it is set in `flags` (as {@link PteFlags}). */
 export function namedBits(flags: number, shape: EntryShape): Record<string, boolean> {
   const names = namesOf(shape);
   const bits: Record<string, boolean> = {};
@@ -68,11 +68,11 @@ export function setBits(flags: number, shape: EntryShape): string[] {
   return key === null || key === 0 ? names : [...names, `key${key}`];
 }
 
-/** The names of the bits of leaves, remembered: among millions of pages there are few different flags. */
+/** Caches the names of the bits of leaves: millions of pages have few different flags. */
 export class LeafBits {
   readonly #names: Map<number, readonly string[]> = new Map();
 
-  /** The names of the bits in `flags` that are set, of a leaf that maps a page of `size`. */
+  /** The names of the bits that are set in `flags`, for a leaf that maps a page of `size`. */
   of(flags: number, size: PageSize): readonly string[] {
     const level = LEVELS[size];
     const key = flags * 4 + level;
@@ -85,7 +85,7 @@ export class LeafBits {
   }
 }
 
-/** The protection key of a leaf, bits 62:59 (APM vol. 2, §5.6.7); `null` where a table follows. */
+/** The protection key of a leaf, bits 62:59 (APM vol. 2, §5.6.7); `null` for an entry that points to a table. */
 export function protectionKey(flags: number, { leaf }: EntryShape): number | null {
   return leaf ? (flags & PteFlags.ProtectionKey) >>> 27 : null;
 }

@@ -9,26 +9,29 @@ const FIXED_HEADER = 16;
 const RECORD = 8 + PAGE_SIZE;
 const RECORDS_AT_ONCE = 64;
 const MAX_HEADER = 2 ** 20;
-/** 64 GiB of page tables. */
+/** The number of frames in 64 GiB of page tables. */
 const MAX_FRAMES = 2 ** 24;
 
 /**
- * The page tables of one processor, and no other memory: `"PTFRAME1"`, u32 length of the header, u32 number of frames, the
- * header as JSON, and for each frame u64 its physical address and its 4096 bytes.
+ * Opens a file with the page tables of one processor and no other memory: `"PTFRAME1"`, the u32 length of the header, the u32
+ * number of frames, the header as JSON, and for each frame its u64 physical address and its 4096 bytes.
  *
  * @throws DumpError
  */
 export function openFramesFile(source: Source): Dump {
   const fixed = readBytes(source, 0, Math.min(FIXED_HEADER, source.size));
-  if (fixed.length < FIXED_HEADER) throw new DumpError(`a frames file of ${source.size} bytes is cut off`);
+  if (fixed.length < FIXED_HEADER)
+    throw new DumpError(`its header is truncated: the file has ${source.size} bytes`);
   const headerSize = fixed.readUInt32LE(8);
   const count = fixed.readUInt32LE(12);
   const first = FIXED_HEADER + headerSize;
   if (first + count * RECORD !== source.size) {
-    throw new DumpError(`it has ${source.size} bytes, but its header announces ${first + count * RECORD}`);
+    throw new DumpError(`it has ${source.size} bytes instead of the ${first + count * RECORD} of its header`);
   }
   if (headerSize > MAX_HEADER || count > MAX_FRAMES) {
-    throw new DumpError(`a header of ${headerSize} bytes and ${count} frames are more than this reads`);
+    throw new DumpError(
+      `it has a header of ${headerSize} bytes and ${count} frames; at most ${MAX_HEADER} and ${MAX_FRAMES} are supported`,
+    );
   }
   const header = parseHeader(readBytes(source, FIXED_HEADER, headerSize).toString('utf8'));
   const frames = frameNumbers(source, first, count);
@@ -50,10 +53,10 @@ function parseHeader(text: string): Pick<Dump, 'cpus' | 'physicalBits' | 'levels
   let header: Record<string, unknown>;
   try {
     const parsed: unknown = JSON.parse(text);
-    if (typeof parsed !== 'object' || parsed === null) throw new SyntaxError('it is no object');
+    if (typeof parsed !== 'object' || parsed === null) throw new SyntaxError('it is not an object');
     header = parsed as Record<string, unknown>;
   } catch (error) {
-    throw new DumpError(`its header is not JSON: ${(error as Error).message}`);
+    throw new DumpError(`its header is not a JSON object: ${(error as Error).message}`);
   }
   const registers = ['cr0', 'cr2', 'cr3', 'cr4', 'efer', 'rip', 'rsp'].flatMap((name) =>
     header[name] === undefined ? [] : [[name, register(name, header[name])]],
@@ -73,7 +76,7 @@ function register(name: string, value: unknown): bigint {
   const isNumber = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
   const isText = typeof value === 'string' && /^(0x[0-9a-f]{1,16}|\d{1,15})$/i.test(value);
   if (isNumber || isText) return BigInt(value);
-  throw new DumpError(`${name} in its header is ${JSON.stringify(value)}, no register of 64 bits`);
+  throw new DumpError(`${name} in its header is ${JSON.stringify(value)}, not a 64-bit number`);
 }
 
 function physicalBits(value: unknown): number {
@@ -81,7 +84,7 @@ function physicalBits(value: unknown): number {
   throw new DumpError(`maxphyaddr in its header is ${JSON.stringify(value)}, not 32 to 52`);
 }
 
-/** The frames that there are, ascending. */
+/** The frame numbers in the file, ascending. */
 function frameNumbers(source: Source, first: number, count: number): Float64Array {
   const frames = new Float64Array(count);
   for (let done = 0; done < count; done += RECORDS_AT_ONCE) {
@@ -90,12 +93,14 @@ function frameNumbers(source: Source, first: number, count: number): Float64Arra
     for (let i = 0; i < some; i += 1) {
       const paddr = records.readBigUInt64LE(i * RECORD);
       if (paddr % 4096n !== 0n || paddr >> 52n !== 0n) {
-        throw new DumpError(`frame ${done + i} lies at 0x${paddr.toString(16)}, where no frame can be`);
+        throw new DumpError(
+          `frame ${done + i} is at 0x${paddr.toString(16)}, which is not a multiple of 0x1000 below 2^52`,
+        );
       }
       frames[done + i] = Number(paddr >> 12n);
       if (done + i > 0 && frames[done + i]! <= frames[done + i - 1]!) {
         throw new DumpError(
-          `frame ${done + i}, at 0x${paddr.toString(16)}, does not lie above the one before`,
+          `frame ${done + i}, at 0x${paddr.toString(16)}, is not above the frame before it`,
         );
       }
     }

@@ -1,53 +1,55 @@
-/** What `--help` prints. */
+/** The text of `--help`. */
 export const HELP = `Usage: npm run -s dump-walk -- [COMMAND] FILE... [OPTIONS]
 
-The page tables in a dump of x86-64: what is mapped where, with which rights.
+Walks the page tables in a memory dump of an x86-64 machine.
 
 Commands:
-  runs FILE               runs of pages that follow one another (the default)
-  leaves FILE             page by page, with the bits of each leaf
-  translate FILE [ADDR...]  what addresses are mapped to; from standard input if
-                          none is given
-  walk FILE ADDR...       the walk for an address, level by level, bit by bit
-  compare OLD NEW         what was mapped, unmapped, remapped, or changed
-  summary FILE            totals by page size and rights, and warnings
-  info FILE               format, registers of each CPU, memory in the file
+  runs FILE               list contiguous mappings, by address (the default)
+  leaves FILE             list each page, with the bits of its entry
+  translate FILE [ADDR...]  translate addresses; reads them from standard
+                          input if none is given
+  walk FILE ADDR...       show the walk for an address, level by level
+  compare OLD NEW         list what was mapped, unmapped, remapped or changed
+  summary FILE            print totals by page size and rights, and warnings
+  info FILE               show format, registers of each CPU, memory in the file
 
-Files, told apart by how they begin, also gzipped, or through a pipe:
+Files are recognized by their first bytes. They may be gzipped, or a pipe:
   ELF core                of QEMU's dump-guest-memory, with or without -p
-  PTFRAME1                page tables alone
-  SPARSE01                one of the others, thinned
-  anything else           a raw image of memory, if --cr3 is given
+  PTFRAME1                page tables only
+  SPARSE01                one of the others, without its zeros
+  any other               a raw memory image; needs --cr3
 
 Options:
-  --json                  JSON Lines: one object a line
-  --qemu                  leaves as QEMU's 'info tlb', runs as its 'info mem'
-  --within START-END      only these virtual addresses; END is exclusive
-                          (or START+SIZE)
-  --all                   list even what aliased tables make absurdly long
-  --cpu N                 the CR3 of this CPU, counted from 0 (default 0)
-  --cr3 VALUE             this CR3 instead; compare takes --cr3 and --cpu twice:
+  --json                  print JSON Lines: one object a line
+  --qemu                  print leaves as QEMU's 'info tlb', runs as its
+                          'info mem'
+  --within START-END      list only these virtual addresses; END is exclusive.
+                          Or START+SIZE
+  --all                   list even what aliased tables make extremely long
+  --cpu N                 use the CR3 of this CPU, counted from 0 (default 0)
+  --cr3 VALUE             use this CR3. compare takes --cr3 and --cpu twice:
                           for OLD, then for NEW
-  --cr4 VALUE             this CR4 instead (LA57, PGE)
-  --levels 4|5            levels of tables, whatever CR4 says
+  --cr4 VALUE             use this CR4 (LA57, PGE)
+  --levels 4|5            levels of the tables, whatever CR4 says
   --physical-bits N       MAXPHYADDR, 32 to 52 (default: of the file, else 52)
   --no-nx                 EFER.NXE is 0: bit 63 of an entry is reserved
   --vendor amd|intel      amd: bit 8 of a PML4E or PML5E is reserved
                           (default intel: ignored)
-  --c-bit N               pages with bit N are private, without it shared
-  --vtom N                addresses from 2^N on are shared, below it private
-  --raw                   the file is a raw image, whatever it begins with
-  --ram START-END@OFFSET  what a raw image holds from byte OFFSET on; repeat it
-                          for each range. If not given: all of it from 0 on
-  --help                  print this
+  --c-bit N               pages with bit N set are private, others shared
+  --vtom N                addresses from 2^N on are shared, those below private
+  --raw                   read the file as a raw image, whatever it begins with
+  --ram START-END@OFFSET  memory that a raw image has from byte OFFSET on;
+                          repeat it for each range (default: all, from 0 on)
+  --help                  print this help
 
 Addresses and sizes are hexadecimal, with or without 0x; N is decimal.
 
 Exit codes:
-  0  done
-  1  done: the dumps differ, or an address is not mapped
-  2  wrong use
-  3  a file cannot be opened, or is not what it should be
-  4  done, but tables were corrupted or outside memory: each place was reported
-  70 a mistake of dump-walk itself
+  0  success
+  1  success; the dumps differ, or an address is not mapped
+  2  wrong usage
+  3  a file cannot be opened, or has a wrong format
+  4  success, but page tables are corrupted or outside memory; each place is
+     reported
+  70 a bug in dump-walk
 `;

@@ -1,7 +1,7 @@
 import type { Dump } from './dump.ts';
 import type { CpuRecord, FileRecord, MemoryRecord } from './record.ts';
 
-/** What a file is, the processors that it knows, and the memory that it holds. */
+/** The format of a file, the registers of its processors, and its memory. */
 export function* inventory(
   file: string,
   dump: Dump,

@@ -3,7 +3,7 @@ import { LeafBits } from './entry-bits.ts';
 import type { DumpWalkRecord } from './record.ts';
 import type { Renderer } from './renderer.ts';
 
-/** One JSON object a line. What may have 64 bits is text, as `"0x…"`. */
+/** One JSON object a line. Values of up to 64 bits are text: `"0x…"`. */
 export class JsonLines implements Renderer {
   readonly #bits: LeafBits = new LeafBits();
 

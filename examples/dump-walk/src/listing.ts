@@ -6,18 +6,18 @@ import type { Progress } from './progress.ts';
 import type { DumpRecord, EndRecord, FaultRecord, LeafRecord, PageFacts, RunRecord } from './record.ts';
 import type { View } from './view.ts';
 
-/** How much to list. */
+/** The scope of a listing. */
 export interface ListingScope {
   readonly within: VirtBounds | undefined;
-  /** However many pages there are. */
+  /** List all pages, however many there are. */
   readonly all: boolean;
 }
 
-/** A listing is refused when tables that are reached again and again make it so many times longer, and so long. */
+/** A listing is refused if repeated tables make it this many times longer, and longer than this many pages. */
 const MAX_REPEATS = 16;
 const MAX_REPEATED_PAGES = 2 ** 24;
 
-/** The longest runs, with the places that could not be read among them, by address. */
+/** The longest runs and the places that cannot be read, by address. */
 export function* runs(
   view: View,
   scope: ListingScope,
@@ -30,7 +30,7 @@ export function* runs(
   yield* listed(view, expected, progress, 'runs', iterate, (mapping) => runRecord(view, mapping));
 }
 
-/** Page by page; a large page is listed whole, also where only a part of it lies within the scope. */
+/** Each page. A large page is listed whole, even if only a part of it is in the scope. */
 export function* leaves(
   view: View,
   scope: ListingScope,
@@ -43,7 +43,7 @@ export function* leaves(
   yield* listed(view, expected, progress, 'pages', iterate, (leaf) => leafRecord(view, leaf));
 }
 
-/** What all records of a listing are about. */
+/** The first record of a listing: the dump and its page table. */
 export function dumpRecord({ file, dump, cpu, cr3, cr4, config }: View): DumpRecord {
   return {
     type: 'dump',
@@ -61,13 +61,13 @@ export function dumpRecord({ file, dump, cpu, cr3, cr4, config }: View): DumpRec
   };
 }
 
-/** A run, as its record. */
+/** The record of a run. */
 export function runRecord(view: View, mapping: Mapping): RunRecord {
   const { start, end, size } = mapping.region;
   return { type: 'run', start, end, size, ...factsOf(view, mapping) };
 }
 
-/** What the pages of a run have in common. */
+/** The facts that the pages of a run have in common. */
 export function factsOf({ config }: View, mapping: Omit<Mapping, 'region'>): PageFacts {
   const { paddr, pageSize, user, writable, executable, shared } = mapping;
   return {
@@ -80,7 +80,7 @@ export function factsOf({ config }: View, mapping: Omit<Mapping, 'region'>): Pag
   };
 }
 
-/** The runs of a listing, without faults: these go to `onFault`. */
+/** The runs of a listing. Faults go to `onFault`. */
 export function mappingsOf(
   view: View,
   scope: ListingScope,
@@ -88,7 +88,7 @@ export function mappingsOf(
 ): Generator<Mapping, undefined, undefined> {
   return view.table.mappings({
     ...bounds(scope),
-    onFault: (...told) => onFault(faultRecord(view, ...told)),
+    onFault: (...fault) => onFault(faultRecord(view, ...fault)),
   });
 }
 
@@ -115,10 +115,10 @@ function* listed<Item, Listed extends RunRecord | LeafRecord>(
   iterate: (onFault: OnListingFault) => Iterable<Item>,
   recordOf: (item: Item) => Listed,
 ): Generator<Listed | FaultRecord | EndRecord, undefined, undefined> {
-  // A fault may be met while a run before it still grows: it waits for its turn by address.
+  // A fault may be found while a run with a lower address still grows. It waits, so that records are in address order.
   const waiting: FaultRecord[] = [];
   let [count, pages, frames, faults] = [0, 0, 0, 0];
-  for (const item of iterate((...told) => waiting.push(faultRecord(view, ...told)))) {
+  for (const item of iterate((...fault) => waiting.push(faultRecord(view, ...fault)))) {
     const record = recordOf(item);
     for (; waiting[0] !== undefined && waiting[0].start < record.start; faults += 1) yield waiting.shift()!;
     const size = record.type === 'run' ? Number(record.size) : record.pageSize;
@@ -134,23 +134,24 @@ function* listed<Item, Listed extends RunRecord | LeafRecord>(
 }
 
 /**
- * Refuses bounds that are none, and a listing that aliases make absurdly long. Returns how many pages there will be, about.
+ * Throws if the bounds are not valid, or if aliased tables make the listing extremely long. Returns the approximate number of
+ * pages.
  *
  * @throws PageTableError `NON_CANONICAL`, `MISALIGNED`; DumpError
  */
 export function requireListable(view: View, scope: ListingScope): number {
   const { within, all } = scope;
-  // Judges the bounds, and lists nothing yet.
+  // This checks the bounds, and does not list anything yet.
   view.table.mappings(bounds(scope));
   const { pages, entries, selfMapped } = takeCensus(view, within);
-  const isAbsurd = pages > MAX_REPEATED_PAGES && pages > MAX_REPEATS * entries;
-  if (!isAbsurd || all) return pages;
+  const isTooLong = pages > MAX_REPEATED_PAGES && pages > MAX_REPEATS * entries;
+  if (!isTooLong || all) return pages;
   const cause =
     selfMapped.length > 0
       ? `the table at 0x${(selfMapped[0]! * PageSize.Regular).toString(16)} is reached at several levels`
-      : 'tables are reached again and again';
+      : 'tables are reached repeatedly';
   throw new DumpError(
-    `${view.file}: ${pages} pages, of only ${entries} entries, because ${cause}: choose some --within, or list --all`,
+    `${view.file}: ${pages} pages from only ${entries} entries, because ${cause}: select some with --within, or pass --all`,
   );
 }
 

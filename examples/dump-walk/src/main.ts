@@ -1,4 +1,4 @@
-/** Page tables in memory dumps. `--help` tells the rest. */
+/** Walks the page tables in memory dumps. `--help` lists commands and options. */
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { isPageTableError } from '@svsm/pagetable';
@@ -18,7 +18,8 @@ function complain(line: string): void {
 }
 
 function lines(): AsyncIterable<string> {
-  if (process.stdin.isTTY === true) throw new UsageError('give addresses, or pipe them in');
+  if (process.stdin.isTTY === true)
+    throw new UsageError('translate needs addresses: pass them as arguments, or through standard input');
   return createInterface({ input: process.stdin });
 }
 
@@ -33,7 +34,7 @@ async function main(): Promise<number> {
   return ExitCode.Done;
 }
 
-/** Wrong use and bad files get one line; anything else is a bug, and shows where it is. */
+/** Wrong usage and bad files print one line. Any other error is a bug, and prints its stack. */
 function fail(error: unknown): number {
   const isBounds = isPageTableError(error, 'NON_CANONICAL') || isPageTableError(error, 'MISALIGNED');
   if (error instanceof UsageError || error instanceof DumpError || isBounds) {

@@ -9,20 +9,20 @@ import { FileSource, isSeekable, openFile, readBytes, type Source } from './sour
 import { SparseSource } from './sparse-source.ts';
 import { unpack } from './unpack.ts';
 
-/** What to make of a file. */
+/** How to open a file. */
 export interface OpenOptions {
-  /** It is a raw image, whatever it begins with. */
+  /** Open it as a raw image, whatever it begins with. */
   readonly raw: boolean;
-  /** CR3 is known: what begins like no known format is a raw image, then. */
+  /** CR3 is known. Then a file of unknown format is a raw image. */
   readonly cr3Known: boolean;
-  /** Where a raw image holds which memory; the whole of it from address 0 if there are none. */
+  /** The memory ranges of a raw image. If there are none, the file is memory from address 0 on. */
   readonly ram: readonly Segment[];
 }
 
 const GZIP_MAGIC = '\x1f\x8b';
 const MAGIC_SIZE = 8;
 
-/** What others write, by how it begins. Naming it beats guessing that it is a raw image. */
+/** Formats that are not supported, by their first bytes. An error that names one is better than a guess. */
 const FOREIGN: readonly (readonly [magic: string, name: string])[] = [
   ['KDUMP   ', 'a kdump-compressed dump'],
   ['DISKDUMP', 'a diskdump'],
@@ -32,7 +32,7 @@ const FOREIGN: readonly (readonly [magic: string, name: string])[] = [
 ];
 
 /**
- * Opens the dump at `path`: finds out its format, and reads its headers, but none of its memory.
+ * Opens the dump at `path`: recognizes its format and reads its headers, but not its memory.
  *
  * @throws DumpError
  */
@@ -41,10 +41,10 @@ export async function openDump(path: string, options: OpenOptions, progress: Pro
     return open(await sourceOf(path, progress), options);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    // Of the system and of zlib; anything else is a mistake of dump-walk itself.
+    // Errors of the system and of zlib have a code. Any other error is a bug in dump-walk.
     const isOfFile = error instanceof DumpError || typeof code === 'string';
     if (!isOfFile) throw error;
-    throw new DumpError(`${path}: ${code === 'Z_BUF_ERROR' ? 'its gzip data is cut off' : message}`, {
+    throw new DumpError(`${path}: ${code === 'Z_BUF_ERROR' ? 'its gzip data is truncated' : message}`, {
       cause: error,
     });
   }
@@ -65,9 +65,9 @@ function open(source: Source, { raw, cr3Known, ram }: OpenOptions): Dump {
   if (magic.startsWith(ELF_MAGIC)) return openElfCore(source);
   if (magic === FRAMES_MAGIC) return openFramesFile(source);
   const foreign = FOREIGN.find(([begins]) => magic.startsWith(begins));
-  if (foreign) throw new DumpError(`it looks like ${foreign[1]}, which this does not read`);
+  if (foreign) throw new DumpError(`it looks like ${foreign[1]}, which is not supported`);
   if (cr3Known) return openRawImage(source, ram);
-  throw new DumpError(`it begins like no known dump; if it is a raw image of memory, pass --cr3`);
+  throw new DumpError('its format is unknown; if it is a raw memory image, pass --cr3');
 }
 
 function magicOf(source: Source): string {

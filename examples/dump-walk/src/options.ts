@@ -8,10 +8,10 @@ import type { ViewOptions } from './view.ts';
 const COMMANDS = ['runs', 'leaves', 'translate', 'walk', 'compare', 'summary', 'info'] as const;
 export type Command = (typeof COMMANDS)[number];
 
-/** What the command line asks for. */
+/** The parsed command line. */
 export interface Options {
   readonly command: Command;
-  /** Two to compare, else one. */
+  /** Two files for `compare`, else one. */
   readonly files: readonly string[];
   readonly addresses: readonly bigint[];
   readonly json: boolean;
@@ -20,11 +20,11 @@ export interface Options {
   readonly within: VirtBounds | undefined;
   readonly raw: boolean;
   readonly ram: readonly Segment[];
-  /** For each file. */
+  /** The options of the view of each file. */
   readonly views: readonly ViewOptions[];
 }
 
-/** Options that some commands have no use for. */
+/** Options that only some commands accept. */
 const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
   qemu: ['runs', 'leaves'],
   within: ['runs', 'leaves', 'summary', 'compare'],
@@ -32,7 +32,7 @@ const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
 };
 
 /**
- * Takes the command line apart. Returns `undefined` if it asks for help.
+ * Parses the command line. Returns `undefined` if it asks for help.
  *
  * @throws UsageError
  */
@@ -48,7 +48,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       throw new UsageError(`--${name} is for ${commands.join(', ')}, not for ${command}`);
     }
   }
-  if (values.qemu === true && values.json === true) throw new UsageError('choose either --qemu or --json');
+  if (values.qemu === true && values.json === true) throw new UsageError('pass either --qemu or --json');
   return {
     command,
     files,
@@ -64,16 +64,14 @@ export function parseOptions(args: readonly string[]): Options | undefined {
 }
 
 /**
- * An address or another number of at most 64 bits, in hexadecimal, with or without `0x`.
+ * Parses a hexadecimal number of at most 64 bits, with or without `0x`. `what` is its name in the message.
  *
  * @throws UsageError
  */
 export function parseHex(text: string, what: string): bigint {
   const digits = /^(?:0x)?([0-9a-f][0-9a-f_]*)$/i.exec(text)?.[1]?.replaceAll('_', '') ?? '';
   if (digits === '' || digits.length > 16) {
-    throw new UsageError(
-      `${what} cannot be ${JSON.stringify(text)}: give it in hexadecimal, 64 bits at most`,
-    );
+    throw new UsageError(`${what}: ${JSON.stringify(text)} is not a hexadecimal number of at most 64 bits`);
   }
   return BigInt(`0x${digits}`);
 }
@@ -119,13 +117,13 @@ function operands(
   const files = given.slice(0, fileCount);
   const addresses = given.slice(fileCount);
   if (files.length < fileCount) {
-    throw new UsageError(`${command} needs ${fileCount === 2 ? 'two files' : 'a file'}; --help tells more`);
+    throw new UsageError(`${command} needs ${fileCount === 2 ? 'two files' : 'a file'}: see --help`);
   }
   if (addresses.length > 0 && command !== 'translate' && command !== 'walk') {
-    throw new UsageError(`${command} has no use for ${JSON.stringify(addresses[0])}; --help tells more`);
+    throw new UsageError(`${command} does not take the argument ${JSON.stringify(addresses[0])}: see --help`);
   }
-  if (addresses.length === 0 && command === 'walk') throw new UsageError('walk needs an address');
-  return { files, addresses: addresses.map((text) => parseHex(text, 'an address')) };
+  if (addresses.length === 0 && command === 'walk') throw new UsageError('walk needs an address: see --help');
+  return { files, addresses: addresses.map((text) => parseHex(text, 'address')) };
 }
 
 function viewOptions(values: Values, index: number, files: number): ViewOptions {
@@ -133,7 +131,7 @@ function viewOptions(values: Values, index: number, files: number): ViewOptions 
   const cpu = oneOf('cpu', values.cpu, index, files);
   const vendor = values.vendor ?? 'intel';
   if (vendor !== 'amd' && vendor !== 'intel') {
-    throw new UsageError(`--vendor cannot be ${JSON.stringify(vendor)}: amd or intel`);
+    throw new UsageError(`--vendor: ${JSON.stringify(vendor)} is neither amd nor intel`);
   }
   const levels = values.levels === undefined ? undefined : decimal('levels', values.levels, 4, 5);
   return {
@@ -151,7 +149,7 @@ function viewOptions(values: Values, index: number, files: number): ViewOptions 
   };
 }
 
-/** One value holds for both dumps that are compared; of two, each has its own. */
+/** The value for one of the files. A single value is for both dumps of `compare`; of two values, each dump has its own. */
 function oneOf(
   name: string,
   given: readonly string[] = [],
@@ -168,7 +166,7 @@ function oneOf(
 
 function encryption(values: Values): MemoryEncryption | undefined {
   const { 'c-bit': cBit, vtom } = values;
-  if (cBit !== undefined && vtom !== undefined) throw new UsageError('choose either --c-bit or --vtom');
+  if (cBit !== undefined && vtom !== undefined) throw new UsageError('pass either --c-bit or --vtom');
   if (cBit !== undefined) return { mode: 'c-bit', bit: decimal('c-bit', cBit, 32, 51) };
   if (vtom !== undefined) return { mode: 'vtom', bit: decimal('vtom', vtom, 32, 51) };
   return undefined;
@@ -177,13 +175,15 @@ function encryption(values: Values): MemoryEncryption | undefined {
 function decimal(name: string, text: string, low: number, high: number): number {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= low && value <= high) return value;
-  throw new UsageError(`--${name} cannot be ${JSON.stringify(text)}: ${low} to ${high}, in decimal`);
+  throw new UsageError(`--${name}: ${JSON.stringify(text)} is not a decimal number from ${low} to ${high}`);
 }
 
 function parseBounds(text: string): VirtBounds {
   const { start, end } = parseRange(text, '--within');
   if (start % 4096n !== 0n || end % 4096n !== 0n) {
-    throw new UsageError(`--within ${text}: both must be multiples of 4096, and the end is exclusive`);
+    throw new UsageError(
+      `--within ${text}: start and end must be multiples of 0x1000, and the end is exclusive`,
+    );
   }
   return { start: start as VirtAddr, end };
 }
@@ -193,19 +193,21 @@ function parseRam(text: string): Segment {
   if (offset === '' || more !== undefined) throw new UsageError(`--ram ${text}: give START-END@OFFSET`);
   const { start, end } = parseRange(range, '--ram');
   const [paddr, at] = [Number(start), Number(parseHex(offset, '--ram'))];
-  if (end > 2n ** 52n || at > 2 ** 52) throw new UsageError(`--ram ${text}: no memory is that large`);
+  if (end > 2n ** 52n || at > 2 ** 52)
+    throw new UsageError(`--ram ${text}: addresses and offsets end at 2^52`);
   return { paddr, size: Number(end) - paddr, offset: at, name: `--ram ${text}` };
 }
 
-/** `START-END` or `START+SIZE`. The end may be 2^64. */
+/** Parses `START-END` or `START+SIZE`. The end may be 2^64. */
 function parseRange(text: string, what: string): { start: bigint; end: bigint } {
   const [, from = '', sign, to = ''] = /^([^-+]+)([-+])([^-+]+)$/.exec(text) ?? [];
   if (sign === undefined)
-    throw new UsageError(`${what} cannot be ${JSON.stringify(text)}: give START-END or START+SIZE`);
+    throw new UsageError(`${what}: ${JSON.stringify(text)} is neither START-END nor START+SIZE`);
   const start = parseHex(from, what);
   const isTop = /^(0x)?10{16}$/i.test(to);
   const second = isTop ? 2n ** 64n : parseHex(to, what);
   const end = sign === '+' ? start + second : second;
-  if (end <= start || end > 2n ** 64n) throw new UsageError(`${what} ${text}: it ends before it begins`);
+  if (end <= start || end > 2n ** 64n)
+    throw new UsageError(`${what} ${text}: the end must be above the start, and at most 2^64`);
   return { start, end };
 }

@@ -5,7 +5,7 @@ import type { Progress } from './progress.ts';
 
 const ENOUGH = 0x1_0000;
 
-/** Standard output, in large pieces, no faster than its reader takes them. */
+/** Standard output, written in large pieces, no faster than its reader reads them. */
 export class Output {
   readonly #progress: Progress;
   #pending = '';
@@ -13,7 +13,7 @@ export class Output {
 
   constructor(progress: Progress) {
     this.#progress = progress;
-    // Whoever reads has seen enough, as `head` does: that is no error.
+    // A reader such as `head` may stop reading. This is not an error.
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(ExitCode.Done);
       process.stderr.write(`dump-walk: cannot write: ${error.message}\n`);
@@ -21,11 +21,11 @@ export class Output {
     });
   }
 
-  /** Adds lines. Returns whether there is so much by now that {@link flush} should be awaited. */
+  /** Adds lines. Returns whether so much is pending that the caller should await {@link flush}. */
   add(lines: string): boolean {
     this.#pending += `${lines}\n`;
     if (!this.#isScheduled) {
-      // Whoever waits for an answer gets it as soon as there is nothing else to do.
+      // An interactive reader gets the lines as soon as there is nothing else to do.
       this.#isScheduled = true;
       setImmediate(() => {
         this.#isScheduled = false;

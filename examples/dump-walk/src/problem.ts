@@ -1,18 +1,18 @@
-/** Wrong use: an option, a command or an address that is none. Its message is one line for who typed it. */
+/** Wrong usage: an unknown option or command, or a wrong value. The message is one line for the user. */
 export class UsageError extends Error {}
 
-/** A file that is not there, or is not what it should be. Its message is one line that says which and why. */
+/** A file is missing or has a wrong format. The message is one line that names the file and the reason. */
 export class DumpError extends Error {}
 
-/** How dump-walk ends. */
+/** The exit codes of dump-walk. */
 export const ExitCode = {
   Done: 0,
-  /** Done, and the answer is no: the dumps differ, or an address is not mapped. */
+  /** Success with a negative answer: the dumps differ, or an address is not mapped. */
   Negative: 1,
   Usage: 2,
   BadFile: 3,
-  /** Done, but some of the page tables could not be read; each place was reported. */
+  /** Success, but some page tables cannot be read. Each place was reported. */
   BadTables: 4,
-  /** A mistake of dump-walk itself. */
+  /** A bug in dump-walk. */
   Bug: 70,
 } as const;

@@ -2,13 +2,13 @@ import process from 'node:process';
 
 const EVERY_MS = 200;
 
-/** One line on standard error that says how far things are, rewritten in place; none at all where that is no terminal. */
+/** A progress line on standard error, rewritten in place. It is not shown if standard error is not a terminal. */
 export class Progress {
   readonly #isShown: boolean = process.stderr.isTTY === true;
   #next = Date.now() + EVERY_MS;
   #isThere = false;
 
-  /** Shows what `text` gives, if it is time. */
+  /** Shows the result of `text`, unless the line was updated a moment ago. */
   tell(text: () => string): void {
     if (!this.#isShown) return;
     const now = Date.now();
@@ -18,7 +18,7 @@ export class Progress {
     process.stderr.write(`\r\u001b[K${text()}`);
   }
 
-  /** Takes the line away, so that other output can come. */
+  /** Removes the line, so that other output can follow. */
   clear(): void {
     if (this.#isThere) process.stderr.write('\r\u001b[K');
     this.#isThere = false;

@@ -3,7 +3,7 @@ import { PteFlags } from '@svsm/pagetable';
 import type { DumpWalkRecord, LeafRecord, RunRecord } from './record.ts';
 import type { Renderer } from './renderer.ts';
 
-/** Of `info tlb`: bits of the leaf alone. P, bit 7, shows for large pages only. */
+/** The letters of `info tlb` and the bits of the leaf. P, bit 7, is only shown for large pages. */
 const LETTERS: readonly (readonly [letter: string, flag: number])[] = [
   ['X', PteFlags.NoExecute],
   ['G', PteFlags.Global],
@@ -17,16 +17,16 @@ const LETTERS: readonly (readonly [letter: string, flag: number])[] = [
 ];
 const TLB_ADDRESS_BITS = 50;
 
-/** Leaves as QEMU's `info tlb` prints them, to be compared line by line. */
+/** Prints leaves as QEMU's `info tlb` does, for a comparison line by line. */
 export class QemuTlb implements Renderer {
   render(record: DumpWalkRecord): string | undefined {
     return record.type === 'leaf' ? tlbLine(record) : undefined;
   }
 }
 
-/** Runs as QEMU's `info mem` prints them: joined where U and W agree, whatever they are mapped to. */
+/** Prints runs as QEMU's `info mem` does: joined if U and W agree, whatever they are mapped to. */
 export class QemuMem implements Renderer {
-  /** The width of an address; where the halves of the space meet in it, QEMU joins them. */
+  /** The width of an address in bits. QEMU joins runs across the border of the two halves of the space. */
   #bits = 48;
   #start = 0n;
   #end = -1n;
@@ -55,7 +55,7 @@ export class QemuMem implements Renderer {
     return `${numbers[0]}-${numbers[1]} ${numbers[2]} ${this.#rights}`;
   }
 
-  /** QEMU sign-extends all three, the size too; one bit more than an address has (2^48) stays as it is. */
+  /** QEMU sign-extends all three numbers, even the size. A value with one more bit than an address (2^48) is not changed. */
   #canonical(value: bigint): string {
     const isNegative = ((value >> BigInt(this.#bits - 1)) & 1n) === 1n;
     const extended = isNegative ? BigInt.asUintN(64, BigInt.asIntN(this.#bits, value)) : value;

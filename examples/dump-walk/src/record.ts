@@ -1,18 +1,18 @@
 import type { PageSize, PhysAddr } from '@svsm/address';
 import type { MemoryEncryption } from '@svsm/pagetable';
 
-/** What any access to a page may do, after all levels; and what it is mapped to. */
+/** The rights that all levels leave for a page, and its physical address. */
 export interface PageFacts {
   readonly paddr: PhysAddr;
   readonly pageSize: PageSize;
   readonly user: boolean;
   readonly writable: boolean;
   readonly executable: boolean;
-  /** `null` if memory encryption was not told. */
+  /** `null` if memory encryption is not configured. */
   readonly shared: boolean | null;
 }
 
-/** Which dump, and which page table of it: the first record of all commands but `info`. */
+/** The dump and its page table: the first record of all commands except `info`. */
 export interface DumpRecord {
   readonly type: 'dump';
   readonly file: string;
@@ -28,7 +28,7 @@ export interface DumpRecord {
   readonly encryption: MemoryEncryption | null;
 }
 
-/** A run of pages that follow one another in both memories, alike in all else. */
+/** A run of pages that are contiguous in virtual and in physical memory, with equal size and rights. */
 export interface RunRecord extends PageFacts {
   readonly type: 'run';
   readonly start: bigint;
@@ -41,26 +41,26 @@ export interface RunRecord extends PageFacts {
 export interface LeafRecord extends PageFacts {
   readonly type: 'leaf';
   readonly start: bigint;
-  /** Of the leaf entry alone, as `PteFlags` has them. JSON has the names of those that are set, as `bits`. */
+  /** The flags of the leaf entry only, as `PteFlags`. JSON has the names of the set bits instead, as `bits`. */
   readonly flags: number;
 }
 
-/** A place where a table could not be followed. */
+/** A place where the walk could not go on. */
 export interface FaultRecord {
   readonly type: 'fault';
   readonly fault: 'reserved-bits' | 'bus-error';
   readonly file: string;
-  /** The first virtual address that is left out because of it. */
+  /** The first virtual address that is missing because of it. */
   readonly start: bigint;
-  /** Of the corrupted entry, or of the table outside memory. */
+  /** The level of the corrupted entry, or of the table outside memory. */
   readonly level: number;
-  /** Of the corrupted entry, or of the table outside memory. */
+  /** The physical address of the corrupted entry, or of the table outside memory. */
   readonly paddr: bigint;
   readonly entry: bigint | null;
   readonly reserved: bigint | null;
 }
 
-/** What became of a listing: without this record, it is not complete. */
+/** The end of a listing. A listing without this record is not complete. */
 export interface EndRecord {
   readonly type: 'end';
   readonly count: number;
@@ -76,9 +76,9 @@ export interface TranslationRecord {
   readonly type: 'translation';
   readonly vaddr: bigint;
   readonly page: PageFacts | null;
-  /** Where `vaddr` itself lies in physical memory. */
+  /** The physical address of `vaddr` itself. */
   readonly paddr: bigint | null;
-  /** Where the file holds that byte. */
+  /** The place of that byte in the file. */
   readonly fileOffset: number | null;
   readonly obstacle: Obstacle | null;
   /** The level at which the walk ended. */
@@ -109,13 +109,13 @@ export interface WalkRecord {
   readonly result: TranslationRecord;
 }
 
-/** What differs between two dumps in one stretch of virtual memory. */
+/** A difference between two dumps in one region of virtual memory. */
 export interface ChangeRecord {
   readonly type: 'change';
   readonly start: bigint;
   readonly end: bigint;
   readonly size: bigint;
-  /** The first of these that holds. */
+  /** The first of these that applies. */
   readonly change: 'mapped' | 'unmapped' | 'remapped' | 'rights' | 'visibility' | 'page-size';
   readonly before: PageFacts | null;
   readonly after: PageFacts | null;
@@ -130,7 +130,7 @@ export interface SummaryWarning {
   readonly warning: 'writable-executable' | 'user-in-upper-half' | 'supervisor-in-lower-half' | 'self-mapped';
   readonly pages: number;
   readonly bytes: bigint;
-  /** The first few, where they lie. */
+  /** The first few regions. */
   readonly examples: readonly { readonly start: bigint; readonly end: bigint }[];
 }
 
@@ -166,7 +166,7 @@ export interface MemoryRecord {
   readonly fileOffset: number;
 }
 
-/** What the commands tell; one line of JSON each. */
+/** The records of all commands. In JSON, each is one line. */
 export type DumpWalkRecord =
   | DumpRecord
   | RunRecord

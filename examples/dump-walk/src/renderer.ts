@@ -1,7 +1,7 @@
 import type { DumpWalkRecord } from './record.ts';
 
-/** A form of output. */
+/** An output format. */
 export interface Renderer {
-  /** The line or lines of a record, or `undefined` if this form has none for it. Records come in their order. */
+  /** The line or lines of a record, or `undefined` if the format has none for it. Call it for the records in their order. */
   render(record: DumpWalkRecord): string | undefined;
 }

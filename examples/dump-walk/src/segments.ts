@@ -3,28 +3,28 @@ import { physRegion, RegionMap } from '@svsm/memory-region';
 import { DumpError } from './problem.ts';
 import type { Source } from './source.ts';
 
-/** A stretch of physical memory, and where a file holds it. */
+/** A range of physical memory, and its place in a file. */
 export interface Segment {
   readonly paddr: number;
   readonly size: number;
-  /** Of its first byte in the file. */
+  /** The place of its first byte in the file. */
   readonly offset: number;
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly name: string;
 }
 
 const PHYSICAL_END = 2 ** 52;
 
-/** Which part of a file holds which part of physical memory. */
+/** The map from physical memory to places in a file. */
 export class Segments {
-  /** How many bytes of memory the file holds. */
+  /** The number of bytes of memory in the file. */
   readonly bytes: number;
-  /** Regions of memory with the offset in the file minus the address: two that touch and have the same one are one. */
+  /** Regions of memory, each with its offset in the file minus its address. Adjacent regions with the same value are joined. */
   readonly #map: RegionMap<PhysAddr, number>;
 
   /**
-   * Segments in any order. The same memory may be named many times, as a dump by virtual address does, but always at one
-   * place of the file. O(n log n).
+   * Takes segments in any order. Several segments may have the same memory, as in a dump by virtual address, but always at the
+   * same place in the file. O(n log n).
    *
    * @throws DumpError
    */
@@ -39,7 +39,7 @@ export class Segments {
       if (last !== undefined && paddr <= last.end && delta === last.delta) last.end = Math.max(last.end, end);
       else if (last !== undefined && paddr < last.end) {
         throw new DumpError(
-          `${last.name} and ${name} both hold physical address 0x${paddr.toString(16)}, at two places of the file`,
+          `${last.name} and ${name} both have physical address 0x${paddr.toString(16)}, at two places in the file`,
         );
       } else runs.push({ start: paddr, end, delta, name });
     }
@@ -50,15 +50,15 @@ export class Segments {
     );
   }
 
-  /** What there is, ascending. */
+  /** The ranges, ascending. */
   *[Symbol.iterator](): Generator<{ start: PhysAddr; end: bigint; offset: number }, undefined, undefined> {
     for (const [{ start, end }, delta] of this.#map) yield { start, end, offset: Number(start) + delta };
   }
 
-  /** Reads the frame at `frame` × 4096 of `source` into `bytes`. Returns whether all of it is there. */
+  /** Reads the frame at `frame` × 4096 of `source` into `bytes`. Returns whether the file has all of it. */
   read(source: Source, frame: number, bytes: Uint8Array): boolean {
     const start = frame * PAGE_SIZE;
-    // A frame lies in one segment, but where a segment ends within it.
+    // A frame may lie in several segments, if a segment ends within it.
     for (let done = 0; done < PAGE_SIZE; ) {
       const entry = this.#map.entryAt(physAddr(start + done));
       if (entry === undefined) return false;
@@ -70,7 +70,7 @@ export class Segments {
     return true;
   }
 
-  /** Where the file holds the byte at `paddr`, or `undefined` if it does not. */
+  /** The place of the byte at `paddr` in the file, or `undefined` if the file does not have it. */
   offsetOf(paddr: PhysAddr): number | undefined {
     const delta = this.#map.get(paddr);
     return delta === undefined ? undefined : Number(paddr) + delta;
@@ -80,10 +80,10 @@ export class Segments {
 function requireInside({ paddr, size, offset, name }: Segment, fileSize: number): void {
   if (offset + size > fileSize) {
     throw new DumpError(
-      `${name} ends at byte ${offset + size}, past the file's ${fileSize}: it is cut off, or no such dump`,
+      `${name} ends at byte ${offset + size}, beyond the end of the file at ${fileSize}: is the file truncated?`,
     );
   }
   if (paddr + size > PHYSICAL_END) {
-    throw new DumpError(`${name} holds physical memory from 0x${paddr.toString(16)} to past 2^52`);
+    throw new DumpError(`${name} has physical memory from 0x${paddr.toString(16)} to beyond 2^52`);
   }
 }

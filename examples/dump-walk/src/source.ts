@@ -1,20 +1,20 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DumpError } from './problem.ts';
 
-/** Bytes that are read where they lie: a file, or what a container holds. */
+/** Bytes that can be read at any position: a file, or the content of a container. */
 export interface Source {
-  /** How many there are. */
+  /** The number of bytes. */
   readonly size: number;
   /**
    * Fills `into` with the bytes from `position` on.
    *
-   * @throws DumpError if they are not all there
+   * @throws DumpError if the source ends before
    */
   read(position: number, into: Uint8Array): void;
   close(): void;
 }
 
-/** A file, by positioned reads: none of it is kept. */
+/** A file that is read by position. No bytes are cached. */
 export class FileSource implements Source {
   readonly size: number;
   readonly #fd: number;
@@ -28,7 +28,7 @@ export class FileSource implements Source {
     for (let done = 0; done < into.length; ) {
       const count = readSync(this.#fd, into, done, into.length - done, position + done);
       if (count === 0) {
-        throw new DumpError(`it ends at byte ${position + done}, before ${position + into.length}`);
+        throw new DumpError(`it ends at byte ${position + done}, before byte ${position + into.length}`);
       }
       done += count;
     }
@@ -39,20 +39,20 @@ export class FileSource implements Source {
   }
 }
 
-/** Opens the file at `path` to read. */
+/** Opens the file at `path` for reading. */
 export function openFile(path: string): number {
   const fd = openSync(path, 'r');
   if (!fstatSync(fd).isDirectory()) return fd;
   closeSync(fd);
-  throw new DumpError('it is a folder');
+  throw new DumpError('it is a directory');
 }
 
-/** Whether it can be read at any position, as a file can and a pipe cannot. */
+/** Whether `fd` can be read at any position: a file can, a pipe cannot. */
 export function isSeekable(fd: number): boolean {
   return fstatSync(fd).isFile();
 }
 
-/** The `length` bytes from `position` on, in a buffer of their own. */
+/** Reads `length` bytes from `position` on into a new buffer. */
 export function readBytes(source: Source, position: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
   source.read(position, bytes);
@@ -60,13 +60,13 @@ export function readBytes(source: Source, position: number, length: number): Buf
 }
 
 /**
- * A 64-bit field that counts or places bytes, as a number.
+ * A 64-bit field with a size or a position, as a number. `what` is its name in the message.
  *
- * @throws DumpError past 2^53 - 1, where no file reaches
+ * @throws DumpError above 2^53 - 1, where no file ends
  */
 export function readSize(bytes: Buffer, offset: number, what: string): number {
   const value = bytes.readBigUInt64LE(offset);
   if (value > BigInt(Number.MAX_SAFE_INTEGER))
-    throw new DumpError(`${what} cannot be 0x${value.toString(16)}`);
+    throw new DumpError(`${what} is 0x${value.toString(16)}, which is too large`);
   return Number(value);
 }

@@ -14,10 +14,10 @@ import type {
 import type { View } from './view.ts';
 
 const EXAMPLES = 4;
-/** The first address of the upper half, as a bit that all addresses there have. */
+/** The first address of the upper half: a bit that is set in all addresses there. */
 const UPPER_HALF = 1n << 63n;
 
-/** Totals by page size and rights, and what is rarely meant: W+X, and pages of one half with the rights of the other. */
+/** Totals by page size and rights, and warnings: W+X, and pages in one half with the rights of the other half. */
 export function* summary(
   view: View,
   scope: ListingScope,
@@ -81,7 +81,7 @@ class Warning {
 
 function addTo(rows: Map<string, SummaryRow>, view: View, mapping: Mapping): void {
   const { paddr: _, ...facts } = factsOf(view, mapping);
-  // Sorts by page size, then by rights.
+  // The key sorts by page size, then by rights.
   const key = JSON.stringify([
     [PageSize.Regular, PageSize.Huge, PageSize.Giant].indexOf(facts.pageSize),
     facts,

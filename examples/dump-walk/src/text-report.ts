@@ -25,7 +25,7 @@ const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
   [PageSize.Huge]: '2M',
   [PageSize.Giant]: '1G',
 };
-/** Above columns; the first one is two short, because `# ` comes before it. */
+/** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
 const HEADINGS: Partial<Record<DumpWalkRecord['type'], string>> = {
   run: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
   leaf: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  bits of the leaf`,
@@ -42,12 +42,12 @@ const CHANGE_SIGNS: Readonly<Record<ChangeRecord['change'], string>> = {
 };
 const WARNINGS: Readonly<Record<SummaryWarning['warning'], string>> = {
   'writable-executable': 'writable and executable (W+X)',
-  'user-in-upper-half': 'open to user mode in the upper half',
-  'supervisor-in-lower-half': 'closed to user mode in the lower half',
-  'self-mapped': 'reached at several levels (a self-map, or a loop)',
+  'user-in-upper-half': 'user pages in the upper half',
+  'supervisor-in-lower-half': 'supervisor pages in the lower half',
+  'self-mapped': 'reached at several levels (a self-map or a loop)',
 };
 
-/** Tables for people. Lines that begin with `#` are about the listing; all others are in it. */
+/** Text tables. Lines that begin with `#` describe the listing; all others belong to it. */
 export class TextReport implements Renderer {
   #heading: string | undefined;
   readonly #bits: LeafBits = new LeafBits();
@@ -116,7 +116,7 @@ function faultText({ fault, start, level, paddr, entry, reserved }: FaultRecord)
   const what =
     fault === 'reserved-bits'
       ? `the ${name} entry at ${short(paddr)} is ${formatAddress(entry ?? 0n)}, with reserved bits ${short(reserved ?? 0n)}`
-      : `the ${name} at ${short(paddr)} lies outside memory`;
+      : `the ${name} at ${short(paddr)} is outside memory`;
   return `${formatAddress(start)} ! not listed: ${what}`;
 }
 
@@ -135,7 +135,7 @@ function obstacleText({ obstacle, level }: TranslationRecord): string {
     case 'reserved-bits':
       return `not translated: ${entry} has reserved bits set`;
     case 'bus-error':
-      return 'not translated: a table lies outside memory';
+      return 'not translated: a table is outside memory';
     default:
       return `not mapped: ${entry} is not present`;
   }
@@ -146,11 +146,11 @@ function walkText({ vaddr, steps, result }: WalkRecord): string {
   const last =
     result.page === null || result.paddr === null
       ? `  ${obstacleText(result)}`
-      : `  ${formatAddress(result.paddr)}, in a page of ${PAGE_NAMES[result.page.pageSize]}, ${rights(result.page)}${memory(result.page.shared)}${place}`;
+      : `  ${formatAddress(result.paddr)}, in a ${PAGE_NAMES[result.page.pageSize]} page, ${rights(result.page)}${memory(result.page.shared)}${place}`;
   return [formatAddress(vaddr), ...steps.map(stepText), last].join('\n');
 }
 
-/** Bits with a name in capitals where they are set, in small letters where not; those without, only where they are set. */
+/** Named bits are in capitals if they are set, else in small letters. Other bits appear only if they are set. */
 function stepText(step: StepRecord): string {
   const { level, index, entryAddress, entry, present, leaf, address, protectionKey, reserved } = step;
   const place = `  ${`${TABLE_NAMES[level as 0]}[${index}]`.padEnd(9)} at ${short(entryAddress).padEnd(14)} ${formatAddress(entry)}`;
@@ -199,7 +199,8 @@ function cpuText({ cpu, registers, cpl }: CpuRecord): string {
 
 function endText({ count, what, bytes, faults }: EndRecord): string {
   const size = bytes === null ? '' : `, ${sizeText(bytes)}`;
-  return `# ${count} ${what}${size}; ${faults === 0 ? 'complete' : `${faults} ${faults === 1 ? 'place' : 'places'} could not be read`}`;
+  const noun = count === 1 ? what.replace(/(?<=address)es$|s$/, '') : what;
+  return `# ${count} ${noun}${size}; ${faults === 0 ? 'complete' : `${faults} ${faults === 1 ? 'place' : 'places'} could not be read`}`;
 }
 
 function factsText({ paddr, pageSize, shared, ...facts }: PageFacts): string {
@@ -207,7 +208,7 @@ function factsText({ paddr, pageSize, shared, ...facts }: PageFacts): string {
   return `${formatAddress(paddr)} ${PAGE_NAMES[pageSize].padEnd(4)} ${rights(facts).padEnd(6)} ${seen.padEnd(7)}`;
 }
 
-/** As `info mem` has it, with x: user mode may, reading, writing, executing. */
+/** The rights as in `info mem`, and `x`: user mode, read, write, execute. */
 function rights({ user, writable, executable }: Pick<PageFacts, 'user' | 'writable' | 'executable'>): string {
   return `${user ? 'u' : '-'}r${writable ? 'w' : '-'}${executable ? 'x' : '-'}`;
 }

@@ -4,7 +4,7 @@ import { dumpRecord, factsOf } from './listing.ts';
 import type { DumpRecord, EndRecord, Obstacle, TranslationRecord } from './record.ts';
 import type { View } from './view.ts';
 
-/** What each address is mapped to, in the order given. */
+/** Translates each address, in the given order. */
 export async function* translations(
   view: View,
   addresses: Iterable<bigint> | AsyncIterable<bigint>,
@@ -21,7 +21,7 @@ export async function* translations(
   yield { type: 'end', what: 'addresses', count, bytes: null, faults };
 }
 
-/** What `vaddr`, any 64 bits, is mapped to, or what is in the way. */
+/** The translation of `vaddr`, which may be any 64-bit value, or the reason why it has none. */
 export function translationOf(view: View, vaddr: bigint): TranslationRecord {
   const none = { type: 'translation', vaddr, page: null, paddr: null, fileOffset: null } as const;
   const walk = tryWalk(view, vaddr);
@@ -34,7 +34,7 @@ export function translationOf(view: View, vaddr: bigint): TranslationRecord {
   return { ...none, page: facts, paddr: page.paddr, fileOffset, obstacle: null, level };
 }
 
-/** Whether the tables are to blame, rather than the address. */
+/** Whether the page tables are the reason, and not the address. */
 export function isFault(obstacle: Obstacle | null): boolean {
   return obstacle === 'reserved-bits' || obstacle === 'bus-error';
 }

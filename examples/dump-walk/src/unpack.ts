@@ -10,9 +10,9 @@ const CHUNK = 0x4_0000;
 const ZEROS = Buffer.alloc(CHUNK);
 
 /**
- * The content of `fd` in a temporary file, gunzipped if `gzip` says so: what is compressed, or comes through a pipe, cannot be
- * read at a position. Zeros are left out, so a file that is mostly empty takes little room. The file has no name any more
- * when this returns: it is gone as soon as it is closed, however the process ends.
+ * Copies `fd` to a temporary file, and gunzips it if `gzip` is true, since neither compressed data nor a pipe can be read by
+ * position. Zeros become holes, so a mostly empty file takes little space. The file has no name when the function returns, so
+ * it disappears as soon as it is closed, however the process ends.
  */
 export async function unpack(fd: number, gzip: boolean, progress: Progress): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'dump-walk-'));

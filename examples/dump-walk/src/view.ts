@@ -12,7 +12,7 @@ import {
 import type { Dump, DumpCpu } from './dump.ts';
 import { DumpError, UsageError } from './problem.ts';
 
-/** Which page table of a dump to look at, and what of the processor the dump does not tell. */
+/** The page table of a dump to open, and facts about the processor that the dump may not have. */
 export interface ViewOptions {
   readonly cpu: number | undefined;
   readonly cr3: bigint | undefined;
@@ -37,14 +37,14 @@ export interface View {
   readonly table: PageTable;
 }
 
-/** 32 MiB: the tables of 16 GiB of 4 KiB pages. */
+/** 32 MiB, enough for the tables of 16 GiB in 4 KiB pages. */
 const CACHED_FRAMES = 8192;
 const ADDRESS_BITS = 0xf_ffff_ffff_f000n;
 const CR0_PG = 31n;
 const CR4_PAE = 5n;
 
 /**
- * The page table that CR3 of a dump leads to.
+ * Opens the page table at CR3 of a dump.
  *
  * @throws UsageError, DumpError
  */
@@ -52,12 +52,11 @@ export function openView(file: string, dump: Dump, options: ViewOptions): View {
   const index = options.cpu ?? 0;
   const cpu = dump.cpus[index];
   if (cpu === undefined && options.cpu !== undefined) {
-    throw new UsageError(`there is no CPU ${index} in ${file}: it knows ${dump.cpus.length}, counted from 0`);
+    throw new UsageError(`there is no CPU ${index} in ${file}: it has ${dump.cpus.length}, counted from 0`);
   }
   if (cpu !== undefined && options.cr3 === undefined) requireLongMode(file, index, cpu);
   const cr3 = options.cr3 ?? cpu?.cr3;
-  if (cr3 === undefined)
-    throw new DumpError(`${file}: it does not tell CR3: pass --cr3 (and --levels or --cr4)`);
+  if (cr3 === undefined) throw new DumpError(`${file}: it has no CR3: pass --cr3 (and --levels or --cr4)`);
   const cr4 = options.cr4 ?? cpu?.cr4;
   const config = configFor(dump, cpu, cr4, options);
   const memory = createPhysMemory({
@@ -69,7 +68,7 @@ export function openView(file: string, dump: Dump, options: ViewOptions): View {
   return { file, dump, cpu: index, cr3, cr4, config, memory, table: openTable(file, root, memory, config) };
 }
 
-/** The table whose root is `root`. That it can be read shows that CR3 leads to memory, and not that it is a table. */
+/** Opens the table at `root`, and reads it. This shows that CR3 points to memory, but not that the memory is a table. */
 function openTable(file: string, root: PhysAddr, memory: PhysMemory, config: PagingConfig): PageTable {
   try {
     const table = PageTable.open(root, { memory, config });
@@ -77,9 +76,8 @@ function openTable(file: string, root: PhysAddr, memory: PhysMemory, config: Pag
     return table;
   } catch (error) {
     if (!isPageTableError(error, 'BUS_ERROR') && !isPageTableError(error, 'INVALID_FRAME')) throw error;
-    const where = `CR3 leads to ${formatAddress(root)}`;
     throw new DumpError(
-      `${file}: ${where}, where the dump has no memory: the dump or CR3 is not the right one`,
+      `${file}: CR3 points to ${formatAddress(root)}, where the dump has no memory: the dump or CR3 is wrong`,
     );
   }
 }
@@ -91,7 +89,7 @@ function configFor(
   options: ViewOptions,
 ): PagingConfig {
   const { encryption, noNx, vendor } = options;
-  const told = {
+  const given = {
     physicalBits: options.physicalBits ?? dump.physicalBits ?? 52,
     giantPages: dump.giantPages ?? true,
     encryption,
@@ -100,8 +98,8 @@ function configFor(
   const efer = cpu?.efer;
   const found =
     cr4 === undefined
-      ? pagingConfig({ ...told, levels: dump.levels ?? 4 })
-      : pagingConfigFromRegisters({ cr4, ...(efer === undefined ? {} : { efer }) }, told);
+      ? pagingConfig({ ...given, levels: dump.levels ?? 4 })
+      : pagingConfigFromRegisters({ cr4, ...(efer === undefined ? {} : { efer }) }, given);
   return pagingConfig({
     ...found,
     levels: options.levels ?? found.levels,
@@ -115,6 +113,6 @@ function requireLongMode(file: string, index: number, { cr0, cr4 }: DumpCpu): vo
   const missing = isOff(cr0, CR0_PG) ? 'CR0.PG' : isOff(cr4, CR4_PAE) ? 'CR4.PAE' : undefined;
   if (missing === undefined) return;
   throw new DumpError(
-    `${file}: CPU ${index} was not in long mode: ${missing} is 0; choose another with --cpu`,
+    `${file}: CPU ${index} was not in long mode: ${missing} is 0; select another with --cpu`,
   );
 }

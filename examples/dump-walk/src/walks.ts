@@ -6,7 +6,7 @@ import type { DumpRecord, EndRecord, StepRecord, WalkRecord } from './record.ts'
 import { isFault, translationOf } from './translation.ts';
 import type { View } from './view.ts';
 
-/** The walk for each address, level by level, as far as it goes: a corrupted entry is shown like any other. */
+/** The walk for each address, level by level, as far as it goes. A corrupted entry is shown like any other. */
 export function* walks(
   view: View,
   addresses: Iterable<bigint>,
@@ -24,7 +24,7 @@ export function* walks(
   yield { type: 'end', what: 'addresses', count, bytes: null, faults };
 }
 
-/** Entry by entry from the root down, to the page, the entry that is not present or corrupted, or the table that is not there. */
+/** The entries from the root down to the page, to an entry that is not present or corrupted, or to a table outside memory. */
 function stepsOf({ table, memory, config }: View, vaddr: VirtAddr): StepRecord[] {
   const steps: StepRecord[] = [];
   let at = table.root as PhysAddr;

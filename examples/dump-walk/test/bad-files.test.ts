@@ -1,4 +1,4 @@
-/** Files that are not what they should be: each gets one line that says which and why. */
+/** A file with a wrong format prints one line that names the file and the reason. */
 import { gzipSync } from 'node:zlib';
 import { PAGE_SIZE } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
@@ -11,7 +11,7 @@ const CORE = coreFile({ segments: [{ paddr: 0x1000n, bytes: PAGE }], cpus: [{ cr
 const HEADER = { cr3: '0x1000', cr4: '0xa0', maxphyaddr: 40 };
 const FRAMES = framesFile(HEADER, [[0x1000n, PAGE]]);
 
-/** A copy of `bytes` that `patch` has changed. */
+/** A copy of `bytes`, changed by `patch`. */
 function patched(bytes: Buffer, patch: (copy: Buffer) => void): Buffer {
   const copy = Buffer.from(bytes);
   patch(copy);
@@ -33,13 +33,13 @@ async function refused(bytes: Uint8Array, raw = false): Promise<string> {
 
 describe('an ELF core', () => {
   test.each<[string, (copy: Buffer) => void, RegExp]>([
-    ['of 32 bits', (copy) => copy.writeUInt8(1, 4), /not of 64 bits/],
+    ['of 32 bits', (copy) => copy.writeUInt8(1, 4), /not a 64-bit/],
     ['that is big-endian', (copy) => copy.writeUInt8(2, 5), /little-endian/],
-    ['that is a program', (copy) => copy.writeUInt16LE(2, 16), /of type 2, no core/],
+    ['that is a program', (copy) => copy.writeUInt16LE(2, 16), /of type 2, not a core file/],
     ['of another machine', (copy) => copy.writeUInt16LE(183, 18), /machine 183, not of x86-64/],
-    ['with odd program headers', (copy) => copy.writeUInt16LE(32, 54), /of 32 bytes/],
+    ['with short program headers', (copy) => copy.writeUInt16LE(32, 54), /have 32 bytes/],
     [
-      'with more program headers than bytes',
+      'with program headers beyond its end',
       (copy) => copy.writeUInt16LE(1000, 56),
       /its 1000 program headers end at byte 56192/,
     ],
@@ -49,63 +49,63 @@ describe('an ELF core', () => {
         copy.writeUInt16LE(0xffff, 56);
         copy.writeUInt32LE(0xffff_ffff, 108);
       },
-      /it has 4294967295 program headers; this reads 16777216/,
+      /it has 4294967295 program headers; at most 16777216 are supported/,
     ],
     [
-      'whose section header is missing',
+      'without section header 0',
       (copy) => {
         copy.writeUInt16LE(0xffff, 56);
         copy.writeBigUInt64LE(0n, 40);
       },
-      /counted in section header 0/,
+      /no section header 0/,
     ],
     [
-      'whose program headers lie past 2^53',
+      'whose program headers are above 2^53',
       (copy) => copy.writeBigUInt64LE(2n ** 63n, 32),
-      /cannot be 0x8000000000000000/,
+      /is 0x8000000000000000, which is too large/,
     ],
     [
       'with a segment outside the file',
       (copy) => copy.writeBigUInt64LE(0x9_0000n, 248 + 8),
-      /program header 1 ends at byte 593920, past the file's \d+/,
+      /program header 1 ends at byte 593920, beyond the end of the file at \d+/,
     ],
     [
       'with a segment of 2^60 bytes',
       (copy) => copy.writeBigUInt64LE(2n ** 60n, 248 + 32),
-      /size of program header 1 cannot be/,
+      /size of program header 1 is 0x1000000000000000/,
     ],
-    ['with memory past 2^52', (copy) => copy.writeBigUInt64LE(2n ** 52n - 1n, 248 + 24), /past 2\^52/],
+    ['with memory above 2^52', (copy) => copy.writeBigUInt64LE(2n ** 52n - 1n, 248 + 24), /beyond 2\^52/],
     [
       'with notes outside the file',
       (copy) => copy.writeBigUInt64LE(0x9_0000n, 192 + 8),
       /its notes end at byte/,
     ],
     [
-      'with a note that is cut off',
+      'with a truncated note',
       (copy) => copy.writeBigUInt64LE(100n, 192 + 32),
-      /the note at byte 0 of its notes is cut off/,
+      /the note at byte 0 of its notes is truncated/,
     ],
-    ['with a note that says it is huge', (copy) => copy.writeUInt32LE(0xffff_ffff, 304), /note at byte 0/],
+    ['with a note of 4 GiB', (copy) => copy.writeUInt32LE(0xffff_ffff, 304), /note at byte 0/],
     [
       'with a QEMU note of version 2',
       (copy) => copy.writeUInt32LE(2, 304 + 20),
-      /QEMU note of CPU 0 is of version 2, 440 bytes/,
+      /QEMU note of CPU 0 has version 2 and 440 bytes/,
     ],
   ])('%s', async (_, patch, message) => {
     expect(await refused(patched(CORE, patch))).toMatch(message);
   });
 
-  test.each([3, 20, 63, 100, 250, 310, 5000])('cut off after %i bytes', async (length) => {
+  test.each([3, 20, 63, 100, 250, 310, 5000])('truncated after %i bytes', async (length) => {
     await refused(CORE.subarray(0, Math.min(length, CORE.length - 1)));
   });
 
-  test('whose segments hold one page twice', async () => {
+  test('with two segments for one page', async () => {
     const segments = [
       { paddr: 0x1000n, bytes: PAGE },
       { paddr: 0x1800n, bytes: PAGE },
     ];
     expect(await refused(coreFile({ segments }))).toMatch(
-      /^program header 1 and program header 2 both hold physical address 0x1800, at two places of the file$/,
+      /^program header 1 and program header 2 both have physical address 0x1800, at two places in the file$/,
     );
   });
 
@@ -121,11 +121,11 @@ describe('an ELF core', () => {
     const segments = [{ paddr: 0x1000n, bytes: PAGE }];
     expect(await failure({ segments })).toHaveProperty(
       'message',
-      expect.stringMatching(/does not tell CR3: pass --cr3/),
+      expect.stringMatching(/has no CR3: pass --cr3/),
     );
     expect(await failure({ segments, cpus: [{ cr3: 0x5000n }] })).toHaveProperty(
       'message',
-      expect.stringMatching(/CR3 leads to 0x0000000000005000, where the dump has no memory/),
+      expect.stringMatching(/CR3 points to 0x0000000000005000, where the dump has no memory/),
     );
     expect(await failure({ segments, cpus: [{ cr3: 0x1000n, cr0: 0x11n }] })).toHaveProperty(
       'message',
@@ -137,66 +137,66 @@ describe('an ELF core', () => {
     );
     const other = await failure({ segments, cpus: [{ cr3: 0x1000n }] }, 4);
     expect(other).toBeInstanceOf(UsageError);
-    expect(other).toHaveProperty('message', expect.stringMatching(/there is no CPU 4 in test: it knows 1/));
+    expect(other).toHaveProperty('message', expect.stringMatching(/there is no CPU 4 in test: it has 1/));
   });
 });
 
 describe('a frames file', () => {
   test.each<[string, Buffer, RegExp]>([
-    ['cut off', FRAMES.subarray(0, -1), /its header announces \d+/],
-    ['cut off in its header', FRAMES.subarray(0, 12), /is cut off/],
-    ['with more behind', Buffer.concat([FRAMES, PAGE]), /its header announces/],
-    ['without JSON', framesFile('{]', []), /its header is not JSON/],
-    ['with other JSON', framesFile('null', []), /it is no object/],
-    ['with a CR3 that is none', framesFile({ cr3: 'zero' }, []), /cr3 in its header is "zero", no register/],
+    ['that is truncated', FRAMES.subarray(0, -1), /instead of the \d+ of its header/],
+    ['that is truncated in its header', FRAMES.subarray(0, 12), /its header is truncated/],
+    ['with more bytes', Buffer.concat([FRAMES, PAGE]), /instead of the \d+ of its header/],
+    ['without JSON', framesFile('{]', []), /its header is not a JSON object/],
+    ['with other JSON', framesFile('null', []), /it is not an object/],
+    ['with a wrong CR3', framesFile({ cr3: 'zero' }, []), /cr3 in its header is "zero", not a 64-bit number/],
+    ['with a wrong width', framesFile({ ...HEADER, maxphyaddr: 99 }, []), /maxphyaddr in its header is 99/],
+    ['with a misaligned frame', framesFile(HEADER, [[0x1008n, PAGE]]), /frame 0 is at 0x1008/],
     [
-      'with a width that is none',
-      framesFile({ ...HEADER, maxphyaddr: 99 }, []),
-      /maxphyaddr in its header is 99/,
+      'with a frame above 2^52',
+      framesFile(HEADER, [[2n ** 52n, PAGE]]),
+      /not a multiple of 0x1000 below 2\^52/,
     ],
-    ['with a frame amid a page', framesFile(HEADER, [[0x1008n, PAGE]]), /frame 0 lies at 0x1008/],
-    ['with a frame past 2^52', framesFile(HEADER, [[2n ** 52n, PAGE]]), /where no frame can be/],
     [
       'with a frame twice',
       framesFile(HEADER, [
         [0x1000n, PAGE],
         [0x1000n, PAGE],
       ]),
-      /frame 1, at 0x1000, does not lie above/,
+      /frame 1, at 0x1000, is not above/,
     ],
   ])('%s', async (_, bytes, message) => {
     expect(await refused(bytes)).toMatch(message);
   });
 });
 
-describe('a thinned file', () => {
+describe('a sparse file', () => {
   const whole = sparseFile(100, [[10, Buffer.from('abc')]]);
   test.each<[string, Buffer, RegExp]>([
-    ['cut off in its header', whole.subarray(0, 15), /it ends at byte 15/],
-    ['cut off in a piece', whole.subarray(0, -1), /cut off in piece 0 of 1/],
+    ['that is truncated in its header', whole.subarray(0, 15), /it ends at byte 15/],
+    ['that is truncated in a piece', whole.subarray(0, -1), /truncated in piece 0 of 1/],
     [
-      'with more pieces than bytes',
+      'with too many pieces',
       patched(whole, (copy) => copy.writeUInt32LE(2 ** 31, 16)),
       /announces 2147483648 pieces/,
     ],
-    ['with more behind', Buffer.concat([whole, PAGE]), /4096 bytes follow its last piece/],
-    ['with a piece past its end', sparseFile(11, [[10, Buffer.from('abc')]]), /piece 0 ends at 13/],
+    ['with more bytes', Buffer.concat([whole, PAGE]), /4096 bytes follow its last piece/],
+    ['with a piece beyond its end', sparseFile(11, [[10, Buffer.from('abc')]]), /piece 0 ends at 13/],
     [
       'with a byte twice',
       sparseFile(99, [
         [10, Buffer.from('abc')],
         [12, Buffer.from('d')],
       ]),
-      /hold byte 12/,
+      /have byte 12/,
     ],
-    ['of a file that is no dump', sparseFile(100, []), /begins like no known dump/],
+    ['of unknown format', sparseFile(100, []), /its format is unknown/],
   ])('%s', async (_, bytes, message) => {
     expect(await refused(bytes)).toMatch(message);
   });
 });
 
-describe('a thinned file that claims to be huge', () => {
-  test('is refused before it is read for hours', async () => {
+describe('a sparse file that claims to be huge', () => {
+  test('is refused at once', async () => {
     const many = patched(CORE, (copy) => {
       copy.writeUInt16LE(0xffff, 56);
       copy.writeUInt32LE(2 ** 31, 108);
@@ -208,35 +208,37 @@ describe('a thinned file that claims to be huge', () => {
       copy.writeUInt32LE(count, 12);
     });
     const size = 16 + headerSize + count * 4104;
-    expect(await refused(sparseFile(size, [[0, begin]]))).toMatch(/are more than this reads/);
+    expect(await refused(sparseFile(size, [[0, begin]]))).toMatch(
+      /at most 1048576 and 16777216 are supported/,
+    );
   });
 });
 
 describe('another file', () => {
-  test('that is compressed and cut off, or compressed and wrong', async () => {
+  test('that is compressed and truncated, or compressed and corrupted', async () => {
     const packed = gzipSync(FRAMES);
-    expect(await refused(packed.subarray(0, -9))).toMatch(/its gzip data is cut off/);
+    expect(await refused(packed.subarray(0, -9))).toMatch(/its gzip data is truncated/);
     expect(await refused(patched(packed, (copy) => copy.writeUInt32LE(1, copy.length - 8)))).toMatch(
       /incorrect data check/,
     );
   });
 
   test.each(['KDUMP   ', 'DISKDUMP', 'PAGEDU64', 'EMiL\x01', 'QEVM\x00'])(
-    'that begins with %j is named',
+    'that begins with %j is named in the error',
     async (magic) => {
       expect(await refused(Buffer.concat([Buffer.from(magic), PAGE]))).toMatch(
-        /looks like a.*, which this does not read/,
+        /looks like a.*, which is not supported/,
       );
     },
   );
 
-  test('that is empty, a folder, or not there', async () => {
+  test('that is empty, a directory, or missing', async () => {
     expect(await refused(new Uint8Array(0))).toBe('it is empty');
-    await expect(open(fixture('.'))).rejects.toThrow(/it is a folder/);
+    await expect(open(fixture('.'))).rejects.toThrow(/it is a directory/);
     await expect(open(fixture('none'))).rejects.toThrow(/none: ENOENT/);
   });
 
   test('that may be a raw image needs CR3', async () => {
-    expect(await refused(tableOf({ 0: 1n }))).toMatch(/if it is a raw image of memory, pass --cr3/);
+    expect(await refused(tableOf({ 0: 1n }))).toMatch(/if it is a raw memory image, pass --cr3/);
   });
 });

@@ -1,4 +1,4 @@
-/** The command line, as it is run. */
+/** The command line, run as a process. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
@@ -9,7 +9,7 @@ import { fixture, run, runHere, temporary } from './support.ts';
 
 const CASE_F = fixture('case-f.frames.gz');
 
-/** Like those of a small kernel: a table outside memory, one with reserved bits, one that leads to itself, and pages. */
+/** The tables of a small kernel, with a table outside memory, reserved bits, a table that points to itself, and pages. */
 function tables(changes: Readonly<Record<number, bigint>> = {}): Buffer {
   return Buffer.concat([
     tableOf({ 0: 0x2067n, 1: 0x2067n | (1n << 45n), 300: 0x77_0000_0067n, 511: 0x1063n }),
@@ -31,7 +31,7 @@ const jsonLines = (text: string): Record<string, unknown>[] =>
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 
 describe('a listing', () => {
-  test('is a table, or JSON lines that end with how it went', async () => {
+  test('is a text table, or JSON Lines with an end record', async () => {
     const text = run([CASE_F]);
     expect([text.status, text.stderr]).toEqual([0, '']);
     const rows = text.stdout.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -62,7 +62,7 @@ describe('a listing', () => {
     expect(records).toHaveLength(rows.length + 2);
   });
 
-  test('goes on after what it cannot read, tells each place, and its exit code tells', async () => {
+  test('goes on after an unreadable place, reports it, and sets the exit code', async () => {
     const { status, stdout, stderr } = await runHere([
       'runs',
       CORRUPT,
@@ -83,7 +83,7 @@ describe('a listing', () => {
     expect(stdout).toContain('1 place could not be read');
   });
 
-  test('of a table that leads to itself and out of memory ends', async () => {
+  test('of a table that points to itself and outside memory ends', async () => {
     const { status, stdout } = await runHere(['leaves', CORRUPT, '--physical-bits', '40', '--json']);
     expect(status).toBe(4);
     const records = jsonLines(stdout);
@@ -100,7 +100,7 @@ describe('a listing', () => {
     expect(records.at(-1)).toMatchObject({ type: 'end', faults: faults.length });
   });
 
-  test('in the words of QEMU has faults on standard error', async () => {
+  test('in the format of QEMU has faults on standard error', async () => {
     const { status, stdout, stderr } = await runHere([
       'leaves',
       CORRUPT,
@@ -116,7 +116,7 @@ describe('a listing', () => {
     expect(stderr).toMatch(/^dump-walk: 0x0000008000000000 ! not listed: the PML4 entry/);
   });
 
-  test('knows shared from private by C-bit and by vTOM', async () => {
+  test('distinguishes shared from private by C-bit and by vTOM', async () => {
     const memory = async (args: string[]): Promise<unknown[]> =>
       jsonLines((await runHere(['leaves', CORRUPT, '--json', '--within', '0-3000', ...args])).stdout).flatMap(
         ({ type, shared }) => (type === 'leaf' ? [shared] : []),
@@ -152,26 +152,26 @@ describe('translate', () => {
     expect(first).toMatchObject({ vaddr: '0x00000000004a4010', paddr: '0x00000000065fa010', obstacle: null });
   });
 
-  test('tells what is not mapped or not canonical, and its exit code tells', async () => {
+  test('reports addresses that are not mapped or not canonical, and sets the exit code', async () => {
     const { status, stdout } = await runHere(['translate', CASE_F, '123000', '8000000000000000']);
     expect(status).toBe(1);
     expect(stdout).toContain('0x0000000000123000 not mapped: its PD entry is not present');
     expect(stdout).toContain('0x8000000000000000 not canonical');
     expect((await runHere(['translate', CORRUPT, '8000000000', '--physical-bits', '40'])).status).toBe(4);
     expect((await runHere(['translate', CORRUPT, 'ffff960000000000'])).stdout).toContain(
-      'a table lies outside memory',
+      'a table is outside memory',
     );
   });
 
-  test('names the line of what is no address', () => {
+  test('names the input line of a wrong address', () => {
     const { status, stderr } = run(['translate', CASE_F], '1000\n\nmain\n');
     expect([status, stderr]).toEqual([
       2,
-      'dump-walk: line 3 of standard input cannot be "main": give it in hexadecimal, 64 bits at most\n',
+      'dump-walk: line 3 of standard input: "main" is not a hexadecimal number of at most 64 bits\n',
     ]);
   });
 
-  test('tells where the file holds a byte', async () => {
+  test('prints the place of a byte in the file', async () => {
     const { stdout } = await runHere(['translate', CORRUPT, 'fffffffffffff123', '123']);
     expect(stdout).toContain('0xfffffffffffff123 0x0000000000001123 4K   -rwx   -       byte 1055\n');
     expect(stdout).toContain('0x0000000000000123 0x0000000000009123 4K   urwx   -       -\n');
@@ -188,7 +188,7 @@ describe('walk', () => {
       '  PDPT[0]   at 0x2000         0x0000000000003067  P RW US pwt pcd A ps nx bit6 → PD 0x3000',
       '  PD[0]     at 0x3000         0x0000000000004067  P RW US pwt pcd A ps nx bit6 → PT 0x4000',
       '  PT[1]     at 0x4008         0x800000000000a063  P RW us pwt pcd A D pat g NX key=0 → page 0xa000',
-      '  0x000000000000a234, in a page of 4K, -rw-',
+      '  0x000000000000a234, in a 4K page, -rw-',
     ]);
   });
 
@@ -210,7 +210,7 @@ describe('walk', () => {
 });
 
 describe('compare', () => {
-  test('tells what was mapped, unmapped, remapped, and whose rights changed', async () => {
+  test('lists what was mapped, unmapped, remapped, or got other rights', async () => {
     const { status, stdout } = await runHere(['compare', CORRUPT, OTHER, '--within', '0-8000000000']);
     expect(status).toBe(1);
     expect(stdout.split('\n').filter((line) => line.startsWith('0x'))).toEqual([
@@ -224,7 +224,7 @@ describe('compare', () => {
 
   test('takes a CR3 or a CPU for each dump', async () => {
     const other = runHere(['compare', CASE_F, CASE_F, '--cr3', '2954000', '--cr3', '2955000']);
-    await expect(other).rejects.toThrow(/CR3 leads to 0x0000000002955000, where the dump has no memory/);
+    await expect(other).rejects.toThrow(/CR3 points to 0x0000000002955000, where the dump has no memory/);
     expect((await runHere(['compare', CASE_F, CASE_F, '--cpu', '0', '--cpu', '0'])).status).toBe(0);
   });
 });
@@ -260,18 +260,18 @@ test('summary warns of pages of one half with the rights of the other, and of se
   expect(warnings[2]?.examples[0]).toEqual({ start: '0x0000000000001000', end: '0x0000000000002000' });
   const user = temporary('user', core(Buffer.concat([tableOf({ 256: 0x2067n }), tableOf({ 0: 0xe7n })])));
   expect((await runHere(['summary', user])).stdout).toContain(
-    'warning: open to user mode in the upper half: 1 page, 1 GiB; the first of them:\n  0xffff800000000000',
+    'warning: user pages in the upper half: 1 page, 1 GiB; the first of them:\n  0xffff800000000000',
   );
 });
 
-test('info tells registers and memory', async () => {
+test('info prints registers and memory', async () => {
   const { status, stdout } = await runHere(['info', CORRUPT]);
   expect(status).toBe(0);
   expect(stdout).toContain('CR3 0x1000');
   expect(stdout).toMatch(/memory 0x0000000000001000 0x0000000000005000 +16 KiB {2}at byte 764 of the file/);
 });
 
-test('help tells commands, options and exit codes', () => {
+test('--help lists commands, options and exit codes', () => {
   const { status, stdout, stderr } = run(['--help']);
   expect([status, stderr]).toEqual([0, '']);
   expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
@@ -279,13 +279,13 @@ test('help tells commands, options and exit codes', () => {
     expect(stdout).toContain(word);
 });
 
-describe('wrong use', () => {
+describe('wrong usage', () => {
   test.each<[string[], number, RegExp]>([
     [['--jsno', CASE_F], 2, /Unknown option '--jsno'/],
-    [['runs', CASE_F, '--within', '0-ffff800000000000'], 2, /no canonical virtual address/],
+    [['runs', CASE_F, '--within', '0-ffff800000000000'], 2, /canonical virtual address/],
     [['runs', CASE_F, '--cpu', '1'], 2, /there is no CPU 1/],
     [['/none/such'], 3, /\/none\/such: ENOENT/],
-  ])('%j gets one line', (args, code, message) => {
+  ])('%j prints one line', (args, code, message) => {
     const { status, stdout, stderr } = run(args);
     expect([status, stdout]).toEqual([code, '']);
     expect(stderr).toMatch(message);

@@ -1,4 +1,4 @@
-/** Two random page tables: the changes, page by page, are the differences of two plain maps. */
+/** The changes between two random page tables are, page by page, the differences of two plain maps. */
 import { PageSize, physAddr, Virt57, type VirtAddr, virtAddr } from '@svsm/address';
 import { MemoryRegion, virtRegion } from '@svsm/memory-region';
 import { createPhysMemory, PageTable, PteFlags, pagingConfig } from '@svsm/pagetable';
@@ -32,14 +32,14 @@ function built(mappings: readonly Made[], levels: 4 | 5): View {
   const table = PageTable.create({ memory, frames, config });
   for (const { page, pages, target, flags, shared } of mappings) {
     const region = virtRegion((BASE + BigInt(page) * PAGE) as VirtAddr, pages * PageSize.Regular);
-    // Where targets agree, so do the pages of two runs that overlap.
+    // If two runs overlap and have the same target, their pages are equal.
     const paddr = physAddr(0x10_0000 * (target + 1) + page * PageSize.Regular);
     table.mapRegion(region, paddr, flags, { shared, remap: true, pageSize: PageSize.Regular });
   }
   return view(dumpOf(memory, SIZE), { cr3: table.cr3, levels, encryption: { mode: 'c-bit', bit: 51 } });
 }
 
-/** Every page of `opened`, and what its mapping is. */
+/** Every mapped page, and the facts about it. */
 function pagesOf({ table, config }: View): Map<bigint, PageFacts> {
   const pages = new Map<bigint, PageFacts>();
   for (const { vaddr, frame, size, user, writable, executable, shared } of table.leaves()) {
@@ -49,7 +49,7 @@ function pagesOf({ table, config }: View): Map<bigint, PageFacts> {
   return pages;
 }
 
-test('changes are exactly the pages that differ, and say what differs', () => {
+test('changes cover exactly the pages that differ, and name the difference', () => {
   fc.assert(
     fc.property(
       fc.array(mapping, { maxLength: 8 }),

@@ -1,8 +1,8 @@
 import { PAGE_SIZE } from '@svsm/address';
 
-/** What a core is made of. */
+/** The parts of a core file. */
 export interface CoreParts {
-  /** What each segment holds, and where in physical memory; `vaddr` is `paddr` if not given. */
+  /** The content of each segment, and its place in physical memory. `vaddr` defaults to `paddr`. */
   readonly segments: readonly {
     paddr: bigint;
     bytes?: Uint8Array;
@@ -11,13 +11,13 @@ export interface CoreParts {
     offset?: bigint;
   }[];
   readonly cpus?: readonly Partial<Record<'cr0' | 'cr2' | 'cr3' | 'cr4' | 'rip' | 'rsp', bigint>>[];
-  /** The number of program headers in section header 0, as QEMU does from 65,535 on. */
+  /** Put the number of program headers into section header 0, as QEMU does from 65,535 on. */
   readonly extended?: boolean;
 }
 
 const HEADERS = 192;
 
-/** An ELF core laid out as QEMU's `dump-guest-memory` does: headers, notes, memory. `patch` may then spoil it. */
+/** Makes an ELF core with the layout of QEMU's `dump-guest-memory`: headers, notes, memory. */
 export function coreFile({ segments, cpus = [], extended = false }: CoreParts): Buffer {
   const notes = Buffer.concat(cpus.map((cpu) => note('QEMU', 0, cpuNote(cpu))));
   const count = segments.length + 1;
@@ -46,7 +46,7 @@ export function coreFile({ segments, cpus = [], extended = false }: CoreParts): 
   return Buffer.concat([header, ...headers, notes, ...content]);
 }
 
-/** A page-table frames file. */
+/** Makes a frames file. */
 export function framesFile(
   header: object | string,
   frames: readonly (readonly [bigint, Uint8Array])[],
@@ -64,7 +64,7 @@ export function framesFile(
   return Buffer.concat([fixed, json, ...records]);
 }
 
-/** A thinned file. */
+/** Makes a sparse file. */
 export function sparseFile(size: number, pieces: readonly (readonly [number, Uint8Array])[]): Buffer {
   const header = Buffer.alloc(20);
   header.write('SPARSE01', 'latin1');
@@ -79,7 +79,7 @@ export function sparseFile(size: number, pieces: readonly (readonly [number, Uin
   return Buffer.concat([header, ...packed]);
 }
 
-/** A table: entries by index. */
+/** Makes a page table from entries by index. */
 export function tableOf(entries: Readonly<Record<number, bigint>>): Buffer {
   const table = Buffer.alloc(PAGE_SIZE);
   for (const [index, entry] of Object.entries(entries)) table.writeBigUInt64LE(entry, 8 * Number(index));

@@ -10,7 +10,7 @@ const SHAPES = [
 ];
 const CONFIG = pagingConfig({ levels: 5, vendor: 'intel' });
 
-test.each(SHAPES)('every bit but the address has one name or is in the key: %o', (shape) => {
+test.each(SHAPES)('every bit outside the address has one name, or belongs to the key: %o', (shape) => {
   const bits = [...Array.from({ length: 12 }, (_, i) => i), ...Array.from({ length: 12 }, (_, i) => 52 + i)];
   if (shape.leaf && shape.level > 0) bits.push(12);
   const seen = new Set<string>();
@@ -23,7 +23,7 @@ test.each(SHAPES)('every bit but the address has one name or is in the key: %o',
   expect(seen.size).toBe(bits.length);
 });
 
-test('names are those of the manual, at each level', () => {
+test('the names are those of the manual, at each level', () => {
   const all = (level: number, leaf: boolean, flags: number): string =>
     setBits(flags, { level, leaf }).join(' ');
   expect(all(0, true, PteFlags.Pat | PteFlags.Global)).toBe('PAT G');
@@ -36,7 +36,7 @@ test('names are those of the manual, at each level', () => {
   expect(protectionKey(0x7800_0000, { level: 1, leaf: false })).toBeNull();
 });
 
-test('the names of the set bits tell all flags', () => {
+test('the flags follow from the names of the set bits', () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...SHAPES),

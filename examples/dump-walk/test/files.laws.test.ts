@@ -1,14 +1,14 @@
-/** What a file holds, against plain arrays of bytes: thinned files, segments, and memory that a dump does not tell of. */
+/** Sparse files, segments and unlisted memory, compared with plain arrays of bytes. */
 import { physAddr } from '@svsm/address';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { withUntoldMemory } from '../src/qemu-blocks.ts';
+import { withUnlistedMemory } from '../src/qemu-blocks.ts';
 import { Segments } from '../src/segments.ts';
 import { SparseSource } from '../src/sparse-source.ts';
 import { sparseFile } from './core-file.ts';
 import { sourceOf } from './support.ts';
 
-test('a thinned file reads as the whole one', () => {
+test('a sparse file reads as the whole file', () => {
   fc.assert(
     fc.property(
       fc.array(fc.record({ gap: fc.nat(40), bytes: fc.uint8Array({ maxLength: 40 }) }), { maxLength: 10 }),
@@ -41,14 +41,14 @@ test('a thinned file reads as the whole one', () => {
   );
 });
 
-/** Segments of a few bytes to two pages, mostly apart, some overlapping with one and the same place in the file. */
+/** Segments from a few bytes to two pages. Most are apart; some overlap and have the same place in the file. */
 const segment = fc.record({
   paddr: fc.nat(0x6000),
   size: fc.oneof(fc.nat(0x20), fc.constantFrom(0x1000, 0x2000)),
   delta: fc.constantFrom(0, 0, 0x100, 0x8000),
 });
 
-test('segments hold the bytes that they name, and refuse what they say twice differently', () => {
+test('segments map each byte to its place, and refuse a byte with two places', () => {
   fc.assert(
     fc.property(fc.array(segment, { maxLength: 8 }), (drawn) => {
       const file = Uint8Array.from({ length: 0x1_2000 }, (_, i) => (i * 7) ^ (i >> 8));
@@ -68,7 +68,7 @@ test('segments hold the bytes that they name, and refuse what they say twice dif
         }
       }
       if (isTwofold) {
-        expect(() => new Segments(segments, file.length)).toThrow(/both hold physical address/);
+        expect(() => new Segments(segments, file.length)).toThrow(/both have physical address/);
         return;
       }
       const memory = new Segments(segments, file.length);
@@ -87,7 +87,7 @@ test('segments hold the bytes that they name, and refuse what they say twice dif
   );
 });
 
-test('segments that touch are one, however many there are', () => {
+test('adjacent segments are joined, however many there are', () => {
   const segments = Array.from({ length: 65_735 }, (_, i) => ({
     paddr: (i % 1000) * 0x1000,
     size: 0x1000,
@@ -100,8 +100,8 @@ test('segments that touch are one, however many there are', () => {
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-/** Blocks of memory in pages, as a dump by virtual address writes them; and which of their pages it tells of. */
-function dumped(blocks: readonly { start: number; size: number }[], told: (address: number) => boolean) {
+/** Blocks of memory in pages, as in a dump by virtual address. `listed` selects the pages that segments describe. */
+function dumped(blocks: readonly { start: number; size: number }[], listed: (address: number) => boolean) {
   const first = 0x8c0;
   let offset = first;
   const places = new Map<number, number>();
@@ -110,7 +110,7 @@ function dumped(blocks: readonly { start: number; size: number }[], told: (addre
     for (let address = start; address < start + size; address += 0x1000) {
       const place = offset + (address - start);
       places.set(address, place);
-      if (!told(address)) continue;
+      if (!listed(address)) continue;
       const last = runs.at(-1);
       if (last?.end === address && place - address === last.offset - last.start) last.end = address + 0x1000;
       else runs.push({ start: address, end: address + 0x1000, offset: place });
@@ -120,7 +120,7 @@ function dumped(blocks: readonly { start: number; size: number }[], told: (addre
   return { first, size: offset + 9, places, runs };
 }
 
-test('memory that a dump does not tell of is found, never at a wrong place', () => {
+test('unlisted memory is found, never at a wrong place', () => {
   const block = fc.record({ gap: fc.nat(20), pages: fc.integer({ min: 1, max: 12 }) });
   fc.assert(
     fc.property(
@@ -135,13 +135,13 @@ test('memory that a dump does not tell of is found, never at a wrong place', () 
         });
         let page = 0;
         const { first, size, places, runs } = dumped(blocks, () => tells[page++ % 40] === true);
-        // Of a block without a single told page nothing can be known; then there may be one block more than there seem to be.
+        // Nothing is known about a block without a listed page: there may be one block more than the segments show.
         fc.pre(
           blocks.every(({ start, size }) =>
             runs.some((run) => run.start >= start && run.start < start + size),
           ),
         );
-        const found = new Segments(withUntoldMemory(runs, first, size), size);
+        const found = new Segments(withUnlistedMemory(runs, first, size), size);
         for (const [address, place] of places) {
           expect([place, undefined]).toContain(found.offsetOf(physAddr(address)));
         }
@@ -151,11 +151,11 @@ test('memory that a dump does not tell of is found, never at a wrong place', () 
   );
 });
 
-test('a PC of 6 GiB that tells of one page above 4 GiB has all of its memory', () => {
+test('all memory of a PC with 6 GiB is found from one listed page above 4 GiB', () => {
   const [low, rom] = [3 * GIB, 0x4_0000];
-  const told = { start: 0x1_0005_0000, end: 0x1_0005_1000, offset: 0x8c0 + low + rom + 0x5_0000 };
+  const listed = { start: 0x1_0005_0000, end: 0x1_0005_1000, offset: 0x8c0 + low + rom + 0x5_0000 };
   const size = 0x8c0 + 6 * GIB + rom;
-  const found = new Segments(withUntoldMemory([told], 0x8c0, size), size);
+  const found = new Segments(withUnlistedMemory([listed], 0x8c0, size), size);
   for (const [address, place] of [
     [0, 0x8c0],
     [low - MIB, 0x8c0 + low - MIB],
@@ -167,10 +167,10 @@ test('a PC of 6 GiB that tells of one page above 4 GiB has all of its memory', (
   }
 });
 
-test('a file that is not laid out like that tells what it tells, and no more', () => {
+test('in a file with another layout, only listed memory is found', () => {
   const runs = [
     { start: 0x1000, end: 0x2000, offset: 0x9000 },
     { start: 0x5000, end: 0x6000, offset: 0x3000 },
   ];
-  expect(new Segments(withUntoldMemory(runs, 0x100, 0x1_0000), 0x1_0000).bytes).toBe(0x2000);
+  expect(new Segments(withUnlistedMemory(runs, 0x100, 0x1_0000), 0x1_0000).bytes).toBe(0x2000);
 });

@@ -1,4 +1,4 @@
-/** The tables of booted kernels, in every format, against the emulator's own listings: see `fixtures/README.md`. */
+/** The tables of booted kernels, in every format, compared with the listings of the emulator: see `fixtures/README.md`. */
 import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { leaves, runs } from '../src/listing.ts';
@@ -19,7 +19,7 @@ function lines(records: Iterable<DumpWalkRecord>, renderer: Renderer): string {
   return `${rendered.join('\n')}\n`;
 }
 
-/** Compares line by line, and shows the first few that differ. */
+/** Compares line by line, and shows the first differences. */
 function sameLines(text: string, expected: string): void {
   const found = text.split('\n');
   const different = expected.split('\n').flatMap((line, i) => (line === found[i] ? [] : [[line, found[i]]]));
@@ -48,7 +48,7 @@ describe.each([
     opened = view(await open(fixture(file)));
   });
 
-  test(`its ${count} leaves are those of info tlb, none missing, none invented`, () => {
+  test(`its ${count} leaves are exactly those of info tlb`, () => {
     sameLines(lines(leaves(opened, ALL, QUIET), new QemuTlb()), fixtureText(`${name}.info-tlb.txt.gz`));
     expect([...leaves(opened, ALL, QUIET)].filter(({ type }) => type === 'leaf')).toHaveLength(count);
   });
@@ -61,7 +61,7 @@ describe.each([
     translationsAgree(opened, `${name}.gva2gpa.json.gz`);
   });
 
-  test('its summary counts what its leaves are', () => {
+  test('its summary has the counts of its leaves', () => {
     const sums = new Map<string, number>();
     for (const record of leaves(opened, ALL, QUIET)) {
       if (record.type !== 'leaf') continue;
@@ -86,7 +86,7 @@ describe('la57.frames.gz: 5 levels, memory above 4 GiB, a 1 GiB page, the user h
 
   test('its leaves are those of info tlb', () => {
     const all = lines(leaves(opened, ALL, QUIET), new QemuTlb());
-    // The fixture leaves out the 65,536 lines of one page that the kernel's espfix area maps; the digest has them.
+    // The fixture leaves out the 65,536 lines of the espfix area, which maps one page again and again. The digest has them.
     const others = all.split('\n').filter((line) => !/^ffffff[0-7]/.test(line));
     sameLines(others.join('\n'), fixtureText('la57.info-tlb.txt.gz'));
     expect(createHash('sha256').update(all).digest('hex')).toBe(
@@ -98,7 +98,7 @@ describe('la57.frames.gz: 5 levels, memory above 4 GiB, a 1 GiB page, the user h
     translationsAgree(opened, 'la57.gva2gpa.json.gz');
   });
 
-  test('what only five levels reach is listed within its bounds', () => {
+  test('pages that need five levels are listed within bounds', () => {
     const within = { start: 0x4_0000_0000_0000n as never, end: 0x100_0000_0000_0000n };
     const found = [...leaves(opened, { within, all: false }, QUIET)].flatMap((record) =>
       record.type === 'leaf' ? [record.start] : [],

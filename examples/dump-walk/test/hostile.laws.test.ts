@@ -1,4 +1,4 @@
-/** Files that someone has tampered with: opened or refused, but never a mistake of dump-walk itself, and never without end. */
+/** A tampered file is either opened or refused. It never causes an unexpected error or an endless run. */
 import { gzipSync } from 'node:zlib';
 import { isPageTableError } from '@svsm/pagetable';
 import fc from 'fast-check';
@@ -28,7 +28,7 @@ const FILES = {
   compressed: gzipSync(FRAMES),
 };
 
-/** Headers are hit more often than tables, and words more often than bytes. */
+/** Edits change headers more often than tables. */
 const edit = fc.record({
   place: fc.oneof(fc.nat(0x400), fc.nat(0x4800)),
   value: fc.oneof(

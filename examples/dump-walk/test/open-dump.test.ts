@@ -1,4 +1,4 @@
-/** What the formats have in common, and what each can do that the fixtures do not show. */
+/** Properties of all formats, and features of single formats that the fixtures do not have. */
 import { gzipSync } from 'node:zlib';
 import { type PhysAddr, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import type { ViewOptions } from '../src/view.ts';
 import { coreFile, framesFile, sparseFile, tableOf } from './core-file.ts';
 import { open, QUIET, temporary, view } from './support.ts';
 
-/** Four tables from 0x1000 on that map 0x40_0000 to a page at 0x9000, writable; entry 1 of the PD is a large page. */
+/** Four tables from 0x1000 on. They map 0x40_0000 to a writable page at 0x9000; entry 1 of the PD maps a large page. */
 const TABLES = [
   tableOf({ 0: 0x2067n }),
   tableOf({ 0: 0x3067n }),
@@ -41,21 +41,21 @@ const frames = framesFile(
 test.each<[string, Buffer, Partial<ViewOptions>]>([
   ['a core', core, {}],
   ['a compressed core', gzipSync(core), {}],
-  ['a thinned core', sparseFile(core.length, [[0, core]]), {}],
-  ['a compressed thinned core', gzipSync(sparseFile(core.length, [[0, core]])), {}],
+  ['a sparse core', sparseFile(core.length, [[0, core]]), {}],
+  ['a compressed sparse core', gzipSync(sparseFile(core.length, [[0, core]])), {}],
   ['frames', frames, {}],
   ['compressed frames', gzipSync(frames), {}],
-  ['thinned frames', sparseFile(frames.length, [[0, frames]]), {}],
+  ['sparse frames', sparseFile(frames.length, [[0, frames]]), {}],
   ['a raw image', IMAGE, { cr3: 0x1000n }],
   ['a compressed raw image', gzipSync(IMAGE), { cr3: 0x1000n }],
-])('%s is opened for what it is', async (_, bytes, options) => {
+])('%s is recognized and opened', async (_, bytes, options) => {
   expect(
     listed(await open(temporary('dump', bytes), { cr3Known: options.cr3 !== undefined }), options),
   ).toEqual(MAPPED);
 });
 
 describe('a core', () => {
-  test('may count its program headers in a section header, and name memory many times', async () => {
+  test('may have its number of program headers in a section header, and list memory repeatedly', async () => {
     const segments = [
       { paddr: 0x1000n, bytes: MEMORY },
       ...Array.from({ length: 200 }, (_, i) => ({
@@ -70,7 +70,7 @@ describe('a core', () => {
     expect(listed(await open(temporary('many', bytes)))).toEqual(MAPPED);
   });
 
-  test('may list memory that it does not hold', async () => {
+  test('may list memory that it does not have', async () => {
     const device = { paddr: 0xfe00_0000n, vaddr: 0xffff_c900_0000_0000n, offset: 2n ** 64n - 1n };
     const bytes = coreFile({
       segments: [device, { paddr: 0x1000n, bytes: MEMORY }],
@@ -82,7 +82,7 @@ describe('a core', () => {
     expect(dump.offsetOf(physAddr(0x1234))).toBe(192 + 3 * 56 + 460 + 0x234);
   });
 
-  test('may hold pages that two segments share', async () => {
+  test('may have pages that lie in two segments', async () => {
     const segments = [
       { paddr: 0x1000n, bytes: MEMORY.subarray(0, 0x1800) },
       { paddr: 0x2800n, bytes: Buffer.concat([MEMORY.subarray(0x1800)]) },
@@ -91,7 +91,7 @@ describe('a core', () => {
     expect(listed(await open(temporary('halves', bytes)))).toEqual(MAPPED);
   });
 
-  test('has as many processors as QEMU notes, each with its own CR3', async () => {
+  test('has a processor for each QEMU note, each with its own CR3', async () => {
     const cpus = [
       { cr3: 0x3000n },
       { cr3: 0x1000n, cr4: 0xa0n, rip: 0x1234n },
@@ -118,7 +118,7 @@ describe('a core', () => {
 });
 
 describe('a raw image', () => {
-  test('may hold memory anywhere', async () => {
+  test('may have memory at any address', async () => {
     const path = temporary('ram', Buffer.concat([MEMORY.subarray(0x2000), MEMORY.subarray(0, 0x2000)]));
     const ram = [
       { paddr: 0x3000, size: 0x2000, offset: 0, name: 'a' },
@@ -126,11 +126,11 @@ describe('a raw image', () => {
     ];
     expect(listed(await open(path, { raw: true, ram }), { cr3: 0x1000n })).toEqual(MAPPED);
     await expect(open(path, { raw: true, ram: [{ ...ram[0]!, offset: 0x3000 }] })).rejects.toThrow(
-      /a ends at byte 20480, past the file's 16384/,
+      /a ends at byte 20480, beyond the end of the file at 16384/,
     );
   });
 
-  test('may begin like something else', async () => {
+  test('may begin like another format', async () => {
     const bytes = Buffer.from(IMAGE);
     bytes.write('PTFRAME1', 'latin1');
     expect(listed(await open(temporary('like', bytes), { raw: true }), { cr3: 0x1000n })).toEqual(MAPPED);
@@ -138,7 +138,7 @@ describe('a raw image', () => {
 });
 
 describe('the processor', () => {
-  test('is as the header of frames tells, unless told otherwise', async () => {
+  test('is described by the header of frames, unless options override it', async () => {
     const header = { cr3: '0x1018', cr4: '0x10a0', efer: '0x500', maxphyaddr: 46, cpu: { pdpe1gb: false } };
     const dump = await open(temporary('told', framesFile(header, [[0x1000n, TABLES[0]]])));
     expect(view(dump).config).toMatchObject({
@@ -158,7 +158,7 @@ describe('the processor', () => {
     expect(view(dump).table.root).toBe(0x1000n as PhysAddr);
   });
 
-  test('without EFER has NX, and no C-bit in its root', async () => {
+  test('has NX if EFER is unknown, and no C-bit in its root', async () => {
     const dump = await open(
       temporary(
         'cbit',

@@ -18,7 +18,7 @@ import { Progress } from '../src/progress.ts';
 import type { Source } from '../src/source.ts';
 import { openView, type View, type ViewOptions } from '../src/view.ts';
 
-/** No progress is shown in tests: standard error is no terminal there. */
+/** Shows no progress, since standard error is not a terminal in tests. */
 export const QUIET = new Progress();
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
@@ -30,19 +30,19 @@ export function fixture(name: string): string {
   return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 }
 
-/** The text of a fixture, unpacked. */
+/** The unpacked text of a fixture. */
 export function fixtureText(name: string): string {
   return gunzipSync(readFileSync(fixture(name))).toString('utf8');
 }
 
-/** Writes a file that is gone after the tests. Returns its path. */
+/** Writes a file that is removed after the tests. Returns its path. */
 export function temporary(name: string, bytes: Uint8Array): string {
   const path = join(folder, name);
   writeFileSync(path, bytes);
   return path;
 }
 
-/** Runs the command line. */
+/** Runs the command line in a process. */
 export function run(args: readonly string[], input = '') {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
     encoding: 'utf8',
@@ -52,7 +52,7 @@ export function run(args: readonly string[], input = '') {
   return { status, stdout, stderr };
 }
 
-/** What {@link run} does, in this process: many times faster. Errors are thrown. */
+/** Like {@link run}, but in this process, which is many times faster. Errors are thrown. */
 export async function runHere(args: readonly string[], input = '') {
   let [stdout, stderr] = ['', ''];
   const status = await execute(parseOptions(args)!, {
@@ -75,7 +75,7 @@ export function open(path: string, options: Partial<OpenOptions> = {}): Promise<
   return openDump(path, { raw: false, cr3Known: false, ram: [], ...options }, QUIET);
 }
 
-/** Its page table, as the command line sees it without options. */
+/** Opens the page table of a dump, as the command line does without options. */
 export function view(dump: Dump, options: Partial<ViewOptions> = {}): View {
   return openView('test', dump, {
     cpu: undefined,
@@ -90,7 +90,7 @@ export function view(dump: Dump, options: Partial<ViewOptions> = {}): View {
   });
 }
 
-/** Bytes in memory, as a source. */
+/** A source of bytes in memory. */
 export function sourceOf(bytes: Uint8Array): Source {
   return {
     size: bytes.length,
@@ -102,7 +102,7 @@ export function sourceOf(bytes: Uint8Array): Source {
   };
 }
 
-/** A dump of memory that a test has built, from address 0 to `size`. */
+/** A dump of the memory of a test, from address 0 to `size`. */
 export function dumpOf(memory: PhysMemory, size: number): Dump {
   return {
     kind: 'test',

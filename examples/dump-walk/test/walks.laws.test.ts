@@ -1,4 +1,4 @@
-/** Walks, translations and the census on random tables, corrupted ones too, against the library and against counting. */
+/** Walks, translations and the census of random tables, some corrupted, compared with the library and with listings. */
 import { PageSize, physAddr, type VirtAddr, virtAddrTruncate } from '@svsm/address';
 import { createPhysMemory, isPageTableError, type PageTableErrorCode, writePhys64 } from '@svsm/pagetable';
 import fc from 'fast-check';
@@ -13,7 +13,7 @@ import { dumpOf, QUIET, view } from './support.ts';
 const FRAMES = 8;
 const SIZE = FRAMES * 0x1000;
 
-/** Few frames and few indexes, so that tables meet, lead to themselves, and leave memory; some entries with reserved bits. */
+/** Few frames and few indexes, so that tables share tables, point to themselves and outside memory. Some have reserved bits. */
 interface Entry {
   readonly table: number;
   readonly index: number;
@@ -36,7 +36,7 @@ const vaddr = fc
 function built(entries: readonly Entry[]): View {
   const memory = createPhysMemory({ size: SIZE });
   for (const { table, index, target, flags, high } of entries) {
-    // Bit 13 is reserved in a large page, so such an entry points to a frame that is a multiple of 1 GiB, at 0.
+    // The low address bits of a large page are reserved, so such an entry points to address 0.
     const address = (flags & 0x80n) !== 0n ? 0n : BigInt(target) << 12n;
     writePhys64(memory, physAddr(table * 0x1000 + 8 * index), address | flags | high);
   }
@@ -53,7 +53,7 @@ function codeOf(run: () => void): PageTableErrorCode | undefined {
   return undefined;
 }
 
-test('a walk and a translation say what the library says', () => {
+test('a walk and a translation agree with the library', () => {
   fc.assert(
     fc.property(
       fc.array(entry, { maxLength: 40 }),
@@ -83,14 +83,14 @@ test('a walk and a translation say what the library says', () => {
   );
 });
 
-test('the census counts the pages that a listing finds, or a few more where tables are corrupted', () => {
+test('the census has the number of pages of the listing, or slightly more if tables are corrupted', () => {
   const count = (opened: View, within?: { start: VirtAddr; end: bigint }): number =>
     [...leaves(opened, { within, all: true }, QUIET)].filter(({ type }) => type === 'leaf').length;
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 14 }), vaddr, fc.nat(600), (entries, at, pages) => {
       const opened = built(entries);
       const { pages: expected, entries: once } = takeCensus(opened, undefined);
-      // What leads in circles is counted, and not listed.
+      // Tables that point to themselves are counted, but not listed.
       fc.pre(expected < 20_000);
       const isWhole = entries.every(({ flags }) => (flags & 0x81n) !== 0x81n);
       const found = count(opened);
@@ -106,7 +106,7 @@ test('the census counts the pages that a listing finds, or a few more where tabl
   );
 });
 
-test('512 entries in a circle are counted at once, and not listed', () => {
+test('512 entries that point to their own table are counted fast, and not listed', () => {
   const entries = Array.from({ length: 512 }, (_, index) => ({
     table: 0,
     index,
@@ -122,7 +122,7 @@ test('512 entries in a circle are counted at once, and not listed', () => {
     selfMapped: [0],
   });
   expect(() => [...leaves(opened, { within: undefined, all: false }, QUIET)]).toThrow(
-    /68719476736 pages, of only 512 entries, because the table at 0x0 is reached at several levels/,
+    /68719476736 pages from only 512 entries, because the table at 0x0 is reached at several levels/,
   );
   const within = { start: 0x1234_5000n as VirtAddr, end: 0x1234_7000n };
   expect(

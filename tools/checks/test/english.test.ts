@@ -16,7 +16,7 @@ import {
  */
 const CEILINGS: Readonly<Record<string, number>> = {
   documents: 0,
-  examples: 71,
+  examples: 0,
   tools: 0,
   'packages/address': 57,
   'packages/buddy-alloc': 175,

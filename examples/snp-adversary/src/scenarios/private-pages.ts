@@ -66,7 +66,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
   {
     id: 'A3',
     name: 'substitute',
-    attack: 'assigns and maps another page there',
+    attack: 'assigns and maps another page in its place',
     ...NOT_VALIDATED,
     play: (stage) => {
       stage.host.substitute(stage.guest, A);
