@@ -138,7 +138,7 @@ function translate(table: PageTable, value: bigint): bigint | null {
 function directMapPage(table: PageTable, vaddrs: Iterable<VirtAddr>): VirtAddr {
   for (const vaddr of vaddrs) {
     if (vaddr >> 63n === 0n) continue;
-    const { page } = table.walk(vaddr);
+    const page = table.lookup(vaddr);
     if (page?.size === PageSize.Huge && page.writable && !page.executable) return vaddr;
   }
   throw new Error('the kernel maps no data with 2 MiB pages');

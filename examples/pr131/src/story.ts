@@ -117,8 +117,8 @@ function observe(
   const before = around.map((page) => view(world, page));
   const firstEvent = world.events.length;
   share();
-  const block = pagesFrom(largePageOf(start), PAGE_SIZE_2M / PAGE_SIZE).map(
-    (page) => world.pgtable.walk(page).page,
+  const block = pagesFrom(largePageOf(start), PAGE_SIZE_2M / PAGE_SIZE).map((page) =>
+    world.pgtable.lookup(page),
   );
   return {
     code,
