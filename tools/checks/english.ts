@@ -1,6 +1,6 @@
 /** Finds stilted patterns in the prose of the repository: its documents, and the comments and strings of its sources. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { ROOT } from './workspace.ts';
@@ -65,8 +65,8 @@ export function proseFiles(): string[] {
   });
   return listed
     .split('\n')
-    .filter((file) => /^.*\.md$|^(?:packages|examples|tools)\/.*\.ts$/.test(file))
-    .filter((file) => !file.endsWith('CHANGELOG.md'))
+    .filter((file) => /\.md$|^(?:packages|examples|tools)\/.*\.ts$/.test(file))
+    .filter((file) => !file.endsWith('CHANGELOG.md') && existsSync(join(ROOT, file)))
     .sort();
 }
 

@@ -13,9 +13,9 @@ const FIRMWARE = 0xff00_0000;
 const FOUR_GIB = 2 ** 32;
 
 /**
- * Finds the memory that `dump-guest-memory -p` has written but that no segment describes. QEMU writes every block of memory as a
- * whole, in ascending order, but makes segments only for mapped memory. In user mode under page-table isolation, the page tables
- * themselves are not mapped.
+ * Finds the memory that `dump-guest-memory -p` has written but that no segment describes. QEMU writes every block of memory as
+ * a whole, in ascending order, but makes segments only for mapped memory. In user mode under page-table isolation, the page
+ * tables themselves are not mapped.
  *
  * If two segments have the same distance between address and place in the file, all memory between them is in the file. If the
  * distance changes, one block ends between them and the next begins, at an unknown place. Then each side extends as far as is

@@ -39,9 +39,9 @@ test('every area has a ceiling', () => {
 });
 
 describe('a finding', () => {
-  /** The texts have `_` in place of a space, or this file would have findings. */
   const places = (found: readonly Finding[]): string[] =>
     found.map(({ at, pattern: { name } }) => `${at} ${name}`);
+  // The texts below have `_` in place of a space, or this file would have findings.
   const markdown = (text: string): string[] =>
     places(findingsOf(proseOfMarkdown(text.replaceAll('_', ' ')), 'a.md'));
   const source = (text: string): string[] =>
