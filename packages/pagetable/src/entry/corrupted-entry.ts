@@ -2,17 +2,19 @@ import type { EntryFormat } from './entry-format.ts';
 import { PageTableError } from './page-table-error.ts';
 import { byteAt, raw } from './words.ts';
 
-/** An entry, and where it was read. */
+/** An entry, and the place where it was read. */
 export interface EntryPlace {
-  /** The virtual address that led to it. */
+  /** The virtual address of the walk. */
   readonly vaddr: bigint;
   /** 0 (PT) to 4 (PML5). */
   readonly level: number;
-  /** The frame number of its table, and its index there. */
+  /** The frame number of the table that holds the entry. */
   readonly table: number;
+  /** The index of the entry in its table. */
   readonly index: number;
-  /** Its two words. */
+  /** The low word of the entry. */
   readonly low: number;
+  /** The high word of the entry. */
   readonly high: number;
 }
 

@@ -1,42 +1,45 @@
 import { PageTableError } from './page-table-error.ts';
 
 /**
- * What a processor's registers say about access rights. What they say about the layout of entries (CR4.LA57, EFER.NXE) is
- * in the table's `PagingConfig`. Frozen; made by {@link cpuState} or {@link cpuStateFromRegisters}.
+ * The state of a processor that decides access rights. The registers that decide the layout of entries (CR4.LA57,
+ * EFER.NXE) are in the table's `PagingConfig`. Frozen; made by {@link cpuState} or {@link cpuStateFromRegisters}.
  */
 export interface CpuState {
-  /** The privilege level that the access is made at: 3 is user mode, all else supervisor mode. */
+  /** The privilege level of the access: 3 is user mode, 0 to 2 are supervisor mode. */
   readonly cpl: 0 | 1 | 2 | 3;
-  /** CR0.WP: supervisor writes respect R/W. */
+  /** CR0.WP: R/W restricts supervisor writes too. */
   readonly wp: boolean;
-  /** CR4.SMEP: no supervisor fetches from user pages. */
+  /** CR4.SMEP: supervisor fetches from user pages are denied. */
   readonly smep: boolean;
-  /** CR4.SMAP: no supervisor data accesses to user pages, unless {@link ac}. */
+  /** CR4.SMAP: supervisor data accesses to user pages are denied, unless {@link ac} permits them. */
   readonly smap: boolean;
-  /** EFLAGS.AC, which suspends SMAP for explicit accesses. */
+  /** EFLAGS.AC: suspends SMAP for explicit accesses. */
   readonly ac: boolean;
-  /** PKRU, 32 bits, or `undefined` while CR4.PKE is 0: protection keys of user pages. */
+  /** PKRU, the rights of the protection keys of user pages, 32 bits; `undefined` if CR4.PKE is 0. */
   readonly pkru: number | undefined;
-  /** IA32_PKRS, 32 bits, or `undefined` while CR4.PKS is 0: protection keys of supervisor pages. */
+  /** IA32_PKRS, the rights of the protection keys of supervisor pages, 32 bits; `undefined` if CR4.PKS is 0. */
   readonly pkrs: number | undefined;
 }
 
-/** The registers that {@link cpuStateFromRegisters} takes apart. */
+/** The registers that {@link cpuStateFromRegisters} reads. */
 export interface CpuRegisters {
+  /** CR0, 64 bits. */
   readonly cr0: number | bigint;
+  /** CR4, 64 bits. */
   readonly cr4: number | bigint;
+  /** The current privilege level. */
   readonly cpl: 0 | 1 | 2 | 3;
-  /** 0 if not given, so EFLAGS.AC is clear. */
+  /** RFLAGS, 64 bits. 0 if not given: EFLAGS.AC is clear. */
   readonly rflags?: number | bigint;
-  /** 0 if not given. Matters while CR4.PKE is 1. */
+  /** PKRU, 32 bits. Read only if CR4.PKE is 1. 0 if not given. */
   readonly pkru?: number | bigint;
-  /** 0 if not given. Matters while CR4.PKS is 1. */
+  /** IA32_PKRS, 32 bits. Read only if CR4.PKS is 1. 0 if not given. */
   readonly pkrs?: number | bigint;
 }
 
 /**
- * The state of a processor, checked and frozen. What is not given is as a kernel runs: CPL 0, WP, SMEP and SMAP on, AC
- * clear, no protection keys. O(1).
+ * Makes the state of a processor, checked and frozen. The defaults are those of a running kernel: CPL 0; WP, SMEP and
+ * SMAP set; AC clear; no protection keys. O(1).
  *
  * @throws PageTableError `INVALID_CPU_STATE`
  */
@@ -48,17 +51,17 @@ export function cpuState(options: Partial<CpuState> = {}): CpuState {
   }
   for (const [field, value] of Object.entries({ pkru, pkrs })) {
     if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff)) {
-      throw invalid(field, value, 'pass 32 bits, or undefined while it is off');
+      throw invalid(field, value, 'pass a number of 32 bits, or undefined if the register is off');
     }
   }
   return Object.freeze({ cpl, wp, smep, smap, ac, pkru, pkrs });
 }
 
 /**
- * The state of a processor from its registers: CR0.WP is bit 16 (AMD64 APM vol. 2, §3.1.1); CR4.SMEP 20, SMAP 21, PKE 22
- * (§3.1.3), PKS 24 (Intel SDM vol. 3A, §2.5); EFLAGS.AC 18 (APM vol. 2, §3.1.4). All other bits are passed over. O(1).
+ * Reads the state of a processor from its registers: CR0.WP is bit 16 (AMD64 APM vol. 2, §3.1.1); CR4.SMEP is 20, SMAP 21,
+ * PKE 22 (§3.1.3), PKS 24 (Intel SDM vol. 3A, §2.5); EFLAGS.AC is 18 (APM vol. 2, §3.1.4). Other bits are ignored. O(1).
  *
- * @throws PageTableError `INVALID_CPU_STATE` for what is no register of 64 bits, or a key register of more than 32
+ * @throws PageTableError `INVALID_CPU_STATE` if a register has more than 64 bits, or a key register more than 32
  */
 export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
   const cr0 = registerBits('cr0', registers.cr0);
@@ -80,7 +83,7 @@ function registerBits(field: string, value: number | bigint): bigint {
   const bits =
     typeof value === 'bigint' ? value : Number.isSafeInteger(value) ? BigInt(value as number) : undefined;
   if (bits === undefined || BigInt.asUintN(64, bits) !== bits) {
-    throw invalid(field, value, 'pass a register of 64 bits');
+    throw invalid(field, value, 'pass a value of 64 bits');
   }
   return bits;
 }

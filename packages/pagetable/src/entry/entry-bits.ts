@@ -5,7 +5,7 @@ import { PageTableError } from './page-table-error.ts';
 import type { PagingConfig } from './paging-config.ts';
 import { type EntryFlags, type LeafLevel, PteFlags } from './pte-flags.ts';
 
-/** The named bits that entries of every kind have (AMD64 APM vol. 2, §5.3.3 to 5.4.1). */
+/** The named bits of every present entry (AMD64 APM vol. 2, §5.3.3 to 5.4.1). */
 export interface TableBits {
   /** Bit 0, P. */
   readonly present: boolean;
@@ -27,7 +27,7 @@ export interface TableBits {
   readonly noExecute: boolean;
 }
 
-/** The named bits of an entry that maps a page: those above, and what an entry that leads to a table does not have. */
+/** The named bits of an entry that maps a page: those of {@link TableBits}, and four that only such an entry has. */
 export interface LeafBits extends TableBits {
   /** Bit 6, D. */
   readonly dirty: boolean;
@@ -39,29 +39,29 @@ export interface LeafBits extends TableBits {
   readonly protectionKey: number;
 }
 
-/** An entry with all of its bits by name; which of them there are depends on what it is. */
+/** An entry with its bits by name. Its `kind` decides which bits it has. */
 export type NamedEntry =
   | {
-      /** It is not present, and has no format. */
+      /** The entry is not present. Such an entry has no format. */
       readonly kind: 'absent';
       readonly level: number;
     }
   | (TableBits & {
-      /** It leads to a table. */
+      /** The entry leads to a table. */
       readonly kind: 'table';
       readonly level: number;
-      /** Where that is, without the encryption bit. */
+      /** The physical address of the table, without the encryption bit. */
       readonly address: PhysAddr;
     })
   | (LeafBits & {
-      /** It maps a page. */
+      /** The entry maps a page. */
       readonly kind: 'page';
       readonly level: LeafLevel;
-      /** Its size in bytes. */
+      /** The size of the page in bytes. */
       readonly size: PageSize;
-      /** Where it is, without the encryption bit. */
+      /** The physical address of the page, without the encryption bit. */
       readonly address: PhysAddr;
-      /** Whether it is shared with the hypervisor. */
+      /** Whether the page is shared with the hypervisor. */
       readonly shared: boolean;
     });
 
@@ -78,7 +78,7 @@ const LEAF_SWITCHES: Readonly<Record<string, number>> = {
   dirty: PteFlags.Dirty,
   global: PteFlags.Global,
 };
-/** Where a number of several bits begins, and its largest value. */
+/** The lowest bit and the largest value of each field that has several bits. */
 const FIELDS: Readonly<Record<string, readonly [shift: number, most: number]>> = {
   softwareLow: [9, 7],
   softwareHigh: [20, 127],
@@ -88,11 +88,11 @@ const LEAF_FIELDS: Readonly<Record<string, readonly [shift: number, most: number
 };
 
 /**
- * The flags of a page's entry from the names of its bits, for a page of one size: a number, typed by level. What is not
- * given is off, but for `present`. Above level 0, PS is among them. O(1).
+ * Makes the flags of a page of one size from the names of its bits. The result is a number whose type names the level.
+ * Bits that are not given are clear, except `present`. Above level 0, PS is set. O(1).
  *
  * @param level - 0 for 4 KiB, 1 for 2 MiB, 2 for 1 GiB
- * @throws PageTableError `INVALID_FLAGS` for a name or a value that there is not; `INVALID_ENTRY` for a level without pages
+ * @throws PageTableError `INVALID_FLAGS` if a name or a value does not exist; `INVALID_ENTRY` if the level has no pages
  */
 export function leafFlags<Level extends LeafLevel>(
   level: Level,
@@ -107,7 +107,7 @@ export function leafFlags<Level extends LeafLevel>(
 }
 
 /**
- * As {@link leafFlags}, for an entry that leads to a table.
+ * Makes the flags of an entry that leads to a table, as {@link leafFlags} does for a page. O(1).
  *
  * @throws PageTableError `INVALID_FLAGS`
  */
@@ -116,9 +116,10 @@ export function tableFlags(bits: Partial<TableBits> = {}): EntryFlags<'table'> {
 }
 
 /**
- * The names of a page's flags: the reverse of {@link leafFlags}. O(1).
+ * The bits of a page's flags by name: the reverse of {@link leafFlags}. O(1).
  *
- * @throws PageTableError `INVALID_ENTRY` for a level without pages
+ * @param level - 0 for 4 KiB, 1 for 2 MiB, 2 for 1 GiB
+ * @throws PageTableError `INVALID_ENTRY` if the level has no pages
  */
 export function leafBits(flags: number, level: LeafLevel): LeafBits {
   requireLeafLevel(level);
@@ -132,7 +133,7 @@ export function leafBits(flags: number, level: LeafLevel): LeafBits {
   };
 }
 
-/** The names of the flags of an entry that leads to a table: the reverse of {@link tableFlags}. O(1). */
+/** The bits of a table entry's flags by name: the reverse of {@link tableFlags}. O(1). */
 export function tableBits(flags: number): TableBits {
   return {
     present: (flags & PteFlags.Present) !== 0,
@@ -148,9 +149,10 @@ export function tableBits(flags: number): TableBits {
 }
 
 /**
- * An entry of a table at `level`, 0 (PT) to 4 (PML5), with all of its bits by name. O(1).
+ * Decodes an entry of a table at `level`, with its bits by name. O(1).
  *
- * @throws PageTableError `INVALID_ENTRY` for what is no entry of 64 bits, or no level
+ * @param level - 0 (PT) to 4 (PML5)
+ * @throws PageTableError `INVALID_ENTRY` if `entry` is not a bigint of 64 bits, or the level does not exist
  */
 export function nameEntry(entry: bigint, level: number, config: PagingConfig): NamedEntry {
   const { present, leaf, address, flags, shared } = decodeEntry(entry, level, config);
@@ -176,7 +178,7 @@ function flagsOf(
     } else if (field !== undefined) {
       const [shift, most] = field;
       const isFitting = Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
-      if (!isFitting) refuse(value, `${name} is an integer from 0 to ${most}`);
+      if (!isFitting) refuse(value, `${name} must be an integer from 0 to ${most}`);
       flags |= (value as number) << shift;
     } else refuse(value, `an entry of this kind has no bit ${name}`);
   }
@@ -184,12 +186,12 @@ function flagsOf(
 }
 
 function requireSwitch(name: string, value: unknown): void {
-  if (typeof value !== 'boolean') refuse(value, `${name} is true or false`);
+  if (typeof value !== 'boolean') refuse(value, `${name} must be true or false`);
 }
 
 function requireLeafLevel(level: number): void {
   if (level === 0 || level === 1 || level === 2) return;
-  throw new PageTableError('INVALID_ENTRY', { value: level, problem: 'pages are at levels 0, 1 and 2' });
+  throw new PageTableError('INVALID_ENTRY', { value: level, problem: 'only levels 0, 1 and 2 have pages' });
 }
 
 function refuse(value: unknown, reason: string): never {

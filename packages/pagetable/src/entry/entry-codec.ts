@@ -6,22 +6,23 @@ import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
 import { CELL, frameHigh, frameLow, HALVES, is64Bit, raw } from './words.ts';
 
-/** What {@link encodeEntry} makes an entry of; what {@link decodeEntry} gives is such a thing. */
+/** The fields from which {@link encodeEntry} makes an entry. The result of {@link decodeEntry} has them. */
 export interface EntryFields {
-  /** The page or table that it points to. */
+  /** The physical address of the page or table, without the encryption bit. */
   readonly address: PhysAddr;
-  /** {@link PteFlags}, present only if it says so. */
+  /** The flags: a combination of {@link PteFlags}. The entry is present only if they contain `Present`. */
   readonly flags: number;
-  /** Whether what it maps is shared with the hypervisor. `false` if not given: private. */
+  /** Whether the page is shared with the hypervisor. `false` if not given: private. */
   readonly shared?: boolean;
-  /** Whether it maps a page. If not given: at level 0, yes; above, no. */
+  /** Whether the entry maps a page. If not given, `true` at level 0 and `false` above. */
   readonly leaf?: boolean;
 }
 
 /**
- * An entry of a table at `level`, 0 (PT) to 4 (PML5), taken apart. Reserved bits are {@link reservedBits}. O(1).
+ * Decodes an entry of a table at `level`. It does not check reserved bits: see {@link reservedBits}. O(1).
  *
- * @throws PageTableError `INVALID_ENTRY` for what is no entry of 64 bits, or no level
+ * @param level - 0 (PT) to 4 (PML5)
+ * @throws PageTableError `INVALID_ENTRY` if `entry` is not a bigint of 64 bits, or the level does not exist
  */
 export function decodeEntry(entry: bigint, level: number, config: PagingConfig): PageTableEntry {
   requireLevel(level, config);
@@ -30,8 +31,8 @@ export function decodeEntry(entry: bigint, level: number, config: PagingConfig):
 }
 
 /**
- * The bits of an entry that must be 0 at its level and are not: the processor raises a page fault with RSVD for them. 0n
- * for an entry that is not present, which has no format (Intel SDM vol. 3A, §4.5, §4.7). O(1).
+ * The bits that are set in an entry although they are reserved at its level. A processor raises a page fault with RSVD if
+ * there is one. 0n for an entry that is not present, which has no format (Intel SDM vol. 3A, §4.5, §4.7). O(1).
  *
  * @throws PageTableError as {@link decodeEntry}
  */
@@ -46,23 +47,24 @@ export function reservedBits(entry: bigint, level: number, config: PagingConfig)
 }
 
 /**
- * The 64 bits of an entry at `level`. A leaf above level 0 gets the bit that says so. O(1).
+ * Encodes an entry at `level` as 64 bits. In a leaf above level 0, PS is set. O(1).
  *
- * @throws PageTableError `INVALID_ENTRY`, `INVALID_FLAGS`, `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; `NO_ENCRYPTION` for a shared
- *   entry without encryption
+ * @param level - 0 (PT) to 4 (PML5)
+ * @throws PageTableError `INVALID_ENTRY`, `INVALID_FLAGS`, `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; `NO_ENCRYPTION` if the
+ *   entry is shared and `config` has no encryption
  */
 export function encodeEntry(fields: EntryFields, level: number, config: PagingConfig): bigint {
   requireLevel(level, config);
   const format = new EntryFormat(config);
   const { address, flags, shared = false, leaf = level === 0 } = fields;
   if (leaf ? level > 2 : level === 0) {
-    const problem = leaf ? 'no page is that large' : 'level 0 leads to no table';
+    const problem = leaf ? 'only levels 0, 1 and 2 have pages' : 'an entry at level 0 maps a page';
     throw new PageTableError('INVALID_ENTRY', { value: level, problem });
   }
   if (shared && !format.hasEncryption) {
     throw new PageTableError('NO_ENCRYPTION', { operation: 'a shared entry' });
   }
-  // The address of a table is aligned, and its flags lie, as those of a 4 KiB page.
+  // An entry that leads to a table has its address and flags where the entry of a 4 KiB page has them.
   requireFlags(flags, leaf ? level : 0, format, config);
   const frame = requirePhysical(address, leaf ? level : 0, format);
   const low = frameLow(frame) | (flags & 0x1fff) | (leaf && level > 0 ? PteFlags.Large : 0);
@@ -71,13 +73,14 @@ export function encodeEntry(fields: EntryFields, level: number, config: PagingCo
     throw new PageTableError('INVALID_FLAGS', {
       flags,
       refused,
-      reason: 'they are reserved where a table follows',
+      reason: 'they are reserved in an entry that leads to a table',
     });
   }
   const high = frameHigh(frame) | (flags & 0xfff0_0000) | (shared ? format.sharedHi : format.privateHi);
   return raw(low, high);
 }
 
+/** Puts the two words of `entry` into {@link HALVES}. */
 function splitEntry(entry: bigint): void {
   if (!is64Bit(entry)) {
     throw new PageTableError('INVALID_ENTRY', { value: entry, problem: 'pass a bigint of 64 bits' });

@@ -3,37 +3,35 @@ import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
 import { frameAddress, raw } from './words.ts';
 
-/** An entry of a page table, taken apart. */
+/** A decoded entry of a page table. */
 export interface PageTableEntry {
   /** All 64 bits. */
   readonly raw: bigint;
-  /** Bit 0. Without it the other bits have no format: they are software's. */
+  /** Bit 0. If it is clear, software may use all other bits. */
   readonly present: boolean;
-  /** Whether it maps a page, and is no pointer to a table. */
+  /** Whether the entry maps a page. If not, it leads to a table. */
   readonly leaf: boolean;
-  /** The page or table that it points to, without the encryption bit. */
+  /** The physical address of the page or table, without the encryption bit. */
   readonly address: PhysAddr;
-  /** All bits but address and encryption, as {@link PteFlags} has them; never negative. */
+  /** All bits except address and encryption, in the positions of {@link PteFlags}. Never negative. */
   readonly flags: number;
-  /** Whether, with memory encryption, what it maps is shared with the hypervisor. Without encryption, `false`. */
+  /** Whether the page or table is shared with the hypervisor. `false` without memory encryption. */
   readonly shared: boolean;
 }
 
-/**
- * How a {@link PagingConfig} lays out entries, as masks over their two 32-bit words. Not exported by the package: it is
- * what the table and the decoder share.
- */
+/** The layout of entries under a {@link PagingConfig}, as masks over their two 32-bit words. */
 export class EntryFormat {
   /** Address bits 51:32 of an entry, in its high word. */
   readonly addressHi: number;
-  /** Set in the high word of private, respectively shared, entries. At most one is not 0. */
+  /** The C-bit in a high word: set in private entries. 0 without a C-bit. */
   readonly privateHi: number;
+  /** The vTOM bit in a high word: set in shared entries. 0 without vTOM. */
   readonly sharedHi: number;
   /** Bits of the high word that are reserved in every present entry. */
   readonly reservedHi: number;
-  /** The exclusive end of physical addresses that an entry can hold. */
+  /** The exclusive end of the physical addresses that an entry can hold. */
   readonly physicalEnd: bigint;
-  /** With vTOM: address bits above its own. An address with one of them is shared whatever its vTOM bit says. */
+  /** The address bits above the vTOM bit. An address with one of them is above vTOM, so shared, whatever the vTOM bit is. */
   readonly beyondTopHi: number;
   readonly #giantPages: boolean;
   readonly #reservedTop: number;
@@ -48,18 +46,21 @@ export class EntryFormat {
     // HI(M) without the encryption bit (APM vol. 2, §15.34.5), and NX if it is off (§5.6.3).
     const beyondWidth = 0xf_ffff & ~(2 ** (physicalBits - 32) - 1) & ~encryptionHi;
     this.reservedHi = beyondWidth | (config.noExecute ? 0 : 0x8000_0000);
-    // An encryption bit inside the physical width halves what is left of it (§15.34.6).
+    // An encryption bit inside the physical width ends the usable addresses (§15.34.6).
     this.physicalEnd = 1n << BigInt(Math.min(physicalBits, encryption?.bit ?? 52));
     this.#giantPages = config.giantPages;
     this.#reservedTop = config.vendor === 'amd' ? 0x180 : 0x80;
   }
 
-  /** Whether a present entry at `level` maps a page. With PS where it is reserved, it does not: see {@link reservedLo}. */
+  /** Whether a present entry at `level` maps a page. False where PS is reserved: {@link reservedLo} reports it there. */
   isLeaf(lo: number, level: number): boolean {
     return level === 0 || (level <= 2 && (lo & PteFlags.Large) !== 0);
   }
 
-  /** Bits of the low word that must be 0 in a present entry at `level` (SDM tables 4-14 to 4-19; AMD: bit 8 at the top). */
+  /**
+   * Bits of the low word that are reserved in a present entry at `level` (Intel SDM vol. 3A, tables 4-14 to 4-19). On AMD,
+   * bit 8 of a PML4E or PML5E is one of them.
+   */
   reservedLo(lo: number, level: number): number {
     if (level === 0) return 0;
     if (level >= 3) return this.#reservedTop;
@@ -76,13 +77,13 @@ export class EntryFormat {
   /** The frame number of the page or table that a present entry points to. */
   frame(lo: number, hi: number, level: number): number {
     let low = lo >>> 12;
-    // Below a large page's frame number lie its PAT bit and reserved bits.
+    // Below the frame number of a large page are its PAT bit and reserved bits.
     if (level === 1 && (lo & PteFlags.Large) !== 0) low &= ~0x1ff;
     else if (level === 2 && (lo & PteFlags.Large) !== 0) low &= ~0x3_ffff;
     return (hi & this.addressHi & ~this.sharedHi) * 0x10_0000 + low;
   }
 
-  /** The physical address of byte `offset` of the page of `size` bytes that a leaf maps. */
+  /** The physical address of byte `offset` in the page that a leaf maps. @param size - the size of the page in bytes */
   byteAddress(lo: number, hi: number, size: number, offset: number): PhysAddr {
     return raw((lo & -size) | offset, hi & this.addressHi) as PhysAddr;
   }
@@ -94,8 +95,8 @@ export class EntryFormat {
   }
 
   /**
-   * Whether a present entry maps shared memory: its C-bit is clear (APM vol. 2, §15.34.5), or its address lies at or above
-   * vTOM (§15.36.8), which any address bit from that one on says.
+   * Whether a present entry maps shared memory: its C-bit is clear (APM vol. 2, §15.34.5), or its address is at or above
+   * vTOM (§15.36.8), which is so if the vTOM bit or a bit above it is set.
    */
   isShared(hi: number): boolean {
     return this.privateHi !== 0
@@ -103,10 +104,12 @@ export class EntryFormat {
       : (hi & (this.sharedHi | this.beyondTopHi)) !== 0;
   }
 
+  /** Whether there is memory encryption. */
   get hasEncryption(): boolean {
     return (this.privateHi | this.sharedHi) !== 0;
   }
 
+  /** Decodes an entry at `level`. */
   decode(lo: number, hi: number, level: number): PageTableEntry {
     return {
       raw: raw(lo, hi),

@@ -7,9 +7,10 @@ import { PteFlags } from './pte-flags.ts';
 import { CELL, frameAddress, HALVES } from './words.ts';
 
 /**
- * The frame number of `paddr`, from which on `pages` pages of 4 KiB must fit.
+ * The frame number of `paddr`. It must be a multiple of the page size of `level`, and `pages` pages of 4 KiB from there
+ * on must fit.
  *
- * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`; `MISALIGNED` unless it is a multiple of the page size of `level`
+ * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`
  */
 export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFormat, pages = 1): number {
   const end = format.physicalEnd;
@@ -30,8 +31,8 @@ export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFor
 }
 
 /**
- * With vTOM, a page whose address lies beyond that bit is shared for good: it cannot be made private, and another bit in
- * its address would make it another page.
+ * Refuses to change the visibility of a page whose address has a bit above the vTOM bit. Such a page is always shared:
+ * clearing the vTOM bit would not make it private, it would map another page.
  *
  * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`
  */
@@ -41,9 +42,9 @@ export function refuseBeyondTop(low: number, high: number, level: number, format
 }
 
 /**
- * Flags as an int32, which `|` and `&` of them are in any case.
+ * Requires flags that a leaf at `level` can have. Returns them as an int32.
  *
- * @throws PageTableError `INVALID_FLAGS` unless a leaf at `level` can hold `flags`
+ * @throws PageTableError `INVALID_FLAGS`
  */
 export function requireFlags(
   flags: number,
@@ -53,47 +54,47 @@ export function requireFlags(
 ): number {
   const bits = flags | 0;
   const address = level === 0 ? 0xf_f000 : 0xf_e000;
-  // One test for all, on a way that each `map4k` goes; which it was is found out after.
+  // `map4k` calls this for every page: one test covers all problems, and the code below finds which one it was.
   const isWord = bits === flags || bits >>> 0 === flags;
   if (isWord && (bits & (address | (format.reservedHi & 0xfff0_0000))) === 0 && level < 2) return bits;
   requireWord(flags);
-  if (level === 2 && !config.giantPages) refuse(flags, PteFlags.Large, 'there are no 1 GiB pages');
+  if (level === 2 && !config.giantPages) refuse(flags, PteFlags.Large, '1 GiB pages are off');
   requireNoAddress(flags, address);
   requireNx(flags, format);
   return bits;
 }
 
-/** @throws PageTableError `INVALID_FLAGS` unless pages of any size can hold `flags`, PAT as `PteFlags.Pat` */
+/** Requires flags that pages of any size can have, with PAT as `PteFlags.Pat`. @throws PageTableError `INVALID_FLAGS` */
 export function requireAnySizeFlags(flags: number, format: EntryFormat): void {
   requireWord(flags);
   requireNoAddress(flags, 0xf_f000);
   requireNx(flags, format);
 }
 
-/** @throws PageTableError `INVALID_FLAGS` unless they can be set and cleared in a leaf that stays present */
+/** Requires flags that can be set and cleared in a leaf that stays present. @throws PageTableError `INVALID_FLAGS` */
 export function requireChange(set: number, clear: number, format: EntryFormat): void {
   requireAnySizeFlags(set, format);
   requireWord(clear);
   requireNoAddress(clear, 0xf_f000);
   const present = (set | clear) & PteFlags.Present;
-  if (present !== 0) refuse(set | clear, present, 'map and unmap change what is present');
-  if ((set & clear) !== 0) refuse(set, set & clear, 'they are both set and cleared');
+  if (present !== 0) refuse(set | clear, present, 'only mapping and unmapping change Present');
+  if ((set & clear) !== 0) refuse(set, set & clear, 'the same flags are set and cleared');
 }
 
 function requireWord(flags: number): void {
-  // `|` of NoExecute gives a negative number: that is the same 32 bits.
+  // `|` with NoExecute makes a negative number, which stands for the same 32 bits.
   if (!Number.isInteger(flags) || flags < -0x8000_0000 || flags > 0xffff_ffff) {
-    refuse(flags, 0, 'pass PteFlags, or-ed');
+    refuse(flags, 0, 'pass PteFlags, combined with |');
   }
 }
 
 function requireNoAddress(flags: number, mask: number): void {
-  if ((flags & mask) !== 0) refuse(flags, flags & mask, 'bits of the address are set');
+  if ((flags & mask) !== 0) refuse(flags, flags & mask, 'they are address bits');
 }
 
 function requireNx(flags: number, format: EntryFormat): void {
   if ((flags & format.reservedHi & 0xfff0_0000) !== 0) {
-    refuse(flags, PteFlags.NoExecute, 'NX is off, which reserves it');
+    refuse(flags, PteFlags.NoExecute, 'NX is off, so its bit is reserved');
   }
 }
 

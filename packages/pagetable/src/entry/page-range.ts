@@ -3,8 +3,8 @@ import { PageTableError } from './page-table-error.ts';
 import { CELL, HALVES, is64Bit, isCanonical, raw } from './words.ts';
 
 /**
- * Virtual pages as numbers: bits 47:12 of an address with 4 levels, 56:12 with 5, unsigned. Both halves of the space lie
- * side by side there, and a double holds all of them.
+ * A range of virtual pages as numbers. The number of a page is bits 47:12 of its address with 4 levels, 56:12 with 5,
+ * unsigned. As numbers, the two halves of the space are neighbours, and a double holds every one exactly.
  */
 export interface PageRange {
   /** The first page. */
@@ -13,17 +13,19 @@ export interface PageRange {
   readonly end: number;
 }
 
-/** What a region of virtual memory has that page tables need: a `MemoryRegion` of any kind of virtual address. */
+/** The bounds of a region of virtual memory. A `MemoryRegion` of any kind of virtual address has them. */
 export interface VirtBounds {
+  /** The first address. */
   readonly start: VirtAddr;
+  /** The exclusive end. */
   readonly end: bigint;
 }
 
-/** How many 4 KiB pages an entry spans, by level. */
+/** The number of 4 KiB pages that an entry spans, by level. */
 export const SPANS: readonly number[] = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36];
 
 /**
- * The pages of `region`.
+ * The pages of `region`, which must start and end at multiples of 4096.
  *
  * @throws PageTableError `NON_CANONICAL`, `MISALIGNED`
  */
@@ -34,22 +36,22 @@ export function pagesOf(region: VirtBounds, levels: 4 | 5): PageRange {
   if (end === start) return { first: pageOf(start, levels), end: pageOf(start, levels) };
   const last = end - 1n;
   requireCanonical(last, levels);
-  // A kind without a hole could lead from one half into the other.
+  // A region of a kind without a hole could start in one half and end in the other.
   if (last < start || last >> 63n !== start >> 63n)
     throw new PageTableError('NON_CANONICAL', { vaddr: end, levels });
   if (end % 4096n !== 0n) throw misaligned(end);
   return { first: pageOf(start, levels), end: pageOf(last as VirtAddr, levels) + 1 };
 }
 
-/** The number of the page that holds `vaddr`, which is canonical. */
+/** The number of the page that holds `vaddr`, which must be canonical. */
 export function pageOf(vaddr: VirtAddr, levels: 4 | 5): number {
   return Number(BigInt.asUintN(levels === 5 ? 45 : 36, vaddr >> 12n));
 }
 
-/** The address at which `page` begins. */
+/** The first address of `page`. */
 export function addressOf(page: number, levels: 4 | 5): VirtAddr {
   const unused = levels === 5 ? 7 : 16;
-  // What sign-extends is the high word: bits 63:57, respectively 63:48, repeat the one below them.
+  // Sign-extends the high word: bits 63:57, with 4 levels 63:48, repeat the bit below them.
   const high = (Math.floor(page / 0x10_0000) << unused) >> unused;
   return raw((page % 0x10_0000) << 12, high) as VirtAddr;
 }

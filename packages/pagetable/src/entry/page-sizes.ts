@@ -3,5 +3,5 @@ import { PageSize } from '@svsm/address';
 /** The page sizes by the level of their leaf: 4 KiB at 0, 2 MiB at 1, 1 GiB at 2. */
 export const PAGE_SIZES: readonly PageSize[] = [PageSize.Regular, PageSize.Huge, PageSize.Giant];
 
-/** How many entries a table has. */
+/** The number of entries in a table. */
 export const ENTRIES = 512;

@@ -7,69 +7,75 @@ import {
   type PageSize,
 } from '@svsm/address';
 
-/** What each code of {@link PageTableError} carries in `details`. Codes are only ever added. */
+/**
+ * The `details` of each code of {@link PageTableError}. Codes are only ever added.
+ *
+ * `INVALID_…`: the value is wrong whatever the state. `OUTSIDE_…`: the value is sound, but lies outside what follows.
+ * `NOT_…` and `ALREADY_…`: the entry is not in the state that the operation needs. `NO_…`: the object was made without
+ * what the operation needs. `…_MISMATCH`: two values that must agree do not. Other codes are terms of the field.
+ */
 export interface PageTableErrorDetails {
-  /** A physical access outside memory. */
+  /** A physical access is outside memory. */
   BUS_ERROR: { paddr: bigint; memory: string };
-  /** A write to memory that is only read. */
+  /** The memory at an address cannot be written. */
   READ_ONLY: { paddr: bigint };
-  /** A `PhysMemory` that does not do what it must. */
+  /** An implementation of `PhysMemory` breaks a rule of `PHYS_MEMORY_RULES`. */
   RULE_BROKEN: { rule: string; found: string };
-  /** A physical memory that cannot be made as described. */
+  /** No physical memory can be made from these options. */
   INVALID_MEMORY: { value: unknown; problem: string };
-  /** A paging configuration that no processor has. */
+  /** No processor has this paging configuration. */
   INVALID_CONFIG: { field: string; value: unknown; expected: string };
-  /** A virtual address that is not canonical for the table's levels, or is no address at all. */
+  /** The virtual address is not a bigint, or not canonical for the levels of the table. */
   NON_CANONICAL: { vaddr: unknown; levels: number };
-  /** An address that is no multiple of the page size. */
+  /** The address is not a multiple of the page size. */
   MISALIGNED: { what: 'virtual' | 'physical'; address: bigint; pageSize: PageSize };
-  /** A physical address that is no address, or does not fit the table's physical width. */
+  /** The physical address is not a bigint, is negative, or does not fit the physical width of the table. */
   OUTSIDE_PHYSICAL_RANGE: { paddr: unknown; end: bigint };
-  /** Flags that an entry at this level cannot hold, or that the configuration makes reserved. */
+  /** An entry of this kind cannot have the flags, or the configuration reserves one of them. */
   INVALID_FLAGS: { flags: unknown; refused: number; reason: string };
-  /** Nothing is mapped at an address that should be. */
+  /** Nothing is mapped at the address. */
   NOT_MAPPED: { vaddr: bigint; level: number };
-  /** An entry is in the way of a new mapping. */
+  /** A present entry is in the way of a new mapping. */
   ALREADY_MAPPED: { vaddr: bigint; level: number; entry: bigint };
-  /** The address is mapped by a page of another size than the operation is for. */
+  /** A page of another size than that of the operation maps the address. */
   PAGE_SIZE_MISMATCH: { vaddr: bigint; expected: PageSize; found: PageSize };
-  /** A present entry has reserved bits set: the table is corrupted, or the configuration is not the one it was made for. */
+  /** A present entry has reserved bits set: the table is corrupted, or was made for another configuration. */
   RESERVED_BITS: { vaddr: bigint; level: number; paddr: bigint; entry: bigint; reserved: bigint };
-  /** The frame allocator has none left; its own error is the `cause`. */
+  /** The frame allocator has no frame left. The error that it threw is the `cause`. */
   OUT_OF_MEMORY: { needed: number };
-  /** A table that was opened without a frame allocator needs a frame. */
+  /** The operation takes or gives back frames, and the page table was made without a frame allocator. */
   NO_FRAME_ALLOCATOR: { operation: string };
-  /** A frame that cannot be a table: misaligned, outside memory, past the physical width, or no address. */
+  /** The frame cannot hold a table: it is misaligned, outside memory, past the physical width, or not an address. */
   INVALID_FRAME: { frame: unknown; problem: string };
-  /** Sharing was asked for in a configuration without memory encryption. */
+  /** The operation needs memory encryption, and the configuration has none. */
   NO_ENCRYPTION: { operation: string };
-  /** What is no page size, or 1 GiB where the configuration has none. */
+  /** The value is not a page size, or is 1 GiB and the configuration has no such pages. */
   INVALID_PAGE_SIZE: { pageSize: unknown; giantPages: boolean };
-  /** A region is mapped by way of one table in two places: what is done to one page would be done to another. */
+  /** One table maps two places of the region, so a change to one page would change another. */
   ALIASED_TABLE: { vaddr: bigint; table: bigint };
-  /** The page table was destroyed; its tables belong to others now. */
+  /** The page table or part was destroyed. Its frames may be in other use by now. */
   DESTROYED: { root: bigint };
-  /** An index or a level that a self-map cannot have. */
+  /** The value is not an index or a level that a self-map can have. */
   INVALID_SELF_MAP: { value: unknown; problem: string };
-  /** An index that is no entry of the root, or of one that leads to no table. */
+  /** The value is not an index of a root entry, or the entry is not present. */
   INVALID_ROOT_ENTRY: { index: unknown; problem: string };
-  /** An address that does not belong to the part of this entry of the root. */
+  /** The address is not one of the part's root entry. */
   OUTSIDE_PART: { vaddr: bigint; index: number };
-  /** A region that lies only partly in a part that is attached to the page table. */
+  /** The region lies partly inside and partly outside a part that is attached to the page table. */
   PART_BOUNDARY: { vaddr: bigint; index: number };
-  /** A page table that a part cannot be attached to. */
+  /** The part cannot be attached to this page table. */
   PART_MISMATCH: { problem: string };
-  /** A part that is not attached to the page table from which it is to be detached. */
+  /** The part is not attached to the page table from which it is detached. */
   PART_NOT_ATTACHED: { index: number };
-  /** A part that page tables still lead to. */
+  /** The part is attached to page tables and cannot be destroyed. */
   PART_IN_USE: { index: number; tables: number };
-  /** What is no entry of a page table, or is at no level of it. */
+  /** The value is not a 64-bit entry, or the level does not exist. */
   INVALID_ENTRY: { value: unknown; problem: string };
-  /** A state that no processor can be in. */
+  /** No processor can be in this state. */
   INVALID_CPU_STATE: { field: string; value: unknown; expected: string };
-  /** A threshold, range or address space that a TLB cannot have. */
+  /** A PCID, range or threshold passed to a `Tlb` is out of range. */
   INVALID_FLUSH: { field: string; value: unknown; expected: string };
-  /** An access that is neither a read, nor a write, nor a fetch. */
+  /** The access is not a read, a write or a fetch. */
   INVALID_ACCESS: { kind: unknown };
 }
 
@@ -82,45 +88,46 @@ const hex = (value: unknown): string =>
   typeof value === 'bigint' && value >= 0n ? formatAddress(value) : describeValue(value);
 
 const MESSAGES: MessageTable<PageTableErrorDetails> = {
-  BUS_ERROR: ({ paddr, memory }) => `no memory at physical address ${hex(paddr)}: there is ${memory}`,
+  BUS_ERROR: ({ paddr, memory }) =>
+    `there is no memory at physical address ${hex(paddr)}: memory has ${memory}`,
   READ_ONLY: ({ paddr }) => `the memory at physical address ${hex(paddr)} is read-only`,
-  RULE_BROKEN: ({ rule, found }) => `the memory breaks the rule that ${rule}: ${found}`,
+  RULE_BROKEN: ({ rule, found }) => `the memory breaks the rule "${rule}": ${found}`,
   INVALID_MEMORY: ({ value, problem }) => `${describeValue(value)} cannot be physical memory: ${problem}`,
   INVALID_CONFIG: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
   NON_CANONICAL: ({ vaddr, levels }) =>
-    `${hex(vaddr)} is no canonical virtual address of a ${levels}-level table (${levels === 5 ? 57 : 48} bits)`,
+    `${hex(vaddr)} is not a canonical virtual address of ${levels === 5 ? 57 : 48} bits, as a page table of ${levels} levels needs`,
   MISALIGNED: ({ what, address, pageSize }) =>
-    `${what} address ${hex(address)} is no multiple of the page size ${describeValue(BigInt(pageSize))}`,
+    `the ${what} address ${hex(address)} is not a multiple of the page size ${describeValue(BigInt(pageSize))}`,
   OUTSIDE_PHYSICAL_RANGE: ({ paddr, end }) =>
-    `${hex(paddr)} is no physical address of this table: valid are 0x0 to ${hex(end - 1n)}`,
+    `${hex(paddr)} is not a physical address of this page table: valid addresses are 0x0 to ${hex(end - 1n)}`,
   INVALID_FLAGS: ({ flags, refused, reason }) =>
     `flags ${typeof flags === 'number' ? describeValue(BigInt(Math.trunc(flags) || 0)) : describeValue(flags)} cannot be used: ` +
     `${reason} (bits ${describeValue(BigInt(refused >>> 0))})`,
   NOT_MAPPED: ({ vaddr, level }) =>
     `nothing is mapped at ${hex(vaddr)}: its ${LEVEL_NAMES[level]} entry is not present`,
   ALREADY_MAPPED: ({ vaddr, level, entry }) =>
-    `${hex(vaddr)} is mapped already: its ${LEVEL_NAMES[level]} entry is ${hex(entry)}; unmap it first`,
+    `${hex(vaddr)} is already mapped: its ${LEVEL_NAMES[level]} entry is ${hex(entry)}; unmap it first, or pass \`remap\``,
   PAGE_SIZE_MISMATCH: ({ vaddr, expected, found }) =>
-    `${hex(vaddr)} is mapped by a page of ${describeValue(BigInt(found))} bytes, not ${describeValue(BigInt(expected))}`,
+    `a page of ${describeValue(BigInt(found))} bytes maps ${hex(vaddr)}, not one of ${describeValue(BigInt(expected))}`,
   RESERVED_BITS: ({ vaddr, level, paddr, entry, reserved }) =>
-    `the ${LEVEL_NAMES[level]} entry ${hex(entry)} at ${hex(paddr)}, on the way to ${hex(vaddr)}, has reserved bits set: ${hex(reserved)}`,
-  OUT_OF_MEMORY: ({ needed }) => `no frame left: the operation needs ${needed}; nothing was changed`,
+    `the ${LEVEL_NAMES[level]} entry ${hex(entry)} at ${hex(paddr)}, in the walk for ${hex(vaddr)}, has reserved bits set: ${hex(reserved)}`,
+  OUT_OF_MEMORY: ({ needed }) => `no frame is left: the operation needs ${needed}, and nothing has changed`,
   NO_FRAME_ALLOCATOR: ({ operation }) =>
-    `${operation} needs a frame for a table: open the page table with \`frames\``,
+    `${operation} needs a frame allocator: pass \`frames\` when the page table is made`,
   INVALID_FRAME: ({ frame, problem }) => `frame ${hex(frame)} cannot hold a table: ${problem}`,
   NO_ENCRYPTION: ({ operation }) =>
     `${operation} needs a configuration with memory encryption: a C-bit or a vTOM bit`,
   INVALID_PAGE_SIZE: ({ pageSize, giantPages }) =>
-    `${describeValue(pageSize)} is no page size here: pass PageSize.Regular, Huge${giantPages ? ' or Giant' : ''}`,
+    `${describeValue(pageSize)} is not a page size of this page table: pass PageSize.Regular, Huge${giantPages ? ' or Giant' : ''}`,
   ALIASED_TABLE: ({ vaddr, table }) =>
-    `the table at ${hex(table)} maps ${hex(vaddr)} and, within the same region, other addresses too: change them one by one`,
+    `the table at ${hex(table)} maps ${hex(vaddr)} and also other addresses of the same region: change the pages one by one`,
   DESTROYED: ({ root }) => `the page table at ${hex(root)} was destroyed`,
   INVALID_SELF_MAP: ({ value, problem }) =>
     `${describeValue(value)} cannot be used for a self-map: ${problem}`,
   INVALID_ROOT_ENTRY: ({ index, problem }) => `root entry ${describeValue(index)} cannot be used: ${problem}`,
-  OUTSIDE_PART: ({ vaddr, index }) => `${hex(vaddr)} lies outside the part of root entry ${index}`,
+  OUTSIDE_PART: ({ vaddr, index }) => `${hex(vaddr)} is outside the part of root entry ${index}`,
   PART_BOUNDARY: ({ vaddr, index }) =>
-    `the region lies partly in the part that is attached at root entry ${index}, from ${hex(vaddr)} on: change each by itself`,
+    `the region lies only partly in the part at root entry ${index}, which it enters at ${hex(vaddr)}: change the two sides separately`,
   PART_MISMATCH: ({ problem }) => `the part cannot be attached to this page table: ${problem}`,
   PART_NOT_ATTACHED: ({ index }) => `the part of root entry ${index} is not attached to this page table`,
   PART_IN_USE: ({ index, tables }) =>
@@ -132,7 +139,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   INVALID_ACCESS: ({ kind }) => `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
 };
 
-/** What this package throws. Narrow it with {@link isPageTableError}. */
+/** The error class of this package. Narrow a caught error with {@link isPageTableError}. */
 export class PageTableError<Code extends PageTableErrorCode = PageTableErrorCode> extends CodedError<
   Code,
   PageTableErrorDetails[Code]
@@ -143,8 +150,8 @@ export class PageTableError<Code extends PageTableErrorCode = PageTableErrorCode
 }
 
 /**
- * Whether `error` is a {@link PageTableError}, with `code` if one is given; narrows `error.details` to that code. Works
- * across copies of this package.
+ * Whether `error` is a {@link PageTableError} and, if `code` is given, has that code. Narrows `error.details` to the code.
+ * Works across copies of this package. O(1).
  */
 export function isPageTableError<Code extends PageTableErrorCode = PageTableErrorCode>(
   error: unknown,

@@ -1,46 +1,54 @@
 import { PageTableError } from './page-table-error.ts';
 
 /**
- * How private pages are told from shared ones.
+ * The bit that separates private pages from shared ones.
  *
- * - `c-bit`: the bit set in an entry means private (AMD64 APM vol. 2, §15.34.5); clear, shared.
- * - `vtom`: addresses with the bit set lie at or above the virtual top of memory and are shared; below, private (§15.36.8).
- *   The C-bit is reserved then: give `physicalBits` no more than its position.
+ * - `c-bit`: an entry with the bit set is private, one with the bit clear is shared (AMD64 APM vol. 2, §15.34.5).
+ * - `vtom`: an address with the bit set is at or above the virtual top of memory, so shared; below, it is private
+ *   (§15.36.8). The C-bit is reserved then: pass `physicalBits` at most its position.
  */
 export interface MemoryEncryption {
+  /** The meaning of the bit. */
   readonly mode: 'c-bit' | 'vtom';
-  /** The bit's position in an entry: 32 to 51. CPUID Fn8000_001F EBX[5:0] tells that of the C-bit. */
+  /** The position of the bit in an entry: 32 to 51. CPUID Fn8000_001F EBX[5:0] reports the position of the C-bit. */
   readonly bit: number;
 }
 
-/** What a processor's paging is like. Frozen; made by {@link pagingConfig}. */
+/** The properties of a processor's paging. Frozen; made by {@link pagingConfig}. */
 export interface PagingConfig {
-  /** Levels of table: 4, or 5 with CR4.LA57. */
+  /** The number of table levels: 4, or 5 with CR4.LA57. */
   readonly levels: 4 | 5;
-  /** MAXPHYADDR, 32 to 52: CPUID Fn8000_0008 EAX[7:0]. Address bits from there on are reserved, but for the encryption bit. */
+  /**
+   * MAXPHYADDR, 32 to 52: CPUID Fn8000_0008 EAX[7:0]. Address bits from this position on are reserved, except the
+   * encryption bit.
+   */
   readonly physicalBits: number;
   /** Memory encryption, or `undefined` for none. */
   readonly encryption: MemoryEncryption | undefined;
-  /** EFER.NXE: without it, bit 63 of an entry is reserved. */
+  /** EFER.NXE. If it is off, bit 63 of an entry is reserved. */
   readonly noExecute: boolean;
-  /** CR4.PGE: without it, the global bit has no effect. */
+  /** CR4.PGE. If it is off, the global bit has no effect. */
   readonly globalPages: boolean;
-  /** CPUID Fn8000_0001 EDX[26]: without it, a PDPT entry cannot map a page. */
+  /** CPUID Fn8000_0001 EDX[26]: 1 GiB pages. If it is off, PS is reserved in a PDPT entry. */
   readonly giantPages: boolean;
-  /** Who made the processor: on AMD, bit 8 of a PML4E or PML5E must be zero; Intel ignores it. */
+  /** The maker of the processor. Bit 8 of a PML4E or PML5E is reserved on AMD; Intel ignores it. */
   readonly vendor: 'amd' | 'intel';
 }
 
-/** {@link PagingConfig} with all of it optional, and a short form for the usual encryption. */
+/** The fields of {@link PagingConfig}, all optional, and a short form for a C-bit. */
 export interface PagingOptions extends Partial<Omit<PagingConfig, 'encryption'>> {
+  /** Memory encryption. None if neither this nor `cBit` is given. */
   readonly encryption?: MemoryEncryption | undefined;
-  /** Short for `encryption: { mode: 'c-bit', bit }`. 51 on EPYC of the second to fourth generation, 47 on the first. */
+  /**
+   * Short for `encryption: { mode: 'c-bit', bit }`. CPUID reports the position. It is 51 on EPYC of the second to the fourth
+   * generation; that it is 47 on the first is unverified.
+   */
   readonly cBit?: number;
 }
 
 /**
- * A paging configuration, checked and frozen. What is not given is as on a current EPYC without encryption: 4 levels, 52
- * physical bits, NX, global pages, 1 GiB pages, vendor AMD. O(1).
+ * Makes a paging configuration, checked and frozen. The defaults are those of a current EPYC without encryption: 4 levels,
+ * 52 physical bits, NX, global pages, 1 GiB pages, vendor AMD. O(1).
  *
  * @throws PageTableError `INVALID_CONFIG`
  */
@@ -72,17 +80,18 @@ export function pagingConfig(options: PagingOptions = {}): PagingConfig {
   });
 }
 
-/** The registers that {@link pagingConfigFromRegisters} takes apart. */
+/** The registers that {@link pagingConfigFromRegisters} reads. */
 export interface PagingRegisters {
+  /** CR4, 64 bits. */
   readonly cr4: bigint;
-  /** A dump may lack it: then `noExecute` is as the options say. */
+  /** EFER, 64 bits. A dump may lack it; then the options decide `noExecute`. */
   readonly efer?: bigint;
 }
 
 /**
- * The configuration that registers ask for: CR4.LA57, bit 12, is `levels`, CR4.PGE, bit 7, is `globalPages` (AMD64 APM
- * vol. 2, §3.1.3), and EFER.NXE, bit 11, is `noExecute` (§3.1.7). What they do not say (widths, encryption, vendor) is in
- * `options`. O(1).
+ * Makes the configuration that registers select: CR4.LA57, bit 12, decides `levels` and CR4.PGE, bit 7, `globalPages` (AMD64
+ * APM vol. 2, §3.1.3); EFER.NXE, bit 11, decides `noExecute` (§3.1.7). `options` has the rest: widths, encryption, vendor.
+ * O(1).
  *
  * @throws PageTableError `INVALID_CONFIG`
  */

@@ -3,25 +3,28 @@ import { MemoryRegion } from '@svsm/memory-region';
 import { PageTableError } from './page-table-error.ts';
 
 /**
- * The self-map: if entry `index` of the root leads back to the root, each table of the page table is a page of virtual
- * memory, and the entry that maps an address has an address itself. COCONUT-SVSM uses entry 493.
+ * The addresses of a self-map. If entry `index` of the root leads back to the root, every table of the page table appears
+ * as a page of virtual memory, so the entry that maps an address has an address itself. COCONUT-SVSM uses entry 493.
  */
 export interface SelfMap {
-  /** The entry of the root that leads back to it. */
+  /** The index of the root entry that leads back to the root. */
   readonly index: number;
-  /** Where all entries of level 0 lie, one after the other. */
+  /** The virtual addresses of all entries of level 0, in the order of the pages that they map. */
   readonly region: MemoryRegion<VirtAddr>;
   /**
-   * The virtual address of the entry at `level` on the way to `vaddr`.
+   * The virtual address of the entry at `level` that a walk for `vaddr` uses. O(levels).
    *
-   * @throws PageTableError `NON_CANONICAL`, `INVALID_SELF_MAP` for a level that there is not
+   * @param level - 0 (PT) to 4 (PML5); 0 if not given
+   * @throws PageTableError `NON_CANONICAL`; `INVALID_SELF_MAP` if the level does not exist
    */
   entryAddress(vaddr: VirtAddr, level?: number): VirtAddr;
 }
 
 /**
- * The arithmetic of a self-map by entry `index` of the root. O(1).
+ * The addresses of a self-map through entry `index` of the root. They are arithmetic alone: no table is read. O(1).
  *
+ * @param index - 0 to 511
+
  * @throws PageTableError `INVALID_SELF_MAP` if `index` is not 0 to 511
  */
 export function selfMap(index: number, levels: 4 | 5 = 4): SelfMap {
@@ -32,7 +35,7 @@ export function selfMap(index: number, levels: 4 | 5 = 4): SelfMap {
   const kind = levels === 5 ? Virt57 : Virt;
   const canonical = (value: bigint): bigint => BigInt.asUintN(64, BigInt.asIntN(bits, value));
   const base = BigInt(index) << BigInt(bits - 9);
-  // One step: the address, shifted right by one level, below the self-map's own index.
+  // Shifts the address right by one level, below the index of the self-map: the address of the entry that maps it.
   const step = (value: bigint): bigint =>
     base | ((BigInt.asUintN(bits, value) >> 9n) & ((1n << BigInt(bits - 9)) - 8n));
   return Object.freeze({

@@ -1,16 +1,16 @@
 import type { PhysAddr } from '@svsm/address';
 
 /*
- * A 64-bit value as two 32-bit words. It is split and joined through memory: several times faster than shifting bigints.
- * Words are int32 (`| 0`), which engines keep in a field without allocating.
+ * A 64-bit value as two 32-bit words. It is split and joined through memory, which is several times faster than shifting
+ * bigints. Words are int32 (`| 0`), which engines keep in a field without allocating.
  */
 
-/** Holds a value to be read through {@link HALVES}, or the reverse. Valid until the next call of any function. */
+/** A cell to write a value to and read it from through {@link HALVES}, or the reverse. Any call can overwrite it. */
 export const CELL: BigUint64Array<ArrayBuffer> = /* @__PURE__ */ new BigUint64Array(1);
 /** The low and the high word of {@link CELL}. */
 export const HALVES: Uint32Array<ArrayBuffer> = /* @__PURE__ */ new Uint32Array(CELL.buffer);
 
-/** The most levels that a page table can have. */
+/** The maximum number of levels of a page table. */
 export const MAX_LEVELS = 5;
 
 /** Whether `value` is a `bigint` that {@link CELL} holds unchanged. */
@@ -18,13 +18,13 @@ export function is64Bit(value: bigint): boolean {
   return typeof value === 'bigint' && value >= 0n && value <= 0xffff_ffff_ffff_ffffn;
 }
 
-/** Whether an address with this high word is canonical: bits 63:47 are alike, or 63:56 with 5 levels. */
+/** Whether an address with this high word is canonical: bits 63:47 are all equal, or bits 63:56 with 5 levels. */
 export function isCanonical(high: number, levels: number): boolean {
   const sign = high >> (levels === 5 ? 24 : 15);
   return sign === 0 || sign === -1;
 }
 
-/** The index that an address has in a table of `level`: nine bits, from bit 12 + 9 × level up. */
+/** The index of an address in a table of `level`: the nine bits from bit 12 + 9 × level up. */
 export function indexAt(low: number, high: number, level: number): number {
   switch (level) {
     case 0:

@@ -72,7 +72,7 @@ class FlatMemory implements PhysMemory {
   #refuse(frame: number): never {
     throw busError(
       frame,
-      this.#words.length > 0 ? formatBounds(this.#region) : 'none: its buffer is detached',
+      this.#words.length > 0 ? formatBounds(this.#region) : 'no frame: its buffer is detached',
     );
   }
 }
@@ -95,7 +95,7 @@ class SparseMemory implements PhysMemory {
     if (write) this.epoch += 1;
     const held = this.#frames.get(frame);
     if (held !== undefined) return held;
-    if (!this.#has(frame)) throw busError(frame, this.#regions.join(', ') || 'none');
+    if (!this.#has(frame)) throw busError(frame, this.#regions.join(', ') || 'no frame');
     if (!write) return this.#zeros;
     const fresh = new Uint32Array(WORDS_PER_FRAME);
     this.#frames.set(frame, fresh);

@@ -54,7 +54,7 @@ export class ReaderMemory implements PhysMemory {
     const isFrame = Number.isInteger(frame) && frame >= 0 && frame < MAX_FRAMES;
     if (!isFrame || !this.#readFrame(frame, new Uint8Array(words.buffer))) {
       const paddr = isFrame ? frameAddress(frame) : BigInt(Math.trunc(frame) || 0);
-      throw new PageTableError('BUS_ERROR', { paddr, memory: 'what the reader has' });
+      throw new PageTableError('BUS_ERROR', { paddr, memory: 'only the frames that the reader finds' });
     }
     if (this.#cache.size === this.#capacity) {
       const [oldest] = this.#cache.keys();

@@ -268,7 +268,7 @@ describe('a page beyond vTOM', () => {
       () => table.setEncryptedRegion(part(0, 3 * size)),
     ]) {
       expect(refuses('OUTSIDE_PHYSICAL_RANGE', operation).message).toContain(
-        'valid are 0x0 to 0x00001fffffffffff',
+        'valid addresses are 0x0 to 0x00001fffffffffff',
       );
     }
     table.setSharedRegion(part(0, size));

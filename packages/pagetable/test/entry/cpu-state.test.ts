@@ -35,9 +35,12 @@ describe('cpuState', () => {
     [{ smep: 'on' }, 'smep cannot be "on": pass true or false'],
     [{ smap: null }, 'smap cannot be null: pass true or false'],
     [{ ac: 0 }, 'ac cannot be 0: pass true or false'],
-    [{ pkru: 2 ** 32 }, 'pkru cannot be 4294967296: pass 32 bits, or undefined while it is off'],
-    [{ pkrs: -1 }, 'pkrs cannot be -1: pass 32 bits, or undefined while it is off'],
-    [{ pkrs: 0.5 }, 'pkrs cannot be 0.5: pass 32 bits, or undefined while it is off'],
+    [
+      { pkru: 2 ** 32 },
+      'pkru cannot be 4294967296: pass a number of 32 bits, or undefined if the register is off',
+    ],
+    [{ pkrs: -1 }, 'pkrs cannot be -1: pass a number of 32 bits, or undefined if the register is off'],
+    [{ pkrs: 0.5 }, 'pkrs cannot be 0.5: pass a number of 32 bits, or undefined if the register is off'],
   ])('refuses %o', (options, words) => {
     refuses(() => cpuState(options as Partial<CpuState>), words);
   });
@@ -75,12 +78,12 @@ describe('cpuStateFromRegisters', () => {
   });
 
   test.each<[object, string]>([
-    [{ cr0: 1n << 64n }, 'cr0 cannot be 0x10000000000000000: pass a register of 64 bits'],
-    [{ cr4: -1n }, 'cr4 cannot be -0x1: pass a register of 64 bits'],
-    [{ rflags: 0.5 }, 'rflags cannot be 0.5: pass a register of 64 bits'],
-    [{ cr4: 1n << 22n, pkru: -1 }, 'pkru cannot be -1: pass a register of 64 bits'],
-    [{ cr4: 1n << 24n, pkrs: -1 }, 'pkrs cannot be -1: pass a register of 64 bits'],
-    [{ cr4: 1n << 22n, pkru: 1n << 32n }, 'pkru cannot be 4294967296: pass 32 bits'],
+    [{ cr0: 1n << 64n }, 'cr0 cannot be 0x10000000000000000: pass a value of 64 bits'],
+    [{ cr4: -1n }, 'cr4 cannot be -0x1: pass a value of 64 bits'],
+    [{ rflags: 0.5 }, 'rflags cannot be 0.5: pass a value of 64 bits'],
+    [{ cr4: 1n << 22n, pkru: -1 }, 'pkru cannot be -1: pass a value of 64 bits'],
+    [{ cr4: 1n << 24n, pkrs: -1 }, 'pkrs cannot be -1: pass a value of 64 bits'],
+    [{ cr4: 1n << 22n, pkru: 1n << 32n }, 'pkru cannot be 4294967296: pass a number of 32 bits'],
     [{ cpl: 5 }, 'cpl cannot be 5'],
   ])('refuses %o', (registers, words) => {
     refuses(() => cpuStateFromRegisters({ cr0: 0, cr4: 0, cpl: 0, ...registers }), words);

@@ -93,27 +93,27 @@ describe('entries', () => {
     ],
     [
       'INVALID_ENTRY',
-      '3 cannot be used for an entry: no page is that large',
+      '3 cannot be used for an entry: only levels 0, 1 and 2 have pages',
       () => encodeEntry({ address: physAddr(0), flags: 1, leaf: true }, 3, pagingConfig()),
     ],
     [
       'INVALID_ENTRY',
-      '0 cannot be used for an entry: level 0 leads to no table',
+      '0 cannot be used for an entry: an entry at level 0 maps a page',
       () => encodeEntry({ address: physAddr(0), flags: 1, leaf: false }, 0, pagingConfig()),
     ],
     [
       'INVALID_FLAGS',
-      'flags 0x80 cannot be used: they are reserved where a table follows (bits 0x80)',
+      'flags 0x80 cannot be used: they are reserved in an entry that leads to a table (bits 0x80)',
       () => encodeEntry({ address: physAddr(0), flags: PteFlags.Large }, 1, pagingConfig()),
     ],
     [
       'INVALID_FLAGS',
-      'they are reserved where a table follows (bits 0x80)',
+      'they are reserved in an entry that leads to a table (bits 0x80)',
       () => encodeEntry({ address: physAddr(0), flags: PteFlags.Large }, 2, pagingConfig()),
     ],
     [
       'INVALID_FLAGS',
-      'they are reserved where a table follows (bits 0x100)',
+      'they are reserved in an entry that leads to a table (bits 0x100)',
       () => encodeEntry({ address: physAddr(0), flags: 0x101 }, 3, pagingConfig()),
     ],
     [
