@@ -8,7 +8,7 @@ interface Run {
   readonly offset: number;
 }
 
-/** The lowest start of a PC's firmware. Its memory below 4 GiB ends below this address. */
+/** The lowest start of a PC's firmware. The RAM below 4 GiB ends below this address. */
 const FIRMWARE = 0xff00_0000;
 const FOUR_GIB = 2 ** 32;
 

@@ -28,7 +28,7 @@ export interface DumpRecord {
   readonly encryption: MemoryEncryption | null;
 }
 
-/** A run of pages that are contiguous in virtual and in physical memory, with equal size and rights. */
+/** A run of pages that are contiguous in virtual and in physical memory, and equal in size, rights and visibility. */
 export interface RunRecord extends PageFacts {
   readonly type: 'run';
   readonly start: bigint;
