@@ -1,4 +1,4 @@
-/** What an allocator costs before it is used, and what its tables hold after some use. */
+/** The cost of creating an allocator, and the size of its tables after some use. */
 import { PAGE_SIZE, physAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
 import { physRegion } from '@svsm/memory-region';
@@ -6,9 +6,9 @@ import { collectGarbage, median, nanoseconds } from './harness.ts';
 
 const ROUNDS = 25;
 
-/** Bytes of objects, and of typed arrays, that are in use. */
+/** The bytes of objects and typed arrays in use. */
 function usedBytes(): { objects: number; tables: number } {
-  // The second time, what the first has swept is no longer counted.
+  // Only the second collection stops counting the memory that the first one swept.
   collectGarbage();
   collectGarbage();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
@@ -28,7 +28,7 @@ for (const [name, size] of [
   show(name, size);
 }
 
-/** One line; in a function of its own, so that nothing of it is left when the next one is measured. */
+/** Prints one line. It is a function, so that its objects are garbage when the next line is measured. */
 function show(name: string, size: number): void {
   const region = physRegion(physAddr(0), size);
   const kept: PageAllocator<ReturnType<typeof physAddr>>[] = new Array(ROUNDS);

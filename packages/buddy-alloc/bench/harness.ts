@@ -1,34 +1,34 @@
-/** What the benches of this package share: rounds of variants side by side, and loops that are compiled apart. */
+/** Helpers of all benches: rounds of variants side by side, and loops that are compiled separately. */
 
 /** One of several ways to do the same work. */
 export interface Variant {
   readonly name: string;
-  /** Does the work once: nanoseconds an operation, for each column. */
+  /** Does the work once. Returns the nanoseconds an operation for each column. */
   readonly round: () => readonly Time[];
-  /** It takes so long that it runs once only, after the others. */
+  /** Whether it is so slow that it runs only once, after the others. */
   readonly once?: boolean;
 }
 
-/** Nanoseconds; with what share of the work was done, if it was given up; `undefined` if it was not done at all. */
+/** Nanoseconds, with the share of the work that was done if it was given up; `undefined` if it was not started. */
 export type Time = number | { readonly nanoseconds: number; readonly share: number } | undefined;
 
-/** How long a variant may take for one column before it is given up, in milliseconds. */
+/** The milliseconds after which a variant is given up in one column. */
 const LIMIT = 2000;
 const CHUNK = 512;
 
-/** The middle one. */
+/** The median. */
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-/** How long `run` takes, in nanoseconds an operation. */
+/** The nanoseconds an operation that `run` takes. */
 export function nanoseconds(operations: number, run: () => void): number {
   const start = performance.now();
   run();
   return ((performance.now() - start) * 1e6) / operations;
 }
 
-/** The same for a loop from one index to another, given up after a while. */
+/** The same for a loop from one index to another, which is given up after `limit` milliseconds. */
 export function nanosecondsUpTo(
   operations: number,
   run: (from: number, to: number) => void,
@@ -45,7 +45,7 @@ export function nanosecondsUpTo(
   return done === operations ? time : { nanoseconds: time, share: done / operations };
 }
 
-/** Collects garbage, before memory in use is read: without, the figure would be none. */
+/** Collects garbage. Without this, figures of memory in use would mean nothing. */
 export function collectGarbage(): void {
   if (globalThis.gc === undefined) throw new Error('start it by `npm run bench`, or with --expose-gc');
   globalThis.gc();
@@ -54,9 +54,9 @@ export function collectGarbage(): void {
 let compiled = 0;
 
 /**
- * A function with `body`, which sees `values`. Each has code of its own, so an engine compiles its calls for one variant, and
- * none sees the calls of another; for that it needs a text of its own too, since what is the same text is the same code.
- * Whatever runs it stays cold, and is not compiled together with it.
+ * Returns a function with `body`, which sees `values`. Each function has separate code, so an engine compiles its calls for one
+ * variant only. Its text must be unique for that, because equal texts share code. The caller stays cold and is not compiled
+ * together with it.
  */
 export function compile<F extends (...parameters: never[]) => void>(
   values: Readonly<Record<string, unknown>>,
@@ -71,12 +71,12 @@ export function compile<F extends (...parameters: never[]) => void>(
 
 let seed = 1;
 
-/** A number from 0 to `below` − 1. */
+/** A random number from 0 to `below` − 1. */
 export function random(below: number): number {
   seed ^= seed << 13;
   seed ^= seed >>> 17;
   seed ^= seed << 5;
-  // Without the sign it fits in 31 bits, where a remainder is an instruction and not a call.
+  // In 31 bits, a remainder is an instruction and not a call.
   return (seed >>> 1) % below;
 }
 
@@ -91,8 +91,8 @@ export function shuffle<T>(values: T[]): void {
 }
 
 /**
- * Runs every variant once a round, and prints for each column the median over the rounds, the least, and the ratio to the
- * first variant, the median of those within a round: noise of a shared machine then moves both.
+ * Runs every variant once a round. Prints for each column the median over the rounds, the least value, and the median of the
+ * ratios to the first variant in the same round, because the noise of a shared machine affects both alike.
  */
 export function compare(
   title: string,

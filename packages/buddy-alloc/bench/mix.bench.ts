@@ -1,7 +1,7 @@
 /**
- * Blocks of orders 0 to 5 at half occupancy: a random one freed, a new one allocated, over and over. The page allocator in
- * its three forms (a region, an address, an index), so that the price of the object that each returns can be seen, beside
- * bare linked lists, the algorithm of COCONUT-SVSM and @thi.ng/malloc.
+ * Blocks of orders 0 to 5 at half occupancy: a random block is freed and a new one allocated, over and over. It compares the
+ * three forms of the page allocator (a region, an address, an index), which shows the price of the objects that they return,
+ * with bare linked lists, the algorithm of COCONUT-SVSM and @thi.ng/malloc.
  */
 import { PAGE_SIZE, virtAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
@@ -12,7 +12,7 @@ import { BareLists, LinearLists } from './rivals.ts';
 
 const HEAP = virtAddr(0xffff_8000_0000_0000n);
 const MIB = 0x10_0000;
-/** So many, that most blocks are replaced. */
+/** Enough steps to replace most blocks. */
 const operationsFor = (pages: number): number => Math.max(4000, Math.ceil(pages / 10));
 
 interface Mixed {
@@ -22,7 +22,7 @@ interface Mixed {
   readonly allocate: string;
   /** Frees `block`. */
   readonly release: string;
-  /** What handles are, before there is one. */
+  /** The value of a handle without a block. */
   readonly none: unknown;
   readonly once?: boolean;
 }
@@ -38,7 +38,7 @@ function variant(pages: number, { name, allocator, allocate, release, none, once
     let { seed, used, count } = state;
     for (let i = 0; i < operations; i += 1) {
       seed ^= seed << 13; seed ^= seed >>> 17; seed ^= seed << 5;
-      // In 31 bits, where a remainder is an instruction and not a call.
+      // In 31 bits, a remainder is an instruction and not a call.
       const random = seed >>> 1;
       if (used < half) {
         const o = random % 6;
@@ -58,11 +58,11 @@ function variant(pages: number, { name, allocator, allocate, release, none, once
     }
     state.seed = seed; state.used = used; state.count = count;`,
   );
-  // Until it is half full, and well mixed.
+  // Fills and mixes it until it is half full.
   const warmUp = once ? 2 : Math.ceil((pages / operations) * 0.6) + 20;
   for (let round = 0; round < warmUp; round += 1) run();
   const round = (): number[] => {
-    // The others have had the caches.
+    // The other variants have used the processor's caches.
     if (!once) run();
     return [nanoseconds(operations, run)];
   };

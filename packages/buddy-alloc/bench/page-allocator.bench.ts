@@ -1,10 +1,9 @@
 /**
- * Single pages: all of a region allocated, freed in that order, and in random order. The page allocator by address and by
- * index, beside bare linked lists that take page numbers and check nothing, the algorithm of COCONUT-SVSM, and
- * @thi.ng/malloc, the heap that JavaScript has.
+ * Single pages: all pages of a region are allocated, and freed in the same order and in random order. It compares the page
+ * allocator by address and by index with bare linked lists, which take page numbers and check nothing, with the algorithm of
+ * COCONUT-SVSM, and with @thi.ng/malloc, a heap in JavaScript.
  *
- * What part of the time is the addresses' own is in the last lines: a bigint is an object, to be made, kept in an array and
- * collected.
+ * One line shows the time of the addresses alone: a bigint is an object that is created, stored in an array and collected.
  */
 import { PAGE_SIZE, type VirtAddr, virtAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
@@ -18,14 +17,14 @@ const MIB = 0x10_0000;
 
 type Loop = (from: number, to: number) => void;
 
-/** Makes each bigint anew, so that what lies scattered in memory are the allocator's tables and not its handles. */
+/** Creates each bigint again, so that the handles lie close together and only the allocator's tables are scattered. */
 function renew(handles: unknown[]): void {
   for (const [i, handle] of handles.entries()) {
     if (typeof handle === 'bigint') handles[i] = BigInt.asUintN(64, handle + 1n) - 1n;
   }
 }
 
-/** Allocates all, frees in order; allocates all again, frees in random order. */
+/** Allocates all pages, frees them in order, allocates all again, and frees them in random order. */
 function variant(
   name: string,
   handles: unknown[],
@@ -55,8 +54,8 @@ function variant(
 }
 
 /**
- * For what is slow: the same once, as far as it comes, after as much of it as compiles it. Each time has an allocator of
- * its own.
+ * The same for a slow variant: it runs once, until it is given up, after a warm-up that gets it compiled. Each run has a new
+ * allocator.
  */
 function slow(
   name: string,
@@ -120,12 +119,12 @@ function everyPage(mib: number, rounds: number): void {
       'allocator.cell[0] = handles[i]; allocator.sum ^= allocator.halves[0]; allocator.halves[0] = 0',
     ),
   ];
-  // In random order its frees take longer than all else together, so of a larger region once, and not to the end.
+  // Its frees in random order take longer than everything else together. So in a larger region they run once, and are given up.
   const isSmall = mib <= 64;
   const linear = "upstream's algorithm";
   variants.push(variant(linear, indexes(), new LinearLists(count), 'allocator.allocate(0)', free, isSmall));
   if (isSmall) {
-    // It keeps its lists in the pages themselves: of a larger region, all memory would have to be there.
+    // It keeps its lists in the pages themselves, so a larger region would need all of its memory.
     const buf = new ArrayBuffer(count * (PAGE_SIZE + 8) + 4096);
     new Uint8Array(buf).fill(1);
     const malloc = `allocator.malloc(${PAGE_SIZE})`;

@@ -1,8 +1,9 @@
 /**
- * Which free block to take of several that fit: the one at the lowest address, the one that came last, or what
- * `PageAllocator` does (the last of 64 hints, or the lowest of the word linked last). Fills 256 MiB to 90 % with blocks of orders
- * 0 to 5, drains it to 50 %, over and over. Prints which share of the free pages is then in blocks too small for an order,
- * and what an operation takes: of the two rivals, as good as each policy can be had, without a check.
+ * Policies for choosing one of several free blocks that fit: the block at the lowest address, the block that was freed last,
+ * or the choice of `PageAllocator` (the last of 64 hints, or the lowest block of the word that was linked last). It fills
+ * 256 MiB to 90 % with blocks of orders 0 to 5 and drains it to 50 %, over and over. It prints the share of the free pages in
+ * blocks too small for an order, and the time of an operation. The two rivals are as fast as their policy allows, and check
+ * nothing.
  */
 import { PAGE_SIZE, virtAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
@@ -20,7 +21,7 @@ const ROUNDS = 60;
 interface Policy {
   readonly name: string;
   readonly allocator: { allocate(order: number): number; free(page: number): void };
-  /** Which share of the free pages is in blocks of less than `order`. */
+  /** The share of the free pages in blocks of less than `order`. */
   readonly fragmentation: (order: number) => number;
 }
 
@@ -34,7 +35,7 @@ function rival(name: string, allocator: BareLists | LowestFirst): Policy {
   return { name, allocator, fragmentation: (order) => allocator.fragmentation(order) };
 }
 
-/** The mean fragmentation for each of `ORDERS`, when drained; and the median of nanoseconds an operation. */
+/** The mean fragmentation for each of `ORDERS` when drained, and the median of the nanoseconds an operation. */
 function run({ allocator, fragmentation }: Policy, seed: number): { means: number[]; time: number } {
   const state = { seed: (seed * 0x9e37_79b1) | 0, used: 0, count: 0 };
   const values = {

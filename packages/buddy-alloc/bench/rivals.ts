@@ -1,8 +1,8 @@
-/** Other allocators of blocks of 2^order pages, by page number, to be set beside `PageAllocator`. None checks a free. */
+/** Other allocators of blocks of 2^order pages, by page number, to compare with `PageAllocator`. None of them checks a free. */
 
 /**
- * The algorithm of COCONUT-SVSM's kernel/src/mm/alloc.rs, ported as it stands: one list per order, linked one way, so a
- * buddy is taken out by walking from the head; splits and merges mark every page of a block. Orders 0 to 5.
+ * The algorithm of COCONUT-SVSM's kernel/src/mm/alloc.rs, ported without changes, for orders 0 to 5. Each order has a singly
+ * linked list, so removing a buddy walks from the head. Splits and merges mark every page of a block.
  */
 export class LinearLists {
   readonly #type: Uint8Array;
@@ -80,9 +80,9 @@ export class LinearLists {
   }
 }
 
-/** What all buddy allocators of this folder do that merge to the top; how free blocks are kept is left open. */
+/** The common part of the buddy allocators that merge up to the whole region. Subclasses decide how free blocks are stored. */
 abstract class Buddies {
-  /** For each page, 0x80 and the order if a free block starts there; 0x40 and the order if an allocated one does. */
+  /** For each page, 0x80 and the order if a free block starts there, or 0x40 and the order if an allocated block does. */
   readonly marks: Uint8Array;
   readonly maxOrder: number;
   /** Bit n is set if a block of order n is free. */
@@ -93,7 +93,7 @@ abstract class Buddies {
     this.maxOrder = Math.log2(pages);
   }
 
-  /** Which share of the free pages is in blocks of less than `order`. */
+  /** The share of the free pages in blocks of less than `order`. */
   fragmentation(order: number): number {
     let small = 0;
     let all = 0;
@@ -108,8 +108,8 @@ abstract class Buddies {
 }
 
 /**
- * Doubly linked lists in one Int32Array, the newest first, and a byte a page: about as fast as this can be, by 9 bytes a
- * page.
+ * Doubly linked lists in one Int32Array, the newest block first, and a byte for each page. At 9 bytes a page, it is about as
+ * fast as a buddy allocator can be.
  */
 export class BareLists extends Buddies {
   readonly #links: Int32Array;
@@ -171,9 +171,9 @@ export class BareLists extends Buddies {
   }
 }
 
-/** A bitmap for each order with summaries of 32 words above, three levels: it takes the block at the lowest address. */
+/** A bitmap for each order, with levels of summary words that cover 32 words each. It takes the block at the lowest address. */
 export class LowestFirst extends Buddies {
-  /** For each order, and each level of its bitmap, the words; the last level has one. */
+  /** The words for each order and each level of its bitmap. The last level has one word. */
   readonly #bits: readonly (readonly Int32Array[])[];
 
   constructor(pages: number) {

@@ -1,9 +1,9 @@
 /**
- * One allocator for several workers: operations a second at 1 and 2 workers, with and without a cache for each, beside a
- * `PageAllocator` that one worker has to itself. And what the tables cost before they are used.
+ * One allocator for several workers: operations a second with 1 and 2 workers, with and without a cache for each, compared
+ * with a `PageAllocator` that one worker has for itself. It also shows the cost of the tables before they are used.
  *
- * Workers start together and do the same number of operations; the time is that of the slowest. In each round every
- * variant runs once; medians over rounds. With fewer free cores than workers, it is the scheduler that is measured.
+ * Workers start together and do the same number of operations; the time is that of the slowest. In each round every variant
+ * runs once; figures are medians over the rounds. With fewer free cores than workers, this measures the scheduler.
  */
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
@@ -18,7 +18,7 @@ const WORKERS = 2;
 const OPERATIONS = 200_000;
 const ROUNDS = 9;
 
-/** What each worker does with single pages. */
+/** The work of each worker with single pages. */
 const WORKLOADS = [
   'a page at a time, freed at once',
   '16 pages, freed in turn',
@@ -26,7 +26,7 @@ const WORKLOADS = [
 ] as const;
 const VARIANTS = ['PageAllocator', 'shared', 'shared, cache of 64'] as const;
 
-// Words between main thread and workers.
+// The words that the main thread shares with the workers.
 const ROUND = 0;
 const DONE = 1;
 const WORKLOAD = 2;
@@ -59,7 +59,7 @@ function work({ control, buffer, index }: Shared): void {
     }
     const cache = words[VARIANT] === 2 ? shared.cache({ pages: 64 }) : undefined;
     const pages: Pages = cache ?? (words[VARIANT] === 0 ? single : shared);
-    // The live ones are there before the clock starts.
+    // The live pages are allocated before the clock starts.
     while (words[WORKLOAD] === 2 && live.length < 4096) live.push(pages.allocatePage());
     finish(words, DONE);
     while (Atomics.load(words, DONE) < words[ACTIVE]! + 1);
@@ -108,7 +108,7 @@ function main(): void {
     return new Worker(new URL(import.meta.url), { workerData: data, execArgv: [] });
   });
 
-  /** Waits until `word` is `count`. */
+  /** Waits until `word` is at least `count`. */
   const until = (word: number, count: number) => {
     for (let done = Atomics.load(words, word); done < count; done = Atomics.load(words, word)) {
       Atomics.wait(words, word, done, 1000);
@@ -168,7 +168,7 @@ function main(): void {
 }
 
 function construction(): void {
-  console.log('\nConstruction, median of 9, and memory that the process has more after some use');
+  console.log('\nCreation, median of 9, and additional memory of the process after some use');
   for (const [name, size] of [
     ['64 MiB', 2 ** 26],
     ['16 GiB', 2 ** 34],

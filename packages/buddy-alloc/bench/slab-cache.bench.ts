@@ -1,6 +1,6 @@
 /**
- * Objects of 64 bytes: `SlabCache` and `HeapAllocator` beside @thi.ng/malloc, the heap that JavaScript has, in its best case
- * and in a random one, and beside a stack of free slots that checks nothing.
+ * Objects of 64 bytes: `SlabCache` and `HeapAllocator` compared with @thi.ng/malloc, a heap in JavaScript, in its best case and
+ * in a random one, and with a stack of free slots that checks nothing.
  */
 import { type VirtAddr, virtAddr } from '@svsm/address';
 import { HeapAllocator, PageAllocator, SlabCache } from '@svsm/buddy-alloc';
@@ -12,7 +12,7 @@ const HEAP = virtAddr(0xffff_8000_0000_0000n);
 const SIZE = 64;
 const OPERATIONS = 4000;
 
-/** The least there is: a stack of free slots, which knows nothing of double frees. */
+/** The least possible work: a stack of free slots, which cannot detect a double free. */
 class FreeStack {
   readonly #free: Int32Array;
   #count: number;
@@ -36,7 +36,7 @@ class FreeStack {
 const cacheOf = () => new SlabCache(new PageAllocator(virtRegion(HEAP, 2 ** 26)), SIZE);
 const heapOf = () => new HeapAllocator(new PageAllocator(virtRegion(HEAP, 2 ** 26)));
 
-/** Allocated and freed at once, with half a page of others live. */
+/** Allocates an object and frees it at once, with half a page of other objects live. */
 function pairs(): void {
   const variant = (name: string, allocator: object, allocate: string): Variant => {
     for (let object = 0; object < 32; object += 1) compile({ allocator }, '', `${allocate};`)();
@@ -60,7 +60,7 @@ function pairs(): void {
   );
 }
 
-/** A page of objects allocated, then freed, the newest first. */
+/** Allocates a page of objects, then frees them, the newest first. */
 function stacks(): void {
   const depth = 64;
   const variant = (name: string, allocator: object, allocate: string, none: unknown): Variant => {
@@ -88,7 +88,7 @@ function stacks(): void {
   );
 }
 
-/** 10^5 live objects: a random one freed, a new one allocated. */
+/** Frees a random one of 10^5 live objects and allocates a new one. */
 function randomVictims(): void {
   const live = 100_000;
   const variant = (name: string, allocator: object, allocate: string, none: unknown): Variant => {

@@ -7,21 +7,36 @@ import type { PageSpace } from './page-space.ts';
 import type { Trace } from './trace.ts';
 
 /**
- * The blocks of a `PageAllocator` by the index of their first page: 0 is the page that its space starts with, which
- * regions that are added or removed do not change. An index is a `number`, so no call makes an object. All that holds
- * of blocks by address holds here; the two may be mixed.
+ * The blocks of a `PageAllocator`, named by the index of their first page. Index 0 is the first page of the allocator's space;
+ * adding and removing regions does not change it. An index is a `number`, so no call creates an object. Everything else is
+ * as for addresses, and the two may be mixed.
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { PageAllocator } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ *
+ * const allocator = new PageAllocator(physRegion(physAddr(0x10_0000), 0x10_0000));
+ * const { indexed } = allocator;
+ * indexed.allocate(0);
+ * const index = indexed.allocate(3);
+ * console.log(index, String(allocator.blockOf(indexed.addressOf(index))?.region));
+ * // => 8 [0x0000000000108000-0x0000000000110000)
+ * indexed.free(index);
+ * ```
  */
 export class IndexedPages<A extends Address> {
   readonly #space: PageSpace<A>;
   readonly #trace: Trace<A> | undefined;
   readonly #tree: BuddyTree;
   readonly #maxOrder: number;
-  /** The page of index 0, by number; and counted from the tree's origin. */
+  /** The page of index 0: its number, and its offset from the tree's origin. */
   readonly #firstPage: number;
   readonly #firstOffset: number;
   readonly #lastIndex: number;
 
-  /** `PageAllocator.indexed` is one. */
+  /** `PageAllocator.indexed` has one of these. */
   constructor(space: PageSpace<A>, trace: Trace<A> | undefined) {
     const { start, end } = space.tree.range;
     this.#space = space;
@@ -34,7 +49,7 @@ export class IndexedPages<A extends Address> {
   }
 
   /**
-   * Allocates a block of 2^`order` pages: the index of its first. O(orders), amortized.
+   * Allocates a block of 2^`order` pages. Returns the index of the first one. O(orders), amortized.
    *
    * @param order - 0 to `maxOrder`
    * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`
@@ -51,25 +66,32 @@ export class IndexedPages<A extends Address> {
   /**
    * Frees the block or run whose first page has this index. O(orders), for each block of a run.
    *
-   * @throws BuddyError `INVALID_PAGE_INDEX`; for a page of the space, what `freePages` throws for its address
+   * @param index - 0 to the index of the last page of the space
+   * @throws BuddyError `INVALID_PAGE_INDEX`, `OUTSIDE_REGION`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `FILE_PAGE`,
+   *   `SLAB_PAGE`, `HEAP_BLOCK`
    */
   free(index: number): void {
-    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalid(index);
+    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalidIndex(index);
     const freed = this.#trace?.toFree(this.#address(index));
     if (!this.#tree.freeOffset(index + this.#firstOffset)) throw this.#space.refusal(this.#address(index));
     this.#trace?.freed(freed);
   }
 
-  /** The address of the page with this index. O(1). @throws BuddyError `INVALID_PAGE_INDEX` */
+  /**
+   * The address of the page with this index. O(1).
+   *
+   * @param index - 0 to the index of the last page of the space
+   * @throws BuddyError `INVALID_PAGE_INDEX`
+   */
   addressOf(index: number): A {
-    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalid(index);
+    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalidIndex(index);
     return this.#address(index);
   }
 
   /**
-   * The index of the page that `address` lies in. O(1).
+   * The index of the page that contains `address`. O(1).
    *
-   * @throws BuddyError `OUTSIDE_REGION` outside the space; AddressError if it is no address of this kind
+   * @throws BuddyError `OUTSIDE_REGION` outside the space; AddressError for an invalid address
    */
   indexOf(address: A): number {
     this.#space.kind.assertIsAddress(address);
@@ -82,7 +104,7 @@ export class IndexedPages<A extends Address> {
     return addressOfPage(this.#firstPage + index) as A;
   }
 
-  #invalid(index: unknown): BuddyError {
+  #invalidIndex(index: unknown): BuddyError {
     return new BuddyError('INVALID_PAGE_INDEX', { index, last: this.#lastIndex });
   }
 }

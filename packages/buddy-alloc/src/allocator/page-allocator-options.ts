@@ -3,27 +3,27 @@ import type { MemoryRegion } from '@svsm/memory-region';
 import type { PageMemory } from '../pages/page-memory.ts';
 import type { Tracer } from './allocator-event.ts';
 
-/** What a `PageAllocator` may be told beside its region. */
+/** The options of a `PageAllocator`. */
 export interface PageAllocatorOptions<A extends Address> {
   /**
-   * The greatest order to hand out, 0 to 52: at most, and if not given, that of the largest block that fits the
-   * region. Free blocks merge beyond it, but are shown as several of this order.
+   * The greatest order of a request, 0 to 52. At most, and by default, it is the order of the largest block that fits the
+   * regions. Free blocks still merge beyond it; they are shown as several blocks of this order.
    */
   readonly maxOrder?: number | undefined;
-  /** What of the region is never handed out: whole pages, no two regions overlapping. Empty ones add nothing. */
+  /** Parts of the regions that are never allocated: whole pages, not overlapping. Empty regions add nothing. */
   readonly reserved?: Iterable<MemoryRegion<A>> | undefined;
-  /** Where regions that are added later lie: whole pages, around the first ones. Costs nothing until they are. */
+  /** The addresses for regions that are added later: whole pages, around the first regions. It costs nothing until then. */
   readonly space?: MemoryRegion<A> | undefined;
-  /** What clears pages. Without it, no page can be asked for as zeroed, and file pages are as they were. */
+  /** Clears pages. Without it, `allocateZeroedPage` throws, and file pages are not cleared. */
   readonly memory?: PageMemory<A> | undefined;
   /**
-   * Is told what the allocator does, after each time. What it throws, the caller gets, and what is done stays done; but a
-   * slab or a heap that asked for pages does not keep them.
+   * Called after each change. If it throws, the caller gets the error and the change stays. Only a slab or a heap returns
+   * the pages that it had asked for.
    */
   readonly trace?: Tracer<A> | undefined;
   /**
-   * For development: is told of blocks whose owner (see `own`) was collected without having let go of them. When that is,
-   * the engine decides.
+   * For development: called with a block whose owner (see `own`) was garbage-collected while it still owned the block. The
+   * engine decides when that is.
    */
   readonly onLeak?: ((block: MemoryRegion<A>) => void) | undefined;
 }

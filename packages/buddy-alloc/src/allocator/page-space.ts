@@ -27,10 +27,10 @@ import { NO_REGION, pagesOfRegion, requireKind, reservedRanges, wholePages } fro
 import type { AllocatorSnapshot, SnapshotBlock } from '../pages/snapshot.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import { ALLOCATED, FILE, FREE, HEAP, REST, RUN, SLAB } from '../tree/buddy-level.ts';
-import { BuddyTree } from '../tree/buddy-tree.ts';
+import { BuddyTree, type TreeBlock } from '../tree/buddy-tree.ts';
 import { checkTree } from '../tree/check-tree.ts';
 
-/** What a {@link PageSpace} is made from. */
+/** The parameters of a {@link PageSpace}. */
 export interface PageSpaceSpec<A extends Address> {
   readonly regions: readonly MemoryRegion<A>[];
   readonly space: MemoryRegion<A> | undefined;
@@ -38,33 +38,33 @@ export interface PageSpaceSpec<A extends Address> {
   readonly reserved: Iterable<MemoryRegion<A>>;
 }
 
-/** What blocks are called, by their mark. */
+/** The kind of a block or run, by the mark of its first page. */
 const KINDS: Readonly<Record<number, BlockKind>> = {
   [ALLOCATED]: 'pages',
   [RUN]: 'run',
-  [REST]: 'run',
   [FILE]: 'file',
   [SLAB]: 'slab',
+  [HEAP]: 'heap',
 };
 
 /**
- * What a page allocator knows: its regions, what of them is reserved, the blocks of the rest, references to file
- * pages. It turns regions into page numbers, and blocks of the tree into those that callers see; what it refuses, it
- * says why.
+ * The state of a page allocator: its regions, the reserved pages, the blocks of the other pages, and the references to file
+ * pages. It turns regions into page numbers and blocks of the tree into the blocks that callers see, and it finds the
+ * reason of each refusal.
  */
 export class PageSpace<A extends Address> {
   readonly kind: AddressKind<A>;
   readonly maxOrder: number;
   readonly tree: BuddyTree;
-  /** Ascending, disjoint, none touching another. */
+  /** The pages of the regions: ascending, disjoint, not touching. */
   ranges: readonly PageRange[] = [];
-  /** From the first region's start to the last one's end. */
+  /** From the start of the first region to the end of the last one. */
   hull: MemoryRegion<A>;
-  /** What of the ranges is never handed out; the same of them. */
+  /** The reserved pages: ascending, disjoint, not touching. */
   reserved: readonly PageRange[] = [];
-  /** How many references file pages have, by number, unless it is one. */
+  /** The numbers of references of file pages, by page number. Pages with one reference have no entry. */
   readonly references: Map<number, number> = new Map();
-  /** What the allocator may grow to. */
+  /** The addresses that the allocator may grow to. */
   readonly space: MemoryRegion<A>;
 
   constructor({ regions, space, maxOrder, reserved }: PageSpaceSpec<A>) {
@@ -90,7 +90,7 @@ export class PageSpace<A extends Address> {
     this.tree = new BuddyTree(whole);
     this.maxOrder = Math.min(maxOrder, this.tree.maxOrder);
     if (space === undefined) {
-      // The hull may have room for a block that no region has.
+      // The hull may have room for a block that fits into no region.
       const largest = this.ranges.map(largestOrderIn).reduce((one, other) => Math.max(one, other));
       this.maxOrder = Math.min(this.maxOrder, largest);
     }
@@ -100,11 +100,12 @@ export class PageSpace<A extends Address> {
     }
   }
 
-  /** The regions: ascending, those that touch made one. O(regions). */
+  /** The regions: ascending, regions that touch joined. O(regions). */
   get regions(): MemoryRegion<A>[] {
     return this.ranges.map((range) => this.regionOf(range));
   }
 
+  /** The region of a range of pages. O(1). */
   regionOf({ start, end }: PageRange): MemoryRegion<A> {
     return MemoryRegion.fromAddresses(this.kind, addressOfPage(start) as A, addressOfPage(end));
   }
@@ -119,7 +120,11 @@ export class PageSpace<A extends Address> {
     return pagesOfRegion(region);
   }
 
-  /** As `rangeOf`, for a region that may be added: in the space, and nothing of it here. */
+  /**
+   * The pages of a region to add: inside the space, and outside all regions. O(regions).
+   *
+   * @throws BuddyError `INVALID_REGION`; RegionError `KIND_MISMATCH`
+   */
   newRange(region: MemoryRegion<A>): PageRange {
     const range = this.rangeOf(region);
     if (!this.space.containsRegion(region))
@@ -130,7 +135,7 @@ export class PageSpace<A extends Address> {
     return range;
   }
 
-  /** The block that `page`, any number, is in; `undefined` if it is in no region. O(orders + log regions). */
+  /** The block that contains `page`, any number; `undefined` outside the regions. O(orders + log reserved). */
   blockAround(page: number): Block<A> | undefined {
     const found = this.tree.find(page);
     if (found === undefined) {
@@ -145,11 +150,11 @@ export class PageSpace<A extends Address> {
       region: this.regionOf(run),
       order: orderOfPages(run.end - run.start),
       state: 'allocated',
-      kind: this.tree.find(run.start)?.kind === HEAP ? 'heap' : KINDS[found.kind],
+      kind: KINDS[(this.tree.find(run.start) as TreeBlock).kind],
     });
   }
 
-  /** Every block from the first region to the last, ascending. */
+  /** All blocks of all regions, ascending. */
   *blocks(): Generator<Block<A>, undefined, undefined> {
     for (const range of this.ranges) {
       for (let page = range.start; page < range.end; ) {
@@ -161,7 +166,7 @@ export class PageSpace<A extends Address> {
   }
 
   /**
-   * Throws unless every page of `range` is of the allocator and `state`. O(orders) for each block in it.
+   * Throws unless every page of `range` lies in a region and has this state. O(orders) for each block in it.
    *
    * @throws BuddyError `OUTSIDE_REGION`, `NOT_FREE`, `NOT_RESERVED`
    */
@@ -195,7 +200,7 @@ export class PageSpace<A extends Address> {
   }
 
   /**
-   * Allocates a run of `pages` pages, or a block if they are one, as `PageAllocator.allocateRun`.
+   * Allocates `pages` pages as `PageAllocator.allocateRun`.
    *
    * @throws BuddyError `INVALID_PAGE_COUNT`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
    */
@@ -219,25 +224,33 @@ export class PageSpace<A extends Address> {
     return this.allocateRange({ start, end: start + pages });
   }
 
-  /** Allocates free pages: as a block, if they can be one, else as a run. @throws BuddyError `METADATA_FULL` */
+  /** Allocates free pages: as a block if they can be one, otherwise as a run. @throws BuddyError `METADATA_FULL` */
   allocateRange(range: PageRange): MemoryRegion<A> {
     this.tree.takeRange(range, this.#isBlock(range) ? ALLOCATED : RUN, REST, this.maxOrder);
     return this.regionOf(range);
   }
 
-  /** Puts another mark on the block or run at `start`, just allocated. O(orders). */
+  /** Changes the mark of the block or run at `start`. O(levels). */
   setMark(start: A, mark: number): void {
     this.tree.markBlock(pageNumberOf(start), mark);
   }
 
-  /** Makes pages of no region so far free. */
+  /**
+   * Adds the pages of `region`, all of them free. O(orders + regions), amortized.
+   *
+   * @throws BuddyError `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   */
   addRegion(region: MemoryRegion<A>): void {
     const range = this.newRange(region);
     this.tree.addFreeRange(range);
     this.#setRanges(withRange(this.ranges, range));
   }
 
-  /** Takes free pages out. */
+  /**
+   * Removes free pages. O(orders) for each free block that contains some of them, and O(regions), amortized.
+   *
+   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   */
   removeRegion(region: MemoryRegion<A>): void {
     const range = this.rangeOf(region);
     this.requireState('free', range);
@@ -245,6 +258,7 @@ export class PageSpace<A extends Address> {
     this.#setRanges(withoutRange(this.ranges, range));
   }
 
+  /** Makes free pages reserved. Cost and errors are those of `removeRegion`. */
   reserve(region: MemoryRegion<A>): void {
     const range = this.rangeOf(region);
     this.requireState('free', range);
@@ -252,6 +266,7 @@ export class PageSpace<A extends Address> {
     this.reserved = withRange(this.reserved, range);
   }
 
+  /** Makes reserved pages free. Cost and errors are those of `removeRegion`, with `NOT_RESERVED` for `NOT_FREE`. */
   unreserve(region: MemoryRegion<A>): void {
     const range = this.rangeOf(region);
     this.requireState('reserved', range);
@@ -259,22 +274,28 @@ export class PageSpace<A extends Address> {
     this.reserved = withoutRange(this.reserved, range);
   }
 
-  /** @throws BuddyError `INVALID_SNAPSHOT`, and what allocating there throws */
+  /**
+   * Allocates a block of a snapshot. O(orders) for each free block that contains some of its pages, amortized.
+   *
+   * @throws BuddyError `INVALID_SNAPSHOT`, `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`; AddressError and
+   *   RegionError if a bound is not valid
+   */
   restoreBlock(block: SnapshotBlock): void {
     const { kind, references, start, end } = block;
     const fail = (problem: string) => new BuddyError('INVALID_SNAPSHOT', { block: { start, end }, problem });
     const range = this.rangeOf(MemoryRegion.fromAddresses(this.kind, start as A, end));
     this.requireState('free', range);
     const pages = range.end - range.start;
-    if (this.#isBlock(range) ? kind === 'run' : kind === 'pages') throw fail('is of the wrong kind');
-    if (!Object.values(KINDS).includes(kind) && kind !== 'heap') throw fail('is of no kind');
-    if ((kind === 'file' || kind === 'slab') && pages !== 1) throw fail('is a single page');
+    if (this.#isBlock(range) ? kind === 'run' : kind === 'pages')
+      throw fail('has the wrong kind for its pages');
+    if (!Object.values(KINDS).includes(kind)) throw fail('has an unknown kind');
+    if ((kind === 'file' || kind === 'slab') && pages !== 1) throw fail('must be a single page');
     if (
       kind === 'file'
         ? !(Number.isSafeInteger(references) && (references as number) > 0)
         : references !== undefined
     ) {
-      throw fail('has a wrong number of references');
+      throw fail('has an invalid number of references');
     }
     this.allocateRange(range);
     if (kind === 'file') this.setMark(start as A, FILE);
@@ -283,6 +304,7 @@ export class PageSpace<A extends Address> {
     if (kind === 'file' && references !== 1) this.references.set(range.start, references as number);
   }
 
+  /** The complete state. O(blocks · orders). */
   snapshot(): AllocatorSnapshot {
     const bounds = ({ start, end }: RegionBounds) => ({ start: BigInt(start), end });
     const blocks: SnapshotBlock[] = [];
@@ -300,11 +322,12 @@ export class PageSpace<A extends Address> {
     };
   }
 
-  /** How many references the file page `page` has. O(1). */
+  /** The number of references of the file page `page`. O(1). */
   referencesOf(page: number): number {
     return this.references.get(page) ?? 1;
   }
 
+  /** The pages and blocks by state and order. O(orders + reserved + regions). */
   info(): MemoryInfo {
     const { tree, maxOrder } = this;
     return infoOf({
@@ -317,7 +340,7 @@ export class PageSpace<A extends Address> {
     });
   }
 
-  /** @throws BuddyError `BROKEN_INVARIANT` */
+  /** Checks the tables and the references. @throws BuddyError `BROKEN_INVARIANT` */
   check(): void {
     checkTree(this.tree, this.#absent());
     for (const [page, count] of this.references) {
@@ -327,16 +350,18 @@ export class PageSpace<A extends Address> {
     }
   }
 
+  /** The error of a request for `pages` pages that no free block has. */
   outOfMemory(order: number, pages: number = 2 ** order): BuddyError {
     const { largestFreeOrder, freePages } = this.info();
     return new BuddyError('OUT_OF_MEMORY', { order, pages, largestFreeOrder, freePages });
   }
 
+  /** The error of an address that lies in no region. */
   outsideRegion(address: bigint): BuddyError {
     return new BuddyError('OUTSIDE_REGION', { address, region: this.hull, regions: this.regions });
   }
 
-  /** Why the `size` bytes from `address` on are not a block that can be freed. */
+  /** The reason why the `size` bytes at `address` are not a block that can be freed. O(orders). */
   refusal(address: A, size: bigint = blockBytes(0)): BuddyError {
     this.kind.assertIsAddress(address);
     const found = this.blockAround(pageNumberOf(address & ~0xfffn));
@@ -345,7 +370,7 @@ export class PageSpace<A extends Address> {
   }
 
   /**
-   * The first `pages` free pages that follow each other and start at a multiple of 2^`order` pages, or `undefined`.
+   * The first `pages` consecutive free pages that start at a multiple of 2^`order` pages, or `undefined`.
    * O(blocks · orders).
    */
   #findFree(pages: number, order: number): PageRange | undefined {
@@ -363,7 +388,7 @@ export class PageSpace<A extends Address> {
     return undefined;
   }
 
-  /** Whether a block, and not a run, is allocated for these pages. */
+  /** Whether these pages can be a block; otherwise they are allocated as a run. */
   #isBlock(range: PageRange): boolean {
     return orderAround(range, range.start, this.maxOrder) === orderOfPages(range.end - range.start);
   }
@@ -380,7 +405,7 @@ export class PageSpace<A extends Address> {
     return Object.freeze({ region, order, state, kind: undefined });
   }
 
-  /** What of the tree's pages is in no block: reserved, or in no region. */
+  /** The pages of the tree that are in no block: they are reserved, or in no region. */
   #absent(): PageRange[] {
     const outside = rangesBetween(this.tree.range, this.ranges);
     return this.reserved.reduce<readonly PageRange[]>(withRange, outside) as PageRange[];

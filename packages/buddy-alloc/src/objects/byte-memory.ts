@@ -3,26 +3,42 @@ import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo } from '../pages/integers.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
 
-/** Bytes: a buffer, or what has one and may replace it when it grows, as a `WebAssembly.Memory` does. */
+/** A buffer, or an object that has one and may replace it as it grows, such as a `WebAssembly.Memory`. */
 export type ByteSource = ArrayBufferLike | { readonly buffer: ArrayBufferLike };
 
-/** What makes a view: `Float64Array`, `Uint8Array` and the like. */
+/** The constructor of a view, such as `Float64Array` or `Uint8Array`. */
 export interface ViewConstructor<View> {
   readonly BYTES_PER_ELEMENT: number;
   new (buffer: ArrayBufferLike, byteOffset: number, length: number): View;
 }
 
-/** Real bytes behind addresses, for `PageAllocator` and `HeapAllocator`. Every method is O(1), or O(bytes) that it writes. */
+/**
+ * Bytes behind addresses, for `PageAllocator` and `HeapAllocator`. Every method is O(1), or O(bytes) if it writes.
+ *
+ * @example
+ * ```ts
+ * import { Phys, physAddr } from '@svsm/address';
+ * import { ByteMemory, PageAllocator } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ *
+ * // 64 KiB of bytes at addresses from 0x10_0000.
+ * const memory = new ByteMemory(Phys, new ArrayBuffer(0x1_0000), physAddr(0x10_0000));
+ * const allocator = new PageAllocator(physRegion(physAddr(0x10_0000), 0x1_0000), { memory });
+ * const page = allocator.allocateZeroedPage();
+ * memory.view(Uint32Array, page, 1)[0] = 7;
+ * console.log(memory.bytes(page, 4).join()); // => 7,0,0,0
+ * ```
+ */
 export class ByteMemory<A extends Address> implements PageMemory<A> {
   readonly #kind: AddressKind<A>;
   readonly #source: ByteSource;
   readonly #origin: A;
 
   /**
-   * @param kind - what addresses it has
-   * @param source - an `ArrayBuffer`, a `SharedArrayBuffer`, a `WebAssembly.Memory`
-   * @param origin - the address of the first byte: 0 for the addresses that a WebAssembly module uses
-   * @throws AddressError if `origin` is none of this kind
+   * @param kind - the kind of the addresses
+   * @param source - an `ArrayBuffer`, a `SharedArrayBuffer` or a `WebAssembly.Memory`
+   * @param origin - the address of the first byte; 0 for the addresses that a WebAssembly module uses
+   * @throws AddressError if `origin` is not an address of this kind
    */
   constructor(kind: AddressKind<A>, source: ByteSource, origin: A) {
     kind.assertIsAddress(origin);
@@ -31,25 +47,24 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
     this.#origin = origin;
   }
 
-  /** Bytes that there are now. */
+  /** The present number of bytes. */
   get byteLength(): number {
     return this.#buffer().byteLength;
   }
 
   /**
-   * The `length` bytes from `address` on, as they are: what is written is written. It ends to be valid when the source
-   * replaces its buffer.
+   * Returns a view of `length` bytes at `address`, not a copy. It is valid until the source replaces its buffer.
    *
-   * @throws BuddyError `OUTSIDE_MEMORY`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_MEMORY`; AddressError for an invalid address
    */
   bytes(address: A, length: number): Uint8Array {
     return this.view(Uint8Array, address, length);
   }
 
   /**
-   * `length` elements from `address` on, in the machine's byte order. As `bytes`.
+   * Returns a view of `length` elements at `address`, in the byte order of the machine. It is valid as long as for `bytes`.
    *
-   * @throws BuddyError `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`; AddressError for an invalid address
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
     this.#kind.assertIsAddress(address);
@@ -66,12 +81,12 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
     return new type(buffer, offset, length);
   }
 
-  /** Fills a page with zeros. @throws BuddyError `OUTSIDE_MEMORY` */
+  /** Fills the page at `page` with zeros. @throws BuddyError `OUTSIDE_MEMORY`; AddressError for an invalid address */
   clearPage(page: A): void {
     this.bytes(page, PAGE_SIZE).fill(0);
   }
 
-  /** Copies `length` bytes; what overlaps is copied right. @throws BuddyError `OUTSIDE_MEMORY` */
+  /** Copies `length` bytes. The two ranges may overlap. @throws BuddyError `OUTSIDE_MEMORY`; AddressError for an invalid address */
   copy(from: A, to: A, length: number): void {
     this.bytes(to, length).set(this.bytes(from, length));
   }

@@ -1,4 +1,4 @@
-import { type Address, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
+import { type Address, alignmentBytes, type Bytes, formatAddress, PAGE_SIZE } from '@svsm/address';
 import type { PageAllocator } from '../allocator/page-allocator.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo } from '../pages/integers.ts';
@@ -9,29 +9,29 @@ import { objectRefusal } from './slab-cache.ts';
 import { SlabDirectory } from './slab-directory.ts';
 import { Slabs, slabOf, USER_BITS } from './slabs.ts';
 
-/** What a {@link HeapAllocator} may be told. */
+/** The options of a {@link HeapAllocator}. */
 export interface HeapOptions<A extends Address> {
-  /** The bytes behind its addresses: without them, it deals in addresses only, and `reallocate` copies nothing. */
+  /** The bytes behind the addresses. Without them, the heap manages only addresses, and `reallocate` copies nothing. */
   readonly memory?: ByteMemory<A> | undefined;
 }
 
-/** What a {@link HeapAllocator} has. Frozen; a moment's copy. */
+/** The objects and pages of a {@link HeapAllocator}. A frozen copy of one moment. */
 export interface HeapInfo {
-  /** Objects that are allocated, those of whole pages too. */
+  /** Allocated objects, small and large. */
   readonly objects: number;
-  /** Bytes of them: what each may hold, not what was asked for. */
+  /** The bytes that these objects can hold, which may be more than was asked for. */
   readonly bytes: number;
   /** Pages that the heap has from its allocator. */
   readonly pages: number;
 }
 
-/** The sizes of small objects. Each power of two is one, so every alignment has a class. */
+/** The sizes of small objects in bytes. They include each power of two, so every alignment has a class. */
 const CLASSES: readonly number[] = [
   16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1360, 2048,
 ];
 const LARGEST_CLASS = 2048;
 const GRAIN = 16;
-/** For each number of grains, the index of the least class that has as many. */
+/** For each number of grains, the index of the least class that holds them. */
 const CLASS_OF: Uint8Array<ArrayBuffer> = /* @__PURE__ */ Uint8Array.from(
   { length: LARGEST_CLASS / GRAIN + 1 },
   (_, grains) => CLASSES.findIndex((size) => size >= grains * GRAIN),
@@ -39,10 +39,26 @@ const CLASS_OF: Uint8Array<ArrayBuffer> = /* @__PURE__ */ Uint8Array.from(
 const USER_MASK = 2 ** USER_BITS - 1;
 
 /**
- * A heap on a `PageAllocator`: objects up to 2048 bytes lie in slabs of 22 sizes, larger ones in pages of their own. The
- * allocator may have other users; what is theirs, the heap does not free, and the other way round.
+ * A heap on a `PageAllocator`. Objects up to 2048 bytes lie in slabs of 22 sizes, larger objects in whole pages. Other users
+ * may share the allocator: the heap frees only its own pages, and `freePages` of the allocator refuses these.
  *
- * How large an object is, is known from its record: a free names the address only, and every free is checked.
+ * The heap knows the size of each object, so `free` needs only the address. Every free is checked.
+ *
+ * @example
+ * ```ts
+ * import { Phys, physAddr } from '@svsm/address';
+ * import { ByteMemory, HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ *
+ * const memory = new ByteMemory(Phys, new ArrayBuffer(0x10_0000), physAddr(0));
+ * const heap = new HeapAllocator(new PageAllocator(physRegion(physAddr(0), 0x10_0000)), { memory });
+ *
+ * const small = heap.allocate(3 * 4, 4);
+ * heap.view(Uint32Array, small, 3).set([1, 2, 3]);
+ * const large = heap.reallocate(small, 10_000, 64);
+ * console.log(heap.sizeOf(large), heap.view(Uint32Array, large, 3).join()); // => 12288 1,2,3
+ * heap.free(large);
+ * ```
  */
 export class HeapAllocator<A extends Address> {
   readonly #allocator: PageAllocator<A>;
@@ -50,10 +66,10 @@ export class HeapAllocator<A extends Address> {
   readonly #directory: SlabDirectory;
   readonly #slabs: readonly Slabs<A>[];
   readonly #pages: PageSource<A>;
-  /** Pages of each object that has pages of its own, by its address. */
+  /** The number of pages of each large object, by its address. */
   readonly #large: Map<A, number> = new Map();
 
-  /** A heap without a page. O(1). */
+  /** Creates a heap without pages. O(1). */
   constructor(allocator: PageAllocator<A>, options: HeapOptions<A> = {}) {
     const directory = new SlabDirectory(allocator.region.start);
     const source = allocator.pagesFor('slab');
@@ -65,11 +81,11 @@ export class HeapAllocator<A extends Address> {
   }
 
   /**
-   * Allocates `size` bytes that start at a multiple of `align`: the address. O(1) up to 2048 bytes; else, and where a
-   * page is needed, what `allocateRun` costs.
+   * Allocates an object of `size` bytes. Returns its address. O(1) up to 2048 bytes; for larger objects, and if a page is
+   * needed, the cost of `allocateRun`.
    *
-   * @param size - bytes; 0 gives an object too, with an address of its own
-   * @param align - bytes, a power of two
+   * @param size - bytes, a safe integer from 0; an object of 0 bytes has a unique address, too
+   * @param align - bytes, a power of two: the object starts at a multiple of it; the default is 16
    * @throws BuddyError `INVALID_OBJECT_SIZE`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
    */
   allocate(size: number, align: Bytes = GRAIN): A {
@@ -86,9 +102,10 @@ export class HeapAllocator<A extends Address> {
   }
 
   /**
-   * Frees what `allocate` or `reallocate` has returned. O(1) up to 2048 bytes; else what `freePages` costs.
+   * Frees an object that `allocate` or `reallocate` returned. O(1) up to 2048 bytes; for larger objects the cost of
+   * `freePages`.
    *
-   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError for an invalid address
    */
   free(address: A): void {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
@@ -102,10 +119,14 @@ export class HeapAllocator<A extends Address> {
   }
 
   /**
-   * Makes an object `size` bytes large: where it is, if that is as large as it would be anew, else elsewhere, with what
-   * it holds copied. Returns its address; the old one is freed only if there is a new one.
+   * Changes the size of an object. It stays in place if a new object of that size and alignment would have the same capacity;
+   * otherwise it is copied to a new one, and the old one is freed. Returns the address. The old object is freed only when
+   * there is a new one. The cost is that of `allocate`, `free` and the copy.
    *
-   * @throws BuddyError and AddressError as `allocate` and `free`
+   * @param size - bytes, a safe integer from 0
+   * @param align - bytes, a power of two; the default is 16
+   * @throws BuddyError `OUT_OF_MEMORY`, `INVALID_OBJECT_SIZE`, `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`,
+   *   `OUTSIDE_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`, or for an invalid address
    */
   reallocate(address: A, size: number, align: Bytes = GRAIN): A {
     const capacity = this.sizeOf(address);
@@ -127,9 +148,9 @@ export class HeapAllocator<A extends Address> {
   }
 
   /**
-   * How many bytes the object at `address` may hold: no less than was asked for. O(1).
+   * The number of bytes that the object at `address` can hold, at least as many as were asked for. O(1).
    *
-   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError for an invalid address
    */
   sizeOf(address: A): number {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
@@ -143,9 +164,11 @@ export class HeapAllocator<A extends Address> {
   }
 
   /**
-   * `length` elements of the object at `address`, which is no longer than it may hold. O(1).
+   * Returns a view of the first `length` elements of the object at `address`. It is valid until the memory replaces its
+   * buffer. O(1).
    *
-   * @throws BuddyError `NO_HEAP_MEMORY`, `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`, and what `sizeOf` throws
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`, `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`,
+   *   `NO_HEAP_MEMORY`; AddressError for an invalid address
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
     if (this.#memory === undefined) throw new BuddyError('NO_HEAP_MEMORY', {});
@@ -155,7 +178,7 @@ export class HeapAllocator<A extends Address> {
     return this.#memory.view(type, address, length);
   }
 
-  /** How many objects, bytes and pages it has. O(objects of whole pages). */
+  /** The numbers of objects, bytes and pages. O(large objects). */
   info(): HeapInfo {
     let objects = this.#large.size;
     let pages = 0;
@@ -169,7 +192,7 @@ export class HeapAllocator<A extends Address> {
     return Object.freeze({ objects, bytes, pages });
   }
 
-  /** Gives every empty page back, also those that are kept for what comes. O(empty pages · orders). */
+  /** Frees every empty page, also the kept ones. O(empty pages · orders). */
   trim(): void {
     for (const slabs of this.#slabs) slabs.trim();
   }
@@ -188,12 +211,12 @@ export class HeapAllocator<A extends Address> {
       const block = this.#allocator.blockOf(address);
       if (block?.kind === 'heap' && block.region.start === address && block.region.pageCount() === pages)
         continue;
-      const problem = `the object of ${pages} pages at ${address} has others`;
+      const problem = `the object of ${pages} pages at ${formatAddress(address)} is not a block of the heap`;
       throw new BuddyError('BROKEN_INVARIANT', { invariant: 'slabs', problem });
     }
   }
 
-  /** The slabs for objects of this size and alignment, or `undefined` if they get pages of their own. */
+  /** The slabs for objects of this size and alignment; `undefined` for large objects. */
   #slabsFor(size: number, alignment: number): Slabs<A> | undefined {
     if (size > LARGEST_CLASS || alignment > LARGEST_CLASS) return undefined;
     let index = CLASS_OF[(size + GRAIN - 1) >> 4]!;

@@ -5,39 +5,60 @@ import { HALVES, LOW } from '../pages/words.ts';
 import { SlabDirectory } from './slab-directory.ts';
 import { Slabs, slabOf } from './slabs.ts';
 
-/** What a {@link SlabCache} may be told beside its object's size. */
+/** The options of a {@link SlabCache}. */
 export interface SlabCacheOptions {
-  /** Objects start at multiples of it: bytes, a power of two up to 4096; 8 if not given. */
+  /** The alignment of objects: bytes, a power of two up to 4096; the default is 8. */
   readonly alignment?: Bytes | undefined;
-  /** How many empty pages are kept for what comes, 1 if not given; others are given back at once. */
+  /** The number of empty pages to keep; the default is 1. Other empty pages are freed at once. */
   readonly keepEmpty?: number | undefined;
 }
 
-/** What a {@link SlabCache} has. Frozen; a moment's copy. */
+/** The objects and pages of a {@link SlabCache}. A frozen copy of one moment. */
 export interface SlabInfo {
-  /** Objects that are allocated. */
+  /** Allocated objects. */
   readonly objects: number;
-  /** Objects that its pages have room for. */
+  /** Objects for which the pages have room. */
   readonly capacity: number;
-  /** Pages that it has from its allocator. */
+  /** Pages that the cache has from its allocator. */
   readonly pages: number;
-  /** Those of them without an object. */
+  /** Pages without an allocated object. */
   readonly emptyPages: number;
 }
 
 /**
- * Objects of one size, in pages of a `PageAllocator`. Allocating and freeing are O(1); a free of what is no object, or
- * none any more, is refused. It deals in addresses only, and touches no memory.
+ * A cache of objects of one size, in pages of a `PageAllocator`. Allocating and freeing are O(1), and every free is checked.
+ * The cache manages addresses and touches no memory.
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { isBuddyError, PageAllocator, SlabCache } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ *
+ * const allocator = new PageAllocator(physRegion(physAddr(0x10_0000), 0x10_0000));
+ * const cache = new SlabCache(allocator, 100, { alignment: 16 });
+ * console.log(cache.objectBytes); // => 112
+ *
+ * const first = cache.allocate();
+ * const second = cache.allocate();
+ * cache.free(first);
+ * try {
+ *   cache.free(first);
+ * } catch (error) {
+ *   console.log(isBuddyError(error, 'DOUBLE_FREE_OBJECT')); // => true
+ * }
+ * cache.free(second);
+ * ```
  */
 export class SlabCache<A extends Address> {
-  /** Bytes from one object to the next: the size, rounded up to the alignment. */
+  /** The bytes from one object to the next: the size, at least 8, rounded up to the alignment. */
   readonly objectBytes: number;
   readonly #allocator: PageAllocator<A>;
   readonly #directory: SlabDirectory;
   readonly #slabs: Slabs<A>;
 
   /**
-   * A cache without a page. O(1).
+   * Creates a cache without pages. O(1).
    *
    * @param size - bytes of an object, 1 to 4096
    * @throws BuddyError `INVALID_OBJECT_SIZE`, `INVALID_OPTION`; AddressError `INVALID_ALIGNMENT`
@@ -66,7 +87,7 @@ export class SlabCache<A extends Address> {
   }
 
   /**
-   * Allocates an object: its address. O(1); where a page is needed, what that costs.
+   * Allocates an object. Returns its address. O(1); if a page is needed, also the cost of its allocation.
    *
    * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`
    */
@@ -75,9 +96,9 @@ export class SlabCache<A extends Address> {
   }
 
   /**
-   * Frees an object. O(1); where a page is given back, what that costs.
+   * Frees an object. O(1); if a page becomes empty, also the cost of freeing it.
    *
-   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError if it is no address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError for an invalid address
    */
   free(address: A): void {
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
@@ -86,13 +107,13 @@ export class SlabCache<A extends Address> {
     }
   }
 
-  /** How many objects and pages it has. O(1). */
+  /** The numbers of objects and pages. O(1). */
   info(): SlabInfo {
     const { live, pages, slots, empty } = this.#slabs;
     return Object.freeze({ objects: live, capacity: pages * slots, pages, emptyPages: empty });
   }
 
-  /** Gives every empty page back, also those that are kept. O(empty pages · orders). */
+  /** Frees every empty page, also the kept ones. O(empty pages · orders). */
   trim(): void {
     this.#slabs.trim();
   }
@@ -108,7 +129,11 @@ export class SlabCache<A extends Address> {
   }
 }
 
-/** Why `address`, in a page of `slabs` or in no page of objects, is no object to be freed. */
+/**
+ * The reason why no allocated object starts at `address`.
+ *
+ * @param slabs - the slabs whose page contains `address`; `undefined` if it is not in a page of objects
+ */
 export function objectRefusal<A extends Address>(
   allocator: PageAllocator<A>,
   address: A,

@@ -3,27 +3,24 @@ import { CELL, fitsCell, HALVES, HIGH, LOW } from '../pages/words.ts';
 const NO_PAGES: Int32Array<ArrayBuffer> = /* @__PURE__ */ new Int32Array(1024);
 
 /**
- * What is in which page of slabs: for each page a number above zero, in tables of 1024 pages that are made when one of
- * them is first used.
+ * A map from pages of slabs to numbers above 0. It consists of tables for 1024 pages each, created when the first of these
+ * pages is used.
  */
 export class SlabDirectory {
   readonly #originHigh: number;
   readonly #tables: Map<number, Int32Array<ArrayBuffer>> = new Map();
-  /** The table that was asked last, and bits 63:32 and 31:22 of the addresses it is for; −1 is none. */
+  /** The table that was used last, and bits 63:32 and 31:22 of its addresses; −1 at first. */
   #last: Int32Array<ArrayBuffer> = NO_PAGES;
   #lastHigh = 0;
   #lastMiddle = -1;
 
-  /** @param origin - an address near those to come: keys that are small are fast */
+  /** @param origin - an address near the pages to come: keys count from it, and small keys are fast */
   constructor(origin: bigint) {
     CELL[0] = origin;
     this.#originHigh = HALVES[HIGH]!;
   }
 
-  /**
-   * The number of the page that `address`, any `bigint`, lies in; 0 if it has none. Leaves `address` in the cell.
-   * O(1).
-   */
+  /** The number of the page that contains `address`, any `bigint`; 0 without one. Leaves `address` in `CELL`. O(1). */
   at(address: bigint): number {
     CELL[0] = address;
     const high = HALVES[HIGH]!;
@@ -38,7 +35,7 @@ export class SlabDirectory {
     return fitsCell(address) ? this.#last[(low >>> 12) & 0x3ff]! : 0;
   }
 
-  /** Gives the page at `address` a number; 0 takes it out. O(1), amortized. */
+  /** Sets the number of the page at `address`; 0 removes it. O(1), amortized. */
   set(address: bigint, number: number): void {
     CELL[0] = address;
     const low = HALVES[LOW]!;

@@ -4,37 +4,37 @@ import type { PageSource } from '../pages/page-source.ts';
 import type { SlabDirectory } from './slab-directory.ts';
 
 const NONE = -1;
-/** Bits of a directory's number that say which of its users the page belongs to. */
+/** The number of low bits in a number of the directory that name the user of the page. */
 export const USER_BITS = 6;
 const MAX_SLABS = 2 ** (31 - USER_BITS) - 1;
 
-/** What {@link Slabs} are made from. */
+/** The parameters of {@link Slabs}. */
 export interface SlabsSpec<A extends Address> {
   readonly source: PageSource<A>;
   readonly directory: SlabDirectory;
-  /** 0 to 63: which of the directory's users it is. */
+  /** The number of this user of the directory, 0 to 63. */
   readonly user: number;
   /** Bytes from one object to the next: 8 to 4096. */
   readonly stride: number;
-  /** How many empty pages are kept. */
+  /** The number of empty pages to keep. */
   readonly keepEmpty: number;
 }
 
 /**
- * Objects of one size in pages. A slab is a page; for each there is a bit for every object, set if it is free, in up to
- * 16 words, and a word of which of these have a bit set: so a free object is two bits away, and so is a double free.
- * Slabs with both free and used objects are in one linked list, empty ones in another, full ones in none.
+ * Objects of one size in pages. A slab is a page. It has a bit for each object, set if the object is free, in up to 16
+ * words, and one more word that tells which of them have a bit set. So two bit scans find a free object, and one bit finds a
+ * double free. Slabs with both free and used objects are in one linked list, empty slabs in another, full slabs in none.
  *
- * One free object may be the spare, with its address at hand: freed last, and to be allocated next. In the tables it still
- * is used, and no slab of it is empty.
+ * The spare is one free object whose address is at hand: it was freed last and is allocated next. In the tables it counts as
+ * used, so its slab never counts as empty.
  */
 export class Slabs<A extends Address> {
   readonly stride: number;
   /** Objects in a slab. */
   readonly slots: number;
-  /** Objects that are allocated. */
+  /** Allocated objects. */
   live = 0;
-  /** Pages that are slabs, and those of them that are empty. */
+  /** Pages that are slabs, and the number of empty ones. */
   pages = 0;
   empty = 0;
   readonly #source: PageSource<A>;
@@ -42,8 +42,9 @@ export class Slabs<A extends Address> {
   readonly #user: number;
   readonly #keepEmpty: number;
   readonly #words: number;
-  // For each slab: its address, its objects' bits, which words have one, used objects, and its links. A number that is
-  // no slab's is in the list of the unused, by `next`. Nobody else writes here, but tests of what `problem` finds.
+  // The tables, by the number of the slab: its address, the bits of its objects, the words that have a bit set, the number of
+  // used objects, and its links. Numbers without a slab are in the list `unused`, linked by `next`. Only tests of `problem`
+  // write to these fields from outside.
   bases: BigUint64Array<ArrayBuffer> = new BigUint64Array(0);
   bits: Int32Array<ArrayBuffer> = new Int32Array(0);
   filled: Int32Array<ArrayBuffer> = new Int32Array(0);
@@ -67,7 +68,7 @@ export class Slabs<A extends Address> {
     this.#keepEmpty = keepEmpty;
   }
 
-  /** Allocates an object: its address. O(1), amortized; a new slab costs a page. What the source throws. */
+  /** Allocates an object. Returns its address. O(1), amortized; a new slab costs a page. Throws what the source throws. */
   allocate(): A {
     const spare = this.spare;
     if (spare !== undefined) {
@@ -92,14 +93,11 @@ export class Slabs<A extends Address> {
     this.used[slab] = this.used[slab]! + 1;
     this.live += 1;
     const slot = index * 32 + 31 - Math.clz32(bits & -bits);
-    // `imul` says that it is 32 bits wide: only so the sum is compiled to 64-bit arithmetic, which is 15 ns less.
+    // `imul` makes the product an int32. Only then is the sum compiled to 64-bit arithmetic, which saves 15 ns.
     return BigInt.asUintN(64, this.bases[slab]! + BigInt(Math.imul(slot, this.stride))) as A;
   }
 
-  /**
-   * Frees the object at `address`, which is `offset` in `slab`; `false`, and nothing changed, if none is allocated there.
-   * O(1).
-   */
+  /** Frees the object at `address`, which is `offset` in `slab`. Returns `false` if no object is allocated there. O(1). */
   free(address: A, slab: number, offset: number): boolean {
     if (!this.isLive(slab, offset)) return false;
     this.live -= 1;
@@ -111,7 +109,7 @@ export class Slabs<A extends Address> {
       return true;
     }
     this.#setFree(slab, offset);
-    // With the last object of its slab, the spare goes too: so an empty slab can be given back.
+    // The spare is freed with the last other object of its slab, so that the empty slab can be freed.
     if (this.spareSlab === slab && used === 2) {
       this.#setFree(slab, this.spareOffset);
       this.spare = undefined;
@@ -129,12 +127,12 @@ export class Slabs<A extends Address> {
     return (this.bits[slab * this.#words + (slot >> 5)]! & (1 << slot)) === 0;
   }
 
-  /** Gives every empty slab back. O(empty slabs). */
+  /** Frees every empty slab. O(empty slabs · orders). */
   trim(): void {
     while (this.emptySlabs !== NONE) this.#release();
   }
 
-  /** What contradicts itself in the tables, or `undefined`. O(slabs · objects). Ends, whatever they hold. */
+  /** The first contradiction in the tables, or `undefined`. O(slabs · objects). Ends, whatever they hold. */
   problem(): string | undefined {
     const slabs = this.bases.length;
     const listed = new Uint8Array(slabs);
@@ -143,7 +141,7 @@ export class Slabs<A extends Address> {
       let previous = NONE;
       for (let slab = first; slab !== NONE; slab = this.next[slab]!) {
         if (slab < 0 || slab >= slabs || listed[slab] !== 0)
-          return `slab ${slab} is in a list twice, or is none`;
+          return `slab ${slab} is in a list twice, or does not exist`;
         if (index < 2 && this.previous[slab] !== previous) return `slab ${slab} does not link back`;
         listed[slab] = index + 1;
         previous = slab;
@@ -157,7 +155,7 @@ export class Slabs<A extends Address> {
       if (list === 3) continue;
       const used = this.used[slab]!;
       if (list !== (used === 0 ? 2 : used === this.slots ? 0 : 1))
-        return `slab ${slab} with ${used} objects is listed wrongly`;
+        return `slab ${slab} with ${used} objects is in the wrong list`;
       let free = 0;
       let filled = 0;
       for (let index = 0; index < this.#words; index += 1) {
@@ -177,15 +175,16 @@ export class Slabs<A extends Address> {
     const spare = this.#spareProblem();
     if (spare !== undefined) return spare;
     if (this.spare !== undefined) live -= 1;
-    if (live !== this.live) return `${live} objects are allocated, their count is ${this.live}`;
-    if (count[2] !== this.empty) return `${count[2]} slabs are empty, their count is ${this.empty}`;
+    if (live !== this.live) return `${live} objects are allocated, but the counter is ${this.live}`;
+    if (count[2] !== this.empty) return `${count[2]} slabs are empty, but the counter is ${this.empty}`;
     const pages = slabs - count[3]!;
-    return pages === this.pages ? undefined : `there are ${pages} slabs, their count is ${this.pages}`;
+    return pages === this.pages ? undefined : `there are ${pages} slabs, but the counter is ${this.pages}`;
   }
 
   #spareProblem(): string | undefined {
     const slab = this.spareSlab;
-    if (this.spare === undefined) return slab === NONE ? undefined : `slab ${slab} has a spare that is none`;
+    if (this.spare === undefined)
+      return slab === NONE ? undefined : `slab ${slab} has a spare without an address`;
     const slot = this.spareOffset / this.stride;
     const base = this.bases[slab];
     const bits = this.bits[slab * this.#words + (slot >> 5)] ?? -1;
@@ -194,7 +193,7 @@ export class Slabs<A extends Address> {
     return isUsed && isThere ? undefined : `slab ${slab} has a spare that is not its own`;
   }
 
-  /** Sets the bit of the object at `offset` in `slab`, which it has not. */
+  /** Sets the bit of the object at `offset` in `slab`, which is not set. */
   #setFree(slab: number, offset: number): void {
     const slot = (offset / this.stride) | 0;
     const index = slot >> 5;
@@ -208,7 +207,7 @@ export class Slabs<A extends Address> {
     if (filled === 0) this.#linkPartial(slab);
   }
 
-  /** Makes an empty slab, or a new one, the first that has free objects: its number. */
+  /** Makes an empty slab or a new one the first with free objects. Returns its number. */
   #refill(): number {
     let slab = this.emptySlabs;
     if (slab === NONE) {
@@ -218,7 +217,7 @@ export class Slabs<A extends Address> {
       try {
         this.#directory.set(base, this.#number(slab));
       } catch (error) {
-        // No room for its tables: nothing has been written.
+        // The directory cannot grow, and nothing has been written.
         this.#source.free(base);
         throw error;
       }
@@ -237,7 +236,7 @@ export class Slabs<A extends Address> {
   }
 
   #emptied(slab: number): void {
-    // With one object a slab it was full, and is partial now for a moment: so it is in that list.
+    // Even a slab of one object, which was full, has been in the list of partial ones since its bit was set.
     this.#unlinkPartial(slab);
     const next = this.emptySlabs;
     this.next[slab] = next;
@@ -248,7 +247,7 @@ export class Slabs<A extends Address> {
     if (this.empty > this.#keepEmpty) this.#release();
   }
 
-  /** Gives the first empty slab back. */
+  /** Frees the first empty slab. */
   #release(): void {
     const slab = this.emptySlabs;
     this.#unlinkEmpty();
@@ -257,7 +256,7 @@ export class Slabs<A extends Address> {
     this.next[slab] = this.unused;
     this.unused = slab;
     this.pages -= 1;
-    // Last, because the allocator's tracer may throw.
+    // This comes last, because the allocator's tracer may throw.
     this.#source.free(base);
   }
 
@@ -304,7 +303,7 @@ export class Slabs<A extends Address> {
     const used = grown(this.used, slabs);
     const next = grown(this.next, slabs);
     const previous = grown(this.previous, slabs);
-    // There is room for all: only now, so that there is none for half of them.
+    // All tables have been allocated. Assigning earlier would leave some grown and some not if one cannot grow.
     this.bases = bases;
     this.bits = bits;
     this.filled = filled;
@@ -318,7 +317,7 @@ export class Slabs<A extends Address> {
   }
 }
 
-/** Which slab, of its user, a number of a directory means. */
+/** The number of the slab in a number of the directory. */
 export function slabOf(number: number): number {
   return (number >> USER_BITS) - 1;
 }

@@ -3,10 +3,10 @@ import type { Block } from './block.ts';
 import { BuddyError } from './buddy-error.ts';
 
 /**
- * Why the `size` bytes from `address` on are not a block that can be freed.
+ * The reason why the `size` bytes at `address` are not a block that can be freed.
  *
- * @param found - the block that `address` is in
- * @param references - how many it has, if it is a file page
+ * @param found - the block that contains `address`
+ * @param references - the number of references, if the block is a file page
  */
 export function refusalOf<A extends Address>(
   { region: block, order, state, kind }: Block<A>,

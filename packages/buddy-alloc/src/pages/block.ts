@@ -1,30 +1,35 @@
 import { type Address, PAGE_SIZE } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 
-/** The greatest order there is: one block of 2^52 pages is all that 64 bits address. */
+/** The greatest order: a block of 2^52 pages is the whole 64-bit address space. */
 export const MAX_ORDER = 52;
 
-/** What a block is: to be handed out, handed out, or never handed out. */
+/** The state of a block. A reserved block is never allocated. */
 export type BlockState = 'free' | 'allocated' | 'reserved';
 
 /**
- * What a block was allocated as: a block of 2^order pages, a run of any number of pages, a reference-counted file
- * page, a page of a slab, or whole pages of a heap.
+ * The kind of an allocated block.
+ *
+ * - `pages`: a block of 2^order pages.
+ * - `run`: any number of pages.
+ * - `file`: a page that counts its references.
+ * - `slab`: a page of a slab.
+ * - `heap`: whole pages of a heap.
  */
 export type BlockKind = 'pages' | 'run' | 'file' | 'slab' | 'heap';
 
 /**
- * A block: 2^`order` pages that start at a multiple of their size. A run, and whole pages of a heap, may have another
- * start and number of pages: `region` says which.
+ * A block: 2^`order` pages that start at a multiple of their size. Runs and pages of a heap may start at any page and have
+ * any number of pages; see `region`.
  */
 export interface Block<A extends Address> {
-  /** Where it lies. */
+  /** Its pages. */
   readonly region: MemoryRegion<A>;
-  /** log2 of its pages, 0 to the allocator's `maxOrder`; of a run, rounded up. */
+  /** log2 of the number of pages, 0 to the allocator's `maxOrder`; rounded up for a run. */
   readonly order: number;
-  /** Whether it is handed out. */
+  /** Whether it is free, allocated or reserved. */
   readonly state: BlockState;
-  /** What it was allocated as; `undefined` unless it is allocated. */
+  /** The kind of an allocated block; otherwise `undefined`. */
   readonly kind: BlockKind | undefined;
 }
 
@@ -33,12 +38,12 @@ const BLOCK_BYTES: readonly bigint[] = /* @__PURE__ */ Array.from(
   (_, order) => BigInt(PAGE_SIZE) << BigInt(order),
 );
 
-/** Bytes of a block of `order`, 0 to 52. O(1). */
+/** The size of a block of `order`, 0 to 52, in bytes. O(1). */
 export function blockBytes(order: number): bigint {
   return BLOCK_BYTES[order]!;
 }
 
-/** The least order whose block has `pages` pages, 1 to 2^52. O(orders). */
+/** The least order whose block has at least `pages` pages, 1 to 2^52. O(orders). */
 export function orderOfPages(pages: number): number {
   let order = 0;
   while (2 ** order < pages) order += 1;

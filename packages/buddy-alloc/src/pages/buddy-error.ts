@@ -3,10 +3,18 @@ import { formatBounds, type RegionBounds } from '@svsm/memory-region';
 import type { BlockKind, BlockState } from './block.ts';
 
 /**
- * What `checkInvariants` may find broken. `metadata`, `partition`, `alignment`, `block-counts`, `free-counts` and
- * `free-lists` are what COCONUT-SVSM proves of its allocator; `merging` is that no two free buddies stay apart, `runs`
- * that what goes on a run follows its first block, `references` that only file pages are referenced, `slabs` that
- * objects agree with their pages.
+ * A rule of the tables that `checkInvariants` finds broken. COCONUT-SVSM proves the first six of its own allocator.
+ *
+ * - `metadata`: the tables have the right size, and name each other correctly.
+ * - `partition`: blocks follow one another without gap or overlap.
+ * - `alignment`: a block of order n starts at a multiple of 2^n pages, inside the region.
+ * - `block-counts`: the counters of allocated blocks are right.
+ * - `free-counts`: the counters of free blocks are right.
+ * - `free-lists`: each free block is in the list of its order once, and no other block is.
+ * - `merging`: two buddies are never both free.
+ * - `runs`: a block that continues a run follows a block of that run.
+ * - `slabs`: the objects of slabs and heaps agree with their pages.
+ * - `references`: only file pages have references.
  */
 export type Invariant =
   | 'metadata'
@@ -21,9 +29,16 @@ export type Invariant =
   | 'references';
 
 /**
- * Why a buffer cannot hold the tables of a shared allocator: none can be made, it is no `SharedArrayBuffer`, it is too
- * small, it is in use already, no allocator was made in it, one of another version of this package was, one for another
- * kind of address was, or its header was overwritten.
+ * The reason why a buffer cannot be used for the tables of a shared allocator.
+ *
+ * - `unavailable`: a `SharedArrayBuffer` cannot be created here.
+ * - `type`: the value is not a `SharedArrayBuffer`.
+ * - `too small`: it has fewer bytes than the tables need.
+ * - `not zeros`: `create` got a buffer that is in use.
+ * - `uninitialized`: `attach` got a buffer in which no allocator was created.
+ * - `version`: another version of this package created the allocator.
+ * - `kind`: the allocator has another kind of address.
+ * - `corrupted`: the header was overwritten.
  */
 export type SharedBufferProblem =
   | 'unavailable'
@@ -35,91 +50,98 @@ export type SharedBufferProblem =
   | 'kind'
   | 'corrupted';
 
-/** What each code of {@link BuddyError} carries in `details`. Codes are only ever added. */
+/**
+ * The details of each code of {@link BuddyError}. Codes are only ever added.
+ *
+ * The first word of a code says what is wrong. `INVALID_…`: the value, whatever the state. `MISALIGNED_…`: an address is
+ * not a multiple of the size. `OUTSIDE_…`: the value is sound, but lies outside the region, the objects or the memory.
+ * `OUT_OF_MEMORY`: nothing is left that fits. `NOT_…`: the pages are not in the state that the operation needs. `NO_…`: the
+ * object was made without what the operation needs, or has none left.
+ */
 export interface BuddyErrorDetails {
-  /** A byte count that no block holds. */
+  /** A byte count is larger than the largest block, `max` bytes. */
   SIZE_TOO_LARGE: { size: bigint; max: bigint };
-  /** An order that is no integer from 0 to the allocator's `maxOrder`. */
+  /** An order is not an integer from 0 to the allocator's `maxOrder`. */
   INVALID_ORDER: { order: unknown; maxOrder: number };
-  /** A limit for the order that is no integer from 0 to 52. */
+  /** A limit of the order is not an integer from 0 to 52. */
   INVALID_MAX_ORDER: { maxOrder: unknown };
-  /** No free block is large enough. `largestFreeOrder` is `undefined` if none is free at all. */
+  /** No free block is large enough. `largestFreeOrder` is `undefined` if no page is free. */
   OUT_OF_MEMORY: { order: number; pages: number; largestFreeOrder: number | undefined; freePages: number };
-  /** An allocator was made without a region and without a space. */
+  /** An allocator was created without a region and without a space. */
   NO_REGION: Record<string, never>;
-  /** An option that is none of the values it may have. */
+  /** An option does not have one of its valid values. */
   INVALID_OPTION: { option: string; value: unknown; expected: string };
-  /** A number of pages that is no integer from 1 to 2^52. */
+  /** A number of pages is not an integer from 1 to 2^52. */
   INVALID_PAGE_COUNT: { pages: unknown };
-  /** An index of a page that is no integer from 0 to `last`, that of the last page of the space. */
+  /** An index of a page is not an integer from 0 to `last`, the index of the last page of the space. */
   INVALID_PAGE_INDEX: { index: unknown; last: number };
-  /** A region that is not whole pages, or, to be added, not in the allocator's space, or its own already. */
+  /** A region is not whole pages; or, to be added, it is outside the allocator's space or overlaps its regions. */
   INVALID_REGION: { region: RegionBounds; reason: 'empty' | 'misaligned' | 'outside' | 'overlapping' };
-  /** A reserved region that is not whole pages, not inside the allocator's, or overlaps another one. */
+  /** A region to reserve is not whole pages, lies outside the allocator's regions, or overlaps another one. */
   INVALID_RESERVED: {
     reserved: RegionBounds;
     region: RegionBounds;
     reason: 'misaligned' | 'outside' | 'overlapping';
   };
-  /** An address outside the allocator's region was freed. */
+  /** An address lies outside the allocator's regions. `region` covers all of `regions`. */
   OUTSIDE_REGION: { address: bigint; region: RegionBounds; regions: readonly RegionBounds[] };
-  /** An address that is no multiple of 4096 was freed; it lies in `block`. */
+  /** An address of a page is not a multiple of 4096; it lies in `block`. */
   MISALIGNED_ADDRESS: { address: bigint; block: RegionBounds; order: number; state: BlockState };
-  /** A page of an allocated block was freed that is not its first one. */
+  /** A freed page is in an allocated block, but is not its first page. */
   BLOCK_TAIL: { address: bigint; block: RegionBounds; order: number };
-  /** A page was freed that is free: freed before, or never allocated. It lies in the free `block`. */
+  /** A freed page is free: it was freed before, or never allocated. It lies in the free `block`. */
   DOUBLE_FREE: { address: bigint; block: RegionBounds; order: number };
-  /** A page was freed that is reserved. */
+  /** A freed page is reserved. */
   RESERVED_PAGE: { address: bigint; reserved: RegionBounds };
-  /** What was freed starts where an allocated block does, but is not all of it or more than it. */
+  /** The freed pages start where an allocated block does, but are fewer or more than the block. */
   WRONG_SIZE: { freed: RegionBounds; block: RegionBounds; order: number };
-  /** Pages that should be free lie in a block that is not. */
+  /** The pages of `region` are not all free: `block` is the first that is not. */
   NOT_FREE: { region: RegionBounds; block: RegionBounds; state: BlockState };
-  /** Pages that should be reserved lie in a block that is not. */
+  /** The pages of `region` are not all reserved: `block` is the first that is not. */
   NOT_RESERVED: { region: RegionBounds; block: RegionBounds; state: BlockState };
-  /** A file page was freed that has references: they are given back with `putFilePage`. */
+  /** A freed page is a file page: `putFilePage` releases its references. */
   FILE_PAGE: { address: bigint; references: number };
-  /** A page was referenced as a file page that is none. */
+  /** A page is not a file page. */
   NOT_FILE_PAGE: { address: bigint; block: RegionBounds; state: BlockState; kind: BlockKind | undefined };
-  /** A page of a slab was freed: its cache frees it. */
+  /** A freed page belongs to a slab: only its cache frees it. */
   SLAB_PAGE: { address: bigint };
-  /** Pages of a heap were freed: the heap frees them. */
+  /** The freed pages belong to a heap: only the heap frees them. */
   HEAP_BLOCK: { address: bigint; block: RegionBounds };
-  /** A slab or a heap gave a block back that was allocated as something else. */
+  /** A slab or a heap returned a block that was allocated as another kind. */
   WRONG_KIND: { address: bigint; block: RegionBounds; kind: BlockKind; expected: BlockKind };
-  /** An object's size that is no integer, negative, or more than `max` bytes. */
-  INVALID_OBJECT_SIZE: { size: unknown; max: number };
-  /** An address was freed that is in no page of this cache or heap, or in none of its objects. */
-  OUTSIDE_OBJECTS: { address: bigint };
-  /** An address inside an object was freed. */
-  OBJECT_INTERIOR: { address: bigint; object: RegionBounds };
-  /** An object was freed that is free. */
-  DOUBLE_FREE_OBJECT: { address: bigint; object: RegionBounds };
-  /** A block was used or freed that its owner has let go of. */
-  RELEASED_BLOCK: { block: RegionBounds; gone: 'released' | 'leaked' | 'taken over' };
-  /** A snapshot says what no allocator does. */
-  INVALID_SNAPSHOT: { block: RegionBounds; problem: string };
-  /** Bytes were asked for that the memory does not have, or an object does not. */
-  OUTSIDE_MEMORY: { address: bigint; bytes: number; available: number };
-  /** A view's elements need another alignment. */
-  MISALIGNED_VIEW: { address: bigint; alignment: number };
-  /** A heap without memory was asked for its bytes. */
-  NO_HEAP_MEMORY: Record<string, never>;
-  /** Pages should be cleared, and the allocator was given no memory. */
+  /** Pages cannot be cleared, because the allocator was created without memory. */
   NO_PAGE_MEMORY: Record<string, never>;
+  /** The size of an object is not a whole number of bytes, or exceeds `max`. */
+  INVALID_OBJECT_SIZE: { size: unknown; max: number };
+  /** An address is not in an object of this cache or heap. */
+  OUTSIDE_OBJECTS: { address: bigint };
+  /** An address is inside an object, but not at its start. */
+  OBJECT_INTERIOR: { address: bigint; object: RegionBounds };
+  /** A freed object is free. */
+  DOUBLE_FREE_OBJECT: { address: bigint; object: RegionBounds };
+  /** A block was used or freed after its owner had released it. */
+  RELEASED_BLOCK: { block: RegionBounds; gone: 'released' | 'leaked' | 'taken over' };
+  /** A snapshot has a block that no allocator can have. */
+  INVALID_SNAPSHOT: { block: RegionBounds; problem: string };
+  /** The memory, or the object, has only `available` bytes at an address. */
+  OUTSIDE_MEMORY: { address: bigint; bytes: number; available: number };
+  /** An address is not a multiple of the size of a view's elements. */
+  MISALIGNED_VIEW: { address: bigint; alignment: number };
+  /** A heap that was created without memory has no bytes to view. */
+  NO_HEAP_MEMORY: Record<string, never>;
   /** More memory has been in small blocks than the tables can describe. */
   METADATA_FULL: { pages: number };
-  /** A region of more pages than a shared allocator has tables for. */
+  /** A region has more pages than a shared allocator has tables for. */
   REGION_TOO_LARGE: { region: RegionBounds; maxPages: number };
-  /** A buffer that a shared allocator cannot have its tables in, or that none has. Sizes are in bytes, where known. */
+  /** A buffer cannot hold the tables of a shared allocator, or does not hold any. Sizes are in bytes, where known. */
   INVALID_SHARED_BUFFER: {
     reason: SharedBufferProblem;
     byteLength: number | undefined;
     needed: number | undefined;
   };
-  /** The lock of a shared allocator was not to be had; `holder` is the number of the owner that has it. */
+  /** The owner with the number `holder` held the lock of a shared allocator for `waited` milliseconds. */
   LOCK_TIMEOUT: { holder: number; waited: number };
-  /** All caches that the buffer has room for are in use. */
+  /** All `caches` for which a shared buffer has room are in use. */
   NO_CACHE_LEFT: { caches: number };
   /** A cache of pages was used after it was closed. */
   CLOSED_CACHE: Record<string, never>;
@@ -131,19 +153,19 @@ export interface BuddyErrorDetails {
 export type BuddyErrorCode = keyof BuddyErrorDetails;
 
 const REGION_PROBLEMS = {
-  empty: 'it has no page',
+  empty: 'it is empty',
   misaligned: 'it does not start and end at multiples of 0x1000 bytes',
-  outside: 'it does not lie in the space that the allocator was made for',
-  overlapping: 'some of it is there already',
+  outside: "it lies outside the allocator's space",
+  overlapping: 'it overlaps a region of the allocator',
 };
 
 const BUFFER_PROBLEMS: Readonly<Record<SharedBufferProblem, string>> = {
-  unavailable: 'none can be made here',
-  type: 'it is no SharedArrayBuffer',
+  unavailable: 'a SharedArrayBuffer cannot be created here',
+  type: 'it is not a SharedArrayBuffer',
   'too small': 'it is too small',
   'not zeros': 'it is in use: pass a new one, all zeros',
-  uninitialized: 'no allocator was made in it: use `create` first',
-  version: 'it was laid out by another version of this package',
+  uninitialized: 'it holds no allocator: call `create` first',
+  version: 'another version of this package created its allocator',
   kind: 'its allocator has another kind of address',
   corrupted: 'its header was overwritten',
 };
@@ -152,34 +174,34 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
   SIZE_TOO_LARGE: ({ size, max }) =>
     `no block holds ${describeValue(size)} bytes: the largest, of order 52, has ${describeValue(max)}`,
   INVALID_ORDER: ({ order, maxOrder }) =>
-    `${describeValue(order)} is no order of this allocator: pass an integer from 0 to ${maxOrder}`,
+    `${describeValue(order)} is not an order of this allocator: pass an integer from 0 to ${maxOrder}`,
   INVALID_MAX_ORDER: ({ maxOrder }) =>
     `${describeValue(maxOrder)} cannot limit the order: pass an integer from 0 to 52`,
   OUT_OF_MEMORY: ({ order, pages, largestFreeOrder, freePages }) =>
     `no free ${pages === 2 ** order ? `block of order ${order}` : `run of ${pages} pages`}: ${
       largestFreeOrder === undefined
         ? 'no page is free'
-        : `of ${freePages} free pages, the largest free block has order ${largestFreeOrder}`
+        : `the largest free block has order ${largestFreeOrder}, free pages: ${freePages}`
     }`,
   NO_REGION: () => 'an allocator needs a region, or a space to add one to',
   INVALID_OPTION: ({ option, value, expected }) =>
     `${describeValue(value)} cannot be \`${option}\`: pass ${expected}`,
   INVALID_PAGE_COUNT: ({ pages }) =>
-    `${describeValue(pages)} is no number of pages: pass an integer from 1 to 2^52`,
+    `${describeValue(pages)} is not a number of pages: pass an integer from 1 to 2^52`,
   INVALID_PAGE_INDEX: ({ index, last }) =>
-    `${describeValue(index)} is no index of a page: pass an integer from 0 to ${last}`,
+    `${describeValue(index)} is not an index of a page: pass an integer from 0 to ${last}`,
   INVALID_REGION: ({ region, reason }) =>
     `${formatBounds(region)} cannot be pages of the allocator: ${REGION_PROBLEMS[reason]}`,
   INVALID_RESERVED: ({ reserved, region, reason }) =>
     `${formatBounds(reserved)} cannot be reserved: ${
       {
         misaligned: REGION_PROBLEMS.misaligned,
-        outside: `the allocator has ${formatBounds(region)} only`,
+        outside: `the allocator has only ${formatBounds(region)}`,
         overlapping: 'it overlaps another reserved region',
       }[reason]
     }`,
   OUTSIDE_REGION: ({ address, regions }) =>
-    `${formatAddress(address)} is not this allocator's: it has ${describeRegions(regions)}`,
+    `${formatAddress(address)} is outside this allocator: it has ${describeRegions(regions)}`,
   MISALIGNED_ADDRESS: ({ address, block, order, state }) =>
     `${formatAddress(address)} is not the start of a page: ` +
     `it lies in the ${state} block ${describeBlock(block, order)}`,
@@ -197,49 +219,49 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
   NOT_RESERVED: ({ region, block, state }) =>
     `${formatBounds(region)} is not reserved: ${formatBounds(block)} is ${state}`,
   FILE_PAGE: ({ address, references }) =>
-    `${formatAddress(address)} is a file page: put its references back, there are ${references}`,
+    `${formatAddress(address)} is a file page: release its references with putFilePage; it has ${references}`,
   NOT_FILE_PAGE: ({ address, block, state, kind }) =>
-    `${formatAddress(address)} is no file page: ` +
+    `${formatAddress(address)} is not a file page: ` +
     `it lies in the ${state} block ${formatBounds(block)}${kind === undefined ? '' : ` of kind "${kind}"`}`,
   SLAB_PAGE: ({ address }) => `${formatAddress(address)} lies in a page of a slab: free its objects`,
   HEAP_BLOCK: ({ address, block }) =>
-    `${formatAddress(address)} lies in ${formatBounds(block)}, which is a heap's: free it there`,
+    `${formatAddress(address)} lies in ${formatBounds(block)}, which belongs to a heap: free it through the heap`,
   WRONG_KIND: ({ address, block, kind, expected }) =>
     `${formatAddress(address)} lies in ${formatBounds(block)} of kind "${kind}", not "${expected}"`,
-  NO_PAGE_MEMORY: () => 'no page can be cleared: pass `memory` when you make the allocator',
+  NO_PAGE_MEMORY: () => 'pages cannot be cleared: create the allocator with `memory`',
   INVALID_OBJECT_SIZE: ({ size, max }) =>
-    `${describeValue(size)} is no size of an object: pass bytes, an integer up to ${describeValue(max)}`,
-  OUTSIDE_OBJECTS: ({ address }) => `${formatAddress(address)} is in no object of this allocator`,
+    `${describeValue(size)} is not the size of an object: pass a whole number of bytes up to ${describeValue(max)}`,
+  OUTSIDE_OBJECTS: ({ address }) => `${formatAddress(address)} is not in an object of this cache or heap`,
   OBJECT_INTERIOR: ({ address, object }) =>
     `${formatAddress(address)} is not the start of an object: it lies in ${formatBounds(object)}`,
   DOUBLE_FREE_OBJECT: ({ address, object }) =>
     `${formatAddress(address)} is not allocated: the object ${formatBounds(object)} is free`,
-  RELEASED_BLOCK: ({ block, gone }) => `${formatBounds(block)} is ${gone}: its owner has it no more`,
+  RELEASED_BLOCK: ({ block, gone }) => `${formatBounds(block)} was ${gone}: this owner no longer has it`,
   INVALID_SNAPSHOT: ({ block, problem }) => `${formatBounds(block)} of the snapshot ${problem}`,
   OUTSIDE_MEMORY: ({ address, bytes, available }) =>
-    `${bytes} bytes from ${formatAddress(address)} on are more than the ${available} that are there`,
+    `${bytes} bytes at ${formatAddress(address)} are more than the ${available} that are available`,
   MISALIGNED_VIEW: ({ address, alignment }) =>
-    `${formatAddress(address)} is no multiple of ${alignment}, as these elements need`,
-  NO_HEAP_MEMORY: () => 'the heap has addresses only: pass `memory` when you make it',
+    `${formatAddress(address)} is not a multiple of ${alignment}, the size of an element`,
+  NO_HEAP_MEMORY: () => 'the heap has addresses but no bytes: create it with `memory`',
   METADATA_FULL: ({ pages }) =>
-    `the tables hold no more than ${pages} pages in blocks of less than 1024 pages`,
+    `the tables cannot describe more than ${pages} pages in blocks smaller than 1024 pages`,
   REGION_TOO_LARGE: ({ region, maxPages }) =>
-    `${formatBounds(region)} is too large for tables in a buffer: they have room for ${maxPages} pages`,
+    `${formatBounds(region)} is too large for a shared allocator: its tables have room for ${maxPages} pages`,
   INVALID_SHARED_BUFFER: ({ reason, byteLength, needed }) =>
-    `this buffer cannot hold an allocator's tables: ${BUFFER_PROBLEMS[reason]}` +
+    `the buffer cannot be used for a shared allocator: ${BUFFER_PROBLEMS[reason]}` +
     `${byteLength === undefined ? '' : `; it has ${byteLength} bytes`}` +
     `${needed === undefined ? '' : `; ${needed} are needed`}`,
   LOCK_TIMEOUT: ({ holder, waited }) =>
     `after ${waited} ms, owner ${holder} still holds the lock: if its thread has ended, pass that number to \`recover\``,
   NO_CACHE_LEFT: ({ caches }) =>
-    `all ${caches} caches are in use: close one, or make the allocator with more \`caches\``,
-  CLOSED_CACHE: () => 'the cache is closed: make another one',
+    `all ${caches} caches are in use: close one, or create the allocator with more \`caches\``,
+  CLOSED_CACHE: () => 'the cache is closed: create another one',
   BROKEN_INVARIANT: ({ invariant, problem }) => `the invariant "${invariant}" is broken: ${problem}`,
 };
 
 /**
- * What this package throws, beside `AddressError` and `RegionError` for bad addresses, counts and kinds. Narrow it
- * with {@link isBuddyError}.
+ * An error of this package. Invalid addresses, byte counts and kinds throw `AddressError` and `RegionError` instead.
+ * Narrow it with {@link isBuddyError}.
  */
 export class BuddyError<Code extends BuddyErrorCode = BuddyErrorCode> extends CodedError<
   Code,
@@ -251,7 +273,7 @@ export class BuddyError<Code extends BuddyErrorCode = BuddyErrorCode> extends Co
 }
 
 /**
- * Whether `error` is a {@link BuddyError}, with `code` if one is given; narrows `error.details` to that code. Works
+ * Whether `error` is a {@link BuddyError}, and has `code` if one is given. Narrows `error.details` to that code. Works
  * across copies of this package.
  */
 export function isBuddyError<Code extends BuddyErrorCode = BuddyErrorCode>(

@@ -1,41 +1,41 @@
-/** How much of an allocator's memory is in what state. Frozen; a moment's copy. */
+/** The pages and blocks of an allocator, counted by state and order. A frozen copy of one moment. */
 export interface MemoryInfo {
-  /** Pages of 4 KiB of the region: the sum of the three below. */
+  /** Pages of 4 KiB in the allocator's regions: the sum of the next three. */
   readonly totalPages: number;
   /** Pages in free blocks. */
   readonly freePages: number;
   /** Pages in allocated blocks. */
   readonly allocatedPages: number;
-  /** Pages that are never handed out. */
+  /** Pages that are reserved. */
   readonly reservedPages: number;
   /** The order of the largest free block, or `undefined` if no page is free. */
   readonly largestFreeOrder: number | undefined;
-  /** How many free blocks of each order there are: index 0 to `maxOrder`. */
+  /** The number of free blocks of each order, from index 0 to `maxOrder`. */
   readonly freeBlocks: readonly number[];
-  /** How many allocated blocks of each order there are: index 0 to `maxOrder`. */
+  /** The number of allocated blocks of each order, from index 0 to `maxOrder`. A run is several blocks. */
   readonly allocatedBlocks: readonly number[];
   /**
-   * For each order, which share of the free pages is in blocks too small for it: 0 where all can be used, 1 where a
-   * request must fail; 0 if no page is free.
+   * For each order, the share of the free pages that lie in smaller blocks: 0 if all of them can be used, 1 if a request
+   * must fail. 0 if no page is free.
    */
   readonly fragmentation: readonly number[];
 }
 
-/** What {@link infoOf} counts from. */
+/** The counters of an allocator, from which {@link infoOf} makes a `MemoryInfo`. */
 export interface MemoryCounts {
-  /** The greatest order that is handed out. */
+  /** The greatest order of a request. */
   readonly maxOrder: number;
   /** The greatest order that free blocks merge to. */
   readonly mergeOrder: number;
-  /** Free blocks of an order, 0 to `mergeOrder`. */
+  /** The number of free blocks of an order, 0 to `mergeOrder`. */
   freeBlocks(order: number): number;
-  /** Allocated blocks of an order, 0 to `maxOrder`. */
+  /** The number of allocated blocks of an order, 0 to `maxOrder`. */
   allocatedBlocks(order: number): number;
   readonly totalPages: number;
   readonly reservedPages: number;
 }
 
-/** The counts as users see them: free blocks past `maxOrder` as several of that order. O(orders²). */
+/** The counts for users: a free block above `maxOrder` counts as several blocks of that order. O(orders²). */
 export function infoOf(counts: MemoryCounts): MemoryInfo {
   const { maxOrder, mergeOrder, totalPages, reservedPages } = counts;
   const orders = maxOrder + 1;

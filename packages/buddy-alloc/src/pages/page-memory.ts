@@ -1,7 +1,7 @@
 import type { Address } from '@svsm/address';
 
-/** The memory behind an allocator's pages, for what must touch it: nothing else of the allocator does. */
+/** The memory behind an allocator's pages. The allocator uses it only to clear pages. */
 export interface PageMemory<A extends Address> {
-  /** Fills the page of 4096 bytes that starts at `page` with zeros. */
+  /** Fills the 4096 bytes from `page` with zeros. */
   clearPage(page: A): void;
 }

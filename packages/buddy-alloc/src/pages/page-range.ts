@@ -1,6 +1,6 @@
 import { MAX_ORDER } from './block.ts';
 
-/** Consecutive pages, numbered from address 0 on: from `start` up to, not including, `end`, which may be 2^52. */
+/** Consecutive pages, by number: from `start` up to, not including, `end`. Page 0 starts at address 0; `end` may be 2^52. */
 export interface PageRange {
   readonly start: number;
   readonly end: number;
@@ -13,7 +13,7 @@ export function largestOrderIn({ start, end }: PageRange): number {
   return order;
 }
 
-/** The order of the largest aligned block inside `range` that `page`, one of its pages, is in. O(orders). */
+/** The order of the largest aligned block, up to `maxOrder`, that contains `page` and lies inside `range`. O(orders). */
 export function orderAround({ start, end }: PageRange, page: number, maxOrder: number): number {
   let order = 0;
   while (order < maxOrder) {
@@ -25,7 +25,7 @@ export function orderAround({ start, end }: PageRange, page: number, maxOrder: n
   return order;
 }
 
-/** What of `range` is in none of `holes`, which lie inside it, ascending and disjoint. None is empty. O(holes). */
+/** The parts of `range` between `holes`, which lie inside it, ascending and disjoint. No part is empty. O(holes). */
 export function rangesBetween(range: PageRange, holes: readonly PageRange[]): PageRange[] {
   const between: PageRange[] = [];
   let { start } = range;
@@ -37,7 +37,7 @@ export function rangesBetween(range: PageRange, holes: readonly PageRange[]): Pa
   return between;
 }
 
-/** The one of `ranges`, ascending and disjoint, that `page` is in. O(log ranges). */
+/** The range that contains `page`; `ranges` are ascending and disjoint. O(log ranges). */
 export function rangeAt(ranges: readonly PageRange[], page: number): PageRange | undefined {
   let low = 0;
   let high = ranges.length;
@@ -50,7 +50,7 @@ export function rangeAt(ranges: readonly PageRange[], page: number): PageRange |
   return range !== undefined && range.start <= page ? range : undefined;
 }
 
-/** `ranges`, ascending and disjoint, and `range`, which overlaps none: those that touch made one. O(ranges). */
+/** `ranges`, ascending and disjoint, with `range` added, which overlaps none; ranges that touch become one. O(ranges). */
 export function withRange(ranges: readonly PageRange[], range: PageRange): PageRange[] {
   const before = ranges.filter(({ end }) => end < range.start);
   const after = ranges.filter(({ start }) => start > range.end);
@@ -68,7 +68,7 @@ export function withoutRange(ranges: readonly PageRange[], range: PageRange): Pa
   ]);
 }
 
-/** How many pages `ranges` have. O(ranges). */
+/** The number of pages in `ranges`. O(ranges). */
 export function pagesIn(ranges: readonly PageRange[]): number {
   return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
 }

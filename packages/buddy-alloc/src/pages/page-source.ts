@@ -1,9 +1,20 @@
 import type { Address } from '@svsm/address';
 
-/** Where an allocator of smaller things takes its pages: they are its own, and `freePages` refuses them. */
+/** The pages of an allocator of smaller objects, such as a slab cache or a heap. `freePages` refuses them. */
 export interface PageSource<A extends Address> {
-  /** Allocates `pages` pages that start at a multiple of `alignment` bytes, a power of two: the address of the first. */
+  /**
+   * Allocates pages. Returns the address of the first one.
+   *
+   * @param pages - 1 to 2^52
+   * @param alignment - bytes, a power of two: the first page starts at a multiple of it
+   * @throws BuddyError `INVALID_PAGE_COUNT`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
+   */
   allocate(pages: number, alignment: number): A;
-  /** Frees what `allocate` has returned. */
+  /**
+   * Frees pages that `allocate` returned.
+   *
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `WRONG_KIND`;
+   *   AddressError for an invalid address
+   */
   free(start: A): void;
 }

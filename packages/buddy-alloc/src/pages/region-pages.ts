@@ -6,23 +6,23 @@ import { pageNumberOf } from './words.ts';
 
 type ReservedProblem = 'misaligned' | 'outside' | 'overlapping';
 
-/** What callers without types may pass: regions refuse it as one of another kind. */
+/** Stands for a value that is not a region: `MemoryRegion` refuses it with `KIND_MISMATCH`. */
 export const NO_REGION = {} as never;
 
-/** The pages of `region`, or `undefined` if it is not whole pages. */
+/** The pages of `region`; `undefined` if it does not consist of whole pages. O(1). */
 export function wholePages(region: MemoryRegion<Address>): PageRange | undefined {
   if (((region.start | region.end) & 0xfffn) !== 0n) return undefined;
-  // The end may be 2^64, which no cell holds.
+  // The end may be 2^64, which does not fit in 64 bits.
   const start = pageNumberOf(region.start);
   return { start, end: start + Number(region.size / BigInt(PAGE_SIZE)) };
 }
 
-/** @throws RegionError `KIND_MISMATCH` for a region of other addresses than `hull`, and for what is no region */
+/** @throws RegionError `KIND_MISMATCH` unless `region` is a region with addresses of the same kind as `hull` */
 export function requireKind<A extends Address>(region: MemoryRegion<A>, hull: MemoryRegion<A>): void {
   if (region?.kind !== hull.kind) hull.overlaps(region ?? NO_REGION);
 }
 
-/** The pages of `region`, at least one. @throws BuddyError `INVALID_REGION` */
+/** The pages of `region`, at least one. O(1). @throws BuddyError `INVALID_REGION` */
 export function pagesOfRegion(region: MemoryRegion<Address>): PageRange {
   if (region.isEmpty) throw new BuddyError('INVALID_REGION', { region, reason: 'empty' });
   const range = wholePages(region);
@@ -31,11 +31,12 @@ export function pagesOfRegion(region: MemoryRegion<Address>): PageRange {
 }
 
 /**
- * The pages of what is to be reserved from the start: ascending, those that touch made one. Empty regions add nothing.
+ * The pages to reserve when an allocator is created: ascending, ranges that touch joined. Empty regions add nothing.
+ * O(regions · log regions).
  *
- * @param space - where they may lie
- * @param hull - what a refusal says that there is
- * @param ranges - the pages that there are: ascending, disjoint
+ * @param space - the region in which they must lie
+ * @param hull - the region that error messages name
+ * @param ranges - the allocator's pages, ascending and disjoint
  * @throws BuddyError `INVALID_RESERVED`, `INVALID_OPTION`; RegionError `KIND_MISMATCH`
  */
 export function reservedRanges<A extends Address>(

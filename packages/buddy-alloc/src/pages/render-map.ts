@@ -3,11 +3,11 @@ import type { MemoryRegion } from '@svsm/memory-region';
 import type { BlockKind, BlockState } from './block.ts';
 import { requireInteger } from './integers.ts';
 
-/** What {@link renderMap} draws: a `PageAllocator`, or a `SharedPageAllocator`. */
+/** An allocator that {@link renderMap} can draw: a `PageAllocator` or a `SharedPageAllocator`. */
 export interface MapSource<A extends Address> {
-  /** What the picture is of. */
+  /** The addresses of the picture. */
   readonly region: MemoryRegion<A>;
-  /** What is in it, ascending. */
+  /** The blocks in `region`, ascending. */
   blocks(): Iterable<{
     readonly region: MemoryRegion<A>;
     readonly state: BlockState | 'cached';
@@ -15,11 +15,11 @@ export interface MapSource<A extends Address> {
   }>;
 }
 
-/** How {@link renderMap} draws. */
+/** The size of the picture that {@link renderMap} draws. */
 export interface RenderMapOptions {
-  /** Cells in a line, 64 if not given. */
+  /** Cells in a line; the default is 64. */
   readonly columns?: number | undefined;
-  /** Lines at most, 16 if not given: a cell has as many pages, a power of two, as that needs. */
+  /** The most lines; the default is 16. The pages of a cell follow from it: the least power of two that fits. */
   readonly rows?: number | undefined;
 }
 
@@ -27,12 +27,34 @@ const SIGNS: Readonly<Record<BlockKind, string>> = { pages: '#', run: '=', file:
 const STATE_SIGNS = { free: '.', reserved: 'r', cached: 'c' } as const;
 
 /**
- * A picture of the allocator's regions, in text: a line for each so many pages, with the address that it starts at. A cell
- * is `.` if all its pages are free, `r` if reserved, blank if they are not the allocator's, `#` for blocks, `=` for runs, `f`, `s` and
- * `h` for file pages, slabs and heaps, `c` for pages in caches of a shared allocator; or a digit from 1 to 9 for how many tenths of it are in use, if there are several of these.
- * O(blocks · orders + cells).
+ * Draws the allocator's regions as text. Each line has the address of its first page and a row of cells. O(blocks · orders
+ * + cells).
  *
- * @throws BuddyError `INVALID_OPTION`
+ * | Sign | Pages of the cell |
+ * | --- | --- |
+ * | `.` | free |
+ * | `#` | blocks |
+ * | `=` | runs |
+ * | `f`, `s`, `h` | file pages, slabs, heaps |
+ * | `c` | pages in the caches of a shared allocator |
+ * | `r` | reserved |
+ * | `1` to `9` | several of these; the digit is the number of tenths that are not free |
+ * | blank | outside the allocator's regions |
+ *
+ * @throws BuddyError `INVALID_OPTION`; and `LOCK_TIMEOUT`, `BROKEN_INVARIANT` for a shared allocator
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { PageAllocator, renderMap } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ *
+ * const allocator = new PageAllocator(physRegion(physAddr(0), 0x2_0000));
+ * allocator.allocatePages(2);
+ * allocator.allocateRun(3);
+ * console.log(renderMap(allocator, { columns: 16 }).split('\n').slice(1).join('\n'));
+ * // => 0x0000000000000000 ####===.........
+ * // => 0x0000000000010000 ................
+ * ```
  */
 export function renderMap<A extends Address>(
   allocator: MapSource<A>,

@@ -1,6 +1,6 @@
 import type { BlockKind } from './block.ts';
 
-/** Addresses from `start` up to, not including, `end`. */
+/** The addresses from `start` up to, not including, `end`. */
 export interface SnapshotRange {
   readonly start: bigint;
   readonly end: bigint;
@@ -9,13 +9,13 @@ export interface SnapshotRange {
 /** An allocated block or run of a snapshot. */
 export interface SnapshotBlock extends SnapshotRange {
   readonly kind: BlockKind;
-  /** How many references it has, if it is a file page. */
+  /** The number of references of a file page; `undefined` for other kinds. */
   readonly references: number | undefined;
 }
 
 /**
- * All that an allocator is: what is free follows from it. It can be cloned to another thread or stored; it has bigints,
- * so JSON needs a replacer.
+ * The complete state of an allocator: all pages that are not in `blocks` or `reserved` are free. It can be stored, and
+ * cloned to another thread. JSON needs a replacer, because addresses are bigints.
  */
 export interface AllocatorSnapshot {
   readonly maxOrder: number;

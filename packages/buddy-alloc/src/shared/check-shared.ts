@@ -32,12 +32,12 @@ import {
 } from './shared-tables.ts';
 
 const RECORD_WORDS = 4;
-/** How often a page in a cache is looked for: its owner may move it at any time. */
+/** How often to look for a page in the caches: its owner may move it at any time. */
 const ATTEMPTS = 100;
 
 /**
- * Throws unless the tables agree with each other and with the header that they were laid out from. For who holds the
- * lock. Ends, whatever the buffer holds. O(blocks + pages of touched chunks).
+ * Checks that the tables agree with each other and with the header. The caller holds the lock. Ends, whatever the buffer
+ * holds. O(blocks + pages of touched chunks).
  *
  * @throws BuddyError `BROKEN_INVARIANT`
  */
@@ -45,7 +45,7 @@ export function checkShared(tables: SharedTables): void {
   const word = headerProblem(tables.words, tables);
   if (word !== undefined) fail('metadata', `word ${word} of the header has changed`);
   const unused = unusedWords(tables).find((word) => tables.words[word] !== 0);
-  if (unused !== undefined) fail('metadata', `word ${unused} of the header is used by nobody, and not 0`);
+  if (unused !== undefined) fail('metadata', `word ${unused} of the header is unused, but not 0`);
   const seen = checkMarks(tables);
   let filled = 0;
   for (let order = 0; order <= tables.treeOrder; order += 1) {
@@ -55,7 +55,10 @@ export function checkShared(tables: SharedTables): void {
     const allocated = seen.allocated[order] ?? 0;
     const count = tables.words[ALLOCATED_BLOCKS + ORDER_WORDS * order];
     if (count !== allocated) {
-      fail('block-counts', `${allocated} blocks of order ${order} are allocated, their count is ${count}`);
+      fail(
+        'block-counts',
+        `${allocated} blocks of order ${order} are allocated, but the counter is ${count}`,
+      );
     }
   }
   if (tables.words[FILLED] !== filled) {
@@ -66,19 +69,19 @@ export function checkShared(tables: SharedTables): void {
   }
   const reserved = tables.words[RESERVED_PAGES];
   if (reserved !== seen.reserved) {
-    fail('block-counts', `${seen.reserved} pages are reserved, their count is ${reserved}`);
+    fail('block-counts', `${seen.reserved} pages are reserved, but the counter is ${reserved}`);
   }
   checkCaches(tables, seen.cached);
 }
 
-/** What the marks say. */
+/** The blocks and pages found in the marks. */
 interface Seen {
-  /** Blocks, by order. */
+  /** The numbers of blocks, by order. */
   readonly free: number[];
   readonly allocated: number[];
-  /** Indexes of pages in caches. */
+  /** The indexes of pages in caches. */
   readonly cached: number[];
-  /** Pages. */
+  /** The number of reserved pages. */
   reserved: number;
 }
 
@@ -97,7 +100,7 @@ function unusedWords({ treeOrder, cacheBase }: SharedTables): number[] {
   return words.filter((word) => !used.some(([first, last]) => word >= first && word <= last));
 }
 
-/** That blocks follow each other from one end of the region to the other. */
+/** Checks that blocks cover the region without gap or overlap. */
 function checkMarks(tables: SharedTables): Seen {
   const { marks, markBase, first, end } = tables;
   const seen: Seen = { free: [], allocated: [], cached: [], reserved: 0 };
@@ -122,21 +125,21 @@ function checkMark(tables: SharedTables, index: number, mark: number): void {
   const order = mark & ORDER;
   const limit = kind === FREE ? treeOrder : kind === CACHED ? 0 : maxOrder;
   if (kind < FREE || kind > CACHED || order > limit) {
-    fail('metadata', `page ${index} has the mark 0x${mark.toString(16)}, which means nothing`);
+    fail('metadata', `page ${index} has the mark 0x${mark.toString(16)}, which does not exist`);
   }
   if (order < CHUNK_ORDER && !isTouched(tables, index >> CHUNK_ORDER)) {
-    fail('metadata', `page ${index} starts a small block, and its chunk never was in such`);
+    fail('metadata', `page ${index} starts a small block, but its chunk is not touched`);
   }
   if (kind !== FREE) return;
   if (!isListed(tables, index >> order, order))
     fail('free-lists', `page ${index} is free, but in no free list`);
   const buddy = index ^ (1 << order);
   if (order < treeOrder && buddy >= first && buddy < end && marks[markBase + buddy] === mark) {
-    fail('merging', `page ${index} is free, and so is its buddy`);
+    fail('merging', `page ${index} and its buddy are both free`);
   }
 }
 
-/** That no block starts inside the one from `start` up to `end`. */
+/** Checks that no block starts inside the block from `start` to `end`. */
 function checkInside(tables: SharedTables, start: number, end: number): void {
   const { marks, markBase } = tables;
   for (const chunk of touchedChunks(tables, { start, end })) {
@@ -161,7 +164,7 @@ function count(seen: Seen, index: number, mark: number): void {
   if (kind === CACHED) seen.cached.push(index);
 }
 
-/** That the free list of `order` has `free` blocks, all of its links and bits right. */
+/** Checks that the free list of `order` has `free` blocks, and that its links and bits are right. */
 function checkList(tables: SharedTables, order: number, free: number): void {
   const { words, listStarts, listEnds } = tables;
   const at = ORDER_WORDS * order;
@@ -171,7 +174,7 @@ function checkList(tables: SharedTables, order: number, free: number): void {
   let linked = 0;
   let previous = 0;
   for (let record = words[HEAD + at]!; record !== 0; record = words[record + 2]!) {
-    // Each leads back to the one before it, so none comes twice.
+    // Each record links back to the one before it, so none comes twice, and the loop ends.
     if (record < start || record >= end || record % RECORD_WORDS !== 0) {
       fail('free-lists', `${name}: a link leads to word ${record}`);
     }
@@ -191,28 +194,29 @@ function checkList(tables: SharedTables, order: number, free: number): void {
     if (here > 0) filled += 1;
     blocks += here;
   }
-  if (filled !== linked) fail('free-lists', `${name}: ${filled} records have blocks, ${linked} are linked`);
-  // Every free block was found in its list; with as many in the list, it has no others.
+  if (filled !== linked)
+    fail('free-lists', `${name}: ${filled} records have blocks, but ${linked} are linked`);
+  // Every free block was found in its list. If the list has as many, it has no others.
   if (blocks !== free) fail('free-counts', `${name} has ${blocks} blocks, but ${free} are free`);
   const count = words[FREE_BLOCKS + at];
-  if (count !== free) fail('free-counts', `${name} has ${free} blocks, and its count is ${count}`);
+  if (count !== free) fail('free-counts', `${name} has ${free} blocks, but its counter is ${count}`);
 }
 
-/** That caches have pages of the region, and every page that is marked as in one. */
+/** Checks that caches have only pages of the region, and that they have every page that is marked as cached. */
 function checkCaches(tables: SharedTables, cached: readonly number[]): void {
   const { words, marks, markBase, first, end, caches, cacheBase } = tables;
   const cacheEnd = cacheBase + caches * CACHE_WORDS;
   for (let cache = cacheBase; cache < cacheEnd; cache += CACHE_WORDS) {
-    if (words[cache]! < 0) fail('metadata', `the cache at word ${cache} has no owner's number`);
+    if (words[cache]! < 0) fail('metadata', `the cache at word ${cache} has an invalid owner`);
     for (let word = cache + 1; word < cache + CACHE_WORDS; word += 1) {
       const value = words[word]!;
       const isPage = word >= cache + CACHE_PAGES && value > first && value <= end;
-      if (value !== 0 && !isPage) fail('metadata', `word ${word} of a cache is no page's: ${value}`);
+      if (value !== 0 && !isPage) fail('metadata', `word ${word} of a cache is not a page: ${value}`);
     }
   }
   const open = openCaches(tables);
   if (words[OPEN_CACHES] !== open) {
-    fail('metadata', `${open} caches have an owner, their count is ${words[OPEN_CACHES]}`);
+    fail('metadata', `${open} caches have an owner, but their counter is ${words[OPEN_CACHES]}`);
   }
   const isInCache = (index: number) => {
     for (let cache = cacheBase; cache < cacheEnd; cache += CACHE_WORDS) {
@@ -226,7 +230,7 @@ function checkCaches(tables: SharedTables, cached: readonly number[]): void {
     let attempt = 0;
     while (Atomics.load(marks, markBase + index) === CACHED && !isInCache(index)) {
       attempt += 1;
-      if (attempt === ATTEMPTS) fail('metadata', `page ${index} is marked as in a cache, and is in none`);
+      if (attempt === ATTEMPTS) fail('metadata', `page ${index} is marked as cached, but is in no cache`);
     }
   }
 }

@@ -5,13 +5,29 @@ import type { SharedSpace } from './shared-space.ts';
 import { ALLOCATED, allocate, CACHED, closeCache, freePage } from './shared-tables.ts';
 
 /**
- * Single pages that an owner of a `SharedPageAllocator` keeps at hand, so that most requests take no lock: `cache` of the
- * allocator makes it. For one thread.
+ * Single pages that one owner of a `SharedPageAllocator` keeps at hand, so that most requests take no lock. `cache` of the
+ * allocator creates it. Only one thread may use it.
  *
- * A page in it is marked as such in the shared tables, in one atomic step from allocated to cached and back: so freeing
- * a page twice is refused, through whichever caches or allocators, and no page is given to two. Where a request of some
- * owner would fail, all caches give their pages back first; those that move in or out of a cache at that very moment it
- * may miss.
+ * The shared tables mark a page as allocated or as cached, and one atomic step moves it from one state to the other. So a
+ * double free is refused through any cache or allocator, and no page is allocated twice. Before a request of any owner
+ * fails, all caches are emptied; a page that moves in or out of a cache at that moment may be missed.
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { SharedPageAllocator } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ *
+ * const allocator = SharedPageAllocator.create(physRegion(physAddr(0x10_0000), 0x10_0000));
+ * {
+ *   using cache = allocator.cache({ pages: 8 });
+ *   const page = cache.allocatePage();
+ *   console.log(allocator.memoryInfo().cachedPages); // => 3
+ *   cache.freePage(page);
+ *   console.log(allocator.memoryInfo().cachedPages); // => 4
+ * }
+ * console.log(allocator.memoryInfo().cachedPages); // => 0
+ * ```
  */
 export class PageCache<A extends Address> {
   readonly #space: SharedSpace<A>;
@@ -19,12 +35,12 @@ export class PageCache<A extends Address> {
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #marks: Uint8Array<SharedArrayBuffer>;
   readonly #markBase: number;
-  /** The word of the first page; 0 when closed. */
+  /** The word of the first page; 0 after `close`. */
   #pages: number;
-  /** Pages that were put in and not taken out here: some may have been given back by others. */
+  /** Pages that this object has put in and not taken out. Other owners may have freed some of them. */
   #count = 0;
 
-  /** `SharedPageAllocator.cache` makes these. @throws BuddyError `NO_CACHE_LEFT` */
+  /** `SharedPageAllocator.cache` creates these. */
   constructor(space: SharedSpace<A>, capacity: number) {
     const { words, marks, markBase } = space.tables;
     this.#space = space;
@@ -36,15 +52,16 @@ export class PageCache<A extends Address> {
   }
 
   /**
-   * Allocates one page: its address. O(1); one time in many, the lock is taken and half of what the cache holds fetched.
+   * Allocates one page. Returns its address. O(1); when the cache is empty, it takes the lock and fetches half of its
+   * capacity.
    *
-   * @throws BuddyError `CLOSED_CACHE`; `OUT_OF_MEMORY`, `LOCK_TIMEOUT` as `allocatePage` of the allocator
+   * @throws BuddyError `OUT_OF_MEMORY`, `LOCK_TIMEOUT`, `CLOSED_CACHE`, `BROKEN_INVARIANT`
    */
   allocatePage(): A {
     while (this.#count > 0) {
       this.#count -= 1;
       const index = this.#words[this.#pages + this.#count]! - 1;
-      // Who fails to change the mark does not have the page: somebody else was in need of it.
+      // If the mark has changed, another owner has freed the page because it needed memory.
       const at = this.#markBase + index;
       if (Atomics.compareExchange(this.#marks, at, CACHED, ALLOCATED) === CACHED)
         return this.#space.addressOf(index);
@@ -53,35 +70,45 @@ export class PageCache<A extends Address> {
   }
 
   /**
-   * Frees a block of one page, whichever owner has allocated it. O(1); one time in many, the lock is taken and half of
-   * what the cache holds freed.
+   * Frees a block of one page, whichever owner allocated it. O(1); when the cache is full, it takes the lock and frees half
+   * of its capacity.
    *
-   * @throws BuddyError `CLOSED_CACHE`; and as `freePage` of the allocator
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `WRONG_SIZE`,
+   *   `LOCK_TIMEOUT`, `CLOSED_CACHE`, `BROKEN_INVARIANT`; AddressError for an invalid address
    */
   freePage(page: A): void {
     const index = this.#space.indexOf(page);
     const at = this.#markBase + index;
     if (index < 0 || this.#marks[at] !== ALLOCATED || this.#pages === 0) throw this.#refusal(page);
     if (this.#count === this.#capacity) this.#drain(this.#capacity >> 1);
-    // In the cache first: if this thread ends here, whoever looks for pages finds it.
+    // The page goes into the cache before its mark changes. So if this thread ends in between, the page is not lost.
     this.#words[this.#pages + this.#count] = index + 1;
     if (Atomics.compareExchange(this.#marks, at, ALLOCATED, CACHED) !== ALLOCATED) throw this.#refusal(page);
     this.#count += 1;
   }
 
-  /** Makes all of its pages free. O(pages · orders), under one lock. @throws BuddyError `CLOSED_CACHE`, `LOCK_TIMEOUT` */
+  /**
+   * Frees all pages in the cache. O(pages · orders), under one lock.
+   *
+   * @throws BuddyError `LOCK_TIMEOUT`, `CLOSED_CACHE`, `BROKEN_INVARIANT`
+   */
   flush(): void {
     this.#requireOpen();
     if (this.#count > 0) this.#drain(this.#count);
   }
 
-  /** As `flush`; and the cache can be used no more, but another be made. Closing again does nothing. */
+  /**
+   * Frees all pages in the cache and makes room for another cache. Only `close` may be called after that; it does nothing
+   * then. O(pages · orders), under one lock.
+   *
+   * @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
+   */
   close(): void {
     if (this.#pages === 0) return;
     const space = this.#space;
     space.enter();
     try {
-      this.#giveBack(this.#count);
+      this.#drainLocked(this.#count);
       closeCache(space.tables, this.#pages - CACHE_PAGES);
       this.#pages = 0;
     } finally {
@@ -89,19 +116,19 @@ export class PageCache<A extends Address> {
     }
   }
 
-  /** Closes it. */
+  /** Closes the cache as `close`. @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT` */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** Takes pages of the allocator: the index of one, the others are in the cache then. */
+  /** Allocates pages. Returns the index of one; the others are in the cache then. */
   #fetch(): number {
     this.#requireOpen();
     const space = this.#space;
     const { tables } = space;
     space.enter();
     try {
-      const index = space.take(0);
+      const index = space.allocateLocked(0);
       for (let rest = this.#capacity >> 1; rest > 1; rest -= 1) {
         const more = allocate(tables, 0);
         if (more < 0) break;
@@ -115,18 +142,18 @@ export class PageCache<A extends Address> {
     }
   }
 
-  /** Frees the `count` pages that were put in first, under the lock. */
+  /** Takes the lock and frees the `count` pages that were put in first. */
   #drain(count: number): void {
     this.#space.enter();
     try {
-      this.#giveBack(count);
+      this.#drainLocked(count);
     } finally {
       this.#space.lock.release();
     }
   }
 
-  /** The same, for who holds the lock. */
-  #giveBack(count: number): void {
+  /** Frees the `count` pages that were put in first. The caller holds the lock. */
+  #drainLocked(count: number): void {
     const words = this.#words;
     const first = this.#pages;
     for (let word = first; word < first + count; word += 1) {

@@ -22,7 +22,7 @@ import {
   touch,
 } from './shared-tables.ts';
 
-/** Makes `reserved`, ascending and disjoint, reserved and all other pages free, in a new buffer. O(orders) for each. */
+/** Lays out a new buffer: the pages of `reserved`, ascending and disjoint, are reserved, the others free. O(orders) for each. */
 export function layBlocks(tables: SharedTables, reserved: readonly PageRange[]): void {
   const { words, marks, markBase, maxOrder, first, end } = tables;
   let page = first;
@@ -40,8 +40,8 @@ export function layBlocks(tables: SharedTables, reserved: readonly PageRange[]):
 }
 
 /**
- * Makes free lists and counters anew from the marks of the blocks that are not free. O(blocks + pages of touched chunks).
- * Returns what of the marks cannot be, if something cannot; tables are as they were then.
+ * Rebuilds the free lists and counters from the marks of the blocks that are not free. O(blocks + pages of touched chunks).
+ * If a mark is invalid, it changes nothing and returns the problem.
  */
 export function repair(tables: SharedTables): string | undefined {
   const { words, marks, markBase, first, end } = tables;
@@ -49,7 +49,7 @@ export function repair(tables: SharedTables): string | undefined {
     const mark = marks[markBase + page]!;
     const size = 2 ** (mark & ORDER);
     const isMark = mark >= FREE && mark <= CACHED && page % size === 0 && page + size <= end;
-    if (mark !== 0 && !isMark) return `page ${page} has the mark 0x${mark.toString(16)}, which cannot be`;
+    if (mark !== 0 && !isMark) return `page ${page} has the mark 0x${mark.toString(16)}, which is invalid`;
   }
   words[DIRTY] = 1;
   clearLists(tables);
@@ -60,8 +60,8 @@ export function repair(tables: SharedTables): string | undefined {
   for (let page = first; page < end; ) {
     const mark = marks[markBase + page]!;
     const order = mark & ORDER;
-    // No mark where a block should start: it was to become part of a free one. A free block may have been split, and
-    // halves be marked in it, but nothing of it taken yet.
+    // Without a mark, the block was about to become part of a free one. A free block may have been split already, with marks
+    // on its halves, but no part of it has been allocated.
     if (mark === 0 || (mark & KIND) === FREE) {
       const after = next(tables, page);
       for (let half = CHUNK_ORDER; half < order; half += 1) marks[markBase + page + 2 ** half] = 0;
@@ -80,7 +80,7 @@ export function repair(tables: SharedTables): string | undefined {
   return undefined;
 }
 
-/** How many caches have an owner. */
+/** The number of caches that have an owner. */
 export function openCaches(tables: SharedTables): number {
   let open = 0;
   for (const cache of cachesOf(tables)) if (tables.words[cache] !== 0) open += 1;
@@ -88,8 +88,8 @@ export function openCaches(tables: SharedTables): number {
 }
 
 /**
- * The records of the free list of `order` that may have been used, as the words that they start at, ascending. Those of
- * less than a chunk's order lie in touched chunks.
+ * The records of the free list of `order` that may have been used, by their first words, ascending. For an order below the
+ * order of a chunk, these are the records of touched chunks.
  */
 export function* recordsOf(tables: SharedTables, order: number): Generator<number, undefined, undefined> {
   const { first, end, listBases, listStarts, listEnds } = tables;
@@ -101,7 +101,7 @@ export function* recordsOf(tables: SharedTables, order: number): Generator<numbe
   for (const chunk of touchedChunks(tables, { start: first, end })) {
     const start = Math.max(first, chunk << CHUNK_ORDER);
     const last = Math.min(end, (chunk + 1) * 2 ** CHUNK_ORDER) - 1;
-    // Of a high order, one record has the blocks of several chunks.
+    // In a high order, one record has the blocks of several chunks.
     word = Math.max(word, listBases[order]! + (((start >> order) >> 6) << 2));
     for (const until = listBases[order]! + (((last >> order) >> 6) << 2); word <= until; word += 4) {
       yield word;
@@ -109,7 +109,7 @@ export function* recordsOf(tables: SharedTables, order: number): Generator<numbe
   }
 }
 
-/** The touched chunks that have pages of `range`, ascending. O(chunks). */
+/** The touched chunks with pages of `range`, ascending. O(chunks). */
 export function* touchedChunks(
   tables: SharedTables,
   { start, end }: PageRange,
@@ -121,7 +121,7 @@ export function* touchedChunks(
   }
 }
 
-/** Where the next block may start after `page`, where one starts or no mark is. */
+/** The next page after `page` at which a block may start. At `page` a block starts, or there is no mark. */
 function next(tables: SharedTables, page: number): number {
   const mark = tables.marks[tables.markBase + page]!;
   if (mark !== 0) return page + 2 ** (mark & ORDER);
@@ -129,7 +129,7 @@ function next(tables: SharedTables, page: number): number {
   return isTouched(tables, chunk) ? page + 1 : (chunk + 1) * 2 ** CHUNK_ORDER;
 }
 
-/** Empties all lists. Only what is not zero is written: the rest of the buffer stays without memory. */
+/** Empties all lists. It writes only words that are not zero, so that untouched parts of the buffer take no memory. */
 function clearLists(tables: SharedTables): void {
   const { words, treeOrder } = tables;
   for (let order = 0; order <= treeOrder; order += 1) {
@@ -140,7 +140,7 @@ function clearLists(tables: SharedTables): void {
   }
 }
 
-/** Makes the pages of `range` free, whatever marks are left of small blocks in it. */
+/** Makes the pages of `range` free and clears the marks of small blocks that are left in it. */
 function addFreed(tables: SharedTables, range: PageRange): void {
   const { marks, markBase } = tables;
   if (range.start === range.end) return;

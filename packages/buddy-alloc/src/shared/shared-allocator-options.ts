@@ -1,29 +1,27 @@
 import type { Address } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 
-/** What every owner of a `SharedPageAllocator` may choose for itself. */
+/** The options that each owner of a `SharedPageAllocator` chooses for itself. */
 export interface SharedOwnerOptions {
   /**
-   * Milliseconds that an operation waits for the lock before it throws `LOCK_TIMEOUT`: 10,000 if not given; `Infinity`
-   * for no limit.
+   * The milliseconds that an operation waits for the lock before it throws `LOCK_TIMEOUT`. The default is 10,000; `Infinity`
+   * means no limit.
    */
   readonly lockTimeout?: number | undefined;
 }
 
-/** What a buffer for a `SharedPageAllocator` is made for. */
+/** The options that determine the buffer of a `SharedPageAllocator`. */
 export interface SharedBufferOptions {
-  /** How many caches (see `cache`) there may be at a time, of all owners: 0 to 1024; 16 if not given. Each is 1 KiB. */
+  /** The most caches (see `cache`) of all owners at a time, 0 to 1024; the default is 16. Each takes 1 KiB. */
   readonly caches?: number | undefined;
 }
 
-/** What a `SharedPageAllocator` may be told beside its region. */
+/** The options of `SharedPageAllocator.create`. */
 export interface SharedAllocatorOptions<A extends Address> extends SharedOwnerOptions, SharedBufferOptions {
-  /** The greatest order to hand out, as in `PageAllocatorOptions`. */
+  /** The greatest order of a request, as in `PageAllocatorOptions`. */
   readonly maxOrder?: number | undefined;
-  /** What of the region is never handed out: whole pages, no two regions overlapping. Empty ones add nothing. */
+  /** Parts of the region that are never allocated: whole pages, not overlapping. Empty regions add nothing. */
   readonly reserved?: Iterable<MemoryRegion<A>> | undefined;
-  /**
-   * Where its tables lie: `bytesFor(region)` bytes at least, all zeros, as a new buffer is. Without it, one is made.
-   */
+  /** The buffer for the tables: at least `bytesFor(region)` bytes, all zeros. Without it, a new buffer is created. */
   readonly buffer?: SharedArrayBuffer | undefined;
 }

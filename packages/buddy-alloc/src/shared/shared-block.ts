@@ -5,18 +5,18 @@ import type { MemoryInfo } from '../pages/memory-info.ts';
 
 /** A block of a shared allocator: 2^`order` pages that start at a multiple of their size. */
 export interface SharedBlock<A extends Address> {
-  /** Where it lies. */
+  /** Its pages. */
   readonly region: MemoryRegion<A>;
-  /** log2 of its pages, 0 to the allocator's `maxOrder`. */
+  /** log2 of the number of pages, 0 to the allocator's `maxOrder`. */
   readonly order: number;
-  /** Whether it is handed out; a page that is in some owner's cache is `cached`. */
+  /** Whether it is free, allocated or reserved. A page in the cache of an owner is `cached`. */
   readonly state: BlockState | 'cached';
-  /** What it was allocated as; `undefined` unless it is allocated. */
+  /** The kind of an allocated block; otherwise `undefined`. */
   readonly kind: 'pages' | undefined;
 }
 
-/** As `MemoryInfo`, where `totalPages` are the pages of four states. Frozen; a moment's copy. */
+/** As `MemoryInfo`, but `totalPages` includes the cached pages. A frozen copy of one moment. */
 export interface SharedMemoryInfo extends MemoryInfo {
-  /** Pages in owners' caches: they are neither free nor allocated. */
+  /** Pages in the caches of owners: they are neither free nor allocated. */
   readonly cachedPages: number;
 }

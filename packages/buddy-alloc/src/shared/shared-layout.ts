@@ -1,16 +1,16 @@
 import { MAX_ORDER } from '../pages/block.ts';
 import { largestOrderIn, type PageRange } from '../pages/page-range.ts';
 
-/** Pages that one shared allocator may have, 4 TiB: their indexes, and offsets of their tables, fit in 31 bits. */
+/** The most pages of a shared allocator, 4 TiB: indexes of pages and offsets into the tables fit in 31 bits. */
 export const MAX_SHARED_PAGES = 0x4000_0000;
-/** Orders that there are room for: 0 to 30. */
+/** The number of orders for which the header has room: 0 to 30. */
 export const SHARED_ORDERS = 31;
 
-// The header, in words of 32 bits. What never changes first; then, on a cache line of its own, what is waited for; then
-// what only the holder of the lock writes.
+// The header, in words of 32 bits. First come the words that never change; then, in a separate cache line, the lock; then
+// the words that only the holder of the lock writes.
 export const MAGIC = 0;
 export const VERSION = 1;
-/** Bits 31:0 of the number of the region's first page, and bits 51:32. */
+/** Bits 31:0 of the number of the region's first page; `START_HIGH` has bits 51:32. */
 export const START_LOW = 2;
 export const START_HIGH = 3;
 export const PAGES = 4;
@@ -20,89 +20,89 @@ export const CACHES = 6;
 export const KIND_HASH = 7;
 /** A hash of the words above. */
 export const CHECKSUM = 8;
-/** Who holds the lock, or 0; the sign bit is set if somebody waits for it. */
+/** The number of the owner that holds the lock, or 0. The sign bit is set while another owner waits for it. */
 export const LOCK = 16;
-/** How many owners there have been: they are numbered from 1. */
+/** The number of owners so far: they are numbered from 1. */
 export const OWNERS = 17;
-/** 1 while tables are being changed: whoever finds it so puts them right. */
+/** 1 while the tables are being changed. The next holder of the lock that finds it set repairs them. */
 export const DIRTY = 32;
 /** Bit n is set if there is a free block of order n. */
 export const FILLED = 33;
-/** Pages that are reserved. */
+/** The number of reserved pages. */
 export const RESERVED_PAGES = 34;
-/** Caches that owners have. While there is none, only the holder of the lock changes marks. */
+/** The number of open caches. While it is 0, only the holder of the lock changes marks. */
 export const OPEN_CACHES = 35;
-/** For each order four words: see {@link HEAD}. */
+/** Four words for each order, from {@link HEAD}. */
 export const ORDERS = 48;
-/** Words for each order. */
+/** The number of words for each order. */
 export const ORDER_WORDS = 4;
-/** The word at which the first record of the order's free list starts; 0 if none is linked. */
+/** The word at which the first linked record of the order's free list starts, or 0. */
 export const HEAD: number = ORDERS;
-/** The free block that is in no record, plus one, or 0. */
+/** The number of the free block that is in no record, plus one; or 0. */
 export const SPARE: number = ORDERS + 1;
-/** Free blocks. */
+/** The number of free blocks. */
 export const FREE_BLOCKS: number = ORDERS + 2;
-/** Allocated blocks; of order 0, the pages in caches too. */
+/** The number of allocated blocks. For order 0 it includes the pages in caches. */
 export const ALLOCATED_BLOCKS: number = ORDERS + 3;
 /** The first word after the header. */
 export const HEADER_WORDS: number = ORDERS + 4 * SHARED_ORDERS + 4;
 
-/** Words of a cache: its owner, or 0 if nobody has it, three unused, and pages. */
+/** The number of words of a cache: its owner, or 0 while it is closed; three unused words; and pages. */
 export const CACHE_WORDS = 256;
-/** The first word of a cache that is a page: its index plus one. */
+/** The offset of the first page in a cache. A word holds the index of the page plus one. */
 export const CACHE_PAGES = 4;
-/** Pages that a cache may have. */
+/** The most pages of a cache. */
 export const MAX_CACHE_PAGES: number = CACHE_WORDS - CACHE_PAGES;
-/** Caches that there may be. */
+/** The most caches of an allocator. */
 export const MAX_CACHES = 1024;
 
-/** The order of a chunk, 4 MiB: what never was in blocks of less has tables that nobody has touched. */
+/** The order of a chunk, 4 MiB. The tables of a chunk that never was in smaller blocks are untouched. */
 export const CHUNK_ORDER = 10;
 
 const MAGIC_VALUE = 0x4d565353;
 const LAYOUT_VERSION = 1;
 
-// A free list has a record for each 64 blocks: two words of bits, then links to the next and the previous record that has
-// one set.
+// A free list has a record for each 64 blocks: two words of bits, and links to the next and the previous record with a bit
+// set.
 const RECORD_BLOCKS_SHIFT = 6;
 const RECORD_WORDS_SHIFT = 2;
 
-/** What a shared allocator is made for: all else about its buffer follows from it. */
+/** The parameters of a shared allocator. The layout of its buffer follows from them. */
 export interface SharedSpec {
-  /** Its pages, by number. */
+  /** The pages, by number. */
   readonly range: PageRange;
-  /** The greatest order that it hands out. */
+  /** The greatest order of a request. */
   readonly maxOrder: number;
-  /** How many caches there may be at a time. */
+  /** The most caches at a time. */
   readonly caches: number;
-  /** {@link hashOf} the name of its kind of address. */
+  /** {@link hashOf} the name of the kind of address. */
   readonly kindHash: number;
 }
 
 /**
- * Where everything lies in the buffer. Pages have indexes here: numbers counted from `origin`, a multiple of every
- * block's size. An offset of tables may lie before the buffer, where what it is added to begins later.
+ * The places of all tables in the buffer. Pages are named by their index: the page number counted from `origin`, a multiple
+ * of the size of every block. A base may lie before the start of its table, or of the buffer, if the first index is not 0.
  */
 export interface SharedLayout extends SharedSpec {
-  /** The order of the largest block that fits the region: free blocks merge as far. */
+  /** The order of the largest block that fits the region: free blocks merge up to it. */
   readonly treeOrder: number;
   /** The number of the page with index 0. */
   readonly origin: number;
-  /** The index of the first page, and of the one after the last. */
+  /** The index of the first page; `end` is the index after the last page. */
   readonly first: number;
   readonly end: number;
   /** The first word of the caches. */
   readonly cacheBase: number;
-  /** The word whose bits say of chunks 0 to 31 whether they were ever in smaller blocks. */
+  /** The word with a bit for each of chunks 0 to 31, set once the chunk has been in smaller blocks. */
   readonly touchedBase: number;
   /** For each order, the word at which the record of block 0 would start. */
   readonly listBases: Int32Array<ArrayBuffer>;
-  /** For each order, the first word of its records, and the one after the last. */
+  /** For each order, the first word of its records; `listEnds` has the word after the last. */
   readonly listStarts: Int32Array<ArrayBuffer>;
   readonly listEnds: Int32Array<ArrayBuffer>;
   /** The byte at which the mark of index 0 would be. */
   readonly markBase: number;
-  /** Bytes of it all. */
+  /** The size of the tables in bytes. */
   readonly bytes: number;
 }
 
@@ -140,24 +140,24 @@ export function layoutOf(spec: SharedSpec): SharedLayout {
     listStarts,
     listEnds,
     markBase: word * 4 - first,
-    // Whole words, so that what is between blocks can be looked at four pages at a time.
+    // A whole number of words, because an Int32Array covers all of it.
     bytes: word * 4 + Math.ceil((end - first) / 4) * 4,
   };
 }
 
-/** Writes what never changes; the magic number last, so that nobody finds half of it. */
+/** Writes the words that never change. The magic number comes last, so that no owner finds a part of them. */
 export function writeHeader(words: Int32Array<SharedArrayBuffer>, spec: SharedSpec): void {
   for (const [word, value] of headerOf(spec).entries()) if (word !== MAGIC) words[word] = value;
   Atomics.store(words, MAGIC, MAGIC_VALUE);
 }
 
-/** The number of the first word that is not as the header of `spec` has it, or `undefined`. */
+/** The first word that differs from the header of `spec`, or `undefined`. */
 export function headerProblem(words: Int32Array<SharedArrayBuffer>, spec: SharedSpec): number | undefined {
   const word = headerOf(spec).findIndex((value, word) => words[word] !== value);
   return word < 0 ? undefined : word;
 }
 
-/** What the header says; or what is wrong with it. The buffer has a header at least. */
+/** The parameters in the header, or what is wrong with it. The buffer must have room for a header. */
 export function readHeader(
   words: Int32Array<SharedArrayBuffer>,
 ): SharedSpec | 'uninitialized' | 'version' | 'corrupted' {
@@ -169,7 +169,7 @@ export function readHeader(
   const caches = words[CACHES]!;
   const maxOrder = words[LIMIT]!;
   const range = { start, end: start + pages };
-  // The checksum is no secret: what follows must be safe to lay out, whoever wrote it.
+  // Anyone can compute the checksum, so the values are checked before a layout is computed from them.
   const isSane =
     pages >= 1 &&
     pages <= MAX_SHARED_PAGES &&
@@ -181,7 +181,7 @@ export function readHeader(
   return isSane ? { range, maxOrder, caches, kindHash: words[KIND_HASH]! } : 'corrupted';
 }
 
-/** A hash of text: FNV-1a, 32 bits. */
+/** The 32-bit FNV-1a hash of text. */
 export function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (const character of text) hash = Math.imul(hash ^ (character.codePointAt(0) as number), 0x01000193);
@@ -203,7 +203,7 @@ function headerOf({ range, maxOrder, caches, kindHash }: SharedSpec): number[] {
 }
 
 function checksum(words: Int32Array): number {
-  // The magic number is not yet there when the others are written.
+  // Without the magic number, which is written after the others.
   return words
     .subarray(VERSION)
     .reduce((hash, word) => Math.imul(hash ^ word, 0x01000193) ^ (hash >>> 15), 0x5eed);

@@ -30,19 +30,36 @@ import { SharedSpace } from './shared-space.ts';
 import { sharedTables } from './shared-tables.ts';
 
 /**
- * A buddy allocator that several workers use at once: its tables lie in a `SharedArrayBuffer`, under a lock. One thread
- * makes it with `create` and sends its `buffer` to others, which `attach`; each then is an *owner*, with a number. What
- * one allocates, another may free.
+ * A buddy allocator that several workers use at the same time. Its tables lie in a `SharedArrayBuffer` and are protected by a
+ * lock. One thread calls `create` and sends `buffer` to the others, which call `attach`. Each of them is an *owner* with a
+ * number. An owner may free what another one allocated.
  *
- * It gives blocks as `PageAllocator` does, of one region, and checks every free the same way. Tables are in place for the
- * whole region from the start, about 1.5 bytes a page, but as zeros: memory is taken where pages are used.
+ * It allocates blocks of one region as `PageAllocator` does, and checks every free in the same way. The tables for the whole
+ * region, about 1.5 bytes a page, exist from the start, but as zeros: they take memory only where pages are used.
  *
- * What fails throws, has given the lock back, and changes nothing. O(orders) is at most 31 steps under the lock. Every
- * method that takes the lock may throw BuddyError `LOCK_TIMEOUT`, and `BROKEN_INVARIANT` where a thread that has ended
- * under the lock has left what cannot be repaired.
+ * An operation that throws has released the lock and changed nothing, except that it may have emptied caches. O(orders) is
+ * at most 31 steps under the lock. Every method that takes the lock can throw BuddyError `LOCK_TIMEOUT`, and
+ * `BROKEN_INVARIANT` if a thread ended while it held the lock and its change cannot be repaired.
+ *
+ * @example
+ * ```ts
+ * import { Phys, physAddr } from '@svsm/address';
+ * import { SharedPageAllocator } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ *
+ * const allocator = SharedPageAllocator.create(physRegion(physAddr(0x10_0000), 0x10_0000));
+ * // A worker attaches to the buffer that it was sent, and posts its number.
+ * const worker = SharedPageAllocator.attach(Phys, allocator.buffer);
+ * worker.allocatePages(3);
+ * const number = worker.owner;
+ *
+ * // When the worker has ended, whatever it was doing:
+ * console.log(allocator.recover(number)); // => false
+ * console.log(allocator.memoryInfo().allocatedPages); // => 8
+ * ```
  */
 export class SharedPageAllocator<A extends Address> {
-  /** The tables: what others attach to. */
+  /** The buffer with the tables, to be passed to `attach`. */
   readonly buffer: SharedArrayBuffer;
   readonly #space: SharedSpace<A>;
   readonly #kind: AddressKind<A>;
@@ -71,12 +88,13 @@ export class SharedPageAllocator<A extends Address> {
   }
 
   /**
-   * An allocator for the pages of `region`, all of them free but the reserved ones. O(orders) for the region and for each
-   * of the reserved ones, which are sorted; with a `buffer`, O(its bytes), to see that they are zeros.
+   * Creates an allocator for the pages of `region`. All pages are free, except for the reserved ones. O(orders) for the region
+   * and each reserved region, and the time to sort the reserved ones. With a `buffer`, also O(bytes), to check that it is
+   * all zeros.
    *
-   * @param region - whole pages, 1 to 2^30: 4 TiB
-   * @throws BuddyError `INVALID_REGION`, `REGION_TOO_LARGE`, `INVALID_MAX_ORDER`, `INVALID_RESERVED`,
-   *   `INVALID_OPTION`, `INVALID_SHARED_BUFFER`; RegionError `KIND_MISMATCH`
+   * @param region - whole pages, 1 to 2^30 (4 TiB)
+   * @throws BuddyError `INVALID_MAX_ORDER`, `INVALID_OPTION`, `INVALID_REGION`, `INVALID_RESERVED`, `REGION_TOO_LARGE`,
+   *   `INVALID_SHARED_BUFFER`; RegionError `KIND_MISMATCH`
    */
   static create<A extends Address>(
     region: MemoryRegion<A>,
@@ -89,7 +107,7 @@ export class SharedPageAllocator<A extends Address> {
     const holes = reservedRanges(reserved, region, region, [range]);
     const layout = layoutOf({
       range,
-      // Of a zero with a sign, one without.
+      // Adding 0 turns −0 into 0.
       maxOrder: Math.min(maxOrder, largestOrderIn(range)) + 0,
       caches: cachesOf(options),
       kindHash: hashOf(region.kind.name),
@@ -101,17 +119,18 @@ export class SharedPageAllocator<A extends Address> {
   }
 
   /**
-   * Another owner of the allocator that `buffer` was made for. O(orders).
+   * Creates another owner of the allocator in `buffer`. O(orders).
    *
-   * @param kind - the kind of its addresses
-   * @throws BuddyError `INVALID_SHARED_BUFFER`, `INVALID_OPTION`
+   * @param kind - the kind of the allocator's addresses
+   * @param buffer - the `buffer` of the allocator
+   * @throws BuddyError `INVALID_OPTION`, `INVALID_SHARED_BUFFER`
    */
   static attach<A extends Address>(
     kind: AddressKind<A>,
     buffer: SharedArrayBuffer,
     options: SharedOwnerOptions = {},
   ): SharedPageAllocator<A> {
-    requireKindOf('kind', kind, kind, 'a kind of address');
+    requireAddressKind('kind', kind, kind, 'a kind of address');
     const timeout = lockTimeoutOf(options);
     const header = readHeader(new Int32Array(requireSize(buffer, HEADER_WORDS * 4), 0, HEADER_WORDS));
     if (typeof header === 'string') throw bufferError(header, buffer);
@@ -126,69 +145,76 @@ export class SharedPageAllocator<A extends Address> {
   }
 
   /**
-   * Bytes of the buffer for an allocator of `region`: 1.5 for each page, and up to 19 KiB. O(orders).
+   * The bytes of the buffer that an allocator of `region` needs: about 1.5 for each page, 1 KiB for each cache, and 1 KiB.
+   * O(orders).
    *
-   * @throws BuddyError `INVALID_REGION`, `REGION_TOO_LARGE`, `INVALID_OPTION`
+   * @param region - whole pages, 1 to 2^30 (4 TiB)
+   * @throws BuddyError `INVALID_OPTION`, `INVALID_REGION`, `REGION_TOO_LARGE`
    */
   static bytesFor<A extends Address>(region: MemoryRegion<A>, options: SharedBufferOptions = {}): number {
     return layoutOf({ range: sharedRange(region), maxOrder: 0, caches: cachesOf(options), kindHash: 0 })
       .bytes;
   }
 
-  /** What it allocates from. */
+  /** The allocator's region. */
   get region(): MemoryRegion<A> {
     return this.#space.region;
   }
 
-  /** The greatest order that it hands out. */
+  /** The greatest order of a request. */
   get maxOrder(): number {
     return this.#maxOrder;
   }
 
-  /** The number of this owner: what `recover` wants when its thread is no more. No two have the same. */
+  /** The number of this owner, which is unique. After its thread has ended, pass it to `recover`. */
   get owner(): number {
     return this.#space.lock.owner;
   }
 
   /**
-   * Allocates a block of 2^`order` pages. If none is free, pages in caches are given back, and may make one. O(orders);
-   * with caches to empty, O(pages in them · orders).
+   * Allocates a block of 2^`order` pages. If no block is free, all caches are emptied first. O(orders); if caches are emptied,
+   * O(pages in them · orders).
    *
-   * @param order - 0 to `maxOrder`; `getOrder` has the one for a byte count
-   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`
+   * @param order - 0 to `maxOrder`; `getOrder` returns the order for a byte count
+   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
    */
   allocatePages(order: number): MemoryRegion<A> {
     return new MemoryRegion(this.#kind, this.allocateBlock(order), blockBytes(order));
   }
 
   /**
-   * As `allocatePages`, but returns the address only, which costs less.
+   * Allocates a block as `allocatePages`, but returns only its address, which costs less.
    *
-   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`
+   * @param order - 0 to `maxOrder`
+   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
    */
   allocateBlock(order: number): A {
     requireOrder(order, this.#maxOrder);
     return this.#space.addressOf(this.#space.allocate(order));
   }
 
-  /** Allocates one page: its address. As `allocatePages`. @throws BuddyError `OUT_OF_MEMORY` */
+  /**
+   * Allocates one page. Returns its address. The cost is as for `allocatePages`.
+   *
+   * @throws BuddyError `OUT_OF_MEMORY`, `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
+   */
   allocatePage(): A {
     return this.#space.addressOf(this.#space.allocate(0));
   }
 
   /**
-   * Frees a block, whichever owner has allocated it. O(orders).
+   * Frees a block, whichever owner allocated it. O(orders).
    *
-   * @param block - the region, which must be the whole block, or the address that it starts at
-   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`,
-   *   `WRONG_SIZE`; AddressError if an address is none of this kind; RegionError `KIND_MISMATCH` if a region is
+   * @param block - its region, which must be the whole block, or its start address
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `WRONG_SIZE`,
+   *   `LOCK_TIMEOUT`, `BROKEN_INVARIANT`; AddressError for an invalid address; RegionError `KIND_MISMATCH`
    */
   freePages(block: MemoryRegion<A> | A): void {
     if (typeof block !== 'object' || block === null) {
       this.#space.free(block, undefined);
       return;
     }
-    // Of another kind, or no region: `overlaps` throws.
+    // `overlaps` throws if `block` has another kind of address, or is not a region.
     if (block.kind !== this.#kind) this.#space.region.overlaps(block);
     this.#space.free(block.start, block.size);
   }
@@ -196,18 +222,19 @@ export class SharedPageAllocator<A extends Address> {
   /**
    * Frees a block of one page. O(orders).
    *
-   * @throws BuddyError and AddressError as `freePages`, and `WRONG_SIZE` for the start of a larger block
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `WRONG_SIZE`,
+   *   `LOCK_TIMEOUT`, `BROKEN_INVARIANT`; AddressError for an invalid address
    */
   freePage(page: A): void {
     this.#space.free(page, blockBytes(0));
   }
 
   /**
-   * A store of single pages for this owner, that takes the lock once for many of them. Its pages are `cached`: neither
-   * free nor allocated, until a request of any owner would fail without them. O(caches).
+   * Opens a cache of single pages for this owner. It takes the lock once for many pages. Its pages are `cached`, neither free
+   * nor allocated, until a request of any owner would fail without them. O(caches).
    *
-   * @param options.pages - how many it holds at most: 2 to 252; 64 if not given. Half of them come and go at a time.
-   * @throws BuddyError `INVALID_OPTION`, `NO_CACHE_LEFT`
+   * @param options.pages - the most pages in the cache, 2 to 252; the default is 64. Half as many are fetched or freed at a time.
+   * @throws BuddyError `INVALID_OPTION`, `LOCK_TIMEOUT`, `NO_CACHE_LEFT`, `BROKEN_INVARIANT`
    */
   cache(options: { readonly pages?: number | undefined } = {}): PageCache<A> {
     const { pages = 64 } = options;
@@ -216,12 +243,14 @@ export class SharedPageAllocator<A extends Address> {
   }
 
   /**
-   * Clears up after an owner whose thread has ended, in whatever it was doing: takes the lock from it if it held it, puts
-   * right what it has left half done, and gives the pages of its caches back. What it had allocated stays allocated.
-   * Never call it for an owner that may still be at work. Costs as `checkInvariants` if there is something to put right.
+   * Cleans up after an owner whose thread has ended at any point. Takes the lock from that owner if it held it, repairs the
+   * tables if it left a change unfinished, and frees the pages of its caches. The blocks that it had allocated stay
+   * allocated. Never call this for an owner whose thread may still run. If there is something to repair, the cost is as for
+   * `checkInvariants`.
    *
-   * @param owner - its number, as its `owner` said
-   * @returns whether it held the lock
+   * @param owner - the number of that owner, from its `owner`
+   * @returns whether that owner held the lock
+   * @throws BuddyError `INVALID_OPTION`, `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
    */
   recover(owner: number): boolean {
     requireInteger('owner', owner, 1, 0x7fff_ffff);
@@ -229,32 +258,38 @@ export class SharedPageAllocator<A extends Address> {
   }
 
   /**
-   * The block that `address`, its start or any other in it, belongs to; `undefined` if it is not in the region. O(orders).
+   * The block that contains `address`; `undefined` outside the region. O(orders).
    *
-   * @throws AddressError if `address` is none of this kind
+   * @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT`; AddressError for an invalid address
    */
   blockOf(address: A): SharedBlock<A> | undefined {
     return this.#space.blockOf(address);
   }
 
   /**
-   * Every block at the moment of the call, ascending: together they are the region. Only which single pages are
-   * `allocated` and which `cached` may change while it looks. O(blocks) under the lock, and as many numbers of memory.
+   * All blocks at the moment of the call, ascending. Together they are the region. Only single pages may change between
+   * `allocated` and `cached` while they are read. O(blocks) under the lock, and memory for as many numbers.
+   *
+   * @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
    */
   blocks(): Generator<SharedBlock<A>, undefined, undefined> {
     return this.#space.blocks();
   }
 
-  /** How much is free, allocated, reserved and cached, and in what blocks. O(orders + pages of caches). */
+  /**
+   * The pages and blocks by state and order. O(orders + pages of caches).
+   *
+   * @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
+   */
   memoryInfo(): SharedMemoryInfo {
     return this.#space.info();
   }
 
   /**
-   * Checks that the tables agree with each other and with the header. O(blocks + pages that ever were in blocks of less
-   * than 1024), all under the lock; ends, whatever the buffer holds.
+   * Checks that the tables agree with each other and with the header. It ends, whatever the buffer holds.
+   * O(blocks + pages that ever were in blocks of less than 1024), all under the lock.
    *
-   * @throws BuddyError `BROKEN_INVARIANT`, with the invariant's name and what contradicts it
+   * @throws BuddyError `BROKEN_INVARIANT`, with the name of the invariant and the contradiction; `LOCK_TIMEOUT`
    */
   checkInvariants(): void {
     this.#space.check();
@@ -275,15 +310,15 @@ function cachesOf({ caches = DEFAULT_CACHES }: SharedBufferOptions): number {
   return caches;
 }
 
-/** Callers without types may pass anything. @throws BuddyError `INVALID_OPTION` */
-function requireKindOf(option: string, kind: unknown, value: unknown, expected: string): void {
+/** Checks that `kind` is a kind of address, as callers without types may pass anything. @throws BuddyError `INVALID_OPTION` */
+function requireAddressKind(option: string, kind: unknown, value: unknown, expected: string): void {
   if (typeof (kind as AddressKind<Address> | undefined | null)?.isAddress === 'function') return;
   throw new BuddyError('INVALID_OPTION', { option, value, expected });
 }
 
-/** @throws BuddyError `INVALID_REGION`, `REGION_TOO_LARGE` */
+/** The pages of `region`. @throws BuddyError `INVALID_OPTION`, `INVALID_REGION`, `REGION_TOO_LARGE` */
 function sharedRange<A extends Address>(region: MemoryRegion<A>): PageRange {
-  requireKindOf('region', region?.kind, region, 'a MemoryRegion');
+  requireAddressKind('region', region?.kind, region, 'a MemoryRegion');
   const range = pagesOfRegion(region);
   if (range.end - range.start <= MAX_SHARED_PAGES) return range;
   throw new BuddyError('REGION_TOO_LARGE', { region, maxPages: MAX_SHARED_PAGES });
@@ -303,14 +338,14 @@ function newBuffer(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes);
   } catch (cause) {
-    // A page that is not isolated has no such class; a machine may not have the memory.
+    // A web page that is not cross-origin isolated has no such class; a machine may not have the memory.
     throw bufferError('unavailable', undefined, bytes, { cause });
   }
 }
 
-/** `buffer`, if it has `bytes` bytes. @throws BuddyError `INVALID_SHARED_BUFFER` */
+/** Returns `buffer` if it is a SharedArrayBuffer of at least `bytes` bytes. @throws BuddyError `INVALID_SHARED_BUFFER` */
 function requireSize(buffer: SharedArrayBuffer, bytes: number): SharedArrayBuffer {
-  // By its tag: it may be of another realm.
+  // The tag also matches a buffer of another realm.
   if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') throw bufferError('type');
   if (buffer.byteLength < bytes) throw bufferError('too small', buffer, bytes);
   return buffer;

@@ -42,8 +42,8 @@ const STATES: Readonly<Record<number, BlockState | 'cached'>> = {
 };
 
 /**
- * What one owner of a shared allocator knows: the region, the tables, the lock. It turns addresses into indexes, takes
- * the lock for each operation, and says why it refuses one.
+ * One owner's view of a shared allocator: the region, the tables and the lock. It turns addresses into indexes, takes the lock
+ * for each operation, and finds the reason of each refusal.
  */
 export class SharedSpace<A extends Address> {
   readonly kind: AddressKind<A>;
@@ -61,7 +61,7 @@ export class SharedSpace<A extends Address> {
     this.#base = addressOfPage(tables.origin);
   }
 
-  /** The index of the page that starts at `address`, any value; −1 if none of the region does. O(1). */
+  /** The index of the page of the region that starts at `address`, any value; −1 if no page does. O(1). */
   indexOf(address: unknown): number {
     if (typeof address !== 'bigint') return -1;
     const { origin, first, end } = this.tables;
@@ -71,11 +71,11 @@ export class SharedSpace<A extends Address> {
 
   /** The address of a page of the region. O(1). */
   addressOf(index: number): A {
-    // In this form, engines compile it to 64-bit arithmetic.
+    // Engines compile this form to 64-bit arithmetic.
     return BigInt.asUintN(64, this.#base + BigInt.asUintN(64, BigInt(index | 0) * 4096n)) as A;
   }
 
-  /** Takes the lock, and puts right what its last holder has left half done. @throws BuddyError `LOCK_TIMEOUT` */
+  /** Takes the lock and repairs the tables if its last holder left a change unfinished. @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT` */
   enter(): void {
     this.lock.acquire();
     if (this.tables.words[DIRTY] === 0) return;
@@ -88,29 +88,29 @@ export class SharedSpace<A extends Address> {
   }
 
   /**
-   * Allocates a block: the index of its first page. If there is none, what is in caches is given back first.
+   * Allocates a block. Returns the index of its first page. If no block is free, all caches are emptied first.
    *
-   * @throws BuddyError `OUT_OF_MEMORY`, `LOCK_TIMEOUT`
+   * @throws BuddyError `OUT_OF_MEMORY`, `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
    */
   allocate(order: number): number {
     this.enter();
     try {
-      return this.take(order);
+      return this.allocateLocked(order);
     } finally {
       this.lock.release();
     }
   }
 
-  /** As `allocate`, for who holds the lock. */
-  take(order: number): number {
+  /** As `allocate`, but the caller holds the lock. */
+  allocateLocked(order: number): number {
     const index = allocate(this.tables, order);
-    return index >= 0 ? index : this.#takeFromCaches(order);
+    return index >= 0 ? index : this.#allocateFromCaches(order);
   }
 
   /**
-   * Frees the block at `address`, any value; if `bytes` are given, only if it has as many.
+   * Frees the block that starts at `address`, any value. Unless `bytes` is `undefined`, the block must have that size.
    *
-   * @throws BuddyError and AddressError as `SharedPageAllocator.freePages`
+   * @throws BuddyError and AddressError as {@link SharedPageAllocator.freePages}
    */
   free(address: A, bytes: bigint | undefined): void {
     const { tables } = this;
@@ -129,7 +129,7 @@ export class SharedSpace<A extends Address> {
     }
   }
 
-  /** Why the page at `address` cannot be freed. */
+  /** The reason why the page at `address` cannot be freed. */
   refusal(address: A): BuddyError {
     this.enter();
     try {
@@ -139,7 +139,7 @@ export class SharedSpace<A extends Address> {
     }
   }
 
-  /** The block that `address` is in, or `undefined`. @throws AddressError; BuddyError `LOCK_TIMEOUT` */
+  /** The block that contains `address`, or `undefined`. @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT`; AddressError */
   blockOf(address: A): SharedBlock<A> | undefined {
     this.kind.assertIsAddress(address);
     this.enter();
@@ -150,10 +150,10 @@ export class SharedSpace<A extends Address> {
     }
   }
 
-  /** Every block at one moment, ascending. @throws BuddyError `LOCK_TIMEOUT` */
+  /** All blocks at the moment of the call, ascending. @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT` */
   blocks(): Generator<SharedBlock<A>, undefined, undefined> {
     const { marks, markBase, first, end } = this.tables;
-    // The marks alone: each says where the next one is.
+    // Only the marks are copied: each tells where the next one is.
     const heads: number[] = [];
     this.enter();
     try {
@@ -168,7 +168,7 @@ export class SharedSpace<A extends Address> {
     return this.#blocksOf(heads);
   }
 
-  /** @throws BuddyError `LOCK_TIMEOUT` */
+  /** The pages and blocks by state and order. @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT` */
   info(): SharedMemoryInfo {
     const { words, maxOrder, treeOrder, first, end } = this.tables;
     this.enter();
@@ -189,7 +189,7 @@ export class SharedSpace<A extends Address> {
     }
   }
 
-  /** @throws BuddyError `BROKEN_INVARIANT`, `LOCK_TIMEOUT` */
+  /** Checks the tables. @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT` */
   check(): void {
     this.enter();
     try {
@@ -199,7 +199,7 @@ export class SharedSpace<A extends Address> {
     }
   }
 
-  /** Clears up after an owner that is no more: whether it held the lock. @throws BuddyError `LOCK_TIMEOUT` */
+  /** As `SharedPageAllocator.recover`. @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT` */
   recover(owner: number): boolean {
     const { tables, lock } = this;
     const isTaken = lock.seize(owner);
@@ -217,7 +217,7 @@ export class SharedSpace<A extends Address> {
     return isTaken;
   }
 
-  /** A cache for this owner: the word at which it starts. @throws BuddyError `NO_CACHE_LEFT`, `LOCK_TIMEOUT` */
+  /** Opens a cache for this owner. Returns its first word. @throws BuddyError `LOCK_TIMEOUT`, `NO_CACHE_LEFT`, `BROKEN_INVARIANT` */
   openCache(): number {
     this.enter();
     try {
@@ -229,7 +229,8 @@ export class SharedSpace<A extends Address> {
     }
   }
 
-  #takeFromCaches(order: number): number {
+  /** Empties all caches, then allocates. @throws BuddyError `OUT_OF_MEMORY` */
+  #allocateFromCaches(order: number): number {
     let given = 0;
     for (const cache of cachesOf(this.tables)) given += giveBackCached(this.tables, cache);
     const index = given === 0 ? -1 : allocate(this.tables, order);
@@ -256,7 +257,7 @@ export class SharedSpace<A extends Address> {
 
   #cachedPages(): number {
     const { words, marks, markBase } = this.tables;
-    // A page that was given back, and came into another cache since, is in both.
+    // A page that was freed and has come into another cache since is listed in both.
     const cached = new Set<number>();
     for (const cache of cachesOf(this.tables)) {
       for (let word = cache + CACHE_PAGES; word < cache + CACHE_WORDS; word += 1) {
@@ -273,7 +274,7 @@ export class SharedSpace<A extends Address> {
     if (found === undefined) {
       return new BuddyError('OUTSIDE_REGION', { address, region: this.region, regions: [this.region] });
     }
-    // To who frees it, a page in a cache is free.
+    // For callers that free it, a page in a cache is free.
     const state = found.state === 'cached' ? 'free' : found.state;
     return refusalOf({ ...found, state }, address, size, 0);
   }
@@ -292,7 +293,7 @@ export class SharedSpace<A extends Address> {
     const { first, end: last, maxOrder } = this.tables;
     let index = first;
     for (const mark of marks) {
-      // Of tables that were written over, a block may say that it ends anywhere.
+      // In tables that were overwritten, a block may end anywhere.
       const end = Math.min(last, index + 2 ** (mark & ORDER));
       const order = Math.min(mark & ORDER, maxOrder);
       for (; index < end; index += 2 ** order) yield this.#blockAt(index, mark & KIND, order);

@@ -14,64 +14,65 @@ import {
   SPARE,
 } from './shared-layout.ts';
 
-// The mark of a page: its kind in the high three bits, the order of its block in the low five. Zero is the rest of a
-// block, so only the first page of a block is ever written, and a new buffer is right as it is.
+// The mark of a page: the kind in the high three bits, the order of its block in the low five. Zero marks the rest of a
+// block. So only the first page of a block is ever written, and a new buffer of zeros is valid.
 /** A free block starts here. */
 export const FREE = 0x20;
 /** An allocated block starts here. */
 export const ALLOCATED = 0x40;
-/** A block starts here that is never handed out. */
+/** A block that is never allocated starts here. */
 export const RESERVED = 0x60;
-/** A page that is in an owner's cache. */
+/** A page in the cache of an owner. */
 export const CACHED = 0x80;
-/** The bits of a mark that are its kind. */
+/** The bits of the kind in a mark. */
 export const KIND = 0xe0;
-/** The bits of a mark that are its order. */
+/** The bits of the order in a mark. */
 export const ORDER = 0x1f;
 
-// Links of a record to others with a block in them: the words at which these start, or 0.
+// The links of a record to the next and the previous record with a block: their first words, or 0.
 const NEXT = 2;
 const PREVIOUS = 3;
 
 /**
- * Buddy allocation in a shared buffer: one mark a page, and for each order a list of free blocks, all in place for the
- * whole region from the start, and zeros until used.
+ * Buddy allocation in a shared buffer: one mark for each page, and a list of free blocks for each order. All tables exist for
+ * the whole region from the start, and are zeros until used.
  *
- * Who changes tables holds the lock; but a page goes between allocated and cached by whoever has it, in one atomic step,
- * and only `freePage` and `giveBackCached` take that away from others, in such a step too.
+ * Only the holder of the lock changes the tables, with one exception: the user of a page moves it between allocated and
+ * cached without the lock, in one atomic step. `freePage` and `giveBackCached` change the mark of such a page in an atomic
+ * step, too.
  *
- * Nothing is lost where a thread ends in the middle of a change: marks of blocks that are not free say all, and each
- * change comes down to writing one of them. `repair` makes the rest anew.
+ * A thread may end in the middle of a change. The marks of the blocks that are not free hold the whole state, and each
+ * change takes effect when one of them is written. `repair` rebuilds the rest.
  */
 export interface SharedTables extends SharedLayout {
   readonly words: Int32Array<SharedArrayBuffer>;
   readonly marks: Uint8Array<SharedArrayBuffer>;
 }
 
-/** The tables of a buffer, which is large enough for them. */
+/** The tables in a buffer that is large enough for them. */
 export function sharedTables(layout: SharedLayout, buffer: SharedArrayBuffer): SharedTables {
   const words = new Int32Array(buffer, 0, layout.bytes / 4);
   return { ...layout, words, marks: new Uint8Array(buffer, 0, layout.bytes) };
 }
 
-/** Allocates a block of `order`, 0 to `maxOrder`: the index of its first page; −1 if there is none. O(orders). */
+/** Allocates a block of `order`, 0 to `maxOrder`. Returns the index of its first page, or −1 if no block is free. O(orders). */
 export function allocate(tables: SharedTables, order: number): number {
   const { words, marks, markBase } = tables;
   const fitting = words[FILLED]! >>> order;
   if (fitting === 0) return -1;
-  const have = order + 31 - Math.clz32(fitting & -fitting);
+  const from = order + 31 - Math.clz32(fitting & -fitting);
   words[DIRTY] = 1;
-  const index = takeFree(tables, have) << have;
-  if (have >= CHUNK_ORDER && order < CHUNK_ORDER) touch(tables, index >> CHUNK_ORDER);
-  for (let half = have - 1; half >= order; half -= 1) addFree(tables, index + (1 << half), half);
-  // Until now the mark says that all of the larger block is free.
+  const index = takeFree(tables, from) << from;
+  if (from >= CHUNK_ORDER && order < CHUNK_ORDER) touch(tables, index >> CHUNK_ORDER);
+  for (let half = from - 1; half >= order; half -= 1) addFree(tables, index + (1 << half), half);
+  // Until this write, the mark says that the whole larger block is free.
   marks[markBase + index] = ALLOCATED | order;
   words[ALLOCATED_BLOCKS + ORDER_WORDS * order]! += 1;
   words[DIRTY] = 0;
   return index;
 }
 
-/** Frees the block of `order`, more than 0, at `index`, merged with every buddy that is free. O(orders). */
+/** Frees the block of `order`, at least 1, at `index` and merges it with every free buddy. O(orders). */
 export function freeBlock(tables: SharedTables, index: number, order: number): void {
   tables.words[DIRTY] = 1;
   tables.marks[tables.markBase + index] = 0;
@@ -80,15 +81,15 @@ export function freeBlock(tables: SharedTables, index: number, order: number): v
 }
 
 /**
- * Frees the single page at `index` if its mark is `mark`, `ALLOCATED` or `CACHED`; `false`, and nothing changed, if not:
- * somebody without the lock may just have changed it. O(orders).
+ * Frees the single page at `index` if its mark is `mark`, which is `ALLOCATED` or `CACHED`. Otherwise returns `false`: an
+ * owner without the lock may have changed the mark. O(orders).
  */
 export function freePage(tables: SharedTables, index: number, mark: number): boolean {
   const { words, marks, markBase } = tables;
   const at = markBase + index;
   words[DIRTY] = 1;
   let isFreed = marks[at] === mark;
-  // An atomic step costs as much as all the rest.
+  // An atomic step would cost as much as the rest of the function.
   if (isFreed && words[OPEN_CACHES] === 0) marks[at] = 0;
   else isFreed &&= Atomics.compareExchange(marks, at, mark, 0) === mark;
   if (isFreed) giveBack(tables, index, 0);
@@ -96,7 +97,7 @@ export function freePage(tables: SharedTables, index: number, mark: number): boo
   return isFreed;
 }
 
-/** Makes free what of the pages of the cache at word `cache` is in it. O(pages · orders). */
+/** Frees the cached pages of the cache at word `cache`. Returns their number. O(pages · orders). */
 export function giveBackCached(tables: SharedTables, cache: number): number {
   const { words, marks, markBase, first, end } = tables;
   let given = 0;
@@ -108,7 +109,7 @@ export function giveBackCached(tables: SharedTables, cache: number): number {
   return given;
 }
 
-/** Gives a cache to `owner`: the word at which it starts, or −1 if all are in use. O(caches). */
+/** Opens a cache for `owner`. Returns its first word, or −1 if all caches are in use. O(caches). */
 export function openCache(tables: SharedTables, owner: number): number {
   const { words } = tables;
   for (const cache of cachesOf(tables)) {
@@ -122,7 +123,7 @@ export function openCache(tables: SharedTables, owner: number): number {
   return -1;
 }
 
-/** Lets others have the cache at word `cache`, whose pages are given back. O(1). */
+/** Closes the cache at word `cache`, whose pages have been freed. O(1). */
 export function closeCache({ words }: SharedTables, cache: number): void {
   words[DIRTY] = 1;
   words[cache] = 0;
@@ -130,16 +131,16 @@ export function closeCache({ words }: SharedTables, cache: number): void {
   words[DIRTY] = 0;
 }
 
-/** The words at which caches start. */
+/** The first word of each cache. */
 export function* cachesOf({ cacheBase, caches }: SharedTables): Generator<number, undefined, undefined> {
   for (let cache = 0; cache < caches; cache += 1) yield cacheBase + cache * CACHE_WORDS;
 }
 
-/** The first page of the block that `index`, one of the region, is in. O(orders). */
+/** The first page of the block that contains `index`, a page of the region. O(orders). */
 export function headOf({ marks, markBase, first, treeOrder }: SharedTables, index: number): number {
   for (let order = 0; order <= treeOrder; order += 1) {
     const head = index & -(1 << order);
-    // The nearest mark decides: between the first page of a block and its last one there is none.
+    // The nearest mark decides, because inside a block only its first page has one.
     if (head < first || marks[markBase + head] !== 0) return head;
   }
   return -1;
@@ -151,17 +152,17 @@ export function isListed({ words, listBases }: SharedTables, block: number, orde
   return (words[wordOf(listBases, block, order)]! & (1 << block)) !== 0;
 }
 
-/** Whether `chunk`, pages 1024·`chunk` and on, ever was in blocks of less: if not, its tables are zeros. O(1). */
+/** Whether `chunk`, the 1024 pages from 1024·`chunk`, ever was in smaller blocks. If not, its tables are zeros. O(1). */
 export function isTouched({ words, touchedBase }: SharedTables, chunk: number): boolean {
   return (words[touchedBase + (chunk >> 5)]! & (1 << chunk)) !== 0;
 }
 
-/** Says that `chunk` is in blocks of less than its size. O(1). */
+/** Records that `chunk` is in blocks smaller than a chunk. O(1). */
 export function touch({ words, touchedBase }: SharedTables, chunk: number): void {
   words[touchedBase + (chunk >> 5)]! |= 1 << chunk;
 }
 
-/** Makes pages free that are in no block, as the largest blocks that fit. Nothing beside them is free. O(orders²). */
+/** Makes pages free that are in no block, as the largest blocks that fit. No neighbour of them is free. O(orders²). */
 export function addFreeRange(tables: SharedTables, range: PageRange): void {
   for (let page = range.start; page < range.end; ) {
     const order = orderAround(range, page, tables.treeOrder);
@@ -171,21 +172,21 @@ export function addFreeRange(tables: SharedTables, range: PageRange): void {
   }
 }
 
-/** Makes the pages of `order` at `index`, which have no mark, free, merged with every buddy that is. */
+/** Makes the block of `order` at `index` free, which has no mark, and merges it with every free buddy. */
 function giveBack(tables: SharedTables, index: number, order: number): void {
   const { words, marks, markBase, treeOrder, first, end } = tables;
   words[ALLOCATED_BLOCKS + ORDER_WORDS * order]! -= 1;
   let head = index;
-  let have = order;
-  while (have < treeOrder) {
-    const buddy = head ^ (1 << have);
-    if (buddy < first || buddy >= end || marks[markBase + buddy] !== (FREE | have)) break;
+  let merged = order;
+  while (merged < treeOrder) {
+    const buddy = head ^ (1 << merged);
+    if (buddy < first || buddy >= end || marks[markBase + buddy] !== (FREE | merged)) break;
     marks[markBase + buddy] = 0;
-    removeFree(tables, buddy >> have, have);
-    head &= ~(1 << have);
-    have += 1;
+    removeFree(tables, buddy >> merged, merged);
+    head &= ~(1 << merged);
+    merged += 1;
   }
-  addFree(tables, head, have);
+  addFree(tables, head, merged);
 }
 
 function addFree({ words, marks, markBase, listBases }: SharedTables, index: number, order: number): void {
@@ -194,7 +195,7 @@ function addFree({ words, marks, markBase, listBases }: SharedTables, index: num
   const block = index >> order;
   words[FREE_BLOCKS + at]! += 1;
   words[FILLED]! |= 1 << order;
-  // Most blocks are split off to be taken next, or freed to be merged next: they get no further than here.
+  // Most blocks are taken or merged soon after they are added. The spare saves them the way into a record.
   if (words[SPARE + at] === 0) {
     words[SPARE + at] = block + 1;
     return;
@@ -211,7 +212,7 @@ function addFree({ words, marks, markBase, listBases }: SharedTables, index: num
   words[HEAD + at] = record;
 }
 
-/** Removes a block that is in the list of `order`. */
+/** Removes `block`, which is in the list of `order`. */
 function removeFree(tables: SharedTables, block: number, order: number): void {
   const { words, listBases } = tables;
   countDown(words, order);
@@ -224,7 +225,7 @@ function removeFree(tables: SharedTables, block: number, order: number): void {
   }
 }
 
-/** Removes a block from the list of `order`, which has one, and returns it. */
+/** Removes any block from the list of `order`, which must not be empty, and returns it. */
 function takeFree(tables: SharedTables, order: number): number {
   const { words, listBases } = tables;
   countDown(words, order);
@@ -249,7 +250,7 @@ function countDown(words: Int32Array<SharedArrayBuffer>, order: number): void {
   if (left === 0) words[FILLED]! &= ~(1 << order);
 }
 
-/** Puts `bits` into `word`, which had one bit more. */
+/** Stores `bits` in `word`, which had one more bit set, and unlinks its record if that is empty now. */
 function putBits(words: Int32Array<SharedArrayBuffer>, word: number, bits: number, order: number): void {
   words[word] = bits;
   if ((bits | words[word ^ 1]!) !== 0) return;

@@ -1,79 +1,79 @@
 import { BuddyError } from '../pages/buddy-error.ts';
 import { FreeList } from './free-list.ts';
 
-/** Orders that a level has: a unit of the level above is 2^10 units of this one. */
+/** The number of orders in a level: a unit of the level above is 2^10 units of this level. */
 export const LEVEL_ORDERS = 10;
-/** Units that a node describes. */
+/** The number of units in a node. */
 export const NODE_UNITS = 1024;
 
-// The mark of a unit: its kind in the high four bits, the order of its block in the low four, counted from the
-// level's. Zero is the rest of a block, or nothing: so only the first unit of a block is ever written, and a new
-// table is right as it is.
+// The mark of a unit: the kind in the high four bits, and in the low four bits the order of the block in units of the
+// level. Zero marks the rest of a block, or a unit in no block. So only the first unit of a block is ever written, and a
+// new table of zeros is valid.
 /** A free block starts here. */
 export const FREE = 0x10;
 /** An allocated block starts here. */
 export const ALLOCATED = 0x20;
-/** A unit, order 0, that a node of the level below describes. */
+/** A unit that a node of the level below describes. Its order is 0. */
 export const DIVIDED = 0x30;
 /** A run starts here: an allocated block, and those marked {@link REST} that follow it. */
 export const RUN = 0x40;
-/** A block starts here that goes on a run. */
+/** A block that continues a run starts here. */
 export const REST = 0x50;
-/** A file page: allocated, and freed with its last reference. */
+/** A file page: an allocated page that is freed with its last reference. */
 export const FILE = 0x60;
 /** A page of a slab. */
 export const SLAB = 0x70;
-/** A block, or a run, of a heap. */
+/** A block or a run of a heap. */
 export const HEAP = 0x80;
-/** The bits of a mark that are its kind. */
+/** The bits of the kind in a mark. */
 export const KIND = 0xf0;
-/** The bits of a mark that are its order. */
+/** The bits of the order in a mark. */
 export const ORDER = 0x0f;
 
-/** Past this, unit numbers would not fit in the signed 32 bits that they are calculated in. */
+/** The most nodes of a level: unit numbers are computed in signed 32 bits. */
 const MAX_NODES = 0x20_0000;
 
-/** What a {@link BuddyLevel} is made from. */
+/** The parameters of a {@link BuddyLevel}. */
 export interface BuddyLevelSpec {
-  /** 0 for the level whose units are pages, and so on up. */
+  /** 0 for the level whose units are pages, 1 for the level above it, and so on. */
   readonly index: number;
-  /** The level above, of which each node of this one is a unit; the top level has none. */
+  /** The level above, of which each node of this level is a unit; `undefined` for the top level. */
   readonly parent: BuddyLevel | undefined;
-  /** The greatest order to merge to: 10, but for the top level, where it may be less. */
+  /** The greatest order to which blocks merge: 10, or less for the top level. */
   readonly maxOrder: number;
-  /** How many nodes there can be. */
+  /** The most nodes that the level can have. */
   readonly maxNodes: number;
 }
 
 /**
- * One level of the tree: buddy allocation of orders 0 to 10, in units of 2^(10·index) pages. Its tables grow by
- * nodes of 1024 units, opened when a unit of the level above is divided; a unit is named by `node * 1024 + offset`.
- * A block never crosses a node: so its buddy is one bit away, and all is arithmetic on 32 bits.
+ * One level of the tree: buddy allocation of orders 0 to 10, in units of 2^(10·index) pages. The tables grow by nodes of
+ * 1024 units. A node is opened when a unit of the level above is divided. The number of a unit is `node * 1024 + offset`.
+ * A block never crosses a node, so the number of its buddy differs in one bit, and all arithmetic is on 32 bits.
  *
  * Nothing is checked here: callers look at the mark first.
  */
 export class BuddyLevel {
   /** The level above. */
   readonly parent: BuddyLevel | undefined;
-  /** The order of a unit: what the orders of this level count from. */
+  /** The order of a unit, in pages. The orders of this level are relative to it. */
   readonly unitOrder: number;
-  /** The greatest order to merge to. */
+  /** The greatest order to which blocks merge. */
   readonly maxOrder: number;
-  /** The free blocks of each order. One of order 10 is a unit of the level above, where there is one. */
+  /** The free blocks of each order. A block of order 10 is a unit of the level above, unless this is the top level. */
   readonly lists: readonly FreeList[];
-  /** How many blocks of each order are allocated. */
+  /** The number of allocated blocks of each order. */
   readonly allocated: Int32Array<ArrayBuffer>;
   /** Bit n is set if `lists[n]` is not empty. */
   filled = 0;
-  /** Nodes that are open. */
+  /** The number of open nodes. */
   nodes = 0;
   /** One mark for each unit. */
   marks: Uint8Array<ArrayBuffer>;
-  /** For each unit, the node below that describes it, plus one; 0 if it never was divided. Empty at level 0. */
+  /** For each unit, the node below that describes it, plus one; 0 if the unit never was divided. Empty at level 0. */
   children: Int32Array<ArrayBuffer>;
-  /** For each node, the unit of the level above that it describes. */
+  /** For each node, the unit of the level above that the node describes. */
   owners: Int32Array<ArrayBuffer>;
-  /** For each node, the address that it starts at. */
+  /** For each node, its start address. */
   bases: BigUint64Array<ArrayBuffer>;
   readonly #unitBytes: bigint;
   readonly #maxNodes: number;
@@ -95,10 +95,9 @@ export class BuddyLevel {
   }
 
   /**
-   * Allocates a block of `order`: its unit; −1, and nothing changed, if there is none. O(orders), amortized: it may
-   * open a node.
+   * Allocates a block of `order`. Returns its unit, or −1 if no block is free. May open a node. O(orders), amortized.
    *
-   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   * @throws BuddyError `METADATA_FULL`; nothing has changed then
    */
   allocate(order: number): number {
     const unit = this.take(order);
@@ -114,45 +113,43 @@ export class BuddyLevel {
     this.giveBack(unit, order);
   }
 
-  /**
-   * Takes a block of `order` off the free lists and leaves its mark to the caller; else as {@link allocate}.
-   */
+  /** Takes a block of `order` off the free lists, as {@link allocate}, but leaves its mark to the caller. */
   take(order: number): number {
     const fitting = this.filled >>> order;
     if (fitting === 0) return takeFromParent(this, order);
-    const have = order + 31 - Math.clz32(fitting & -fitting);
-    const list = this.lists[have]!;
+    const from = order + 31 - Math.clz32(fitting & -fitting);
+    const list = this.lists[from]!;
     const unit = list.take();
-    if (list.count === 0) this.filled ^= 1 << have;
-    split(this, unit, have, order);
+    if (list.count === 0) this.filled ^= 1 << from;
+    split(this, unit, from, order);
     return unit;
   }
 
-  /** Makes the block of `order` at `unit` free, merged with every buddy that is. O(orders). */
+  /** Makes the block of `order` at `unit` free and merges it with every free buddy. O(orders). */
   giveBack(unit: number, order: number): void {
     const { marks, maxOrder } = this;
     marks[unit] = 0;
     let head = unit;
-    let have = order;
-    while (have < maxOrder) {
-      const buddy = head ^ (1 << have);
-      if (marks[buddy] !== (FREE | have)) break;
+    let merged = order;
+    while (merged < maxOrder) {
+      const buddy = head ^ (1 << merged);
+      if (marks[buddy] !== (FREE | merged)) break;
       marks[buddy] = 0;
-      const list = this.lists[have]!;
+      const list = this.lists[merged]!;
       list.remove(buddy);
-      if (list.count === 0) this.filled ^= 1 << have;
-      head &= ~(1 << have);
-      have += 1;
+      if (list.count === 0) this.filled ^= 1 << merged;
+      head &= ~(1 << merged);
+      merged += 1;
     }
-    if (have === LEVEL_ORDERS && this.parent !== undefined) {
-      // The node stays open, all zeros: it is there when its unit is divided again.
+    if (merged === LEVEL_ORDERS && this.parent !== undefined) {
+      // The node stays open, all zeros, for the next time that its unit is divided.
       this.parent.giveBack(this.owners[head >> LEVEL_ORDERS]!, 0);
     } else {
-      this.addFree(head, have);
+      this.addFree(head, merged);
     }
   }
 
-  /** Makes units free that are in no block so far: a block of `order`, merged with nothing. O(1). */
+  /** Makes units free that are in no block: a block of `order`, without merging. O(1). */
   addFree(unit: number, order: number): void {
     this.marks[unit] = FREE | order;
     this.lists[order]!.add(unit);
@@ -160,21 +157,24 @@ export class BuddyLevel {
   }
 
   /**
-   * Takes the free block of order `have` at `head` off its list and splits it, until a block of `order` starts at
-   * `unit`, which lies in it; leaves that block's mark to the caller. O(orders).
+   * Takes the free block of order `headOrder` at `head` off its list and splits it until the block of `order` at `unit`
+   * inside it is left. Leaves the mark of that block to the caller. O(orders).
    */
-  takeAt(head: number, have: number, unit: number, order: number): void {
-    const list = this.lists[have]!;
+  takeAt(head: number, headOrder: number, unit: number, order: number): void {
+    const list = this.lists[headOrder]!;
     this.marks[head] = 0;
     list.remove(head);
-    if (list.count === 0) this.filled ^= 1 << have;
-    this.narrow(head, have, unit, order);
+    if (list.count === 0) this.filled ^= 1 << headOrder;
+    this.freeAround(head, headOrder, unit, order);
   }
 
-  /** Gives back what of the block of order `have` at `head` is not the block of `order` at `unit`. O(orders). */
-  narrow(head: number, have: number, unit: number, order: number): void {
+  /**
+   * Makes the block of order `headOrder` at `head` free, which is in no list, except for the block of `order` at `unit`
+   * inside it. O(orders).
+   */
+  freeAround(head: number, headOrder: number, unit: number, order: number): void {
     let lower = head;
-    for (let half = have - 1; half >= order; half -= 1) {
+    for (let half = headOrder - 1; half >= order; half -= 1) {
       const upper = lower + (1 << half);
       if (unit < upper) {
         this.addFree(upper, half);
@@ -185,18 +185,18 @@ export class BuddyLevel {
     }
   }
 
-  /** Puts a mark on the block of `order` at `unit`, which is in no block, and counts it as allocated. O(1). */
+  /** Marks units that are in no block as an allocated block of `order`, and counts it. O(1). */
   setAllocated(unit: number, order: number, kind: number): void {
     this.marks[unit] = kind | order;
     this.allocated[order] = this.allocated[order]! + 1;
   }
 
-  /** Whether no block starts in `node`. O(1024). */
+  /** Whether no block starts in `node`. O(1024), the units of a node. */
   isBare(node: number): boolean {
     return this.marks.subarray(node * NODE_UNITS, (node + 1) * NODE_UNITS).every((mark) => mark === 0);
   }
 
-  /** Opens the next node at the top; it starts at `base`. No unit of it is in a block. */
+  /** Opens the next node of the top level at the address `base`. Its units are in no block. */
   openRoot(base: bigint): void {
     if (this.nodes === this.#capacity) this.#grow();
     this.bases[this.nodes] = base;
@@ -204,10 +204,10 @@ export class BuddyLevel {
   }
 
   /**
-   * Marks `owner`, a unit of the level above that is in no block or divided already, as divided; returns the node
-   * that describes it, opened if need be. O(1), amortized.
+   * Marks `owner` as divided: a unit of the level above that is in no block, or divided already. Returns the node that
+   * describes it, and opens that node if necessary. O(1), amortized.
    *
-   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   * @throws BuddyError `METADATA_FULL`; nothing has changed then
    */
   openNode(owner: number): number {
     const parent = this.parent as BuddyLevel;
@@ -229,18 +229,18 @@ export class BuddyLevel {
     return this.bases[unit >> LEVEL_ORDERS]! + BigInt(unit & (NODE_UNITS - 1)) * this.#unitBytes;
   }
 
-  /** As {@link addressOf}, at level 0 only: in a form that engines compile to 64-bit arithmetic. O(1). */
+  /** As {@link addressOf}, for level 0 only. Engines compile this form to 64-bit arithmetic. O(1). */
   pageAddress(unit: number): bigint {
     const offset = (unit & (NODE_UNITS - 1)) << 12;
     return BigInt.asUintN(64, this.bases[unit >> LEVEL_ORDERS]! + BigInt(offset));
   }
 
-  /** The first unit of the block, of any kind, that `unit` is in; −1 if it is in none. O(orders). */
+  /** The first unit of the block, of any kind, that contains `unit`; −1 if no block does. O(orders). */
   headOf(unit: number): number {
     for (let order = 0; order <= LEVEL_ORDERS; order += 1) {
       const head = unit & -(1 << order);
       const mark = this.marks[head]!;
-      // The nearest mark decides: between the first unit of a block and its last one there is none.
+      // The nearest mark decides, because inside a block only its first unit has one.
       if (mark !== 0) return head + (1 << (mark & ORDER)) > unit ? head : -1;
     }
     return -1;
@@ -250,7 +250,7 @@ export class BuddyLevel {
     if (this.#capacity === this.#maxNodes) {
       throw new BuddyError('METADATA_FULL', { pages: this.#maxNodes * NODE_UNITS });
     }
-    // An eighth more: copying comes to a dozen bytes a page, room not in use to a fifth of a byte at most.
+    // An eighth more: copying amounts to a dozen bytes a page in all, unused room to at most a fifth of a byte.
     const capacity = Math.min(this.#capacity + 1 + (this.#capacity >> 3), this.#maxNodes);
     const units = capacity * NODE_UNITS;
     const marks = new Uint8Array(units);
@@ -270,14 +270,15 @@ export class BuddyLevel {
   }
 }
 
-// Functions and not private methods: engines check the receiver of those at every call, which costs as much again
-// as the work.
+// These are functions, not private methods: engines check the receiver of a private method at every call, which costs as
+// much as the work itself.
 
-/** Gives the upper halves of the block of order `have` at `unit` back, until its order is `order`. */
-function split(level: BuddyLevel, unit: number, have: number, order: number): void {
-  for (let half = have - 1; half >= order; half -= 1) level.addFree(unit + (1 << half), half);
+/** Splits the block of order `from` at `unit` down to `order`, and makes the upper halves free. */
+function split(level: BuddyLevel, unit: number, from: number, order: number): void {
+  for (let half = from - 1; half >= order; half -= 1) level.addFree(unit + (1 << half), half);
 }
 
+/** Divides a unit of the level above, and takes a block of `order` from it: its unit, or −1 if no block is free. */
 function takeFromParent(level: BuddyLevel, order: number): number {
   const owner = level.parent === undefined ? -1 : level.parent.take(0);
   if (owner < 0) return -1;
@@ -285,7 +286,7 @@ function takeFromParent(level: BuddyLevel, order: number): number {
   try {
     node = level.openNode(owner);
   } catch (error) {
-    // No room for its tables: nothing has been written.
+    // The tables cannot grow, and nothing has been written.
     level.parent?.giveBack(owner, 0);
     throw error;
   }

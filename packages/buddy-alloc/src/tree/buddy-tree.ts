@@ -20,40 +20,39 @@ export interface TreeBlock {
   readonly start: number;
   /** log2 of its pages. */
   readonly order: number;
-  /** What its mark says: `FREE`, or what it is allocated as. */
+  /** The kind in its mark: `FREE`, or one of the allocated kinds. */
   readonly kind: number;
 }
 
 /**
- * Buddy allocation in a range of pages, in tables that grow with use: a tree of nodes, as page tables are. A node
- * has 1024 units; a unit of level n is 2^(10·n) pages, and is a block, or a part of one, or divided: then a node
- * one level down describes it. So a range of any size starts as a few large blocks, and only what is broken up
- * has tables.
+ * Buddy allocation in a range of pages. The tables are a tree of nodes, as page tables are, and grow with use. A node has
+ * 1024 units. A unit of level n is 2^(10·n) pages: it is a block, or part of a block, or *divided*, and then a node one
+ * level below describes it. So a range of any size starts as a few large blocks, and only divided units cost tables.
  *
- * Free memory merges as far as the range goes. A block of order n starts at a multiple of 2^n pages. Pages are
- * numbered from address 0 on; a number is at most 2^52, so it is exact.
+ * Free blocks merge up to the largest block that fits the range. A block of order n starts at a multiple of 2^n pages. Page
+ * numbers count from address 0 and are at most 2^52, so they are exact in a `number`.
  */
 export class BuddyTree {
-  /** The pages that it may hold. */
+  /** The pages that the tree can hold. */
   readonly range: PageRange;
   /** The order of the largest block that fits the range. */
   readonly maxOrder: number;
-  /** Level 0, whose units are pages, first; there are two at least. */
+  /** The levels, from level 0, whose units are pages. There are at least two. */
   readonly levels: readonly BuddyLevel[];
-  // What follows are parts of `levels` and of the origin in the form that looking an address up needs.
+  // The next fields are parts of `levels` and `origin`, in the form in which looking up an address needs them.
   /** Level 0. */
   readonly leaf: BuddyLevel;
   /** Level 1. */
   readonly aboveLeaf: BuddyLevel;
-  /** The first page of the first root: a multiple of every block's size. */
+  /** The first page of the first root node: a multiple of the size of every block. */
   readonly origin: number;
-  /** Units of the top level. */
+  /** The number of units of the top level. */
   readonly rootUnits: number;
-  /** Whether level 1 is the top one: then its units are counted as leaf nodes are. */
+  /** Whether level 1 is the top level: then unit n of it is the unit of leaf node n. */
   readonly isFlat: boolean;
-  /** Leaf nodes, if all were open. */
+  /** The number of leaf nodes if all were open. */
   readonly leafNodes: number;
-  /** Bits 63:32 of the origin's address; the others are zero, because a root has 4 GiB at least. */
+  /** Bits 63:32 of the origin's address. Bits 31:0 are zero, because a root node has at least 4 GiB. */
   readonly originHigh: number;
 
   constructor(range: PageRange) {
@@ -86,10 +85,10 @@ export class BuddyTree {
   }
 
   /**
-   * Makes the pages of `range`, which are in no block so far, free, merged with what is around them. O(orders) for
-   * each of the largest blocks that fit, amortized.
+   * Makes the pages of `range` free, which are in no block, and merges them with their free buddies. O(orders) for each of
+   * the largest blocks that fit, amortized.
    *
-   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   * @throws BuddyError `METADATA_FULL`; nothing has changed then
    */
   addFreeRange(range: PageRange): void {
     for (let page = range.start; page < range.end; ) {
@@ -109,17 +108,17 @@ export class BuddyTree {
     }
   }
 
-  /** Takes the pages of `range`, all of them free, out of the tree: they are in no block then. As `takeRange`. */
+  /** Takes the pages of `range`, all of them free, out of the tree: afterwards they are in no block. As `takeRange`. */
   removeRange(range: PageRange): void {
     this.takeRange(range, 0, 0, this.maxOrder);
     this.#closeNodes(range);
   }
 
   /**
-   * Allocates the pages of `range`, all of them free, as the largest blocks that fit, up to `maxOrder`: the first is
-   * marked `head`, the others `rest`. O(orders) for each of them, amortized.
+   * Allocates the pages of `range`, all of them free, as the largest blocks that fit, up to `maxOrder`. The first block gets
+   * the mark `head`, the others get `rest`. O(orders) for each block, amortized.
    *
-   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   * @throws BuddyError `METADATA_FULL`; nothing has changed then
    */
   takeRange(range: PageRange, head: number, rest: number, maxOrder: number): void {
     let kind = head;
@@ -138,7 +137,7 @@ export class BuddyTree {
     }
   }
 
-  /** Frees the blocks that together are `range`, all of them allocated. O(orders) for each. */
+  /** Frees the allocated blocks of which `range` consists. O(orders) for each block. */
   freeRange(range: PageRange): void {
     for (let page = range.start; page < range.end; ) {
       const block = this.find(page) as TreeBlock;
@@ -147,7 +146,7 @@ export class BuddyTree {
     }
   }
 
-  /** The pages of the run that `block` belongs to; of another block, its own. O(orders) for each block of the run. */
+  /** The pages of the run that `block` belongs to; its own pages if it is not part of a run. O(orders) for each block. */
   runAround(block: TreeBlock): PageRange {
     let first = block;
     while (first.kind === REST) first = this.find(first.start - 1) as TreeBlock;
@@ -158,10 +157,10 @@ export class BuddyTree {
   }
 
   /**
-   * Allocates a block of `order`, 0 to `maxOrder`: its address; `undefined`, and nothing changed, if there is none.
-   * O(orders), amortized.
+   * Allocates a block of `order`, 0 to `maxOrder`. Returns its address, or `undefined` if no block is free. O(orders),
+   * amortized.
    *
-   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   * @throws BuddyError `METADATA_FULL`; nothing has changed then
    */
   allocate(order: number): bigint | undefined {
     if (order < LEVEL_ORDERS) {
@@ -173,12 +172,7 @@ export class BuddyTree {
     return unit < 0 ? undefined : level.addressOf(unit);
   }
 
-  /**
-   * As {@link allocate}, but gives the block's first page, counted from the origin; −1, and nothing changed, if there is
-   * none.
-   *
-   * @throws BuddyError `METADATA_FULL`, and nothing has changed
-   */
+  /** As {@link allocate}, but returns the block's first page, counted from the origin, or −1 if no block is free. */
   allocateOffset(order: number): number {
     const level = order < LEVEL_ORDERS ? this.leaf : this.levels[this.#indexOf(order)]!;
     const unit = level.allocate(order - level.unitOrder);
@@ -187,12 +181,12 @@ export class BuddyTree {
     return (level.owners[unit >> LEVEL_ORDERS]! << LEVEL_ORDERS) + (unit & (NODE_UNITS - 1));
   }
 
-  /** Changes what the single page at `address`, which is allocated, is marked as. O(levels). */
+  /** Changes the kind of the block of one page at `address`, which is allocated. O(levels). */
   markPage(address: bigint, kind: number): void {
     this.leaf.marks[this.leafUnitAt(address)] = kind;
   }
 
-  /** The same for the block of any order that starts at `page`. O(levels). */
+  /** Changes the kind of the allocated block of any order that starts at `page`. O(levels). */
   markBlock(page: number, kind: number): void {
     const index = this.#levelAround(page);
     const { marks } = this.levels[index]!;
@@ -200,7 +194,7 @@ export class BuddyTree {
     marks[unit] = kind | (marks[unit]! & ORDER);
   }
 
-  /** Frees the page at `address`; `false`, and nothing changed, unless it is an allocated block. O(orders). */
+  /** Frees the block of one page at `address`; returns `false` if no such block is allocated there. O(orders). */
   freePage(address: bigint): boolean {
     const unit = this.leafUnitAt(address);
     if (unit < 0 || this.leaf.marks[unit] !== ALLOCATED) return false;
@@ -209,8 +203,8 @@ export class BuddyTree {
   }
 
   /**
-   * Frees the block at `address`; `false`, and nothing changed, unless an allocated one starts there, and has
-   * `bytes` bytes if they are given. O(orders).
+   * Frees the block that starts at `address`. Returns `false` if no block is allocated there, or if it does not have
+   * `bytes` bytes, unless that is `undefined`. O(orders).
    */
   free(address: bigint, bytes: bigint | undefined): boolean {
     const unit = this.leafUnitAt(address);
@@ -224,7 +218,7 @@ export class BuddyTree {
     return this.#freeAt(pageNumberOf(address), bytes);
   }
 
-  /** As {@link free}, for the page `offset`, one of the range, counted from the origin. O(orders). */
+  /** As {@link free}, for page `offset`, counted from the origin; the page must be in the range. O(orders). */
   freeOffset(offset: number): boolean {
     const owner = this.isFlat ? offset >>> LEVEL_ORDERS : ownerOf(this, Math.floor(offset / NODE_UNITS));
     const node = this.aboveLeaf.children[owner];
@@ -240,22 +234,22 @@ export class BuddyTree {
   }
 
   /**
-   * The unit of level 0 that is the page at `address`, any `bigint`; −1 if there is none: no page starts there, or
-   * none of the tree, or no leaf node describes it. O(levels).
+   * The unit of level 0 of the page that starts at `address`, any `bigint`. −1 if no page starts there, if the page is
+   * outside the tree, or if no leaf node describes it. O(levels).
    */
   leafUnitAt(address: bigint): number {
     CELL[0] = address;
     const low = HALVES[LOW]!;
     if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
-    // Bits 63:22 are the leaf node, counted here from the origin on; bits 21:12 are the page in it.
+    // Bits 63:22 are the leaf node, here counted from the origin; bits 21:12 are the page in it.
     const leaf = ((HALVES[HIGH]! - this.originHigh) >>> 0) * 1024 + (low >>> 22);
     const owner = this.isFlat ? leaf : ownerOf(this, leaf);
-    // Past the last of them there is none, as for one that was never opened.
+    // Past the end of the table this is `undefined`, which means the same as 0: the node was never opened.
     const node = this.aboveLeaf.children[owner];
     return node ? ((node - 1) << 10) + ((low >>> 12) & 0x3ff) : -1;
   }
 
-  /** The block that `page`, any integer, is in, or `undefined` if it is in none. O(orders). */
+  /** The block that contains `page`, any integer; `undefined` if no block does. O(orders). */
   find(page: number): TreeBlock | undefined {
     const offset = page - this.origin;
     const top = this.levels.length - 1;
@@ -278,19 +272,19 @@ export class BuddyTree {
     }
   }
 
-  /** How many free blocks of `order`, 0 to `maxOrder`, there are. O(1). */
+  /** The number of free blocks of `order`, 0 to `maxOrder`. O(1). */
   freeBlocks(order: number): number {
     const level = this.levels[this.#indexOf(order)]!;
     return level.lists[order - level.unitOrder]!.count;
   }
 
-  /** How many allocated blocks of `order`, 0 to `maxOrder`, there are. O(1). */
+  /** The number of allocated blocks of `order`, 0 to `maxOrder`. O(1). */
   allocatedBlocks(order: number): number {
     const level = this.levels[this.#indexOf(order)]!;
     return level.allocated[order - level.unitOrder]!;
   }
 
-  /** As {@link free}, for the page with this number: what is no plain block of level 0. */
+  /** As {@link free}, for a page number: the slow path, for runs and for blocks above level 0. */
   #freeAt(page: number, bytes: bigint | undefined): boolean {
     const block = this.find(page);
     if (block === undefined || block.start !== page) return false;
@@ -313,10 +307,10 @@ export class BuddyTree {
   }
 
   /**
-   * Takes the block of `order` at `page`, all of it free, from the free block that it lies in, and marks it as
-   * `kind`; 0 leaves it in no block. O(orders), amortized.
+   * Takes the block of `order` at `page` out of the free block that contains it, and marks it as `kind`. With kind 0 its
+   * pages are in no block afterwards. O(orders), amortized.
    *
-   * @throws BuddyError `METADATA_FULL`, and nothing has changed
+   * @throws BuddyError `METADATA_FULL`; nothing has changed then
    */
   #takeAt(page: number, order: number, kind: number): void {
     const offset = page - this.origin;
@@ -332,18 +326,18 @@ export class BuddyTree {
       try {
         node = below.openNode(unit);
       } catch (error) {
-        // What was split off on the way down merges again.
+        // The parts that were split off merge again.
         level.giveBack(unit, 0);
         throw error;
       }
       level = below;
       unit = node * NODE_UNITS + placeInNode(offset, index);
-      level.narrow(node * NODE_UNITS, LEVEL_ORDERS, unit, Math.max(0, order - level.unitOrder));
+      level.freeAround(node * NODE_UNITS, LEVEL_ORDERS, unit, Math.max(0, order - level.unitOrder));
     }
     if (kind !== 0) level.setAllocated(unit, order - level.unitOrder, kind);
   }
 
-  /** Closes the nodes at the ends of `range` in which no block is left: their units are in no block either. */
+  /** Closes the nodes at the ends of `range` in which no block is left: the units above them are in no block then. */
   #closeNodes({ start, end }: PageRange): void {
     for (const page of start < end ? [start, end - 1] : []) {
       let index = this.#levelAround(page);
@@ -358,7 +352,7 @@ export class BuddyTree {
     }
   }
 
-  /** The lowest level that has a unit for `page`: that of the block it is in, if it is in one. O(levels). */
+  /** The lowest level with a unit for `page`. If a block contains `page`, it is a block of that level. O(levels). */
   #levelAround(page: number): number {
     const offset = page - this.origin;
     let index = this.levels.length - 1;
@@ -371,12 +365,12 @@ export class BuddyTree {
     }
   }
 
-  /** The level that has the blocks of `order`: the top one has one order more than the others. */
+  /** The index of the level for blocks of `order`. The top level has one order more than the others. */
   #indexOf(order: number): number {
     return Math.min(Math.floor(order / LEVEL_ORDERS), this.levels.length - 1);
   }
 
-  /** The unit of level `index` that `page` is in; those above it, if they were in no block so far, are divided. */
+  /** The unit of level `index` that contains `page`. Divides the units above it that are in no block. */
   #unitAt(page: number, index: number): number {
     const offset = page - this.origin;
     let at = this.levels.length - 1;
@@ -389,7 +383,7 @@ export class BuddyTree {
   }
 }
 
-/** The unit of level 1 that the leaf node `leaf`, counted from the origin, describes; −1 if there is none. */
+/** The unit of level 1 that leaf node `leaf`, counted from the origin, describes; −1 if no level has a table for it. */
 function ownerOf(tree: BuddyTree, leaf: number): number {
   if (leaf >= tree.leafNodes) return -1;
   let index = tree.levels.length - 1;
@@ -403,12 +397,12 @@ function ownerOf(tree: BuddyTree, leaf: number): number {
   return unit;
 }
 
-/** The first page of `unit` of `level`, counted from the origin: {@link ownerOf} backward, down to pages. */
+/** The first page of `unit` of `level`, counted from the origin: the inverse of {@link ownerOf}, down to pages. */
 function offsetOf(level: BuddyLevel, unit: number): number {
   let offset = unit & (NODE_UNITS - 1);
   let at = level;
   let above = unit;
-  // A node of the top level is a root, and roots are numbered as they lie.
+  // A node of the top level is a root, and roots are numbered in the order of their addresses.
   for (let scale = NODE_UNITS; ; scale *= NODE_UNITS) {
     if (at.parent === undefined) return (offset + (above >> LEVEL_ORDERS) * scale) * 2 ** level.unitOrder;
     above = at.owners[above >> LEVEL_ORDERS]!;
@@ -417,7 +411,7 @@ function offsetOf(level: BuddyLevel, unit: number): number {
   }
 }
 
-/** Which unit of its node at level `index` the page is in that is `offset` pages from the origin. */
+/** The position, in its node of level `index`, of the unit that contains the page `offset` pages from the origin. */
 function placeInNode(offset: number, index: number): number {
   return Math.floor(offset / NODE_UNITS ** index) % NODE_UNITS;
 }

@@ -19,10 +19,10 @@ import type { BuddyTree } from './buddy-tree.ts';
 import { type FreeList, freeListProblem } from './free-list.ts';
 
 /**
- * Throws unless the tables of `tree` agree with each other and with its range. Ends, whatever they hold.
+ * Checks that the tables of `tree` agree with each other and with its range. Ends, whatever they hold.
  * O(units of all nodes + blocks).
  *
- * @param absent - what of the range is in no block: ascending, disjoint, none touching another
+ * @param absent - the pages of the range that are in no block: ascending, disjoint, not touching
  * @throws BuddyError `BROKEN_INVARIANT`
  */
 export function checkTree(tree: BuddyTree, absent: readonly PageRange[]): void {
@@ -39,16 +39,16 @@ export function checkTree(tree: BuddyTree, absent: readonly PageRange[]): void {
     const found = seen.allocated[order] ?? 0;
     const count = tree.allocatedBlocks(order);
     if (found !== count) {
-      fail('block-counts', `${found} blocks of order ${order} are allocated, their count is ${count}`);
+      fail('block-counts', `${found} blocks of order ${order} are allocated, but the counter is ${count}`);
     }
   }
   checkPartition(tree, absent, seen);
 }
 
-/** What a block that goes on a run may follow. */
+/** The kinds of block that a block marked REST may follow. */
 const RUN_KINDS: ReadonlySet<number> = /* @__PURE__ */ new Set([RUN, REST, HEAP]);
 
-/** How many blocks the tables have, by order. */
+/** The numbers of blocks found in the tables, by order. */
 class SeenBlocks {
   readonly free: number[] = [];
   readonly allocated: number[] = [];
@@ -66,8 +66,8 @@ function fail(invariant: Invariant, problem: string): never {
 }
 
 /**
- * That there is room for as many nodes as are open, and the right number of `roots`; that units name no other nodes than
- * those that name them; and that nothing is in a node that is not open.
+ * Checks that the tables have room for the open nodes, that there are `roots` nodes at the top, that a unit names only a
+ * node that names the unit, and that nodes that are not open hold nothing.
  */
 function checkNodes(level: BuddyLevel, below: BuddyLevel | undefined, roots: number | undefined): void {
   const { nodes, marks, children } = level;
@@ -77,7 +77,7 @@ function checkNodes(level: BuddyLevel, below: BuddyLevel | undefined, roots: num
   for (let unit = 0; unit < children.length; unit += 1) {
     const child = children[unit]!;
     if (child !== 0 && (child > (below?.nodes ?? 0) || below?.owners[child - 1] !== unit)) {
-      fail('metadata', `${nameOf(level, unit)} has node ${child - 1} below, which is not its own`);
+      fail('metadata', `${nameOf(level, unit)} names node ${child - 1} below, which does not name it`);
     }
   }
   for (let unit = nodes * NODE_UNITS; unit < marks.length; unit += 1) {
@@ -85,7 +85,7 @@ function checkNodes(level: BuddyLevel, below: BuddyLevel | undefined, roots: num
   }
 }
 
-/** That the marks of a node are blocks one after the other, and that the node is where it should be. */
+/** Checks that the marks of a node are blocks, one after another, and that the node is where it should be. */
 function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: number, seen: SeenBlocks): void {
   const isDivided = level.parent === undefined || checkOwner(level, level.parent, node);
   const end = (node + 1) * NODE_UNITS;
@@ -98,7 +98,7 @@ function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: numbe
     }
     isBare = false;
     const name = nameOf(level, unit);
-    if (!isDivided) fail('partition', `${name} is in a block, and its node in another one`);
+    if (!isDivided) fail('partition', `${name} is in a block, but its node lies in another one`);
     checkMark(level, below, unit, mark);
     const order = mark & ORDER;
     const next = unit + 2 ** order;
@@ -110,11 +110,11 @@ function checkNode(level: BuddyLevel, below: BuddyLevel | undefined, node: numbe
     if ((mark & KIND) !== DIVIDED) seen.add(order + level.unitOrder, (mark & KIND) === FREE);
   }
   if (isDivided && isBare && level.parent !== undefined) {
-    fail('partition', `${nameOf(level, node * NODE_UNITS)} and what follows are divided into nothing`);
+    fail('partition', `the node of ${nameOf(level, node * NODE_UNITS)} is open, but has no block`);
   }
 }
 
-/** Whether the unit above is divided, after a check that it and the node name each other. */
+/** Checks that the node and the unit above name each other. Returns whether that unit is divided. */
 function checkOwner(level: BuddyLevel, parent: BuddyLevel, node: number): boolean {
   const owner = level.owners[node]!;
   const name = nameOf(level, node * NODE_UNITS);
@@ -132,15 +132,15 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
   if (kind === DIVIDED) {
     const child = level.children[unit] ?? 0;
     if (order !== 0 || child < 1 || child > (below?.nodes ?? 0)) {
-      fail('metadata', `${name} is divided, but no node is below`);
+      fail('metadata', `${name} is divided, but has no node below`);
     }
     return;
   }
   if (kind < FREE || kind > HEAP || order >= level.lists.length) {
-    fail('metadata', `${name} has the mark 0x${mark.toString(16)}, which means nothing`);
+    fail('metadata', `${name} has the mark 0x${mark.toString(16)}, which does not exist`);
   }
   if ((kind === FILE || kind === SLAB) && order + level.unitOrder !== 0) {
-    fail('metadata', `${name} is a single page, and has order ${order + level.unitOrder}`);
+    fail('metadata', `${name} is a file page or slab, but has order ${order + level.unitOrder}`);
   }
   if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
   if (kind !== FREE) return;
@@ -148,7 +148,7 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
     fail('free-lists', `${name} is free, but in no free list`);
   }
   if (order < level.maxOrder && level.marks[unit ^ (1 << order)] === mark) {
-    fail('merging', `${name} is free, and so is its buddy`);
+    fail('merging', `${name} and its buddy are both free`);
   }
 }
 
@@ -156,12 +156,12 @@ function checkList(level: BuddyLevel, order: number, list: FreeList, seen: SeenB
   const name = `the free list of order ${order + level.unitOrder}`;
   const problem = freeListProblem(list);
   if (problem !== undefined) fail('free-lists', `${name}: ${problem}`);
-  // Every free block was found in its list; with as many in the list, it has no others.
+  // Every free block was found in its list. If the list has as many, it has no others.
   const found = seen.free[order + level.unitOrder] ?? 0;
   if (list.count !== found) fail('free-counts', `${name} has ${list.count} blocks, but ${found} are free`);
 }
 
-/** That `filled` has a bit for each list that is not empty, and no other. */
+/** Checks that `filled` has a bit for each list that is not empty, and no other. */
 function checkFilled(level: BuddyLevel): void {
   const filled = level.lists.reduce((bits, { count }, order) => bits | (count > 0 ? 1 << order : 0), 0);
   if (level.filled !== filled) {
@@ -173,7 +173,7 @@ function checkFilled(level: BuddyLevel): void {
   }
 }
 
-/** That blocks and absent ranges follow each other from one end to the other, and that there are no more blocks. */
+/** Checks that blocks and absent ranges cover the range without gap or overlap, and that no other block exists. */
 function checkPartition(tree: BuddyTree, absent: readonly PageRange[], seen: SeenBlocks): void {
   const { start, end } = tree.range;
   let pages = 0;
@@ -183,15 +183,15 @@ function checkPartition(tree: BuddyTree, absent: readonly PageRange[], seen: See
     const block = tree.find(page);
     if (block === undefined) {
       const range = rangeAt(absent, page);
-      if (range?.start !== page) fail('partition', `the page ${name} is in no block, and not reserved`);
+      if (range?.start !== page) fail('partition', `the page ${name} is in no block, but not reserved`);
       page = range.end;
       before = undefined;
       continue;
     }
     const size = 2 ** block.order;
-    if (block.start !== page) fail('partition', `the page ${name} is in a block and in what comes before it`);
+    if (block.start !== page) fail('partition', `the page ${name} is in two blocks`);
     if (block.kind === REST && !(before !== undefined && RUN_KINDS.has(before))) {
-      fail('runs', `the block at ${name} goes on a run that does not start`);
+      fail('runs', `the block at ${name} continues a run, but follows no block of a run`);
     }
     before = block.kind;
     if (page + size > end) fail('alignment', `the block at ${name} ends outside the region`);
@@ -199,7 +199,7 @@ function checkPartition(tree: BuddyTree, absent: readonly PageRange[], seen: See
     pages += size;
   }
   if (pages !== seen.pages) {
-    fail('partition', `blocks have ${pages} pages of the region, and ${seen.pages} in all`);
+    fail('partition', `blocks have ${pages} pages of the region, but ${seen.pages} in all`);
   }
 }
 

@@ -1,8 +1,9 @@
-/** How many of the blocks that were added last a list remembers. */
+/** The number of hints: the most recently added blocks that a list remembers. */
 export const HINTS = 64;
 
-// A list is one table. The first words are the hints. Then there are words of bits, one for each block, and before each a
-// link: 0 if the word is not linked, else the index of the next linked word, or LAST. Words with a bit set are linked.
+// A list is one table. It starts with the hints. Pairs of words follow: a link, and 32 bits, one for each block. The link
+// is 0 if the word of bits is not linked, otherwise the index of the next linked word of bits, or LAST. Every word with a
+// bit set is linked.
 const WORD_BLOCKS = 32;
 const LAST = -1;
 
@@ -10,25 +11,26 @@ const NO_WORDS: Int32Array<ArrayBuffer> = /* @__PURE__ */ new Int32Array(0);
 const NO_MARKS: Uint8Array<ArrayBuffer> = /* @__PURE__ */ new Uint8Array(0);
 
 /**
- * Where to find the free blocks of one order; which they are, their marks say. The blocks that were added last are hinted:
- * a hint is believed if the block is marked as free, so one that is left behind does no harm. When there is no room for
- * more, a bit is set for each of them, and its word is linked to those that have bits, one way: it stays linked until a
- * request comes by and finds it empty. So most blocks come and go with one write, and no write depends on what else is
- * in the list.
+ * Finds the free blocks of one order. The marks say which blocks are free; the list only says where to look.
+ *
+ * A hint names each of the blocks that were added last. It counts only if the mark of its block says free, so a stale hint
+ * does no harm. When the hints are full, each valid one becomes a bit, and the word of that bit is linked to the other
+ * words with bits, in one direction. A word stays linked until a request reaches it and finds it empty. So most blocks
+ * come and go with one write, and no write depends on the rest of the list.
  */
 export class FreeList {
-  /** How many blocks of this order are free. */
+  /** The number of free blocks of this order. */
   count = 0;
-  /** How many hints there are: blocks that were added last, by their first units. What follows them means nothing. */
+  /** The number of hints. A hint is the first unit of a block; the words after the last hint are not used. */
   hinted = 0;
-  /** The first linked word, or LAST. Every free block is hinted, or has its bit set, and not both. */
+  /** The first linked word, or LAST. Every free block is hinted or has its bit set, but not both. */
   first: number = LAST;
-  /** The hints, then links and bits. Zeros at first; none, while there is room for no block. */
+  /** The hints, then links and bits. Zeros at first; empty while the level has no units. */
   words: Int32Array<ArrayBuffer> = NO_WORDS;
   /** The marks of the level's units. */
   marks: Uint8Array<ArrayBuffer> = NO_MARKS;
   readonly order: number;
-  /** What a free block of this order is marked as. */
+  /** The mark of a free block of this order. */
   readonly mark: number;
 
   constructor(order: number, mark: number) {
@@ -36,7 +38,7 @@ export class FreeList {
     this.mark = mark;
   }
 
-  /** Makes room for the blocks of more units: `marks` are theirs. O(units). */
+  /** Makes room for the blocks of more units, whose marks are `marks`. O(units). */
   grow(marks: Uint8Array<ArrayBuffer>): void {
     const words = new Int32Array(HINTS + 2 * Math.ceil((marks.length >>> this.order) / WORD_BLOCKS));
     words.set(this.words);
@@ -44,14 +46,14 @@ export class FreeList {
     this.marks = marks;
   }
 
-  /** Whether it would find the free block at `unit`. O(1). */
+  /** Whether the list can find the free block at `unit`. O(1). */
   knows(unit: number): boolean {
     const block = unit >> this.order;
     if ((this.words[wordOf(block)]! & (1 << block)) !== 0) return true;
     return this.words.subarray(0, this.hinted).includes(unit);
   }
 
-  /** Adds the block at `unit`, which is marked as free. O(1). */
+  /** Adds the block at `unit`, which has the mark of a free block. O(1). */
   add(unit: number): void {
     this.count += 1;
     this.words[this.hinted] = unit;
@@ -59,7 +61,7 @@ export class FreeList {
     if (this.hinted === HINTS) keepHints(this);
   }
 
-  /** Removes the block at `unit`, whose mark is the caller's to change. O(1). */
+  /** Removes the block at `unit`. The caller changes its mark. O(1). */
   remove(unit: number): void {
     const { words } = this;
     const block = unit >> this.order;
@@ -68,10 +70,7 @@ export class FreeList {
     this.count -= 1;
   }
 
-  /**
-   * Removes a block, whose mark is the caller's to change, and returns its first unit; the list must not be empty. O(1),
-   * amortized.
-   */
+  /** Removes any block and returns its first unit. The list must not be empty. The caller changes the mark. O(1), amortized. */
   take(): number {
     const { words, marks, mark } = this;
     this.count -= 1;
@@ -87,7 +86,7 @@ export class FreeList {
   }
 }
 
-/** What is wrong with `list`, or `undefined`. O(units), whatever the words hold. */
+/** The first contradiction in `list`, or `undefined`. O(units), whatever the words hold. */
 export function freeListProblem(list: FreeList): string | undefined {
   const { words, marks, mark, hinted, first } = list;
   if (!(hinted >= 0 && hinted < HINTS)) return `it has ${hinted} hints`;
@@ -105,17 +104,17 @@ export function freeListProblem(list: FreeList): string | undefined {
     else if (words[word] !== 0) return `word ${word} has blocks, but is not linked`;
     for (let bits = words[word]!; bits !== 0; bits &= bits - 1) {
       const unit = lowestIn(word, bits) << list.order;
-      if (marks[unit] !== mark) return `unit ${unit} has a bit, and is no free block`;
+      if (marks[unit] !== mark) return `unit ${unit} has a bit, but is not a free block`;
       if (recent.has(unit)) return `unit ${unit} has a bit, and is hinted`;
     }
   }
   return linked === links ? undefined : `${linked} words have links, ${links} are linked`;
 }
 
-// Functions and not private methods: engines check the receiver of those at every call, which costs as much again
-// as the work.
+// These are functions, not private methods: engines check the receiver of a private method at every call, which costs as
+// much as the work itself.
 
-/** Sets the bits of all blocks that are hinted and free, and drops the hints. O(1). */
+/** Sets the bit of each hinted block that is free, and drops the hints. O(1). */
 function keepHints(list: FreeList): void {
   const { words, marks, mark, order } = list;
   for (let hint = 0; hint < HINTS; hint += 1) {
@@ -131,7 +130,7 @@ function keepHints(list: FreeList): void {
   list.hinted = 0;
 }
 
-/** Takes the lowest block of the first linked word that has one, which there must be; unlinks those before. */
+/** Takes the lowest block of the first linked word that has one, and unlinks the empty words before it. */
 function takeLinked(list: FreeList): number {
   const { words, order } = list;
   let word = list.first;
@@ -146,12 +145,12 @@ function takeLinked(list: FreeList): number {
   return lowestIn(word, bits) << order;
 }
 
-/** Where the bit of `block` is. */
+/** The index of the word that has the bit of `block`. */
 function wordOf(block: number): number {
   return HINTS + ((block >> 5) << 1) + 1;
 }
 
-/** The lowest block of those whose `bits` are set in `word`. */
+/** The lowest block whose bit is set in `bits`, the contents of `word`. */
 function lowestIn(word: number, bits: number): number {
   return (((word - HINTS) >> 1) << 5) + 31 - Math.clz32(bits & -bits);
 }

@@ -42,7 +42,7 @@ describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
   const make = () => new PageAllocator(regions, options);
   const start = (options.space ?? regions[0]!).start;
 
-  test('by index and by address, the same blocks are handed out, and the same frees refused', () => {
+  test('allocates the same blocks and refuses the same frees as the allocator by address', () => {
     const { maxOrder } = make();
     const step = fc.oneof(
       { weight: 4, arbitrary: fc.record({ order: fc.nat(Math.min(maxOrder, 12)) }) },
@@ -94,7 +94,7 @@ describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
     );
   });
 
-  test('the two may be mixed', () => {
+  test('may be mixed with addresses', () => {
     const allocator = make();
     const before = snapshot(allocator);
     const { indexed } = allocator;
@@ -108,7 +108,7 @@ describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
     expect(snapshot(allocator)).toBe(before);
   });
 
-  test('what is no index of a page is refused', () => {
+  test('refuses values that are not an index of a page', () => {
     const allocator = make();
     const pages = Number((options.space ?? allocator.region).size / pageStart(1));
     allocator.indexed.allocate(0);
@@ -125,7 +125,7 @@ describe.each(WORLDS)('$name', ({ regions, options = {} }) => {
   });
 });
 
-describe('what is refused, is named as by address', () => {
+describe('refusals have the same codes and details as by address', () => {
   const allocator = new PageAllocator(heapPages(3, 16), { reserved: [heapPages(18, 1)] });
   const { indexed } = allocator;
   const block = indexed.allocate(2);
@@ -150,7 +150,7 @@ describe('what is refused, is named as by address', () => {
     });
   });
 
-  test('what an allocation is refused for', () => {
+  test('allocate names the order and the free pages', () => {
     for (const order of [-1, 0.5, NaN, allocator.maxOrder + 1, '0', 0n, undefined]) {
       expect(buddyError('INVALID_ORDER', () => indexed.allocate(untyped(order))).details).toEqual({
         order,
@@ -162,7 +162,7 @@ describe('what is refused, is named as by address', () => {
     indexed.free(last);
   });
 
-  test('an address outside has no index', () => {
+  test('indexOf refuses an address outside the space', () => {
     expect(() => indexed.indexOf(untyped(12))).toThrow('address');
     buddyError('OUTSIDE_REGION', () => indexed.indexOf(HEAP));
     const last = indexed.addressOf(15);
@@ -171,7 +171,7 @@ describe('what is refused, is named as by address', () => {
   });
 });
 
-test('regions that come and go leave indexes as they are', () => {
+test('adding and removing regions does not change an index', () => {
   const allocator = new PageAllocator([flat(112, 16)], { space: flat(50, 1000) });
   const { indexed } = allocator;
   expect(indexed.indexOf(Flat.address(pageStart(112)))).toBe(62);
@@ -184,7 +184,7 @@ test('regions that come and go leave indexes as they are', () => {
   buddyError('OUTSIDE_REGION', () => indexed.free(index));
 });
 
-test('a tracer is told the same', () => {
+test('a tracer gets the same events as by address', () => {
   const events: AllocatorEvent<Address>[] = [];
   const region = physRegion(physAddr(0x3000), 0x2_0000);
   const allocator = new PageAllocator(region, { trace: (event) => events.push(event) });

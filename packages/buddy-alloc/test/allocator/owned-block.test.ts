@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { OwnedBlock, PageAllocator } from '../../src/index.ts';
 import { blocksOf, buddyError, heapPages } from '../support/allocators.ts';
 
-test('a block is freed at the end of its scope', () => {
+test('an owned block is freed at the end of its scope', () => {
   const allocator = new PageAllocator(heapPages(0, 8));
   {
     using block = allocator.own(1);
@@ -16,7 +16,7 @@ test('a block is freed at the end of its scope', () => {
   expect(blocksOf(allocator)).toBe('0:3f');
 });
 
-test('also when the scope is left by an error', () => {
+test('an owned block is freed when an error leaves the scope', () => {
   const allocator = new PageAllocator(heapPages(0, 8));
   expect(() => {
     using _block = allocator.own(0);
@@ -25,7 +25,7 @@ test('also when the scope is left by an error', () => {
   expect(blocksOf(allocator)).toBe('0:3f');
 });
 
-test('a released block is gone: it is neither used nor released again', () => {
+test('a released block can neither be used nor released again', () => {
   const allocator = new PageAllocator(heapPages(0, 8));
   const block = allocator.own(0);
   block.release();
@@ -49,7 +49,7 @@ test('a leaked block stays allocated', () => {
   allocator.freePages(region);
 });
 
-test('a new owner frees what was taken over', () => {
+test('takeOver passes the block to a new owner, which frees it', () => {
   const allocator = new PageAllocator(heapPages(0, 8));
   const make = () => {
     using block = allocator.own(2);
@@ -63,7 +63,7 @@ test('a new owner frees what was taken over', () => {
   expect(blocksOf(allocator)).toBe('0:3f');
 });
 
-test('what is allocated already may be owned: blocks and runs, and nothing else', () => {
+test('allocated blocks and runs can be owned, other pages cannot', () => {
   const allocator = new PageAllocator(heapPages(0, 16));
   const run = allocator.allocateRun(5);
   buddyError('WRONG_SIZE', () => allocator.own(heapPages(0, 8)));
@@ -74,7 +74,7 @@ test('what is allocated already may be owned: blocks and runs, and nothing else'
   expect(blocksOf(allocator)).toBe('0:4f');
 });
 
-test('if the block was freed behind its back, its owner says so and keeps it', () => {
+test('release throws if someone else has freed the block, and keeps it owned', () => {
   const allocator = new PageAllocator(heapPages(0, 16));
   const block = allocator.own(1);
   allocator.freePages(block.region);
@@ -83,7 +83,7 @@ test('if the block was freed behind its back, its owner says so and keeps it', (
   expect(block.leak().equals(heapPages(0, 2))).toBe(true);
 });
 
-test('owners that are collected with their block are reported, others not', async () => {
+test('onLeak gets the blocks of garbage-collected owners that still owned them, and no others', async () => {
   setFlagsFromString('--expose-gc');
   const collect: () => void = runInNewContext('gc');
   const leaks: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * All operations at random, beside a plain list of pages, on real memory whose bytes say who they belong to; or, in units
- * of many pages, without memory.
+ * Random operations, compared with a plain list of pages. In units of one page they run on real memory, in which each
+ * owner writes a byte of its own; in units of many pages they run without memory.
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -16,24 +16,24 @@ import {
   unitsAt,
 } from '../support/picture.ts';
 
-/** Fills what is freed, as upstream's fuzzer does: who reads it from a page that should be live, or clear, notices. */
+/** Fills freed pages, as upstream's fuzzer does. A live or cleared page must never have this byte. */
 const FREED = 0xfa;
 const STEPS = 1400;
 
 interface Live {
   piece: Piece;
-  /** What all its bytes are. */
+  /** The value of all its bytes. */
   readonly poison: number;
   readonly owner: OwnedBlock<FlatAddr> | undefined;
 }
 
-/** An allocator with its picture and its memory. */
+/** An allocator, its picture and its memory. */
 class Bench {
   readonly place: Place;
   readonly picture: Picture;
   readonly live: Live[] = [];
   allocator: PageAllocator<FlatAddr>;
-  /** Only where a unit is a page. */
+  /** Present only if a unit is a page. */
   readonly #memory: ByteMemory<FlatAddr> | undefined;
   #poison = 0;
 
@@ -56,13 +56,13 @@ class Bench {
     );
   }
 
-  /** Replaces the allocator by one that is made from its snapshot. Owners have the old one, so there are none. */
+  /** Replaces the allocator with one that is restored from its snapshot. Owners keep the old one, so no block may have an owner. */
   restore(): void {
     if (this.live.some(({ owner }) => owner !== undefined)) return;
     this.allocator = PageAllocator.restore(Flat, this.allocator.snapshot(), { memory: this.#memory });
   }
 
-  /** What has just been allocated at `start`: `count` free units, at a multiple of `alignment` units. */
+  /** Records `count` units, just allocated at `start`, after a check that they were free and aligned to `alignment` units. */
   add(
     start: bigint,
     count: number,
@@ -82,7 +82,7 @@ class Bench {
     if (!this.picture.is('free', first, count) || first % alignment !== 0) {
       expect.fail(`${count} pages at ${first}, of ${this.picture.dump()}`);
     }
-    // What was never handed out, or freed, was poisoned; what is clear was cleared.
+    // Pages that were freed or never allocated were poisoned. If this page is zeros, it was cleared.
     if (!this.#holds(first, count, clear ? 0 : FREED)) expect.fail(`pages at ${first} hold something else`);
     const piece = this.picture.put(first, count, kind, kind === 'file' ? 1 : 0);
     this.#poison = (this.#poison % 0xf0) + 1;
@@ -94,7 +94,7 @@ class Bench {
     return 4096n << BigInt(this.place.unitOrder);
   }
 
-  /** Something live, after a check that nobody else has written to it. */
+  /** Picks a live piece, after a check that no other owner has written to it. */
   pick(choice: number): Live | undefined {
     const found = this.live[choice % this.live.length];
     if (found !== undefined && !this.#holds(found.piece.first, found.piece.count, found.poison)) {
@@ -103,7 +103,7 @@ class Bench {
     return found;
   }
 
-  /** What was live is freed. */
+  /** Records that a live piece was freed. */
   drop(gone: Live): void {
     const { first, count } = gone.piece;
     this.#fill(first, count, FREED);
@@ -136,10 +136,10 @@ class Bench {
   }
 }
 
-/** An operation by its number: what it does with the choices that follow. Returns whether there was something to do. */
+/** An operation. It uses the choices that follow its number, and returns whether there was something to do. */
 type Operation = (bench: Bench, a: number, b: number) => boolean;
 
-/** Tries to allocate `count` pages at a multiple of `alignment` pages; is refused only if there is no room. */
+/** Tries to allocate `count` units at a multiple of `alignment` units, which must succeed if there is room. */
 function allocate(
   { picture }: Bench,
   count: number,
@@ -156,13 +156,13 @@ function allocate(
   return true;
 }
 
-/** Tries a page of some kind. */
+/** Tries to allocate one page of some kind. */
 const page =
   (kind: BlockKind, clear: boolean, action: (bench: Bench) => bigint): Operation =>
   (bench) =>
     bench.place.unitOrder === 0 && allocate(bench, 1, 1, () => bench.add(action(bench), 1, { kind, clear }));
 
-/** Small orders more often than large ones. */
+/** An order; small orders are more frequent. */
 const orderOf = (choice: number) => Math.clz32((choice & 0xff) | 1) - 24;
 
 const OPERATIONS: readonly Operation[] = [
@@ -209,7 +209,7 @@ const OPERATIONS: readonly Operation[] = [
     const address = addressAt(place, first);
     if (found.owner !== undefined) {
       if (b % 4 === 0) {
-        // The block goes on without an owner, or with another.
+        // The block stays allocated, without an owner or with another one.
         expect(found.owner.leak().start).toBe(address);
         bench.live[bench.live.indexOf(found)] = { ...found, owner: undefined };
         return true;
@@ -317,14 +317,14 @@ const OPERATIONS: readonly Operation[] = [
   },
 ];
 
-/** How often each of {@link OPERATIONS} is chosen. */
+/** The frequency of each of {@link OPERATIONS}. */
 const WEIGHTS = [2, 2, 1, 2, 1, 6, 4, 14, 6, 3, 2];
 const CHOICES = OPERATIONS.flatMap((operation, index) =>
   new Array<Operation>(WEIGHTS[index] ?? 1).fill(operation),
 );
 
 const places = fc.record({
-  // Units from 0 on, or across borders of the tables.
+  // Units from 0, or across the borders of tables.
   start: fc.oneof(
     fc.nat(64),
     fc.integer({ min: 960, max: 1088 }),
@@ -336,11 +336,11 @@ const places = fc.record({
   maxOrder: fc.constantFrom(52, 52, 0, 1, 3, 5),
 });
 
-test('an allocator does what a list of pages does, and no page has two owners', () => {
+test('an allocator agrees with a list of pages, and no page has two owners', () => {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   let count = 0;
-  // A zero is no step: so shrinking leaves steps out.
+  // A zero stands for no step, so that shrinking leaves out steps.
   const steps = fc.array(fc.maxSafeNat(), { minLength: STEPS, maxLength: STEPS, size: 'max' });
   const property = fc.property(
     places,
@@ -361,7 +361,7 @@ test('an allocator does what a list of pages does, and no page has two owners', 
       }
       bench.check();
 
-      // Everything back, by whatever way: it is as it was.
+      // After everything is freed, in any order, the allocator is as it began.
       const { allocator, live } = bench;
       for (let round = 0; live.length > 0; round += 1) {
         const found = bench.pick(steps[round % STEPS]!) as Live;
@@ -388,5 +388,5 @@ test('an allocator does what a list of pages does, and no page has two owners', 
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
   }
-  console.log(`${count} operations beside the model`);
+  console.log(`${count} operations compared with the model`);
 });

@@ -30,7 +30,7 @@ afterAll(() => {
 const starts = [0, 1, 3, 6, 1018];
 
 test.each([
-  // Every length at several starts, and with every limit of the order.
+  // Every length, at several starts and with several limits of the order.
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12].flatMap((units) =>
     starts.map((start) => world(units, { start })),
   ),
@@ -39,17 +39,17 @@ test.each([
   ),
   ...[0, 1, 2].map((maxOrder) => world(12, { maxOrder })),
   world(13, { start: 5 }),
-  // Across the levels of the tables.
+  // Regions that cross the levels of the tables.
   world(8, { unitOrder: 8 }),
   world(8, { unitOrder: 18 }),
   world(10, { unitOrder: 9, start: 1 }),
 ])('every state and operation of %j', (world) => void exploreAll(world));
 
-test('of 14 to 16 pages', () => {
+test('every state and operation of 14 to 16 pages', () => {
   for (const units of [14, 15, 16]) exploreAll(world(units));
 });
 
-test('with every subset of 1 to 8 pages reserved', () => {
+test('every state and operation with every subset of 1 to 8 pages reserved', () => {
   let states = 0;
   for (const start of [0, 1, 3]) {
     for (let units = 1; units <= 8; units += 1) {
@@ -69,4 +69,4 @@ test.each([
   world(4, { pieces: 'all', unitOrder: 9, start: 1 }),
   world(4, { pieces: 'all', unitOrder: 10, start: 2 }),
   world(5, { pieces: 'all', start: 3 }),
-])('every state of all kinds, and every operation, of %j', (world) => void exploreAll(world));
+])('every state with all kinds of pages, and every operation, of %j', (world) => void exploreAll(world));

@@ -26,16 +26,16 @@ describe('every state, every operation', () => {
   };
 
   const worlds = [
-    // Aligned, and cut off on either side.
+    // Regions that are aligned, and regions that are cut off at one end.
     ...[1, 2, 3, 4, 5, 6, 7, 8].map((units) => world(units)),
     ...[1, 2, 3, 4, 5, 6, 7].map((units) => world(units, { start: 1 })),
     ...[3, 5, 7].map((units) => world(units, { start: 3 })),
     world(7, { start: 6 }),
     world(7, { start: 1024 - 4 }),
-    // Limited orders.
+    // Limits of the order.
     ...[0, 1, 2].map((maxOrder) => world(7, { maxOrder })),
     world(6, { start: 1, maxOrder: 1 }),
-    // Blocks that cross the levels of the tables; the last two worlds end at 2^64.
+    // Blocks that cross the levels of the tables. The last two worlds end at 2^64.
     world(6, { unitOrder: 8 }),
     world(6, { unitOrder: 9, start: 1 }),
     world(7, { unitOrder: 10 }),
@@ -43,7 +43,7 @@ describe('every state, every operation', () => {
     world(5, { unitOrder: 27, start: 3 }),
     world(7, { unitOrder: 49, start: 1 }),
     world(2, { unitOrder: 51 }),
-    // Of all kinds, reserved and taken away at any time.
+    // All kinds of pages, and pages that are reserved and removed at any time.
     ...[1, 2, 3].map((units) => world(units, { pieces: 'all' })),
     world(3, { pieces: 'all', start: 1 }),
     world(3, { pieces: 'all', start: 1022 }),
@@ -69,7 +69,7 @@ describe('every state, every operation', () => {
     expect(states).toBe(1396);
   });
 
-  test('these are thousands of states', () => {
+  test('the worlds have thousands of states', () => {
     expect([1, 2, 4, 8, 16].map((units) => countStates(world(units)))).toEqual([2, 5, 26, 677, 458_330]);
     expect([1, 2, 3, 4, 5].map((units) => countAllStates(world(units)))).toEqual([8, 66, 546, 4518, 37_386]);
     const { states, done, refused } = total;
@@ -78,14 +78,14 @@ describe('every state, every operation', () => {
   });
 });
 
-test('what is free does not depend on the way there', () => {
-  // The same blocks, freed in any order and with others in between, leave the same picture.
+test('the free blocks do not depend on the order of operations', () => {
+  // The same blocks, freed in any order and with other blocks in between, leave the same picture.
   fc.assert(
     fc.property(
       fc.array(fc.nat(5), { minLength: 1, maxLength: 40 }),
       fc.infiniteStream(fc.nat(0xffff)),
       (orders, choice) => {
-        // There is a block of order 5 for each of them, and for the three pages more.
+        // There is a block of order 5 for each block, and room for three more pages.
         const make = () => new PageAllocator(flatRegion(0x3000n, 0x80_3000n));
         const first = make();
         const second = make();

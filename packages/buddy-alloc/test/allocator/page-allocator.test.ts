@@ -33,7 +33,7 @@ describe('construction', () => {
     ['any start', heapPages(3, 10), '0:0f 1:2f 5:2f 9:0f'],
     ['across 4 MiB', heapPages(1023, 3), '0:0f 1:1f'],
     ['three times 4 MiB, not aligned', heapPages(512, 3072), '0:9f 512:10f 1536:10f 2560:9f'],
-  ])('%s is free in the largest blocks that fit', (_name, region, blocks) => {
+  ])('%s starts as the largest free blocks that fit', (_name, region, blocks) => {
     const allocator = new PageAllocator(region);
     expect(blocksOf(allocator)).toBe(blocks);
     expect(allocator.region).toBe(region);
@@ -57,7 +57,7 @@ describe('construction', () => {
     expect(new PageAllocator(region, { maxOrder: 52 }).maxOrder).toBe(maxOrder);
   });
 
-  test('a limit cuts free memory into blocks of that order, for all to see', () => {
+  test('with a limit, free memory is shown as blocks of that order', () => {
     const allocator = new PageAllocator(heapPages(1, 16), { maxOrder: 2 });
     expect(allocator.maxOrder).toBe(2);
     expect(blocksOf(allocator)).toBe('0:0f 1:1f 3:2f 7:2f 11:2f 15:0f');
@@ -67,7 +67,7 @@ describe('construction', () => {
     expect(new PageAllocator(heapPages(0, 4), { maxOrder: undefined, reserved: undefined }).maxOrder).toBe(2);
   });
 
-  test('reserved regions may come in any order, touch, be empty, be everything', () => {
+  test('reserved regions may be in any order, touch, be empty, or cover the region', () => {
     const reserved = [heapPages(9, 1), heapPages(2, 1), heapPages(5, 0), heapPages(3, 5)];
     const allocator = new PageAllocator(heapPages(0, 10), { reserved: new Set(reserved) });
     expect(blocksOf(allocator)).toBe('0:1f 2:1r 4:2r 8:0f 9:0r');
@@ -80,7 +80,7 @@ describe('construction', () => {
     full.checkInvariants();
   });
 
-  test.each([-1, 53, 0.5, NaN, Infinity, '2', null, 2n])('%s limits nothing', (maxOrder) => {
+  test.each([-1, 53, 0.5, NaN, Infinity, '2', null, 2n])('%s is not a limit of the order', (maxOrder) => {
     const error = buddyError(
       'INVALID_MAX_ORDER',
       () => new PageAllocator(heapPages(0, 8), { maxOrder: untyped(maxOrder) }),
@@ -88,7 +88,7 @@ describe('construction', () => {
     expect(error.details.maxOrder).toBe(maxOrder);
   });
 
-  test('what is reserved has the addresses of the region', () => {
+  test('refuses reserved regions with another kind of address', () => {
     const reserved = untyped([physRegion(physAddr(0), 4096)]);
     const region = virtRegion(virtAddr(0), 0x4000);
     expect(() => new PageAllocator(region, { reserved })).toThrow(
@@ -111,7 +111,7 @@ describe('allocating', () => {
     allocator.checkInvariants();
   });
 
-  test('the four pages of the mailing list', () => {
+  test('allocates the four pages of the mailing list', () => {
     const allocator = new PageAllocator(virtRegion(HEAP, 0x100_0000));
     const pages = allocator.allocatePages(getOrder(4 * 4096));
     expect([...pages.iterPages(PageSize.Regular)].map((page) => Number(page - pages.start))).toEqual([
@@ -119,7 +119,7 @@ describe('allocating', () => {
     ]);
   });
 
-  test('the smallest block that is large enough is split, so large ones last', () => {
+  test('splits the smallest block that is large enough', () => {
     const allocator = new PageAllocator(heapPages(0, 13));
     expect(blocksOf(allocator)).toBe('0:3f 8:2f 12:0f');
     allocator.allocatePage();
@@ -142,7 +142,7 @@ describe('allocating', () => {
 });
 
 describe('freeing', () => {
-  test('by region, by start, by page', () => {
+  test('takes a region, a start address, or a page', () => {
     const allocator = new PageAllocator(heapPages(0, 8));
     const before = snapshot(allocator);
     allocator.freePages(allocator.allocatePages(2));
@@ -152,14 +152,14 @@ describe('freeing', () => {
     expect(snapshot(allocator)).toBe(before);
   });
 
-  test('by a region of the same pages that someone else has made', () => {
+  test('takes another region object with the same pages', () => {
     const allocator = new PageAllocator(heapPages(0, 8));
     const { start, size } = allocator.allocatePages(1);
     allocator.freePages(MemoryRegion.fromAddresses(Virt, start, start + size));
     expect(blocksOf(allocator)).toBe('0:3f');
   });
 
-  test('a block of more than one page is no page', () => {
+  test('freePage refuses a block of more than one page', () => {
     const allocator = new PageAllocator(heapPages(0, 2 ** 12));
     for (const order of [1, 9, 10, 12]) {
       const { start } = allocator.allocatePages(order);
@@ -176,7 +176,7 @@ describe('freeing', () => {
     ['a number', 0x1000, 'INVALID_ADDRESS'],
     ['nothing', undefined, 'INVALID_ADDRESS'],
     ['text', '0xffff800000000000', 'INVALID_ADDRESS'],
-  ] as const)('what is no address is refused: %s', (_name, address, code) => {
+  ] as const)('refuses an invalid address: %s', (_name, address, code) => {
     const allocator = new PageAllocator(heapPages(0, 8));
     allocator.allocatePages(3);
     for (const free of [
@@ -189,7 +189,7 @@ describe('freeing', () => {
     expect(blocksOf(allocator)).toBe('0:3a');
   });
 
-  test('a region of another kind of address is refused, even where the numbers agree', () => {
+  test('refuses a region of another kind of address, even if the bounds are equal', () => {
     const allocator = new PageAllocator(virtRegion(virtAddr(0), 0x8000));
     const { start, size } = allocator.allocatePages(1);
     for (const region of [physRegion(physAddr(start), size), new MemoryRegion(Virt57, start, size), {}]) {
@@ -200,19 +200,22 @@ describe('freeing', () => {
     allocator.freePages(virtRegion(start, size));
   });
 
-  test.each([24n, 30n, 32n, 36n, 44n, 50n])('a page is not taken for another one of 2^%i bytes', (bits) => {
-    const allocator = new PageAllocator(flatRegion(0n, 1n << bits));
-    const page = allocator.allocatePage();
-    const before = snapshot(allocator);
-    for (let bit = 12n; bit < bits; bit += 1n) {
-      const other = Flat.address(page ^ (1n << bit));
-      buddyError('DOUBLE_FREE', () => allocator.freePage(other));
-      buddyError('DOUBLE_FREE', () => allocator.freePages(other));
-    }
-    expect(snapshot(allocator)).toBe(before);
-  });
+  test.each([24n, 30n, 32n, 36n, 44n, 50n])(
+    'does not confuse pages whose addresses differ by 2^%i bytes',
+    (bits) => {
+      const allocator = new PageAllocator(flatRegion(0n, 1n << bits));
+      const page = allocator.allocatePage();
+      const before = snapshot(allocator);
+      for (let bit = 12n; bit < bits; bit += 1n) {
+        const other = Flat.address(page ^ (1n << bit));
+        buddyError('DOUBLE_FREE', () => allocator.freePage(other));
+        buddyError('DOUBLE_FREE', () => allocator.freePages(other));
+      }
+      expect(snapshot(allocator)).toBe(before);
+    },
+  );
 
-  test('buddies merge across what was split, and only buddies do', () => {
+  test('merges buddies, and only buddies', () => {
     const allocator = new PageAllocator(heapPages(0, 8));
     const pages = Array.from({ length: 8 }, () => allocator.allocatePage()).sort((a, b) => Number(a - b));
     const free = (index: number) => allocator.freePage(pages[index]!);
@@ -228,11 +231,11 @@ describe('freeing', () => {
   });
 });
 
-describe('pages of zeros, and file pages', () => {
+describe('zeroed pages and file pages', () => {
   const withMemory = (clearPage: (page: bigint) => void) =>
     new PageAllocator(heapPages(0, 8), { memory: { clearPage } });
 
-  test('what clears pages is called with each page that must be clear', () => {
+  test('clearPage is called for each zeroed page and file page', () => {
     const cleared: bigint[] = [];
     const allocator = withMemory((page) => cleared.push(page));
     const pages = [allocator.allocateZeroedPage(), allocator.allocateFilePage()];
@@ -240,7 +243,7 @@ describe('pages of zeros, and file pages', () => {
     expect(cleared).toEqual(pages);
   });
 
-  test('if it fails, no page is allocated', () => {
+  test('if clearPage throws, no page is allocated', () => {
     const allocator = withMemory(() => {
       throw new Error('not mapped');
     });
@@ -267,7 +270,7 @@ describe('pages of zeros, and file pages', () => {
     allocator.checkInvariants();
   });
 
-  test('an address in a file page, or of no page, is refused', () => {
+  test('refuses an address inside a file page, or of another page', () => {
     const allocator = new PageAllocator(heapPages(0, 8));
     const page = allocator.allocateFilePage();
     buddyError('MISALIGNED_ADDRESS', () => allocator.getFilePage(Virt.add(page, 1)));
@@ -278,8 +281,8 @@ describe('pages of zeros, and file pages', () => {
   });
 });
 
-describe('runs and places', () => {
-  test('a run has as many pages as asked for, and the rest of its block is free', () => {
+describe('runs and given pages', () => {
+  test('a run has exactly the requested pages, and the rest of its block is free', () => {
     const allocator = new PageAllocator(heapPages(0, 16));
     const run = allocator.allocateRun(5);
     expect(run.equals(heapPages(0, 5))).toBe(true);
@@ -294,7 +297,7 @@ describe('runs and places', () => {
     expect(blocksOf(allocator)).toBe('0:4f');
   });
 
-  test('two runs that touch stay two', () => {
+  test('two runs that touch stay separate', () => {
     const allocator = new PageAllocator(heapPages(0, 16));
     allocator.allocateAt(heapPages(1, 3));
     allocator.allocateAt(heapPages(4, 3));
@@ -302,7 +305,7 @@ describe('runs and places', () => {
     expect(blocksOf(allocator)).toBe('0:0f 1:2a 4:2f 8:3f');
   });
 
-  test('a run of a power of two is a block, at any alignment up to it', () => {
+  test('a run of 2^n pages is a block if its alignment is at most its size', () => {
     const allocator = new PageAllocator(heapPages(0, 64));
     expect(allocator.blockOf(allocator.allocateRun(4).start)?.kind).toBe('pages');
     const aligned = allocator.allocateRun(3, 0x8000);
@@ -311,7 +314,7 @@ describe('runs and places', () => {
     allocator.checkInvariants();
   });
 
-  test('a run may need pages of several blocks, and more than the limit of the order', () => {
+  test('a run may span several free blocks and exceed the limit of the order', () => {
     expect(new PageAllocator(heapPages(1, 6)).allocateRun(6).equals(heapPages(1, 6))).toBe(true);
     const limited = new PageAllocator(heapPages(0, 16), { maxOrder: 1 });
     expect(limited.allocateRun(16).size).toBe(0x10000n);
@@ -319,7 +322,7 @@ describe('runs and places', () => {
     expect(limited.memoryInfo().freePages).toBe(16);
   });
 
-  test('what is reserved from the start may be given back in parts', () => {
+  test('pages that the constructor reserved can be unreserved in parts', () => {
     const allocator = new PageAllocator(heapPages(0, 4096), { reserved: [heapPages(0, 3000)] });
     allocator.unreserve(heapPages(1024, 1024));
     allocator.checkInvariants();
@@ -331,7 +334,7 @@ describe('runs and places', () => {
 });
 
 describe('several regions', () => {
-  test('pages between them are foreign, and regions that touch are one', () => {
+  test('pages between regions are outside, and regions that touch become one', () => {
     const regions = [heapPages(8, 4), heapPages(0, 2), heapPages(12, 4)];
     const allocator = new PageAllocator(regions, { reserved: [heapPages(9, 1)] });
     expect(allocator.regions.map(String)).toEqual([heapPages(0, 2), heapPages(8, 8)].map(String));
@@ -343,14 +346,14 @@ describe('several regions', () => {
     allocator.checkInvariants();
   });
 
-  test('no block is larger than a region, and no reserved one reaches over its end', () => {
+  test('no block is larger than a region, and no reserved block crosses its end', () => {
     expect(new PageAllocator([heapPages(0, 2), heapPages(8, 4)]).maxOrder).toBe(2);
     const reserved = [heapPages(1, 8)];
     buddyError('INVALID_RESERVED', () => new PageAllocator([heapPages(0, 2), heapPages(8, 4)], { reserved }));
     buddyError('INVALID_REGION', () => new PageAllocator([heapPages(0, 4), heapPages(3, 4)]));
   });
 
-  test('it grows into its space and shrinks', () => {
+  test('the allocator grows into its space and shrinks', () => {
     const allocator = new PageAllocator(heapPages(4, 4), { space: heapPages(0, 2 ** 20) });
     expect(allocator.maxOrder).toBe(20);
     allocator.addRegion(heapPages(8, 8));
@@ -369,7 +372,7 @@ describe('several regions', () => {
   });
 });
 
-describe('looking', () => {
+describe('inspection', () => {
   test('blockOf finds the block of any address', () => {
     const allocator = new PageAllocator(heapPages(1, 14), { reserved: [heapPages(4, 3)] });
     const block = allocator.allocatePages(2);
@@ -389,7 +392,7 @@ describe('looking', () => {
     expect(allocator.blockOf(Virt.add(HEAP, 0xf000))).toBeUndefined();
   });
 
-  test('what is handed out cannot be changed', () => {
+  test('results are frozen', () => {
     const allocator = new PageAllocator(heapPages(0, 8));
     const info = allocator.memoryInfo();
     for (const value of [info, info.freeBlocks, info.allocatedBlocks, allocator.blockOf(HEAP)]) {
@@ -399,18 +402,18 @@ describe('looking', () => {
     expect(info.freePages).toBe(8);
   });
 
-  test('blocks are told one at a time', () => {
+  test('blocks are generated one at a time', () => {
     const allocator = new PageAllocator(virtRegion(virtAddr(0), 2n ** 47n), { maxOrder: 0 });
     const { value } = allocator.blocks().next();
     expect(value).toMatchObject({ order: 0, state: 'free' });
   });
 });
 
-// What COCONUT-SVSM's own tests of its allocator say (kernel/src/mm/alloc.rs), where they apply to pages.
+// COCONUT-SVSM's own tests of its allocator (kernel/src/mm/alloc.rs), as far as they concern pages.
 describe('upstream', () => {
   const setUp = () => new PageAllocator(virtRegion(HEAP, 0x100_0000), { maxOrder: 5 });
 
-  test('set up and torn down', () => {
+  test('creation and end', () => {
     expect(setUp().memoryInfo().freeBlocks).toEqual([0, 0, 0, 0, 0, 128]);
   });
 
@@ -483,7 +486,7 @@ describe('at the edges of address spaces', () => {
     const before = snapshot(allocator);
     expect(allocator.memoryInfo().totalPages).toBe(Number(region.size / 4096n));
 
-    // The largest block, and then as many pages as fit, up to 2000.
+    // The largest block, then up to 2000 single pages.
     const large = allocator.allocatePages(allocator.maxOrder);
     expect(large.start % large.size).toBe(0n);
     const pages: PhysAddr[] = [];
@@ -508,7 +511,7 @@ describe('at the edges of address spaces', () => {
     allocator.checkInvariants();
   });
 
-  test('the last pages of all that 64 bits address, with the others reserved', () => {
+  test('the last pages of the 64-bit address space, with the others reserved', () => {
     const reserved = [flatRegion(0n, 2n ** 64n - 0x3000n)];
     const allocator = new PageAllocator(flatRegion(0n, 2n ** 64n), { reserved });
     const pages = [1, 2, 3].map(() => allocator.allocatePage());
@@ -518,7 +521,7 @@ describe('at the edges of address spaces', () => {
     allocator.checkInvariants();
   });
 
-  test('an address beside the region is not taken for one in it', () => {
+  test('an address next to the region is not taken for one inside it', () => {
     const allocator = new PageAllocator(flatRegion(2n ** 40n, 2n ** 40n + 0x1000n));
     allocator.allocatePage();
     for (let bit = 12n; bit < 64n; bit += 1n) {
@@ -531,7 +534,7 @@ describe('at the edges of address spaces', () => {
     expect(blocksOf(allocator)).toBe('0:0a');
   });
 
-  test('blocks of every order, in all that 64 bits address', () => {
+  test('blocks of every order in the whole 64-bit address space', () => {
     const allocator = new PageAllocator(flatRegion(0n, 2n ** 64n));
     const whole = allocator.allocatePages(52);
     expect(whole.end).toBe(2n ** 64n);
@@ -556,7 +559,7 @@ test('two reserved pages at the far ends of a large region cost two paths throug
   allocator.checkInvariants();
 });
 
-test('as the frames of page tables, with an adapter of two lines', () => {
+test('serves as the frame allocator of page tables with an adapter of two lines', () => {
   const allocator = new PageAllocator<PhysAddr>(physRegion(physAddr(0x10_0000), 0x10_0000));
   const frames = {
     allocateFrame: () => allocator.allocatePage(),

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { ByteMemory, HeapAllocator, PageAllocator } from '../../src/index.ts';
 import { buddyError, untyped } from '../support/allocators.ts';
 
-/** Neither the language's library nor Node's types have it as a value. */
+/** `WebAssembly` as a value, which neither the language's library nor Node's types declare. */
 const WEB_ASSEMBLY = (
   globalThis as unknown as {
     WebAssembly: {
@@ -16,7 +16,7 @@ const WEB_ASSEMBLY = (
   }
 ).WebAssembly;
 
-test('bytes are those of the buffer', () => {
+test('bytes returns a view of the buffer', () => {
   const buffer = new ArrayBuffer(100);
   const memory = new ByteMemory(Phys, buffer, physAddr(0x1000));
   memory.bytes(physAddr(0x1004), 2).set([7, 8]);
@@ -33,20 +33,20 @@ test.each([
   [0x1000, -1, 100],
   [0x1000, 1.5, 100],
   [0x1000, NaN, 100],
-])('%i: %s bytes are not there', (address, length, available) => {
+])('%i: %s bytes are outside the memory', (address, length, available) => {
   const memory = new ByteMemory(Phys, new ArrayBuffer(100), physAddr(0x1000));
   const { details } = buddyError('OUTSIDE_MEMORY', () => memory.bytes(physAddr(address), length));
   expect(details).toEqual({ address: BigInt(address), bytes: length, available });
 });
 
-test('elements start at a multiple of their size', () => {
+test('a view starts at a multiple of its element size', () => {
   const memory = new ByteMemory(Phys, new ArrayBuffer(100), physAddr(0x1000));
   const { details } = buddyError('MISALIGNED_VIEW', () => memory.view(Uint32Array, physAddr(0x1002), 1));
   expect(details).toEqual({ address: 0x1002n, alignment: 4 });
   expect(memory.view(Uint16Array, physAddr(0x1002), 1)).toBeInstanceOf(Uint16Array);
 });
 
-test('the origin is an address', () => {
+test('the origin must be an address', () => {
   expect(() => new ByteMemory(Phys, new ArrayBuffer(1), untyped(0))).toThrow(
     expect.toSatisfy((error) => isAddressError(error)),
   );
@@ -73,7 +73,7 @@ test('a heap in the memory of a WebAssembly module, which grows', () => {
   const source = new Memory({ initial: 1, maximum: 4 });
   const memory = new ByteMemory(Phys, source, physAddr(0));
   const page = 0x1_0000;
-  // The module's own data is in the first page of 64 KiB.
+  // The first page of 64 KiB has the module's own data.
   const allocator = new PageAllocator([], { memory, space: physRegion(physAddr(page), 3 * page) });
   const heap = new HeapAllocator(allocator, { memory });
   buddyError('OUT_OF_MEMORY', () => heap.allocate(8));

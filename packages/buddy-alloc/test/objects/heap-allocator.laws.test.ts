@@ -19,11 +19,11 @@ const FREED = 0xf7;
 interface Live {
   readonly address: PhysAddr;
   readonly size: number;
-  /** What every byte of it holds. */
+  /** The value of all its bytes. */
   readonly poison: number;
 }
 
-/** That `action` is refused with one of `codes`. */
+/** Checks that `action` throws one of `codes`. */
 function refuses(action: () => void, codes: readonly BuddyErrorCode[]): void {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
@@ -38,10 +38,10 @@ function refuses(action: () => void, codes: readonly BuddyErrorCode[]): void {
   expect.fail(`${codes} is missing`);
 }
 
-/** Steps of one run; with 100 runs, more than 10^5. */
+/** The number of steps of a run; 100 runs have more than 10^5. */
 const STEPS = 1300;
 
-/** A zero is no step: so shrinking leaves steps out. */
+/** A zero stands for no step, so that shrinking leaves out steps. */
 const steps = fc.array(fc.maxSafeNat(), { minLength: STEPS, maxLength: STEPS, size: 'max' });
 
 const WHAT = [
@@ -56,18 +56,18 @@ const WHAT = [
   'bad',
 ] as const;
 
-/** What a step does, with what numbers. */
+/** The action of a step, and its numbers. */
 function decode(step: number) {
   const what = WHAT[step % WHAT.length]!;
   const choice = Math.floor(step / 16);
   const pick = choice % 2 ** 16;
-  // Mostly small sizes and the usual alignment.
+  // Most sizes are small, and most alignments are the default.
   const size = (Math.floor(choice / 2 ** 16) % 20_000) % [65, 65, 2101, 20_001][pick % 4]!;
   const alignBits = pick % 3 === 0 ? (pick >> 2) % 14 : 4;
   return { what, size, alignBits, pick };
 }
 
-test('a heap keeps what is live, and gives everything back', () => {
+test('a heap keeps live objects intact, and frees everything in the end', () => {
   let count = 0;
   const property = fc.property(steps, (steps) => {
     const memory = new ByteMemory(Phys, new ArrayBuffer(PAGES * 4096), ORIGIN);
@@ -150,7 +150,7 @@ test('a heap keeps what is live, and gives everything back', () => {
     heap.checkInvariants();
     allocator.checkInvariants();
 
-    // Live objects are apart, and hold what they held.
+    // Live objects do not overlap, and keep their contents.
     const sorted = [...live].sort((left, right) => Number(left.address - right.address));
     for (const [index, object] of sorted.entries()) {
       expect(isWhole(object)).toBe(true);
@@ -173,7 +173,7 @@ test('a heap keeps what is live, and gives everything back', () => {
   console.log(`${count} steps of a heap`);
 });
 
-test('a slab cache does what a set of objects does', () => {
+test('a slab cache agrees with a set of objects', () => {
   let count = 0;
   const property = fc.property(
     fc.record({ size: fc.integer({ min: 1, max: 4096 }), alignBits: fc.nat(8), keepEmpty: fc.nat(3) }),
@@ -192,7 +192,7 @@ test('a slab cache does what a set of objects does', () => {
       const known = new Set<PhysAddr>();
       const capacity = Math.floor(4096 / cache.objectBytes) * PAGES;
       for (const [step, choice] of choices.entries()) {
-        // First more are allocated than freed, then the other way round, and so on.
+        // Phases with more allocations alternate with phases with more frees.
         if (choice % 8 < (step % 600 < 300 ? 6 : 2)) {
           if (live.length === capacity) {
             refuses(() => cache.allocate(), ['OUT_OF_MEMORY']);

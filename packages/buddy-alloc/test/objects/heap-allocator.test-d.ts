@@ -11,7 +11,7 @@ import {
 
 const allocator = new PageAllocator(physRegion(physAddr(0), 0x1_0000));
 
-// A heap and a cache have the addresses of their allocator.
+// A heap and a cache have the kind of address of their allocator.
 {
   const heap = new HeapAllocator(allocator);
   heap.allocate(8) satisfies PhysAddr;
@@ -19,22 +19,22 @@ const allocator = new PageAllocator(physRegion(physAddr(0), 0x1_0000));
   heap.reallocate(physAddr(0), 8) satisfies PhysAddr;
   heap.view(Float64Array, physAddr(0), 1) satisfies Float64Array;
   heap.view(Int8Array, physAddr(0), 1) satisfies Int8Array;
-  // @ts-expect-error A virtual address is none of a physical heap.
+  // @ts-expect-error A virtual address is not in a physical heap.
   heap.free(virtAddr(0));
   // @ts-expect-error A size is a number.
   heap.allocate(8n);
-  // @ts-expect-error What frees knows the size.
+  // @ts-expect-error `free` takes no size.
   heap.free(physAddr(0), 8);
 
   const cache = new SlabCache(allocator, 64, { alignment: 64, keepEmpty: 2 });
   cache.allocate() satisfies PhysAddr;
-  // @ts-expect-error A bare bigint is no address.
+  // @ts-expect-error A plain bigint is not an address.
   cache.free(0n);
-  // @ts-expect-error The objects are what they are.
+  // @ts-expect-error The size of the objects is read-only.
   cache.objectBytes = 1;
 }
 
-// Memory has the addresses of what it is given to.
+// Memory has the kind of address of its allocator.
 {
   const shared = new ByteMemory(Virt, new SharedArrayBuffer(1), virtAddr(0));
   new ByteMemory(Phys, { buffer: new ArrayBuffer(1) }, physAddr(0)) satisfies ByteMemory<PhysAddr>;
@@ -54,8 +54,8 @@ const allocator = new PageAllocator(physRegion(physAddr(0), 0x1_0000));
   allocator.getFilePage(allocator.allocateFilePage()) satisfies number;
   PageAllocator.restore(Virt, allocator.snapshot()) satisfies PageAllocator<VirtAddr>;
   allocator.snapshot() satisfies AllocatorSnapshot;
-  // @ts-expect-error Reserved regions have the allocator's addresses.
+  // @ts-expect-error Reserved regions have the allocator's kind of address.
   allocator.reserve(virtRegion(virtAddr(0), 0x1000));
-  // @ts-expect-error The snapshot says what is reserved.
+  // @ts-expect-error The snapshot has the reserved regions.
   PageAllocator.restore(Virt, allocator.snapshot(), { reserved: [] });
 }

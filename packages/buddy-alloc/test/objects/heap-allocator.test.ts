@@ -1,4 +1,4 @@
-import { isAddressError, PAGE_SIZE, Phys, physAddr, Virt, virtAddr } from '@svsm/address';
+import { formatAddress, isAddressError, PAGE_SIZE, Phys, physAddr, Virt, virtAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import { ByteMemory, HeapAllocator, PageAllocator } from '../../src/index.ts';
@@ -22,7 +22,7 @@ test.each([
   [4096, 4096],
   [4097, 8192],
   [5 * 4096, 5 * 4096],
-])('%i bytes have room for %i', (size, capacity) => {
+])('an object of %i bytes can hold %i', (size, capacity) => {
   const { heap, allocator } = heapOf(16);
   const address = heap.allocate(size);
   expect(heap.sizeOf(address)).toBe(capacity);
@@ -45,7 +45,7 @@ test('an object starts at a multiple of its alignment, whatever its size', () =>
   heap.checkInvariants();
 });
 
-test.each([-1, 0.5, NaN, Infinity, '16', 16n, undefined])('%s is no size', (size) => {
+test.each([-1, 0.5, NaN, Infinity, '16', 16n, undefined])('%s is not a size', (size) => {
   const { heap } = heapOf(4);
   buddyError('INVALID_OBJECT_SIZE', () => heap.allocate(untyped(size)));
   const address = heap.allocate(100);
@@ -53,14 +53,14 @@ test.each([-1, 0.5, NaN, Infinity, '16', 16n, undefined])('%s is no size', (size
   expect(heap.info().objects).toBe(1);
 });
 
-test.each([0, 3, -8, 1.5])('%s is no alignment', (align) => {
+test.each([0, 3, -8, 1.5])('%s is not an alignment', (align) => {
   const { heap } = heapOf(4);
   expect(() => heap.allocate(8, align)).toThrow(
     expect.toSatisfy((error) => isAddressError(error, 'INVALID_ALIGNMENT')),
   );
 });
 
-test('an object that is free has no size, also the one freed last', () => {
+test('sizeOf refuses a free object, also the one that was freed last', () => {
   const { heap } = heapOf(16);
   const [first, second, third] = [heap.allocate(64), heap.allocate(64), heap.allocate(64)];
   for (const object of [second, first]) {
@@ -73,8 +73,8 @@ test('an object that is free has no size, also the one freed last', () => {
   heap.checkInvariants();
 });
 
-describe('what is refused', () => {
-  test('an address in an object, or of none', () => {
+describe('refusals', () => {
+  test('an address inside an object, or outside all objects', () => {
     const { heap, allocator } = heapOf(64);
     const small = heap.allocate(48);
     const large = heap.allocate(9000);
@@ -86,7 +86,7 @@ describe('what is refused', () => {
     });
     const { object } = buddyError('OBJECT_INTERIOR', () => heap.free(Virt.add(large, 4096))).details;
     expect(object).toMatchObject({ start: large, end: large + 0x3000n });
-    // Past the last of 85 objects of 48 bytes lie 16 bytes that are in none.
+    // After the last of 85 objects of 48 bytes, the page has 16 unused bytes.
     buddyError('OUTSIDE_OBJECTS', () => heap.free(virtAddr((small & ~0xfffn) + 4080n)));
     buddyError('DOUBLE_FREE_OBJECT', () => heap.free(Virt.add(small, 48)));
     buddyError('OUTSIDE_OBJECTS', () => heap.free(page));
@@ -100,7 +100,7 @@ describe('what is refused', () => {
     heap.checkInvariants();
   });
 
-  test('pages of a heap and a slab are not freed as pages', () => {
+  test('freePages refuses the pages of heaps and slabs', () => {
     const { heap, allocator } = heapOf(64);
     const small = heap.allocate(4);
     const large = heap.allocate(5 * 4096);
@@ -110,12 +110,12 @@ describe('what is refused', () => {
     for (const address of [large, Virt.add(large, 4096)]) {
       const error = buddyError('HEAP_BLOCK', () => allocator.freePages(address));
       expect(error.details.block).toMatchObject({ start: large, end: large + 0x5000n });
-      expect(error.message).toContain("which is a heap's");
+      expect(error.message).toContain('which belongs to a heap');
     }
     allocator.checkInvariants();
   });
 
-  test('two heaps on one allocator do not free each other’s', () => {
+  test('a heap refuses the objects of another heap on the same allocator', () => {
     const { heap, allocator } = heapOf(64);
     const other = new HeapAllocator(allocator);
     for (const size of [10, 10_000]) {
@@ -125,7 +125,7 @@ describe('what is refused', () => {
     }
   });
 
-  test('when there is no page, nothing has changed', () => {
+  test('if no page is free, nothing changes', () => {
     const { heap, allocator } = heapOf(2);
     const first = heap.allocate(2048);
     const second = heap.allocate(4096);
@@ -168,7 +168,7 @@ describe('bytes', () => {
     expect(heap.info().objects).toBe(2);
   });
 
-  test('a view is no longer than its object, and its elements are aligned', () => {
+  test('view refuses a view longer than its object, and unaligned elements', () => {
     const memory = new ByteMemory(Phys, new ArrayBuffer(0x4000), physAddr(0x1000));
     const heap = new HeapAllocator(new PageAllocator(physRegion(physAddr(0x1000), 0x4000)), { memory });
     const address = heap.allocate(48);
@@ -181,7 +181,7 @@ describe('bytes', () => {
     buddyError('NO_HEAP_MEMORY', () => heapOf(1).heap.view(Uint8Array, HEAP, 1));
   });
 
-  test('when what it holds cannot be copied, there is no second one', () => {
+  test('if the contents cannot be copied, the new object is freed', () => {
     const allocator = new PageAllocator(heapPages(0, 64));
     const memory = untyped({
       copy: () => {
@@ -193,7 +193,7 @@ describe('bytes', () => {
     const before = allocator.memoryInfo();
     for (const size of [40, 5000]) {
       expect(() => heap.reallocate(object, size)).toThrow('torn');
-      // The page that is kept for objects of 48 bytes; nothing of 5000 bytes.
+      // Only the page that is kept for objects of 48 bytes, and nothing of 5000 bytes.
       expect(allocator.memoryInfo().allocatedPages).toBe(before.allocatedPages + 1);
       expect(heap.sizeOf(object)).toBe(112);
     }
@@ -201,7 +201,7 @@ describe('bytes', () => {
     heap.checkInvariants();
   });
 
-  test('an object that is made as large as it is stays, unless it is aligned too little', () => {
+  test('reallocate to the same capacity keeps the address, if it is aligned enough', () => {
     const { allocator, heap } = heapOf(64);
     allocator.allocatePage();
     const object = heap.allocate(PAGE_SIZE);
@@ -217,16 +217,16 @@ describe('bytes', () => {
   });
 });
 
-test('a check finds pages that somebody else has freed, or has', () => {
+test('checkInvariants finds pages that someone else has freed or allocated', () => {
   const { allocator, heap } = heapOf(64);
   const large = heap.allocate(3 * PAGE_SIZE);
   heap.allocate(16);
   heap.checkInvariants();
-  // All but its three pages is taken: so they are where others go.
+  // Only its three pages are left for others.
   while (allocator.memoryInfo().freePages > 0) allocator.allocatePage();
   const pages = allocator.pagesFor('heap');
   pages.free(large);
-  const problem = `the object of 3 pages at ${large} has others`;
+  const problem = `the object of 3 pages at ${formatAddress(large)} is not a block of the heap`;
   expect(buddyError('BROKEN_INVARIANT', () => heap.checkInvariants()).details).toEqual({
     invariant: 'slabs',
     problem,

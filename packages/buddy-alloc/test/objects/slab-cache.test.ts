@@ -18,7 +18,7 @@ test.each([
   [1000, {}, 1000, 4],
   [4096, {}, 4096, 1],
   [10, { alignment: 4096 }, 4096, 1],
-])('%i bytes with %j are %i apart, %i in a page', (size, options, stride, slots) => {
+])('objects of %i bytes with %j are %i bytes apart, %i in a page', (size, options, stride, slots) => {
   const { cache, allocator } = cacheOf(2, size, options);
   expect(cache.objectBytes).toBe(stride);
   const objects = Array.from({ length: 2 * slots }, () => cache.allocate());
@@ -36,16 +36,16 @@ test.each([
   cache.checkInvariants();
 });
 
-test.each([0, -1, 4097, 1.5, NaN, '8', undefined])('%s is no size', (size) => {
+test.each([0, -1, 4097, 1.5, NaN, '8', undefined])('%s is not a size', (size) => {
   expect(buddyError('INVALID_OBJECT_SIZE', () => cacheOf(1, untyped(size))).details.max).toBe(4096);
 });
 
-test('3000 bytes at multiples of 8192 fit no page', () => {
+test('3000 bytes at multiples of 8192 do not fit a page', () => {
   buddyError('INVALID_OBJECT_SIZE', () => cacheOf(1, 3000, { alignment: 8192 }));
 });
 
-describe('freeing', () => {
-  test('twice, inside, and what is none', () => {
+describe('free', () => {
+  test('refuses free objects, addresses inside objects, and other addresses', () => {
     const { cache, allocator } = cacheOf(16, 48);
     const [first, second] = [cache.allocate(), cache.allocate()];
     cache.free(first);
@@ -62,14 +62,14 @@ describe('freeing', () => {
     cache.checkInvariants();
   });
 
-  test('in the cache of another', () => {
+  test('refuses objects of another cache', () => {
     const { cache, allocator } = cacheOf(16, 64);
     const other = new SlabCache(allocator, 64);
     other.allocate();
     buddyError('OUTSIDE_OBJECTS', () => other.free(cache.allocate()));
   });
 
-  test('by the allocator is refused, by name', () => {
+  test('of the allocator refuses the page of a slab', () => {
     const { cache, allocator } = cacheOf(16, 64);
     const object = cache.allocate();
     const { details, message } = buddyError('SLAB_PAGE', () => allocator.freePages(object));
@@ -78,7 +78,7 @@ describe('freeing', () => {
     expect(allocator.blockOf(object)?.kind).toBe('slab');
   });
 
-  test('what a page was given back for is foreign', () => {
+  test('refuses an object whose page has been freed', () => {
     const { cache } = cacheOf(16, 4096, { keepEmpty: 0 });
     const object = cache.allocate();
     cache.free(object);
@@ -86,8 +86,8 @@ describe('freeing', () => {
   });
 });
 
-describe('the object freed last', () => {
-  test('is the next to be allocated, and until then is free', () => {
+describe('the object that was freed last', () => {
+  test('is allocated next, and is free until then', () => {
     const { cache } = cacheOf(16, 64);
     const objects = Array.from({ length: 40 }, () => cache.allocate());
     const [first, second, third] = objects as [VirtAddr, VirtAddr, VirtAddr];
@@ -106,20 +106,23 @@ describe('the object freed last', () => {
     cache.checkInvariants();
   });
 
-  test.each([0, 1, 2, 3])('goes with its page, when that has no other left: object %i is last', (last) => {
-    const { cache, allocator } = cacheOf(16, 1024, { keepEmpty: 0 });
-    const objects = Array.from({ length: 4 }, () => cache.allocate());
-    for (const [index, object] of objects.entries()) if (index !== last) cache.free(object);
-    expect(cache.info()).toEqual({ objects: 1, capacity: 4, pages: 1, emptyPages: 0 });
-    cache.checkInvariants();
-    cache.free(objects[last]!);
-    expect(cache.info()).toEqual({ objects: 0, capacity: 0, pages: 0, emptyPages: 0 });
-    expect(allocator.memoryInfo().allocatedPages).toBe(0);
-    cache.checkInvariants();
-    expect(new Set(Array.from({ length: 4 }, () => cache.allocate())).size).toBe(4);
-  });
+  test.each([0, 1, 2, 3])(
+    'is freed with its page when no other object is left: object %i is last',
+    (last) => {
+      const { cache, allocator } = cacheOf(16, 1024, { keepEmpty: 0 });
+      const objects = Array.from({ length: 4 }, () => cache.allocate());
+      for (const [index, object] of objects.entries()) if (index !== last) cache.free(object);
+      expect(cache.info()).toEqual({ objects: 1, capacity: 4, pages: 1, emptyPages: 0 });
+      cache.checkInvariants();
+      cache.free(objects[last]!);
+      expect(cache.info()).toEqual({ objects: 0, capacity: 0, pages: 0, emptyPages: 0 });
+      expect(allocator.memoryInfo().allocatedPages).toBe(0);
+      cache.checkInvariants();
+      expect(new Set(Array.from({ length: 4 }, () => cache.allocate())).size).toBe(4);
+    },
+  );
 
-  test('of one page does not keep another from being given back', () => {
+  test('does not keep another page from being freed', () => {
     const { cache } = cacheOf(16, 1024, { keepEmpty: 0 });
     const objects = Array.from({ length: 8 }, () => cache.allocate());
     cache.free(objects[0]!);
@@ -138,7 +141,7 @@ test.each([0, 1, 3])('%i empty pages are kept', (keepEmpty) => {
   expect(allocator.memoryInfo().allocatedPages).toBe(keepEmpty);
 });
 
-test('at the edge of a page, pages do not come and go', () => {
+test('an object that comes and goes at the edge of a page costs no page each time', () => {
   const { cache, allocator } = cacheOf(16, 1024);
   for (let object = 0; object < 4; object += 1) cache.allocate();
   const pages = new Set<number>();
@@ -150,7 +153,7 @@ test('at the edge of a page, pages do not come and go', () => {
   expect([...pages]).toEqual([2]);
 });
 
-test('addresses far from the start are looked up as near ones', () => {
+test('pages far from the start are found like near ones', () => {
   const allocator = new PageAllocator([heapPages(0, 1), heapPages(2 ** 30, 1)]);
   const cache = new SlabCache(allocator, 4096, { keepEmpty: 0 });
   const objects = [cache.allocate(), cache.allocate()];

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { SlabDirectory } from '../../src/objects/slab-directory.ts';
 
-test('a directory knows pages apart that differ in one part of their address', () => {
+test('a directory distinguishes pages that differ in only one part of their address', () => {
   const addresses = [0x40_0000n, 0n, 0x1000n, 0x3f_f000n, 0x1_0040_0000n, 0xffff_ffff_ffc0_0000n];
   const directory = new SlabDirectory(0n);
   for (const address of addresses) {

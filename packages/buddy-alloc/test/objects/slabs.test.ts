@@ -8,7 +8,7 @@ import { HEAP, heapPages } from '../support/allocators.ts';
 const STRIDE = 96;
 const SLOTS = 42;
 
-/** A directory that has no room when it is told to. */
+/** A directory that can be made to have no room. */
 class FullDirectory extends SlabDirectory {
   isFull = false;
 
@@ -29,18 +29,18 @@ function make() {
 const free = (slabs: Slabs<VirtAddr>, slab: number, slot: number) =>
   slabs.free((HEAP + BigInt(slab * PAGE_SIZE + slot * STRIDE)) as VirtAddr, slab, slot * STRIDE);
 
-/** Slabs 0, 5 and 6 full, 1 and 3 in part, 2 and 4 empty, 7 and 8 of no page; and a spare, of slab 1. */
+/** Slabs 0, 5 and 6 are full, 1 and 3 partial, 2 and 4 empty; 7 and 8 have no page. The spare is in slab 1. */
 function sample() {
   const { slabs } = make();
   for (let object = 0; object < 7 * SLOTS; object += 1) slabs.allocate();
-  // The first that is freed is the spare, and stays it.
+  // The first freed object becomes the spare, and stays it.
   for (const slot of [5, 6, 40]) free(slabs, 1, slot);
   for (const slab of [2, 4]) for (let slot = 0; slot < SLOTS; slot += 1) free(slabs, slab, slot);
   for (let slot = 0; slot < SLOTS - 1; slot += 1) free(slabs, 3, slot);
   return slabs;
 }
 
-test('the sample is what it is said to be', () => {
+test('the sample is as its comment says', () => {
   const slabs = sample();
   expect(slabs.problem()).toBeUndefined();
   expect([...slabs.used]).toEqual([42, 40, 0, 1, 0, 42, 42, 0, 0]);
@@ -50,13 +50,13 @@ test('the sample is what it is said to be', () => {
   expect(free(slabs, 1, 5)).toBe(false);
 });
 
-/** Links of slabs that are full; and of a number without a page, all but its next. */
+/** Whether the table is not read: the links of full slabs, and all but `next` of a number without a page. */
 function isUnread(field: string, slab: number): boolean {
   if (slab > 6) return field !== 'next';
   return [0, 5, 6].includes(slab) && (field === 'next' || field === 'previous');
 }
 
-describe('whatever a word of the tables holds, it is found, or is never read', () => {
+describe('a wrong value in any word of the tables is found, or the word is never read', () => {
   const fields = ['bases', 'bits', 'filled', 'used', 'next', 'previous'] as const;
   const counters = [
     'live',
@@ -79,7 +79,7 @@ describe('whatever a word of the tables holds, it is found, or is never read', (
       for (let bit = 0; bit < (isWide ? 64 : 32); bit += 1) {
         wrongs.add(typeof right === 'bigint' ? right ^ (1n << BigInt(bit)) : right ^ (1 << bit));
       }
-      // Of bits as many others may be right.
+      // Other bits may be as valid as these, if they are as many.
       if (!isWide && field !== 'bits') for (const wrong of [-1, 0, 1, 100, -(2 ** 31)]) wrongs.add(wrong);
       wrongs.delete(right);
       const slab = field === 'bits' ? index >> 1 : index;
@@ -113,16 +113,16 @@ describe('whatever a word of the tables holds, it is found, or is never read', (
     slabs.spare = ((spare as bigint) + 96n) as VirtAddr;
     expect(slabs.problem()).toBe('slab 1 has a spare that is not its own');
     slabs.spare = undefined;
-    expect(slabs.problem()).toBe('slab 1 has a spare that is none');
+    expect(slabs.problem()).toBe('slab 1 has a spare without an address');
     slabs.spareSlab = -1;
-    // It was used, to the tables: so now there is one object more than counted.
-    expect(slabs.problem()).toBe('167 objects are allocated, their count is 166');
+    // The tables count the spare as used, so now one more object is allocated than the counter says.
+    expect(slabs.problem()).toBe('167 objects are allocated, but the counter is 166');
     slabs.spare = spare;
     expect(slabs.problem()).toBeTypeOf('string');
   });
 });
 
-test('a slab that the directory has no room for is not there', () => {
+test('if the directory has no room for a slab, its page is freed', () => {
   const { allocator, directory, slabs } = make();
   directory.isFull = true;
   expect(() => slabs.allocate()).toThrow('no room');

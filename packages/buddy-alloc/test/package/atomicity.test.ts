@@ -1,4 +1,4 @@
-/** What fails changes nothing: each table that an operation makes fails in turn, callbacks throw, memory runs out. */
+/** A failed operation changes nothing: each table that it allocates fails in turn, callbacks throw, memory runs out. */
 import { Phys, physAddr } from '@svsm/address';
 import { type MemoryRegion, physRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
@@ -6,13 +6,13 @@ import { type AllocatorEvent, ByteMemory, HeapAllocator, PageAllocator, SlabCach
 import { buddyError, HEAP, heapPages, snapshot } from '../support/allocators.ts';
 import { withoutRoom } from '../support/faults.ts';
 
-/** All that can be seen: blocks, kinds, references, ranges and counters. */
+/** The whole visible state: blocks, kinds, references, ranges and counters. */
 function pictureOf(allocator: PageAllocator<typeof HEAP>): string {
   const text = (_: string, value: unknown) => (typeof value === 'bigint' ? value.toString(16) : value);
   return JSON.stringify([snapshot(allocator), allocator.snapshot(), allocator.regions.map(String)], text);
 }
 
-/** Performs `steps` one after the other; each fails at every table that it makes before it may succeed. */
+/** Runs `steps` one after another. Each step first fails at every table that it allocates, and then succeeds. */
 function performWithFaults(
   allocator: PageAllocator<typeof HEAP>,
   steps: readonly [name: string, step: () => unknown][],
@@ -30,7 +30,7 @@ function performWithFaults(
   return faults;
 }
 
-describe('when tables cannot grow, nothing has changed', () => {
+describe('if a table cannot grow, nothing changes', () => {
   const NODE = 1024;
 
   test.each([
@@ -40,7 +40,7 @@ describe('when tables cannot grow, nothing has changed', () => {
     const allocator = new PageAllocator([heapPages(0, nodes * NODE)], {
       space: heapPages(0, 2 * nodes * NODE),
     });
-    // Both ends lie inside 4 MiB that nothing has broken up so far.
+    // Both ends lie inside 4 MiB that were never divided.
     const across = (node: number) => heapPages(node * NODE + 1000, 2 * NODE);
     const live: MemoryRegion<typeof HEAP>[] = [];
     const faults = performWithFaults(allocator, [
@@ -50,7 +50,7 @@ describe('when tables cannot grow, nothing has changed', () => {
       ['reserve', () => allocator.reserve(across(12))],
       ['removeRegion', () => allocator.removeRegion(across(16))],
       ['addRegion', () => allocator.addRegion(across(nodes + 8))],
-      ['addRegion, what was removed', () => allocator.addRegion(across(16))],
+      ['addRegion of removed pages', () => allocator.addRegion(across(16))],
       ['unreserve', () => allocator.unreserve(across(12))],
       ['allocateRun', () => live.push(allocator.allocateRun(5 * NODE + 3, 8 * NODE * 4096))],
       ['allocateFilePage', () => allocator.allocateFilePage()],
@@ -62,7 +62,7 @@ describe('when tables cannot grow, nothing has changed', () => {
     expect(faults).toBeGreaterThan(60);
   });
 
-  test('construction and restoring leave nothing behind, and succeed afterwards', () => {
+  test('creation and restoring fail without a trace, and succeed afterwards', () => {
     const options = { reserved: [heapPages(5, NODE), heapPages(8 * NODE - 3, 1)] };
     let faults = 0;
     while (withoutRoom(faults, () => new PageAllocator(heapPages(1, 9 * NODE), options))) faults += 1;
@@ -99,7 +99,7 @@ describe('when tables cannot grow, nothing has changed', () => {
   });
 });
 
-test('when there is no page, slabs and heaps are as they were', () => {
+test('if no page is free, slabs and heaps do not change', () => {
   const memory = new ByteMemory(Phys, new ArrayBuffer(0x4000), physAddr(0));
   const allocator = new PageAllocator(physRegion(physAddr(0), 0x4000));
   const heap = new HeapAllocator(allocator, { memory });
@@ -132,7 +132,7 @@ test('when there is no page, slabs and heaps are as they were', () => {
   expect(allocator.memoryInfo().freePages).toBe(4);
 });
 
-test('when copying fails, an object stays where it is', () => {
+test('if copying fails, the object stays in place', () => {
   const memory = new ByteMemory(Phys, new ArrayBuffer(0x1000), physAddr(0));
   // The last two pages have no bytes.
   const allocator = new PageAllocator(physRegion(physAddr(0), 0x3000));
@@ -145,8 +145,8 @@ test('when copying fails, an object stays where it is', () => {
   heap.checkInvariants();
 });
 
-describe('what a tracer throws, the caller gets; what is done stays done', () => {
-  /** Throws at events of one kind. */
+describe('the caller gets the error of a tracer, and the change stays', () => {
+  /** An allocator whose tracer throws at events of one kind. */
   function traced(what: AllocatorEvent<typeof HEAP>['what']) {
     const events: string[] = [];
     let armed = false;
@@ -172,7 +172,7 @@ describe('what a tracer throws, the caller gets; what is done stays done', () =>
     };
   }
 
-  test('of pages', () => {
+  test('for allocations', () => {
     const { allocator, throws } = traced('allocate');
     for (const allocate of [
       () => allocator.allocatePages(1),
@@ -190,7 +190,7 @@ describe('what a tracer throws, the caller gets; what is done stays done', () =>
     }
   });
 
-  test.each(['reserve', 'unreserve', 'addRegion', 'removeRegion'] as const)('of %s', (what) => {
+  test.each(['reserve', 'unreserve', 'addRegion', 'removeRegion'] as const)('for %s', (what) => {
     const { allocator, throws } = traced(what);
     if (what === 'unreserve') allocator.reserve(heapPages(3, 5));
     const region = what === 'addRegion' ? heapPages(64, 5) : heapPages(3, 5);
@@ -205,7 +205,7 @@ describe('what a tracer throws, the caller gets; what is done stays done', () =>
     );
   });
 
-  test('of frees', () => {
+  test('for frees', () => {
     const { allocator, throws } = traced('free');
     const before = snapshot(allocator);
     for (const free of [
@@ -219,12 +219,12 @@ describe('what a tracer throws, the caller gets; what is done stays done', () =>
     expect(snapshot(allocator)).toBe(before);
   });
 
-  test('an owner has let go of a block that is freed', () => {
+  test('an owner no longer owns a block that was freed', () => {
     const { allocator, throws } = traced('free');
     const block = allocator.own(0);
     throws(() => block.release());
     expect(block.isOwned).toBe(false);
-    // Its next owner's page is not freed by the last one.
+    // The old owner does not free the page of the next one.
     const next = allocator.own(0);
     block[Symbol.dispose]();
     expect(next.isOwned && allocator.blockOf(next.start)?.state).toBe('allocated');
@@ -246,7 +246,7 @@ describe('what a tracer throws, the caller gets; what is done stays done', () =>
     expect(allocator.memoryInfo().allocatedPages).toBe(0);
   });
 
-  test('a slab or a heap has freed what it was told to', () => {
+  test('a slab or a heap has freed the object', () => {
     const { allocator, throws } = traced('free');
     const cache = new SlabCache(allocator, 4096, { keepEmpty: 0 });
     const heap = new HeapAllocator(allocator);

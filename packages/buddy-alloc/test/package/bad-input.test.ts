@@ -1,4 +1,4 @@
-/** What is no input at all: each is refused with a coded error that names it, and nothing has changed. */
+/** Bad input: each value is refused with a coded error that names it, and nothing has changed. */
 import { isCodedError, physAddr, Virt, virtAddr } from '@svsm/address';
 import { MemoryRegion, physRegion, virtRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
@@ -155,7 +155,7 @@ const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample
       ({ allocator }, size) => new SlabCache(allocator, size),
     ],
     'a slab cache of an alignment': [
-      // Nothing is as if it were not given.
+      // `undefined` and `null` mean the default.
       [...NO_NUMBERS.filter((value) => value !== 1n && value !== null), 0, 3, 8192],
       ({ allocator }, alignment) => new SlabCache(allocator, 8, { alignment }),
     ],
@@ -236,7 +236,7 @@ const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample
     ],
   };
 
-/** All of a sample that can be seen. */
+/** The visible state of a sample. */
 function pictureOf({ allocator, heap, cache }: Sample): string {
   return `${snapshot(allocator)} ${JSON.stringify([heap.info(), cache.info()])}`;
 }
@@ -263,15 +263,14 @@ test.each(Object.entries(CASES))('%s', (_name, [values, action]) => {
   }
 });
 
-test('zero has one sign', () => {
+test('−0 counts as 0', () => {
   const { allocator } = sample();
   for (const block of [allocator.allocatePages(-0), allocator.own(-0).region]) expect(block.size).toBe(4096n);
   expect(allocator.blockOf(allocator.allocateBlock(-0))?.order).toBe(0);
   allocator.checkInvariants();
 });
 
-/** What is freed is not what it is taken for: by whom, as what, and which code says so. */
-test('what somebody else frees', () => {
+test('each free of a page or object of another kind or owner has its own code', () => {
   const { allocator, block, run, file, object, large, heap, cache } = sample();
   const other = new PageAllocator(heapPages(64, 64));
   const [slabs, pages] = [allocator.pagesFor('slab'), allocator.pagesFor('heap')];

@@ -1,4 +1,4 @@
-/** COCONUT-SVSM's own tests of its slabs and page boxes (kernel/src/mm/alloc.rs), by meaning; those of pages are in `page-allocator.test.ts`. */
+/** COCONUT-SVSM's own tests of its slabs and page boxes (kernel/src/mm/alloc.rs), translated; `page-allocator.test.ts` has its tests of pages. */
 
 import { PAGE_SIZE, Virt } from '@svsm/address';
 import { expect, test } from 'vitest';
@@ -26,7 +26,7 @@ test('test_slab_alloc_free_many: four pages of objects of every size, twice', ()
   expect(snapshot(allocator)).toBe(before);
 });
 
-test('test_slab_page_slab_for_self: tables of slabs grow, again and again, and one empty page is kept', () => {
+test('test_slab_page_slab_for_self: tables of slabs grow repeatedly, and one empty page is kept', () => {
   const allocator = new PageAllocator(heapPages(0, 4096));
   const cache = new SlabCache(allocator, 32);
   const objects = Array.from({ length: 2 * 102 * 128 }, () => cache.allocate());
@@ -36,7 +36,7 @@ test('test_slab_page_slab_for_self: tables of slabs grow, again and again, and o
   cache.checkInvariants();
 });
 
-test('test_slab_oom: objects until no page is left, and all of them back', () => {
+test('test_slab_oom: objects are allocated until no page is left, then all are freed', () => {
   const allocator = new PageAllocator(heapPages(0, 256));
   const heap = new HeapAllocator(allocator);
   const objects: (typeof HEAP)[] = [];
@@ -62,7 +62,7 @@ test('test_drop_pagebox: a page is allocated while it is owned, and free afterwa
   buddyError('DOUBLE_FREE', () => allocator.freePage(address));
 });
 
-test('test_drop_pagebox_slice: 8192 elements in 64 KiB, all alike, and all free afterwards', () => {
+test('test_drop_pagebox_slice: 8192 equal elements in 64 KiB, free afterwards', () => {
   const memory = new ByteMemory(Virt, new ArrayBuffer(32 * PAGE_SIZE), HEAP);
   const allocator = new PageAllocator(heapPages(0, 32), { memory });
   {

@@ -41,7 +41,7 @@ test('the sample has the blocks that its comment names', () => {
   expect(blocks.join(' ')).toBe('- - 2:1a 2:1a 4:0a 5:0f 6:1r 6:1r 8:1a 8:1a - -');
 });
 
-/** Codes that need a corrupted allocator, or objects: other tests have them. */
+/** Codes that need a corrupted allocator, or objects: other files test them. */
 type Elsewhere =
   | 'METADATA_FULL'
   | 'BROKEN_INVARIANT'
@@ -56,7 +56,7 @@ type Elsewhere =
   | 'MISALIGNED_VIEW'
   | 'NO_HEAP_MEMORY';
 
-/** For every code that a caller can trigger: how, its details, its message. */
+/** For every other code: an action that throws it, its details and its message. */
 const CODES: {
   [Code in Exclude<BuddyErrorCode, Elsewhere>]: [
     action: () => unknown,
@@ -75,24 +75,24 @@ const CODES: {
     [
       () => sample().allocatePages(3),
       { order: 3, maxOrder: 2 },
-      '3 is no order of this allocator: pass an integer from 0 to 2',
+      '3 is not an order of this allocator: pass an integer from 0 to 2',
     ],
     [
       () => sample().allocatePages(-1),
       { order: -1, maxOrder: 2 },
-      '-1 is no order of this allocator: pass an integer from 0 to 2',
+      '-1 is not an order of this allocator: pass an integer from 0 to 2',
     ],
     [
       () => sample().allocatePages(NaN),
       { order: NaN, maxOrder: 2 },
-      'NaN is no order of this allocator: pass an integer from 0 to 2',
+      'NaN is not an order of this allocator: pass an integer from 0 to 2',
     ],
   ],
   INVALID_PAGE_INDEX: [
     [
       () => sample().indexed.free(-1),
       { index: -1, last: 7 },
-      '-1 is no index of a page: pass an integer from 0 to 7',
+      '-1 is not an index of a page: pass an integer from 0 to 7',
     ],
   ],
   INVALID_MAX_ORDER: [
@@ -106,7 +106,7 @@ const CODES: {
     [
       () => sample().allocatePages(1),
       { order: 1, pages: 2, largestFreeOrder: 0, freePages: 1 },
-      'no free block of order 1: of 1 free pages, the largest free block has order 0',
+      'no free block of order 1: the largest free block has order 0, free pages: 1',
     ],
     [
       () => {
@@ -120,26 +120,26 @@ const CODES: {
     [
       () => sample().allocateRun(3),
       { order: 2, pages: 3, largestFreeOrder: 0, freePages: 1 },
-      'no free run of 3 pages: of 1 free pages, the largest free block has order 0',
+      'no free run of 3 pages: the largest free block has order 0, free pages: 1',
     ],
   ],
   REGION_TOO_LARGE: [
     [
       () => SharedPageAllocator.create(virtRegion(HEAP, 2 ** 42 + 4096)),
       { region: bounds(0, 2 ** 30 + 1), maxPages: 2 ** 30 },
-      '[0xffff800000000000-0xffff840000001000) is too large for tables in a buffer: they have room for 1073741824 pages',
+      '[0xffff800000000000-0xffff840000001000) is too large for a shared allocator: its tables have room for 1073741824 pages',
     ],
   ],
   INVALID_SHARED_BUFFER: [
     [
       () => SharedPageAllocator.attach(Virt, new SharedArrayBuffer(4096)),
       { reason: 'uninitialized', byteLength: 4096, needed: undefined },
-      "this buffer cannot hold an allocator's tables: no allocator was made in it: use `create` first; it has 4096 bytes",
+      'the buffer cannot be used for a shared allocator: it holds no allocator: call `create` first; it has 4096 bytes',
     ],
     [
       () => SharedPageAllocator.create(heapPages(0, 8), { caches: 0, buffer: new SharedArrayBuffer(64) }),
       { reason: 'too small', byteLength: 64, needed: 792 },
-      "this buffer cannot hold an allocator's tables: it is too small; it has 64 bytes; 792 are needed",
+      'the buffer cannot be used for a shared allocator: it is too small; it has 64 bytes; 792 are needed',
     ],
   ],
   LOCK_TIMEOUT: [
@@ -163,7 +163,7 @@ const CODES: {
     [
       () => SharedPageAllocator.create(heapPages(0, 8), { caches: 0 }).cache(),
       { caches: 0 },
-      'all 0 caches are in use: close one, or make the allocator with more `caches`',
+      'all 0 caches are in use: close one, or create the allocator with more `caches`',
     ],
   ],
   CLOSED_CACHE: [
@@ -174,7 +174,7 @@ const CODES: {
         cache.freePage(HEAP);
       },
       {},
-      'the cache is closed: make another one',
+      'the cache is closed: create another one',
     ],
   ],
   NO_REGION: [[() => new PageAllocator([]), {}, 'an allocator needs a region, or a space to add one to']],
@@ -186,15 +186,19 @@ const CODES: {
         block.release();
       },
       { block: bounds(5, 1), gone: 'released' },
-      '[0xffff800000005000-0xffff800000006000) is released: its owner has it no more',
+      '[0xffff800000005000-0xffff800000006000) was released: this owner no longer has it',
     ],
   ],
   INVALID_PAGE_COUNT: [
-    [() => sample().allocateRun(0), { pages: 0 }, '0 is no number of pages: pass an integer from 1 to 2^52'],
+    [
+      () => sample().allocateRun(0),
+      { pages: 0 },
+      '0 is not a number of pages: pass an integer from 1 to 2^52',
+    ],
     [
       () => sample().allocateRun(2.5),
       { pages: 2.5 },
-      '2.5 is no number of pages: pass an integer from 1 to 2^52',
+      '2.5 is not a number of pages: pass an integer from 1 to 2^52',
     ],
   ],
   NOT_FREE: [
@@ -260,46 +264,42 @@ const CODES: {
         allocator.freePages(page);
       },
       { address: at(5), references: 2 },
-      '0xffff800000005000 is a file page: put its references back, there are 2',
+      '0xffff800000005000 is a file page: release its references with putFilePage; it has 2',
     ],
   ],
   NOT_FILE_PAGE: [
     [
       () => sample().getFilePage(at(3)),
       { address: at(3), block: bounds(2, 2), state: 'allocated', kind: 'pages' },
-      '0xffff800000003000 is no file page: it lies in the allocated block ' +
+      '0xffff800000003000 is not a file page: it lies in the allocated block ' +
         '[0xffff800000002000-0xffff800000004000) of kind "pages"',
     ],
     [
       () => sample().putFilePage(at(5)),
       { address: at(5), block: bounds(5, 1), state: 'free', kind: undefined },
-      '0xffff800000005000 is no file page: it lies in the free block ' +
+      '0xffff800000005000 is not a file page: it lies in the free block ' +
         '[0xffff800000005000-0xffff800000006000)',
     ],
   ],
   NO_PAGE_MEMORY: [
-    [
-      () => sample().allocateZeroedPage(),
-      {},
-      'no page can be cleared: pass `memory` when you make the allocator',
-    ],
+    [() => sample().allocateZeroedPage(), {}, 'pages cannot be cleared: create the allocator with `memory`'],
   ],
   INVALID_REGION: [
     [
       () => sample().addRegion(heapPages(20, 1)),
       { region: bounds(20, 1), reason: 'outside' },
       '[0xffff800000014000-0xffff800000015000) cannot be pages of the allocator: ' +
-        'it does not lie in the space that the allocator was made for',
+        "it lies outside the allocator's space",
     ],
     [
       () => sample().addRegion(heapPages(4, 1)),
       { region: bounds(4, 1), reason: 'overlapping' },
-      '[0xffff800000004000-0xffff800000005000) cannot be pages of the allocator: some of it is there already',
+      '[0xffff800000004000-0xffff800000005000) cannot be pages of the allocator: it overlaps a region of the allocator',
     ],
     [
       () => new PageAllocator(heapPages(1, 0)),
       { region: bounds(1, 0), reason: 'empty' },
-      '[0xffff800000001000-0xffff800000001000) cannot be pages of the allocator: it has no page',
+      '[0xffff800000001000-0xffff800000001000) cannot be pages of the allocator: it is empty',
     ],
     [
       () => new PageAllocator(virtRegion(at(0), 4097)),
@@ -329,7 +329,7 @@ const CODES: {
       () => new PageAllocator(heapPages(0, 4), { reserved: [heapPages(3, 2)] }),
       { reserved: bounds(3, 2), region: bounds(0, 4), reason: 'outside' },
       '[0xffff800000003000-0xffff800000005000) cannot be reserved: ' +
-        'the allocator has [0xffff800000000000-0xffff800000004000) only',
+        'the allocator has only [0xffff800000000000-0xffff800000004000)',
     ],
     [
       () => new PageAllocator(heapPages(0, 4), { reserved: [heapPages(1, 2), heapPages(0, 2)] }),
@@ -341,17 +341,17 @@ const CODES: {
     [
       () => sample().freePage(at(1)),
       { address: at(1), region: bounds(2, 8), regions: [bounds(2, 8)] },
-      `${formatAddress(at(1))} is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)`,
+      `${formatAddress(at(1))} is outside this allocator: it has [0xffff800000002000-0xffff80000000a000)`,
     ],
     [
       () => sample().freePages(at(10, 7)),
       { address: at(10, 7), region: bounds(2, 8), regions: [bounds(2, 8)] },
-      `${formatAddress(at(10, 7))} is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)`,
+      `${formatAddress(at(10, 7))} is outside this allocator: it has [0xffff800000002000-0xffff80000000a000)`,
     ],
     [
       () => sample().freePages(virtRegion(virtAddr(0), 4096)),
       { address: 0n, region: bounds(2, 8), regions: [bounds(2, 8)] },
-      "0x0000000000000000 is not this allocator's: it has [0xffff800000002000-0xffff80000000a000)",
+      '0x0000000000000000 is outside this allocator: it has [0xffff800000002000-0xffff80000000a000)',
     ],
   ],
   MISALIGNED_ADDRESS: [
@@ -446,7 +446,7 @@ test('a free that fails changes nothing, whatever the reason', () => {
   allocator.checkInvariants();
 });
 
-test('isBuddyError knows its errors by name, code and nothing else', () => {
+test('isBuddyError compares only the name and the code', () => {
   const error = buddyError('DOUBLE_FREE', () => sample().freePage(at(5)));
   expect(isBuddyError(error)).toBe(true);
   expect(isBuddyError(error, 'DOUBLE_FREE')).toBe(true);

@@ -42,13 +42,16 @@ test('the order is the least whose block holds the bytes', () => {
   );
 });
 
-test('a count that no block holds is refused', () => {
+test('refuses a byte count that no block holds', () => {
   const error = buddyError('SIZE_TOO_LARGE', () => getOrder(2n ** 64n + 1n));
   expect(error.details).toEqual({ size: 2n ** 64n + 1n, max: 2n ** 64n });
 });
 
-test.each([-1, -1n, 0.5, NaN, Infinity, 2 ** 53, '4096', null, undefined])('%s is no count', (bytes) => {
-  expect(() => getOrder(untyped(bytes))).toThrow(
-    expect.toSatisfy((error) => isAddressError(error, 'INVALID_BYTE_COUNT')),
-  );
-});
+test.each([-1, -1n, 0.5, NaN, Infinity, 2 ** 53, '4096', null, undefined])(
+  '%s is not a byte count',
+  (bytes) => {
+    expect(() => getOrder(untyped(bytes))).toThrow(
+      expect.toSatisfy((error) => isAddressError(error, 'INVALID_BYTE_COUNT')),
+    );
+  },
+);

@@ -40,16 +40,16 @@ describe('orderAround', () => {
     [3, 11, 10, 0],
     [0, 2 ** 52, 12345, 52],
     [2 ** 52 - 4, 2 ** 52, 2 ** 52 - 1, 2],
-  ])('in [%i, %i) page %i has a block of order %i', (start, end, page, order) => {
+  ])('in [%i, %i), page %i is in a block of order %i', (start, end, page, order) => {
     expect(orderAround(range(start, end), page, 52)).toBe(order);
   });
 
-  test('goes no further than its limit', () => {
+  test('stops at its limit', () => {
     expect(orderAround(range(0, 16), 5, 3)).toBe(3);
     expect(orderAround(range(0, 16), 5, 0)).toBe(0);
   });
 
-  test('gives blocks that tile the range and that no larger one could replace', () => {
+  test('returns blocks that tile the range and are as large as possible', () => {
     for (let start = 0; start < 16; start += 1) {
       for (let end = start + 1; end <= 33; end += 1) {
         let page = start;
@@ -88,7 +88,7 @@ test('rangeAt finds the range of a page', () => {
   expect(found).toEqual([-1, -1, 0, 0, 1, -1, -1, -1, 2, 2, 2, 2, -1, -1]);
 });
 
-/** Every set of 7 pages, as ranges: a bit is a page. */
+/** Each subset of 7 pages as ranges; bit n is page n. */
 const rangesOf = (bits: number): PageRange[] => {
   const ranges: { start: number; end: number }[] = [];
   for (let page = 0; page < 7; page += 1) {
@@ -100,7 +100,7 @@ const rangesOf = (bits: number): PageRange[] => {
   return ranges;
 };
 
-test('ranges with and without one are what sets of pages are', () => {
+test('withRange and withoutRange agree with sets of pages', () => {
   for (let bits = 0; bits < 128; bits += 1) {
     const pages = Array.from({ length: 7 }, (_, page) => (bits >> page) & 1).reduce((sum, bit) => sum + bit);
     expect(pagesIn(rangesOf(bits))).toBe(pages);

@@ -18,7 +18,7 @@ test('every kind of page has its sign', () => {
   ]);
 });
 
-test('a cell of several states says how much of it is in use', () => {
+test('a cell with several states shows how much of it is in use', () => {
   const allocator = new PageAllocator(heapPages(0, 64));
   allocator.allocateAt(heapPages(0, 1));
   allocator.allocateAt(heapPages(16, 15));

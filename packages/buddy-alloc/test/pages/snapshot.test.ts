@@ -27,7 +27,7 @@ const busy = () => {
   return { allocator, page };
 };
 
-test('what is restored is what was', () => {
+test('restore returns an allocator in the same state', () => {
   const { allocator, page } = busy();
   const restored = PageAllocator.restore(Virt, structuredClone(allocator.snapshot()));
   expect(snapshot(restored)).toBe(snapshot(allocator));
@@ -38,14 +38,14 @@ test('what is restored is what was', () => {
   restored.addRegion(heapPages(100, 1));
 });
 
-test('an allocator without a region, too', () => {
+test('restore takes a snapshot without regions', () => {
   const allocator = new PageAllocator([], { space: heapPages(0, 8) });
   const restored = PageAllocator.restore(Virt, allocator.snapshot());
   restored.addRegion(heapPages(0, 8));
   expect(restored.memoryInfo().freePages).toBe(8);
 });
 
-test('after any steps, and both go on alike', () => {
+test('after random steps, the restored allocator behaves like the original', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(0xffff), { maxLength: 100 }), (choices) => {
       const allocator = new PageAllocator(heapPages(5, 300));
@@ -67,13 +67,16 @@ test('after any steps, and both go on alike', () => {
 });
 
 const wrong: [name: string, change: (block: AllocatorSnapshot['blocks'][number]) => object][] = [
-  ['is of the wrong kind', (block) => ({ ...block, kind: block.kind === 'run' ? 'pages' : 'run' })],
-  ['is of no kind', (block) => ({ ...block, kind: 'other' })],
-  ['has a wrong number of references', (block) => ({ ...block, references: 0 })],
-  ['has a wrong number of references', (block) => ({ ...block, kind: 'file', references: undefined })],
+  [
+    'has the wrong kind for its pages',
+    (block) => ({ ...block, kind: block.kind === 'run' ? 'pages' : 'run' }),
+  ],
+  ['has an unknown kind', (block) => ({ ...block, kind: 'other' })],
+  ['has an invalid number of references', (block) => ({ ...block, references: 0 })],
+  ['has an invalid number of references', (block) => ({ ...block, kind: 'file', references: undefined })],
 ];
 
-test.each(wrong)('a block that %s is refused', (problem, change) => {
+test.each(wrong)('restore refuses a block that %s', (problem, change) => {
   const page = { start: HEAP, end: HEAP + 0x1000n, kind: 'pages', references: undefined } as const;
   const taken = { ...busy().allocator.snapshot(), reserved: [] };
   const error = buddyError('INVALID_SNAPSHOT', () =>
@@ -82,18 +85,18 @@ test.each(wrong)('a block that %s is refused', (problem, change) => {
   expect(error.details).toEqual({ block: { start: HEAP, end: HEAP + 0x1000n }, problem });
 });
 
-test('a file page of two, blocks that overlap, and bounds that are none are refused', () => {
+test('restore refuses a file page of two pages, blocks that overlap, and invalid bounds', () => {
   const taken = busy().allocator.snapshot();
   const restore = (block: object) => () =>
     PageAllocator.restore(Virt, { ...taken, blocks: [untyped(block)] });
   const two = { start: HEAP, end: HEAP + 0x2000n, kind: 'file', references: 1 };
-  expect(buddyError('INVALID_SNAPSHOT', restore(two)).message).toContain('is a single page');
+  expect(buddyError('INVALID_SNAPSHOT', restore(two)).message).toContain('must be a single page');
   const reserved = { start: HEAP, end: HEAP + 0x4000n, kind: 'pages', references: undefined };
   buddyError('NOT_FREE', restore(reserved));
   expect(restore({ ...two, end: 0n })).toThrow(expect.toSatisfy((error) => isRegionError(error)));
 });
 
-test('a tracer is told what is done, and not what is refused', () => {
+test('a tracer gets an event for each change, and none for a refusal', () => {
   const events: string[] = [];
   const trace = ({ what, region, kind }: AllocatorEvent<typeof HEAP>) =>
     events.push(`${what} ${Number(region.start - HEAP) / 4096}+${region.pageCount()} ${kind}`);

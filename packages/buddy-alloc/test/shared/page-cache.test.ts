@@ -7,7 +7,7 @@ import { attached, picture } from '../support/shared-allocators.ts';
 
 const at = (page: number) => virtAddr(HEAP + BigInt(page * 4096));
 
-test('a cache fetches half of what it holds, and gives back as many', () => {
+test('a cache fetches half of its capacity, and frees as many pages when it is full', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 64));
   const cache = allocator.cache({ pages: 8 });
   const pages = Array.from({ length: 5 }, () => cache.allocatePage());
@@ -23,7 +23,7 @@ test('a cache fetches half of what it holds, and gives back as many', () => {
   allocator.checkInvariants();
 });
 
-test('the last page that came is the first that goes', () => {
+test('the page that was freed last is allocated first', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 64));
   using cache = allocator.cache();
   const page = allocator.allocatePage();
@@ -31,7 +31,7 @@ test('the last page that came is the first that goes', () => {
   expect(cache.allocatePage()).toBe(page);
 });
 
-test('a page in a cache is free to nobody, and a double free through any owner', () => {
+test('a cached page is not allocated to others, and freeing it is a double free through any owner', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 8));
   const other = attached(allocator);
   using mine = allocator.cache({ pages: 2 });
@@ -56,17 +56,17 @@ test('a page in a cache is free to nobody, and a double free through any owner',
   expect(allocator.memoryInfo()).toMatchObject({ allocatedPages: 2, cachedPages: 1 });
 });
 
-test('what would fail takes pages out of caches, and their owners notice nothing', () => {
+test('a request that would fail empties the caches, whose owners still work', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 4));
   const other = attached(allocator);
   const mine = allocator.cache({ pages: 8 });
   const theirs = other.cache({ pages: 8 });
   const first = mine.allocatePage();
   expect(allocator.memoryInfo()).toMatchObject({ cachedPages: 3, freePages: 0 });
-  // The owner still thinks that it has them.
+  // The owner of the cache still lists these pages.
   const taken = [other.allocatePage(), theirs.allocatePage(), theirs.allocatePage()];
   buddyError('OUT_OF_MEMORY', () => mine.allocatePage());
-  // One of them comes into the other's cache: the first owner's list has it too, and it is one page all the same.
+  // One of them comes into the other cache. Both caches list it now, but it counts as one page.
   theirs.freePage(taken[0]!);
   expect(allocator.memoryInfo()).toMatchObject({ allocatedPages: 3, cachedPages: 1 });
   allocator.checkInvariants();
@@ -77,7 +77,7 @@ test('what would fail takes pages out of caches, and their owners notice nothing
   allocator.checkInvariants();
 });
 
-test('a cache has 2 to 252 pages, and there are as many caches as were asked for', () => {
+test('a cache has 2 to 252 pages, and the number of caches is limited', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 100), { caches: 1 });
   for (const pages of [0, 1, 253, 2.5, NaN, '4']) {
     buddyError('INVALID_OPTION', () => allocator.cache(untyped({ pages })));
@@ -93,7 +93,7 @@ test('a cache has 2 to 252 pages, and there are as many caches as were asked for
   another.allocatePage();
 });
 
-test('a closed cache is closed', () => {
+test('a closed cache refuses everything but `close`', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 8));
   const cache = allocator.cache();
   const page = cache.allocatePage();
@@ -106,7 +106,7 @@ test('a closed cache is closed', () => {
   expect(picture(allocator)).toMatch(/^([0-9]+:[0-9]+f )*[0-7]:0a( [0-9]+:[0-9]+f)*$/);
 });
 
-test('while the lock is taken, a cache works as far as it can, and changes nothing where it cannot', () => {
+test('while another owner holds the lock, a cache works as far as it can, and otherwise changes nothing', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 64), { lockTimeout: 1 });
   const words = new Int32Array(allocator.buffer);
   const cache = allocator.cache({ pages: 4 });
@@ -116,7 +116,7 @@ test('while the lock is taken, a cache works as far as it can, and changes nothi
   cache.freePage(pages[0]!);
   expect(cache.allocatePage()).toBe(pages[0]);
   for (const page of pages.slice(0, 3)) cache.freePage(page);
-  // It has four now; the next would have to give some back.
+  // The cache is full now, so the next free needs the lock.
   for (const action of [
     () => cache.freePage(pages[3]!),
     () => cache.flush(),
@@ -139,7 +139,7 @@ test('while the lock is taken, a cache works as far as it can, and changes nothi
   allocator.checkInvariants();
 });
 
-test('recover gives the caches of an owner back', () => {
+test('recover empties and closes the caches of an owner', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 64), { caches: 2 });
   const gone = attached(allocator);
   const [one, two] = [gone.cache({ pages: 8 }), gone.cache({ pages: 4 })];

@@ -1,4 +1,4 @@
-/** What is no input of a shared allocator: each is refused with a coded error, the lock is free, and nothing has changed. */
+/** Bad input of a shared allocator: each value is refused with a coded error, the lock is free, and nothing has changed. */
 import { isCodedError, Phys, physAddr, Virt, virtAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
@@ -139,7 +139,7 @@ test.each(Object.entries(CASES))('%s', (_name, [values, action]) => {
   }
 });
 
-test('zero has one sign', () => {
+test('−0 counts as 0', () => {
   const { allocator } = sample();
   expect(allocator.allocatePages(-0).size).toBe(4096n);
   expect(allocator.blockOf(allocator.allocateBlock(-0))?.order).toBe(0);

@@ -1,4 +1,4 @@
-/** What is left of a shared allocator by a thread that ends in the middle of something, at any place. */
+/** A thread may end at any write to a shared allocator: the allocator that it leaves behind is sound. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type PageCache, SharedPageAllocator } from '../../src/index.ts';
 import { LOCK } from '../../src/shared/shared-layout.ts';
@@ -9,7 +9,7 @@ class Ended extends Error {}
 
 /** Called before each write to a watched array. */
 let beforeWrite = () => {};
-/** What stands behind a watched array: `Atomics` wants that. */
+/** The arrays behind the watched arrays, because `Atomics` does not accept a proxy. */
 const targets = new WeakMap<object, object>();
 
 beforeAll(() => {
@@ -29,8 +29,8 @@ afterAll(() => {
 });
 
 /**
- * Runs `action` until it has written to shared memory `writes` times, and ends it as if its thread had ended: it does not
- * clean up either. Whether it got to its end before that.
+ * Runs `action`, and ends it after `writes` writes to shared memory, as if its thread had ended: nothing is cleaned up.
+ * Returns whether the action was complete before that.
  */
 function runs(writes: number, action: () => void): boolean {
   let left = writes;
@@ -49,7 +49,7 @@ function runs(writes: number, action: () => void): boolean {
   }
 }
 
-/** An array that tells of every write. */
+/** A proxy for an array that calls `beforeWrite` before each write. */
 function watched<T extends object>(array: T): T {
   const proxy = new Proxy(array, {
     get: (target, key) => {
@@ -69,7 +69,7 @@ function watched<T extends object>(array: T): T {
   return proxy;
 }
 
-/** Another owner, all of whose writes are told. */
+/** Another owner of the allocator, with watched arrays. */
 function watchedOwner(allocator: SharedPageAllocator<FlatAddr>): SharedPageAllocator<FlatAddr> {
   for (const type of [Int32Array, Uint8Array]) {
     vi.stubGlobal(type.name, function make(buffer: ArrayBuffer, ...args: number[]) {
@@ -86,13 +86,13 @@ function watchedOwner(allocator: SharedPageAllocator<FlatAddr>): SharedPageAlloc
 
 interface Scene {
   readonly allocator: SharedPageAllocator<FlatAddr>;
-  /** The owner that ends; its cache, and what is allocated. */
+  /** The owner that ends; `cache` is its cache, `live` its blocks. */
   readonly victim: SharedPageAllocator<FlatAddr>;
   readonly cache: PageCache<FlatAddr>;
   readonly live: readonly FlatAddr[];
 }
 
-/** 15 pages from page 1 on; blocks of orders 1, 0, 0, and a cache that holds pages. */
+/** Pages from page 1, with blocks of orders 1, 0 and 0, and a cache that has pages. */
 function scene(pages = 15, start = 1): Scene {
   const allocator = SharedPageAllocator.create(
     flatRegion(BigInt(start) * 4096n, BigInt(start + pages) * 4096n),
@@ -109,7 +109,7 @@ function scene(pages = 15, start = 1): Scene {
   return { allocator, victim, cache, live };
 }
 
-/** What is allocated, and no more: how the rest is split between free and cached is no loss. */
+/** The allocated blocks only. Pages that moved between free and cached are not lost. */
 function allocatedOf(allocator: SharedPageAllocator<FlatAddr>): string {
   return picture(allocator)
     .split(' ')
@@ -137,7 +137,7 @@ const operations: Record<string, (scene: Scene) => void> = {
     for (let page = 0; page < 4; page += 1) cache.allocatePage();
   },
   'cache.freePage': ({ cache, live }) => cache.freePage(live[2]!),
-  'cache.freePage, which gives back': ({ cache, live, victim }) => {
+  'cache.freePage of a full cache': ({ cache, live, victim }) => {
     const more = [victim.allocatePage(), victim.allocatePage(), victim.allocatePage()];
     for (const page of [...live.slice(1), ...more]) cache.freePage(page);
   },
@@ -164,7 +164,7 @@ describe('an owner may end at any write', () => {
       allocator.checkInvariants();
       const { cachedPages } = allocator.memoryInfo();
       expect(cachedPages).toBe(0);
-      // An operation of one step is done or not; those of several are done up to some step.
+      // An operation of one step has happened or not. One of several steps has happened up to some step.
       const now = allocatedOf(allocator);
       if (isWhole) expect(now).toBe(after);
       if (steps === 0) expect(now).toBe(before);
@@ -175,13 +175,13 @@ describe('an owner may end at any write', () => {
     }
     const takesNoLock = name === 'cache.allocatePage' || name === 'cache.freePage';
     expect(steps).toBeGreaterThan(takesNoLock ? 1 : 2);
-    expect(ended > 0, 'whether it ended under the lock too').toBe(!takesNoLock);
+    expect(ended > 0, 'it also ended while it held the lock').toBe(!takesNoLock);
   });
 
   test.each([
     ['allocateBlock(0)', 0],
     ['freePages of two', 0],
-  ])('%s is done or not done at all, in blocks of many pages too', (name) => {
+  ])('%s has happened or not, also in blocks of many pages', (name) => {
     const operation = operations[name]!;
     const make = () => scene(5 * 4096 + 3, 1021);
     const start = make();
@@ -197,7 +197,7 @@ describe('an owner may end at any write', () => {
     }
   });
 
-  test('and another owner in the middle of clearing up', () => {
+  test('and another owner may end in the middle of recover', () => {
     for (let first = 1; first < 40; first += 3) {
       for (let second = 0, isWhole = false; !isWhole; second += 5) {
         const here = scene(4096 + 5, 1021);
@@ -211,9 +211,9 @@ describe('an owner may end at any write', () => {
     }
   });
 
-  test('what is left half done is put right by the next who takes the lock', () => {
+  test('the next owner that takes the lock repairs an unfinished change', () => {
     const here = scene();
-    // Not the thread ends, but the operation: as where the stack overflows.
+    // Only the operation ends, not the thread, as when the stack overflows.
     const original = picture(here.allocator);
     const words = new Int32Array(here.allocator.buffer);
     expect(runs(6, () => here.victim.allocateBlock(2))).toBe(false);

@@ -10,7 +10,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test('a lock says who holds it', () => {
+test('the word of a lock names its holder', () => {
   const words = newWords();
   const [one, two] = [new SharedLock(words, 0), new SharedLock(words, 5)];
   expect([one.owner, two.owner]).toEqual([1, 2]);
@@ -25,17 +25,17 @@ test('a lock says who holds it', () => {
   expect(words[LOCK]).toBe(2);
 });
 
-test('owners are counted round, and none is 0', () => {
+test('owner numbers wrap around and skip 0', () => {
   const words = newWords();
   words[OWNERS] = 0x7fff_fffe;
   expect([0, 0, 0].map(() => new SharedLock(words, 0).owner)).toEqual([0x7fff_ffff, 1, 2]);
 });
 
-test('who waits is woken, or looks again, when the lock is free', async () => {
+test('a waiting owner is woken, or looks again by itself, when the lock is free', async () => {
   const words = newWords();
   const held = new SharedLock(words, 0);
   held.acquire();
-  // Gives the lock back after a while: with a word to those who wait, and without.
+  // Releases the lock after a while, once with a notification and once without.
   const code = `
     const { workerData: { buffer, index, notify } } = require('node:worker_threads');
     const words = new Int32Array(buffer);
@@ -51,7 +51,7 @@ test('who waits is woken, or looks again, when the lock is free', async () => {
     });
     const lock = new SharedLock(words, 30_000);
     lock.acquire();
-    // Others may wait as well: the sign stays.
+    // Other owners may wait, too, so the sign bit stays.
     expect(words[LOCK]! & 0x7fff_ffff).toBe(lock.owner);
     lock.release();
     expect(words[LOCK]).toBe(0);
@@ -59,7 +59,7 @@ test('who waits is woken, or looks again, when the lock is free', async () => {
   }
 });
 
-test('where a thread may not sleep, it goes on looking', () => {
+test('a thread that cannot sleep keeps reading the word', () => {
   const words = newWords();
   vi.spyOn(Atomics, 'wait').mockImplementation(() => {
     throw new TypeError('Atomics.wait cannot be called in this context');
@@ -79,7 +79,7 @@ test('where a thread may not sleep, it goes on looking', () => {
   expect(words[LOCK]! & 0x7fff_ffff).toBe(two.owner);
 });
 
-test('a lock is taken over from who holds it, and from nobody else', () => {
+test('seize takes the lock only from its holder', () => {
   const words = newWords();
   const [one, two, three] = [new SharedLock(words, 0), new SharedLock(words, 0), new SharedLock(words, 0)];
   one.acquire();
@@ -92,7 +92,7 @@ test('a lock is taken over from who holds it, and from nobody else', () => {
   expect(three.seize(one.owner)).toBe(false);
 });
 
-test('a word that was written over times out', () => {
+test('a lock with an overwritten word times out', () => {
   const words = newWords();
   words[LOCK] = -0x8000_0000;
   const { holder } = buddyError('LOCK_TIMEOUT', () => new SharedLock(words, 2).acquire()).details;

@@ -21,7 +21,7 @@ describe('every state, every operation', () => {
     world(7, { start: 3 }),
     world(6, { start: 1024 - 3 }),
     ...[0, 1].map((maxOrder) => world(7, { maxOrder })),
-    // Across chunks.
+    // Regions that cross chunks.
     world(7, { unitOrder: 8 }),
     world(7, { unitOrder: 9, start: 1 }),
     world(7, { unitOrder: 10 }),
@@ -44,7 +44,7 @@ describe('every state, every operation', () => {
   });
 });
 
-/** What the twin of a shared allocator agrees to: it takes the very blocks. */
+/** A shared allocator, and a `PageAllocator` that allocates the same blocks. */
 interface Twins {
   readonly shared: SharedPageAllocator<FlatAddr>;
   readonly single: PageAllocator<FlatAddr>;
@@ -69,7 +69,7 @@ const regions = {
   reserved: fc.oneof(fc.constant(0), fc.nat(0xffff)),
 };
 
-test('what succeeds, fails and is told is what PageAllocator does', () => {
+test('operations, refusals and counters agree with PageAllocator', () => {
   const steps = fc.array(
     fc.tuple(fc.constantFrom('allocate', 'allocate', 'free', 'free', 'any'), fc.nat(0xffff)),
     {
@@ -123,7 +123,7 @@ test('what succeeds, fails and is told is what PageAllocator does', () => {
   );
 });
 
-test('through caches of several owners, every page is one owner’s', () => {
+test('with caches of several owners, every page has one owner', () => {
   const steps = fc.array(
     fc.tuple(
       fc.constantFrom('allocate', 'allocate', 'free', 'free', 'block', 'freeAny', 'flush', 'close'),
@@ -151,7 +151,7 @@ test('through caches of several owners, every page is one owner’s', () => {
             got = what === 'block' ? owner.allocateBlock(order) : cache.allocatePage();
           });
           if (got === undefined) {
-            // Nothing that is in caches could have made it.
+            // Even the cached pages would not have been enough.
             expect(code).toBe(order > owner.maxOrder ? 'INVALID_ORDER' : 'OUT_OF_MEMORY');
             const info = owner.memoryInfo();
             if (code === 'OUT_OF_MEMORY') {

@@ -11,7 +11,7 @@ import {
 
 const region = virtRegion(virtAddr(0), 0x10_0000);
 
-// It has the addresses of its region, as a PageAllocator has.
+// The addresses have the kind of the region, as in a PageAllocator.
 {
   const allocator = SharedPageAllocator.create(region, { caches: 2, lockTimeout: Infinity });
   allocator satisfies SharedPageAllocator<VirtAddr>;
@@ -29,30 +29,30 @@ const region = virtRegion(virtAddr(0), 0x10_0000);
   allocator.cache({ pages: 8 }).allocatePage() satisfies VirtAddr;
   renderMap(allocator) satisfies string;
 
-  // @ts-expect-error A physical page is none of a virtual region.
+  // @ts-expect-error A physical page is not in a virtual region.
   allocator.freePage(physAddr(0));
   // @ts-expect-error The same for a block.
   allocator.freePages(physRegion(physAddr(0), 0x1000));
   // @ts-expect-error The same for a cache.
   allocator.cache().freePage(physAddr(0));
-  // @ts-expect-error A number is no address.
+  // @ts-expect-error A number is not an address.
   allocator.blockOf(0);
-  // @ts-expect-error A shared allocator is made by `create` or `attach`.
+  // @ts-expect-error `create` and `attach` create a shared allocator.
   new SharedPageAllocator(region);
 }
 
-// The kind says which addresses the allocator of a buffer has.
+// The kind that is passed determines the kind of the addresses.
 {
   const { buffer } = SharedPageAllocator.create(physRegion(physAddr(0), 0x10_0000));
   SharedPageAllocator.attach(Phys, buffer) satisfies SharedPageAllocator<PhysAddr>;
   SharedPageAllocator.attach(Virt, buffer, { lockTimeout: 100 }) satisfies SharedPageAllocator<VirtAddr>;
-  // @ts-expect-error An allocator of physical pages is none of virtual ones.
+  // @ts-expect-error An allocator of physical pages is not one of virtual pages.
   SharedPageAllocator.attach(Phys, buffer) satisfies SharedPageAllocator<VirtAddr>;
-  // @ts-expect-error An owner's options are not those of the allocator.
+  // @ts-expect-error `caches` is an option of the allocator, not of an owner.
   SharedPageAllocator.attach(Phys, buffer, { caches: 4 });
-  // @ts-expect-error Tables that others see lie in a shared buffer.
+  // @ts-expect-error The buffer must be shared.
   SharedPageAllocator.attach(Phys, new ArrayBuffer(4096));
-  // @ts-expect-error A reserved region has the allocator's addresses.
+  // @ts-expect-error A reserved region has the allocator's kind of address.
   SharedPageAllocator.create(region, { reserved: [physRegion(physAddr(0), 0x1000)] });
   SharedPageAllocator.bytesFor(region, { caches: 0 }) satisfies number;
 }

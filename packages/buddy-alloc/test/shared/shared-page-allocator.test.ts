@@ -15,16 +15,16 @@ import {
 import { buddyError, Flat, flatRegion, HEAP, heapPages, untyped } from '../support/allocators.ts';
 import { attached, picture } from '../support/shared-allocators.ts';
 
-/** Words before the caches. */
+/** The number of words before the caches. */
 const HEADER = 176;
 const KIB = 1024;
 const TIB = 1024 ** 4;
 
-/** What `buffer` holds, to be compared or put back. */
+/** A copy of the bytes of `buffer`, to compare or to put back. */
 const bytesOf = (buffer: SharedArrayBuffer) => new Uint8Array(buffer).slice();
 
 describe('create', () => {
-  test('gives blocks as PageAllocator does', () => {
+  test('allocates blocks as PageAllocator does', () => {
     const region = physRegion(physAddr(0x3000), 11 * 4096);
     const allocator = SharedPageAllocator.create(region, {
       reserved: [physRegion(physAddr(0x6000), 0x2000)],
@@ -49,7 +49,7 @@ describe('create', () => {
     });
   });
 
-  test('costs nothing for what is not used, at any size', () => {
+  test('costs nothing for unused pages, at any size', () => {
     const region = virtRegion(HEAP, TIB);
     expect(SharedPageAllocator.bytesFor(region)).toBeLessThan(2 ** 28 * 1.5 + 60 * KIB);
     const allocator = SharedPageAllocator.create(region);
@@ -60,7 +60,7 @@ describe('create', () => {
     expect(picture(allocator)).toBe('0:28f');
   });
 
-  test('takes 4 TiB at most', () => {
+  test('accepts at most 4 TiB', () => {
     const region = flatRegion(0x1000n, BigInt(4 * TIB) + 0x2000n);
     const error = buddyError('REGION_TOO_LARGE', () => SharedPageAllocator.create(region));
     expect(error.details).toEqual({ region, maxPages: 2 ** 30 });
@@ -69,7 +69,7 @@ describe('create', () => {
     );
   });
 
-  test('refuses what PageAllocator refuses, with the same codes', () => {
+  test('refuses the same input as PageAllocator, with the same codes', () => {
     const create = (region: MemoryRegion<typeof HEAP>, options = {}) =>
       SharedPageAllocator.create(region, options);
     buddyError('INVALID_REGION', () => create(heapPages(0, 0)));
@@ -93,7 +93,7 @@ describe('create', () => {
     expect(() => create(untyped(undefined))).toThrow();
   });
 
-  test('lies in a buffer of zeros that is large enough, or larger', () => {
+  test('accepts a buffer of zeros that is large enough', () => {
     const region = heapPages(5, 100);
     const bytes = SharedPageAllocator.bytesFor(region);
     for (const more of [0, 1, 5000]) {
@@ -119,7 +119,7 @@ describe('create', () => {
     }
   });
 
-  test('says so where no buffer can be made', () => {
+  test('throws if no buffer can be created', () => {
     const { SharedArrayBuffer: original } = globalThis;
     try {
       Reflect.deleteProperty(globalThis, 'SharedArrayBuffer');
@@ -133,7 +133,7 @@ describe('create', () => {
 });
 
 describe('attach', () => {
-  test('is another owner of the same pages', () => {
+  test('creates another owner of the same pages', () => {
     const first = SharedPageAllocator.create(heapPages(1, 15), { maxOrder: 2, reserved: [heapPages(4, 1)] });
     const second = SharedPageAllocator.attach(Virt, first.buffer);
     expect(second.owner).not.toBe(first.owner);
@@ -161,7 +161,7 @@ describe('attach', () => {
     }
   });
 
-  test('refuses what no allocator was made in', () => {
+  test('refuses a buffer without an allocator', () => {
     const { buffer } = SharedPageAllocator.create(heapPages(1, 15));
     const reasonOf = (attach: () => unknown) => buddyError('INVALID_SHARED_BUFFER', attach).details.reason;
     expect(reasonOf(() => SharedPageAllocator.attach(Virt, new SharedArrayBuffer(5000)))).toBe(
@@ -177,7 +177,7 @@ describe('attach', () => {
     buddyError('INVALID_OPTION', () => SharedPageAllocator.attach(Virt, buffer, { lockTimeout: -1 }));
   });
 
-  test('refuses a header that was overwritten, in any bit', () => {
+  test('refuses a header with any bit flipped', () => {
     const { buffer } = SharedPageAllocator.create(heapPages(1, 15));
     const words = new Int32Array(buffer);
     for (let word = 0; word <= CHECKSUM; word += 1) {
@@ -193,7 +193,7 @@ describe('attach', () => {
     SharedPageAllocator.attach(Virt, buffer).checkInvariants();
   });
 
-  test('refuses a header that was forged, and lays nothing out from it', () => {
+  test('refuses a forged header, and computes no layout from it', () => {
     const region = flatRegion(0x1000n, 0x1_0000n);
     const forge = (word: number, value: number) => {
       const { buffer } = SharedPageAllocator.create(region);
@@ -216,7 +216,7 @@ describe('attach', () => {
     expect(forge(6, 1025)).toBe('corrupted');
     const { buffer } = SharedPageAllocator.create(region);
     const words = new Int32Array(buffer);
-    // Page 2^40 is none of physical memory; Phys has another hash, so the kind is asked first.
+    // Page 2^40 is outside physical memory. Phys has another hash, so the kind is refused first.
     words[START_LOW + 1] = 256;
     buddyError('INVALID_SHARED_BUFFER', () => SharedPageAllocator.attach(Flat, buffer));
   });
@@ -230,7 +230,7 @@ describe('the tables', () => {
         const region = flatRegion(at(start), at(start + pages));
         const bytes = SharedPageAllocator.bytesFor(region, { caches: 0 });
         expect(bytes).toBeLessThan(1.6 * pages + 3 * KIB);
-        // Whatever lies beyond the end is not written to.
+        // Bytes after the tables are not written.
         const allocator = SharedPageAllocator.create(region, {
           caches: 0,
           buffer: new SharedArrayBuffer(bytes + 4096),
@@ -248,12 +248,12 @@ describe('the tables', () => {
 
   const CROWDED = 1100;
 
-  /** Some of everything: free and allocated blocks, a reserved one, a page in a cache; no list without links. */
+  /** Blocks of all states, and a page in a cache; every list that has blocks has linked records. */
   function crowded(): SharedPageAllocator<typeof HEAP> {
     const allocator = SharedPageAllocator.create(heapPages(3, CROWDED), {
       caches: 1,
       reserved: [heapPages(100, 37)],
-      // A lock that was written over is as good as held.
+      // An overwritten lock looks as if it were held.
       lockTimeout: 0,
     });
     const pages = Array.from({ length: 300 }, () => allocator.allocatePage());
@@ -265,7 +265,7 @@ describe('the tables', () => {
     return allocator;
   }
 
-  test('are looked through: a flipped bit does not go unnoticed', () => {
+  test('are checked completely: a flipped bit is found', () => {
     const allocator = crowded();
     allocator.checkInvariants();
     const bytes = new Uint8Array(allocator.buffer);
@@ -275,8 +275,7 @@ describe('the tables', () => {
       // Every bit of the header, then one of each byte.
       for (let bit = byte < 4 * HEADER ? 0 : byte % 8; bit < 8; bit += byte < 4 * HEADER ? 1 : 8) {
         const word = byte >> 2;
-        // Who finds the lock taken, waits; how many owners there were, is nowhere else; who finds tables half done,
-        // makes them anew.
+        // A held lock makes the check wait, the number of owners is stored only once, and a set DIRTY starts a repair.
         if (word === LOCK || word === OWNERS || word === DIRTY) continue;
         bytes[byte]! ^= 1 << bit;
         try {
@@ -289,8 +288,8 @@ describe('the tables', () => {
       }
     }
     allocator.checkInvariants();
-    // What may be so: links of records that are in no list, pages that are no more in the cache, whose the cache is,
-    // which unused chunks are touched; and a page is allocated or cached, as its owner says.
+    // These values may be anything: links of records in no list, stale entries and the owner of a cache, and the bits of
+    // unused chunks.
     const marks = length - CROWDED;
     const kinds = unnoticed.map((byte) => {
       if (byte >> 2 >= HEADER && byte >> 2 < HEADER + 256) return 'cache';
@@ -315,7 +314,7 @@ describe('the tables', () => {
       try {
         action();
       } catch {
-        // Anything may go wrong, but it ends.
+        // It may fail in any way, but it ends.
       }
     };
     for (let round = 0; round < 300; round += 1) {
@@ -338,7 +337,7 @@ describe('the tables', () => {
     allocator.checkInvariants();
   });
 
-  test('are made anew from marks that cannot be in no case', () => {
+  test('are not repaired from invalid marks', () => {
     const allocator = SharedPageAllocator.create(heapPages(0, 8), { caches: 0 });
     const bytes = new Uint8Array(allocator.buffer);
     const words = new Int32Array(allocator.buffer);
@@ -351,7 +350,7 @@ describe('the tables', () => {
   });
 });
 
-test('blocks() is of the moment of the call', () => {
+test('blocks() shows the moment of the call', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 8));
   const blocks = allocator.blocks();
   allocator.allocatePage();
@@ -359,7 +358,7 @@ test('blocks() is of the moment of the call', () => {
   expect(new Int32Array(allocator.buffer)[LOCK]).toBe(0);
 });
 
-test('blockOf finds the block of any address, and nothing outside', () => {
+test('blockOf finds the block of any address, and returns undefined outside the region', () => {
   const allocator = SharedPageAllocator.create(heapPages(1, 6), { reserved: [heapPages(6, 1)] });
   const block = allocator.allocatePages(1);
   expect(allocator.blockOf(virtAddr(block.start + 4097n))).toEqual({
@@ -374,7 +373,7 @@ test('blockOf finds the block of any address, and nothing outside', () => {
   expect(() => allocator.blockOf(untyped(5))).toThrow();
 });
 
-test('renderMap shows it, with what is in caches', () => {
+test('renderMap shows cached pages', () => {
   const allocator = SharedPageAllocator.create(heapPages(0, 16), { reserved: [heapPages(15, 1)] });
   allocator.allocatePage();
   allocator.cache({ pages: 4 }).allocatePage();

@@ -1,4 +1,4 @@
-/** What the tests of this package share: expecting errors, showing allocators as text, making regions. */
+/** Helpers of all tests: they expect errors, show allocators as text, and make regions. */
 import {
   type Address,
   type AddressKind,
@@ -12,7 +12,7 @@ import { MemoryRegion, virtRegion } from '@svsm/memory-region';
 import { expect } from 'vitest';
 import { type BuddyError, type BuddyErrorCode, isBuddyError, type PageAllocator } from '../../src/index.ts';
 
-/** What `action` throws, which must be a BuddyError with `code`. */
+/** Runs `action` and returns the BuddyError with `code` that it must throw. */
 export function buddyError<Code extends BuddyErrorCode>(
   code: Code,
   action: () => unknown,
@@ -29,7 +29,7 @@ export function buddyError<Code extends BuddyErrorCode>(
   return expect.fail(`expected a BuddyError ${code}, but ${String(returned)} was returned`);
 }
 
-/** The code with which `action` is refused; `undefined` if it is not. */
+/** The code of the BuddyError that `action` throws; `undefined` if it throws nothing. */
 export function codeOf(action: () => void): BuddyErrorCode | undefined {
   try {
     action();
@@ -40,16 +40,16 @@ export function codeOf(action: () => void): BuddyErrorCode | undefined {
   return undefined;
 }
 
-/** The address of a page by its number. */
+/** The address of the page with this number. */
 export const pageStart = (page: number): bigint => BigInt(page) * BigInt(PAGE_SIZE);
 
-/** Passes what the compiler refuses, as callers without types do. */
+/** Passes a value that the compiler refuses, as callers without types can. */
 export const untyped = (value: unknown): never => value as never;
 
-/** A start where an upper-half heap might lie: a multiple of every order that tests use. */
+/** The start of a heap in the upper half of the address space: a multiple of every order that the tests use. */
 export const HEAP = virtAddr(0xffff_8000_0000_0000n);
 
-/** `count` pages from page `first` after {@link HEAP} on. */
+/** `count` pages from page `first`, counted from {@link HEAP}. */
 export function heapPages(first: number, count: number): MemoryRegion<VirtAddr> {
   return virtRegion(virtAddr(HEAP + BigInt(first * PAGE_SIZE)), count * PAGE_SIZE);
 }
@@ -63,7 +63,7 @@ export function flatRegion(start: bigint, end: bigint): MemoryRegion<FlatAddr> {
   return MemoryRegion.fromAddresses(Flat, Flat.address(start), end);
 }
 
-/** `0:2f 4:0a 5:0r`: each block's first page (counted from the region's), order, and the first letter of its state. */
+/** `0:2f 4:0a 5:0r`: for each block its first page (counted from the region's), its order, and the first letter of its state. */
 export function blocksOf<A extends Address>(allocator: PageAllocator<A>): string {
   const { start } = allocator.region;
   return [...allocator.blocks()]
@@ -71,12 +71,12 @@ export function blocksOf<A extends Address>(allocator: PageAllocator<A>): string
     .join(' ');
 }
 
-/** All that can be seen of an allocator, to be compared before and after. */
+/** The visible state of an allocator, to compare before and after. */
 export function snapshot<A extends Address>(allocator: PageAllocator<A>): string {
   return JSON.stringify([blocksOf(allocator), allocator.memoryInfo()]);
 }
 
-/** Runs `action`, which must fail, and checks that nothing has changed. */
+/** Runs `action`, which must throw, and checks that nothing has changed. */
 export function changesNothing<A extends Address>(allocator: PageAllocator<A>, action: () => void): void {
   const before = snapshot(allocator);
   expect(action).toThrow();

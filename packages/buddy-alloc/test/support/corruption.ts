@@ -1,4 +1,4 @@
-/** Tables that hold what they should not: every word of them, one at a time. */
+/** Corrupts the tables of an allocator, one word at a time. */
 import { expect } from 'vitest';
 import { isBuddyError } from '../../src/index.ts';
 import type { PageRange } from '../../src/pages/page-range.ts';
@@ -15,13 +15,13 @@ export interface Word {
   set(value: number | bigint): void;
 }
 
-/** What a tree is, and what of its range is in no block. */
+/** A tree, and the pages of its range that are in no block. */
 export interface Sample {
   readonly tree: BuddyTree;
   readonly absent: readonly PageRange[];
 }
 
-/** Pages 7 to 4999, in two nodes of level 0; some reserved, some free, blocks and runs of several orders. */
+/** Pages 7 to 4999, in two nodes of level 0: some are reserved, some free, some in blocks and runs of several orders. */
 export function smallSample(): Sample {
   const tree = new BuddyTree({ start: 7, end: 5000 });
   tree.addFreeRange({ start: 7, end: 1000 });
@@ -34,7 +34,7 @@ export function smallSample(): Sample {
   return { tree, absent: [{ start: 1000, end: 1010 }] };
 }
 
-/** A page in each of ten nodes, of which one has been closed again: the tables have room for one more. */
+/** A page in each of ten nodes, one of which has been closed again. The tables have room for one more node. */
 export function wideSample(): Sample {
   const tree = new BuddyTree({ start: 0, end: 16 * 1024 });
   tree.addFreeRange(tree.range);
@@ -45,13 +45,13 @@ export function wideSample(): Sample {
   return { tree, absent: [] };
 }
 
-/** What is fixed when a table is made, and not kept in it. */
+/** Fields that are fixed when a table is created. */
 const CONSTANTS = new Set(['unitOrder', 'maxOrder', 'parent', 'order', 'mark']);
 
-/** Every word of every table of the tree, and every number beside them. */
+/** Every word of every table of the tree, and every number next to them. */
 function wordsOf(tree: BuddyTree): Word[] {
   const words: Word[] = [];
-  // Lists refer to the marks of their level.
+  // Lists refer to the marks of their level, which count once.
   const seen = new Set<unknown>();
   const collect = (where: string, holder: object) => {
     for (const key of Object.keys(holder).filter((key) => !CONSTANTS.has(key))) {
@@ -89,7 +89,7 @@ function wordsOf(tree: BuddyTree): Word[] {
   return words;
 }
 
-/** `value` with one bit flipped, and extremes. */
+/** `value` with one bit flipped, and extreme values. */
 function* wrongValues(value: number | bigint, bits: number, flips: number): Generator<number | bigint> {
   if (typeof value === 'bigint') {
     for (let bit = 0n; bit < BigInt(bits); bit += 1n) yield value ^ (1n << bit);
@@ -97,7 +97,7 @@ function* wrongValues(value: number | bigint, bits: number, flips: number): Gene
     return;
   }
   const seen = new Set<number>([value]);
-  // The flips are spread over the bits, for tables that are long.
+  // For long tables, the flips are spread over the bits.
   for (let flip = 0; flip < bits; flip += Math.ceil(bits / flips)) {
     seen.add(bits === 8 ? value ^ (1 << flip) : (value ^ (1 << flip)) | 0);
   }
@@ -108,8 +108,8 @@ function* wrongValues(value: number | bigint, bits: number, flips: number): Gene
 }
 
 /**
- * What an allocator does from here on, as text: it allocates all there is, in many sizes, and frees all but what was; and
- * what it is then.
+ * The future behaviour of an allocator: it allocates all free pages in many sizes and frees them again. `text` has the
+ * results, `end` the final state.
  */
 function futureOf({ tree, absent }: Sample): { text: string; end: string } {
   const blocks: bigint[] = [];
@@ -134,8 +134,8 @@ function futureOf({ tree, absent }: Sample): { text: string; end: string } {
 }
 
 /**
- * Whether a mark has become that of a block of the same order that is allocated as something else: nothing but the mark says
- * as what, so it is a state as good as the right one.
+ * Whether a mark has become the mark of an allocated block of the same order but another kind. Only the mark holds the
+ * kind, so this is a valid state, too.
  */
 function isOtherState(name: string, right: number, wrong: number): boolean {
   const isAllocated = (mark: number) => [ALLOCATED, RUN, REST, FILE, SLAB, HEAP].includes(mark & KIND);
@@ -144,18 +144,19 @@ function isOtherState(name: string, right: number, wrong: number): boolean {
   );
 }
 
-/** Whether the word says where a free list looks first: in what order it does is no matter, if it finds all that is free. */
+/** Whether the word tells a free list where to look first. The order does not matter if the list finds all free blocks. */
 export function isHint(name: string): boolean {
   const [, field, index] = /list \d+\.(\w+)(?:\[(\d+)\])?$/.exec(name) ?? [];
   return field === 'hinted' || (field === 'words' && Number(index) < HINTS);
 }
 
 /**
- * Corrupts every word of a sample in turn. Each time, `checkTree` ends, and either says what is broken, or the word does not
- * matter: all that the tree does from then on is the same. Returns how many values were found, and which were not.
+ * Corrupts every word of a sample in turn. Each time, `checkTree` ends. Either it finds the corruption, or the word does not
+ * matter: the tree behaves the same from then on. Returns the number of wrong values found, and the words in which some were
+ * not.
  *
- * @param isChosen - which words to look at
- * @param flips - how many bits of each to flip at most, beside the extremes
+ * @param isChosen - selects the words to corrupt
+ * @param flips - the most bits of a word to flip, in addition to the extreme values
  */
 export function corruptEveryWord(
   make: () => Sample,
@@ -208,7 +209,7 @@ export function corruptEveryWord(
   return { found, harmless };
 }
 
-/** What may hold anything: the place of a node that is not open, which is written before it is read; and above the root. */
+/** Checks that only these words may hold anything: the place of a node that is not open, and the owner of the root. */
 export function expectUnread(names: readonly string[]): void {
   for (const name of names) {
     expect(/^level 0\.(bases|owners)\[9\]$/.test(name) || name === 'level 1.owners[0]', name).toBe(true);

@@ -1,31 +1,31 @@
-/** Every state that an allocator can be in, and every operation from each of them. */
+/** Explores every state of a small allocator, and tries every operation in each state. */
 import type { MemoryRegion } from '@svsm/memory-region';
 import { expect } from 'vitest';
 import { type BuddyErrorCode, isBuddyError, PageAllocator, type PageSource } from '../../src/index.ts';
 import { Flat, type FlatAddr } from './allocators.ts';
 import { addressAt, dumpOf, dumpRangesOf, Picture, type Piece, type Place, unitsAt } from './picture.ts';
 
-/** What to explore. */
+/** A small allocator to explore. */
 export interface World extends Place {
-  /** What units are reserved from the start: bit n for the n-th of the region. */
+  /** The units that the constructor reserves: bit n for unit n of the region. */
   readonly reserved: number;
   /**
-   * `blocks`: what `allocatePages` and `freePages` lead to. `all`: units may also be reserved and taken away at any time,
-   * runs, and where a unit is a page, file pages with one or two references, slabs, and pages of a heap.
+   * `blocks`: the states that `allocatePages` and `freePages` lead to. `all`: also runs, units that are reserved and removed
+   * at any time, and if a unit is a page, file pages with one or two references, slabs, and pages of a heap.
    */
   readonly pieces: 'blocks' | 'all';
 }
 
-/** What was looked at. */
+/** The numbers of states and operations explored. */
 export interface Explored {
   states: number;
-  /** Operations that had to succeed: each was compared with the picture, undone, and compared again. */
+  /** Operations that succeeded: each was compared with the picture, undone, and compared again. */
   done: number;
-  /** Operations that had to fail: with the right code, and all is as it was. */
+  /** Operations that failed with the right code and changed nothing. */
   refused: number;
 }
 
-/** The allocator that goes through all states of a world, and what it should look like. */
+/** The allocator that goes through all states of a world, and the picture that it must match. */
 interface Walk extends Explored {
   readonly world: World;
   readonly allocator: PageAllocator<FlatAddr>;
@@ -35,17 +35,16 @@ interface Walk extends Explored {
 }
 
 /**
- * Goes through every state of a world. There, invariants hold, and all that can be seen is what the picture says: it
- * depends on what is allocated and on nothing else. All operations are tried: what can succeed does, and leads to the state
- * that it should; what cannot is refused with the right code and changes nothing.
+ * Goes through every state of a world. In each state the invariants hold, and the visible state is that of the picture, so
+ * it depends only on what is allocated. All operations are tried: those that can succeed do, and lead to the right state;
+ * the others are refused with the right code and change nothing.
  *
- * It is one allocator that goes through them all, one piece at a time, so each state is met after another history; and
- * each piece of it is freed, which leads to the state without that piece. So freeing all, in any order, leads back to the
- * one initial state.
+ * One allocator goes through all states, one piece at a time, so each state has another history. Each piece is freed again,
+ * which leads to the state without that piece. So freeing everything, in any order, leads back to the initial state.
  */
 export function explore(world: World): Explored {
   const { stackTraceLimit } = Error;
-  // Nobody reads the stacks of a million errors, which take longer than all the rest.
+  // Nobody reads the stacks of a million errors, and they would take most of the time.
   Error.stackTraceLimit = 0;
   try {
     const walk = start(world);
@@ -59,7 +58,7 @@ export function explore(world: World): Explored {
   }
 }
 
-/** How many states a world of blocks has: sets of disjoint aligned blocks, counted without an allocator. */
+/** The number of states of a world of blocks: sets of disjoint aligned blocks, counted without an allocator. */
 export function countStates({ start, units, maxOrder, reserved }: World): number {
   const usable = (unit: number) =>
     unit >= start && unit < start + units && ((reserved >> (unit - start)) & 1) === 0;
@@ -73,7 +72,7 @@ export function countStates({ start, units, maxOrder, reserved }: World): number
   return sets(0, Math.ceil(Math.log2(start + units))).count;
 }
 
-/** How many a world of all pieces has: a unit is in one of these states, or begins a piece of any length. */
+/** The number of states of a world of all pieces: a unit has one of several states, or starts a piece of any length. */
 export function countAllStates({ units, unitOrder }: World): number {
   const [single, long] = unitOrder === 0 ? [3 + 3, 2] : [3, 2];
   const counts = [1];
@@ -99,7 +98,7 @@ function start(world: World): Walk {
   return { world, allocator, picture, slabs, heap, states: 0, done: 0, refused: 0 };
 }
 
-/** Lets the units from `unit` on be in every state that they can be in. */
+/** Visits every state of the units from `unit` to the end. */
 function visit(walk: Walk, unit: number): void {
   const { world, allocator, picture } = walk;
   const end = world.start + world.units;
@@ -153,7 +152,7 @@ function place({ world, allocator, picture, slabs, heap }: Walk, piece: Piece): 
     allocator.allocateAt(region);
     return;
   }
-  // These go where the allocator likes: so nowhere else is anything free for a moment.
+  // The allocator chooses the place of these. So all other units are made busy for a moment.
   const others = picture
     .stretches((unit) => unit === 'free')
     .map((other) => allocator.allocateAt(unitsAt(world, other.first, other.count)));
@@ -178,7 +177,7 @@ function free(walk: Walk, piece: Piece, by: 'start' | 'region' = 'start'): void 
   picture.fill(first, count, 'free');
 }
 
-/** Everything from the state that `walk` is in, which it is in again afterwards. */
+/** Tries everything in the present state, which is restored afterwards. */
 function tryAll(walk: Walk): void {
   const { allocator, world, picture } = walk;
   const before = picture.dump();
@@ -187,7 +186,7 @@ function tryAll(walk: Walk): void {
   allocator.checkInvariants();
 
   for (const piece of picture.pieces()) {
-    // In large worlds, in one of the two ways.
+    // In large worlds, only one of the two ways.
     for (const by of isLarge(world) ? [walk.done % 2 === 0 ? WAYS[0] : WAYS[1]] : WAYS) {
       free(walk, piece, by);
       check(walk, `free ${piece.first} by its ${by}`);
@@ -208,7 +207,7 @@ function tryAll(walk: Walk): void {
   allocator.checkInvariants();
 }
 
-/** Allocates blocks of every order by every method: each comes out of a smallest block that holds it. */
+/** Allocates blocks of every order with every method: each comes out of a smallest free block that has room. */
 function tryBlocks(walk: Walk): void {
   const { allocator, world, picture } = walk;
   const orders = picture.freeOrders();
@@ -240,7 +239,7 @@ function tryBlocks(walk: Walk): void {
   }
 }
 
-/** Runs of every length at every alignment are found if there are any. */
+/** Runs of every length and alignment are found if they exist. */
 function tryRuns(walk: Walk): void {
   const { allocator, world, picture, heap } = walk;
   const scale = 2 ** world.unitOrder;
@@ -268,7 +267,7 @@ function tryRanges(walk: Walk): void {
   const { allocator, world, picture } = walk;
   const end = world.start + world.units;
   for (let first = world.start; first < end; first += 1) {
-    // One past the end is foreign, if it exists.
+    // The unit past the end is outside, if it exists.
     const beyond = BigInt(end + 1) * unitBytes(world) <= Flat.end ? 1 : 0;
     for (let count = 1; first + count <= end + beyond; count += 1) {
       const region = unitsAt(world, first, count);
@@ -305,7 +304,7 @@ function tryRanges(walk: Walk): void {
   }
 }
 
-/** Pages of all kinds, and references to file pages. */
+/** Allocates pages of all kinds, and references to file pages. */
 function tryPages(walk: Walk): void {
   const { allocator, world, picture, slabs } = walk;
   if (world.unitOrder > 0) return;
@@ -333,7 +332,7 @@ function tryPages(walk: Walk): void {
   }
 }
 
-/** Everything that is no block is refused, by every way to free and from every kind of owner. */
+/** Every address that is not the start of a block is refused, by every way to free it and for every kind. */
 function refuseFrees(walk: Walk): void {
   const { allocator, world, picture, slabs, heap } = walk;
   const end = world.start + world.units;
@@ -374,7 +373,7 @@ function refuseFrees(walk: Walk): void {
   }
 }
 
-/** The code with which freeing the address of `unit` is refused, if it is. */
+/** The code with which freeing the address of `unit` is refused; `undefined` if it succeeds. */
 function refusalAt(picture: Picture, unit: number): BuddyErrorCode | undefined {
   const here = picture.at(unit);
   if (here === 'away') return 'OUTSIDE_REGION';
@@ -386,7 +385,7 @@ function refusalAt(picture: Picture, unit: number): BuddyErrorCode | undefined {
   return here.first === unit ? undefined : 'BLOCK_TAIL';
 }
 
-/** An allocation that must succeed, somewhere that is free and `isFrom`; then it is freed. */
+/** Tries an allocation that must succeed, at free units that satisfy `isFrom`; then frees it. */
 function succeed(
   walk: Walk,
   allocate: () => MemoryRegion<FlatAddr>,
@@ -409,7 +408,7 @@ function succeed(
   walk.done += 1;
 }
 
-/** An operation on a range that must succeed; then it is undone. */
+/** Tries an operation on a range that must succeed; then undoes it. */
 function change(
   walk: Walk,
   state: 'free' | 'reserved' | 'away',
@@ -429,7 +428,7 @@ function change(
   walk.done += 1;
 }
 
-/** An operation that must fail, with `code` if one is given: what the error says. That nothing has changed, is checked later. */
+/** Tries an operation that must throw, with `code` if that is given. A later check makes sure that nothing has changed. */
 function refuse(walk: Walk, code: BuddyErrorCode | undefined, action: () => void): unknown {
   let caught: unknown;
   try {
@@ -444,13 +443,13 @@ function refuse(walk: Walk, code: BuddyErrorCode | undefined, action: () => void
   return caught.details;
 }
 
-/** That the allocator looks like the picture. */
+/** Checks that the allocator matches the picture. */
 function check({ world, allocator, picture }: Walk, step: string, expected: string = picture.dump()): void {
   const found = dumpOf(world, allocator);
   if (found !== expected) expect(found, step).toBe(expected);
 }
 
-/** Whether there are so many states that each gets the most telling operations of those that differ in numbers only. */
+/** Whether the world has so many states that each gets only some of the operations that differ in their numbers. */
 function isLarge({ units }: World): boolean {
   return units > 8;
 }

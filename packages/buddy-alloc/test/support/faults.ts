@@ -1,4 +1,4 @@
-/** Memory that runs out: tables that cannot be made. */
+/** Simulates that memory runs out: tables cannot be allocated. */
 import { expect } from 'vitest';
 
 const TABLES = [
@@ -12,8 +12,8 @@ const TABLES = [
 ] as const;
 
 /**
- * Runs `action` while the table that is made as number `failing`, counted from 0, cannot be: engines throw a `RangeError` when
- * there is no memory for it. Returns whether it came to that, in which case `action` must have thrown just this.
+ * Runs `action` and makes the allocation of table number `failing`, counted from 0, throw a `RangeError`, as engines do
+ * without memory. Returns whether that table was reached; then `action` must have thrown this very error.
  */
 export function withoutRoom(failing: number, action: () => unknown): boolean {
   const globals = globalThis as unknown as Record<string, new (...args: unknown[]) => unknown>;

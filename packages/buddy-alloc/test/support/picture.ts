@@ -1,38 +1,38 @@
-/** What an allocator should look like: a plain list of pages, and all that can be seen of an allocator worked out from it. */
+/** A plain list of pages, from which the visible state of an allocator is computed. */
 
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { BlockKind, PageAllocator } from '../../src/index.ts';
 import { Flat, type FlatAddr, flatRegion } from './allocators.ts';
 
-/** Where pages are, and in what sizes they are handed out. Places and sizes are counted in units of 2^`unitOrder` pages. */
+/** The place and the sizes of pages, counted in units of 2^`unitOrder` pages. */
 export interface Place {
   /** The first unit of the region. */
   readonly start: number;
-  /** How many it has. */
+  /** The number of units. */
   readonly units: number;
-  /** The order of a unit: 0, or more to look at large blocks. Smaller blocks are not allocated. */
+  /** The order of a unit: 0, or more to test large blocks. Smaller blocks are not allocated. */
   readonly unitOrder: number;
-  /** The greatest order to hand out, counted from a unit's; 52 for no limit. */
+  /** The greatest order of a request, counted from a unit; 52 means no limit. */
   readonly maxOrder: number;
 }
 
-/** What is allocated. A block of 2^n pages at a multiple of that is of kind `pages`, as long as n is within the limit. */
+/** An allocated piece. If it can be a block of at most the greatest order, its kind is `pages` and not `run`. */
 export interface Piece {
   readonly first: number;
   readonly count: number;
   readonly kind: BlockKind;
-  /** Of a file page, else 0. */
+  /** The references of a file page; otherwise 0. */
   readonly references: number;
 }
 
-/** A unit is free, reserved, not the allocator's, or in a piece. */
+/** The state of a unit: free, reserved, outside the allocator, or in a piece. */
 export type Unit = 'free' | 'reserved' | 'away' | Piece;
 
-/** The units of a place. Nothing in it is clever: it is what the allocator is compared with. */
+/** The units of a place. It is kept simple, because the allocator is compared with it. */
 export class Picture {
   readonly place: Place;
   readonly units: Unit[];
-  /** The greatest order that is handed out, counted from a unit's. */
+  /** The greatest order of a request, counted from a unit. */
   readonly maxOrder: number;
 
   constructor(place: Place, reserved = 0) {
@@ -43,7 +43,7 @@ export class Picture {
     this.maxOrder = Math.min(place.maxOrder, largestOrder(place));
   }
 
-  /** What is at `unit`, counted from 0; `away` outside. */
+  /** The state of `unit`, counted from 0; `away` outside the region. */
   at(unit: number): Unit {
     return this.units[unit - this.place.start] ?? 'away';
   }
@@ -52,7 +52,7 @@ export class Picture {
     this.units.fill(unit, first - this.place.start, first - this.place.start + count);
   }
 
-  /** Puts a piece where units are free; of a block or a run, the kind follows from its place. */
+  /** Puts a piece on free units. The kind of a block or run follows from its place. */
   put(first: number, count: number, kind: BlockKind = this.kindOf(first, count), references = 0): Piece {
     const piece = { first, count, kind, references };
     this.fill(first, count, piece);
@@ -73,7 +73,7 @@ export class Picture {
     return [...new Set(this.units)].filter((unit) => typeof unit === 'object');
   }
 
-  /** Maximal runs of units that are all, or none, in one of `states`. */
+  /** The maximal stretches of units for which `isIn` holds. */
   stretches(isIn: (unit: Unit) => boolean): { readonly first: number; readonly count: number }[] {
     const found: { first: number; count: number }[] = [];
     for (const [index, unit] of this.units.entries()) {
@@ -86,7 +86,7 @@ export class Picture {
     return found;
   }
 
-  /** The order of the largest aligned block of units alike that `unit` is in. */
+  /** The order of the largest aligned block around `unit` whose units all have the same state. */
   orderAround(unit: number, state: 'free' | 'reserved', maxOrder: number): number {
     let order = 0;
     while (order < maxOrder) {
@@ -97,7 +97,7 @@ export class Picture {
     return order;
   }
 
-  /** The orders of the free blocks as they have merged, whatever the limit of the order. */
+  /** The orders of the merged free blocks, whatever the limit of the order. */
   freeOrders(): number[] {
     const orders: number[] = [];
     for (const { first, count } of this.stretches((unit) => unit === 'free')) {
@@ -110,7 +110,7 @@ export class Picture {
     return orders;
   }
 
-  /** Whether `count` units that start at a multiple of `alignment` units are free. */
+  /** Whether `count` free units that start at a multiple of `alignment` units exist. */
   hasRoom(count: number, alignment: number): boolean {
     const { start, units } = this.place;
     for (
@@ -123,7 +123,7 @@ export class Picture {
     return false;
   }
 
-  /** All that can be seen of an allocator that is like this. */
+  /** The visible state of an allocator that matches this picture. */
   dump(): string {
     const { unitOrder } = this.place;
     const scale = 2 ** unitOrder;
@@ -181,7 +181,7 @@ export class Picture {
     return `${lines}${JSON.stringify(info)}`;
   }
 
-  /** What `snapshot` and `regions` should be, as text. */
+  /** The expected `snapshot` and `regions` as text. */
   dumpRanges(): string {
     const ranges = (isIn: (unit: Unit) => boolean) =>
       this.stretches(isIn).map(({ first, count }) => `${first}+${count}`);
@@ -194,7 +194,7 @@ export class Picture {
   }
 }
 
-/** All that can be seen of `allocator`, in the form of {@link Picture.dump}. */
+/** The visible state of `allocator`, in the form of {@link Picture.dump}. */
 export function dumpOf({ unitOrder }: Place, allocator: PageAllocator<FlatAddr>): string {
   const unit = 4096n << BigInt(unitOrder);
   let lines = '';
@@ -204,23 +204,23 @@ export function dumpOf({ unitOrder }: Place, allocator: PageAllocator<FlatAddr>)
   return `${lines}${JSON.stringify(allocator.memoryInfo())}`;
 }
 
-/** In the form of {@link Picture.dumpRanges}. */
+/** The `snapshot` and `regions` of `allocator`, in the form of {@link Picture.dumpRanges}. */
 export function dumpRangesOf({ unitOrder }: Place, allocator: PageAllocator<FlatAddr>): string {
   const unit = 4096n << BigInt(unitOrder);
   const range = ({ start, end }: { start: bigint; end: bigint }) => `${start / unit}+${(end - start) / unit}`;
   const { regions, reserved, blocks } = allocator.snapshot();
   const pieces = blocks.map((block) => `${range(block)}${block.kind}${block.references ?? 0}`);
   return `${allocator.regions.map(range)} | ${reserved.map(range)} | ${pieces}${
-    String(regions.map(range)) === String(allocator.regions.map(range)) ? '' : ' | of other regions'
+    String(regions.map(range)) === String(allocator.regions.map(range)) ? '' : ' | other regions'
   }`;
 }
 
-/** The region of `count` units from `first` on. */
+/** The region of `count` units from `first`. */
 export function unitsAt({ unitOrder }: Place, first: number, count: number): MemoryRegion<FlatAddr> {
   return flatRegion(edge(unitOrder, first), edge(unitOrder, first + count));
 }
 
-/** The address that `unit` starts at. */
+/** The start address of `unit`. */
 export function addressAt({ unitOrder }: Place, unit: number): FlatAddr {
   return Flat.address(edge(unitOrder, unit));
 }

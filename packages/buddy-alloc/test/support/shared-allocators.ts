@@ -1,8 +1,8 @@
-/** What the tests of shared allocators share: pictures, and more owners. */
+/** Helpers for tests of shared allocators: pictures, and more owners. */
 import type { Address } from '@svsm/address';
 import { SharedPageAllocator } from '../../src/index.ts';
 
-/** `0:2f 4:0a 5:0c`: each block's first page (counted from the region's), order, and the first letter of its state. */
+/** `0:2f 4:0a 5:0c`: for each block its first page (counted from the region's), its order, and the first letter of its state. */
 export function picture<A extends Address>(allocator: SharedPageAllocator<A>): string {
   const { start } = allocator.region;
   return [...allocator.blocks()]

@@ -1,47 +1,47 @@
-/** Every state that a shared allocator can be in, and every operation from each of them. */
+/** Explores every state of a small shared allocator, and tries every operation in each state. */
 import type { MemoryRegion } from '@svsm/memory-region';
 import { expect } from 'vitest';
 import { type BuddyErrorCode, isBuddyError, SharedPageAllocator } from '../../src/index.ts';
 import { Flat, type FlatAddr, flatRegion } from './allocators.ts';
 
-/** What to explore. Places, sizes and orders are counted in units of 2^`unitOrder` pages. */
+/** A small shared allocator to explore. Places, sizes and orders are counted in units of 2^`unitOrder` pages. */
 export interface World {
   /** The first unit of the region. */
   readonly start: number;
-  /** How many it has. */
+  /** The number of units. */
   readonly units: number;
-  /** The order of a unit: 0, or more to look at large blocks. Smaller blocks are not allocated. */
+  /** The order of a unit: 0, or more to test large blocks. Smaller blocks are not allocated. */
   readonly unitOrder: number;
-  /** The greatest order to hand out. */
+  /** The greatest order of a request. */
   readonly maxOrder: number;
-  /** What units are reserved: bit n for the n-th of the region. */
+  /** The reserved units: bit n for unit n of the region. */
   readonly reserved: number;
 }
 
-/** A block is allocated, of some order, or freed, at some unit. */
+/** A step: a block of some order is allocated or freed at some unit. */
 type Operation = { readonly allocate: number } | { readonly free: number };
 
-/** A state as it is seen from outside. */
+/** The visible state of an allocator. */
 interface View {
   readonly allocated: readonly { readonly first: number; readonly order: number }[];
   readonly freeOrders: readonly number[];
-  /** What is at each unit, by number; `undefined` outside. */
+  /** The state of each unit by number; `undefined` outside the region. */
   readonly units: ReadonlyMap<number, 'head' | 'tail' | 'free' | 'reserved'>;
   /** All blocks and all counters. */
   readonly text: string;
 }
 
 /**
- * Explores a world, breadth first, and returns how many states it has.
+ * Explores a world, breadth first, and returns the number of states.
  *
- * - Invariants hold in every state, and counters agree with blocks.
- * - What can succeed does; what cannot fails with the right code and changes nothing.
- * - What a state looks like depends on what is allocated and on nothing else: so freeing all, in any order, leads back
- *   to the one initial state.
+ * - In every state the invariants hold, and the counters agree with the blocks.
+ * - Operations that can succeed do. The others fail with the right code and change nothing.
+ * - The visible state depends only on what is allocated. So freeing everything, in any order, leads back to the initial
+ *   state.
  */
 export function exploreShared(world: World): number {
   const { stackTraceLimit } = Error;
-  // Nobody reads the stacks of a million errors, which take longer than all the rest.
+  // Nobody reads the stacks of a million errors, and they would take most of the time.
   Error.stackTraceLimit = 0;
   try {
     return statesOf(world);
@@ -79,7 +79,7 @@ function statesOf(world: World): number {
   return texts.size;
 }
 
-/** How many states a world has: sets of disjoint aligned blocks, counted without an allocator. */
+/** The number of states of a world: sets of disjoint aligned blocks, counted without an allocator. */
 export function countStates({ start, units, maxOrder, reserved }: World): number {
   const usable = (unit: number) =>
     unit >= start && unit < start + units && ((reserved >> (unit - start)) & 1) === 0;
@@ -97,7 +97,7 @@ function at(world: World, unit: number): FlatAddr {
   return Flat.address(edge(world, unit));
 }
 
-/** As `at`, where the end of the space may be meant too. */
+/** As `at`, but the unit may be the end of the space. */
 function edge({ unitOrder }: World, unit: number): bigint {
   return (4096n << BigInt(unitOrder)) * BigInt(unit);
 }
@@ -123,7 +123,7 @@ function replay(world: World, path: readonly Operation[]): SharedPageAllocator<F
       expect(address % size).toBe(0n);
     } else {
       const address = at(world, operation.free);
-      // By address and by region in turns.
+      // Alternately by address and by region.
       allocator.freePages(step % 2 === 0 ? address : (allocator.blockOf(address)?.region ?? address));
     }
   }
@@ -150,7 +150,7 @@ function view(world: World, allocator: SharedPageAllocator<FlatAddr>): View {
   return { allocated, freeOrders, units, text: text + JSON.stringify(allocator.memoryInfo()) };
 }
 
-/** The counters against the blocks. */
+/** Checks the counters against the blocks. */
 function checkCounters(world: World, allocator: SharedPageAllocator<FlatAddr>): void {
   const { allocated, freeOrders, units } = view(world, allocator);
   const info = allocator.memoryInfo();
@@ -180,7 +180,7 @@ function checkCounters(world: World, allocator: SharedPageAllocator<FlatAddr>): 
   expect(units.size).toBe(world.units);
 }
 
-/** Tries all that must fail in the state of `allocator`. */
+/** Tries every operation that must fail in the state of `allocator`. */
 function checkFailures(world: World, allocator: SharedPageAllocator<FlatAddr>): void {
   const { allocated, freeOrders, units, text } = view(world, allocator);
   const { unitOrder, start } = world;

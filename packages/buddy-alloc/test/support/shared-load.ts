@@ -1,4 +1,4 @@
-/** Real threads on one shared allocator. `test/shared-worker.ts` is what each of them runs. */
+/** Real threads on one shared allocator. Each of them runs `shared-worker.ts`. */
 import { Worker } from 'node:worker_threads';
 import { expect } from 'vitest';
 import { SharedPageAllocator } from '../../src/index.ts';
@@ -6,12 +6,12 @@ import { type FlatAddr, flatRegion } from './allocators.ts';
 import { picture } from './shared-allocators.ts';
 import type { WorkerReport, WorkerTask } from './shared-worker.ts';
 
-/** What workers do. */
+/** The work of the threads. */
 export interface Load {
   readonly pages: number;
   readonly maxOrder: number;
   readonly operations: number;
-  /** For each worker, pages of its cache; 0 for none. */
+  /** The number of pages in the cache of each worker; 0 means no cache. */
   readonly caches: readonly number[];
 }
 
@@ -40,10 +40,10 @@ export function start({ pages, maxOrder, operations, caches }: Load): Crew {
   return { allocator, claims: new Int32Array(owners), workers, initial };
 }
 
-/** A worker, and what it says: listened to from the start, since one message may follow the other at once. */
+/** A worker and its messages. They are received from the start, because one may follow another at once. */
 export interface Hand {
   readonly worker: Worker;
-  /** The number of its owner. */
+  /** The number of the worker's owner. */
   readonly owner: Promise<number>;
   readonly report: Promise<WorkerReport>;
 }
@@ -59,12 +59,12 @@ function listenTo(worker: Worker): Hand {
     owner.reject(error);
     report.reject(error);
   });
-  // Of a worker that is ended, nobody asks for the report.
+  // Nobody awaits the report of a worker that is terminated.
   report.promise.catch(() => undefined);
   return { worker, owner: owner.promise, report: report.promise };
 }
 
-/** Lets workers do their work, and checks that nothing is lost or given twice: how many operations that were. */
+/** Lets workers run to their end, and checks that no page is lost or allocated twice. Returns the number of operations. */
 export async function checkLoad(load: Load): Promise<number> {
   const { allocator, claims, workers, initial } = start(load);
   const reports = await Promise.all(workers.map(({ report }) => report));
@@ -78,8 +78,8 @@ export async function checkLoad(load: Load): Promise<number> {
 }
 
 /**
- * Ends workers in the middle of their work, the first after `delay` milliseconds, and checks that what they leave is an
- * allocator: how many of them had the lock.
+ * Terminates workers while they work, the first after `delay` milliseconds, and checks that they leave a sound allocator.
+ * Returns the number of workers that held the lock.
  */
 export async function checkEnded(delay: number): Promise<number> {
   const pages = 3000;
@@ -92,7 +92,7 @@ export async function checkEnded(delay: number): Promise<number> {
   const owners = await Promise.all(workers.map(({ owner }) => owner));
   const held = [];
   for (const [index, { worker }] of workers.entries()) {
-    // A different moment each time.
+    // Each time at a different moment.
     const until = performance.now() + delay + 7 * index;
     while (performance.now() < until) allocator.freePage(allocator.allocatePage());
     await worker.terminate();
@@ -109,13 +109,13 @@ export async function checkEnded(delay: number): Promise<number> {
       continue;
     }
     expect(state).toBe('allocated');
-    // A worker claims one page after the other, and may have ended in between.
+    // A worker claims one page after another, and may have ended in between.
     const [mine] = owned.filter((owner) => owner !== 0);
     expect(owned.every((owner) => owner === mine || owner === 0)).toBe(true);
     if (owned.includes(0)) unclaimed += 1;
     allocator.freePages(region);
   }
-  // Each may have had one block in its hands, and fetched one page for its cache.
+  // Each worker may have had one block that it had not recorded, and may have fetched one page for its cache.
   expect(unclaimed).toBeLessThanOrEqual(2 * workers.length);
   expect(allocator.memoryInfo().freePages).toBe(pages);
   allocator.checkInvariants();

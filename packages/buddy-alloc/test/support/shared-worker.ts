@@ -1,34 +1,34 @@
-/** A worker of the tests with real threads: allocates and frees at random, and claims what it has in a table of its own. */
+/** A worker of the tests with real threads: it allocates and frees at random, and claims its pages in a separate table. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Address, defineAddressKind } from '@svsm/address';
 import { isBuddyError, SharedPageAllocator } from '../../src/index.ts';
 
-/** As in support.ts, which only runs where vitest is. */
+/** As in allocators.ts, which imports vitest and so does not run in a worker. */
 type FlatAddr = Address<'flat64'>;
 const Flat = defineAddressKind<FlatAddr>({ name: 'flat', bits: 64, signExtended: false });
 
-/** What a worker is told. */
+/** The task of a worker. */
 export interface WorkerTask {
   readonly buffer: SharedArrayBuffer;
-  /** A word for each page of the region: whose it is. */
+  /** A word for each page of the region: the number of the worker that has it, or 0. */
   readonly owners: SharedArrayBuffer;
   readonly self: number;
   readonly seed: number;
-  /** How many allocations and frees it does; `Infinity` until it is ended. */
+  /** The number of allocations and frees; with `Infinity` it runs until it is terminated. */
   readonly operations: number;
   readonly maxOrder: number;
-  /** Pages of its cache; 0 for none. */
+  /** The number of pages in its cache; 0 means no cache. */
   readonly cachePages: number;
-  /** Pages that it has at most. */
+  /** The most pages that it allocates at a time. */
   readonly quota: number;
 }
 
-/** What it says at the end. */
+/** The report of a worker at its end. */
 export interface WorkerReport {
   readonly owner: number;
   readonly operations: number;
   readonly refused: number;
-  /** What went wrong. */
+  /** The error that stopped it. */
   readonly problem: string | undefined;
 }
 
@@ -47,7 +47,7 @@ function random(): number {
   return state >>> 0;
 }
 
-/** Every page of a block changes hands in one step each: one that has another owner already is a page given twice. */
+/** Moves each page of a block from one owner to another in an atomic step. A page with another owner was allocated twice. */
 function hand(start: FlatAddr, order: number, from: number, to: number): void {
   const page = Number(start / 4096n) - first;
   for (let index = page; index < page + 2 ** order; index += 1) {
@@ -63,7 +63,7 @@ let refused = 0;
 function step(): void {
   const isFull = pages >= quota;
   if (!isFull && (live.length === 0 || random() % 2 === 0)) {
-    // Small blocks more often.
+    // Small blocks are more frequent.
     const order = Math.min(maxOrder, Math.clz32(random() | 1));
     try {
       const start =
@@ -82,7 +82,7 @@ function step(): void {
   live[at] = live.at(-1) as (typeof live)[number];
   live.pop();
   free(block);
-  // What must be refused, now and then.
+  // Sometimes it tries a free that must be refused.
   if (random() % 256 === 0 && live.length > 0) {
     const { start, order } = live[random() % live.length]!;
     if (order > 0) expectRefusal(() => allocator.freePage(start), 'WRONG_SIZE');

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { ALLOCATED, BuddyLevel, DIVIDED, FREE, NODE_UNITS } from '../../src/tree/buddy-level.ts';
 import { buddyError } from '../support/allocators.ts';
 
-/** Two levels, the upper with one free block of four units, the lower with room for `maxNodes` nodes. */
+/** Two levels: the upper one has one free block of four units, the lower one has room for `maxNodes` nodes. */
 function twoLevels(maxNodes: number): { upper: BuddyLevel; lower: BuddyLevel } {
   const upper = new BuddyLevel({ index: 1, parent: undefined, maxOrder: 2, maxNodes: 1 });
   const lower = new BuddyLevel({ index: 0, parent: upper, maxOrder: 10, maxNodes });
@@ -11,7 +11,7 @@ function twoLevels(maxNodes: number): { upper: BuddyLevel; lower: BuddyLevel } {
   return { upper, lower };
 }
 
-test('a unit of the upper level is divided for the lower one, and comes back whole', () => {
+test('a unit of the upper level is divided for the lower level, and merges again', () => {
   const { upper, lower } = twoLevels(4);
   const unit = lower.allocate(3);
   expect([upper.marks[0], upper.marks[1], upper.marks[2]]).toEqual([DIVIDED, FREE, FREE | 1]);
@@ -24,13 +24,13 @@ test('a unit of the upper level is divided for the lower one, and comes back who
   expect([...lower.allocated, ...upper.allocated].every((count) => count === 0)).toBe(true);
 });
 
-test('a node is used again when its unit is divided again', () => {
+test('a node is reused when its unit is divided again', () => {
   const { lower } = twoLevels(4);
   for (let round = 0; round < 3; round += 1) lower.free(lower.allocate(0), 0);
   expect(lower.nodes).toBe(1);
 });
 
-test('when no node is left, allocation fails and changes nothing', () => {
+test('if no node is left, allocation fails and changes nothing', () => {
   const { upper, lower } = twoLevels(2);
   for (let unit = 0; unit < 2 * NODE_UNITS; unit += 1) lower.allocate(0);
   const before = [upper.marks.slice(), upper.filled, upper.lists.map(({ count }) => count), lower.nodes];
@@ -40,7 +40,7 @@ test('when no node is left, allocation fails and changes nothing', () => {
   expect(upper.allocate(1)).toBe(2);
 });
 
-test('nothing is taken where nothing is free', () => {
+test('allocate returns −1 if no block is free', () => {
   const { upper, lower } = twoLevels(4);
   expect(upper.allocate(2)).toBe(0);
   expect(upper.allocate(0)).toBe(-1);

@@ -3,7 +3,7 @@ import { ALLOCATED, REST, RUN } from '../../src/tree/buddy-level.ts';
 import { BuddyTree } from '../../src/tree/buddy-tree.ts';
 import { checkTree } from '../../src/tree/check-tree.ts';
 
-/** A tree of three levels whose level 0 opens `nodes` nodes and no more. */
+/** A tree of three levels whose level 0 can open only `nodes` nodes. */
 function limited(nodes: number): BuddyTree {
   const tree = new BuddyTree({ start: 0, end: 2 ** 22 });
   const { leaf } = tree;
@@ -29,12 +29,12 @@ const pictureOf = (tree: BuddyTree, end: number): string => {
   return blocks.join(' ');
 };
 
-test('when a range cannot be taken whole, nothing of it is', () => {
+test('takeRange takes the whole range or nothing', () => {
   for (const kind of [ALLOCATED, RUN, 0]) {
     const tree = limited(1);
     tree.addFreeRange(tree.range);
     const before = pictureOf(tree, 2 ** 22);
-    // Both ends lie inside nodes, and there is room for one.
+    // Both ends lie inside nodes, but there is room for only one node.
     const range = { start: 1000, end: 5000 };
     expect(() => tree.takeRange(range, kind, kind && REST, 22)).toThrow(RangeError);
     expect(pictureOf(tree, 2 ** 22)).toBe(before);
@@ -42,14 +42,14 @@ test('when a range cannot be taken whole, nothing of it is', () => {
   }
 });
 
-test('when a range cannot be added whole, nothing of it is', () => {
+test('addFreeRange adds the whole range or nothing', () => {
   const tree = limited(1);
   expect(() => tree.addFreeRange({ start: 1000, end: 5000 })).toThrow(RangeError);
   checkTree(tree, [tree.range]);
   expect(tree.find(1000)).toBeUndefined();
 });
 
-/** The whole range free, but for these pages, which are allocated as single ones. */
+/** A tree in which all pages are free, except for these, which are allocated as single pages. */
 function treeWith(end: number, pages: readonly number[]): BuddyTree {
   const tree = new BuddyTree({ start: 0, end });
   tree.addFreeRange(tree.range);
@@ -57,8 +57,8 @@ function treeWith(end: number, pages: readonly number[]): BuddyTree {
   return tree;
 }
 
-test('an address outside, or in what is not divided, is no page of another node', () => {
-  // Unit 1 of the level above pages has a node: what is looked for elsewhere is not found there.
+test('leafUnitAt refuses addresses outside the tree and in undivided units', () => {
+  // Only unit 1 of level 1 has a node.
   const pages = [1024, 1025, 1026, 2047];
   const tree = treeWith(2 ** 22, pages);
   for (const page of pages) {
@@ -73,7 +73,7 @@ test('an address outside, or in what is not divided, is no page of another node'
   checkTree(tree, []);
 });
 
-test('an offset is freed where it is, and not in the node that has its number', () => {
+test('freeOffset finds the node of an offset, not the node with its number', () => {
   const pages = [1, 2 ** 20 + 1, 3 * 1024 + 5, 3 * 2 ** 20 + 5, 3 * 2 ** 20 + 1029];
   for (const victim of pages) {
     const tree = treeWith(2 ** 24, pages);
@@ -83,8 +83,8 @@ test('an offset is freed where it is, and not in the node that has its number', 
   }
 });
 
-test('in every root, offsets are where blocks are', () => {
-  // Three levels, so a root has 2^30 pages: two of them, of which the first has little.
+test('allocateOffset and freeOffset agree with addresses in every root', () => {
+  // Three levels, so a root has 2^30 pages. The range has the end of one root and a part of the next.
   const tree = new BuddyTree({ start: 2 ** 30 - 4096, end: 2 ** 30 + 2 ** 22 });
   expect(tree.rootUnits).toBe(2048);
   tree.addFreeRange(tree.range);
@@ -111,11 +111,11 @@ test('in every root, offsets are where blocks are', () => {
   checkTree(tree, []);
 });
 
-test('a node is closed with the last of its pages, at the end of a range too', () => {
+test('a node is closed with its last page, also at the end of a range', () => {
   const tree = treeWith(4096, []);
   tree.removeRange({ start: 2047, end: 2048 });
   tree.removeRange({ start: 1000, end: 2047 });
-  // Pages 1024 to 2047 are all gone, and nothing describes them.
+  // Pages 1024 to 2047 have been removed, and no node describes them.
   checkTree(tree, [{ start: 1000, end: 2048 }]);
   expect(tree.aboveLeaf.marks[1]).toBe(0);
   tree.removeRange({ start: 0, end: 0 });

@@ -4,7 +4,7 @@ import { corruptEveryWord, expectUnread, smallSample, wideSample } from '../supp
 test.each([
   ['two nodes', smallSample],
   ['ten nodes', wideSample],
-])('whatever any word of %s holds, it is found, or does not matter', (name, make) => {
+])('a wrong value in any word of %s is found, or does not matter', (name, make) => {
   const { found, harmless } = corruptEveryWord(make, () => true, 32);
   console.log(`${name}: ${found} wrong words found, ${harmless.length} harmless`);
   expect(found).toBeGreaterThan(50_000);

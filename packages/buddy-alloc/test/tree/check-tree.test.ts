@@ -16,8 +16,8 @@ import {
 const RESERVED = [{ start: 1000, end: 1010 }];
 
 /**
- * Pages 7 to 4999, of which 1000 to 1009 are reserved, with some blocks allocated. Pages 0 to 1023, the first
- * seven of them outside, are node 0 of level 0; level 1 has the root only.
+ * Pages 7 to 4999, with pages 1000 to 1009 reserved and some blocks allocated. Node 0 of level 0 has pages 0 to 1023, of
+ * which the first seven are outside. Level 1 has only the root.
  */
 function sampleTree(): BuddyTree {
   const tree = new BuddyTree({ start: 7, end: 5000 });
@@ -28,30 +28,30 @@ function sampleTree(): BuddyTree {
   return tree;
 }
 
-test('a tree in order passes', () => {
+test('a correct tree passes', () => {
   checkTree(sampleTree(), RESERVED);
   checkTree(new BuddyTree({ start: 7, end: 5000 }), [{ start: 7, end: 5000 }]);
 });
 
-/** The first unit of level `index` that is marked so. */
+/** The first unit of level `index` with this mark. */
 function marked(tree: BuddyTree, index: number, mark: number): number {
   const unit = tree.levels[index]?.marks.indexOf(mark) ?? -1;
   if (unit < 0) throw new Error(`level ${index} has no mark ${mark}`);
   return unit;
 }
 
-/** Takes a free block off its list, and leaves its mark. */
+/** Removes a free block from its list, but keeps its mark. */
 function unlist(tree: BuddyTree, unit: number, order: number): void {
   if (tree.leaf.marks[unit] !== (FREE | order))
-    throw new Error(`unit ${unit} is no free block of order ${order}`);
+    throw new Error(`unit ${unit} is not a free block of order ${order}`);
   const list = tree.leaf.lists[order]!;
   list.count -= 1;
   if (list.count === 0) tree.leaf.filled &= ~(1 << order);
 }
 
 const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTree) => void][] = [
-  ['a mark that means nothing', 'metadata', (tree) => (tree.leaf.marks[3] = 0x90)],
-  ['a run that does not start', 'runs', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED)] = REST)],
+  ['an unknown mark', 'metadata', (tree) => (tree.leaf.marks[3] = 0x90)],
+  ['a block that continues no run', 'runs', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED)] = REST)],
   ['a slab of two pages', 'metadata', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED | 3)] = SLAB | 3)],
   ['an order that the level does not have', 'metadata', (tree) => (tree.leaf.marks[3] = FREE | 12)],
   [
@@ -67,7 +67,7 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ['a node that is not its unit’s', 'metadata', (tree) => (tree.leaf.owners[1] = 1023)],
   ['a node at another address', 'metadata', (tree) => (tree.leaf.bases[1]! += 4096n)],
   [
-    'a block that is in none',
+    'a page that is in no block',
     'partition',
     (tree) => {
       tree.leaf.marks[marked(tree, 0, ALLOCATED | 3)] = 0;
@@ -81,7 +81,7 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ],
   ['a block in a node whose unit is one block', 'partition', (tree) => (tree.aboveLeaf.marks[0] = ALLOCATED)],
   [
-    'a block in what is reserved',
+    'a block in reserved pages',
     'partition',
     (tree) => {
       tree.leaf.marks[1003] = ALLOCATED;
@@ -89,7 +89,7 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
     },
   ],
   [
-    'a block that reaches into what is reserved',
+    'a block that reaches into reserved pages',
     'partition',
     (tree) => {
       unlist(tree, 992, 3);
@@ -98,7 +98,7 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
     },
   ],
   [
-    'a block that reaches out of what is reserved',
+    'a block that reaches out of reserved pages',
     'partition',
     (tree) => {
       expect(tree.leaf.marks[1010]).toBe(ALLOCATED);
@@ -129,18 +129,22 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
     },
   ],
   [
-    'a block at an address that is no multiple of its size',
+    'a block at an address that is not a multiple of its size',
     'alignment',
     (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED)] = ALLOCATED | 5),
   ],
   ['more nodes than there is room for', 'metadata', (tree) => (tree.leaf.nodes = 2 ** 31 - 1)],
-  ['a number of nodes that is none', 'metadata', (tree) => (tree.leaf.nodes = -1)],
+  ['a negative number of nodes', 'metadata', (tree) => (tree.leaf.nodes = -1)],
   ['half a node', 'metadata', (tree) => (tree.leaf.nodes = 1.5)],
   ['a root that is missing', 'metadata', (tree) => (tree.aboveLeaf.nodes = 0)],
   ['a unit that names another one’s node', 'metadata', (tree) => (tree.aboveLeaf.children[9] = 1)],
   ['a unit that names a node that is not open', 'metadata', (tree) => (tree.aboveLeaf.children[9] = 3)],
   ['a block in a node that is not open', 'metadata', (tree) => (tree.leaf.nodes = 1)],
-  ['a file page of two', 'metadata', (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED | 3)] = FILE | 3)],
+  [
+    'a file page of two pages',
+    'metadata',
+    (tree) => (tree.leaf.marks[marked(tree, 0, ALLOCATED | 3)] = FILE | 3),
+  ],
   ['a file page of 4 MiB', 'metadata', (tree) => (tree.aboveLeaf.marks[marked(tree, 1, ALLOCATED)] = FILE)],
   ['a list that the level does not have, as filled', 'free-counts', (tree) => (tree.leaf.filled |= 1 << 20)],
   [
@@ -156,7 +160,7 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ['a bit of what lists are filled', 'free-counts', (tree) => (tree.leaf.filled ^= 1)],
   ['a block in a free list that is not free', 'free-counts', (tree) => (tree.leaf.lists[3]!.count += 1)],
   ['a free block that is in no list', 'free-lists', (tree) => (tree.leaf.lists[5]!.hinted = 0)],
-  ['hints that are none', 'free-lists', (tree) => (tree.leaf.lists[2]!.hinted = -1)],
+  ['a negative number of hints', 'free-lists', (tree) => (tree.leaf.lists[2]!.hinted = -1)],
   [
     'two free buddies',
     'merging',
@@ -172,46 +176,47 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ],
 ];
 
-/** What is said of each of them. */
+/** The problem that the check names for each corruption. */
 const PROBLEMS: Readonly<Record<string, string>> = {
-  'a mark that means nothing': 'unit 3 of order 0 has the mark 0x90, which means nothing',
-  'a run that does not start': 'the block at 0x0000000000007000 goes on a run that does not start',
-  'a slab of two pages': 'unit 8 of order 0 is a single page, and has order 3',
-  'an order that the level does not have': 'unit 3 of order 0 has the mark 0x1c, which means nothing',
-  'a page that is divided': 'unit 8 of order 0 is divided, but no node is below',
-  'a divided unit without a node below': 'unit 1 of order 10 is divided, but no node is below',
+  'an unknown mark': 'unit 3 of order 0 has the mark 0x90, which does not exist',
+  'a block that continues no run':
+    'the block at 0x0000000000007000 continues a run, but follows no block of a run',
+  'a slab of two pages': 'unit 8 of order 0 is a file page or slab, but has order 3',
+  'an order that the level does not have': 'unit 3 of order 0 has the mark 0x1c, which does not exist',
+  'a page that is divided': 'unit 8 of order 0 is divided, but has no node below',
+  'a divided unit without a node below': 'unit 1 of order 10 is divided, but has no node below',
   'a node that is not its unit’s': 'unit 1024 of order 0 is not below unit 1023 of order 10',
   'a node at another address': 'unit 1024 of order 0 is not at the address of unit 4 of order 10',
-  'a block that is in none': 'the page 0x0000000000008000 is in no block, and not reserved',
+  'a page that is in no block': 'the page 0x0000000000008000 is in no block, but not reserved',
   'a block inside another': 'unit 13 of order 0 starts a block inside that of unit 8 of order 0',
-  'a block in a node whose unit is one block': 'unit 7 of order 0 is in a block, and its node in another one',
-  'a block in what is reserved': 'blocks have 4983 pages of the region, and 4984 in all',
-  'a block that reaches into what is reserved':
-    'the page 0x00000000003f0000 is in no block, and not reserved',
-  'a block that reaches out of what is reserved':
-    'the page 0x00000000003f2000 is in a block and in what comes before it',
-  'a block outside the range': 'blocks have 4983 pages of the region, and 4984 in all',
+  'a block in a node whose unit is one block':
+    'unit 7 of order 0 is in a block, but its node lies in another one',
+  'a block in reserved pages': 'blocks have 4983 pages of the region, but 4984 in all',
+  'a block that reaches into reserved pages': 'the page 0x00000000003f0000 is in no block, but not reserved',
+  'a block that reaches out of reserved pages': 'the page 0x00000000003f2000 is in two blocks',
+  'a block outside the range': 'blocks have 4983 pages of the region, but 4984 in all',
   'a block that reaches over the end of the range': 'the block at 0x0000000001380000 ends outside the region',
-  'a block at an address that is no multiple of its size': 'unit 7 of order 0 starts a block of 32 units',
+  'a block at an address that is not a multiple of its size': 'unit 7 of order 0 starts a block of 32 units',
   'more nodes than there is room for': 'the level of order 0 has 2147483647 nodes',
-  'a number of nodes that is none': 'the level of order 0 has -1 nodes',
+  'a negative number of nodes': 'the level of order 0 has -1 nodes',
   'half a node': 'the level of order 0 has 1.5 nodes',
   'a root that is missing': 'the level of order 10 has 0 nodes',
-  'a unit that names another one’s node': 'unit 9 of order 10 has node 0 below, which is not its own',
-  'a unit that names a node that is not open': 'unit 9 of order 10 has node 2 below, which is not its own',
+  'a unit that names another one’s node': 'unit 9 of order 10 names node 0 below, which does not name it',
+  'a unit that names a node that is not open':
+    'unit 9 of order 10 names node 2 below, which does not name it',
   'a block in a node that is not open': 'unit 1024 of order 0 is in a node that is not open',
-  'a file page of two': 'unit 8 of order 0 is a single page, and has order 3',
-  'a file page of 4 MiB': 'unit 1 of order 10 is a single page, and has order 10',
+  'a file page of two pages': 'unit 8 of order 0 is a file page or slab, but has order 3',
+  'a file page of 4 MiB': 'unit 1 of order 10 is a file page or slab, but has order 10',
   'a list that the level does not have, as filled':
     'the level of order 0 has lists 0x1fb filled, and its field is 1049083',
-  'a node without a block': 'unit 1024 of order 0 and what follows are divided into nothing',
-  'a count of allocated blocks': '1 blocks of order 3 are allocated, their count is 2',
-  'a count of allocated blocks above': '1 blocks of order 10 are allocated, their count is 0',
+  'a node without a block': 'the node of unit 1024 of order 0 is open, but has no block',
+  'a count of allocated blocks': '1 blocks of order 3 are allocated, but the counter is 2',
+  'a count of allocated blocks above': '1 blocks of order 10 are allocated, but the counter is 0',
   'a bit of what lists are filled': 'the level of order 0 has lists 0x1fb filled, and its field is 506',
   'a block in a free list that is not free': 'the free list of order 3 has 4 blocks, but 3 are free',
   'a free block that is in no list': 'unit 32 of order 0 is free, but in no free list',
-  'hints that are none': 'the free list of order 2: it has -1 hints',
-  'two free buddies': 'unit 8 of order 0 is free, and so is its buddy',
+  'a negative number of hints': 'the free list of order 2: it has -1 hints',
+  'two free buddies': 'unit 8 of order 0 and its buddy are both free',
 };
 
 test.each(CORRUPTIONS)('%s is found: %s', (name, invariant, corrupt) => {
@@ -225,8 +230,8 @@ test.each(CORRUPTIONS)('%s is found: %s', (name, invariant, corrupt) => {
 test.each([
   ['two nodes', smallSample],
   ['ten nodes', wideSample],
-])('whatever a word of %s holds, it is found, or does not matter', (_name, make) => {
-  // Words that are zero, which are most, and hints, each of which costs a whole future, one in some: `test:deep` has all.
+])('a wrong value in any word of %s is found, or does not matter', (_name, make) => {
+  // Only some of the words that are zero, which are most, and of the hints, which cost most. `test:deep` takes all.
   const isChosen = (word: Word, index: number) =>
     isHint(word.name) ? index % 16 === 0 : word.get() !== 0 || index % 97 === 0;
   const { found, harmless } = corruptEveryWord(make, isChosen, 8);
@@ -234,11 +239,11 @@ test.each([
   expectUnread(harmless);
 });
 
-test('links of a free list that lead astray are found, and not followed for ever', () => {
+test('wrong links of a free list are found, and the check ends', () => {
   const tree = new BuddyTree({ start: 0, end: 4096 });
   tree.addFreeRange(tree.range);
   const pages = Array.from({ length: 1020 }, () => tree.allocate(0) as bigint);
-  // Every second page: most of these 510 have bits, in 28 words that are linked; 62 are hinted.
+  // Every second page: 62 of these 510 blocks are hinted, the others have bits, in 28 linked words.
   for (const page of pages) if (page % 8192n === 0n) tree.free(page, undefined);
   checkTree(tree, []);
   const list = tree.leaf.lists[0]!;
@@ -252,7 +257,7 @@ test('links of a free list that lead astray are found, and not followed for ever
     () => (words[list.first - 1] = 2), // not a word of bits
     () => (words[list.first - 1] = 1), // a hint
     () => (list.first = -1),
-    () => (words[list.first] = 0), // blocks too few
+    () => (words[list.first] = 0), // too few blocks
     () => (words[list.first - 1] = 0), // a word with blocks is not linked
     () => (list.hinted = 0),
   ]) {

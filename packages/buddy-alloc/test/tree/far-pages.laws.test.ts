@@ -5,15 +5,15 @@ import { expect, test } from 'vitest';
 import { PageAllocator } from '../../src/index.ts';
 import { blocksOf, codeOf, Flat, type FlatAddr, flatRegion, pageStart } from '../support/allocators.ts';
 
-// Trees of three to five levels: blocks far apart, in nodes that are opened in any order, and addresses that differ from
-// theirs only in the bits that say which node of a level it is.
+// Trees of three to five levels, with blocks far apart in nodes that are opened in any order. Other addresses differ from
+// those of the blocks only in the bits that select a node of one level.
 
 const worlds = fc.record({
   start: fc.oneof(fc.nat(3000), fc.integer({ min: 2 ** 30 - 3000, max: 2 ** 30 }), fc.nat(2 ** 51)),
   pages: fc.constantFrom(2 ** 20 + 5000, 2 ** 22, 2 ** 24 - 1, 2 ** 31, 2 ** 34 + 1, 2 ** 45),
 });
 
-/** Few digits of base 1024, so that two numbers often differ in one of them only. */
+/** A number with few different digits in base 1024, so that two numbers often differ in only one digit. */
 const places = fc.array(fc.oneof(fc.nat(2), fc.constantFrom(511, 1022, 1023)), {
   minLength: 5,
   maxLength: 5,
@@ -30,13 +30,13 @@ const steps = fc.array(
 
 const addressOf = (page: number): FlatAddr => Flat.address(pageStart(page));
 
-test('blocks far apart do not know of each other', () => {
+test('blocks far apart do not affect each other', () => {
   let taken = 0;
   let refused = 0;
   const property = fc.property(worlds, steps, ({ start, pages }, steps) => {
     const allocator = new PageAllocator(flatRegion(pageStart(start), pageStart(start + pages)));
     const initial = blocksOf(allocator);
-    // The blocks that are allocated: how many pages, by the first.
+    // The allocated blocks: the number of pages by the first page.
     const live = new Map<number, number>();
     const around = (first: number, count: number) =>
       [...live].find(([other, size]) => other < first + count && first < other + size);
@@ -73,7 +73,7 @@ test('blocks far apart do not know of each other', () => {
         allocator.indexed.free(victim - start);
         live.delete(victim);
       } else if (victim !== undefined) {
-        // As far away as a node of some level is wide: mostly free, or not there at all.
+        // A page at the distance of a node of some level: it is mostly free, or outside the tree.
         const distance = 1024 ** (1 + (number % 4)) * (1 + (order % 3)) * (number % 2 === 0 ? 1 : -1);
         const other = victim + distance;
         if (other < 0 || other >= 2 ** 52 || live.has(other)) continue;

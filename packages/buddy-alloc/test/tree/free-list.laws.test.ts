@@ -5,10 +5,10 @@ import { FreeList, freeListProblem, HINTS } from '../../src/tree/free-list.ts';
 
 const ORDER = 1;
 const MARK = FREE | ORDER;
-/** Ten words, the last of them in part. */
+/** Units for ten words of bits, of which the last is not full. */
 const BLOCKS = 300;
 
-/** A list of blocks of order 1, by number, and the marks that it believes. */
+/** A list of blocks of order 1, named by number, and the marks that it reads. */
 class Blocks {
   readonly list = new FreeList(ORDER, MARK);
   #marks = new Uint8Array(0);
@@ -29,7 +29,7 @@ class Blocks {
     this.list.add(block << ORDER);
   }
 
-  /** As a buddy that merges, or a block that is allocated by its address. */
+  /** Removes a block that the list does not choose, as when a buddy merges. */
   remove(block: number): void {
     this.#marks[block << ORDER] = 0;
     this.list.remove(block << ORDER);
@@ -42,15 +42,15 @@ class Blocks {
     return unit >> ORDER;
   }
 
-  /** How many words are linked. */
+  /** The number of linked words. */
   get links(): number {
     return this.list.words.subarray(HINTS).filter((word, index) => index % 2 === 0 && word !== 0).length;
   }
 }
 
-test('a free list is a set: add, remove, take, grow', () => {
+test('a free list behaves like a set: add, remove, take, grow', () => {
   const step = fc.record({
-    // More adding than taking, so that words fill.
+    // More blocks are added than taken, so that words fill.
     what: fc.constantFrom('add', 'add', 'add', 'remove', 'take', 'grow'),
     block: fc.nat(BLOCKS - 1),
   });
@@ -81,7 +81,7 @@ test('a free list is a set: add, remove, take, grow', () => {
   );
 });
 
-test('every block comes out once', () => {
+test('every block is taken once', () => {
   const blocks = new Blocks();
   for (let block = 0; block < BLOCKS; block += 1) blocks.add(block);
   const taken = Array.from({ length: BLOCKS }, () => blocks.take());
@@ -91,7 +91,7 @@ test('every block comes out once', () => {
   expect(blocks.list.words.subarray(HINTS).every((word, index) => index % 2 === 0 || word === 0)).toBe(true);
 });
 
-test('the block that was added last is taken first, if it is still there', () => {
+test('the block that was added last is taken first, if it is still free', () => {
   const blocks = new Blocks();
   for (const block of [7, 250, 31, 32, 90]) blocks.add(block);
   blocks.remove(90);
@@ -99,7 +99,7 @@ test('the block that was added last is taken first, if it is still there', () =>
   expect([blocks.take(), blocks.take(), blocks.take()]).toEqual([32, 250, 7]);
 });
 
-test('a block that goes and comes back is hinted twice, and taken once', () => {
+test('a block that is removed and added again has two hints, and is taken once', () => {
   const blocks = new Blocks();
   blocks.add(5);
   blocks.remove(5);
@@ -112,9 +112,9 @@ test('a block that goes and comes back is hinted twice, and taken once', () => {
   expect([blocks.take(), blocks.list.hinted]).toEqual([8, 1]);
 });
 
-test('hints that have no room become bits, but for those of blocks that are gone', () => {
+test('full hints become bits, except for stale ones', () => {
   const blocks = new Blocks(64 * HINTS);
-  // A word for each, but for the last one: every fourth block goes again.
+  // Each block but the last has a word of its own. Every fourth block is removed again.
   for (let index = 0; index < HINTS - 1; index += 1) blocks.add(64 * index + 3);
   for (let index = 0; index < HINTS - 1; index += 4) blocks.remove(64 * index + 3);
   expect([blocks.links, blocks.list.hinted]).toEqual([0, HINTS - 1]);
@@ -123,7 +123,7 @@ test('hints that have no room become bits, but for those of blocks that are gone
   expect(blocks.list.knows(3 << ORDER)).toBe(false);
   expect(blocks.list.knows(67 << ORDER)).toBe(true);
   blocks.add(1);
-  // The hint, then what was linked last: the words of lower blocks come later.
+  // The hint comes first, then the word that was linked last. Words of lower blocks come later.
   expect([blocks.take(), blocks.take(), blocks.take()]).toEqual([
     1,
     64 * (HINTS - 2) + 3,
@@ -131,7 +131,7 @@ test('hints that have no room become bits, but for those of blocks that are gone
   ]);
 });
 
-test('words that have no block left are unlinked when a request passes them', () => {
+test('empty words are unlinked when a request reaches them', () => {
   const blocks = new Blocks(64 * HINTS);
   const firsts = Array.from({ length: HINTS }, (_, index) => 64 * index);
   for (const block of firsts) blocks.add(block);
@@ -139,16 +139,16 @@ test('words that have no block left are unlinked when a request passes them', ()
   expect(blocks.links).toBe(HINTS);
   expect(blocks.take()).toBe(0);
   expect(blocks.links).toBe(1);
-  // The word that stays linked, though it is empty, is not linked twice.
+  // An empty word that is still linked is not linked again.
   for (const block of firsts) blocks.add(block);
   expect(blocks.links).toBe(HINTS);
   expect(freeListProblem(blocks.list)).toBeUndefined();
 });
 
-test('what is wrong with a list is said', () => {
+test('freeListProblem names each contradiction', () => {
   const make = () => {
     const blocks = new Blocks();
-    // Words 1, 5 and 17 are linked, the last of them first; one hint is left, of word 9.
+    // Words 1, 5 and 17 are linked, from the last to the first. One hint is left, for a block of word 9.
     for (const block of [1, 2, 70, 260]) blocks.add(block);
     for (let index = 4; index < HINTS; index += 1) {
       blocks.remove(2);
@@ -176,7 +176,7 @@ test('what is wrong with a list is said', () => {
     ['4 words have links, 3 are linked', (list) => (list.words[HINTS + 8] = 1)],
     [`word ${HINTS + 9} has blocks, but is not linked`, (list) => (list.words[HINTS + 9] = 8)],
     [
-      'unit 142 has a bit, and is no free block',
+      'unit 142 has a bit, but is not a free block',
       (list) => (list.words[HINTS + 5] = list.words[HINTS + 5]! | (1 << 7)),
     ],
     ['unit 140 has a bit, and is hinted', (list) => (list.words[0] = 140)],
@@ -190,13 +190,13 @@ test('what is wrong with a list is said', () => {
   }
 });
 
-test('a block whose hint is left from before is not found twice', () => {
+test('a block with a stale hint is not found twice', () => {
   const blocks = new Blocks();
   blocks.add(5);
   blocks.remove(5);
   for (let block = 10; block < 8 + HINTS; block += 1) blocks.add(block);
   expect(blocks.list.hinted).toBe(HINTS - 1);
-  // Two hints of it are there when all become bits.
+  // The block has two hints when the hints become bits.
   blocks.add(5);
   expect(blocks.list.hinted).toBe(0);
   expect(freeListProblem(blocks.list)).toBeUndefined();
@@ -204,7 +204,7 @@ test('a block whose hint is left from before is not found twice', () => {
   expect(new Set(taken).size).toBe(HINTS - 1);
 });
 
-test('what a list does not find is known', () => {
+test('knows tells whether the list can find a block', () => {
   const blocks = new Blocks();
   blocks.add(40);
   expect(blocks.list.knows(40 << ORDER)).toBe(true);
