@@ -4,35 +4,40 @@ import { PageTableError } from '../entry/page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { ReaderMemory, type ReadFrame } from './reader-memory.ts';
 
-/** What physical memory is made of. */
+/** The kinds of physical memory that {@link createPhysMemory} makes. */
 export type PhysMemoryOptions =
-  /** Flat and zeroed: `size` bytes from `start` (0 if not given) on. */
+  /** Flat and zeroed: `size` bytes from `start` on. `start` is 0 if not given. */
   | { readonly size: Bytes; readonly start?: PhysAddr }
   /**
-   * Flat, over a buffer of the caller's, shared or not, or that of a `WebAssembly.Memory`: its bytes are the memory. When
-   * it is transferred, or the WebAssembly memory grows, every access is a `BUS_ERROR`: make another one then.
+   * Flat, over the caller's buffer, shared or not, or over that of a `WebAssembly.Memory`. The bytes of the buffer are the
+   * memory. If the buffer is transferred or the WebAssembly memory grows, every access throws `BUS_ERROR`; make a new
+   * memory then.
    */
   | { readonly buffer: ArrayBuffer | SharedArrayBuffer; readonly start?: PhysAddr }
-  /** Sparse and zeroed: the regions may be terabytes apart and in size; a frame costs its 4 KiB from its first write on. */
+  /** Sparse and zeroed. Regions can be terabytes large and far apart: a frame takes its 4 KiB with its first write. */
   | { readonly regions: Iterable<MemoryRegion<PhysAddr>> }
-  /** Read-only, of a file or a dump: frames are fetched when they are asked for, and the last `cachedFrames` (1024) kept. */
+  /**
+   * Read-only, from a file or a dump. A frame is fetched when it is first read. The last `cachedFrames` frames stay in a
+   * cache; 1024 if not given.
+   */
   | { readonly readFrame: ReadFrame; readonly cachedFrames?: number };
 
 const WORDS_PER_FRAME = PAGE_SIZE / 4;
 
 /**
- * Physical memory: flat for one run of frames in one buffer, sparse for any set of regions, or what a reader has. Flat: O(size) if it makes
- * the buffer, else O(1). Sparse: O(regions), whatever their size.
+ * Makes physical memory: flat for one run of frames in one buffer, sparse for any set of regions, or read-only through a
+ * reader. Flat memory costs O(size) if it makes the buffer, otherwise O(1); sparse memory O(regions), whatever their size.
  *
- * @throws PageTableError `INVALID_MEMORY` if a start or size is no multiple of 4096, a size is 0, or regions overlap;
- *   AddressError for values that are no address or byte count
+ * @throws PageTableError `INVALID_MEMORY` if a start or a size is not a multiple of 4096, a size is 0, regions overlap, or
+ *   the buffer cannot be made
+ * @throws AddressError if a value is not an address or a byte count
  */
 export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
   if ('readFrame' in options) return new ReaderMemory(options.readFrame, options.cachedFrames ?? 1024);
   if ('regions' in options) return new SparseMemory(options.regions);
   const start = options.start ?? physAddr(0);
   if ('buffer' in options) {
-    // The caller may write to its buffer at any time.
+    // The caller may write to its buffer at any time, so the epoch is NaN.
     return new FlatMemory(
       options.buffer,
       wholeFrames(physRegion(start, options.buffer.byteLength)),
@@ -59,7 +64,7 @@ class FlatMemory implements PhysMemory {
   words(frame: number, write: boolean): Uint32Array {
     const words = this.#words;
     const index = frame - this.#first;
-    // By its length, not by a count: that of a buffer which was moved away is 0, and reads of it would be zeros.
+    // The array's own length is 0 once its buffer is detached. A stored count would let reads through, as `undefined`.
     if (index >>> 0 !== index || index * WORDS_PER_FRAME >= words.length) this.#refuse(frame);
     if (write) this.epoch += 1;
     return words;
@@ -128,7 +133,7 @@ function zeroed(region: MemoryRegion<PhysAddr>): ArrayBuffer {
   } catch (cause) {
     throw invalid(
       region.size,
-      'one buffer cannot be that large here: pass `regions`, which is sparse',
+      'a single buffer cannot be that large here: pass `regions` for sparse memory',
       cause,
     );
   }

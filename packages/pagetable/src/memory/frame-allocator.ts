@@ -1,15 +1,15 @@
 import type { PhysAddr } from '@svsm/address';
 
 /**
- * Where a page table takes the frames of its tables from. Two lines make one of a `PageAllocator<PhysAddr>` of
- * `@svsm/buddy-alloc`.
+ * The source of frames for the tables of a page table. A `PageAllocator<PhysAddr>` of `@svsm/buddy-alloc` becomes one with
+ * two lines.
  */
 export interface FrameAllocator {
   /**
-   * A frame of 4 KiB that nobody else uses, whatever its bytes: the page table clears it. Throws if there is none left;
-   * what it throws becomes the `cause` of `OUT_OF_MEMORY`.
+   * Returns a frame of 4 KiB that has no other user. Its content does not matter: the page table clears it. Throws if no
+   * frame is left; the error becomes the `cause` of `OUT_OF_MEMORY`.
    */
   allocateFrame(): PhysAddr;
-  /** Takes back a frame that {@link allocateFrame} gave. */
+  /** Takes back a frame that {@link allocateFrame} returned. */
   freeFrame(frame: PhysAddr): void;
 }

@@ -5,8 +5,8 @@ import { fillWords } from './leaf-words.ts';
 import type { PhysMemory } from './phys-memory.ts';
 
 /**
- * The low word of part `index` of the large page that an entry at `level` maps: all its bits, with PAT, bit 12, moved to
- * bit 7 where the part is a 4 KiB page (AMD64 APM vol. 2, §5.4.1). The high word is that of the large page.
+ * The low word of part `index` of the large page that an entry at `level` maps. It has the same bits, but PAT moves from
+ * bit 12 to bit 7 if the part is a 4 KiB page (AMD64 APM vol. 2, §5.4.1). The high word is that of the large page.
  */
 export function partLow(low: number, level: number, index: number): number {
   if (level === 1) {

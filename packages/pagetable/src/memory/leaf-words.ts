@@ -1,17 +1,17 @@
 import { ENTRIES } from '../entry/page-sizes.ts';
 
-/**
- * Loops over entries of a leaf table, `words[start]` up to `words[stop]`, two words each. They are functions of integers
- * alone, so that an engine compiles each once, whoever calls it.
+/*
+ * Loops over entries of a leaf table, from `words[start]` up to `words[stop]`, two words each. Their arguments are an
+ * array and integers, so an engine compiles each loop once for all callers.
  */
 
-/** A copy of a leaf table: an engine knows where this array is, and reads it twice as fast as one that it is given. */
+/** A copy of a leaf table. Engines know the address of a constant array, and read it twice as fast as a parameter. */
 const TABLE = new Uint32Array(2 * ENTRIES);
 
-/** What {@link surveyWords} has found: the bits that all low words have, that all high words have, that any of those has. */
+/** The result of {@link surveyWords}: the AND over all low words, the AND over all high words, the OR over all high words. */
 export const SURVEY: Int32Array = new Int32Array(3);
 
-/** Reads all entries, for {@link SURVEY}. */
+/** Reads all entries, and puts the result into {@link SURVEY}. */
 export function surveyWords(words: Uint32Array, start: number, stop: number): void {
   TABLE.set(words.subarray(start, stop));
   const count = (stop - start) | 0;
@@ -19,7 +19,7 @@ export function surveyWords(words: Uint32Array, start: number, stop: number): vo
   else surveyPart(count);
 }
 
-/** As {@link surveyPart}, of a whole table: where it ends is written in the code, so no index is checked. */
+/** As {@link surveyPart}, for a whole table. Its end is a constant, so engines need not check each index. */
 function surveyTable(): void {
   const first = TABLE[1]! | 0;
   let allLow = -1;
@@ -28,9 +28,10 @@ function surveyTable(): void {
     allLow &= TABLE[i]! | 0;
     others |= (TABLE[i + 1]! | 0) ^ first;
   }
-  tell(allLow, first, others);
+  report(allLow, first, others);
 }
 
+/** Surveys the first `count` words of {@link TABLE}. */
 function surveyPart(count: number): void {
   const first = TABLE[1]! | 0;
   let allLow = -1;
@@ -39,24 +40,24 @@ function surveyPart(count: number): void {
     allLow &= TABLE[i]! | 0;
     others |= (TABLE[i + 1]! | 0) ^ first;
   }
-  tell(allLow, first, others);
+  report(allLow, first, others);
 }
 
-/** Of high words it is enough, and takes less, to know the first one, and in which bits any differs from it. */
-function tell(allLow: number, first: number, others: number): void {
+/** Fills {@link SURVEY}. AND and OR of the high words follow from the first one and the bits in which any other differs. */
+function report(allLow: number, first: number, others: number): void {
   SURVEY[0] = allLow;
   SURVEY[1] = first & ~others;
   SURVEY[2] = first | others;
 }
 
-/** The bits that any low word has. */
+/** The OR over all low words. */
 export function anyLowWord(words: Uint32Array, start: number, stop: number): number {
   let any = 0;
   for (let i = start; i < stop; i += 2) any |= words[i]! | 0;
   return any;
 }
 
-/** Keeps and sets bits of the high words. */
+/** Clears all bits of the high words except those of `keep`, then sets those of `set`. */
 export function changeHighWords(
   words: Uint32Array,
   start: number,
@@ -67,7 +68,7 @@ export function changeHighWords(
   for (let i = start + 1; i < stop; i += 2) words[i] = ((words[i]! | 0) & keep) | set;
 }
 
-/** Keeps and sets bits of the low words. */
+/** Clears all bits of the low words except those of `keep`, then sets those of `set`. */
 export function changeLowWords(
   words: Uint32Array,
   start: number,
@@ -78,7 +79,7 @@ export function changeLowWords(
   for (let i = start; i < stop; i += 2) words[i] = ((words[i]! | 0) & keep) | set;
 }
 
-/** Writes entries that lead to consecutive frames, the first one with `low` and `high`. */
+/** Writes entries: `low` and `high` in the first, and in each next one a low word that is larger by `step`. */
 export function fillWords(
   words: Uint32Array,
   start: number,

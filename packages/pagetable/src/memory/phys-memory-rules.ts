@@ -2,26 +2,28 @@ import { PAGE_SIZE, type PhysAddr, pageNumber } from '@svsm/address';
 import { isPageTableError, PageTableError, type PageTableErrorCode } from '../entry/page-table-error.ts';
 import { type PhysMemory, readPhys, readPhys64, writePhys, writePhys64 } from './phys-memory.ts';
 
-/** A memory to be checked, made anew for each rule. */
+/** A memory to check. Make a new one for each rule. */
 export interface PhysMemorySubject {
+  /** The implementation under test. */
   readonly memory: PhysMemory;
-  /** The first of three frames that follow one another and that there are. */
+  /** The address of the first of three consecutive frames that exist. */
   readonly start: PhysAddr;
-  /** The address of a frame that there is not, right after those three. */
+  /** The address directly after those three frames. No frame exists there. */
   readonly outside: PhysAddr;
-  /** Whether it can be written to. If not, a write is `READ_ONLY`. */
+  /** Whether the memory can be written. If not, asking for words to write must throw `READ_ONLY`. */
   readonly writable: boolean;
 }
 
-/** One thing that every {@link PhysMemory} must do. */
+/** One rule that every {@link PhysMemory} must keep. */
 export interface PhysMemoryRule {
+  /** The rule as a sentence: the title of a test. */
   readonly name: string;
-  /** @throws PageTableError `RULE_BROKEN` if it does not */
+  /** Checks one memory. @throws PageTableError `RULE_BROKEN` */
   check(subject: PhysMemorySubject): void;
 }
 
 /**
- * The rules that every {@link PhysMemory} must keep. Check an implementation against them in its tests.
+ * The rules that every {@link PhysMemory} must keep. Check your implementation against them in its tests.
  *
  * @example
  * ```ts
@@ -37,53 +39,83 @@ export interface PhysMemoryRule {
 export const PHYS_MEMORY_RULES: readonly PhysMemoryRule[] = [
   rule('an access outside memory is a bus error', ({ memory, outside }, expect) => {
     for (const frame of [pageNumber(outside), Number.NaN, -1, pageNumber(outside) - 0.5]) {
-      expect(codeOf(() => memory.words(frame, false)) === 'BUS_ERROR', `reading frame ${frame}`);
-      expect(codeOf(() => memory.words(frame, true)) === 'BUS_ERROR', `writing frame ${frame}`);
+      expect(
+        codeOf(() => memory.words(frame, false)) === 'BUS_ERROR',
+        `reading frame ${frame} does not throw BUS_ERROR`,
+      );
+      expect(
+        codeOf(() => memory.words(frame, true)) === 'BUS_ERROR',
+        `writing frame ${frame} does not throw BUS_ERROR`,
+      );
     }
   }),
-  rule('a frame is 1024 words of the array, from its offset on', ({ memory, start }, expect) => {
+  rule('a frame is 1024 words of the array, starting at its offset', ({ memory, start }, expect) => {
     for (const frame of framesOf(start)) {
       const words = memory.words(frame, false);
       const offset = memory.wordOffset(frame);
-      expect(words instanceof Uint32Array, 'an array of 32-bit words');
-      expect(Number.isInteger(offset) && offset >= 0 && offset + 1024 <= words.length, `offset ${offset}`);
+      expect(words instanceof Uint32Array, 'words() does not return a Uint32Array');
+      expect(
+        Number.isInteger(offset) && offset >= 0 && offset + 1024 <= words.length,
+        `a frame at offset ${offset} does not fit the array`,
+      );
     }
   }),
-  rule('reading again gives the same', ({ memory, start }, expect) => {
+  rule('reading twice returns the same bytes', ({ memory, start }, expect) => {
     const bytes = readPhys(memory, start, 3 * PAGE_SIZE);
-    expect(String(readPhys(memory, start, 3 * PAGE_SIZE)) === String(bytes), 'other bytes');
+    expect(
+      String(readPhys(memory, start, 3 * PAGE_SIZE)) === String(bytes),
+      'the second read returned other bytes',
+    );
   }),
   rule(
-    'reading leaves the epoch as it is, and asking to write changes it',
+    'reading keeps the epoch, and asking for words to write changes it',
     ({ memory, start, writable }, expect) => {
       const frame = pageNumber(start);
       memory.words(frame, false);
       const before = memory.epoch;
       memory.words(frame + 1, false);
-      expect(Object.is(memory.epoch, before), 'a read changed it');
+      expect(Object.is(memory.epoch, before), 'a read changed the epoch');
       if (!writable) return;
       memory.words(frame, true);
-      expect(Number.isNaN(memory.epoch) || memory.epoch !== before, 'it is as before a write');
+      expect(
+        Number.isNaN(memory.epoch) || memory.epoch !== before,
+        'the epoch is the same before and after a write',
+      );
     },
   ),
-  rule('what cannot be written to says so, and stays', ({ memory, start, writable }, expect) => {
-    if (writable) return;
-    const before = String(readPhys(memory, start, PAGE_SIZE));
-    expect(codeOf(() => memory.words(pageNumber(start), true)) === 'READ_ONLY', 'words for a write');
-    expect(codeOf(() => writePhys64(memory, start, 1n)) === 'READ_ONLY', 'writePhys64');
-    expect(String(readPhys(memory, start, PAGE_SIZE)) === before, 'the bytes have changed');
-  }),
   rule(
-    'what is written is read, little-endian, in its frame alone',
+    'memory that cannot be written throws READ_ONLY and keeps its bytes',
+    ({ memory, start, writable }, expect) => {
+      if (writable) return;
+      const before = String(readPhys(memory, start, PAGE_SIZE));
+      expect(
+        codeOf(() => memory.words(pageNumber(start), true)) === 'READ_ONLY',
+        'words() for a write does not throw READ_ONLY',
+      );
+      expect(
+        codeOf(() => writePhys64(memory, start, 1n)) === 'READ_ONLY',
+        'writePhys64() does not throw READ_ONLY',
+      );
+      expect(String(readPhys(memory, start, PAGE_SIZE)) === before, 'the bytes have changed');
+    },
+  ),
+  rule(
+    'a write is read back, little-endian, and changes no other frame',
     ({ memory, start, writable }, expect) => {
       if (!writable) return;
       const middle = (start + 0x1000n) as PhysAddr;
-      const [before] = [String(readPhys(memory, start, PAGE_SIZE))];
+      const before = String(readPhys(memory, start, PAGE_SIZE));
       const after = String(readPhys(memory, (start + 0x2000n) as PhysAddr, PAGE_SIZE));
       writePhys64(memory, middle, 0x8877_6655_4433_2211n);
       writePhys64(memory, (middle + 0xff8n) as PhysAddr, 1n);
-      expect(String(readPhys(memory, middle, 8)) === '17,34,51,68,85,102,119,136', 'bytes of the first word');
-      expect(readPhys64(memory, (middle + 0xff8n) as PhysAddr) === 1n, 'the last word');
+      expect(
+        String(readPhys(memory, middle, 8)) === '17,34,51,68,85,102,119,136',
+        'the first word reads back as other bytes',
+      );
+      expect(
+        readPhys64(memory, (middle + 0xff8n) as PhysAddr) === 1n,
+        'the last word reads back as another value',
+      );
       expect(String(readPhys(memory, start, PAGE_SIZE)) === before, 'the frame before has changed');
       expect(
         String(readPhys(memory, (start + 0x2000n) as PhysAddr, PAGE_SIZE)) === after,
@@ -91,28 +123,29 @@ export const PHYS_MEMORY_RULES: readonly PhysMemoryRule[] = [
       );
     },
   ),
-  rule('the array for a write is the one that later reads see', ({ memory, start, writable }, expect) => {
+  rule('later reads see the array that was returned for a write', ({ memory, start, writable }, expect) => {
     if (!writable) return;
     const frame = pageNumber(start);
     memory.words(frame, false);
     memory.words(frame, true)[memory.wordOffset(frame) + 5] = 0xdead_beef;
     expect(
       memory.words(frame, false)[memory.wordOffset(frame) + 5] === 0xdead_beef,
-      'word 5 of the first frame',
+      'a word written to the array is not read back',
     );
   }),
-  rule('a write that ends outside memory writes nothing', ({ memory, start, outside, writable }, expect) => {
+  rule('a write that ends outside memory changes nothing', ({ memory, start, outside, writable }, expect) => {
     if (!writable) return;
     const before = String(readPhys(memory, start, 3 * PAGE_SIZE));
     const last = (outside - 1n) as PhysAddr;
     expect(
       codeOf(() => writePhys(memory, last, Uint8Array.of(1, 2))) === 'BUS_ERROR',
-      'two bytes at the end',
+      'writing two bytes at the end does not throw BUS_ERROR',
     );
     expect(String(readPhys(memory, start, 3 * PAGE_SIZE)) === before, 'the bytes have changed');
   }),
 ];
 
+/** Fails the rule with the finding `what`, unless it `holds`. */
 type Expect = (holds: boolean, what: string) => void;
 
 function rule(name: string, body: (subject: PhysMemorySubject, expect: Expect) => void): PhysMemoryRule {

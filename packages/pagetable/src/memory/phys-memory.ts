@@ -1,25 +1,27 @@
 import { type PhysAddr, pageNumber, pageOffset } from '@svsm/address';
 
 /**
- * Physical memory as page tables reach it: frames of 4 KiB, found by frame number (physical address / 4096).
+ * Physical memory as page tables access it: frames of 4 KiB, addressed by frame number (physical address / 4096).
  *
- * A frame is 1024 consecutive little-endian 32-bit words in some typed array; where it begins there is for the
- * implementation to say. So one buffer, a map of frames, and a guest's view through nested paging are all the same to
- * a walk, and no entry becomes a `bigint` on the way.
+ * A frame is 1024 consecutive little-endian 32-bit words in a typed array, at an offset that the implementation chooses.
+ * So a walk works the same on one buffer, on a map of frames and on a guest's view through nested paging, and it reads
+ * entries without making a `bigint`.
  */
 export interface PhysMemory {
   /**
-   * Another number after each `words(frame, true)`; NaN if the memory may change, or move, in any other way, or if two
-   * frames can be the same words. While it stays the same, arrays that were given stay valid and tables unchanged: a page
-   * table need not walk again for the next page of the same 2 MiB. Over one `words(frame, true)`, that holds of all other
-   * frames: a page table knows what it has written itself.
+   * A counter that changes with every `words(frame, true)`. While it is unchanged, arrays returned earlier stay valid and
+   * no table has changed, so a page table can continue from its last walk. Across one `words(frame, true)` the same holds
+   * for every frame but that one.
+   *
+   * NaN means: cache nothing. An implementation must use it if the memory can change or move by itself, or if two frame
+   * numbers share words.
    */
   readonly epoch: number;
   /**
-   * The array that holds the words of `frame`. For a write it is the one that every later read sees, to be written to at
-   * once and not kept; for a read it must not be written to.
+   * The array that holds the words of `frame`. With `write`, every later read sees the same array; callers write to it at
+   * once and do not keep it. Without `write`, callers must not write to it.
    *
-   * @throws PageTableError `BUS_ERROR` if there is no memory at `frame`
+   * @throws PageTableError `BUS_ERROR` if there is no memory at `frame`; `READ_ONLY` if it cannot be written
    */
   words(frame: number, write: boolean): Uint32Array;
   /** The index of the first word of `frame` in that array, the same for reads and writes. */
@@ -27,10 +29,11 @@ export interface PhysMemory {
 }
 
 /**
- * The 8 bytes at `paddr`, as a little-endian number. O(1).
+ * Reads the 8 bytes at `paddr` as a little-endian number. O(1).
  *
  * @param paddr - a multiple of 8
- * @throws PageTableError `BUS_ERROR`; RangeError if `paddr` is no multiple of 8
+ * @throws PageTableError `BUS_ERROR`
+ * @throws RangeError if `paddr` is not a multiple of 8
  */
 export function readPhys64(memory: PhysMemory, paddr: PhysAddr): bigint {
   const frame = pageNumber(paddr);
@@ -40,10 +43,11 @@ export function readPhys64(memory: PhysMemory, paddr: PhysAddr): bigint {
 }
 
 /**
- * Writes `value` (64 bits) at `paddr`, little-endian. O(1).
+ * Writes the 64 bits of `value` at `paddr`, little-endian. O(1).
  *
  * @param paddr - a multiple of 8
- * @throws PageTableError `BUS_ERROR`; RangeError if `paddr` is no multiple of 8, or `value` has more than 64 bits
+ * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
+ * @throws RangeError if `paddr` is not a multiple of 8, or `value` has more than 64 bits
  */
 export function writePhys64(memory: PhysMemory, paddr: PhysAddr, value: bigint): void {
   if (BigInt.asUintN(64, value) !== value) throw new RangeError(`${value} does not fit 64 bits`);
@@ -55,7 +59,7 @@ export function writePhys64(memory: PhysMemory, paddr: PhysAddr, value: bigint):
 }
 
 /**
- * A copy of the `length` bytes from `paddr` on, which may lie in several frames. O(length).
+ * Copies `length` bytes from `paddr` on. They can lie in several frames. O(length).
  *
  * @throws PageTableError `BUS_ERROR`
  */
@@ -66,24 +70,27 @@ export function readPhys(memory: PhysMemory, paddr: PhysAddr, length: number): U
 }
 
 /**
- * Writes `bytes` from `paddr` on, across frames. O(bytes). Nothing is written if any of it is outside memory.
+ * Writes `bytes` from `paddr` on. They can lie in several frames. Writes nothing if one of these is outside memory.
+ * O(bytes).
  *
- * @throws PageTableError `BUS_ERROR`
+ * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
  */
 export function writePhys(memory: PhysMemory, paddr: PhysAddr, bytes: Uint8Array): void {
-  // Every frame is asked for before the first byte goes in.
+  // Write access to every frame is asked for before the first byte is written.
   forEachPiece(memory, paddr, bytes.length, true, () => {});
   forEachPiece(memory, paddr, bytes.length, true, (piece, done) => {
     piece.set(bytes.subarray(done, done + piece.length));
   });
 }
 
+/** The index of the word at `paddr` in its frame. */
 function wordInFrame(paddr: PhysAddr): number {
   const offset = pageOffset(paddr);
-  if (offset % 8 !== 0) throw new RangeError(`0x${paddr.toString(16)} is no multiple of 8`);
+  if (offset % 8 !== 0) throw new RangeError(`0x${paddr.toString(16)} is not a multiple of 8`);
   return offset / 4;
 }
 
+/** Calls `visit` with the bytes of each frame that a range touches, and the number of bytes before them. */
 function forEachPiece(
   memory: PhysMemory,
   paddr: PhysAddr,

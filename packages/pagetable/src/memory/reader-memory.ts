@@ -4,28 +4,28 @@ import { frameAddress } from '../entry/words.ts';
 import type { PhysMemory } from './phys-memory.ts';
 
 /**
- * Reads the 4096 bytes of `frame` (physical address / 4096) into `bytes`. Returns whether there is such a frame. What it
- * throws goes through to whoever reads memory.
+ * Reads the 4096 bytes of `frame` (physical address / 4096) into `bytes`. Returns whether the frame exists. An error that
+ * it throws reaches the code that reads memory.
  */
 export type ReadFrame = (frame: number, bytes: Uint8Array) => boolean;
 
 const WORDS_PER_FRAME = PAGE_SIZE / 4;
 const MAX_FRAMES = 2 ** 40;
 
-/** Read-only memory whose frames are fetched when they are first asked for; the last ones used are kept. */
+/** Read-only memory whose frames are fetched when they are first read. The ones used last stay in a cache. */
 export class ReaderMemory implements PhysMemory {
-  /** Nothing is ever written, and an array that was given keeps its words also after its frame has left the cache. */
+  /** Constant: nothing is ever written, and an array stays valid after its frame has left the cache. */
   readonly epoch: number = 0;
   readonly #readFrame: ReadFrame;
   readonly #capacity: number;
-  /** Least recently used first. */
+  /** The fetched frames, the least recently used first. */
   readonly #cache: Map<number, Uint32Array> = new Map();
 
   constructor(readFrame: ReadFrame, capacity: number) {
     if (!Number.isInteger(capacity) || capacity < 1) {
       throw new PageTableError('INVALID_MEMORY', {
         value: capacity,
-        problem: 'it must cache one frame at least',
+        problem: '`cachedFrames` must be an integer of at least 1',
       });
     }
     this.#readFrame = readFrame;

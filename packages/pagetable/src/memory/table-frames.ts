@@ -5,7 +5,7 @@ import { frameAddress } from '../entry/words.ts';
 import type { FrameAllocator } from './frame-allocator.ts';
 import type { PhysMemory } from './phys-memory.ts';
 
-/** The frames of one page table's tables: takes them from its allocator, checked and cleared, and gives them back. */
+/** Takes the frames for tables from the allocator of a page table, checks and clears them, and gives them back. */
 export class TableFrames {
   readonly #memory: PhysMemory;
   readonly #allocator: FrameAllocator | undefined;
@@ -18,7 +18,7 @@ export class TableFrames {
   }
 
   /**
-   * Takes and clears `count` frames, all or none. Returns their numbers.
+   * Takes and clears `count` frames, all or none. Returns their frame numbers.
    *
    * @throws PageTableError `NO_FRAME_ALLOCATOR`, `OUT_OF_MEMORY`, `INVALID_FRAME`
    */
@@ -47,24 +47,24 @@ export class TableFrames {
     for (const frame of frames) allocator.freeFrame(frameAddress(frame));
   }
 
-  /** @throws PageTableError `NO_FRAME_ALLOCATOR` */
+  /** Requires an allocator. @throws PageTableError `NO_FRAME_ALLOCATOR` */
   requireAllocator(operation: string): void {
     this.#require(operation);
   }
 
-  /** @throws PageTableError `INVALID_FRAME` if `frame` cannot be a table */
+  /** Requires a frame that can hold a table. @throws PageTableError `INVALID_FRAME` */
   requireTable(frame: PhysAddr): void {
     const end = this.#physicalEnd;
     let problem: string;
-    if (!Phys.isAddress(frame)) problem = 'it is no physical address';
-    else if (!isPageAligned(frame)) problem = 'it is no multiple of 4096';
-    else if (frame >= end) problem = `physical addresses of this table end at ${formatAddress(end)}`;
+    if (!Phys.isAddress(frame)) problem = 'it is not a physical address';
+    else if (!isPageAligned(frame)) problem = 'it is not a multiple of 4096';
+    else if (frame >= end) problem = `physical addresses of this page table end at ${formatAddress(end)}`;
     else {
       try {
         this.#memory.words(pageNumber(frame), false);
         return;
       } catch (cause) {
-        throw new PageTableError('INVALID_FRAME', { frame, problem: 'there is no memory' }, { cause });
+        throw new PageTableError('INVALID_FRAME', { frame, problem: 'there is no memory at it' }, { cause });
       }
     }
     throw new PageTableError('INVALID_FRAME', { frame, problem });
