@@ -66,6 +66,7 @@ export {
 } from './walk/access.ts';
 export type { ListingFaultPlace, OnListingFault } from './walk/leaf-scan.ts';
 export type { ListingOptions, MappedLeaf, Mapping } from './walk/mappings.ts';
-export { type FlushRange, Tlb, type TlbEntry, type TlbOptions } from './walk/tlb.ts';
+export { type FlushRange, Tlb, type TlbOptions } from './walk/tlb.ts';
 export type { TlbListener } from './walk/tlb-listener.ts';
+export type { TlbEntry } from './walk/tlb-space.ts';
 export type { MappedPage, Walk, WalkStep } from './walk/walk.ts';

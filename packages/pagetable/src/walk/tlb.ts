@@ -1,26 +1,13 @@
-import { type AddressKind, alignDown, PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { type AddressKind, PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
+import { CELL, HALVES, is64Bit } from '../entry/words.ts';
+import { ALL_PCIDS, FlushDebts } from './flush-debts.ts';
 import type { TlbListener } from './tlb-listener.ts';
+import { type HeldEntry, type TlbEntry, TlbSpace } from './tlb-space.ts';
 import type { MappedPage } from './walk.ts';
-
-/** A translation in a TLB. */
-export interface TlbEntry {
-  /** The virtual page. */
-  readonly region: MemoryRegion<VirtAddr>;
-  /** The page as the walk found it when the entry was filled. */
-  readonly page: MappedPage;
-  /** The PCID that was current when the entry was filled. */
-  readonly pcid: number;
-  /** Whether the entry matches every PCID. */
-  readonly isGlobal: boolean;
-  /** Whether the tables have changed since, so that a processor must not rely on the entry. */
-  readonly isStale: boolean;
-  /** The method whose change made the entry stale; `undefined` if it is not stale. */
-  readonly staleBy: string | undefined;
-}
 
 /** Options of a {@link Tlb}. */
 export interface TlbOptions {
@@ -53,31 +40,29 @@ export interface FlushRange {
 
 /** ECX[15:0] of INVLPGB counts the pages after the first (AMD64 APM vol. 3, INVLPGB). */
 const MAX_FLUSH_PAGES = 0x1_0000;
-
-/** A region that must be flushed: for one PCID, or for all if it is `undefined`. */
-interface Pending {
-  readonly region: MemoryRegion<VirtAddr>;
-  readonly pcid: number | undefined;
-}
-
-type Held = { -readonly [Key in keyof TlbEntry]: TlbEntry[Key] };
-type BySize = readonly Map<VirtAddr, Held>[];
+/** The number of pages in 64 bits of addresses. */
+const ALL_PAGES = 2 ** 52;
 
 /**
  * A model of a TLB. It keeps a translation until it is flushed, as hardware may (AMD64 APM vol. 2, §5.5.2). Passed to a
  * page table as `tlb`, it marks the entries that a change makes stale, continues to return them, and reports each use.
  *
- * Entries are tagged with a PCID (§5.5.1); global entries match every PCID. The capacity is unlimited.
+ * Entries are tagged with a PCID (§5.5.1); global entries match every PCID. The capacity is unlimited. What a flush costs
+ * follows the pages that it names, not the entries that are held.
  */
 export class Tlb implements TlbListener {
-  readonly #spaces: Map<number, BySize> = new Map();
-  readonly #global: BySize = emptySpace();
+  readonly #spaces: Map<number, TlbSpace> = new Map();
+  readonly #global: TlbSpace = new TlbSpace();
+  /** The entries that are stale. */
+  readonly #stale: Set<HeldEntry> = new Set();
+  readonly #debts: FlushDebts;
   readonly #onStaleUse: TlbOptions['onStaleUse'];
   readonly #fullFlushThreshold: number;
   readonly #kind: AddressKind<VirtAddr>;
+  /** The number of pages in the lower half of the address space; the upper half has as many. */
+  readonly #lowerEnd: number;
   #globalPages: boolean;
   #pcid = 0;
-  #pending: Pending[] = [];
 
   /** @throws PageTableError `INVALID_FLUSH` if `fullFlushThreshold` is negative or not a number */
   constructor(options: TlbOptions = {}) {
@@ -86,9 +71,11 @@ export class Tlb implements TlbListener {
       throw invalid('fullFlushThreshold', fullFlushThreshold, 'pass a number of pages, 0 or more');
     }
     this.#onStaleUse = options.onStaleUse;
-    this.#fullFlushThreshold = options.fullFlushThreshold ?? Number.POSITIVE_INFINITY;
+    this.#fullFlushThreshold = fullFlushThreshold ?? Number.POSITIVE_INFINITY;
     this.#globalPages = options.globalPages ?? true;
     this.#kind = options.levels === 5 ? Virt57 : Virt;
+    this.#lowerEnd = options.levels === 5 ? 2 ** 44 : 2 ** 35;
+    this.#debts = new FlushDebts(this.#kind);
   }
 
   /** The current PCID: that of the last {@link loadCr3}, 0 before. */
@@ -99,16 +86,17 @@ export class Tlb implements TlbListener {
   /**
    * The entry for `vaddr` under the current PCID, stale or not; `undefined` if there is none. If entries of several page
    * sizes hold the address, the one with the smallest page. O(1).
+   *
+   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value
    */
   lookup(vaddr: VirtAddr): TlbEntry | undefined {
+    const page = this.#pageOf(vaddr);
     const own = this.#spaces.get(this.#pcid);
-    for (const [i, size] of PAGE_SIZES.entries()) {
-      const start = alignDown(vaddr, size);
-      const held = own?.[i]?.get(start) ?? this.#global[i]?.get(start);
-      if (held !== undefined) {
-        if (held.isStale) this.#onStaleUse?.(held, vaddr);
-        return held;
-      }
+    for (let level = 0; level < PAGE_SIZES.length; level += 1) {
+      const held = own?.at(level, page) ?? this.#global.at(level, page);
+      if (held === undefined) continue;
+      if (held.isStale) this.#onStaleUse?.(held, vaddr);
+      return held;
     }
     return undefined;
   }
@@ -116,16 +104,19 @@ export class Tlb implements TlbListener {
   /**
    * Fills in the page that a walk for `vaddr` found. It replaces the entry for the same virtual page. A page with the
    * global bit is filled in for every PCID. O(1).
+   *
+   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value
    */
   insert(vaddr: VirtAddr, page: MappedPage): void {
-    const start = alignDown(vaddr, page.size);
+    const number = this.#pageOf(vaddr);
     const isGlobal = this.#globalPages && (page.flags & PteFlags.Global) !== 0;
     const level = PAGE_SIZES.indexOf(page.size);
-    this.#spaces.get(this.#pcid)?.[level]?.delete(start);
-    this.#global[level]?.delete(start);
-    const space = isGlobal ? this.#global : this.#spaceOf(this.#pcid);
-    space[level]!.set(start, {
-      region: new MemoryRegion(this.#kind, start, page.size),
+    const own = this.#spaceOf(this.#pcid);
+    this.#forget(own.remove(level, number));
+    this.#forget(this.#global.remove(level, number));
+    const start = (vaddr & -BigInt(page.size)) as VirtAddr;
+    (isGlobal ? this.#global : own).set(level, number, {
+      region: MemoryRegion.unchecked(this.#kind, start, BigInt(page.size)),
       page,
       pcid: this.#pcid,
       isGlobal,
@@ -134,14 +125,23 @@ export class Tlb implements TlbListener {
     });
   }
 
-  /** The regions that have changed and were not flushed yet, in the order of the changes. Adjacent ones are merged. */
+  /**
+   * The regions that have changed and were not flushed since: of each PCID, ascending and merged. After a broadcast or a load
+   * of CR3, only those parts remain of which a stale entry is held. If a TLB is not flushed at all, this becomes the whole
+   * address space after 1024 separate regions.
+   */
   get pending(): readonly MemoryRegion<VirtAddr>[] {
-    return this.#pending.map(({ region }) => region);
+    return this.#debts.regions;
   }
 
-  /** Marks all entries that overlap these bytes as stale, for every PCID. They stay until they are flushed. O(entries). */
+  /**
+   * Marks all entries that overlap these bytes as stale, for every PCID. They stay until they are flushed. O(pages), or
+   * O(entries) if there are fewer, for each PCID in use.
+   *
+   * @throws PageTableError `INVALID_FLUSH`
+   */
   needsFlush(start: VirtAddr, bytes: number, operation?: string): void {
-    this.#mark(start, bytes, operation, undefined);
+    this.#mark(start, bytes, operation, ALL_PCIDS);
   }
 
   /**
@@ -159,24 +159,24 @@ export class Tlb implements TlbListener {
   /**
    * INVLPG: drops the entries of every page size that hold `vaddr`, those of the current PCID and global ones (AMD64 APM
    * vol. 3, INVLPG). Removes the 4 KiB page of `vaddr` from {@link pending}, unless another PCID still has a stale entry
-   * for it. Does nothing for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(pending × entries).
+   * for it. Does nothing for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(1), and O(PCIDs in use) if
+   * there are stale entries.
+   *
+   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value
    */
   flushPage(vaddr: VirtAddr): void {
+    const page = this.#pageOf(vaddr);
     if (!this.#kind.isAddress(vaddr)) return;
-    this.#drop(this.#spaces.get(this.#pcid), vaddr);
-    this.#drop(this.#global, vaddr);
-    const page = new MemoryRegion(this.#kind, alignDown(vaddr, PageSize.Regular), PageSize.Regular);
-    this.#pending = this.#pending.flatMap((pending) => {
-      const { region, pcid } = pending;
-      if (pcid !== undefined && pcid !== this.#pcid) return [pending];
-      if (!region.overlaps(page) || this.#holdsStale({ region: page, pcid })) return [pending];
-      return region.subtract(page).map((region) => ({ region, pcid }));
-    });
+    const own = this.#spaces.get(this.#pcid);
+    if (own !== undefined) this.#drop(own, page);
+    this.#drop(this.#global, page);
+    this.#debts.pay(page, this.#pcid);
+    if (!this.#isStaleAnywhere(page)) this.#debts.pay(page, ALL_PCIDS);
   }
 
   /**
-   * INVLPGB: drops the entries that hold one of the addresses (AMD64 APM vol. 3, INVLPGB). Regions of which no stale entry
-   * is left are removed from {@link pending}. O(pages + pending × entries).
+   * INVLPGB: drops the entries that hold one of the addresses (AMD64 APM vol. 3, INVLPGB). Of {@link pending}, those parts
+   * remain of which a stale entry is held. O(pages), or O(entries) if there are fewer, for each PCID in use.
    *
    * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand
    */
@@ -189,21 +189,28 @@ export class Tlb implements TlbListener {
       throw invalid('stride', stride, 'pass PageSize.Regular or PageSize.Huge');
     }
     if (pcid !== undefined) requirePcid(pcid);
-    for (let i = 0; i < pages; i += 1) {
-      const vaddr = BigInt.asUintN(64, start + BigInt(i) * BigInt(stride)) as VirtAddr;
-      for (const [own, space] of this.#spaces) {
-        if (pcid === undefined || own === pcid) this.#drop(space, vaddr);
+    const first = this.#pageOf(start);
+    const spaces = this.#spacesOf(pcid ?? ALL_PCIDS, includeGlobal);
+    if (stride === PageSize.Regular) {
+      // Past the last page of the address space, the addresses begin again at 0.
+      for (const space of spaces) {
+        this.#dropAll(space, first, Math.min(first + pages, ALL_PAGES));
+        this.#dropAll(space, 0, first + pages - ALL_PAGES);
       }
-      if (includeGlobal) this.#drop(this.#global, vaddr);
+    } else {
+      const step = stride / PageSize.Regular;
+      for (let i = 0; i < pages; i += 1) {
+        for (const space of spaces) this.#drop(space, (first + i * step) % ALL_PAGES);
+      }
     }
-    this.#settle(() => true);
+    for (const scope of this.#debts.scopes) this.#settle(scope);
   }
 
   /**
    * MOV to CR3: makes `pcid` current and drops its entries that are not global. Without `pcid` (CR4.PCIDE is 0), drops the
    * entries of all PCIDs that are not global, and PCID 0 becomes current. With `keep`, bit 63 of the source, nothing is
-   * dropped (AMD64 APM vol. 2, §5.5.1). Of the PCIDs concerned, regions of which no stale entry is left are removed from
-   * {@link pending}. O(pending × entries).
+   * dropped (AMD64 APM vol. 2, §5.5.1). Of what is {@link pending} for the PCIDs concerned, those parts remain of which a
+   * stale entry is held. O(stale entries).
    *
    * @throws PageTableError `INVALID_FLUSH`
    */
@@ -213,7 +220,10 @@ export class Tlb implements TlbListener {
     if (pcid !== undefined && keep) return;
     if (pcid === undefined) this.#spaces.clear();
     else this.#spaces.delete(pcid);
-    this.#settle((pending) => pcid === undefined || pending.pcid === pcid);
+    for (const held of this.#stale) {
+      if (!held.isGlobal && (pcid === undefined || held.pcid === pcid)) this.#stale.delete(held);
+    }
+    for (const scope of pcid === undefined ? this.#debts.scopes : [pcid]) this.#settle(scope);
   }
 
   /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). */
@@ -224,69 +234,119 @@ export class Tlb implements TlbListener {
 
   /**
    * Drops every entry that overlaps a {@link pending} region, for the PCIDs of that region, and empties `pending`. Above
-   * the threshold, drops all entries. Returns whether it dropped all. O(pending × entries).
+   * the threshold, drops all entries. Returns whether it dropped all. O(pages that are pending), or O(entries) if there are
+   * fewer, for each PCID in use.
    */
   flushPending(): boolean {
-    const bytes = this.#pending.reduce((sum, { region }) => sum + region.size, 0n);
-    if (Number(bytes) > this.#fullFlushThreshold * PageSize.Regular) {
+    if (Number(this.#debts.bytes) > this.#fullFlushThreshold * PageSize.Regular) {
       this.flushAll();
       return true;
     }
-    for (const pending of this.#pending) {
-      for (const [map, held] of [...this.#heldIn(pending)]) map.delete(held.region.start);
+    for (const [region, scope] of this.#debts.entries()) {
+      const first = this.#pageOf(region.start);
+      const end = first + Number(region.size / 4096n);
+      for (const space of this.#spacesOf(scope, true)) this.#dropAll(space, first, end);
     }
-    this.#pending = [];
+    this.#debts.clear();
     return false;
   }
 
   /** Drops all entries, and empties {@link pending}. */
   flushAll(): void {
     this.#spaces.clear();
-    for (const entries of this.#global) entries.clear();
-    this.#pending = [];
+    this.#global.clear();
+    this.#stale.clear();
+    this.#debts.clear();
   }
 
-  /** Marks entries as stale and notes the region as pending, for one PCID or for all. */
-  #mark(start: VirtAddr, bytes: number, operation: string | undefined, pcid: number | undefined): void {
-    const region = new MemoryRegion(this.#kind, start, bytes);
-    for (const [, held] of this.#heldIn({ region, pcid })) {
-      if (!held.isStale) held.staleBy = operation;
-      held.isStale = true;
+  /** Marks entries as stale and notes the pages as due, for one PCID or for all. */
+  #mark(start: VirtAddr, bytes: number, operation: string | undefined, scope: number): void {
+    if (!Number.isInteger(bytes) || bytes < 0 || bytes % PageSize.Regular !== 0) {
+      throw invalid('bytes', bytes, 'pass a multiple of 4096, 0 or more');
     }
-    const before = this.#pending.at(-1);
-    if (before !== undefined && before.pcid === pcid && before.region.contiguous(region)) {
-      this.#pending.splice(-1, 1, { region: before.region.merge(region), pcid });
-    } else this.#pending.push({ region, pcid });
+    const first = this.#pageOf(start);
+    const end = first + bytes / PageSize.Regular;
+    // The page that holds `start` tells whether it is canonical: the two halves begin and end with whole pages.
+    if (
+      first < this.#lowerEnd ? end > this.#lowerEnd : first < ALL_PAGES - this.#lowerEnd || end > ALL_PAGES
+    ) {
+      throw invalid('start', start, 'pass a canonical address that these bytes follow');
+    }
+    if (first === end) return;
+    for (const [pcid, space] of this.#spaces) {
+      if (scope === ALL_PCIDS || pcid === scope) this.#markIn(space, first, end, operation);
+    }
+    this.#markIn(this.#global, first, end, operation);
+    this.#debts.add(first, end, scope);
   }
 
-  /** Removes the pending regions that `concerns` selects and of which no stale entry is left. */
-  #settle(concerns: (pending: Pending) => boolean): void {
-    this.#pending = this.#pending.filter((pending) => !concerns(pending) || this.#holdsStale(pending));
+  #markIn(space: TlbSpace, first: number, end: number, operation: string | undefined): void {
+    if (end - first > 1) {
+      for (const held of space.overlapping(first, end)) this.#markOne(held, operation);
+      return;
+    }
+    for (let level = 0; level < PAGE_SIZES.length; level += 1) {
+      const held = space.at(level, first);
+      if (held !== undefined) this.#markOne(held, operation);
+    }
   }
 
-  #holdsStale(pending: Pending): boolean {
-    for (const [, held] of this.#heldIn(pending)) if (held.isStale) return true;
-    return false;
+  #markOne(held: HeldEntry, operation: string | undefined): void {
+    if (held.isStale) return;
+    held.isStale = true;
+    held.staleBy = operation;
+    this.#stale.add(held);
   }
 
-  #drop(space: BySize | undefined, vaddr: VirtAddr): void {
-    for (const [i, size] of PAGE_SIZES.entries()) space?.[i]?.delete(alignDown(vaddr, size));
+  /** Keeps, of what is due for a scope, the parts of which a stale entry is held. */
+  #settle(scope: number): void {
+    const inScope = [...this.#stale].filter(
+      ({ isGlobal, pcid }) => scope === ALL_PCIDS || isGlobal || pcid === scope,
+    );
+    this.#debts.reduceTo(inScope, scope);
   }
 
-  #spaceOf(pcid: number): BySize {
-    const space = this.#spaces.get(pcid) ?? emptySpace();
+  #isStaleAnywhere(page: number): boolean {
+    if (this.#stale.size === 0) return false;
+    return this.#spacesOf(ALL_PCIDS, true).some((space) =>
+      PAGE_SIZES.some((_, level) => space.at(level, page)?.isStale === true),
+    );
+  }
+
+  #drop(space: TlbSpace, page: number): void {
+    for (let level = 0; level < PAGE_SIZES.length; level += 1) this.#forget(space.remove(level, page));
+  }
+
+  #dropAll(space: TlbSpace, first: number, end: number): void {
+    for (const held of space.overlapping(first, end)) {
+      space.remove(PAGE_SIZES.indexOf(held.page.size), this.#pageOf(held.region.start));
+      this.#forget(held);
+    }
+  }
+
+  #forget(held: HeldEntry | undefined): void {
+    if (held?.isStale === true) this.#stale.delete(held);
+  }
+
+  #spaceOf(pcid: number): TlbSpace {
+    const space = this.#spaces.get(pcid) ?? new TlbSpace();
     this.#spaces.set(pcid, space);
     return space;
   }
 
-  /** The entries that overlap a region: those of its PCID, or of all, and the global ones. */
-  *#heldIn({ region, pcid }: Pending): Generator<[Map<VirtAddr, Held>, Held], void, undefined> {
-    const spaces = pcid === undefined ? [...this.#spaces.values()] : [this.#spaces.get(pcid) ?? []];
-    for (const space of [...spaces, this.#global]) {
-      for (const map of space) {
-        for (const held of map.values()) if (held.region.overlaps(region)) yield [map, held];
-      }
+  #spacesOf(scope: number, includeGlobal: boolean): TlbSpace[] {
+    const own = this.#spaces.get(scope);
+    const spaces = scope === ALL_PCIDS ? [...this.#spaces.values()] : own === undefined ? [] : [own];
+    return includeGlobal ? [...spaces, this.#global] : spaces;
+  }
+
+  /** The number of the page that holds `vaddr`, from address 0. */
+  #pageOf(vaddr: VirtAddr): number {
+    if (!is64Bit(vaddr)) {
+      throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.#kind === Virt57 ? 5 : 4 });
     }
+    CELL[0] = vaddr;
+    return HALVES[1]! * 0x10_0000 + (HALVES[0]! >>> 12);
   }
 }
 
@@ -299,8 +359,4 @@ function requirePcid(pcid: number): void {
 
 function invalid(field: string, value: unknown, expected: string): PageTableError {
   return new PageTableError('INVALID_FLUSH', { field, value, expected });
-}
-
-function emptySpace(): BySize {
-  return PAGE_SIZES.map(() => new Map());
 }

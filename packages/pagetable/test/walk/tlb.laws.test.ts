@@ -1,6 +1,6 @@
 /** The TLB against a list of entries, and the flushes that operations report against what they have changed. */
-import { PageSize, physAddr, type VirtAddr } from '@svsm/address';
-import { virtRegion } from '@svsm/memory-region';
+import { PageSize, physAddr, Virt, type VirtAddr } from '@svsm/address';
+import { MemoryRegion, RegionSet, virtRegion } from '@svsm/memory-region';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { isPageTableError } from '../../src/entry/page-table-error.ts';
@@ -8,8 +8,9 @@ import { pagingConfig } from '../../src/entry/paging-config.ts';
 import { PteFlags } from '../../src/entry/pte-flags.ts';
 import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
 import { PageTable } from '../../src/table/page-table.ts';
-import { Tlb, type TlbEntry } from '../../src/walk/tlb.ts';
+import { Tlb } from '../../src/walk/tlb.ts';
 import type { TlbListener } from '../../src/walk/tlb-listener.ts';
+import type { TlbEntry } from '../../src/walk/tlb-space.ts';
 import type { MappedPage } from '../../src/walk/walk.ts';
 import { FramePool } from '../support/frame-pool.ts';
 
@@ -192,6 +193,8 @@ function invalidate(tlb: Tlb, slow: SlowTlb, it: Flush): void {
   }
 }
 
+const regionOf = (start: bigint, end: bigint) => MemoryRegion.fromAddresses(Virt, start as VirtAddr, end);
+
 const shown = (entry: TlbEntry | Listed | undefined): unknown =>
   entry && {
     pcid: entry.pcid,
@@ -258,6 +261,15 @@ function run(
       // What is pending of one address space alone is not told, so that a list cannot know what goes.
       if (own && command.it.op === 'flushPending') continue;
       invalidate(tlb, slow, command.it);
+      // What a flush of all PCIDs has paid is no longer due.
+      const { op } = command.it;
+      if (op === 'flushRange' || (op === 'loadCr3' && command.it.pcid === undefined)) {
+        const stale = new RegionSet(
+          Virt,
+          slow.entries.filter(({ isStale }) => isStale).map(({ start, end }) => regionOf(start, end)),
+        );
+        for (const region of tlb.pending) expect(stale.containsRegion(region)).toBe(true);
+      }
     }
 
     // It holds what the list holds, in each address space, and tells of each stale use.

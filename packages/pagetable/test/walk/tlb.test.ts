@@ -161,9 +161,9 @@ describe('address spaces', () => {
     tables[0].unmap4k(at(0x1000));
     use(2, at(0x1000));
     expect(staleUses).toEqual(['protect4k', 'unmap4k']);
-    // The global one survives a CR3 load, and so does what is pending of it.
+    // The global one survives a CR3 load, and what is pending of it stays; what the load has flushed does not.
     tlb.loadCr3({ pcid: 1 });
-    expect(tlb.pending.map(String)).toEqual(['[0xffff800000000000-0xffff800000002000)']);
+    expect(tlb.pending.map(String)).toEqual(['[0xffff800000001000-0xffff800000002000)']);
     tlb.flushPage(at(0x1000));
     tlb.loadCr3({ pcid: 1 });
     expect(tlb.pending).toEqual([]);
@@ -277,6 +277,40 @@ describe('address spaces', () => {
     tlb.flushRange({ start: VA, pages: 1, stride: PageSize.Huge });
     expect(tlb.pending).toEqual([]);
     expect(held()).toEqual([false, true, false, true]);
+  });
+
+  test('a broadcast that flushes a part of what is pending leaves the rest', () => {
+    const { tlb, tables, use } = makeTwo();
+    tables[0].map4k(at(0x2000), physAddr(0x4000), 0);
+    for (const offset of [0, 0x2000]) use(1, at(offset));
+    for (const offset of [0, 0x2000]) tables[0].unmap4k(at(offset));
+    expect(tlb.pending).toHaveLength(2);
+    tlb.flushRange({ start: VA, pages: 2 });
+    expect(tlb.pending.map(({ start }) => start)).toEqual([at(0x2000)]);
+  });
+
+  test('what is pending does not grow without end', () => {
+    const tlb = new Tlb();
+    for (let i = 0; i < 5000; i += 1) tlb.needsFlush(at(0x2000 * i), 0x1000, 'unmap4k');
+    expect(tlb.pending.map(String)).toEqual([
+      '[0x0000000000000000-0x0000800000000000)',
+      '[0xffff800000000000-0x10000000000000000)',
+    ]);
+    expect(tlb.pending).toHaveLength(2);
+    tlb.flushPending();
+    for (let i = 0; i < 5000; i += 1) tlb.needsFlush(at(0x1000 * (i % 7)), 0x1000, 'unmap4k');
+    expect(tlb.pending.map(String)).toEqual(['[0xffff800000000000-0xffff800000007000)']);
+  });
+
+  test('a range past the end of the address space begins again at 0', () => {
+    const { tlb, table, isShared } = make();
+    const last = 0xffff_ffff_ffff_f000n as VirtAddr;
+    for (const vaddr of [last, virtAddr(0)]) {
+      table.map4k(vaddr, physAddr(0x1000), PteFlags.Writable);
+      isShared(vaddr);
+    }
+    tlb.flushRange({ start: last, pages: 2 });
+    expect([tlb.lookup(last), tlb.lookup(virtAddr(0))]).toEqual([undefined, undefined]);
   });
 
   test('past the threshold, all goes', () => {

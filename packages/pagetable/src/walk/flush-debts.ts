@@ -1,0 +1,116 @@
+import type { AddressKind, VirtAddr } from '@svsm/address';
+import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { raw } from '../entry/words.ts';
+import type { HeldEntry } from './tlb-space.ts';
+
+/** The scope of a change that concerns every PCID. */
+export const ALL_PCIDS = -1;
+
+/** The most separate regions that are noted: with more, everything is due. */
+const MAX_REGIONS = 1024;
+
+/**
+ * The pages whose translations have changed and were not flushed since, for each PCID and for all of them. Pages are numbered
+ * from address 0.
+ *
+ * A TLB that nobody flushes has at most 1024 separate regions here. With more, the whole address space is due: kernels flush
+ * everything much earlier.
+ */
+export class FlushDebts {
+  readonly #kind: AddressKind<VirtAddr>;
+  readonly #byScope: Map<number, RegionSet<VirtAddr>> = new Map();
+  /** The last run of pages, which the next change often continues. It is in no set yet. */
+  #scope = ALL_PCIDS;
+  #first = 0;
+  #end = 0;
+
+  constructor(kind: AddressKind<VirtAddr>) {
+    this.#kind = kind;
+  }
+
+  /** Notes that the pages `first` to `end` must be flushed for `scope`. O(1) for the page after the last one; else O(log n). */
+  add(first: number, end: number, scope: number): void {
+    if (scope === this.#scope && first >= this.#first && first <= this.#end) {
+      this.#end = Math.max(this.#end, end);
+      return;
+    }
+    this.#store();
+    this.#scope = scope;
+    this.#first = first;
+    this.#end = end;
+  }
+
+  /** The regions that are due: by scope, in the order in which each was first used, ascending. */
+  get regions(): MemoryRegion<VirtAddr>[] {
+    this.#store();
+    return [...this.#byScope.values()].flatMap((set) => [...set]);
+  }
+
+  /** The number of bytes that are due. */
+  get bytes(): bigint {
+    return this.regions.reduce((sum, { size }) => sum + size, 0n);
+  }
+
+  /** The regions that are due, with their scopes. */
+  *entries(): Generator<[region: MemoryRegion<VirtAddr>, scope: number], void, undefined> {
+    this.#store();
+    for (const [scope, set] of this.#byScope) for (const region of set) yield [region, scope];
+  }
+
+  /** Notes that one page was flushed for `scope`. */
+  pay(page: number, scope: number): void {
+    this.#store();
+    if (this.#byScope.size === 0) return;
+    this.#byScope.get(scope)?.remove(this.#regionOf(page, page + 1));
+  }
+
+  /** Keeps, of one scope, what overlaps one of these entries. */
+  reduceTo(entries: Iterable<HeldEntry>, scope: number): void {
+    this.#store();
+    const due = this.#byScope.get(scope);
+    if (due === undefined) return;
+    const rest = new RegionSet(this.#kind);
+    for (const { region } of entries) {
+      for (const part of due.overlapping(region)) rest.add(part.intersect(region) ?? part);
+    }
+    if (rest.isEmpty) this.#byScope.delete(scope);
+    else this.#byScope.set(scope, rest);
+  }
+
+  /** Every scope that has something due. */
+  get scopes(): number[] {
+    this.#store();
+    return [...this.#byScope.keys()];
+  }
+
+  clear(): void {
+    this.#byScope.clear();
+    this.#end = this.#first;
+  }
+
+  /** Puts the last run into its set. */
+  #store(): void {
+    if (this.#first === this.#end) return;
+    const scope = this.#scope;
+    const set = this.#byScope.get(scope) ?? new RegionSet(this.#kind);
+    this.#byScope.set(scope, set.add(this.#regionOf(this.#first, this.#end)));
+    this.#end = this.#first;
+    if (set.regionCount > MAX_REGIONS)
+      this.#byScope.set(scope, new RegionSet(this.#kind, halvesOf(this.#kind)));
+  }
+
+  #regionOf(first: number, end: number): MemoryRegion<VirtAddr> {
+    const start = raw((first % 0x10_0000) << 12, Math.floor(first / 0x10_0000)) as VirtAddr;
+    return MemoryRegion.unchecked(this.#kind, start, BigInt(end - first) * 4096n);
+  }
+}
+
+/** The whole space: below the non-canonical hole, and above it. */
+function halvesOf(kind: AddressKind<VirtAddr>): MemoryRegion<VirtAddr>[] {
+  const lowerEnd = kind.runEnd(0n as VirtAddr);
+  const upper = kind.hole?.end ?? lowerEnd;
+  return [
+    MemoryRegion.unchecked(kind, 0n as VirtAddr, lowerEnd),
+    MemoryRegion.unchecked(kind, upper as VirtAddr, kind.end - upper),
+  ];
+}
