@@ -90,13 +90,13 @@ export interface Assumptions {
   readonly svsmVmsaLevels: 'own-and-lower' | 'own';
 }
 
-/** What there is to know of an assumption. */
+/** Where an assumption comes from, and its choices. */
 export interface AssumptionEntry<Value> {
-  /** The rule or section of the hardware reference that leaves it open. */
+  /** The rules of `docs/hardware.md` that leave it open: ids with commas between them. */
   readonly rule: string;
-  /** Whether it was written from memory, or sources say different things. */
+  /** `unverified`: no source is known. `disagreement`: sources contradict each other. */
   readonly why: 'unverified' | 'disagreement';
-  /** The default first. */
+  /** The choices, the default first. */
   readonly choices: readonly [Value, ...Value[]];
 }
 
@@ -144,15 +144,15 @@ function table(): AssumptionTable {
     alignedPageBlocksHuge: open('I6', true, false),
     rmpupdateReset: disputed('I4', 'compare', 'always'),
     smallUpdateInHuge: disputed('RMPUPDATE step 6', 'FAIL_OVERLAP', 'allowed'),
-    psmashBadPage: disputed('PSMASH', 'FAIL_BADADDR', 'FAIL_OVERLAP'),
-    psmashImmutable: open('PSMASH', 'bad-page', 'FAIL_PERMISSION'),
+    psmashBadPage: disputed('PSMASH step 3', 'FAIL_BADADDR', 'FAIL_OVERLAP'),
+    psmashImmutable: open('PSMASH step 4', 'bad-page', 'FAIL_PERMISSION'),
     subpageCount: open('R13', 'maintained', 'unmaintained'),
-    rmpqueryLevels: disputed('RMPQUERY', 'own-and-lower', 'lower', 'any'),
-    rmpqueryNeedsValidated: open('RMPQUERY', true, false),
+    rmpqueryLevels: disputed('RMPQUERY step 1', 'own-and-lower', 'lower', 'any'),
+    rmpqueryNeedsValidated: open('RMPQUERY step 3', true, false),
     rmpadjustReservedBits: open('RMPADJUST step 1', 'FAIL_INPUT', 'ignored'),
     rmpadjustVmplRange: open('RMPADJUST step 1', 'FAIL_INPUT', 'FAIL_PERMISSION'),
     inUseErratum: open('R25', true, false),
-    hostTableReads: disputed('R2, table 15-39', 'checked', 'unchecked'),
+    hostTableReads: disputed('R2', 'checked', 'unchecked'),
     exitInfo2: open('R26', 'byte', 'page'),
     cr2OnCrossing: open('P18', 'faulting-page', 'first-byte'),
     reservedFaultPresent: disputed('P19', true, false),

@@ -21,7 +21,7 @@ function small(assumptions: Partial<Assumptions> = {}): World {
   return it;
 }
 
-/** `vcpu`, as if it ran at another level: the instructions see the level, while the page table needs none. */
+/** `vcpu` as if it ran at another level: the instructions see that level, the walk of the page table does not. */
 function at(it: World, vmpl: Vmpl, cpl = 0): GuestCpu {
   return { guest: it.guest, vmpl, cpl, translate: (gva: VirtAddr) => it.vcpu.translate(gva) };
 }
@@ -33,7 +33,7 @@ function change(it: World, gpa: number, fields: Partial<RmpEntry>): void {
   rmp.setRawEntry((spa & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
 }
 
-/** The result's name, or the fault: its code, the check, and SIZEM if that is set. */
+/** The name of the result; or the code of the fault, its check, and SIZEM if that bit is set. */
 function outcome(it: World, action: () => RmpResult | { result: RmpResult; unchanged?: boolean }): string {
   const before = snapshot(it.machine.rmp);
   let text = '';
@@ -53,7 +53,7 @@ function outcome(it: World, action: () => RmpResult | { result: RmpResult; uncha
   return text;
 }
 
-/** What is wrong with a page, and what every instruction on it raises then; in order of priority. */
+/** Pages with something wrong, and the fault that every instruction on them raises; by priority. */
 const WRONG_PAGES: [string, (it: World, gpa: number) => void, string][] = [
   ['mapped shared', (it, gpa) => it.table.setShared4k(gvaOf(gpa)), 'NPF guest-owned'],
   ['another guest’s', (it, gpa) => change(it, gpa, { asid: 9 }), 'NPF guest-owned'],
@@ -66,7 +66,8 @@ describe('PVALIDATE', () => {
   const run = (it: World, gpa: number, size: RmpPageSize, validate: boolean, cpu = at(it, 0)) =>
     outcome(it, () => pvalidate(cpu, gvaOf(gpa), size, validate));
 
-  test('changes validated, and says whether it did, for both sizes', () => {
+  // PVALIDATE step 6, I10, I11
+  test('changes validated, and reports whether it did, for both sizes', () => {
     const it = small();
     for (const [gpa, size] of [
       [2 * MiB + 0x1000, Regular],
@@ -85,24 +86,27 @@ describe('PVALIDATE', () => {
     }
   });
 
+  // PVALIDATE step 2, PVALIDATE step 3
   test.each(WRONG_PAGES)('a page that is %s', (state, spoil, fault) => {
     const it = small();
     spoil(it, 2 * MiB + 0x1000);
     expect(run(it, 2 * MiB + 0x1000, Regular, false)).toBe(fault);
-    // Owner and place are looked at before sizes. Sharing has split the page, so there it would be no other case.
+    // Owner and address are checked before sizes. Sharing has split the page, so that case would be the same.
     if (state === 'mapped shared') return;
     const huge = world();
     spoil(huge, HUGE_PAGE);
     expect(run(huge, HUGE_PAGE, Regular, false)).toBe(fault);
   });
 
-  test('not covered', () => {
+  // PVALIDATE step 3
+  test('a page that is not covered', () => {
     const it = small();
     it.guest.nested.unmap(physAddr(2 * MiB));
     it.guest.nested.map(physAddr(2 * MiB), 0x4000_0000n as SysPhysAddr, Regular);
     expect(run(it, 2 * MiB, Regular, true)).toBe('NPF covered');
   });
 
+  // PVALIDATE step 1, PVALIDATE step 4, PVALIDATE step 5, I3, I12
   test.each<[string, number, RmpPageSize, string]>([
     ['4 KiB of a 2 MiB page', HUGE_PAGE + 0x5000, Regular, 'NPF page-size SIZEM'],
     ['2 MiB of 4 KiB pages', 2 * MiB, Huge, 'FAIL_SIZEMISMATCH'],
@@ -112,7 +116,8 @@ describe('PVALIDATE', () => {
     expect(run(small(), gpa, size, false)).toBe(expected);
   });
 
-  test('sizes of the nested page table count like those of the RMP', () => {
+  // PVALIDATE step 4, PVALIDATE step 5
+  test('the sizes of the nested page table count like the sizes in the RMP', () => {
     const nestedSmall = world();
     nestedSmall.guest.nested.split4k(physAddr(HUGE_PAGE));
     expect(run(nestedSmall, HUGE_PAGE, Huge, false)).toBe('FAIL_SIZEMISMATCH');
@@ -123,14 +128,16 @@ describe('PVALIDATE', () => {
     expect(run(entrySmall, HUGE_PAGE, Huge, false)).toBe('FAIL_SIZEMISMATCH');
   });
 
-  test('2 MiB whose GPA is not at a multiple of 2 MiB', () => {
+  // I20
+  test('2 MiB whose GPA is not a multiple of 2 MiB', () => {
     const it = world();
     const odd = gvaOf(256 * MiB);
     it.table.map4k(odd, physAddr(HUGE_PAGE + 0x1000), 2);
     expect(outcome(it, () => pvalidate(at(it, 0), odd, Huge, false))).toBe('NPF reverse-map');
   });
 
-  test('is for VMPL0 and CPL 0, before anything is looked at', () => {
+  // PVALIDATE preconditions, V5
+  test('needs VMPL0 and CPL 0, which it checks first', () => {
     const it = small();
     expect(run(it, HUGE_PAGE + 0x1000, Huge, true, at(it, 0, 3))).toBe('GP');
     expect(run(it, HUGE_PAGE + 0x1000, Huge, true, at(it, 1))).toBe('GP');
@@ -139,6 +146,7 @@ describe('PVALIDATE', () => {
     expect(run(switched, HUGE_PAGE + 0x1000, Huge, true, at(switched, 1, 3))).toBe('GP');
   });
 
+  // PVALIDATE step 2
   test('needs a translation', () => {
     const it = small();
     expect(run(it, 512 * MiB, Regular, true)).toBe('PF');
@@ -162,7 +170,8 @@ describe('RMPADJUST', () => {
   ) => outcome(it, () => rmpadjust(cpu, gvaOf(gpa), size, { vmpl, permissions }));
   const masks = (it: World, gpa: number) => it.machine.rmp.entry(spaOf(it, gpa))?.vmplMasks;
 
-  test('sets one mask, as given', () => {
+  // RMPADJUST step 8, I15, I16
+  test('sets one mask, as it is given', () => {
     const it = small();
     expect(run(it, page, Regular, 2, 0x2)).toBe('SUCCESS');
     expect(masks(it, page)).toEqual([0x1f, 0, 0x2, 0]);
@@ -170,14 +179,16 @@ describe('RMPADJUST', () => {
     expect(masks(it, HUGE_PAGE + 0x1000)).toEqual([0x1f, 0, 0, 0xf]);
   });
 
-  test('gives no more than the current level has', () => {
+  // RMPADJUST step 7, V3
+  test('gives no more rights than the current level has', () => {
     const it = small();
     run(it, page, Regular, 1, 0x5);
     expect(run(it, page, Regular, 2, 0x4, at(it, 1))).toBe('SUCCESS');
     expect(run(it, page, Regular, 2, 0x2, at(it, 1))).toBe('FAIL_PERMISSION');
   });
 
-  test('changes whether the page is a VMSA at VMPL0, and ignores it elsewhere', () => {
+  // RMPADJUST step 8, I14
+  test('changes the VMSA bit at VMPL0, and ignores it at other levels', () => {
     const it = small();
     const adjust = (vmsa: boolean, vmpl: Vmpl) =>
       rmpadjust(at(it, vmpl), gvaOf(page), Regular, { vmpl: vmpl + 1, permissions: 0, vmsa });
@@ -189,6 +200,7 @@ describe('RMPADJUST', () => {
   });
 
   // Each breaks its own rule and those further down where it can.
+  // RMPADJUST step 1, RMPADJUST step 2, RMPADJUST step 4, RMPADJUST step 6
   test.each<[string, number, RmpPageSize, number, number, string]>([
     ['2 MiB, misaligned', HUGE_PAGE + 0x1000, Huge, 4, 0x20, 'FAIL_INPUT'],
     ['a level that is none', HUGE_PAGE + 0x1000, Regular, 4, 0, 'FAIL_INPUT'],
@@ -202,7 +214,8 @@ describe('RMPADJUST', () => {
     expect(run(it, gpa, size, vmpl, permissions)).toBe(expected);
   });
 
-  test('a page that is not validated comes after whose it is, and before the size', () => {
+  // RMPADJUST step 5
+  test('a page that is not validated faults after the checks of its owner and before those of its size', () => {
     const it = small();
     change(it, 2 * MiB, { validated: false });
     expect(run(it, 2 * MiB, Huge, 1, 0)).toBe('VC_NOT_VALIDATED');
@@ -210,20 +223,23 @@ describe('RMPADJUST', () => {
     expect(run(it, 2 * MiB, Huge, 1, 0)).toBe('NPF guest-owned');
   });
 
+  // RMPADJUST step 3, RMPADJUST step 4
   test.each(WRONG_PAGES)('a page that is %s', (_, spoil, fault) => {
     const it = small();
     spoil(it, page);
     expect(run(it, page, Regular, 1, 0)).toBe(fault);
   });
 
-  test('is for CPL 0, at any level but that there is none below VMPL3', () => {
+  // RMPADJUST preconditions
+  test('needs CPL 0, and works at every level that has a less privileged one', () => {
     const it = small();
     expect(run(it, page, Regular, 1, 0, at(it, 0, 3))).toBe('GP');
     expect(run(it, page, Regular, 3, 0, at(it, 2))).toBe('SUCCESS');
     expect(run(it, page, Regular, 3, 0, at(it, 3))).toBe('FAIL_PERMISSION');
   });
 
-  test('as switched: ignores what is reserved', () => {
+  // RMPADJUST step 1
+  test('with rmpadjustReservedBits ignored, ignores reserved bits', () => {
     const it = small({ rmpadjustReservedBits: 'ignored' });
     expect(run(it, page, Regular, 1, 0x21)).toBe('SUCCESS');
     expect(masks(it, page)).toEqual([0x1f, 1, 0, 0]);
@@ -234,7 +250,8 @@ describe('RMPADJUST', () => {
 describe('RMPQUERY', () => {
   const page = 2 * MiB + 0x1000;
 
-  test('tells mask, VMSA and size', () => {
+  // RMPQUERY step 4
+  test('returns mask, VMSA bit and size', () => {
     const it = small();
     rmpadjust(at(it, 0), gvaOf(page), Regular, { vmpl: 1, permissions: 0x3, vmsa: true });
     const regular = { result: 0, permissions: 0x3, vmsa: true, pageSize: Regular };
@@ -245,7 +262,8 @@ describe('RMPQUERY', () => {
     });
   });
 
-  test('asks for no more privileged level; its own as switched', () => {
+  // RMPQUERY step 1
+  test('refuses a more privileged level; with rmpqueryLevels lower, its own level too', () => {
     const it = small();
     const result = (it: World, vmpl: Vmpl) => outcome(it, () => rmpquery(at(it, 1), gvaOf(page), vmpl));
     expect([result(it, 0), result(it, 1), result(it, 2)]).toEqual(['FAIL_PERMISSION', 'SUCCESS', 'SUCCESS']);
@@ -253,7 +271,8 @@ describe('RMPQUERY', () => {
     expect([result(switched, 1), result(switched, 2)]).toEqual(['FAIL_PERMISSION', 'SUCCESS']);
   });
 
-  test('needs a validated page; not, as switched', () => {
+  // RMPQUERY step 3
+  test('needs a validated page, unless rmpqueryNeedsValidated is false', () => {
     const run = (it: World) => {
       change(it, page, { validated: false });
       return outcome(it, () => rmpquery(at(it, 0), gvaOf(page), 1));
@@ -264,13 +283,15 @@ describe('RMPQUERY', () => {
     ]);
   });
 
+  // RMPQUERY step 2
   test.each(WRONG_PAGES)('a page that is %s', (_, spoil, fault) => {
     const it = small();
     spoil(it, page);
     expect(outcome(it, () => rmpquery(at(it, 0), gvaOf(page), 1))).toBe(fault);
   });
 
-  test('is for CPL 0', () => {
+  // RMPQUERY preconditions
+  test('needs CPL 0', () => {
     const it = small();
     expect(outcome(it, () => rmpquery(at(it, 0, 1), gvaOf(page), 1))).toBe('GP');
   });

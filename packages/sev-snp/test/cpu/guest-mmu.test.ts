@@ -33,7 +33,7 @@ const PAGE = 2 * MiB + 0x1000;
 const AT = gvaOf(64 * MiB);
 const ONE = new Uint8Array(1);
 
-/** The entries on the way to `gva`, root first, with the places that they lie at. */
+/** The addresses and the raw values of the entries that translate `gva`, root first. */
 function entries(it: World, gva: VirtAddr): [ReturnType<typeof physAddr>, bigint][] {
   return it.table.walk(gva).path.map(({ table, index, entry }) => {
     return [physAddr(table + BigInt(8 * index)), entry.raw];
@@ -54,7 +54,8 @@ describe('accessed and dirty bits', () => {
     return it;
   };
 
-  test('a read sets accessed in each entry, a write dirty in the leaf, also through what was cached clean', () => {
+  // P23, P26
+  test('a read sets accessed in each entry, a write sets dirty in the leaf, even if the page was cached clean', () => {
     const it = cleared();
     it.vcpu.read(AT, 1);
     expect(flags(it, AT)).toEqual([0x20, 0x20, 0x20, 0x20]);
@@ -62,13 +63,14 @@ describe('accessed and dirty bits', () => {
     it.vcpu.write(AT, ONE);
     expect(flags(it, AT)).toEqual([0x20, 0x20, 0x20, 0x60]);
     expect((it.tlb.lookup(AT)?.page.flags ?? 0) & PteFlags.Dirty).not.toBe(0);
-    // Cached dirty, it is written to without a walk.
+    // A page that is cached dirty is written without a walk.
     clearBits(it, AT, 0x60n);
     it.vcpu.write(AT, ONE);
     expect(flags(it, AT)).toEqual([0, 0, 0, 0]);
   });
 
-  test('a fetch and an operand of an instruction set accessed; a look does not', () => {
+  // P23
+  test('a fetch and an operand of an instruction set accessed bits; `translate` alone does not', () => {
     const it = cleared();
     it.vcpu.translate(AT);
     expect(flags(it, AT)).toEqual([0, 0, 0, 0]);
@@ -81,7 +83,8 @@ describe('accessed and dirty bits', () => {
     expect(flags(it, AT)).toEqual([0x20, 0x20, 0x20, 0x20]);
   });
 
-  test('an access that faults sets nothing, and drops what the TLB has of the page', () => {
+  // P25, P29
+  test('an access that faults sets no bit, and drops the page from the TLB', () => {
     const it = cleared();
     it.vcpu.cpl = 3;
     expect(codeOf(() => it.vcpu.read(AT, 1))).toBe('PF');
@@ -93,7 +96,8 @@ describe('accessed and dirty bits', () => {
     expect(it.tlb.lookup(AT)).toBeUndefined();
   });
 
-  test('the update is a write to the table: nested table and RMP must allow it', () => {
+  // P27, R21
+  test('the update is a write to the table, which the nested table and the RMP have to allow', () => {
     const it = cleared();
     it.vcpu.flushTlb();
     const { rmp } = it.machine;
@@ -107,7 +111,7 @@ describe('accessed and dirty bits', () => {
       gpa: it.table.root,
       gva: AT,
     });
-    // With the bits set, reading is enough.
+    // With the bits set, a right to read is enough.
     rmp.setRawEntry(at, entry);
     it.vcpu.read(AT, 1);
     it.vcpu.flushTlb();
@@ -117,8 +121,9 @@ describe('accessed and dirty bits', () => {
 });
 
 describe('rights', () => {
-  // Every combination of registers, against what the page-table package says of the same table.
-  test('are those of the page table, by CPL, WP, SMEP, SMAP, AC and protection keys, with and without a TLB', () => {
+  // Every combination of registers, compared with what @svsm/pagetable decides for the same table.
+  // P13, P14, P15, P16, P17
+  test('are those of @svsm/pagetable, by CPL, WP, SMEP, SMAP, AC and protection keys, with and without a TLB', () => {
     const it = world();
     const plain = it.guest.createVcpu();
     plain.loadCr3(it.table.cr3);
@@ -178,6 +183,7 @@ describe('rights', () => {
   });
 });
 
+// P18, P2
 test('CR2 is the first byte in the page that faults; #GP leaves it as it was', () => {
   const { vcpu } = world();
   codeOf(() => vcpu.read(gvaOf(8 * MiB - 2), 4));
@@ -187,7 +193,8 @@ test('CR2 is the first byte in the page that faults; #GP leaves it as it was', (
 });
 
 describe('five levels', () => {
-  test('reach 57 bits, and only there', () => {
+  // P1, P2
+  test('have 57-bit addresses, and four levels do not', () => {
     const five = world({}, { levels: 5 }, { tlb: new Tlb({ levels: 5 }) });
     const far = 0x00ff_8000_0000_0000n as VirtAddr;
     expect(five.guest.paging.levels).toBe(5);
@@ -211,7 +218,8 @@ describe('a virtual top of memory', () => {
   };
   const entryOf = (it: World, gva: VirtAddr) => entries(it, gva).at(-1)!;
 
-  test('below it, memory is private without a C-bit; a C-bit is reserved', () => {
+  // C9
+  test('memory below it is private without a C-bit, and the C-bit is reserved', () => {
     const it = tom();
     it.vcpu.write(gvaOf(PAGE), bytesOf('secret'));
     expect(it.machine.hypervisor.read(spaOf(it, PAGE), 6)).not.toEqual(bytesOf('secret'));
@@ -222,11 +230,12 @@ describe('a virtual top of memory', () => {
     expect(thrownBy(() => it.vcpu.read(SHARED, 1))?.details).toMatchObject({ errorCode: Present | Reserved });
   });
 
-  test('at or above it, memory is shared: the page at the same place below, once the guest has given that up', () => {
+  // C9
+  test('memory at or above it is shared: the page at the same offset from 0, once the guest has given it up', () => {
     const it = tom();
     it.table.setShared4k(SHARED);
     expect(readPhys64(it.vcpu.memory, entryOf(it, SHARED)[0]) & TOM).toBe(TOM);
-    // Still the guest's: the hypervisor maps nothing there.
+    // The page is the guest's still, so the hypervisor maps nothing there.
     expect(thrownBy(() => it.vcpu.read(SHARED, 1))).toMatchObject({
       code: 'NPF',
       details: { gpa: TOM + BigInt(PAGE), check: 'nested-not-present' },
@@ -236,11 +245,12 @@ describe('a virtual top of memory', () => {
     it.vcpu.write(SHARED, bytesOf('hello'));
     expect(it.machine.hypervisor.read(spaOf(it, PAGE), 5)).toEqual(bytesOf('hello'));
     expect(codeOf(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('NPF');
-    // A fetch is private wherever it is.
+    // A fetch is private at every address.
     expect(thrownBy(() => it.vcpu.fetch(SHARED, 1))).toMatchObject({ details: { check: 'guest-owned' } });
   });
 
-  test('it need be no power of two', () => {
+  // C9
+  test('it need not be a power of two', () => {
     const it = tom(0x6000_0020_0000n);
     it.vcpu.pvalidate(gvaOf(PAGE), PageSize.Regular, false);
     it.machine.hypervisor.changePageState(it.guest, physAddr(PAGE), 2);
@@ -249,7 +259,7 @@ describe('a virtual top of memory', () => {
     expect(it.machine.hypervisor.read(spaOf(it, PAGE), 1)).toEqual(Uint8Array.of(7));
   });
 
-  test.each([0x20_0000n, TOM + 0x1000n, 1n << 47n])('0x%s is none', (virtualTom) => {
+  test.each([0x20_0000n, TOM + 0x1000n, 1n << 47n])('%s is refused', (virtualTom) => {
     expect(codeOf(() => world({}, { virtualTom }))).toBe('INVALID_ARGUMENT');
   });
 });

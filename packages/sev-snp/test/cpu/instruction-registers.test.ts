@@ -13,7 +13,7 @@ import { codeOf, gvaOf, MiB, spaOf, world } from '../support/world.ts';
 
 const PAGE = 2 * MiB + 0x1000;
 const { Carry, Parity, Zero } = ResultFlag;
-/** All flags set that are written, and two that are not. */
+/** All flags that are written, and two that are not. */
 const FLAGS = 0x8d5n | 0x202n;
 
 test.each<[RmpInstruction, number[]]>([
@@ -23,7 +23,7 @@ test.each<[RmpInstruction, number[]]>([
   ['PVALIDATE', [0xf2, 0x0f, 0x01, 0xff]],
   ['RMPADJUST', [0xf3, 0x0f, 0x01, 0xfe]],
   ['RMPQUERY', [0xf3, 0x0f, 0x01, 0xfd]],
-])('%s is told by its bytes', (name, bytes) => {
+])('%s is found by its bytes', (name, bytes) => {
   expect(rmpInstructionOf(Uint8Array.from(bytes))).toBe(name);
   expect(rmpInstructionOf(Uint8Array.from([...bytes.slice(0, 3), 0x00]))).toBeUndefined();
   expect(RMP_INSTRUCTIONS[name].bytes).toEqual(bytes);
@@ -35,19 +35,22 @@ describe('PVALIDATE', () => {
     return executeInGuest(vcpu, 'PVALIDATE', { rax: gvaOf(at), rcx, rdx, rflags: FLAGS });
   };
 
-  test('that changes something: EAX 0, ZF, no CF; the other registers stay', () => {
+  // I1
+  test('that changes something sets EAX 0, ZF and not CF, and leaves the other registers', () => {
     expect(run(0n, 0n)).toEqual({ rax: 0n, rcx: 0n, rdx: 0n, rflags: 0x202n | Zero | Parity });
   });
 
-  test('that changes nothing: CF', () => {
+  // I1, I10
+  test('that changes nothing sets CF', () => {
     expect(run(1n, 1n, 2 * MiB)).toMatchObject({ rax: 0n, rflags: 0x202n | Zero | Parity | Carry });
   });
 
-  test('that fails: the code, no ZF; bits 31:1 of ECX and EDX do not matter', () => {
+  // I1
+  test('that fails sets EAX to the code and clears ZF; bits 31:1 of ECX and EDX do not matter', () => {
     expect(run(0xff01n, 0xffffn)).toMatchObject({ rax: 1n, rflags: 0x202n });
   });
 
-  test('in 32-bit mode takes EAX alone', () => {
+  test('in 32-bit mode uses EAX alone as the address', () => {
     const { vcpu, table } = world();
     table.map4k(0x5000_0000n as never, physAddr(PAGE), 2);
     const registers = { rax: 0xffff_ffff_5000_0000n, rcx: 0n, rdx: 0n, rflags: 0n };
@@ -56,7 +59,8 @@ describe('PVALIDATE', () => {
 });
 
 describe('RMPADJUST and RMPQUERY', () => {
-  test('take level, mask and VMSA bit in RDX, and give them back there', () => {
+  // V9, RMPADJUST step 1, RMPQUERY step 4
+  test('take and return level, mask and VMSA bit in RDX', () => {
     const { vcpu } = world();
     const rax = gvaOf(2 * MiB);
     const adjust = (rdx: bigint) => executeInGuest(vcpu, 'RMPADJUST', { rax, rcx: 1n, rdx, rflags: 0n }).rax;
@@ -72,13 +76,14 @@ describe('RMPADJUST and RMPQUERY', () => {
     expect(adjust(0x2_0701n)).toBe(1n);
     expect(adjust(0x704n)).toBe(1n);
     const lower = { ...query, rdx: 3n };
-    // The VMSA bit is the page's, whatever level is asked for.
+    // The VMSA bit belongs to the page, whatever level is asked for.
     expect(executeInGuest(vcpu, 'RMPQUERY', lower).rdx).toBe(0x1_0003n);
   });
 });
 
 describe('RMPUPDATE, PSMASH and RMPREAD', () => {
-  test('take the page in RAX, and the state from memory', () => {
+  // R10, RMPREAD step 1
+  test('take the page from RAX and the state from memory', () => {
     const it = world();
     const { hypervisor } = it.machine;
     const operand = hypervisor.allocatePage();
@@ -103,14 +108,15 @@ describe('RMPUPDATE, PSMASH and RMPREAD', () => {
     expect(executeInHost(hypervisor, 'PSMASH', { ...registers, rax: spaOf(it, 2 * MiB) }).rax).toBe(0n);
     expect(executeInHost(hypervisor, 'PSMASH', registers)).toMatchObject({ rax: 1n, rflags: 0x202n | Carry });
     expect(executeInHost(hypervisor, 'RMPREAD', { ...registers, rax: 1n << 40n }).rax).toBe(1n);
-    // What RMPREAD writes to must be the host's.
+    // RMPREAD writes to a page of the host only.
     expect(codeOf(() => executeInHost(hypervisor, 'RMPREAD', { ...registers, rcx: spaOf(it, PAGE) }))).toBe(
       'HOST_PF',
     );
   });
 });
 
-describe('where they cannot be executed', () => {
+// I2
+describe('where it cannot be executed', () => {
   const registers = { rax: gvaOf(PAGE), rcx: 0n, rdx: 1n, rflags: 0n };
   test.each(['PVALIDATE', 'RMPADJUST', 'RMPQUERY'] as const)('%s', (name) => {
     const { vcpu } = world();

@@ -34,7 +34,8 @@ const read = ({ vcpu }: World): unknown => {
 };
 
 describe('a change of the nested page table alone', () => {
-  test('is not seen before the hypervisor flushes: the old page answers', () => {
+  // A8, P34
+  test('has no effect before the hypervisor flushes: the old page answers', () => {
     const { it, host } = cached();
     host.remap(it.guest, physAddr(PAGE), host.allocatePage());
     expect(read(it)).toEqual(SECRET);
@@ -42,7 +43,8 @@ describe('a change of the nested page table alone', () => {
     expect(read(it)).toBe('NPF');
   });
 
-  test('nor do INVLPG, a load of CR3 and a flush of the guest’s own half show it', () => {
+  // P33
+  test('has no effect after INVLPG, a load of CR3 or a flush of the guest’s own half either', () => {
     const { it, host } = cached();
     host.hide(it.guest, physAddr(PAGE));
     it.vcpu.invlpg(gvaOf(PAGE));
@@ -53,7 +55,8 @@ describe('a change of the nested page table alone', () => {
     expect(read(it)).toBe('NPF');
   });
 
-  test('that gives more needs no flush', () => {
+  // P29
+  test('needs no flush if it adds rights', () => {
     const { it } = cached();
     it.table.map4k(gvaOf(64 * MiB), physAddr(16 * MiB), PtePreset.Data);
     expect(codeOf(() => it.vcpu.read(gvaOf(64 * MiB), 1))).toBe('NPF');
@@ -65,15 +68,16 @@ describe('a change of the nested page table alone', () => {
   });
 });
 
-describe('a change of the RMP is seen at once', () => {
-  test('RMPUPDATE of the page that is cached, and the page that is mapped by then is checked', () => {
+// P35, RMPUPDATE step 8
+describe('a change of the RMP takes effect at once', () => {
+  test('RMPUPDATE of the cached page: the page that is mapped now is checked', () => {
     const { it, host } = cached();
     const old = spaOf(it, PAGE);
     host.substitute(it.guest, physAddr(PAGE));
     expect(read(it)).toEqual(SECRET);
     host.rmpupdate(old, { assigned: false });
     expect(read(it)).toBe('VC_NOT_VALIDATED');
-    // Taken and given back, the old page is no more valid than any.
+    // After it was taken and given back, the old page is not valid either.
     host.rmpupdate(old, { assigned: true, asid: 1, gpa: physAddr(PAGE) });
     expect(read(it)).toBe('VC_NOT_VALIDATED');
   });
@@ -84,7 +88,7 @@ describe('a change of the RMP is seen at once', () => {
     expect(read(it)).toBe('VC_NOT_VALIDATED');
   });
 
-  test('of a shared page, too: nothing is written to a page that another guest has got', () => {
+  test('RMPUPDATE of a shared page: a page that another guest now owns is not written', () => {
     const { it, host } = cached();
     it.vcpu.pvalidate(gvaOf(PAGE), PageSize.Regular, false);
     host.changePageState(it.guest, physAddr(PAGE), 2);
@@ -97,11 +101,11 @@ describe('a change of the RMP is seen at once', () => {
     });
   });
 
-  test('PSMASH, of pages of 2 MiB', () => {
+  test('PSMASH of a 2 MiB page', () => {
     const it = world({}, {}, { nestedTlb: new NestedTlb() });
     it.vcpu.write(gvaOf(PAGE), SECRET);
     it.machine.hypervisor.psmash((spaOf(it, PAGE) & -BigInt(2 * MiB)) as SysPhysAddr);
-    // Nested table and RMP disagree now: the exit has the hypervisor split its own.
+    // Nested table and RMP disagree now. At the exit the hypervisor splits its own page.
     expect(read(it)).toEqual(SECRET);
     expect(it.events.map(({ type }) => type)).toEqual(['psmash', 'npf']);
   });
@@ -120,16 +124,18 @@ describe('RMPADJUST', () => {
     return { it, stale };
   };
 
-  test('does not reach what another processor has cached, until someone flushes', () => {
+  // V7, P35
+  test('does not reach the cache of another processor before somebody flushes', () => {
     const { it, stale } = revoked(new NestedTlb());
     expect(stale.read(gvaOf(PAGE), 1)).toHaveLength(1);
-    // What it had not done before is judged now.
+    // A kind of access that was not cached is checked now.
     expect(codeOf(() => stale.write(gvaOf(PAGE), new Uint8Array(1)))).toBe('NPF');
     it.vcpu.invlpgb();
     expect(codeOf(() => stale.read(gvaOf(PAGE), 1))).toBe('NPF');
   });
 
-  test('an SVSM flushes when it takes a page', () => {
+  // S9, V7
+  test('an SVSM flushes when it revokes a page', () => {
     const it = svsmWorld();
     const stale = it.guest.createVcpu({ vmpl: 2, nestedTlb: new NestedTlb() });
     stale.loadCr3(it.guestCpu.cr3);
@@ -147,7 +153,7 @@ describe('RMPADJUST', () => {
   });
 });
 
-test('it counts what it holds, and forgets on demand', () => {
+test('size counts the translations, and flushAll drops them', () => {
   const { nestedTlb, it, host } = cached();
   // Three tables, and the page.
   expect(nestedTlb.size).toBe(4);
@@ -156,8 +162,9 @@ test('it counts what it holds, and forgets on demand', () => {
   expect([nestedTlb.size, read(it)]).toEqual([0, 'NPF']);
 });
 
-// With the flushes that hardware does not do itself, nothing tells a processor that caches from one that does not.
-test('programs of a host that flushes get the same with a nested TLB as without', () => {
+// With the flushes that software owes, a processor that caches behaves like one that does not.
+// P35
+test('programs of a host that flushes end the same with and without a nested TLB', () => {
   const gpas = [PAGE, PAGE + 0x1000, 4 * MiB, 4 * MiB + 0x1000];
   const place = fc.constantFrom(...gpas);
   const step = fc.oneof(
@@ -181,7 +188,7 @@ test('programs of a host that flushes get the same with a nested TLB as without'
   );
   const start = (isCaching: boolean) => {
     const it = world({ hypervisor: (machine) => new HostileHypervisor(machine) });
-    // The guest's own tables never change here, so its half may be cached too: what both hold takes the short way.
+    // The guest's own tables never change here, so its half may be cached too. Then most accesses take the short path.
     const tlbs = () => (isCaching ? { tlb: new Tlb(), nestedTlb: new NestedTlb() } : {});
     const low = it.guest.createVcpu({ vmpl: 1, ...tlbs() });
     const top = it.guest.createVcpu(tlbs());

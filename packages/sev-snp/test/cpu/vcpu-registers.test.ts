@@ -8,7 +8,8 @@ const { Cr0Pg, Cr0Pe, Cr0Wp, Cr4Pae, Cr4Pge, Cr4La57, Cr4Pcide, Cr4Smep, Cr4Smap
 const { EferLme, EferLma, EferNxe } = ControlBit;
 const { cr0, cr4, efer } = START_REGISTERS;
 
-describe('what the processor refuses with #GP(0)', () => {
+// P5, P32, P40
+describe('a load that raises #GP(0)', () => {
   test.each<[string, ControlRegister, bigint]>([
     ['CR0 without paging', 'cr0', cr0 & ~Cr0Pg],
     ['CR0 without protection', 'cr0', cr0 & ~Cr0Pe],
@@ -26,21 +27,23 @@ describe('what the processor refuses with #GP(0)', () => {
     expect(vcpu.controlRegisters).toEqual(before);
   });
 
-  test('PCIDs with a CR3 that has one already', () => {
+  // P32
+  test('CR4.PCIDE while bits 11:0 of CR3 are not 0', () => {
     const { vcpu, table } = world();
     vcpu.loadCr3(table.cr3 | 5n);
     expect(codeOf(() => vcpu.load('cr4', cr4 | Cr4Pcide))).toBe('GP');
   });
 });
 
-test('what is no register value is refused by a coded error', () => {
+test('a value that does not fit the register is refused with a coded error', () => {
   const { vcpu } = world();
   expect(codeOf(() => vcpu.load('cr4', 1n << 64n))).toBe('INVALID_ARGUMENT');
   expect(codeOf(() => vcpu.load('pkru', 1n << 32n))).toBe('INVALID_ARGUMENT');
   expect(codeOf(() => vcpu.load('cr4', 32 as never))).toBe('INVALID_ARGUMENT');
 });
 
-describe('what a load leaves in the TLB', () => {
+// P41, P30
+describe('the pages that stay in the TLB after a load of', () => {
   // One global page, and one that is not.
   const GLOBAL = gvaOf(2 * MiB);
   const OWN = gvaOf(64 * MiB);
@@ -80,7 +83,8 @@ describe('what a load leaves in the TLB', () => {
     expect(held()).toEqual([false, false]);
   });
 
-  test('CR3 with PCIDs: each keeps its own, and bit 63 drops nothing and is not stored', () => {
+  // P5
+  test('CR3 with PCIDs: each PCID keeps its pages, and bit 63 drops nothing and is not stored', () => {
     const { it, held } = filled();
     it.vcpu.load('cr4', cr4 | Cr4Pcide);
     it.vcpu.loadCr3(it.table.cr3 | 7n);
@@ -92,7 +96,7 @@ describe('what a load leaves in the TLB', () => {
     expect(held()).toEqual([true, false]);
   });
 
-  test('a TLB that knows no PCIDs is emptied', () => {
+  test('CR3, in a TLB without PCIDs: no page stays', () => {
     const plain = new Tlb();
     const cache = {
       lookup: plain.lookup.bind(plain),

@@ -5,6 +5,7 @@ import { createVmsa, saveState, stateOfVmsa } from '../../src/cpu/vcpu-state.ts'
 import { EFER_SVME, readVmsa } from '../../src/formats/vmsa.ts';
 import { codeOf } from '../support/world.ts';
 
+// P11, R32
 test('a new VMSA can be run: SNP active, SVME set, 64-bit mode, power-up PAT', () => {
   const image = createVmsa();
   expect(readVmsa(image, 'efer') & EFER_SVME).toBe(EFER_SVME);
@@ -15,7 +16,8 @@ test('a new VMSA can be run: SNP active, SVME set, 64-bit mode, power-up PAT', (
   expect(codeOf(() => createVmsa({ vmpl: 256 }))).toBe('INVALID_MESSAGE');
 });
 
-test('what is saved is what is loaded', () => {
+// R34, R35
+test('the state that is loaded is the state that was saved', () => {
   const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
   const registers = fc.record({ rax: u64, rcx: u64, rdx: u64, r8: u64, r9: u64 });
   const control = fc.record({

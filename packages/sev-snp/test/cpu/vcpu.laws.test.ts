@@ -22,7 +22,7 @@ class Idle extends Hypervisor {
 const region = fc.integer({ min: 0, max: 2 });
 const page = fc.constantFrom(...PAGES);
 const size = fc.constantFrom(PageSize.Regular, PageSize.Regular, PageSize.Huge);
-/** Where in the guest's region a page of system memory is to appear: mostly at its own place. */
+/** The place in the guest's region at which a page of system memory appears: mostly its own. */
 const at = fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: page });
 const command = fc.oneof(
   {
@@ -66,7 +66,7 @@ const command = fc.oneof(
 );
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
 
-/** A world, and beside it what was last written where, with which key: that is all the model knows of contents. */
+/** A world, and a record of what was last written at each address, and with which key. */
 class Model {
   readonly it: World = world({ hypervisor: (machine) => new Idle(machine) }, { size: 4 * MiB });
   readonly #hypervisor: Hypervisor = this.it.machine.hypervisor;
@@ -74,7 +74,7 @@ class Model {
   readonly #written: Map<bigint, { key: number; value: bigint }> = new Map();
   #values = 0n;
 
-  /** @param isSmall - whether the region begins as 4 KiB pages, in which programs get further */
+  /** @param isSmall - whether the region starts in 4 KiB pages, in which more steps succeed */
   constructor(isSmall: boolean) {
     const { table, guest } = this.it;
     if (isSmall) {
@@ -139,7 +139,7 @@ class Model {
     expect(this.#slots()).toEqual(before);
   }
 
-  /** An access of the guest: it must succeed exactly if a reader of table 15-39 would say so. */
+  /** An access of the guest. It must succeed exactly if table 15-39, read by hand, allows it. */
   #access(kind: 'read' | 'write' | 'fetch', shared: boolean, page: number): void {
     const { vcpu, guest } = this.it;
     const gva = (gvaOf(REGION + page) + BigInt(shared ? SHARED : 0)) as VirtAddr;
@@ -170,7 +170,7 @@ class Model {
     return itsOwn && entry.pageSize === nestedSize && entry.validated;
   }
 
-  /** Reads eight bytes: what was written with the same key comes back, what was written with another never does. */
+  /** Reads eight bytes. They are what was written last with the same key, and never what another key wrote. */
   #read(spa: SysPhysAddr, key: number, read: (spa: SysPhysAddr) => Uint8Array): void {
     const value = new BigUint64Array(read(spa).buffer)[0];
     const last = this.#written.get(spa);
@@ -204,7 +204,7 @@ class Model {
     return sysPhysAddr([this.#own, ...SPARE][where.region]! + where.page);
   }
 
-  /** The entries of the pages that programs are about, and of one that they leave alone. */
+  /** The entries of the pages that programs use, and of one that they leave alone. */
   #slots(): (RmpEntry | undefined)[] {
     const pages = [0, 1, 2].flatMap((region) =>
       [...PAGES, 0x2000].map((page) => this.#spa({ region, page })),
@@ -217,8 +217,9 @@ class Model {
   }
 }
 
-// No access returns what another key wrote; none succeeds that the table forbids; none that fails changes a thing.
-test('programs of host and guest get what the table of checks says, and no plaintext of each other', () => {
+// No access returns what another key wrote. No access that the table forbids succeeds. No failed access changes anything.
+// R2, R12, C2, C15
+test('programs of host and guest get what the table of checks allows, and no plaintext of each other', () => {
   fc.assert(
     fc.property(fc.boolean(), fc.array(command, { maxLength: 60, size: 'max' }), (isSmall, program) => {
       const model = new Model(isSmall);

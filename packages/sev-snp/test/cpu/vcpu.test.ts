@@ -35,6 +35,7 @@ function exitBits(action: () => unknown): string {
 }
 
 describe('private memory', () => {
+  // C15
   test('is read back by the guest, across pages, and is ciphertext to the host', () => {
     const it = world();
     const at = gvaOf(4 * MiB - 5);
@@ -44,17 +45,19 @@ describe('private memory', () => {
     expect(it.machine.hypervisor.read(spaOf(it, 4 * MiB), 9)).not.toEqual(SECRET.subarray(5));
   });
 
+  // C1
   test('is fetched as it is read', () => {
     const it = world();
     it.vcpu.write(gvaOf(PAGE), SECRET);
     expect(it.vcpu.fetch(gvaOf(PAGE), 14)).toEqual(SECRET);
   });
 
-  test('reads of nothing need nothing', () => {
+  test('a read of 0 bytes needs no mapping', () => {
     expect(world().vcpu.read(gvaOf(512 * MiB), 0)).toEqual(new Uint8Array(0));
   });
 
-  test('of two guests is not each other’s', () => {
+  // R36
+  test('of one guest cannot be read by another', () => {
     const it = world();
     const other = it.machine.hypervisor;
     const second = other.launch({ size: 2 * MiB });
@@ -69,7 +72,8 @@ describe('private memory', () => {
 });
 
 describe('a shared mapping', () => {
-  test('sees what the host sees, of shared and of private pages', () => {
+  // C8, C2, A22
+  test('sees the same bytes as the host, in shared and in private pages', () => {
     const it = world();
     it.vcpu.write(gvaOf(PAGE), SECRET);
     it.table.setShared4k(gvaOf(PAGE));
@@ -82,7 +86,8 @@ describe('a shared mapping', () => {
     expect(it.machine.hypervisor.read(spa, 14)).toEqual(SECRET);
   });
 
-  test('is private to a fetch all the same', () => {
+  // C1
+  test('is private to a fetch', () => {
     const it = world();
     it.vcpu.write(gvaOf(PAGE), SECRET);
     it.table.setShared4k(gvaOf(PAGE));
@@ -100,6 +105,7 @@ describe('faults of the guest', () => {
     return { it, user };
   };
 
+  // P20
   test.each<[string, 'read' | 'write' | 'fetch', number, number, number]>([
     ['nothing mapped', 'read', 512 * MiB, 0, 0],
     ['nothing mapped, by a user', 'write', 512 * MiB, 3, Write | User],
@@ -116,12 +122,13 @@ describe('faults of the guest', () => {
     expect(fault).toMatchObject({ code: 'PF', details: { errorCode, gva: gvaOf(gpa) } });
   });
 
-  test('what the page allows is allowed', () => {
+  test('an access that the page allows succeeds', () => {
     const { it, user } = withPages();
     it.vcpu.cpl = 3;
     expect(it.vcpu.read(user, 4)).toEqual(new Uint8Array(4));
   });
 
+  // P7, P19
   test('a reserved bit in an entry', () => {
     const { it, user } = withPages();
     const { path } = it.table.walk(user);
@@ -130,6 +137,7 @@ describe('faults of the guest', () => {
     expect(thrownBy(() => it.vcpu.read(user, 1))?.details['errorCode']).toBe(Present | Reserved);
   });
 
+  // P2
   test('an address that is not canonical, or leads into the hole', () => {
     const { vcpu } = world();
     expect(codeOf(() => vcpu.read(0x8000_0000_0000n as VirtAddr, 1))).toBe('GP');
@@ -139,6 +147,7 @@ describe('faults of the guest', () => {
 });
 
 describe('faults of the nested page table', () => {
+  // P22, P27a
   test('nothing mapped, for data and for a page table', () => {
     const it = idle();
     it.table.map4k(gvaOf(256 * MiB), physAddr(64 * MiB), 2);
@@ -155,7 +164,8 @@ describe('faults of the nested page table', () => {
     });
   });
 
-  test('a CR3 that leads nowhere is a fault of the access', () => {
+  // P5, C3
+  test('a CR3 that leads nowhere makes the access fault', () => {
     const it = idle();
     it.vcpu.loadCr3(0x7000_0000_0000n);
     expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('User GuestTable Encrypted');
@@ -166,7 +176,7 @@ describe('faults of the nested page table', () => {
 });
 
 describe('a reserved bit in a nested entry', () => {
-  /** The nested entry of 2 MiB that leads to where `gpa` lies: the hypervisor's memory has it somewhere. */
+  /** Sets a reserved bit in the 2 MiB nested entry of `gpa`, which is found by a search of the hypervisor's memory. */
   const spoil = (it: World, gpa: number) => {
     const { memory } = it.machine.hypervisor;
     const low = Number(spaOf(it, gpa) & -0x20_0000n);
@@ -180,7 +190,8 @@ describe('a reserved bit in a nested entry', () => {
     }
   };
 
-  test('is #VC 0x400 in the guest, and no exit: so MMIO is marked', () => {
+  // C17
+  test('raises #VC 0x400 in the guest, without an exit, as for MMIO', () => {
     const it = world();
     it.vcpu.read(gvaOf(PAGE), 1);
     spoil(it, PAGE);
@@ -201,6 +212,7 @@ describe('a reserved bit in a nested entry', () => {
 });
 
 describe('faults of the RMP', () => {
+  // R26, V6
   test.each<[string, Partial<RmpEntry>, string]>([
     ['not owned', { asid: 9 }, 'Present User Rmp FinalAddress Encrypted'],
     ['another address', { gpa: physAddr(0) }, 'Present User Rmp FinalAddress Encrypted'],
@@ -214,7 +226,8 @@ describe('faults of the RMP', () => {
     expect(exitBits(() => it.vcpu.fetch(gvaOf(PAGE), 1))).toBe(bits.replace('User', 'User Fetch'));
   });
 
-  test('not validated: #VC 0x404, for data, and for the page table that is met first', () => {
+  // R23
+  test('not validated: #VC 0x404, for data and for the page table, which is read first', () => {
     const it = idle();
     change(it, PAGE, { validated: false });
     const details = { errorCode: 0x404, gva: gvaOf(PAGE), gpa: BigInt(PAGE), spa: spaOf(it, PAGE) };
@@ -225,14 +238,15 @@ describe('faults of the RMP', () => {
     expect(thrownBy(() => it.vcpu.memory.words(0x100, false))?.details).toMatchObject({ gva: undefined });
   });
 
-  test('the page table’s pages are checked as every private page is', () => {
+  // C1, R2
+  test('the pages of the page table are checked like every private page', () => {
     const it = idle();
     it.vcpu.flushTlb();
     change(it, 0, { asid: 9 });
     expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('Present User Rmp GuestTable Encrypted');
   });
 
-  test('a write over two pages of which one faults writes nothing', () => {
+  test('a write across two pages of which one faults writes nothing', () => {
     const it = idle();
     change(it, 4 * MiB, { validated: false });
     expect(codeOf(() => it.vcpu.write(gvaOf(4 * MiB - 4), SECRET))).toBe('VC_NOT_VALIDATED');
@@ -241,7 +255,8 @@ describe('faults of the RMP', () => {
 });
 
 describe('a nested page fault', () => {
-  test('goes to the hypervisor; if that resolves it, the instruction runs again', () => {
+  // R28, I12
+  test('goes to the hypervisor, and the instruction runs again if it is resolved', () => {
     const it = world();
     expect(it.vcpu.pvalidate(gvaOf(PAGE), PageSize.Regular, false)).toEqual({ result: 0, unchanged: false });
     expect(it.events.map(({ type }) => type)).toEqual(['npf', 'psmash', 'pvalidate']);
@@ -250,7 +265,7 @@ describe('a nested page fault', () => {
     expect(it.vcpu.read(gvaOf(PAGE + 0x1000), 1)).toEqual(new Uint8Array(1));
   });
 
-  test('that is resolved in vain, again and again, is thrown at last', () => {
+  test('is thrown after 64 exits, if each is said to be resolved and the fault comes again', () => {
     let exits = 0;
     class Liar extends Hypervisor {
       override handleNestedPageFault(): boolean {
@@ -266,7 +281,8 @@ describe('a nested page fault', () => {
 });
 
 describe('the TLB', () => {
-  test('answers until it is flushed, whatever the page table says by then', () => {
+  // P31, A9
+  test('answers until it is flushed, even if the page table has changed', () => {
     const it = world();
     it.vcpu.write(gvaOf(PAGE), SECRET);
     it.table.setShared4k(gvaOf(PAGE));
@@ -279,14 +295,16 @@ describe('the TLB', () => {
     expect(it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
   });
 
-  test('never stands between an access and the RMP', () => {
+  // P35
+  test('does not hide a change of the RMP', () => {
     const it = world();
     it.vcpu.read(gvaOf(PAGE), 1);
     change(it, PAGE, { validated: false });
     expect(codeOf(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('VC_NOT_VALIDATED');
   });
 
-  test('is walked past if what it holds does not allow the access', () => {
+  // P29
+  test('is ignored if the page that it holds does not allow the access', () => {
     const it = world();
     const at = gvaOf(256 * MiB);
     it.table.map4k(at, physAddr(0x5000), 0);
@@ -297,7 +315,7 @@ describe('the TLB', () => {
     expect(it.vcpu.read(at, 14)).toEqual(SECRET);
   });
 
-  test('is not needed', () => {
+  test('is optional', () => {
     const it = world();
     const vcpu = it.guest.createVcpu();
     vcpu.loadCr3(it.table.cr3);
@@ -307,7 +325,8 @@ describe('the TLB', () => {
 });
 
 describe('privilege levels', () => {
-  test('VMPL1 may do what RMPADJUST gave it', () => {
+  // V1, V6
+  test('VMPL1 has the rights that RMPADJUST has given it', () => {
     const it = world();
     const low = it.guest.createVcpu({ vmpl: 1 });
     low.loadCr3(it.table.cr3);
@@ -321,12 +340,14 @@ describe('privilege levels', () => {
     expect(codeOf(() => low.pvalidate(gvaOf(PAGE), PageSize.Regular, true))).toBe('GP');
   });
 
-  test('there are four', () => {
+  // V4, C13
+  test('a fifth one does not exist', () => {
     expect(codeOf(() => world().guest.createVcpu({ vmpl: 4 as never }))).toBe('INVALID_ARGUMENT');
   });
 });
 
-test('translate tells every step, and asks no RMP', () => {
+// C4
+test('translate returns every step, and does not check the RMP', () => {
   const it = world();
   change(it, PAGE, { asid: 9 });
   expect(it.vcpu.translate(gvaOf(PAGE + 5))).toEqual({
@@ -339,7 +360,8 @@ test('translate tells every step, and asks no RMP', () => {
   });
 });
 
-test('page tables of the guest lie in its private memory', () => {
+// C1
+test('the page tables of a guest lie in its private memory', () => {
   const it = world();
   const memory = it.vcpu.memory;
   const table = PageTable.open(it.table.root, { memory, config: it.guest.paging });

@@ -20,6 +20,7 @@ import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
 import { codeOf, gvaOf, MiB, mapAll, rmpOf, thrownBy, world } from '../support/world.ts';
 
 // AMD64 APM vol. 2, table 15-41, cell by cell.
+// R24
 test.each<[VmrunPage, string, string]>([
   ['vmcb', 'hypervisor-owned', '#GP(0)'],
   ['avic-backing-page', 'hypervisor-owned', 'VMEXIT_INVALID'],
@@ -34,6 +35,7 @@ test.each<[VmrunPage, string, string]>([
 describe('the VMSA of an SNP guest', () => {
   const spa = sysPhysAddr(0x5000);
   const good: RmpEntry = { ...HYPERVISOR_ENTRY, assigned: true, asid: 1, gpa: physAddr(0x9000), vmsa: true };
+  // A16
   test.each<[string, Partial<RmpEntry>, SysPhysAddr]>([
     ['covered', {}, sysPhysAddr(64 * MiB)],
     ['guest-owned', { asid: 2 }, spa],
@@ -49,14 +51,14 @@ describe('the VMSA of an SNP guest', () => {
     expect(failedVmrunCheck(rmp, 'vmsa', who)).toBe(check);
   });
 
-  test('need not be validated, nor does a VMPL’s mask matter', () => {
+  test('passes without validation and with masks of 0', () => {
     const rmp = rmpOf();
     rmp.setRawEntry(spa, { ...good, validated: false, vmplMasks: [0, 0, 0, 0] });
     expect(failedVmrunCheck(rmp, 'vmsa', { spa, gpa: physAddr(0x9000), asid: 1 })).toBeUndefined();
   });
 });
 
-/** A guest that starts with one VMSA, and what it takes to run it. */
+/** A guest that starts with one VMSA, and what is needed to run it. */
 function launched(image = createVmsa({ control: { cr3: 0x1234_5000n } })) {
   const it = world({}, { vmsas: [image] });
   const vmsa = it.machine.hypervisor.vmsaOf(it.guest, 0)!;
@@ -69,7 +71,8 @@ function launched(image = createVmsa({ control: { cr3: 0x1234_5000n } })) {
 }
 
 describe('VMRUN', () => {
-  test('runs a VMSA of the launch, which is at GPA -1, and marks what it uses', () => {
+  // R24, R33, L6
+  test('runs a VMSA of the launch, at its launch GPA, and marks its pages as in use', () => {
     const { it, vmsa } = launched();
     expect(vmsa.gpa).toBe(VMSA_LAUNCH_GPA);
     expect(vmrun(it.machine, vmsa, it.guest)).toBeUndefined();
@@ -82,7 +85,8 @@ describe('VMRUN', () => {
     expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Invalid);
   });
 
-  test('a VMCB that is a guest’s is #GP(0) in the host; an AVIC backing page, VMEXIT_INVALID', () => {
+  // R24
+  test('a VMCB of a guest raises #GP(0) in the host; an AVIC backing page of a guest gives VMEXIT_INVALID', () => {
     const { it, vmsa } = launched();
     const guests = it.guest.nested.lookup(physAddr(0))!.spa;
     expect(thrownBy(() => vmrun(it.machine, { ...vmsa, vmcb: guests }, it.guest))).toMatchObject({
@@ -95,6 +99,7 @@ describe('VMRUN', () => {
     expect(it.machine.rmp.isInUse(page, PageSize.Regular)).toBe(true);
   });
 
+  // R32
   test.each<[string, Parameters<typeof writeVmsa>[1], bigint]>([
     ['EFER.SVME clear', 'efer', 0xd00n],
     ['SNP not active', 'sevFeatures', 0n],
@@ -102,7 +107,7 @@ describe('VMRUN', () => {
     ['CR0 wider than 32 bits', 'cr0', 0x1_8001_0001n],
     ['long mode without PAE', 'cr4', 0n],
     ['long mode without protection', 'cr0', 0x8000_0000n],
-  ])('%s is VMEXIT_INVALID, and nothing is in use then', (_, field, value) => {
+  ])('%s gives VMEXIT_INVALID, and no page is in use', (_, field, value) => {
     const { it, vmsa, change } = launched();
     change(field, value);
     expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Invalid);
@@ -111,7 +116,8 @@ describe('VMRUN', () => {
 });
 
 describe('a processor with a VMSA', () => {
-  test('has what it says, and leaves there what it has, at each exit', () => {
+  // R34, R35
+  test('starts with the state in it, and saves its state there at each exit', () => {
     const control = { cr3: 0x10_0000n, cr4: 0x20_00a0n, pkru: 0x55n };
     const { it, vmsa, host } = launched(createVmsa({ control, vmpl: 0 }));
     const seen: bigint[] = [];
@@ -133,17 +139,18 @@ describe('a processor with a VMSA', () => {
     ]);
     expect(seen).toEqual([77n]);
     expect(it.machine.rmp.isInUse(vmsa.spa, PageSize.Regular)).toBe(false);
-    // Run again, it goes on with that.
+    // Run again, it continues with that state.
     it.guest.onStart((vcpu) => seen.push(vcpu.registers.rax, BigInt(vcpu.cpl)));
     host.run(it.guest);
     expect(seen).toEqual([77n, 77n, 3n]);
   });
 
-  test('cannot go on if the hypervisor takes its VMSA during an exit', () => {
+  // R24, A19
+  test('cannot continue if the hypervisor takes its VMSA during an exit', () => {
     const { it, vmsa, host } = launched();
     it.guest.onStart((vcpu) => {
       vcpu.ghcbMsr = 0x002n;
-      // In use, it cannot be taken.
+      // While it is in use it cannot be taken.
       expect(host.rmpupdate(vmsa.spa, { assigned: false })).toBe(RmpResult.FAIL_INUSE);
       const { vmgexit } = host;
       host.vmgexit = (...args) => {
@@ -155,7 +162,8 @@ describe('a processor with a VMSA', () => {
     expect(thrownBy(() => host.run(it.guest))).toMatchObject({ code: 'VMRUN', details: { exitCode: -1n } });
   });
 
-  test('a nested page fault is an exit, too', () => {
+  // R34, R27
+  test('a nested page fault is an exit too', () => {
     const { it, vmsa, host } = launched();
     let vcpu: Vcpu | undefined;
     it.guest.onStart((started) => {
@@ -173,13 +181,15 @@ describe('a processor with a VMSA', () => {
     expect(vcpu?.isRunning).toBe(false);
   });
 
-  test('one that runs cannot be run on another processor', () => {
+  // R33
+  test('a VMSA that runs cannot be run on another processor', () => {
     const { it, host } = launched();
     it.guest.onStart(() => host.run(it.guest));
     expect(thrownBy(() => host.run(it.guest))?.details).toMatchObject({ exitCode: VmExit.Busy });
   });
 
-  test('PCPU_ID of 0 asks for a flush at the next VMRUN, which sets it', () => {
+  // P34
+  test('PCPU_ID of 0 makes the next VMRUN flush, and set it', () => {
     const { it, vmsa, change, host } = launched();
     let vcpu: Vcpu | undefined;
     it.guest.onStart((started) => {
@@ -190,7 +200,7 @@ describe('a processor with a VMSA', () => {
     host.run(it.guest);
     const pcpuId = () => readVmsa(it.machine.memory.read(vmsa.spa, 0x1000, it.guest.key), 'pcpuId');
     expect(pcpuId()).not.toBe(0n);
-    // Cached: a change of the nested page table alone is not seen.
+    // The translation is cached, so a change of the nested page table alone has no effect.
     const { spa } = it.guest.nested.lookup(physAddr(4 * MiB))!;
     it.guest.nested.unmap(physAddr(4 * MiB));
     host.run(it.guest);
@@ -201,7 +211,8 @@ describe('a processor with a VMSA', () => {
     host.run(it.guest);
   });
 
-  test('a VMSA that enables a virtual top of memory has one', () => {
+  // C9
+  test('a VMSA can enable a virtual top of memory', () => {
     const image = createVmsa({ sevFeatures: 3n, virtualTom: 1n << 46n });
     const { it, host } = launched(image);
     const ran: string[] = [];
@@ -216,7 +227,7 @@ describe('a processor with a VMSA', () => {
   });
 });
 
-test('there must be something to run, and software to go on with', () => {
+test('run needs a VMSA, and start needs software', () => {
   const { it, host } = launched();
   expect(codeOf(() => host.run(it.guest, 3))).toBe('INVALID_ARGUMENT');
   host.run(it.guest);

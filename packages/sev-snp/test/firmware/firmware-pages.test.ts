@@ -23,8 +23,9 @@ function smashed(gpa = 4 * MiB): Rmp {
   return rmp;
 }
 
+// I17
 describe('PAGE_UNSMASH', () => {
-  test('undoes a PSMASH, and the page is to be reclaimed after it', () => {
+  test('undoes a PSMASH; the page has to be reclaimed afterwards', () => {
     const rmp = smashed();
     pageUnsmash(rmp, spa);
     expect(rmp.entry(at(7))).toMatchObject({
@@ -41,6 +42,7 @@ describe('PAGE_UNSMASH', () => {
     expect(snapshot(rmp)).toBe(snapshot(twin));
   });
 
+  // I17
   test.each<[string, Partial<RmpEntry>]>([
     ['mutable', { immutable: false }],
     ['another’s', { asid: 4 }],
@@ -58,7 +60,8 @@ describe('PAGE_UNSMASH', () => {
     }
   });
 
-  test('refuses an address that is no multiple of 2 MiB, of the machine or the guest', () => {
+  // I17
+  test('refuses a system or guest address that is not a multiple of 2 MiB', () => {
     expect(thrownBy(() => pageUnsmash(smashed(), at(1)))?.details).toMatchObject({
       status: 'INVALID_ADDRESS',
     });
@@ -67,7 +70,8 @@ describe('PAGE_UNSMASH', () => {
   });
 });
 
-test('PAGE_RECLAIM wants the size that the page has, and its first address', () => {
+// T2
+test('PAGE_RECLAIM needs the size and the first address of the page', () => {
   const rmp = rmpOf();
   rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, pageSize: PageSize.Huge });
   const status = (action: () => void) => thrownBy(action)?.details['status'];
@@ -78,7 +82,8 @@ test('PAGE_RECLAIM wants the size that the page has, and its first address', () 
   expect(pageStateOf(rmp.entry(spa))).toBe('GUEST-INVALID');
 });
 
-test('PAGE_SET_STATE keeps the count of sub-pages true', () => {
+// R13
+test('PAGE_SET_STATE keeps the sub-page count correct', () => {
   const rmp = rmpOf();
   for (const k of [0, 1, 2]) rmpupdate(rmp, at(k), { assigned: true, immutable: true });
   expect(rmp.rawEntry(spa)?.subpageCount).toBe(2);
@@ -88,7 +93,8 @@ test('PAGE_SET_STATE keeps the count of sub-pages true', () => {
   expect([rmp.rawEntry(spa)?.subpageCount, pageStateOf(rmp.rawEntry(spa))]).toEqual([1, 'HV-FIXED']);
 });
 
-test('MD_INIT needs a context, and none of these commands a page of 2 MiB', () => {
+// T5
+test('MD_INIT needs a context page, and PAGE_SET_STATE refuses a page of 2 MiB', () => {
   const rmp = rmpOf();
   rmpupdate(rmp, at(0), { assigned: true, immutable: true });
   expect(thrownBy(() => metadataInit(rmp, at(0), at(1)))?.details).toMatchObject({ status: 'INVALID_GUEST' });

@@ -22,7 +22,7 @@ interface Scene {
   state(spa: SysPhysAddr): PageState;
 }
 
-/** A guest in 4 KiB pages with a secret, whose page is PRE-SWAP by now; and pages for the firmware. */
+/** A guest in 4 KiB pages with a secret in a PRE-SWAP page, and pages for the firmware. */
 function scene(): Scene {
   const it = world({}, { pageSize: PageSize.Regular });
   const { machine, guest } = it;
@@ -55,7 +55,7 @@ function scene(): Scene {
   };
 }
 
-/** Swaps the page out: where it lies now, in pages that the hypervisor has back. */
+/** Swaps the page out. Returns the page that holds it now, which the hypervisor owns again. */
 function out(it: Scene, record?: SwapOptions['record']): SysPhysAddr {
   const destination = it.firmwarePage();
   const { machine } = it.it;
@@ -77,6 +77,7 @@ function mapTo({ it }: Scene, spa: SysPhysAddr): void {
 }
 
 describe('a page that is swapped', () => {
+  // T8, T3
   test.each([
     ['by a record', true],
     ['by the root record', false],
@@ -93,7 +94,7 @@ describe('a page that is swapped', () => {
       ...(has ? { record: { page: it.metadata, index: 63 } } : {}),
     });
     expect(it.state(destination)).toBe(PageState.PreSwap);
-    // The address is the record's, whatever RMPUPDATE said; the masks too.
+    // Address and masks come from the record, whatever RMPUPDATE has set.
     expect(it.it.machine.rmp.rawEntry(destination)).toMatchObject({
       gpa: BigInt(PAGE),
       vmplMasks: [0x1f, 0, 3, 0],
@@ -102,6 +103,7 @@ describe('a page that is swapped', () => {
     expect(it.it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
   });
 
+  // A17, T8
   test('comes back once', () => {
     const it = scene();
     const record = { page: it.metadata, index: 0 };
@@ -116,7 +118,8 @@ describe('a page that is swapped', () => {
     expect(decodeSwapRecord(it.it.machine.hypervisor.read(it.metadata, 64))).toMatchObject({ valid: false });
   });
 
-  test('with one bit changed, anywhere, does not come back, and nothing changes', () => {
+  // A17, T8
+  test('does not come back if one bit of it has changed, and nothing changes', () => {
     const it = scene();
     const source = out(it, undefined);
     const { hypervisor } = it.it.machine;
@@ -136,7 +139,8 @@ describe('a page that is swapped', () => {
     swapIn(it.it.machine, it.context, { source, destination });
   });
 
-  test('an older copy of it does not come back by a newer record', () => {
+  // A17
+  test('an older copy does not come back with a newer record', () => {
     const it = scene();
     const old = out(it);
     const stale = it.it.machine.hypervisor.read(old, 0x1000);
@@ -156,13 +160,15 @@ describe('a page that is swapped', () => {
     ).toBe('FIRMWARE_REFUSED');
   });
 
-  test('cannot have its record changed: the page that holds it is immutable', () => {
+  // T1
+  test('has a record that the host cannot change, since its page is immutable', () => {
     const it = scene();
     expect(codeOf(() => it.it.machine.hypervisor.write(it.metadata, new Uint8Array(64)))).toBe('HOST_PF');
     expect(it.it.machine.hypervisor.rmpupdate(it.metadata, { assigned: false })).toBe(2);
   });
 
-  test('that was not valid is not valid afterwards', () => {
+  // T8
+  test('that was not valid does not come back valid', () => {
     const it = scene();
     const invalid = it.preGuest(PAGE + 0x1000);
     const destination = it.firmwarePage();
@@ -173,7 +179,8 @@ describe('a page that is swapped', () => {
     expect(it.it.machine.rmp.rawEntry(back)?.gpa).toBe(BigInt(PAGE + 0x1000));
   });
 
-  test('may be one of records', () => {
+  // T7
+  test('can be a page of records', () => {
     const it = scene();
     const record = { page: it.metadata, index: 5 };
     const page = out(it, record);
@@ -190,7 +197,8 @@ describe('a page that is swapped', () => {
   });
 });
 
-test('a page of 2 MiB, to memory that the RMP does not cover, and back', () => {
+// T8
+test('a page of 2 MiB is swapped to memory that the RMP does not cover, and back', () => {
   const it = world({ rmpCovers: 28 * MiB });
   const { machine, guest } = it;
   const host = machine.hypervisor;
@@ -211,7 +219,8 @@ test('a page of 2 MiB, to memory that the RMP does not cover, and back', () => {
 });
 
 describe('a page that is moved', () => {
-  test('is readable where it is now, and nowhere else', () => {
+  // T9
+  test('can be read at its new place only', () => {
     const it = scene();
     const destination = it.preGuest(0x7000);
     pageMove(it.it.machine, it.context, { source: it.source, destination });
@@ -228,6 +237,7 @@ describe('a page that is moved', () => {
 });
 
 describe('what the firmware refuses', () => {
+  // T6
   test.each<[string, (it: Scene) => unknown, string]>([
     [
       'a source that is valid and in use',
@@ -239,7 +249,7 @@ describe('what the firmware refuses', () => {
       'INVALID_PAGE_STATE',
     ],
     [
-      'a destination of the hypervisor’s',
+      'a destination that the hypervisor owns',
       (it) =>
         swapOut(it.it.machine, it.context, {
           source: it.source,
@@ -257,7 +267,7 @@ describe('what the firmware refuses', () => {
       'INVALID_PAGE_OWNER',
     ],
     [
-      'a context page that is none',
+      'a context page in another state',
       (it) =>
         swapOut(it.it.machine, new SwapContext(it.it.machine, it.source, it.it.guest), {
           source: it.source,
@@ -285,7 +295,7 @@ describe('what the firmware refuses', () => {
       'INVALID_ADDRESS',
     ],
     [
-      'a record that is not there',
+      'a record index that does not exist',
       (it) =>
         swapOut(it.it.machine, it.context, {
           source: it.source,
@@ -295,7 +305,7 @@ describe('what the firmware refuses', () => {
       'INVALID_MDATA_ENTRY',
     ],
     [
-      'a record in a page that holds none',
+      'a record in a page that is not a metadata page',
       (it) =>
         swapOut(it.it.machine, it.context, {
           source: it.source,
@@ -305,7 +315,7 @@ describe('what the firmware refuses', () => {
       'INVALID_PAGE_STATE',
     ],
     [
-      'a root record that is taken',
+      'a root record that is in use',
       (it) => {
         out(it);
         swapOut(it.it.machine, it.context, { source: it.source, destination: it.firmwarePage() });
@@ -313,12 +323,12 @@ describe('what the firmware refuses', () => {
       'INVALID_MDATA_ENTRY',
     ],
     [
-      'a record that stands for nothing',
+      'a record that is not valid',
       (it) => swapIn(it.it.machine, it.context, { source: it.firmwarePage(), destination: it.preGuest() }),
       'INVALID_MDATA_ENTRY',
     ],
     [
-      'a move to where it is',
+      'a move to the same page',
       (it) => {
         const page = it.preGuest();
         pageMove(it.it.machine, it.context, { source: page, destination: page });
@@ -326,7 +336,7 @@ describe('what the firmware refuses', () => {
       'INVALID_ADDRESS',
     ],
     [
-      'a move to a page that is no target',
+      'a move to a page in another state',
       (it) => pageMove(it.it.machine, it.context, { source: it.source, destination: it.firmwarePage() }),
       'INVALID_PAGE_STATE',
     ],

@@ -39,7 +39,7 @@ function change(it: World, gpa: number, fields: Partial<RmpEntry>): void {
   rmp.setRawEntry((at & -BigInt(entry.pageSize)) as SysPhysAddr, { ...entry, ...fields });
 }
 
-/** What `action` gives, or the fault that it raises. */
+/** The result of `action`, or the fault that it raises. */
 function outcome(action: () => unknown): unknown {
   let value: unknown;
   const fault = thrownBy(() => {
@@ -48,46 +48,55 @@ function outcome(action: () => unknown): unknown {
   return fault === undefined ? value : [fault.code, fault.details];
 }
 
-// What each assumption decides: the same observation of a machine, with each of its choices.
+// What each assumption decides: one observation of a machine, made with each of its choices. The comment is its rule.
 const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>) => unknown> = {
+  // I2
   exceptionOrder: (assumptions) => {
     const { vcpu } = world({ assumptions });
     vcpu.cpl = 3;
     const registers = { rax: gvaOf(PAGE), rcx: 0n, rdx: 0n, rflags: 0n };
     return outcome(() => executeInGuest(vcpu, 'RMPQUERY', registers, { bits: 32 }));
   },
+  // I1
   resultFlags: (assumptions) => {
     const { vcpu } = world({ assumptions });
     const registers = { rax: gvaOf(PAGE), rcx: 0n, rdx: 1n, rflags: 0n };
     return executeInGuest(vcpu, 'PVALIDATE', registers).rflags;
   },
+  // V5, PVALIDATE preconditions
   pvalidateAboveVmpl0: (assumptions) => {
     const it = svsmWorld({}, { assumptions });
     return outcome(() => it.guestCpu.pvalidate(gvaOf(PAGE), PageSize.Regular, true));
   },
+  // I10
   carryOnFailure: (assumptions) => world({ assumptions }).vcpu.pvalidate(gvaOf(PAGE), PageSize.Huge, true),
+  // I3
   lowAddressBits: (assumptions) => [
     rmpupdate(rmpWith(assumptions), spa(0x1008), SMALL),
     psmash(rmpWith(assumptions), spa(2 * MiB + 8)),
     world({ assumptions }).vcpu.pvalidate(gvaOf(2 * MiB + 8), PageSize.Huge, false),
   ],
+  // PVALIDATE step 2
   operandAccess: (assumptions) => {
     const it = world({ assumptions });
     it.table.map4k(gvaOf(64 * MiB), physAddr(PAGE), 0);
     return outcome(() => it.vcpu.rmpquery(gvaOf(64 * MiB), 1));
   },
+  // PVALIDATE step 2
   sharedOperand: (assumptions) => {
     const it = world({ assumptions });
     it.table.setShared4k(gvaOf(PAGE));
     it.vcpu.invlpg(gvaOf(PAGE));
     return outcome(() => it.vcpu.rmpquery(gvaOf(PAGE), 1));
   },
+  // I13
   guestSizeMatters: (assumptions) => {
     const it = world({ assumptions });
     it.table.split4k(gvaOf(2 * MiB));
     it.vcpu.invlpg(gvaOf(2 * MiB));
     return it.vcpu.pvalidate(gvaOf(2 * MiB), PageSize.Huge, false);
   },
+  // V2
   defaultMasks: (assumptions) => {
     const it = world({ assumptions });
     it.machine.hypervisor.rmpupdate(spaOf(it, 2 * MiB), { assigned: false, pageSize: PageSize.Huge });
@@ -99,11 +108,13 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     });
     const fresh = it.machine.rmp.entry(spaOf(it, PAGE))?.vmplMasks;
     it.vcpu.pvalidate(gvaOf(2 * MiB), PageSize.Huge, true);
-    // Once validated, both say the same.
+    // Once the page is validated, both choices agree.
     expect(it.machine.rmp.entry(spaOf(it, PAGE))?.vmplMasks).toEqual([0x1f, 0, 0, 0]);
     return fresh;
   },
+  // V2
   resetMaskOfVmpl0: (assumptions) => rmpWith(assumptions).entry(spa(2 * MiB))?.vmplMasks,
+  // RMPUPDATE step 4
   inUseTest: (assumptions) => {
     const rmp = rmpWith(assumptions);
     rmpupdate(rmp, spa(0x1000), { assigned: true, immutable: true });
@@ -113,29 +124,35 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
       rmpupdate(rmp, spa(0x1000), { assigned: false }),
     ];
   },
+  // I6
   alignedPageBlocksHuge: (assumptions) => {
     const rmp = rmpWith(assumptions);
     rmpupdate(rmp, spa(0), SMALL);
     return rmpupdate(rmp, spa(0), HUGE);
   },
+  // I4
   rmpupdateReset: (assumptions) => {
     const it = world({ assumptions });
     const state = { ...HUGE, gpa: physAddr(2 * MiB), immutable: true };
     it.machine.hypervisor.rmpupdate(spaOf(it, 2 * MiB), state);
     return it.machine.rmp.entry(spaOf(it, 2 * MiB))?.validated;
   },
+  // RMPUPDATE step 6
   smallUpdateInHuge: (assumptions) => rmpupdate(rmpWith(assumptions), spa(2 * MiB + 0x1000), SMALL),
+  // PSMASH step 3
   psmashBadPage: (assumptions) => psmash(rmpWith(assumptions), spa(0)),
+  // PSMASH step 4
   psmashImmutable: (assumptions) => {
     const rmp = rmpWith(assumptions);
     rmpupdate(rmp, spa(2 * MiB), { ...HUGE, immutable: true });
     return psmash(rmp, spa(2 * MiB));
   },
+  // R13
   subpageCount: (assumptions) => {
     const rmp = rmpWith(assumptions);
     rmpupdate(rmp, spa(0x1000), SMALL);
     psmash(rmp, spa(2 * MiB));
-    // What is derived from it is the same.
+    // What is derived from the count is the same.
     expect(rmpupdate(rmp, spa(0), { ...HUGE, gpa: physAddr(0) })).toBe(4);
     expect(rmpread(rmp, spa(0)).state?.regionStatus).toBe(true);
     expect([rmp.isRegionUnassigned(spa(0)), rmp.hasSubpages(spa(2 * MiB))]).toEqual([false, true]);
@@ -144,19 +161,24 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     expect([rmp.hasSubpages(spa(0)), rmp.isRegionUnassigned(spa(0))]).toEqual([false, true]);
     return before;
   },
+  // RMPQUERY step 1
   rmpqueryLevels: (assumptions) => {
     const it = svsmWorld({}, { assumptions });
     return ([1, 2, 3] as const).map((vmpl) => it.guestCpu.rmpquery(gvaOf(PAGE), vmpl).result);
   },
+  // RMPQUERY step 3
   rmpqueryNeedsValidated: (assumptions) => {
     const it = world({ assumptions });
     it.vcpu.pvalidate(gvaOf(2 * MiB), PageSize.Huge, false);
     return outcome(() => it.vcpu.rmpquery(gvaOf(PAGE), 1));
   },
+  // RMPADJUST step 1
   rmpadjustReservedBits: (assumptions) =>
     world({ assumptions }).vcpu.rmpadjust(gvaOf(2 * MiB), PageSize.Huge, { vmpl: 1, permissions: 0x21 }),
+  // RMPADJUST step 1
   rmpadjustVmplRange: (assumptions) =>
     world({ assumptions }).vcpu.rmpadjust(gvaOf(2 * MiB), PageSize.Huge, { vmpl: 4, permissions: 1 }),
+  // R25
   inUseErratum: (assumptions) => {
     const { machine } = world({ assumptions });
     machine.rmp.setInUse(spa(30 * MiB), true);
@@ -166,6 +188,7 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     expect(write(28 * MiB, PageSize.Huge)).toBeUndefined();
     return write(30 * MiB + 0x5000, PageSize.Huge);
   },
+  // R2
   hostTableReads: (assumptions) =>
     failedRmpCheck(rmpWith(assumptions), {
       accessor: 'host',
@@ -177,22 +200,26 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
       vmpl: 0,
       cpl: 0,
     }),
+  // R26
   exitInfo2: (assumptions) => {
     const it = world({ assumptions });
     change(it, PAGE, { asid: 9 });
     return outcome(() => it.vcpu.read(gvaOf(PAGE + 5), 1));
   },
+  // P18
   cr2OnCrossing: (assumptions) => {
     const it = world({ assumptions });
     outcome(() => it.vcpu.read(gvaOf(8 * MiB - 4), 8));
     return it.vcpu.cr2;
   },
+  // P19
   reservedFaultPresent: (assumptions) => {
     const it = world({ assumptions });
     const { table, index, entry } = it.table.walk(gvaOf(PAGE)).path[2]!;
     writePhys64(it.vcpu.memory, physAddr(table + BigInt(8 * index)), entry.raw | (1n << 13n));
     return outcome(() => it.vcpu.read(gvaOf(PAGE), 1));
   },
+  // P25
   accessedOnFault: (assumptions) => {
     const it = world({ assumptions });
     const { path } = it.table.walk(gvaOf(8 * MiB));
@@ -201,30 +228,36 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     outcome(() => it.vcpu.read(gvaOf(8 * MiB), 1));
     return it.table.walk(gvaOf(8 * MiB)).path.map(({ entry }) => entry.flags & 0x20);
   },
+  // P8
   topLevelBit8: (assumptions) => {
     const it = world({ assumptions });
     const { table, index, entry } = it.table.walk(gvaOf(PAGE)).path[0]!;
     writePhys64(it.vcpu.memory, physAddr(table + BigInt(8 * index)), entry.raw | 0x100n);
     return outcome(() => it.vcpu.read(gvaOf(PAGE), 1));
   },
+  // GHCB MSR 0x017
   runVmplError: (assumptions) =>
     requestGhcbMsr(world({ assumptions }).vcpu, { type: 'run-vmpl-request', vmpl: 3 }, 'run-vmpl').error,
+  // L4
   pageInfoMasks: (assumptions) => {
     const digests = { digest: new Uint8Array(48), contents: new Uint8Array(48) };
     const info = { ...digests, type: 1, gpa: physAddr(0), permissions: [1, 2, 3] } as const;
     return encodePageInfo(info, assumptions).subarray(0x64, 0x68).join();
   },
+  // R8
   rmpSegSizeUnit: ({ rmpSegSizeUnit }) => {
     const table = { base: 0n, segmentShift: 30, read: () => 0x1_0000_0000n | 64n };
     const unit = rmpSegSizeUnit === undefined ? {} : { unit: rmpSegSizeUnit };
     return segmentedRmpEntryAddress(spa(2 ** 30), { ...table, ...unit });
   },
+  // SVSM call 7
   svsmVtomMinimum: (assumptions) => {
     const it = svsmWorld({ vtom: { min: 1n << 40n, max: 1n << 46n } }, { assumptions });
     const registers = { rcx: 1n, rdx: 0n };
     expect(call(it, 7, registers)).toBe(0);
     return [registers.rcx, registers.rdx];
   },
+  // SVSM call 2
   svsmVmsaLevels: (assumptions) => {
     const it = svsmWorld({}, { assumptions });
     const vmsa = new Uint8Array(0x1000);
@@ -246,7 +279,7 @@ describe.each(NAMES)('%s', (name) => {
     expect(DEFAULT_ASSUMPTIONS[name]).toBe(choices[0]);
   });
 
-  test('makes a difference, each choice another', () => {
+  test('makes a difference, another one with each choice', () => {
     const seen = choices.map((choice) => OBSERVATIONS[name]({ [name]: choice }));
     expect(OBSERVATIONS[name]({})).toEqual(seen[0]);
     for (const [i, one] of seen.entries()) {
@@ -255,13 +288,13 @@ describe.each(NAMES)('%s', (name) => {
   });
 });
 
-test('are frozen, and what is not switched stays as it is', () => {
+test('the table is frozen, and an assumption that is not switched keeps its default', () => {
   expect(Object.isFrozen(DEFAULT_ASSUMPTIONS)).toBe(true);
   const rmp = new Rmp(sysPhysRegion(spa(0), 2 * MiB), { assumptions: { resetMaskOfVmpl0: 0xf } });
   expect(rmp.assumptions).toEqual({ ...DEFAULT_ASSUMPTIONS, resetMaskOfVmpl0: 0xf });
 });
 
-test('a name that is none, or a value that is no choice, is refused', () => {
+test('an unknown name, or a value that is not one of the choices, is refused', () => {
   expect(thrownBy(() => assumptionsOf({ vmplOfPvalidate: 1 } as never))?.details).toMatchObject({
     value: 'vmplOfPvalidate',
   });

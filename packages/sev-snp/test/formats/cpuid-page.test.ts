@@ -16,7 +16,7 @@ const entry = fc.record({
   edx: u32,
 });
 
-test('a table of up to 64 entries comes back as it was', () => {
+test('a table of up to 64 entries is decoded as it was encoded', () => {
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 64 }), (entries) => {
       expect(decodeCpuidPage(encodeCpuidPage(entries))).toEqual(entries);
@@ -24,7 +24,8 @@ test('a table of up to 64 entries comes back as it was', () => {
   );
 });
 
-test('entries are 48 bytes from byte 16 on', () => {
+// L8
+test('entries have 48 bytes, from byte 16 on', () => {
   const one = { eaxIn: 0x8000_001f, ecxIn: 1, xcr0: 2n, xss: 3n, eax: 4, ebx: 51, ecx: 6, edx: 7 };
   const page = encodeCpuidPage([one, one]);
   const view = new DataView(page.buffer);
@@ -33,6 +34,7 @@ test('entries are 48 bytes from byte 16 on', () => {
   expect([24, 28, 32, 36].map((at) => view.getUint32(16 + at, true))).toEqual([4, 51, 6, 7]);
 });
 
+// L8
 test('any page gives entries, or a coded error', () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 64, maxLength: 64 }), fc.nat(70), (bytes, count) => {

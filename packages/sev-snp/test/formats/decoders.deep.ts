@@ -7,7 +7,7 @@ const BUFFERS = 1_000_000;
 /** `FC_SEED` repeats a run. */
 const seed = Number(process.env['FC_SEED']);
 
-test('a million random buffers: no decoder throws what is no coded error, or looks beside its bytes', () => {
+test('a million random buffers: a decoder throws only coded errors, and reads only its own bytes', () => {
   const random = randomOf(seed);
   const names = Object.keys(DECODERS);
   for (let k = 0; k < BUFFERS; k += 1) {

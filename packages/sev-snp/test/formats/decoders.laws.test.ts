@@ -7,7 +7,7 @@ import { DECODERS, decoderProblem } from '../support/decoders.ts';
 const source = fileURLToPath(new URL('../../src/', import.meta.url));
 
 test.each(Object.entries(DECODERS))(
-  '%s: any bytes give a value or a coded error, which depends on those bytes alone',
+  '%s: any bytes give a value or a coded error, which depends on these bytes alone',
   (name, { length }) => {
     const content = fc.oneof(
       { weight: 4, arbitrary: fc.uint8Array({ minLength: length, maxLength: length }) },
@@ -27,6 +27,6 @@ test('no decoder is missing', () => {
       ([, name]) => name!,
     ),
   );
-  // `decodeRmpEntry` is that, on words of a table.
+  // `decodeWords` is `decodeRmpEntry` on the words of a table.
   expect(found.filter((name) => name !== 'decodeWords' && !(name in DECODERS))).toEqual([]);
 });

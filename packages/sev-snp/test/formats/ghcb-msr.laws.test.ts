@@ -10,7 +10,7 @@ const value = fc
   .tuple(fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 52n - 1n }), fc.bigInt({ min: 0n, max: 0xfffn })), code)
   .map(([data, info]) => (data << 12n) | BigInt(info));
 
-test('decoding takes any 64 bits, and encoding gives them back', () => {
+test('any 64 bits can be decoded, and encoding returns them', () => {
   fc.assert(
     fc.property(value, (value) => {
       expect(encodeGhcbMsr(decodeGhcbMsr(value))).toBe(value);

@@ -9,6 +9,10 @@ import {
 } from '../../src/formats/ghcb-msr.ts';
 import { codeOf } from '../support/world.ts';
 
+// GHCB MSR 0x000, GHCB MSR 0x001, GHCB MSR 0x002, GHCB MSR 0x003, GHCB MSR 0x004, GHCB MSR 0x005,
+// GHCB MSR 0x006, GHCB MSR 0x007, GHCB MSR 0x010, GHCB MSR 0x011, GHCB MSR 0x012, GHCB MSR 0x013,
+// GHCB MSR 0x014, GHCB MSR 0x015, GHCB MSR 0x016, GHCB MSR 0x017, GHCB MSR 0x080, GHCB MSR 0x081,
+// GHCB MSR 0x100, GHCB MSR 0xF00
 describe('messages and their bits (Linux arch/x86/include/asm/sev-common.h)', () => {
   test.each<[GhcbMsrMessage, bigint]>([
     [{ type: 'ghcb', gpa: physAddr(0x1234_5000) }, 0x1234_5000n],
@@ -50,13 +54,13 @@ describe('messages and their bits (Linux arch/x86/include/asm/sev-common.h)', ()
   });
 });
 
-describe('what is no message', () => {
+describe('a value that is not a message is unknown', () => {
   test.each<[string, bigint]>([
     ['an unknown code', 0x008n],
     ['a request with more than its code', 0x1002n],
     ['a page state change with reserved bits', 0x0110_0000_0040_1014n],
     ['a page state change to PSMASH', 0x0030_0000_0040_1014n],
-    ['a page state change to nothing', 0x40_1014n],
+    ['a page state change without an operation', 0x40_1014n],
     ['an answer to one with reserved bits', 0x1015n],
     ['a GHCB beyond 2^52', 0x0010_0000_0000_0000n],
     ['a reason with more than 8 bits', 0x100_0100n],
@@ -65,13 +69,13 @@ describe('what is no message', () => {
   });
 });
 
-describe('what does not fit', () => {
+describe('a field that does not fit is refused', () => {
   test.each<[string, GhcbMsrMessage]>([
     ['an address within a page', { type: 'ghcb', gpa: physAddr(0x1001) }],
     ['a version of 17 bits', { type: 'sev-info', maxVersion: 0x1_0000, minVersion: 0, cBit: 0 }],
     ['a fraction', { type: 'page-state', error: 0.5 }],
     ['a negative number', { type: 'run-vmpl', error: -1 }],
-    ['no address where there must be one', { type: 'ghcb', gpa: undefined as never }],
+    ['a missing address', { type: 'ghcb', gpa: undefined as never }],
   ])('%s', (_, message) => {
     expect(codeOf(() => encodeGhcbMsr(message))).toBe('INVALID_MESSAGE');
   });

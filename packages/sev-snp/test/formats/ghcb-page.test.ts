@@ -11,6 +11,7 @@ import { codeOf } from '../support/world.ts';
 const FIELDS = Object.keys(GHCB_FIELDS) as GhcbField[];
 const BITMAP = 0x3f0;
 
+// G14
 test.each<[GhcbField, number, number | undefined]>([
   ['cpl', 0x0cb, 25],
   ['rax', 0x1f8, 63],
@@ -22,11 +23,11 @@ test.each<[GhcbField, number, number | undefined]>([
   ['x87StateGpa', 0x400, undefined],
   ['protocolVersion', 0xffa, undefined],
   ['usage', 0xffc, undefined],
-])('%s lies at 0x%s, valid by bit %s', (field, offset, bit) => {
+])('%s lies at byte %i, and bit %s marks it valid', (field, offset, bit) => {
   expect([GHCB_FIELDS[field][0], ghcbValidBit(field)]).toEqual([offset, bit]);
 });
 
-test('no two fields share bytes or a bit, and none lies in the bitmap or the buffer', () => {
+test('fields share no bytes and no bit, and none lies in the bitmap or the buffer', () => {
   const taken = new Set<number>([...Array(16).keys()].map((k) => BITMAP + k));
   for (let k = 0; k < GHCB_BUFFER.size; k += 1) taken.add(GHCB_BUFFER.offset + k);
   for (const field of FIELDS) {
@@ -39,6 +40,7 @@ test('no two fields share bytes or a bit, and none lies in the bitmap or the buf
   expect(Math.max(...bits)).toBeLessThan(128);
 });
 
+// G14
 test('writing a field changes its bytes and its bit, and nothing else', () => {
   for (const field of FIELDS) {
     const bytes = new Uint8Array(4096);
@@ -60,7 +62,8 @@ test('writing a field changes its bytes and its bit, and nothing else', () => {
   }
 });
 
-test('a field that is not marked valid is not there, whatever its bytes', () => {
+// G14
+test('a field that is not marked valid is undefined, whatever its bytes', () => {
   const page = GhcbPage.over(new Uint8Array(4096).fill(0xff));
   page.invalidate();
   for (const field of FIELDS) expect(page.get(field) === undefined).toBe(ghcbValidBit(field) !== undefined);
@@ -71,16 +74,16 @@ describe('refuses', () => {
   const page = GhcbPage.over();
   test.each<[string, () => unknown, string]>([
     ['a value that does not fit', () => page.set('cpl', 256n), 'INVALID_MESSAGE'],
-    ['a negative one', () => page.set('rax', -1n), 'INVALID_MESSAGE'],
-    ['to read past the buffer', () => page.readBuffer(0x7e9, 8), 'INVALID_ARGUMENT'],
-    ['to read before it', () => page.readBuffer(-1, 8), 'INVALID_ARGUMENT'],
-    ['to write past it', () => page.writeBuffer(0x7f0, new Uint8Array(1)), 'INVALID_ARGUMENT'],
+    ['a negative value', () => page.set('rax', -1n), 'INVALID_MESSAGE'],
+    ['a read past the buffer', () => page.readBuffer(0x7e9, 8), 'INVALID_ARGUMENT'],
+    ['a read before the buffer', () => page.readBuffer(-1, 8), 'INVALID_ARGUMENT'],
+    ['a write past the buffer', () => page.writeBuffer(0x7f0, new Uint8Array(1)), 'INVALID_ARGUMENT'],
     ['a page of another length', () => GhcbPage.over(new Uint8Array(4095)), 'INVALID_ARGUMENT'],
   ])('%s', (_, action, code) => {
     expect(codeOf(action)).toBe(code);
   });
 
-  test('nothing that is inside the buffer', () => {
+  test('no access inside the buffer', () => {
     page.writeBuffer(0x7e8, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
     expect(page.readBuffer(0x7ec, 4)).toEqual(Uint8Array.of(5, 6, 7, 8));
   });

@@ -17,7 +17,7 @@ import { codeOf, thrownBy } from '../support/world.ts';
 interface Launch {
   readonly name: string;
   readonly digest: string;
-  /** The digest after a firmware image, whose pages are not listed then. */
+  /** The digest after a firmware image. Its pages are not listed then. */
   readonly snp_ovmf_hash_str?: string;
   readonly updates: readonly { type: LaunchPageType; gpa: string; contents: string; ld: string }[];
 }
@@ -35,7 +35,8 @@ const ZEROS = new Uint8Array(48);
 describe.each(cases)('the launch $name', ({ updates, digest, snp_ovmf_hash_str: start }) => {
   const from = start === undefined ? ZEROS : unhex(start);
 
-  test('has the digest that is known, after each page and at its end', async () => {
+  // L4, L5, L6
+  test('has the known digest after each page and at its end', async () => {
     let ld: Uint8Array = from;
     for (const { type, gpa, contents, ld: expected } of updates) {
       const info = { digest: ld, contents: unhex(contents), type, gpa: physAddr(BigInt(gpa)) };
@@ -48,8 +49,9 @@ describe.each(cases)('the launch $name', ({ updates, digest, snp_ovmf_hash_str: 
     expect(hex(ld)).toBe(digest);
   });
 
-  // The contents are known by their digest only, so the hash is told what to answer for each.
-  test('comes out of the pages themselves', async () => {
+  // Only the digests of the contents are known, so the hash returns them.
+  // L5
+  test('is computed from the pages', async () => {
     const contents: Uint8Array[] = [];
     const known: Sha384 = (bytes) => (bytes.length === 4096 ? contents.shift()! : sha384(bytes));
     const launch = new LaunchDigest(known, from);
@@ -95,7 +97,8 @@ const CHAIN: readonly [LaunchPageType, bigint, string][] = [
   ],
 ];
 
-test('a chain of all types', async () => {
+// L9
+test('a chain of all types has the known digests', async () => {
   const launch = new LaunchDigest(sha384);
   const values = await Promise.all(
     CHAIN.map(([type, gpa]) => launch.update({ type, gpa: physAddr(gpa), bytes: new Uint8Array(4096) })),
@@ -103,7 +106,8 @@ test('a chain of all types', async () => {
   expect(values.map(hex)).toEqual(CHAIN.map(([, , ld]) => ld));
 });
 
-test('PAGE_INFO, bit for bit', () => {
+// L4
+test('PAGE_INFO has the documented bytes', () => {
   const info = encodePageInfo({
     digest: ZEROS.slice().fill(0xaa),
     contents: ZEROS.slice().fill(0xbb),
@@ -115,7 +119,8 @@ test('PAGE_INFO, bit for bit', () => {
   expect(hex(info)).toBe(`${'aa'.repeat(48)}${'bb'.repeat(48)}70000201000102030050341200000000`);
 });
 
-describe('what counts', () => {
+// L5, A18
+describe('the digest depends on', () => {
   const page = { type: LaunchPageType.Normal, gpa: physAddr(0x1000), bytes: new Uint8Array(4096) };
   const digestOf = async (...pages: Parameters<LaunchDigest['update']>[0][]): Promise<string> => {
     const launch = new LaunchDigest(sha384);
@@ -126,10 +131,10 @@ describe('what counts', () => {
 
   test.each<[string, object]>([
     ['the address', { gpa: physAddr(0x2000) }],
-    ['one byte', { bytes: byte(4095) }],
+    ['each byte', { bytes: byte(4095) }],
     ['the type', { type: LaunchPageType.Zero }],
-    ['a permission', { permissions: [0, 0, 1] }],
-    ['of which level', { permissions: [0, 1, 0] }],
+    ['the permissions', { permissions: [0, 0, 1] }],
+    ['the level of a permission', { permissions: [0, 1, 0] }],
     ['the migration image', { imi: true }],
   ])('%s', async (_, change) => {
     expect(await digestOf({ ...page, ...change })).not.toBe(await digestOf(page));
@@ -143,20 +148,20 @@ describe('what counts', () => {
   });
 
   test.each([LaunchPageType.Zero, LaunchPageType.Unmeasured, LaunchPageType.Secrets, LaunchPageType.Cpuid])(
-    'not the bytes of type %i',
+    'not on the bytes of type %i',
     async (type) => {
       expect(await digestOf({ ...page, type, bytes: byte(7) })).toBe(await digestOf({ ...page, type }));
     },
   );
 
-  test('not what the firmware fills into a VMSA', async () => {
+  test('not on the bytes of a VMSA that the firmware fills in', async () => {
     const vmsa = { type: LaunchPageType.Vmsa, gpa: VMSA_LAUNCH_GPA };
     const zero = await digestOf({ ...vmsa, bytes: new Uint8Array(4096) });
     for (const at of [0x2f0, 0x2ff]) expect(await digestOf({ ...vmsa, bytes: byte(at) })).toBe(zero);
     for (const at of [0x2ef, 0x300]) expect(await digestOf({ ...vmsa, bytes: byte(at) })).not.toBe(zero);
   });
 
-  test('what the bytes are when they are given, not later', async () => {
+  test('the bytes at the time of the call', async () => {
     const bytes = new Uint8Array(4096);
     const launch = new LaunchDigest(sha384);
     const done = launch.update({ ...page, bytes });
@@ -168,9 +173,9 @@ describe('what counts', () => {
 describe('refuses', () => {
   const launch = new LaunchDigest(sha384);
   test.each<[string, Partial<Parameters<LaunchDigest['update']>[0]>]>([
-    ['no bytes of a measured page', {}],
+    ['a measured page without bytes', {}],
     ['a part of a page', { bytes: new Uint8Array(4095) }],
-    ['nothing', { bytes: new Uint8Array(0) }],
+    ['zero bytes', { bytes: new Uint8Array(0) }],
     ['two VMSAs at once', { type: LaunchPageType.Vmsa, bytes: new Uint8Array(8192) }],
     ['an unknown type', { type: 7 as never, bytes: new Uint8Array(4096) }],
     ['an address within a page', { gpa: physAddr(8), bytes: new Uint8Array(4096) }],
@@ -180,11 +185,11 @@ describe('refuses', () => {
     expect(launch.value).toEqual(ZEROS);
   });
 
-  test('a start that is no digest', () => {
+  test('a start that is not 48 bytes long', () => {
     expect(codeOf(() => new LaunchDigest(sha384, new Uint8Array(32)))).toBe('INVALID_ARGUMENT');
   });
 
-  test('a hash that is none', async () => {
+  test('a hash that returns another number of bytes', async () => {
     const broken = new LaunchDigest(() => new Uint8Array(32));
     const failed = broken.update({ ...CHAIN_PAGE, bytes: new Uint8Array(4096) });
     await expect(failed).rejects.toThrow('INVALID_ARGUMENT');

@@ -15,7 +15,7 @@ import { codeOf, MiB } from '../support/world.ts';
 
 const eightBytes = fc.uint8Array({ minLength: 8, maxLength: 8 });
 
-test('any eight bytes are a header and an entry, and encoding gives them back', () => {
+test('any eight bytes are a header and an entry, and encoding returns them', () => {
   fc.assert(
     fc.property(eightBytes, (bytes) => {
       expect(encodePscHeader(decodePscHeader(bytes))).toEqual(bytes);
@@ -34,7 +34,8 @@ test('buffers of any other length are refused', () => {
   );
 });
 
-test('an entry lies as KVM has it', () => {
+// G7
+test('an entry has the bits that KVM reads', () => {
   const entry: PscEntry = {
     gpa: physAddr(0x1234_5000),
     operation: 2,
@@ -69,6 +70,7 @@ test.each<Partial<PscEntry>>([
   expect(codeOf(() => encodePscEntry(entry))).toBe('INVALID_MESSAGE');
 });
 
+// G7
 test('the entries of a region cover it exactly, in order, in the fewest aligned pages', () => {
   const page = fc.integer({ min: 0, max: 2048 });
   fc.assert(
@@ -92,7 +94,7 @@ test('the entries of a region cover it exactly, in order, in the fewest aligned 
   );
 });
 
-test('a region of 1 GiB and more is told in pages of 2 MiB', () => {
+test('a region of more than 1 GiB has entries of at most 2 MiB', () => {
   const sizes = [...pscEntriesOf(physRegion(physAddr(0), 1025 * MiB), PageOperation.Private)].map(
     ({ pageSize }) => pageSize,
   );

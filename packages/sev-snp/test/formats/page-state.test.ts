@@ -39,7 +39,8 @@ const STATES: Readonly<Record<Exclude<PageState, 'DEFAULT' | 'INVALID'>, Partial
 };
 const NAMES = Object.keys(STATES) as (keyof typeof STATES)[];
 
-test('every state is told from its fields', () => {
+// R36, R9, T7
+test('every state is recognized by its fields', () => {
   for (const name of NAMES) expect(pageStateOf({ ...HYPERVISOR_ENTRY, ...STATES[name] })).toBe(name);
   expect(pageStateOf(undefined)).toBe(PageState.Default);
 });
@@ -49,9 +50,9 @@ test.each<[string, Partial<RmpEntry>]>([
   ['unassigned with an ASID', { asid: 1 }],
   ['validated without an ASID', { assigned: true, validated: true }],
   ['a context page with an address', { ...OWN, vmsa: true, gpa }],
-  ['the firmware’s, with an address of no kind', { ...OWN, gpa }],
-  ['given back, and locked', { assigned: true, lock: true }],
-])('%s is no state', (_, fields) => {
+  ['a page of the firmware, of an unknown kind', { ...OWN, gpa }],
+  ['reclaimed, but locked', { assigned: true, lock: true }],
+])('%s is not a state', (_, fields) => {
   expect(pageStateOf({ ...HYPERVISOR_ENTRY, ...fields })).toBe(PageState.Invalid);
 });
 
@@ -65,8 +66,8 @@ function inState(name: keyof typeof STATES): { it: World; spa: SysPhysAddr } {
   return { it, spa };
 }
 
-// What each operation does in each state, by the transitions of the SNP firmware ABI and the instructions' results:
-// the new state, `=` for none with success, or the refusal.
+// What each operation does in each state, by the transitions of docs/hardware.md and the results of the instructions: the
+// new state, `=` for success without a new state, or the refusal.
 const update = (state: RmpState) => (it: World, spa: SysPhysAddr) =>
   rmpResultName(rmpupdate(it.machine.rmp, spa, state));
 const validate = (validate: boolean) => (it: World) => {
@@ -81,7 +82,7 @@ const firmware =
   (command: (rmp: Rmp, spa: SysPhysAddr) => void) =>
   ({ machine }: World, spa: SysPhysAddr) =>
     thrownBy(() => command(machine.rmp, spa))?.code ?? 'SUCCESS';
-/** The same for every state. */
+/** The same outcome for every state. */
 function everywhere(outcome: string): Record<keyof typeof STATES, string> {
   return Object.fromEntries(NAMES.map((name) => [name, outcome])) as Record<keyof typeof STATES, string>;
 }
@@ -93,7 +94,7 @@ function swapContext(it: World): SwapContext {
   return new SwapContext(it.machine, page, it.guest);
 }
 
-/** Another page of the guest's, in state PRE-SWAP. */
+/** Another page of the guest, in state PRE-SWAP. */
 function swapSource({ machine }: World): SysPhysAddr {
   const source = sysPhysAddr(29 * MiB);
   machine.rmp.setRawEntry(source, { ...HYPERVISOR_ENTRY, ...STATES['PRE-SWAP'] });
@@ -385,6 +386,7 @@ const OPERATIONS: Record<
   },
 };
 
+// T1, T4, T2, T8, T9
 describe.each(Object.entries(OPERATIONS))('%s', (_, { run, to }) => {
   test.each(NAMES.map((name) => [name, to[name]] as const))('%s: %s', (name, expected) => {
     const { it, spa } = inState(name);
@@ -397,7 +399,9 @@ describe.each(Object.entries(OPERATIONS))('%s', (_, { run, to }) => {
   });
 });
 
-// The transitions of the SNP firmware ABI and of the instructions, each with what does it. There are no others.
+// The transitions of docs/hardware.md, each with the operations that make it. There are no others.
+// T1, T4
+// R6
 test('every transition has its trigger, and there are no others', () => {
   const seen = new Map<string, string[]>();
   for (const [name, { to }] of Object.entries(OPERATIONS)) {
@@ -440,7 +444,7 @@ test('every transition has its trigger, and there are no others', () => {
   });
 });
 
-// The twelfth state: a page that the RMP does not cover is the hypervisor's, and no operation changes that.
+// The twelfth state: a page that the RMP does not cover belongs to the hypervisor, and no operation changes that.
 describe('DEFAULT', () => {
   const outside = sysPhysAddr(28 * MiB);
   const uncovered = (): World => {
@@ -464,7 +468,7 @@ describe('DEFAULT', () => {
     expect(pageStateOf(it.machine.rmp.entry(outside))).toBe(PageState.Default);
   });
 
-  test('a guest cannot use it as private memory, whoever maps it there', () => {
+  test('a guest cannot use it as private memory', () => {
     expect(thrownBy(() => uncovered().vcpu.read(gvaOf(GPA), 1))?.details).toMatchObject({ check: 'covered' });
   });
 });

@@ -12,7 +12,7 @@ test('decoding loses no bit of any two quadwords', () => {
   );
 });
 
-test('encoding loses nothing of what fields can hold', () => {
+test('encoding loses nothing that the fields can hold', () => {
   fc.assert(
     fc.property(quadword, quadword, (low, high) => {
       const entry = decodeRmpEntry({ low, high });

@@ -6,7 +6,7 @@ import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
 describe('the layout of Zen 3 and Zen 4', () => {
   const zero = HYPERVISOR_ENTRY;
   test.each<[string, Partial<RmpEntry>, bigint, bigint]>([
-    ['nothing', {}, 0n, 0n],
+    ['an empty entry', {}, 0n, 0n],
     ['assigned', { assigned: true }, 1n, 0n],
     ['2 MiB', { pageSize: PageSize.Huge }, 2n, 0n],
     ['immutable', { immutable: true }, 4n, 0n],
@@ -21,13 +21,14 @@ describe('the layout of Zen 3 and Zen 4', () => {
     ['validated', { validated: true }, 1n << 62n, 0n],
     ['lock', { lock: true }, 1n << 63n, 0n],
     ['masks', { vmplMasks: [0x1f, 0x02, 0x80, 0xff] }, 0n, 0xff80_021fn],
-    ['what is above the masks', { upper: 0x8000_0001 }, 0n, 0x8000_0001_0000_0000n],
+    ['the bits above the masks', { upper: 0x8000_0001 }, 0n, 0x8000_0001_0000_0000n],
   ])('%s', (_, fields, low, high) => {
     const entry = { ...zero, ...fields };
     expect(encodeRmpEntry(entry)).toEqual({ low, high });
     expect(decodeRmpEntry({ low, high })).toEqual(entry);
   });
 
+  // R9
   test('a firmware entry of a dump (Linux, AMDESE/AMDSEV issue 245)', () => {
     expect(decodeRmpEntry({ low: 0x8000_0000_0000_07fdn, high: 0n })).toMatchObject({
       assigned: true,

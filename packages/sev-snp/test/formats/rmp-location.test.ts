@@ -15,19 +15,22 @@ const GiB = BigInt(PAGE_SIZE_1G);
 describe('flat', () => {
   const table = { base: 0x10_0000n, end: 0x110_3fffn };
 
+  // R7
   test('a table of 16 MiB and 16 KiB covers 4 GiB', () => {
     expect(flatRmpCoverage(table)).toBe(4n * GiB);
     expect(flatRmpCoverage({ base: 0x10_0000n, end: 0x10_0fffn })).toBe(0n);
   });
 
-  test('entries follow one another, up to the end', () => {
+  // R4, R7
+  test('entries follow each other, up to the end of the table', () => {
     const at = (spa: bigint) => flatRmpEntryAddress(sysPhysAddr(spa), table);
     expect([at(0n), at(0xfffn), at(0x1000n)]).toEqual([0x10_4000n, 0x10_4000n, 0x10_4010n]);
     expect(at(4n * GiB - 1n)).toBe(0x110_3ff0n);
     expect([at(4n * GiB), at((1n << 52n) - 1n)]).toEqual([undefined, undefined]);
   });
 
-  test('covered is what has a whole entry', () => {
+  // R7
+  test('a page is covered if its whole entry lies in the table', () => {
     fc.assert(
       fc.property(
         fc.bigInt({ min: 0n, max: 1n << 30n }),
@@ -43,7 +46,7 @@ describe('flat', () => {
 });
 
 describe('segmented', () => {
-  // Segments of 64 GiB: the first covers all of it, the second 3 GiB, the third nothing.
+  // Segments of 64 GiB: the first covers 64 GiB, the second 3 GiB, the third nothing.
   const words = new Map([
     [0x10_4000n, (0x4000_0000n << 0n) | 64n],
     [0x10_4008n, 0x5_0000_0000n | 3n],
@@ -61,7 +64,8 @@ describe('segmented', () => {
   const at = (spa: bigint, fields: Partial<SegmentedRmp> = {}) =>
     segmentedRmpEntryAddress(sysPhysAddr(spa), { ...table, ...fields });
 
-  test('each segment has its entries elsewhere, for as many GiB as it says', () => {
+  // R8
+  test('each segment has its own place and covers its own number of GiB', () => {
     expect([at(0n), at(64n * GiB - 1n)]).toEqual([0x4000_0000n, 0x4000_0000n + (64n * GiB - 4096n) / 256n]);
     expect([at(64n * GiB), at(67n * GiB - 1n), at(67n * GiB), at(128n * GiB)]).toEqual([
       0x5_0000_0000n,
@@ -71,7 +75,8 @@ describe('segmented', () => {
     ]);
   });
 
-  test('one quadword is read for each, none past the last segment', () => {
+  // R8
+  test('one quadword is read for each page, and none past the last segment', () => {
     reads.length = 0;
     at(65n * GiB);
     expect(at(65n * GiB, { segments: 1 })).toBe(undefined);
@@ -79,7 +84,8 @@ describe('segmented', () => {
     expect(reads).toEqual([0x10_4008n]);
   });
 
-  test('reserved bits, and what no processor takes, are refused', () => {
+  // R8
+  test('reserved bits, and parameters that a processor cannot have, are refused', () => {
     expect(codeOf(() => at(192n * GiB))).toBe('INVALID_RMP_SEGMENT');
     for (const fields of [
       { base: 0x8000n },

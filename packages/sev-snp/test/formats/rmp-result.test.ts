@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { RmpResult, rmpResultName } from '../../src/formats/rmp-result.ts';
 
-test('are the numbers of the instructions (Linux arch/x86/include/asm/sev.h)', () => {
+test('results have the numbers of the instructions (Linux arch/x86/include/asm/sev.h)', () => {
   expect(RmpResult).toEqual({
     SUCCESS: 0,
     FAIL_INPUT: 1,
@@ -13,6 +13,6 @@ test('are the numbers of the instructions (Linux arch/x86/include/asm/sev.h)', (
   });
 });
 
-test('have names', () => {
+test('results have names', () => {
   for (const [name, result] of Object.entries(RmpResult)) expect(rmpResultName(result)).toBe(name);
 });

@@ -6,7 +6,8 @@ import { codeOf } from '../support/world.ts';
 
 const sixteen = fc.uint8Array({ minLength: 16, maxLength: 16 });
 
-test('any sixteen bytes are a state; encoding keeps each bit that has a meaning, and clears the others', () => {
+// R10
+test('any sixteen bytes are a state; encoding keeps each bit with a meaning, and clears the others', () => {
   fc.assert(
     fc.property(sixteen, (bytes) => {
       const meaning = bytes.map(
@@ -17,7 +18,8 @@ test('any sixteen bytes are a state; encoding keeps each bit that has a meaning,
   );
 });
 
-test('a state lies as RMPUPDATE takes it', () => {
+// R10
+test('a state has the bytes that RMPUPDATE reads', () => {
   const state = {
     gpa: physAddr(0x12_3456_7000),
     assigned: true,

@@ -23,7 +23,8 @@ function page(): Uint8Array {
   return bytes;
 }
 
-test('every field is where the firmware has it', () => {
+// L7
+test('every field is where the firmware writes it', () => {
   expect(decodeSecretsPage(page())).toEqual({
     version: 3,
     imi: true,
@@ -35,7 +36,8 @@ test('every field is where the firmware has it', () => {
   });
 });
 
-test('an SVSM says where it is, and wipes the key of VMPL0 and nothing else', () => {
+// S1
+test('an SVSM writes where it is, and wipes the key of VMPL0 and no other', () => {
   const bytes = page();
   announceSvsm(bytes, svsm);
   const view = new DataView(bytes.buffer);
@@ -48,7 +50,7 @@ test('an SVSM says where it is, and wipes the key of VMPL0 and nothing else', ()
   expect(rest.vmsaTweakBitmap[0]).toBe(0xee);
 });
 
-test('what cannot be is refused, and nothing is written', () => {
+test('a value that does not fit is refused, and nothing is written', () => {
   const bytes = page();
   expect(codeOf(() => announceSvsm(bytes, { ...svsm, guestVmpl: 0 }))).toBe('INVALID_MESSAGE');
   expect(codeOf(() => announceSvsm(bytes, { ...svsm, size: -1n }))).toBe('INVALID_MESSAGE');

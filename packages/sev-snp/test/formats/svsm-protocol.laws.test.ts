@@ -11,7 +11,7 @@ import {
 } from '../../src/formats/svsm-protocol.ts';
 import { codeOf } from '../support/world.ts';
 
-test('any eight bytes are an entry, and encoding gives them back; a header but for what is reserved', () => {
+test('any eight bytes are an entry and a header, and encoding returns them, without the reserved bits of the header', () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 8, maxLength: 8 }), (bytes) => {
       expect(encodeSvsmListEntry(decodeSvsmListEntry(bytes))).toEqual(bytes);
@@ -20,7 +20,8 @@ test('any eight bytes are an entry, and encoding gives them back; a header but f
   );
 });
 
-test('an entry lies as the protocol has it', () => {
+// S7
+test('an entry has the bits of the protocol', () => {
   const entry = decodeSvsmListEntry(Uint8Array.of(0x1d, 0x50, 0x34, 0x12, 0, 0, 0, 0));
   expect(entry).toEqual({ gpa: 0x1234_5000n, size: 1, validate: true, ignoreUnchanged: true, reserved: 1 });
   expect([0, 1, 2, 3].map((size) => svsmEntrySize({ ...entry, size }))).toEqual([

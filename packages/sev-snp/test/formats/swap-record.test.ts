@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { decodeSwapRecord, encodeSwapRecord } from '../../src/formats/swap-record.ts';
 import { codeOf } from '../support/world.ts';
 
-test('every field is where the firmware has it', () => {
+// T3
+test('every field is where the firmware writes it', () => {
   const bytes = new Uint8Array(64);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, 0x1111n, true);
@@ -26,7 +27,8 @@ test('every field is where the firmware has it', () => {
   expect(encodeSwapRecord(decodeSwapRecord(bytes))).toEqual(bytes);
 });
 
-test('any 64 bytes are a record, and no other number is', () => {
+// T3
+test('any 64 bytes are a record, and another number of bytes is refused', () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 64, maxLength: 64 }), (bytes) => {
       const record = decodeSwapRecord(bytes);

@@ -2,7 +2,8 @@ import { isAddressError } from '@svsm/address';
 import { expect, test } from 'vitest';
 import { SysPhys, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
 
-test('are below 2^52', () => {
+// P42
+test('system-physical addresses are below 2^52', () => {
   expect(sysPhysAddr(2n ** 52n - 1n)).toBe(2n ** 52n - 1n);
   for (const value of [-1n, 2n ** 52n]) {
     try {
@@ -15,7 +16,7 @@ test('are below 2^52', () => {
   }
 });
 
-test('have regions of their own kind', () => {
+test('system-physical regions have their own kind', () => {
   const region = sysPhysRegion(sysPhysAddr(0x1000), 0x2000);
   expect(region.kind).toBe(SysPhys);
   expect(region.end).toBe(0x3000n);

@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
-import { readVmsa, VMSA_FIELDS, type VmsaField, writeVmsa } from '../../src/formats/vmsa.ts';
+import { readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from '../../src/formats/vmsa.ts';
 import { codeOf } from '../support/world.ts';
 
 const FIELDS = Object.keys(VMSA_FIELDS) as VmsaField[];
 
-test('each field keeps what is written to it, in bytes of its own', () => {
+// R35
+test('each field keeps the value that is written to it, in its own bytes', () => {
   const vmsa = new Uint8Array(4096);
   const taken = new Set<number>();
   for (const field of FIELDS) {
@@ -20,9 +21,21 @@ test('each field keeps what is written to it, in bytes of its own', () => {
   expect([...vmsa.keys()].filter((k) => vmsa[k] !== 0).every((k) => taken.has(k))).toBe(true);
 });
 
-test('refuses what is no VMSA, or does not fit', () => {
+test('refuses bytes of another length, and a value that does not fit', () => {
   expect(codeOf(() => readVmsa(new Uint8Array(4095), 'rax'))).toBe('INVALID_ARGUMENT');
   expect(codeOf(() => writeVmsa(new Uint8Array(4097), 'rax', 0n))).toBe('INVALID_ARGUMENT');
   expect(codeOf(() => writeVmsa(new Uint8Array(4096), 'vmpl', 256n))).toBe('INVALID_MESSAGE');
   expect(codeOf(() => writeVmsa(new Uint8Array(4096), 'rax', -1n))).toBe('INVALID_MESSAGE');
+});
+
+// C11
+test('SEV_FEATURES has its bits (AMD64 APM vol. 2, appendix B)', () => {
+  expect(SevFeature).toEqual({
+    SnpActive: 1n << 0n,
+    VirtualTom: 1n << 1n,
+    ReflectVc: 1n << 2n,
+    RestrictedInjection: 1n << 3n,
+    AlternateInjection: 1n << 4n,
+    DebugVirtualization: 1n << 5n,
+  });
 });

@@ -18,7 +18,8 @@ const VMSA = 4 * MiB + 0x1000;
 const creation = { request: ApRequest.Create, apicId: 1, vmpl: 0, vmsa: physAddr(VMSA), sevFeatures: 1n };
 
 describe('the request', () => {
-  test('is 32 bits of APIC id, four of VMPL and sixteen of what is asked; then the VMSA, and its features', () => {
+  // GHCB exit 0x8000_0013
+  test('has 32 bits of APIC id, 4 of VMPL and 16 of the request; then the VMSA and its features', () => {
     expect(encodeApCreation({ ...creation, vmpl: 2, apicId: 0xabcd })).toEqual({
       info1: 0xabcd_0002_0001n,
       info2: BigInt(VMSA),
@@ -26,7 +27,7 @@ describe('the request', () => {
     });
   });
 
-  test('comes back as it was; what is none is undefined', () => {
+  test('is decoded as it was encoded; other values are undefined', () => {
     const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
     fc.assert(
       fc.property(u64, u64, u64, (info1, info2, rax) => {
@@ -42,6 +43,7 @@ describe('the request', () => {
     expect(decodeApCreation(1n, 5n, 1n)).toBeUndefined();
   });
 
+  // GHCB exit 0x8000_0013
   test.each<[string, object]>([
     ['request', { request: 3 }],
     ['apicId', { apicId: 2 ** 32 }],
@@ -61,7 +63,8 @@ function ready(): { it: World; ghcb: Ghcb } {
 }
 
 describe('a second processor', () => {
-  test('runs what the guest has made a VMSA, with a page table and TLB of its own', () => {
+  // GHCB exit 0x8000_0013
+  test('runs a VMSA that the guest has made, with its own page table and TLB', () => {
     const { it, ghcb } = ready();
     const started: Vcpu[] = [];
     it.guest.onStart((ap) => {
@@ -82,7 +85,8 @@ describe('a second processor', () => {
     unmakeVmsa(it.vcpu, gvaOf(VMSA));
   });
 
-  test('waits for an INIT if that was asked for', () => {
+  // GHCB exit 0x8000_0013
+  test('waits for an INIT if the request asks for it', () => {
     const { it, ghcb } = ready();
     const host = it.machine.hypervisor;
     it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true);
@@ -93,7 +97,8 @@ describe('a second processor', () => {
     expect(host.vmsaOf(it.guest, 1)).toMatchObject({ gpa: BigInt(VMSA) });
   });
 
-  test('a page that is no VMSA, or no longer, is not run', () => {
+  // A16
+  test('a page that is not a VMSA, or not any more, is not run', () => {
     const { it, ghcb } = ready();
     it.vcpu.write(gvaOf(VMSA), createVmsa());
     requestAp(ghcb, creation);
@@ -105,11 +110,12 @@ describe('a second processor', () => {
     expect(codeOf(() => it.machine.hypervisor.run(it.guest, 1))).toBe('VMRUN');
   });
 
+  // R25, G5
   test.each<[string, Partial<typeof creation>]>([
     ['at a multiple of 2 MiB', { vmsa: physAddr(4 * MiB) }],
     ['outside the guest', { vmsa: physAddr(64 * MiB + 0x1000) }],
     ['without SNP', { sevFeatures: 2n }],
-  ])('a VMSA %s is refused by the hypervisor', (_, change) => {
+  ])('the hypervisor refuses a VMSA %s', (_, change) => {
     const { ghcb } = ready();
     expect(thrownBy(() => requestAp(ghcb, { ...creation, ...change }))).toMatchObject({
       code: 'VMGEXIT_FAILED',
@@ -117,7 +123,8 @@ describe('a second processor', () => {
     });
   });
 
-  test('destroying what there is not is refused, as is a request without RAX', () => {
+  // G4, G5
+  test('the hypervisor refuses to destroy a VMSA that does not exist, and a request without RAX', () => {
     const { ghcb } = ready();
     expect(codeOf(() => requestAp(ghcb, { ...creation, request: ApRequest.Destroy }))).toBe('VMGEXIT_FAILED');
     const { info1, info2 } = encodeApCreation(creation);
@@ -126,7 +133,8 @@ describe('a second processor', () => {
     });
   });
 
-  test('makeVmsa refuses what is no page of a VMSA, and tells what RMPADJUST said', () => {
+  // I14
+  test('makeVmsa refuses a page that cannot be a VMSA, and reports the result of RMPADJUST', () => {
     const { it } = ready();
     expect(codeOf(() => makeVmsa(it.vcpu, gvaOf(4 * MiB), createVmsa()))).toBe('INVALID_ARGUMENT');
     expect(codeOf(() => makeVmsa(it.vcpu, gvaOf(VMSA), new Uint8Array(8)))).toBe('INVALID_ARGUMENT');
@@ -138,7 +146,7 @@ describe('a second processor', () => {
       it.vcpu.rmpadjust(gvaOf(gpa), 0x20_0000, { vmpl: 1, permissions: 0xf });
     }
     it.vcpu.rmpadjust(gvaOf(VMSA), 0x1000, { vmpl: 1, permissions: 0xf });
-    // At VMPL1 the false success is an error: that is why the request names VMPL1.
+    // At VMPL1 the false success becomes an error: for that the request names VMPL1.
     expect(thrownBy(() => makeVmsa(above, gvaOf(VMSA), createVmsa()))).toMatchObject({
       code: 'RMPADJUST_FAILED',
       details: { result: 2 },

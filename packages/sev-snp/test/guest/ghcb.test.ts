@@ -11,7 +11,7 @@ const GPA = 6 * MiB + 0x1000;
 
 class Answering extends Hypervisor {
   answer: GhcbAnswer | undefined;
-  /** What it does to the page after its answer. */
+  /** Done to the page after the answer. */
   afterwards: ((page: GhcbPage) => void) | undefined;
   override answerGhcb(...args: Parameters<Hypervisor['answerGhcb']>): GhcbAnswer {
     return this.answer ?? super.answerGhcb(...args);
@@ -30,7 +30,8 @@ function withGhcb(): { it: World; host: Answering; ghcb: Ghcb } {
   return { it, host: it.machine.hypervisor as Answering, ghcb };
 }
 
-test('a request and its answer go through the page that both sides share', () => {
+// GHCB exit 0x8000_FFFD, GHCB exit 0x8000_FFFE, G1, G3
+test('a request and its answer go through the shared page', () => {
   const { it, ghcb } = withGhcb();
   expect([ghcb.gpa, ghcb.gva]).toEqual([physAddr(GPA), gvaOf(GPA)]);
   expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(0x23n);
@@ -39,7 +40,8 @@ test('a request and its answer go through the page that both sides share', () =>
   expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.Terminate, info1: 0x21n }))).toBe('TERMINATED');
 });
 
-test('what the page held before it was shared does not get out', () => {
+// A22
+test('the old content of the page is cleared before it is shared', () => {
   const it = world();
   it.vcpu.write(gvaOf(GPA), new Uint8Array(4096).fill(0x5a));
   Ghcb.create(it.vcpu, it.table, gvaOf(GPA));
@@ -56,11 +58,12 @@ describe('the hypervisor refuses', () => {
     it.vcpu.vmgexit();
     return [page.get('exitInfo1'), page.get('exitInfo2')];
   };
+  // G4, G5, G6
   test.each<[string, (page: GhcbPage) => void, bigint]>([
     ['another usage', (page) => page.set('usage', 1n), 2n],
     ['a request with nothing marked valid', (page) => page.invalidate(), 4n],
-    ['an exit that it does not know', (page) => page.set('exitCode', 0x8000_0015n), 6n],
-    ['a list that lies nowhere', (page) => page.set('exitCode', GhcbExit.PageStateChange), 3n],
+    ['an unknown exit', (page) => page.set('exitCode', 0x8000_0015n), 6n],
+    ['a list without a scratch address', (page) => page.set('exitCode', GhcbExit.PageStateChange), 3n],
     [
       'a list outside the page',
       (page) => {
@@ -73,7 +76,8 @@ describe('the hypervisor refuses', () => {
     expect(refused(change)).toEqual([2n, why]);
   });
 
-  test('a page that was not registered, is another’s, or is private', () => {
+  // G13
+  test('a page that was not registered, belongs to another processor, or is private', () => {
     const { it, ghcb } = withGhcb();
     const exit = (gpa: bigint, vcpu = it.vcpu): string | undefined => {
       vcpu.ghcbMsr = gpa;
@@ -91,10 +95,11 @@ describe('the hypervisor refuses', () => {
 });
 
 describe('the guest refuses', () => {
+  // G5
   test.each<[string, bigint, bigint]>([
     ['an exception', 1n, 0x8000_0b0dn],
     ['a refusal', 2n, 5n],
-    ['an action that is none', 7n, 0n],
+    ['an unknown action', 7n, 0n],
   ])('%s', (_, info1, info2) => {
     const { host, ghcb } = withGhcb();
     host.answer = { info1, info2 };
@@ -104,6 +109,7 @@ describe('the guest refuses', () => {
     });
   });
 
+  // G4
   test('an answer that is not marked valid', () => {
     const { host, ghcb } = withGhcb();
     host.afterwards = (page) => page.invalidate();
@@ -111,6 +117,7 @@ describe('the guest refuses', () => {
     expect(error).toMatchObject({ code: 'VMGEXIT_FAILED', details: { info1: undefined, info2: undefined } });
   });
 
+  // GHCB MSR 0x013
   test('a hypervisor that does not register the page', () => {
     class Refusing extends Hypervisor {
       answer = 0n;
@@ -126,15 +133,27 @@ describe('the guest refuses', () => {
   });
 });
 
-test('bits above 31 of SW_EXITINFO1 are no error', () => {
+// G5
+test('bits 63:32 of SW_EXITINFO1 are ignored', () => {
   const { host, ghcb } = withGhcb();
   host.answer = { info1: 0xffff_ffff_0000_0000n, info2: 5n };
   expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(5n);
 });
 
-test('a GHCB that the hypervisor takes back faults, and is no silent answer', () => {
+// A11
+test('a GHCB that the hypervisor assigns to the guest faults', () => {
   const { it, ghcb } = withGhcb();
   it.machine.hypervisor.rmpupdate(spaOf(it, GPA), { assigned: true, asid: 1, gpa: physAddr(GPA) });
   expect(it.guest.nested.lookup(physAddr(GPA))?.size).toBe(PageSize.Regular);
   expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }))).toBe('NPF');
+});
+
+// GHCB exit 0x8000_0018, V10
+test('"run VMPL" runs the software of a level, and is refused for a level without software', () => {
+  const { it, ghcb } = withGhcb();
+  const entered: number[] = [];
+  it.guest.onEnter(2, (caller) => entered.push(caller.vmpl));
+  const runVmpl = (vmpl: bigint) => ghcb.vmgexit({ exitCode: GhcbExit.RunVmpl, info1: vmpl });
+  expect([runVmpl(2n), entered]).toEqual([0n, [0]]);
+  expect(thrownBy(() => runVmpl(3n))?.details).toMatchObject({ info1: 2n, info2: 5n });
 });

@@ -5,6 +5,7 @@ import { requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.t
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { codeOf, MiB, thrownBy, world } from '../support/world.ts';
 
+// G1, G3, GHCB MSR 0x001, GHCB MSR 0x011, GHCB MSR 0x013, GHCB MSR 0x081
 test('an honest hypervisor answers', () => {
   const { vcpu } = world();
   expect(requestGhcbMsr(vcpu, { type: 'sev-info-request' }, 'sev-info')).toMatchObject({
@@ -19,7 +20,8 @@ test('an honest hypervisor answers', () => {
   expect([register(0x5000), register(64 * MiB)]).toEqual([0x5000n, undefined]);
 });
 
-test('and ends a guest that asks to be ended, or for what it does not know', () => {
+// GHCB MSR 0x100
+test('an honest hypervisor ends a guest that asks for it, or makes an unknown request', () => {
   const { vcpu } = world();
   const terminate = thrownBy(() =>
     requestGhcbMsr(vcpu, { type: 'terminate', reasonSet: 1, reason: 2 }, 'ghcb'),
@@ -41,9 +43,10 @@ describe('a hypervisor that lies', () => {
   const ask = (answer: bigint) => () =>
     requestPageState(answering(answer), physAddr(0), PageOperation.Shared);
 
+  // G3
   test.each<[string, bigint, string]>([
     ['an answer to another request', 0x081n, 'INVALID_RESPONSE'],
-    ['no answer', 0x0020_0000_0000_0014n, 'INVALID_RESPONSE'],
+    ['a request as the answer', 0x0020_0000_0000_0014n, 'INVALID_RESPONSE'],
     ['a reserved bit', 0x1015n, 'INVALID_RESPONSE'],
     ['an error', 0x1_0000_0015n, 'PAGE_STATE_REFUSED'],
     ['more than 64 bits', (2n ** 64n) | 0x1015n, 'INVALID_RESPONSE'],
@@ -51,7 +54,7 @@ describe('a hypervisor that lies', () => {
     expect(codeOf(ask(answer))).toBe(code);
   });
 
-  test('may also tell the truth', () => {
+  test('is believed if it tells the truth', () => {
     expect(ask(0x015n)).not.toThrow();
   });
 });

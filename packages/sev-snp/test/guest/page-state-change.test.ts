@@ -16,7 +16,7 @@ import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { codeOf, gvaOf, MiB, thrownBy, world } from '../support/world.ts';
 
-/** A hypervisor that does nothing, and answers what a test says, exit by exit; the last answer for ever. */
+/** A hypervisor that does nothing. It gives the answers of a script, one at each exit, and repeats the last. */
 class Scripted extends Hypervisor {
   script: ((header: PscHeader) => Partial<PscHeader> & { info2?: bigint })[] = [];
   headers: PscHeader[] = [];
@@ -43,6 +43,7 @@ const pages = (count: number): PscEntry[] => [
   ...pscEntriesOf(physRegion(physAddr(0x1000), count * PAGE_SIZE), PageOperation.Shared),
 ];
 
+// G7, GHCB exit 0x8000_0010
 test('a list has at most 253 entries', () => {
   const { ghcb, host } = scripted(done);
   expect(requestPageStates(ghcb, pages(507))).toBe(3);
@@ -54,7 +55,8 @@ test('a list has at most 253 entries', () => {
   }
 });
 
-test('a list that is half done is asked for again, from where it stands', () => {
+// G9
+test('a list that is half done is requested again, from its cur_entry on', () => {
   const { ghcb, host } = scripted(
     () => ({ current: 2 }),
     () => ({}),
@@ -65,6 +67,7 @@ test('a list that is half done is asked for again, from where it stands', () => 
 });
 
 describe('refuses', () => {
+  // G9, A11
   test.each<[string, Scripted['script'], string]>([
     ['progress backwards', [() => ({ current: 3 }), () => ({ current: 2 })], 'cur_entry'],
     ['progress past the end', [() => ({ current: 6 })], 'cur_entry'],
@@ -72,7 +75,7 @@ describe('refuses', () => {
     ['an end that has moved', [() => ({ current: 5, end: 5 })], 'end_entry'],
     ['an end that was cut', [() => ({ current: 1, end: 0 })], 'end_entry'],
     ['reserved bits', [() => ({ current: 5, reserved: 1 })], 'reserved'],
-    ['reserved bits beside an error', [() => ({ reserved: 1, info2: 1n })], 'reserved'],
+    ['reserved bits together with an error', [() => ({ reserved: 1, info2: 1n })], 'reserved'],
   ])('%s', (_, script, field) => {
     const { ghcb } = scripted(...script);
     expect(thrownBy(() => requestPageStates(ghcb, pages(5)))).toMatchObject({
@@ -81,7 +84,8 @@ describe('refuses', () => {
     });
   });
 
-  test('an error, also one that comes with a finished list', () => {
+  // G8
+  test('an error, even if it comes with a finished list', () => {
     const { ghcb } = scripted(() => ({ current: 2, info2: 0x100_0000_0000n }));
     expect(thrownBy(() => requestPageStates(ghcb, pages(5)))).toMatchObject({
       code: 'PSC_REFUSED',
@@ -91,17 +95,19 @@ describe('refuses', () => {
     expect(thrownBy(() => requestPageStates(late.ghcb, pages(5)))?.details).toMatchObject({ entry: 4 });
   });
 
-  test('a list that never gets on', () => {
+  // G9
+  test('a list without progress', () => {
     const { ghcb, host } = scripted(() => ({}));
     expect(codeOf(() => requestPageStates(ghcb, pages(5)))).toBe('INVALID_PSC_RESPONSE');
     expect(host.headers.length).toBe(PSC_MAX_IDLE_EXITS);
   });
 });
 
-test('the answer is read once, so a hypervisor that changes it meanwhile gains nothing', () => {
+// A12, G4
+test('the answer is read once, so a hypervisor that changes it afterwards gains nothing', () => {
   const { ghcb } = scripted(() => ({ current: 3 }), done);
   const reads: number[] = [];
-  // After each read of the header, another processor of the hypervisor's overwrites it.
+  // After each read of the header, another processor of the hypervisor overwrites it.
   const page = new GhcbPage({
     read: (offset, length) => {
       const bytes = ghcb.vcpu.read((ghcb.gva + BigInt(offset)) as never, length);
@@ -115,7 +121,7 @@ test('the answer is read once, so a hypervisor that changes it meanwhile gains n
   });
   const raced = Object.assign(Object.create(Ghcb.prototype) as Ghcb, { ...ghcb, page });
   const host = ghcb.vcpu.guest.machine.hypervisor as Scripted;
-  // What the race left in the header it must not be judged by: only by what was read.
+  // The guest must use what it has read, not what the race has left in the header.
   host.script = [() => ({ current: 3, reserved: 0 }), () => ({ current: 5, reserved: 0 })];
   expect(requestPageStates(raced, pages(5))).toBe(2);
   expect(reads).toEqual([0x800, 0x800]);

@@ -23,7 +23,7 @@ const GPA = 4 * MiB + 0x3000;
 const page = gvaOf(GPA);
 const SECRET = bytesOf('attack at dawn');
 
-/** The steps as they happen, those of the guest's page table among them. */
+/** The steps in their order, including those of the guest's page table. */
 function withSteps(): World & { steps: string[] } {
   const steps: string[] = [];
   const it = world({
@@ -41,6 +41,7 @@ function withSteps(): World & { steps: string[] } {
 }
 
 describe('makePageShared', () => {
+  // G12
   test('takes the steps in the safe order', () => {
     const { vcpu, table, steps } = withSteps();
     makePageShared(vcpu, table, page);
@@ -57,7 +58,8 @@ describe('makePageShared', () => {
     ]);
   });
 
-  test('leaves one page that both sides read and write, and none of what it held', () => {
+  // C2, C7
+  test('gives both sides one page to read and write, without its old content', () => {
     const it = world();
     const { hypervisor } = it.machine;
     it.vcpu.write(page, SECRET);
@@ -71,7 +73,8 @@ describe('makePageShared', () => {
     expect(textOf(it.vcpu.read(page, 5))).toBe('world');
   });
 
-  test('touches none of the other pages', () => {
+  // R13, I12
+  test('leaves the other pages as they are', () => {
     const it = world();
     it.vcpu.write(gvaOf(GPA + PAGE_SIZE), SECRET);
     makePageShared(it.vcpu, it.table, page);
@@ -88,6 +91,7 @@ describe('makePageShared', () => {
 });
 
 describe('makePagePrivate', () => {
+  // G12
   test('takes the steps in the safe order', () => {
     const { vcpu, table, steps } = withSteps();
     makePageShared(vcpu, table, page);
@@ -96,6 +100,7 @@ describe('makePagePrivate', () => {
     expect(steps).toEqual(['entry', 'flush', 'vmgexit', 'rmpupdate', 'vmrun', 'pvalidate 1']);
   });
 
+  // I11, G12
   test('gives a page of zeros that the host cannot read or write', () => {
     const it = world();
     makePageShared(it.vcpu, it.table, page);
@@ -107,7 +112,8 @@ describe('makePagePrivate', () => {
   });
 });
 
-test('halves around the change of the entry do the same', () => {
+// G12
+test('releasePage and acceptPage around the change of the entry do the same', () => {
   const it = world();
   releasePage(it.vcpu, it.table, page);
   it.table.setShared4k(page);
@@ -120,7 +126,8 @@ test('halves around the change of the entry do the same', () => {
   expect(it.vcpu.read(page, 14)).toEqual(new Uint8Array(14));
 });
 
-test('in another order, hardware refuses: the entry first, PVALIDATE after it', () => {
+// G12, PVALIDATE step 3
+test('hardware refuses another order: the entry first, then PVALIDATE', () => {
   const it = world();
   it.table.setShared4k(page);
   it.vcpu.invlpg(page);
@@ -131,14 +138,15 @@ test('in another order, hardware refuses: the entry first, PVALIDATE after it', 
   });
 });
 
-describe('between the steps nobody may touch the page', () => {
-  test('not validated, still private', () => {
+// G12, C8
+describe('between the steps an access to the page faults', () => {
+  test('while it is not validated and still private', () => {
     const it = world();
     it.vcpu.pvalidate(page, PageSize.Regular, false);
     expect(codeOf(() => it.vcpu.read(page, 1))).toBe('VC_NOT_VALIDATED');
   });
 
-  test('the hypervisor’s, still private: also by a translation that nobody flushed', () => {
+  test('while it is the hypervisor’s and still private, even through a stale translation', () => {
     const it = world();
     it.vcpu.read(page, 1);
     releasePage(it.vcpu, it.table, page);
@@ -152,12 +160,12 @@ describe('between the steps nobody may touch the page', () => {
 describe('refuses, before anything has changed', () => {
   test.each<[string, (it: World) => void, string]>([
     [
-      'to share what is not mapped',
+      'to share an unmapped page',
       ({ vcpu, table }) => makePageShared(vcpu, table, gvaOf(512 * MiB)),
       'WRONG_MAPPING',
     ],
     [
-      'to make private what is private',
+      'to make a private page private',
       ({ vcpu, table }) => makePagePrivate(vcpu, table, page),
       'WRONG_MAPPING',
     ],
@@ -166,7 +174,11 @@ describe('refuses, before anything has changed', () => {
       ({ vcpu, table }) => makePageShared(vcpu, table, gvaOf(GPA + 8)),
       'INVALID_ARGUMENT',
     ],
-    ['half of that', ({ vcpu, table }) => releasePage(vcpu, table, gvaOf(GPA + 8)), 'INVALID_ARGUMENT'],
+    [
+      'an address within a page, for releasePage',
+      ({ vcpu, table }) => releasePage(vcpu, table, gvaOf(GPA + 8)),
+      'INVALID_ARGUMENT',
+    ],
   ])('%s', (_, action, code) => {
     const it = world();
     const before = snapshot(it.machine.rmp);
@@ -181,7 +193,7 @@ describe('refuses, before anything has changed', () => {
     expect(codeOf(() => makePageShared(it.vcpu, it.table, page))).toBe('WRONG_MAPPING');
   });
 
-  test('to split without a frame left', () => {
+  test('to split a page when no frame is left', () => {
     const it = world();
     const table = mapAll(it.guest, it.vcpu, undefined, tableFrames(3));
     const before = snapshot(it.machine.rmp);
@@ -202,13 +214,15 @@ describe('against a hypervisor that', () => {
   const DONE = 0x015n;
   const isPrivateRequest = (request: bigint): boolean => request >> 52n === 1n;
 
-  test('says it did and did nothing, PVALIDATE does not succeed', () => {
+  // A11, G11
+  test('claims success and does nothing, PVALIDATE does not succeed', () => {
     const it = against((_, request) => (isPrivateRequest(request) ? DONE : undefined));
     makePageShared(it.vcpu, it.table, page);
     expect(thrownBy(() => makePagePrivate(it.vcpu, it.table, page))).toMatchObject({ code: 'NPF' });
   });
 
-  test('keeps the page the guest’s and valid, PVALIDATE reports no change, which is refused', () => {
+  // I10, G11
+  test('keeps the page valid, PVALIDATE reports no change, which is refused', () => {
     const it = world();
     it.vcpu.pvalidate(page, PageSize.Regular, false);
     expect(codeOf(() => releasePage(it.vcpu, it.table, page))).toBe('PVALIDATE_UNCHANGED');
@@ -216,7 +230,8 @@ describe('against a hypervisor that', () => {
     expect(codeOf(() => acceptPage(it.vcpu, it.table, page))).toBe('PVALIDATE_UNCHANGED');
   });
 
-  test('splits the nested page alone, PVALIDATE of the size that is not there is no success', () => {
+  // PVALIDATE step 5, A7
+  test('splits the nested page alone, PVALIDATE of 2 MiB fails', () => {
     const it = world();
     const huge = it.vcpu.pvalidate(gvaOf(4 * MiB), PageSize.Huge, false);
     expect(huge).toEqual({ result: 0, unchanged: false });
@@ -224,7 +239,8 @@ describe('against a hypervisor that', () => {
     expect(it.vcpu.pvalidate(gvaOf(4 * MiB), PageSize.Huge, true).result).toBe(6);
   });
 
-  test('refuses, the page is left without validation and cannot be read', () => {
+  // GHCB MSR 0x015
+  test('refuses, the page stays without validation and cannot be read', () => {
     const it = against((_, request) => (isPrivateRequest(request) ? undefined : 0x1_0000_0015n));
     expect(codeOf(() => makePageShared(it.vcpu, it.table, page))).toBe('PAGE_STATE_REFUSED');
     expect(codeOf(() => it.vcpu.read(page, 1))).toBe('VC_NOT_VALIDATED');
@@ -232,7 +248,8 @@ describe('against a hypervisor that', () => {
     expect(it.vcpu.read(page, 1)).toEqual(new Uint8Array(1));
   });
 
-  test('puts another page there when it is made private, the guest gets zeros', () => {
+  // I11
+  test('puts another page there, the guest gets zeros', () => {
     const it = world();
     makePageShared(it.vcpu, it.table, page);
     const other = it.machine.hypervisor;

@@ -37,7 +37,8 @@ const count = ({ events }: World, type: string): number =>
   events.filter((event) => event.type === type).length;
 const stateAt = (it: World, gpa: number) => pageStateOf(it.machine.rmp.entry(spaOf(it, gpa)));
 
-test('a region goes back and forth by 2 MiB where it can, and its edges by 4 KiB', () => {
+// G12, G7
+test('a region changes in pages of 2 MiB where possible, and in pages of 4 KiB at its edges', () => {
   const it = withGhcb();
   const region = regionOf(2 * MiB - 2 * PAGE_SIZE, 2 * MiB + 3 * PAGE_SIZE);
   const { vcpu, table, ghcb, validated, machine } = it;
@@ -58,7 +59,8 @@ test('a region goes back and forth by 2 MiB where it can, and its edges by 4 KiB
   expect(vcpu.read(gvaOf(4 * MiB + PAGE_SIZE), 5)).toEqual(bytesOf('after'));
 });
 
-test('where the RMP has 4 KiB pages below a 2 MiB mapping, PVALIDATE goes page by page', () => {
+// I12
+test('PVALIDATE goes page by page where the RMP has 4 KiB pages', () => {
   const it = withGhcb();
   it.machine.hypervisor.splitPage(it.guest, physAddr(4 * MiB));
   it.events.length = 0;
@@ -73,14 +75,15 @@ test('where the RMP has 4 KiB pages below a 2 MiB mapping, PVALIDATE goes page b
   );
 });
 
-test('a hypervisor that does the work in small parts is asked until it is done', () => {
+// G9
+test('a hypervisor that stops early is asked again until it is done', () => {
   const it = withGhcb();
   it.machine.hypervisor.pageStatesPerExit = 3;
   makeRegionShared(it.ghcb, it.table, regionOf(0x10_0000 * 2, 10 * PAGE_SIZE), it);
   expect(count(it, 'vmgexit')).toBe(4);
 });
 
-test('whatever regions go back and forth, shared is what both see, private what the host cannot write', () => {
+test('after any changes, shared pages are shared and private pages are validated', () => {
   const page = fc.integer({ min: 512, max: 2047 });
   const step = fc.record({ first: page, last: page, align: fc.boolean() });
   fc.assert(
@@ -119,25 +122,25 @@ test('whatever regions go back and forth, shared is what both see, private what 
   );
 }, 60_000);
 
-describe('changes nothing', () => {
+describe('changes nothing if', () => {
   test.each<[string, (it: ReturnType<typeof withGhcb>) => void, string]>([
     [
-      'where it is shared already',
+      'a page is shared already',
       (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x4000, 0x3000), it),
       'WRONG_MAPPING',
     ],
     [
-      'where nothing is mapped',
+      'a page is not mapped',
       (it) => makeRegionShared(it.ghcb, it.table, regionOf(8 * MiB - 0x1000, 0x2000)),
       'WRONG_MAPPING',
     ],
     [
-      'of half a page',
+      'the region has half a page',
       (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x8000, 0x800)),
       'INVALID_ARGUMENT',
     ],
     [
-      'of what the record does not know as validated',
+      'the record does not have a page as validated',
       (it) => {
         it.validated.remove(physRegion(physAddr(4 * MiB + 0x1000), 0x1000));
         makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it);
@@ -152,7 +155,7 @@ describe('changes nothing', () => {
     expect(it.events).toEqual([]);
   });
 
-  test('without a frame to split with', () => {
+  test('no frame is left to split a page with', () => {
     const it = withGhcb();
     const table = mapAll(it.guest, it.vcpu, undefined, tableFrames(3));
     const before = snapshot(it.machine.rmp);
@@ -161,7 +164,8 @@ describe('changes nothing', () => {
   });
 });
 
-test('a hypervisor that says it did and did nothing: sharing is a fault at the first write, not a leak', () => {
+// A11, A22
+test('if the hypervisor claims success and does nothing, the first shared write faults and leaks nothing', () => {
   class Idle extends Hypervisor {
     idle = false;
     override answerGhcb(...args: Parameters<Hypervisor['answerGhcb']>): GhcbAnswer {
@@ -187,12 +191,13 @@ test('a hypervisor that says it did and did nothing: sharing is a fault at the f
   expect(it.validated.has(physAddr(4 * MiB + 0x10_000))).toBe(false);
 });
 
-test('against double validation: the record refuses what hardware allows', () => {
+// A4
+test('the record refuses a double validation, which hardware allows', () => {
   const it = withGhcb();
   const gpa = physAddr(6 * MiB);
   const host = it.machine.hypervisor;
   host.splitPage(it.guest, gpa);
-  // Another page for the same address, assigned and mapped: hardware lets the guest validate it.
+  // Another page at the same address, assigned and mapped: hardware lets the guest validate it.
   const spare = 0x1a0_0000n as never;
   host.rmpupdate(spare, { assigned: true, asid: 1, gpa });
   it.guest.nested.unmap(gpa);

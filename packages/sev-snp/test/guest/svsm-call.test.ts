@@ -32,7 +32,8 @@ class Withholding extends Hypervisor {
 }
 const withholding = () => svsmWorld({}, { hypervisor: (machine) => new Withholding(machine) });
 
-test('a guest at VMPL2 validates its memory through the SVSM, as hardware lets it not do itself', () => {
+// V5, SVSM call 1
+test('a guest at VMPL2 validates its memory through the SVSM, since hardware refuses its own PVALIDATE', () => {
   const it = svsmWorld();
   const { guestCpu, area } = it;
   expect(codeOf(() => guestCpu.pvalidate(gvaOf(A), PAGE_SIZE, false))).toBe('GP');
@@ -52,7 +53,8 @@ test('a guest at VMPL2 validates its memory through the SVSM, as hardware lets i
   expect(it.events.filter(({ type }) => type === 'vmgexit').length).toBe(4);
 });
 
-test('an SVSM that does a little at a time is called until it is done', () => {
+// S8
+test('an SVSM that processes a few entries at a time is called until it is done', () => {
   const it = svsmWorld({ entriesPerCall: 1 });
   pvalidateBySvsm(
     it.guestCpu,
@@ -67,6 +69,7 @@ test('an SVSM that does a little at a time is called until it is done', () => {
   });
 });
 
+// S8
 test('a refusal names the entry', () => {
   const it = svsmWorld();
   const list = [entryOf(A, { validate: false }), entryOf(0)];
@@ -77,14 +80,16 @@ test('a refusal names the entry', () => {
 });
 
 describe('against a hypervisor that', () => {
-  test('answers without running the SVSM, the call is made again', () => {
+  // S3, A15
+  test('answers without running the SVSM, the call is repeated', () => {
     const it = withholding();
     (it.machine.hypervisor as Withholding).withheld = 3;
     const query = { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n };
     expect(callSvsm(it.guestCpu, it.area, query)).toMatchObject({ rax: 0n, rcx: 0x1_0000_0001n });
   });
 
-  test('withholds it for ever, the guest gives up', () => {
+  // S3
+  test('never runs the SVSM, the guest gives up', () => {
     const it = withholding();
     (it.machine.hypervisor as Withholding).withheld = Number.POSITIVE_INFINITY;
     expect(thrownBy(() => callSvsm(it.guestCpu, it.area, {}))?.details).toEqual({
@@ -92,8 +97,9 @@ describe('against a hypervisor that', () => {
     });
   });
 
-  // Found by the central law: the page was validated, and so cleared, under a guest that had given the call up.
-  test('answers nonsense, the call does not stay pending, to be run when the hypervisor likes', () => {
+  // Found by the central law: the page was validated, and so cleared, after the guest had given the call up.
+  // S3, A15
+  test('answers nonsense, the call does not stay pending for a later run', () => {
     const it = svsmWorld({}, { hypervisor: (machine) => new HostileHypervisor(machine) });
     const host = it.machine.hypervisor as HostileHypervisor;
     host.answers.msr = () => 0x666n;
@@ -104,7 +110,8 @@ describe('against a hypervisor that', () => {
     expect(textOf(it.guestCpu.read(gvaOf(A), 4))).toBe('kept');
   });
 
-  test('enters it without a call, nothing happens', () => {
+  // S5, A15
+  test('enters the SVSM without a call, nothing happens', () => {
     const it = svsmWorld();
     Object.assign(it.guestCpu.registers, { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n });
     expect(it.guest.enterVmpl(0, it.guestCpu)).toBe(true);
@@ -121,17 +128,19 @@ describe('against a hypervisor that', () => {
   });
 });
 
-test('nothing waits at other levels, and for no processor of another guest', () => {
+// V10
+test('a level without software, or a processor of another guest, is not entered', () => {
   const it = svsmWorld();
   expect(it.guest.enterVmpl(1, it.guestCpu)).toBe(false);
   const other = it.machine.hypervisor.launch({ size: 2 * MiB });
   expect(it.guest.enterVmpl(0, other.createVcpu())).toBe(false);
 });
 
-describe('the calls of a guest', () => {
+describe('a guest', () => {
   const PAGES = [A, A + 0x1000].map((gpa) => ({ gpa: physAddr(gpa), size: 0 as const }));
 
-  test('deposits pages and withdraws them again, cleared', () => {
+  // SVSM call 4, SVSM call 5
+  test('deposits pages, and withdraws them cleared', () => {
     const it = svsmWorld();
     it.guestCpu.write(gvaOf(A), bytesOf('kept?'));
     depositToSvsm(it.guestCpu, it.area, PAGES);
@@ -141,7 +150,8 @@ describe('the calls of a guest', () => {
     expect(withdrawFromSvsm(it.guestCpu, it.area)).toEqual([]);
   });
 
-  test('asks for protocols and for virtual tops of memory', () => {
+  // SVSM call 6, SVSM call 7
+  test('queries protocols and virtual tops of memory', () => {
     const it = svsmWorld();
     expect(querySvsmProtocol(it.guestCpu, it.area, 0, 1)).toEqual({ min: 1, max: 1 });
     expect(querySvsmProtocol(it.guestCpu, it.area, 2, 1)).toBeUndefined();
@@ -152,7 +162,7 @@ describe('the calls of a guest', () => {
       max: 1n << 46n,
       alignment: 1n << 21n,
     });
-    // It has no VMSA that the SVSM could change.
+    // The caller has no VMSA that the SVSM could change.
     expect(
       thrownBy(() => configureSvsmVtom(it.guestCpu, it.area, { virtualTom: 1n << 40n }))?.details,
     ).toMatchObject({
@@ -160,7 +170,8 @@ describe('the calls of a guest', () => {
     });
   });
 
-  test('makes processors, deletes them, and moves its calling area', () => {
+  // SVSM call 0, SVSM call 2, SVSM call 3
+  test('creates processors, deletes them, and moves its calling area', () => {
     const it = svsmWorld();
     const vmsa = physAddr(A);
     it.guestCpu.write(gvaOf(A), createVmsa({ vmpl: 2 }));
@@ -178,7 +189,7 @@ describe('the calls of a guest', () => {
     expect(querySvsmProtocol(it.guestCpu, next, 0, 1)).toEqual({ min: 1, max: 1 });
   });
 
-  test('is made again while the SVSM is busy', () => {
+  test('repeats a call while the SVSM is busy', () => {
     const it = svsmWorld();
     let busy = 3;
     const { svsm } = it;

@@ -7,11 +7,11 @@ import { ALL_DUTIES, type Duties } from '../support/adversary-world.ts';
 
 /*
  * The central law: whatever the hypervisor does, a guest that follows the rules (a record, zeroes before use, the safe
- * order, flushes) never reads through a private mapping a byte that it did not write there. It may only fault. And
- * after every step the RMP is as it must be: `rmp-shadow.ts`.
+ * order, flushes) never reads through a private mapping a byte that it did not write there. It can only fault. After
+ * every step the RMP keeps its invariants: `rmp-shadow.ts`.
  */
 
-/** A case is some campaigns, each on a fresh machine: what an attack has broken stays so. */
+/** A case is some campaigns, each on a fresh machine, since damage by an attack stays. */
 const CAMPAIGNS = 4;
 const STEPS = 250;
 const cases = Number(process.env['FC_NUM_RUNS']);
@@ -20,6 +20,7 @@ const seed = Number(process.env['FC_SEED']);
 
 const total: Tally = {};
 
+// A1, A2, A3, A4, A5, A6, A7, A8, A10, A11, A12, A13, A14, A15
 test('whatever the hypervisor does, a guest that follows the rules reads what it wrote, or faults', {
   timeout: 3_600_000 * 6,
 }, () => {
@@ -31,7 +32,7 @@ test('whatever the hypervisor does, a guest that follows the rules reads what it
   );
 });
 
-// Otherwise the law says nothing.
+// The law says nothing about steps that never happen.
 test.each([
   'read',
   'written',
@@ -59,11 +60,11 @@ test.each([
   'move 0',
   'lend',
   'enter true',
-])('it happened: %s', (what) => {
+])('the campaigns include: %s', (what) => {
   expect(total[what], what).toBeGreaterThan(0);
 });
 
-/** The campaign in which the law is broken, of as many as there are; and how it is broken. */
+/** How the law is broken by the first campaign that breaks it; `undefined` if none does. */
 function broken(duties: Duties): string | undefined {
   for (let campaign = 0; campaign < 1000; campaign += 1) {
     try {
@@ -76,20 +77,22 @@ function broken(duties: Duties): string | undefined {
   return undefined;
 }
 
-test.each(Object.keys(ALL_DUTIES))('a guest that leaves this duty undone breaks it: %s', (duty) => {
+// A4, A9, I10, I11, G12
+test.each(Object.keys(ALL_DUTIES))('the law does not hold for a guest without this duty: %s', (duty) => {
   expect(broken({ ...ALL_DUTIES, [duty]: false })).toMatch(/reads|two validated pages/);
 });
 
-// Three are not here, as the law holds without them. `covered`: what has no entry is no guest's either. `mutable` guards pages
-// that the firmware works on, and no step here has it do so. `page-size` guards translations of 2 MiB, which hardware
-// judges once for all of them; here each 4 KiB is judged, and kept, by itself.
+// Three checks are not here: the law holds without them. `covered`: a page without an entry belongs to no guest either.
+// `mutable` protects pages while the firmware works on them, which no step here makes it do. `page-size` protects 2 MiB
+// translations, which hardware checks once as a whole; the model checks and caches each 4 KiB by itself.
+// R20
 test.each<[RmpCheck, 'snp-guest-private' | 'host']>([
   ['guest-owned', 'snp-guest-private'],
   ['reverse-map', 'snp-guest-private'],
   ['validated', 'snp-guest-private'],
   ['vmpl', 'snp-guest-private'],
   ['hypervisor-owned', 'host'],
-])('hardware without this check breaks it: %s of a %s', (check, accessor) => {
+])('the law does not hold for hardware without this check: %s of a %s', (check, accessor) => {
   const list = RMP_CHECKS[accessor].write as RmpCheck[];
   const at = list.indexOf(check);
   list.splice(at, 1);

@@ -32,7 +32,7 @@ const gpaB = physAddr(B);
 function attacked(): World & { host: HostileHypervisor; validated: ValidatedPages } {
   const it = world({ hypervisor: (machine) => new HostileHypervisor(machine) });
   const host = it.machine.hypervisor as HostileHypervisor;
-  // 4 KiB pages from the start, so that what fails does so for its own reason.
+  // 4 KiB pages from the start, so that an attack does not fail by a page size.
   host.splitPage(it.guest, gpaA);
   it.vcpu.write(gvaOf(A), bytesOf('attack at dawn'));
   it.vcpu.write(gvaOf(B), bytesOf('retreat'));
@@ -41,7 +41,7 @@ function attacked(): World & { host: HostileHypervisor; validated: ValidatedPage
 }
 type Attacked = ReturnType<typeof attacked>;
 
-/** What the guest sees when it reads A: its text, or the check or fault that stopped it. */
+/** What the guest reads at A: the text, or the check or fault that stops it. */
 function readA({ vcpu }: Attacked): unknown {
   let text = '';
   const fault = thrownBy(() => {
@@ -110,7 +110,7 @@ describe('stopped by hardware', () => {
       'page-size',
     ],
     [
-      'A10 its own page in the place of a private one',
+      'A10 a page of the hypervisor in place of a private one',
       (it) => {
         it.host.remap(it.guest, gpaA, it.host.allocatePage());
         return readA(it);
@@ -118,7 +118,7 @@ describe('stopped by hardware', () => {
       'guest-owned',
     ],
     [
-      'another guest’s page',
+      'A10 another guest’s page',
       (it) => {
         const other = it.host.launch({ size: 2 * MiB });
         it.host.remap(it.guest, gpaA, other.nested.lookup(physAddr(0))?.spa as SysPhysAddr);
@@ -127,7 +127,7 @@ describe('stopped by hardware', () => {
       'guest-owned',
     ],
     [
-      'A10 its own page as the guest’s page table',
+      'A10 a page of the hypervisor as the guest’s page table',
       (it) => {
         const root = physAddr(it.table.root);
         it.host.remap(it.guest, root, it.host.allocatePage());
@@ -154,13 +154,13 @@ describe('stopped by hardware', () => {
     ],
   ])('%s', (_, attack, outcome) => {
     const it = attacked();
-    // A cached walk of the guest's own would not look at its page table.
+    // A cached translation would not read the page table.
     it.vcpu.flushTlb();
     expect(attack(it)).toBe(outcome);
   });
 });
 
-test('A16 a forged VMSA: only VMPL0 makes a page one, and it stays one only where it is', () => {
+test('A16 a forged VMSA: only VMPL0 makes a page a VMSA, and only at its address', () => {
   const it = attacked();
   const { rmp } = it.machine;
   const own = { spa: spaOf(it, A), gpa: gpaA, asid: it.guest.asid };
@@ -183,11 +183,11 @@ test('A16 a forged VMSA: only VMPL0 makes a page one, and it stays one only wher
 });
 
 describe('stopped only by what the guest does', () => {
-  test('A4 double validation: without a record, the hypervisor changes between two valid pages at will', () => {
+  test('A4 double validation: without a record, the hypervisor changes between two valid pages', () => {
     const it = attacked();
     const old = spaOf(it, A);
     const fresh = it.host.substitute(it.guest, gpaA) as SysPhysAddr;
-    // The guest believes that the page is new, and validates it again: hardware reports a change.
+    // The guest takes the page for new and validates it again: hardware reports a change.
     expect(it.vcpu.pvalidate(gvaOf(A), PageSize.Regular, true)).toEqual({ result: 0, unchanged: false });
     it.vcpu.write(gvaOf(A), bytesOf('attack at noon'));
     it.host.remap(it.guest, gpaA, old);
@@ -205,19 +205,19 @@ describe('stopped only by what the guest does', () => {
     expect(readA(it)).toBe('VC_NOT_VALIDATED');
   });
 
-  test('A9 a stale translation of the guest’s own: without a flush, the shared page is used as private', () => {
+  test('A9 a stale translation: without a flush, the guest uses the shared page as private', () => {
     const it = attacked();
     makePageShared(it.vcpu, it.table, gvaOf(A), it);
     it.vcpu.read(gvaOf(A), 1);
     it.table.setEncrypted4k(gvaOf(A));
-    // No INVLPG: it writes where the host reads.
+    // Without INVLPG it writes where the host reads.
     it.vcpu.write(gvaOf(A), bytesOf('leak'));
     expect(textOf(it.host.read(spaOf(it, A), 4))).toBe('leak');
     it.vcpu.invlpg(gvaOf(A));
     expect(codeOf(() => it.vcpu.write(gvaOf(A), bytesOf('leak')))).toBe('NPF');
   });
 
-  test('A11 claims that it did: the page is private only once PVALIDATE has said so', () => {
+  test('A11 a false claim of success: the page is private only once PVALIDATE reports it', () => {
     const it = attacked();
     makePageShared(it.vcpu, it.table, gvaOf(A), it);
     it.host.answers.msr = () => 0x015n;
@@ -225,21 +225,21 @@ describe('stopped only by what the guest does', () => {
     expect(it.validated.has(gpaA)).toBe(false);
   });
 
-  test('A6 contents of before, in a page that the guest takes again: cleared before use', () => {
+  test('A6 old content in a page that the guest takes back: it is cleared before use', () => {
     const it = attacked();
     const old = it.host.capture(spaOf(it, A));
     makePageShared(it.vcpu, it.table, gvaOf(A), it);
     it.host.write(spaOf(it, A), old);
     makePagePrivate(it.vcpu, it.table, gvaOf(A), it);
     expect(it.vcpu.read(gvaOf(A), 14)).toEqual(new Uint8Array(14));
-    // Without the clearing: the same address, the same key, the same text.
+    // Without the clearing, address and key are the same, and so is the text.
     const bare = attacked();
     bare.host.replay(bare.guest, gpaA, old);
     bare.vcpu.pvalidate(gvaOf(A), PageSize.Regular, true);
     expect(readA(bare)).toBe('attack at dawn');
   });
 
-  test('change memory at an exit: what the guest does next is checked again', () => {
+  test('A3 a change of memory at an exit: the next step of the guest is checked again', () => {
     const it = attacked();
     makePageShared(it.vcpu, it.table, gvaOf(A), it);
     it.host.answers.beforeResume = (guest) => {
@@ -253,7 +253,7 @@ describe('stopped only by what the guest does', () => {
   });
 });
 
-test('what is not mapped cannot be hidden, aliased or replayed', () => {
+test('attacks on an unmapped address do nothing', () => {
   const { host, guest } = attacked();
   const nowhere = physAddr(64 * MiB);
   expect([host.hide(guest, nowhere), host.replay(guest, nowhere, new Uint8Array(1))]).toEqual([
@@ -274,7 +274,7 @@ test('what is not mapped cannot be hidden, aliased or replayed', () => {
   expect(guest.nested.lookup(gpaA)).toBe(undefined);
 });
 
-test('a page that is not to be had is no substitute', () => {
+test('substitute fails with a page that RMPUPDATE refuses', () => {
   const it = attacked();
   const fixed = it.host.allocatePage();
   it.host.rmpupdate(fixed, { assigned: true, immutable: true });
@@ -284,7 +284,8 @@ test('a page that is not to be had is no substitute', () => {
 describe('page sizes', () => {
   const nestedSize = ({ guest }: World, gpa: number) => guest.nested.lookup(physAddr(gpa))?.size;
 
-  test('smash and unsmash change the RMP alone, and keep what is validated', () => {
+  // I9, I17
+  test('smash and unsmash change the RMP alone, and keep validated', () => {
     const it = attacked();
     const at = physAddr(6 * MiB + 0x5000);
     it.vcpu.write(gvaOf(6 * MiB), bytesOf('kept'));
@@ -330,7 +331,7 @@ describe('page sizes', () => {
   });
 });
 
-test('unassign leaves the page mapped; move gives it to another address; lend gives a page of another guest’s', () => {
+test('unassign leaves the page mapped; move gives it to another address; lend maps a page of another guest', () => {
   const it = attacked();
   const spa = spaOf(it, A);
   expect(it.host.unassign(it.guest, gpaA)).toBe(0);
@@ -343,7 +344,8 @@ test('unassign leaves the page mapped; move gives it to another address; lend gi
 });
 
 describe('answers', () => {
-  test('pageState claims what was not done', () => {
+  // A11
+  test('pageState claims a change that was not made', () => {
     const it = attacked();
     const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(4 * MiB + 0x8000));
     it.host.answers.pageState = () => 0;
@@ -360,7 +362,7 @@ describe('answers', () => {
     expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }))).toBe('VMGEXIT_FAILED');
   });
 
-  test('beforeSharedRead comes before each read of shared memory, and of no other', () => {
+  test('beforeSharedRead is called before each read of shared memory, and before no other', () => {
     const it = attacked();
     makePageShared(it.vcpu, it.table, gvaOf(A), it);
     const spa = spaOf(it, A);
@@ -375,7 +377,8 @@ describe('answers', () => {
     expect([it.vcpu.read(gvaOf(B), 1)[0], reads]).toEqual([9, 2]);
   });
 
-  test('enter runs a level that nobody asked for', () => {
+  // A15
+  test('enter runs a level without a request', () => {
     const it = attacked();
     let entered = 0;
     it.guest.onEnter(0, () => {

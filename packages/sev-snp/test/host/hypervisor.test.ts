@@ -10,7 +10,8 @@ import { bytesOf, codeOf, gvaOf, MiB, mapAll, snapshot, spaOf, thrownBy, world }
 const machineOf = (mib = 32): SnpMachine => new SnpMachine({ memorySize: mib * MiB });
 
 describe('launch', () => {
-  test('gives private, valid memory in 2 MiB pages, at other addresses than the guest’s', () => {
+  // L3
+  test('gives private, valid memory in 2 MiB pages, at other system addresses than the guest’s', () => {
     const machine = machineOf();
     const guest = machine.hypervisor.launch({ size: 4 * MiB });
     for (const gpa of guest.memory.iterPages(PageSize.Huge)) {
@@ -29,7 +30,7 @@ describe('launch', () => {
     }
   });
 
-  test('uses 4 KiB for what is left, or for all of it if told so', () => {
+  test('uses 4 KiB pages for the rest, or for everything on request', () => {
     const sizes = (options: LaunchOptions): number[] => {
       const guest = machineOf().hypervisor.launch(options);
       return [0, 2 * MiB, 2 * MiB + PAGE_SIZE].map((gpa) => guest.nested.lookup(physAddr(gpa))!.size);
@@ -43,13 +44,14 @@ describe('launch', () => {
     expect(machineOf().hypervisor.launch({ size: PAGE_SIZE }).nested.lookup(physAddr(0))?.size).toBe(4096);
   });
 
-  test('puts the image where the guest finds it, across pages, and zeros elsewhere', () => {
+  test('puts the image at its guest-physical address, across pages, and zeros elsewhere', () => {
     const image = [{ gpa: physAddr(2 * MiB - 4), bytes: bytesOf('firmware') }];
     const it = world({}, { image });
     expect(it.vcpu.read(gvaOf(2 * MiB - 6), 12)).toEqual(bytesOf('\0\0firmware\0\0'));
     expect(it.machine.hypervisor.read(spaOf(it, 2 * MiB), 4)).not.toEqual(bytesOf('ware'));
   });
 
+  // C15
   test('gives each guest its own ASID and key', () => {
     const { hypervisor } = machineOf();
     const [a, b] = [hypervisor.launch({ size: 2 * MiB }), hypervisor.launch({ size: 2 * MiB })];
@@ -59,9 +61,9 @@ describe('launch', () => {
   });
 
   test.each<[string, LaunchOptions, string]>([
-    ['no memory', { size: 0 }, 'INVALID_ARGUMENT'],
+    ['a guest without memory', { size: 0 }, 'INVALID_ARGUMENT'],
     ['a part of a page', { size: 2 * MiB + 1 }, 'INVALID_ARGUMENT'],
-    ['more than there is', { size: 32 * MiB }, 'OUT_OF_MEMORY'],
+    ['more memory than is free', { size: 32 * MiB }, 'OUT_OF_MEMORY'],
     [
       'an image outside',
       { size: MiB, image: [{ gpa: physAddr(MiB - 1), bytes: bytesOf('ab') }] },
@@ -75,7 +77,8 @@ describe('launch', () => {
     expect(machine.hypervisor.launch({ size: 28 * MiB }).asid).toBe(1);
   });
 
-  test('fails where the RMP does not cover memory', () => {
+  // RMPUPDATE step 3
+  test('fails if the RMP does not cover the memory', () => {
     const machine = new SnpMachine({ memorySize: 32 * MiB, rmpCovers: 2 * MiB });
     expect(codeOf(() => machine.hypervisor.launch({ size: 2 * MiB }))).toBe('HOST_INSTRUCTION_FAILED');
   });
@@ -88,7 +91,8 @@ describe('reads and writes of the host', () => {
     expect(hypervisor.read(sysPhysAddr(0xffe), 4)).toEqual(bytesOf('host'));
   });
 
-  test('fault with #PF, RMP bit set, on every page that is a guest’s, and then write nothing', () => {
+  // A1, R26
+  test('raise #PF with the RMP bit on each page of a guest, and then write nothing', () => {
     const it = world();
     const spa = spaOf(it, 2 * MiB);
     const before = it.machine.hypervisor.read(spa, 8);
@@ -103,7 +107,8 @@ describe('reads and writes of the host', () => {
     expect(it.machine.hypervisor.read(edge, 2)).toEqual(new Uint8Array(2));
   });
 
-  test('mapped with 2 MiB, fault beside a page that is a guest’s', () => {
+  // R21
+  test('through a 2 MiB mapping fault in the whole region of a guest’s page', () => {
     const { hypervisor } = machineOf();
     const at = sysPhysAddr(20 * MiB);
     hypervisor.rmpupdate(sysPhysAddr(20 * MiB + 0x5000), { assigned: true, asid: 1 });
@@ -112,7 +117,8 @@ describe('reads and writes of the host', () => {
     hypervisor.write(sysPhysAddr(18 * MiB), bytesOf('x'), PageSize.Huge);
   });
 
-  test('so its own tables cannot lie in a guest’s memory', () => {
+  // R2
+  test('cannot use a guest’s page as a table of the host', () => {
     const it = world();
     const host = it.machine.hypervisor;
     expect(codeOf(() => host.memory.words(Number(spaOf(it, 0) / 4096n), true))).toBe('HOST_PF');
@@ -120,7 +126,8 @@ describe('reads and writes of the host', () => {
 });
 
 describe('a nested page fault', () => {
-  test('is resolved by a split only where sizes differ', () => {
+  // R28
+  test('is resolved by a split only where the sizes differ', () => {
     const it = world();
     const gpa = physAddr(4 * MiB + 0x1000);
     const handle = (info: bigint): boolean =>
@@ -133,7 +140,8 @@ describe('a nested page fault', () => {
     expect(handle(0x8_8000_0000n)).toBe(false);
   });
 
-  test('of a 2 MiB page mapped with 4 KiB, and the reverse, is resolved', () => {
+  // R28
+  test('on a 2 MiB page that is mapped with 4 KiB, and the reverse, is resolved', () => {
     const it = world();
     it.guest.nested.split4k(physAddr(4 * MiB));
     expect(it.vcpu.read(gvaOf(4 * MiB), 1)).toEqual(new Uint8Array(1));
@@ -142,7 +150,8 @@ describe('a nested page fault', () => {
     expect(it.events.map(({ type }) => type)).toEqual(['npf', 'psmash', 'psmash', 'npf']);
   });
 
-  test('where nothing is mapped, or nothing can be split, is not resolved', () => {
+  // R28
+  test('on an unmapped page, or on one that cannot be split, is not resolved', () => {
     const it = world();
     expect(it.machine.hypervisor.handleNestedPageFault(it.guest, physAddr(64 * MiB), 0x8_8000_0000n)).toBe(
       false,
@@ -156,7 +165,8 @@ describe('a nested page fault', () => {
 });
 
 describe('changePageState', () => {
-  test('splits what must be split, and gives one page back and forth, in place', () => {
+  // G10
+  test('splits the page if needed, and changes its owner back and forth in place', () => {
     const it = world();
     const host = it.machine.hypervisor;
     const gpa = physAddr(4 * MiB + 0x2000);
@@ -168,7 +178,7 @@ describe('changePageState', () => {
     expect(spaOf(it, Number(gpa))).toBe(spa);
   });
 
-  test('tells the guest what failed', () => {
+  test('returns an error code to the guest', () => {
     const it = world();
     const host = it.machine.hypervisor;
     expect(host.changePageState(it.guest, physAddr(64 * MiB), PageOperation.Shared)).toBe(1);

@@ -26,7 +26,7 @@ const entry = (gpa: number, fields: Partial<PscEntry> = {}): PscEntry => ({
   ...fields,
 });
 
-/** A page with a list, and what was changed through it. */
+/** A GHCB with a list, and the pages that were changed through it. */
 function listOf(entries: PscEntry[], { current = 0, end = entries.length - 1, start = 0 } = {}) {
   const page = GhcbPage.over();
   page.writeBuffer(start, encodePscHeader({ current, end, reserved: 0 }));
@@ -48,7 +48,8 @@ function listOf(entries: PscEntry[], { current = 0, end = entries.length - 1, st
   return { page, changed, run, progress, done };
 }
 
-test('changes what is asked for, in order, and says so', () => {
+// G9, G10
+test('changes the pages of the list in order, and records the progress', () => {
   const it = listOf([
     entry(0x1000),
     entry(2 * MiB, { pageSize: PageSize.Huge, operation: 2 }),
@@ -63,7 +64,8 @@ test('changes what is asked for, in order, and says so', () => {
   expect([it.progress(), it.done(0), it.done(1), it.done(2)]).toEqual([3, 1, 512, 1]);
 });
 
-test('a 2 MiB page that cannot be changed whole is changed in parts, from where it stands', () => {
+// G10
+test('a 2 MiB page that cannot be changed as one page is changed in 4 KiB pages, from cur_page on', () => {
   const small: ChangePage = (_, __, size) => (size === PageSize.Huge ? 1 : 0);
   const whole = listOf([entry(0, { pageSize: PageSize.Huge })]);
   expect([whole.run(small), whole.changed.length]).toEqual([PscResult.NoError, 512]);
@@ -75,25 +77,28 @@ test('a 2 MiB page that cannot be changed whole is changed in parts, from where 
   ]);
 });
 
-test('an error stops it, and entries say how far it came', () => {
+// G8, G10
+test('an error stops the list, and the entries record the progress', () => {
   const it = listOf([entry(0x1000), entry(2 * MiB, { pageSize: PageSize.Huge }), entry(0x3000)]);
   const bad = BigInt(2 * MiB + 0x7000);
   const change: ChangePage = (gpa, _, size) => (size === PageSize.Huge || gpa === bad ? 1 : 0);
   expect(it.run(change)).toBe(PscResult.GenericError);
   expect([it.progress(), it.done(1), it.done(2)]).toEqual([1, 7, 0]);
-  // Asked again, it goes on at the page that failed.
+  // Asked again, it continues at the page that failed.
   it.changed.length = 0;
   expect(it.run()).toBe(PscResult.NoError);
   expect(it.changed[0]).toEqual([Number(bad), 4096]);
 });
 
-test('a limit sends it back with no error so far, and it resumes', () => {
+// G9
+test('a limit ends the exit without an error, and the next one resumes', () => {
   const it = listOf([entry(0x1000), entry(0x2000), entry(0x3000)]);
   expect([it.run(undefined, 2), it.progress()]).toEqual([PscResult.NoError, 2]);
   expect([it.run(undefined, 2), it.progress(), it.changed.length]).toEqual([PscResult.NoError, 3, 3]);
 });
 
-test('entries that are done, and operations that it does not know, need no work', () => {
+// G10
+test('entries that are done, and unknown operations, count as done', () => {
   const it = listOf([
     entry(0x1000, { donePages: 1 }),
     ...[0, 3, 4, 15].map((operation) => entry(0x2000, { operation })),
@@ -102,15 +107,17 @@ test('entries that are done, and operations that it does not know, need no work'
 });
 
 describe('refuses', () => {
+  // G10, G8
   test.each<[string, Partial<PscEntry>]>([
     ['more progress than the page has', { donePages: 2 }],
-    ['the same of 2 MiB', { donePages: 513, pageSize: PageSize.Huge }],
-    ['2 MiB at no multiple of it', { pageSize: PageSize.Huge }],
+    ['more progress than a 2 MiB page has', { donePages: 513, pageSize: PageSize.Huge }],
+    ['a misaligned 2 MiB page', { pageSize: PageSize.Huge }],
   ])('an entry with %s', (_, fields) => {
     const it = listOf([entry(0x5000), entry(0x1000, fields)]);
     expect([it.run(), it.progress(), it.changed.length]).toEqual([PscResult.InvalidEntry, 1, 1]);
   });
 
+  // G6, G10
   test('a list that does not fit into the buffer, wherever it begins', () => {
     expect(listOf([], { end: 252 }).run()).toBe(PscResult.NoError);
     expect(listOf([], { end: 253 }).run()).toBe(PscResult.InvalidHeader);
@@ -120,12 +127,14 @@ describe('refuses', () => {
   });
 });
 
-test('a list with nothing left to do is done', () => {
+// G10
+test('a list that is done needs no work', () => {
   const it = listOf([entry(0x1000)], { current: 7 });
   expect([it.run(), it.changed]).toEqual([PscResult.NoError, []]);
 });
 
-test('whatever lies in the buffer, it stays inside, reads every word once, and answers', () => {
+// G6, A12
+test('whatever lies in the buffer, the service stays inside it, reads every word once, and answers', () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: 0x7f0, maxLength: 0x7f0 }),
@@ -158,7 +167,8 @@ test('whatever lies in the buffer, it stays inside, reads every word once, and a
   );
 });
 
-test('a scratch address counts only inside the buffer of the same page', () => {
+// G6
+test('a scratch address has to lie in the buffer of the same GHCB', () => {
   const gpa = 0x5000n as PhysAddr;
   const at = (scratch: bigint, bytes = 8) => scratchOffset(gpa, scratch, bytes);
   expect([at(0x5800n), at(0x57ffn), at(0x5fe8n), at(0x5fe9n), at(0x6800n), at(-1n)]).toEqual([

@@ -6,26 +6,27 @@ import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import { codeOf, MiB } from '../support/world.ts';
 
-describe('is refused with', () => {
+// C14
+describe('a machine is refused with', () => {
   test.each<[string, SnpMachineOptions, string]>([
     ['too little memory', { memorySize: 2 * MiB }, 'INVALID_ARGUMENT'],
-    ['memory that is no multiple of 2 MiB', { memorySize: 5 * MiB }, 'INVALID_ARGUMENT'],
-    ['a C-bit that no processor has', { memorySize: 4 * MiB, cBit: 52 }, 'INVALID_ARGUMENT'],
-    ['a C-bit that is no number', { memorySize: 4 * MiB, cBit: 47.5 }, 'INVALID_ARGUMENT'],
+    ['memory that is not a multiple of 2 MiB', { memorySize: 5 * MiB }, 'INVALID_ARGUMENT'],
+    ['a C-bit out of range', { memorySize: 4 * MiB, cBit: 52 }, 'INVALID_ARGUMENT'],
+    ['a C-bit that is not an integer', { memorySize: 4 * MiB, cBit: 47.5 }, 'INVALID_ARGUMENT'],
     ['an RMP of part of a region', { memorySize: 4 * MiB, rmpCovers: MiB }, 'INVALID_RMP_RANGE'],
   ])('%s', (_, options, code) => {
     expect(codeOf(() => new SnpMachine(options))).toBe(code);
   });
 });
 
-test('costs nothing for its size', () => {
+test('a machine costs nothing for its size', () => {
   const machine = new SnpMachine({ memorySize: 2n ** 40n });
   const guest = machine.hypervisor.launch({ size: 2 * MiB });
   expect(guest.asid).toBe(1);
   expect(machine.rmp.covers(sysPhysAddr(2n ** 40n - 1n))).toBe(true);
 });
 
-test('reports instructions in their order to who asked', () => {
+test('trace receives the instructions in their order', () => {
   const events: MachineEvent[] = [];
   const machine = new SnpMachine({ memorySize: 8 * MiB, trace: (event) => events.push(event) });
   const spa = sysPhysAddr(2 * MiB);
@@ -37,7 +38,7 @@ test('reports instructions in their order to who asked', () => {
   ]);
 });
 
-test('takes another hypervisor, assumptions, a C-bit and what the RMP covers', () => {
+test('the options set the hypervisor, assumptions, the C-bit and the range of the RMP', () => {
   class Other extends Hypervisor {}
   const machine = new SnpMachine({
     memorySize: 8 * MiB,
@@ -52,7 +53,8 @@ test('takes another hypervisor, assumptions, a C-bit and what the RMP covers', (
   expect(machine.hypervisor.launch({ size: 2 * MiB }).paging.encryption?.bit).toBe(47);
 });
 
-test('addresses of the system are narrower than 52 bits, and what is beyond is reserved in nested tables', () => {
+// C5, C6, C13
+test('system-physical addresses are narrower than 52 bits, and the bits above are reserved in nested tables', () => {
   const machine = new SnpMachine({ memorySize: 8 * MiB });
   expect(machine.hostPhysicalBits).toBe(46);
   const { nested } = machine.hypervisor.launch({ size: 2 * MiB });

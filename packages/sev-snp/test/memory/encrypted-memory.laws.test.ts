@@ -10,11 +10,12 @@ const write = fc.record({
   bytes: fc.uint8Array({ minLength: 1, maxLength: 16 }),
 });
 
-test('DRAM is one: every key sees its own XOR of the same bytes, and each byte as it was last written with it', () => {
+// C15
+test('every key sees the same DRAM through its own keystream', () => {
   fc.assert(
     fc.property(fc.array(write, { maxLength: 20 }), (writes) => {
       const memory = new EncryptedMemory(0x2000, 3);
-      // What two keys see of zeroed memory tells the difference of their keystreams.
+      // The views of zeroed memory are the keystreams.
       const streams = [0, 1, 2].map((k) => memory.read(sysPhysAddr(0), 0x2000, k));
       const dram = new Uint8Array(0x2000);
       for (const { key, at, bytes } of writes) {

@@ -20,14 +20,15 @@ describe('what is written with a key', () => {
     expect(textOf(memory.read(at, secret.length, key))).toBe('attack at dawn');
   });
 
-  test('is ciphertext to no key and to every other', () => {
+  // C15
+  test('is ciphertext without a key and with every other key', () => {
     const { memory, key } = withSecret();
     const other = memory.createKey();
     const views = [key, NO_KEY, other].map((k) => memory.read(at, secret.length, k).join());
     expect(new Set(views).size).toBe(3);
   });
 
-  test('gives other ciphertext at another address, with another key, for other content, under another seed', () => {
+  test('has different ciphertext for another address, key, content or seed', () => {
     const plain = (memory: EncryptedMemory, spa: number): string =>
       memory.read(sysPhysAddr(spa), 8, NO_KEY).join();
     const fill = (memory: EncryptedMemory, spa: number, byte: number, key: number): string => {
@@ -50,7 +51,8 @@ describe('what is written with a key', () => {
     expect(fill(memory, 0x1000, 1, one)).toBe(seen[0]);
   });
 
-  test('is read back after its ciphertext was taken away and put back at its address, and nowhere else', () => {
+  // C16
+  test('is read back after its ciphertext was put back at its address, and at no other address', () => {
     const { memory, key } = withSecret();
     const stale = memory.read(at, secret.length, NO_KEY);
     memory.write(at, bytesOf('attack at noon'), key);
@@ -61,7 +63,7 @@ describe('what is written with a key', () => {
   });
 });
 
-test('a write with another key leaves the bytes beside it as every key saw them', () => {
+test('a write with another key does not change the bytes next to it, for any key', () => {
   const { memory, key } = withSecret();
   const cipher = memory.read(at, secret.length, NO_KEY);
   memory.write(sysPhysAddr(at + 2n), bytesOf('xy'), NO_KEY);
@@ -72,7 +74,7 @@ test('a write with another key leaves the bytes beside it as every key saw them'
 });
 
 describe('rekey', () => {
-  test('gives another key the content that one sees now', () => {
+  test('gives another key the content that the first key sees', () => {
     const memory = new EncryptedMemory(0x10_0000);
     const [one, two] = [memory.createKey(), memory.createKey()];
     memory.write(sysPhysAddr(0x3000), secret, NO_KEY);
@@ -86,7 +88,7 @@ describe('rekey', () => {
     expect(memory.read(sysPhysAddr(0x3000), 16, one)).toEqual(garbage);
   });
 
-  test('of memory never touched gives zeros', () => {
+  test('of untouched memory gives zeros', () => {
     const memory = new EncryptedMemory(0x10_0000);
     const key = memory.createKey();
     memory.rekey(5, NO_KEY, key);
@@ -114,7 +116,7 @@ describe('as memory of page tables', () => {
     expect(view.epoch).toBe(epochs[3]);
   });
 
-  test('gives the same array for reads after a write', () => {
+  test('returns the same array for reads after a write', () => {
     const view = new EncryptedMemory(0x10_0000).view(7);
     const words = view.words(2, true);
     words[0] = 5;
@@ -123,7 +125,7 @@ describe('as memory of page tables', () => {
   });
 });
 
-test('is bounded', () => {
+test('refuses frames outside of the memory', () => {
   const memory = new EncryptedMemory(0x2000);
   for (const frame of [-1, 2, 2 ** 40, Number.NaN]) {
     expect(() => memory.words(frame, 0, false)).toThrow();

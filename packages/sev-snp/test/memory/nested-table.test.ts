@@ -34,14 +34,14 @@ test('maps, finds and unmaps pages of each size', () => {
   expect(() => table.unmap(physAddr(0))).toThrow('NOT_MAPPED');
 });
 
-test('splits without changing where anything leads', () => {
+test('splits a page without changing a translation', () => {
   const table = nested();
   table.map(physAddr(0), sysPhysAddr(GiB), PageSize.Huge);
   table.split4k(physAddr(0x5123));
   expect(table.lookup(physAddr(0x5123))).toMatchObject({ spa: BigInt(GiB + 0x5123), size: PageSize.Regular });
 });
 
-test('reaches 2^47 guest-physical addresses, and has nothing beyond', () => {
+test('maps addresses below 2^47, and nothing beyond', () => {
   const table = nested();
   const last = physAddr(2n ** 47n - 4096n);
   table.map(last, sysPhysAddr(0), PageSize.Regular);

@@ -8,7 +8,7 @@ import { psmash, type RmpState, rmpupdate } from '../../src/rmp/host-instruction
 import { HYPERVISOR_ENTRY, type Rmp } from '../../src/rmp/rmp.ts';
 import { rmpOf, snapshot } from '../support/world.ts';
 
-// Few places, so that operations meet: the first, second and last page of three regions, the third of them not covered.
+// Few places, so that operations meet: the first, second and last page of three regions. The third is not covered.
 const place = fc
   .tuple(fc.integer({ min: 0, max: 2 }), fc.constantFrom(0, 1, 511))
   .map(([region, page]) => region * 512 + page);
@@ -27,7 +27,7 @@ const command = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('psmash' as const), page: place }) },
 );
 
-/** The obvious twin: who has each 4 KiB page, and by which 2 MiB page. */
+/** The plain twin: the owner of each 4 KiB page, and whether a 2 MiB page gives it. */
 interface Owned {
   readonly asid: number;
   readonly gpa: bigint;
@@ -37,7 +37,7 @@ interface Owned {
 
 const COVERED = 1024;
 
-/** What an update leads to, by the plainest of reasoning: `false` if it is refused. */
+/** Makes an update in the twin by plain reasoning. Returns whether it succeeds. */
 function updateTwin(twin: Map<number, Owned>, page: number, s: Required<RmpState>): boolean {
   const huge = s.pageSize === PageSize.Huge;
   const region = Array.from({ length: 512 }, (_, k) => page - (page % 512) + k);
@@ -84,7 +84,8 @@ function checkInvariants(rmp: Rmp): void {
   }
 }
 
-test('programs of RMPUPDATE and PSMASH do what a plain map does, and keep the invariants of sub-pages', () => {
+// R11, R13, RMPUPDATE step 7, PSMASH step 5
+test('programs of RMPUPDATE and PSMASH do what a plain map does and keep the sub-page invariants', () => {
   fc.assert(
     fc.property(fc.array(command, { maxLength: 12 }), (program) => {
       const rmp = rmpOf(4);

@@ -29,12 +29,14 @@ function withSlot(where: number, fields: Partial<RmpEntry>): Rmp {
 
 describe('RMPUPDATE answers', () => {
   const immutable = { assigned: true, immutable: true } as const;
-  // Each row breaks its own rule and, where it can, one further down: the first one wins.
+  // Each row breaks its own rule and, where possible, a later one too: the first one wins.
+  // RMPUPDATE preconditions, RMPUPDATE step 1, RMPUPDATE step 2, RMPUPDATE step 3, RMPUPDATE step 5,
+  // RMPUPDATE step 6, I5, I19
   test.each<[string, keyof typeof RmpResult, Rmp, number, RmpState, number?]>([
     ['a guest executes it', 'FAIL_PERMISSION', rmpOf(), at + 0x1000, HUGE, 1],
     ['2 MiB, misaligned', 'FAIL_INPUT', after([at, HUGE]), at + 0x1000, { ...FREE_HUGE, asid: 1 }],
-    ['unassigned and immutable', 'FAIL_INPUT', withSlot(at, immutable), at, { ...FREE, immutable: true }],
-    ['unassigned with an ASID', 'FAIL_INPUT', withSlot(at, immutable), at, { ...FREE, asid: 1 }],
+    ['not assigned, but immutable', 'FAIL_INPUT', withSlot(at, immutable), at, { ...FREE, immutable: true }],
+    ['not assigned, but with an ASID', 'FAIL_INPUT', withSlot(at, immutable), at, { ...FREE, asid: 1 }],
     ['an ASID that does not fit', 'FAIL_INPUT', withSlot(at, immutable), at, { ...GUEST, asid: 1024 }],
     [
       'a GPA that does not fit',
@@ -65,16 +67,18 @@ describe('RMPUPDATE answers', () => {
     expect(snapshot(rmp)).toBe(before);
   });
 
-  test('SUCCESS for the last page that it covers, and a neighbour of 2 MiB', () => {
+  test('SUCCESS for the last page that is covered, and for the pages next to a 2 MiB page', () => {
     after([8 * MiB - 0x1000, GUEST], [at, HUGE], [at - 0x1000, GUEST], [2 * at, GUEST]);
   });
 
+  // I3
   test('ignores bits 11:0 of the address', () => {
     const rmp = after([at + 0xfff, { ...HUGE }]);
     expect(rmp.rawEntry(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, asid: 1 });
   });
 
-  test('as switched: the first page, assigned, does not block 2 MiB', () => {
+  // I6
+  test('with alignedPageBlocksHuge false, an assigned first page does not block 2 MiB', () => {
     const rmp = new Rmp(sysPhysRegion(spa(0), 8 * MiB), { assumptions: { alignedPageBlocksHuge: false } });
     expect(rmpupdate(rmp, spa(at), GUEST)).toBe(RmpResult.SUCCESS);
     expect(rmpupdate(rmp, spa(at), HUGE)).toBe(RmpResult.SUCCESS);
@@ -82,6 +86,7 @@ describe('RMPUPDATE answers', () => {
 });
 
 describe('RMPUPDATE writes', () => {
+  // RMPUPDATE step 7, V2, R13
   test('all fields of a 4 KiB entry', () => {
     const rmp = after([at + 0x1000, { ...GUEST, immutable: true }]);
     expect(rmp.rawEntry(spa(at + 0x1000))).toEqual({
@@ -95,7 +100,8 @@ describe('RMPUPDATE writes', () => {
     expect(rmp.rawEntry(spa(at))?.subpageCount).toBe(1);
   });
 
-  test('the 511 others of a 2 MiB page: assigned, and nothing else', () => {
+  // RMPUPDATE step 7, R11
+  test('only assigned in the other 511 entries of a 2 MiB page', () => {
     const rmp = after([at, HUGE]);
     expect(rmp.rawEntry(spa(at))).toMatchObject({ assigned: true, pageSize: PageSize.Huge, subpageCount: 0 });
     for (let page = at + 0x1000; page < 2 * at; page += 0x1000) {
@@ -103,7 +109,8 @@ describe('RMPUPDATE writes', () => {
     }
   });
 
-  test('512 free entries for a 2 MiB page given back', () => {
+  // I5
+  test('512 free entries for a 2 MiB page that is given back', () => {
     const rmp = after([at, HUGE], [at, FREE_HUGE]);
     for (let page = at; page < 2 * at; page += 0x1000) {
       expect(rmp.rawEntry(spa(page))).toMatchObject({ assigned: false, pageSize: PageSize.Regular, asid: 0 });
@@ -118,6 +125,7 @@ describe('RMPUPDATE writes', () => {
     vmsa: true,
     vmplMasks: [0x1f, 0xf, 1, 0],
   };
+  // I4, RMPUPDATE step 7
   test.each<[string, RmpState, boolean]>([
     ['the same again', GUEST, true],
     ['only immutable', { ...GUEST, immutable: true }, true],
@@ -126,7 +134,7 @@ describe('RMPUPDATE writes', () => {
     ['unassigned', FREE, false],
     ['unassigned, the same GPA', { ...FREE, gpa: physAddr(0x4000_0000) }, false],
     ['to the firmware', { ...GUEST, asid: 0 }, false],
-  ])('what the guest has set survives or not: %s', (_, state, survives) => {
+  ])('what the guest has set is kept or reset: %s', (_, state, survives) => {
     const rmp = withSlot(at + 0x1000, valid);
     rmpupdate(rmp, spa(at + 0x1000), state);
     const { validated, vmsa, vmplMasks } = rmp.rawEntry(spa(at + 0x1000)) as RmpEntry;
@@ -137,13 +145,15 @@ describe('RMPUPDATE writes', () => {
     );
   });
 
-  test('without an ASID nothing survives, even if nothing changes', () => {
+  // I4
+  test('without an ASID everything is reset, even if nothing changes', () => {
     const rmp = withSlot(at, { assigned: true, vmsa: true, vmplMasks: [1, 1, 1, 1] });
     rmpupdate(rmp, spa(at), { assigned: true });
     expect(rmp.rawEntry(spa(at))).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0, 0, 0] });
   });
 
-  test('another size resets too', () => {
+  // I4
+  test('another page size resets too', () => {
     const rmp = withSlot(at, valid);
     rmp.setRawEntry(spa(at), { ...HYPERVISOR_ENTRY, ...valid, pageSize: PageSize.Huge });
     rmpupdate(rmp, spa(at), HUGE);
@@ -153,7 +163,8 @@ describe('RMPUPDATE writes', () => {
     expect(rmp.rawEntry(spa(at))?.validated).toBe(false);
   });
 
-  test('as switched: every success resets', () => {
+  // I4
+  test('with rmpupdateReset always, every success resets', () => {
     const rmp = new Rmp(sysPhysRegion(spa(0), 8 * MiB), { assumptions: { rmpupdateReset: 'always' } });
     rmp.setRawEntry(spa(at), { ...HYPERVISOR_ENTRY, ...valid });
     rmpupdate(rmp, spa(at), GUEST);
@@ -162,6 +173,7 @@ describe('RMPUPDATE writes', () => {
 });
 
 describe('PSMASH answers', () => {
+  // PSMASH preconditions, PSMASH step 1, PSMASH step 3, PSMASH step 4
   test.each<[string, keyof typeof RmpResult, Rmp, number, number?]>([
     ['a guest executes it', 'FAIL_PERMISSION', rmpOf(), at + 0x1000, 1],
     ['misaligned', 'FAIL_INPUT', after([at, HUGE]), at + 0x1000],
@@ -175,7 +187,8 @@ describe('PSMASH answers', () => {
     expect(snapshot(rmp)).toBe(before);
   });
 
-  test('SUCCESS once, with all that the entry said in 512 of them', () => {
+  // PSMASH step 5, I9, R13
+  test('SUCCESS once, and copies the entry into 512 entries', () => {
     const rmp = after([at, HUGE]);
     const huge = rmp.rawEntry(spa(at)) as RmpEntry;
     rmp.setRawEntry(spa(at), { ...huge, validated: true, vmplMasks: [0x1f, 3, 2, 1] });
@@ -197,7 +210,8 @@ describe('PSMASH answers', () => {
 });
 
 describe('a page in use', () => {
-  test('is FAIL_INUSE to RMPUPDATE and PSMASH, alone and in its 2 MiB, after the operands and before the entry', () => {
+  // R24, RMPUPDATE step 4, PSMASH step 2
+  test('makes RMPUPDATE and PSMASH of it, or of its 2 MiB, answer FAIL_INUSE: after the operands, before the entry', () => {
     const rmp = after([at, HUGE], [2 * at + 0x1000, GUEST]);
     rmp.setInUse(spa(at + 0x7000), true);
     rmp.setInUse(spa(2 * at + 0x1234), true);
@@ -216,7 +230,8 @@ describe('a page in use', () => {
     expect(rmpResultName(rmpupdate(rmp, spa(2 * at + 0x1000), { ...FREE, asid: 1 }))).toBe('FAIL_INPUT');
   });
 
-  test('is free again when it is no longer', () => {
+  // R24
+  test('can be changed once it is not in use any more', () => {
     const rmp = after([at, GUEST]);
     rmp.setInUse(spa(at), true);
     expect(rmp.isInUse(spa(at + 0xfff), PageSize.Regular)).toBe(true);
@@ -225,14 +240,16 @@ describe('a page in use', () => {
   });
 });
 
-test('2 MiB over a page that is fixed for ever is refused, and it stays', () => {
+// I19
+test('RMPUPDATE of 2 MiB over an HV-FIXED page is refused, and the page stays as it is', () => {
   const rmp = withSlot(at + 0x5000, { immutable: true });
   expect(rmpResultName(rmpupdate(rmp, spa(at), HUGE))).toBe('FAIL_PERMISSION');
   expect(rmp.rawEntry(spa(at + 0x5000))?.immutable).toBe(true);
 });
 
 describe('RMPREAD', () => {
-  test('tells the state, and nothing that is the guest’s', () => {
+  // RMPREAD step 2, R10
+  test('returns the state, without the fields that belong to the guest', () => {
     const rmp = withSlot(at + 0x1000, {
       assigned: true,
       asid: 5,
@@ -253,7 +270,8 @@ describe('RMPREAD', () => {
     });
   });
 
-  test('of the first page of a region tells whether another is assigned', () => {
+  // R10
+  test('of the first page of a region returns whether another page of it is assigned', () => {
     const status = (rmp: Rmp, where = at) => rmpread(rmp, spa(where)).state?.regionStatus;
     const other = after([at + 0x1000, GUEST]);
     expect([status(rmpOf()), status(after([at, GUEST])), status(other), status(after([at, HUGE]))]).toEqual([
@@ -265,7 +283,8 @@ describe('RMPREAD', () => {
     expect(status(other, at + 0x1000)).toBe(false);
   });
 
-  test('inside a 2 MiB page tells that it is assigned; to a guest, or of what is not covered, nothing', () => {
+  // RMPREAD preconditions, RMPREAD step 1, I21
+  test('inside a 2 MiB page returns only that it is assigned; a guest, or an uncovered page, gets no state', () => {
     const rmp = after([at, HUGE]);
     expect(rmpread(rmp, spa(at + 0x1000)).state).toMatchObject({
       assigned: true,

@@ -41,7 +41,8 @@ function failed(entry: Partial<RmpEntry>, change: Partial<RmpAccess> = {}): RmpC
 
 // AMD64 APM vol. 2, table 15-39, cell by cell: what is checked, in which order.
 const ALL = 'covered guest-owned reverse-map mutable page-size validated vmpl';
-describe('who is checked for what', () => {
+describe('the checks of an access', () => {
+  // R2, R3
   test.each<[Accessor, RmpAccessKind, string]>([
     ['host', 'read', ''],
     ['host', 'write', 'hypervisor-owned'],
@@ -64,17 +65,18 @@ describe('who is checked for what', () => {
     expect(RMP_CHECKS[accessor][kind]?.join(' ')).toBe(checks);
   });
 
-  test('there is no shared fetch and no shared table access of an SNP guest', () => {
+  // C1
+  test('fetches and table accesses of an SNP guest are never shared', () => {
     expect(Object.keys(RMP_CHECKS['snp-guest-shared'])).toEqual(['read', 'write']);
   });
 });
 
 describe('a private access of a guest', () => {
-  test('passes if all is well', () => {
+  test('passes if every check passes', () => {
     expect(failed({})).toBeUndefined();
   });
 
-  // Everything from a row on down is wrong as well: the first check must win.
+  // Each row breaks its own check and all later ones: the first check must win.
   const wrong: [RmpCheck, Partial<RmpEntry>, Partial<RmpAccess>][] = [
     ['covered', {}, { spa: sysPhysAddr(64 * MiB) }],
     ['guest-owned', { asid: 8 }, {}],
@@ -84,6 +86,7 @@ describe('a private access of a guest', () => {
     ['validated', { validated: false }, {}],
     ['vmpl', { vmplMasks: [0, 0, 0, 0] }, {}],
   ];
+  // R20
   test.each(wrong.map(([check], row) => [check, row] as const))(
     '%s comes before all that follow',
     (check, row) => {
@@ -96,11 +99,13 @@ describe('a private access of a guest', () => {
     },
   );
 
-  test('an unassigned page is nobody’s, whatever its ASID says', () => {
+  // R36
+  test('an unassigned page belongs to no guest, whatever its ASID', () => {
     expect(failed({ assigned: false })).toBe('guest-owned');
     expect(failed({ assigned: false, asid: 0 }, { asid: 0 })).toBe('guest-owned');
   });
 
+  // R30
   test('a 1 GiB translation counts as 2 MiB', () => {
     expect(failed({}, { translationSize: PageSize.Giant })).toBe('page-size');
   });
@@ -112,7 +117,8 @@ describe('2 MiB', () => {
   rmp.setRawEntry(sysPhysAddr(page), { ...HYPERVISOR_ENTRY, assigned: true });
   const huge = { ...access, translationSize: PageSize.Huge, gpa: physAddr(4 * MiB + 0x3000) };
 
-  test('its one entry decides for every 4 KiB of it, each at its own place', () => {
+  // R12
+  test('its one entry decides for each 4 KiB page of it, at the address of that page', () => {
     expect(failedRmpCheck(rmp, huge)).toBeUndefined();
     expect(failedRmpCheck(rmp, { ...huge, gpa: physAddr(4 * MiB + 0x3fff) })).toBeUndefined();
     expect(failedRmpCheck(rmp, { ...huge, gpa: physAddr(4 * MiB + 0x4000) })).toBe('reverse-map');
@@ -120,7 +126,8 @@ describe('2 MiB', () => {
     expect(failedRmpCheck(rmp, { ...huge, translationSize: PageSize.Regular })).toBe('page-size');
   });
 
-  test('a host may write to none of it', () => {
+  // R11
+  test('the host cannot write to any page of it', () => {
     expect(failedRmpCheck(rmp, { ...access, accessor: 'host', kind: 'write' })).toBe('hypervisor-owned');
   });
 });
@@ -131,12 +138,14 @@ describe('hypervisor-owned', () => {
   neighbour.setRawEntry(sysPhysAddr(2 * MiB), { ...HYPERVISOR_ENTRY, subpageCount: 1 });
   neighbour.setRawEntry(sysPhysAddr(page + 0x1000), good);
 
-  test('passes for what is unassigned or not covered', () => {
+  // R6
+  test('passes for a page that is unassigned or not covered', () => {
     expect(failedRmpCheck(neighbour, { ...access, ...write })).toBeUndefined();
     expect(failedRmpCheck(neighbour, { ...access, ...write, spa: sysPhysAddr(64 * MiB) })).toBeUndefined();
   });
 
-  test('with 2 MiB, asks for all of the region', () => {
+  // R21
+  test('with 2 MiB, looks at the whole region', () => {
     expect(failedRmpCheck(neighbour, { ...access, ...write, translationSize: PageSize.Huge })).toBe(
       'hypervisor-owned',
     );
@@ -151,6 +160,7 @@ describe('hypervisor-owned', () => {
 
 describe('masks', () => {
   // Masks of `good`: VMPL0 R W XU XS, VMPL1 R, VMPL2 R W, VMPL3 W alone, which is illegal.
+  // R29, V1
   test.each<[RmpAccessKind, 0 | 3, string]>([
     ['read', 0, 'yes yes yes no'],
     ['write', 0, 'yes no yes no'],
@@ -165,7 +175,8 @@ describe('masks', () => {
     expect(answers.join(' ')).toBe(allowed);
   });
 
-  test('tell fetches of users from those of supervisors', () => {
+  // R29
+  test('have separate bits for fetches of users and of supervisors', () => {
     const user = { vmplMasks: [0x4, 0, 0, 0] } as const;
     const supervisor = { vmplMasks: [0x8, 0, 0, 0] } as const;
     const fetch = (entry: Partial<RmpEntry>, cpl: number) => failed(entry, { kind: 'fetch', cpl });

@@ -7,17 +7,18 @@ import { codeOf, MiB, rmpOf } from '../support/world.ts';
 
 const spa = sysPhysAddr;
 
-describe('what it covers', () => {
+describe('coverage', () => {
   test.each([
     [0, 0],
     [0, MiB],
     [MiB, 2 * MiB],
     [0x1000, 4 * MiB],
-  ])('from %i on, %i bytes: refused', (start, size) => {
+  ])('%i, %i bytes: refused', (start, size) => {
     expect(codeOf(() => new Rmp(sysPhysRegion(spa(start), size)))).toBe('INVALID_RMP_RANGE');
   });
 
-  test('its first and last byte and no other', () => {
+  // R6
+  test('the first and the last byte are covered, and nothing outside', () => {
     const rmp = new Rmp(sysPhysRegion(spa(2 * MiB), 4 * MiB));
     const covered = [2 * MiB - 1, 2 * MiB, 6 * MiB - 1, 6 * MiB].map((at) => rmp.covers(spa(at)));
     expect(covered).toEqual([false, true, true, false]);
@@ -26,7 +27,7 @@ describe('what it covers', () => {
     expect(codeOf(() => rmp.setRawEntry(spa(6 * MiB), HYPERVISOR_ENTRY))).toBe('OUTSIDE_RMP');
   });
 
-  test('the last page of the space, in a table that costs nothing', () => {
+  test('a table of the whole space works up to its last page and costs nothing', () => {
     const rmp = new Rmp(sysPhysRegion(spa(0), 2n ** 52n));
     rmp.setRawEntry(spa(2n ** 52n - 1n), { ...HYPERVISOR_ENTRY, asid: 5 });
     expect(rmp.entry(spa(2n ** 52n - 4096n))?.asid).toBe(5);
@@ -35,7 +36,8 @@ describe('what it covers', () => {
 });
 
 describe('entry', () => {
-  test('is that of the 2 MiB page, wherever in it the address lies', () => {
+  // R12, R11
+  test('is the entry of the 2 MiB page, for every address in the page', () => {
     const rmp = rmpOf();
     const huge = {
       ...HYPERVISOR_ENTRY,
@@ -52,14 +54,16 @@ describe('entry', () => {
     expect(rmp.entry(spa(2 * MiB - 1))).toEqual(HYPERVISOR_ENTRY);
   });
 
-  test('is otherwise that of the page alone', () => {
+  // R12
+  test('is otherwise the entry of the page itself', () => {
     const rmp = rmpOf();
     rmp.setRawEntry(spa(0x5fff), { ...HYPERVISOR_ENTRY, asid: 9 });
     expect([0x4fff, 0x5000, 0x6000].map((at) => rmp.entry(spa(at))?.asid)).toEqual([0, 9, 0]);
   });
 });
 
-test('a region is unassigned if neither its first entry nor its count says otherwise', () => {
+// R13
+test('a region is unassigned if its first entry is, and its sub-page count is 0', () => {
   const rmp = rmpOf();
   const inside = spa(2 * MiB + 0x3000);
   expect(rmp.isRegionUnassigned(inside)).toBe(true);
@@ -71,7 +75,7 @@ test('a region is unassigned if neither its first entry nor its count says other
   expect(rmp.isRegionUnassigned(spa(64 * MiB))).toBe(true);
 });
 
-test('a region is replaced as a whole, and no other', () => {
+test('setRegion replaces the entries of the whole region, and no others', () => {
   const rmp = rmpOf();
   const [head, other] = [
     { ...HYPERVISOR_ENTRY, asid: 7 },
@@ -82,14 +86,14 @@ test('a region is replaced as a whole, and no other', () => {
   expect(asids).toEqual([0, 7, ...Array(511).fill(9), 0]);
 });
 
-test('a region has an immutable page if any of its own bytes say so', () => {
+test('a region has an immutable page if one of its 512 entries is immutable', () => {
   const rmp = rmpOf();
   expect(rmp.hasImmutable(spa(2 * MiB))).toBe(false);
   rmp.setRawEntry(spa(4 * MiB - 0x1000), { ...HYPERVISOR_ENTRY, immutable: true });
   expect([2 * MiB, 3 * MiB, 4 * MiB].map((at) => rmp.hasImmutable(spa(at)))).toEqual([true, true, false]);
 });
 
-test('errors name what was refused', () => {
+test('errors name the value that was refused', () => {
   try {
     new Rmp(sysPhysRegion(spa(0), MiB));
     expect.unreachable();

@@ -23,7 +23,7 @@ test('messages name the event, the addresses and the bits', () => {
   expect(new SnpFault('PF', { errorCode: 7, gva: 0n }).message).toContain('0x7');
 });
 
-test('are told from other errors, by their codes', () => {
+test('isSnpFault tells faults from other errors, and by their codes', () => {
   const fault = new SnpFault('GP', { errorCode: 0, reason: 'PVALIDATE at CPL 3' });
   expect([
     isSnpFault(fault),

@@ -6,7 +6,7 @@ import { SvsmResult } from '../../src/formats/svsm-protocol.ts';
 import { CAA, call, OWN_END, svsmWorld } from '../support/svsm-world.ts';
 import { gvaOf, MiB, spaOf } from '../support/world.ts';
 
-// Addresses at every edge: the SVSM's memory, the guest's, the end of memory, and nowhere.
+// Addresses at every edge: of the SVSM's memory, of the guest's, of all memory, and outside.
 const EDGES = [
   0,
   0x1000,
@@ -42,7 +42,8 @@ const request = fc.record({
   rdx: address,
 });
 
-test('whatever a guest asks, the SVSM answers, keeps its own, and validates nothing that is not the guest’s', () => {
+// S6, S8, S9, A14
+test('whatever a guest asks, the SVSM answers, protects its own memory, and validates only pages of the guest', () => {
   fc.assert(
     fc.property(fc.array(request, { maxLength: 12 }), (requests) => {
       const it = svsmWorld({ entriesPerCall: 3 });
@@ -55,7 +56,7 @@ test('whatever a guest asks, the SVSM answers, keeps its own, and validates noth
       let page = -1;
       vcpu.read = (gva, length) => {
         const gpa = Number(gva - gvaOf(0));
-        // Inside the page that the list begins in, or a whole page: a VMSA.
+        // A read stays inside the page in which the list begins, or is of a whole page: a VMSA.
         if (page >= 0 && length < PAGE_SIZE)
           expect(gpa >= page && gpa + length <= page + PAGE_SIZE).toBe(true);
         if (length === 8) {
@@ -72,7 +73,7 @@ test('whatever a guest asks, the SVSM answers, keeps its own, and validates noth
         try {
           it.guestCpu.write(gvaOf(Number(at)), bytes);
         } catch {
-          // Not the guest's, any more or at all: then the SVSM finds there what it finds.
+          // The page is not the guest's: the SVSM reads what lies there.
         }
         reads.clear();
         page = at < BigInt(8 * MiB) ? Number(at) - (Number(at) % PAGE_SIZE) : -1;
@@ -83,7 +84,7 @@ test('whatever a guest asks, the SVSM answers, keeps its own, and validates noth
         expect(it.svsm.validated.firstMissingIn(own)).toBe(undefined);
         expect(read(gvaOf(0x8000), 4)).toEqual(secret);
       }
-      // The record is what the RMP says; and no page of the SVSM's, or VMSA, is open to another level.
+      // Record and RMP agree, and other levels have no access to pages of the SVSM or to a VMSA.
       const vmsas = it.svsm.vcpus.map(({ vmsa }) => Number(vmsa));
       for (const gpa of [...EDGES.slice(0, -1), ...vmsas]) {
         const found = it.machine.rmp.entry(spaOf(it, gpa))!;

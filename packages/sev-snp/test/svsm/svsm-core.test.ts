@@ -25,6 +25,7 @@ const rescind = (gpa: number, fields: Partial<SvsmListEntry> = {}) =>
   entryOf(gpa, { validate: false, ...fields });
 
 describe('PVALIDATE', () => {
+  // SVSM call 1, S9, A13
   test('takes pages back and forth, and a page comes back zeroed and usable', () => {
     const it = svsmWorld();
     const { guestCpu } = it;
@@ -39,7 +40,8 @@ describe('PVALIDATE', () => {
     expect(textOf(it.vcpu.read(gvaOf(A), 3))).toBe('new');
   });
 
-  test('of 2 MiB, and it stays 2 MiB in the RMP', () => {
+  // S9
+  test('of 2 MiB keeps the 2 MiB entry in the RMP', () => {
     const it = svsmWorld();
     expect(pvalidateList(it, [rescind(A, { size: 1 }), entryOf(A, { size: 1 })])).toEqual([Success, 2]);
     expect(it.machine.rmp.entry(spaOf(it, A))).toMatchObject({
@@ -49,7 +51,8 @@ describe('PVALIDATE', () => {
     });
   });
 
-  test('of 2 MiB where the RMP has 4 KiB is a failure of the instruction', () => {
+  // S11
+  test('of 2 MiB where the RMP has 4 KiB returns the failure of the instruction', () => {
     const it = svsmWorld();
     it.machine.hypervisor.splitPage(it.guest, physAddr(A));
     expect(pvalidateList(it, [rescind(A, { size: 1 })])).toEqual([0x8000_1006, 0]);
@@ -57,7 +60,8 @@ describe('PVALIDATE', () => {
     expect(pvalidateList(mixed, [rescind(A), entryOf(A, { size: 1 })])).toEqual([0x8000_1006, 1]);
   });
 
-  test('never validates twice, whatever a hypervisor has put there', () => {
+  // A4, S9
+  test('never validates a page twice, whatever the hypervisor has put there', () => {
     const it = svsmWorld();
     expect(pvalidateList(it, [entryOf(A)])).toEqual([PvalidateUnchanged, 0]);
     // Another page at the same address: hardware would validate it.
@@ -71,7 +75,8 @@ describe('PVALIDATE', () => {
     expect(it.machine.rmp.entry(spare)?.validated).toBe(false);
   });
 
-  test('tolerates no change if it is told to', () => {
+  // S9
+  test('accepts a page that does not change, if the entry asks for it', () => {
     const it = svsmWorld();
     expect(pvalidateList(it, [rescind(A), rescind(A)])).toEqual([PvalidateUnchanged, 1]);
     expect(pvalidateList(it, [rescind(A, { ignoreUnchanged: true })])).toEqual([Success, 1]);
@@ -79,7 +84,8 @@ describe('PVALIDATE', () => {
     expect(it.guestCpu.read(gvaOf(A), 1)).toEqual(new Uint8Array(1));
   });
 
-  test('shows the guest nothing of what lay in a page: zeroes come before access', () => {
+  // S9, A13
+  test('zeroes a page before it grants access to it', () => {
     const it = svsmWorld();
     pvalidateList(it, [rescind(A)]);
     const order: string[] = [];
@@ -97,22 +103,24 @@ describe('PVALIDATE', () => {
     expect(order).toEqual(['zero', 'VMPL1 15', 'VMPL2 15', 'VMPL1 0', 'VMPL2 0', 'VMPL3 0']);
   });
 
+  // S9, A14
   test.each<[string, SvsmListEntry, number]>([
-    ['a size that is none', entryOf(A, { size: 2 }), InvalidParameter],
-    ['2 MiB at no multiple of it', entryOf(A + 0x1000, { size: 1 }), InvalidParameter],
+    ['an unknown size', entryOf(A, { size: 2 }), InvalidParameter],
+    ['a misaligned 2 MiB page', entryOf(A + 0x1000, { size: 1 }), InvalidParameter],
     ['a reserved bit', entryOf(A, { reserved: 0x80 }), InvalidParameter],
     ['the SVSM’s memory', rescind(OWN_END - 0x1000), InvalidAddress],
-    ['2 MiB of it', rescind(0, { size: 1 }), InvalidAddress],
-    ['memory that is not there', entryOf(8 * MiB), InvalidAddress],
-    ['an address that is none', entryOf(0xffff_ffff_ffff_f000n), InvalidAddress],
-  ])('refuses %s, and says at which entry', (_, entry, result) => {
+    ['2 MiB of the SVSM’s memory', rescind(0, { size: 1 }), InvalidAddress],
+    ['memory that does not exist', entryOf(8 * MiB), InvalidAddress],
+    ['a value that is not an address', entryOf(0xffff_ffff_ffff_f000n), InvalidAddress],
+  ])('refuses %s, and names the entry', (_, entry, result) => {
     const it = svsmWorld();
     expect(pvalidateList(it, [rescind(A), entry, rescind(A + 0x1000)])).toEqual([result, 1]);
     expect(it.svsm.validated.has(physAddr(A))).toBe(false);
     expect(it.svsm.validated.has(physAddr(A + 0x1000))).toBe(true);
   });
 
-  test('returns INCOMPLETE after so many entries, and resumes', () => {
+  // S8
+  test('returns INCOMPLETE after entriesPerCall entries, and resumes', () => {
     const it = svsmWorld({ entriesPerCall: 2 });
     const list = [0, 1, 2, 3, 4].map((k) => rescind(A + k * PAGE_SIZE));
     expect(pvalidateList(it, list)).toEqual([Incomplete, 2]);
@@ -122,12 +130,13 @@ describe('PVALIDATE', () => {
 });
 
 describe('a list', () => {
+  // S7
   test.each<[string, number | bigint, number]>([
-    ['at no multiple of 8', CAA + 4, InvalidParameter],
-    ['with no room for an entry', CAA + 0xff8, InvalidParameter],
+    ['at a misaligned address', CAA + 4, InvalidParameter],
+    ['without room for an entry', CAA + 0xff8, InvalidParameter],
     ['in the SVSM’s memory', 0x1000, InvalidAddress],
     ['outside memory', 8 * MiB, InvalidAddress],
-    ['at no address', 0xffff_ffff_ffff_fff8n, InvalidAddress],
+    ['at a value that is not an address', 0xffff_ffff_ffff_fff8n, InvalidAddress],
   ])('%s is refused', (_, at, result) => {
     const it = svsmWorld();
     it.guestCpu.write(gvaOf(CAA + 0xff8), Uint8Array.of(1));
@@ -135,7 +144,8 @@ describe('a list', () => {
       expect(call(it, id, { rcx: BigInt(at) })).toBe(result);
   });
 
-  test('fills its page and no more', () => {
+  // S7
+  test('can fill its page, and not cross its end', () => {
     const it = svsmWorld();
     const list = Array.from({ length: 511 }, () => entryOf(A, { ignoreUnchanged: true }));
     writeList(it, list, CAA + 0x1000);
@@ -144,13 +154,14 @@ describe('a list', () => {
     expect(call(it, 1, { rcx: BigInt(CAA + 0x1008) })).toBe(InvalidParameter);
   });
 
-  test('without entries, or done already, is refused', () => {
+  // S7
+  test('without entries, or already done, is refused', () => {
     const it = svsmWorld();
     expect(pvalidateList(it, [])[0]).toBe(InvalidParameter);
     expect(pvalidateList(it, [rescind(A)], 1)).toEqual([InvalidParameter, 1]);
   });
 
-  test('may take away the page that it lies in: the call still ends', () => {
+  test('can take away the page in which it lies: the call still ends', () => {
     const it = svsmWorld();
     writeList(it, [rescind(A), rescind(A + 0x1000)], A);
     expect(call(it, 1, { rcx: BigInt(A) })).toBe(InvalidAddress);
@@ -158,7 +169,8 @@ describe('a list', () => {
 });
 
 describe('DEPOSIT_MEM and WITHDRAW_MEM', () => {
-  test('what is deposited is the SVSM’s, and comes back zeroed', () => {
+  // SVSM call 4, SVSM call 5
+  test('a deposited page belongs to the SVSM, and comes back zeroed', () => {
     const it = svsmWorld();
     it.guestCpu.write(gvaOf(A), bytesOf('x'));
     writeList(it, [rescind(A), rescind(A + 0x1000)]);
@@ -177,7 +189,8 @@ describe('DEPOSIT_MEM and WITHDRAW_MEM', () => {
     expect(words(1)).toEqual([0n]);
   });
 
-  test('refuse a calling area, what is no page to deposit, and a buffer without room', () => {
+  // SVSM call 4, SVSM call 5
+  test('refuse a calling area, an entry that is not a deposit, and a buffer without room', () => {
     const it = svsmWorld();
     const deposit = (entry: SvsmListEntry): number => {
       writeList(it, [entry], CAA + 0x1008);
@@ -209,7 +222,8 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
     call(it, SvsmCall.CreateVcpu, { rcx: vmsa, rdx: caa, r8: 0xffff_ffff_0000_0005n });
   const entryAt = (it: SvsmWorld) => it.machine.rmp.entry(spaOf(it, Number(VMSA)));
 
-  test('make a page a VMSA that nobody but the SVSM can touch, and a page again', () => {
+  // SVSM call 2, SVSM call 3
+  test('make a page a VMSA that only the SVSM can touch, and an ordinary page again', () => {
     const it = withVmsa();
     expect(create(it)).toBe(Success);
     expect(it.svsm.vcpus).toEqual([{ vmsa: VMSA, caa: AREA, vmpl: 2, apicId: 5 }]);
@@ -222,9 +236,10 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
     expect(call(it, SvsmCall.DeleteVcpu, { rcx: VMSA })).toBe(InvalidParameter);
   });
 
+  // SVSM call 2
   test.each<[string, bigint, bigint, bigint]>([
     ['of VMPL0', 0n, EFER_SVME, 1n],
-    ['of a level above the caller’s', 1n, EFER_SVME, 1n],
+    ['of a more privileged level than the caller', 1n, EFER_SVME, 1n],
     ['that could not be run', 2n, 0n, 1n],
     ['with other features', 2n, EFER_SVME, 3n],
   ])('refuse a VMSA %s, and give the page back', (_, vmpl, efer, features) => {
@@ -234,7 +249,8 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
     expect(it.svsm.vcpus).toEqual([]);
   });
 
-  test('refuse pages that are in use, not the guest’s, or the same', () => {
+  // SVSM call 2, A14
+  test('refuse pages that are in use, outside of the guest’s memory, or equal', () => {
     const it = withVmsa();
     expect([create(it, VMSA + 8n), create(it, VMSA, AREA + 8n)]).toEqual([
       InvalidParameter,
@@ -254,7 +270,8 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
     expect([create(it), create(it, AREA, VMSA)]).toEqual([InvalidAddress, InvalidAddress]);
   });
 
-  test('refuse to delete what runs, or is of a level above the caller’s', () => {
+  // SVSM call 3
+  test('refuse to delete a VMSA that runs, or of a more privileged level than the caller', () => {
     const running = withVmsa(2n, EFER_SVME, 1n, { isRunning: (vmsa: PhysAddr) => vmsa === VMSA });
     create(running);
     expect(call(running, SvsmCall.DeleteVcpu, { rcx: VMSA })).toBe(0x8000_1003);
@@ -266,7 +283,8 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
 });
 
 describe('REMAP_CA', () => {
-  test('moves the calling area, and clears what is pending in both', () => {
+  // SVSM call 0
+  test('moves the calling area, and clears CALL_PENDING in both areas', () => {
     const it = svsmWorld();
     it.guestCpu.write(gvaOf(CAA), Uint8Array.of(1));
     it.guestCpu.write(gvaOf(A), Uint8Array.of(1));
@@ -276,7 +294,8 @@ describe('REMAP_CA', () => {
     expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(A) })).toBe(Success);
   });
 
-  test('refuses what is misaligned, not the guest’s, or another’s', () => {
+  // SVSM call 0
+  test('refuses a page that is misaligned, outside of the guest’s memory, or another calling area', () => {
     const it = svsmWorld();
     const other = it.guest.createVcpu({ vmpl: 2 });
     it.svsm.register(other, physAddr(A));
@@ -286,6 +305,7 @@ describe('REMAP_CA', () => {
   });
 });
 
+// SVSM call 6
 test.each<[bigint, bigint]>([
   [1n, 0x1_0000_0001n],
   [0n, 0n],
@@ -297,15 +317,31 @@ test.each<[bigint, bigint]>([
   expect(registers.rcx).toBe(answer);
 });
 
-test('CONFIGURE_VTOM: not offered', () => {
+// SVSM call 7
+test('CONFIGURE_VTOM is not offered by default', () => {
   const registers: Partial<SvsmRegisters> = { rcx: 1n };
   expect([call(svsmWorld(), SvsmCall.ConfigureVtom, registers), registers.rcx]).toEqual([Success, 0n]);
   expect(call(svsmWorld(), SvsmCall.ConfigureVtom, { rcx: 2n })).toBe(SvsmResult.InvalidRequest);
 });
 
+// S6
 test('other calls and protocols are unsupported', () => {
   const it = svsmWorld();
   expect(call(it, 8)).toBe(SvsmResult.UnsupportedCall);
   expect(call(it, 0xffff_ffff)).toBe(SvsmResult.UnsupportedCall);
   expect(call(it, 2 ** 32 + 6)).toBe(SvsmResult.UnsupportedProtocol);
+});
+
+// S2
+test.each([
+  [0, false],
+  [1, true],
+  [2, false],
+  [0xff, false],
+])('a calling area with CALL_PENDING %i: a call is processed, %s', (pending, isCall) => {
+  const it = svsmWorld();
+  it.guestCpu.write(gvaOf(CAA), Uint8Array.of(pending));
+  it.guestCpu.registers.rax = BigInt(SvsmCall.QueryProtocol);
+  expect(it.svsm.enter(it.guestCpu)).toBe(isCall);
+  expect(it.guestCpu.registers.rax).toBe(isCall ? 0n : 6n);
 });

@@ -1,4 +1,4 @@
-/** An SVSM and its guest, all of it run by VMSAs: what the caller's EFER.SVME and exit code are for. */
+/** An SVSM and its guest, both run by VMSAs: the use of the caller's EFER.SVME and exit code. */
 
 import { PageSize, physAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
@@ -29,14 +29,14 @@ interface Scene {
   readonly svsm: SvsmCore;
   readonly svsmCpu: Vcpu;
   readonly table: PageTable;
-  /** What the caller is run by. */
+  /** The VMSA of the caller. */
   readonly caller: RunnableVmsa;
   tryToRun(vmsa?: RunnableVmsa): bigint | undefined;
   image(): Uint8Array;
   onEvent: ((event: MachineEvent) => void) | undefined;
 }
 
-/** Launches an SVSM with a VMSA; it makes one at VMPL2 for its guest, whose software is `guestStarts`. */
+/** Launches an SVSM with a VMSA. It makes a VMSA at VMPL2 for its guest, whose software is `guestStarts`. */
 function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<SvsmCoreOptions> = {}): void {
   let onEvent: Scene['onEvent'];
   const { guest, machine } = world({ trace: (event) => onEvent?.(event) }, { vmsas: [createVmsa()] });
@@ -56,7 +56,7 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
     guest.onEnter(0, (caller) => {
       svsm.enter(caller);
     });
-    // The guest uses the SVSM's page table here, and may read where that lies.
+    // The guest uses the SVSM's page table here, and may read its pages.
     svsmCpu.pvalidate(gvaOf(0), PageSize.Regular, true);
     for (let gpa = MiB; gpa < MiB + 0x10_000; gpa += 0x1000)
       svsmCpu.rmpadjust(gvaOf(gpa), PageSize.Regular, { vmpl: 2, permissions: 0x3 });
@@ -86,7 +86,7 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
   host.run(guest);
 }
 
-/** Runs the guest's software, which must have been run. */
+/** Runs the guest's software, and checks that it has run. */
 function inGuest(software: (vcpu: Vcpu, it: Scene) => void, options: Partial<SvsmCoreOptions> = {}): void {
   let ran = 0;
   scene((vcpu, it) => {
@@ -96,7 +96,7 @@ function inGuest(software: (vcpu: Vcpu, it: Scene) => void, options: Partial<Svs
   expect(ran).toBe(1);
 }
 
-/** Has the hypervisor run the SVSM for a caller that is out. */
+/** Makes the hypervisor run the SVSM for a caller that does not run. */
 function entered({ svsm, svsmCpu }: Scene, caller: Vcpu): boolean {
   svsmCpu.guest.vmrun(svsmCpu.vmsa as RunnableVmsa);
   const hasRun = svsm.enter(caller);
@@ -105,7 +105,8 @@ function entered({ svsm, svsmCpu }: Scene, caller: Vcpu): boolean {
 }
 
 describe('a call by VMSAs', () => {
-  test('has arguments and results in the caller’s VMSA', () => {
+  // S3
+  test('has its arguments and results in the caller’s VMSA', () => {
     inGuest((vcpu) => {
       expect(vcpu.vmpl).toBe(2);
       const after = callSvsm(vcpu, area, { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n });
@@ -113,7 +114,8 @@ describe('a call by VMSAs', () => {
     });
   });
 
-  test('holds the caller by EFER.SVME: a hypervisor that runs it meanwhile gets VMEXIT_INVALID', () => {
+  // S5, A15
+  test('clears the caller’s EFER.SVME: a hypervisor that runs the caller meanwhile gets VMEXIT_INVALID', () => {
     inGuest((vcpu, it) => {
       const seen: unknown[] = [];
       it.onEvent = ({ type }) => {
@@ -126,7 +128,8 @@ describe('a call by VMSAs', () => {
     });
   });
 
-  test('an entry that no call has asked for changes nothing, and the caller goes on', () => {
+  // S5, A15
+  test('entering the SVSM without a call changes nothing, and the caller continues', () => {
     inGuest((vcpu, { svsm }) => {
       vcpu.registers.rax = 5n;
       requestGhcbMsr(vcpu, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
@@ -135,7 +138,8 @@ describe('a call by VMSAs', () => {
     });
   });
 
-  test('a pending call of a processor that left for another reason is not one', () => {
+  // S5, A15
+  test('does not happen if the caller has exited for another reason', () => {
     inGuest((vcpu, it) => {
       vcpu.write(area.gva, Uint8Array.of(1));
       vcpu.registers.rax = BigInt(SvsmCall.QueryProtocol);
@@ -151,7 +155,8 @@ describe('a call by VMSAs', () => {
 describe('CONFIGURE_VTOM', () => {
   const vtom = { min: 1n << 40n, max: 1n << 46n };
 
-  test('gives the caller’s VMSA a virtual top of memory, with what is to go on with', () => {
+  // SVSM call 7
+  test('gives the caller’s VMSA a virtual top of memory, CR3, RIP and RSP', () => {
     inGuest(
       (vcpu, { image }) => {
         const after = callSvsm(vcpu, area, {
@@ -161,7 +166,7 @@ describe('CONFIGURE_VTOM', () => {
           r8: 0x1111n,
           r9: 0x2222n,
         });
-        // From here on entries with a C-bit are reserved: what it reads by would have to be another table.
+        // The C-bit is reserved from here on, so the caller would need another page table.
         expect(after.rax).toBe(0n);
         const fields = (['rip', 'rsp', 'virtualTom', 'sevFeatures'] as const).map((name) =>
           readVmsa(image(), name),
@@ -172,13 +177,14 @@ describe('CONFIGURE_VTOM', () => {
     );
   });
 
+  // SVSM call 7
   test.each<[string, bigint]>([
-    ['below what is offered', (1n << 39n) | 2n],
-    ['above it', (1n << 46n) | 0x20_0002n],
+    ['below the offered range', (1n << 39n) | 2n],
+    ['above the offered range', (1n << 46n) | 0x20_0002n],
     ['misaligned', (1n << 46n) | 0x1002n],
     ['with a reserved bit', (1n << 46n) | 0x22n],
-    ['given, but not enabled', 1n << 46n],
-  ])('one %s is refused, and nothing changes', (_, rcx) => {
+    ['without the enable bit', 1n << 46n],
+  ])('refuses a vTOM %s, and changes nothing', (_, rcx) => {
     inGuest(
       (vcpu, { image }) => {
         const { rax } = callSvsm(vcpu, area, { rax: BigInt(SvsmCall.ConfigureVtom), rcx });
@@ -193,20 +199,21 @@ describe('CONFIGURE_VTOM', () => {
 describe('CREATE_VCPU and DELETE_VCPU', () => {
   const AP_VMSA = 3 * MiB;
   const AP_CAA = 3 * MiB + 0x1000;
-  /** Makes a VMSA by the SVSM. It has to be a 4 KiB page, so that the hypervisor takes it. */
+  /** Makes the SVSM create a VMSA. */
   const created = (vcpu: Vcpu, at = AP_VMSA): bigint => {
     vcpu.write(gvaOf(at), createVmsa({ vmpl: 2, control: { cr3: vcpu.cr3 } }));
     const registers = { rcx: BigInt(at), rdx: BigInt(AP_CAA), r8: 1n };
     return callSvsm(vcpu, area, { rax: BigInt(SvsmCall.CreateVcpu), ...registers }).rax;
   };
 
-  test('make a processor that runs, may call at once, and cannot be deleted while it runs', () => {
+  // SVSM call 2, SVSM call 3, S5
+  test('make a processor that runs, can call at once, and cannot be deleted while it runs', () => {
     inGuest((vcpu, it) => {
       const { guest } = vcpu;
       const host = guest.machine.hypervisor as Hypervisor;
       expect(created(vcpu)).toBe(0n);
       const ghcb = { request: 1, apicId: 1, vmpl: 2, vmsa: physAddr(AP_VMSA), sevFeatures: 1n } as const;
-      // The guest's own GHCB: a page that the SVSM has given up for it.
+      // The hypervisor runs it, as it would after an AP creation.
       const spa = guest.nested.lookup(physAddr(AP_VMSA))!.spa;
       expect(guest.machine.rmp.entry(spa)).toMatchObject({ vmsa: true, pageSize: PageSize.Regular });
       const ap = { gpa: ghcb.vmsa, spa, vmcb: host.allocatePage() };
@@ -227,7 +234,8 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
     });
   });
 
-  test('a VMSA at a multiple of 2 MiB is made, and refused by the hypervisor', () => {
+  // R25
+  test('a VMSA at a multiple of 2 MiB is created, but the hypervisor does not run it', () => {
     inGuest((vcpu) => {
       expect(created(vcpu, 4 * MiB)).toBe(0n);
       const host = vcpu.guest.machine.hypervisor as Hypervisor;
