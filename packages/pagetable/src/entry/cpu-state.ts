@@ -13,6 +13,8 @@ export interface CpuState {
   readonly smep: boolean;
   /** CR4.SMAP: supervisor data accesses to user pages are denied, unless {@link ac} permits them. */
   readonly smap: boolean;
+  /** CR4.CET: shadow-stack accesses exist. */
+  readonly cet: boolean;
   /** EFLAGS.AC: suspends SMAP for explicit accesses. */
   readonly ac: boolean;
   /** PKRU, the rights of the protection keys of user pages, 32 bits; `undefined` if CR4.PKE is 0. */
@@ -39,14 +41,14 @@ export interface CpuRegisters {
 
 /**
  * Makes the state of a processor, checked and frozen. The defaults are those of a running kernel: CPL 0; WP, SMEP and
- * SMAP set; AC clear; no protection keys. O(1).
+ * SMAP set; AC clear; no shadow stacks, no protection keys. O(1).
  *
  * @throws PageTableError `INVALID_CPU_STATE`
  */
 export function cpuState(options: Partial<CpuState> = {}): CpuState {
-  const { cpl = 0, wp = true, smep = true, smap = true, ac = false, pkru, pkrs } = options;
+  const { cpl = 0, wp = true, smep = true, smap = true, cet = false, ac = false, pkru, pkrs } = options;
   if (cpl !== 0 && cpl !== 1 && cpl !== 2 && cpl !== 3) throw invalid('cpl', cpl, 'pass 0, 1, 2 or 3');
-  for (const [field, value] of Object.entries({ wp, smep, smap, ac })) {
+  for (const [field, value] of Object.entries({ wp, smep, smap, cet, ac })) {
     if (typeof value !== 'boolean') throw invalid(field, value, 'pass true or false');
   }
   for (const [field, value] of Object.entries({ pkru, pkrs })) {
@@ -54,12 +56,13 @@ export function cpuState(options: Partial<CpuState> = {}): CpuState {
       throw invalid(field, value, 'pass a number of 32 bits, or undefined if the register is off');
     }
   }
-  return Object.freeze({ cpl, wp, smep, smap, ac, pkru, pkrs });
+  return Object.freeze({ cpl, wp, smep, smap, cet, ac, pkru, pkrs });
 }
 
 /**
  * Reads the state of a processor from its registers: CR0.WP is bit 16 (AMD64 APM vol. 2, §3.1.1); CR4.SMEP is 20, SMAP 21,
- * PKE 22 (§3.1.3), PKS 24 (Intel SDM vol. 3A, §2.5); EFLAGS.AC is 18 (APM vol. 2, §3.1.4). Other bits are ignored. O(1).
+ * PKE 22, CET 23 (§3.1.3), PKS 24 (Intel SDM vol. 3A, §2.5); EFLAGS.AC is 18 (APM vol. 2, §3.1.4). Other bits are
+ * ignored. O(1).
  *
  * @throws PageTableError `INVALID_CPU_STATE` if a register has more than 64 bits, or a key register more than 32
  */
@@ -73,6 +76,7 @@ export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
     wp: has(cr0, 16),
     smep: has(cr4, 20),
     smap: has(cr4, 21),
+    cet: has(cr4, 23),
     ac: has(rflags, 18),
     ...(has(cr4, 22) ? { pkru: Number(registerBits('pkru', registers.pkru ?? 0)) } : {}),
     ...(has(cr4, 24) ? { pkrs: Number(registerBits('pkrs', registers.pkrs ?? 0)) } : {}),

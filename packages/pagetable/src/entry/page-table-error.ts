@@ -76,7 +76,7 @@ export interface PageTableErrorDetails {
   /** A PCID, range or threshold passed to a `Tlb` is out of range. */
   INVALID_FLUSH: { field: string; value: unknown; expected: string };
   /** The access is not a read, a write or a fetch. */
-  INVALID_ACCESS: { kind: unknown };
+  INVALID_ACCESS: { kind: unknown; problem?: string };
 }
 
 /** The codes of {@link PageTableError}. */
@@ -136,7 +136,8 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   INVALID_CPU_STATE: ({ field, value, expected }) =>
     `${field} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_FLUSH: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
-  INVALID_ACCESS: ({ kind }) => `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
+  INVALID_ACCESS: ({ kind, problem }) =>
+    problem ?? `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
 };
 
 /** The error class of this package. Narrow a caught error with {@link isPageTableError}. */

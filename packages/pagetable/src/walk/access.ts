@@ -6,7 +6,7 @@ import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { byteAt, CELL, HALVES, indexAt, is64Bit, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
-import { type MappedPage, mappedPage } from './walk.ts';
+import { isShadowStackPage, type MappedPage, mappedPage } from './walk.ts';
 
 /** What a processor does at an address. */
 export type AccessKind = 'read' | 'write' | 'fetch';
@@ -25,7 +25,7 @@ export const PageFaultCode = {
   Fetch: 0x10,
   /** Bit 5: a protection key denies the access. */
   ProtectionKey: 0x20,
-  /** Bit 6: the access was a shadow-stack access. `access` does not model those, so it never sets the bit. */
+  /** Bit 6: the access was a shadow-stack access. */
   ShadowStack: 0x40,
   /** Bit 31: an RMP check denies the access (APM vol. 2, §15.36.10). A page table never sets the bit. */
   Rmp: 0x8000_0000,
@@ -40,6 +40,13 @@ export interface AccessOptions {
    * at every CPL, and EFLAGS.AC does not permit it (Intel SDM vol. 3A, §4.6). `false` if not given.
    */
   readonly implicit?: boolean;
+  /**
+   * For an access to a shadow stack, whose address must be that of a shadow-stack page: `'current'` for one in the mode of
+   * the processor (CALL, RET, INCSSP, WRSS), `'user'` for WRUSS, which is a user access at CPL 0. Not given for an ordinary
+   * access. R/W of the leaf, CR0.WP, SMAP and NX have no effect on it; U/S of the page must be that of the access, exactly
+   * (Intel SDM vol. 3A, §4.6; AMD64 APM vol. 2, §18.3).
+   */
+  readonly shadowStack?: 'current' | 'user';
   /**
    * Whether a walk that ends in a page fault sets accessed in the entries above the level of the fault. QEMU does this,
    * KVM does not, and the manuals leave it open (Intel SDM vol. 3A, §4.8). `false` if not given.
@@ -158,6 +165,7 @@ export class AccessWalk {
     if (kind !== 'read' && kind !== 'write' && kind !== 'fetch') {
       throw new PageTableError('INVALID_ACCESS', { kind });
     }
+    if (options.shadowStack !== undefined) requireShadowStack(kind, cpu, options.shadowStack);
     CELL[0] = vaddr;
     const low = HALVES[0]! | 0;
     const high = HALVES[1]! | 0;
@@ -166,18 +174,19 @@ export class AccessWalk {
     const format = this.#format;
     const code =
       (kind === 'write' ? PageFaultCode.Write : 0) |
-      (isUserMode(cpu, options.implicit === true) ? PageFaultCode.User : 0) |
+      (isUserMode(cpu, options) ? PageFaultCode.User : 0) |
+      (options.shadowStack === undefined ? 0 : PageFaultCode.ShadowStack) |
       (kind === 'fetch' && (this.#hasNoExecute || cpu.smep) ? PageFaultCode.Fetch : 0);
     const memory = this.#memory;
     let table = this.#root;
     let level = levels - 1;
     // R/W and U/S are ANDed over the levels, NX is ORed (AMD64 APM vol. 2, §5.6).
-    let rights = -1;
+    let rightsAbove = -1;
     let noExecute = 0;
     if (memory.epoch === this.#epoch && high === this.#high && (low ^ this.#low) >>> 30 === 0) {
       table = this.#directory;
       level = 1;
-      rights = this.#rights;
+      rightsAbove = this.#rights;
       noExecute = this.#noExecute;
     } else this.#epoch = Number.NaN;
     let entryLow: number;
@@ -192,13 +201,13 @@ export class AccessWalk {
       if (format.hasReserved(entryLow, entryHigh, level)) {
         return this.#fault(code | PageFaultCode.Present | PageFaultCode.Reserved, vaddr, level, options);
       }
-      rights &= entryLow;
       noExecute |= entryHigh;
       this.#tables[level] = table;
       this.#places[level] = place;
       this.#lows[level] = entryLow;
       this.#highs[level] = entryHigh;
       if (format.isLeaf(entryLow, level)) break;
+      rightsAbove &= entryLow;
       table = format.frame(entryLow, entryHigh, level);
       level -= 1;
       if (level === 1) {
@@ -206,12 +215,14 @@ export class AccessWalk {
         this.#low = low;
         this.#high = high;
         this.#directory = table;
-        this.#rights = rights;
+        this.#rights = rightsAbove;
         this.#noExecute = noExecute;
       }
     }
+    const rights = rightsAbove & entryLow;
     const granted = (rights & (PteFlags.Writable | PteFlags.User)) | (noExecute & PteFlags.NoExecute);
-    const denied = deniedBits(kind, granted, entryHigh, cpu, options.implicit === true);
+    const isShadowPage = isShadowStackPage(entryLow, rightsAbove);
+    const denied = deniedBits(kind, granted, isShadowPage, entryHigh, cpu, options);
     if (denied !== 0) return this.#fault(code | denied, vaddr, level, options);
 
     const write = kind === 'write';
@@ -219,7 +230,7 @@ export class AccessWalk {
     // Another processor has changed an entry: the walk starts again (AMD64 APM vol. 2, §5.4.2).
     if (updates === undefined) return this.run(vaddr, kind, cpu, options);
     const leaf = entryLow | bitsToSet(level, level, write);
-    const page = mappedPage({ low: leaf, high: entryHigh, level, rights, noExecute }, low, format);
+    const page = mappedPage({ low: leaf, high: entryHigh, level, rightsAbove, noExecute }, low, format);
     options.fill?.insert(vaddr, page);
     return { type: 'translation', paddr: page.paddr, size: page.size, shared: page.shared, page, updates };
   }
@@ -287,19 +298,22 @@ export function allowsAccess(
   page: MappedPage,
   kind: AccessKind,
   cpu: CpuState,
-  { implicit = false }: Pick<AccessOptions, 'implicit'> = {},
+  options: Pick<AccessOptions, 'implicit' | 'shadowStack'> = {},
 ): boolean {
+  if (options.shadowStack !== undefined) requireShadowStack(kind, cpu, options.shadowStack);
   const rights =
     (page.user ? PteFlags.User : 0) |
     (page.writable ? PteFlags.Writable : 0) |
     (page.executable ? 0 : PteFlags.NoExecute);
   // Flags have the protection key where the high word of an entry has it.
-  return deniedBits(kind, rights, page.flags, cpu, implicit) === 0;
+  return deniedBits(kind, rights, page.shadowStack, page.flags, cpu, options) === 0;
 }
 
+type Mode = Pick<AccessOptions, 'implicit' | 'shadowStack'>;
+
 /** Whether an access is made in user mode (Intel SDM vol. 3A, §4.6). */
-function isUserMode(cpu: CpuState, implicit: boolean): boolean {
-  return cpu.cpl === 3 && !implicit;
+function isUserMode(cpu: CpuState, { implicit, shadowStack }: Mode): boolean {
+  return (cpu.cpl === 3 && implicit !== true) || shadowStack === 'user';
 }
 
 /**
@@ -307,16 +321,18 @@ function isUserMode(cpu: CpuState, implicit: boolean): boolean {
  * access, else the bits that they add to the error code.
  *
  * @param rights - R/W and U/S of all entries, and NX of any, as {@link PteFlags}
+ * @param isShadowPage - whether it is a shadow-stack page
  * @param leafHigh - the high word of the leaf
  */
 function deniedBits(
   kind: AccessKind,
   rights: number,
+  isShadowPage: boolean,
   leafHigh: number,
   cpu: CpuState,
-  implicit: boolean,
+  mode: Mode,
 ): number {
-  const userMode = isUserMode(cpu, implicit);
+  const userMode = isUserMode(cpu, mode);
   const userPage = (rights & PteFlags.User) !== 0;
   const writable = (rights & PteFlags.Writable) !== 0;
   if (kind === 'fetch') {
@@ -324,9 +340,13 @@ function deniedBits(
     return allowed ? 0 : PageFaultCode.Present;
   }
   const respectsReadOnly = userMode || cpu.wp;
-  let allowed = kind === 'read' || writable || !respectsReadOnly;
-  if (userMode) allowed &&= userPage;
-  else if (userPage && cpu.smap) allowed &&= cpu.ac && !implicit;
+  let allowed: boolean;
+  if (mode.shadowStack !== undefined) allowed = isShadowPage && userPage === userMode;
+  else {
+    allowed = kind === 'read' || writable || !respectsReadOnly;
+    if (userMode) allowed &&= userPage;
+    else if (userPage && cpu.smap) allowed &&= cpu.ac && mode.implicit !== true;
+  }
   // PKRU has the keys of user pages, PKRS those of supervisor pages: bit 2·key denies all data accesses, the next bit
   // denies writes. A user access to a supervisor page is denied without a look at the key, so PK stays clear.
   const key = (leafHigh >>> 27) & 0xf;
@@ -335,6 +355,16 @@ function deniedBits(
   const keyDenies = (keyBits & 1) !== 0 || ((keyBits & 2) !== 0 && kind === 'write' && respectsReadOnly);
   if (keyDenies) return PageFaultCode.Present | PageFaultCode.ProtectionKey;
   return allowed ? 0 : PageFaultCode.Present;
+}
+
+/** @throws PageTableError `INVALID_ACCESS` for an access to a shadow stack that a processor cannot make */
+function requireShadowStack(kind: AccessKind, cpu: CpuState, shadowStack: unknown): void {
+  let problem: string;
+  if (shadowStack !== 'current' && shadowStack !== 'user') problem = "shadowStack is 'current' or 'user'";
+  else if (kind === 'fetch') problem = 'an access to a shadow stack reads or writes; it does not fetch';
+  else if (!cpu.cet) problem = 'an access to a shadow stack needs CR4.CET: pass a CpuState with cet: true';
+  else return;
+  throw new PageTableError('INVALID_ACCESS', { kind, problem });
 }
 
 /** The bits that an access sets in the entry of `level`. */

@@ -43,6 +43,8 @@ export class LeafScan {
   high = 0;
   /** R/W and U/S of all levels, ANDed. Only these two bits are valid. */
   rights = 0;
+  /** The same of the entries above the leaf. */
+  rightsAbove = 0;
   /** NX of all levels, ORed, in the sign. */
   noExecute = 0;
 
@@ -142,6 +144,7 @@ export class LeafScan {
       this.low = low;
       this.high = high;
       this.rights = rights;
+      this.rightsAbove = this.#rights[level]!;
       this.noExecute = noExecute;
       this.#leaves += 1;
       return true;

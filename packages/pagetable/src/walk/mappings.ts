@@ -6,7 +6,7 @@ import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { frameAddress } from '../entry/words.ts';
 import type { LeafScan, OnListingFault } from './leaf-scan.ts';
-import type { MappedPage } from './walk.ts';
+import { isShadowStackPage, type MappedPage } from './walk.ts';
 
 /** Options of a listing. */
 export interface ListingOptions {
@@ -57,6 +57,7 @@ export function* leavesOf(
       writable: (scan.rights & PteFlags.Writable) !== 0,
       user: (scan.rights & PteFlags.User) !== 0,
       executable: scan.noExecute >= 0,
+      shadowStack: isShadowStackPage(low, scan.rightsAbove),
     });
   }
 }

@@ -35,6 +35,11 @@ export interface MappedPage {
   readonly user: boolean;
   /** Whether no entry of any level has NX. */
   readonly executable: boolean;
+  /**
+   * Whether it is a shadow-stack page: R/W is 1 in all entries above the leaf and 0 in the leaf, and D is 1 in the leaf
+   * (Intel SDM vol. 3A, §4.6; AMD64 APM vol. 2, §18.3).
+   */
+  readonly shadowStack: boolean;
 }
 
 /** A walk: every entry that it used, and the page that it found. */
@@ -52,7 +57,7 @@ export function pageAt(cursor: TableCursor, format: EntryFormat): MappedPage | u
   const { entryLow: low, entryHigh: high, level } = cursor;
   if ((low & PteFlags.Present) === 0) return undefined;
   return mappedPage(
-    { low, high, level, rights: cursor.rightsAbove & low, noExecute: cursor.noExecuteAbove | high },
+    { low, high, level, rightsAbove: cursor.rightsAbove, noExecute: cursor.noExecuteAbove | high },
     cursor.low,
     format,
   );
@@ -63,15 +68,16 @@ export interface Leaf {
   readonly low: number;
   readonly high: number;
   readonly level: number;
-  /** R/W and U/S of all entries, ANDed. Only these two bits are valid. */
-  readonly rights: number;
+  /** R/W and U/S of the entries above it, ANDed. Only these two bits are valid. */
+  readonly rightsAbove: number;
   /** NX of all entries, ORed, in the sign. */
   readonly noExecute: number;
 }
 
 /** The page of a leaf. @param vaddrLow - the low word of the virtual address of the walk */
 export function mappedPage(leaf: Leaf, vaddrLow: number, format: EntryFormat): MappedPage {
-  const { low, high, level, rights } = leaf;
+  const { low, high, level, rightsAbove } = leaf;
+  const rights = rightsAbove & low;
   const size = PAGE_SIZES[level]!;
   const offset = vaddrLow & (size - 1);
   const frame = format.byteAddress(low, high, size, 0);
@@ -89,7 +95,14 @@ export function mappedPage(leaf: Leaf, vaddrLow: number, format: EntryFormat): M
     writable: (rights & PteFlags.Writable) !== 0,
     user: (rights & PteFlags.User) !== 0,
     executable: leaf.noExecute >= 0,
+    shadowStack: isShadowStackPage(low, rightsAbove),
   };
+}
+
+/** Whether a leaf maps a shadow-stack page, from its low word and R/W of the entries above it. */
+export function isShadowStackPage(low: number, rightsAbove: number): boolean {
+  const leaf = low & (PteFlags.Writable | PteFlags.Dirty);
+  return leaf === PteFlags.Dirty && (rightsAbove & PteFlags.Writable) !== 0;
 }
 
 /** Walks to `vaddr` from the cursor's top table down, and records every entry. */

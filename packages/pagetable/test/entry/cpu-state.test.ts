@@ -21,6 +21,7 @@ describe('cpuState', () => {
       wp: true,
       smep: true,
       smap: true,
+      cet: false,
       ac: false,
       pkru: undefined,
       pkrs: undefined,
@@ -34,6 +35,7 @@ describe('cpuState', () => {
     [{ wp: 1 }, 'wp cannot be 1: pass true or false'],
     [{ smep: 'on' }, 'smep cannot be "on": pass true or false'],
     [{ smap: null }, 'smap cannot be null: pass true or false'],
+    [{ cet: 1 }, 'cet cannot be 1: pass true or false'],
     [{ ac: 0 }, 'ac cannot be 0: pass true or false'],
     [
       { pkru: 2 ** 32 },
@@ -92,7 +94,7 @@ describe('cpuStateFromRegisters', () => {
   test('takes registers of all 64 bits', () => {
     const all = (1n << 64n) - 1n;
     expect(cpuStateFromRegisters({ cr0: all, cr4: all, rflags: all, cpl: 3 })).toEqual(
-      cpuState({ cpl: 3, ac: true, pkru: 0, pkrs: 0 }),
+      cpuState({ cpl: 3, cet: true, ac: true, pkru: 0, pkrs: 0 }),
     );
   });
 });

@@ -7,7 +7,7 @@ import { type PagingConfig, pagingConfig } from '../../src/entry/paging-config.t
 import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
 import { type PhysMemory, readPhys64, writePhys64 } from '../../src/memory/phys-memory.ts';
 import { PageTable } from '../../src/table/page-table.ts';
-import type { AccessKind } from '../../src/walk/access.ts';
+import type { AccessKind, AccessOptions } from '../../src/walk/access.ts';
 import { type SlowAccess, slowAccess } from './slow-access.ts';
 
 /** A case in which the two disagree, with all that it takes to do it again. */
@@ -75,7 +75,12 @@ export function runCampaign(cases: number, seed: number): Campaign {
     const config = randomConfig(random);
     const cpu = randomCpu(random);
     const kind = KINDS[random(3)]!;
-    const implicit = random(4) === 0;
+    const stacks = ['current', 'user'] as const;
+    const shadowStack = cpu.cet && kind !== 'fetch' ? stacks[random(4)] : undefined;
+    const mode = {
+      implicit: shadowStack === undefined && random(4) === 0,
+      ...(shadowStack && { shadowStack }),
+    };
     const update = random(2) === 0;
     const end = 1n << BigInt(config.physicalBits);
     const encryptionBit = config.encryption === undefined ? 0n : 1n << BigInt(config.encryption.bit);
@@ -92,9 +97,9 @@ export function runCampaign(cases: number, seed: number): Campaign {
     const read = (paddr: bigint): bigint | undefined =>
       FRAMES.includes(paddr & ~0xfffn) ? (entries.get(paddr) ?? 0n) : undefined;
 
-    const slow = slowAccess(read, root, config, vaddr, kind, cpu, implicit);
+    const slow = slowAccess(read, root, config, vaddr, kind, cpu, mode);
     const table = PageTable.open(root as PhysAddr, { memory, config });
-    const fast = tell(table, vaddr, kind, cpu, { implicit, update });
+    const fast = tell(table, vaddr, kind, cpu, { ...mode, update });
     const expected = { ...told(slow, vaddr), memory: afterwards(entries, slow, update) };
     const found = { ...fast, memory: contents(memory, entries) };
     if (!same(found, expected)) {
@@ -112,7 +117,7 @@ export function runCampaign(cases: number, seed: number): Campaign {
     if (index % 1024 === 0 && !isClear(memory)) {
       disagreements.push({ index, fast: 'a stray write', slow: '', vaddr: hex(vaddr), kind, cpu, config });
     }
-    const name = nameOf(slow, config, kind, cpu, implicit);
+    const name = nameOf(slow, config, kind, cpu, mode);
     seen.set(name, (seen.get(name) ?? 0) + 1);
   }
   return { disagreements, seen };
@@ -139,6 +144,7 @@ function randomCpu(random: Random): CpuState {
     wp: random(2) === 0,
     smep: random(2) === 0,
     smap: random(2) === 0,
+    cet: random(2) === 0,
     ac: random(2) === 0,
     pkru: random(2) === 0 ? undefined : keys() >>> 0,
     pkrs: random(2) === 0 ? undefined : keys() >>> 0,
@@ -232,7 +238,7 @@ function tell(
   vaddr: bigint,
   kind: AccessKind,
   cpu: CpuState,
-  options: { implicit: boolean; update: boolean },
+  options: AccessOptions,
 ): Told {
   try {
     const result = table.access(vaddr as VirtAddr, kind, cpu, options);
@@ -301,11 +307,12 @@ function nameOf(
   config: PagingConfig,
   kind: AccessKind,
   cpu: CpuState,
-  implicit: boolean,
+  { implicit, shadowStack }: Pick<AccessOptions, 'implicit' | 'shadowStack'>,
 ): string {
   if (slow.t === 'gp') return '#GP';
   if (slow.t === 'bus') return 'bus error';
-  const mode = implicit ? 'implicit' : cpu.cpl === 3 ? 'user' : 'supervisor';
+  const own = cpu.cpl === 3 ? 'user' : 'supervisor';
+  const mode = shadowStack !== undefined ? `shadow stack, ${own}` : implicit ? 'implicit' : own;
   if (slow.t === 'ok') {
     const bits = slow.set.size === 0 ? 'A/D set before' : 'sets A/D';
     return `ok ${config.levels} levels, ${SIZES[slow.level]}, ${kind}, ${bits}`;

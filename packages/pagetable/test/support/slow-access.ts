@@ -25,17 +25,18 @@ export function slowAccess(
   vaddr: bigint,
   kind: AccessKind,
   cpu: CpuState,
-  implicit = false,
+  { implicit = false, shadowStack }: { implicit?: boolean; shadowStack?: 'current' | 'user' } = {},
 ): SlowAccess {
   // Bits 63:47, respectively 63:56, are all equal.
   const width = config.levels === 5 ? 57n : 48n;
   const top = vaddr >> (width - 1n);
   if (top !== 0n && top !== (1n << (65n - width)) - 1n) return { t: 'gp' };
 
-  const isUser = cpu.cpl === 3 && !implicit;
+  const isUser = (cpu.cpl === 3 && !implicit) || shadowStack === 'user';
   let access = 0;
   if (kind === 'write') access |= 2;
   if (isUser) access |= 4;
+  if (shadowStack !== undefined) access |= 64;
   if (kind === 'fetch' && (config.noExecute || cpu.smep)) access |= 16;
 
   const { encryption } = config;
@@ -54,6 +55,7 @@ export function slowAccess(
     if (slowReserved(entry, level, config) !== 0n) return { t: 'pf', err: access | 1 | 8, level };
     path.push(paddr);
     user &&= bit(entry, 2);
+    const writableAbove = writable;
     writable &&= bit(entry, 1);
     noExecute ||= bit(entry, 63);
     const address = entry & 0xf_ffff_ffff_f000n & ~encryptionBit;
@@ -63,7 +65,12 @@ export function slowAccess(
       continue;
     }
 
-    const denied = slowDenied(kind, isUser, implicit, { user, writable, noExecute }, cpu);
+    // All tables above are writable, the page is read-only and dirty, and its mode is that of the access.
+    const isShadowPage = writableAbove && !bit(entry, 1) && bit(entry, 6);
+    const denied =
+      shadowStack === undefined
+        ? slowDenied(kind, isUser, implicit, { user, writable, noExecute }, cpu)
+        : !isShadowPage || user !== isUser;
     const byKey = slowKeyDenied(kind, isUser, { user }, (entry >> 59n) & 15n, cpu);
     if (denied || byKey) return { t: 'pf', err: access | 1 | (byKey ? 32 : 0), level };
 

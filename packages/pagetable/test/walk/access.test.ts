@@ -232,6 +232,12 @@ describe('which fault comes first', () => {
 
   test.each([
     ['INVALID_ACCESS', () => table.access(VA, 'execute' as AccessKind)],
+    ['INVALID_ACCESS', () => table.access(VA, 'read', cpuState(), { shadowStack: 'current' })],
+    ['INVALID_ACCESS', () => table.access(VA, 'fetch', cpuState({ cet: true }), { shadowStack: 'user' })],
+    [
+      'INVALID_ACCESS',
+      () => table.access(VA, 'read', cpuState({ cet: true }), { shadowStack: true as unknown as 'user' }),
+    ],
     ['NON_CANONICAL', () => table.access(-1n as VirtAddr, 'read')],
     ['NON_CANONICAL', () => table.access((1n << 64n) as VirtAddr, 'read')],
     ['NON_CANONICAL', () => table.access(0x1000 as unknown as VirtAddr, 'read')],

@@ -24,10 +24,14 @@ interface Vector {
   readonly pkrs?: string;
   readonly mem: readonly (readonly [string, string])[];
   readonly out:
-    | { readonly t: 'ok'; readonly pa: string; readonly set: readonly (readonly [string, string])[] }
+    | { readonly t: 'ok'; readonly pa?: string; readonly set: readonly (readonly [string, string])[] }
     | { readonly t: 'pf'; readonly err: number }
     | { readonly t: 'gp' };
   readonly amd8?: 1;
+  /** An access to a shadow stack; with `user`, by WRUSSQ. */
+  readonly ss?: 1;
+  readonly by?: string;
+  readonly user?: 1;
 }
 
 const KINDS: Record<Vector['acc'], AccessKind> = { r: 'read', w: 'write', x: 'fetch' };
@@ -68,6 +72,9 @@ const cpuOf = ({ cr0, cr4, cpl, ac, pkru, pkrs }: Vector) =>
     pkrs: BigInt(pkrs ?? 0),
   });
 
+const optionsOf = ({ ss, user }: Vector): { shadowStack?: 'current' | 'user' } =>
+  ss === 1 ? { shadowStack: user === 1 ? 'user' : 'current' } : {};
+
 /** What the access must give, in the words of the vectors. */
 function expectedOf(vector: Vector, vendor: 'amd' | 'intel'): unknown {
   if (vendor === 'intel' || vector.amd8 !== 1) return vector.out;
@@ -75,7 +82,8 @@ function expectedOf(vector: Vector, vendor: 'amd' | 'intel'): unknown {
   const fetches = vector.acc === 'x' && (BigInt(vector.efer) & 0x800n || BigInt(vector.cr4) & 0x10_0000n);
   const err =
     base |
-    (vector.cpl === 3 ? PageFaultCode.User : 0) |
+    (vector.cpl === 3 || vector.user === 1 ? PageFaultCode.User : 0) |
+    (vector.ss === 1 ? PageFaultCode.ShadowStack : 0) |
     (fetches ? PageFaultCode.Fetch : 0) |
     PageFaultCode.Present |
     PageFaultCode.Reserved;
@@ -90,18 +98,25 @@ function run(vector: Vector, vendor: 'amd' | 'intel', update: boolean) {
   );
   const root = physAddr(BigInt(vector.cr3) & 0xf_ffff_ffff_f000n);
   const table = PageTable.open(root, { memory, config });
-  const result = table.access(BigInt(vector.la) as VirtAddr, KINDS[vector.acc], cpuOf(vector), { update });
+  const options = { update, ...optionsOf(vector) };
+  const result = table.access(BigInt(vector.la) as VirtAddr, KINDS[vector.acc], cpuOf(vector), options);
   return { memory, config, root, result };
 }
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
 /** The result in the words of the vectors. */
-function told({ result }: ReturnType<typeof run>): unknown {
+function told({ result }: ReturnType<typeof run>, vector: Vector): unknown {
   if (result.type === 'general-protection') return { t: 'gp' };
   if (result.type === 'page-fault') return { t: 'pf', err: result.errorCode };
   const set = result.updates.map(({ paddr, entry }) => [hex(paddr), hex(entry)]);
-  return { t: 'ok', pa: hex(result.paddr), set };
+  return inWords({ t: 'ok', pa: hex(result.paddr), set }, vector);
+}
+
+/** INCSSPQ discards what it reads: no physical address was observed. */
+function inWords<T extends { pa: string }>(outcome: T, { by }: Vector): Partial<T> {
+  const { pa, ...rest } = outcome;
+  return by === 'incsspq' ? (rest as Partial<T>) : outcome;
 }
 
 const sorted = (outcome: unknown): unknown => {
@@ -110,9 +125,18 @@ const sorted = (outcome: unknown): unknown => {
 };
 
 /** How many lines the files in `fixtures/` have: so that none is lost. */
-const COUNTS: Record<string, number> = { 'mmu-dev': 5000, 'mmu-la57-dev': 2000, 'mmu-pk-dev': 1000 };
+const COUNTS: Record<string, number> = {
+  'mmu-dev': 5000,
+  'mmu-la57-dev': 2000,
+  'mmu-pk-dev': 1000,
+  'cet-dev': 800,
+  'cet-la57-dev': 300,
+};
 
-describe.each(fixturesOf('.jsonl.gz'))('%s', (name) => {
+/** The files of accesses: not those of control registers (`ctl-`) or of a TLB (`tlb-`). */
+const FILES = fixturesOf('.jsonl.gz').filter((name) => !/^(ctl|tlb)-/.test(name));
+
+describe.each(FILES)('%s', (name) => {
   const vectors = fixtureText(`${name}.jsonl.gz`)
     .trim()
     .split('\n')
@@ -124,7 +148,7 @@ describe.each(fixturesOf('.jsonl.gz'))('%s', (name) => {
       const done = run(vector, vendor, true);
       const looked = run(vector, vendor, false);
       const expected = sorted(expectedOf(vector, vendor));
-      const outcomes = [sorted(told(done)), sorted(told(looked))];
+      const outcomes = [sorted(told(done, vector)), sorted(told(looked, vector))];
       if (outcomes.some((outcome) => JSON.stringify(outcome) !== JSON.stringify(expected))) {
         wrong.push({ id: vector.id, expected, outcomes });
       }
@@ -150,10 +174,11 @@ describe.each(fixturesOf('.jsonl.gz'))('%s', (name) => {
         if (entry === undefined) throw new Error(`a correct walk does not need ${hex(paddr)}`);
         return entry;
       };
-      const slow = slowAccess(read, root, config, BigInt(vector.la), KINDS[vector.acc], cpuOf(vector));
+      const kind = KINDS[vector.acc];
+      const slow = slowAccess(read, root, config, BigInt(vector.la), kind, cpuOf(vector), optionsOf(vector));
       const outcome =
         slow.t === 'ok'
-          ? { t: 'ok', pa: hex(slow.pa), set: [...slow.set].map((pair) => pair.map(hex)) }
+          ? inWords({ t: 'ok', pa: hex(slow.pa), set: [...slow.set].map((pair) => pair.map(hex)) }, vector)
           : slow.t === 'pf'
             ? { t: 'pf', err: slow.err }
             : slow;

@@ -14,7 +14,7 @@ const PLACES = [
   ...[0x1000, 0x2000, 0x3000, 0x20_0000, 0x20_1000, 0x40_0000, 0x60_0000, 0x8000_0000],
   ...[0xc000_0000, 0x1_0000_0000, 0x40_0000_0000, 0x80_0000_0000],
 ].map((at) => virtAddr(at));
-const BITS = [BigInt(PteFlags.Writable), BigInt(PteFlags.User), 1n << 63n, 1n << 51n] as const;
+const BITS = [BigInt(PteFlags.Writable), BigInt(PteFlags.User), 1n << 63n, 1n << 51n, 0x40n] as const;
 
 function makeTable() {
   const memory = createPhysMemory({ size: 0x10_0000 });
@@ -47,6 +47,9 @@ function pageByHand(table: PageTable, vaddr: VirtAddr): MappedPage | undefined {
     writable: every(BITS[0]),
     user: every(BITS[1]),
     executable: !path.some(({ entry }) => (entry.raw & BITS[2]) !== 0n),
+    shadowStack:
+      path.slice(0, -1).every(({ entry }) => (entry.raw & BITS[0]) !== 0n) &&
+      (leaf.entry.raw & (BITS[0] | 0x40n)) === 0x40n,
   };
 }
 
