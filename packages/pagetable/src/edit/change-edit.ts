@@ -3,18 +3,23 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import { anyLowWord, changeHighWords, changeLowWords, SURVEY, surveyWords } from '../memory/leaf-words.ts';
 import type { TableSpace } from '../walk/table-space.ts';
 import { RegionEdit, Verdict } from './region-edit.ts';
+import type { RegionEntry } from './region-entry.ts';
 
-/** Bits of an entry to clear, and then to set, as two words each; PAT where a 4 KiB page has it, bit 7. */
+/** Bits of an entry to clear, and then bits to set. PAT is bit 7, as in a 4 KiB page. */
 export interface BitChange {
+  /** Bits to clear in the low word. */
   readonly clearLow: number;
+  /** Bits to clear in the high word. */
   readonly clearHigh: number;
+  /** Bits to set in the low word. */
   readonly setLow: number;
+  /** Bits to set in the high word. */
   readonly setHigh: number;
-  /** Whether it is shared-ness that changes, which a page beyond vTOM has for good. */
+  /** Whether this changes private/shared. Pages at or above vTOM by a higher address bit are always shared and are refused. */
   readonly isVisibility?: boolean;
 }
 
-/** Changes bits of every leaf of a region. A large page that is wholly inside stays one; at the edges it is split. */
+/** Changes bits of every leaf of a region. Keeps large pages that lie wholly in the region, and splits those at its edges. */
 export class ChangeEdit extends RegionEdit {
   readonly #clearLow: number;
   readonly #clearHigh: number;
@@ -26,7 +31,7 @@ export class ChangeEdit extends RegionEdit {
 
   constructor(space: TableSpace, operation: string, change: BitChange) {
     super(space, operation);
-    // As int32: a loop over them then stays one over integers.
+    // As int32, so that loops compute with integers only.
     this.#clearLow = change.clearLow | 0;
     this.#clearHigh = change.clearHigh | 0;
     this.#setLow = change.setLow | 0;
@@ -36,21 +41,15 @@ export class ChangeEdit extends RegionEdit {
     this.#refusedHigh = change.isVisibility === true ? space.format.beyondTopHi : 0;
   }
 
-  protected override judge(
-    level: number,
-    low: number,
-    high: number,
-    page: number,
-    first: number,
-    end: number,
-  ): Verdict {
-    if ((low & PteFlags.Present) === 0) this.refuseUnmapped(first, level);
+  protected override judge(entry: RegionEntry): Verdict {
+    const { level, low, high } = entry;
+    if ((low & PteFlags.Present) === 0) this.refuseUnmapped(entry.from, level);
     if (this.isTable(low, level)) return Verdict.Descend;
     if ((high & this.#refusedHigh) !== 0) refuseBeyondTop(low, high, level, this.space.format);
     this.nextLow = (low & ~this.#largeClear) | this.#largeSet;
     this.nextHigh = (high & ~this.#clearHigh) | this.#setHigh;
     if (this.nextLow === low && this.nextHigh === high) return Verdict.Keep;
-    return first === page && end - first === 512 ** level ? Verdict.Store : Verdict.Split;
+    return entry.isWhole ? Verdict.Store : Verdict.Split;
   }
 
   protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
@@ -58,7 +57,7 @@ export class ChangeEdit extends RegionEdit {
     const allLow = SURVEY[0]!;
     const allHigh = SURVEY[1]!;
     const anyHigh = SURVEY[2]!;
-    // Which one it was is looked for only if there is one.
+    // Looks for the first bad page only if there is one.
     const refused = this.space.format.reservedHi | this.#refusedHigh;
     if ((allLow & PteFlags.Present) === 0 || (anyHigh & refused) !== 0) {
       this.#refuse(words, start, stop, page);
@@ -66,7 +65,7 @@ export class ChangeEdit extends RegionEdit {
     const clearLow = this.#clearLow & ~this.#setLow;
     const setLow = this.#setLow;
     const setHigh = this.#setHigh;
-    // What all have, and what any has, says whether some bit is not yet as it is to be.
+    // The AND and the OR over all entries tell whether any bit still has to change.
     const difference =
       (clearLow === 0 ? 0 : anyLowWord(words, start, stop) & clearLow) |
       (anyHigh & this.#clearHigh & ~setHigh) |
@@ -85,7 +84,7 @@ export class ChangeEdit extends RegionEdit {
     this.changed(page, page + (stop - start) / 2);
   }
 
-  /** Refuses the first page that is not mapped, corrupted, or beyond vTOM. */
+  /** Refuses the first page that is not mapped, is corrupted, or is always shared. */
   #refuse(words: Uint32Array, start: number, stop: number, page: number): void {
     for (let i = start; i < stop; i += 2) {
       const at = page + (i - start) / 2;
@@ -98,7 +97,7 @@ export class ChangeEdit extends RegionEdit {
   }
 }
 
-/** The low word's bits as a large page has them: PAT is bit 12 there. */
+/** The bits of a low word in the positions of a large page: PAT moves from bit 7 to bit 12. */
 export function forLargePage(low: number): number {
   return (low & ~PteFlags.Pat) | ((low & PteFlags.Pat) !== 0 ? PteFlags.PatLarge : 0);
 }

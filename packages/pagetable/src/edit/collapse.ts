@@ -7,9 +7,9 @@ import { storeEntry, type TableSpace } from '../walk/table-space.ts';
 const USED = PteFlags.Accessed | PteFlags.Dirty;
 
 /**
- * Puts a larger page in the place of the table in which the cursor has found a page, if its 512 entries are the parts of
- * one, and so on upward. Accessed and dirty may differ: what one part is, the larger page is. What the entry above denied,
- * the larger page denies. Returns the level of the page in the end.
+ * Replaces the table that holds the cursor's entry by one larger page, if its 512 entries are the parts of such a page;
+ * then the table above, and so on. Accessed and dirty may differ: the larger page has the bit if one part has it. Rights
+ * that the entry above denied stay denied. Returns the level of the page that maps `page` afterwards.
  */
 export function collapseUpward(
   space: TableSpace,
@@ -24,7 +24,7 @@ export function collapseUpward(
   for (; level < largest; level += 1) {
     const table = cursor.tableAt(level);
     const above = cursor.tableAt(level + 1);
-    // A table that is also an upper one serves other pages too.
+    // A table that is also a table above this level maps other pages too.
     if (cursor.isUpperTable(table, level)) break;
     const low = wholeLow(space, table, level);
     if (low === undefined) break;
@@ -46,7 +46,7 @@ export function collapseUpward(
   return level;
 }
 
-/** The low word of the large page that the entries of `table` are the 512 parts of, if they are. */
+/** The low word of the large page whose 512 parts are the entries of `table`; `undefined` if they are not such parts. */
 function wholeLow({ memory, format }: TableSpace, table: number, level: number): number | undefined {
   const words = memory.words(table, false);
   const start = memory.wordOffset(table);

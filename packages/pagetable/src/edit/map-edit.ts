@@ -11,27 +11,30 @@ import type { TableSpace } from '../walk/table-space.ts';
 import { forLargePage } from './change-edit.ts';
 import type { MapRegionOptions } from './page-table-options.ts';
 import { RegionEdit, Verdict, wordsOf } from './region-edit.ts';
+import type { RegionEntry } from './region-entry.ts';
 
-/** What {@link MapEdit} maps. */
+/** The mapping that a {@link MapEdit} makes. */
 export interface MapPlan {
-  /** The first page, and the frame that it is mapped to; the others follow. */
+  /** The first page. */
   readonly page: number;
+  /** The frame of the first page. Frames follow in the order of the pages. */
   readonly frame: number;
-  /** Bits of a leaf in its two words, without address and size; PAT at bit 7. */
+  /** The low word of a leaf, without address and PS. PAT is bit 7. */
   readonly low: number;
+  /** The high word of a leaf, without address. */
   readonly high: number;
   /** The level of the largest pages to use. */
   readonly level: number;
-  /** Whether all must have that size. */
+  /** Whether all pages must have that level. */
   readonly exact: boolean;
-  /** Whether what is mapped is replaced. */
+  /** Whether pages that are mapped already are replaced. */
   readonly remap: boolean;
 }
 
 /**
- * The plan for a region: by the largest pages, or by pages of one size. Refuses what cannot be mapped.
+ * Plans the mapping of a region, by the largest pages or by pages of one size. Refuses what cannot be mapped.
  *
- * @param range - the region's pages
+ * @param range - the pages of the region
  * @throws PageTableError `INVALID_FLAGS`, `INVALID_PAGE_SIZE`, `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`
  */
 export function planRegion(
@@ -58,7 +61,7 @@ export function planRegion(
   return { page: first, frame, low, high, level, exact, remap };
 }
 
-/** Maps a region to physical memory, by the largest pages that both addresses allow, or by pages of one size. */
+/** Maps a region to consecutive frames, by the largest pages that both addresses allow, or by pages of one size. */
 export class MapEdit extends RegionEdit {
   readonly #plan: MapPlan;
   readonly #largeLow: number;
@@ -69,23 +72,15 @@ export class MapEdit extends RegionEdit {
     this.#largeLow = forLargePage(plan.low) | PteFlags.Large;
   }
 
-  protected override judge(
-    level: number,
-    low: number,
-    high: number,
-    page: number,
-    first: number,
-    end: number,
-  ): Verdict {
+  protected override judge(entry: RegionEntry): Verdict {
     const { exact, remap, level: largest } = this.#plan;
+    const { level, low, high, page, span, isWhole } = entry;
     const isPresent = (low & PteFlags.Present) !== 0;
     if (isPresent && this.isTable(low, level)) {
       if (exact && level === largest) this.#refuseMapped(page, level, low, high);
       return Verdict.Descend;
     }
-    if (isPresent && !remap) this.#refuseMapped(first, level, low, high);
-    const span = SPANS[level]!;
-    const isWhole = first === page && end === page + span;
+    if (isPresent && !remap) this.#refuseMapped(entry.from, level, low, high);
     const frame = this.#frameOf(page);
     if (isWhole && level <= largest && frame % span === 0) {
       this.nextLow = frameLow(frame) | this.#largeLow;
@@ -113,7 +108,7 @@ export class MapEdit extends RegionEdit {
     if (remap) this.#noteReplaced(words, start, stop, page);
     let frame = this.#frameOf(page);
     for (let i = start; i < stop; ) {
-      // As far as the high word stays the same: it changes each 4 GiB.
+      // One fill for all entries with the same high word, which changes every 4 GiB.
       const left = Math.min((stop - i) / 2, 0x10_0000 - (frame % 0x10_0000));
       const end = i + wordsOf(left);
       fillWords(words, i, end, frameLow(frame) | low, frameHigh(frame) | high, 0x1000);
@@ -122,6 +117,7 @@ export class MapEdit extends RegionEdit {
     }
   }
 
+  /** Notes the pages that were mapped before, from the first to the last one, as changed. */
   #noteReplaced(words: Uint32Array, start: number, stop: number, page: number): void {
     let first = -1;
     let last = -1;
@@ -133,6 +129,7 @@ export class MapEdit extends RegionEdit {
     if (first >= 0) this.changed(page + first, page + last + 1);
   }
 
+  /** The frame to which `page` is mapped. */
   #frameOf(page: number): number {
     return page - this.#plan.page + this.#plan.frame;
   }

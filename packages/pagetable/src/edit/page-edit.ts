@@ -17,8 +17,23 @@ import { MapEdit } from './map-edit.ts';
 import type { MapOptions } from './page-table-options.ts';
 import { UnmapEdit } from './unmap-edit.ts';
 
+/** The methods that map and unmap a page, by its level: the names that flush requests carry. */
+const MAP = ['map4k', 'map2m', 'map1g'];
+const UNMAP = ['unmap4k', 'unmap2m', 'unmap1g'];
+
 /**
- * Changes to one page at a time, by way of the cursor: the page after the last one, in the same leaf table, needs no walk.
+ * Changes to one page at a time, through the cursor: the page after the last one, in the same leaf table, needs no walk.
+ *
+ * ```text
+ * setShared4k(vaddr)
+ *   flip    same leaf table as the last flip ──────────────────────▶ store, flush
+ *   check   the configuration has encryption                         else NO_ENCRYPTION
+ *   seek    walk to the entry for vaddr                              NON_CANONICAL, RESERVED_BITS, BUS_ERROR …
+ *   check   aligned, present, not always shared                      MISALIGNED, NOT_MAPPED, OUTSIDE_PHYSICAL_RANGE
+ *   split   a large page: take frames, 512 parts each, link them in  NO_FRAME_ALLOCATOR, OUT_OF_MEMORY, INVALID_FRAME
+ *   store   the high word, with the encryption bit                   READ_ONLY
+ *   flush   report the page, and the large page if it was split
+ * ```
  */
 export class PageEdit {
   readonly #space: TableSpace;
@@ -39,14 +54,8 @@ export class PageEdit {
     this.#tlb = space.tlb;
   }
 
-  map(
-    operation: string,
-    level: number,
-    vaddr: VirtAddr,
-    paddr: PhysAddr,
-    flags: number,
-    options: MapOptions | undefined,
-  ): void {
+  /** Maps the page of `level` at `vaddr`. */
+  map(level: number, vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
     const cursor = this.#cursor;
     const shared = options?.shared ?? false;
     if (shared) this.requireEncryption('a shared mapping');
@@ -62,15 +71,15 @@ export class PageEdit {
         throw new PageTableError('ALREADY_MAPPED', { vaddr, level: cursor.level, entry: cursor.entry.raw });
       }
       const page = pageOf(vaddr, this.#config.levels);
-      // A region's flags have PAT at bit 7 for any size.
+      // In the plan of a region, PAT is bit 7 for every page size.
       const low = level === 0 ? leafFlags : (leafFlags & 0xf7f) | ((leafFlags & PteFlags.PatLarge) >> 5);
       const plan = { page, frame, low, high, level, exact: true, remap };
-      new MapEdit(this.#space, operation, plan).run({ first: page, end: page + SPANS[level]! });
+      new MapEdit(this.#space, MAP[level]!, plan).run({ first: page, end: page + SPANS[level]! });
     } else if (cursor.level === level) cursor.store(frameLow(frame) | leafFlags, frameHigh(frame) | high);
     else this.#mapInNewTables(level, frameLow(frame) | leafFlags, frameHigh(frame) | high);
   }
 
-  /** Builds the tables that are missing between the entry found and `level`, the leaf in the last, and links them in. */
+  /** Takes the tables that are missing between the entry and `level`, stores the leaf in the lowest, and links them in. */
   #mapInNewTables(level: number, leafLow: number, leafHigh: number): void {
     const cursor = this.#cursor;
     let low = leafLow;
@@ -83,11 +92,13 @@ export class PageEdit {
     cursor.store(low, high);
   }
 
-  unmap(operation: string, level: number, vaddr: VirtAddr): PageTableEntry {
+  /** Unmaps the page of `level` at `vaddr`. Returns the entry that mapped it. */
+  unmap(level: number, vaddr: VirtAddr): PageTableEntry {
+    const operation = UNMAP[level]!;
     const cursor = this.#cursor;
     cursor.seek(vaddr);
     this.#requireAligned(vaddr, level);
-    this.requirePresent(vaddr);
+    this.#requirePresent(vaddr);
     const expected = PAGE_SIZES[level]!;
     if (cursor.level !== level) {
       const found = PAGE_SIZES[cursor.level]!;
@@ -107,6 +118,7 @@ export class PageEdit {
     return entry;
   }
 
+  /** Makes the 4 KiB page at `vaddr` shared or private, as the picture above shows. */
   setVisibility(operation: string, vaddr: VirtAddr, shared: boolean): void {
     const done = this.#cursor.tryFlip(vaddr, shared);
     if (done === Flip.Idle) return;
@@ -114,14 +126,14 @@ export class PageEdit {
     this.#tlb?.needsFlush(vaddr, PageSize.Regular, operation);
   }
 
-  /** Returns whether it has changed anything. */
+  /** Everything after a failed flip. Returns whether the entry has changed. */
   #walkAndFlip(operation: string, vaddr: VirtAddr, shared: boolean): boolean {
     const cursor = this.#cursor;
     const { privateHi, sharedHi, beyondTopHi } = this.#format;
     this.requireEncryption(operation);
     cursor.seek(vaddr);
     this.#requireAligned(vaddr, 0);
-    this.requirePresent(vaddr);
+    this.#requirePresent(vaddr);
     if ((cursor.entryHigh & beyondTopHi) !== 0) {
       refuseBeyondTop(cursor.entryLow, cursor.entryHigh, cursor.level, this.#format);
     }
@@ -132,22 +144,22 @@ export class PageEdit {
     return true;
   }
 
-  /** Splits the page that maps `vaddr` until one of `level` or below does. */
+  /** Splits the page that maps `vaddr` until a page of `level` or below maps it. */
   split(operation: string, vaddr: VirtAddr, level: number): void {
     this.#cursor.seek(vaddr);
-    this.requirePresent(vaddr);
+    this.#requirePresent(vaddr);
     this.#splitFound(operation, vaddr, level);
   }
 
-  /** Collapses what maps `vaddr`. Returns the level of its page then. */
+  /** Collapses the tables that map `vaddr`. Returns the level of the page that maps it afterwards. */
   collapse(vaddr: VirtAddr): number {
     this.#cursor.seek(vaddr);
-    this.requirePresent(vaddr);
+    this.#requirePresent(vaddr);
     const page = pageOf(vaddr, this.#config.levels);
     return collapseUpward(this.#space, this.#cursor, page, this.#config.giantPages);
   }
 
-  /** Splits the page found, and leaves the cursor at its part that maps `vaddr`. */
+  /** Splits the page of the cursor's entry, and leaves the cursor at the part that maps `vaddr`. */
   #splitFound(operation: string, vaddr: VirtAddr, level: number): void {
     const cursor = this.#cursor;
     if (cursor.level <= level) return;
@@ -162,7 +174,7 @@ export class PageEdit {
     this.#tlb?.needsFlush((vaddr - (vaddr & BigInt(size - 1))) as VirtAddr, size, operation);
   }
 
-  /** Takes and clears `count` frames, all or none; makes sure first that the entry found can be written. */
+  /** Takes and clears `count` frames, all or none. Asks for write access to the cursor's entry first. */
   #takeTables(count: number): number[] {
     this.#space.frames.requireAllocator('a new table');
     this.#cursor.claim();
@@ -176,14 +188,17 @@ export class PageEdit {
     }
   }
 
-  requirePresent(vaddr: VirtAddr): void {
+  /** Requires that the cursor's entry is present. @throws PageTableError `NOT_MAPPED` */
+  #requirePresent(vaddr: VirtAddr): void {
     if (!this.#cursor.isPresent) throw new PageTableError('NOT_MAPPED', { vaddr, level: this.#cursor.level });
   }
 
+  /** Requires memory encryption. @throws PageTableError `NO_ENCRYPTION` */
   requireEncryption(operation: string): void {
     if (!this.#format.hasEncryption) throw new PageTableError('NO_ENCRYPTION', { operation });
   }
 
+  /** The encryption bit of an entry, in its high word. */
   #visibility(shared: boolean): number {
     return shared ? this.#format.sharedHi : this.#format.privateHi;
   }

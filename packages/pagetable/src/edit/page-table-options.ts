@@ -5,41 +5,44 @@ import type { FrameAllocator } from '../memory/frame-allocator.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
 
-/** What a page table works on. */
+/** Options of a page table. */
 export interface PageTableOptions {
-  /** Where its tables lie. */
+  /** The physical memory that holds the tables. */
   readonly memory: PhysMemory;
-  /** Where frames for new tables come from. Without it, an operation that needs one fails. */
+  /** The source of frames for new tables. Without it, an operation that needs a frame throws `NO_FRAME_ALLOCATOR`. */
   readonly frames?: FrameAllocator;
-  /** How its entries are laid out; `pagingConfig()` if not given. */
+  /** The layout of entries. `pagingConfig()` if not given. */
   readonly config?: PagingConfig;
-  /** Who is told what must be flushed. */
+  /** The receiver of flush requests. None if not given. */
   readonly tlb?: TlbListener;
-  /** Whether a table that loses its last entry is given back to `frames`. `false` if not given: it stays for the next. */
+  /** Whether a table that loses its last entry is given back to `frames`. `false` if not given: it stays, for later pages. */
   readonly freeEmptyTables?: boolean;
 }
 
-/** How a page is mapped, beside its flags. */
+/** Options of mapping a page. */
 export interface MapOptions {
-  /** Shared with the hypervisor instead of private. Needs a configuration with encryption. */
+  /** Whether the page is shared with the hypervisor. Needs memory encryption. `false` if not given: private. */
   readonly shared?: boolean;
-  /** Whether what is mapped there is replaced. Without it, that is an error. A larger page is split at the edges. */
+  /**
+   * Whether a page that is mapped there already is replaced; a larger page is split. If `false` or not given, such a page
+   * is an error, `ALREADY_MAPPED`.
+   */
   readonly remap?: boolean;
 }
 
-/** How a region is mapped, beside its flags. */
+/** Options of mapping a region. */
 export interface MapRegionOptions extends MapOptions {
-  /** The size of all its pages; the largest that both addresses allow if not given. */
+  /** The size of all pages in bytes. If not given, each page is the largest that both addresses allow. */
   readonly pageSize?: PageSize;
 }
 
-/** What is unmapped. */
+/** Options of unmapping a region. */
 export interface UnmapRegionOptions {
-  /** Whether pages of the region may be unmapped already. Without it, that is an error. */
+  /** Whether pages of the region may be unmapped already. If `false` or not given, such a page is an error, `NOT_MAPPED`. */
   readonly allowHoles?: boolean;
 }
 
-/** A change of flags; what is in neither stays as it is. PAT is `PteFlags.Pat` whatever the size of a page. */
+/** A change of flags. Flags that are in neither field stay. PAT is `PteFlags.Pat`, whatever the size of a page. */
 export interface FlagChange {
   /** Flags to set. */
   readonly set?: EntryFlags<0>;

@@ -1,24 +1,24 @@
 import { corruptedEntry } from '../entry/corrupted-entry.ts';
 import { addressOf, type PageRange, SPANS } from '../entry/page-range.ts';
-import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { byteAt } from '../entry/words.ts';
 import { fillWithParts, partLow } from '../memory/leaf-parts.ts';
 import { isEmptyTable, storeEntry, type TableSpace, tableHigh, tableLow } from '../walk/table-space.ts';
 import { VisitedTables } from '../walk/visited-tables.ts';
+import { alignToEntry, indexOf, RegionEntry } from './region-entry.ts';
 
-/** What is to be done with an entry above the 4 KiB pages, of which a run of pages covers all or a part. */
+/** The action for an entry at level 1 or above, all or some of whose pages lie in the range. */
 export const Verdict = {
-  /** Nothing. */
+  /** Leave the entry as it is. */
   Keep: 0,
-  /** Replace it by `nextLow` and `nextHigh`. */
+  /** Replace the entry by `nextLow` and `nextHigh`. */
   Store: 1,
-  /** It leads to a table: go on there. */
+  /** The entry leads to a table: continue there. */
   Descend: 2,
-  /** It maps a large page: split that, and go on in its parts. */
+  /** The entry maps a large page: split the page, and continue in its parts. */
   Split: 3,
-  /** Put a new, empty table in its place, and go on there. */
+  /** Put a new, empty table in place of the entry, and continue there. */
   Build: 4,
 } as const;
 
@@ -26,25 +26,30 @@ export const Verdict = {
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
 /**
- * A change to the entries of a run of pages, all or nothing. A first pass reads, refuses what must be refused and counts
- * the tables needed; then they are taken; then a second pass applies what nothing can stop any more. Each table is looked
- * up once in a pass, and no page costs a bigint.
+ * A change to the entries of a range of pages, all or nothing. It goes over the tables twice. The first pass reads them,
+ * refuses what must be refused, and counts the tables that are needed. Then it takes the frames for these, all or none.
+ * The second pass makes the changes, and cannot fail. Each pass asks memory once for each leaf table, and no page costs a
+ * bigint.
  */
 export abstract class RegionEdit {
   protected readonly space: TableSpace;
-  /** What {@link judge} wants stored. */
+  /** The low word that {@link judge} wants stored. */
   protected nextLow = 0;
+  /** The high word that {@link judge} wants stored. */
   protected nextHigh = 0;
   readonly #operation: string;
   readonly #freesEmpty: boolean;
+  readonly #entry: RegionEntry = new RegionEntry();
   readonly #visited: VisitedTables = new VisitedTables();
-  /** Leaf tables in which nothing is to change. */
-  readonly #idle: Set<number> = new Set();
-  /** New tables, in the order in which the allocator gave them, so that one leaf table lies after the other; and how many are in use. */
+  /** The leaf tables that the second pass skips, because nothing changes in them; `undefined` as long as there is none. */
+  #idle: Set<number> | undefined;
+  /** The new tables, in the order in which the allocator returned them, so that leaf tables are neighbours in memory. */
   #fresh: number[] = [];
+  /** The number of new tables that are in use. */
   #used = 0;
+  /** The tables that have lost their last entry. */
   readonly #emptied: number[] = [];
-  /** Runs of changed pages, as pairs of first page and end. */
+  /** Runs of changed pages: first page and end of each, one run after another. */
   readonly #changed: number[] = [];
 
   /** @param freesEmpty - whether tables that lose their last entry are given back */
@@ -54,37 +59,29 @@ export abstract class RegionEdit {
     this.#freesEmpty = freesEmpty;
   }
 
-  /** Judges a present or empty entry at `level` ≥ 1 of which pages `first` to `end` are meant; throws to refuse. */
-  protected abstract judge(
-    level: number,
-    low: number,
-    high: number,
-    page: number,
-    first: number,
-    end: number,
-  ): Verdict;
+  /** Judges an entry at level 1 or above, present or not. Throws to refuse the change. */
+  protected abstract judge(entry: RegionEntry): Verdict;
 
   /**
-   * Judges the entries at level 0 of `page` and those after it, two words each, from `words[start]` up to `words[stop]`.
-   * Returns whether any is to change.
+   * Judges the level-0 entries from `words[start]` up to `words[stop]`, two words each. The first one maps `page`. Returns
+   * whether any of them changes. Throws to refuse the change.
    */
   protected abstract judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean;
 
-  /** Changes them. */
+  /** Changes the entries that {@link judgePages} has judged. */
   protected abstract editPages(words: Uint32Array, start: number, stop: number, page: number): void;
 
   /**
-   * Does it. O(tables) and the level-0 entries of the range.
+   * Makes the change. O(tables + level-0 entries of the range).
    *
-   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `ALIASED_TABLE`, `RESERVED_BITS`, `BUS_ERROR`, and what
-   *   the judgement refuses
+   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `ALIASED_TABLE`, `RESERVED_BITS`,
+   *   `BUS_ERROR`, `READ_ONLY`, and the codes of the judgement
    */
   run({ first, end }: PageRange): void {
     if (first === end) return;
-    const { root, top, base, levels, frames } = this.space;
-    this.#fresh = frames.take(this.#plan(root, top, base, first, end));
-    this.#apply(root, top, base, first, end);
-    const { tlb } = this.space;
+    const { root, top, levels, frames, tlb } = this.space;
+    this.#fresh = frames.take(this.#plan(root, top, first, end));
+    this.#apply(root, top, first, end);
     if (tlb !== undefined) {
       for (let i = 0; i < this.#changed.length; i += 2) {
         const from = this.#changed[i]!;
@@ -92,11 +89,11 @@ export abstract class RegionEdit {
         tlb.needsFlush(addressOf(from, levels), pages * 4096, this.#operation);
       }
     }
-    // Only now: until the flush, a processor may still read a table that it had cached.
+    // Frames go back after the flush was reported: until then, a processor can still walk a table that it has cached.
     frames.giveBack(this.#emptied);
   }
 
-  /** Notes that translations of these pages have changed. */
+  /** Notes that the translations of these pages have changed. */
   protected changed(first: number, end: number): void {
     const runs = this.#changed;
     const last = runs.length - 1;
@@ -105,118 +102,104 @@ export abstract class RegionEdit {
     } else runs.push(first, end);
   }
 
+  /** Whether an entry leads to a table. */
   protected isTable(low: number, level: number): boolean {
     return (low & PteFlags.Present) !== 0 && !this.space.format.isLeaf(low, level);
   }
 
-  /** Refuses an entry that is corrupted. */
+  /** Refuses a corrupted entry: the one for `page` in the table at `level` that the edit looks at. */
   protected requireSound(low: number, high: number, level: number, page: number): void {
     const { format, levels } = this.space;
     if (!format.hasReserved(low, high, level)) return;
-    const index = Math.floor(page / SPANS[level]!) % ENTRIES;
     const vaddr = addressOf(page, levels);
-    throw corruptedEntry(format, { vaddr, level, table: this.#current, index, low, high });
+    const index = indexOf(page, level);
+    throw corruptedEntry(format, { vaddr, level, table: this.#entry.table, index, low, high });
   }
 
+  /** Refuses a page that is not mapped. */
   protected refuseUnmapped(page: number, level: number): never {
     throw new PageTableError('NOT_MAPPED', { vaddr: addressOf(page, this.space.levels), level });
   }
 
-  /** The table that is being judged. */
-  #current = 0;
-
-  /** How many new tables the change needs below `table`; makes sure that all that is to be written can be. */
-  #plan(table: number, level: number, base: number, first: number, end: number): number {
-    const { memory, format } = this.space;
+  /** The first pass, for the pages of one table. Returns the number of new tables that the change needs below it. */
+  #plan(table: number, level: number, first: number, end: number): number {
+    const { memory, format, levels } = this.space;
+    const entry = this.#entry;
     if (!this.#visited.add(table)) {
-      throw new PageTableError('ALIASED_TABLE', {
-        vaddr: addressOf(first, this.space.levels),
-        table: byteAt(table, 0),
-      });
+      throw new PageTableError('ALIASED_TABLE', { vaddr: addressOf(first, levels), table: byteAt(table, 0) });
     }
-    this.#current = table;
     if (level === 0) {
-      const start = memory.wordOffset(table) + wordsOf(first - base);
-      if (this.judgePages(memory.words(table, false), start, start + wordsOf(end - first), first)) {
-        memory.words(table, true);
-      } else this.#idle.add(table);
+      entry.table = table;
+      const start = memory.wordOffset(table) + wordsOf(indexOf(first, 0));
+      const stop = start + wordsOf(end - first);
+      // Asks for write access now: the second pass must not fail.
+      if (this.judgePages(memory.words(table, false), start, stop, first)) memory.words(table, true);
+      else {
+        this.#idle ??= new Set();
+        this.#idle.add(table);
+      }
       return 0;
     }
     const span = SPANS[level]!;
     let needed = 0;
     let writes = false;
-    for (let index = Math.floor((first - base) / span); base + index * span < end; index += 1) {
-      const page = base + index * span;
-      const from = Math.max(first, page);
-      const to = Math.min(end, page + span);
-      const words = memory.words(table, false);
-      const at = memory.wordOffset(table) + 2 * index;
-      const low = words[at]! | 0;
-      const high = words[at + 1]! | 0;
-      this.#current = table;
+    for (let page = alignToEntry(first, level); page < end; page += span) {
+      entry.goTo(level, page, first, end);
+      entry.readFrom(table, memory);
+      const { low, high } = entry;
       if ((low & PteFlags.Present) !== 0) this.requireSound(low, high, level, page);
-      const verdict = this.judge(level, low, high, page, from, to);
+      const verdict = this.judge(entry);
       if (verdict === Verdict.Descend) {
-        needed += this.#plan(format.frame(low, high, level), level - 1, page, from, to);
+        needed += this.#plan(format.frame(low, high, level), level - 1, entry.from, entry.to);
         writes ||= this.#freesEmpty;
       } else {
         writes ||= verdict !== Verdict.Keep;
-        needed += this.#tablesFor(verdict, low, high, level, page, from, to);
+        needed += this.#tablesFor(verdict);
       }
     }
     if (writes) memory.words(table, true);
     return needed;
   }
 
-  /** How many tables a verdict on an entry at `level` brings with it. */
-  #tablesFor(
-    verdict: Verdict,
-    low: number,
-    high: number,
-    level: number,
-    base: number,
-    first: number,
-    end: number,
-  ): number {
+  /** The number of new tables that a verdict on the current entry needs. */
+  #tablesFor(verdict: Verdict): number {
     if (verdict !== Verdict.Split && verdict !== Verdict.Build) return 0;
+    const entry = this.#entry;
+    const { level, low, high, from, to } = entry;
     const below = level - 1;
     if (below === 0) return 1;
     const span = SPANS[below]!;
     let needed = 1;
-    for (let index = Math.floor((first - base) / span); base + index * span < end; index += 1) {
-      const page = base + index * span;
-      const from = Math.max(first, page);
-      const to = Math.min(end, page + span);
-      const childLow = verdict === Verdict.Split ? partLow(low, level, index) : 0;
-      const childHigh = verdict === Verdict.Split ? high : 0;
-      const child = this.judge(below, childLow, childHigh, page, from, to);
-      needed += this.#tablesFor(child, childLow, childHigh, below, page, from, to);
+    // The table below does not exist yet. Its entries will be the parts of the large page, or empty.
+    for (let page = alignToEntry(from, below); page < to; page += span) {
+      entry.goTo(below, page, from, to);
+      entry.low = verdict === Verdict.Split ? partLow(low, level, indexOf(page, below)) : 0;
+      entry.high = verdict === Verdict.Split ? high : 0;
+      needed += this.#tablesFor(this.judge(entry));
     }
     return needed;
   }
 
-  #apply(table: number, level: number, base: number, first: number, end: number): void {
+  /** The second pass, for the pages of one table. */
+  #apply(table: number, level: number, first: number, end: number): void {
     const { memory, format } = this.space;
     if (level === 0) {
-      if (this.#idle.size > 0 && this.#idle.has(table)) return;
-      const start = memory.wordOffset(table) + wordsOf(first - base);
+      if (this.#idle?.has(table) === true) return;
+      const start = memory.wordOffset(table) + wordsOf(indexOf(first, 0));
       this.editPages(memory.words(table, true), start, start + wordsOf(end - first), first);
       return;
     }
+    const entry = this.#entry;
     const span = SPANS[level]!;
-    for (let index = Math.floor((first - base) / span); base + index * span < end; index += 1) {
-      const page = base + index * span;
-      const from = Math.max(first, page);
-      const to = Math.min(end, page + span);
-      const words = memory.words(table, false);
-      const at = memory.wordOffset(table) + 2 * index;
-      const low = words[at]! | 0;
-      const high = words[at + 1]! | 0;
-      const verdict = this.judge(level, low, high, page, from, to);
+    for (let page = alignToEntry(first, level); page < end; page += span) {
+      entry.goTo(level, page, first, end);
+      entry.readFrom(table, memory);
+      const verdict = this.judge(entry);
       if (verdict === Verdict.Keep) continue;
+      const { low, high, index, from, to } = entry;
       if (verdict === Verdict.Descend) {
         const child = format.frame(low, high, level);
-        this.#apply(child, level - 1, page, from, to);
+        this.#apply(child, level - 1, from, to);
         this.#freeIfEmpty(table, index, child, level);
         continue;
       }
@@ -225,15 +208,16 @@ export abstract class RegionEdit {
         storeEntry(memory, table, index, this.nextLow, this.nextHigh);
         continue;
       }
-      // A new table is complete before anything leads to it.
+      // A new table is complete before an entry leads to it.
       const child = this.#fresh[this.#used]!;
       this.#used += 1;
       if (verdict === Verdict.Split) fillWithParts(memory, child, low, high, level);
-      this.#apply(child, level - 1, page, from, to);
+      this.#apply(child, level - 1, from, to);
       storeEntry(memory, table, index, tableLow(child), tableHigh(child, format));
     }
   }
 
+  /** Clears an entry if the table `child` below it is empty and may be freed. */
   #freeIfEmpty(table: number, index: number, child: number, level: number): void {
     const { memory, root, kept, top } = this.space;
     if (!this.#freesEmpty || (table === root && level === top && kept.has(index))) return;
@@ -243,7 +227,7 @@ export abstract class RegionEdit {
   }
 }
 
-/** How many words so many entries of one table take. As an int32, which a page number is not: loops then count in integers. */
+/** The number of words in so many entries. It is an int32, as a page number is not: loops then count in integers. */
 export function wordsOf(entries: number): number {
   return (2 * entries) | 0;
 }

@@ -1,8 +1,9 @@
 import { PteFlags } from '../entry/pte-flags.ts';
 import type { TableSpace } from '../walk/table-space.ts';
 import { RegionEdit, Verdict } from './region-edit.ts';
+import type { RegionEntry } from './region-entry.ts';
 
-/** Unmaps a region. A large page of which only a part is inside is split. */
+/** Unmaps a region. Splits a large page that lies only partly in the region. */
 export class UnmapEdit extends RegionEdit {
   readonly #allowHoles: boolean;
 
@@ -11,22 +12,16 @@ export class UnmapEdit extends RegionEdit {
     this.#allowHoles = allowHoles;
   }
 
-  protected override judge(
-    level: number,
-    low: number,
-    _high: number,
-    page: number,
-    first: number,
-    end: number,
-  ): Verdict {
+  protected override judge(entry: RegionEntry): Verdict {
+    const { level, low } = entry;
     if ((low & PteFlags.Present) === 0) {
-      if (!this.#allowHoles) this.refuseUnmapped(first, level);
+      if (!this.#allowHoles) this.refuseUnmapped(entry.from, level);
       return Verdict.Keep;
     }
     if (this.isTable(low, level)) return Verdict.Descend;
     this.nextLow = 0;
     this.nextHigh = 0;
-    return first === page && end - first === 512 ** level ? Verdict.Store : Verdict.Split;
+    return entry.isWhole ? Verdict.Store : Verdict.Split;
   }
 
   protected override judgePages(words: Uint32Array, start: number, stop: number, page: number): boolean {
@@ -47,7 +42,7 @@ export class UnmapEdit extends RegionEdit {
     let first = -1;
     let last = -1;
     for (let i = start; i < stop; i += 2) {
-      // An entry that is not present has no format: its bits are software's, and stay.
+      // The bits of an entry that is not present belong to software, so they stay.
       if ((words[i]! & PteFlags.Present) === 0) continue;
       words[i] = 0;
       words[i + 1] = 0;

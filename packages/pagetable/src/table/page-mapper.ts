@@ -52,17 +52,17 @@ export abstract class PageMapper {
    *   `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
    */
   map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
-    this.#owner.at(vaddr).edit.map('map4k', 0, vaddr, paddr, flags, options);
+    this.#owner.at(vaddr).edit.map(0, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 2 MiB page. */
   map2m(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<1>, options?: MapOptions): void {
-    this.#owner.at(vaddr).edit.map('map2m', 1, vaddr, paddr, flags, options);
+    this.#owner.at(vaddr).edit.map(1, vaddr, paddr, flags, options);
   }
 
   /** As {@link map4k}, for a 1 GiB page. `INVALID_FLAGS` if the configuration has none. */
   map1g(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<2>, options?: MapOptions): void {
-    this.#owner.at(vaddr).edit.map('map1g', 2, vaddr, paddr, flags, options);
+    this.#owner.at(vaddr).edit.map(2, vaddr, paddr, flags, options);
   }
 
   /**
@@ -71,17 +71,17 @@ export abstract class PageMapper {
    * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `PAGE_SIZE_MISMATCH` if a larger page maps it
    */
   unmap4k(vaddr: VirtAddr): PageTableEntry {
-    return this.#owner.at(vaddr).edit.unmap('unmap4k', 0, vaddr);
+    return this.#owner.at(vaddr).edit.unmap(0, vaddr);
   }
 
   /** As {@link unmap4k}, for a 2 MiB page. */
   unmap2m(vaddr: VirtAddr): PageTableEntry {
-    return this.#owner.at(vaddr).edit.unmap('unmap2m', 1, vaddr);
+    return this.#owner.at(vaddr).edit.unmap(1, vaddr);
   }
 
   /** As {@link unmap4k}, for a 1 GiB page. */
   unmap1g(vaddr: VirtAddr): PageTableEntry {
-    return this.#owner.at(vaddr).edit.unmap('unmap1g', 2, vaddr);
+    return this.#owner.at(vaddr).edit.unmap(2, vaddr);
   }
 
   /**
