@@ -11,7 +11,51 @@ export type {
   PageTableOptions,
   UnmapRegionOptions,
 } from './edit/page-table-options.ts';
+export {
+  type CacheControl,
+  type CacheControlOptions,
+  type CacheDisableEffect,
+  cacheControl,
+  type MixedPageEffect,
+} from './entry/cache-control.ts';
+export {
+  type CombinedPatType,
+  combineGuestAndHostTypes,
+  combineMemoryTypes,
+} from './entry/combined-type.ts';
+export { Cr0Flags, Cr4Flags, EferFlags } from './entry/control-flags.ts';
+export {
+  CONTROL_FAULTS,
+  type ControlFault,
+  type ControlRefused,
+  type ControlWrite,
+  type ControlWritten,
+  type ReadPdpte,
+  setCr0,
+  setCr3,
+  setCr4,
+  type TlbFlush,
+  writeEfer,
+} from './entry/control-registers.ts';
+export {
+  type ControlState,
+  controlState,
+  currentPcid,
+  type PagingMode,
+  type ProcessorMode,
+  pagingMode,
+  processorMode,
+} from './entry/control-state.ts';
 export { type CpuRegisters, type CpuState, cpuState, cpuStateFromRegisters } from './entry/cpu-state.ts';
+export {
+  type GuestCacheControl,
+  type MemoryTypes,
+  memoryTypesOf,
+  type NestedMemoryTypes,
+  nestedMemoryTypesOf,
+  type TypedPage,
+  tableMemoryTypesOf,
+} from './entry/effective-type.ts';
 export {
   type LeafBits,
   leafBits,
@@ -24,6 +68,24 @@ export {
 } from './entry/entry-bits.ts';
 export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry/entry-codec.ts';
 export type { PageTableEntry } from './entry/entry-format.ts';
+export {
+  type EffectiveMemoryType,
+  type MemoryType,
+  MemoryTypeCode,
+  type MtrrType,
+} from './entry/memory-type.ts';
+export {
+  decodeMtrrs,
+  encodeVariableMtrr,
+  FIXED_MTRRS,
+  type FixedMtrr,
+  type FixedRange,
+  type MtrrRegisters,
+  type Mtrrs,
+  type VariableMtrr,
+  type VariableRange,
+} from './entry/mtrr.ts';
+export { type AccessTarget, accessTarget, type MtrrVerdict, mtrrType } from './entry/mtrr-type.ts';
 export type { VirtBounds } from './entry/page-range.ts';
 export {
   isPageTableError,
@@ -39,6 +101,8 @@ export {
   pagingConfig,
   pagingConfigFromRegisters,
 } from './entry/paging-config.ts';
+export { decodePat, encodePat, PAT_RESET, type Pat, patIndex, tablePatIndex } from './entry/pat.ts';
+export { type ProcessorFeatures, processorFeatures } from './entry/processor-features.ts';
 export { type EntryFlags, type LeafLevel, PteFlags, PtePreset } from './entry/pte-flags.ts';
 export { type SelfMap, selfMap } from './entry/self-map.ts';
 export { createPhysMemory, type PhysMemoryOptions } from './memory/create-phys-memory.ts';
@@ -67,6 +131,17 @@ export {
 export type { ListingFaultPlace, OnListingFault } from './walk/leaf-scan.ts';
 export type { ListingOptions, MappedLeaf, Mapping } from './walk/mappings.ts';
 export { type FlushRange, Tlb, type TlbOptions } from './walk/tlb.ts';
+export {
+  applyTlbControl,
+  type InvalidationResult,
+  type InvlpgbContext,
+  InvlpgbFlag,
+  type InvlpgbRegisters,
+  type InvpcidDescriptor,
+  invlpgb,
+  invpcid,
+  TlbControl,
+} from './walk/tlb-instructions.ts';
 export type { TlbListener } from './walk/tlb-listener.ts';
 export type { TlbEntry } from './walk/tlb-space.ts';
 export type { MappedPage, Walk, WalkStep } from './walk/walk.ts';
