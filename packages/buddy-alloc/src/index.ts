@@ -21,6 +21,24 @@ export {
   isBuddyError,
   type SharedBufferProblem,
 } from './pages/buddy-error.ts';
+export type {
+  AllocateErrorCode,
+  ByteMemoryErrorCode,
+  CreateAllocatorErrorCode,
+  CreateSharedErrorCode,
+  FilePageErrorCode,
+  FreeErrorCode,
+  HeapErrorCode,
+  IndexedPagesErrorCode,
+  OwnedBlockErrorCode,
+  PageCacheErrorCode,
+  PageSourceErrorCode,
+  ReserveErrorCode,
+  SharedAllocateErrorCode,
+  SharedFreeErrorCode,
+  SharedStateErrorCode,
+  SlabErrorCode,
+} from './pages/error-codes.ts';
 export { getOrder } from './pages/get-order.ts';
 export type { MemoryInfo } from './pages/memory-info.ts';
 export type { PageMemory } from './pages/page-memory.ts';

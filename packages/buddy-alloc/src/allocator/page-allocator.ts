@@ -91,7 +91,7 @@ export class PageAllocator<A extends Address> {
    *
    * @param kind - the kind of the addresses
    * @param options - the options that are not part of the snapshot
-   * @throws BuddyError `NO_REGION`, `INVALID_REGION`, `INVALID_MAX_ORDER`, `INVALID_RESERVED`, `OUTSIDE_REGION`, `NOT_FREE`,
+   * @throws BuddyError `INVALID_REGION`, `INVALID_MAX_ORDER`, `INVALID_RESERVED`, `OUTSIDE_REGION`, `NOT_FREE`,
    *   `INVALID_SNAPSHOT`, `METADATA_FULL`; AddressError and RegionError if a bound is not valid
    */
   static restore<A extends Address>(

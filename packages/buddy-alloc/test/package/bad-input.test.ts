@@ -1,6 +1,6 @@
 /** Bad input: each value is refused with a coded error that names it, and nothing has changed. */
-import { isCodedError, physAddr, Virt, virtAddr } from '@svsm/address';
-import { MemoryRegion, physRegion, virtRegion } from '@svsm/memory-region';
+import { isCodedError, Virt, virtAddr } from '@svsm/address';
+import { MemoryRegion, virtRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import {
   type BuddyErrorCode,
@@ -11,71 +11,8 @@ import {
   renderMap,
   SlabCache,
 } from '../../src/index.ts';
-import { buddyError, flatRegion, HEAP, heapPages, snapshot, untyped } from '../support/allocators.ts';
-
-const NO_NUMBERS = [
-  -1,
-  0.5,
-  NaN,
-  Infinity,
-  -Infinity,
-  2 ** 53,
-  1e308,
-  1n,
-  '1',
-  '',
-  true,
-  null,
-  {},
-  [],
-  Symbol('s'),
-];
-const NO_ADDRESSES = [
-  -1n,
-  -4096n,
-  2n ** 64n,
-  2n ** 64n + HEAP,
-  HEAP - 2n ** 64n,
-  2n ** 47n,
-  2n ** 63n,
-  -(2n ** 63n),
-  0,
-  4096,
-  NaN,
-  '0x1000',
-  true,
-  null,
-  undefined,
-  [],
-  Symbol('s'),
-  () => HEAP,
-];
-const NO_REGIONS = [
-  0,
-  4096n,
-  HEAP,
-  '0x1000',
-  true,
-  null,
-  undefined,
-  {},
-  [],
-  [heapPages(0, 1)],
-  Symbol('s'),
-  physRegion(physAddr(0x1000), 0x1000),
-  flatRegion(HEAP, HEAP + 0x1000n),
-  { start: HEAP, end: HEAP + 0x1000n, size: 0x1000n },
-];
-const BAD_REGIONS = [
-  heapPages(0, 0),
-  heapPages(63, 2),
-  heapPages(64, 1),
-  virtRegion(virtAddr(HEAP + 1n), 0x1000),
-  virtRegion(HEAP, 0x1001),
-  virtRegion(HEAP, 1),
-  virtRegion(virtAddr(0), 0x1000),
-  virtRegion(virtAddr(HEAP), 2n ** 47n),
-];
+import { buddyError, HEAP, heapPages, snapshot, untyped } from '../support/allocators.ts';
+import { BAD_REGIONS, NOT_ADDRESSES, NOT_NUMBERS, NOT_REGIONS } from '../support/hostile.ts';
 
 function sample() {
   const memory = new ByteMemory(Virt, new ArrayBuffer(64 * 4096), HEAP);
@@ -97,114 +34,123 @@ type Sample = ReturnType<typeof sample>;
 const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample, value: never) => unknown]> =
   {
     getOrder: [
-      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), undefined],
+      [...NOT_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), undefined],
       (_, bytes) => getOrder(bytes),
     ],
-    allocatePages: [[...NO_NUMBERS, undefined], ({ allocator }, order) => allocator.allocatePages(order)],
-    allocateBlock: [[...NO_NUMBERS, undefined], ({ allocator }, order) => allocator.allocateBlock(order)],
+    allocatePages: [[...NOT_NUMBERS, undefined], ({ allocator }, order) => allocator.allocatePages(order)],
+    allocateBlock: [[...NOT_NUMBERS, undefined], ({ allocator }, order) => allocator.allocateBlock(order)],
     allocateRun: [
-      [...NO_NUMBERS, undefined, 0, -0, 2 ** 52 + 1],
+      [...NOT_NUMBERS, undefined, 0, -0, 2 ** 52 + 1],
       ({ allocator }, pages) => allocator.allocateRun(pages),
     ],
     'allocateRun, alignment': [
-      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 4097, 0n, 3n, 2n ** 64n],
+      [...NOT_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 4097, 0n, 3n, 2n ** 64n],
       ({ allocator }, alignment) => allocator.allocateRun(1, alignment),
     ],
     own: [
-      [...NO_NUMBERS, ...NO_REGIONS.filter((value) => value !== 0), ...BAD_REGIONS],
+      [...NOT_NUMBERS, ...NOT_REGIONS.filter((value) => value !== 0), ...BAD_REGIONS],
       ({ allocator }, block) => allocator.own(block),
     ],
-    allocateAt: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.allocateAt(region)],
-    reserve: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.reserve(region)],
-    unreserve: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.unreserve(region)],
-    addRegion: [[...NO_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.addRegion(region)],
+    allocateAt: [[...NOT_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.allocateAt(region)],
+    reserve: [[...NOT_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.reserve(region)],
+    unreserve: [[...NOT_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.unreserve(region)],
+    addRegion: [[...NOT_REGIONS, ...BAD_REGIONS], ({ allocator }, region) => allocator.addRegion(region)],
     removeRegion: [
-      [...NO_REGIONS, ...BAD_REGIONS],
+      [...NOT_REGIONS, ...BAD_REGIONS],
       ({ allocator }, region) => allocator.removeRegion(region),
     ],
     freePages: [
-      [...NO_ADDRESSES, ...NO_REGIONS.filter((value) => value !== HEAP), ...BAD_REGIONS],
+      [...NOT_ADDRESSES, ...NOT_REGIONS.filter((value) => value !== HEAP), ...BAD_REGIONS],
       ({ allocator }, block) => allocator.freePages(block),
     ],
-    freePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.freePage(page)],
-    getFilePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.getFilePage(page)],
-    putFilePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.putFilePage(page)],
-    blockOf: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, address) => allocator.blockOf(address)],
+    freePage: [[...NOT_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.freePage(page)],
+    getFilePage: [[...NOT_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.getFilePage(page)],
+    putFilePage: [[...NOT_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.putFilePage(page)],
+    blockOf: [[...NOT_ADDRESSES, heapPages(0, 1)], ({ allocator }, address) => allocator.blockOf(address)],
     'pagesFor, kind': [
-      [...NO_NUMBERS, undefined, 'pages', 'Slab', 'toString', ['slab']],
+      [...NOT_NUMBERS, undefined, 'pages', 'Slab', 'toString', ['slab']],
       ({ allocator }, kind) => allocator.pagesFor(kind),
     ],
     'pagesFor, pages': [
-      [...NO_NUMBERS, undefined, 0, -0, 2 ** 52 + 1],
+      [...NOT_NUMBERS, undefined, 0, -0, 2 ** 52 + 1],
       ({ allocator }, pages) => allocator.pagesFor('heap').allocate(pages, 4096),
     ],
     'pagesFor, alignment': [
-      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 4097],
+      [...NOT_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 4097],
       ({ allocator }, alignment) => allocator.pagesFor('slab').allocate(1, alignment),
     ],
     'pagesFor, slab': [
-      [...NO_ADDRESSES, HEAP],
+      [...NOT_ADDRESSES, HEAP],
       ({ allocator }, page) => allocator.pagesFor('slab').free(page),
     ],
     'pagesFor, heap': [
-      [...NO_ADDRESSES, HEAP],
+      [...NOT_ADDRESSES, HEAP],
       ({ allocator }, page) => allocator.pagesFor('heap').free(page),
     ],
     'a slab cache of a size': [
-      [...NO_NUMBERS, undefined, 0, 4097],
+      [...NOT_NUMBERS, undefined, 0, 4097],
       ({ allocator }, size) => new SlabCache(allocator, size),
     ],
     'a slab cache of an alignment': [
       // `undefined` and `null` mean the default.
-      [...NO_NUMBERS.filter((value) => value !== 1n && value !== null), 0, 3, 8192],
+      [...NOT_NUMBERS.filter((value) => value !== 1n && value !== null), 0, 3, 8192],
       ({ allocator }, alignment) => new SlabCache(allocator, 8, { alignment }),
     ],
     'a slab cache that keeps': [
       [-1, 0.5, NaN, -Infinity, 1n, '1', '', true, null, {}, [], Symbol('s')],
       ({ allocator }, keepEmpty) => new SlabCache(allocator, 8, { keepEmpty }),
     ],
-    'SlabCache.free': [[...NO_ADDRESSES, HEAP, heapPages(0, 1)], ({ cache }, address) => cache.free(address)],
-    'HeapAllocator.allocate': [[...NO_NUMBERS, undefined], ({ heap }, size) => heap.allocate(size)],
+    'SlabCache.free': [
+      [...NOT_ADDRESSES, HEAP, heapPages(0, 1)],
+      ({ cache }, address) => cache.free(address),
+    ],
+    'HeapAllocator.allocate': [[...NOT_NUMBERS, undefined], ({ heap }, size) => heap.allocate(size)],
     'HeapAllocator.allocate, align': [
-      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 3n],
+      [...NOT_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 3n],
       ({ heap }, align) => heap.allocate(8, align),
     ],
     'HeapAllocator.reallocate': [
-      [...NO_NUMBERS, undefined],
+      [...NOT_NUMBERS, undefined],
       ({ heap, object }, size) => heap.reallocate(object, size),
     ],
     'HeapAllocator.reallocate, of an address': [
-      [...NO_ADDRESSES, HEAP],
+      [...NOT_ADDRESSES, HEAP],
       ({ heap }, address) => heap.reallocate(address, 8),
     ],
     'HeapAllocator.reallocate, align': [
-      [...NO_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 3n],
+      [...NOT_NUMBERS.filter((value) => value !== 2 ** 53 && value !== 1n), 0, 3, 3n],
       ({ heap, object }, align) => heap.reallocate(object, 48, align),
     ],
     'HeapAllocator.free': [
-      [...NO_ADDRESSES, HEAP, heapPages(0, 1)],
+      [...NOT_ADDRESSES, HEAP, heapPages(0, 1)],
       ({ heap }, address) => heap.free(address),
     ],
     'HeapAllocator.sizeOf': [
-      [...NO_ADDRESSES, HEAP, heapPages(0, 1)],
+      [...NOT_ADDRESSES, HEAP, heapPages(0, 1)],
       ({ heap }, address) => heap.sizeOf(address),
     ],
-    'HeapAllocator.view': [[...NO_ADDRESSES, HEAP], ({ heap }, address) => heap.view(Uint8Array, address, 1)],
+    'HeapAllocator.view': [
+      [...NOT_ADDRESSES, HEAP],
+      ({ heap }, address) => heap.view(Uint8Array, address, 1),
+    ],
     'HeapAllocator.view, length': [
-      [...NO_NUMBERS, undefined, 49],
+      [...NOT_NUMBERS, undefined, 49],
       ({ heap, object }, length) => heap.view(Uint8Array, object, length),
     ],
-    'ByteMemory.bytes': [NO_ADDRESSES, ({ memory }, address) => memory.bytes(address, 1)],
+    'ByteMemory.bytes': [NOT_ADDRESSES, ({ memory }, address) => memory.bytes(address, 1)],
     'ByteMemory.bytes, length': [
-      [...NO_NUMBERS, undefined],
+      [...NOT_NUMBERS, undefined],
       ({ memory }, length) => memory.bytes(HEAP, length),
     ],
-    'ByteMemory.clearPage': [NO_ADDRESSES, ({ memory }, address) => memory.clearPage(address)],
-    'renderMap, columns': [[...NO_NUMBERS, 0], ({ allocator }, columns) => renderMap(allocator, { columns })],
-    'renderMap, rows': [[...NO_NUMBERS, 0], ({ allocator }, rows) => renderMap(allocator, { rows })],
+    'ByteMemory.clearPage': [NOT_ADDRESSES, ({ memory }, address) => memory.clearPage(address)],
+    'renderMap, columns': [
+      [...NOT_NUMBERS, 0],
+      ({ allocator }, columns) => renderMap(allocator, { columns }),
+    ],
+    'renderMap, rows': [[...NOT_NUMBERS, 0], ({ allocator }, rows) => renderMap(allocator, { rows })],
     'an allocator of regions': [
       [
-        ...NO_REGIONS.filter((value) => !Array.isArray(value) && !(value instanceof MemoryRegion)),
+        ...NOT_REGIONS.filter((value) => !Array.isArray(value) && !(value instanceof MemoryRegion)),
         heapPages(0, 0),
         BAD_REGIONS[3],
         BAD_REGIONS[4],
@@ -223,13 +169,13 @@ const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample
         {},
         heapPages(0, 1),
         [heapPages(0, 1), heapPages(0, 2)],
-        ...[...NO_REGIONS, ...BAD_REGIONS.slice(1)].map((region) => [region]),
+        ...[...NOT_REGIONS, ...BAD_REGIONS.slice(1)].map((region) => [region]),
       ],
       (_, reserved) => new PageAllocator(heapPages(0, 64), { reserved }),
     ],
     'an allocator of a space': [
       [
-        ...NO_REGIONS.filter((value) => value !== undefined),
+        ...NOT_REGIONS.filter((value) => value !== undefined),
         ...BAD_REGIONS.filter((region) => !region.containsRegion(heapPages(0, 64))),
       ],
       (_, space) => new PageAllocator(heapPages(0, 64), { space }),

@@ -1,47 +1,15 @@
 /** Bad input of a shared allocator: each value is refused with a coded error, the lock is free, and nothing has changed. */
-import { isCodedError, Phys, physAddr, Virt, virtAddr } from '@svsm/address';
-import { physRegion, virtRegion } from '@svsm/memory-region';
+import { isCodedError, Phys, Virt, virtAddr } from '@svsm/address';
+import { virtRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import { type PageCache, SharedPageAllocator } from '../../src/index.ts';
 import { LOCK } from '../../src/shared/shared-layout.ts';
 import { HEAP, heapPages, untyped } from '../support/allocators.ts';
+import { NOT_ADDRESSES, NOT_NUMBERS, NOT_REGIONS } from '../support/hostile.ts';
 import { picture } from '../support/shared-allocators.ts';
 
-const NO_NUMBERS = [-1, 0.5, NaN, Infinity, -Infinity, 2 ** 53, 1n, '1', '', true, null, {}, [], Symbol('s')];
-const NO_ADDRESSES = [
-  -1n,
-  -4096n,
-  2n ** 64n,
-  2n ** 64n + HEAP,
-  HEAP - 2n ** 64n,
-  2n ** 47n,
-  2n ** 63n,
-  -(2n ** 63n),
-  0,
-  4096,
-  NaN,
-  '0x1000',
-  true,
-  null,
-  undefined,
-  [],
-  Symbol('s'),
-  () => HEAP,
-];
-const NO_REGIONS = [
-  0,
-  4096n,
-  '0x1000',
-  true,
-  null,
-  undefined,
-  {},
-  [],
-  [heapPages(0, 1)],
-  Symbol('s'),
-  physRegion(physAddr(0x1000), 0x1000),
-  { start: HEAP, end: HEAP + 0x1000n, size: 0x1000n },
-];
+/** An address is not a region, but may be freed. */
+const NEITHER = NOT_REGIONS.filter((value) => value !== HEAP);
 
 interface Sample {
   readonly allocator: SharedPageAllocator<typeof HEAP>;
@@ -58,23 +26,23 @@ function sample(): Sample {
 
 const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample, value: never) => unknown]> =
   {
-    allocatePages: [[...NO_NUMBERS, undefined, 7], ({ allocator }, order) => allocator.allocatePages(order)],
-    allocateBlock: [[...NO_NUMBERS, undefined, 7], ({ allocator }, order) => allocator.allocateBlock(order)],
+    allocatePages: [[...NOT_NUMBERS, undefined, 7], ({ allocator }, order) => allocator.allocatePages(order)],
+    allocateBlock: [[...NOT_NUMBERS, undefined, 7], ({ allocator }, order) => allocator.allocateBlock(order)],
     freePages: [
-      [...NO_ADDRESSES, ...NO_REGIONS, heapPages(0, 0), heapPages(63, 2), virtRegion(virtAddr(HEAP + 1n), 1)],
+      [...NOT_ADDRESSES, ...NEITHER, heapPages(0, 0), heapPages(63, 2), virtRegion(virtAddr(HEAP + 1n), 1)],
       ({ allocator }, block) => allocator.freePages(block),
     ],
-    freePage: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.freePage(page)],
-    'freePage of a cache': [[...NO_ADDRESSES, heapPages(0, 1)], ({ cache }, page) => cache.freePage(page)],
-    blockOf: [[...NO_ADDRESSES, heapPages(0, 1)], ({ allocator }, address) => allocator.blockOf(address)],
-    recover: [[...NO_NUMBERS, undefined, 0, 2 ** 31], ({ allocator }, owner) => allocator.recover(owner)],
-    'a cache of pages': [[...NO_NUMBERS, 0, 1, 253], ({ allocator }, pages) => allocator.cache({ pages })],
+    freePage: [[...NOT_ADDRESSES, heapPages(0, 1)], ({ allocator }, page) => allocator.freePage(page)],
+    'freePage of a cache': [[...NOT_ADDRESSES, heapPages(0, 1)], ({ cache }, page) => cache.freePage(page)],
+    blockOf: [[...NOT_ADDRESSES, heapPages(0, 1)], ({ allocator }, address) => allocator.blockOf(address)],
+    recover: [[...NOT_NUMBERS, undefined, 0, 2 ** 31], ({ allocator }, owner) => allocator.recover(owner)],
+    'a cache of pages': [[...NOT_NUMBERS, 0, 1, 253], ({ allocator }, pages) => allocator.cache({ pages })],
     'an allocator of a region': [
-      [...NO_REGIONS.filter((value) => !(value instanceof Object && 'kind' in value)), heapPages(0, 0)],
+      [...NOT_REGIONS.filter((value) => !(value instanceof Object && 'kind' in value)), heapPages(0, 0)],
       (_, region) => SharedPageAllocator.create(region),
     ],
     'the bytes for a region': [
-      [...NO_REGIONS.filter((value) => !(value instanceof Object && 'kind' in value)), heapPages(0, 0)],
+      [...NOT_REGIONS.filter((value) => !(value instanceof Object && 'kind' in value)), heapPages(0, 0)],
       (_, region) => SharedPageAllocator.bytesFor(region),
     ],
     'an allocator that reserves': [
@@ -85,29 +53,30 @@ const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample
         {},
         heapPages(0, 1),
         [heapPages(0, 1), heapPages(0, 2)],
-        ...NO_REGIONS.map((one) => [one]),
+        ...NOT_REGIONS.map((one) => [one]),
       ],
       (_, reserved) => SharedPageAllocator.create(heapPages(0, 64), { reserved }),
     ],
     'an allocator with caches': [
-      [...NO_NUMBERS, 1025],
+      [...NOT_NUMBERS, 1025],
       (_, caches) => SharedPageAllocator.create(heapPages(0, 64), { caches }),
     ],
     'an allocator with a limit': [
-      [...NO_NUMBERS, 53],
+      [...NOT_NUMBERS, 53],
       (_, maxOrder) => SharedPageAllocator.create(heapPages(0, 64), { maxOrder }),
     ],
     'an allocator that waits': [
-      NO_NUMBERS.filter((value) => value !== 0.5 && value !== Infinity && value !== 2 ** 53),
+      // Any number of milliseconds from 0 is a timeout.
+      NOT_NUMBERS.filter((value) => !(typeof value === 'number' && value >= 0)),
       (_, lockTimeout) => SharedPageAllocator.create(heapPages(0, 64), { lockTimeout }),
     ],
     'an allocator in a buffer': [
-      [...NO_NUMBERS, new ArrayBuffer(65536), new Uint8Array(65536), new SharedArrayBuffer(8)],
+      [...NOT_NUMBERS, new ArrayBuffer(65536), new Uint8Array(65536), new SharedArrayBuffer(8)],
       (_, buffer) => SharedPageAllocator.create(heapPages(0, 64), { buffer }),
     ],
     'attaching to a buffer': [
       [
-        ...NO_NUMBERS,
+        ...NOT_NUMBERS,
         undefined,
         new ArrayBuffer(65536),
         new SharedArrayBuffer(0),
