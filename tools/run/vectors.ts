@@ -1,6 +1,7 @@
 /**
  * `npm run test:vectors -- FOLDER`: tests the packages against other vectors than those in their `fixtures`, in the same
- * formats: `*.jsonl.gz` (accesses), `*.frames.gz` with QEMU's listings next to them (page tables of kernels), and
+ * formats: `ctl-*.jsonl.gz` (writes to control registers), `tlb-*.jsonl.gz` (sequences of invalidations), other
+ * `*.jsonl.gz` (accesses), `*.frames.gz` with QEMU's listings next to them (page tables of kernels), and
  * `launch-digest*.json`.
  */
 import { spawnSync } from 'node:child_process';
@@ -10,7 +11,9 @@ import process from 'node:process';
 import { ROOT, turbo } from './turbo.ts';
 
 const SUITES = [
-  { files: '*.jsonl.gz', package: 'pagetable', test: 'test/walk/access.vectors.test.ts' },
+  { files: '!(ctl-*|tlb-*).jsonl.gz', package: 'pagetable', test: 'test/walk/access.vectors.test.ts' },
+  { files: 'ctl-*.jsonl.gz', package: 'pagetable', test: 'test/entry/control-registers.vectors.test.ts' },
+  { files: 'tlb-*.jsonl.gz', package: 'pagetable', test: 'test/walk/tlb.vectors.test.ts' },
   { files: '*.frames.gz', package: 'pagetable', test: 'test/walk/mappings.vectors.test.ts' },
   { files: 'launch-digest*.json', package: 'sev-snp', test: 'test/formats/launch-digest.test.ts' },
 ];

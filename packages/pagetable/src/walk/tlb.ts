@@ -20,16 +20,20 @@ export interface TlbOptions {
   readonly fullFlushThreshold?: number;
   /** CR4.PGE: whether entries can be global. `true` if not given. */
   readonly globalPages?: boolean;
+  /** CR4.SMEP. `true` if not given. */
+  readonly smep?: boolean;
+  /** CR4.PCIDE: whether there are PCIDs other than 0. `true` if not given. */
+  readonly pcids?: boolean;
   /** The number of levels of the page tables, which decides the addresses that are canonical. 4 if not given. */
   readonly levels?: 4 | 5;
 }
 
 /** The range of a broadcast invalidation. */
 export interface FlushRange {
-  /** A virtual address in the first page. */
-  readonly start: VirtAddr;
-  /** The number of pages: 0 to 65536. */
-  readonly pages: number;
+  /** A virtual address in the first page. All addresses if not given. */
+  readonly start?: VirtAddr;
+  /** The number of pages: 0 to 65536. 1 if not given. */
+  readonly pages?: number;
   /** The distance from one page to the next in bytes: 4 KiB or 2 MiB. 4 KiB if not given. */
   readonly stride?: PageSize;
   /** The PCID whose entries are dropped, 0 to 4095. All PCIDs if not given. */
@@ -62,6 +66,8 @@ export class Tlb implements TlbListener {
   /** The number of pages in the lower half of the address space; the upper half has as many. */
   readonly #lowerEnd: number;
   #globalPages: boolean;
+  #smep: boolean;
+  #pcids: boolean;
   #pcid = 0;
 
   /** @throws PageTableError `INVALID_FLUSH` if `fullFlushThreshold` is negative or not a number */
@@ -73,9 +79,16 @@ export class Tlb implements TlbListener {
     this.#onStaleUse = options.onStaleUse;
     this.#fullFlushThreshold = fullFlushThreshold ?? Number.POSITIVE_INFINITY;
     this.#globalPages = options.globalPages ?? true;
+    this.#smep = options.smep ?? true;
+    this.#pcids = options.pcids ?? true;
     this.#kind = options.levels === 5 ? Virt57 : Virt;
     this.#lowerEnd = options.levels === 5 ? 2 ** 44 : 2 ** 35;
     this.#debts = new FlushDebts(this.#kind);
+  }
+
+  /** The number of levels of the page tables. */
+  get levels(): 4 | 5 {
+    return this.#kind === Virt57 ? 5 : 4;
   }
 
   /** The current PCID: that of the last {@link loadCr3}, 0 before. */
@@ -180,8 +193,10 @@ export class Tlb implements TlbListener {
    *
    * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand
    */
-  flushRange({ start, pages, stride = PageSize.Regular, pcid, includeGlobal = false }: FlushRange): void {
-    if (!this.#kind.isAddress(start)) throw invalid('start', start, 'pass a canonical address');
+  flushRange({ start, pages = 1, stride = PageSize.Regular, pcid, includeGlobal = false }: FlushRange): void {
+    if (start !== undefined && !this.#kind.isAddress(start)) {
+      throw invalid('start', start, 'pass a canonical address');
+    }
     if (!Number.isInteger(pages) || pages < 0 || pages > MAX_FLUSH_PAGES) {
       throw invalid('pages', pages, `pass an integer from 0 to ${MAX_FLUSH_PAGES}`);
     }
@@ -189,19 +204,9 @@ export class Tlb implements TlbListener {
       throw invalid('stride', stride, 'pass PageSize.Regular or PageSize.Huge');
     }
     if (pcid !== undefined) requirePcid(pcid);
-    const first = this.#pageOf(start);
-    const spaces = this.#spacesOf(pcid ?? ALL_PCIDS, includeGlobal);
-    if (stride === PageSize.Regular) {
-      // Past the last page of the address space, the addresses begin again at 0.
-      for (const space of spaces) {
-        this.#dropAll(space, first, Math.min(first + pages, ALL_PAGES));
-        this.#dropAll(space, 0, first + pages - ALL_PAGES);
-      }
-    } else {
-      const step = stride / PageSize.Regular;
-      for (let i = 0; i < pages; i += 1) {
-        for (const space of spaces) this.#drop(space, (first + i * step) % ALL_PAGES);
-      }
+    for (const space of this.#spacesOf(pcid ?? ALL_PCIDS, includeGlobal)) {
+      if (start === undefined) this.#dropAll(space, 0, ALL_PAGES);
+      else this.#dropEach(space, this.#pageOf(start), pages, stride / PageSize.Regular);
     }
     for (const scope of this.#debts.scopes) this.#settle(scope);
   }
@@ -218,18 +223,69 @@ export class Tlb implements TlbListener {
     if (pcid !== undefined) requirePcid(pcid);
     this.#pcid = pcid ?? 0;
     if (pcid !== undefined && keep) return;
-    if (pcid === undefined) this.#spaces.clear();
-    else this.#spaces.delete(pcid);
-    for (const held of this.#stale) {
-      if (!held.isGlobal && (pcid === undefined || held.pcid === pcid)) this.#stale.delete(held);
-    }
-    for (const scope of pcid === undefined ? this.#debts.scopes : [pcid]) this.#settle(scope);
+    this.#dropNonGlobal(pcid);
+  }
+
+  /**
+   * INVPCID of type 0: drops the entries of `pcid` that hold `vaddr` and are not global (Intel SDM vol. 2A, INVPCID). Removes
+   * the 4 KiB page of `vaddr` from what is {@link pending} for that PCID. O(1), and O(PCIDs in use) if there are stale entries.
+   *
+   * @param pcid - 0 to 4095
+   * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `vaddr` is not a 64-bit value
+   */
+  flushPageOf(pcid: number, vaddr: VirtAddr): void {
+    requirePcid(pcid);
+    const page = this.#pageOf(vaddr);
+    const space = this.#spaces.get(pcid);
+    if (space !== undefined) this.#drop(space, page);
+    const isGlobalStale = PAGE_SIZES.some((_, level) => this.#global.at(level, page)?.isStale === true);
+    if (!isGlobalStale) this.#debts.pay(page, pcid);
+    if (!this.#isStaleAnywhere(page)) this.#debts.pay(page, ALL_PCIDS);
+  }
+
+  /**
+   * INVPCID of type 1 and 3: drops the entries of `pcid`, or of all PCIDs if it is not given, that are not global (Intel SDM
+   * vol. 2A, INVPCID). Of what is {@link pending} for the PCIDs concerned, those parts remain of which a stale entry is held.
+   * O(stale entries).
+   *
+   * @param pcid - 0 to 4095
+   * @throws PageTableError `INVALID_FLUSH`
+   */
+  flushNonGlobal(pcid?: number): void {
+    if (pcid !== undefined) requirePcid(pcid);
+    this.#dropNonGlobal(pcid);
   }
 
   /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). */
   setGlobalPages(enabled: boolean): void {
     if (enabled !== this.#globalPages) this.flushAll();
     this.#globalPages = enabled;
+  }
+
+  /**
+   * MOV to CR4 that sets or clears SMEP. Setting it drops the entries of the current PCID that are not global (Intel SDM
+   * vol. 3A, §4.10.4.1).
+   */
+  setSmep(enabled: boolean): void {
+    if (enabled && !this.#smep) this.#dropNonGlobal(this.#pcid);
+    this.#smep = enabled;
+  }
+
+  /**
+   * MOV to CR4 that sets or clears PCIDE. Clearing it drops all entries, and PCID 0 becomes current (Intel SDM vol. 3A,
+   * §4.10.4.1).
+   */
+  setPcids(enabled: boolean): void {
+    if (!enabled && this.#pcids) {
+      this.flushAll();
+      this.#pcid = 0;
+    }
+    this.#pcids = enabled;
+  }
+
+  /** CR4.PCIDE: whether there are PCIDs other than 0. */
+  get pcids(): boolean {
+    return this.#pcids;
   }
 
   /**
@@ -324,6 +380,25 @@ export class Tlb implements TlbListener {
     }
   }
 
+  /** Drops the entries that hold one of `count` addresses, `step` pages apart. After the last page of all comes page 0. */
+  #dropEach(space: TlbSpace, first: number, count: number, step: number): void {
+    if (step === 1) {
+      this.#dropAll(space, first, Math.min(first + count, ALL_PAGES));
+      this.#dropAll(space, 0, first + count - ALL_PAGES);
+      return;
+    }
+    for (let i = 0; i < count; i += 1) this.#drop(space, (first + i * step) % ALL_PAGES);
+  }
+
+  #dropNonGlobal(pcid: number | undefined): void {
+    if (pcid === undefined) this.#spaces.clear();
+    else this.#spaces.delete(pcid);
+    for (const held of this.#stale) {
+      if (!held.isGlobal && (pcid === undefined || held.pcid === pcid)) this.#stale.delete(held);
+    }
+    for (const scope of pcid === undefined ? this.#debts.scopes : [pcid]) this.#settle(scope);
+  }
+
   #forget(held: HeldEntry | undefined): void {
     if (held?.isStale === true) this.#stale.delete(held);
   }
@@ -343,7 +418,7 @@ export class Tlb implements TlbListener {
   /** The number of the page that holds `vaddr`, from address 0. */
   #pageOf(vaddr: VirtAddr): number {
     if (!is64Bit(vaddr)) {
-      throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.#kind === Virt57 ? 5 : 4 });
+      throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.levels });
     }
     CELL[0] = vaddr;
     return HALVES[1]! * 0x10_0000 + (HALVES[0]! >>> 12);
