@@ -23,6 +23,15 @@ export interface EntryFields {
  *
  * @param level - 0 (PT) to 4 (PML5)
  * @throws PageTableError `INVALID_ENTRY` if `entry` is not a bigint of 64 bits, or the level does not exist
+ * @example
+ * ```ts
+ * import { decodeEntry, PteFlags, pagingConfig } from '@svsm/pagetable';
+ *
+ * // An entry of a PD: 2 MiB, private, not executable.
+ * const entry = decodeEntry(0x8008_0000_8020_00e3n, 1, pagingConfig({ cBit: 51 }));
+ * console.log(entry.leaf, entry.shared, entry.address === 0x8020_0000n); // => true false true
+ * console.log((entry.flags & PteFlags.NoExecute) !== 0); // => true
+ * ```
  */
 export function decodeEntry(entry: bigint, level: number, config: PagingConfig): PageTableEntry {
   requireLevel(level, config);
@@ -52,6 +61,15 @@ export function reservedBits(entry: bigint, level: number, config: PagingConfig)
  * @param level - 0 (PT) to 4 (PML5)
  * @throws PageTableError `INVALID_ENTRY`, `INVALID_FLAGS`, `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; `NO_ENCRYPTION` if the
  *   entry is shared and `config` has no encryption
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { encodeEntry, leafFlags, pagingConfig } from '@svsm/pagetable';
+ *
+ * const flags = leafFlags(1, { writable: true, noExecute: true });
+ * const page = { address: physAddr(0x8020_0000), flags, leaf: true, shared: true };
+ * console.log(encodeEntry(page, 1, pagingConfig({ cBit: 51 })).toString(16)); // => 8000000080200083
+ * ```
  */
 export function encodeEntry(fields: EntryFields, level: number, config: PagingConfig): bigint {
   requireLevel(level, config);

@@ -51,6 +51,15 @@ export interface PagingOptions extends Partial<Omit<PagingConfig, 'encryption'>>
  * 52 physical bits, NX, global pages, 1 GiB pages, vendor AMD. O(1).
  *
  * @throws PageTableError `INVALID_CONFIG`
+ * @example
+ * ```ts
+ * import { pagingConfig } from '@svsm/pagetable';
+ *
+ * const guest = pagingConfig({ cBit: 51, physicalBits: 46 });
+ * console.log(guest.levels, guest.encryption?.mode); // => 4 c-bit
+ * const belowVtom = pagingConfig({ encryption: { mode: 'vtom', bit: 46 }, physicalBits: 47 });
+ * console.log(belowVtom.encryption?.bit); // => 46
+ * ```
  */
 export function pagingConfig(options: PagingOptions = {}): PagingConfig {
   const {

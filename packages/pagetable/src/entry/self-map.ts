@@ -26,6 +26,15 @@ export interface SelfMap {
  * @param index - 0 to 511
 
  * @throws PageTableError `INVALID_SELF_MAP` if `index` is not 0 to 511
+ * @example
+ * ```ts
+ * import { formatAddress, virtAddr } from '@svsm/address';
+ * import { selfMap } from '@svsm/pagetable';
+ *
+ * const { region, entryAddress } = selfMap(493);
+ * console.log(String(region)); // => [0xfffff68000000000-0xfffff70000000000)
+ * console.log(formatAddress(entryAddress(virtAddr(0x1000)))); // => 0xfffff68000000008
+ * ```
  */
 export function selfMap(index: number, levels: 4 | 5 = 4): SelfMap {
   if (!Number.isInteger(index) || index < 0 || index > 511) {

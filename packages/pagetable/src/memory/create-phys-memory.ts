@@ -31,6 +31,25 @@ const WORDS_PER_FRAME = PAGE_SIZE / 4;
  * @throws PageTableError `INVALID_MEMORY` if a start or a size is not a multiple of 4096, a size is 0, regions overlap, or
  *   the buffer cannot be made
  * @throws AddressError if a value is not an address or a byte count
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { physRegion } from '@svsm/memory-region';
+ * import { createPhysMemory, isPageTableError, readPhys64, writePhys64 } from '@svsm/pagetable';
+ *
+ * // A terabyte with a hole: it takes 4 KiB for each frame that is written.
+ * const low = physRegion(physAddr(0), 0xc000_0000);
+ * const high = physRegion(physAddr(0x1_0000_0000), 2n ** 40n);
+ * const memory = createPhysMemory({ regions: [low, high] });
+ *
+ * writePhys64(memory, physAddr(0x80_0000_0000), 0x1234n);
+ * console.log(readPhys64(memory, physAddr(0x80_0000_0000))); // => 4660n
+ * try {
+ *   readPhys64(memory, physAddr(0xc000_0000));
+ * } catch (error) {
+ *   console.log(isPageTableError(error, 'BUS_ERROR')); // => true
+ * }
+ * ```
  */
 export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
   if ('readFrame' in options) return new ReaderMemory(options.readFrame, options.cachedFrames ?? 1024);

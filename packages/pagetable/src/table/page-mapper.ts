@@ -23,18 +23,15 @@ import { type MappedPage, pageAt, type Walk, walkOf } from '../walk/walk.ts';
 import { setOwner, type TableOwner } from './table-owner.ts';
 
 /**
- * What maps pages: a `PageTable`, or a `PageTablePart`, which has the same operations for the addresses of one entry of a
- * root.
+ * The operations that {@link PageTable} and {@link PageTablePart} share. A part has them for the addresses of its root
+ * entry.
  *
- * Every operation on a page is O(levels), and a split O(512) more. An operation that throws has changed nothing.
- *
- * All methods that take a virtual address throw `PageTableError` `NON_CANONICAL` if it is none for the table's levels,
- * `OUTSIDE_PART` if a part has no such address, `RESERVED_BITS` if an entry on the way is corrupted, and `BUS_ERROR` if it
- * leads outside memory. Those that change something where a part is attached change that part: it is its frames that are
- * taken, and all page tables that it is attached to are told what to flush.
+ * An operation on one page is O(levels); a split adds O(512). An operation that throws has changed nothing. A change to
+ * addresses at which a part is attached changes the part: it takes its frames from the part's allocator, and reports the
+ * flush to the TLB of every page table to which the part is attached.
  */
 export abstract class PageMapper {
-  /** How its entries are laid out. */
+  /** The paging configuration, which decides the layout of entries. */
   readonly config: PagingConfig;
   readonly #owner: TableOwner;
 
@@ -45,69 +42,119 @@ export abstract class PageMapper {
   }
 
   /**
-   * Maps the 4 KiB page at `vaddr` to `paddr`, private unless told otherwise.
+   * Maps the 4 KiB page at `vaddr` to `paddr`, private unless `options` say otherwise.
    *
-   * @param flags - {@link PteFlags}, or what `leafFlags` makes for this level; present is set for you
-   * @throws PageTableError `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`, `ALREADY_MAPPED`,
-   *   `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
+   * @param vaddr - a multiple of 4096
+   * @param paddr - a multiple of 4096, without the encryption bit
+   * @param flags - {@link PteFlags}, or the result of `leafFlags`. Present is set in any case
+   * @throws PageTableError as {@link translate}; `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`,
+   *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`
    */
   map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
     this.#owner.at(vaddr).edit.map(0, vaddr, paddr, flags, options);
   }
 
-  /** As {@link map4k}, for a 2 MiB page. */
+  /**
+   * As {@link map4k}, for a 2 MiB page.
+   *
+   * @param vaddr - a multiple of 2 MiB
+   * @param paddr - a multiple of 2 MiB, without the encryption bit
+   * @throws PageTableError as {@link map4k}
+   */
   map2m(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<1>, options?: MapOptions): void {
     this.#owner.at(vaddr).edit.map(1, vaddr, paddr, flags, options);
   }
 
-  /** As {@link map4k}, for a 1 GiB page. `INVALID_FLAGS` if the configuration has none. */
+  /**
+   * As {@link map4k}, for a 1 GiB page. `INVALID_FLAGS` if the configuration has no 1 GiB pages.
+   *
+   * @param vaddr - a multiple of 1 GiB
+   * @param paddr - a multiple of 1 GiB, without the encryption bit
+   * @throws PageTableError as {@link map4k}
+   */
   map1g(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<2>, options?: MapOptions): void {
     this.#owner.at(vaddr).edit.map(2, vaddr, paddr, flags, options);
   }
 
   /**
-   * Unmaps the 4 KiB page at `vaddr`. Returns the entry that was there.
+   * Unmaps the 4 KiB page at `vaddr`. Returns the entry that mapped it.
    *
-   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `PAGE_SIZE_MISMATCH` if a larger page maps it
+   * @param vaddr - a multiple of 4096
+   * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `READ_ONLY`; `PAGE_SIZE_MISMATCH` if a larger
+   *   page maps it; with `freeEmptyTables`, `ALIASED_TABLE`
    */
   unmap4k(vaddr: VirtAddr): PageTableEntry {
     return this.#owner.at(vaddr).edit.unmap(0, vaddr);
   }
 
-  /** As {@link unmap4k}, for a 2 MiB page. */
+  /**
+   * As {@link unmap4k}, for a 2 MiB page.
+   *
+   * @throws PageTableError as {@link unmap4k}
+   */
   unmap2m(vaddr: VirtAddr): PageTableEntry {
     return this.#owner.at(vaddr).edit.unmap(1, vaddr);
   }
 
-  /** As {@link unmap4k}, for a 1 GiB page. */
+  /**
+   * As {@link unmap4k}, for a 1 GiB page.
+   *
+   * @throws PageTableError as {@link unmap4k}
+   */
   unmap1g(vaddr: VirtAddr): PageTableEntry {
     return this.#owner.at(vaddr).edit.unmap(2, vaddr);
   }
 
   /**
-   * Makes the 4 KiB page at `vaddr` shared with the hypervisor. If a larger page maps it, that is split first; all else
-   * about it, and all of its other pages, stay as they were. A page that is shared already stays so.
+   * Makes the 4 KiB page at `vaddr` shared with the hypervisor. A larger page that maps it is split first; the other parts
+   * of that page stay as they were. Does nothing if the page is shared already.
    *
-   * This is the entry alone: what makes memory really shared is in `@svsm/sev-snp`.
+   * This changes the entry alone. `@svsm/sev-snp` has the steps that make memory really shared.
    *
    * @param vaddr - a multiple of 4096
-   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `NO_ENCRYPTION`, and if it splits, `OUT_OF_MEMORY` and
-   *   `NO_FRAME_ALLOCATOR`
+   * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `NO_ENCRYPTION`, `READ_ONLY`;
+   *   `OUTSIDE_PHYSICAL_RANGE` if the page is always shared; if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`,
+   *   `INVALID_FRAME`
    */
   setShared4k(vaddr: VirtAddr): void {
     this.#owner.at(vaddr).edit.setVisibility('setShared4k', vaddr, true);
   }
 
-  /** As {@link setShared4k}, the other way: the page becomes private, encrypted with the guest's key. */
+  /**
+   * Makes the 4 KiB page at `vaddr` private: encrypted with the guest's key. The reverse of {@link setShared4k}.
+   *
+   * @param vaddr - a multiple of 4096
+   * @throws PageTableError as {@link setShared4k}
+   */
   setEncrypted4k(vaddr: VirtAddr): void {
     this.#owner.at(vaddr).edit.setVisibility('setEncrypted4k', vaddr, false);
   }
 
   /**
-   * Maps all of `region` from `paddr` on, by the largest pages that both addresses allow, or by pages of one size.
+   * Maps `region` to consecutive physical addresses from `paddr` on, by the largest pages that both addresses allow, or by
+   * pages of one size. All or nothing. O(tables + pages).
    *
-   * @param flags - {@link PteFlags}; PAT is `Pat` whatever the size of a page becomes
-   * @throws PageTableError as {@link map4k}; `ALIASED_TABLE`
+   * @param region - its bounds are multiples of 4096, or of `pageSize`
+   * @param flags - {@link PteFlags}. PAT is `Pat`, whatever the page size
+   * @throws PageTableError as {@link map4k}; `INVALID_PAGE_SIZE`, `ALIASED_TABLE`, `PART_BOUNDARY`
+   * @example
+   * ```ts
+   * import { formatAddress, physAddr, virtAddr } from '@svsm/address';
+   * import { virtRegion } from '@svsm/memory-region';
+   * import { createPhysMemory, PageTable, PtePreset } from '@svsm/pagetable';
+   *
+   * const memory = createPhysMemory({ size: 0x10_0000 });
+   * let next = 0;
+   * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
+   * const table = PageTable.create({ memory, frames });
+   *
+   * // 2 MiB and 8 KiB: one large page and two small ones.
+   * table.mapRegion(virtRegion(virtAddr(0x4000_0000), 0x20_2000), physAddr(0x8000_0000), PtePreset.Data);
+   * for (const { vaddr, size } of table.leaves()) console.log(formatAddress(vaddr), size);
+   * // => 0x0000000040000000 2097152
+   * // => 0x0000000040200000 4096
+   * // => 0x0000000040201000 4096
+   * ```
    */
   mapRegion(region: VirtBounds, paddr: PhysAddr, flags: EntryFlags<0>, options: MapRegionOptions = {}): void {
     const range = this.#owner.pages(region);
@@ -115,10 +162,11 @@ export abstract class PageMapper {
   }
 
   /**
-   * Unmaps all of `region`. A large page that is only partly inside is split.
+   * Unmaps `region`. A large page that lies only partly in it is split. All or nothing. O(tables + pages).
    *
-   * @throws PageTableError `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, and if it splits, `OUT_OF_MEMORY` and
-   *   `NO_FRAME_ALLOCATOR`
+   * @param region - its bounds are multiples of 4096
+   * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, `PART_BOUNDARY`, `READ_ONLY`;
+   *   if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
    */
   unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
     const range = this.#owner.pages(region);
@@ -126,9 +174,10 @@ export abstract class PageMapper {
   }
 
   /**
-   * Sets and clears flags of every page of `region`; everything else about them stays. A large page that is only partly
-   * inside is split, unless it has the flags already.
+   * Sets and clears flags of every page of `region`. The rest of each entry stays. A large page that lies only partly in the
+   * region is split, unless it has the flags already. All or nothing. O(tables + pages).
    *
+   * @param region - its bounds are multiples of 4096
    * @throws PageTableError as {@link unmapRegion}; `INVALID_FLAGS`
    */
   protectRegion(region: VirtBounds, change: FlagChange): void {
@@ -136,41 +185,73 @@ export abstract class PageMapper {
     this.#owner.of(range).protectPages('protectRegion', range, change);
   }
 
-  /** As {@link protectRegion}, for the 4 KiB page at `vaddr`. */
+  /**
+   * As {@link protectRegion}, for the 4 KiB page at `vaddr`.
+   *
+   * @param vaddr - a multiple of 4096
+   * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `INVALID_FLAGS`, `ALIASED_TABLE`, `READ_ONLY`; if
+   *   a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
+   */
   protect4k(vaddr: VirtAddr, change: FlagChange): void {
-    const range = this.#owner.pages({ start: vaddr, end: vaddr + 4096n });
+    const range = this.#owner.page(vaddr);
     this.#owner.of(range).protectPages('protect4k', range, change);
   }
 
   /**
-   * Makes every page of `region` shared with the hypervisor. A large page that is wholly inside stays one; at the edges
-   * it is split.
+   * Makes every page of `region` shared with the hypervisor. A large page that lies wholly in the region stays large; at the
+   * edges of the region, large pages are split. All or nothing. O(tables + pages).
    *
-   * @throws PageTableError as {@link unmapRegion}; `NO_ENCRYPTION`
+   * @param region - its bounds are multiples of 4096
+   * @throws PageTableError as {@link unmapRegion}; `NO_ENCRYPTION`, `OUTSIDE_PHYSICAL_RANGE`
+   * @example
+   * ```ts
+   * import { physAddr, virtAddr } from '@svsm/address';
+   * import { virtRegion } from '@svsm/memory-region';
+   * import { createPhysMemory, PageTable, PtePreset, pagingConfig } from '@svsm/pagetable';
+   *
+   * const memory = createPhysMemory({ size: 0x10_0000 });
+   * let next = 0;
+   * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
+   * const table = PageTable.create({ memory, frames, config: pagingConfig({ cBit: 51 }) });
+   * const heap = virtAddr(0x4000_0000);
+   * table.mapRegion(virtRegion(heap, 0x40_0000), physAddr(0x8000_0000), PtePreset.Data);
+   *
+   * // 2 MiB and one page: the first large page stays, the second is split.
+   * table.setSharedRegion(virtRegion(heap, 0x20_1000));
+   * for (const { region, shared } of table.mappings()) console.log(String(region), shared);
+   * // => [0x0000000040000000-0x0000000040200000) true
+   * // => [0x0000000040200000-0x0000000040201000) true
+   * // => [0x0000000040201000-0x0000000040400000) false
+   * ```
    */
   setSharedRegion(region: VirtBounds): void {
     const range = this.#owner.pages(region);
     this.#owner.of(range).sharePages('setSharedRegion', range, true);
   }
 
-  /** As {@link setSharedRegion}, the other way. */
+  /**
+   * Makes every page of `region` private. The reverse of {@link setSharedRegion}.
+   *
+   * @throws PageTableError as {@link setSharedRegion}
+   */
   setEncryptedRegion(region: VirtBounds): void {
     const range = this.#owner.pages(region);
     this.#owner.of(range).sharePages('setEncryptedRegion', range, false);
   }
 
   /**
-   * Splits the large page that maps `vaddr` until a 4 KiB page does. Every translation, right, memory type, software bit
-   * and shared-ness stays as it was. Does nothing if a 4 KiB page maps it already.
+   * Splits the large page that maps `vaddr` until a 4 KiB page maps it. All translations, rights, memory types, software
+   * bits and visibilities stay as they were. Does nothing if a 4 KiB page maps `vaddr` already.
    *
-   * @throws PageTableError `NOT_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
+   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`,
+   *   `READ_ONLY`
    */
   split4k(vaddr: VirtAddr): void {
     this.#owner.at(vaddr).edit.split('split4k', vaddr, 0);
   }
 
   /**
-   * As {@link split4k}, by one step: a 1 GiB page becomes 512 of 2 MiB. Does nothing if a smaller page maps `vaddr`.
+   * Splits the 1 GiB page that maps `vaddr` into 512 pages of 2 MiB. Does nothing if a smaller page maps `vaddr`.
    *
    * @throws PageTableError as {@link split4k}
    */
@@ -179,25 +260,33 @@ export abstract class PageMapper {
   }
 
   /**
-   * The reverse of {@link split4k}: if the 512 entries of the table that maps `vaddr` are the parts of one larger page,
-   * that page takes its place, and so on upward; their tables are given back. Accessed and dirty may differ among them.
-   * Returns the size of the page that maps `vaddr` then: if they do not agree, the size it had.
+   * The reverse of {@link split4k}. If the 512 entries of the table that maps `vaddr` are the parts of one larger page, that
+   * page replaces the table, and so on upward. Accessed and dirty may differ between the parts. The tables are given back.
+   * Returns the size of the page that maps `vaddr` afterwards: the same as before if there was nothing to collapse. O(512).
    *
-   * @throws PageTableError `NOT_MAPPED`, and if it collapses, `NO_FRAME_ALLOCATOR`
+   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`; if it collapses, `NO_FRAME_ALLOCATOR`
    */
   collapse(vaddr: VirtAddr): PageSize {
     return PAGE_SIZES[this.#owner.at(vaddr).edit.collapse(vaddr)]!;
   }
 
-  /** How many frames its tables take, the first one included; parts that are attached are not. O(tables × 512). */
+  /**
+   * The number of frames that the tables take, the top table included. The tables of attached parts are not counted.
+   * O(tables × 512).
+   *
+   * @throws PageTableError `BUS_ERROR`, `DESTROYED`
+   */
   countTables(): number {
     this.#owner.cursor.requireAlive();
     return tablesOf(this.#owner.space).length;
   }
 
   /**
-   * The physical address that `vaddr` translates to, or `undefined` if it is not mapped. Rights are not checked:
-   * {@link PageTable.access} does that. O(levels); O(1) for a page near the last one.
+   * The physical address to which `vaddr` translates; `undefined` if it is not mapped. Does not check rights:
+   * {@link PageTable.access} does. O(levels); O(1) near the last address.
+   *
+   * @throws PageTableError `NON_CANONICAL`; `OUTSIDE_PART`; `RESERVED_BITS` if an entry of the walk is corrupted;
+   *   `BUS_ERROR` if a table is outside memory; `DESTROYED`
    */
   translate(vaddr: VirtAddr): PhysAddr | undefined {
     const { cursor, space } = this.#owner;
@@ -208,8 +297,25 @@ export abstract class PageMapper {
   }
 
   /**
-   * The page that maps `vaddr`: its frame, size, flags, whether it is shared, and the rights that all levels leave. `undefined`
-   * if `vaddr` is not mapped. Costs as {@link translate}.
+   * The page that maps `vaddr`; `undefined` if it is not mapped. It has frame, size, flags, visibility, and the rights that
+   * the entries of all levels leave. O(levels); O(1) near the last address.
+   *
+   * @throws PageTableError as {@link translate}
+   * @example
+   * ```ts
+   * import { physAddr, virtAddr } from '@svsm/address';
+   * import { createPhysMemory, PageTable, PtePreset } from '@svsm/pagetable';
+   *
+   * const memory = createPhysMemory({ size: 0x10_0000 });
+   * let next = 0;
+   * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
+   * const table = PageTable.create({ memory, frames });
+   * table.map2m(virtAddr(0x4000_0000), physAddr(0x8000_0000), PtePreset.ReadOnly);
+   *
+   * const page = table.lookup(virtAddr(0x4000_1234));
+   * console.log(page?.size, page?.writable, page?.paddr === physAddr(0x8000_1234)); // => 2097152 false true
+   * console.log(table.lookup(virtAddr(0x1000))); // => undefined
+   * ```
    */
   lookup(vaddr: VirtAddr): MappedPage | undefined {
     const { cursor, space } = this.#owner;
@@ -217,29 +323,58 @@ export abstract class PageMapper {
     return pageAt(cursor, space.format);
   }
 
-  /** The walk for `vaddr`: every entry on the way, and the page. For people and tools; {@link lookup} costs far less. */
+  /**
+   * Walks to `vaddr`, and returns every entry of the walk with the page that it found. For people and tools: it records the
+   * path, which {@link lookup} does not. O(levels).
+   *
+   * @throws PageTableError as {@link translate}
+   */
   walk(vaddr: VirtAddr): Walk {
     return walkOf(this.#owner.cursor, vaddr, this.#owner.space.format);
   }
 
   /**
-   * Everything that is mapped, ascending, in the longest runs of pages that follow one another in virtual and physical
-   * memory with one size and the same rights. Lazy: a table is read when its turn comes. O(tables + pages) for all of it.
+   * Lists all mappings in the order of their addresses, as the longest runs of pages that are contiguous in virtual and
+   * physical memory, with one page size and the same rights. It is lazy: it reads a table when it gets there. O(tables +
+   * pages) for the whole list.
    *
-   * @throws PageTableError when the listing gets there: `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` is given; at once:
-   *   `NON_CANONICAL` and `MISALIGNED` for the bounds of `within`
+   * @throws PageTableError at once, `DESTROYED`, and for the bounds of `within`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`;
+   *   when the list gets there, `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` receives them
+   * @example
+   * ```ts
+   * import { physAddr } from '@svsm/address';
+   * import { createPhysMemory, PageTable, writePhys64 } from '@svsm/pagetable';
+   *
+   * // The tables of another system: 2 MiB at 0x200000, and a corrupted entry after it.
+   * const memory = createPhysMemory({ size: 0x4000 });
+   * writePhys64(memory, physAddr(0x1000), 0x2027n); // PML4[0] leads to the PDPT
+   * writePhys64(memory, physAddr(0x2000), 0x3027n); // PDPT[0] leads to the PD
+   * writePhys64(memory, physAddr(0x3008), 0x20_0083n); // PD[1]: 2 MiB
+   * writePhys64(memory, physAddr(0x3010), 0x40_2083n); // PD[2]: bit 13 is reserved
+   *
+   * const table = PageTable.open(physAddr(0x1000), { memory });
+   * const faults: string[] = [];
+   * for (const { region } of table.mappings({ onFault: ({ code }) => faults.push(code) })) console.log(String(region));
+   * // => [0x0000000000200000-0x0000000000400000)
+   * console.log(faults); // => [ 'RESERVED_BITS' ]
+   * ```
    */
   mappings(options: ListingOptions = {}): Generator<Mapping, undefined, undefined> {
     const range = this.#listed(options);
     return mappingsOf(this.#scan(range, options), this.#owner.space.format, this.config.levels, range);
   }
 
-  /** As {@link mappings}, page by page, with all flags of each leaf. */
+  /**
+   * As {@link mappings}, page by page, with all flags of each leaf.
+   *
+   * @throws PageTableError as {@link mappings}
+   */
   leaves(options: ListingOptions = {}): Generator<MappedLeaf, undefined, undefined> {
     const range = this.#listed(options);
     return leavesOf(this.#scan(range, options), this.#owner.space.format, this.config.levels);
   }
 
+  /** The pages to list. */
   #listed({ within }: ListingOptions): PageRange {
     this.#owner.cursor.requireAlive();
     return within === undefined ? this.#owner.extent : this.#owner.pages(within);

@@ -14,22 +14,39 @@ import { PageMapper } from './page-mapper.ts';
 import type { PageTable } from './page-table.ts';
 import { ownerOf, type PartSlot, TableOwner } from './table-owner.ts';
 
-/** What a part works on: as for a page table, but who is to flush is told by the page tables that it is attached to. */
+/** Options of a part: those of a page table without `tlb`. The page tables to which the part is attached have the TLBs. */
 export type PageTablePartOptions = Omit<PageTableOptions, 'tlb'>;
 
 /**
- * The part of a page table below one entry of its root, 512 GiB of addresses with 4 levels: an object of its own, which
- * page tables of several CPUs share. It owns its tables, attached or not; no page table that it is attached to frees them.
+ * The part of a page table below one root entry: 512 GiB of addresses with 4 levels. Page tables of several CPUs can share
+ * it. The part owns its tables, attached or not; a page table to which it is attached never frees them.
  *
- * A change of it, through itself or through a page table that it is attached to, is seen by all of them, and the TLB of
- * each is told what to flush.
+ * A change through the part, or through one of the page tables to which it is attached, is visible in all of them, and the
+ * TLB of each receives the flush request.
+ *
+ * @example
+ * ```ts
+ * import { physAddr, virtAddr } from '@svsm/address';
+ * import { createPhysMemory, PageTable, PageTablePart, PtePreset } from '@svsm/pagetable';
+ *
+ * const memory = createPhysMemory({ size: 0x10_0000 });
+ * let next = 0;
+ * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
+ * const [one, two] = [PageTable.create({ memory, frames }), PageTable.create({ memory, frames })];
+ *
+ * const kernel = PageTablePart.create(511, { memory, frames });
+ * kernel.attach(one);
+ * kernel.attach(two);
+ * one.map4k(virtAddr(0xffff_ff80_0000_0000n), physAddr(0x8000_0000), PtePreset.Data);
+ * console.log(two.translate(virtAddr(0xffff_ff80_0000_0010n))); // => 2147483664n
+ * ```
  */
 export class PageTablePart extends PageMapper {
-  /** The entry of the root that it is for. */
+  /** The index of the root entry whose addresses it maps. */
   readonly index: number;
-  /** The physical address of its first table. */
+  /** The physical address of its top table. */
   readonly root: PhysAddr;
-  /** The addresses that it maps. */
+  /** The addresses that it can map. */
   readonly region: MemoryRegion<VirtAddr>;
   readonly #owner: TableOwner;
   readonly #attached: Map<TableOwner, PageTable>;
@@ -55,10 +72,10 @@ export class PageTablePart extends PageMapper {
   }
 
   /**
-   * A new part with nothing mapped, attached to nothing. Takes one frame, which it clears.
+   * Makes a part with nothing mapped, attached to no page table. It takes one frame for the top table, and clears it.
    *
-   * @param index - the entry of the root that it is for, 0 to 511
-   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
+   * @param index - the index of the root entry, 0 to 511
+   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`
    */
   static create(index: number, options: PageTablePartOptions): PageTablePart {
     requireRootIndex(index);
@@ -68,16 +85,16 @@ export class PageTablePart extends PageMapper {
     return new this(index, frameAddress(root as number), options, frames);
   }
 
-  /** The page tables that it is attached to, in the order of {@link attach}. */
+  /** The page tables to which it is attached, in the order of {@link attach}. */
   get tables(): readonly PageTable[] {
     return [...this.#attached.values()];
   }
 
   /**
-   * Makes the entry of `table`'s root lead to this part: all that is mapped here is mapped there, now and later. O(1).
+   * Makes the root entry of `table` lead to this part: every page that is mapped here, now or later, is mapped there. O(1).
    *
-   * @throws PageTableError `PART_MISMATCH` for a table in another memory or of another configuration; `ALREADY_MAPPED` if its
-   *   entry is in use
+   * @throws PageTableError `PART_MISMATCH` if the table is in another memory or has another configuration; `ALREADY_MAPPED`
+   *   if its root entry is in use; `BUS_ERROR`; `READ_ONLY`; `DESTROYED`
    */
   attach(table: PageTable): void {
     const owner = this.#ownerOf(table);
@@ -96,10 +113,10 @@ export class PageTablePart extends PageMapper {
   }
 
   /**
-   * Clears the entry of `table`'s root that leads to this part, and reports all its addresses to be flushed there. What is
-   * mapped here stays. O(1).
+   * Clears the root entry of `table` that leads to this part, and reports a flush of the whole region to the TLB of `table`.
+   * The mappings of the part stay. O(1).
    *
-   * @throws PageTableError `PART_NOT_ATTACHED`
+   * @throws PageTableError `PART_NOT_ATTACHED`, `BUS_ERROR`, `READ_ONLY`
    */
   detach(table: PageTable): void {
     const owner = ownerOf(table);
@@ -112,11 +129,11 @@ export class PageTablePart extends PageMapper {
   }
 
   /**
-   * Gives all its tables back; every later use is an error. What was mapped is not touched, and nothing is flushed.
+   * Gives all its tables back. Every later use throws `DESTROYED`. Mapped pages are not touched, and no flush is reported.
    * O(tables × 512).
    *
-   * @throws PageTableError `PART_IN_USE` while it is attached; `NO_FRAME_ALLOCATOR`; `BUS_ERROR` if a table lies outside
-   *   memory, and nothing is given back then
+   * @throws PageTableError `PART_IN_USE` if it is attached; `NO_FRAME_ALLOCATOR`; `DESTROYED`; `BUS_ERROR` if a table is
+   *   outside memory: then nothing has been given back
    */
   destroy(): void {
     const { cursor, space } = this.#owner;
@@ -127,20 +144,21 @@ export class PageTablePart extends PageMapper {
     this.#owner.retire();
   }
 
+  /** The owner behind `table`. Refuses a page table to which this part cannot be attached. */
   #ownerOf(table: PageTable): TableOwner {
     this.#owner.cursor.requireAlive();
     const owner = ownerOf(table);
     if (owner === undefined || owner.space.top < owner.space.levels - 1) {
-      throw mismatch('it is no page table of this copy of the package');
+      throw mismatch('it is not a page table of this copy of the package');
     }
     owner.cursor.requireAlive();
-    if (owner.space.memory !== this.#owner.space.memory) throw mismatch('its tables lie in another memory');
-    if (shapeOf(owner) !== shapeOf(this.#owner)) throw mismatch('its paging configuration is another');
+    if (owner.space.memory !== this.#owner.space.memory) throw mismatch('its tables are in another memory');
+    if (shapeOf(owner) !== shapeOf(this.#owner)) throw mismatch('its paging configuration differs');
     return owner;
   }
 }
 
-/** Tells the TLB of each page table, once if several have the same. */
+/** A listener that passes requests to the TLB of each page table, once to each TLB. */
 function toAll(attached: ReadonlyMap<TableOwner, PageTable>): TlbListener {
   return {
     needsFlush: (start, bytes, operation) => {
@@ -155,6 +173,7 @@ function mismatch(problem: string): PageTableError {
   return new PageTableError('PART_MISMATCH', { problem });
 }
 
+/** The paging configuration as a string, to compare. */
 function shapeOf({ config }: TableOwner): string {
   return JSON.stringify(pagingConfig(config));
 }

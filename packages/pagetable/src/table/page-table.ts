@@ -12,11 +12,11 @@ import { TableOwner } from './table-owner.ts';
 /**
  * A page table of x86-64: 4 or 5 levels, pages of 4 KiB, 2 MiB and 1 GiB, with or without memory encryption.
  *
- * It holds no state but where its root is, and which parts are attached: all of it lies in the physical memory, bit for bit
- * as a processor reads it.
+ * The tables lie in physical memory, bit for bit as a processor reads them. The object itself holds only the address of the
+ * root, the parts that are attached, and a cursor that remembers the last walk.
  */
 export class PageTable extends PageMapper {
-  /** The physical address of its top-level table. */
+  /** The physical address of the root, the top table. */
   readonly root: PhysAddr;
   readonly #owner: TableOwner;
   readonly #options: PageTableOptions;
@@ -33,9 +33,22 @@ export class PageTable extends PageMapper {
   }
 
   /**
-   * A new page table with nothing mapped. Takes one frame, which it clears.
+   * Makes a page table with nothing mapped. It takes one frame for the root, and clears it.
    *
-   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
+   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`
+   * @example
+   * ```ts
+   * import { physAddr, virtAddr } from '@svsm/address';
+   * import { createPhysMemory, PageTable, PtePreset, pagingConfig } from '@svsm/pagetable';
+   *
+   * const memory = createPhysMemory({ size: 0x10_0000 });
+   * let next = 0; // frames for tables, one after another
+   * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
+   *
+   * const table = PageTable.create({ memory, frames, config: pagingConfig({ cBit: 51 }) });
+   * table.map4k(virtAddr(0x1000), physAddr(0x8000_0000), PtePreset.Data);
+   * console.log(table.countTables(), table.cr3.toString(16)); // => 4 8000000000000
+   * ```
    */
   static create(options: PageTableOptions): PageTable {
     const frames = TableOwner.framesFor(options);
@@ -45,29 +58,64 @@ export class PageTable extends PageMapper {
   }
 
   /**
-   * The page table whose root lies at `root`: that of a dump, or of another owner. Reads nothing yet.
+   * Opens the page table whose root is at `root`, in a dump or of another owner. It does not read tables yet.
    *
    * @param root - bits 51:12 of CR3, without the encryption bit
-   * @throws PageTableError `INVALID_FRAME` if `root` cannot be a table
+   * @throws PageTableError `INVALID_FRAME` if no table can be at `root`; `NO_FRAME_ALLOCATOR` if `freeEmptyTables` is set
+   *   without `frames`
+   * @example
+   * ```ts
+   * import { physAddr, virtAddr } from '@svsm/address';
+   * import { createPhysMemory, PageTable } from '@svsm/pagetable';
+   *
+   * // A dump of two frames: the root at 0x1000, whose entry 0 leads to a PDPT with a 1 GiB page.
+   * const frames = new Map([[1, 0x2027], [2, 0x83]]);
+   * const memory = createPhysMemory({
+   *   readFrame: (frame, bytes) => {
+   *     const entry = frames.get(frame);
+   *     if (entry === undefined) return false;
+   *     new DataView(bytes.buffer).setUint32(0, entry, true);
+   *     return true;
+   *   },
+   * });
+   * const table = PageTable.open(physAddr(0x1000), { memory });
+   * console.log(table.translate(virtAddr(0x1234))); // => 4660n
+   * ```
    */
   static open(root: PhysAddr, options: PageTableOptions): PageTable {
     return new this(root, options, TableOwner.framesFor(options));
   }
 
-  /** CR3 for this table: the root, with the C-bit by convention. */
+  /** The value of CR3 for this page table: the root, with the C-bit set by convention if there is one. */
   get cr3(): bigint {
     return this.root | (BigInt(this.#owner.space.format.privateHi >>> 0) << 32n);
   }
 
   /**
-   * What the processor's memory management unit does with an access to one byte: a translation, a page fault with its
-   * error code, or #GP for an address that is not canonical. Sets accessed and dirty bits, unless told to look only.
-   *
-   * Corrupted entries are page faults here, as they are to a processor. O(levels).
+   * Performs the access of a processor to one byte: a translation, a page fault with its error code, or #GP if the address
+   * is not canonical. Sets accessed and dirty bits, unless `update` is `false`. A corrupted entry is a page fault here, as on
+   * a processor. O(levels).
    *
    * @param cpu - `cpuState()` if not given
-   * @throws PageTableError `BUS_ERROR` if a table lies outside memory; `INVALID_ACCESS`; `NON_CANONICAL` for what is no
-   *   address of 64 bits at all
+   * @throws PageTableError `BUS_ERROR` if a table is outside memory; `INVALID_ACCESS`; `NON_CANONICAL` if `vaddr` is not a
+   *   bigint of 64 bits; `READ_ONLY` if bits cannot be set; `DESTROYED`
+   * @example
+   * ```ts
+   * import { physAddr, virtAddr } from '@svsm/address';
+   * import { cpuState, createPhysMemory, PageFaultCode, PageTable, PteFlags } from '@svsm/pagetable';
+   *
+   * const memory = createPhysMemory({ size: 0x10_0000 });
+   * let next = 0;
+   * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
+   * const table = PageTable.create({ memory, frames });
+   * table.map4k(virtAddr(0x1000), physAddr(0x8000_0000), PteFlags.User); // not writable
+   *
+   * const user = cpuState({ cpl: 3 });
+   * const read = table.access(virtAddr(0x1008), 'read', user);
+   * console.log(read.type, read.type === 'translation' && read.page.size); // => translation 4096
+   * const write = table.access(virtAddr(0x1008), 'write', user);
+   * console.log(write.type === 'page-fault' && (write.errorCode & PageFaultCode.Write) !== 0); // => true
+   * ```
    */
   access(vaddr: VirtAddr, kind: AccessKind, cpu?: CpuState, options?: AccessOptions): AccessResult {
     this.#owner.cursor.requireAlive();
@@ -75,12 +123,12 @@ export class PageTable extends PageMapper {
   }
 
   /**
-   * A new page table that shares what lies below some entries of this root: what is mapped there in one is mapped in both.
-   * It neither frees nor destroys those tables, and must be destroyed before this one. A part that is attached there is
-   * attached to the new one too. Takes one frame.
+   * Makes a page table that shares the subtrees below some root entries with this one: a page mapped there in one of them is
+   * mapped in both. The new page table does not free those tables, and must be destroyed before this one. A part that is
+   * attached at such an entry is attached to the new page table too. It takes one frame for the root.
    *
-   * @param entries - indexes of entries of the root that lead to tables; COCONUT-SVSM shares 511
-   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
+   * @param entries - indexes of root entries that lead to tables, 0 to 511; COCONUT-SVSM shares 511
+   * @throws PageTableError as {@link PageTable.create}; `INVALID_ROOT_ENTRY`, `BUS_ERROR`, `DESTROYED`
    */
   cloneShared(entries: readonly number[]): PageTable {
     const { cursor, space, kept } = this.#owner;
@@ -93,7 +141,7 @@ export class PageTable extends PageMapper {
         if (clone.#owner.slot(index) === undefined) slot.join(clone);
         continue;
       }
-      // Empty or not, the table stays as long as this page table: the clone leads to it.
+      // The clone leads to this table too, so it stays as long as this page table, even if it becomes empty.
       kept.add(index);
       clone.#owner.kept.add(index);
       clone.#owner.foreign.add(index);
@@ -103,10 +151,11 @@ export class PageTable extends PageMapper {
   }
 
   /**
-   * Gives all tables back, the root included, but for those of parts, which are detached; every later use is an error. What
-   * was mapped is not touched, and nothing is flushed: no processor may be using it any more. O(tables × 512).
+   * Gives all tables back, the root included. Parts are detached and keep their tables. Every later use throws `DESTROYED`.
+   * Mapped pages are not touched, and no flush is reported: no processor may use the page table any more. O(tables × 512).
    *
-   * @throws PageTableError `NO_FRAME_ALLOCATOR`; `BUS_ERROR` if a table lies outside memory, and nothing is given back then
+   * @throws PageTableError `NO_FRAME_ALLOCATOR`, `DESTROYED`; `BUS_ERROR` if a table is outside memory: then nothing has
+   *   been given back
    */
   destroy(): void {
     const { cursor, space } = this.#owner;

@@ -37,34 +37,37 @@ export function setOwner(mapper: object, owner: TableOwner): void {
   OWNERS.set(mapper, owner);
 }
 
-/** A part that is attached at an entry of the root, as the page table that leads to it sees it. */
+/** A part that is attached at a root entry, from the view of the page table. */
 export interface PartSlot {
+  /** The owner of the part's tables. */
   readonly owner: TableOwner;
-  /** Attaches it to another page table too. */
+  /** Attaches the part to another page table too. */
   join(table: object): void;
-  /** The page table is being destroyed. */
+  /** Removes a page table that is destroyed from the page tables of the part. */
   forget(table: TableOwner): void;
 }
 
 /**
- * What a page table is made of, or a part of one: where its tables are, a cursor in them, and what changes them. Changes
- * where a part is attached are that part's: {@link at} and {@link of} say whose.
+ * The owner of the tables of a `PageTable` or `PageTablePart`: it has their place in memory, a cursor in them, and the
+ * edits. A change where a part is attached belongs to the owner of that part: {@link at} and {@link of} return that owner.
  */
 export class TableOwner {
   readonly config: PagingConfig;
   readonly space: TableSpace;
   readonly cursor: TableCursor;
   readonly edit: PageEdit;
-  /** Entries of the root whose tables belong to somebody else, and those with them whose table stays when it is empty. */
+  /** Indexes of root entries whose tables have another owner: `TableSpace.foreign`. */
   readonly foreign: Set<number> = new Set();
+  /** Indexes of root entries whose table is not freed when it is empty: `TableSpace.kept`. */
   readonly kept: Set<number> = new Set();
   readonly #freesEmpty: boolean;
   readonly #slots: Map<number, PartSlot> = new Map();
   #hasSlots = false;
 
   /**
-   * @param root - where its top table lies
-   * @param part - the entry of a root that it is the part of; a whole page table if not given
+   * @param root - the address of the top table
+   * @param part - the index of the root entry, for a part; a whole page table if not given
+   * @throws PageTableError `INVALID_FRAME`, `NO_FRAME_ALLOCATOR`
    */
   constructor(
     root: PhysAddr,
@@ -90,12 +93,12 @@ export class TableOwner {
     this.edit = new PageEdit(this.space, this.cursor, config, freeEmptyTables);
   }
 
-  /** Where a table of these options takes its frames from. */
+  /** The frames of a page table with these options. */
   static framesFor({ memory, frames, config = pagingConfig() }: PageTableOptions): TableFrames {
     return new TableFrames(memory, frames, new EntryFormat(config).physicalEnd);
   }
 
-  /** Whose tables a change at `vaddr` changes. */
+  /** The owner of the tables that map `vaddr`: the part's if a part is attached there. */
   at(vaddr: VirtAddr): TableOwner {
     if (!this.#hasSlots || typeof vaddr !== 'bigint') return this;
     CELL[0] = vaddr;
@@ -104,9 +107,9 @@ export class TableOwner {
   }
 
   /**
-   * Whose tables a change of these pages changes.
+   * The owner of the tables that map these pages: the part's if they lie in a part that is attached.
    *
-   * @throws PageTableError `PART_BOUNDARY`
+   * @throws PageTableError `PART_BOUNDARY` if they lie only partly in a part
    */
   of({ first, end }: PageRange): TableOwner {
     if (!this.#hasSlots || first === end) return this;
@@ -121,12 +124,12 @@ export class TableOwner {
     return this;
   }
 
-  /** The part that is attached at an entry of the root. */
+  /** The part that is attached at a root entry. */
   slot(index: number): PartSlot | undefined {
     return this.#slots.get(index);
   }
 
-  /** Notes that a part is attached there, or no longer. */
+  /** Notes the part that is attached at a root entry; `undefined` if none is any more. */
   setSlot(index: number, slot: PartSlot | undefined): void {
     if (slot === undefined) this.#slots.delete(index);
     else this.#slots.set(index, slot);
@@ -137,14 +140,14 @@ export class TableOwner {
     }
   }
 
-  /** Every later use is an error, and parts know nothing of it any more. */
+  /** Makes every later use throw `DESTROYED`, and removes this owner from the parts that are attached. */
   retire(): void {
     for (const slot of this.#slots.values()) slot.forget(this);
     this.#slots.clear();
     this.cursor.retire();
   }
 
-  /** All pages that it can map. */
+  /** All pages that these tables can map. */
   get extent(): PageRange {
     const { base, top } = this.space;
     return { first: base, end: base + ENTRIES * SPANS[top]! };
@@ -166,16 +169,29 @@ export class TableOwner {
     throw new PageTableError('OUTSIDE_PART', { vaddr: addressOf(stray, levels), index });
   }
 
+  /**
+   * The 4 KiB page at `vaddr`.
+   *
+   * @throws PageTableError `DESTROYED`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`
+   */
+  page(vaddr: VirtAddr): PageRange {
+    // `pages` refuses a value that is not a bigint; adding to it would be a TypeError.
+    return this.pages({ start: vaddr, end: typeof vaddr === 'bigint' ? vaddr + 4096n : vaddr });
+  }
+
+  /** Maps a region. */
   mapPages(range: PageRange, paddr: PhysAddr, flags: number, options: MapRegionOptions): void {
     if (options.shared === true) this.edit.requireEncryption('a shared mapping');
     const plan = planRegion(this.space, this.config, range, paddr, flags, options);
     new MapEdit(this.space, 'mapRegion', plan).run(range);
   }
 
+  /** Unmaps a region. */
   unmapPages(range: PageRange, { allowHoles = false }: UnmapRegionOptions): void {
     new UnmapEdit(this.space, 'unmapRegion', allowHoles, this.#freesEmpty).run(range);
   }
 
+  /** Changes flags of a region. @param operation - the public method, for flush requests */
   protectPages(operation: string, range: PageRange, { set = 0, clear = 0 }: FlagChange): void {
     requireChange(set, clear, this.space.format);
     this.#change(operation, range, {
@@ -186,6 +202,7 @@ export class TableOwner {
     });
   }
 
+  /** Makes a region shared or private. @param operation - the public method, for flush requests and errors */
   sharePages(operation: string, range: PageRange, shared: boolean): void {
     this.edit.requireEncryption(operation);
     const { privateHi, sharedHi } = this.space.format;
