@@ -25,7 +25,10 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
     rooms: {
       pages: { charter: 'values about pages and blocks, and the errors', imports: [] },
       tree: { charter: 'the buddy algorithm, in page numbers', imports: ['pages'] },
-      allocator: { charter: 'what callers may ask of pages', imports: ['pages', 'tree'] },
+      allocator: {
+        charter: 'the allocator of pages: blocks, runs, regions, owners',
+        imports: ['pages', 'tree'],
+      },
       objects: { charter: 'objects smaller than a page', imports: ['pages', 'allocator'] },
       shared: { charter: 'the allocator in a SharedArrayBuffer', imports: ['pages'] },
     },
