@@ -68,6 +68,7 @@ export {
 } from './entry/entry-bits.ts';
 export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry/entry-codec.ts';
 export type { PageTableEntry } from './entry/entry-format.ts';
+export { maskAddress } from './entry/masked-address.ts';
 export {
   type EffectiveMemoryType,
   type MemoryType,

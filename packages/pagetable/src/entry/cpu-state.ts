@@ -13,6 +13,17 @@ export interface CpuState {
   readonly smep: boolean;
   /** CR4.SMAP: supervisor data accesses to user pages are denied, unless {@link ac} permits them. */
   readonly smap: boolean;
+  /**
+   * CR0.PG: whether paging is on. Without it, addresses are physical addresses of 32 bits, no right is checked, and under
+   * memory encryption every access is private (AMD64 APM vol. 2, §15.34.5).
+   */
+  readonly paging: boolean;
+  /** The width of LAM for addresses with bit 63 clear: CR3.LAM_U48 or LAM_U57 (Intel SDM vol. 3A, §4.4); `undefined`: off. */
+  readonly lamUser: 48 | 57 | undefined;
+  /** CR4.LAM_SUP: LAM for addresses with bit 63 set, of the width of the page tables: 48 with 4 levels, 57 with 5. */
+  readonly lamSupervisor: boolean;
+  /** EFER.UAIE: bits 63:57 of the address of a data access are ignored (AMD64 APM vol. 2, §5.10). */
+  readonly uai: boolean;
   /** CR4.CET: shadow-stack accesses exist. */
   readonly cet: boolean;
   /** EFLAGS.AC: suspends SMAP for explicit accesses. */
@@ -29,6 +40,10 @@ export interface CpuRegisters {
   readonly cr0: number | bigint;
   /** CR4, 64 bits. */
   readonly cr4: number | bigint;
+  /** CR3, 64 bits, for LAM_U57 and LAM_U48. 0 if not given. */
+  readonly cr3?: number | bigint;
+  /** EFER, 64 bits, for UAIE. 0 if not given. */
+  readonly efer?: number | bigint;
   /** The current privilege level. */
   readonly cpl: 0 | 1 | 2 | 3;
   /** RFLAGS, 64 bits. 0 if not given: EFLAGS.AC is clear. */
@@ -41,34 +56,53 @@ export interface CpuRegisters {
 
 /**
  * Makes the state of a processor, checked and frozen. The defaults are those of a running kernel: CPL 0; WP, SMEP and
- * SMAP set; AC clear; no shadow stacks, no protection keys. O(1).
+ * SMAP set; AC clear; paging on; no shadow stacks, no protection keys, no masked addresses. O(1).
  *
  * @throws PageTableError `INVALID_CPU_STATE`
  */
 export function cpuState(options: Partial<CpuState> = {}): CpuState {
   const { cpl = 0, wp = true, smep = true, smap = true, cet = false, ac = false, pkru, pkrs } = options;
+  const { paging = true, lamUser, lamSupervisor = false, uai = false } = options;
   if (cpl !== 0 && cpl !== 1 && cpl !== 2 && cpl !== 3) throw invalid('cpl', cpl, 'pass 0, 1, 2 or 3');
-  for (const [field, value] of Object.entries({ wp, smep, smap, cet, ac })) {
+  for (const [field, value] of Object.entries({ paging, wp, smep, smap, cet, ac, lamSupervisor, uai })) {
     if (typeof value !== 'boolean') throw invalid(field, value, 'pass true or false');
+  }
+  if (lamUser !== undefined && lamUser !== 48 && lamUser !== 57) {
+    throw invalid('lamUser', lamUser, 'pass 48, 57 or undefined');
   }
   for (const [field, value] of Object.entries({ pkru, pkrs })) {
     if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff)) {
       throw invalid(field, value, 'pass a number of 32 bits, or undefined if the register is off');
     }
   }
-  return Object.freeze({ cpl, wp, smep, smap, cet, ac, pkru, pkrs });
+  return Object.freeze({
+    cpl,
+    wp,
+    smep,
+    smap,
+    cet,
+    ac,
+    pkru,
+    pkrs,
+    paging,
+    lamUser,
+    lamSupervisor,
+    uai,
+  });
 }
 
 /**
  * Reads the state of a processor from its registers: CR0.WP is bit 16 (AMD64 APM vol. 2, §3.1.1); CR4.SMEP is 20, SMAP 21,
- * PKE 22, CET 23 (§3.1.3), PKS 24 (Intel SDM vol. 3A, §2.5); EFLAGS.AC is 18 (APM vol. 2, §3.1.4). Other bits are
- * ignored. O(1).
+ * PKE 22, CET 23 (§3.1.3), PKS 24 and LAM_SUP 28 (Intel SDM vol. 3A, §2.5); CR3.LAM_U57 is 61, LAM_U48 62; EFER.UAIE is 20;
+ * EFLAGS.AC is 18 (APM vol. 2, §3.1.4). Other bits are ignored, CR0.PG too: `paging` is `true`. O(1).
  *
  * @throws PageTableError `INVALID_CPU_STATE` if a register has more than 64 bits, or a key register more than 32
  */
 export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
   const cr0 = registerBits('cr0', registers.cr0);
   const cr4 = registerBits('cr4', registers.cr4);
+  const cr3 = registerBits('cr3', registers.cr3 ?? 0);
+  const efer = registerBits('efer', registers.efer ?? 0);
   const rflags = registerBits('rflags', registers.rflags ?? 0);
   const has = (value: bigint, bit: number): boolean => ((value >> BigInt(bit)) & 1n) === 1n;
   return cpuState({
@@ -78,6 +112,10 @@ export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
     smap: has(cr4, 21),
     cet: has(cr4, 23),
     ac: has(rflags, 18),
+    // With both bits, LAM_U57 decides (Intel SDM vol. 3A, §4.4).
+    lamUser: has(cr3, 61) ? 57 : has(cr3, 62) ? 48 : undefined,
+    lamSupervisor: has(cr4, 28),
+    uai: has(efer, 20),
     ...(has(cr4, 22) ? { pkru: Number(registerBits('pkru', registers.pkru ?? 0)) } : {}),
     ...(has(cr4, 24) ? { pkrs: Number(registerBits('pkrs', registers.pkrs ?? 0)) } : {}),
   });

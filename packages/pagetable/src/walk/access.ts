@@ -1,6 +1,7 @@
-import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
+import { formatAddress, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { type CpuState, cpuState } from '../entry/cpu-state.ts';
 import type { EntryFormat } from '../entry/entry-format.ts';
+import { maskedHigh } from '../entry/masked-address.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
@@ -87,7 +88,7 @@ export interface AccessPageFault {
   readonly type: 'page-fault';
   /** The error code: a combination of {@link PageFaultCode}. */
   readonly errorCode: number;
-  /** The value of CR2: the virtual address. */
+  /** The value of CR2: the virtual address, without the metadata that LAM or UAI masks. */
   readonly cr2: VirtAddr;
   /** The level of the entry that is not present or has reserved bits set; the level of the leaf if rights deny the access. */
   readonly level: number;
@@ -121,7 +122,7 @@ export class AccessWalk {
   readonly #memory: PhysMemory;
   readonly #format: EntryFormat;
   readonly #root: number;
-  readonly #levels: number;
+  readonly #levels: 4 | 5;
   readonly #hasNoExecute: boolean;
   /** The frame number of the table used at each level. */
   readonly #tables: Float64Array = new Float64Array(MAX_LEVELS);
@@ -168,8 +169,15 @@ export class AccessWalk {
     if (options.shadowStack !== undefined) requireShadowStack(kind, cpu, options.shadowStack);
     CELL[0] = vaddr;
     const low = HALVES[0]! | 0;
-    const high = HALVES[1]! | 0;
-    if (!isCanonical(high, levels)) return GENERAL_PROTECTION;
+    let high = HALVES[1]! | 0;
+    if (!cpu.paging) return physicalAccess(vaddr, low, high);
+    let linear = vaddr;
+    if (isMasked(kind, cpu, options)) {
+      const masked = maskedHigh(high, cpu, this.#levels);
+      if (masked === undefined) return GENERAL_PROTECTION;
+      high = masked;
+      linear = raw(low, high) as VirtAddr;
+    } else if (!isCanonical(high, levels)) return GENERAL_PROTECTION;
 
     const format = this.#format;
     const code =
@@ -197,9 +205,9 @@ export class AccessWalk {
       const at = memory.wordOffset(table) + place;
       entryLow = words[at]! | 0;
       entryHigh = words[at + 1]! | 0;
-      if ((entryLow & PteFlags.Present) === 0) return this.#fault(code, vaddr, level, options);
+      if ((entryLow & PteFlags.Present) === 0) return this.#fault(code, linear, level, options);
       if (format.hasReserved(entryLow, entryHigh, level)) {
-        return this.#fault(code | PageFaultCode.Present | PageFaultCode.Reserved, vaddr, level, options);
+        return this.#fault(code | PageFaultCode.Present | PageFaultCode.Reserved, linear, level, options);
       }
       noExecute |= entryHigh;
       this.#tables[level] = table;
@@ -223,7 +231,7 @@ export class AccessWalk {
     const granted = (rights & (PteFlags.Writable | PteFlags.User)) | (noExecute & PteFlags.NoExecute);
     const isShadowPage = isShadowStackPage(entryLow, rightsAbove);
     const denied = deniedBits(kind, granted, isShadowPage, entryHigh, cpu, options);
-    if (denied !== 0) return this.#fault(code | denied, vaddr, level, options);
+    if (denied !== 0) return this.#fault(code | denied, linear, level, options);
 
     const write = kind === 'write';
     const updates = this.#update(level, write, options.update !== false);
@@ -231,7 +239,7 @@ export class AccessWalk {
     if (updates === undefined) return this.run(vaddr, kind, cpu, options);
     const leaf = entryLow | bitsToSet(level, level, write);
     const page = mappedPage({ low: leaf, high: entryHigh, level, rightsAbove, noExecute }, low, format);
-    options.fill?.insert(vaddr, page);
+    options.fill?.insert(linear, page);
     return { type: 'translation', paddr: page.paddr, size: page.size, shared: page.shared, page, updates };
   }
 
@@ -288,6 +296,40 @@ export class AccessWalk {
     }
     return false;
   }
+}
+
+/** Whether LAM or UAI may mask the address of an access: that of an explicit data access. */
+function isMasked(kind: AccessKind, cpu: CpuState, { implicit, shadowStack }: Mode): boolean {
+  if (kind === 'fetch' || implicit === true || shadowStack !== undefined) return false;
+  return cpu.uai || cpu.lamSupervisor || cpu.lamUser !== undefined;
+}
+
+/**
+ * An access without paging: the linear address is the physical address. It has 32 bits, since 64-bit mode needs paging. No
+ * right is checked, nothing is filled into a TLB, and memory is private (AMD64 APM vol. 2, §15.34.5).
+ *
+ * @throws PageTableError `INVALID_ACCESS` for an address of more bits
+ */
+function physicalAccess(vaddr: VirtAddr, low: number, high: number): AccessTranslation {
+  if (high !== 0) {
+    throw new PageTableError('INVALID_ACCESS', {
+      kind: vaddr,
+      problem: `without paging an address has 32 bits, and ${formatAddress(vaddr)} has more`,
+    });
+  }
+  const paddr = raw(low, 0) as PhysAddr;
+  const page: MappedPage = {
+    size: PageSize.Regular,
+    frame: raw(low & -PageSize.Regular, 0) as PhysAddr,
+    paddr,
+    shared: false,
+    flags: PteFlags.Present | PteFlags.Writable | PteFlags.User | PteFlags.Accessed | PteFlags.Dirty,
+    writable: true,
+    user: true,
+    executable: true,
+    shadowStack: false,
+  };
+  return { type: 'translation', paddr, size: page.size, shared: false, page, updates: NO_UPDATES };
 }
 
 /**

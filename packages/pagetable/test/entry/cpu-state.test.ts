@@ -25,6 +25,10 @@ describe('cpuState', () => {
       ac: false,
       pkru: undefined,
       pkrs: undefined,
+      paging: true,
+      lamUser: undefined,
+      lamSupervisor: false,
+      uai: false,
     });
     expect(Object.isFrozen(state)).toBe(true);
   });
@@ -36,6 +40,10 @@ describe('cpuState', () => {
     [{ smep: 'on' }, 'smep cannot be "on": pass true or false'],
     [{ smap: null }, 'smap cannot be null: pass true or false'],
     [{ cet: 1 }, 'cet cannot be 1: pass true or false'],
+    [{ paging: 0 }, 'paging cannot be 0: pass true or false'],
+    [{ uai: 'on' }, 'uai cannot be "on": pass true or false'],
+    [{ lamSupervisor: 57 }, 'lamSupervisor cannot be 57: pass true or false'],
+    [{ lamUser: 56 }, 'lamUser cannot be 56: pass 48, 57 or undefined'],
     [{ ac: 0 }, 'ac cannot be 0: pass true or false'],
     [
       { pkru: 2 ** 32 },
@@ -94,7 +102,7 @@ describe('cpuStateFromRegisters', () => {
   test('takes registers of all 64 bits', () => {
     const all = (1n << 64n) - 1n;
     expect(cpuStateFromRegisters({ cr0: all, cr4: all, rflags: all, cpl: 3 })).toEqual(
-      cpuState({ cpl: 3, cet: true, ac: true, pkru: 0, pkrs: 0 }),
+      cpuState({ cpl: 3, cet: true, ac: true, pkru: 0, pkrs: 0, lamSupervisor: true }),
     );
   });
 });

@@ -5,7 +5,7 @@ import type { AccessKind } from '../../src/walk/access.ts';
 /** What an access gives, in the words of the vectors; and at which level it ended. */
 export type SlowAccess =
   | { t: 'ok'; pa: bigint; size: bigint; shared: boolean; level: number; set: Map<bigint, bigint> }
-  | { t: 'pf'; err: number; level: number }
+  | { t: 'pf'; err: number; level: number; linear: bigint }
   | { t: 'gp' }
   | { t: 'bus' };
 
@@ -22,11 +22,17 @@ export function slowAccess(
   read: Read64,
   root: bigint,
   config: PagingConfig,
-  vaddr: bigint,
+  pointer: bigint,
   kind: AccessKind,
   cpu: CpuState,
   { implicit = false, shadowStack }: { implicit?: boolean; shadowStack?: 'current' | 'user' } = {},
 ): SlowAccess {
+  if (!cpu.paging) {
+    return { t: 'ok', pa: pointer, size: 4096n, shared: false, level: 0, set: new Map<bigint, bigint>() };
+  }
+  const vaddr =
+    kind === 'fetch' || implicit || shadowStack !== undefined ? pointer : slowMask(pointer, config, cpu);
+  if (vaddr === undefined) return { t: 'gp' };
   // Bits 63:47, respectively 63:56, are all equal.
   const width = config.levels === 5 ? 57n : 48n;
   const top = vaddr >> (width - 1n);
@@ -51,8 +57,9 @@ export function slowAccess(
     const paddr = table + 8n * ((vaddr >> shift) & 511n);
     const entry = read(paddr);
     if (entry === undefined) return { t: 'bus' };
-    if (!bit(entry, 0)) return { t: 'pf', err: access, level };
-    if (slowReserved(entry, level, config) !== 0n) return { t: 'pf', err: access | 1 | 8, level };
+    if (!bit(entry, 0)) return { t: 'pf', err: access, level, linear: vaddr };
+    if (slowReserved(entry, level, config) !== 0n)
+      return { t: 'pf', err: access | 1 | 8, level, linear: vaddr };
     path.push(paddr);
     user &&= bit(entry, 2);
     const writableAbove = writable;
@@ -72,7 +79,7 @@ export function slowAccess(
         ? slowDenied(kind, isUser, implicit, { user, writable, noExecute }, cpu)
         : !isShadowPage || user !== isUser;
     const byKey = slowKeyDenied(kind, isUser, { user }, (entry >> 59n) & 15n, cpu);
-    if (denied || byKey) return { t: 'pf', err: access | 1 | (byKey ? 32 : 0), level };
+    if (denied || byKey) return { t: 'pf', err: access | 1 | (byKey ? 32 : 0), level, linear: vaddr };
 
     // One entry after the other, as they lie in memory: one that was used twice is read as it is by then.
     const set = new Map<bigint, bigint>();
@@ -143,4 +150,21 @@ function slowKeyDenied(
   if (register === undefined) return false;
   if (bit(BigInt(register), 2n * key)) return true;
   return kind === 'write' && bit(BigInt(register), 2n * key + 1n) && (isUser || cpu.wp);
+}
+
+/** The linear address of a pointer with metadata, bit by bit (Intel SDM vol. 3A, §4.4; AMD64 APM vol. 2, §5.10). */
+function slowMask(pointer: bigint, config: PagingConfig, cpu: CpuState): bigint | undefined {
+  const copy = (from: number, first: number, last: number): bigint => {
+    let linear = pointer;
+    for (let i = first; i <= last; i += 1) {
+      linear = bit(pointer, from) ? linear | (1n << BigInt(i)) : linear & ~(1n << BigInt(i));
+    }
+    return linear;
+  };
+  if (cpu.uai) return copy(56, 57, 63);
+  let width: number | undefined;
+  if (!bit(pointer, 63)) width = cpu.lamUser;
+  else if (cpu.lamSupervisor) width = config.levels === 4 ? 48 : 57;
+  if (width === undefined) return pointer;
+  return bit(pointer, 63) === bit(pointer, width - 1) ? copy(width - 1, width, 62) : undefined;
 }

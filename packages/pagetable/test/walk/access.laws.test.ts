@@ -107,7 +107,10 @@ test('the fast walk agrees with the slow one on random tables, loops and corrupt
           const fast = run(() => {
             const result = table.access(vaddr as VirtAddr, kind, cpu, { update: false });
             if (result.type === 'general-protection') return { t: 'gp' };
-            if (result.type === 'page-fault') return { t: 'pf', err: result.errorCode, level: result.level };
+            if (result.type === 'page-fault') {
+              const { errorCode, level, cr2 } = result;
+              return { t: 'pf', err: errorCode, level, linear: cr2 };
+            }
             const { paddr, size, shared, updates } = result;
             const set = new Map(updates.map(({ paddr, entry }) => [paddr, entry]));
             return { t: 'ok', pa: paddr, size: BigInt(size), shared, level: LEVELS.indexOf(size), set };

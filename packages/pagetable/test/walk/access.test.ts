@@ -8,6 +8,7 @@ import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
 import { type PhysMemory, readPhys64, writePhys64 } from '../../src/memory/phys-memory.ts';
 import { PageTable } from '../../src/table/page-table.ts';
 import { type AccessKind, type AccessResult, PageFaultCode } from '../../src/walk/access.ts';
+import { Tlb } from '../../src/walk/tlb.ts';
 import { FramePool, snapshot } from '../support/frame-pool.ts';
 
 const VA = virtAddr(0xffff_8000_0000_0000n);
@@ -332,5 +333,42 @@ describe('accessed and dirty', () => {
       PageTable.open(table.root, { memory: guarded, config: table.config }).access(VA, 'read'),
     ).toThrow('read-only');
     expect(snapshot(memory, pool)).toEqual(before);
+  });
+});
+
+describe('without paging (AMD64 APM vol. 2, §15.34.5)', () => {
+  const off = cpuState({ cpl: 0, paging: false });
+
+  test('an address is a physical address, private, and every access goes ahead', () => {
+    const memory = createPhysMemory({ size: 0x10_0000 });
+    const table = PageTable.create({
+      memory,
+      frames: new FramePool(1, 8),
+      config: pagingConfig({ cBit: 51 }),
+    });
+    for (const kind of ['read', 'write', 'fetch'] as const) {
+      expect(table.access(virtAddr(0xffff_1234), kind, off)).toMatchObject({
+        type: 'translation',
+        paddr: 0xffff_1234n,
+        shared: false,
+        updates: [],
+        page: { frame: 0xffff_1000n, size: 4096, writable: true, user: true, executable: true },
+      });
+    }
+  });
+
+  test('has no addresses of more than 32 bits, and fills no TLB', () => {
+    const memory = createPhysMemory({ size: 0x10_0000 });
+    const table = PageTable.create({ memory, frames: new FramePool(1, 8) });
+    let error: unknown;
+    try {
+      table.access(virtAddr(0x1_0000_0000), 'read', off);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(isPageTableError(error, 'INVALID_ACCESS')).toBe(true);
+    const tlb = new Tlb();
+    table.access(virtAddr(0x1000), 'read', off, { fill: tlb });
+    expect(tlb.lookup(virtAddr(0x1000))).toBeUndefined();
   });
 });
