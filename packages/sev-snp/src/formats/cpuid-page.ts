@@ -2,7 +2,7 @@ import { PAGE_SIZE } from '@svsm/address';
 import { type ByteFields, readFields, requireLength, writeFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
-/** An answer of CPUID: 32 bits in each register. XCR0 and XSS matter to leaf 0xd. */
+/** An answer of CPUID: 32 bits in each register. XCR0 and XSS are inputs of leaf 0xd. */
 export interface CpuidEntry {
   readonly eaxIn: number;
   readonly ecxIn: number;
@@ -14,7 +14,7 @@ export interface CpuidEntry {
   readonly edx: number;
 }
 
-/** The most entries of a table. */
+/** The greatest number of entries in a page. */
 export const CPUID_MAX_ENTRIES = 64;
 
 /** The first 16 bytes: the count, and zeros. */
@@ -35,9 +35,10 @@ const ENTRY = {
 } as const satisfies ByteFields;
 
 /**
- * The entries of a page of type CPUID (AMD-ASPFW `sev_mcmd.h`, OpenVMM `HvPspCpuidPage`). O(entries).
+ * Decodes a page of type CPUID (AMD-ASPFW `sev_mcmd.h`, OpenVMM `HvPspCpuidPage`). O(entries).
  *
- * @throws SnpError `INVALID_ARGUMENT` if it is not 4096 bytes long, `INVALID_MESSAGE` for more entries than there can be
+ * @throws SnpError `INVALID_ARGUMENT` if `page` is not 4096 bytes long, `INVALID_MESSAGE` if it claims more than 64
+ *   entries
  */
 export function decodeCpuidPage(page: Uint8Array): readonly CpuidEntry[] {
   requireLength(page, PAGE_SIZE, 'a CPUID page');
@@ -46,7 +47,11 @@ export function decodeCpuidPage(page: Uint8Array): readonly CpuidEntry[] {
   return Array.from({ length: count }, (_, i) => Object.freeze(readFields(entryBytes(page, i), ENTRY)));
 }
 
-/** A page with these entries. Registers are cut off at 32 bits. O(entries). @throws SnpError `INVALID_MESSAGE` for more than 64 */
+/**
+ * Encodes a page of type CPUID. Registers are cut off at 32 bits. O(entries).
+ *
+ * @throws SnpError `INVALID_MESSAGE` for more than 64 entries
+ */
 export function encodeCpuidPage(entries: readonly CpuidEntry[]): Uint8Array {
   if (entries.length > CPUID_MAX_ENTRIES) refuse(entries.length);
   const page = new Uint8Array(PAGE_SIZE);

@@ -200,7 +200,10 @@ export type DecodeErrorCode = CodeOf<
   | 'GhcbPage.readBuffer'
 >;
 
-/** The codes that writing a format throws: `encode…`, `writeVmsa`, `createVmsa`, `announceSvsm`, `GhcbPage.set`, `LaunchDigest`. */
+/**
+ * The codes that writing a format throws: `encode…`, `writeVmsa`, `createVmsa`, `announceSvsm`, `GhcbPage.set`,
+ * `LaunchDigest`.
+ */
 export type EncodeErrorCode = CodeOf<
   | 'announceSvsm'
   | 'createVmsa'
@@ -239,7 +242,9 @@ export type MachineErrorCode = CodeOf<'SnpMachine' | 'EncryptedMemory'>;
 /** The codes that `Hypervisor.launch` throws. */
 export type LaunchErrorCode = CodeOf<'Hypervisor.launch'>;
 
-/** The codes that a VMGEXIT throws in place of an answer: `Vcpu.vmgexit`, `Hypervisor.vmgexit`, `Hypervisor.answerGhcb`. */
+/**
+ * The codes that a VMGEXIT throws in place of an answer: `Vcpu.vmgexit`, `Hypervisor.vmgexit`, `Hypervisor.answerGhcb`.
+ */
 export type VmgexitErrorCode = CodeOf<'Vcpu.vmgexit' | 'Hypervisor.vmgexit' | 'Hypervisor.answerGhcb'>;
 
 /** The codes that requests to the hypervisor throw: `Ghcb.create`, `Ghcb.vmgexit`, `registerGhcb`, `requestGhcbMsr`. */

@@ -1,30 +1,30 @@
 /** Bits of EXITINFO1 of a nested page fault (AMD64 APM vol. 2, §15.25.6 and §15.36.10). */
 export const NpfInfo = {
-  /** The nested translation was present. */
+  /** The nested translation is present. */
   Present: 0x1n,
-  /** The access was a write. */
+  /** The access is a write. */
   Write: 0x2n,
-  /** It was a user access, as every access through nested tables is. */
+  /** A user access: every access through nested tables is one. */
   User: 0x4n,
-  /** A reserved bit was set in a nested entry. */
+  /** A reserved bit is set in a nested entry. */
   Reserved: 0x8n,
-  /** It was an instruction fetch. */
+  /** The access is an instruction fetch. */
   Fetch: 0x10n,
-  /** It was a shadow-stack access. No access here is one. */
+  /** A shadow-stack access. The model never makes one. */
   ShadowStack: 0x40n,
-  /** It failed an RMP or VMPL check. */
+  /** An RMP check fails; the VMPL check is one. */
   Rmp: 0x8000_0000n,
-  /** The fault was at the final guest-physical address. */
+  /** The fault is at the final guest-physical address. */
   FinalAddress: 0x1_0000_0000n,
-  /** The fault was at a guest page table. */
+  /** The fault is at a page table of the guest. */
   GuestTable: 0x2_0000_0000n,
-  /** The access was private: the effective C-bit was 1. */
+  /** The access is private: the effective C-bit is 1. */
   Encrypted: 0x4_0000_0000n,
-  /** PVALIDATE or RMPADJUST of 4 KiB where the RMP or the nested page table has 2 MiB. */
+  /** PVALIDATE or RMPADJUST of 4 KiB, while the RMP or the nested page table has 2 MiB. */
   SizeMismatch: 0x8_0000_0000n,
-  /** The page's mask for the current VMPL forbids the access. */
+  /** The mask of the page for the current VMPL forbids the access. */
   Vmpl: 0x10_0000_0000n,
-  /** With VMPL SSS: bit 4 of that mask. */
+  /** With VMPL SSS: bit 4 of the mask. */
   SupervisorShadowStack: 0x20_0000_0000n,
   /** The instruction cannot be restarted (OpenVMM `SevNpfInfo`). */
   NotRestartable: 0x8000_0000_0000_0000n,

@@ -12,7 +12,7 @@ export const PageOperation = {
 /** One of the operations. */
 export type PageOperation = (typeof PageOperation)[keyof typeof PageOperation];
 
-/** Bits of the features that a hypervisor says it has (Linux `GHCB_HV_FT_*`). */
+/** Bits of the features that a hypervisor announces (Linux `GHCB_HV_FT_*`). */
 export const HypervisorFeature = {
   Snp: 0x1n,
   ApCreation: 0x2n,
@@ -27,11 +27,11 @@ export const HypervisorFeature = {
 } as const;
 
 /**
- * A value of the GHCB MSR (C001_0130), taken apart: its low 12 bits say what it is, and the rest belongs to that.
- * Those of a guest are requests, those of the hypervisor answers.
+ * A decoded value of the GHCB MSR (C001_0130). Its low 12 bits select the message, the other bits hold the fields. The
+ * guest sends requests, the hypervisor answers.
  */
 export type GhcbMsrMessage =
-  /** 0x000: where the GHCB lies. */
+  /** 0x000: the address of the GHCB. */
   | { readonly type: 'ghcb'; readonly gpa: PhysAddr }
   /** 0x001: answer to `sev-info-request`. */
   | {
@@ -42,7 +42,7 @@ export type GhcbMsrMessage =
     }
   /** 0x002. */
   | { readonly type: 'sev-info-request' }
-  /** 0x003, obsolete: what the bits above the code mean is in no source at hand (OpenVMM `GhcbInfo`). */
+  /** 0x003, obsolete: the meaning of bits 63:12 is not known (OpenVMM `GhcbInfo`). */
   | { readonly type: 'ap-jump-table-request'; readonly value: bigint }
   /** 0x004: register 0 is EAX, 3 is EDX. */
   | { readonly type: 'cpuid-request'; readonly leaf: number; readonly register: number }
@@ -50,47 +50,47 @@ export type GhcbMsrMessage =
   | { readonly type: 'cpuid'; readonly value: number; readonly register: number }
   /** 0x006. */
   | { readonly type: 'ap-reset-hold-request' }
-  /** 0x007: not 0 if a SIPI has started the processor. */
+  /** 0x007: `value` is not 0 if a SIPI has started the processor. */
   | { readonly type: 'ap-reset-hold'; readonly value: bigint }
   /** 0x010. */
   | { readonly type: 'preferred-ghcb-request' }
-  /** 0x011: without `gpa`, there is none. */
+  /** 0x011: without `gpa` if the hypervisor prefers none. */
   | { readonly type: 'preferred-ghcb'; readonly gpa: PhysAddr | undefined }
   /** 0x012. */
   | { readonly type: 'register-ghcb-request'; readonly gpa: PhysAddr }
-  /** 0x013: repeats the address, or refuses without one. */
+  /** 0x013: repeats the address; without `gpa` it is refused. */
   | { readonly type: 'register-ghcb'; readonly gpa: PhysAddr | undefined }
   /** 0x014: one page of 4 KiB. */
   | { readonly type: 'page-state-request'; readonly gpa: PhysAddr; readonly operation: PageOperation }
-  /** 0x015: 0 if it is done. */
+  /** 0x015: `error` is 0 after success. */
   | { readonly type: 'page-state'; readonly error: number }
   /** 0x016. */
   | { readonly type: 'run-vmpl-request'; readonly vmpl: number }
-  /** 0x017: 0 if it is done. */
+  /** 0x017: `error` is 0 after success. */
   | { readonly type: 'run-vmpl'; readonly error: number }
   /** 0x080. */
   | { readonly type: 'features-request' }
-  /** 0x081: `HypervisorFeature`, or-ed. */
+  /** 0x081: an OR of `HypervisorFeature`. */
   | { readonly type: 'features'; readonly features: bigint }
-  /** 0x100: in reason set 0, reason 0 is general, 1 a protocol version, 2 no SNP. */
+  /** 0x100: reasons of set 0 are 0 general, 1 protocol version not supported, 2 SNP not supported. */
   | { readonly type: 'terminate'; readonly reasonSet: number; readonly reason: number }
-  /** 0xf00 to 0xf03: Hyper-V's (OpenVMM `GhcbInfo`). */
+  /** 0xf00 to 0xf03: messages of Hyper-V (OpenVMM `GhcbInfo`). */
   | {
       readonly type: 'hyperv-hypercall' | 'hyperv-fast-call' | 'hyperv-output' | 'hyperv-debug-print';
       readonly value: bigint;
     }
-  /** Everything else, and whatever has a bit set that should not be. */
+  /** Every other value, and every value with a bit set that belongs to no field. */
   | { readonly type: 'unknown'; readonly value: bigint };
 
 type MessageType = Exclude<GhcbMsrMessage['type'], 'unknown'>;
 type Fields = Readonly<Record<string, number | bigint | undefined>>;
 
-/** A field of a message: its name, lowest bit and width; and what its value is. */
+/** A field of a message: its name, lowest bit, width and type. */
 interface Field {
   readonly name: string;
   readonly shift: bigint;
   readonly bits: bigint;
-  /** A `number`, a `bigint`, a page's address, or that where all ones say that there is none. */
+  /** A number, a bigint, the address of a page, or an address for which all ones mean "none". */
   readonly as: 'number' | 'bigint' | 'page' | 'page or none';
 }
 
@@ -107,9 +107,7 @@ const number = (name: string, shift: number, bits: number): Field => ({
 });
 const wide = (name: string, as: Field['as'], bits = 52n): Field => ({ name, shift: 12n, bits, as });
 
-/**
- * The messages by their low 12 bits: Linux `arch/x86/include/asm/sev-common.h`, EDK2 `SevSnpMsr.h`; the two agree.
- */
+/** The messages: Linux `arch/x86/include/asm/sev-common.h`, EDK2 `SevSnpMsr.h`. The two agree. */
 const FORMATS: Readonly<Record<MessageType, Format>> = {
   ghcb: { info: 0x000n, fields: [wide('gpa', 'page')] },
   'sev-info': {
@@ -145,6 +143,17 @@ const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
  * The value of the GHCB MSR for a message. O(1).
  *
  * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { decodeGhcbMsr, encodeGhcbMsr, PageOperation } from '@svsm/sev-snp/formats';
+ *
+ * const operation = PageOperation.Shared;
+ * const value = encodeGhcbMsr({ type: 'page-state-request', gpa: physAddr(0x40_1000), operation });
+ * console.log(value.toString(16)); // => 20000000401014
+ * console.log(decodeGhcbMsr(0x1_0000_0015n)); // => { type: 'page-state', error: 1 }
+ * ```
  */
 export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
   if (message.type === 'unknown') return BigInt.asUintN(64, message.value);
@@ -157,8 +166,8 @@ export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
 }
 
 /**
- * Takes a value of the GHCB MSR apart. Total: what is no message, or has a bit set that belongs to no field, is
- * `unknown`, so encoding gives `value` back, always. O(1).
+ * Decodes a value of the GHCB MSR. It never throws: a value that is not a message, or has a bit set that belongs to no
+ * field, is `unknown`. Encoding the result always returns `value`. O(1).
  */
 export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
   const type = TYPES.find((type) => FORMATS[type].info === (value & 0xfffn));
@@ -172,7 +181,7 @@ export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
   return isValid(message) && encodeGhcbMsr(message) === value ? message : unknown;
 }
 
-/** What the fields' widths do not say. */
+/** The conditions beyond the widths of the fields. */
 function isValid(message: GhcbMsrMessage): boolean {
   if (message.type === 'page-state-request') {
     return Object.values(PageOperation).includes(message.operation) && Phys.isAddress(message.gpa);

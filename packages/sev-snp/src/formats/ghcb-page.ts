@@ -3,8 +3,8 @@ import { bytesOfInteger, integerOf, requireFit, requireLength } from './byte-fie
 import { SnpError } from './snp-error.ts';
 
 /**
- * The fields of a GHCB by offset and bytes: Linux `arch/x86/include/asm/svm.h` `struct ghcb`, EDK2 `MdePkg` `Ghcb.h`,
- * OpenVMM `GhcbSaveArea`, which agree.
+ * The fields of a GHCB: offset and size in bytes. Linux `arch/x86/include/asm/svm.h` `struct ghcb`, EDK2 `MdePkg`
+ * `Ghcb.h`, OpenVMM `GhcbSaveArea`; the three agree.
  */
 export const GHCB_FIELDS = {
   cpl: [0x0cb, 1],
@@ -40,7 +40,7 @@ export const GHCB_FIELDS = {
 /** The name of a field of a GHCB. */
 export type GhcbField = keyof typeof GHCB_FIELDS;
 
-/** Where in a GHCB the buffer lies that both sides share, and its bytes. */
+/** Offset and size, in bytes, of the shared buffer in a GHCB. */
 export const GHCB_BUFFER = {
   offset: 0x800,
   size: 0x7f0,
@@ -70,7 +70,7 @@ export const GhcbExit = {
   UnsupportedEvent: 0x8000_ffffn,
 } as const;
 
-/** Why the hypervisor refuses a request: its answer in SW_EXITINFO2, with 2 in SW_EXITINFO1 (KVM `GHCB_ERR_*`). */
+/** The reasons for which the hypervisor refuses a request: in SW_EXITINFO2, with 2 in SW_EXITINFO1 (KVM `GHCB_ERR_*`). */
 export const GhcbRefusal = {
   NotRegistered: 1n,
   BadUsage: 2n,
@@ -80,7 +80,7 @@ export const GhcbRefusal = {
   InvalidEvent: 6n,
 } as const;
 
-/** The bytes of a page, wherever they lie: `offset` and `length` stay inside it. */
+/** Access to the bytes of a page, wherever they lie. `offset` and `length` stay inside the page. */
 export interface PageBytes {
   read(offset: number, length: number): Uint8Array;
   write(offset: number, bytes: Uint8Array): void;
@@ -89,8 +89,8 @@ export interface PageBytes {
 const BITMAP = 0x3f0;
 
 /**
- * The bit of the valid bitmap that stands for a field: that of its quadword. The bitmap has 128, so what lies from
- * 0x400 on has none, and is not to be mistaken for a field at the start of the page.
+ * The bit of the valid bitmap for a field: bit n stands for the quadword at 8·n. The bitmap has 128 bits, so a field at
+ * or above 0x400 has none: `undefined`.
  */
 export function ghcbValidBit(field: GhcbField): number | undefined {
   const [offset] = GHCB_FIELDS[field];
@@ -98,9 +98,19 @@ export function ghcbValidBit(field: GhcbField): number | undefined {
 }
 
 /**
- * A guest-hypervisor communication block, over the bytes of the page that both sides share. Whatever it gives may
- * have been written by the other side at any time: each call reads memory once, so keep what it returned, and do not
- * ask twice. No method throws by what the bytes are.
+ * A guest-hypervisor communication block, over the bytes of the shared page. The other side can change the page at any
+ * time. Each call reads memory once: keep the result and do not read a field twice. No method throws because of the bytes
+ * in the page.
+ *
+ * @example
+ * ```ts
+ * import { GhcbExit, GhcbPage } from '@svsm/sev-snp/formats';
+ *
+ * const page = GhcbPage.over();
+ * page.set('exitCode', GhcbExit.HypervisorFeatures);
+ * console.log(page.get('exitCode') === GhcbExit.HypervisorFeatures); // => true
+ * console.log(page.get('rax')); // => undefined
+ * ```
  */
 export class GhcbPage {
   readonly #bytes: PageBytes;
@@ -109,7 +119,7 @@ export class GhcbPage {
     this.#bytes = bytes;
   }
 
-  /** A page over an array of its own, or one that is given. @throws SnpError `INVALID_ARGUMENT` if it is not 4096 long */
+  /** A GHCB over `bytes`, or over a new page of zeros. @throws SnpError `INVALID_ARGUMENT` if they are not 4096 bytes */
   static over(bytes: Uint8Array = new Uint8Array(PAGE_SIZE)): GhcbPage {
     requireLength(bytes, PAGE_SIZE, 'a GHCB');
     return new GhcbPage({
@@ -118,7 +128,7 @@ export class GhcbPage {
     });
   }
 
-  /** A field, or `undefined` if it has a bit in the valid bitmap and that is clear. O(1). */
+  /** The value of a field, or `undefined` if the valid bitmap has a bit for it and the bit is clear. O(1). */
   get(field: GhcbField): bigint | undefined {
     if (!this.isValid(field)) return undefined;
     const [offset, size] = GHCB_FIELDS[field];
@@ -126,7 +136,7 @@ export class GhcbPage {
   }
 
   /**
-   * Writes a field, and marks it valid if it can be. O(1).
+   * Writes a field, and marks it valid if it has a bit. O(1).
    *
    * @throws SnpError `INVALID_MESSAGE` if the value does not fit
    */
@@ -140,29 +150,33 @@ export class GhcbPage {
     this.#bytes.write(BITMAP + (bit >> 3), Uint8Array.of(held | (1 << (bit & 7))));
   }
 
-  /** Whether a field is marked valid; always so for those that have no bit. */
+  /** Whether a field is marked valid. A field without a bit always is. */
   isValid(field: GhcbField): boolean {
     const bit = ghcbValidBit(field);
     if (bit === undefined) return true;
     return (this.#bytes.read(BITMAP + (bit >> 3), 1)[0]! & (1 << (bit & 7))) !== 0;
   }
 
-  /** Marks every field invalid. Their values stay. */
+  /** Marks every field invalid. The values stay. */
   invalidate(): void {
     this.#bytes.write(BITMAP, new Uint8Array(16));
   }
 
   /**
-   * Bytes of the shared buffer, `offset` from its start.
+   * Reads `length` bytes of the shared buffer, `offset` from its start.
    *
-   * @throws SnpError `INVALID_ARGUMENT` if they are not all inside
+   * @throws SnpError `INVALID_ARGUMENT` if a byte lies outside of it
    */
   readBuffer(offset: number, length: number): Uint8Array {
     requireInBuffer(offset, length);
     return this.#bytes.read(GHCB_BUFFER.offset + offset, length);
   }
 
-  /** Writes to the shared buffer, `offset` from its start. @throws SnpError `INVALID_ARGUMENT` if a byte would lie outside */
+  /**
+   * Writes to the shared buffer, `offset` from its start.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if a byte would lie outside
+   */
   writeBuffer(offset: number, bytes: Uint8Array): void {
     requireInBuffer(offset, bytes.length);
     this.#bytes.write(GHCB_BUFFER.offset + offset, bytes);

@@ -3,10 +3,10 @@ import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
 import { type ByteFields, requireLength, writeFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
-/** SHA-384: 48 bytes for any. Of WebCrypto by {@link webCryptoSha384}, or of a library. */
+/** SHA-384: 48 bytes for any input. {@link webCryptoSha384} makes one from WebCrypto; a library's works too. */
 export type Sha384 = (bytes: Uint8Array) => Uint8Array | PromiseLike<Uint8Array>;
 
-/** What is needed of `crypto.subtle`, which browsers, Node, Deno and Bun have. */
+/** The part of `crypto.subtle` that is needed. Browsers, Node, Deno and Bun have it. */
 export interface DigestSource {
   digest(algorithm: 'SHA-384', data: Uint8Array): PromiseLike<ArrayBuffer>;
 }
@@ -19,22 +19,22 @@ export function webCryptoSha384(subtle: DigestSource): Sha384 {
 /** Types of pages of SNP_LAUNCH_UPDATE (AMD-ASPFW `sev_mcmd.h`; OpenVMM `SnpPageType`). */
 export const LaunchPageType = {
   Normal: 1,
-  /** A processor's state, of 4 KiB. */
+  /** The state of a processor; 4 KiB. */
   Vmsa: 2,
   /** Zeros, written by the firmware. */
   Zero: 3,
-  /** Data of the hypervisor's that no digest covers. */
+  /** Data of the hypervisor that the digest does not cover. */
   Unmeasured: 4,
-  /** Keys of the guest and the place of an SVSM, written by the firmware; of 4 KiB. */
+  /** Keys of the guest, written by the firmware, and the place of an SVSM; 4 KiB. */
   Secrets: 5,
-  /** Answers of CPUID, checked by the firmware; of 4 KiB. */
+  /** Answers of CPUID, checked by the firmware; 4 KiB. */
   Cpuid: 6,
 } as const;
 
 /** One of the types. */
 export type LaunchPageType = (typeof LaunchPageType)[keyof typeof LaunchPageType];
 
-/** Where every VMSA is measured, whichever processor's it is: frame -1 in 36 bits. */
+/** The address at which every VMSA is measured and assigned, for all processors: frame -1 in 36 bits. */
 export const VMSA_LAUNCH_GPA: PhysAddr = 0xffff_ffff_f000n as PhysAddr;
 
 /** Bytes of a digest. */
@@ -44,11 +44,11 @@ export const DIGEST_SIZE = 48;
 export interface LaunchPage {
   readonly type: LaunchPageType;
   readonly gpa: PhysAddr;
-  /** Its bytes: only of `Normal` and `Vmsa` pages do they count; a multiple of 4096 of a normal page. */
+  /** The bytes of the page. They count for `Normal` and `Vmsa` pages only. A normal page can have several 4096 bytes. */
   readonly bytes?: Uint8Array;
-  /** What VMPL1 to VMPL3 may do with it: 0 if not given. */
+  /** The masks of VMPL1 to VMPL3: 0 if not given. */
   readonly permissions?: readonly [number, number, number];
-  /** Whether it belongs to a migration image. */
+  /** Whether the page belongs to a migration image. */
   readonly imi?: boolean;
 }
 
@@ -56,7 +56,7 @@ export interface LaunchPage {
 export interface PageInfo {
   /** The digest before this page. */
   readonly digest: Uint8Array;
-  /** SHA-384 of the page's content, or 48 zeros. */
+  /** SHA-384 of the content of the page, or 48 zeros. */
   readonly contents: Uint8Array;
   readonly type: LaunchPageType;
   readonly gpa: PhysAddr;
@@ -64,7 +64,7 @@ export interface PageInfo {
   readonly imi?: boolean;
 }
 
-/** What is switched of {@link encodePageInfo}: the order of the permissions. */
+/** The assumption that {@link encodePageInfo} depends on: the order of the permissions. */
 export type PageInfoAssumptions = Partial<Pick<Assumptions, 'pageInfoMasks'>>;
 
 const PAGE_INFO_SIZE = 0x70;
@@ -78,10 +78,11 @@ const PAGE_INFO = {
 } as const satisfies ByteFields;
 
 /**
- * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (AMD-ASPFW `sev_mcmd.h`). The order of the permissions
- * is AMD-ASPFW's. virtee/sev-snp-measure has the reverse order, and known digests do not decide it: their masks are 0.
+ * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (AMD-ASPFW `sev_mcmd.h`). The order of the
+ * permissions is AMD-ASPFW's. virtee/sev-snp-measure has the reverse order, and known digests do not decide it: their
+ * masks are 0.
  *
- * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address no multiple of 4096
+ * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address is not a multiple of 4096
  */
 export function encodePageInfo(info: PageInfo, assumptions: PageInfoAssumptions = {}): Uint8Array {
   const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
@@ -98,8 +99,19 @@ export function encodePageInfo(info: PageInfo, assumptions: PageInfoAssumptions 
 }
 
 /**
- * The launch digest of a guest, page by page, as the firmware computes it and as an attestation report says it: a chain
- * in which order, addresses, types and permissions of pages count as their contents do.
+ * The launch digest of a guest, as the firmware computes it and an attestation report contains it. The pages form a
+ * chain: their order, addresses, types and permissions count as their contents do.
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { LaunchDigest, LaunchPageType, webCryptoSha384 } from '@svsm/sev-snp/formats';
+ *
+ * const launch = new LaunchDigest(webCryptoSha384(crypto.subtle));
+ * const page = { type: LaunchPageType.Normal, gpa: physAddr(0), bytes: new Uint8Array(4096) };
+ * const digest = await launch.update(page);
+ * console.log(digest.length, digest[0]); // => 48 157
+ * ```
  */
 export class LaunchDigest {
   readonly #sha384: Sha384;
@@ -108,7 +120,8 @@ export class LaunchDigest {
   #last: Promise<void> = Promise.resolve();
 
   /**
-   * @param from - the digest after pages that others have measured, such as those of a firmware image; 48 zeros if not given
+   * @param from - the digest after pages that were measured before, such as those of a firmware image; 48 zeros if not
+   *   given
    * @throws SnpError `INVALID_ARGUMENT` if it is not 48 bytes long
    */
   constructor(
@@ -122,7 +135,7 @@ export class LaunchDigest {
     this.#value = Uint8Array.from(from);
   }
 
-  /** The digest after all pages that have been awaited: 48 bytes. A copy. */
+  /** The digest after all pages whose `update` has finished: a copy of 48 bytes. */
   get value(): Uint8Array {
     return this.#value.slice();
   }
@@ -130,8 +143,9 @@ export class LaunchDigest {
   /**
    * Adds a page: one record for each 4 KiB. Calls are processed in their order, awaited or not. O(bytes).
    *
-   * @returns the digest after it
-   * @throws SnpError `INVALID_ARGUMENT` for an unknown type, bytes that are no whole pages, or none where they count
+   * @returns the digest after the page
+   * @throws SnpError `INVALID_ARGUMENT` for an unknown type, a misaligned address, bytes that are not whole pages, or a
+   *   measured page without bytes
    */
   update(page: LaunchPage): Promise<Uint8Array> {
     const records = recordsOf(page);
@@ -142,7 +156,7 @@ export class LaunchDigest {
       return this.value;
     };
     const done = run();
-    // What fails is told to who waits for it; a later page is not stopped by it.
+    // A failure rejects the promise of its own page. Later pages go on.
     this.#last = done.then(
       () => {},
       () => {},
@@ -163,7 +177,7 @@ interface Record4k {
   readonly bytes: Uint8Array | undefined;
 }
 
-// What the firmware fills in, and measures as 0: the TSC's scale and offset in a VMSA.
+// The TSC scale and offset of a VMSA: the firmware fills them in, and measures them as 0.
 const VMSA_UNMEASURED = [0x2f0, 0x300] as const;
 
 function recordsOf({ type, gpa, bytes }: LaunchPage): Record4k[] {
@@ -184,7 +198,7 @@ function recordsOf({ type, gpa, bytes }: LaunchPage): Record4k[] {
   return Array.from({ length: length / PAGE_SIZE }, (_, k) => {
     const at = (gpa + BigInt(k * PAGE_SIZE)) as PhysAddr;
     if (!isMeasured) return { gpa: at, bytes: undefined };
-    // A copy, now: what the caller does to its bytes later changes nothing.
+    // A copy: the caller can change its bytes later.
     const part = Uint8Array.from((bytes as Uint8Array).subarray(k * PAGE_SIZE, (k + 1) * PAGE_SIZE));
     if (type === LaunchPageType.Vmsa) part.fill(0, ...VMSA_UNMEASURED);
     return { gpa: at, bytes: part };

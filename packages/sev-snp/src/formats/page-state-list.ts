@@ -13,17 +13,17 @@ import type { RmpPageSize } from './rmp-entry.ts';
 import { SnpError } from './snp-error.ts';
 
 /*
- * The list of a page state change as it lies in a GHCB's shared buffer: a header of 8 bytes, then entries of 8 (Linux
+ * The list of a page state change in the shared buffer of a GHCB: a header of 8 bytes, then entries of 8 bytes (Linux
  * `arch/x86/include/asm/sev-common.h`, `struct psc_hdr` and `psc_entry`; EDK2 `Ghcb.h`).
  */
 
-/** The most entries that a list has: what the shared buffer holds beside the header. */
+/** The greatest number of entries in a list: what the shared buffer holds after the header. */
 export const PSC_MAX_ENTRIES = 253;
 
-/** Bytes of the header, and of an entry. */
+/** The size of the header and of an entry, in bytes. */
 export const PSC_ENTRY_SIZE = 8;
 
-/** The first eight bytes of a list. */
+/** The header of a list. */
 export interface PscHeader {
   /** The index of the entry to process next. */
   readonly current: number;
@@ -33,14 +33,14 @@ export interface PscHeader {
   readonly reserved: number;
 }
 
-/** An entry, bit for bit: any 64 bits are one. */
+/** An entry, bit for bit. Any 64 bits are one. */
 export interface PscEntry {
   /** The first byte of the page. */
   readonly gpa: PhysAddr;
-  /** A `PageOperation`; 3 and 4 are PSMASH and UNSMASH, which no one asks for; 4 bits. */
+  /** A `PageOperation`; 4 bits. 3 and 4 are PSMASH and UNSMASH, which guests do not request. */
   readonly operation: number;
   readonly pageSize: RmpPageSize;
-  /** How many of its 4 KiB pages are done: 12 bits, of which 0 to 512 mean something. */
+  /** The number of its 4 KiB pages that are done: 12 bits; valid are 0 to 512. */
   readonly donePages: number;
   /** Bits 63:57, 0. */
   readonly reserved: number;
@@ -52,20 +52,20 @@ const HEADER = {
   reserved: [4, 4],
 } as const satisfies ByteFields;
 
-/** The header in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+/** Decodes a header. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodePscHeader(bytes: Uint8Array): PscHeader {
   requireLength(bytes, PSC_ENTRY_SIZE, 'the header of a page state change');
   return Object.freeze(readFields(bytes, HEADER));
 }
 
-/** The eight bytes of a header. Fields are cut off at their width. */
+/** Encodes a header: 8 bytes. Fields are cut off at their width. */
 export function encodePscHeader(header: PscHeader): Uint8Array {
   const bytes = new Uint8Array(PSC_ENTRY_SIZE);
   writeFields(bytes, HEADER, header);
   return bytes;
 }
 
-/** The entry in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+/** Decodes an entry. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodePscEntry(bytes: Uint8Array): PscEntry {
   requireLength(bytes, PSC_ENTRY_SIZE, 'an entry of a page state change');
   const raw = integerOf(bytes);
@@ -79,7 +79,7 @@ export function decodePscEntry(bytes: Uint8Array): PscEntry {
 }
 
 /**
- * The eight bytes of an entry.
+ * Encodes an entry: 8 bytes.
  *
  * @throws SnpError `INVALID_MESSAGE` if a field does not fit
  */
@@ -98,9 +98,20 @@ export function encodePscEntry(entry: PscEntry): Uint8Array {
 }
 
 /**
- * The fewest entries for a region: 2 MiB wherever that much is left at a multiple of it, else 4 KiB. O(entries).
+ * The fewest entries for a region: 2 MiB at each multiple of 2 MiB with that much left, 4 KiB elsewhere. O(entries).
  *
- * @throws RegionError if the region is not made of 4 KiB pages
+ * @throws RegionError if the region is not made of whole 4 KiB pages
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { physRegion } from '@svsm/memory-region';
+ * import { PageOperation, pscEntriesOf } from '@svsm/sev-snp/formats';
+ *
+ * const region = physRegion(physAddr(0x1f_f000), 0x20_1000);
+ * const entries = [...pscEntriesOf(region, PageOperation.Shared)];
+ * console.log(entries.map(({ pageSize }) => pageSize)); // => [ 4096, 2097152 ]
+ * ```
  */
 export function* pscEntriesOf(
   region: MemoryRegion<PhysAddr>,

@@ -2,29 +2,29 @@ import type { RmpEntry } from './rmp-entry.ts';
 
 /** The states of a page, by its RMP entry (AMD-ASPFW `sev_rmp.h`, `snp_page_state_t`). */
 export const PageState = {
-  /** Not covered by the RMP: the hypervisor's for ever. */
+  /** Not covered by the RMP: always the hypervisor's. */
   Default: 'DEFAULT',
-  /** The hypervisor's, which also all memory is that a guest shares. */
+  /** The hypervisor's. Memory that a guest shares is in this state too. */
   Hypervisor: 'HYPERVISOR',
   /** The hypervisor's until the firmware is reset. */
   HvFixed: 'HV-FIXED',
-  /** Handed to the firmware. */
+  /** Given to the firmware. */
   Firmware: 'FIRMWARE',
-  /** Given back by the firmware; RMPUPDATE may free it. */
+  /** Given back by the firmware: RMPUPDATE can free it. */
   Reclaim: 'RECLAIM',
-  /** A guest's context page. */
+  /** The context page of a guest. */
   Context: 'CONTEXT',
-  /** Records of pages that are swapped out. */
+  /** Records of swapped-out pages. */
   Metadata: 'METADATA',
   /** Structures of the IOMMU, locked. */
   FirmwareIommu: 'FIRMWARE-IOMMU',
-  /** A guest's, before the firmware has launched it or swapped it in. */
+  /** A guest's, before the firmware launches it or swaps it in. */
   PreGuest: 'PRE-GUEST',
-  /** A guest's and valid, in a swap. */
+  /** A guest's, valid and immutable: before it is swapped out, or after it was swapped in. */
   PreSwap: 'PRE-SWAP',
   /** A guest's, not validated. */
   GuestInvalid: 'GUEST-INVALID',
-  /** A guest's, and validated: usable private memory. */
+  /** A guest's, validated: usable private memory. */
   GuestValid: 'GUEST-VALID',
   /** A combination of fields that no operation makes. */
   Invalid: 'INVALID',
@@ -33,13 +33,13 @@ export const PageState = {
 /** One of the page states. */
 export type PageState = (typeof PageState)[keyof typeof PageState];
 
-// The firmware marks what a page of its own is for in bits of the frame number that no GPA reaches: 38:36.
+// The kind of a firmware page: bits 38:36 of the frame number, which no GPA of a guest reaches.
 const KIND_SHIFT = 48n;
 const KIND_METADATA = 1n;
 const KIND_IOMMU = 2n;
 
 /**
- * The state that an entry shows; of `undefined`, which `Rmp` gives for a page that it does not cover, `DEFAULT`. O(1).
+ * The state of a page by its RMP entry. `undefined`, which `Rmp.entry` returns for an uncovered page, is `DEFAULT`. O(1).
  */
 export function pageStateOf(entry: RmpEntry | undefined): PageState {
   if (entry === undefined) return PageState.Default;
@@ -56,7 +56,7 @@ export function pageStateOf(entry: RmpEntry | undefined): PageState {
   return firmwareState(entry);
 }
 
-/** Of an assigned page without ASID. */
+/** The state of an assigned page without an ASID. */
 function firmwareState({ immutable, lock, gpa, vmsa }: RmpEntry): PageState {
   if (!immutable) return lock ? PageState.Invalid : PageState.Reclaim;
   if (vmsa) return gpa === 0n ? PageState.Context : PageState.Invalid;

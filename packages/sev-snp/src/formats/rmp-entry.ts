@@ -1,48 +1,56 @@
 import { PAGE_SHIFT, PageSize, type PhysAddr } from '@svsm/address';
 
-/** The page sizes that the RMP knows; a 1 GiB translation counts as one of 2 MiB. */
+/** The page sizes of the RMP. A 1 GiB translation counts as one of 2 MiB. */
 export type RmpPageSize = typeof PageSize.Regular | typeof PageSize.Huge;
 
-/** An entry of the RMP, taken apart. Frozen. */
+/** A decoded entry of the RMP. Frozen. */
 export interface RmpEntry {
-  /** Whether it belongs to a guest or to the firmware, and not to the hypervisor. */
+  /** Whether the page belongs to a guest or to the firmware, and not to the hypervisor. */
   readonly assigned: boolean;
-  /** Whether it stands for 4 KiB or for 2 MiB. */
+  /** The size of the page that the entry describes. */
   readonly pageSize: RmpPageSize;
-  /** Whether the RMP instructions may not change it: the firmware has it. */
+  /** Whether the firmware holds the page, so that RMP instructions cannot change the entry. */
   readonly immutable: boolean;
-  /** In the first entry of a 2 MiB region: how many of the other 511 are assigned as 4 KiB pages. Else 0. */
+  /** In the first entry of a 2 MiB region: how many of the other 511 pages are assigned as 4 KiB. Else 0. */
   readonly subpageCount: number;
-  /** The one guest-physical address at which it may be mapped. */
+  /** The one guest-physical address at which the page may appear. */
   readonly gpa: PhysAddr;
-  /** The guest that owns the page, 1 to 1022. 0: the hypervisor or the firmware; 1023: a lock that the firmware holds for a moment. */
+  /** The guest that owns the page: 1 to 1022. 0 is the hypervisor or the firmware; 1023 is a lock of the firmware. */
   readonly asid: number;
-  /** Whether it may be run as a VMSA. */
+  /** Whether the page may be run as a VMSA. */
   readonly vmsa: boolean;
-  /** Whether the guest has validated it. */
+  /** Whether the guest has validated the page. */
   readonly validated: boolean;
-  /** What each VMPL may do with it: `VmplPermission`, or-ed. */
+  /** The rights of each VMPL: an OR of `VmplPermission`. */
   readonly vmplMasks: VmplMasks;
-  /** Bit 63, in which the firmware mirrors `immutable`. No instruction reads or changes it. */
+  /** Bit 63: the firmware mirrors `immutable` there. Instructions neither read nor change it. */
   readonly lock: boolean;
-  /** Bits 63:32 of the second quadword: key select, PCIe stream, migration. Nothing here gives them a meaning. */
+  /** Bits 63:32 of the second quadword: key select, PCIe stream, migration. The model gives them no meaning. */
   readonly upper: number;
 }
 
 /** The permission masks of VMPL0 to VMPL3, 0 to 0xff each. */
 export type VmplMasks = readonly [number, number, number, number];
 
-/** An entry as it lies in memory on Zen 3 and Zen 4: two little-endian quadwords. */
+/** An entry in memory on Zen 3 and Zen 4: two little-endian quadwords. */
 export interface RawRmpEntry {
   readonly low: bigint;
   readonly high: bigint;
 }
 
 /**
- * Takes apart an entry of a raw table, as in a memory dump: no bit is lost. O(1).
+ * Decodes an entry of a raw table, as in a memory dump. No bit is lost. O(1).
  *
- * The layout is not architectural; it is that of Zen 3 and Zen 4: Linux `arch/x86/virt/svm/sev.c` `struct
+ * The layout is not architectural. It is the layout of Zen 3 and Zen 4: Linux `arch/x86/virt/svm/sev.c` `struct
  * rmpentry_raw`, AMD-ASPFW `sev_rmp.h` `rmp_fields_t` and `rmp_quadword2_t`.
+ *
+ * @example
+ * ```ts
+ * import { decodeRmpEntry, pageStateOf } from '@svsm/sev-snp/formats';
+ *
+ * const entry = decodeRmpEntry({ low: 0x4008_0000_1234_5001n, high: 0x1fn });
+ * console.log(pageStateOf(entry), entry.asid, entry.gpa.toString(16)); // => GUEST-VALID 1 12345000
+ * ```
  */
 export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
   const words = new Uint32Array(RMP_ENTRY_WORDS);
@@ -50,7 +58,7 @@ export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
   return decodeWords(words, 0);
 }
 
-/** The reverse of {@link decodeRmpEntry}. O(1). Fields that do not fit are cut off at their width. */
+/** The reverse of {@link decodeRmpEntry}. Fields are cut off at their width. O(1). */
 export function encodeRmpEntry(entry: RmpEntry): RawRmpEntry {
   const words = new Uint32Array(RMP_ENTRY_WORDS);
   encodeWords(entry, words, 0);
@@ -58,7 +66,7 @@ export function encodeRmpEntry(entry: RmpEntry): RawRmpEntry {
   return Object.freeze({ low, high });
 }
 
-/** 32-bit words of an entry. */
+/** The number of 32-bit words in an entry. */
 export const RMP_ENTRY_WORDS = 4;
 
 // Word 0.
@@ -76,14 +84,14 @@ const VMSA = 1 << 29;
 const VALIDATED = 1 << 30;
 const LOCK = 1 << 31;
 
-// What checks ask of an entry's words, without taking all of it apart. Each takes the word that the field is in.
+// Single fields for checks, without decoding the whole entry. Each function takes the word that has the field.
 
 /** Whether an entry with this first word is assigned. */
 export function isAssignedWord(word: number): boolean {
   return (word & ASSIGNED) !== 0;
 }
 
-/** Whether an entry with this first word stands for 2 MiB. */
+/** Whether an entry with this first word describes 2 MiB. */
 export function isHugeWord(word: number): boolean {
   return (word & HUGE) !== 0;
 }

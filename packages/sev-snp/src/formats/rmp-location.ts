@@ -4,15 +4,15 @@ import { SnpError } from './snp-error.ts';
 import { SysPhys, type SysPhysAddr } from './sys-phys-addr.ts';
 
 /*
- * Where in system memory the entry of a page lies: AMD64 APM vol. 2, §15.36.4 (flat) and §15.36.22 (segmented). A table
- * begins with 16 KiB of the firmware's own.
+ * The address of an RMP entry in system memory: AMD64 APM vol. 2, §15.36.4 (flat) and §15.36.22 (segmented). The first
+ * 16 KiB of a table belong to the firmware.
  */
 
-/** A table in one piece: MSRs C001_0132 and C001_0133. */
+/** A flat table: MSRs C001_0132 and C001_0133. */
 export interface FlatRmp {
-  /** RMP_BASE: its first byte. */
+  /** RMP_BASE: the address of its first byte. */
   readonly base: bigint;
-  /** RMP_END: its last byte. */
+  /** RMP_END: the address of its last byte. */
   readonly end: bigint;
 }
 
@@ -20,13 +20,13 @@ export interface FlatRmp {
 export interface SegmentedRmp {
   /** RMP_BASE: a multiple of 1 MiB. */
   readonly base: bigint;
-  /** RmpSegSize: log2 of the bytes of memory of which a segment holds the entries, at least 30; or of MiB: see {@link unit}. */
+  /** RmpSegSize: the binary logarithm of the bytes that a segment covers, at least 30; or of MiB, see {@link unit}. */
   readonly segmentShift: number;
-  /** How many segments the processor looks at: NumCachedSegments if it has NumSegReduction, else all 512. */
+  /** The number of segments that the processor uses: NumCachedSegments if it has NumSegReduction, else 512. */
   readonly segments?: number;
-  /** What RmpSegSize counts: bytes if not given. */
+  /** The unit of RmpSegSize: bytes if not given. */
   readonly unit?: Assumptions['rmpSegSizeUnit'];
-  /** Reads the quadword at an address of system memory. */
+  /** Reads a quadword of system memory. */
   readonly read: (spa: SysPhysAddr) => bigint;
 }
 
@@ -37,25 +37,36 @@ const SEGMENT_GIB = 0xf_ffffn;
 const SEGMENT_BASE = 0xf_ffff_fff0_0000n;
 const SEGMENT_RESERVED = 0xfff0_0000_0000_0000n;
 
-/** Where the entry of the page of `spa` lies in a flat table, or `undefined` if it does not cover it. O(1). */
+/**
+ * The address of the entry for the page of `spa` in a flat table; `undefined` if the table does not cover the page. O(1).
+ *
+ * @example
+ * ```ts
+ * import { flatRmpEntryAddress, sysPhysAddr } from '@svsm/sev-snp/formats';
+ *
+ * const table = { base: 0x10_0000n, end: 0x110_3fffn };
+ * console.log(flatRmpEntryAddress(sysPhysAddr(0x5000), table)?.toString(16)); // => 104050
+ * console.log(flatRmpEntryAddress(sysPhysAddr(2n ** 32n), table)); // => undefined
+ * ```
+ */
 export function flatRmpEntryAddress(spa: SysPhysAddr, { base, end }: FlatRmp): SysPhysAddr | undefined {
   SysPhys.assertIsAddress(spa);
   const at = base + BOOKKEEPING + (spa >> BigInt(PAGE_SHIFT)) * ENTRY_SIZE;
   return at + ENTRY_SIZE - 1n <= end ? SysPhys.address(at) : undefined;
 }
 
-/** Bytes of memory that a flat table covers, from 0 on. */
+/** The number of bytes that a flat table covers, from address 0 on. */
 export function flatRmpCoverage({ base, end }: FlatRmp): bigint {
   const entries = (end + 1n - base - BOOKKEEPING) / ENTRY_SIZE;
   return entries > 0n ? entries << BigInt(PAGE_SHIFT) : 0n;
 }
 
 /**
- * Where the entry of the page of `spa` lies in a segmented table, or `undefined` if it does not cover it. Reads one
- * quadword, of the table of segments. O(1).
+ * The address of the entry for the page of `spa` in a segmented table; `undefined` if the table does not cover the page.
+ * Reads one quadword, of the table of segments. O(1).
  *
- * @throws SnpError `INVALID_ARGUMENT` for a base or segment size that no processor takes; `INVALID_RMP_SEGMENT` if the
- *   segment has reserved bits set
+ * @throws SnpError `INVALID_ARGUMENT` for a base, segment size or number of segments that a processor cannot have;
+ *   `INVALID_RMP_SEGMENT` if the segment has reserved bits set
  */
 export function segmentedRmpEntryAddress(spa: SysPhysAddr, table: SegmentedRmp): SysPhysAddr | undefined {
   SysPhys.assertIsAddress(spa);
@@ -66,7 +77,7 @@ export function segmentedRmpEntryAddress(spa: SysPhysAddr, table: SegmentedRmp):
   const segmentShift = table.segmentShift + (unit === 'MiB' ? 20 : 0);
   if (base % 0x10_0000n !== 0n) refuse('RMP_BASE', base, 'pass a multiple of 1 MiB');
   if (!Number.isInteger(segmentShift) || segmentShift < 30 || segmentShift > 51) {
-    refuse('the segment size', segmentShift, 'pass what makes 30 to 51, the binary logarithm of its bytes');
+    refuse('the segment size', segmentShift, 'the binary logarithm of its bytes must be 30 to 51');
   }
   if (!Number.isInteger(segments) || segments < 0 || segments > SEGMENTS) {
     refuse('the number of segments', segments, `pass 0 to ${SEGMENTS}`);

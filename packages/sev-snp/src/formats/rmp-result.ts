@@ -4,24 +4,24 @@
  */
 export const RmpResult = {
   SUCCESS: 0,
-  /** A misaligned or contradictory operand, or a page that the RMP does not cover. */
+  /** The operand is misaligned or contradictory, or the RMP does not cover the page. */
   FAIL_INPUT: 1,
-  /** An immutable entry, a guest executing a host instruction, or rights that the caller may not give. */
+  /** The entry is immutable, a guest executes a host instruction, or the caller may not give these rights. */
   FAIL_PERMISSION: 2,
-  /** Another processor uses the entry or the page. */
+  /** A processor uses the page or the entry. */
   FAIL_INUSE: 3,
-  /** 4 KiB pages where a 2 MiB page was asked for, or the reverse. */
+  /** RMPUPDATE of 2 MiB over assigned 4 KiB pages, or of 4 KiB inside a 2 MiB page. */
   FAIL_OVERLAP: 4,
-  /** A 2 MiB operand whose page is 4 KiB. */
+  /** The operand is 2 MiB, the page is 4 KiB. */
   FAIL_SIZEMISMATCH: 6,
-  /** PSMASH of a page that is not a mutable 2 MiB page. */
+  /** PSMASH of a page that is not an assigned, mutable 2 MiB page. */
   FAIL_BADADDR: 7,
 } as const;
 
 /** One of the results. */
 export type RmpResult = (typeof RmpResult)[keyof typeof RmpResult];
 
-/** The name of a result: `FAIL_OVERLAP`. */
+/** The name of a result, such as `FAIL_OVERLAP`. */
 export function rmpResultName(result: RmpResult): keyof typeof RmpResult {
   const names = Object.keys(RmpResult) as (keyof typeof RmpResult)[];
   return names.find((name) => RmpResult[name] === result) as keyof typeof RmpResult;

@@ -2,18 +2,18 @@ import { PageSize, type PhysAddr } from '@svsm/address';
 import { type ByteFields, readFields, requireLength, writeFields } from './byte-fields.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 
-/** The state of a page as software tells and is told it. */
+/** The architectural state of a page: software passes it to RMPUPDATE and gets it from RMPREAD. */
 export interface RmpStateFields {
   readonly gpa: PhysAddr;
   readonly assigned: boolean;
   readonly pageSize: RmpPageSize;
   readonly immutable: boolean;
   readonly asid: number;
-  /** RMPREAD only: of the first page of a 2 MiB region, whether another page of it is assigned. */
+  /** For RMPREAD, in the first page of a 2 MiB region: whether another page of the region is assigned. */
   readonly regionStatus: boolean;
 }
 
-/** Bytes of a state: the operand of RMPUPDATE, and what RMPREAD writes. */
+/** The size of a state in bytes. */
 export const RMP_STATE_SIZE = 16;
 
 const FIELDS = {
@@ -25,11 +25,11 @@ const FIELDS = {
 } as const satisfies ByteFields;
 
 /**
- * Takes a state apart as RMPUPDATE reads it and RMPREAD writes it: the architectural layout, which every part has,
- * whatever its entries look like (Linux `arch/x86/include/asm/sev.h` `struct rmp_state`, `arch/x86/virt/svm/sev.c`
- * `struct rmpentry`; the reference of the `__rmpread` intrinsic). Bits without a meaning are ignored. O(1).
+ * Decodes a state as RMPUPDATE reads it and RMPREAD writes it. The layout is architectural: every part has it, whatever
+ * its raw entries look like (Linux `arch/x86/include/asm/sev.h` `struct rmp_state`, `arch/x86/virt/svm/sev.c` `struct
+ * rmpentry`; the page of the `__rmpread` intrinsic). Bits without a meaning are ignored. O(1).
  *
- * @throws SnpError `INVALID_ARGUMENT` if there are not 16 bytes
+ * @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 16 bytes
  */
 export function decodeRmpState(bytes: Uint8Array): RmpStateFields {
   requireLength(bytes, RMP_STATE_SIZE, 'a state');
@@ -44,7 +44,7 @@ export function decodeRmpState(bytes: Uint8Array): RmpStateFields {
   });
 }
 
-/** The reverse of {@link decodeRmpState}. O(1). Fields that do not fit are cut off at their width. */
+/** The reverse of {@link decodeRmpState}. Fields are cut off at their width. O(1). */
 export function encodeRmpState(state: RmpStateFields): Uint8Array {
   const bytes = new Uint8Array(RMP_STATE_SIZE);
   writeFields(bytes, FIELDS, {

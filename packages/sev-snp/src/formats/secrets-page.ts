@@ -2,29 +2,31 @@ import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { type ByteFields, readFields, requireFit, requireLength, writeFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
-/** Where a guest finds its SVSM: the fields that the SVSM writes to the secrets page (AMD document 58019, §4.1, table 1). */
+/** Where a guest finds its SVSM: written by the SVSM to the secrets page (AMD document 58019, §4.1, table 1). */
 export interface SvsmLocation {
-  /** The SVSM's memory. */
+  /** The start of the SVSM's memory. */
   readonly base: PhysAddr;
+  /** The size of the SVSM's memory, in bytes. */
   readonly size: bigint;
   /** The calling area of the boot processor. */
   readonly callingArea: PhysAddr;
+  /** The greatest version of the core protocol. */
   readonly maxVersion: number;
-  /** The level that the guest runs at. */
+  /** The VMPL of the guest: 1 to 3. */
   readonly guestVmpl: number;
 }
 
-/** What the firmware writes to a page of type SECRETS (AMD-ASPFW `sev_mcmd.h`, version 3), and an SVSM to it. */
+/** A page of type SECRETS, as the firmware writes it (AMD-ASPFW `sev_mcmd.h`, version 3) and an SVSM completes it. */
 export interface SecretsPage {
   readonly version: number;
   /** Whether the guest was launched with a migration image. */
   readonly imi: boolean;
   readonly familyModelStepping: number;
-  /** The keys that requests to the firmware are encrypted with, of VMPL0 to 3: 32 bytes each. */
+  /** The keys of VMPL0 to VMPL3 for requests to the firmware: 32 bytes each. */
   readonly vmpcks: readonly [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
-  /** Which bytes of a VMSA the register protection has changed: 64 bytes. */
+  /** The bytes of a VMSA that register protection has changed: a bitmap of 64 bytes. */
   readonly vmsaTweakBitmap: Uint8Array;
-  /** `undefined` if there is none: its size is 0. */
+  /** `undefined` if the size is 0: the guest has no SVSM. */
   readonly svsm: SvsmLocation | undefined;
   readonly tscFactor: number;
 }
@@ -50,7 +52,7 @@ const VMPCK_SIZE = 32;
 const TWEAK_BITMAP = 0x100;
 const TWEAK_BITMAP_SIZE = 64;
 
-/** Takes a secrets page apart. O(1). @throws SnpError `INVALID_ARGUMENT` if it is not 4096 bytes long */
+/** Decodes a secrets page. O(1). @throws SnpError `INVALID_ARGUMENT` if `page` is not 4096 bytes long */
 export function decodeSecretsPage(page: Uint8Array): SecretsPage {
   requireLength(page, PAGE_SIZE, 'a secrets page');
   const { version, flags, familyModelStepping, tscFactor } = readFields(page, FIELDS);
@@ -69,9 +71,9 @@ export function decodeSecretsPage(page: Uint8Array): SecretsPage {
 }
 
 /**
- * What an SVSM does to the secrets page before its guest sees it: says where it is, and wipes the key of VMPL0. O(1).
+ * Completes a secrets page as an SVSM does for its guest: writes where the SVSM is, and wipes the key of VMPL0. O(1).
  *
- * @throws SnpError `INVALID_ARGUMENT` if it is not 4096 bytes long; `INVALID_MESSAGE` if a field does not fit
+ * @throws SnpError `INVALID_ARGUMENT` if `page` is not 4096 bytes long; `INVALID_MESSAGE` if a field does not fit
  */
 export function announceSvsm(page: Uint8Array, svsm: SvsmLocation): void {
   requireLength(page, PAGE_SIZE, 'a secrets page');

@@ -4,63 +4,63 @@ import { type RmpResult, rmpResultName } from './rmp-result.ts';
 /**
  * The `details` of each code of {@link SnpError}. Codes are only ever added.
  *
- * `INVALID_…`: the value, the message or the answer is wrong whatever the state. `OUTSIDE_RMP`: the address is sound, but
- * the RMP does not cover it. `OUT_OF_MEMORY`: no page is left. `NOT_…`, `ALREADY_…`: the page is not in the state that the
- * operation needs, or is in its final state already. `…_REFUSED`, `…_FAILED`: the hypervisor, the SVSM, the firmware or an
- * instruction answered with an error. Other codes are terms of the field.
+ * `INVALID_…`: the value, the message or the answer is wrong whatever the state. `OUTSIDE_RMP`: the address is sound,
+ * but the RMP does not cover it. `OUT_OF_MEMORY`: no page is left. `NOT_…`, `ALREADY_…`: the page is not in the state
+ * that the operation needs, or is in its final state already. `…_REFUSED`, `…_FAILED`: the hypervisor, the SVSM, the
+ * firmware or an instruction answered with an error. Other codes are terms of the field.
  */
 export interface SnpErrorDetails {
-  /** An option or argument that no machine, guest or processor could have. */
+  /** An argument or option is wrong, whatever the state of the machine. */
   INVALID_ARGUMENT: { what: string; value: unknown; expected: string };
-  /** The range that an RMP covers is not made of whole 2 MiB regions. */
+  /** The range of an RMP is empty, or not made of whole 2 MiB regions. */
   INVALID_RMP_RANGE: { start: bigint; end: bigint };
-  /** A segment of a segmented RMP with reserved bits set: hardware raises a fault for the walk that needs it. */
+  /** A segment of a segmented RMP has reserved bits set. Hardware faults at the access that needs it. */
   INVALID_RMP_SEGMENT: { spa: bigint; segment: bigint };
-  /** A page that the RMP does not cover where an entry must be. */
+  /** The RMP has no entry for the page. */
   OUTSIDE_RMP: { spa: bigint };
-  /** The hypervisor has too little free system memory. */
+  /** The hypervisor has too little free system memory. Both counts are bytes. */
   OUT_OF_MEMORY: { needed: bigint; free: bigint };
-  /** The hypervisor's own RMPUPDATE or PSMASH failed where it must not: the page is not in the state that it thinks. */
+  /** An RMPUPDATE of the hypervisor failed: the page is not in the state that the hypervisor assumes. */
   HOST_INSTRUCTION_FAILED: { instruction: string; spa: bigint; result: RmpResult };
-  /** The firmware refuses a page, with a status: it is not in the state that the command is for, or not of its size. */
+  /** The firmware refuses a page with a status: its state, size, owner or address does not fit the command. */
   FIRMWARE_REFUSED: { command: string; spa: bigint; state: string; status: string };
-  /** A VMGEXIT that the hypervisor does not know. A real one kills the guest. */
+  /** The hypervisor does not know the request of a VMGEXIT. A real hypervisor ends the guest. */
   UNSUPPORTED_VMGEXIT: { request: bigint };
-  /** The guest has asked to be ended. */
+  /** The guest has asked for its termination. */
   TERMINATED: { reasonSet: number; reason: number };
-  /** A message of the GHCB MSR protocol with a field that does not fit. */
+  /** A field of a message or format does not fit. */
   INVALID_MESSAGE: { field: string; value: unknown; expected: string };
-  /** The answer does not fit the request: the hypervisor is broken or lies. */
+  /** The answer does not fit the request: the hypervisor is broken, or lies. */
   INVALID_RESPONSE: { request: bigint; response: bigint; problem: string };
-  /** The hypervisor says that it did not change the state of a page. */
+  /** The hypervisor reports that it has not changed the state of a page. */
   PAGE_STATE_REFUSED: { gpa: bigint; error: number };
   /**
-   * The hypervisor did not do what a VMGEXIT through the GHCB page asked for: SW_EXITINFO1 and 2 as it left them, or
-   * `undefined` if it did not mark them valid.
+   * The hypervisor refused a request in the GHCB. `info1` and `info2` are SW_EXITINFO1 and SW_EXITINFO2 of the answer, or
+   * `undefined` if the answer does not mark them valid.
    */
   VMGEXIT_FAILED: { exitCode: bigint; info1: bigint | undefined; info2: bigint | undefined };
-  /** The hypervisor stopped a list of page state changes: the entry that it had come to, and SW_EXITINFO2. */
+  /** The hypervisor stopped a list of page state changes with SW_EXITINFO2, at the entry with this index. */
   PSC_REFUSED: { gpa: bigint; entry: number; info2: bigint };
-  /** The hypervisor left a header of a page state change that no honest one leaves. */
+  /** The hypervisor left a header of a page state change that an honest one never leaves. */
   INVALID_PSC_RESPONSE: { field: string; value: number; problem: string };
-  /** The hypervisor answered that it ran the SVSM, and the call is pending still. */
+  /** The hypervisor claims that it has run the SVSM, but the call is pending still. */
   SVSM_NOT_RUN: { attempts: number };
-  /** The SVSM refused a call, with a `SvsmResult`, at an entry of its list. */
+  /** The SVSM refused a call with a `SvsmResult`, at the entry of its list with this index. */
   SVSM_REFUSED: { call: number; result: number; entry: number };
-  /** A page is validated already, by the guest's own record: validating it again is what an attack needs. */
+  /** The guest's own record has the page as validated. An attack needs a second validation. */
   ALREADY_VALIDATED: { gpa: bigint };
-  /** A page is not validated, by the guest's own record. */
+  /** The guest's own record has the page as not validated. */
   NOT_VALIDATED: { gpa: bigint };
   /** PVALIDATE failed with a result. */
   PVALIDATE_FAILED: { gva: bigint; validate: boolean; result: RmpResult };
   /**
-   * PVALIDATE changed nothing: another page is mapped there than the guest thinks, or it asks twice. Treat as an
-   * attack.
+   * PVALIDATE succeeded and changed nothing: the page is not the one that the guest assumes, or the guest asks twice.
+   * Treat it as an attack.
    */
   PVALIDATE_UNCHANGED: { gva: bigint; validate: boolean };
   /** RMPADJUST failed with a result. */
   RMPADJUST_FAILED: { gva: bigint; result: RmpResult };
-  /** A page is not mapped as the next step needs it. */
+  /** The page is not mapped as the operation needs it. */
   WRONG_MAPPING: { gva: bigint; expected: string; found: string };
 }
 
@@ -72,20 +72,20 @@ const verb = (validate: boolean): string => (validate ? 'validate' : 'rescind');
 const MESSAGES: MessageTable<SnpErrorDetails> = {
   INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_RMP_RANGE: ({ start, end }) =>
-    `an RMP cannot cover [${formatAddress(start)}-${formatAddress(end)}): it must start and end at multiples of 2 MiB`,
+    `an RMP cannot cover [${formatAddress(start)}-${formatAddress(end)}): pass whole regions of 2 MiB`,
   INVALID_RMP_SEGMENT: ({ spa, segment }) =>
     `the RMP segment for ${formatAddress(spa)} has reserved bits set: ${formatAddress(segment)}`,
   OUTSIDE_RMP: ({ spa }) => `the RMP has no entry for ${formatAddress(spa)}`,
   OUT_OF_MEMORY: ({ needed, free }) =>
-    `${describeValue(needed)} bytes of system memory are needed, ${describeValue(free)} are free`,
+    `${describeValue(needed)} bytes of system memory are needed, but ${describeValue(free)} are free`,
   HOST_INSTRUCTION_FAILED: ({ instruction, spa, result }) =>
-    `${instruction} of ${formatAddress(spa)} gave ${rmpResultName(result)} (${result})`,
+    `${instruction} of ${formatAddress(spa)} returned ${rmpResultName(result)} (${result})`,
   FIRMWARE_REFUSED: ({ command, spa, state, status }) =>
-    `${command} refuses ${formatAddress(spa)}, which is ${state}: ${status}`,
+    `${command} refuses ${formatAddress(spa)} in state ${state}: ${status}`,
   UNSUPPORTED_VMGEXIT: ({ request }) =>
-    `the hypervisor knows no VMGEXIT with ${formatAddress(request)} in the GHCB MSR`,
+    `the hypervisor does not know a VMGEXIT with ${formatAddress(request)} in the GHCB MSR`,
   TERMINATED: ({ reasonSet, reason }) =>
-    `the guest asked to be ended: reason set ${reasonSet}, reason ${reason}`,
+    `the guest asks for its termination: reason set ${reasonSet}, reason ${reason}`,
   INVALID_MESSAGE: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_RESPONSE: ({ request, response, problem }) =>
     `the hypervisor answered ${formatAddress(response)} to ${formatAddress(request)}: ${problem}`,
@@ -97,24 +97,24 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `the hypervisor stopped at entry ${entry}, ${formatAddress(gpa)}, with 0x${info2.toString(16)}`,
   INVALID_PSC_RESPONSE: ({ field, value, problem }) =>
     `the hypervisor left ${value} in ${field} of a page state change: ${problem}`,
-  SVSM_NOT_RUN: ({ attempts }) => `the SVSM did not run in ${attempts} attempts: the hypervisor withholds it`,
+  SVSM_NOT_RUN: ({ attempts }) => `the hypervisor did not run the SVSM in ${attempts} attempts`,
   SVSM_REFUSED: ({ call, result, entry }) =>
     `the SVSM refused call ${call} at entry ${entry}: result 0x${result.toString(16)}`,
-  ALREADY_VALIDATED: ({ gpa }) => `${formatAddress(gpa)} is validated already: it must not be again`,
+  ALREADY_VALIDATED: ({ gpa }) => `${formatAddress(gpa)} is validated already: do not validate it again`,
   NOT_VALIDATED: ({ gpa }) => `${formatAddress(gpa)} is not validated`,
   PVALIDATE_FAILED: ({ gva, validate, result }) =>
-    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} gave ${rmpResultName(result)} (${result})`,
+    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} returned ${rmpResultName(result)} (${result})`,
   PVALIDATE_UNCHANGED: ({ gva, validate }) =>
-    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} changed nothing: the page is not the one it should be`,
+    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} changed nothing: the page is not the expected one`,
   RMPADJUST_FAILED: ({ gva, result }) =>
-    `RMPADJUST of ${formatAddress(gva)} gave ${rmpResultName(result)} (${result})`,
+    `RMPADJUST of ${formatAddress(gva)} returned ${rmpResultName(result)} (${result})`,
   WRONG_MAPPING: ({ gva, expected, found }) =>
-    `${formatAddress(gva)} must be mapped ${expected}, and is ${found}`,
+    `${formatAddress(gva)} must be mapped ${expected}, but is ${found}`,
 };
 
 /**
- * What this package throws for what no hardware answers: wrong arguments, and a hypervisor or a page that is not what
- * software relies on. What hardware raises is a `SnpFault`. Narrow it with {@link isSnpError}.
+ * The error of this package: a wrong argument, or something that software must not accept, such as a lie of the
+ * hypervisor. Events that hardware raises are `SnpFault`s. Narrow it with {@link isSnpError}.
  */
 export class SnpError<Code extends SnpErrorCode = SnpErrorCode> extends CodedError<
   Code,
@@ -126,8 +126,19 @@ export class SnpError<Code extends SnpErrorCode = SnpErrorCode> extends CodedErr
 }
 
 /**
- * Whether `error` is a {@link SnpError}, with `code` if one is given; narrows `error.details` to that code. Works
+ * Whether `error` is a {@link SnpError}, and has `code` if one is given. Narrows `error.details` to that code. Works
  * across copies of this package.
+ *
+ * @example
+ * ```ts
+ * import { decodePscHeader, isSnpError } from '@svsm/sev-snp/formats';
+ *
+ * try {
+ *   decodePscHeader(new Uint8Array(7));
+ * } catch (error) {
+ *   if (isSnpError(error, 'INVALID_ARGUMENT')) console.log(error.details.expected); // => pass 8 bytes
+ * }
+ * ```
  */
 export function isSnpError<Code extends SnpErrorCode = SnpErrorCode>(
   error: unknown,

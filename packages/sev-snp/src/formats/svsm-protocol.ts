@@ -9,8 +9,8 @@ import {
 } from './byte-fields.ts';
 
 /*
- * The core protocol between a guest and the SVSM above it: "Secure VM Service Module for SEV-SNP Guests", AMD document
- * 58019, version 1 of protocol 0.
+ * The core protocol between a guest and its SVSM: "Secure VM Service Module for SEV-SNP Guests", AMD document 58019,
+ * version 1 of protocol 0.
  */
 
 /** The calls of the core protocol. */
@@ -28,7 +28,7 @@ export const SvsmCall = {
 /** One of the calls. */
 export type SvsmCall = (typeof SvsmCall)[keyof typeof SvsmCall];
 
-/** What a call leaves in RAX. */
+/** The results of calls, in RAX. */
 export const SvsmResult = {
   Success: 0,
   /** Call again with the same registers. */
@@ -40,13 +40,13 @@ export const SvsmResult = {
   InvalidParameter: 0x8000_0005,
   InvalidRequest: 0x8000_0006,
   Busy: 0x8000_0007,
-  /** Plus what PVALIDATE or RMPADJUST left in EAX. */
+  /** The result of PVALIDATE or RMPADJUST is added. */
   InstructionFailed: 0x8000_1000,
   /** PVALIDATE changed nothing. */
   PvalidateUnchanged: 0x8000_1010,
 } as const;
 
-/** The registers of a call, in and out. */
+/** The registers of a call: arguments, and then results. */
 export interface SvsmRegisters {
   rax: bigint;
   rcx: bigint;
@@ -55,31 +55,31 @@ export interface SvsmRegisters {
   r9: bigint;
 }
 
-/** Bytes of the header of a list, and of an entry. */
+/** The size of a list header and of an entry, in bytes. */
 export const SVSM_LIST_ENTRY_SIZE = 8;
 
-/** Where in a calling area arguments begin: the bytes before are CALL_PENDING, MEM_AVAILABLE and reserved. */
+/** The offset of arguments in a calling area. The bytes before are CALL_PENDING, MEM_AVAILABLE and reserved. */
 export const SVSM_CALL_BUFFER = 8;
 
-/** The most entries that a list in a calling area has. */
+/** The greatest number of entries of a list in a calling area. */
 export const SVSM_LIST_MAX = 510;
 
 /** The header of a list of pages. */
 export interface SvsmListHeader {
-  /** How many entries follow. */
+  /** The number of entries. */
   readonly count: number;
-  /** The index of the entry to process next: how far a call has come. */
+  /** The index of the entry to process next. The SVSM advances it. */
   readonly next: number;
 }
 
-/** An entry of a list, bit for bit: any 64 bits are one. */
+/** An entry of a list, bit for bit. Any 64 bits are one. */
 export interface SvsmListEntry {
   readonly gpa: PhysAddr;
-  /** 0 for 4 KiB, 1 for 2 MiB; 2 bits. */
+  /** 0: 4 KiB, 1: 2 MiB; 2 bits. */
   readonly size: number;
-  /** Whether the page is to be validated, or that to be taken back. */
+  /** Whether to validate the page, or to rescind its validation. */
   readonly validate: boolean;
-  /** Whether a PVALIDATE that changes nothing is no error. */
+  /** Whether a PVALIDATE that changes nothing is accepted. */
   readonly ignoreUnchanged: boolean;
   /** Bits 11:4, 0. */
   readonly reserved: number;
@@ -90,20 +90,20 @@ const HEADER = {
   next: [2, 2],
 } as const satisfies ByteFields;
 
-/** The header in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+/** Decodes the header of a list. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodeSvsmListHeader(bytes: Uint8Array): SvsmListHeader {
   requireLength(bytes, SVSM_LIST_ENTRY_SIZE, 'the header of a list');
   return Object.freeze(readFields(bytes, HEADER));
 }
 
-/** The eight bytes of a header. Fields are cut off at their width. */
+/** Encodes the header of a list: 8 bytes. Fields are cut off at their width. */
 export function encodeSvsmListHeader(header: SvsmListHeader): Uint8Array {
   const bytes = new Uint8Array(SVSM_LIST_ENTRY_SIZE);
   writeFields(bytes, HEADER, header);
   return bytes;
 }
 
-/** The entry in eight bytes. @throws SnpError `INVALID_ARGUMENT` if there are not eight */
+/** Decodes an entry of a list. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
   requireLength(bytes, SVSM_LIST_ENTRY_SIZE, 'an entry of a list');
   const raw = integerOf(bytes);
@@ -116,14 +116,14 @@ export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
   });
 }
 
-/** The eight bytes of an entry. Fields are cut off at their width. */
+/** Encodes an entry of a list: 8 bytes. Fields are cut off at their width. */
 export function encodeSvsmListEntry(entry: SvsmListEntry): Uint8Array {
   const { gpa, size, validate, ignoreUnchanged, reserved } = entry;
   const low = (size & 3) | (validate ? 4 : 0) | (ignoreUnchanged ? 8 : 0) | ((reserved & 0xff) << 4);
   return bytesOfInteger((gpa & -BigInt(PAGE_SIZE)) | BigInt(low), SVSM_LIST_ENTRY_SIZE);
 }
 
-/** The page size that an entry names, or `undefined` if it names none. */
+/** The page size of an entry, or `undefined` if its size field is 2 or 3. */
 export function svsmEntrySize({
   size,
 }: SvsmListEntry): typeof PageSize.Regular | typeof PageSize.Huge | undefined {

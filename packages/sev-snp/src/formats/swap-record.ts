@@ -3,26 +3,26 @@ import { PageSize } from '@svsm/address';
 import { type ByteFields, readFields, requireLength, writeFields } from './byte-fields.ts';
 import type { RmpPageSize, VmplMasks } from './rmp-entry.ts';
 
-/** What the firmware keeps of a page that is swapped out. */
+/** The firmware's record of a swapped-out page. */
 export interface SwapRecord {
-  /** Of the hypervisor's: the firmware does not look at it. */
+  /** Data of the hypervisor, which the firmware ignores. */
   readonly softwareData: bigint;
-  /** What the page was sealed with: never the same twice. */
+  /** The vector that the page was sealed with. It is used once. */
   readonly iv: bigint;
-  /** Sixteen bytes over content and record. */
+  /** The tag over content and record: 16 bytes. */
   readonly tag: Uint8Array;
-  /** Whether it stands for a page: cleared once that was swapped in. */
+  /** Whether the record is in use. A swap-in clears it. */
   readonly valid: boolean;
   readonly validated: boolean;
   readonly vmsa: boolean;
-  /** Whether the page held records itself. */
+  /** Whether the page is a metadata page. */
   readonly metadata: boolean;
   readonly pageSize: RmpPageSize;
   readonly gpa: PhysAddr;
   readonly vmplMasks: VmplMasks;
 }
 
-/** Bytes of a record, and how many a page has. */
+/** The size of a record in bytes, and the number of records in a page. */
 export const SWAP_RECORD_SIZE = 64;
 export const SWAP_RECORDS_PER_PAGE = 64;
 
@@ -38,7 +38,11 @@ const TAG_SIZE = 16;
 const MASKS = 0x28;
 const PAGE_BITS = 0xf_ffff_ffff_f000n;
 
-/** Takes a record apart (MDATA: AMD-ASPFW `sev_mcmd.h`). O(1). @throws SnpError `INVALID_ARGUMENT` if it is not 64 bytes long */
+/**
+ * Decodes a record (MDATA: AMD-ASPFW `sev_mcmd.h`). O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 64 bytes
+ */
 export function decodeSwapRecord(bytes: Uint8Array): SwapRecord {
   requireLength(bytes, SWAP_RECORD_SIZE, 'a swap record');
   const { softwareData, iv, page } = readFields(bytes, FIELDS);

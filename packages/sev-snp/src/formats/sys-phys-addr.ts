@@ -2,12 +2,12 @@ import { type Address, type AddressKind, type Bytes, defineAddressKind } from '@
 import { MemoryRegion } from '@svsm/memory-region';
 
 /**
- * A system-physical address: what the host's and the nested page tables lead to, and what the RMP is indexed by. A
- * guest never sees one; its own physical addresses are `PhysAddr`, and the compiler keeps the two apart.
+ * A system-physical address. The host's and the nested page tables translate to it, and the RMP has an entry for each
+ * page of it. A guest never sees one: its own physical addresses are `PhysAddr`, and the compiler keeps the two apart.
  */
 export type SysPhysAddr = Address<'sys-phys'>;
 
-/** System-physical addresses: below 2^52 (AMD64 APM vol. 2, §5.1), without an encryption bit. */
+/** The kind of system-physical addresses: below 2^52 (AMD64 APM vol. 2, §5.1), without an encryption bit. */
 export const SysPhys: AddressKind<SysPhysAddr> = /* @__PURE__ */ defineAddressKind({
   name: 'system-physical',
   bits: 52,

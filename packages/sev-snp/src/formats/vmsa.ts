@@ -2,7 +2,7 @@ import { PAGE_SIZE } from '@svsm/address';
 import { bytesOfInteger, integerOf, requireFit, requireLength } from './byte-fields.ts';
 
 /**
- * The fields of a VMSA that a model of memory needs, by offset and bytes (AMD64 APM vol. 2, appendix B, table B-4;
+ * The fields of a VMSA that a model of memory needs: offset and size in bytes (AMD64 APM vol. 2, appendix B, table B-4;
  * COCONUT-SVSM `cpuarch/src/vmsa.rs`, OpenVMM `SevVmsa`).
  */
 export const VMSA_FIELDS = {
@@ -54,10 +54,23 @@ export const SevFeature = {
   DebugVirtualization: 0x20n,
 } as const;
 
-/** EFER.SVME: clear, a VMSA cannot be run (AMD64 APM vol. 2, §15.4). */
+/** EFER.SVME. A VMSA in which it is clear cannot be run (AMD64 APM vol. 2, §15.4). */
 export const EFER_SVME = 0x1000n;
 
-/** A field of a VMSA of 4096 bytes. O(1). @throws SnpError `INVALID_ARGUMENT` if it is not that long */
+/**
+ * The value of a field of a VMSA. O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long
+ *
+ * @example
+ * ```ts
+ * import { readVmsa, writeVmsa } from '@svsm/sev-snp/formats';
+ *
+ * const vmsa = new Uint8Array(4096);
+ * writeVmsa(vmsa, 'rip', 0xfff0n);
+ * console.log(readVmsa(vmsa, 'rip'), vmsa[0x178]); // => 65520n 240
+ * ```
+ */
 export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
   const [offset, size] = VMSA_FIELDS[field];
   requireLength(vmsa, PAGE_SIZE, 'a VMSA');
@@ -65,9 +78,9 @@ export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
 }
 
 /**
- * Sets a field of a VMSA of 4096 bytes. O(1).
+ * Sets a field of a VMSA. O(1).
  *
- * @throws SnpError `INVALID_ARGUMENT` if it is not that long, `INVALID_MESSAGE` if the value does not fit
+ * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long, `INVALID_MESSAGE` if the value does not fit
  */
 export function writeVmsa(vmsa: Uint8Array, field: VmsaField, value: bigint): void {
   const [offset, size] = VMSA_FIELDS[field];
