@@ -12,8 +12,8 @@ import { HYPERVISOR_ENTRY, type Rmp } from '../rmp/rmp.ts';
  */
 
 /**
- * SNP_PAGE_RECLAIM: gives an immutable page back. PRE-GUEST becomes GUEST-INVALID, PRE-SWAP GUEST-VALID, FIRMWARE and
- * METADATA become RECLAIM; a page that is mutable already stays as it is. O(1).
+ * SNP_PAGE_RECLAIM: gives an immutable page back. PRE-GUEST becomes GUEST-INVALID, PRE-SWAP becomes GUEST-VALID, FIRMWARE
+ * and METADATA become RECLAIM. A page that is mutable already stays as it is. O(1).
  *
  * @throws SnpError `FIRMWARE_REFUSED`
  */
@@ -39,7 +39,7 @@ export function pageReclaim(rmp: Rmp, spa: SysPhysAddr, pageSize: RmpPageSize): 
   }
 }
 
-/** SNP_GCTX_CREATE: a FIRMWARE page becomes a guest's CONTEXT. O(1). @throws SnpError `FIRMWARE_REFUSED` */
+/** SNP_GCTX_CREATE: a FIRMWARE page becomes the CONTEXT page of a guest. O(1). @throws SnpError `FIRMWARE_REFUSED` */
 export function guestContextCreate(rmp: Rmp, spa: SysPhysAddr): void {
   move('SNP_GCTX_CREATE', rmp, spa, PageState.Firmware, { vmsa: true });
 }
@@ -58,12 +58,12 @@ export function metadataInit(rmp: Rmp, spa: SysPhysAddr, context: SysPhysAddr): 
   if (pageStateOf(rmp.rawEntry(context)) !== PageState.Context) {
     command4k('SNP_MD_INIT', rmp, context).refuse('INVALID_GUEST');
   }
-  // The kind of a firmware page lies above the frame number: `page-state.ts`.
+  // The kind of a firmware page lies above the frame number: see `page-state.ts`.
   const gpa = ((1n << 48n) | context) as PhysAddr;
   move('SNP_MD_INIT', rmp, spa, PageState.Firmware, { gpa });
 }
 
-/** SNP_PAGE_SET_STATE: a FIRMWARE page becomes HV-FIXED, for ever. O(1). @throws SnpError `FIRMWARE_REFUSED` */
+/** SNP_PAGE_SET_STATE: a FIRMWARE page becomes HV-FIXED permanently. O(1). @throws SnpError `FIRMWARE_REFUSED` */
 export function pageSetHvFixed(rmp: Rmp, spa: SysPhysAddr): void {
   const command = command4k('SNP_PAGE_SET_STATE', rmp, spa);
   if (command.state !== PageState.Firmware) command.refuse('INVALID_PAGE_STATE');
@@ -74,8 +74,8 @@ export function pageSetHvFixed(rmp: Rmp, spa: SysPhysAddr): void {
 }
 
 /**
- * SNP_PAGE_UNSMASH: 512 immutable pages of 4 KiB that are one guest's, consecutive, and alike in state and permissions
- * become one of 2 MiB, immutable still. There is no instruction for it. O(512).
+ * SNP_PAGE_UNSMASH: makes one 2 MiB page of 512 immutable 4 KiB pages. They belong to one guest, have consecutive
+ * addresses, and the same state and masks. The page stays immutable. An instruction for this does not exist. O(512).
  *
  * @throws SnpError `FIRMWARE_REFUSED`
  */
@@ -100,7 +100,7 @@ export function pageUnsmash(rmp: Rmp, spa: SysPhysAddr): void {
   rmp.setRawEntry(spa, { ...first, pageSize: PageSize.Huge, subpageCount: 0 });
 }
 
-/** Changes fields of a 4 KiB page that is in the one state that a command is for. */
+/** Changes fields of a 4 KiB page, if it is in the state that the command needs. */
 function move(name: string, rmp: Rmp, spa: SysPhysAddr, from: PageState, fields: Partial<RmpEntry>): void {
   const { entry, state, refuse } = command4k(name, rmp, spa);
   if (state !== from) refuse('INVALID_PAGE_STATE');
@@ -114,7 +114,7 @@ interface Command {
   readonly refuse: (status: string) => never;
 }
 
-/** A page as a command finds it; one that a 2 MiB page covers is not there. */
+/** The page of a command. A page inside a 2 MiB page is refused. */
 function command4k(command: string, rmp: Rmp, spa: SysPhysAddr): Command {
   const entry = rmp.rawEntry(spa);
   const state = pageStateOf(entry);
@@ -128,7 +128,7 @@ function command4k(command: string, rmp: Rmp, spa: SysPhysAddr): Command {
   return { entry, state, refuse };
 }
 
-/** One page of a region is no longer assigned. */
+/** Decrements the sub-page count of the region, after one of its pages is not assigned any more. */
 function uncount(rmp: Rmp, spa: SysPhysAddr): void {
   const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
   if (spa === first || rmp.assumptions.subpageCount === 'unmaintained') return;

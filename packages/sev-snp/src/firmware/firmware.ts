@@ -6,11 +6,11 @@ import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { type EncryptedMemory, type MemoryKey, NO_KEY } from '../memory/encrypted-memory.ts';
 import type { Rmp } from '../rmp/rmp.ts';
 
-/** How SNP_LAUNCH_UPDATE is to take a page. */
+/** Options of {@link launchUpdate}. */
 export interface LaunchUpdateOptions {
-  /** `Normal` if not given. */
+  /** The type of the page: `Normal` if not given. */
   readonly type?: LaunchPageType;
-  /** What VMPL1 to VMPL3 may do with it: nothing if not given. */
+  /** The masks of VMPL1 to VMPL3: 0 if not given. */
   readonly permissions?: readonly [number, number, number];
 }
 
@@ -55,7 +55,7 @@ export function launchUpdate(
   rmp.setRawEntry(spa, { ...entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
 }
 
-/** The types whose pages are of 4 KiB. */
+/** The types whose pages have to be 4 KiB. */
 const SMALL_TYPES: readonly LaunchPageType[] = [
   LaunchPageType.Vmsa,
   LaunchPageType.Secrets,

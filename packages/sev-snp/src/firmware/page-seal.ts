@@ -1,32 +1,32 @@
 import { mix } from '../memory/encrypted-memory.ts';
 
-/** Content that only who has the key can read, and that nobody can change unnoticed: a model, as `EncryptedMemory` is. */
+/** Sealed content: it needs the key to be read, and a change is noticed. A model, as `EncryptedMemory` is. */
 export interface SealedPage {
   readonly bytes: Uint8Array;
-  /** Over content, vector and what goes with it: sixteen bytes. */
+  /** The tag over content, vector and additional data: 16 bytes. */
   readonly tag: Uint8Array;
 }
 
 /**
- * Seals bytes with a key and a vector, as AES-256-GCM does for pages that are swapped out: content XOR a keystream, and a tag
- * over all of it. No cryptography: it tells every accident and every plain change, and keeps no secrets. O(bytes).
+ * Seals bytes with a key and a vector, as AES-256-GCM does for swapped-out pages: content XOR a keystream, and a tag over
+ * everything. It is not cryptography: it finds accidents and simple changes, and keeps no secrets. O(bytes).
  *
- * @param bytes - a multiple of 4
- * @param beside - what the tag covers too
+ * @param bytes - a multiple of 4 bytes
+ * @param additional - data that the tag covers, but that is not sealed
  */
-export function sealPage(bytes: Uint8Array, key: number, iv: bigint, beside: Uint8Array): SealedPage {
+export function sealPage(bytes: Uint8Array, key: number, iv: bigint, additional: Uint8Array): SealedPage {
   const sealed = applyKeystream(bytes, key, iv);
-  return { bytes: sealed, tag: tagOf(sealed, key, iv, beside) };
+  return { bytes: sealed, tag: tagOf(sealed, key, iv, additional) };
 }
 
-/** What was sealed, or `undefined` if a bit of it, of the vector or of what goes with it is another. O(bytes). */
+/** The content, or `undefined` if a bit of it, of the vector or of the additional data has changed. O(bytes). */
 export function unsealPage(
   { bytes, tag }: SealedPage,
   key: number,
   iv: bigint,
-  beside: Uint8Array,
+  additional: Uint8Array,
 ): Uint8Array | undefined {
-  const expected = tagOf(bytes, key, iv, beside);
+  const expected = tagOf(bytes, key, iv, additional);
   return expected.every((byte, i) => byte === tag[i]) ? applyKeystream(bytes, key, iv) : undefined;
 }
 
@@ -41,12 +41,12 @@ function applyKeystream(bytes: Uint8Array, key: number, iv: bigint): Uint8Array 
   return result;
 }
 
-/** Four chains over all bytes, each begun elsewhere. */
-function tagOf(bytes: Uint8Array, key: number, iv: bigint, beside: Uint8Array): Uint8Array {
+/** Four chains over all bytes, each with its own start. */
+function tagOf(bytes: Uint8Array, key: number, iv: bigint, additional: Uint8Array): Uint8Array {
   const tag = new Uint32Array(4);
   for (let lane = 0; lane < 4; lane += 1) {
     let state = seedOf(key, iv, lane);
-    for (const part of [beside, bytes]) for (const byte of part) state = mix(state ^ byte) + lane;
+    for (const part of [additional, bytes]) for (const byte of part) state = mix(state ^ byte) + lane;
     tag[lane] = state;
   }
   return new Uint8Array(tag.buffer);

@@ -19,22 +19,22 @@ import { sealPage, unsealPage } from './page-seal.ts';
  * `sev_mcmd.c` implements them. A command that refuses throws `FIRMWARE_REFUSED` and changes nothing.
  */
 
-/** The machine's part: what the firmware works on. */
+/** The parts of a machine that the firmware works on. */
 export interface SwapPlatform {
   readonly rmp: Rmp;
   readonly memory: EncryptedMemory;
 }
 
-/** What the firmware knows of a guest whose pages are swapped: part of its context page. */
+/** The firmware's state of a guest whose pages are swapped: a part of its context page. */
 export class SwapContext {
-  /** The guest's context page, in state CONTEXT. */
+  /** The context page of the guest, in state CONTEXT. */
   readonly page: SysPhysAddr;
   readonly asid: number;
-  /** What the guest's memory is encrypted with. */
+  /** The key of the guest's memory. */
   readonly key: MemoryKey;
-  /** What pages are sealed with, outside of the guest's memory. */
+  /** The key that seals swapped-out pages. */
   readonly offlineKey: MemoryKey;
-  /** The record of a page for which no metadata page is named: there is one. */
+  /** The root record: for one page that is swapped out without a metadata page. */
   root: SwapRecord | undefined;
   #iv = 0n;
 
@@ -49,34 +49,34 @@ export class SwapContext {
     this.offlineKey = memory.createKey();
   }
 
-  /** A vector that no page was sealed with before. */
+  /** A vector that was not used before. */
   nextIv(): bigint {
     this.#iv += 1n;
     return this.#iv;
   }
 }
 
-/** Where a record is kept: in a metadata page of the guest's, at an index from 0 to 63. */
+/** The place of a record: a metadata page of the guest, and an index from 0 to 63. */
 export interface RecordPlace {
   readonly page: SysPhysAddr;
   readonly index: number;
 }
 
-/** What SNP_SWAP_OUT and SNP_SWAP_IN are about. */
+/** The operands of SNP_SWAP_OUT, SNP_SWAP_IN and SNP_PAGE_MOVE. */
 export interface SwapOptions {
   readonly source: SysPhysAddr;
   readonly destination: SysPhysAddr;
-  /** 4 KiB if not given. */
+  /** The size of the page: 4 KiB if not given. */
   readonly pageSize?: RmpPageSize;
-  /** The context's root record if not given. */
+  /** The place of the record: the root record of the context if not given. */
   readonly record?: RecordPlace;
-  /** Kept in the record. */
+  /** Data of the hypervisor that the record keeps: 0 if not given. */
   readonly softwareData?: bigint;
 }
 
 /**
- * SNP_SWAP_OUT: seals a guest's page in state PRE-SWAP or PRE-GUEST, or a metadata page, into pages of the firmware's, or that the
- * RMP does not cover. The source is PRE-GUEST then (FIRMWARE, if it held records), and may be reclaimed. O(bytes).
+ * SNP_SWAP_OUT: seals a page of the guest, in state PRE-SWAP, PRE-GUEST or METADATA, into pages in state FIRMWARE or
+ * DEFAULT. The source becomes PRE-GUEST (a metadata page becomes FIRMWARE) and can be reclaimed. O(bytes).
  *
  * @throws SnpError `FIRMWARE_REFUSED`
  */
@@ -98,7 +98,7 @@ export function swapOut(platform: SwapPlatform, context: SwapContext, options: S
   const { validated, vmsa, vmplMasks, gpa } = entry;
   const key = metadata ? NO_KEY : context.key;
   const plain = { softwareData, iv: context.nextIv(), tag: new Uint8Array(16), valid: true };
-  // A metadata page is bound to its guest, not to an address: its own says the kind.
+  // A metadata page is bound to its guest, not to an address. Its GPA field has the kind of the page.
   const record = { ...plain, validated, vmsa, metadata, pageSize, gpa, vmplMasks };
   const content = memory.read(source, pageSize, key);
   const sealed = sealPage(content, context.offlineKey, record.iv, encodeSwapRecord(record));
@@ -109,11 +109,11 @@ export function swapOut(platform: SwapPlatform, context: SwapContext, options: S
 }
 
 /**
- * SNP_SWAP_IN: unseals what SNP_SWAP_OUT has sealed, into a page of the guest's in state PRE-GUEST (of records: FIRMWARE). The
- * page gets back its address, masks, VMSA bit and validation: it is PRE-SWAP then if it was valid. The record can be
- * used once. O(bytes).
+ * SNP_SWAP_IN: unseals a page that SNP_SWAP_OUT has sealed, into a page in state PRE-GUEST (for a metadata page:
+ * FIRMWARE). The page gets back its address, masks, VMSA bit and validation: it becomes PRE-SWAP if it was valid. A
+ * record can be used once. O(bytes).
  *
- * @throws SnpError `FIRMWARE_REFUSED`: BAD_MEASUREMENT if a bit of it is another
+ * @throws SnpError `FIRMWARE_REFUSED`; its status is BAD_MEASUREMENT if a bit of the page or the record has changed
  */
 export function swapIn(platform: SwapPlatform, context: SwapContext, options: SwapOptions): void {
   const { rmp, memory } = platform;
@@ -129,8 +129,8 @@ export function swapIn(platform: SwapPlatform, context: SwapContext, options: Sw
   if (!record.metadata && entry.asid !== context.asid) command.refuse('INVALID_PAGE_OWNER', destination);
   if (record.pageSize !== pageSize) command.refuse('INVALID_PAGE_SIZE', destination);
   const bytes = memory.read(source, pageSize, NO_KEY);
-  const beside = encodeSwapRecord({ ...record, tag: new Uint8Array(16) });
-  const content = unsealPage({ bytes, tag: record.tag }, context.offlineKey, record.iv, beside);
+  const additional = encodeSwapRecord({ ...record, tag: new Uint8Array(16) });
+  const content = unsealPage({ bytes, tag: record.tag }, context.offlineKey, record.iv, additional);
   if (content === undefined) command.refuse('BAD_MEASUREMENT', source);
   memory.write(destination, content, record.metadata ? NO_KEY : context.key);
   const { validated, vmsa, vmplMasks, gpa } = record;
@@ -144,10 +144,10 @@ export function swapIn(platform: SwapPlatform, context: SwapContext, options: Sw
 }
 
 /**
- * SNP_PAGE_MOVE: a guest's page in state PRE-SWAP or PRE-GUEST goes to another page of system memory, with its address, masks,
- * VMSA bit and validation. The source is GUEST-INVALID then, the destination GUEST-VALID or GUEST-INVALID. O(bytes).
+ * SNP_PAGE_MOVE: moves a page of the guest, in state PRE-SWAP or PRE-GUEST, to another page of system memory, with its
+ * address, masks, VMSA bit and validation. The destination is a PRE-GUEST page of the same guest. Afterwards the source
+ * is GUEST-INVALID, and the destination GUEST-VALID or GUEST-INVALID. O(bytes).
  *
- * @param destination - PRE-GUEST, of the same guest
  * @throws SnpError `FIRMWARE_REFUSED`
  */
 export function pageMove(
@@ -176,16 +176,16 @@ export function pageMove(
 
 const OUT_OF = [PageState.PreSwap, PageState.PreGuest, PageState.Metadata];
 
-/** The GPA field of a guest's metadata pages: their kind above the frame number, and the guest's context. */
+/** The GPA field of a guest's metadata pages: the kind above the frame number, and the frame of the context page. */
 function metadataGpa({ page }: SwapContext): PhysAddr {
   return ((1n << 48n) | page) as PhysAddr;
 }
 
 interface Command {
   refuse(status: string, page: SysPhysAddr): never;
-  /** The entry of a page of this size, in one of these states. */
+  /** The entry of a page, which has to have this size and one of these states. */
   page(spa: SysPhysAddr, pageSize: RmpPageSize, states: readonly PageState[]): RmpEntry;
-  /** Where a record lies that is valid, or is not. */
+  /** The place of a record, which has to be valid, or not. */
   recordPlace(
     place: RecordPlace | undefined,
     isValid: boolean,

@@ -3,10 +3,7 @@ import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 
-/**
- * A key of the memory controller: 0 for no encryption, as hypervisor and shared accesses have it; each guest has one
- * of its own, which nobody can read out.
- */
+/** A key of the memory controller. 0 means no encryption: for the hypervisor and for shared accesses. */
 export type MemoryKey = number;
 
 /** The key of an access that is not encrypted. */
@@ -14,26 +11,37 @@ export const NO_KEY: MemoryKey = 0;
 
 const WORDS = PAGE_SIZE / 4;
 
-/** A frame as one key sees it. Without words, that is zeros. */
+/** The content of a frame as one key sees it: zeros if it has no words. */
 interface Frame {
   key: MemoryKey;
   words: Uint32Array | undefined;
 }
 
 /**
- * System memory behind an encryption engine, as software sees it: bytes come back as they were written only with the
- * key that they were written with; any other key gives ciphertext, which depends on the content, both keys and the
- * address.
+ * System memory behind an encryption engine, as software sees it. Only the key that wrote a byte reads it back. Every
+ * other key reads ciphertext, which depends on the content, both keys and the address.
  *
- * A model and no cryptography: what lies in DRAM is content XOR a keystream of (seed, key, address). So a write with
- * one key leaves the bytes beside it as every other key saw them, and stale ciphertext that is put back at its own
- * address reads as before, as on hardware, where no integrity protects memory but the RMP (AMD64 APM vol. 2,
- * §15.34.1). A real engine differs in that one changed bit garbles 16 bytes.
+ * It is a model, not cryptography: DRAM holds the content XOR a keystream of (seed, key, address). A write with one key
+ * leaves the bytes next to it unchanged for every key. Old ciphertext that is put back at its address decrypts as before,
+ * as on hardware, where only the RMP protects integrity (AMD64 APM vol. 2, §15.34.1). On hardware one changed bit garbles
+ * 16 bytes; here it changes one bit.
  *
- * Sparse: a frame costs its 4 KiB from the first write on that is not a clearing one.
+ * Sparse: a frame costs 4 KiB from its first write on.
+ *
+ * @example
+ * ```ts
+ * import { EncryptedMemory, NO_KEY } from '@svsm/sev-snp/memory';
+ * import { sysPhysAddr } from '@svsm/sev-snp/formats';
+ *
+ * const memory = new EncryptedMemory(0x10_0000);
+ * const key = memory.createKey();
+ * memory.write(sysPhysAddr(0x5000), Uint8Array.of(1, 2, 3), key);
+ * console.log([...memory.read(sysPhysAddr(0x5000), 3, key)]); // => [ 1, 2, 3 ]
+ * console.log(memory.read(sysPhysAddr(0x5000), 3, NO_KEY)[0] === 1); // => false
+ * ```
  */
 export class EncryptedMemory {
-  /** Bytes. It begins at 0. */
+  /** The size in bytes. Memory begins at address 0. */
   readonly size: bigint;
   readonly #seed: number;
   readonly #frameCount: number;
@@ -43,10 +51,10 @@ export class EncryptedMemory {
   #epoch = 0;
 
   /**
-   * Memory of `size` bytes, zeroed as far as DRAM goes. O(1).
+   * Memory of `size` bytes, whose DRAM is zero. O(1).
    *
-   * @param seed - a 32-bit integer: the same gives the same ciphertext
-   * @throws SnpError `INVALID_ARGUMENT` if the size is no multiple of 4096
+   * @param seed - a 32-bit integer; equal seeds give equal ciphertext
+   * @throws SnpError `INVALID_ARGUMENT` if the size is not a multiple of 4096; AddressError `INVALID_BYTE_COUNT`
    */
   constructor(size: Bytes, seed = 0) {
     this.size = byteCount(size);
@@ -61,14 +69,14 @@ export class EncryptedMemory {
     }
   }
 
-  /** A key that no one had before. */
+  /** A new key. */
   createKey(): MemoryKey {
     this.#keys += 1;
     return this.#keys;
   }
 
   /**
-   * The bytes of memory as `key` sees them. O(length).
+   * Reads bytes as `key` sees them. O(length).
    *
    * @throws PageTableError `BUS_ERROR`
    */
@@ -84,7 +92,7 @@ export class EncryptedMemory {
   }
 
   /**
-   * Writes bytes with `key`. O(bytes), and a frame more for each that another key wrote last.
+   * Writes bytes with `key`. O(bytes), and O(4096) for each frame that another key wrote last.
    *
    * @throws PageTableError `BUS_ERROR`; nothing is written then
    */
@@ -93,19 +101,19 @@ export class EncryptedMemory {
     this.#copy(spa, bytes, key, true);
   }
 
-  /** As {@link read}, of bytes within one frame, by its number. */
+  /** As {@link read}, for bytes in one frame, by its number. */
   readFrame(frame: number, offset: number, length: number, key: MemoryKey): Uint8Array {
     const { buffer, byteOffset } = this.words(frame, key, false);
     return new Uint8Array(buffer, byteOffset + offset, length).slice();
   }
 
-  /** As {@link write}, of bytes within one frame, by its number. */
+  /** As {@link write}, for bytes in one frame, by its number. */
   writeFrame(frame: number, offset: number, bytes: Uint8Array, key: MemoryKey): void {
     const { buffer, byteOffset } = this.words(frame, key, true);
     new Uint8Array(buffer, byteOffset + offset, bytes.length).set(bytes);
   }
 
-  /** Memory as `key` sees it, for page tables: frame numbers are those of system memory. It judges no access. */
+  /** Memory as `key` sees it, for page tables, by system frame numbers. It checks no access. */
   view(key: MemoryKey): PhysMemory {
     const epoch = (): number => this.#epoch;
     return {
@@ -118,9 +126,8 @@ export class EncryptedMemory {
   }
 
   /**
-   * The 1024 words of a frame as `key` sees them, by system frame number; to be used at once and not kept. For a
-   * write, what is written to the array is written with `key`; for a read, it must not be written to. O(1) if `key`
-   * wrote last.
+   * The 1024 words of a frame as `key` sees them, by system frame number. Use the array at once and do not keep it. With
+   * `write`, what is written to the array is written with `key`; without, do not write to it. O(1) if `key` wrote last.
    *
    * @throws PageTableError `BUS_ERROR`
    */
@@ -130,7 +137,7 @@ export class EncryptedMemory {
     const held = this.#frames.get(frame) ?? { key: NO_KEY, words: undefined };
     if (held.key === key && held.words !== undefined) return held.words;
     if (held.key === key && !write) return this.#zeros;
-    // Only what is asked for by another key, or for writing, needs words of its own.
+    // Another key, or a write, needs an array of its own.
     const words = write && held.words !== undefined ? held.words : new Uint32Array(WORDS);
     if (!write && held.words !== undefined) words.set(held.words);
     this.#apply(words, held.key, frame);
@@ -140,7 +147,7 @@ export class EncryptedMemory {
   }
 
   /**
-   * Gives `key` the content that `from` sees now: what LAUNCH_UPDATE does when it encrypts a page in place. O(1) if
+   * Makes `key` see the content that `from` sees now, as LAUNCH_UPDATE does when it encrypts a page in place. O(1) if
    * `from` wrote last.
    *
    * @throws PageTableError `BUS_ERROR`
@@ -154,7 +161,7 @@ export class EncryptedMemory {
     else this.#frames.set(frame, { key, words: this.words(frame, from, false).slice() });
   }
 
-  /** Copies bytes out of memory, or into it, frame by frame. */
+  /** Copies bytes out of memory or into it, frame by frame. */
   #copy(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey, write: boolean): void {
     let frame = pageNumber(spa);
     let offset = pageOffset(spa);
@@ -190,7 +197,7 @@ export class EncryptedMemory {
   }
 }
 
-/** The finalizer of MurmurHash3: every bit of the input changes half of the output's. */
+/** The finalizer of MurmurHash3: a changed bit of the input changes half of the bits of the output. */
 export function mix(value: number): number {
   let x = value;
   x = Math.imul(x ^ (x >>> 16), 0x85eb_ca6b);

@@ -4,8 +4,9 @@ import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 
 /**
- * The hypervisor's free memory: 2 MiB blocks from the bottom up, single frames from the top down, so that guests get
- * whole blocks. The first 2 MiB stay unused, so that no guest's addresses are the machine's by chance.
+ * The free memory of the hypervisor. Blocks of 2 MiB come from the bottom, single frames from the top, so that guests get
+ * whole blocks. The first 2 MiB stay unused, so that guest-physical and system-physical addresses are never equal by
+ * chance.
  */
 export class HostFrames implements FrameAllocator {
   #low = BigInt(PAGE_SIZE_2M);
@@ -16,12 +17,12 @@ export class HostFrames implements FrameAllocator {
     this.#high = size;
   }
 
-  /** Bytes that are free, in blocks or frames. */
+  /** The number of free bytes, in blocks and frames. */
   get free(): bigint {
     return this.#high - this.#low + BigInt(this.#returned.length * PAGE_SIZE);
   }
 
-  /** A frame. The page-table package calls it physical; it is system-physical. */
+  /** A frame. It is system-physical, though `@svsm/pagetable` calls it physical. @throws SnpError `OUT_OF_MEMORY` */
   allocateFrame(): PhysAddr {
     const returned = this.#returned.pop();
     if (returned !== undefined) return returned;
@@ -34,7 +35,7 @@ export class HostFrames implements FrameAllocator {
     this.#returned.push(frame);
   }
 
-  /** A block of 2 MiB at a multiple of its size. */
+  /** A block of 2 MiB at a multiple of its size. @throws SnpError `OUT_OF_MEMORY` */
   allocateBlock(): SysPhysAddr {
     this.#require(BigInt(PAGE_SIZE_2M));
     const block = this.#low;

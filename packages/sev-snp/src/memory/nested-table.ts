@@ -10,7 +10,7 @@ import {
 } from '@svsm/pagetable';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 
-/** Where the nested page table leads from a guest-physical address, and what it allows. */
+/** The translation of a guest-physical address by the nested page table, and its rights. */
 export interface NestedPage {
   /** The translated address itself, not the start of its page. */
   readonly spa: SysPhysAddr;
@@ -19,18 +19,18 @@ export interface NestedPage {
   readonly executable: boolean;
 }
 
-/** Nested walks are user accesses, so every entry is a user one; the hypervisor restricts nothing else by default. */
+/** Nested walks are user accesses, so every entry has U/S set. The hypervisor restricts nothing else by default. */
 const FLAGS = PteFlags.Writable | PteFlags.User | PteFlags.Accessed | PteFlags.Dirty;
 
 /**
  * A nested page table: a `PageTable` in system memory that translates guest-physical to system-physical addresses. The
- * hypervisor owns it and may make it say anything.
+ * hypervisor owns it and can change it at will.
  *
- * It is the one place where the kinds of address of the page-table package stand for others: what that package calls
- * virtual is guest-physical here, what it calls physical is system-physical.
+ * Only here the address kinds of `@svsm/pagetable` stand for other kinds: its virtual addresses are guest-physical here,
+ * and its physical addresses are system-physical.
  */
 export class NestedTable {
-  /** The end of the addresses that 4 levels reach without sign extension. */
+  /** The exclusive end of the addresses that four levels reach without sign extension. */
   static readonly end: bigint = 1n << 47n;
   readonly #table: PageTable;
 
@@ -52,7 +52,7 @@ export class NestedTable {
   }
 
   /**
-   * Unmaps the page at `gpa`, whatever its size.
+   * Unmaps the page at `gpa`, of any size.
    *
    * @throws PageTableError `NOT_MAPPED`, or `MISALIGNED` if `gpa` is not the start of its page
    */
@@ -64,14 +64,18 @@ export class NestedTable {
   }
 
   /**
-   * The page that `gpa` lies in, or `undefined` if nothing is mapped there, or an entry on the way has a reserved bit set. O(levels).
+   * The page that maps `gpa`. `undefined` if nothing is mapped there, or an entry of the walk has a reserved bit set.
+   * O(levels).
    */
   lookup(gpa: PhysAddr): NestedPage | undefined {
     const found = this.walk(gpa);
     return found === 'reserved' ? undefined : found;
   }
 
-  /** As {@link lookup}, with reserved bits told apart, as processors do. O(levels). */
+  /**
+   * As {@link lookup}, but `'reserved'` if an entry of the walk has a reserved bit set, as processors need it.
+   * O(levels).
+   */
   walk(gpa: PhysAddr): NestedPage | 'reserved' | undefined {
     if (gpa >= NestedTable.end) return undefined;
     let page: MappedPage | undefined;
@@ -87,7 +91,7 @@ export class NestedTable {
   }
 
   /**
-   * Splits the page that maps `gpa` until one of 4 KiB does. No translation changes.
+   * Splits the page that maps `gpa` until a 4 KiB page maps it. No translation changes.
    *
    * @throws PageTableError `NOT_MAPPED`, `OUT_OF_MEMORY`
    */

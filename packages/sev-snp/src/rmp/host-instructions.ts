@@ -6,7 +6,7 @@ import type { RmpStateFields } from '../formats/rmp-state.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { HYPERVISOR_ENTRY, type Rmp } from './rmp.ts';
 
-/** The new state of a page as RMPUPDATE takes it. What is not given is 0; the page size, 4 KiB. */
+/** The new state of a page, the operand of RMPUPDATE. Fields that are not given are 0, and the page size is 4 KiB. */
 export interface RmpState {
   readonly assigned: boolean;
   readonly pageSize?: RmpPageSize;
@@ -15,21 +15,35 @@ export interface RmpState {
   readonly asid?: number;
 }
 
-/** The greatest ASID that an entry holds; and the end of its GPAs, whose frame numbers have 36 bits. */
+/** The greatest ASID of an entry, and the end of its GPAs: frame numbers have 36 bits. */
 const MAX_ASID = 0x3ff;
 const GPA_END = 1n << 48n;
 const HUGE_MASK = BigInt(PAGE_SIZE_2M - 1);
 const STEP = BigInt(PAGE_SIZE);
 
 /**
- * RMPUPDATE: gives the page of `spa` to a guest, to the firmware or back to the hypervisor. A result other than
- * SUCCESS has changed nothing. O(1) for a 4 KiB page, O(512) for one of 2 MiB.
+ * RMPUPDATE: gives the page of `spa` to a guest, to the firmware or back to the hypervisor. With a result other than
+ * SUCCESS nothing has changed. O(1) for a 4 KiB page, O(512) for one of 2 MiB.
  *
- * The order of checks is that of the manual's pseudo-code (AMD64 APM vol. 3, RMPUPDATE, as quoted on the KVM mailing
- * list in July 2021), with the overlap test that silicon has beyond it; the reset of `validated`: vol. 2, §15.36.6
- * and .11.
+ * The checks come in the order of the manual's pseudo-code (AMD64 APM vol. 3, RMPUPDATE, as quoted on the KVM mailing
+ * list in July 2021). The overlap test inside a 2 MiB page is not in the pseudo-code, but silicon has it. The reset of
+ * `validated`: vol. 2, §15.36.6 and §15.36.11.
  *
- * @param asid - whose processor executes it: 0 for the host; a guest gets FAIL_PERMISSION
+ * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
+ *
+ * @example
+ * ```ts
+ * import { PageSize, physAddr } from '@svsm/address';
+ * import { pageStateOf, Rmp, rmpResultName, rmpupdate, sysPhysAddr, sysPhysRegion } from '@svsm/sev-snp';
+ *
+ * const rmp = new Rmp(sysPhysRegion(sysPhysAddr(0), 0x40_0000));
+ * const page = sysPhysAddr(0x20_0000);
+ * const huge = { assigned: true, asid: 1, gpa: physAddr(0), pageSize: PageSize.Huge };
+ * console.log(rmpResultName(rmpupdate(rmp, page, huge))); // => SUCCESS
+ * console.log(pageStateOf(rmp.entry(page))); // => GUEST-INVALID
+ * // To free one page of the 2 MiB, PSMASH has to come first.
+ * console.log(rmpResultName(rmpupdate(rmp, page, { assigned: false }))); // => FAIL_OVERLAP
+ * ```
  */
 export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0): RmpResult {
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
@@ -56,11 +70,11 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
   const wasHuge = rmp.rawEntry(first)?.pageSize === PageSize.Huge;
   const overlaps = page === first || assumptions.smallUpdateInHuge === 'FAIL_OVERLAP';
   if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge && overlaps) return RmpResult.FAIL_OVERLAP;
-  // HV-FIXED: not assigned, and yet nobody's to change.
+  // An HV-FIXED page is not assigned, but nobody may change it.
   if (huge && !wasHuge && rmp.hasImmutable(first)) return RmpResult.FAIL_PERMISSION;
   if (isUsed('last')) return RmpResult.FAIL_INUSE;
 
-  // An unassigned entry always stands for 4 KiB: giving back 2 MiB leaves 512 of them.
+  // An unassigned entry always has 4 KiB: to give back 2 MiB leaves 512 of them.
   const pageSize = huge && wanted.assigned ? PageSize.Huge : PageSize.Regular;
   const changed =
     old.assigned !== wanted.assigned ||
@@ -90,10 +104,10 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
 }
 
 /**
- * PSMASH: turns the entry of a 2 MiB page into 512 entries of 4 KiB; validated and the VMPL masks survive (AMD64 APM
- * vol. 2, §15.36.11). A result other than SUCCESS has changed nothing. O(512).
+ * PSMASH: splits the entry of a 2 MiB page into 512 entries of 4 KiB, which keep validated and the VMPL masks (AMD64 APM
+ * vol. 2, §15.36.11). With a result other than SUCCESS nothing has changed. O(512).
  *
- * @param asid - whose processor executes it: 0 for the host; a guest gets FAIL_PERMISSION
+ * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
  */
 export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
@@ -118,19 +132,19 @@ export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
   return RmpResult.SUCCESS;
 }
 
-/** What {@link rmpread} answers; without SUCCESS there is no state. */
+/** The result of {@link rmpread}. Without SUCCESS `state` is `undefined`. */
 export interface RmpreadAnswer {
   readonly result: RmpResult;
   readonly state: RmpStateFields | undefined;
 }
 
 /**
- * RMPREAD: what the entry of the page of `spa` says, apart from what is the guest's business: validated, VMSA and masks
- * are not told. The entry is the page's own: inside a 2 MiB page it says no more than that it is assigned. O(1).
+ * RMPREAD: the entry of the page of `spa` without the fields that belong to the guest: validated, VMSA and masks. It is
+ * the page's own entry, so inside a 2 MiB page it only has assigned set. O(1).
  *
- * Linux `arch/x86/virt/svm/sev.c` `get_rmpentry`, and the reference of the `__rmpread` intrinsic.
+ * Linux `arch/x86/virt/svm/sev.c` `get_rmpentry`, and the page of the `__rmpread` intrinsic.
  *
- * @param asid - whose processor executes it: 0 for the host; a guest gets FAIL_PERMISSION
+ * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
  */
 export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
   const fail = (result: RmpResult): RmpreadAnswer => Object.freeze({ result, state: undefined });
@@ -144,13 +158,13 @@ export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
   return Object.freeze({ result: RmpResult.SUCCESS, state });
 }
 
-/** Bits 20:12 of the address of a 2 MiB operand must be 0. */
+/** Whether the operand is misaligned: bits 20:12 of the address of a 2 MiB operand must be 0. */
 function isMisaligned(rmp: Rmp, spa: SysPhysAddr, huge: boolean): boolean {
   if (rmp.assumptions.lowAddressBits === 'FAIL_INPUT' && spa % STEP !== 0n) return true;
   return huge && (spa & HUGE_MASK) >= STEP;
 }
 
-/** Whether no entry of a region of 4 KiB entries is in the way of a 2 MiB one. */
+/** Whether the region, which has 4 KiB entries, can become one 2 MiB page. */
 function isFree(rmp: Rmp, first: SysPhysAddr): boolean {
   const { assigned } = rmp.rawEntry(first) as RmpEntry;
   return !rmp.hasSubpages(first) && !(assigned && rmp.assumptions.alignedPageBlocksHuge);

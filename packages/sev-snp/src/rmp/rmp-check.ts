@@ -13,34 +13,34 @@ import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { Rmp } from './rmp.ts';
 
-/** The checks that an access may have to pass (AMD64 APM vol. 2, §15.36.10). */
+/** The checks of the RMP (AMD64 APM vol. 2, §15.36.10). */
 export type RmpCheck =
   /** The page has an entry. */
   | 'covered'
-  /** The page is not assigned; of a 2 MiB translation, no page of the region is. */
+  /** The page is not assigned. For a 2 MiB translation, no page of the region is. */
   | 'hypervisor-owned'
-  /** The entry has the ASID of the guest that runs. */
+  /** The entry has the ASID of the running guest. */
   | 'guest-owned'
-  /** The entry has the guest-physical address that was translated. */
+  /** The entry has the translated guest-physical address. */
   | 'reverse-map'
   /** The entry is not immutable. */
   | 'mutable'
-  /** The nested page table and the entry agree on the page size. */
+  /** The nested page table and the entry have the same page size. */
   | 'page-size'
   /** The guest has validated the page. */
   | 'validated'
-  /** The entry's mask for the current VMPL permits the access. */
+  /** The mask for the current VMPL permits the access. */
   | 'vmpl'
-  /** The entry says that the page may be run: VMRUN only. */
+  /** The page may be run: VMRUN only. */
   | 'vmsa';
 
 /**
- * What is done with memory. A `table` access is the processor's own read of a page table; a `table-update` sets accessed and
+ * The kind of an access. `table` is a read of a page table by the processor's walk; `table-update` sets accessed and
  * dirty bits there.
  */
 export type RmpAccessKind = 'read' | 'write' | 'fetch' | 'table' | 'table-update';
 
-/** Who does it, as the checks tell them apart. Fetches and table accesses of an SNP guest are always private. */
+/** The actor of an access. Fetches and table accesses of an SNP guest are always private. */
 export type Accessor = 'host' | 'non-snp-guest' | 'snp-guest-private' | 'snp-guest-shared';
 
 const NONE: readonly RmpCheck[] = [];
@@ -56,8 +56,16 @@ const PRIVATE: readonly RmpCheck[] = [
 ];
 
 /**
- * Which checks an access must pass, in their order of priority: AMD64 APM vol. 2, table 15-39. Reads that are not
- * checked give ciphertext if the page is private.
+ * The checks that an access has to pass, by priority: AMD64 APM vol. 2, table 15-39. An unchecked read of a private page
+ * returns ciphertext.
+ *
+ * @example
+ * ```ts
+ * import { RMP_CHECKS } from '@svsm/sev-snp/rmp';
+ *
+ * console.log(RMP_CHECKS.host.write); // => [ 'hypervisor-owned' ]
+ * console.log(RMP_CHECKS.host.read); // => []
+ * ```
  */
 export const RMP_CHECKS: Readonly<
   Record<Accessor, Readonly<Partial<Record<RmpAccessKind, readonly RmpCheck[]>>>>
@@ -74,32 +82,30 @@ export const RMP_CHECKS: Readonly<
   'snp-guest-shared': { read: NONE, write: OWNED },
 });
 
-/** An access to one page, after all page tables have allowed it. */
+/** An access to one page that all page tables allow. */
 export interface RmpAccess {
   readonly accessor: Accessor;
   readonly kind: RmpAccessKind;
   readonly spa: SysPhysAddr;
-  /** The size of the translation that led to `spa`: the nested one's in a guest. */
+  /** The size of the translation to `spa`; in a guest, of the nested one. */
   readonly translationSize: PageSize;
-  /** What was translated to `spa`; without meaning for a host. */
+  /** The address that was translated to `spa`. A host has none. */
   readonly gpa: PhysAddr;
-  /** Of the guest; 0 for a host. */
+  /** The ASID of the guest; 0 for a host. */
   readonly asid: number;
   readonly vmpl: Vmpl;
-  /** The CPL, 0 to 3: at 3, a fetch needs other rights. */
+  /** The CPL, 0 to 3. A fetch at CPL 3 needs another right. */
   readonly cpl: number;
 }
 
-/**
- * The first check that `access` fails, or `undefined` if the RMP has nothing against it. O(1).
- */
+/** The first check that `access` fails, or `undefined` if it passes all of them. O(1). */
 export function failedRmpCheck(rmp: Rmp, access: RmpAccess): RmpCheck | undefined {
   const isHostTable = access.accessor === 'host' && access.kind === 'table';
   if (isHostTable && rmp.assumptions.hostTableReads === 'unchecked') return undefined;
   return failedChecks(rmp, access, RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE);
 }
 
-/** The first of the checks on who owns a page and where it is mapped that `access` fails: those of PVALIDATE's kind. */
+/** The first check of ownership and address that fails; `undefined` if all pass. PVALIDATE and RMPADJUST make these. */
 export function failedOwnershipCheck(
   rmp: Rmp,
   access: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
@@ -111,10 +117,10 @@ const OWNERSHIP: readonly RmpCheck[] = ['covered', 'guest-owned', 'reverse-map',
 
 const PAGES_PER_HUGE = PAGE_SIZE_2M / PAGE_SIZE;
 
-/** The entry of the access at hand, and nothing afterwards. All 0, as of an unassigned page, if it is not covered. */
+/** Scratch: the words of the entry that is checked. All are 0, as for an unassigned page, if the page is not covered. */
 const WORDS = new Uint32Array(RMP_ENTRY_WORDS);
 
-/** The first of `checks`, in their order, that `access` fails. O(1). */
+/** The first of `checks` that `access` fails, or `undefined`. O(1). */
 export function failedChecks(rmp: Rmp, access: RmpAccess, checks: readonly RmpCheck[]): RmpCheck | undefined {
   if (checks.length === 0) return undefined;
   const page = pageNumber(access.spa);
@@ -129,7 +135,7 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
     case 'covered':
       return isCovered;
     case 'hypervisor-owned':
-      // Accessed and dirty bits are written by writes of an inherent size of 4 KiB (§15.36.10).
+      // Updates of accessed and dirty bits are writes of 4 KiB (§15.36.10).
       if (access.translationSize !== PageSize.Regular && access.kind !== 'table-update') {
         return rmp.isRegionUnassigned(access.spa) && !blocksRegion(rmp, access);
       }
@@ -137,7 +143,7 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
     case 'guest-owned':
       return isAssignedWord(low) && asidOfWord(high) === access.asid;
     case 'reverse-map': {
-      // Within a 2 MiB page, every 4 KiB of it has its own place.
+      // Inside a 2 MiB page, each 4 KiB page has its own address.
       const offset = isHugeWord(low) ? page % PAGES_PER_HUGE : 0;
       return gpaFrameOfWords(low, high) + offset === pageNumber(access.gpa);
     }
@@ -156,13 +162,13 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
   }
 }
 
-/** The erratum of pages in use: a first page of 2 MiB is enough for the host to be denied all of it. */
+/** The erratum of pages in use: if the first page of a 2 MiB region is in use, the host cannot write the region. */
 function blocksRegion(rmp: Rmp, { accessor, spa }: RmpAccess): boolean {
   const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
   return rmp.assumptions.inUseErratum && accessor === 'host' && rmp.isInUse(first, PageSize.Regular);
 }
 
-/** The bits of a mask that an access needs. Write without read is illegal, so a write needs both (§15.36.7). */
+/** The bits of the mask that an access needs. Write without read is illegal, so a write needs both (§15.36.7). */
 function neededPermissions({ kind, cpl }: RmpAccess): number {
   switch (kind) {
     case 'write':

@@ -15,18 +15,20 @@ import {
 import { SnpError } from '../formats/snp-error.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 
-/** What a {@link Rmp} may be told. */
+/** Options of an {@link Rmp}. */
 export interface RmpOptions {
-  /** Behaviour that no source settles; what is not given is as in `DEFAULT_ASSUMPTIONS`. */
+  /** Behaviours that no source settles. The others are as in `DEFAULT_ASSUMPTIONS`. */
   readonly assumptions?: Partial<Assumptions>;
 }
 
 const PAGES_PER_REGION = PAGE_SIZE_2M / PAGE_SIZE;
-/** Where the counts of a whole region lie, after those of its pages. */
+/** The places of a region's own counts, after the counts of its pages. */
 const WHOLE = PAGES_PER_REGION;
 const ANY = PAGES_PER_REGION + 1;
 
-/** What every entry is after the firmware has initialized the table: hypervisor-owned (AMD64 APM vol. 2, §15.36.4). */
+/**
+ * The entry of every page after the firmware has initialized the table: hypervisor-owned (AMD64 APM vol. 2, §15.36.4).
+ */
 export const HYPERVISOR_ENTRY: RmpEntry = /* @__PURE__ */ Object.freeze({
   assigned: false,
   pageSize: PageSize.Regular,
@@ -42,31 +44,34 @@ export const HYPERVISOR_ENTRY: RmpEntry = /* @__PURE__ */ Object.freeze({
 });
 
 /**
- * The reverse map table: one 16-byte entry for each 4 KiB page of system memory, which names the page's owner and the
- * one guest-physical address at which it may appear (AMD64 APM vol. 2, §15.36.3).
+ * The reverse map table: an entry of 16 bytes for each 4 KiB page of system memory. It names the owner of the page and
+ * the one guest-physical address at which the page may appear (AMD64 APM vol. 2, §15.36.3).
  *
- * Sparse: 10 KiB for each 2 MiB region that was ever changed. Entries are kept bit for bit as Zen 3 and Zen 4 have them.
- * Software cannot write the table, only the instructions and the firmware can: `rmpupdate`, `psmash`, `pvalidate`, ….
+ * Sparse: a 2 MiB region costs memory from its first change on: 8 KiB of raw entries and 2 KiB of versions. Entries have
+ * the bits of Zen 3 and Zen 4. Software cannot write the table; only the instructions and the firmware can: `rmpupdate`,
+ * `psmash`, `pvalidate` and others.
  */
 export class Rmp {
-  /** What it has entries for. All other memory is the hypervisor's for ever. */
+  /** The memory that it covers. All other memory always belongs to the hypervisor. */
   readonly covered: MemoryRegion<SysPhysAddr>;
-  /** Behaviour that no source settles. */
+  /** The behaviours that no source settles. */
   readonly assumptions: Assumptions;
   readonly #first: number;
   readonly #end: number;
   /** The raw entries of a 2 MiB region, by region number. */
   readonly #regions: Map<number, Uint32Array> = new Map();
-  /** By region number: how often each page's entry has changed, then how often the region's as one page, and how often any. */
+  /**
+   * Counts of changes, by region number: of the entry of each page, then of the region as one page, then of any entry.
+   */
   readonly #versions: Map<number, Uint32Array> = new Map();
-  /** Page numbers. */
+  /** The numbers of the pages in use. */
   readonly #inUse: Set<number> = new Set();
 
   /**
    * A table with every page hypervisor-owned. O(1).
    *
    * @param covered - whole 2 MiB regions
-   * @throws SnpError `INVALID_RMP_RANGE`, `INVALID_ARGUMENT` for an assumption that cannot be
+   * @throws SnpError `INVALID_RMP_RANGE`; `INVALID_ARGUMENT` for an unknown assumption or choice
    */
   constructor(covered: MemoryRegion<SysPhysAddr>, { assumptions = {} }: RmpOptions = {}) {
     if (covered.isEmpty || covered.alignInward(PAGE_SIZE_2M)?.equals(covered) !== true) {
@@ -85,8 +90,8 @@ export class Rmp {
   }
 
   /**
-   * The entry that decides for the page of `spa`: that of its 2 MiB page if it is part of one, else its own;
-   * `undefined` if it is not covered. O(1).
+   * The entry that decides for the page of `spa`: the entry of its 2 MiB page if it is part of one, else its own entry;
+   * `undefined` if the page is not covered. O(1).
    */
   entry(spa: SysPhysAddr): RmpEntry | undefined {
     const first = this.rawEntry((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
@@ -94,8 +99,8 @@ export class Rmp {
   }
 
   /**
-   * The sixteen bytes of the page of `spa` itself, taken apart: inside a 2 MiB page all but the first are only
-   * `assigned`. `undefined` if it is not covered. O(1).
+   * The page's own 16 bytes, decoded. Inside a 2 MiB page, all entries but the first only have `assigned` set.
+   * `undefined` if the page is not covered. O(1).
    */
   rawEntry(spa: SysPhysAddr): RmpEntry | undefined {
     SysPhys.assertIsAddress(spa);
@@ -108,8 +113,8 @@ export class Rmp {
   }
 
   /**
-   * The words of what {@link entry} takes apart, by page number: for checks that are made on every access. Returns whether
-   * it is covered; if not, all are 0. O(1), without allocating.
+   * Writes the words of the entry that {@link entry} decodes, by page number: for checks on every access. Returns whether
+   * the page is covered; if not, all words are 0. O(1), without an allocation.
    */
   readWords(page: number, into: Uint32Array): boolean {
     into.fill(0);
@@ -128,8 +133,8 @@ export class Rmp {
   }
 
   /**
-   * Whether, of the 2 MiB region around `spa`, a page beside the first is assigned as 4 KiB: the sub-page count says it,
-   * where it is maintained. O(1), else O(512), in words.
+   * Whether a page of the 2 MiB region around `spa`, other than the first, is assigned as 4 KiB. O(1) if the sub-page
+   * count is maintained, else O(512).
    */
   hasSubpages(spa: SysPhysAddr): boolean {
     const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
@@ -139,19 +144,21 @@ export class Rmp {
     return this.#someWord(first, 1, isAssignedWord);
   }
 
-  /** The masks of an entry that becomes validated: its own, unless that is when they get their defaults. */
+  /** The masks of an entry after its validation: its own, or the defaults if validation is what resets them. */
   masksOnceValidated({ vmplMasks }: RmpEntry): VmplMasks {
     const { defaultMasks, resetMaskOfVmpl0 } = this.assumptions;
     const isFirst = defaultMasks === 'PVALIDATE' && vmplMasks[0] === 0;
     return isFirst ? [resetMaskOfVmpl0, 0, 0, 0] : vmplMasks;
   }
 
-  /** Whether a page of the 2 MiB region around `spa` is immutable by its own sixteen bytes. O(512), in words. */
+  /** Whether a page of the 2 MiB region around `spa` is immutable by its own 16 bytes. O(512). */
   hasImmutable(spa: SysPhysAddr): boolean {
     return this.#someWord(spa, 0, isImmutableWord);
   }
 
-  /** Whether the first word of an entry of the region around `spa`, from that with index `from` on, is so. */
+  /**
+   * Whether `is` holds for the first word of an entry of the region around `spa`, from the entry with index `from` on.
+   */
   #someWord(spa: SysPhysAddr, from: number, is: (word: number) => boolean): boolean {
     const words = this.#regions.get(Math.floor(pageNumber(spa) / PAGES_PER_REGION));
     if (words === undefined) return false;
@@ -161,8 +168,8 @@ export class Rmp {
   }
 
   /**
-   * Replaces the entries of the 2 MiB region that begins at `first`: one, and 511 that are alike. As {@link setRawEntry}, it
-   * checks nothing. O(512), in words.
+   * Replaces the entries of the 2 MiB region that begins at `first`: the first one, and 511 equal ones. Like
+   * {@link setRawEntry}, it checks nothing. O(512).
    *
    * @throws SnpError `OUTSIDE_RMP`
    */
@@ -170,15 +177,15 @@ export class Rmp {
     this.setRawEntry((first + BigInt(PAGE_SIZE)) as SysPhysAddr, others);
     const words = this.#regions.get(Math.floor(pageNumber(first) / PAGES_PER_REGION)) as Uint32Array;
     for (let from = 1; from < PAGES_PER_REGION; from *= 2) {
-      // Doubling what is there, from the second entry on.
+      // Doubles the entries that are there, from the second one on.
       words.copyWithin((from + 1) * RMP_ENTRY_WORDS, RMP_ENTRY_WORDS, (from + 1) * RMP_ENTRY_WORDS);
     }
     this.setRawEntry(first, entry);
   }
 
   /**
-   * Replaces the sixteen bytes of the page of `spa`, and checks nothing: for instructions, for the firmware, and for
-   * a test that needs a state no program reaches. O(1).
+   * Replaces the page's own 16 bytes, and checks nothing: for instructions, for the firmware, and for tests that need a
+   * state that no program reaches. O(1).
    *
    * @throws SnpError `OUTSIDE_RMP`
    */
@@ -202,19 +209,19 @@ export class Rmp {
   }
 
   /**
-   * A number that is another one after each change of the entry of the page of `spa`, or of 2 MiB around it, but for changes
-   * of masks alone: what tells a TLB that something it has cached is no longer so. O(1).
+   * A version that changes with every change to the page's RMP entry or, for 2 MiB, to any entry of the region; except to
+   * VMPL masks. A TLB compares versions to find stale verdicts. O(1).
    */
   version(spa: SysPhysAddr, pageSize: RmpPageSize): number {
     return this.versionOfPage(pageNumber(spa), pageSize === PageSize.Huge);
   }
 
-  /** As {@link version}, by page number; with `huge`, of 2 MiB around it. */
+  /** As {@link version}, by page number; with `huge`, of the 2 MiB region around the page. */
   versionOfPage(page: number, huge: boolean): number {
     const versions = this.#versions.get(Math.floor(page / PAGES_PER_REGION));
     if (versions === undefined) return 0;
     if (huge) return versions[ANY]!;
-    // Both only grow, so their sum is the same only if both are.
+    // Both counts only grow, so the sum is equal only if both are.
     return versions[page % PAGES_PER_REGION]! + versions[WHOLE]!;
   }
 
@@ -229,8 +236,8 @@ export class Rmp {
   }
 
   /**
-   * Marks the page of `spa` as in use by a processor, or not: as a VMSA, VMCB or AVIC backing page is while a guest runs.
-   * RMPUPDATE and PSMASH of it are FAIL_INUSE meanwhile (AMD64 APM vol. 2, §15.36.12). O(1).
+   * Marks the page of `spa` as in use by a processor, or not, as a VMSA, VMCB or AVIC backing page is while a guest runs.
+   * RMPUPDATE and PSMASH of a page in use return FAIL_INUSE (AMD64 APM vol. 2, §15.36.12). O(1).
    */
   setInUse(spa: SysPhysAddr, inUse: boolean): void {
     SysPhys.assertIsAddress(spa);
@@ -238,7 +245,7 @@ export class Rmp {
     else this.#inUse.delete(pageNumber(spa));
   }
 
-  /** Whether some page of the `pageSize` bytes around `spa` is in use. O(pages in use). */
+  /** Whether a page of the `pageSize` bytes around `spa` is in use. O(pages in use). */
   isInUse(spa: SysPhysAddr, pageSize: RmpPageSize): boolean {
     const pages = pageSize / PAGE_SIZE;
     const unit = Math.floor(pageNumber(spa) / pages);

@@ -2,17 +2,22 @@ import { CodedError, formatAddress, isCodedError, type MessageTable, type PageSi
 import type { PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../formats/exit-info.ts';
 import type { RmpCheck } from './rmp-check.ts';
 
-/** What each code of {@link SnpFault} carries in `details`. Codes are only ever added. */
+/** The `details` of each code of {@link SnpFault}. Codes are only ever added. */
 export interface SnpFaultDetails {
-  /** #GP(0) in the guest: a non-canonical address, or an instruction at a level that may not execute it. */
+  /**
+   * #GP(0) in the guest: a non-canonical address, a register value that is refused, or an instruction at a wrong level.
+   */
   GP: { errorCode: 0; reason: string };
   /** #UD: the instruction does not exist in this mode, or SNP is not enabled. */
   UD: { instruction: string };
-  /** #PF in the guest: its own page table forbids the access. `errorCode` has the bits of `PageFaultCode` of `@svsm/pagetable`. */
+  /**
+   * #PF in the guest: its own page table forbids the access. `errorCode` has the bits of `PageFaultCode` of
+   * `@svsm/pagetable`.
+   */
   PF: { errorCode: number; gva: bigint };
   /**
-   * #VC in the guest with error code 0x404: a private access to a page that it has not validated. If it had, the
-   * hypervisor has put another page there: never answer with PVALIDATE.
+   * #VC in the guest with error code 0x404: a private access to a page that is not validated. If the guest has validated
+   * it, the hypervisor has put another page there: never answer with PVALIDATE.
    */
   VC_NOT_VALIDATED: {
     errorCode: typeof PAGE_NOT_VALIDATED;
@@ -21,8 +26,8 @@ export interface SnpFaultDetails {
     spa: bigint;
   };
   /**
-   * #VC in the guest with error code 0x400: the nested entry has a reserved bit set, as hypervisors mark MMIO. Such a fault
-   * does not exit by itself (AMD64 APM vol. 2, §15.35.4). `exitInfo1` is what an exit would tell.
+   * #VC in the guest with error code 0x400: the nested entry has a reserved bit set, as hypervisors mark MMIO. The
+   * fault does not exit by itself (AMD64 APM vol. 2, §15.35.4). `exitInfo1` is the value that an exit would have.
    */
   VC_MMIO: { errorCode: typeof VMEXIT_NPF; exitInfo1: bigint; gpa: bigint; gva: bigint | undefined };
   /** A nested page fault that the hypervisor did not resolve. `exitInfo1` has the bits of `NpfInfo`. */
@@ -32,17 +37,20 @@ export interface SnpFaultDetails {
     /** EXITINFO2: the guest-physical address. */
     gpa: bigint;
     gva: bigint | undefined;
-    /** Where the nested page table leads, with pages of what size; `undefined` if it leads nowhere. */
+    /** The nested translation and its page size; `undefined` if the nested page table maps nothing. */
     spa: bigint | undefined;
     nestedSize: PageSize | undefined;
-    /** Which check it failed. Hardware does not tell, but for the bits of `exitInfo1`. */
+    /** The check that failed. Hardware reports no more than the bits of `exitInfo1`. */
     check: RmpCheck | 'nested-not-present' | 'nested-rights';
   };
-  /** #PF in the host: it wrote to a page that is not its own. `errorCode` has the bits of `PageFaultCode` of `@svsm/pagetable`. */
+  /**
+   * #PF in the host: a write to a page that is not its own. `errorCode` has the bits of `PageFaultCode` of
+   * `@svsm/pagetable`.
+   */
   HOST_PF: { errorCode: number; spa: bigint; check: RmpCheck };
-  /** #GP(0) in the host: VMRUN with a VMCB that is not the hypervisor's. */
+  /** #GP(0) in the host: VMRUN with a VMCB that is not a page of the hypervisor. */
   HOST_GP: { errorCode: 0; spa: bigint; check: RmpCheck };
-  /** VMRUN of a VMSA has ended at once, with an exit code of `VmExit` below 0: the guest cannot go on. */
+  /** VMRUN of a VMSA ended at once, with a negative exit code of `VmExit`: the processor cannot continue. */
   VMRUN: { exitCode: bigint; vmsa: bigint };
 }
 
@@ -66,12 +74,12 @@ const MESSAGES: MessageTable<SnpFaultDetails> = {
     `host #PF at SPA ${formatAddress(spa)}, error code ${hex(errorCode)}: failed ${check}`,
   HOST_GP: ({ spa, check }) => `host #GP(0): the VMCB at SPA ${formatAddress(spa)} failed ${check}`,
   VMRUN: ({ exitCode, vmsa }) =>
-    `VMRUN of the VMSA at SPA ${formatAddress(vmsa)} gave ${exitCode === -2n ? 'VMEXIT_BUSY' : 'VMEXIT_INVALID'} (${exitCode})`,
+    `VMRUN of the VMSA at SPA ${formatAddress(vmsa)} ended with ${exitCode === -2n ? 'VMEXIT_BUSY' : 'VMEXIT_INVALID'} (${exitCode})`,
 };
 
 /**
- * What hardware raises: the event, with the bits that it reports. Wrong arguments are another matter, a `SnpError`.
- * Narrow it with {@link isSnpFault}.
+ * An event that hardware raises, with the bits that it reports. Wrong arguments are `SnpError`s. Narrow it with
+ * {@link isSnpFault}.
  */
 export class SnpFault<Code extends SnpFaultCode = SnpFaultCode> extends CodedError<
   Code,
@@ -83,7 +91,7 @@ export class SnpFault<Code extends SnpFaultCode = SnpFaultCode> extends CodedErr
 }
 
 /**
- * Whether `error` is a {@link SnpFault}, with `code` if one is given; narrows `error.details` to that code. Works
+ * Whether `error` is a {@link SnpFault}, and has `code` if one is given. Narrows `error.details` to that code. Works
  * across copies of this package.
  */
 export function isSnpFault<Code extends SnpFaultCode = SnpFaultCode>(
