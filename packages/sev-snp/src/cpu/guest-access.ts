@@ -8,28 +8,28 @@ import { SnpFault, type SnpFaultDetails } from '../rmp/snp-fault.ts';
 import { type NestedTlb, pageAt } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 
-/** Whose access it is. */
+/** The privilege of an access. */
 export interface Privilege {
   readonly vmpl: Vmpl;
   readonly cpl: number;
 }
 
-/** An access of a guest to one of its guest-physical pages. */
+/** An access of a guest to a guest-physical page. */
 export interface GuestPhysAccess extends Privilege {
   readonly gpa: PhysAddr;
   readonly kind: RmpAccessKind;
   /** Whether the effective C-bit is 1. */
   readonly isPrivate: boolean;
-  /** What the guest meant to access, if it was a virtual address. */
+  /** The virtual address of the access, if it has one. */
   readonly gva: VirtAddr | undefined;
 }
 
 /**
- * Where an access leads in system memory, after the nested page table and then the RMP have allowed it (AMD64 APM
- * vol. 2, §15.36.10: RMP checks come after, and lose to, page-table checks).
+ * The system-physical address of an access, which the nested page table and then the RMP have to allow (AMD64 APM vol. 2,
+ * §15.36.10: RMP checks come after page-table checks).
  *
- * @param tlb - what answers in place of tables and RMP, right or wrong by now, if it allows the access
- * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`
+ * @param tlb - cached translations, possibly stale. If they allow the access, tables and RMP are not read
+ * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
  */
 export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
   const held = tlb?.lookup(guest, access.gpa);
@@ -50,10 +50,10 @@ export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tl
 }
 
 /**
- * The nested half of a translation, without the RMP's checks.
+ * The nested half of a translation, without the RMP checks.
  *
- * @param tlb - as of {@link accessGuestPhys}
- * @throws SnpFault `NPF`
+ * @param tlb - as for {@link accessGuestPhys}
+ * @throws SnpFault `NPF`, `VC_MMIO`
  */
 export function translateNested(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): NestedPage {
   const held = tlb?.lookup(guest, access.gpa);
@@ -94,13 +94,13 @@ function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysA
 
 const KINDS: readonly RmpAccessKind[] = ['read', 'write', 'fetch', 'table', 'table-update'];
 
-/** A bit for each kind of access that nested table and RMP may judge differently: what a `NestedTlb` notes. */
+/** A bit for each kind of access that nested table or RMP can decide differently. A `NestedTlb` records these bits. */
 export function accessBit(kind: RmpAccessKind, isPrivate: boolean, cpl: number): number {
   const isUserFetch = kind === 'fetch' && cpl === 3;
   return 1 << (isUserFetch ? 10 : 2 * KINDS.indexOf(kind) + (isPrivate ? 1 : 0));
 }
 
-/** The fault for a failed RMP check; `sizeMismatch` if an instruction's operand is the cause. */
+/** The fault for a failed RMP check. `sizeMismatch`: the size of an instruction's operand is the cause. */
 export function rmpFault(
   guest: GuestContext,
   check: RmpCheck,
@@ -137,7 +137,7 @@ function npf(
   });
 }
 
-/** What EXITINFO1 says of the access itself. */
+/** The bits of EXITINFO1 that describe the access itself. */
 function infoOf(access: GuestPhysAccess): bigint {
   const { kind, isPrivate } = access;
   const isTable = kind === 'table' || kind === 'table-update';

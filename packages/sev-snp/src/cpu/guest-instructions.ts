@@ -9,47 +9,48 @@ import { SnpFault } from '../rmp/snp-fault.ts';
 import { type GuestPhysAccess, type Privilege, rmpFault } from './guest-access.ts';
 import type { GuestContext } from './platform.ts';
 
-/** A processor in a guest, as the instructions see it: a `Vcpu` is one. */
+/** A processor of a guest, as the instructions see it. `Vcpu` implements it. */
 export interface GuestCpu extends Privilege {
   readonly guest: GuestContext;
   /**
-   * Where `gva` leads: the guest's walk and rights for a read, or what `kind` says, then the nested walk. With
-   * `update`, it counts as an access, and accessed bits are set.
+   * Translates `gva`: the guest's walk with the rights for `kind` (a read if not given), then the nested walk. With
+   * `update`, it counts as an access and sets accessed bits.
    *
-   * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`
+   * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
    */
   translate(gva: VirtAddr, kind?: 'read' | 'write', update?: boolean): GuestTranslation;
 }
 
-/** A guest-virtual address, translated to the end. */
+/** The complete translation of a guest-virtual address. */
 export interface GuestTranslation {
   readonly gva: VirtAddr;
   readonly gpa: PhysAddr;
   readonly spa: SysPhysAddr;
-  /** Whether the guest's own page table maps it private. */
+  /** Whether the guest's own page table maps the page private. */
   readonly isPrivate: boolean;
   /** The size of the page in the guest's own table. */
   readonly guestSize: PageSize;
   readonly nested: NestedPage;
 }
 
-/** What PVALIDATE answers. */
+/** The outcome of PVALIDATE. */
 export interface PvalidateAnswer {
   readonly result: RmpResult;
-  /** The carry flag: with SUCCESS, the page was in the state asked for already, and nothing has changed. */
+  /** The carry flag. With SUCCESS it means that the page was in the requested state already, and nothing has changed. */
   readonly unchanged: boolean;
 }
 
 /**
- * PVALIDATE: the guest accepts the page at `gva`, or takes that back. Contents and masks stay as they are: zero a
- * page before using it. Anything but SUCCESS has changed nothing. O(levels).
+ * PVALIDATE: the guest accepts the page at `gva`, or rescinds that. Content and masks stay as they are: zero a page
+ * before you use it. With a result other than SUCCESS nothing has changed. O(levels).
  *
- * Checks in the order of the VeriSMo model (`op_pvalidate`) with the size rules of AMD64 APM vol. 2, table 15-40.
+ * The checks come in the order of the VeriSMo model (`op_pvalidate`), with the size rules of AMD64 APM vol. 2, table
+ * 15-40.
  *
- * @param pageSize - a size that is not the page's gives a nested page fault with SIZEM (4 KiB asked of 2 MiB; the
- *   hypervisor may split the page and have the instruction repeated) or FAIL_SIZEMISMATCH (2 MiB asked of 4 KiB)
- * @throws SnpFault `GP` above VMPL0 or CPL 0, and what the translation raises; `NPF` if the page is not the guest's,
- *   at this address
+ * @param pageSize - 4 KiB for a 2 MiB page raises a nested page fault with SIZEM: the hypervisor can split the page, and
+ *   the instruction runs again. 2 MiB for a 4 KiB page returns FAIL_SIZEMISMATCH
+ * @throws SnpFault `GP` above VMPL0 or CPL 0, and the faults of the translation; `NPF` if the page does not belong to the
+ *   guest at this address
  */
 export function pvalidate(
   cpu: GuestCpu,
@@ -74,24 +75,24 @@ export function pvalidate(
   return answer(RmpResult.SUCCESS);
 }
 
-/** What RMPADJUST sets: the mask of one level and, at VMPL0 only, whether the page is a VMSA. */
+/** The operand of RMPADJUST: the mask of one level and, at VMPL0 only, the VMSA bit. */
 export interface RmpAdjustment {
   readonly vmpl: number;
-  /** `VmplPermission`, or-ed. */
+  /** An OR of `VmplPermission`. */
   readonly permissions: number;
-  /** Ignored without a word above VMPL0, as hardware does. */
+  /** Above VMPL0 it is ignored without an error, as on hardware. */
   readonly vmsa?: boolean;
 }
 
 /**
- * RMPADJUST: sets what a less privileged level may do with the page at `gva`; no more than the current level may.
+ * RMPADJUST: sets the mask of a less privileged level for the page at `gva`, to rights that the current level has.
  * O(levels).
  *
- * The rule on levels is that of AMD64 APM vol. 3 as quoted on linux-kernel in December 2021; the rest, of vol. 2, §15.36.7
- * and .11.
+ * The test of the level: AMD64 APM vol. 3, as quoted on linux-kernel in December 2021. The other rules: vol. 2, §15.36.7
+ * and §15.36.11.
  *
- * @throws SnpFault `GP` above CPL 0, and what the translation raises; `NPF` if the page is not the guest's, at this
- *   address; `VC_NOT_VALIDATED`
+ * @throws SnpFault `GP` above CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at
+ *   this address; `VC_NOT_VALIDATED`
  */
 export function rmpadjust(
   cpu: GuestCpu,
@@ -116,7 +117,7 @@ export function rmpadjust(
   return RmpResult.SUCCESS;
 }
 
-/** What RMPQUERY answers; without SUCCESS the other fields are 0. */
+/** The outcome of RMPQUERY. Without SUCCESS the other fields are 0. */
 export interface RmpqueryAnswer {
   readonly result: RmpResult;
   readonly permissions: number;
@@ -125,11 +126,11 @@ export interface RmpqueryAnswer {
 }
 
 /**
- * RMPQUERY: what a level may do with the page at `gva`, and the page's size in the RMP. O(levels). AMD64 APM vol. 2,
- * §15.36.7.
+ * RMPQUERY: the mask of a level for the page at `gva`, the VMSA bit, and the size of the page in the RMP (AMD64 APM
+ * vol. 2, §15.36.7). O(levels).
  *
- * @throws SnpFault `GP` above CPL 0, and what the translation raises; `NPF` if the page is not the guest's, at this
- *   address; `VC_NOT_VALIDATED`
+ * @throws SnpFault `GP` above CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at
+ *   this address; `VC_NOT_VALIDATED`
  */
 export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
   const { assumptions } = cpu.guest.machine.rmp;
@@ -151,15 +152,15 @@ export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnsw
 
 interface Operand {
   readonly entry: RmpEntry;
-  /** The page whose slot holds the entry. */
+  /** The page whose 16 bytes hold the entry. */
   readonly spa: SysPhysAddr;
-  /** 2 MiB were asked for where there are 4 KiB. */
+  /** The operand has 2 MiB, the page 4 KiB. */
   readonly sizeMismatch: boolean;
   /** The #VC for a page that is not validated. */
   readonly invalid: () => SnpFault;
 }
 
-/** The entry that an instruction is about, after the checks that end in a nested page fault. */
+/** The entry of an instruction's page, after the checks that end in a nested page fault. */
 function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined): Operand {
   const { guest, vmpl, cpl } = cpu;
   const { rmp } = guest.machine;
@@ -191,7 +192,7 @@ function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined
   };
 }
 
-/** Bits 20:12 of the address of a 2 MiB operand must be 0. */
+/** Whether the operand is misaligned: bits 20:12 of the address of a 2 MiB operand must be 0. */
 function isMisaligned(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize): boolean {
   const { lowAddressBits } = cpu.guest.machine.rmp.assumptions;
   if (lowAddressBits === 'FAIL_INPUT' && gva % BigInt(PAGE_SIZE) !== 0n) return true;

@@ -4,20 +4,20 @@ import { accessGuestPhys, type Privilege } from './guest-access.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 
-/** For whom a {@link GuestMemory} is accessed at the moment. */
+/** The user of a {@link GuestMemory} at the moment. */
 export interface GuestMemoryUser extends Privilege {
-  /** Whether it is the processor's own walk; else it is software that reads and writes. */
+  /** Whether the walk of the processor accesses it; else software reads or writes. */
   readonly isWalk: boolean;
-  /** What the walk is for. */
+  /** The address that the walk translates. */
   readonly gva: VirtAddr | undefined;
 }
 
 /**
- * A guest's private memory by guest-physical frame numbers: through the nested page table, the RMP's checks and the
- * guest's key, anew on every access. What a `PageTable` of a guest lies in.
+ * The private memory of a guest, by guest-physical frame numbers. Every access goes through the nested page table, the
+ * RMP checks and the guest's key. The page tables of a guest lie in it.
  */
 export class GuestMemory implements PhysMemory {
-  // Host and RMP may change what is here at any time.
+  // Host and RMP can change the memory at any time.
   readonly epoch: number = Number.NaN;
   readonly #guest: GuestContext;
   readonly #user: () => GuestMemoryUser;
@@ -32,7 +32,7 @@ export class GuestMemory implements PhysMemory {
   /**
    * The words of the guest-physical frame.
    *
-   * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`
+   * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
    */
   words(frame: number, write: boolean): Uint32Array {
     const { machine, key } = this.#guest;

@@ -1,4 +1,4 @@
-import { type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { describeValue, type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import {
   type AccessKind,
   type AccessOptions,
@@ -26,16 +26,16 @@ import {
   rightsOf,
 } from './vcpu-registers.ts';
 
-/** A byte of the guest's, by its own page table. */
+/** A translated byte: the guest's own half of a translation. */
 export interface GuestByte {
   readonly gpa: PhysAddr;
   /** Whether an access to it is private: the effective C-bit. */
   readonly isPrivate: boolean;
-  /** The page of the guest's table that it lies in. */
+  /** The page of the guest's table that maps it. */
   readonly page: MappedPage;
 }
 
-/** Whose walks they are, and where they are kept. */
+/** The start state of a {@link GuestMmu}, and its caches. */
 export interface GuestMmuOptions extends Privilege {
   readonly tlb: TranslationCache | undefined;
   readonly nestedTlb: NestedTlb | undefined;
@@ -45,17 +45,17 @@ export interface GuestMmuOptions extends Privilege {
 const FRAME = 0xf_ffff_ffff_f000n;
 
 /**
- * The memory management unit of a guest's processor, for the guest's own half of a translation: registers, TLB, walk, the
- * rights at its end, accessed and dirty bits. Each entry is read, and updated, through the nested page table and the RMP.
+ * The memory management unit of a guest's processor, for the guest's own half of a translation: registers, TLB, walk,
+ * rights, accessed and dirty bits. Each entry is read and updated through the nested page table and the RMP.
  *
- * Rights are judged by `@svsm/pagetable`, of a walk as of what the TLB holds.
+ * `@svsm/pagetable` decides on the rights, both after a walk and of a page in the TLB.
  */
 export class GuestMmu {
   readonly #guest: GuestContext;
   readonly #tlb: TranslationCache | undefined;
   readonly #vmpl: Privilege['vmpl'];
   readonly #tables: PhysMemory;
-  /** VIRTUAL_TOM, if it is enabled; and the C-bit, or 0 if so. */
+  /** VIRTUAL_TOM, if it is enabled. `#cBit`: the mask of the C-bit, or 0 with VIRTUAL_TOM. */
   #virtualTom: bigint | undefined;
   #cBit: bigint;
   #registers: ControlRegisters;
@@ -63,9 +63,9 @@ export class GuestMmu {
   #cpu: CpuState;
   #config: PagingConfig;
   #table: PageTable | undefined;
-  /** How many flushes of the guest's translations the TLB has seen. */
+  /** The number of flushes of the guest's translations that the TLB has followed. */
   #generation: number;
-  /** What the walk at hand is for: its faults name it. */
+  /** The address that is translated, for the faults of its walk. */
   #walkedFor: VirtAddr | undefined;
 
   constructor(guest: GuestContext, { vmpl, cpl, tlb, nestedTlb, registers }: GuestMmuOptions) {
@@ -96,18 +96,18 @@ export class GuestMmu {
     this.#cpl = value;
   }
 
-  /** Loads a register, with what that makes of the TLB. @throws SnpFault `GP`; SnpError `INVALID_ARGUMENT` */
+  /** Loads a register, and flushes the TLB as the load requires. @throws SnpFault `GP`; SnpError `INVALID_ARGUMENT` */
   load(register: ControlRegister, value: bigint): void {
     const limits = { physicalBits: this.#config.physicalBits, cBit: this.#cBit };
     const { value: stored, effect, pcid } = loadRegister(this.#registers, register, value, limits);
     this.reset({ ...this.#registers, [register]: stored }, this.#virtualTom);
     if (effect === 'all') this.#tlb?.flushAll();
-    else if (register === 'cr3') this.#loadedCr3(pcid, effect === 'none');
-    else if (effect === 'address-space') this.#loadedCr3(this.#pcid(), false);
+    else if (register === 'cr3') this.#flushForCr3(pcid, effect === 'none');
+    else if (effect === 'address-space') this.#flushForCr3(this.#pcid(), false);
     if (register === 'cr4') this.#tlb?.setGlobalPages?.((stored & ControlBit.Cr4Pge) !== 0n);
   }
 
-  /** Takes on registers as VMRUN loads them: what the TLB holds stays. */
+  /** Sets the registers as VMRUN loads them. The TLB keeps its pages. */
   reset(registers: ControlRegisters, virtualTom: bigint | undefined): void {
     const held = this.#registers;
     this.#cpu = rightsOf(registers, this.#cpl);
@@ -125,47 +125,47 @@ export class GuestMmu {
     return this.#virtualTom;
   }
 
-  /** Whether `gva` is an address at all: 48 bits, or 57 with CR4.LA57. */
+  /** Whether `gva` is canonical: 48 bits, or 57 with CR4.LA57. */
   isCanonical(gva: VirtAddr): boolean {
     return this.#kind.isAddress(gva);
   }
 
-  /** The address `bytes` further on, or `undefined` beyond the end of the half that it lies in. */
+  /** The address `bytes` further on, or `undefined` past the end of its half of the space. */
   add(gva: VirtAddr, bytes: number): VirtAddr | undefined {
     return this.#kind.checkedAdd(gva, bytes);
   }
 
   /**
-   * What `gva` leads to in the guest's own terms, from the TLB if that allows the access, else by a walk that fills it. A
-   * #PF drops what the TLB has of the page.
+   * Translates `gva` to a guest-physical address: by the TLB if it allows the access, else by a walk that fills the
+   * TLB. A #PF drops the page from the TLB.
    *
-   * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`
+   * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
    */
   translate(gva: VirtAddr, kind: AccessKind, options: AccessOptions = {}): GuestByte {
     if (!this.isCanonical(gva)) {
-      throw new SnpFault('GP', { errorCode: 0, reason: `${String(gva)} is no canonical address` });
+      throw notCanonical(gva);
     }
     const held = this.#cached(gva, kind, options);
     if (held !== undefined) return this.#byte(held, gva, kind);
     return this.#byte(this.#walk(gva, kind, options), gva, kind);
   }
 
-  /** The page of a private access, if the TLB holds one that allows it. `gva` must be an address of 64 bits. */
+  /** The page of a private access, if the TLB holds one that allows it. `gva` must have at most 64 bits. */
   privatePage(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage | undefined {
     const page = this.#virtualTom === undefined ? this.#cached(gva, kind, options) : undefined;
     return page?.shared === true && kind !== 'fetch' ? undefined : page;
   }
 
   #cached(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage | undefined {
-    this.#follow();
+    this.#flushIfStale();
     const page = this.#tlb?.lookup(gva)?.page;
     // A write through an entry that was cached clean must set the dirty bit first.
     if (page === undefined || (kind === 'write' && (page.flags & PteFlags.Dirty) === 0)) return undefined;
     return allowsAccess(page, kind, this.#cpu, options) ? page : undefined;
   }
 
-  /** Drops what the TLB holds if the guest's translations were flushed meanwhile. */
-  #follow(): void {
+  /** Drops everything in the TLB if the guest's translations were flushed since the last access. */
+  #flushIfStale(): void {
     if (this.#generation === this.#guest.tlbGeneration) return;
     this.#generation = this.#guest.tlbGeneration;
     this.#tlb?.flushAll();
@@ -190,10 +190,10 @@ export class GuestMmu {
       return result.page;
     }
     if (options.update !== false) this.#tlb?.flushPage(gva);
-    throw new SnpFault('PF', { errorCode: this.#reported(result.errorCode), gva });
+    throw new SnpFault('PF', { errorCode: this.#reportedCode(result.errorCode), gva });
   }
 
-  #reported(errorCode: number): number {
+  #reportedCode(errorCode: number): number {
     const { reservedFaultPresent } = this.#guest.machine.rmp.assumptions;
     const isReserved = (errorCode & PageFaultCode.Reserved) !== 0;
     return isReserved && !reservedFaultPresent ? errorCode & ~PageFaultCode.Present : errorCode;
@@ -202,13 +202,13 @@ export class GuestMmu {
   #openTable(): PageTable {
     if (this.#table !== undefined) return this.#table;
     const root = (this.#registers.cr3 & FRAME & ~this.#cBit) as PhysAddr;
-    // A root that cannot be read is a fault of this access, and no error of the page table.
+    // A root that cannot be read makes this access fault; it is not an error of the page table.
     this.#tables.words(pageNumber(root), false);
     this.#table = PageTable.open(root, { memory: this.#tables, config: this.#config });
     return this.#table;
   }
 
-  #loadedCr3(pcid: number | undefined, keep: boolean): void {
+  #flushForCr3(pcid: number | undefined, keep: boolean): void {
     const tlb = this.#tlb;
     if (tlb?.loadCr3 !== undefined) tlb.loadCr3(pcid === undefined ? {} : { pcid, keep });
     else if (!keep) tlb?.flushAll();
@@ -223,7 +223,7 @@ export class GuestMmu {
     return this.#config.levels === 5 ? Virt57 : Virt;
   }
 
-  /** With a virtual top of memory, all of an entry's address is address, and the C-bit is reserved (§15.36.8). */
+  /** The format of the page tables. With VIRTUAL_TOM, addresses end below the C-bit, which is reserved (§15.36.8). */
   #configOf({ cr4, efer }: ControlRegisters): PagingConfig {
     const { paging, machine } = this.#guest;
     const virtualTom = this.#virtualTom;
@@ -235,6 +235,11 @@ export class GuestMmu {
       globalPages: (cr4 & ControlBit.Cr4Pge) !== 0n,
     });
   }
+}
+
+/** The #GP(0) for an access to an address that is not canonical. */
+export function notCanonical(gva: bigint): SnpFault<'GP'> {
+  return new SnpFault('GP', { errorCode: 0, reason: `${describeValue(gva)} is not a canonical address` });
 }
 
 function cBitOf({ machine }: GuestContext, virtualTom: bigint | undefined): bigint {

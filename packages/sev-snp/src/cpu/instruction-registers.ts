@@ -10,7 +10,7 @@ import { SnpFault } from '../rmp/snp-fault.ts';
 import type { PvalidateAnswer, RmpAdjustment, RmpqueryAnswer } from './guest-instructions.ts';
 import type { SnpPlatform } from './platform.ts';
 
-/** The registers that the instructions on the RMP read and write. */
+/** The registers that the RMP instructions read and write. */
 export interface InstructionRegisters {
   readonly rax: bigint;
   readonly rcx: bigint;
@@ -18,7 +18,7 @@ export interface InstructionRegisters {
   readonly rflags: bigint;
 }
 
-/** The flags that they write. */
+/** The flags that the RMP instructions write. */
 export const ResultFlag = {
   Carry: 0x1n,
   Parity: 0x4n,
@@ -28,7 +28,7 @@ export const ResultFlag = {
   Overflow: 0x800n,
 } as const;
 
-/** What is known of each instruction: its bytes, where it is executed, and whether outside of 64-bit mode too. */
+/** The bytes of each instruction, whether the host executes it, and whether it exists in 32-bit mode. */
 export const RMP_INSTRUCTIONS: Readonly<
   Record<
     RmpInstruction,
@@ -44,24 +44,24 @@ export const RMP_INSTRUCTIONS: Readonly<
   RMPQUERY: { bytes: [0xf3, 0x0f, 0x01, 0xfd], host: false, in32: false },
 });
 
-/** The name of an instruction on the RMP. */
+/** The name of an RMP instruction. */
 export type RmpInstruction = 'RMPUPDATE' | 'PSMASH' | 'RMPREAD' | 'PVALIDATE' | 'RMPADJUST' | 'RMPQUERY';
 
-/** The instruction whose four bytes these are, or `undefined`. */
+/** The instruction with these four bytes, or `undefined`. */
 export function rmpInstructionOf(bytes: Uint8Array): RmpInstruction | undefined {
   const names = Object.keys(RMP_INSTRUCTIONS) as RmpInstruction[];
   return names.find((name) => RMP_INSTRUCTIONS[name].bytes.every((byte, i) => bytes[i] === byte));
 }
 
-/** In what an instruction is executed. */
+/** The mode in which an instruction is executed. */
 export interface ExecutionMode {
-  /** 64 if not given. */
+  /** The mode of the processor: 64 if not given. */
   readonly bits?: 32 | 64;
-  /** Whether SNP is enabled (host), or active in the guest. `true` if not given. */
+  /** Whether SNP is enabled (for the host), or active in the guest: `true` if not given. */
   readonly snp?: boolean;
 }
 
-/** A processor of a guest, by the typed forms of its instructions: a `Vcpu` is one. */
+/** The typed instructions of a guest's processor. `Vcpu` has them. */
 interface GuestInstructions {
   readonly cpl: number;
   readonly guest: { readonly machine: SnpPlatform };
@@ -71,10 +71,22 @@ interface GuestInstructions {
 }
 
 /**
- * PVALIDATE, RMPADJUST or RMPQUERY with registers as they are: rAX is the address, rCX[0] the size, EDX[0] whether to validate, or
- * RDX the level, mask and VMSA bit. EAX, the flags, and what RMPQUERY answers in RCX and RDX come back.
+ * Executes PVALIDATE, RMPADJUST or RMPQUERY with raw registers. rAX is the address, rCX[0] the size. EDX[0] tells
+ * PVALIDATE to validate; for the others RDX has level, mask and VMSA bit. Returns the registers afterwards: EAX and the
+ * flags, and RCX and RDX of RMPQUERY.
  *
- * @throws SnpFault `UD` where the instruction does not exist, `GP` above CPL 0, and what the typed form throws
+ * @throws SnpFault `UD` if the instruction does not exist, `GP` above CPL 0, and the faults of the typed form
+ *
+ * @example
+ * ```ts
+ * import { executeInGuest, SnpMachine } from '@svsm/sev-snp';
+ *
+ * const { hypervisor } = new SnpMachine({ memorySize: 32 << 20 });
+ * const vcpu = hypervisor.launch({ size: 8 << 20 }).createVcpu();
+ * // 2 MiB at a multiple of 4 KiB: FAIL_INPUT.
+ * const before = { rax: 0x1000n, rcx: 1n, rdx: 1n, rflags: 0x2n };
+ * console.log(executeInGuest(vcpu, 'PVALIDATE', before).rax); // => 1n
+ * ```
  */
 export function executeInGuest(
   cpu: GuestInstructions,
@@ -108,7 +120,7 @@ export function executeInGuest(
   });
 }
 
-/** A host, by the typed forms of its instructions, and its memory: a `Hypervisor` is one. */
+/** The typed instructions of a host, and its memory. `Hypervisor` has them. */
 interface HostInstructions {
   readonly machine: SnpPlatform;
   rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult;
@@ -119,10 +131,11 @@ interface HostInstructions {
 }
 
 /**
- * RMPUPDATE, PSMASH or RMPREAD with registers as they are: RAX is the page, RCX the address of the sixteen bytes of its new state,
- * or of those that RMPREAD writes; here a system-physical one. EAX and the flags come back.
+ * Executes RMPUPDATE, PSMASH or RMPREAD with raw registers. RAX is the page. RCX is the address of the 16 bytes that
+ * RMPUPDATE reads or RMPREAD writes; here it is system-physical. Returns the registers afterwards: EAX and the flags.
  *
- * @throws SnpFault `UD`, `GP`, `HOST_PF`; PageTableError `BUS_ERROR`; AddressError for what is no system-physical address
+ * @throws SnpFault `UD`, `GP`, `HOST_PF`; PageTableError `BUS_ERROR`; AddressError if RAX or RCX is not a system-physical
+ *   address
  */
 export function executeInHost(
   host: HostInstructions,
@@ -159,7 +172,7 @@ function requireExecutable(
   isUndefined();
 }
 
-/** EAX, whose write clears bits 63:32, and the flags by it. */
+/** The registers after an instruction: EAX, whose write clears RAX[63:32], and the flags. */
 function finished(
   before: InstructionRegisters,
   result: RmpResult,

@@ -8,85 +8,90 @@ import type { NestedTable } from '../memory/nested-table.ts';
 import type { Rmp } from '../rmp/rmp.ts';
 import type { MachineEvent } from './machine-event.ts';
 
-// What processors, guests and hypervisors need of one another, apart from the classes that are it.
+// The interfaces between processors, guests and hypervisors, apart from the classes that implement them.
 
-/** The machine below a guest or a hypervisor: an `SnpMachine` is one. */
+/** The machine below guests and the hypervisor. `SnpMachine` implements it. */
 export interface SnpPlatform {
   readonly memory: EncryptedMemory;
   readonly rmp: Rmp;
-  /** Who gets the exits of guests. */
+  /** The handler of the guests' exits. */
   readonly hypervisor: ExitHandler;
   /** The position of the C-bit in guest page tables. */
   readonly cBit: number;
-  /** The width of system-physical addresses: bits from there on are reserved in nested page tables. */
+  /** The width of system-physical addresses in bits. The bits above are reserved in nested page tables. */
   readonly hostPhysicalBits: number;
-  /** How many SNP guests there can be: ASIDs 1 to this one. */
+  /** The greatest number of SNP guests: their ASIDs are 1 to this number. */
   readonly maxGuests: number;
-  /** Reports an event to who asked for them. */
+  /** Reports an event to the `trace` function of the machine, if it has one. */
   trace(event: MachineEvent): void;
 }
 
-/** What a guest is to the hardware: a `Guest` is one. */
+/** A guest as the hardware sees it. `Guest` implements it. */
 export interface GuestContext {
   readonly machine: SnpPlatform;
   /** The ASID of the guest in the RMP: 1 to 1022. */
   readonly asid: number;
-  /** What its private memory is encrypted with. */
+  /** The key of its private memory. */
   readonly key: MemoryKey;
-  /** The nested page table, which is the hypervisor's. */
+  /** The nested page table, which the hypervisor owns. */
   readonly nested: NestedTable;
   /** The guest-physical memory that it was launched with. */
   readonly memory: MemoryRegion<PhysAddr>;
-  /** How its page tables are laid out. */
+  /** The format of its page tables. */
   readonly paging: PagingConfig;
-  /** VIRTUAL_TOM, if it tells private from shared addresses by that and not by the C-bit. */
+  /** VIRTUAL_TOM, if that and not the C-bit makes an address private or shared. */
   readonly virtualTom: bigint | undefined;
-  /** How often its translations were flushed: what was cached before is dead. */
+  /** The number of flushes of its translations. Translations that were cached before the last flush are dead. */
   readonly tlbGeneration: number;
-  /** Flushes them, on all processors: TLB_CONTROL of its VMCBs, or INVLPGB for its ASID (AMD64 APM vol. 2, §15.36.15). */
+  /**
+   * Flushes its translations on all processors: TLB_CONTROL of its VMCBs, or INVLPGB for its ASID (AMD64 APM vol. 2,
+   * §15.36.15).
+   */
   flushTlbs(): void;
   /**
-   * Runs what waits at a privilege level, on behalf of a processor that is at another. Returns whether anything does. That is
-   * all that a hypervisor can do: what it is told there, and what it answers, is between the two levels.
+   * Runs the software of a privilege level, on behalf of a processor at another level. Returns whether the level has
+   * software. The hypervisor can do no more than that: request and answer are between the two levels.
    */
   enterVmpl(vmpl: number, caller: VcpuContext): boolean;
   /**
-   * VMRUN of a VMSA of its. The processor goes on with what that says.
+   * VMRUN of a VMSA of the guest. The processor continues with the state in the VMSA.
    *
-   * @throws SnpFault `VMRUN` if it cannot be run, `HOST_GP`
+   * @throws SnpFault `VMRUN` if the VMSA cannot be run, `HOST_GP`
    */
   vmrun(vmsa: RunnableVmsa): VcpuContext;
-  /** Has the software that waits for processors to start go on, on one that runs. Returns whether there is any. */
+  /** Runs the guest's start software on a running processor. Returns whether the guest has any. */
   start(vcpu: VcpuContext): boolean;
 }
 
-/** What a hypervisor runs: the state of a guest's processor, and pages of its own for it. */
+/** A VMSA that a hypervisor can run, with the hypervisor's own pages for it. */
 export interface RunnableVmsa {
-  /** The VMSA, and the guest-physical address that it was made at. */
+  /** The address of the VMSA. `gpa` is the guest-physical address in its RMP entry. */
   readonly spa: SysPhysAddr;
   readonly gpa: PhysAddr;
   readonly vmcb: SysPhysAddr;
   readonly avicBackingPage?: SysPhysAddr | undefined;
 }
 
-/** What a processor of a guest is to the hypervisor: a `Vcpu` is one. */
+/** A guest's processor as the hypervisor sees it. `Vcpu` implements it. */
 export interface VcpuContext {
   readonly vmpl: Vmpl;
-  /** What it is run by; `undefined` for one that was made without a VMSA. */
+  /** The VMSA that it runs on; `undefined` for a processor that was made without one. */
   readonly vmsa: RunnableVmsa | undefined;
-  /** #VMEXIT, with an exit code. Does nothing unless it runs. */
+  /** #VMEXIT with an exit code. Does nothing unless the processor runs on a VMSA. */
   leave(exitCode: bigint): void;
 }
 
-/** Who gets a guest's exits: a `Hypervisor` is one. */
+/** The handler of guests' exits. `Hypervisor` implements it. */
 export interface ExitHandler {
-  /** Deals with a nested page fault at `gpa`; `exitInfo1` has the bits of `NpfInfo`. Returns whether to try again. */
+  /**
+   * Handles a nested page fault at `gpa`; `exitInfo1` has the bits of `NpfInfo`. Returns whether the guest tries again.
+   */
   handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean;
-  /** Answers a VMGEXIT of `vcpu`: what the guest left in the GHCB MSR, and what it is to find there. */
+  /** Answers a VMGEXIT of `vcpu`. `request` is the GHCB MSR of the guest; the result replaces it. */
   vmgexit(guest: GuestContext, request: bigint, vcpu: VcpuContext): bigint;
   /**
-   * What other processors of the host do in the instant before one of the guest reads `length` bytes of shared memory at
-   * `spa`: they run all the time. An honest hypervisor does nothing there.
+   * Called right before the guest reads `length` bytes of shared memory at `spa`: other processors of the host run all
+   * the time, and can change the bytes. An honest hypervisor does nothing.
    */
   beforeSharedRead?(guest: GuestContext, spa: SysPhysAddr, length: number): void;
 }

@@ -11,14 +11,17 @@ import type { MappedPage } from '@svsm/pagetable';
 export interface TranslationCache {
   /** The page cached for `vaddr`, or `undefined`. It may have been found for another address of that page. */
   lookup(vaddr: VirtAddr): { readonly page: MappedPage } | undefined;
-  /** Remembers `page`, in which `vaddr` lies. */
+  /** Caches `page`, in which `vaddr` lies. */
   insert(vaddr: VirtAddr, page: MappedPage): void;
-  /** Forgets the page of `vaddr`: INVLPG. */
+  /** Drops the page of `vaddr`: INVLPG. */
   flushPage(vaddr: VirtAddr): void;
-  /** Forgets everything, global translations too. */
+  /** Drops everything, global translations too. */
   flushAll(): void;
-  /** Forgets all but global translations, of one PCID if that is given; with `keep`, nothing. Without it, everything. */
+  /**
+   * Drops all but global translations: of one PCID if `pcid` is given, nothing with `keep`. If a cache does not have this
+   * method, a load of CR3 drops everything.
+   */
   loadCr3?(options: { readonly pcid?: number; readonly keep?: boolean }): void;
-  /** CR4.PGE. */
+  /** Enables or disables global pages: CR4.PGE. */
   setGlobalPages?(enabled: boolean): void;
 }

@@ -11,7 +11,7 @@ export interface ControlRegisters {
   readonly efer: bigint;
   readonly rflags: bigint;
   readonly pkru: bigint;
-  /** IA32_PKRS: what CR4.PKS makes of supervisor pages. */
+  /** IA32_PKRS: the rights of keys on supervisor pages, with CR4.PKS. */
   readonly pkrs: bigint;
 }
 
@@ -41,7 +41,9 @@ export const ControlBit = {
 const { Cr0Pe, Cr0Wp, Cr0Pg, Cr4Pae, Cr4Pge, Cr4La57, Cr4Pcide, Cr4Smep } = ControlBit;
 const { EferLme, EferLma, EferNxe, EferSvme } = ControlBit;
 
-/** What a processor starts with: 64-bit mode, CR0.WP, CR4.PGE and EFER.NXE set; SMEP, SMAP and protection keys off. */
+/**
+ * The registers of a new processor: 64-bit mode, CR0.WP, CR4.PGE and EFER.NXE set; SMEP, SMAP and protection keys off.
+ */
 export const START_REGISTERS: ControlRegisters = /* @__PURE__ */ Object.freeze({
   cr0: Cr0Pe | Cr0Wp | Cr0Pg,
   cr3: 0n,
@@ -52,29 +54,30 @@ export const START_REGISTERS: ControlRegisters = /* @__PURE__ */ Object.freeze({
   pkrs: 0n,
 });
 
-/** What a load of a register makes of the TLB (AMD64 APM vol. 2, §5.5.2; Intel SDM vol. 3A, §4.10.4.1). */
+/** The entries of the TLB that a load of a register drops (AMD64 APM vol. 2, §5.5.2; Intel SDM vol. 3A, §4.10.4.1). */
 export type TlbEffect =
-  /** Nothing: rights are judged on every access. */
+  /** None: rights are decided on every access. */
   | 'none'
-  /** Everything but global entries, of one PCID, or of all without PCIDs. */
+  /** All but global entries: of one PCID, or of the whole TLB without PCIDs. */
   | 'address-space'
-  /** Everything, global entries too. */
+  /** All entries, global ones too. */
   | 'all';
 
-/** A load: the register's new value, and what it makes of the TLB. */
+/** A load: the new value of the register, and the effect on the TLB. */
 export interface RegisterLoad {
   readonly value: bigint;
   readonly effect: TlbEffect;
-  /** With CR4.PCIDE. */
+  /** The PCID of a load of CR3, with CR4.PCIDE. */
   readonly pcid: number | undefined;
 }
 
 /**
- * What loading `value` into a register does, in 64-bit mode. O(1).
+ * The effect of a load of `value` into a register, in 64-bit mode. O(1).
  *
- * @param physicalBits - the guest's: bits of CR3 from there on must be 0, but for the C-bit
- * @param cBit - its mask, or 0
- * @throws SnpFault `GP` for what the processor refuses; SnpError `INVALID_ARGUMENT` for no register of its width
+ * @param physicalBits - the guest's physical width: higher bits of CR3 must be 0, except the C-bit
+ * @param cBit - the mask of the C-bit, or 0
+ * @throws SnpFault `GP` for a value that the processor refuses; SnpError `INVALID_ARGUMENT` for a value that does not fit
+ *   the register
  */
 export function loadRegister(
   held: ControlRegisters,
@@ -84,7 +87,7 @@ export function loadRegister(
 ): RegisterLoad {
   const width = register === 'pkru' || register === 'pkrs' ? 32 : 64;
   if (typeof value !== 'bigint' || BigInt.asUintN(width, value) !== value) {
-    const expected = `pass a bigint of ${width} bits`;
+    const expected = `pass a bigint of at most ${width} bits`;
     throw new SnpError('INVALID_ARGUMENT', { what: `the value of ${register}`, value, expected });
   }
   const changed = held[register] ^ value;
@@ -122,7 +125,7 @@ export function loadRegister(
   }
 }
 
-/** What the registers say about rights, at a privilege level. */
+/** The rights of the registers at a privilege level. */
 export function rightsOf(registers: ControlRegisters, cpl: number): CpuState {
   return cpuStateFromRegisters({ ...registers, cpl: cpl as CpuState['cpl'] });
 }

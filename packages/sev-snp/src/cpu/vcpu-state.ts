@@ -3,7 +3,7 @@ import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import { readVmsa, SevFeature, type VmsaField, writeVmsa } from '../formats/vmsa.ts';
 import { type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
 
-/** What a processor has while it runs, and its VMSA holds while it does not. */
+/** The state of a processor: in the processor while it runs, in its VMSA while it does not. */
 export interface VcpuState {
   readonly cpl: number;
   readonly control: ControlRegisters;
@@ -13,9 +13,9 @@ export interface VcpuState {
   readonly registers: SvsmRegisters;
 }
 
-/** What a new VMSA says; what is not given is as a processor starts. */
+/** The fields of a new VMSA. Registers that are not given have their start values. */
 export interface VmsaOptions {
-  /** 0 if not given. */
+  /** The privilege level: 0 if not given. */
   readonly vmpl?: number;
   readonly control?: Partial<ControlRegisters>;
   readonly rip?: bigint;
@@ -25,7 +25,21 @@ export interface VmsaOptions {
   readonly virtualTom?: bigint;
 }
 
-/** The 4096 bytes of a VMSA for a processor that has not run yet. @throws SnpError `INVALID_MESSAGE` for what does not fit */
+/**
+ * The 4096 bytes of a VMSA for a new processor.
+ *
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ *
+ * @example
+ * ```ts
+ * import { createVmsa, SnpMachine } from '@svsm/sev-snp';
+ *
+ * const machine = new SnpMachine({ memorySize: 32 << 20 });
+ * const guest = machine.hypervisor.launch({ size: 8 << 20, vmsas: [createVmsa()] });
+ * guest.onStart((vcpu) => console.log(vcpu.vmpl, vcpu.isRunning)); // => 0 true
+ * machine.hypervisor.run(guest);
+ * ```
+ */
 export function createVmsa(options: VmsaOptions = {}): Uint8Array {
   const { vmpl = 0, control = {}, rip = 0n, rsp = 0n, sevFeatures = 1n, virtualTom = 0n } = options;
   const { cr0, cr3, cr4, efer, rflags, pkru } = { ...START_REGISTERS, ...control };
@@ -41,10 +55,10 @@ export function createVmsa(options: VmsaOptions = {}): Uint8Array {
 const POWER_UP_PAT = 0x0007_0406_0007_0406n;
 
 const GENERAL = ['rax', 'rcx', 'rdx', 'r8', 'r9'] as const;
-// IA32_PKRS is no field of a VMSA that a source names: it stays with the processor.
+// No source names a field of a VMSA for IA32_PKRS, so it stays with the processor.
 const CONTROL = ['cr0', 'cr3', 'cr4', 'efer', 'rflags', 'pkru'] as const;
 
-/** The state in a VMSA. `pkrs` is what the processor has. */
+/** The state in a VMSA. `pkrs` is the value in the processor. */
 export function stateOfVmsa(image: Uint8Array, pkrs: bigint): VcpuState {
   const read = (fields: readonly VmsaField[]): [string, bigint][] =>
     fields.map((field) => [field, readVmsa(image, field)]);
@@ -58,7 +72,7 @@ export function stateOfVmsa(image: Uint8Array, pkrs: bigint): VcpuState {
   };
 }
 
-/** Saves a state, and why the processor has stopped, in a VMSA: what #VMEXIT writes there. */
+/** Saves a state and the exit information in a VMSA, as #VMEXIT does. */
 export function saveState(
   image: Uint8Array,
   { cpl, control, cr2, registers }: VcpuState,

@@ -21,7 +21,7 @@ import {
   rmpquery,
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
-import { GuestMmu } from './guest-mmu.ts';
+import { GuestMmu, notCanonical } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
@@ -34,55 +34,55 @@ import {
 import { saveState, stateOfVmsa } from './vcpu-state.ts';
 import { VmExit, vmexit } from './vmrun.ts';
 
-/** What a {@link Vcpu} starts with. */
+/** Options of a {@link Vcpu}. */
 export interface VcpuOptions {
-  /** VMPL0 if not given. */
+  /** The privilege level: VMPL0 if not given. */
   readonly vmpl?: Vmpl;
-  /** What keeps its translations. Without one, every access walks. */
+  /** The cache of its own translations. Without one, every access walks. */
   readonly tlb?: TranslationCache;
-  /** What keeps its nested translations. Without one, nested page table and RMP are asked on every access. */
+  /** The cache of its nested translations. Without one, every access reads the nested page table and the RMP. */
   readonly nestedTlb?: NestedTlb;
-  /** What differs of its registers from {@link START_REGISTERS}; CR4.LA57 is as the guest's page tables are. */
+  /** Registers that differ from {@link START_REGISTERS}. CR4.LA57 follows the guest's page tables. */
   readonly registers?: Partial<ControlRegisters>;
-  /** What it is run by. Without one it always runs: no VMRUN stands before its instructions. */
+  /** The VMSA that it runs on. Without one it always runs, without a VMRUN. */
   readonly vmsa?: RunnableVmsa;
 }
 
-/** How an access is made, beside its kind. */
+/** Options of an access. */
 export type DataAccessOptions = Pick<AccessOptions, 'implicit'>;
 
 const NO_OPTIONS: DataAccessOptions = {};
 
-// An address is split into halves by way of memory: several times faster than shifting bigints.
+// Memory splits an address into halves: several times faster than shifts of bigints.
 const CELL = new BigUint64Array(1);
 const HALVES = new Uint32Array(CELL.buffer);
 
-/** A nested page fault that the hypervisor resolves this often, for one instruction, is a loop: it is thrown. */
+/** An instruction that exits with a nested page fault this many times is in a loop: the fault is thrown. */
 const MAX_EXITS = 64;
 
 /**
- * A processor in an SNP guest, in 64-bit mode. It reads and writes by guest-virtual address, end to end: its own page
- * table, each of whose entries it reads through the nested page table and the RMP; the rights there, by CPL, CR0.WP, SMEP,
- * SMAP and protection keys; accessed and dirty bits; the nested page table; the RMP; and the key that the C-bit, or the
- * virtual top of memory, chooses.
+ * A processor of an SNP guest, in 64-bit mode. It accesses memory by guest-virtual address. An access goes through the
+ * guest's page table, whose entries are read through the nested page table and the RMP; the rights by CPL, CR0.WP, SMEP,
+ * SMAP and protection keys; accessed and dirty bits; the nested page table; the RMP; and the key, which the C-bit or the
+ * virtual top of memory selects.
  *
- * An instruction that exits with a nested page fault is repeated if the hypervisor resolves it, and else throws it.
- * One that throws has changed nothing of memory and RMP but accessed and dirty bits, as on hardware.
+ * An instruction that exits with a nested page fault runs again if the hypervisor resolves the fault; else the fault is
+ * thrown. An instruction that throws has changed nothing in memory and RMP but accessed and dirty bits, as on hardware.
  *
- * Every method that takes an address throws `SnpFault`: `GP` for one that is not canonical, `PF`, `NPF`,
- * `VC_NOT_VALIDATED`.
+ * Every method with an address throws `SnpFault`: `GP` if it is not canonical, `PF`, `NPF`, `VC_NOT_VALIDATED`,
+ * `VC_MMIO`.
  */
 export class Vcpu implements GuestCpu {
   readonly guest: GuestContext;
-  /** Its privilege level, fixed: a VMSA is for one. */
+  /** The privilege level. It is fixed: a VMSA has one level. */
   readonly vmpl: Vmpl;
-  /** The GHCB MSR, C001_0130: written with a request, read after {@link vmgexit}. */
+  /** The GHCB MSR, C001_0130. Write a request to it, and read the answer after {@link vmgexit}. */
   ghcbMsr = 0n;
-  /** The registers that a call of the SVSM has its arguments in: what its VMSA shows to VMPL0 while it does not run. */
+  /** The registers with the arguments of an SVSM call. While the processor does not run, its VMSA shows them to VMPL0. */
   readonly registers: SvsmRegisters = { rax: 0n, rcx: 0n, rdx: 0n, r8: 0n, r9: 0n };
   /**
-   * The guest's private memory by guest-physical address, as software that maps all of it reaches it: where its page
-   * tables lie.
+   * The guest's private memory by guest-physical address, as software reaches it that maps all of it. Page tables of the
+   * guest lie here.
    */
   readonly memory: PhysMemory;
   readonly #tlb: TranslationCache | undefined;
@@ -92,9 +92,7 @@ export class Vcpu implements GuestCpu {
   #vmsa: RunnableVmsa | undefined;
   #isRunning = false;
 
-  /**
-   * @throws SnpError `INVALID_ARGUMENT` if there is no such privilege level
-   */
+  /** @throws SnpError `INVALID_ARGUMENT` if the privilege level does not exist */
   constructor(guest: GuestContext, options: VcpuOptions = {}) {
     const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb } = options;
     if (!Object.values(Vmpl).includes(vmpl)) {
@@ -112,12 +110,12 @@ export class Vcpu implements GuestCpu {
     const data = new GuestMemory(guest, user, nestedTlb);
     this.memory = {
       epoch: Number.NaN,
-      words: (frame, write) => this.#restarting(undefined, () => data.words(frame, write)),
+      words: (frame, write) => this.#runRestartable(undefined, () => data.words(frame, write)),
       wordOffset: () => 0,
     };
   }
 
-  /** Its privilege level, 0 to 3. @throws PageTableError `INVALID_CPU_STATE` for another one */
+  /** The CPL, 0 to 3. @throws PageTableError `INVALID_CPU_STATE` for another value */
   get cpl(): number {
     return this.#mmu.cpl;
   }
@@ -126,12 +124,12 @@ export class Vcpu implements GuestCpu {
     this.#mmu.cpl = value;
   }
 
-  /** The registers that decide how it accesses memory: a copy. */
+  /** The registers that decide how memory is accessed. */
   get controlRegisters(): ControlRegisters {
     return this.#mmu.registers;
   }
 
-  /** CR3, with the C-bit if it was loaded with it. */
+  /** CR3, with the C-bit if it was loaded with the C-bit. */
   get cr3(): bigint {
     return this.#mmu.registers.cr3;
   }
@@ -142,53 +140,58 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Loads a register, as MOV to CR0, CR3, CR4, WRMSR, POPF and WRPKRU do, and flushes of the TLB what belongs to that
-   * (AMD64 APM vol. 2, §5.5.2).
+   * Loads a register, as MOV to CR0, CR3 or CR4, WRMSR, POPF and WRPKRU do, with the flush of the TLB that belongs to the
+   * load (AMD64 APM vol. 2, §5.5.2).
    *
-   * @throws SnpFault `GP` for a value that the processor refuses; SnpError `INVALID_ARGUMENT` for one that is too wide
+   * @throws SnpFault `GP` for a value that the processor refuses; SnpError `INVALID_ARGUMENT` for a value that does not
+   *   fit the register
    */
   load(register: ControlRegister, value: bigint): void {
     this.#mmu.load(register, value);
     if (register === 'cr3') this.guest.machine.trace({ type: 'flush', gva: undefined });
   }
 
-  /** MOV to CR3, as {@link load}: uses the page table with that root, and flushes all but global translations. @throws as {@link Vcpu.load} */
+  /**
+   * MOV to CR3, as {@link load}: uses the page table with that root, and flushes all but global translations.
+   *
+   * @throws as {@link Vcpu.load}
+   */
   loadCr3(value: bigint): void {
     this.load('cr3', value);
   }
 
-  /** INVLPG: forgets the translation of the page of `gva`. */
+  /** INVLPG: drops the translation of the page of `gva`. */
   invlpg(gva: VirtAddr): void {
     this.#tlb?.flushPage(gva);
     this.guest.machine.trace({ type: 'flush', gva });
   }
 
   /**
-   * INVLPGB for the guest's ASID, and TLBSYNC: all of its processors forget all translations, nested ones and what they have
-   * cached of the RMP too. What RMPADJUST must be followed by.
+   * INVLPGB for the guest's ASID, and TLBSYNC: all its processors drop all translations, including nested ones and
+   * verdicts of the RMP. It has to follow an RMPADJUST that takes rights away.
    */
   invlpgb(): void {
     this.guest.flushTlbs();
     this.guest.machine.trace({ type: 'flush', gva: undefined });
   }
 
-  /** Forgets all of its own translations, as a change of CR4.PGE does; not nested ones. */
+  /** Drops all translations of the guest's own page tables, as a change of CR4.PGE does; not nested ones. */
   flushTlb(): void {
     this.#tlb?.flushAll();
     this.guest.machine.trace({ type: 'flush', gva: undefined });
   }
 
-  /** The `length` bytes from `gva` on, across pages. O(length + pages · levels²). */
+  /** Reads `length` bytes from `gva` on, across pages. O(length + pages · levels²). */
   read(gva: VirtAddr, length: number, options: DataAccessOptions = NO_OPTIONS): Uint8Array {
     return this.#copyOut(gva, length, 'read', options);
   }
 
-  /** As {@link read}, for instructions: always private, whatever the C-bit (AMD64 APM vol. 2, §15.34.5). */
+  /** Fetches instructions: as {@link read}, but always private, whatever the C-bit (AMD64 APM vol. 2, §15.34.5). */
   fetch(gva: VirtAddr, length: number): Uint8Array {
     return this.#copyOut(gva, length, 'fetch', NO_OPTIONS);
   }
 
-  /** Writes `bytes` from `gva` on, across pages; if one of them cannot be written to, none is. */
+  /** Writes `bytes` from `gva` on, across pages. If one page cannot be written, nothing is. */
   write(gva: VirtAddr, bytes: Uint8Array, options: DataAccessOptions = NO_OPTIONS): void {
     const frame = this.#cachedFrame(gva, bytes.length, 'write', options);
     if (frame >= 0) {
@@ -196,55 +199,55 @@ export class Vcpu implements GuestCpu {
       this.guest.machine.memory.writeFrame(frame, offset, bytes, this.guest.key);
       return;
     }
-    const pieces = this.#restarting(gva, () => this.#pieces(gva, bytes.length, 'write', options));
+    const pieces = this.#runRestartable(gva, () => this.#pieces(gva, bytes.length, 'write', options));
     const { memory } = this.guest.machine;
     for (const { spa, key, start, count } of pieces)
       memory.write(spa, bytes.subarray(start, start + count), key);
   }
 
-  /** PVALIDATE, as {@link pvalidate} describes it. */
+  /** PVALIDATE: see {@link pvalidate}. */
   pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
-    const answer = this.#restarting(gva, () => pvalidate(this, gva, pageSize, validate));
+    const answer = this.#runRestartable(gva, () => pvalidate(this, gva, pageSize, validate));
     this.guest.machine.trace({ type: 'pvalidate', gva, pageSize, validate, ...answer });
     return answer;
   }
 
-  /** RMPADJUST, as {@link rmpadjust} describes it. */
+  /** RMPADJUST: see {@link rmpadjust}. */
   rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
-    const result = this.#restarting(gva, () => rmpadjust(this, gva, pageSize, adjustment));
+    const result = this.#runRestartable(gva, () => rmpadjust(this, gva, pageSize, adjustment));
     this.guest.machine.trace({ type: 'rmpadjust', gva, result });
     return result;
   }
 
-  /** RMPQUERY, as {@link rmpquery} describes it. */
+  /** RMPQUERY: see {@link rmpquery}. */
   rmpquery(gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
-    return this.#restarting(gva, () => rmpquery(this, gva, vmpl));
+    return this.#runRestartable(gva, () => rmpquery(this, gva, vmpl));
   }
 
   /**
    * VMGEXIT: exits to the hypervisor, which reads a request from the GHCB MSR and may put an answer there.
    *
-   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault `VMRUN` if the processor does not run,
-   *   or cannot be run again
+   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault `VMRUN` if the processor does not
+   *   run, or cannot be run again
    */
   vmgexit(): void {
     const { machine } = this.guest;
     this.#requireRunning();
     const request = this.ghcbMsr;
     machine.trace({ type: 'vmgexit', request });
-    const answer = this.#outside(VmExit.Vmgexit, 0n, 0n, () =>
+    const answer = this.#duringExit(VmExit.Vmgexit, 0n, 0n, () =>
       machine.hypervisor.vmgexit(this.guest, request, this),
     );
     this.ghcbMsr = BigInt.asUintN(64, answer);
     machine.trace({ type: 'vmrun', response: this.ghcbMsr });
   }
 
-  /** The VMSA that it is run by. */
+  /** The VMSA that it runs on. */
   get vmsa(): RunnableVmsa | undefined {
     return this.#vmsa;
   }
 
-  /** Whether it is between VMRUN and #VMEXIT, so that its VMSA is in use. One without a VMSA always is. */
+  /** Whether it is between VMRUN and #VMEXIT, so that its VMSA is in use. Without a VMSA it always runs. */
   get isRunning(): boolean {
     return this.#vmsa === undefined || this.#isRunning;
   }
@@ -262,7 +265,7 @@ export class Vcpu implements GuestCpu {
     this.#mmu.cpl = cpl;
     this.#cr2 = cr2;
     Object.assign(this.registers, registers);
-    // Software asks for a flush by clearing PCPU_ID, and sees by another value that it was done (§15.36.15).
+    // Software clears PCPU_ID to request a flush. Another value tells it that the flush was done (§15.36.15).
     if (readVmsa(image, 'pcpuId') !== 0n) return;
     this.#tlb?.flushAll();
     this.#nestedTlb?.flushAll();
@@ -289,8 +292,8 @@ export class Vcpu implements GuestCpu {
     this.#isRunning = false;
   }
 
-  /** What the hypervisor does between #VMEXIT and the next VMRUN. */
-  #outside<T>(exitCode: bigint, exitInfo1: bigint, exitInfo2: bigint, handle: () => T): T {
+  /** Runs `handle`, a part of the hypervisor, between #VMEXIT and the next VMRUN. */
+  #duringExit<T>(exitCode: bigint, exitInfo1: bigint, exitInfo2: bigint, handle: () => T): T {
     const wasRunning = this.#isRunning;
     this.leave(exitCode, exitInfo1, exitInfo2);
     const answer = handle();
@@ -299,11 +302,11 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Where `gva` leads, if it were read (or what `kind` says), without the RMP's checks of the page itself. The hypervisor
-   * gets no chance to resolve a nested page fault.
+   * Translates `gva` with the rights for `kind`, without the RMP checks of the page itself. A nested page fault is
+   * thrown: the hypervisor cannot resolve it.
    *
-   * @param update - whether it counts as an access, to be cached and noted in accessed bits: as an instruction's operand
-   *   does. `false` if not given
+   * @param update - whether it counts as an access, which fills the TLB and sets accessed bits, as an operand of an
+   *   instruction does: `false` if not given
    */
   translate(gva: VirtAddr, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
     const { gpa, isPrivate, page } = this.#mmu.translate(gva, kind, { update });
@@ -321,7 +324,7 @@ export class Vcpu implements GuestCpu {
     if (frame >= 0) {
       return this.guest.machine.memory.readFrame(frame, Number(gva & 0xfffn), length, this.guest.key);
     }
-    const pieces = this.#restarting(gva, () => this.#pieces(gva, length, kind, options));
+    const pieces = this.#runRestartable(gva, () => this.#pieces(gva, length, kind, options));
     const { memory, hypervisor } = this.guest.machine;
     const bytes = new Uint8Array(length);
     for (const { spa, key, start, count } of pieces) {
@@ -332,8 +335,8 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * The system frame of a private access within one page that both TLBs allow, else -1: what most accesses come to, without
-   * a bigint or an object made on the way.
+   * The system frame of a private access within one page, if both TLBs allow it; else -1. Most accesses take this path,
+   * which makes no bigint and no object.
    */
   #cachedFrame(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): number {
     const nestedTlb = this.#nestedTlb;
@@ -349,7 +352,7 @@ export class Vcpu implements GuestCpu {
     return nestedTlb.frameOf(this.guest, frame, accessBit(kind, true, this.#mmu.cpl));
   }
 
-  /** The access page by page, all of them allowed. */
+  /** The access in pieces, one for each page. All of them are allowed. */
   #pieces(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Piece[] {
     const pieces: Piece[] = [];
     for (let start = 0; start < length; ) {
@@ -371,18 +374,21 @@ export class Vcpu implements GuestCpu {
     };
   }
 
-  /** Runs an instruction about `gva`, again after each nested page fault that the hypervisor resolves. */
-  #restarting<T>(gva: VirtAddr | undefined, instruction: () => T): T {
+  /** Runs an instruction on `gva`, and runs it again after each nested page fault that the hypervisor resolves. */
+  #runRestartable<T>(gva: VirtAddr | undefined, instruction: () => T): T {
     const { machine } = this.guest;
     this.#requireRunning();
     for (let exits = 1; ; exits += 1) {
       try {
         return instruction();
       } catch (error) {
-        if (!isSnpFault(error, 'NPF')) throw this.#noted(error, gva);
+        if (!isSnpFault(error, 'NPF')) {
+          this.#loadCr2(error, gva);
+          throw error;
+        }
         const { gpa, exitInfo1 } = error.details;
         machine.trace({ type: 'npf', gpa, exitInfo1 });
-        const resolved = this.#outside(VmExit.NestedPageFault, exitInfo1, gpa, () =>
+        const resolved = this.#duringExit(VmExit.NestedPageFault, exitInfo1, gpa, () =>
           machine.hypervisor.handleNestedPageFault(this.guest, gpa as PhysAddr, exitInfo1),
         );
         if (!resolved || exits === MAX_EXITS) throw error;
@@ -390,7 +396,7 @@ export class Vcpu implements GuestCpu {
     }
   }
 
-  /** What does not run executes nothing: the hypervisor has taken what it was run by. */
+  /** A processor that does not run cannot execute: the hypervisor has taken away its VMSA. */
   #requireRunning(): void {
     const vmsa = this.#vmsa;
     if (vmsa !== undefined && !this.#isRunning) {
@@ -398,25 +404,19 @@ export class Vcpu implements GuestCpu {
     }
   }
 
-  /** The fault that an access to `gva` and what follows it has raised, with CR2 loaded. */
-  #noted(error: unknown, gva: VirtAddr | undefined): unknown {
-    if (isSnpFault(error, 'PF') || isSnpFault(error, 'VC_NOT_VALIDATED')) {
-      const { cr2OnCrossing } = this.guest.machine.rmp.assumptions;
-      const first = cr2OnCrossing === 'first-byte' ? gva : undefined;
-      this.#cr2 = first ?? error.details.gva ?? this.#cr2;
-    }
-    return error;
+  /** Loads CR2 if an access that begins at `gva` has raised a #PF, or a #VC for a page that is not validated. */
+  #loadCr2(error: unknown, gva: VirtAddr | undefined): void {
+    if (!isSnpFault(error, 'PF') && !isSnpFault(error, 'VC_NOT_VALIDATED')) return;
+    const { cr2OnCrossing } = this.guest.machine.rmp.assumptions;
+    const first = cr2OnCrossing === 'first-byte' ? gva : undefined;
+    this.#cr2 = first ?? error.details.gva ?? this.#cr2;
   }
 }
 
 interface Piece {
   readonly spa: SysPhysAddr;
   readonly key: number;
-  /** Where in the access it begins, and its bytes. */
+  /** The offset in the access, and the number of bytes. */
   readonly start: number;
   readonly count: number;
-}
-
-function notCanonical(gva: bigint): SnpFault<'GP'> {
-  return new SnpFault('GP', { errorCode: 0, reason: `${String(gva)} is no canonical address` });
 }

@@ -9,36 +9,36 @@ import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import type { RunnableVmsa, SnpPlatform } from './platform.ts';
 
-/** Exit codes (AMD64 APM vol. 2, appendix C; OpenVMM `SevExitCode`). Those below 0 say that no guest has run. */
+/** Exit codes (AMD64 APM vol. 2, appendix C; OpenVMM `SevExitCode`). With a negative one, the guest has not run. */
 export const VmExit = {
   Halt: 0x78n,
   NestedPageFault: 0x400n,
   Vmgexit: 0x403n,
   PageNotValidated: 0x404n,
   NotRestartable: 0x406n,
-  /** VMRUN does not run a state or a page like this. */
+  /** VMRUN refuses the state, or one of the pages. */
   Invalid: -1n,
   /**
-   * The BUSY bit of VINTR_CTRL is set in the VMSA (AMD64 APM vol. 2, table 15-33). The model has it for a VMSA that runs on
-   * another processor.
+   * The BUSY bit of VINTR_CTRL is set in the VMSA (AMD64 APM vol. 2, table 15-33). The model has it for a VMSA that
+   * runs on another processor.
    */
   Busy: -2n,
   IdleRequired: -3n,
   InvalidPmc: -4n,
 } as const;
 
-/** A page that VMRUN, or what belongs to it, uses. */
+/** A page that VMRUN or a related operation uses. */
 export type VmrunPage =
   | 'vmcb'
   | 'avic-backing-page'
   | 'vmsa'
   | 'vmsa-without-snp'
-  /** What VM_HSAVE_PA is loaded with. */
+  /** The page that VM_HSAVE_PA is loaded with. */
   | 'host-save-area'
-  /** What the host executes VMSAVE on. */
+  /** The operand of VMSAVE in the host. */
   | 'vmsave-target';
 
-/** What is checked of such a page, as 4 KiB, and how the processor fails. */
+/** The checks of such a page, as 4 KiB, and the failure of the processor. */
 export interface VmrunCheck {
   readonly checks: readonly RmpCheck[];
   readonly failure: '#GP(0)' | 'VMEXIT_INVALID';
@@ -46,7 +46,7 @@ export interface VmrunCheck {
 
 const HOST: readonly RmpCheck[] = ['hypervisor-owned'];
 
-/** AMD64 APM vol. 2, table 15-41. */
+/** The checks of VMRUN: AMD64 APM vol. 2, table 15-41. */
 export const VMRUN_CHECKS: Readonly<Record<VmrunPage, VmrunCheck>> = /* @__PURE__ */ Object.freeze({
   vmcb: { checks: HOST, failure: '#GP(0)' },
   'avic-backing-page': { checks: HOST, failure: 'VMEXIT_INVALID' },
@@ -59,7 +59,7 @@ export const VMRUN_CHECKS: Readonly<Record<VmrunPage, VmrunCheck>> = /* @__PURE_
   'vmsave-target': { checks: HOST, failure: '#GP(0)' },
 } as const);
 
-/** The first check that a page fails, or `undefined`. `gpa` and `asid` matter to the VMSA of an SNP guest. O(1). */
+/** The first check that a page fails, or `undefined`. `gpa` and `asid` count for the VMSA of an SNP guest only. O(1). */
 export function failedVmrunCheck(
   rmp: Rmp,
   page: VmrunPage,
@@ -69,18 +69,18 @@ export function failedVmrunCheck(
   return failedChecks(rmp, { ...access, translationSize: PageSize.Regular }, VMRUN_CHECKS[page].checks);
 }
 
-/** Whose VMSA it is. */
+/** The guest that owns a VMSA. */
 interface Owner {
   readonly asid: number;
   readonly key: MemoryKey;
 }
 
 /**
- * VMRUN up to the guest's first instruction: all checks, then VMCB, AVIC backing page and VMSA are in use until
+ * VMRUN up to the guest's first instruction: makes all checks, and marks VMCB, AVIC backing page and VMSA as in use until
  * {@link vmexit} (AMD64 APM vol. 2, §15.36.12). O(1).
  *
- * @returns the exit code if the guest does not run, and then nothing has changed
- * @throws SnpFault `HOST_GP` if the VMCB is not the hypervisor's
+ * @returns the exit code if the guest does not run; then nothing has changed
+ * @throws SnpFault `HOST_GP` if the VMCB is not a page of the hypervisor
  */
 export function vmrun({ rmp, memory }: SnpPlatform, vmsa: RunnableVmsa, owner: Owner): bigint | undefined {
   const { vmcb, avicBackingPage, spa, gpa } = vmsa;
@@ -96,7 +96,7 @@ export function vmrun({ rmp, memory }: SnpPlatform, vmsa: RunnableVmsa, owner: O
   return undefined;
 }
 
-/** #VMEXIT: the pages are no longer in use. O(1). */
+/** #VMEXIT: the pages are not in use any more. O(1). */
 export function vmexit({ rmp }: SnpPlatform, vmsa: RunnableVmsa): void {
   setInUse(rmp, vmsa, false);
 }
@@ -110,7 +110,7 @@ const CR0_PG = 0x8000_0000n;
 const CR4_PAE = 0x20n;
 const EFER_LME = 0x100n;
 
-/** What VMRUN asks of a state: SVME, SNP active, an existing VMPL, and no illegal mode (AMD64 APM vol. 2, §15.5.1). */
+/** Whether VMRUN accepts a state: SVME set, SNP active, an existing VMPL, a legal mode (AMD64 APM vol. 2, §15.5.1). */
 function isRunnable(image: Uint8Array): boolean {
   const [efer, cr0, cr4] = [readVmsa(image, 'efer'), readVmsa(image, 'cr0'), readVmsa(image, 'cr4')];
   const isLong = (efer & EFER_LME) !== 0n && (cr0 & CR0_PG) !== 0n;

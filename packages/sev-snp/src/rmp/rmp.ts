@@ -141,7 +141,7 @@ export class Rmp {
     const entry = this.rawEntry(first);
     if (entry === undefined || entry.pageSize === PageSize.Huge) return false;
     if (this.assumptions.subpageCount === 'maintained') return entry.subpageCount !== 0;
-    return this.#someWord(first, 1, isAssignedWord);
+    return this.#hasWord(first, 1, isAssignedWord);
   }
 
   /** The masks of an entry after its validation: its own, or the defaults if validation is what resets them. */
@@ -153,13 +153,13 @@ export class Rmp {
 
   /** Whether a page of the 2 MiB region around `spa` is immutable by its own 16 bytes. O(512). */
   hasImmutable(spa: SysPhysAddr): boolean {
-    return this.#someWord(spa, 0, isImmutableWord);
+    return this.#hasWord(spa, 0, isImmutableWord);
   }
 
   /**
    * Whether `is` holds for the first word of an entry of the region around `spa`, from the entry with index `from` on.
    */
-  #someWord(spa: SysPhysAddr, from: number, is: (word: number) => boolean): boolean {
+  #hasWord(spa: SysPhysAddr, from: number, is: (word: number) => boolean): boolean {
     const words = this.#regions.get(Math.floor(pageNumber(spa) / PAGES_PER_REGION));
     if (words === undefined) return false;
     for (let at = from * RMP_ENTRY_WORDS; at < words.length; at += RMP_ENTRY_WORDS)
@@ -204,7 +204,7 @@ export class Rmp {
     const [low, high] = [words[at]!, words[at + 1]!];
     encodeWords(entry, words, at);
     if (words[at] !== low || words[at + 1] !== high) {
-      this.#count(region, index, index === 0 && isHugeWord(low | words[at]!));
+      this.#countChange(region, index, index === 0 && isHugeWord(low | words[at]!));
     }
   }
 
@@ -225,7 +225,7 @@ export class Rmp {
     return versions[page % PAGES_PER_REGION]! + versions[WHOLE]!;
   }
 
-  #count(region: number, index: number, isWhole: boolean): void {
+  #countChange(region: number, index: number, isWhole: boolean): void {
     let versions = this.#versions.get(region);
     if (versions === undefined) {
       versions = new Uint32Array(PAGES_PER_REGION + 2);
