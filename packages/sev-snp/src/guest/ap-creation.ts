@@ -6,9 +6,9 @@ import { SnpError } from '../formats/snp-error.ts';
 import { VMPL_COUNT, VmplPermission } from '../formats/vmpl.ts';
 import type { Ghcb } from './ghcb.ts';
 
-/** What SNP AP creation asks for: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
+/** The requests of SNP AP creation: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
 export const ApRequest = {
-  /** The VMSA is to be run once the processor gets an INIT. */
+  /** Run the VMSA once the processor gets an INIT. */
   CreateOnInit: 0,
   Create: 1,
   Destroy: 2,
@@ -17,19 +17,19 @@ export const ApRequest = {
 /** One of the requests. */
 export type ApRequest = (typeof ApRequest)[keyof typeof ApRequest];
 
-/** A request of SNP AP creation, NAE 0x8000_0013. */
+/** A request of SNP AP creation, GHCB exit 0x8000_0013. */
 export interface ApCreation {
   readonly request: ApRequest;
-  /** Of the processor. */
+  /** The APIC id of the processor: 32 bits. */
   readonly apicId: number;
   readonly vmpl: number;
-  /** Where its VMSA lies. */
+  /** The address of its VMSA. */
   readonly vmsa: PhysAddr;
-  /** SEV_FEATURES of the VMSA, which the hypervisor cannot read there. */
+  /** SEV_FEATURES of the VMSA, which the hypervisor cannot read itself. */
   readonly sevFeatures: bigint;
 }
 
-/** SW_EXITINFO1, SW_EXITINFO2 and RAX of a request. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
+/** Encodes a request: SW_EXITINFO1, SW_EXITINFO2 and RAX. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: bigint; rax: bigint } {
   const { request, apicId, vmpl, vmsa, sevFeatures } = creation;
   const need = (field: keyof ApCreation, fits: boolean, expected: string): void => {
@@ -44,7 +44,7 @@ export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: 
   return { info1, info2: vmsa, rax: sevFeatures };
 }
 
-/** The request that a guest made, or `undefined` if it is none. */
+/** Decodes a request: `undefined` if it is not valid. */
 export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApCreation | undefined {
   const request = Number(info1 & 0xffffn) as ApRequest;
   const isKnown = Object.values(ApRequest).includes(request) && (info1 & 0xfff0_0000n) === 0n;
@@ -54,17 +54,19 @@ export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApC
 }
 
 /**
- * Makes a page of the guest a VMSA: writes the image, then sets the VMSA bit of the RMP entry. For guests without an SVSM:
- * only VMPL0 can set the bit (AMD64 APM vol. 2, §15.36.12). At other levels hardware ignores the bit without an error, so
- * the RMPADJUST names VMPL1 as its target: VMPL1 may not adjust its own mask, and gets FAIL_PERMISSION in place of a false
- * success (EDK2 `AmdSev.c`, Linux `snp_set_vmsa`).
+ * Makes a page of the guest a VMSA: writes the image, then sets the VMSA bit of the RMP entry. For guests without an
+ * SVSM: only VMPL0 can set the bit (AMD64 APM vol. 2, §15.36.12). At other levels hardware ignores the bit without an
+ * error, so the RMPADJUST names VMPL1 as its target: VMPL1 may not adjust its own mask, and gets FAIL_PERMISSION in
+ * place of a false success (EDK2 `AmdSev.c`, Linux `snp_set_vmsa`).
  *
- * @param page - private and validated, and at no multiple of 2 MiB: hypervisors refuse those, for an erratum (KVM)
- * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault
+ * @param page - a private, validated page, not at a multiple of 2 MiB: hypervisors refuse those because of an erratum
+ *   (KVM)
+ * @param image - the 4096 bytes of the VMSA
+ * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.write` and `Vcpu.rmpadjust`
  */
 export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
   if (page % BigInt(PageSize.Huge) === 0n || image.length !== PAGE_SIZE) {
-    const expected = 'pass 4096 bytes and a page at no multiple of 2 MiB';
+    const expected = 'pass 4096 bytes, and a page that is not at a multiple of 2 MiB';
     throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
   }
   vcpu.write(page, image);
@@ -81,7 +83,7 @@ export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
 }
 
 /**
- * Asks the hypervisor to run a VMSA as a processor, or not to run it any more. That it says it did proves nothing.
+ * Asks the hypervisor to run a VMSA as a processor, or not to run it any more. A reported success proves nothing.
  *
  * @throws SnpError `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
  *   `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; SnpFault

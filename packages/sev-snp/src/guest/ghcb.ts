@@ -6,22 +6,22 @@ import { SnpError } from '../formats/snp-error.ts';
 import { registerGhcb } from './msr-protocol.ts';
 import { makePageShared, type VisibilityOptions } from './page-visibility.ts';
 
-/** What a guest asks of the hypervisor. */
+/** A request of a guest to the hypervisor. */
 export interface GhcbCall {
   /** A `GhcbExit`. */
   readonly exitCode: bigint;
-  /** 0 if not given, as is `info2`. */
+  /** SW_EXITINFO1; 0 if not given, as is `info2`. */
   readonly info1?: bigint;
   readonly info2?: bigint;
-  /** Where the buffer of the request lies, guest-physical. */
+  /** SW_SCRATCH: the guest-physical address of the request's buffer. */
   readonly scratch?: bigint;
   readonly rax?: bigint;
 }
 
-/** A guest's GHCB: a page shared with the hypervisor, through which one processor asks for services. */
+/** The GHCB of a processor: a page shared with the hypervisor, through which the processor requests services. */
 export class Ghcb {
   readonly vcpu: Vcpu;
-  /** Where the guest has it mapped, shared. */
+  /** The address at which the guest maps it, shared. */
   readonly gva: VirtAddr;
   readonly gpa: PhysAddr;
   readonly page: GhcbPage;
@@ -38,9 +38,9 @@ export class Ghcb {
   }
 
   /**
-   * Makes the private 4 KiB page at `gva` the GHCB of `vcpu`: shared, cleared and registered.
+   * Makes the private 4 KiB page at `gva` the GHCB of `vcpu`: shares, clears and registers it.
    *
-   * @param table - the one that `vcpu` uses
+   * @param table - the page table of `vcpu`
    * @throws SnpError as {@link makePageShared}; PageTableError, SnpFault as {@link makePageShared}
    */
   static create(vcpu: Vcpu, table: PageTable, gva: VirtAddr, options: VisibilityOptions = {}): Ghcb {
@@ -52,8 +52,8 @@ export class Ghcb {
   }
 
   /**
-   * VMGEXIT with a request in the page, by protocol 2. Returns SW_EXITINFO2, whose meaning belongs to the request. The
-   * answer is read once.
+   * VMGEXIT with a request in the page, by protocol version 2. Returns SW_EXITINFO2, whose meaning depends on the
+   * request. The answer is read once.
    *
    * @throws SnpError `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` unless the hypervisor reports success,
    *   `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault
@@ -71,7 +71,7 @@ export class Ghcb {
     vcpu.ghcbMsr = this.gpa;
     vcpu.vmgexit();
     const [answer1, answer2] = [page.get('exitInfo1'), page.get('exitInfo2')];
-    // Bits 31:0: 1 raises an exception in the guest, 2 refuses the request; this guest lets neither happen to it.
+    // Bits 31:0: 1 would raise an exception in the guest, 2 refuses the request. This guest accepts neither.
     const isDone = answer1 !== undefined && BigInt.asUintN(32, answer1) === 0n;
     if (!isDone || answer2 === undefined) {
       throw new SnpError('VMGEXIT_FAILED', { exitCode, info1: answer1, info2: answer2 });

@@ -11,42 +11,45 @@ import type { MemoryKey } from '../memory/encrypted-memory.ts';
 import type { NestedTable } from '../memory/nested-table.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 
-/** What a hypervisor and the firmware give a guest. */
+/** The resources of a guest, from the hypervisor and the firmware. */
 export interface GuestOptions {
   readonly asid: number;
   readonly key: MemoryKey;
   readonly nested: NestedTable;
-  /** Its memory, as it was launched. */
+  /** The memory that it was launched with. */
   readonly memory: MemoryRegion<PhysAddr>;
   /** Levels of its page tables: 4 if not given. */
   readonly levels?: 4 | 5;
-  /** Its virtual top of memory, if it has one. */
+  /** Its virtual top of memory, if it uses one. */
   readonly virtualTom?: bigint | undefined;
 }
 
-/** An SNP-active guest: an ASID, a key that goes with it, and what the hypervisor says its memory is. */
+/** An SNP-active guest: its ASID, its key, and the nested page table that the hypervisor keeps for it. */
 export class Guest implements GuestContext {
   readonly machine: SnpPlatform;
   /** The ASID of the guest in the RMP: 1 to 1022. */
   readonly asid: number;
-  /** What its private memory is encrypted with. Neither it nor the hypervisor can use it but by private accesses. */
+  /** The key of its private memory. Only private accesses of the guest use it. */
   readonly key: MemoryKey;
-  /** The nested page table, which is the hypervisor's. */
+  /** The nested page table, which the hypervisor owns. */
   readonly nested: NestedTable;
   /** The guest-physical memory that it was launched with. */
   readonly memory: MemoryRegion<PhysAddr>;
   /**
-   * How its page tables are laid out: the machine's C-bit, or the bit of its virtual top of memory. One that is no power of
-   * two has no bit: page tables know no shared pages then.
+   * The format of its page tables: with the machine's C-bit, or with the bit of the virtual top of memory. If that is
+   * not a power of two, it has no bit, and page tables have no shared pages.
    */
   readonly paging: PagingConfig;
-  /** VIRTUAL_TOM: data below is private, at or above shared (AMD64 APM vol. 2, §15.36.8). `undefined`: the C-bit tells. */
+  /**
+   * VIRTUAL_TOM: data below it is private, data at or above it shared (AMD64 APM vol. 2, §15.36.8). `undefined`: the
+   * C-bit decides.
+   */
   readonly virtualTom: bigint | undefined;
   #tlbGeneration = 0;
-  /** Those that run, or have run, a VMSA: by where that lies. */
+  /** The processors that run, or have run, on a VMSA: by the address of the VMSA. */
   readonly #vcpus: Map<bigint, Vcpu> = new Map();
   #onStart: ((vcpu: Vcpu) => void) | undefined;
-  /** What waits at each level. */
+  /** The software of each level. */
   readonly #software: Map<number, (caller: Vcpu) => void> = new Map();
 
   constructor(machine: SnpPlatform, { asid, key, nested, memory, levels = 4, virtualTom }: GuestOptions) {
@@ -68,7 +71,7 @@ export class Guest implements GuestContext {
     this.#tlbGeneration += 1;
   }
 
-  /** Has `software` run whenever the hypervisor is asked, or takes it upon itself, to run a level for a processor. */
+  /** Sets the software of a level. It runs whenever the hypervisor runs the level for a processor, asked or not. */
   onEnter(vmpl: Vmpl, software: (caller: Vcpu) => void): void {
     this.#software.set(vmpl, software);
   }
@@ -80,7 +83,7 @@ export class Guest implements GuestContext {
     return true;
   }
 
-  /** Has `software` run on each processor that a hypervisor runs for the first time. */
+  /** Sets the software that runs on each processor that the hypervisor starts. */
   onStart(software: (vcpu: Vcpu) => void): void {
     this.#onStart = software;
   }
@@ -116,7 +119,7 @@ export class Guest implements GuestContext {
 function encryptionOf({ cBit }: SnpPlatform, virtualTom: bigint | undefined): PagingOptions {
   if (virtualTom === undefined) return { cBit };
   const bit = virtualTom.toString(2).length - 1;
-  // The C-bit is reserved: addresses end below it.
+  // The C-bit is reserved, so addresses end below it.
   return bit >= 32 && virtualTom === 1n << BigInt(bit)
     ? { physicalBits: cBit, encryption: { mode: 'vtom', bit } }
     : { physicalBits: cBit };

@@ -11,12 +11,12 @@ import { SnpError } from '../formats/snp-error.ts';
 type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { readonly type: Type }>;
 
 /**
- * Makes a request by the GHCB MSR and returns the answer, which is of the type that belongs to it. The answer is the
- * hypervisor's: what it says may be a lie. O(1).
+ * Makes a request through the GHCB MSR and returns the answer, which has the type `answer`. The content of the answer
+ * can be a lie of the hypervisor. O(1).
  *
- * @param answer - the type of answer that fits the request
- * @throws SnpError `INVALID_MESSAGE` if a field of the request does not fit, `INVALID_RESPONSE` if another answer came or a
- *   bit is set that must be 0; `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`
+ * @param answer - the type of the answer that belongs to the request
+ * @throws SnpError `INVALID_MESSAGE` if a field of the request does not fit, `INVALID_RESPONSE` if another answer came
+ *   or a bit is set that must be 0; `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`
  */
 export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
   vcpu: Vcpu,
@@ -26,17 +26,17 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
   const value = encodeGhcbMsr(request);
   vcpu.ghcbMsr = value;
   vcpu.vmgexit();
-  // The MSR is read once: the hypervisor may change it at any exit.
+  // The MSR is read once: the hypervisor can change it at any exit.
   const response = vcpu.ghcbMsr;
   const message = decodeGhcbMsr(response);
   if (message.type === answer) return message as Message<Type>;
-  const problem = `it is no ${answer}, or has bits set that must be 0`;
+  const problem = `it is not a ${answer} message, or has bits set that must be 0`;
   throw new SnpError('INVALID_RESPONSE', { request: value, response, problem });
 }
 
 /**
- * Asks the hypervisor to change the state of one 4 KiB page. That it says it did proves nothing: a page is private
- * only once PVALIDATE has reported a change.
+ * Asks the hypervisor to change the state of one 4 KiB page. A reported success proves nothing: a page is private only
+ * once PVALIDATE has reported a change.
  *
  * @param gpa - a multiple of 4096
  * @throws SnpError `INVALID_MESSAGE` if the address does not fit, `UNSUPPORTED_VMGEXIT` for an unknown operation,
@@ -48,9 +48,9 @@ export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOpera
 }
 
 /**
- * Tells the hypervisor where the GHCB of `vcpu` lies, as an SNP guest must before it uses it.
+ * Registers the GHCB of `vcpu` with the hypervisor. An SNP guest has to do this before it uses the GHCB.
  *
- * @param gpa - a multiple of 4096, of a shared page
+ * @param gpa - the address of a shared page: a multiple of 4096
  * @throws SnpError `INVALID_MESSAGE` or `UNSUPPORTED_VMGEXIT` if the address does not fit, `INVALID_RESPONSE` if the
  *   hypervisor refuses it or repeats another one
  */

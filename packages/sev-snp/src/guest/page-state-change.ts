@@ -11,21 +11,22 @@ import { SnpError } from '../formats/snp-error.ts';
 import type { Ghcb } from './ghcb.ts';
 
 /**
- * How often in a row the hypervisor may come back without having finished an entry. An honest one may for each 4 KiB
- * of a 2 MiB page; a list that never gets on is refused, where a real guest would spin.
+ * The number of exits in a row after which a list without progress is given up. An honest hypervisor can return for each
+ * 4 KiB of a 2 MiB page. A real guest would wait forever.
  */
 export const PSC_MAX_IDLE_EXITS = 1024;
 
 /**
- * Asks the hypervisor to change the state of pages, in lists of at most 253, each repeated until it says that it has
- * done all of it. That it says so proves nothing: a page is private only once PVALIDATE has reported a change.
+ * Asks the hypervisor to change the state of pages. The entries go in lists of at most 253, and each list is requested
+ * again until the hypervisor reports that it is done. A reported success proves nothing: a page is private only once
+ * PVALIDATE has reported a change.
  *
- * Each answer's header is read once and held against the one before: progress backwards or past the end, another end
- * and reserved bits are refused (Linux `arch/x86/coco/sev/core.c`, `vmgexit_psc`). Entries are written, and never
- * read back. O(entries).
+ * The header of each answer is read once and compared with the one before. Progress backwards or past the end, another
+ * end and reserved bits are refused (Linux `arch/x86/coco/sev/core.c`, `vmgexit_psc`). Entries are never read back.
+ * O(entries).
  *
- * @param batchSize - entries in a list: 1 to 253
- * @returns how many VMGEXITs it took
+ * @param batchSize - the greatest number of entries in a list: 1 to 253
+ * @returns the number of VMGEXITs
  * @throws SnpError `INVALID_ARGUMENT` for another batch size, `INVALID_MESSAGE` if a field of an entry does not fit,
  *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; SnpFault
  */
@@ -73,7 +74,7 @@ function requestBatch(ghcb: Ghcb, batch: readonly PscEntry[]): number {
   return exits;
 }
 
-/** How far the hypervisor says it has come; judged and used as read, once. */
+/** The progress that the hypervisor reports: read once, checked, and used as read. */
 function readProgress(ghcb: Ghcb, before: number, end: number): number {
   const header = decodePscHeader(ghcb.page.readBuffer(0, PSC_ENTRY_SIZE));
   if (header.reserved !== 0) throw bad('reserved', header.reserved, 'it was 0');

@@ -7,31 +7,34 @@ import { SnpError } from '../formats/snp-error.ts';
 import { requestPageState } from './msr-protocol.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 
-/** What changing the visibility of pages may be told. */
+/** Options for changes of the visibility of pages. */
 export interface VisibilityOptions {
-  /** The guest's record: asked before each PVALIDATE, and told after it. Without one, nothing refuses a second validation. */
+  /**
+   * The guest's record. It is consulted before each PVALIDATE and updated after it. Without one, nothing refuses a second
+   * validation.
+   */
   readonly validated?: ValidatedPages;
 }
 
 /*
- * What makes a page shared, and private again, beside its page-table entry. The order is the contract, as
- * COCONUT-SVSM and Linux have it (`kernel/src/mm/page_visibility.rs`; `arch/x86/coco/sev/core.c`): between its first
- * and its last step nobody may touch the page, because with C=0 a write to a guest-owned page faults, and with C=1 so
- * does any access to a shared one.
+ * The steps that make a page shared or private, in addition to its page-table entry. Their order is the contract, as in
+ * COCONUT-SVSM and Linux (`kernel/src/mm/page_visibility.rs`; `arch/x86/coco/sev/core.c`). Between the first and the last
+ * step nobody may access the page: with C=0 a write to a page of the guest faults, and with C=1 every access to a shared
+ * page does.
  */
 
 /**
- * Makes the private 4 KiB page at `gva` shared: PVALIDATE takes the validation back, through the mapping that is
- * private still; the hypervisor is asked for the page state change; the entry loses its C-bit; and its translation is
- * flushed, from this processor's TLB only. What the page held is lost. A larger page is split, in the guest's table
- * first: what can fail for want of memory fails before anything has changed.
+ * Makes the private 4 KiB page at `gva` shared. PVALIDATE rescinds the validation, through the mapping that is still
+ * private. The hypervisor is asked for the page state change. The entry loses its C-bit, and its translation is
+ * flushed, from the TLB of this processor only. The content of the page is lost. A larger page is split in the guest's
+ * table first, so that a lack of frames fails before anything has changed.
  *
- * If it throws later than that, the page is neither: not validated, so no private access to it succeeds. Give it up,
- * or make it private by {@link acceptPage}, which clears it.
+ * If it throws later, the page is neither private nor shared: it is not validated, so every private access faults. Give
+ * it up, or make it private with {@link acceptPage}, which clears it.
  *
- * @param table - the one that `vcpu` uses
+ * @param table - the page table of `vcpu`
  * @param gva - a multiple of 4096
- * @throws what {@link releasePage} throws; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`
+ * @throws SnpError as {@link releasePage}; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`; SnpFault
  */
 export function makePageShared(
   vcpu: Vcpu,
@@ -48,15 +51,15 @@ export function makePageShared(
 }
 
 /**
- * Makes the shared 4 KiB page at `gva` private: the entry gets its C-bit and its translation is flushed; the
- * hypervisor is asked for the page state change; PVALIDATE validates the page, and must report a change; the page is
+ * Makes the shared 4 KiB page at `gva` private. The entry gets its C-bit, and its translation is flushed. The
+ * hypervisor is asked for the page state change. PVALIDATE validates the page and has to report a change. The page is
  * cleared.
  *
- * If it throws, the page may be mapped private without being validated, so that no access to it succeeds.
+ * If it throws, the page can be mapped private without being validated, so that every access faults.
  *
- * @param table - the one that `vcpu` uses
+ * @param table - the page table of `vcpu`
  * @param gva - a multiple of 4096
- * @throws SnpError `WRONG_MAPPING` if it is not mapped shared; what {@link acceptPage} throws
+ * @throws SnpError `WRONG_MAPPING` if the page is not mapped shared, else as {@link acceptPage}; SnpFault
  */
 export function makePagePrivate(
   vcpu: Vcpu,
@@ -72,11 +75,11 @@ export function makePagePrivate(
 }
 
 /**
- * The steps of sharing that come before the page-table entry: PVALIDATE takes the validation back, and the hypervisor
- * is asked to take the page. `table.setShared4k(gva)` and `vcpu.invlpg(gva)` must follow.
+ * The steps of {@link makePageShared} before the change of the entry: PVALIDATE rescinds the validation, and the
+ * hypervisor is asked to take the page. Call `table.setShared4k(gva)` and `vcpu.invlpg(gva)` afterwards.
  *
- * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if it is not mapped private, `PVALIDATE_FAILED`,
- *   `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `NOT_VALIDATED`; SnpFault
+ * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `NOT_VALIDATED`,
+ *   `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`; SnpFault
  */
 export function releasePage(
   vcpu: Vcpu,
@@ -92,12 +95,12 @@ export function releasePage(
 }
 
 /**
- * The steps of making a page private that come after `table.setEncrypted4k(gva)` and `vcpu.invlpg(gva)`: the
- * hypervisor is asked to assign the page, PVALIDATE validates it, and it is cleared, because validation is not: it
- * holds whatever the hypervisor left there.
+ * The steps of {@link makePagePrivate} after the change of the entry, which is `table.setEncrypted4k(gva)` and
+ * `vcpu.invlpg(gva)`: the hypervisor is asked to assign the page, PVALIDATE validates it, and it is cleared. PVALIDATE
+ * does not clear a page: it holds what the hypervisor has left there.
  *
- * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if it is not mapped private, `PAGE_STATE_REFUSED`,
- *   `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `ALREADY_VALIDATED`; SnpFault
+ * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `ALREADY_VALIDATED`,
+ *   `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault
  */
 export function acceptPage(
   vcpu: Vcpu,
@@ -113,7 +116,7 @@ export function acceptPage(
   vcpu.write(gva, new Uint8Array(PAGE_SIZE));
 }
 
-/** PVALIDATE of 4 KiB, with every answer looked at. */
+/** PVALIDATE of 4 KiB. Every answer but a reported change is refused. */
 function pvalidate4k(vcpu: Vcpu, gva: VirtAddr, validate: boolean): void {
   const { result, unchanged } = vcpu.pvalidate(gva, PageSize.Regular, validate);
   if (result !== RmpResult.SUCCESS) throw new SnpError('PVALIDATE_FAILED', { gva, validate, result });
@@ -124,9 +127,9 @@ function privatePage(table: PageTable, gva: VirtAddr): PhysAddr {
   return mappedPage(table, gva, false);
 }
 
-/** The guest-physical address of `gva`, which must be mapped as it should be. */
+/** The guest-physical address of `gva`, which has to be mapped shared or private. */
 function mappedPage(table: PageTable, gva: VirtAddr, shared: boolean): PhysAddr {
-  // PVALIDATE would ignore the low bits, and the page state change would not.
+  // PVALIDATE ignores the low bits, but the page state change does not.
   if (!isPageAligned(gva)) {
     throw new SnpError('INVALID_ARGUMENT', {
       what: 'the page',

@@ -13,15 +13,15 @@ import type { VisibilityOptions } from './page-visibility.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 
 /**
- * Makes a private region shared, as `makePageShared` does for a page: 2 MiB at a time wherever the guest's page table,
- * the RMP and the region's bounds allow it, with page state changes in lists through the GHCB.
+ * Makes a private region shared, as `makePageShared` does for a page. It works in pages of 2 MiB wherever the guest's
+ * page table, the RMP and the bounds of the region allow it, and requests page state changes in lists through the GHCB.
  *
- * All pages are looked at, and large ones that the region cuts are split, before anything changes. If it throws later,
- * the pages whose validation was taken back are neither private nor shared; `options.validated` says which.
+ * Before anything changes, all pages are checked, and large pages that the region cuts are split. If it throws later, the
+ * pages whose validation was rescinded are neither private nor shared; `options.validated` tells which.
  *
- * O(pages of 2 MiB), and for what is not so, O(pages of 4 KiB).
+ * O(pages of 2 MiB + pages of 4 KiB).
  *
- * @param table - the one that the processor of `ghcb` uses
+ * @param table - the page table of the processor of `ghcb`
  * @param region - whole 4 KiB pages
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING`, `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`,
  *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; PageTableError `OUT_OF_MEMORY`,
@@ -43,8 +43,8 @@ export function makeRegionShared(
 }
 
 /**
- * Makes a shared region private, as `makePagePrivate` does for a page; what {@link makeRegionShared} says holds here too.
- * All of it is cleared.
+ * Makes a shared region private and clears it, as `makePagePrivate` does for a page. Page sizes, lists and failures are
+ * as for {@link makeRegionShared}.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING`, `ALREADY_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`,
  *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; PageTableError `OUT_OF_MEMORY`,
@@ -68,12 +68,12 @@ export function makeRegionPrivate(
   }
 }
 
-/** A page to change, in the largest size that its mapping, its addresses and the region allow. */
+/** A page to change, in the largest size that its mapping, its address and the region allow. */
 interface Page {
   readonly gva: VirtAddr;
   readonly gpa: PhysAddr;
   readonly size: RmpPageSize;
-  /** The size of the page in the table that it lies in. */
+  /** The size of the page that maps it in the guest's table. */
   readonly mappedSize: PageSize;
 }
 
@@ -100,15 +100,15 @@ function plan(table: PageTable, region: MemoryRegion<VirtAddr>, shared: boolean)
   return pages;
 }
 
-/** Splits what the table has in larger pages than are to be changed: first, as it may run out of frames. */
+/** Splits the mapped pages that are larger than the change. This comes first, since it can run out of frames. */
 function splitEdges(table: PageTable, pages: readonly Page[]): void {
   for (const { gva, size, mappedSize } of pages) {
-    // Only a 4 KiB part of it, or a part of 1 GiB: that is made of 4 KiB pages here.
+    // The change is of 4 KiB, or of a part of 1 GiB, which becomes 4 KiB pages.
     if (size === PageSize.Regular || mappedSize === PageSize.Giant) table.split4k(gva);
   }
 }
 
-/** PVALIDATE of a page; of 2 MiB, in 4 KiB pages if the RMP has it so. Returns the pages as the RMP has them. */
+/** PVALIDATE of a page, in 4 KiB pages if the RMP has 4 KiB entries. Returns the pages in the sizes of the RMP. */
 function pvalidatePage(
   vcpu: Vcpu,
   page: Page,
@@ -149,7 +149,7 @@ function setShared(vcpu: Vcpu, table: PageTable, pages: readonly Page[], shared:
     const region = virtRegion(gva, size);
     if (shared) table.setSharedRegion(region);
     else table.setEncryptedRegion(region);
-    // INVLPG drops the page of any size that holds the address.
+    // INVLPG drops a page of any size that holds the address.
     const step = mappedSize === PageSize.Huge ? size : PAGE_SIZE;
     for (let k = 0; k < size; k += step) vcpu.invlpg((gva + BigInt(k)) as VirtAddr);
   }

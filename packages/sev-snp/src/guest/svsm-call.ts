@@ -14,21 +14,21 @@ import {
 } from '../formats/svsm-protocol.ts';
 import { requestGhcbMsr } from './msr-protocol.ts';
 
-/** A processor's calling area: a private page of the guest's. */
+/** The calling area of a processor: a private page of the guest. */
 export interface CallingArea {
-  /** Where the guest has it mapped. */
+  /** The address at which the guest maps it. */
   readonly gva: VirtAddr;
   readonly gpa: PhysAddr;
 }
 
-/** How often in a row a call may not have run, or not have come further, before it is given up. */
+/** The number of attempts after which a call is given up that does not run, or stays BUSY or INCOMPLETE. */
 export const SVSM_MAX_ATTEMPTS = 1024;
 
 /**
- * Calls the SVSM, by "run VMPL" in the GHCB MSR protocol, and returns the registers after it. A call that the hypervisor did
- * not let run is repeated; one that is INCOMPLETE is the caller's to repeat.
+ * Calls the SVSM through "run VMPL" of the GHCB MSR protocol, and returns the registers afterwards. A call that the
+ * hypervisor has not run is repeated. A call that returns INCOMPLETE is not: the caller has to repeat it.
  *
- * @param registers - RAX is the protocol and the call; what is not given is 0
+ * @param registers - RAX is the protocol and the call; registers that are not given are 0
  * @throws SnpError `SVSM_NOT_RUN` if it never ran, `INVALID_RESPONSE`; SnpFault
  */
 export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmRegisters>): SvsmRegisters {
@@ -40,8 +40,8 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
     try {
       requestGhcbMsr(vcpu, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
     } finally {
-      // Exchanged with 0: what is pending still has not run. Also after an answer that is none: a call that stayed pending
-      // could be run whenever the hypervisor likes.
+      // The exchange with 0 tells whether the call has run. Do this after an invalid answer too: a call that stayed
+      // pending could be run at any later time.
       isPending = vcpu.read(area.gva, 1)[0] !== 0;
       vcpu.write(area.gva, new Uint8Array(1));
     }
@@ -51,10 +51,11 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
 }
 
 /**
- * Has the SVSM validate pages, or take that back: lists of at most 510 in the calling area, each repeated until it is done.
+ * Asks the SVSM to validate pages, or to rescind that (PVALIDATE). The entries go in lists of at most 510 in the calling
+ * area, and each list is repeated until it is done.
  *
- * @param area - of `vcpu`; what it holds beside its first 8 bytes is overwritten
- * @throws SnpError `SVSM_REFUSED` with the result and the entry that it is about; what {@link callSvsm} throws
+ * @param area - the calling area of `vcpu`; everything after its first 8 bytes is overwritten
+ * @throws SnpError `SVSM_REFUSED` with the result and the index of the entry, else as {@link callSvsm}; SnpFault
  */
 export function pvalidateBySvsm(vcpu: Vcpu, area: CallingArea, entries: readonly SvsmListEntry[]): void {
   for (let first = 0; first < entries.length; first += SVSM_LIST_MAX) {
@@ -70,7 +71,7 @@ function processList(vcpu: Vcpu, area: CallingArea, call: SvsmCall, entries: rea
   const gva = (area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr;
   vcpu.write(gva, list);
   const rcx = area.gpa + BigInt(SVSM_CALL_BUFFER);
-  // At most one call for each entry, if each gets on by one.
+  // Each call has to advance by at least one entry.
   for (let calls = 0; calls <= entries.length; calls += 1) {
     const { rax } = callSvsm(vcpu, area, { rax: BigInt(call), rcx });
     const result = Number(BigInt.asUintN(32, rax));
@@ -82,13 +83,21 @@ function processList(vcpu: Vcpu, area: CallingArea, call: SvsmCall, entries: rea
   throw new SnpError('SVSM_REFUSED', { call, result: SvsmResult.Incomplete, entry: 0 });
 }
 
-/** Moves the calling area of `vcpu`: `next` is the one to use from now on (REMAP_CA). @throws as {@link requestSvsm} */
+/**
+ * Moves the calling area of `vcpu` to `next` (REMAP_CA). Use `next` for later calls.
+ *
+ * @throws SnpError as {@link requestSvsm}
+ */
 export function remapCallingArea(vcpu: Vcpu, area: CallingArea, next: CallingArea): void {
-  // The answer is found pending in the old area, which the SVSM clears.
+  // The SVSM clears CALL_PENDING in the old area, where this call looks for it.
   requestSvsm(vcpu, area, SvsmCall.RemapCa, { rcx: next.gpa });
 }
 
-/** Has the SVSM make a page of the guest's a VMSA, whose calling area is at `caa` (CREATE_VCPU). @throws as {@link requestSvsm} */
+/**
+ * Asks the SVSM to make a page of the guest a VMSA with the calling area at `caa` (CREATE_VCPU).
+ *
+ * @throws SnpError as {@link requestSvsm}
+ */
 export function createVcpuBySvsm(
   vcpu: Vcpu,
   area: CallingArea,
@@ -97,12 +106,17 @@ export function createVcpuBySvsm(
   requestSvsm(vcpu, area, SvsmCall.CreateVcpu, { rcx: vmsa, rdx: caa, r8: BigInt(apicId) });
 }
 
-/** Has a VMSA be a page like others again (DELETE_VCPU). @throws as {@link requestSvsm} */
+/** Turns a VMSA back into an ordinary page (DELETE_VCPU). @throws SnpError as {@link requestSvsm} */
 export function deleteVcpuBySvsm(vcpu: Vcpu, area: CallingArea, vmsa: PhysAddr): void {
   requestSvsm(vcpu, area, SvsmCall.DeleteVcpu, { rcx: vmsa });
 }
 
-/** Gives pages to the SVSM (DEPOSIT_MEM), in lists as {@link pvalidateBySvsm} does. @throws as {@link pvalidateBySvsm} */
+/**
+ * Gives pages to the SVSM (DEPOSIT_MEM), in lists as {@link pvalidateBySvsm} does.
+ *
+ * @param pages - `size` is 0 for 4 KiB, 1 for 2 MiB
+ * @throws SnpError as {@link pvalidateBySvsm}
+ */
 export function depositToSvsm(
   vcpu: Vcpu,
   area: CallingArea,
@@ -115,10 +129,10 @@ export function depositToSvsm(
 }
 
 /**
- * Takes back what the SVSM needs no more (WITHDRAW_MEM): pages of 4 KiB; as many as a calling area holds at a time, none if there
- * are none.
+ * Takes back pages that the SVSM does not need any more (WITHDRAW_MEM). Returns the addresses of 4 KiB pages, at most
+ * as many as a calling area holds; an empty array means that nothing is left.
  *
- * @throws as {@link requestSvsm}
+ * @throws SnpError as {@link requestSvsm}
  */
 export function withdrawFromSvsm(vcpu: Vcpu, area: CallingArea): readonly PhysAddr[] {
   const gva = (area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr;
@@ -128,7 +142,11 @@ export function withdrawFromSvsm(vcpu: Vcpu, area: CallingArea): readonly PhysAd
   return Array.from(words.subarray(1, 1 + Number(words[0]! & 0xffffn)), (gpa) => gpa as PhysAddr);
 }
 
-/** The versions of a protocol that the SVSM has, or `undefined` if it has not this one (QUERY_PROTOCOL). @throws as {@link requestSvsm} */
+/**
+ * The versions of a protocol that the SVSM supports, or `undefined` if it does not support this one (QUERY_PROTOCOL).
+ *
+ * @throws SnpError as {@link requestSvsm}
+ */
 export function querySvsmProtocol(
   vcpu: Vcpu,
   area: CallingArea,
@@ -141,7 +159,11 @@ export function querySvsmProtocol(
   return { min: Number(BigInt.asUintN(32, rcx)), max: Number(rcx >> 32n) };
 }
 
-/** What virtual tops of memory the SVSM offers, or `undefined` for none (a query of CONFIGURE_VTOM). @throws as {@link requestSvsm} */
+/**
+ * The virtual tops of memory that the SVSM offers, or `undefined` if it offers none (a query of CONFIGURE_VTOM).
+ *
+ * @throws SnpError as {@link requestSvsm}
+ */
 export function querySvsmVtom(
   vcpu: Vcpu,
   area: CallingArea,
@@ -151,16 +173,21 @@ export function querySvsmVtom(
   return { min: rdx, max: r8, alignment: 1n << ((rcx >> 12n) & 0xffn) };
 }
 
-/** What a processor has the SVSM change of its VMSA with its virtual top of memory; what is not given stays. */
+/** The fields of its VMSA that a processor asks the SVSM to set together with a virtual top of memory. */
 export interface VtomSettings {
-  /** `undefined`: none. */
+  /** The virtual top of memory; `undefined` disables it. */
   readonly virtualTom: bigint | undefined;
   readonly cr3?: bigint;
   readonly rip?: bigint;
   readonly rsp?: bigint;
 }
 
-/** Has the SVSM set a virtual top of memory (CONFIGURE_VTOM). @throws as {@link requestSvsm}; nothing has changed then */
+/**
+ * Asks the SVSM to set a virtual top of memory (CONFIGURE_VTOM). Fields that are not given stay. A failure changes
+ * nothing.
+ *
+ * @throws SnpError as {@link requestSvsm}
+ */
 export function configureSvsmVtom(vcpu: Vcpu, area: CallingArea, settings: VtomSettings): void {
   const { virtualTom, cr3, rip, rsp } = settings;
   const flags =
@@ -173,9 +200,9 @@ export function configureSvsmVtom(vcpu: Vcpu, area: CallingArea, settings: VtomS
 }
 
 /**
- * Makes one call of the core protocol, and again as long as the SVSM is BUSY or says INCOMPLETE. Returns the registers.
+ * Makes a call of the core protocol, and repeats it while the SVSM returns BUSY or INCOMPLETE. Returns the registers.
  *
- * @throws SnpError `SVSM_REFUSED` with the result; what {@link callSvsm} throws
+ * @throws SnpError `SVSM_REFUSED` with the result, else as {@link callSvsm}; SnpFault
  */
 export function requestSvsm(
   vcpu: Vcpu,

@@ -4,21 +4,39 @@ import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 
 /**
- * A guest's own record of the pages that it has validated. Nothing else stops a hypervisor that gives a second page
- * for an address and has that validated too, so that both are legal there: hardware reports a change both times
- * (AMD64 APM vol. 2, §15.36.6). Ask it before each PVALIDATE, and tell it after each that has reported a change.
+ * A guest's own record of the pages that it has validated. Only the record stops a hypervisor that puts a second page
+ * at an address and makes the guest validate it too: hardware reports a change both times, and then both pages are
+ * legal there (AMD64 APM vol. 2, §15.36.6). Consult it before each PVALIDATE, and update it after each PVALIDATE that
+ * has reported a change.
  *
- * Sparse: it costs O(runs of validated pages). Each method is O(log runs), whatever the size of the page or region.
+ * Sparse: memory is O(runs of validated pages). Each method is O(log runs), for pages and regions of any size.
+ *
+ * @example
+ * ```ts
+ * import { PAGE_SIZE, physAddr } from '@svsm/address';
+ * import { physRegion } from '@svsm/memory-region';
+ * import { isSnpError, pageRegion, ValidatedPages } from '@svsm/sev-snp';
+ *
+ * const validated = new ValidatedPages(physRegion(physAddr(0), 0x20_0000));
+ * const page = pageRegion(physAddr(0x5000), PAGE_SIZE);
+ * validated.requireNone(page); // before PVALIDATE
+ * validated.add(page); // after it has reported a change
+ * try {
+ *   validated.requireNone(page);
+ * } catch (error) {
+ *   console.log(isSnpError(error, 'ALREADY_VALIDATED')); // => true
+ * }
+ * ```
  */
 export class ValidatedPages {
-  /** The guest's memory: no page outside it is recorded. */
+  /** The memory of the guest. Pages outside of it are refused. */
   readonly memory: MemoryRegion<PhysAddr>;
   readonly #pages: RegionSet<PhysAddr>;
 
   /**
    * @param memory - whole 4 KiB pages
-   * @param validated - the pages that are so from the start, by launch: none if not given
-   * @throws SnpError `INVALID_ARGUMENT` if they are not inside, or not made of 4 KiB pages
+   * @param validated - the pages that are validated from the start, by the launch: none if not given
+   * @throws SnpError `INVALID_ARGUMENT` if a region is empty, lies outside, or is not made of 4 KiB pages
    */
   constructor(memory: MemoryRegion<PhysAddr>, validated: Iterable<MemoryRegion<PhysAddr>> = []) {
     this.memory = memory;
@@ -27,12 +45,12 @@ export class ValidatedPages {
     this.#pages = new RegionSet(Phys, regions);
   }
 
-  /** Bytes that are validated. O(runs). */
+  /** The number of validated bytes. O(runs). */
   get size(): bigint {
     return this.#pages.size;
   }
 
-  /** Whether the page of `gpa` is validated; never so outside of {@link memory}. */
+  /** Whether the page of `gpa` is validated. `false` outside of {@link memory}. */
   has(gpa: PhysAddr): boolean {
     return this.#pages.contains(gpa);
   }
@@ -51,7 +69,7 @@ export class ValidatedPages {
   }
 
   /**
-   * What must hold before a page, or a region, is validated: it lies in memory, and no page of it is validated.
+   * Checks before pages are validated: they lie in {@link memory}, and none of them is validated.
    *
    * @throws SnpError `INVALID_ARGUMENT`, `ALREADY_VALIDATED`
    */
@@ -62,7 +80,7 @@ export class ValidatedPages {
   }
 
   /**
-   * What must hold before validation is taken back: every page of the region is validated.
+   * Checks before a validation is rescinded: every page of the region is validated.
    *
    * @throws SnpError `INVALID_ARGUMENT`, `NOT_VALIDATED`
    */

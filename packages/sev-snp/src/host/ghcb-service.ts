@@ -4,31 +4,31 @@ import { GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
 
-/** What a guest asks for through its GHCB, read once. */
+/** A request in a GHCB, read once. */
 export interface GhcbRequest {
-  /** Where the GHCB lies, in the guest's terms. */
+  /** The guest-physical address of the GHCB. */
   readonly gpa: PhysAddr;
   readonly exitCode: bigint;
   readonly info1: bigint;
   readonly info2: bigint;
-  /** Without it, none was marked valid. */
+  /** SW_SCRATCH; `undefined` if it is not marked valid. `rax` likewise. */
   readonly scratch: bigint | undefined;
   readonly rax: bigint | undefined;
 }
 
-/** What it is to find there. */
+/** The answer in a GHCB: SW_EXITINFO1 and SW_EXITINFO2. */
 export interface GhcbAnswer {
   readonly info1: bigint;
   readonly info2: bigint;
 }
 
-/** Something that reads and writes system memory as the host does: a `Hypervisor`. */
+/** System memory as the host reads and writes it. `Hypervisor` has it. */
 interface HostMemory {
   read(spa: SysPhysAddr, length: number): Uint8Array;
   write(spa: SysPhysAddr, bytes: Uint8Array): void;
 }
 
-/** The GHCB that a guest has at `gpa`, as the host reaches it; `undefined` if nothing shared is mapped there. */
+/** The GHCB of a guest at `gpa`, for the host; `undefined` if no shared page is mapped there. */
 export function ghcbOfGuest(host: HostMemory, guest: GuestContext, gpa: PhysAddr): GhcbPage | undefined {
   const nested = guest.nested.lookup(gpa);
   if (nested === undefined || guest.machine.rmp.entry(nested.spa)?.assigned === true) return undefined;
@@ -40,8 +40,8 @@ export function ghcbOfGuest(host: HostMemory, guest: GuestContext, gpa: PhysAddr
 }
 
 /**
- * The request in a GHCB, or what to refuse it with. A request marks exit code and both infos valid, uses protocol 2
- * and the standard usage (KVM `sev_es_validate_vmgexit`).
+ * The request in a GHCB, or the refusal of it. A request marks exit code and both infos valid, and has the standard usage
+ * (KVM `sev_es_validate_vmgexit`).
  */
 export function readGhcbRequest(page: GhcbPage, gpa: PhysAddr): GhcbRequest | GhcbAnswer {
   const [exitCode, info1, info2] = [page.get('exitCode'), page.get('exitInfo1'), page.get('exitInfo2')];
@@ -53,14 +53,14 @@ export function readGhcbRequest(page: GhcbPage, gpa: PhysAddr): GhcbRequest | Gh
   return { gpa, exitCode, info1, info2, scratch, rax };
 }
 
-/** Leaves an answer in a GHCB: nothing else of it is valid then. */
+/** Writes an answer to a GHCB. No other field is marked valid afterwards. */
 export function writeGhcbAnswer(page: GhcbPage, { info1, info2 }: GhcbAnswer): void {
   page.invalidate();
   page.set('exitInfo1', BigInt.asUintN(64, info1));
   page.set('exitInfo2', BigInt.asUintN(64, info2));
 }
 
-/** The answer that refuses a request: 2 in SW_EXITINFO1. */
+/** The answer that refuses a request: 2 in SW_EXITINFO1, the reason in SW_EXITINFO2. */
 export function refusal(why: bigint): GhcbAnswer {
   return { info1: 2n, info2: why };
 }

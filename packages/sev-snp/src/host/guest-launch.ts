@@ -23,26 +23,26 @@ import type { HostFrames } from '../memory/host-frames.ts';
 import { type NestedPage, NestedTable } from '../memory/nested-table.ts';
 import type { RmpState } from '../rmp/host-instructions.ts';
 
-/** What a guest is launched with. */
+/** Options of a launch. */
 export interface LaunchOptions {
-  /** Bytes of memory, from guest-physical 0 on: a multiple of 4096. */
+  /** The size of the guest's memory in bytes, from address 0 on: a multiple of 4096. */
   readonly size: Bytes;
-  /** What lies in it at the start; all else is zero. */
+  /** The initial content. All other memory is zero. */
   readonly image?: readonly { readonly gpa: PhysAddr; readonly bytes: Uint8Array }[];
-  /** The largest pages to use, in the RMP and the nested page table: 2 MiB if not given. */
+  /** The largest page size in the RMP and the nested page table: 2 MiB if not given. */
   readonly pageSize?: RmpPageSize;
-  /** Levels of its page tables: 4 if not given. */
+  /** The number of levels of its page tables: 4 if not given. */
   readonly levels?: 4 | 5;
   /**
-   * VIRTUAL_TOM, at or above its memory: a multiple of 2 MiB. Above it, each page of memory has a second address, at which
-   * it is shared. Without it, the C-bit tells.
+   * VIRTUAL_TOM: a multiple of 2 MiB at or above the guest's memory. Above it, each page of memory has a second
+   * address, at which it is shared. If not given, the C-bit makes pages private.
    */
   readonly virtualTom?: bigint;
-  /** The VMSAs that it starts with, of APIC ids 0 on: `createVmsa`. None if not given; `Guest.createVcpu` needs none. */
+  /** The initial VMSAs, for APIC ids 0 on: see `createVmsa`. None if not given; `Guest.createVcpu` works without one. */
   readonly vmsas?: readonly Uint8Array[];
 }
 
-/** What a launch needs of a hypervisor. */
+/** The parts of a hypervisor that a launch needs. */
 interface LaunchHost {
   readonly machine: SnpPlatform;
   readonly memory: PhysMemory;
@@ -51,10 +51,11 @@ interface LaunchHost {
 }
 
 /**
- * A guest whose memory is all launched: each page is written by the host, made PRE-GUEST by RMPUPDATE, and encrypted and
- * validated by the firmware. O(size / 4096).
+ * Launches a guest with all its memory: the host writes each page, RMPUPDATE makes it PRE-GUEST, and the firmware
+ * encrypts and validates it. O(size / 4096).
  *
- * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`; nothing was launched then. `HOST_INSTRUCTION_FAILED`
+ * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED`,
+ *   `FIRMWARE_REFUSED`
  */
 export function launchGuest(
   host: LaunchHost,
@@ -66,7 +67,7 @@ export function launchGuest(
   const memory = memoryOf(size, image);
   requireTom(virtualTom, memory);
   for (const image of vmsas) requireLength(image, PAGE_SIZE, 'a VMSA');
-  // Each VMSA has a VMCB beside it.
+  // Each VMSA needs a VMCB too.
   requireFree(frames, memory, pageSize, 2 * vmsas.length);
   const config = pagingConfig({ physicalBits: host.machine.hostPhysicalBits });
   const nested = new NestedTable({ memory: host.memory, frames, config });
@@ -83,7 +84,7 @@ export function launchGuest(
   return guest;
 }
 
-/** Launches one page: of a VMSA, if its image is given. @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED` */
+/** Launches one page; a VMSA if its image is given. @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED` */
 export function launchPage(
   host: LaunchHost,
   guest: GuestContext,
@@ -109,11 +110,11 @@ function memoryOf(size: Bytes, image: NonNullable<LaunchOptions['image']>): Memo
   }
   const memory = physRegion(physAddr(0), bytes);
   const outside = image.find(({ gpa, bytes }) => !memory.containsRegion(physRegion(gpa, bytes.length)));
-  if (outside !== undefined) refuse('the place of an image', outside.gpa, 'it must lie in guest memory');
+  if (outside !== undefined) refuse('the address of an image', outside.gpa, 'it must lie in guest memory');
   return memory;
 }
 
-/** Refuses a launch for which memory would run out half way. */
+/** Refuses a launch for which the free memory is too small, before it begins. */
 function requireFree(
   { free }: HostFrames,
   memory: MemoryRegion<PhysAddr>,
@@ -122,7 +123,7 @@ function requireFree(
 ): void {
   const count = (unit: number): bigint => memory.size / BigInt(unit) + 1n;
   const tables = 3n + count(PageSize.Giant) + (pageSize === PageSize.Huge ? 1n : count(PageSize.Huge));
-  // A 2 MiB page may need its 4 KiB table later; that one is not counted.
+  // A 2 MiB page can need a table of 4 KiB pages later; it is not counted.
   const needed = memory.size + (tables + BigInt(otherPages)) * BigInt(PAGE_SIZE);
   if (free < needed) throw new SnpError('OUT_OF_MEMORY', { needed, free });
 }
@@ -139,7 +140,7 @@ function load(host: LaunchHost, { nested }: GuestContext, gpa: PhysAddr, bytes: 
   writePhys(byGpa, gpa, bytes);
 }
 
-/** The nested page table must reach the second address of each page. */
+/** Checks that the nested page table reaches the second address of each page. */
 function requireTom(tom: bigint | undefined, memory: MemoryRegion<PhysAddr>): void {
   if (tom === undefined) return;
   if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= memory.end && tom + memory.end <= NestedTable.end) return;

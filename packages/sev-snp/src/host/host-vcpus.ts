@@ -5,11 +5,11 @@ import { VMPL_COUNT } from '../formats/vmpl.ts';
 import { SevFeature } from '../formats/vmsa.ts';
 import { type ApCreation, ApRequest } from '../guest/ap-creation.ts';
 
-/** A processor as a hypervisor has it: a VMCB, and a VMSA for each privilege level that it may run at. */
+/** A processor of a hypervisor: a VMCB, and a VMSA for each privilege level that can run. */
 interface HostVcpu {
   readonly vmcb: SysPhysAddr;
   readonly vmsas: Map<number, RunnableVmsa>;
-  /** VMSAs that wait for an INIT, by level. */
+  /** The VMSAs that wait for an INIT, by level. */
   readonly waiting: Map<number, RunnableVmsa>;
 }
 
@@ -22,7 +22,11 @@ export class HostVcpus {
     this.#allocatePage = allocatePage;
   }
 
-  /** A page that may be in use: at no multiple of 2 MiB, for an erratum (KVM `snp_safe_alloc_page`). */
+  /**
+   * A page that can be in use: not at a multiple of 2 MiB, because of an erratum (KVM `snp_safe_alloc_page`).
+   *
+   * @throws SnpError `OUT_OF_MEMORY`
+   */
   allocatePage(): SysPhysAddr {
     for (;;) {
       const page = this.#allocatePage();
@@ -30,19 +34,19 @@ export class HostVcpus {
     }
   }
 
-  /** Records a VMSA, in place of another one. */
+  /** Sets the VMSA of a processor at a level. */
   add(guest: GuestContext, apicId: number, vmpl: number, vmsa: Pick<RunnableVmsa, 'spa' | 'gpa'>): void {
     const { vmcb, vmsas } = this.#vcpu(guest, apicId);
     vmsas.set(vmpl, { ...vmsa, vmcb });
   }
 
-  /** What there is to run of a processor at a level. */
+  /** The VMSA of a processor at a level, or `undefined`. */
   find(guest: GuestContext, apicId: number, vmpl: number): RunnableVmsa | undefined {
     return this.#guests.get(guest)?.get(apicId)?.vmsas.get(vmpl);
   }
 
-  /** What there is to run at a level of the processor whose other level `caller` is. */
-  findBeside(guest: GuestContext, caller: VcpuContext, vmpl: number): RunnableVmsa | undefined {
+  /** The VMSA at a level of the processor that `caller` belongs to, or `undefined`. */
+  findSibling(guest: GuestContext, caller: VcpuContext, vmpl: number): RunnableVmsa | undefined {
     const { vmsa } = caller;
     if (vmsa === undefined) return undefined;
     for (const { vmsas } of this.#guests.get(guest)?.values() ?? []) {
@@ -52,8 +56,10 @@ export class HostVcpus {
   }
 
   /**
-   * Does what SNP AP creation asks for. Returns whether it was fit to be done (KVM `sev_snp_ap_creation`): a VMSA at a
-   * multiple of 2 MiB is refused, for an erratum of shipping parts.
+   * Handles a request of SNP AP creation. Returns whether it was accepted (KVM `sev_snp_ap_creation`): a VMSA at a
+   * multiple of 2 MiB is refused because of an erratum of shipping parts.
+   *
+   * @throws SnpError `OUT_OF_MEMORY`
    */
   handle(guest: GuestContext, { request, apicId, vmpl, vmsa, sevFeatures }: ApCreation): boolean {
     if (vmpl >= VMPL_COUNT) return false;
@@ -70,7 +76,7 @@ export class HostVcpus {
     return true;
   }
 
-  /** INIT: what waits for it can be run. */
+  /** INIT: the VMSAs that wait for it can be run. @throws SnpError `OUT_OF_MEMORY` */
   init(guest: GuestContext, apicId: number): void {
     const { vmsas, waiting } = this.#vcpu(guest, apicId);
     for (const [vmpl, vmsa] of waiting) vmsas.set(vmpl, vmsa);

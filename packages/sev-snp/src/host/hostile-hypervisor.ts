@@ -12,43 +12,60 @@ import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { type GhcbAnswer, type GhcbRequest, ghcbOfGuest } from './ghcb-service.ts';
 import { Hypervisor } from './hypervisor.ts';
 
-/** What a hostile hypervisor does at an exit, in place of its work. What is not given is done as it should be. */
+/** The behaviour of a hostile hypervisor at an exit, in place of its work. It is honest where nothing is given. */
 export interface HostileAnswers {
-  /** The answer in the GHCB MSR, or `undefined` for the true one. */
+  /** The answer in the GHCB MSR; `undefined` for the true one. */
   msr?: ((request: bigint, guest: GuestContext) => bigint | undefined) | undefined;
-  /** The answer in the GHCB page, in place of doing what was asked; `undefined` to do it. */
+  /** The answer in the GHCB, without serving the request; `undefined` to serve it. */
   page?: ((request: GhcbRequest, page: GhcbPage) => GhcbAnswer | undefined) | undefined;
-  /** Done to a GHCB after the answer is in it: any field, the valid bitmap, the shared buffer. */
+  /** Changes a GHCB after the answer was written: any field, the valid bitmap, the shared buffer. */
   afterPage?: ((page: GhcbPage, guest: GuestContext) => void) | undefined;
-  /** The error of one page state change, 0 for success, in place of making it; `undefined` to make it. */
+  /** The result of one page state change without making it, 0 for success; `undefined` to make it. */
   pageState?:
     | ((gpa: PhysAddr, operation: PageOperation, pageSize: RmpPageSize) => number | undefined)
     | undefined;
-  /** Whether a nested page fault is resolved. */
+  /** Whether a nested page fault is said to be resolved; `undefined` to handle it. */
   fault?: ((gpa: PhysAddr, exitInfo1: bigint) => boolean | undefined) | undefined;
-  /** Whether a privilege level that the guest asks for is not run, though it is told that it was. */
+  /** Whether a requested privilege level is not run, while the answer claims that it was. */
   withhold?: boolean;
-  /** Done at each exit before the guest goes on: what changes memory between check and use. */
+  /** Called at each exit before the guest continues: a chance to change memory between check and use. */
   beforeResume?: ((guest: GuestContext) => void) | undefined;
-  /** Done by another processor right before the guest reads shared memory: what it reads twice may differ. */
+  /** Called right before the guest reads shared memory, as another processor would act: two reads can differ. */
   beforeSharedRead?: ((guest: GuestContext, spa: SysPhysAddr, length: number) => void) | undefined;
 }
 
 /**
- * A hypervisor that does its job until a test composes an attack from what it can do. It has no power that a real one
- * has not: it changes nested page tables at will, and the RMP and memory by instructions and writes that hardware checks.
+ * A hypervisor that is honest until a test composes an attack from its methods and {@link answers}. It has no more power
+ * than a real one: it changes nested page tables at will, and RMP and memory by instructions and writes that hardware
+ * checks.
+ *
+ * @example
+ * ```ts
+ * import { PAGE_SIZE, physAddr } from '@svsm/address';
+ * import { HostileHypervisor, pageStateOf, SnpMachine } from '@svsm/sev-snp';
+ *
+ * const machine = new SnpMachine({
+ *   memorySize: 32 << 20,
+ *   hypervisor: (it) => new HostileHypervisor(it),
+ * });
+ * const hypervisor = machine.hypervisor as HostileHypervisor;
+ * const guest = hypervisor.launch({ size: 8 << 20, pageSize: PAGE_SIZE });
+ * // Another page at the same address is assigned to the guest, but not validated.
+ * const page = hypervisor.substitute(guest, physAddr(0x5000));
+ * if (page !== undefined) console.log(pageStateOf(machine.rmp.entry(page))); // => GUEST-INVALID
+ * ```
  */
 export class HostileHypervisor extends Hypervisor {
-  /** How it answers. */
+  /** The lies of its answers. */
   answers: HostileAnswers = {};
 
-  /** Lets `gpa` lead to another page, by the nested page table alone. */
+  /** Maps `gpa` to another page, in the nested page table alone. */
   remap(guest: GuestContext, gpa: PhysAddr, spa: SysPhysAddr): void {
     this.hide(guest, gpa);
     guest.nested.map(gpa, spa, PageSize.Regular);
   }
 
-  /** Takes the 4 KiB at `gpa` out of the nested page table. Returns where it led. */
+  /** Unmaps the 4 KiB page at `gpa` from the nested page table. Returns the page that was mapped, or `undefined`. */
   hide(guest: GuestContext, gpa: PhysAddr): SysPhysAddr | undefined {
     const old = guest.nested.lookup(gpa);
     if (old === undefined) return undefined;
@@ -57,14 +74,14 @@ export class HostileHypervisor extends Hypervisor {
     return old.spa;
   }
 
-  /** Lets two addresses lead to each other's pages. */
+  /** Swaps the pages of two addresses in the nested page table. */
   swap(guest: GuestContext, a: PhysAddr, b: PhysAddr): void {
     const [ofA, ofB] = [this.hide(guest, a), this.hide(guest, b)];
     if (ofB !== undefined) guest.nested.map(a, ofB, PageSize.Regular);
     if (ofA !== undefined) guest.nested.map(b, ofA, PageSize.Regular);
   }
 
-  /** Lets `gpa` lead where `other` does, so that one page has two addresses. */
+  /** Maps `gpa` to the page of `other`, so that one page has two addresses. */
   alias(guest: GuestContext, gpa: PhysAddr, other: PhysAddr): void {
     const target = guest.nested.lookup(other);
     if (target !== undefined) this.remap(guest, gpa, target.spa);
@@ -87,19 +104,19 @@ export class HostileHypervisor extends Hypervisor {
     return result === RmpResult.SUCCESS ? spa : undefined;
   }
 
-  /** Lets `gpa` lead to a page of another guest's. */
+  /** Maps `gpa` to a page of another guest. */
   lend(guest: GuestContext, gpa: PhysAddr, owner: GuestContext, ownerGpa: PhysAddr): void {
     const target = owner.nested.lookup(ownerGpa);
     if (target !== undefined) this.remap(guest, gpa, target.spa);
   }
 
-  /** Takes the page at `gpa` from the guest by RMPUPDATE, and leaves it mapped. */
+  /** Takes the page at `gpa` from the guest with RMPUPDATE, and leaves it mapped. `undefined` if nothing is mapped. */
   unassign(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
     if (!this.splitPage(guest, gpa)) return undefined;
     return this.rmpupdate(guest.nested.lookup(gpa)?.spa as SysPhysAddr, { assigned: false });
   }
 
-  /** Gives the page at `gpa`, as it is, to another address of the guest's, in RMP and nested page table. */
+  /** Gives the page at `gpa` to another address of the guest, in RMP and nested page table. */
   move(guest: GuestContext, gpa: PhysAddr, to: PhysAddr): RmpResult | undefined {
     if (!this.splitPage(guest, gpa)) return undefined;
     const { spa } = guest.nested.lookup(gpa) as { spa: SysPhysAddr };
@@ -108,7 +125,7 @@ export class HostileHypervisor extends Hypervisor {
     return result;
   }
 
-  /** PSMASH of the 2 MiB that `gpa` leads into: the nested page table stays as it is. */
+  /** PSMASH of the 2 MiB region that `gpa` is mapped to. The nested page table stays as it is. */
   smash(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
     const nested = guest.nested.lookup(gpa);
     return nested && this.psmash((nested.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
@@ -145,12 +162,12 @@ export class HostileHypervisor extends Hypervisor {
     return isWhole;
   }
 
-  /** Maps the 2 MiB around `gpa` as 512 pages, whatever the RMP has there. */
+  /** Maps the 2 MiB around `gpa` as 512 pages, whatever the sizes in the RMP. */
   mapSmall(guest: GuestContext, gpa: PhysAddr): void {
     if (guest.nested.lookup(gpa) !== undefined) guest.nested.split4k(gpa);
   }
 
-  /** Maps the 2 MiB around `gpa` as one page, to the 2 MiB that `gpa` leads into, whatever the RMP has there. */
+  /** Maps the 2 MiB around `gpa` as one page, to the 2 MiB that `gpa` is mapped to, whatever the sizes in the RMP. */
   mapHuge(guest: GuestContext, gpa: PhysAddr): void {
     const { nested } = guest;
     const found = nested.lookup(gpa);
@@ -164,19 +181,19 @@ export class HostileHypervisor extends Hypervisor {
     nested.map(first, (found.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr, PageSize.Huge);
   }
 
-  /** Runs a privilege level that nobody asked for, on behalf of `vcpu`. Returns whether anything waits there. */
+  /** Runs a privilege level without a request, on behalf of `vcpu`. Returns whether the level has software. */
   enter(guest: GuestContext, vmpl: number, vcpu: VcpuContext): boolean {
     return guest.enterVmpl(vmpl, vcpu);
   }
 
-  /** What lies in DRAM: the ciphertext of a private page. */
+  /** The content of a page in DRAM: ciphertext, for a private page. */
   capture(spa: SysPhysAddr): Uint8Array {
     return this.machine.memory.read((spa & -BigInt(PAGE_SIZE)) as SysPhysAddr, PAGE_SIZE, NO_KEY);
   }
 
   /**
-   * Puts old ciphertext back into a page of a guest's, the one way there is: it takes the page, writes, and assigns it
-   * again. Returns the results of both RMPUPDATEs.
+   * Puts old ciphertext back into a page of a guest, in the only possible way: takes the page, writes, and assigns the
+   * page again. Returns the results of both RMPUPDATEs; `undefined` if nothing is mapped.
    */
   replay(
     guest: GuestContext,
@@ -229,7 +246,7 @@ export class HostileHypervisor extends Hypervisor {
     return resolved;
   }
 
-  /** Does what {@link answers} say. */
+  /** Calls the function of {@link answers}. */
   beforeSharedRead(guest: GuestContext, spa: SysPhysAddr, length: number): void {
     this.answers.beforeSharedRead?.(guest, spa, length);
   }
@@ -237,5 +254,5 @@ export class HostileHypervisor extends Hypervisor {
 
 const PARTS = PAGE_SIZE_2M / PAGE_SIZE;
 
-/** The answer in the GHCB MSR that a level has run. */
+/** The answer in the GHCB MSR after a level has run. */
 const RUN_VMPL_DONE = 0x017n;

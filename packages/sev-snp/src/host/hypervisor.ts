@@ -34,17 +34,17 @@ import { processPageStateChange, scratchOffset } from './page-state-service.ts';
 const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
 
 /**
- * A hypervisor that does its job: it owns system memory, launches guests, answers their exits. Everything it does goes
- * through the same RMP checks as on hardware, so a subclass may do anything at all and see what comes of it.
+ * An honest hypervisor: it owns system memory, launches guests and answers their exits. Everything that it does goes
+ * through the same RMP checks as on hardware, so a subclass can try anything.
  */
 export class Hypervisor implements ExitHandler {
   readonly machine: SnpPlatform;
-  /** System memory as the host reaches it, by system frame number: unencrypted, writes checked. */
+  /** System memory as the host accesses it, by system frame number: without encryption; writes are checked. */
   readonly memory: PhysMemory;
-  /** How many entries of a page state change it processes before it goes back to the guest. */
+  /** The number of entries of a page state change that it processes in one exit. */
   pageStatesPerExit: number = Number.POSITIVE_INFINITY;
   readonly #frames: HostFrames;
-  /** The GHCB that each processor has registered. */
+  /** The registered GHCB of each processor. */
   readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
   readonly #vcpus: HostVcpus;
   #guests = 0;
@@ -68,7 +68,7 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Reads system memory. Reads are not checked: of a private page they give ciphertext (AMD64 APM vol. 2, table 15-39).
+   * Reads system memory. Reads are not checked: a private page reads as ciphertext (AMD64 APM vol. 2, table 15-39).
    * O(length).
    *
    * @throws PageTableError `BUS_ERROR`
@@ -78,10 +78,10 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Writes system memory; if one page cannot be written to, none is. O(bytes).
+   * Writes system memory. If one page cannot be written, nothing is. O(bytes).
    *
-   * @param mappedWith - the size of the pages with which the host's own page table maps it: with 2 MiB, the write
-   *   faults if any page of the region is assigned
+   * @param mappedWith - the page size of the host's own mapping. With 2 MiB, the write faults if a page of the 2 MiB
+   *   region is assigned
    * @throws SnpFault `HOST_PF` if a page is assigned; PageTableError `BUS_ERROR`
    */
   write(spa: SysPhysAddr, bytes: Uint8Array, mappedWith: PageSize = PageSize.Regular): void {
@@ -92,25 +92,25 @@ export class Hypervisor implements ExitHandler {
     this.machine.memory.write(spa, bytes, NO_KEY);
   }
 
-  /** A 4 KiB page of system memory that nobody has. @throws SnpError `OUT_OF_MEMORY` */
+  /** A free 4 KiB page of system memory. @throws SnpError `OUT_OF_MEMORY` */
   allocatePage(): SysPhysAddr {
     return this.#frames.allocateFrame() as bigint as SysPhysAddr;
   }
 
-  /** RMPUPDATE. */
+  /** RMPUPDATE: see `rmpupdate`. */
   rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult {
     const result = rmpupdate(this.machine.rmp, spa, state);
     this.machine.trace({ type: 'rmpupdate', spa, state, result });
     return result;
   }
 
-  /** RMPREAD. */
+  /** RMPREAD: see `rmpread`. */
   rmpread(spa: SysPhysAddr): RmpreadAnswer {
     return rmpread(this.machine.rmp, spa);
   }
 
   /**
-   * Flushes all translations of a guest, on all processors: what must follow a change of its nested page table that takes
+   * Flushes all translations of a guest, on all processors. It has to follow a change of the nested page table that takes
    * something away.
    */
   flushTlbs(guest: GuestContext): void {
@@ -118,7 +118,7 @@ export class Hypervisor implements ExitHandler {
     this.machine.trace({ type: 'flush', gva: undefined });
   }
 
-  /** PSMASH. */
+  /** PSMASH: see `psmash`. */
   psmash(spa: SysPhysAddr): RmpResult {
     const result = psmash(this.machine.rmp, spa);
     this.machine.trace({ type: 'psmash', spa, result });
@@ -129,15 +129,15 @@ export class Hypervisor implements ExitHandler {
    * Launches a guest whose memory is all private and validated, in 2 MiB pages wherever the size allows it.
    * O(size / 4096).
    *
-   * Each page is launched by SNP_LAUNCH_UPDATE: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts
-   * and validates it.
+   * Each page is launched by SNP_LAUNCH_UPDATE: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware
+   * encrypts and validates it.
    *
    * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED` if the RMP does
    *   not cover a free page, `FIRMWARE_REFUSED` if a free page is not in the state that the launch needs
    */
   launch(options: LaunchOptions): Guest {
     if (this.#guests === this.machine.maxGuests) {
-      const expected = `there are ${this.machine.maxGuests} ASIDs`;
+      const expected = `at most ${this.machine.maxGuests} guests have an ASID`;
       throw new SnpError('INVALID_ARGUMENT', {
         what: 'the number of guests',
         value: this.#guests + 1,
@@ -156,12 +156,12 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Deals with a nested page fault. Returns whether the guest should try again.
+   * Handles a nested page fault. Returns whether the guest tries again.
    *
-   * As KVM does it (Linux `arch/x86/kvm/svm/sev.c`, `sev_handle_rmp_fault`): where RMP and nested page table differ
-   * in page size, or an instruction wants 4 KiB, both are split. It sees what the exit tells and its own tables; it
-   * neither maps new memory nor converts a page that the guest did not ask to convert. Above a virtual top of memory, it
-   * maps what lies as far above 0, if that is shared.
+   * As in KVM (Linux `arch/x86/kvm/svm/sev.c`, `sev_handle_rmp_fault`): if RMP and nested page table differ in page
+   * size, or an instruction needs 4 KiB, both are split. The hypervisor knows the exit information and its own tables.
+   * It neither maps new memory nor changes the owner of a page without a request. Above a virtual top of memory, it
+   * maps the page at the same offset from 0, if that page is shared.
    */
   handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean {
     const nested = guest.nested.lookup(gpa);
@@ -173,7 +173,7 @@ export class Hypervisor implements ExitHandler {
     return (entryIsHuge || nestedIsHuge) && this.splitPage(guest, gpa);
   }
 
-  /** Makes 4 KiB of the page at `gpa`, in RMP and nested page table. Returns whether that is so now. */
+  /** Splits the page at `gpa` into 4 KiB pages, in RMP and nested page table. Returns whether it is 4 KiB afterwards. */
   splitPage(guest: GuestContext, gpa: PhysAddr): boolean {
     const nested = guest.nested.lookup(gpa);
     if (nested === undefined) return false;
@@ -270,16 +270,17 @@ export class Hypervisor implements ExitHandler {
     }
   }
 
-  /** What there is to run of a guest's processor at a privilege level: by launch, or by AP creation. */
+  /** The VMSA of a guest's processor at a privilege level, by launch or AP creation; `undefined` if it has none. */
   vmsaOf(guest: GuestContext, apicId: number, vmpl = 0): RunnableVmsa | undefined {
     return this.#vcpus.find(guest, apicId, vmpl);
   }
 
   /**
-   * VMRUN of a guest's processor: runs the software that waits for it to start, until that returns. Every exit on the way is
+   * VMRUN of a guest's processor: runs the guest's start software until it returns. Each exit of the software is
    * followed by another VMRUN.
    *
-   * @throws SnpError `INVALID_ARGUMENT` if there is nothing to run; SnpFault `VMRUN`, `HOST_GP`; what the software throws
+   * @throws SnpError `INVALID_ARGUMENT` if the processor has no VMSA; SnpFault `VMRUN`, `HOST_GP`; the errors of the
+   *   software
    */
   run(guest: GuestContext, apicId = 0, vmpl = 0): void {
     const vmsa = this.vmsaOf(guest, apicId, vmpl);
@@ -304,9 +305,9 @@ export class Hypervisor implements ExitHandler {
     this.#vcpus.init(guest, apicId);
   }
 
-  /** Runs another level of the processor of `caller`. Returns whether there is one. */
+  /** Runs another level of the processor of `caller`. Returns whether the level has a VMSA or software. */
   runVmpl(guest: GuestContext, vmpl: number, caller: VcpuContext): boolean {
-    const vmsa = this.#vcpus.findBeside(guest, caller, vmpl);
+    const vmsa = this.#vcpus.findSibling(guest, caller, vmpl);
     if (vmsa === undefined) return guest.enterVmpl(vmpl, caller);
     const vcpu = guest.vmrun(vmsa);
     try {
@@ -317,9 +318,9 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Makes the page at `gpa` the guest's or its own, in place: the same system memory. Of 2 MiB, only if the nested page
-   * table has it so. Returns 0, or the error that the guest is told: 1 if there is no such page, else 0x100 + the
-   * result of the instruction that failed.
+   * Gives the page at `gpa` to the guest or to the hypervisor, in place: the system page stays the same. A 2 MiB page
+   * needs a 2 MiB page in the nested page table. Returns 0, or an error for the guest: 1 if the page does not exist,
+   * else 0x100 + the result of the failed instruction.
    */
   changePageState(
     guest: GuestContext,
@@ -346,7 +347,7 @@ export class Hypervisor implements ExitHandler {
     return true;
   }
 
-  /** What the host's own writes must pass: AMD64 APM vol. 2, §15.36.10. */
+  /** The check of the host's own writes: AMD64 APM vol. 2, §15.36.10. @throws SnpFault `HOST_PF` */
   #requireWritable(spa: SysPhysAddr, translationSize: PageSize): void {
     const check = failedRmpCheck(this.machine.rmp, {
       accessor: 'host',

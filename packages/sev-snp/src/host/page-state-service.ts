@@ -12,12 +12,12 @@ import {
 } from '../formats/page-state-list.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 
-/** What a hypervisor does to one page. Returns 0 or an error; for 2 MiB, it may be asked for 4 KiB pages after an error. */
+/** Changes one page. Returns 0 or an error. If it fails for 2 MiB, it is called for the 4 KiB pages. */
 export type ChangePage = (gpa: PhysAddr, operation: PageOperation, pageSize: RmpPageSize) => number;
 
-/** What the hypervisor leaves in SW_EXITINFO2 (KVM `VMGEXIT_PSC_*`). */
+/** The values of SW_EXITINFO2 after a page state change (KVM `VMGEXIT_PSC_*`). */
 export const PscResult = {
-  /** No error so far: the guest looks at the header for how far it has come. */
+  /** No error so far. The header has the progress. */
   NoError: 0n,
   InvalidHeader: 0x1_0000_0001n,
   InvalidEntry: 0x1_0000_0002n,
@@ -58,7 +58,7 @@ export function processPageStateChange(
   return PscResult.NoError;
 }
 
-/** Changes what is left of an entry. Returns how many of its 4 KiB pages are done now. */
+/** Changes the rest of an entry. Returns the number of its 4 KiB pages that are done. */
 function changeEntry({ gpa, operation, pageSize, donePages }: PscEntry, change: ChangePage): number {
   const pages = pageSize / PAGE_SIZE;
   const asked = operation as PageOperation;
@@ -78,7 +78,7 @@ function isPageOperation(operation: number): boolean {
   return operation === PageOperation.Private || operation === PageOperation.Shared;
 }
 
-/** Where in the buffer of the GHCB at `gpa` a scratch address lies, if `bytes` of it do (protocol 2). */
+/** The offset of a scratch address in the buffer of the GHCB at `gpa`, if `bytes` from there lie in it (protocol 2). */
 export function scratchOffset(gpa: PhysAddr, scratch: bigint, bytes: number): number | undefined {
   const offset = scratch - gpa - BigInt(GHCB_BUFFER.offset);
   return offset >= 0n && offset + BigInt(bytes) <= BigInt(GHCB_BUFFER.size) ? Number(offset) : undefined;

@@ -8,11 +8,11 @@ import { EncryptedMemory } from '../memory/encrypted-memory.ts';
 import { Rmp } from '../rmp/rmp.ts';
 import { Hypervisor } from './hypervisor.ts';
 
-/** What a {@link SnpMachine} is made of. */
+/** Options of a {@link SnpMachine}. */
 export interface SnpMachineOptions {
-  /** Bytes of system memory: a multiple of 2 MiB. */
+  /** The size of system memory in bytes: a multiple of 2 MiB, at least 4 MiB. */
   readonly memorySize: Bytes;
-  /** Bytes that the RMP covers, from 0 on: all of memory if not given. */
+  /** The number of bytes that the RMP covers, from address 0 on: all memory if not given. */
   readonly rmpCovers?: Bytes;
   /**
    * The position of the C-bit in guest page tables, 47 to 51: 51 if not given, as on EPYC of the second generation
@@ -20,23 +20,35 @@ export interface SnpMachineOptions {
    */
   readonly cBit?: number;
   /**
-   * By how many bits encryption makes system-physical addresses narrower than 52, 0 to 20: 6 if not given, as on Genoa
-   * (CPUID Fn8000_001F EBX[11:6]). They are reserved in nested entries then; guest-physical addresses keep their width.
+   * The number of bits by which encryption makes system-physical addresses narrower than 52, 0 to 20: 6 if not given,
+   * as on Genoa (CPUID Fn8000_001F EBX[11:6]). Nested entries reserve these bits; guest-physical addresses keep their
+   * width.
    */
   readonly addressReduction?: number;
-  /** Another keystream, and so other ciphertext. */
+  /** The seed of the keystream: another one gives other ciphertext. 0 if not given. */
   readonly seed?: number;
-  /** Another hypervisor: `(machine) => new Hostile(machine)`. */
+  /** Makes the hypervisor: `(machine) => new HostileHypervisor(machine)`. An honest `Hypervisor` if not given. */
   readonly hypervisor?: (machine: SnpMachine) => Hypervisor;
-  /** Behaviour that no source settles. */
+  /** Behaviours that no source settles. */
   readonly assumptions?: Partial<Assumptions>;
-  /** Told of each instruction and exit as it happens. */
+  /** Called with each instruction and exit when it happens. */
   readonly trace?: (event: MachineEvent) => void;
 }
 
 /**
- * A machine with SEV-SNP enabled: system memory behind an encryption engine, the RMP, and a hypervisor, which
- * launches guests.
+ * A machine with SEV-SNP enabled: system memory behind an encryption engine, the RMP, and a hypervisor, which launches
+ * guests.
+ *
+ * @example
+ * ```ts
+ * import { physAddr } from '@svsm/address';
+ * import { pageStateOf, SnpMachine } from '@svsm/sev-snp';
+ *
+ * const { hypervisor, rmp } = new SnpMachine({ memorySize: 32 << 20 });
+ * const guest = hypervisor.launch({ size: 8 << 20 });
+ * const nested = guest.nested.lookup(physAddr(0x5000));
+ * if (nested !== undefined) console.log(pageStateOf(rmp.entry(nested.spa))); // => GUEST-VALID
+ * ```
  */
 export class SnpMachine implements SnpPlatform {
   readonly memory: EncryptedMemory;
@@ -45,7 +57,7 @@ export class SnpMachine implements SnpPlatform {
   /** The position of the C-bit in guest page tables. */
   readonly cBit: number;
   readonly hostPhysicalBits: number;
-  /** The RMP has 10 bits for an ASID, of which 0 is no guest and 0x3ff the firmware's lock. */
+  /** ASIDs have 10 bits in the RMP; 0 is not a guest, and 0x3ff is a lock of the firmware. */
   readonly maxGuests: number = 0x3fe;
   readonly #trace: ((event: MachineEvent) => void) | undefined;
 
@@ -58,7 +70,7 @@ export class SnpMachine implements SnpPlatform {
     const { memorySize, rmpCovers = memorySize, cBit = 51, seed = 0, addressReduction = 6 } = options;
     if (!Number.isInteger(cBit) || cBit < 47 || cBit > 51) {
       throw new SnpError('INVALID_ARGUMENT', {
-        what: 'C-bit',
+        what: 'the C-bit',
         value: cBit,
         expected: 'pass an integer from 47 to 51',
       });
@@ -77,14 +89,14 @@ export class SnpMachine implements SnpPlatform {
     const isWhole = this.memory.size >= 2 * PAGE_SIZE_2M && this.memory.size % BigInt(PAGE_SIZE_2M) === 0n;
     if (!isWhole || this.memory.size > 1n << BigInt(this.hostPhysicalBits)) {
       const expected = `pass a multiple of 2 MiB, from 4 MiB to 2^${this.hostPhysicalBits}`;
-      throw new SnpError('INVALID_ARGUMENT', { what: 'memory size', value: this.memory.size, expected });
+      throw new SnpError('INVALID_ARGUMENT', { what: 'the memory size', value: this.memory.size, expected });
     }
     this.rmp = new Rmp(sysPhysRegion(sysPhysAddr(0), rmpCovers), { assumptions: options.assumptions ?? {} });
     this.#trace = options.trace;
     this.hypervisor = options.hypervisor?.(this) ?? new Hypervisor(this);
   }
 
-  /** Reports an event to who asked for them: processors and hypervisors call it. */
+  /** Reports an event to the `trace` option. Processors and hypervisors call it. */
   trace(event: MachineEvent): void {
     this.#trace?.(event);
   }

@@ -21,25 +21,25 @@ import { pageRegion, type ValidatedPages } from '../guest/validated-pages.ts';
 import { SvsmMemory, type SvsmMemoryOptions, SvsmRefusal } from './svsm-memory.ts';
 import { configureVtom, type VtomRange } from './svsm-vtom.ts';
 
-/** What a {@link SvsmCore} is told. */
+/** Options of a {@link SvsmCore}. */
 export interface SvsmCoreOptions extends SvsmMemoryOptions {
-  /** SEV_FEATURES of the boot processor, which every VMSA must have: SNP active alone if not given. */
+  /** SEV_FEATURES of the boot processor, which every VMSA has to have: only SNP active if not given. */
   readonly sevFeatures?: bigint;
-  /** What virtual tops of memory CONFIGURE_VTOM accepts, multiples of 2 MiB: it is not offered, if not given. */
+  /** The virtual tops of memory that CONFIGURE_VTOM accepts. If not given, the SVSM offers none. */
   readonly vtom?: VtomRange;
-  /** How many entries of a list one call processes; the guest calls again for the rest. No limit if not given. */
+  /** The number of list entries that one call processes; the guest calls again for the rest. Unlimited if not given. */
   readonly entriesPerCall?: number;
-  /** Whether a VMSA runs at the moment, so that it cannot be deleted. If not given, as the machine has it. */
+  /** Whether a VMSA runs at the moment and so cannot be deleted. If not given, the machine decides. */
   readonly isRunning?: (vmsa: PhysAddr) => boolean;
 }
 
-/** Who may call. */
+/** A processor that may call: its calling area and its VMSA. */
 interface Caller {
   readonly caa: PhysAddr;
   readonly vmsa: PhysAddr | undefined;
 }
 
-/** A processor whose VMSA a guest has had made. */
+/** A processor that the SVSM has created for the guest. */
 export interface SvsmVcpu {
   readonly vmsa: PhysAddr;
   readonly caa: PhysAddr;
@@ -50,18 +50,18 @@ export interface SvsmVcpu {
 /**
  * The SVSM's side of the core protocol (AMD document 58019, §4 to §6.8): all eight calls, for callers at VMPL1 to VMPL3.
  *
- * Whatever registers and lists a guest passes, a call ends with a result: it never throws, never reads outside the page
- * that a list begins in, and touches no page that is not the guest's. Headers and entries are read once.
+ * Whatever registers and lists a guest passes, a call ends with a result. It does not throw, does not read outside of the
+ * page in which a list begins, and accesses only pages of the guest. Headers and entries are read once.
  */
 export class SvsmCore {
   readonly #memory: SvsmMemory;
   readonly #options: SvsmCoreOptions;
-  /** The calling area of each processor that may call, and where its VMSA lies, if it has one in the guest's memory. */
+  /** The registered processors. */
   readonly #callers: Map<object, Caller> = new Map();
   readonly #vcpus: Map<PhysAddr, SvsmVcpu> = new Map();
-  /** The VMSA of the caller whose call is processed. */
-  #heldVmsa: Uint8Array | undefined;
-  /** Pages of 4 KiB. */
+  /** The VMSA of the caller while its call is processed. */
+  #claimedVmsa: Uint8Array | undefined;
+  /** The deposited pages of 4 KiB. */
   readonly #deposits: PhysAddr[] = [];
 
   /** @throws SnpError `INVALID_ARGUMENT` */
@@ -74,21 +74,21 @@ export class SvsmCore {
     return this.#options.vcpu.guest.machine.rmp.assumptions;
   }
 
-  /** The SVSM's record of what is validated. */
+  /** The SVSM's record of validated pages. */
   get validated(): ValidatedPages {
     return this.#memory.validated;
   }
 
-  /** The processors that the guest has had made. */
+  /** The processors that CREATE_VCPU has made. */
   get vcpus(): readonly SvsmVcpu[] {
     return [...this.#vcpus.values()];
   }
 
   /**
-   * Lets `vcpu` call, through the calling area at `caa`. A processor that it has made itself, with CREATE_VCPU, needs no
-   * registration.
+   * Lets `vcpu` call, through the calling area at `caa`. Processors that CREATE_VCPU has made need no registration.
    *
-   * @param vmsa - where its VMSA lies: it is held by EFER.SVME during its calls, and arguments and results are there
+   * @param vmsa - the address of its VMSA, if it has one: arguments and results are there, and EFER.SVME is cleared
+   *   during a call
    */
   register(vcpu: Vcpu, caa: PhysAddr, vmsa?: PhysAddr): void {
     this.#callers.set(vcpu, { caa, vmsa });
@@ -100,8 +100,8 @@ export class SvsmCore {
   }
 
   /**
-   * The SVSM is entered, on behalf of `vcpu`: if that has a call pending, it is processed, and its registers are changed.
-   * Else nothing happens: the hypervisor may enter the SVSM at any time.
+   * Enters the SVSM on behalf of `vcpu`. If the processor has a pending call, the call is processed and changes its
+   * registers. Else nothing happens: the hypervisor can enter the SVSM at any time.
    *
    * @returns whether a call was processed
    */
@@ -109,44 +109,44 @@ export class SvsmCore {
     const caller = this.#callerOf(vcpu);
     if (caller === undefined) return false;
     if (caller.vmsa === undefined) return this.#callPending(vcpu, vcpu.registers);
-    const held = this.#hold(caller.vmsa);
-    if (held === undefined) return false;
-    // Not entered for a call: the processor goes on as if nothing had been.
-    const isCall = readVmsa(held, 'exitCode') === VmExit.Vmgexit;
-    const registers = { ...registersOf(held) };
-    this.#heldVmsa = held;
+    const image = this.#claimVmsa(caller.vmsa);
+    if (image === undefined) return false;
+    // A processor that has exited for another reason continues as if nothing had happened.
+    const isCall = readVmsa(image, 'exitCode') === VmExit.Vmgexit;
+    const registers = { ...registersOf(image) };
+    this.#claimedVmsa = image;
     const hasRun = isCall && this.#callPending(vcpu, registers);
-    this.#heldVmsa = undefined;
-    if (hasRun) for (const name of REGISTERS) writeVmsa(held, name, BigInt.asUintN(64, registers[name]));
-    this.#letGo(vcpu, caller.vmsa, held, hasRun);
+    this.#claimedVmsa = undefined;
+    if (hasRun) for (const name of REGISTERS) writeVmsa(image, name, BigInt.asUintN(64, registers[name]));
+    this.#releaseVmsa(vcpu, caller.vmsa, image, hasRun);
     return hasRun;
   }
 
-  /** Processes the call that `vcpu` has pending, if it has. */
+  /** Processes the pending call of `vcpu`, if it has one. Returns whether it has. */
   #callPending(vcpu: Vcpu, registers: SvsmRegisters): boolean {
     const caa = this.#callerOf(vcpu)?.caa as PhysAddr;
-    const isPending = (quietly(() => this.#memory.read(caa, 1)[0]) ?? 0) === 1;
+    const isPending = unlessRefused(() => this.#memory.read(caa, 1)[0]) === 1;
     if (!isPending) return false;
     this.call(vcpu, registers);
-    // The area may be another now, or gone.
+    // The call can have moved the calling area, or removed it.
     const area = this.#callerOf(vcpu)?.caa;
-    if (area !== undefined) quietly(() => this.#memory.write(area, new Uint8Array(1)));
+    if (area !== undefined) unlessRefused(() => this.#memory.write(area, new Uint8Array(1)));
     return true;
   }
 
-  /** Clears EFER.SVME in a VMSA, so that nobody runs it, and only then looks at it (AMD document 58019, §5). */
-  #hold(vmsa: PhysAddr): Uint8Array | undefined {
-    return quietly(() => {
+  /** Clears EFER.SVME in a VMSA, so that it cannot be run, and then reads it (AMD document 58019, §5). */
+  #claimVmsa(vmsa: PhysAddr): Uint8Array | undefined {
+    return unlessRefused(() => {
       this.#writeSvme(vmsa, false);
       return this.#memory.read(vmsa, PAGE_SIZE);
     });
   }
 
-  /** Writes back the registers of a VMSA, if they have changed, and EFER.SVME last of all. */
-  #letGo(vcpu: Vcpu, vmsa: PhysAddr, image: Uint8Array, hasChanged: boolean): void {
-    // Unless the call has deleted it: then it is a page like others.
+  /** Writes the registers back to a VMSA, if they have changed, and sets EFER.SVME last. */
+  #releaseVmsa(vcpu: Vcpu, vmsa: PhysAddr, image: Uint8Array, hasChanged: boolean): void {
+    // The call can have deleted the VMSA: then it is an ordinary page.
     if (this.#callerOf(vcpu) === undefined) return;
-    quietly(() => {
+    unlessRefused(() => {
       if (hasChanged) this.#memory.write(vmsa, image);
       this.#writeSvme(vmsa, true);
     });
@@ -166,7 +166,7 @@ export class SvsmCore {
     return made?.vmpl === vcpu.vmpl ? made : undefined;
   }
 
-  /** Processes a call of `vcpu`: RAX names it, the other registers are its arguments. All are changed as it says. */
+  /** Processes a call of `vcpu`. RAX is the call, the other registers are its arguments. Results replace them. */
   call(vcpu: Vcpu, registers: SvsmRegisters): void {
     const protocol = BigInt.asUintN(32, registers.rax >> 32n);
     let result: number = SvsmResult.UnsupportedProtocol;
@@ -205,7 +205,7 @@ export class SvsmCore {
         return configureVtom(
           registers,
           this.#options.vtom,
-          this.#heldVmsa,
+          this.#claimedVmsa,
           this.#assumptions.svsmVtomMinimum,
         );
       default:
@@ -221,12 +221,12 @@ export class SvsmCore {
     if (old === rcx) return SvsmResult.Success;
     if (this.#isCallingArea(rcx, PAGE_SIZE)) return SvsmResult.InvalidAddress;
     this.#memory.write(rcx, new Uint8Array(1));
-    if (old !== undefined) quietly(() => this.#memory.write(old, new Uint8Array(1)));
+    if (old !== undefined) unlessRefused(() => this.#memory.write(old, new Uint8Array(1)));
     this.#callers.set(vcpu, { caa: rcx as PhysAddr, vmsa: caller?.vmsa });
     return SvsmResult.Success;
   }
 
-  /** Processes the entries of a list from where it stands. `next` says how far it came, however it ends. */
+  /** Processes the entries of a list from `next` on. Afterwards `next` has the progress, also after a refusal. */
   #eachEntry(list: bigint, process: (entry: SvsmListEntry) => void): number {
     requireAligned(list, SVSM_LIST_ENTRY_SIZE);
     this.#memory.requireGuest(list, SVSM_LIST_ENTRY_SIZE);
@@ -244,8 +244,8 @@ export class SvsmCore {
         process(decodeSvsmListEntry(this.#memory.read(at, SVSM_LIST_ENTRY_SIZE)));
       }
     } finally {
-      // What the list lay in may be gone, by its own doing.
-      quietly(() => this.#memory.write(list + 2n, Uint8Array.of(next & 0xff, next >> 8)));
+      // The list can have taken away the page in which it lies.
+      unlessRefused(() => this.#memory.write(list + 2n, Uint8Array.of(next & 0xff, next >> 8)));
     }
     return next === count ? SvsmResult.Success : SvsmResult.Incomplete;
   }
@@ -279,7 +279,7 @@ export class SvsmCore {
     const words = new BigUint64Array(1 + pages.length);
     words[0] = BigInt(pages.length);
     words.set(pages, 1);
-    // First what can fail, and nothing is lost.
+    // This can fail, so it comes first: nothing is lost then.
     this.#memory.write(buffer, new Uint8Array(words.buffer));
     for (const gpa of pages) {
       this.#memory.write(gpa, new Uint8Array(PAGE_SIZE));
@@ -299,7 +299,7 @@ export class SvsmCore {
     }
     if (vmsa === caa) throw new SvsmRefusal(SvsmResult.InvalidAddress);
     const at = vmsa as PhysAddr;
-    // Nobody may change it from here on; only then is it looked at.
+    // First nobody can change the page any more, then it is read.
     this.#memory.revoke(at, PageSize.Regular);
     const image = this.#memory.read(at, PAGE_SIZE);
     const vmpl = Number(readVmsa(image, 'vmpl'));
@@ -356,7 +356,7 @@ function registersOf(vmsa: Uint8Array): SvsmRegisters {
   return Object.fromEntries(entries) as unknown as SvsmRegisters;
 }
 
-/** The size of an entry. @throws SvsmRefusal InvalidParameter if it is none, or the address no multiple of it */
+/** The size of an entry. @throws SvsmRefusal InvalidParameter for an unknown size or a misaligned address */
 function requireSize(entry: SvsmListEntry): RmpPageSize {
   const size = svsmEntrySize(entry);
   if (size === undefined) throw new SvsmRefusal(SvsmResult.InvalidParameter);
@@ -368,8 +368,8 @@ function requireAligned(gpa: bigint, alignment: number): void {
   if (gpa % BigInt(alignment) !== 0n) throw new SvsmRefusal(SvsmResult.InvalidParameter);
 }
 
-/** What `access` gives, or `undefined` if it is refused. */
-function quietly<T>(access: () => T): T | undefined {
+/** The result of `access`, or `undefined` if it is refused. */
+function unlessRefused<T>(access: () => T): T | undefined {
   try {
     return access();
   } catch (error) {

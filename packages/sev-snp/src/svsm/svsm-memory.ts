@@ -8,23 +8,24 @@ import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { pageRegion, ValidatedPages } from '../guest/validated-pages.ts';
 import { isSnpFault } from '../rmp/snp-fault.ts';
 
-/** What an SVSM is told about memory. */
+/** The memory of an SVSM and its guest. */
 export interface SvsmMemoryOptions {
-  /** Its processor, at VMPL0. */
+  /** The processor of the SVSM, at VMPL0. */
   readonly vcpu: Vcpu;
-  /** Where it has a guest-physical page mapped, private and writable; whole 2 MiB of memory at multiples of 2 MiB. */
+  /**
+   * The virtual address at which the SVSM maps a guest-physical page, private and writable. Each 2 MiB of memory is
+   * mapped as a whole, at a multiple of 2 MiB.
+   */
   readonly gvaOf: (gpa: PhysAddr) => VirtAddr;
-  /** The guest-physical memory that there is, the SVSM's own included. */
+  /** All guest-physical memory, including the SVSM's own. */
   readonly memory: MemoryRegion<PhysAddr>;
-  /** What of it is the SVSM's own. */
+  /** The SVSM's own memory. */
   readonly own: Iterable<MemoryRegion<PhysAddr>>;
-  /** What of it is validated from the start: all if not given. */
+  /** The memory that is validated from the start: all of it if not given. */
   readonly validated?: Iterable<MemoryRegion<PhysAddr>>;
 }
 
-/**
- * Thrown within a call, and its result: never seen outside of `SvsmCore`.
- */
+/** A refusal within a call, with the result of the call. It never leaves `SvsmCore`. */
 export class SvsmRefusal extends Error {
   readonly result: number;
 
@@ -35,9 +36,9 @@ export class SvsmRefusal extends Error {
 }
 
 /**
- * Memory as an SVSM deals with it: what is the guest's, what its own, what is validated; and each thing that it does to a
- * page. Every method throws `SvsmRefusal` with the result that the guest gets, never anything else that a guest or a
- * hypervisor could cause.
+ * The memory of an SVSM: which pages belong to the guest and which to the SVSM, which are validated, and the operations
+ * on them. Whatever a guest or a hypervisor does, a method throws nothing but `SvsmRefusal`, with the result for the
+ * guest.
  */
 export class SvsmMemory {
   readonly validated: ValidatedPages;
@@ -50,17 +51,17 @@ export class SvsmMemory {
     this.validated = new ValidatedPages(options.memory, options.validated ?? [options.memory]);
   }
 
-  /** Takes pages as the SVSM's own: VMSAs, and what is deposited. */
+  /** Makes pages the SVSM's own: VMSAs, and deposited pages. */
   take(gpa: PhysAddr, size: RmpPageSize): void {
     this.#own.add(pageRegion(gpa, size));
   }
 
-  /** Gives them back. */
+  /** Makes pages the guest's again. */
   release(gpa: PhysAddr, size: RmpPageSize): void {
     this.#own.remove(pageRegion(gpa, size));
   }
 
-  /** @throws SvsmRefusal InvalidAddress unless all of it is the guest's */
+  /** @throws SvsmRefusal InvalidAddress unless all bytes belong to the guest */
   requireGuest(gpa: bigint, bytes: number): void {
     const region = Phys.isAddress(gpa) ? MemoryRegion.tryNew(Phys, gpa, bytes) : undefined;
     const isGuest =
@@ -68,18 +69,19 @@ export class SvsmMemory {
     if (!isGuest) throw new SvsmRefusal(SvsmResult.InvalidAddress);
   }
 
-  /** Bytes within a page of the guest's. */
+  /** Reads bytes of a page of the guest. */
   read(gpa: bigint, length: number): Uint8Array {
     return this.#faulting(() => this.#options.vcpu.read(this.#gva(gpa), length));
   }
 
+  /** Writes bytes of a page of the guest. */
   write(gpa: bigint, bytes: Uint8Array): void {
     this.#faulting(() => this.#options.vcpu.write(this.#gva(gpa), bytes));
   }
 
   /**
-   * Validates a page for a guest at `vmpl`: PVALIDATE, then zeroes, and only then access: so that nothing of what lay in
-   * the page reaches the guest. A page that the record has as validated is not validated again, whatever is asked.
+   * Validates a page for a guest at `vmpl`: PVALIDATE, then zeroes, and only then access, so that the guest never reads
+   * old content. A page that the record has as validated is not validated again, even if the guest asks for it.
    */
   validate(gpa: PhysAddr, size: RmpPageSize, vmpl: Vmpl, ignoreUnchanged: boolean): void {
     const region = pageRegion(gpa, size);
@@ -95,7 +97,7 @@ export class SvsmMemory {
     this.grant(gpa, size, vmpl);
   }
 
-  /** Takes validation back: access of every other level first. */
+  /** Rescinds the validation of a page. First every other level loses its access. */
   rescind(gpa: PhysAddr, size: RmpPageSize, ignoreUnchanged: boolean): void {
     const region = pageRegion(gpa, size);
     const { validated } = this;
@@ -109,19 +111,19 @@ export class SvsmMemory {
     validated.remove(region);
   }
 
-  /** Gives `vmpl`, and all levels between, everything that there is to a page. */
+  /** Gives all rights on a page to `vmpl` and the levels between. */
   grant(gpa: PhysAddr, size: RmpPageSize, vmpl: Vmpl): void {
     for (let level = 1; level <= vmpl; level += 1) this.adjust(gpa, size, level, VmplPermission.Rwx, false);
   }
 
-  /** Takes a page from all other levels: from their TLBs too, which RMPADJUST alone does not promise (§15.36.15). */
+  /** Takes all rights on a page from the other levels, and flushes, which RMPADJUST alone does not (§15.36.15). */
   revoke(gpa: PhysAddr, size: RmpPageSize): void {
     for (let level = 1; level < VMPL_COUNT; level += 1)
       this.adjust(gpa, size, level, VmplPermission.None, false);
     this.#options.vcpu.invlpgb();
   }
 
-  /** RMPADJUST; a page of 2 MiB that the RMP has in parts, part by part. */
+  /** RMPADJUST of a page; page by page if the RMP has 4 KiB entries. */
   adjust(gpa: PhysAddr, size: RmpPageSize, vmpl: number, permissions: number, vmsa: boolean): void {
     const { vcpu } = this.#options;
     const adjustment = { vmpl, permissions, vmsa };
@@ -137,7 +139,7 @@ export class SvsmMemory {
     const { vcpu } = this.#options;
     const { result, unchanged } = this.#faulting(() => vcpu.pvalidate(this.#gva(gpa), size, validate));
     if (result !== RmpResult.SUCCESS) throw new SvsmRefusal(SvsmResult.InstructionFailed + result);
-    // The record says that it must change: another page is there than the one that it knows.
+    // By the record it has to change: the hypervisor has put another page there.
     if (unchanged) throw new SvsmRefusal(SvsmResult.PvalidateUnchanged);
   }
 
@@ -145,7 +147,7 @@ export class SvsmMemory {
     return this.#options.gvaOf(gpa as PhysAddr);
   }
 
-  /** Any address that faults is INVALID_ADDRESS. */
+  /** An address that faults is INVALID_ADDRESS. */
   #faulting<T>(access: () => T): T {
     try {
       return access();
@@ -156,7 +158,7 @@ export class SvsmMemory {
   }
 }
 
-/** A 2 MiB page of which a part is validated: the RMP cannot have it as one page. */
+/** The refusal of a 2 MiB page of which a part is validated: it cannot be one page in the RMP. */
 function mixed(): SvsmRefusal {
   return new SvsmRefusal(SvsmResult.InstructionFailed + RmpResult.FAIL_SIZEMISMATCH);
 }

@@ -14,7 +14,7 @@ const ENABLE = 0x2n;
 const RESERVED = 0xfe0n;
 const PAGE_MASK = ~0xfffn;
 
-/** Which register is taken over into which field of the VMSA, by a bit of RCX. */
+/** The bits of RCX that load a field of the VMSA, and from which register. */
 const LOADS: readonly (readonly [bigint, VmsaField, 'rdx' | 'r8' | 'r9'])[] = [
   [0x4n, 'cr3', 'rdx'],
   [0x8n, 'rip', 'r8'],
@@ -22,8 +22,9 @@ const LOADS: readonly (readonly [bigint, VmsaField, 'rdx' | 'r8' | 'r9'])[] = [
 ];
 
 /**
- * SVSM_CORE_CONFIGURE_VTOM (AMD document 58019, §6.8): tells what is offered, or gives the caller's VMSA a virtual top of memory,
- * or takes that away. What is not offered cannot be configured (COCONUT-SVSM `core.rs`). A failure changes nothing. O(1).
+ * SVSM_CORE_CONFIGURE_VTOM (AMD document 58019, §6.8): returns the offered range, or sets or clears the virtual top of
+ * memory in the caller's VMSA. A range that is not offered cannot be configured (COCONUT-SVSM `core.rs`). A failure
+ * changes nothing. O(1).
  */
 export function configureVtom(
   registers: SvsmRegisters,
