@@ -145,12 +145,8 @@ test('each write ends as the slow model says', () => {
           continue;
         }
         const { flush } = result;
-        const drops =
-          flush === undefined
-            ? 'nothing'
-            : flush.pcid === undefined && flush.includeGlobal
-              ? 'everything'
-              : flush.pcid;
+        const drops = flush === undefined ? 'nothing' : (flush.pcid ?? 'everything');
+        expect(flush?.includeGlobal ?? false).toBe(drops === 'everything');
         expect({ t: 'ok', state: result.state, flush: drops, loads: result.pdptes !== undefined }).toEqual(
           slow,
         );
