@@ -119,7 +119,7 @@ export interface BuddyErrorDetails {
   OBJECT_INTERIOR: { address: bigint; object: RegionBounds };
   /** A freed object is free. */
   DOUBLE_FREE_OBJECT: { address: bigint; object: RegionBounds };
-  /** A block was used or freed after its owner had released it. */
+  /** A block was used or freed through an owner that no longer has it; `gone` tells what happened. */
   RELEASED_BLOCK: { block: RegionBounds; gone: 'released' | 'leaked' | 'taken over' };
   /** A snapshot has a block that no allocator can have. */
   INVALID_SNAPSHOT: { block: RegionBounds; problem: string };

@@ -245,7 +245,7 @@ type MethodOf<Class extends string, Name extends string = string> = Extract<Row,
 /** The codes of `new PageAllocator` and `PageAllocator.restore`. */
 export type CreateAllocatorErrorCode = CodeOf<'new PageAllocator' | 'PageAllocator.restore'>;
 
-/** The codes of a `PageAllocator` that allocates pages which it chooses itself: the `allocate…` methods but `allocateAt`. */
+/** The codes of the `allocate…` methods of a `PageAllocator`, except `allocateAt`. */
 export type AllocateErrorCode = CodeOf<
   MethodOf<
     'PageAllocator',

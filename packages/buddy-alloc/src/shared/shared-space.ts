@@ -25,8 +25,8 @@ import {
   cachesOf,
   closeCache,
   freeBlock,
+  freeCached,
   freePage,
-  giveBackCached,
   headOf,
   KIND,
   ORDER,
@@ -208,7 +208,7 @@ export class SharedSpace<A extends Address> {
       if (tables.words[DIRTY] !== 0) this.#repair();
       for (const cache of cachesOf(this.tables)) {
         if (tables.words[cache] !== owner) continue;
-        giveBackCached(tables, cache);
+        freeCached(tables, cache);
         closeCache(tables, cache);
       }
     } finally {
@@ -231,9 +231,9 @@ export class SharedSpace<A extends Address> {
 
   /** Empties all caches, then allocates. @throws BuddyError `OUT_OF_MEMORY` */
   #allocateFromCaches(order: number): number {
-    let given = 0;
-    for (const cache of cachesOf(this.tables)) given += giveBackCached(this.tables, cache);
-    const index = given === 0 ? -1 : allocate(this.tables, order);
+    let freed = 0;
+    for (const cache of cachesOf(this.tables)) freed += freeCached(this.tables, cache);
+    const index = freed === 0 ? -1 : allocate(this.tables, order);
     if (index >= 0) return index;
     const { words, maxOrder, treeOrder } = this.tables;
     const free = Array.from(

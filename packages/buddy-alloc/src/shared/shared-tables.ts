@@ -38,7 +38,7 @@ const PREVIOUS = 3;
  * the whole region from the start, and are zeros until used.
  *
  * Only the holder of the lock changes the tables, with one exception: the user of a page moves it between allocated and
- * cached without the lock, in one atomic step. `freePage` and `giveBackCached` change the mark of such a page in an atomic
+ * cached without the lock, in one atomic step. `freePage` and `freeCached` change the mark of such a page in an atomic
  * step, too.
  *
  * A thread may end in the middle of a change. The marks of the blocks that are not free hold the whole state, and each
@@ -76,7 +76,7 @@ export function allocate(tables: SharedTables, order: number): number {
 export function freeBlock(tables: SharedTables, index: number, order: number): void {
   tables.words[DIRTY] = 1;
   tables.marks[tables.markBase + index] = 0;
-  giveBack(tables, index, order);
+  makeFree(tables, index, order);
   tables.words[DIRTY] = 0;
 }
 
@@ -92,21 +92,21 @@ export function freePage(tables: SharedTables, index: number, mark: number): boo
   // An atomic step would cost as much as the rest of the function.
   if (isFreed && words[OPEN_CACHES] === 0) marks[at] = 0;
   else isFreed &&= Atomics.compareExchange(marks, at, mark, 0) === mark;
-  if (isFreed) giveBack(tables, index, 0);
+  if (isFreed) makeFree(tables, index, 0);
   words[DIRTY] = 0;
   return isFreed;
 }
 
 /** Frees the cached pages of the cache at word `cache`. Returns their number. O(pages · orders). */
-export function giveBackCached(tables: SharedTables, cache: number): number {
+export function freeCached(tables: SharedTables, cache: number): number {
   const { words, marks, markBase, first, end } = tables;
-  let given = 0;
+  let freed = 0;
   for (let word = cache + CACHE_PAGES; word < cache + CACHE_WORDS; word += 1) {
     const index = words[word]! - 1;
     if (index < first || index >= end || marks[markBase + index] !== CACHED) continue;
-    if (freePage(tables, index, CACHED)) given += 1;
+    if (freePage(tables, index, CACHED)) freed += 1;
   }
-  return given;
+  return freed;
 }
 
 /** Opens a cache for `owner`. Returns its first word, or −1 if all caches are in use. O(caches). */
@@ -162,7 +162,7 @@ export function touch({ words, touchedBase }: SharedTables, chunk: number): void
   words[touchedBase + (chunk >> 5)]! |= 1 << chunk;
 }
 
-/** Makes pages free that are in no block, as the largest blocks that fit. No neighbour of them is free. O(orders²). */
+/** Makes pages that are in no block free, as the largest blocks that fit. Their neighbours must not be free. O(orders²). */
 export function addFreeRange(tables: SharedTables, range: PageRange): void {
   for (let page = range.start; page < range.end; ) {
     const order = orderAround(range, page, tables.treeOrder);
@@ -172,8 +172,8 @@ export function addFreeRange(tables: SharedTables, range: PageRange): void {
   }
 }
 
-/** Makes the block of `order` at `index` free, which has no mark, and merges it with every free buddy. */
-function giveBack(tables: SharedTables, index: number, order: number): void {
+/** Makes the block of `order` at `index`, which has no mark, free and merges it with every free buddy. */
+function makeFree(tables: SharedTables, index: number, order: number): void {
   const { words, marks, markBase, treeOrder, first, end } = tables;
   words[ALLOCATED_BLOCKS + ORDER_WORDS * order]! -= 1;
   let head = index;

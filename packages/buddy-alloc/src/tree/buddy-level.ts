@@ -110,7 +110,7 @@ export class BuddyLevel {
   /** Frees the block of `order` that is allocated at `unit`. O(orders). */
   free(unit: number, order: number): void {
     this.allocated[order] = this.allocated[order]! - 1;
-    this.giveBack(unit, order);
+    this.makeFree(unit, order);
   }
 
   /** Takes a block of `order` off the free lists, as {@link allocate}, but leaves its mark to the caller. */
@@ -126,7 +126,7 @@ export class BuddyLevel {
   }
 
   /** Makes the block of `order` at `unit` free and merges it with every free buddy. O(orders). */
-  giveBack(unit: number, order: number): void {
+  makeFree(unit: number, order: number): void {
     const { marks, maxOrder } = this;
     marks[unit] = 0;
     let head = unit;
@@ -143,13 +143,13 @@ export class BuddyLevel {
     }
     if (merged === LEVEL_ORDERS && this.parent !== undefined) {
       // The node stays open, all zeros, for the next time that its unit is divided.
-      this.parent.giveBack(this.owners[head >> LEVEL_ORDERS]!, 0);
+      this.parent.makeFree(this.owners[head >> LEVEL_ORDERS]!, 0);
     } else {
       this.addFree(head, merged);
     }
   }
 
-  /** Makes units free that are in no block: a block of `order`, without merging. O(1). */
+  /** Makes units that are in no block a free block of `order`, without merging. O(1). */
   addFree(unit: number, order: number): void {
     this.marks[unit] = FREE | order;
     this.lists[order]!.add(unit);
@@ -169,7 +169,7 @@ export class BuddyLevel {
   }
 
   /**
-   * Makes the block of order `headOrder` at `head` free, which is in no list, except for the block of `order` at `unit`
+   * Makes the block of order `headOrder` at `head`, which is in no list, free except for the block of `order` at `unit`
    * inside it. O(orders).
    */
   freeAround(head: number, headOrder: number, unit: number, order: number): void {
@@ -287,7 +287,7 @@ function takeFromParent(level: BuddyLevel, order: number): number {
     node = level.openNode(owner);
   } catch (error) {
     // The tables cannot grow, and nothing has been written.
-    level.parent?.giveBack(owner, 0);
+    level.parent?.makeFree(owner, 0);
     throw error;
   }
   split(level, node * NODE_UNITS, LEVEL_ORDERS, order);

@@ -85,7 +85,7 @@ export class BuddyTree {
   }
 
   /**
-   * Makes the pages of `range` free, which are in no block, and merges them with their free buddies. O(orders) for each of
+   * Makes the pages of `range`, which are in no block, free and merges them with their free buddies. O(orders) for each of
    * the largest blocks that fit, amortized.
    *
    * @throws BuddyError `METADATA_FULL`; nothing has changed then
@@ -103,7 +103,7 @@ export class BuddyTree {
         this.removeRange({ start: range.start, end: page });
         throw error;
       }
-      level.giveBack(unit, order - level.unitOrder);
+      level.makeFree(unit, order - level.unitOrder);
       page += 2 ** order;
     }
   }
@@ -327,7 +327,7 @@ export class BuddyTree {
         node = below.openNode(unit);
       } catch (error) {
         // The parts that were split off merge again.
-        level.giveBack(unit, 0);
+        level.makeFree(unit, 0);
         throw error;
       }
       level = below;
