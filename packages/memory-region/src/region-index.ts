@@ -1,5 +1,5 @@
 import type { Address } from '@svsm/address';
-import type { MemoryRegion } from './memory-region.ts';
+import { MemoryRegion } from './memory-region.ts';
 import type { RegionEntry } from './walk-ranges.ts';
 
 // The index compares an address as two numbers that sort as it does: bits 63:11, exact in a double, and bits 10:0. A binary
@@ -21,6 +21,9 @@ function lowerKey(address: bigint): number {
   return HALVES[0]! & 0x7ff;
 }
 
+/** The end of every space. It has one bit more than a key. */
+const SPACE_END = 1n << 64n;
+
 /** Entries in a full chunk: few enough that an insertion moves little, enough that there are few chunks. */
 const CAPACITY = 256;
 /** Entries in a chunk that is filled at once. It has room for some insertions. */
@@ -32,6 +35,8 @@ const FILL = 192;
  * {@link CAPACITY} / 2 times, the list of chunks.
  */
 export class RegionIndex<A extends Address, V> {
+  /** Changes with every insertion and deletion. */
+  version = 0;
   #chunks: Chunk<A, V>[] = [];
   /** The keys of the first entry of each chunk. */
   #uppers: Float64Array = new Float64Array(0);
@@ -75,27 +80,48 @@ export class RegionIndex<A extends Address, V> {
     return i < 0 ? undefined : chunk.entry(i);
   }
 
-  /** The entries whose regions end after `address`, ascending. O(log n) for the first, O(1) for each further one. */
-  *from(address: bigint): Generator<RegionEntry<A, V>, undefined, undefined> {
-    const upper = upperKey(address);
-    const lower = lowerKey(address);
-    let c = Math.max(this.#chunkOf(upper, lower), 0);
-    let i = Math.max(this.#chunks[c]?.lastAtOrBefore(upper, lower) ?? 0, 0);
-    for (; c < this.#chunks.length; c += 1, i = 0) {
-      const chunk = this.#chunks[c]!;
-      for (; i < chunk.count; i += 1) {
-        const entry = chunk.entry(i);
-        if (entry[0].end > address) yield entry;
+  /** A cursor that is not yet at any entry. */
+  cursor(): RegionCursor<A, V> {
+    return new RegionCursor(this);
+  }
+
+  /**
+   * The parts of `within` that no entry covers, ascending. After a change, it goes on at the end of the last part that it
+   * returned. O(log n) for the first part and after a change, else O(1) for each entry.
+   */
+  *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
+    const cursor = this.cursor();
+    let reached: bigint = within.start;
+    while (reached < within.end) {
+      let region = cursor.isStale ? cursor.find(reached) : cursor.region;
+      while (region !== undefined && region.start <= reached) {
+        reached = region.end;
+        region = cursor.next();
       }
+      const end = region === undefined || region.start > within.end ? within.end : region.start;
+      if (end <= reached) return;
+      yield MemoryRegion.unchecked(within.kind, reached as A, end - reached);
+      reached = end;
     }
   }
 
-  /** The entries whose regions overlap `region`, which is not empty, ascending. */
-  *overlapping(region: MemoryRegion<A>): Generator<RegionEntry<A, V>, undefined, undefined> {
-    for (const entry of this.from(region.start)) {
-      if (entry[0].start >= region.end) return;
-      yield entry;
-    }
+  /** The chunk of the first entry that ends after `address`, and its place in it; `undefined` if none does. O(log n). */
+  placeAfter(address: bigint): readonly [c: number, i: number] | undefined {
+    if (address >= SPACE_END) return undefined;
+    const upper = upperKey(address);
+    const lower = lowerKey(address);
+    const c = Math.max(this.#chunkOf(upper, lower), 0);
+    const chunk = this.#chunks[c];
+    if (chunk === undefined) return undefined;
+    let i = chunk.lastAtOrBefore(upper, lower);
+    if (i < 0 || !chunk.endsAfter(i, upper, lower)) i += 1;
+    if (i < chunk.count) return [c, i];
+    return c + 1 < this.#chunks.length ? [c + 1, 0] : undefined;
+  }
+
+  /** The chunk with number `c`, or `undefined` if there is none. */
+  chunkAt(c: number): Chunk<A, V> | undefined {
+    return this.#chunks[c];
   }
 
   /** Adds an entry. Its region is not empty and overlaps no other. */
@@ -106,6 +132,7 @@ export class RegionIndex<A extends Address, V> {
     const chunk = this.#chunks[c] ?? new Chunk<A, V>();
     const at = chunk.lastAtOrBefore(upper, lower) + 1;
     chunk.insert(at, region, value);
+    this.version += 1;
     this.#size += 1;
     if (chunk.count === CAPACITY) {
       this.#chunks.splice(c + 1, 0, chunk.splitOff(CAPACITY / 2));
@@ -126,18 +153,13 @@ export class RegionIndex<A extends Address, V> {
     const chunk = this.#chunks[c]!;
     const at = chunk.lastAtOrBefore(upper, lower);
     chunk.delete(at);
+    this.version += 1;
     this.#size -= 1;
     if (chunk.count === 0) {
       this.#chunks.splice(c, 1);
       this.#chunksChanged();
     } else if (at === 0) {
       this.#firstChanged(c);
-    }
-  }
-
-  *[Symbol.iterator](): Generator<RegionEntry<A, V>, undefined, undefined> {
-    for (const chunk of this.#chunks) {
-      for (let i = 0; i < chunk.count; i += 1) yield chunk.entry(i);
     }
   }
 
@@ -155,6 +177,59 @@ export class RegionIndex<A extends Address, V> {
   #chunksChanged(): void {
     this.#uppers = Float64Array.from(this.#chunks, ({ uppers }) => uppers[0]!);
     this.#lowers = Uint16Array.from(this.#chunks, ({ lowers }) => lowers[0]!);
+  }
+}
+
+/**
+ * A place in a {@link RegionIndex}: an entry, or the end. The index may change between two calls. Then the place is stale,
+ * and only {@link find} may be called: with the end of the last region that the caller has used.
+ */
+export class RegionCursor<A extends Address, V> {
+  readonly #index: RegionIndex<A, V>;
+  /** The version of the index when the place was found. An index never has version −1. */
+  #version = -1;
+  #chunk: Chunk<A, V> | undefined;
+  #c = -1;
+  #i = 0;
+
+  constructor(index: RegionIndex<A, V>) {
+    this.#index = index;
+  }
+
+  /** Whether the index has changed since the place was found, or no place has been found yet. */
+  get isStale(): boolean {
+    return this.#version !== this.#index.version;
+  }
+
+  /** The region at the place, or `undefined` at the end. */
+  get region(): MemoryRegion<A> | undefined {
+    return this.#chunk?.regions[this.#i];
+  }
+
+  /** The value at the place, which must not be the end. */
+  get value(): V {
+    return this.#chunk!.values[this.#i] as V;
+  }
+
+  /** Moves to the first region that ends after `address`. O(log n). */
+  find(address: bigint): MemoryRegion<A> | undefined {
+    this.#version = this.#index.version;
+    const [c, i] = this.#index.placeAfter(address) ?? [-1, 0];
+    this.#go(c, i);
+    return this.region;
+  }
+
+  /** Moves to the next region. The place must not be the end. O(1). */
+  next(): MemoryRegion<A> | undefined {
+    this.#i += 1;
+    if (this.#i >= this.#chunk!.count) this.#go(this.#c + 1, 0);
+    return this.region;
+  }
+
+  #go(c: number, i: number): void {
+    this.#chunk = this.#index.chunkAt(c);
+    this.#c = c;
+    this.#i = i;
   }
 }
 
@@ -180,9 +255,13 @@ class Chunk<A extends Address, V> {
   /** The entry whose region holds the address with these keys, or −1. */
   holding(upper: number, lower: number): number {
     const i = this.lastAtOrBefore(upper, lower);
-    if (i < 0) return -1;
+    return i >= 0 && this.endsAfter(i, upper, lower) ? i : -1;
+  }
+
+  /** Whether entry `i` ends after the address with these keys. */
+  endsAfter(i: number, upper: number, lower: number): boolean {
     const last = this.#lastUppers[i]!;
-    return upper < last || (upper === last && lower <= this.#lastLowers[i]!) ? i : -1;
+    return upper < last || (upper === last && lower <= this.#lastLowers[i]!);
   }
 
   insert(at: number, region: MemoryRegion<A>, value: V): void {

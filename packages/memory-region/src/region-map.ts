@@ -1,9 +1,9 @@
 import type { Address, AddressKind } from '@svsm/address';
 import type { MemoryRegion } from './memory-region.ts';
 import { RegionError } from './region-error.ts';
-import { RegionIndex } from './region-index.ts';
+import { type RegionCursor, RegionIndex } from './region-index.ts';
 import { requireKind } from './same-kind.ts';
-import { type RegionEntry, walkRanges } from './walk-ranges.ts';
+import type { RegionEntry } from './walk-ranges.ts';
 
 /**
  * Disjoint regions of one kind of address, each with a value, sorted by address: a memory map. The map keeps regions as
@@ -57,8 +57,8 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    */
   set(region: MemoryRegion<A>, value: V): this {
     this.#require(region);
-    const existing = this.#index.overlapping(region).next().value;
-    if (existing !== undefined) throw new RegionError('REGION_OVERLAP', { region, existing: existing[0] });
+    const existing = this.#index.cursor().find(region.start);
+    if (existing?.overlaps(region) === true) throw new RegionError('REGION_OVERLAP', { region, existing });
     this.#index.insert(region, value);
     return this;
   }
@@ -71,7 +71,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    */
   overlay(region: MemoryRegion<A>, value: V): this {
     this.#require(region);
-    const cut = [...this.#index.overlapping(region)];
+    const cut = [...this.#entries(region.start, region.end)];
     for (const [other, held] of cut) {
       this.#index.delete(other.start);
       for (const rest of other.subtract(region)) this.#index.insert(rest, held);
@@ -114,54 +114,94 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   }
 
   /**
-   * The entries whose regions overlap `region`, uncut, ascending. O(log n), and O(1) for each.
+   * The entries whose regions overlap `region`, uncut, ascending. O(log n), and O(1) for each. The map may change during
+   * the iteration, as during one over the map.
    *
-   * @throws RegionError `KIND_MISMATCH`, at the first `next`
+   * @throws RegionError `KIND_MISMATCH`
    */
-  *overlapping(region: MemoryRegion<A>): Generator<RegionEntry<A, V>, undefined, undefined> {
+  overlapping(region: MemoryRegion<A>): Generator<RegionEntry<A, V>, undefined, undefined> {
     requireKind(this.kind, region);
-    if (!region.isEmpty) yield* this.#index.overlapping(region);
+    return this.#entries(region.start, region.isEmpty ? 0n : region.end);
   }
 
   /**
-   * The parts of `within` that no entry covers, ascending. O(log n), and O(1) for each entry in `within`.
+   * The parts of `within` that no entry covers, ascending. O(log n), and O(1) for each entry in `within`. If the map
+   * changes during the iteration, it goes on at the end of the last part that it returned, with what is uncovered then.
    *
-   * @throws RegionError `KIND_MISMATCH`, at the first `next`
+   * @throws RegionError `KIND_MISMATCH`
    */
-  *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
+  gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);
-    for (const piece of walkRanges([[within, undefined]], this.overlapping(within))) {
-      if (piece.right === undefined) yield piece.region;
-    }
+    return this.#index.gaps(within);
   }
 
   /**
-   * The entries, ascending. Entries that touch and have equal values are joined. O(n).
+   * The entries, ascending. Entries that touch and have equal values are joined. O(n). If the map changes during the
+   * iteration, it goes on after the last region that it returned, with the entries that begin there or later.
    *
    * @param equal - whether two values are equal; `Object.is` if not given
    */
   *coalesced(
     equal: (left: V, right: V) => boolean = Object.is,
   ): Generator<RegionEntry<A, V>, undefined, undefined> {
-    let open: RegionEntry<A, V> | undefined;
-    for (const entry of this) {
-      if (open !== undefined && open[0].end === entry[0].start && equal(open[1], entry[1])) {
-        open = [open[0].merge(entry[0]), open[1]];
-        continue;
+    const cursor = this.#index.cursor();
+    let first = cursor.find(0n);
+    while (first !== undefined) {
+      const value = cursor.value;
+      let reached = first.end;
+      let region = cursor.next();
+      while (region?.start === reached && equal(value, cursor.value)) {
+        reached = region.end;
+        region = cursor.isStale ? findFrom(cursor, reached) : cursor.next();
       }
-      if (open !== undefined) yield open;
-      open = entry;
+      yield [reached === first.end ? first : first.expand(reached - first.end), value];
+      first = cursor.isStale ? findFrom(cursor, reached) : region;
     }
-    if (open !== undefined) yield open;
   }
 
-  /** The entries, ascending. Do not change the map during the iteration. */
+  /**
+   * The entries, ascending. The map may change during the iteration: it goes on at the end of the last region that it
+   * returned, with the first entry that begins there or later. O(1) for each entry, and O(log n) after a change.
+   *
+   * @example
+   * ```ts
+   * import { Phys, physAddr } from '@svsm/address';
+   * import { physRegion, RegionMap } from '@svsm/memory-region';
+   *
+   * const map = new RegionMap(Phys, [
+   *   [physRegion(physAddr(0x0000), 0x1000), 'free'],
+   *   [physRegion(physAddr(0x1000), 0x1000), 'used'],
+   *   [physRegion(physAddr(0x2000), 0x1000), 'free'],
+   * ]);
+   * for (const [region, value] of map) if (value === 'free') map.delete(region);
+   * console.log(map.size); // => 1
+   * ```
+   */
   [Symbol.iterator](): Generator<RegionEntry<A, V>, undefined, undefined> {
-    return this.#index[Symbol.iterator]();
+    return this.#entries(0n, undefined);
+  }
+
+  /** The entries that end after `from` and begin before `end`, or all of these if no `end` is given. */
+  *#entries(from: bigint, end: bigint | undefined): Generator<RegionEntry<A, V>, undefined, undefined> {
+    const cursor = this.#index.cursor();
+    let region = cursor.find(from);
+    while (region !== undefined && (end === undefined || region.start < end)) {
+      yield [region, cursor.value];
+      region = cursor.isStale ? findFrom(cursor, region.end) : cursor.next();
+    }
   }
 
   #require(region: MemoryRegion<A>): void {
     requireKind(this.kind, region);
     if (region.isEmpty) throw new RegionError('EMPTY_REGION', { region });
   }
+}
+
+/** Moves to the first region that begins at `address` or later. */
+function findFrom<A extends Address, V>(
+  cursor: RegionCursor<A, V>,
+  address: bigint,
+): MemoryRegion<A> | undefined {
+  const region = cursor.find(address);
+  return region !== undefined && region.start < address ? cursor.next() : region;
 }

@@ -66,7 +66,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     if (region.isEmpty) return this;
     const before = region.start > 0n ? region.start - 1n : 0n;
     let joined = region;
-    for (const [other] of this.#take(before, region.end)) joined = joined.merge(other);
+    for (const other of this.#take(before, region.end)) joined = joined.merge(other);
     this.#index.insert(joined, undefined);
     return this;
   }
@@ -80,7 +80,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   remove(region: MemoryRegion<A>): this {
     requireKind(this.kind, region);
     if (region.isEmpty) return this;
-    for (const [other] of this.#take(region.start, region.end - 1n)) {
+    for (const other of this.#take(region.start, region.end - 1n)) {
       for (const rest of other.subtract(region)) this.#index.insert(rest, undefined);
     }
     return this;
@@ -111,7 +111,8 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   overlaps(region: MemoryRegion<A>): boolean {
-    return this.overlapping(region).next().done !== true;
+    requireKind(this.kind, region);
+    return this.#index.cursor().find(region.start)?.overlaps(region) === true;
   }
 
   /**
@@ -125,26 +126,25 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   }
 
   /**
-   * The regions of the set that overlap `region`, uncut, ascending. O(log n), and O(1) for each.
+   * The regions of the set that overlap `region`, uncut, ascending. O(log n), and O(1) for each. The set may change during
+   * the iteration, as during one over the set.
    *
-   * @throws RegionError `KIND_MISMATCH`, at the first `next`
+   * @throws RegionError `KIND_MISMATCH`
    */
-  *overlapping(region: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
+  overlapping(region: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, region);
-    if (region.isEmpty) return;
-    for (const [other] of this.#index.overlapping(region)) yield other;
+    return this.#regions(region.start, region.isEmpty ? 0n : region.end);
   }
 
   /**
-   * The parts of `within` that are not in the set, ascending. O(log n), and O(1) for each region in `within`.
+   * The parts of `within` that are not in the set, ascending. O(log n), and O(1) for each region in `within`. If the set
+   * changes during the iteration, it goes on at the end of the last part that it returned, with what is not in the set then.
    *
-   * @throws RegionError `KIND_MISMATCH`, at the first `next`
+   * @throws RegionError `KIND_MISMATCH`
    */
-  *gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
+  gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     requireKind(this.kind, within);
-    for (const piece of walkRanges([entry(within)], map(this.overlapping(within), entry))) {
-      if (piece.right === undefined) yield piece.region;
-    }
+    return this.#index.gaps(within);
   }
 
   /**
@@ -196,9 +196,23 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     return true;
   }
 
-  /** The regions, ascending. Do not change the set during the iteration. */
-  *[Symbol.iterator](): Generator<MemoryRegion<A>, undefined, undefined> {
-    for (const [region] of this.#index) yield region;
+  /**
+   * The regions, ascending. The set may change during the iteration: it goes on at the end of the last region that it
+   * returned, with the addresses that are in the set then. If a region has grown over that end, the rest of it is next.
+   * O(1) for each region, and O(log n) after a change.
+   *
+   * @example
+   * ```ts
+   * import { Phys, physAddr } from '@svsm/address';
+   * import { physRegion, RegionSet } from '@svsm/memory-region';
+   *
+   * const set = new RegionSet(Phys, [physRegion(physAddr(0), 0x1000), physRegion(physAddr(0x4000), 0x2000)]);
+   * for (const region of set) if (region.size === 0x1000n) set.remove(region);
+   * console.log(String(set)); // => {[0x0000000000004000-0x0000000000006000)}
+   * ```
+   */
+  [Symbol.iterator](): Generator<MemoryRegion<A>, undefined, undefined> {
+    return this.#regions(0n, undefined);
   }
 
   /** The regions as `{[0x…-0x…), …}`. */
@@ -206,16 +220,37 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     return `{${[...this].join(', ')}}`;
   }
 
-  /** Removes the regions that end after `after` and start at or before `last`, and returns them. */
-  #take(after: bigint, last: bigint): RegionEntry<A, undefined>[] {
-    const taken: RegionEntry<A, undefined>[] = [];
-    for (const found of this.#index.from(after)) {
-      if (found[0].start > last) break;
-      taken.push(found);
+  /** The regions that end after `from` and begin before `end`, or all of these if no `end` is given. */
+  *#regions(from: bigint, end: bigint | undefined): Generator<MemoryRegion<A>, undefined, undefined> {
+    const cursor = this.#index.cursor();
+    let region = cursor.find(from);
+    while (region !== undefined && (end === undefined || region.start < end)) {
+      yield region;
+      region = cursor.isStale ? partFrom(region.end, cursor.find(region.end)) : cursor.next();
     }
-    for (const [region] of taken) this.#index.delete(region.start);
+  }
+
+  /** Removes the regions that end after `after` and start at or before `last`, and returns them. */
+  #take(after: bigint, last: bigint): MemoryRegion<A>[] {
+    const taken: MemoryRegion<A>[] = [];
+    const cursor = this.#index.cursor();
+    let region = cursor.find(after);
+    while (region !== undefined && region.start <= last) {
+      taken.push(region);
+      region = cursor.next();
+    }
+    for (const { start } of taken) this.#index.delete(start);
     return taken;
   }
+}
+
+/** The part of `region` from `address` on, which lies in the region or before it. */
+function partFrom<A extends Address>(
+  address: bigint,
+  region: MemoryRegion<A> | undefined,
+): MemoryRegion<A> | undefined {
+  if (region === undefined || region.start >= address) return region;
+  return MemoryRegion.unchecked(region.kind, address as A, region.end - address);
 }
 
 function combine<A extends Address>(

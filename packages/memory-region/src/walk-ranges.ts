@@ -25,7 +25,8 @@ export interface RangePiece<A extends Address, L, R> {
  * pieces    [ a )[ac)[ c)[bc)[b)
  * ```
  *
- * Lazy: it reads the lists as far as the caller iterates. O(left + right) in total. Empty regions are skipped.
+ * Lazy: it reads the lists as far as the caller iterates, and one entry of each ahead. If a list changes, an entry that has
+ * been read counts as it was. O(left + right) in total. Empty regions are skipped.
  *
  * @param left - entries whose regions are sorted and disjoint
  * @param right - entries of the same kind of address, also sorted and disjoint
