@@ -68,6 +68,27 @@ export {
 } from './entry/entry-bits.ts';
 export { decodeEntry, type EntryFields, encodeEntry, reservedBits } from './entry/entry-codec.ts';
 export type { PageTableEntry } from './entry/entry-format.ts';
+export type {
+  AccessErrorCode,
+  CollapseErrorCode,
+  ConfigErrorCode,
+  CpuStateErrorCode,
+  CreateTableErrorCode,
+  DestroyTableErrorCode,
+  EntryErrorCode,
+  FlushErrorCode,
+  ListingErrorCode,
+  LookupErrorCode,
+  MapErrorCode,
+  MemoryTypeErrorCode,
+  PartErrorCode,
+  PhysMemoryErrorCode,
+  ProtectErrorCode,
+  SelfMapErrorCode,
+  SetSharedErrorCode,
+  SplitErrorCode,
+  UnmapErrorCode,
+} from './entry/error-codes.ts';
 export { maskAddress } from './entry/masked-address.ts';
 export {
   type EffectiveMemoryType,

@@ -94,7 +94,7 @@ export class PageTablePart extends PageMapper {
    * Makes the root entry of `table` lead to this part: every page that is mapped here, now or later, is mapped there. O(1).
    *
    * @throws PageTableError `PART_MISMATCH` if the table is in another memory or has another configuration; `ALREADY_MAPPED`
-   *   if its root entry is in use; `BUS_ERROR`; `READ_ONLY`; `DESTROYED`
+   *   if its root entry is in use; `BUS_ERROR`; `DESTROYED`
    */
   attach(table: PageTable): void {
     const owner = this.#ownerOf(table);
@@ -116,7 +116,7 @@ export class PageTablePart extends PageMapper {
    * Clears the root entry of `table` that leads to this part, and reports a flush of the whole region to the TLB of `table`.
    * The mappings of the part stay. O(1).
    *
-   * @throws PageTableError `PART_NOT_ATTACHED`, `BUS_ERROR`, `READ_ONLY`
+   * @throws PageTableError `PART_NOT_ATTACHED`, `BUS_ERROR`
    */
   detach(table: PageTable): void {
     const owner = ownerOf(table);
@@ -132,8 +132,8 @@ export class PageTablePart extends PageMapper {
    * Gives all its tables back. Every later use throws `DESTROYED`. Mapped pages are not touched, and no flush is reported.
    * O(tables × 512).
    *
-   * @throws PageTableError `PART_IN_USE` if it is attached; `NO_FRAME_ALLOCATOR`; `DESTROYED`; `BUS_ERROR` if a table is
-   *   outside memory: then nothing has been given back
+   * @throws PageTableError `PART_IN_USE` if it is attached; `DESTROYED`; `BUS_ERROR` if a table is outside memory: then
+   *   nothing has been given back
    */
   destroy(): void {
     const { cursor, space } = this.#owner;

@@ -151,7 +151,7 @@ export class Tlb implements TlbListener {
    * Marks all entries that overlap these bytes as stale, for every PCID. They stay until they are flushed. O(pages), or
    * O(entries) if there are fewer, for each PCID in use.
    *
-   * @throws PageTableError `INVALID_FLUSH`
+   * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `start` is not a 64-bit value
    */
   needsFlush(start: VirtAddr, bytes: number, operation?: string): void {
     this.#mark(start, bytes, operation, ALL_PCIDS);

@@ -8,6 +8,7 @@ import { PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address'
 import { expect, test } from 'vitest';
 import type { MapOptions } from '../../src/edit/page-table-options.ts';
 import { cpuState } from '../../src/entry/cpu-state.ts';
+import { ERRORS_OF } from '../../src/entry/error-codes.ts';
 import { isPageTableError } from '../../src/entry/page-table-error.ts';
 import { type PagingConfig, pagingConfig } from '../../src/entry/paging-config.ts';
 import { PteFlags } from '../../src/entry/pte-flags.ts';
@@ -111,6 +112,7 @@ test(`${CASES} operations on tables of random bits`, () => {
     } catch (error) {
       if (!isPageTableError(error)) throw error;
       code = error.code;
+      if (!codesOf(name).includes(code)) wrong.push({ i, name, code, problem: 'not a code of its row' });
       if (!isSame(words, before)) wrong.push({ i, name, code, problem: 'memory has changed' });
       if (frames.given.size > 0) wrong.push({ i, name, code, problem: 'frames are lost' });
     }
@@ -135,6 +137,14 @@ test(`${CASES} operations on tables of random bits`, () => {
 type Check = (old: SlowAccess, now: SlowAccess, slow: (vaddr: bigint) => SlowAccess) => string | undefined;
 
 const isAbsent = (outcome: SlowAccess): boolean => outcome.t === 'pf' && (outcome.err & 9) === 0;
+
+/** The codes that an operation can throw. The first word of its name is the operation, after `all`. */
+function codesOf(name: string): readonly string[] {
+  const operation = name.replace(/^all /, '').replace(/ .*/, '');
+  const rows = operation === 'map' || operation === 'unmap' ? ['4k', '2m', '1g'] : [''];
+  const table: Readonly<Record<string, readonly string[]>> = ERRORS_OF;
+  return rows.flatMap((size) => table[`PageMapper.${operation}${size}`] ?? table[`PageTable.${operation}`]!);
+}
 
 /** What it is called, what it does, and what must be so afterwards; a question gives that itself. */
 type Operation = readonly [name: string, run: () => unknown, check?: Check];

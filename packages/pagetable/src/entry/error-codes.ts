@@ -1,0 +1,290 @@
+import type { PageTableErrorCode } from './page-table-error.ts';
+
+/**
+ * The codes of `PageTableError` that each operation can throw. `PageTable` and `PageTablePart` have the operations of
+ * `PageMapper`; the former never throws `OUTSIDE_PART`, the latter never throws `PART_BOUNDARY`. A `PhysMemory` of your own
+ * can throw anything through the operations that use it.
+ */
+// biome-ignore format: a row for each operation
+export const ERRORS_OF = {
+  // Page tables and parts: mapping.
+  'PageMapper.map4k': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'OUTSIDE_PHYSICAL_RANGE',
+    'INVALID_FLAGS', 'NO_ENCRYPTION', 'ALREADY_MAPPED', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+    'READ_ONLY', 'ALIASED_TABLE',
+  ],
+  'PageMapper.map2m': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'OUTSIDE_PHYSICAL_RANGE',
+    'INVALID_FLAGS', 'NO_ENCRYPTION', 'ALREADY_MAPPED', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+    'READ_ONLY', 'ALIASED_TABLE',
+  ],
+  'PageMapper.map1g': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'OUTSIDE_PHYSICAL_RANGE',
+    'INVALID_FLAGS', 'NO_ENCRYPTION', 'ALREADY_MAPPED', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+    'READ_ONLY', 'ALIASED_TABLE',
+  ],
+  'PageMapper.mapRegion': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'OUTSIDE_PHYSICAL_RANGE',
+    'INVALID_FLAGS', 'NO_ENCRYPTION', 'ALREADY_MAPPED', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+    'READ_ONLY', 'ALIASED_TABLE', 'INVALID_PAGE_SIZE', 'PART_BOUNDARY',
+  ],
+  'PageMapper.unmap4k': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'PAGE_SIZE_MISMATCH', 'ALIASED_TABLE',
+  ],
+  'PageMapper.unmap2m': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'PAGE_SIZE_MISMATCH', 'ALIASED_TABLE',
+  ],
+  'PageMapper.unmap1g': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'PAGE_SIZE_MISMATCH', 'ALIASED_TABLE',
+  ],
+  'PageMapper.unmapRegion': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'ALIASED_TABLE', 'PART_BOUNDARY', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+  ],
+
+  // Page tables and parts: changing.
+  'PageMapper.protect4k': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'ALIASED_TABLE', 'INVALID_FLAGS', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+  ],
+  'PageMapper.protectRegion': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'ALIASED_TABLE', 'INVALID_FLAGS', 'PART_BOUNDARY', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+  ],
+  'PageMapper.setShared4k': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'NO_ENCRYPTION', 'OUTSIDE_PHYSICAL_RANGE', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+  ],
+  'PageMapper.setEncrypted4k': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'NO_ENCRYPTION', 'OUTSIDE_PHYSICAL_RANGE', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+  ],
+  'PageMapper.setSharedRegion': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'ALIASED_TABLE', 'NO_ENCRYPTION', 'OUTSIDE_PHYSICAL_RANGE', 'PART_BOUNDARY', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR',
+    'INVALID_FRAME',
+  ],
+  'PageMapper.setEncryptedRegion': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'MISALIGNED', 'NOT_MAPPED', 'READ_ONLY',
+    'ALIASED_TABLE', 'NO_ENCRYPTION', 'OUTSIDE_PHYSICAL_RANGE', 'PART_BOUNDARY', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR',
+    'INVALID_FRAME',
+  ],
+  'PageMapper.split4k': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'NOT_MAPPED', 'READ_ONLY',
+    'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+  ],
+  'PageMapper.split2m': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'NOT_MAPPED', 'READ_ONLY',
+    'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME',
+  ],
+  'PageMapper.collapse': [
+    'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'NOT_MAPPED', 'READ_ONLY',
+    'NO_FRAME_ALLOCATOR',
+  ],
+
+  // Page tables and parts: looking.
+  'PageMapper.translate': ['NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED'],
+  'PageMapper.lookup': ['NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED'],
+  'PageMapper.walk': ['NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED'],
+  'PageMapper.mappings': ['NON_CANONICAL', 'OUTSIDE_PART', 'MISALIGNED', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED'],
+  'PageMapper.leaves': ['NON_CANONICAL', 'OUTSIDE_PART', 'MISALIGNED', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED'],
+  'PageMapper.countTables': ['BUS_ERROR', 'DESTROYED'],
+  'PageTable.access': ['NON_CANONICAL', 'INVALID_ACCESS', 'BUS_ERROR', 'READ_ONLY', 'DESTROYED'],
+  maskAddress: ['NON_CANONICAL'],
+  allowsAccess: [],
+
+  // Making and destroying page tables and parts.
+  'PageTable.create': ['OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME', 'READ_ONLY'],
+  'PageTable.open': ['NO_FRAME_ALLOCATOR', 'INVALID_FRAME'],
+  'PageTable.cloneShared': [
+    'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME', 'READ_ONLY', 'INVALID_ROOT_ENTRY', 'BUS_ERROR', 'DESTROYED',
+  ],
+  'PageTable.destroy': ['NO_FRAME_ALLOCATOR', 'BUS_ERROR', 'DESTROYED'],
+  'PageTablePart.create': ['INVALID_ROOT_ENTRY', 'OUT_OF_MEMORY', 'NO_FRAME_ALLOCATOR', 'INVALID_FRAME', 'READ_ONLY'],
+  'PageTablePart.attach': ['PART_MISMATCH', 'ALREADY_MAPPED', 'BUS_ERROR', 'DESTROYED'],
+  'PageTablePart.detach': ['PART_NOT_ATTACHED', 'BUS_ERROR'],
+  'PageTablePart.destroy': ['PART_IN_USE', 'BUS_ERROR', 'DESTROYED'],
+  selfMap: ['INVALID_SELF_MAP'],
+  'SelfMap.entryAddress': ['NON_CANONICAL', 'INVALID_SELF_MAP'],
+
+  // Entries.
+  decodeEntry: ['INVALID_ENTRY'],
+  encodeEntry: ['INVALID_ENTRY', 'INVALID_FLAGS', 'OUTSIDE_PHYSICAL_RANGE', 'MISALIGNED', 'NO_ENCRYPTION'],
+  reservedBits: ['INVALID_ENTRY'],
+  nameEntry: ['INVALID_ENTRY'],
+  leafFlags: ['INVALID_FLAGS', 'INVALID_ENTRY'],
+  tableFlags: ['INVALID_FLAGS'],
+  leafBits: ['INVALID_ENTRY'],
+  tableBits: [],
+
+  // Configuration and state of a processor.
+  pagingConfig: ['INVALID_CONFIG'],
+  pagingConfigFromRegisters: ['INVALID_CONFIG'],
+  processorFeatures: ['INVALID_CONFIG'],
+  cpuState: ['INVALID_CPU_STATE'],
+  cpuStateFromRegisters: ['INVALID_CPU_STATE'],
+  controlState: ['INVALID_CPU_STATE'],
+  setCr0: ['INVALID_CPU_STATE', 'INVALID_CONFIG'],
+  setCr3: ['INVALID_CPU_STATE', 'INVALID_CONFIG'],
+  setCr4: ['INVALID_CPU_STATE', 'INVALID_CONFIG'],
+  writeEfer: ['INVALID_CPU_STATE', 'INVALID_CONFIG'],
+  processorMode: [],
+  pagingMode: [],
+  currentPcid: [],
+
+  // Memory types.
+  decodePat: ['INVALID_CPU_STATE'],
+  encodePat: ['INVALID_CPU_STATE'],
+  patIndex: ['INVALID_ENTRY'],
+  tablePatIndex: ['INVALID_ENTRY'],
+  decodeMtrrs: ['INVALID_CPU_STATE'],
+  encodeVariableMtrr: ['INVALID_CPU_STATE'],
+  mtrrType: ['OUTSIDE_PHYSICAL_RANGE', 'INVALID_PAGE_SIZE'],
+  accessTarget: ['OUTSIDE_PHYSICAL_RANGE', 'INVALID_CPU_STATE'],
+  combineMemoryTypes: ['INVALID_CPU_STATE'],
+  combineGuestAndHostTypes: ['INVALID_CPU_STATE'],
+  cacheControl: ['INVALID_CPU_STATE'],
+  memoryTypesOf: ['INVALID_ENTRY', 'INVALID_PAGE_SIZE', 'OUTSIDE_PHYSICAL_RANGE'],
+  tableMemoryTypesOf: ['INVALID_ENTRY', 'OUTSIDE_PHYSICAL_RANGE', 'INVALID_CPU_STATE'],
+  nestedMemoryTypesOf: ['INVALID_ENTRY', 'INVALID_PAGE_SIZE', 'OUTSIDE_PHYSICAL_RANGE', 'INVALID_CPU_STATE'],
+
+  // Physical memory.
+  createPhysMemory: ['INVALID_MEMORY'],
+  'PhysMemory.words': ['BUS_ERROR', 'READ_ONLY'],
+  readPhys: ['BUS_ERROR'],
+  readPhys64: ['BUS_ERROR'],
+  writePhys: ['BUS_ERROR', 'READ_ONLY'],
+  writePhys64: ['BUS_ERROR', 'READ_ONLY'],
+  'PhysMemoryRule.check': ['RULE_BROKEN'],
+
+  // TLBs.
+  'Tlb.constructor': ['INVALID_FLUSH'],
+  'Tlb.lookup': ['NON_CANONICAL'],
+  'Tlb.insert': ['NON_CANONICAL'],
+  'Tlb.needsFlush': ['INVALID_FLUSH', 'NON_CANONICAL'],
+  'Tlb.forPcid': ['INVALID_FLUSH'],
+  'Tlb.flushPage': ['NON_CANONICAL'],
+  'Tlb.flushPageOf': ['INVALID_FLUSH', 'NON_CANONICAL'],
+  'Tlb.flushNonGlobal': ['INVALID_FLUSH'],
+  'Tlb.flushRange': ['INVALID_FLUSH'],
+  'Tlb.flushPending': [],
+  'Tlb.flushAll': [],
+  'Tlb.loadCr3': ['INVALID_FLUSH'],
+  'Tlb.setGlobalPages': [],
+  'Tlb.setSmep': [],
+  'Tlb.setPcids': [],
+  invpcid: ['INVALID_FLUSH'],
+  invlpgb: ['INVALID_FLUSH'],
+  applyTlbControl: [],
+
+  isPageTableError: [],
+} as const;
+
+/** `Table`, of which every code must be one of this package. */
+type Checked<Table extends Readonly<Record<string, readonly PageTableErrorCode[]>>> = Table;
+type CodeOf<Operation extends keyof typeof ERRORS_OF> = Checked<typeof ERRORS_OF>[Operation][number];
+
+/** The codes that mapping throws: `map4k`, `map2m`, `map1g`, `mapRegion`. */
+export type MapErrorCode = CodeOf<
+  'PageMapper.map4k' | 'PageMapper.map2m' | 'PageMapper.map1g' | 'PageMapper.mapRegion'
+>;
+
+/** The codes that unmapping throws: `unmap4k`, `unmap2m`, `unmap1g`, `unmapRegion`. */
+export type UnmapErrorCode = CodeOf<
+  'PageMapper.unmap4k' | 'PageMapper.unmap2m' | 'PageMapper.unmap1g' | 'PageMapper.unmapRegion'
+>;
+
+/** The codes that changing flags throws: `protect4k`, `protectRegion`. */
+export type ProtectErrorCode = CodeOf<'PageMapper.protect4k' | 'PageMapper.protectRegion'>;
+
+/** The codes that changing visibility throws: `setShared4k`, `setEncrypted4k`, `setSharedRegion`, `setEncryptedRegion`. */
+export type SetSharedErrorCode = CodeOf<
+  | 'PageMapper.setShared4k'
+  | 'PageMapper.setEncrypted4k'
+  | 'PageMapper.setSharedRegion'
+  | 'PageMapper.setEncryptedRegion'
+>;
+
+/** The codes that splitting throws: `split4k`, `split2m`. */
+export type SplitErrorCode = CodeOf<'PageMapper.split4k' | 'PageMapper.split2m'>;
+
+/** The codes that `collapse` throws. */
+export type CollapseErrorCode = CodeOf<'PageMapper.collapse'>;
+
+/** The codes that looking at one address throws: `translate`, `lookup`, `walk`. */
+export type LookupErrorCode = CodeOf<'PageMapper.translate' | 'PageMapper.lookup' | 'PageMapper.walk'>;
+
+/** The codes that listings throw: `mappings`, `leaves`. */
+export type ListingErrorCode = CodeOf<'PageMapper.mappings' | 'PageMapper.leaves'>;
+
+/** The codes that accesses throw: `access`, `maskAddress`. Page faults and #GP are results, not errors. */
+export type AccessErrorCode = CodeOf<'PageTable.access' | 'maskAddress'>;
+
+/** The codes that making a page table throws: `create`, `open`, `cloneShared`. */
+export type CreateTableErrorCode = CodeOf<'PageTable.create' | 'PageTable.open' | 'PageTable.cloneShared'>;
+
+/** The codes that going through all tables throws: `countTables`, `PageTable.destroy`. */
+export type DestroyTableErrorCode = CodeOf<'PageMapper.countTables' | 'PageTable.destroy'>;
+
+/** The codes that making, attaching, detaching and destroying a `PageTablePart` throws. */
+export type PartErrorCode = CodeOf<
+  'PageTablePart.create' | 'PageTablePart.attach' | 'PageTablePart.detach' | 'PageTablePart.destroy'
+>;
+
+/** The codes that the addresses of a self-map throw: `selfMap`, `entryAddress`. */
+export type SelfMapErrorCode = CodeOf<'selfMap' | 'SelfMap.entryAddress'>;
+
+/** The codes that single entries throw: `decodeEntry`, `encodeEntry`, `reservedBits`, `nameEntry`, `leafFlags` and the like. */
+export type EntryErrorCode = CodeOf<
+  'decodeEntry' | 'encodeEntry' | 'reservedBits' | 'nameEntry' | 'leafFlags' | 'tableFlags' | 'leafBits'
+>;
+
+/** The code that the configuration of a processor throws: `pagingConfig`, `processorFeatures` and the like. */
+export type ConfigErrorCode = CodeOf<'pagingConfig' | 'pagingConfigFromRegisters' | 'processorFeatures'>;
+
+/** The codes that the state of a processor throws: `cpuState`, `controlState`, `setCr0`, `writeEfer` and the like. */
+export type CpuStateErrorCode = CodeOf<
+  'cpuState' | 'cpuStateFromRegisters' | 'controlState' | 'setCr0' | 'setCr3' | 'setCr4' | 'writeEfer'
+>;
+
+/** The codes that memory types throw: PAT, MTRRs, and their combination. */
+export type MemoryTypeErrorCode = CodeOf<
+  | 'decodePat'
+  | 'encodePat'
+  | 'patIndex'
+  | 'tablePatIndex'
+  | 'decodeMtrrs'
+  | 'encodeVariableMtrr'
+  | 'mtrrType'
+  | 'accessTarget'
+  | 'combineMemoryTypes'
+  | 'combineGuestAndHostTypes'
+  | 'cacheControl'
+  | 'memoryTypesOf'
+  | 'tableMemoryTypesOf'
+  | 'nestedMemoryTypesOf'
+>;
+
+/** The codes that physical memory throws: `createPhysMemory`, `words`, `readPhys`, `writePhys` and the like. */
+export type PhysMemoryErrorCode = CodeOf<
+  'createPhysMemory' | 'PhysMemory.words' | 'readPhys' | 'readPhys64' | 'writePhys' | 'writePhys64'
+>;
+
+/** The codes that a `Tlb`, `invpcid` and `invlpgb` throw. */
+export type FlushErrorCode = CodeOf<
+  | 'Tlb.constructor'
+  | 'Tlb.lookup'
+  | 'Tlb.insert'
+  | 'Tlb.needsFlush'
+  | 'Tlb.forPcid'
+  | 'Tlb.flushPage'
+  | 'Tlb.flushPageOf'
+  | 'Tlb.flushNonGlobal'
+  | 'Tlb.flushRange'
+  | 'Tlb.loadCr3'
+  | 'invpcid'
+  | 'invlpgb'
+>;

@@ -1,0 +1,40 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { ERRORS_OF } from '../../src/entry/error-codes.ts';
+import { isPageTableError } from '../../src/entry/page-table-error.ts';
+import { randomFrom } from '../support/access-campaign.ts';
+import { CALLS, type Operation, World } from '../support/hostile-operations.ts';
+
+// A code that no call provokes does not belong in the table.
+test.each(Object.keys(ERRORS_OF) as Operation[])(
+  'whatever %s is passed, it throws each code of its row, and no other',
+  (operation) => {
+    const thrown = new Set<string>();
+    fc.assert(
+      fc.property(fc.nat(), (seed) => {
+        const random = randomFrom(seed);
+        const call = CALLS[operation];
+        let world: World | undefined;
+        for (let i = 0; i < 60; i += 1) {
+          // What one call leaves is part of what the next ones meet.
+          if (call.length > 1 && i % 8 === 0) world = new World(random);
+          const code = codeOf(() => call(random, world!));
+          if (code === undefined) continue;
+          thrown.add(code);
+          expect(ERRORS_OF[operation]).toContain(code);
+        }
+      }),
+    );
+    expect([...thrown].sort()).toEqual([...ERRORS_OF[operation]].sort());
+  },
+);
+
+/** The code of the `PageTableError` that a call throws. Errors of other packages and of the language are not its matter. */
+function codeOf(call: () => unknown): string | undefined {
+  try {
+    call();
+    return undefined;
+  } catch (error) {
+    return isPageTableError(error) ? error.code : undefined;
+  }
+}

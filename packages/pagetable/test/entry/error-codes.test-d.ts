@@ -1,0 +1,104 @@
+/** Compiled, never run: the codes by operation. */
+import {
+  type AccessErrorCode,
+  type CollapseErrorCode,
+  type ConfigErrorCode,
+  type CpuStateErrorCode,
+  type CreateTableErrorCode,
+  type DestroyTableErrorCode,
+  type EntryErrorCode,
+  type FlushErrorCode,
+  isPageTableError,
+  type ListingErrorCode,
+  type LookupErrorCode,
+  type MapErrorCode,
+  type MemoryTypeErrorCode,
+  type PageTableErrorCode,
+  type PartErrorCode,
+  type PhysMemoryErrorCode,
+  type ProtectErrorCode,
+  type SelfMapErrorCode,
+  type SetSharedErrorCode,
+  type SplitErrorCode,
+  type UnmapErrorCode,
+} from '../../src/index.ts';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function check<_ extends true>(): void {}
+
+type Walk = 'NON_CANONICAL' | 'OUTSIDE_PART' | 'RESERVED_BITS' | 'BUS_ERROR' | 'DESTROYED';
+type Frames = 'OUT_OF_MEMORY' | 'NO_FRAME_ALLOCATOR' | 'INVALID_FRAME';
+type Region = 'MISALIGNED' | 'ALIASED_TABLE' | 'PART_BOUNDARY';
+
+check<
+  Equal<
+    MapErrorCode,
+    | (Walk | Frames | Region)
+    | ('OUTSIDE_PHYSICAL_RANGE' | 'INVALID_FLAGS' | 'NO_ENCRYPTION' | 'ALREADY_MAPPED' | 'READ_ONLY')
+    | 'INVALID_PAGE_SIZE'
+  >
+>();
+check<Equal<UnmapErrorCode, Walk | Frames | Region | 'NOT_MAPPED' | 'PAGE_SIZE_MISMATCH' | 'READ_ONLY'>>();
+check<Equal<ProtectErrorCode, Walk | Frames | Region | 'NOT_MAPPED' | 'INVALID_FLAGS' | 'READ_ONLY'>>();
+check<
+  Equal<
+    SetSharedErrorCode,
+    Walk | Frames | Region | ('NOT_MAPPED' | 'NO_ENCRYPTION' | 'OUTSIDE_PHYSICAL_RANGE' | 'READ_ONLY')
+  >
+>();
+check<Equal<SplitErrorCode, Walk | Frames | 'NOT_MAPPED' | 'READ_ONLY'>>();
+check<Equal<CollapseErrorCode, Walk | 'NOT_MAPPED' | 'NO_FRAME_ALLOCATOR' | 'READ_ONLY'>>();
+check<Equal<LookupErrorCode, Walk>>();
+check<Equal<ListingErrorCode, Walk | 'MISALIGNED'>>();
+check<Equal<AccessErrorCode, 'NON_CANONICAL' | 'INVALID_ACCESS' | 'BUS_ERROR' | 'READ_ONLY' | 'DESTROYED'>>();
+check<Equal<CreateTableErrorCode, Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED'>>();
+check<Equal<DestroyTableErrorCode, 'NO_FRAME_ALLOCATOR' | 'BUS_ERROR' | 'DESTROYED'>>();
+check<
+  Equal<
+    PartErrorCode,
+    | (Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'ALREADY_MAPPED')
+    | ('PART_MISMATCH' | 'PART_NOT_ATTACHED' | 'PART_IN_USE')
+  >
+>();
+check<Equal<SelfMapErrorCode, 'INVALID_SELF_MAP' | 'NON_CANONICAL'>>();
+check<
+  Equal<
+    EntryErrorCode,
+    'INVALID_ENTRY' | 'INVALID_FLAGS' | 'OUTSIDE_PHYSICAL_RANGE' | 'MISALIGNED' | 'NO_ENCRYPTION'
+  >
+>();
+check<Equal<ConfigErrorCode, 'INVALID_CONFIG'>>();
+check<Equal<CpuStateErrorCode, 'INVALID_CPU_STATE' | 'INVALID_CONFIG'>>();
+check<
+  Equal<
+    MemoryTypeErrorCode,
+    'INVALID_CPU_STATE' | 'INVALID_ENTRY' | 'INVALID_PAGE_SIZE' | 'OUTSIDE_PHYSICAL_RANGE'
+  >
+>();
+check<Equal<PhysMemoryErrorCode, 'INVALID_MEMORY' | 'BUS_ERROR' | 'READ_ONLY'>>();
+check<Equal<FlushErrorCode, 'INVALID_FLUSH' | 'NON_CANONICAL'>>();
+
+// Each is a part of the codes of the package.
+declare const code:
+  | (MapErrorCode | UnmapErrorCode | ProtectErrorCode | SetSharedErrorCode | SplitErrorCode)
+  | (CollapseErrorCode | LookupErrorCode | ListingErrorCode | AccessErrorCode | CreateTableErrorCode)
+  | (DestroyTableErrorCode | PartErrorCode | SelfMapErrorCode | EntryErrorCode | ConfigErrorCode)
+  | (CpuStateErrorCode | MemoryTypeErrorCode | PhysMemoryErrorCode | FlushErrorCode);
+code satisfies PageTableErrorCode;
+
+// Around one operation, a switch over its codes needs no default.
+export function explain(error: unknown): string {
+  if (!isPageTableError<LookupErrorCode>(error)) throw error;
+  switch (error.code) {
+    case 'NON_CANONICAL':
+      return String(error.details.vaddr);
+    case 'OUTSIDE_PART':
+      return String(error.details.index);
+    case 'RESERVED_BITS':
+      return String(error.details.reserved);
+    case 'BUS_ERROR':
+      return error.details.memory;
+    case 'DESTROYED':
+      return String(error.details.root);
+  }
+}
