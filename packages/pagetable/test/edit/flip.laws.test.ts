@@ -1,6 +1,7 @@
 /**
- * Visibility page by page, as in a loop: what a page table remembers of the page before must not be seen. The page table that
- * is looked at is asked all along; beside it, one that is opened anew for each step does the same to tables of its own.
+ * Visibility page by page, as in a loop: the walk that a page table remembers from one page to the next must not change a
+ * result. One page table object makes all steps; next to it, an object that is opened anew for each step makes the same
+ * steps in tables of its own.
  */
 import { type PhysAddr, physAddr, Virt, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
@@ -24,16 +25,16 @@ const CONFIGS: readonly PagingConfig[] = [
 
 const BASE = 0xffff_8080_0000_0000n;
 const TABLE = 0x20_0000n;
-/** Leaf tables: two that touch, and one whose addresses have the same low half as those of the first. */
+/** The starts of three leaf tables: two that are adjacent, and one whose addresses have the same low half as the first. */
 const TABLES = [BASE, BASE + TABLE, BASE + 0x1_0000_0000n] as const;
-/** Pages of each that are mapped; those between are not. */
+/** The pages of each leaf table that are mapped. The others are not. */
 const INDEXES = [0, 1, 2, 3, 255, 510, 511] as const;
 
 const page = fc
   .tuple(fc.constantFrom(...TABLES), fc.constantFrom(...INDEXES))
   .map(([start, index]) => start + BigInt(index) * 0x1000n);
 const wrong = fc.oneof(
-  // Not mapped, not aligned, not canonical, no address of 64 bits, no address.
+  // Not mapped, not aligned, not canonical, not 64 bits, not a bigint.
   page.map((vaddr) => vaddr + 0x5000n),
   page.map((vaddr) => vaddr + 1n),
   page.map((vaddr) => vaddr + 0x800n),
@@ -66,7 +67,7 @@ interface Side {
   readonly pool: FramePool;
   readonly table: PageTable;
   readonly tlb: TlbListener;
-  /** What was to be flushed. */
+  /** The flush requests. */
   readonly flushes: string[];
 }
 
@@ -89,7 +90,7 @@ function make(config: PagingConfig, moves = false): Side {
   return { memory, pool, table, tlb, flushes };
 }
 
-/** The entry that maps `vaddr`, by the way of another page table object. */
+/** The address of the entry that maps `vaddr`, found by another page table object. */
 function placeOf({ memory, table }: Side, vaddr: VirtAddr): PhysAddr {
   const { path } = PageTable.open(table.root, { memory, config: table.config }).walk(vaddr);
   const { table: leaf, index } = path[path.length - 1]!;
@@ -108,7 +109,7 @@ function perform(side: Side, table: PageTable, { op, at }: Step): unknown {
   if (op === 'region') {
     return table.setSharedRegion(MemoryRegion.fromAddresses(Virt, vaddr, vaddr + 0x1000n));
   }
-  // By others: a bit that is reserved, or beyond vTOM; or no page any more.
+  // A change by another owner: a reserved bit, or one above vTOM; or the page is gone.
   const paddr = placeOf(side, vaddr);
   const entry = readPhys64(side.memory, paddr);
   return writePhys64(side.memory, paddr, op === 'corrupt' ? entry ^ (1n << 41n) ^ (1n << 50n) : entry & ~1n);
@@ -124,7 +125,7 @@ function outcome(operation: () => unknown): unknown {
 }
 
 describe.each(CONFIGS)('visibility page by page, $encryption of $levels levels', (config) => {
-  test('is what a page table does that has done nothing before', () => {
+  test('is the same with a remembered walk as with a new page table object for each step', () => {
     fc.assert(
       fc.property(fc.boolean(), fc.array(step, { minLength: 5, maxLength: 40 }), (moves, steps) => {
         const remembering = make(config, moves);
@@ -144,7 +145,7 @@ describe.each(CONFIGS)('visibility page by page, $encryption of $levels levels',
   });
 });
 
-test('the second page of a leaf table and those after it are flipped without a walk', () => {
+test('flips the second and later pages of a leaf table without a walk', () => {
   const { memory, table } = make(CONFIGS[0]!);
   let asked = 0;
   const { words } = memory;

@@ -15,7 +15,7 @@ const CONFIGS: readonly PagingConfig[] = [
   pagingConfig({ encryption: { mode: 'vtom', bit: 45 }, giantPages: false }),
   pagingConfig({ levels: 5, cBit: 47, physicalBits: 46, vendor: 'intel' }),
 ];
-// Regions lie around the border of two leaf tables, of two page directories, and at the end of the space.
+// Regions lie around a border between leaf tables, a border between page directories, and the end of the space.
 const BASE = (1n << 64n) - 0x8000_0000n;
 const PLACES = [0, 1, 511, 512, 513, 1023, 1024, 262_143 - 512, 262_143, 262_144, 262_145, 262_656, 524_287];
 const COUNTS = [0, 1, 2, 511, 512, 513, 1024, 1025];
@@ -78,7 +78,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     .map(([where, op]): Command => ({ op, ...where })),
 );
 
-/** What a page is mapped to: its frame, shared or not, and its flags as a 4 KiB page has them. */
+/** The mapping of a page: its frame, its visibility, and its flags as a 4 KiB page has them. */
 type Attributes = readonly [frame: number, shared: boolean, flags: number];
 type Model = Map<number, Attributes>;
 
@@ -94,7 +94,7 @@ const codeOf = (operation: () => unknown): string | undefined => {
   }
 };
 
-/** Does `command` to the model. Returns the error that the table must give; `any` for what depends on page sizes. */
+/** Applies `command` to the model. Returns the error that the table must throw; `any` if that depends on page sizes. */
 function apply(model: Model, command: Command): string | undefined {
   const { op, page, count } = command;
   const pages = Array.from({ length: count }, (_, i) => page + i);
@@ -148,7 +148,7 @@ function make(config: PagingConfig, freeEmptyTables = true) {
   return { memory, pool, table, tlb };
 }
 
-/** Every page that the table maps, as the model has them. */
+/** Every page that the table maps, in the form of the model. */
 function contents(table: PageTable): Model {
   const found: Model = new Map();
   for (const { vaddr, frame, size, shared, flags } of table.leaves()) {
@@ -162,16 +162,16 @@ function contents(table: PageTable): Model {
   return found;
 }
 
-/** Whether a larger page that was asked for met a table: that the model, which has no sizes, cannot know. */
+/** Whether a table is in the way of a larger page. The model has no sizes, so it cannot know. */
 const metTable = (command: Command, code: string | undefined): boolean =>
   command.op === 'map' && command.size === PageSize.Huge && code === 'ALREADY_MAPPED';
 
-describe('regions of a page table are a map of pages', () => {
+describe('operations on regions are those of a map of pages', () => {
   test.each(CONFIGS.map((config) => [JSON.stringify(config), config] as const))('%s', (_, config) => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 12, size: 'max' }), fc.boolean(), (commands, freesEmpty) => {
         const { memory, pool, table, tlb } = make(config, freesEmpty);
-        // Another object for the same root: each must see what the other does.
+        // A second object for the same root: each must see the changes of the other.
         const other = PageTable.open(table.root, {
           ...{ memory, frames: pool, config, tlb },
           freeEmptyTables: freesEmpty,
@@ -187,7 +187,7 @@ describe('regions of a page table are a map of pages', () => {
             expect(snapshot(memory, pool)).toEqual(before);
             continue;
           }
-          // Each page that translated otherwise before is among what must be flushed.
+          // Every page whose translation has changed is in a flush request.
           for (const [page, old] of model) {
             if (String(after.get(page)) === String(old)) continue;
             const vaddr = vaddrOf(page);
@@ -205,7 +205,7 @@ describe('regions of a page table are a map of pages', () => {
             model.has(page) ? BigInt((model.get(page) as Attributes)[0]) * 4096n : undefined,
           );
         }
-        // Frames are conserved: in use are the tables, and destroying them leaves none.
+        // No frame is lost: exactly the tables are in use, and destroying them leaves none.
         expect(countTables(memory, table.root, config)).toBe(pool.inUse.size);
         expect(table.countTables()).toBe(pool.inUse.size);
         if (freesEmpty) {
@@ -220,7 +220,7 @@ describe('regions of a page table are a map of pages', () => {
 });
 
 describe('all or nothing', () => {
-  test('an operation on a region that runs out of frames, at any of them, changes no byte', () => {
+  test('an operation on a region that runs out of frames, at any frame, changes no byte', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 5 }), command, (setup, last) => {
         const config = CONFIGS[0]!;

@@ -1,4 +1,4 @@
-/** Regions of gibibytes, mapped by pages of all three sizes: the table against a list of runs. */
+/** Regions of gibibytes that are mapped by pages of all three sizes: the table against a list of runs. */
 import { PageSize, physAddr, type VirtAddr } from '@svsm/address';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -10,7 +10,7 @@ import { PageTable } from '../../src/table/page-table.ts';
 import { countTables, FramePool, snapshot } from '../support/frame-pool.ts';
 
 const G1 = 262_144;
-// A region may end with the lower half of the space, or with all of it.
+// A region can end at the end of the lower half, or at the end of the space.
 const CONFIGS: readonly (readonly [string, PagingConfig, bigint])[] = [
   ['4 levels, C-bit', pagingConfig({ cBit: 51 }), 0x7fff_0000_0000n],
   [
@@ -21,7 +21,7 @@ const CONFIGS: readonly (readonly [string, PagingConfig, bigint])[] = [
   ['no encryption, no 1 GiB pages', pagingConfig({ giantPages: false, physicalBits: 40 }), 0n],
 ];
 
-/** Pages `first` to `end`, mapped to consecutive frames and alike. */
+/** The pages from `first` up to `end`, which are mapped to consecutive frames with the same attributes. */
 interface Run {
   readonly first: number;
   readonly end: number;
@@ -30,11 +30,11 @@ interface Run {
   readonly flags: number;
 }
 
-/** The obvious twin: runs, in order, which are cut where an operation begins or ends. */
+/** The simple model: runs in order, cut where an operation begins or ends. */
 class Runs {
   list: Run[] = [];
 
-  /** What lies in `first` to `end`; the list has borders there then. */
+  /** The runs from `first` up to `end`, after cutting the list at these pages. */
   cut(first: number, end: number): { inside: Run[]; outside: Run[] } {
     for (const at of [first, end]) {
       this.list = this.list.flatMap((run) =>
@@ -64,7 +64,7 @@ class Runs {
   }
 }
 
-/** Runs in order, with those joined that follow one another. */
+/** Runs in order; adjacent ones that continue each other are joined. */
 function joined(runs: Iterable<Run>): Run[] {
   const list: Run[] = [];
   for (const run of [...runs].sort((a, b) => a.first - b.first)) {
@@ -94,7 +94,7 @@ const command = fc.oneof(
     arbitrary: fc.record({
       op: fc.constant('map' as const),
       region,
-      // Congruent to 1 GiB, or to 2 MiB alone.
+      // Aligned like the virtual address to 1 GiB, or only to 2 MiB.
       offset: fc.constantFrom(0, G1, 512, G1 - 512),
       flags,
       shared: fc.boolean(),
@@ -123,7 +123,7 @@ function perform(table: PageTable, base: bigint, command: Command): void {
   else table.collapse(bounds.start);
 }
 
-/** Does it to the runs. Returns the error that the table must give. */
+/** Applies the command to the runs. Returns the error that the table must throw. */
 function apply(runs: Runs, command: Command, hasEncryption: boolean): string | undefined {
   const { op, region } = command;
   const { first } = region;
@@ -167,7 +167,7 @@ function* contents(table: PageTable, base: bigint): Generator<Run> {
   }
 }
 
-describe('regions of gibibytes are a list of runs', () => {
+describe('operations on regions of gibibytes are those of a list of runs', () => {
   test.each(CONFIGS)('%s', (_, config, base) => {
     fc.assert(
       fc.property(
@@ -178,7 +178,7 @@ describe('regions of gibibytes are a list of runs', () => {
           const frames = new FramePool(1, 1500);
           const options = { memory, frames, config, freeEmptyTables };
           const table = PageTable.create(options);
-          // Another object for the same root.
+          // A second object for the same root.
           const other = PageTable.open(table.root, options);
           let runs = new Runs();
           for (const [command, byOther] of commands) {

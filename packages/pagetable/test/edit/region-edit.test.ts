@@ -19,24 +19,24 @@ const part = (offset: number, size: number): MemoryRegion<VirtAddr> => virtRegio
 let memory: PhysMemory;
 let pool: FramePool;
 let table: PageTable;
-let told: [number, number, string][];
+let flushes: [number, number, string][];
 
 function make(options: Partial<PageTableOptions> = {}): void {
   memory = createPhysMemory({ size: 0x100_0000 });
   pool = new FramePool(1, 2000);
-  told = [];
+  flushes = [];
   table = PageTable.create({
     memory,
     frames: pool,
     config: pagingConfig({ cBit: 51 }),
-    tlb: { needsFlush: (start, bytes, by) => told.push([Number(start - VA), bytes, by]) },
+    tlb: { needsFlush: (start, bytes, by) => flushes.push([Number(start - VA), bytes, by]) },
     ...options,
   });
 }
 
 function refuses(code: PageTableErrorCode, operation: () => unknown): Error {
   const before = snapshot(memory, pool);
-  told = [];
+  flushes = [];
   let error: unknown;
   try {
     operation();
@@ -45,11 +45,11 @@ function refuses(code: PageTableErrorCode, operation: () => unknown): Error {
   }
   expect(isPageTableError(error, code), `expected ${code}, got ${error}`).toBe(true);
   expect(snapshot(memory, pool)).toEqual(before);
-  expect(told).toEqual([]);
+  expect(flushes).toEqual([]);
   return error as Error;
 }
 
-/** The same tables, in a memory that tells of each frame that it is asked for to write. */
+/** The same tables, in a memory that reports each frame that it is asked for to write. */
 function watched(onWrite: (frame: number) => void): PageTable {
   const watcher: PhysMemory = {
     get epoch() {
@@ -64,7 +64,7 @@ function watched(onWrite: (frame: number) => void): PageTable {
   return PageTable.open(table.root, { memory: watcher, config: table.config, frames: pool });
 }
 
-/** Offset, physical start, page size, shared: of each run. */
+/** The runs: offset, size, physical start, page size, shared. */
 const runs = (): unknown[] =>
   [...table.mappings()].map(({ region, paddr, pageSize, shared }) => [
     Number(region.start - VA),
@@ -79,6 +79,7 @@ beforeEach(() => {
 });
 
 describe('mapRegion', () => {
+  // P37
   test('takes the largest pages that both addresses allow', () => {
     table.mapRegion(part(0x1f_f000, G1 * 2), physAddr(0x40_0000_0000 + 0x1f_f000), PtePreset.Data);
     expect(runs()).toEqual([
@@ -87,18 +88,18 @@ describe('mapRegion', () => {
       [G1, G1, 0x40_4000_0000, G1, false],
       [2 * G1, 0x1f_f000, 0x40_8000_0000, PageSize.Regular, false],
     ]);
-    expect(told).toEqual([]);
+    expect(flushes).toEqual([]);
     expect(pool.inUse.size).toBe(6);
   });
 
-  test('by smaller pages where the physical address is not aligned alike', () => {
+  test('takes smaller pages where the physical address is not aligned like the virtual one', () => {
     table.mapRegion(part(0, G1), physAddr(0x20_0000), PtePreset.Data);
     expect(runs()).toEqual([[0, G1, 0x20_0000, M2, false]]);
     table.mapRegion(part(G1, M2), physAddr(0x1000), PtePreset.Data, { shared: true });
     expect(runs()[1]).toEqual([G1, M2, 0x1000, PageSize.Regular, true]);
   });
 
-  test('or by pages of one size', () => {
+  test('takes pages of one size on request', () => {
     table.mapRegion(part(0, 2 * M2), physAddr(0), PtePreset.Data, { pageSize: PageSize.Regular });
     expect(runs()).toEqual([[0, 2 * M2, 0, PageSize.Regular, false]]);
     table.mapRegion(part(G1, G1), physAddr(G1), PtePreset.Data, { pageSize: M2 });
@@ -111,7 +112,8 @@ describe('mapRegion', () => {
     );
   });
 
-  test('has PAT at its place in each size', () => {
+  // P43
+  test('puts PAT in its place for each page size', () => {
     table.mapRegion(part(M2 - 0x1000, M2 + 0x1000), physAddr(M2 - 0x1000), PteFlags.Pat | PteFlags.Writable);
     expect(table.walk(at(M2 - 0x1000)).page?.flags).toBe(PteFlags.Present | PteFlags.Writable | PteFlags.Pat);
     expect(table.walk(at(M2)).page?.flags).toBe(
@@ -119,7 +121,7 @@ describe('mapRegion', () => {
     );
   });
 
-  test('crosses 4 GiB of physical memory within a leaf table', () => {
+  test('crosses 4 GiB of physical memory inside a leaf table', () => {
     table.mapRegion(part(0, 0x4000), physAddr(0xffff_e000), PtePreset.Data);
     expect(table.translate(at(0x1000))).toBe(0xffff_f000n);
     expect(table.translate(at(0x2000))).toBe(0x1_0000_0000n);
@@ -133,7 +135,7 @@ describe('mapRegion', () => {
     expect(table.translate(VA)).toBeUndefined();
   });
 
-  test('refuses what is mapped, without a trace, and names the page', () => {
+  test('refuses a page that is mapped, changes nothing, and names the page', () => {
     table.map4k(at(G1 + 0x5000), physAddr(0x1000), PtePreset.Data);
     const error = refuses('ALREADY_MAPPED', () =>
       table.mapRegion(part(0, 2 * G1), physAddr(0x1000), PtePreset.Data),
@@ -146,7 +148,7 @@ describe('mapRegion', () => {
     );
   });
 
-  test('replaces it when asked to, and splits at the edges', () => {
+  test('replaces mapped pages with `remap`, and splits at the edges', () => {
     table.map2m(at(0), physAddr(0x4000_0000), PtePreset.Data);
     table.map2m(at(M2), physAddr(0x4020_0000), PtePreset.Data);
     table.mapRegion(part(0x1f_f000, 0x2000), physAddr(0x9000), PtePreset.ReadOnly, { remap: true });
@@ -155,15 +157,15 @@ describe('mapRegion', () => {
       [0x1f_f000, 0x2000, 0x9000, PageSize.Regular, false],
       [M2 + 0x1000, M2 - 0x1000, 0x4020_1000, PageSize.Regular, false],
     ]);
-    expect(told).toEqual([[0, 2 * M2, 'mapRegion']]);
-    told = [];
+    expect(flushes).toEqual([[0, 2 * M2, 'mapRegion']]);
+    flushes = [];
     table.mapRegion(part(4 * M2, M2), physAddr(0), PtePreset.Data, { remap: true });
-    expect(told).toEqual([]);
+    expect(flushes).toEqual([]);
     table.mapRegion(part(4 * M2, M2), physAddr(0x1000), PtePreset.Data, { remap: true });
-    expect(told).toEqual([[4 * M2, M2, 'mapRegion']]);
+    expect(flushes).toEqual([[4 * M2, M2, 'mapRegion']]);
     expect(runs().at(-1)).toEqual([4 * M2, M2, 0x1000, PageSize.Regular, false]);
     table.mapRegion(part(4 * M2 + 0x1000, 0x1000), physAddr(0x7000), PtePreset.Data, { remap: true });
-    expect(told.at(-1)).toEqual([4 * M2 + 0x1000, 0x1000, 'mapRegion']);
+    expect(flushes.at(-1)).toEqual([4 * M2 + 0x1000, 0x1000, 'mapRegion']);
   });
 
   test.each<[PageTableErrorCode, () => void]>([
@@ -187,7 +189,7 @@ describe('mapRegion', () => {
     refuses(code, operation);
   });
 
-  test('has no 1 GiB pages where there are none, and no sharing without encryption', () => {
+  test('needs 1 GiB pages and encryption in the configuration', () => {
     make({ config: pagingConfig({ giantPages: false }) });
     table.mapRegion(part(0, G1), physAddr(0), PtePreset.Data);
     expect(runs()).toEqual([[0, G1, 0, M2, false]]);
@@ -200,7 +202,7 @@ describe('mapRegion', () => {
 });
 
 describe('sharing a region', () => {
-  test('keeps large pages that are wholly inside, and splits the edges', () => {
+  test('keeps large pages that lie wholly in the region, and splits those at the edges', () => {
     table.mapRegion(part(0, 2 * G1), physAddr(0), PtePreset.Data);
     table.setSharedRegion(part(G1 - M2 - 0x1000, M2 + 0x1000 + G1));
     expect(runs()).toEqual([
@@ -210,11 +212,11 @@ describe('sharing a region', () => {
       [G1 - M2, M2, G1 - M2, M2, true],
       [G1, G1, G1, G1, true],
     ]);
-    // The page that was split, and what was changed after it.
-    expect(told).toEqual([[0, 2 * G1, 'setSharedRegion']]);
-    told = [];
+    // The page that was split, and the pages that were changed after it.
+    expect(flushes).toEqual([[0, 2 * G1, 'setSharedRegion']]);
+    flushes = [];
     table.setSharedRegion(part(G1, M2));
-    expect(told).toEqual([]);
+    expect(flushes).toEqual([]);
     expect(pool.inUse.size).toBe(4);
     table.setEncryptedRegion(part(0, 2 * G1));
     expect([...table.mappings()].some(({ shared }) => shared)).toBe(false);
@@ -229,7 +231,8 @@ describe('sharing a region', () => {
     expect(path.slice(0, -1).every(({ entry }) => !entry.shared)).toBe(true);
   });
 
-  test('by vTOM', () => {
+  // C9
+  test('sets the bit of vTOM', () => {
     make({ config: pagingConfig({ encryption: { mode: 'vtom', bit: 45 } }) });
     table.mapRegion(part(0, M2), physAddr(M2), PtePreset.Data);
     table.setSharedRegion(part(0, M2));
@@ -247,12 +250,13 @@ describe('sharing a region', () => {
   });
 });
 
-describe('a page beyond vTOM', () => {
-  // What somebody else has mapped there: it is shared by any address bit from the 46th on (APM vol. 2, §15.36.8).
+// C9
+describe('a page whose address has a bit above the vTOM bit', () => {
+  // Another owner has mapped it. Any address bit from 46 on makes it shared (APM vol. 2, §15.36.8).
   test.each([
     ['4 KiB', 0x1000, 0],
     ['2 MiB', M2, 1],
-  ])('of %s is shared for good, and keeps its address', (_, size, level) => {
+  ])('of %s is always shared, and keeps its address', (_, size, level) => {
     const vtom = { mode: 'vtom', bit: 45 } as const;
     make({ config: pagingConfig({ encryption: vtom, physicalBits: 48 }) });
     table.mapRegion(part(0, 3 * size), physAddr(0x4000_0000), PtePreset.Data);
@@ -277,8 +281,8 @@ describe('a page beyond vTOM', () => {
   });
 });
 
-describe('protecting', () => {
-  test('sets and clears flags, in large pages too, and leaves the rest', () => {
+describe('protectRegion and protect4k', () => {
+  test('set and clear flags, in large pages too, and keep the rest of the entry', () => {
     table.mapRegion(part(0, M2 + 0x1000), physAddr(0), PtePreset.Data);
     table.protectRegion(part(0, M2 + 0x1000), {
       set: PteFlags.Pat | PteFlags.User,
@@ -297,25 +301,26 @@ describe('protecting', () => {
     expect((table.walk(VA).page?.flags ?? 0) & (PteFlags.PatLarge | PteFlags.Large)).toBe(PteFlags.Large);
   });
 
-  test('one page splits a large one', () => {
+  test('split a large page for one page', () => {
     table.map2m(VA, physAddr(0), PtePreset.Data);
     table.protect4k(at(0x3000), { clear: PteFlags.Writable });
     expect(table.walk(at(0x3000)).page).toMatchObject({ writable: false, size: PageSize.Regular });
     expect(table.walk(at(0x4000)).page).toMatchObject({ writable: true, paddr: 0x4000n });
-    expect(told).toEqual([[0, M2, 'protect4k']]);
+    expect(flushes).toEqual([[0, M2, 'protect4k']]);
   });
 
   test.each<[string, () => void]>([
-    ['what would unmap', () => table.protect4k(VA, { clear: PteFlags.Present })],
-    ['bits of the address', () => table.protect4k(VA, { set: PteFlags.PatLarge as number })],
-    ['setting and clearing the same', () => table.protect4k(VA, { set: 2, clear: 2 })],
-    ['what are no flags', () => table.protect4k(VA, { set: 0.5 })],
+    ['a change that would unmap', () => table.protect4k(VA, { clear: PteFlags.Present })],
+    ['address bits', () => table.protect4k(VA, { set: PteFlags.PatLarge as number })],
+    ['the same flag to set and to clear', () => table.protect4k(VA, { set: 2, clear: 2 })],
+    ['a fraction', () => table.protect4k(VA, { set: 0.5 })],
   ])('refuses %s', (_, operation) => {
     table.map4k(VA, physAddr(0), PtePreset.Data);
     refuses('INVALID_FLAGS', operation);
   });
 
-  test('refuses NX where it is off', () => {
+  // P7
+  test('refuse NX if it is off', () => {
     make({ config: pagingConfig({ noExecute: false }) });
     table.map4k(VA, physAddr(0), 0);
     refuses('INVALID_FLAGS', () => table.protect4k(VA, { set: PteFlags.NoExecute }));
@@ -323,32 +328,33 @@ describe('protecting', () => {
 });
 
 describe('unmapRegion', () => {
-  test('clears what is inside, and splits the edges', () => {
+  test('clears the entries in the region, and splits pages at the edges', () => {
     table.mapRegion(part(0, 3 * M2), physAddr(0), PtePreset.Data);
     table.unmapRegion(part(0x1000, 3 * M2 - 0x2000));
     expect(runs()).toEqual([
       [0, 0x1000, 0, PageSize.Regular, false],
       [3 * M2 - 0x1000, 0x1000, 3 * M2 - 0x1000, PageSize.Regular, false],
     ]);
-    expect(told).toEqual([[0, 3 * M2, 'unmapRegion']]);
+    expect(flushes).toEqual([[0, 3 * M2, 'unmapRegion']]);
   });
 
-  test('refuses holes unless told that there may be some', () => {
+  test('refuses holes unless `allowHoles` is set', () => {
     table.map4k(at(0x1000), physAddr(0x1000), PtePreset.Data);
     table.map4k(at(M2), physAddr(0x1000), PtePreset.Data);
     refuses('NOT_MAPPED', () => table.unmapRegion(part(0, 2 * M2)));
     refuses('NOT_MAPPED', () => table.unmapRegion(part(M2, 2 * M2)));
     table.unmapRegion(part(0, G1), { allowHoles: true });
     expect(runs()).toEqual([]);
-    expect(told).toEqual([
+    expect(flushes).toEqual([
       [0x1000, 0x1000, 'unmapRegion'],
       [M2, 0x1000, 'unmapRegion'],
     ]);
     table.unmapRegion(part(0, G1), { allowHoles: true });
-    expect(told).toHaveLength(2);
+    expect(flushes).toHaveLength(2);
   });
 
-  test('leaves what software keeps in entries that are not present', () => {
+  // P6
+  test('keeps the bits of software in entries that are not present', () => {
     table.map4k(VA, physAddr(0x1000), PtePreset.Data);
     const leafTable = table.walk(VA).path.at(-1)?.table ?? 0n;
     writePhys64(memory, physAddr(leafTable + 8n), 0xabcd_0000n);
@@ -358,7 +364,7 @@ describe('unmapRegion', () => {
 });
 
 describe('empty tables', () => {
-  test('are given back with the last entry, after the flush; the root stays', () => {
+  test('are given back with their last entry, after the flush, and the root stays', () => {
     const inUseAtFlush: number[] = [];
     make({ freeEmptyTables: true, tlb: { needsFlush: () => inUseAtFlush.push(pool.inUse.size) } });
     table.mapRegion(part(0, G1 + 0x2000), physAddr(0x1000), PtePreset.Data);
@@ -377,20 +383,20 @@ describe('empty tables', () => {
     expect(countTables(memory, table.root, table.config)).toBe(1);
   });
 
-  test('stay unless asked', () => {
+  test('stay without `freeEmptyTables`', () => {
     table.map4k(VA, physAddr(0), PtePreset.Data);
     table.unmap4k(VA);
     expect(pool.inUse.size).toBe(4);
     expect(table.countTables()).toBe(4);
   });
 
-  test('need an allocator to go back to', () => {
+  test('need an allocator that takes them back', () => {
     const { root, config } = table;
     refuses('NO_FRAME_ALLOCATOR', () => PageTable.open(root, { memory, config, freeEmptyTables: true }));
   });
 });
 
-describe('a region by way of one table twice', () => {
+describe('a region that one table maps twice', () => {
   test('is refused', () => {
     table.map4k(VA, physAddr(0x1000), PtePreset.Data);
     const pd = table.walk(VA).path[2]?.table ?? 0n;
@@ -400,7 +406,7 @@ describe('a region by way of one table twice', () => {
     expect(runs()).toEqual([]);
   });
 
-  test('a corrupted entry and a table outside memory are errors, and change nothing', () => {
+  test('and a corrupted entry and a table outside memory are refused, and nothing changes', () => {
     table.mapRegion(part(0, 2 * M2), physAddr(0x1000), PtePreset.Data);
     const pd = table.walk(VA).path[2]?.table ?? 0n;
     const pt = table.walk(VA).path[3]?.table ?? 0n;
@@ -425,8 +431,8 @@ describe('a region by way of one table twice', () => {
   });
 });
 
-describe('a table that takes no write', () => {
-  test.each([1, 2, 3])('is found out before anything is written: the one at step %i of the walk', (step) => {
+describe('a table that cannot be written', () => {
+  test.each([1, 2, 3])('is found before anything is written: the one at step %i of the walk', (step) => {
     table.mapRegion(part(M2 - 0x1000, 0x2000), physAddr(0x1000), PtePreset.Data);
     table.map2m(at(2 * M2), physAddr(M2), PtePreset.Data);
     table.map1g(at(G1), physAddr(G1), PtePreset.Data);
@@ -443,12 +449,12 @@ describe('a table that takes no write', () => {
 });
 
 describe('remap of a page', () => {
-  test('replaces one of the same size, splits a larger one, and refuses a table in the way', () => {
+  test('replaces a page of the same size, splits a larger one, and refuses a table in the way', () => {
     table.map2m(VA, physAddr(M2), PtePreset.Data | PteFlags.PatLarge);
     table.map4k(at(0x1000), physAddr(0x9000), PtePreset.ReadOnly, { remap: true, shared: true });
     expect(table.walk(at(0x1000)).page).toMatchObject({ paddr: 0x9000n, shared: true, writable: false });
     expect(table.translate(at(0x2000))).toBe(BigInt(M2) + 0x2000n);
-    expect(told).toEqual([[0, M2, 'map4k']]);
+    expect(flushes).toEqual([[0, M2, 'map4k']]);
     refuses('ALREADY_MAPPED', () => table.map2m(VA, physAddr(0), 0, { remap: true }));
     table.map2m(at(M2), physAddr(0), PtePreset.Data);
     table.map2m(at(M2), physAddr(M2), PtePreset.ReadOnly | PteFlags.PatLarge, { remap: true });
@@ -457,7 +463,8 @@ describe('remap of a page', () => {
     );
   });
 
-  test('has PAT as told and nowhere else, in pages of every size', () => {
+  // P43
+  test('sets PAT as requested, in its place for every page size', () => {
     const sizes = [
       [() => table.map4k, PteFlags.Pat, 0],
       [() => table.map2m, PteFlags.PatLarge, PteFlags.Large],
@@ -473,12 +480,12 @@ describe('remap of a page', () => {
   });
 });
 
-describe('a change to pages of which a part is as it is to be', () => {
+describe('a change to pages of which some are as requested already', () => {
   const half = M2 / 2;
   const changes: [string, () => void, [number, number, string][]][] = [
     ['setSharedRegion', () => table.setSharedRegion(part(0, 2 * M2)), [[0, M2, 'setSharedRegion']]],
     [
-      'mapRegion over what is there',
+      'mapRegion over mapped pages',
       () => table.mapRegion(part(half, 2 * M2), physAddr(0x5000), PtePreset.Data, { remap: true }),
       [[half, 2 * M2 - half, 'mapRegion']],
     ],
@@ -489,16 +496,16 @@ describe('a change to pages of which a part is as it is to be', () => {
     ],
   ];
 
-  test.each(changes)('%s tells the TLB of the pages that change, and of no others', (_, change, expected) => {
+  test.each(changes)('%s reports the pages that change, and no others', (_, change, expected) => {
     const by4k = { pageSize: PageSize.Regular } as const;
     table.mapRegion(part(0, M2), physAddr(0x1000), PtePreset.Data, by4k);
     table.mapRegion(part(M2, M2), physAddr(0x100_1000), PtePreset.Data, { ...by4k, shared: true });
-    told = [];
+    flushes = [];
     change();
-    expect(told).toEqual(expected);
+    expect(flushes).toEqual(expected);
   });
 
-  test('from the first page that was there to the last, in each table', () => {
+  test('reports from the first to the last page that was mapped, in each table', () => {
     const pages = [3, 5, 7, 512 + 1];
     for (const replace of [false, true]) {
       make();
@@ -507,14 +514,14 @@ describe('a change to pages of which a part is as it is to be', () => {
       if (replace) table.mapRegion(region, physAddr(0x1000), PtePreset.Data, { remap: true });
       else table.unmapRegion(region, { allowHoles: true });
       const by = replace ? 'mapRegion' : 'unmapRegion';
-      expect(told).toEqual([
+      expect(flushes).toEqual([
         [0x3000, 0x5000, by],
         [M2 + 0x1000, 0x1000, by],
       ]);
     }
   });
 
-  test('where nothing changes, no table is asked for to write', () => {
+  test('asks for write access to no table in which nothing changes', () => {
     table.mapRegion(part(0, M2 + 0x3000), physAddr(0x1000), PtePreset.Data, { shared: true });
     table.map2m(at(4 * M2), physAddr(M2), PtePreset.Data, { shared: true });
     let writes = 0;
@@ -528,14 +535,14 @@ describe('a change to pages of which a part is as it is to be', () => {
     opened.mapRegion(part(0x1000, 0), physAddr(0), PtePreset.Data);
     expect(opened.collapse(VA)).toBe(PageSize.Regular);
     expect(writes).toBe(0);
-    // Of two leaf tables, the one that changes, alone: when it is planned, and when it is done.
+    // Of two leaf tables, only the one that changes: in the first pass, and in the second.
     table.setEncrypted4k(at(0x2000));
     opened.setSharedRegion(part(0, M2 + 0x3000));
     expect(writes).toBe(2);
   });
 });
 
-describe('what is refused in the middle of a table is named', () => {
+describe('an entry that is refused in the middle of a table is named', () => {
   const changes: [string, () => void][] = [
     ['unmapRegion', () => table.unmapRegion(part(0x2000, 0x9000))],
     ['setSharedRegion', () => table.setSharedRegion(part(0x2000, 0x9000))],
@@ -570,7 +577,7 @@ describe('what is refused in the middle of a table is named', () => {
     });
   });
 
-  test('pages of a size that there is not, and an address that is no multiple', () => {
+  test('a page size that does not exist, and an address that is not a multiple of it', () => {
     const sizes = refuses('INVALID_PAGE_SIZE', () =>
       table.mapRegion(part(0, M2), physAddr(0), 0, { pageSize: 0x2000 as PageSize }),
     );
@@ -582,8 +589,8 @@ describe('what is refused in the middle of a table is named', () => {
   });
 });
 
-describe('splitting', () => {
-  test('takes a table for each step down, and no more', () => {
+describe('split4k', () => {
+  test('takes one table for each step down', () => {
     table.map1g(VA, physAddr(G1), PtePreset.Data);
     table.map1g(at(G1), physAddr(G1), PtePreset.Data);
     const before = pool.inUse.size;
@@ -595,14 +602,14 @@ describe('splitting', () => {
     expect(pool.inUse.size).toBe(before + 2);
     table.split4k(at(G1));
     expect(pool.inUse.size).toBe(before + 4);
-    expect(told).toEqual([
+    expect(flushes).toEqual([
       [0, G1, 'split2m'],
       [0, M2, 'split4k'],
       [G1, G1, 'split4k'],
     ]);
   });
 
-  test('of an entry that takes no write takes no frame', () => {
+  test('takes no frame if the entry cannot be written', () => {
     table.map2m(VA, physAddr(M2), PtePreset.Data);
     const opened = watched(() => {
       throw new Error('read-only');
@@ -620,7 +627,7 @@ describe('splitting', () => {
 });
 
 describe('collapse', () => {
-  test('undoes a split, of 1 GiB too, and gives the tables back', () => {
+  test('reverses a split, of 1 GiB too, and gives the tables back', () => {
     const flags = PtePreset.Data | PteFlags.PatLarge | PteFlags.CacheDisable | PteFlags.Software52;
     table.map1g(VA, physAddr(G1), flags);
     const before = snapshot(memory, pool);
@@ -628,20 +635,21 @@ describe('collapse', () => {
     for (let offset = 0; offset < G1; offset += M2) table.split4k(at(offset));
     expect(pool.inUse.size).toBe(2 + 1 + 512);
     for (let offset = M2; offset < G1; offset += M2) expect(table.collapse(at(offset))).toBe(M2);
-    told = [];
+    flushes = [];
     expect(table.collapse(VA)).toBe(G1);
-    expect(told).toEqual([[0, G1, 'collapse']]);
+    expect(flushes).toEqual([[0, G1, 'collapse']]);
     expect(snapshot(memory, pool)).toEqual(before);
     expect(table.collapse(VA)).toBe(G1);
   });
 
-  test('without 1 GiB pages stops at 2 MiB', () => {
+  test('stops at 2 MiB without 1 GiB pages', () => {
     make({ config: pagingConfig({ giantPages: false }) });
     table.mapRegion(part(0, G1), physAddr(0), PtePreset.Data);
     expect(table.collapse(VA)).toBe(M2);
   });
 
-  test('joins accessed and dirty, and denies what the table denied', () => {
+  // P13
+  test('joins accessed and dirty, and keeps rights denied that the entry above denied', () => {
     table.mapRegion(part(0, M2), physAddr(0), PteFlags.Writable | PteFlags.User, {
       pageSize: PageSize.Regular,
     });
@@ -659,7 +667,7 @@ describe('collapse', () => {
   test.each<[string, () => void]>([
     ['a hole', () => table.unmap4k(at(0x1f_f000))],
     ['another right', () => table.protect4k(at(0x5000), { set: PteFlags.User })],
-    ['another shared-ness', () => table.setShared4k(at(0x1f_f000))],
+    ['another visibility', () => table.setShared4k(at(0x1f_f000))],
     ['another frame', () => table.map4k(at(0x5000), physAddr(0), PtePreset.Data, { remap: true })],
   ])('does nothing for %s', (_, change) => {
     table.map2m(VA, physAddr(M2), PtePreset.Data);
@@ -670,13 +678,13 @@ describe('collapse', () => {
     expect(snapshot(memory, pool)).toEqual(before);
   });
 
-  test('nor for parts of a page that would not be aligned', () => {
+  test('does nothing for parts of a page that would not be aligned', () => {
     table.mapRegion(part(0, M2), physAddr(0x1000), PtePreset.Data);
     expect(table.collapse(VA)).toBe(PageSize.Regular);
     refuses('NOT_MAPPED', () => table.collapse(at(M2)));
   });
 
-  // Of every entry alike, so that it is not that they disagree. What the walk to the page refuses, it refuses here too.
+  // All entries get the same bits, so they do not disagree. An entry that a walk refuses is refused here too.
   test.each<[string, bigint, bigint, PageTableErrorCode | undefined]>([
     ['entries that are not present', 1n, 0n, 'NOT_MAPPED'],
     ['frames that start within a page of 2 MiB', 0n, 0x10_0000n, undefined],
@@ -694,24 +702,24 @@ describe('collapse', () => {
       const before = snapshot(memory, pool);
       expect(table.collapse(VA)).toBe(PageSize.Regular);
       expect(snapshot(memory, pool)).toEqual(before);
-      expect(told).toEqual([]);
+      expect(flushes).toEqual([]);
     }
   });
 
-  test('the way to it in a table that is not the first, and the whole page is told', () => {
+  test('works in a table that is not the first, and reports the whole page', () => {
     const vaddr = at(3 * G1 + 5 * M2);
     table.map2m(vaddr, physAddr(7 * M2), PtePreset.Data);
     table.split4k(vaddr);
-    told = [];
+    flushes = [];
     expect(table.collapse((vaddr + 0x7000n) as VirtAddr)).toBe(M2);
-    expect(told).toEqual([[3 * G1 + 5 * M2, M2, 'collapse']]);
+    expect(flushes).toEqual([[3 * G1 + 5 * M2, M2, 'collapse']]);
     expect(table.walk(vaddr).page).toMatchObject({ paddr: BigInt(7 * M2), size: M2, writable: true });
-    told = [];
+    flushes = [];
     expect(table.collapse(vaddr)).toBe(M2);
-    expect(told).toEqual([]);
+    expect(flushes).toEqual([]);
   });
 
-  test('what the table denied is read from the entry that leads to it', () => {
+  test('reads the denied rights from the entry that leads to the table', () => {
     const vaddr = at(5 * M2);
     table.mapRegion(part(4 * M2, 3 * M2), physAddr(4 * M2), PteFlags.Writable | PteFlags.User);
     table.split4k(vaddr);
@@ -723,7 +731,7 @@ describe('collapse', () => {
     expect(table.walk(at(6 * M2)).page).toMatchObject({ writable: true, user: true });
   });
 
-  test('a table that is an upper one on the same way is not given back', () => {
+  test('does not give back a table that is also an upper table of the same walk', () => {
     // The page directory is its own first leaf table, and its entries are the parts of a page of 2 MiB.
     const pd = 0x20_0000n;
     table.map4k(VA, physAddr(0), PtePreset.Data);
@@ -737,7 +745,7 @@ describe('collapse', () => {
     expect(Buffer.from(readPhys(memory, physAddr(pd), 0x1000)).equals(before)).toBe(true);
   });
 
-  test('a page beside a table stays what it is', () => {
+  test('leaves a page next to a table as it is', () => {
     table.map1g(VA, physAddr(G1), PtePreset.Data);
     table.split4k(at(0x3000));
     table.protect4k(at(0x3000), { set: PteFlags.User });
@@ -747,7 +755,7 @@ describe('collapse', () => {
     expect(snapshot(memory, pool)).toEqual(before);
   });
 
-  test('needs an allocator to give to', () => {
+  test('needs an allocator that takes the tables back', () => {
     table.map2m(VA, physAddr(M2), PtePreset.Data);
     table.split4k(VA);
     const opened = PageTable.open(table.root, { memory, config: table.config });
@@ -756,7 +764,7 @@ describe('collapse', () => {
 });
 
 describe('destroy', () => {
-  test('gives every table back, and ends all use', () => {
+  test('gives every table back, and every later use is an error', () => {
     table.mapRegion(part(0x1000, G1), physAddr(0), PtePreset.Data);
     writePhys64(memory, physAddr(table.root + 8n * 10n), table.root | 0x23n);
     expect(table.countTables()).toBe(pool.inUse.size);
@@ -777,7 +785,7 @@ describe('destroy', () => {
     }
   });
 
-  test('counts tables that lead to one another 512 times at each level once', () => {
+  test('counts each table once, even if tables lead to each other 512 times at each level', () => {
     const looped = createPhysMemory({ size: 0x4000 });
     for (let level = 0; level < 3; level += 1) {
       for (let i = 0; i < 512; i += 1) {
@@ -787,7 +795,7 @@ describe('destroy', () => {
     expect(PageTable.open(physAddr(0), { memory: looped }).countTables()).toBe(4);
   });
 
-  test('of tables outside memory gives nothing back', () => {
+  test('gives nothing back if a table is outside memory', () => {
     writePhys64(memory, table.root, 0x7_0000_0003n);
     refuses('BUS_ERROR', () => table.destroy());
   });
