@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type CpuState, cpuState, cpuStateFromRegisters } from '../../src/entry/cpu-state.ts';
 import { isPageTableError } from '../../src/entry/page-table-error.ts';
 
-/** Whether it refuses with that code, and says so in these words. */
+/** Expects that `operation` throws `INVALID_CPU_STATE` with these words in the message. */
 function refuses(operation: () => unknown, words: string): void {
   let error: unknown;
   try {
@@ -14,7 +14,7 @@ function refuses(operation: () => unknown, words: string): void {
 }
 
 describe('cpuState', () => {
-  test('is by default as a kernel runs, and frozen', () => {
+  test('has the defaults of a running kernel, and is frozen', () => {
     const state = cpuState();
     expect(state).toEqual({
       cpl: 0,
@@ -55,7 +55,7 @@ describe('cpuState', () => {
     refuses(() => cpuState(options as Partial<CpuState>), words);
   });
 
-  test('takes each privilege level, and each value of 32 bits for keys', () => {
+  test('accepts each privilege level, and the bounds of 32 bits for keys', () => {
     for (const cpl of [0, 1, 2, 3] as const) expect(cpuState({ cpl }).cpl).toBe(cpl);
     for (const pkru of [0, 0xffff_ffff]) {
       expect(cpuState({ pkru, pkrs: pkru })).toMatchObject({ pkru, pkrs: pkru });
@@ -64,12 +64,13 @@ describe('cpuState', () => {
 });
 
 describe('cpuStateFromRegisters', () => {
+  // P39
   test.each([
     ['wp', { cr0: 1n << 16n }],
     ['smep', { cr4: 1n << 20n }],
     ['smap', { cr4: 1n << 21n }],
     ['ac', { rflags: 1n << 18n }],
-  ] as const)('%s is its bit', (field, registers) => {
+  ] as const)('reads %s from its bit', (field, registers) => {
     const none = { cr0: 0, cr4: 0, cpl: 0 } as const;
     const all = (1n << 64n) - 1n;
     expect(cpuStateFromRegisters(none)[field]).toBe(false);
@@ -80,7 +81,8 @@ describe('cpuStateFromRegisters', () => {
     ).toBe(false);
   });
 
-  test('key registers count while CR4 says so', () => {
+  // P17, P39
+  test('reads the key registers only if CR4 turns them on', () => {
     const keys = { cr0: 0, cpl: 3, pkru: 0x5555_5554n, pkrs: 4 } as const;
     expect(cpuStateFromRegisters({ ...keys, cr4: 0 })).toMatchObject({ pkru: undefined, pkrs: undefined });
     expect(cpuStateFromRegisters({ ...keys, cr4: 1 << 22 })).toMatchObject({ pkru: 0x5555_5554 });
@@ -99,7 +101,7 @@ describe('cpuStateFromRegisters', () => {
     refuses(() => cpuStateFromRegisters({ cr0: 0, cr4: 0, cpl: 0, ...registers }), words);
   });
 
-  test('takes registers of all 64 bits', () => {
+  test('accepts registers with all 64 bits set', () => {
     const all = (1n << 64n) - 1n;
     expect(cpuStateFromRegisters({ cr0: all, cr4: all, rflags: all, cpl: 3 })).toEqual(
       cpuState({ cpl: 3, cet: true, ac: true, pkru: 0, pkrs: 0, lamSupervisor: true }),

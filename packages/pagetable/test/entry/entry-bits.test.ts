@@ -36,24 +36,26 @@ describe('leafFlags', () => {
     expect(leafFlags(0, { [name]: false, present: false })).toBe(0);
   });
 
-  test('has PAT and PS where the level has them', () => {
+  // P43
+  test('puts PAT and PS where the level has them', () => {
     expect([leafFlags(0), leafFlags(1), leafFlags(2)]).toEqual([0x1, 0x81, 0x81]);
     expect(leafFlags(1, { pat: true })).toBe(0x1081);
     expect(leafFlags(2, { pat: true })).toBe(0x1081);
   });
 
-  test('has numbers of several bits', () => {
+  test('encodes fields of several bits', () => {
     expect(leafFlags(0, { softwareLow: 7, softwareHigh: 127, protectionKey: 15 })).toBe(0x7ff0_0e01);
     expect(leafFlags(0, { protectionKey: 1 })).toBe(0x0800_0001);
     expect(leafFlags(0, { softwareHigh: 1 })).toBe((PteFlags.Software52 | PteFlags.Present) >>> 0);
   });
 
-  test('names what COCONUT-SVSM maps data with', () => {
+  // P45
+  test('can name the flags with which COCONUT-SVSM maps data', () => {
     const bits = { writable: true, accessed: true, dirty: true, global: true, noExecute: true };
     expect(leafFlags(0, bits)).toBe(PtePreset.Data);
   });
 
-  test('refuses a name, a value and a level that there is not', () => {
+  test('refuses a name, a value and a level that do not exist', () => {
     for (const bits of [
       { writeable: true },
       { writable: 1 },
@@ -77,7 +79,7 @@ describe('leafFlags', () => {
   });
 });
 
-describe('names and numbers tell the same', () => {
+describe('names and numbers agree', () => {
   const small = (max: number) => fc.integer({ min: 0, max });
   const tableOf = {
     present: fc.boolean(),
@@ -98,7 +100,7 @@ describe('names and numbers tell the same', () => {
     protectionKey: small(15),
   });
 
-  test('of pages, there and back, and in an entry', () => {
+  test('for pages, in both directions, and in an entry', () => {
     fc.assert(
       fc.property(leaf, fc.constantFrom<(0 | 1 | 2)[]>(0, 1, 2), (bits, level) => {
         const flags = leafFlags(level, bits);
@@ -116,7 +118,7 @@ describe('names and numbers tell the same', () => {
     );
   });
 
-  test('of entries that lead to tables', () => {
+  test('for entries that lead to tables', () => {
     fc.assert(
       fc.property(fc.record(tableOf), fc.integer({ min: 1, max: 3 }), (bits, level) => {
         const flags = tableFlags(bits);

@@ -22,7 +22,7 @@ const config = fc
 const level = fc.integer({ min: 0, max: 4 });
 const entry = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }).map((bits) => bits | 1n);
 
-/** What must be 0, written out for one level after the other (SDM tables 4-14 to 4-19). */
+/** The reserved bits that are set, written out level by level (Intel SDM vol. 3A, tables 4-14 to 4-19). */
 function slowReserved(entry: bigint, level: number, options: ReturnType<typeof pagingConfig>): bigint {
   const { physicalBits, noExecute, giantPages, vendor, encryption } = options;
   let mask = (1n << 52n) - (1n << BigInt(physicalBits));
@@ -36,7 +36,8 @@ function slowReserved(entry: bigint, level: number, options: ReturnType<typeof p
 }
 
 describe('entries', () => {
-  test('reserved bits are those of the manual', () => {
+  // P6, P7, P8, P9, C3, C6
+  test('have the reserved bits of the manual', () => {
     fc.assert(
       fc.property(entry, level, config, (entry, level, config) => {
         expect(reservedBits(entry, level, config)).toBe(slowReserved(entry, level, config));
@@ -45,11 +46,12 @@ describe('entries', () => {
     );
   });
 
-  test('decoding and encoding give the same bits back, if none is reserved', () => {
+  // C4
+  test('decode and encode to the same bits, if no reserved bit is set', () => {
     fc.assert(
       fc.property(entry, level, config, (bits, level, config) => {
         const sound = bits & ~reservedBits(bits, level, config);
-        // An address that has the encryption bit below the physical width ends there.
+        // An encryption bit below the physical width ends the addresses.
         const decoded = decodeEntry(sound, level, config);
         const end = 1n << BigInt(Math.min(config.physicalBits, config.encryption?.bit ?? 52));
         expect(decoded.address & (1n << BigInt(config.encryption?.bit ?? 63))).toBe(0n);
@@ -59,7 +61,8 @@ describe('entries', () => {
     );
   });
 
-  test('a larger page gets the bit that says so; an entry is present if it says so', () => {
+  // P37
+  test('have PS for a larger page, and are present only if the flags say so', () => {
     const config = pagingConfig();
     const fields = { address: physAddr(0x4000_0000), flags: PteFlags.Present };
     expect(encodeEntry({ ...fields, leaf: true }, 1, config)).toBe(0x4000_0081n);

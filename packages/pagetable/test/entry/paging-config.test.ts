@@ -7,7 +7,7 @@ import {
 } from '../../src/entry/paging-config.ts';
 
 describe('pagingConfig', () => {
-  test('of nothing is a current EPYC without encryption, frozen', () => {
+  test('has the defaults of a current EPYC without encryption, and is frozen', () => {
     const config = pagingConfig();
     expect(config).toEqual({
       levels: 4,
@@ -21,7 +21,7 @@ describe('pagingConfig', () => {
     expect(Object.isFrozen(config)).toBe(true);
   });
 
-  test('cBit is short for encryption by C-bit', () => {
+  test('takes `cBit` as short for encryption by C-bit', () => {
     expect(pagingConfig({ cBit: 47 }).encryption).toEqual({ mode: 'c-bit', bit: 47 });
     expect(Object.isFrozen(pagingConfig({ cBit: 47 }).encryption)).toBe(true);
   });
@@ -56,7 +56,7 @@ describe('pagingConfig', () => {
     expect(isPageTableError(error, 'INVALID_CONFIG') && error.message).toContain(words);
   });
 
-  test('takes the ends of each range', () => {
+  test('accepts the bounds of each range', () => {
     for (const physicalBits of [32, 52])
       expect(pagingConfig({ physicalBits }).physicalBits).toBe(physicalBits);
     for (const bit of [32, 51]) {
@@ -67,7 +67,8 @@ describe('pagingConfig', () => {
 });
 
 describe('pagingConfigFromRegisters', () => {
-  test('takes levels, global pages and NX from CR4 and EFER', () => {
+  // P1, P39
+  test('reads levels, global pages and NX from CR4 and EFER', () => {
     const options = { physicalBits: 40, vendor: 'intel' } as const;
     expect(pagingConfigFromRegisters({ cr4: 0x750ef0n, efer: 0xd01n }, options)).toEqual(
       pagingConfig({ ...options, levels: 4, globalPages: true, noExecute: true }),
@@ -78,7 +79,7 @@ describe('pagingConfigFromRegisters', () => {
     expect(pagingConfigFromRegisters({ cr4: 0x20n }, { noExecute: false }).noExecute).toBe(false);
   });
 
-  test('refuses what is no register', () => {
+  test('refuses values that are not registers of 64 bits', () => {
     expect(() => pagingConfigFromRegisters({ cr4: 1n << 64n })).toThrow(
       'cr4 cannot be 0x10000000000000000: pass a bigint of 64 bits',
     );

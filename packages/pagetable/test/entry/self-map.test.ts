@@ -10,20 +10,22 @@ import { PageTable } from '../../src/table/page-table.ts';
 import { FramePool } from '../support/frame-pool.ts';
 
 describe('selfMap', () => {
-  test('of COCONUT-SVSM lies where its constants say', () => {
+  // P44
+  test('has the addresses of COCONUT-SVSM for entry 493', () => {
     const map = selfMap(493);
     expect(String(map.region)).toBe('[0xfffff68000000000-0xfffff70000000000)');
-    // Its PML4 maps itself at this address.
+    // Here COCONUT-SVSM sees its PML4.
     expect(map.entryAddress(virtAddr(0), 3)).toBe(0xffff_f6fb_7dbe_d000n);
   });
 
+  // P3, P4, P44
   test.each([
     [4, 493],
     [4, 0],
     [4, 511],
     [5, 256],
     [5, 3],
-  ] as const)('%i levels, entry %i: reading the address gives the entry', (levels, index) => {
+  ] as const)('with %i levels and entry %i, the address of an entry holds the entry', (levels, index) => {
     const memory = createPhysMemory({ size: 0x10_0000 });
     const table = PageTable.create({
       memory,
