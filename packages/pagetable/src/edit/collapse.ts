@@ -21,6 +21,8 @@ export function collapseUpward(
   const largest = giantPages ? 2 : 1;
   const freed: number[] = [];
   let level = cursor.level;
+  // Through a self-map, the tables of a page table appear as pages: they are not parts of a larger page.
+  if (cursor.repeatsTable) return level;
   for (; level < largest; level += 1) {
     const table = cursor.tableAt(level);
     const above = cursor.tableAt(level + 1);
@@ -41,6 +43,7 @@ export function collapseUpward(
   if (freed.length > 0) {
     const span = SPANS[level]!;
     tlb?.needsFlush(addressOf(page - (page % span), space.levels), span * 4096, 'collapse');
+    space.upperChanged(page, level, 'collapse');
     frames.giveBack(freed);
   }
   return level;

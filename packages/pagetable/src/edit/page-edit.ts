@@ -114,6 +114,7 @@ export class PageEdit {
     } else {
       cursor.store(0, 0);
       this.#tlb?.needsFlush(vaddr, expected, operation);
+      if (level > 0) this.#space.upperChanged(pageOf(vaddr, this.#config.levels), level, operation);
     }
     return entry;
   }
@@ -163,8 +164,9 @@ export class PageEdit {
   #splitFound(operation: string, vaddr: VirtAddr, level: number): void {
     const cursor = this.#cursor;
     if (cursor.level <= level) return;
-    const size = PAGE_SIZES[cursor.level]!;
-    const tables = this.#takeTables(cursor.level - level);
+    const found = cursor.level;
+    const size = PAGE_SIZES[found]!;
+    const tables = this.#takeTables(found - level);
     while (cursor.level > level) {
       const table = tables.pop() as number;
       fillWithParts(this.#memory, table, cursor.entryLow, cursor.entryHigh, cursor.level);
@@ -172,6 +174,7 @@ export class PageEdit {
       cursor.descend();
     }
     this.#tlb?.needsFlush((vaddr - (vaddr & BigInt(size - 1))) as VirtAddr, size, operation);
+    this.#space.upperChanged(pageOf(vaddr, this.#config.levels), found, operation);
   }
 
   /** Takes and clears `count` frames, all or none. Asks for write access to the cursor's entry first. */

@@ -15,6 +15,11 @@ export interface PageTableOptions {
   readonly config?: PagingConfig;
   /** The receiver of flush requests. None if not given. */
   readonly tlb?: TlbListener;
+  /**
+   * The index of the root entry that leads back to the root, 0 to 511: the self-map. `PageTable.create` writes the entry,
+   * `PageTable.open` requires it. COCONUT-SVSM uses 493. None if not given.
+   */
+  readonly selfMap?: number;
   /** Whether a table that loses its last entry is given back to `frames`. `false` if not given: it stays, for later pages. */
   readonly freeEmptyTables?: boolean;
 }

@@ -51,6 +51,8 @@ export abstract class RegionEdit {
   readonly #emptied: number[] = [];
   /** Runs of changed pages: first page and end of each, one run after another. */
   readonly #changed: number[] = [];
+  /** Present entries at level 1 or above that have changed, as pairs of a page of theirs and the level. */
+  readonly #changedAbove: number[] = [];
 
   /** @param freesEmpty - whether tables that lose their last entry are given back */
   constructor(space: TableSpace, operation: string, freesEmpty = false) {
@@ -88,6 +90,9 @@ export abstract class RegionEdit {
         const pages = this.#changed[i + 1]! - from;
         tlb.needsFlush(addressOf(from, levels), pages * 4096, this.#operation);
       }
+    }
+    for (let i = 0; i < this.#changedAbove.length; i += 2) {
+      this.space.upperChanged(this.#changedAbove[i]!, this.#changedAbove[i + 1]!, this.#operation);
     }
     // Frames go back after the flush was reported: until then, a processor can still walk a table that it has cached.
     frames.giveBack(this.#emptied);
@@ -200,10 +205,13 @@ export abstract class RegionEdit {
       if (verdict === Verdict.Descend) {
         const child = format.frame(low, high, level);
         this.#apply(child, level - 1, from, to);
-        this.#freeIfEmpty(table, index, child, level);
+        this.#freeIfEmpty(table, index, child, level, page);
         continue;
       }
-      if ((low & PteFlags.Present) !== 0) this.changed(page, page + span);
+      if ((low & PteFlags.Present) !== 0) {
+        this.changed(page, page + span);
+        this.#changedAbove.push(page, level);
+      }
       if (verdict === Verdict.Store) {
         storeEntry(memory, table, index, this.nextLow, this.nextHigh);
         continue;
@@ -218,12 +226,13 @@ export abstract class RegionEdit {
   }
 
   /** Clears an entry if the table `child` below it is empty and may be freed. */
-  #freeIfEmpty(table: number, index: number, child: number, level: number): void {
-    const { memory, root, kept, top } = this.space;
-    if (!this.#freesEmpty || (table === root && level === top && kept.has(index))) return;
+  #freeIfEmpty(table: number, index: number, child: number, level: number, page: number): void {
+    const { memory, root, kept } = this.space;
+    if (!this.#freesEmpty || (table === root && kept.has(index))) return;
     if (!isEmptyTable(memory, child)) return;
     storeEntry(memory, table, index, 0, 0);
     this.#emptied.push(child);
+    this.#changedAbove.push(page, level);
   }
 }
 

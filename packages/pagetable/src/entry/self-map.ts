@@ -18,6 +18,13 @@ export interface SelfMap {
    * @throws PageTableError `NON_CANONICAL`; `INVALID_SELF_MAP` if the level does not exist
    */
   entryAddress(vaddr: VirtAddr, level?: number): VirtAddr;
+  /**
+   * The virtual address of the table at `level` on the way to `vaddr`: its first byte. O(level).
+   *
+   * @param level - 0 to 3, or 4 with 5 levels; 0 if not given
+   * @throws PageTableError as {@link entryAddress}
+   */
+  tableAddress(vaddr: VirtAddr, level?: number): VirtAddr;
 }
 
 /**
@@ -47,20 +54,23 @@ export function selfMap(index: number, levels: 4 | 5 = 4): SelfMap {
   // Shifts the address right by one level, below the index of the self-map: the address of the entry that maps it.
   const step = (value: bigint): bigint =>
     base | ((BigInt.asUintN(bits, value) >> 9n) & ((1n << BigInt(bits - 9)) - 8n));
+  const entryAddress = (vaddr: VirtAddr, level = 0): VirtAddr => {
+    if (!kind.isAddress(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
+    if (!Number.isInteger(level) || level < 0 || level >= levels) {
+      throw new PageTableError('INVALID_SELF_MAP', {
+        value: level,
+        problem: `levels are 0 to ${levels - 1}`,
+      });
+    }
+    let address: bigint = vaddr;
+    for (let i = 0; i <= level; i += 1) address = step(address);
+    return canonical(address) as VirtAddr;
+  };
   return Object.freeze({
     index,
     region: new MemoryRegion(kind, canonical(base) as VirtAddr, 1n << BigInt(bits - 9)),
-    entryAddress: (vaddr: VirtAddr, level = 0): VirtAddr => {
-      if (!kind.isAddress(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
-      if (!Number.isInteger(level) || level < 0 || level >= levels) {
-        throw new PageTableError('INVALID_SELF_MAP', {
-          value: level,
-          problem: `levels are 0 to ${levels - 1}`,
-        });
-      }
-      let address: bigint = vaddr;
-      for (let i = 0; i <= level; i += 1) address = step(address);
-      return canonical(address) as VirtAddr;
-    },
+    entryAddress,
+    tableAddress: (vaddr: VirtAddr, level?: number): VirtAddr =>
+      (entryAddress(vaddr, level) & ~0xfffn) as VirtAddr,
   });
 }

@@ -15,7 +15,7 @@ import type { PageTable } from './page-table.ts';
 import { ownerOf, type PartSlot, TableOwner } from './table-owner.ts';
 
 /** Options of a part: those of a page table without `tlb`. The page tables to which the part is attached have the TLBs. */
-export type PageTablePartOptions = Omit<PageTableOptions, 'tlb'>;
+export type PageTablePartOptions = Omit<PageTableOptions, 'tlb' | 'selfMap'>;
 
 /**
  * The part of a page table below one root entry: 512 GiB of addresses with 4 levels. Page tables of several CPUs can share
@@ -54,7 +54,12 @@ export class PageTablePart extends PageMapper {
 
   private constructor(index: number, root: PhysAddr, options: PageTableOptions, frames: TableFrames) {
     const attached = new Map<TableOwner, PageTable>();
-    const owner = new TableOwner(root, options, frames, toAll(attached), index);
+    const owner = new TableOwner(root, options, frames, toAll(attached), {
+      index,
+      upperChanged: (...change) => {
+        for (const table of attached.keys()) table.upperChanged(...change);
+      },
+    });
     super(owner);
     const { levels, base } = owner.space;
     const kind = levels === 5 ? Virt57 : Virt;
@@ -126,6 +131,7 @@ export class PageTablePart extends PageMapper {
     owner.setSlot(this.index, undefined);
     this.#attached.delete(owner);
     owner.space.tlb?.needsFlush(this.region.start, Number(this.region.size), 'detach');
+    owner.upperChanged(this.#owner.space.base, owner.space.top, 'detach');
   }
 
   /**

@@ -1,10 +1,12 @@
 import { type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
 import type { PageTableOptions } from '../edit/page-table-options.ts';
 import type { CpuState } from '../entry/cpu-state.ts';
-import { frameAddress } from '../entry/words.ts';
+import { PageTableError } from '../entry/page-table-error.ts';
+import { PteFlags } from '../entry/pte-flags.ts';
+import { type SelfMap, selfMap } from '../entry/self-map.ts';
+import { frameAddress, frameHigh, frameLow } from '../entry/words.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
 import { type AccessKind, type AccessOptions, type AccessResult, AccessWalk } from '../walk/access.ts';
-import { tablesOf } from '../walk/table-census.ts';
 import { readRootEntry, storeEntry } from '../walk/table-space.ts';
 import { PageMapper } from './page-mapper.ts';
 import { TableOwner } from './table-owner.ts';
@@ -18,6 +20,8 @@ import { TableOwner } from './table-owner.ts';
 export class PageTable extends PageMapper {
   /** The physical address of the root, the top table. */
   readonly root: PhysAddr;
+  /** The self-map, with the virtual addresses of tables and entries; `undefined` if the options name none. */
+  readonly selfMap: SelfMap | undefined;
   readonly #owner: TableOwner;
   readonly #options: PageTableOptions;
   readonly #access: AccessWalk;
@@ -28,6 +32,7 @@ export class PageTable extends PageMapper {
     this.root = root;
     this.#owner = owner;
     this.#options = options;
+    this.selfMap = options.selfMap === undefined ? undefined : selfMap(options.selfMap, owner.space.levels);
     const { memory, format } = owner.space;
     this.#access = new AccessWalk(memory, format, pageNumber(root), owner.config);
   }
@@ -35,7 +40,9 @@ export class PageTable extends PageMapper {
   /**
    * Makes a page table with nothing mapped. It takes one frame for the root, and clears it.
    *
-   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`
+   * With `selfMap`, it writes the entry that leads back to the root: present, writable, accessed, dirty, and without execution.
+   *
+   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`, `INVALID_SELF_MAP`
    * @example
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
@@ -51,10 +58,13 @@ export class PageTable extends PageMapper {
    * ```
    */
   static create(options: PageTableOptions): PageTable {
+    if (options.selfMap !== undefined) selfMap(options.selfMap);
     const frames = TableOwner.framesFor(options);
     const [root] = frames.take(1);
     // `this`: a class that names itself is renamed by the bundler.
-    return new this(frameAddress(root as number), options, frames);
+    const table = new this(frameAddress(root as number), options, frames);
+    if (options.selfMap !== undefined) storeSelfMap(table.#owner, options.selfMap);
+    return table;
   }
 
   /**
@@ -62,7 +72,7 @@ export class PageTable extends PageMapper {
    *
    * @param root - bits 51:12 of CR3, without the encryption bit
    * @throws PageTableError `INVALID_FRAME` if no table can be at `root`; `NO_FRAME_ALLOCATOR` if `freeEmptyTables` is set
-   *   without `frames`
+   *   without `frames`; `INVALID_SELF_MAP` if the entry that `selfMap` names does not lead to the root
    * @example
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
@@ -83,7 +93,10 @@ export class PageTable extends PageMapper {
    * ```
    */
   static open(root: PhysAddr, options: PageTableOptions): PageTable {
-    return new this(root, options, TableOwner.framesFor(options));
+    if (options.selfMap !== undefined) selfMap(options.selfMap);
+    const table = new this(root, options, TableOwner.framesFor(options));
+    if (options.selfMap !== undefined) requireSelfMap(table.#owner, options.selfMap);
+    return table;
   }
 
   /** The value of CR3 for this page table: the root, with the C-bit set by convention if there is one. */
@@ -124,16 +137,20 @@ export class PageTable extends PageMapper {
 
   /**
    * Makes a page table that shares the subtrees below some root entries with this one: a page mapped there in one of them is
-   * mapped in both. The new page table does not free those tables, and must be destroyed before this one. A part that is
+   * mapped in both. The page tables can be destroyed in any order: the last one frees those tables. A part that is
    * attached at such an entry is attached to the new page table too. It takes one frame for the root.
    *
    * @param entries - indexes of root entries that lead to tables, 0 to 511; COCONUT-SVSM shares 511
    * @throws PageTableError as {@link PageTable.create}; `INVALID_ROOT_ENTRY`, `BUS_ERROR`, `DESTROYED`
    */
   cloneShared(entries: readonly number[]): PageTable {
-    const { cursor, space, kept } = this.#owner;
+    const { cursor, space } = this.#owner;
     cursor.requireAlive();
     const shared = entries.map((index) => readRootEntry(space, index));
+    for (const { index, low, high } of shared) {
+      if (space.format.frame(low, high, space.top) !== space.root) continue;
+      throw new PageTableError('INVALID_ROOT_ENTRY', { index, problem: 'it leads back to the root' });
+    }
     const clone = (this.constructor as typeof PageTable).create(this.#options);
     for (const { index, low, high } of shared) {
       const slot = this.#owner.slot(index);
@@ -141,17 +158,14 @@ export class PageTable extends PageMapper {
         if (clone.#owner.slot(index) === undefined) slot.join(clone);
         continue;
       }
-      // The clone leads to this table too, so it stays as long as this page table, even if it becomes empty.
-      kept.add(index);
-      clone.#owner.kept.add(index);
-      clone.#owner.foreign.add(index);
+      this.#owner.share(index).join(clone.#owner);
       storeEntry(space.memory, pageNumber(clone.root), index, low, high);
     }
     return clone;
   }
 
   /**
-   * Gives all tables back, the root included. Parts are detached and keep their tables. Every later use throws `DESTROYED`.
+   * Gives all tables back, the root included. Parts are detached and keep their tables; clones keep those that they share. Every later use throws `DESTROYED`.
    * Mapped pages are not touched, and no flush is reported: no processor may use the page table any more. O(tables × 512).
    *
    * @throws PageTableError `NO_FRAME_ALLOCATOR`, `DESTROYED`; `BUS_ERROR` if a table is outside memory: then nothing has
@@ -160,7 +174,25 @@ export class PageTable extends PageMapper {
   destroy(): void {
     const { cursor, space } = this.#owner;
     cursor.requireAlive();
-    space.frames.giveBack(tablesOf(space));
+    space.frames.giveBack(this.#owner.ownTables());
     this.#owner.retire();
   }
+}
+
+/** Writes the root entry of the self-map, as COCONUT-SVSM does (`kernel/src/mm/pagetable.rs`). */
+function storeSelfMap({ space }: TableOwner, index: number): void {
+  const { memory, root, format } = space;
+  const flags = PteFlags.Present | PteFlags.Writable | PteFlags.Accessed | PteFlags.Dirty;
+  const noExecute = PteFlags.NoExecute & ~format.reservedHi;
+  storeEntry(memory, root, index, frameLow(root) | flags, frameHigh(root) | format.privateHi | noExecute);
+}
+
+/** @throws PageTableError `INVALID_SELF_MAP` unless the root entry `index` leads to the root */
+function requireSelfMap({ space }: TableOwner, index: number): void {
+  const { memory, root, format, top } = space;
+  const words = memory.words(root, false);
+  const at = memory.wordOffset(root) + 2 * index;
+  if ((words[at]! & PteFlags.Present) !== 0 && format.frame(words[at]!, words[at + 1]!, top) === root) return;
+  const problem = 'the root entry does not lead back to the root';
+  throw new PageTableError('INVALID_SELF_MAP', { value: index, problem });
 }

@@ -15,11 +15,13 @@ import { addressOf, type PageRange, pagesOf, SPANS, type VirtBounds } from '../e
 import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { type PagingConfig, pagingConfig } from '../entry/paging-config.ts';
-import { CELL, HALVES, indexAt } from '../entry/words.ts';
+import { CELL, HALVES, indexAt, isCanonical } from '../entry/words.ts';
 import { TableFrames } from '../memory/table-frames.ts';
+import { tablesOf } from '../walk/table-census.ts';
 import { TableCursor } from '../walk/table-cursor.ts';
 import type { TableSpace } from '../walk/table-space.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
+import { SharedSubtree } from './shared-subtree.ts';
 
 /**
  * The owner of each `PageTable` and `PageTablePart`. This is package-private access: another class cannot read a `#owner`
@@ -47,6 +49,14 @@ export interface PartSlot {
   forget(table: TableOwner): void;
 }
 
+/** The place of a part in the page tables to which it is attached. */
+export interface PartPlace {
+  /** The index of the root entry. */
+  readonly index: number;
+  /** As {@link TableSpace.upperChanged}, for each of the page tables. */
+  upperChanged(page: number, level: number, operation: string): void;
+}
+
 /**
  * The owner of the tables of a `PageTable` or `PageTablePart`: it has their place in memory, a cursor in them, and the
  * edits. A change where a part is attached belongs to the owner of that part: {@link at} and {@link of} return that owner.
@@ -60,13 +70,18 @@ export class TableOwner {
   readonly foreign: Set<number> = new Set();
   /** Indexes of root entries whose table is not freed when it is empty: `TableSpace.kept`. */
   readonly kept: Set<number> = new Set();
+  /** The subtrees that it shares with clones, by the index of their root entry. */
+  readonly shares: Map<number, SharedSubtree> = new Map();
   readonly #freesEmpty: boolean;
   readonly #slots: Map<number, PartSlot> = new Map();
-  #hasSlots = false;
+  /** The index of the root entry that leads back to the root; -1 if none is known. */
+  readonly #selfMap: number;
+  /** Whether every address belongs to this owner: no part is attached, and no self-map is known. */
+  #isPlain: boolean;
 
   /**
    * @param root - the address of the top table
-   * @param part - the index of the root entry, for a part; a whole page table if not given
+   * @param part - its place in page tables, for a part; a whole page table if not given
    * @throws PageTableError `INVALID_FRAME`, `NO_FRAME_ALLOCATOR`
    */
   constructor(
@@ -74,10 +89,12 @@ export class TableOwner {
     options: PageTableOptions,
     frames: TableFrames,
     tlb: TlbListener | undefined,
-    part?: number,
+    part?: PartPlace,
   ) {
-    const { memory, config = pagingConfig(), freeEmptyTables = false } = options;
+    const { memory, config = pagingConfig(), freeEmptyTables = false, selfMap = -1 } = options;
     const { levels } = config;
+    this.#selfMap = part === undefined ? selfMap : -1;
+    this.#isPlain = this.#selfMap < 0;
     if (freeEmptyTables) frames.requireAllocator('freeEmptyTables');
     frames.requireTable(root);
     this.config = config;
@@ -85,9 +102,10 @@ export class TableOwner {
     this.space = {
       ...{ memory, tlb, frames, levels, format: new EntryFormat(config), root: pageNumber(root) },
       top: part === undefined ? levels - 1 : levels - 2,
-      base: (part ?? 0) * SPANS[levels - 1]!,
+      base: (part?.index ?? 0) * SPANS[levels - 1]!,
       foreign: this.foreign,
       kept: this.kept,
+      upperChanged: part?.upperChanged ?? ((...change) => this.upperChanged(...change)),
     };
     this.cursor = new TableCursor(this.space);
     this.edit = new PageEdit(this.space, this.cursor, config, freeEmptyTables);
@@ -100,21 +118,27 @@ export class TableOwner {
 
   /** The owner of the tables that map `vaddr`: the part's if a part is attached there. */
   at(vaddr: VirtAddr): TableOwner {
-    if (!this.#hasSlots || typeof vaddr !== 'bigint') return this;
+    if (this.#isPlain || typeof vaddr !== 'bigint') return this;
     CELL[0] = vaddr;
-    const index = indexAt(HALVES[0]!, HALVES[1]!, this.space.levels - 1);
+    const high = HALVES[1]! | 0;
+    const index = indexAt(HALVES[0]!, high, this.space.levels - 1);
+    if (index === this.#selfMap && isCanonical(high, this.space.levels)) refuseSelfMap(vaddr);
     return this.#slots.get(index)?.owner ?? this;
   }
 
   /**
    * The owner of the tables that map these pages: the part's if they lie in a part that is attached.
    *
-   * @throws PageTableError `PART_BOUNDARY` if they lie only partly in a part
+   * @throws PageTableError `PART_BOUNDARY` if they lie only partly in a part; `INVALID_SELF_MAP` if some lie in the self-map
    */
   of({ first, end }: PageRange): TableOwner {
-    if (!this.#hasSlots || first === end) return this;
+    if (this.#isPlain || first === end) return this;
     const { levels } = this.space;
     const span = SPANS[levels - 1]!;
+    const shown = this.#selfMap * span;
+    if (this.#selfMap >= 0 && first < shown + span && end > shown) {
+      refuseSelfMap(addressOf(Math.max(first, shown), levels));
+    }
     for (const [index, { owner }] of this.#slots) {
       const start = index * span;
       if (end <= start || first >= start + span) continue;
@@ -122,6 +146,36 @@ export class TableOwner {
       throw new PageTableError('PART_BOUNDARY', { vaddr: addressOf(Math.max(first, start), levels), index });
     }
     return this;
+  }
+
+  /**
+   * Reports that a present entry at `level` 1 or above has changed, the one for `page`. Through a self-map, it appears as an
+   * entry of each lower level too, and maps there what it leads to.
+   */
+  upperChanged(page: number, level: number, operation: string): void {
+    const { tlb, levels } = this.space;
+    if (this.#selfMap < 0 || tlb === undefined) return;
+    let prefix = 0;
+    for (let seen = level - 1; seen >= 0; seen -= 1) {
+      prefix = prefix * ENTRIES + this.#selfMap;
+      const above = prefix * SPANS[levels - (level - seen)]!;
+      const first = above + Math.floor(page / SPANS[level]!) * SPANS[seen]!;
+      tlb.needsFlush(addressOf(first, levels), SPANS[seen]! * 4096, operation);
+    }
+  }
+
+  /** The subtree below a root entry, to be shared with a clone. */
+  share(index: number): SharedSubtree {
+    return this.shares.get(index) ?? new SharedSubtree(index, this);
+  }
+
+  /** The tables that only this owner has. @throws PageTableError `BUS_ERROR` */
+  ownTables(): number[] {
+    const shared = [...this.shares].filter(([, subtree]) => subtree.isSharedBy(this));
+    return tablesOf({
+      ...this.space,
+      foreign: new Set([...this.foreign, ...shared.map(([index]) => index)]),
+    });
   }
 
   /** The part that is attached at a root entry. */
@@ -133,7 +187,7 @@ export class TableOwner {
   setSlot(index: number, slot: PartSlot | undefined): void {
     if (slot === undefined) this.#slots.delete(index);
     else this.#slots.set(index, slot);
-    this.#hasSlots = this.#slots.size > 0;
+    this.#isPlain = this.#slots.size === 0 && this.#selfMap < 0;
     for (const entries of [this.foreign, this.kept]) {
       if (slot === undefined) entries.delete(index);
       else entries.add(index);
@@ -143,6 +197,7 @@ export class TableOwner {
   /** Makes every later use throw `DESTROYED`, and removes this owner from the parts that are attached. */
   retire(): void {
     for (const slot of this.#slots.values()) slot.forget(this);
+    for (const subtree of [...this.shares.values()]) subtree.leave(this);
     this.#slots.clear();
     this.cursor.retire();
   }
@@ -218,4 +273,9 @@ export class TableOwner {
   #change(operation: string, range: PageRange, change: BitChange): void {
     new ChangeEdit(this.space, operation, change).run(range);
   }
+}
+
+function refuseSelfMap(vaddr: VirtAddr): never {
+  const problem = 'it lies in the self-map, which shows the tables: change the address that they map';
+  throw new PageTableError('INVALID_SELF_MAP', { value: vaddr, problem });
 }

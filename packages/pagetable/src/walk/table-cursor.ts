@@ -388,6 +388,14 @@ export class TableCursor {
     this.#flipLow = this.low & ~0x1f_ffff;
   }
 
+  /** Whether one table was used at two levels on the way to the cursor's entry: through a table that leads to itself. */
+  get repeatsTable(): boolean {
+    for (let level = this.level; level < this.#top; level += 1) {
+      if (this.isUpperTable(this.tableAt(level), level)) return true;
+    }
+    return false;
+  }
+
   /** Whether `table` is also one of the tables that the walk has visited above `level`. */
   isUpperTable(table: number, level: number): boolean {
     for (let above = level + 1; above <= this.#top; above += 1) {

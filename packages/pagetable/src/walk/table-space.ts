@@ -24,6 +24,11 @@ export interface TableSpace {
   readonly foreign: ReadonlySet<number>;
   /** Indexes of root entries whose table is not freed when it is empty: the foreign ones, and those that a clone shares. */
   readonly kept: ReadonlySet<number>;
+  /**
+   * Reports that a present entry at `level` 1 or above has changed, the one for `page`: where a self-map shows that entry, a
+   * cached translation of the table or page behind it is stale.
+   */
+  upperChanged(page: number, level: number, operation: string): void;
 }
 
 // A table must never restrict what its leaves allow: present, writable, user, accessed.
