@@ -8,14 +8,14 @@ import { PageTable } from '../../src/table/page-table.ts';
 import { wasmMemory } from '../support/wasm-memory.ts';
 
 describe('createPhysMemory', () => {
-  test('over a buffer, the buffer is the memory', () => {
+  test('reads and writes the bytes of a buffer', () => {
     const buffer = new ArrayBuffer(0x2000);
     const memory = createPhysMemory({ buffer });
     writePhys64(memory, physAddr(0x1008), 0x1122n);
     expect(new DataView(buffer).getBigUint64(0x1008, true)).toBe(0x1122n);
   });
 
-  test('sparse memory spans terabytes, with holes', () => {
+  test('makes sparse memory of terabytes, with holes', () => {
     const regions = [physRegion(physAddr(1n << 46n), 1n << 44n), physRegion(physAddr(0), 0xa_0000)];
     const memory = createPhysMemory({ regions });
     const last = physAddr((1n << 46n) + (1n << 44n) - 8n);
@@ -49,16 +49,16 @@ describe('createPhysMemory', () => {
     expect(isPageTableError(error, 'INVALID_MEMORY')).toBe(true);
   });
 
-  test('without any region there is no memory', () => {
+  test('makes memory without frames from no regions', () => {
     expect(() => readPhys64(createPhysMemory({ regions: [] }), physAddr(0))).toThrow(/memory has no frame/);
   });
 
-  test('over a buffer that is moved away has no memory any more, and no zeros', () => {
+  test('throws BUS_ERROR once its buffer is detached, and does not read zeros', () => {
     const wasm = wasmMemory();
     const memory = createPhysMemory({ buffer: wasm.buffer });
     writePhys64(memory, physAddr(8), 7n);
     const table = PageTable.open(physAddr(0), { memory });
-    // Its bytes are another buffer's from now on.
+    // Growing moves the bytes to another buffer.
     wasm.grow(1);
     expect(() => readPhys64(memory, physAddr(8))).toThrow(/memory has no frame: its buffer is detached/);
     expect(() => table.translate(virtAddr(0))).toThrow(/BUS_ERROR/);

@@ -8,7 +8,7 @@ import { PHYS_MEMORY_RULES } from '../../src/memory/phys-memory-rules.ts';
 import { wasmMemory } from '../support/wasm-memory.ts';
 
 const START = physAddr(0x10_0000);
-/** The last three frames of the 64 KiB of WebAssembly begin at START. */
+/** With this start, the last three frames of 64 KiB begin at START. */
 const WASM_START = physAddr(0xf_3000);
 const subject = (memory: PhysMemory, writable = true) => ({
   memory,
@@ -55,7 +55,7 @@ describe.each(MEMORIES)('memory that is %s', (_, make, writable) => {
   });
 });
 
-describe('a memory that breaks a rule is found out', () => {
+describe('a memory that breaks a rule is detected', () => {
   const sound = (): PhysMemory => createPhysMemory({ start: START, size: 0x3000 });
   const broken: readonly (readonly [string, (memory: PhysMemory) => PhysMemory])[] = [
     [
@@ -73,7 +73,7 @@ describe('a memory that breaks a rule is found out', () => {
         ),
     ],
     [
-      'frames on top of each other',
+      'frames that overlap',
       (memory) =>
         wrap(
           memory,
@@ -91,7 +91,7 @@ describe('a memory that breaks a rule is found out', () => {
         ),
     ],
     [
-      'an epoch that stays',
+      'a constant epoch',
       (memory) => ({ ...wrap(memory, (frame, write) => memory.words(frame, write)), epoch: 1 }),
     ],
   ];
@@ -124,7 +124,7 @@ describe('a memory that breaks a rule is found out', () => {
 });
 
 describe('memory of a reader', () => {
-  test('fetches a frame once while it is among the last used', () => {
+  test('fetches a frame once while it is among the frames used last', () => {
     const fetched: number[] = [];
     const memory = createPhysMemory({
       cachedFrames: 2,
@@ -145,7 +145,7 @@ describe('memory of a reader', () => {
     expect(memory.words(0x101, false)[0]).toBe(0x0101_0101);
   });
 
-  test('lets errors of the reader through, and refuses a cache of nothing', () => {
+  test('passes errors of the reader on, and refuses a cache without frames', () => {
     const memory = createPhysMemory({
       readFrame: () => {
         throw new Error('the disk is gone');

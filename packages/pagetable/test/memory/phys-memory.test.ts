@@ -39,7 +39,7 @@ describe.each(MEMORIES)('%s memory', (_, make) => {
     expect(readPhys(make(), at(0), 0x4000)).toEqual(new Uint8Array(0x4000));
   });
 
-  test('gives back what was written, across frames', () => {
+  test('reads back what was written, across frames', () => {
     const memory = make();
     const bytes = Uint8Array.from({ length: 0x2100 }, (_, i) => (i * 7) & 0xff);
     writePhys(memory, at(0xf81), bytes);
@@ -55,7 +55,7 @@ describe.each(MEMORIES)('%s memory', (_, make) => {
     expect(readPhys64(memory, at(0x1008))).toBe(0x8877_6655_4433_2211n);
   });
 
-  test('ends where it ends: a bus error, and nothing written', () => {
+  test('throws BUS_ERROR outside its frames, and writes nothing', () => {
     const memory = make();
     expect(isBusError(() => readPhys64(memory, physAddr(0xf_fff8)))).toBe(true);
     expect(isBusError(() => readPhys64(memory, at(0x4000)))).toBe(true);
@@ -67,7 +67,7 @@ describe.each(MEMORIES)('%s memory', (_, make) => {
     expect(isBusError(() => memory.words(0x100 + 0.5, false))).toBe(true);
   });
 
-  test('says by its epoch that it may have changed', () => {
+  test('changes its epoch when it is asked for words to write', () => {
     const memory = make();
     const before = memory.epoch;
     memory.words(0x100, false);
@@ -77,7 +77,7 @@ describe.each(MEMORIES)('%s memory', (_, make) => {
     expect(memory.epoch).not.toBe(Number.isNaN(read) ? 0 : read);
   });
 
-  test('refuses eight bytes at an address that is no multiple of eight, and more than 64 bits', () => {
+  test('refuses 8 bytes at an address that is not a multiple of 8, and more than 64 bits', () => {
     const memory = make();
     expect(() => readPhys64(memory, at(4))).toThrow(RangeError);
     expect(() => writePhys64(memory, at(0), 1n << 64n)).toThrow(RangeError);

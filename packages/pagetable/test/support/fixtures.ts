@@ -4,11 +4,11 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 
-// `npm run test:vectors -- FOLDER` holds the package against other files of the same formats.
+// `npm run test:vectors -- FOLDER` tests the package with other files of the same formats.
 const OTHER = process.env['SVSM_VECTORS'];
 const FOLDER = OTHER === undefined ? fileURLToPath(new URL('../fixtures', import.meta.url)) : resolve(OTHER);
 
-/** The files of the folder that end in `ending`, without it: sorted. */
+/** The names of the files that end in `ending`, without the ending, sorted. */
 export function fixturesOf(ending: string): string[] {
   return readdirSync(FOLDER)
     .filter((name) => name.endsWith(ending))
@@ -16,12 +16,12 @@ export function fixturesOf(ending: string): string[] {
     .sort();
 }
 
-/** The text of a file of `test/fixtures`, unpacked. */
+/** The unpacked text of a file of `test/fixtures`. */
 export function fixtureText(name: string): string {
   return fixtureBytes(name).toString('utf8');
 }
 
-/** Its bytes, unpacked. */
+/** The unpacked bytes of a file of `test/fixtures`. */
 export function fixtureBytes(name: string): Buffer {
   return gunzipSync(readFileSync(resolve(FOLDER, name)));
 }

@@ -3,10 +3,10 @@ import type { PagingConfig } from '../../src/entry/paging-config.ts';
 import type { FrameAllocator } from '../../src/memory/frame-allocator.ts';
 import { type PhysMemory, readPhys, readPhys64 } from '../../src/memory/phys-memory.ts';
 
-/** A pool of frames that knows what it has given, and can be told to run out. */
+/** A pool of frames that records the frames in use, and can be made to run out. */
 export class FramePool implements FrameAllocator {
   readonly inUse: Set<PhysAddr> = new Set();
-  /** How many more frames it gives. */
+  /** The number of frames that it still hands out. */
   left: number;
   readonly #free: PhysAddr[];
 
@@ -24,31 +24,31 @@ export class FramePool implements FrameAllocator {
   }
 
   freeFrame(frame: PhysAddr): void {
-    if (!this.inUse.delete(frame)) throw new Error(`${frame} was not given`);
+    if (!this.inUse.delete(frame)) throw new Error(`${frame} is not in use`);
     this.left += 1;
     this.#free.push(frame);
   }
 }
 
-/** The bytes of every frame in use: what must not change when an operation fails. */
+/** The bytes of every frame in use. An operation that fails must not change them. */
 export function snapshot(memory: PhysMemory, pool: FramePool): Map<PhysAddr, string> {
   return new Map(
     [...pool.inUse].map((frame) => [frame, Buffer.from(readPhys(memory, frame, 0x1000)).toString('latin1')]),
   );
 }
 
-/** A translation as {@link slowWalk} finds it. */
+/** The page that {@link slowWalk} finds. */
 export interface SlowPage {
   readonly paddr: bigint;
   readonly size: bigint;
-  /** The leaf, all 64 bits. */
+  /** All 64 bits of the leaf. */
   readonly leaf: bigint;
   readonly writable: boolean;
   readonly user: boolean;
   readonly executable: boolean;
 }
 
-/** A walk written for reading, all in bigint, which shares nothing with the package's own. */
+/** A walk in bigints, written to be read. It shares no code with the package. */
 export function slowWalk(
   memory: PhysMemory,
   root: PhysAddr,
@@ -83,7 +83,7 @@ export function slowWalk(
   }
 }
 
-/** How many tables are reachable from `root`, it included. */
+/** The number of tables that are reachable from `root`, the root included. */
 export function countTables(memory: PhysMemory, root: PhysAddr, config: PagingConfig): number {
   const encryptionBit = config.encryption === undefined ? 0n : 1n << BigInt(config.encryption.bit);
   const count = (table: bigint, level: number): number => {

@@ -13,7 +13,7 @@ interface Header {
   readonly maxphyaddr: number;
 }
 
-/** The page tables of a booted kernel, in a memory that has their frames and no other. */
+/** The page tables of a booted kernel, in a memory that has only their frames. */
 export function openKernelTables(name: string): { memory: PhysMemory; table: PageTable; frames: number } {
   const file = fixtureBytes(`${name}.frames.gz`);
   const headerEnd = 16 + file.readUInt32LE(8);

@@ -1,8 +1,8 @@
 import type { PhysMemory } from '../../src/memory/phys-memory.ts';
 
 /**
- * Memory that gives a frame a new place whenever it is written to, as copy on write does, and leaves garbage at the old
- * one: whoever keeps an array for longer than he may reads that.
+ * Memory that moves a frame to a new array with every write, as copy on write does, and fills the old array with garbage.
+ * Code that keeps an array for too long reads the garbage.
  */
 export class MovingMemory implements PhysMemory {
   epoch = 0;

@@ -1,4 +1,4 @@
-// Every runtime that the packages run in has it; TypeScript's own library has it with the DOM alone.
+// Every runtime that the packages support has WebAssembly; TypeScript declares it only in the library of the DOM.
 const { WebAssembly } = globalThis as unknown as {
   WebAssembly: {
     Memory: new (descriptor: { initial: number; maximum?: number; shared?: boolean }) => WasmMemory;
@@ -11,7 +11,7 @@ export interface WasmMemory {
   grow(pages: number): number;
 }
 
-/** One page of it: 64 KiB. */
+/** A WebAssembly memory of one page, 64 KiB. */
 export function wasmMemory(shared = false): WasmMemory {
   return new WebAssembly.Memory(shared ? { initial: 1, maximum: 1, shared } : { initial: 1 });
 }

@@ -6,7 +6,7 @@ import { PageTable } from '../../src/table/page-table.ts';
 import { FramePool } from '../support/frame-pool.ts';
 
 describe('cloneShared', () => {
-  test('shares what lies below an entry, and owns the rest', () => {
+  test('shares the subtree below an entry, and owns the rest', () => {
     const memory = createPhysMemory({ size: 0x10_0000 });
     const pool = new FramePool(1, 64);
     const table = PageTable.create({ memory, frames: pool, freeEmptyTables: true });
@@ -20,13 +20,13 @@ describe('cloneShared', () => {
     const later = virtAddr(kernel + 0x1000n);
     table.map4k(later, physAddr(0x7000), PtePreset.Data);
     expect(clone.translate(later)).toBe(0x7000n);
-    // The last page goes through the clone: the table that both lead to stays.
+    // The last page is unmapped through the clone: the table to which both lead stays.
     clone.unmap4k(kernel);
     clone.unmap4k(later);
     expect(table.translate(later)).toBeUndefined();
     table.map4k(later, physAddr(0x8000), PtePreset.Data);
     expect(clone.translate(later)).toBe(0x8000n);
-    // And so it does when the last page goes through the table that it was cloned from.
+    // It also stays if the last page is unmapped through the original.
     table.unmap4k(later);
     clone.map4k(later, physAddr(0x8000), PtePreset.Data);
     expect(table.translate(later)).toBe(0x8000n);

@@ -1,7 +1,6 @@
 /**
- * Tables of random bits, with loops, leaves where none can be, and entries that lead outside memory. Whatever is asked of
- * them: the answer that the slow memory management unit gives, or a coded error; never a hang, and what throws has changed
- * nothing.
+ * Tables of random bits, with loops, leaves at levels without pages, and entries that lead outside memory. Every operation
+ * agrees with the slow memory management unit or throws a coded error. None hangs, and one that throws has changed nothing.
  */
 import process from 'node:process';
 import { PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
@@ -22,7 +21,7 @@ import { type SlowAccess, slowAccess } from '../support/slow-access.ts';
 
 /** 40,000 operations every day; `FC_NUM_RUNS` makes them more. */
 const CASES = 400 * Number(process.env['FC_NUM_RUNS']);
-/** Frames that may be tables, and after them those that an allocator gives. */
+/** The number of frames that can be tables, and of those after them, which an allocator hands out. */
 const TABLES = 6;
 const SPARE = 5;
 const BYTES = (TABLES + SPARE) * 0x1000;
@@ -43,7 +42,7 @@ const CONFIGS: readonly PagingConfig[] = [
 
 type Random = (below: number) => number;
 
-/** An entry of any kind: sound, corrupted in one bit, or all random; none leads to a spare frame, which is not in use. */
+/** An entry: sound, with one corrupted bit, or all random. It never leads to a spare frame, which is not in use. */
 function randomEntry(random: Random, config: PagingConfig, isTight: boolean): bigint {
   if (isTight) return random(2) === 0 ? 0n : (BigInt(random(TABLES)) << 12n) | 7n;
   for (;;) {
@@ -82,8 +81,8 @@ test(`${CASES} operations on tables of random bits`, () => {
   for (let i = 0; i < CASES; i += 1) {
     if (i % 500 === 0) {
       config = CONFIGS[random(CONFIGS.length)]!;
-      // Some tables are full, some have entries at a few places only, some lead nowhere but to each other; and the spare
-      // frames hold what was left there.
+      // Some tables are full, some have entries at a few indexes, some lead only to each other. Spare frames keep old
+      // content.
       const fill = random(3);
       for (let at = 0; at < words.length; at += 1) {
         const isPlace = fill === 0 || INDEXES.includes(at % 512);
@@ -124,7 +123,7 @@ test(`${CASES} operations on tables of random bits`, () => {
     words.set(before);
   }
   expect(wrong).toEqual([]);
-  // Each operation both worked and met what is corrupted.
+  // Each operation has succeeded at times, and has met corrupted tables at times.
   const names = new Set([...seen.keys()].map((outcome) => outcome.replace(/:.*/, '')));
   for (const name of names) {
     const codes = [...seen.keys()].filter((outcome) => outcome.startsWith(`${name}: `));
@@ -133,7 +132,7 @@ test(`${CASES} operations on tables of random bits`, () => {
   expect(names.size).toBe(NAMES);
 });
 
-/** Says what is wrong after an operation that did not throw; it is told what the address translated to before, and does now. */
+/** Checks an operation that did not throw, by the translations before and after. Returns the problem, if there is one. */
 type Check = (old: SlowAccess, now: SlowAccess, slow: (vaddr: bigint) => SlowAccess) => string | undefined;
 
 const isAbsent = (outcome: SlowAccess): boolean => outcome.t === 'pf' && (outcome.err & 9) === 0;
@@ -146,12 +145,12 @@ function codesOf(name: string): readonly string[] {
   return rows.flatMap((size) => table[`PageMapper.${operation}${size}`] ?? table[`PageTable.${operation}`]!);
 }
 
-/** What it is called, what it does, and what must be so afterwards; a question gives that itself. */
+/** The name of an operation, the call, and the check of its effect. A call that only looks returns its own check. */
 type Operation = readonly [name: string, run: () => unknown, check?: Check];
 
 const NAMES = 22;
 
-/** One operation at `vaddr`, or the region that begins there. */
+/** A random operation at `vaddr`, or on the region that begins there. */
 function pick(random: Random, table: PageTable, vaddr: VirtAddr, levels: 4 | 5): Operation {
   const size = SIZES[random(3)] as PageSize;
   const aligned = (vaddr - (vaddr % BigInt(size))) as VirtAddr;
@@ -216,7 +215,7 @@ function pick(random: Random, table: PageTable, vaddr: VirtAddr, levels: 4 | 5):
     ['all cloneShared', () => table.cloneShared([INDEXES[random(6)]!])],
     ['all destroy', () => table.destroy()],
   ];
-  // What goes through all tables is asked for less often.
+  // Operations on all tables are picked less often.
   return all[random(20) === 0 ? random(all.length) : random(all.length - 3)]!;
 }
 
@@ -247,7 +246,7 @@ function accesses(result: AccessResult): Check {
   };
 }
 
-/** The beginning of a listing: what it says of `vaddr`'s page must be what a walk says. */
+/** The beginning of a listing. Its statement about the page of `vaddr` must be that of a walk. */
 function lists(
   table: PageTable,
   what: 'mappings' | 'leaves',
@@ -267,7 +266,7 @@ function lists(
   };
 }
 
-/** Gives spare frames until it runs out, and takes any table back, but none twice. */
+/** Hands out spare frames until it runs out. Takes any table back, but none twice. */
 class Frames implements FrameAllocator {
   readonly given: Set<PhysAddr> = new Set();
   readonly #returned: Set<PhysAddr> = new Set();
@@ -296,7 +295,7 @@ class Frames implements FrameAllocator {
 }
 
 function isSame(words: BigUint64Array, before: BigUint64Array): boolean {
-  // Spare frames may have been cleared and given back.
+  // Spare frames can have been cleared and given back.
   const length = TABLES * 0x1000;
   return Buffer.compare(Buffer.from(words.buffer, 0, length), Buffer.from(before.buffer, 0, length)) === 0;
 }

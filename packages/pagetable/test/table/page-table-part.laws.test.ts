@@ -12,8 +12,8 @@ import { PageTablePart } from '../../src/table/page-table-part.ts';
 import { FramePool, snapshot } from '../support/frame-pool.ts';
 
 /*
- * The law: a part that is attached to two page tables, changed through itself or either of them, does what one page table
- * does that has the same tables to itself. Each of the two hears of every flush that this one hears of.
+ * The law: a part that is attached to two page tables and changed through any of the three behaves like a single page table
+ * with the same tables. The TLBs of both page tables receive every flush request that the TLB of the single one receives.
  */
 
 const config = pagingConfig({ cBit: 51 });
@@ -80,8 +80,8 @@ function make(left: number) {
   return { memory, tables, pool };
 }
 
-describe('a part that is shared', () => {
-  test('is one page table, whoever changes it, and every TLB hears of it', () => {
+describe('a part that two page tables share', () => {
+  test('behaves like one page table, and every TLB receives the flush requests', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 25 }), fc.integer({ min: 6, max: 40 }), (commands, left) => {
         const { memory, tables, pool } = make(left);
@@ -96,7 +96,7 @@ describe('a part that is shared', () => {
         const alone = make(left);
         const hears = listener();
         const { memory: itsMemory, tables: root, pool: itsPool } = alone;
-        // The root has a frame of its own, and the table below it is there from the start.
+        // The single page table has one more frame, for its root, and the table below exists from the start.
         let isRoot = true;
         const frames = {
           allocateFrame: () => (isRoot ? root : itsPool).allocateFrame(),
@@ -126,7 +126,7 @@ describe('a part that is shared', () => {
         expect(part.countTables()).toBe(twin.countTables() - 1);
         expect([a.countTables(), b.countTables()]).toEqual([1, 1]);
 
-        // What is not theirs, page tables do not free.
+        // Page tables do not free tables that they do not own.
         expect(tables.inUse.size).toBe(own);
         a.destroy();
         part.detach(b);

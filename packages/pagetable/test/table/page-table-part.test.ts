@@ -33,7 +33,7 @@ function codeOf(operation: () => unknown): PageTableErrorCode | undefined {
 }
 
 describe('a part', () => {
-  test('is 512 GiB of addresses, or 256 TiB with five levels', () => {
+  test('has 512 GiB of addresses, or 256 TiB with five levels', () => {
     const { part, memory, pool } = setUp();
     expect(String(part.region)).toBe('[0xffffff8000000000-0x10000000000000000)');
     expect(part.index).toBe(511);
@@ -48,7 +48,7 @@ describe('a part', () => {
     expect(codeOf(() => five.translate(Virt57.address(0x1000n)))).toBe('OUTSIDE_PART');
   });
 
-  test('what is mapped in it is mapped where it is attached, before and after', () => {
+  test('is visible with all its pages, whether mapped before or after it is attached', () => {
     const { part, table } = setUp();
     const [a, b] = [table(), table()];
     part.map4k(START, physAddr(0x5000), PtePreset.Data);
@@ -69,7 +69,7 @@ describe('a part', () => {
     expect(part.tables).toEqual([b]);
   });
 
-  test('a change through one CPU is stale in the TLB of another, until that is flushed', () => {
+  test('makes the TLB of one CPU stale when another CPU changes it, until a flush', () => {
     const { part, table } = setUp();
     const stale: (string | undefined)[] = [];
     const own = new Tlb();
@@ -88,7 +88,7 @@ describe('a part', () => {
     expect(other.lookup(START)).toBeUndefined();
   });
 
-  test('two page tables with one TLB: it hears once', () => {
+  test('reports once to a TLB that two page tables share', () => {
     const { part, table } = setUp();
     const tlb = new Tlb();
     part.attach(table(tlb));
@@ -102,7 +102,7 @@ describe('a part', () => {
     expect(heard).toBe(1);
   });
 
-  test('detaching reports all of its addresses', () => {
+  test('reports all its addresses when it is detached', () => {
     const { part, table } = setUp();
     const tlb = new Tlb();
     const a = table(tlb);
@@ -111,7 +111,7 @@ describe('a part', () => {
     expect(tlb.pending.map(String)).toEqual([String(part.region)]);
   });
 
-  test('its frames are those of its owner, also when a page table needs them', () => {
+  test('takes frames from its own allocator, also for a change through a page table', () => {
     const memory = createPhysMemory({ size: 0x10_0000 });
     const [own, shared] = [new FramePool(1, 8), new FramePool(16, 8)];
     const a = PageTable.create({ memory, frames: own, config });
@@ -129,7 +129,7 @@ describe('a part', () => {
     expect(codeOf(() => part.map4k(START, physAddr(0x5000), 0))).toBe('DESTROYED');
   });
 
-  test('its first table stays when the last page goes', () => {
+  test('keeps its top table when the last page is unmapped', () => {
     const { part, table, pool } = setUp({ freeEmptyTables: true });
     const a = table();
     part.attach(a);
@@ -142,7 +142,7 @@ describe('a part', () => {
     expect(pool.inUse.size).toBe(4);
   });
 
-  test('a clone of a page table with a part has that part', () => {
+  test('is attached to a clone of a page table', () => {
     const { part, table } = setUp();
     const a = table();
     part.attach(a);
@@ -155,7 +155,7 @@ describe('a part', () => {
     expect(part.tables).toEqual([clone]);
   });
 
-  test('a region within it may be changed through the page table, one across its border may not', () => {
+  test('can be changed through the page table, but not by a region that crosses its border', () => {
     const { part, table, memory, pool } = setUp();
     const a = table();
     part.attach(a);
@@ -171,7 +171,7 @@ describe('a part', () => {
     expect(codeOf(() => a.unmapRegion(across, { allowHoles: true }))).toBe('PART_BOUNDARY');
     expect(codeOf(() => part.unmapRegion(across, { allowHoles: true }))).toBe('OUTSIDE_PART');
     expect(snapshot(memory, pool)).toEqual(before);
-    // Beside it, and where nothing is meant.
+    // Next to it, and an empty region.
     a.mapRegion(virtRegion(virtAddr(START - 0x1000n), 0x1000), physAddr(0), 0);
     a.mapRegion(virtRegion(START, 0), physAddr(0), 0);
     part.mapRegion(virtRegion(START, 0), physAddr(0), 0);
@@ -188,6 +188,7 @@ describe('refuses', () => {
       () => part.setShared4k(vaddr),
       () => part.protect4k(vaddr, {}),
       () => part.translate(vaddr),
+      () => part.lookup(vaddr),
       () => part.walk(vaddr),
       () => part.split4k(vaddr),
       () => part.collapse(vaddr),
@@ -200,14 +201,14 @@ describe('refuses', () => {
     expect(codeOf(() => part.translate((1n << 47n) as VirtAddr))).toBe('NON_CANONICAL');
   });
 
-  test.each([-1, 512, 0.5, Number.NaN])('entry %d, and takes no frame', (index) => {
+  test.each([-1, 512, 0.5, Number.NaN])('entry %d, without taking a frame', (index) => {
     const memory = createPhysMemory({ size: 0x10_0000 });
     const frames = new FramePool(1, 8);
     expect(codeOf(() => PageTablePart.create(index, { memory, frames }))).toBe('INVALID_ROOT_ENTRY');
     expect(frames.inUse.size).toBe(0);
   });
 
-  test('no frame for its first table, an entry in use, a table of another kind, and to be destroyed in use', () => {
+  test('no frames, a root entry in use, another memory or configuration, and destroying while attached', () => {
     const { part, table, memory, pool } = setUp();
     expect(codeOf(() => PageTablePart.create(1, { memory }))).toBe('NO_FRAME_ALLOCATOR');
     const a = table();
@@ -240,7 +241,7 @@ describe('refuses', () => {
 });
 
 describe('split2m', () => {
-  test('makes 512 pages of 2 MiB of one of 1 GiB, and leaves smaller ones', () => {
+  test('splits a 1 GiB page into 512 pages of 2 MiB, and leaves smaller pages as they are', () => {
     const { table } = setUp();
     const a = table();
     const base = virtAddr(0x4000_0000);

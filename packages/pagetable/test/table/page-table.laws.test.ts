@@ -19,12 +19,12 @@ const CONFIGS: readonly PagingConfig[] = [
 
 const SIZES = [PageSize.Regular, PageSize.Huge, PageSize.Giant] as const;
 const BASE = 0xffff_8080_0000_0000n;
-/** 4 GiB of address space, few enough places that operations meet. */
+/** Few places in 4 GiB of address space, so that operations meet. */
 const place = fc
   .tuple(fc.integer({ min: 0, max: 3 }), fc.constantFrom(0, 1, 2, 511), fc.constantFrom(0, 1, 511))
   .map(([g, m, k]) => BigInt(g) * 0x4000_0000n + BigInt(m) * 0x20_0000n + BigInt(k) * 0x1000n);
 
-// Every bit that flags may hold, but for what makes a page's size.
+// Every bit that flags can have, except PS.
 const flagBits = fc
   .tuple(fc.integer({ min: 0, max: 0xfff }), fc.integer({ min: 0, max: 0xfff }), fc.boolean())
   .map(([low, high, pat]) => ({ flags: ((high << 20) | (low & ~0x80)) >>> 0, pat }));
@@ -59,16 +59,16 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ op: fc.constantFrom('share' as const, 'encrypt' as const, 'split' as const), at: place }),
 );
 
-/** What a page table means: for each page, where it leads and what its leaf says. */
+/** A page of the model: its frame, and the flags and visibility of its leaf. */
 interface ModelPage {
   readonly paddr: bigint;
   readonly size: number;
   readonly shared: boolean;
-  /** Flags as a 4 KiB page has them: without the size bit, PAT at bit 7. */
+  /** The flags as a 4 KiB page has them: without PS, PAT at bit 7. */
   readonly flags: number;
 }
 
-/** The obvious twin: a list of pages. */
+/** The simple model: a list of pages. */
 class Model {
   readonly pages: Map<bigint, ModelPage> = new Map();
 
@@ -109,7 +109,7 @@ const run = (operation: () => unknown): string | undefined => {
   }
 };
 
-/** Does `command` to the model. Returns the error that the table must give, or `undefined`. */
+/** Applies `command` to the model. Returns the error that the table must throw, or `undefined`. */
 function apply(
   model: Model,
   command: Command,
@@ -123,7 +123,7 @@ function apply(
   if (command.op === 'map') {
     const size = SIZES[command.size];
     if ((at & BigInt(size - 1)) !== 0n) return 'MISALIGNED';
-    // What is replaced is a page: smaller ones are in the way, of a larger one it takes a part.
+    // `remap` replaces a page of the same size or a part of a larger one. Smaller pages are in the way.
     const isFree = command.remap ? (model.at(at)?.[1].size ?? 0) >= size : !model.overlaps(at, size);
     if (!isFree && model.overlaps(at, size)) return 'ALREADY_MAPPED';
     if (size > PageSize.Regular && mayHoldTable(at, size)) return 'ALREADY_MAPPED';
@@ -176,27 +176,27 @@ function make(config: PagingConfig) {
   return { memory, pool, table: PageTable.create({ memory, frames: pool, config }) };
 }
 
-/** The flags of a leaf as a 4 KiB page would have them. */
+/** The flags of a leaf as a 4 KiB page has them. */
 function asRegular(flags: number, size: number): number {
   if (size === PageSize.Regular) return flags;
   const pat = (flags & PteFlags.PatLarge) !== 0 ? PteFlags.Pat : 0;
   return ((flags & ~PteFlags.Large & ~PteFlags.PatLarge) | pat) >>> 0;
 }
 
-describe('a page table is a map of pages', () => {
+describe('operations on pages are those of a map of pages', () => {
   test.each(CONFIGS.map((config) => [JSON.stringify(config), config] as const))('%s', (_, config) => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 20, size: 'max' }), fc.array(place), (commands, probes) => {
         const { memory, pool, table } = make(config);
         const model = new Model();
-        // A table that has lost its last page stays where it is, and is in the way of a larger page.
+        // A table without pages stays, and is in the way of a larger page.
         const mayHoldTable = (at: bigint, size: number): boolean =>
           table
             .walk(at as VirtAddr)
             .path.some(
               ({ level, entry }) => level === SIZES.indexOf(size as PageSize) && entry.present && !entry.leaf,
             );
-        // Two objects for one root: each must see what the other does.
+        // Two objects for one root: each must see the changes of the other.
         const other = PageTable.open(table.root, { memory, frames: pool, config });
         for (const [i, command] of commands.entries()) {
           const before = snapshot(memory, pool);
@@ -229,11 +229,11 @@ describe('a page table is a map of pages', () => {
 });
 
 describe('all or nothing', () => {
-  test('an operation that runs out of frames, at any of them, changes nothing', () => {
+  test('an operation that runs out of frames, at any frame, changes nothing', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 8 }), command, (setup, last) => {
         const config = CONFIGS[0]!;
-        // How many frames the last command takes, measured on a twin.
+        // The number of frames that the last command takes, measured on a copy.
         const twin = make(config);
         for (const command of setup) run(() => perform(twin.table, command));
         const held = twin.pool.inUse.size;
@@ -254,6 +254,7 @@ describe('all or nothing', () => {
   });
 });
 
+// P43
 describe('splitting keeps every bit', () => {
   const leaf = fc.record({
     level: fc.constantFrom(1, 2),
@@ -268,7 +269,7 @@ describe('splitting keeps every bit', () => {
         const size = level === 1 ? 0x20_0000n : 0x4000_0000n;
         const width = 1n << BigInt(config.physicalBits);
         const encryption = 1n << BigInt(config.encryption?.bit ?? 63);
-        // Any bits at all that are not reserved: flags, software bits, key, NX, PAT, encryption, and an address.
+        // Any bits that are not reserved: flags, software bits, key, NX, PAT, encryption, and an address.
         const address = bits & (width - 1n) & -size & ~encryption;
         const entry = (bits & ~0xf_ffff_ffff_e000n) | (bits & encryption) | address | 0x81n;
         const vaddr = virtAddr(BASE);
@@ -299,7 +300,7 @@ describe('splitting keeps every bit', () => {
         }
         expect(readPhys64(memory, (after.path.at(-1)?.table ?? 0n) as PhysAddr)).not.toBe(0n);
 
-        // Collapsing is the way back: the same 64 bits, PAT at its other place again, and no table more than before.
+        // Collapsing is the reverse: the same 64 bits, PAT in its old place, and as many tables as before.
         expect(table.collapse(page)).toBe(Number(size));
         expect(table.walk(page).path.at(-1)?.entry.raw).toBe(entry);
         expect(pool.inUse.size).toBe(tables);
@@ -308,13 +309,13 @@ describe('splitting keeps every bit', () => {
   });
 });
 
-describe('what a table answers does not depend on what it was asked before', () => {
-  // Few places, so that one is asked about again: two in one leaf table, two elsewhere.
+describe('the result of an operation does not depend on earlier calls', () => {
+  // Few places, so that they are visited again: two in one leaf table, two elsewhere.
   const spot = fc.constantFrom(0n, 0x1000n, 0x20_0000n, 0x4000_0000n);
   const step = fc.record({
     at: spot,
     ask: fc.constantFrom('translate', 'walk', 'share', 'encrypt'),
-    // Bits that are flipped first in one entry on the way: the table moves, or is cut, corrupted, outside memory.
+    // Bits to flip in one entry of the walk: the table below moves, is cut off, is corrupted, or is outside memory.
     flip: fc.option(
       fc.record({
         level: fc.integer({ min: 0, max: 2 }),
@@ -324,7 +325,7 @@ describe('what a table answers does not depend on what it was asked before', () 
     ),
   });
 
-  test('even where tables are cut, moved and corrupted in between', () => {
+  test('even if tables are cut off, moved and corrupted in between', () => {
     fc.assert(
       fc.property(
         fc.array(command, { maxLength: 12 }),
@@ -358,7 +359,7 @@ describe('what a table answers does not depend on what it was asked before', () 
             };
             const remembered = question(table);
             const after = snapshot(memory, pool);
-            // Sharing a page twice is sharing it once, so the second one is asked of the same table.
+            // Sharing a page twice equals sharing it once, so the second call goes to the same table.
             expect(question(PageTable.open(table.root, { memory, frames: pool, config }))).toEqual(
               remembered,
             );

@@ -25,7 +25,7 @@ function make(options: Partial<PageTableOptions> = {}): PageTable {
   return table;
 }
 
-/** Runs `operation`, which must throw `code` and change nothing. */
+/** Expects that `operation` throws `code` and changes nothing. Returns the error. */
 function refuses(code: PageTableErrorCode, operation: () => unknown): Error {
   const before = snapshot(memory, pool);
   let error: unknown;
@@ -57,13 +57,13 @@ describe('create and open', () => {
     expect(frames.inUse.size).toBe(1);
   });
 
-  test('open sees what another table over the same root has mapped', () => {
+  test('open sees the mappings of another object for the same root', () => {
     table.map4k(VA, PA, PtePreset.Data);
     const other = PageTable.open(table.root, { memory, config: table.config });
     expect(other.translate((VA + 0x123n) as VirtAddr)).toBe(PA + 0x123n);
   });
 
-  test('what another table changes above the leaf is seen at once', () => {
+  test('a change by another object above the leaf is seen at once', () => {
     table.map4k(VA, PA, PtePreset.Data);
     expect(table.translate(VA)).toBe(PA);
     const other = PageTable.open(table.root, { memory, frames: pool, config: table.config });
@@ -72,7 +72,7 @@ describe('create and open', () => {
     expect(table.translate(VA)).toBeUndefined();
   });
 
-  test('over a buffer of the caller, what the caller writes is seen at once', () => {
+  test('a write by the caller to its buffer is seen at once', () => {
     const buffer = new ArrayBuffer(0x10_0000);
     const frames = new FramePool(1, 16);
     const own = PageTable.create({ memory: createPhysMemory({ buffer }), frames });
@@ -82,7 +82,8 @@ describe('create and open', () => {
     expect(own.translate(VA)).toBeUndefined();
   });
 
-  test('cr3 is the root with the C-bit', () => {
+  // P5, C3
+  test('cr3 is the root with the C-bit, if there is one', () => {
     expect(table.cr3).toBe(table.root | C_BIT);
     expect(PageTable.open(table.root, { memory }).cr3).toBe(table.root);
     const vtom = pagingConfig({ encryption: { mode: 'vtom', bit: 46 } });
@@ -93,20 +94,20 @@ describe('create and open', () => {
     ['is misaligned', 0x1_0008n],
     ['is outside memory', 0x100_0000n],
     ['is past the physical width', 1n << 51n],
-    ['is no address', 1n << 52n],
+    ['is not an address', 1n << 52n],
     ['is a number', 0x1_0000 as unknown as bigint],
   ])('a root that %s is refused', (_, root) => {
     refuses('INVALID_FRAME', () => PageTable.open(root as PhysAddr, { memory, config: table.config }));
   });
 
-  test('without frames, or with none left, nothing is created', () => {
+  test('create without frames, or with none left, changes nothing', () => {
     refuses('NO_FRAME_ALLOCATOR', () => PageTable.create({ memory }));
     const none = new FramePool(16, 0);
     const error = refuses('OUT_OF_MEMORY', () => PageTable.create({ memory, frames: none }));
     expect(error.cause).toEqual(new Error('the pool is empty'));
   });
 
-  test('a root frame that cannot be one is given back', () => {
+  test('a frame that cannot be a root is given back', () => {
     const outside = new FramePool(0x10_0000, 1);
     refuses('INVALID_FRAME', () => PageTable.create({ memory, frames: outside }));
     expect(outside.inUse.size).toBe(0);
@@ -118,7 +119,7 @@ describe('map', () => {
     ['map4k', 'unmap4k', 0x1000n, 4],
     ['map2m', 'unmap2m', 0x20_0000n, 3],
     ['map1g', 'unmap1g', 0x4000_0000n, 2],
-  ] as const)('%s maps a page, and %s gives its entry back', (map, unmap, size, tables) => {
+  ] as const)('%s maps a page, and %s returns its entry', (map, unmap, size, tables) => {
     const paddr = physAddr(0x80_0000_0000n);
     table[map](VA, paddr, PtePreset.Data);
     expect(table.translate((VA + size - 1n) as VirtAddr)).toBe(paddr + size - 1n);
@@ -138,7 +139,7 @@ describe('map', () => {
     expect(leafOf((VA + 0x20_0000n) as VirtAddr)).toBe(PA | 0x1000n | 0x80n | 0x1n);
   });
 
-  test('makes tables private and permissive: present, writable, user, accessed', () => {
+  test('makes tables private, and present, writable, user and accessed', () => {
     table.map4k(VA, PA, 0, { shared: true });
     for (const { entry } of table.walk(VA).path.slice(0, -1)) {
       expect(entry.raw & ~0xf_ffff_ffff_f000n).toBe(0x27n);
@@ -152,7 +153,7 @@ describe('map', () => {
     });
   });
 
-  test('never overwrites: a page, a table, a larger page in the way', () => {
+  test('refuses to overwrite a page, a table or a larger page', () => {
     table.map4k(VA, PA, PtePreset.Data);
     refuses('ALREADY_MAPPED', () => table.map4k(VA, PA, PtePreset.Data));
     refuses('ALREADY_MAPPED', () => table.map2m(VA, PA, PtePreset.Data));
@@ -180,13 +181,13 @@ describe('map', () => {
     refuses(code, () => table.map4k(vaddr as VirtAddr, paddr as PhysAddr, flags));
   });
 
-  test('refuses misalignment by page size', () => {
+  test('refuses addresses that are not multiples of the page size', () => {
     refuses('MISALIGNED', () => table.map2m((VA + 0x1000n) as VirtAddr, PA, 0));
     refuses('MISALIGNED', () => table.map2m(VA, (PA + 0x1000n) as PhysAddr, 0));
     refuses('MISALIGNED', () => table.map1g(VA, physAddr(0x20_0000), 0));
   });
 
-  test('refuses what the configuration does not have', () => {
+  test('refuses features that the configuration does not have', () => {
     make({ config: pagingConfig({ noExecute: false, giantPages: false }) });
     refuses('INVALID_FLAGS', () => table.map4k(VA, PA, PteFlags.NoExecute));
     refuses('INVALID_FLAGS', () => table.map1g(VA, physAddr(0), 0));
@@ -195,7 +196,7 @@ describe('map', () => {
     expect(leafOf(VA)).toBe(PA | 3n);
   });
 
-  test('a misbehaving allocator harms nothing', () => {
+  test('survives an allocator that misbehaves', () => {
     const frames = { allocateFrame: () => physAddr(0x1_0008), freeFrame: () => {} };
     const own = PageTable.open(table.root, { memory, frames, config: table.config });
     refuses('INVALID_FRAME', () => own.map4k(VA, PA, 0));
@@ -205,7 +206,7 @@ describe('map', () => {
 });
 
 describe('unmap', () => {
-  test('refuses what is not mapped, or mapped by another size', () => {
+  test('refuses a page that is not mapped, or has another size', () => {
     refuses('NOT_MAPPED', () => table.unmap4k(VA));
     table.map2m(VA, PA, 0);
     refuses('PAGE_SIZE_MISMATCH', () => table.unmap4k(VA));
@@ -215,7 +216,8 @@ describe('unmap', () => {
 });
 
 describe('setShared4k and setEncrypted4k', () => {
-  test('flip the C-bit of the page, and nothing else', () => {
+  // C1
+  test('flip the C-bit of the page alone', () => {
     table.map4k(VA, PA, PtePreset.Data);
     const before = leafOf(VA) as bigint;
     table.setShared4k(VA);
@@ -225,7 +227,8 @@ describe('setShared4k and setEncrypted4k', () => {
     expect(leafOf(VA)).toBe(before);
   });
 
-  test('with vTOM, the bit is the other way round', () => {
+  // C9
+  test('set and clear the vTOM bit the other way round', () => {
     make({ config: pagingConfig({ encryption: { mode: 'vtom', bit: 46 } }) });
     table.map4k(VA, PA, PtePreset.Data);
     expect((leafOf(VA) as bigint) & (1n << 46n)).toBe(0n);
@@ -235,7 +238,7 @@ describe('setShared4k and setEncrypted4k', () => {
     expect(table.walk(VA).page).toMatchObject({ shared: true, frame: PA });
   });
 
-  test('split a 2 MiB page, and share that one page only', () => {
+  test('split a 2 MiB page, and share one page of it', () => {
     table.map2m(VA, PA, PtePreset.Data);
     const page = (VA + 0x5000n) as VirtAddr;
     table.setShared4k(page);
@@ -249,7 +252,7 @@ describe('setShared4k and setEncrypted4k', () => {
     }
   });
 
-  test('a page of a large page that is so already is left unsplit', () => {
+  test('do not split a large page that has the visibility already', () => {
     table.map2m(VA, PA, PtePreset.Data, { shared: true });
     table.setShared4k((VA + 0x1000n) as VirtAddr);
     expect(table.walk(VA).page?.size).toBe(PageSize.Huge);
@@ -258,13 +261,13 @@ describe('setShared4k and setEncrypted4k', () => {
     expect(table.walk((VA + 0x1000n) as VirtAddr).page?.shared).toBe(false);
   });
 
-  test('refuse bad addresses, absent pages and tables without encryption', () => {
+  test('refuse bad addresses, absent pages and configurations without encryption', () => {
     table.map4k(VA, PA, PtePreset.Data);
     table.setShared4k(VA);
     refuses('NOT_MAPPED', () => table.setShared4k((VA + 0x1000n) as VirtAddr));
     refuses('NOT_MAPPED', () => table.setEncrypted4k((VA + 0x4000_0000n) as VirtAddr));
     refuses('MISALIGNED', () => table.setShared4k((VA + 1n) as VirtAddr));
-    // The page before was the same but for what a cast to 64 bits drops.
+    // It differs from the page before only in bits that a cast to 64 bits drops.
     refuses('NON_CANONICAL', () => table.setShared4k((VA + (1n << 64n)) as VirtAddr));
     refuses('NON_CANONICAL', () => table.setShared4k((VA - (1n << 64n)) as VirtAddr));
     make({ config: pagingConfig() });
@@ -274,7 +277,7 @@ describe('setShared4k and setEncrypted4k', () => {
 });
 
 describe('split4k', () => {
-  test('a page of 1 GiB becomes 511 of 2 MiB and 512 of 4 KiB', () => {
+  test('splits a page of 1 GiB into 511 of 2 MiB and 512 of 4 KiB', () => {
     table.map1g(VA, physAddr(0x40_0000_0000n), PtePreset.Data);
     const before = pool.inUse.size;
     const inside = (VA + 0x1234_5678n) as VirtAddr;
@@ -286,13 +289,14 @@ describe('split4k', () => {
     expect(pool.inUse.size).toBe(before + 2);
   });
 
-  test('of nothing is refused', () => {
+  test('refuses an address that is not mapped', () => {
     refuses('NOT_MAPPED', () => table.split4k(VA));
   });
 });
 
 describe('walk', () => {
-  test('names every entry, and stops at the first that is not present', () => {
+  // P3, P4
+  test('returns every entry, and stops at the first that is not present', () => {
     table.map4k(VA, PA, PtePreset.Code);
     const walk = table.walk((VA + 0xabcn) as VirtAddr);
     expect(walk.path.map(({ level, index }) => [level, index])).toEqual([
@@ -307,7 +311,8 @@ describe('walk', () => {
     expect([hole.path.length, hole.page]).toEqual([3, undefined]);
   });
 
-  test('of five levels starts at the PML5, and takes 57-bit addresses', () => {
+  // P1, P2, P3
+  test('starts at the PML5 with five levels, and accepts 57-bit addresses', () => {
     make({ config: pagingConfig({ levels: 5 }) });
     const vaddr = 0xff00_0000_0000_0000n as VirtAddr;
     table.map4k(vaddr, PA, PtePreset.Data);
@@ -324,12 +329,13 @@ describe('a corrupted table', () => {
     writePhys64(memory, paddr, readPhys64(memory, paddr) | bits);
   };
 
+  // P7
   test.each([
     ['bit 7 of a PML4 entry', 3, 1n << 7n],
     ['bit 8 of a PML4 entry, on AMD', 3, 1n << 8n],
     ['an address bit past the width, in a PDPT entry', 2, 1n << 45n],
     ['an address bit past the width, in a PT entry', 0, 1n << 40n],
-  ])('%s is reported', (_, level, bit) => {
+  ])('reports %s', (_, level, bit) => {
     make({ config: pagingConfig({ physicalBits: 40, cBit: 47 }) });
     table.map4k(VA, PA, PtePreset.Data);
     corrupt(level, bit);
@@ -339,7 +345,8 @@ describe('a corrupted table', () => {
     refuses('RESERVED_BITS', () => table.walk(VA));
   });
 
-  test('reserved address bits of a large page, and NX where it is off', () => {
+  // P7
+  test('reports reserved address bits of a large page, and NX if it is off', () => {
     table.map2m(VA, PA, PtePreset.Data);
     corrupt(1, 1n << 13n);
     refuses('RESERVED_BITS', () => table.translate(VA));
@@ -349,13 +356,13 @@ describe('a corrupted table', () => {
     refuses('RESERVED_BITS', () => table.translate(VA));
   });
 
-  test('a table outside memory is a bus error', () => {
+  test('reports a table outside memory as BUS_ERROR', () => {
     table.map4k(VA, PA, PtePreset.Data);
     corrupt(2, 0x7_0000_0000n);
     refuses('BUS_ERROR', () => table.translate(VA));
   });
 
-  test('a walk that ended in a bus error is not taken for one that led to the last leaf table', () => {
+  test('does not reuse the last leaf table after a walk that ended in BUS_ERROR', () => {
     const other = (VA + 0x4000_0000n) as VirtAddr;
     table.map4k(VA, PA, PtePreset.Data);
     table.map4k(other, PA, PtePreset.Data);
@@ -369,12 +376,13 @@ describe('a corrupted table', () => {
     expect(table.translate(VA)).toBe(PA);
   });
 
-  test('a table that points to itself ends after four levels', () => {
+  test('ends after four levels if a table leads to itself', () => {
     writePhys64(memory, table.root, table.root | 0x27n);
     expect(table.translate(virtAddr(0x123))).toBe(table.root + 0x123n);
   });
 
-  test('Intel ignores bit 8 of a PML4 entry', () => {
+  // P8
+  test('ignores bit 8 of a PML4 entry on Intel', () => {
     make({ config: pagingConfig({ vendor: 'intel' }) });
     table.map4k(VA, PA, PtePreset.Data);
     corrupt(3, 1n << 8n);
@@ -382,8 +390,9 @@ describe('a corrupted table', () => {
   });
 });
 
-describe('the TLB is told', () => {
-  test('of each change of a present entry, and of nothing else', () => {
+describe('the TLB receives a flush request', () => {
+  // P29
+  test('for each change of a present entry, and for nothing else', () => {
     const told: [VirtAddr, number][] = [];
     make({ tlb: { needsFlush: (start, bytes) => told.push([start, bytes]) } });
     const page = (VA + 0x3000n) as VirtAddr;
