@@ -27,7 +27,8 @@ export const ERRORS_OF = {
 
   'MemoryRegion.pageCount': ['INVALID_PAGE_SIZE', 'MISALIGNED_REGION'],
   'MemoryRegion.iterPages': ['INVALID_PAGE_SIZE', 'MISALIGNED_REGION'],
-  'MemoryRegion.largestPages': ['MISALIGNED_REGION'],
+  'MemoryRegion.largestPages': ['INVALID_PAGE_SIZE', 'INVALID_ARGUMENT', 'MISALIGNED_REGION'],
+  'MemoryRegion.pageRuns': ['INVALID_PAGE_SIZE', 'INVALID_ARGUMENT', 'MISALIGNED_REGION'],
   'MemoryRegion.toString': [],
 
   'RegionSet.constructor': ['KIND_MISMATCH'],
@@ -90,9 +91,9 @@ export type ResizeRegionErrorCode = CodeOf<
   'MemoryRegion.splitAt' | 'MemoryRegion.expand' | 'MemoryRegion.alignOutward' | 'MemoryRegion.alignInward'
 >;
 
-/** The codes that dividing a region into pages throws: `pageCount`, `iterPages`, `largestPages`. */
+/** The codes that dividing a region into pages throws: `pageCount`, `iterPages`, `largestPages`, `pageRuns`. */
 export type RegionPagesErrorCode = CodeOf<
-  'MemoryRegion.pageCount' | 'MemoryRegion.iterPages' | 'MemoryRegion.largestPages'
+  'MemoryRegion.pageCount' | 'MemoryRegion.iterPages' | 'MemoryRegion.largestPages' | 'MemoryRegion.pageRuns'
 >;
 
 /** The code that the methods of a `RegionSet` throw. */

@@ -13,8 +13,10 @@ export type {
   ResizeRegionErrorCode,
   WalkRangesErrorCode,
 } from './error-codes.ts';
-export { MemoryRegion, physRegion, virtRegion } from './memory-region.ts';
+export { MemoryRegion } from './memory-region.ts';
 export type { PageIterator } from './page-iterator.ts';
+export type { PageRun, PageRunOptions } from './page-runs.ts';
+export { physRegion } from './phys-region.ts';
 export {
   formatBounds,
   isRegionError,
@@ -25,4 +27,5 @@ export {
 } from './region-error.ts';
 export { RegionMap } from './region-map.ts';
 export { RegionSet } from './region-set.ts';
+export { virtRegion } from './virt-region.ts';
 export { type RangePiece, type RegionEntry, walkRanges } from './walk-ranges.ts';

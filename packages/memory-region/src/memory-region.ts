@@ -6,12 +6,9 @@ import {
   type Bytes,
   byteCount,
   PageSize,
-  Phys,
-  type PhysAddr,
-  Virt,
-  type VirtAddr,
 } from '@svsm/address';
 import { type PageIterator, pagesFrom } from './page-iterator.ts';
+import { type PageRun, type PageRunOptions, requirePageSize, runsBetween, usableSizes } from './page-runs.ts';
 import { formatBounds, RegionError } from './region-error.ts';
 import { requireKind, sameKind } from './same-kind.ts';
 
@@ -341,7 +338,9 @@ export class MemoryRegion<A extends Address> {
   /**
    * The fewest naturally aligned 1 GiB, 2 MiB and 4 KiB pages that cover the region exactly, ascending. O(1) for each.
    *
-   * @throws RegionError `MISALIGNED_REGION` if start or end is not a multiple of 4 KiB
+   * @param options - the alignment of a second address, and the largest size, as for {@link pageRuns}
+   * @throws RegionError `MISALIGNED_REGION` if start or end is not a multiple of 4 KiB; `INVALID_PAGE_SIZE`,
+   *   `INVALID_ARGUMENT` for an option
    * @example
    * ```ts
    * import { physAddr } from '@svsm/address';
@@ -351,9 +350,39 @@ export class MemoryRegion<A extends Address> {
    * console.log([...region.largestPages()].map(({ size }) => size)); // => [ 4096n, 2097152n, 4096n ]
    * ```
    */
-  largestPages(): Generator<MemoryRegion<A>, undefined, undefined> {
-    this.pageCount(PageSize.Regular);
-    return largestPagesOf(this);
+  largestPages(options: PageRunOptions = {}): Generator<MemoryRegion<A>, undefined, undefined> {
+    return pagesOf(this.#kind, this.pageRuns(options));
+  }
+
+  /**
+   * The pages of {@link largestPages} as runs: consecutive pages of one size are one run. There are at most five: sizes go up
+   * once, and down once. O(1) for each.
+   *
+   * With `offset`, a page is aligned at its address and at its address plus `offset`, as a page table needs where virtual
+   * and physical address differ by `offset`.
+   *
+   * @throws RegionError `MISALIGNED_REGION` if start or end is not a multiple of 4 KiB; `INVALID_PAGE_SIZE` if
+   *   `maxPageSize` is not a page size; `INVALID_ARGUMENT` if `offset` is not a multiple of 4 KiB, or for an unknown option
+   * @example
+   * ```ts
+   * import { PageSize, physAddr, virtAddr } from '@svsm/address';
+   * import { virtRegion } from '@svsm/memory-region';
+   *
+   * const region = virtRegion(virtAddr(0xffff_8000_001f_f000n), 0x20_2000);
+   * const paddr = physAddr(0x1_403f_f000);
+   * for (const { start, pageSize, count } of region.pageRuns({ offset: paddr - region.start })) {
+   *   console.log(start - region.start, pageSize, count);
+   * }
+   * // => 0n 4096 1
+   * // => 4096n 2097152 1
+   * // => 2101248n 4096 1
+   * console.log([...region.pageRuns({ maxPageSize: PageSize.Regular })].length); // => 1
+   * ```
+   */
+  pageRuns(options: PageRunOptions = {}): Generator<PageRun<A>, undefined, undefined> {
+    const sizes = usableSizes(options);
+    this.#countPages(PageSize.Regular);
+    return runsBetween(this.#start, this.end, sizes);
   }
 
   /** `[0x…-0x…)`, with sixteen digits each. */
@@ -367,34 +396,12 @@ export class MemoryRegion<A extends Address> {
   }
 
   #countPages(size: PageSize): number {
-    if (size !== PageSize.Regular && size !== PageSize.Huge && size !== PageSize.Giant) {
-      throw new RegionError('INVALID_PAGE_SIZE', { value: size });
-    }
+    requirePageSize(size);
     if (((this.#start | this.#size) & BigInt(size - 1)) !== 0n) {
       throw new RegionError('MISALIGNED_REGION', { region: this, pageSize: size });
     }
     return Number(this.size / BigInt(size));
   }
-}
-
-/**
- * The region of virtual addresses (48 bits) of `size` bytes from `start` on. O(1).
- *
- * @param size - bytes, at least 0
- * @throws AddressError as {@link AddressKind.assertIsAddress}, `INVALID_BYTE_COUNT`; RegionError `REGION_OVERFLOW`
- */
-export function virtRegion(start: VirtAddr, size: Bytes): MemoryRegion<VirtAddr> {
-  return new MemoryRegion(Virt, start, size);
-}
-
-/**
- * The region of physical addresses of `size` bytes from `start` on. O(1).
- *
- * @param size - bytes, at least 0
- * @throws AddressError as {@link AddressKind.assertIsAddress}, `INVALID_BYTE_COUNT`; RegionError `REGION_OVERFLOW`
- */
-export function physRegion(start: PhysAddr, size: Bytes): MemoryRegion<PhysAddr> {
-  return new MemoryRegion(Phys, start, size);
 }
 
 /** Tells the constructor to check nothing. No other module has it. */
@@ -428,15 +435,12 @@ function regionBetween<A extends Address>(kind: AddressKind<A>, start: A, end: b
   return new MemoryRegion(kind, start, end - start);
 }
 
-function* largestPagesOf<A extends Address>(
-  region: MemoryRegion<A>,
+function* pagesOf<A extends Address>(
+  kind: AddressKind<A>,
+  runs: Iterable<PageRun<A>>,
 ): Generator<MemoryRegion<A>, undefined, undefined> {
-  const sizes = [BigInt(PageSize.Giant), BigInt(PageSize.Huge), BigInt(PageSize.Regular)];
-  let at: bigint = region.start;
-  while (at < region.end) {
-    // The largest page that fits is always best, because each page size divides the next.
-    const size = sizes.find((size) => at % size === 0n && at + size <= region.end) as bigint;
-    yield new MemoryRegion(region.kind, at as A, size);
-    at += size;
+  for (const { start, pageSize, count } of runs) {
+    const size = BigInt(pageSize);
+    for (let i = 0n; i < count; i += 1n) yield uncheckedRegion(kind, (start + i * size) as A, size);
   }
 }

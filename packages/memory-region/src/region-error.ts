@@ -19,6 +19,8 @@ export interface RegionErrorDetails {
   INVALID_END: { kind: string; start: bigint; end: unknown };
   /** The page size is not 4 KiB, 2 MiB or 1 GiB. */
   INVALID_PAGE_SIZE: { value: unknown };
+  /** An argument or an option, `what`, does not have one of its valid values. */
+  INVALID_ARGUMENT: { what: string; value: unknown; expected: string };
   /** The start or the end of the region is not a multiple of the page size. */
   MISALIGNED_REGION: { region: RegionBounds; pageSize: number };
   /** There is a gap between two regions that are to be merged. */
@@ -55,6 +57,7 @@ const MESSAGES: MessageTable<RegionErrorDetails> = {
   INVALID_PAGE_SIZE: ({ value }) =>
     `${describeValue(value)} is not a page size: pass one of the numbers PageSize.Regular (0x1000), ` +
     'PageSize.Huge (0x200000) and PageSize.Giant (0x40000000)',
+  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
   MISALIGNED_REGION: ({ region, pageSize }) =>
     `${formatBounds(region)} does not start and end at multiples of ${describeValue(BigInt(pageSize))} bytes: ` +
     'call alignOutward or alignInward first',

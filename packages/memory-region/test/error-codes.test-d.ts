@@ -17,7 +17,7 @@ function check<_ extends true>(): void {}
 check<Equal<MakeRegionErrorCode, 'REGION_OVERFLOW' | 'INVALID_END'>>();
 check<Equal<CombineRegionsErrorCode, 'REGION_OVERFLOW' | 'NOT_CONTIGUOUS' | 'KIND_MISMATCH'>>();
 check<Equal<ResizeRegionErrorCode, 'REGION_OVERFLOW' | 'OUTSIDE_REGION'>>();
-check<Equal<RegionPagesErrorCode, 'INVALID_PAGE_SIZE' | 'MISALIGNED_REGION'>>();
+check<Equal<RegionPagesErrorCode, 'INVALID_PAGE_SIZE' | 'INVALID_ARGUMENT' | 'MISALIGNED_REGION'>>();
 check<Equal<RegionSetErrorCode, 'KIND_MISMATCH'>>();
 check<Equal<RegionMapErrorCode, 'REGION_OVERLAP' | 'NO_SUCH_REGION' | 'EMPTY_REGION' | 'KIND_MISMATCH'>>();
 check<Equal<WalkRangesErrorCode, 'UNSORTED_REGIONS' | 'KIND_MISMATCH'>>();

@@ -23,7 +23,15 @@ test('the table has a row for every function, constructor and method, but for th
 });
 
 describe('docstrings', () => {
-  const files = ['memory-region.ts', 'region-set.ts', 'region-map.ts', 'walk-ranges.ts', 'region-error.ts'];
+  const files = [
+    'memory-region.ts',
+    'virt-region.ts',
+    'phys-region.ts',
+    'region-set.ts',
+    'region-map.ts',
+    'walk-ranges.ts',
+    'region-error.ts',
+  ];
   const tags = new Map(files.flatMap((file) => [...throwsTags(file)]));
 
   test.each(OPERATIONS)('%s names in @throws exactly the codes of its row', (operation) => {

@@ -47,6 +47,7 @@ export const ARGUMENTS: readonly unknown[] = [
   ...[LOW_END - 1n, LOW_END, HIGH_START - 1n, HIGH_START, END_64 - 1n, END_64, END_PHYS - 1n, END_PHYS],
   ...KINDS,
   ...someRegions(),
+  ...[{ offset: 0x1000n }, { offset: 0.5 }, { maxPageSize: 0x1000 }, { maxPageSize: 5 }, { ofset: 0 }],
   // A value with the right kind that is not a region.
   { kind: Virt },
   ...someRegions().map((region) => [region]),

@@ -98,6 +98,16 @@ check<Equal<ReturnType<typeof virtual.iterPages>, PageIterator<VirtAddr>>>();
 for (const page of virtual.iterPages(PageSize.Regular)) check<Equal<typeof page, VirtAddr>>();
 for (const page of physical.iterPages(PageSize.Giant)) page satisfies PhysAddr;
 for (const page of virtual.largestPages()) check<Equal<typeof page, MemoryRegion<VirtAddr>>>();
+for (const { start, pageSize, count } of virtual.pageRuns({ offset: -4096, maxPageSize: PageSize.Huge })) {
+  check<Equal<typeof start, VirtAddr>>();
+  check<Equal<typeof pageSize, PageSize>>();
+  check<Equal<typeof count, number>>();
+}
+virtual.largestPages({ offset: phys - virt });
+// @ts-expect-error 8 KiB is not a page size
+virtual.pageRuns({ maxPageSize: 8192 });
+// @ts-expect-error there is no such option
+virtual.pageRuns({ ofset: 4096 });
 const pages: VirtAddr[] = [...virtual.iterPages(4096)];
 pages satisfies VirtAddr[];
 virtual.iterPages(PageSize.Regular) satisfies Iterator<VirtAddr> & Iterable<VirtAddr>;

@@ -52,6 +52,13 @@ const CODES: {
         'PageSize.Giant (0x40000000)',
     ],
   ],
+  INVALID_ARGUMENT: [
+    [
+      () => first.pageRuns({ offset: 0x800 }),
+      { what: 'offset', value: 0x800, expected: 'pass a multiple of 0x1000 as a bigint or a safe integer' },
+      'offset cannot be 2048: pass a multiple of 0x1000 as a bigint or a safe integer',
+    ],
+  ],
   MISALIGNED_REGION: [
     [
       () => first.iterPages(PageSize.Huge),

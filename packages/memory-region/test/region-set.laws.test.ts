@@ -1,7 +1,7 @@
 import { type Address, Phys, physAddr } from '@svsm/address';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { physRegion } from '../src/memory-region.ts';
+import { physRegion } from '../src/index.ts';
 import { isRegionError } from '../src/region-error.ts';
 import { RegionSet } from '../src/region-set.ts';
 import {

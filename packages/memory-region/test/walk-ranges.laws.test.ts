@@ -1,7 +1,7 @@
 import { type Address, Phys, physAddr, virtAddr } from '@svsm/address';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { physRegion, virtRegion } from '../src/memory-region.ts';
+import { physRegion, virtRegion } from '../src/index.ts';
 import { isRegionError } from '../src/region-error.ts';
 import { RegionMap } from '../src/region-map.ts';
 import { type RegionEntry, walkRanges } from '../src/walk-ranges.ts';
