@@ -7,7 +7,7 @@ import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.t
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
 
-// The guest's second 2 MiB, and two regions of system memory that nobody has; of each, three pages.
+// The guest's second 2 MiB, and two unassigned regions of system memory; three pages of each.
 const REGION = 2 * MiB;
 const SPARE = [20 * MiB, 22 * MiB];
 const SHARED = 1024 * MiB;

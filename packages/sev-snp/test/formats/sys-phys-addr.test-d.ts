@@ -1,4 +1,4 @@
-/** Compiled, never run: what the compiler must accept, and what it must refuse. */
+/** Compiled, never run: code that the compiler must accept, or refuse. */
 import { type Address, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { Tlb } from '@svsm/pagetable';
 import {
@@ -31,16 +31,16 @@ declare function takesAny(address: Address): void;
 declare function takesPhys(address: PhysAddr): void;
 declare function takesSysPhys(address: SysPhysAddr): void;
 
-// Three kinds of address, none of which is another.
+// The three kinds of address are not assignable to each other.
 takesAny(spa);
 takesSysPhys(sysPhysAddr(0));
-// @ts-expect-error a guest-physical address is no system-physical one
+// @ts-expect-error a guest-physical address is not a system-physical one
 takesSysPhys(physAddr(0));
-// @ts-expect-error nor is a virtual one
+// @ts-expect-error a virtual address is not a system-physical one
 takesSysPhys(virtAddr(0));
-// @ts-expect-error nor the other way
+// @ts-expect-error a system-physical address is not a guest-physical one
 takesPhys(spa);
-// @ts-expect-error nor a plain number
+// @ts-expect-error a plain bigint is not a system-physical address
 takesSysPhys(0x1000n);
 check<Equal<ReturnType<typeof sysPhysRegion>['start'], SysPhysAddr>>();
 
@@ -49,17 +49,17 @@ rmp.entry(spa);
 // @ts-expect-error the RMP is indexed by system-physical addresses
 rmp.entry(gpa);
 rmpupdate(rmp, spa, { assigned: true, asid: 1, gpa });
-// @ts-expect-error a page's GPA is no system-physical address
+// @ts-expect-error the GPA of a page is not a system-physical address
 rmpupdate(rmp, spa, { assigned: true, asid: 1, gpa: spa });
-// @ts-expect-error 1 GiB is no page size of the RMP
+// @ts-expect-error 1 GiB is not a page size of the RMP
 rmpupdate(rmp, spa, { assigned: false, pageSize: 0x4000_0000 });
 hypervisor.read(spa, 1);
-// @ts-expect-error hosts do not read by guest-physical addresses
+// @ts-expect-error the host reads by system-physical addresses
 hypervisor.read(gpa, 1);
 vcpu.read(gva, 1);
-// @ts-expect-error guests do not read by system-physical ones
+// @ts-expect-error a guest reads by virtual addresses
 vcpu.read(spa, 1);
-// @ts-expect-error there are levels 0 to 3
+// @ts-expect-error the levels are 0 to 3
 vcpu.rmpquery(gva, 4);
 
 // Results are their literals; errors narrow by code.
@@ -73,7 +73,7 @@ if (isSnpError(error, 'PVALIDATE_FAILED')) check<Equal<typeof error.details.resu
 
 // An answer has the fields of the type that was asked for.
 check<Equal<ReturnType<typeof requestGhcbMsr<'page-state'>>['error'], number>>();
-// @ts-expect-error there is no such operation
+// @ts-expect-error operation 3 does not exist
 ({ type: 'page-state-request', gpa, operation: 3 }) satisfies GhcbMsrMessage;
 
 // The TLB of the page-table package is a translation cache.

@@ -1,4 +1,4 @@
-/** The rules of docs/hardware.md, and the tests that hold them: each names its rules in a comment above it or in its title. */
+/** The rules of docs/hardware.md: each test names the rules that it holds, in a comment above it or in its title. */
 import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';

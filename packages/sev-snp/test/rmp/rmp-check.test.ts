@@ -39,7 +39,7 @@ function failed(entry: Partial<RmpEntry>, change: Partial<RmpAccess> = {}): RmpC
   return failedRmpCheck(rmp, { ...access, ...change });
 }
 
-// AMD64 APM vol. 2, table 15-39, cell by cell: what is checked, in which order.
+// AMD64 APM vol. 2, table 15-39, cell by cell: the checks in their order.
 const ALL = 'covered guest-owned reverse-map mutable page-size validated vmpl';
 describe('the checks of an access', () => {
   // R2, R3

@@ -27,7 +27,7 @@ import {
 import { RmpShadow } from './rmp-shadow.ts';
 import { gvaOf, MiB } from './world.ts';
 
-/** A generator of 32-bit numbers (Mulberry32): a campaign is its seed. */
+/** A generator of 32-bit numbers (Mulberry32). The seed of a campaign repeats it. */
 export function randomOf(seed: number): (end: number) => number {
   let state = seed | 0;
   return (end) => {
@@ -38,12 +38,12 @@ export function randomOf(seed: number): (end: number) => number {
   };
 }
 
-/** What a step found that must never be. */
+/** Thrown by a step that finds the law broken. */
 export class LawBroken extends Error {
   override name = 'LawBroken';
 }
 
-/** How often each thing happened: a campaign in which something never does says nothing about it. */
+/** How often each thing happened. A campaign proves nothing about a thing that never happens in it. */
 export type Tally = Record<string, number>;
 
 /** The names of the hypervisor's steps. */
@@ -68,12 +68,12 @@ const ATTACKS = [
   'flush',
 ] as const;
 
-/** The last steps are told when the law is broken. */
+/** The number of last steps in the message when the law is broken. */
 const LOG = 24;
 
 /**
- * Random steps of two guests, an SVSM and a hypervisor that may do anything. After each, the law must hold: a guest that
- * follows the rules reads through its private mappings what it wrote there, or faults; and the RMP is as it must be.
+ * Random steps of two guests, an SVSM and a hostile hypervisor. After each step the law must hold: a guest that follows
+ * the rules reads through its private mappings what it wrote there, or faults; and the RMP keeps its invariants.
  */
 export class Campaign {
   tally: Tally;
@@ -82,10 +82,10 @@ export class Campaign {
   readonly #duties: Duties;
   readonly #shadow: RmpShadow;
   readonly #random: (end: number) => number;
-  /** What a guest wrote last to a private page of its own, by party; without it the page is given up. */
+  /** The last number that a guest wrote to each of its private pages, by party. A page without one is given up. */
   readonly #written: Map<Party, Map<number, number>> = new Map();
   readonly #parties: readonly [Adversary['alone'], Adversary['above']];
-  /** Pages that the hypervisor puts wherever it likes: both guests' own, and some that nobody has. */
+  /** System pages that the hypervisor moves around: those of both guests, and some unassigned ones. */
   readonly #spas: SysPhysAddr[];
   readonly #homes: [Party, PhysAddr, SysPhysAddr][] = [];
   readonly #captured: Uint8Array[] = [];
@@ -103,22 +103,22 @@ export class Campaign {
     this.#shadow = new RmpShadow(machine.rmp);
     for (const party of this.#parties) {
       this.#written.set(party, new Map(GPAS.map((gpa) => [gpa, 0])));
-      // The pages with the page tables too.
+      // The pages of the page tables too.
       for (const gpa of [...GPAS, MiB, MiB + 0x3000, 0x18_0000]) {
         this.#homes.push([party, physAddr(gpa), party.guest.nested.lookup(physAddr(gpa))!.spa]);
       }
       if (this.#random(2) === 0) host.splitPage(party.guest, physAddr(GPAS[0]!));
     }
     const free = Array.from({ length: 4 }, () => host.allocatePage());
-    const fought = this.#homes.filter(([, gpa]) => gpa >= OWN_END).map(([, , spa]) => spa);
-    this.#spas = [...fought, ...free];
+    const contested = this.#homes.filter(([, gpa]) => gpa >= OWN_END).map(([, , spa]) => spa);
+    this.#spas = [...contested, ...free];
     above.svsmCpu.write(gvaOf(SECRET), wordsOf(SECRET));
   }
 
   /** @throws LawBroken, with the last steps in its message */
   run(steps: number): void {
     const { stackTraceLimit } = Error;
-    // Most steps fault, and nobody looks where.
+    // Most steps fault, and no stack is read.
     Error.stackTraceLimit = 0;
     try {
       for (let step = 0; step < steps; step += 1) {
@@ -128,8 +128,8 @@ export class Campaign {
       }
       if (this.#random(8) === 0) this.#require(this.#shadow.recheck());
     } catch (error) {
-      // It has given a page of its own tables away, within 2 MiB that it has mapped: its next change of them stops it, or its
-      // next look at what a guest has written there as to shared memory.
+      // The hypervisor has given a page of its own tables away. It stops when it changes them next, or when it reads what a
+      // guest has written there.
       if (isSnpFault(error, 'HOST_PF') || isPageTableError(error)) {
         this.#note('host stopped');
         return;
@@ -153,13 +153,13 @@ export class Campaign {
     if (this.#log.length > LOG) this.#log.shift();
   }
 
-  // What guests do.
+  // Steps of guests.
 
   #guestStep(party: Party): void {
     const gpa = GPAS[this.#random(GPAS.length)]!;
     const vcpu = party.vcpus[this.#random(party.vcpus.length)]!;
     let isPrivate: boolean | undefined;
-    // Its own page table may be out of reach.
+    // The guest's own page table can be out of reach.
     const unreachable = thrownBy(() => {
       isPrivate = party.table.walk(gvaOf(gpa)).page?.shared === false;
     });
@@ -180,7 +180,7 @@ export class Campaign {
       found = new Float64Array(bytes.buffer)[0];
     });
     this.#note(fault === undefined ? 'read' : 'fault', fault?.code);
-    // A page that was given up, because something went wrong while it changed, is not used.
+    // A page is given up if something went wrong while it changed. It is not used then.
     if (fault === undefined && expected !== undefined && found !== expected) {
       throw new LawBroken(
         `ASID ${party.guest.asid} wrote ${expected} to ${gpa.toString(16)}, and reads ${found}`,
@@ -197,7 +197,7 @@ export class Campaign {
     this.#note(fault === undefined ? 'written' : 'fault', fault?.code);
   }
 
-  /** Shared memory holds anything; but what a guest writes there must not end up in a private page. */
+  /** Shared memory can hold anything, but what a guest writes there must not end up in a private page. */
   #useShared(vcpu: Vcpu, gpa: number): void {
     const fault = thrownBy(() => {
       vcpu.read(gvaOf(gpa), 8);
@@ -206,7 +206,7 @@ export class Campaign {
     this.#note(fault === undefined ? 'shared use' : 'shared fault');
   }
 
-  /** The SVSM's memory: it reads what it wrote, and the guest below it, which may be anyone, cannot write there. */
+  /** The memory of the SVSM: it reads what it wrote, and its guest, which can be hostile, cannot write there. */
   #secret(): void {
     const { svsmCpu, vcpus } = this.it.above;
     const attempt = thrownBy(() => vcpus[0]!.write(gvaOf(SECRET), wordsOf(1)));
@@ -235,7 +235,7 @@ export class Campaign {
     this.#note(refused === undefined ? wants : `${wants} refused`, refused?.code);
   }
 
-  /** `accept`: the hypervisor says that there is new memory. The record knows better, unless the page was given up. */
+  /** `accept`: the hypervisor claims that there is new memory. The record refuses it, unless the page was given up. */
   #changeAlone(gpa: number, wants: string, inLists: boolean): void {
     const { table, options, ghcb } = this.it.alone;
     const { vcpu } = ghcb;
@@ -259,7 +259,7 @@ export class Campaign {
       // An SVSM without a record does not know that it has validated the page.
       const region = pageRegion(at, PAGE_SIZE);
       if (!this.#duties.record && above.isValidated(at)) above.svsm.validated.remove(region);
-      // To ask for a page, valid or not, is to ask for it to be cleared: whatever comes back, its content is given up.
+      // A page that is validated whatever its state is cleared too. So its content is given up, whatever the answer.
       if (entry.ignoreUnchanged) this.#written.get(above)!.delete(gpa);
       this.#pvalidateBySvsm({ ...entry, validate: true });
     };
@@ -284,7 +284,7 @@ export class Campaign {
     checked('pvalidateBySvsm', () => pvalidateBySvsm(vcpus[0]!, area, [entry]));
   }
 
-  // What the hypervisor does.
+  // Steps of the hypervisor.
 
   #hostStep(): void {
     const { host, above } = this.it;
@@ -323,19 +323,19 @@ export class Campaign {
     else this.#relent();
   }
 
-  /** A page of system memory to attack with: seldom one that holds page tables, as its loss ends a guest. */
+  /** A system page for an attack: seldom one with page tables, because its loss ends a guest. */
   #page(): SysPhysAddr {
     const some = this.#random(64) === 0 ? this.#homes.map(([, , spa]) => spa) : this.#spas;
     return some[this.#random(some.length)]!;
   }
 
-  /** Where an attack is made: mostly at a page that is fought over, else at the GHCB, or a page table. */
+  /** The address of an attack: mostly a contested page, else the GHCB or a page table. */
   #target(): PhysAddr {
     if (this.#random(64) !== 0) return physAddr(GPAS[this.#random(GPAS.length)]!);
     return this.#homes[this.#random(this.#homes.length)]![1];
   }
 
-  /** Some lie in the answers, for as long as it lasts. */
+  /** Installs a lie in the answers, until the hypervisor relents. */
   #lie(): void {
     const { host } = this.it;
     const { answers } = host;
@@ -346,7 +346,7 @@ export class Campaign {
     const at = this.#random(0x7e8);
     this.#note(`lie ${kind}`);
     const mostly = (): boolean => this.#random(4) !== 0;
-    // In the MSR alone; of a GHCB it says nothing.
+    // For requests in the MSR, not in a GHCB.
     const lieOf = (lie: (request: bigint) => bigint | undefined) => (request: bigint) =>
       (request & 0xfffn) === 0n ? undefined : lie(request);
     switch (kind) {
@@ -357,7 +357,7 @@ export class Campaign {
         answers.msr = lieOf((request) => (mostly() ? (value << 32n) | (request + 1n) : value));
         break;
       case 2:
-        // Now and then it does its work: a list that never gets on is tried a thousand times.
+        // Now and then it serves the request: a list without progress would be repeated a thousand times.
         answers.page = () => (mostly() ? { info1: value & 3n, info2: mostly() ? 0n : value } : undefined);
         break;
       case 3:
@@ -373,10 +373,10 @@ export class Campaign {
         answers.fault = () => false;
         break;
       case 7: {
-        // A level is not run: for ever, seldom, as the guest asks a thousand times.
-        const isForEver = this.#random(500) === 0;
+        // A level is not run. Forever only seldom, because the guest then asks a thousand times.
+        const isForever = this.#random(500) === 0;
         const isRun = (request: bigint): boolean => (request & 0xfffn) === 0x016n;
-        answers.msr = (request) => (isRun(request) && (isForEver || mostly()) ? 0x017n : undefined);
+        answers.msr = (request) => (isRun(request) && (isForever || mostly()) ? 0x017n : undefined);
         break;
       }
       case 8: {
@@ -394,7 +394,7 @@ export class Campaign {
     }
   }
 
-  /** Back to where it all began, so that the guests get on. */
+  /** Stops lying, and often restores the nested page tables, so that the guests make progress. */
   #relent(): void {
     const { host } = this.it;
     host.answers = {};
@@ -406,7 +406,7 @@ export class Campaign {
   }
 }
 
-/** What stops `action`: a fault, a refusal, or page tables that are out of reach; `undefined` if nothing does. */
+/** The error that stops `action`: a fault, a refusal, or page tables that are out of reach. `undefined` without one. */
 function thrownBy(action: () => void): { readonly code: string } | undefined {
   try {
     action();
@@ -420,7 +420,7 @@ function thrownBy(action: () => void): { readonly code: string } | undefined {
 /**
  * Runs an operation whose `SnpError` must have a code of its row.
  *
- * @throws LawBroken for another code; what the operation throws
+ * @throws LawBroken for another code; the errors of the operation
  */
 function checked<T>(operation: keyof typeof ERRORS_OF, run: () => T): T {
   try {
@@ -432,7 +432,7 @@ function checked<T>(operation: keyof typeof ERRORS_OF, run: () => T): T {
   }
 }
 
-/** A number, four times: so that any of the first 32 bytes of a page tell it. */
+/** A number four times, so that it can be read at four places of a page. */
 function wordsOf(value: number): Uint8Array {
   return new Uint8Array(Float64Array.of(value, value, value, value).buffer);
 }

@@ -13,15 +13,15 @@ import { SnpMachine } from '../../src/host/snp-machine.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import { gvaOf, MiB } from './world.ts';
 
-/** What a guest has to do itself, because no hardware does it for it. */
+/** The duties of a guest, which hardware does not do for it. */
 export interface Duties {
   /** Consult its record before each PVALIDATE. */
   readonly record: boolean;
   /** Clear a page after validating it, before use. */
   readonly clear: boolean;
-  /** Take a PVALIDATE that changed nothing for an attack. */
+  /** Treat a PVALIDATE that changes nothing as an attack. */
   readonly carry: boolean;
-  /** Take validation back before a page is shared. */
+  /** Rescind the validation of a page before it is shared. */
   readonly rescind: boolean;
   /** Flush a changed translation from the TLBs of its other processors. */
   readonly flush: boolean;
@@ -53,10 +53,10 @@ class CarelessVcpu extends Vcpu {
 /** One side's use of its guest's memory: some processors with one page table. */
 export interface Party {
   readonly guest: Guest;
-  /** The first one does what changes pages. */
+  /** The first one changes pages. */
   readonly vcpus: readonly Vcpu[];
   readonly table: PageTable;
-  /** What a call that changes pages is told: the record. */
+  /** The options of calls that change pages: the record. */
   readonly options: VisibilityOptions;
   readonly isValidated: (gpa: PhysAddr) => boolean;
 }
@@ -70,12 +70,12 @@ export interface Adversary {
   readonly above: Party & { readonly svsm: SvsmCore; readonly svsmCpu: Vcpu; readonly area: CallingArea };
 }
 
-/** Where the pages lie that are fought over, in both guests: the ends of a 2 MiB page, and two in it. */
+/** The contested pages of both guests: the ends of a 2 MiB page, and two inside it. */
 export const GPAS: readonly number[] = [0, 1, 2, 511].map((page) => 2 * MiB + page * PAGE_SIZE);
-/** The end of the SVSM's memory, and of either guest's. */
+/** The end of the memory of the SVSM. {@link END}: of each guest. */
 export const OWN_END = 2 * MiB;
 export const END = 4 * MiB;
-/** A page of the SVSM's, which no one else may touch. */
+/** A page of the SVSM, which nobody else may access. */
 export const SECRET = 0x8000;
 
 const TABLES = MiB;
@@ -83,7 +83,7 @@ const GHCB = MiB + 0x8_0000;
 const CAA = 3 * MiB;
 const TABLES_ABOVE = 3 * MiB + 0x1_0000;
 
-/** A machine under attack, with two guests of 4 MiB whose addresses are the same. */
+/** A machine under attack, with two guests of 4 MiB that use the same addresses. */
 export function adversary(duties: Duties = ALL_DUTIES): Adversary {
   const machine = new SnpMachine({ memorySize: 16 * MiB, hypervisor: (it) => new HostileHypervisor(it) });
   const host = machine.hypervisor as HostileHypervisor;
@@ -134,7 +134,7 @@ function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
   };
 }
 
-/** What a processor keeps, right or wrong by now. */
+/** The caches of a processor, which can be stale. */
 function tlbs(): { tlb: Tlb; nestedTlb: NestedTlb } {
   return { tlb: new Tlb(), nestedTlb: new NestedTlb() };
 }

@@ -16,13 +16,13 @@ import { decodeApCreation } from '../../src/guest/ap-creation.ts';
 import { readGhcbRequest } from '../../src/host/ghcb-service.ts';
 import { processPageStateChange } from '../../src/host/page-state-service.ts';
 
-/** Bytes that lie in the middle of a buffer: what is around them must make no difference, and stay as it is. */
+/** Bytes in the middle of a buffer. The bytes around them must neither matter nor change. */
 export interface Sample {
   readonly buffer: Uint8Array;
   readonly bytes: Uint8Array;
 }
 
-/** Guard bytes on both sides. */
+/** The number of guard bytes on each side. */
 export const GUARD = 64;
 
 export function sampleOf(content: Uint8Array, guard: number): Sample {
@@ -37,7 +37,7 @@ const quadword = (bytes: Uint8Array, at: number): bigint => {
   return value;
 };
 
-/** A page over `bytes`, that does not let a decoder read beyond it. */
+/** A page over `bytes` that refuses accesses outside of them. */
 function pageOf(bytes: Uint8Array): GhcbPage {
   return new GhcbPage({
     read: (offset, length) => {
@@ -52,7 +52,7 @@ function pageOf(bytes: Uint8Array): GhcbPage {
   });
 }
 
-/** Every decoder of the package, on bytes of the length that it takes, or any other. */
+/** Every decoder of the package, with the length of its input. It can be called with another length. */
 export const DECODERS: Readonly<
   Record<string, { readonly length: number; readonly decode: (bytes: Uint8Array) => unknown }>
 > = {
@@ -99,14 +99,14 @@ export const DECODERS: Readonly<
     length: PAGE_SIZE,
     decode: (bytes) => {
       const page = bytes.length === PAGE_SIZE ? pageOf(bytes) : GhcbPage.over(bytes);
-      // Any place in the buffer, as a guest names it.
+      // Any place in the buffer: the guest chooses it.
       const start = 8 * ((bytes[0] ?? 0) % (GHCB_BUFFER.size / 8));
       return processPageStateChange(page, start, () => (bytes[1] ?? 0) & 1, 16);
     },
   },
 };
 
-/** What a decoder makes of bytes: a value, or the code of its error. Anything else that it throws goes on. */
+/** The outcome of a decoder: a value, or the code of its `SnpError`. Other errors are thrown on. */
 export function outcomeOf(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): unknown {
   try {
     return decode(bytes);
@@ -119,7 +119,7 @@ export function outcomeOf(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Ar
 const text = (value: unknown): string =>
   JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part)) ?? 'undefined';
 
-/** Random content for a decoder: mostly of its length, sparse or dense; now and then of another one. */
+/** Random content for a decoder: mostly of its length, now and then of another; sparse or dense. */
 export function randomContent(length: number, random: (end: number) => number): Uint8Array {
   const actual = random(8) === 0 ? random(length + 16) : length;
   const content = new Uint8Array(actual);
@@ -129,18 +129,18 @@ export function randomContent(length: number, random: (end: number) => number): 
   return content;
 }
 
-/** What is wrong with a decoder's answer to `content`, or `undefined`. */
+/** The problem of a decoder with `content`, or `undefined`. */
 export function decoderProblem(name: string, content: Uint8Array): string | undefined {
   const { decode } = DECODERS[name]!;
   const [a, b] = [sampleOf(content, 0x00), sampleOf(content, 0xff)];
   const [first, second] = [outcomeOf(decode, a.bytes), outcomeOf(decode, b.bytes)];
-  if (text(first) !== text(second)) return `${name} depends on what is beside its bytes`;
+  if (text(first) !== text(second)) return `${name} depends on bytes around its input`;
   for (const [{ buffer }, guard] of [
     [a, 0x00],
     [b, 0xff],
   ] as const) {
     const around = [...buffer.subarray(0, GUARD), ...buffer.subarray(buffer.length - GUARD)];
-    if (around.some((byte) => byte !== guard)) return `${name} writes beside its bytes`;
+    if (around.some((byte) => byte !== guard)) return `${name} writes outside of its input`;
   }
   return undefined;
 }

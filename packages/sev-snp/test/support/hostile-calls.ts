@@ -1,4 +1,4 @@
-/** Calls of every operation with arguments that no sane caller passes, in a machine whose hypervisor lies. */
+/** Calls of every operation with hostile arguments, in a machine whose hypervisor lies. */
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
@@ -46,38 +46,38 @@ const OTHERS: readonly unknown[] = [
   ...[0, 1, 5, 8, 16, 48, 64, 4095, 4096, 8192].map((length) => new Uint8Array(length).fill(0xa5)),
 ];
 
-/** Anything. */
+/** A value of any type. */
 export function any(random: Random): never {
   const pool: readonly unknown[] = [BIGINTS, NUMBERS, OTHERS][random(3)]!;
   return pool[random(pool.length)] as never;
 }
 
-/** Mostly a bigint, good or bad. */
+/** Mostly a bigint, in or out of range. */
 function big(random: Random): never {
   return random(8) === 0 ? any(random) : (BIGINTS[random(BIGINTS.length)] as never);
 }
 
-/** Mostly a number, good or bad. */
+/** Mostly a number, in or out of range. */
 function num(random: Random): never {
   return random(8) === 0 ? any(random) : (NUMBERS[random(NUMBERS.length)] as never);
 }
 
 type Fields = Readonly<Record<string, (random: Random) => unknown>>;
 
-/** An object with these fields; now and then without one of them, or anything in its place. */
+/** An object with these fields. Now and then one is missing, or has a value of any type. */
 function object(random: Random, fields: Fields): never {
   if (random(16) === 0) return any(random);
   const present = Object.entries(fields).filter(() => random(12) !== 0);
   return Object.fromEntries(present.map(([name, value]) => [name, value(random)])) as never;
 }
 
-/** Bytes of a length, or of another one. */
+/** Bytes, mostly of this length. */
 function bytes(random: Random, length: number): Uint8Array {
   const actual = random(4) === 0 ? random(length + 2) : length;
   return Uint8Array.from({ length: actual }, () => random(256) & random(256));
 }
 
-/** A machine with a guest, an SVSM and a GHCB; the hypervisor lies from now on. */
+/** A machine with a guest, an SVSM and a GHCB, whose hypervisor lies. */
 export class HostileWorld {
   readonly it: SvsmWorld;
   readonly ghcb: Ghcb;
@@ -104,7 +104,7 @@ export class HostileWorld {
     try {
       for (;;) this.host.allocatePage();
     } catch {
-      // Nothing is left.
+      // The memory of the host is used up.
     }
   }
 
@@ -121,14 +121,14 @@ export class HostileWorld {
     };
   }
 
-  /** Options with a record of all memory, of none, or without one. */
+  /** Options without a record, or with one in which all pages or none are validated. */
   record(random: Random): visibility.VisibilityOptions {
     const { memory } = this.it.guest;
     const kind = random(3);
     return kind === 0 ? {} : { validated: new ValidatedPages(memory, kind === 1 ? [memory] : []) };
   }
 
-  /** An address that the guest has mapped, or anything. */
+  /** Mostly an address that the guest has mapped. */
   gva(random: Random): never {
     if (random(6) === 0) return big(random);
     return gvaOf(
@@ -143,7 +143,7 @@ export class HostileWorld {
     ) as never;
   }
 
-  /** A page of system memory, or anything. */
+  /** Mostly a page of system memory. */
   spa(random: Random): never {
     return random(6) === 0 ? big(random) : (BigInt(random(4096) * PAGE_SIZE) as never);
   }
@@ -191,7 +191,7 @@ const onSwap =
     const it = world();
     const place = { page: it.spa(random), index: any(random) };
     const [source, destination] = [it.spa(random), it.spa(random)];
-    // Some pages are as the command needs them.
+    // Some pages are in the state that the command needs.
     it.host.rmpupdate(source, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0x5000) });
     it.host.rmpupdate(destination, { assigned: true, immutable: true, asid: random(2) });
     return command(it.it.machine, it.context, {

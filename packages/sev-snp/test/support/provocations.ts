@@ -118,7 +118,7 @@ function withoutMemory(): GhcbWorld {
   return it;
 }
 
-/** The hypervisor has registered another GHCB meanwhile. */
+/** Registers another GHCB, so that requests through the first one fail. */
 function unregistered(): GhcbWorld {
   const it = withGhcb();
   registerGhcb(it.vcpu, physAddr(GHCB + 0x1000));
@@ -133,7 +133,7 @@ const creation = {
   sevFeatures: 1n,
 };
 
-/** The record of all memory, or of none. */
+/** A record in which all pages are validated, or none. */
 function record({ guest }: World, isAll: boolean): VisibilityOptions {
   return { validated: new ValidatedPages(guest.memory, isAll ? [guest.memory] : []) };
 }
@@ -188,7 +188,7 @@ const asShared = ({ table, vcpu }: World): void => {
   vcpu.invlpg(gvaOf(PAGE));
 };
 
-/** Sharing a page: of the record, and of a page that is not valid. */
+/** Sharing a page that the record, or the RMP, does not have as validated. */
 function sharing(operation: PageOperationOf) {
   return {
     ...pageChange(operation, asPrivate),
@@ -204,7 +204,7 @@ function sharing(operation: PageOperationOf) {
   };
 }
 
-/** Taking a page back: of the record, and of a page that is valid still. */
+/** Taking back a page that the record, or the RMP, has as validated already. */
 function takingBack(operation: PageOperationOf, prepare: (it: World) => void) {
   return {
     ...pageChange(operation, prepare),
@@ -230,7 +230,7 @@ class Failing extends Vcpu {
   }
 }
 
-/** Lists of page state changes, in which the hypervisor does something else. */
+/** Lists of page state changes that the hypervisor processes wrongly. */
 function lists(request: (it: GhcbWorld) => unknown, prepare: (it: GhcbWorld) => void = () => {}) {
   const ready = (): GhcbWorld => {
     const it = withGhcb();
@@ -304,7 +304,7 @@ function hostileSvsm(): HostileSvsmWorld {
   return { ...it, host: it.machine.hypervisor as HostileHypervisor };
 }
 
-/** The hypervisor answers wrongly, or withholds the SVSM. */
+/** A call for which the hypervisor answers wrongly, or withholds the SVSM. */
 function calls(call: (it: HostileSvsmWorld) => unknown) {
   return {
     INVALID_RESPONSE: () => {
@@ -320,7 +320,7 @@ function calls(call: (it: HostileSvsmWorld) => unknown) {
   };
 }
 
-/** And the SVSM refuses: this one refuses every call. */
+/** The same, and a call that the SVSM refuses. */
 function refusable(call: (it: HostileSvsmWorld) => unknown) {
   return {
     ...calls(call),
@@ -606,7 +606,7 @@ export const PROVOCATIONS: Provocations = {
     HOST_INSTRUCTION_FAILED: () =>
       new SnpMachine({ memorySize: 8 * MiB, rmpCovers: 2 * MiB }).hypervisor.launch({ size: 2 * MiB }),
     FIRMWARE_REFUSED: () => {
-      // The page was the guest's before there was a guest: a state that no program reaches.
+      // The page belongs to the guest before its launch: no program reaches this state.
       const { rmp, hypervisor } = new SnpMachine({ memorySize: 8 * MiB });
       const valid = { ...HYPERVISOR_ENTRY, assigned: true, asid: 1, validated: true };
       const others = { ...HYPERVISOR_ENTRY, assigned: true };
@@ -660,7 +660,7 @@ export const PROVOCATIONS: Provocations = {
   },
   'HostileHypervisor.unsmash': {
     FIRMWARE_REFUSED: () => {
-      // A page of the firmware's with an address: once it is locked, it is in no state that can be reclaimed.
+      // A locked page of the firmware with an address: no state from which it can be reclaimed.
       const it = hostile();
       const { host, guest } = it;
       host.splitPage(guest, physAddr(6 * MiB));

@@ -5,32 +5,33 @@ import type { Rmp } from '../../src/rmp/rmp.ts';
 
 const PARTS = PAGE_SIZE_2M / PAGE_SIZE;
 
-/** What of a page's own sixteen bytes the invariants are about. */
+/** The part of a page's own 16 bytes that the invariants depend on. */
 interface Slot {
   readonly assigned: boolean;
   readonly huge: boolean;
   readonly count: number;
-  /** Says no more than that it is assigned: as all but the first are inside a 2 MiB page. */
+  /** Whether the page is assigned and all other fields are 0, as in all but the first entry of a 2 MiB page. */
   readonly blank: boolean;
-  /** What the guest may reach it by, if it is validated: ASID and frame in one number; for all of a 2 MiB page, the first. */
+  /** ASID and frame of a validated page in one number; of a 2 MiB page, those of its first 4 KiB. */
   readonly valid: number | undefined;
 }
 
 /**
- * Watches every change of an RMP, and knows what must be true of it at any time:
+ * Watches every change of an RMP, and checks its invariants:
  *
- * - one owner for each page, which one entry names: inside a 2 MiB page, the other 511 say nothing of their own;
- * - the first entry of a region counts the other 4 KiB pages of it that are assigned;
+ * - one entry names the owner of a page: inside a 2 MiB page, the other 511 entries are blank;
+ * - the first entry of a region has the count of the other 4 KiB pages that are assigned;
  * - each (ASID, GPA) has at most one validated page, as long as every guest keeps its record.
  *
- * It looks at what has changed only, so that it can be asked after each step of a campaign; {@link recheck} looks at all.
+ * {@link problem} looks at the changed entries only, so that it can be called after each step of a campaign;
+ * {@link recheck} looks at all.
  */
 export class RmpShadow {
   readonly #rmp: Rmp;
   readonly #slots: Map<number, Slot> = new Map();
-  /** How many of the 511 others of a region are assigned, and how many are blank and assigned. */
+  /** Of the 511 other entries of a region, the number of assigned ones, and of blank ones. */
   readonly #counts: Map<number, { assigned: number; blank: number }> = new Map();
-  /** The page that is validated for an ASID and frame. */
+  /** The validated page of an ASID and frame. */
   readonly #valid: Map<number, number> = new Map();
   readonly #dirty: Set<number> = new Set();
 
@@ -52,7 +53,7 @@ export class RmpShadow {
     }
   }
 
-  /** What is wrong after the last changes, or `undefined`. O(pages changed). */
+  /** The problem after the last changes, or `undefined`. O(changed pages). */
   problem(): string | undefined {
     if (this.#dirty.size === 0) return undefined;
     const regions = new Set<number>();
@@ -75,7 +76,7 @@ export class RmpShadow {
     return undefined;
   }
 
-  /** As {@link problem}, for the whole table, and whether it has missed a change. O(pages). */
+  /** As {@link problem}, for the whole table. Also finds a change that was missed. O(pages). */
   recheck(): string | undefined {
     const before = this.problem();
     if (before !== undefined) return before;
@@ -84,7 +85,7 @@ export class RmpShadow {
       const now = slotOf(this.#rmp.rawEntry(spa) as RmpEntry);
       const known = this.#slots.get(page);
       if (known === undefined ? now.assigned : JSON.stringify(known) !== JSON.stringify(now)) {
-        return `page ${hex(page)} has changed unseen`;
+        return `the entry of page ${hex(page)} has changed without a call`;
       }
     }
     return undefined;
@@ -125,7 +126,7 @@ export class RmpShadow {
     const { assigned, blank } = this.#counts.get(region) ?? { assigned: 0, blank: 0 };
     if (first?.huge === true) {
       if (blank !== PARTS - 1)
-        return `${PARTS - 1 - blank} entries inside the 2 MiB page ${hex(region * PARTS)} are not empty`;
+        return `${PARTS - 1 - blank} entries inside the 2 MiB page ${hex(region * PARTS)} are not blank`;
       return first.count === 0
         ? undefined
         : `the 2 MiB page ${hex(region * PARTS)} counts ${first.count} pages`;
@@ -133,11 +134,11 @@ export class RmpShadow {
     const count = first?.count ?? 0;
     return count === assigned
       ? undefined
-      : `region ${hex(region * PARTS)} counts ${count} pages, and has ${assigned}`;
+      : `region ${hex(region * PARTS)} counts ${count} pages, but has ${assigned}`;
   }
 }
 
-/** More than the frame numbers of any guest here. */
+/** An upper bound of frame numbers. */
 const FRAMES = 2 ** 36;
 
 function slotOf({ assigned, pageSize, subpageCount, asid, gpa, validated, immutable }: RmpEntry): Slot {
@@ -150,7 +151,7 @@ function slotOf({ assigned, pageSize, subpageCount, asid, gpa, validated, immuta
   };
 }
 
-/** What a slot makes reachable, and the page there. */
+/** Each ASID and frame of a validated entry, with its page. */
 function* keysOf(page: number, { valid, huge }: Slot): Generator<[key: number, page: number]> {
   if (valid === undefined) return;
   for (let k = 0; k < (huge ? PARTS : 1); k += 1) yield [valid + k, page + k];

@@ -13,7 +13,7 @@ import type { SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import { SvsmCore, type SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
 import { gvaOf, MiB, type World, world } from './world.ts';
 
-/** The guest's calling area, and where the SVSM's memory ends. */
+/** The calling area of the guest. `OWN_END`: the end of the SVSM's memory. */
 export const CAA = 4 * MiB;
 export const OWN_END = 2 * MiB;
 
@@ -73,7 +73,7 @@ export const entryOf = (gpa: number | bigint, fields: Partial<SvsmListEntry> = {
   ...fields,
 });
 
-/** Writes a list as the guest; at 8 bytes into its calling area if not told otherwise. */
+/** Writes a list as the guest does; at offset 8 of its calling area if `at` is not given. */
 export function writeList(
   it: SvsmWorld,
   entries: readonly SvsmListEntry[],
@@ -84,7 +84,7 @@ export function writeList(
   it.guestCpu.write(gvaOf(at), Uint8Array.from(bytes.flatMap((part) => [...part])));
 }
 
-/** A call, straight to the SVSM: RAX after it, as a number. */
+/** Makes a call without the hypervisor. Returns RAX afterwards, as a number. */
 export function call(
   it: SvsmWorld,
   id: number,
@@ -97,7 +97,7 @@ export function call(
   return Number(all.rax);
 }
 
-/** A list, and what PVALIDATE of it gives: result, and how far it came. */
+/** Calls PVALIDATE with a list. Returns the result, and the index of the next entry. */
 export function pvalidateList(it: SvsmWorld, entries: readonly SvsmListEntry[], next = 0): [number, number] {
   writeList(it, entries, CAA + 8, next);
   const result = call(it, 1, { rcx: BigInt(CAA + 8) });

@@ -8,11 +8,11 @@ import { RMP_CHECKS } from '../../src/rmp/rmp-check.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
 import { gvaOf, MiB, spaOf, type World, world } from './world.ts';
 
-// What TABLES.md says, from running code.
+// The content of TABLES.md, from running code.
 
 interface Case {
   readonly instruction: string;
-  /** What it is asked. */
+  /** The operand and the situation. */
   readonly when: string;
   readonly run: (it: World) => unknown;
 }
@@ -20,20 +20,22 @@ interface Case {
 const page = 4 * MiB;
 const { Regular, Huge } = PageSize;
 
-/** A page of the guest's in a 2 MiB page, and one beside that is split. */
+/** A page of the guest in a 2 MiB page. */
 const whole = (it: World): SysPhysAddr => spaOf(it, page);
+/** The address of a 2 MiB region of the guest, split into 4 KiB pages. */
 function split(it: World): number {
   it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
   return 6 * MiB;
 }
+/** A page of the hypervisor. */
 function free(it: World): SysPhysAddr {
   return it.machine.hypervisor.allocatePage();
 }
 
 const CASES: readonly Case[] = [
   ...cases('RMPUPDATE', {
-    'a page that nobody has': (it) => rmpupdate(it.machine.rmp, free(it), { assigned: true, asid: 1 }),
-    '2 MiB, at no multiple of it': (it) =>
+    'a page of the hypervisor': (it) => rmpupdate(it.machine.rmp, free(it), { assigned: true, asid: 1 }),
+    '2 MiB at a multiple of 4 KiB': (it) =>
       rmpupdate(it.machine.rmp, sysPhysAddr(0x1000), { assigned: true, asid: 1, pageSize: Huge }),
     'executed by a guest': (it) => rmpupdate(it.machine.rmp, free(it), { assigned: true }, 1),
     'an immutable page': (it) => {
@@ -45,15 +47,15 @@ const CASES: readonly Case[] = [
       it.machine.rmp.setInUse(whole(it), true);
       return rmpupdate(it.machine.rmp, whole(it), { assigned: false });
     },
-    '4 KiB of a 2 MiB page': (it) => rmpupdate(it.machine.rmp, whole(it), { assigned: false }),
-    '2 MiB of which 4 KiB are assigned': (it) => {
+    '4 KiB inside a 2 MiB page': (it) => rmpupdate(it.machine.rmp, whole(it), { assigned: false }),
+    '2 MiB with assigned 4 KiB pages': (it) => {
       const at = spaOf(it, split(it));
       return rmpupdate(it.machine.rmp, at, { assigned: true, asid: 1, pageSize: Huge });
     },
   }),
   ...cases('PSMASH', {
     'a 2 MiB page': (it) => psmash(it.machine.rmp, whole(it)),
-    'an address that is no multiple of 2 MiB': (it) => psmash(it.machine.rmp, sysPhysAddr(0x1000)),
+    'an address that is not a multiple of 2 MiB': (it) => psmash(it.machine.rmp, sysPhysAddr(0x1000)),
     'executed by a guest': (it) => psmash(it.machine.rmp, whole(it), 1),
     'a page in use': (it) => {
       it.machine.rmp.setInUse(whole(it), true);
@@ -62,16 +64,16 @@ const CASES: readonly Case[] = [
     'a page that is split already': (it) => psmash(it.machine.rmp, spaOf(it, split(it))),
   }),
   ...cases('RMPREAD', {
-    'a page that is covered': (it) => rmpread(it.machine.rmp, whole(it)).result,
-    'a page that is not covered': (it) => rmpread(it.machine.rmp, sysPhysAddr(64 * MiB)).result,
+    'a page in the RMP': (it) => rmpread(it.machine.rmp, whole(it)).result,
+    'a page outside of the RMP': (it) => rmpread(it.machine.rmp, sysPhysAddr(64 * MiB)).result,
     'executed by a guest': (it) => rmpread(it.machine.rmp, whole(it), 1).result,
   }),
   ...cases('PVALIDATE', {
-    'a page that changes': (it) => it.vcpu.pvalidate(gvaOf(page), Huge, false),
-    'a page that is so already': (it) => it.vcpu.pvalidate(gvaOf(page), Huge, true),
-    '2 MiB, at no multiple of it': (it) => it.vcpu.pvalidate(gvaOf(page + 0x1000), Huge, true),
-    '2 MiB of 4 KiB entries': (it) => it.vcpu.pvalidate(gvaOf(split(it)), Huge, true),
-    '4 KiB of a 2 MiB entry': (it) => stubborn(it).vcpu.pvalidate(gvaOf(page), Regular, false),
+    'a page whose validation changes': (it) => it.vcpu.pvalidate(gvaOf(page), Huge, false),
+    'a page in the requested state already': (it) => it.vcpu.pvalidate(gvaOf(page), Huge, true),
+    '2 MiB at a multiple of 4 KiB': (it) => it.vcpu.pvalidate(gvaOf(page + 0x1000), Huge, true),
+    '2 MiB, with 4 KiB in the RMP': (it) => it.vcpu.pvalidate(gvaOf(split(it)), Huge, true),
+    '4 KiB, with 2 MiB in the RMP': (it) => stubborn(it).vcpu.pvalidate(gvaOf(page), Regular, false),
     'a page that is not assigned': (it) => {
       const gpa = split(it);
       rmpupdate(it.machine.rmp, spaOf(it, gpa), { assigned: false });
@@ -86,9 +88,10 @@ const CASES: readonly Case[] = [
   ...cases('RMPADJUST', {
     'a less privileged level': (it) => it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 1, permissions: 3 }),
     'a level that does not exist': (it) => it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 4, permissions: 3 }),
-    'the own level': (it) => it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 0, permissions: 3 }),
-    '2 MiB of 4 KiB entries': (it) => it.vcpu.rmpadjust(gvaOf(split(it)), Huge, { vmpl: 1, permissions: 3 }),
-    '4 KiB of a 2 MiB entry': (it) =>
+    'its own level': (it) => it.vcpu.rmpadjust(gvaOf(page), Huge, { vmpl: 0, permissions: 3 }),
+    '2 MiB, with 4 KiB in the RMP': (it) =>
+      it.vcpu.rmpadjust(gvaOf(split(it)), Huge, { vmpl: 1, permissions: 3 }),
+    '4 KiB, with 2 MiB in the RMP': (it) =>
       stubborn(it).vcpu.rmpadjust(gvaOf(page), Regular, { vmpl: 1, permissions: 3 }),
     'a page that is not validated': (it) => {
       it.vcpu.pvalidate(gvaOf(page), Huge, false);
@@ -105,13 +108,13 @@ function cases(instruction: string, of: Record<string, Case['run']>): Case[] {
   return Object.entries(of).map(([when, run]) => ({ instruction, when, run }));
 }
 
-/** Its hypervisor resolves no nested page fault: the fault is what hardware reports. */
+/** Makes the hypervisor resolve no nested page fault, so that the fault shows. */
 function stubborn(it: World): World {
   it.machine.hypervisor.handleNestedPageFault = () => false;
   return it;
 }
 
-/** What an instruction ended with, as hardware tells it. */
+/** The end of an instruction: its result, or its fault. */
 function endOf(run: Case['run']): string {
   try {
     const answer = run(world({ memorySize: 32 * MiB }));
@@ -144,27 +147,27 @@ export function tables(): string {
   );
   return `# Tables of @svsm/sev-snp
 
-Written by \`test/tables.test.ts\` from what the code does; it fails if they are not current (\`npx vitest run tables --update\`
-writes them anew). The attacks are in the README of \`examples/snp-adversary\`.
+\`test/package/tables.test.ts\` generates this file from running code, and fails if it is out of date. To update it, run
+\`npx vitest run tables --update\`. The attacks are in the README of \`examples/snp-adversary\`.
 
-## What instructions answer
+## Results of instructions
 
-Each line is run on a guest with pages of 2 MiB and 4 KiB. The nested page faults are those that a hypervisor does not resolve.
+Each line runs on a guest with pages of 2 MiB and 4 KiB, under a hypervisor that does not resolve nested page faults.
 
-| Instruction | Asked for | Answer |
+| Instruction | Operand or situation | Result |
 |---|---|---|
 ${codes.join('\n')}
 
-## What an access must pass
+## RMP checks of accesses
 
-In the order of priority: AMD64 APM vol. 2, table 15-39. \`test/rmp-check.test.ts\` tries each check alone, and each before all
-that follow.
+In the order of priority (AMD64 APM vol. 2, table 15-39). \`test/rmp/rmp-check.test.ts\` makes each check fail alone, and
+together with all later ones.
 
-| Who | Does what | Checks |
+| Accessor | Access | Checks |
 |---|---|---|
 ${checks.join('\n')}
 
-## What VMRUN, and what belongs to it, checks
+## RMP checks of VMRUN and related operations
 
 AMD64 APM vol. 2, table 15-41.
 

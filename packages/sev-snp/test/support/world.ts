@@ -12,7 +12,7 @@ import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
 
 export const MiB = 1 << 20;
-/** Where worlds map guest memory: GPA 0 on. */
+/** The address at which a world maps GPA 0. */
 export const BASE = 0xffff_8000_0000_0000n;
 
 /** The guest-virtual address that a world maps to `gpa`. */
@@ -34,7 +34,7 @@ export interface World {
   readonly vcpu: Vcpu;
   readonly table: PageTable;
   readonly tlb: Tlb;
-  /** Events after the launch and the making of the page table. */
+  /** Events since the page table was made. */
   readonly events: MachineEvent[];
 }
 
@@ -90,7 +90,7 @@ export function mapAll(
   return table;
 }
 
-/** Where the hypervisor has put a guest's page. */
+/** The system page of a guest's page. */
 export function spaOf({ guest }: World, gpa: number): SysPhysAddr {
   return (guest.nested.lookup(physAddr(gpa)) as { spa: SysPhysAddr }).spa;
 }
@@ -100,7 +100,7 @@ export function rmpOf(mib = 8): Rmp {
   return new Rmp(sysPhysRegion(sysPhysAddr(0), mib * MiB));
 }
 
-/** All entries of a table, bit for bit; nothing for a region that was never touched. */
+/** All entries of a table, bit for bit; an empty text for an entry that was never written. */
 export function snapshot(rmp: Rmp): string {
   const slots = [...rmp.covered.iterPages(PageSize.Regular)].map((spa) => {
     const slot = rmp.rawEntry(spa) as RmpEntry;
@@ -116,7 +116,7 @@ export function codeOf(action: () => unknown): string | undefined {
   return thrownBy(action)?.code;
 }
 
-/** The coded error that `action` throws, or `undefined`. Anything else that it throws goes on. */
+/** The coded error that `action` throws, or `undefined`. Other errors are thrown on. */
 export function thrownBy(
   action: () => unknown,
 ): { code: string; details: Record<string, unknown>; message: string } | undefined {
