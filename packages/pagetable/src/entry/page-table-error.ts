@@ -55,7 +55,7 @@ export interface PageTableErrorDetails {
   ALIASED_TABLE: { vaddr: bigint; table: bigint };
   /** The page table or part was destroyed. Its frames may be in other use by now. */
   DESTROYED: { root: bigint };
-  /** The value is not an index or a level that a self-map can have. */
+  /** The value is not an index or a level of a self-map, or it is an address in the self-map that was to be changed. */
   INVALID_SELF_MAP: { value: unknown; problem: string };
   /** The value is not an index of a root entry, or the entry is not present. */
   INVALID_ROOT_ENTRY: { index: unknown; problem: string };
@@ -123,7 +123,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
     `the table at ${hex(table)} maps ${hex(vaddr)} and also other addresses of the same region: change the pages one by one`,
   DESTROYED: ({ root }) => `the page table at ${hex(root)} was destroyed`,
   INVALID_SELF_MAP: ({ value, problem }) =>
-    `${describeValue(value)} cannot be used for a self-map: ${problem}`,
+    `${describeValue(value)} cannot be used with a self-map: ${problem}`,
   INVALID_ROOT_ENTRY: ({ index, problem }) => `root entry ${describeValue(index)} cannot be used: ${problem}`,
   OUTSIDE_PART: ({ vaddr, index }) => `${hex(vaddr)} is outside the part of root entry ${index}`,
   PART_BOUNDARY: ({ vaddr, index }) =>

@@ -48,7 +48,8 @@ export abstract class PageMapper {
    * @param paddr - a multiple of 4096, without the encryption bit
    * @param flags - {@link PteFlags}, or the result of `leafFlags`. Present is set in any case
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`,
-   *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`
+   *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`;
+   *   `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
     this.#owner.at(vaddr).edit.map(0, vaddr, paddr, flags, options);
@@ -81,7 +82,7 @@ export abstract class PageMapper {
    *
    * @param vaddr - a multiple of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `READ_ONLY`; `PAGE_SIZE_MISMATCH` if a larger
-   *   page maps it; with `freeEmptyTables`, `ALIASED_TABLE`
+   *   page maps it; with `freeEmptyTables`, `ALIASED_TABLE`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   unmap4k(vaddr: VirtAddr): PageTableEntry {
     return this.#owner.at(vaddr).edit.unmap(0, vaddr);
@@ -114,7 +115,7 @@ export abstract class PageMapper {
    * @param vaddr - a multiple of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `NO_ENCRYPTION`, `READ_ONLY`;
    *   `OUTSIDE_PHYSICAL_RANGE` if the page is always shared; if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`,
-   *   `INVALID_FRAME`
+   *   `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   setShared4k(vaddr: VirtAddr): void {
     this.#owner.at(vaddr).edit.setVisibility('setShared4k', vaddr, true);
@@ -166,7 +167,8 @@ export abstract class PageMapper {
    *
    * @param region - its bounds are multiples of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, `PART_BOUNDARY`, `READ_ONLY`;
-   *   if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
+   *   if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if the region overlaps
+   *   the self-map
    */
   unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
     const range = this.#owner.pages(region);
@@ -190,7 +192,8 @@ export abstract class PageMapper {
    *
    * @param vaddr - a multiple of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `INVALID_FLAGS`, `ALIASED_TABLE`, `READ_ONLY`; if
-   *   a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`
+   *   a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the
+   *   self-map
    */
   protect4k(vaddr: VirtAddr, change: FlagChange): void {
     const range = this.#owner.page(vaddr);
@@ -244,7 +247,7 @@ export abstract class PageMapper {
    * bits and visibilities stay as they were. Does nothing if a 4 KiB page maps `vaddr` already.
    *
    * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`,
-   *   `READ_ONLY`
+   *   `READ_ONLY`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   split4k(vaddr: VirtAddr): void {
     this.#owner.at(vaddr).edit.split('split4k', vaddr, 0);
@@ -264,7 +267,8 @@ export abstract class PageMapper {
    * page replaces the table, and so on upward. Accessed and dirty may differ between the parts. The tables are given back.
    * Returns the size of the page that maps `vaddr` afterwards: the same as before if there was nothing to collapse. O(512).
    *
-   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`; if it collapses, `NO_FRAME_ALLOCATOR`
+   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`; if it collapses, `NO_FRAME_ALLOCATOR`;
+   *   `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   collapse(vaddr: VirtAddr): PageSize {
     return PAGE_SIZES[this.#owner.at(vaddr).edit.collapse(vaddr)]!;

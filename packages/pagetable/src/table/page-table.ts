@@ -141,7 +141,8 @@ export class PageTable extends PageMapper {
    * attached at such an entry is attached to the new page table too. It takes one frame for the root.
    *
    * @param entries - indexes of root entries that lead to tables, 0 to 511; COCONUT-SVSM shares 511
-   * @throws PageTableError as {@link PageTable.create}; `INVALID_ROOT_ENTRY`, `BUS_ERROR`, `DESTROYED`
+   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`,
+   *   `BUS_ERROR`, `DESTROYED`
    */
   cloneShared(entries: readonly number[]): PageTable {
     const { cursor, space } = this.#owner;

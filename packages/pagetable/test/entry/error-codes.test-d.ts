@@ -28,7 +28,7 @@ function check<_ extends true>(): void {}
 
 type Walk = 'NON_CANONICAL' | 'OUTSIDE_PART' | 'RESERVED_BITS' | 'BUS_ERROR' | 'DESTROYED';
 type Frames = 'OUT_OF_MEMORY' | 'NO_FRAME_ALLOCATOR' | 'INVALID_FRAME';
-type Region = 'MISALIGNED' | 'ALIASED_TABLE' | 'PART_BOUNDARY';
+type Region = 'MISALIGNED' | 'ALIASED_TABLE' | 'PART_BOUNDARY' | 'INVALID_SELF_MAP';
 
 check<
   Equal<
@@ -46,12 +46,19 @@ check<
     Walk | Frames | Region | ('NOT_MAPPED' | 'NO_ENCRYPTION' | 'OUTSIDE_PHYSICAL_RANGE' | 'READ_ONLY')
   >
 >();
-check<Equal<SplitErrorCode, Walk | Frames | 'NOT_MAPPED' | 'READ_ONLY'>>();
-check<Equal<CollapseErrorCode, Walk | 'NOT_MAPPED' | 'NO_FRAME_ALLOCATOR' | 'READ_ONLY'>>();
+check<Equal<SplitErrorCode, Walk | Frames | 'NOT_MAPPED' | 'READ_ONLY' | 'INVALID_SELF_MAP'>>();
+check<
+  Equal<CollapseErrorCode, Walk | 'NOT_MAPPED' | 'NO_FRAME_ALLOCATOR' | 'READ_ONLY' | 'INVALID_SELF_MAP'>
+>();
 check<Equal<LookupErrorCode, Walk>>();
 check<Equal<ListingErrorCode, Walk | 'MISALIGNED'>>();
 check<Equal<AccessErrorCode, 'NON_CANONICAL' | 'INVALID_ACCESS' | 'BUS_ERROR' | 'READ_ONLY' | 'DESTROYED'>>();
-check<Equal<CreateTableErrorCode, Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED'>>();
+check<
+  Equal<
+    CreateTableErrorCode,
+    Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'INVALID_SELF_MAP'
+  >
+>();
 check<Equal<DestroyTableErrorCode, 'NO_FRAME_ALLOCATOR' | 'BUS_ERROR' | 'DESTROYED'>>();
 check<
   Equal<

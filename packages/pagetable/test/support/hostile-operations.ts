@@ -88,6 +88,7 @@ export class World {
       ...framesOf(random),
       freeEmptyTables: random(2) === 0,
       tlb: this.tlb,
+      ...(random(4) === 0 ? { selfMap: pick(random, [SELF, SELF, SELF, 1, 512]) } : {}),
     };
     this.table = withoutError(() => PageTable.open(physAddr(0), this.options)) ?? this.#plain();
     this.other = PageTable.create({
@@ -322,6 +323,7 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   },
   selfMap: (r) => selfMap(some(r, [0, 493, 511, 512])),
   'SelfMap.entryAddress': (r) => self(vaddr(r), levelOf(r)),
+  'SelfMap.tableAddress': (r) => selfMap(SELF).tableAddress(vaddr(r), levelOf(r)),
 
   decodeEntry: (r) => pagetable.decodeEntry(some(r, [0n, 1n, 0x83n]), levelOf(r), pick(r, CONFIGS)),
   encodeEntry: (r) => {
