@@ -1,6 +1,6 @@
 /**
- * The rules of an access, each as a table written out from the manuals, against all states that it speaks of: no
- * sampling. Entries lie at index 0 of one table a level, so the address is 0.
+ * The rules of an access, each written out from the manuals as a table, against all states that the rule depends on: no
+ * sampling. There is one table for each level and its entry is at index 0, so the address is 0.
  */
 import { type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -14,7 +14,7 @@ import type { AccessKind, AccessResult } from '../../src/walk/access.ts';
 
 const BOOLEANS = [false, true] as const;
 const KINDS = ['read', 'write', 'fetch'] as const;
-/** An access is made in user mode, in supervisor mode, or implicitly from CPL 3, which is supervisor mode too. */
+/** The mode of an access: user, supervisor, or implicit from CPL 3, which is supervisor mode too. */
 const MODES = ['user', 'supervisor', 'implicit'] as const;
 const ADDRESS = 0n as VirtAddr;
 const P = 1n;
@@ -24,7 +24,7 @@ const A = 0x20n;
 const D = 0x40n;
 const PS = 0x80n;
 const NX = 1n << 63n;
-/** What nothing is wrong with. */
+/** The bits of an entry that allows everything. */
 const SOUND = P | W | U | A | D;
 
 type Mode = (typeof MODES)[number];
@@ -35,10 +35,10 @@ beforeEach(() => {
   memory = createPhysMemory({ size: 0x6000 });
 });
 
-/** Where the entry of `level` lies: the PT in frame 1, the PD in frame 2, and so on. */
+/** The address of the entry of `level`: the PT is frame 1, the PD frame 2, and so on. */
 const place = (level: number): PhysAddr => physAddr(0x1000 * (level + 1));
 
-/** An entry that leads on to the table below, or from level 0 to frame 0. */
+/** An entry that leads to the table below, or at level 0 to frame 0. */
 const entry = (level: number, bits: bigint): bigint => BigInt(0x1000 * level) | bits;
 
 const open = (options: PagingOptions = {}): PageTable => {
@@ -48,7 +48,7 @@ const open = (options: PagingOptions = {}): PageTable => {
 
 const put = (level: number, bits: bigint): void => writePhys64(memory, place(level), entry(level, bits));
 
-/** The error code; 0 with nothing else set is a read in supervisor mode of what is not present, so a translation is -1. */
+/** The error code; -1 for a translation, since 0 is a supervisor read of a page that is not present. */
 const codeOf = (result: AccessResult): number => (result.type === 'page-fault' ? result.errorCode : -1);
 
 const cpus = (states: Partial<CpuState> = {}): Record<Mode, CpuState> => {
@@ -62,12 +62,13 @@ const cpus = (states: Partial<CpuState> = {}): Record<Mode, CpuState> => {
 const look = (mode: Mode) => ({ update: false, implicit: mode === 'implicit' });
 const OPTIONS = { user: look('user'), supervisor: look('supervisor'), implicit: look('implicit') };
 
-/** Error code bits that say what the access was: W/R, U/S, and I/D with NXE or SMEP. */
+/** The error code bits that describe the access: W/R, U/S, and I/D with NXE or SMEP. */
 const accessBits = (kind: AccessKind, mode: Mode, tellsFetch: boolean): number =>
   (kind === 'write' ? 2 : 0) | (mode === 'user' ? 4 : 0) | (kind === 'fetch' && tellsFetch ? 16 : 0);
 
+// P13, P14, P15, P16
 describe('rights of all levels (Intel SDM vol. 3A, §4.6.1; AMD64 APM vol. 2, §5.6)', () => {
-  /** What a cell of the table says. */
+  /** The conditions in the cells of the table. */
   const CONDITIONS = {
     never: () => false,
     always: () => true,
@@ -114,7 +115,7 @@ describe('rights of all levels (Intel SDM vol. 3A, §4.6.1; AMD64 APM vol. 2, §
     const has = (bit: number): boolean => ((i >> bit) & 1) === 1;
     return cpus({ wp: has(0), smep: has(1), smap: has(2), ac: has(3) });
   });
-  /** Every access by every processor, and the code that it gives on each of eight kinds of page. */
+  /** Every access by every processor, and its error code on each of eight kinds of page. */
   const accesses = (noExecute: boolean) =>
     STATES.flatMap((state) =>
       MODES.flatMap((mode) =>
@@ -143,7 +144,7 @@ describe('rights of all levels (Intel SDM vol. 3A, §4.6.1; AMD64 APM vol. 2, §
       const used = levels - leaf;
       const wrong: unknown[] = [];
       for (let bits = 0; bits < 8 ** used; bits += 1) {
-        // P13: user and writable are ANDed over the levels, NX is ORed.
+        // User and writable are ANDed over the levels, NX is ORed.
         let page = 3;
         for (let i = 0; i < used; i += 1) {
           const own = (bits >> (3 * i)) & 7;
@@ -162,7 +163,8 @@ describe('rights of all levels (Intel SDM vol. 3A, §4.6.1; AMD64 APM vol. 2, §
     },
   );
 
-  test('without EFER.NXE: I/D tells a fetch only with SMEP', () => {
+  // P15
+  test('without EFER.NXE, I/D is set for a fetch only with SMEP', () => {
     const table = open({ noExecute: false });
     const all = accesses(false);
     for (let bits = 0; bits < 4 ** 4; bits += 1) {
@@ -179,8 +181,9 @@ describe('rights of all levels (Intel SDM vol. 3A, §4.6.1; AMD64 APM vol. 2, §
   });
 });
 
+// P17, P47
 describe('protection keys (Intel SDM vol. 3A, §4.6.2)', () => {
-  /** Which register an access minds, and whether write-disable counts; fetches and refused ones mind none. */
+  /** The register that an access consults, and whether write-disable counts. Fetches and refused accesses consult none. */
   const TABLE: readonly (readonly [
     kind: AccessKind,
     mode: 'user' | 'supervisor',
@@ -201,7 +204,7 @@ describe('protection keys (Intel SDM vol. 3A, §4.6.2)', () => {
     ['fetch', 'supervisor', 'user', 'never', 'never'],
     ['fetch', 'supervisor', 'supervisor', 'never', 'never'],
   ];
-  /** A register: off, or what it says of one key while it says the opposite of all others. */
+  /** A register: off, or with rights for one key and the opposite rights for all others. */
   const SETTINGS = [undefined, 0, 1, 2, 3] as const;
   const register = (setting: (typeof SETTINGS)[number], key: number): number | undefined => {
     if (setting === undefined) return undefined;
@@ -240,7 +243,7 @@ describe('protection keys (Intel SDM vol. 3A, §4.6.2)', () => {
                     const plain =
                       (mode === 'user' && !userPage) ||
                       (kind === 'write' && !writable && (wp || mode === 'user'));
-                    // A plain violation is told of together with that of the key.
+                    // P and PK are set together if rights and key both deny the access.
                     const fault = accessBits(kind, mode, true) | 1 | (byKey ? 32 : 0);
                     const expected = byKey || plain ? fault : -1;
                     const code = codeOf(table.access(ADDRESS, kind, state[mode], OPTIONS[mode]));
@@ -257,9 +260,10 @@ describe('protection keys (Intel SDM vol. 3A, §4.6.2)', () => {
   });
 });
 
+// P6, P7, P8, P9, P37
 describe('reserved bits (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD64 APM vol. 2, §5.3)', () => {
   type Bits = readonly (readonly [from: number, to: number])[];
-  /** Entries, and which of their bits must be 0 whatever the processor; on AMD; without NXE: 63; and 51:M. */
+  /** Entries, with the bits that are reserved on every processor, and those reserved on AMD. Also reserved: 63 without NXE, and 51:M. */
   const FORMATS: readonly (readonly [
     name: string,
     level: number,
@@ -278,13 +282,13 @@ describe('reserved bits (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD64 APM vol. 
   const has = (bits: Bits, bit: number): boolean => bits.some(([from, to]) => from <= bit && bit <= to);
 
   const reader = cpuState({ smap: false });
-  /** The code and level of the fault that a read gives, if any. */
+  /** The error code and the level of the fault of a read, if it faults. */
   const faultAt = (table: PageTable): string => {
     try {
       const result = table.access(ADDRESS, 'read', reader, { update: false });
       return result.type === 'page-fault' ? `${result.errorCode} at level ${result.level}` : result.type;
     } catch (error) {
-      // A bit of the address that leads elsewhere.
+      // An address bit: the entry leads elsewhere.
       if (isPageTableError(error, 'BUS_ERROR')) return error.code;
       throw error;
     }
@@ -300,9 +304,9 @@ describe('reserved bits (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD64 APM vol. 
             const table = open({ levels: 5, vendor, noExecute, physicalBits, ...encryption });
             for (let upper = 4; upper > level; upper -= 1) put(upper, SOUND & ~D);
             for (let bit = 1; bit < 64; bit += 1) {
-              // PS makes it another format.
+              // PS changes the format.
               if (bit === 7 && (level === 1 || level === 2)) continue;
-              // A leaf leads to frame 0: a table that is led to elsewhere is not what is asked here.
+              // An address bit of a table entry leads to another table, which this test leaves out.
               const base = isLeaf ? P | W | U | (level > 0 ? PS : 0n) : entry(level, P | W | U);
               writePhys64(memory, place(level), base | (1n << BigInt(bit)));
               for (let lower = level - 1; lower >= 0; lower -= 1) put(lower, 0n);
@@ -327,7 +331,7 @@ describe('reserved bits (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD64 APM vol. 
     expect(wrong.slice(0, 3)).toEqual([]);
   });
 
-  test('PS of a PDPTE without 1 GiB pages, and nothing that a 1 GiB page would have', () => {
+  test('PS of a PDPTE without 1 GiB pages, and no bit that a 1 GiB page reserves', () => {
     const table = open({ giantPages: false });
     put(3, SOUND & ~D);
     for (const bits of [PS, PS | (0x1_ffffn << 13n)]) {
@@ -339,6 +343,7 @@ describe('reserved bits (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD64 APM vol. 
   });
 });
 
+// P19, P20
 describe('which fault wins (Intel SDM vol. 3A, §4.7)', () => {
   const DEFECTS = ['none', 'not present', 'reserved', 'no rights'] as const;
   const bitsOf = (defect: (typeof DEFECTS)[number], level: number): bigint => {
@@ -349,7 +354,7 @@ describe('which fault wins (Intel SDM vol. 3A, §4.7)', () => {
   };
 
   test.each([4, 5] as const)(
-    'any defects at any of %i levels: from the top down, and rights last of all',
+    'any defects at any of %i levels: from the top down, and rights last',
     (levels) => {
       const table = open({ levels, physicalBits: 40 });
       const cpu = cpuState({ cpl: 3, pkru: 0xffff_ffff });
@@ -374,12 +379,13 @@ describe('which fault wins (Intel SDM vol. 3A, §4.7)', () => {
   );
 });
 
+// P23, P25
 describe('accessed and dirty (Intel SDM vol. 3A, §4.8)', () => {
   test.each([
     ['4 KiB', 0],
     ['2 MiB', 1],
     ['1 GiB', 2],
-  ] as const)('of a page of %s: every state that the entries can be in', (_, leaf) => {
+  ] as const)('of a page of %s, in every state of the entries', (_, leaf) => {
     const table = open();
     for (let state = 0; state < 4 ** (4 - leaf); state += 1) {
       const before = Array.from({ length: 4 - leaf }, (_, i) => {
@@ -392,7 +398,7 @@ describe('accessed and dirty (Intel SDM vol. 3A, §4.8)', () => {
           before.forEach((value, i) => {
             writePhys64(memory, place(leaf + i), value);
           });
-          // Accessed everywhere; dirty in the leaf alone, of a write.
+          // Accessed in every entry; dirty only in the leaf, by a write.
           const after = before.map((value, i) => value | A | (i === 0 && kind === 'write' ? D : 0n));
           const result = table.access(ADDRESS, kind, cpuState(), { update });
           const set = result.type === 'translation' ? result.updates : undefined;

@@ -1,4 +1,4 @@
-/** Listings of tables that change meanwhile, that are reached twice, or of which a part is asked for. */
+/** Listings of tables that change during the listing, that are reached twice, or that are listed in part. */
 import { type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
@@ -21,7 +21,7 @@ function make(memory: PhysMemory = createPhysMemory({ size: 0x40_0000 })) {
   return { memory, table: PageTable.create({ memory, frames: new FramePool(1, 64), config }) };
 }
 
-/** Makes the directory entry for `to` lead to the leaf table that `from` has. */
+/** Makes the directory entry for `to` lead to the leaf table of `from`. */
 function alias(memory: PhysMemory, table: PageTable, from: VirtAddr, to: VirtAddr): void {
   const step = table.walk(from).path.find(({ level }) => level === 1);
   const other = table.walk(to).path.find(({ level }) => level === 1);
@@ -45,7 +45,7 @@ describe('a listing of a part of the addresses', () => {
     expect(mappings.map(({ region }) => String(region))).toEqual(['[0xffff800000003000-0xffff800000004000)']);
   });
 
-  test.each([0, 1, 255, 256, 511])('begins at the start of a page table part, entry %i', (index) => {
+  test.each([0, 1, 255, 256, 511])('begins at the start of a PageTablePart, entry %i', (index) => {
     const memory = createPhysMemory({ size: 0x40_0000 });
     const part = PageTablePart.create(index, { memory, frames: new FramePool(1, 64), config });
     const first = part.region.start as VirtAddr;
@@ -58,13 +58,13 @@ describe('a listing of a part of the addresses', () => {
   });
 });
 
-describe('a leaf table that two entries lead to', () => {
-  test('is listed whole the second time, if the first time it was begun in the middle', () => {
+describe('a leaf table to which two entries lead', () => {
+  test('is listed as a whole the second time, if the first listing began in its middle', () => {
     const { memory, table } = make();
     table.map4k(at(0n), physAddr(0x5000), RW);
     alias(memory, table, at(0n), at(TABLE));
     expect(pagesOf(table, at(0n), 2n * TABLE)).toEqual([at(0n), at(TABLE)]);
-    // From its second page on, there is no leaf in it; then there is one.
+    // The listing from the second page on finds no leaf in it; from its start it finds one.
     expect(pagesOf(table, at(0x1000n), 2n * TABLE - 0x1000n)).toEqual([at(TABLE)]);
     table.map4k(at(0x5000n), physAddr(0x6000), RW);
     expect(pagesOf(table, at(0x1000n), 2n * TABLE - 0x1000n)).toEqual([
@@ -74,7 +74,7 @@ describe('a leaf table that two entries lead to', () => {
     ]);
   });
 
-  test('and was empty the first time, is listed the second time, if something is mapped between', () => {
+  test('is listed the second time, if it was empty the first time and a page was mapped in between', () => {
     const { memory, table } = make();
     table.map4k(at(0n), physAddr(0x5000), RW);
     table.unmap4k(at(0n));
@@ -88,7 +88,7 @@ describe('a leaf table that two entries lead to', () => {
   });
 });
 
-test('what is changed between two steps is seen, wherever memory has put it', () => {
+test('a change between two steps is seen, even if memory has moved the table', () => {
   const { table } = make(new MovingMemory(createPhysMemory({ size: 0x40_0000 })));
   for (const offset of [0n, 0x1000n, 0x2000n, 0x3000n]) table.map4k(at(offset), physAddr(0x5000), RW);
   const leaves = table.leaves();
@@ -103,7 +103,7 @@ test('what is changed between two steps is seen, wherever memory has put it', ()
   expect(leaves.next().done).toBe(true);
 });
 
-test('a listing asks for no table to write to', () => {
+test('a listing asks for no write access', () => {
   const { memory, table } = make();
   table.map4k(at(0n), physAddr(0x5000), RW);
   const asked: boolean[] = [];

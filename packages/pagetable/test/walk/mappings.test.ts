@@ -29,11 +29,11 @@ const shown = (mappings: Iterable<Mapping>): string[] =>
   });
 
 describe('mappings', () => {
-  test('of nothing are none', () => {
+  test('are empty for an empty page table', () => {
     expect(shown(table.mappings())).toEqual([]);
   });
 
-  test('join what follows in both memories, with one size and the same rights', () => {
+  test('join pages that are contiguous in both memories, with one size and the same rights', () => {
     for (let i = 0; i < 4; i += 1)
       table.map4k(at(i * 0x1000), physAddr(0x10_0000 + i * 0x1000), PtePreset.Data);
     table.map4k(at(0x4000), physAddr(0x50_0000), PtePreset.Data);
@@ -67,7 +67,7 @@ describe('mappings', () => {
     ]);
   });
 
-  test('within a region are those, cut at its bounds', () => {
+  test('are cut at the bounds of `within`', () => {
     table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
     table.map4k(at(0x20_0000), physAddr(0x1000), PtePreset.Data);
     table.map1g(at(0x4000_0000), physAddr(0x4000_0000), PtePreset.Data);
@@ -86,7 +86,8 @@ describe('mappings', () => {
     ]);
   });
 
-  test('of five levels are regions of 57-bit addresses', () => {
+  // P2
+  test('have regions of 57-bit addresses with five levels', () => {
     table = PageTable.create({ memory, frames: new FramePool(64, 64), config: pagingConfig({ levels: 5 }) });
     table.map4k(0xff00_0000_0000_0000n as VirtAddr, physAddr(0x1000), PtePreset.Data);
     const [mapping] = table.mappings();
@@ -95,12 +96,12 @@ describe('mappings', () => {
     expect(mapping?.region.start).toBe(0xff00_0000_0000_0000n);
   });
 
-  test('of four levels are regions of 48-bit addresses', () => {
+  test('have regions of 48-bit addresses with four levels', () => {
     table.map4k(VA, physAddr(0x1000), PtePreset.Data);
     expect([...table.mappings()][0]?.region.kind).toBe(Virt);
   });
 
-  test('are read as they are asked for', () => {
+  test('are read step by step', () => {
     table.map4k(VA, physAddr(0x1000), PtePreset.Data);
     table.map4k(at(0x2000), physAddr(0x1000), PtePreset.Data);
     const listing = table.leaves();
@@ -111,8 +112,8 @@ describe('mappings', () => {
     expect(listing.next().done).toBe(true);
   });
 
-  test('leaves have the same rights, page by page', () => {
-    // Without encryption, so that no other bit of the high word is set.
+  test('have the same rights as the leaves', () => {
+    // Without encryption, no other bit of the high word is set.
     table = PageTable.create({ memory, frames: new FramePool(64, 64) });
     const rights = [
       [PteFlags.Writable, true, false, true],
@@ -128,12 +129,12 @@ describe('mappings', () => {
     ).toEqual(found);
   });
 
-  test('a run ends where the frame, the size or a right is another', () => {
-    // Page 0, whose number is 0 like that of no page yet.
+  test('end a run where the frame, the size or a right differs', () => {
+    // Page 0: its number is 0, like the initial value.
     const low = virtAddr(0);
     table.map4k(low, physAddr(0x5000), PtePreset.Data);
     table.map4k(virtAddr(0x1000), physAddr(0x7000), PtePreset.Data);
-    // The page after a small one, and the frame after its frame, but a large page.
+    // The large page continues the small ones in both memories, but has another size.
     for (let i = 0; i < 512; i += 1) {
       table.map4k(virtAddr(0x20_0000 + i * 0x1000), physAddr(0x20_0000 + i * 0x1000), PtePreset.Data);
     }
@@ -146,7 +147,8 @@ describe('mappings', () => {
     ]);
   });
 
-  test('rights are those that all levels leave', () => {
+  // P13
+  test('have the rights that all levels leave', () => {
     table.map4k(VA, physAddr(0x1000), PteFlags.Writable | PteFlags.User);
     writePhys64(memory, physAddr(table.root + 8n * 256n), 0x8000_0000_0000_0001n | 0x2000n);
     const [mapping] = table.mappings();
@@ -169,14 +171,14 @@ describe('mappings', () => {
     expect(isPageTableError(error) && error.code).toBe(code);
   });
 
-  test('of a 57-bit region that 4 levels can hold', () => {
+  test('accept a 57-bit region that 4 levels can map', () => {
     table.map4k(VA, physAddr(0x1000), PtePreset.Data);
     expect(shown(table.mappings({ within: new MemoryRegion(Virt57, VA, 0x1000) }))).toHaveLength(1);
   });
 });
 
 describe('a corrupted table', () => {
-  test('ends a listing, or is told and passed over', () => {
+  test('ends a listing, or is reported to onFault and skipped', () => {
     table.map4k(VA, physAddr(0x1000), PtePreset.Data);
     table.map4k(at(0x4000_0000), physAddr(0x1000), PtePreset.Data);
     const [pdpt] = [table.walk(VA).path[1]?.table ?? 0n];
@@ -195,7 +197,7 @@ describe('a corrupted table', () => {
     expect(faults).toEqual(['BUS_ERROR', 'RESERVED_BITS']);
   });
 
-  test('says where the first address is that it leaves out, and at which level', () => {
+  test('is reported with the first address that is left out, and the level', () => {
     table.map4k(at(0x4000_0000), physAddr(0x1000), PtePreset.Data);
     const pdpt = table.walk(VA).path[1]?.table ?? 0n;
     writePhys64(memory, physAddr(pdpt), 0x7_0000_0003n);
@@ -216,13 +218,13 @@ describe('a corrupted table', () => {
     ]);
   });
 
-  test('tells of a corrupted entry all that there is to tell, or throws it', () => {
+  test('is reported with all details, or thrown with them', () => {
     const entry = table.root + 8n * 300n;
     writePhys64(memory, physAddr(entry), 0x83n);
     const details = { vaddr: 0xffff_9600_0000_0000n, level: 3, paddr: entry, entry: 0x83n, reserved: 0x80n };
-    const told: unknown[] = [];
-    for (const _ of table.leaves({ onFault: (fault) => told.push(fault.details) }));
-    expect(told).toEqual([details]);
+    const reported: unknown[] = [];
+    for (const _ of table.leaves({ onFault: (fault) => reported.push(fault.details) }));
+    expect(reported).toEqual([details]);
     try {
       expect.fail(`${[...table.leaves()].length} leaves`);
     } catch (error) {
@@ -230,7 +232,7 @@ describe('a corrupted table', () => {
     }
   });
 
-  test('that leads to an empty table 512 times at each level ends soon', () => {
+  test('is listed quickly if it leads to an empty table 512 times at each level', () => {
     for (const [level, target] of [
       [0x30_0000, 0x30_1000],
       [0x30_1000, 0x30_2000],
@@ -240,7 +242,7 @@ describe('a corrupted table', () => {
     }
     const looped = PageTable.open(physAddr(0x30_0000), { memory });
     expect([...looped.mappings()]).toEqual([]);
-    // In memory that may change at any time as well.
+    // Also in memory that can change at any time.
     const own = createPhysMemory({ buffer: new ArrayBuffer(0x4000) });
     for (let level = 0; level < 3; level += 1) {
       for (let i = 0; i < 512; i += 1) {
@@ -250,7 +252,7 @@ describe('a corrupted table', () => {
     expect([...PageTable.open(physAddr(0), { memory: own }).mappings()]).toEqual([]);
   });
 
-  test('that leads to itself lists what the processor would find', () => {
+  test('is listed as the processor sees it if it leads to itself', () => {
     writePhys64(memory, table.root, table.root | 3n);
     expect([...table.leaves()].map(({ vaddr, frame, size }) => [vaddr, frame, size])).toEqual([
       [0n, table.root, PageSize.Regular],

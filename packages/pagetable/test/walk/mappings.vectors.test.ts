@@ -1,4 +1,4 @@
-/** The tables of booted kernels, against the emulator's own listings of them: see `fixtures/README.md`. */
+/** The tables of booted kernels against the emulator's own listings: see `fixtures/README.md`. */
 import { PageSize, type VirtAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { PteFlags } from '../../src/entry/pte-flags.ts';
@@ -7,7 +7,7 @@ import { openKernelTables } from '../support/kernel-tables.ts';
 
 const hex16 = (value: bigint): string => value.toString(16).padStart(16, '0');
 
-/** The letters of `info tlb`: bits of the leaf alone. Bit 7 it shows for large pages only. */
+/** The letters of `info tlb`: bits of the leaf alone. It shows bit 7 for large pages only. */
 function letters(flags: number, size: PageSize): string {
   const large = size === PageSize.Regular ? 0 : PteFlags.Large;
   return (
@@ -35,13 +35,13 @@ function sameLines(lines: readonly string[], listing: string): void {
   expect(lines).toHaveLength(expected.length);
 }
 
-/** How many leaves of 4K and of 2M those in `fixtures/` have: so that none is lost. */
+/** The number of leaves of 4K and of 2M in the files of `fixtures/`, so that a lost one is noticed. */
 const COUNTS: Record<string, readonly [number, number]> = { 'case-a': [73_891, 145], 'case-f': [9736, 109] };
 
 describe.each(fixturesOf('.frames.gz'))('%s', (name) => {
   const { table } = openKernelTables(name);
 
-  test('leaves are those of info tlb: none missing, none invented', () => {
+  test('leaves are exactly those of info tlb', () => {
     const leaves = [...table.leaves()];
     sameLines(
       leaves.map(
@@ -75,7 +75,7 @@ describe.each(fixturesOf('.frames.gz'))('%s', (name) => {
     sameLines(lines, fixtureText(`${name}.info-mem.txt.gz`));
   });
 
-  test('mappings and leaves tell the same', () => {
+  test('mappings and leaves agree', () => {
     const pages: unknown[] = [];
     for (const { region, paddr, pageSize, writable, user, executable, shared } of table.mappings()) {
       let at = paddr as bigint;

@@ -11,9 +11,9 @@ import { PageTable } from '../../src/table/page-table.ts';
 import { FramePool, snapshot } from '../support/frame-pool.ts';
 
 /*
- * A page table remembers the way of its last walk, past its own stores too. The law: one that remembers does what one does
- * that is opened anew before each step, in memory of its own; also where a table is an upper one and a lower one of the
- * same way, so that a store to a page moves the tables above it.
+ * A page table remembers its last walk, also after its own stores. The law: it behaves like one that is opened anew before
+ * each step, in memory of its own. This holds also if a table is at two levels of one walk, so that a store to a page
+ * moves the tables above it.
  */
 
 const config = pagingConfig({ cBit: 51, physicalBits: 44 });
@@ -29,7 +29,7 @@ const outcome = (operation: () => unknown): unknown => {
   }
 };
 
-// Two pages of one leaf table, the next leaf table, the next directory; then the tables of those, as pages.
+// Two pages of one leaf table, the next leaf table, the next directory; and their tables, as pages of the self-map.
 const plain = fc
   .constantFrom(0n, 0x1000n, 0x2000n, 0x20_0000n, 0x40_0000n, 0x4000_0000n)
   .map((at) => BASE + at);
@@ -85,7 +85,7 @@ function perform(table: PageTable, { at, frame, op }: Step): unknown {
   return walkAndLookUp(table, vaddr);
 }
 
-/** The entries of a walk; its page, which `lookup` must return as well, has the rights that all of them leave. */
+/** The entries of a walk. `lookup` must return the same page, with the rights that all entries leave. */
 function walkAndLookUp(table: PageTable, vaddr: VirtAddr): bigint[] {
   const { path, page } = table.walk(vaddr);
   const every = (flag: number) => path.every(({ entry }) => (entry.flags & flag) !== 0);
@@ -109,8 +109,8 @@ function make() {
   return { memory, pool, table };
 }
 
-describe('what is remembered past a store is what a walk would find', () => {
-  test('in plain tables, and where tables are pages of themselves', () => {
+describe('a walk that is remembered past a store equals a new walk', () => {
+  test('in plain tables, and in tables that map themselves', () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 10, maxLength: 30 }), (steps) => {
         const remembering = make();
@@ -119,7 +119,7 @@ describe('what is remembered past a store is what a walk would find', () => {
         const fresh = make();
         for (const one of steps) {
           if (one.op === 'foreign') {
-            // Flip a bit of an entry on the way, behind the table's back: present, writable, user, or NX.
+            // Another owner flips a bit of an entry of the walk: present, writable, user or NX.
             const [level, bit] = [one.frame % 4, [1n, 2n, 4n, 1n << 63n][(one.frame % 5) % 4]!];
             for (const side of [remembering, fresh]) {
               outcome(() => {
@@ -143,7 +143,7 @@ describe('what is remembered past a store is what a walk would find', () => {
     );
   });
 
-  test('a page that is the root itself: unmapping it cuts the way to all of them', () => {
+  test('unmapping the page that is the root cuts off all pages', () => {
     const { table } = make();
     table.map4k(BASE as VirtAddr, physAddr(0x5000), PteFlags.Writable);
     const rootPage = SELF.entryAddress(SELF.region.start, 3);
@@ -155,7 +155,7 @@ describe('what is remembered past a store is what a walk would find', () => {
     expect(table.translate(BASE as VirtAddr)).toBe(0x5000n);
   });
 
-  test('a store of its own is no reason to walk again, and a store of another is', () => {
+  test('an own store does not end the remembered walk, and a store of another object does', () => {
     const { memory, table } = make();
     table.map4k(BASE as VirtAddr, physAddr(0x5000), PteFlags.Writable);
     const reads: number[] = [];
@@ -176,7 +176,8 @@ describe('what is remembered past a store is what a walk would find', () => {
   });
 });
 
-test('a page beyond vTOM is refused in a loop too', () => {
+// C9
+test('a page whose address has a bit above the vTOM bit is refused in a loop too', () => {
   const vtom = pagingConfig({ encryption: { mode: 'vtom', bit: 40 } });
   const memory = createPhysMemory({ size: 0x40_0000 });
   const table = PageTable.create({ memory, frames: new FramePool(1, 60), config: vtom });

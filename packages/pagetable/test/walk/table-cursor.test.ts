@@ -1,4 +1,4 @@
-/** What a page table remembers of the walk before must not be seen: here place by place, where the laws go at random. */
+/** The remembered walk must not change a result: tested place by place here, at random in the laws. */
 import { type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
@@ -19,7 +19,7 @@ import { MovingMemory } from '../support/moving-memory.ts';
 const config = pagingConfig({ cBit: 51, physicalBits: 44 });
 const BASE = 0xffff_8080_0000_0000n;
 const RW = PteFlags.Writable;
-/** First pages of leaf tables of the same directory, of others, of other halves, of another root entry. */
+/** First pages of leaf tables: in the same directory, in others, in the other half, below another root entry. */
 const TABLES = [
   BASE,
   BASE + 0x20_0000n,
@@ -45,17 +45,17 @@ function refused(code: PageTableErrorCode, operation: () => unknown): PageTableE
   return expect.fail(`expected ${code}`);
 }
 
-/** Where the entry that maps `vaddr` lies. */
+/** The address of the entry that maps `vaddr`. */
 function placeOf(table: PageTable, vaddr: VirtAddr, level = 0): PhysAddr {
   const step = table.walk(vaddr).path.find((step) => step.level === level);
   return ((step?.table ?? 0n) + BigInt(8 * (step?.index ?? 0))) as PhysAddr;
 }
 
-describe('one page after another, whichever they are', () => {
+describe('any page after any other', () => {
   test.each([
     ['still', (memory: PhysMemory) => memory],
     ['moving', (memory: PhysMemory) => new MovingMemory(memory)],
-  ])('is shared, and no other one, in %s memory', (_, memoryOf) => {
+  ])('is shared alone, in %s memory', (_, memoryOf) => {
     const { memory, table } = make(memoryOf(createPhysMemory({ size: 0x40_0000 })));
     for (const [index, page] of PAGES.entries()) table.map4k(page, physAddr(0x1000 * index), RW);
     const shared = () =>
@@ -95,10 +95,10 @@ describe('one page after another, whichever they are', () => {
 });
 
 describe('after a page of a leaf table', () => {
-  test('a larger one at its place is found to be in the way, with the level of what is', () => {
+  test('a larger page is refused, with the level of the entry in the way', () => {
     const { table } = make();
     table.map4k((BASE + 0x1000n) as VirtAddr, physAddr(0x5000), RW);
-    // The page is absent, but its table is there; so is the directory.
+    // The page is absent, but its leaf table and its directory exist.
     const huge = refused('ALREADY_MAPPED', () => table.map2m(virtAddr(BASE), physAddr(0), RW));
     expect(huge.details).toMatchObject({ vaddr: BASE, level: 1 });
     expect(table.translate(virtAddr(BASE + 0x1000n))).toBe(0x5000n);
@@ -110,7 +110,7 @@ describe('after a page of a leaf table', () => {
     expect(table.translate(virtAddr(BASE + 0x20_1000n))).toBe(0x20_1000n);
   });
 
-  test('what is wrong with an address is said as before it', () => {
+  test('a bad address is refused as at first', () => {
     const { table } = make();
     table.map4k(virtAddr(BASE), physAddr(0x5000), RW);
     table.map4k(virtAddr(BASE + 0x1000n), physAddr(0x6000), RW);
@@ -150,7 +150,8 @@ describe('after a page of a leaf table', () => {
     expect([page?.shared, page?.paddr]).toEqual([false, 0x6000n]);
   });
 
-  test('an entry that is not present may hold anything', () => {
+  // P6
+  test('an entry that is not present can have any bits', () => {
     const { memory, table } = make();
     table.map4k(virtAddr(BASE), physAddr(0x5000), RW);
     const place = placeOf(table, virtAddr(BASE));
@@ -161,7 +162,7 @@ describe('after a page of a leaf table', () => {
     refused('NOT_MAPPED', () => table.setShared4k(virtAddr(BASE + 0x1000n)));
   });
 
-  test('an entry with a reserved bit is refused, with its place', () => {
+  test('an entry with a reserved bit set is refused, with its place', () => {
     const { memory, table } = make();
     table.map4k(virtAddr(BASE), physAddr(0x5000), RW);
     table.map4k(virtAddr(BASE + 0x3000n), physAddr(0x6000), RW);
@@ -177,7 +178,7 @@ describe('after a page of a leaf table', () => {
   });
 });
 
-test('the last address of all is one', () => {
+test('the last address of the space is an address', () => {
   const { table } = make();
   const last = virtAddr(0xffff_ffff_ffff_ffffn);
   expect(table.translate(last)).toBeUndefined();
@@ -186,7 +187,7 @@ test('the last address of all is one', () => {
   expect(table.walk(last).page?.paddr).toBe(0x5fffn);
 });
 
-test('walking asks for no table to write to', () => {
+test('walking asks for no write access', () => {
   const { memory, table } = make();
   table.map4k(virtAddr(BASE), physAddr(0x5000), RW);
   const readOnly: PhysMemory = {
@@ -200,13 +201,13 @@ test('walking asks for no table to write to', () => {
   const reader = PageTable.open(table.root, { memory: readOnly, config });
   expect(reader.walk(virtAddr(BASE)).page?.paddr).toBe(0x5000n);
   expect(reader.translate(virtAddr(BASE))).toBe(0x5000n);
-  // And flipping does, also after a walk that only read.
+  // Flipping asks for it, also after a walk that only read.
   expect(() => reader.setShared4k(virtAddr(BASE))).toThrow('is asked for to write');
   expect(() => reader.setShared4k(virtAddr(BASE))).toThrow('is asked for to write');
   expect(table.walk(virtAddr(BASE)).page?.shared).toBe(false);
 });
 
-test('what is written goes where memory says, though it was read elsewhere', () => {
+test('a store goes to the array that memory returns for the write', () => {
   const { table } = make(new MovingMemory(createPhysMemory({ size: 0x40_0000 })));
   table.map2m(virtAddr(BASE), physAddr(0x20_0000), RW);
   table.map2m(virtAddr(BASE + 0x20_0000n), physAddr(0x40_0000), RW);
@@ -222,7 +223,7 @@ test('what is written goes where memory says, though it was read elsewhere', () 
   expect([page?.shared, page?.paddr]).toEqual([true, 0x40_1000n]);
 });
 
-test.each([0, 1, 256, 511])('a part refuses addresses of other entries than %i', (index) => {
+test.each([0, 1, 256, 511])('a part refuses the addresses of all root entries but %i', (index) => {
   const memory = createPhysMemory({ size: 0x40_0000 });
   const part = PageTablePart.create(index, { memory, frames: new FramePool(1, 200), config });
   part.map4k(part.region.start as VirtAddr, physAddr(0x5000), RW);
@@ -242,7 +243,7 @@ test.each([0, 1, 256, 511])('a part refuses addresses of other entries than %i',
   }
 });
 
-test('a table that was destroyed says which it was', () => {
+test('the error of a destroyed page table names its root', () => {
   const { table } = make();
   const { root } = table;
   table.map4k(virtAddr(BASE), physAddr(0x5000), RW);

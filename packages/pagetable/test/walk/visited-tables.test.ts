@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { VisitedTables } from '../../src/walk/visited-tables.ts';
 
-test('a table is new once, in whatever order they come', () => {
+test('a table is new only once, in any order', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: 40 }).map((frame) => frame * 2 ** 34)), (tables) => {
       const visited = new VisitedTables();

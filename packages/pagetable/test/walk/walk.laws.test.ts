@@ -9,7 +9,7 @@ import { PageTable } from '../../src/table/page-table.ts';
 import type { MappedPage } from '../../src/walk/walk.ts';
 import { FramePool } from '../support/frame-pool.ts';
 
-// Pages of all sizes, two of each in one table and one elsewhere, and holes.
+// Pages of all sizes, two of each size in one table and one elsewhere, and holes.
 const PLACES = [
   ...[0x1000, 0x2000, 0x3000, 0x20_0000, 0x20_1000, 0x40_0000, 0x60_0000, 0x8000_0000],
   ...[0xc000_0000, 0x1_0000_0000, 0x40_0000_0000, 0x80_0000_0000],
@@ -31,7 +31,7 @@ function makeTable() {
   return { memory, table };
 }
 
-/** What the page must be, by the bits of the entries that the walk has used. */
+/** The page that follows from the bits of the entries of a walk. */
 function pageByHand(table: PageTable, vaddr: VirtAddr): MappedPage | undefined {
   const { path } = table.walk(vaddr);
   const leaf = path[path.length - 1]!;
@@ -53,7 +53,8 @@ function pageByHand(table: PageTable, vaddr: VirtAddr): MappedPage | undefined {
   };
 }
 
-test('lookup and walk find the page by hand, with the rights of all levels, whatever was asked before', () => {
+// P13, P38
+test('lookup and walk find the page with the rights of all levels, whatever the call before', () => {
   const turn = fc.record({
     at: fc.constantFrom(...PLACES),
     offset: fc.nat({ max: 0xfff }),
@@ -69,7 +70,7 @@ test('lookup and walk find the page by hand, with the rights of all levels, what
           const paddr = (used.table + BigInt(8 * used.index)) as PhysAddr;
           writePhys64(memory, paddr, readPhys64(memory, paddr) ^ flip.bit);
         }
-        // Twice: by a walk from the root, and by what the first one has left.
+        // Twice: by a walk from the root, and by the remembered one.
         const expected = pageByHand(PageTable.open(table.root, { memory, config: table.config }), vaddr);
         expect(table.lookup(vaddr)).toEqual(expected);
         expect(table.lookup(vaddr)).toEqual(expected);
