@@ -1,4 +1,4 @@
-/** Random tables, processors and accesses: the fast memory management unit against the slow one, and what came out how often. */
+/** Random tables, processors and accesses: the fast memory management unit against the slow one, with counts of the outcomes. */
 import { type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import { type CpuState, cpuState } from '../../src/entry/cpu-state.ts';
@@ -10,7 +10,7 @@ import { PageTable } from '../../src/table/page-table.ts';
 import type { AccessKind, AccessOptions } from '../../src/walk/access.ts';
 import { type SlowAccess, slowAccess } from './slow-access.ts';
 
-/** A case in which the two disagree, with all that it takes to do it again. */
+/** A case in which the two disagree, with everything that is needed to repeat it. */
 export interface Disagreement {
   readonly index: number;
   readonly fast: unknown;
@@ -21,14 +21,14 @@ export interface Disagreement {
   readonly config: PagingConfig;
 }
 
-/** What a campaign has found. */
+/** The result of a campaign. */
 export interface Campaign {
   readonly disagreements: readonly Disagreement[];
-  /** How often each kind of outcome was seen: what, at which level, in which mode. */
+  /** The number of times that each kind of outcome occurred: result, level and mode. */
   readonly seen: ReadonlyMap<string, number>;
 }
 
-/** Where there are tables: low, at the borders of 4 GiB, and high up, for the widths that reach there. */
+/** The frames of tables: low, around 4 GiB, and high, for the widths that reach there. */
 const FRAMES: readonly bigint[] = [
   0x1000n,
   0x2000n,
@@ -53,7 +53,7 @@ const WIDTHS = [36, 39, 40, 46, 48, 51, 52];
 const KINDS: readonly AccessKind[] = ['read', 'write', 'fetch'];
 const SIZES = ['4K', '2M', '1G'];
 
-/** Mulberry32: small, and the same everywhere. */
+/** A random generator, Mulberry32: small, and the same on every platform. */
 export function randomFrom(seed: number): (below: number) => number {
   let state = seed | 0;
   return (below) => {
@@ -89,8 +89,8 @@ export function runCampaign(cases: number, seed: number): Campaign {
     const roots = encryptionBit === 0n ? frames : frames.filter((frame) => frame < encryptionBit);
     const root = roots[random(roots.length)]!;
 
-    // What the slow one sees: the entries on the way and a few beside it; all else is 0 in these frames, and nothing is
-    // outside them. The fast one's memory is made the same.
+    // The slow unit sees the entries of the walk and a few others. Everything else in these frames is 0, and nothing is
+    // outside them. The memory of the fast unit is made the same.
     const entries = new Map<bigint, bigint>();
     const vaddr = randomPath(random, config, root, frames, encryptionBit, entries);
     for (const [paddr, entry] of entries) writePhys64(memory, paddr as PhysAddr, entry);
@@ -115,7 +115,7 @@ export function runCampaign(cases: number, seed: number): Campaign {
       }
     }
     for (const paddr of entries.keys()) writePhys64(memory, paddr as PhysAddr, 0n);
-    // Nothing but the entries was written to.
+    // Only the entries were written.
     if (index % 1024 === 0 && !isClear(memory)) {
       disagreements.push({ index, fast: 'a stray write', slow: '', vaddr: hex(vaddr), kind, cpu, config });
     }
@@ -139,7 +139,7 @@ function randomConfig(random: Random): PagingConfig {
 }
 
 function randomCpu(random: Random): CpuState {
-  // Each pair of bits is one key's: few of them deny.
+  // Each pair of bits belongs to one key. Few of them deny.
   const keys = (): number => ((random(2 ** 32) & random(2 ** 32)) >>> 0) & 0xffff_ffff;
   return cpuState({
     cpl: ([0, 0, 0, 1, 2, 3, 3, 3, 3, 3] as const)[random(10)]!,
@@ -170,7 +170,7 @@ function tagged(random: Random, vaddr: bigint): bigint {
   return vaddr ^ ((BigInt(random(2 ** 16)) << BigInt(from)) & ((1n << BigInt(to + 1)) - 1n));
 }
 
-/** Lays a path of entries, of which each may be wrong in one way, and returns the address that it is for. */
+/** Writes a path of entries, each of which can have one defect. Returns the address that it maps. */
 function randomPath(
   random: Random,
   config: PagingConfig,
@@ -185,7 +185,7 @@ function randomPath(
   const isUsed = random(3) === 0;
   let vaddr = BigInt(random(4096));
   let table = root;
-  // Few indexes, so that a table that leads to itself is an upper one and a lower one at the same entry.
+  // Few indexes, so that a table that leads to itself uses one entry at two levels.
   const index = (): bigint => BigInt([0, 1, 255, 256, 511, random(512)][random(6)]!);
   const always = random(4) === 0 ? index() : undefined;
   const wrong = random(3) === 0 ? (random(3) > 0 ? random(levels) : 0) : -1;
@@ -218,7 +218,7 @@ function randomPath(
       else entry |= 1n << 63n;
     }
     entries.set(table + 8n * at, entry);
-    // A decoy beside it.
+    // A decoy next to it.
     if (random(4) === 0) {
       const beside = table + 8n * (at ^ 1n);
       if (!entries.has(beside)) entries.set(beside, BigInt(random(2 ** 32)) << 32n);
@@ -275,7 +275,7 @@ function tell(
   }
 }
 
-/** The entries as they must be after the access. */
+/** The expected entries after the access. */
 function afterwards(entries: ReadonlyMap<bigint, bigint>, slow: SlowAccess, update: boolean): string[] {
   const set = slow.t === 'ok' && update ? slow.set : new Map<bigint, bigint>();
   return [...entries].map(([paddr, entry]) => `${hex(paddr)}=${hex(set.get(paddr) ?? entry)}`);
@@ -298,7 +298,7 @@ function isClear(memory: PhysMemory): boolean {
   });
 }
 
-/** Supervisor mode that nothing is denied to, but for what is not there. */
+/** A processor in supervisor mode to which no page is denied. */
 const ALL_RIGHTS = cpuState({ cpl: 0, wp: false, smep: false, smap: false });
 
 function translated(table: PageTable, vaddr: bigint): string {
@@ -310,12 +310,12 @@ function translated(table: PageTable, vaddr: bigint): string {
   }
 }
 
-/** What `translate` must say where a read of all rights gives `slow`. */
+/** The expected result of `translate` where a read with all rights has the result `slow`. */
 function translation(slow: SlowAccess, first: SlowAccess): string {
   if (slow.t === 'ok') return hex(slow.pa);
   if (slow.t === 'gp') return 'NON_CANONICAL';
   if (slow.t === 'bus') return 'BUS_ERROR';
-  // The first access may have set accessed bits since, which changes nothing here.
+  // The first access can have set accessed bits since, which makes no difference here.
   if (first.t === 'ok') return 'a translation went away';
   return (slow.err & 8) !== 0 ? 'RESERVED_BITS' : 'none';
 }

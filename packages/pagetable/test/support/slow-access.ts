@@ -2,21 +2,21 @@ import type { CpuState } from '../../src/entry/cpu-state.ts';
 import type { PagingConfig } from '../../src/entry/paging-config.ts';
 import type { AccessKind } from '../../src/walk/access.ts';
 
-/** What an access gives, in the words of the vectors; and at which level it ended. */
+/** The result of an access, in the words of the vectors, and the level at which it ended. */
 export type SlowAccess =
   | { t: 'ok'; pa: bigint; size: bigint; shared: boolean; level: number; set: Map<bigint, bigint> }
   | { t: 'pf'; err: number; level: number; linear: bigint }
   | { t: 'gp' }
   | { t: 'bus' };
 
-/** Reads the 8 bytes at a physical address, or tells that there is no memory. */
+/** Reads the 8 bytes at a physical address; `undefined` if there is no memory. */
 export type Read64 = (paddr: bigint) => bigint | undefined;
 
 const bit = (value: bigint, position: bigint | number): boolean => ((value >> BigInt(position)) & 1n) === 1n;
 
 /**
- * A memory management unit written for reading, all in bigint, from the manuals alone: nothing of the package's own code
- * takes part. It only looks; `set` is what the access would leave in the entries that it changes.
+ * A memory management unit in bigints, written from the manuals to be read. It shares no code with the package. It changes
+ * nothing: `set` has the entries that the access would change, with their new values.
  */
 export function slowAccess(
   read: Read64,
@@ -33,7 +33,7 @@ export function slowAccess(
   const vaddr =
     kind === 'fetch' || implicit || shadowStack !== undefined ? pointer : slowMask(pointer, config, cpu);
   if (vaddr === undefined) return { t: 'gp' };
-  // Bits 63:47, respectively 63:56, are all equal.
+  // Bits 63:47, with 5 levels 63:56, are all equal.
   const width = config.levels === 5 ? 57n : 48n;
   const top = vaddr >> (width - 1n);
   if (top !== 0n && top !== (1n << (65n - width)) - 1n) return { t: 'gp' };
@@ -81,7 +81,7 @@ export function slowAccess(
     const byKey = slowKeyDenied(kind, isUser, { user }, (entry >> 59n) & 15n, cpu);
     if (denied || byKey) return { t: 'pf', err: access | 1 | (byKey ? 32 : 0), level, linear: vaddr };
 
-    // One entry after the other, as they lie in memory: one that was used twice is read as it is by then.
+    // One entry after another, as in memory: an entry that was used twice has its first update already.
     const set = new Map<bigint, bigint>();
     for (const used of path) {
       const before = set.get(used) ?? (read(used) as bigint);
@@ -98,7 +98,7 @@ export function slowAccess(
   }
 }
 
-/** The bits of a present entry that must be 0 and are not (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD: bit 8 on top). */
+/** The reserved bits that are set in a present entry (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD: bit 8 at the top). */
 export function slowReserved(entry: bigint, level: number, config: PagingConfig): bigint {
   const found = (from: number, to: number): bigint => {
     let bits = 0n;
@@ -119,7 +119,7 @@ export function slowReserved(entry: bigint, level: number, config: PagingConfig)
   return reserved;
 }
 
-/** Whether U/S, R/W and NX of all levels deny it (§4.6.1). */
+/** Whether U/S, R/W and NX of all levels deny the access (§4.6.1). */
 function slowDenied(
   kind: AccessKind,
   isUser: boolean,
@@ -137,7 +137,7 @@ function slowDenied(
   return kind === 'write' && !page.writable && cpu.wp;
 }
 
-/** Whether a protection key denies it (§4.6.2). */
+/** Whether a protection key denies the access (§4.6.2). */
 function slowKeyDenied(
   kind: AccessKind,
   isUser: boolean,

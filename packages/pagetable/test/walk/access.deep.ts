@@ -1,4 +1,4 @@
-/** A million random tables and addresses: the fast walk against the slow one. */
+/** A million random tables and addresses: the fast walk against the slow walk. */
 import process from 'node:process';
 import { expect, test } from 'vitest';
 import { runCampaign } from '../support/access-campaign.ts';

@@ -32,7 +32,7 @@ const config = fc
   })
   .map((options) => pagingConfig(options));
 
-/** An entry that leads on more often than not: to one of the few frames there are, with few bits out of place. */
+/** An entry that mostly leads to one of the few frames, with few unusual bits. */
 const entry = fc
   .record({
     frame: fc.integer({ min: 0, max: FRAMES - 1 }),
@@ -79,7 +79,7 @@ const run = (operation: () => unknown): unknown => {
   }
 };
 
-test('the fast walk agrees with the slow one on random tables, loops and corrupted entries included', () => {
+test('the fast walk agrees with the slow one on random tables, with loops and corrupted entries', () => {
   fc.assert(
     fc.property(
       config,
@@ -117,7 +117,7 @@ test('the fast walk agrees with the slow one on random tables, loops and corrupt
           });
           expect(fast).toEqual(slow.t === 'bus' ? 'BUS_ERROR' : slow);
 
-          // translate judges no rights: it finds a page exactly where an access finds one or is denied it.
+          // `translate` checks no rights: it finds a page exactly where an access finds one or is denied.
           const translated = run(() => table.translate(vaddr as VirtAddr));
           if (slow.t === 'gp') expect(translated).toBe('NON_CANONICAL');
           else if (slow.t === 'bus') expect(translated).toBe('BUS_ERROR');
@@ -130,14 +130,14 @@ test('the fast walk agrees with the slow one on random tables, loops and corrupt
   );
 });
 
-// As many as a few seconds allow; a million of them are in `access.deep.ts`.
+// As many cases as fit a few seconds. `access.deep.ts` has a million.
 test('the fast walk agrees with the slow one on random paths: outcome, error code, updates and memory', () => {
   const { disagreements, seen } = runCampaign(20_000, 1);
   expect(disagreements.slice(0, 3)).toEqual([]);
   expect(seen.size).toBeGreaterThan(85);
 });
 
-test('what an access fills in is what a walk finds then, and judges further accesses as a walk does', () => {
+test('the page that an access fills in is that of a walk, and allows the same accesses as a walk', () => {
   const options = { levels: 4, cBit: 51 } as const;
   const config = pagingConfig(options);
   const bits = fc.integer({ min: 0, max: 7 }).map((bits) => (bits & 6) | ((bits & 1) << 31));
@@ -181,8 +181,8 @@ test('what an access fills in is what a walk finds then, and judges further acce
   );
 });
 
-// One table is asked again and again, mostly about the same gibibyte, while its entries are changed under it.
-test('what an access gives does not depend on the accesses before it', () => {
+// Accesses to one page table, mostly in the same gibibyte, while its entries change.
+test('the result of an access does not depend on earlier accesses', () => {
   const random = randomFrom(3);
   for (let round = 0; round < 60; round += 1) {
     const config = pagingConfig({

@@ -25,7 +25,7 @@ function make(config: PagingConfig = pagingConfig({ cBit: 51 })): void {
   table = PageTable.create({ memory, frames: pool, config });
 }
 
-/** Where the entry of `level` on the way to `VA` lies, whatever is corrupted: all tables are in the first 4 MiB. */
+/** The address of the entry of `level` for `VA`, even if entries are corrupted: all tables are in the first 4 MiB. */
 function entryAt(level: number): PhysAddr {
   let paddr = table.root + 8n * 256n;
   for (let above = table.config.levels - 1; above > level; above -= 1) {
@@ -50,7 +50,8 @@ beforeEach(() => {
 
 // All states of rights, keys, reserved bits and defects are in `access.rules.test.ts`.
 describe('the mode of an access', () => {
-  test('CPL 1 and 2 are supervisor mode; an implicit access is, at CPL 3 too', () => {
+  // P14, P16
+  test('is supervisor at CPL 0 to 2, and at CPL 3 for an implicit access', () => {
     table.map4k(VA, PA, PteFlags.Writable);
     for (const cpl of [0, 1, 2] as const)
       expect(codeOf(table.access(VA, 'read', cpuState({ cpl })))).toBe('ok');
@@ -64,6 +65,7 @@ describe('the mode of an access', () => {
   });
 });
 
+// P17
 describe('protection keys', () => {
   const KEY = 5;
   const DENY_ALL = 1 << (2 * KEY);
@@ -118,7 +120,7 @@ describe('protection keys', () => {
     expect(codes).toEqual(expected);
   });
 
-  test('the key is that of the leaf, and a plain violation is told with it', () => {
+  test('use the key of the leaf, and are reported together with a violation of rights', () => {
     table.map4k(VA, PA, KEY << 27);
     change(1, 15n << 59n);
     const cpu = cpuState({ pkrs: DENY_ALL });
@@ -126,9 +128,10 @@ describe('protection keys', () => {
     expect(codeOf(table.access(VA, 'write', cpuState({ pkrs: 3 * 2 ** 30 })))).toBe(Present | Write);
   });
 
-  test('user mode in a supervisor page is denied without a word of PKRS', () => {
-    // Keys are judged after U/S, and IA32_PKRS is there for supervisor accesses (Intel SDM vol. 3A, §4.6.1, §4.6.2; QEMU
-    // `mmu_translate`). An implicit access is one.
+  // P47
+  test('are not consulted for a user access to a supervisor page', () => {
+    // U/S is checked before the key, and IA32_PKRS is for supervisor accesses, implicit ones included (Intel SDM vol. 3A,
+    // §4.6.1, §4.6.2; QEMU `mmu_translate`).
     table.map4k(VA, PA, PteFlags.Writable | (KEY << 27));
     const cpu = cpuState({ cpl: 3, pkrs: 0xffff_ffff });
     expect(codeOf(table.access(VA, 'read', cpu))).toBe(Present | User);
@@ -136,7 +139,7 @@ describe('protection keys', () => {
     expect(codeOf(table.access(VA, 'read', cpu, { implicit: true }))).toBe(P);
   });
 
-  test('key 15 is the last two bits', () => {
+  test('have key 15 in the last two bits', () => {
     table.map4k(VA, PA, PteFlags.Writable | PteFlags.ProtectionKey);
     expect(codeOf(table.access(VA, 'read', cpuState({ pkrs: 2 ** 30 })))).toBe(P);
     expect(codeOf(table.access(VA, 'write', cpuState({ pkrs: 2 ** 31 })))).toBe(P | Write);
@@ -144,7 +147,8 @@ describe('protection keys', () => {
 });
 
 describe('which fault comes first', () => {
-  test('not canonical is #GP, before any table is read', () => {
+  // P2, P20
+  test('#GP for an address that is not canonical, before any table is read', () => {
     table = PageTable.open(table.root, { memory });
     for (const address of [0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn]) {
       expect(table.access(address as VirtAddr, 'read')).toEqual({ type: 'general-protection', errorCode: 0 });
@@ -155,7 +159,8 @@ describe('which fault comes first', () => {
     expect(codeOf(table.access(0xfeff_ffff_ffff_ffffn as VirtAddr, 'read'))).toBe('gp');
   });
 
-  test('an upper entry that denies loses to a lower one that is not present, or has reserved bits', () => {
+  // P20
+  test('a lower entry that is not present or has reserved bits set, before the rights of an upper entry', () => {
     table.map4k(VA, PA, 0);
     change(3, 0n, 2n);
     change(0, 0n, 1n);
@@ -173,7 +178,7 @@ describe('which fault comes first', () => {
     expect(table.access(VA, 'read', cpu)).toMatchObject({ errorCode: User, level: 1 });
   });
 
-  test('I/D tells a fetch only with NXE or SMEP', () => {
+  test('I/D is set for a fetch only with NXE or SMEP', () => {
     for (const noExecute of [false, true]) {
       for (const smep of [false, true]) {
         make(pagingConfig({ noExecute }));
@@ -182,7 +187,8 @@ describe('which fault comes first', () => {
     }
   });
 
-  test('NX without NXE is a reserved bit; a 1 GiB page without support as well', () => {
+  // P7, P9
+  test('NX without NXE is reserved, and so is PS of a 1 GiB page without support', () => {
     make(pagingConfig({ noExecute: false, giantPages: false }));
     table.map4k(VA, PA, 0);
     change(1, 1n << 63n);
@@ -191,7 +197,8 @@ describe('which fault comes first', () => {
     expect(table.access(VA, 'read')).toMatchObject({ errorCode: Present | Reserved, level: 2 });
   });
 
-  test('the C-bit is no address and not reserved; vTOM is an address bit', () => {
+  // P7, P38, C3, C9
+  test('the C-bit is neither address nor reserved, and the vTOM bit is an address bit', () => {
     table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
     expect(table.access((VA + 0x12345n) as VirtAddr, 'read')).toMatchObject({
       paddr: 0x21_2345n,
@@ -205,8 +212,9 @@ describe('which fault comes first', () => {
     expect(codeOf(table.access(VA, 'read'))).toBe(Present | Reserved);
   });
 
-  test('shared is all that lies at or above vTOM, by whichever address bit', () => {
-    // APM vol. 2, §15.36.8: a comparison with the whole address, not one bit of it.
+  // C9
+  test('every address at or above vTOM is shared, whichever bit makes it so', () => {
+    // The whole address is compared, not one bit of it (APM vol. 2, §15.36.8).
     make(pagingConfig({ encryption: { mode: 'vtom', bit: 45 }, physicalBits: 48 }));
     table.map4k(VA, PA, 0);
     expect(table.access(VA, 'read')).toMatchObject({ shared: false });
@@ -219,7 +227,7 @@ describe('which fault comes first', () => {
     expect(table.access(VA, 'read')).toMatchObject({ shared: false });
   });
 
-  test('a table outside memory is a bus error', () => {
+  test('a table outside memory is BUS_ERROR', () => {
     table.map4k(VA, PA, 0);
     change(1, 0x7_0000_0000n);
     let error: unknown;
@@ -242,7 +250,7 @@ describe('which fault comes first', () => {
     ['NON_CANONICAL', () => table.access(-1n as VirtAddr, 'read')],
     ['NON_CANONICAL', () => table.access((1n << 64n) as VirtAddr, 'read')],
     ['NON_CANONICAL', () => table.access(0x1000 as unknown as VirtAddr, 'read')],
-  ] as const)('what is no access is %s', (code, operation) => {
+  ] as const)('a value that is not an access is %s', (code, operation) => {
     let error: unknown;
     try {
       operation();
@@ -259,7 +267,8 @@ describe('accessed and dirty', () => {
     for (const level of [0, 1, 2, 3]) change(level, 0n, 0x60n);
   };
 
-  test('a read sets accessed in every entry used, a write dirty in the leaf too; then nothing', () => {
+  // P23
+  test('a read sets accessed in every entry used, a write also dirty in the leaf, and later accesses set nothing', () => {
     cleared();
     const read = table.access(VA, 'read');
     expect(read.type === 'translation' && read.updates.map(({ paddr }) => paddr)).toEqual(
@@ -274,7 +283,8 @@ describe('accessed and dirty', () => {
     expect(table.access(VA, 'write')).toMatchObject({ updates: [] });
   });
 
-  test('looking tells the same and sets nothing; nor does a fault', () => {
+  // P25
+  test('an access that only looks reports the same and sets nothing, and a fault sets nothing', () => {
     cleared();
     const before = snapshot(memory, pool);
     const looked = table.access(VA, 'write', cpuState(), { update: false });
@@ -284,7 +294,7 @@ describe('accessed and dirty', () => {
     expect(table.access(VA, 'write')).toEqual(looked);
   });
 
-  test('an entry that is an upper one and the leaf is told once, with dirty', () => {
+  test('an entry that is used at two levels is reported once, with dirty', () => {
     writePhys64(memory, table.root, table.root | 0x3n);
     const looked = table.access(virtAddr(0x10), 'write', cpuState(), { update: false });
     const result = table.access(virtAddr(0x10), 'write');
@@ -296,14 +306,15 @@ describe('accessed and dirty', () => {
     expect(readPhys64(memory, table.root)).toBe(table.root | 0x63n);
   });
 
-  test('an entry that changes under the walk makes it begin again', () => {
+  // P24
+  test('the walk starts again if an entry changes during it', () => {
     cleared();
     const [leaf] = [entryAt(0)];
     let armed = true;
     const racing: PhysMemory = {
       epoch: Number.NaN,
       words: (frame, write) => {
-        // The first write that the walk asks for: just before, another processor maps the page elsewhere.
+        // Just before the walk's first write, another processor maps the page elsewhere.
         if (write && armed) {
           armed = false;
           writePhys64(memory, leaf, 0x5000n | 0x3n);
@@ -317,7 +328,7 @@ describe('accessed and dirty', () => {
     expect(readPhys64(memory, leaf)).toBe(0x5063n);
   });
 
-  test('if one table takes no write, none is written to', () => {
+  test('no table is written if one of them cannot be', () => {
     cleared();
     const before = snapshot(memory, pool);
     const leafTable = table.walk(VA).path.at(-1)?.table ?? 0n;
@@ -336,6 +347,7 @@ describe('accessed and dirty', () => {
   });
 });
 
+// P82
 describe('without paging (AMD64 APM vol. 2, §15.34.5)', () => {
   const off = cpuState({ cpl: 0, paging: false });
 

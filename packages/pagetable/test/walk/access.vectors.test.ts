@@ -36,7 +36,7 @@ interface Vector {
 
 const KINDS: Record<Vector['acc'], AccessKind> = { r: 'read', w: 'write', x: 'fetch' };
 
-/** The entries of a vector, and around them bits that no correct walk looks at: present, and reserved at every level. */
+/** The entries of a vector. The words around them, which a correct walk never reads, are present with reserved bits set. */
 class VectorMemory implements PhysMemory {
   readonly epoch: number = Number.NaN;
   readonly #frames: Map<number, Uint32Array> = new Map();
@@ -75,7 +75,7 @@ const cpuOf = ({ cr0, cr4, cpl, ac, pkru, pkrs }: Vector) =>
 const optionsOf = ({ ss, user }: Vector): { shadowStack?: 'current' | 'user' } =>
   ss === 1 ? { shadowStack: user === 1 ? 'user' : 'current' } : {};
 
-/** What the access must give, in the words of the vectors. */
+/** The expected result, in the words of the vectors. */
 function expectedOf(vector: Vector, vendor: 'amd' | 'intel'): unknown {
   if (vendor === 'intel' || vector.amd8 !== 1) return vector.out;
   const base = vector.acc === 'w' ? PageFaultCode.Write : 0;
@@ -124,7 +124,7 @@ const sorted = (outcome: unknown): unknown => {
   return set === undefined ? rest : { ...rest, set: [...set].sort(([a], [b]) => (a < b ? -1 : 1)) };
 };
 
-/** How many lines the files in `fixtures/` have: so that none is lost. */
+/** The number of lines of the files in `fixtures/`, so that a lost one is noticed. */
 const COUNTS: Record<string, number> = {
   'mmu-dev': 5000,
   'mmu-la57-dev': 2000,
@@ -152,7 +152,7 @@ describe.each(FILES)('%s', (name) => {
       if (outcomes.some((outcome) => JSON.stringify(outcome) !== JSON.stringify(expected))) {
         wrong.push({ id: vector.id, expected, outcomes });
       }
-      // What was not told to be set is as before, and looking sets nothing.
+      // Entries that are not reported as changed are as before, and an access that only looks sets nothing.
       const set = new Map((expected as { set?: [string, string][] }).set ?? []);
       for (const [address, entry] of vector.mem) {
         const paddr = BigInt(address) as PhysAddr;
