@@ -8,6 +8,7 @@ import { isPageTableError } from '../../src/entry/page-table-error.ts';
 const mask = (vaddr: bigint, cpu: Partial<CpuState>, levels: 4 | 5 = 4) =>
   maskAddress(vaddr as VirtAddr, cpuState(cpu), levels);
 
+// P80
 describe('LAM (Intel SDM vol. 3A, §4.4)', () => {
   test.each<[string, Partial<CpuState>, 4 | 5, bigint, bigint | undefined]>([
     ['off: a tag is #GP', {}, 4, 0x0100_0000_0000_1000n, undefined],
@@ -49,6 +50,7 @@ describe('LAM (Intel SDM vol. 3A, §4.4)', () => {
   });
 });
 
+// P81
 describe('UAI (AMD64 APM vol. 2, §5.10)', () => {
   test.each<[string, 4 | 5, bigint, bigint | undefined]>([
     ['masks bits 63:57', 4, 0xfe00_1234_5678_9000n, 0x1234_5678_9000n],

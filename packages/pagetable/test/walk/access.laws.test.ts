@@ -137,6 +137,7 @@ test('the fast walk agrees with the slow one on random paths: outcome, error cod
   expect(seen.size).toBeGreaterThan(85);
 });
 
+// P26
 test('the page that an access fills in is that of a walk, and allows the same accesses as a walk', () => {
   const options = { levels: 4, cBit: 51 } as const;
   const config = pagingConfig(options);

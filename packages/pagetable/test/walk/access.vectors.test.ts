@@ -142,6 +142,7 @@ describe.each(FILES)('%s', (name) => {
     .split('\n')
     .map((line) => JSON.parse(line) as Vector);
 
+  // P2, P7, P13, P15, P17, P20, P23, P36
   test.each(['intel', 'amd'] as const)(`all ${vectors.length} accesses, on %s`, (vendor) => {
     const wrong: unknown[] = [];
     for (const vector of vectors) {

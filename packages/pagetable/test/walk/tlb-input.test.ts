@@ -7,15 +7,15 @@ const start = virtAddr(0x1000);
 
 test.each<[string, (tlb: Tlb) => unknown]>([
   ['a threshold below 0', () => new Tlb({ fullFlushThreshold: -1 })],
-  ['no threshold', () => new Tlb({ fullFlushThreshold: Number.NaN })],
+  ['NaN as threshold', () => new Tlb({ fullFlushThreshold: Number.NaN })],
   ['PCID 4096', (tlb) => tlb.loadCr3({ pcid: 4096 })],
   ['PCID -1', (tlb) => tlb.forPcid(-1)],
   ['half a PCID', (tlb) => tlb.flushRange({ start, pages: 1, pcid: 0.5 })],
   ['endless pages', (tlb) => tlb.flushRange({ start, pages: Number.POSITIVE_INFINITY })],
   ['65537 pages', (tlb) => tlb.flushRange({ start, pages: 65_537 })],
-  ['no number of pages', (tlb) => tlb.flushRange({ start, pages: Number.NaN })],
+  ['NaN pages', (tlb) => tlb.flushRange({ start, pages: Number.NaN })],
   ['a stride of 1 GiB', (tlb) => tlb.flushRange({ start, pages: 1, stride: PageSize.Giant })],
-  ['no address', (tlb) => tlb.flushRange({ start: (1n << 47n) as VirtAddr, pages: 1 })],
+  ['an address that is not canonical', (tlb) => tlb.flushRange({ start: (1n << 47n) as VirtAddr, pages: 1 })],
 ])('%s is INVALID_FLUSH, and changes nothing', (_, operation) => {
   const tlb = new Tlb();
   tlb.loadCr3({ pcid: 7 });

@@ -1,4 +1,4 @@
-/** The TLB against a list of entries, and the flushes that operations report against what they have changed. */
+/** The TLB against a list of entries, and the flush requests of operations against the changes that they make. */
 import { PageSize, physAddr, Virt, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet, virtRegion } from '@svsm/memory-region';
 import fc from 'fast-check';
@@ -31,7 +31,7 @@ interface Listed {
   staleBy: string | undefined;
 }
 
-/** The obvious TLB: a list, and for each operation what the manuals say goes (AMD64 APM vol. 2, §5.5). */
+/** The simple TLB: a list of entries, from which each operation drops those that the manuals name (AMD64 APM vol. 2, §5.5). */
 class SlowTlb {
   entries: Listed[] = [];
   pcid = 0;
@@ -41,7 +41,7 @@ class SlowTlb {
     return (entry.isGlobal || entry.pcid === this.pcid) && entry.start <= vaddr && vaddr < entry.end;
   }
 
-  /** The smallest page; of two of one size the one that is not global. */
+  /** The entry with the smallest page; of two with the same size, the one that is not global. */
   lookup(vaddr: bigint): Listed | undefined {
     return this.entries
       .filter((entry) => this.holds(entry, vaddr))
@@ -122,7 +122,7 @@ const command = fc.oneof(
 type Change = typeof change extends fc.Arbitrary<infer T> ? T : never;
 type Flush = typeof flush extends fc.Arbitrary<infer T> ? T : never;
 
-/** Changes a table. What it refuses changes nothing. */
+/** Changes a table. A change that is refused has no effect. */
 function perform(table: PageTable, it: Change): void {
   const region = virtRegion(addressOf(it.page), it.count * 4096);
   try {
@@ -204,7 +204,7 @@ const shown = (entry: TlbEntry | Listed | undefined): unknown =>
     staleBy: entry.staleBy,
   };
 
-/** Whether a processor that goes on with `old` does what the tables no longer say (more rights need no flush). */
+/** Whether `old` contradicts the tables, so that a processor must not use it. More rights need no flush. */
 function isWrong(old: MappedPage, start: bigint, table: PageTable): boolean {
   for (const offset of [0n, BigInt(old.size) / 2n, BigInt(old.size) - 4096n]) {
     const { page } = table.walk((start + offset) as VirtAddr);
@@ -220,7 +220,7 @@ function isWrong(old: MappedPage, start: bigint, table: PageTable): boolean {
   return false;
 }
 
-/** One program, on three tables of three address spaces; a table reports to all spaces, or to its own. */
+/** Runs one program on the tables of three address spaces. A table reports to all address spaces, or to its own. */
 function run(
   commands: readonly (typeof command extends fc.Arbitrary<infer T> ? T : never)[],
   own: boolean,
@@ -258,10 +258,10 @@ function run(
     } else if (command.kind === 'change') {
       perform(tables[command.table]!, command.it);
     } else {
-      // What is pending of one address space alone is not told, so that a list cannot know what goes.
+      // `pending` does not name the PCID of a region, so the list cannot know what this drops.
       if (own && command.it.op === 'flushPending') continue;
       invalidate(tlb, slow, command.it);
-      // What a flush of all PCIDs has paid is no longer due.
+      // After a flush for all PCIDs, only regions with a stale entry stay pending.
       const { op } = command.it;
       if (op === 'flushRange' || (op === 'loadCr3' && command.it.pcid === undefined)) {
         const stale = new RegionSet(
@@ -272,7 +272,7 @@ function run(
       }
     }
 
-    // It holds what the list holds, in each address space, and tells of each stale use.
+    // The TLB has the entries of the list for each PCID, and reports each stale use.
     const current = slow.pcid;
     for (const pcid of PCIDS) {
       tlb.loadCr3({ pcid, keep: true });
@@ -288,18 +288,18 @@ function run(
     slow.pcid = current;
 
     for (const entry of slow.entries) {
-      // No flush is forgotten: what its tables say otherwise by now is stale, by an operation with a name.
+      // No flush is forgotten: an entry that contradicts its tables is stale, and names an operation.
       if (!entry.isGlobal || own) {
         const table = tables[entry.pcid]!;
         if (isWrong(entry.page, entry.start, table)) expect(entry).toMatchObject({ isStale: true });
       }
-      // And what is stale is covered by what is still pending.
+      // Every stale entry lies in a pending region.
       const isCovered = tlb.pending.some(({ start, end }) => entry.start < end && start < entry.end);
       if (entry.isStale) expect([entry.staleBy, isCovered]).toEqual([expect.any(String), true]);
     }
   }
 
-  // In the end one flush of what is pending leaves nothing that is stale.
+  // At the end, one flush of the pending regions leaves no stale entry.
   tlb.flushPending();
   for (const pcid of PCIDS) {
     tlb.loadCr3({ pcid, keep: true });
@@ -307,9 +307,10 @@ function run(
   }
 }
 
+// P29, P30, P31, P41
 test.each([
   ['to all address spaces', false],
   ['to their own', true],
-])('the TLB is a list of entries, and no flush is forgotten, of tables that report %s', (_, own) => {
+])('the TLB behaves like a list of entries, and no flush is forgotten, if tables report %s', (_, own) => {
   fc.assert(fc.property(fc.array(command, { maxLength: 25, size: 'max' }), (commands) => run(commands, own)));
 });

@@ -17,7 +17,7 @@ function make() {
   const memory = createPhysMemory({ size: 0x10_0000 });
   const frames = new FramePool(1, 32);
   const table = PageTable.create({ memory, frames, tlb, config: pagingConfig({ cBit: 51 }) });
-  /** What a processor does: the TLB, else a walk, which fills it. */
+  /** Looks in the TLB, as a processor does; if it has no entry, walks and fills it. */
   const isShared = (vaddr: VirtAddr): boolean | undefined => {
     const held = tlb.lookup(vaddr);
     if (held !== undefined) return held.page.shared;
@@ -29,7 +29,7 @@ function make() {
 }
 
 describe('Tlb', () => {
-  test('holds a page for each of its addresses, and nothing that was not filled in', () => {
+  test('has a page for each of its addresses, and only pages that were filled in', () => {
     const { tlb, table, isShared } = make();
     table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
     expect(isShared(at(0x1234))).toBe(false);
@@ -37,6 +37,7 @@ describe('Tlb', () => {
     expect(tlb.lookup(at(0x20_0000))).toBeUndefined();
   });
 
+  // P29, P31
   test('keeps a stale translation until it is flushed, and reports each use', () => {
     const { tlb, table, isShared, staleUses } = make();
     table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
@@ -52,6 +53,7 @@ describe('Tlb', () => {
     expect(staleUses).toHaveLength(1);
   });
 
+  // P31, P41
   test('flushPage drops the page of any size that holds the address', () => {
     const { tlb, table, isShared } = make();
     table.map2m(VA, physAddr(0x20_0000), PtePreset.Data);
@@ -63,7 +65,7 @@ describe('Tlb', () => {
     expect(tlb.lookup(at(0x20_0000))).toBeDefined();
   });
 
-  test('flushPage takes its page off what is pending', () => {
+  test('flushPage removes its page from the pending regions', () => {
     const { tlb, table } = make();
     for (const offset of [0, 0x1000, 0x2000]) table.map4k(at(offset), physAddr(offset), PtePreset.Data);
     for (const offset of [0, 0x1000, 0x2000]) table.setShared4k(at(offset));
@@ -74,7 +76,7 @@ describe('Tlb', () => {
     expect(tlb.pending).toEqual([]);
   });
 
-  test('flushPending leaves alone what has not changed', () => {
+  test('flushPending keeps entries that have not changed', () => {
     const { tlb, table, isShared } = make();
     table.map4k(VA, physAddr(0), PtePreset.Data);
     table.map4k(at(0x1000), physAddr(0x1000), PtePreset.Data);
@@ -90,7 +92,7 @@ describe('Tlb', () => {
 });
 
 describe('address spaces', () => {
-  /** A TLB, two pages of two tables, and a way to use them as a processor does. */
+  /** A TLB, two page tables with two pages each, and a function that uses them as a processor does. */
   function makeTwo(options: ConstructorParameters<typeof Tlb>[0] = {}) {
     const staleUses: (string | undefined)[] = [];
     const tlb = new Tlb({ ...options, onStaleUse: ({ staleBy }) => staleUses.push(staleBy) });
@@ -113,7 +115,8 @@ describe('address spaces', () => {
     return { tlb, tables, use, staleUses };
   }
 
-  test('hold their own translations, and share global ones', () => {
+  // P28, P30
+  test('have their own translations, and share global ones', () => {
     const { tlb, use } = makeTwo();
     expect([use(1, VA), use(2, VA), use(1, VA)]).toEqual([0x1000n, 0x2000n, 0x1000n]);
     use(1, at(0x1000));
@@ -121,7 +124,8 @@ describe('address spaces', () => {
     expect(tlb.lookup(at(0x1000))).toMatchObject({ isGlobal: true, pcid: 1 });
   });
 
-  test('CR3 loads drop what is not global: of the new one, or of all', () => {
+  // P30, P41
+  test('lose entries that are not global with a load of CR3: those of the new PCID, or of all', () => {
     const { tlb, use } = makeTwo();
     for (const pcid of [1, 2] as const) use(pcid, VA);
     use(1, at(0x1000));
@@ -137,7 +141,8 @@ describe('address spaces', () => {
     expect(tlb.lookup(at(0x1000))).toBeDefined();
   });
 
-  test('a change of CR4.PGE drops global entries, and without it there are none', () => {
+  // P30, P41
+  test('lose global entries with a change of CR4.PGE, and have none while it is clear', () => {
     const { tlb, use } = makeTwo();
     use(1, at(0x1000));
     tlb.setGlobalPages(true);
@@ -149,7 +154,7 @@ describe('address spaces', () => {
     expect(tlb.lookup(at(0x1000))).toBeUndefined();
   });
 
-  test('what a table of one reports is stale there alone, and in global entries', () => {
+  test('a change that the table of one reports makes its entries and global ones stale', () => {
     const { tlb, tables, use, staleUses } = makeTwo();
     for (const pcid of [1, 2] as const) use(pcid, VA);
     use(2, at(0x1000));
@@ -161,7 +166,7 @@ describe('address spaces', () => {
     tables[0].unmap4k(at(0x1000));
     use(2, at(0x1000));
     expect(staleUses).toEqual(['protect4k', 'unmap4k']);
-    // The global one survives a CR3 load, and what is pending of it stays; what the load has flushed does not.
+    // The global entry survives a load of CR3, so its page stays pending. The pages that the load has flushed do not.
     tlb.loadCr3({ pcid: 1 });
     expect(tlb.pending.map(String)).toEqual(['[0xffff800000001000-0xffff800000002000)']);
     tlb.flushPage(at(0x1000));
@@ -169,7 +174,8 @@ describe('address spaces', () => {
     expect(tlb.pending).toEqual([]);
   });
 
-  test('INVLPG is for the current one and global entries', () => {
+  // P41
+  test('INVLPG drops entries of the current one and global entries', () => {
     const { tlb, use, tables } = makeTwo();
     for (const pcid of [1, 2] as const) use(pcid, VA);
     tables[0].unmap4k(VA);
@@ -183,9 +189,9 @@ describe('address spaces', () => {
     expect(tlb.lookup(VA)).toBeUndefined();
   });
 
-  test('what is pending of one address space is not settled by another', () => {
+  test('a region that is pending for one is not settled by a flush of another', () => {
     const { tlb, tables } = makeTwo();
-    // Neither holds anything, and the two pages follow one another.
+    // Neither has an entry, and the two pages are adjacent.
     tables[0].unmap4k(VA);
     tables[1].unmap4k(at(0x1000));
     expect(tlb.pending.map(({ start }) => start)).toEqual([VA, at(0x1000)]);
@@ -198,7 +204,8 @@ describe('address spaces', () => {
     expect(tlb.pending).toEqual([]);
   });
 
-  test('without PCIDs, a CR3 load drops all that is not global, whatever bit 63 says', () => {
+  // P41
+  test('without PCIDs, a load of CR3 drops every entry that is not global, whatever bit 63 is', () => {
     const { tlb, tables, use } = makeTwo();
     use(1, VA);
     tables[0].unmap4k(VA);
@@ -208,7 +215,7 @@ describe('address spaces', () => {
     expect(tlb.lookup(VA)).toBeUndefined();
   });
 
-  test('what is held anew, and is true, keeps nothing pending', () => {
+  test('a new entry that is not stale keeps nothing pending', () => {
     const { tlb, tables, use } = makeTwo();
     tables[0].unmap4k(VA);
     tables[0].map4k(VA, physAddr(0x7000), 0);
@@ -219,7 +226,7 @@ describe('address spaces', () => {
     expect(tlb.lookup(VA)?.isStale).toBe(false);
   });
 
-  test('an entry is stale by the first operation that made it so', () => {
+  test('an entry names the first operation that made it stale', () => {
     const { tlb, tables, use } = makeTwo();
     use(1, VA);
     tables[0].protect4k(VA, { clear: PteFlags.Writable });
@@ -228,7 +235,7 @@ describe('address spaces', () => {
     expect(tlb.lookup(VA)?.region.kind).toBe(Virt);
   });
 
-  test('INVLPG in one address space leaves pending what another one holds', () => {
+  test('INVLPG keeps a page pending while another PCID has a stale entry', () => {
     const { tlb, table, isShared } = make();
     table.map4k(VA, physAddr(0x1000), PtePreset.ReadOnly & ~PteFlags.Global);
     tlb.loadCr3({ pcid: 2, keep: true });
@@ -242,6 +249,7 @@ describe('address spaces', () => {
     expect(tlb.pending).toEqual([]);
   });
 
+  // P41
   test('INVLPG of an address that is not canonical does nothing', () => {
     const { tlb, table, isShared } = make();
     table.map4k(VA, physAddr(0x1000), PtePreset.Data);
@@ -250,7 +258,8 @@ describe('address spaces', () => {
     expect(tlb.lookup(VA)).toBeDefined();
   });
 
-  test('INVLPGB takes a range, one address space or all, global entries or not', () => {
+  // P33
+  test('INVLPGB drops a range, of one PCID or of all, with or without global entries', () => {
     const { tlb, use, tables } = makeTwo();
     const fill = (): void => {
       for (const pcid of [1, 2] as const) use(pcid, VA);
@@ -279,7 +288,7 @@ describe('address spaces', () => {
     expect(held()).toEqual([false, true, false, true]);
   });
 
-  test('a broadcast that flushes a part of what is pending leaves the rest', () => {
+  test('a broadcast that flushes a part of the pending regions leaves the rest', () => {
     const { tlb, tables, use } = makeTwo();
     tables[0].map4k(at(0x2000), physAddr(0x4000), 0);
     for (const offset of [0, 0x2000]) use(1, at(offset));
@@ -289,7 +298,7 @@ describe('address spaces', () => {
     expect(tlb.pending.map(({ start }) => start)).toEqual([at(0x2000)]);
   });
 
-  test('what is pending does not grow without end', () => {
+  test('the pending regions do not grow without limit', () => {
     const tlb = new Tlb();
     for (let i = 0; i < 5000; i += 1) tlb.needsFlush(at(0x2000 * i), 0x1000, 'unmap4k');
     expect(tlb.pending.map(String)).toEqual([
@@ -302,7 +311,7 @@ describe('address spaces', () => {
     expect(tlb.pending.map(String)).toEqual(['[0xffff800000000000-0xffff800000007000)']);
   });
 
-  test('a range past the end of the address space begins again at 0', () => {
+  test('a range past the end of the address space continues at 0', () => {
     const { tlb, table, isShared } = make();
     const last = 0xffff_ffff_ffff_f000n as VirtAddr;
     for (const vaddr of [last, virtAddr(0)]) {
@@ -313,7 +322,7 @@ describe('address spaces', () => {
     expect([tlb.lookup(last), tlb.lookup(virtAddr(0))]).toEqual([undefined, undefined]);
   });
 
-  test('past the threshold, all goes', () => {
+  test('flushPending drops everything above the threshold', () => {
     const { tlb, use, tables } = makeTwo({ fullFlushThreshold: 1 });
     use(2, VA);
     tables[0].unmap4k(VA);
@@ -325,7 +334,7 @@ describe('address spaces', () => {
     expect(tlb.lookup(VA)).toBeUndefined();
   });
 
-  test('of five levels', () => {
+  test('five levels have their own addresses', () => {
     const tlb = new Tlb({ levels: 5 });
     const memory = createPhysMemory({ size: 0x10_0000 });
     const table = PageTable.create({
