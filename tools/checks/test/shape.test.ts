@@ -6,6 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { LAYERS, MAX_LINES } from '../layers.ts';
 import { filesOf, PACKAGES, ROOT, read, type Workspace } from '../workspace.ts';
 
+/** The sections of a README, by which a reader finds the same thing at the same place. */
+const SECTIONS = ['In 60 seconds', 'API by task', 'Errors', 'Cost', 'Limits', 'Requirements'];
+
 const REQUIRED = [
   'package.json',
   'README.md',
@@ -69,6 +72,11 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     for (const door of doorsOf(workspace)) {
       expect(Object.keys(exports[`.${door}`] ?? {}), `.${door}`).toEqual(['types', 'default']);
     }
+  });
+
+  test('README.md has the sections that every README.md has, in their order', () => {
+    const sections = read(workspace, 'README.md').match(/^## .*$/gm) ?? [];
+    expect(sections).toEqual(SECTIONS.map((section) => `## ${section}`));
   });
 
   test('LICENSE is the one of the repository', () => {
