@@ -58,6 +58,10 @@ export const ERRORS_OF = {
   'RegionMap.coalesced': [],
 
   walkRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  unionRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  intersectRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  subtractRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  differenceRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
   formatBounds: [],
   isRegionError: [],
 } as const;
@@ -102,5 +106,10 @@ export type RegionSetErrorCode = CodeOf<Extract<keyof Table, `RegionSet.${string
 /** The codes that the methods of a `RegionMap` throw. */
 export type RegionMapErrorCode = CodeOf<Extract<keyof Table, `RegionMap.${string}`>>;
 
-/** The codes that `walkRanges` throws. */
-export type WalkRangesErrorCode = CodeOf<'walkRanges'>;
+/**
+ * The codes that reading two sorted lists throws: `walkRanges`, `unionRanges`, `intersectRanges`, `subtractRanges`,
+ * `differenceRanges`.
+ */
+export type WalkRangesErrorCode = CodeOf<
+  'walkRanges' | 'unionRanges' | 'intersectRanges' | 'subtractRanges' | 'differenceRanges'
+>;

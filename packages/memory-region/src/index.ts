@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 
+export { differenceRanges, intersectRanges, subtractRanges, unionRanges } from './combine-ranges.ts';
 export type {
   CombineRegionsErrorCode,
   MakeRegionErrorCode,

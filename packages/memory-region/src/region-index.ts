@@ -265,10 +265,15 @@ class Chunk<A extends Address, V> {
   }
 
   insert(at: number, region: MemoryRegion<A>, value: V): void {
-    this.#move(at + 1, at);
+    if (at === this.count) {
+      this.regions.push(region);
+      this.values.push(value);
+    } else {
+      this.#move(at + 1, at);
+      this.regions.splice(at, 0, region);
+      this.values.splice(at, 0, value);
+    }
     this.count += 1;
-    this.regions.splice(at, 0, region);
-    this.values.splice(at, 0, value);
     const last = region.end - 1n;
     this.uppers[at] = upperKey(region.start);
     this.lowers[at] = lowerKey(region.start);

@@ -1,8 +1,8 @@
 import type { Address, AddressKind } from '@svsm/address';
+import { differenceRanges, intersectRanges, subtractRanges, unionRanges } from './combine-ranges.ts';
 import { MemoryRegion } from './memory-region.ts';
 import { RegionIndex } from './region-index.ts';
 import { requireKind } from './same-kind.ts';
-import { type RangePiece, type RegionEntry, walkRanges } from './walk-ranges.ts';
 
 /**
  * A set of addresses of one kind, kept as regions that are sorted, disjoint, not empty, and coalesced. So equal sets have
@@ -153,7 +153,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   union(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, () => true);
+    return combine(this, other, unionRanges);
   }
 
   /**
@@ -162,7 +162,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   intersect(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, ({ left, right }) => left !== undefined && right !== undefined);
+    return combine(this, other, intersectRanges);
   }
 
   /**
@@ -171,7 +171,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   subtract(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, ({ right }) => right === undefined);
+    return combine(this, other, subtractRanges);
   }
 
   /**
@@ -180,7 +180,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   difference(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, ({ left, right }) => left === undefined || right === undefined);
+    return combine(this, other, differenceRanges);
   }
 
   /**
@@ -256,39 +256,20 @@ function partFrom<A extends Address>(
 function combine<A extends Address>(
   left: RegionSet<A>,
   right: RegionSet<A>,
-  keep: (piece: RangePiece<A, undefined, undefined>) => boolean,
+  operation: typeof unionRanges,
 ): RegionSet<A> {
   requireKind(left.kind, right);
-  const kept: MemoryRegion<A>[] = [];
-  for (const piece of walkRanges(map(left, entry), map(right, entry)))
-    if (keep(piece)) kept.push(piece.region);
-  return new RegionSet(left.kind, kept);
+  return new RegionSet(left.kind, operation(left, right));
 }
 
 /** Joins sorted regions that touch or overlap, and leaves out empty ones. */
 function coalesce<A extends Address>(sorted: readonly MemoryRegion<A>[]): MemoryRegion<A>[] {
   const joined: MemoryRegion<A>[] = [];
-  let first: MemoryRegion<A> | undefined;
-  let end = 0n;
-  const flush = (): void => {
-    if (first !== undefined) joined.push(new MemoryRegion(first.kind, first.start, end - first.start));
-  };
   for (const region of sorted) {
     if (region.isEmpty) continue;
-    if (first === undefined || region.start > end) {
-      flush();
-      first = region;
-      end = region.end;
-    } else if (region.end > end) {
-      end = region.end;
-    }
+    const last = joined.at(-1);
+    if (last === undefined || last.end < region.start) joined.push(region);
+    else joined[joined.length - 1] = last.merge(region);
   }
-  flush();
   return joined;
-}
-
-const entry = <A extends Address>(region: MemoryRegion<A>): RegionEntry<A, undefined> => [region, undefined];
-
-function* map<T, U>(values: Iterable<T>, to: (value: T) => U): Generator<U, undefined, undefined> {
-  for (const value of values) yield to(value);
 }

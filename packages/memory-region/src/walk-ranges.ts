@@ -1,7 +1,6 @@
 import type { Address } from '@svsm/address';
 import { MemoryRegion } from './memory-region.ts';
-import { RegionError } from './region-error.ts';
-import { requireKind } from './same-kind.ts';
+import { Side, Sweep } from './sweep.ts';
 
 /** A region with a value. */
 export type RegionEntry<A extends Address, V> = readonly [region: MemoryRegion<A>, value: V];
@@ -48,68 +47,16 @@ export function* walkRanges<A extends Address, L, R>(
   left: Iterable<RegionEntry<A, L>>,
   right: Iterable<RegionEntry<NoInfer<A>, R>>,
 ): Generator<RangePiece<A, L, R>, undefined, undefined> {
-  const lefts = new Side('left', left);
-  const rights = new Side('right', right);
-  let at = 0n;
-  for (;;) {
-    const l = lefts.entryFrom(at);
-    const r = rights.entryFrom(at);
-    const start = least(l?.[0].start, r?.[0].start);
-    if (start === undefined) return;
-    // Both entries end after `at`. The piece begins at `at`, or where the first of them begins.
-    if (start > at) at = start;
-    const inLeft = l !== undefined && l[0].start <= at;
-    const inRight = r !== undefined && r[0].start <= at;
-    const end = least(
-      l && (inLeft ? l[0].end : l[0].start),
-      r && (inRight ? r[0].end : r[0].start),
-    ) as bigint;
-    const kind = ((inLeft ? l : r) as RegionEntry<A, L | R>)[0].kind;
-    if (l !== undefined && r !== undefined) requireKind(l[0].kind, r[0]);
+  const sweep = new Sweep(
+    new Side('left', left, ([region]) => region),
+    new Side('right', right, ([region]) => region),
+  );
+  while (sweep.next()) {
+    const { start, end } = sweep;
     yield {
-      region: new MemoryRegion(kind, at as A, end - at),
-      left: inLeft ? l : undefined,
-      right: inRight ? r : undefined,
+      region: MemoryRegion.unchecked(sweep.kind, start as A, end - start),
+      left: sweep.inLeft ? sweep.left.item : undefined,
+      right: sweep.inRight ? sweep.right.item : undefined,
     };
-    at = end;
   }
-}
-
-/** One of the two lists. It returns the entry at or after an address, and checks the order as it advances. */
-class Side<A extends Address, V> {
-  readonly #name: 'left' | 'right';
-  readonly #entries: Iterator<RegionEntry<A, V>>;
-  #current: RegionEntry<A, V> | undefined;
-  #index = -1;
-
-  constructor(name: 'left' | 'right', entries: Iterable<RegionEntry<A, V>>) {
-    this.#name = name;
-    this.#entries = entries[Symbol.iterator]();
-    this.#advance();
-  }
-
-  entryFrom(at: bigint): RegionEntry<A, V> | undefined {
-    while (this.#current !== undefined && this.#current[0].end <= at) this.#advance();
-    return this.#current;
-  }
-
-  #advance(): void {
-    const before = this.#current?.[0];
-    for (;;) {
-      const { done, value } = this.#entries.next();
-      this.#index += 1;
-      this.#current = done === true ? undefined : value;
-      const region = this.#current?.[0];
-      if (region?.isEmpty === true) continue;
-      if (region !== undefined && before !== undefined && region.start < before.end) {
-        throw new RegionError('UNSORTED_REGIONS', { side: this.#name, index: this.#index, before, region });
-      }
-      return;
-    }
-  }
-}
-
-function least(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
-  if (a === undefined) return b;
-  return b === undefined || a < b ? a : b;
 }

@@ -30,6 +30,7 @@ describe('docstrings', () => {
     'region-set.ts',
     'region-map.ts',
     'walk-ranges.ts',
+    'combine-ranges.ts',
     'region-error.ts',
   ];
   const tags = new Map(files.flatMap((file) => [...throwsTags(file)]));

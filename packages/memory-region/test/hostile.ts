@@ -52,6 +52,8 @@ export const ARGUMENTS: readonly unknown[] = [
   { kind: Virt },
   ...someRegions().map((region) => [region]),
   ...someRegions().map((region) => entries(region)),
+  [page(0x1000n), page(0x3000n)],
+  [page(0x3000n), page(0x1000n)],
   entries(page(0x1000n), page(0x3000n)),
   entries(page(0x3000n), page(0x1000n)),
   entries(page(0x1000n), page(0x1000n)),

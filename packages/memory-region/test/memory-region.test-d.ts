@@ -17,6 +17,8 @@ import {
   physRegion,
   RegionError,
   type RegionErrorCode,
+  RegionSet,
+  subtractRanges,
   virtRegion,
 } from '../src/index.ts';
 
@@ -108,6 +110,12 @@ virtual.largestPages({ offset: phys - virt });
 virtual.pageRuns({ maxPageSize: 8192 });
 // @ts-expect-error there is no such option
 virtual.pageRuns({ ofset: 4096 });
+check<
+  Equal<ReturnType<typeof subtractRanges<VirtAddr>>, Generator<MemoryRegion<VirtAddr>, undefined, undefined>>
+>();
+subtractRanges([virtual], new RegionSet(Virt, [virtual]));
+// @ts-expect-error lists of two kinds cannot be combined
+subtractRanges([virtual], [physical]);
 const pages: VirtAddr[] = [...virtual.iterPages(4096)];
 pages satisfies VirtAddr[];
 virtual.iterPages(PageSize.Regular) satisfies Iterator<VirtAddr> & Iterable<VirtAddr>;
