@@ -1,5 +1,5 @@
 import { CodedError, describeValue, isCodedError, type MessageTable } from './coded-error.ts';
-import { formatAddress } from './format.ts';
+import { hex16 } from './hex.ts';
 
 /**
  * The `details` of each code of {@link AddressError}. Codes are only ever added.
@@ -34,7 +34,7 @@ export interface AddressErrorDetails {
   };
   /** The page table level is not an integer from 0 (PT) to 4 (PML5). */
   INVALID_LEVEL: { level: unknown };
-  /** The description of an address kind is not valid; `problem` says why. */
+  /** The description of an address kind is not valid, or a value is not an address kind; `problem` says why. */
   INVALID_KIND: { kind: unknown; problem: string };
 }
 
@@ -48,10 +48,10 @@ const MESSAGES: MessageTable<AddressErrorDetails> = {
       ? 'convert a number with address() first'
       : 'pass a bigint or a safe integer'),
   OUTSIDE_SPACE: ({ kind, value, end }) =>
-    `${describeValue(value)} is outside the ${kind} address space: valid addresses are 0x0 to ${formatAddress(end - 1n)}`,
+    `${describeValue(value)} is outside the ${kind} address space: valid addresses are 0x0 to ${hex16(end - 1n)}`,
   NON_CANONICAL: ({ kind, bits, value, holeStart, holeEnd }) =>
-    `${formatAddress(value)} is not a canonical ${kind} address: with ${bits} bits, valid addresses are 0x0 to ` +
-    `${formatAddress(holeStart - 1n)} and ${formatAddress(holeEnd)} to 0xffffffffffffffff`,
+    `${hex16(value)} is not a canonical ${kind} address: with ${bits} bits, valid addresses are 0x0 to ` +
+    `${hex16(holeStart - 1n)} and ${hex16(holeEnd)} to 0xffffffffffffffff`,
   INVALID_ADDRESS_TEXT: ({ kind, text }) =>
     `${describeValue(text)} is not a ${kind} address: write 0x and 1 to 16 hex digits (single _ between digits), ` +
     'or 8 to 16 hex digits without 0x',
@@ -60,11 +60,11 @@ const MESSAGES: MessageTable<AddressErrorDetails> = {
   INVALID_ALIGNMENT: ({ value, max }) =>
     `${describeValue(value)} is not an alignment: pass a power of two from 1 to ${describeValue(max)}`,
   ADDRESS_OVERFLOW: ({ kind, operation, address, bytes, at, limit }) =>
-    `${operation}(${formatAddress(address)}, ${describeValue(bytes)}) ${
+    `${operation}(${hex16(address)}, ${describeValue(bytes)}) ${
       at === 'hole'
         ? 'enters or crosses the non-canonical hole'
         : `passes the ${at === 'zero' ? 'start' : 'end'}`
-    } of the ${kind} address space: the last address in that direction is ${formatAddress(limit)}`,
+    } of the ${kind} address space: the last address in that direction is ${hex16(limit)}`,
   INVALID_LEVEL: ({ level }) =>
     `${describeValue(level)} is not a page table level: pass 0 (PT), 1 (PD), 2 (PDPT), 3 (PML4) or 4 (PML5)`,
   INVALID_KIND: ({ kind, problem }) => `${describeValue(kind)} cannot be an address kind: ${problem}`,

@@ -1,8 +1,8 @@
 import type { Address, Bytes } from './address.ts';
 import { AddressError } from './address-error.ts';
 import { alignmentBytes, byteCount } from './bytes.ts';
-import { describeValue } from './coded-error.ts';
-import { parseHex } from './format.ts';
+import { parseHex } from './hex.ts';
+import { type AddressKindSpec, checkedSpec } from './kind-spec.ts';
 
 /** The non-canonical hole: the values between the two halves of a space whose addresses are sign-extended. */
 export interface AddressHole {
@@ -168,16 +168,6 @@ export interface AddressKind<A extends Address> {
   runEnd(address: A): bigint;
 }
 
-/** The description of an address kind, for {@link defineAddressKind}. */
-export interface AddressKindSpec {
-  /** The name in messages. Give each kind its own name. */
-  readonly name: string;
-  /** Significant bits: 48 to 64 if sign-extended, else 12 to 64. */
-  readonly bits: number;
-  /** Whether bits 63 to `bits` repeat bit `bits − 1` (a canonical address); else they are zero. */
-  readonly signExtended: boolean;
-}
-
 /**
  * Makes a kind of address. Give its type a name of its own, so that the compiler keeps it apart from the others. O(1).
  *
@@ -200,6 +190,24 @@ export function defineAddressKind<A extends Address>(spec: AddressKindSpec): Add
   return new Kind<A>(spec);
 }
 
+/**
+ * Whether `value` is an address kind, of this installed copy of the package or of another. Never throws. O(1).
+ */
+export function isAddressKind(value: unknown): value is AddressKind<Address> {
+  return Kind.made(value) || looksLikeKind(value);
+}
+
+/**
+ * Narrows `value` to an address kind, or throws. Functions that take a kind check it with this. O(1).
+ *
+ * @throws AddressError `INVALID_KIND`
+ */
+export function assertIsAddressKind(value: unknown): asserts value is AddressKind<Address> {
+  if (isAddressKind(value)) return;
+  const problem = 'pass Virt, Virt57, Phys or a kind that defineAddressKind returned';
+  throw new AddressError('INVALID_KIND', { kind: value, problem });
+}
+
 const SPACE_64 = 1n << 64n;
 
 class Kind<A extends Address> implements AddressKind<A> {
@@ -209,27 +217,7 @@ class Kind<A extends Address> implements AddressKind<A> {
   readonly hole: AddressHole | undefined;
 
   constructor(spec: AddressKindSpec) {
-    if (typeof spec !== 'object' || spec === null) {
-      throw new AddressError('INVALID_KIND', { kind: spec, problem: 'pass { name, bits, signExtended }' });
-    }
-    const { name, bits, signExtended } = spec;
-    if (typeof name !== 'string' || name === '') {
-      throw new AddressError('INVALID_KIND', {
-        kind: name,
-        problem: 'its name must be a non-empty string',
-      });
-    }
-    if (typeof signExtended !== 'boolean') {
-      throw new AddressError('INVALID_KIND', {
-        kind: name,
-        problem: 'its signExtended must be true or false',
-      });
-    }
-    const minBits = signExtended ? 48 : 12;
-    if (!Number.isInteger(bits) || bits < minBits || bits > 64) {
-      const problem = `its bits must be an integer from ${minBits} to 64, not ${describeValue(bits)}`;
-      throw new AddressError('INVALID_KIND', { kind: name, problem });
-    }
+    const { name, bits, signExtended } = checkedSpec(spec);
     this.name = name;
     this.bits = bits;
     this.end = signExtended ? SPACE_64 : 1n << BigInt(bits);
@@ -240,6 +228,11 @@ class Kind<A extends Address> implements AddressKind<A> {
       this.hole = undefined;
     }
     Object.freeze(this);
+  }
+
+  /** Whether `value` was made by this class. */
+  static made(value: unknown): boolean {
+    return typeof value === 'object' && value !== null && #runEnd in value;
   }
 
   address(value: number | bigint): A {
@@ -405,4 +398,16 @@ class Kind<A extends Address> implements AddressKind<A> {
 function integer(value: unknown): bigint | undefined {
   if (typeof value === 'bigint') return value;
   return typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : undefined;
+}
+
+/** Whether `value` behaves as a kind does, such as one that another installed copy of this package made. */
+function looksLikeKind(value: unknown): boolean {
+  try {
+    const kind = value as AddressKind<Address>;
+    const isDescribed =
+      typeof kind.name === 'string' && Number.isInteger(kind.bits) && typeof kind.end === 'bigint';
+    return isDescribed && kind.isAddress(0n) && typeof kind.runEnd(0n as Address) === 'bigint';
+  } catch {
+    return false;
+  }
 }

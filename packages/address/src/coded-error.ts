@@ -2,7 +2,8 @@
  * The base of every error that an `@svsm` package throws: a class name, a `code` that programs compare, frozen
  * `details` typed by that code, and a message for people.
  *
- * A package derives one class from it, keeps one table of messages next to that class, and exports one guard.
+ * A package derives one class from it, keeps one table of messages next to that class, and exports one guard. Control and
+ * format characters in a message are escaped, so text from outside cannot forge or reorder lines of a console.
  *
  * @example
  * ```ts
@@ -28,7 +29,7 @@ export abstract class CodedError<Code extends string, Details extends object> ex
   readonly details: Readonly<Details>;
 
   protected constructor(name: string, code: Code, details: Details, message: string, options?: ErrorOptions) {
-    super(`${message} [${code}]`, options);
+    super(`${printable(message)} [${code}]`, options);
     // On the instance, not on the prototype: the guard of another copy of the package reads it, and so does `console`.
     Object.defineProperty(this, 'name', {
       value: name,
@@ -58,20 +59,32 @@ export function isCodedError(
 ): error is CodedError<string, Record<string, unknown>> {
   if (typeof error !== 'object' || error === null) return false;
   const candidate = error as { name?: unknown; code?: unknown; details?: unknown };
-  return (
-    // `instanceof Error` would refuse the errors of another realm.
-    Object.prototype.toString.call(error) === '[object Error]' &&
-    candidate.name === name &&
-    typeof candidate.code === 'string' &&
-    typeof candidate.details === 'object' &&
-    candidate.details !== null &&
-    (code === undefined || candidate.code === code)
-  );
+  try {
+    return (
+      // `instanceof Error` would refuse the errors of another realm.
+      Object.prototype.toString.call(error) === '[object Error]' &&
+      candidate.name === name &&
+      typeof candidate.code === 'string' &&
+      typeof candidate.details === 'object' &&
+      candidate.details !== null &&
+      (code === undefined || candidate.code === code)
+    );
+  } catch {
+    // An object whose properties cannot be read, such as a revoked proxy.
+    return false;
+  }
 }
 
 /**
  * `value` as messages show it: a `bigint` in hex, a number in decimal, text in quotes and cut after 40 characters, any
- * other value by its type. Never throws. O(1).
+ * other value by its type. Control and format characters of a text are escaped. Never throws. O(1).
+ *
+ * @example
+ * ```ts
+ * import { describeValue } from '@svsm/address';
+ *
+ * console.log(describeValue(4096n), describeValue(4096), describeValue('\u202e0x1')); // => 0x1000 4096 "\u202e0x1"
+ * ```
  */
 export function describeValue(value: unknown): string {
   switch (typeof value) {
@@ -80,11 +93,21 @@ export function describeValue(value: unknown): string {
     case 'number':
       return Object.is(value, -0) ? '-0' : String(value);
     case 'string':
-      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+      return printable(JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value));
     case 'boolean':
     case 'undefined':
       return String(value);
     default:
       return value === null ? 'null' : `a value of type ${typeof value}`;
   }
+}
+
+/** Control and format characters, lone surrogates, and separators of lines and paragraphs. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+function printable(text: string): string {
+  return text.replace(UNPRINTABLE, (character) => {
+    const digits = (character.codePointAt(0) as number).toString(16);
+    return digits.length > 4 ? `\\u{${digits}}` : `\\u${digits.padStart(4, '0')}`;
+  });
 }

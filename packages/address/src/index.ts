@@ -14,8 +14,9 @@ export {
 export {
   type AddressHole,
   type AddressKind,
-  type AddressKindSpec,
+  assertIsAddressKind,
   defineAddressKind,
+  isAddressKind,
 } from './address-kind.ts';
 export {
   alignDown,
@@ -36,6 +37,7 @@ export type {
   ParseAddressErrorCode,
 } from './error-codes.ts';
 export { formatAddress } from './format.ts';
+export type { AddressKindSpec } from './kind-spec.ts';
 export { Phys, Virt, Virt57 } from './kinds.ts';
 export { PAGE_SHIFT, PAGE_SIZE, PAGE_SIZE_1G, PAGE_SIZE_2M, PageSize } from './page-size.ts';
 export { pageTableIndex } from './page-table-index.ts';

@@ -1,15 +1,17 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import {
   type Address,
   type AddressKind,
+  assertIsAddressKind,
   type Bytes,
   defineAddressKind,
   formatAddress,
+  isAddressKind,
   Phys,
   Virt,
   Virt57,
 } from '../src/index.ts';
-import { addressError, NOT_INTEGERS, SPACES, SysPhys, untyped } from './support.ts';
+import { addressError, NOT_INTEGERS, REVOKED, SPACES, SysPhys, untyped } from './support.ts';
 
 const LOW_END = 0x0000_8000_0000_0000n;
 const HIGH_START = 0xffff_8000_0000_0000n;
@@ -320,11 +322,25 @@ describe('defineAddressKind', () => {
     [{ name: 'k', bits: NaN, signExtended: false }, 'not NaN'],
     [{ name: 'k', bits: 48n, signExtended: false }, 'not 0x30'],
     [{ name: 'k', bits: '48', signExtended: false }, 'not "48"'],
+    [{ name: 'k', bits: 48, signExtended: false, signextended: true }, 'the unknown property "signextended"'],
+    [{ ...Virt, signExtended: true }, 'the unknown property "end"'],
   ];
   test.each(bad)('refuses %o', (spec, problem) => {
     const { details, message } = addressError('INVALID_KIND', () => defineAddressKind(untyped(spec)));
     expect(details.problem).toContain(problem);
     expect(message).toContain(details.problem);
+  });
+
+  test('refuses a description whose properties cannot be read, and keeps the cause', () => {
+    const cause = new Error('no');
+    const throwing = {
+      get name(): string {
+        throw cause;
+      },
+    };
+    expect(addressError('INVALID_KIND', () => defineAddressKind(untyped(throwing))).cause).toBe(cause);
+    const { message } = addressError('INVALID_KIND', () => defineAddressKind(untyped(REVOKED)));
+    expect(message).toContain('its properties cannot be read');
   });
 
   test('copies the description: a later change of it has no effect', () => {
@@ -333,6 +349,34 @@ describe('defineAddressKind', () => {
     spec.bits = 12;
     expect(kind.bits).toBe(48);
     expect(kind.isAddress(0x1000n)).toBe(true);
+  });
+});
+
+describe('isAddressKind', () => {
+  test('accepts every kind, and those of another installed copy', async () => {
+    vi.resetModules();
+    const copy = await import('../src/index.ts');
+    expect(copy.Virt).not.toBe(Virt);
+    for (const kind of [...SPACES.map(([, space]) => space.kind), copy.Virt, copy.Phys]) {
+      expect(isAddressKind(kind)).toBe(true);
+      expect(() => assertIsAddressKind(kind)).not.toThrow();
+    }
+  });
+
+  const NOT_KINDS: readonly unknown[] = [
+    ...[undefined, null, 0, 48n, 'virtual', Symbol('virtual'), {}, [], () => Virt],
+    ...[{ ...Virt }, { name: 'virtual', bits: 48, end: END_64 }],
+    // The methods of a kind work on the kind itself only.
+    ...[Object.create(Virt), new Proxy(Virt, {}), REVOKED],
+  ];
+
+  test('refuses everything else', () => {
+    for (const value of NOT_KINDS) {
+      expect(isAddressKind(value)).toBe(false);
+      const { details, message } = addressError('INVALID_KIND', () => assertIsAddressKind(value));
+      expect(details.kind).toBe(value);
+      expect(message).toContain('pass Virt, Virt57, Phys or a kind that defineAddressKind returned');
+    }
   });
 });
 

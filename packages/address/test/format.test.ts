@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatAddress, Phys, Virt } from '../src/index.ts';
-import { addressError, untyped } from './support.ts';
+import { addressError, NOT_INTEGERS, untyped } from './support.ts';
 
 describe('formatAddress', () => {
   test.each([
@@ -15,8 +15,17 @@ describe('formatAddress', () => {
     [2n ** 64n - 1n, '0xffffffffffffffff'],
     // An exclusive end.
     [2n ** 64n, '0x10000000000000000'],
+    [-1n, '-0x0000000000000001'],
+    [-(2n ** 64n), '-0x10000000000000000'],
   ])('%s', (address, text) => {
     expect(formatAddress(address)).toBe(text);
+  });
+
+  test('refuses everything that is not a bigint', () => {
+    for (const value of [...NOT_INTEGERS, 0, 4096, -1]) {
+      const { details } = addressError('INVALID_ADDRESS', () => formatAddress(untyped(value)));
+      expect(details).toEqual({ kind: '64-bit', value });
+    }
   });
 });
 

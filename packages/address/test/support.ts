@@ -41,6 +41,13 @@ export const NOT_INTEGERS: readonly unknown[] = [
   ...[{}, [], [4096], Object(4096), Object(4096n), new Date(0), () => 0, Symbol('0')],
 ];
 
+/** A proxy whose properties cannot be read: every access throws a TypeError. */
+export const REVOKED: object = (() => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+})();
+
 /** A third kind, as another package would define it. */
 export type SysPhysAddr = Address<'sys-phys'>;
 export const SysPhys: AddressKind<SysPhysAddr> = defineAddressKind({
