@@ -2,7 +2,7 @@ import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../formats/exit-info.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
-import type { NestedPage } from '../memory/nested-table.ts';
+import type { NestedPage, NestedRights } from '../memory/nested-table.ts';
 import { failedRmpCheck, type RmpAccessKind, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault, type SnpFaultDetails } from '../rmp/snp-fault.ts';
 import { type NestedTlb, pageAt } from './nested-tlb.ts';
@@ -32,12 +32,15 @@ export interface GuestPhysAccess extends Privilege {
  * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
  */
 export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
+  // Where processors set accessed and dirty bits, each kind of access has to walk once.
   const held = tlb?.lookup(guest, access.gpa);
   const bit = tlb === undefined ? 0 : accessBit(access.kind, access.isPrivate, access.cpl);
   if (held !== undefined) {
     const page = pageAt(held, access.gpa);
     if ((held.allowed & bit) !== 0) return page.spa;
-    if (deniedByNested(page, access) === undefined && deniedByRmp(guest, page, access) === undefined) {
+    const { gmet, accessedDirty } = guest.nested;
+    const isAllowed = !accessedDirty && deniedByNested(page, access, gmet) === undefined;
+    if (isAllowed && deniedByRmp(guest, page, access) === undefined) {
       held.allowed |= bit;
       return page.spa;
     }
@@ -58,28 +61,52 @@ export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tl
 export function translateNested(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): NestedPage {
   const held = tlb?.lookup(guest, access.gpa);
   const page = held === undefined ? undefined : pageAt(held, access.gpa);
-  return page !== undefined && deniedByNested(page, access) === undefined ? page : walkNested(guest, access);
+  const isAllowed = page !== undefined && deniedByNested(page, access, guest.nested.gmet) === undefined;
+  return isAllowed ? page : walkNested(guest, access);
 }
 
 function walkNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
   const nested = guest.nested.walk(access.gpa);
   if (nested === 'reserved') {
     const { gpa, gva } = access;
-    const exitInfo1 = NpfInfo.Present | NpfInfo.Reserved | infoOf(access);
+    const exitInfo1 = NpfInfo.Present | NpfInfo.Reserved | infoOf(access, guest.nested.gmet);
     throw new SnpFault('VC_MMIO', { errorCode: VMEXIT_NPF, exitInfo1, gpa, gva });
   }
-  const denied = deniedByNested(nested, access);
+  const denied = deniedByNested(nested, access, guest.nested.gmet);
   if (denied !== undefined) throw npf(guest, denied, access, nested, 0n);
+  guest.nested.markUsed(access.gpa, isNestedWrite(access.kind));
   return nested as NestedPage;
 }
 
 function deniedByNested(
   nested: NestedPage | undefined,
   access: GuestPhysAccess,
+  gmet: boolean,
 ): 'nested-not-present' | 'nested-rights' | undefined {
   if (nested === undefined) return 'nested-not-present';
-  const isDenied = (isWrite(access) && !nested.writable) || (access.kind === 'fetch' && !nested.executable);
-  return isDenied ? 'nested-rights' : undefined;
+  return allowsNested(nested, access, gmet) ? undefined : 'nested-rights';
+}
+
+/**
+ * Whether the nested rights allow an access (AMD64 APM vol. 2, §15.25.5, §15.25.7). Every access is a user access, whatever the
+ * CPL, and the walk of a guest's page table is a user write. With GMET, U/S=1 forbids supervisor fetches, and U/S=0 forbids
+ * nothing (§15.25.13, table 15-21).
+ */
+function allowsNested(
+  { user, writable, executable }: NestedRights,
+  access: Privileged,
+  gmet: boolean,
+): boolean {
+  if (!gmet && !user) return false;
+  if (access.kind !== 'fetch') return writable || !isNestedWrite(access.kind);
+  return executable && !(gmet && user && access.cpl !== 3);
+}
+
+type Privileged = Pick<GuestPhysAccess, 'kind' | 'cpl'>;
+
+/** Whether the nested page table has to allow a write: so for each walk of a guest's page table, even one that sets no bit. */
+function isNestedWrite(kind: RmpAccessKind): boolean {
+  return kind !== 'read' && kind !== 'fetch';
 }
 
 function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysAccess): RmpCheck | undefined {
@@ -124,7 +151,7 @@ function npf(
   why: bigint,
 ): SnpFault<'NPF'> {
   const { gpa, gva } = access;
-  const exitInfo1 = why | infoOf(access) | (nested === undefined ? 0n : NpfInfo.Present);
+  const exitInfo1 = why | infoOf(access, guest.nested.gmet) | (nested === undefined ? 0n : NpfInfo.Present);
   const isByte = guest.machine.rmp.assumptions.exitInfo2 === 'byte';
   return new SnpFault('NPF', {
     exitCode: VMEXIT_NPF,
@@ -137,19 +164,15 @@ function npf(
   });
 }
 
-/** The bits of EXITINFO1 that describe the access itself. */
-function infoOf(access: GuestPhysAccess): bigint {
-  const { kind, isPrivate } = access;
+/** The bits of EXITINFO1 that describe the access itself. With GMET, U is the privilege of a fetch in the guest. */
+function infoOf({ kind, cpl, isPrivate }: GuestPhysAccess, gmet: boolean): bigint {
   const isTable = kind === 'table' || kind === 'table-update';
+  const isSupervisor = gmet && kind === 'fetch' && cpl !== 3;
   return (
-    NpfInfo.User |
-    (isWrite(access) ? NpfInfo.Write : 0n) |
+    (isSupervisor ? 0n : NpfInfo.User) |
+    (isNestedWrite(kind) ? NpfInfo.Write : 0n) |
     (kind === 'fetch' ? NpfInfo.Fetch : 0n) |
     (isTable ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
     (isPrivate ? NpfInfo.Encrypted : 0n)
   );
-}
-
-function isWrite({ kind }: Pick<GuestPhysAccess, 'kind'>): boolean {
-  return kind === 'write' || kind === 'table-update';
 }

@@ -38,6 +38,10 @@ export interface LaunchOptions {
    * address, at which it is shared. If not given, the C-bit makes pages private.
    */
   readonly virtualTom?: bigint;
+  /** Guest mode execute trap: see `NestedTableOptions.gmet`. `false` if not given. */
+  readonly gmet?: boolean;
+  /** Whether processors set accessed and dirty bits in nested entries: see `NestedTableOptions.accessedDirty`. */
+  readonly nestedAccessedDirty?: boolean;
   /** The initial VMSAs, for APIC ids 0 on: see `createVmsa`. None if not given; `Guest.createVcpu` works without one. */
   readonly vmsas?: readonly Uint8Array[];
 }
@@ -70,7 +74,13 @@ export function launchGuest(
   // Each VMSA needs a VMCB too.
   requireFree(frames, memory, pageSize, 2 * vmsas.length);
   const config = pagingConfig({ physicalBits: host.machine.hostPhysicalBits });
-  const nested = new NestedTable({ memory: host.memory, frames, config });
+  const nested = new NestedTable({
+    memory: host.memory,
+    frames,
+    config,
+    gmet: options.gmet === true,
+    accessedDirty: options.nestedAccessedDirty === true,
+  });
   const key = host.machine.memory.createKey();
   const guest = new Guest(host.machine, { asid, key, nested, memory, levels, virtualTom });
   const pages = [...pagesOf(memory, pageSize)];

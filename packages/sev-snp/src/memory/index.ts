@@ -5,4 +5,4 @@
  */
 
 export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
-export { type NestedPage, NestedTable } from './nested-table.ts';
+export { type NestedPage, type NestedRights, NestedTable, type NestedTableOptions } from './nested-table.ts';

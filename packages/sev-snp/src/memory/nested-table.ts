@@ -1,5 +1,6 @@
 import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import {
+  cpuState,
   type FrameAllocator,
   isPageTableError,
   type MappedPage,
@@ -10,17 +11,48 @@ import {
 } from '@svsm/pagetable';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 
-/** The translation of a guest-physical address by the nested page table, and its rights. */
-export interface NestedPage {
-  /** The translated address itself, not the start of its page. */
-  readonly spa: SysPhysAddr;
-  readonly size: PageSize;
+/** The rights of a nested translation: those of all its entries (AMD64 APM vol. 2, §15.25.5, §15.25.13). */
+export interface NestedRights {
+  /** R/W: the guest can write, and its page tables can lie here. */
   readonly writable: boolean;
+  /** U/S. Without it, every access of the guest faults. With GMET, it forbids supervisor fetches, and nothing else. */
+  readonly user: boolean;
+  /** Not NX: the guest can fetch instructions. */
   readonly executable: boolean;
 }
 
-/** Nested walks are user accesses, so every entry has U/S set. The hypervisor restricts nothing else by default. */
-const FLAGS = PteFlags.Writable | PteFlags.User | PteFlags.Accessed | PteFlags.Dirty;
+/** The translation of a guest-physical address by the nested page table, and its rights. */
+export interface NestedPage extends NestedRights {
+  /** The translated address itself, not the start of its page. */
+  readonly spa: SysPhysAddr;
+  readonly size: PageSize;
+  /** The accessed and the dirty bit of the entry that maps the page. */
+  readonly accessed: boolean;
+  readonly dirty: boolean;
+}
+
+/** Options of a {@link NestedTable}. */
+export interface NestedTableOptions {
+  /** The memory and the frames that hold the table. */
+  readonly memory: PhysMemory;
+  readonly frames: FrameAllocator;
+  /** The format of its entries. */
+  readonly config: PagingConfig;
+  /**
+   * Guest mode execute trap: bit 3 at offset 090h of the VMCBs of the guest (AMD64 APM vol. 2, §15.25.13). `false` if not
+   * given.
+   */
+  readonly gmet?: boolean;
+  /**
+   * Whether processors set accessed and dirty bits in the entries, as hardware does (AMD64 APM vol. 2, §15.25.5): accessed for
+   * every access, dirty for a write, and both for each walk of a guest's page table. If not given, {@link NestedTable.map}
+   * sets the bits at once, so no walk has to: that is how a hypervisor turns them off that does not read them.
+   */
+  readonly accessedDirty?: boolean;
+}
+
+/** A nested walk that marks entries. Its rights have been checked. */
+const MARKING = /* @__PURE__ */ cpuState({ smep: false, smap: false });
 
 /**
  * A nested page table: a `PageTable` in system memory that translates guest-physical to system-physical addresses. The
@@ -32,23 +64,36 @@ const FLAGS = PteFlags.Writable | PteFlags.User | PteFlags.Accessed | PteFlags.D
 export class NestedTable {
   /** The exclusive end of the addresses that four levels reach without sign extension. */
   static readonly end: bigint = 1n << 47n;
+  /** Whether the processors trap supervisor fetches from user pages: see {@link NestedTableOptions.gmet}. */
+  readonly gmet: boolean;
+  /** Whether the processors set accessed and dirty bits: see {@link NestedTableOptions.accessedDirty}. */
+  readonly accessedDirty: boolean;
   readonly #table: PageTable;
 
-  constructor(options: { memory: PhysMemory; frames: FrameAllocator; config: PagingConfig }) {
-    this.#table = PageTable.create({ ...options, freeEmptyTables: true });
+  constructor({ memory, frames, config, gmet = false, accessedDirty = false }: NestedTableOptions) {
+    this.gmet = gmet;
+    this.accessedDirty = accessedDirty;
+    this.#table = PageTable.create({ memory, frames, config, freeEmptyTables: true });
   }
 
   /**
    * Maps the page at `gpa` to `spa`. O(levels).
    *
+   * @param rights - rights that differ from those of ordinary memory, which has all of them
    * @throws PageTableError as `PageTable.map4k`
    */
-  map(gpa: PhysAddr, spa: SysPhysAddr, size: PageSize): void {
+  map(gpa: PhysAddr, spa: SysPhysAddr, size: PageSize, rights: Partial<NestedRights> = {}): void {
+    const { writable = true, user = true, executable = true } = rights;
+    const flags =
+      (writable ? PteFlags.Writable : 0) +
+      (user ? PteFlags.User : 0) +
+      (executable ? 0 : PteFlags.NoExecute) +
+      (this.accessedDirty ? 0 : PteFlags.Accessed + PteFlags.Dirty);
     const from = asVirt(gpa);
     const to = asPhys(spa);
-    if (size === PageSize.Regular) this.#table.map4k(from, to, FLAGS);
-    else if (size === PageSize.Huge) this.#table.map2m(from, to, FLAGS);
-    else this.#table.map1g(from, to, FLAGS);
+    if (size === PageSize.Regular) this.#table.map4k(from, to, flags);
+    else if (size === PageSize.Huge) this.#table.map2m(from, to, flags);
+    else this.#table.map1g(from, to, flags);
   }
 
   /**
@@ -86,8 +131,28 @@ export class NestedTable {
       throw error;
     }
     if (page === undefined) return undefined;
-    const { size, writable, executable } = page;
-    return { spa: page.paddr as bigint as SysPhysAddr, size, writable, executable };
+    const { size, writable, user, executable, flags } = page;
+    const accessed = (flags & PteFlags.Accessed) !== 0;
+    const dirty = (flags & PteFlags.Dirty) !== 0;
+    return {
+      spa: page.paddr as bigint as SysPhysAddr,
+      size,
+      writable,
+      user,
+      executable,
+      accessed,
+      dirty,
+    };
+  }
+
+  /**
+   * Sets accessed in the entries that translate `gpa`, and dirty in the last one if `isWrite`. Does nothing unless
+   * {@link accessedDirty} is on. O(levels).
+   *
+   * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
+   */
+  markUsed(gpa: PhysAddr, isWrite: boolean): void {
+    if (this.accessedDirty) this.#table.access(asVirt(gpa), isWrite ? 'write' : 'read', MARKING);
   }
 
   /**

@@ -154,7 +154,7 @@ describe('faults of the nested page table', () => {
     expect(exitBits(() => it.vcpu.write(gvaOf(256 * MiB), SECRET))).toBe('Write User FinalAddress Encrypted');
     it.vcpu.flushTlb();
     it.guest.nested.unmap(physAddr(0)); // where the guest's page tables lie
-    expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('User GuestTable Encrypted');
+    expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('Write User GuestTable Encrypted');
     const { details } = thrownBy(() => it.vcpu.read(gvaOf(PAGE), 1))!;
     expect(details).toMatchObject({
       gva: gvaOf(PAGE),
@@ -168,7 +168,7 @@ describe('faults of the nested page table', () => {
   test('a CR3 that leads nowhere makes the access fault', () => {
     const it = idle();
     it.vcpu.loadCr3(0x7000_0000_0000n);
-    expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('User GuestTable Encrypted');
+    expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('Write User GuestTable Encrypted');
     it.vcpu.loadCr3(it.table.cr3);
     expect(it.vcpu.cr3).toBe(it.table.root | (1n << 51n));
     expect(it.vcpu.read(gvaOf(PAGE), 1)).toEqual(new Uint8Array(1));
@@ -243,7 +243,7 @@ describe('faults of the RMP', () => {
     const it = idle();
     it.vcpu.flushTlb();
     change(it, 0, { asid: 9 });
-    expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('Present User Rmp GuestTable Encrypted');
+    expect(exitBits(() => it.vcpu.read(gvaOf(PAGE), 1))).toBe('Present Write User Rmp GuestTable Encrypted');
   });
 
   test('a write across two pages of which one faults writes nothing', () => {

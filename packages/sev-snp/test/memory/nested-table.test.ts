@@ -25,7 +25,10 @@ test('maps, finds and unmaps pages of each size', () => {
       spa: BigInt(spa + size - 1),
       size,
       writable: true,
+      user: true,
       executable: true,
+      accessed: true,
+      dirty: true,
     });
     expect(table.lookup(physAddr(gpa + size))).toBeUndefined();
     table.unmap(physAddr(gpa));
