@@ -110,7 +110,7 @@ test('from reset to 64-bit mode and back (AMD64 APM vol. 2, §14.6.1, §14.7)', 
   ]);
 });
 
-// P5, P32, P49 to P53
+// P5, P32, P40, P49 to P53
 describe('#GP', () => {
   /** For each reason: writes that it refuses, and next to each the nearest write that goes ahead. */
   const FAULTS: readonly (readonly [
