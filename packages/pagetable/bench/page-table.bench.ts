@@ -1,9 +1,9 @@
 /**
- * The loop of PR#131 over 1 GiB of 4 KiB pages, page by page, beside the same loop on bare numbers.
+ * The loop of PR#131 over 1 GiB of 4 KiB pages, page by page, compared with the same loop on bare numbers.
  *
  * In each round every variant runs once, in 64 pieces that are timed one by one. A row has the median of its pieces, and the
- * ratio of that to the first row's. Pieces of a tenth of a millisecond are seldom interrupted: on a shared machine, whole
- * rounds are.
+ * ratio of that to the median of the first row. A piece takes a tenth of a millisecond, so it is rarely interrupted on a
+ * shared machine; whole rounds are interrupted often.
  */
 import { PAGE_SIZE, PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
@@ -29,7 +29,7 @@ const parts = Array.from({ length: PIECES }, (_, i) =>
 );
 const part = (piece: number): MemoryRegion<VirtAddr> => parts[piece]!;
 
-// The baseline: signed page addresses, one Uint32Array, four levels, the present bits, and nothing else.
+// The baseline: signed page addresses, one Uint32Array, four levels, and a check of the present bits alone.
 const words = memory.words(0, true);
 const C_BIT = 1 << (51 - 32);
 const tableAt = (at: number): number =>
@@ -47,7 +47,7 @@ const leafAt = (page: number): number => {
 };
 const bareStart = -0x8000_0000_0000;
 
-// The same, tuned by hand: the address in two integers, indices by shifts, no check.
+// The same, tuned by hand: the address in two integers, indexes by shifts, no check.
 const tunedLeafAt = (page: number): number => {
   const high = Math.floor(page / 0x1_0000_0000) | 0;
   const low = page | 0;

@@ -1,11 +1,11 @@
 /**
- * Operations on regions beside the loop over single pages, single operations beside the same on bare numbers, and how
- * fast large regions are mapped and listed; with the cases that lose: memory that may change at any time, sparse memory,
- * addresses far apart, a first touch that splits.
+ * Operations on regions compared with the loop over single pages, single operations compared with the same on bare numbers,
+ * and the speed of mapping and listing large regions. The slow cases are included: memory that can change at any time, sparse
+ * memory, addresses far apart, a first access that splits.
  *
- * In each round every variant runs once, a loop over pages in 64 pieces that are timed one by one. A row has the median of
- * its pieces, and the ratio of that to the first row's. Pieces of a tenth of a millisecond are seldom interrupted: on a shared
- * machine, whole rounds are.
+ * In each round every variant runs once; a loop over pages runs in 64 pieces that are timed one by one. A row has the median
+ * of its pieces, and the ratio of that to the median of the first row. A piece takes a tenth of a millisecond, so it is rarely
+ * interrupted on a shared machine; whole rounds are interrupted often.
  */
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
@@ -19,7 +19,7 @@ const PA = physAddr(0x1_0000_0000);
 const config = pagingConfig({ cBit: 51 });
 const gibibyte = virtRegion(VA, PageSize.Giant);
 
-/** Frames from a stack, so that every round finds the same ones. */
+/** An allocator with a stack of frames: every round gets the same ones. */
 function pool(frames: number) {
   const free: PhysAddr[] = Array.from({ length: frames }, (_, i) => physAddr(PAGE_SIZE * (frames - 1 - i)));
   return {
@@ -49,12 +49,12 @@ const nanoseconds = (count: number, run: () => void): number => {
 interface Variant {
   readonly name: string;
   readonly prepare?: () => void;
-  /** In how many pieces it is run; 1 if not given. */
+  /** The number of pieces; 1 if not given. */
   readonly pieces?: number;
   readonly run: (piece: number) => void;
 }
 
-/** Runs all variants in turn, each `count` units a round; ratios are to the first. */
+/** Runs all variants in turn, `count` units each in a round. Ratios are to the first variant. */
 function compare(title: string, count: number, unit: string, variants: readonly Variant[]): void {
   const times = variants.map((): number[] => []);
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -77,12 +77,12 @@ function compare(title: string, count: number, unit: string, variants: readonly 
 }
 
 const PIECES = 64;
-/** The gibibyte in pieces. */
+/** The pieces of the gibibyte. */
 const PARTS = Array.from({ length: PIECES }, (_, i) =>
   virtRegion((VA + BigInt((i * PageSize.Giant) / PIECES)) as VirtAddr, PageSize.Giant / PIECES),
 );
 
-/** A walk on bare numbers: signed addresses, one array, four levels, the present bits, and nothing else. */
+/** A walk on bare numbers: signed addresses, one array, four levels, and a check of the present bits alone. */
 function bareTable(words: Uint32Array) {
   const tableAt = (at: number): number => (words[at + 1]! & 0x7_ffff) * 0x10_0000 + (words[at]! >>> 12);
   const leafAt = (page: number): number => {
@@ -251,7 +251,7 @@ const C_BIT = 1 << (51 - 32);
     Array.from({ length: PIECES }, (_, i) => values.slice(i * 1024, (i + 1) * 1024));
   const addresses = inPieces(offsets.map((offset) => (VA + BigInt(offset)) as VirtAddr));
   const numbers = inPieces(offsets.map((offset) => BARE_START + offset));
-  // The same number of pages, but in 64 different GiB: no page directory is met twice in a row.
+  // The same number of pages in 64 different GiB: consecutive walks use different page directories.
   const far = freshTable(1024).table;
   for (let i = 0; i < 64; i += 1) {
     far.mapRegion(
@@ -380,7 +380,7 @@ best('mapRegion, 64 GiB by 2 MiB', 32_768, 128, (table) =>
 }
 
 {
-  // Last: code that has met one kind of memory is faster than code that has met three.
+  // This comes last: engines make code that has run with one kind of memory faster than code that has run with three.
   const fill = (memory: PhysMemory): PageTable => {
     const one = PageTable.create({ memory, frames: pool(1024), config });
     one.mapRegion(gibibyte, PA, PtePreset.Data, { pageSize: PageSize.Regular });

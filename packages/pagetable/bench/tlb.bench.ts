@@ -1,5 +1,5 @@
 /**
- * What a TLB costs that holds many entries: the loop of PR#131 on a page table that reports to it, a flush of one page, a
+ * The cost of a TLB that holds many entries: the loop of PR#131 on a page table that reports to it, a flush of one page, a
  * broadcast of 512 pages, and a lookup. The baseline of each row is a TLB without entries. Medians of 21 rounds.
  */
 import { PAGE_SIZE, PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';

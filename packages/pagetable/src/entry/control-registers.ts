@@ -70,7 +70,7 @@ export interface ControlRefused {
   readonly state: ControlState;
 }
 
-/** What becomes of a write to a control register. */
+/** The result of a write to a control register. */
 export type ControlWrite = ControlWritten | ControlRefused;
 
 /**

@@ -51,8 +51,32 @@ const ALL_PAGES = 2 ** 52;
  * A model of a TLB. It keeps a translation until it is flushed, as hardware may (AMD64 APM vol. 2, §5.5.2). Passed to a
  * page table as `tlb`, it marks the entries that a change makes stale, continues to return them, and reports each use.
  *
- * Entries are tagged with a PCID (§5.5.1); global entries match every PCID. The capacity is unlimited. What a flush costs
- * follows the pages that it names, not the entries that are held.
+ * Entries are tagged with a PCID (§5.5.1); global entries match every PCID. The capacity is unlimited. The cost of a flush
+ * depends on the pages that it names, not on the number of entries.
+ *
+ * @example
+ * ```ts
+ * import { formatAddress, physAddr, virtAddr } from '@svsm/address';
+ * import { createPhysMemory, PageTable, PtePreset, Tlb } from '@svsm/pagetable';
+ *
+ * const tlb = new Tlb({
+ *   onStaleUse: ({ staleBy }, vaddr) => console.log(`stale since ${staleBy}: ${formatAddress(vaddr)}`),
+ * });
+ * const memory = createPhysMemory({ size: 0x10_0000 });
+ * let next = 0;
+ * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
+ * const table = PageTable.create({ memory, frames, tlb });
+ *
+ * const page = virtAddr(0x1000);
+ * table.map4k(page, physAddr(0x8000_0000), PtePreset.Data);
+ * table.access(page, 'read', undefined, { fill: tlb }); // the processor caches the translation
+ * table.unmap4k(page);
+ * console.log(tlb.lookup(page)?.isStale);
+ * // => stale since unmap4k: 0x0000000000001000
+ * // => true
+ * tlb.flushPending();
+ * console.log(tlb.lookup(page)); // => undefined
+ * ```
  */
 export class Tlb implements TlbListener {
   readonly #spaces: Map<number, TlbSpace> = new Map();

@@ -288,7 +288,7 @@ class Frames implements FrameAllocator {
 
   freeFrame(frame: PhysAddr): void {
     if (this.given.delete(frame)) return;
-    if (frame >= BYTES) this.problem = `${frame} is no frame`;
+    if (frame >= BYTES) this.problem = `${frame} is not a frame`;
     if (this.#returned.has(frame)) this.problem = `${frame} is given back twice`;
     this.#returned.add(frame);
   }

@@ -1,6 +1,6 @@
 /**
- * Who owns which tables. With parts, clones, self-maps and aliases, in any order of destruction: each frame is given back
- * once, none that a living page table or part still reaches, and in the end all of them.
+ * Ownership of tables, with parts, clones, self-maps and aliases, in any order of destruction: each frame is given back once,
+ * no frame that a living page table or part still reaches is given back, and at the end all are.
  */
 import { type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import fc from 'fast-check';
@@ -106,7 +106,7 @@ function perform({ memory, pool, tables, parts }: World, { op, a, b, page, flag 
   else if (op === 'unmap') table.unmap4k(page);
   else if (op === 'collapse') table.collapse(flag && table.selfMap ? table.selfMap.entryAddress(page) : page);
   else if (op === 'loop') {
-    // A self-map that the page table was not told of.
+    // A self-map that was not passed to the page table as an option.
     const entry = (table.root + 8n * 300n) as PhysAddr;
     if (readPhys64(memory, entry) === 0n) writePhys64(memory, entry, table.root | 0x63n | (1n << 51n));
   } else if (op === 'alias') {

@@ -41,7 +41,7 @@ function filled(options: ConstructorParameters<typeof Tlb>[0] = {}) {
   return { tlb, table };
 }
 
-/** What it holds: `1:0` is the page at VA of PCID 1, `+` the next, `H` the huge one, `G` the global one. */
+/** The entries that it holds: `1:0` is the page at VA of PCID 1, `+` the next, `H` the huge one, `G` the global one. */
 function held(tlb: Tlb): string {
   const { pcid } = tlb;
   const seen = ([1, 2] as const).flatMap((own) => {
