@@ -15,7 +15,7 @@ export interface BitChange {
   readonly setLow: number;
   /** Bits to set in the high word. */
   readonly setHigh: number;
-  /** Whether this changes private/shared. Pages at or above vTOM by a higher address bit are always shared and are refused. */
+  /** Whether this changes private/shared. A page whose address has a bit above the vTOM bit is always shared, and refused. */
   readonly isVisibility?: boolean;
 }
 

@@ -2,8 +2,8 @@ import { SPANS } from '../entry/page-range.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 
 /**
- * The entry that a region edit looks at, with the pages of the region that it maps. There is one object for each edit: it
- * says something else after the edit has been to another entry.
+ * The entry that a region edit looks at, with the pages of the region that it maps. An edit has one such object, whose fields
+ * change when the edit goes to another entry.
  */
 export class RegionEntry {
   /** The frame number of its table. */
