@@ -9,6 +9,7 @@ export { IndexedPages } from './allocator/indexed-pages.ts';
 export { OwnedBlock } from './allocator/owned-block.ts';
 export { PageAllocator } from './allocator/page-allocator.ts';
 export type { PageAllocatorOptions } from './allocator/page-allocator-options.ts';
+export type { PoisonPatterns } from './allocator/poison.ts';
 export { ByteMemory, type ByteSource, type ViewConstructor } from './objects/byte-memory.ts';
 export { HeapAllocator, type HeapInfo, type HeapOptions } from './objects/heap-allocator.ts';
 export { SlabCache, type SlabCacheOptions, type SlabInfo } from './objects/slab-cache.ts';

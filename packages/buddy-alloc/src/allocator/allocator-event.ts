@@ -11,5 +11,5 @@ export interface AllocatorEvent<A extends Address> {
   readonly kind: BlockKind | undefined;
 }
 
-/** A function that an allocator calls after each change. */
+/** A function that an allocator calls after each change. See the option `trace` for what it may do. */
 export type Tracer<A extends Address> = (event: AllocatorEvent<A>) => void;

@@ -1,43 +1,45 @@
 import type { Address } from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
-import type { PageMemory } from '../pages/page-memory.ts';
 import { pageNumberOf } from '../pages/words.ts';
 import { FILE } from '../tree/buddy-level.ts';
+import type { Callbacks } from './callbacks.ts';
 import type { PageSpace } from './page-space.ts';
-import type { Trace } from './trace.ts';
 
 /** The file pages of an allocator: single pages that count their references and are freed with the last one. */
 export class FilePages<A extends Address> {
   readonly #space: PageSpace<A>;
-  readonly #memory: PageMemory<A> | undefined;
-  readonly #trace: Trace<A> | undefined;
+  readonly #callbacks: Callbacks<A> | undefined;
 
-  constructor(space: PageSpace<A>, memory: PageMemory<A> | undefined, trace: Trace<A> | undefined) {
+  constructor(space: PageSpace<A>, callbacks: Callbacks<A> | undefined) {
     this.#space = space;
-    this.#memory = memory;
-    this.#trace = trace;
+    this.#callbacks = callbacks;
   }
 
   /**
    * Allocates a page with one reference, cleared if there is memory. O(orders), amortized.
    *
-   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`; what `memory.clearPage` throws
+   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`, `CALLBACK_FAILED`; what `memory.clearPage` throws
    */
   allocate(): A {
-    const page = this.#space.allocateCleared(this.#memory);
+    const page = this.#space.allocatePage();
+    this.#callbacks?.clear(page);
     this.#space.tree.markPage(page, FILE);
-    this.#trace?.allocated(page);
+    this.#callbacks?.reportAllocated(page, page);
     return page;
   }
 
   /**
    * Adds a reference: the number of references now. O(orders).
    *
-   * @throws BuddyError `NOT_FILE_PAGE`, `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`; AddressError for an invalid address
+   * @throws BuddyError `NOT_FILE_PAGE`, `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `TOO_MANY_REFERENCES`; AddressError for an invalid address
    */
   get(page: A): number {
     const number = this.#numberOf(page);
-    const references = this.#space.referencesOf(number) + 1;
+    const present = this.#space.referencesOf(number);
+    if (present === Number.MAX_SAFE_INTEGER) {
+      throw new BuddyError('TOO_MANY_REFERENCES', { address: page, references: present });
+    }
+    const references = present + 1;
     this.#space.references.set(number, references);
     return references;
   }
@@ -45,18 +47,20 @@ export class FilePages<A extends Address> {
   /**
    * Removes a reference: the number of references now; at 0 the page is free. O(orders).
    *
-   * @throws BuddyError and AddressError as `get`
+   * @throws BuddyError and AddressError as `get`, except `TOO_MANY_REFERENCES`, and `CALLBACK_FAILED`; what the memory throws
    */
   put(page: A): number {
     const number = this.#numberOf(page);
     const { references, tree } = this.#space;
     const left = this.#space.referencesOf(number) - 1;
-    if (left > 1) references.set(number, left);
-    else references.delete(number);
-    if (left > 0) return left;
-    const freed = this.#trace?.toFree(page);
+    if (left > 0) {
+      if (left > 1) references.set(number, left);
+      else references.delete(number);
+      return left;
+    }
+    const freed = this.#callbacks?.toFree(page, undefined, ['file']);
     tree.freeRange({ start: number, end: number + 1 });
-    this.#trace?.freed(freed);
+    this.#callbacks?.freed(freed, 0);
     return 0;
   }
 

@@ -3,8 +3,8 @@ import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
+import { type Callbacks, FREEABLE } from './callbacks.ts';
 import type { PageSpace } from './page-space.ts';
-import type { Trace } from './trace.ts';
 
 /**
  * The blocks of a `PageAllocator`, named by the index of their first page. Index 0 is the first page of the allocator's space;
@@ -28,7 +28,7 @@ import type { Trace } from './trace.ts';
  */
 export class IndexedPages<A extends Address> {
   readonly #space: PageSpace<A>;
-  readonly #trace: Trace<A> | undefined;
+  readonly #callbacks: Callbacks<A> | undefined;
   readonly #tree: BuddyTree;
   readonly #maxOrder: number;
   /** The page of index 0: its number, and its offset from the tree's origin. */
@@ -37,10 +37,10 @@ export class IndexedPages<A extends Address> {
   readonly #lastIndex: number;
 
   /** `PageAllocator.indexed` has one of these. */
-  constructor(space: PageSpace<A>, trace: Trace<A> | undefined) {
+  constructor(space: PageSpace<A>, callbacks: Callbacks<A> | undefined) {
     const { start, end } = space.tree.range;
     this.#space = space;
-    this.#trace = trace;
+    this.#callbacks = callbacks;
     this.#tree = space.tree;
     this.#maxOrder = space.maxOrder;
     this.#firstPage = start;
@@ -52,14 +52,17 @@ export class IndexedPages<A extends Address> {
    * Allocates a block of 2^`order` pages. Returns the index of the first one. O(orders), amortized.
    *
    * @param order - 0 to `maxOrder`
-   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`
+   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`, `BUSY`,
+   *   `CALLBACK_FAILED`
    */
   allocate(order: number): number {
+    const callbacks = this.#callbacks;
+    callbacks?.enter('IndexedPages.allocate');
     requireOrder(order, this.#maxOrder);
     const offset = this.#tree.allocateOffset(order);
     if (offset < 0) throw this.#space.outOfMemory(order);
     const index = offset - this.#firstOffset;
-    this.#trace?.allocated(this.#address(index));
+    callbacks?.allocated(this.#address(index), index);
     return index;
   }
 
@@ -68,13 +71,15 @@ export class IndexedPages<A extends Address> {
    *
    * @param index - 0 to the index of the last page of the space
    * @throws BuddyError `INVALID_PAGE_INDEX`, `OUTSIDE_REGION`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `FILE_PAGE`,
-   *   `SLAB_PAGE`, `HEAP_BLOCK`
+   *   `SLAB_PAGE`, `HEAP_BLOCK`, `OUTSIDE_MEMORY`, `BUSY`, `CALLBACK_FAILED`
    */
   free(index: number): void {
+    const callbacks = this.#callbacks;
+    callbacks?.enter('IndexedPages.free');
     if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalidIndex(index);
-    const freed = this.#trace?.toFree(this.#address(index));
+    const freed = callbacks?.toFree(this.#address(index), undefined, FREEABLE);
     if (!this.#tree.freeOffset(index + this.#firstOffset)) throw this.#space.refusal(this.#address(index));
-    this.#trace?.freed(freed);
+    callbacks?.freed(freed);
   }
 
   /**

@@ -3,34 +3,34 @@ import { BuddyError } from '../pages/buddy-error.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import { pageNumberOf } from '../pages/words.ts';
 import { HEAP, SLAB } from '../tree/buddy-level.ts';
+import type { Callbacks } from './callbacks.ts';
 import type { PageSpace } from './page-space.ts';
-import type { Trace } from './trace.ts';
 
 const MARKS = { slab: SLAB, heap: HEAP } as const;
 
-/** Pages for an allocator of smaller objects: `space` shows them as `kind`, and only the source frees them. O(1). */
+/** Pages for an allocator of smaller objects: `space` shows them as `kind`, and only the source frees them. O(1). @throws BuddyError `INVALID_OPTION` */
 export function markedPages<A extends Address>(
   space: PageSpace<A>,
-  trace: Trace<A> | undefined,
+  callbacks: Callbacks<A> | undefined,
   kind: 'slab' | 'heap',
 ): PageSource<A> {
+  if (kind !== 'slab' && kind !== 'heap') {
+    throw new BuddyError('INVALID_OPTION', { option: 'kind', value: kind, expected: "'slab' or 'heap'" });
+  }
   return {
+    guard: callbacks?.guard,
     allocate: (pages, alignment) => {
+      callbacks?.enter('PageSource.allocate');
       const { start } = space.allocateRun(pages, alignment);
       space.setMark(start, MARKS[kind]);
-      try {
-        trace?.allocated(start);
-      } catch (error) {
-        // The caller never gets the address, so nobody else could free the pages.
-        freeMarked(space, start, kind);
-        throw error;
-      }
+      callbacks?.allocated(start, start);
       return start;
     },
     free: (start) => {
-      const freed = trace?.toFree(start);
+      callbacks?.enter('PageSource.free');
+      const freed = callbacks?.toFree(start, undefined, [kind]);
       freeMarked(space, start, kind);
-      trace?.freed(freed);
+      callbacks?.freed(freed);
     },
   };
 }

@@ -4,36 +4,36 @@ import { type Block, blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { requireOrder } from '../pages/integers.ts';
 import type { MemoryInfo } from '../pages/memory-info.ts';
-import type { PageMemory } from '../pages/page-memory.ts';
+import { readOptions, requireFunction } from '../pages/options.ts';
 import type { PageSource } from '../pages/page-source.ts';
-import type { AllocatorSnapshot, SnapshotRange } from '../pages/snapshot.ts';
+import type { AllocatorSnapshot } from '../pages/snapshot.ts';
 import { pageNumberOf } from '../pages/words.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
+import { type Callbacks, callbacksOf, FREEABLE } from './callbacks.ts';
 import { FilePages } from './file-pages.ts';
 import { IndexedPages } from './indexed-pages.ts';
 import { markedPages } from './marked-pages.ts';
-import { type BlockOwner, blockOwner, OwnedBlock } from './owned-block.ts';
-import type { PageAllocatorOptions } from './page-allocator-options.ts';
+import { type BlockOwner, blockOwner, type OwnedBlock, ownBlock } from './owned-block.ts';
+import { OPTIONS, type PageAllocatorOptions, RESTORE_OPTIONS } from './page-allocator-options.ts';
 import { PageSpace } from './page-space.ts';
-import { Trace } from './trace.ts';
+import { readSnapshot } from './snapshot-options.ts';
 
 /**
  * A buddy allocator for the pages of one or more regions. It allocates blocks of 2^order pages of 4 KiB, each at an address
  * that is a multiple of its size, so a block of order 9 can be mapped as a 2 MiB page. The allocator manages addresses. It
- * touches memory only to clear pages, through the option `memory`.
+ * touches memory only through the option `memory`, to clear and to poison pages.
  *
  * A region may start at any page, have any number of pages, and end at 2^64. The constructor lays out no tables. They grow
  * when memory is divided into small blocks, by less than 2 bytes a page. Free buddies always merge, so the free blocks
  * depend only on what is allocated, not on the history: after everything is freed, in any order, the allocator is as it
  * began.
  *
- * An operation that throws has changed nothing. O(orders) is at most 52 steps, whatever the number of blocks. Where a cost is
+ * An operation that throws has changed nothing, except for `CALLBACK_FAILED`. O(orders) is at most 52 steps, whatever the number of blocks. Where a cost is
  * amortized, the tables may grow, and are copied then.
  */
 export class PageAllocator<A extends Address> {
   readonly #space: PageSpace<A>;
-  readonly #memory: PageMemory<A> | undefined;
-  readonly #trace: Trace<A> | undefined;
+  readonly #callbacks: Callbacks<A> | undefined;
   readonly #files: FilePages<A>;
   readonly #owner: BlockOwner<A>;
   /**
@@ -53,7 +53,7 @@ export class PageAllocator<A extends Address> {
    * @param regions - a region, or several that do not overlap, each of whole pages and not empty; may be empty if the
    *   options have a `space`
    * @throws BuddyError `NO_REGION`, `INVALID_REGION`, `INVALID_MAX_ORDER`, `INVALID_RESERVED`, `INVALID_OPTION`,
-   *   `METADATA_FULL`; RegionError `KIND_MISMATCH` if a region has another kind of address than the first,
+   *   `METADATA_FULL`, `MEMORY_MISMATCH`; RegionError `KIND_MISMATCH` if a region has another kind of address than the first,
    *   `REGION_OVERFLOW` if the non-canonical hole lies between two regions
    * @example
    * ```ts
@@ -72,14 +72,15 @@ export class PageAllocator<A extends Address> {
    * ```
    */
   constructor(regions: MemoryRegion<A> | readonly MemoryRegion<A>[], options: PageAllocatorOptions<A> = {}) {
-    const { maxOrder = MAX_ORDER, reserved = [], space, memory, trace, onLeak } = options;
+    const read = readOptions(options, OPTIONS);
+    const { maxOrder = MAX_ORDER, reserved = [], space, onLeak } = read;
+    requireFunction('onLeak', onLeak);
     const all = Array.isArray(regions) ? regions : [regions];
     this.#space = new PageSpace({ regions: all, space, maxOrder, reserved });
-    this.#memory = memory;
-    this.#trace = trace === undefined ? undefined : new Trace(this.#space, trace);
-    this.#files = new FilePages(this.#space, memory, this.#trace);
-    this.#owner = blockOwner(this.#space, this.#trace, onLeak);
-    this.indexed = new IndexedPages(this.#space, this.#trace);
+    this.#callbacks = callbacksOf(this.#space, read);
+    this.#files = new FilePages(this.#space, this.#callbacks);
+    this.#owner = blockOwner(this.#space, this.#callbacks, onLeak);
+    this.indexed = new IndexedPages(this.#space, this.#callbacks);
     this.#tree = this.#space.tree;
     this.#kind = this.#space.kind;
     this.#maxOrder = this.#space.maxOrder;
@@ -92,31 +93,29 @@ export class PageAllocator<A extends Address> {
    * @param kind - the kind of the addresses
    * @param options - the options that are not part of the snapshot
    * @throws BuddyError `INVALID_REGION`, `INVALID_MAX_ORDER`, `INVALID_RESERVED`, `OUTSIDE_REGION`, `NOT_FREE`,
-   *   `INVALID_SNAPSHOT`, `METADATA_FULL`; AddressError and RegionError if a bound is not valid
+   *   `INVALID_SNAPSHOT`, `METADATA_FULL`, `INVALID_OPTION`, `MEMORY_MISMATCH`; AddressError and RegionError if a bound is not
+   *   valid
    */
   static restore<A extends Address>(
     kind: AddressKind<A>,
     snapshot: AllocatorSnapshot,
-    options: Pick<PageAllocatorOptions<A>, 'memory' | 'trace' | 'onLeak'> = {},
+    options: Pick<PageAllocatorOptions<A>, 'memory' | 'poison' | 'trace' | 'onLeak'> = {},
   ): PageAllocator<A> {
-    const region = ({ start, end }: SnapshotRange) => MemoryRegion.fromAddresses(kind, start as A, end);
-    const allocator = new PageAllocator(snapshot.regions.map(region), {
-      ...options,
-      maxOrder: snapshot.maxOrder,
-      space: region(snapshot.space),
-      reserved: snapshot.reserved.map(region),
-    });
-    for (const block of snapshot.blocks) allocator.#space.restoreBlock(block);
+    const [{ regions, ...rest }, blocks] = readSnapshot(kind, snapshot);
+    const allocator = new PageAllocator(regions, { ...readOptions(options, RESTORE_OPTIONS), ...rest });
+    for (const block of blocks) allocator.#space.restoreBlock(block);
     return allocator;
   }
 
-  /** The allocator's region; with several regions, from the start of the first to the end of the last. O(1). */
+  /** The allocator's region; with several, from the start of the first to the end of the last. O(1). @throws BuddyError `BUSY` */
   get region(): MemoryRegion<A> {
+    this.#callbacks?.enter('PageAllocator.region');
     return this.#space.hull;
   }
 
-  /** The allocator's regions: ascending, regions that touch joined. O(regions). */
+  /** The allocator's regions: ascending, regions that touch joined. O(regions). @throws BuddyError `BUSY` */
   get regions(): readonly MemoryRegion<A>[] {
+    this.#callbacks?.enter('PageAllocator.regions');
     return this.#space.regions;
   }
 
@@ -129,14 +128,17 @@ export class PageAllocator<A extends Address> {
    * Allocates a block of 2^`order` pages. O(orders), amortized.
    *
    * @param order - 0 to `maxOrder`; `getOrder` returns the order for a byte count
-   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`
+   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`, `BUSY`,
+   *   `CALLBACK_FAILED`
    */
   allocatePages(order: number): MemoryRegion<A> {
+    const callbacks = this.#callbacks;
+    callbacks?.enter('PageAllocator.allocatePages');
     requireOrder(order, this.#maxOrder);
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
     const block = MemoryRegion.unchecked(this.#kind, start as A, blockBytes(order));
-    this.#trace?.allocated(block.start);
+    callbacks?.allocated(block.start, block);
     return block;
   }
 
@@ -144,38 +146,44 @@ export class PageAllocator<A extends Address> {
    * Allocates a block as `allocatePages`, but returns only its address, which costs less. O(orders), amortized.
    *
    * @param order - 0 to `maxOrder`
-   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`
+   * @throws as {@link allocatePages}
    */
   allocateBlock(order: number): A {
+    const callbacks = this.#callbacks;
+    callbacks?.enter('PageAllocator.allocateBlock');
     requireOrder(order, this.#maxOrder);
     const start = this.#tree.allocate(order);
     if (start === undefined) throw this.#space.outOfMemory(order);
-    this.#trace?.allocated(start as A);
+    callbacks?.allocated(start as A, start);
     return start as A;
   }
 
   /**
    * Allocates one page. Returns its address. O(orders), amortized.
    *
-   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`
+   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`
    */
   allocatePage(): A {
+    const callbacks = this.#callbacks;
+    callbacks?.enter('PageAllocator.allocatePage');
     const page = this.#tree.allocate(0);
     if (page === undefined) throw this.#space.outOfMemory(0);
-    this.#trace?.allocated(page as A);
+    callbacks?.allocated(page as A, page);
     return page as A;
   }
 
   /**
    * Allocates one page and fills it with zeros. If `memory.clearPage` throws, nothing is allocated. O(orders), amortized.
    *
-   * @throws BuddyError `NO_PAGE_MEMORY`, `OUT_OF_MEMORY`, `METADATA_FULL`; what `memory.clearPage` throws, for a `ByteMemory`
-   *   BuddyError `OUTSIDE_MEMORY`
+   * @throws BuddyError `NO_PAGE_MEMORY`, `OUT_OF_MEMORY`, `METADATA_FULL`, `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`;
+   *   what `memory.clearPage` throws, for a `ByteMemory` BuddyError `OUTSIDE_MEMORY`
    */
   allocateZeroedPage(): A {
-    if (this.#memory === undefined) throw new BuddyError('NO_PAGE_MEMORY', {});
-    const page = this.#space.allocateCleared(this.#memory);
-    this.#trace?.allocated(page);
+    this.#callbacks?.enter('PageAllocator.allocateZeroedPage');
+    if (!this.#callbacks?.hasMemory) throw new BuddyError('NO_PAGE_MEMORY', {});
+    const page = this.#space.allocatePage();
+    this.#callbacks.clear(page);
+    this.#callbacks.reportAllocated(page, page);
     return page;
   }
 
@@ -183,8 +191,8 @@ export class PageAllocator<A extends Address> {
    * Allocates a page that counts its references, and starts with one. It is filled with zeros if the allocator has `memory`.
    * The last `putFilePage` frees it. O(orders), amortized.
    *
-   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`; what `memory.clearPage` throws, for a `ByteMemory` BuddyError
-   *   `OUTSIDE_MEMORY`
+   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`, `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`; what
+   *   `memory.clearPage` throws, for a `ByteMemory` BuddyError `OUTSIDE_MEMORY`
    * @example
    * ```ts
    * import { physAddr } from '@svsm/address';
@@ -199,24 +207,29 @@ export class PageAllocator<A extends Address> {
    * ```
    */
   allocateFilePage(): A {
+    this.#callbacks?.enter('PageAllocator.allocateFilePage');
     return this.#files.allocate();
   }
 
   /**
    * Adds a reference to a file page. Returns the number of references. O(orders).
    *
-   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `NOT_FILE_PAGE`; AddressError for an invalid address
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `NOT_FILE_PAGE`, `TOO_MANY_REFERENCES`, `BUSY`; AddressError
+   *   for an invalid address
    */
   getFilePage(page: A): number {
+    this.#callbacks?.enter('PageAllocator.getFilePage');
     return this.#files.get(page);
   }
 
   /**
    * Removes a reference from a file page. Returns the number of references; at 0 the page has been freed. O(orders).
    *
-   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `NOT_FILE_PAGE`; AddressError for an invalid address
+   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `NOT_FILE_PAGE`, `OUTSIDE_MEMORY`, `BUSY`, `CALLBACK_FAILED`;
+   *   AddressError for an invalid address
    */
   putFilePage(page: A): number {
+    this.#callbacks?.enter('PageAllocator.putFilePage');
     return this.#files.put(page);
   }
 
@@ -227,7 +240,8 @@ export class PageAllocator<A extends Address> {
    *
    * @param pages - 1 to 2^52
    * @param alignment - bytes, a power of two
-   * @throws BuddyError `INVALID_PAGE_COUNT`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
+   * @throws BuddyError `INVALID_PAGE_COUNT`, `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`, `BUSY`,
+   *   `CALLBACK_FAILED`; AddressError `INVALID_ALIGNMENT`
    * @example
    * ```ts
    * import { physAddr } from '@svsm/address';
@@ -242,8 +256,9 @@ export class PageAllocator<A extends Address> {
    * ```
    */
   allocateRun(pages: number, alignment: Bytes = PAGE_SIZE): MemoryRegion<A> {
+    this.#callbacks?.enter('PageAllocator.allocateRun');
     const run = this.#space.allocateRun(pages, alignment);
-    this.#trace?.allocated(run.start);
+    this.#callbacks?.allocated(run.start, run);
     return run;
   }
 
@@ -252,13 +267,15 @@ export class PageAllocator<A extends Address> {
    * some of them, amortized.
    *
    * @param pages - whole pages, at least one, all of them free
-   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`, `OUTSIDE_MEMORY`,
+   *   `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`; RegionError `KIND_MISMATCH`
    */
   allocateAt(pages: MemoryRegion<A>): MemoryRegion<A> {
+    this.#callbacks?.enter('PageAllocator.allocateAt');
     const range = this.#space.rangeOf(pages);
     this.#space.requireState('free', range);
     const block = this.#space.allocateRange(range);
-    this.#trace?.allocated(block.start);
+    this.#callbacks?.allocated(block.start, block);
     return block;
   }
 
@@ -267,30 +284,31 @@ export class PageAllocator<A extends Address> {
    *
    * @param block - its region, which must be the whole block, or its start address
    * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `WRONG_SIZE`,
-   *   `FILE_PAGE`, `SLAB_PAGE`, `HEAP_BLOCK`; AddressError for an invalid address; RegionError `KIND_MISMATCH`
+   *   `FILE_PAGE`, `SLAB_PAGE`, `HEAP_BLOCK`, `OUTSIDE_MEMORY`, `BUSY`, `CALLBACK_FAILED`; AddressError for an invalid
+   *   address; RegionError `KIND_MISMATCH`
    */
   freePages(block: MemoryRegion<A> | A): void {
-    const freed = this.#trace?.toFree(block);
-    if (typeof block === 'object' && block !== null) {
-      // `overlaps` throws if `block` has another kind of address, or is not a region.
-      if (block.kind !== this.#kind) this.#space.space.overlaps(block);
-      const { start, size } = block;
-      if (!this.#tree.free(start, size)) throw this.#space.refusal(start, size);
-    } else if (typeof block !== 'bigint' || !this.#tree.free(block, undefined)) {
-      throw this.#space.refusal(block);
-    }
-    this.#trace?.freed(freed);
+    const callbacks = this.#callbacks;
+    callbacks?.enter('PageAllocator.freePages');
+    const region = typeof block === 'object' && block !== null ? this.#space.sameKind(block) : undefined;
+    const start = region === undefined ? (block as A) : region.start;
+    const freed = callbacks?.toFree(start, region?.size, FREEABLE);
+    if (typeof start !== 'bigint' || !this.#tree.free(start, region?.size))
+      throw this.#space.refusal(start, region?.size);
+    callbacks?.freed(freed);
   }
 
   /**
    * Frees a block of one page. O(orders).
    *
-   * @throws BuddyError `OUTSIDE_REGION`, `MISALIGNED_ADDRESS`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `WRONG_SIZE`,
-   *   `FILE_PAGE`, `SLAB_PAGE`, `HEAP_BLOCK`; AddressError for an invalid address
+   * @throws as {@link freePages}
    */
   freePage(page: A): void {
+    const callbacks = this.#callbacks;
+    callbacks?.enter('PageAllocator.freePage');
+    callbacks?.toFreePage(page);
     if (typeof page !== 'bigint' || !this.#tree.freePage(page)) throw this.#space.refusal(page);
-    this.#trace?.freedPage(page);
+    callbacks?.freedPage(page);
   }
 
   /**
@@ -298,11 +316,13 @@ export class PageAllocator<A extends Address> {
    * and O(reserved), amortized.
    *
    * @param pages - whole pages, at least one, all of them free
-   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`, `BUSY`, `CALLBACK_FAILED`; RegionError
+   *   `KIND_MISMATCH`
    */
   reserve(pages: MemoryRegion<A>): void {
-    this.#space.reserve(pages);
-    this.#trace?.changed('reserve', pages);
+    this.#callbacks?.enter('PageAllocator.reserve');
+    const changed = this.#space.reserve(pages);
+    this.#callbacks?.changed('reserve', changed);
   }
 
   /**
@@ -310,18 +330,20 @@ export class PageAllocator<A extends Address> {
    * cost is as for `reserve`.
    *
    * @param pages - whole pages, at least one, all of them reserved
-   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_RESERVED`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_RESERVED`, `METADATA_FULL`, `BUSY`, `CALLBACK_FAILED`;
+   *   RegionError `KIND_MISMATCH`
    */
   unreserve(pages: MemoryRegion<A>): void {
-    this.#space.unreserve(pages);
-    this.#trace?.changed('unreserve', pages);
+    this.#callbacks?.enter('PageAllocator.unreserve');
+    const changed = this.#space.unreserve(pages);
+    this.#callbacks?.changed('unreserve', changed);
   }
 
   /**
    * Adds a region of free pages. They merge with free buddies in the regions that it touches. O(orders + regions), amortized.
    *
    * @param region - whole pages, at least one, in the `space` of the options, outside the present regions
-   * @throws BuddyError `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `INVALID_REGION`, `METADATA_FULL`, `BUSY`, `CALLBACK_FAILED`; RegionError `KIND_MISMATCH`
    * @example
    * ```ts
    * import { physAddr } from '@svsm/address';
@@ -336,8 +358,9 @@ export class PageAllocator<A extends Address> {
    * ```
    */
   addRegion(region: MemoryRegion<A>): void {
-    this.#space.addRegion(region);
-    this.#trace?.changed('addRegion', region);
+    this.#callbacks?.enter('PageAllocator.addRegion');
+    const changed = this.#space.addRegion(region);
+    this.#callbacks?.changed('addRegion', changed);
   }
 
   /**
@@ -345,81 +368,83 @@ export class PageAllocator<A extends Address> {
    * block that contains some of them, and O(regions), amortized.
    *
    * @param region - whole pages, at least one, all of them free
-   * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
+   * @throws as {@link reserve}
    */
   removeRegion(region: MemoryRegion<A>): void {
-    this.#space.removeRegion(region);
-    this.#trace?.changed('removeRegion', region);
+    this.#callbacks?.enter('PageAllocator.removeRegion');
+    const changed = this.#space.removeRegion(region);
+    this.#callbacks?.changed('removeRegion', changed);
   }
 
   /**
    * Returns a source of pages for an allocator of smaller objects, such as `SlabCache` and `HeapAllocator`. `blockOf` shows the
    * pages as `kind`. Only the source frees them: `freePages` refuses. O(1).
    *
-   * @throws BuddyError `INVALID_OPTION`
+   * @throws BuddyError `INVALID_OPTION`, `BUSY`
    */
   pagesFor(kind: 'slab' | 'heap'): PageSource<A> {
-    if (kind !== 'slab' && kind !== 'heap') {
-      throw new BuddyError('INVALID_OPTION', { option: 'kind', value: kind, expected: "'slab' or 'heap'" });
-    }
-    return markedPages(this.#space, this.#trace, kind);
+    this.#callbacks?.enter('PageAllocator.pagesFor');
+    return markedPages(this.#space, this.#callbacks, kind);
   }
 
   /**
    * Returns an owner for a block: `using` frees the block at the end of the scope. O(orders), amortized.
    *
    * @param block - the order of a new block, or an allocated block or run that has no other owner
-   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL` for an order; `INVALID_REGION`, `OUTSIDE_REGION`,
-   *   `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`, `WRONG_SIZE`, `FILE_PAGE`, `SLAB_PAGE`, `HEAP_BLOCK` for a region;
-   *   RegionError `KIND_MISMATCH`
+   * @throws BuddyError `INVALID_ORDER`, `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`, `BUSY`,
+   *   `CALLBACK_FAILED` for an order; `INVALID_REGION`, `OUTSIDE_REGION`, `BLOCK_TAIL`, `DOUBLE_FREE`, `RESERVED_PAGE`,
+   *   `WRONG_SIZE`, `FILE_PAGE`, `SLAB_PAGE`, `HEAP_BLOCK` for a region; RegionError `KIND_MISMATCH`
    */
   own(block: number | MemoryRegion<A>): OwnedBlock<A> {
-    if (typeof block !== 'object' || block === null)
-      return new OwnedBlock(this.#owner, this.allocatePages(block));
-    this.#space.rangeOf(block);
-    const found = this.#space.blockAround(pageNumberOf(block.start));
-    if (!found?.region.equals(block) || (found.kind !== 'pages' && found.kind !== 'run')) {
-      throw this.#space.refusal(block.start, block.size);
-    }
-    return new OwnedBlock(this.#owner, block);
+    this.#callbacks?.enter('PageAllocator.own');
+    return ownBlock(this.#space, this.#owner, this.#callbacks, block);
   }
 
   /**
    * The block that contains `address`; `undefined` outside the regions. Reserved pages are shown as the largest blocks that
    * fit. O(orders + log reserved).
    *
-   * @throws AddressError for an invalid address
+   * @throws BuddyError `BUSY`; AddressError for an invalid address
    */
   blockOf(address: A): Block<A> | undefined {
+    this.#callbacks?.enter('PageAllocator.blockOf');
     this.#kind.assertIsAddress(address);
     return this.#space.blockAround(pageNumberOf(address & ~0xfffn));
   }
 
   /**
-   * All blocks, ascending. Together they are the regions. Do not allocate or free before the loop has ended.
-   * O(orders + log reserved) for each block, none of it in advance.
+   * All blocks, ascending. Together they are the regions. The allocator may change during the iteration. It goes on after the
+   * last block that it returned, with what is there then: a block is returned at most once, and not if it begins before that
+   * place. O(orders + log(regions + reserved)) for each block, none of it in advance.
+   *
+   * @throws BuddyError `BUSY`
    */
   blocks(): Generator<Block<A>, undefined, undefined> {
-    return this.#space.blocks();
+    const blocks = this.#space.blocks();
+    return this.#callbacks?.guarded(blocks, 'PageAllocator.blocks') ?? blocks;
   }
 
-  /** The pages and blocks by state and order. O(orders + reserved + regions). */
+  /** The pages and blocks by state and order. O(orders + reserved + regions). @throws BuddyError `BUSY` */
   memoryInfo(): MemoryInfo {
+    this.#callbacks?.enter('PageAllocator.memoryInfo');
     return this.#space.info();
   }
 
-  /** The complete state, to be stored or sent. `PageAllocator.restore` makes an allocator of it. O(blocks · orders). */
+  /** The complete state at this moment, for `PageAllocator.restore`. O(blocks · orders). @throws BuddyError `BUSY` */
   snapshot(): AllocatorSnapshot {
+    this.#callbacks?.enter('PageAllocator.snapshot');
     return this.#space.snapshot();
   }
 
   /**
-   * Checks that the tables agree with each other and with the regions. It throws only if this package has a bug.
-   * O(blocks + pages that ever were in blocks of less than 1024).
+   * Checks that the tables agree with each other and with the regions, and the freed pages with `poison`.
+   * O(blocks + pages that ever were in blocks of less than 1024); with `poison` also O(bytes).
    *
-   * @throws BuddyError `BROKEN_INVARIANT`, with the name of the invariant and the contradiction
+   * @throws BuddyError `BROKEN_INVARIANT`, if this package has a bug; `POISON_OVERWRITTEN`, `OUTSIDE_MEMORY`, `BUSY`
    */
   checkInvariants(): void {
+    this.#callbacks?.enter('PageAllocator.checkInvariants');
     this.#space.check();
+    this.#callbacks?.checkPoison();
   }
 }

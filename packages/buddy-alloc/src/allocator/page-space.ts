@@ -12,18 +12,18 @@ import { refusalOf } from '../pages/block-refusal.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo, requireMaxOrder } from '../pages/integers.ts';
 import { infoOf, type MemoryInfo } from '../pages/memory-info.ts';
-import type { PageMemory } from '../pages/page-memory.ts';
 import {
   largestOrderIn,
   orderAround,
   type PageRange,
   pagesIn,
   rangeAt,
+  rangeFrom,
   rangesBetween,
   withoutRange,
   withRange,
 } from '../pages/page-range.ts';
-import { NO_REGION, pagesOfRegion, requireKind, reservedRanges, wholePages } from '../pages/region-pages.ts';
+import { isRegion, pagesOfRegion, requireKind, reservedRanges, wholePages } from '../pages/region-pages.ts';
 import type { AllocatorSnapshot, SnapshotBlock } from '../pages/snapshot.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import { ALLOCATED, FILE, FREE, HEAP, REST, RUN, SLAB } from '../tree/buddy-level.ts';
@@ -70,13 +70,13 @@ export class PageSpace<A extends Address> {
   constructor({ regions, space, maxOrder, reserved }: PageSpaceSpec<A>) {
     const [first, ...others] = regions;
     const any = first ?? space;
-    if (typeof any?.kind?.assertIsAddress !== 'function') throw new BuddyError('NO_REGION', {});
+    if (!isRegion(any)) throw new BuddyError('NO_REGION', {});
     requireMaxOrder(maxOrder);
     this.kind = any.kind;
     this.hull =
       first === undefined
         ? new MemoryRegion(any.kind, any.start, 0)
-        : others.reduce((hull, region) => hull.hull(region ?? NO_REGION), first);
+        : others.reduce((hull, region) => hull.hull(requireKind(region, hull)), first);
     this.space = this.hull;
     if (space !== undefined) {
       requireKind(space, this.hull);
@@ -116,8 +116,27 @@ export class PageSpace<A extends Address> {
    * @throws BuddyError `INVALID_REGION`; RegionError `KIND_MISMATCH`
    */
   rangeOf(region: MemoryRegion<A>): PageRange {
-    requireKind(region, this.hull);
-    return pagesOfRegion(region);
+    return pagesOfRegion(this.sameKind(region));
+  }
+
+  /** Returns `region`, any value, if it is a region of this kind of address. O(1). @throws RegionError `KIND_MISMATCH` */
+  sameKind(region: MemoryRegion<A>): MemoryRegion<A> {
+    return requireKind(region, this.hull);
+  }
+
+  /**
+   * The block or run with exactly these pages. O(orders), for each block of a run.
+   *
+   * @throws BuddyError and RegionError as `PageAllocator.own` for a region
+   */
+  allocatedBlock(region: MemoryRegion<A>): MemoryRegion<A> {
+    const { start, end } = this.rangeOf(region);
+    const pages = this.regionOf({ start, end });
+    const found = this.blockAround(start);
+    if (!found?.region.equals(pages) || (found.kind !== 'pages' && found.kind !== 'run')) {
+      throw this.refusal(pages.start, pages.size);
+    }
+    return pages;
   }
 
   /**
@@ -154,14 +173,16 @@ export class PageSpace<A extends Address> {
     });
   }
 
-  /** All blocks of all regions, ascending. */
+  /** All blocks of all regions, ascending, as `PageAllocator.blocks`. O(orders + log(regions + reserved)) for each. */
   *blocks(): Generator<Block<A>, undefined, undefined> {
-    for (const range of this.ranges) {
-      for (let page = range.start; page < range.end; ) {
-        const block = this.blockAround(page) as Block<A>;
-        yield block;
-        page += Number(block.region.size / BigInt(PAGE_SIZE));
-      }
+    let place = 0;
+    for (let range = this.ranges[0]; range !== undefined; range = rangeFrom(this.ranges, place)) {
+      const first = Math.max(place, range.start);
+      const block = this.blockAround(first) as Block<A>;
+      const start = pageNumberOf(block.region.start);
+      place = start + Number(block.region.size / BigInt(PAGE_SIZE));
+      // A block that begins before the place has grown since the last step.
+      if (start === first) yield block;
     }
   }
 
@@ -182,20 +203,10 @@ export class PageSpace<A extends Address> {
     }
   }
 
-  /**
-   * Allocates one page and clears it, if there is memory. If clearing throws, nothing is allocated. O(orders), amortized.
-   *
-   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`; what `memory.clearPage` throws
-   */
-  allocateCleared(memory: PageMemory<A> | undefined): A {
+  /** Allocates one page. O(orders), amortized. @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL` */
+  allocatePage(): A {
     const page = this.tree.allocate(0) as A | undefined;
     if (page === undefined) throw this.outOfMemory(0);
-    try {
-      memory?.clearPage(page);
-    } catch (error) {
-      this.tree.freePage(page);
-      throw error;
-    }
     return page;
   }
 
@@ -236,42 +247,46 @@ export class PageSpace<A extends Address> {
   }
 
   /**
-   * Adds the pages of `region`, all of them free. O(orders + regions), amortized.
+   * Adds the pages of `region`, all of them free. Returns them. O(orders + regions), amortized.
    *
    * @throws BuddyError `INVALID_REGION`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
-  addRegion(region: MemoryRegion<A>): void {
+  addRegion(region: MemoryRegion<A>): MemoryRegion<A> {
     const range = this.newRange(region);
     this.tree.addFreeRange(range);
     this.#setRanges(withRange(this.ranges, range));
+    return this.regionOf(range);
   }
 
   /**
-   * Removes free pages. O(orders) for each free block that contains some of them, and O(regions), amortized.
+   * Removes free pages. Returns them. O(orders) for each free block that contains some of them, and O(regions), amortized.
    *
    * @throws BuddyError `INVALID_REGION`, `OUTSIDE_REGION`, `NOT_FREE`, `METADATA_FULL`; RegionError `KIND_MISMATCH`
    */
-  removeRegion(region: MemoryRegion<A>): void {
+  removeRegion(region: MemoryRegion<A>): MemoryRegion<A> {
     const range = this.rangeOf(region);
     this.requireState('free', range);
     this.tree.removeRange(range);
     this.#setRanges(withoutRange(this.ranges, range));
+    return this.regionOf(range);
   }
 
-  /** Makes free pages reserved. Cost and errors are those of `removeRegion`. */
-  reserve(region: MemoryRegion<A>): void {
+  /** Makes free pages reserved. Returns them. Cost and errors are those of `removeRegion`. */
+  reserve(region: MemoryRegion<A>): MemoryRegion<A> {
     const range = this.rangeOf(region);
     this.requireState('free', range);
     this.tree.removeRange(range);
     this.reserved = withRange(this.reserved, range);
+    return this.regionOf(range);
   }
 
-  /** Makes reserved pages free. Cost and errors are those of `removeRegion`, with `NOT_RESERVED` for `NOT_FREE`. */
-  unreserve(region: MemoryRegion<A>): void {
+  /** Makes reserved pages free. Returns them. Cost and errors are those of `removeRegion`, with `NOT_RESERVED` for `NOT_FREE`. */
+  unreserve(region: MemoryRegion<A>): MemoryRegion<A> {
     const range = this.rangeOf(region);
     this.requireState('reserved', range);
     this.tree.addFreeRange(range);
     this.reserved = withoutRange(this.reserved, range);
+    return this.regionOf(range);
   }
 
   /**

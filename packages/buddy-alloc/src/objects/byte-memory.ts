@@ -47,6 +47,11 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
     this.#origin = origin;
   }
 
+  /** The address of the first byte. */
+  get origin(): A {
+    return this.#origin;
+  }
+
   /** The present number of bytes. */
   get byteLength(): number {
     return this.#buffer().byteLength;

@@ -1,7 +1,10 @@
 import { type Address, alignmentBytes, type Bytes, formatAddress, PAGE_SIZE } from '@svsm/address';
 import type { PageAllocator } from '../allocator/page-allocator.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { CallGuard, Steps } from '../pages/call-guard.ts';
 import { isIntegerUpTo } from '../pages/integers.ts';
+import { readOptions, requireMethods } from '../pages/options.ts';
+import { requireCovered } from '../pages/page-memory.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import { HALVES, LOW } from '../pages/words.ts';
 import type { ByteMemory, ViewConstructor } from './byte-memory.ts';
@@ -66,17 +69,30 @@ export class HeapAllocator<A extends Address> {
   readonly #directory: SlabDirectory;
   readonly #slabs: readonly Slabs<A>[];
   readonly #pages: PageSource<A>;
+  /** Refuses operations while a callback of the page allocator runs. */
+  readonly #guard: PageSource<A>['guard'];
+  /** Refuses operations while the memory copies or creates a view. */
+  readonly #memoryGuard: CallGuard | undefined;
   /** The number of pages of each large object, by its address. */
   readonly #large: Map<A, number> = new Map();
 
-  /** Creates a heap without pages. O(1). */
+  /** Creates a heap without pages. O(1). @throws BuddyError `INVALID_OPTION`, `MEMORY_MISMATCH`, `BUSY` */
   constructor(allocator: PageAllocator<A>, options: HeapOptions<A> = {}) {
+    requireMethods('allocator', allocator, 'pagesFor', 'blockOf');
+    const { memory } = readOptions(options, ['memory']);
+    if (memory !== undefined) {
+      requireMethods('memory', memory, 'copy', 'view');
+      requireCovered(memory, allocator.region);
+    }
     const directory = new SlabDirectory(allocator.region.start);
     const source = allocator.pagesFor('slab');
     this.#allocator = allocator;
-    this.#memory = options.memory;
+    this.#memory = memory;
     this.#directory = directory;
-    this.#slabs = CLASSES.map((stride, user) => new Slabs({ source, directory, user, stride, keepEmpty: 1 }));
+    this.#guard = source.guard;
+    this.#memoryGuard = memory === undefined ? undefined : new CallGuard();
+    const spec = { source, directory, keepEmpty: 1, owner: 'HeapAllocator' } as const;
+    this.#slabs = CLASSES.map((stride, user) => new Slabs({ ...spec, user, stride }));
     this.#pages = allocator.pagesFor('heap');
   }
 
@@ -86,36 +102,24 @@ export class HeapAllocator<A extends Address> {
    *
    * @param size - bytes, a safe integer from 0; an object of 0 bytes has a unique address, too
    * @param align - bytes, a power of two: the object starts at a multiple of it; the default is 16
-   * @throws BuddyError `INVALID_OBJECT_SIZE`, `OUT_OF_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`
+   * @throws BuddyError `INVALID_OBJECT_SIZE`, `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`,
+   *   `BUSY`, `CALLBACK_FAILED`; AddressError `INVALID_ALIGNMENT`
    */
   allocate(size: number, align: Bytes = GRAIN): A {
-    if (!isIntegerUpTo(size, Number.MAX_SAFE_INTEGER)) {
-      throw new BuddyError('INVALID_OBJECT_SIZE', { size, max: Number.MAX_SAFE_INTEGER });
-    }
-    const alignment = align === GRAIN ? GRAIN : Number(alignmentBytes(align));
-    const slabs = this.#slabsFor(size, alignment);
-    if (slabs !== undefined) return slabs.allocate();
-    const pages = Math.ceil(Math.max(size, 1) / PAGE_SIZE);
-    const address = this.#pages.allocate(pages, Math.max(alignment, PAGE_SIZE));
-    this.#large.set(address, pages);
-    return address;
+    this.#enter('HeapAllocator.allocate');
+    return this.#allocate(size, align);
   }
 
   /**
    * Frees an object that `allocate` or `reallocate` returned. O(1) up to 2048 bytes; for larger objects the cost of
    * `freePages`.
    *
-   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError for an invalid address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`, `OUTSIDE_MEMORY`, `BUSY`,
+   *   `CALLBACK_FAILED`; AddressError for an invalid address
    */
   free(address: A): void {
-    const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
-    if (number !== 0) {
-      const slabs = this.#slabs[number & USER_MASK]!;
-      if (!slabs.free(address, slabOf(number), HALVES[LOW]! & 0xfff)) throw this.#refusal(address);
-    } else {
-      if (!this.#large.delete(address)) throw this.#refusal(address);
-      this.#pages.free(address);
-    }
+    this.#enter('HeapAllocator.free');
+    this.#free(address);
   }
 
   /**
@@ -126,41 +130,41 @@ export class HeapAllocator<A extends Address> {
    * @param size - bytes, a safe integer from 0
    * @param align - bytes, a power of two; the default is 16
    * @throws BuddyError `OUT_OF_MEMORY`, `INVALID_OBJECT_SIZE`, `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`,
-   *   `OUTSIDE_MEMORY`, `METADATA_FULL`; AddressError `INVALID_ALIGNMENT`, or for an invalid address
+   *   `OUTSIDE_MEMORY`, `METADATA_FULL`, `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`; AddressError `INVALID_ALIGNMENT`, or
+   *   for an invalid address
    */
   reallocate(address: A, size: number, align: Bytes = GRAIN): A {
-    const capacity = this.sizeOf(address);
+    this.#enter('HeapAllocator.reallocate');
+    const capacity = this.#sizeOf(address);
     if (isIntegerUpTo(size, Number.MAX_SAFE_INTEGER)) {
       const alignment = Number(alignmentBytes(align));
       const anew =
         this.#slabsFor(size, alignment)?.stride ?? Math.ceil(Math.max(size, 1) / PAGE_SIZE) * PAGE_SIZE;
       if (anew === capacity && address % BigInt(alignment) === 0n) return address;
     }
-    const moved = this.allocate(size, align);
+    const steps = new Steps();
+    const moved = steps.run(() => this.#allocate(size, align));
     try {
-      this.#memory?.copy(address, moved, Math.min(capacity, size));
+      this.#callMemory('HeapAllocator.reallocate', (memory) =>
+        memory.copy(address, moved, Math.min(capacity, size)),
+      );
+      steps.run(() => this.#free(address));
     } catch (error) {
-      this.free(moved);
+      steps.run(() => this.#free(moved));
       throw error;
     }
-    this.free(address);
+    steps.end('HeapAllocator.reallocate', moved);
     return moved;
   }
 
   /**
    * The number of bytes that the object at `address` can hold, at least as many as were asked for. O(1).
    *
-   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError for an invalid address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`, `BUSY`; AddressError for an invalid address
    */
   sizeOf(address: A): number {
-    const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
-    if (number !== 0) {
-      const slabs = this.#slabs[number & USER_MASK]!;
-      if (slabs.isLive(slabOf(number), Number(address & 0xfffn))) return slabs.stride;
-    }
-    const pages = this.#large.get(address);
-    if (pages === undefined) throw this.#refusal(address);
-    return pages * PAGE_SIZE;
+    this.#enter('HeapAllocator.sizeOf');
+    return this.#sizeOf(address);
   }
 
   /**
@@ -168,18 +172,22 @@ export class HeapAllocator<A extends Address> {
    * buffer. O(1).
    *
    * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`, `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`,
-   *   `NO_HEAP_MEMORY`; AddressError for an invalid address
+   *   `NO_HEAP_MEMORY`, `BUSY`; AddressError for an invalid address
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
+    this.#enter('HeapAllocator.view');
     if (this.#memory === undefined) throw new BuddyError('NO_HEAP_MEMORY', {});
-    const available = this.sizeOf(address);
-    const bytes = typeof length === 'number' ? length * type.BYTES_PER_ELEMENT : NaN;
-    if (!(bytes <= available)) throw new BuddyError('OUTSIDE_MEMORY', { address, bytes, available });
-    return this.#memory.view(type, address, length);
+    const available = this.#sizeOf(address);
+    return this.#callMemory('HeapAllocator.view', (memory) => {
+      const bytes = typeof length === 'number' ? length * type.BYTES_PER_ELEMENT : NaN;
+      if (!(bytes <= available)) throw new BuddyError('OUTSIDE_MEMORY', { address, bytes, available });
+      return memory.view(type, address, length);
+    }) as View;
   }
 
-  /** The numbers of objects, bytes and pages. O(large objects). */
+  /** The numbers of objects, bytes and pages. O(large objects). @throws BuddyError `BUSY` */
   info(): HeapInfo {
+    this.#enter('HeapAllocator.info');
     let objects = this.#large.size;
     let pages = 0;
     for (const count of this.#large.values()) pages += count;
@@ -192,17 +200,25 @@ export class HeapAllocator<A extends Address> {
     return Object.freeze({ objects, bytes, pages });
   }
 
-  /** Frees every empty page, also the kept ones. O(empty pages · orders). */
+  /**
+   * Frees every empty page, also the kept ones. O(empty pages · orders).
+   *
+   * @throws BuddyError `OUTSIDE_MEMORY`, `BUSY`, `CALLBACK_FAILED`
+   */
   trim(): void {
-    for (const slabs of this.#slabs) slabs.trim();
+    this.#enter('HeapAllocator.trim');
+    const steps = new Steps();
+    for (const slabs of this.#slabs) slabs.trim(steps);
+    steps.end('HeapAllocator.trim');
   }
 
   /**
    * Checks that the tables agree with each other and with the allocator. O(pages · objects in one).
    *
-   * @throws BuddyError `BROKEN_INVARIANT`
+   * @throws BuddyError `BROKEN_INVARIANT`, `BUSY`
    */
   checkInvariants(): void {
+    this.#enter('HeapAllocator.checkInvariants');
     for (const slabs of this.#slabs) {
       const problem = slabs.problem();
       if (problem !== undefined) throw new BuddyError('BROKEN_INVARIANT', { invariant: 'slabs', problem });
@@ -214,6 +230,58 @@ export class HeapAllocator<A extends Address> {
       const problem = `the object of ${pages} pages at ${formatAddress(address)} is not a block of the heap`;
       throw new BuddyError('BROKEN_INVARIANT', { invariant: 'slabs', problem });
     }
+  }
+
+  /** Begins an operation. @throws BuddyError `BUSY` */
+  #enter(operation: string): void {
+    this.#guard?.enter(operation);
+    this.#memoryGuard?.enter(operation);
+  }
+
+  /** Calls the memory, if there is one: it runs code of the caller, such as the accessor `buffer` of the source. */
+  #callMemory<T>(operation: string, call: (memory: ByteMemory<A>) => T): T | undefined {
+    const memory = this.#memory;
+    return memory === undefined ? undefined : this.#memoryGuard?.call(operation, () => call(memory));
+  }
+
+  #allocate(size: number, align: Bytes): A {
+    if (!isIntegerUpTo(size, Number.MAX_SAFE_INTEGER)) {
+      throw new BuddyError('INVALID_OBJECT_SIZE', { size, max: Number.MAX_SAFE_INTEGER });
+    }
+    const alignment = align === GRAIN ? GRAIN : Number(alignmentBytes(align));
+    const slabs = this.#slabsFor(size, alignment);
+    if (slabs !== undefined) return slabs.allocate();
+    const pages = Math.ceil(Math.max(size, 1) / PAGE_SIZE);
+    const steps = new Steps();
+    const address = steps.run(() => this.#pages.allocate(pages, Math.max(alignment, PAGE_SIZE)));
+    this.#large.set(address, pages);
+    steps.end('HeapAllocator.allocate', address);
+    return address;
+  }
+
+  #free(address: A): void {
+    const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
+    if (number !== 0) {
+      const slabs = this.#slabs[number & USER_MASK]!;
+      if (!slabs.free(address, slabOf(number), HALVES[LOW]! & 0xfff)) throw this.#refusal(address);
+    } else {
+      if (!this.#large.has(address)) throw this.#refusal(address);
+      const steps = new Steps();
+      steps.run(() => this.#pages.free(address));
+      this.#large.delete(address);
+      steps.end('HeapAllocator.free');
+    }
+  }
+
+  #sizeOf(address: A): number {
+    const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
+    if (number !== 0) {
+      const slabs = this.#slabs[number & USER_MASK]!;
+      if (slabs.isLive(slabOf(number), Number(address & 0xfffn))) return slabs.stride;
+    }
+    const pages = this.#large.get(address);
+    if (pages === undefined) throw this.#refusal(address);
+    return pages * PAGE_SIZE;
   }
 
   /** The slabs for objects of this size and alignment; `undefined` for large objects. */

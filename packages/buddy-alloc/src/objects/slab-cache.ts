@@ -1,6 +1,9 @@
 import { type Address, type AddressKind, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
 import type { PageAllocator } from '../allocator/page-allocator.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { Steps } from '../pages/call-guard.ts';
+import { readOptions, requireMethods } from '../pages/options.ts';
+import type { PageSource } from '../pages/page-source.ts';
 import { HALVES, LOW } from '../pages/words.ts';
 import { SlabDirectory } from './slab-directory.ts';
 import { Slabs, slabOf } from './slabs.ts';
@@ -56,20 +59,22 @@ export class SlabCache<A extends Address> {
   readonly #allocator: PageAllocator<A>;
   readonly #directory: SlabDirectory;
   readonly #slabs: Slabs<A>;
+  readonly #guard: PageSource<A>['guard'];
 
   /**
    * Creates a cache without pages. O(1).
    *
    * @param size - bytes of an object, 1 to 4096
-   * @throws BuddyError `INVALID_OBJECT_SIZE`, `INVALID_OPTION`; AddressError `INVALID_ALIGNMENT`
+   * @throws BuddyError `INVALID_OBJECT_SIZE`, `INVALID_OPTION`, `BUSY`; AddressError `INVALID_ALIGNMENT`
    */
   constructor(allocator: PageAllocator<A>, size: number, options: SlabCacheOptions = {}) {
-    const alignment = Number(alignmentBytes(options.alignment ?? 8));
+    requireMethods('allocator', allocator, 'pagesFor');
+    const { alignment: bytes = 8, keepEmpty = 1 } = readOptions(options, ['alignment', 'keepEmpty']);
+    const alignment = Number(alignmentBytes(bytes));
     const stride = Number.isInteger(size) ? Math.ceil(Math.max(size, 8) / alignment) * alignment : 0;
     if (stride === 0 || size < 1 || stride > PAGE_SIZE) {
       throw new BuddyError('INVALID_OBJECT_SIZE', { size, max: PAGE_SIZE });
     }
-    const { keepEmpty = 1 } = options;
     if (typeof keepEmpty !== 'number' || !(keepEmpty >= 0) || Math.floor(keepEmpty) !== keepEmpty) {
       const expected = 'a number of pages, an integer from 0 up or Infinity';
       throw new BuddyError('INVALID_OPTION', { option: 'keepEmpty', value: keepEmpty, expected });
@@ -77,8 +82,11 @@ export class SlabCache<A extends Address> {
     this.objectBytes = stride;
     this.#allocator = allocator;
     this.#directory = new SlabDirectory(allocator.region.start);
+    const source = allocator.pagesFor('slab');
+    this.#guard = source.guard;
     this.#slabs = new Slabs({
-      source: allocator.pagesFor('slab'),
+      source,
+      owner: 'SlabCache',
       directory: this.#directory,
       user: 0,
       stride,
@@ -89,41 +97,53 @@ export class SlabCache<A extends Address> {
   /**
    * Allocates an object. Returns its address. O(1); if a page is needed, also the cost of its allocation.
    *
-   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`
+   * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`
    */
   allocate(): A {
+    this.#guard?.enter('SlabCache.allocate');
     return this.#slabs.allocate();
   }
 
   /**
    * Frees an object. O(1); if a page becomes empty, also the cost of freeing it.
    *
-   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`; AddressError for an invalid address
+   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`, `OUTSIDE_MEMORY`, `BUSY`,
+   *   `CALLBACK_FAILED`; AddressError for an invalid address
    */
   free(address: A): void {
+    this.#guard?.enter('SlabCache.free');
     const number = typeof address === 'bigint' ? this.#directory.at(address) : 0;
     if (number === 0 || !this.#slabs.free(address, slabOf(number), HALVES[LOW]! & 0xfff)) {
       throw objectRefusal(this.#allocator, address, number === 0 ? undefined : this.#slabs);
     }
   }
 
-  /** The numbers of objects and pages. O(1). */
+  /** The numbers of objects and pages. O(1). @throws BuddyError `BUSY` */
   info(): SlabInfo {
+    this.#guard?.enter('SlabCache.info');
     const { live, pages, slots, empty } = this.#slabs;
     return Object.freeze({ objects: live, capacity: pages * slots, pages, emptyPages: empty });
   }
 
-  /** Frees every empty page, also the kept ones. O(empty pages · orders). */
+  /**
+   * Frees every empty page, also the kept ones. O(empty pages · orders).
+   *
+   * @throws BuddyError `OUTSIDE_MEMORY`, `BUSY`, `CALLBACK_FAILED`
+   */
   trim(): void {
-    this.#slabs.trim();
+    this.#guard?.enter('SlabCache.trim');
+    const steps = new Steps();
+    this.#slabs.trim(steps);
+    steps.end('SlabCache.trim');
   }
 
   /**
    * Checks that the tables agree with each other. O(pages · objects in one).
    *
-   * @throws BuddyError `BROKEN_INVARIANT`
+   * @throws BuddyError `BROKEN_INVARIANT`, `BUSY`
    */
   checkInvariants(): void {
+    this.#guard?.enter('SlabCache.checkInvariants');
     const problem = this.#slabs.problem();
     if (problem !== undefined) throw new BuddyError('BROKEN_INVARIANT', { invariant: 'slabs', problem });
   }

@@ -1,5 +1,6 @@
 import { type Address, PAGE_SIZE } from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
+import { Steps } from '../pages/call-guard.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import type { SlabDirectory } from './slab-directory.ts';
 
@@ -18,6 +19,8 @@ export interface SlabsSpec<A extends Address> {
   readonly stride: number;
   /** The number of empty pages to keep. */
   readonly keepEmpty: number;
+  /** The class whose operations `CALLBACK_FAILED` names. */
+  readonly owner: 'SlabCache' | 'HeapAllocator';
 }
 
 /**
@@ -42,6 +45,7 @@ export class Slabs<A extends Address> {
   readonly #user: number;
   readonly #keepEmpty: number;
   readonly #words: number;
+  readonly #owner: SlabsSpec<A>['owner'];
   // The tables, by the number of the slab: its address, the bits of its objects, the words that have a bit set, the number of
   // used objects, and its links. Numbers without a slab are in the list `unused`, linked by `next`. Only tests of `problem`
   // write to these fields from outside.
@@ -58,7 +62,8 @@ export class Slabs<A extends Address> {
   spareSlab: number = NONE;
   spareOffset = 0;
 
-  constructor({ source, directory, user, stride, keepEmpty }: SlabsSpec<A>) {
+  constructor({ source, directory, user, stride, keepEmpty, owner }: SlabsSpec<A>) {
+    this.#owner = owner;
     this.stride = stride;
     this.slots = Math.floor(PAGE_SIZE / stride);
     this.#words = Math.ceil(this.slots / 32);
@@ -77,8 +82,8 @@ export class Slabs<A extends Address> {
       this.live += 1;
       return spare;
     }
-    let slab = this.partial;
-    if (slab === NONE) slab = this.#refill();
+    const slab = this.partial;
+    if (slab === NONE) return this.#allocateInNew();
     const filled = this.filled[slab]!;
     const index = 31 - Math.clz32(filled & -filled);
     const word = slab * this.#words + index;
@@ -97,17 +102,30 @@ export class Slabs<A extends Address> {
     return BigInt.asUintN(64, this.bases[slab]! + BigInt(Math.imul(slot, this.stride))) as A;
   }
 
+  /** Makes a slab with free objects and allocates the first one. */
+  #allocateInNew(): A {
+    const steps = new Steps();
+    this.#refill(steps);
+    const object = this.allocate();
+    steps.end(`${this.#owner}.allocate`, object);
+    return object;
+  }
+
   /** Frees the object at `address`, which is `offset` in `slab`. Returns `false` if no object is allocated there. O(1). */
   free(address: A, slab: number, offset: number): boolean {
     if (!this.isLive(slab, offset)) return false;
-    this.live -= 1;
     const used = this.used[slab]!;
     if (this.spareSlab === NONE && used > 1) {
+      this.live -= 1;
       this.spare = address;
       this.spareSlab = slab;
       this.spareOffset = offset;
       return true;
     }
+    const isEmptied = used === 1 || (used === 2 && this.spareSlab === slab);
+    // If the page is to be freed, it is freed first: nothing has changed if that fails.
+    const steps = isEmptied && this.empty >= this.#keepEmpty ? this.#freePage(slab) : undefined;
+    this.live -= 1;
     this.#setFree(slab, offset);
     // The spare is freed with the last other object of its slab, so that the empty slab can be freed.
     if (this.spareSlab === slab && used === 2) {
@@ -115,7 +133,11 @@ export class Slabs<A extends Address> {
       this.spare = undefined;
       this.spareSlab = NONE;
     }
-    if (this.used[slab] === 0) this.#emptied(slab);
+    if (isEmptied) this.#linkEmpty(slab);
+    if (steps !== undefined) {
+      this.#drop();
+      steps.end(`${this.#owner}.free`);
+    }
     return true;
   }
 
@@ -127,9 +149,12 @@ export class Slabs<A extends Address> {
     return (this.bits[slab * this.#words + (slot >> 5)]! & (1 << slot)) === 0;
   }
 
-  /** Frees every empty slab. O(empty slabs · orders). */
-  trim(): void {
-    while (this.emptySlabs !== NONE) this.#release();
+  /** Frees every empty slab. Each is a step. O(empty slabs · orders). */
+  trim(steps: Steps): void {
+    while (this.emptySlabs !== NONE) {
+      this.#freePage(this.emptySlabs, steps);
+      this.#drop();
+    }
   }
 
   /** The first contradiction in the tables, or `undefined`. O(slabs · objects). Ends, whatever they hold. */
@@ -207,18 +232,18 @@ export class Slabs<A extends Address> {
     if (filled === 0) this.#linkPartial(slab);
   }
 
-  /** Makes an empty slab or a new one the first with free objects. Returns its number. */
-  #refill(): number {
+  /** Makes an empty slab or a new one the first with free objects. Its page is a step. */
+  #refill(steps: Steps): void {
     let slab = this.emptySlabs;
     if (slab === NONE) {
       if (this.unused === NONE) this.#grow();
       slab = this.unused;
-      const base = this.#source.allocate(1, PAGE_SIZE);
+      const base = steps.run(() => this.#source.allocate(1, PAGE_SIZE));
       try {
         this.#directory.set(base, this.#number(slab));
       } catch (error) {
         // The directory cannot grow, and nothing has been written.
-        this.#source.free(base);
+        steps.run(() => this.#source.free(base));
         throw error;
       }
       this.unused = this.next[slab]!;
@@ -232,10 +257,9 @@ export class Slabs<A extends Address> {
       this.#unlinkEmpty();
     }
     this.#linkPartial(slab);
-    return slab;
   }
 
-  #emptied(slab: number): void {
+  #linkEmpty(slab: number): void {
     // Even a slab of one object, which was full, has been in the list of partial ones since its bit was set.
     this.#unlinkPartial(slab);
     const next = this.emptySlabs;
@@ -244,20 +268,23 @@ export class Slabs<A extends Address> {
     if (next !== NONE) this.previous[next] = slab;
     this.emptySlabs = slab;
     this.empty += 1;
-    if (this.empty > this.#keepEmpty) this.#release();
   }
 
-  /** Frees the first empty slab. */
-  #release(): void {
+  /** Frees the page of a slab, as a step. Returns the steps. */
+  #freePage(slab: number, steps: Steps = new Steps()): Steps {
+    const base = this.bases[slab] as A;
+    steps.run(() => this.#source.free(base));
+    return steps;
+  }
+
+  /** Drops the first empty slab, whose page has been freed. */
+  #drop(): void {
     const slab = this.emptySlabs;
     this.#unlinkEmpty();
-    const base = this.bases[slab] as A;
-    this.#directory.set(base, 0);
+    this.#directory.set(this.bases[slab]!, 0);
     this.next[slab] = this.unused;
     this.unused = slab;
     this.pages -= 1;
-    // This comes last, because the allocator's tracer may throw.
-    this.#source.free(base);
   }
 
   #unlinkEmpty(): void {

@@ -56,7 +56,8 @@ export type SharedBufferProblem =
  * The first word of a code says what is wrong. `INVALID_…`: the value, whatever the state. `MISALIGNED_…`: an address is
  * not a multiple of the size. `OUTSIDE_…`: the value is sound, but lies outside the region, the objects or the memory.
  * `OUT_OF_MEMORY`: nothing is left that fits. `NOT_…`: the pages are not in the state that the operation needs. `NO_…`: the
- * object was made without what the operation needs, or has none left.
+ * object was made without what the operation needs, or has none left. `…_MISMATCH`: two values that must agree do not.
+ * `…_FAILED`: a callback threw.
  */
 export interface BuddyErrorDetails {
   /** A byte count is larger than the largest block, `max` bytes. */
@@ -109,6 +110,8 @@ export interface BuddyErrorDetails {
   HEAP_BLOCK: { address: bigint; block: RegionBounds };
   /** A slab or a heap returned a block that was allocated as another kind. */
   WRONG_KIND: { address: bigint; block: RegionBounds; kind: BlockKind; expected: BlockKind };
+  /** A file page has the most references that can be counted exactly, 2^53 − 1. */
+  TOO_MANY_REFERENCES: { address: bigint; references: number };
   /** Pages cannot be cleared, because the allocator was created without memory. */
   NO_PAGE_MEMORY: Record<string, never>;
   /** The size of an object is not a whole number of bytes, or exceeds `max`. */
@@ -127,6 +130,8 @@ export interface BuddyErrorDetails {
   OUTSIDE_MEMORY: { address: bigint; bytes: number; available: number };
   /** An address is not a multiple of the size of a view's elements. */
   MISALIGNED_VIEW: { address: bigint; alignment: number };
+  /** The memory of a heap, or of an allocator with `poison`, does not have all bytes of the allocator's region. */
+  MEMORY_MISMATCH: { region: RegionBounds; memory: RegionBounds };
   /** A heap that was created without memory has no bytes to view. */
   NO_HEAP_MEMORY: Record<string, never>;
   /** More memory has been in small blocks than the tables can describe. */
@@ -145,6 +150,15 @@ export interface BuddyErrorDetails {
   NO_CACHE_LEFT: { caches: number };
   /** A cache of pages was used after it was closed. */
   CLOSED_CACHE: Record<string, never>;
+  /** A freed page was written: the byte at `address` is `found`, but the page was filled with `expected`. */
+  POISON_OVERWRITTEN: { address: bigint; found: number; expected: number };
+  /** `operation` was called from a callback that `running`, an operation of the same object, had called. */
+  BUSY: { operation: string; running: string };
+  /**
+   * A callback failed after the change that it was called for. The change stays. `result` is the value that `operation`
+   * would have returned, and `cause` is the error of the callback.
+   */
+  CALLBACK_FAILED: { operation: string; result: unknown };
   /** The allocator's own tables contradict each other. */
   BROKEN_INVARIANT: { invariant: Invariant; problem: string };
 }
@@ -185,7 +199,7 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
     }`,
   NO_REGION: () => 'an allocator needs a region, or a space to add one to',
   INVALID_OPTION: ({ option, value, expected }) =>
-    `${describeValue(value)} cannot be \`${option}\`: pass ${expected}`,
+    `${describeValue(value)} cannot be ${/^\w{1,40}$/.test(option) ? `\`${option}\`` : describeValue(option)}: pass ${expected}`,
   INVALID_PAGE_COUNT: ({ pages }) =>
     `${describeValue(pages)} is not a number of pages: pass an integer from 1 to 2^52`,
   INVALID_PAGE_INDEX: ({ index, last }) =>
@@ -228,6 +242,8 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
     `${formatAddress(address)} lies in ${formatBounds(block)}, which belongs to a heap: free it through the heap`,
   WRONG_KIND: ({ address, block, kind, expected }) =>
     `${formatAddress(address)} lies in ${formatBounds(block)} of kind "${kind}", not "${expected}"`,
+  TOO_MANY_REFERENCES: ({ address, references }) =>
+    `${formatAddress(address)} has ${references} references: more cannot be counted exactly`,
   NO_PAGE_MEMORY: () => 'pages cannot be cleared: create the allocator with `memory`',
   INVALID_OBJECT_SIZE: ({ size, max }) =>
     `${describeValue(size)} is not the size of an object: pass a whole number of bytes up to ${describeValue(max)}`,
@@ -242,6 +258,8 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
     `${bytes} bytes at ${formatAddress(address)} are more than the ${available} that are available`,
   MISALIGNED_VIEW: ({ address, alignment }) =>
     `${formatAddress(address)} is not a multiple of ${alignment}, the size of an element`,
+  MEMORY_MISMATCH: ({ region, memory }) =>
+    `the allocator has ${formatBounds(region)}, but the memory has only ${formatBounds(memory)}`,
   NO_HEAP_MEMORY: () => 'the heap has addresses but no bytes: create it with `memory`',
   METADATA_FULL: ({ pages }) =>
     `the tables cannot describe more than ${pages} pages in blocks smaller than 1024 pages`,
@@ -256,6 +274,13 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
   NO_CACHE_LEFT: ({ caches }) =>
     `all ${caches} caches are in use: close one, or create the allocator with more \`caches\``,
   CLOSED_CACHE: () => 'the cache is closed: create another one',
+  POISON_OVERWRITTEN: ({ address, found, expected }) =>
+    `the byte at ${formatAddress(address)} is ${describeValue(BigInt(found))}, not ${describeValue(BigInt(expected))}: ` +
+    'someone wrote to the page after it was freed',
+  BUSY: ({ operation, running }) =>
+    `${operation} was called from a callback of ${running}: call it when ${running} has returned`,
+  CALLBACK_FAILED: ({ operation }) =>
+    `${operation} has made its change, but a callback threw an error afterwards: see \`cause\``,
   BROKEN_INVARIANT: ({ invariant, problem }) => `the invariant "${invariant}" is broken: ${problem}`,
 };
 

@@ -37,8 +37,8 @@ export function rangesBetween(range: PageRange, holes: readonly PageRange[]): Pa
   return between;
 }
 
-/** The range that contains `page`; `ranges` are ascending and disjoint. O(log ranges). */
-export function rangeAt(ranges: readonly PageRange[], page: number): PageRange | undefined {
+/** The first range that ends after `page`; `ranges` are ascending and disjoint. O(log ranges). */
+export function rangeFrom(ranges: readonly PageRange[], page: number): PageRange | undefined {
   let low = 0;
   let high = ranges.length;
   while (low < high) {
@@ -46,7 +46,12 @@ export function rangeAt(ranges: readonly PageRange[], page: number): PageRange |
     if (ranges[middle]!.end <= page) low = middle + 1;
     else high = middle;
   }
-  const range = ranges[low];
+  return ranges[low];
+}
+
+/** The range that contains `page`; `ranges` are ascending and disjoint. O(log ranges). */
+export function rangeAt(ranges: readonly PageRange[], page: number): PageRange | undefined {
+  const range = rangeFrom(ranges, page);
   return range !== undefined && range.start <= page ? range : undefined;
 }
 

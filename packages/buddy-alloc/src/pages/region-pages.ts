@@ -1,10 +1,31 @@
 import { type Address, PAGE_SIZE } from '@svsm/address';
-import type { MemoryRegion } from '@svsm/memory-region';
+import { isRegionError, type MemoryRegion } from '@svsm/memory-region';
 import { BuddyError } from './buddy-error.ts';
 import { type PageRange, rangeAt } from './page-range.ts';
 import { pageNumberOf } from './words.ts';
 
 type ReservedProblem = 'misaligned' | 'outside' | 'overlapping';
+
+/** The elements of `values`, any value. @throws BuddyError `INVALID_OPTION` if it is not iterable */
+export function listOf<T>(values: Iterable<T>, option: string): readonly T[] {
+  try {
+    return [...values];
+  } catch (cause) {
+    const details = { option, value: values, expected: 'an array of regions' };
+    throw new BuddyError('INVALID_OPTION', details, { cause });
+  }
+}
+
+/** Whether `value` is a region with any kind of address. Never throws. */
+export function isRegion(value: unknown): value is MemoryRegion<Address> {
+  try {
+    const region = value as MemoryRegion<Address>;
+    const isKind = typeof region.kind.assertIsAddress === 'function';
+    return isKind && typeof region.start === 'bigint' && typeof region.size === 'bigint';
+  } catch {
+    return false;
+  }
+}
 
 /** Stands for a value that is not a region: `MemoryRegion` refuses it with `KIND_MISMATCH`. */
 export const NO_REGION = {} as never;
@@ -17,9 +38,26 @@ export function wholePages(region: MemoryRegion<Address>): PageRange | undefined
   return { start, end: start + Number(region.size / BigInt(PAGE_SIZE)) };
 }
 
-/** @throws RegionError `KIND_MISMATCH` unless `region` is a region with addresses of the same kind as `hull` */
-export function requireKind<A extends Address>(region: MemoryRegion<A>, hull: MemoryRegion<A>): void {
-  if (region?.kind !== hull.kind) hull.overlaps(region ?? NO_REGION);
+/**
+ * Returns `region`, any value, if it is a region with the same kind of addresses as `hull`. O(1).
+ *
+ * @throws RegionError `KIND_MISMATCH`, also for an object that only looks like a region
+ */
+export function requireKind<A extends Address>(
+  region: MemoryRegion<A>,
+  hull: MemoryRegion<A>,
+): MemoryRegion<A> {
+  try {
+    // A region reads its own private fields here. Another copy of the package has another class, so its class is not asked.
+    if (region.kind === hull.kind && typeof region.start === 'bigint' && typeof region.size === 'bigint')
+      return region;
+    hull.overlaps(region);
+    if (typeof region.start === 'bigint' && typeof region.size === 'bigint') return region;
+  } catch (error) {
+    if (isRegionError(error)) throw error;
+  }
+  hull.overlaps(NO_REGION);
+  return region;
 }
 
 /** The pages of `region`, at least one. O(1). @throws BuddyError `INVALID_REGION` */
@@ -45,12 +83,9 @@ export function reservedRanges<A extends Address>(
   hull: MemoryRegion<A>,
   ranges: readonly PageRange[],
 ): PageRange[] {
+  const list = listOf(regions, 'reserved');
   const parts: { range: PageRange; refusal: (reason: ReservedProblem) => BuddyError }[] = [];
-  if (typeof regions?.[Symbol.iterator] !== 'function') {
-    const expected = 'an array of regions';
-    throw new BuddyError('INVALID_OPTION', { option: 'reserved', value: regions, expected });
-  }
-  for (const reserved of regions) {
+  for (const reserved of list) {
     requireKind(reserved, hull);
     const refusal = (reason: ReservedProblem) =>
       new BuddyError('INVALID_RESERVED', { reserved, region: hull, reason });

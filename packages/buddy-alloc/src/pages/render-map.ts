@@ -2,6 +2,7 @@ import { type Address, formatAddress, PAGE_SIZE } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { BlockKind, BlockState } from './block.ts';
 import { requireInteger } from './integers.ts';
+import { readOptions, requireMethods } from './options.ts';
 
 /** An allocator that {@link renderMap} can draw: a `PageAllocator` or a `SharedPageAllocator`. */
 export interface MapSource<A extends Address> {
@@ -41,7 +42,7 @@ const STATE_SIGNS = { free: '.', reserved: 'r', cached: 'c' } as const;
  * | `1` to `9` | several of these; the digit is the number of tenths that are not free |
  * | blank | outside the allocator's regions |
  *
- * @throws BuddyError `INVALID_OPTION`; and `LOCK_TIMEOUT`, `BROKEN_INVARIANT` for a shared allocator
+ * @throws BuddyError `INVALID_OPTION`, `BUSY`; and `LOCK_TIMEOUT`, `BROKEN_INVARIANT` for a shared allocator
  * @example
  * ```ts
  * import { physAddr } from '@svsm/address';
@@ -60,7 +61,8 @@ export function renderMap<A extends Address>(
   allocator: MapSource<A>,
   options: RenderMapOptions = {},
 ): string {
-  const { columns = 64, rows = 16 } = options;
+  const { columns = 64, rows = 16 } = readOptions(options, ['columns', 'rows']);
+  requireMethods('allocator', allocator, 'blocks');
   requireInteger('columns', columns, 1);
   requireInteger('rows', rows, 1);
   const { start, end } = allocator.region;

@@ -25,3 +25,12 @@ export interface SharedAllocatorOptions<A extends Address> extends SharedOwnerOp
   /** The buffer for the tables: at least `bytesFor(region)` bytes, all zeros. Without it, a new buffer is created. */
   readonly buffer?: SharedArrayBuffer | undefined;
 }
+
+/** The names of all options. `attach` and `bytesFor` accept the options of `create`, and use their own. */
+export const SHARED_OPTIONS: readonly (keyof SharedAllocatorOptions<Address>)[] = [
+  'maxOrder',
+  'reserved',
+  'caches',
+  'buffer',
+  'lockTimeout',
+];

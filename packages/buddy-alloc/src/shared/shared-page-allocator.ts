@@ -3,15 +3,17 @@ import { MemoryRegion } from '@svsm/memory-region';
 import { blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError, type SharedBufferProblem } from '../pages/buddy-error.ts';
 import { requireInteger, requireMaxOrder, requireOrder } from '../pages/integers.ts';
+import { readOptions, requireMethods } from '../pages/options.ts';
 import { largestOrderIn, type PageRange } from '../pages/page-range.ts';
-import { pagesOfRegion, reservedRanges } from '../pages/region-pages.ts';
+import { isRegion, pagesOfRegion, requireKind, reservedRanges } from '../pages/region-pages.ts';
 import { addressOfPage } from '../pages/words.ts';
 import { PageCache } from './page-cache.ts';
 import { layBlocks } from './repair-shared.ts';
-import type {
-  SharedAllocatorOptions,
-  SharedBufferOptions,
-  SharedOwnerOptions,
+import {
+  SHARED_OPTIONS,
+  type SharedAllocatorOptions,
+  type SharedBufferOptions,
+  type SharedOwnerOptions,
 } from './shared-allocator-options.ts';
 import type { SharedBlock, SharedMemoryInfo } from './shared-block.ts';
 import {
@@ -38,7 +40,7 @@ import { sharedTables } from './shared-tables.ts';
  * region, about 1.5 bytes a page, exist from the start, but as zeros: they take memory only where pages are used.
  *
  * An operation that throws has released the lock and changed nothing, except that it may have emptied caches. O(orders) is
- * at most 31 steps under the lock. Every method that takes the lock can throw BuddyError `LOCK_TIMEOUT`, and
+ * at most 31 steps under the lock. It calls no callbacks. Every method that takes the lock can throw BuddyError `LOCK_TIMEOUT`, and
  * `BROKEN_INVARIANT` if a thread ended while it held the lock and its change cannot be repaired.
  *
  * @example
@@ -100,8 +102,9 @@ export class SharedPageAllocator<A extends Address> {
     region: MemoryRegion<A>,
     options: SharedAllocatorOptions<A> = {},
   ): SharedPageAllocator<A> {
-    const { maxOrder = MAX_ORDER, reserved = [], buffer } = options;
-    const timeout = lockTimeoutOf(options);
+    const read = readOptions(options, SHARED_OPTIONS);
+    const { maxOrder = MAX_ORDER, reserved = [], buffer } = read;
+    const timeout = lockTimeoutOf(read);
     const range = sharedRange(region);
     requireMaxOrder(maxOrder);
     const holes = reservedRanges(reserved, region, region, [range]);
@@ -109,7 +112,7 @@ export class SharedPageAllocator<A extends Address> {
       range,
       // Adding 0 turns −0 into 0.
       maxOrder: Math.min(maxOrder, largestOrderIn(range)) + 0,
-      caches: cachesOf(options),
+      caches: cachesOf(read),
       kindHash: hashOf(region.kind.name),
     });
     const memory = buffer === undefined ? newBuffer(layout.bytes) : requireSize(buffer, layout.bytes);
@@ -130,8 +133,8 @@ export class SharedPageAllocator<A extends Address> {
     buffer: SharedArrayBuffer,
     options: SharedOwnerOptions = {},
   ): SharedPageAllocator<A> {
-    requireAddressKind('kind', kind, kind, 'a kind of address');
-    const timeout = lockTimeoutOf(options);
+    requireMethods('kind', kind, 'isAddress', 'tryAddress', 'assertIsAddress', 'runEnd');
+    const timeout = lockTimeoutOf(readOptions<SharedAllocatorOptions<A>>(options, SHARED_OPTIONS));
     const header = readHeader(new Int32Array(requireSize(buffer, HEADER_WORDS * 4), 0, HEADER_WORDS));
     if (typeof header === 'string') throw bufferError(header, buffer);
     if (header.kindHash !== hashOf(kind.name)) throw bufferError('kind', buffer);
@@ -152,8 +155,12 @@ export class SharedPageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_OPTION`, `INVALID_REGION`, `REGION_TOO_LARGE`
    */
   static bytesFor<A extends Address>(region: MemoryRegion<A>, options: SharedBufferOptions = {}): number {
-    return layoutOf({ range: sharedRange(region), maxOrder: 0, caches: cachesOf(options), kindHash: 0 })
-      .bytes;
+    return layoutOf({
+      range: sharedRange(region),
+      maxOrder: 0,
+      caches: cachesOf(readOptions<SharedAllocatorOptions<A>>(options, SHARED_OPTIONS)),
+      kindHash: 0,
+    }).bytes;
   }
 
   /** The allocator's region. */
@@ -214,9 +221,8 @@ export class SharedPageAllocator<A extends Address> {
       this.#space.free(block, undefined);
       return;
     }
-    // `overlaps` throws if `block` has another kind of address, or is not a region.
-    if (block.kind !== this.#kind) this.#space.region.overlaps(block);
-    this.#space.free(block.start, block.size);
+    const { start, size } = requireKind(block, this.#space.region);
+    this.#space.free(start, size);
   }
 
   /**
@@ -237,7 +243,7 @@ export class SharedPageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_OPTION`, `LOCK_TIMEOUT`, `NO_CACHE_LEFT`, `BROKEN_INVARIANT`
    */
   cache(options: { readonly pages?: number | undefined } = {}): PageCache<A> {
-    const { pages = 64 } = options;
+    const { pages = 64 } = readOptions(options, ['pages']);
     requireInteger('pages', pages, 2, MAX_CACHE_PAGES);
     return new PageCache(this.#space, pages);
   }
@@ -267,7 +273,8 @@ export class SharedPageAllocator<A extends Address> {
   }
 
   /**
-   * All blocks at the moment of the call, ascending. Together they are the region. Only single pages may change between
+   * All blocks at the moment of the call, ascending. Together they are the region. Unlike those of `PageAllocator.blocks`,
+   * they do not change during the iteration: a worker may free a block at any time. Only single pages may change between
    * `allocated` and `cached` while they are read. O(blocks) under the lock, and memory for as many numbers.
    *
    * @throws BuddyError `LOCK_TIMEOUT`, `BROKEN_INVARIANT`
@@ -310,15 +317,11 @@ function cachesOf({ caches = DEFAULT_CACHES }: SharedBufferOptions): number {
   return caches;
 }
 
-/** Checks that `kind` is a kind of address, as callers without types may pass anything. @throws BuddyError `INVALID_OPTION` */
-function requireAddressKind(option: string, kind: unknown, value: unknown, expected: string): void {
-  if (typeof (kind as AddressKind<Address> | undefined | null)?.isAddress === 'function') return;
-  throw new BuddyError('INVALID_OPTION', { option, value, expected });
-}
-
 /** The pages of `region`. @throws BuddyError `INVALID_OPTION`, `INVALID_REGION`, `REGION_TOO_LARGE` */
 function sharedRange<A extends Address>(region: MemoryRegion<A>): PageRange {
-  requireAddressKind('region', region?.kind, region, 'a MemoryRegion');
+  if (!isRegion(region)) {
+    throw new BuddyError('INVALID_OPTION', { option: 'region', value: region, expected: 'a MemoryRegion' });
+  }
   const range = pagesOfRegion(region);
   if (range.end - range.start <= MAX_SHARED_PAGES) return range;
   throw new BuddyError('REGION_TOO_LARGE', { region, maxPages: MAX_SHARED_PAGES });

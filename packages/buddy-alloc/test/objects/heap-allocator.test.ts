@@ -187,6 +187,7 @@ describe('bytes', () => {
       copy: () => {
         throw new Error('torn');
       },
+      view: () => undefined,
     });
     const heap = new HeapAllocator(allocator, { memory });
     const object = heap.allocate(100);

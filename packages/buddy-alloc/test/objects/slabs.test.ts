@@ -22,7 +22,7 @@ function make() {
   const allocator = new PageAllocator(heapPages(0, 64));
   const directory = new FullDirectory(HEAP);
   const source = allocator.pagesFor('slab');
-  const slabs = new Slabs({ source, directory, user: 3, stride: STRIDE, keepEmpty: 2 });
+  const slabs = new Slabs({ source, directory, user: 3, stride: STRIDE, keepEmpty: 2, owner: 'SlabCache' });
   return { allocator, directory, slabs };
 }
 

@@ -133,11 +133,13 @@ test('if no page is free, slabs and heaps do not change', () => {
 });
 
 test('if copying fails, the object stays in place', () => {
-  const memory = new ByteMemory(Phys, new ArrayBuffer(0x1000), physAddr(0));
-  // The last two pages have no bytes.
+  const source = { buffer: new ArrayBuffer(0x3000) };
+  const memory = new ByteMemory(Phys, source, physAddr(0));
   const allocator = new PageAllocator(physRegion(physAddr(0), 0x3000));
   const heap = new HeapAllocator(allocator, { memory });
   const object = heap.allocate(64);
+  // The last two pages lose their bytes.
+  source.buffer = new ArrayBuffer(0x1000);
   const before = JSON.stringify([snapshot(allocator), heap.info()]);
   buddyError('OUTSIDE_MEMORY', () => heap.reallocate(object, 5000));
   expect(JSON.stringify([snapshot(allocator), heap.info()])).toBe(before);
@@ -145,7 +147,7 @@ test('if copying fails, the object stays in place', () => {
   heap.checkInvariants();
 });
 
-describe('the caller gets the error of a tracer, and the change stays', () => {
+describe('if the tracer throws, the change stays, and the operation throws CALLBACK_FAILED', () => {
   /** An allocator whose tracer throws at events of one kind. */
   function traced(what: AllocatorEvent<typeof HEAP>['what']) {
     const events: string[] = [];
@@ -165,7 +167,7 @@ describe('the caller gets the error of a tracer, and the change stays', () => {
       },
       throws: (action: () => unknown) => {
         armed = true;
-        expect(action).toThrow('traced');
+        expect(buddyError('CALLBACK_FAILED', action).cause).toEqual(new Error('traced'));
         armed = false;
         allocator.checkInvariants();
       },
@@ -230,19 +232,24 @@ describe('the caller gets the error of a tracer, and the change stays', () => {
     expect(next.isOwned && allocator.blockOf(next.start)?.state).toBe('allocated');
   });
 
-  test('a slab or a heap does not lose the page', () => {
-    const { allocator, throws, arm } = traced('allocate');
+  test('the error has the object of a slab or a heap', () => {
+    const { allocator, arm } = traced('allocate');
     const cache = new SlabCache(allocator, 4096, { keepEmpty: 0 });
     const heap = new HeapAllocator(allocator);
-    for (const allocate of [() => cache.allocate(), () => heap.allocate(16), () => heap.allocate(9000)]) {
-      throws(allocate);
+    arm(true);
+    const objectOf = (operation: string, allocate: () => unknown) => {
+      const { details } = buddyError('CALLBACK_FAILED', allocate);
+      expect(details.operation).toBe(operation);
       cache.checkInvariants();
       heap.checkInvariants();
-      expect(allocator.memoryInfo().allocatedPages).toBe(0);
-    }
-    arm(false);
-    cache.free(cache.allocate());
-    heap.free(heap.allocate(9000));
+      return details.result as typeof HEAP;
+    };
+    cache.free(objectOf('SlabCache.allocate', () => cache.allocate()));
+    const small = objectOf('HeapAllocator.allocate', () => heap.allocate(16));
+    const large = objectOf('HeapAllocator.allocate', () => heap.allocate(9000));
+    heap.free(objectOf('HeapAllocator.reallocate', () => heap.reallocate(large, 20_000)));
+    heap.free(small);
+    heap.trim();
     expect(allocator.memoryInfo().allocatedPages).toBe(0);
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ERRORS_OF } from '../../src/pages/error-codes.ts';
+import { ERRORS_OF } from '../../src/pages/errors-of.ts';
 import { codeThrownBy, makeScene, type Operation } from '../support/operations.ts';
 
 const OPERATIONS = Object.keys(ERRORS_OF) as Operation[];

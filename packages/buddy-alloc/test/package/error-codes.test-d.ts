@@ -27,6 +27,8 @@ type NotABlock = 'OUTSIDE_REGION' | 'BLOCK_TAIL' | 'DOUBLE_FREE' | 'RESERVED_PAG
 type OtherKind = 'FILE_PAGE' | 'SLAB_PAGE' | 'HEAP_BLOCK';
 type NoRoom = 'OUT_OF_MEMORY' | 'METADATA_FULL';
 type NotAnObject = 'OUTSIDE_OBJECTS' | 'OBJECT_INTERIOR' | 'DOUBLE_FREE_OBJECT';
+type Calls = 'BUSY' | 'CALLBACK_FAILED';
+type Filled = Calls | 'OUTSIDE_MEMORY' | 'POISON_OVERWRITTEN';
 type Shared = 'LOCK_TIMEOUT' | 'BROKEN_INVARIANT';
 
 check<
@@ -41,42 +43,58 @@ check<
     | 'NOT_FREE'
     | 'INVALID_SNAPSHOT'
     | 'METADATA_FULL'
+    | 'MEMORY_MISMATCH'
+  >
+>();
+check<
+  Equal<AllocateErrorCode, NoRoom | Filled | 'INVALID_ORDER' | 'INVALID_PAGE_COUNT' | 'NO_PAGE_MEMORY'>
+>();
+check<Equal<FreeErrorCode, NotABlock | OtherKind | Calls | 'MISALIGNED_ADDRESS' | 'OUTSIDE_MEMORY'>>();
+check<
+  Equal<
+    FilePageErrorCode,
+    | Calls
+    | 'OUTSIDE_MEMORY'
+    | 'TOO_MANY_REFERENCES'
+    | 'OUTSIDE_REGION'
+    | 'MISALIGNED_ADDRESS'
+    | 'NOT_FILE_PAGE'
   >
 >();
 check<
   Equal<
-    AllocateErrorCode,
-    NoRoom | 'INVALID_ORDER' | 'INVALID_PAGE_COUNT' | 'NO_PAGE_MEMORY' | 'OUTSIDE_MEMORY'
+    ReserveErrorCode,
+    Filled | 'INVALID_REGION' | 'OUTSIDE_REGION' | 'NOT_FREE' | 'NOT_RESERVED' | 'METADATA_FULL'
   >
->();
-check<Equal<FreeErrorCode, NotABlock | OtherKind | 'MISALIGNED_ADDRESS'>>();
-check<Equal<FilePageErrorCode, 'OUTSIDE_REGION' | 'MISALIGNED_ADDRESS' | 'NOT_FILE_PAGE'>>();
-check<
-  Equal<ReserveErrorCode, 'INVALID_REGION' | 'OUTSIDE_REGION' | 'NOT_FREE' | 'NOT_RESERVED' | 'METADATA_FULL'>
 >();
 check<
   Equal<
     OwnedBlockErrorCode,
-    NotABlock | OtherKind | NoRoom | 'INVALID_ORDER' | 'INVALID_REGION' | 'RELEASED_BLOCK'
+    NotABlock | OtherKind | NoRoom | Filled | 'INVALID_ORDER' | 'INVALID_REGION' | 'RELEASED_BLOCK'
   >
 >();
 check<
   Equal<
     IndexedPagesErrorCode,
-    Exclude<NotABlock, 'WRONG_SIZE'> | OtherKind | NoRoom | 'INVALID_ORDER' | 'INVALID_PAGE_INDEX'
+    Exclude<NotABlock, 'WRONG_SIZE'> | OtherKind | NoRoom | Filled | 'INVALID_ORDER' | 'INVALID_PAGE_INDEX'
   >
 >();
 check<
   Equal<
     PageSourceErrorCode,
-    Exclude<NotABlock, 'WRONG_SIZE'> | NoRoom | 'INVALID_PAGE_COUNT' | 'MISALIGNED_ADDRESS' | 'WRONG_KIND'
+    | Exclude<NotABlock, 'WRONG_SIZE'>
+    | NoRoom
+    | Filled
+    | 'INVALID_PAGE_COUNT'
+    | 'MISALIGNED_ADDRESS'
+    | 'WRONG_KIND'
   >
 >();
-check<Equal<SlabErrorCode, NotAnObject | NoRoom | 'INVALID_OPTION' | 'INVALID_OBJECT_SIZE'>>();
+check<Equal<SlabErrorCode, NotAnObject | NoRoom | Filled | 'INVALID_OPTION' | 'INVALID_OBJECT_SIZE'>>();
 check<
   Equal<
     HeapErrorCode,
-    NotAnObject | NoRoom | 'INVALID_OBJECT_SIZE' | 'OUTSIDE_MEMORY' | 'MISALIGNED_VIEW' | 'NO_HEAP_MEMORY'
+    NotAnObject | NoRoom | Filled | 'INVALID_OBJECT_SIZE' | 'MISALIGNED_VIEW' | 'NO_HEAP_MEMORY'
   >
 >();
 check<Equal<ByteMemoryErrorCode, 'OUTSIDE_MEMORY' | 'MISALIGNED_VIEW'>>();
@@ -137,5 +155,13 @@ export function explain(error: unknown): string {
       return error.details.state;
     case 'NOT_FILE_PAGE':
       return String(error.details.kind);
+    case 'TOO_MANY_REFERENCES':
+      return String(error.details.references);
+    case 'OUTSIDE_MEMORY':
+      return String(error.details.available);
+    case 'BUSY':
+      return error.details.running;
+    case 'CALLBACK_FAILED':
+      return String(error.cause);
   }
 }

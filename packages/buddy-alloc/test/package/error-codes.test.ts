@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as buddyAlloc from '../../src/index.ts';
-import { ERRORS_OF } from '../../src/pages/error-codes.ts';
+import { ERRORS_OF } from '../../src/pages/errors-of.ts';
 import { throwsTags } from '../support/docstrings.ts';
 import { codesOf, type Operation } from '../support/operations.ts';
 

@@ -5,7 +5,9 @@ import {
   BuddyError,
   type BuddyErrorCode,
   type BuddyErrorDetails,
+  ByteMemory,
   getOrder,
+  HeapAllocator,
   isBuddyError,
   PageAllocator,
   renderMap,
@@ -14,6 +16,7 @@ import {
 } from '../../src/index.ts';
 import { LOCK } from '../../src/shared/shared-layout.ts';
 import { buddyError, HEAP, heapPages, untyped } from '../support/allocators.ts';
+import { busyAllocator, countedPage, failingAllocator } from '../support/special-allocators.ts';
 
 const at = (page: number, byte = 0) => virtAddr(HEAP + BigInt(page * 4096 + byte));
 const bounds = (page: number, count: number) => ({
@@ -56,6 +59,9 @@ type Elsewhere =
   | 'MISALIGNED_VIEW'
   | 'NO_HEAP_MEMORY';
 
+/** A memory of this many pages from {@link HEAP}. */
+const memoryOf = (pages: number) => new ByteMemory(Virt, new ArrayBuffer(pages * 4096), HEAP);
+
 /** For every other code: an action that throws it, its details and its message. */
 const CODES: {
   [Code in Exclude<BuddyErrorCode, Elsewhere>]: [
@@ -64,6 +70,52 @@ const CODES: {
     message: string,
   ][];
 } = {
+  TOO_MANY_REFERENCES: [
+    [
+      () => countedPage(Number.MAX_SAFE_INTEGER).getFilePage(HEAP),
+      { address: HEAP, references: Number.MAX_SAFE_INTEGER },
+      '0xffff800000000000 has 9007199254740991 references: more cannot be counted exactly',
+    ],
+  ],
+  MEMORY_MISMATCH: [
+    [
+      () => new HeapAllocator(new PageAllocator(heapPages(0, 4)), { memory: memoryOf(3) }),
+      { region: bounds(0, 4), memory: bounds(0, 3) },
+      'the allocator has [0xffff800000000000-0xffff800000004000), ' +
+        'but the memory has only [0xffff800000000000-0xffff800000003000)',
+    ],
+  ],
+  POISON_OVERWRITTEN: [
+    [
+      () => {
+        const memory = memoryOf(4);
+        const allocator = new PageAllocator(heapPages(0, 4), { memory, poison: true });
+        allocator.freePages(allocator.allocatePages(1));
+        memory.bytes(at(1, 7), 1)[0] = 1;
+        allocator.checkInvariants();
+      },
+      { address: at(1, 7), found: 1, expected: 0xaa },
+      'the byte at 0xffff800000001007 is 0x1, not 0xaa: someone wrote to the page after it was freed',
+    ],
+  ],
+  BUSY: [
+    [
+      () => {
+        const { allocator, around } = busyAllocator();
+        around(() => allocator.memoryInfo());
+      },
+      { operation: 'PageAllocator.memoryInfo', running: 'PageAllocator.allocatePage' },
+      'PageAllocator.memoryInfo was called from a callback of PageAllocator.allocatePage: ' +
+        'call it when PageAllocator.allocatePage has returned',
+    ],
+  ],
+  CALLBACK_FAILED: [
+    [
+      () => failingAllocator().allocator.unreserve(heapPages(30, 1)),
+      { operation: 'PageAllocator.unreserve', result: undefined },
+      'PageAllocator.unreserve has made its change, but a callback threw an error afterwards: see `cause`',
+    ],
+  ],
   SIZE_TOO_LARGE: [
     [
       () => getOrder(2n ** 64n + 1n),

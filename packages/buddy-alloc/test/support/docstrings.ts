@@ -5,6 +5,7 @@ import ts from 'typescript';
 /**
  * The text of the `@throws` tag of each documented function, method, accessor and constructor of a file of `src`, by the name
  * of its row in the table of error codes: `getOrder`, `PageAllocator.own`, `new SlabCache`. The text is empty without a tag.
+ * A tag `as {@link other}` has the text of the other method of the class.
  */
 export function throwsTags(file: string): Map<string, string> {
   const text = readFileSync(new URL(`../../src/${file}`, import.meta.url), 'utf8');
@@ -13,7 +14,12 @@ export function throwsTags(file: string): Map<string, string> {
     const name = nameOf(node);
     if (name !== undefined && ts.getJSDocCommentsAndTags(node).length > 0) {
       const throws = ts.getJSDocTags(node).find(({ tagName }) => tagName.text === 'throws');
-      tags.set(name, ts.getTextOfJSDocComment(throws?.comment) ?? '');
+      const text = ts.getTextOfJSDocComment(throws?.comment) ?? '';
+      const other = /^as \{@link (\w+)\}$/.exec(text)?.[1];
+      const row = `${name.split('.')[0]}.${other}`;
+      if (other !== undefined && !tags.has(row))
+        throw new Error(`${name} refers to ${row}, which comes later or not`);
+      tags.set(name, other === undefined ? text : tags.get(row)!);
     }
     ts.forEachChild(node, visit);
   };

@@ -17,12 +17,13 @@ import {
   type ViewConstructor,
 } from '../../src/index.ts';
 import { Slabs } from '../../src/objects/slabs.ts';
-import type { ERRORS_OF } from '../../src/pages/error-codes.ts';
+import type { ERRORS_OF } from '../../src/pages/errors-of.ts';
 import { DIRTY, LOCK } from '../../src/shared/shared-layout.ts';
 import { BuddyLevel } from '../../src/tree/buddy-level.ts';
 import { BuddyTree } from '../../src/tree/buddy-tree.ts';
 import { HEAP, heapPages, untyped } from './allocators.ts';
 import { BAD_REGIONS, NOT_ADDRESSES, NOT_NUMBERS, NOT_REGIONS } from './hostile.ts';
+import { countedPage, SPECIAL, type Special } from './special-allocators.ts';
 
 export type Operation = keyof typeof ERRORS_OF;
 export type Call = (...args: unknown[]) => unknown;
@@ -42,9 +43,19 @@ export function makeScene(): Scene {
   const pages = pageScene();
   const objects = objectScene();
   const shared = sharedScene();
-  return {
+  const special = SPECIAL.map((make) => make());
+  return merged(special.map(specialCalls), {
     // A size that only large allocators have comes first, then addresses, because the calls free what they name.
-    args: [...new Set([9_000_000, ...pages.args, ...objects.args, ...shared.args, ...CONSTANTS])],
+    args: [
+      ...new Set([
+        9_000_000,
+        ...pages.args,
+        ...objects.args,
+        ...shared.args,
+        ...special.flatMap(({ args }) => args),
+        ...CONSTANTS,
+      ]),
+    ],
     calls: {
       getOrder: [getOrder as Call],
       isBuddyError: [isBuddyError as Call],
@@ -52,7 +63,11 @@ export function makeScene(): Scene {
         (allocator) => (options) => renderMap(allocator, untyped(options)),
       ),
       'new PageAllocator': [(regions, options) => new PageAllocator(untyped(regions), untyped(options))],
-      'PageAllocator.restore': [PageAllocator.restore as Call],
+      'PageAllocator.restore': [
+        PageAllocator.restore as Call,
+        (kind, snapshot) =>
+          PageAllocator.restore(untyped(kind), untyped(snapshot), { memory: TINY, poison: true }),
+      ],
       ...methods('PageAllocator', PAGE_ALLOCATOR, pages.allocators),
       'PageAllocator.checkInvariants': [
         () => pages.busy.checkInvariants(),
@@ -75,7 +90,41 @@ export function makeScene(): Scene {
       ...methods('SharedPageAllocator', SHARED_ALLOCATOR, shared.allocators),
       ...methods('PageCache', PAGE_CACHE, shared.caches),
     },
+  });
+}
+
+/** The operations on an allocator whose callbacks misbehave, and on what is on it. */
+function specialCalls({ allocator, owned, caches, heap, around }: Special): Partial<Scene['calls']> {
+  const calls: Partial<Record<Operation, readonly Call[]>> = {
+    renderMap: [(options) => renderMap(allocator, untyped(options))],
+    'new SlabCache': [(size, options) => new SlabCache(allocator, untyped(size), untyped(options))],
+    'new HeapAllocator': [(options) => new HeapAllocator(allocator, untyped(options))],
+    ...methods('PageAllocator', [...PAGE_ALLOCATOR, 'checkInvariants'], [allocator]),
+    ...methods('IndexedPages', ['allocate', 'free'], [allocator.indexed]),
+    ...methods('PageSource', ['allocate', 'free'], [allocator.pagesFor('slab'), allocator.pagesFor('heap')]),
+    ...methods('OwnedBlock', OWNED_BLOCK, [owned]),
+    ...methods('SlabCache', [...SLAB_CACHE, 'checkInvariants'], caches),
+    ...methods('HeapAllocator', [...HEAP_ALLOCATOR, 'checkInvariants'], [heap]),
+    'HeapAllocator.view': [(address, length) => heap.view(Uint8Array, untyped(address), untyped(length))],
   };
+  const rows = Object.entries(calls).map(([operation, list]) => [
+    operation,
+    list.map(
+      (call): Call =>
+        (...args) =>
+          around(() => call(...args)),
+    ),
+  ]);
+  return Object.fromEntries(rows);
+}
+
+/** A scene with more calls. */
+function merged(more: readonly Partial<Scene['calls']>[], { calls, args }: Scene): Scene {
+  const rows = Object.entries(calls).map(([operation, list]) => [
+    operation,
+    [...list, ...more.flatMap((one) => one[operation as Operation] ?? [])],
+  ]);
+  return { calls: Object.fromEntries(rows), args };
 }
 
 /** The code of the BuddyError that a call throws, or `undefined`. Other errors come from values that nobody checks. */
@@ -170,6 +219,8 @@ const PAGE_ALLOCATOR = [
   'snapshot',
 ] as const;
 const OWNED_BLOCK = ['region', 'start', 'isOwned', 'leak', 'takeOver', 'release', Symbol.dispose] as const;
+const SLAB_CACHE = ['allocate', 'free', 'info', 'trim'] as const;
+const HEAP_ALLOCATOR = ['allocate', 'free', 'reallocate', 'sizeOf', 'view', 'info', 'trim'] as const;
 const SHARED_ALLOCATOR = [
   'region',
   'maxOrder',
@@ -230,7 +281,8 @@ function pageScene() {
     reserved: [heapPages(4096, 1024)],
   });
   const bare = new PageAllocator(heapPages(0, 64));
-  const allocators = [busy, full, wide, bare];
+  const counted = countedPage(Number.MAX_SAFE_INTEGER);
+  const allocators = [busy, full, wide, bare, counted];
   const index = (page: VirtAddr) => busy.indexed.indexOf(page);
   return {
     busy,
@@ -300,7 +352,16 @@ function ownedBlocks(): OwnedBlock<VirtAddr>[] {
 
 /** Caches and heaps with objects, on allocators with pages, without pages, and with too little memory. */
 function objectScene() {
-  const memory = new ByteMemory(Virt, new ArrayBuffer(16 * 4096), HEAP);
+  let buffer = BIG;
+  const memory = new ByteMemory(
+    Virt,
+    {
+      get buffer() {
+        return buffer;
+      },
+    },
+    HEAP,
+  );
   const allocator = new PageAllocator(heapPages(0, 64), { memory });
   const full = new PageAllocator(heapPages(0, 1));
   full.allocatePage();
@@ -308,6 +369,7 @@ function objectScene() {
   const caches = [allocator, full, fresh].map((pages) => new SlabCache(pages, 64));
   const roomy = new PageAllocator(heapPages(0, 8192));
   const heaps = [allocator, full, fresh, roomy].map((pages) => new HeapAllocator(pages, { memory }));
+  buffer = new ArrayBuffer(16 * 4096);
   const object = caches[0]!.allocate();
   const freed = caches[0]!.allocate();
   caches[0]!.free(freed);
@@ -323,7 +385,6 @@ function objectScene() {
   });
   const broken = new HeapAllocator(allocator);
   allocator.pagesFor('heap').free(broken.allocate(9000));
-  const HEAP_ALLOCATOR = ['allocate', 'free', 'reallocate', 'sizeOf', 'view', 'info', 'trim'] as const;
   const sole = heaps[3]!.allocate(48);
   // A view takes a constructor first.
   const views: readonly ViewConstructor<ArrayBufferView>[] = [Uint8Array, Float64Array];
@@ -344,7 +405,7 @@ function objectScene() {
       'new SlabCache': [
         (size: unknown, options: unknown) => new SlabCache(allocator, untyped(size), untyped(options)),
       ],
-      ...methods('SlabCache', ['allocate', 'free', 'info', 'trim'], caches),
+      ...methods('SlabCache', SLAB_CACHE, caches),
       'SlabCache.checkInvariants': [
         () => caches[0]!.checkInvariants(),
         () => {
@@ -367,7 +428,7 @@ function objectScene() {
       'new ByteMemory': [
         (source: unknown, origin: unknown) => new ByteMemory(Virt, untyped(source), untyped(origin)),
       ],
-      ...methods('ByteMemory', ['byteLength', 'bytes', 'clearPage'], [memory]),
+      ...methods('ByteMemory', ['origin', 'byteLength', 'bytes', 'clearPage'], [memory]),
       'ByteMemory.copy': [(to: unknown, length: unknown) => memory.copy(HEAP, untyped(to), untyped(length))],
       'ByteMemory.view': views.map(
         (view) => (address: unknown, length: unknown) => memory.view(view, untyped(address), untyped(length)),
@@ -406,6 +467,10 @@ function sharedScene() {
   };
 }
 
+/** Bytes for the largest allocator of {@link objectScene}. */
+const BIG = new ArrayBuffer(8192 * 4096);
+/** A memory that has too few bytes for every allocator. */
+const TINY = new ByteMemory(Virt, new ArrayBuffer(8), HEAP);
 const PAGES_64 = { start: HEAP, end: HEAP + 64n * 4096n };
 const SNAPSHOT = { maxOrder: 52, space: PAGES_64, regions: [PAGES_64], reserved: [], blocks: [] };
 const bytes = (first: number, end: number) => ({ start: HEAP + BigInt(first), end: HEAP + BigInt(end) });
@@ -422,7 +487,13 @@ const CONSTANTS: readonly unknown[] = [
   virtRegion(HEAP, 2 ** 42 + 4096),
   physRegion(physAddr(0), 0x1000),
   ...[{ maxOrder: 53 }, { reserved: 5 }, { reserved: [heapPages(0, 65)] }, { reserved: [BAD_REGIONS[4]] }],
-  ...[{ space: heapPages(0, 1) }, { space: virtRegion(HEAP, 65 * 4096 + 1) }, { memory: 5 }],
+  ...[
+    { space: heapPages(0, 1) },
+    { space: virtRegion(HEAP, 65 * 4096 + 1) },
+    { memory: 5 },
+    { memory: TINY },
+    { memory: TINY, poison: true },
+  ],
   ...[{ keepEmpty: 0.5 }, { columns: 0 }, { rows: 1.5 }, { pages: 1 }, { caches: -1 }, { caches: 0 }],
   ...[{ lockTimeout: -1 }, { buffer: 5 }, { buffer: new SharedArrayBuffer(64) }],
   SNAPSHOT,
