@@ -53,29 +53,18 @@ const ALL_PAGES = 2 ** 52;
  *
  * Entries are tagged with a PCID (§5.5.1); global entries match every PCID. The capacity is unlimited. The cost of a flush
  * depends on the pages that it names, not on the number of entries.
- *
  * @example
  * ```ts
- * import { formatAddress, physAddr, virtAddr } from '@svsm/address';
- * import { createPhysMemory, PageTable, PtePreset, Tlb } from '@svsm/pagetable';
- *
- * const tlb = new Tlb({
- *   onStaleUse: ({ staleBy }, vaddr) => console.log(`stale since ${staleBy}: ${formatAddress(vaddr)}`),
- * });
- * const memory = createPhysMemory({ size: 0x10_0000 });
- * let next = 0;
- * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
- * const table = PageTable.create({ memory, frames, tlb });
- *
- * const page = virtAddr(0x1000);
- * table.map4k(page, physAddr(0x8000_0000), PtePreset.Data);
- * table.access(page, 'read', undefined, { fill: tlb }); // the processor caches the translation
- * table.unmap4k(page);
- * console.log(tlb.lookup(page)?.isStale);
- * // => stale since unmap4k: 0x0000000000001000
- * // => true
- * tlb.flushPending();
- * console.log(tlb.lookup(page)); // => undefined
+ * import { physAddr, virtAddr } from '@svsm/address';
+ * import { createPhysMemory, PageTable, Tlb, writePhys64 } from '@svsm/pagetable';
+ * const tlb = new Tlb({ onStaleUse: ({ staleBy }) => console.log(`stale since ${staleBy}`) });
+ * const memory = createPhysMemory({ size: 0x2000 });
+ * writePhys64(memory, physAddr(0), 0x1027n); // PML4[0] leads to the PDPT
+ * writePhys64(memory, physAddr(0x1000), 0x83n); // PDPT[0] maps 1 GiB
+ * const table = PageTable.open(physAddr(0), { memory, tlb });
+ * table.access(virtAddr(0x1234), 'read', undefined, { fill: tlb }); // the processor caches the translation
+ * table.unmap1g(virtAddr(0));
+ * tlb.lookup(virtAddr(0x1234)); // => stale since unmap1g
  * ```
  */
 export class Tlb implements TlbListener {
