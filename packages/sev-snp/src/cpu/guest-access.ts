@@ -1,7 +1,7 @@
 import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../formats/exit-info.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import type { Vmpl } from '../formats/vmpl.ts';
+import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { NestedPage, NestedRights } from '../memory/nested-table.ts';
 import { failedRmpCheck, type RmpAccessKind, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault, type SnpFaultDetails } from '../rmp/snp-fault.ts';
@@ -12,6 +12,8 @@ import type { GuestContext } from './platform.ts';
 export interface Privilege {
   readonly vmpl: Vmpl;
   readonly cpl: number;
+  /** Whether the processor runs with VMPL SSS. `false` if not given. */
+  readonly vmplSss?: boolean;
 }
 
 /** An access of a guest to a guest-physical page. */
@@ -22,6 +24,8 @@ export interface GuestPhysAccess extends Privilege {
   readonly isPrivate: boolean;
   /** The virtual address of the access, if it has one. */
   readonly gva: VirtAddr | undefined;
+  /** The mode of an access to a shadow stack. Not given for other accesses. */
+  readonly shadowStack?: 'user' | 'supervisor' | undefined;
 }
 
 /**
@@ -34,7 +38,7 @@ export interface GuestPhysAccess extends Privilege {
 export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
   // Where processors set accessed and dirty bits, each kind of access has to walk once.
   const held = tlb?.lookup(guest, access.gpa);
-  const bit = tlb === undefined ? 0 : accessBit(access.kind, access.isPrivate, access.cpl);
+  const bit = tlb === undefined ? 0 : accessBit(access.kind, access.isPrivate, access.cpl, needsSss(access));
   if (held !== undefined) {
     const page = pageAt(held, access.gpa);
     if ((held.allowed & bit) !== 0) return page.spa;
@@ -112,6 +116,7 @@ function isNestedWrite(kind: RmpAccessKind): boolean {
 function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysAccess): RmpCheck | undefined {
   return failedRmpCheck(guest.machine.rmp, {
     ...access,
+    supervisorShadowStack: needsSss(access),
     accessor: access.isPrivate ? 'snp-guest-private' : 'snp-guest-shared',
     spa: nested.spa,
     translationSize: nested.size,
@@ -122,9 +127,24 @@ function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysA
 const KINDS: readonly RmpAccessKind[] = ['read', 'write', 'fetch', 'table', 'table-update'];
 
 /** A bit for each kind of access that nested table or RMP can decide differently. A `NestedTlb` records these bits. */
-export function accessBit(kind: RmpAccessKind, isPrivate: boolean, cpl: number): number {
+export function accessBit(kind: RmpAccessKind, isPrivate: boolean, cpl: number, sss = false): number {
+  if (sss) return 1 << (11 + KINDS.indexOf(kind));
   const isUserFetch = kind === 'fetch' && cpl === 3;
   return 1 << (isUserFetch ? 10 : 2 * KINDS.indexOf(kind) + (isPrivate ? 1 : 0));
+}
+
+/** The mode of an access to a shadow stack, by the option of `PageTable.access`: WRUSS is a user access at every CPL. */
+export function shadowStackMode(
+  option: 'current' | 'user' | undefined,
+  cpl: number,
+): GuestPhysAccess['shadowStack'] {
+  if (option === undefined) return undefined;
+  return option === 'user' || cpl === 3 ? 'user' : 'supervisor';
+}
+
+/** Whether the mask needs the bit of supervisor shadow stacks (AMD64 APM vol. 2, §15.36.7). */
+function needsSss({ shadowStack, vmplSss, isPrivate }: GuestPhysAccess): boolean {
+  return vmplSss === true && shadowStack === 'supervisor' && isPrivate;
 }
 
 /** The fault for a failed RMP check. `sizeMismatch`: the size of an instruction's operand is the cause. */
@@ -139,8 +159,16 @@ export function rmpFault(
     const { gva, gpa } = access;
     return new SnpFault('VC_NOT_VALIDATED', { errorCode: PAGE_NOT_VALIDATED, gva, gpa, spa: nested.spa });
   }
-  const why = (sizeMismatch ? NpfInfo.SizeMismatch : 0n) | (check === 'vmpl' ? NpfInfo.Vmpl : 0n);
+  const why =
+    (sizeMismatch ? NpfInfo.SizeMismatch : 0n) | (check === 'vmpl' ? vmplInfo(guest, access, nested) : 0n);
   return npf(guest, check, access, nested, NpfInfo.Rmp | why);
+}
+
+/** The bits of EXITINFO1 for a failed VMPL check (AMD64 APM vol. 2, §15.36.10). */
+function vmplInfo(guest: GuestContext, { vmpl, vmplSss }: Privilege, { spa }: NestedPage): bigint {
+  const mask = guest.machine.rmp.entry(spa)?.vmplMasks[vmpl] ?? 0;
+  const isSss = vmplSss === true && (mask & VmplPermission.SupervisorShadowStack) !== 0;
+  return NpfInfo.Vmpl | (isSss ? NpfInfo.SupervisorShadowStack : 0n);
 }
 
 function npf(
@@ -165,13 +193,14 @@ function npf(
 }
 
 /** The bits of EXITINFO1 that describe the access itself. With GMET, U is the privilege of a fetch in the guest. */
-function infoOf({ kind, cpl, isPrivate }: GuestPhysAccess, gmet: boolean): bigint {
+function infoOf({ kind, cpl, isPrivate, shadowStack }: GuestPhysAccess, gmet: boolean): bigint {
   const isTable = kind === 'table' || kind === 'table-update';
   const isSupervisor = gmet && kind === 'fetch' && cpl !== 3;
   return (
     (isSupervisor ? 0n : NpfInfo.User) |
     (isNestedWrite(kind) ? NpfInfo.Write : 0n) |
     (kind === 'fetch' ? NpfInfo.Fetch : 0n) |
+    (shadowStack === undefined ? 0n : NpfInfo.ShadowStack) |
     (isTable ? NpfInfo.GuestTable : NpfInfo.FinalAddress) |
     (isPrivate ? NpfInfo.Encrypted : 0n)
   );

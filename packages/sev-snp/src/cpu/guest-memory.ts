@@ -36,10 +36,11 @@ export class GuestMemory implements PhysMemory {
    */
   words(frame: number, write: boolean): Uint32Array {
     const { machine, key } = this.#guest;
-    const { vmpl, cpl, gva, isWalk } = this.#user();
+    const { gva, isWalk, ...privilege } = this.#user();
     const gpa = (BigInt(frame) << BigInt(PAGE_SHIFT)) as PhysAddr;
     const kind = isWalk ? (write ? 'table-update' : 'table') : write ? 'write' : 'read';
-    const spa = accessGuestPhys(this.#guest, { vmpl, cpl, gpa, gva, kind, isPrivate: true }, this.#nestedTlb);
+    const access = { ...privilege, gpa, gva, kind, isPrivate: true } as const;
+    const spa = accessGuestPhys(this.#guest, access, this.#nestedTlb);
     return machine.memory.words(Number(spa >> BigInt(PAGE_SHIFT)), key, write);
   }
 

@@ -1,19 +1,31 @@
-import { describeValue, type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import {
+  describeValue,
+  PageSize,
+  type PhysAddr,
+  pageNumber,
+  Virt,
+  Virt57,
+  type VirtAddr,
+} from '@svsm/address';
 import {
   type AccessKind,
   type AccessOptions,
   allowsAccess,
   type CpuState,
   type MappedPage,
+  maskAddress,
   PageFaultCode,
   PageTable,
   type PagingConfig,
   type PhysMemory,
+  type ProcessorFeatures,
   PteFlags,
   pagingConfig,
+  type TlbFlush,
 } from '@svsm/pagetable';
+import { SnpError } from '../formats/snp-error.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
-import type { Privilege } from './guest-access.ts';
+import { type Privilege, shadowStackMode } from './guest-access.ts';
 import { GuestMemory } from './guest-memory.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
@@ -22,7 +34,10 @@ import {
   ControlBit,
   type ControlRegister,
   type ControlRegisters,
+  guestFeatures,
+  heldRegisters,
   loadRegister,
+  modeOf,
   rightsOf,
 } from './vcpu-registers.ts';
 
@@ -35,11 +50,23 @@ export interface GuestByte {
   readonly page: MappedPage;
 }
 
+/** The state of a {@link GuestMmu} that VMRUN loads. */
+export interface MmuState {
+  readonly registers: ControlRegisters;
+  /** The bit L of the code segment. */
+  readonly csL: boolean;
+  /** VIRTUAL_TOM, if it is enabled. */
+  readonly virtualTom: bigint | undefined;
+  /** Whether VMPL SSS is enabled. */
+  readonly vmplSss: boolean;
+}
+
 /** The start state of a {@link GuestMmu}, and its caches. */
-export interface GuestMmuOptions extends Privilege {
+export interface GuestMmuOptions extends Omit<MmuState, 'virtualTom'> {
+  readonly vmpl: Privilege['vmpl'];
+  readonly cpl: number;
   readonly tlb: TranslationCache | undefined;
   readonly nestedTlb: NestedTlb | undefined;
-  readonly registers: ControlRegisters;
 }
 
 const FRAME = 0xf_ffff_ffff_f000n;
@@ -59,32 +86,54 @@ export class GuestMmu {
   #virtualTom: bigint | undefined;
   #cBit: bigint;
   #registers: ControlRegisters;
+  #csL: boolean;
+  #vmplSss: boolean;
   #cpl: number;
   #cpu: CpuState;
   #config: PagingConfig;
+  #features: ProcessorFeatures;
+  #is64Bit: boolean;
+  /** Whether an address goes into the TLB as it is, and the C-bit decides: 64-bit mode, no VIRTUAL_TOM, no masked bits. */
+  #isPlain: boolean;
   #table: PageTable | undefined;
   /** The number of flushes of the guest's translations that the TLB has followed. */
   #generation: number;
   /** The address that is translated, for the faults of its walk. */
   #walkedFor: VirtAddr | undefined;
 
-  constructor(guest: GuestContext, { vmpl, cpl, tlb, nestedTlb, registers }: GuestMmuOptions) {
+  /** @throws SnpError `INVALID_ARGUMENT` if a processor cannot have these registers, or the model does not know the mode */
+  constructor(guest: GuestContext, { vmpl, cpl, tlb, nestedTlb, registers, csL, vmplSss }: GuestMmuOptions) {
     this.#guest = guest;
     this.#tlb = tlb;
     this.#vmpl = vmpl;
     this.#cpl = cpl;
-    this.#registers = registers;
+    this.#csL = csL;
+    this.#vmplSss = vmplSss;
     this.#virtualTom = guest.virtualTom;
     this.#cBit = cBitOf(guest, guest.virtualTom);
-    this.#config = this.#configOf(registers);
-    this.#cpu = rightsOf(registers, cpl);
-    const user = () => ({ vmpl: this.#vmpl, cpl: this.#cpl, gva: this.#walkedFor, isWalk: true });
+    this.#features = this.#featuresOf();
+    this.#registers = this.#held(registers, csL);
+    this.#config = this.#configOf(this.#registers);
+    this.#cpu = rightsOf(this.#registers, cpl);
+    this.#is64Bit = modeOf(this.#registers, csL).is64Bit;
+    this.#isPlain = this.#isPlainNow();
+    const user = () => ({ ...this.privilege, gva: this.#walkedFor, isWalk: true });
     this.#tables = new GuestMemory(guest, user, nestedTlb);
     this.#generation = guest.tlbGeneration;
   }
 
   get registers(): ControlRegisters {
     return this.#registers;
+  }
+
+  get csL(): boolean {
+    return this.#csL;
+  }
+
+  /** A far transfer loads another code segment. */
+  set csL(value: boolean) {
+    this.#csL = value;
+    this.#enter();
   }
 
   get cpl(): number {
@@ -96,43 +145,117 @@ export class GuestMmu {
     this.#cpl = value;
   }
 
-  /** Loads a register, and flushes the TLB as the load requires. @throws SnpFault `GP`; SnpError `INVALID_ARGUMENT` */
-  load(register: ControlRegister, value: bigint): void {
-    const limits = { physicalBits: this.#config.physicalBits, cBit: this.#cBit };
-    const { value: stored, effect, pcid } = loadRegister(this.#registers, register, value, limits);
-    this.reset({ ...this.#registers, [register]: stored }, this.#virtualTom);
-    if (effect === 'all') this.#tlb?.flushAll();
-    else if (register === 'cr3') this.#flushForCr3(pcid, effect === 'none');
-    else if (effect === 'address-space') this.#flushForCr3(this.#pcid(), false);
-    if (register === 'cr4') this.#tlb?.setGlobalPages?.((stored & ControlBit.Cr4Pge) !== 0n);
+  get privilege(): Privilege {
+    return { vmpl: this.#vmpl, cpl: this.#cpl, vmplSss: this.#vmplSss };
   }
 
-  /** Sets the registers as VMRUN loads them. The TLB keeps its pages. */
-  reset(registers: ControlRegisters, virtualTom: bigint | undefined): void {
-    const held = this.#registers;
-    this.#cpu = rightsOf(registers, this.#cpl);
-    this.#registers = registers;
-    const isSameTable = registers.cr3 === held.cr3 && virtualTom === this.#virtualTom;
-    const isSameFormat = registers.cr4 === held.cr4 && registers.efer === held.efer;
+  /** Loads a register, and flushes the TLB as the load requires. @throws SnpFault `GP`; SnpError `INVALID_ARGUMENT` */
+  load(register: ControlRegister, value: bigint): void {
+    const before = this.#registers;
+    const { registers, flush } = loadRegister(before, this.#csL, register, value, this.#features);
+    this.#set(registers);
+    if (register === 'cr3') this.#flushForCr3(this.#pcid(), flush === undefined);
+    else if (flush !== undefined) this.#flush(flush);
+    if (register === 'cr4') this.#followCr4(before.cr4, registers.cr4);
+  }
+
+  /** Sets the state as VMRUN loads it. The TLB keeps its pages. @throws SnpError `INVALID_ARGUMENT` as the constructor */
+  reset({ registers, csL, virtualTom, vmplSss }: MmuState): void {
+    const before = { tom: this.#virtualTom, cr4: this.#registers.cr4 };
+    const features = this.#featuresOf(virtualTom);
+    const held = this.#held(registers, csL, features);
+    this.#features = features;
+    this.#csL = csL;
+    this.#vmplSss = vmplSss;
     this.#virtualTom = virtualTom;
     this.#cBit = cBitOf(this.#guest, virtualTom);
-    if (isSameTable && isSameFormat) return;
-    this.#config = this.#configOf(registers);
-    this.#table = undefined;
+    if (before.tom !== virtualTom) this.#table = undefined;
+    this.#set(held, before.tom !== virtualTom);
+    this.#followCr4(before.cr4, held.cr4);
+  }
+
+  #set(registers: ControlRegisters, isOtherFormat = false): void {
+    const { cr3, cr4, efer } = this.#registers;
+    this.#registers = registers;
+    this.#cpu = rightsOf(registers, this.#cpl);
+    const isSame = cr3 === registers.cr3 && cr4 === registers.cr4 && efer === registers.efer;
+    if (!isSame || isOtherFormat) {
+      this.#config = this.#configOf(registers);
+      this.#table = undefined;
+    }
+    this.#enter();
+  }
+
+  /** Notes the mode, after a change of registers or code segment. */
+  #enter(): void {
+    this.#is64Bit = modeOf(this.#registers, this.#csL).is64Bit;
+    this.#isPlain = this.#isPlainNow();
+  }
+
+  #isPlainNow(): boolean {
+    return this.#is64Bit && this.#virtualTom === undefined && !this.#hasMasks;
+  }
+
+  get #hasMasks(): boolean {
+    const { uai, lamUser, lamSupervisor } = this.#cpu;
+    return uai || lamSupervisor || lamUser !== undefined;
+  }
+
+  #featuresOf(virtualTom: bigint | undefined = this.#virtualTom): ProcessorFeatures {
+    const { machine, paging } = this.#guest;
+    const { cBit } = machine;
+    const { eferLmaWrites } = machine.rmp.assumptions;
+    return virtualTom === undefined
+      ? guestFeatures(paging.physicalBits, cBit, eferLmaWrites)
+      : guestFeatures(cBit, undefined, eferLmaWrites);
+  }
+
+  #held(
+    registers: ControlRegisters,
+    csL: boolean,
+    features: ProcessorFeatures = this.#features,
+  ): ControlRegisters {
+    const held = heldRegisters(registers, csL, features);
+    if (held !== undefined) return held;
+    const { cr0, cr3, cr4, efer } = registers;
+    const value = Object.entries({ cr0, cr3, cr4, efer }).map(
+      ([name, bits]) => `${name} ${describeValue(bits)}`,
+    );
+    const expected = 'pass a state without paging, or one of long mode, that a processor can have';
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the registers', value: value.join(', '), expected });
   }
 
   get virtualTom(): bigint | undefined {
     return this.#virtualTom;
   }
 
-  /** Whether `gva` is canonical: 48 bits, or 57 with CR4.LA57. */
-  isCanonical(gva: VirtAddr): boolean {
-    return this.#kind.isAddress(gva);
+  /**
+   * The linear address of an access to `gva`, without the bits that EFER.UAIE masks; `undefined` if the access raises #GP. In
+   * 64-bit mode an address is canonical in 48 bits, or in 57 with CR4.LA57. In other modes it has 32 bits: the segment ends
+   * there.
+   */
+  linear(gva: VirtAddr, kind: AccessKind, { implicit, shadowStack }: AccessOptions): VirtAddr | undefined {
+    if (!this.#is64Bit) return is32Bit(gva) ? gva : undefined;
+    const isMasked = this.#hasMasks && kind !== 'fetch' && implicit !== true && shadowStack === undefined;
+    if (!isMasked) return this.#kind.isAddress(gva) ? gva : undefined;
+    if (typeof gva !== 'bigint' || BigInt.asUintN(64, gva) !== gva) return undefined;
+    return maskAddress(gva, this.#cpu, this.#config.levels);
   }
 
-  /** The address `bytes` further on, or `undefined` past the end of its half of the space. */
-  add(gva: VirtAddr, bytes: number): VirtAddr | undefined {
-    return this.#kind.checkedAdd(gva, bytes);
+  /** Whether the segment has all `length` bytes from `linear` on: in 64-bit mode always, else up to 4 GiB. */
+  endsInSegment(linear: VirtAddr, length: number): boolean {
+    return this.#is64Bit || is32Bit(linear + BigInt(length - 1));
+  }
+
+  /** The linear address `bytes` further on, or `undefined` past the end of its half of the space. */
+  add(linear: VirtAddr, bytes: number): VirtAddr | undefined {
+    return this.#kind.checkedAdd(linear, bytes);
+  }
+
+  /** The #GP(0) for an address that is not one in this mode. */
+  refusal(gva: bigint): SnpFault<'GP'> {
+    const what = this.#is64Bit ? 'a canonical address' : 'an address of 32 bits';
+    return new SnpFault('GP', { errorCode: 0, reason: `${describeValue(gva)} is not ${what}` });
   }
 
   /**
@@ -142,17 +265,31 @@ export class GuestMmu {
    * @throws SnpFault `GP`, `PF`, `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
    */
   translate(gva: VirtAddr, kind: AccessKind, options: AccessOptions = {}): GuestByte {
-    if (!this.isCanonical(gva)) {
-      throw notCanonical(gva);
+    const linear = this.linear(gva, kind, options);
+    if (linear === undefined) throw this.refusal(gva);
+    if (!this.#cpu.paging) return this.#byte(physicalPage(linear), linear, kind);
+    const { shadowStack } = options;
+    if (shadowStack !== undefined && !this.#cpu.cet) {
+      throw new SnpFault('UD', { instruction: 'an access to a shadow stack' });
     }
-    const held = this.#cached(gva, kind, options);
-    if (held !== undefined) return this.#byte(held, gva, kind);
-    return this.#byte(this.#walk(gva, kind, options), gva, kind);
+    const page = this.#cached(linear, kind, options) ?? this.#walk(linear, kind, options);
+    const byte = this.#byte(page, linear, kind);
+    if (shadowStack !== undefined && this.#vmplSss && !byte.isPrivate) {
+      const { Present, Write, User, Reserved, ShadowStack } = PageFaultCode;
+      const isUser = shadowStackMode(shadowStack, this.#cpl) === 'user';
+      const access = ShadowStack | (kind === 'write' ? Write : 0) | (isUser ? User : 0);
+      throw new SnpFault('PF', { errorCode: this.#reportedCode(Present | Reserved | access), gva: linear });
+    }
+    return byte;
   }
 
-  /** The page of a private access, if the TLB holds one that allows it. `gva` must have at most 64 bits. */
+  /**
+   * The page of a private access, if the TLB holds one that allows it, for the most frequent accesses: in 64-bit mode, not to a
+   * shadow stack. `gva` must have at most 64 bits.
+   */
   privatePage(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage | undefined {
-    const page = this.#virtualTom === undefined ? this.#cached(gva, kind, options) : undefined;
+    if (!this.#isPlain || options.shadowStack !== undefined) return undefined;
+    const page = this.#cached(gva, kind, options);
     return page?.shared === true && kind !== 'fetch' ? undefined : page;
   }
 
@@ -208,6 +345,19 @@ export class GuestMmu {
     return this.#table;
   }
 
+  #flush({ pcid }: TlbFlush): void {
+    if (pcid === undefined) this.#tlb?.flushAll();
+    else this.#flushForCr3(this.#pcid(), false);
+  }
+
+  /** Makes the TLB follow CR4.PGE and CR4.PCIDE. */
+  #followCr4(before: bigint, after: bigint): void {
+    const changed = before ^ after;
+    const { Cr4Pge, Cr4Pcide } = ControlBit;
+    if ((changed & Cr4Pge) !== 0n) this.#tlb?.setGlobalPages?.((after & Cr4Pge) !== 0n);
+    if ((changed & Cr4Pcide) !== 0n) this.#tlb?.setPcids?.((after & Cr4Pcide) !== 0n);
+  }
+
   #flushForCr3(pcid: number | undefined, keep: boolean): void {
     const tlb = this.#tlb;
     if (tlb?.loadCr3 !== undefined) tlb.loadCr3(pcid === undefined ? {} : { pcid, keep });
@@ -237,9 +387,25 @@ export class GuestMmu {
   }
 }
 
-/** The #GP(0) for an access to an address that is not canonical. */
-export function notCanonical(gva: bigint): SnpFault<'GP'> {
-  return new SnpFault('GP', { errorCode: 0, reason: `${describeValue(gva)} is not a canonical address` });
+/** An address without paging: it is the guest-physical address, and the access is private (AMD64 APM vol. 2, §15.34.5). */
+function physicalPage(linear: VirtAddr): MappedPage {
+  const paddr = linear as bigint as PhysAddr;
+  const { Present, Writable, User, Accessed, Dirty } = PteFlags;
+  return {
+    size: PageSize.Regular,
+    frame: (paddr & -BigInt(PageSize.Regular)) as PhysAddr,
+    paddr,
+    shared: false,
+    flags: Present | Writable | User | Accessed | Dirty,
+    writable: true,
+    user: true,
+    executable: true,
+    shadowStack: false,
+  };
+}
+
+function is32Bit(address: bigint): boolean {
+  return typeof address === 'bigint' && address >> 32n === 0n;
 }
 
 function cBitOf({ machine }: GuestContext, virtualTom: bigint | undefined): bigint {

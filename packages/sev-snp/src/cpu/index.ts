@@ -33,6 +33,7 @@ export {
   ControlBit,
   type ControlRegister,
   type ControlRegisters,
+  INIT_REGISTERS,
   START_REGISTERS,
 } from './vcpu-registers.ts';
 export { createVmsa, type VmsaOptions } from './vcpu-state.ts';

@@ -24,4 +24,6 @@ export interface TranslationCache {
   loadCr3?(options: { readonly pcid?: number; readonly keep?: boolean }): void;
   /** Enables or disables global pages: CR4.PGE. */
   setGlobalPages?(enabled: boolean): void;
+  /** Enables or disables PCIDs: CR4.PCIDE. */
+  setPcids?(enabled: boolean): void;
 }

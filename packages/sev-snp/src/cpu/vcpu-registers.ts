@@ -1,4 +1,22 @@
-import { type CpuState, cpuStateFromRegisters } from '@svsm/pagetable';
+import {
+  CONTROL_FAULTS,
+  type ControlState,
+  type ControlWrite,
+  type CpuState,
+  controlState,
+  cpuState,
+  cpuStateFromRegisters,
+  isPageTableError,
+  type ProcessorFeatures,
+  pagingMode,
+  processorFeatures,
+  processorMode,
+  setCr0,
+  setCr3,
+  setCr4,
+  type TlbFlush,
+  writeEfer,
+} from '@svsm/pagetable';
 import { SnpError } from '../formats/snp-error.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 
@@ -21,6 +39,7 @@ export type ControlRegister = keyof ControlRegisters;
 /** Bits of the registers (AMD64 APM vol. 2, §3.1; PKS: Intel SDM vol. 3A, §2.5). */
 export const ControlBit = {
   Cr0Pe: 0x1n,
+  Cr0Et: 0x10n,
   Cr0Wp: 0x1_0000n,
   Cr0Pg: 0x8000_0000n,
   Cr4Pae: 0x20n,
@@ -30,22 +49,24 @@ export const ControlBit = {
   Cr4Smep: 0x10_0000n,
   Cr4Smap: 0x20_0000n,
   Cr4Pke: 0x40_0000n,
+  Cr4Cet: 0x80_0000n,
   Cr4Pks: 0x100_0000n,
   EferLme: 0x100n,
   EferLma: 0x400n,
   EferNxe: 0x800n,
   EferSvme: 0x1000n,
+  EferUaie: 0x10_0000n,
   RflagsAc: 0x4_0000n,
 } as const;
 
-const { Cr0Pe, Cr0Wp, Cr0Pg, Cr4Pae, Cr4Pge, Cr4La57, Cr4Pcide, Cr4Smep } = ControlBit;
+const { Cr0Pe, Cr0Et, Cr0Wp, Cr0Pg, Cr4Pae, Cr4Pge, Cr4Pks } = ControlBit;
 const { EferLme, EferLma, EferNxe, EferSvme } = ControlBit;
 
 /**
  * The registers of a new processor: 64-bit mode, CR0.WP, CR4.PGE and EFER.NXE set; SMEP, SMAP and protection keys off.
  */
 export const START_REGISTERS: ControlRegisters = /* @__PURE__ */ Object.freeze({
-  cr0: Cr0Pe | Cr0Wp | Cr0Pg,
+  cr0: Cr0Pe | Cr0Et | Cr0Wp | Cr0Pg,
   cr3: 0n,
   cr4: Cr4Pae | Cr4Pge,
   efer: EferLme | EferLma | EferNxe | EferSvme,
@@ -54,82 +75,147 @@ export const START_REGISTERS: ControlRegisters = /* @__PURE__ */ Object.freeze({
   pkrs: 0n,
 });
 
-/** The entries of the TLB that a load of a register drops (AMD64 APM vol. 2, §5.5.2; Intel SDM vol. 3A, §4.10.4.1). */
-export type TlbEffect =
-  /** None: rights are decided on every access. */
-  | 'none'
-  /** All but global entries: of one PCID, or of the whole TLB without PCIDs. */
-  | 'address-space'
-  /** All entries, global ones too. */
-  | 'all';
+/**
+ * The registers of a processor after INIT: real mode, without paging (AMD64 APM vol. 2, §14.1.3). EFER.SVME is set, as each
+ * VMSA needs it. Linux and EDK2 start their application processors with these.
+ */
+export const INIT_REGISTERS: ControlRegisters = /* @__PURE__ */ Object.freeze({
+  cr0: 0x6000_0010n,
+  cr3: 0n,
+  cr4: 0n,
+  efer: EferSvme,
+  rflags: 2n,
+  pkru: 0n,
+  pkrs: 0n,
+});
 
-/** A load: the new value of the register, and the effect on the TLB. */
+/** A load that the processor has taken. */
 export interface RegisterLoad {
-  readonly value: bigint;
-  readonly effect: TlbEffect;
-  /** The PCID of a load of CR3, with CR4.PCIDE. */
-  readonly pcid: number | undefined;
+  readonly registers: ControlRegisters;
+  /** The entries that the TLB must drop. */
+  readonly flush: TlbFlush | undefined;
 }
 
 /**
- * The effect of a load of `value` into a register, in 64-bit mode. O(1).
+ * The features of a guest's processor: one of AMD, with PKS, which the manual does not have.
  *
- * @param physicalBits - the guest's physical width: higher bits of CR3 must be 0, except the C-bit
- * @param cBit - the mask of the C-bit, or 0
+ * @param cBit - the position of the C-bit; `undefined` with VIRTUAL_TOM
+ */
+export function guestFeatures(
+  physicalBits: number,
+  cBit: number | undefined,
+  lmaWrites: ProcessorFeatures['lmaWrites'] = 'ignored',
+): ProcessorFeatures {
+  const { cr4Mask } = processorFeatures();
+  const encryption = cBit === undefined ? {} : { cBit };
+  return processorFeatures({ physicalBits, cr4Mask: cr4Mask | Cr4Pks, lmaWrites, ...encryption });
+}
+
+/**
+ * A load of `value` into a register: MOV to a control register, WRMSR, POPF, WRPKRU. `@svsm/pagetable` has the rules of CR0,
+ * CR3, CR4 and EFER. O(1).
+ *
+ * @param csL - the bit L of the code segment
  * @throws SnpFault `GP` for a value that the processor refuses; SnpError `INVALID_ARGUMENT` for a value that does not fit
- *   the register
+ *   the register, or that turns on paging with 32-bit or PAE tables, which the model does not have
  */
 export function loadRegister(
   held: ControlRegisters,
+  csL: boolean,
   register: ControlRegister,
   value: bigint,
-  { physicalBits, cBit }: { readonly physicalBits: number; readonly cBit: bigint },
+  features: ProcessorFeatures,
 ): RegisterLoad {
-  const width = register === 'pkru' || register === 'pkrs' ? 32 : 64;
-  if (typeof value !== 'bigint' || BigInt.asUintN(width, value) !== value) {
-    const expected = `pass a bigint of at most ${width} bits`;
+  const state: ControlState = { cr0: held.cr0, cr3: held.cr3, cr4: held.cr4, efer: held.efer, csL };
+  requireWidth(register, value, widthOf(register, state));
+  const result = written(state, register, value, features);
+  if (result === undefined) return { registers: { ...held, [register]: value }, flush: undefined };
+  if (result.type === 'general-protection') {
+    throw new SnpFault('GP', { errorCode: 0, reason: CONTROL_FAULTS[result.reason] });
+  }
+  const { cr0, cr3, cr4, efer } = result.state;
+  if (!isModelled(result.state)) {
+    const expected = 'set EFER.LME first: the model has no 32-bit and no PAE tables';
     throw new SnpError('INVALID_ARGUMENT', { what: `the value of ${register}`, value, expected });
   }
-  const changed = held[register] ^ value;
-  const done = (effect: TlbEffect, stored = value, pcid?: number): RegisterLoad => ({
-    value: stored,
-    effect,
-    pcid,
-  });
-  const has = (bit: bigint): boolean => (value & bit) !== 0n;
-  const pcide = (held.cr4 & Cr4Pcide) !== 0n;
+  return { registers: { ...held, cr0, cr3, cr4, efer }, flush: result.flush };
+}
+
+function written(
+  state: ControlState,
+  register: ControlRegister,
+  value: bigint,
+  features: ProcessorFeatures,
+): ControlWrite | undefined {
   switch (register) {
     case 'cr0':
-      if (!has(Cr0Pg) || !has(Cr0Pe)) refuse('CR0.PG and CR0.PE stay set in 64-bit mode');
-      if (value >> 32n !== 0n) refuse('bits 63:32 of CR0 are reserved');
-      return done('none');
-    case 'cr3': {
-      const keep = pcide && value >> 63n === 1n;
-      const stored = keep ? value & ~(1n << 63n) : value;
-      if ((stored & ~cBit) >> BigInt(physicalBits) !== 0n) refuse('CR3 is wider than a physical address');
-      const pcid = pcide ? Number(stored & 0xfffn) : undefined;
-      return done(keep ? 'none' : 'address-space', stored, pcid);
-    }
+      return setCr0(state, value, features);
+    case 'cr3':
+      return setCr3(state, value, features);
     case 'cr4':
-      if (!has(Cr4Pae)) refuse('CR4.PAE stays set in 64-bit mode');
-      if ((changed & Cr4La57) !== 0n) refuse('CR4.LA57 cannot change while paging is on');
-      if (has(Cr4Pcide) && !pcide && (held.cr3 & 0xfffn) !== 0n)
-        refuse('CR4.PCIDE needs a CR3 with bits 11:0 clear');
-      if ((changed & Cr4Pge) !== 0n || (pcide && !has(Cr4Pcide))) return done('all');
-      return done((changed & Cr4Smep) !== 0n && has(Cr4Smep) ? 'address-space' : 'none');
+      return setCr4(state, value, features);
     case 'efer':
-      if ((changed & (EferLme | EferLma)) !== 0n) refuse('EFER.LME and LMA cannot change while paging is on');
-      return done('none');
+      return writeEfer(state, value, features);
     default:
-      return done('none');
+      return undefined;
   }
+}
+
+/** Outside 64-bit mode, the operand of a MOV has 32 bits. */
+function widthOf(register: ControlRegister, state: ControlState): number {
+  if (register === 'pkru' || register === 'pkrs') return 32;
+  return register === 'efer' || register === 'rflags' || processorMode(state) === '64-bit' ? 64 : 32;
+}
+
+function requireWidth(register: string, value: unknown, width: number): void {
+  if (typeof value === 'bigint' && BigInt.asUintN(width, value) === value) return;
+  const expected = `pass a bigint of at most ${width} bits`;
+  throw new SnpError('INVALID_ARGUMENT', { what: `the value of ${register}`, value, expected });
+}
+
+/** Whether the model has the kind of tables that the processor walks: those of 4 and 5 levels, and none at all. */
+function isModelled(state: ControlState): boolean {
+  const mode = pagingMode(state);
+  return mode !== '32-bit' && mode !== 'pae';
+}
+
+/** Bits 28:19, 17 and 15:6 of CR0, which read as 0 whatever is loaded (AMD64 APM vol. 2, §3.1.1). */
+const CR0_ZERO = 0x1ffa_ffc0n;
+
+/**
+ * The registers as a processor holds them that gets these at once, as VMRUN loads them: CR0.ET is 1, and EFER.LMA follows from
+ * LME and PG. `undefined` if it has no such state, or the model does not know it.
+ */
+export function heldRegisters(
+  registers: ControlRegisters,
+  csL: boolean,
+  { physicalBits, cBit, cr4Mask, eferMask }: ProcessorFeatures,
+): ControlRegisters | undefined {
+  const { cr0: given, cr3, cr4, efer: asked } = registers;
+  if ([given, cr3, cr4, asked].some((value) => typeof value !== 'bigint')) return undefined;
+  const cr0 = (given & ~CR0_ZERO) | Cr0Et;
+  const isLong = (asked & EferLme) !== 0n && (cr0 & Cr0Pg) !== 0n;
+  const efer = isLong ? asked | EferLma : asked & ~EferLma;
+  const cr3Address = cBit === undefined ? cr3 : cr3 & ~(1n << BigInt(cBit));
+  if (cr3Address >> BigInt(physicalBits) !== 0n || (cr4 & ~cr4Mask) !== 0n || (efer & ~eferMask) !== 0n) {
+    return undefined;
+  }
+  try {
+    const state = controlState({ cr0, cr3, cr4, efer, csL });
+    return isModelled(state) ? { ...registers, cr0, efer } : undefined;
+  } catch (error) {
+    if (isPageTableError(error, 'INVALID_CPU_STATE')) return undefined;
+    throw error;
+  }
+}
+
+/** Whether the registers are those of 64-bit mode, and whether paging is on. */
+export function modeOf({ cr0, efer }: ControlRegisters, csL: boolean): { is64Bit: boolean; paging: boolean } {
+  return { is64Bit: csL && (efer & EferLma) !== 0n, paging: (cr0 & Cr0Pg) !== 0n };
 }
 
 /** The rights of the registers at a privilege level. */
 export function rightsOf(registers: ControlRegisters, cpl: number): CpuState {
-  return cpuStateFromRegisters({ ...registers, cpl: cpl as CpuState['cpl'] });
-}
-
-function refuse(reason: string): never {
-  throw new SnpFault('GP', { errorCode: 0, reason });
+  const state = cpuStateFromRegisters({ ...registers, cpl: cpl as CpuState['cpl'] });
+  return cpuState({ ...state, paging: (registers.cr0 & Cr0Pg) !== 0n });
 }

@@ -1,15 +1,19 @@
 import { PAGE_SIZE } from '@svsm/address';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
-import { readVmsa, SevFeature, type VmsaField, writeVmsa } from '../formats/vmsa.ts';
-import { type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
+import { CS_LONG, readVmsa, SevFeature, type VmsaField, writeVmsa } from '../formats/vmsa.ts';
+import { ControlBit, type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
 
 /** The state of a processor: in the processor while it runs, in its VMSA while it does not. */
 export interface VcpuState {
   readonly cpl: number;
   readonly control: ControlRegisters;
+  /** The bit L of the code segment. */
+  readonly csL: boolean;
   readonly cr2: bigint;
   /** VIRTUAL_TOM, if SEV_FEATURES enables it. */
   readonly virtualTom: bigint | undefined;
+  /** VMPL SSS, by SEV_FEATURES. */
+  readonly vmplSss: boolean;
   readonly registers: SvsmRegisters;
 }
 
@@ -18,6 +22,8 @@ export interface VmsaOptions {
   /** The privilege level: 0 if not given. */
   readonly vmpl?: number;
   readonly control?: Partial<ControlRegisters>;
+  /** The bit L of the code segment. Not given: set if EFER.LMA is. */
+  readonly csL?: boolean;
   readonly rip?: bigint;
   readonly rsp?: bigint;
   /** SEV_FEATURES: SNP active alone if not given. */
@@ -44,12 +50,30 @@ export function createVmsa(options: VmsaOptions = {}): Uint8Array {
   const { vmpl = 0, control = {}, rip = 0n, rsp = 0n, sevFeatures = 1n, virtualTom = 0n } = options;
   const { cr0, cr3, cr4, efer, rflags, pkru } = { ...START_REGISTERS, ...control };
   const image = new Uint8Array(PAGE_SIZE);
-  const fields = { vmpl: BigInt(vmpl), cr0, cr3, cr4, efer, rflags, pkru, rip, rsp, sevFeatures, virtualTom };
+  const csL = options.csL ?? (efer & ControlBit.EferLma) !== 0n;
+  const csAttributes = csL ? CS_BASIC | CS_LONG : CS_BASIC;
+  const fields = {
+    csAttributes,
+    vmpl: BigInt(vmpl),
+    cr0,
+    cr3,
+    cr4,
+    efer,
+    rflags,
+    pkru,
+    rip,
+    rsp,
+    sevFeatures,
+    virtualTom,
+  };
   for (const [field, value] of Object.entries({ ...fields, pat: POWER_UP_PAT, xcr0: 1n })) {
     writeVmsa(image, field as VmsaField, value);
   }
   return image;
 }
+
+/** A code segment that is present, readable and accessed; without L, D and G (AMD64 APM vol. 2, §4.8.1). */
+const CS_BASIC = 0x9bn;
 
 /** IA32_PAT after power-up (AMD64 APM vol. 2, §7.8.1). */
 const POWER_UP_PAT = 0x0007_0406_0007_0406n;
@@ -62,12 +86,14 @@ const CONTROL = ['cr0', 'cr3', 'cr4', 'efer', 'rflags', 'pkru'] as const;
 export function stateOfVmsa(image: Uint8Array, pkrs: bigint): VcpuState {
   const read = (fields: readonly VmsaField[]): [string, bigint][] =>
     fields.map((field) => [field, readVmsa(image, field)]);
-  const hasTom = (readVmsa(image, 'sevFeatures') & SevFeature.VirtualTom) !== 0n;
+  const features = readVmsa(image, 'sevFeatures');
   return {
     cpl: Number(readVmsa(image, 'cpl')) & 3,
     control: { ...(Object.fromEntries(read(CONTROL)) as unknown as ControlRegisters), pkrs },
+    csL: (readVmsa(image, 'csAttributes') & CS_LONG) !== 0n,
     cr2: readVmsa(image, 'cr2'),
-    virtualTom: hasTom ? readVmsa(image, 'virtualTom') : undefined,
+    virtualTom: (features & SevFeature.VirtualTom) === 0n ? undefined : readVmsa(image, 'virtualTom'),
+    vmplSss: (features & SevFeature.VmplSss) !== 0n,
     registers: Object.fromEntries(read(GENERAL)) as unknown as SvsmRegisters,
   };
 }
@@ -75,11 +101,12 @@ export function stateOfVmsa(image: Uint8Array, pkrs: bigint): VcpuState {
 /** Saves a state and the exit information in a VMSA, as #VMEXIT does. */
 export function saveState(
   image: Uint8Array,
-  { cpl, control, cr2, registers }: VcpuState,
+  { cpl, control, csL, cr2, registers }: Omit<VcpuState, 'virtualTom' | 'vmplSss'>,
   exit: { readonly exitCode: bigint; readonly exitInfo1: bigint; readonly exitInfo2: bigint },
 ): void {
   writeVmsa(image, 'cpl', BigInt(cpl));
   writeVmsa(image, 'cr2', cr2);
+  writeVmsa(image, 'csAttributes', (readVmsa(image, 'csAttributes') & ~CS_LONG) | (csL ? CS_LONG : 0n));
   for (const field of CONTROL) writeVmsa(image, field, control[field]);
   for (const field of GENERAL) writeVmsa(image, field, BigInt.asUintN(64, registers[field]));
   writeVmsa(image, 'exitCode', BigInt.asUintN(64, exit.exitCode));

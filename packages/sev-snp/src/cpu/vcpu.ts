@@ -9,7 +9,7 @@ import { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
-import { accessBit, accessGuestPhys, type Privilege, translateNested } from './guest-access.ts';
+import { accessBit, accessGuestPhys, shadowStackMode, translateNested } from './guest-access.ts';
 import {
   type GuestCpu,
   type GuestTranslation,
@@ -21,7 +21,7 @@ import {
   rmpquery,
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
-import { GuestMmu, notCanonical } from './guest-mmu.ts';
+import { GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
@@ -44,12 +44,16 @@ export interface VcpuOptions {
   readonly nestedTlb?: NestedTlb;
   /** Registers that differ from {@link START_REGISTERS}. CR4.LA57 follows the guest's page tables. */
   readonly registers?: Partial<ControlRegisters>;
+  /** The bit L of the code segment. Not given: set if the registers are those of long mode. */
+  readonly csL?: boolean;
+  /** Whether VMPL SSS is enabled: SEV_FEATURES[8]. `false` if not given. */
+  readonly vmplSss?: boolean;
   /** The VMSA that it runs on. Without one it always runs, without a VMRUN. */
   readonly vmsa?: RunnableVmsa;
 }
 
 /** Options of an access. */
-export type DataAccessOptions = Pick<AccessOptions, 'implicit'>;
+export type DataAccessOptions = Pick<AccessOptions, 'implicit' | 'shadowStack'>;
 
 const NO_OPTIONS: DataAccessOptions = {};
 
@@ -61,7 +65,7 @@ const HALVES = new Uint32Array(CELL.buffer);
 const MAX_EXITS = 64;
 
 /**
- * A processor of an SNP guest, in 64-bit mode. It accesses memory by guest-virtual address. An access goes through the
+ * A processor of an SNP guest, in 64-bit mode, or in another mode before software enters that. It accesses memory by guest-virtual address. An access goes through the
  * guest's page table, whose entries are read through the nested page table and the RMP; the rights by CPL, CR0.WP, SMEP,
  * SMAP and protection keys; accessed and dirty bits; the nested page table; the RMP; and the key, which the C-bit or the
  * virtual top of memory selects.
@@ -92,7 +96,10 @@ export class Vcpu implements GuestCpu {
   #vmsa: RunnableVmsa | undefined;
   #isRunning = false;
 
-  /** @throws SnpError `INVALID_ARGUMENT` if the privilege level does not exist */
+  /**
+   * @throws SnpError `INVALID_ARGUMENT` if the privilege level does not exist, a processor cannot have the registers, or the
+   *   model does not know their mode: 32-bit and PAE paging
+   */
   constructor(guest: GuestContext, options: VcpuOptions = {}) {
     const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb } = options;
     if (!Object.values(Vmpl).includes(vmpl)) {
@@ -105,8 +112,9 @@ export class Vcpu implements GuestCpu {
     this.#vmsa = options.vmsa;
     const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
     const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
-    this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers });
-    const user = () => ({ ...this.#privilege, gva: undefined, isWalk: false });
+    const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
+    this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers, csL, vmplSss });
+    const user = () => ({ ...this.#mmu.privilege, gva: undefined, isWalk: false });
     const data = new GuestMemory(guest, user, nestedTlb);
     this.memory = {
       epoch: Number.NaN,
@@ -122,6 +130,18 @@ export class Vcpu implements GuestCpu {
 
   set cpl(value: number) {
     this.#mmu.cpl = value;
+  }
+
+  /**
+   * The bit L of the code segment, which far transfers load: while EFER.LMA is 1, `true` is 64-bit mode and `false`
+   * compatibility mode, whose addresses have 32 bits.
+   */
+  get csL(): boolean {
+    return this.#mmu.csL;
+  }
+
+  set csL(value: boolean) {
+    this.#mmu.csL = value;
   }
 
   /** The registers that decide how memory is accessed. */
@@ -141,10 +161,10 @@ export class Vcpu implements GuestCpu {
 
   /**
    * Loads a register, as MOV to CR0, CR3 or CR4, WRMSR, POPF and WRPKRU do, with the flush of the TLB that belongs to the
-   * load (AMD64 APM vol. 2, §5.5.2).
+   * load. The rules are those of `setCr0`, `setCr3`, `setCr4` and `writeEfer` of `@svsm/pagetable`, for a processor of AMD.
    *
    * @throws SnpFault `GP` for a value that the processor refuses; SnpError `INVALID_ARGUMENT` for a value that does not
-   *   fit the register
+   *   fit the register, or that turns on paging without EFER.LME
    */
   load(register: ControlRegister, value: bigint): void {
     this.#mmu.load(register, value);
@@ -255,13 +275,14 @@ export class Vcpu implements GuestCpu {
   /**
    * Continues with the state in `image`, a VMSA of 4096 bytes that has passed the checks of VMRUN. The guest calls it.
    *
-   * @throws SnpError `INVALID_ARGUMENT` if `image` is not 4096 bytes long
+   * @throws SnpError `INVALID_ARGUMENT` if `image` is not 4096 bytes long, or its registers are those of no processor
    */
   resume(image: Uint8Array, vmsa: RunnableVmsa): void {
-    const { cpl, control, cr2, virtualTom, registers } = stateOfVmsa(image, this.controlRegisters.pkrs);
+    const state = stateOfVmsa(image, this.controlRegisters.pkrs);
+    const { cpl, control, csL, cr2, virtualTom, vmplSss, registers } = state;
+    this.#mmu.reset({ registers: control, csL, virtualTom, vmplSss });
     this.#vmsa = vmsa;
     this.#isRunning = true;
-    this.#mmu.reset(control, virtualTom);
     this.#mmu.cpl = cpl;
     this.#cr2 = cr2;
     Object.assign(this.registers, registers);
@@ -284,9 +305,9 @@ export class Vcpu implements GuestCpu {
     if (vmsa === undefined || !this.#isRunning) return;
     const { machine, key } = this.guest;
     const image = machine.memory.read(vmsa.spa, PAGE_SIZE, key);
-    const { virtualTom } = this.#mmu;
-    const state = { cpl: this.cpl, control: this.controlRegisters, cr2: this.#cr2, virtualTom };
-    saveState(image, { ...state, registers: this.registers }, { exitCode, exitInfo1, exitInfo2 });
+    const { cpl, csL, registers: control } = this.#mmu;
+    const state = { cpl, csL, control, cr2: this.#cr2, registers: this.registers };
+    saveState(image, state, { exitCode, exitInfo1, exitInfo2 });
     machine.memory.write(vmsa.spa, image, key);
     vmexit(machine, vmsa);
     this.#isRunning = false;
@@ -310,13 +331,9 @@ export class Vcpu implements GuestCpu {
    */
   translate(gva: VirtAddr, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
     const { gpa, isPrivate, page } = this.#mmu.translate(gva, kind, { update });
-    const access = { ...this.#privilege, gpa, gva, kind, isPrivate };
+    const access = { ...this.#mmu.privilege, gpa, gva, kind, isPrivate };
     const nested = translateNested(this.guest, access, this.#nestedTlb);
     return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: page.size, nested });
-  }
-
-  get #privilege(): Privilege {
-    return { vmpl: this.vmpl, cpl: this.cpl };
   }
 
   #copyOut(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Uint8Array {
@@ -355,9 +372,12 @@ export class Vcpu implements GuestCpu {
   /** The access in pieces, one for each page. All of them are allowed. */
   #pieces(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Piece[] {
     const pieces: Piece[] = [];
+    if (length === 0) return pieces;
+    const linear = this.#mmu.linear(gva, kind, options);
+    if (linear === undefined || !this.#mmu.endsInSegment(linear, length)) throw this.#mmu.refusal(gva);
     for (let start = 0; start < length; ) {
-      const at = this.#mmu.isCanonical(gva) ? this.#mmu.add(gva, start) : undefined;
-      if (at === undefined) throw notCanonical(gva);
+      const at = this.#mmu.add(linear, start);
+      if (at === undefined) throw this.#mmu.refusal(gva);
       const count = Math.min(PAGE_SIZE - pageOffset(at), length - start);
       pieces.push({ ...this.#piece(at, kind, options), start, count });
       start += count;
@@ -367,7 +387,8 @@ export class Vcpu implements GuestCpu {
 
   #piece(gva: VirtAddr, kind: AccessKind, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
     const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
-    const access = { ...this.#privilege, gva, gpa, kind, isPrivate };
+    const shadowStack = shadowStackMode(options.shadowStack, this.cpl);
+    const access = { ...this.#mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
     return {
       spa: accessGuestPhys(this.guest, access, this.#nestedTlb),
       key: isPrivate ? this.guest.key : NO_KEY,
@@ -408,7 +429,8 @@ export class Vcpu implements GuestCpu {
   #loadCr2(error: unknown, gva: VirtAddr | undefined): void {
     if (!isSnpFault(error, 'PF') && !isSnpFault(error, 'VC_NOT_VALIDATED')) return;
     const { cr2OnCrossing } = this.guest.machine.rmp.assumptions;
-    const first = cr2OnCrossing === 'first-byte' ? gva : undefined;
+    const first =
+      cr2OnCrossing === 'first-byte' && gva !== undefined ? this.#mmu.linear(gva, 'read', {}) : undefined;
     this.#cr2 = first ?? error.details.gva ?? this.#cr2;
   }
 }

@@ -8,6 +8,8 @@ import type { Rmp } from '../rmp/rmp.ts';
 import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import type { RunnableVmsa, SnpPlatform } from './platform.ts';
+import { ControlBit, guestFeatures, heldRegisters } from './vcpu-registers.ts';
+import { stateOfVmsa } from './vcpu-state.ts';
 
 /** Exit codes (AMD64 APM vol. 2, appendix C; OpenVMM `SevExitCode`). With a negative one, the guest has not run. */
 export const VmExit = {
@@ -82,7 +84,11 @@ interface Owner {
  * @returns the exit code if the guest does not run; then nothing has changed
  * @throws SnpFault `HOST_GP` if the VMCB is not a page of the hypervisor
  */
-export function vmrun({ rmp, memory }: SnpPlatform, vmsa: RunnableVmsa, owner: Owner): bigint | undefined {
+export function vmrun(
+  { rmp, memory, cBit }: SnpPlatform,
+  vmsa: RunnableVmsa,
+  owner: Owner,
+): bigint | undefined {
   const { vmcb, avicBackingPage, spa, gpa } = vmsa;
   const fails = (page: VmrunPage, at: SysPhysAddr): RmpCheck | undefined =>
     failedVmrunCheck(rmp, page, { spa: at, gpa, asid: owner.asid });
@@ -91,7 +97,7 @@ export function vmrun({ rmp, memory }: SnpPlatform, vmsa: RunnableVmsa, owner: O
   if (avicBackingPage !== undefined && fails('avic-backing-page', avicBackingPage)) return VmExit.Invalid;
   if (fails('vmsa', spa)) return VmExit.Invalid;
   if (rmp.isInUse(spa, PageSize.Regular)) return VmExit.Busy;
-  if (!isRunnable(memory.read(spa, PAGE_SIZE, owner.key))) return VmExit.Invalid;
+  if (!isRunnable(memory.read(spa, PAGE_SIZE, owner.key), cBit)) return VmExit.Invalid;
   setInUse(rmp, vmsa, true);
   return undefined;
 }
@@ -105,16 +111,26 @@ function setInUse(rmp: Rmp, { vmcb, avicBackingPage, spa }: RunnableVmsa, inUse:
   for (const page of [vmcb, spa, avicBackingPage]) if (page !== undefined) rmp.setInUse(page, inUse);
 }
 
-const CR0_PE = 0x1n;
-const CR0_PG = 0x8000_0000n;
-const CR4_PAE = 0x20n;
-const EFER_LME = 0x100n;
+const { Cr0Pg: CR0_PG, EferLme: EFER_LME } = ControlBit;
+/** The bit D of the attributes of a code segment. */
+const CS_DEFAULT_32 = 0x400n;
 
-/** Whether VMRUN accepts a state: SVME set, SNP active, an existing VMPL, a legal mode (AMD64 APM vol. 2, §15.5.1). */
-function isRunnable(image: Uint8Array): boolean {
-  const [efer, cr0, cr4] = [readVmsa(image, 'efer'), readVmsa(image, 'cr0'), readVmsa(image, 'cr4')];
-  const isLong = (efer & EFER_LME) !== 0n && (cr0 & CR0_PG) !== 0n;
-  const isLegal = cr0 >> 32n === 0n && !(isLong && ((cr4 & CR4_PAE) === 0n || (cr0 & CR0_PE) === 0n));
+/**
+ * Whether VMRUN accepts a state (AMD64 APM vol. 2, §15.5.1): SVME set, SNP active, an existing VMPL, no bit that must be 0, a
+ * mode that exists. The model refuses 32-bit and PAE paging too, and paging in real mode.
+ */
+function isRunnable(image: Uint8Array, cBit: number): boolean {
+  const { control, csL, virtualTom } = stateOfVmsa(image, 0n);
+  // With VIRTUAL_TOM the C-bit is reserved, and it is the first bit above an address.
+  const features = virtualTom === undefined ? guestFeatures(52, cBit) : guestFeatures(cBit, undefined);
+  const isLong = (control.efer & EFER_LME) !== 0n && (control.cr0 & CR0_PG) !== 0n;
+  const isCsLegal = !(isLong && csL && (readVmsa(image, 'csAttributes') & CS_DEFAULT_32) !== 0n);
   const isSnp = (readVmsa(image, 'sevFeatures') & SevFeature.SnpActive) !== 0n;
-  return (efer & EFER_SVME) !== 0n && isSnp && isLegal && readVmsa(image, 'vmpl') < VMPL_COUNT;
+  return (
+    (control.efer & EFER_SVME) !== 0n &&
+    isSnp &&
+    isCsLegal &&
+    heldRegisters(control, csL, features) !== undefined &&
+    readVmsa(image, 'vmpl') < VMPL_COUNT
+  );
 }

@@ -79,6 +79,11 @@ export interface Assumptions {
   readonly reservedFaultPresent: boolean;
   /** The entries that get accessed bits in a walk that ends in a #PF: none (KVM), or the upper ones (QEMU). */
   readonly accessedOnFault: 'none' | 'upper-entries';
+  /**
+   * The bit LMA of a value written to EFER: without effect (Intel, QEMU, Bochs for AMD), or #GP(0) if it differs from the
+   * register's (AMD64 APM vol. 2, §3.1.7).
+   */
+  readonly eferLmaWrites: 'ignored' | 'checked';
   /** Bit 8 of a PML4E or PML5E of a guest: reserved (KVM, for AMD), or ignored (QEMU). */
   readonly topLevelBit8: 'reserved' | 'ignored';
   /** The error in bits 63:32 of the answer to "run VMPL" if the level has no VMSA and no software. */
@@ -163,6 +168,7 @@ function table(): AssumptionTable {
     cr2OnCrossing: open('P18', 'faulting-page', 'first-byte'),
     reservedFaultPresent: disputed('P19', true, false),
     accessedOnFault: disputed('P25', 'none', 'upper-entries'),
+    eferLmaWrites: disputed('P50', 'ignored', 'checked'),
     topLevelBit8: disputed('P8', 'reserved', 'ignored'),
     runVmplError: open('GHCB MSR 0x017', 1, 0xffff_ffff),
     pageInfoMasks: disputed('L4', 'vmpl1-first', 'vmpl3-first'),

@@ -10,7 +10,7 @@ export const NpfInfo = {
   Reserved: 0x8n,
   /** The access is an instruction fetch. */
   Fetch: 0x10n,
-  /** A shadow-stack access. The model never makes one. */
+  /** A shadow-stack access. */
   ShadowStack: 0x40n,
   /** An RMP check fails; the VMPL check is one. */
   Rmp: 0x8000_0000n,
@@ -24,7 +24,7 @@ export const NpfInfo = {
   SizeMismatch: 0x8_0000_0000n,
   /** The mask of the page for the current VMPL forbids the access. */
   Vmpl: 0x10_0000_0000n,
-  /** With VMPL SSS: bit 4 of the mask. */
+  /** With VMPL SSS, in a fault with {@link NpfInfo.Vmpl}: bit 4 of the mask. */
   SupervisorShadowStack: 0x20_0000_0000n,
   /** The instruction cannot be restarted (OpenVMM `SevNpfInfo`). */
   NotRestartable: 0x8000_0000_0000_0000n,

@@ -6,6 +6,7 @@ import { bytesOfInteger, integerOf, requireFit, requireLength } from './byte-fie
  * COCONUT-SVSM `cpuarch/src/vmsa.rs`, OpenVMM `SevVmsa`).
  */
 export const VMSA_FIELDS = {
+  csAttributes: [0x012, 2],
   vmpl: [0x0ca, 1],
   cpl: [0x0cb, 1],
   efer: [0x0d0, 8],
@@ -52,7 +53,12 @@ export const SevFeature = {
   RestrictedInjection: 0x8n,
   AlternateInjection: 0x10n,
   DebugVirtualization: 0x20n,
+  /** VMPL SSS: supervisor shadow stacks need their bit in the mask (AMD64 APM vol. 2, §15.36.7). */
+  VmplSss: 0x100n,
 } as const;
+
+/** The bit L of the attributes of a code segment in a VMSA: 64-bit mode while EFER.LMA is 1 (AMD64 APM vol. 2, appendix B). */
+export const CS_LONG = 0x200n;
 
 /** EFER.SVME. A VMSA in which it is clear cannot be run (AMD64 APM vol. 2, §15.4). */
 export const EFER_SVME = 0x1000n;

@@ -96,6 +96,8 @@ export interface RmpAccess {
   readonly vmpl: Vmpl;
   /** The CPL, 0 to 3. A fetch at CPL 3 needs another right. */
   readonly cpl: number;
+  /** Whether it is a supervisor shadow-stack access of a guest with VMPL SSS, which needs that bit of the mask, too. */
+  readonly supervisorShadowStack?: boolean;
 }
 
 /** The first check that `access` fails, or `undefined` if it passes all of them. O(1). */
@@ -169,14 +171,15 @@ function blocksRegion(rmp: Rmp, { accessor, spa }: RmpAccess): boolean {
 }
 
 /** The bits of the mask that an access needs. Write without read is illegal, so a write needs both (§15.36.7). */
-function neededPermissions({ kind, cpl }: RmpAccess): number {
+function neededPermissions({ kind, cpl, supervisorShadowStack }: RmpAccess): number {
+  const stack = supervisorShadowStack === true ? VmplPermission.SupervisorShadowStack : 0;
   switch (kind) {
     case 'write':
     case 'table-update':
-      return VmplPermission.Read | VmplPermission.Write;
+      return VmplPermission.Read | VmplPermission.Write | stack;
     case 'fetch':
       return cpl === 3 ? VmplPermission.ExecuteUser : VmplPermission.ExecuteSupervisor;
     default:
-      return VmplPermission.Read;
+      return VmplPermission.Read | stack;
   }
 }

@@ -1,14 +1,14 @@
 import { physAddr } from '@svsm/address';
-import { Tlb } from '@svsm/pagetable';
+import { CONTROL_FAULTS, Tlb } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { ControlBit, type ControlRegister, START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
-import { codeOf, gvaOf, MiB, world } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, thrownBy, world } from '../support/world.ts';
 
 const { Cr0Pg, Cr0Pe, Cr0Wp, Cr4Pae, Cr4Pge, Cr4La57, Cr4Pcide, Cr4Smep, Cr4Smap, Cr4Pke } = ControlBit;
-const { EferLme, EferLma, EferNxe } = ControlBit;
+const { EferLme, EferNxe } = ControlBit;
 const { cr0, cr4, efer } = START_REGISTERS;
 
-// P5, P32, P40
+// P5, P32, P40, P49, P50, P51, P52
 describe('a load that raises #GP(0)', () => {
   test.each<[string, ControlRegister, bigint]>([
     ['CR0 without paging', 'cr0', cr0 & ~Cr0Pg],
@@ -17,14 +17,25 @@ describe('a load that raises #GP(0)', () => {
     ['CR4 without PAE', 'cr4', cr4 & ~Cr4Pae],
     ['a change of LA57', 'cr4', cr4 | Cr4La57],
     ['EFER without LME', 'efer', efer & ~EferLme],
-    ['EFER without LMA', 'efer', efer & ~EferLma],
+    ['a bit of CR4 that processors of AMD do not have, LAM_SUP', 'cr4', cr4 | (1n << 28n)],
+    ['a bit of EFER that no processor has', 'efer', efer | (1n << 40n)],
+    ['CET without WP', 'cr4', cr4 | ControlBit.Cr4Cet],
     ['CR3 beyond 52 bits', 'cr3', 1n << 52n],
     ['bit 63 of CR3 without PCIDs', 'cr3', 1n << 63n],
   ])('%s', (_, register, value) => {
     const { vcpu } = world();
+    if (value === (cr4 | ControlBit.Cr4Cet)) vcpu.load('cr0', cr0 & ~Cr0Wp);
     const before = vcpu.controlRegisters;
     expect(codeOf(() => vcpu.load(register, value))).toBe('GP');
     expect(vcpu.controlRegisters).toEqual(before);
+  });
+
+  test('has the reason of the state machine of @svsm/pagetable', () => {
+    const { vcpu } = world();
+    expect(thrownBy(() => vcpu.load('cr0', cr0 & ~Cr0Pg))?.details).toEqual({
+      errorCode: 0,
+      reason: CONTROL_FAULTS['paging-off-in-64-bit-mode'],
+    });
   });
 
   // P32
@@ -42,7 +53,7 @@ test('a value that does not fit the register is refused with a coded error', () 
   expect(codeOf(() => vcpu.load('cr4', 32 as never))).toBe('INVALID_ARGUMENT');
 });
 
-// P41, P30
+// P41, P30, P54
 describe('the pages that stay in the TLB after a load of', () => {
   // One global page, and one that is not.
   const GLOBAL = gvaOf(2 * MiB);
@@ -60,7 +71,7 @@ describe('the pages that stay in the TLB after a load of', () => {
     ['CR0.WP', 'cr0', (old) => old & ~Cr0Wp, BOTH],
     ['CR3', 'cr3', (old) => old, [true, false]],
     ['CR4.SMAP', 'cr4', (old) => old | Cr4Smap, BOTH],
-    ['CR4.PKE', 'cr4', (old) => old | Cr4Pke, BOTH],
+    ['CR4.PKE, set', 'cr4', (old) => old | Cr4Pke, [false, false]],
     ['CR4.SMEP, set', 'cr4', (old) => old | Cr4Smep, [true, false]],
     ['CR4.PGE', 'cr4', (old) => old & ~Cr4Pge, [false, false]],
     ['CR4.PCIDE, set', 'cr4', (old) => old | Cr4Pcide, BOTH],
@@ -71,6 +82,14 @@ describe('the pages that stay in the TLB after a load of', () => {
     const { it, held } = filled();
     it.vcpu.load(register, change(it.vcpu.controlRegisters[register]));
     expect(held()).toEqual(expected);
+  });
+
+  test('CR4.PKE, cleared', () => {
+    const { it, held } = filled();
+    it.vcpu.load('cr4', cr4 | Cr4Pke);
+    for (const gva of [GLOBAL, OWN]) it.vcpu.read(gva, 1);
+    it.vcpu.load('cr4', cr4);
+    expect(held()).toEqual(BOTH);
   });
 
   test('CR4.SMEP, cleared, or CR4.PCIDE, cleared', () => {
@@ -109,4 +128,27 @@ describe('the pages that stay in the TLB after a load of', () => {
     it.vcpu.loadCr3(it.table.cr3);
     expect(plain.lookup(GLOBAL)).toBeUndefined();
   });
+});
+
+// P49, P50
+test('CR0.ET stays 1, and EFER.LMA does not change by a write', () => {
+  const { vcpu } = world();
+  vcpu.load('cr0', cr0 & ~ControlBit.Cr0Et);
+  expect(vcpu.controlRegisters.cr0).toBe(cr0);
+  vcpu.load('efer', efer & ~ControlBit.EferLma);
+  expect(vcpu.controlRegisters.efer).toBe(efer);
+});
+
+// R32, P42
+test.each<[string, Partial<Record<ControlRegister, bigint>>]>([
+  ['PAE paging', { efer: 0x1000n }],
+  ['32-bit paging', { efer: 0x1000n, cr4: 0n }],
+  ['long mode without PAE', { cr4: 0n }],
+  ['CR3 beyond 52 bits', { cr3: 1n << 52n }],
+  ['a bit of CR4 that it does not have', { cr4: cr4 | (1n << 28n) }],
+  ['a bit of EFER that it does not have', { efer: efer | (1n << 40n) }],
+  ['CR0 wider than 32 bits', { cr0: cr0 | (1n << 32n) }],
+  ['a register that is not a bigint', { cr4: 1 as never }],
+])('a processor cannot be made with %s', (_, registers) => {
+  expect(codeOf(() => world().guest.createVcpu({ registers }))).toBe('INVALID_ARGUMENT');
 });

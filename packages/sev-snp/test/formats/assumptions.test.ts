@@ -2,6 +2,7 @@ import { PageSize, physAddr } from '@svsm/address';
 import { writePhys64 } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { executeInGuest } from '../../src/cpu/instruction-registers.ts';
+import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
 import {
   ASSUMPTIONS,
   type Assumptions,
@@ -227,6 +228,12 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
       writePhys64(it.vcpu.memory, physAddr(table + BigInt(8 * index)), entry.raw & ~0x20n);
     outcome(() => it.vcpu.read(gvaOf(8 * MiB), 1));
     return it.table.walk(gvaOf(8 * MiB)).path.map(({ entry }) => entry.flags & 0x20);
+  },
+  // P50
+  eferLmaWrites: (assumptions) => {
+    const { vcpu } = world({ assumptions });
+    const { EferLma } = ControlBit;
+    return outcome(() => vcpu.load('efer', vcpu.controlRegisters.efer & ~EferLma));
   },
   // P8
   topLevelBit8: (assumptions) => {

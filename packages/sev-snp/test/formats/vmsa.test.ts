@@ -37,5 +37,6 @@ test('SEV_FEATURES has its bits (AMD64 APM vol. 2, appendix B)', () => {
     RestrictedInjection: 1n << 3n,
     AlternateInjection: 1n << 4n,
     DebugVirtualization: 1n << 5n,
+    VmplSss: 1n << 8n,
   });
 });
