@@ -11,7 +11,8 @@ import { Side, Sweep } from './sweep.ts';
  *
  * @param left - regions that are sorted and disjoint; they may touch, and may be empty
  * @param right - regions of the same kind of address, also sorted and disjoint
- * @throws RegionError `UNSORTED_REGIONS`, with the side and the index, when the sweep reaches the region; `KIND_MISMATCH`
+ * @throws RegionError `INVALID_ARGUMENT` if a list is not iterable, at the call; when the sweep reaches the region,
+ *   `UNSORTED_REGIONS`, with the side and the index, and `KIND_MISMATCH`
  */
 export function unionRanges<A extends Address>(
   left: Iterable<MemoryRegion<A>>,
@@ -26,7 +27,8 @@ export function unionRanges<A extends Address>(
  *
  * @param left - as for {@link unionRanges}
  * @param right - as for {@link unionRanges}
- * @throws RegionError `UNSORTED_REGIONS`, with the side and the index, when the sweep reaches the region; `KIND_MISMATCH`
+ * @throws RegionError `INVALID_ARGUMENT` if a list is not iterable, at the call; when the sweep reaches the region,
+ *   `UNSORTED_REGIONS`, with the side and the index, and `KIND_MISMATCH`
  */
 export function intersectRanges<A extends Address>(
   left: Iterable<MemoryRegion<A>>,
@@ -41,7 +43,8 @@ export function intersectRanges<A extends Address>(
  *
  * @param left - as for {@link unionRanges}
  * @param right - as for {@link unionRanges}
- * @throws RegionError `UNSORTED_REGIONS`, with the side and the index, when the sweep reaches the region; `KIND_MISMATCH`
+ * @throws RegionError `INVALID_ARGUMENT` if a list is not iterable, at the call; when the sweep reaches the region,
+ *   `UNSORTED_REGIONS`, with the side and the index, and `KIND_MISMATCH`
  * @example
  * ```ts
  * import { physAddr } from '@svsm/address';
@@ -67,7 +70,8 @@ export function subtractRanges<A extends Address>(
  *
  * @param left - as for {@link unionRanges}
  * @param right - as for {@link unionRanges}
- * @throws RegionError `UNSORTED_REGIONS`, with the side and the index, when the sweep reaches the region; `KIND_MISMATCH`
+ * @throws RegionError `INVALID_ARGUMENT` if a list is not iterable, at the call; when the sweep reaches the region,
+ *   `UNSORTED_REGIONS`, with the side and the index, and `KIND_MISMATCH`
  */
 export function differenceRanges<A extends Address>(
   left: Iterable<MemoryRegion<A>>,
@@ -76,14 +80,22 @@ export function differenceRanges<A extends Address>(
   return combined(left, right, (inLeft, inRight) => inLeft !== inRight);
 }
 
-/** The stretches that are kept, joined where they touch. */
-function* combined<A extends Address>(
+function combined<A extends Address>(
   left: Iterable<MemoryRegion<A>>,
   right: Iterable<MemoryRegion<A>>,
   keeps: (inLeft: boolean, inRight: boolean) => boolean,
 ): Generator<MemoryRegion<A>, undefined, undefined> {
-  const itself = (region: MemoryRegion<A>): MemoryRegion<A> => region;
-  const sweep = new Sweep(new Side('left', left, itself), new Side('right', right, itself));
+  const itself = (region: MemoryRegion<A>): unknown => region;
+  const sideOf = (name: 'left' | 'right', list: Iterable<MemoryRegion<A>>): Side<A, MemoryRegion<A>> =>
+    new Side(name, list, 'regions', itself);
+  return keptOf(new Sweep(sideOf('left', left), sideOf('right', right)), keeps);
+}
+
+/** The stretches that are kept, joined where they touch. */
+function* keptOf<A extends Address, Item>(
+  sweep: Sweep<A, Item, Item>,
+  keeps: (inLeft: boolean, inRight: boolean) => boolean,
+): Generator<MemoryRegion<A>, undefined, undefined> {
   /** The kind of the run from `start` to `end` that is open, if one is. */
   let kind: AddressKind<A> | undefined;
   let start = 0n;

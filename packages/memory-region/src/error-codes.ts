@@ -6,6 +6,7 @@ export const ERRORS_OF = {
   'MemoryRegion.fromAddresses': ['REGION_OVERFLOW', 'INVALID_END'],
   'MemoryRegion.tryNew': [],
   'MemoryRegion.unchecked': [],
+  'MemoryRegion.from': ['KIND_MISMATCH'],
   virtRegion: ['REGION_OVERFLOW'],
   physRegion: ['REGION_OVERFLOW'],
 
@@ -31,7 +32,7 @@ export const ERRORS_OF = {
   'MemoryRegion.pageRuns': ['INVALID_PAGE_SIZE', 'INVALID_ARGUMENT', 'MISALIGNED_REGION'],
   'MemoryRegion.toString': [],
 
-  'RegionSet.constructor': ['KIND_MISMATCH'],
+  'RegionSet.constructor': ['INVALID_ARGUMENT', 'KIND_MISMATCH'],
   'RegionSet.add': ['KIND_MISMATCH'],
   'RegionSet.remove': ['KIND_MISMATCH'],
   'RegionSet.contains': [],
@@ -47,7 +48,7 @@ export const ERRORS_OF = {
   'RegionSet.equals': ['KIND_MISMATCH'],
   'RegionSet.toString': [],
 
-  'RegionMap.constructor': ['REGION_OVERLAP', 'EMPTY_REGION', 'KIND_MISMATCH'],
+  'RegionMap.constructor': ['INVALID_ARGUMENT', 'REGION_OVERLAP', 'EMPTY_REGION', 'KIND_MISMATCH'],
   'RegionMap.set': ['REGION_OVERLAP', 'EMPTY_REGION', 'KIND_MISMATCH'],
   'RegionMap.overlay': ['EMPTY_REGION', 'KIND_MISMATCH'],
   'RegionMap.delete': ['NO_SUCH_REGION', 'KIND_MISMATCH'],
@@ -55,14 +56,14 @@ export const ERRORS_OF = {
   'RegionMap.entryAt': [],
   'RegionMap.overlapping': ['KIND_MISMATCH'],
   'RegionMap.gaps': ['KIND_MISMATCH'],
-  'RegionMap.coalesced': [],
+  'RegionMap.coalesced': ['INVALID_ARGUMENT'],
 
-  walkRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
-  unionRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
-  intersectRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
-  subtractRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
-  differenceRanges: ['UNSORTED_REGIONS', 'KIND_MISMATCH'],
-  formatBounds: [],
+  walkRanges: ['INVALID_ARGUMENT', 'UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  unionRanges: ['INVALID_ARGUMENT', 'UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  intersectRanges: ['INVALID_ARGUMENT', 'UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  subtractRanges: ['INVALID_ARGUMENT', 'UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  differenceRanges: ['INVALID_ARGUMENT', 'UNSORTED_REGIONS', 'KIND_MISMATCH'],
+  formatBounds: ['INVALID_ARGUMENT'],
   isRegionError: [],
 } as const;
 
@@ -100,7 +101,7 @@ export type RegionPagesErrorCode = CodeOf<
   'MemoryRegion.pageCount' | 'MemoryRegion.iterPages' | 'MemoryRegion.largestPages' | 'MemoryRegion.pageRuns'
 >;
 
-/** The code that the methods of a `RegionSet` throw. */
+/** The codes that the methods of a `RegionSet` throw. */
 export type RegionSetErrorCode = CodeOf<Extract<keyof Table, `RegionSet.${string}`>>;
 
 /** The codes that the methods of a `RegionMap` throw. */

@@ -3,14 +3,23 @@ import {
   type AddressKind,
   alignDown,
   alignmentBytes,
+  assertIsAddressKind,
   type Bytes,
   byteCount,
   PageSize,
 } from '@svsm/address';
+import { checkedSize, requireBigint, sizeUpTo, trySize } from './bounds.ts';
+import { boundsOf, readRegion, sameKind } from './foreign-region.ts';
 import { type PageIterator, pagesFrom } from './page-iterator.ts';
-import { type PageRun, type PageRunOptions, requirePageSize, runsBetween, usableSizes } from './page-runs.ts';
+import {
+  countPages,
+  type PageRun,
+  type PageRunOptions,
+  pagesOf,
+  runsBetween,
+  usableSizes,
+} from './page-runs.ts';
 import { formatBounds, RegionError } from './region-error.ts';
-import { requireKind, sameKind } from './same-kind.ts';
 
 /**
  * A run of addresses of one kind, from `start` up to but not including `end`. Immutable.
@@ -42,66 +51,69 @@ export class MemoryRegion<A extends Address> {
    *
    * @param kind - the kind of its addresses: `Virt`, `Virt57`, `Phys`, or one of your own
    * @param size - bytes, at least 0
-   * @throws AddressError as {@link AddressKind.assertIsAddress} for `start`, `INVALID_BYTE_COUNT` for `size`; RegionError
-   *   `REGION_OVERFLOW` if the end would lie past the start of the hole or the end of the space
+   * @throws AddressError `INVALID_KIND` for `kind`, as {@link AddressKind.assertIsAddress} for `start`, `INVALID_BYTE_COUNT`
+   *   for `size`; RegionError `REGION_OVERFLOW` if the end would lie past the start of the hole or the end of the space
    */
   constructor(kind: AddressKind<A>, start: A, size: Bytes);
   constructor(kind: AddressKind<A>, start: A, size: Bytes, checks?: typeof UNCHECKED) {
-    let bytes = size as bigint;
-    let end: bigint | undefined;
-    if (checks !== UNCHECKED) {
-      const limit = kind.runEnd(start);
-      bytes = byteCount(size);
-      end = start + bytes;
-      if (end > limit)
-        throw new RegionError('REGION_OVERFLOW', { kind: kind.name, start, size: bytes, limit });
-    }
+    const isChecked = checks !== UNCHECKED;
+    const bytes = isChecked ? checkedSize(kind, start, size) : (size as bigint);
     this.#kind = kind;
     this.#start = start;
     this.#size = bytes;
-    this.#end = end;
+    this.#end = isChecked ? start + bytes : undefined;
   }
 
   /**
    * The region from `start` up to `end`.
    *
    * @param end - exclusive; 2^64 and the start of the hole are allowed
-   * @throws AddressError as {@link AddressKind.assertIsAddress} for `start`; RegionError `INVALID_END` if `end` is not a
-   *   `bigint` or comes before `start`, `REGION_OVERFLOW` if it lies past the start of the hole or the end of the space
-   * @example
-   * ```ts
-   * import { Virt, virtAddr } from '@svsm/address';
-   * import { MemoryRegion } from '@svsm/memory-region';
-   *
-   * const lastPage = MemoryRegion.fromAddresses(Virt, virtAddr(0xffff_ffff_ffff_f000n), 1n << 64n);
-   * console.log(lastPage.size); // => 4096n
-   * ```
+   * @throws AddressError `INVALID_KIND` for `kind`, as {@link AddressKind.assertIsAddress} for `start`; RegionError
+   *   `INVALID_END` if `end` is not a `bigint` or comes before `start`, `REGION_OVERFLOW` if it lies past the start of the hole
+   *   or the end of the space
    */
   static fromAddresses<A extends Address>(kind: AddressKind<A>, start: A, end: bigint): MemoryRegion<A> {
-    return regionBetween(kind, start, end);
+    return uncheckedRegion(kind, start, sizeUpTo(kind, start, end));
   }
 
   /**
    * Like the constructor, but returns `undefined` for every start and size that it refuses.
    *
-   * @example
-   * ```ts
-   * import { Virt } from '@svsm/address';
-   * import { MemoryRegion } from '@svsm/memory-region';
-   *
-   * console.log(MemoryRegion.tryNew(Virt, 0x7fff_ffff_f000n, 4096)?.size); // => 4096n
-   * console.log(MemoryRegion.tryNew(Virt, 0x7fff_ffff_f000n, 4097)); // => undefined
-   * ```
+   * @throws AddressError `INVALID_KIND` for `kind`
    */
   static tryNew<A extends Address>(
     kind: AddressKind<A>,
     start: unknown,
     size: unknown,
   ): MemoryRegion<A> | undefined {
-    if (!kind.isAddress(start)) return undefined;
-    if (typeof size === 'number' ? !Number.isSafeInteger(size) : typeof size !== 'bigint') return undefined;
-    const bytes = BigInt(size as Bytes);
-    return bytes < 0n || start + bytes > kind.runEnd(start) ? undefined : uncheckedRegion(kind, start, bytes);
+    assertIsAddressKind(kind);
+    const bytes = trySize(kind, start, size);
+    return bytes === undefined ? undefined : uncheckedRegion(kind, start as A, bytes);
+  }
+
+  /**
+   * `value` as a region of `kind`, for functions whose callers may have no types. A region of another installed copy of this
+   * package is copied. O(1).
+   *
+   * @throws AddressError `INVALID_KIND` for `kind`; RegionError `KIND_MISMATCH` if `value` is not a region of this kind
+   * @example
+   * ```ts
+   * import { type PhysAddr, Phys } from '@svsm/address';
+   * import { MemoryRegion } from '@svsm/memory-region';
+   *
+   * function pagesOf(region: MemoryRegion<PhysAddr>): number {
+   *   return MemoryRegion.from(Phys, region).pageCount();
+   * }
+   * ```
+   */
+  static from<A extends Address>(kind: AddressKind<A>, value: unknown): MemoryRegion<A> {
+    const isOwn = typeof value === 'object' && value !== null && #kind in value;
+    const own = isOwn ? (value as unknown as MemoryRegion<A>) : undefined;
+    if (own !== undefined && own.#kind === kind) return own;
+    assertIsAddressKind(kind);
+    if (own !== undefined && sameKind(kind, own.#kind)) return own;
+    const { start, size } = boundsOf(kind, value);
+    return uncheckedRegion(kind, start as A, size);
   }
 
   /**
@@ -147,13 +159,23 @@ export class MemoryRegion<A extends Address> {
     return this.#size === 0n;
   }
 
-  /** Whether `address` lies in the region. `end` does not. The kind of `address` is not checked. */
+  /**
+   * Whether `address` lies in the region. `end` does not. The kind of `address` is not checked.
+   *
+   * @throws AddressError `INVALID_ADDRESS` if `address` is not a `bigint`
+   */
   contains(address: A): boolean {
+    requireBigint(this.#kind, address);
     return this.#start <= address && address < this.end;
   }
 
-  /** Whether `address` lies in the region or is its `end`. */
+  /**
+   * Whether `address` lies in the region or is its `end`.
+   *
+   * @throws AddressError `INVALID_ADDRESS` if `address` is not a `bigint`
+   */
   containsInclusive(address: bigint): boolean {
+    requireBigint(this.#kind, address);
     return this.#start <= address && address <= this.end;
   }
 
@@ -163,8 +185,8 @@ export class MemoryRegion<A extends Address> {
    * @throws RegionError `KIND_MISMATCH`
    */
   containsRegion(other: MemoryRegion<A>): boolean {
-    requireKind(this.#kind, other);
-    return other.isEmpty || (this.#start <= other.start && other.end <= this.end);
+    const { isEmpty, start, end } = fromValue(this.#kind, other);
+    return isEmpty || (this.#start <= start && end <= this.end);
   }
 
   /**
@@ -173,8 +195,8 @@ export class MemoryRegion<A extends Address> {
    * @throws RegionError `KIND_MISMATCH`
    */
   overlaps(other: MemoryRegion<A>): boolean {
-    requireKind(this.#kind, other);
-    return !this.isEmpty && !other.isEmpty && this.#start < other.end && other.start < this.end;
+    const { isEmpty, start, end } = fromValue(this.#kind, other);
+    return !this.isEmpty && !isEmpty && this.#start < end && start < this.end;
   }
 
   /**
@@ -183,13 +205,16 @@ export class MemoryRegion<A extends Address> {
    * @throws RegionError `KIND_MISMATCH`
    */
   contiguous(other: MemoryRegion<A>): boolean {
-    requireKind(this.#kind, other);
-    return this.isEmpty || other.isEmpty || (this.#start <= other.end && other.start <= this.end);
+    const { isEmpty, start, end } = fromValue(this.#kind, other);
+    return this.isEmpty || isEmpty || (this.#start <= end && start <= this.end);
   }
 
-  /** Whether both have the same kind, start and end. */
+  /** Whether both have the same kind, start and end. A value that is not a region equals none. */
   equals(other: MemoryRegion<A>): boolean {
-    return sameKind(this.#kind, other?.kind) && this.#start === other.start && this.#size === other.size;
+    const isOwn = typeof other === 'object' && other !== null && #kind in other;
+    const read = isOwn ? other : readRegion(other);
+    if (read === undefined || !sameKind(this.#kind, read.kind)) return false;
+    return this.#start === read.start && this.#size === read.size;
   }
 
   /**
@@ -208,11 +233,11 @@ export class MemoryRegion<A extends Address> {
    * @throws RegionError `KIND_MISMATCH`; `REGION_OVERFLOW` if they lie on different sides of the hole
    */
   hull(other: MemoryRegion<A>): MemoryRegion<A> {
-    requireKind(this.#kind, other);
-    if (other.isEmpty) return this;
-    if (this.isEmpty) return other;
-    const start = this.#start < other.start ? this.#start : other.start;
-    const end = this.end > other.end ? this.end : other.end;
+    const region = fromValue(this.#kind, other);
+    if (region.isEmpty) return this;
+    if (this.isEmpty) return region;
+    const start = this.#start < region.start ? this.#start : region.start;
+    const end = this.end > region.end ? this.end : region.end;
     return regionOf(this.#kind, start, end - start);
   }
 
@@ -308,7 +333,7 @@ export class MemoryRegion<A extends Address> {
    * @throws RegionError `INVALID_PAGE_SIZE`; `MISALIGNED_REGION` if start or end is not a multiple of `size`
    */
   pageCount(size: PageSize = PageSize.Regular): number {
-    return this.#countPages(size);
+    return countPages(this, size);
   }
 
   /**
@@ -332,7 +357,7 @@ export class MemoryRegion<A extends Address> {
    * ```
    */
   iterPages(size: PageSize): PageIterator<A> {
-    return pagesFrom(this.#start, this.#countPages(size), size);
+    return pagesFrom(this.#start, countPages(this, size), size);
   }
 
   /**
@@ -351,7 +376,7 @@ export class MemoryRegion<A extends Address> {
    * ```
    */
   largestPages(options: PageRunOptions = {}): Generator<MemoryRegion<A>, undefined, undefined> {
-    return pagesOf(this.#kind, this.pageRuns(options));
+    return pagesOf(this.pageRuns(options), (start, size) => uncheckedRegion(this.#kind, start, size));
   }
 
   /**
@@ -381,7 +406,7 @@ export class MemoryRegion<A extends Address> {
    */
   pageRuns(options: PageRunOptions = {}): Generator<PageRun<A>, undefined, undefined> {
     const sizes = usableSizes(options);
-    this.#countPages(PageSize.Regular);
+    countPages(this, PageSize.Regular);
     return runsBetween(this.#start, this.end, sizes);
   }
 
@@ -393,14 +418,6 @@ export class MemoryRegion<A extends Address> {
   /** Makes consoles, which see no fields of a region, show its kind and its bounds. */
   get [Symbol.toStringTag](): string {
     return `${this.#kind.name} ${this}`;
-  }
-
-  #countPages(size: PageSize): number {
-    requirePageSize(size);
-    if (((this.#start | this.#size) & BigInt(size - 1)) !== 0n) {
-      throw new RegionError('MISALIGNED_REGION', { region: this, pageSize: size });
-    }
-    return Number(this.size / BigInt(size));
   }
 }
 
@@ -427,20 +444,6 @@ function regionOf<A extends Address>(kind: AddressKind<A>, start: A, size: Bytes
   return new MemoryRegion(kind, start, size);
 }
 
-function regionBetween<A extends Address>(kind: AddressKind<A>, start: A, end: bigint): MemoryRegion<A> {
-  kind.assertIsAddress(start);
-  if (typeof end !== 'bigint' || end < start) {
-    throw new RegionError('INVALID_END', { kind: kind.name, start, end });
-  }
-  return new MemoryRegion(kind, start, end - start);
-}
-
-function* pagesOf<A extends Address>(
-  kind: AddressKind<A>,
-  runs: Iterable<PageRun<A>>,
-): Generator<MemoryRegion<A>, undefined, undefined> {
-  for (const { start, pageSize, count } of runs) {
-    const size = BigInt(pageSize);
-    for (let i = 0n; i < count; i += 1n) yield uncheckedRegion(kind, (start + i * size) as A, size);
-  }
+function fromValue<A extends Address>(kind: AddressKind<A>, value: MemoryRegion<A>): MemoryRegion<A> {
+  return MemoryRegion.from(kind, value);
 }

@@ -1,5 +1,5 @@
 import { type Address, PageSize } from '@svsm/address';
-import { RegionError } from './region-error.ts';
+import { type RegionBounds, RegionError } from './region-error.ts';
 
 /** Consecutive pages of one size. */
 export interface PageRun<A extends Address> {
@@ -25,8 +25,21 @@ export interface PageRunOptions {
 const SIZES: readonly PageSize[] = [PageSize.Regular, PageSize.Huge, PageSize.Giant];
 const OPTIONS: readonly string[] = ['offset', 'maxPageSize'] satisfies (keyof PageRunOptions)[];
 
+/**
+ * The number of pages of `size` in `region`.
+ *
+ * @throws RegionError `INVALID_PAGE_SIZE`, `MISALIGNED_REGION`
+ */
+export function countPages(region: RegionBounds & { readonly size: bigint }, size: PageSize): number {
+  requirePageSize(size);
+  if (((region.start | region.size) & BigInt(size - 1)) !== 0n) {
+    throw new RegionError('MISALIGNED_REGION', { region, pageSize: size });
+  }
+  return Number(region.size / BigInt(size));
+}
+
 /** @throws RegionError `INVALID_PAGE_SIZE` unless `size` is a page size */
-export function requirePageSize(size: PageSize): void {
+function requirePageSize(size: PageSize): void {
   if (!SIZES.includes(size)) throw new RegionError('INVALID_PAGE_SIZE', { value: size });
 }
 
@@ -36,28 +49,37 @@ export function requirePageSize(size: PageSize): void {
  * @throws RegionError `INVALID_PAGE_SIZE`, `INVALID_ARGUMENT`
  */
 export function usableSizes(options: PageRunOptions): readonly bigint[] {
-  if (typeof options !== 'object' || options === null) {
-    throw new RegionError('INVALID_ARGUMENT', {
-      what: 'options',
-      value: options,
-      expected: 'pass an object',
-    });
-  }
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
-  if (unknown !== undefined) {
-    const expected = `the options are ${OPTIONS.join(' and ')}`;
-    throw new RegionError('INVALID_ARGUMENT', { what: 'the name of an option', value: unknown, expected });
-  }
-  const { offset = 0, maxPageSize = PageSize.Giant } = options;
+  const { offset = 0, maxPageSize = PageSize.Giant } = readOptions(options);
   requirePageSize(maxPageSize);
   const isInteger = typeof offset === 'bigint' || Number.isSafeInteger(offset);
   if (!isInteger || BigInt(offset) % BigInt(PageSize.Regular) !== 0n) {
-    const expected = 'pass a multiple of 0x1000 as a bigint or a safe integer';
-    throw new RegionError('INVALID_ARGUMENT', { what: 'offset', value: offset, expected });
+    throw invalid('offset', offset, 'pass a multiple of 0x1000 as a bigint or a safe integer');
   }
   return SIZES.filter((size) => size <= maxPageSize)
     .map(BigInt)
     .filter((size) => BigInt(offset) % size === 0n);
+}
+
+/** A copy of `options`. @throws RegionError `INVALID_ARGUMENT` if they cannot be read, or one has another name */
+function readOptions(options: PageRunOptions): {
+  [Name in keyof PageRunOptions]-?: PageRunOptions[Name] | undefined;
+} {
+  if (typeof options !== 'object' || options === null) throw invalid('options', options, 'pass an object');
+  let copy: ReturnType<typeof readOptions>;
+  let other: string | undefined;
+  try {
+    const { offset, maxPageSize } = options;
+    copy = { offset, maxPageSize };
+    other = Object.keys(options).find((name) => !OPTIONS.includes(name));
+  } catch (cause) {
+    throw invalid('options', options, 'their properties must be readable', { cause });
+  }
+  if (other === undefined) return copy;
+  throw invalid('the name of an option', other, `the options are ${OPTIONS.join(' and ')}`);
+}
+
+function invalid(what: string, value: unknown, expected: string, options?: ErrorOptions): RegionError {
+  return new RegionError('INVALID_ARGUMENT', { what, value, expected }, options);
 }
 
 /**
@@ -79,6 +101,17 @@ export function* runsBetween<A extends Address>(
     const stop = firstFit(at, end, sizes[i + 1]) ?? end - (end % size);
     yield { start: at as A, pageSize: Number(size) as PageSize, count: Number((stop - at) / size) };
     at = stop;
+  }
+}
+
+/** The pages of `runs`, one by one, as `make` returns them. */
+export function* pagesOf<A extends Address, Page>(
+  runs: Iterable<PageRun<A>>,
+  make: (start: A, size: bigint) => Page,
+): Generator<Page, undefined, undefined> {
+  for (const { start, pageSize, count } of runs) {
+    const size = BigInt(pageSize);
+    for (let i = 0n; i < count; i += 1n) yield make((start + i * size) as A, size);
   }
 }
 

@@ -42,10 +42,8 @@ export interface RegionErrorDetails {
 /** The codes of {@link RegionError}. */
 export type RegionErrorCode = keyof RegionErrorDetails;
 
-/** `[start-end)`, each as sixteen hex digits. O(1). */
-export function formatBounds({ start, end }: RegionBounds): string {
-  return `[${formatAddress(start)}-${formatAddress(end)})`;
-}
+const boundsText = ({ start, end }: RegionBounds): string =>
+  `[${formatAddress(start)}-${formatAddress(end)})`;
 
 const MESSAGES: MessageTable<RegionErrorDetails> = {
   REGION_OVERFLOW: ({ kind, start, size, limit }) =>
@@ -59,18 +57,20 @@ const MESSAGES: MessageTable<RegionErrorDetails> = {
     'PageSize.Huge (0x200000) and PageSize.Giant (0x40000000)',
   INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
   MISALIGNED_REGION: ({ region, pageSize }) =>
-    `${formatBounds(region)} does not start and end at multiples of ${describeValue(BigInt(pageSize))} bytes: ` +
+    `${boundsText(region)} does not start and end at multiples of ${describeValue(BigInt(pageSize))} bytes: ` +
     'call alignOutward or alignInward first',
   NOT_CONTIGUOUS: ({ left, right }) =>
-    `${formatBounds(left)} and ${formatBounds(right)} neither touch nor overlap: use hull to cover the gap too`,
+    `${boundsText(left)} and ${boundsText(right)} neither touch nor overlap: use hull to cover the gap too`,
   OUTSIDE_REGION: ({ region, at }) =>
-    `${describeValue(at)} does not lie strictly inside ${formatBounds(region)}`,
+    typeof at === 'bigint'
+      ? `${describeValue(at)} does not lie strictly inside ${boundsText(region)}`
+      : `${describeValue(at)} is not an address: pass a bigint strictly inside ${boundsText(region)}`,
   REGION_OVERLAP: ({ region, existing }) =>
-    `${formatBounds(region)} overlaps ${formatBounds(existing)}, which is already in the map`,
-  NO_SUCH_REGION: ({ region }) => `the map has no entry with exactly the region ${formatBounds(region)}`,
-  EMPTY_REGION: ({ region }) => `${formatBounds(region)} is empty: pass a region of at least one byte`,
+    `${boundsText(region)} overlaps ${boundsText(existing)}, which is already in the map`,
+  NO_SUCH_REGION: ({ region }) => `the map has no entry with exactly the region ${boundsText(region)}`,
+  EMPTY_REGION: ({ region }) => `${boundsText(region)} is empty: pass a region of at least one byte`,
   UNSORTED_REGIONS: ({ side, index, before, region }) =>
-    `region ${index} on the ${side}, ${formatBounds(region)}, does not come after ${formatBounds(before)}: ` +
+    `region ${index} on the ${side}, ${boundsText(region)}, does not come after ${boundsText(before)}: ` +
     'pass regions that are sorted and disjoint',
   KIND_MISMATCH: ({ expected, actual }) => `the region must be of kind ${expected}, not ${actual}`,
 };
@@ -109,4 +109,20 @@ export function isRegionError<Code extends RegionErrorCode = RegionErrorCode>(
   code?: Code,
 ): error is { [C in Code]: RegionError<C> }[Code] {
   return isCodedError(error, 'RegionError', code);
+}
+
+/**
+ * `[start-end)`, each as sixteen hex digits. O(1).
+ *
+ * @throws RegionError `INVALID_ARGUMENT` if `bounds` does not have two bigints
+ */
+export function formatBounds(bounds: RegionBounds): string {
+  try {
+    const { start, end } = bounds;
+    if (typeof start === 'bigint' && typeof end === 'bigint') return boundsText({ start, end });
+  } catch {
+    // Properties that cannot be read.
+  }
+  const expected = 'pass { start, end } with two bigints';
+  throw new RegionError('INVALID_ARGUMENT', { what: 'bounds', value: bounds, expected });
 }

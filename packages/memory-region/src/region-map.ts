@@ -1,8 +1,8 @@
-import type { Address, AddressKind } from '@svsm/address';
-import type { MemoryRegion } from './memory-region.ts';
+import { type Address, type AddressKind, assertIsAddressKind } from '@svsm/address';
+import { pairOf, requireIterable } from './arguments.ts';
+import { MemoryRegion } from './memory-region.ts';
 import { RegionError } from './region-error.ts';
 import { type RegionCursor, RegionIndex } from './region-index.ts';
-import { requireKind } from './same-kind.ts';
 import type { RegionEntry } from './walk-ranges.ts';
 
 /**
@@ -30,12 +30,19 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
   /**
    * Makes a map of `entries`, which may be in any order. O(n log n).
    *
-   * @throws RegionError `KIND_MISMATCH`; `EMPTY_REGION`; `REGION_OVERLAP`, with both regions, if two entries overlap
+   * @throws AddressError `INVALID_KIND`; RegionError `INVALID_ARGUMENT` if `entries` are not iterable or one is not a pair;
+   *   `KIND_MISMATCH`; `EMPTY_REGION`; `REGION_OVERLAP`, with both regions, if two entries overlap
    */
   constructor(kind: AddressKind<A>, entries: Iterable<RegionEntry<A, V>> = []) {
+    assertIsAddressKind(kind);
+    requireIterable('entries', entries, 'pairs [region, value]');
     this.kind = kind;
-    const sorted = [...entries];
-    for (const [region] of sorted) this.#require(region);
+    const sorted: RegionEntry<A, V>[] = [];
+    const nameOf = (): string => `entry ${sorted.length}`;
+    for (const entry of entries) {
+      const [region, value] = pairOf(entry, nameOf);
+      sorted.push([this.#require(region), value]);
+    }
     sorted.sort(([a], [b]) => (a.start < b.start ? -1 : 1));
     sorted.forEach(([region], i) => {
       const before = sorted[i - 1]?.[0];
@@ -56,10 +63,11 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    * @throws RegionError `KIND_MISMATCH`; `EMPTY_REGION`; `REGION_OVERLAP`, with both regions, if an entry overlaps `region`
    */
   set(region: MemoryRegion<A>, value: V): this {
-    this.#require(region);
-    const existing = this.#index.cursor().find(region.start);
-    if (existing?.overlaps(region) === true) throw new RegionError('REGION_OVERLAP', { region, existing });
-    this.#index.insert(region, value);
+    const added = this.#require(region);
+    const existing = this.#index.cursor().find(added.start);
+    if (existing?.overlaps(added) === true)
+      throw new RegionError('REGION_OVERLAP', { region: added, existing });
+    this.#index.insert(added, value);
     return this;
   }
 
@@ -70,13 +78,13 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    * @throws RegionError `KIND_MISMATCH`; `EMPTY_REGION`
    */
   overlay(region: MemoryRegion<A>, value: V): this {
-    this.#require(region);
-    const cut = [...this.#entries(region.start, region.end)];
+    const added = this.#require(region);
+    const cut = [...this.#entries(added.start, added.end)];
     for (const [other, held] of cut) {
       this.#index.delete(other.start);
-      for (const rest of other.subtract(region)) this.#index.insert(rest, held);
+      for (const rest of other.subtract(added)) this.#index.insert(rest, held);
     }
-    this.#index.insert(region, value);
+    this.#index.insert(added, value);
     return this;
   }
 
@@ -86,10 +94,12 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    * @throws RegionError `KIND_MISMATCH`; `NO_SUCH_REGION` if no entry has the same start and end
    */
   delete(region: MemoryRegion<A>): V {
-    requireKind(this.kind, region);
-    const found = this.#index.at(region.start);
-    if (found === undefined || !found[0].equals(region)) throw new RegionError('NO_SUCH_REGION', { region });
-    this.#index.delete(region.start);
+    const wanted = MemoryRegion.from(this.kind, region);
+    const found = this.#index.at(wanted.start);
+    if (found === undefined || !found[0].equals(wanted)) {
+      throw new RegionError('NO_SUCH_REGION', { region: wanted });
+    }
+    this.#index.delete(wanted.start);
     return found[1];
   }
 
@@ -120,8 +130,8 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    * @throws RegionError `KIND_MISMATCH`
    */
   overlapping(region: MemoryRegion<A>): Generator<RegionEntry<A, V>, undefined, undefined> {
-    requireKind(this.kind, region);
-    return this.#entries(region.start, region.isEmpty ? 0n : region.end);
+    const { isEmpty, start, end } = MemoryRegion.from(this.kind, region);
+    return this.#entries(start, isEmpty ? 0n : end);
   }
 
   /**
@@ -131,8 +141,7 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    * @throws RegionError `KIND_MISMATCH`
    */
   gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
-    requireKind(this.kind, within);
-    return this.#index.gaps(within);
+    return this.#index.gaps(MemoryRegion.from(this.kind, within));
   }
 
   /**
@@ -140,23 +149,13 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    * iteration, it goes on after the last region that it returned, with the entries that begin there or later.
    *
    * @param equal - whether two values are equal; `Object.is` if not given
+   * @throws RegionError `INVALID_ARGUMENT` if `equal` is not a function
    */
-  *coalesced(
+  coalesced(
     equal: (left: V, right: V) => boolean = Object.is,
   ): Generator<RegionEntry<A, V>, undefined, undefined> {
-    const cursor = this.#index.cursor();
-    let first = cursor.find(0n);
-    while (first !== undefined) {
-      const value = cursor.value;
-      let reached = first.end;
-      let region = cursor.next();
-      while (region?.start === reached && equal(value, cursor.value)) {
-        reached = region.end;
-        region = cursor.isStale ? findFrom(cursor, reached) : cursor.next();
-      }
-      yield [reached === first.end ? first : first.expand(reached - first.end), value];
-      first = cursor.isStale ? findFrom(cursor, reached) : region;
-    }
+    if (typeof equal === 'function') return this.#coalesced(equal);
+    throw new RegionError('INVALID_ARGUMENT', { what: 'equal', value: equal, expected: 'pass a function' });
   }
 
   /**
@@ -191,9 +190,26 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
     }
   }
 
-  #require(region: MemoryRegion<A>): void {
-    requireKind(this.kind, region);
+  *#coalesced(equal: (left: V, right: V) => boolean): Generator<RegionEntry<A, V>, undefined, undefined> {
+    const cursor = this.#index.cursor();
+    let first = cursor.find(0n);
+    while (first !== undefined) {
+      const value = cursor.value;
+      let reached = first.end;
+      let region = cursor.next();
+      while (region?.start === reached && equal(value, cursor.value)) {
+        reached = region.end;
+        region = cursor.isStale ? findFrom(cursor, reached) : cursor.next();
+      }
+      yield [reached === first.end ? first : first.expand(reached - first.end), value];
+      first = cursor.isStale ? findFrom(cursor, reached) : region;
+    }
+  }
+
+  #require(value: MemoryRegion<A>): MemoryRegion<A> {
+    const region = MemoryRegion.from(this.kind, value);
     if (region.isEmpty) throw new RegionError('EMPTY_REGION', { region });
+    return region;
   }
 }
 

@@ -1,8 +1,16 @@
-import type { Address, AddressKind } from '@svsm/address';
+import {
+  type Address,
+  type AddressKind,
+  assertIsAddressKind,
+  describeValue,
+  isAddressKind,
+} from '@svsm/address';
+import { requireIterable } from './arguments.ts';
 import { differenceRanges, intersectRanges, subtractRanges, unionRanges } from './combine-ranges.ts';
+import { sameKind } from './foreign-region.ts';
 import { MemoryRegion } from './memory-region.ts';
+import { RegionError } from './region-error.ts';
 import { RegionIndex } from './region-index.ts';
-import { requireKind } from './same-kind.ts';
 
 /**
  * A set of addresses of one kind, kept as regions that are sorted, disjoint, not empty, and coalesced. So equal sets have
@@ -29,12 +37,13 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   /**
    * Makes the set of all addresses in `regions`, which may be in any order, overlap and be empty. O(n log n).
    *
-   * @throws RegionError `KIND_MISMATCH`
+   * @throws AddressError `INVALID_KIND`; RegionError `INVALID_ARGUMENT` if `regions` are not iterable; `KIND_MISMATCH`
    */
   constructor(kind: AddressKind<A>, regions: Iterable<MemoryRegion<A>> = []) {
+    assertIsAddressKind(kind);
+    requireIterable('regions', regions, 'regions');
     this.kind = kind;
-    const sorted = [...regions];
-    for (const region of sorted) requireKind(kind, region);
+    const sorted = Array.from(regions, (region) => MemoryRegion.from(kind, region));
     sorted.sort((a, b) => (a.start < b.start ? -1 : 1));
     this.#index.fill(coalesce(sorted).map((region) => [region, undefined]));
   }
@@ -62,11 +71,10 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   add(region: MemoryRegion<A>): this {
-    requireKind(this.kind, region);
-    if (region.isEmpty) return this;
-    const before = region.start > 0n ? region.start - 1n : 0n;
-    let joined = region;
-    for (const other of this.#take(before, region.end)) joined = joined.merge(other);
+    let joined = MemoryRegion.from(this.kind, region);
+    if (joined.isEmpty) return this;
+    const before = joined.start > 0n ? joined.start - 1n : 0n;
+    for (const other of this.#take(before, joined.end)) joined = joined.merge(other);
     this.#index.insert(joined, undefined);
     return this;
   }
@@ -78,10 +86,10 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   remove(region: MemoryRegion<A>): this {
-    requireKind(this.kind, region);
-    if (region.isEmpty) return this;
-    for (const other of this.#take(region.start, region.end - 1n)) {
-      for (const rest of other.subtract(region)) this.#index.insert(rest, undefined);
+    const removed = MemoryRegion.from(this.kind, region);
+    if (removed.isEmpty) return this;
+    for (const other of this.#take(removed.start, removed.end - 1n)) {
+      for (const rest of other.subtract(removed)) this.#index.insert(rest, undefined);
     }
     return this;
   }
@@ -101,8 +109,8 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   containsRegion(region: MemoryRegion<A>): boolean {
-    requireKind(this.kind, region);
-    return region.isEmpty || this.regionAt(region.start)?.containsRegion(region) === true;
+    const { isEmpty, start } = MemoryRegion.from(this.kind, region);
+    return isEmpty || this.#index.at(start)?.[0].containsRegion(region) === true;
   }
 
   /**
@@ -111,8 +119,8 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   overlaps(region: MemoryRegion<A>): boolean {
-    requireKind(this.kind, region);
-    return this.#index.cursor().find(region.start)?.overlaps(region) === true;
+    const { start } = MemoryRegion.from(this.kind, region);
+    return this.#index.cursor().find(start)?.overlaps(region) === true;
   }
 
   /**
@@ -132,8 +140,8 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   overlapping(region: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
-    requireKind(this.kind, region);
-    return this.#regions(region.start, region.isEmpty ? 0n : region.end);
+    const { isEmpty, start, end } = MemoryRegion.from(this.kind, region);
+    return this.#regions(start, isEmpty ? 0n : end);
   }
 
   /**
@@ -143,8 +151,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
-    requireKind(this.kind, within);
-    return this.#index.gaps(within);
+    return this.#index.gaps(MemoryRegion.from(this.kind, within));
   }
 
   /**
@@ -153,7 +160,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   union(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, unionRanges);
+    return combined(this.kind, unionRanges(this, this.#same(other)));
   }
 
   /**
@@ -162,7 +169,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   intersect(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, intersectRanges);
+    return combined(this.kind, intersectRanges(this, this.#same(other)));
   }
 
   /**
@@ -171,7 +178,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   subtract(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, subtractRanges);
+    return combined(this.kind, subtractRanges(this, this.#same(other)));
   }
 
   /**
@@ -180,7 +187,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   difference(other: RegionSet<A>): RegionSet<A> {
-    return combine(this, other, differenceRanges);
+    return combined(this.kind, differenceRanges(this, this.#same(other)));
   }
 
   /**
@@ -189,9 +196,9 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   equals(other: RegionSet<A>): boolean {
-    requireKind(this.kind, other);
-    if (this.regionCount !== other.regionCount) return false;
-    const others = other[Symbol.iterator]();
+    const same = this.#same(other);
+    if (this.regionCount !== same.regionCount) return false;
+    const others = same[Symbol.iterator]();
     for (const region of this) if (!region.equals(others.next().value as MemoryRegion<A>)) return false;
     return true;
   }
@@ -218,6 +225,13 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   /** The regions as `{[0x…-0x…), …}`. */
   toString(): string {
     return `{${[...this].join(', ')}}`;
+  }
+
+  /** `other`, or a copy if another installed copy of this package made it. @throws RegionError `KIND_MISMATCH` */
+  #same(other: RegionSet<A>): RegionSet<A> {
+    const isOwn = typeof other === 'object' && other !== null && #index in other;
+    if (isOwn && other.kind === this.kind) return other;
+    return copied(this.kind, other);
   }
 
   /** The regions that end after `from` and begin before `end`, or all of these if no `end` is given. */
@@ -253,13 +267,22 @@ function partFrom<A extends Address>(
   return MemoryRegion.unchecked(region.kind, address as A, region.end - address);
 }
 
-function combine<A extends Address>(
-  left: RegionSet<A>,
-  right: RegionSet<A>,
-  operation: typeof unionRanges,
-): RegionSet<A> {
-  requireKind(left.kind, right);
-  return new RegionSet(left.kind, operation(left, right));
+// The class makes other sets through these functions, because the bundler renames a class that refers to itself.
+function combined<A extends Address>(kind: AddressKind<A>, regions: Iterable<MemoryRegion<A>>): RegionSet<A> {
+  return new RegionSet(kind, regions);
+}
+
+function copied<A extends Address>(kind: AddressKind<A>, other: unknown): RegionSet<A> {
+  let actual = describeValue(other);
+  try {
+    const set = other as RegionSet<A>;
+    const isSet = isAddressKind(set.kind) && typeof set.regionCount === 'number';
+    if (isSet && sameKind(kind, set.kind)) return new RegionSet(kind, set);
+    if (isSet) actual = set.kind.name;
+  } catch {
+    // Properties that cannot be read, or what they hold is not a set: it is described by its type.
+  }
+  throw new RegionError('KIND_MISMATCH', { expected: kind.name, actual });
 }
 
 /** Joins sorted regions that touch or overlap, and leaves out empty ones. */

@@ -1,4 +1,5 @@
 import type { Address } from '@svsm/address';
+import { pairOf } from './arguments.ts';
 import { MemoryRegion } from './memory-region.ts';
 import { Side, Sweep } from './sweep.ts';
 
@@ -29,7 +30,8 @@ export interface RangePiece<A extends Address, L, R> {
  *
  * @param left - entries whose regions are sorted and disjoint
  * @param right - entries of the same kind of address, also sorted and disjoint
- * @throws RegionError `UNSORTED_REGIONS`, with the side and the index, when the sweep reaches the entry; `KIND_MISMATCH`
+ * @throws RegionError `INVALID_ARGUMENT` if a list is not iterable, at the call, or if an entry is not a pair, when the sweep
+ *   reaches it; then also `UNSORTED_REGIONS`, with the side and the index, and `KIND_MISMATCH`
  * @example
  * ```ts
  * import { physAddr } from '@svsm/address';
@@ -43,14 +45,19 @@ export interface RangePiece<A extends Address, L, R> {
  * // => 8192n undefined c
  * ```
  */
-export function* walkRanges<A extends Address, L, R>(
+export function walkRanges<A extends Address, L, R>(
   left: Iterable<RegionEntry<A, L>>,
   right: Iterable<RegionEntry<NoInfer<A>, R>>,
 ): Generator<RangePiece<A, L, R>, undefined, undefined> {
-  const sweep = new Sweep(
-    new Side('left', left, ([region]) => region),
-    new Side('right', right, ([region]) => region),
+  const expected = 'pairs [region, value]';
+  return piecesOf(
+    new Sweep(new Side('left', left, expected, regionOf), new Side('right', right, expected, regionOf)),
   );
+}
+
+function* piecesOf<A extends Address, L, R>(
+  sweep: Sweep<A, RegionEntry<A, L>, RegionEntry<A, R>>,
+): Generator<RangePiece<A, L, R>, undefined, undefined> {
   while (sweep.next()) {
     const { start, end } = sweep;
     yield {
@@ -59,4 +66,8 @@ export function* walkRanges<A extends Address, L, R>(
       right: sweep.inRight ? sweep.right.item : undefined,
     };
   }
+}
+
+function regionOf(entry: RegionEntry<Address, unknown>, nameOf: () => string): unknown {
+  return pairOf(entry, nameOf)[0];
 }

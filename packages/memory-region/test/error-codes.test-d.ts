@@ -18,9 +18,14 @@ check<Equal<MakeRegionErrorCode, 'REGION_OVERFLOW' | 'INVALID_END'>>();
 check<Equal<CombineRegionsErrorCode, 'REGION_OVERFLOW' | 'NOT_CONTIGUOUS' | 'KIND_MISMATCH'>>();
 check<Equal<ResizeRegionErrorCode, 'REGION_OVERFLOW' | 'OUTSIDE_REGION'>>();
 check<Equal<RegionPagesErrorCode, 'INVALID_PAGE_SIZE' | 'INVALID_ARGUMENT' | 'MISALIGNED_REGION'>>();
-check<Equal<RegionSetErrorCode, 'KIND_MISMATCH'>>();
-check<Equal<RegionMapErrorCode, 'REGION_OVERLAP' | 'NO_SUCH_REGION' | 'EMPTY_REGION' | 'KIND_MISMATCH'>>();
-check<Equal<WalkRangesErrorCode, 'UNSORTED_REGIONS' | 'KIND_MISMATCH'>>();
+check<Equal<RegionSetErrorCode, 'INVALID_ARGUMENT' | 'KIND_MISMATCH'>>();
+check<
+  Equal<
+    RegionMapErrorCode,
+    'INVALID_ARGUMENT' | 'REGION_OVERLAP' | 'NO_SUCH_REGION' | 'EMPTY_REGION' | 'KIND_MISMATCH'
+  >
+>();
+check<Equal<WalkRangesErrorCode, 'INVALID_ARGUMENT' | 'UNSORTED_REGIONS' | 'KIND_MISMATCH'>>();
 
 // Each is a part of the codes of the package, and together they are all of them.
 type All =

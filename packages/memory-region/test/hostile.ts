@@ -25,8 +25,15 @@ const KINDS: readonly unknown[] = [Virt, Phys, Small];
 
 const page = (start: bigint) => virtRegion(virtAddr(start), 0x1000);
 
+/** A proxy whose properties cannot be read: every access throws a TypeError. */
+export const REVOKED: object = (() => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+})();
+
 /** The objects whose methods are called. Each call has new ones, because some methods change them. */
-const SUBJECTS: Readonly<Record<string, () => readonly unknown[]>> = {
+export const SUBJECTS: Readonly<Record<string, () => readonly unknown[]>> = {
   MemoryRegion: () => [
     page(0x1000n),
     page(LOW_END - 0x1000n),
@@ -48,8 +55,17 @@ export const ARGUMENTS: readonly unknown[] = [
   ...KINDS,
   ...someRegions(),
   ...[{ offset: 0x1000n }, { offset: 0.5 }, { maxPageSize: 0x1000 }, { maxPageSize: 5 }, { ofset: 0 }],
-  // A value with the right kind that is not a region.
+  // Values with the right kind that are not regions or sets, and others that nothing can be read from.
   { kind: Virt },
+  { kind: Virt, start: 0n, end: 5n, size: 4n },
+  { kind: Virt, start: LOW_END, end: LOW_END + 1n, size: 1n },
+  { kind: Virt, regionCount: 1 },
+  { kind: Virt, regionCount: 1, [Symbol.iterator]: () => [5].values() },
+  { kind: REVOKED, start: 0n, end: 4n, size: 4n },
+  ...[REVOKED, [REVOKED], new Proxy(page(0x1000n), {}), Object.create(page(0x1000n))],
+  ...[[[page(0x1000n)]], [[page(0x1000n), 1, 2]], [{}], [undefined]],
+  // As another installed copy would make it.
+  { kind: Virt, start: 0x1000n, end: 0x2000n, size: 0x1000n },
   ...someRegions().map((region) => [region]),
   ...someRegions().map((region) => entries(region)),
   [page(0x1000n), page(0x3000n)],
@@ -80,7 +96,8 @@ function entries(...held: unknown[]): (readonly [never, number])[] {
 
 /** One argument: one of {@link ARGUMENTS}, or anything. */
 export const argument: fc.Arbitrary<unknown> = fc.oneof(
-  fc.constantFrom(...ARGUMENTS),
+  // fast-check reads the properties of its constants.
+  fc.constantFrom(...ARGUMENTS.map((value) => () => value)).map((value) => value()),
   fc.bigInt(0n, END_64),
   fc.anything({ withBigInt: true, withDate: true, withNullPrototype: true, withTypedArray: true }),
 );
