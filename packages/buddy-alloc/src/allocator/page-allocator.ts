@@ -6,6 +6,7 @@ import { requireOrder } from '../pages/integers.ts';
 import type { MemoryInfo } from '../pages/memory-info.ts';
 import { readOptions, requireFunction } from '../pages/options.ts';
 import type { PageSource } from '../pages/page-source.ts';
+import { arrayOf } from '../pages/region-pages.ts';
 import type { AllocatorSnapshot } from '../pages/snapshot.ts';
 import { pageNumberOf } from '../pages/words.ts';
 import type { BuddyTree } from '../tree/buddy-tree.ts';
@@ -75,8 +76,7 @@ export class PageAllocator<A extends Address> {
     const read = readOptions(options, OPTIONS);
     const { maxOrder = MAX_ORDER, reserved = [], space, onLeak } = read;
     requireFunction('onLeak', onLeak);
-    const all = Array.isArray(regions) ? regions : [regions];
-    this.#space = new PageSpace({ regions: all, space, maxOrder, reserved });
+    this.#space = new PageSpace({ regions: arrayOf(regions), space, maxOrder, reserved });
     this.#callbacks = callbacksOf(this.#space, read);
     this.#files = new FilePages(this.#space, this.#callbacks);
     this.#owner = blockOwner(this.#space, this.#callbacks, onLeak);

@@ -23,7 +23,7 @@ import {
   withoutRange,
   withRange,
 } from '../pages/page-range.ts';
-import { isRegion, pagesOfRegion, requireKind, reservedRanges, wholePages } from '../pages/region-pages.ts';
+import { asRegion, pagesOfRegion, requireKind, reservedRanges, wholePages } from '../pages/region-pages.ts';
 import type { AllocatorSnapshot, SnapshotBlock } from '../pages/snapshot.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import { ALLOCATED, FILE, FREE, HEAP, REST, RUN, SLAB } from '../tree/buddy-level.ts';
@@ -68,19 +68,15 @@ export class PageSpace<A extends Address> {
   readonly space: MemoryRegion<A>;
 
   constructor({ regions, space, maxOrder, reserved }: PageSpaceSpec<A>) {
-    const [first, ...others] = regions;
-    const any = first ?? space;
-    if (!isRegion(any)) throw new BuddyError('NO_REGION', {});
+    const any = asRegion(regions.length === 0 ? space : regions[0]);
+    if (any === undefined) throw new BuddyError('NO_REGION', {});
     requireMaxOrder(maxOrder);
     this.kind = any.kind;
-    this.hull =
-      first === undefined
-        ? new MemoryRegion(any.kind, any.start, 0)
-        : others.reduce((hull, region) => hull.hull(requireKind(region, hull)), first);
+    this.hull = regions.length === 0 ? new MemoryRegion(any.kind, any.start, 0) : any;
+    for (const region of regions.slice(1)) this.hull = this.hull.hull(requireKind(region, any));
     this.space = this.hull;
     if (space !== undefined) {
-      requireKind(space, this.hull);
-      this.space = space;
+      this.space = requireKind(space, this.hull);
     }
     for (const region of regions) this.ranges = withRange(this.ranges, this.newRange(region));
     const whole = wholePages(this.space);
@@ -145,8 +141,9 @@ export class PageSpace<A extends Address> {
    * @throws BuddyError `INVALID_REGION`; RegionError `KIND_MISMATCH`
    */
   newRange(region: MemoryRegion<A>): PageRange {
-    const range = this.rangeOf(region);
-    if (!this.space.containsRegion(region))
+    const pages = this.sameKind(region);
+    const range = pagesOfRegion(pages);
+    if (!this.space.containsRegion(pages))
       throw new BuddyError('INVALID_REGION', { region, reason: 'outside' });
     if (this.ranges.some(({ start, end }) => start < range.end && range.start < end)) {
       throw new BuddyError('INVALID_REGION', { region, reason: 'overlapping' });

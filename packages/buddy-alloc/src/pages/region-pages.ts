@@ -1,5 +1,5 @@
 import { type Address, PAGE_SIZE } from '@svsm/address';
-import { isRegionError, type MemoryRegion } from '@svsm/memory-region';
+import { MemoryRegion } from '@svsm/memory-region';
 import { BuddyError } from './buddy-error.ts';
 import { type PageRange, rangeAt } from './page-range.ts';
 import { pageNumberOf } from './words.ts';
@@ -16,14 +16,27 @@ export function listOf<T>(values: Iterable<T>, option: string): readonly T[] {
   }
 }
 
-/** Whether `value` is a region with any kind of address. Never throws. */
-export function isRegion(value: unknown): value is MemoryRegion<Address> {
+/** The elements of an array, or the only element, any value. Never throws. */
+export function arrayOf<T>(value: T | readonly T[]): readonly T[] {
   try {
-    const region = value as MemoryRegion<Address>;
-    const isKind = typeof region.kind.assertIsAddress === 'function';
-    return isKind && typeof region.start === 'bigint' && typeof region.size === 'bigint';
+    if (Array.isArray(value)) return [...value];
   } catch {
-    return false;
+    // Whoever uses the element finds that it cannot be read.
+  }
+  return [value as T];
+}
+
+/** Returns `value` if it is a region with any kind of address, and otherwise `undefined`. O(1). */
+export function asRegion<A extends Address>(value: MemoryRegion<A> | undefined): MemoryRegion<A> | undefined {
+  if (value === undefined) return undefined;
+  try {
+    const { kind, start, size } = value;
+    const isKind = typeof kind.assertIsAddress === 'function' && typeof kind.runEnd === 'function';
+    if (!isKind || typeof start !== 'bigint' || typeof size !== 'bigint') return undefined;
+    // Another copy of the package has another class. Its region is copied, so that it is read only here.
+    return value instanceof MemoryRegion ? value : new MemoryRegion(kind, start, size);
+  } catch {
+    return undefined;
   }
 }
 
@@ -47,17 +60,10 @@ export function requireKind<A extends Address>(
   region: MemoryRegion<A>,
   hull: MemoryRegion<A>,
 ): MemoryRegion<A> {
-  try {
-    // A region reads its own private fields here. Another copy of the package has another class, so its class is not asked.
-    if (region.kind === hull.kind && typeof region.start === 'bigint' && typeof region.size === 'bigint')
-      return region;
-    hull.overlaps(region);
-    if (typeof region.start === 'bigint' && typeof region.size === 'bigint') return region;
-  } catch (error) {
-    if (isRegionError(error)) throw error;
-  }
-  hull.overlaps(NO_REGION);
-  return region;
+  const own = asRegion(region);
+  // `overlaps` throws if the kinds differ.
+  if (own?.kind !== hull.kind) hull.overlaps(own ?? NO_REGION);
+  return own as MemoryRegion<A>;
 }
 
 /** The pages of `region`, at least one. O(1). @throws BuddyError `INVALID_REGION` */
@@ -85,8 +91,8 @@ export function reservedRanges<A extends Address>(
 ): PageRange[] {
   const list = listOf(regions, 'reserved');
   const parts: { range: PageRange; refusal: (reason: ReservedProblem) => BuddyError }[] = [];
-  for (const reserved of list) {
-    requireKind(reserved, hull);
+  for (const value of list) {
+    const reserved = requireKind(value, hull);
     const refusal = (reason: ReservedProblem) =>
       new BuddyError('INVALID_RESERVED', { reserved, region: hull, reason });
     if (!space.containsRegion(reserved)) throw refusal('outside');

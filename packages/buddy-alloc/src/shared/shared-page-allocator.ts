@@ -5,7 +5,7 @@ import { BuddyError, type SharedBufferProblem } from '../pages/buddy-error.ts';
 import { requireInteger, requireMaxOrder, requireOrder } from '../pages/integers.ts';
 import { readOptions, requireMethods } from '../pages/options.ts';
 import { largestOrderIn, type PageRange } from '../pages/page-range.ts';
-import { isRegion, pagesOfRegion, requireKind, reservedRanges } from '../pages/region-pages.ts';
+import { asRegion, pagesOfRegion, requireKind, reservedRanges } from '../pages/region-pages.ts';
 import { addressOfPage } from '../pages/words.ts';
 import { PageCache } from './page-cache.ts';
 import { layBlocks } from './repair-shared.ts';
@@ -105,20 +105,20 @@ export class SharedPageAllocator<A extends Address> {
     const read = readOptions(options, SHARED_OPTIONS);
     const { maxOrder = MAX_ORDER, reserved = [], buffer } = read;
     const timeout = lockTimeoutOf(read);
-    const range = sharedRange(region);
+    const [own, range] = sharedRange(region);
     requireMaxOrder(maxOrder);
-    const holes = reservedRanges(reserved, region, region, [range]);
+    const holes = reservedRanges(reserved, own, own, [range]);
     const layout = layoutOf({
       range,
       // Adding 0 turns −0 into 0.
       maxOrder: Math.min(maxOrder, largestOrderIn(range)) + 0,
       caches: cachesOf(read),
-      kindHash: hashOf(region.kind.name),
+      kindHash: hashOf(own.kind.name),
     });
     const memory = buffer === undefined ? newBuffer(layout.bytes) : requireSize(buffer, layout.bytes);
     if (buffer !== undefined && !isZero(memory, layout.bytes))
       throw bufferError('not zeros', memory, layout.bytes);
-    return new SharedPageAllocator(region, layout, memory, timeout, holes);
+    return new SharedPageAllocator(own, layout, memory, timeout, holes);
   }
 
   /**
@@ -156,7 +156,7 @@ export class SharedPageAllocator<A extends Address> {
    */
   static bytesFor<A extends Address>(region: MemoryRegion<A>, options: SharedBufferOptions = {}): number {
     return layoutOf({
-      range: sharedRange(region),
+      range: sharedRange(region)[1],
       maxOrder: 0,
       caches: cachesOf(readOptions<SharedAllocatorOptions<A>>(options, SHARED_OPTIONS)),
       kindHash: 0,
@@ -317,13 +317,14 @@ function cachesOf({ caches = DEFAULT_CACHES }: SharedBufferOptions): number {
   return caches;
 }
 
-/** The pages of `region`. @throws BuddyError `INVALID_OPTION`, `INVALID_REGION`, `REGION_TOO_LARGE` */
-function sharedRange<A extends Address>(region: MemoryRegion<A>): PageRange {
-  if (!isRegion(region)) {
-    throw new BuddyError('INVALID_OPTION', { option: 'region', value: region, expected: 'a MemoryRegion' });
+/** A region, any value, and its pages. @throws BuddyError `INVALID_OPTION`, `INVALID_REGION`, `REGION_TOO_LARGE` */
+function sharedRange<A extends Address>(value: MemoryRegion<A>): [region: MemoryRegion<A>, range: PageRange] {
+  const region = asRegion(value);
+  if (region === undefined) {
+    throw new BuddyError('INVALID_OPTION', { option: 'region', value, expected: 'a MemoryRegion' });
   }
   const range = pagesOfRegion(region);
-  if (range.end - range.start <= MAX_SHARED_PAGES) return range;
+  if (range.end - range.start <= MAX_SHARED_PAGES) return [region, range];
   throw new BuddyError('REGION_TOO_LARGE', { region, maxPages: MAX_SHARED_PAGES });
 }
 
@@ -349,11 +350,19 @@ function newBuffer(bytes: number): SharedArrayBuffer {
 /** Returns `buffer` if it is a SharedArrayBuffer of at least `bytes` bytes. @throws BuddyError `INVALID_SHARED_BUFFER` */
 function requireSize(buffer: SharedArrayBuffer, bytes: number): SharedArrayBuffer {
   // The tag also matches a buffer of another realm.
-  if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') throw bufferError('type');
+  if (tagOf(buffer) !== '[object SharedArrayBuffer]') throw bufferError('type');
   if (buffer.byteLength < bytes) throw bufferError('too small', buffer, bytes);
   return buffer;
 }
 
 function isZero(buffer: SharedArrayBuffer, bytes: number): boolean {
   return new Int32Array(buffer, 0, bytes / 4).every((word) => word === 0);
+}
+
+function tagOf(value: unknown): string | undefined {
+  try {
+    return Object.prototype.toString.call(value);
+  } catch {
+    return undefined;
+  }
 }
