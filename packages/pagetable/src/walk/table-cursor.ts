@@ -358,13 +358,15 @@ export class TableCursor {
     const memory = this.#memory;
     const wasTrue = memory.epoch === this.#epoch;
     this.claim();
+    // Memory of the caller can throw, so all calls to it come before the store.
+    const epoch = memory.epoch;
     const words = this.#words;
     words[this.#at + 1] = high;
     words[this.#at] = low;
     // A store to the entry's own table leaves the tables above it alone, unless it is one of them.
     this.#isLoopFree ??= !this.isUpperTable(this.table, this.level);
     if (wasTrue && this.#known === this.level && this.#isLoopFree) {
-      this.#epoch = memory.epoch;
+      this.#epoch = epoch;
       this.#writable = true;
     } else this.#known = Known.Nothing;
   }
@@ -413,6 +415,8 @@ export class TableCursor {
   #begin(low: number, high: number): void {
     if (this.#isRetired) this.requireAlive();
     this.#known = Known.Nothing;
+    // The walk may end before it reaches an entry, and `high` decides which pages `tryFlip` changes.
+    this.#flipEpoch = Number.NaN;
     this.low = low;
     this.high = high;
     if (this.#part >= 0 && this.indexAt(this.#levels - 1) !== this.#part) {
