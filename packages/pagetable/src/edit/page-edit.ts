@@ -7,7 +7,8 @@ import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { frameHigh, frameLow } from '../entry/words.ts';
-import { fillWithParts } from '../memory/leaf-parts.ts';
+import type { CallGuard } from '../memory/call-guard.ts';
+import { fillWithParts, partLow } from '../memory/leaf-parts.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import { Flip, type TableCursor } from '../walk/table-cursor.ts';
 import { storeEntry, type TableSpace, tableHigh, tableLow } from '../walk/table-space.ts';
@@ -30,9 +31,9 @@ const UNMAP = ['unmap4k', 'unmap2m', 'unmap1g'];
  *   check   the configuration has encryption                         else NO_ENCRYPTION
  *   seek    walk to the entry for vaddr                              NON_CANONICAL, RESERVED_BITS, BUS_ERROR …
  *   check   aligned, present, not always shared                      MISALIGNED, NOT_MAPPED, OUTSIDE_PHYSICAL_RANGE
- *   split   a large page: take frames, 512 parts each, link them in  NO_FRAME_ALLOCATOR, OUT_OF_MEMORY, INVALID_FRAME
- *   store   the high word, with the encryption bit                   READ_ONLY
- *   flush   report the page, and the large page if it was split
+ *   split   a large page: take frames, 512 parts each                NO_FRAME_ALLOCATOR, OUT_OF_MEMORY, INVALID_FRAME
+ *   store   the high word, with the encryption bit; link in a split  READ_ONLY
+ *   flush   report the page, and the large page if it was split      CALLBACK_FAILED
  * ```
  */
 export class PageEdit {
@@ -43,6 +44,7 @@ export class PageEdit {
   readonly #memory: PhysMemory;
   readonly #format: EntryFormat;
   readonly #tlb: TlbListener | undefined;
+  readonly #guard: CallGuard;
 
   constructor(space: TableSpace, cursor: TableCursor, config: PagingConfig, freesEmpty: boolean) {
     this.#space = space;
@@ -52,6 +54,7 @@ export class PageEdit {
     this.#memory = space.memory;
     this.#format = space.format;
     this.#tlb = space.tlb;
+    this.#guard = space.frames.guard;
   }
 
   /** Maps the page of `level` at `vaddr`. */
@@ -82,14 +85,17 @@ export class PageEdit {
   /** Takes the tables that are missing between the entry and `level`, stores the leaf in the lowest, and links them in. */
   #mapInNewTables(level: number, leafLow: number, leafHigh: number): void {
     const cursor = this.#cursor;
-    let low = leafLow;
-    let high = leafHigh;
-    this.#takeTables(cursor.level - level).forEach((table, i) => {
-      storeEntry(this.#memory, table, cursor.indexAt(level + i), low, high);
-      low = tableLow(table);
-      high = tableHigh(table, this.#format);
+    const tables = this.#takeTables(cursor.level - level);
+    this.#space.frames.linked(tables, () => {
+      let low = leafLow;
+      let high = leafHigh;
+      tables.forEach((table, i) => {
+        storeEntry(this.#memory, table, cursor.indexAt(level + i), low, high);
+        low = tableLow(table);
+        high = tableHigh(table, this.#format);
+      });
+      cursor.store(low, high);
     });
-    cursor.store(low, high);
   }
 
   /** Unmaps the page of `level` at `vaddr`. Returns the entry that mapped it. */
@@ -115,6 +121,7 @@ export class PageEdit {
       cursor.store(0, 0);
       this.#tlb?.needsFlush(vaddr, expected, operation);
       if (level > 0) this.#space.upperChanged(pageOf(vaddr, this.#config.levels), level, operation);
+      this.#guard.settle(operation);
     }
     return entry;
   }
@@ -124,7 +131,9 @@ export class PageEdit {
     const done = this.#cursor.tryFlip(vaddr, shared);
     if (done === Flip.Idle) return;
     if (done === Flip.Unable && !this.#walkAndFlip(operation, vaddr, shared)) return;
-    this.#tlb?.needsFlush(vaddr, PageSize.Regular, operation);
+    if (this.#tlb === undefined) return;
+    this.#tlb.needsFlush(vaddr, PageSize.Regular, operation);
+    this.#guard.settle(operation);
   }
 
   /** Everything after a failed flip. Returns whether the entry has changed. */
@@ -140,8 +149,8 @@ export class PageEdit {
     }
     const wanted = (cursor.entryHigh & ~(privateHi | sharedHi)) | (shared ? sharedHi : privateHi);
     if (wanted === cursor.entryHigh) return false;
-    if (cursor.level > 0) this.#splitFound(operation, vaddr, 0);
-    cursor.storeVisibility(wanted);
+    if (cursor.level > 0) this.#splitFound(operation, vaddr, 0, wanted);
+    else cursor.storeVisibility(wanted);
     return true;
   }
 
@@ -149,7 +158,8 @@ export class PageEdit {
   split(operation: string, vaddr: VirtAddr, level: number): void {
     this.#cursor.seek(vaddr);
     this.#requirePresent(vaddr);
-    this.#splitFound(operation, vaddr, level);
+    if (this.#cursor.level > level) this.#splitFound(operation, vaddr, level);
+    this.#guard.settle(operation);
   }
 
   /** Collapses the tables that map `vaddr`. Returns the level of the page that maps it afterwards. */
@@ -157,24 +167,52 @@ export class PageEdit {
     this.#cursor.seek(vaddr);
     this.#requirePresent(vaddr);
     const page = pageOf(vaddr, this.#config.levels);
-    return collapseUpward(this.#space, this.#cursor, page, this.#config.giantPages);
+    const level = collapseUpward(this.#space, this.#cursor, page, this.#config.giantPages);
+    this.#guard.settle('collapse');
+    return level;
   }
 
-  /** Splits the page of the cursor's entry, and leaves the cursor at the part that maps `vaddr`. */
-  #splitFound(operation: string, vaddr: VirtAddr, level: number): void {
+  /**
+   * Splits the page of the cursor's entry down to `level`. The new tables are complete before one store makes an entry lead to
+   * them, so a processor sees the page before or after.
+   *
+   * @param partHigh - the high word of the part that maps `vaddr`; as in the other parts if not given
+   */
+  #splitFound(operation: string, vaddr: VirtAddr, level: number, partHigh?: number): void {
     const cursor = this.#cursor;
-    if (cursor.level <= level) return;
     const found = cursor.level;
-    const size = PAGE_SIZES[found]!;
     const tables = this.#takeTables(found - level);
-    while (cursor.level > level) {
-      const table = tables.pop() as number;
-      fillWithParts(this.#memory, table, cursor.entryLow, cursor.entryHigh, cursor.level);
-      cursor.store(tableLow(table), tableHigh(table, this.#format));
-      cursor.descend();
-    }
+    this.#space.frames.linked(tables, () => {
+      this.#fillSplit(tables, level, partHigh);
+      const top = tables.at(-1) as number;
+      cursor.store(tableLow(top), tableHigh(top, this.#format));
+    });
+    const size = PAGE_SIZES[found]!;
     this.#tlb?.needsFlush((vaddr - (vaddr & BigInt(size - 1))) as VirtAddr, size, operation);
     this.#space.upperChanged(pageOf(vaddr, this.#config.levels), found, operation);
+  }
+
+  /** Fills new tables with the parts of the cursor's page. The last one of `tables` is the highest. */
+  #fillSplit(tables: readonly number[], level: number, partHigh: number | undefined): void {
+    const cursor = this.#cursor;
+    const memory = this.#memory;
+    const { entryHigh: high } = cursor;
+    let { entryLow: low } = cursor;
+    for (let at = tables.length - 1; at >= 0; at -= 1) {
+      const above = level + at + 1;
+      fillWithParts(memory, tables[at]!, low, high, above);
+      low = partLow(low, above, cursor.indexAt(above - 1));
+      const upper = tables[at + 1];
+      if (upper === undefined) continue;
+      storeEntry(
+        memory,
+        upper,
+        cursor.indexAt(above),
+        tableLow(tables[at]!),
+        tableHigh(tables[at]!, this.#format),
+      );
+    }
+    if (partHigh !== undefined) storeEntry(memory, tables[0]!, cursor.indexAt(level), low, partHigh);
   }
 
   /** Takes and clears `count` frames, all or none. Asks for write access to the cursor's entry first. */

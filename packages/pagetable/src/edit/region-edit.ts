@@ -28,7 +28,8 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 /**
  * A change to the entries of a range of pages, all or nothing. It goes over the tables twice. The first pass reads them,
  * refuses what must be refused, and counts the tables that are needed. Then it takes the frames for these, all or none.
- * The second pass makes the changes, and cannot fail. Each pass asks memory once for each leaf table, and no page costs a
+ * The second pass makes the changes. It fails only if memory fails that the first pass could access: then a part of the change
+ * stays, all of it is reported, and no frame is lost. Each pass asks memory once for each leaf table, and no page costs a
  * bigint.
  */
 export abstract class RegionEdit {
@@ -47,6 +48,10 @@ export abstract class RegionEdit {
   #fresh: number[] = [];
   /** The number of new tables that are in use. */
   #used = 0;
+  /** The number of new tables that are being filled: no entry leads to them yet. */
+  #filling = 0;
+  /** The number of new tables to which an entry leads. They are the first ones of `#fresh`. */
+  #linked = 0;
   /** The tables that have lost their last entry. */
   readonly #emptied: number[] = [];
   /** Runs of changed pages: first page and end of each, one run after another. */
@@ -77,13 +82,27 @@ export abstract class RegionEdit {
    * Makes the change. O(tables + level-0 entries of the range).
    *
    * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `ALIASED_TABLE`, `RESERVED_BITS`,
-   *   `BUS_ERROR`, `READ_ONLY`, and the codes of the judgement
+   *   `BUS_ERROR`, `READ_ONLY`, `CALLBACK_FAILED`, and the codes of the judgement
    */
   run({ first, end }: PageRange): void {
     if (first === end) return;
-    const { root, top, levels, frames, tlb } = this.space;
+    const { root, top, frames } = this.space;
     this.#fresh = frames.take(this.#plan(root, top, first, end));
-    this.#apply(root, top, first, end);
+    try {
+      this.#apply(root, top, first, end);
+    } catch (error) {
+      this.#finish();
+      frames.abandon(this.#fresh.slice(this.#linked));
+      frames.guard.dismiss();
+      throw error;
+    }
+    this.#finish();
+    frames.guard.settle(this.#operation);
+  }
+
+  /** Reports all changes, and gives back the tables that have lost their last entry. */
+  #finish(): void {
+    const { levels, frames, tlb } = this.space;
     if (tlb !== undefined) {
       for (let i = 0; i < this.#changed.length; i += 2) {
         const from = this.#changed[i]!;
@@ -219,9 +238,12 @@ export abstract class RegionEdit {
       // A new table is complete before an entry leads to it.
       const child = this.#fresh[this.#used]!;
       this.#used += 1;
+      this.#filling += 1;
       if (verdict === Verdict.Split) fillWithParts(memory, child, low, high, level);
       this.#apply(child, level - 1, from, to);
       storeEntry(memory, table, index, tableLow(child), tableHigh(child, format));
+      this.#filling -= 1;
+      if (this.#filling === 0) this.#linked = this.#used;
     }
   }
 

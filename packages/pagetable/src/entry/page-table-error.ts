@@ -12,7 +12,8 @@ import {
  *
  * `INVALID_…`: the value is wrong whatever the state. `OUTSIDE_…`: the value is sound, but lies outside what follows.
  * `NOT_…` and `ALREADY_…`: the entry is not in the state that the operation needs. `NO_…`: the object was made without
- * what the operation needs. `…_MISMATCH`: two values that must agree do not. Other codes are terms of the field.
+ * what the operation needs. `…_MISMATCH`: two values that must agree do not. `…_FAILED`: code of the caller threw an error.
+ * Other codes are terms of the field.
  */
 export interface PageTableErrorDetails {
   /** A physical access is outside memory. */
@@ -77,6 +78,10 @@ export interface PageTableErrorDetails {
   INVALID_FLUSH: { field: string; value: unknown; expected: string };
   /** The access is not a read, a write or a fetch. */
   INVALID_ACCESS: { kind: unknown; problem?: string };
+  /** A callback calls the page table or part whose operation is running. Nothing has changed. */
+  BUSY: { during: string };
+  /** A callback threw after the change. The change is in place and was reported. The first error is the `cause`. */
+  CALLBACK_FAILED: { operation: string; callback: string };
 }
 
 /** The codes of {@link PageTableError}. */
@@ -138,6 +143,10 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   INVALID_FLUSH: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_ACCESS: ({ kind, problem }) =>
     problem ?? `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
+  BUSY: ({ during }) =>
+    `the page table cannot be used while its callback \`${during}\` runs: call it after the operation`,
+  CALLBACK_FAILED: ({ operation, callback }) =>
+    `${operation} is done, but its callback \`${callback}\` threw an error, which is the cause of this one`,
 };
 
 /** The error class of this package. Narrow a caught error with {@link isPageTableError}. */

@@ -67,7 +67,8 @@ export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
   return new FlatMemory(zeroed(region), region, 0);
 }
 
-class FlatMemory implements PhysMemory {
+/** Flat memory in one buffer. */
+export class FlatMemory implements PhysMemory {
   epoch: number;
   readonly #words: Uint32Array;
   readonly #first: number;
@@ -101,7 +102,8 @@ class FlatMemory implements PhysMemory {
   }
 }
 
-class SparseMemory implements PhysMemory {
+/** Memory of several regions, whose frames take their 4 KiB when they are first written. */
+export class SparseMemory implements PhysMemory {
   epoch = 0;
   readonly #frames: Map<number, Uint32Array> = new Map();
   readonly #regions: readonly MemoryRegion<PhysAddr>[];

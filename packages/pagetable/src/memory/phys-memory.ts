@@ -6,6 +6,9 @@ import { type PhysAddr, pageNumber, pageOffset } from '@svsm/address';
  * A frame is 1024 consecutive little-endian 32-bit words in a typed array, at an offset that the implementation chooses.
  * So a walk works the same on one buffer, on a map of frames and on a guest's view through nested paging, and it reads
  * entries without making a `bigint`.
+ *
+ * An implementation may not call the page table or part that accesses it: that throws `BUSY`. An error that it throws reaches
+ * the caller of the operation. If it lasts, the operation finds it before it changes anything.
  */
 export interface PhysMemory {
   /**

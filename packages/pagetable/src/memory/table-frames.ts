@@ -2,17 +2,28 @@ import { formatAddress, isPageAligned, Phys, type PhysAddr, pageNumber } from '@
 import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { frameAddress } from '../entry/words.ts';
+import { CallGuard } from './call-guard.ts';
 import type { FrameAllocator } from './frame-allocator.ts';
+import { guardedMemory } from './guarded-memory.ts';
 import type { PhysMemory } from './phys-memory.ts';
 
-/** Takes the frames for tables from the allocator of a page table, checks and clears them, and gives them back. */
+/**
+ * Takes the frames for tables from the allocator of a page table, checks and clears them, and gives them back. It guards the
+ * allocator and the memory.
+ */
 export class TableFrames {
-  readonly #memory: PhysMemory;
+  /** The guard of the page table or part. */
+  readonly guard: CallGuard = new CallGuard();
+  /** The memory, guarded. */
+  readonly memory: PhysMemory;
+  /** The memory as the caller passed it, to compare. */
+  readonly givenMemory: PhysMemory;
   readonly #allocator: FrameAllocator | undefined;
   readonly #physicalEnd: bigint;
 
   constructor(memory: PhysMemory, allocator: FrameAllocator | undefined, physicalEnd: bigint) {
-    this.#memory = memory;
+    this.givenMemory = memory;
+    this.memory = guardedMemory(memory, this.guard);
     this.#allocator = allocator;
     this.#physicalEnd = physicalEnd;
   }
@@ -28,23 +39,39 @@ export class TableFrames {
     const allocator = this.#require('a new table');
     try {
       for (let i = 0; i < count; i += 1) {
-        const frame = takeFrame(allocator, count);
+        const frame = this.#takeFrame(allocator, count);
         taken.push(frame);
         this.requireTable(frame);
         this.#clear(frame);
       }
     } catch (error) {
-      for (const frame of taken) allocator.freeFrame(frame);
+      // The operation throws `error`. An error of `freeFrame` comes after it.
+      this.#free(allocator, taken);
       throw error;
     }
     return taken.map(pageNumber);
   }
 
-  /** Gives frames back to the allocator. */
+  /** Gives frames back to the allocator, all of them. The guard keeps the first error that the allocator throws. */
   giveBack(frames: readonly number[]): void {
     if (frames.length === 0) return;
-    const allocator = this.#require('giving back a table');
-    for (const frame of frames) allocator.freeFrame(frameAddress(frame));
+    const failures = this.#free(this.#require('giving back a table'), frames.map(frameAddress));
+    if (failures.length > 0) this.guard.fail('freeFrame', failures[0]);
+  }
+
+  /** Gives back frames that were taken for an operation that fails. Errors of the allocator come after its own error. */
+  abandon(frames: readonly number[]): void {
+    if (frames.length > 0) this.#free(this.#require('giving back a table'), frames.map(frameAddress));
+  }
+
+  /** Makes an entry lead to new tables by `link`. If that throws, no entry leads to them, and they are given back. */
+  linked<T>(tables: readonly number[], link: () => T): T {
+    try {
+      return link();
+    } catch (error) {
+      this.abandon(tables);
+      throw error;
+    }
   }
 
   /** Requires an allocator. @throws PageTableError `NO_FRAME_ALLOCATOR` */
@@ -61,7 +88,7 @@ export class TableFrames {
     else if (frame >= end) problem = `physical addresses of this page table end at ${formatAddress(end)}`;
     else {
       try {
-        this.#memory.words(pageNumber(frame), false);
+        this.memory.words(pageNumber(frame), false);
         return;
       } catch (cause) {
         throw new PageTableError('INVALID_FRAME', { frame, problem: 'there is no memory at it' }, { cause });
@@ -77,15 +104,34 @@ export class TableFrames {
 
   #clear(table: PhysAddr): void {
     const frame = pageNumber(table);
-    const at = this.#memory.wordOffset(frame);
-    this.#memory.words(frame, true).fill(0, at, at + 2 * ENTRIES);
+    const at = this.memory.wordOffset(frame);
+    this.memory.words(frame, true).fill(0, at, at + 2 * ENTRIES);
   }
-}
 
-function takeFrame(allocator: FrameAllocator, needed: number): PhysAddr {
-  try {
-    return allocator.allocateFrame();
-  } catch (cause) {
-    throw new PageTableError('OUT_OF_MEMORY', { needed }, { cause });
+  #takeFrame(allocator: FrameAllocator, needed: number): PhysAddr {
+    this.guard.enter('allocateFrame');
+    try {
+      return allocator.allocateFrame();
+    } catch (cause) {
+      throw new PageTableError('OUT_OF_MEMORY', { needed }, { cause });
+    } finally {
+      this.guard.leave();
+    }
+  }
+
+  /** Frees all frames. Returns the errors of the allocator. */
+  #free(allocator: FrameAllocator, frames: readonly PhysAddr[]): unknown[] {
+    const failures: unknown[] = [];
+    for (const frame of frames) {
+      this.guard.enter('freeFrame');
+      try {
+        allocator.freeFrame(frame);
+      } catch (error) {
+        failures.push(error);
+      } finally {
+        this.guard.leave();
+      }
+    }
+    return failures;
   }
 }

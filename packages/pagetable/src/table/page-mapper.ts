@@ -12,6 +12,7 @@ import type { PagingConfig } from '../entry/paging-config.ts';
 import type { EntryFlags } from '../entry/pte-flags.ts';
 import { LeafScan } from '../walk/leaf-scan.ts';
 import {
+  guardedListing,
   type ListingOptions,
   leavesOf,
   type MappedLeaf,
@@ -26,8 +27,19 @@ import { setOwner, type TableOwner } from './table-owner.ts';
  * The operations that {@link PageTable} and {@link PageTablePart} share. A part has them for the addresses of its root
  * entry.
  *
- * An operation on one page is O(levels); a split adds O(512). An operation that throws has changed nothing. A change to
- * addresses at which a part is attached changes the part: it takes its frames from the part's allocator, and reports the
+ * An operation on one page is O(levels); a split adds O(512). An operation that throws has changed nothing, with two
+ * exceptions:
+ *
+ * - `CALLBACK_FAILED`: a callback threw after the change. The change is in place, all of it was reported, and every frame was
+ *   given back that no entry leads to.
+ * - A memory of the caller that fails in the middle, although it could be accessed before the first change. A part of the change
+ *   can be in place. All of it was reported, and no frame is lost. An error that lasts is found before the first change.
+ *
+ * While a callback of an operation runs (a frame allocator, a listener, a memory, `fill` of an access, `onFault`), the page
+ * table or part is busy: each of its operations throws `BUSY`. A busy part makes the page tables busy to which it is attached;
+ * page tables that share subtrees make each other busy.
+ *
+ * A change to addresses at which a part is attached changes the part: it takes its frames from the part's allocator, and reports the
  * flush to the TLB of every page table to which the part is attached.
  */
 export abstract class PageMapper {
@@ -48,8 +60,8 @@ export abstract class PageMapper {
    * @param paddr - a multiple of 4096, without the encryption bit
    * @param flags - {@link PteFlags}, or the result of `leafFlags`. Present is set in any case
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`,
-   *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`;
-   *   `INVALID_SELF_MAP` if `vaddr` lies in the self-map
+   *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`,
+   *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
     this.#owner.at(vaddr).edit.map(0, vaddr, paddr, flags, options);
@@ -82,7 +94,8 @@ export abstract class PageMapper {
    *
    * @param vaddr - a multiple of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `READ_ONLY`; `PAGE_SIZE_MISMATCH` if a larger
-   *   page maps it; with `freeEmptyTables`, `ALIASED_TABLE`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
+   *   page maps it; with `freeEmptyTables`, `ALIASED_TABLE`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map;
+   *   `CALLBACK_FAILED`
    */
   unmap4k(vaddr: VirtAddr): PageTableEntry {
     return this.#owner.at(vaddr).edit.unmap(0, vaddr);
@@ -115,7 +128,7 @@ export abstract class PageMapper {
    * @param vaddr - a multiple of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `NO_ENCRYPTION`, `READ_ONLY`;
    *   `OUTSIDE_PHYSICAL_RANGE` if the page is always shared; if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`,
-   *   `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
+   *   `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map; `CALLBACK_FAILED`
    */
   setShared4k(vaddr: VirtAddr): void {
     this.#owner.at(vaddr).edit.setVisibility('setShared4k', vaddr, true);
@@ -168,7 +181,7 @@ export abstract class PageMapper {
    * @param region - its bounds are multiples of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, `PART_BOUNDARY`, `READ_ONLY`;
    *   if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if the region overlaps
-   *   the self-map
+   *   the self-map; `CALLBACK_FAILED`
    */
   unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
     const range = this.#owner.pages(region);
@@ -193,7 +206,7 @@ export abstract class PageMapper {
    * @param vaddr - a multiple of 4096
    * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `INVALID_FLAGS`, `ALIASED_TABLE`, `READ_ONLY`; if
    *   a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the
-   *   self-map
+   *   self-map; `CALLBACK_FAILED`
    */
   protect4k(vaddr: VirtAddr, change: FlagChange): void {
     const range = this.#owner.page(vaddr);
@@ -247,7 +260,7 @@ export abstract class PageMapper {
    * bits and visibilities stay as they were. Does nothing if a 4 KiB page maps `vaddr` already.
    *
    * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`,
-   *   `READ_ONLY`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
+   *   `READ_ONLY`, `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   split4k(vaddr: VirtAddr): void {
     this.#owner.at(vaddr).edit.split('split4k', vaddr, 0);
@@ -267,8 +280,8 @@ export abstract class PageMapper {
    * page replaces the table, and so on upward. Accessed and dirty may differ between the parts. The tables are given back.
    * Returns the size of the page that maps `vaddr` afterwards: the same as before if there was nothing to collapse. O(512).
    *
-   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`; if it collapses, `NO_FRAME_ALLOCATOR`;
-   *   `INVALID_SELF_MAP` if `vaddr` lies in the self-map
+   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`; if it collapses, `NO_FRAME_ALLOCATOR`,
+   *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   collapse(vaddr: VirtAddr): PageSize {
     return PAGE_SIZES[this.#owner.at(vaddr).edit.collapse(vaddr)]!;
@@ -278,10 +291,10 @@ export abstract class PageMapper {
    * The number of frames that the tables take, the top table included. The tables of attached parts are not counted.
    * O(tables × 512).
    *
-   * @throws PageTableError `BUS_ERROR`, `DESTROYED`
+   * @throws PageTableError `BUS_ERROR`, `DESTROYED`, `BUSY`
    */
   countTables(): number {
-    this.#owner.cursor.requireAlive();
+    this.#owner.requireReady();
     return tablesOf(this.#owner.space).length;
   }
 
@@ -290,10 +303,11 @@ export abstract class PageMapper {
    * {@link PageTable.access} does. O(levels); O(1) near the last address.
    *
    * @throws PageTableError `NON_CANONICAL`; `OUTSIDE_PART`; `RESERVED_BITS` if an entry of the walk is corrupted;
-   *   `BUS_ERROR` if a table is outside memory; `DESTROYED`
+   *   `BUS_ERROR` if a table is outside memory; `DESTROYED`; `BUSY` while a callback runs
    */
   translate(vaddr: VirtAddr): PhysAddr | undefined {
     const { cursor, space } = this.#owner;
+    this.#owner.guard.requireIdle();
     cursor.seek(vaddr);
     if (!cursor.isPresent) return undefined;
     const size = PAGE_SIZES[cursor.level]!;
@@ -323,6 +337,7 @@ export abstract class PageMapper {
    */
   lookup(vaddr: VirtAddr): MappedPage | undefined {
     const { cursor, space } = this.#owner;
+    this.#owner.guard.requireIdle();
     cursor.seek(vaddr);
     return pageAt(cursor, space.format);
   }
@@ -334,6 +349,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link translate}
    */
   walk(vaddr: VirtAddr): Walk {
+    this.#owner.guard.requireIdle();
     return walkOf(this.#owner.cursor, vaddr, this.#owner.space.format);
   }
 
@@ -343,7 +359,8 @@ export abstract class PageMapper {
    * pages) for the whole list.
    *
    * @throws PageTableError at once, `DESTROYED`, and for the bounds of `within`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`;
-   *   when the list gets there, `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` receives them
+   *   when the list gets there, `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` receives them; at any time `BUSY`, after which
+   *   the list can be continued
    * @example
    * ```ts
    * import { physAddr } from '@svsm/address';
@@ -365,7 +382,9 @@ export abstract class PageMapper {
    */
   mappings(options: ListingOptions = {}): Generator<Mapping, undefined, undefined> {
     const range = this.#listed(options);
-    return mappingsOf(this.#scan(range, options), this.#owner.space.format, this.config.levels, range);
+    const { space, guard } = this.#owner;
+    const listing = mappingsOf(this.#scan(range, options), space.format, this.config.levels, range);
+    return guardedListing(listing, guard);
   }
 
   /**
@@ -375,12 +394,13 @@ export abstract class PageMapper {
    */
   leaves(options: ListingOptions = {}): Generator<MappedLeaf, undefined, undefined> {
     const range = this.#listed(options);
-    return leavesOf(this.#scan(range, options), this.#owner.space.format, this.config.levels);
+    const { space, guard } = this.#owner;
+    return guardedListing(leavesOf(this.#scan(range, options), space.format, this.config.levels), guard);
   }
 
   /** The pages to list. */
   #listed({ within }: ListingOptions): PageRange {
-    this.#owner.cursor.requireAlive();
+    this.#owner.requireReady();
     return within === undefined ? this.#owner.extent : this.#owner.pages(within);
   }
 

@@ -6,10 +6,11 @@ import { PageTableError } from '../entry/page-table-error.ts';
 import { pagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { frameAddress, raw } from '../entry/words.ts';
+import type { CallGuard } from '../memory/call-guard.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
+import { reportFlush } from '../walk/flush-report.ts';
 import { tablesOf } from '../walk/table-census.ts';
 import { requireRootIndex, storeEntry, tableHigh, tableLow } from '../walk/table-space.ts';
-import type { TlbListener } from '../walk/tlb-listener.ts';
 import { PageMapper } from './page-mapper.ts';
 import type { PageTable } from './page-table.ts';
 import { ownerOf, type PartSlot, TableOwner } from './table-owner.ts';
@@ -54,10 +55,15 @@ export class PageTablePart extends PageMapper {
 
   private constructor(index: number, root: PhysAddr, options: PageTableOptions, frames: TableFrames) {
     const attached = new Map<TableOwner, PageTable>();
-    const owner = new TableOwner(root, options, frames, toAll(attached), {
+    const { guard } = frames;
+    const owner = new TableOwner(root, options, frames, {
       index,
+      needsFlush: (...request) => {
+        const listeners = new Set([...attached.keys()].map(({ listener }) => listener));
+        for (const one of listeners) if (one !== undefined) reportFlush(guard, one, ...request);
+      },
       upperChanged: (...change) => {
-        for (const table of attached.keys()) table.upperChanged(...change);
+        for (const table of attached.keys()) table.upperChanged(...change, guard);
       },
     });
     super(owner);
@@ -72,7 +78,10 @@ export class PageTablePart extends PageMapper {
     this.#slot = {
       owner,
       join: (table) => this.attach(table as PageTable),
-      forget: (table) => attached.delete(table),
+      forget: (table) => {
+        attached.delete(table);
+        this.#linkGuards();
+      },
     };
   }
 
@@ -87,7 +96,8 @@ export class PageTablePart extends PageMapper {
     const frames = TableOwner.framesFor(options);
     const [root] = frames.take(1);
     // `this`: a class that names itself is renamed by the bundler.
-    return new this(index, frameAddress(root as number), options, frames);
+    const make = (): PageTablePart => new this(index, frameAddress(root as number), options, frames);
+    return frames.linked([root as number], make);
   }
 
   /** The page tables to which it is attached, in the order of {@link attach}. */
@@ -99,11 +109,23 @@ export class PageTablePart extends PageMapper {
    * Makes the root entry of `table` lead to this part: every page that is mapped here, now or later, is mapped there. O(1).
    *
    * @throws PageTableError `PART_MISMATCH` if the table is in another memory or has another configuration; `ALREADY_MAPPED`
-   *   if its root entry is in use; `BUS_ERROR`; `DESTROYED`
+   *   if its root entry is in use; `BUS_ERROR`; `DESTROYED`; `BUSY`
    */
   attach(table: PageTable): void {
     const owner = this.#ownerOf(table);
-    const { memory, root, levels, format } = owner.space;
+    try {
+      this.#linkGuards(owner.guard);
+      this.#enterInto(owner);
+      owner.setSlot(this.index, this.#slot);
+      this.#attached.set(owner, table);
+    } finally {
+      this.#linkGuards();
+    }
+  }
+
+  /** Makes the root entry lead here, through the memory of the part: its guard makes both busy. */
+  #enterInto({ space: { root, levels, format } }: TableOwner): void {
+    const { memory, root: own } = this.#owner.space;
     const words = memory.words(root, false);
     const at = memory.wordOffset(root) + 2 * this.index;
     const low = words[at]!;
@@ -111,68 +133,67 @@ export class PageTablePart extends PageMapper {
       const entry = raw(low, words[at + 1]!);
       throw new PageTableError('ALREADY_MAPPED', { vaddr: this.region.start, level: levels - 1, entry });
     }
-    const { root: own } = this.#owner.space;
     storeEntry(memory, root, this.index, tableLow(own), tableHigh(own, format));
-    owner.setSlot(this.index, this.#slot);
-    this.#attached.set(owner, table);
   }
 
   /**
    * Clears the root entry of `table` that leads to this part, and reports a flush of the whole region to the TLB of `table`.
    * The mappings of the part stay. O(1).
    *
-   * @throws PageTableError `PART_NOT_ATTACHED`, `BUS_ERROR`
+   * @throws PageTableError `PART_NOT_ATTACHED`, `BUS_ERROR`, `BUSY`, `CALLBACK_FAILED`
    */
   detach(table: PageTable): void {
+    const { guard, space } = this.#owner;
+    guard.requireIdle();
     const owner = ownerOf(table);
     if (owner === undefined || !this.#attached.has(owner))
       throw new PageTableError('PART_NOT_ATTACHED', { index: this.index });
-    storeEntry(owner.space.memory, owner.space.root, this.index, 0, 0);
+    owner.guard.requireIdle();
+    storeEntry(space.memory, owner.space.root, this.index, 0, 0);
     owner.setSlot(this.index, undefined);
     this.#attached.delete(owner);
-    owner.space.tlb?.needsFlush(this.region.start, Number(this.region.size), 'detach');
-    owner.upperChanged(this.#owner.space.base, owner.space.top, 'detach');
+    // The guards stay linked until the flush is reported: both are busy meanwhile.
+    const { start, size } = this.region;
+    if (owner.listener !== undefined) reportFlush(guard, owner.listener, start, Number(size), 'detach');
+    owner.upperChanged(space.base, owner.space.top, 'detach', guard);
+    this.#linkGuards();
+    guard.settle('detach');
   }
 
   /**
    * Gives all its tables back. Every later use throws `DESTROYED`. Mapped pages are not touched, and no flush is reported.
    * O(tables × 512).
    *
-   * @throws PageTableError `PART_IN_USE` if it is attached; `DESTROYED`; `BUS_ERROR` if a table is outside memory: then
-   *   nothing has been given back
+   * @throws PageTableError `PART_IN_USE` if it is attached; `DESTROYED`, `BUSY`; `CALLBACK_FAILED`, and it is destroyed all the
+   *   same; `BUS_ERROR` if a table is outside memory: then nothing has been given back
    */
   destroy(): void {
-    const { cursor, space } = this.#owner;
-    cursor.requireAlive();
+    const { guard, space } = this.#owner;
+    this.#owner.requireReady();
     const tables = this.#attached.size;
     if (tables > 0) throw new PageTableError('PART_IN_USE', { index: this.index, tables });
     space.frames.giveBack(tablesOf(space));
     this.#owner.retire();
+    guard.settle('destroy');
+  }
+
+  /** Makes the page tables to which it is attached busy while one of its callbacks runs, and those of `more` too. */
+  #linkGuards(...more: readonly CallGuard[]): void {
+    this.#owner.guard.others = [...[...this.#attached.keys()].map(({ guard }) => guard), ...more];
   }
 
   /** The owner behind `table`. Refuses a page table to which this part cannot be attached. */
   #ownerOf(table: PageTable): TableOwner {
-    this.#owner.cursor.requireAlive();
+    this.#owner.requireReady();
     const owner = ownerOf(table);
     if (owner === undefined || owner.space.top < owner.space.levels - 1) {
       throw mismatch('it is not a page table of this copy of the package');
     }
-    owner.cursor.requireAlive();
-    if (owner.space.memory !== this.#owner.space.memory) throw mismatch('its tables are in another memory');
+    owner.requireReady();
+    if (owner.givenMemory !== this.#owner.givenMemory) throw mismatch('its tables are in another memory');
     if (shapeOf(owner) !== shapeOf(this.#owner)) throw mismatch('its paging configuration differs');
     return owner;
   }
-}
-
-/** A listener that passes requests to the TLB of each page table, once to each TLB. */
-function toAll(attached: ReadonlyMap<TableOwner, PageTable>): TlbListener {
-  return {
-    needsFlush: (start, bytes, operation) => {
-      const listeners = new Set<TlbListener>();
-      for (const { space } of attached.keys()) if (space.tlb !== undefined) listeners.add(space.tlb);
-      for (const listener of listeners) listener.needsFlush(start, bytes, operation);
-    },
-  };
 }
 
 function mismatch(problem: string): PageTableError {

@@ -7,9 +7,10 @@ import { type SelfMap, selfMap } from '../entry/self-map.ts';
 import { frameAddress, frameHigh, frameLow } from '../entry/words.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
 import { type AccessKind, type AccessOptions, type AccessResult, AccessWalk } from '../walk/access.ts';
-import { readRootEntry, storeEntry } from '../walk/table-space.ts';
+import { type RootEntry, readRootEntry, storeEntry } from '../walk/table-space.ts';
 import { PageMapper } from './page-mapper.ts';
-import { TableOwner } from './table-owner.ts';
+import { linkGuards } from './shared-subtree.ts';
+import { ownerOf, TableOwner } from './table-owner.ts';
 
 /**
  * A page table of x86-64: 4 or 5 levels, pages of 4 KiB, 2 MiB and 1 GiB, with or without memory encryption.
@@ -27,14 +28,13 @@ export class PageTable extends PageMapper {
   readonly #access: AccessWalk;
 
   private constructor(root: PhysAddr, options: PageTableOptions, frames: TableFrames) {
-    const owner = new TableOwner(root, options, frames, options.tlb);
+    const owner = new TableOwner(root, options, frames);
     super(owner);
     this.root = root;
     this.#owner = owner;
     this.#options = options;
     this.selfMap = options.selfMap === undefined ? undefined : selfMap(options.selfMap, owner.space.levels);
-    const { memory, format } = owner.space;
-    this.#access = new AccessWalk(memory, format, pageNumber(root), owner.config);
+    this.#access = new AccessWalk(owner.space, owner.config);
   }
 
   /**
@@ -60,11 +60,8 @@ export class PageTable extends PageMapper {
   static create(options: PageTableOptions): PageTable {
     if (options.selfMap !== undefined) selfMap(options.selfMap);
     const frames = TableOwner.framesFor(options);
-    const [root] = frames.take(1);
     // `this`: a class that names itself is renamed by the bundler.
-    const table = new this(frameAddress(root as number), options, frames);
-    if (options.selfMap !== undefined) storeSelfMap(table.#owner, options.selfMap);
-    return table;
+    return withNewRoot(options, frames, (root) => new this(root, options, frames));
   }
 
   /**
@@ -111,7 +108,7 @@ export class PageTable extends PageMapper {
    *
    * @param cpu - `cpuState()` if not given
    * @throws PageTableError `BUS_ERROR` if a table is outside memory; `INVALID_ACCESS`; `NON_CANONICAL` if `vaddr` is not a
-   *   bigint of 64 bits; `READ_ONLY` if bits cannot be set; `DESTROYED`
+   *   bigint of 64 bits; `READ_ONLY` if bits cannot be set; `DESTROYED`; `BUSY`; `CALLBACK_FAILED` if `fill` throws
    * @example
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
@@ -131,7 +128,7 @@ export class PageTable extends PageMapper {
    * ```
    */
   access(vaddr: VirtAddr, kind: AccessKind, cpu?: CpuState, options?: AccessOptions): AccessResult {
-    this.#owner.cursor.requireAlive();
+    this.#owner.requireReady();
     return this.#access.run(vaddr, kind, cpu, options);
   }
 
@@ -142,42 +139,68 @@ export class PageTable extends PageMapper {
    *
    * @param entries - indexes of root entries that lead to tables, 0 to 511; COCONUT-SVSM shares 511
    * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`,
-   *   `BUS_ERROR`, `DESTROYED`
+   *   `BUS_ERROR`, `DESTROYED`, `BUSY`
    */
   cloneShared(entries: readonly number[]): PageTable {
-    const { cursor, space } = this.#owner;
-    cursor.requireAlive();
+    const { guard, space } = this.#owner;
+    this.#owner.requireReady();
     const shared = entries.map((index) => readRootEntry(space, index));
     for (const { index, low, high } of shared) {
       if (space.format.frame(low, high, space.top) !== space.root) continue;
       throw new PageTableError('INVALID_ROOT_ENTRY', { index, problem: 'it leads back to the root' });
     }
-    const clone = (this.constructor as typeof PageTable).create(this.#options);
-    for (const { index, low, high } of shared) {
-      const slot = this.#owner.slot(index);
-      if (slot !== undefined) {
-        if (clone.#owner.slot(index) === undefined) slot.join(clone);
-        continue;
-      }
-      this.#owner.share(index).join(clone.#owner);
-      storeEntry(space.memory, pageNumber(clone.root), index, low, high);
+    const frames = TableOwner.framesFor(this.#options);
+    // A callback that runs while the new page table is made may not use this one.
+    frames.guard.others = [guard, ...guard.others];
+    const Class = this.constructor as typeof PageTable;
+    const clone = withNewRoot(this.#options, frames, (root) => new Class(root, this.#options, frames));
+    try {
+      for (const entry of shared) this.#shareWith(clone, entry);
+    } catch (error) {
+      clone.#owner.retire();
+      frames.abandon([pageNumber(clone.root)]);
+      throw error;
     }
+    linkGuards(clone.#owner);
     return clone;
+  }
+
+  #shareWith(clone: PageTable, { index, low, high }: RootEntry): void {
+    const slot = this.#owner.slot(index);
+    if (slot === undefined) {
+      storeEntry(this.#owner.space.memory, pageNumber(clone.root), index, low, high);
+      this.#owner.share(index).join(clone.#owner);
+    } else if (clone.#owner.slot(index) === undefined) slot.join(clone);
   }
 
   /**
    * Gives all tables back, the root included. Parts are detached and keep their tables; clones keep those that they share. Every later use throws `DESTROYED`.
    * Mapped pages are not touched, and no flush is reported: no processor may use the page table any more. O(tables × 512).
    *
-   * @throws PageTableError `NO_FRAME_ALLOCATOR`, `DESTROYED`; `BUS_ERROR` if a table is outside memory: then nothing has
-   *   been given back
+   * @throws PageTableError `NO_FRAME_ALLOCATOR`, `DESTROYED`, `BUSY`; `CALLBACK_FAILED`, and it is destroyed all the same;
+   *   `BUS_ERROR` if a table is outside memory: then nothing has been given back
    */
   destroy(): void {
-    const { cursor, space } = this.#owner;
-    cursor.requireAlive();
+    const { guard, space } = this.#owner;
+    this.#owner.requireReady();
     space.frames.giveBack(this.#owner.ownTables());
     this.#owner.retire();
+    guard.settle('destroy');
   }
+}
+
+/** Takes a frame for the root of a page table, and makes the page table. */
+function withNewRoot(
+  { selfMap: index }: PageTableOptions,
+  frames: TableFrames,
+  make: (root: PhysAddr) => PageTable,
+): PageTable {
+  const [root] = frames.take(1);
+  return frames.linked([root as number], () => {
+    const table = make(frameAddress(root as number));
+    if (index !== undefined) storeSelfMap(ownerOf(table) as TableOwner, index);
+    return table;
+  });
 }
 
 /** Writes the root entry of the self-map, as COCONUT-SVSM does (`kernel/src/mm/pagetable.rs`). */

@@ -1,5 +1,8 @@
+import type { CallGuard } from '../memory/call-guard.ts';
+
 /** A page table that shares a subtree, from the view of {@link SharedSubtree}. */
 export interface Sharer {
+  readonly guard: CallGuard;
   /** Indexes of root entries whose tables have another owner. */
   readonly foreign: Set<number>;
   /** Indexes of root entries whose table is not freed when it is empty. */
@@ -27,19 +30,40 @@ export class SharedSubtree {
     // An empty table stays: the other root entries lead to it too.
     member.kept.add(this.#index);
     member.shares.set(this.#index, this);
+    this.#linkGuards();
   }
 
   leave(member: Sharer): void {
     this.#members.delete(member);
     const [owner] = this.#members;
+    member.shares.delete(this.#index);
     owner?.foreign.delete(this.#index);
-    if (owner === undefined || this.#members.size > 1) return;
-    owner.kept.delete(this.#index);
-    owner.shares.delete(this.#index);
+    if (owner !== undefined && this.#members.size === 1) {
+      owner.kept.delete(this.#index);
+      owner.shares.delete(this.#index);
+    }
+    linkGuards(member);
+    this.#linkGuards();
   }
 
   /** Whether another page table than `member` has it too. */
   isSharedBy(member: Sharer): boolean {
     return this.#members.size > (this.#members.has(member) ? 1 : 0);
   }
+
+  /** The guards of all members. */
+  get guards(): CallGuard[] {
+    return [...this.#members].map(({ guard }) => guard);
+  }
+
+  #linkGuards(): void {
+    for (const member of this.#members) linkGuards(member);
+  }
+}
+
+/** Makes the page tables that share a subtree with `member` busy while one of its callbacks runs. */
+export function linkGuards({ guard, shares }: Sharer): void {
+  const guards = new Set([...shares.values()].flatMap((subtree) => subtree.guards));
+  guards.delete(guard);
+  guard.others = [...guards];
 }

@@ -16,7 +16,10 @@ import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { type PagingConfig, pagingConfig } from '../entry/paging-config.ts';
 import { CELL, HALVES, indexAt, isCanonical } from '../entry/words.ts';
+import type { CallGuard } from '../memory/call-guard.ts';
+import type { PhysMemory } from '../memory/phys-memory.ts';
 import { TableFrames } from '../memory/table-frames.ts';
+import { guardedListener, reportFlush } from '../walk/flush-report.ts';
 import { tablesOf } from '../walk/table-census.ts';
 import { TableCursor } from '../walk/table-cursor.ts';
 import type { TableSpace } from '../walk/table-space.ts';
@@ -49,8 +52,8 @@ export interface PartSlot {
   forget(table: TableOwner): void;
 }
 
-/** The place of a part in the page tables to which it is attached. */
-export interface PartPlace {
+/** The place of a part in the page tables to which it is attached. It reports flushes to the listeners of all of them. */
+export interface PartPlace extends TlbListener {
   /** The index of the root entry. */
   readonly index: number;
   /** As {@link TableSpace.upperChanged}, for each of the page tables. */
@@ -62,6 +65,12 @@ export interface PartPlace {
  * edits. A change where a part is attached belongs to the owner of that part: {@link at} and {@link of} return that owner.
  */
 export class TableOwner {
+  /** Refuses operations while a callback runs. */
+  readonly guard: CallGuard;
+  /** The memory as the caller passed it. That of `space` is guarded. */
+  readonly givenMemory: PhysMemory;
+  /** The listener as the caller passed it; `undefined` for a part. */
+  readonly listener: TlbListener | undefined;
   readonly config: PagingConfig;
   readonly space: TableSpace;
   readonly cursor: TableCursor;
@@ -84,23 +93,28 @@ export class TableOwner {
    * @param part - its place in page tables, for a part; a whole page table if not given
    * @throws PageTableError `INVALID_FRAME`, `NO_FRAME_ALLOCATOR`
    */
-  constructor(
-    root: PhysAddr,
-    options: PageTableOptions,
-    frames: TableFrames,
-    tlb: TlbListener | undefined,
-    part?: PartPlace,
-  ) {
-    const { memory, config = pagingConfig(), freeEmptyTables = false, selfMap = -1 } = options;
+  constructor(root: PhysAddr, options: PageTableOptions, frames: TableFrames, part?: PartPlace) {
+    const { config = pagingConfig(), freeEmptyTables = false, selfMap = -1 } = options;
     const { levels } = config;
     this.#selfMap = part === undefined ? selfMap : -1;
     this.#isPlain = this.#selfMap < 0;
     if (freeEmptyTables) frames.requireAllocator('freeEmptyTables');
     frames.requireTable(root);
+    this.guard = frames.guard;
+    this.givenMemory = frames.givenMemory;
+    this.listener = part === undefined ? options.tlb : undefined;
+    const tlb = part ?? (this.listener && guardedListener(this.guard, this.listener));
     this.config = config;
     this.#freesEmpty = freeEmptyTables;
     this.space = {
-      ...{ memory, tlb, frames, levels, format: new EntryFormat(config), root: pageNumber(root) },
+      ...{
+        memory: frames.memory,
+        tlb,
+        frames,
+        levels,
+        format: new EntryFormat(config),
+        root: pageNumber(root),
+      },
       top: part === undefined ? levels - 1 : levels - 2,
       base: (part?.index ?? 0) * SPANS[levels - 1]!,
       foreign: this.foreign,
@@ -116,8 +130,9 @@ export class TableOwner {
     return new TableFrames(memory, frames, new EntryFormat(config).physicalEnd);
   }
 
-  /** The owner of the tables that map `vaddr`: the part's if a part is attached there. */
+  /** The owner of the tables that map `vaddr`: the part's if a part is attached there. @throws PageTableError `BUSY` */
   at(vaddr: VirtAddr): TableOwner {
+    if (this.guard.during !== undefined) this.guard.requireIdle();
     if (this.#isPlain || typeof vaddr !== 'bigint') return this;
     CELL[0] = vaddr;
     const high = HALVES[1]! | 0;
@@ -151,17 +166,26 @@ export class TableOwner {
   /**
    * Reports that a present entry at `level` 1 or above has changed, the one for `page`. Through a self-map, it appears as an
    * entry of each lower level too, and maps there what it leads to.
+   *
+   * @param guard - of the page table or part whose operation it is
    */
-  upperChanged(page: number, level: number, operation: string): void {
-    const { tlb, levels } = this.space;
-    if (this.#selfMap < 0 || tlb === undefined) return;
+  upperChanged(page: number, level: number, operation: string, guard: CallGuard = this.guard): void {
+    const { levels } = this.space;
+    const listener = this.listener;
+    if (this.#selfMap < 0 || listener === undefined) return;
     let prefix = 0;
     for (let seen = level - 1; seen >= 0; seen -= 1) {
       prefix = prefix * ENTRIES + this.#selfMap;
       const above = prefix * SPANS[levels - (level - seen)]!;
       const first = above + Math.floor(page / SPANS[level]!) * SPANS[seen]!;
-      tlb.needsFlush(addressOf(first, levels), SPANS[seen]! * 4096, operation);
+      reportFlush(guard, listener, addressOf(first, levels), SPANS[seen]! * 4096, operation);
     }
+  }
+
+  /** @throws PageTableError `BUSY`, `DESTROYED` */
+  requireReady(): void {
+    this.guard.requireIdle();
+    this.cursor.requireAlive();
   }
 
   /** The subtree below a root entry, to be shared with a clone. */
@@ -211,9 +235,10 @@ export class TableOwner {
   /**
    * The pages of a region.
    *
-   * @throws PageTableError `DESTROYED`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`
+   * @throws PageTableError `BUSY`, `DESTROYED`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`
    */
   pages(region: VirtBounds): PageRange {
+    this.guard.requireIdle();
     this.cursor.requireAlive();
     const { levels, base } = this.space;
     const range = pagesOf(region, levels);
@@ -227,7 +252,7 @@ export class TableOwner {
   /**
    * The 4 KiB page at `vaddr`.
    *
-   * @throws PageTableError `DESTROYED`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`
+   * @throws PageTableError as {@link pages}
    */
   page(vaddr: VirtAddr): PageRange {
     // `pages` refuses a value that is not a bigint; adding to it would be a TypeError.

@@ -6,7 +6,9 @@ import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { byteAt, CELL, HALVES, indexAt, is64Bit, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
+import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
+import type { TableSpace } from './table-space.ts';
 import { isShadowStackPage, type MappedPage, mappedPage } from './walk.ts';
 
 /** What a processor does at an address. */
@@ -53,7 +55,10 @@ export interface AccessOptions {
    * KVM does not, and the manuals leave it open (Intel SDM vol. 3A, §4.8). `false` if not given.
    */
   readonly accessedOnFault?: boolean;
-  /** A `Tlb` that receives the page if the access is allowed. None if not given. */
+  /**
+   * A `Tlb` that receives the page if the access is allowed. None if not given. It may not call the page table: that throws
+   * `BUSY`. If it throws, accessed and dirty are set already, and the access throws `CALLBACK_FAILED`.
+   */
   readonly fill?: { insert(vaddr: VirtAddr, page: MappedPage): void };
 }
 
@@ -120,6 +125,7 @@ const KERNEL = /* @__PURE__ */ cpuState();
  */
 export class AccessWalk {
   readonly #memory: PhysMemory;
+  readonly #guard: CallGuard;
   readonly #format: EntryFormat;
   readonly #root: number;
   readonly #levels: 4 | 5;
@@ -146,8 +152,9 @@ export class AccessWalk {
   /** NX of the entries above it, ORed, in the sign. */
   #noExecute = 0;
 
-  constructor(memory: PhysMemory, format: EntryFormat, root: number, config: PagingConfig) {
+  constructor({ memory, format, frames, root }: TableSpace, config: PagingConfig) {
     this.#memory = memory;
+    this.#guard = frames.guard;
     this.#format = format;
     this.#root = root;
     this.#levels = config.levels;
@@ -158,7 +165,7 @@ export class AccessWalk {
    * Performs one access.
    *
    * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a bigint of 64 bits; `INVALID_ACCESS`; `BUS_ERROR`;
-   *   `READ_ONLY`
+   *   `READ_ONLY`; `CALLBACK_FAILED`
    */
   run(vaddr: VirtAddr, kind: AccessKind, cpu: CpuState = KERNEL, options: AccessOptions = {}): AccessResult {
     const levels = this.#levels;
@@ -239,14 +246,30 @@ export class AccessWalk {
     if (updates === undefined) return this.run(vaddr, kind, cpu, options);
     const leaf = entryLow | bitsToSet(level, level, write);
     const page = mappedPage({ low: leaf, high: entryHigh, level, rightsAbove, noExecute }, low, format);
-    options.fill?.insert(linear, page);
+    if (options.fill !== undefined) this.#fill(options.fill, linear, page);
     return { type: 'translation', paddr: page.paddr, size: page.size, shared: page.shared, page, updates };
+  }
+
+  #fill(fill: NonNullable<AccessOptions['fill']>, vaddr: VirtAddr, page: MappedPage): void {
+    this.#guard.enter('insert');
+    try {
+      fill.insert(vaddr, page);
+    } catch (cause) {
+      throw new PageTableError('CALLBACK_FAILED', { operation: 'access', callback: 'insert' }, { cause });
+    } finally {
+      this.#guard.leave();
+    }
   }
 
   /** The page fault at `level`. With `accessedOnFault`, sets accessed in the entries above. */
   #fault(errorCode: number, cr2: VirtAddr, level: number, options: AccessOptions): AccessPageFault {
     if (options.accessedOnFault === true && options.update !== false) {
-      for (let above = this.#levels - 1; above > level; above -= 1) this.#mark(above, PteFlags.Accessed);
+      const top = this.#levels - 1;
+      // Write access to every table is asked for before the first one is changed.
+      for (let above = top; above > level; above -= 1) {
+        if ((this.#lows[above]! & PteFlags.Accessed) === 0) this.#memory.words(this.#tables[above]!, true);
+      }
+      for (let above = top; above > level; above -= 1) this.#mark(above, PteFlags.Accessed);
     }
     return { type: 'page-fault', errorCode, cr2, level };
   }

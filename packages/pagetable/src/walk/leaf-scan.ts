@@ -6,6 +6,7 @@ import { ENTRIES } from '../entry/page-sizes.ts';
 import { isPageTableError, type PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { MAX_LEVELS } from '../entry/words.ts';
+import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TableSpace } from './table-space.ts';
 
@@ -17,7 +18,10 @@ export interface ListingFaultPlace {
   readonly level: number;
 }
 
-/** Receives what a listing cannot read: a corrupted entry, or a table outside memory. The listing continues after it. */
+/**
+ * Receives what a listing cannot read: a corrupted entry, or a table outside memory. The listing continues after it. An error
+ * that it throws ends the listing. It may not call the page table: that throws `BUSY`.
+ */
 export type OnListingFault = (
   fault: PageTableError<'RESERVED_BITS'> | PageTableError<'BUS_ERROR'>,
   place: ListingFaultPlace,
@@ -54,6 +58,7 @@ export class LeafScan {
   readonly #top: number;
   readonly #range: PageRange;
   readonly #onFault: OnListingFault | undefined;
+  readonly #guard: CallGuard;
   // A stack of tables from the top level down to `#at`. Each array below has one element for each level.
   /** The level of the table that is being scanned. */
   #at: number;
@@ -83,7 +88,7 @@ export class LeafScan {
   #epoch = Number.NaN;
 
   constructor(
-    { memory, format, levels, root, top, base }: TableSpace,
+    { memory, format, frames, levels, root, top, base }: TableSpace,
     range: PageRange,
     onFault: OnListingFault | undefined,
   ) {
@@ -93,6 +98,7 @@ export class LeafScan {
     this.#top = top;
     this.#range = range;
     this.#onFault = onFault;
+    this.#guard = frames.guard;
     this.#at = top;
     this.#tables[this.#at] = root;
     this.#rights[this.#at] = -1;
@@ -182,7 +188,7 @@ export class LeafScan {
       this.#words = this.#memory.words(table, false);
     } catch (error) {
       if (this.#onFault === undefined || !isPageTableError(error, 'BUS_ERROR')) throw error;
-      this.#onFault(error, this.#place(this.#pages[level]!, level));
+      this.#report(this.#onFault, error, this.#place(this.#pages[level]!, level));
       this.#indexes[level] = ENTRIES;
       return false;
     }
@@ -198,7 +204,16 @@ export class LeafScan {
     const place = { vaddr, level, table: this.#tables[level]!, index, low, high };
     const fault = corruptedEntry(this.#format, place);
     if (this.#onFault === undefined) throw fault;
-    this.#onFault(fault, this.#place(page, level));
+    this.#report(this.#onFault, fault, this.#place(page, level));
+  }
+
+  #report(onFault: OnListingFault, fault: Parameters<OnListingFault>[0], place: ListingFaultPlace): void {
+    this.#guard.enter('onFault');
+    try {
+      onFault(fault, place);
+    } finally {
+      this.#guard.leave();
+    }
   }
 
   /** The place of a fault at `page`, or at the start of the range if that is later. */

@@ -5,6 +5,7 @@ import { addressOf, type PageRange, SPANS, type VirtBounds } from '../entry/page
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { frameAddress } from '../entry/words.ts';
+import type { CallGuard } from '../memory/call-guard.ts';
 import type { LeafScan, OnListingFault } from './leaf-scan.ts';
 import { isShadowStackPage, type MappedPage } from './walk.ts';
 
@@ -38,6 +39,22 @@ export interface Mapping {
 export interface MappedLeaf extends Omit<MappedPage, 'paddr'> {
   /** The first virtual address of the page. */
   readonly vaddr: VirtAddr;
+}
+
+/**
+ * Makes each `next` of a listing throw `BUSY` while a callback of the page table runs. The listing itself goes on afterwards. A
+ * generator that is running would throw a TypeError.
+ */
+export function guardedListing<T>(
+  listing: Generator<T, undefined, undefined>,
+  guard: CallGuard,
+): Generator<T, undefined, undefined> {
+  const next = listing.next.bind(listing);
+  const value = (): IteratorResult<T, undefined> => {
+    guard.requireIdle();
+    return next();
+  };
+  return Object.defineProperty(listing, 'next', { value, configurable: true, writable: true });
 }
 
 /** Every leaf that `scan` finds, one by one. */

@@ -68,15 +68,19 @@ export function isEmptyTable(memory: PhysMemory, table: number): boolean {
   return true;
 }
 
+/** An entry of the root. */
+export interface RootEntry {
+  readonly index: number;
+  readonly low: number;
+  readonly high: number;
+}
+
 /**
  * Reads the entry of the root at `index`, which must lead to a table.
  *
  * @throws PageTableError `INVALID_ROOT_ENTRY` if `index` is not 0 to 511, or the entry is not present
  */
-export function readRootEntry(
-  { memory, root }: TableSpace,
-  index: number,
-): { readonly index: number; readonly low: number; readonly high: number } {
+export function readRootEntry({ memory, root }: TableSpace, index: number): RootEntry {
   requireRootIndex(index);
   const words = memory.words(root, false);
   const at = memory.wordOffset(root) + 2 * index;

@@ -18,7 +18,9 @@ test.each(Object.keys(ERRORS_OF) as Operation[])(
         for (let i = 0; i < 60; i += 1) {
           // What one call leaves is part of what the next ones meet.
           if (call.length > 1 && i % 8 === 0) world = new World(random);
-          const code = codeOf(() => call(random, world!));
+          const code = codeOf(() =>
+            world === undefined ? call(random, world!) : world.run(random, () => call(random, world!)),
+          );
           if (code === undefined) continue;
           thrown.add(code);
           expect(ERRORS_OF[operation]).toContain(code);

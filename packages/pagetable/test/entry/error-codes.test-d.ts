@@ -26,9 +26,9 @@ import {
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function check<_ extends true>(): void {}
 
-type Walk = 'NON_CANONICAL' | 'OUTSIDE_PART' | 'RESERVED_BITS' | 'BUS_ERROR' | 'DESTROYED';
+type Walk = 'NON_CANONICAL' | 'OUTSIDE_PART' | 'RESERVED_BITS' | 'BUS_ERROR' | 'DESTROYED' | 'BUSY';
 type Frames = 'OUT_OF_MEMORY' | 'NO_FRAME_ALLOCATOR' | 'INVALID_FRAME';
-type Region = 'MISALIGNED' | 'ALIASED_TABLE' | 'PART_BOUNDARY' | 'INVALID_SELF_MAP';
+type Region = 'CALLBACK_FAILED' | 'MISALIGNED' | 'ALIASED_TABLE' | 'PART_BOUNDARY' | 'INVALID_SELF_MAP';
 
 check<
   Equal<
@@ -46,24 +46,37 @@ check<
     Walk | Frames | Region | ('NOT_MAPPED' | 'NO_ENCRYPTION' | 'OUTSIDE_PHYSICAL_RANGE' | 'READ_ONLY')
   >
 >();
-check<Equal<SplitErrorCode, Walk | Frames | 'NOT_MAPPED' | 'READ_ONLY' | 'INVALID_SELF_MAP'>>();
 check<
-  Equal<CollapseErrorCode, Walk | 'NOT_MAPPED' | 'NO_FRAME_ALLOCATOR' | 'READ_ONLY' | 'INVALID_SELF_MAP'>
+  Equal<SplitErrorCode, Walk | Frames | 'CALLBACK_FAILED' | 'NOT_MAPPED' | 'READ_ONLY' | 'INVALID_SELF_MAP'>
+>();
+check<
+  Equal<
+    CollapseErrorCode,
+    Walk | 'CALLBACK_FAILED' | 'NOT_MAPPED' | 'NO_FRAME_ALLOCATOR' | 'READ_ONLY' | 'INVALID_SELF_MAP'
+  >
 >();
 check<Equal<LookupErrorCode, Walk>>();
 check<Equal<ListingErrorCode, Walk | 'MISALIGNED'>>();
-check<Equal<AccessErrorCode, 'NON_CANONICAL' | 'INVALID_ACCESS' | 'BUS_ERROR' | 'READ_ONLY' | 'DESTROYED'>>();
+check<
+  Equal<
+    AccessErrorCode,
+    'BUSY' | 'CALLBACK_FAILED' | 'NON_CANONICAL' | 'INVALID_ACCESS' | 'BUS_ERROR' | 'READ_ONLY' | 'DESTROYED'
+  >
+>();
 check<
   Equal<
     CreateTableErrorCode,
-    Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'INVALID_SELF_MAP'
+    Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'INVALID_SELF_MAP' | 'BUSY'
   >
 >();
-check<Equal<DestroyTableErrorCode, 'NO_FRAME_ALLOCATOR' | 'BUS_ERROR' | 'DESTROYED'>>();
+check<
+  Equal<DestroyTableErrorCode, 'BUSY' | 'CALLBACK_FAILED' | 'NO_FRAME_ALLOCATOR' | 'BUS_ERROR' | 'DESTROYED'>
+>();
 check<
   Equal<
     PartErrorCode,
     | (Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'ALREADY_MAPPED')
+    | ('BUSY' | 'CALLBACK_FAILED')
     | ('PART_MISMATCH' | 'PART_NOT_ATTACHED' | 'PART_IN_USE')
   >
 >();
@@ -107,5 +120,7 @@ export function explain(error: unknown): string {
       return error.details.memory;
     case 'DESTROYED':
       return String(error.details.root);
+    case 'BUSY':
+      return error.details.during;
   }
 }

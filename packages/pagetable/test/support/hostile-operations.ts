@@ -1,7 +1,7 @@
 /**
  * Bad input for every operation: page tables in any state, in memory of any kind, and arguments that are sound, near an edge,
  * or of another type. A page table has sound pages of each size, a corrupted entry, an entry that leads outside memory, an
- * entry that leads back to the root, and with vTOM a page that is always shared.
+ * entry that leads back to the root, and with vTOM a page that is always shared. Callbacks may throw, and call back.
  */
 import { PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
 import type { ERRORS_OF } from '../../src/entry/error-codes.ts';
@@ -75,19 +75,22 @@ export class World {
   readonly other: pagetable.PageTable;
   readonly options: pagetable.PageTableOptions & { readonly config: pagetable.PagingConfig };
   readonly tlb: pagetable.Tlb = new Tlb();
+  /** Called by memory of one kind at each access. */
+  #onAccess: (() => void) | undefined;
 
   constructor(random: Random) {
     const index = random(CONFIGS.length);
     this.config = CONFIGS[index]!;
     const buffer = pick(random, IMAGES[index]!).slice().buffer as ArrayBuffer;
-    const kind = random(6);
-    this.memory = memoryOf(kind, buffer);
+    const kind = random(7);
+    this.memory = memoryOf(kind, buffer, () => this.#onAccess?.());
+    const tlb = random(3) === 0 ? { needsFlush: fail } : this.tlb;
     this.options = {
       memory: this.memory,
       config: this.config,
       ...framesOf(random),
       freeEmptyTables: random(2) === 0,
-      tlb: this.tlb,
+      tlb,
       ...(random(4) === 0 ? { selfMap: pick(random, [SELF, SELF, SELF, 1, 512]) } : {}),
     };
     this.table = withoutError(() => PageTable.open(physAddr(0), this.options)) ?? this.#plain();
@@ -102,6 +105,26 @@ export class World {
     if (kind === 1 && random(4) === 0) buffer.transfer();
   }
 
+  /** Makes a call, at times from a callback of the page table or part. */
+  run(random: Random, call: () => unknown): unknown {
+    if (random(4) > 0) return call();
+    let outcome: (() => unknown) | undefined;
+    this.#onAccess = () => {
+      this.#onAccess = undefined;
+      try {
+        const result = call();
+        outcome = () => result;
+      } catch (error) {
+        outcome = () => {
+          throw error;
+        };
+      }
+    };
+    withoutError(() => this.mapper(random).lookup(this.part === undefined ? (0n as VirtAddr) : partStart));
+    this.#onAccess = undefined;
+    return outcome === undefined ? call() : outcome();
+  }
+
   /** The page table, or the part. */
   mapper(random: Random): pagetable.PageMapper {
     return this.part !== undefined && random(3) === 0 ? this.part : this.table;
@@ -113,7 +136,8 @@ export class World {
 
   #attach(random: Random): pagetable.PageTablePart | undefined {
     const { memory, config, freeEmptyTables = false } = this.options;
-    const own = random(2) === 0 ? new FramePool(36, 1 + random(6)) : new FramePool(36, 12);
+    const pool = random(2) === 0 ? new FramePool(36, 1 + random(6)) : new FramePool(36, 12);
+    const own = random(3) === 0 ? { allocateFrame: () => pool.allocateFrame(), freeFrame: fail } : pool;
     return withoutError(() => {
       const part = PageTablePart.create(PART, { memory, config, freeEmptyTables, frames: own });
       if (random(8) > 0) part.attach(this.table);
@@ -126,7 +150,7 @@ export class World {
 
 const partStart = (BigInt(PART) * ROOT_ENTRY) as VirtAddr;
 
-function memoryOf(kind: number, buffer: ArrayBuffer): Memory {
+function memoryOf(kind: number, buffer: ArrayBuffer, onAccess: () => void): Memory {
   const bytes = new Uint8Array(buffer);
   if (kind === 0) {
     return createPhysMemory({
@@ -140,7 +164,19 @@ function memoryOf(kind: number, buffer: ArrayBuffer): Memory {
   if (kind === 1) return createPhysMemory({ buffer });
   const memory = createPhysMemory({ size: BYTES });
   writePhys(memory, physAddr(0), bytes);
-  return memory;
+  if (kind !== 6) return memory;
+  return {
+    epoch: Number.NaN,
+    words: (frame, write) => {
+      onAccess();
+      return memory.words(frame, write);
+    },
+    wordOffset: (frame) => memory.wordOffset(frame),
+  };
+}
+
+function fail(): never {
+  throw new Error('the callback fails');
 }
 
 /** No allocator, one with frames, one that runs out, or one that returns frames that cannot be tables. */
@@ -151,11 +187,11 @@ function framesOf(random: Random): { frames?: pagetable.FrameAllocator } {
   const pool = new FramePool(24, 12);
   if (kind === 2) pool.left = random(2);
   // Tables that the pool has not given can be freed too.
-  return { frames: freely(() => pool.allocateFrame()) };
+  return { frames: freely(() => pool.allocateFrame(), random(4) === 0 ? fail : undefined) };
 }
 
-function freely(allocateFrame: () => PhysAddr): pagetable.FrameAllocator {
-  return { allocateFrame, freeFrame: () => {} };
+function freely(allocateFrame: () => PhysAddr, freeFrame: () => void = () => {}): pagetable.FrameAllocator {
+  return { allocateFrame, freeFrame };
 }
 
 function withoutError<T>(make: () => T): T | undefined {
@@ -208,6 +244,11 @@ function vaddr(random: Random): VirtAddr {
   if (random(16) === 0) return pick(random, HOSTILE) as VirtAddr;
   const address = pick(random, ADDRESSES);
   return (random(8) === 0 ? address + 8n : address) as VirtAddr;
+}
+
+/** As {@link vaddr}, but often one that is a multiple of 1 GiB, mapped or not. */
+function giant(random: Random): VirtAddr {
+  return random(3) === 0 ? vaddr(random) : (pick(random, [0x4000_0000n, 0xffff_8000_0000_0000n]) as VirtAddr);
 }
 
 function paddr(random: Random): PhysAddr {
@@ -281,7 +322,15 @@ const control = (random: Random): pagetable.CacheControl =>
 export const CALLS: Readonly<Record<Operation, Call>> = {
   'PageMapper.map4k': (r, w) => w.mapper(r).map4k(vaddr(r), paddr(r), flags(r), mapOptions(r)),
   'PageMapper.map2m': (r, w) => w.mapper(r).map2m(vaddr(r), paddr(r), flags(r), mapOptions(r)),
-  'PageMapper.map1g': (r, w) => w.mapper(r).map1g(vaddr(r), paddr(r), flags(r), mapOptions(r)),
+  'PageMapper.map1g': (r, w) =>
+    w
+      .mapper(r)
+      .map1g(
+        giant(r),
+        r(2) === 0 ? physAddr(0x4000_0000) : paddr(r),
+        r(2) === 0 ? 3 : flags(r),
+        mapOptions(r),
+      ),
   'PageMapper.mapRegion': (r, w) => w.mapper(r).mapRegion(region(r), paddr(r), flags(r), mapOptions(r)),
   'PageMapper.unmap4k': (r, w) => w.mapper(r).unmap4k(vaddr(r)),
   'PageMapper.unmap2m': (r, w) => w.mapper(r).unmap2m(vaddr(r)),
@@ -303,7 +352,10 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   'PageMapper.leaves': (r, w) => [...w.mapper(r).leaves(listing(r)).take(700)],
   'PageMapper.countTables': (r, w) => w.mapper(r).countTables(),
   'PageTable.access': (r, w) =>
-    w.table.access(vaddr(r), some(r, ['read', 'write', 'fetch']), undefined, { update: r(3) > 0 }),
+    w.table.access(vaddr(r), some(r, ['read', 'write', 'fetch']), undefined, {
+      update: r(3) > 0,
+      fill: r(3) === 0 ? { insert: fail } : w.tlb,
+    }),
   maskAddress: (r) => pagetable.maskAddress(vaddr(r), pagetable.cpuState(), 4),
   allowsAccess: (r) => pagetable.allowsAccess(PAGE, some(r, ['read']), some(r, [pagetable.cpuState()])),
   'PageTable.create': (_, w) => PageTable.create(w.options),
