@@ -40,6 +40,7 @@ export abstract class RegionEdit {
   protected nextHigh = 0;
   readonly #operation: string;
   readonly #freesEmpty: boolean;
+  /** The entry that the edit looks at. */
   readonly #entry: RegionEntry = new RegionEntry();
   readonly #visited: VisitedTables = new VisitedTables();
   /** The leaf tables that the second pass skips, because nothing changes in them; `undefined` as long as there is none. */

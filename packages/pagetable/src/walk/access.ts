@@ -11,7 +11,7 @@ import type { PhysMemory } from '../memory/phys-memory.ts';
 import type { TableSpace } from './table-space.ts';
 import { isShadowStackPage, type MappedPage, mappedPage } from './walk.ts';
 
-/** What a processor does at an address. */
+/** The kind of an access. */
 export type AccessKind = 'read' | 'write' | 'fetch';
 
 /** The bits of a page fault's error code (AMD64 APM vol. 2, §8.4.2; Intel SDM vol. 3A, §4.7). */

@@ -66,7 +66,7 @@ function imageOf(config: pagetable.PagingConfig, isCorrupted: boolean): Uint8Arr
   return readPhys(memory, physAddr(0), BYTES);
 }
 
-/** What calls share: a page table, sometimes with a part, and a page table of another memory. */
+/** The objects that calls share: a page table, sometimes with a part, and a page table of another memory. */
 export class World {
   readonly config: pagetable.PagingConfig;
   readonly memory: Memory;

@@ -39,7 +39,7 @@ const misdeed = fc.record({
   inner: fc.oneof(step, fc.constant('throw' as const)),
 });
 
-/** What a world does at each callback: nothing, unless a test sets it. */
+/** The behaviour of a world at each callback: nothing, unless a test sets it. */
 interface Hook {
   onCall: ((callback: string) => void) | undefined;
 }
