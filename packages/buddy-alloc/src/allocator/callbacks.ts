@@ -1,4 +1,4 @@
-import { type Address, PAGE_SIZE } from '@svsm/address';
+import type { Address } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { type Block, type BlockKind, blockBytes } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
@@ -122,8 +122,9 @@ export class Callbacks<A extends Address> {
     return block;
   }
 
-  /** As {@link toFree}, for a block of one page, which {@link freedPage} reports. */
-  toFreePage(page: unknown): void {
+  /** Begins an operation that frees a block of one page, which {@link freedPage} reports. As {@link toFree}. */
+  enterFreePage(operation: string, page: unknown): void {
+    this.enter(operation);
     if (this.#poison !== undefined) this.toFree(page, blockBytes(0), FREEABLE);
   }
 
@@ -136,7 +137,7 @@ export class Callbacks<A extends Address> {
   /** Reports a block of one page that is free now. @throws BuddyError `CALLBACK_FAILED` */
   freedPage(page: A): void {
     if (this.#tracer === undefined) return;
-    const region = new MemoryRegion(this.#space.kind, page, PAGE_SIZE);
+    const region = MemoryRegion.unchecked(this.#space.kind, page, blockBytes(0));
     this.#report({ what: 'free', region, kind: 'pages' }, undefined);
   }
 
@@ -188,9 +189,12 @@ export class Callbacks<A extends Address> {
     if (tracer === undefined) return;
     const operation = this.#operation;
     try {
-      this.guard.call(operation, () => tracer(event));
+      this.guard.begin(operation);
+      tracer(event);
     } catch (cause) {
       throw new BuddyError('CALLBACK_FAILED', { operation, result }, { cause });
+    } finally {
+      this.guard.end();
     }
   }
 }

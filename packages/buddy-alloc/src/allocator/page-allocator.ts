@@ -305,8 +305,7 @@ export class PageAllocator<A extends Address> {
    */
   freePage(page: A): void {
     const callbacks = this.#callbacks;
-    callbacks?.enter('PageAllocator.freePage');
-    callbacks?.toFreePage(page);
+    callbacks?.enterFreePage('PageAllocator.freePage', page);
     if (typeof page !== 'bigint' || !this.#tree.freePage(page)) throw this.#space.refusal(page);
     callbacks?.freedPage(page);
   }

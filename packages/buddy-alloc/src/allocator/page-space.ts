@@ -23,7 +23,14 @@ import {
   withoutRange,
   withRange,
 } from '../pages/page-range.ts';
-import { asRegion, pagesOfRegion, requireKind, reservedRanges, wholePages } from '../pages/region-pages.ts';
+import {
+  asRegion,
+  isOwnRegion,
+  pagesOfRegion,
+  requireKind,
+  reservedRanges,
+  wholePages,
+} from '../pages/region-pages.ts';
 import type { AllocatorSnapshot, SnapshotBlock } from '../pages/snapshot.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
 import { ALLOCATED, FILE, FREE, HEAP, REST, RUN, SLAB } from '../tree/buddy-level.ts';
@@ -117,7 +124,7 @@ export class PageSpace<A extends Address> {
 
   /** Returns `region`, any value, if it is a region of this kind of address. O(1). @throws RegionError `KIND_MISMATCH` */
   sameKind(region: MemoryRegion<A>): MemoryRegion<A> {
-    return requireKind(region, this.hull);
+    return isOwnRegion(region, this.kind) ? region : requireKind(region, this.hull);
   }
 
   /**

@@ -122,23 +122,30 @@ export class Slabs<A extends Address> {
       this.spareOffset = offset;
       return true;
     }
-    const isEmptied = used === 1 || (used === 2 && this.spareSlab === slab);
-    // If the page is to be freed, it is freed first: nothing has changed if that fails.
-    const steps = isEmptied && this.empty >= this.#keepEmpty ? this.#freePage(slab) : undefined;
+    // The spare is freed with the last other object of its slab, so that the empty slab can be freed.
+    if (used === 1 || (used === 2 && this.spareSlab === slab)) this.#freeLast(slab, offset);
+    else {
+      this.live -= 1;
+      this.#setFree(slab, offset);
+    }
+    return true;
+  }
+
+  /** Frees the last object of a slab, apart from the spare, and the slab unless it is to be kept. */
+  #freeLast(slab: number, offset: number): void {
+    // The page is freed first: nothing has changed if that fails.
+    const steps = this.empty < this.#keepEmpty ? undefined : this.#freePage(slab);
     this.live -= 1;
     this.#setFree(slab, offset);
-    // The spare is freed with the last other object of its slab, so that the empty slab can be freed.
-    if (this.spareSlab === slab && used === 2) {
+    if (this.spareSlab === slab) {
       this.#setFree(slab, this.spareOffset);
       this.spare = undefined;
       this.spareSlab = NONE;
     }
-    if (isEmptied) this.#linkEmpty(slab);
-    if (steps !== undefined) {
-      this.#drop();
-      steps.end(`${this.#owner}.free`);
-    }
-    return true;
+    this.#linkEmpty(slab);
+    if (steps === undefined) return;
+    this.#drop();
+    steps.end(`${this.#owner}.free`);
   }
 
   /** Whether an object is allocated at `offset` in `slab`. O(1). */

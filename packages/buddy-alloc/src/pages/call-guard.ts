@@ -11,12 +11,22 @@ export class CallGuard {
 
   /** Calls a callback of `operation` and returns its result. Throws what the callback throws. */
   call<T>(operation: string, callback: () => T): T {
-    this.#running = operation;
+    this.begin(operation);
     try {
       return callback();
     } finally {
-      this.#running = undefined;
+      this.end();
     }
+  }
+
+  /** Refuses operations until {@link end}, for a callback that the caller calls itself. */
+  begin(operation: string): void {
+    this.#running = operation;
+  }
+
+  /** Allows operations again. */
+  end(): void {
+    this.#running = undefined;
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Address, PAGE_SIZE } from '@svsm/address';
+import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { BuddyError } from './buddy-error.ts';
 import { type PageRange, rangeAt } from './page-range.ts';
@@ -24,6 +24,15 @@ export function arrayOf<T>(value: T | readonly T[]): readonly T[] {
     // Whoever uses the element finds that it cannot be read.
   }
   return [value as T];
+}
+
+/** Whether `value` is a region of this copy of the package, with addresses of `kind`. Never throws. O(1). */
+export function isOwnRegion(value: MemoryRegion<Address>, kind: AddressKind<Address>): boolean {
+  try {
+    return value.kind === kind && value instanceof MemoryRegion && typeof value.start === 'bigint';
+  } catch {
+    return false;
+  }
 }
 
 /** Returns `value` if it is a region with any kind of address, and otherwise `undefined`. O(1). */
