@@ -149,7 +149,7 @@ describe.each(VARIANTS)('shadow stacks of a guest, %s', (_, caches) => {
     const spa = spaOf(it, PAGE);
     rmp.setRawEntry(spa, { ...rmp.entry(spa)!, vmplMasks: [3, 0, 0, 0] });
     vcpu.write(SUPERVISOR, TEXT, STACK);
-    rmp.setRawEntry(spa, { ...rmp.entry(spa)!, vmplMasks: [0, 0, 0, 0] });
+    rmp.setRawEntry(spa, { ...rmp.entry(spa)!, vmplMasks: [VmplPermission.SupervisorShadowStack, 0, 0, 0] });
     it.guest.flushTlbs();
     const info = thrownBy(() => vcpu.write(SUPERVISOR, TEXT, STACK))?.details['exitInfo1'] as bigint;
     expect(info & NpfInfo.SupervisorShadowStack).toBe(0n);

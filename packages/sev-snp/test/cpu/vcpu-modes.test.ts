@@ -132,6 +132,7 @@ describe.each([
     expect(ap.read(gvaOf(PAGE), TEXT.length)).toEqual(TEXT);
     ap.csL = false;
     expect(thrownBy(() => ap.read(gvaOf(PAGE), 1))?.message).toContain('is not an address of 32 bits');
+    expect(codeOf(() => ap.translate(gvaOf(PAGE)))).toBe('GP');
     const high = 0xffff_fffen as VirtAddr;
     expect(codeOf(() => ap.read(high, 4))).toBe('GP');
     ap.csL = true;
@@ -200,15 +201,22 @@ test('VMRUN refuses a code segment with L and D in long mode', () => {
   });
 });
 
-// P49
-test('VMRUN loads CR0 with ET set and reserved bits clear', () => {
-  const it = world({}, { vmsas: [createVmsa({ control: { cr0: 0x8001_0001n | 0x100n } })] });
-  let cr0 = 0n;
-  it.guest.onStart((vcpu) => {
-    cr0 = vcpu.controlRegisters.cr0;
-  });
-  it.machine.hypervisor.run(it.guest);
-  expect(cr0).toBe(0x8001_0011n);
+// P1, P49
+test('VMRUN loads CR0 with ET set and reserved bits clear, and EFER with the LMA of the mode', () => {
+  const loaded = (control: { cr0?: bigint; efer?: bigint }): bigint[] => {
+    const it = world({}, { vmsas: [createVmsa({ control })] });
+    let registers: bigint[] = [];
+    it.guest.onStart((vcpu) => {
+      const { cr0, efer } = vcpu.controlRegisters;
+      registers = [cr0, efer];
+    });
+    it.machine.hypervisor.run(it.guest);
+    return registers;
+  };
+  const { efer } = START_REGISTERS;
+  expect(loaded({ cr0: 0x8001_0001n | 0x100n })).toEqual([0x8001_0011n, efer]);
+  expect(loaded({ efer: efer & ~ControlBit.EferLma })).toEqual([START_REGISTERS.cr0, efer]);
+  expect(loaded({ cr0: 0x11n })).toEqual([0x11n, efer & ~ControlBit.EferLma]);
 });
 
 // P81

@@ -115,6 +115,24 @@ describe('the pages that stay in the TLB after a load of', () => {
     expect(held()).toEqual([true, false]);
   });
 
+  // P30
+  test('CR3 while CR4.PGE is 0: no page is global then', () => {
+    const { it, held } = filled();
+    it.vcpu.load('cr4', cr4 & ~Cr4Pge);
+    for (const gva of [GLOBAL, OWN]) it.vcpu.read(gva, 1);
+    it.vcpu.loadCr3(it.table.cr3);
+    expect(held()).toEqual([false, false]);
+  });
+
+  test('CR4.PCIDE, cleared: PCID 0 is current', () => {
+    const { it } = filled();
+    it.vcpu.load('cr4', cr4 | Cr4Pcide);
+    it.vcpu.loadCr3(it.table.cr3 | 7n);
+    expect([it.tlb.pcid, it.tlb.pcids]).toEqual([7, true]);
+    it.vcpu.load('cr4', cr4);
+    expect([it.tlb.pcid, it.tlb.pcids]).toEqual([0, false]);
+  });
+
   test('CR3, in a TLB without PCIDs: no page stays', () => {
     const plain = new Tlb();
     const cache = {
