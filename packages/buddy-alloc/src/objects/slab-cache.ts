@@ -126,7 +126,8 @@ export class SlabCache<A extends Address> {
   }
 
   /**
-   * Frees every empty page, also the kept ones. O(empty pages · orders).
+   * Frees every empty page, also the kept ones, one after another: if the memory cannot poison one of them, those before it
+   * have been freed. O(empty pages · orders).
    *
    * @throws BuddyError `OUTSIDE_MEMORY`, `BUSY`, `CALLBACK_FAILED`
    */
