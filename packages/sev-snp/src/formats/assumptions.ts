@@ -26,7 +26,7 @@ export interface Assumptions {
    * FAIL_SIZEMISMATCH. COCONUT-SVSM asks for 2 MiB only if its own mapping has 2 MiB, which fits both choices.
    */
   readonly guestSizeMatters: boolean;
-  /** What resets the masks of a page: RMPUPDATE (AMD64 APM vol. 2), or the first validation (white paper). */
+  /** The event that resets the masks of a page: RMPUPDATE (AMD64 APM vol. 2), or the first validation (white paper). */
   readonly defaultMasks: 'RMPUPDATE' | 'PVALIDATE';
   /** The mask of VMPL0 after a reset: "all" (AMD64 APM vol. 2, §15.36.7), with shadow stacks or without. */
   readonly resetMaskOfVmpl0: number;

@@ -203,7 +203,7 @@ describe('RMPADJUST', () => {
   // RMPADJUST step 1, RMPADJUST step 2, RMPADJUST step 4, RMPADJUST step 6
   test.each<[string, number, RmpPageSize, number, number, string]>([
     ['2 MiB, misaligned', HUGE_PAGE + 0x1000, Huge, 4, 0x20, 'FAIL_INPUT'],
-    ['a level that is none', HUGE_PAGE + 0x1000, Regular, 4, 0, 'FAIL_INPUT'],
+    ['a level that does not exist', HUGE_PAGE + 0x1000, Regular, 4, 0, 'FAIL_INPUT'],
     ['a reserved bit', HUGE_PAGE + 0x1000, Regular, 0, 0x20, 'FAIL_INPUT'],
     ['its own level', HUGE_PAGE + 0x1000, Regular, 0, 0, 'FAIL_PERMISSION'],
     ['4 KiB of a 2 MiB page', HUGE_PAGE + 0x1000, Regular, 1, 0, 'NPF page-size SIZEM'],

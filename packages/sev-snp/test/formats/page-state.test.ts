@@ -87,7 +87,7 @@ function everywhere(outcome: string): Record<keyof typeof STATES, string> {
   return Object.fromEntries(NAMES.map((name) => [name, outcome])) as Record<keyof typeof STATES, string>;
 }
 
-/** What the firmware needs to swap pages of the world's guest: a context page. */
+/** The things that the firmware needs to swap pages of the world's guest: a context page. */
 function swapContext(it: World): SwapContext {
   const page = sysPhysAddr(30 * MiB);
   it.machine.rmp.setRawEntry(page, { ...HYPERVISOR_ENTRY, ...STATES.CONTEXT });

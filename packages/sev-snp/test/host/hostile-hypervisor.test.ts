@@ -41,7 +41,7 @@ function attacked(): World & { host: HostileHypervisor; validated: ValidatedPage
 }
 type Attacked = ReturnType<typeof attacked>;
 
-/** What the guest reads at A: the text, or the check or fault that stops it. */
+/** The bytes that the guest reads at A: the text, or the check or fault that stops it. */
 function readA({ vcpu }: Attacked): unknown {
   let text = '';
   const fault = thrownBy(() => {
