@@ -136,12 +136,14 @@ export class HeapAllocator<A extends Address> {
   reallocate(address: A, size: number, align: Bytes = GRAIN): A {
     this.#enter('HeapAllocator.reallocate');
     const capacity = this.#sizeOf(address);
+    let slabs: Slabs<A> | undefined;
     if (isIntegerUpTo(size, Number.MAX_SAFE_INTEGER)) {
       const alignment = Number(alignmentBytes(align));
-      const anew =
-        this.#slabsFor(size, alignment)?.stride ?? Math.ceil(Math.max(size, 1) / PAGE_SIZE) * PAGE_SIZE;
+      slabs = this.#slabsFor(size, alignment);
+      const anew = slabs?.stride ?? Math.ceil(Math.max(size, 1) / PAGE_SIZE) * PAGE_SIZE;
       if (anew === capacity && address % BigInt(alignment) === 0n) return address;
     }
+    const pages = slabs?.pages ?? 0;
     const steps = new Steps();
     const moved = steps.run(() => this.#allocate(size, align));
     try {
@@ -151,6 +153,8 @@ export class HeapAllocator<A extends Address> {
       steps.run(() => this.#free(address));
     } catch (error) {
       steps.run(() => this.#free(moved));
+      // A page that was new for the object is empty, and the only empty one.
+      if (slabs !== undefined && slabs.pages > pages) slabs.trim(steps);
       throw error;
     }
     steps.end('HeapAllocator.reallocate', moved);

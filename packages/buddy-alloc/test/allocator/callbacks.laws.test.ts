@@ -230,7 +230,14 @@ test.each([false, true])(
             expect(world.picture()).toBe(before);
             refused += 1;
             world.check();
-            // The twin has not done this either.
+            // Of several free blocks, any may be the next, and the failure may have changed which. So the twin fails, too.
+            let twinCalls = 0;
+            twin.hook = () => {
+              twinCalls += 1;
+              if (twinCalls === at + 1) throw failure;
+            };
+            attempt(twin, STEPS[step] as Step, n);
+            twin.hook = undefined;
             continue;
           }
           twin.hook = (place) => {
