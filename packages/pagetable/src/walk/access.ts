@@ -280,6 +280,7 @@ export class AccessWalk {
    * since the walk read it; the entries updated before it stay updated, as in hardware.
    */
   #update(leafLevel: number, write: boolean, apply: boolean): readonly EntryUpdate[] | undefined {
+    if (this.#isMarked(leafLevel, write)) return NO_UPDATES;
     const updates: EntryUpdate[] = [];
     const levels: number[] = [];
     for (let level = this.#levels - 1; level >= leafLevel; level -= 1) {
@@ -299,6 +300,14 @@ export class AccessWalk {
       }
     }
     return Object.freeze(updates);
+  }
+
+  /** Whether every entry used has its bits already, as is usual. */
+  #isMarked(leafLevel: number, write: boolean): boolean {
+    let common = PteFlags.Accessed;
+    for (let level = this.#levels - 1; level > leafLevel; level -= 1) common &= this.#lows[level]!;
+    const bits = bitsToSet(leafLevel, leafLevel, write);
+    return (common & PteFlags.Accessed) !== 0 && (this.#lows[leafLevel]! & bits) === bits;
   }
 
   /** Sets bits in the entry used at `level`. Returns whether the entry was still what the walk had read. */

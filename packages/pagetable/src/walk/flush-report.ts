@@ -15,9 +15,8 @@ export function reportFlush(
     listener.needsFlush(start, bytes, operation);
   } catch (error) {
     guard.fail('needsFlush', error);
-  } finally {
-    guard.leave();
   }
+  guard.leave();
 }
 
 /** A listener that passes requests to that of a user by {@link reportFlush}. */
