@@ -11,9 +11,11 @@ export const NO_KEY: MemoryKey = 0;
 
 const WORDS = PAGE_SIZE / 4;
 
-/** The content of a frame as one key sees it: zeros if it has no words. */
+/** The content of a frame of DRAM as one key sees it at one of its addresses: zeros if it has no words. */
 interface Frame {
   key: MemoryKey;
+  /** The frame number of the address. It tweaks the keystream. */
+  address: number;
   words: Uint32Array | undefined;
 }
 
@@ -46,6 +48,8 @@ export class EncryptedMemory {
   readonly #seed: number;
   readonly #frameCount: number;
   readonly #frames: Map<number, Frame> = new Map();
+  /** The frame of DRAM behind each frame that does not have its own; `undefined` while all have. */
+  #targets: Map<number, number> | undefined;
   readonly #zeros: Uint32Array = new Uint32Array(WORDS);
   #keys = 0;
   #epoch = 0;
@@ -134,16 +138,34 @@ export class EncryptedMemory {
   words(frame: number, key: MemoryKey, write: boolean): Uint32Array {
     this.#require(frame);
     if (write) this.#epoch += 1;
-    const held = this.#frames.get(frame) ?? { key: NO_KEY, words: undefined };
-    if (held.key === key && held.words !== undefined) return held.words;
-    if (held.key === key && !write) return this.#zeros;
+    const cell = this.#targets?.get(frame) ?? frame;
+    const held = this.#frames.get(cell) ?? { key: NO_KEY, address: frame, words: undefined };
+    const isPlain = held.key === key && (held.address === frame || key === NO_KEY);
+    if (isPlain && held.words !== undefined) return held.words;
+    if (isPlain && !write) return this.#zeros;
     // Another key, or a write, needs an array of its own.
     const words = write && held.words !== undefined ? held.words : new Uint32Array(WORDS);
     if (!write && held.words !== undefined) words.set(held.words);
-    this.#apply(words, held.key, frame);
+    this.#apply(words, held.key, held.address);
     this.#apply(words, key, frame);
-    if (write) this.#frames.set(frame, { key, words });
+    if (write) this.#frames.set(cell, { key, address: frame, words });
     return words;
+  }
+
+  /**
+   * Makes `alias` a second address of the DRAM at `target`: a physical attack, see `HostileHypervisor.aliasDram`. The DRAM
+   * that was at `alias` is out of reach until `aliasFrame(alias, alias)`. Both are system frame numbers. O(1).
+   *
+   * @throws PageTableError `BUS_ERROR`; nothing has changed then
+   */
+  aliasFrame(alias: number, target: number): void {
+    this.#require(alias);
+    this.#require(target);
+    this.#epoch += 1;
+    this.#targets ??= new Map();
+    // The target's own DRAM: an alias of an alias does not exist.
+    if (alias === target) this.#targets.delete(alias);
+    else this.#targets.set(alias, target);
   }
 
   /**
@@ -155,10 +177,12 @@ export class EncryptedMemory {
   rekey(frame: number, from: MemoryKey, key: MemoryKey): void {
     this.#require(frame);
     this.#epoch += 1;
-    const held = this.#frames.get(frame);
-    if (held === undefined && from === NO_KEY) this.#frames.set(frame, { key, words: undefined });
-    else if (held?.key === from) held.key = key;
-    else this.#frames.set(frame, { key, words: this.words(frame, from, false).slice() });
+    const cell = this.#targets?.get(frame) ?? frame;
+    const held = this.#frames.get(cell);
+    const { key: by = NO_KEY, address = frame } = held ?? {};
+    const isPlain = by === from && (address === frame || from === NO_KEY);
+    const words = isPlain ? held?.words : this.words(frame, from, false).slice();
+    this.#frames.set(cell, { key, address: frame, words });
   }
 
   /** Copies bytes out of memory or into it, frame by frame. */

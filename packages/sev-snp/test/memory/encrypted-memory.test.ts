@@ -145,3 +145,24 @@ test('refuses frames outside of the memory', () => {
   expect(memory.read(sysPhysAddr(0x1fff), 1, 0)).toEqual(new Uint8Array(1));
   expect(codeOf(() => new EncryptedMemory(4097))).toBe('INVALID_ARGUMENT');
 });
+
+// A23
+test('an alias needs two frames of the memory, and ends when a frame becomes its own target again', () => {
+  const memory = new EncryptedMemory(0x2000);
+  memory.writeFrame(0, 0, Uint8Array.of(1), NO_KEY);
+  memory.writeFrame(1, 0, Uint8Array.of(2), NO_KEY);
+  for (const [alias, target] of [
+    [2, 0],
+    [0, 2],
+    [-1, 0],
+  ] as const) {
+    const busError = expect.objectContaining({ code: 'BUS_ERROR' });
+    expect(() => memory.aliasFrame(alias, target)).toThrow(busError);
+  }
+  const { epoch } = memory.view(NO_KEY);
+  memory.aliasFrame(1, 0);
+  expect(memory.view(NO_KEY).epoch).not.toBe(epoch);
+  expect(memory.readFrame(1, 0, 1, NO_KEY)).toEqual(Uint8Array.of(1));
+  memory.aliasFrame(1, 1);
+  expect(memory.readFrame(1, 0, 1, NO_KEY)).toEqual(Uint8Array.of(2));
+});
