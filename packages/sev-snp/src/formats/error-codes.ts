@@ -177,6 +177,8 @@ export const ERRORS_OF = {
   'Hypervisor.answerGhcb': ['OUT_OF_MEMORY', 'TERMINATED'],
   'HostileHypervisor.substitute': ['OUT_OF_MEMORY'],
   'HostileHypervisor.unsmash': ['FIRMWARE_REFUSED'],
+  'HostileHypervisor.aliasDram': ['OUT_OF_MEMORY'],
+  'HostileHypervisor.tamperRmp': ['OUTSIDE_RMP'],
   processPageStateChange: ['INVALID_ARGUMENT'],
 } as const;
 

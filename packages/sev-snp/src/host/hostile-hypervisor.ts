@@ -1,14 +1,15 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { GuestContext, VcpuContext } from '../cpu/platform.ts';
 import { pageReclaim, pageUnsmash } from '../firmware/firmware-pages.ts';
 import { decodeGhcbMsr, type PageOperation } from '../formats/ghcb-msr.ts';
 import type { GhcbPage } from '../formats/ghcb-page.ts';
-import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { isSnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
+import { HYPERVISOR_ENTRY } from '../rmp/rmp.ts';
 import { type GhcbAnswer, type GhcbRequest, ghcbOfGuest } from './ghcb-service.ts';
 import { Hypervisor } from './hypervisor.ts';
 
@@ -37,7 +38,8 @@ export interface HostileAnswers {
 /**
  * A hypervisor that is honest until a test composes an attack from its methods and {@link answers}. It has no more power
  * than a real one: it changes nested page tables at will, and RMP and memory by instructions and writes that hardware
- * checks.
+ * checks. Three methods go around these checks, as published attacks do: {@link aliasDram}, {@link tamperRmp} and
+ * {@link observeCiphertext}. They need what their comments say, and hardware does not stop them.
  *
  * @example
  * ```ts
@@ -205,6 +207,81 @@ export class HostileHypervisor extends Hypervisor {
     const freed = this.rmpupdate(spa, { assigned: false });
     if (freed === RmpResult.SUCCESS) this.write(spa, captured);
     return [freed, this.rmpupdate(spa, { assigned: true, asid: guest.asid, gpa })];
+  }
+
+  /**
+   * Makes `alias` a second address of the DRAM of a page. The RMP has an entry for each address, and the alias belongs to
+   * the hypervisor: it reads and writes the ciphertext of the page there, and no check fails. Ciphertext that it puts back
+   * decrypts at the address of the page. The content of `alias` is out of reach until `aliasDram(alias, alias)`. O(1).
+   *
+   * BadRAM (IEEE S&P 2025, CVE-2024-21944): needs physical access to the DIMM, whose SPD then claims twice its size.
+   * Mitigated by firmware that looks for aliases at boot; the attestation report shows it as ALIAS_CHECK_COMPLETE.
+   * Battering RAM (IEEE S&P 2026): needs an interposer on the memory bus, which aliases after that check. Not mitigated.
+   *
+   * @param alias - a free page if not given
+   * @returns the address of the alias
+   * @throws SnpError `OUT_OF_MEMORY`; PageTableError `BUS_ERROR`
+   *
+   * @example
+   * ```ts
+   * import { physAddr } from '@svsm/address';
+   * import { HostileHypervisor, SnpMachine } from '@svsm/sev-snp';
+   *
+   * const machine = new SnpMachine({
+   *   memorySize: 32 << 20,
+   *   hypervisor: (it) => new HostileHypervisor(it),
+   * });
+   * const host = machine.hypervisor as HostileHypervisor;
+   * const guest = host.launch({ size: 2 << 20 });
+   * const page = guest.nested.lookup(physAddr(0x5000))?.spa;
+   * if (page !== undefined) {
+   *   const alias = host.aliasDram(page);
+   *   const old = host.capture(alias);
+   *   // Later, when the guest has changed the page:
+   *   host.write(alias, old);
+   * }
+   * ```
+   */
+  aliasDram(spa: SysPhysAddr, alias: SysPhysAddr = this.allocatePage()): SysPhysAddr {
+    this.machine.memory.aliasFrame(pageNumber(alias), pageNumber(spa));
+    return alias;
+  }
+
+  /**
+   * Writes fields of the RMP entry of a page as DRAM holds it: no check is made, and any combination is possible. Returns
+   * the entry as it was. A page inside a 2 MiB page has an entry of its own there, which hardware does not read. O(1).
+   *
+   * BadRAM: through an alias of the memory of the RMP, with the precondition and mitigation of {@link aliasDram}.
+   * RMPocalypse (ACM CCS 2025, CVE-2025-0033): needs firmware that leaves the RMP open while it initializes the table; one
+   * write of 8 bytes to the entries of the RMP itself opens all others. Mitigated by newer firmware, which the TCB version
+   * in the attestation report shows.
+   *
+   * A processor sees the new entry at its next access. On hardware, a TLB can hold the old verdict longer.
+   *
+   * @throws SnpError `OUTSIDE_RMP`
+   */
+  tamperRmp(spa: SysPhysAddr, fields: Partial<RmpEntry>): RmpEntry {
+    const { rmp } = this.machine;
+    const before = rmp.rawEntry(spa) ?? HYPERVISOR_ENTRY;
+    rmp.setRawEntry(spa, { ...before, ...fields });
+    return before;
+  }
+
+  /**
+   * The ciphertext of bytes of a private page, as hexadecimal text: a key for a dictionary of ciphertexts. The RMP does not
+   * check reads of the host, and equal content at the same address has equal ciphertext: the texts of two moments tell
+   * whether the guest has written the same value, and a known value gives away the next one. O(length).
+   *
+   * CipherLeaks (USENIX Security 2021, CVE-2020-12966) reads the VMSA this way; later work reads any page (IEEE S&P 2022,
+   * CVE-2021-46744). Needs no more than a hypervisor has. Mitigated by ciphertext hiding on parts that have it, and by
+   * software that masks a secret with a fresh value at each write.
+   *
+   * @param length - in bytes; 16, a block of AES, if not given
+   * @throws PageTableError `BUS_ERROR`
+   */
+  observeCiphertext(spa: SysPhysAddr, length = 16): string {
+    const bytes = this.read(spa, length);
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
   }
 
   override vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {

@@ -83,6 +83,14 @@ describe('refuses', () => {
     expect(codeOf(action)).toBe(code);
   });
 
+  test('no access at its borders', () => {
+    page.writeBuffer(0, Uint8Array.of(9));
+    page.writeBuffer(0x7ef, Uint8Array.of(8));
+    expect([...page.readBuffer(0, 1), ...page.readBuffer(0x7ef, 1)]).toEqual([9, 8]);
+    expect([...page.readBuffer(0, 0), ...page.readBuffer(0x7f0, 0)]).toEqual([]);
+    expect(page.readBuffer(0, 0x7f0).length).toBe(0x7f0);
+  });
+
   test('no access inside the buffer', () => {
     page.writeBuffer(0x7e8, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
     expect(page.readBuffer(0x7ec, 4)).toEqual(Uint8Array.of(5, 6, 7, 8));

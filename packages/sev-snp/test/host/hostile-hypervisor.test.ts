@@ -5,7 +5,7 @@ import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { GhcbExit } from '../../src/formats/ghcb-page.ts';
 import { pscEntriesOf } from '../../src/formats/page-state-list.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
-import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
@@ -390,5 +390,96 @@ describe('answers', () => {
       false,
       1,
     ]);
+  });
+});
+
+describe('let through, as by hardware', () => {
+  const ASIDS = { assigned: true, asid: 1 } as const;
+
+  test('A23 an alias of DRAM: the guest reads its own old text, and no check fails', () => {
+    const it = attacked();
+    const page = spaOf(it, A);
+    const entry = it.machine.rmp.entry(page);
+    const alias = it.host.aliasDram(page);
+    expect(it.machine.rmp.entry(alias)).toMatchObject({ assigned: false });
+    const old = it.host.capture(alias);
+    expect(old).toEqual(it.host.capture(page));
+    it.vcpu.write(gvaOf(A), bytesOf('attack at noon'));
+    expect(readA(it)).toBe('attack at noon');
+    it.host.write(alias, old);
+    expect(readA(it)).toBe('attack at dawn');
+    expect(it.machine.rmp.entry(page)).toEqual(entry);
+    // The RMP still guards the address of the page itself.
+    expect(codeOf(() => it.host.write(page, old))).toBe('HOST_PF');
+  });
+
+  test('A23 ciphertext of one page decrypts to noise in another, alias or not', () => {
+    const it = attacked();
+    const [a, b] = [it.host.aliasDram(spaOf(it, A)), it.host.aliasDram(spaOf(it, B))];
+    it.host.write(a, it.host.capture(b));
+    expect(readA(it)).not.toBe('retreat');
+    expect(readA(it)).not.toBe('attack at dawn');
+  });
+
+  test('A23 the alias sees through no key, and ends when it becomes its own page again', () => {
+    const it = attacked();
+    const free = it.host.allocatePage();
+    it.host.write(free, bytesOf('before'));
+    expect(it.host.aliasDram(spaOf(it, A), free)).toBe(free);
+    expect(textOf(it.host.read(free, 14))).not.toBe('attack at dawn');
+    it.host.aliasDram(free, free);
+    expect(textOf(it.host.read(free, 6))).toBe('before');
+    expect(readA(it)).toBe('attack at dawn');
+  });
+
+  test('A24 a tampered RMP: a page is taken, rolled back, and valid again', () => {
+    const it = attacked();
+    const page = spaOf(it, A);
+    const old = it.host.capture(page);
+    it.vcpu.write(gvaOf(A), bytesOf('attack at noon'));
+    const before = it.host.tamperRmp(page, { assigned: false });
+    expect(before).toMatchObject({ ...ASIDS, validated: true, gpa: gpaA });
+    it.host.write(page, old);
+    expect(readA(it)).toBe('guest-owned');
+    expect(it.host.tamperRmp(page, before)).toMatchObject({ assigned: false });
+    expect(it.machine.rmp.rawEntry(page)).toEqual(before);
+    expect(readA(it)).toBe('attack at dawn');
+  });
+
+  test('A24 a tampered RMP: the hypervisor makes a page of the guest a VMSA', () => {
+    const it = attacked();
+    const own = { spa: spaOf(it, A), gpa: gpaA, asid: it.guest.asid };
+    expect(failedVmrunCheck(it.machine.rmp, 'vmsa', own)).toBe('vmsa');
+    it.host.tamperRmp(own.spa, { vmsa: true });
+    expect(failedVmrunCheck(it.machine.rmp, 'vmsa', own)).toBe(undefined);
+  });
+
+  test('A24 only covered pages have an entry to tamper with', () => {
+    const it = world({
+      rmpCovers: 30 * MiB,
+      hypervisor: (machine) => new HostileHypervisor(machine),
+    });
+    const host = it.machine.hypervisor as HostileHypervisor;
+    const outside = sysPhysAddr(30 * MiB);
+    expect(codeOf(() => host.tamperRmp(outside, {}))).toBe('OUTSIDE_RMP');
+  });
+
+  test('A25 ciphertext: equal values at the same address look equal, and a known one gives itself away', () => {
+    const it = attacked();
+    const page = spaOf(it, A);
+    const seen = new Map<string, string>();
+    for (const value of ['yes', 'no']) {
+      it.vcpu.write(gvaOf(A), bytesOf(value.padEnd(16)));
+      seen.set(it.host.observeCiphertext(page), value);
+    }
+    expect(seen.size).toBe(2);
+    for (const value of ['no', 'yes', 'yes', 'no']) {
+      it.vcpu.write(gvaOf(A), bytesOf(value.padEnd(16)));
+      expect(seen.get(it.host.observeCiphertext(page))).toBe(value);
+    }
+    // At another address the same value has another ciphertext.
+    it.vcpu.write(gvaOf(B), bytesOf('yes'.padEnd(16)));
+    expect(seen.has(it.host.observeCiphertext(spaOf(it, B)))).toBe(false);
+    expect(it.host.observeCiphertext(page, 3)).toMatch(/^[0-9a-f]{6}$/);
   });
 });

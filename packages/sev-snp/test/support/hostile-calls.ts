@@ -552,6 +552,12 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     }
     return it.host.unsmash(guest, it.gpa(random));
   },
+  'HostileHypervisor.aliasDram': (random, world) => {
+    const it = world();
+    return it.host.aliasDram(big(random), random(2) === 0 ? big(random) : undefined);
+  },
+  'HostileHypervisor.tamperRmp': (random, world) =>
+    world().host.tamperRmp(big(random), object(random, { asid: num, assigned: any, validated: any })),
   processPageStateChange: (random) =>
     processPageStateChange(ghcbOver(random), num(random), () => random(2), random(4)),
 };

@@ -668,6 +668,16 @@ export const PROVOCATIONS: Provocations = {
       return host.unsmash(guest, physAddr(6 * MiB));
     },
   },
+  'HostileHypervisor.aliasDram': {
+    OUT_OF_MEMORY: () => {
+      const { host } = hostile();
+      exhaust(host);
+      host.aliasDram(sysPhysAddr(0));
+    },
+  },
+  'HostileHypervisor.tamperRmp': {
+    OUTSIDE_RMP: () => hostile({ rmpCovers: 30 * MiB }).host.tamperRmp(sysPhysAddr(30 * MiB), {}),
+  },
   processPageStateChange: {
     INVALID_ARGUMENT: () => processPageStateChange(GhcbPage.over(), 0x7f0, () => 0),
   },
