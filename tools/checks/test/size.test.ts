@@ -40,18 +40,18 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { PageTable } from '@svsm/pagetable'; console.log(PageTable);",
-    ceiling: 24030,
+    ceiling: 24050,
     without: ['onStaleUse', 'copyWithin'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 14510, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    formats: { ceiling: 15150, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     rmp: { ceiling: 8230, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 26250, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 26340, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     firmware: { ceiling: 5950, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 39010, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 48460, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 13150, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 54420, without: ['swapOut', 'deposit'] },
+    cpu: { ceiling: 39710, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 49140, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 13810, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 55140, without: ['swapOut', 'deposit'] },
   }),
 ];
 

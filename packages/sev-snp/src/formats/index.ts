@@ -119,4 +119,13 @@ export {
 } from './swap-record.ts';
 export { SysPhys, type SysPhysAddr, sysPhysAddr, sysPhysRegion } from './sys-phys-addr.ts';
 export { VMPL_COUNT, Vmpl, VmplPermission } from './vmpl.ts';
-export { CS_LONG, EFER_SVME, readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from './vmsa.ts';
+export {
+  CS_LONG,
+  EFER_SVME,
+  readVmsa,
+  SevFeature,
+  VMSA_AREAS,
+  VMSA_FIELDS,
+  type VmsaField,
+  writeVmsa,
+} from './vmsa.ts';

@@ -1,8 +1,40 @@
 import { expect, test } from 'vitest';
-import { readVmsa, SevFeature, VMSA_FIELDS, type VmsaField, writeVmsa } from '../../src/formats/vmsa.ts';
+import {
+  readVmsa,
+  SevFeature,
+  VMSA_AREAS,
+  VMSA_FIELDS,
+  type VmsaField,
+  writeVmsa,
+} from '../../src/formats/vmsa.ts';
 import { codeOf } from '../support/world.ts';
 
 const FIELDS = Object.keys(VMSA_FIELDS) as VmsaField[];
+
+// R35
+test('fields and areas leave the reserved bytes of the page, and no others', () => {
+  const named = [...Object.values(VMSA_FIELDS), ...Object.values(VMSA_AREAS)];
+  const reserved: number[] = [];
+  for (let at = 0; at < 0x7c8; at += 1)
+    if (!named.some(([offset, size]) => offset <= at && at < offset + size)) reserved.push(at);
+  const runs: [first: number, length: number][] = [];
+  for (const at of reserved) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[0] + last[1] === at) last[1] += 1;
+    else runs.push([at, 1]);
+  }
+  expect(runs).toEqual([
+    [0x0c8, 2],
+    [0x0cc, 4],
+    [0x0d8, 104],
+    [0x1c0, 24],
+    [0x248, 32],
+    [0x298, 72],
+    [0x320, 8],
+    [0x380, 16],
+    [0x3f0, 16],
+  ]);
+});
 
 // R35
 test('each field keeps the value that is written to it, in its own bytes', () => {

@@ -10,8 +10,18 @@ import { MODEL } from '../support/literals/model.ts';
 import { RMP } from '../support/literals/rmp.ts';
 import { SVSM } from '../support/literals/svsm.ts';
 import { VMSA } from '../support/literals/vmsa.ts';
+import { VMSA_LAYOUT } from '../support/literals/vmsa-layout.ts';
 
-const TABLES: Readonly<Record<string, LiteralTable>> = { EXITS, FIRMWARE, GHCB, MODEL, RMP, SVSM, VMSA };
+const TABLES: Readonly<Record<string, LiteralTable>> = {
+  EXITS,
+  FIRMWARE,
+  GHCB,
+  MODEL,
+  RMP,
+  SVSM,
+  VMSA,
+  VMSA_LAYOUT,
+};
 const LITERALS: readonly Literal[] = Object.values(TABLES).flatMap(({ literals }) => literals);
 
 /** The constants that other tests hold whole: their types say the same again. */

@@ -1,47 +1,11 @@
 import { type LiteralTable, under } from './literal.ts';
 
-/** The save area of a processor, and the control bits in it. */
+/** The control bits in the save area of a processor. */
 export const VMSA: LiteralTable = {
   source:
     'AMD64 APM vol. 2, §3.1, §14.1.3, appendix B table B-4; Linux arch/x86/include/asm/svm.h `struct ' +
     'sev_es_save_area`; COCONUT-SVSM cpuarch/src/vmsa.rs; OpenVMM `SevVmsa`, `SevFeatures`',
   literals: [
-    ...under('VMSA_FIELDS', [
-      ['csAttributes', [0x012, 2], 'cs.attrib: the second segment, after its selector'],
-      ['vmpl', [0x0ca, 1], 'vmpl'],
-      ['cpl', [0x0cb, 1], 'cpl'],
-      ['efer', [0x0d0, 8], 'efer'],
-      ['cr4', [0x148, 8], 'cr4'],
-      ['cr3', [0x150, 8], 'cr3'],
-      ['cr0', [0x158, 8], 'cr0'],
-      ['rflags', [0x170, 8], 'rflags'],
-      ['rip', [0x178, 8], 'rip'],
-      ['rsp', [0x1d8, 8], 'rsp'],
-      ['rax', [0x1f8, 8], 'rax'],
-      ['cr2', [0x240, 8], 'cr2'],
-      ['pat', [0x268, 8], 'g_pat'],
-      ['pkru', [0x2e8, 4], 'pkru'],
-      ['tscScale', [0x2f0, 8], 'tsc_scale'],
-      ['tscOffset', [0x2f8, 8], 'tsc_offset'],
-      ['registerProtectionNonce', [0x300, 8], 'reg_prot_nonce'],
-      ['rcx', [0x308, 8], 'rcx'],
-      ['rdx', [0x310, 8], 'rdx'],
-      ['rbx', [0x318, 8], 'rbx'],
-      ['r8', [0x340, 8], 'r8'],
-      ['r9', [0x348, 8], 'r9'],
-      ['exitInfo1', [0x390, 8], 'guest_exit_info_1'],
-      ['exitInfo2', [0x398, 8], 'guest_exit_info_2'],
-      ['exitIntInfo', [0x3a0, 8], 'guest_exit_int_info'],
-      ['nextRip', [0x3a8, 8], 'guest_nrip'],
-      ['sevFeatures', [0x3b0, 8], 'sev_features'],
-      ['vintrCtrl', [0x3b8, 8], 'vintr_ctrl'],
-      ['exitCode', [0x3c0, 8], 'guest_exit_code'],
-      ['virtualTom', [0x3c8, 8], 'virtual_tom'],
-      ['tlbId', [0x3d0, 8], 'tlb_id'],
-      ['pcpuId', [0x3d8, 8], 'pcpu_id'],
-      ['eventInjection', [0x3e0, 8], 'event_inj'],
-      ['xcr0', [0x3e8, 8], 'xcr0'],
-    ]),
     ...under('SevFeature', [
       ['SnpActive', 1n << 0n, 'SVM_SEV_FEAT_SNP_ACTIVE'],
       ['VirtualTom', 1n << 1n, 'vtom'],
