@@ -1,6 +1,6 @@
 import { PageSize } from '@svsm/address';
 import { decodeGhcbMsr, type MachineEvent, rmpResultName } from '@svsm/sev-snp';
-import { type Outcome, run, type Scenario } from './scenario.ts';
+import { type LetThrough, NOTHING, type Outcome, run, type Scenario } from './scenario.ts';
 import { NOT_MODELLED, SCENARIOS } from './scenarios/index.ts';
 import type { Moment } from './stage.ts';
 
@@ -13,14 +13,22 @@ export interface Row {
   readonly guestSees: string;
   readonly duty?: string;
   readonly otherwise?: string;
+  readonly letThrough?: LetThrough;
 }
 
 /** Runs every attack. */
 export async function rows(): Promise<Row[]> {
   const all: Row[] = [];
   for (const scenario of SCENARIOS) {
-    const { id, name, attack, duty } = scenario;
-    const row = { id, name, attack, ...endOf(await run(scenario)) };
+    const { id, name, attack, duty, letThrough } = scenario;
+    const outcome = await run(scenario);
+    if (letThrough !== undefined) {
+      const end = outcome.got === letThrough.gets ? scenario : endOf(outcome);
+      const { stoppedBy, guestSees } = end;
+      all.push({ id, name, attack, stoppedBy, guestSees, letThrough });
+      continue;
+    }
+    const row = { id, name, attack, ...endOf(outcome) };
     const without = duty === undefined ? undefined : await run(scenario, false);
     all.push(
       without === undefined ? row : { ...row, duty: duty!, otherwise: without.got ?? 'stopped anyway' },
@@ -41,7 +49,13 @@ export function table(all: readonly Row[]): string {
   return [
     line('', 'attack', 'stopped by', 'guest sees', 'duty?'),
     ...all.map(({ id, name, stoppedBy, guestSees, duty }) =>
-      line(id, name, stoppedBy, guestSees, duty === undefined ? '' : 'yes'),
+      line(
+        id,
+        name,
+        stoppedBy === NOTHING ? 'nothing' : stoppedBy,
+        guestSees,
+        duty === undefined ? '' : 'yes',
+      ),
     ),
     '',
     'Some attacks are stopped only if the guest’s software does its duty. In quotes:',
@@ -51,22 +65,53 @@ export function table(all: readonly Row[]): string {
       ({ name, duty, otherwise }) => `  ${name.padEnd(21)} ${`${duty}`.padEnd(30)} “${otherwise}”`,
     ),
     '',
-    'Not modelled, because there are no caches:',
-    `${NOT_MODELLED.map(([id, attack]) => `${attack} (${id})`).join(', ')}.`,
+    'Nothing stops some attacks: they succeed, as in reality. In quotes: what the',
+    'hypervisor gets. Each needs something, and may be mitigated outside of SEV-SNP.',
+    '',
+    ...all.flatMap(({ name, letThrough }) =>
+      letThrough === undefined
+        ? []
+        : [
+            `  ${name.padEnd(23)} “${letThrough.gets}”`,
+            `    needs ${letThrough.needs}`,
+            `    mitigated by ${letThrough.mitigatedBy}`,
+          ],
+    ),
+    '',
+    'Not modelled, because the model has no caches, events or stack engine:',
+    '',
+    ...NOT_MODELLED.flatMap(({ id, attack, lacks }) => [`  ${id.padEnd(4)} ${attack}`, `       no ${lacks}`]),
   ].join('\n');
 }
 
 /** All rows as a table in Markdown. */
 export function markdown(all: readonly Row[]): string {
-  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  const line = (...cells: string[]): string =>
+    `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
+  const lines = [
+    ...all.map((row): [id: string, line: string] => [
+      row.id,
+      line(row.id, `\`${row.name}\``, row.attack, row.stoppedBy, row.guestSees, remarkOf(row)),
+    ]),
+    ...NOT_MODELLED.map(({ id, attack, lacks, mitigatedBy }): [id: string, line: string] => [
+      id,
+      line(id, '–', attack, `not modelled: no ${lacks}`, '–', `mitigated by ${mitigatedBy}`),
+    ]),
+  ];
+  lines.sort(([a], [b]) => Number(a.slice(1)) - Number(b.slice(1)));
   return [
-    '| | Scenario | The hypervisor | Stopped by | The guest sees | Duty of the guest’s software; result without it |',
+    '| | Scenario | The hypervisor | Stopped by | The guest sees | Duty of the guest’s software; result without it. Or: needs, mitigation |',
     '|---|---|---|---|---|---|',
-    ...all.map(({ id, name, attack, stoppedBy, guestSees, duty, otherwise }) => {
-      const software = duty === undefined ? '' : `${duty}; “${otherwise}”`;
-      return `| ${[id, `\`${name}\``, attack, stoppedBy, guestSees, software].map(cell).join(' | ')} |`;
-    }),
+    ...lines.map(([, line]) => line),
   ].join('\n');
+}
+
+function remarkOf({ duty, otherwise, letThrough }: Row): string {
+  if (letThrough !== undefined) {
+    const { gets, needs, mitigatedBy } = letThrough;
+    return `succeeds, as in reality: “${gets}”; needs ${needs}; mitigated by ${mitigatedBy}`;
+  }
+  return duty === undefined ? '' : `${duty}; “${otherwise}”`;
 }
 
 /** The steps of one attack, with the instructions and exits of each. */

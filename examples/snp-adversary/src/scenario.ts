@@ -17,6 +17,8 @@ export interface Scenario {
   readonly duty?: string;
   /** The result for the hypervisor if the guest neglects its duty. */
   readonly otherwise?: string;
+  /** For an attack that hardware lets through: it succeeds, as in reality. */
+  readonly letThrough?: LetThrough;
   /** The options of the stage, for a careful guest or a careless one. */
   readonly options?: (careful: boolean) => StageOptions;
   /**
@@ -25,6 +27,19 @@ export interface Scenario {
    */
   readonly play: (stage: Stage, careful: boolean) => Ending | string | Promise<Ending | string>;
 }
+
+/** An attack that hardware lets through. `docs/hardware.md` has the papers. */
+export interface LetThrough {
+  /** The result for the hypervisor. */
+  readonly gets: string;
+  /** The precondition. */
+  readonly needs: string;
+  /** The countermeasure, outside of the checks of SEV-SNP. */
+  readonly mitigatedBy: string;
+}
+
+/** The `stoppedBy` of an attack that hardware lets through. */
+export const NOTHING = 'nothing, as in reality';
 
 /** The end of an attack that was stopped. */
 export interface Ending {

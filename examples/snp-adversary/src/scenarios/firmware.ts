@@ -16,7 +16,7 @@ import type { Ending, Scenario } from '../scenario.ts';
 import { A, B, bytesOf, gvaOf, type Stage } from '../stage.ts';
 
 /** Executes VMRUN with the page at `gpa` as VMSA. Hardware reports only that it fails; the RMP tells by which check. */
-function vmrun(stage: Stage, gpa: PhysAddr): Ending | string {
+export function vmrun(stage: Stage, gpa: PhysAddr): Ending | string {
   const { guest, host, machine } = stage;
   const vmsa = { spa: stage.spaOf(gpa), gpa, vmcb: host.allocatePage() };
   try {
@@ -31,7 +31,7 @@ function vmrun(stage: Stage, gpa: PhysAddr): Ending | string {
 }
 
 /** Makes the page at `gpa` a VMSA that can run at VMPL1. Returns `gpa`. */
-function vmsaAt(stage: Stage, gpa: PhysAddr): PhysAddr {
+export function vmsaAt(stage: Stage, gpa: PhysAddr): PhysAddr {
   const image = new Uint8Array(4096);
   writeVmsa(image, 'vmpl', 1n);
   writeVmsa(image, 'efer', EFER_SVME);
@@ -40,8 +40,14 @@ function vmsaAt(stage: Stage, gpa: PhysAddr): PhysAddr {
   return gpa;
 }
 
-/** Launches with pages that the hypervisor changes, and compares the digest with the one that the owner expects. */
-async function launched(change: (pages: LaunchPage[]) => readonly LaunchPage[]): Promise<Ending | string> {
+/**
+ * Launches with pages that the hypervisor changes, and compares the digest with the one that the owner expects. The pages
+ * are one with content, one of zeros, and `more`.
+ */
+export async function launched(
+  change: (pages: LaunchPage[]) => readonly LaunchPage[],
+  more: readonly LaunchPage[] = [],
+): Promise<Ending | string> {
   const pages: LaunchPage[] = [
     {
       type: LaunchPageType.Normal,
@@ -49,6 +55,7 @@ async function launched(change: (pages: LaunchPage[]) => readonly LaunchPage[]):
       bytes: Uint8Array.from({ length: 4096 }, (_, i) => i & 0xff),
     },
     { type: LaunchPageType.Zero, gpa: physAddr(0x1000) },
+    ...more,
   ];
   const digestOf = async (list: readonly LaunchPage[]): Promise<string> => {
     const digest = new LaunchDigest(webCryptoSha384(crypto.subtle));
@@ -150,10 +157,4 @@ export const FIRMWARE: readonly Scenario[] = [
       return { stoppedBy: 'RMPUPDATE in use', guestSees: 'nothing' };
     },
   },
-];
-
-/** Attacks that cannot be shown, because the model has no caches. */
-export const NOT_MODELLED: readonly (readonly [id: string, attack: string])[] = [
-  ['A20', 'memory types'],
-  ['A21', 'stale cache lines'],
 ];

@@ -2,11 +2,12 @@ import type { Scenario } from '../scenario.ts';
 import { ANSWERS } from './answers.ts';
 import { FIRMWARE } from './firmware.ts';
 import { GUEST_DUTIES } from './guest-duties.ts';
+import { LET_THROUGH } from './let-through.ts';
 import { PRIVATE_PAGES } from './private-pages.ts';
 import { SVSM } from './svsm.ts';
 import { SWAPPED_PAGES } from './swapped-pages.ts';
 
-export { NOT_MODELLED } from './firmware.ts';
+export { NOT_MODELLED } from './not-modelled.ts';
 
 /** Every attack, in the order of the ids. `docs/hardware.md` has the table of attacks. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -16,4 +17,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...SVSM,
   ...FIRMWARE,
   ...SWAPPED_PAGES,
+  ...LET_THROUGH,
 ].sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));

@@ -63,6 +63,20 @@ test('writing a field changes its bytes and its bit, and nothing else', () => {
 });
 
 // G14
+test('marking a field keeps the marks of others in the same byte, and takes no bit from other bytes', () => {
+  const bytes = new Uint8Array(4096).fill(0xff);
+  const page = GhcbPage.over(bytes);
+  page.invalidate();
+  page.set('rcx', 0n);
+  expect([...bytes.subarray(BITMAP, BITMAP + 16)].map((byte, i) => (byte === 0 ? [] : [i, byte])).flat()).toEqual(
+    [12, 0b10],
+  );
+  page.set('rdx', 0n);
+  expect(bytes[BITMAP + 12]).toBe(0b110);
+  expect([page.get('rcx'), page.get('rdx'), page.get('rbx')]).toEqual([0n, 0n, undefined]);
+});
+
+// G14
 test('a field that is not marked valid is undefined, whatever its bytes', () => {
   const page = GhcbPage.over(new Uint8Array(4096).fill(0xff));
   page.invalidate();

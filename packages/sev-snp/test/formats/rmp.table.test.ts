@@ -185,6 +185,12 @@ describe('the address of an entry', () => {
     expect(segmented(0n, one, { segments: 512 })[0]).toBe(0x20_0000n);
     expect(segmented(512n * GiB, one, { segmentShift: 30 })).toEqual([undefined]);
     expect(segmented(511n * GiB, one, { segmentShift: 30 })).toEqual([0x20_0000n, 0x10_4000n + 8n * 511n]);
-    expect(codeOf(() => segmented(0n, one, { base: 0x10_1000n }))).toBe('INVALID_ARGUMENT');
+    for (const base of [0x10_1000n, 0x18_0000n]) {
+      expect(codeOf(() => segmented(0n, one, { base }))).toBe('INVALID_ARGUMENT');
+    }
+    const most = 0x20_0000n | 0xf_ffffn;
+    const at = (0xf_fffen * GiB) / 4096n;
+    expect(segmented(0xf_fffen * GiB, most, { segmentShift: 51 })[0]).toBe(0x20_0000n + 16n * at);
+    expect(segmented(0xf_ffffn * GiB, most, { segmentShift: 51 })[0]).toBeUndefined();
   });
 });
