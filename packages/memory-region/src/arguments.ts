@@ -4,7 +4,8 @@ import { RegionError } from './region-error.ts';
 export function requireIterable(what: string, value: Iterable<unknown>, expected: string): void {
   let isIterable: boolean;
   try {
-    isIterable = typeof value[Symbol.iterator] === 'function';
+    // A text is iterable, too: the empty one would pass for a list without elements.
+    isIterable = typeof value !== 'string' && typeof value[Symbol.iterator] === 'function';
   } catch {
     // The properties of `undefined` and of a revoked proxy cannot be read.
     isIterable = false;

@@ -203,7 +203,7 @@ test('an address that is not a bigint is refused, also by a region', () => {
 });
 
 test('lists that are not iterable, and entries that are not pairs, are refused', () => {
-  for (const value of [null, 5, page, {}, REVOKED]) {
+  for (const value of [null, 5, '', page, {}, REVOKED]) {
     const list = untyped(value);
     for (const [what, operation] of [
       ['regions', () => new RegionSet(Virt, list)],

@@ -209,7 +209,10 @@ export function callbacksOf<A extends Address>(
   { memory, trace, poison = false }: PageAllocatorOptions<A>,
 ): Callbacks<A> | undefined {
   requireFunction('trace', trace);
-  if (memory !== undefined) requireMethods('memory', memory, 'clearPage');
+  if (memory !== undefined) {
+    requireMethods('memory', memory, 'clearPage');
+    if (memory.bytes !== undefined) requireMethods('memory', memory, 'bytes');
+  }
   if (poison !== false) return new Callbacks(space, trace, memory, poisonOf(space.hull, memory, poison));
   return trace === undefined && memory === undefined
     ? undefined

@@ -28,9 +28,9 @@ export function readSnapshot<A extends Address>(
     read = {
       maxOrder: snapshot.maxOrder,
       space: bounds(snapshot.space),
-      regions: Array.from(snapshot.regions, bounds),
-      reserved: Array.from(snapshot.reserved, bounds),
-      blocks: Array.from(snapshot.blocks, (block) => ({
+      regions: listIn(snapshot.regions).map(bounds),
+      reserved: listIn(snapshot.reserved).map(bounds),
+      blocks: listIn(snapshot.blocks).map((block) => ({
         ...bounds(block),
         kind: block.kind,
         references: block.references,
@@ -40,6 +40,8 @@ export function readSnapshot<A extends Address>(
     const details = { option: 'snapshot', value: snapshot, expected: 'a snapshot of an allocator' };
     throw new BuddyError('INVALID_OPTION', details, { cause });
   }
+  // An allocator takes `undefined` for its default.
+  if (read.maxOrder === undefined) throw new BuddyError('INVALID_MAX_ORDER', { maxOrder: undefined });
   const region = ({ start, end }: SnapshotRange) => MemoryRegion.fromAddresses(kind, start as A, end);
   const { maxOrder, space, regions, reserved, blocks } = read;
   const options = {
@@ -49,4 +51,10 @@ export function readSnapshot<A extends Address>(
     reserved: reserved.map(region),
   };
   return [options, blocks];
+}
+
+/** The items of an array. A snapshot that has anything else at its place is not one. */
+function listIn<Item>(list: readonly Item[]): Item[] {
+  if (!Array.isArray(list)) throw new TypeError('not an array');
+  return [...list];
 }

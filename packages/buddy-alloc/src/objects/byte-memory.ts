@@ -1,4 +1,4 @@
-import { type Address, type AddressKind, PAGE_SIZE } from '@svsm/address';
+import { type Address, type AddressKind, assertIsAddressKind, PAGE_SIZE } from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo } from '../pages/integers.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
@@ -38,9 +38,12 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
    * @param kind - the kind of the addresses
    * @param source - an `ArrayBuffer`, a `SharedArrayBuffer` or a `WebAssembly.Memory`
    * @param origin - the address of the first byte; 0 for the addresses that a WebAssembly module uses
-   * @throws AddressError if `origin` is not an address of this kind
+   * @throws BuddyError `INVALID_OPTION` if `source` has no buffer; AddressError `INVALID_KIND`, or if `origin` is not an
+   *   address of this kind
    */
   constructor(kind: AddressKind<A>, source: ByteSource, origin: A) {
+    assertIsAddressKind(kind);
+    requireSource(source);
     kind.assertIsAddress(origin);
     this.#kind = kind;
     this.#source = source;
@@ -69,9 +72,11 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
   /**
    * Returns a view of `length` elements at `address`, in the byte order of the machine. It is valid as long as for `bytes`.
    *
-   * @throws BuddyError `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`; AddressError for an invalid address
+   * @throws BuddyError `INVALID_OPTION` if `type` does not construct views; `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`; AddressError
+   *   for an invalid address
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
+    requireViewConstructor(type);
     this.#kind.assertIsAddress(address);
     const buffer = this.#buffer();
     const offset = Number(address - this.#origin);
@@ -99,4 +104,31 @@ export class ByteMemory<A extends Address> implements PageMemory<A> {
   #buffer(): ArrayBufferLike {
     return 'buffer' in this.#source ? this.#source.buffer : this.#source;
   }
+}
+
+/** @throws BuddyError `INVALID_OPTION` unless `type` has the fields of a {@link ViewConstructor} */
+export function requireViewConstructor(type: ViewConstructor<unknown>): void {
+  if (typeof type === 'function' && type.BYTES_PER_ELEMENT >= 1) return;
+  const expected = 'a constructor of views, such as Uint8Array';
+  throw new BuddyError('INVALID_OPTION', { option: 'type', value: type, expected });
+}
+
+/** @throws BuddyError `INVALID_OPTION` unless `source` is a buffer or has one */
+function requireSource(source: ByteSource): void {
+  let cause: unknown;
+  try {
+    if (isBuffer(source) || isBuffer((source as { readonly buffer?: unknown } | null | undefined)?.buffer))
+      return;
+  } catch (error) {
+    cause = error;
+  }
+  const expected = 'an ArrayBuffer, a SharedArrayBuffer or an object that has one as its `buffer`';
+  const options = cause === undefined ? undefined : { cause };
+  throw new BuddyError('INVALID_OPTION', { option: 'source', value: source, expected }, options);
+}
+
+/** Whether `value` is a buffer, of this realm or of another. */
+function isBuffer(value: unknown): boolean {
+  const tag = Object.prototype.toString.call(value);
+  return tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]';
 }

@@ -7,7 +7,7 @@ import { readOptions, requireMethods } from '../pages/options.ts';
 import { requireCovered } from '../pages/page-memory.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import { HALVES, LOW } from '../pages/words.ts';
-import type { ByteMemory, ViewConstructor } from './byte-memory.ts';
+import { type ByteMemory, requireViewConstructor, type ViewConstructor } from './byte-memory.ts';
 import { objectRefusal } from './slab-cache.ts';
 import { SlabDirectory } from './slab-directory.ts';
 import { Slabs, slabOf, USER_BITS } from './slabs.ts';
@@ -175,12 +175,13 @@ export class HeapAllocator<A extends Address> {
    * Returns a view of the first `length` elements of the object at `address`. It is valid until the memory replaces its
    * buffer. O(1).
    *
-   * @throws BuddyError `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`, `DOUBLE_FREE_OBJECT`, `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`,
-   *   `NO_HEAP_MEMORY`, `BUSY`; AddressError for an invalid address
+   * @throws BuddyError `INVALID_OPTION` if `type` does not construct views; `OUTSIDE_OBJECTS`, `OBJECT_INTERIOR`,
+   *   `DOUBLE_FREE_OBJECT`, `OUTSIDE_MEMORY`, `MISALIGNED_VIEW`, `NO_HEAP_MEMORY`, `BUSY`; AddressError for an invalid address
    */
   view<View>(type: ViewConstructor<View>, address: A, length: number): View {
     this.#enter('HeapAllocator.view');
     if (this.#memory === undefined) throw new BuddyError('NO_HEAP_MEMORY', {});
+    requireViewConstructor(type);
     const available = this.#sizeOf(address);
     return this.#callMemory('HeapAllocator.view', (memory) => {
       const bytes = typeof length === 'number' ? length * type.BYTES_PER_ELEMENT : NaN;

@@ -317,6 +317,7 @@ export const ERRORS_OF = {
   ],
   'HeapAllocator.sizeOf': ['OUTSIDE_OBJECTS', 'OBJECT_INTERIOR', 'DOUBLE_FREE_OBJECT', 'BUSY'],
   'HeapAllocator.view': [
+    'INVALID_OPTION',
     'OUTSIDE_OBJECTS',
     'OBJECT_INTERIOR',
     'DOUBLE_FREE_OBJECT',
@@ -329,11 +330,11 @@ export const ERRORS_OF = {
   'HeapAllocator.trim': ['OUTSIDE_MEMORY', 'BUSY', 'CALLBACK_FAILED'],
   'HeapAllocator.checkInvariants': ['BUSY', 'BROKEN_INVARIANT'],
 
-  'new ByteMemory': [],
+  'new ByteMemory': ['INVALID_OPTION'],
   'ByteMemory.origin': [],
   'ByteMemory.byteLength': [],
   'ByteMemory.bytes': ['OUTSIDE_MEMORY'],
-  'ByteMemory.view': ['OUTSIDE_MEMORY', 'MISALIGNED_VIEW'],
+  'ByteMemory.view': ['INVALID_OPTION', 'OUTSIDE_MEMORY', 'MISALIGNED_VIEW'],
   'ByteMemory.clearPage': ['OUTSIDE_MEMORY'],
   'ByteMemory.copy': ['OUTSIDE_MEMORY'],
 

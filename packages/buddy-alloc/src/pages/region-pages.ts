@@ -9,6 +9,8 @@ type ReservedProblem = 'misaligned' | 'outside' | 'overlapping';
 /** The elements of `values`, any value. @throws BuddyError `INVALID_OPTION` if it is not iterable */
 export function listOf<T>(values: Iterable<T>, option: string): readonly T[] {
   try {
+    // A text is iterable, too: the empty one would pass for no regions.
+    if (typeof values === 'string') throw new TypeError('a text');
     return [...values];
   } catch (cause) {
     const details = { option, value: values, expected: 'an array of regions' };

@@ -1,6 +1,7 @@
 import { type Address, formatAddress, PAGE_SIZE } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { BlockKind, BlockState } from './block.ts';
+import { BuddyError, isBuddyError } from './buddy-error.ts';
 import { requireInteger } from './integers.ts';
 import { readOptions, requireMethods } from './options.ts';
 
@@ -65,6 +66,17 @@ export function renderMap<A extends Address>(
   requireMethods('allocator', allocator, 'blocks');
   requireInteger('columns', columns, 1);
   requireInteger('rows', rows, 1);
+  try {
+    return draw(allocator, columns, rows);
+  } catch (cause) {
+    if (isBuddyError(cause)) throw cause;
+    const expected = 'an allocator, whose blocks lie in its region';
+    throw new BuddyError('INVALID_OPTION', { option: 'allocator', value: allocator, expected }, { cause });
+  }
+}
+
+/** Draws the map. Throws a TypeError or a RangeError if `region` or `blocks` are not those of an allocator. */
+function draw<A extends Address>(allocator: MapSource<A>, columns: number, rows: number): string {
   const { start, end } = allocator.region;
   const origin = Number(start / BigInt(PAGE_SIZE));
   const total = Number(end / BigInt(PAGE_SIZE)) - origin;
@@ -80,6 +92,7 @@ export function renderMap<A extends Address>(
     const first = Number(region.start / BigInt(PAGE_SIZE)) - origin;
     const last = first + region.pageCount();
     const sign = state === 'allocated' ? SIGNS[kind ?? 'pages'] : STATE_SIGNS[state];
+    if (sign === undefined) throw new TypeError('a state or a kind that no block has');
     for (let index = Math.floor(first / pages); index * pages < last; index += 1) {
       const cell = cells[index]!;
       const here = Math.min(last, (index + 1) * pages) - Math.max(first, index * pages);

@@ -137,6 +137,50 @@ const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample
       [...NOT_NUMBERS, undefined, 49],
       ({ heap, object }, length) => heap.view(Uint8Array, object, length),
     ],
+    'HeapAllocator.view, type': [
+      [undefined, null, 1, 'Uint8Array', new Uint8Array(8), class {}, () => {}],
+      ({ heap, object }, type) => heap.view(type, object, 1),
+    ],
+    'ByteMemory.view, type': [
+      [undefined, null, 1, 'Uint8Array', new Uint8Array(8), class {}, () => {}],
+      ({ memory }, type) => memory.view(type, HEAP, 1),
+    ],
+    'ByteMemory of a kind': [
+      [undefined, null, 1, 'virtual', {}],
+      (_, kind) => new ByteMemory(kind, new ArrayBuffer(8), HEAP),
+    ],
+    'ByteMemory of a source': [
+      [undefined, null, 1, 'bytes', {}, [], new Date(0), { buffer: 1 }, { buffer: [] }],
+      (_, source) => new ByteMemory(Virt, source, HEAP),
+    ],
+    'renderMap, blocks': [
+      [
+        undefined,
+        null,
+        1,
+        {},
+        [undefined],
+        [{}],
+        [{ region: heapPages(0, 1), state: 'lost', kind: undefined }],
+      ],
+      (_, blocks) => renderMap({ region: heapPages(0, 4), blocks: () => blocks }),
+    ],
+    'an allocator with a memory whose bytes are not a method': [
+      [null, 1, {}, 'bytes'],
+      (_, bytes) => new PageAllocator(heapPages(0, 4), { memory: { clearPage: () => {}, bytes } }),
+    ],
+    'a snapshot, reserved': [
+      [undefined, null, 1, '', {}, () => []],
+      ({ allocator }, reserved) => PageAllocator.restore(Virt, { ...allocator.snapshot(), reserved }),
+    ],
+    'a snapshot, blocks': [
+      [undefined, null, 1, '', {}, () => []],
+      ({ allocator }, blocks) => PageAllocator.restore(Virt, { ...allocator.snapshot(), blocks }),
+    ],
+    'a snapshot, maxOrder': [
+      [undefined, ...NOT_NUMBERS],
+      ({ allocator }, maxOrder) => PageAllocator.restore(Virt, { ...allocator.snapshot(), maxOrder }),
+    ],
     'ByteMemory.bytes': [NOT_ADDRESSES, ({ memory }, address) => memory.bytes(address, 1)],
     'ByteMemory.bytes, length': [
       [...NOT_NUMBERS, undefined],
@@ -148,6 +192,10 @@ const CASES: Record<string, [values: readonly unknown[], action: (sample: Sample
       ({ allocator }, columns) => renderMap(allocator, { columns }),
     ],
     'renderMap, rows': [[...NOT_NUMBERS, 0], ({ allocator }, rows) => renderMap(allocator, { rows })],
+    'an allocator with reserved regions': [
+      [null, 1, '', 'x', {}, [undefined]],
+      (_, reserved) => new PageAllocator(heapPages(0, 4), { reserved }),
+    ],
     'an allocator of regions': [
       [
         ...NOT_REGIONS.filter((value) => !Array.isArray(value) && !(value instanceof MemoryRegion)),

@@ -94,10 +94,16 @@ check<Equal<SlabErrorCode, NotAnObject | NoRoom | Filled | 'INVALID_OPTION' | 'I
 check<
   Equal<
     HeapErrorCode,
-    NotAnObject | NoRoom | Filled | 'INVALID_OBJECT_SIZE' | 'MISALIGNED_VIEW' | 'NO_HEAP_MEMORY'
+    | NotAnObject
+    | NoRoom
+    | Filled
+    | 'INVALID_OPTION'
+    | 'INVALID_OBJECT_SIZE'
+    | 'MISALIGNED_VIEW'
+    | 'NO_HEAP_MEMORY'
   >
 >();
-check<Equal<ByteMemoryErrorCode, 'OUTSIDE_MEMORY' | 'MISALIGNED_VIEW'>>();
+check<Equal<ByteMemoryErrorCode, 'INVALID_OPTION' | 'OUTSIDE_MEMORY' | 'MISALIGNED_VIEW'>>();
 check<
   Equal<
     CreateSharedErrorCode,

@@ -387,7 +387,7 @@ function objectScene() {
   allocator.pagesFor('heap').free(broken.allocate(9000));
   const sole = heaps[3]!.allocate(48);
   // A view takes a constructor first.
-  const views: readonly ViewConstructor<ArrayBufferView>[] = [Uint8Array, Float64Array];
+  const views: readonly ViewConstructor<ArrayBufferView>[] = [Uint8Array, Float64Array, untyped(undefined)];
   return {
     args: [
       Virt.add(small, 8),

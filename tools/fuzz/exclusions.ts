@@ -1,0 +1,72 @@
+/** The exports and the findings that the fuzzer leaves out, each with the reason. Nothing else is left out. */
+import type { Callable } from './surface.ts';
+import type { Finding, Verdict } from './verdict.ts';
+
+/** Exports that are not called. */
+const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
+  {
+    id: /^new \w+(Error|Fault)$/,
+    reason: 'The packages make their errors themselves, with details of the types that the messages expect.',
+  },
+  {
+    id: /^new (IndexedPages|OwnedBlock|PageCache)$/,
+    reason: 'An allocator makes them: the constructor takes a private part of it.',
+  },
+  {
+    id: /^MemoryRegion\.unchecked$/,
+    reason:
+      'It makes a region without checks: its docstring leaves the result for a wrong argument unspecified.',
+  },
+];
+
+/** Verdicts that are right. */
+const VERDICTS: readonly {
+  readonly verdict: Verdict;
+  readonly id: RegExp;
+  readonly label: RegExp;
+  readonly reason: string;
+}[] = [
+  {
+    verdict: 'silent',
+    id: /^MemoryRegion\.equals$/,
+    label: /^other/,
+    reason: 'A value that is not a region equals none.',
+  },
+  {
+    verdict: 'silent',
+    id: /^SharedPageAllocator\.(create|attach)$/,
+    label: /^options\.lockTimeout = (Infinity|0\.5)$/,
+    reason: 'A time in milliseconds may be a fraction, and infinite.',
+  },
+  {
+    verdict: 'silent',
+    id: /^new SlabCache$/,
+    label: /^options\.keepEmpty = Infinity$/,
+    reason: 'All empty pages are kept.',
+  },
+  {
+    verdict: 'silent',
+    id: /^PageSource\.allocate$/,
+    label: /^alignment = 1n$/,
+    reason: 'The number of bytes may be a bigint, as everywhere else in the package.',
+  },
+];
+
+/** Whether an export is left out. */
+export function isExcluded({ id }: Callable): boolean {
+  return EXPORTS.some((exclusion) => exclusion.id.test(id));
+}
+
+/** Whether a finding is right as it is. */
+export function isAllowed({ verdict, id, label }: Finding): boolean {
+  return VERDICTS.some(
+    (allowed) => allowed.verdict === verdict && allowed.id.test(id) && allowed.label.test(label),
+  );
+}
+
+/** The exclusions of exports that match none: what they named is gone. */
+export function unusedExclusions(callables: readonly Callable[]): string[] {
+  return EXPORTS.filter(({ id }) => !callables.some((callable) => id.test(callable.id))).map(({ id }) =>
+    String(id),
+  );
+}
