@@ -250,6 +250,22 @@ describe('a virtual top of memory', () => {
   });
 
   // C9
+  test('the first byte at it is shared, and the last byte below it is private', () => {
+    const it = tom();
+    const zero = physAddr(0);
+    it.vcpu.pvalidate(gvaOf(0), PageSize.Regular, false);
+    it.machine.hypervisor.changePageState(it.guest, zero, 2);
+    it.table.map4k(gvaOf(65 * MiB), zero, PteFlags.Writable);
+    it.table.setShared4k(gvaOf(65 * MiB));
+    it.vcpu.write(gvaOf(65 * MiB), bytesOf('hello'));
+    expect(it.machine.hypervisor.read(spaOf(it, 0), 5)).toEqual(bytesOf('hello'));
+    it.table.map4k(gvaOf(66 * MiB), physAddr(TOM - 0x1000n), PteFlags.Writable);
+    const last = thrownBy(() => it.vcpu.read((gvaOf(66 * MiB) + 0xfffn) as VirtAddr, 1))?.details;
+    expect(last).toMatchObject({ gpa: TOM - 1n, check: 'nested-not-present' });
+    expect((last?.['exitInfo1'] as bigint) & NpfInfo.Encrypted).toBe(NpfInfo.Encrypted);
+  });
+
+  // C9
   test('it need not be a power of two', () => {
     const it = tom(0x6000_0020_0000n);
     it.vcpu.pvalidate(gvaOf(PAGE), PageSize.Regular, false);

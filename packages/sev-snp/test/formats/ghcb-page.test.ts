@@ -68,9 +68,9 @@ test('marking a field keeps the marks of others in the same byte, and takes no b
   const page = GhcbPage.over(bytes);
   page.invalidate();
   page.set('rcx', 0n);
-  expect([...bytes.subarray(BITMAP, BITMAP + 16)].map((byte, i) => (byte === 0 ? [] : [i, byte])).flat()).toEqual(
-    [12, 0b10],
-  );
+  expect(
+    [...bytes.subarray(BITMAP, BITMAP + 16)].flatMap((byte, i) => (byte === 0 ? [] : [i, byte])),
+  ).toEqual([12, 0b10]);
   page.set('rdx', 0n);
   expect(bytes[BITMAP + 12]).toBe(0b110);
   expect([page.get('rcx'), page.get('rdx'), page.get('rbx')]).toEqual([0n, 0n, undefined]);

@@ -147,6 +147,7 @@ describe('the digest depends on', () => {
     expect(await digestOf({ ...page, bytes: both })).toBe(await digestOf(page, other));
   });
 
+  // A26
   test.each([LaunchPageType.Zero, LaunchPageType.Unmeasured, LaunchPageType.Secrets, LaunchPageType.Cpuid])(
     'not on the bytes of type %i',
     async (type) => {
