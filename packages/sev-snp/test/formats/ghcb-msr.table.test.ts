@@ -1,8 +1,9 @@
 /** The GHCB MSR, typed out from Linux arch/x86/include/asm/sev-common.h, EDK2 SevSnpMsr.h and OpenVMM `GhcbInfo`. */
+import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { decodeGhcbMsr, encodeGhcbMsr, type GhcbMsrMessage } from '../../src/formats/ghcb-msr.ts';
 import { setBits } from '../support/bits.ts';
-import { codeOf } from '../support/world.ts';
+import { codeOf, thrownBy } from '../support/world.ts';
 
 type Kind = 'number' | 'bigint' | 'page' | 'page or none';
 type Row = readonly [
@@ -140,4 +141,21 @@ test('an address is below 2^52, and an operation is 1 or 2', () => {
   expect(operations.map((type) => type === 'page-state-request')).toEqual(
     Array.from({ length: 16 }, (_, op) => op === 1 || op === 2),
   );
+});
+
+test.each<[GhcbMsrMessage, object]>([
+  [
+    { type: 'ghcb', gpa: physAddr(0x1001) },
+    {
+      field: 'gpa',
+      value: 0x1001n,
+      expected: 'pass a multiple of 4096 from 0 to 0xfffffffffffff000',
+    },
+  ],
+  [
+    { type: 'run-vmpl-request', vmpl: 256 },
+    { field: 'vmpl', value: 256, expected: 'pass an integer from 0 to 0xff' },
+  ],
+])('a refused field is named, with its value and its limits: %o', (refused, details) => {
+  expect(thrownBy(() => encodeGhcbMsr(refused))?.details).toEqual(details);
 });

@@ -7,7 +7,7 @@ import {
   type VmsaField,
   writeVmsa,
 } from '../../src/formats/vmsa.ts';
-import { codeOf } from '../support/world.ts';
+import { codeOf, thrownBy } from '../support/world.ts';
 
 const FIELDS = Object.keys(VMSA_FIELDS) as VmsaField[];
 
@@ -71,4 +71,10 @@ test('SEV_FEATURES has its bits (AMD64 APM vol. 2, appendix B)', () => {
     DebugVirtualization: 1n << 5n,
     VmplSss: 1n << 8n,
   });
+});
+
+test('a refused length is named', () => {
+  const what = 'the length of a VMSA';
+  expect(thrownBy(() => readVmsa(new Uint8Array(5), 'rax'))?.details).toMatchObject({ what, value: 5 });
+  expect(thrownBy(() => writeVmsa(new Uint8Array(5), 'rax', 0n))?.details).toMatchObject({ what, value: 5 });
 });
