@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
 import type { RmpEntry, RmpPageSize, VmplMasks } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -72,6 +72,7 @@ export function pvalidate(
   if (entry.validated === validate) return answer(RmpResult.SUCCESS, true);
   const vmplMasks = validate ? rmp.masksOnceValidated(entry) : entry.vmplMasks;
   rmp.setRawEntry(spa, { ...entry, validated: validate, vmplMasks });
+  endArrays(cpu, spa, entry);
   return answer(RmpResult.SUCCESS);
 }
 
@@ -114,6 +115,7 @@ export function rmpadjust(
   if ((mask & ~entry.vmplMasks[cpu.vmpl]) !== 0) return RmpResult.FAIL_PERMISSION;
   const vmplMasks = entry.vmplMasks.with(vmpl, mask) as unknown as VmplMasks;
   rmp.setRawEntry(spa, { ...entry, vmplMasks, vmsa: cpu.vmpl === 0 ? vmsa : entry.vmsa });
+  endArrays(cpu, spa, entry);
   return RmpResult.SUCCESS;
 }
 
@@ -197,6 +199,11 @@ function isMisaligned(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize): bool
   const { lowAddressBits } = cpu.guest.machine.rmp.assumptions;
   if (lowAddressBits === 'FAIL_INPUT' && gva % BigInt(PAGE_SIZE) !== 0n) return true;
   return pageSize === PageSize.Huge && (gva & BigInt(PAGE_SIZE_2M - 1)) >= PAGE_SIZE;
+}
+
+/** Arrays of the memory of a page end with its state. */
+function endArrays({ guest }: GuestCpu, spa: SysPhysAddr, { pageSize }: RmpEntry): void {
+  guest.machine.memory.revoke(pageNumber(spa), pageSize / PAGE_SIZE);
 }
 
 function requireCpl0({ cpl }: Privilege, instruction: string): void {

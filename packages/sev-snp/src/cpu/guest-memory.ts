@@ -1,5 +1,8 @@
 import { PAGE_SHIFT, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { PhysMemory } from '@svsm/pagetable';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { VmplPermission } from '../formats/vmpl.ts';
+import type { Rmp } from '../rmp/rmp.ts';
 import { accessGuestPhys, type Privilege } from './guest-access.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
@@ -30,7 +33,8 @@ export class GuestMemory implements PhysMemory {
   }
 
   /**
-   * The words of the guest-physical frame.
+   * The words of the guest-physical frame. Use them at once and do not keep them: they end with the state of the page, as
+   * those of `EncryptedMemory` do.
    *
    * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
    */
@@ -41,10 +45,17 @@ export class GuestMemory implements PhysMemory {
     const kind = isWalk ? (write ? 'table-update' : 'table') : write ? 'write' : 'read';
     const access = { ...privilege, gpa, gva, kind, isPrivate: true } as const;
     const spa = accessGuestPhys(this.#guest, access, this.#nestedTlb);
-    return machine.memory.words(Number(spa >> BigInt(PAGE_SHIFT)), key, write);
+    const words = machine.memory.words(Number(spa >> BigInt(PAGE_SHIFT)), key, write);
+    // The array is the page. A level that may only read the page gets a copy.
+    return kind === 'read' && !mayWrite(machine.rmp, spa, privilege) ? words.slice() : words;
   }
 
   wordOffset(_frame: number): number {
     return 0;
   }
+}
+
+function mayWrite(rmp: Rmp, spa: SysPhysAddr, { vmpl }: Privilege): boolean {
+  // Nobody can reduce the mask of VMPL0.
+  return vmpl === 0 || ((rmp.entry(spa)?.vmplMasks[vmpl] ?? 0) & VmplPermission.Write) !== 0;
 }

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import { PageFaultCode, type PhysMemory } from '@svsm/pagetable';
 import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { VmExit } from '../cpu/vmrun.ts';
@@ -39,7 +39,10 @@ const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | Hypervis
  */
 export class Hypervisor implements ExitHandler {
   readonly machine: SnpPlatform;
-  /** System memory as the host accesses it, by system frame number: without encryption; writes are checked. */
+  /**
+   * System memory as the host accesses it, by system frame number: without encryption; writes are checked. An array of it
+   * ends with the state of the page, and that of a page of a guest is a copy.
+   */
   readonly memory: PhysMemory;
   /** The number of entries of a page state change that it processes in one exit. */
   pageStatesPerExit: number = Number.POSITIVE_INFINITY;
@@ -61,7 +64,9 @@ export class Hypervisor implements ExitHandler {
       words: (frame, write) => {
         const spa = (BigInt(frame) * BigInt(PAGE_SIZE)) as SysPhysAddr;
         if (write) this.#requireWritable(spa, PageSize.Regular);
-        return plain.words(frame, write);
+        const words = plain.words(frame, write);
+        // The array of a page of its own is the page itself. Through that of another page, nobody could be kept from writing.
+        return !write && machine.rmp.isAssigned(frame) ? words.slice() : words;
       },
       wordOffset: () => 0,
     };
@@ -99,7 +104,12 @@ export class Hypervisor implements ExitHandler {
 
   /** RMPUPDATE: see `rmpupdate`. */
   rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult {
-    const result = rmpupdate(this.machine.rmp, spa, state);
+    const { rmp, memory } = this.machine;
+    const result = rmpupdate(rmp, spa, state);
+    if (result === RmpResult.SUCCESS) {
+      const pageSize = state.pageSize ?? PageSize.Regular;
+      memory.revoke(pageNumber((spa & -BigInt(pageSize)) as SysPhysAddr), pageSize / PAGE_SIZE);
+    }
     this.machine.trace({ type: 'rmpupdate', spa, state, result });
     return result;
   }

@@ -17,7 +17,11 @@ interface Frame {
   /** The frame number of the address. It tweaks the keystream. */
   address: number;
   words: Uint32Array | undefined;
+  /** Whether a caller of `words` may hold the array. */
+  isLent: boolean;
 }
+
+type WrittenFrame = Frame & { words: Uint32Array };
 
 /**
  * System memory behind an encryption engine, as software sees it. Only the key that wrote a byte reads it back. Every
@@ -29,6 +33,10 @@ interface Frame {
  * 16 bytes; here it changes one bit.
  *
  * Sparse: a frame costs 4 KiB from its first write on.
+ *
+ * Whoever has an array of {@link words} can read and write the frame through it, so the array ends with the state of the
+ * page: from the first write with another key on, a {@link rekey} or a {@link revoke}, the frame lives in another array.
+ * The old one keeps the content that it had. What is written to it reaches no memory.
  *
  * @example
  * ```ts
@@ -51,6 +59,8 @@ export class EncryptedMemory {
   /** The frame of DRAM behind each frame that does not have its own; `undefined` while all have. */
   #targets: Map<number, number> | undefined;
   readonly #zeros: Uint32Array = new Uint32Array(WORDS);
+  /** The frames of DRAM with `isLent`. */
+  readonly #lent: Set<number> = new Set();
   #keys = 0;
   #epoch = 0;
 
@@ -95,6 +105,11 @@ export class EncryptedMemory {
     this.#copy(spa, bytes, key, false);
   }
 
+  /** Requires that memory has the page of `spa`. O(1). @throws PageTableError `BUS_ERROR` */
+  requirePage(spa: SysPhysAddr): void {
+    this.#require(pageNumber(spa));
+  }
+
   /**
    * Writes bytes with `key`. O(bytes), and O(4096) for each frame that another key wrote last.
    *
@@ -107,13 +122,13 @@ export class EncryptedMemory {
 
   /** As {@link read}, for bytes in one frame, by its number. */
   readFrame(frame: number, offset: number, length: number, key: MemoryKey): Uint8Array {
-    const { buffer, byteOffset } = this.words(frame, key, false);
+    const { buffer, byteOffset } = this.#seenBy(frame, key);
     return new Uint8Array(buffer, byteOffset + offset, length).slice();
   }
 
   /** As {@link write}, for bytes in one frame, by its number. */
   writeFrame(frame: number, offset: number, bytes: Uint8Array, key: MemoryKey): void {
-    const { buffer, byteOffset } = this.words(frame, key, true);
+    const { buffer, byteOffset } = this.#writtenBy(frame, key).words;
     new Uint8Array(buffer, byteOffset + offset, bytes.length).set(bytes);
   }
 
@@ -130,26 +145,34 @@ export class EncryptedMemory {
   }
 
   /**
-   * The 1024 words of a frame as `key` sees them, by system frame number. Use the array at once and do not keep it. With
-   * `write`, what is written to the array is written with `key`; without, do not write to it. O(1) if `key` wrote last.
+   * The 1024 words of a frame as `key` sees them, by system frame number. Use the array at once and do not keep it: it ends
+   * with the state of the page, as the class says. With `write`, what is written to the array is written with `key`;
+   * without, do not write to it. O(1) if `key` wrote last.
    *
    * @throws PageTableError `BUS_ERROR`
    */
   words(frame: number, key: MemoryKey, write: boolean): Uint32Array {
-    this.#require(frame);
-    if (write) this.#epoch += 1;
-    const cell = this.#targets?.get(frame) ?? frame;
-    const held = this.#frames.get(cell) ?? { key: NO_KEY, address: frame, words: undefined };
-    const isPlain = held.key === key && (held.address === frame || key === NO_KEY);
-    if (isPlain && held.words !== undefined) return held.words;
-    if (isPlain && !write) return this.#zeros;
-    // Another key, or a write, needs an array of its own.
-    const words = write && held.words !== undefined ? held.words : new Uint32Array(WORDS);
-    if (!write && held.words !== undefined) words.set(held.words);
-    this.#apply(words, held.key, held.address);
-    this.#apply(words, key, frame);
-    if (write) this.#frames.set(cell, { key, address: frame, words });
+    if (write) {
+      const held = this.#writtenBy(frame, key);
+      this.#lend(frame, held);
+      return held.words;
+    }
+    const words = this.#seenBy(frame, key);
+    if (words === this.#zeros) return new Uint32Array(WORDS);
+    const held = this.#frames.get(this.#cellOf(frame));
+    if (held?.words === words) this.#lend(frame, held);
     return words;
+  }
+
+  /**
+   * Ends the arrays of {@link words} of `count` frames from `frame` on, because the page has another owner, state or
+   * permission. No content changes. O(1) for each frame, or for each array given out if those are fewer; and O(4096) for
+   * each array that it ends.
+   */
+  revoke(frame: number, count = 1): void {
+    if (this.#targets === undefined && this.#lent.size < count) {
+      for (const lent of [...this.#lent]) if (lent >= frame && lent < frame + count) this.#revoke(lent);
+    } else for (let k = frame; k < frame + count; k += 1) this.#revoke(this.#cellOf(k));
   }
 
   /**
@@ -170,19 +193,77 @@ export class EncryptedMemory {
 
   /**
    * Makes `key` see the content that `from` sees now, as LAUNCH_UPDATE does when it encrypts a page in place. O(1) if
-   * `from` wrote last.
+   * `from` wrote last and no array of {@link words} was given out.
    *
    * @throws PageTableError `BUS_ERROR`
    */
   rekey(frame: number, from: MemoryKey, key: MemoryKey): void {
     this.#require(frame);
     this.#epoch += 1;
-    const cell = this.#targets?.get(frame) ?? frame;
+    this.revoke(frame);
+    const cell = this.#cellOf(frame);
     const held = this.#frames.get(cell);
-    const { key: by = NO_KEY, address = frame } = held ?? {};
-    const isPlain = by === from && (address === frame || from === NO_KEY);
-    const words = isPlain ? held?.words : this.words(frame, from, false).slice();
-    this.#frames.set(cell, { key, address: frame, words });
+    const words = this.#isPlain(held, frame, from) ? held?.words : this.#seenBy(frame, from).slice();
+    this.#frames.set(cell, { key, address: frame, words, isLent: false });
+  }
+
+  /** The number of the frame of DRAM at the address with this frame number. */
+  #cellOf(frame: number): number {
+    return this.#targets?.get(frame) ?? frame;
+  }
+
+  /** Whether the words are what `key` sees at this address, without a keystream. */
+  #isPlain(held: Frame | undefined, frame: number, key: MemoryKey): boolean {
+    if (held === undefined) return key === NO_KEY;
+    return held.key === key && (held.address === frame || key === NO_KEY);
+  }
+
+  /** The words of a frame as `key` sees them, for reading: those of DRAM only if `key` wrote last. */
+  #seenBy(frame: number, key: MemoryKey): Uint32Array {
+    this.#require(frame);
+    const held = this.#frames.get(this.#cellOf(frame));
+    if (this.#isPlain(held, frame, key)) return held?.words ?? this.#zeros;
+    const words = new Uint32Array(WORDS);
+    if (held?.words !== undefined) words.set(held.words);
+    return this.#turn(words, held, frame, key);
+  }
+
+  /** The frame with the words that `key` writes to: those of DRAM, which `key` has written last from now on. */
+  #writtenBy(frame: number, key: MemoryKey): WrittenFrame {
+    this.#require(frame);
+    this.#epoch += 1;
+    const cell = this.#cellOf(frame);
+    const held = this.#frames.get(cell);
+    if (held?.words !== undefined && this.#isPlain(held, frame, key)) return held as WrittenFrame;
+    // Somebody may hold the array: the frame gets another one.
+    const words = held?.isLent === true ? held.words?.slice() : held?.words;
+    const turned = this.#turn(words ?? new Uint32Array(WORDS), held, frame, key);
+    const written = { key, address: frame, words: turned, isLent: false };
+    this.#frames.set(cell, written);
+    this.#lent.delete(cell);
+    return written;
+  }
+
+  /** Turns the words that `held` has into those that `key` sees at the address, in place. */
+  #turn(words: Uint32Array, held: Frame | undefined, frame: number, key: MemoryKey): Uint32Array {
+    this.#apply(words, held?.key ?? NO_KEY, held?.address ?? frame);
+    this.#apply(words, key, frame);
+    return words;
+  }
+
+  #lend(frame: number, held: Frame): void {
+    if (held.isLent) return;
+    held.isLent = true;
+    this.#lent.add(this.#cellOf(frame));
+  }
+
+  #revoke(cell: number): void {
+    const held = this.#frames.get(cell);
+    if (held?.isLent !== true) return;
+    this.#epoch += 1;
+    held.words = held.words?.slice();
+    held.isLent = false;
+    this.#lent.delete(cell);
   }
 
   /** Copies bytes out of memory or into it, frame by frame. */
@@ -190,7 +271,7 @@ export class EncryptedMemory {
     let frame = pageNumber(spa);
     let offset = pageOffset(spa);
     for (let done = 0; done < bytes.length; frame += 1) {
-      const { buffer, byteOffset } = this.words(frame, key, write);
+      const { buffer, byteOffset } = write ? this.#writtenBy(frame, key).words : this.#seenBy(frame, key);
       const count = Math.min(PAGE_SIZE - offset, bytes.length - done);
       const piece = new Uint8Array(buffer, byteOffset + offset, count);
       const part = count === bytes.length ? bytes : bytes.subarray(done, done + count);

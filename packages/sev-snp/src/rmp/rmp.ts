@@ -126,6 +126,12 @@ export class Rmp {
     return true;
   }
 
+  /** Whether a page, by its number, belongs to a guest or to the firmware. O(1), without an allocation. */
+  isAssigned(page: number): boolean {
+    const words = this.#covers(page) ? this.#regions.get(Math.floor(page / PAGES_PER_REGION)) : undefined;
+    return words !== undefined && isAssignedWord(words[RMP_ENTRY_WORDS * (page % PAGES_PER_REGION)]!);
+  }
+
   /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */
   isRegionUnassigned(spa: SysPhysAddr): boolean {
     const first = this.rawEntry((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
