@@ -37,7 +37,7 @@ export interface GuestPhysAccess extends Privilege {
  */
 export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
   // Where processors set accessed and dirty bits, each kind of access has to walk once.
-  const held = tlb?.lookup(guest, access.gpa);
+  const held = tlb?.lookup(guest, access.vmpl, access.gpa);
   const bit = tlb === undefined ? 0 : accessBit(access.kind, access.isPrivate, access.cpl, needsSss(access));
   if (held !== undefined) {
     const page = pageAt(held, access.gpa);
@@ -52,7 +52,7 @@ export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tl
   const nested = walkNested(guest, access);
   const check = deniedByRmp(guest, nested, access);
   if (check !== undefined) throw rmpFault(guest, check, access, nested);
-  tlb?.insert(guest, access.gpa, nested, bit);
+  tlb?.insert(guest, access.vmpl, access.gpa, nested, bit);
   return nested.spa;
 }
 
@@ -63,7 +63,7 @@ export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tl
  * @throws SnpFault `NPF`, `VC_MMIO`
  */
 export function translateNested(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): NestedPage {
-  const held = tlb?.lookup(guest, access.gpa);
+  const held = tlb?.lookup(guest, access.vmpl, access.gpa);
   const page = held === undefined ? undefined : pageAt(held, access.gpa);
   const isAllowed = page !== undefined && deniedByNested(page, access, guest.nested.gmet) === undefined;
   return isAllowed ? page : walkNested(guest, access);

@@ -29,7 +29,7 @@ import { type Privilege, shadowStackMode } from './guest-access.ts';
 import { GuestMemory } from './guest-memory.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
-import type { TranslationCache } from './translation-cache.ts';
+import { type CacheOwner, ownerOf, type TranslationCache } from './translation-cache.ts';
 import {
   ControlBit,
   type ControlRegister,
@@ -80,6 +80,7 @@ const FRAME = 0xf_ffff_ffff_f000n;
 export class GuestMmu {
   readonly #guest: GuestContext;
   readonly #tlb: TranslationCache | undefined;
+  readonly #tlbOwner: CacheOwner | undefined;
   readonly #vmpl: Privilege['vmpl'];
   readonly #tables: PhysMemory;
   /** VIRTUAL_TOM, if it is enabled. `#cBit`: the mask of the C-bit, or 0 with VIRTUAL_TOM. */
@@ -105,6 +106,7 @@ export class GuestMmu {
   constructor(guest: GuestContext, { vmpl, cpl, tlb, nestedTlb, registers, csL, vmplSss }: GuestMmuOptions) {
     this.#guest = guest;
     this.#tlb = tlb;
+    this.#tlbOwner = tlb === undefined ? undefined : ownerOf(tlb);
     this.#vmpl = vmpl;
     this.#cpl = cpl;
     this.#csL = csL;
@@ -153,6 +155,7 @@ export class GuestMmu {
   load(register: ControlRegister, value: bigint): void {
     const before = this.#registers;
     const { registers, flush } = loadRegister(before, this.#csL, register, value, this.#features);
+    this.#ownTlb();
     this.#set(registers);
     if (register === 'cr3') this.#flushForCr3(this.#pcid(), flush === undefined);
     else if (flush !== undefined) this.#flush(flush);
@@ -164,6 +167,7 @@ export class GuestMmu {
     const before = { tom: this.#virtualTom, cr4: this.#registers.cr4 };
     const features = this.#featuresOf(virtualTom);
     const held = this.#held(registers, csL, features);
+    this.#ownTlb();
     this.#features = features;
     this.#csL = csL;
     this.#vmplSss = vmplSss;
@@ -301,11 +305,24 @@ export class GuestMmu {
     return allowsAccess(page, kind, this.#cpu, options) ? page : undefined;
   }
 
-  /** Drops everything in the TLB if the guest's translations were flushed since the last access. */
+  /** Drops everything in the TLB if another processor has used it, or the guest's translations were flushed. */
   #flushIfStale(): void {
+    if (this.#tlbOwner?.processor !== this) this.#ownTlb();
     if (this.#generation === this.#guest.tlbGeneration) return;
     this.#generation = this.#guest.tlbGeneration;
     this.#tlb?.flushAll();
+  }
+
+  /** Makes the TLB that of this processor: drops the entries of the last one, and loads CR3 and CR4. */
+  #ownTlb(): void {
+    const owner = this.#tlbOwner;
+    if (owner === undefined || owner.processor === this) return;
+    const isFirst = owner.processor === undefined;
+    owner.processor = this;
+    if (isFirst) return;
+    this.#tlb?.flushAll();
+    this.#followCr4(~this.#registers.cr4, this.#registers.cr4);
+    this.#flushForCr3(this.#pcid(), true);
   }
 
   #byte(page: MappedPage, gva: VirtAddr, kind: AccessKind): GuestByte {

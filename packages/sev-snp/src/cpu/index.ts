@@ -28,7 +28,8 @@ export type { MachineEvent } from './machine-event.ts';
 export { NestedTlb } from './nested-tlb.ts';
 export type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from './platform.ts';
 export type { TranslationCache } from './translation-cache.ts';
-export { type DataAccessOptions, Vcpu, type VcpuOptions } from './vcpu.ts';
+export { Vcpu } from './vcpu.ts';
+export type { DataAccessOptions, VcpuOptions } from './vcpu-options.ts';
 export {
   ControlBit,
   type ControlRegister,

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { VMPL_COUNT, type Vmpl } from '../formats/vmpl.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
 import type { GuestContext } from './platform.ts';
 
@@ -19,6 +20,13 @@ export interface NestedTranslation {
 
 const OFFSET = BigInt(PAGE_SIZE - 1);
 
+/** The translations of one level of one guest, by guest-physical frame number. */
+interface Space {
+  readonly guest: GuestContext;
+  readonly vmpl: Vmpl;
+  readonly pages: Map<number, NestedTranslation>;
+}
+
 /**
  * Nested translations, and the RMP's verdicts on them, as a processor may cache them (AMD64 APM vol. 2, §15.36.2). A
  * change of the nested page table has no effect before the hypervisor flushes the guest's translations. A change of
@@ -26,49 +34,71 @@ const OFFSET = BigInt(PAGE_SIZE - 1);
  * PSMASH, PVALIDATE or the firmware drops the cached verdicts at once, on all processors (white paper "SEV-SNP:
  * Strengthening VM Isolation with Integrity Protection and More", "Reverse map table").
  *
+ * An entry has the ASID of its guest as its tag (AMD64 APM vol. 2, §15.16), and the VMPL, on which the verdict depends. So
+ * guests and levels that run on one processor can share a cache, and none meets an entry of another. If another guest gets
+ * the ASID, the entries of the first one are dropped, as the flush demands that has to precede it (§15.16.1).
+ *
  * Translations are cached in pages of 4 KiB, for every page size, without a limit of capacity. INVLPG and loads of CR3
  * drop the guest's own half only.
  */
 export class NestedTlb {
-  readonly #pages: Map<number, NestedTranslation> = new Map();
+  /** By tag: ASID and VMPL. */
+  readonly #spaces: Map<number, Space> = new Map();
+  #last: Space | undefined;
 
   /** The number of translations, including dead ones. */
   get size(): number {
-    return this.#pages.size;
+    let size = 0;
+    for (const { pages } of this.#spaces.values()) size += pages.size;
+    return size;
   }
 
-  /** The translation of `gpa`, or `undefined`. O(1). */
-  lookup(guest: GuestContext, gpa: PhysAddr): NestedTranslation | undefined {
+  /** The translation of `gpa` for a level of the guest, or `undefined`. O(1). */
+  lookup(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): NestedTranslation | undefined {
+    const { pages } = this.#spaceOf(guest, vmpl);
     const frame = pageNumber(gpa);
-    const held = this.#pages.get(frame);
+    const held = pages.get(frame);
     if (held === undefined) return undefined;
     if (isAlive(guest, held)) return held;
-    this.#pages.delete(frame);
+    pages.delete(frame);
     return undefined;
   }
 
   /**
-   * The system frame of a guest-physical frame, if an access of the kind with the bit `allowed` was allowed before;
-   * else -1. O(1), without an allocation.
+   * The system frame of a guest-physical frame, if an access of the kind with the bit `allowed` was allowed to this level
+   * before; else -1. O(1), without an allocation.
    */
-  frameOf(guest: GuestContext, frame: number, allowed: number): number {
-    const held = this.#pages.get(frame);
+  frameOf(guest: GuestContext, vmpl: Vmpl, frame: number, allowed: number): number {
+    const held = this.#spaceOf(guest, vmpl).pages.get(frame);
     return held !== undefined && (held.allowed & allowed) !== 0 && isAlive(guest, held) ? held.frame : -1;
   }
 
-  /** Caches that an access to `gpa`, of the kind with the bit `allowed`, goes to `page`. O(1). */
-  insert(guest: GuestContext, gpa: PhysAddr, page: NestedPage, allowed: number): void {
+  /** Caches that an access of a level to `gpa`, of the kind with the bit `allowed`, goes to `page`. O(1). */
+  insert(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr, page: NestedPage, allowed: number): void {
     const spa = (page.spa & ~OFFSET) as SysPhysAddr;
     const { tlbGeneration: generation } = guest;
     const frame = pageNumber(spa);
     const isHuge = page.size !== PageSize.Regular;
     const version = guest.machine.rmp.versionOfPage(frame, isHuge);
-    this.#pages.set(pageNumber(gpa), { page: { ...page, spa }, frame, isHuge, version, generation, allowed });
+    const { pages } = this.#spaceOf(guest, vmpl);
+    pages.set(pageNumber(gpa), { page: { ...page, spa }, frame, isHuge, version, generation, allowed });
   }
 
-  /** Drops everything. */
+  /** Drops everything, of every guest and level. */
   flushAll(): void {
-    this.#pages.clear();
+    this.#spaces.clear();
+    this.#last = undefined;
+  }
+
+  #spaceOf(guest: GuestContext, vmpl: Vmpl): Space {
+    const last = this.#last;
+    if (last !== undefined && last.guest === guest && last.vmpl === vmpl) return last;
+    const tag = guest.asid * VMPL_COUNT + vmpl;
+    const held = this.#spaces.get(tag);
+    const space = held?.guest === guest ? held : { guest, vmpl, pages: new Map() };
+    this.#spaces.set(tag, space);
+    this.#last = space;
+    return space;
   }
 }
 

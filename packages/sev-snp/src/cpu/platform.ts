@@ -22,7 +22,7 @@ export interface SnpPlatform {
   readonly hostPhysicalBits: number;
   /** The greatest number of SNP guests: their ASIDs are 1 to this number. */
   readonly maxGuests: number;
-  /** Reports an event to the `trace` function of the machine, if it has one. */
+  /** Reports an event to the `trace` function of the machine, if it has one. Its errors go on to the caller. */
   trace(event: MachineEvent): void;
 }
 
@@ -81,7 +81,13 @@ export interface VcpuContext {
   leave(exitCode: bigint): void;
 }
 
-/** The handler of guests' exits. `Hypervisor` implements it. */
+/**
+ * The handler of guests' exits. `Hypervisor` implements it. Its methods may do everything that a hypervisor may do, even
+ * run the processor on behalf of which they are called.
+ *
+ * If a method that handles an exit throws, the caller of the instruction gets the error, and the processor has exited: its
+ * state is in its VMSA, which is not in use and can be run again.
+ */
 export interface ExitHandler {
   /**
    * Handles a nested page fault at `gpa`; `exitInfo1` has the bits of `NpfInfo`. Returns whether the guest tries again.
@@ -91,7 +97,8 @@ export interface ExitHandler {
   vmgexit(guest: GuestContext, request: bigint, vcpu: VcpuContext): bigint;
   /**
    * Called right before the guest reads `length` bytes of shared memory at `spa`: other processors of the host run all
-   * the time, and can change the bytes. An honest hypervisor does nothing.
+   * the time, and can change the bytes. An honest hypervisor does nothing. The processor does not exit for it. If it
+   * throws, the caller of the read gets the error.
    */
   beforeSharedRead?(guest: GuestContext, spa: SysPhysAddr, length: number): void;
 }

@@ -7,6 +7,10 @@ import type { MappedPage } from '@svsm/pagetable';
  *
  * It holds the guest's half of a translation only. The nested half and the RMP's verdict belong to a `NestedTlb`;
  * without one, every access looks at the nested page table and the RMP.
+ *
+ * Its entries have no tag for the guest. Processors of several guests or levels may be given the same cache, as if they
+ * took turns on one logical processor: the first access of another processor than the last one drops everything. It is
+ * part of the processor: it must not call anything of the machine.
  */
 export interface TranslationCache {
   /** The page cached for `vaddr`, or `undefined`. It may have been found for another address of that page. */
@@ -26,4 +30,20 @@ export interface TranslationCache {
   setGlobalPages?(enabled: boolean): void;
   /** Enables or disables PCIDs: CR4.PCIDE. */
   setPcids?(enabled: boolean): void;
+}
+
+/** The processor whose translations a cache holds. */
+export interface CacheOwner {
+  processor: object | undefined;
+}
+
+const OWNERS: WeakMap<TranslationCache, CacheOwner> = /* @__PURE__ */ new WeakMap();
+
+/** The owner of a cache: one object for all processors that share the cache. */
+export function ownerOf(cache: TranslationCache): CacheOwner {
+  const held = OWNERS.get(cache);
+  if (held !== undefined) return held;
+  const owner: CacheOwner = { processor: undefined };
+  OWNERS.set(cache, owner);
+  return owner;
 }

@@ -1,5 +1,5 @@
-import { PAGE_SIZE, type PhysAddr, pageOffset, type VirtAddr } from '@svsm/address';
-import type { AccessKind, AccessOptions, PhysMemory } from '@svsm/pagetable';
+import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { AccessKind, PhysMemory } from '@svsm/pagetable';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -9,6 +9,7 @@ import { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
+import { piecesOf } from './access-pieces.ts';
 import { accessBit, accessGuestPhys, shadowStackMode, translateNested } from './guest-access.ts';
 import {
   type GuestCpu,
@@ -25,6 +26,7 @@ import { GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
+import type { DataAccessOptions, VcpuOptions } from './vcpu-options.ts';
 import {
   ControlBit,
   type ControlRegister,
@@ -33,27 +35,6 @@ import {
 } from './vcpu-registers.ts';
 import { saveState, stateOfVmsa } from './vcpu-state.ts';
 import { VmExit, vmexit } from './vmrun.ts';
-
-/** Options of a {@link Vcpu}. */
-export interface VcpuOptions {
-  /** The privilege level: VMPL0 if not given. */
-  readonly vmpl?: Vmpl;
-  /** The cache of its own translations. Without one, every access walks. */
-  readonly tlb?: TranslationCache;
-  /** The cache of its nested translations. Without one, every access reads the nested page table and the RMP. */
-  readonly nestedTlb?: NestedTlb;
-  /** Registers that differ from {@link START_REGISTERS}. CR4.LA57 follows the guest's page tables. */
-  readonly registers?: Partial<ControlRegisters>;
-  /** The bit L of the code segment. Not given: set if the registers are those of long mode. */
-  readonly csL?: boolean;
-  /** Whether VMPL SSS is enabled: SEV_FEATURES[8]. `false` if not given. */
-  readonly vmplSss?: boolean;
-  /** The VMSA that it runs on. Without one it always runs, without a VMRUN. */
-  readonly vmsa?: RunnableVmsa;
-}
-
-/** Options of an access. */
-export type DataAccessOptions = Pick<AccessOptions, 'implicit' | 'shadowStack'>;
 
 const NO_OPTIONS: DataAccessOptions = {};
 
@@ -72,6 +53,7 @@ const MAX_EXITS = 64;
  *
  * An instruction that exits with a nested page fault runs again if the hypervisor resolves the fault; else the fault is
  * thrown. An instruction that throws has changed nothing in memory and RMP but accessed and dirty bits, as on hardware.
+ * Each page is checked when it is used: what the hypervisor changes in the middle of an access is found.
  *
  * Every method with an address throws `SnpFault`: `GP` if it is not canonical, `PF`, `NPF`, `VC_NOT_VALIDATED`,
  * `VC_MMIO`.
@@ -86,7 +68,7 @@ export class Vcpu implements GuestCpu {
   readonly registers: SvsmRegisters = { rax: 0n, rcx: 0n, rdx: 0n, r8: 0n, r9: 0n };
   /**
    * The guest's private memory by guest-physical address, as software reaches it that maps all of it. Page tables of the
-   * guest lie here.
+   * guest lie here. Use its words at once: see `EncryptedMemory.words`.
    */
   readonly memory: PhysMemory;
   readonly #tlb: TranslationCache | undefined;
@@ -95,6 +77,8 @@ export class Vcpu implements GuestCpu {
   #cr2 = 0n;
   #vmsa: RunnableVmsa | undefined;
   #isRunning = false;
+  /** What `beforeSharedRead` has thrown: it is not a fault of the instruction. */
+  #thrownByHook: unknown;
 
   /**
    * @throws SnpError `INVALID_ARGUMENT` if the privilege level does not exist, a processor cannot have the registers, or the
@@ -201,7 +185,7 @@ export class Vcpu implements GuestCpu {
     this.guest.machine.trace({ type: 'flush', gva: undefined });
   }
 
-  /** Reads `length` bytes from `gva` on, across pages. O(length + pages · levels²). */
+  /** Reads `length` bytes from `gva` on, page by page. O(length + pages · levels²). */
   read(gva: VirtAddr, length: number, options: DataAccessOptions = NO_OPTIONS): Uint8Array {
     return this.#copyOut(gva, length, 'read', options);
   }
@@ -219,10 +203,18 @@ export class Vcpu implements GuestCpu {
       this.guest.machine.memory.writeFrame(frame, offset, bytes, this.guest.key);
       return;
     }
-    const pieces = this.#runRestartable(gva, () => this.#pieces(gva, bytes.length, 'write', options));
     const { memory } = this.guest.machine;
-    for (const { spa, key, start, count } of pieces)
-      memory.write(spa, bytes.subarray(start, start + count), key);
+    this.#runRestartable(gva, () => {
+      const targets = [];
+      for (const piece of piecesOf(this.#mmu, gva, bytes.length, 'write', options)) {
+        targets.push({ ...piece, ...this.#target(piece.at, 'write', options) });
+      }
+      for (const { spa } of targets) memory.requirePage(spa);
+      // Nothing else runs between these checks and the bytes: no hook, no exit and no fault.
+      for (const { spa, key, start, count } of targets) {
+        memory.write(spa, bytes.subarray(start, start + count), key);
+      }
+    });
   }
 
   /** PVALIDATE: see {@link pvalidate}. */
@@ -341,14 +333,28 @@ export class Vcpu implements GuestCpu {
     if (frame >= 0) {
       return this.guest.machine.memory.readFrame(frame, Number(gva & 0xfffn), length, this.guest.key);
     }
-    const pieces = this.#runRestartable(gva, () => this.#pieces(gva, length, kind, options));
-    const { memory, hypervisor } = this.guest.machine;
-    const bytes = new Uint8Array(length);
-    for (const { spa, key, start, count } of pieces) {
-      if (key === NO_KEY) hypervisor.beforeSharedRead?.(this.guest, spa, count);
-      memory.readInto(spa, bytes.subarray(start, start + count), key);
+    const { memory } = this.guest.machine;
+    return this.#runRestartable(gva, () => {
+      const bytes = new Uint8Array(length);
+      for (const { at, start, count } of piecesOf(this.#mmu, gva, length, kind, options)) {
+        // Each piece is checked when it is read: the hypervisor runs before each shared one.
+        const { spa, key } = this.#target(at, kind, options);
+        if (key === NO_KEY) this.#beforeSharedRead(spa, count);
+        memory.readInto(spa, bytes.subarray(start, start + count), key);
+      }
+      return bytes;
+    });
+  }
+
+  /** Lets the hypervisor act, as its other processors do all the time. */
+  #beforeSharedRead(spa: SysPhysAddr, count: number): void {
+    try {
+      this.guest.machine.hypervisor.beforeSharedRead?.(this.guest, spa, count);
+    } catch (error) {
+      this.#thrownByHook = error;
+      throw error;
     }
-    return bytes;
+    this.#requireRunning();
   }
 
   /**
@@ -366,26 +372,11 @@ export class Vcpu implements GuestCpu {
     CELL[0] = page.frame;
     const first = HALVES[1]! * 2 ** 20 + (HALVES[0]! >>> 12);
     const frame = first + ((low >>> 12) & (page.size / PAGE_SIZE - 1));
-    return nestedTlb.frameOf(this.guest, frame, accessBit(kind, true, this.#mmu.cpl));
+    return nestedTlb.frameOf(this.guest, this.vmpl, frame, accessBit(kind, true, this.#mmu.cpl));
   }
 
-  /** The access in pieces, one for each page. All of them are allowed. */
-  #pieces(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Piece[] {
-    const pieces: Piece[] = [];
-    if (length === 0) return pieces;
-    const linear = this.#mmu.linear(gva, kind, options);
-    if (linear === undefined || !this.#mmu.endsInSegment(linear, length)) throw this.#mmu.refusal(gva);
-    for (let start = 0; start < length; ) {
-      const at = this.#mmu.add(linear, start);
-      if (at === undefined) throw this.#mmu.refusal(gva);
-      const count = Math.min(PAGE_SIZE - pageOffset(at), length - start);
-      pieces.push({ ...this.#piece(at, kind, options), start, count });
-      start += count;
-    }
-    return pieces;
-  }
-
-  #piece(gva: VirtAddr, kind: AccessKind, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
+  /** The place of a piece, which the access may use now. */
+  #target(gva: VirtAddr, kind: AccessKind, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
     const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
     const shadowStack = shadowStackMode(options.shadowStack, this.cpl);
     const access = { ...this.#mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
@@ -398,11 +389,13 @@ export class Vcpu implements GuestCpu {
   /** Runs an instruction on `gva`, and runs it again after each nested page fault that the hypervisor resolves. */
   #runRestartable<T>(gva: VirtAddr | undefined, instruction: () => T): T {
     const { machine } = this.guest;
-    this.#requireRunning();
     for (let exits = 1; ; exits += 1) {
+      this.#requireRunning();
+      this.#thrownByHook = undefined;
       try {
         return instruction();
       } catch (error) {
+        if (error === this.#thrownByHook) throw error;
         if (!isSnpFault(error, 'NPF')) {
           this.#loadCr2(error, gva);
           throw error;
@@ -433,12 +426,4 @@ export class Vcpu implements GuestCpu {
       cr2OnCrossing === 'first-byte' && gva !== undefined ? this.#mmu.linear(gva, 'read', {}) : undefined;
     this.#cr2 = first ?? error.details.gva ?? this.#cr2;
   }
-}
-
-interface Piece {
-  readonly spa: SysPhysAddr;
-  readonly key: number;
-  /** The offset in the access, and the number of bytes. */
-  readonly start: number;
-  readonly count: number;
 }

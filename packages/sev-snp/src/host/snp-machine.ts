@@ -31,7 +31,12 @@ export interface SnpMachineOptions {
   readonly hypervisor?: (machine: SnpMachine) => Hypervisor;
   /** Behaviours that no source settles. */
   readonly assumptions?: Partial<Assumptions>;
-  /** Called with each instruction and exit when it happens. */
+  /**
+   * Called with each instruction and exit when it happens. It may do everything that a hypervisor may do, and read anything:
+   * no access is between its check and its use then. If it throws, the caller of the instruction gets the error. What the
+   * event reports has happened or, for `vmgexit` and `npf`, is about to happen and does not. The processor runs, or has
+   * exited and can be run again.
+   */
   readonly trace?: (event: MachineEvent) => void;
 }
 

@@ -6,10 +6,11 @@ import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import { encodeSvsmListEntry, encodeSvsmListHeader } from '../../src/formats/svsm-protocol.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { Guest } from '../../src/guest/guest.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
 import { svsmWorld } from '../support/svsm-world.ts';
-import { bytesOf, codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
+import { bytesOf, codeOf, gvaOf, MiB, mapAll, spaOf, thrownBy, type World, world } from '../support/world.ts';
 
 const PAGE = 2 * MiB + 0x3000;
 const SECRET = bytesOf('attack at dawn');
@@ -150,6 +151,48 @@ describe('RMPADJUST', () => {
     it.svsm.call(it.guestCpu, registers);
     expect(registers.rax).toBe(0n);
     expect(codeOf(() => stale.read(gvaOf(6 * MiB), 1))).toBe('VC_NOT_VALIDATED');
+  });
+});
+
+describe('one cache for several users', () => {
+  // A10, P28
+  test('two guests that take turns on a processor read their own pages', () => {
+    const { it, nestedTlb } = cached();
+    const other = it.machine.hypervisor.launch({ size: 8 * MiB, pageSize: PageSize.Regular });
+    const vcpu = other.createVcpu({ nestedTlb });
+    mapAll(other, vcpu);
+    vcpu.write(gvaOf(PAGE), bytesOf('retreat at ten'));
+    for (let k = 0; k < 2; k += 1) {
+      expect(read(it)).toEqual(SECRET);
+      expect(vcpu.read(gvaOf(PAGE), SECRET.length)).toEqual(bytesOf('retreat at ten'));
+    }
+    // The other guest keeps a page that this one does not have any more.
+    it.machine.hypervisor.rmpupdate(spaOf(it, PAGE), { assigned: false });
+    expect(read(it)).toBe('NPF');
+    expect(vcpu.read(gvaOf(PAGE), SECRET.length)).toEqual(bytesOf('retreat at ten'));
+  });
+
+  // V1, P28
+  test('a level does not use what another level was allowed', () => {
+    const { it, nestedTlb } = cached();
+    const os = it.guest.createVcpu({ vmpl: 2, nestedTlb });
+    for (const gpa of [0x10_0000, 0x10_1000, 0x10_2000, 0x10_3000]) {
+      it.vcpu.rmpadjust(gvaOf(gpa), PageSize.Regular, { vmpl: 2, permissions: 3 });
+    }
+    os.loadCr3(it.table.cr3);
+    expect(read(it)).toEqual(SECRET);
+    expect(codeOf(() => os.read(gvaOf(PAGE), 1))).toBe('NPF');
+    expect(codeOf(() => os.memory.words(PAGE / PageSize.Regular, false))).toBe('NPF');
+    expect(read(it)).toEqual(SECRET);
+  });
+
+  test('a guest with the ASID of another one does not find its translations', () => {
+    const { it, nestedTlb } = cached();
+    const { nested, memory, key, asid } = it.guest;
+    expect(nestedTlb.lookup(it.guest, 0, physAddr(PAGE))).toBeDefined();
+    const heir = new Guest(it.machine, { nested, memory, key, asid });
+    expect(nestedTlb.lookup(heir, 0, physAddr(PAGE))).toBeUndefined();
+    expect(nestedTlb.lookup(it.guest, 0, physAddr(PAGE))).toBeUndefined();
   });
 });
 

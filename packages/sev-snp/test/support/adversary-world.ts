@@ -2,7 +2,8 @@ import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr } from '@sv
 import { physRegion } from '@svsm/memory-region';
 import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
-import { Vcpu, type VcpuOptions } from '../../src/cpu/vcpu.ts';
+import { Vcpu } from '../../src/cpu/vcpu.ts';
+import type { VcpuOptions } from '../../src/cpu/vcpu-options.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import type { Guest } from '../../src/guest/guest.ts';
 import type { VisibilityOptions } from '../../src/guest/page-visibility.ts';

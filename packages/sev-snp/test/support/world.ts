@@ -1,7 +1,8 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import type { MachineEvent } from '../../src/cpu/machine-event.ts';
-import type { Vcpu, VcpuOptions } from '../../src/cpu/vcpu.ts';
+import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import type { VcpuOptions } from '../../src/cpu/vcpu-options.ts';
 import { encodeRmpEntry, type RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';
 import { type SysPhysAddr, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';

@@ -1,0 +1,90 @@
+import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, virtAddr } from '@svsm/address';
+import { PageTable, PteFlags, PtePreset, Tlb } from '@svsm/pagetable';
+import { describe, expect, test } from 'vitest';
+import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
+import { VmplPermission } from '../../src/formats/vmpl.ts';
+import type { Guest } from '../../src/guest/guest.ts';
+import { bytesOf, gvaOf, MiB, mapAll, tableFrames, textOf, world } from '../support/world.ts';
+
+/** A virtual address that every guest maps to a page of its own. */
+const GVA = virtAddr(0x40_0000_0000n);
+
+function framesFrom(at: number): ReturnType<typeof tableFrames> {
+  const frames = tableFrames();
+  const allocateFrame = (): PhysAddr => physAddr(frames.allocateFrame() + BigInt(at - MiB));
+  return { allocateFrame, freeFrame() {} };
+}
+
+/** A page table of the guest, with frames from `at` on, that maps {@link GVA} to `gpa`, and the text there. */
+function mapped(vcpu: Vcpu, guest: Guest, at: number, gpa: number, text: string): PageTable {
+  const table = PageTable.create({ memory: vcpu.memory, frames: framesFrom(at), config: guest.paging });
+  table.map4k(GVA, physAddr(gpa), PtePreset.Data | PteFlags.Global);
+  vcpu.loadCr3(table.cr3);
+  vcpu.write(GVA, bytesOf(text));
+  return table;
+}
+
+const textAt = (vcpu: Vcpu): string => textOf(vcpu.read(GVA, 3));
+
+describe('processors that are given the same TLB', () => {
+  // P28
+  test('of two guests translate by their own page tables, global pages too', () => {
+    const tlb = new Tlb();
+    const it = world();
+    const other = it.machine.hypervisor.launch({ size: 8 * MiB });
+    const cpus = [it.guest, other].map((guest, k) => {
+      const vcpu = guest.createVcpu({ tlb });
+      mapped(vcpu, guest, 3 * MiB, 2 * MiB + k * PAGE_SIZE, k === 0 ? 'one' : 'two');
+      return vcpu;
+    }) as [Vcpu, Vcpu];
+    for (let k = 0; k < 2; k += 1) expect(cpus.map(textAt)).toEqual(['one', 'two']);
+    const written = cpus.map(({ memory }, k) => memory.words(2 * (MiB / PAGE_SIZE) + k, false)[0]);
+    expect(written.map((word) => textOf(Uint8Array.from([word! & 0xff])))).toEqual(['o', 't']);
+  });
+
+  // P28, V1
+  test('of two levels translate by their own page tables', () => {
+    const tlb = new Tlb();
+    const { guest, vcpu } = world({}, {}, { tlb });
+    mapped(vcpu, guest, 3 * MiB, 2 * MiB, 'one');
+    for (const gpa of [4 * MiB, 6 * MiB]) {
+      const open = { vmpl: 2, permissions: VmplPermission.Rwx };
+      const admin = guest.createVcpu();
+      mapAll(guest, admin, undefined, framesFrom(MiB + gpa / 16));
+      expect(admin.rmpadjust(gvaOf(gpa), PageSize.Huge, open)).toBe(0);
+    }
+    const os = guest.createVcpu({ vmpl: 2, tlb });
+    mapped(os, guest, 4 * MiB, 6 * MiB, 'two');
+    for (let k = 0; k < 2; k += 1) expect([vcpu, os].map(textAt)).toEqual(['one', 'two']);
+  });
+
+  // P5, P32
+  test('each find their own PCID and global pages again', () => {
+    const tlb = new Tlb();
+    const it = world();
+    const other = it.machine.hypervisor.launch({ size: 8 * MiB });
+    const first = it.guest.createVcpu({ tlb });
+    const second = other.createVcpu({ tlb });
+    mapped(first, it.guest, 3 * MiB, 2 * MiB, 'one');
+    first.load('cr4', first.controlRegisters.cr4 | ControlBit.Cr4Pcide);
+    first.load('cr3', first.cr3 | 5n);
+    mapped(second, other, 3 * MiB, 2 * MiB + PAGE_SIZE, 'two');
+    second.load('cr4', second.controlRegisters.cr4 & ~ControlBit.Cr4Pge);
+    expect([textAt(first), textAt(second), textAt(first)]).toEqual(['one', 'two', 'one']);
+    expect(tlb.lookup(GVA)).toBeDefined();
+    // The load keeps the entries of PCID 5, which is that of the first processor again.
+    first.load('cr3', first.cr3 | (1n << 63n));
+    expect(tlb.lookup(GVA)).toBeDefined();
+  });
+
+  test('a processor that is alone keeps what the TLB held before its first access', () => {
+    const tlb = new Tlb();
+    const { guest, table } = world();
+    const page = table.lookup(gvaOf(2 * MiB));
+    if (page === undefined) throw new Error('not mapped');
+    tlb.insert(gvaOf(2 * MiB), page);
+    const vcpu = guest.createVcpu({ tlb });
+    expect(vcpu.read(gvaOf(2 * MiB), 1)).toHaveLength(1);
+  });
+});
