@@ -247,6 +247,21 @@ test('RMPUPDATE of 2 MiB over an HV-FIXED page is refused, and the page stays as
   expect(rmp.rawEntry(spa(at + 0x5000))?.immutable).toBe(true);
 });
 
+// I19
+test.each<[Partial<RmpState>, string]>([
+  [{ asid: 0x3ff }, 'SUCCESS'],
+  [{ asid: 0x400 }, 'FAIL_INPUT'],
+  [{ asid: -1 }, 'FAIL_INPUT'],
+  [{ asid: 0 }, 'SUCCESS'],
+  [{ gpa: physAddr(2n ** 48n - 0x1000n) }, 'SUCCESS'],
+  [{ gpa: physAddr(2n ** 48n) }, 'FAIL_INPUT'],
+])('RMPUPDATE at the limits of the fields of an entry, %o: %s', (fields, result) => {
+  const rmp = withSlot(at, {});
+  const state: RmpState = { assigned: true, asid: 1, ...fields };
+  expect(rmpResultName(rmpupdate(rmp, spa(at), state))).toBe(result);
+  if (result === 'SUCCESS') expect(rmp.rawEntry(spa(at))).toMatchObject(state);
+});
+
 describe('RMPREAD', () => {
   // RMPREAD step 2, R10
   test('returns the state, without the fields that belong to the guest', () => {
