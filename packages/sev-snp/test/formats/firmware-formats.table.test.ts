@@ -66,6 +66,24 @@ describe('the secrets page', () => {
   });
 });
 
+// S1
+test.each([
+  [0, 'INVALID_MESSAGE'],
+  [1, undefined],
+  [3, undefined],
+  [4, 'INVALID_MESSAGE'],
+])('an SVSM at VMPL0 has its guest at VMPL1 to VMPL3: %i', (guestVmpl, code) => {
+  const place = { base: physAddr(0), size: 1n, callingArea: physAddr(0), maxVersion: 1, guestVmpl };
+  const page = new Uint8Array(4096);
+  let thrown: unknown;
+  try {
+    announceSvsm(page, place);
+  } catch (error) {
+    thrown = (error as { code?: unknown }).code;
+  }
+  expect([thrown, page[0x15c]]).toEqual([code, code === undefined ? guestVmpl : 0]);
+});
+
 // Linux `struct snp_cpuid_table`, `struct snp_cpuid_fn`.
 // L8
 describe('the CPUID page', () => {
