@@ -68,16 +68,17 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       },
       memory: { charter: 'DRAM behind keys, nested page tables, free frames', imports: ['formats'] },
       firmware: {
-        charter: 'what the secure processor does to pages: launch, reclaim, swap',
+        charter:
+          'what the secure processor does: contexts of guests and their keys, ASIDs, launch, reclaim, swap',
         imports: ['formats', 'rmp', 'memory'],
       },
       cpu: {
         charter: "a guest's processor: registers, two walks, checks, VMRUN, and the instructions of a guest",
-        imports: ['formats', 'rmp', 'memory'],
+        imports: ['formats', 'rmp', 'memory', 'firmware'],
       },
       guest: {
         charter: 'the software in a guest: GHCB requests, page states, visibility, calls to the SVSM',
-        imports: ['formats', 'rmp', 'memory', 'cpu'],
+        imports: ['formats', 'rmp', 'memory', 'firmware', 'cpu'],
       },
       svsm: {
         charter: 'the SVSM that answers calls of the core protocol',

@@ -1,6 +1,7 @@
 import type { Scenario } from '../scenario.ts';
 import { ANSWERS } from './answers.ts';
 import { FIRMWARE } from './firmware.ts';
+import { GUEST_CONTEXTS } from './guest-contexts.ts';
 import { GUEST_DUTIES } from './guest-duties.ts';
 import { LET_THROUGH } from './let-through.ts';
 import { PRIVATE_PAGES } from './private-pages.ts';
@@ -18,4 +19,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...FIRMWARE,
   ...SWAPPED_PAGES,
   ...LET_THROUGH,
+  ...GUEST_CONTEXTS,
 ].sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));

@@ -1,39 +1,26 @@
-import { PageSize, type PhysAddr } from '@svsm/address';
-import {
-  guestContextCreate,
-  pageReclaim,
-  SwapContext,
-  type SysPhysAddr,
-  swapIn,
-  swapOut,
-} from '@svsm/sev-snp';
+import type { PhysAddr } from '@svsm/address';
+import type { SysPhysAddr } from '@svsm/sev-snp';
 import type { Scenario } from '../scenario.ts';
 import { A, B, type Stage } from '../stage.ts';
 
 /** Swaps page A of the guest out. Returns the page with its sealed bytes, and a function that swaps them in at an address. */
 function swappedOut(stage: Stage): { sealed: SysPhysAddr; swapInAt: (gpa: PhysAddr) => SysPhysAddr } {
   const { host, guest, machine } = stage;
-  const firmwarePage = (): SysPhysAddr => {
-    const page = host.allocatePage();
-    host.rmpupdate(page, { assigned: true, immutable: true });
-    return page;
-  };
-  const contextPage = firmwarePage();
-  guestContextCreate(machine.rmp, contextPage);
-  const context = new SwapContext(machine, contextPage, guest);
-  const sealed = firmwarePage();
+  const { firmware } = machine;
+  const { context } = guest;
+  const sealed = host.givePageToFirmware();
   const source = stage.spaOf(A);
   stage.tell('the firmware seals the page');
   host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa: A });
-  swapOut(machine, context, { source, destination: sealed });
-  pageReclaim(machine.rmp, sealed, PageSize.Regular);
+  firmware.swapOut(context, { source, destination: sealed });
+  firmware.pageReclaim(sealed);
   host.rmpupdate(sealed, { assigned: false });
   const swapInAt = (gpa: PhysAddr): SysPhysAddr => {
     stage.tell('the hypervisor asks the firmware to unseal it');
     const destination = host.allocatePage();
     host.rmpupdate(destination, { assigned: true, immutable: true, asid: guest.asid, gpa });
-    swapIn(machine, context, { source: sealed, destination });
-    pageReclaim(machine.rmp, destination, PageSize.Regular);
+    firmware.swapIn(context, { source: sealed, destination });
+    firmware.pageReclaim(destination);
     return destination;
   };
   return { sealed, swapInAt };

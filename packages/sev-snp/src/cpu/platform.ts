@@ -1,6 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { PagingConfig } from '@svsm/pagetable';
+import type { Firmware } from '../firmware/firmware.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import type { EncryptedMemory, MemoryKey } from '../memory/encrypted-memory.ts';
@@ -14,6 +15,8 @@ import type { MachineEvent } from './machine-event.ts';
 export interface SnpPlatform {
   readonly memory: EncryptedMemory;
   readonly rmp: Rmp;
+  /** The firmware of the secure processor, which launches guests. */
+  readonly firmware: Firmware;
   /** The handler of the guests' exits. */
   readonly hypervisor: ExitHandler;
   /** The position of the C-bit in guest page tables. */
@@ -31,7 +34,11 @@ export interface GuestContext {
   readonly machine: SnpPlatform;
   /** The ASID of the guest in the RMP: 1 to 1022. */
   readonly asid: number;
-  /** The key of its private memory. */
+  /**
+   * The key of its private memory. Only the processors that run the guest have it.
+   *
+   * @throws SnpFault `VMRUN` if the firmware has not finished its launch, or has decommissioned it
+   */
   readonly key: MemoryKey;
   /** The nested page table, which the hypervisor owns. */
   readonly nested: NestedTable;

@@ -1,63 +1,265 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber } from '@svsm/address';
-import { LaunchPageType } from '../formats/launch-digest.ts';
-import { PageState, pageStateOf } from '../formats/page-state.ts';
-import { SnpError } from '../formats/snp-error.ts';
+import { PAGE_SIZE, PageSize, pageNumber } from '@svsm/address';
+import { GuestState } from '../formats/guest-state.ts';
+import { PageState } from '../formats/page-state.ts';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { type EncryptedMemory, type MemoryKey, NO_KEY } from '../memory/encrypted-memory.ts';
-import type { Rmp } from '../rmp/rmp.ts';
+import { NO_KEY } from '../memory/encrypted-memory.ts';
+import { AsidTable } from './asid-table.ts';
+import { FirmwareCommand, type FirmwarePlatform, metadataGpa } from './firmware-command.ts';
+import { type ActiveGuest, FirmwareContext } from './firmware-context.ts';
+import { pageReclaim, pageSetHvFixed, pageUnsmash } from './firmware-pages.ts';
+import { type LaunchUpdateOptions, launchUpdate } from './page-launch.ts';
+import { type MoveOptions, pageMove, type SwapOptions, swapIn, swapOut } from './page-swap.ts';
 
-/** Options of {@link launchUpdate}. */
-export interface LaunchUpdateOptions {
-  /** The type of the page: `Normal` if not given. */
-  readonly type?: LaunchPageType;
-  /** The masks of VMPL1 to VMPL3: 0 if not given. */
-  readonly permissions?: readonly [number, number, number];
+/** The status of a guest: the answer of SNP_GUEST_STATUS. */
+export interface GuestStatus {
+  readonly state: GuestState;
+  /** Its ASID: 0 if it has none. */
+  readonly asid: number;
 }
 
 /**
- * SNP_LAUNCH_UPDATE of one page, as far as memory goes: encrypts a PRE-GUEST page in place with the guest's key and makes
- * it valid. A `Zero` page is zeroed first; a `Vmsa` page gets the VMSA bit. O(4 KiB pages); only a `Zero` page touches
- * their bytes. The digest of the launch is computed apart, by `LaunchDigest`.
+ * The firmware of the secure processor: the only one that launches guests, knows their keys, and changes immutable pages.
+ * The hypervisor asks it with commands; a guest is named by the address of its context page. The firmware refuses a
+ * command that does not fit the state of the guest or of a page: it throws `FIRMWARE_REFUSED` with the status, and changes
+ * nothing (SEV-SNP Firmware ABI, AMD 56860; AMD-ASPFW `sev_mcmd.c`).
  *
- * The checks come in the order of AMD-ASPFW `sev_mcmd.c`, `snp_mcmd_launch_update`. The model neither writes `Secrets`
- * pages nor checks `Cpuid` pages: the caller does.
+ * It models the state after SNP_INIT, a WBINVD and a DF_FLUSH: no guest, all ASIDs free. Policies, migration and
+ * attestation are not modelled; `LaunchDigest` computes the launch digest.
  *
- * @param spa - the first address of a 4 KiB or 2 MiB page in state PRE-GUEST
- * @param permissions - masks from 0 to 0xff
- * @throws SnpError `FIRMWARE_REFUSED` if the page is in another state, or its size does not exist for the type
+ * @example
+ * ```ts
+ * import { PAGE_SIZE } from '@svsm/address';
+ * import { SnpMachine } from '@svsm/sev-snp';
+ *
+ * const { firmware, hypervisor } = new SnpMachine({ memorySize: 32 << 20 });
+ * const context = hypervisor.givePageToFirmware();
+ * firmware.guestContextCreate(context);
+ * firmware.launchStart(context);
+ * firmware.activate(context, 1);
+ * const page = hypervisor.allocatePage();
+ * hypervisor.rmpupdate(page, { assigned: true, immutable: true, asid: 1 });
+ * firmware.launchUpdate(context, page);
+ * firmware.launchFinish(context);
+ * console.log(firmware.guestStatus(context)); // => { state: 'RUNNING', asid: 1 }
+ * ```
  */
-export function launchUpdate(
-  rmp: Rmp,
-  memory: EncryptedMemory,
-  spa: SysPhysAddr,
-  key: MemoryKey,
-  { type = LaunchPageType.Normal, permissions = [0, 0, 0] }: LaunchUpdateOptions = {},
-): void {
-  const entry = rmp.rawEntry(spa);
-  const state = pageStateOf(entry);
-  const refusal = (status: string): SnpError =>
-    new SnpError('FIRMWARE_REFUSED', { command: 'SNP_LAUNCH_UPDATE', spa, state, status });
-  if (!permissions.every((mask) => Number.isInteger(mask) && mask >= 0 && mask <= 0xff))
-    throw refusal('INVALID_PARAM');
-  if (entry === undefined || state !== PageState.PreGuest) throw refusal('INVALID_PAGE_STATE');
-  if (spa % BigInt(entry.pageSize) !== 0n) throw refusal('INVALID_ADDRESS');
-  const isHuge = entry.pageSize === PageSize.Huge;
-  if (!Object.values(LaunchPageType).includes(type)) throw refusal('INVALID_PARAM');
-  if (isHuge && SMALL_TYPES.includes(type)) throw refusal('INVALID_PAGE_SIZE');
-  const frames = isHuge ? PAGE_SIZE_2M / PAGE_SIZE : 1;
-  for (let i = 0; i < frames; i += 1) {
-    const frame = pageNumber(spa) + i;
-    if (type === LaunchPageType.Zero) memory.words(frame, key, true).fill(0);
-    else memory.rekey(frame, NO_KEY, key);
-  }
-  const vmplMasks = [rmp.masksOnceValidated(entry)[0], ...permissions] as const;
-  const vmsa = type === LaunchPageType.Vmsa;
-  rmp.setRawEntry(spa, { ...entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
-}
+export class Firmware {
+  readonly #platform: FirmwarePlatform;
+  readonly #asids: AsidTable;
+  /** The contexts by the address of their pages. */
+  readonly #contexts: Map<bigint, FirmwareContext> = new Map();
 
-/** The types whose pages have to be 4 KiB. */
-const SMALL_TYPES: readonly LaunchPageType[] = [
-  LaunchPageType.Vmsa,
-  LaunchPageType.Secrets,
-  LaunchPageType.Cpuid,
-];
+  /** The firmware of a machine whose SNP guests have the ASIDs 1 to `lastAsid`. O(1). */
+  constructor(platform: FirmwarePlatform, lastAsid: number) {
+    this.#platform = platform;
+    this.#asids = new AsidTable(lastAsid);
+  }
+
+  /**
+   * SNP_GCTX_CREATE: a 4 KiB page in state FIRMWARE is cleared and becomes the CONTEXT page of a new guest in state INIT.
+   * O(1).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  guestContextCreate(spa: SysPhysAddr): void {
+    const command = this.#command('SNP_GCTX_CREATE');
+    command.requirePages(spa);
+    const { entry } = command.page(spa, PageState.Firmware);
+    if (entry.pageSize !== PageSize.Regular) command.refuse('INVALID_PAGE_SIZE', spa);
+    const { rmp, memory } = this.#platform;
+    this.#clear(spa, PageSize.Regular);
+    rmp.setRawEntry(spa, { ...entry, vmsa: true, lock: true });
+    this.#contexts.set(spa, new FirmwareContext(spa, memory));
+  }
+
+  /** SNP_LAUNCH_START: the guest goes from INIT to LAUNCH. O(1). @throws SnpError `FIRMWARE_REFUSED` */
+  launchStart(context: SysPhysAddr): void {
+    const { command, guest } = this.#commandOn('SNP_LAUNCH_START', context);
+    command.requireState(guest, GuestState.Init);
+    guest.state = GuestState.Launch;
+  }
+
+  /**
+   * SNP_ACTIVATE: gives an ASID to a guest in state LAUNCH or RUNNING. The ASID belongs to no other guest and no page,
+   * and was flushed since the last guest that ran with it: see {@link wbinvd} and {@link dfFlush}. O(1).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  activate(context: SysPhysAddr, asid: number): void {
+    const { command, guest } = this.#commandOn('SNP_ACTIVATE', context);
+    command.requireState(guest, GuestState.Launch, GuestState.Running);
+    if (!this.#asids.has(asid)) command.refuse('INVALID_ASID');
+    if (this.#platform.rmp.entriesOf(asid) !== 0) command.refuse('INVALID_CONFIG');
+    if (this.#asids.isOwned(asid)) command.refuse('ASID_OWNED');
+    if (guest.active !== undefined) command.refuse('ACTIVE');
+    if (this.#asids.isDirty(asid)) command.refuse('DF_FLUSH_REQUIRED');
+    this.#asids.take(asid);
+    guest.activate(asid);
+  }
+
+  /**
+   * SNP_LAUNCH_UPDATE: encrypts a PRE-GUEST page of a guest in state LAUNCH in place, with the guest's key, and makes it
+   * GUEST-VALID. A `Zero` page is zeroed first; a `Vmsa` page gets the VMSA bit. O(4 KiB pages); only a `Zero` page
+   * touches their bytes.
+   *
+   * The model neither writes `Secrets` pages nor checks `Cpuid` pages: the caller does.
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  launchUpdate(context: SysPhysAddr, spa: SysPhysAddr, options: LaunchUpdateOptions = {}): void {
+    launchUpdate(this.#command('SNP_LAUNCH_UPDATE'), this.#platform, context, spa, options);
+  }
+
+  /**
+   * SNP_LAUNCH_FINISH: a guest with an ASID goes from LAUNCH to RUNNING. Processors can run it from now on. O(1).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  launchFinish(context: SysPhysAddr): void {
+    const { command, guest } = this.#commandOn('SNP_LAUNCH_FINISH', context);
+    command.requireState(guest, GuestState.Launch);
+    command.requireActive(guest);
+    guest.state = GuestState.Running;
+  }
+
+  /**
+   * SNP_DECOMMISSION: ends a guest in any state. Its keys are lost, no processor can run it, and its context page becomes
+   * FIRMWARE. If the guest was RUNNING, another guest can have its ASID only after {@link wbinvd} and {@link dfFlush}.
+   * O(1).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  decommission(context: SysPhysAddr): void {
+    const { command, guest } = this.#commandOn('SNP_DECOMMISSION', context);
+    const { entry } = command.page(context);
+    const { active, state } = guest;
+    if (active !== undefined) this.#asids.release(active.asid, state === GuestState.Running);
+    guest.state = undefined;
+    guest.active = undefined;
+    this.#contexts.delete(context);
+    this.#platform.rmp.setRawEntry(context, { ...entry, vmsa: false });
+  }
+
+  /** WBINVD on all cores, which SNP_DF_FLUSH demands. It is an instruction of the host; the firmware sees that it ran. */
+  wbinvd(): void {
+    this.#asids.wbinvd();
+  }
+
+  /**
+   * SNP_DF_FLUSH: the ASIDs of decommissioned guests can be used again. O(ASIDs).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED` if a guest has run and was decommissioned since the last {@link wbinvd}
+   */
+  dfFlush(): void {
+    if (!this.#asids.flush()) this.#command('SNP_DF_FLUSH').refuse('WBINVD_REQUIRED');
+  }
+
+  /** SNP_GUEST_STATUS: the state and the ASID of a guest. O(1). @throws SnpError `FIRMWARE_REFUSED` */
+  guestStatus(context: SysPhysAddr): GuestStatus {
+    const { guest } = this.#commandOn('SNP_GUEST_STATUS', context);
+    return Object.freeze({ state: guest.state as GuestState, asid: guest.active?.asid ?? 0 });
+  }
+
+  /**
+   * The guest with a context page, as processors and the memory controller know it: `undefined` if it has no ASID. The
+   * same object until SNP_DECOMMISSION. O(1).
+   */
+  activeGuest(context: SysPhysAddr): ActiveGuest | undefined {
+    return this.#contexts.get(context)?.active;
+  }
+
+  /**
+   * SNP_PAGE_RECLAIM: gives an immutable page back. PRE-GUEST becomes GUEST-INVALID, PRE-SWAP becomes GUEST-VALID,
+   * FIRMWARE and METADATA become RECLAIM. A page that is mutable already stays as it is. The content stays. O(1).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  pageReclaim(spa: SysPhysAddr, pageSize: RmpPageSize = PageSize.Regular): void {
+    pageReclaim(this.#command('SNP_PAGE_RECLAIM'), this.#platform.rmp, spa, pageSize);
+  }
+
+  /** SNP_PAGE_SET_STATE: a FIRMWARE page becomes HV-FIXED permanently. O(1). @throws SnpError `FIRMWARE_REFUSED` */
+  pageSetHvFixed(spa: SysPhysAddr): void {
+    pageSetHvFixed(this.#command('SNP_PAGE_SET_STATE'), this.#platform.rmp, spa);
+  }
+
+  /**
+   * SNP_PAGE_UNSMASH: makes one 2 MiB page of 512 immutable 4 KiB pages. They belong to one guest, have consecutive
+   * addresses, and the same state and masks. The page stays immutable. An instruction for this does not exist. O(512).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  pageUnsmash(spa: SysPhysAddr): void {
+    pageUnsmash(this.#command('SNP_PAGE_UNSMASH'), this.#platform.rmp, spa);
+  }
+
+  /**
+   * SNP_MD_INIT: a FIRMWARE page is cleared and becomes a METADATA page of a guest in state LAUNCH or RUNNING. Its 64
+   * records are not in use. O(bytes).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  metadataInit(context: SysPhysAddr, spa: SysPhysAddr): void {
+    const { command, guest } = this.#commandOn('SNP_MD_INIT', context, spa);
+    const { entry } = command.page(spa, PageState.Firmware);
+    command.requireState(guest, GuestState.Launch, GuestState.Running);
+    this.#clear(spa, entry.pageSize);
+    this.#platform.rmp.setRawEntry(spa, { ...entry, gpa: metadataGpa(context), lock: true });
+  }
+
+  /**
+   * SNP_SWAP_OUT: seals a page of a guest with an ASID, in state PRE-SWAP, PRE-GUEST or METADATA, into a page in state
+   * FIRMWARE or DEFAULT, and writes a record. The source becomes PRE-GUEST (a metadata page becomes FIRMWARE) and keeps
+   * its content. A record that is in use is replaced: its page is lost. O(bytes).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  swapOut(context: SysPhysAddr, options: SwapOptions): void {
+    swapOut(this.#command('SNP_SWAP_OUT'), this.#platform, context, options);
+  }
+
+  /**
+   * SNP_SWAP_IN: unseals a page that SNP_SWAP_OUT has sealed, into a page in state PRE-GUEST (for a metadata page:
+   * FIRMWARE). The page gets back its address, masks, VMSA bit and validation: it becomes PRE-SWAP if it was valid. A
+   * record can be used once. O(bytes).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`; its status is BAD_MEASUREMENT if a bit of the page has changed
+   */
+  swapIn(context: SysPhysAddr, options: SwapOptions): void {
+    swapIn(this.#command('SNP_SWAP_IN'), this.#platform, context, options);
+  }
+
+  /**
+   * SNP_PAGE_MOVE: moves a page of a guest, in state PRE-SWAP or PRE-GUEST, to a PRE-GUEST page of the same guest, with
+   * its address, masks, VMSA bit and validation. Afterwards the source is GUEST-INVALID, and the destination GUEST-VALID
+   * or GUEST-INVALID. A METADATA page moves to a FIRMWARE page, and they change their states. O(bytes).
+   *
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  pageMove(context: SysPhysAddr, options: MoveOptions): void {
+    pageMove(this.#command('SNP_PAGE_MOVE'), this.#platform, context, options);
+  }
+
+  #command(name: string): FirmwareCommand {
+    return new FirmwareCommand(name, this.#platform, this.#contexts);
+  }
+
+  /** A command on a guest, and perhaps on a page. */
+  #commandOn(
+    name: string,
+    context: SysPhysAddr,
+    ...pages: readonly SysPhysAddr[]
+  ): { command: FirmwareCommand; guest: FirmwareContext } {
+    const command = this.#command(name);
+    command.requirePages(context, ...pages);
+    return { command, guest: command.guest(context) };
+  }
+
+  #clear(spa: SysPhysAddr, pageSize: RmpPageSize): void {
+    const first = pageNumber(spa);
+    for (let i = 0; i < pageSize / PAGE_SIZE; i += 1) {
+      this.#platform.memory.words(first + i, NO_KEY, true).fill(0);
+    }
+  }
+}

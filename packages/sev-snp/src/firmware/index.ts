@@ -1,24 +1,11 @@
 /**
- * The secure processor's commands on pages: launch, reclaim, swap.
+ * The firmware of the secure processor: guests and their keys, launch, reclaim, swap.
  *
  * @packageDocumentation
  */
 
-export { type LaunchUpdateOptions, launchUpdate } from './firmware.ts';
-export {
-  decommission,
-  guestContextCreate,
-  metadataInit,
-  pageReclaim,
-  pageSetHvFixed,
-  pageUnsmash,
-} from './firmware-pages.ts';
-export {
-  pageMove,
-  type RecordPlace,
-  SwapContext,
-  type SwapOptions,
-  type SwapPlatform,
-  swapIn,
-  swapOut,
-} from './page-swap.ts';
+export { Firmware, type GuestStatus } from './firmware.ts';
+export type { FirmwarePlatform } from './firmware-command.ts';
+export type { ActiveGuest } from './firmware-context.ts';
+export type { LaunchUpdateOptions } from './page-launch.ts';
+export type { MoveOptions, RecordPlace, SwapOptions } from './page-swap.ts';

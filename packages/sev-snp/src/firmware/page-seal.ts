@@ -3,30 +3,25 @@ import { mix } from '../memory/encrypted-memory.ts';
 /** Sealed content: it needs the key to be read, and a change is noticed. A model, as `EncryptedMemory` is. */
 export interface SealedPage {
   readonly bytes: Uint8Array;
-  /** The tag over content, vector and additional data: 16 bytes. */
+  /** The tag over content and vector: 16 bytes. */
   readonly tag: Uint8Array;
 }
 
 /**
- * Seals bytes with a key and a vector, as AES-256-GCM does for swapped-out pages: content XOR a keystream, and a tag over
- * everything. It is not cryptography: it finds accidents and simple changes, and keeps no secrets. O(bytes).
+ * Seals bytes with a key and a vector, as AES-256-GCM does for swapped-out pages: content XOR a keystream, and a tag.
+ * The tag does not cover the record of the page (AMD-ASPFW `snp_mcmd_swap_out`): only the firmware can write that. It is
+ * not cryptography: it finds accidents and simple changes, and keeps no secrets. O(bytes).
  *
  * @param bytes - a multiple of 4 bytes
- * @param additional - data that the tag covers, but that is not sealed
  */
-export function sealPage(bytes: Uint8Array, key: number, iv: bigint, additional: Uint8Array): SealedPage {
+export function sealPage(bytes: Uint8Array, key: number, iv: bigint): SealedPage {
   const sealed = applyKeystream(bytes, key, iv);
-  return { bytes: sealed, tag: tagOf(sealed, key, iv, additional) };
+  return { bytes: sealed, tag: tagOf(sealed, key, iv) };
 }
 
-/** The content, or `undefined` if a bit of it, of the vector or of the additional data has changed. O(bytes). */
-export function unsealPage(
-  { bytes, tag }: SealedPage,
-  key: number,
-  iv: bigint,
-  additional: Uint8Array,
-): Uint8Array | undefined {
-  const expected = tagOf(bytes, key, iv, additional);
+/** The content, or `undefined` if a bit of it or of the vector has changed. O(bytes). */
+export function unsealPage({ bytes, tag }: SealedPage, key: number, iv: bigint): Uint8Array | undefined {
+  const expected = tagOf(bytes, key, iv);
   return expected.every((byte, i) => byte === tag[i]) ? applyKeystream(bytes, key, iv) : undefined;
 }
 
@@ -42,11 +37,11 @@ function applyKeystream(bytes: Uint8Array, key: number, iv: bigint): Uint8Array 
 }
 
 /** Four chains over all bytes, each with its own start. */
-function tagOf(bytes: Uint8Array, key: number, iv: bigint, additional: Uint8Array): Uint8Array {
+function tagOf(bytes: Uint8Array, key: number, iv: bigint): Uint8Array {
   const tag = new Uint32Array(4);
   for (let lane = 0; lane < 4; lane += 1) {
     let state = seedOf(key, iv, lane);
-    for (const part of [additional, bytes]) for (const byte of part) state = mix(state ^ byte) + lane;
+    for (const byte of bytes) state = mix(state ^ byte) + lane;
     tag[lane] = state;
   }
   return new Uint8Array(tag.buffer);

@@ -40,16 +40,21 @@ export const ERRORS_OF = {
   'Rmp.setRawEntry': ['OUTSIDE_RMP'],
   'Rmp.setRegion': ['OUTSIDE_RMP'],
   EncryptedMemory: ['INVALID_ARGUMENT'],
-  launchUpdate: ['FIRMWARE_REFUSED'],
-  pageReclaim: ['FIRMWARE_REFUSED'],
-  pageSetHvFixed: ['FIRMWARE_REFUSED'],
-  pageUnsmash: ['FIRMWARE_REFUSED'],
-  guestContextCreate: ['FIRMWARE_REFUSED'],
-  decommission: ['FIRMWARE_REFUSED'],
-  metadataInit: ['FIRMWARE_REFUSED'],
-  swapOut: ['FIRMWARE_REFUSED'],
-  swapIn: ['FIRMWARE_REFUSED'],
-  pageMove: ['FIRMWARE_REFUSED'],
+  'Firmware.guestContextCreate': ['FIRMWARE_REFUSED'],
+  'Firmware.launchStart': ['FIRMWARE_REFUSED'],
+  'Firmware.activate': ['FIRMWARE_REFUSED'],
+  'Firmware.launchUpdate': ['FIRMWARE_REFUSED'],
+  'Firmware.launchFinish': ['FIRMWARE_REFUSED'],
+  'Firmware.decommission': ['FIRMWARE_REFUSED'],
+  'Firmware.dfFlush': ['FIRMWARE_REFUSED'],
+  'Firmware.guestStatus': ['FIRMWARE_REFUSED'],
+  'Firmware.pageReclaim': ['FIRMWARE_REFUSED'],
+  'Firmware.pageSetHvFixed': ['FIRMWARE_REFUSED'],
+  'Firmware.pageUnsmash': ['FIRMWARE_REFUSED'],
+  'Firmware.metadataInit': ['FIRMWARE_REFUSED'],
+  'Firmware.swapOut': ['FIRMWARE_REFUSED'],
+  'Firmware.swapIn': ['FIRMWARE_REFUSED'],
+  'Firmware.pageMove': ['FIRMWARE_REFUSED'],
 
   // Processors.
   Vcpu: ['INVALID_ARGUMENT'],
@@ -58,6 +63,7 @@ export const ERRORS_OF = {
   'Vcpu.loadCr3': ['INVALID_ARGUMENT'],
   'Vcpu.resume': ['INVALID_ARGUMENT'],
   'Vcpu.vmgexit': ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'TERMINATED'],
+  Guest: ['INVALID_ARGUMENT'],
   'Guest.createVcpu': ['INVALID_ARGUMENT'],
 
   // Software of a guest.
@@ -170,6 +176,7 @@ export const ERRORS_OF = {
   SvsmCore: ['INVALID_ARGUMENT'],
   SnpMachine: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
   'Hypervisor.allocatePage': ['OUT_OF_MEMORY'],
+  'Hypervisor.givePageToFirmware': ['OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED'],
   'Hypervisor.launch': ['INVALID_ARGUMENT', 'OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED', 'FIRMWARE_REFUSED'],
   'Hypervisor.run': ['INVALID_ARGUMENT'],
   'Hypervisor.init': ['OUT_OF_MEMORY'],
@@ -224,18 +231,23 @@ export type EncodeErrorCode = CodeOf<
 /** The codes that making and writing an `Rmp` throws. */
 export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion'>;
 
-/** The code that commands of the firmware throw: `launchUpdate`, `pageReclaim`, `swapOut` and the like. */
+/** The code that commands of the firmware throw: the methods of `Firmware`. */
 export type FirmwareErrorCode = CodeOf<
-  | 'launchUpdate'
-  | 'pageReclaim'
-  | 'pageSetHvFixed'
-  | 'pageUnsmash'
-  | 'guestContextCreate'
-  | 'decommission'
-  | 'metadataInit'
-  | 'swapOut'
-  | 'swapIn'
-  | 'pageMove'
+  | 'Firmware.guestContextCreate'
+  | 'Firmware.launchStart'
+  | 'Firmware.activate'
+  | 'Firmware.launchUpdate'
+  | 'Firmware.launchFinish'
+  | 'Firmware.decommission'
+  | 'Firmware.dfFlush'
+  | 'Firmware.guestStatus'
+  | 'Firmware.pageReclaim'
+  | 'Firmware.pageSetHvFixed'
+  | 'Firmware.pageUnsmash'
+  | 'Firmware.metadataInit'
+  | 'Firmware.swapOut'
+  | 'Firmware.swapIn'
+  | 'Firmware.pageMove'
 >;
 
 /** The codes that `new SnpMachine` throws. */

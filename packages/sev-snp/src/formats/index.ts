@@ -34,6 +34,7 @@ export type {
   VmgexitErrorCode,
 } from './error-codes.ts';
 export { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from './exit-info.ts';
+export { FirmwareStatus } from './firmware-status.ts';
 export {
   decodeGhcbMsr,
   encodeGhcbMsr,
@@ -51,6 +52,7 @@ export {
   ghcbValidBit,
   type PageBytes,
 } from './ghcb-page.ts';
+export { GuestState } from './guest-state.ts';
 export {
   type DigestSource,
   encodePageInfo,

@@ -1,4 +1,7 @@
 import { CodedError, describeValue, formatAddress, isCodedError, type MessageTable } from '@svsm/address';
+import type { FirmwareStatus } from './firmware-status.ts';
+import type { GuestState } from './guest-state.ts';
+import type { PageState } from './page-state.ts';
 import { type RmpResult, rmpResultName } from './rmp-result.ts';
 
 /**
@@ -22,8 +25,18 @@ export interface SnpErrorDetails {
   OUT_OF_MEMORY: { needed: bigint; free: bigint };
   /** An RMPUPDATE of the hypervisor failed: the page is not in the state that the hypervisor assumes. */
   HOST_INSTRUCTION_FAILED: { instruction: string; spa: bigint; result: RmpResult };
-  /** The firmware refuses a page with a status: its state, size, owner or address does not fit the command. */
-  FIRMWARE_REFUSED: { command: string; spa: bigint; state: string; status: string };
+  /**
+   * The firmware refuses a command with a status. `spa` and `state` are the page that does not fit and its state: of a
+   * guest that does not fit, the context page. `guest` is the state of the guest. Each is `undefined` if the command has
+   * none, or if it is not an address.
+   */
+  FIRMWARE_REFUSED: {
+    command: string;
+    spa: bigint | undefined;
+    state: PageState | undefined;
+    guest: GuestState | undefined;
+    status: FirmwareStatus;
+  };
   /** The hypervisor does not know the request of a VMGEXIT. A real hypervisor ends the guest. */
   UNSUPPORTED_VMGEXIT: { request: bigint };
   /** The guest has asked for its termination. */
@@ -80,8 +93,11 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `${describeValue(needed)} bytes of system memory are needed, but ${describeValue(free)} are free`,
   HOST_INSTRUCTION_FAILED: ({ instruction, spa, result }) =>
     `${instruction} of ${formatAddress(spa)} returned ${rmpResultName(result)} (${result})`,
-  FIRMWARE_REFUSED: ({ command, spa, state, status }) =>
-    `${command} refuses ${formatAddress(spa)} in state ${state}: ${status}`,
+  FIRMWARE_REFUSED: ({ command, spa, state, guest, status }) => {
+    const page = spa === undefined ? '' : ` for ${formatAddress(spa)} in state ${state}`;
+    const owner = guest === undefined ? '' : `, of a guest in state ${guest}`;
+    return `${command} is refused${page}${owner}: ${status}`;
+  },
   UNSUPPORTED_VMGEXIT: ({ request }) =>
     `the hypervisor does not know a VMGEXIT with ${formatAddress(request)} in the GHCB MSR`,
   TERMINATED: ({ reasonSet, reason }) =>

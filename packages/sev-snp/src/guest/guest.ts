@@ -5,7 +5,10 @@ import { NestedTlb } from '../cpu/nested-tlb.ts';
 import type { GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { Vcpu } from '../cpu/vcpu.ts';
 import type { VcpuOptions } from '../cpu/vcpu-options.ts';
-import { vmrun } from '../cpu/vmrun.ts';
+import { VmExit, vmrun } from '../cpu/vmrun.ts';
+import type { ActiveGuest } from '../firmware/firmware-context.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa } from '../formats/vmsa.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
@@ -14,8 +17,8 @@ import { SnpFault } from '../rmp/snp-fault.ts';
 
 /** The resources of a guest, from the hypervisor and the firmware. */
 export interface GuestOptions {
-  readonly asid: number;
-  readonly key: MemoryKey;
+  /** The context page of a guest that the firmware has activated. ASID and key come from there. */
+  readonly context: SysPhysAddr;
   readonly nested: NestedTable;
   /** The memory that it was launched with. */
   readonly memory: MemoryRegion<PhysAddr>;
@@ -25,13 +28,16 @@ export interface GuestOptions {
   readonly virtualTom?: bigint | undefined;
 }
 
+/** The guests of the firmware that a {@link Guest} stands for. */
+const TAKEN: WeakSet<ActiveGuest> = /* @__PURE__ */ new WeakSet();
+
 /** An SNP-active guest: its ASID, its key, and the nested page table that the hypervisor keeps for it. */
 export class Guest implements GuestContext {
   readonly machine: SnpPlatform;
+  /** Its context page, which names it in commands of the firmware. */
+  readonly context: SysPhysAddr;
   /** The ASID of the guest in the RMP: 1 to 1022. */
   readonly asid: number;
-  /** The key of its private memory. Only private accesses of the guest use it. */
-  readonly key: MemoryKey;
   /** The nested page table, which the hypervisor owns. */
   readonly nested: NestedTable;
   /** The guest-physical memory that it was launched with. */
@@ -46,6 +52,7 @@ export class Guest implements GuestContext {
    * C-bit decides.
    */
   readonly virtualTom: bigint | undefined;
+  readonly #active: ActiveGuest;
   #tlbGeneration = 0;
   /** The processors that run, or have run, on a VMSA: by the address of the VMSA. */
   readonly #vcpus: Map<bigint, Vcpu> = new Map();
@@ -53,15 +60,34 @@ export class Guest implements GuestContext {
   /** The software of each level. */
   readonly #software: Map<number, (caller: Vcpu) => void> = new Map();
 
-  constructor(machine: SnpPlatform, { asid, key, nested, memory, levels = 4, virtualTom }: GuestOptions) {
+  /**
+   * A guest that the firmware has activated. The firmware launches its pages; its processors run after SNP_LAUNCH_FINISH.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if the context page is not that of an activated guest, or there is a `Guest` for it
+   *   already
+   */
+  constructor(machine: SnpPlatform, { context, nested, memory, levels = 4, virtualTom }: GuestOptions) {
+    const active = machine.firmware.activeGuest(context);
+    if (active === undefined || TAKEN.has(active)) {
+      const expected = 'pass the context page of an activated guest that has no other Guest';
+      throw new SnpError('INVALID_ARGUMENT', { what: 'the context page', value: context, expected });
+    }
+    TAKEN.add(active);
+    this.#active = active;
     this.machine = machine;
-    this.asid = asid;
-    this.key = key;
+    this.context = context;
+    this.asid = active.asid;
     this.nested = nested;
     this.memory = memory;
     const vendor = machine.rmp.assumptions.topLevelBit8 === 'reserved' ? 'amd' : 'intel';
     this.virtualTom = virtualTom;
     this.paging = pagingConfig({ levels, vendor, ...encryptionOf(machine, virtualTom) });
+  }
+
+  get key(): MemoryKey {
+    const { key } = this.#active;
+    if (key === undefined) throw new SnpFault('VMRUN', { exitCode: VmExit.Invalid, vmsa: undefined });
+    return key;
   }
 
   get tlbGeneration(): number {
@@ -90,7 +116,8 @@ export class Guest implements GuestContext {
   }
 
   vmrun(vmsa: RunnableVmsa): Vcpu {
-    const exitCode = vmrun(this.machine, vmsa, this);
+    const isRunnable = this.#active.key !== undefined;
+    const exitCode = isRunnable ? vmrun(this.machine, vmsa, this) : VmExit.Invalid;
     if (exitCode !== undefined) throw new SnpFault('VMRUN', { exitCode, vmsa: vmsa.spa });
     const image = this.machine.memory.read(vmsa.spa, PAGE_SIZE, this.key);
     const vmpl = Number(readVmsa(image, 'vmpl')) as Vmpl;

@@ -11,7 +11,6 @@ import {
 import { type MemoryRegion, physRegion } from '@svsm/memory-region';
 import { type PhysMemory, pagingConfig, writePhys } from '@svsm/pagetable';
 import type { GuestContext, SnpPlatform } from '../cpu/platform.ts';
-import { launchUpdate } from '../firmware/firmware.ts';
 import { requireLength } from '../formats/byte-fields.ts';
 import { LaunchPageType } from '../formats/launch-digest.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
@@ -50,21 +49,24 @@ export interface LaunchOptions {
 interface LaunchHost {
   readonly machine: SnpPlatform;
   readonly memory: PhysMemory;
+  givePageToFirmware(): SysPhysAddr;
   rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult;
   write(spa: SysPhysAddr, bytes: Uint8Array): void;
 }
 
 /**
- * Launches a guest with all its memory: the host writes each page, RMPUPDATE makes it PRE-GUEST, and the firmware
- * encrypts and validates it. O(size / 4096).
+ * Launches a guest with all its memory: the firmware makes a context and binds an ASID to it; the host writes each page,
+ * RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it. VMSAs and SNP_LAUNCH_FINISH are left to the
+ * caller. O(size / 4096).
  *
+ * @param takeAsid - returns an ASID that no guest has had. Called once the options are checked
  * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED`,
  *   `FIRMWARE_REFUSED`
  */
 export function launchGuest(
   host: LaunchHost,
   frames: HostFrames,
-  asid: number,
+  takeAsid: () => number,
   options: LaunchOptions,
 ): Guest {
   const { size, image = [], pageSize = PageSize.Huge, levels = 4, virtualTom, vmsas = [] } = options;
@@ -81,8 +83,8 @@ export function launchGuest(
     gmet: options.gmet === true,
     accessedDirty: options.nestedAccessedDirty === true,
   });
-  const key = host.machine.memory.createKey();
-  const guest = new Guest(host.machine, { asid, key, nested, memory, levels, virtualTom });
+  const context = createContext(host, takeAsid());
+  const guest = new Guest(host.machine, { context, nested, memory, levels, virtualTom });
   const pages = [...pagesOf(memory, pageSize)];
   const allocate = (size: RmpPageSize): SysPhysAddr =>
     size === PageSize.Huge ? frames.allocateBlock() : (frames.allocateFrame() as bigint as SysPhysAddr);
@@ -94,23 +96,33 @@ export function launchGuest(
   return guest;
 }
 
+/** A context in state LAUNCH with an ASID. Returns its page. */
+function createContext(host: LaunchHost, asid: number): SysPhysAddr {
+  const { firmware } = host.machine;
+  const context = host.givePageToFirmware();
+  firmware.guestContextCreate(context);
+  firmware.launchStart(context);
+  firmware.activate(context, asid);
+  return context;
+}
+
 /** Launches one page; a VMSA if its image is given. @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED` */
 export function launchPage(
   host: LaunchHost,
-  guest: GuestContext,
+  { asid, context }: Guest,
   spa: SysPhysAddr,
   gpa: PhysAddr,
   pageSize: RmpPageSize,
   vmsa?: Uint8Array,
 ): void {
   if (vmsa !== undefined) host.write(spa, vmsa);
-  const state = { assigned: true, immutable: true, asid: guest.asid, gpa, pageSize };
+  const state = { assigned: true, immutable: true, asid, gpa, pageSize };
   const result = host.rmpupdate(spa, state);
   if (result !== RmpResult.SUCCESS) {
     throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
   }
   const type = vmsa === undefined ? LaunchPageType.Normal : LaunchPageType.Vmsa;
-  launchUpdate(host.machine.rmp, host.machine.memory, spa, guest.key, { type });
+  host.machine.firmware.launchUpdate(context, spa, { type, pageSize });
 }
 
 function memoryOf(size: Bytes, image: NonNullable<LaunchOptions['image']>): MemoryRegion<PhysAddr> {

@@ -1,6 +1,5 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { GuestContext, VcpuContext } from '../cpu/platform.ts';
-import { pageReclaim, pageUnsmash } from '../firmware/firmware-pages.ts';
 import { decodeGhcbMsr, type PageOperation } from '../formats/ghcb-msr.ts';
 import type { GhcbPage } from '../formats/ghcb-page.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
@@ -142,7 +141,7 @@ export class HostileHypervisor extends Hypervisor {
   unsmash(guest: GuestContext, gpa: PhysAddr): boolean {
     const nested = guest.nested.lookup(gpa);
     if (nested === undefined) return false;
-    const { rmp } = this.machine;
+    const { firmware } = this.machine;
     const first = (nested.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
     const parts = Array.from({ length: PARTS }, (_, k) => (first + BigInt(k * PAGE_SIZE)) as SysPhysAddr);
     const locked: SysPhysAddr[] = [];
@@ -154,13 +153,13 @@ export class HostileHypervisor extends Hypervisor {
         if (this.rmpupdate(part, { assigned, immutable: true, gpa, asid }) !== RmpResult.SUCCESS) break;
         locked.push(part);
       }
-      pageUnsmash(rmp, first);
+      firmware.pageUnsmash(first);
       isWhole = true;
     } catch (error) {
       if (!isSnpError(error, 'FIRMWARE_REFUSED')) throw error;
     }
-    if (isWhole) pageReclaim(rmp, first, PageSize.Huge);
-    else for (const part of locked) pageReclaim(rmp, part, PageSize.Regular);
+    if (isWhole) firmware.pageReclaim(first, PageSize.Huge);
+    else for (const part of locked) firmware.pageReclaim(part);
     return isWhole;
   }
 

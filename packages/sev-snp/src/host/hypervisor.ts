@@ -50,6 +50,7 @@ export class Hypervisor implements ExitHandler {
   /** The registered GHCB of each processor. */
   readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
   readonly #vcpus: HostVcpus;
+  /** The number of guests that have got an ASID. */
   #guests = 0;
 
   constructor(machine: SnpPlatform) {
@@ -102,6 +103,18 @@ export class Hypervisor implements ExitHandler {
     return this.#frames.allocateFrame() as bigint as SysPhysAddr;
   }
 
+  /**
+   * A free 4 KiB page that is the firmware's: in state FIRMWARE. It can become a context page or a metadata page.
+   *
+   * @throws SnpError `OUT_OF_MEMORY`; `HOST_INSTRUCTION_FAILED` if the RMP does not cover the page
+   */
+  givePageToFirmware(): SysPhysAddr {
+    const spa = this.#frames.allocateFirmwareFrame();
+    const result = this.rmpupdate(spa, { assigned: true, immutable: true });
+    if (result === RmpResult.SUCCESS) return spa;
+    throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
+  }
+
   /** RMPUPDATE: see `rmpupdate`. */
   rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult {
     const { rmp, memory } = this.machine;
@@ -139,11 +152,12 @@ export class Hypervisor implements ExitHandler {
    * Launches a guest whose memory is all private and validated, in 2 MiB pages wherever the size allows it.
    * O(size / 4096).
    *
-   * Each page is launched by SNP_LAUNCH_UPDATE: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware
-   * encrypts and validates it.
+   * SNP_GCTX_CREATE, SNP_LAUNCH_START and SNP_ACTIVATE make a guest with an ASID that no guest has had. SNP_LAUNCH_UPDATE
+   * launches each page: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it.
+   * After SNP_LAUNCH_FINISH no page can be launched.
    *
    * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED` if the RMP does
-   *   not cover a free page, `FIRMWARE_REFUSED` if a free page is not in the state that the launch needs
+   *   not cover a free page, `FIRMWARE_REFUSED` if a free page or the ASID is not in the state that the launch needs
    */
   launch(options: LaunchOptions): Guest {
     if (this.#guests === this.machine.maxGuests) {
@@ -154,14 +168,18 @@ export class Hypervisor implements ExitHandler {
         expected,
       });
     }
-    const guest = launchGuest(this, this.#frames, this.#guests + 1, options);
-    this.#guests += 1;
+    const takeAsid = (): number => {
+      this.#guests += 1;
+      return this.#guests;
+    };
+    const guest = launchGuest(this, this.#frames, takeAsid, options);
     for (const [apicId, image] of (options.vmsas ?? []).entries()) {
       const spa = this.#vcpus.allocatePage();
       launchPage(this, guest, spa, VMSA_LAUNCH_GPA, PageSize.Regular, image);
       const vmsa = { spa, gpa: VMSA_LAUNCH_GPA };
       this.#vcpus.add(guest, apicId, Number(readVmsa(image, 'vmpl')), vmsa);
     }
+    this.machine.firmware.launchFinish(guest.context);
     return guest;
   }
 

@@ -1,6 +1,7 @@
 import { type Bytes, PAGE_SIZE_2M } from '@svsm/address';
 import type { MachineEvent } from '../cpu/machine-event.ts';
 import type { SnpPlatform } from '../cpu/platform.ts';
+import { Firmware } from '../firmware/firmware.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { sysPhysAddr, sysPhysRegion } from '../formats/sys-phys-addr.ts';
@@ -58,6 +59,7 @@ export interface SnpMachineOptions {
 export class SnpMachine implements SnpPlatform {
   readonly memory: EncryptedMemory;
   readonly rmp: Rmp;
+  readonly firmware: Firmware;
   readonly hypervisor: Hypervisor;
   /** The position of the C-bit in guest page tables. */
   readonly cBit: number;
@@ -97,6 +99,7 @@ export class SnpMachine implements SnpPlatform {
       throw new SnpError('INVALID_ARGUMENT', { what: 'the memory size', value: this.memory.size, expected });
     }
     this.rmp = new Rmp(sysPhysRegion(sysPhysAddr(0), rmpCovers), { assumptions: options.assumptions ?? {} });
+    this.firmware = new Firmware({ rmp: this.rmp, memory: this.memory }, this.maxGuests);
     this.#trace = options.trace;
     this.hypervisor = options.hypervisor?.(this) ?? new Hypervisor(this);
   }

@@ -5,12 +5,14 @@ import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 
 /**
  * The free memory of the hypervisor. Blocks of 2 MiB come from the bottom, single frames from the top, so that guests get
- * whole blocks. The first 2 MiB stay unused, so that guest-physical and system-physical addresses are never equal by
- * chance.
+ * whole blocks. The first 2 MiB are for the firmware alone, so that guest-physical and system-physical addresses are never
+ * equal by chance.
  */
 export class HostFrames implements FrameAllocator {
   #low = BigInt(PAGE_SIZE_2M);
   #high: bigint;
+  /** The end of the free frames of the first 2 MiB. Frame 0 stays unused. */
+  #firmware = BigInt(PAGE_SIZE_2M);
   readonly #returned: PhysAddr[] = [];
 
   constructor(size: bigint) {
@@ -29,6 +31,13 @@ export class HostFrames implements FrameAllocator {
     this.#require(BigInt(PAGE_SIZE));
     this.#high -= BigInt(PAGE_SIZE);
     return this.#high as PhysAddr;
+  }
+
+  /** A frame for the firmware: from the first 2 MiB, as long as it has one. @throws SnpError `OUT_OF_MEMORY` */
+  allocateFirmwareFrame(): SysPhysAddr {
+    if (this.#firmware === BigInt(PAGE_SIZE)) return this.allocateFrame() as bigint as SysPhysAddr;
+    this.#firmware -= BigInt(PAGE_SIZE);
+    return this.#firmware as SysPhysAddr;
   }
 
   freeFrame(frame: PhysAddr): void {

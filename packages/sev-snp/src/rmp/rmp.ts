@@ -2,6 +2,7 @@ import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@s
 import type { MemoryRegion } from '@svsm/memory-region';
 import { type Assumptions, assumptionsOf } from '../formats/assumptions.ts';
 import {
+  asidOfWord,
   decodeWords,
   encodeWords,
   isAssignedWord,
@@ -21,6 +22,8 @@ export interface RmpOptions {
   readonly assumptions?: Partial<Assumptions>;
 }
 
+/** An ASID has 10 bits. */
+const ASID_COUNT = 1 << 10;
 const PAGES_PER_REGION = PAGE_SIZE_2M / PAGE_SIZE;
 /** The places of a region's own counts, after the counts of its pages. */
 const WHOLE = PAGES_PER_REGION;
@@ -64,6 +67,8 @@ export class Rmp {
    * Counts of changes, by region number: of the entry of each page, then of the region as one page, then of any entry.
    */
   readonly #versions: Map<number, Uint32Array> = new Map();
+  /** The number of entries of each ASID. */
+  readonly #asids: Uint32Array = new Uint32Array(ASID_COUNT);
   /** The numbers of the pages in use. */
   readonly #inUse: Set<number> = new Set();
 
@@ -157,6 +162,14 @@ export class Rmp {
     return isFirst ? [resetMaskOfVmpl0, 0, 0, 0] : vmplMasks;
   }
 
+  /**
+   * The number of entries with an ASID that is not 0: of 4 KiB and of 2 MiB pages. The firmware keeps these counts next
+   * to the table (AMD-ASPFW `sev_rmp.c`, `check_rmp_for_asid`). O(1).
+   */
+  entriesOf(asid: number): number {
+    return this.#asids[asid] ?? 0;
+  }
+
   /** Whether a page of the 2 MiB region around `spa` is immutable by its own 16 bytes. O(512). */
   hasImmutable(spa: SysPhysAddr): boolean {
     return this.#hasWord(spa, 0, isImmutableWord);
@@ -180,13 +193,24 @@ export class Rmp {
    * @throws SnpError `OUTSIDE_RMP`
    */
   setRegion(first: SysPhysAddr, entry: RmpEntry, others: RmpEntry): void {
+    const region = Math.floor(pageNumber(first) / PAGES_PER_REGION);
+    const isNew = !this.#regions.has(region);
     this.setRawEntry((first + BigInt(PAGE_SIZE)) as SysPhysAddr, others);
-    const words = this.#regions.get(Math.floor(pageNumber(first) / PAGES_PER_REGION)) as Uint32Array;
+    const words = this.#regions.get(region) as Uint32Array;
+    if (!isNew || others.asid !== 0) this.#countAsids(words, others.asid);
     for (let from = 1; from < PAGES_PER_REGION; from *= 2) {
       // Doubles the entries that are there, from the second one on.
       words.copyWithin((from + 1) * RMP_ENTRY_WORDS, RMP_ENTRY_WORDS, (from + 1) * RMP_ENTRY_WORDS);
     }
     this.setRawEntry(first, entry);
+  }
+
+  /** Counts that all entries of a region but the first two get an ASID. */
+  #countAsids(words: Uint32Array, asid: number): void {
+    for (let at = 2 * RMP_ENTRY_WORDS; at < words.length; at += RMP_ENTRY_WORDS) {
+      this.#asids[asidOfWord(words[at + 1]!)]! -= 1;
+      this.#asids[asid]! += 1;
+    }
   }
 
   /**
@@ -209,6 +233,8 @@ export class Rmp {
     const at = RMP_ENTRY_WORDS * index;
     const [low, high] = [words[at]!, words[at + 1]!];
     encodeWords(entry, words, at);
+    this.#asids[asidOfWord(high)]! -= 1;
+    this.#asids[asidOfWord(words[at + 1]!)]! += 1;
     if (words[at] !== low || words[at + 1] !== high) {
       this.#countChange(region, index, index === 0 && isHugeWord(low | words[at]!));
     }

@@ -50,8 +50,11 @@ export interface SnpFaultDetails {
   HOST_PF: { errorCode: number; spa: bigint; check: RmpCheck };
   /** #GP(0) in the host: VMRUN with a VMCB that is not a page of the hypervisor. */
   HOST_GP: { errorCode: 0; spa: bigint; check: RmpCheck };
-  /** VMRUN of a VMSA ended at once, with a negative exit code of `VmExit`: the processor cannot continue. */
-  VMRUN: { exitCode: bigint; vmsa: bigint };
+  /**
+   * VMRUN of a VMSA ended at once, with a negative exit code of `VmExit`: the processor cannot continue. `vmsa` is
+   * `undefined` if the guest as a whole cannot run.
+   */
+  VMRUN: { exitCode: bigint; vmsa: bigint | undefined };
 }
 
 /** The codes of {@link SnpFault}. */
@@ -74,7 +77,7 @@ const MESSAGES: MessageTable<SnpFaultDetails> = {
     `host #PF at SPA ${formatAddress(spa)}, error code ${hex(errorCode)}: failed ${check}`,
   HOST_GP: ({ spa, check }) => `host #GP(0): the VMCB at SPA ${formatAddress(spa)} failed ${check}`,
   VMRUN: ({ exitCode, vmsa }) =>
-    `VMRUN of the VMSA at SPA ${formatAddress(vmsa)} ended with ${exitCode === -2n ? 'VMEXIT_BUSY' : 'VMEXIT_INVALID'} (${exitCode})`,
+    `VMRUN ${vmsa === undefined ? 'of a guest that is not running' : `of the VMSA at SPA ${formatAddress(vmsa)}`} ended with ${exitCode === -2n ? 'VMEXIT_BUSY' : 'VMEXIT_INVALID'} (${exitCode})`,
 };
 
 /**

@@ -186,11 +186,25 @@ describe('one cache for several users', () => {
     expect(read(it)).toEqual(SECRET);
   });
 
+  // T11
   test('a guest with the ASID of another one does not find its translations', () => {
     const { it, nestedTlb } = cached();
-    const { nested, memory, key, asid } = it.guest;
+    const { machine, guest } = it;
+    const { firmware, hypervisor: host, rmp } = machine;
+    const { nested, memory, asid } = guest;
     expect(nestedTlb.lookup(it.guest, 0, physAddr(PAGE))).toBeDefined();
-    const heir = new Guest(it.machine, { nested, memory, key, asid });
+    for (const page of rmp.covered.iterPages(PageSize.Regular)) {
+      const entry = rmp.rawEntry(page);
+      if (entry?.asid === asid) host.rmpupdate(page, { assigned: false, pageSize: entry.pageSize });
+    }
+    firmware.decommission(guest.context);
+    firmware.wbinvd();
+    firmware.dfFlush();
+    const context = host.givePageToFirmware();
+    firmware.guestContextCreate(context);
+    firmware.launchStart(context);
+    firmware.activate(context, asid);
+    const heir = new Guest(machine, { context, nested, memory });
     expect(nestedTlb.lookup(heir, 0, physAddr(PAGE))).toBeUndefined();
     expect(nestedTlb.lookup(it.guest, 0, physAddr(PAGE))).toBeUndefined();
   });

@@ -1,12 +1,13 @@
 import { PageSize, physAddr } from '@svsm/address';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { guestContextCreate, metadataInit, pageReclaim } from '../../src/firmware/firmware-pages.ts';
-import { pageMove, SwapContext, type SwapOptions, swapIn, swapOut } from '../../src/firmware/page-swap.ts';
+import type { Firmware } from '../../src/firmware/firmware.ts';
+import type { SwapOptions } from '../../src/firmware/page-swap.ts';
 import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
 import type { RmpPageSize } from '../../src/formats/rmp-entry.ts';
 import { decodeSwapRecord } from '../../src/formats/swap-record.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { statusOf } from '../support/firmware-runs.ts';
 import { bytesOf, codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
 
 const PAGE = 2 * MiB + 0x3000;
@@ -14,11 +15,12 @@ const SECRET = bytesOf('attack at dawn');
 
 interface Scene {
   readonly it: World;
-  readonly context: SwapContext;
+  readonly firmware: Firmware;
+  readonly context: SysPhysAddr;
   readonly metadata: SysPhysAddr;
   readonly source: SysPhysAddr;
   firmwarePage(): SysPhysAddr;
-  preGuest(gpa?: number): SysPhysAddr;
+  preGuest(gpa?: number, asid?: number): SysPhysAddr;
   state(spa: SysPhysAddr): PageState;
 }
 
@@ -29,15 +31,10 @@ function scene(): Scene {
   const host = machine.hypervisor;
   it.vcpu.write(gvaOf(PAGE), SECRET);
   it.vcpu.rmpadjust(gvaOf(PAGE), PageSize.Regular, { vmpl: 2, permissions: 3 });
-  const firmwarePage = (): SysPhysAddr => {
-    const page = host.allocatePage();
-    host.rmpupdate(page, { assigned: true, immutable: true });
-    return page;
-  };
-  const contextPage = firmwarePage();
-  guestContextCreate(machine.rmp, contextPage);
+  const { firmware } = machine;
+  const firmwarePage = (): SysPhysAddr => host.givePageToFirmware();
   const metadata = firmwarePage();
-  metadataInit(machine.rmp, metadata, contextPage);
+  firmware.metadataInit(guest.context, metadata);
   const source = spaOf(it, PAGE);
   host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa: physAddr(PAGE) });
   return {
@@ -45,10 +42,11 @@ function scene(): Scene {
     metadata,
     source,
     firmwarePage,
-    context: new SwapContext(machine, contextPage, guest),
-    preGuest: (gpa = PAGE) => {
+    firmware,
+    context: guest.context,
+    preGuest: (gpa = PAGE, asid = guest.asid) => {
       const page = host.allocatePage();
-      host.rmpupdate(page, { assigned: true, immutable: true, asid: guest.asid, gpa: physAddr(gpa) });
+      host.rmpupdate(page, { assigned: true, immutable: true, asid, gpa: physAddr(gpa) });
       return page;
     },
     state: (spa) => pageStateOf(machine.rmp.rawEntry(spa)),
@@ -59,21 +57,21 @@ function scene(): Scene {
 function out(it: Scene, record?: SwapOptions['record']): SysPhysAddr {
   const destination = it.firmwarePage();
   const { machine } = it.it;
-  swapOut(machine, it.context, {
+  it.firmware.swapOut(it.context, {
     source: it.source,
     destination,
     ...(record === undefined ? {} : { record }),
   });
-  pageReclaim(machine.rmp, destination, PageSize.Regular);
+  it.firmware.pageReclaim(destination);
   machine.hypervisor.rmpupdate(destination, { assigned: false });
   return destination;
 }
 
 /** Maps a page where the guest expects it. */
-function mapTo({ it }: Scene, spa: SysPhysAddr): void {
+function mapTo({ it, firmware }: Scene, spa: SysPhysAddr): void {
   it.guest.nested.unmap(physAddr(PAGE));
   it.guest.nested.map(physAddr(PAGE), spa, PageSize.Regular);
-  pageReclaim(it.machine.rmp, spa, PageSize.Regular);
+  firmware.pageReclaim(spa);
 }
 
 describe('a page that is swapped', () => {
@@ -88,7 +86,7 @@ describe('a page that is swapped', () => {
     expect(it.state(it.source)).toBe(PageState.PreGuest);
     expect(it.it.machine.hypervisor.read(ciphertext, 14)).not.toEqual(SECRET);
     const destination = it.preGuest(0x7000);
-    swapIn(it.it.machine, it.context, {
+    it.firmware.swapIn(it.context, {
       source: ciphertext,
       destination,
       ...(has ? { record: { page: it.metadata, index: 63 } } : {}),
@@ -108,9 +106,9 @@ describe('a page that is swapped', () => {
     const it = scene();
     const record = { page: it.metadata, index: 0 };
     const source = out(it, record);
-    swapIn(it.it.machine, it.context, { source, destination: it.preGuest(), record });
+    it.firmware.swapIn(it.context, { source, destination: it.preGuest(), record });
     expect(
-      thrownBy(() => swapIn(it.it.machine, it.context, { source, destination: it.preGuest(), record })),
+      thrownBy(() => it.firmware.swapIn(it.context, { source, destination: it.preGuest(), record })),
     ).toMatchObject({
       code: 'FIRMWARE_REFUSED',
       details: { status: 'INVALID_MDATA_ENTRY' },
@@ -130,13 +128,13 @@ describe('a page that is swapped', () => {
         const bad = good.slice();
         bad[bit >> 3]! ^= 1 << (bit & 7);
         hypervisor.write(source, bad);
-        const fault = thrownBy(() => swapIn(it.it.machine, it.context, { source, destination }));
+        const fault = thrownBy(() => it.firmware.swapIn(it.context, { source, destination }));
         expect(fault?.details).toMatchObject({ status: 'BAD_MEASUREMENT' });
         expect(it.state(destination)).toBe(PageState.PreGuest);
       }),
     );
     hypervisor.write(source, good);
-    swapIn(it.it.machine, it.context, { source, destination });
+    it.firmware.swapIn(it.context, { source, destination });
   });
 
   // A17
@@ -145,19 +143,19 @@ describe('a page that is swapped', () => {
     const old = out(it);
     const stale = it.it.machine.hypervisor.read(old, 0x1000);
     const destination = it.preGuest();
-    swapIn(it.it.machine, it.context, { source: old, destination });
+    it.firmware.swapIn(it.context, { source: old, destination });
     mapTo(it, destination);
     it.it.vcpu.write(gvaOf(PAGE), bytesOf('retreat at six'));
-    const { hypervisor, rmp } = it.it.machine;
+    const { hypervisor } = it.it.machine;
     hypervisor.rmpupdate(destination, { assigned: true, immutable: true, asid: 1, gpa: physAddr(PAGE) });
     const again = it.firmwarePage();
-    swapOut(it.it.machine, it.context, { source: destination, destination: again });
-    pageReclaim(rmp, again, PageSize.Regular);
+    it.firmware.swapOut(it.context, { source: destination, destination: again });
+    it.firmware.pageReclaim(again);
     hypervisor.rmpupdate(again, { assigned: false });
     hypervisor.write(again, stale);
-    expect(
-      codeOf(() => swapIn(it.it.machine, it.context, { source: again, destination: it.preGuest() })),
-    ).toBe('FIRMWARE_REFUSED');
+    expect(codeOf(() => it.firmware.swapIn(it.context, { source: again, destination: it.preGuest() }))).toBe(
+      'FIRMWARE_REFUSED',
+    );
   });
 
   // T1
@@ -172,9 +170,9 @@ describe('a page that is swapped', () => {
     const it = scene();
     const invalid = it.preGuest(PAGE + 0x1000);
     const destination = it.firmwarePage();
-    swapOut(it.it.machine, it.context, { source: invalid, destination });
+    it.firmware.swapOut(it.context, { source: invalid, destination });
     const back = it.preGuest();
-    swapIn(it.it.machine, it.context, { source: destination, destination: back });
+    it.firmware.swapIn(it.context, { source: destination, destination: back });
     expect(it.state(back)).toBe(PageState.PreGuest);
     expect(it.it.machine.rmp.rawEntry(back)?.gpa).toBe(BigInt(PAGE + 0x1000));
   });
@@ -185,13 +183,13 @@ describe('a page that is swapped', () => {
     const record = { page: it.metadata, index: 5 };
     const page = out(it, record);
     const sealed = it.firmwarePage();
-    swapOut(it.it.machine, it.context, { source: it.metadata, destination: sealed });
+    it.firmware.swapOut(it.context, { source: it.metadata, destination: sealed });
     expect(it.state(it.metadata)).toBe(PageState.Firmware);
     const back = it.firmwarePage();
-    swapIn(it.it.machine, it.context, { source: sealed, destination: back });
+    it.firmware.swapIn(it.context, { source: sealed, destination: back });
     expect(it.state(back)).toBe(PageState.Metadata);
     const destination = it.preGuest();
-    swapIn(it.it.machine, it.context, { source: page, destination, record: { page: back, index: 5 } });
+    it.firmware.swapIn(it.context, { source: page, destination, record: { page: back, index: 5 } });
     mapTo(it, destination);
     expect(it.it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
   });
@@ -202,28 +200,51 @@ test('a page of 2 MiB is swapped to memory that the RMP does not cover, and back
   const it = world({ rmpCovers: 28 * MiB });
   const { machine, guest } = it;
   const host = machine.hypervisor;
-  const context = BigInt(26 * MiB) as SysPhysAddr;
-  host.rmpupdate(context, { assigned: true, immutable: true });
-  guestContextCreate(machine.rmp, context);
-  const swap = new SwapContext(machine, context, guest);
+  const { firmware } = machine;
+  const { context } = guest;
   it.vcpu.write(gvaOf(PAGE), SECRET);
   const source = spaOf(it, 2 * MiB);
   const size: RmpPageSize = PageSize.Huge;
   const entry = { assigned: true, immutable: true, asid: 1, gpa: physAddr(2 * MiB), pageSize: size };
   host.rmpupdate(source, entry);
   const outside = BigInt(28 * MiB) as SysPhysAddr;
-  swapOut(machine, swap, { source, destination: outside, pageSize: size });
-  swapIn(machine, swap, { source: outside, destination: source, pageSize: size });
-  pageReclaim(machine.rmp, source, size);
+  firmware.swapOut(context, { source, destination: outside, pageSize: size });
+  firmware.swapIn(context, { source: outside, destination: source, pageSize: size });
+  firmware.pageReclaim(source, size);
   expect(it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
+});
+
+// T8
+test('a record that is in use is replaced, and its page does not come back', () => {
+  const it = scene();
+  const first = out(it);
+  const second = it.firmwarePage();
+  it.firmware.swapOut(it.context, { source: it.source, destination: second });
+  const [lost, back] = [it.preGuest(), it.preGuest()];
+  const swapIn = (source: SysPhysAddr, destination: SysPhysAddr) =>
+    statusOf(() => it.firmware.swapIn(it.context, { source, destination }));
+  expect([swapIn(first, lost), swapIn(second, back)]).toEqual(['BAD_MEASUREMENT', 'SUCCESS']);
 });
 
 describe('a page that is moved', () => {
   // T9
+  test('can be a page of records', () => {
+    const it = scene();
+    const record = { page: it.metadata, index: 5 };
+    const source = out(it, record);
+    const moved = it.firmwarePage();
+    it.firmware.pageMove(it.context, { source: it.metadata, destination: moved });
+    const destination = it.preGuest();
+    it.firmware.swapIn(it.context, { source, destination, record: { page: moved, index: 5 } });
+    mapTo(it, destination);
+    expect(it.it.vcpu.read(gvaOf(PAGE), 14)).toEqual(SECRET);
+  });
+
+  // T9
   test('can be read at its new place only', () => {
     const it = scene();
     const destination = it.preGuest(0x7000);
-    pageMove(it.it.machine, it.context, { source: it.source, destination });
+    it.firmware.pageMove(it.context, { source: it.source, destination });
     expect([it.state(it.source), it.state(destination)]).toEqual([
       PageState.GuestInvalid,
       PageState.GuestValid,
@@ -242,7 +263,7 @@ describe('what the firmware refuses', () => {
     [
       'a source that is valid and in use',
       (it) =>
-        swapOut(it.it.machine, it.context, {
+        it.firmware.swapOut(it.context, {
           source: spaOf(it.it, PAGE + 0x1000),
           destination: it.firmwarePage(),
         }),
@@ -251,7 +272,7 @@ describe('what the firmware refuses', () => {
     [
       'a destination that the hypervisor owns',
       (it) =>
-        swapOut(it.it.machine, it.context, {
+        it.firmware.swapOut(it.context, {
           source: it.source,
           destination: it.it.machine.hypervisor.allocatePage(),
         }),
@@ -259,85 +280,115 @@ describe('what the firmware refuses', () => {
     ],
     [
       'a page of another guest',
-      (it) =>
-        swapOut(it.it.machine, new SwapContext(it.it.machine, it.context.page, { asid: 9, key: 9 }), {
-          source: it.source,
-          destination: it.firmwarePage(),
-        }),
+      (it) => {
+        const { context, asid } = it.it.machine.hypervisor.launch({ size: MiB });
+        const destination = it.preGuest(PAGE, asid);
+        it.firmware.pageMove(it.context, { source: it.source, destination });
+        return context;
+      },
+      'INVALID_PAGE_OWNER',
+    ],
+    [
+      'the context of another guest',
+      (it) => {
+        const { context } = it.it.machine.hypervisor.launch({ size: MiB });
+        it.firmware.swapOut(context, { source: it.source, destination: it.firmwarePage() });
+      },
+      'INVALID_PAGE_OWNER',
+    ],
+    [
+      'records of another guest',
+      (it) => {
+        const { context } = it.it.machine.hypervisor.launch({ size: MiB });
+        const page = it.firmwarePage();
+        it.firmware.metadataInit(context, page);
+        const record = { page, index: 0 };
+        it.firmware.swapOut(it.context, { source: it.source, destination: it.firmwarePage(), record });
+      },
+      'INVALID_PAGE_OWNER',
+    ],
+    [
+      'a page of records of another guest',
+      (it) => {
+        const { context } = it.it.machine.hypervisor.launch({ size: MiB });
+        it.firmware.swapOut(context, { source: it.metadata, destination: it.firmwarePage() });
+      },
       'INVALID_PAGE_OWNER',
     ],
     [
       'a context page in another state',
-      (it) =>
-        swapOut(it.it.machine, new SwapContext(it.it.machine, it.source, it.it.guest), {
-          source: it.source,
-          destination: it.firmwarePage(),
-        }),
+      (it) => it.firmware.swapOut(it.source, { source: it.source, destination: it.firmwarePage() }),
       'INVALID_GUEST',
     ],
     [
       'another size',
       (it) =>
-        swapOut(it.it.machine, it.context, {
+        it.firmware.swapOut(it.context, {
           source: (it.source & -0x20_0000n) as SysPhysAddr,
           destination: it.firmwarePage(),
           pageSize: PageSize.Huge,
         }),
-      'INVALID_PAGE_STATE',
+      'INVALID_PAGE_SIZE',
     ],
     [
       'an address inside a page',
       (it) =>
-        swapOut(it.it.machine, it.context, {
+        it.firmware.swapOut(it.context, {
           source: (it.source + 8n) as SysPhysAddr,
           destination: it.firmwarePage(),
         }),
-      'INVALID_ADDRESS',
+      'INVALID_PARAM',
     ],
     [
       'a record index that does not exist',
       (it) =>
-        swapOut(it.it.machine, it.context, {
+        it.firmware.swapOut(it.context, {
           source: it.source,
           destination: it.firmwarePage(),
           record: { page: it.metadata, index: 64 },
         }),
-      'INVALID_MDATA_ENTRY',
+      'INVALID_PARAM',
     ],
     [
-      'a record in a page that is not a metadata page',
+      'a record in the source',
       (it) =>
-        swapOut(it.it.machine, it.context, {
+        it.firmware.swapOut(it.context, {
           source: it.source,
           destination: it.firmwarePage(),
           record: { page: it.source, index: 0 },
         }),
-      'INVALID_PAGE_STATE',
+      'INVALID_PARAM',
     ],
     [
-      'a root record that is in use',
+      'a destination of 2 MiB at a multiple of 4 KiB',
+      (it) =>
+        it.firmware.swapOut(it.context, {
+          source: it.source,
+          destination: (BigInt(64 * MiB) + 0x1000n) as SysPhysAddr,
+          pageSize: PageSize.Huge,
+        }),
+      'INVALID_PAGE_SIZE',
+    ],
+    [
+      'a swap-in with another size than the record',
       (it) => {
         out(it);
-        swapOut(it.it.machine, it.context, { source: it.source, destination: it.firmwarePage() });
+        const outside = BigInt(64 * MiB) as SysPhysAddr;
+        const whole = (it.preGuest() & -0x20_0000n) as SysPhysAddr;
+        const entry = it.it.machine.rmp.rawEntry(whole)!;
+        it.it.machine.rmp.setRawEntry(whole, { ...entry, pageSize: PageSize.Huge });
+        it.firmware.swapIn(it.context, { source: outside, destination: whole, pageSize: PageSize.Huge });
       },
-      'INVALID_MDATA_ENTRY',
+      'INVALID_PAGE_SIZE',
     ],
     [
       'a record that is not valid',
-      (it) => swapIn(it.it.machine, it.context, { source: it.firmwarePage(), destination: it.preGuest() }),
+      (it) => it.firmware.swapIn(it.context, { source: it.firmwarePage(), destination: it.preGuest() }),
       'INVALID_MDATA_ENTRY',
     ],
     [
-      'a move to the same page',
-      (it) => {
-        const page = it.preGuest();
-        pageMove(it.it.machine, it.context, { source: page, destination: page });
-      },
-      'INVALID_ADDRESS',
-    ],
-    [
       'a move to a page in another state',
-      (it) => pageMove(it.it.machine, it.context, { source: it.source, destination: it.firmwarePage() }),
+      (it) => it.firmware.pageMove(it.context, { source: it.source, destination: it.firmwarePage() }),
       'INVALID_PAGE_STATE',
     ],
   ])('%s', (_, action, status) => {

@@ -3,14 +3,14 @@ import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
-import { launchUpdate } from '../../src/firmware/firmware.ts';
-import * as firmware from '../../src/firmware/firmware-pages.ts';
-import { pageMove, SwapContext, swapIn, swapOut } from '../../src/firmware/page-swap.ts';
+import type { Firmware } from '../../src/firmware/firmware.ts';
+import type { SwapOptions } from '../../src/firmware/page-swap.ts';
 import { GhcbPage } from '../../src/formats/ghcb-page.ts';
 import * as formats from '../../src/formats/index.ts';
 import { decodeSvsmListEntry, decodeSvsmListHeader } from '../../src/formats/svsm-protocol.ts';
 import * as ap from '../../src/guest/ap-creation.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
+import { Guest } from '../../src/guest/guest.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import * as visibility from '../../src/guest/page-visibility.ts';
@@ -82,20 +82,19 @@ export class HostileWorld {
   readonly it: SvsmWorld;
   readonly ghcb: Ghcb;
   readonly host: HostileHypervisor;
-  readonly context: SwapContext;
+  /** Context pages of other guests, in state INIT at first. */
+  readonly contexts: readonly formats.SysPhysAddr[];
 
   constructor(random: Random) {
     this.it = svsmWorld(
       {},
       { hypervisor: (machine) => new HostileHypervisor(machine), memorySize: 16 * MiB },
     );
-    const { vcpu, table, machine, guest } = this.it;
+    const { vcpu, table, machine } = this.it;
     this.host = machine.hypervisor as HostileHypervisor;
     this.ghcb = Ghcb.create(vcpu, table, gvaOf(0x5000));
-    const page = this.host.allocatePage();
-    this.host.rmpupdate(page, { assigned: true, immutable: true });
-    firmware.guestContextCreate(machine.rmp, page);
-    this.context = new SwapContext(machine, page, guest);
+    this.contexts = [this.host.givePageToFirmware(), this.host.givePageToFirmware()];
+    for (const page of this.contexts) machine.firmware.guestContextCreate(page);
     if (random(8) === 0) this.#exhaust();
     if (random(2) === 0) this.#lie(random);
   }
@@ -178,23 +177,44 @@ const onRegion =
     return operation(it.ghcb, it.it.table, region, it.record(random));
   };
 
-const onRmp =
-  (command: (rmp: Rmp, spa: never, other: never) => unknown): Call =>
+/** Mostly the context page of a guest in some state. */
+function context(random: Random, it: HostileWorld): never {
+  const { firmware } = it.it.machine;
+  if (random(4) === 0) return it.spa(random);
+  const page = it.it.guest.context;
+  const other = it.contexts[random(it.contexts.length)] ?? page;
+  if (random(2) === 0) return other as never;
+  try {
+    firmware.launchStart(other);
+    firmware.activate(other, random(4));
+    firmware.launchFinish(other);
+  } catch {
+    // It is in another state already.
+  }
+  return page as never;
+}
+
+const onFirmware =
+  (command: (firmware: Firmware, context: never, page: never, random: Random) => unknown): Call =>
   (random, world) => {
     const it = world();
-    return command(it.it.machine.rmp, it.spa(random), random(2) === 0 ? size(random) : it.spa(random));
+    const page = it.spa(random);
+    // Some pages are in a state that the command needs.
+    const pageSize = size(random);
+    if (random(2) === 0)
+      it.host.rmpupdate(page, { assigned: true, immutable: true, pageSize, asid: random(3) });
+    return command(it.it.machine.firmware, context(random, it), page, random);
   };
 
 const onSwap =
-  (command: typeof swapOut): Call =>
+  (command: (firmware: Firmware, context: never, options: SwapOptions) => unknown): Call =>
   (random, world) => {
     const it = world();
     const place = { page: it.spa(random), index: any(random) };
     const [source, destination] = [it.spa(random), it.spa(random)];
-    // Some pages are in the state that the command needs.
     it.host.rmpupdate(source, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0x5000) });
     it.host.rmpupdate(destination, { assigned: true, immutable: true, asid: random(2) });
-    return command(it.it.machine, it.context, {
+    return command(it.it.machine.firmware, context(random, it), {
       source: random(8) === 0 ? destination : source,
       destination,
       pageSize: random(2) === 0 ? PageSize.Regular : size(random),
@@ -298,23 +318,33 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   'Rmp.setRawEntry': (random) => rmpOf(random(2) * 2 + 2).setRawEntry(big(random), HYPERVISOR_ENTRY),
   'Rmp.setRegion': (random) => rmpOf().setRegion(big(random), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
   EncryptedMemory: (random) => new EncryptedMemory(random(2) === 0 ? num(random) : big(random), any(random)),
-  launchUpdate: (random, world) => {
-    const it = world();
-    const { rmp, memory } = it.it.machine;
-    const spa = it.spa(random);
-    it.host.rmpupdate(spa, { assigned: true, immutable: true, asid: 1, pageSize: size(random) });
-    const options = random(2) === 0 ? {} : object(random, { type: num, permissions: any });
-    return launchUpdate(rmp, memory, random(2) === 0 ? spa : it.spa(random), 1, options);
-  },
-  pageReclaim: onRmp(firmware.pageReclaim),
-  pageSetHvFixed: onRmp(firmware.pageSetHvFixed),
-  pageUnsmash: onRmp(firmware.pageUnsmash),
-  guestContextCreate: onRmp(firmware.guestContextCreate),
-  decommission: onRmp(firmware.decommission),
-  metadataInit: onRmp(firmware.metadataInit),
-  swapOut: onSwap(swapOut),
-  swapIn: onSwap(swapIn),
-  pageMove: onSwap(pageMove),
+  'Firmware.guestContextCreate': onFirmware((it, _, page) => it.guestContextCreate(page)),
+  'Firmware.launchStart': onFirmware((it, context) => it.launchStart(context)),
+  'Firmware.activate': onFirmware((it, context, _, random) =>
+    it.activate(context, random(2) === 0 ? random(4) : any(random)),
+  ),
+  'Firmware.launchUpdate': onFirmware((it, context, page, random) =>
+    it.launchUpdate(
+      context,
+      page,
+      random(2) === 0 ? {} : object(random, { type: num, permissions: any, pageSize: size }),
+    ),
+  ),
+  'Firmware.launchFinish': onFirmware((it, context) => it.launchFinish(context)),
+  'Firmware.decommission': onFirmware((it, context) => it.decommission(context)),
+  'Firmware.dfFlush': onFirmware((it, context, _, random) => {
+    if (random(2) === 0) it.decommission(context);
+    if (random(2) === 0) it.wbinvd();
+    it.dfFlush();
+  }),
+  'Firmware.guestStatus': onFirmware((it, context) => it.guestStatus(context)),
+  'Firmware.pageReclaim': onFirmware((it, _, page, random) => it.pageReclaim(page, size(random))),
+  'Firmware.pageSetHvFixed': onFirmware((it, _, page) => it.pageSetHvFixed(page)),
+  'Firmware.pageUnsmash': onFirmware((it, _, page) => it.pageUnsmash(page)),
+  'Firmware.metadataInit': onFirmware((it, context, page) => it.metadataInit(context, page)),
+  'Firmware.swapOut': onSwap((it, context, options) => it.swapOut(context, options)),
+  'Firmware.swapIn': onSwap((it, context, options) => it.swapIn(context, options)),
+  'Firmware.pageMove': onSwap((it, context, options) => it.pageMove(context, options)),
 
   Vcpu: (random, world) => new Vcpu(world().it.guest, { vmpl: any(random) }),
   'Vcpu.leave': (random, world) => {
@@ -347,6 +377,11 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
       if (random(4) !== 0) ghcb.page.set(field, BigInt(random(4) * 0x1000 + random(3)));
     }
     it.vcpu.vmgexit();
+  },
+  Guest: (random, world) => {
+    const it = world();
+    const { guest, machine } = it.it;
+    return new Guest(machine, { ...guest, context: context(random, it) });
   },
   'Guest.createVcpu': (random, world) =>
     world().it.guest.createVcpu(object(random, { vmpl: num, registers: any })),
@@ -514,6 +549,7 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
         assumptions: any,
       }),
     ),
+  'Hypervisor.givePageToFirmware': (_, world) => world().host.givePageToFirmware(),
   'Hypervisor.allocatePage': (_, world) => world().host.allocatePage(),
   'Hypervisor.launch': (random, world) => {
     const { host } = world();

@@ -4,16 +4,7 @@ import { physRegion, virtRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
-import { launchUpdate } from '../../src/firmware/firmware.ts';
-import {
-  decommission,
-  guestContextCreate,
-  metadataInit,
-  pageReclaim,
-  pageSetHvFixed,
-  pageUnsmash,
-} from '../../src/firmware/firmware-pages.ts';
-import { pageMove, SwapContext, swapIn, swapOut } from '../../src/firmware/page-swap.ts';
+import type { Firmware } from '../../src/firmware/firmware.ts';
 import { assumptionsOf } from '../../src/formats/assumptions.ts';
 import { decodeCpuidPage, encodeCpuidPage } from '../../src/formats/cpuid-page.ts';
 import type { ERRORS_OF } from '../../src/formats/error-codes.ts';
@@ -41,6 +32,7 @@ import { type SysPhysAddr, sysPhysAddr, sysPhysRegion } from '../../src/formats/
 import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import { ApRequest, encodeApCreation, makeVmsa, requestAp, unmakeVmsa } from '../../src/guest/ap-creation.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
+import { Guest } from '../../src/guest/guest.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import {
@@ -337,17 +329,10 @@ function refusable(call: (it: HostileSvsmWorld) => unknown) {
 
 // Firmware.
 
-const refusedPage = (command: (rmp: Rmp, spa: SysPhysAddr) => unknown) => ({
-  FIRMWARE_REFUSED: () => command(rmpOf(), sysPhysAddr(0)),
+const refused = (command: (firmware: Firmware, spa: SysPhysAddr) => unknown) => ({
+  FIRMWARE_REFUSED: () => command(new SnpMachine({ memorySize: 8 * MiB }).firmware, sysPhysAddr(0)),
 });
-
-const refusedSwap = (command: typeof swapOut) => ({
-  FIRMWARE_REFUSED: () => {
-    const { machine, guest } = world();
-    const context = new SwapContext(machine, sysPhysAddr(0), guest);
-    return command(machine, context, { source: sysPhysAddr(0), destination: sysPhysAddr(0x1000) });
-  },
-});
+const swap = { source: sysPhysAddr(0), destination: sysPhysAddr(0x1000) };
 
 const entry: PscEntry = {
   gpa: physAddr(PAGE),
@@ -418,16 +403,32 @@ export const PROVOCATIONS: Provocations = {
     OUTSIDE_RMP: () => rmpOf().setRegion(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
   },
   EncryptedMemory: { INVALID_ARGUMENT: () => new EncryptedMemory(1) },
-  launchUpdate: refusedPage((rmp, spa) => launchUpdate(rmp, new EncryptedMemory(MiB), spa, 1)),
-  pageReclaim: refusedPage((rmp, spa) => pageReclaim(rmp, spa, PageSize.Regular)),
-  pageSetHvFixed: refusedPage(pageSetHvFixed),
-  pageUnsmash: refusedPage(pageUnsmash),
-  guestContextCreate: refusedPage(guestContextCreate),
-  decommission: refusedPage(decommission),
-  metadataInit: refusedPage((rmp, spa) => metadataInit(rmp, spa, spa)),
-  swapOut: refusedSwap(swapOut),
-  swapIn: refusedSwap(swapIn),
-  pageMove: refusedSwap(pageMove),
+  'Firmware.guestContextCreate': refused((firmware, spa) => firmware.guestContextCreate(spa)),
+  'Firmware.launchStart': refused((firmware, spa) => firmware.launchStart(spa)),
+  'Firmware.activate': refused((firmware, spa) => firmware.activate(spa, 1)),
+  'Firmware.launchUpdate': refused((firmware, spa) => firmware.launchUpdate(spa, spa)),
+  'Firmware.launchFinish': refused((firmware, spa) => firmware.launchFinish(spa)),
+  'Firmware.decommission': refused((firmware, spa) => firmware.decommission(spa)),
+  'Firmware.dfFlush': {
+    FIRMWARE_REFUSED: () => {
+      const { machine, guest } = world();
+      machine.firmware.decommission(guest.context);
+      machine.firmware.dfFlush();
+    },
+  },
+  'Firmware.guestStatus': refused((firmware, spa) => firmware.guestStatus(spa)),
+  'Firmware.pageReclaim': {
+    FIRMWARE_REFUSED: () => {
+      const { machine, guest } = world();
+      machine.firmware.pageReclaim(guest.context);
+    },
+  },
+  'Firmware.pageSetHvFixed': refused((firmware, spa) => firmware.pageSetHvFixed(spa)),
+  'Firmware.pageUnsmash': refused((firmware, spa) => firmware.pageUnsmash(spa)),
+  'Firmware.metadataInit': refused((firmware, spa) => firmware.metadataInit(spa, spa)),
+  'Firmware.swapOut': refused((firmware, spa) => firmware.swapOut(spa, swap)),
+  'Firmware.swapIn': refused((firmware, spa) => firmware.swapIn(spa, swap)),
+  'Firmware.pageMove': refused((firmware, spa) => firmware.pageMove(spa, swap)),
 
   Vcpu: { INVALID_ARGUMENT: () => new Vcpu(world().guest, { vmpl: 4 as never }) },
   'Vcpu.leave': {
@@ -456,6 +457,12 @@ export const PROVOCATIONS: Provocations = {
       const { vcpu } = world();
       vcpu.ghcbMsr = terminate;
       vcpu.vmgexit();
+    },
+  },
+  Guest: {
+    INVALID_ARGUMENT: () => {
+      const { machine, guest } = world();
+      return new Guest(machine, { context: guest.context, nested: guest.nested, memory: guest.memory });
     },
   },
   'Guest.createVcpu': { INVALID_ARGUMENT: () => world().guest.createVcpu({ vmpl: -1 as never }) },
@@ -592,6 +599,16 @@ export const PROVOCATIONS: Provocations = {
   SnpMachine: {
     INVALID_ARGUMENT: () => new SnpMachine({ memorySize: MiB }),
     INVALID_RMP_RANGE: () => new SnpMachine({ memorySize: 4 * MiB, rmpCovers: MiB }),
+  },
+  'Hypervisor.givePageToFirmware': {
+    OUT_OF_MEMORY: () => {
+      const { hypervisor } = new SnpMachine({ memorySize: 4 * MiB });
+      for (;;) hypervisor.givePageToFirmware();
+    },
+    HOST_INSTRUCTION_FAILED: () => {
+      const { hypervisor } = new SnpMachine({ memorySize: 8 * MiB, rmpCovers: 2 * MiB });
+      for (;;) hypervisor.givePageToFirmware();
+    },
   },
   'Hypervisor.allocatePage': {
     OUT_OF_MEMORY: () => {

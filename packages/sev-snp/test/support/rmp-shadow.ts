@@ -49,7 +49,8 @@ export class RmpShadow {
       setRegion(first, entry, others);
     };
     for (const spa of rmp.covered.iterPages(PageSize.Regular)) {
-      if (rmp.rawEntry(spa)?.assigned === true) this.#dirty.add(pageNumber(spa));
+      const hasCount = pageNumber(spa) % PARTS === 0;
+      if (hasCount || rmp.rawEntry(spa)?.assigned === true) this.#dirty.add(pageNumber(spa));
     }
   }
 

@@ -1,11 +1,21 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { VMRUN_CHECKS } from '../../src/cpu/vmrun.ts';
 import { NpfInfo } from '../../src/formats/exit-info.ts';
+import type { PageState } from '../../src/formats/page-state.ts';
 import { type RmpResult, rmpResultName } from '../../src/formats/rmp-result.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { psmash, rmpread, rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { RMP_CHECKS } from '../../src/rmp/rmp-check.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
+import {
+  ALONE_COMMANDS,
+  GUEST_COMMANDS,
+  GUESTS,
+  guestOutcome,
+  PAGE_COMMANDS,
+  PAGES,
+  pageOutcome,
+} from './firmware-runs.ts';
 import { gvaOf, MiB, spaOf, type World, world } from './world.ts';
 
 // The content of TABLES.md, from running code.
@@ -134,6 +144,35 @@ function codeName(result: number): string {
   return `${result} ${rmpResultName(result as RmpResult)}`;
 }
 
+/** The commands of the firmware on guests, a line for each. */
+function guestCommands(): string[] {
+  return Object.entries(GUEST_COMMANDS).map(([name, run]) => {
+    const outcomes = GUESTS.map((guest) => guestOutcome(run, guest));
+    return `| ${[name, ...outcomes].join(' | ')} |`;
+  });
+}
+
+/**
+ * The commands of the firmware on pages that name a guest, or that do not: a line for page states with the same outcomes.
+ */
+function pageCommands(namesGuest: boolean): string[] {
+  const commands = Object.entries(PAGE_COMMANDS).filter(([name]) => namesGuest !== name in ALONE_COMMANDS);
+  return commands.flatMap(([name, run]) => {
+    const guests = namesGuest ? GUESTS : (['none'] as const);
+    const lines = new Map<string, PageState[]>();
+    for (const page of PAGES) {
+      const line = guests.map((guest) => pageOutcome(run, guest, page)).join(' | ');
+      lines.set(line, [...(lines.get(line) ?? []), page]);
+    }
+    // The last line is that of most states.
+    const sorted = [...lines].sort(([, a], [, b]) => a.length - b.length);
+    return sorted.map(([line, pages], i) => {
+      const isRest = i === sorted.length - 1 && pages.length > 4;
+      return `| ${name} | ${isRest ? 'all others' : pages.join(', ')} | ${line} |`;
+    });
+  });
+}
+
 /** The document. */
 export function tables(): string {
   const codes = CASES.map(({ instruction, when, run }) => `| ${instruction} | ${when} | ${endOf(run)} |`);
@@ -157,6 +196,32 @@ Each line runs on a guest with pages of 2 MiB and 4 KiB, under a hypervisor that
 | Instruction | Operand or situation | Result |
 |---|---|---|
 ${codes.join('\n')}
+
+## Commands of the firmware
+
+For a page that is not a context page (\`none\`), and for a guest in each state (T5 of \`docs/hardware.md\`): the new state
+after the arrow, SUCCESS without a new state, or the status of the refusal. \`LAUNCH, ASID\` is LAUNCH after SNP_ACTIVATE.
+\`test/firmware/firmware-states.test.ts\` compares these outcomes with a table that was typed from the specification.
+
+| Command | none | INIT | LAUNCH | LAUNCH, ASID | RUNNING |
+|---|---|---|---|---|---|
+${guestCommands().join('\n')}
+
+SNP_ACTIVATE gets a free ASID here. Of other ASIDs, the first of these holds: out of range INVALID_ASID, pages assigned to it
+INVALID_CONFIG, another guest's ASID_OWNED, used and not flushed DF_FLUSH_REQUIRED.
+
+These commands name no guest:
+
+| Command | Page | Result |
+|---|---|---|
+${pageCommands(false).join('\n')}
+
+The page of a command belongs to the guest of the command. The other pages of the command are in a fit state. A page of another
+guest is INVALID_PAGE_OWNER in the place of success.
+
+| Command | Page | none | INIT | LAUNCH | LAUNCH, ASID | RUNNING |
+|---|---|---|---|---|---|---|
+${pageCommands(true).join('\n')}
 
 ## RMP checks of accesses
 
