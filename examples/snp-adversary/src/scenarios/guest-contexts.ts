@@ -1,5 +1,5 @@
 import { PageSize } from '@svsm/address';
-import { createVmsa, Guest, isSnpError, LaunchPageType, type SysPhysAddr } from '@svsm/sev-snp';
+import { createVmsa, isSnpError, LaunchPageType, type SysPhysAddr } from '@svsm/sev-snp';
 import type { Ending, Scenario } from '../scenario.ts';
 import { A, bytesOf, type Stage } from '../stage.ts';
 
@@ -150,17 +150,6 @@ export const GUEST_CONTEXTS: readonly Scenario[] = [
       freePages(stage);
       firmware.decommission(stage.guest.context);
       return refused(stage, () => firmware.activate(other, stage.guest.asid)) ?? 'lines of an old guest';
-    },
-  },
-  {
-    id: 'A32',
-    name: 'second-guest',
-    attack: 'makes a second guest of one context',
-    stoppedBy: 'guest',
-    guestSees: 'INVALID_ARGUMENT',
-    play: ({ machine, guest }) => {
-      const { context, nested, memory } = guest;
-      return `key ${new Guest(machine, { context, nested, memory }).key}`;
     },
   },
   {

@@ -1,7 +1,7 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
 import { GuestState } from '../formats/guest-state.ts';
 import { PageState } from '../formats/page-state.ts';
-import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
 import {
   decodeSwapRecord,
   encodeSwapRecord,
@@ -11,6 +11,7 @@ import {
 } from '../formats/swap-record.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
+import type { Rmp } from '../rmp/rmp.ts';
 import { type FirmwareCommand, type FirmwarePlatform, metadataGpa } from './firmware-command.ts';
 import type { FirmwareContext } from './firmware-context.ts';
 import { sealPage, unsealPage } from './page-seal.ts';
@@ -71,8 +72,8 @@ export function swapOut(
   const fields = { validated, vmsa, metadata, pageSize, gpa, vmplMasks };
   const record = { softwareData, iv: guest.nextIv, tag, valid: true, ...fields };
   guest.nextIv += 1n;
-  const after = metadata ? { ...entry, gpa: 0n as PhysAddr } : { ...entry, validated: false, vmsa: false };
-  rmp.setRawEntry(source, after);
+  const after = metadata ? { gpa: 0n as PhysAddr } : { validated: false, vmsa: sourceVmsa(rmp, entry) };
+  rmp.setRawEntry(source, { ...entry, ...after });
   writeRecord(memory, guest, place, record);
 }
 
@@ -135,8 +136,18 @@ export function pageMove(
     return;
   }
   const mutable = { immutable: false, lock: false };
-  rmp.setRawEntry(source, { ...from.entry, ...mutable, validated: false, vmsa: false });
+  rmp.setRawEntry(source, {
+    ...from.entry,
+    ...mutable,
+    validated: false,
+    vmsa: sourceVmsa(rmp, from.entry),
+  });
   rmp.setRawEntry(destination, { ...to.entry, ...mutable, validated, vmsa, vmplMasks, gpa });
+}
+
+/** The VMSA bit of a page whose content has gone to another place. */
+function sourceVmsa({ assumptions }: Rmp, { vmsa }: RmpEntry): boolean {
+  return vmsa && assumptions.sourceVmsa === 'kept';
 }
 
 /** Refuses a page that the RMP has with another size: INVALID_PAGE_SIZE. A page that the RMP does not cover has any size. */

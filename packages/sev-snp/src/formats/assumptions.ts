@@ -56,6 +56,11 @@ export interface Assumptions {
   readonly psmashImmutable: 'bad-page' | 'FAIL_PERMISSION';
   /** Whether RMPUPDATE and PSMASH maintain the sub-page count in the entry, as the firmware does, or leave it 0. */
   readonly subpageCount: 'maintained' | 'unmaintained';
+  /**
+   * The VMSA bit of the source of SNP_SWAP_OUT and SNP_PAGE_MOVE: cleared, or kept, as in the published code (AMD-ASPFW).
+   * If it is kept, and VMRUN does not need a valid page, the host can reclaim the source and run the old VMSA again.
+   */
+  readonly sourceVmsa: 'cleared' | 'kept';
   /** The levels that RMPQUERY accepts; for others it returns FAIL_PERMISSION. */
   readonly rmpqueryLevels: 'own-and-lower' | 'lower' | 'any';
   /** Whether RMPQUERY of a page that is not validated raises #VC, as RMPADJUST does, or succeeds. */
@@ -158,6 +163,7 @@ function table(): AssumptionTable {
     psmashBadPage: disputed('PSMASH step 3', 'FAIL_BADADDR', 'FAIL_OVERLAP'),
     psmashImmutable: open('PSMASH step 4', 'bad-page', 'FAIL_PERMISSION'),
     subpageCount: open('R13', 'maintained', 'unmaintained'),
+    sourceVmsa: open('T8, T9', 'cleared', 'kept'),
     rmpqueryLevels: disputed('RMPQUERY step 1', 'own-and-lower', 'lower', 'any'),
     rmpqueryNeedsValidated: open('RMPQUERY step 3', true, false),
     rmpadjustReservedBits: open('RMPADJUST step 1', 'FAIL_INPUT', 'ignored'),

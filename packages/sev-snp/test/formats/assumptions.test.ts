@@ -3,6 +3,7 @@ import { writePhys64 } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { executeInGuest } from '../../src/cpu/instruction-registers.ts';
 import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
+import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import {
   ASSUMPTIONS,
   type Assumptions,
@@ -161,6 +162,18 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     rmpupdate(rmp, spa(0x1000), { assigned: false });
     expect([rmp.hasSubpages(spa(0)), rmp.isRegionUnassigned(spa(0))]).toEqual([false, true]);
     return before;
+  },
+  // T8, T9
+  sourceVmsa: (assumptions) => {
+    const { machine, guest } = world({ assumptions }, { vmsas: [createVmsa()] });
+    const { firmware, hypervisor: host } = machine;
+    const vmsa = host.vmsaOf(guest, 0)!;
+    const { spa: source, gpa } = vmsa;
+    host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa });
+    firmware.swapOut(guest.context, { source, destination: host.givePageToFirmware() });
+    // The page is not valid any more. VMRUN does not ask for that.
+    firmware.pageReclaim(source);
+    return outcome(() => guest.vmrun(vmsa).vmpl);
   },
   // RMPQUERY step 1
   rmpqueryLevels: (assumptions) => {

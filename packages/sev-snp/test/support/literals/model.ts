@@ -24,6 +24,7 @@ const ASSUMED: readonly (readonly [
   ['psmashBadPage', 'PSMASH step 3', 'disagreement', ['FAIL_BADADDR', 'FAIL_OVERLAP']],
   ['psmashImmutable', 'PSMASH step 4', 'unverified', ['bad-page', 'FAIL_PERMISSION']],
   ['subpageCount', 'R13', 'unverified', ['maintained', 'unmaintained']],
+  ['sourceVmsa', 'T8, T9', 'unverified', ['cleared', 'kept']],
   ['rmpqueryLevels', 'RMPQUERY step 1', 'disagreement', ['own-and-lower', 'lower', 'any']],
   ['rmpqueryNeedsValidated', 'RMPQUERY step 3', 'unverified', [true, false]],
   ['rmpadjustReservedBits', 'RMPADJUST step 1', 'unverified', ['FAIL_INPUT', 'ignored']],
