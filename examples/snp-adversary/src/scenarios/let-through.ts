@@ -1,7 +1,7 @@
-import { type PhysAddr, physAddr } from '@svsm/address';
-import { LaunchPageType, type SysPhysAddr } from '@svsm/sev-snp';
+import { type PhysAddr, physAddr, virtAddr } from '@svsm/address';
+import { INIT_REGISTERS, type LaunchPage, LaunchPageType, type SysPhysAddr } from '@svsm/sev-snp';
 import { NOTHING, type Scenario } from '../scenario.ts';
-import { A, B, bytesOf, type Stage } from '../stage.ts';
+import { A, B, bytesOf, type Stage, textOf } from '../stage.ts';
 import { launched, vmrun, vmsaAt } from './firmware.ts';
 
 const OLD_TEXT = { stoppedBy: NOTHING, guestSees: 'its own old text' };
@@ -150,18 +150,29 @@ export const LET_THROUGH: readonly Scenario[] = [
   {
     id: 'A26',
     name: 'unmeasured-content',
-    attack: 'launches with other content of an unmeasured page',
+    attack: 'launches an unmeasured page with other content',
     stoppedBy: NOTHING,
     guestSees: 'what the host put there',
     letThrough: {
-      gets: 'an attested guest',
+      gets: 'surrender',
       needs: 'a launch with UNMEASURED pages',
       mitigatedBy: 'a guest that does not trust them',
     },
-    play: () => {
-      const bytes = (byte: number): Uint8Array => new Uint8Array(4096).fill(byte);
-      const page = { type: LaunchPageType.Unmeasured, gpa: physAddr(0x2000), bytes: bytes(0) };
-      return launched((pages) => pages.with(2, { ...page, bytes: bytes(0xf4) }), [page]);
+    play: async (stage) => {
+      const [gpa, type] = [physAddr(0x2000), LaunchPageType.Unmeasured];
+      const pageOf = (text: string): LaunchPage => {
+        const bytes = new Uint8Array(4096);
+        bytes.set(bytesOf(text));
+        return { type, gpa, bytes };
+      };
+      const page = pageOf('surrender');
+      const end = await launched((pages) => pages.with(2, page), [pageOf('stand firm')]);
+      if (typeof end !== 'string') return end;
+      stage.tell('the digest is the one that the owner of the guest expects');
+      const image = [{ gpa, bytes: page.bytes!, unmeasured: true }];
+      const guest = stage.host.launch({ size: 4096 * 3, image });
+      const vcpu = guest.createVcpu({ registers: INIT_REGISTERS });
+      return textOf(vcpu.read(virtAddr(gpa), 16));
     },
   },
 ];

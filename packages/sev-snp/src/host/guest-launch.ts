@@ -22,12 +22,24 @@ import type { HostFrames } from '../memory/host-frames.ts';
 import { type NestedPage, NestedTable } from '../memory/nested-table.ts';
 import type { RmpState } from '../rmp/host-instructions.ts';
 
+/** A part of a guest's initial content. */
+export interface LaunchImage {
+  /** The address of the first byte. */
+  readonly gpa: PhysAddr;
+  readonly bytes: Uint8Array;
+  /**
+   * Whether its pages are launched as UNMEASURED: the launch digest does not cover their content, so the guest cannot trust
+   * it. `false` if not given.
+   */
+  readonly unmeasured?: boolean;
+}
+
 /** Options of a launch. */
 export interface LaunchOptions {
   /** The size of the guest's memory in bytes, from address 0 on: a multiple of 4096. */
   readonly size: Bytes;
   /** The initial content. All other memory is zero. */
-  readonly image?: readonly { readonly gpa: PhysAddr; readonly bytes: Uint8Array }[];
+  readonly image?: readonly LaunchImage[];
   /** The largest page size in the RMP and the nested page table: 2 MiB if not given. */
   readonly pageSize?: RmpPageSize;
   /** The number of levels of its page tables: 4 if not given. */
@@ -90,8 +102,13 @@ export function launchGuest(
     size === PageSize.Huge ? frames.allocateBlock() : (frames.allocateFrame() as bigint as SysPhysAddr);
   for (const [gpa, size] of pages) nested.map(gpa, allocate(size), size);
   for (const { gpa, bytes } of image) load(host, guest, gpa, bytes);
+  const unmeasured = image.flatMap(({ gpa, bytes, unmeasured = false }) =>
+    unmeasured ? [physRegion(gpa, bytes.length)] : [],
+  );
   for (const [gpa, size] of pages) {
-    launchPage(host, guest, (nested.lookup(gpa) as NestedPage).spa, gpa, size);
+    const isUnmeasured = unmeasured.some((region) => region.overlaps(physRegion(gpa, size)));
+    const type = isUnmeasured ? LaunchPageType.Unmeasured : LaunchPageType.Normal;
+    launchPage(host, guest, (nested.lookup(gpa) as NestedPage).spa, gpa, size, type);
   }
   return guest;
 }
@@ -106,22 +123,20 @@ function createContext(host: LaunchHost, asid: number): SysPhysAddr {
   return context;
 }
 
-/** Launches one page; a VMSA if its image is given. @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED` */
+/** Launches one page, which the host has written. @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED` */
 export function launchPage(
   host: LaunchHost,
   { asid, context }: Guest,
   spa: SysPhysAddr,
   gpa: PhysAddr,
   pageSize: RmpPageSize,
-  vmsa?: Uint8Array,
+  type: LaunchPageType,
 ): void {
-  if (vmsa !== undefined) host.write(spa, vmsa);
   const state = { assigned: true, immutable: true, asid, gpa, pageSize };
   const result = host.rmpupdate(spa, state);
   if (result !== RmpResult.SUCCESS) {
     throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
   }
-  const type = vmsa === undefined ? LaunchPageType.Normal : LaunchPageType.Vmsa;
   host.machine.firmware.launchUpdate(context, spa, { type, pageSize });
 }
 

@@ -5,7 +5,7 @@ import { VmExit } from '../cpu/vmrun.ts';
 import { NpfInfo } from '../formats/exit-info.ts';
 import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
-import { VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
+import { LaunchPageType, VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -175,7 +175,8 @@ export class Hypervisor implements ExitHandler {
     const guest = launchGuest(this, this.#frames, takeAsid, options);
     for (const [apicId, image] of (options.vmsas ?? []).entries()) {
       const spa = this.#vcpus.allocatePage();
-      launchPage(this, guest, spa, VMSA_LAUNCH_GPA, PageSize.Regular, image);
+      this.write(spa, image);
+      launchPage(this, guest, spa, VMSA_LAUNCH_GPA, PageSize.Regular, LaunchPageType.Vmsa);
       const vmsa = { spa, gpa: VMSA_LAUNCH_GPA };
       this.#vcpus.add(guest, apicId, Number(readVmsa(image, 'vmpl')), vmsa);
     }

@@ -5,7 +5,7 @@
  */
 
 export type { GhcbAnswer, GhcbRequest } from './ghcb-service.ts';
-export type { LaunchOptions } from './guest-launch.ts';
+export type { LaunchImage, LaunchOptions } from './guest-launch.ts';
 export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
 export { Hypervisor } from './hypervisor.ts';
 export { type ChangePage, PscResult, processPageStateChange } from './page-state-service.ts';

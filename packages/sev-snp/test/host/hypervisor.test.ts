@@ -1,6 +1,7 @@
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { LaunchPageType } from '../../src/formats/launch-digest.ts';
 import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import type { LaunchOptions } from '../../src/host/guest-launch.ts';
@@ -49,6 +50,20 @@ describe('launch', () => {
     const it = world({}, { image });
     expect(it.vcpu.read(gvaOf(2 * MiB - 6), 12)).toEqual(bytesOf('\0\0firmware\0\0'));
     expect(it.machine.hypervisor.read(spaOf(it, 2 * MiB), 4)).not.toEqual(bytesOf('ware'));
+  });
+
+  // A26, L1
+  test('launches the pages of an unmeasured part as UNMEASURED, and all others as NORMAL', () => {
+    const machine = machineOf();
+    const launched = vi.spyOn(machine.firmware, 'launchUpdate');
+    const part = { gpa: physAddr(2 * MiB - 1), bytes: bytesOf('ab') };
+    machine.hypervisor.launch({ size: 8 * MiB, image: [{ ...part, unmeasured: true }, part] });
+    const types = launched.mock.calls.map(([, , options]) => options?.type);
+    const { Normal, Unmeasured } = LaunchPageType;
+    expect(types).toEqual([Unmeasured, Unmeasured, Normal, Normal]);
+    launched.mockClear();
+    machine.hypervisor.launch({ size: 2 * MiB, image: [{ gpa: physAddr(0), bytes: bytesOf('ab') }] });
+    expect(launched.mock.calls.map(([, , options]) => options?.type)).toEqual([Normal]);
   });
 
   // C15
