@@ -2,8 +2,9 @@ import process from 'node:process';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { RMP_CHECKS, type RmpCheck } from '../../src/rmp/rmp-check.ts';
-import { Campaign, LawBroken, type Tally } from '../support/adversary-campaign.ts';
+import { Campaign, type Tally } from '../support/adversary-campaign.ts';
 import { ALL_DUTIES, type Duties } from '../support/adversary-world.ts';
+import { LawBroken } from '../support/law-broken.ts';
 
 /*
  * The central law: whatever the hypervisor does, a guest that follows the rules (a record, zeroes before use, the safe

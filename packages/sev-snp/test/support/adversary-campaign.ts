@@ -24,6 +24,7 @@ import {
   type Party,
   SECRET,
 } from './adversary-world.ts';
+import { LawBroken } from './law-broken.ts';
 import { RmpShadow } from './rmp-shadow.ts';
 import { gvaOf, MiB } from './world.ts';
 
@@ -36,11 +37,6 @@ export function randomOf(seed: number): (end: number) => number {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) % end;
   };
-}
-
-/** Thrown by a step that finds the law broken. */
-export class LawBroken extends Error {
-  override name = 'LawBroken';
 }
 
 /** How often each thing happened. A campaign proves nothing about a thing that never happens in it. */
