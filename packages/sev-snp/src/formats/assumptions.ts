@@ -104,6 +104,11 @@ export interface Assumptions {
    * the caller's alone (COCONUT-SVSM).
    */
   readonly svsmVmsaLevels: 'own-and-lower' | 'own';
+  /**
+   * A call with a CALL_PENDING other than 0 and 1: processed (COCONUT-SVSM), or refused with INVALID_FORMAT
+   * (specification).
+   */
+  readonly svsmCallPending: 'processed' | 'INVALID_FORMAT';
 }
 
 /** Where an assumption comes from, and its choices. */
@@ -181,6 +186,7 @@ function table(): AssumptionTable {
     rmpSegSizeUnit: disputed('R8', 'byte', 'MiB'),
     svsmVtomMinimum: disputed('SVSM call 7', 'RDX', 'RCX'),
     svsmVmsaLevels: disputed('SVSM call 2', 'own-and-lower', 'own'),
+    svsmCallPending: disputed('S2', 'processed', 'INVALID_FORMAT'),
   };
   return Object.freeze(entries);
 }

@@ -71,7 +71,8 @@ export function decodeSecretsPage(page: Uint8Array): SecretsPage {
 }
 
 /**
- * Completes a secrets page as an SVSM does for its guest: writes where the SVSM is, and wipes the key of VMPL0. O(1).
+ * Completes a secrets page as an SVSM does for its guest: writes where the SVSM is, and wipes the keys of all levels
+ * that are more privileged than the guest's. O(1).
  *
  * @throws SnpError `INVALID_ARGUMENT` if `page` is not 4096 bytes long; `INVALID_MESSAGE` if a field does not fit
  */
@@ -83,5 +84,5 @@ export function announceSvsm(page: Uint8Array, svsm: SvsmLocation): void {
     throw new SnpError('INVALID_MESSAGE', { field: 'guestVmpl', value: guestVmpl, expected: 'pass 1 to 3' });
   }
   writeFields(page, SVSM_FIELDS, svsm);
-  page.fill(0, VMPCKS, VMPCKS + VMPCK_SIZE);
+  page.fill(0, VMPCKS, VMPCKS + VMPCK_SIZE * guestVmpl);
 }

@@ -1,9 +1,10 @@
 import { PAGE_SIZE, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { RmpAdjustment } from '../cpu/guest-instructions.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { GhcbExit } from '../formats/ghcb-page.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import { VMPL_COUNT, VmplPermission } from '../formats/vmpl.ts';
+import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { Ghcb } from './ghcb.ts';
 
 /** The requests of SNP AP creation: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
@@ -54,32 +55,45 @@ export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApC
 }
 
 /**
- * Makes a page of the guest a VMSA: writes the image, then sets the VMSA bit of the RMP entry. For guests without an
- * SVSM: only VMPL0 can set the bit (AMD64 APM vol. 2, §15.36.12). At other levels hardware ignores the bit without an
- * error, so the RMPADJUST names VMPL1 as its target: VMPL1 may not adjust its own mask, and gets FAIL_PERMISSION in
- * place of a false success (EDK2 `AmdSev.c`, Linux `snp_set_vmsa`).
+ * Makes a page of the guest a VMSA: takes the rights of all other levels on it, writes the image, then sets the VMSA bit of
+ * the RMP entry. For guests without an SVSM: only VMPL0 can set the bit (AMD64 APM vol. 2, §15.36.12). At other levels
+ * hardware ignores the bit without an error, so the RMPADJUST names VMPL1 as its target: VMPL1 may not adjust its own mask,
+ * and gets FAIL_PERMISSION in place of a false success (EDK2 `AmdSev.c`, Linux `snp_set_vmsa`).
  *
- * @param page - a private, validated page, not at a multiple of 2 MiB: hypervisors refuse those because of an erratum
- *   (KVM)
+ * If it throws, the page is not a VMSA, and the levels have the rights that they had.
+ *
+ * @param page - a private, validated page whose guest-physical address is not a multiple of 2 MiB: hypervisors refuse
+ *   those because of an erratum (KVM)
  * @param image - the 4096 bytes of the VMSA
- * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.write` and `Vcpu.rmpadjust`
+ * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
  */
 export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
-  if (page % BigInt(PageSize.Huge) === 0n || image.length !== PAGE_SIZE) {
-    const expected = 'pass 4096 bytes, and a page that is not at a multiple of 2 MiB';
+  const isAt2m = (): boolean => vcpu.translate(page).gpa % BigInt(PageSize.Huge) === 0n;
+  if (image.length !== PAGE_SIZE || isAt2m()) {
+    const expected = 'pass 4096 bytes, and a page whose guest-physical address is not a multiple of 2 MiB';
     throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
   }
-  vcpu.write(page, image);
-  adjust(vcpu, page, true);
+  const before = LOWER_LEVELS.map((vmpl) => vcpu.rmpquery(page, vmpl).permissions);
+  try {
+    for (const vmpl of LOWER_LEVELS)
+      adjust(vcpu, page, { vmpl, permissions: VmplPermission.None, vmsa: false });
+    vcpu.invlpgb();
+    vcpu.write(page, image);
+    adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: true });
+  } catch (error) {
+    for (const [k, vmpl] of LOWER_LEVELS.entries()) giveBack(vcpu, page, { vmpl, permissions: before[k]! });
+    throw error;
+  }
 }
 
 /**
- * Turns a VMSA back into an ordinary page. Do this once the hypervisor does not run it any more.
+ * Turns a VMSA back into an ordinary page, on which only VMPL0 has rights. Do this once the hypervisor does not run it any
+ * more.
  *
  * @throws SnpError `RMPADJUST_FAILED`; SnpFault as `Vcpu.rmpadjust`
  */
 export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
-  adjust(vcpu, page, false);
+  adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: false });
 }
 
 /**
@@ -92,8 +106,18 @@ export function requestAp(ghcb: Ghcb, creation: ApCreation): void {
   ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, ...encodeApCreation(creation) });
 }
 
-function adjust(vcpu: Vcpu, gva: VirtAddr, vmsa: boolean): void {
-  const adjustment = { vmpl: 1, permissions: VmplPermission.None, vmsa };
+const LOWER_LEVELS = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3] as const;
+
+function adjust(vcpu: Vcpu, gva: VirtAddr, adjustment: RmpAdjustment): void {
   const result = vcpu.rmpadjust(gva, PageSize.Regular, adjustment);
   if (result !== RmpResult.SUCCESS) throw new SnpError('RMPADJUST_FAILED', { gva, result });
+}
+
+/** Gives a level its rights again after a failure. */
+function giveBack(vcpu: Vcpu, gva: VirtAddr, adjustment: RmpAdjustment): void {
+  try {
+    vcpu.rmpadjust(gva, PageSize.Regular, adjustment);
+  } catch {
+    // The page is gone, and the rights with it. The first failure is the one to report.
+  }
 }

@@ -1,17 +1,17 @@
-import { isPageAligned, PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { isPageAligned, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
-import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { requestPageState } from './msr-protocol.ts';
+import { rescindPage, validatePage } from './page-validation.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 
 /** Options for changes of the visibility of pages. */
 export interface VisibilityOptions {
   /**
-   * The guest's record. It is consulted before each PVALIDATE and updated after it. Without one, nothing refuses a second
-   * validation.
+   * The guest's record. It is consulted before each PVALIDATE, and agrees with the RMP after each call, also after one that
+   * fails. Without a record, nothing refuses a second validation.
    */
   readonly validated?: ValidatedPages;
 }
@@ -88,16 +88,15 @@ export function releasePage(
   { validated }: VisibilityOptions = {},
 ): void {
   const gpa = privatePage(table, gva);
-  validated?.requireAll(pageRegion(gpa, PageSize.Regular));
-  pvalidate4k(vcpu, gva, false);
-  validated?.remove(pageRegion(gpa, PageSize.Regular));
+  rescindPage(vcpu, { gva, gpa, size: PageSize.Regular }, validated);
   requestPageState(vcpu, gpa, PageOperation.Shared);
 }
 
 /**
  * The steps of {@link makePagePrivate} after the change of the entry, which is `table.setEncrypted4k(gva)` and
  * `vcpu.invlpg(gva)`: the hypervisor is asked to assign the page, PVALIDATE validates it, and it is cleared. PVALIDATE
- * does not clear a page: it holds what the hypervisor has left there.
+ * does not clear a page: it holds what the hypervisor has left there. If the page cannot be cleared, its validation is
+ * rescinded.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `ALREADY_VALIDATED`,
  *   `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault
@@ -111,16 +110,7 @@ export function acceptPage(
   const gpa = privatePage(table, gva);
   validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   requestPageState(vcpu, gpa, PageOperation.Private);
-  pvalidate4k(vcpu, gva, true);
-  validated?.add(pageRegion(gpa, PageSize.Regular));
-  vcpu.write(gva, new Uint8Array(PAGE_SIZE));
-}
-
-/** PVALIDATE of 4 KiB. Every answer but a reported change is refused. */
-function pvalidate4k(vcpu: Vcpu, gva: VirtAddr, validate: boolean): void {
-  const { result, unchanged } = vcpu.pvalidate(gva, PageSize.Regular, validate);
-  if (result !== RmpResult.SUCCESS) throw new SnpError('PVALIDATE_FAILED', { gva, validate, result });
-  if (unchanged) throw new SnpError('PVALIDATE_UNCHANGED', { gva, validate });
+  validatePage(vcpu, { gva, gpa, size: PageSize.Regular }, validated);
 }
 
 function privatePage(table: PageTable, gva: VirtAddr): PhysAddr {

@@ -1,16 +1,15 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Virt, type VirtAddr } from '@svsm/address';
 import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import type { PscEntry } from '../formats/page-state-list.ts';
-import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import type { Ghcb } from './ghcb.ts';
 import { requestPageStates } from './page-state-change.ts';
+import { type PrivatePage, rescindPage, validatePage } from './page-validation.ts';
 import type { VisibilityOptions } from './page-visibility.ts';
-import { pageRegion, type ValidatedPages } from './validated-pages.ts';
+import { pageRegion } from './validated-pages.ts';
 
 /**
  * Makes a private region shared, as `makePageShared` does for a page. It works in pages of 2 MiB wherever the guest's
@@ -37,7 +36,7 @@ export function makeRegionShared(
   const pages = plan(table, region, false);
   for (const page of pages) validated?.requireAll(pageRegion(page.gpa, page.size));
   splitEdges(table, pages);
-  const done = pages.flatMap((page) => pvalidatePage(vcpu, page, false, validated));
+  const done = pages.flatMap((page) => rescindPage(vcpu, page, validated));
   requestPageStates(ghcb, entriesOf(done, PageOperation.Shared));
   setShared(vcpu, table, pages, true);
 }
@@ -62,17 +61,11 @@ export function makeRegionPrivate(
   splitEdges(table, pages);
   setShared(vcpu, table, pages, false);
   requestPageStates(ghcb, entriesOf(pages, PageOperation.Private));
-  for (const page of pages) {
-    pvalidatePage(vcpu, page, true, validated);
-    vcpu.write(page.gva, new Uint8Array(page.size));
-  }
+  for (const page of pages) validatePage(vcpu, page, validated);
 }
 
 /** A page to change, in the largest size that its mapping, its address and the region allow. */
-interface Page {
-  readonly gva: VirtAddr;
-  readonly gpa: PhysAddr;
-  readonly size: RmpPageSize;
+interface Page extends PrivatePage {
   /** The size of the page that maps it in the guest's table. */
   readonly mappedSize: PageSize;
 }
@@ -106,37 +99,6 @@ function splitEdges(table: PageTable, pages: readonly Page[]): void {
     // The change is of 4 KiB, or of a part of 1 GiB, which becomes 4 KiB pages.
     if (size === PageSize.Regular || mappedSize === PageSize.Giant) table.split4k(gva);
   }
-}
-
-/** PVALIDATE of a page, in 4 KiB pages if the RMP has 4 KiB entries. Returns the pages in the sizes of the RMP. */
-function pvalidatePage(
-  vcpu: Vcpu,
-  page: Page,
-  validate: boolean,
-  validated: ValidatedPages | undefined,
-): readonly Page[] {
-  const { gva, gpa, size } = page;
-  const region = pageRegion(gpa, size);
-  if (validate) validated?.requireNone(region);
-  else validated?.requireAll(region);
-  const { result, unchanged } = vcpu.pvalidate(gva, size, validate);
-  if (result === RmpResult.FAIL_SIZEMISMATCH) {
-    return smallPagesOf(page).flatMap((small) => pvalidatePage(vcpu, small, validate, validated));
-  }
-  if (result !== RmpResult.SUCCESS) throw new SnpError('PVALIDATE_FAILED', { gva, validate, result });
-  if (unchanged) throw new SnpError('PVALIDATE_UNCHANGED', { gva, validate });
-  if (validate) validated?.add(region);
-  else validated?.remove(region);
-  return [page];
-}
-
-function smallPagesOf(page: Page): Page[] {
-  return Array.from({ length: page.size / PAGE_SIZE }, (_, k) => ({
-    ...page,
-    gva: (page.gva + BigInt(k * PAGE_SIZE)) as VirtAddr,
-    gpa: (page.gpa + BigInt(k * PAGE_SIZE)) as PhysAddr,
-    size: PageSize.Regular,
-  }));
 }
 
 function* entriesOf(pages: Iterable<Page>, operation: PageOperation): Generator<PscEntry> {

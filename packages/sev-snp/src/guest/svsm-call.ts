@@ -52,7 +52,7 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
 
 /**
  * Asks the SVSM to validate pages, or to rescind that (PVALIDATE). The entries go in lists of at most 510 in the calling
- * area, and each list is repeated until it is done.
+ * area, and each list is repeated until it is done, also while the SVSM returns BUSY.
  *
  * @param area - the calling area of `vcpu`; everything after its first 8 bytes is overwritten
  * @throws SnpError `SVSM_REFUSED` with the result and the index of the entry, else as {@link callSvsm}; SnpFault
@@ -71,16 +71,20 @@ function processList(vcpu: Vcpu, area: CallingArea, call: SvsmCall, entries: rea
   const gva = (area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr;
   vcpu.write(gva, list);
   const rcx = area.gpa + BigInt(SVSM_CALL_BUFFER);
-  // Each call has to advance by at least one entry.
-  for (let calls = 0; calls <= entries.length; calls += 1) {
+  // An INCOMPLETE call has to advance by at least one entry.
+  let [done, busy] = [0, 0];
+  for (;;) {
     const { rax } = callSvsm(vcpu, area, { rax: BigInt(call), rcx });
     const result = Number(BigInt.asUintN(32, rax));
     if (result === SvsmResult.Success) return;
     const next = vcpu.read((gva + 2n) as VirtAddr, 2);
     const entry = next[0]! | (next[1]! << 8);
-    if (result !== SvsmResult.Incomplete) throw new SnpError('SVSM_REFUSED', { call, result, entry });
+    if (result === SvsmResult.Busy) busy += 1;
+    else if (result === SvsmResult.Incomplete) done += 1;
+    const isGivenUp = busy === SVSM_MAX_ATTEMPTS || done > entries.length;
+    const isRepeated = result === SvsmResult.Busy || result === SvsmResult.Incomplete;
+    if (!isRepeated || isGivenUp) throw new SnpError('SVSM_REFUSED', { call, result, entry });
   }
-  throw new SnpError('SVSM_REFUSED', { call, result: SvsmResult.Incomplete, entry: 0 });
 }
 
 /**

@@ -1,25 +1,22 @@
-import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
-import { physRegion } from '@svsm/memory-region';
+import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { VmExit } from '../cpu/vmrun.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
-import { bytesOfInteger, integerOf } from '../formats/byte-fields.ts';
-import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import {
-  decodeSvsmListEntry,
-  decodeSvsmListHeader,
-  SVSM_LIST_ENTRY_SIZE,
-  SvsmCall,
-  type SvsmListEntry,
-  type SvsmRegisters,
-  SvsmResult,
-  svsmEntrySize,
-} from '../formats/svsm-protocol.ts';
-import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
-import { EFER_SVME, readVmsa, VMSA_FIELDS, writeVmsa } from '../formats/vmsa.ts';
-import { pageRegion, type ValidatedPages } from '../guest/validated-pages.ts';
-import { SvsmMemory, type SvsmMemoryOptions, SvsmRefusal } from './svsm-memory.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import { SvsmCall, type SvsmRegisters, SvsmResult } from '../formats/svsm-protocol.ts';
+import { VmplPermission } from '../formats/vmpl.ts';
+import { EFER_SVME, readVmsa } from '../formats/vmsa.ts';
+import type { ValidatedPages } from '../guest/validated-pages.ts';
+import { depositList, pvalidateList, withdraw } from './list-calls.ts';
+import type { PageRights } from './page-rights.ts';
+import type { Processor } from './processors.ts';
+import type { SvsmCallContext } from './svsm-call-context.ts';
+import { SvsmMemory, type SvsmMemoryOptions } from './svsm-memory.ts';
+import { isDone, SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
+import { SvsmState } from './svsm-state.ts';
 import { configureVtom, type VtomRange } from './svsm-vtom.ts';
+import { createVcpu, deleteVcpu, remapCallingArea } from './vcpu-calls.ts';
+import { disableVmsa, putRegisters, readImage, registersOf, restoreEfer } from './vmsa-of-caller.ts';
 
 /** Options of a {@link SvsmCore}. */
 export interface SvsmCoreOptions extends SvsmMemoryOptions {
@@ -31,12 +28,6 @@ export interface SvsmCoreOptions extends SvsmMemoryOptions {
   readonly entriesPerCall?: number;
   /** Whether a VMSA runs at the moment and so cannot be deleted. If not given, the machine decides. */
   readonly isRunning?: (vmsa: PhysAddr) => boolean;
-}
-
-/** A processor that may call: its calling area and its VMSA. */
-interface Caller {
-  readonly caa: PhysAddr;
-  readonly vmsa: PhysAddr | undefined;
 }
 
 /** A processor that the SVSM has created for the guest. */
@@ -51,128 +42,211 @@ export interface SvsmVcpu {
  * The SVSM's side of the core protocol (AMD document 58019, §4 to §6.8): all eight calls, for callers at VMPL1 to VMPL3.
  *
  * Whatever registers and lists a guest passes, a call ends with a result. It does not throw, does not read outside of the
- * page in which a list begins, and accesses only pages of the guest. Headers and entries are read once.
+ * page in which a list begins, and accesses only pages of the guest on which the caller has the rights itself. Headers and
+ * entries are read once.
+ *
+ * Calls are served as on many processors. At each exit within a call, the hypervisor can enter the SVSM for another
+ * processor. A call claims pages before it can exit; another call that needs them is BUSY. A call that is refused leaves
+ * pages, rights and records as they were. In a list, this holds for the entry that is refused.
  */
 export class SvsmCore {
-  readonly #memory: SvsmMemory;
   readonly #options: SvsmCoreOptions;
-  /** The registered processors. */
-  readonly #callers: Map<object, Caller> = new Map();
-  readonly #vcpus: Map<PhysAddr, SvsmVcpu> = new Map();
-  /** The VMSA of the caller while its call is processed. */
-  #claimedVmsa: Uint8Array | undefined;
-  /** The deposited pages of 4 KiB. */
-  readonly #deposits: PhysAddr[] = [];
+  readonly #state: SvsmState;
+  readonly #memory: SvsmMemory;
 
-  /** @throws SnpError `INVALID_ARGUMENT` */
-  constructor(options: SvsmCoreOptions) {
+  /**
+   * @param sibling - the same SVSM on another processor, whose state this one shares: see {@link on}
+   * @throws SnpError `INVALID_ARGUMENT`
+   */
+  constructor(options: SvsmCoreOptions, sibling?: SvsmCore) {
     this.#options = options;
-    this.#memory = new SvsmMemory(options);
+    this.#state = sibling === undefined ? new SvsmState(options) : sibling.#state;
+    this.#memory = new SvsmMemory(this.#state, options.vcpu, options.gvaOf);
   }
 
-  get #assumptions(): Assumptions {
-    return this.#options.vcpu.guest.machine.rmp.assumptions;
+  /**
+   * The same SVSM on another processor at VMPL0: both have one state, so each knows what the other has validated, created
+   * and claimed.
+   *
+   * @param gvaOf - where the page table of `vcpu` maps a guest-physical page: as for the first processor if not given
+   */
+  on(vcpu: Vcpu, gvaOf: (gpa: PhysAddr) => VirtAddr = this.#options.gvaOf): SvsmCore {
+    return new SvsmCore({ ...this.#options, vcpu, gvaOf }, this);
   }
 
   /** The SVSM's record of validated pages. */
   get validated(): ValidatedPages {
-    return this.#memory.validated;
+    return this.#state.validated;
   }
 
   /** The processors that CREATE_VCPU has made. */
   get vcpus(): readonly SvsmVcpu[] {
-    return [...this.#vcpus.values()];
+    const { created } = this.#state.processors;
+    return Array.from(created, ({ vmsa, caa, vmpl, apicId }) => ({ vmsa, caa, vmpl, apicId }) as SvsmVcpu);
   }
 
   /**
-   * Lets `vcpu` call, through the calling area at `caa`. Processors that CREATE_VCPU has made need no registration.
+   * Lets `vcpu` call, through the calling area at `caa`. Processors that CREATE_VCPU has made need no registration. A
+   * second registration with the same VMSA moves the calling area.
    *
-   * @param vmsa - the address of its VMSA, if it has one: arguments and results are there, and EFER.SVME is cleared
-   *   during a call
+   * @param caa - a page of the guest
+   * @param vmsa - the page of its VMSA, if it has one: arguments and results are there, and EFER.SVME is cleared during a
+   *   call. A VMSA in memory of the guest becomes the SVSM's own page, to which other levels have no access
+   * @throws SnpError `INVALID_ARGUMENT` if a page has another use or cannot be a VMSA, or if the processor is registered
+   *   with another VMSA
    */
   register(vcpu: Vcpu, caa: PhysAddr, vmsa?: PhysAddr): void {
-    this.#callers.set(vcpu, { caa, vmsa });
+    const { processors } = this.#state;
+    const held = processors.of(vcpu);
+    if (held !== undefined && (held.vmsa !== vmsa || held.isBusy)) {
+      throw argumentError(
+        'the VMSA of a processor',
+        vmsa,
+        'pass the VMSA of the first registration, outside of calls',
+      );
+    }
+    if (held?.caa === caa) return;
+    const record = { caa, vmsa, vmpl: vcpu.vmpl, apicId: undefined, rightsBefore: undefined, isBusy: false };
+    this.#claimed(caa, 'the calling area', () => {
+      if (held === undefined && vmsa !== undefined) this.#takeVmsa(vmsa);
+      if (held === undefined) processors.register(vcpu, record);
+      else held.caa = caa;
+    });
+  }
+
+  /** Runs `action` with a page of the guest that has no other use. */
+  #claimed(gpa: PhysAddr, what: string, action: () => void): void {
+    const end = isPage(gpa)
+      ? unlessRefused(() => this.#state.claim({}, gpa, PAGE_SIZE, 'change'))
+      : undefined;
+    if (end === undefined) throw argumentError(what, gpa, 'pass a page of the guest without another use');
+    try {
+      action();
+    } finally {
+      end();
+    }
+  }
+
+  /** Makes the page of a registered VMSA the SVSM's own, as CREATE_VCPU does. */
+  #takeVmsa(vmsa: PhysAddr): void {
+    if (isPage(vmsa) && this.#state.owns(vmsa)) {
+      const isUsed = [...this.#state.processors].some((processor) => processor.vmsa === vmsa);
+      if (isUsed) throw argumentError('the VMSA', vmsa, 'pass a page without another use');
+      return;
+    }
+    this.#claimed(vmsa, 'the VMSA', () => {
+      const { rights } = this.#memory;
+      const isTaken = isDone(() => {
+        const before = rights.of(vmsa, PageSize.Regular);
+        rights.undoing(before, () => rights.set(before.map(asVmsa)));
+      });
+      if (!isTaken) throw argumentError('the VMSA', vmsa, 'pass a private, validated page');
+      this.#state.take(vmsa, PageSize.Regular);
+    });
   }
 
   /** The calling area of `vcpu`. */
   callingArea(vcpu: Vcpu): PhysAddr | undefined {
-    return this.#callerOf(vcpu)?.caa;
+    return this.#state.processors.of(vcpu)?.caa;
   }
 
   /**
    * Enters the SVSM on behalf of `vcpu`. If the processor has a pending call, the call is processed and changes its
-   * registers. Else nothing happens: the hypervisor can enter the SVSM at any time.
+   * registers. Else nothing happens: the hypervisor can enter the SVSM at any time. So a processor that runs, or whose call
+   * is in progress, has no pending call.
+   *
+   * If the hypervisor keeps the SVSM from delivering the results, the processor is stopped: its registers are not used
+   * again, and a VMSA keeps EFER.SVME clear.
    *
    * @returns whether a call was processed
    */
   enter(vcpu: Vcpu): boolean {
-    const caller = this.#callerOf(vcpu);
-    if (caller === undefined) return false;
-    if (caller.vmsa === undefined) return this.#callPending(vcpu, vcpu.registers);
-    const image = this.#claimVmsa(caller.vmsa);
-    if (image === undefined) return false;
+    const processor = this.#state.processors.of(vcpu);
+    if (processor === undefined || processor.isBusy) return false;
+    const { vmsa } = processor;
+    if (vmsa === undefined && vcpu.vmsa !== undefined && vcpu.isRunning) return false;
+    const turn: Turn = { isProcessed: false, isDelivered: false };
+    processor.isBusy = true;
+    try {
+      if (vmsa === undefined) this.#serveRegisters(vcpu, processor, turn);
+      else unlessRefused(() => this.#serveVmsa(vcpu, processor, vmsa, turn));
+    } finally {
+      processor.isBusy = turn.isProcessed && !turn.isDelivered;
+    }
+    return turn.isProcessed;
+  }
+
+  /** Serves the call of a processor without a VMSA. */
+  #serveRegisters(vcpu: Vcpu, processor: Processor, turn: Turn): void {
+    const registers = { ...vcpu.registers };
+    const pending = this.#pendingOf(processor);
+    if (pending === 0) return;
+    this.#serve(vcpu, processor, registers, pending);
+    turn.isProcessed = true;
+    Object.assign(vcpu.registers, registers);
+    turn.isDelivered = isDone(() => this.#memory.write(processor.caa, new Uint8Array(1)));
+  }
+
+  /** Serves the call of a processor by its VMSA: results first, then CALL_PENDING, EFER.SVME last. */
+  #serveVmsa(vcpu: Vcpu, processor: Processor, vmsa: PhysAddr, turn: Turn): void {
+    const memory = this.#memory;
+    if (disableVmsa(memory, vmsa, this.#isRunning) === undefined) return;
+    const image = unlessRefused(() => readImage(memory, vmsa));
     // A processor that has exited for another reason continues as if nothing had happened.
-    const isCall = readVmsa(image, 'exitCode') === VmExit.Vmgexit;
-    const registers = { ...registersOf(image) };
-    this.#claimedVmsa = image;
-    const hasRun = isCall && this.#callPending(vcpu, registers);
-    this.#claimedVmsa = undefined;
-    if (hasRun) for (const name of REGISTERS) writeVmsa(image, name, BigInt.asUintN(64, registers[name]));
-    this.#releaseVmsa(vcpu, caller.vmsa, image, hasRun);
-    return hasRun;
+    const isCall = image !== undefined && readVmsa(image, 'exitCode') === VmExit.Vmgexit;
+    const pending = isCall ? this.#pendingOf(processor) : 0;
+    if (image !== undefined && pending !== 0) {
+      const registers = registersOf(image);
+      this.#serve(vcpu, processor, registers, pending, image);
+      turn.isProcessed = true;
+      // The call can have deleted the VMSA: then it is an ordinary page, and nobody waits for a result.
+      turn.isDelivered = !this.#state.processors.has(processor);
+      if (turn.isDelivered) return;
+      putRegisters(image, registers);
+      memory.write(vmsa, image);
+      memory.write(processor.caa, new Uint8Array(1));
+    }
+    restoreEfer(memory, vmsa, readVmsa(image ?? readImage(memory, vmsa), 'efer') | EFER_SVME);
+    turn.isDelivered = true;
   }
 
-  /** Processes the pending call of `vcpu`, if it has one. Returns whether it has. */
-  #callPending(vcpu: Vcpu, registers: SvsmRegisters): boolean {
-    const caa = this.#callerOf(vcpu)?.caa as PhysAddr;
-    const isPending = unlessRefused(() => this.#memory.read(caa, 1)[0]) === 1;
-    if (!isPending) return false;
-    this.call(vcpu, registers);
-    // The call can have moved the calling area, or removed it.
-    const area = this.#callerOf(vcpu)?.caa;
-    if (area !== undefined) unlessRefused(() => this.#memory.write(area, new Uint8Array(1)));
-    return true;
+  /** CALL_PENDING of a processor: 0 if no call waits. */
+  #pendingOf({ caa }: Processor): number {
+    return unlessRefused(() => this.#memory.read(caa, 1)[0]) ?? 0;
   }
 
-  /** Clears EFER.SVME in a VMSA, so that it cannot be run, and then reads it (AMD document 58019, §5). */
-  #claimVmsa(vmsa: PhysAddr): Uint8Array | undefined {
-    return unlessRefused(() => {
-      this.#writeSvme(vmsa, false);
-      return this.#memory.read(vmsa, PAGE_SIZE);
-    });
+  /** Processes a call that waits, unless CALL_PENDING has a reserved value. */
+  #serve(vcpu: Vcpu, caller: Processor, registers: SvsmRegisters, pending: number, image?: Uint8Array): void {
+    const isReserved = pending !== 1 && this.#assumptions.svsmCallPending === 'INVALID_FORMAT';
+    if (isReserved) registers.rax = BigInt(SvsmResult.InvalidFormat);
+    else this.#process(vcpu, caller, registers, image);
   }
 
-  /** Writes the registers back to a VMSA, if they have changed, and sets EFER.SVME last. */
-  #releaseVmsa(vcpu: Vcpu, vmsa: PhysAddr, image: Uint8Array, hasChanged: boolean): void {
-    // The call can have deleted the VMSA: then it is an ordinary page.
-    if (this.#callerOf(vcpu) === undefined) return;
-    unlessRefused(() => {
-      if (hasChanged) this.#memory.write(vmsa, image);
-      this.#writeSvme(vmsa, true);
-    });
-  }
-
-  #writeSvme(vmsa: PhysAddr, isSet: boolean): void {
-    const [offset, size] = VMSA_FIELDS.efer;
-    const at = vmsa + BigInt(offset);
-    const efer = integerOf(this.#memory.read(at, size));
-    this.#memory.write(at, bytesOfInteger(isSet ? efer | EFER_SVME : efer & ~EFER_SVME, size));
-  }
-
-  #callerOf(vcpu: Vcpu): Caller | undefined {
-    const registered = this.#callers.get(vcpu);
-    if (registered !== undefined) return registered;
-    const made = vcpu.vmsa === undefined ? undefined : this.#vcpus.get(vcpu.vmsa.gpa);
-    return made?.vmpl === vcpu.vmpl ? made : undefined;
-  }
-
-  /** Processes a call of `vcpu`. RAX is the call, the other registers are its arguments. Results replace them. */
+  /**
+   * Processes a call of `vcpu`. RAX is the call, the other registers are its arguments. Results replace them. BUSY if
+   * another call of the processor is in progress.
+   */
   call(vcpu: Vcpu, registers: SvsmRegisters): void {
+    const processor = this.#state.processors.of(vcpu);
+    if (processor?.isBusy === true) {
+      registers.rax = BigInt(SvsmResult.Busy);
+      return;
+    }
+    if (processor !== undefined) processor.isBusy = true;
+    try {
+      this.#process(vcpu, processor, registers);
+    } finally {
+      if (processor !== undefined) processor.isBusy = false;
+    }
+  }
+
+  #process(vcpu: Vcpu, caller: Processor | undefined, registers: SvsmRegisters, image?: Uint8Array): void {
     const protocol = BigInt.asUintN(32, registers.rax >> 32n);
     let result: number = SvsmResult.UnsupportedProtocol;
     if (protocol === 0n) {
       try {
-        result = this.#dispatch(vcpu, Number(BigInt.asUintN(32, registers.rax)), registers);
+        const id = Number(BigInt.asUintN(32, registers.rax));
+        result = this.#dispatch(id, this.#context(vcpu, caller), registers, image);
       } catch (error) {
         if (!(error instanceof SvsmRefusal)) throw error;
         result = error.result;
@@ -181,199 +255,75 @@ export class SvsmCore {
     registers.rax = BigInt(result);
   }
 
-  #dispatch(vcpu: Vcpu, call: number, registers: SvsmRegisters): number {
+  #context({ vmpl }: Vcpu, caller: Processor | undefined): SvsmCallContext {
+    const { sevFeatures = 1n, entriesPerCall = Number.POSITIVE_INFINITY } = this.#options;
+    return {
+      state: this.#state,
+      memory: this.#memory,
+      vmpl,
+      caller,
+      assumptions: this.#assumptions,
+      sevFeatures,
+      entriesPerCall,
+      isRunning: this.#isRunning,
+    };
+  }
+
+  #dispatch(id: number, call: SvsmCallContext, registers: SvsmRegisters, image?: Uint8Array): number {
     const { rcx, rdx, r8 } = registers;
-    switch (call) {
+    switch (id) {
       case SvsmCall.RemapCa:
-        return this.#remapCa(vcpu, rcx);
+        return remapCallingArea(call, rcx);
       case SvsmCall.Pvalidate:
-        return this.#eachEntry(rcx, (entry) => this.#pvalidateEntry(entry, vcpu.vmpl));
+        return pvalidateList(call, rcx);
       case SvsmCall.CreateVcpu:
-        return this.#createVcpu(vcpu.vmpl, rcx, rdx, Number(BigInt.asUintN(32, r8)));
+        return createVcpu(call, rcx, rdx, Number(BigInt.asUintN(32, r8)));
       case SvsmCall.DeleteVcpu:
-        return this.#deleteVcpu(vcpu.vmpl, rcx);
+        return deleteVcpu(call, rcx);
       case SvsmCall.DepositMem:
-        return this.#eachEntry(rcx, (entry) => this.#depositEntry(entry));
+        return depositList(call, rcx);
       case SvsmCall.WithdrawMem:
-        return this.#withdraw(rcx, vcpu.vmpl);
+        return withdraw(call, rcx);
       case SvsmCall.QueryProtocol: {
         // Protocol 0, versions 1 to 1.
         registers.rcx = rcx >> 32n === 0n && BigInt.asUintN(32, rcx) === 1n ? 0x1_0000_0001n : 0n;
         return SvsmResult.Success;
       }
       case SvsmCall.ConfigureVtom:
-        return configureVtom(
-          registers,
-          this.#options.vtom,
-          this.#claimedVmsa,
-          this.#assumptions.svsmVtomMinimum,
-        );
+        return configureVtom(registers, this.#options.vtom, image, this.#assumptions.svsmVtomMinimum);
       default:
         return SvsmResult.UnsupportedCall;
     }
   }
 
-  #remapCa(vcpu: Vcpu, rcx: bigint): number {
-    requireAligned(rcx, PAGE_SIZE);
-    this.#memory.requireGuest(rcx, PAGE_SIZE);
-    const caller = this.#callerOf(vcpu);
-    const old = caller?.caa;
-    if (old === rcx) return SvsmResult.Success;
-    if (this.#isCallingArea(rcx, PAGE_SIZE)) return SvsmResult.InvalidAddress;
-    this.#memory.write(rcx, new Uint8Array(1));
-    if (old !== undefined) unlessRefused(() => this.#memory.write(old, new Uint8Array(1)));
-    this.#callers.set(vcpu, { caa: rcx as PhysAddr, vmsa: caller?.vmsa });
-    return SvsmResult.Success;
+  get #assumptions(): Assumptions {
+    return this.#options.vcpu.guest.machine.rmp.assumptions;
   }
 
-  /** Processes the entries of a list from `next` on. Afterwards `next` has the progress, also after a refusal. */
-  #eachEntry(list: bigint, process: (entry: SvsmListEntry) => void): number {
-    requireAligned(list, SVSM_LIST_ENTRY_SIZE);
-    this.#memory.requireGuest(list, SVSM_LIST_ENTRY_SIZE);
-    const header = decodeSvsmListHeader(this.#memory.read(list, SVSM_LIST_ENTRY_SIZE));
-    const room = PAGE_SIZE - Number(list % BigInt(PAGE_SIZE)) - SVSM_LIST_ENTRY_SIZE;
-    const max = room / SVSM_LIST_ENTRY_SIZE;
-    const { count } = header;
-    if (count === 0 || count > max || header.next >= count)
-      throw new SvsmRefusal(SvsmResult.InvalidParameter);
-    const end = Math.min(count, header.next + (this.#options.entriesPerCall ?? count));
-    let next = header.next;
-    try {
-      for (; next < end; next += 1) {
-        const at = list + BigInt(SVSM_LIST_ENTRY_SIZE * (next + 1));
-        process(decodeSvsmListEntry(this.#memory.read(at, SVSM_LIST_ENTRY_SIZE)));
-      }
-    } finally {
-      // The list can have taken away the page in which it lies.
-      unlessRefused(() => this.#memory.write(list + 2n, Uint8Array.of(next & 0xff, next >> 8)));
-    }
-    return next === count ? SvsmResult.Success : SvsmResult.Incomplete;
-  }
-
-  #pvalidateEntry(entry: SvsmListEntry, vmpl: Vmpl): void {
-    const { gpa, validate, ignoreUnchanged } = entry;
-    const size = requireSize(entry);
-    if (entry.reserved !== 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
-    this.#memory.requireGuest(gpa, size);
-    if (validate) this.#memory.validate(gpa, size, vmpl, ignoreUnchanged);
-    else this.#memory.rescind(gpa, size, ignoreUnchanged);
-  }
-
-  #depositEntry(entry: SvsmListEntry): void {
-    const { gpa, validate, ignoreUnchanged, reserved } = entry;
-    const size = requireSize(entry);
-    if (reserved !== 0 || validate || ignoreUnchanged) throw new SvsmRefusal(SvsmResult.InvalidParameter);
-    this.#memory.requireGuest(gpa, size);
-    if (this.#isCallingArea(gpa, size)) throw new SvsmRefusal(SvsmResult.InvalidAddress);
-    this.#memory.revoke(gpa, size);
-    this.#memory.take(gpa, size);
-    this.#deposits.push(...pageRegion(gpa, size).iterPages(PageSize.Regular));
-  }
-
-  #withdraw(buffer: bigint, vmpl: Vmpl): number {
-    requireAligned(buffer, 8);
-    const room = PAGE_SIZE - Number(buffer % BigInt(PAGE_SIZE)) - 8;
-    if (room === 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
-    this.#memory.requireGuest(buffer, 8 + room);
-    const pages = this.#deposits.slice(0, room / 8);
-    const words = new BigUint64Array(1 + pages.length);
-    words[0] = BigInt(pages.length);
-    words.set(pages, 1);
-    // This can fail, so it comes first: nothing is lost then.
-    this.#memory.write(buffer, new Uint8Array(words.buffer));
-    for (const gpa of pages) {
-      this.#memory.write(gpa, new Uint8Array(PAGE_SIZE));
-      this.#memory.grant(gpa, PageSize.Regular, vmpl);
-      this.#memory.release(gpa, PageSize.Regular);
-      this.#deposits.shift();
-    }
-    return SvsmResult.Success;
-  }
-
-  #createVcpu(caller: Vmpl, vmsa: bigint, caa: bigint, apicId: number): number {
-    requireAligned(vmsa, PAGE_SIZE);
-    requireAligned(caa, PAGE_SIZE);
-    for (const page of [vmsa, caa]) {
-      this.#memory.requireGuest(page, PAGE_SIZE);
-      if (this.#isCallingArea(page, PAGE_SIZE)) throw new SvsmRefusal(SvsmResult.InvalidAddress);
-    }
-    if (vmsa === caa) throw new SvsmRefusal(SvsmResult.InvalidAddress);
-    const at = vmsa as PhysAddr;
-    // First nobody can change the page any more, then it is read.
-    this.#memory.revoke(at, PageSize.Regular);
-    const image = this.#memory.read(at, PAGE_SIZE);
-    const vmpl = Number(readVmsa(image, 'vmpl'));
-    const isLevel = this.#assumptions.svsmVmsaLevels === 'own' ? vmpl === caller : vmpl >= caller;
-    const isFit =
-      vmpl !== 0 &&
-      isLevel &&
-      (readVmsa(image, 'efer') & EFER_SVME) !== 0n &&
-      readVmsa(image, 'sevFeatures') === (this.#options.sevFeatures ?? 1n);
-    if (!isFit) {
-      this.#memory.grant(at, PageSize.Regular, caller);
-      throw new SvsmRefusal(SvsmResult.InvalidParameter);
-    }
-    // VMPL1 as the target, as EDK2 and Linux do it: only VMPL0 sets the VMSA bit (AMD64 APM vol. 2, §15.36.12), and an
-    // SVSM that does not run there gets FAIL_PERMISSION.
-    this.#memory.adjust(at, PageSize.Regular, 1, VmplPermission.None, true);
-    this.#memory.take(at, PageSize.Regular);
-    this.#vcpus.set(at, { vmsa: at, caa: caa as PhysAddr, vmpl, apicId });
-    return SvsmResult.Success;
-  }
-
-  #deleteVcpu(caller: Vmpl, vmsa: bigint): number {
-    const held = this.#vcpus.get(vmsa as PhysAddr);
-    if (held === undefined || held.vmpl < caller) throw new SvsmRefusal(SvsmResult.InvalidParameter);
-    if (this.#isRunning(held.vmsa)) throw new SvsmRefusal(SvsmResult.InstructionFailed + 3);
-    const image = this.#memory.read(vmsa, PAGE_SIZE);
-    writeVmsa(image, 'efer', readVmsa(image, 'efer') & ~EFER_SVME);
-    this.#memory.write(vmsa, image);
-    this.#memory.adjust(held.vmsa, PageSize.Regular, 1, VmplPermission.None, false);
-    this.#memory.grant(held.vmsa, PageSize.Regular, caller);
-    this.#memory.release(held.vmsa, PageSize.Regular);
-    this.#vcpus.delete(held.vmsa);
-    return SvsmResult.Success;
-  }
-
-  #isRunning(vmsa: PhysAddr): boolean {
+  readonly #isRunning = (vmsa: PhysAddr): boolean => {
     const { isRunning, vcpu } = this.#options;
     if (isRunning !== undefined) return isRunning(vmsa);
     const spa = vcpu.guest.nested.lookup(vmsa)?.spa;
     return spa !== undefined && vcpu.guest.machine.rmp.isInUse(spa, PageSize.Regular);
-  }
-
-  #isCallingArea(gpa: bigint, bytes: number): boolean {
-    const region = physRegion(gpa as PhysAddr, bytes);
-    const areas = [...this.#callers.values(), ...this.#vcpus.values()].map(({ caa }) => caa);
-    return areas.some((area) => region.contains(area));
-  }
+  };
 }
 
-const REGISTERS = ['rax', 'rcx', 'rdx', 'r8', 'r9'] as const;
-
-function registersOf(vmsa: Uint8Array): SvsmRegisters {
-  const entries = REGISTERS.map((name) => [name, readVmsa(vmsa, name)]);
-  return Object.fromEntries(entries) as unknown as SvsmRegisters;
+/** One entry into the SVSM for a processor. */
+interface Turn {
+  isProcessed: boolean;
+  /** Whether the processor may continue. */
+  isDelivered: boolean;
 }
 
-/** The size of an entry. @throws SvsmRefusal InvalidParameter for an unknown size or a misaligned address */
-function requireSize(entry: SvsmListEntry): RmpPageSize {
-  const size = svsmEntrySize(entry);
-  if (size === undefined) throw new SvsmRefusal(SvsmResult.InvalidParameter);
-  requireAligned(entry.gpa, size);
-  return size;
+/** The rights on a page as a VMSA: no level but the SVSM's has any. */
+function asVmsa(page: PageRights): PageRights {
+  return { ...page, masks: page.masks.map(() => VmplPermission.None), vmsa: true };
 }
 
-function requireAligned(gpa: bigint, alignment: number): void {
-  if (gpa % BigInt(alignment) !== 0n) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+function isPage(gpa: bigint): boolean {
+  return typeof gpa === 'bigint' && gpa % BigInt(PAGE_SIZE) === 0n;
 }
 
-/** The result of `access`, or `undefined` if it is refused. */
-function unlessRefused<T>(access: () => T): T | undefined {
-  try {
-    return access();
-  } catch (error) {
-    if (error instanceof SvsmRefusal) return undefined;
-    throw error;
-  }
+function argumentError(what: string, value: unknown, expected: string): SnpError<'INVALID_ARGUMENT'> {
+  return new SnpError('INVALID_ARGUMENT', { what, value, expected });
 }

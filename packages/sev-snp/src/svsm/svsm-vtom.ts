@@ -23,8 +23,8 @@ const LOADS: readonly (readonly [bigint, VmsaField, 'rdx' | 'r8' | 'r9'])[] = [
 
 /**
  * SVSM_CORE_CONFIGURE_VTOM (AMD document 58019, §6.8): returns the offered range, or sets or clears the virtual top of
- * memory in the caller's VMSA. A range that is not offered cannot be configured (COCONUT-SVSM `core.rs`). A failure
- * changes nothing. O(1).
+ * memory in the caller's VMSA. If no range is offered, a configuration is INVALID_REQUEST (COCONUT-SVSM `core.rs`). A value
+ * outside of the range is INVALID_ADDRESS. A failure changes nothing. O(1).
  */
 export function configureVtom(
   registers: SvsmRegisters,
@@ -34,6 +34,7 @@ export function configureVtom(
 ): number {
   const { rcx } = registers;
   if ((rcx & QUERY) !== 0n) {
+    if (rcx !== QUERY) return SvsmResult.InvalidParameter;
     // Bit 1: supported; 19:12: the binary logarithm of the alignment.
     const answer = offered === undefined ? 0n : ENABLE | (21n << 12n);
     registers.rcx = answer;
@@ -46,8 +47,9 @@ export function configureVtom(
   if (offered === undefined || vmsa === undefined) return SvsmResult.InvalidRequest;
   const tom = rcx & PAGE_MASK;
   const isEnabled = (rcx & ENABLE) !== 0n;
-  const isFit = tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= offered.min && tom <= offered.max;
-  if ((rcx & RESERVED) !== 0n || (isEnabled ? !isFit : tom !== 0n)) return SvsmResult.InvalidParameter;
+  const isAligned = tom % BigInt(PAGE_SIZE_2M) === 0n;
+  if ((rcx & RESERVED) !== 0n || !(isEnabled ? isAligned : tom === 0n)) return SvsmResult.InvalidParameter;
+  if (isEnabled && (tom < offered.min || tom > offered.max)) return SvsmResult.InvalidAddress;
   const features = readVmsa(vmsa, 'sevFeatures') & ~SevFeature.VirtualTom;
   writeVmsa(vmsa, 'sevFeatures', isEnabled ? features | SevFeature.VirtualTom : features);
   writeVmsa(vmsa, 'virtualTom', tom);

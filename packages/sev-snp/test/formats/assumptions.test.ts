@@ -287,6 +287,13 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     it.guestCpu.write(gvaOf(6 * MiB), vmsa);
     return call(it, 2, { rcx: BigInt(6 * MiB), rdx: BigInt(6 * MiB + 0x1000) });
   },
+  // S2
+  svsmCallPending: (assumptions) => {
+    const it = svsmWorld({}, { assumptions });
+    it.guestCpu.write(it.area.gva, Uint8Array.of(2));
+    it.guestCpu.registers.rax = 6n;
+    return [it.svsm.enter(it.guestCpu), it.guestCpu.registers.rax];
+  },
 };
 const NAMES = Object.keys(ASSUMPTIONS) as (keyof Assumptions)[];
 

@@ -37,16 +37,27 @@ test('every field is where the firmware writes it', () => {
 });
 
 // S1
-test('an SVSM writes where it is, and wipes the key of VMPL0 and no other', () => {
+test.each([
+  [1, [0, 0x11, 0x12, 0x13]],
+  [2, [0, 0, 0x12, 0x13]],
+  [3, [0, 0, 0, 0x13]],
+])('an SVSM wipes the keys of the levels above its guest at VMPL%i, and no other', (guestVmpl, keys) => {
+  const bytes = page();
+  announceSvsm(bytes, { ...svsm, guestVmpl });
+  expect(decodeSecretsPage(bytes).vmpcks.map((key) => key[0])).toEqual(keys);
+  expect(decodeSecretsPage(bytes).vmpcks.map((key) => new Set(key).size)).toEqual([1, 1, 1, 1]);
+});
+
+// S1
+test('an SVSM writes where it is', () => {
   const bytes = page();
   announceSvsm(bytes, svsm);
   const view = new DataView(bytes.buffer);
   const fields = [0x140, 0x148, 0x150].map((at) => view.getBigUint64(at, true));
   expect(fields).toEqual([0x10_0000n, 0x20_0000n, 0x40_0000n]);
   expect([view.getUint32(0x158, true), view.getUint8(0x15c)]).toEqual([1, 2]);
-  const { vmpcks, ...rest } = decodeSecretsPage(bytes);
+  const rest = decodeSecretsPage(bytes);
   expect(rest.svsm).toEqual(svsm);
-  expect(vmpcks.map((key) => key[0])).toEqual([0, 0x11, 0x12, 0x13]);
   expect(rest.vmsaTweakBitmap[0]).toBe(0xee);
 });
 

@@ -538,6 +538,10 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
       own: [region(random)],
       validated: [region(random)],
     }),
+  'SvsmCore.register': (random, world) => {
+    const { it, gpa } = { it: world().it, gpa: () => world().gpa(random) };
+    it.svsm.register(it.guest.createVcpu({ vmpl: 2 }), gpa(), random(2) === 0 ? undefined : gpa());
+  },
   SnpMachine: (random) =>
     new SnpMachine(
       object(random, {

@@ -596,6 +596,12 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () =>
       new SvsmCore({ vcpu: world().vcpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: none, own: [] }),
   },
+  'SvsmCore.register': {
+    INVALID_ARGUMENT: () => {
+      const it = svsmWorld();
+      it.svsm.register(it.guest.createVcpu({ vmpl: 2 }), it.area.gpa);
+    },
+  },
   SnpMachine: {
     INVALID_ARGUMENT: () => new SnpMachine({ memorySize: MiB }),
     INVALID_RMP_RANGE: () => new SnpMachine({ memorySize: 4 * MiB, rmpCovers: MiB }),

@@ -178,17 +178,18 @@ describe('CONFIGURE_VTOM', () => {
   });
 
   // SVSM call 7
-  test.each<[string, bigint]>([
-    ['below the offered range', (1n << 39n) | 2n],
-    ['above the offered range', (1n << 46n) | 0x20_0002n],
-    ['misaligned', (1n << 46n) | 0x1002n],
-    ['with a reserved bit', (1n << 46n) | 0x22n],
-    ['without the enable bit', 1n << 46n],
-  ])('refuses a vTOM %s, and changes nothing', (_, rcx) => {
+  test.each<[string, bigint, number]>([
+    ['below the offered range', (1n << 39n) | 2n, SvsmResult.InvalidAddress],
+    ['above the offered range', (1n << 46n) | 0x20_0002n, SvsmResult.InvalidAddress],
+    ['misaligned', (1n << 46n) | 0x1002n, SvsmResult.InvalidParameter],
+    ['with a reserved bit', (1n << 46n) | 0x22n, SvsmResult.InvalidParameter],
+    ['without the enable bit', 1n << 46n, SvsmResult.InvalidParameter],
+    ['in a query', (1n << 46n) | 1n, SvsmResult.InvalidParameter],
+  ])('refuses a vTOM %s, and changes nothing', (_, rcx, result) => {
     inGuest(
       (vcpu, { image }) => {
         const { rax } = callSvsm(vcpu, area, { rax: BigInt(SvsmCall.ConfigureVtom), rcx });
-        expect(rax).toBe(BigInt(SvsmResult.InvalidParameter));
+        expect(rax).toBe(BigInt(result));
         expect([readVmsa(image(), 'virtualTom'), readVmsa(image(), 'sevFeatures')]).toEqual([0n, 1n]);
       },
       { vtom },

@@ -1,0 +1,125 @@
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import {
+  decodeSvsmListEntry,
+  decodeSvsmListHeader,
+  SVSM_LIST_ENTRY_SIZE,
+  type SvsmListEntry,
+  SvsmResult,
+  svsmEntrySize,
+} from '../formats/svsm-protocol.ts';
+import type { Vmpl } from '../formats/vmpl.ts';
+import { pageRegion } from '../guest/validated-pages.ts';
+import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
+import { isDone, SvsmRefusal } from './svsm-refusal.ts';
+
+/** SVSM_CORE_PVALIDATE (AMD document 58019, §6.2). O(entries). */
+export function pvalidateList(call: SvsmCallContext, list: bigint): number {
+  return eachEntry(call, list, ({ gpa, validate, ignoreUnchanged, ...entry }) => {
+    const size = requireSize({ gpa, validate, ignoreUnchanged, ...entry });
+    if (entry.reserved !== 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+    const { memory, vmpl } = call;
+    using(call, [[gpa, size, 'change']], () => {
+      if (validate) memory.validate(gpa, size, vmpl, ignoreUnchanged);
+      else memory.rescind(gpa, size, vmpl, ignoreUnchanged);
+    });
+  });
+}
+
+/** SVSM_CORE_DEPOSIT_MEM (AMD document 58019, §6.5). O(entries). */
+export function depositList(call: SvsmCallContext, list: bigint): number {
+  return eachEntry(call, list, (entry) => {
+    const { gpa, validate, ignoreUnchanged, reserved } = entry;
+    const size = requireSize(entry);
+    if (reserved !== 0 || validate || ignoreUnchanged) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+    const { state, vmpl } = call;
+    const { rights } = call.memory;
+    using(call, [[gpa, size, 'change']], () => {
+      const before = rights.require(gpa, size, vmpl);
+      rights.undoing(before, () => rights.revoke(gpa, size));
+      state.addDeposit(gpa, size, vmpl);
+    });
+  });
+}
+
+/**
+ * SVSM_CORE_WITHDRAW_MEM (AMD document 58019, §6.6): gives back as many deposited pages as the buffer has room for. A caller
+ * gets what its level, or a less privileged one, has deposited. O(pages).
+ */
+export function withdraw(call: SvsmCallContext, buffer: bigint): number {
+  const { state, memory, vmpl } = call;
+  requireAligned(buffer, 8);
+  const room = PAGE_SIZE - Number(buffer % BigInt(PAGE_SIZE)) - 8;
+  if (room === 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+  const pages = state.depositsFor(vmpl, room / 8);
+  const words = new BigUint64Array([BigInt(pages.length), ...pages]);
+  return using(call, [[buffer, 8 + room, 'access']], () =>
+    claimingDeposits(call, pages, () => {
+      memory.rights.requireAccess(buffer, vmpl as Vmpl);
+      for (const gpa of pages) memory.write(gpa, new Uint8Array(PAGE_SIZE));
+      const granted: PhysAddr[] = [];
+      try {
+        for (const gpa of pages) {
+          granted.push(gpa);
+          memory.rights.grant(gpa, PageSize.Regular, vmpl);
+        }
+        memory.write(buffer, new Uint8Array(words.buffer));
+      } catch (error) {
+        for (const gpa of granted) isDone(() => memory.rights.revoke(gpa, PageSize.Regular));
+        throw error;
+      }
+      state.removeDeposits(pages);
+      return SvsmResult.Success;
+    }),
+  );
+}
+
+/** Runs `action` while a call has deposited pages alone. @throws SvsmRefusal Busy if another call withdraws one */
+function claimingDeposits<T>(call: SvsmCallContext, pages: readonly PhysAddr[], action: () => T): T {
+  const ends: (() => void)[] = [];
+  try {
+    for (const gpa of pages) {
+      const end = call.state.claims.tryClaim(call, pageRegion(gpa, PageSize.Regular));
+      if (end === undefined) throw new SvsmRefusal(SvsmResult.Busy);
+      ends.push(end);
+    }
+    return action();
+  } finally {
+    for (const end of ends) end();
+  }
+}
+
+/** Processes the entries of a list from `next` on. Afterwards `next` has the progress, also after a refusal. */
+function eachEntry(call: SvsmCallContext, list: bigint, process: (entry: SvsmListEntry) => void): number {
+  requireAligned(list, SVSM_LIST_ENTRY_SIZE);
+  return using(call, [[list, SVSM_LIST_ENTRY_SIZE, 'access']], () => {
+    call.memory.rights.requireAccess(list, call.vmpl as Vmpl);
+    const { count, next: first } = decodeSvsmListHeader(call.memory.read(list, SVSM_LIST_ENTRY_SIZE));
+    const max = (PAGE_SIZE - Number(list % BigInt(PAGE_SIZE))) / SVSM_LIST_ENTRY_SIZE - 1;
+    if (count === 0 || count > max || first >= count) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+    const end = Math.min(count, first + call.entriesPerCall);
+    let next = first;
+    try {
+      for (; next < end; next += 1) {
+        const at = list + BigInt(SVSM_LIST_ENTRY_SIZE * (next + 1));
+        // The list can have taken away the page in which it lies.
+        call.state.requireGuest(at, SVSM_LIST_ENTRY_SIZE);
+        process(decodeSvsmListEntry(call.memory.read(at, SVSM_LIST_ENTRY_SIZE)));
+      }
+    } finally {
+      isDone(() => {
+        call.state.requireGuest(list, SVSM_LIST_ENTRY_SIZE);
+        call.memory.write(list + 2n, Uint8Array.of(next & 0xff, next >> 8));
+      });
+    }
+    return next === count ? SvsmResult.Success : SvsmResult.Incomplete;
+  });
+}
+
+/** The size of an entry. @throws SvsmRefusal InvalidParameter for an unknown size or a misaligned address */
+function requireSize(entry: SvsmListEntry): RmpPageSize {
+  const size = svsmEntrySize(entry);
+  if (size === undefined) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+  requireAligned(entry.gpa, size);
+  return size;
+}

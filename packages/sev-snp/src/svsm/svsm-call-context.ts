@@ -1,0 +1,43 @@
+import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import type { Assumptions } from '../formats/assumptions.ts';
+import { SvsmResult } from '../formats/svsm-protocol.ts';
+import type { Processor } from './processors.ts';
+import type { SvsmMemory } from './svsm-memory.ts';
+import { SvsmRefusal } from './svsm-refusal.ts';
+import type { PageUse, SvsmState } from './svsm-state.ts';
+
+/** A call in progress. */
+export interface SvsmCallContext {
+  readonly state: SvsmState;
+  readonly memory: SvsmMemory;
+  /** The level of the caller. */
+  readonly vmpl: number;
+  /** The record of the caller; `undefined` if it was never registered. */
+  readonly caller: Processor | undefined;
+  readonly assumptions: Assumptions;
+  /** SEV_FEATURES that every VMSA must have. */
+  readonly sevFeatures: bigint;
+  /** The number of list entries that the call processes at most. */
+  readonly entriesPerCall: number;
+  /** Whether a VMSA runs at the moment. */
+  isRunning(vmsa: PhysAddr): boolean;
+}
+
+/** Pages that a call uses: address, bytes, and the use of them. */
+export type PagesInUse = readonly [gpa: bigint, bytes: number, use: PageUse];
+
+/** Runs a part of a call while pages are claimed for it. @throws SvsmRefusal as `SvsmState.claim` */
+export function using<T>(call: SvsmCallContext, pages: readonly PagesInUse[], action: () => T): T {
+  const ends: (() => void)[] = [];
+  try {
+    for (const [gpa, bytes, use] of pages) ends.push(call.state.claim(call, gpa, bytes, use));
+    return action();
+  } finally {
+    for (const end of ends) end();
+  }
+}
+
+/** @throws SvsmRefusal InvalidParameter unless `gpa` is a multiple of `alignment` */
+export function requireAligned(gpa: bigint, alignment: number = PAGE_SIZE): void {
+  if (gpa % BigInt(alignment) !== 0n) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+}

@@ -1,0 +1,126 @@
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { SvsmResult } from '../formats/svsm-protocol.ts';
+import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
+import { EFER_SVME, readVmsa } from '../formats/vmsa.ts';
+import type { Processor } from './processors.ts';
+import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
+import type { SvsmMemory } from './svsm-memory.ts';
+import { isDone, SvsmRefusal } from './svsm-refusal.ts';
+import { disableVmsa, readImage, restoreEfer } from './vmsa-of-caller.ts';
+
+/** The bytes of a calling area that are not arguments. */
+const HEADER_SIZE = 8;
+
+/** SVSM_CORE_REMAP_CA (AMD document 58019, §6.1). O(processors). */
+export function remapCallingArea(call: SvsmCallContext, gpa: bigint): number {
+  const { memory, caller, vmpl } = call;
+  requireAligned(gpa);
+  if (caller === undefined) throw new SvsmRefusal(SvsmResult.InvalidRequest);
+  const old = caller.caa;
+  if (old === gpa) return SvsmResult.Success;
+  return using(call, [[gpa, PAGE_SIZE, 'change']], () => {
+    memory.rights.requireAccess(gpa, vmpl as Vmpl);
+    const before = memory.read(gpa, HEADER_SIZE);
+    memory.write(gpa, new Uint8Array(HEADER_SIZE));
+    try {
+      memory.write(old, new Uint8Array(1));
+    } catch (error) {
+      isDone(() => memory.write(gpa, before));
+      throw error;
+    }
+    caller.caa = gpa as PhysAddr;
+    return SvsmResult.Success;
+  });
+}
+
+/** SVSM_CORE_CREATE_VCPU (AMD document 58019, §6.3). O(processors). */
+export function createVcpu(call: SvsmCallContext, vmsa: bigint, caa: bigint, apicId: number): number {
+  requireAligned(vmsa);
+  requireAligned(caa);
+  if (vmsa === caa) throw new SvsmRefusal(SvsmResult.InvalidAddress);
+  const { rights } = call.memory;
+  return using(
+    call,
+    [
+      [vmsa, PAGE_SIZE, 'change'],
+      [caa, PAGE_SIZE, 'change'],
+    ],
+    () => {
+      const at = vmsa as PhysAddr;
+      const before = rights.require(at, PageSize.Regular, call.vmpl);
+      rights.requireAccess(caa, call.vmpl as Vmpl);
+      const vmpl = rights.undoing(before, () => {
+        // First nobody can change the page any more, then it is read.
+        rights.revoke(at, PageSize.Regular);
+        const level = requireFit(call, call.memory.read(at, PAGE_SIZE));
+        // VMPL1 as the target, as EDK2 and Linux do it: only VMPL0 sets the VMSA bit (AMD64 APM vol. 2, §15.36.12), and an
+        // SVSM that does not run there gets FAIL_PERMISSION.
+        rights.adjust(at, PageSize.Regular, 1, VmplPermission.None, true);
+        return level;
+      });
+      const { state } = call;
+      state.take(at, PageSize.Regular);
+      const areas = { caa: caa as PhysAddr, vmsa: at };
+      state.processors.addCreated(at, { ...areas, vmpl, apicId, rightsBefore: before, isBusy: false });
+      return SvsmResult.Success;
+    },
+  );
+}
+
+/** The level of a VMSA. @throws SvsmRefusal InvalidParameter if the caller may not have it run */
+function requireFit({ vmpl: caller, assumptions, sevFeatures }: SvsmCallContext, image: Uint8Array): number {
+  const vmpl = Number(readVmsa(image, 'vmpl'));
+  const isLevel = assumptions.svsmVmsaLevels === 'own' ? vmpl === caller : vmpl >= caller;
+  const isFit =
+    vmpl !== 0 &&
+    vmpl < VMPL_COUNT &&
+    isLevel &&
+    (readVmsa(image, 'efer') & EFER_SVME) !== 0n &&
+    readVmsa(image, 'sevFeatures') === sevFeatures;
+  if (!isFit) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+  return vmpl;
+}
+
+/** SVSM_CORE_DELETE_VCPU (AMD document 58019, §6.4). O(1). */
+export function deleteVcpu(call: SvsmCallContext, vmsa: bigint): number {
+  const { state } = call;
+  const held = state.processors.createdAt(vmsa);
+  if (held === undefined || held.vmpl < call.vmpl) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+  const isOther = held !== call.caller;
+  if (isOther && held.isBusy) throw new SvsmRefusal(SvsmResult.Busy);
+  // Until the end it cannot call.
+  held.isBusy = true;
+  try {
+    dropVmsa(call, vmsa as PhysAddr, held);
+  } finally {
+    if (isOther) held.isBusy = false;
+  }
+  state.processors.deleteCreated(vmsa as PhysAddr);
+  state.release(vmsa as PhysAddr, PageSize.Regular);
+  return SvsmResult.Success;
+}
+
+/** Makes a VMSA an ordinary page, with the rights that it had before CREATE_VCPU. */
+function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: Processor): void {
+  const { memory } = call;
+  const efer = disableVmsa(memory, vmsa, call.isRunning);
+  if (efer === undefined) throw new SvsmRefusal(SvsmResult.InstructionFailed + 3);
+  let image: Uint8Array | undefined;
+  try {
+    image = readImage(memory, vmsa);
+    memory.rights.set(rightsBefore);
+  } catch (error) {
+    isDone(() => {
+      if (image !== undefined) remakeVmsa(memory, vmsa, image);
+      restoreEfer(memory, vmsa, efer);
+    });
+    throw error;
+  }
+}
+
+/** Makes a page a VMSA again. Other levels can have written to it: so it is closed, and then gets its content. */
+function remakeVmsa(memory: SvsmMemory, vmsa: PhysAddr, image: Uint8Array): void {
+  memory.rights.revoke(vmsa, PageSize.Regular);
+  memory.write(vmsa, image);
+  memory.rights.adjust(vmsa, PageSize.Regular, 1, VmplPermission.None, true);
+}

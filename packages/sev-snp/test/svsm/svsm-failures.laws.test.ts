@@ -1,0 +1,164 @@
+/** A refused call changes nothing: each step of each call fails in turn, and the whole state is compared. */
+import { isDeepStrictEqual } from 'node:util';
+import { physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { VMEXIT_NPF } from '../../src/formats/exit-info.ts';
+import { RmpResult } from '../../src/formats/rmp-result.ts';
+import { SnpFault } from '../../src/rmp/snp-fault.ts';
+import {
+  allDeposits,
+  CALLS,
+  HUGE_CALLS,
+  onSteps,
+  type Request,
+  run,
+  type StepName,
+  stateOf,
+  twoProcessors,
+} from '../support/svsm-steps.ts';
+import { CAA, entryOf, pvalidateList, type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
+import { gvaOf, MiB } from '../support/world.ts';
+
+/** The failure of a step, in place of the step; `undefined` if the step cannot fail so. */
+type Failure = (name: StepName) => unknown;
+
+/** INVLPGB has no operand in memory. */
+const fault: Failure = (name) => {
+  if (name === 'invlpgb') return undefined;
+  throw new SnpFault('NPF', {
+    exitCode: VMEXIT_NPF,
+    exitInfo1: 0n,
+    gpa: 0n,
+    gva: 0n,
+    spa: undefined,
+    nestedSize: undefined,
+    check: 'nested-not-present',
+  });
+};
+
+const FAILURES: Readonly<Record<string, Failure>> = {
+  'a fault': fault,
+  'a result': (name) => {
+    if (name === 'pvalidate') return { result: RmpResult.FAIL_SIZEMISMATCH, unchanged: false };
+    if (name === 'rmpadjust') return RmpResult.FAIL_PERMISSION;
+    if (name === 'rmpquery')
+      return { result: RmpResult.FAIL_PERMISSION, permissions: 0, vmsa: false, pageSize: 4096 };
+    return undefined;
+  },
+  'an unchanged page': (name) =>
+    name === 'pvalidate' ? { result: RmpResult.SUCCESS, unchanged: true } : undefined,
+  'a callback that throws': () => {
+    throw new CallbackError('a callback');
+  },
+};
+
+class CallbackError extends Error {}
+
+/** A guest with pages of 2 MiB. The one at 2 MiB is not validated. */
+function hugeWorld(): SvsmWorld {
+  const it = svsmWorld();
+  it.guestCpu.write(gvaOf(6 * MiB + 0x5000), Uint8Array.of(1, 2, 3));
+  return it;
+}
+
+const WORLDS: Readonly<Record<string, () => SvsmWorld>> = {
+  'of 4 KiB': twoProcessors,
+  'of 2 MiB': hugeWorld,
+  'of 2 MiB, on 4 KiB pages in the RMP': () => {
+    const it = hugeWorld();
+    it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
+    return it;
+  },
+};
+
+/** The steps to fail: all of them, or some at each end and between. */
+function chosen(count: number): number[] {
+  const all = Array.from({ length: count }, (_, k) => k);
+  if (count <= 24) return all;
+  return all.filter((k) => k < 6 || k >= count - 6 || k % Math.ceil(count / 6) === 0);
+}
+
+const CASES: [string, string, () => SvsmWorld, Request][] = [
+  ...Object.entries(CALLS)
+    .filter(([name]) => !['rescindY', 'depositD', 'createV'].includes(name))
+    .map(([name, request]) => [name, 'of 4 KiB', WORLDS['of 4 KiB']!, request] as never),
+  ...Object.entries(HUGE_CALLS)
+    .filter(([name]) => name !== 'validate6')
+    .map(([name, request]) => [name, 'of 2 MiB', WORLDS['of 2 MiB']!, request] as never),
+  [
+    'deposit',
+    'of 2 MiB, on 4 KiB pages in the RMP',
+    WORLDS['of 2 MiB, on 4 KiB pages in the RMP']!,
+    HUGE_CALLS['deposit']!,
+  ],
+  [
+    'clear',
+    'of 2 MiB, on 4 KiB pages in the RMP',
+    WORLDS['of 2 MiB, on 4 KiB pages in the RMP']!,
+    HUGE_CALLS['clear']!,
+  ],
+  [
+    'validate',
+    'of 2 MiB that were rescinded',
+    () => {
+      const it = hugeWorld();
+      pvalidateList(it, [entryOf(6 * MiB, { validate: false, size: 1 })]);
+      return it;
+    },
+    (it, caa) => HUGE_CALLS['validate6']!(it, caa),
+  ],
+];
+
+describe.each(CASES)('%s %s', (_, __, make, request) => {
+  /** Runs the call in a new world. */
+  const attempt = (failure?: Failure, at = -1) => {
+    const it = make();
+    const [id, registers] = request(it, CAA);
+    let steps = 0;
+    let isFailed = false;
+    onSteps(it.vcpu, (_step, name) => {
+      const isThis = steps++ === at;
+      if (!isThis) return undefined;
+      isFailed = true;
+      const replaced = failure!(name);
+      isFailed = replaced !== undefined;
+      return replaced;
+    });
+    const all = { rax: BigInt(id), rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, ...registers };
+    let thrown: unknown;
+    try {
+      it.svsm.call(it.guestCpu, all);
+    } catch (error) {
+      thrown = error;
+    }
+    return { it, after: stateOf(it), result: Number(all.rax), thrown, steps, isFailed };
+  };
+
+  test('ends well if no step fails', () => {
+    expect([good.result, good.steps > 0, isDeepStrictEqual(good.after, before)]).toEqual([0, true, false]);
+  });
+
+  const good = attempt();
+  const untouched = make();
+  request(untouched, CAA);
+  const before = stateOf(untouched);
+  const final = { state: good.after, deposits: allDeposits(good.it) };
+
+  // S5, S9
+  test.each(Object.entries(FAILURES))('changes nothing if a step ends in %s', (_name, failure) => {
+    for (const at of chosen(good.steps)) {
+      const { it, after, result, thrown, isFailed } = attempt(failure, at);
+      if (thrown !== undefined) expect(thrown).toBeInstanceOf(CallbackError);
+      if (!isFailed) continue;
+      // The last step of a list writes its progress: without it, the call is done all the same.
+      const isLast = at === good.steps - 1 && isDeepStrictEqual(after, final.state);
+      const isDone = thrown === undefined ? result === 0 : isLast;
+      expect(isDeepStrictEqual(after, isDone ? final.state : before), `step ${at}`).toBe(true);
+      if (isDone) continue;
+      // No claim and no half of a record is left: the same call ends well.
+      expect(run(request, it), `step ${at}, again`).toBe(0);
+      expect(isDeepStrictEqual(stateOf(it), final.state), `step ${at}, again`).toBe(true);
+      expect(allDeposits(it)).toEqual(final.deposits);
+    }
+  });
+});
