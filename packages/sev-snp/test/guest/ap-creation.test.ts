@@ -1,4 +1,5 @@
-import { physAddr } from '@svsm/address';
+import { physAddr, virtAddr } from '@svsm/address';
+import { PtePreset } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
@@ -12,7 +13,7 @@ import {
   unmakeVmsa,
 } from '../../src/guest/ap-creation.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
-import { bytesOf, codeOf, gvaOf, MiB, thrownBy, type World, world } from '../support/world.ts';
+import { bytesOf, codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
 
 const VMSA = 4 * MiB + 0x1000;
 const creation = { request: ApRequest.Create, apicId: 1, vmpl: 0, vmsa: physAddr(VMSA), sevFeatures: 1n };
@@ -131,6 +132,43 @@ describe('a second processor', () => {
     expect(thrownBy(() => ghcb.vmgexit({ exitCode: 0x8000_0013n, info1, info2 }))?.details).toMatchObject({
       info2: 4n,
     });
+  });
+
+  // A9, I14
+  test('makeVmsa takes the rights of all other levels, and returns them if it fails', () => {
+    const { it } = ready();
+    it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true);
+    for (const vmpl of [1, 2, 3]) it.vcpu.rmpadjust(gvaOf(VMSA), 0x1000, { vmpl, permissions: 0xf });
+    const masks = () => it.machine.rmp.entry(spaOf(it, VMSA))!.vmplMasks.slice(1);
+    const write = it.vcpu.write.bind(it.vcpu);
+    it.vcpu.write = () => {
+      throw new Error('a callback');
+    };
+    expect(() => makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa())).toThrow('a callback');
+    expect(masks()).toEqual([0xf, 0xf, 0xf]);
+    it.vcpu.write = (gva, bytes) => {
+      // Nobody else can write to the page any more when the image is written.
+      expect(masks()).toEqual([0, 0, 0]);
+      write(gva, bytes);
+    };
+    makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa());
+    expect(masks()).toEqual([0, 0, 0]);
+    it.vcpu.write = write;
+    unmakeVmsa(it.vcpu, gvaOf(VMSA));
+    expect(masks()).toEqual([0, 0, 0]);
+  });
+
+  // R25
+  test('makeVmsa refuses a multiple of 2 MiB by its guest-physical address, whatever its virtual one is', () => {
+    const { it } = ready();
+    const alias = virtAddr(0xffff_9000_0000_0000n);
+    it.table.map4k(alias, physAddr(VMSA), PtePreset.Data);
+    const other = virtAddr(alias + 0x1000n);
+    it.table.map4k(other, physAddr(4 * MiB), PtePreset.Data);
+    it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true);
+    makeVmsa(it.vcpu, alias, createVmsa());
+    expect(it.machine.rmp.entry(spaOf(it, VMSA))?.vmsa).toBe(true);
+    expect(codeOf(() => makeVmsa(it.vcpu, other, createVmsa()))).toBe('INVALID_ARGUMENT');
   });
 
   // I14

@@ -1,17 +1,25 @@
 /** Calls of an SVSM step by step: each access and instruction of its processor, and the whole state around a call. */
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { VMEXIT_NPF } from '../../src/formats/exit-info.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { SvsmCall, type SvsmRegisters } from '../../src/formats/svsm-protocol.ts';
 import { EFER_SVME, writeVmsa } from '../../src/formats/vmsa.ts';
 import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
+import { SnpFault } from '../../src/rmp/snp-fault.ts';
 import type { SvsmCore, SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
 import { CAA, call, entryOf, OWN_END, type SvsmWorld, svsmWorld, writeList } from './svsm-world.ts';
 import { gvaOf, MiB, spaOf } from './world.ts';
 
-/** The instructions and accesses of the SVSM's processor. Each of them can exit, fail, or fault. */
-const STEPS = ['read', 'write', 'rmpadjust', 'rmpquery', 'pvalidate', 'invlpgb'] as const;
+/** The instructions and accesses of a processor. Each of them can exit, fail, or fault. */
+const STEPS = ['read', 'write', 'rmpadjust', 'rmpquery', 'pvalidate', 'invlpgb', 'vmgexit'] as const;
 export type StepName = (typeof STEPS)[number];
+
+/** A nested page fault that the hypervisor does not resolve. */
+export function unresolvedFault(): never {
+  const at = { gpa: 0n, gva: 0n, spa: undefined, nestedSize: undefined };
+  throw new SnpFault('NPF', { exitCode: VMEXIT_NPF, exitInfo1: 0n, check: 'nested-not-present', ...at });
+}
 
 /**
  * Calls `before` ahead of each step of a processor, with the number of the step. Its result, if it has one, replaces the
@@ -134,8 +142,8 @@ export function run(request: Request, it: SvsmWorld): number {
 /** A call of the second processor, on the second processor of the SVSM. Its list is written now; the result runs it. */
 export function prepareOther(request: Request, it: TwoProcessors): () => number {
   const [id, registers] = request(it, OTHER_CAA);
-  const all = { rax: BigInt(id), rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, ...registers };
   return () => {
+    const all = { rax: BigInt(id), rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, ...registers };
     it.other.svsm.call(it.other.guestCpu, all);
     return Number(all.rax);
   };

@@ -2,9 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { VMEXIT_NPF } from '../../src/formats/exit-info.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
-import { SnpFault } from '../../src/rmp/snp-fault.ts';
 import {
   allDeposits,
   CALLS,
@@ -15,6 +13,7 @@ import {
   type StepName,
   stateOf,
   twoProcessors,
+  unresolvedFault,
 } from '../support/svsm-steps.ts';
 import { CAA, entryOf, pvalidateList, type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
 import { gvaOf, MiB } from '../support/world.ts';
@@ -23,18 +22,7 @@ import { gvaOf, MiB } from '../support/world.ts';
 type Failure = (name: StepName) => unknown;
 
 /** INVLPGB has no operand in memory. */
-const fault: Failure = (name) => {
-  if (name === 'invlpgb') return undefined;
-  throw new SnpFault('NPF', {
-    exitCode: VMEXIT_NPF,
-    exitInfo1: 0n,
-    gpa: 0n,
-    gva: 0n,
-    spa: undefined,
-    nestedSize: undefined,
-    check: 'nested-not-present',
-  });
-};
+const fault: Failure = (name) => (name === 'invlpgb' ? undefined : unresolvedFault());
 
 const FAILURES: Readonly<Record<string, Failure>> = {
   'a fault': fault,

@@ -10,13 +10,14 @@ import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { vmrun } from '../../src/cpu/vmrun.ts';
 import { SvsmCall, SvsmResult } from '../../src/formats/svsm-protocol.ts';
-import { EFER_SVME, readVmsa } from '../../src/formats/vmsa.ts';
+import { EFER_SVME, readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import { makeVmsa, requestAp } from '../../src/guest/ap-creation.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { requestGhcbMsr } from '../../src/guest/msr-protocol.ts';
 import { type CallingArea, callSvsm, pvalidateBySvsm } from '../../src/guest/svsm-call.ts';
 import type { Hypervisor } from '../../src/host/hypervisor.ts';
 import { SvsmCore, type SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
+import { unresolvedFault } from '../support/svsm-steps.ts';
 import { entryOf } from '../support/svsm-world.ts';
 import { codeOf, gvaOf, MiB, mapAll, world } from '../support/world.ts';
 
@@ -33,6 +34,7 @@ interface Scene {
   readonly caller: RunnableVmsa;
   tryToRun(vmsa?: RunnableVmsa): bigint | undefined;
   image(): Uint8Array;
+  patchEfer(efer: bigint): void;
   onEvent: ((event: MachineEvent) => void) | undefined;
 }
 
@@ -73,6 +75,11 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
         caller,
         tryToRun: (vmsa = caller) => vmrun(machine, vmsa, guest),
         image: () => machine.memory.read(caller.spa, 0x1000, guest.key),
+        patchEfer: (efer) => {
+          const image = machine.memory.read(caller.spa, 0x1000, guest.key);
+          writeVmsa(image, 'efer', efer);
+          machine.memory.write(caller.spa, image, guest.key);
+        },
         get onEvent() {
           return onEvent;
         },
@@ -148,6 +155,45 @@ describe('a call by VMSAs', () => {
       expect(readVmsa(it.image(), 'efer') & EFER_SVME).toBe(EFER_SVME);
       vcpu.guest.vmrun(vcpu.vmsa as RunnableVmsa);
       expect([vcpu.registers.rax, vcpu.read(area.gva, 1)[0]]).toEqual([6n, 1]);
+    });
+  });
+});
+
+describe('an entry of the hypervisor', () => {
+  // S5, A15
+  test('for a processor that runs serves nothing, and leaves its VMSA', () => {
+    inGuest((vcpu, it) => {
+      vcpu.write(area.gva, Uint8Array.of(1));
+      vcpu.registers.rax = BigInt(SvsmCall.QueryProtocol);
+      vcpu.leave(0x403n);
+      vcpu.guest.vmrun(vcpu.vmsa as RunnableVmsa);
+      // Its VMSA has the exit code and the registers of a call, but it has gone on since.
+      expect(entered(it, vcpu)).toBe(false);
+      expect(readVmsa(it.image(), 'efer') & EFER_SVME).toBe(EFER_SVME);
+      expect(readVmsa(it.image(), 'rax')).toBe(BigInt(SvsmCall.QueryProtocol));
+    });
+  });
+
+  // S5, A15
+  test('after one whose results the hypervisor has kept back serves nothing, and the processor stays stopped', () => {
+    inGuest((vcpu, it) => {
+      vcpu.write(area.gva, Uint8Array.of(1));
+      Object.assign(vcpu.registers, { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n });
+      vcpu.leave(0x403n);
+      const write = it.svsmCpu.write.bind(it.svsmCpu);
+      it.svsmCpu.write = (gva, bytes) => {
+        if (bytes.length === 0x1000) unresolvedFault();
+        write(gva, bytes);
+      };
+      expect(entered(it, vcpu)).toBe(true);
+      it.svsmCpu.write = write;
+      expect(entered(it, vcpu)).toBe(false);
+      expect(it.tryToRun()).toBe(-1n);
+      expect(readVmsa(it.image(), 'rcx')).toBe(1n);
+      // For the end of the scene.
+      const efer = readVmsa(it.image(), 'efer');
+      it.patchEfer(efer | EFER_SVME);
+      vcpu.guest.vmrun(vcpu.vmsa as RunnableVmsa);
     });
   });
 });

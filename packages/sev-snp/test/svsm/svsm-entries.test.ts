@@ -1,0 +1,210 @@
+/** Entries into an SVSM that the hypervisor chooses: a second one, one for a processor that runs, one in the middle. */
+import { physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { SvsmCall, SvsmResult } from '../../src/formats/svsm-protocol.ts';
+import { readVmsa } from '../../src/formats/vmsa.ts';
+import { pvalidateBySvsm } from '../../src/guest/svsm-call.ts';
+import {
+  CALLS,
+  OTHER_CAA,
+  onSteps,
+  prepareOther,
+  run,
+  twoProcessors,
+  unresolvedFault,
+  V,
+  vmsaImage,
+  W,
+  X,
+} from '../support/svsm-steps.ts';
+import { CAA, call, entryOf, pvalidateList, svsmWorld, writeList } from '../support/svsm-world.ts';
+import { codeOf, gvaOf, MiB, spaOf } from '../support/world.ts';
+
+const { Success, Busy, InvalidAddress } = SvsmResult;
+
+describe('CREATE_VCPU', () => {
+  // A14, S13
+  test('holds its page while it reads the image: no other processor has it opened, or writes to it', () => {
+    const it = twoProcessors();
+    const seen: unknown[] = [];
+    const clear = prepareOther(CALLS['clearX']!, it);
+    onSteps(it.vcpu, (_, name, [gva, length]) => {
+      if (name !== 'read' || gva !== gvaOf(X) || length !== 0x1000) return undefined;
+      seen.push(
+        clear(),
+        codeOf(() => it.other.guestCpu.write(gvaOf(X + 0xca), Uint8Array.of(0))),
+      );
+      return undefined;
+    });
+    expect(run(CALLS['createX']!, it)).toBe(Success);
+    expect(seen).toEqual([Busy, 'NPF']);
+    expect(readVmsa(it.vcpu.read(gvaOf(X), 0x1000), 'vmpl')).toBe(2n);
+    expect(it.machine.rmp.entry(spaOf(it, X))).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
+  });
+
+  // A14, S13
+  test('that fails gives the page back, and not what another processor has put there meanwhile', () => {
+    const it = twoProcessors();
+    it.guestCpu.write(gvaOf(X), vmsaImage(0n));
+    const results: number[] = [];
+    const rescind = prepareOther(CALLS['rescindX']!, it);
+    onSteps(it.vcpu, () => {
+      results.push(rescind());
+      return undefined;
+    });
+    expect(run(CALLS['createX']!, it)).toBe(SvsmResult.InvalidParameter);
+    expect(new Set(results)).toEqual(new Set([Busy]));
+    expect(it.machine.rmp.entry(spaOf(it, X))).toMatchObject({
+      validated: true,
+      vmplMasks: [0x1f, 0xf, 0xf, 0],
+    });
+  });
+});
+
+// A14
+test('DELETE_VCPU that fails makes the VMSA again as it was, whatever the guest has written to the open page', () => {
+  const it = twoProcessors();
+  const image = it.vcpu.read(gvaOf(V), 0x1000);
+  let adjusts = 0;
+  onSteps(it.vcpu, (_, name) => {
+    if (name !== 'rmpadjust' || ++adjusts !== 3) return undefined;
+    // VMPL2 has its rights back already. It makes a VMSA of VMPL0.
+    it.other.guestCpu.write(gvaOf(V), vmsaImage(0n));
+    return 2;
+  });
+  expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(V) })).toBe(0x8000_1002);
+  expect(it.vcpu.read(gvaOf(V), 0x1000)).toEqual(image);
+  expect(it.machine.rmp.entry(spaOf(it, V))).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
+});
+
+describe('a refused call of 2 MiB', () => {
+  // S11
+  test('that rescinds leaves the rights on all 512 pages', () => {
+    const it = svsmWorld();
+    it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
+    expect(pvalidateList(it, [entryOf(6 * MiB, { validate: false, size: 1 })])).toEqual([0x8000_1006, 0]);
+    const masks = Array.from(
+      { length: 512 },
+      (_, k) => it.machine.rmp.entry(spaOf(it, 6 * MiB + k * 0x1000))!.vmplMasks,
+    );
+    expect(new Set(masks.map(String))).toEqual(new Set(['31,15,15,0']));
+  });
+
+  // SVSM call 4
+  test('that deposits leaves the rights on the first part', () => {
+    const it = svsmWorld();
+    it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
+    let adjusts = 0;
+    onSteps(it.vcpu, (_, name) => {
+      if (name === 'rmpadjust' && ++adjusts === 300) unresolvedFault();
+      return undefined;
+    });
+    writeList(it, [entryOf(6 * MiB, { validate: false, size: 1 })]);
+    expect(call(it, SvsmCall.DepositMem, { rcx: BigInt(CAA + 8) })).toBe(InvalidAddress);
+    const masks = Array.from(
+      { length: 512 },
+      (_, k) => it.machine.rmp.entry(spaOf(it, 6 * MiB + k * 0x1000))!.vmplMasks,
+    );
+    expect(new Set(masks.map(String))).toEqual(new Set(['31,15,15,0']));
+    expect(pvalidateList(it, [entryOf(6 * MiB, { validate: false })])).toEqual([Success, 1]);
+  });
+});
+
+describe('the registers of a caller', () => {
+  const pending = (it: ReturnType<typeof twoProcessors>): void => {
+    writeList(it, [entryOf(W, { validate: false })]);
+    it.guestCpu.write(gvaOf(CAA), Uint8Array.of(1));
+    Object.assign(it.guestCpu.registers, { rax: BigInt(SvsmCall.Pvalidate), rcx: BigInt(CAA + 8) });
+  };
+
+  // A15, S13
+  test('are used once: an entry in the middle of the call serves nothing', () => {
+    const it = twoProcessors();
+    pending(it);
+    const entries: boolean[] = [];
+    const direct: number[] = [];
+    onSteps(it.vcpu, () => {
+      entries.push(it.other.svsm.enter(it.guestCpu));
+      const registers = { rax: 6n, rcx: 1n, rdx: 0n, r8: 0n, r9: 0n };
+      it.other.svsm.call(it.guestCpu, registers);
+      direct.push(Number(registers.rax));
+      return undefined;
+    });
+    expect(it.svsm.enter(it.guestCpu)).toBe(true);
+    expect(it.guestCpu.registers.rax).toBe(0n);
+    expect(entries.length).toBeGreaterThan(5);
+    expect([new Set(entries), new Set(direct)]).toEqual([new Set([false]), new Set([Busy])]);
+    expect(it.svsm.enter(it.guestCpu)).toBe(false);
+  });
+
+  // A15
+  test('are not used again if the hypervisor keeps CALL_PENDING from being cleared', () => {
+    const it = twoProcessors();
+    pending(it);
+    it.guestCpu.registers.rax = BigInt(SvsmCall.QueryProtocol);
+    let isKept = true;
+    onSteps(it.vcpu, (_, name, [gva]) =>
+      isKept && name === 'write' && gva === gvaOf(CAA) ? unresolvedFault() : undefined,
+    );
+    expect(it.svsm.enter(it.guestCpu)).toBe(true);
+    isKept = false;
+    // RAX is the result now: as a call it would be REMAP_CA.
+    expect(it.guestCpu.registers.rax).toBe(0n);
+    expect(it.svsm.enter(it.guestCpu)).toBe(false);
+    expect(it.other.svsm.enter(it.guestCpu)).toBe(false);
+    expect(it.svsm.callingArea(it.guestCpu)).toBe(BigInt(CAA));
+  });
+
+  // A15
+  test('of a call that a callback ends stay, and the call can be made again', () => {
+    const it = twoProcessors();
+    pending(it);
+    let isThrown = false;
+    onSteps(it.vcpu, (step) => {
+      if (step !== 4 || isThrown) return undefined;
+      isThrown = true;
+      throw new Error('a callback');
+    });
+    expect(() => it.svsm.enter(it.guestCpu)).toThrow('a callback');
+    expect(it.svsm.enter(it.guestCpu)).toBe(true);
+    expect([it.guestCpu.registers.rax, it.svsm.validated.has(physAddr(W))]).toEqual([0n, false]);
+  });
+});
+
+// S13
+test('a list that is BUSY is repeated by the guest', () => {
+  const it = twoProcessors();
+  const area = { gva: gvaOf(CAA), gpa: physAddr(CAA) };
+  const busy: number[] = [];
+  onSteps(it.other.svsmCpu, (step) => {
+    if (step !== 3) return undefined;
+    // In the middle of the second processor's call, the first one asks for the same page.
+    pvalidateList(it, [entryOf(X, { validate: false })]);
+    busy.push(call(it, SvsmCall.Pvalidate, { rcx: BigInt(CAA + 8) }));
+    return undefined;
+  });
+  expect(prepareOther(CALLS['clearX']!, it)()).toBe(Success);
+  expect(busy).toEqual([Busy]);
+  let attempts = 0;
+  it.guest.onEnter(0, (caller) => {
+    attempts += 1;
+    if (attempts > 2) it.svsm.enter(caller as never);
+    else {
+      caller.registers.rax = BigInt(Busy);
+      it.vcpu.write(gvaOf(CAA), new Uint8Array(1));
+    }
+  });
+  pvalidateBySvsm(it.guestCpu, area, [entryOf(X, { validate: false })]);
+  expect([attempts, it.svsm.validated.has(physAddr(X))]).toEqual([3, false]);
+});
+
+// S13
+test('two processors of one SVSM have one record: a page is not validated twice', () => {
+  const it = twoProcessors();
+  expect(it.other.svsm.validated).toBe(it.svsm.validated);
+  expect(it.svsm.callingArea(it.other.guestCpu)).toBe(BigInt(OTHER_CAA));
+  expect(prepareOther(CALLS['rescindX']!, it)()).toBe(Success);
+  expect(pvalidateList(it, [entryOf(X)])).toEqual([Success, 1]);
+  expect(prepareOther(CALLS['validateY']!, it)()).toBe(Success);
+  expect(pvalidateList(it, [entryOf(W), entryOf(X)])).toEqual([SvsmResult.PvalidateUnchanged, 0]);
+});
