@@ -6,6 +6,7 @@ import { GUEST_DUTIES } from './guest-duties.ts';
 import { LET_THROUGH } from './let-through.ts';
 import { PRIVATE_PAGES } from './private-pages.ts';
 import { SVSM } from './svsm.ts';
+import { SVSM_PROCESSORS } from './svsm-processors.ts';
 import { SWAPPED_PAGES } from './swapped-pages.ts';
 
 export { NOT_MODELLED } from './not-modelled.ts';
@@ -16,6 +17,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...GUEST_DUTIES,
   ...ANSWERS,
   ...SVSM,
+  ...SVSM_PROCESSORS,
   ...FIRMWARE,
   ...SWAPPED_PAGES,
   ...LET_THROUGH,

@@ -42,6 +42,7 @@ const ASSUMED: readonly (readonly [
   ['rmpSegSizeUnit', 'R8', 'disagreement', ['byte', 'MiB']],
   ['svsmVtomMinimum', 'SVSM call 7', 'disagreement', ['RDX', 'RCX']],
   ['svsmVmsaLevels', 'SVSM call 2', 'disagreement', ['own-and-lower', 'own']],
+  ['svsmCallPending', 'S2', 'disagreement', ['processed', 'INVALID_FORMAT']],
 ];
 
 /** The constants that no document of AMD has: they are the model's own. */
