@@ -116,8 +116,7 @@ export class Guest implements GuestContext {
   }
 
   vmrun(vmsa: RunnableVmsa): Vcpu {
-    const isRunnable = this.#active.key !== undefined;
-    const exitCode = isRunnable ? vmrun(this.machine, vmsa, this) : VmExit.Invalid;
+    const exitCode = vmrun(this.machine, vmsa, this);
     if (exitCode !== undefined) throw new SnpFault('VMRUN', { exitCode, vmsa: vmsa.spa });
     const image = this.machine.memory.read(vmsa.spa, PAGE_SIZE, this.key);
     const vmpl = Number(readVmsa(image, 'vmpl')) as Vmpl;

@@ -82,6 +82,20 @@ test.each([sysPhysAddr(0x1008), 1, undefined, -1n])('the address %s is not that 
   }
 });
 
+// A24, T5
+test('a page is a context page if the RMP and the firmware say so', () => {
+  const { machine, firmware, host, launching } = bench();
+  const context = launching();
+  const entry = machine.rmp.rawEntry(context)!;
+  machine.rmp.setRawEntry(context, { ...entry, vmsa: false });
+  expect(statusOf(() => firmware.guestStatus(context))).toBe('INVALID_GUEST');
+  machine.rmp.setRawEntry(context, entry);
+  expect(firmware.guestStatus(context).state).toBe('LAUNCH');
+  const other = host.givePageToFirmware();
+  machine.rmp.setRawEntry(other, entry);
+  expect(statusOf(() => firmware.guestStatus(other))).toBe('INVALID_GUEST');
+});
+
 // T10
 test('GCTX_CREATE and MD_INIT clear the page', () => {
   const { machine, firmware, host, launching } = bench();

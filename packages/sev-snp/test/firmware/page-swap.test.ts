@@ -281,10 +281,17 @@ describe('what the firmware refuses', () => {
     [
       'a page of another guest',
       (it) => {
-        const { context, asid } = it.it.machine.hypervisor.launch({ size: MiB });
+        const { asid } = it.it.machine.hypervisor.launch({ size: MiB });
         const destination = it.preGuest(PAGE, asid);
         it.firmware.pageMove(it.context, { source: it.source, destination });
-        return context;
+      },
+      'INVALID_PAGE_OWNER',
+    ],
+    [
+      'a swap-in to a page of another guest',
+      (it) => {
+        const { asid } = it.it.machine.hypervisor.launch({ size: MiB });
+        it.firmware.swapIn(it.context, { source: out(it), destination: it.preGuest(PAGE, asid) });
       },
       'INVALID_PAGE_OWNER',
     ],

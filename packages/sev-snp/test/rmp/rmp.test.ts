@@ -1,4 +1,5 @@
 import { PageSize, physAddr } from '@svsm/address';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isSnpError } from '../../src/formats/snp-error.ts';
 import { sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
@@ -101,4 +102,25 @@ test('errors name the value that was refused', () => {
     expect(isSnpError(error, 'INVALID_RMP_RANGE') && error.details.end).toBe(BigInt(MiB));
     expect(String(error)).toContain('0x0000000000100000');
   }
+});
+
+// T11
+test('entriesOf counts the entries of each ASID, whatever is written over them', () => {
+  const asid = fc.integer({ min: 0, max: 2 });
+  const page = fc.integer({ min: 0, max: 5 }).map((k) => spa((k % 2) * 2 * MiB + Math.floor(k / 2) * 0x1000));
+  const write = fc.record({ page, asid, others: asid, isRegion: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(write, { maxLength: 12 }), (writes) => {
+      const rmp = rmpOf(4);
+      for (const { page, asid, others, isRegion } of writes) {
+        const entry = { ...HYPERVISOR_ENTRY, asid };
+        if (isRegion) rmp.setRegion(spa(page & -0x20_0000n), entry, { ...HYPERVISOR_ENTRY, asid: others });
+        else rmp.setRawEntry(page, entry);
+      }
+      const asids = [...rmp.covered.iterPages(PageSize.Regular)].map((at) => rmp.rawEntry(at)?.asid);
+      for (const one of [1, 2]) {
+        expect(rmp.entriesOf(one)).toBe(asids.filter((asid) => asid === one).length);
+      }
+    }),
+  );
 });

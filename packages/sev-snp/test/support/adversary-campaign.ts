@@ -24,6 +24,7 @@ import {
   type Party,
   SECRET,
 } from './adversary-world.ts';
+import { FirmwareAttacks } from './firmware-attacks.ts';
 import { LawBroken } from './law-broken.ts';
 import { RmpShadow } from './rmp-shadow.ts';
 import { gvaOf, MiB } from './world.ts';
@@ -84,6 +85,7 @@ export class Campaign {
   /** System pages that the hypervisor moves around: those of both guests, and some unassigned ones. */
   readonly #spas: SysPhysAddr[];
   readonly #homes: [Party, PhysAddr, SysPhysAddr][] = [];
+  readonly #firmware: FirmwareAttacks;
   readonly #captured: Uint8Array[] = [];
   readonly #log: string[] = [];
   #values = 0;
@@ -96,6 +98,7 @@ export class Campaign {
     this.it = adversary(duties);
     const { host, alone, above, machine } = this.it;
     this.#parties = [alone, above];
+    this.#firmware = new FirmwareAttacks(host, [alone.guest, above.guest], this.#random);
     this.#shadow = new RmpShadow(machine.rmp);
     for (const party of this.#parties) {
       this.#written.set(party, new Map(GPAS.map((gpa) => [gpa, 0])));
@@ -312,11 +315,12 @@ export class Campaign {
       17: () => host.flushTlbs(guest),
       16: () => host.enter(above.guest, 0, above.vcpus[0]!),
     };
-    const kind = this.#random(26);
+    const kind = this.#random(32);
     const attack = results[kind];
     if (attack !== undefined) this.#note(`${ATTACKS[kind]} ${attack() ?? ''}`.trim());
     else if (kind < 21) this.#lie();
-    else this.#relent();
+    else if (kind < 26) this.#relent();
+    else this.#note(this.#firmware.step(spa, at));
   }
 
   /** A system page for an attack: seldom one with page tables, because its loss ends a guest. */
