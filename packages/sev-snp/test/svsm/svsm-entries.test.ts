@@ -77,6 +77,28 @@ test('DELETE_VCPU that fails makes the VMSA again as it was, whatever the guest 
   expect(it.machine.rmp.entry(spaOf(it, V))).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
 });
 
+// A14, A19
+test.each<[string, boolean[], number]>([
+  ['already', [true], 0],
+  ['at the exit of the write that would stop it', [false, true], 2],
+])('DELETE_VCPU of a VMSA that runs %s is refused, and leaves the VMSA', (_, answers, writes) => {
+  let isPrepared = false;
+  const running = [...answers];
+  const it = twoProcessors({ isRunning: () => isPrepared && (running.shift() ?? true) });
+  isPrepared = true;
+  const image = it.vcpu.read(gvaOf(V), 0x1000);
+  let written = 0;
+  onSteps(it.vcpu, (_step, name) => {
+    if (name === 'write') written += 1;
+    return undefined;
+  });
+  expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(V) })).toBe(0x8000_1003);
+  expect(written).toBe(writes);
+  expect(it.vcpu.read(gvaOf(V), 0x1000)).toEqual(image);
+  expect(it.machine.rmp.entry(spaOf(it, V))).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
+  expect(it.svsm.vcpus.length).toBe(1);
+});
+
 describe('a refused call of 2 MiB', () => {
   // S11
   test('that rescinds leaves the rights on all 512 pages', () => {

@@ -186,6 +186,7 @@ describe('a VMSA that is registered', () => {
     expect(codeOf(() => it.guestCpu.write(gvaOf(SECRET), Uint8Array.of(0)))).toBe('NPF');
     expect(pvalidateList(it, [entryOf(SECRET, { validate: false })])).toEqual([InvalidAddress, 0]);
     expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(SECRET) })).toBe(SvsmResult.InvalidParameter);
+    expect(codeOf(() => register(it, FREE + 0x1000, SECRET))).toBe('INVALID_ARGUMENT');
   });
 
   // A14
