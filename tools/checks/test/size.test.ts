@@ -49,8 +49,8 @@ const CASES: readonly Case[] = [
     memory: { ceiling: 26340, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     firmware: { ceiling: 5950, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
     cpu: { ceiling: 39710, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 49140, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 13810, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    guest: { ceiling: 49960, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 16110, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
     host: { ceiling: 55200, without: ['swapOut', 'deposit'] },
   }),
 ];
