@@ -45,7 +45,7 @@ export interface Extent {
   readonly limit?: number;
 }
 
-/** What an exploration has found. */
+/** The findings of an exploration. */
 export interface Explored {
   readonly states: number;
   readonly transitions: number;

@@ -205,7 +205,7 @@ export const PAGE_COMMANDS: Readonly<Record<string, CommandCase>> = {
   },
 };
 
-/** What has to come before a command; a guest that cannot do it has to be refused by the command too. */
+/** The preparation of a command; a guest that cannot do it has to be refused by the command too. */
 function prepare(scene: FirmwareScene, action: () => void): void {
   try {
     action();
