@@ -8,6 +8,8 @@ import type { SnpErrorCode } from './snp-error.ts';
 export const ERRORS_OF = {
   // Formats: reading.
   decodeCpuidPage: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  decodeIgvmFile: ['INVALID_IMAGE'],
+  decodeOvmfImage: ['INVALID_IMAGE'],
   decodePscHeader: ['INVALID_ARGUMENT'],
   decodePscEntry: ['INVALID_ARGUMENT'],
   decodeRmpState: ['INVALID_ARGUMENT'],
@@ -22,10 +24,14 @@ export const ERRORS_OF = {
 
   // Formats: writing.
   announceSvsm: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  cpuSignature: ['INVALID_ARGUMENT'],
+  createResetVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  createSvsmResetVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   createVmsa: ['INVALID_MESSAGE'],
   encodeApCreation: ['INVALID_MESSAGE'],
   encodeCpuidPage: ['INVALID_MESSAGE'],
   encodeGhcbMsr: ['INVALID_MESSAGE'],
+  encodeKernelHashes: ['INVALID_ARGUMENT'],
   encodePageInfo: ['INVALID_ARGUMENT'],
   encodePscEntry: ['INVALID_MESSAGE'],
   writeVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
@@ -33,6 +39,13 @@ export const ERRORS_OF = {
   'GhcbPage.writeBuffer': ['INVALID_ARGUMENT'],
   LaunchDigest: ['INVALID_ARGUMENT'],
   'LaunchDigest.update': ['INVALID_ARGUMENT'],
+
+  // Formats: the pages of a launch.
+  igvmExpectedDigest: ['INVALID_IMAGE'],
+  igvmLaunchPages: ['INVALID_ARGUMENT', 'INVALID_IMAGE'],
+  launchDigestOf: ['INVALID_ARGUMENT'],
+  ovmfLaunchPages: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  svsmLaunchPages: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
 
   // The RMP, memory and the firmware.
   assumptionsOf: ['INVALID_ARGUMENT'],
@@ -197,6 +210,8 @@ type CodeOf<Operation extends keyof typeof ERRORS_OF> = Checked<typeof ERRORS_OF
 /** The codes that reading a format throws: `decode…`, `readVmsa`, `GhcbPage.over`, `segmentedRmpEntryAddress`. */
 export type DecodeErrorCode = CodeOf<
   | 'decodeCpuidPage'
+  | 'decodeIgvmFile'
+  | 'decodeOvmfImage'
   | 'decodePscHeader'
   | 'decodePscEntry'
   | 'decodeRmpState'
@@ -216,10 +231,14 @@ export type DecodeErrorCode = CodeOf<
  */
 export type EncodeErrorCode = CodeOf<
   | 'announceSvsm'
+  | 'cpuSignature'
+  | 'createResetVmsa'
+  | 'createSvsmResetVmsa'
   | 'createVmsa'
   | 'encodeApCreation'
   | 'encodeCpuidPage'
   | 'encodeGhcbMsr'
+  | 'encodeKernelHashes'
   | 'encodePageInfo'
   | 'encodePscEntry'
   | 'writeVmsa'
@@ -227,6 +246,11 @@ export type EncodeErrorCode = CodeOf<
   | 'GhcbPage.writeBuffer'
   | 'LaunchDigest'
   | 'LaunchDigest.update'
+>;
+
+/** The codes that listing and measuring the pages of a launch throws: `ovmfLaunchPages`, `launchDigestOf` and the like. */
+export type LaunchPagesErrorCode = CodeOf<
+  'igvmExpectedDigest' | 'igvmLaunchPages' | 'launchDigestOf' | 'ovmfLaunchPages' | 'svsmLaunchPages'
 >;
 
 /** The codes that making and writing an `Rmp` throws. */

@@ -12,6 +12,7 @@ export {
   assumptionsOf,
   DEFAULT_ASSUMPTIONS,
 } from './assumptions.ts';
+export { CPU_SIGNATURES, type CpuModel, cpuSignature } from './cpu-signature.ts';
 export {
   CPUID_MAX_ENTRIES,
   type CpuidEntry,
@@ -25,6 +26,7 @@ export type {
   FirmwareErrorCode,
   GhcbErrorCode,
   LaunchErrorCode,
+  LaunchPagesErrorCode,
   MachineErrorCode,
   PageStateErrorCode,
   RmpErrorCode,
@@ -53,6 +55,29 @@ export {
   type PageBytes,
 } from './ghcb-page.ts';
 export { GuestState } from './guest-state.ts';
+export { decodeIgvmFile, type IgvmFile } from './igvm-file.ts';
+export {
+  type IgvmAreaHeader,
+  type IgvmContextHeader,
+  type IgvmHeader,
+  type IgvmIdBlockHeader,
+  type IgvmInsertHeader,
+  type IgvmMemoryHeader,
+  type IgvmOtherHeader,
+  type IgvmPageHeader,
+  type IgvmPageType,
+  IgvmPlatform,
+  type IgvmPlatformHeader,
+  type IgvmPolicyHeader,
+} from './igvm-header.ts';
+export { type IgvmLaunch, igvmExpectedDigest, igvmLaunchPages } from './igvm-launch.ts';
+export {
+  encodeKernelHashes,
+  hashKernel,
+  type KernelFiles,
+  type KernelHashes,
+  type Sha256,
+} from './kernel-hashes.ts';
 export {
   type DigestSource,
   encodePageInfo,
@@ -65,6 +90,15 @@ export {
   VMSA_LAUNCH_GPA,
   webCryptoSha384,
 } from './launch-digest.ts';
+export { launchDigestOf, launchPageSize } from './launch-pages.ts';
+export {
+  decodeOvmfImage,
+  OvmfGuid,
+  type OvmfImage,
+  type OvmfSection,
+  OvmfSectionType,
+} from './ovmf-image.ts';
+export { type OvmfLaunch, ovmfLaunchPages, type SvsmLaunch, svsmLaunchPages } from './ovmf-launch.ts';
 export { PageState, pageStateOf } from './page-state.ts';
 export {
   decodePscEntry,
@@ -76,6 +110,7 @@ export {
   type PscHeader,
   pscEntriesOf,
 } from './page-state-list.ts';
+export { createResetVmsa, createSvsmResetVmsa, type ResetVmsaOptions, type Vmm } from './reset-vmsa.ts';
 export {
   decodeRmpEntry,
   encodeRmpEntry,

@@ -46,6 +46,11 @@ export interface LaunchPage {
   readonly gpa: PhysAddr;
   /** The bytes of the page. They count for `Normal` and `Vmsa` pages only. A normal page can have several 4096 bytes. */
   readonly bytes?: Uint8Array;
+  /**
+   * The number of bytes of a range of `Zero` or `Unmeasured` pages without `bytes`: a multiple of 4096, which is also the
+   * number if it is not given.
+   */
+  readonly size?: number;
   /** The masks of VMPL1 to VMPL3: 0 if not given. */
   readonly permissions?: readonly [number, number, number];
   /** Whether the page belongs to a migration image. */
@@ -180,29 +185,36 @@ interface Record4k {
 // The TSC scale and offset of a VMSA: the firmware fills them in, and measures them as 0.
 const VMSA_UNMEASURED = [0x2f0, 0x300] as const;
 
-function recordsOf({ type, gpa, bytes }: LaunchPage): Record4k[] {
+/** Checks a page, then lists its records. Bytes are copied at once, because the caller can change its own later. */
+function recordsOf({ type, gpa, bytes, size }: LaunchPage): Iterable<Record4k> {
   if (!Object.values(LaunchPageType).includes(type)) refuse('the type of a page', type, 'pass 1 to 6');
   if (gpa % BigInt(PAGE_SIZE) !== 0n) refuse('the address of a page', gpa, 'pass a multiple of 4096');
   const isMeasured = type === LaunchPageType.Normal || type === LaunchPageType.Vmsa;
-  const length = bytes?.length ?? PAGE_SIZE;
+  const length = bytes?.length ?? size ?? PAGE_SIZE;
   const isSingle =
     type !== LaunchPageType.Normal && type !== LaunchPageType.Zero && type !== LaunchPageType.Unmeasured;
   if (
-    length === 0 ||
+    !Number.isSafeInteger(length) ||
+    length <= 0 ||
     length % PAGE_SIZE !== 0 ||
     (isSingle && length !== PAGE_SIZE) ||
-    (isMeasured && bytes === undefined)
+    (isMeasured && bytes === undefined) ||
+    (bytes !== undefined && size !== undefined && size !== length)
   ) {
-    refuse('the bytes of a page', bytes?.length, isSingle ? 'pass 4096' : 'pass a multiple of 4096');
+    refuse('the bytes of a page', bytes?.length ?? size, isSingle ? 'pass 4096' : 'pass a multiple of 4096');
   }
-  return Array.from({ length: length / PAGE_SIZE }, (_, k) => {
-    const at = (gpa + BigInt(k * PAGE_SIZE)) as PhysAddr;
-    if (!isMeasured) return { gpa: at, bytes: undefined };
-    // A copy: the caller can change its bytes later.
-    const part = Uint8Array.from((bytes as Uint8Array).subarray(k * PAGE_SIZE, (k + 1) * PAGE_SIZE));
-    if (type === LaunchPageType.Vmsa) part.fill(0, ...VMSA_UNMEASURED);
-    return { gpa: at, bytes: part };
-  });
+  return recordsFrom(gpa, length, isMeasured ? measuredCopy(type, bytes as Uint8Array) : undefined);
+}
+
+function* recordsFrom(gpa: PhysAddr, length: number, bytes: Uint8Array | undefined): Generator<Record4k> {
+  for (let at = 0; at < length; at += PAGE_SIZE)
+    yield { gpa: (gpa + BigInt(at)) as PhysAddr, bytes: bytes?.subarray(at, at + PAGE_SIZE) };
+}
+
+function measuredCopy(type: LaunchPageType, bytes: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  if (type === LaunchPageType.Vmsa) copy.fill(0, ...VMSA_UNMEASURED);
+  return copy;
 }
 
 function refuse(what: string, value: unknown, expected: string): never {

@@ -43,6 +43,8 @@ export interface SnpErrorDetails {
   TERMINATED: { reasonSet: number; reason: number };
   /** A field of a message or format does not fit. */
   INVALID_MESSAGE: { field: string; value: unknown; expected: string };
+  /** A field of a firmware image is malformed. `offset` is its place in the file, in bytes. */
+  INVALID_IMAGE: { field: string; offset: number; value: unknown; expected: string };
   /** The answer does not fit the request: the hypervisor is broken, or lies. */
   INVALID_RESPONSE: { request: bigint; response: bigint; problem: string };
   /** The hypervisor reports that it has not changed the state of a page. */
@@ -103,6 +105,8 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
   TERMINATED: ({ reasonSet, reason }) =>
     `the guest asks for its termination: reason set ${reasonSet}, reason ${reason}`,
   INVALID_MESSAGE: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_IMAGE: ({ field, offset, value, expected }) =>
+    `${field}, at offset 0x${offset.toString(16)} of the image, cannot be ${describeValue(value)}: ${expected}`,
   INVALID_RESPONSE: ({ request, response, problem }) =>
     `the hypervisor answered ${formatAddress(response)} to ${formatAddress(request)}: ${problem}`,
   PAGE_STATE_REFUSED: ({ gpa, error }) =>

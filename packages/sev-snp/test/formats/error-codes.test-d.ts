@@ -8,6 +8,7 @@ import {
   type GhcbErrorCode,
   isSnpError,
   type LaunchErrorCode,
+  type LaunchPagesErrorCode,
   type MachineErrorCode,
   type PageStateErrorCode,
   type RmpErrorCode,
@@ -21,7 +22,10 @@ import {
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function check<_ extends true>(): void {}
 
-check<Equal<DecodeErrorCode, 'INVALID_ARGUMENT' | 'INVALID_MESSAGE' | 'INVALID_RMP_SEGMENT'>>();
+check<
+  Equal<DecodeErrorCode, 'INVALID_ARGUMENT' | 'INVALID_IMAGE' | 'INVALID_MESSAGE' | 'INVALID_RMP_SEGMENT'>
+>();
+check<Equal<LaunchPagesErrorCode, 'INVALID_ARGUMENT' | 'INVALID_IMAGE' | 'INVALID_MESSAGE'>>();
 check<Equal<EncodeErrorCode, 'INVALID_ARGUMENT' | 'INVALID_MESSAGE'>>();
 check<Equal<RmpErrorCode, 'INVALID_ARGUMENT' | 'INVALID_RMP_RANGE' | 'OUTSIDE_RMP'>>();
 check<Equal<MachineErrorCode, 'INVALID_ARGUMENT' | 'INVALID_RMP_RANGE'>>();
@@ -85,6 +89,7 @@ declare const code:
   | FirmwareErrorCode
   | GhcbErrorCode
   | LaunchErrorCode
+  | LaunchPagesErrorCode
   | MachineErrorCode
   | PageStateErrorCode
   | RmpErrorCode

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { EXITS } from '../support/literals/exits.ts';
 import { FIRMWARE } from '../support/literals/firmware.ts';
 import { GHCB } from '../support/literals/ghcb.ts';
+import { IMAGES } from '../support/literals/images.ts';
 import { constantsOf, type Literal, type LiteralTable } from '../support/literals/literal.ts';
 import { MODEL } from '../support/literals/model.ts';
 import { RMP } from '../support/literals/rmp.ts';
@@ -16,6 +17,7 @@ const TABLES: Readonly<Record<string, LiteralTable>> = {
   EXITS,
   FIRMWARE,
   GHCB,
+  IMAGES,
   MODEL,
   RMP,
   SVSM,

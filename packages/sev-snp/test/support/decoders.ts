@@ -3,6 +3,8 @@ import { stateOfVmsa } from '../../src/cpu/vcpu-state.ts';
 import { decodeCpuidPage } from '../../src/formats/cpuid-page.ts';
 import { decodeGhcbMsr } from '../../src/formats/ghcb-msr.ts';
 import { GHCB_BUFFER, GHCB_FIELDS, type GhcbField, GhcbPage } from '../../src/formats/ghcb-page.ts';
+import { decodeIgvmFile } from '../../src/formats/igvm-file.ts';
+import { decodeOvmfImage } from '../../src/formats/ovmf-image.ts';
 import { pageStateOf } from '../../src/formats/page-state.ts';
 import { decodePscEntry, decodePscHeader } from '../../src/formats/page-state-list.ts';
 import { decodeRmpEntry } from '../../src/formats/rmp-entry.ts';
@@ -80,6 +82,8 @@ export const DECODERS: Readonly<
     decode: (bytes) => decodeApCreation(quadword(bytes, 0), quadword(bytes, 8), quadword(bytes, 16)),
   },
   decodeCpuidPage: { length: PAGE_SIZE, decode: decodeCpuidPage },
+  decodeIgvmFile: { length: 64, decode: decodeIgvmFile },
+  decodeOvmfImage: { length: PAGE_SIZE, decode: decodeOvmfImage },
   decodeSecretsPage: { length: PAGE_SIZE, decode: decodeSecretsPage },
   decodeSwapRecord: { length: 64, decode: decodeSwapRecord },
   stateOfVmsa: { length: PAGE_SIZE, decode: (bytes) => stateOfVmsa(bytes, 0n as never) },

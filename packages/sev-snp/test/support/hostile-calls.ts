@@ -1,4 +1,5 @@
 /** Calls of every operation with hostile arguments, in a machine whose hypervisor lies. */
+import { Buffer } from 'node:buffer';
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
@@ -23,6 +24,8 @@ import { SnpMachine } from '../../src/host/snp-machine.ts';
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import * as igvm from './images.ts';
+import { ovmfImage } from './images.ts';
 import type { Operation } from './provocations.ts';
 import { type SvsmWorld, svsmWorld } from './svsm-world.ts';
 import { gvaOf, MiB, rmpOf } from './world.ts';
@@ -75,6 +78,71 @@ function object(random: Random, fields: Fields): never {
 function bytes(random: Random, length: number): Uint8Array {
   const actual = random(4) === 0 ? random(length + 2) : length;
   return Uint8Array.from({ length: actual }, () => random(256) & random(256));
+}
+
+const PROCESSOR: Fields = { cpuSignature: num, sevFeatures: big };
+const HASHES: Fields = {
+  kernel: (random) => bytes(random, 32),
+  initrd: (random) => bytes(random, 32),
+  commandLine: (random) => bytes(random, 32),
+};
+
+function vmm(random: Random): never {
+  return random(8) === 0 ? any(random) : (['qemu', 'ec2', 'gce', 'xen'][random(4)] as never);
+}
+
+/** Mostly an OVMF image with a few changed bytes at its end, or sections of any size. */
+function hostileOvmf(random: Random): Uint8Array {
+  const word = (): number => [0, 1, 0x1000, 0x2000, 0x1234, 0xffff_f000][random(6)]!;
+  const sections = Array.from({ length: random(4) }, () => [word(), word(), random(18)] as const);
+  const image = ovmfImage({ sections, apResetEip: word(), hashes: [word(), word()], svsmEntry: word() });
+  for (let k = random(3); k > 0; k -= 1) image[image.length - 1 - random(200)] = random(256);
+  return image;
+}
+
+function ovmfOf(random: Random): never {
+  const sections = [[0x1000 * random(4), 0x1000, 16]] as const;
+  const hashes = [random(0x2000), random(512)] as const;
+  return formats.decodeOvmfImage(
+    ovmfImage({ sections, hashes, apResetEip: random(2), svsmEntry: random(99) }),
+  ) as never;
+}
+
+/** An IGVM file with pages, areas, insertions and contexts of any kind. */
+function igvmBytes(random: Random): Uint8Array {
+  const gpa = (): bigint => BIGINTS[random(BIGINTS.length)]! & 0xf_ffff_ffff_f000n;
+  return igvm.igvmFile(
+    (data) => [
+      igvm.platform(1, 2),
+      ...Array.from(
+        { length: random(6) },
+        () =>
+          [
+            igvm.page(data, { gpa: gpa(), flags: random(8), type: random(5), data: random(3) * 2048 }),
+            igvm.area(random(3), 4096 * random(3)),
+            igvm.insert(Number(gpa() % 0x1_0000_0000n), random(3)),
+            igvm.context(gpa(), data * random(2), random(3)),
+            igvm.idBlock(Buffer.alloc(48)),
+          ][random(5)]!,
+      ),
+    ],
+    new Uint8Array(8192),
+  );
+}
+
+function hostileIgvm(random: Random): Uint8Array {
+  const file = igvmBytes(random);
+  for (let k = random(3); k > 0; k -= 1) file[random(100)] = random(256);
+  return random(2) === 0 ? igvm.withChecksum(file) : file;
+}
+
+function igvmOf(random: Random): never {
+  if (random(8) === 0) return object(random, { version: num, headers: any });
+  try {
+    return formats.decodeIgvmFile(igvmBytes(random)) as never;
+  } catch {
+    return { version: 1, headers: [] } as never;
+  }
 }
 
 /** A machine with a guest, an SVSM and a GHCB, whose hypervisor lies. */
@@ -236,6 +304,8 @@ const ghcbOver = (random: Random): GhcbPage =>
 
 export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   decodeCpuidPage: (random) => formats.decodeCpuidPage(bytes(random, PAGE_SIZE)),
+  decodeIgvmFile: (random) => formats.decodeIgvmFile(hostileIgvm(random)),
+  decodeOvmfImage: (random) => formats.decodeOvmfImage(hostileOvmf(random)),
   decodePscHeader: (random) => formats.decodePscHeader(bytes(random, 8)),
   decodePscEntry: (random) => formats.decodePscEntry(bytes(random, 8)),
   decodeRmpState: (random) => formats.decodeRmpState(bytes(random, 16)),
@@ -260,6 +330,9 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
       bytes(random, PAGE_SIZE),
       object(random, { base: big, size: big, callingArea: big, maxVersion: num, guestVmpl: num }),
     ),
+  cpuSignature: (random) => formats.cpuSignature(num(random), num(random), num(random)),
+  createResetVmsa: (random) => formats.createResetVmsa(object(random, { ...PROCESSOR, vmm, eip: num })),
+  createSvsmResetVmsa: (random) => formats.createSvsmResetVmsa(object(random, { ...PROCESSOR, eip: num })),
   createVmsa: (random) =>
     createVmsa(
       object(random, { vmpl: num, control: any, rip: big, rsp: big, sevFeatures: big, virtualTom: big }),
@@ -290,6 +363,7 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
       type: types[random(7)],
     } as never);
   },
+  encodeKernelHashes: (random) => formats.encodeKernelHashes(object(random, HASHES)),
   encodePageInfo: (random) =>
     formats.encodePageInfo(
       object(random, { digest: any, contents: any, type: num, gpa: big, permissions: any, imi: any }),
@@ -306,6 +380,34 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   'LaunchDigest.update': (random) =>
     new formats.LaunchDigest(() => new Uint8Array(48)).update(
       object(random, { type: num, gpa: big, bytes: any, permissions: any }),
+    ),
+
+  igvmExpectedDigest: (random) => formats.igvmExpectedDigest(igvmOf(random)),
+  igvmLaunchPages: (random) =>
+    formats.igvmLaunchPages(
+      object(random, { ...PROCESSOR, file: igvmOf, zeroPages: any, vmsas: any, vcpus: num }),
+    ),
+  launchDigestOf: (random) => {
+    const page = object(random, { type: num, gpa: big, bytes: any, size: num, permissions: any });
+    return formats.launchDigestOf(
+      [page],
+      () => new Uint8Array(48),
+      random(4) === 0 ? any(random) : undefined,
+    );
+  },
+  ovmfLaunchPages: (random) =>
+    formats.ovmfLaunchPages(
+      object(random, {
+        ...PROCESSOR,
+        image: ovmfOf,
+        vmm,
+        vcpus: num,
+        kernelHashes: (r) => object(r, HASHES),
+      }),
+    ),
+  svsmLaunchPages: (random) =>
+    formats.svsmLaunchPages(
+      object(random, { ...PROCESSOR, svsm: ovmfOf, firmware: ovmfOf, variablesSize: num, vcpus: num }),
     ),
 
   assumptionsOf: (random) =>

@@ -6,17 +6,25 @@ import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import type { Firmware } from '../../src/firmware/firmware.ts';
 import { assumptionsOf } from '../../src/formats/assumptions.ts';
+import { cpuSignature } from '../../src/formats/cpu-signature.ts';
 import { decodeCpuidPage, encodeCpuidPage } from '../../src/formats/cpuid-page.ts';
 import type { ERRORS_OF } from '../../src/formats/error-codes.ts';
 import { encodeGhcbMsr, PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { GhcbExit, GhcbPage } from '../../src/formats/ghcb-page.ts';
+import { decodeIgvmFile } from '../../src/formats/igvm-file.ts';
+import { igvmExpectedDigest, igvmLaunchPages } from '../../src/formats/igvm-launch.ts';
+import { encodeKernelHashes } from '../../src/formats/kernel-hashes.ts';
 import { encodePageInfo, LaunchDigest } from '../../src/formats/launch-digest.ts';
+import { launchDigestOf } from '../../src/formats/launch-pages.ts';
+import { decodeOvmfImage } from '../../src/formats/ovmf-image.ts';
+import { ovmfLaunchPages, svsmLaunchPages } from '../../src/formats/ovmf-launch.ts';
 import {
   decodePscEntry,
   decodePscHeader,
   encodePscEntry,
   type PscEntry,
 } from '../../src/formats/page-state-list.ts';
+import { createResetVmsa, createSvsmResetVmsa } from '../../src/formats/reset-vmsa.ts';
 import { segmentedRmpEntryAddress } from '../../src/formats/rmp-location.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { decodeRmpState } from '../../src/formats/rmp-state.ts';
@@ -52,6 +60,7 @@ import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.t
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { ovmfImage } from './images.ts';
 import { entryOf, type SvsmWorld, svsmWorld } from './svsm-world.ts';
 import { codeOf, gvaOf, MiB, rmpOf, spaOf, type World, world } from './world.ts';
 
@@ -63,6 +72,9 @@ type Provocations = {
 const PAGE = 6 * MiB + 0x1000;
 const GHCB = 4 * MiB + 0x2000;
 const SHORT = new Uint8Array(5);
+const SNP_PLATFORM = { kind: 'platform', offset: 24, mask: 1, platform: 2 } as const;
+const SVSM_IMAGE = decodeOvmfImage(ovmfImage({ svsmEntry: 0 }));
+const SVSM_LAUNCH = { svsm: SVSM_IMAGE, firmware: SVSM_IMAGE, variablesSize: 0, vcpus: 1, cpuSignature: 1 };
 const page = (): Uint8Array => new Uint8Array(PAGE_SIZE);
 
 // Worlds.
@@ -352,6 +364,8 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () => decodeCpuidPage(SHORT),
     INVALID_MESSAGE: () => decodeCpuidPage(page().fill(0xff)),
   },
+  decodeIgvmFile: { INVALID_IMAGE: () => decodeIgvmFile(SHORT) },
+  decodeOvmfImage: { INVALID_IMAGE: () => decodeOvmfImage(SHORT) },
   decodePscHeader: { INVALID_ARGUMENT: () => decodePscHeader(SHORT) },
   decodePscEntry: { INVALID_ARGUMENT: () => decodePscEntry(SHORT) },
   decodeRmpState: { INVALID_ARGUMENT: () => decodeRmpState(SHORT) },
@@ -373,10 +387,22 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () => announceSvsm(SHORT, location),
     INVALID_MESSAGE: () => announceSvsm(page(), location),
   },
+  cpuSignature: { INVALID_ARGUMENT: () => cpuSignature(0, 0, 16) },
+  createResetVmsa: {
+    INVALID_ARGUMENT: () => createResetVmsa({ vmm: 'qemu' }),
+    INVALID_MESSAGE: () => createResetVmsa({ cpuSignature: 1, sevFeatures: -1n }),
+  },
+  createSvsmResetVmsa: {
+    INVALID_ARGUMENT: () => createSvsmResetVmsa({}),
+    INVALID_MESSAGE: () => createSvsmResetVmsa({ cpuSignature: 1, sevFeatures: -1n }),
+  },
   createVmsa: { INVALID_MESSAGE: () => createVmsa({ vmpl: 256 }) },
   encodeApCreation: { INVALID_MESSAGE: () => encodeApCreation({ ...creation, vmpl: 4 }) },
   encodeCpuidPage: { INVALID_MESSAGE: () => encodeCpuidPage(cpuidEntries) },
   encodeGhcbMsr: { INVALID_MESSAGE: () => encodeGhcbMsr({ type: 'ghcb', gpa: 1n as PhysAddr }) },
+  encodeKernelHashes: {
+    INVALID_ARGUMENT: () => encodeKernelHashes({ kernel: SHORT, initrd: SHORT, commandLine: SHORT }),
+  },
   encodePageInfo: {
     INVALID_ARGUMENT: () => encodePageInfo({ digest: SHORT, contents: SHORT, type: 1, gpa: physAddr(0) }),
   },
@@ -388,6 +414,23 @@ export const PROVOCATIONS: Provocations = {
   'GhcbPage.set': { INVALID_MESSAGE: () => GhcbPage.over().set('cpl', 256n) },
   'GhcbPage.writeBuffer': { INVALID_ARGUMENT: () => GhcbPage.over().writeBuffer(-1, SHORT) },
   LaunchDigest: { INVALID_ARGUMENT: () => new LaunchDigest((bytes) => bytes, SHORT) },
+  igvmExpectedDigest: { INVALID_IMAGE: () => igvmExpectedDigest({ version: 1, headers: [] }) },
+  igvmLaunchPages: {
+    INVALID_ARGUMENT: () => igvmLaunchPages({ file: { version: 1, headers: [SNP_PLATFORM] }, vcpus: 0 }),
+    INVALID_IMAGE: () => igvmLaunchPages({ file: { version: 1, headers: [] } }),
+  },
+  launchDigestOf: {
+    INVALID_ARGUMENT: () => launchDigestOf([{ type: 7 as never, gpa: physAddr(0) }], (bytes) => bytes),
+  },
+  ovmfLaunchPages: {
+    INVALID_ARGUMENT: () => ovmfLaunchPages({ image: decodeOvmfImage(ovmfImage()), vcpus: 0 }),
+    INVALID_MESSAGE: () =>
+      ovmfLaunchPages({ image: decodeOvmfImage(ovmfImage()), vcpus: 1, cpuSignature: 1, sevFeatures: -1n }),
+  },
+  svsmLaunchPages: {
+    INVALID_ARGUMENT: () => svsmLaunchPages({ ...SVSM_LAUNCH, vcpus: 0 }),
+    INVALID_MESSAGE: () => svsmLaunchPages({ ...SVSM_LAUNCH, sevFeatures: -1n }),
+  },
   'LaunchDigest.update': {
     INVALID_ARGUMENT: () => new LaunchDigest((bytes) => bytes).update({ type: 7 as never, gpa: physAddr(0) }),
   },
