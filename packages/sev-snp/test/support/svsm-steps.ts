@@ -23,17 +23,22 @@ export function unresolvedFault(): never {
 
 /**
  * Calls `before` ahead of each step of a processor, with the number of the step. Its result, if it has one, replaces the
- * step.
+ * step. Calls `after` behind each step that has not thrown, as `trace` is called behind an instruction.
  */
 export function onSteps(
   vcpu: Vcpu,
   before: (step: number, name: StepName, args: unknown[]) => unknown,
+  after: (step: number) => void = () => {},
 ): void {
-  let step = 0;
+  let steps = 0;
   for (const name of STEPS) {
     const original = (vcpu[name] as (...args: unknown[]) => unknown).bind(vcpu);
-    (vcpu as unknown as Record<string, unknown>)[name] = (...args: unknown[]): unknown =>
-      before(step++, name, args) ?? original(...args);
+    (vcpu as unknown as Record<string, unknown>)[name] = (...args: unknown[]): unknown => {
+      const step = steps++;
+      const result = before(step, name, args) ?? original(...args);
+      after(step);
+      return result;
+    };
   }
 }
 
