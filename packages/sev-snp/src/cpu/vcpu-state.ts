@@ -1,4 +1,5 @@
 import { PAGE_SIZE } from '@svsm/address';
+import { requireBits } from '../formats/byte-fields.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import { CS_LONG, readVmsa, SevFeature, type VmsaField, writeVmsa } from '../formats/vmsa.ts';
 import { ControlBit, type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
@@ -22,7 +23,10 @@ export interface VmsaOptions {
   /** The privilege level: 0 if not given. */
   readonly vmpl?: number;
   readonly control?: Partial<ControlRegisters>;
-  /** The bit L of the code segment. Not given: set if EFER.LMA is. */
+  /**
+   * The bit L of the code segment, which is in the field `csAttributes`. Not given: set if EFER.LMA is. A VMSA that another
+   * program has made with the bit clear starts in compatibility mode.
+   */
   readonly csL?: boolean;
   readonly rip?: bigint;
   readonly rsp?: bigint;
@@ -49,6 +53,7 @@ export interface VmsaOptions {
 export function createVmsa(options: VmsaOptions = {}): Uint8Array {
   const { vmpl = 0, control = {}, rip = 0n, rsp = 0n, sevFeatures = 1n, virtualTom = 0n } = options;
   const { cr0, cr3, cr4, efer, rflags, pkru } = { ...START_REGISTERS, ...control };
+  requireBits('vmpl', vmpl, 8);
   const image = new Uint8Array(PAGE_SIZE);
   const csL = options.csL ?? (efer & ControlBit.EferLma) !== 0n;
   const csAttributes = csL ? CS_BASIC | CS_LONG : CS_BASIC;

@@ -1,3 +1,4 @@
+import { PAGE_SIZE, PageSize } from '@svsm/address';
 import { SnpError } from './snp-error.ts';
 
 /*
@@ -26,12 +27,17 @@ export function readFields<Fields extends ByteFields>(
   return Object.fromEntries(values) as FieldValues<Fields>;
 }
 
-/** Writes all fields. A value is cut off at the width of its field. `bytes` must hold them. O(fields). */
+/**
+ * Writes all fields. `bytes` must hold them. O(fields).
+ *
+ * @throws SnpError `INVALID_MESSAGE` if a value does not fit; nothing is written then
+ */
 export function writeFields<Fields extends ByteFields>(
   bytes: Uint8Array,
   fields: Fields,
   values: FieldValues<Fields>,
 ): void {
+  for (const [name, [, size]] of Object.entries(fields)) requireUint(name, values[name], size);
   const view = viewOf(bytes);
   for (const [name, field] of Object.entries(fields)) writeField(view, field, values[name]!);
 }
@@ -52,8 +58,49 @@ export function bytesOfInteger(value: bigint, size: number): Uint8Array {
 
 /** @throws SnpError `INVALID_MESSAGE` if `value` does not fit in the `size` bytes of `field` */
 export function requireFit(field: string, value: bigint, size: number): void {
-  if (value >= 0n && value >> BigInt(8 * size) === 0n) return;
-  const expected = `pass an unsigned integer of ${8 * size} bits`;
+  if (typeof value === 'bigint' && value >= 0n && value >> BigInt(8 * size) === 0n) return;
+  refuse(field, value, `pass an unsigned integer of ${8 * size} bits`);
+}
+
+/** As {@link requireFit}, but a value of fewer than 8 bytes is a `number`. */
+function requireUint(field: string, value: unknown, size: number): void {
+  if (size === 8) requireFit(field, value as bigint, size);
+  else requireBits(field, value as number, 8 * size);
+}
+
+/** @throws SnpError `INVALID_MESSAGE` if `value` is not an unsigned integer of `bits` bits, at most 32 */
+export function requireBits(field: string, value: number, bits: number): void {
+  if (Number.isInteger(value) && value >= 0 && value < 2 ** bits) return;
+  refuse(field, value, `pass an unsigned integer of ${bits} bits`);
+}
+
+/** @throws SnpError `INVALID_MESSAGE` if a value is not a boolean */
+export function requireFlags(flags: Readonly<Record<string, boolean>>): void {
+  for (const [field, value] of Object.entries(flags)) {
+    if (typeof value !== 'boolean') refuse(field, value, 'pass a boolean');
+  }
+}
+
+/** @throws SnpError `INVALID_MESSAGE` if `value` is not the address of a 4 KiB page of `bits` bits */
+export function requirePageAddress(field: string, value: bigint, bits: number): void {
+  if (typeof value === 'bigint' && value >= 0n && value >> BigInt(bits) === 0n && value % PAGE === 0n) return;
+  refuse(field, value, `pass a multiple of 4096 below 2^${bits}`);
+}
+
+const PAGE = BigInt(PAGE_SIZE);
+
+/** @throws SnpError `INVALID_MESSAGE` if `value` is not a page size of the RMP */
+export function requirePageSize(field: string, value: number): void {
+  if (value !== PageSize.Regular && value !== PageSize.Huge) refuse(field, value, 'pass 4096 or 2097152');
+}
+
+/** @throws SnpError `INVALID_MESSAGE` if `bytes` are not `length` bytes */
+export function requireBytes(field: string, bytes: ArrayLike<number>, length: number): void {
+  const isRight = bytes?.length === length && Array.from(bytes).every((byte) => (byte & 0xff) === byte);
+  if (!isRight) refuse(field, bytes, `pass ${length} bytes`);
+}
+
+function refuse(field: string, value: unknown, expected: string): never {
   throw new SnpError('INVALID_MESSAGE', { field, value, expected });
 }
 

@@ -48,9 +48,9 @@ export function decodeCpuidPage(page: Uint8Array): readonly CpuidEntry[] {
 }
 
 /**
- * Encodes a page of type CPUID. Registers are cut off at 32 bits. O(entries).
+ * Encodes a page of type CPUID. O(entries).
  *
- * @throws SnpError `INVALID_MESSAGE` for more than 64 entries
+ * @throws SnpError `INVALID_MESSAGE` for more than 64 entries, or if a field does not fit
  */
 export function encodeCpuidPage(entries: readonly CpuidEntry[]): Uint8Array {
   if (entries.length > CPUID_MAX_ENTRIES) refuse(entries.length);

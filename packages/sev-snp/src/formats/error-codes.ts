@@ -32,13 +32,19 @@ export const ERRORS_OF = {
   encodeCpuidPage: ['INVALID_MESSAGE'],
   encodeGhcbMsr: ['INVALID_MESSAGE'],
   encodeKernelHashes: ['INVALID_ARGUMENT'],
-  encodePageInfo: ['INVALID_ARGUMENT'],
+  encodePageInfo: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   encodePscEntry: ['INVALID_MESSAGE'],
+  encodePscHeader: ['INVALID_MESSAGE'],
+  encodeRmpEntry: ['INVALID_MESSAGE'],
+  encodeRmpState: ['INVALID_MESSAGE'],
+  encodeSvsmListEntry: ['INVALID_MESSAGE'],
+  encodeSvsmListHeader: ['INVALID_MESSAGE'],
+  encodeSwapRecord: ['INVALID_MESSAGE'],
   writeVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   'GhcbPage.set': ['INVALID_MESSAGE'],
   'GhcbPage.writeBuffer': ['INVALID_ARGUMENT'],
   LaunchDigest: ['INVALID_ARGUMENT'],
-  'LaunchDigest.update': ['INVALID_ARGUMENT'],
+  'LaunchDigest.update': ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
 
   // Formats: the pages of a launch.
   igvmExpectedDigest: ['INVALID_IMAGE'],
@@ -175,8 +181,8 @@ export const ERRORS_OF = {
   requestAp: ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'VMGEXIT_FAILED'],
   callSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN'],
   requestSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
-  pvalidateBySvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
-  depositToSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  pvalidateBySvsm: ['INVALID_MESSAGE', 'INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
+  depositToSvsm: ['INVALID_MESSAGE', 'INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
   withdrawFromSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
   createVcpuBySvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
   deleteVcpuBySvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
@@ -241,6 +247,12 @@ export type EncodeErrorCode = CodeOf<
   | 'encodeKernelHashes'
   | 'encodePageInfo'
   | 'encodePscEntry'
+  | 'encodePscHeader'
+  | 'encodeRmpEntry'
+  | 'encodeRmpState'
+  | 'encodeSvsmListEntry'
+  | 'encodeSvsmListHeader'
+  | 'encodeSwapRecord'
   | 'writeVmsa'
   | 'GhcbPage.set'
   | 'GhcbPage.writeBuffer'

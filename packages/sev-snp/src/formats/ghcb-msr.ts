@@ -1,4 +1,5 @@
 import { type Bytes, Phys, type PhysAddr } from '@svsm/address';
+import { requireFit } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /** The operations of a page state change (Linux `enum psc_op`, EDK2 `SevSnpMsr.h`). */
@@ -156,7 +157,14 @@ const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
  * ```
  */
 export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
-  if (message.type === 'unknown') return BigInt.asUintN(64, message.value);
+  if (message.type === 'unknown') {
+    requireFit('value', message.value, 8);
+    return message.value;
+  }
+  if (!Object.hasOwn(FORMATS, message.type)) {
+    const expected = 'pass a type of GhcbMsrMessage';
+    throw new SnpError('INVALID_MESSAGE', { field: 'type', value: message.type, expected });
+  }
   const { info, fields } = FORMATS[message.type];
   const values = message as unknown as Fields;
   return fields.reduce(
@@ -201,7 +209,8 @@ function encodeField({ name, as, bits }: Field, value: number | bigint | undefin
   if (as === 'page or none' && value === undefined) return max;
   const isPage = as === 'page' || as === 'page or none';
   const unit = isPage ? 0x1000n : 1n;
-  const integer = typeof value === 'bigint' || Number.isSafeInteger(value) ? BigInt(value as Bytes) : -1n;
+  const isInteger = as === 'number' ? Number.isSafeInteger(value) : typeof value === 'bigint';
+  const integer = isInteger ? BigInt(value as Bytes) : -1n;
   if (integer < 0n || integer > max * unit || integer % unit !== 0n) {
     const expected = `pass ${isPage ? 'a multiple of 4096' : 'an integer'} from 0 to 0x${(max * unit).toString(16)}`;
     throw new SnpError('INVALID_MESSAGE', { field: name, value, expected });

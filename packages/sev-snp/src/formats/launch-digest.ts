@@ -1,6 +1,6 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
-import { type ByteFields, requireLength, writeFields } from './byte-fields.ts';
+import { type ByteFields, requireBytes, requireFlags, requireLength, writeFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /** SHA-384: 48 bytes for any input. {@link webCryptoSha384} makes one from WebCrypto; a library's works too. */
@@ -87,12 +87,15 @@ const PAGE_INFO = {
  * permissions is AMD-ASPFW's. virtee/sev-snp-measure has the reverse order, and known digests do not decide it: their
  * masks are 0.
  *
- * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address is not a multiple of 4096
+ * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address is not a multiple of 4096;
+ *   `INVALID_MESSAGE` if another field does not fit
  */
 export function encodePageInfo(info: PageInfo, assumptions: PageInfoAssumptions = {}): Uint8Array {
   const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
   for (const part of [digest, contents]) requireLength(part, DIGEST_SIZE, 'a digest');
-  if (gpa % BigInt(PAGE_SIZE) !== 0n) refuse('the address of a page', gpa, 'pass a multiple of 4096');
+  requirePage(gpa);
+  requireFlags({ imi });
+  requireBytes('permissions', permissions, 3);
   const bytes = new Uint8Array(PAGE_INFO_SIZE);
   bytes.set(digest);
   bytes.set(contents, CONTENTS);
@@ -150,7 +153,7 @@ export class LaunchDigest {
    *
    * @returns the digest after the page
    * @throws SnpError `INVALID_ARGUMENT` for an unknown type, a misaligned address, bytes that are not whole pages, or a
-   *   measured page without bytes
+   *   measured page without bytes; `INVALID_MESSAGE` if another field does not fit
    */
   update(page: LaunchPage): Promise<Uint8Array> {
     const records = recordsOf(page);
@@ -188,7 +191,7 @@ const VMSA_UNMEASURED = [0x2f0, 0x300] as const;
 /** Checks a page, then lists its records. Bytes are copied at once, because the caller can change its own later. */
 function recordsOf({ type, gpa, bytes, size }: LaunchPage): Iterable<Record4k> {
   if (!Object.values(LaunchPageType).includes(type)) refuse('the type of a page', type, 'pass 1 to 6');
-  if (gpa % BigInt(PAGE_SIZE) !== 0n) refuse('the address of a page', gpa, 'pass a multiple of 4096');
+  requirePage(gpa);
   const isMeasured = type === LaunchPageType.Normal || type === LaunchPageType.Vmsa;
   const length = bytes?.length ?? size ?? PAGE_SIZE;
   const isSingle =
@@ -215,6 +218,11 @@ function measuredCopy(type: LaunchPageType, bytes: Uint8Array): Uint8Array {
   const copy = Uint8Array.from(bytes);
   if (type === LaunchPageType.Vmsa) copy.fill(0, ...VMSA_UNMEASURED);
   return copy;
+}
+
+function requirePage(gpa: PhysAddr): void {
+  if (typeof gpa === 'bigint' && gpa % BigInt(PAGE_SIZE) === 0n) return;
+  refuse('the address of a page', gpa, 'pass a multiple of 4096');
 }
 
 function refuse(what: string, value: unknown, expected: string): never {

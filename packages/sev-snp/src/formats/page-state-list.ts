@@ -1,16 +1,18 @@
-import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import {
   type ByteFields,
   bytesOfInteger,
   integerOf,
   readFields,
+  requireBits,
   requireLength,
+  requirePageAddress,
+  requirePageSize,
   writeFields,
 } from './byte-fields.ts';
 import type { PageOperation } from './ghcb-msr.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
-import { SnpError } from './snp-error.ts';
 
 /*
  * The list of a page state change in the shared buffer of a GHCB: a header of 8 bytes, then entries of 8 bytes (Linux
@@ -58,7 +60,7 @@ export function decodePscHeader(bytes: Uint8Array): PscHeader {
   return Object.freeze(readFields(bytes, HEADER));
 }
 
-/** Encodes a header: 8 bytes. Fields are cut off at their width. */
+/** Encodes a header: 8 bytes. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodePscHeader(header: PscHeader): Uint8Array {
   const bytes = new Uint8Array(PSC_ENTRY_SIZE);
   writeFields(bytes, HEADER, header);
@@ -85,14 +87,11 @@ export function decodePscEntry(bytes: Uint8Array): PscEntry {
  */
 export function encodePscEntry(entry: PscEntry): Uint8Array {
   const { gpa, operation, pageSize, donePages, reserved } = entry;
-  const refuse = (field: keyof PscEntry, expected: string): never => {
-    throw new SnpError('INVALID_MESSAGE', { field, value: entry[field], expected });
-  };
-  const fits = (value: number, end: number): boolean => Number.isInteger(value) && value >= 0 && value < end;
-  if (!Phys.isAddress(gpa) || gpa % BigInt(PAGE_SIZE) !== 0n) refuse('gpa', 'pass a multiple of 4096');
-  if (!fits(operation, 16)) refuse('operation', 'pass 4 bits');
-  if (!fits(donePages, 0x1000)) refuse('donePages', 'pass 12 bits');
-  if (!fits(reserved, 0x80)) refuse('reserved', 'pass 7 bits');
+  requirePageAddress('gpa', gpa, 52);
+  requireBits('operation', operation, 4);
+  requirePageSize('pageSize', pageSize);
+  requireBits('donePages', donePages, 12);
+  requireBits('reserved', reserved, 7);
   const high = BigInt(reserved << 5) | (pageSize === PageSize.Huge ? 0x10n : 0n) | BigInt(operation);
   return bytesOfInteger((high << 52n) | gpa | BigInt(donePages), PSC_ENTRY_SIZE);
 }

@@ -1,4 +1,12 @@
 import { PAGE_SHIFT, PageSize, type PhysAddr } from '@svsm/address';
+import {
+  requireBits,
+  requireBytes,
+  requireFlags,
+  requirePageAddress,
+  requirePageSize,
+} from './byte-fields.ts';
+import { VMPL_COUNT } from './vmpl.ts';
 
 /** The page sizes of the RMP. A 1 GiB translation counts as one of 2 MiB. */
 export type RmpPageSize = typeof PageSize.Regular | typeof PageSize.Huge;
@@ -58,8 +66,17 @@ export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
   return decodeWords(words, 0);
 }
 
-/** The reverse of {@link decodeRmpEntry}. Fields are cut off at their width. O(1). */
+/** The reverse of {@link decodeRmpEntry}. O(1). @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeRmpEntry(entry: RmpEntry): RawRmpEntry {
+  const { assigned, pageSize, immutable, subpageCount, gpa, asid, vmsa, validated, vmplMasks, lock, upper } =
+    entry;
+  requireFlags({ assigned, immutable, vmsa, validated, lock });
+  requirePageSize('pageSize', pageSize);
+  requireBits('subpageCount', subpageCount, 9);
+  requirePageAddress('gpa', gpa, GPA_BITS);
+  requireBits('asid', asid, 10);
+  requireBytes('vmplMasks', vmplMasks, VMPL_COUNT);
+  requireBits('upper', upper, 32);
   const words = new Uint32Array(RMP_ENTRY_WORDS);
   encodeWords(entry, words, 0);
   const [low, high] = new BigUint64Array(words.buffer) as unknown as [bigint, bigint];
@@ -76,6 +93,8 @@ const IMMUTABLE = 1 << 2;
 const COUNT_SHIFT = 3;
 const COUNT_MASK = 0x1ff;
 const GPA_SHIFT = 12;
+/** The width of an address: 39 bits of frame number. */
+const GPA_BITS = 51;
 // Word 1.
 const GPA_HIGH_MASK = 0x7_ffff;
 const ASID_SHIFT = 19;
@@ -145,7 +164,7 @@ export function decodeWords(words: Uint32Array, at: number): RmpEntry {
   });
 }
 
-/** Writes `entry` into the four words from `at` on. */
+/** Writes `entry`, whose fields fit, into the four words from `at` on. */
 export function encodeWords(entry: RmpEntry, words: Uint32Array, at: number): void {
   const gpaFrame = Number(entry.gpa >> BigInt(PAGE_SHIFT));
   const [mask0, mask1, mask2, mask3] = entry.vmplMasks;

@@ -1,5 +1,12 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
-import { type ByteFields, readFields, requireLength, writeFields } from './byte-fields.ts';
+import {
+  type ByteFields,
+  readFields,
+  requireFlags,
+  requireLength,
+  requirePageSize,
+  writeFields,
+} from './byte-fields.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 
 /** The architectural state of a page: software passes it to RMPUPDATE and gets it from RMPREAD. */
@@ -44,14 +51,17 @@ export function decodeRmpState(bytes: Uint8Array): RmpStateFields {
   });
 }
 
-/** The reverse of {@link decodeRmpState}. Fields are cut off at their width. O(1). */
+/** The reverse of {@link decodeRmpState}. O(1). @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeRmpState(state: RmpStateFields): Uint8Array {
+  const { assigned, immutable, regionStatus } = state;
+  requireFlags({ assigned, immutable, regionStatus });
+  requirePageSize('pageSize', state.pageSize);
   const bytes = new Uint8Array(RMP_STATE_SIZE);
   writeFields(bytes, FIELDS, {
     gpa: state.gpa,
-    assigned: Number(state.assigned),
-    size: (state.pageSize === PageSize.Huge ? 1 : 0) | (state.regionStatus ? 2 : 0),
-    immutable: Number(state.immutable),
+    assigned: Number(assigned),
+    size: (state.pageSize === PageSize.Huge ? 1 : 0) | (regionStatus ? 2 : 0),
+    immutable: Number(immutable),
     asid: state.asid,
   });
   return bytes;

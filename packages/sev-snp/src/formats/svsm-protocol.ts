@@ -4,7 +4,10 @@ import {
   bytesOfInteger,
   integerOf,
   readFields,
+  requireBits,
+  requireFlags,
   requireLength,
+  requirePageAddress,
   writeFields,
 } from './byte-fields.ts';
 
@@ -96,7 +99,7 @@ export function decodeSvsmListHeader(bytes: Uint8Array): SvsmListHeader {
   return Object.freeze(readFields(bytes, HEADER));
 }
 
-/** Encodes the header of a list: 8 bytes. Fields are cut off at their width. */
+/** Encodes the header of a list: 8 bytes. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeSvsmListHeader(header: SvsmListHeader): Uint8Array {
   const bytes = new Uint8Array(SVSM_LIST_ENTRY_SIZE);
   writeFields(bytes, HEADER, header);
@@ -116,11 +119,15 @@ export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
   });
 }
 
-/** Encodes an entry of a list: 8 bytes. Fields are cut off at their width. */
+/** Encodes an entry of a list: 8 bytes. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeSvsmListEntry(entry: SvsmListEntry): Uint8Array {
   const { gpa, size, validate, ignoreUnchanged, reserved } = entry;
-  const low = (size & 3) | (validate ? 4 : 0) | (ignoreUnchanged ? 8 : 0) | ((reserved & 0xff) << 4);
-  return bytesOfInteger((gpa & -BigInt(PAGE_SIZE)) | BigInt(low), SVSM_LIST_ENTRY_SIZE);
+  requirePageAddress('gpa', gpa, 64);
+  requireBits('size', size, 2);
+  requireFlags({ validate, ignoreUnchanged });
+  requireBits('reserved', reserved, 8);
+  const low = size | (validate ? 4 : 0) | (ignoreUnchanged ? 8 : 0) | (reserved << 4);
+  return bytesOfInteger(gpa | BigInt(low), SVSM_LIST_ENTRY_SIZE);
 }
 
 /** The page size of an entry, or `undefined` if its size field is 2 or 3. */

@@ -1,7 +1,17 @@
 import type { PhysAddr } from '@svsm/address';
 import { PageSize } from '@svsm/address';
-import { type ByteFields, readFields, requireLength, writeFields } from './byte-fields.ts';
+import {
+  type ByteFields,
+  readFields,
+  requireBytes,
+  requireFlags,
+  requireLength,
+  requirePageAddress,
+  requirePageSize,
+  writeFields,
+} from './byte-fields.ts';
 import type { RmpPageSize, VmplMasks } from './rmp-entry.ts';
+import { VMPL_COUNT } from './vmpl.ts';
 
 /** The firmware's record of a swapped-out page. */
 export interface SwapRecord {
@@ -61,14 +71,19 @@ export function decodeSwapRecord(bytes: Uint8Array): SwapRecord {
   });
 }
 
-/** The reverse of {@link decodeSwapRecord}. Fields are cut off at their width. O(1). */
+/** The reverse of {@link decodeSwapRecord}. O(1). @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeSwapRecord(record: SwapRecord): Uint8Array {
   const bytes = new Uint8Array(SWAP_RECORD_SIZE);
   const { softwareData, iv, tag, valid, validated, vmsa, metadata, pageSize, gpa, vmplMasks } = record;
+  requireFlags({ valid, validated, vmsa, metadata });
+  requirePageSize('pageSize', pageSize);
+  requirePageAddress('gpa', gpa, 52);
+  requireBytes('tag', tag, TAG_SIZE);
+  requireBytes('vmplMasks', vmplMasks, VMPL_COUNT);
   const flags = [valid, validated, vmsa, metadata, pageSize === PageSize.Huge];
   const bits = flags.reduce((sum, flag, i) => sum + (flag ? 1 << i : 0), 0);
-  writeFields(bytes, FIELDS, { softwareData, iv, page: (gpa & PAGE_BITS) | BigInt(bits) });
-  bytes.set(tag.subarray(0, TAG_SIZE), TAG);
+  writeFields(bytes, FIELDS, { softwareData, iv, page: gpa | BigInt(bits) });
+  bytes.set(tag, TAG);
   bytes.set(vmplMasks, MASKS);
   return bytes;
 }

@@ -55,7 +55,8 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
  * area, and each list is repeated until it is done, also while the SVSM returns BUSY.
  *
  * @param area - the calling area of `vcpu`; everything after its first 8 bytes is overwritten
- * @throws SnpError `SVSM_REFUSED` with the result and the index of the entry, else as {@link callSvsm}; SnpFault
+ * @throws SnpError `SVSM_REFUSED` with the result and the index of the entry, `INVALID_MESSAGE` if an entry does not fit,
+ *   else as {@link callSvsm}; SnpFault
  */
 export function pvalidateBySvsm(vcpu: Vcpu, area: CallingArea, entries: readonly SvsmListEntry[]): void {
   for (let first = 0; first < entries.length; first += SVSM_LIST_MAX) {

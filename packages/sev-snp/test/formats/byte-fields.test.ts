@@ -31,10 +31,20 @@ test('writing changes the bytes of the fields and no others', () => {
   expect(readFields(bytes.subarray(1, 17), FIELDS)).toEqual(values);
 });
 
-test('a value that is too wide is cut off at the width of its field', () => {
+test.each([
+  ['byte', 0x100],
+  ['half', -1],
+  ['word', 2 ** 32],
+  ['word', 0.5],
+  ['word', 1n],
+  ['quad', 1n << 64n],
+  ['quad', -1n],
+  ['quad', 1],
+] as const)('a value that does not fit is refused, and nothing is written: %s %s', (field, value) => {
   const bytes = new Uint8Array(16);
-  writeFields(bytes, FIELDS, { byte: 0x1ff, half: -1, word: 2 ** 32 + 5, quad: (1n << 64n) | 7n });
-  expect(readFields(bytes, FIELDS)).toEqual({ byte: 0xff, half: 0xffff, word: 5, quad: 7n });
+  const values = { byte: 1, half: 2, word: 3, quad: 4n, [field]: value as never };
+  expect(thrownBy(() => writeFields(bytes, FIELDS, values))?.details).toMatchObject({ field, value });
+  expect(bytes).toEqual(new Uint8Array(16));
 });
 
 test('an integer comes back from its bytes, cut off at their number', () => {

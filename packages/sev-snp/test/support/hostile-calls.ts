@@ -372,6 +372,18 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     formats.encodePscEntry(
       object(random, { gpa: big, operation: num, pageSize: num, donePages: num, reserved: num }),
     ),
+  encodePscHeader: (random) =>
+    formats.encodePscHeader(object(random, { current: num, end: num, reserved: num })),
+  encodeRmpEntry: (random) => formats.encodeRmpEntry(object(random, { asid: num, gpa: big, vmplMasks: any })),
+  encodeRmpState: (random) =>
+    formats.encodeRmpState(object(random, { gpa: big, assigned: any, pageSize: num, asid: num })),
+  encodeSvsmListEntry: (random) =>
+    formats.encodeSvsmListEntry(object(random, { gpa: big, size: num, validate: any, reserved: num })),
+  encodeSvsmListHeader: (random) => formats.encodeSvsmListHeader(object(random, { count: num, next: num })),
+  encodeSwapRecord: (random) =>
+    formats.encodeSwapRecord(
+      object(random, { softwareData: big, iv: big, tag: any, pageSize: num, gpa: big }),
+    ),
   writeVmsa: (random) =>
     formats.writeVmsa(bytes(random, PAGE_SIZE), random(8) === 0 ? any(random) : 'cpl', big(random)),
   'GhcbPage.set': (random) => ghcbOver(random).set(random(8) === 0 ? any(random) : 'usage', big(random)),

@@ -22,20 +22,24 @@ import {
   decodePscEntry,
   decodePscHeader,
   encodePscEntry,
+  encodePscHeader,
   type PscEntry,
 } from '../../src/formats/page-state-list.ts';
 import { createResetVmsa, createSvsmResetVmsa } from '../../src/formats/reset-vmsa.ts';
+import { encodeRmpEntry } from '../../src/formats/rmp-entry.ts';
 import { segmentedRmpEntryAddress } from '../../src/formats/rmp-location.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
-import { decodeRmpState } from '../../src/formats/rmp-state.ts';
+import { decodeRmpState, encodeRmpState } from '../../src/formats/rmp-state.ts';
 import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.ts';
 import {
   decodeSvsmListEntry,
   decodeSvsmListHeader,
+  encodeSvsmListEntry,
+  encodeSvsmListHeader,
   SvsmCall,
   SvsmResult,
 } from '../../src/formats/svsm-protocol.ts';
-import { decodeSwapRecord } from '../../src/formats/swap-record.ts';
+import { decodeSwapRecord, encodeSwapRecord } from '../../src/formats/swap-record.ts';
 import { type SysPhysAddr, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
 import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import { ApRequest, encodeApCreation, makeVmsa, requestAp, unmakeVmsa } from '../../src/guest/ap-creation.ts';
@@ -75,6 +79,7 @@ const SHORT = new Uint8Array(5);
 const SNP_PLATFORM = { kind: 'platform', offset: 24, mask: 1, platform: 2 } as const;
 const SVSM_IMAGE = decodeOvmfImage(ovmfImage({ svsmEntry: 0 }));
 const SVSM_LAUNCH = { svsm: SVSM_IMAGE, firmware: SVSM_IMAGE, variablesSize: 0, vcpus: 1, cpuSignature: 1 };
+const DIGEST = new Uint8Array(48);
 const page = (): Uint8Array => new Uint8Array(PAGE_SIZE);
 
 // Worlds.
@@ -405,8 +410,20 @@ export const PROVOCATIONS: Provocations = {
   },
   encodePageInfo: {
     INVALID_ARGUMENT: () => encodePageInfo({ digest: SHORT, contents: SHORT, type: 1, gpa: physAddr(0) }),
+    INVALID_MESSAGE: () =>
+      encodePageInfo({ digest: DIGEST, contents: DIGEST, type: 256 as never, gpa: physAddr(0) }),
   },
   encodePscEntry: { INVALID_MESSAGE: () => encodePscEntry({ ...entry, donePages: -1 }) },
+  encodePscHeader: { INVALID_MESSAGE: () => encodePscHeader({ current: -1, end: 0, reserved: 0 }) },
+  encodeRmpEntry: { INVALID_MESSAGE: () => encodeRmpEntry({ ...HYPERVISOR_ENTRY, asid: 0x400 }) },
+  encodeRmpState: {
+    INVALID_MESSAGE: () => encodeRmpState({ ...decodeRmpState(new Uint8Array(16)), asid: -1 }),
+  },
+  encodeSvsmListEntry: { INVALID_MESSAGE: () => encodeSvsmListEntry({ ...entryOf(0), size: 4 }) },
+  encodeSvsmListHeader: { INVALID_MESSAGE: () => encodeSvsmListHeader({ count: 0x1_0000, next: 0 }) },
+  encodeSwapRecord: {
+    INVALID_MESSAGE: () => encodeSwapRecord({ ...decodeSwapRecord(new Uint8Array(64)), iv: -1n }),
+  },
   writeVmsa: {
     INVALID_ARGUMENT: () => writeVmsa(SHORT, 'rax', 0n),
     INVALID_MESSAGE: () => writeVmsa(page(), 'rax', -1n),
@@ -433,6 +450,12 @@ export const PROVOCATIONS: Provocations = {
   },
   'LaunchDigest.update': {
     INVALID_ARGUMENT: () => new LaunchDigest((bytes) => bytes).update({ type: 7 as never, gpa: physAddr(0) }),
+    INVALID_MESSAGE: () =>
+      new LaunchDigest(() => new Uint8Array(48)).update({
+        type: 3,
+        gpa: physAddr(0),
+        permissions: [256, 0, 0],
+      }),
   },
 
   assumptionsOf: { INVALID_ARGUMENT: () => assumptionsOf({ inUseTest: 'never' as never }) },
@@ -619,10 +642,20 @@ export const PROVOCATIONS: Provocations = {
   },
   callSvsm: calls(({ guestCpu, area }) => svsm.callSvsm(guestCpu, area, {})),
   requestSvsm: refusable(({ guestCpu, area }) => svsm.requestSvsm(guestCpu, area, SvsmCall.RemapCa, {})),
-  pvalidateBySvsm: refusable(({ guestCpu, area }) => svsm.pvalidateBySvsm(guestCpu, area, [entryOf(0)])),
-  depositToSvsm: refusable(({ guestCpu, area }) =>
-    svsm.depositToSvsm(guestCpu, area, [{ gpa: physAddr(0), size: 0 }]),
-  ),
+  pvalidateBySvsm: {
+    ...refusable(({ guestCpu, area }) => svsm.pvalidateBySvsm(guestCpu, area, [entryOf(0)])),
+    INVALID_MESSAGE: () => {
+      const { guestCpu, area } = hostileSvsm();
+      svsm.pvalidateBySvsm(guestCpu, area, [{ ...entryOf(0), size: 4 }]);
+    },
+  },
+  depositToSvsm: {
+    ...refusable(({ guestCpu, area }) => svsm.depositToSvsm(guestCpu, area, [{ gpa: physAddr(0), size: 0 }])),
+    INVALID_MESSAGE: () => {
+      const { guestCpu, area } = hostileSvsm();
+      svsm.depositToSvsm(guestCpu, area, [{ gpa: physAddr(0), size: 4 as never }]);
+    },
+  },
   withdrawFromSvsm: refusable(({ guestCpu, area }) => svsm.withdrawFromSvsm(guestCpu, area)),
   createVcpuBySvsm: refusable(({ guestCpu, area }) =>
     svsm.createVcpuBySvsm(guestCpu, area, { vmsa: physAddr(0), caa: physAddr(0), apicId: 0 }),
