@@ -7,6 +7,7 @@ import {
   type Guest,
   HostileHypervisor,
   type MachineEvent,
+  makePagePrivate,
   makePageShared,
   NestedTlb,
   type RmpPageSize,
@@ -146,6 +147,11 @@ export class Stage {
     makePageShared(this.vcpu, this.table, gvaOf(gpa), this);
     if (text !== '') this.put(gpa, text);
     return gpa;
+  }
+
+  /** Makes the guest take a shared page back, by all the rules. */
+  takeBack(gpa: PhysAddr): void {
+    makePagePrivate(this.vcpu, this.table, gvaOf(gpa), this);
   }
 
   /** Makes a GHCB. */

@@ -3,6 +3,7 @@ import { ANSWERS } from './answers.ts';
 import { FIRMWARE } from './firmware.ts';
 import { GUEST_CONTEXTS } from './guest-contexts.ts';
 import { GUEST_DUTIES } from './guest-duties.ts';
+import { INTERRUPTED } from './interrupted.ts';
 import { LET_THROUGH } from './let-through.ts';
 import { PRIVATE_PAGES } from './private-pages.ts';
 import { SVSM } from './svsm.ts';
@@ -15,6 +16,7 @@ export { NOT_MODELLED } from './not-modelled.ts';
 export const SCENARIOS: readonly Scenario[] = [
   ...PRIVATE_PAGES,
   ...GUEST_DUTIES,
+  ...INTERRUPTED,
   ...ANSWERS,
   ...SVSM,
   ...SVSM_PROCESSORS,

@@ -1,6 +1,7 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
 import type { RmpEntry, RmpPageSize, VmplMasks } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
+import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
@@ -49,8 +50,8 @@ export interface PvalidateAnswer {
  *
  * @param pageSize - 4 KiB for a 2 MiB page raises a nested page fault with SIZEM: the hypervisor can split the page, and
  *   the instruction runs again. 2 MiB for a 4 KiB page returns FAIL_SIZEMISMATCH
- * @throws SnpFault `GP` above VMPL0 or CPL 0, and the faults of the translation; `NPF` if the page does not belong to the
- *   guest at this address
+ * @throws SnpError `INVALID_ARGUMENT` for another page size; SnpFault `GP` above VMPL0 or CPL 0, and the faults of the
+ *   translation; `NPF` if the page does not belong to the guest at this address
  */
 export function pvalidate(
   cpu: GuestCpu,
@@ -58,6 +59,7 @@ export function pvalidate(
   pageSize: RmpPageSize,
   validate: boolean,
 ): PvalidateAnswer {
+  requirePageSize(pageSize);
   const { rmp } = cpu.guest.machine;
   const { carryOnFailure } = rmp.assumptions;
   const failed = (result: RmpResult): PvalidateAnswer => answer(result, carryOnFailure === 'set');
@@ -92,8 +94,9 @@ export interface RmpAdjustment {
  * The test of the level: AMD64 APM vol. 3, as quoted on linux-kernel in December 2021. The other rules: vol. 2, §15.36.7
  * and §15.36.11.
  *
- * @throws SnpFault `GP` above CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at
- *   this address; `VC_NOT_VALIDATED`
+ * @throws SnpError `INVALID_ARGUMENT` for another page size, or a level or mask that is not a byte; SnpFault `GP` above CPL
+ *   0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address;
+ *   `VC_NOT_VALIDATED`
  */
 export function rmpadjust(
   cpu: GuestCpu,
@@ -101,6 +104,9 @@ export function rmpadjust(
   pageSize: RmpPageSize,
   { vmpl, permissions, vmsa = false }: RmpAdjustment,
 ): RmpResult {
+  requirePageSize(pageSize);
+  requireByte('the VMPL', vmpl);
+  requireByte('the permissions', permissions);
   const { rmp } = cpu.guest.machine;
   requireCpl0(cpu, 'RMPADJUST');
   if (isMisaligned(cpu, gva, pageSize)) return RmpResult.FAIL_INPUT;
@@ -131,21 +137,20 @@ export interface RmpqueryAnswer {
  * RMPQUERY: the mask of a level for the page at `gva`, the VMSA bit, and the size of the page in the RMP (AMD64 APM
  * vol. 2, §15.36.7). O(levels).
  *
- * @throws SnpFault `GP` above CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at
- *   this address; `VC_NOT_VALIDATED`
+ * @throws SnpError `INVALID_ARGUMENT` for a level that is not a byte; SnpFault `GP` above CPL 0, and the faults of the
+ *   translation; `NPF` if the page does not belong to the guest at this address; `VC_NOT_VALIDATED`
  */
 export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
+  requireByte('the VMPL', vmpl);
   const { assumptions } = cpu.guest.machine.rmp;
+  const failed = (result: RmpResult): RmpqueryAnswer =>
+    Object.freeze({ result, permissions: 0, vmsa: false, pageSize: PageSize.Regular });
   requireCpl0(cpu, 'RMPQUERY');
-  const { rmpqueryLevels } = assumptions;
-  if ((vmpl < cpu.vmpl && rmpqueryLevels !== 'any') || (vmpl === cpu.vmpl && rmpqueryLevels === 'lower')) {
-    return Object.freeze({
-      result: RmpResult.FAIL_PERMISSION,
-      permissions: 0,
-      vmsa: false,
-      pageSize: PageSize.Regular,
-    });
-  }
+  const { rmpqueryLevels, rmpadjustVmplRange } = assumptions;
+  if (vmpl >= VMPL_COUNT) return failed(RmpResult[rmpadjustVmplRange]);
+  const isDenied =
+    (vmpl < cpu.vmpl && rmpqueryLevels !== 'any') || (vmpl === cpu.vmpl && rmpqueryLevels === 'lower');
+  if (isDenied) return failed(RmpResult.FAIL_PERMISSION);
   const { entry, invalid } = operand(cpu, gva, undefined);
   if (!entry.validated && assumptions.rmpqueryNeedsValidated) throw invalid();
   const { vmsa, pageSize } = entry;
@@ -199,6 +204,17 @@ function isMisaligned(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize): bool
   const { lowAddressBits } = cpu.guest.machine.rmp.assumptions;
   if (lowAddressBits === 'FAIL_INPUT' && gva % BigInt(PAGE_SIZE) !== 0n) return true;
   return pageSize === PageSize.Huge && (gva & BigInt(PAGE_SIZE_2M - 1)) >= PAGE_SIZE;
+}
+
+function requirePageSize(pageSize: RmpPageSize): void {
+  if (pageSize === PageSize.Regular || pageSize === PageSize.Huge) return;
+  const expected = 'pass 4096 or 2097152';
+  throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value: pageSize, expected });
+}
+
+function requireByte(what: string, value: number): void {
+  if (Number.isInteger(value) && value >= 0 && value < 256) return;
+  throw new SnpError('INVALID_ARGUMENT', { what, value, expected: 'pass an integer from 0 to 255' });
 }
 
 /** Arrays of the memory of a page end with its state. */

@@ -73,7 +73,7 @@ interface GuestInstructions {
 /**
  * Executes PVALIDATE, RMPADJUST or RMPQUERY with raw registers. rAX is the address, rCX[0] the size. EDX[0] tells
  * PVALIDATE to validate; for the others RDX has level, mask and VMSA bit. Returns the registers afterwards: EAX and the
- * flags, and RCX and RDX of RMPQUERY.
+ * flags, and RCX and RDX of RMPQUERY. An instruction of the host returns FAIL_PERMISSION.
  *
  * @throws SnpFault `UD` if the instruction does not exist, `GP` above CPL 0, and the faults of the typed form
  *
@@ -90,12 +90,15 @@ interface GuestInstructions {
  */
 export function executeInGuest(
   cpu: GuestInstructions,
-  instruction: 'PVALIDATE' | 'RMPADJUST' | 'RMPQUERY',
+  instruction: RmpInstruction,
   registers: InstructionRegisters,
   mode: ExecutionMode = {},
 ): InstructionRegisters {
   const { assumptions } = cpu.guest.machine.rmp;
   requireExecutable(instruction, cpu.cpl, mode, assumptions);
+  if (RMP_INSTRUCTIONS[instruction].host) {
+    return finished(registers, RmpResult.FAIL_PERMISSION, assumptions);
+  }
   const { rcx, rdx } = registers;
   const gva = BigInt.asUintN(mode.bits ?? 64, registers.rax) as VirtAddr;
   const pageSize = (rcx & 1n) === 1n ? PageSize.Huge : PageSize.Regular;
@@ -132,19 +135,21 @@ interface HostInstructions {
 
 /**
  * Executes RMPUPDATE, PSMASH or RMPREAD with raw registers. RAX is the page. RCX is the address of the 16 bytes that
- * RMPUPDATE reads or RMPREAD writes; here it is system-physical. Returns the registers afterwards: EAX and the flags.
+ * RMPUPDATE reads or RMPREAD writes; here it is system-physical. Returns the registers afterwards: EAX and the flags. An
+ * instruction of a guest raises #UD: a host is not an SNP-active guest.
  *
  * @throws SnpFault `UD`, `GP`, `HOST_PF`; PageTableError `BUS_ERROR`; AddressError if RAX or RCX is not a system-physical
  *   address
  */
 export function executeInHost(
   host: HostInstructions,
-  instruction: 'RMPUPDATE' | 'PSMASH' | 'RMPREAD',
+  instruction: RmpInstruction,
   registers: InstructionRegisters,
   mode: ExecutionMode & { readonly cpl?: number } = {},
 ): InstructionRegisters {
   const { assumptions } = host.machine.rmp;
-  requireExecutable(instruction, mode.cpl ?? 0, mode, assumptions);
+  const isHost = RMP_INSTRUCTIONS[instruction]?.host === true;
+  requireExecutable(instruction, mode.cpl ?? 0, isHost ? mode : { snp: false }, assumptions);
   const spa = registers.rax as SysPhysAddr;
   const operand = registers.rcx as SysPhysAddr;
   if (instruction === 'PSMASH') return finished(registers, host.psmash(spa), assumptions);
@@ -163,7 +168,8 @@ function requireExecutable(
   { bits = 64, snp = true }: ExecutionMode,
   { exceptionOrder }: Assumptions,
 ): void {
-  const exists = snp && (bits === 64 || RMP_INSTRUCTIONS[instruction].in32);
+  const isKnown = Object.hasOwn(RMP_INSTRUCTIONS, instruction);
+  const exists = isKnown && snp && (bits === 64 || RMP_INSTRUCTIONS[instruction].in32);
   const isUndefined = (): void => {
     if (!exists) throw new SnpFault('UD', { instruction });
   };

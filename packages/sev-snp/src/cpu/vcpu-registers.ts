@@ -128,6 +128,7 @@ export function loadRegister(
 ): RegisterLoad {
   const state: ControlState = { cr0: held.cr0, cr3: held.cr3, cr4: held.cr4, efer: held.efer, csL };
   requireWidth(register, value, widthOf(register, state));
+  if (register === 'rflags') requireFlags(value);
   const result = written(state, register, value, features);
   if (result === undefined) return { registers: { ...held, [register]: value }, flush: undefined };
   if (result.type === 'general-protection') {
@@ -171,6 +172,15 @@ function requireWidth(register: string, value: unknown, width: number): void {
   if (typeof value === 'bigint' && BigInt.asUintN(width, value) === value) return;
   const expected = `pass a bigint of at most ${width} bits`;
   throw new SnpError('INVALID_ARGUMENT', { what: `the value of ${register}`, value, expected });
+}
+
+/** Bits 21:0 of RFLAGS without the reserved ones; VM is not modelled (AMD64 APM vol. 2, §3.1.6). */
+const RFLAGS_BITS = 0x3d_7fd7n;
+
+function requireFlags(value: bigint): void {
+  if ((value & ~RFLAGS_BITS) === 0n) return;
+  const expected = 'set no bit that is reserved, and not VM';
+  throw new SnpError('INVALID_ARGUMENT', { what: 'the value of rflags', value, expected });
 }
 
 /** Whether the model has the kind of tables that the processor walks: those of 4 and 5 levels, and none at all. */

@@ -77,7 +77,7 @@ export class Vcpu implements GuestCpu {
   #cr2 = 0n;
   #vmsa: RunnableVmsa | undefined;
   #isRunning = false;
-  /** What `beforeSharedRead` has thrown: it is not a fault of the instruction. */
+  /** The error that `beforeSharedRead` has thrown: it is not a fault of the instruction. */
   #thrownByHook: unknown;
 
   /**
@@ -217,21 +217,21 @@ export class Vcpu implements GuestCpu {
     });
   }
 
-  /** PVALIDATE: see {@link pvalidate}. */
+  /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
     const answer = this.#runRestartable(gva, () => pvalidate(this, gva, pageSize, validate));
     this.guest.machine.trace({ type: 'pvalidate', gva, pageSize, validate, ...answer });
     return answer;
   }
 
-  /** RMPADJUST: see {@link rmpadjust}. */
+  /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
     const result = this.#runRestartable(gva, () => rmpadjust(this, gva, pageSize, adjustment));
     this.guest.machine.trace({ type: 'rmpadjust', gva, result });
     return result;
   }
 
-  /** RMPQUERY: see {@link rmpquery}. */
+  /** RMPQUERY: see {@link rmpquery}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpquery(gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
     return this.#runRestartable(gva, () => rmpquery(this, gva, vmpl));
   }

@@ -1,15 +1,12 @@
 import type { PhysAddr } from '@svsm/address';
 import { PAGE_SIZE, PageSize } from '@svsm/address';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { VMPL_COUNT } from '../formats/vmpl.ts';
-import { EFER_SVME, readVmsa, SevFeature } from '../formats/vmsa.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
 import type { Rmp } from '../rmp/rmp.ts';
 import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import type { RunnableVmsa, SnpPlatform } from './platform.ts';
-import { ControlBit, guestFeatures, heldRegisters } from './vcpu-registers.ts';
-import { stateOfVmsa } from './vcpu-state.ts';
+import { failedVmsaCheck } from './vmsa-checks.ts';
 
 /** Exit codes (AMD64 APM vol. 2, appendix C; OpenVMM `SevExitCode`). With a negative one, the guest has not run. */
 export const VmExit = {
@@ -97,7 +94,7 @@ export function vmrun(
   if (avicBackingPage !== undefined && fails('avic-backing-page', avicBackingPage)) return VmExit.Invalid;
   if (fails('vmsa', spa)) return VmExit.Invalid;
   if (rmp.isInUse(spa, PageSize.Regular)) return VmExit.Busy;
-  if (!isRunnable(memory.read(spa, PAGE_SIZE, owner.key), cBit)) return VmExit.Invalid;
+  if (failedVmsaCheck(memory.read(spa, PAGE_SIZE, owner.key), cBit) !== undefined) return VmExit.Invalid;
   setInUse(rmp, vmsa, true);
   return undefined;
 }
@@ -109,28 +106,4 @@ export function vmexit({ rmp }: SnpPlatform, vmsa: RunnableVmsa): void {
 
 function setInUse(rmp: Rmp, { vmcb, avicBackingPage, spa }: RunnableVmsa, inUse: boolean): void {
   for (const page of [vmcb, spa, avicBackingPage]) if (page !== undefined) rmp.setInUse(page, inUse);
-}
-
-const { Cr0Pg: CR0_PG, EferLme: EFER_LME } = ControlBit;
-/** The bit D of the attributes of a code segment. */
-const CS_DEFAULT_32 = 0x400n;
-
-/**
- * Whether VMRUN accepts a state (AMD64 APM vol. 2, §15.5.1): SVME set, SNP active, an existing VMPL, no bit that must be 0, a
- * mode that exists. The model refuses 32-bit and PAE paging too, and paging in real mode.
- */
-function isRunnable(image: Uint8Array, cBit: number): boolean {
-  const { control, csL, virtualTom } = stateOfVmsa(image, 0n);
-  // With VIRTUAL_TOM the C-bit is reserved, and it is the first bit above an address.
-  const features = virtualTom === undefined ? guestFeatures(52, cBit) : guestFeatures(cBit, undefined);
-  const isLong = (control.efer & EFER_LME) !== 0n && (control.cr0 & CR0_PG) !== 0n;
-  const isCsLegal = !(isLong && csL && (readVmsa(image, 'csAttributes') & CS_DEFAULT_32) !== 0n);
-  const isSnp = (readVmsa(image, 'sevFeatures') & SevFeature.SnpActive) !== 0n;
-  return (
-    (control.efer & EFER_SVME) !== 0n &&
-    isSnp &&
-    isCsLegal &&
-    heldRegisters(control, csL, features) !== undefined &&
-    readVmsa(image, 'vmpl') < VMPL_COUNT
-  );
 }

@@ -83,6 +83,13 @@ export const ERRORS_OF = {
   'Vcpu.resume': ['INVALID_ARGUMENT'],
   'Vcpu.vmgexit': ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'TERMINATED'],
   Guest: ['INVALID_ARGUMENT'],
+  pvalidate: ['INVALID_ARGUMENT'],
+  rmpadjust: ['INVALID_ARGUMENT'],
+  rmpquery: ['INVALID_ARGUMENT'],
+  rmpupdate: ['INVALID_ARGUMENT'],
+  'Vcpu.pvalidate': ['INVALID_ARGUMENT'],
+  'Vcpu.rmpadjust': ['INVALID_ARGUMENT'],
+  'Vcpu.rmpquery': ['INVALID_ARGUMENT'],
   'Guest.createVcpu': ['INVALID_ARGUMENT'],
 
   // Software of a guest.
@@ -198,6 +205,7 @@ export const ERRORS_OF = {
   'Hypervisor.allocatePage': ['OUT_OF_MEMORY'],
   'Hypervisor.givePageToFirmware': ['OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED'],
   'Hypervisor.launch': ['INVALID_ARGUMENT', 'OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED', 'FIRMWARE_REFUSED'],
+  'Hypervisor.rmpupdate': ['INVALID_ARGUMENT'],
   'Hypervisor.run': ['INVALID_ARGUMENT'],
   'Hypervisor.init': ['OUT_OF_MEMORY'],
   'Hypervisor.vmgexit': ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'TERMINATED'],

@@ -110,15 +110,9 @@ export {
   type PscHeader,
   pscEntriesOf,
 } from './page-state-list.ts';
+export { decodeRmpEntry, encodeRmpEntry, type RawRmpEntry } from './raw-rmp-entry.ts';
 export { createResetVmsa, createSvsmResetVmsa, type ResetVmsaOptions, type Vmm } from './reset-vmsa.ts';
-export {
-  decodeRmpEntry,
-  encodeRmpEntry,
-  type RawRmpEntry,
-  type RmpEntry,
-  type RmpPageSize,
-  type VmplMasks,
-} from './rmp-entry.ts';
+export type { RmpEntry, RmpPageSize, VmplMasks } from './rmp-entry.ts';
 export {
   type FlatRmp,
   flatRmpCoverage,

@@ -1,12 +1,4 @@
 import { PAGE_SHIFT, PageSize, type PhysAddr } from '@svsm/address';
-import {
-  requireBits,
-  requireBytes,
-  requireFlags,
-  requirePageAddress,
-  requirePageSize,
-} from './byte-fields.ts';
-import { VMPL_COUNT } from './vmpl.ts';
 
 /** The page sizes of the RMP. A 1 GiB translation counts as one of 2 MiB. */
 export type RmpPageSize = typeof PageSize.Regular | typeof PageSize.Huge;
@@ -40,49 +32,6 @@ export interface RmpEntry {
 /** The permission masks of VMPL0 to VMPL3, 0 to 0xff each. */
 export type VmplMasks = readonly [number, number, number, number];
 
-/** An entry in memory on Zen 3 and Zen 4: two little-endian quadwords. */
-export interface RawRmpEntry {
-  readonly low: bigint;
-  readonly high: bigint;
-}
-
-/**
- * Decodes an entry of a raw table, as in a memory dump. No bit is lost. O(1).
- *
- * The layout is not architectural. It is the layout of Zen 3 and Zen 4: Linux `arch/x86/virt/svm/sev.c` `struct
- * rmpentry_raw`, AMD-ASPFW `sev_rmp.h` `rmp_fields_t` and `rmp_quadword2_t`.
- *
- * @example
- * ```ts
- * import { decodeRmpEntry, pageStateOf } from '@svsm/sev-snp/formats';
- *
- * const entry = decodeRmpEntry({ low: 0x4008_0000_1234_5001n, high: 0x1fn });
- * console.log(pageStateOf(entry), entry.asid, entry.gpa.toString(16)); // => GUEST-VALID 1 12345000
- * ```
- */
-export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
-  const words = new Uint32Array(RMP_ENTRY_WORDS);
-  new BigUint64Array(words.buffer).set([low, high]);
-  return decodeWords(words, 0);
-}
-
-/** The reverse of {@link decodeRmpEntry}. O(1). @throws SnpError `INVALID_MESSAGE` if a field does not fit */
-export function encodeRmpEntry(entry: RmpEntry): RawRmpEntry {
-  const { assigned, pageSize, immutable, subpageCount, gpa, asid, vmsa, validated, vmplMasks, lock, upper } =
-    entry;
-  requireFlags({ assigned, immutable, vmsa, validated, lock });
-  requirePageSize('pageSize', pageSize);
-  requireBits('subpageCount', subpageCount, 9);
-  requirePageAddress('gpa', gpa, GPA_BITS);
-  requireBits('asid', asid, 10);
-  requireBytes('vmplMasks', vmplMasks, VMPL_COUNT);
-  requireBits('upper', upper, 32);
-  const words = new Uint32Array(RMP_ENTRY_WORDS);
-  encodeWords(entry, words, 0);
-  const [low, high] = new BigUint64Array(words.buffer) as unknown as [bigint, bigint];
-  return Object.freeze({ low, high });
-}
-
 /** The number of 32-bit words in an entry. */
 export const RMP_ENTRY_WORDS = 4;
 
@@ -93,8 +42,6 @@ const IMMUTABLE = 1 << 2;
 const COUNT_SHIFT = 3;
 const COUNT_MASK = 0x1ff;
 const GPA_SHIFT = 12;
-/** The width of an address: 39 bits of frame number. */
-const GPA_BITS = 51;
 // Word 1.
 const GPA_HIGH_MASK = 0x7_ffff;
 const ASID_SHIFT = 19;

@@ -115,7 +115,7 @@ export class Hypervisor implements ExitHandler {
     throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
   }
 
-  /** RMPUPDATE: see `rmpupdate`. */
+  /** RMPUPDATE: see `rmpupdate`. @throws SnpError `INVALID_ARGUMENT` */
   rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult {
     const { rmp, memory } = this.machine;
     const result = rmpupdate(rmp, spa, state);

@@ -3,6 +3,7 @@ import type { Assumptions } from '../formats/assumptions.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import type { RmpStateFields } from '../formats/rmp-state.ts';
+import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { HYPERVISOR_ENTRY, type Rmp } from './rmp.ts';
 
@@ -30,6 +31,7 @@ const STEP = BigInt(PAGE_SIZE);
  * `validated`: vol. 2, §15.36.6 and §15.36.11.
  *
  * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
+ * @throws SnpError `INVALID_ARGUMENT` for a page size other than 4 KiB and 2 MiB
  *
  * @example
  * ```ts
@@ -46,8 +48,13 @@ const STEP = BigInt(PAGE_SIZE);
  * ```
  */
 export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0): RmpResult {
+  const { pageSize: size = PageSize.Regular } = state;
+  if (size !== PageSize.Regular && size !== PageSize.Huge) {
+    const expected = 'pass 4096 or 2097152';
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value: size, expected });
+  }
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
-  const huge = state.pageSize === PageSize.Huge;
+  const huge = size === PageSize.Huge;
   const wanted = {
     assigned: state.assigned,
     immutable: state.immutable ?? false,
@@ -56,7 +63,7 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
   };
   const { assumptions } = rmp;
   const isUsed = (when: Assumptions['inUseTest']): boolean =>
-    assumptions.inUseTest === when && rmp.isInUse(spa, state.pageSize ?? PageSize.Regular);
+    assumptions.inUseTest === when && rmp.isInUse(spa, size);
   if (isUsed('first')) return RmpResult.FAIL_INUSE;
   if (isMisaligned(rmp, spa, huge)) return RmpResult.FAIL_INPUT;
   if (!wanted.assigned && (wanted.immutable || wanted.asid !== 0)) return RmpResult.FAIL_INPUT;

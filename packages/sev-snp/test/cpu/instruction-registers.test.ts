@@ -9,7 +9,7 @@ import {
   rmpInstructionOf,
 } from '../../src/cpu/instruction-registers.ts';
 import { encodeRmpState } from '../../src/formats/rmp-state.ts';
-import { codeOf, gvaOf, MiB, spaOf, world } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, snapshot, spaOf, world } from '../support/world.ts';
 
 const PAGE = 2 * MiB + 0x1000;
 const { Carry, Parity, Zero } = ResultFlag;
@@ -133,5 +133,56 @@ describe('where it cannot be executed', () => {
     expect(codeOf(() => executeInHost(hypervisor, name, registers, { snp: false }))).toBe('UD');
     expect(codeOf(() => executeInHost(hypervisor, name, registers, { bits: 32 }))).toBe('UD');
     expect(codeOf(() => executeInHost(hypervisor, name, registers, { cpl: 3 }))).toBe('GP');
+  });
+});
+
+// I2, RMPUPDATE preconditions, PSMASH preconditions, RMPREAD preconditions
+describe('an instruction of the other side', () => {
+  const registers = { rax: 0x20_0000n, rcx: 0x1000n, rdx: 0n, rflags: 2n };
+
+  test.each(['RMPUPDATE', 'PSMASH', 'RMPREAD'] as const)(
+    '%s in a guest returns FAIL_PERMISSION',
+    (instruction) => {
+      const it = world();
+      const before = snapshot(it.machine.rmp);
+      expect(executeInGuest(it.vcpu, instruction, registers).rax).toBe(2n);
+      expect(snapshot(it.machine.rmp)).toBe(before);
+      it.vcpu.cpl = 3;
+      expect(codeOf(() => executeInGuest(it.vcpu, instruction, registers))).toBe('GP');
+      it.vcpu.cpl = 0;
+      expect(codeOf(() => executeInGuest(it.vcpu, instruction, registers, { bits: 32 }))).toBe('UD');
+    },
+  );
+
+  test.each(['PVALIDATE', 'RMPADJUST', 'RMPQUERY'] as const)('%s in a host raises #UD', (instruction) => {
+    const it = world();
+    const before = snapshot(it.machine.rmp);
+    for (const mode of [{}, { snp: true, bits: 64 as const }, { bits: 32 as const }]) {
+      expect(codeOf(() => executeInHost(it.machine.hypervisor, instruction, registers, mode))).toBe('UD');
+    }
+    expect(snapshot(it.machine.rmp)).toBe(before);
+  });
+
+  test('a name that is not an instruction raises #UD on both sides', () => {
+    const it = world();
+    const name = 'VMRUN' as 'PSMASH';
+    expect(codeOf(() => executeInGuest(it.vcpu, name, registers))).toBe('UD');
+    expect(codeOf(() => executeInHost(it.machine.hypervisor, name, registers))).toBe('UD');
+  });
+
+  // RMPQUERY step 1
+  test.each([
+    ['FAIL_INPUT', 1n],
+    ['FAIL_PERMISSION', 2n],
+  ] as const)('RMPQUERY of a level that does not exist: %s', (rmpadjustVmplRange, code) => {
+    const it = world({ assumptions: { rmpadjustVmplRange } });
+    for (const level of [4n, 0xffn]) {
+      const query = { ...registers, rax: gvaOf(0x5000) as bigint, rdx: level };
+      expect(executeInGuest(it.vcpu, 'RMPQUERY', query)).toMatchObject({
+        rax: code,
+        rdx: level,
+        rcx: 0x1000n,
+      });
+    }
   });
 });

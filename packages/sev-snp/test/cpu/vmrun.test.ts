@@ -107,11 +107,55 @@ describe('VMRUN', () => {
     ['CR0 wider than 32 bits', 'cr0', 0x1_8001_0001n],
     ['long mode without PAE', 'cr4', 0n],
     ['long mode without protection', 'cr0', 0x8000_0000n],
-  ])('%s gives VMEXIT_INVALID, and no page is in use', (_, field, value) => {
+    ['CR0.NW without CD', 'cr0', 0xa001_0011n],
+    ['a bit of CR3 above an address', 'cr3', 1n << 52n],
+    ['a bit of CR4 that must be 0', 'cr4', 0x1_0000_00a0n],
+    ['a bit of EFER that must be 0', 'efer', 0x1_0000_1d00n],
+    ['EFER.LMSLE', 'efer', 0x3d00n],
+    ['CR4.CET without CR0.WP', 'cr0', 0x8000_0011n],
+    ['a bit of DR6[63:32]', 'dr6', 1n << 32n],
+    ['a bit of DR7[63:32]', 'dr7', 1n << 63n],
+    ['CS.L with CS.D in long mode', 'csAttributes', 0x69bn],
+    ['a reserved bit of S_CET', 'sCet', 4n],
+    ['a reserved bit of U_CET', 'uCet', 1n << 63n],
+    ['a PAT with type 2', 'pat', 0x0007_0206_0007_0406n],
+    ['a PAT with type 8', 'pat', 0x0807_0406_0007_0406n],
+    ['ReflectVC', 'sevFeatures', 0x5n],
+    ['restricted injection', 'sevFeatures', 0x9n],
+    ['alternate injection', 'sevFeatures', 0x11n],
+    ['a feature of a later part', 'sevFeatures', 1n | (1n << 63n)],
+  ])('%s gives VMEXIT_INVALID, and no page is in use', (state, field, value) => {
     const { it, vmsa, change } = launched();
+    if (state.startsWith('CR4.CET')) change('cr4', 0x80_00a0n);
     change(field, value);
     expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Invalid);
     expect(it.machine.rmp.isInUse(vmsa.vmcb, PageSize.Regular)).toBe(false);
+  });
+
+  // R32
+  test.each([
+    [0x1n, 0x80_00a0n, 0x2_0002n, VmExit.Invalid],
+    [0x1n, 0xa0n, 0x2_0002n, undefined],
+    [0x0n, 0x80_00a0n, 0x2_0002n, undefined],
+    [0x1n, 0x80_00a0n, 0x2n, undefined],
+  ])('U_CET %s with CR4 %s and RFLAGS %s: %s', (uCet, cr4, rflags, expected) => {
+    const { it, vmsa, change } = launched();
+    for (const [field, value] of Object.entries({ uCet, cr4, rflags })) change(field as 'cr4', value);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBe(expected);
+  });
+
+  // R32
+  test.each<[string, Parameters<typeof writeVmsa>[1], bigint]>([
+    ['the low halves of DR6 and DR7', 'dr6', 0xffff_ffffn],
+    ['shadow stacks', 'sCet', 3n],
+    ['a PAT of zeros', 'pat', 0n],
+    ['every type of PAT', 'pat', 0x0706_0504_0100_0000n],
+    ['VMPL SSS', 'sevFeatures', 0x101n],
+    ['the D bit without L', 'csAttributes', 0x49bn],
+  ])('%s is a state that runs', (_, field, value) => {
+    const { it, vmsa, change } = launched();
+    change(field, value);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBeUndefined();
   });
 });
 

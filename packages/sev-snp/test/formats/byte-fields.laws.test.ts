@@ -10,7 +10,7 @@ import {
   encodePscEntry,
   encodePscHeader,
 } from '../../src/formats/page-state-list.ts';
-import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/rmp-entry.ts';
+import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 import { decodeRmpState, encodeRmpState } from '../../src/formats/rmp-state.ts';
 import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/rmp-entry.ts';
+import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 
 const quadword = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 

@@ -2,10 +2,9 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
+import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 import {
   asidOfWord,
-  decodeRmpEntry,
-  encodeRmpEntry,
   gpaFrameOfWords,
   isAssignedWord,
   isHugeWord,

@@ -1,6 +1,7 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { decodeRmpEntry, encodeRmpEntry, type RmpEntry } from '../../src/formats/rmp-entry.ts';
+import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
+import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
 
 describe('the layout of Zen 3 and Zen 4', () => {

@@ -7,7 +7,7 @@ import { decodeIgvmFile } from '../../src/formats/igvm-file.ts';
 import { decodeOvmfImage } from '../../src/formats/ovmf-image.ts';
 import { pageStateOf } from '../../src/formats/page-state.ts';
 import { decodePscEntry, decodePscHeader } from '../../src/formats/page-state-list.ts';
-import { decodeRmpEntry } from '../../src/formats/rmp-entry.ts';
+import { decodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 import { decodeRmpState } from '../../src/formats/rmp-state.ts';
 import { decodeSecretsPage } from '../../src/formats/secrets-page.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';

@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
+import { pvalidate, rmpadjust, rmpquery } from '../../src/cpu/guest-instructions.ts';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import type { Firmware } from '../../src/firmware/firmware.ts';
@@ -22,6 +23,7 @@ import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { processPageStateChange } from '../../src/host/page-state-service.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import * as igvm from './images.ts';
@@ -268,7 +270,7 @@ const onFirmware =
     const it = world();
     const page = it.spa(random);
     // Some pages are in a state that the command needs.
-    const pageSize = size(random);
+    const pageSize = random(2) === 0 ? PageSize.Regular : PageSize.Huge;
     if (random(2) === 0)
       it.host.rmpupdate(page, { assigned: true, immutable: true, pageSize, asid: random(3) });
     return command(it.it.machine.firmware, context(random, it), page, random);
@@ -497,6 +499,16 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     const { guest, machine } = it.it;
     return new Guest(machine, { ...guest, context: context(random, it) });
   },
+  pvalidate: (random, world) => pvalidate(world().it.vcpu, gvaOf(0x5000), num(random), true),
+  rmpadjust: (random, world) =>
+    rmpadjust(world().it.vcpu, gvaOf(0x5000), num(random), { vmpl: num(random), permissions: num(random) }),
+  rmpquery: (random, world) => rmpquery(world().it.vcpu, gvaOf(0x5000), num(random)),
+  rmpupdate: (random) =>
+    rmpupdate(rmpOf(), formats.sysPhysAddr(0x20_0000), { assigned: true, pageSize: num(random) }),
+  'Vcpu.pvalidate': (random, world) => world().it.vcpu.pvalidate(gvaOf(0x5000), num(random), true),
+  'Vcpu.rmpadjust': (random, world) =>
+    world().it.vcpu.rmpadjust(gvaOf(0x5000), num(random), { vmpl: num(random), permissions: num(random) }),
+  'Vcpu.rmpquery': (random, world) => world().it.vcpu.rmpquery(gvaOf(0x5000), num(random)),
   'Guest.createVcpu': (random, world) =>
     world().it.guest.createVcpu(object(random, { vmpl: num, registers: any })),
 
@@ -675,6 +687,13 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     const options = random(2) === 0 ? {} : (object(random, fields) as object);
     return host.launch({ ...options, size: random(2) === 0 ? any(random) : 2 * MiB });
   },
+  'Hypervisor.rmpupdate': (random, world) =>
+    world().it.machine.hypervisor.rmpupdate(formats.sysPhysAddr(0x20_0000), {
+      assigned: true,
+      pageSize: num(random),
+      asid: num(random),
+      gpa: big(random),
+    }),
   'Hypervisor.run': (random, world) => {
     const { host, it } = world();
     return host.run(it.guest, any(random), any(random));

@@ -2,6 +2,7 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
+import { pvalidate, rmpadjust, rmpquery } from '../../src/cpu/guest-instructions.ts';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import type { Firmware } from '../../src/firmware/firmware.ts';
@@ -25,8 +26,8 @@ import {
   encodePscHeader,
   type PscEntry,
 } from '../../src/formats/page-state-list.ts';
+import { encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 import { createResetVmsa, createSvsmResetVmsa } from '../../src/formats/reset-vmsa.ts';
-import { encodeRmpEntry } from '../../src/formats/rmp-entry.ts';
 import { segmentedRmpEntryAddress } from '../../src/formats/rmp-location.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { decodeRmpState, encodeRmpState } from '../../src/formats/rmp-state.ts';
@@ -62,6 +63,7 @@ import type { Hypervisor } from '../../src/host/hypervisor.ts';
 import { processPageStateChange } from '../../src/host/page-state-service.ts';
 import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import { ovmfImage } from './images.ts';
@@ -531,6 +533,23 @@ export const PROVOCATIONS: Provocations = {
       return new Guest(machine, { context: guest.context, nested: guest.nested, memory: guest.memory });
     },
   },
+  pvalidate: {
+    INVALID_ARGUMENT: () => pvalidate(world().vcpu, gvaOf(0), 0x4000_0000 as never, true),
+  },
+  rmpadjust: {
+    INVALID_ARGUMENT: () => rmpadjust(world().vcpu, gvaOf(0), PageSize.Regular, { vmpl: 1, permissions: -1 }),
+  },
+  rmpquery: { INVALID_ARGUMENT: () => rmpquery(world().vcpu, gvaOf(0), 0.5 as never) },
+  rmpupdate: {
+    INVALID_ARGUMENT: () => rmpupdate(rmpOf(), sysPhysAddr(0), { assigned: false, pageSize: 1 as never }),
+  },
+  'Vcpu.pvalidate': {
+    INVALID_ARGUMENT: () => world().vcpu.pvalidate(gvaOf(0), 0x4000_0000 as never, true),
+  },
+  'Vcpu.rmpadjust': {
+    INVALID_ARGUMENT: () => world().vcpu.rmpadjust(gvaOf(0), PageSize.Regular, { vmpl: 256, permissions: 0 }),
+  },
+  'Vcpu.rmpquery': { INVALID_ARGUMENT: () => world().vcpu.rmpquery(gvaOf(0), -1 as never) },
   'Guest.createVcpu': { INVALID_ARGUMENT: () => world().guest.createVcpu({ vmpl: -1 as never }) },
 
   requestGhcbMsr: {
@@ -712,6 +731,10 @@ export const PROVOCATIONS: Provocations = {
       rmp.setRegion(sysPhysAddr(2 * MiB), { ...valid, pageSize: PageSize.Huge }, others);
       hypervisor.launch({ size: 2 * MiB });
     },
+  },
+  'Hypervisor.rmpupdate': {
+    INVALID_ARGUMENT: () =>
+      hostile().host.rmpupdate(sysPhysAddr(0), { assigned: false, pageSize: 0x4000_0000 as never }),
   },
   'Hypervisor.run': { INVALID_ARGUMENT: () => hostile().host.run(world().guest) },
   'Hypervisor.init': {
