@@ -6,15 +6,15 @@ import type { HeldEntry } from './tlb-space.ts';
 /** The scope of a change that concerns every PCID. */
 export const ALL_PCIDS = -1;
 
-/** The most separate regions that are noted: with more, everything is due. */
+/** The most separate regions that are noted, shared by the scopes that have some: with more, everything is due. */
 const MAX_REGIONS = 1024;
 
 /**
  * The pages whose translations have changed and were not flushed since, for each PCID and for all of them. Pages are numbered
  * from address 0.
  *
- * A TLB that nobody flushes has at most 1024 separate regions here. With more, the whole address space is due: kernels flush
- * everything much earlier.
+ * A TLB that nobody flushes has a few thousand separate regions here at most: 1024 with one scope, and fewer for each of
+ * several. With more, the whole address space is due: kernels flush everything much earlier.
  */
 export class FlushDebts {
   readonly #kind: AddressKind<VirtAddr>;
@@ -77,6 +77,22 @@ export class FlushDebts {
     else this.#byScope.set(scope, rest);
   }
 
+  /** As {@link reduceTo}, of the pages `first` to `end`. The entries are those that overlap these pages. */
+  reduceWithin(first: number, end: number, entries: Iterable<HeldEntry>, scope: number): void {
+    this.#store();
+    const due = this.#byScope.get(scope);
+    if (due === undefined || first === end) return;
+    const range = this.#regionOf(first, end);
+    const rest: MemoryRegion<VirtAddr>[] = [];
+    for (const { region } of entries) {
+      const held = region.intersect(range) ?? region;
+      for (const part of due.overlapping(held)) rest.push(part.intersect(held) ?? part);
+    }
+    due.remove(range);
+    for (const part of rest) due.add(part);
+    if (due.isEmpty) this.#byScope.delete(scope);
+  }
+
   /** Every scope that has something due. */
   get scopes(): number[] {
     this.#store();
@@ -95,7 +111,7 @@ export class FlushDebts {
     const set = this.#byScope.get(scope) ?? new RegionSet(this.#kind);
     this.#byScope.set(scope, set.add(this.#regionOf(this.#first, this.#end)));
     this.#end = this.#first;
-    if (set.regionCount > MAX_REGIONS)
+    if (set.regionCount > Math.max(1, MAX_REGIONS / this.#byScope.size))
       this.#byScope.set(scope, new RegionSet(this.#kind, halvesOf(this.#kind)));
   }
 

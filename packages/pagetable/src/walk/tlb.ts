@@ -6,7 +6,7 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import { CELL, HALVES, is64Bit } from '../entry/words.ts';
 import { ALL_PCIDS, FlushDebts } from './flush-debts.ts';
 import type { TlbListener } from './tlb-listener.ts';
-import { type HeldEntry, type TlbEntry, TlbSpace } from './tlb-space.ts';
+import { type TlbEntry, TlbSpace } from './tlb-space.ts';
 import type { MappedPage } from './walk.ts';
 
 /** Options of a {@link Tlb}. */
@@ -70,8 +70,6 @@ const ALL_PAGES = 2 ** 52;
 export class Tlb implements TlbListener {
   readonly #spaces: Map<number, TlbSpace> = new Map();
   readonly #global: TlbSpace = new TlbSpace();
-  /** The entries that are stale. */
-  readonly #stale: Set<HeldEntry> = new Set();
   readonly #debts: FlushDebts;
   readonly #onStaleUse: TlbOptions['onStaleUse'];
   readonly #fullFlushThreshold: number;
@@ -138,8 +136,8 @@ export class Tlb implements TlbListener {
     const isGlobal = this.#globalPages && (page.flags & PteFlags.Global) !== 0;
     const level = PAGE_SIZES.indexOf(page.size);
     const own = this.#spaceOf(this.#pcid);
-    this.#forget(own.remove(level, number));
-    this.#forget(this.#global.remove(level, number));
+    own.remove(level, number);
+    this.#global.remove(level, number);
     const start = (vaddr & -BigInt(page.size)) as VirtAddr;
     (isGlobal ? this.#global : own).set(level, number, {
       region: MemoryRegion.unchecked(this.#kind, start, BigInt(page.size)),
@@ -152,9 +150,9 @@ export class Tlb implements TlbListener {
   }
 
   /**
-   * The regions that have changed and were not flushed since: of each PCID, ascending and merged. After a broadcast or a load
-   * of CR3, only those parts remain of which a stale entry is held. If a TLB is not flushed at all, this becomes the whole
-   * address space after 1024 separate regions.
+   * The regions that have changed and were not flushed since: of each PCID, ascending and merged. After a load of CR3, only
+   * those parts remain of which a stale entry is held; after a broadcast too, of the pages that it names. If a TLB is not
+   * flushed at all, this becomes the whole address space after 1024 separate regions, and earlier for each of several PCIDs.
    */
   get pending(): readonly MemoryRegion<VirtAddr>[] {
     return this.#debts.regions;
@@ -178,7 +176,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`
    */
   forPcid(pcid: number): TlbListener {
-    requirePcid(pcid);
+    this.#requirePcid(pcid);
     return { needsFlush: (start, bytes, operation) => this.#mark(start, bytes, operation, pcid) };
   }
 
@@ -194,15 +192,16 @@ export class Tlb implements TlbListener {
     const page = this.#pageOf(vaddr);
     if (!this.#kind.isAddress(vaddr)) return;
     const own = this.#spaces.get(this.#pcid);
-    if (own !== undefined) this.#drop(own, page);
-    this.#drop(this.#global, page);
+    own?.drop(page);
+    this.#global.drop(page);
     this.#debts.pay(page, this.#pcid);
     if (!this.#isStaleAnywhere(page)) this.#debts.pay(page, ALL_PCIDS);
   }
 
   /**
-   * INVLPGB: drops the entries that hold one of the addresses (AMD64 APM vol. 3, INVLPGB). Of {@link pending}, those parts
-   * remain of which a stale entry is held. O(pages), or O(entries) if there are fewer, for each PCID in use.
+   * INVLPGB: drops the entries that hold one of the addresses (AMD64 APM vol. 3, INVLPGB). Of what is {@link pending} for
+   * these pages, in units of the stride, those parts remain of which a stale entry is held. O(pages), or O(entries) if there
+   * are fewer, for each PCID in use.
    *
    * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand
    */
@@ -216,12 +215,21 @@ export class Tlb implements TlbListener {
     if (stride !== PageSize.Regular && stride !== PageSize.Huge) {
       throw invalid('stride', stride, 'pass PageSize.Regular or PageSize.Huge');
     }
-    if (pcid !== undefined) requirePcid(pcid);
+    if (pcid !== undefined) this.#requirePcid(pcid);
+    const step = stride / PageSize.Regular;
     for (const space of this.#spacesOf(pcid ?? ALL_PCIDS, includeGlobal)) {
-      if (start === undefined) this.#dropAll(space, 0, ALL_PAGES);
-      else this.#dropEach(space, this.#pageOf(start), pages, stride / PageSize.Regular);
+      if (start === undefined) space.clear();
+      else
+        for (const [first, count] of runsOf(this.#pageOf(start), pages, step))
+          space.dropEach(first, count, step);
     }
-    for (const scope of this.#debts.scopes) this.#settle(scope);
+    const scopes = pcid === undefined ? this.#debts.scopes : [pcid, ALL_PCIDS];
+    if (start === undefined) for (const scope of scopes) this.#settle(scope);
+    else
+      for (const [first, count] of runsOf(this.#pageOf(start), pages, step)) {
+        const from = Math.floor(first / step) * step;
+        for (const scope of scopes) this.#settleWithin(from, from + count * step, scope);
+      }
   }
 
   /**
@@ -233,7 +241,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`
    */
   loadCr3({ pcid, keep = false }: { readonly pcid?: number; readonly keep?: boolean } = {}): void {
-    if (pcid !== undefined) requirePcid(pcid);
+    if (pcid !== undefined) this.#requirePcid(pcid);
     this.#pcid = pcid ?? 0;
     if (pcid !== undefined && keep) return;
     this.#dropNonGlobal(pcid);
@@ -247,12 +255,11 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `vaddr` is not a 64-bit value
    */
   flushPageOf(pcid: number, vaddr: VirtAddr): void {
-    requirePcid(pcid);
+    this.#requirePcid(pcid);
     const page = this.#pageOf(vaddr);
     const space = this.#spaces.get(pcid);
-    if (space !== undefined) this.#drop(space, page);
-    const isGlobalStale = PAGE_SIZES.some((_, level) => this.#global.at(level, page)?.isStale === true);
-    if (!isGlobalStale) this.#debts.pay(page, pcid);
+    space?.drop(page);
+    if (!this.#global.isStale(page)) this.#debts.pay(page, pcid);
     if (!this.#isStaleAnywhere(page)) this.#debts.pay(page, ALL_PCIDS);
   }
 
@@ -265,7 +272,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`
    */
   flushNonGlobal(pcid?: number): void {
-    if (pcid !== undefined) requirePcid(pcid);
+    if (pcid !== undefined) this.#requirePcid(pcid);
     this.#dropNonGlobal(pcid);
   }
 
@@ -314,7 +321,7 @@ export class Tlb implements TlbListener {
     for (const [region, scope] of this.#debts.entries()) {
       const first = this.#pageOf(region.start);
       const end = first + Number(region.size / 4096n);
-      for (const space of this.#spacesOf(scope, true)) this.#dropAll(space, first, end);
+      for (const space of this.#spacesOf(scope, true)) space.dropAll(first, end);
     }
     this.#debts.clear();
     return false;
@@ -324,7 +331,6 @@ export class Tlb implements TlbListener {
   flushAll(): void {
     this.#spaces.clear();
     this.#global.clear();
-    this.#stale.clear();
     this.#debts.clear();
   }
 
@@ -343,77 +349,36 @@ export class Tlb implements TlbListener {
     }
     if (first === end) return;
     for (const [pcid, space] of this.#spaces) {
-      if (scope === ALL_PCIDS || pcid === scope) this.#markIn(space, first, end, operation);
+      if (scope === ALL_PCIDS || pcid === scope) space.mark(first, end, operation);
     }
-    this.#markIn(this.#global, first, end, operation);
+    this.#global.mark(first, end, operation);
     this.#debts.add(first, end, scope);
   }
 
-  #markIn(space: TlbSpace, first: number, end: number, operation: string | undefined): void {
-    if (end - first > 1) {
-      for (const held of space.overlapping(first, end)) this.#markOne(held, operation);
-      return;
-    }
-    for (let level = 0; level < PAGE_SIZES.length; level += 1) {
-      const held = space.at(level, first);
-      if (held !== undefined) this.#markOne(held, operation);
-    }
-  }
-
-  #markOne(held: HeldEntry, operation: string | undefined): void {
-    if (held.isStale) return;
-    held.isStale = true;
-    held.staleBy = operation;
-    this.#stale.add(held);
-  }
-
-  /** Keeps, of what is due for a scope, the parts of which a stale entry is held. */
+  /** Keeps, of what is due for a scope, the parts of which a stale entry is held. O(stale entries of the scope). */
   #settle(scope: number): void {
-    const inScope = [...this.#stale].filter(
-      ({ isGlobal, pcid }) => scope === ALL_PCIDS || isGlobal || pcid === scope,
+    this.#debts.reduceTo(
+      this.#spacesOf(scope, true).flatMap((space) => [...space.stale]),
+      scope,
     );
-    this.#debts.reduceTo(inScope, scope);
+  }
+
+  /** As {@link #settle}, of the pages `first` to `end`. O(pages), or O(entries of the scope) if there are fewer. */
+  #settleWithin(first: number, end: number, scope: number): void {
+    const stale = this.#spacesOf(scope, true).flatMap((space) => space.staleWithin(first, end));
+    this.#debts.reduceWithin(first, end, stale, scope);
   }
 
   #isStaleAnywhere(page: number): boolean {
-    if (this.#stale.size === 0) return false;
-    return this.#spacesOf(ALL_PCIDS, true).some((space) =>
-      PAGE_SIZES.some((_, level) => space.at(level, page)?.isStale === true),
-    );
-  }
-
-  #drop(space: TlbSpace, page: number): void {
-    for (let level = 0; level < PAGE_SIZES.length; level += 1) this.#forget(space.remove(level, page));
-  }
-
-  #dropAll(space: TlbSpace, first: number, end: number): void {
-    for (const held of space.overlapping(first, end)) {
-      space.remove(PAGE_SIZES.indexOf(held.page.size), this.#pageOf(held.region.start));
-      this.#forget(held);
-    }
-  }
-
-  /** Drops the entries that hold one of `count` addresses, `step` pages apart. After the last page of all comes page 0. */
-  #dropEach(space: TlbSpace, first: number, count: number, step: number): void {
-    if (step === 1) {
-      this.#dropAll(space, first, Math.min(first + count, ALL_PAGES));
-      this.#dropAll(space, 0, first + count - ALL_PAGES);
-      return;
-    }
-    for (let i = 0; i < count; i += 1) this.#drop(space, (first + i * step) % ALL_PAGES);
+    if (this.#global.isStale(page)) return true;
+    for (const space of this.#spaces.values()) if (space.isStale(page)) return true;
+    return false;
   }
 
   #dropNonGlobal(pcid: number | undefined): void {
     if (pcid === undefined) this.#spaces.clear();
     else this.#spaces.delete(pcid);
-    for (const held of this.#stale) {
-      if (!held.isGlobal && (pcid === undefined || held.pcid === pcid)) this.#stale.delete(held);
-    }
     for (const scope of pcid === undefined ? this.#debts.scopes : [pcid]) this.#settle(scope);
-  }
-
-  #forget(held: HeldEntry | undefined): void {
-    if (held?.isStale === true) this.#stale.delete(held);
   }
 
   #spaceOf(pcid: number): TlbSpace {
@@ -428,6 +393,14 @@ export class Tlb implements TlbListener {
     return includeGlobal ? [...spaces, this.#global] : spaces;
   }
 
+  /** CR3[11:0] is the PCID while CR4.PCIDE is 1 (AMD64 APM vol. 2, §5.5.1). */
+  #requirePcid(pcid: number): void {
+    if (!Number.isInteger(pcid) || pcid < 0 || pcid > 0xfff) {
+      throw invalid('pcid', pcid, 'pass an integer from 0 to 4095');
+    }
+    if (pcid !== 0 && !this.#pcids) throw invalid('pcid', pcid, 'pass 0 while CR4.PCIDE is 0');
+  }
+
   /** The number of the page that holds `vaddr`, from address 0. */
   #pageOf(vaddr: VirtAddr): number {
     if (!is64Bit(vaddr)) {
@@ -438,11 +411,14 @@ export class Tlb implements TlbListener {
   }
 }
 
-function requirePcid(pcid: number): void {
-  // CR3[11:0] (AMD64 APM vol. 2, §5.5.1).
-  if (!Number.isInteger(pcid) || pcid < 0 || pcid > 0xfff) {
-    throw invalid('pcid', pcid, 'pass an integer from 0 to 4095');
-  }
+/** The runs of a flush of `count` pages, `step` apart, as first page and count: after the last page of all comes page 0. */
+function runsOf(first: number, count: number, step: number): [first: number, count: number][] {
+  const fitting = Math.min(count, Math.ceil((ALL_PAGES - first) / step));
+  if (fitting === count) return [[first, count]];
+  return [
+    [first, fitting],
+    [(first + fitting * step) % ALL_PAGES, count - fitting],
+  ];
 }
 
 function invalid(field: string, value: unknown, expected: string): PageTableError {

@@ -23,7 +23,10 @@ const BEYOND = (VA + 0x1000n) as VirtAddr;
 const GP = { type: 'general-protection', errorCode: 0 };
 const { Va, Pcid, Asid, IncludeGlobal, FinalOnly, IncludeNested } = InvlpgbFlag;
 
-/** A TLB that holds four pages: of PCID 1 two of 4 KiB and one of 2 MiB, of PCID 2 one; and a global one. */
+/**
+ * A TLB that holds four pages: of PCID 1 two of 4 KiB and one of 2 MiB, of PCID 2 one; and a global one. Without PCIDs, all are
+ * of PCID 0.
+ */
 function filled(options: ConstructorParameters<typeof Tlb>[0] = {}) {
   const tlb = new Tlb(options);
   const memory = createPhysMemory({ size: 0x10_0000 });
@@ -35,7 +38,7 @@ function filled(options: ConstructorParameters<typeof Tlb>[0] = {}) {
     [1, [VA, BEYOND, HUGE, GLOBAL]],
     [2, [VA]],
   ] as const) {
-    tlb.loadCr3({ pcid, keep: true });
+    if (tlb.pcids) tlb.loadCr3({ pcid, keep: true });
     for (const vaddr of vaddrs) tlb.insert(vaddr, table.lookup(vaddr)!);
   }
   return { tlb, table };
@@ -44,7 +47,7 @@ function filled(options: ConstructorParameters<typeof Tlb>[0] = {}) {
 /** The entries that it holds: `1:0` is the page at VA of PCID 1, `+` the next, `H` the huge one, `G` the global one. */
 function held(tlb: Tlb): string {
   const { pcid } = tlb;
-  const seen = ([1, 2] as const).flatMap((own) => {
+  const seen = (tlb.pcids ? [1, 2] : [0]).flatMap((own) => {
     tlb.loadCr3({ pcid: own, keep: true });
     const names = [
       ['0', VA],
@@ -84,7 +87,7 @@ describe('INVPCID (Intel SDM vol. 2A)', () => {
   ] as const)('%s is #GP, and drops nothing', (_, pcids, type, descriptor) => {
     const { tlb } = filled({ pcids });
     expect(invpcid(tlb, type, descriptor)).toEqual(GP);
-    expect(held(tlb)).toBe('1:0 1:+ 1:H 2:0 G');
+    expect(held(tlb)).toBe(pcids ? '1:0 1:+ 1:H 2:0 G' : '0:0 0:+ 0:H G');
   });
 
   test('types 2 and 3 do not look at the address, nor at the PCID without CR4.PCIDE', () => {
@@ -185,6 +188,16 @@ describe('CR4', () => {
     expect(held(tlb)).toBe('1:0 1:+ 1:H 2:0 G');
     tlb.setPcids(false);
     expect([tlb.pcid, tlb.pcids, held(tlb)]).toEqual([0, false, '']);
+    for (const use of [
+      () => tlb.loadCr3({ pcid: 1 }),
+      () => tlb.forPcid(1),
+      () => tlb.flushRange({ pcid: 1 }),
+      () => tlb.flushPageOf(1, VA),
+      () => tlb.flushNonGlobal(1),
+    ]) {
+      expect(use).toThrow(/pcid cannot be 1: pass 0 while CR4.PCIDE is 0/);
+    }
+    expect(tlb.pcid).toBe(0);
   });
 });
 

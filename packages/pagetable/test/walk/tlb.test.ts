@@ -216,14 +216,38 @@ describe('address spaces', () => {
   });
 
   test('a new entry that is not stale keeps nothing pending', () => {
-    const { tlb, tables, use } = makeTwo();
-    tables[0].unmap4k(VA);
-    tables[0].map4k(VA, physAddr(0x7000), 0);
-    expect(use(1, VA)).toBe(0x7000n);
+    const { tlb, table } = make();
+    table.map4k(VA, physAddr(0x1000), PtePreset.ReadOnly & ~PteFlags.Global);
+    table.unmap4k(VA);
+    table.map4k(VA, physAddr(0x7000), PtePreset.ReadOnly & ~PteFlags.Global);
+    tlb.insert(VA, table.lookup(VA)!);
     expect(tlb.pending).toHaveLength(1);
     tlb.flushRange({ start: at(0x4000_0000), pages: 1 });
+    expect(tlb.pending).toHaveLength(1);
+    tlb.flushRange({ start: VA, pages: 1, pcid: 3 });
     expect(tlb.pending).toEqual([]);
     expect(tlb.lookup(VA)?.isStale).toBe(false);
+  });
+
+  test('a flush of a range leaves pending what lies outside of it', () => {
+    const { tlb } = makeTwo();
+    tlb.needsFlush(at(0), 0x4000);
+    tlb.flushRange({ start: at(0x1000), pages: 2 });
+    expect(tlb.pending.map(({ start, size }) => [start, size])).toEqual([
+      [at(0), 0x1000n],
+      [at(0x3000), 0x1000n],
+    ]);
+    tlb.flushRange({ start: at(0), pages: 1, stride: PageSize.Huge });
+    expect(tlb.pending).toEqual([]);
+  });
+
+  test('what is pending is bounded, however many PCIDs report', () => {
+    const tlb = new Tlb();
+    for (let pcid = 0; pcid < 64; pcid += 1) {
+      const listener = tlb.forPcid(pcid);
+      for (let k = 0; k < 300; k += 1) listener.needsFlush(at(k * 0x4000), 0x1000, 'unmap4k');
+    }
+    expect(tlb.pending.length).toBeLessThan(6000);
   });
 
   test('an entry names the first operation that made it stale', () => {
