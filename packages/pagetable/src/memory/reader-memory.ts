@@ -4,8 +4,8 @@ import { frameAddress } from '../entry/words.ts';
 import type { PhysMemory } from './phys-memory.ts';
 
 /**
- * Reads the 4096 bytes of `frame` (physical address / 4096) into `bytes`. Returns whether the frame exists. An error that
- * it throws reaches the code that reads memory. It may not call a page table that reads the memory: that throws `BUSY`.
+ * Reads the 4096 bytes of `frame` (physical address / 4096) into `bytes`. Returns whether the frame exists: `true` or `false`,
+ * not a promise. An error that it throws reaches the code that reads memory. It may not call a page table that reads the memory: that throws `BUSY`.
  */
 export type ReadFrame = (frame: number, bytes: Uint8Array) => boolean;
 
@@ -52,9 +52,13 @@ export class ReaderMemory implements PhysMemory {
   #fetch(frame: number): Uint32Array {
     const words = new Uint32Array(WORDS_PER_FRAME);
     const isFrame = Number.isInteger(frame) && frame >= 0 && frame < MAX_FRAMES;
-    if (!isFrame || !this.#readFrame(frame, new Uint8Array(words.buffer))) {
+    const found = isFrame && this.#readFrame(frame, new Uint8Array(words.buffer));
+    if (found !== true) {
       const paddr = isFrame ? frameAddress(frame) : BigInt(Math.trunc(frame) || 0);
-      throw new PageTableError('BUS_ERROR', { paddr, memory: 'only the frames that the reader finds' });
+      // A promise is not an answer: its bytes would arrive after the walk.
+      const memory =
+        found === false ? 'only the frames that the reader finds' : 'a reader that must return true or false';
+      throw new PageTableError('BUS_ERROR', { paddr, memory });
     }
     if (this.#cache.size === this.#capacity) {
       const [oldest] = this.#cache.keys();

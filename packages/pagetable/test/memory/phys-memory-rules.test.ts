@@ -155,3 +155,12 @@ describe('memory of a reader', () => {
     expect(() => createPhysMemory({ readFrame, cachedFrames: 0 })).toThrow(/INVALID_MEMORY/);
   });
 });
+
+test('a reader that returns a promise has not read the frame', () => {
+  const readFrame = (async () => true) as unknown as (frame: number, bytes: Uint8Array) => boolean;
+  const memory = createPhysMemory({ readFrame });
+  for (let k = 0; k < 2; k += 1) {
+    expect(() => memory.words(1, false)).toThrow(/BUS_ERROR/);
+    expect(() => memory.words(1, false)).toThrow(/must return true or false/);
+  }
+});
