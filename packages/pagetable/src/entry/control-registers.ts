@@ -12,7 +12,12 @@ import {
   withLma,
 } from './control-state.ts';
 import { PageTableError } from './page-table-error.ts';
-import { type ProcessorFeatures, processorFeatures, reservedAddressBits } from './processor-features.ts';
+import {
+  type ProcessorFeatures,
+  processorFeatures,
+  reservedAddressBits,
+  reservedCr3Bits,
+} from './processor-features.ts';
 
 /**
  * The reasons for which a write to a control register raises #GP(0), each with a sentence for messages. Sources: Intel SDM
@@ -154,7 +159,7 @@ export function setCr3(
   requireOperand(state, 'cr3', value);
   const keeps = has(state.cr4, Cr4Flags.Pcide) && has(value, KEEP_TLB);
   const cr3 = keeps ? value & ~KEEP_TLB : value;
-  if (has(cr3, reservedAddressBits(features))) return refused(state, 'cr3-high-bits');
+  if (has(cr3, reservedCr3Bits(features))) return refused(state, 'cr3-high-bits');
   const next = Object.freeze({ ...state, cr3 });
   const pdptes = loadPdptes(next, features, readPdpte);
   if (haveReserved(pdptes, features)) return refused(state, 'reserved-pdpte');
@@ -317,7 +322,7 @@ function requireWrite(state: ControlState, cpu: ProcessorFeatures): ProcessorFea
   const features = processorFeatures(cpu);
   requirePossible(state, 'state.');
   const reserved = {
-    cr3: reservedAddressBits(features),
+    cr3: reservedCr3Bits(features),
     cr4: ~features.cr4Mask,
     efer: ~features.eferMask,
   };

@@ -51,7 +51,11 @@ const INVARIANTS: readonly Invariant[] = [
     expected: 'set CD, bit 30, with NW, bit 29',
     holds: ({ cr0 }) => !has(cr0, Cr0Flags.Nw) || has(cr0, Cr0Flags.Cd),
   },
-  { field: 'cr3', expected: 'clear bits 63:52', holds: ({ cr3 }) => cr3 >> 52n === 0n },
+  {
+    field: 'cr3',
+    expected: 'clear bit 63 and bits 60:52',
+    holds: ({ cr3 }) => (cr3 & ~(3n << 61n)) >> 52n === 0n,
+  },
   {
     field: 'efer',
     expected: 'set LMA, bit 10, exactly if LME, bit 8, and CR0.PG are set',

@@ -67,6 +67,7 @@ export function cpuState(options: Partial<CpuState> = {}): CpuState {
   for (const [field, value] of Object.entries({ paging, wp, smep, smap, cet, ac, lamSupervisor, uai })) {
     if (typeof value !== 'boolean') throw invalid(field, value, 'pass true or false');
   }
+  if (cet && !wp) throw invalid('cet', cet, 'pass wp: true as well: CR4.CET needs CR0.WP');
   if (lamUser !== undefined && lamUser !== 48 && lamUser !== 57) {
     throw invalid('lamUser', lamUser, 'pass 48, 57 or undefined');
   }
@@ -92,11 +93,12 @@ export function cpuState(options: Partial<CpuState> = {}): CpuState {
 }
 
 /**
- * Reads the state of a processor from its registers: CR0.WP is bit 16 (AMD64 APM vol. 2, §3.1.1); CR4.SMEP is 20, SMAP 21,
- * PKE 22, CET 23 (§3.1.3), PKS 24 and LAM_SUP 28 (Intel SDM vol. 3A, §2.5); CR3.LAM_U57 is 61, LAM_U48 62; EFER.UAIE is 20;
- * EFLAGS.AC is 18 (APM vol. 2, §3.1.4). Other bits are ignored, CR0.PG too: `paging` is `true`. O(1).
+ * Reads the state of a processor from its registers: CR0.WP is bit 16, PG 31 (AMD64 APM vol. 2, §3.1.1); CR4.SMEP is 20, SMAP
+ * 21, PKE 22, CET 23 (§3.1.3), PKS 24 and LAM_SUP 28 (Intel SDM vol. 3A, §2.5); CR3.LAM_U57 is 61, LAM_U48 62; EFER.UAIE is 20;
+ * EFLAGS.AC is 18 (APM vol. 2, §3.1.4). Other bits are ignored. O(1).
  *
- * @throws PageTableError `INVALID_CPU_STATE` if a register has more than 64 bits, or a key register more than 32
+ * @throws PageTableError `INVALID_CPU_STATE` if a register has more than 64 bits, a key register has more than 32, or CET is set
+ *   without WP
  */
 export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
   const cr0 = registerBits('cr0', registers.cr0);
@@ -107,6 +109,7 @@ export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
   const has = (value: bigint, bit: number): boolean => ((value >> BigInt(bit)) & 1n) === 1n;
   return cpuState({
     cpl: registers.cpl,
+    paging: has(cr0, 31),
     wp: has(cr0, 16),
     smep: has(cr4, 20),
     smap: has(cr4, 21),

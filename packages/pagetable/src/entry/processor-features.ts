@@ -10,7 +10,10 @@ export interface ProcessorFeatures {
   readonly vendor: 'amd' | 'intel';
   /** MAXPHYADDR, 32 to 52: CPUID Fn8000_0008 EAX[7:0]. Bits of CR3 and of a PDPTE from there on are reserved. */
   readonly physicalBits: number;
-  /** The bits of CR4 that software may set. All others are reserved. */
+  /**
+   * The bits of CR4 that software may set. All others are reserved. With LAM_SUP, bit 28, a processor of Intel has LAM: bits 61
+   * and 62 of CR3 are not reserved.
+   */
   readonly cr4Mask: bigint;
   /** The bits of EFER that software may set, LMA included. All others are reserved. */
   readonly eferMask: bigint;
@@ -22,6 +25,11 @@ export interface ProcessorFeatures {
    */
   readonly lmaWrites: 'ignored' | 'checked';
 }
+
+/** CR4.LAM_SUP. */
+const LAM_SUP = 1n << 28n;
+/** CR3.LAM_U57 and CR3.LAM_U48. */
+const LAM_USER = 3n << 61n;
 
 /** The masks that {@link processorFeatures} takes if none are passed. */
 const MASKS = {
@@ -72,6 +80,15 @@ export function processorFeatures(options: Partial<ProcessorFeatures> = {}): Pro
 export function reservedAddressBits({ physicalBits, cBit }: ProcessorFeatures): bigint {
   const high = (1n << 64n) - (1n << BigInt(physicalBits));
   return cBit === undefined ? high : high & ~(1n << BigInt(cBit));
+}
+
+/**
+ * The bits of CR3 that must be 0. A processor with LAM, whose CR4 has LAM_SUP, has LAM_U57 and LAM_U48 in bits 61 and 62 (Intel
+ * SDM vol. 3A, §2.5; rule P80).
+ */
+export function reservedCr3Bits(features: ProcessorFeatures): bigint {
+  const hasLam = features.vendor === 'intel' && has(features.cr4Mask, LAM_SUP);
+  return reservedAddressBits(features) & ~(hasLam ? LAM_USER : 0n);
 }
 
 function invalid(field: string, value: unknown, expected: string): PageTableError {

@@ -24,6 +24,8 @@ const { Lme, Lma, Nxe } = EferFlags;
 
 const INTEL = processorFeatures({ vendor: 'intel', physicalBits: 40 });
 const AMD = processorFeatures({ physicalBits: 40 });
+const WITH_LAM = processorFeatures({ ...INTEL, cr4Mask: INTEL.cr4Mask | (1n << 28n) });
+const AMD_WITH_BIT_28 = processorFeatures({ ...AMD, cr4Mask: AMD.cr4Mask | (1n << 28n) });
 
 const WRITES = { cr0: setCr0, cr3: setCr3, cr4: setCr4, efer: writeEfer };
 type Register = keyof typeof WRITES;
@@ -153,6 +155,8 @@ describe('#GP', () => {
     ['cr3-high-bits', 'cr3', [LONG, 1n << 40n], [LONG, 1n << 39n]],
     ['cr3-high-bits', 'cr3', [LONG, 1n << 63n], [WITH_PCIDS, 1n << 63n]],
     ['cr3-high-bits', 'cr3', [WITH_PCIDS, 3n << 62n], [WITH_PCIDS, 1n << 63n]],
+    ['cr3-high-bits', 'cr3', [LONG, 1n << 61n, INTEL], [LONG, 3n << 61n, WITH_LAM]],
+    ['cr3-high-bits', 'cr3', [LONG, 1n << 61n, AMD_WITH_BIT_28], [LONG, 1n << 61n, WITH_LAM]],
     [
       'cr3-high-bits',
       'cr3',

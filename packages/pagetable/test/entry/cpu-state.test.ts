@@ -40,6 +40,7 @@ describe('cpuState', () => {
     [{ smep: 'on' }, 'smep cannot be "on": pass true or false'],
     [{ smap: null }, 'smap cannot be null: pass true or false'],
     [{ cet: 1 }, 'cet cannot be 1: pass true or false'],
+    [{ cet: true, wp: false }, 'cet cannot be true: pass wp: true as well: CR4.CET needs CR0.WP'],
     [{ paging: 0 }, 'paging cannot be 0: pass true or false'],
     [{ uai: 'on' }, 'uai cannot be "on": pass true or false'],
     [{ lamSupervisor: 57 }, 'lamSupervisor cannot be 57: pass true or false'],
@@ -67,17 +68,26 @@ describe('cpuStateFromRegisters', () => {
   // P39
   test.each([
     ['wp', { cr0: 1n << 16n }],
+    ['paging', { cr0: 1n << 31n }],
     ['smep', { cr4: 1n << 20n }],
     ['smap', { cr4: 1n << 21n }],
     ['ac', { rflags: 1n << 18n }],
   ] as const)('reads %s from its bit', (field, registers) => {
     const none = { cr0: 0, cr4: 0, cpl: 0 } as const;
     const all = (1n << 64n) - 1n;
+    // CR4.CET needs CR0.WP.
+    const cr4 = all & ~(1n << 23n);
     expect(cpuStateFromRegisters(none)[field]).toBe(false);
     expect(cpuStateFromRegisters({ ...none, ...registers })[field]).toBe(true);
     const [name, bit] = Object.entries(registers)[0]!;
     expect(
-      cpuStateFromRegisters({ cr0: all, cr4: all, rflags: all, cpl: 0, [name]: all & ~bit })[field],
+      cpuStateFromRegisters({
+        cr0: all,
+        cr4,
+        rflags: all,
+        cpl: 0,
+        [name]: (name === 'cr4' ? cr4 : all) & ~bit,
+      })[field],
     ).toBe(false);
   });
 
@@ -97,6 +107,7 @@ describe('cpuStateFromRegisters', () => {
     [{ cr4: 1n << 24n, pkrs: -1 }, 'pkrs cannot be -1: pass a value of 64 bits'],
     [{ cr4: 1n << 22n, pkru: 1n << 32n }, 'pkru cannot be 4294967296: pass a number of 32 bits'],
     [{ cpl: 5 }, 'cpl cannot be 5'],
+    [{ cr4: 1n << 23n }, 'cet cannot be true: pass wp: true as well'],
   ])('refuses %o', (registers, words) => {
     refuses(() => cpuStateFromRegisters({ cr0: 0, cr4: 0, cpl: 0, ...registers }), words);
   });

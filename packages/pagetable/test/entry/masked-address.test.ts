@@ -90,7 +90,7 @@ test('a masked address is canonical, masked again it is itself, and a canonical 
 });
 
 test('the registers that turn it on', () => {
-  const registers = { cr0: 0, cr4: 0, cpl: 0 } as const;
+  const registers = { cr0: 0x8000_0000n, cr4: 0, cpl: 0 } as const;
   expect(cpuStateFromRegisters({ ...registers, cr3: 1n << 61n })).toMatchObject({ lamUser: 57 });
   expect(cpuStateFromRegisters({ ...registers, cr3: 1n << 62n })).toMatchObject({ lamUser: 48 });
   expect(cpuStateFromRegisters({ ...registers, cr3: 3n << 61n })).toMatchObject({ lamUser: 57 });

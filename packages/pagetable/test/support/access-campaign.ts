@@ -141,12 +141,14 @@ function randomConfig(random: Random): PagingConfig {
 function randomCpu(random: Random): CpuState {
   // Each pair of bits belongs to one key. Few of them deny.
   const keys = (): number => ((random(2 ** 32) & random(2 ** 32)) >>> 0) & 0xffff_ffff;
+  const wp = random(2) === 0;
   return cpuState({
     cpl: ([0, 0, 0, 1, 2, 3, 3, 3, 3, 3] as const)[random(10)]!,
-    wp: random(2) === 0,
+    wp,
     smep: random(2) === 0,
     smap: random(2) === 0,
-    cet: random(2) === 0,
+    // CR4.CET needs CR0.WP.
+    cet: random(2) === 0 && wp,
     lamUser: ([undefined, undefined, 48, 57] as const)[random(4)],
     lamSupervisor: random(3) === 0,
     uai: random(8) === 0,
