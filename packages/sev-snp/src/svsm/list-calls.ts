@@ -65,7 +65,9 @@ export function withdraw(call: SvsmCallContext, buffer: bigint): number {
         }
         memory.write(buffer, new Uint8Array(words.buffer));
       } catch (error) {
-        for (const gpa of granted) isDone(() => memory.rights.revoke(gpa, PageSize.Regular));
+        // A page that cannot be taken back, because the hypervisor hides it, is the guest's: others may use it.
+        const kept = granted.filter((gpa) => !isDone(() => memory.rights.revoke(gpa, PageSize.Regular)));
+        state.removeDeposits(kept);
         throw error;
       }
       state.removeDeposits(pages);

@@ -1,5 +1,6 @@
 import { type Explorable, type Explored, type Extent, explore } from './explore.ts';
 import { PagesMachine } from './tiny-pages.ts';
+import { SvsmMachine, type SvsmOptions } from './tiny-svsm.ts';
 import { TlbsMachine } from './tiny-tlbs.ts';
 
 /** A small machine, and how far it is explored. */
@@ -18,6 +19,18 @@ const REFUSALS = [
   'PVALIDATE_UNCHANGED',
   'NPF',
 ].map((code) => `refused: ${code}`);
+
+const BUSY = 'call 1: 80000007';
+
+/** `all`: the calls name the page of the SVSM and calling areas, too. `hidden`: the host hides the page that they name. */
+function svsm(
+  levels: SvsmOptions['levels'],
+  pages: 'free' | 'all' | 'hidden' | 'two',
+  ...calls: SvsmOptions['calls']
+): SvsmMachine {
+  const names = pages === 'all' ? 'all' : 'free';
+  return new SvsmMachine({ levels, pages: pages === 'two' ? 2 : 1, calls, names, hides: pages === 'hidden' });
+}
 
 /** The machines that each run of the tests explores. */
 export const SMALL_MACHINES: readonly Small[] = [
@@ -57,6 +70,24 @@ export const SMALL_MACHINES: readonly Small[] = [
     depth: 0,
     includes: ['read at VMPL0', 'read at VMPL1', 'write at VMPL1', 'fault', 'flush', 'rescind', 'validate'],
   },
+  {
+    name: 'an SVSM whose two callers validate pages and make processors, and one call inside another',
+    make: () => svsm([2, 2], 'free', 'pvalidate', 'vcpus'),
+    depth: 1,
+    includes: ['call 1: 0', 'call 2: 0', 'call 3: 0', BUSY],
+  },
+  {
+    name: 'an SVSM with callers at two levels, which validate and deposit any page',
+    make: () => svsm([1, 2], 'all', 'pvalidate', 'memory'),
+    depth: 0,
+    includes: ['call 1: 0', 'call 4: 0', 'call 5: 0', 'call 1: 80000003', 'call 4: 80000003'],
+  },
+  {
+    name: 'an SVSM with callers at two levels, which make processors and move calling areas, and one call inside another',
+    make: () => svsm([1, 2], 'free', 'vcpus', 'remap'),
+    depth: 1,
+    includes: ['call 0: 0', 'call 2: 0', 'call 3: 0', 'call 2: 80000005'],
+  },
 ];
 
 /** Larger ones. */
@@ -90,6 +121,30 @@ export const LARGER_MACHINES: readonly Small[] = [
     make: () => new PagesMachine({ addresses: 1, spares: 1 }),
     depth: 1,
     includes: [...USES, ...REFUSALS, 'capture f0', 'replay'],
+  },
+  {
+    name: 'an SVSM with callers at one level, every call, a host that hides the page, and one act inside each call',
+    make: () => svsm([2, 2], 'hidden', 'pvalidate', 'vcpus', 'memory', 'remap'),
+    depth: 1,
+    includes: ['call 0: 0', 'call 1: 0', 'call 2: 0', 'call 3: 0', 'call 4: 0', 'call 5: 0', BUSY],
+  },
+  {
+    name: 'an SVSM with callers at two levels, which validate and deposit, and one call inside another',
+    make: () => svsm([1, 2], 'free', 'pvalidate', 'memory'),
+    depth: 1,
+    includes: ['call 1: 0', 'call 4: 0', 'call 5: 0'],
+  },
+  {
+    name: 'an SVSM with callers at two levels, and every call about any page',
+    make: () => svsm([1, 2], 'all', 'pvalidate', 'vcpus', 'memory', 'remap'),
+    depth: 0,
+    includes: ['call 0: 0', 'call 1: 0', 'call 2: 0', 'call 3: 0', 'call 4: 0', 'call 5: 0'],
+  },
+  {
+    name: 'an SVSM with callers at one level, two pages, processors, deposits and calling areas',
+    make: () => svsm([2, 2], 'two', 'vcpus', 'memory', 'remap'),
+    depth: 0,
+    includes: ['call 0: 0', 'call 2: 0', 'call 3: 0', 'call 4: 0', 'call 5: 0'],
   },
 ];
 

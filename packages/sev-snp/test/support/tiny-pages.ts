@@ -41,8 +41,6 @@ export interface PagesOptions {
   /** Whether one more frame belongs to another guest. `false` if not given. */
   readonly foreign?: boolean;
   readonly duties?: Duties;
-  /** Whether the guest uses each page that its record has, even if a call about the page failed. `false` if not given. */
-  readonly trustsRecord?: boolean;
   /** Whether the host keeps and replays ciphertext. `true` if not given. */
   readonly replay?: boolean;
   /** Whether the host locks pages and has the firmware launch and reclaim them. `false` if not given. */
@@ -84,7 +82,6 @@ export class PagesMachine extends TinyMachine<PagesState> {
   readonly operations: Operation[];
   readonly #vcpu: DutifulVcpu;
   readonly #duties: Duties;
-  readonly #trustsRecord: boolean;
   readonly #hasFirmware: boolean;
   #validated!: ValidatedPages;
   #shared: boolean[];
@@ -99,7 +96,6 @@ export class PagesMachine extends TinyMachine<PagesState> {
     const { calls = ['use', 'change'] } = options;
     super({ addresses, spares, foreign, others: calls.includes('border') ? 1 + TABLES : 1 });
     this.#duties = duties;
-    this.#trustsRecord = options.trustsRecord === true;
     this.#hasFirmware = options.firmware === true;
     this.#vcpu = new DutifulVcpu(this.guest, {}, () => this.point());
     this.#vcpu.duties = duties;
@@ -313,14 +309,13 @@ export class PagesMachine extends TinyMachine<PagesState> {
     this.guest.nested.unmap(gpa);
   }
 
-  /** After a refusal, a page that was recorded before is as it was. A page that is recorded since then should be clear. */
+  /** After a refusal, a page that was recorded before is as it was, if it still is; the others are given up. */
   #change(a: number, change: () => void): void {
     const wasRecorded = this.#isRecorded(a);
     const refused = refusalOf(change);
     this.note(refused === undefined ? 'changed' : `refused: ${refused.code}`);
     if (refused === undefined) this.#expected[a] = this.#shared[a] ? undefined : 0;
-    else if (!this.#isRecorded(a) || this.#shared[a]) this.#expected[a] = undefined;
-    else if (!wasRecorded) this.#expected[a] = this.#trustsRecord ? 0 : undefined;
+    else if (!wasRecorded || !this.#isRecorded(a) || this.#shared[a]) this.#expected[a] = undefined;
   }
 
   override problem(): string | undefined {

@@ -6,6 +6,7 @@ import {
   type SvsmRegisters,
   SvsmResult,
 } from '../../src/formats/svsm-protocol.ts';
+import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { EFER_SVME, readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import {
   CAA,
@@ -187,6 +188,35 @@ describe('DEPOSIT_MEM and WITHDRAW_MEM', () => {
     expect(words(2)).toEqual([1n, BigInt(A + 0x1000)]);
     expect(call(it, SvsmCall.WithdrawMem, { rcx: BigInt(at) })).toBe(Success);
     expect(words(1)).toEqual([0n]);
+  });
+
+  // SVSM call 4, SVSM call 5
+  test('a deposited page that the hypervisor hides in the middle of WITHDRAW_MEM is given up', () => {
+    let it: SvsmWorld | undefined;
+    let adjusted = 0;
+    it = svsmWorld(
+      {},
+      {
+        trace: ({ type }) => {
+          if (it === undefined || type !== 'rmpadjust') return;
+          adjusted += 1;
+          // VMPL1 has its rights, and VMPL2 does not.
+          if (adjusted === 1) it.guest.nested.unmap(physAddr(A));
+        },
+      },
+    );
+    it.machine.hypervisor.splitPage(it.guest, physAddr(A));
+    const { spa } = it.guest.nested.lookup(physAddr(A)) as { spa: SysPhysAddr };
+    writeList(it, [rescind(A)]);
+    adjusted = Number.NEGATIVE_INFINITY;
+    expect(call(it, SvsmCall.DepositMem, { rcx: BigInt(CAA + 8) })).toBe(Success);
+    adjusted = 0;
+    expect(call(it, SvsmCall.WithdrawMem, { rcx: BigInt(CAA + 0x2ff0) })).toBe(InvalidAddress);
+    expect(it.machine.rmp.entry(spa)?.vmplMasks.slice(1)).toEqual([0xf, 0, 0]);
+    it.guest.nested.map(physAddr(A), spa, PAGE_SIZE);
+    // The SVSM does not count on a page on which others have rights.
+    expect(call(it, SvsmCall.WithdrawMem, { rcx: BigInt(CAA + 0x2ff0) })).toBe(Success);
+    expect(it.guestCpu.read(gvaOf(CAA + 0x2ff0), 8)).toEqual(new Uint8Array(8));
   });
 
   // SVSM call 4, SVSM call 5
