@@ -1,8 +1,10 @@
 import { Buffer } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { decodeIgvmFile } from '../../src/formats/igvm-file.ts';
 import { type IgvmLaunch, igvmExpectedDigest, igvmLaunchPages } from '../../src/formats/igvm-launch.ts';
 import { LaunchPageType, VMSA_LAUNCH_GPA } from '../../src/formats/launch-digest.ts';
+import { launchDigestOf } from '../../src/formats/launch-pages.ts';
 import { createResetVmsa } from '../../src/formats/reset-vmsa.ts';
 import { writeVmsa } from '../../src/formats/vmsa.ts';
 import * as make from '../support/images.ts';
@@ -89,6 +91,47 @@ test('KVM adds VMSAs last, and those of the other processors at reset', () => {
   expect(launch(headers).map(({ type }) => type)).toEqual([Vmsa, Normal]);
   expect(launch(headers, { ...options, vcpus: 2 })).toHaveLength(3);
 });
+
+// L15
+test.each([
+  [
+    'normal',
+    'fbffe42c39d9d8150cd7c034945cf85b449269d6451fbbcf56f3be7a52feec4c28e99003ca041de6bd6a21deb83347b7',
+  ],
+  [
+    'zero',
+    '3e9b63922fdb455e57df6f929d273dc10d3d7c976cd91ef9be6ec67585636bc8e0d666537db6c02b06afb9c805673950',
+  ],
+] as const)(
+  // Computed by a program that lists the pages as `igvmmeasure` does, with the hashing of sev-snp-measure.
+  'a file has the digest of another program, with pages of zeros as %s pages',
+  async (zeroPages, digest) => {
+    const data = Uint8Array.from({ length: 3 * 4096 }, (_, k) => (k * 7 + (k >> 9)) & 255);
+    data.set(createResetVmsa({ cpuSignature: 0xa0_0f11, sevFeatures: 0x29n }), 8192);
+    const bytes = make.igvmFile(
+      (start) => [
+        make.platform(1, 2),
+        make.platform(2, 0),
+        make.policy(1),
+        make.page(start, { gpa: 0x1000, data: 0 }),
+        make.page(start, { gpa: 0x2000, data: 4096, mask: 3 }),
+        make.page(start, { gpa: 0x3000, data: 0, mask: 2 }),
+        make.page(start, { gpa: 0x4000 }),
+        make.page(start, { gpa: 0x5000, type: 1 }),
+        make.page(start, { gpa: 0x6000, type: 2, data: 0 }),
+        make.page(start, { gpa: 0x7000, flags: 2, data: 0 }),
+        make.area(4, 4096),
+        make.insert(0x8000, 4),
+        make.requiredMemory(0x10_0000, 0x1_0000),
+        make.context(KVM, start + 8192),
+      ],
+      data,
+    );
+    const pages = igvmLaunchPages({ file: decodeIgvmFile(bytes), zeroPages });
+    const sha384 = (part: Uint8Array) => Uint8Array.from(createHash('sha384').update(part).digest());
+    expect(Buffer.from(await launchDigestOf(pages, sha384)).toString('hex')).toBe(digest);
+  },
+);
 
 // L15
 test('the digest that the author expects is that of the ID block for SEV-SNP', () => {
