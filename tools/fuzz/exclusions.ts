@@ -46,6 +46,18 @@ const VERDICTS: readonly {
   },
   {
     verdict: 'silent',
+    id: /^new Tlb$/,
+    label: /^options\.fullFlushThreshold = (Infinity|0\.5)$/,
+    reason: 'The threshold is compared with a number of pages: infinite is the default.',
+  },
+  {
+    verdict: 'silent',
+    id: /^encodeEntry$/,
+    label: /^fields has the unknown key/,
+    reason: 'A decoded entry is encoded again: it has more fields.',
+  },
+  {
+    verdict: 'silent',
     id: /^PageSource\.allocate$/,
     label: /^alignment = 1n$/,
     reason: 'The number of bytes may be a bigint, as everywhere else in the package.',

@@ -15,6 +15,7 @@ export const PACKAGES = {
   address: 1,
   'memory-region': 1,
   'buddy-alloc': 1,
+  pagetable: 0.15,
 } as const;
 
 export type PackageName = keyof typeof PACKAGES;

@@ -11,17 +11,22 @@ export interface Case {
   readonly label: string;
   /** Whether the caller can have meant it, so that the call may succeed. */
   readonly isMeant: boolean;
-  /** Whether the error of a caller's own callback or iterable may come out as it is. */
-  readonly isOwnError: boolean;
+  readonly nature: Nature;
   /** The arguments. */
   args(world: World): unknown[];
 }
+
+/**
+ * The kind of a wrong value. The error of an iterable that throws may come out as it is. A method that lies may change what it
+ * likes, whatever the package does.
+ */
+export type Nature = 'value' | 'iterable' | 'lie';
 
 /** A wrong value for a parameter. */
 interface Wrong {
   readonly label: string;
   readonly isMeant: boolean;
-  readonly isOwnError?: boolean;
+  readonly nature?: Nature;
   make(valid: unknown, world: World): unknown;
 }
 
@@ -30,14 +35,14 @@ export function casesOf(callable: Callable, makers: Makers): Case[] {
   const { params, isPredicate } = callable;
   const of = ownerOf(callable);
   const valid = (world: World): unknown[] => params.map((param) => world.valueOf(param, of));
-  const cases: Case[] = [{ callable, label: '', isMeant: true, isOwnError: false, args: valid }];
+  const cases: Case[] = [{ callable, label: '', isMeant: true, nature: 'value', args: valid }];
   params.forEach((param, position) => {
-    for (const { label, isMeant, isOwnError = false, make } of wrongFor(param, makers)) {
+    for (const { label, isMeant, nature = 'value', make } of wrongFor(param, makers)) {
       cases.push({
         callable,
         label: `${param.name}${label}`,
         isMeant: isMeant || isPredicate,
-        isOwnError,
+        nature,
         args: (world) => {
           const args = valid(world);
           args[position] = make(args[position], world);
@@ -58,8 +63,8 @@ function wrongFor({ shape, optional }: Key, makers: Makers): Wrong[] {
   const whole = HOSTILE.map(({ name, make }): Wrong => {
     const value = make();
     const isMeant = (optional && value === undefined) || conforms(shape, value);
-    const isOwnError = name === 'an iterable that throws' && acceptsList(shape);
-    return { label: ` = ${name}`, isMeant, isOwnError, make };
+    const isOwn = name === 'an iterable that throws' && acceptsList(shape);
+    return { label: ` = ${name}`, isMeant, nature: isOwn ? 'iterable' : 'value', make };
   });
   const members = shape.is === 'union' ? shape.of : [shape];
   return [...whole, ...members.flatMap((member) => wrongWithin(member, makers))];
@@ -102,10 +107,10 @@ function validObject(shape: Shape & { is: 'object' }, valid: unknown, world: Wor
 function wrongKey(shape: Shape & { is: 'object' }, key: Key, makers: Makers): Wrong[] {
   const { name, optional, shape: of } = key;
   const values = wrongFor(key, makers).map(
-    ({ label, isMeant, isOwnError, make }): Wrong => ({
+    ({ label, isMeant, nature = 'value', make }): Wrong => ({
       label: `.${name}${label}`,
       isMeant,
-      ...(isOwnError === undefined ? {} : { isOwnError }),
+      nature,
       make: (valid, world) => {
         const object = validObject(shape, valid, world) as Record<string, unknown>;
         return { ...object, [name]: make(object[name] ?? world.valueOf(key, shape.name ?? ''), world) };
@@ -156,6 +161,7 @@ function wrongMethods(type: string, makers: Makers): Wrong[] {
           label: `.${method} returns ${name}`,
           // What a method may return, and whether the call needs it, only the package can tell.
           isMeant: true,
+          nature: 'lie',
           make: (_, world) => withMethod(world.get(type), method, () => make()),
         }),
       ),

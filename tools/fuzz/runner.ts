@@ -55,7 +55,7 @@ export class Runner {
     const outcome = await this.#call(callable, receiver, args);
     const findings = this.#judge(call, outcome).map(([verdict, seen]) => found(verdict, seen));
     if (!this.#isUnchanged()) {
-      if ('threw' in outcome) findings.push(found('changed', outcome.threw));
+      if ('threw' in outcome && call.nature !== 'lie') findings.push(found('changed', outcome.threw));
       this.#world = new World(this.#makers);
     }
     return findings;
@@ -82,7 +82,7 @@ export class Runner {
     if ('threw' in outcome) {
       const { threw } = outcome;
       const verdicts: [Verdict, unknown][] = [];
-      const isOwn = call.isOwnError && threw instanceof HostileError;
+      const isOwn = call.nature === 'iterable' && threw instanceof HostileError;
       if (!isOwn && !isCoded(threw)) verdicts.push(['bare', threw]);
       if (threw instanceof Error && hasControl(threw.message)) verdicts.push(['raw-control', threw]);
       return verdicts;

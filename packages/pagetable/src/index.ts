@@ -142,7 +142,6 @@ export { PageTablePart, type PageTablePartOptions } from './table/page-table-par
 export {
   type AccessGeneralProtection,
   type AccessKind,
-  type AccessOptions,
   type AccessPageFault,
   type AccessResult,
   type AccessTranslation,
@@ -150,9 +149,10 @@ export {
   type EntryUpdate,
   PageFaultCode,
 } from './walk/access.ts';
+export type { AccessOptions } from './walk/access-options.ts';
 export type { ListingFaultPlace, OnListingFault } from './walk/leaf-scan.ts';
 export type { ListingOptions, MappedLeaf, Mapping } from './walk/mappings.ts';
-export { type FlushRange, Tlb, type TlbOptions } from './walk/tlb.ts';
+export { Tlb } from './walk/tlb.ts';
 export {
   applyTlbControl,
   type InvalidationResult,
@@ -165,5 +165,6 @@ export {
   TlbControl,
 } from './walk/tlb-instructions.ts';
 export type { TlbListener } from './walk/tlb-listener.ts';
+export type { FlushRange, TlbOptions } from './walk/tlb-options.ts';
 export type { TlbEntry } from './walk/tlb-space.ts';
 export type { MappedPage, Walk, WalkStep } from './walk/walk.ts';

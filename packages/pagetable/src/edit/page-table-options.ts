@@ -1,4 +1,6 @@
 import type { PageSize } from '@svsm/address';
+import { ANY, BOOLEAN, Fields, optional, withMethods } from '../entry/fields.ts';
+import { invalidArgument } from '../entry/invalid-argument.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import type { EntryFlags } from '../entry/pte-flags.ts';
 import type { FrameAllocator } from '../memory/frame-allocator.ts';
@@ -54,3 +56,36 @@ export interface FlagChange {
   /** Flags to clear. */
   readonly clear?: EntryFlags<0>;
 }
+
+const IS_SET = /* @__PURE__ */ optional(BOOLEAN);
+
+/** The options of a page table. Those of a part lack `tlb` and `selfMap`; they may be the same object. */
+export const TABLE_OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  {
+    memory: /* @__PURE__ */ withMethods('words', 'wordOffset'),
+    frames: /* @__PURE__ */ optional(/* @__PURE__ */ withMethods('allocateFrame', 'freeFrame')),
+    config: ANY,
+    tlb: /* @__PURE__ */ optional(/* @__PURE__ */ withMethods('needsFlush')),
+    selfMap: ANY,
+    freeEmptyTables: IS_SET,
+  },
+  invalidArgument,
+);
+export const MAP_OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  { shared: IS_SET, remap: IS_SET },
+  invalidArgument,
+);
+export const MAP_REGION_OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  { shared: IS_SET, remap: IS_SET, pageSize: ANY },
+  invalidArgument,
+);
+export const UNMAP_OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  { allowHoles: IS_SET },
+  invalidArgument,
+);
+/** `requireChange` checks the flags. */
+export const CHANGE: Fields = /* @__PURE__ */ new Fields('change', { set: ANY, clear: ANY }, invalidArgument);

@@ -1,5 +1,6 @@
+import { ANY, Fields } from './fields.ts';
 import { hasBit, invalidState, requireRegister } from './invalid-state.ts';
-import type { Mtrrs } from './mtrr.ts';
+import { type Mtrrs, requireMtrrs } from './mtrr.ts';
 import { decodePat, PAT_RESET, type Pat } from './pat.ts';
 
 /**
@@ -54,10 +55,9 @@ export interface CacheControl {
  * @throws PageTableError `INVALID_CPU_STATE` if a register has a value that the processor refuses, or a setting does not exist
  */
 export function cacheControl(options: CacheControlOptions): CacheControl {
+  OPTIONS.require(options);
   const { mtrrs, pat = PAT_RESET, cr0 = 0x8000_0000n } = options;
-  if (mtrrs?.vendor !== 'amd' && mtrrs?.vendor !== 'intel') {
-    throw invalidState('mtrrs', mtrrs, 'pass what decodeMtrrs returns');
-  }
+  requireMtrrs(mtrrs);
   const { cacheDisable = mtrrs.vendor === 'amd' ? 'cd' : 'typed', mixedPages = 'unspecified' } = options;
   if (cacheDisable !== 'cd' && cacheDisable !== 'typed' && cacheDisable !== 'uc') {
     throw invalidState('cacheDisable', cacheDisable, "pass 'cd', 'typed' or 'uc'");
@@ -69,7 +69,7 @@ export function cacheControl(options: CacheControlOptions): CacheControl {
     throw invalidState('mixedPages', mixedPages, "pass 'unspecified', 'split' or 'conservative'");
   }
   requireRegister('cr0', cr0);
-  return Object.freeze({
+  const control: CacheControl = Object.freeze({
     mtrrs,
     pat: decodePat(pat),
     paging: hasBit(cr0, 31),
@@ -77,4 +77,20 @@ export function cacheControl(options: CacheControlOptions): CacheControl {
     cacheDisable,
     mixedPages,
   });
+  MADE.add(control);
+  return control;
 }
+
+/** The results of {@link cacheControl}: their fields agree with each other. */
+const MADE: WeakSet<object> = /* @__PURE__ */ new WeakSet();
+
+/** @throws PageTableError `INVALID_CPU_STATE` unless {@link cacheControl} has made `control` */
+export function requireCacheControl(control: CacheControl): void {
+  if (!MADE.has(control)) throw invalidState('control', control, 'pass what cacheControl returns');
+}
+
+const OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  { mtrrs: ANY, pat: ANY, cr0: ANY, cacheDisable: ANY, mixedPages: ANY },
+  invalidState,
+);

@@ -11,10 +11,10 @@ import {
   requireRegister,
   withLma,
 } from './control-state.ts';
-import { PageTableError } from './page-table-error.ts';
 import {
   type ProcessorFeatures,
   processorFeatures,
+  requireFeatures,
   reservedAddressBits,
   reservedCr3Bits,
 } from './processor-features.ts';
@@ -127,7 +127,7 @@ export function setCr0(
   cpu: ProcessorFeatures,
   readPdpte?: ReadPdpte,
 ): ControlWrite {
-  const features = requireWrite(state, cpu);
+  const features = requireWrite(state, cpu, readPdpte);
   requireOperand(state, 'cr0', value);
   const reason = faultOfCr0(state, value);
   if (reason !== undefined) return refused(state, reason);
@@ -155,7 +155,7 @@ export function setCr3(
   cpu: ProcessorFeatures,
   readPdpte?: ReadPdpte,
 ): ControlWrite {
-  const features = requireWrite(state, cpu);
+  const features = requireWrite(state, cpu, readPdpte);
   requireOperand(state, 'cr3', value);
   const keeps = has(state.cr4, Cr4Flags.Pcide) && has(value, KEEP_TLB);
   const cr3 = keeps ? value & ~KEEP_TLB : value;
@@ -179,7 +179,7 @@ export function setCr4(
   cpu: ProcessorFeatures,
   readPdpte?: ReadPdpte,
 ): ControlWrite {
-  const features = requireWrite(state, cpu);
+  const features = requireWrite(state, cpu, readPdpte);
   requireOperand(state, 'cr4', value);
   const reason = faultOfCr4(state, value, features);
   if (reason !== undefined) return refused(state, reason);
@@ -283,7 +283,7 @@ function loadPdptes(
 ): readonly bigint[] | undefined {
   if (pagingMode(state) !== 'pae') return undefined;
   if (readPdpte === undefined && vendor === 'amd') return undefined;
-  if (typeof readPdpte !== 'function') {
+  if (readPdpte === undefined) {
     throw invalid('readPdpte', readPdpte, 'pass a function that reads a PDPTE: PAE paging loads four');
   }
   const pdptes = [0n, 8n, 16n, 24n].map((offset) => readPdpte(physAddr((state.cr3 & 0xffff_ffe0n) + offset)));
@@ -311,14 +311,11 @@ function refused(state: ControlState, reason: ControlFault): ControlRefused {
 }
 
 /** Returns the features. Throws unless a processor that has them can be in that state. */
-function requireWrite(state: ControlState, cpu: ProcessorFeatures): ProcessorFeatures {
-  if (typeof cpu !== 'object' || cpu === null) {
-    throw new PageTableError('INVALID_CONFIG', {
-      field: 'cpu',
-      value: cpu,
-      expected: 'pass ProcessorFeatures',
-    });
+function requireWrite(state: ControlState, cpu: ProcessorFeatures, readPdpte?: ReadPdpte): ProcessorFeatures {
+  if (readPdpte !== undefined && typeof readPdpte !== 'function') {
+    throw invalid('readPdpte', readPdpte, 'pass a function that reads a PDPTE');
   }
+  requireFeatures(cpu);
   const features = processorFeatures(cpu);
   requirePossible(state, 'state.');
   const reserved = {

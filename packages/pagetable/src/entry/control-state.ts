@@ -1,4 +1,5 @@
 import { Cr0Flags, Cr4Flags, EferFlags, has } from './control-flags.ts';
+import { allOptional, BOOLEAN, Fields, REGISTER } from './fields.ts';
 import { PageTableError } from './page-table-error.ts';
 
 /**
@@ -85,6 +86,7 @@ const INVARIANTS: readonly Invariant[] = [
  * @throws PageTableError `INVALID_CPU_STATE` if a processor cannot be in that state; `details.field` names the register
  */
 export function controlState(options: Partial<ControlState> = {}): ControlState {
+  OPTIONS.require(options);
   const { cr0 = 0x6000_0010n, cr3 = 0n, cr4 = 0n, efer = 0n, csL = false } = options;
   const state = Object.freeze({ cr0, cr3, cr4, efer, csL });
   requirePossible(state, '');
@@ -98,11 +100,7 @@ export function controlState(options: Partial<ControlState> = {}): ControlState 
  * @throws PageTableError `INVALID_CPU_STATE`
  */
 export function requirePossible(state: ControlState, owner: string): void {
-  if (typeof state !== 'object' || state === null) throw invalid('state', state, 'pass a ControlState');
-  for (const field of ['cr0', 'cr3', 'cr4', 'efer'] as const) {
-    requireRegister(`${owner}${field}`, state[field], 64, 'pass a bigint of 64 bits');
-  }
-  if (typeof state.csL !== 'boolean') throw invalid(`${owner}csL`, state.csL, 'pass true or false');
+  STATE.require(state);
   for (const { field, expected, holds } of INVARIANTS) {
     if (!holds(state)) throw invalid(`${owner}${field}`, state[field], expected);
   }
@@ -126,25 +124,49 @@ export function withLma(efer: bigint, cr0: bigint): bigint {
   return active ? efer | EferFlags.Lma : efer & ~EferFlags.Lma;
 }
 
-/** The mode of the code that runs. O(1). */
-export function processorMode({ cr0, efer, csL }: ControlState): ProcessorMode {
+/** The mode of the code that runs. O(1). @throws PageTableError `INVALID_CPU_STATE` */
+export function processorMode(state: ControlState): ProcessorMode {
+  STATE.require(state);
+  const { cr0, efer, csL } = state;
   if (has(efer, EferFlags.Lma)) return csL ? '64-bit' : 'compatibility';
   return has(cr0, Cr0Flags.Pe) ? 'protected' : 'real';
 }
 
-/** The kind of tables that the processor walks; `none` while paging is off. O(1). */
-export function pagingMode({ cr0, cr4, efer }: ControlState): PagingMode {
+/** The kind of tables that the processor walks; `none` while paging is off. O(1). @throws PageTableError `INVALID_CPU_STATE` */
+export function pagingMode(state: ControlState): PagingMode {
+  STATE.require(state);
+  const { cr0, cr4, efer } = state;
   if (!has(cr0, Cr0Flags.Pg)) return 'none';
   if (has(efer, EferFlags.Lma)) return has(cr4, Cr4Flags.La57) ? '5-level' : '4-level';
   return has(cr4, Cr4Flags.Pae) ? 'pae' : '32-bit';
 }
 
-/** The current PCID, 0 to 4095: bits 11:0 of CR3 while CR4.PCIDE is 1, else 0 (Intel SDM vol. 3A, §4.10.1). O(1). */
-export function currentPcid({ cr3, cr4 }: ControlState): number {
+/**
+ * The current PCID, 0 to 4095: bits 11:0 of CR3 while CR4.PCIDE is 1, else 0 (Intel SDM vol. 3A, §4.10.1). O(1).
+ *
+ * @throws PageTableError `INVALID_CPU_STATE`
+ */
+export function currentPcid(state: ControlState): number {
+  STATE.require(state);
+  const { cr3, cr4 } = state;
   return has(cr4, Cr4Flags.Pcide) ? Number(cr3 & 0xfffn) : 0;
 }
 
 /** An INVALID_CPU_STATE. */
-export function invalid(field: string, value: unknown, expected: string): PageTableError {
-  return new PageTableError('INVALID_CPU_STATE', { field, value, expected });
+export function invalid(
+  field: string,
+  value: unknown,
+  expected: string,
+  options?: ErrorOptions,
+): PageTableError<'INVALID_CPU_STATE'> {
+  return new PageTableError('INVALID_CPU_STATE', { field, value, expected }, options);
 }
+
+const FIELDS = { cr0: REGISTER, cr3: REGISTER, cr4: REGISTER, efer: REGISTER, csL: BOOLEAN };
+const OPTIONS: Fields = /* @__PURE__ */ new Fields('options', /* @__PURE__ */ allOptional(FIELDS), invalid);
+const STATE: Fields = /* @__PURE__ */ new Fields(
+  'state',
+  FIELDS,
+  (field, ...rest) => invalid(field === 'state' ? field : `state.${field}`, ...rest),
+  true,
+);

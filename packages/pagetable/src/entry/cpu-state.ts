@@ -1,3 +1,4 @@
+import { ANY, allOptional, BOOLEAN, type Field, Fields, oneOf, optional } from './fields.ts';
 import { PageTableError } from './page-table-error.ts';
 
 /**
@@ -61,21 +62,10 @@ export interface CpuRegisters {
  * @throws PageTableError `INVALID_CPU_STATE`
  */
 export function cpuState(options: Partial<CpuState> = {}): CpuState {
+  OPTIONS.require(options);
   const { cpl = 0, wp = true, smep = true, smap = true, cet = false, ac = false, pkru, pkrs } = options;
   const { paging = true, lamUser, lamSupervisor = false, uai = false } = options;
-  if (cpl !== 0 && cpl !== 1 && cpl !== 2 && cpl !== 3) throw invalid('cpl', cpl, 'pass 0, 1, 2 or 3');
-  for (const [field, value] of Object.entries({ paging, wp, smep, smap, cet, ac, lamSupervisor, uai })) {
-    if (typeof value !== 'boolean') throw invalid(field, value, 'pass true or false');
-  }
   if (cet && !wp) throw invalid('cet', cet, 'pass wp: true as well: CR4.CET needs CR0.WP');
-  if (lamUser !== undefined && lamUser !== 48 && lamUser !== 57) {
-    throw invalid('lamUser', lamUser, 'pass 48, 57 or undefined');
-  }
-  for (const [field, value] of Object.entries({ pkru, pkrs })) {
-    if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff)) {
-      throw invalid(field, value, 'pass a number of 32 bits, or undefined if the register is off');
-    }
-  }
   return Object.freeze({
     cpl,
     wp,
@@ -101,11 +91,12 @@ export function cpuState(options: Partial<CpuState> = {}): CpuState {
  *   without WP
  */
 export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
-  const cr0 = registerBits('cr0', registers.cr0);
-  const cr4 = registerBits('cr4', registers.cr4);
-  const cr3 = registerBits('cr3', registers.cr3 ?? 0);
-  const efer = registerBits('efer', registers.efer ?? 0);
-  const rflags = registerBits('rflags', registers.rflags ?? 0);
+  REGISTERS.require(registers);
+  const cr0 = BigInt(registers.cr0);
+  const cr4 = BigInt(registers.cr4);
+  const cr3 = BigInt(registers.cr3 ?? 0);
+  const efer = BigInt(registers.efer ?? 0);
+  const rflags = BigInt(registers.rflags ?? 0);
   const has = (value: bigint, bit: number): boolean => ((value >> BigInt(bit)) & 1n) === 1n;
   return cpuState({
     cpl: registers.cpl,
@@ -119,20 +110,71 @@ export function cpuStateFromRegisters(registers: CpuRegisters): CpuState {
     lamUser: has(cr3, 61) ? 57 : has(cr3, 62) ? 48 : undefined,
     lamSupervisor: has(cr4, 28),
     uai: has(efer, 20),
-    ...(has(cr4, 22) ? { pkru: Number(registerBits('pkru', registers.pkru ?? 0)) } : {}),
-    ...(has(cr4, 24) ? { pkrs: Number(registerBits('pkrs', registers.pkrs ?? 0)) } : {}),
+    ...(has(cr4, 22) ? { pkru: Number(registers.pkru ?? 0) } : {}),
+    ...(has(cr4, 24) ? { pkrs: Number(registers.pkrs ?? 0) } : {}),
   });
 }
 
-function registerBits(field: string, value: number | bigint): bigint {
-  const bits =
-    typeof value === 'bigint' ? value : Number.isSafeInteger(value) ? BigInt(value as number) : undefined;
-  if (bits === undefined || BigInt.asUintN(64, bits) !== bits) {
-    throw invalid(field, value, 'pass a value of 64 bits');
-  }
-  return bits;
+/** Requires a state. Those of {@link cpuState} pass at once. @throws PageTableError `INVALID_CPU_STATE` */
+export function requireCpuState(cpu: CpuState): void {
+  CPU.require(cpu);
 }
 
-function invalid(field: string, value: unknown, expected: string): PageTableError {
-  return new PageTableError('INVALID_CPU_STATE', { field, value, expected });
+const KEYS: Field = /* @__PURE__ */ optional({
+  accepts: (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0xffff_ffff,
+  expected: 'pass a number of 32 bits, or undefined if the register is off',
+});
+
+const CPU_FIELDS = {
+  cpl: /* @__PURE__ */ oneOf(0, 1, 2, 3),
+  wp: BOOLEAN,
+  smep: BOOLEAN,
+  smap: BOOLEAN,
+  cet: BOOLEAN,
+  ac: BOOLEAN,
+  pkru: KEYS,
+  pkrs: KEYS,
+  paging: BOOLEAN,
+  lamUser: /* @__PURE__ */ oneOf(48, 57, undefined),
+  lamSupervisor: BOOLEAN,
+  uai: BOOLEAN,
+};
+const CPU: Fields = /* @__PURE__ */ new Fields('cpu', CPU_FIELDS, invalid, true);
+const OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  /* @__PURE__ */ allOptional(CPU_FIELDS),
+  invalid,
+);
+/** A register that may be a number, if it is a safe one. */
+const WORD: Field = {
+  accepts: (value) =>
+    typeof value === 'bigint'
+      ? BigInt.asUintN(64, value) === value
+      : Number.isSafeInteger(value) && (value as number) >= 0,
+  expected: 'pass a value of 64 bits',
+};
+/** The registers, which can be those of a `ControlState`. */
+const REGISTERS: Fields = /* @__PURE__ */ new Fields(
+  'registers',
+  {
+    cr0: WORD,
+    cr4: WORD,
+    cr3: /* @__PURE__ */ optional(WORD),
+    efer: /* @__PURE__ */ optional(WORD),
+    cpl: /* @__PURE__ */ oneOf(0, 1, 2, 3),
+    rflags: /* @__PURE__ */ optional(WORD),
+    pkru: /* @__PURE__ */ optional(WORD),
+    pkrs: /* @__PURE__ */ optional(WORD),
+    csL: ANY,
+  },
+  invalid,
+);
+
+function invalid(
+  field: string,
+  value: unknown,
+  expected: string,
+  options?: ErrorOptions,
+): PageTableError<'INVALID_CPU_STATE'> {
+  return new PageTableError('INVALID_CPU_STATE', { field, value, expected }, options);
 }

@@ -1,11 +1,13 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
-import type { CacheControl } from './cache-control.ts';
+import { type CacheControl, requireCacheControl } from './cache-control.ts';
 import {
   type CombinedPatType,
   coherentType,
   combineGuestAndHostTypes,
   combineMemoryTypes,
 } from './combined-type.ts';
+import { ANY, Fields } from './fields.ts';
+import { invalidArgument } from './invalid-argument.ts';
 import { hasBit, invalidState, requireRegister } from './invalid-state.ts';
 import { type EffectiveMemoryType, type MemoryType, MTRR_TYPES, type MtrrType } from './memory-type.ts';
 import { type MtrrVerdict, typeAt, typesWithin } from './mtrr-type.ts';
@@ -69,7 +71,7 @@ export interface GuestCacheControl {
  * §7.10.5; P71).
  *
  * @param page - a `MappedPage`, or the flags, size and physical address of a page
- * @throws PageTableError `INVALID_ENTRY` if the flags are not 32 bits; `INVALID_PAGE_SIZE`; `OUTSIDE_PHYSICAL_RANGE`
+ * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CPU_STATE`; `INVALID_ENTRY` if the flags are not 32 bits; `INVALID_PAGE_SIZE`; `OUTSIDE_PHYSICAL_RANGE`
  *
  * @example
  * ```ts
@@ -89,6 +91,8 @@ export interface GuestCacheControl {
  * ```
  */
 export function memoryTypesOf(page: TypedPage, control: CacheControl): MemoryTypes {
+  requireCacheControl(control);
+  PAGE.require(page);
   const { flags, size, paddr } = page;
   const index = patIndex(flags, levelOf(size));
   const pat = control.paging ? control.pat[indexUnder(index, ignoresPageBits(control))] : undefined;
@@ -106,6 +110,7 @@ export function memoryTypesOf(page: TypedPage, control: CacheControl): MemoryTyp
  *   read then
  */
 export function tableMemoryTypesOf(flags: number, table: PhysAddr, control: CacheControl): MemoryTypes {
+  requireCacheControl(control);
   if (!control.paging) throw invalidState('cr0', 0n, 'set PG: without paging, tables are not read');
   const index = indexUnder(tablePatIndex(flags), ignoresPageBits(control));
   return typesOf(control.pat[index], table, PageSize.Regular, control);
@@ -123,7 +128,7 @@ export function tableMemoryTypesOf(flags: number, table: PhysAddr, control: Cach
  * @param nested - the nested page, with the system-physical address of the access
  * @param guestControl - the guest's registers
  * @param control - the host's registers; the nested page table uses the host's PAT
- * @throws PageTableError `INVALID_ENTRY`, `INVALID_PAGE_SIZE`, `OUTSIDE_PHYSICAL_RANGE`; `INVALID_CPU_STATE` for a guest's
+ * @throws PageTableError `INVALID_ARGUMENT`; `INVALID_ENTRY`, `INVALID_PAGE_SIZE`, `OUTSIDE_PHYSICAL_RANGE`; `INVALID_CPU_STATE` for a guest's
  *   register that is refused, for a host without paging, and for an Intel processor
  */
 export function nestedMemoryTypesOf(
@@ -132,7 +137,11 @@ export function nestedMemoryTypesOf(
   guestControl: GuestCacheControl,
   control: CacheControl,
 ): NestedMemoryTypes {
+  requireCacheControl(control);
   requireNestedHost(control);
+  GUEST_PAGE.require(guest);
+  PAGE.require(nested);
+  GUEST.require(guestControl);
   const { pat, paging, cacheDisabled, snp } = checkGuest(guestControl);
   const ignores = control.cacheDisable === 'cd';
   const guestIndex = patIndex(guest.flags, levelOf(guest.size));
@@ -237,3 +246,22 @@ function checkGuest({ pat = PAT_RESET, cr0 = 0x8000_0000n, snp = false }: GuestC
   requireRegister('cr0', cr0);
   return { pat: decodePat(pat), paging: hasBit(cr0, 31), cacheDisabled: hasBit(cr0, 30), snp };
 }
+
+/** The functions of PAT and of the MTRRs check the values. */
+const PAGE: Fields = /* @__PURE__ */ new Fields(
+  'page',
+  { flags: ANY, size: ANY, paddr: ANY },
+  invalidArgument,
+  true,
+);
+const GUEST_PAGE: Fields = /* @__PURE__ */ new Fields(
+  'page',
+  { flags: ANY, size: ANY },
+  invalidArgument,
+  true,
+);
+const GUEST: Fields = /* @__PURE__ */ new Fields(
+  'guestControl',
+  { pat: ANY, cr0: ANY, snp: ANY },
+  invalidState,
+);

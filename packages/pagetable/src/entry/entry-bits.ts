@@ -1,5 +1,7 @@
 import type { PageSize, PhysAddr } from '@svsm/address';
 import { decodeEntry } from './entry-codec.ts';
+import { ANY, Fields } from './fields.ts';
+import { requireWord } from './mapping-checks.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
 import type { PagingConfig } from './paging-config.ts';
@@ -99,6 +101,7 @@ export function leafFlags<Level extends LeafLevel>(
   bits: Partial<LeafBits> = {},
 ): EntryFlags<Level> {
   requireLeafLevel(level);
+  BITS.require(bits);
   const { pat = false, ...rest } = bits;
   requireSwitch('pat', pat);
   const own = level === 0 ? (pat ? PteFlags.Pat : 0) : PteFlags.Large | (pat ? PteFlags.PatLarge : 0);
@@ -112,6 +115,7 @@ export function leafFlags<Level extends LeafLevel>(
  * @throws PageTableError `INVALID_FLAGS`
  */
 export function tableFlags(bits: Partial<TableBits> = {}): EntryFlags<'table'> {
+  BITS.require(bits);
   return (flagsOf(bits, SWITCHES, FIELDS) >>> 0) as EntryFlags<'table'>;
 }
 
@@ -119,10 +123,11 @@ export function tableFlags(bits: Partial<TableBits> = {}): EntryFlags<'table'> {
  * The bits of a page's flags by name: the reverse of {@link leafFlags}. O(1).
  *
  * @param level - 0 for 4 KiB, 1 for 2 MiB, 2 for 1 GiB
- * @throws PageTableError `INVALID_ENTRY` if the level has no pages
+ * @throws PageTableError `INVALID_ENTRY` if the level has no pages; `INVALID_FLAGS`
  */
 export function leafBits(flags: number, level: LeafLevel): LeafBits {
   requireLeafLevel(level);
+  requireWord(flags);
   const pat = (flags & (level === 0 ? PteFlags.Pat : PteFlags.PatLarge)) !== 0;
   return {
     ...tableBits(flags),
@@ -133,8 +138,13 @@ export function leafBits(flags: number, level: LeafLevel): LeafBits {
   };
 }
 
-/** The bits of a table entry's flags by name: the reverse of {@link tableFlags}. O(1). */
+/**
+ * The bits of a table entry's flags by name: the reverse of {@link tableFlags}. O(1).
+ *
+ * @throws PageTableError `INVALID_FLAGS`
+ */
 export function tableBits(flags: number): TableBits {
+  requireWord(flags);
   return {
     present: (flags & PteFlags.Present) !== 0,
     writable: (flags & PteFlags.Writable) !== 0,
@@ -152,7 +162,7 @@ export function tableBits(flags: number): TableBits {
  * Decodes an entry of a table at `level`, with its bits by name. O(1).
  *
  * @param level - 0 (PT) to 4 (PML5)
- * @throws PageTableError `INVALID_ENTRY` if `entry` is not a bigint of 64 bits, or the level does not exist
+ * @throws PageTableError `INVALID_CONFIG`; `INVALID_ENTRY` if `entry` is not a bigint of 64 bits, or the level does not exist
  */
 export function nameEntry(entry: bigint, level: number, config: PagingConfig): NamedEntry {
   const { present, leaf, address, flags, shared } = decodeEntry(entry, level, config);
@@ -197,3 +207,15 @@ function requireLeafLevel(level: number): void {
 function refuse(value: unknown, reason: string): never {
   throw new PageTableError('INVALID_FLAGS', { flags: value, refused: 0, reason });
 }
+
+/** `flagsOf` checks the names and the values. */
+const BITS: Fields = /* @__PURE__ */ new Fields(
+  'bits',
+  /* @__PURE__ */ Object.fromEntries(
+    ['pat', SWITCHES, LEAF_SWITCHES, FIELDS, LEAF_FIELDS]
+      .flatMap((names) => (typeof names === 'string' ? names : Object.keys(names)))
+      .map((name) => [name, ANY]),
+  ),
+  (_, flags, reason, options) => new PageTableError('INVALID_FLAGS', { flags, refused: 0, reason }, options),
+  true,
+);

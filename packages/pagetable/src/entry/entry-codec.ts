@@ -1,5 +1,6 @@
 import type { PhysAddr } from '@svsm/address';
 import { EntryFormat, type PageTableEntry } from './entry-format.ts';
+import { ANY, BOOLEAN, Fields, optional } from './fields.ts';
 import { requireFlags, requirePhysical } from './mapping-checks.ts';
 import { PageTableError } from './page-table-error.ts';
 import type { PagingConfig } from './paging-config.ts';
@@ -22,7 +23,7 @@ export interface EntryFields {
  * Decodes an entry of a table at `level`. It does not check reserved bits: see {@link reservedBits}. O(1).
  *
  * @param level - 0 (PT) to 4 (PML5)
- * @throws PageTableError `INVALID_ENTRY` if `entry` is not a bigint of 64 bits, or the level does not exist
+ * @throws PageTableError `INVALID_CONFIG`; `INVALID_ENTRY` if `entry` is not a bigint of 64 bits, or the level does not exist
  * @example
  * ```ts
  * import { decodeEntry, PteFlags, pagingConfig } from '@svsm/pagetable';
@@ -34,9 +35,10 @@ export interface EntryFields {
  * ```
  */
 export function decodeEntry(entry: bigint, level: number, config: PagingConfig): PageTableEntry {
+  const format = new EntryFormat(config);
   requireLevel(level, config);
   splitEntry(entry);
-  return new EntryFormat(config).decode(HALVES[0]! | 0, HALVES[1]! | 0, level);
+  return format.decode(HALVES[0]! | 0, HALVES[1]! | 0, level);
 }
 
 /**
@@ -46,12 +48,12 @@ export function decodeEntry(entry: bigint, level: number, config: PagingConfig):
  * @throws PageTableError as {@link decodeEntry}
  */
 export function reservedBits(entry: bigint, level: number, config: PagingConfig): bigint {
+  const format = new EntryFormat(config);
   requireLevel(level, config);
   splitEntry(entry);
   const low = HALVES[0]! | 0;
   const high = HALVES[1]! | 0;
   if ((low & PteFlags.Present) === 0) return 0n;
-  const format = new EntryFormat(config);
   return raw(low & format.reservedLo(low, level), high & format.reservedHi);
 }
 
@@ -59,7 +61,7 @@ export function reservedBits(entry: bigint, level: number, config: PagingConfig)
  * Encodes an entry at `level` as 64 bits. In a leaf above level 0, PS is set. O(1).
  *
  * @param level - 0 (PT) to 4 (PML5)
- * @throws PageTableError `INVALID_ENTRY`, `INVALID_FLAGS`, `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; `NO_ENCRYPTION` if the
+ * @throws PageTableError `INVALID_CONFIG`; `INVALID_ENTRY`, `INVALID_FLAGS`, `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; `NO_ENCRYPTION` if the
  *   entry is shared and `config` has no encryption
  * @example
  * ```ts
@@ -72,8 +74,9 @@ export function reservedBits(entry: bigint, level: number, config: PagingConfig)
  * ```
  */
 export function encodeEntry(fields: EntryFields, level: number, config: PagingConfig): bigint {
-  requireLevel(level, config);
   const format = new EntryFormat(config);
+  requireLevel(level, config);
+  FIELDS.require(fields);
   const { address, flags, shared = false, leaf = level === 0 } = fields;
   if (leaf ? level > 2 : level === 0) {
     const problem = leaf ? 'only levels 0, 1 and 2 have pages' : 'an entry at level 0 maps a page';
@@ -110,3 +113,17 @@ function requireLevel(level: number, { levels }: PagingConfig): void {
   if (Number.isInteger(level) && level >= 0 && level < levels) return;
   throw new PageTableError('INVALID_ENTRY', { value: level, problem: `levels are 0 to ${levels - 1}` });
 }
+
+/** A decoded entry has more fields than these. */
+const FIELDS: Fields = /* @__PURE__ */ new Fields(
+  'fields',
+  {
+    address: ANY,
+    flags: ANY,
+    shared: /* @__PURE__ */ optional(BOOLEAN),
+    leaf: /* @__PURE__ */ optional(BOOLEAN),
+  },
+  (field, value, expected, options) =>
+    new PageTableError('INVALID_ENTRY', { value, problem: `${field}: ${expected}` }, options),
+  true,
+);

@@ -1,5 +1,5 @@
 import type { PhysAddr } from '@svsm/address';
-import type { PagingConfig } from './paging-config.ts';
+import { type PagingConfig, requireConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
 import { frameAddress, raw } from './words.ts';
 
@@ -36,7 +36,9 @@ export class EntryFormat {
   readonly #giantPages: boolean;
   readonly #reservedTop: number;
 
+  /** @throws PageTableError `INVALID_CONFIG` */
   constructor(config: PagingConfig) {
+    requireConfig(config);
     const { encryption, physicalBits } = config;
     const encryptionHi = encryption === undefined ? 0 : 1 << (encryption.bit - 32);
     this.privateHi = encryption?.mode === 'c-bit' ? encryptionHi : 0;

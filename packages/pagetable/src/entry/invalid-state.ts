@@ -6,8 +6,18 @@ export function invalidState(
   field: string,
   value: unknown,
   expected: string,
+  options?: ErrorOptions,
 ): PageTableError<'INVALID_CPU_STATE'> {
-  return new PageTableError('INVALID_CPU_STATE', { field, value, expected });
+  return new PageTableError('INVALID_CPU_STATE', { field, value, expected }, options);
+}
+
+/** As `Array.isArray`, which throws for a revoked proxy. */
+export function isArray(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
 }
 
 /** @throws PageTableError `INVALID_CPU_STATE` unless `value` is a bigint of 64 bits */

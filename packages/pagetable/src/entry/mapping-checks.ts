@@ -52,6 +52,7 @@ export function requireFlags(
   format: EntryFormat,
   config: PagingConfig,
 ): number {
+  if (typeof flags !== 'number') requireWord(flags);
   const bits = flags | 0;
   const address = level === 0 ? 0xf_f000 : 0xf_e000;
   // `map4k` calls this for every page: one test covers all problems, and the code below finds which one it was.
@@ -81,7 +82,8 @@ export function requireChange(set: number, clear: number, format: EntryFormat): 
   if ((set & clear) !== 0) refuse(set, set & clear, 'the same flags are set and cleared');
 }
 
-function requireWord(flags: number): void {
+/** Requires flags of 32 bits. @throws PageTableError `INVALID_FLAGS` */
+export function requireWord(flags: number): void {
   // `|` with NoExecute makes a negative number, which stands for the same 32 bits.
   if (!Number.isInteger(flags) || flags < -0x8000_0000 || flags > 0xffff_ffff) {
     refuse(flags, 0, 'pass PteFlags, combined with |');

@@ -1,5 +1,5 @@
 import type { VirtAddr } from '@svsm/address';
-import type { CpuState } from './cpu-state.ts';
+import { type CpuState, requireCpuState } from './cpu-state.ts';
 import { PageTableError } from './page-table-error.ts';
 import { CELL, HALVES, is64Bit, isCanonical, raw } from './words.ts';
 
@@ -13,7 +13,7 @@ import { CELL, HALVES, is64Bit, isCanonical, raw } from './words.ts';
  * - UAI (AMD64 APM vol. 2, §5.10): bits 63:57 are masked.
  *
  * @param vaddr - 64 bits
- * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value
+ * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value; `INVALID_CPU_STATE`; `INVALID_CONFIG` for `levels`
  *
  * @example
  * ```ts
@@ -26,6 +26,10 @@ import { CELL, HALVES, is64Bit, isCanonical, raw } from './words.ts';
  * ```
  */
 export function maskAddress(vaddr: VirtAddr, cpu: CpuState, levels: 4 | 5): VirtAddr | undefined {
+  if (levels !== 4 && levels !== 5) {
+    throw new PageTableError('INVALID_CONFIG', { field: 'levels', value: levels, expected: 'pass 4 or 5' });
+  }
+  requireCpuState(cpu);
   if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
   CELL[0] = vaddr;
   const low = HALVES[0]!;

@@ -1,7 +1,7 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
 import { invalidState } from './invalid-state.ts';
 import { MTRR_TYPES, type MtrrType } from './memory-type.ts';
-import { FIXED_END, type FixedRange, type Mtrrs, TOP_MEM2_START } from './mtrr.ts';
+import { FIXED_END, type FixedRange, type Mtrrs, requireMtrrs, TOP_MEM2_START } from './mtrr.ts';
 import { PageTableError } from './page-table-error.ts';
 
 /**
@@ -36,9 +36,10 @@ export interface AccessTarget {
  *
  * @param paddr - a physical address, aligned or not
  * @param size - the page size in bytes; 4 KiB if not given
- * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`, `INVALID_PAGE_SIZE`
+ * @throws PageTableError `INVALID_CPU_STATE`; `OUTSIDE_PHYSICAL_RANGE`, `INVALID_PAGE_SIZE`
  */
 export function mtrrType(mtrrs: Mtrrs, paddr: PhysAddr, size: PageSize = PageSize.Regular): MtrrVerdict {
+  requireMtrrs(mtrrs);
   const types = typesWithin(mtrrs, paddr, size);
   return types.length === 1 ? types[0]! : 'mixed';
 }
@@ -51,6 +52,7 @@ export function mtrrType(mtrrs: Mtrrs, paddr: PhysAddr, size: PageSize = PageSiz
  * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`; `INVALID_CPU_STATE` for the MTRRs of an Intel processor
  */
 export function accessTarget(mtrrs: Mtrrs, paddr: PhysAddr): AccessTarget {
+  requireMtrrs(mtrrs);
   if (mtrrs.vendor !== 'amd') {
     throw invalidState('vendor', mtrrs.vendor, 'access targets exist on AMD processors alone');
   }

@@ -1,7 +1,8 @@
 import type { PhysAddr } from '@svsm/address';
-import { hasBit, invalidState, requireRegister } from './invalid-state.ts';
+import { ANY, Fields, optional, REGISTER } from './fields.ts';
+import { hasBit, invalidState, isArray, requireRegister } from './invalid-state.ts';
 import { isMtrrType, MemoryTypeCode, type MtrrType, mtrrTypeOfCode } from './memory-type.ts';
-import { type PagingConfig, pagingConfig } from './paging-config.ts';
+import { type PagingConfig, pagingConfig, requireConfig } from './paging-config.ts';
 import { is64Bit } from './words.ts';
 
 /** A fixed-range MTRR: eight ranges of `size` bytes from `start` on, one in each byte, the lowest first. */
@@ -107,7 +108,7 @@ export interface Mtrrs {
  * refused for Intel, and ignored for AMD ([U]; P65).
  *
  * @param config - the physical width, without the bits that memory encryption takes (APM vol. 2, §7.10.5), and the vendor
- * @throws PageTableError `INVALID_CPU_STATE`
+ * @throws PageTableError `INVALID_CONFIG`; `INVALID_CPU_STATE`
  *
  * @example
  * ```ts
@@ -123,10 +124,12 @@ export interface Mtrrs {
  * ```
  */
 export function decodeMtrrs(registers: MtrrRegisters, config: PagingConfig = pagingConfig()): Mtrrs {
+  requireConfig(config);
+  REGISTERS.require(registers);
   const { vendor } = config;
   const end = physicalEnd(config);
   const { fixed, variable = [] } = registers;
-  if (!Array.isArray(variable) || variable.length > 255) {
+  if (!isArray(variable) || variable.length > 255) {
     throw invalidState('variable', variable, 'pass an array of at most 255 pairs');
   }
   const cap = requireRegister('cap', registers.cap ?? BigInt(0x500 + variable.length));
@@ -143,7 +146,7 @@ export function decodeMtrrs(registers: MtrrRegisters, config: PagingConfig = pag
   if (fixed === undefined && (fixedEnabled || system.fixedTargets)) {
     throw invalidState('fixed', fixed, 'pass the 11 fixed-range registers, which are enabled');
   }
-  return Object.freeze({
+  const mtrrs: Mtrrs = Object.freeze({
     end,
     vendor,
     enabled,
@@ -153,6 +156,16 @@ export function decodeMtrrs(registers: MtrrRegisters, config: PagingConfig = pag
     variable: Object.freeze(variable.flatMap((pair, i) => decodePair(pair, i, { end, vendor, hasWc }))),
     ...system,
   });
+  MADE.add(mtrrs);
+  return mtrrs;
+}
+
+/** The results of {@link decodeMtrrs}: their fields agree with each other. */
+const MADE: WeakSet<object> = /* @__PURE__ */ new WeakSet();
+
+/** @throws PageTableError `INVALID_CPU_STATE` unless {@link decodeMtrrs} has made `mtrrs` */
+export function requireMtrrs(mtrrs: Mtrrs): void {
+  if (!MADE.has(mtrrs)) throw invalidState('mtrrs', mtrrs, 'pass what decodeMtrrs returns');
 }
 
 /**
@@ -161,7 +174,7 @@ export function decodeMtrrs(registers: MtrrRegisters, config: PagingConfig = pag
  *
  * @param start - a physical address, a multiple of `size`
  * @param size - in bytes: a power of two, 4096 or more
- * @throws PageTableError `INVALID_CPU_STATE` if one pair cannot describe the range
+ * @throws PageTableError `INVALID_CONFIG`; `INVALID_CPU_STATE` if one pair cannot describe the range
  */
 export function encodeVariableMtrr(
   start: PhysAddr,
@@ -169,6 +182,7 @@ export function encodeVariableMtrr(
   type: MtrrType,
   config: PagingConfig = pagingConfig(),
 ): VariableMtrr {
+  requireConfig(config);
   const end = physicalEnd(config);
   const bytes = typeof size === 'bigint' ? size : Number.isSafeInteger(size) ? BigInt(size) : 0n;
   if (bytes < 4096n || bytes > end || (bytes & (bytes - 1n)) !== 0n) {
@@ -202,7 +216,7 @@ function decodeFixed(
   hasWc: boolean,
   vendor: PagingConfig['vendor'],
 ): readonly FixedRange[] {
-  if (!Array.isArray(registers) || registers.length !== FIXED_MTRRS.length) {
+  if (!isArray(registers) || registers.length !== FIXED_MTRRS.length) {
     throw invalidState('fixed', registers, `pass an array of ${FIXED_MTRRS.length} registers`);
   }
   const ranges = FIXED_MTRRS.flatMap(({ name, start, size }, i) => {
@@ -226,6 +240,7 @@ function decodePair(
   i: number,
   { end, vendor, hasWc }: { end: bigint; vendor: PagingConfig['vendor']; hasWc: boolean },
 ): VariableRange[] {
+  PAIR.require(pair);
   const mask = requireRegister(`variable[${i}].mask`, pair?.mask);
   const base = requireRegister(`variable[${i}].base`, pair?.base);
   if (!hasBit(mask, 11)) return [];
@@ -280,3 +295,18 @@ function typeOf(field: string, code: bigint, hasWc: boolean, register = code): M
   if (type === 'WC' && !hasWc) throw invalidState(field, register, 'the processor does not support WC');
   return type;
 }
+
+const REGISTERS: Fields = /* @__PURE__ */ new Fields(
+  'registers',
+  {
+    cap: /* @__PURE__ */ optional(REGISTER),
+    defType: ANY,
+    fixed: ANY,
+    variable: ANY,
+    syscfg: ANY,
+    topMem: ANY,
+    topMem2: ANY,
+  },
+  invalidState,
+);
+const PAIR: Fields = /* @__PURE__ */ new Fields('variable', { base: ANY, mask: ANY }, invalidState, true);

@@ -1,4 +1,6 @@
 import type { VirtAddr } from '@svsm/address';
+import { ANY, Fields } from './fields.ts';
+import { invalidArgument } from './invalid-argument.ts';
 import { PageTableError } from './page-table-error.ts';
 import { CELL, HALVES, is64Bit, isCanonical, raw } from './words.ts';
 
@@ -27,9 +29,10 @@ export const SPANS: readonly number[] = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36];
 /**
  * The pages of `region`, which must start and end at multiples of 4096.
  *
- * @throws PageTableError `NON_CANONICAL`, `MISALIGNED`
+ * @throws PageTableError `INVALID_ARGUMENT`, `NON_CANONICAL`, `MISALIGNED`
  */
 export function pagesOf(region: VirtBounds, levels: 4 | 5): PageRange {
+  BOUNDS.require(region);
   const { start, end } = region;
   requireCanonical(start, levels);
   if (start % 4096n !== 0n) throw misaligned(start);
@@ -65,3 +68,14 @@ function requireCanonical(vaddr: bigint, levels: 4 | 5): void {
 function misaligned(address: bigint): PageTableError {
   return new PageTableError('MISALIGNED', { what: 'virtual', address, pageSize: 0x1000 });
 }
+
+/** A `MemoryRegion` has more fields. */
+const BOUNDS: Fields = /* @__PURE__ */ new Fields(
+  'region',
+  {
+    start: ANY,
+    end: { accepts: (end) => typeof end === 'bigint', expected: 'pass a bigint as the end of a region' },
+  },
+  invalidArgument,
+  true,
+);

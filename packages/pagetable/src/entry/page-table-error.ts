@@ -24,6 +24,8 @@ export interface PageTableErrorDetails {
   RULE_BROKEN: { rule: string; found: string };
   /** No physical memory can be made from these options. */
   INVALID_MEMORY: { value: unknown; problem: string };
+  /** An argument, or an option of a call, has the wrong type, or the option does not exist. */
+  INVALID_ARGUMENT: { what: string; value: unknown; expected: string };
   /** No processor has this paging configuration. */
   INVALID_CONFIG: { field: string; value: unknown; expected: string };
   /** The virtual address is not a bigint, or not canonical for the levels of the table. */
@@ -98,6 +100,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   READ_ONLY: ({ paddr }) => `the memory at physical address ${hex(paddr)} is read-only`,
   RULE_BROKEN: ({ rule, found }) => `the memory breaks the rule "${rule}": ${found}`,
   INVALID_MEMORY: ({ value, problem }) => `${describeValue(value)} cannot be physical memory: ${problem}`,
+  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_CONFIG: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
   NON_CANONICAL: ({ vaddr, levels }) =>
     `${hex(vaddr)} is not a canonical virtual address of ${levels === 5 ? 57 : 48} bits, as a page table of ${levels} levels needs`,
@@ -106,7 +109,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   OUTSIDE_PHYSICAL_RANGE: ({ paddr, end }) =>
     `${hex(paddr)} is not a physical address of this page table: valid addresses are 0x0 to ${hex(end - 1n)}`,
   INVALID_FLAGS: ({ flags, refused, reason }) =>
-    `flags ${typeof flags === 'number' ? describeValue(BigInt(Math.trunc(flags) || 0)) : describeValue(flags)} cannot be used: ` +
+    `flags ${Number.isFinite(flags) ? describeValue(BigInt(Math.trunc(flags as number))) : describeValue(flags)} cannot be used: ` +
     `${reason} (bits ${describeValue(BigInt(refused >>> 0))})`,
   NOT_MAPPED: ({ vaddr, level }) =>
     `nothing is mapped at ${hex(vaddr)}: its ${LEVEL_NAMES[level]} entry is not present`,

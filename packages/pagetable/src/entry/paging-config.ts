@@ -1,3 +1,4 @@
+import { ANY, BOOLEAN, type Field, Fields, oneOf, optional } from './fields.ts';
 import { PageTableError } from './page-table-error.ts';
 
 /**
@@ -62,6 +63,12 @@ export interface PagingOptions extends Partial<Omit<PagingConfig, 'encryption'>>
  * ```
  */
 export function pagingConfig(options: PagingOptions = {}): PagingConfig {
+  OPTIONS.require(options);
+  return checkedConfig(options);
+}
+
+/** Makes the configuration of options whose names have been checked. */
+function checkedConfig(options: PagingOptions): PagingConfig {
   const {
     levels = 4,
     physicalBits = 52,
@@ -108,6 +115,8 @@ export function pagingConfigFromRegisters(
   registers: PagingRegisters,
   options: PagingOptions = {},
 ): PagingConfig {
+  REGISTERS.require(registers);
+  PROCESSOR.require(options);
   const { cr4, efer } = registers;
   const bit = (field: string, register: bigint, position: number): boolean => {
     if (typeof register !== 'bigint' || BigInt.asUintN(64, register) !== register) {
@@ -115,7 +124,7 @@ export function pagingConfigFromRegisters(
     }
     return ((register >> BigInt(position)) & 1n) === 1n;
   };
-  return pagingConfig({
+  return checkedConfig({
     ...options,
     levels: bit('cr4', cr4, 12) ? 5 : 4,
     globalPages: bit('cr4', cr4, 7),
@@ -128,14 +137,84 @@ function encryptionOf({ encryption, cBit }: PagingOptions): MemoryEncryption | u
     throw invalid('cBit', cBit, 'pass either `encryption` or `cBit`, not both');
   }
   if (encryption === undefined && cBit === undefined) return undefined;
-  const { mode, bit } = encryption ?? { mode: 'c-bit', bit: cBit };
-  if (mode !== 'c-bit' && mode !== 'vtom') throw invalid('encryption.mode', mode, "pass 'c-bit' or 'vtom'");
-  if (bit === undefined || !Number.isInteger(bit) || bit < 32 || bit > 51) {
-    throw invalid(encryption === undefined ? 'cBit' : 'encryption.bit', bit, 'pass an integer from 32 to 51');
-  }
-  return Object.freeze({ mode, bit });
+  if (encryption !== undefined) ENCRYPTION.require(encryption);
+  const { mode, bit } = encryption ?? { mode: 'c-bit' as const, bit: cBit };
+  const { accepts, expected } = integer(32, 51);
+  if (!accepts(bit)) throw invalid('cBit', bit, expected);
+  return Object.freeze({ mode, bit: bit as number });
 }
 
-function invalid(field: string, value: unknown, expected: string): PageTableError {
-  return new PageTableError('INVALID_CONFIG', { field, value, expected });
+/** Requires a configuration. Those of {@link pagingConfig} pass at once. @throws PageTableError `INVALID_CONFIG` */
+export function requireConfig(config: PagingConfig): void {
+  CONFIG.require(config);
+  if (config.encryption !== undefined) ENCRYPTION.require(config.encryption);
 }
+
+function invalid(
+  field: string,
+  value: unknown,
+  expected: string,
+  options?: ErrorOptions,
+): PageTableError<'INVALID_CONFIG'> {
+  return new PageTableError('INVALID_CONFIG', { field, value, expected }, options);
+}
+
+function integer(least: number, most: number): Field {
+  return {
+    accepts: (value) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
+    expected: `pass an integer from ${least} to ${most}`,
+  };
+}
+
+const CONFIG: Fields = /* @__PURE__ */ new Fields(
+  'config',
+  {
+    levels: /* @__PURE__ */ oneOf(4, 5),
+    physicalBits: /* @__PURE__ */ integer(32, 52),
+    encryption: ANY,
+    noExecute: BOOLEAN,
+    globalPages: BOOLEAN,
+    giantPages: BOOLEAN,
+    vendor: /* @__PURE__ */ oneOf('amd', 'intel'),
+  },
+  invalid,
+  true,
+);
+const ENCRYPTION: Fields = /* @__PURE__ */ new Fields(
+  'encryption',
+  { mode: /* @__PURE__ */ oneOf('c-bit', 'vtom'), bit: /* @__PURE__ */ integer(32, 51) },
+  (field, ...rest) => invalid(field === 'encryption' ? field : `encryption.${field}`, ...rest),
+  true,
+);
+
+/** The names of {@link PagingOptions}. */
+const NAMES = {
+  levels: ANY,
+  physicalBits: ANY,
+  encryption: ANY,
+  cBit: ANY,
+  noExecute: ANY,
+  globalPages: ANY,
+  giantPages: ANY,
+  vendor: ANY,
+};
+const OPTIONS: Fields = /* @__PURE__ */ new Fields('options', NAMES, invalid);
+/** The options of {@link pagingConfigFromRegisters}, which can be the `ProcessorFeatures`. */
+const PROCESSOR: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  {
+    ...NAMES,
+    levels: /* @__PURE__ */ oneOf(4, 5, undefined),
+    globalPages: /* @__PURE__ */ optional(BOOLEAN),
+    cr4Mask: ANY,
+    eferMask: ANY,
+    lmaWrites: ANY,
+  },
+  invalid,
+);
+/** The registers, which can be a `ControlState`. */
+const REGISTERS: Fields = /* @__PURE__ */ new Fields(
+  'registers',
+  { cr0: ANY, cr3: ANY, cr4: ANY, efer: ANY, csL: ANY },
+  invalid,
+);

@@ -1,4 +1,4 @@
-import { invalidState, requireRegister } from './invalid-state.ts';
+import { invalidState, isArray, requireRegister } from './invalid-state.ts';
 import { isMemoryType, type MemoryType, MemoryTypeCode, memoryTypeOfCode } from './memory-type.ts';
 import { PageTableError } from './page-table-error.ts';
 import { type LeafLevel, PteFlags } from './pte-flags.ts';
@@ -46,8 +46,7 @@ export function decodePat(msr: bigint): Pat {
  * @throws PageTableError `INVALID_CPU_STATE` if `types` are not eight memory types
  */
 export function encodePat(types: Pat): bigint {
-  if (!Array.isArray(types) || types.length !== 8)
-    throw invalidState('types', types, 'pass eight memory types');
+  if (!isArray(types) || types.length !== 8) throw invalidState('types', types, 'pass eight memory types');
   let msr = 0n;
   for (const [i, type] of types.entries()) {
     if (!isMemoryType(type)) throw invalidState(`types[${i}]`, type, 'pass UC, WC, WT, WP, WB or UC-');

@@ -1,4 +1,5 @@
 import { EferFlags, has } from './control-flags.ts';
+import { ANY, type Field, Fields } from './fields.ts';
 import { PageTableError } from './page-table-error.ts';
 
 /**
@@ -46,6 +47,7 @@ const MASKS = {
  * @throws PageTableError `INVALID_CONFIG`
  */
 export function processorFeatures(options: Partial<ProcessorFeatures> = {}): ProcessorFeatures {
+  OPTIONS.require(options);
   const { vendor = 'amd', physicalBits = 52, cBit, lmaWrites = 'ignored' } = options;
   if (vendor !== 'amd' && vendor !== 'intel') throw invalid('vendor', vendor, "pass 'amd' or 'intel'");
   if (!Number.isInteger(physicalBits) || physicalBits < 32 || physicalBits > 52) {
@@ -76,6 +78,11 @@ export function processorFeatures(options: Partial<ProcessorFeatures> = {}): Pro
   });
 }
 
+/** Requires features. Those of {@link processorFeatures} pass at once. @throws PageTableError `INVALID_CONFIG` */
+export function requireFeatures(cpu: ProcessorFeatures): void {
+  FEATURES.require(cpu);
+}
+
 /** The bits of an address field that must be 0: bits 63:MAXPHYADDR without the C-bit. */
 export function reservedAddressBits({ physicalBits, cBit }: ProcessorFeatures): bigint {
   const high = (1n << 64n) - (1n << BigInt(physicalBits));
@@ -91,6 +98,26 @@ export function reservedCr3Bits(features: ProcessorFeatures): bigint {
   return reservedAddressBits(features) & ~(hasLam ? LAM_USER : 0n);
 }
 
-function invalid(field: string, value: unknown, expected: string): PageTableError {
-  return new PageTableError('INVALID_CONFIG', { field, value, expected });
+function invalid(
+  field: string,
+  value: unknown,
+  expected: string,
+  options?: ErrorOptions,
+): PageTableError<'INVALID_CONFIG'> {
+  return new PageTableError('INVALID_CONFIG', { field, value, expected }, options);
 }
+
+const OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  { vendor: ANY, physicalBits: ANY, cr4Mask: ANY, eferMask: ANY, cBit: ANY, lmaWrites: ANY },
+  invalid,
+);
+
+const GIVEN: Field = { accepts: (value) => value !== undefined, expected: 'pass ProcessorFeatures' };
+/** `processorFeatures` checks the values. */
+const FEATURES: Fields = /* @__PURE__ */ new Fields(
+  'cpu',
+  { vendor: GIVEN, physicalBits: GIVEN, cr4Mask: GIVEN, eferMask: GIVEN, lmaWrites: GIVEN },
+  invalid,
+  true,
+);

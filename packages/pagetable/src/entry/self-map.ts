@@ -32,7 +32,7 @@ export interface SelfMap {
  *
  * @param index - 0 to 511
 
- * @throws PageTableError `INVALID_SELF_MAP` if `index` is not 0 to 511
+ * @throws PageTableError `INVALID_SELF_MAP` if `index` is not 0 to 511, or `levels` is not 4 or 5
  * @example
  * ```ts
  * import { formatAddress, virtAddr } from '@svsm/address';
@@ -46,6 +46,9 @@ export interface SelfMap {
 export function selfMap(index: number, levels: 4 | 5 = 4): SelfMap {
   if (!Number.isInteger(index) || index < 0 || index > 511) {
     throw new PageTableError('INVALID_SELF_MAP', { value: index, problem: 'pass an index from 0 to 511' });
+  }
+  if (levels !== 4 && levels !== 5) {
+    throw new PageTableError('INVALID_SELF_MAP', { value: levels, problem: 'pass 4 or 5 levels' });
   }
   const bits = levels === 5 ? 57 : 48;
   const kind = levels === 5 ? Virt57 : Virt;

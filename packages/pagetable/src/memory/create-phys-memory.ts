@@ -1,5 +1,6 @@
-import { type Bytes, PAGE_SIZE, type PhysAddr, pageNumber, physAddr } from '@svsm/address';
+import { type Bytes, PAGE_SIZE, Phys, type PhysAddr, pageNumber, physAddr } from '@svsm/address';
 import { formatBounds, MemoryRegion, physRegion } from '@svsm/memory-region';
+import { ANY, type Field, Fields, FUNCTION } from '../entry/fields.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { ReaderMemory, type ReadFrame } from './reader-memory.ts';
@@ -52,6 +53,7 @@ const WORDS_PER_FRAME = PAGE_SIZE / 4;
  * ```
  */
 export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
+  requireOptions(options);
   if ('readFrame' in options) return new ReaderMemory(options.readFrame, options.cachedFrames ?? 1024);
   if ('regions' in options) return new SparseMemory(options.regions);
   const start = options.start ?? physAddr(0);
@@ -110,7 +112,10 @@ export class SparseMemory implements PhysMemory {
   readonly #zeros: Uint32Array = new Uint32Array(WORDS_PER_FRAME);
 
   constructor(regions: Iterable<MemoryRegion<PhysAddr>>) {
-    this.#regions = [...regions].map(wholeFrames).sort((a, b) => (a.start < b.start ? -1 : 1));
+    this.#regions = [...regions]
+      .map(regionOf)
+      .map(wholeFrames)
+      .sort((a, b) => (a.start < b.start ? -1 : 1));
     this.#regions.forEach((region, i) => {
       const next = this.#regions[i + 1];
       if (next?.overlaps(region)) throw invalid(next, `it overlaps ${region}`);
@@ -145,6 +150,52 @@ export class SparseMemory implements PhysMemory {
     }
     return false;
   }
+}
+
+/** A region in options. @throws RegionError `KIND_MISMATCH` */
+function regionOf(value: unknown): MemoryRegion<PhysAddr> {
+  return MemoryRegion.from(Phys, value);
+}
+
+/** The value is checked where it is used; `null` would pass for `undefined` there. */
+const NOT_NULL: Field = { accepts: (value) => value !== null, expected: 'pass a value, or leave it out' };
+/** The fields of each kind of memory. The first one tells the kind. */
+const KINDS: readonly Fields[] = /* @__PURE__ */ [
+  { readFrame: FUNCTION, cachedFrames: NOT_NULL },
+  { regions: { accepts: isIterable, expected: 'pass an iterable of regions' } },
+  { buffer: { accepts: isBuffer, expected: 'pass an ArrayBuffer or a SharedArrayBuffer' }, start: NOT_NULL },
+  { size: ANY, start: NOT_NULL },
+].map((fields) => new Fields('options', fields, refuseOption));
+
+/** @throws PageTableError `INVALID_MEMORY` unless the options are those of one kind */
+function requireOptions(options: PhysMemoryOptions): void {
+  let kind = KINDS.length - 1;
+  try {
+    const names = ['readFrame', 'regions', 'buffer'];
+    const found = names.findIndex((name) => name in options);
+    if (found >= 0) kind = found;
+  } catch {
+    // The check of the fields tells what is wrong.
+  }
+  KINDS[kind]!.require(options);
+}
+
+function refuseOption(
+  field: string,
+  value: unknown,
+  expected: string,
+  options?: ErrorOptions,
+): PageTableError<'INVALID_MEMORY'> {
+  return new PageTableError('INVALID_MEMORY', { value, problem: `${field}: ${expected}` }, options);
+}
+
+function isIterable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value;
+}
+
+function isBuffer(value: unknown): boolean {
+  const tag = Object.prototype.toString.call(value);
+  return tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]';
 }
 
 function zeroed(region: MemoryRegion<PhysAddr>): ArrayBuffer {

@@ -1,6 +1,6 @@
 import type { Callback, CallGuard } from './call-guard.ts';
 import { FlatMemory, SparseMemory } from './create-phys-memory.ts';
-import type { PhysMemory } from './phys-memory.ts';
+import { type PhysMemory, requireOffset, requireWords } from './phys-memory.ts';
 import { ReaderMemory } from './reader-memory.ts';
 
 /** The memory of a page table with its calls guarded. Flat and sparse memory of this package calls nobody and stays as it is. */
@@ -33,7 +33,7 @@ class GuardedMemory implements PhysMemory {
   words(frame: number, write: boolean): Uint32Array {
     this.#guard.enter(this.#access);
     try {
-      return this.#memory.words(frame, write);
+      return requireWords(this.#memory.words(frame, write));
     } finally {
       this.#guard.leave();
     }
@@ -42,7 +42,7 @@ class GuardedMemory implements PhysMemory {
   wordOffset(frame: number): number {
     this.#guard.enter('wordOffset');
     try {
-      return this.#memory.wordOffset(frame);
+      return requireOffset(this.#memory.wordOffset(frame));
     } finally {
       this.#guard.leave();
     }

@@ -1,4 +1,6 @@
-import { PAGE_SIZE, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, Phys, type PhysAddr, pageNumber } from '@svsm/address';
+import { BOOLEAN, type Field, Fields, withMethods } from '../entry/fields.ts';
+import { invalidArgument } from '../entry/invalid-argument.ts';
 import { isPageTableError, PageTableError, type PageTableErrorCode } from '../entry/page-table-error.ts';
 import { type PhysMemory, readPhys, readPhys64, writePhys, writePhys64 } from './phys-memory.ts';
 
@@ -18,7 +20,7 @@ export interface PhysMemorySubject {
 export interface PhysMemoryRule {
   /** The rule as a sentence: the title of a test. */
   readonly name: string;
-  /** Checks one memory. @throws PageTableError `RULE_BROKEN` */
+  /** Checks one memory. @throws PageTableError `INVALID_ARGUMENT`; `RULE_BROKEN` */
   check(subject: PhysMemorySubject): void;
 }
 
@@ -151,10 +153,12 @@ type Expect = (holds: boolean, what: string) => void;
 function rule(name: string, body: (subject: PhysMemorySubject, expect: Expect) => void): PhysMemoryRule {
   return {
     name,
-    check: (subject) =>
+    check: (subject) => {
+      SUBJECT.require(subject);
       body(subject, (holds, what) => {
         if (!holds) throw new PageTableError('RULE_BROKEN', { rule: name, found: what });
-      }),
+      });
+    },
   };
 }
 
@@ -171,3 +175,19 @@ function codeOf(operation: () => unknown): PageTableErrorCode | undefined {
     throw error;
   }
 }
+
+const PHYSICAL: Field = {
+  accepts: (value) => Phys.isAddress(value),
+  expected: 'pass a physical address',
+};
+const SUBJECT: Fields = /* @__PURE__ */ new Fields(
+  'subject',
+  {
+    memory: /* @__PURE__ */ withMethods('words', 'wordOffset'),
+    start: PHYSICAL,
+    outside: PHYSICAL,
+    writable: BOOLEAN,
+  },
+  invalidArgument,
+  true,
+);

@@ -1,4 +1,6 @@
-import { type PhysAddr, pageNumber, pageOffset } from '@svsm/address';
+import { describeValue, type PhysAddr, pageNumber, pageOffset } from '@svsm/address';
+import { invalidArgument } from '../entry/invalid-argument.ts';
+import { PageTableError } from '../entry/page-table-error.ts';
 
 /**
  * Physical memory as page tables access it: frames of 4 KiB, addressed by frame number (physical address / 4096).
@@ -35,13 +37,15 @@ export interface PhysMemory {
  * Reads the 8 bytes at `paddr` as a little-endian number. O(1).
  *
  * @param paddr - a multiple of 8
- * @throws PageTableError `BUS_ERROR`
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`
  * @throws RangeError if `paddr` is not a multiple of 8
  */
 export function readPhys64(memory: PhysMemory, paddr: PhysAddr): bigint {
+  requireMemory(memory);
   const frame = pageNumber(paddr);
-  const at = memory.wordOffset(frame) + wordInFrame(paddr);
-  const words = memory.words(frame, false);
+  const place = wordInFrame(paddr);
+  const words = requireWords(memory.words(frame, false));
+  const at = requireOffset(memory.wordOffset(frame), words) + place;
   return (BigInt(words[at + 1]!) << 32n) | BigInt(words[at]!);
 }
 
@@ -49,14 +53,18 @@ export function readPhys64(memory: PhysMemory, paddr: PhysAddr): bigint {
  * Writes the 64 bits of `value` at `paddr`, little-endian. O(1).
  *
  * @param paddr - a multiple of 8
- * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`, `READ_ONLY`
  * @throws RangeError if `paddr` is not a multiple of 8, or `value` has more than 64 bits
  */
 export function writePhys64(memory: PhysMemory, paddr: PhysAddr, value: bigint): void {
-  if (BigInt.asUintN(64, value) !== value) throw new RangeError(`${value} does not fit 64 bits`);
+  requireMemory(memory);
+  if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value) {
+    throw invalidArgument('value', value, 'pass a bigint of 64 bits');
+  }
   const frame = pageNumber(paddr);
-  const at = memory.wordOffset(frame) + wordInFrame(paddr);
-  const words = memory.words(frame, true);
+  const place = wordInFrame(paddr);
+  const words = requireWords(memory.words(frame, true));
+  const at = requireOffset(memory.wordOffset(frame), words) + place;
   words[at] = Number(value & 0xffff_ffffn);
   words[at + 1] = Number(value >> 32n);
 }
@@ -64,10 +72,11 @@ export function writePhys64(memory: PhysMemory, paddr: PhysAddr, value: bigint):
 /**
  * Copies `length` bytes from `paddr` on. They can lie in several frames. O(length).
  *
- * @throws PageTableError `BUS_ERROR`
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`
  */
 export function readPhys(memory: PhysMemory, paddr: PhysAddr, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
+  requireMemory(memory);
+  const bytes = zeros(length);
   forEachPiece(memory, paddr, length, false, (piece, done) => bytes.set(piece, done));
   return bytes;
 }
@@ -76,9 +85,11 @@ export function readPhys(memory: PhysMemory, paddr: PhysAddr, length: number): U
  * Writes `bytes` from `paddr` on. They can lie in several frames. Writes nothing if one of these is outside memory.
  * O(bytes).
  *
- * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`, `READ_ONLY`
  */
 export function writePhys(memory: PhysMemory, paddr: PhysAddr, bytes: Uint8Array): void {
+  requireMemory(memory);
+  if (!isA(Uint8Array, bytes)) throw invalidArgument('bytes', bytes, 'pass a Uint8Array');
   // Write access to every frame is asked for before the first byte is written.
   forEachPiece(memory, paddr, bytes.length, true, () => {});
   forEachPiece(memory, paddr, bytes.length, true, (piece, done) => {
@@ -89,7 +100,7 @@ export function writePhys(memory: PhysMemory, paddr: PhysAddr, bytes: Uint8Array
 /** The index of the word at `paddr` in its frame. */
 function wordInFrame(paddr: PhysAddr): number {
   const offset = pageOffset(paddr);
-  if (offset % 8 !== 0) throw new RangeError(`0x${paddr.toString(16)} is not a multiple of 8`);
+  if (offset % 8 !== 0) throw invalidArgument('paddr', paddr, 'pass a multiple of 8');
   return offset / 4;
 }
 
@@ -104,12 +115,61 @@ function forEachPiece(
   let frame = pageNumber(paddr);
   let offset = pageOffset(paddr);
   for (let done = 0; done < length; ) {
-    const words = memory.words(frame, write);
+    const words = requireWords(memory.words(frame, write));
     const count = Math.min(0x1000 - offset, length - done);
-    const start = words.byteOffset + memory.wordOffset(frame) * 4 + offset;
+    const start = words.byteOffset + requireOffset(memory.wordOffset(frame), words) * 4 + offset;
     visit(new Uint8Array(words.buffer, start, count), done);
     done += count;
     frame += 1;
     offset = 0;
+  }
+}
+
+/** @throws PageTableError `INVALID_ARGUMENT` unless `memory` has the methods of a {@link PhysMemory} */
+export function requireMemory(memory: PhysMemory): void {
+  let cause: unknown;
+  try {
+    if (typeof memory.words === 'function' && typeof memory.wordOffset === 'function') return;
+  } catch (error) {
+    cause = error;
+  }
+  const options = cause === undefined ? undefined : { cause };
+  throw invalidArgument('memory', memory, 'pass a PhysMemory, as createPhysMemory returns', options);
+}
+
+/** The result of `PhysMemory.words`. @throws PageTableError `RULE_BROKEN` unless it is an array of words */
+export function requireWords(words: Uint32Array): Uint32Array {
+  if (isA(Uint32Array, words)) return words;
+  const rule = 'a frame is 1024 words of the array, starting at its offset';
+  throw new PageTableError('RULE_BROKEN', { rule, found: 'words() does not return a Uint32Array' });
+}
+
+/** @throws PageTableError `INVALID_ARGUMENT` unless `length` is a number of bytes that one array can have */
+function zeros(length: number): Uint8Array {
+  let cause: unknown;
+  if (Number.isSafeInteger(length) && length >= 0) {
+    try {
+      return new Uint8Array(length);
+    } catch (error) {
+      cause = error;
+    }
+  }
+  const options = cause === undefined ? undefined : { cause };
+  throw invalidArgument('length', length, 'pass the number of bytes, which one array must hold', options);
+}
+
+/** The result of `PhysMemory.wordOffset`. @throws PageTableError `RULE_BROKEN` unless a frame fits there */
+export function requireOffset(offset: number, words?: Uint32Array): number {
+  const most = words === undefined ? Number.MAX_SAFE_INTEGER : words.length - 0x400;
+  if (Number.isInteger(offset) && offset >= 0 && offset <= most) return offset;
+  const rule = 'a frame is 1024 words of the array, starting at its offset';
+  throw new PageTableError('RULE_BROKEN', { rule, found: `wordOffset() returns ${describeValue(offset)}` });
+}
+
+function isA<T>(type: abstract new (...args: never[]) => T, value: unknown): value is T {
+  try {
+    return value instanceof type;
+  } catch {
+    return false;
   }
 }

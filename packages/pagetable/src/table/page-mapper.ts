@@ -1,9 +1,12 @@
 import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
-import type {
-  FlagChange,
-  MapOptions,
-  MapRegionOptions,
-  UnmapRegionOptions,
+import {
+  CHANGE,
+  type FlagChange,
+  MAP_REGION_OPTIONS,
+  type MapOptions,
+  type MapRegionOptions,
+  UNMAP_OPTIONS,
+  type UnmapRegionOptions,
 } from '../edit/page-table-options.ts';
 import type { PageTableEntry } from '../entry/entry-format.ts';
 import type { PageRange, VirtBounds } from '../entry/page-range.ts';
@@ -13,6 +16,7 @@ import type { EntryFlags } from '../entry/pte-flags.ts';
 import { LeafScan } from '../walk/leaf-scan.ts';
 import {
   guardedListing,
+  LISTING_OPTIONS,
   type ListingOptions,
   leavesOf,
   type MappedLeaf,
@@ -59,7 +63,7 @@ export abstract class PageMapper {
    * @param vaddr - a multiple of 4096
    * @param paddr - a multiple of 4096, without the encryption bit
    * @param flags - {@link PteFlags}, or the result of `leafFlags`. Present is set in any case
-   * @throws PageTableError as {@link translate}; `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`,
+   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`,
    *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`,
    *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
@@ -171,6 +175,7 @@ export abstract class PageMapper {
    * ```
    */
   mapRegion(region: VirtBounds, paddr: PhysAddr, flags: EntryFlags<0>, options: MapRegionOptions = {}): void {
+    MAP_REGION_OPTIONS.require(options);
     const range = this.#owner.pages(region);
     this.#owner.of(range).mapPages(range, paddr, flags, options);
   }
@@ -179,11 +184,12 @@ export abstract class PageMapper {
    * Unmaps `region`. A large page that lies only partly in it is split. All or nothing. O(tables + pages).
    *
    * @param region - its bounds are multiples of 4096
-   * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, `PART_BOUNDARY`, `READ_ONLY`;
+   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, `PART_BOUNDARY`, `READ_ONLY`;
    *   if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if the region overlaps
    *   the self-map; `CALLBACK_FAILED`
    */
   unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
+    UNMAP_OPTIONS.require(options);
     const range = this.#owner.pages(region);
     this.#owner.of(range).unmapPages(range, options);
   }
@@ -196,6 +202,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link unmapRegion}; `INVALID_FLAGS`
    */
   protectRegion(region: VirtBounds, change: FlagChange): void {
+    CHANGE.require(change);
     const range = this.#owner.pages(region);
     this.#owner.of(range).protectPages('protectRegion', range, change);
   }
@@ -204,11 +211,12 @@ export abstract class PageMapper {
    * As {@link protectRegion}, for the 4 KiB page at `vaddr`.
    *
    * @param vaddr - a multiple of 4096
-   * @throws PageTableError as {@link translate}; `MISALIGNED`, `NOT_MAPPED`, `INVALID_FLAGS`, `ALIASED_TABLE`, `READ_ONLY`; if
+   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `NOT_MAPPED`, `INVALID_FLAGS`, `ALIASED_TABLE`, `READ_ONLY`; if
    *   a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the
    *   self-map; `CALLBACK_FAILED`
    */
   protect4k(vaddr: VirtAddr, change: FlagChange): void {
+    CHANGE.require(change);
     const range = this.#owner.page(vaddr);
     this.#owner.of(range).protectPages('protect4k', range, change);
   }
@@ -358,7 +366,7 @@ export abstract class PageMapper {
    * physical memory, with one page size and the same rights. It is lazy: it reads a table when it gets there. O(tables +
    * pages) for the whole list.
    *
-   * @throws PageTableError at once, `DESTROYED`, and for the bounds of `within`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`;
+   * @throws PageTableError `INVALID_ARGUMENT`; at once, `DESTROYED`, and for the bounds of `within`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`;
    *   when the list gets there, `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` receives them; at any time `BUSY`, after which
    *   the list can be continued
    * @example
@@ -399,7 +407,9 @@ export abstract class PageMapper {
   }
 
   /** The pages to list. */
-  #listed({ within }: ListingOptions): PageRange {
+  #listed(options: ListingOptions): PageRange {
+    LISTING_OPTIONS.require(options);
+    const { within } = options;
     this.#owner.requireReady();
     return within === undefined ? this.#owner.extent : this.#owner.pages(within);
   }

@@ -1,6 +1,6 @@
 import { type PhysAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import type { PageTableOptions } from '../edit/page-table-options.ts';
+import { type PageTableOptions, TABLE_OPTIONS } from '../edit/page-table-options.ts';
 import { addressOf, SPANS } from '../entry/page-range.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { pagingConfig } from '../entry/paging-config.ts';
@@ -89,9 +89,10 @@ export class PageTablePart extends PageMapper {
    * Makes a part with nothing mapped, attached to no page table. It takes one frame for the top table, and clears it.
    *
    * @param index - the index of the root entry, 0 to 511
-   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`
    */
   static create(index: number, options: PageTablePartOptions): PageTablePart {
+    TABLE_OPTIONS.require(options);
     requireRootIndex(index);
     const frames = TableOwner.framesFor(options);
     const [root] = frames.take(1);

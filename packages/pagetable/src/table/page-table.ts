@@ -1,12 +1,15 @@
 import { type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
-import type { PageTableOptions } from '../edit/page-table-options.ts';
+import { type PageTableOptions, TABLE_OPTIONS } from '../edit/page-table-options.ts';
 import type { CpuState } from '../entry/cpu-state.ts';
+import { invalidArgument } from '../entry/invalid-argument.ts';
+import { isArray } from '../entry/invalid-state.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { type SelfMap, selfMap } from '../entry/self-map.ts';
 import { frameAddress, frameHigh, frameLow } from '../entry/words.ts';
 import type { TableFrames } from '../memory/table-frames.ts';
-import { type AccessKind, type AccessOptions, type AccessResult, AccessWalk } from '../walk/access.ts';
+import { type AccessKind, type AccessResult, AccessWalk } from '../walk/access.ts';
+import type { AccessOptions } from '../walk/access-options.ts';
 import { type RootEntry, readRootEntry, storeEntry } from '../walk/table-space.ts';
 import { PageMapper } from './page-mapper.ts';
 import { linkGuards } from './shared-subtree.ts';
@@ -42,7 +45,7 @@ export class PageTable extends PageMapper {
    *
    * With `selfMap`, it writes the entry that leads back to the root: present, writable, accessed, dirty, and without execution.
    *
-   * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`, `INVALID_SELF_MAP`
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`, `INVALID_SELF_MAP`
    * @example
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
@@ -58,6 +61,7 @@ export class PageTable extends PageMapper {
    * ```
    */
   static create(options: PageTableOptions): PageTable {
+    TABLE_OPTIONS.require(options);
     if (options.selfMap !== undefined) selfMap(options.selfMap);
     const frames = TableOwner.framesFor(options);
     // `this`: a class that names itself is renamed by the bundler.
@@ -68,7 +72,7 @@ export class PageTable extends PageMapper {
    * Opens the page table whose root is at `root`, in a dump or of another owner. It does not read tables yet.
    *
    * @param root - bits 51:12 of CR3, without the encryption bit
-   * @throws PageTableError `INVALID_FRAME` if no table can be at `root`; `NO_FRAME_ALLOCATOR` if `freeEmptyTables` is set
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `INVALID_FRAME` if no table can be at `root`; `NO_FRAME_ALLOCATOR` if `freeEmptyTables` is set
    *   without `frames`; `INVALID_SELF_MAP` if the entry that `selfMap` names does not lead to the root
    * @example
    * ```ts
@@ -90,6 +94,7 @@ export class PageTable extends PageMapper {
    * ```
    */
   static open(root: PhysAddr, options: PageTableOptions): PageTable {
+    TABLE_OPTIONS.require(options);
     if (options.selfMap !== undefined) selfMap(options.selfMap);
     const table = new this(root, options, TableOwner.framesFor(options));
     if (options.selfMap !== undefined) requireSelfMap(table.#owner, options.selfMap);
@@ -107,7 +112,7 @@ export class PageTable extends PageMapper {
    * a processor. O(levels).
    *
    * @param cpu - `cpuState()` if not given
-   * @throws PageTableError `BUS_ERROR` if a table is outside memory; `INVALID_ACCESS`; `NON_CANONICAL` if `vaddr` is not a
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CPU_STATE`; `BUS_ERROR` if a table is outside memory; `INVALID_ACCESS`; `NON_CANONICAL` if `vaddr` is not a
    *   bigint of 64 bits; `READ_ONLY` if bits cannot be set; `DESTROYED`; `BUSY`; `CALLBACK_FAILED` if `fill` throws
    * @example
    * ```ts
@@ -138,12 +143,14 @@ export class PageTable extends PageMapper {
    * attached at such an entry is attached to the new page table too. It takes one frame for the root.
    *
    * @param entries - indexes of root entries that lead to tables, 0 to 511; COCONUT-SVSM shares 511
-   * @throws PageTableError `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`,
+   * @throws PageTableError `INVALID_ARGUMENT`; `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`,
    *   `BUS_ERROR`, `DESTROYED`, `BUSY`
    */
   cloneShared(entries: readonly number[]): PageTable {
     const { guard, space } = this.#owner;
     this.#owner.requireReady();
+    if (!isArray(entries))
+      throw invalidArgument('entries', entries, 'pass an array of indexes of root entries');
     const shared = entries.map((index) => readRootEntry(space, index));
     for (const { index, low, high } of shared) {
       if (space.format.frame(low, high, space.top) !== space.root) continue;

@@ -1,5 +1,5 @@
 import { formatAddress, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { type CpuState, cpuState } from '../entry/cpu-state.ts';
+import { type CpuState, cpuState, requireCpuState } from '../entry/cpu-state.ts';
 import type { EntryFormat } from '../entry/entry-format.ts';
 import { maskedHigh } from '../entry/masked-address.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
@@ -8,8 +8,9 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import { byteAt, CELL, HALVES, indexAt, is64Bit, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
 import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
+import { type AccessOptions, requireAccessOptions } from './access-options.ts';
 import type { TableSpace } from './table-space.ts';
-import { isShadowStackPage, type MappedPage, mappedPage } from './walk.ts';
+import { isShadowStackPage, type MappedPage, mappedPage, requirePage } from './walk.ts';
 
 /** The kind of an access. */
 export type AccessKind = 'read' | 'write' | 'fetch';
@@ -33,34 +34,6 @@ export const PageFaultCode = {
   /** Bit 31: an RMP check denies the access (APM vol. 2, §15.36.10). A page table never sets the bit. */
   Rmp: 0x8000_0000,
 } as const;
-
-/** Options of an access. */
-export interface AccessOptions {
-  /** Whether accessed and dirty bits are set. `false` to look only. `true` if not given. */
-  readonly update?: boolean;
-  /**
-   * Whether this is an implicit access of the processor, to a GDT, LDT, IDT or TSS. Such an access is in supervisor mode
-   * at every CPL, and EFLAGS.AC does not permit it (Intel SDM vol. 3A, §4.6). `false` if not given.
-   */
-  readonly implicit?: boolean;
-  /**
-   * For an access to a shadow stack, whose address must be that of a shadow-stack page: `'current'` for one in the mode of
-   * the processor (CALL, RET, INCSSP, WRSS), `'user'` for WRUSS, which is a user access at CPL 0. Not given for an ordinary
-   * access. R/W of the leaf, CR0.WP, SMAP and NX have no effect on it; U/S of the page must be that of the access, exactly
-   * (Intel SDM vol. 3A, §4.6; AMD64 APM vol. 2, §18.3).
-   */
-  readonly shadowStack?: 'current' | 'user';
-  /**
-   * Whether a walk that ends in a page fault sets accessed in the entries above the level of the fault. QEMU does this,
-   * KVM does not, and the manuals leave it open (Intel SDM vol. 3A, §4.8). `false` if not given.
-   */
-  readonly accessedOnFault?: boolean;
-  /**
-   * A `Tlb` that receives the page if the access is allowed. None if not given. It may not call the page table: that throws
-   * `BUSY`. If it throws, accessed and dirty are set already, and the access throws `CALLBACK_FAILED`.
-   */
-  readonly fill?: { insert(vaddr: VirtAddr, page: MappedPage): void };
-}
 
 /** An entry in which an access set bits, or would have set bits with `update: false`. */
 export interface EntryUpdate {
@@ -114,6 +87,7 @@ const GENERAL_PROTECTION: AccessGeneralProtection = Object.freeze({
   errorCode: 0,
 });
 const KERNEL = /* @__PURE__ */ cpuState();
+const NO_OPTIONS: AccessOptions = Object.freeze({});
 
 /**
  * The walk of a memory management unit. It checks rights, and it reports a fault as the processor does instead of
@@ -167,8 +141,15 @@ export class AccessWalk {
    * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a bigint of 64 bits; `INVALID_ACCESS`; `BUS_ERROR`;
    *   `READ_ONLY`; `CALLBACK_FAILED`
    */
-  run(vaddr: VirtAddr, kind: AccessKind, cpu: CpuState = KERNEL, options: AccessOptions = {}): AccessResult {
+  run(
+    vaddr: VirtAddr,
+    kind: AccessKind,
+    cpu: CpuState = KERNEL,
+    options: AccessOptions = NO_OPTIONS,
+  ): AccessResult {
     const levels = this.#levels;
+    if (cpu !== KERNEL) requireCpuState(cpu);
+    if (options !== NO_OPTIONS) requireAccessOptions(options);
     if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
     if (kind !== 'read' && kind !== 'write' && kind !== 'fetch') {
       throw new PageTableError('INVALID_ACCESS', { kind });
@@ -367,13 +348,20 @@ function physicalAccess(vaddr: VirtAddr, low: number, high: number): AccessTrans
 /**
  * Whether the rights of a page allow an access. A processor checks the rights in its TLB in this way; if they deny the
  * access, it walks the tables again. O(1).
+ * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_ACCESS`, `INVALID_CPU_STATE`
  */
 export function allowsAccess(
   page: MappedPage,
   kind: AccessKind,
   cpu: CpuState,
-  options: Pick<AccessOptions, 'implicit' | 'shadowStack'> = {},
+  options: Pick<AccessOptions, 'implicit' | 'shadowStack'> = NO_OPTIONS,
 ): boolean {
+  requirePage(page);
+  if (kind !== 'read' && kind !== 'write' && kind !== 'fetch') {
+    throw new PageTableError('INVALID_ACCESS', { kind });
+  }
+  requireCpuState(cpu);
+  if (options !== NO_OPTIONS) requireAccessOptions(options);
   if (options.shadowStack !== undefined) requireShadowStack(kind, cpu, options.shadowStack);
   const rights =
     (page.user ? PteFlags.User : 0) |

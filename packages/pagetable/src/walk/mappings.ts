@@ -1,6 +1,8 @@
 import { type PageSize, type PhysAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import type { EntryFormat } from '../entry/entry-format.ts';
+import { ANY, Fields, FUNCTION, optional } from '../entry/fields.ts';
+import { invalidArgument } from '../entry/invalid-argument.ts';
 import { addressOf, type PageRange, SPANS, type VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
@@ -16,6 +18,12 @@ export interface ListingOptions {
   /** Receives each corrupted entry and each table outside memory. Without it, the first of them is thrown. */
   readonly onFault?: OnListingFault;
 }
+
+export const LISTING_OPTIONS: Fields = /* @__PURE__ */ new Fields(
+  'options',
+  { within: ANY, onFault: /* @__PURE__ */ optional(FUNCTION) },
+  invalidArgument,
+);
 
 /** A run of pages that are contiguous in virtual and in physical memory, with one page size and the same rights. */
 export interface Mapping {

@@ -1,8 +1,8 @@
 import { PageSize, type VirtAddr } from '@svsm/address';
-import { PageTableError } from '../entry/page-table-error.ts';
 import { CELL, HALVES, is64Bit, isCanonical } from '../entry/words.ts';
 import type { AccessGeneralProtection } from './access.ts';
-import type { Tlb } from './tlb.ts';
+import { Tlb } from './tlb.ts';
+import { DESCRIPTOR, INVLPGB_CONTEXT, INVLPGB_REGISTERS, invalidFlush as invalid } from './tlb-options.ts';
 
 /** The result of an instruction that invalidates translations: it was executed, or it raises #GP(0) and does nothing. */
 export type InvalidationResult = { readonly type: 'done' } | AccessGeneralProtection;
@@ -82,7 +82,10 @@ const GENERAL_PROTECTION: InvalidationResult = Object.freeze({ type: 'general-pr
  * console.log(invpcid(tlb, 2, { pcid: 0 }).type); // => done
  * ```
  */
-export function invpcid(tlb: Tlb, type: number, { pcid, vaddr }: InvpcidDescriptor): InvalidationResult {
+export function invpcid(tlb: Tlb, type: number, descriptor: InvpcidDescriptor): InvalidationResult {
+  requireTlb(tlb);
+  DESCRIPTOR.require(descriptor);
+  const { pcid, vaddr } = descriptor;
   const address = vaddr ?? (0n as VirtAddr);
   if (!Number.isInteger(type) || type < 0) throw invalid('type', type, 'pass an integer, 0 or more');
   if (!Number.isInteger(pcid) || pcid < 0) throw invalid('pcid', pcid, 'pass an integer, 0 or more');
@@ -107,9 +110,14 @@ export function invpcid(tlb: Tlb, type: number, { pcid, vaddr }: InvpcidDescript
  */
 export function invlpgb(
   tlb: Tlb,
-  { rax, ecx, edx }: InvlpgbRegisters,
-  { asid = 0, maxCount = 7, asids = 0x1_0000 }: InvlpgbContext = {},
+  registers: InvlpgbRegisters,
+  context: InvlpgbContext = {},
 ): InvalidationResult {
+  requireTlb(tlb);
+  INVLPGB_REGISTERS.require(registers);
+  INVLPGB_CONTEXT.require(context);
+  const { rax, ecx, edx } = registers;
+  const { asid = 0, maxCount = 7, asids = 0x1_0000 } = context;
   if (!is64Bit(rax as VirtAddr)) throw invalid('rax', rax, 'pass a bigint of 64 bits');
   requireWord('ecx', ecx);
   requireWord('edx', edx);
@@ -133,8 +141,13 @@ export function invlpgb(
 /**
  * Drops the entries that VMRUN drops from a guest's TLB for TLB_CONTROL of the VMCB (AMD64 APM vol. 2, §15.16.1). For an SNP guest, 7 drops global
  * entries too (§15.36.15; docs/hardware.md, P34). Returns `false`, and does nothing, for an encoding that does not exist.
+ *
+ * @throws PageTableError `INVALID_FLUSH`
  */
 export function applyTlbControl(tlb: Tlb, control: number, isSnpGuest = false): boolean {
+  requireTlb(tlb);
+  if (!Number.isInteger(control)) throw invalid('control', control, 'pass an integer');
+  if (typeof isSnpGuest !== 'boolean') throw invalid('isSnpGuest', isSnpGuest, 'pass true or false');
   if (control === TlbControl.FlushAll || control === TlbControl.FlushGuest) tlb.flushAll();
   else if (control === TlbControl.FlushGuestNonGlobal) {
     if (isSnpGuest) tlb.flushAll();
@@ -153,6 +166,14 @@ function requireWord(field: string, value: number): void {
   throw invalid(field, value, 'pass an integer of 32 bits');
 }
 
-function invalid(field: string, value: unknown, expected: string): PageTableError {
-  return new PageTableError('INVALID_FLUSH', { field, value, expected });
+function requireTlb(tlb: Tlb): void {
+  if (!isTlb(tlb)) throw invalid('tlb', tlb, 'pass a Tlb');
+}
+
+function isTlb(value: unknown): boolean {
+  try {
+    return value instanceof Tlb;
+  } catch {
+    return false;
+  }
 }

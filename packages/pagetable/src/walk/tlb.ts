@@ -6,41 +6,17 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import { CELL, HALVES, is64Bit } from '../entry/words.ts';
 import { ALL_PCIDS, FlushDebts } from './flush-debts.ts';
 import type { TlbListener } from './tlb-listener.ts';
+import {
+  CR3_LOAD,
+  FLUSH_RANGE,
+  type FlushRange,
+  invalidFlush as invalid,
+  requireBoolean,
+  TLB_OPTIONS,
+  type TlbOptions,
+} from './tlb-options.ts';
 import { type TlbEntry, TlbSpace } from './tlb-space.ts';
-import type { MappedPage } from './walk.ts';
-
-/** Options of a {@link Tlb}. */
-export interface TlbOptions {
-  /** Called for each {@link Tlb.lookup} that returns a stale entry: a flush was forgotten. */
-  readonly onStaleUse?: (entry: TlbEntry, vaddr: VirtAddr) => void;
-  /**
-   * The number of pending 4 KiB pages above which {@link Tlb.flushPending} flushes everything, as kernels do. No limit if
-   * not given.
-   */
-  readonly fullFlushThreshold?: number;
-  /** CR4.PGE: whether entries can be global. `true` if not given. */
-  readonly globalPages?: boolean;
-  /** CR4.SMEP. `true` if not given. */
-  readonly smep?: boolean;
-  /** CR4.PCIDE: whether there are PCIDs other than 0. `true` if not given. */
-  readonly pcids?: boolean;
-  /** The number of levels of the page tables, which decides the addresses that are canonical. 4 if not given. */
-  readonly levels?: 4 | 5;
-}
-
-/** The range of a broadcast invalidation. */
-export interface FlushRange {
-  /** A virtual address in the first page. All addresses if not given. */
-  readonly start?: VirtAddr;
-  /** The number of pages: 0 to 65536. 1 if not given. */
-  readonly pages?: number;
-  /** The distance from one page to the next in bytes: 4 KiB or 2 MiB. 4 KiB if not given. */
-  readonly stride?: PageSize;
-  /** The PCID whose entries are dropped, 0 to 4095. All PCIDs if not given. */
-  readonly pcid?: number;
-  /** Whether global entries are dropped too. `false` if not given. */
-  readonly includeGlobal?: boolean;
-}
+import { type MappedPage, requirePage } from './walk.ts';
 
 /** ECX[15:0] of INVLPGB counts the pages after the first (AMD64 APM vol. 3, INVLPGB). */
 const MAX_FLUSH_PAGES = 0x1_0000;
@@ -81,10 +57,14 @@ export class Tlb implements TlbListener {
   #pcids: boolean;
   #pcid = 0;
 
-  /** @throws PageTableError `INVALID_FLUSH` if `fullFlushThreshold` is negative or not a number */
+  /** @throws PageTableError `INVALID_FLUSH` */
   constructor(options: TlbOptions = {}) {
+    TLB_OPTIONS.require(options);
     const { fullFlushThreshold } = options;
-    if (fullFlushThreshold !== undefined && !(fullFlushThreshold >= 0)) {
+    if (
+      fullFlushThreshold !== undefined &&
+      !(typeof fullFlushThreshold === 'number' && fullFlushThreshold >= 0)
+    ) {
       throw invalid('fullFlushThreshold', fullFlushThreshold, 'pass a number of pages, 0 or more');
     }
     this.#onStaleUse = options.onStaleUse;
@@ -129,10 +109,11 @@ export class Tlb implements TlbListener {
    * Fills in the page that a walk for `vaddr` found. It replaces the entry for the same virtual page. A page with the
    * global bit is filled in for every PCID. O(1).
    *
-   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value
+   * @throws PageTableError `INVALID_ARGUMENT`; `NON_CANONICAL` if `vaddr` is not a 64-bit value
    */
   insert(vaddr: VirtAddr, page: MappedPage): void {
     const number = this.#pageOf(vaddr);
+    requirePage(page);
     const isGlobal = this.#globalPages && (page.flags & PteFlags.Global) !== 0;
     const level = PAGE_SIZES.indexOf(page.size);
     const own = this.#spaceOf(this.#pcid);
@@ -165,6 +146,9 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `start` is not a 64-bit value
    */
   needsFlush(start: VirtAddr, bytes: number, operation?: string): void {
+    if (operation !== undefined && typeof operation !== 'string') {
+      throw invalid('operation', operation, 'pass the name of a method, or nothing');
+    }
     this.#mark(start, bytes, operation, ALL_PCIDS);
   }
 
@@ -205,7 +189,9 @@ export class Tlb implements TlbListener {
    *
    * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand
    */
-  flushRange({ start, pages = 1, stride = PageSize.Regular, pcid, includeGlobal = false }: FlushRange): void {
+  flushRange(range: FlushRange): void {
+    FLUSH_RANGE.require(range);
+    const { start, pages = 1, stride = PageSize.Regular, pcid, includeGlobal = false } = range;
     if (start !== undefined && !this.#kind.isAddress(start)) {
       throw invalid('start', start, 'pass a canonical address');
     }
@@ -240,7 +226,9 @@ export class Tlb implements TlbListener {
    *
    * @throws PageTableError `INVALID_FLUSH`
    */
-  loadCr3({ pcid, keep = false }: { readonly pcid?: number; readonly keep?: boolean } = {}): void {
+  loadCr3(load: { readonly pcid?: number; readonly keep?: boolean } = {}): void {
+    CR3_LOAD.require(load);
+    const { pcid, keep = false } = load;
     if (pcid !== undefined) this.#requirePcid(pcid);
     this.#pcid = pcid ?? 0;
     if (pcid !== undefined && keep) return;
@@ -276,8 +264,9 @@ export class Tlb implements TlbListener {
     this.#dropNonGlobal(pcid);
   }
 
-  /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). */
+  /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). @throws PageTableError `INVALID_FLUSH` */
   setGlobalPages(enabled: boolean): void {
+    requireBoolean('enabled', enabled);
     if (enabled !== this.#globalPages) this.flushAll();
     this.#globalPages = enabled;
   }
@@ -285,8 +274,10 @@ export class Tlb implements TlbListener {
   /**
    * MOV to CR4 that sets or clears SMEP. Setting it drops the entries of the current PCID that are not global (Intel SDM
    * vol. 3A, §4.10.4.1).
+   * @throws PageTableError `INVALID_FLUSH`
    */
   setSmep(enabled: boolean): void {
+    requireBoolean('enabled', enabled);
     if (enabled && !this.#smep) this.#dropNonGlobal(this.#pcid);
     this.#smep = enabled;
   }
@@ -294,8 +285,10 @@ export class Tlb implements TlbListener {
   /**
    * MOV to CR4 that sets or clears PCIDE. Clearing it drops all entries, and PCID 0 becomes current (Intel SDM vol. 3A,
    * §4.10.4.1).
+   * @throws PageTableError `INVALID_FLUSH`
    */
   setPcids(enabled: boolean): void {
+    requireBoolean('enabled', enabled);
     if (!enabled && this.#pcids) {
       this.flushAll();
       this.#pcid = 0;
@@ -419,8 +412,4 @@ function runsOf(first: number, count: number, step: number): [first: number, cou
     [first, fitting],
     [(first + fitting * step) % ALL_PAGES, count - fitting],
   ];
-}
-
-function invalid(field: string, value: unknown, expected: string): PageTableError {
-  return new PageTableError('INVALID_FLUSH', { field, value, expected });
 }

@@ -1,5 +1,7 @@
 import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
 import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
+import { BOOLEAN, type Field, Fields, oneOf } from '../entry/fields.ts';
+import { invalidArgument } from '../entry/invalid-argument.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { CELL, frameAddress, HALVES } from '../entry/words.ts';
@@ -123,3 +125,52 @@ export function walkOf(cursor: TableCursor, vaddr: VirtAddr, format: EntryFormat
   const page = pageAt(cursor, format);
   return Object.freeze({ vaddr, path: Object.freeze(path), page: page && Object.freeze(page) });
 }
+
+/** Requires a page as `lookup` returns it. @throws PageTableError `INVALID_ARGUMENT` */
+export function requirePage(page: MappedPage): void {
+  if (!isPage(page)) PAGE.require(page);
+}
+
+/** The check of each fill of a TLB. The fields of {@link PAGE} find out what is wrong. */
+function isPage(page: MappedPage): boolean {
+  try {
+    return (
+      PAGE_SIZES.includes(page.size) &&
+      Number.isInteger(page.flags) &&
+      typeof page.frame === 'bigint' &&
+      typeof page.paddr === 'bigint' &&
+      typeof page.shared === 'boolean' &&
+      typeof page.writable === 'boolean' &&
+      typeof page.user === 'boolean' &&
+      typeof page.executable === 'boolean' &&
+      typeof page.shadowStack === 'boolean'
+    );
+  } catch {
+    return false;
+  }
+}
+
+const ADDRESS: Field = {
+  accepts: (value) => typeof value === 'bigint',
+  expected: 'pass a physical address',
+};
+const FLAGS: Field = {
+  accepts: (value) => Number.isInteger(value),
+  expected: 'pass flags of 32 bits',
+};
+const PAGE: Fields = /* @__PURE__ */ new Fields(
+  'page',
+  {
+    size: /* @__PURE__ */ oneOf(0x1000, 0x20_0000, 0x4000_0000),
+    frame: ADDRESS,
+    paddr: ADDRESS,
+    shared: BOOLEAN,
+    flags: FLAGS,
+    writable: BOOLEAN,
+    user: BOOLEAN,
+    executable: BOOLEAN,
+    shadowStack: BOOLEAN,
+  },
+  invalidArgument,
+  true,
+);

@@ -132,7 +132,7 @@ function perform(table: PageTable, command: Command): void {
     const options = size === undefined ? { shared, remap } : { shared, remap, pageSize: size };
     table.mapRegion(region, physAddr(BigInt(frame) * 4096n), flags, options);
   } else if (op === 'unmap') table.unmapRegion(region, { allowHoles: command.allowHoles });
-  else if (op === 'protect') table.protectRegion(region, command);
+  else if (op === 'protect') table.protectRegion(region, { set: command.set, clear: command.clear });
   else if (op === 'share') table.setSharedRegion(region);
   else if (op === 'encrypt') table.setEncryptedRegion(region);
   else if (op === 'share4k') table.setShared4k(vaddrOf(page));

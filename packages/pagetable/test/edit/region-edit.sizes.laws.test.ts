@@ -113,7 +113,7 @@ function perform(table: PageTable, base: bigint, command: Command): void {
   if ('offset' in command) {
     const { offset, flags, shared, remap } = command;
     table.mapRegion(bounds, physAddr((first + offset) * 4096), flags, { shared, remap });
-  } else if ('allowHoles' in command) table.unmapRegion(bounds, command);
+  } else if ('allowHoles' in command) table.unmapRegion(bounds, { allowHoles: command.allowHoles });
   else if ('set' in command) {
     table.protectRegion(bounds, { set: command.set, clear: (command.clear & ~command.set) >>> 0 });
   } else if (command.op === 'share') table.setSharedRegion(bounds);

@@ -34,8 +34,8 @@ const state = fc
     ranges: fc.array(range, { maxLength: 4 }),
     defType: fc.constantFrom(0x800n, 0x806n, 0n),
   })
-  .map(({ ranges, defType, ...rest }) => {
-    const config = pagingConfig({ physicalBits: 40, vendor: rest.vendor });
+  .map(({ ranges, defType, vendor, ...rest }) => {
+    const config = pagingConfig({ physicalBits: 40, vendor });
     const variable = ranges.map(({ start, shift, type }) => {
       const size = 2 ** shift;
       return encodeVariableMtrr(physAddr(Math.floor((start * 4096) / size) * size), size, type, config);
@@ -77,7 +77,7 @@ describe('memory types', () => {
   test('of a guest are those of the host alone, if the guest asks for WB and the host does not for UC-', () => {
     fc.assert(
       fc.property(state, bits, fc.integer({ min: 0, max: 1023 }), (options, named, frame) => {
-        fc.pre(options.vendor === 'amd');
+        fc.pre(options.mtrrs.vendor === 'amd');
         const control = cacheControl({ ...options, cr0: 0x8000_0000n });
         const nested = {
           flags: leafFlags(0, named),
@@ -98,7 +98,7 @@ describe('memory types', () => {
   test('of an SNP guest are never UC or WC', () => {
     fc.assert(
       fc.property(state, pat, bits, bits, (options, guestPat, guestBits, hostBits) => {
-        fc.pre(options.vendor === 'amd');
+        fc.pre(options.mtrrs.vendor === 'amd');
         const control = cacheControl({ ...options, cr0: options.cr0 | 0x8000_0000n });
         const nested = { flags: leafFlags(0, hostBits), size: PageSize.Regular, paddr: physAddr(0) };
         const guest = { flags: leafFlags(0, guestBits), size: PageSize.Regular };

@@ -33,7 +33,14 @@ function mtrrsOf(options: PagingOptions = {}) {
 }
 
 function control(options: Partial<CacheControlOptions> & PagingOptions = {}) {
-  return cacheControl({ mtrrs: mtrrsOf(options), pat, ...options });
+  const { mtrrs, cr0, cacheDisable, mixedPages, pat: own = pat, ...paging } = options;
+  return cacheControl({
+    mtrrs: mtrrs ?? mtrrsOf(paging),
+    pat: own,
+    ...(cr0 === undefined ? {} : { cr0 }),
+    ...(cacheDisable === undefined ? {} : { cacheDisable }),
+    ...(mixedPages === undefined ? {} : { mixedPages }),
+  });
 }
 
 const paddrOf = (type: MtrrType) => physAddr(MTRR.indexOf(type) * 2 ** 30);

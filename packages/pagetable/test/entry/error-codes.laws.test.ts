@@ -6,7 +6,7 @@ import { randomFrom } from '../support/access-campaign.ts';
 import { CALLS, type Operation, World } from '../support/hostile-operations.ts';
 
 /** With fewer runs the rarest code is not met. */
-const RUNS = Math.max(100, Number(process.env['FC_NUM_RUNS']));
+const RUNS = Math.max(150, Number(process.env['FC_NUM_RUNS']));
 
 // A code that no call provokes does not belong in the table.
 test.each(Object.keys(ERRORS_OF) as Operation[])(

@@ -35,15 +35,28 @@ check<
     MapErrorCode,
     | (Walk | Frames | Region)
     | ('OUTSIDE_PHYSICAL_RANGE' | 'INVALID_FLAGS' | 'NO_ENCRYPTION' | 'ALREADY_MAPPED' | 'READ_ONLY')
-    | 'INVALID_PAGE_SIZE'
+    | ('INVALID_PAGE_SIZE' | 'INVALID_ARGUMENT')
   >
 >();
-check<Equal<UnmapErrorCode, Walk | Frames | Region | 'NOT_MAPPED' | 'PAGE_SIZE_MISMATCH' | 'READ_ONLY'>>();
-check<Equal<ProtectErrorCode, Walk | Frames | Region | 'NOT_MAPPED' | 'INVALID_FLAGS' | 'READ_ONLY'>>();
+check<
+  Equal<
+    UnmapErrorCode,
+    Walk | Frames | Region | 'NOT_MAPPED' | 'PAGE_SIZE_MISMATCH' | 'READ_ONLY' | 'INVALID_ARGUMENT'
+  >
+>();
+check<
+  Equal<
+    ProtectErrorCode,
+    Walk | Frames | Region | 'NOT_MAPPED' | 'INVALID_FLAGS' | 'READ_ONLY' | 'INVALID_ARGUMENT'
+  >
+>();
 check<
   Equal<
     SetSharedErrorCode,
-    Walk | Frames | Region | ('NOT_MAPPED' | 'NO_ENCRYPTION' | 'OUTSIDE_PHYSICAL_RANGE' | 'READ_ONLY')
+    | Walk
+    | Frames
+    | Region
+    | ('NOT_MAPPED' | 'NO_ENCRYPTION' | 'OUTSIDE_PHYSICAL_RANGE' | 'READ_ONLY' | 'INVALID_ARGUMENT')
   >
 >();
 check<
@@ -56,17 +69,27 @@ check<
   >
 >();
 check<Equal<LookupErrorCode, Walk>>();
-check<Equal<ListingErrorCode, Walk | 'MISALIGNED'>>();
+check<Equal<ListingErrorCode, Walk | 'MISALIGNED' | 'INVALID_ARGUMENT'>>();
 check<
   Equal<
     AccessErrorCode,
-    'BUSY' | 'CALLBACK_FAILED' | 'NON_CANONICAL' | 'INVALID_ACCESS' | 'BUS_ERROR' | 'READ_ONLY' | 'DESTROYED'
+    | (
+        | 'BUSY'
+        | 'CALLBACK_FAILED'
+        | 'NON_CANONICAL'
+        | 'INVALID_ACCESS'
+        | 'BUS_ERROR'
+        | 'READ_ONLY'
+        | 'DESTROYED'
+      )
+    | ('INVALID_ARGUMENT' | 'INVALID_CPU_STATE' | 'INVALID_CONFIG')
   >
 >();
 check<
   Equal<
     CreateTableErrorCode,
-    Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'INVALID_SELF_MAP' | 'BUSY'
+    | (Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'INVALID_SELF_MAP' | 'BUSY')
+    | ('INVALID_ARGUMENT' | 'INVALID_CONFIG')
   >
 >();
 check<
@@ -76,7 +99,7 @@ check<
   Equal<
     PartErrorCode,
     | (Frames | 'READ_ONLY' | 'INVALID_ROOT_ENTRY' | 'BUS_ERROR' | 'DESTROYED' | 'ALREADY_MAPPED')
-    | ('BUSY' | 'CALLBACK_FAILED')
+    | ('BUSY' | 'CALLBACK_FAILED' | 'INVALID_ARGUMENT' | 'INVALID_CONFIG')
     | ('PART_MISMATCH' | 'PART_NOT_ATTACHED' | 'PART_IN_USE')
   >
 >();
@@ -84,7 +107,8 @@ check<Equal<SelfMapErrorCode, 'INVALID_SELF_MAP' | 'NON_CANONICAL'>>();
 check<
   Equal<
     EntryErrorCode,
-    'INVALID_ENTRY' | 'INVALID_FLAGS' | 'OUTSIDE_PHYSICAL_RANGE' | 'MISALIGNED' | 'NO_ENCRYPTION'
+    | ('INVALID_ENTRY' | 'INVALID_FLAGS' | 'OUTSIDE_PHYSICAL_RANGE' | 'MISALIGNED' | 'NO_ENCRYPTION')
+    | 'INVALID_CONFIG'
   >
 >();
 check<Equal<ConfigErrorCode, 'INVALID_CONFIG'>>();
@@ -92,11 +116,12 @@ check<Equal<CpuStateErrorCode, 'INVALID_CPU_STATE' | 'INVALID_CONFIG'>>();
 check<
   Equal<
     MemoryTypeErrorCode,
-    'INVALID_CPU_STATE' | 'INVALID_ENTRY' | 'INVALID_PAGE_SIZE' | 'OUTSIDE_PHYSICAL_RANGE'
+    | ('INVALID_CPU_STATE' | 'INVALID_ENTRY' | 'INVALID_PAGE_SIZE' | 'OUTSIDE_PHYSICAL_RANGE')
+    | ('INVALID_ARGUMENT' | 'INVALID_CONFIG')
   >
 >();
-check<Equal<PhysMemoryErrorCode, 'INVALID_MEMORY' | 'BUS_ERROR' | 'READ_ONLY'>>();
-check<Equal<FlushErrorCode, 'INVALID_FLUSH' | 'NON_CANONICAL'>>();
+check<Equal<PhysMemoryErrorCode, 'INVALID_ARGUMENT' | 'INVALID_MEMORY' | 'BUS_ERROR' | 'READ_ONLY'>>();
+check<Equal<FlushErrorCode, 'INVALID_ARGUMENT' | 'INVALID_FLUSH' | 'NON_CANONICAL'>>();
 
 // Each is a part of the codes of the package.
 declare const code:

@@ -7,7 +7,8 @@ import { type PagingConfig, pagingConfig } from '../../src/entry/paging-config.t
 import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
 import { type PhysMemory, readPhys64, writePhys64 } from '../../src/memory/phys-memory.ts';
 import { PageTable } from '../../src/table/page-table.ts';
-import type { AccessKind, AccessOptions } from '../../src/walk/access.ts';
+import type { AccessKind } from '../../src/walk/access.ts';
+import type { AccessOptions } from '../../src/walk/access-options.ts';
 import { type SlowAccess, slowAccess } from './slow-access.ts';
 
 /** A case in which the two disagree, with everything that is needed to repeat it. */

@@ -263,8 +263,15 @@ function paddr(random: Random): PhysAddr {
   ]) as PhysAddr;
 }
 
+/** A value, at times one of any type. */
+function mostly<T>(random: Random, value: T): T {
+  return random(24) === 0 ? (pick(random, HOSTILE) as T) : value;
+}
+
 function region(random: Random): pagetable.VirtBounds {
-  if (random(16) === 0) return { start: vaddr(random), end: pick(random, HOSTILE) as bigint };
+  const kind = random(32);
+  if (kind === 0) return pick(random, HOSTILE) as pagetable.VirtBounds;
+  if (kind < 3) return { start: vaddr(random), end: pick(random, HOSTILE) as bigint };
   const start = vaddr(random);
   const pages = pick(random, [0n, 1n, 1n, 2n, 512n, 513n, 0x4_0000n]);
   return { start, end: (typeof start === 'bigint' ? start : 0n) + pages * 0x1000n };
@@ -278,6 +285,7 @@ function flags(random: Random): number {
 const SIZES = [PageSize.Regular, PageSize.Huge, PageSize.Giant, undefined, 5] as readonly PageSize[];
 
 function mapOptions(random: Random): pagetable.MapRegionOptions {
+  if (random(24) === 0) return pick(random, HOSTILE) as pagetable.MapRegionOptions;
   const pageSize = pick(random, SIZES);
   return {
     shared: random(4) === 0,
@@ -286,11 +294,17 @@ function mapOptions(random: Random): pagetable.MapRegionOptions {
   };
 }
 
+function pageOptions(random: Random): pagetable.MapOptions {
+  return mostly(random, { shared: random(4) === 0, remap: random(2) === 0 });
+}
+
 function change(random: Random): pagetable.FlagChange {
+  if (random(24) === 0) return pick(random, HOSTILE) as pagetable.FlagChange;
   return { set: random(2) === 0 ? flags(random) : 0x200, clear: random(3) === 0 ? flags(random) : 2 };
 }
 
 function listing(random: Random): pagetable.ListingOptions {
+  if (random(24) === 0) return pick(random, HOSTILE) as pagetable.ListingOptions;
   return {
     ...(random(3) > 0 ? { within: region(random) } : {}),
     ...(random(3) === 0 ? { onFault: () => {} } : {}),
@@ -318,10 +332,15 @@ const mtrrs = (random: Random): pagetable.Mtrrs => pick(random, [MTRRS, MTRRS, I
 const control = (random: Random): pagetable.CacheControl =>
   pagetable.cacheControl({ mtrrs: mtrrs(random), cr0: pick(random, [0x8000_0000n, 0n]) });
 
+/** The options of a page table, at times with a configuration of any type, at times any value. */
+function tableOptions(random: Random, { options }: World, frames: object = {}): pagetable.PageTableOptions {
+  return mostly(random, { ...options, ...frames, config: mostly(random, options.config) });
+}
+
 /** One call of each operation. */
 export const CALLS: Readonly<Record<Operation, Call>> = {
-  'PageMapper.map4k': (r, w) => w.mapper(r).map4k(vaddr(r), paddr(r), flags(r), mapOptions(r)),
-  'PageMapper.map2m': (r, w) => w.mapper(r).map2m(vaddr(r), paddr(r), flags(r), mapOptions(r)),
+  'PageMapper.map4k': (r, w) => w.mapper(r).map4k(vaddr(r), paddr(r), flags(r), pageOptions(r)),
+  'PageMapper.map2m': (r, w) => w.mapper(r).map2m(vaddr(r), paddr(r), flags(r), pageOptions(r)),
   'PageMapper.map1g': (r, w) =>
     w
       .mapper(r)
@@ -329,13 +348,14 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
         giant(r),
         r(2) === 0 ? physAddr(0x4000_0000) : paddr(r),
         r(2) === 0 ? 3 : flags(r),
-        mapOptions(r),
+        pageOptions(r),
       ),
   'PageMapper.mapRegion': (r, w) => w.mapper(r).mapRegion(region(r), paddr(r), flags(r), mapOptions(r)),
   'PageMapper.unmap4k': (r, w) => w.mapper(r).unmap4k(vaddr(r)),
   'PageMapper.unmap2m': (r, w) => w.mapper(r).unmap2m(vaddr(r)),
   'PageMapper.unmap1g': (r, w) => w.mapper(r).unmap1g(vaddr(r)),
-  'PageMapper.unmapRegion': (r, w) => w.mapper(r).unmapRegion(region(r), { allowHoles: r(2) === 0 }),
+  'PageMapper.unmapRegion': (r, w) =>
+    w.mapper(r).unmapRegion(region(r), mostly(r, { allowHoles: r(2) === 0 })),
   'PageMapper.protect4k': (r, w) => w.mapper(r).protect4k(vaddr(r), change(r)),
   'PageMapper.protectRegion': (r, w) => w.mapper(r).protectRegion(region(r), change(r)),
   'PageMapper.setShared4k': (r, w) => w.mapper(r).setShared4k(vaddr(r)),
@@ -352,17 +372,20 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   'PageMapper.leaves': (r, w) => [...w.mapper(r).leaves(listing(r)).take(700)],
   'PageMapper.countTables': (r, w) => w.mapper(r).countTables(),
   'PageTable.access': (r, w) =>
-    w.table.access(vaddr(r), some(r, ['read', 'write', 'fetch']), undefined, {
-      update: r(3) > 0,
-      fill: r(3) === 0 ? { insert: fail } : w.tlb,
-    }),
-  maskAddress: (r) => pagetable.maskAddress(vaddr(r), pagetable.cpuState(), 4),
-  allowsAccess: (r) => pagetable.allowsAccess(PAGE, some(r, ['read']), some(r, [pagetable.cpuState()])),
-  'PageTable.create': (_, w) => PageTable.create(w.options),
-  'PageTable.open': (r, w) => PageTable.open(paddr(r), { ...w.options, ...framesOf(r) } as never),
-  'PageTable.cloneShared': (r, w) => w.table.cloneShared([some(r, [0, 5, 7, 300, 511])]),
+    w.table.access(
+      vaddr(r),
+      some(r, ['read', 'write', 'fetch']),
+      mostly(r, undefined),
+      mostly(r, { update: r(3) > 0, fill: r(3) === 0 ? { insert: fail } : w.tlb }),
+    ),
+  maskAddress: (r) => pagetable.maskAddress(vaddr(r), some(r, [pagetable.cpuState()]), some(r, [4, 5])),
+  allowsAccess: (r) =>
+    pagetable.allowsAccess(mostly(r, PAGE), some(r, ['read']), some(r, [pagetable.cpuState()])),
+  'PageTable.create': (r, w) => PageTable.create(tableOptions(r, w)),
+  'PageTable.open': (r, w) => PageTable.open(paddr(r), tableOptions(r, w, framesOf(r))),
+  'PageTable.cloneShared': (r, w) => w.table.cloneShared(mostly(r, [some(r, [0, 5, 7, 300, 511])])),
   'PageTable.destroy': (_, w) => w.table.destroy(),
-  'PageTablePart.create': (r, w) => PageTablePart.create(some(r, [5, 7, 511]), w.options),
+  'PageTablePart.create': (r, w) => PageTablePart.create(some(r, [5, 7, 511]), tableOptions(r, w)),
   'PageTablePart.attach': (r, w) => w.part?.attach(pick(r, [w.table, w.other, w.part as never])),
   'PageTablePart.detach': (r, w) => w.part?.detach(pick(r, [w.table, w.table, w.other])),
   'PageTablePart.destroy': (r, w) => {
@@ -377,13 +400,15 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   'SelfMap.entryAddress': (r) => self(vaddr(r), levelOf(r)),
   'SelfMap.tableAddress': (r) => selfMap(SELF).tableAddress(vaddr(r), levelOf(r)),
 
-  decodeEntry: (r) => pagetable.decodeEntry(some(r, [0n, 1n, 0x83n]), levelOf(r), pick(r, CONFIGS)),
+  decodeEntry: (r) =>
+    pagetable.decodeEntry(some(r, [0n, 1n, 0x83n]), levelOf(r), mostly(r, pick(r, CONFIGS))),
   encodeEntry: (r) => {
     const fields = { address: paddr(r), flags: flags(r), shared: r(3) === 0, leaf: r(2) === 0 };
-    return pagetable.encodeEntry(fields, levelOf(r), pick(r, CONFIGS));
+    return pagetable.encodeEntry(fields, levelOf(r), mostly(r, pick(r, CONFIGS)));
   },
-  reservedBits: (r) => pagetable.reservedBits(some(r, [0n, 1n, 0x83n]), levelOf(r), pick(r, CONFIGS)),
-  nameEntry: (r) => pagetable.nameEntry(some(r, [0n, 1n, 0x83n]), levelOf(r), pick(r, CONFIGS)),
+  reservedBits: (r) =>
+    pagetable.reservedBits(some(r, [0n, 1n, 0x83n]), levelOf(r), mostly(r, pick(r, CONFIGS))),
+  nameEntry: (r) => pagetable.nameEntry(some(r, [0n, 1n, 0x83n]), levelOf(r), mostly(r, pick(r, CONFIGS))),
   leafFlags: (r) => pagetable.leafFlags(levelOf(r), { pat: any(r), writable: true }),
   tableFlags: (r) => pagetable.tableFlags({ [pick(r, ['writable', 'dirty', 'softwareLow'])]: any(r) }),
   leafBits: (r) => pagetable.leafBits(flags(r), levelOf(r)),
@@ -421,20 +446,27 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   patIndex: (r) => pagetable.patIndex(flags(r), levelOf(r)),
   tablePatIndex: (r) => pagetable.tablePatIndex(flags(r)),
   decodeMtrrs: (r) =>
-    pagetable.decodeMtrrs({ defType: registers(r), cap: registers(r), variable: some(r, [[]]) }),
-  encodeVariableMtrr: (r) => pagetable.encodeVariableMtrr(paddr(r), some(r, [0x1000n]), some(r, ['WB'])),
-  mtrrType: (r) => pagetable.mtrrType(mtrrs(r), paddr(r), pick(r, SIZES)),
+    pagetable.decodeMtrrs(
+      { defType: registers(r), cap: registers(r), variable: some(r, [[]]) },
+      mostly(r, pick(r, CONFIGS)),
+    ),
+  encodeVariableMtrr: (r) =>
+    pagetable.encodeVariableMtrr(paddr(r), some(r, [0x1000n]), some(r, ['WB']), mostly(r, pick(r, CONFIGS))),
+  mtrrType: (r) => pagetable.mtrrType(mostly(r, mtrrs(r)), paddr(r), pick(r, SIZES)),
   accessTarget: (r) => pagetable.accessTarget(mtrrs(r), paddr(r)),
   combineMemoryTypes: (r) =>
     pagetable.combineMemoryTypes(some(r, ['WB', 'UC-']), some(r, ['WB']), some(r, ['amd'])),
   combineGuestAndHostTypes: (r) => pagetable.combineGuestAndHostTypes(some(r, ['WB']), some(r, ['WB'])),
   cacheControl: (r) => pagetable.cacheControl({ mtrrs: mtrrs(r), cr0: registers(r), pat: some(r, [0n, 2n]) }),
   memoryTypesOf: (r) =>
-    pagetable.memoryTypesOf({ paddr: paddr(r), size: pick(r, SIZES), flags: flags(r) } as never, control(r)),
+    pagetable.memoryTypesOf(
+      mostly(r, { paddr: paddr(r), size: pick(r, SIZES), flags: flags(r) }),
+      mostly(r, control(r)),
+    ),
   tableMemoryTypesOf: (r) => pagetable.tableMemoryTypesOf(flags(r), paddr(r), control(r)),
   nestedMemoryTypesOf: (r) => {
     const page = (): never => ({ paddr: paddr(r), size: pick(r, SIZES), flags: flags(r) }) as never;
-    return pagetable.nestedMemoryTypesOf(page(), page(), { cr0: registers(r) }, control(r));
+    return pagetable.nestedMemoryTypesOf(mostly(r, page()), page(), { cr0: registers(r) }, control(r));
   },
 
   createPhysMemory: (r) =>
@@ -444,21 +476,21 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
       () => createPhysMemory({ readFrame: () => false, cachedFrames: some(r, [1, 0]) }),
     ])(),
   'PhysMemory.words': (r, w) => w.memory.words(some(r, [0, 5, FRAMES - 1, FRAMES, 2 ** 40]), r(2) === 0),
-  readPhys: (r, w) => readPhys(w.memory, paddr(r), some(r, [0, 8, 0x2000, BYTES])),
-  readPhys64: (r, w) => readPhys64(w.memory, paddr(r)),
-  writePhys: (r, w) => writePhys(w.memory, paddr(r), new Uint8Array(pick(r, [0, 8, 0x2000]))),
-  writePhys64: (r, w) => writePhys64(w.memory, paddr(r), some(r, [0n, 1n])),
+  readPhys: (r, w) => readPhys(mostly(r, w.memory), paddr(r), some(r, [0, 8, 0x2000, BYTES])),
+  readPhys64: (r, w) => readPhys64(mostly(r, w.memory), paddr(r)),
+  writePhys: (r, w) => writePhys(w.memory, paddr(r), mostly(r, new Uint8Array(pick(r, [0, 8, 0x2000])))),
+  writePhys64: (r, w) => writePhys64(mostly(r, w.memory), paddr(r), some(r, [0n, 1n])),
   'PhysMemoryRule.check': (r) => {
     const memory = createPhysMemory({ size: 0x4000 });
     const words = (): Uint32Array => new Uint32Array(4096);
     const subject = { memory: { ...memory, epoch: 0, words, wordOffset: () => 0 }, start: physAddr(0x1000) };
     const rule = pick(r, pagetable.PHYS_MEMORY_RULES);
-    return rule.check({ ...subject, outside: physAddr(0x4000), writable: r(2) === 0 });
+    return rule.check(mostly(r, { ...subject, outside: physAddr(0x4000), writable: r(2) === 0 }));
   },
 
   'Tlb.constructor': (r) => new Tlb({ fullFlushThreshold: some(r, [0, 5]) }),
   'Tlb.lookup': (r) => new Tlb().lookup(vaddr(r)),
-  'Tlb.insert': (r) => new Tlb().insert(vaddr(r), PAGE),
+  'Tlb.insert': (r) => new Tlb().insert(vaddr(r), mostly(r, PAGE)),
   'Tlb.needsFlush': (r) => new Tlb().needsFlush(vaddr(r), some(r, [0, 0x1000, 8])),
   'Tlb.forPcid': (r) => new Tlb().forPcid(some(r, [0, 4095, 4096])),
   'Tlb.flushPage': (r) => new Tlb().flushPage(vaddr(r)),
