@@ -15,7 +15,7 @@ import { storeEntry, type TableSpace, tableHigh, tableLow } from '../walk/table-
 import type { TlbListener } from '../walk/tlb-listener.ts';
 import { collapseUpward } from './collapse.ts';
 import { MapEdit } from './map-edit.ts';
-import { MAP_OPTIONS, type MapOptions } from './page-table-options.ts';
+import { type MapOptions, requireMapOptions } from './page-table-options.ts';
 import { UnmapEdit } from './unmap-edit.ts';
 
 /** The methods that map and unmap a page, by its level: the names that flush requests carry. */
@@ -60,7 +60,7 @@ export class PageEdit {
   /** Maps the page of `level` at `vaddr`. */
   map(level: number, vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
     const cursor = this.#cursor;
-    if (options !== undefined) MAP_OPTIONS.require(options);
+    if (options !== undefined) requireMapOptions(options);
     const shared = options?.shared ?? false;
     if (shared) this.requireEncryption('a shared mapping');
     const bits = requireFlags(flags, level, this.#format, this.#config);

@@ -72,7 +72,7 @@ export const TABLE_OPTIONS: Fields = /* @__PURE__ */ new Fields(
   },
   invalidArgument,
 );
-export const MAP_OPTIONS: Fields = /* @__PURE__ */ new Fields(
+const MAP_OPTIONS: Fields = /* @__PURE__ */ new Fields(
   'options',
   { shared: IS_SET, remap: IS_SET },
   invalidArgument,
@@ -89,3 +89,25 @@ export const UNMAP_OPTIONS: Fields = /* @__PURE__ */ new Fields(
 );
 /** `requireChange` checks the flags. */
 export const CHANGE: Fields = /* @__PURE__ */ new Fields('change', { set: ANY, clear: ANY }, invalidArgument);
+
+/** Requires the options of mapping a page. @throws PageTableError `INVALID_ARGUMENT` */
+export function requireMapOptions(options: MapOptions): void {
+  if (!areSound(options)) MAP_OPTIONS.require(options);
+}
+
+/** The check of each page. {@link MAP_OPTIONS} finds out what is wrong. */
+function areSound(options: MapOptions): boolean {
+  try {
+    if (typeof options !== 'object' || options === null) return false;
+    for (const name in options) {
+      if (name !== 'shared' && name !== 'remap') return false;
+    }
+    const { shared, remap } = options;
+    return (
+      (shared === undefined || typeof shared === 'boolean') &&
+      (remap === undefined || typeof remap === 'boolean')
+    );
+  } catch {
+    return false;
+  }
+}

@@ -73,7 +73,9 @@ export class Fields {
   readonly #refuse: Refuse;
   /** The frozen objects that have passed: they cannot change any more. */
   readonly #passed: WeakSet<object> = new WeakSet();
+  /** The last two of them: a caller often alternates between two states of a processor. */
   #last: object = NONE;
+  #previous: object = NONE;
 
   /**
    * @param name - the name of the object in messages
@@ -90,7 +92,7 @@ export class Fields {
 
   /** Throws the error unless `value` is an object that can be read, and each field is as it must be. */
   require(value: unknown): void {
-    if (value === this.#last) return;
+    if (value === this.#last || value === this.#previous) return;
     let error: PageTableError | undefined;
     try {
       error = this.#refusal(value);
@@ -105,7 +107,7 @@ export class Fields {
       return this.#refuse(this.#name, value, `pass an object with the fields ${this.#names.join(', ')}`);
     }
     if (this.#passed.has(value)) {
-      this.#last = value;
+      this.#keep(value);
       return undefined;
     }
     const object = value as Readonly<Record<string, unknown>>;
@@ -122,8 +124,13 @@ export class Fields {
     // An object of options may hold a whole memory, which must not be kept.
     if (this.#isOpen && Object.isFrozen(value)) {
       this.#passed.add(value);
-      this.#last = value;
+      this.#keep(value);
     }
     return undefined;
+  }
+
+  #keep(value: object): void {
+    this.#previous = this.#last;
+    this.#last = value;
   }
 }

@@ -45,5 +45,30 @@ const OPTIONS: Fields = /* @__PURE__ */ new Fields(
 
 /** @throws PageTableError `INVALID_ARGUMENT` */
 export function requireAccessOptions(options: AccessOptions): void {
-  OPTIONS.require(options);
+  if (!areSound(options)) OPTIONS.require(options);
+}
+
+/** The check of each access. {@link OPTIONS} finds out what is wrong. */
+function areSound(options: AccessOptions): boolean {
+  try {
+    if (typeof options !== 'object' || options === null) return false;
+    for (const name in options) {
+      if (name === 'update') {
+        if (!isSwitch(options.update)) return false;
+      } else if (name === 'implicit') {
+        if (!isSwitch(options.implicit)) return false;
+      } else if (name === 'accessedOnFault') {
+        if (!isSwitch(options.accessedOnFault)) return false;
+      } else if (name === 'fill') {
+        if (options.fill !== undefined && typeof options.fill.insert !== 'function') return false;
+      } else if (name !== 'shadowStack') return false;
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isSwitch(value: unknown): boolean {
+  return value === undefined || typeof value === 'boolean';
 }

@@ -176,7 +176,7 @@ const CASES: Readonly<Record<string, readonly [code: string, call: (world: World
   ],
   'a number as a range to flush': ['INVALID_FLUSH', ({ tlb }) => tlb.flushRange(untyped(0x40_0000))],
   'a number for a setting of a TLB': ['INVALID_FLUSH', ({ tlb }) => tlb.setSmep(untyped(1))],
-  'a TLB that is none': ['INVALID_FLUSH', () => applyTlbControl(untyped({}), 1)],
+  'an object that is not a TLB': ['INVALID_FLUSH', () => applyTlbControl(untyped({}), 1)],
 };
 
 describe('a wrong type is refused by name, and nothing changes', () => {
