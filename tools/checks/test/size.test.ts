@@ -40,18 +40,18 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { PageTable } from '@svsm/pagetable'; console.log(PageTable);",
-    ceiling: 25520,
+    ceiling: 25840,
     without: ['onStaleUse', 'copyWithin'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 21930, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 8480, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 28150, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 8170, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 42070, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 52070, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 16150, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 61430, without: ['deposit'] },
+    formats: { ceiling: 22310, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 8530, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 28460, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 8470, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 43190, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 53400, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 16190, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 62850, without: ['deposit'] },
   }),
 ];
 
