@@ -26,6 +26,7 @@ import {
 } from './adversary-world.ts';
 import { FirmwareAttacks } from './firmware-attacks.ts';
 import { LawBroken } from './law-broken.ts';
+import { ProcessorSteps, VMSA_GPAS } from './processor-steps.ts';
 import { RmpShadow } from './rmp-shadow.ts';
 import { gvaOf, MiB } from './world.ts';
 
@@ -86,6 +87,7 @@ export class Campaign {
   readonly #spas: SysPhysAddr[];
   readonly #homes: [Party, PhysAddr, SysPhysAddr][] = [];
   readonly #firmware: FirmwareAttacks;
+  readonly #processors: ProcessorSteps;
   readonly #captured: Uint8Array[] = [];
   readonly #log: string[] = [];
   #values = 0;
@@ -98,6 +100,7 @@ export class Campaign {
     this.it = adversary(duties);
     const { host, alone, above, machine } = this.it;
     this.#parties = [alone, above];
+    this.#processors = new ProcessorSteps(this.it, this.#random);
     this.#firmware = new FirmwareAttacks(host, [alone.guest, above.guest], this.#random);
     this.#shadow = new RmpShadow(machine.rmp);
     for (const party of this.#parties) {
@@ -162,9 +165,10 @@ export class Campaign {
     const unreachable = thrownBy(() => {
       isPrivate = party.table.walk(gvaOf(gpa)).page?.shared === false;
     });
-    const kind = this.#random(10);
+    const kind = this.#random(12);
     if (unreachable !== undefined) this.#note('table out of reach');
     else if (kind === 0) this.#secret();
+    else if (kind > 9) this.#useProcessors(party, gpa, isPrivate === true);
     else if (kind < 4) this.#change(party, gpa, isPrivate === true, kind);
     else if (isPrivate !== true) this.#useShared(vcpu, gpa);
     else if (kind < 8) this.#read(party, vcpu, gpa);
@@ -203,6 +207,20 @@ export class Campaign {
       vcpu.write(gvaOf(gpa), wordsOf(-1));
     });
     this.#note(fault === undefined ? 'shared use' : 'shared fault');
+  }
+
+  #useProcessors(party: Party, gpa: number, isPrivate: boolean): void {
+    if (isPrivate) {
+      this.#processors.step(party, gpa, this.#written.get(party)!, (name, run) => this.#attempt(name, run));
+    }
+    if (this.#duties.flush) for (const vcpu of party.vcpus) vcpu.invlpg(gvaOf(gpa));
+  }
+
+  /** Runs a step, and notes whether it was refused. Returns whether it was not. */
+  #attempt(name: string, run: () => void): boolean {
+    const refused = thrownBy(() => (isOperation(name) ? checked(name, run) : run()));
+    this.#note(refused === undefined ? name : `${name} refused`, refused?.code);
+    return refused === undefined;
   }
 
   /** The memory of the SVSM: it reads what it wrote, and its guest, which can be hostile, cannot write there. */
@@ -279,8 +297,9 @@ export class Campaign {
   }
 
   #pvalidateBySvsm(entry: SvsmListEntry): void {
-    const { vcpus, area } = this.it.above;
-    checked('pvalidateBySvsm', () => pvalidateBySvsm(vcpus[0]!, area, [entry]));
+    const { vcpus, areas } = this.it.above;
+    const cpu = this.#random(vcpus.length);
+    checked('pvalidateBySvsm', () => pvalidateBySvsm(vcpus[cpu]!, areas[cpu]!, [entry]));
   }
 
   // Steps of the hypervisor.
@@ -313,14 +332,21 @@ export class Campaign {
       14: () => host.lend(guest, at, this.#parties[this.#random(2)]!.guest, other),
       15: () => host.hide(guest, at) !== undefined,
       17: () => host.flushTlbs(guest),
-      16: () => host.enter(above.guest, 0, above.vcpus[0]!),
+      16: () => host.enter(above.guest, 0, above.vcpus[this.#random(2)]!),
     };
-    const kind = this.#random(32);
+    const kind = this.#random(34);
     const attack = results[kind];
     if (attack !== undefined) this.#note(`${ATTACKS[kind]} ${attack() ?? ''}`.trim());
     else if (kind < 21) this.#lie();
     else if (kind < 26) this.#relent();
-    else this.#note(this.#firmware.step(spa, at));
+    else if (kind < 32) this.#note(this.#firmware.step(spa, at));
+    else this.#runVmsa();
+  }
+
+  #runVmsa(): void {
+    const party = this.#parties[this.#random(2)]!;
+    const gpa = VMSA_GPAS[this.#random(VMSA_GPAS.length)]!;
+    this.#processors.run(party, gpa, (name, run) => this.#attempt(name, run));
   }
 
   /** A system page for an attack: seldom one with page tables, because its loss ends a guest. */
@@ -430,6 +456,10 @@ function checked<T>(operation: keyof typeof ERRORS_OF, run: () => T): T {
     if (!isSnpError(error) || row.includes(error.code)) throw error;
     throw new LawBroken(`${operation} threw ${error.code}, which its row does not have`);
   }
+}
+
+function isOperation(name: string): name is keyof typeof ERRORS_OF {
+  return name in ERRORS_OF;
 }
 
 /** A number four times, so that it can be read at four places of a page. */

@@ -67,8 +67,8 @@ export interface Adversary {
   readonly host: HostileHypervisor;
   /** A guest with two processors at VMPL0, which validates its own pages. */
   readonly alone: Party & { readonly ghcb: Ghcb };
-  /** An operating system at VMPL2, for which an SVSM validates. */
-  readonly above: Party & { readonly svsm: SvsmCore; readonly svsmCpu: Vcpu; readonly area: CallingArea };
+  /** An operating system with two processors at VMPL2, for which an SVSM validates. */
+  readonly above: Party & { readonly svsm: SvsmCore; readonly svsmCpu: Vcpu; readonly areas: CallingArea[] };
 }
 
 /** The contested pages of both guests: the ends of a 2 MiB page, and two inside it. */
@@ -82,6 +82,9 @@ export const SECRET = 0x8000;
 const TABLES = MiB;
 const GHCB = MiB + 0x8_0000;
 const CAA = 3 * MiB;
+/** The calling areas of the second processor above the SVSM, and that of a processor that it makes. */
+export const MOVED_CAA = [CAA + 0x1000, CAA + 0x2000] as const;
+export const CREATED_CAA = CAA + 0x3000;
 const TABLES_ABOVE = 3 * MiB + 0x1_0000;
 
 /** A machine under attack, with two guests of 4 MiB that use the same addresses. */
@@ -116,21 +119,22 @@ function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
   const own = [physRegion(physAddr(0), OWN_END)];
   const svsm = new SvsmCore({ vcpu: svsmCpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: guest.memory, own });
   for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(OWN_END), PageSize.Huge, { vmpl, permissions: 0xf });
-  const vcpu = guest.createVcpu({ vmpl: 2, ...tlbs() });
-  const table = mapAll(guest, [vcpu], TABLES_ABOVE);
-  svsm.register(vcpu, physAddr(CAA));
+  const vcpus = [CAA, MOVED_CAA[0]].map(() => guest.createVcpu({ vmpl: 2, ...tlbs() }));
+  const table = mapAll(guest, vcpus, TABLES_ABOVE);
+  const areas = [CAA, MOVED_CAA[0]].map((gpa) => ({ gva: gvaOf(gpa), gpa: physAddr(gpa) }));
+  for (const [k, vcpu] of vcpus.entries()) svsm.register(vcpu, areas[k]!.gpa);
   guest.onEnter(0, (caller) => {
     svsm.enter(caller);
   });
   const record = svsm.validated;
   return {
     guest,
-    vcpus: [vcpu],
+    vcpus,
     table,
     svsm,
     svsmCpu,
     options: {},
-    area: { gva: gvaOf(CAA), gpa: physAddr(CAA) },
+    areas,
     isValidated: (gpa) => record.has(gpa),
   };
 }
