@@ -49,7 +49,7 @@ export const ERRORS_OF = {
   // Formats: the pages of a launch.
   igvmExpectedDigest: ['INVALID_IMAGE'],
   igvmLaunchPages: ['INVALID_ARGUMENT', 'INVALID_IMAGE'],
-  launchDigestOf: ['INVALID_ARGUMENT'],
+  launchDigestOf: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   ovmfLaunchPages: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   svsmLaunchPages: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
 

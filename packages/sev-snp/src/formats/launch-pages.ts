@@ -14,7 +14,7 @@ import { SnpError } from './snp-error.ts';
  *
  * @param from - the digest after pages before these; 48 zeros if not given
  * @returns 48 bytes
- * @throws SnpError as {@link LaunchDigest}, in the promise
+ * @throws SnpError as {@link LaunchDigest.update}, in the promise
  */
 export async function launchDigestOf(
   pages: Iterable<LaunchPage>,

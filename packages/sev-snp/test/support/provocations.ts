@@ -440,6 +440,8 @@ export const PROVOCATIONS: Provocations = {
   },
   launchDigestOf: {
     INVALID_ARGUMENT: () => launchDigestOf([{ type: 7 as never, gpa: physAddr(0) }], (bytes) => bytes),
+    INVALID_MESSAGE: () =>
+      launchDigestOf([{ type: 3, gpa: physAddr(0), permissions: [256, 0, 0] }], () => new Uint8Array(48)),
   },
   ovmfLaunchPages: {
     INVALID_ARGUMENT: () => ovmfLaunchPages({ image: decodeOvmfImage(ovmfImage()), vcpus: 0 }),
