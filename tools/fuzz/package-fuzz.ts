@@ -16,6 +16,7 @@ export const PACKAGES = {
   'memory-region': 1,
   'buddy-alloc': 1,
   pagetable: 0.15,
+  'sev-snp': 0.5,
 } as const;
 
 export type PackageName = keyof typeof PACKAGES;

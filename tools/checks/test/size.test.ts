@@ -44,14 +44,14 @@ const CASES: readonly Case[] = [
     without: ['onStaleUse', 'copyWithin'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 22310, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 8530, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    formats: { ceiling: 22490, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 8650, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
     memory: { ceiling: 28460, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 8470, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 43190, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 53400, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 16190, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 62850, without: ['deposit'] },
+    firmware: { ceiling: 8510, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 43460, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 53690, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 16210, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 63190, without: ['deposit'] },
   }),
 ];
 

@@ -26,5 +26,16 @@ export interface VcpuOptions {
   readonly vmsa?: RunnableVmsa;
 }
 
+/** The names of the options. */
+export const VCPU_OPTIONS: readonly (keyof VcpuOptions)[] = [
+  'vmpl',
+  'tlb',
+  'nestedTlb',
+  'registers',
+  'csL',
+  'vmplSss',
+  'vmsa',
+];
+
 /** Options of an access. */
 export type DataAccessOptions = Pick<AccessOptions, 'implicit' | 'shadowStack'>;

@@ -126,6 +126,7 @@ export function loadRegister(
   value: bigint,
   features: ProcessorFeatures,
 ): RegisterLoad {
+  requireName(held, register);
   const state: ControlState = { cr0: held.cr0, cr3: held.cr3, cr4: held.cr4, efer: held.efer, csL };
   requireWidth(register, value, widthOf(register, state));
   if (register === 'rflags') requireFlags(value);
@@ -166,6 +167,13 @@ function written(
 function widthOf(register: ControlRegister, state: ControlState): number {
   if (register === 'pkru' || register === 'pkrs') return 32;
   return register === 'efer' || register === 'rflags' || processorMode(state) === '64-bit' ? 64 : 32;
+}
+
+/** Refuses a register that does not exist: it would become a field of the state. */
+function requireName(held: ControlRegisters, register: unknown): void {
+  if (typeof register === 'string' && Object.hasOwn(held, register)) return;
+  const expected = `pass ${Object.keys(held).join(', ')}`;
+  throw new SnpError('INVALID_ARGUMENT', { what: 'the name of a register', value: register, expected });
 }
 
 function requireWidth(register: string, value: unknown, width: number): void {

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
+import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -26,7 +27,7 @@ import { GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
-import type { DataAccessOptions, VcpuOptions } from './vcpu-options.ts';
+import { type DataAccessOptions, VCPU_OPTIONS, type VcpuOptions } from './vcpu-options.ts';
 import {
   ControlBit,
   type ControlRegister,
@@ -85,6 +86,7 @@ export class Vcpu implements GuestCpu {
    *   model does not know their mode: 32-bit and PAE paging
    */
   constructor(guest: GuestContext, options: VcpuOptions = {}) {
+    requireOptions('options', options, VCPU_OPTIONS);
     const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb } = options;
     if (!Object.values(Vmpl).includes(vmpl)) {
       throw new SnpError('INVALID_ARGUMENT', { what: 'VMPL', value: vmpl, expected: 'pass 0 to 3' });

@@ -1,3 +1,4 @@
+import { requireOptions } from './options.ts';
 import { SnpError } from './snp-error.ts';
 import { VmplPermission } from './vmpl.ts';
 
@@ -136,6 +137,7 @@ export const DEFAULT_ASSUMPTIONS: Assumptions = /* @__PURE__ */ defaults();
  * @throws SnpError `INVALID_ARGUMENT` for an unknown name, or a value that is not one of its choices
  */
 export function assumptionsOf(switched: Partial<Assumptions>): Assumptions {
+  requireOptions('assumptions', switched, Object.keys(ASSUMPTIONS));
   for (const [name, value] of Object.entries(switched)) {
     const choices: readonly unknown[] = ASSUMPTIONS[name as keyof Assumptions]?.choices ?? [];
     if (choices.includes(value)) continue;

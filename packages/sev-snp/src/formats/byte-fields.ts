@@ -106,9 +106,19 @@ function refuse(field: string, value: unknown, expected: string): never {
 
 /** @throws SnpError `INVALID_ARGUMENT` if `bytes`, of which `what` is the name, are not `length` bytes long */
 export function requireLength(bytes: Uint8Array, length: number, what: string): void {
-  if (bytes.length === length) return;
   const expected = `pass ${length} bytes`;
+  if (!isBytes(bytes)) throw new SnpError('INVALID_ARGUMENT', { what, value: bytes, expected });
+  if (bytes.length === length) return;
   throw new SnpError('INVALID_ARGUMENT', { what: `the length of ${what}`, value: bytes.length, expected });
+}
+
+/** Whether `value` is a `Uint8Array`. Never throws. */
+export function isBytes(value: unknown): value is Uint8Array {
+  try {
+    return value instanceof Uint8Array;
+  } catch {
+    return false;
+  }
 }
 
 function viewOf(bytes: Uint8Array): DataView {

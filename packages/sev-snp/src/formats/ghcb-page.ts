@@ -1,5 +1,5 @@
-import { PAGE_SIZE } from '@svsm/address';
-import { bytesOfInteger, integerOf, requireFit, requireLength } from './byte-fields.ts';
+import { describeValue, PAGE_SIZE } from '@svsm/address';
+import { bytesOfInteger, integerOf, isBytes, requireFit, requireLength } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /**
@@ -178,17 +178,17 @@ export class GhcbPage {
    * @throws SnpError `INVALID_ARGUMENT` if a byte would lie outside
    */
   writeBuffer(offset: number, bytes: Uint8Array): void {
-    requireInBuffer(offset, bytes.length);
+    requireInBuffer(offset, isBytes(bytes) ? bytes.length : Number.NaN);
     this.#bytes.write(GHCB_BUFFER.offset + offset, bytes);
   }
 }
 
 function requireInBuffer(offset: number, length: number): void {
-  const end = offset + length;
-  if (Number.isInteger(offset) && offset >= 0 && length >= 0 && end <= GHCB_BUFFER.size) return;
+  const isRange = Number.isInteger(offset) && offset >= 0 && Number.isInteger(length) && length >= 0;
+  if (isRange && offset + length <= GHCB_BUFFER.size) return;
   throw new SnpError('INVALID_ARGUMENT', {
     what: 'the range in the shared buffer',
-    value: `${offset} + ${length}`,
+    value: `${describeValue(offset)} + ${describeValue(length)}`,
     expected: `stay within its ${GHCB_BUFFER.size} bytes`,
   });
 }

@@ -201,3 +201,15 @@ function* pagesOf(
 function refuse(what: string, value: unknown, expected: string): never {
   throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
 }
+
+/** The names of the options of a launch. */
+export const LAUNCH_OPTIONS: readonly (keyof LaunchOptions)[] = [
+  'size',
+  'image',
+  'pageSize',
+  'levels',
+  'virtualTom',
+  'gmet',
+  'nestedAccessedDirty',
+  'vmsas',
+];

@@ -6,6 +6,7 @@ import { NpfInfo } from '../formats/exit-info.ts';
 import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import { LaunchPageType, VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
+import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -27,7 +28,7 @@ import {
   refusal,
   writeGhcbAnswer,
 } from './ghcb-service.ts';
-import { type LaunchOptions, launchGuest, launchPage } from './guest-launch.ts';
+import { LAUNCH_OPTIONS, type LaunchOptions, launchGuest, launchPage } from './guest-launch.ts';
 import { HostVcpus } from './host-vcpus.ts';
 import { processPageStateChange, scratchOffset } from './page-state-service.ts';
 
@@ -160,6 +161,7 @@ export class Hypervisor implements ExitHandler {
    *   not cover a free page, `FIRMWARE_REFUSED` if a free page or the ASID is not in the state that the launch needs
    */
   launch(options: LaunchOptions): Guest {
+    requireOptions('options', options, LAUNCH_OPTIONS);
     if (this.#guests === this.machine.maxGuests) {
       const expected = `at most ${this.machine.maxGuests} guests have an ASID`;
       throw new SnpError('INVALID_ARGUMENT', {

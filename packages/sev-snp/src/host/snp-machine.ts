@@ -3,6 +3,7 @@ import type { MachineEvent } from '../cpu/machine-event.ts';
 import type { SnpPlatform } from '../cpu/platform.ts';
 import { Firmware } from '../firmware/firmware.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
+import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { sysPhysAddr, sysPhysRegion } from '../formats/sys-phys-addr.ts';
 import { EncryptedMemory } from '../memory/encrypted-memory.ts';
@@ -74,6 +75,7 @@ export class SnpMachine implements SnpPlatform {
    * @throws SnpError `INVALID_ARGUMENT`, `INVALID_RMP_RANGE`
    */
   constructor(options: SnpMachineOptions) {
+    requireOptions('options', options, OPTIONS);
     const { memorySize, rmpCovers = memorySize, cBit = 51, seed = 0, addressReduction = 6 } = options;
     if (!Number.isInteger(cBit) || cBit < 47 || cBit > 51) {
       throw new SnpError('INVALID_ARGUMENT', {
@@ -109,3 +111,14 @@ export class SnpMachine implements SnpPlatform {
     this.#trace?.(event);
   }
 }
+
+const OPTIONS: readonly (keyof SnpMachineOptions)[] = [
+  'memorySize',
+  'rmpCovers',
+  'cBit',
+  'addressReduction',
+  'seed',
+  'hypervisor',
+  'assumptions',
+  'trace',
+];

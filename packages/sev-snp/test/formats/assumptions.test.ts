@@ -330,3 +330,9 @@ test('an unknown name, or a value that is not one of the choices, is refused', (
     details: { expected: 'pass FAIL_BADADDR or FAIL_OVERLAP' },
   });
 });
+
+test('assumptions that are not an object are refused', () => {
+  for (const value of [undefined, null, 5, 'x']) {
+    expect(thrownBy(() => assumptionsOf(value as never))?.code).toBe('INVALID_ARGUMENT');
+  }
+});

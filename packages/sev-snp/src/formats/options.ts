@@ -1,0 +1,22 @@
+import { SnpError } from './snp-error.ts';
+
+/**
+ * Requires an object of options that can be read and has no other names than these: a misspelt one would be ignored.
+ *
+ * @param what - its name in the message
+ * @throws SnpError `INVALID_ARGUMENT`
+ */
+export function requireOptions(what: string, options: object, names: readonly string[]): void {
+  let unknown: string | undefined;
+  try {
+    if (typeof options !== 'object' || options === null) throw new TypeError('not an object');
+    unknown = Object.keys(options).find((name) => !names.includes(name));
+    for (const name of names) void (options as Record<string, unknown>)[name];
+  } catch (cause) {
+    const expected = `pass an object with the options ${names.join(', ')}`;
+    throw new SnpError('INVALID_ARGUMENT', { what, value: options, expected }, { cause });
+  }
+  if (unknown === undefined) return;
+  const expected = `pass only options that exist: ${names.join(', ')}`;
+  throw new SnpError('INVALID_ARGUMENT', { what: `the name of one of ${what}`, value: unknown, expected });
+}
