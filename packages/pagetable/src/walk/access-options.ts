@@ -61,7 +61,10 @@ function areSound(options: AccessOptions): boolean {
         if (!isSwitch(options.accessedOnFault)) return false;
       } else if (name === 'fill') {
         if (options.fill !== undefined && typeof options.fill.insert !== 'function') return false;
-      } else if (name !== 'shadowStack') return false;
+      } else if (name === 'shadowStack') {
+        // Its value is checked with the access. It must be readable here.
+        void options.shadowStack;
+      } else return false;
     }
     return true;
   } catch {
