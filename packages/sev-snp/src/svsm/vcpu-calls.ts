@@ -19,7 +19,8 @@ export function remapCallingArea(call: SvsmCallContext, gpa: bigint): number {
   const old = caller.caa;
   if (old === gpa) return SvsmResult.Success;
   return using(call, [[gpa, PAGE_SIZE, 'change']], () => {
-    memory.rights.requireAccess(gpa, vmpl as Vmpl);
+    // The old area too: another level can have taken it from the caller.
+    for (const area of [gpa, old]) memory.rights.requireAccess(area, vmpl as Vmpl);
     const before = memory.read(gpa, HEADER_SIZE);
     memory.write(gpa, new Uint8Array(HEADER_SIZE));
     try {
@@ -95,25 +96,35 @@ export function deleteVcpu(call: SvsmCallContext, vmsa: bigint): number {
   } finally {
     if (isOther) held.isBusy = false;
   }
-  state.processors.deleteCreated(vmsa as PhysAddr);
-  state.release(vmsa as PhysAddr, PageSize.Regular);
+  removeProcessor(call, vmsa as PhysAddr);
   return SvsmResult.Success;
 }
 
-/** Makes a VMSA an ordinary page, with the rights that it had before CREATE_VCPU. */
+/** Forgets a processor. The page is the guest's again. */
+function removeProcessor({ state }: SvsmCallContext, vmsa: PhysAddr): void {
+  state.processors.deleteCreated(vmsa);
+  state.release(vmsa, PageSize.Regular);
+}
+
+/**
+ * Makes a VMSA an ordinary page, with the rights that it had before CREATE_VCPU. If that fails, it is a VMSA again. If that
+ * fails too, because the hypervisor hides the page, it is neither, and others can have rights on it: the processor is gone.
+ */
 function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: Processor): void {
   const { memory } = call;
   const efer = disableVmsa(memory, vmsa, call.isRunning);
   if (efer === undefined) throw new SvsmRefusal(SvsmResult.InstructionFailed + 3);
   let image: Uint8Array | undefined;
   try {
-    image = readImage(memory, vmsa);
+    const content = readImage(memory, vmsa);
+    memory.rights.adjust(vmsa, PageSize.Regular, 1, VmplPermission.None, false);
+    image = content;
     memory.rights.set(rightsBefore);
   } catch (error) {
-    isDone(() => {
-      if (image !== undefined) remakeVmsa(memory, vmsa, image);
-      restoreEfer(memory, vmsa, efer);
-    });
+    const made = image;
+    if (made === undefined || isDone(() => remakeVmsa(memory, vmsa, made))) {
+      isDone(() => restoreEfer(memory, vmsa, efer));
+    } else removeProcessor(call, vmsa);
     throw error;
   }
 }

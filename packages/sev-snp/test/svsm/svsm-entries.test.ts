@@ -67,7 +67,7 @@ test('DELETE_VCPU that fails makes the VMSA again as it was, whatever the guest 
   const image = it.vcpu.read(gvaOf(V), 0x1000);
   let adjusts = 0;
   onSteps(it.vcpu, (_, name) => {
-    if (name !== 'rmpadjust' || ++adjusts !== 3) return undefined;
+    if (name !== 'rmpadjust' || ++adjusts !== 4) return undefined;
     // VMPL2 has its rights back already. It makes a VMSA of VMPL0.
     it.other.guestCpu.write(gvaOf(V), vmsaImage(0n));
     return 2;
@@ -75,6 +75,22 @@ test('DELETE_VCPU that fails makes the VMSA again as it was, whatever the guest 
   expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(V) })).toBe(0x8000_1002);
   expect(it.vcpu.read(gvaOf(V), 0x1000)).toEqual(image);
   expect(it.machine.rmp.entry(spaOf(it, V))).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
+});
+
+// A14
+test('DELETE_VCPU of a page that the hypervisor hides in the middle forgets the processor', () => {
+  const it = twoProcessors();
+  it.machine.hypervisor.splitPage(it.guest, physAddr(V));
+  let adjusts = 0;
+  onSteps(it.vcpu, (_, name) => {
+    // VMPL1 has its rights back already.
+    if (name === 'rmpadjust' && ++adjusts === 3) it.guest.nested.unmap(physAddr(V));
+    return undefined;
+  });
+  const spa = spaOf(it, V);
+  expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(V) })).toBe(InvalidAddress);
+  expect(it.machine.rmp.entry(spa)).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0xf, 0, 0] });
+  expect(it.svsm.vcpus).toEqual([]);
 });
 
 // A14, A19

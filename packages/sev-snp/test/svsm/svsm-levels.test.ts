@@ -38,6 +38,16 @@ function levels(): Levels {
 
 const masks = (it: SvsmWorld, gpa: number) => it.machine.rmp.entry(spaOf(it, gpa))!.vmplMasks.slice(1);
 
+// S12
+test('REMAP_CA does not write to an old area that VMPL1 has taken from the caller', () => {
+  const it = levels();
+  expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(FREE) })).toBe(Success);
+  it.vmpl1.write(gvaOf(FREE), Uint8Array.of(7));
+  expect(it.vmpl1.rmpadjust(gvaOf(FREE), PAGE_SIZE, { vmpl: 2, permissions: 0 })).toBe(0);
+  expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(CAA) })).toBe(InvalidAddress);
+  expect(it.vmpl1.read(gvaOf(FREE), 1)).toEqual(Uint8Array.of(7));
+});
+
 // S12, A14
 test.each<[string, (it: Levels) => number | [number, number]]>([
   ['rescind it', (it) => pvalidateList(it, [entryOf(SECRET, { validate: false })])],
