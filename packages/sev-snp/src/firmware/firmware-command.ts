@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '@svsm/address';
+import { PAGE_SIZE, pageNumber } from '@svsm/address';
 import type { FirmwareStatus } from '../formats/firmware-status.ts';
 import type { GuestState } from '../formats/guest-state.ts';
 import { PageState, pageStateOf } from '../formats/page-state.ts';
@@ -26,33 +26,60 @@ export interface CommandPage {
 export class FirmwareCommand {
   readonly #name: string;
   readonly #rmp: Rmp;
+  readonly #memory: EncryptedMemory;
   readonly #contexts: ReadonlyMap<bigint, FirmwareContext>;
   /** The guest of the command, once it is looked up. */
   #guest: FirmwareContext | undefined;
 
-  constructor(name: string, { rmp }: FirmwarePlatform, contexts: ReadonlyMap<bigint, FirmwareContext>) {
+  constructor(
+    name: string,
+    { rmp, memory }: FirmwarePlatform,
+    contexts: ReadonlyMap<bigint, FirmwareContext>,
+  ) {
     this.#name = name;
     this.#rmp = rmp;
+    this.#memory = memory;
     this.#contexts = contexts;
   }
 
   /** Ends the command. `spa` is the page that does not fit: the context page if not given. */
-  refuse(status: FirmwareStatus, spa: SysPhysAddr | undefined = this.#guest?.page): never {
+  refuse(status: FirmwareStatus, spa: SysPhysAddr | undefined = this.#guest?.page, cause?: unknown): never {
     const page = spa !== undefined && SysPhys.isAddress(spa) ? spa : undefined;
-    throw new SnpError('FIRMWARE_REFUSED', {
-      command: this.#name,
-      spa: page,
-      state: page === undefined ? undefined : pageStateOf(this.#rmp.rawEntry(page)),
-      guest: this.#guest?.state,
-      status,
-    });
+    const state = page === undefined ? undefined : pageStateOf(this.#rmp.rawEntry(page));
+    const details = { command: this.#name, spa: page, state, guest: this.#guest?.state, status };
+    throw new SnpError('FIRMWARE_REFUSED', details, cause === undefined ? undefined : { cause });
   }
 
-  /** Refuses addresses that are not those of a 4 KiB page: INVALID_PARAM. Bits 11:0 are reserved. */
+  /**
+   * A copy of operands, for which each field is read once: INVALID_PARAM if that fails. Reading can run code of the
+   * caller, which can give other commands, so a command copies its operands before it looks at any state.
+   */
+  operands<Operands extends object>(
+    given: Operands,
+    names: readonly (keyof Operands & string)[],
+  ): Readonly<Operands> {
+    try {
+      if (typeof given !== 'object') throw new TypeError('the operands are not an object');
+      return Object.fromEntries(names.map((name) => [name, given[name]])) as Operands;
+    } catch (cause) {
+      return this.refuse('INVALID_PARAM', undefined, cause);
+    }
+  }
+
+  /**
+   * Refuses addresses that are not those of a 4 KiB page: INVALID_PARAM, because bits 11:0 are reserved. Refuses pages
+   * beyond the end of memory: INVALID_ADDRESS.
+   */
   requirePages(...pages: readonly SysPhysAddr[]): void {
     for (const spa of pages) {
       if (!SysPhys.isAddress(spa) || spa % BigInt(PAGE_SIZE) !== 0n) this.refuse('INVALID_PARAM', spa);
+      this.requireMemory(spa, PAGE_SIZE);
     }
+  }
+
+  /** Refuses `size` bytes that do not all lie in memory: INVALID_ADDRESS. */
+  requireMemory(spa: SysPhysAddr, size: number): void {
+    if (spa + BigInt(size) > this.#memory.size) this.refuse('INVALID_ADDRESS', spa);
   }
 
   /** The guest with a context page: else INVALID_GUEST. */
@@ -86,6 +113,7 @@ export class FirmwareCommand {
     if (entry === undefined || (states.length > 0 && !states.includes(state))) {
       return this.refuse('INVALID_PAGE_STATE', spa);
     }
+    this.requireMemory(spa, entry.pageSize);
     return { spa, entry, state };
   }
 
@@ -94,6 +122,15 @@ export class FirmwareCommand {
     const isOwned = state === PageState.Metadata ? entry.gpa === metadataGpa(context) : entry.asid === asid;
     if (!isOwned) this.refuse('INVALID_PAGE_OWNER', spa);
   }
+}
+
+/**
+ * Replaces the entry of a page, and ends the arrays of its memory that anyone holds: software could write the page in its
+ * new state through them, past the RMP.
+ */
+export function setEntry({ rmp, memory }: FirmwarePlatform, spa: SysPhysAddr, entry: RmpEntry): void {
+  rmp.setRawEntry(spa, entry);
+  memory.revoke(pageNumber(spa), entry.pageSize / PAGE_SIZE);
 }
 
 /**

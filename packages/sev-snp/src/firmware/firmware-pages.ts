@@ -3,7 +3,7 @@ import { PageState } from '../formats/page-state.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { HYPERVISOR_ENTRY, type Rmp } from '../rmp/rmp.ts';
-import type { FirmwareCommand } from './firmware-command.ts';
+import { type FirmwareCommand, type FirmwarePlatform, setEntry } from './firmware-command.ts';
 
 /*
  * Commands on pages that name no guest, as AMD-ASPFW `sev_mcmd.c` implements them. A command that refuses throws
@@ -11,28 +11,34 @@ import type { FirmwareCommand } from './firmware-command.ts';
  */
 
 /** SNP_PAGE_RECLAIM: `snp_mcmd_page_reclaim`. */
-export function pageReclaim(command: FirmwareCommand, rmp: Rmp, spa: SysPhysAddr, size: RmpPageSize): void {
+export function pageReclaim(
+  command: FirmwareCommand,
+  platform: FirmwarePlatform,
+  spa: SysPhysAddr,
+  size: RmpPageSize,
+): void {
   command.requirePages(spa);
   const { entry, state } = command.page(spa);
   if (entry.pageSize !== size) command.refuse('INVALID_PAGE_SIZE', spa);
   if (!entry.immutable) return;
   command.page(spa, PageState.PreGuest, PageState.PreSwap, PageState.Firmware, PageState.Metadata);
   const gpa = state === PageState.Metadata ? (0n as PhysAddr) : entry.gpa;
-  rmp.setRawEntry(spa, { ...entry, gpa, immutable: false, lock: false });
+  setEntry(platform, spa, { ...entry, gpa, immutable: false, lock: false });
 }
 
 /** SNP_PAGE_SET_STATE of one page: `page_set_hv_fixed`. */
-export function pageSetHvFixed(command: FirmwareCommand, rmp: Rmp, spa: SysPhysAddr): void {
+export function pageSetHvFixed(command: FirmwareCommand, platform: FirmwarePlatform, spa: SysPhysAddr): void {
   command.requirePages(spa);
   const { entry } = command.page(spa, PageState.Firmware);
   if (entry.pageSize !== PageSize.Regular) command.refuse('INVALID_PAGE_SIZE', spa);
   const { subpageCount } = entry;
-  rmp.setRawEntry(spa, { ...HYPERVISOR_ENTRY, immutable: true, subpageCount });
-  uncount(rmp, spa);
+  setEntry(platform, spa, { ...HYPERVISOR_ENTRY, immutable: true, subpageCount });
+  uncount(platform.rmp, spa);
 }
 
 /** SNP_PAGE_UNSMASH: `snp_mcmd_page_unsmash`. */
-export function pageUnsmash(command: FirmwareCommand, rmp: Rmp, spa: SysPhysAddr): void {
+export function pageUnsmash(command: FirmwareCommand, platform: FirmwarePlatform, spa: SysPhysAddr): void {
+  const { rmp } = platform;
   command.requirePages(spa);
   if (spa % BigInt(PAGE_SIZE_2M) !== 0n) command.refuse('INVALID_PARAM', spa);
   const { entry: first } = command.page(spa);
@@ -51,7 +57,7 @@ export function pageUnsmash(command: FirmwareCommand, rmp: Rmp, spa: SysPhysAddr
   for (let k = 1; k < PAGE_SIZE_2M / PAGE_SIZE; k += 1) {
     rmp.setRawEntry(pageAt(spa, k), { ...HYPERVISOR_ENTRY, assigned: true });
   }
-  rmp.setRawEntry(spa, { ...first, pageSize: PageSize.Huge, subpageCount: 0 });
+  setEntry(platform, spa, { ...first, pageSize: PageSize.Huge, subpageCount: 0 });
 }
 
 /** Decrements the sub-page count of the region, after one of its pages is not assigned any more. */

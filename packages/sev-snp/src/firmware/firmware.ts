@@ -5,7 +5,7 @@ import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { AsidTable } from './asid-table.ts';
-import { FirmwareCommand, type FirmwarePlatform, metadataGpa } from './firmware-command.ts';
+import { FirmwareCommand, type FirmwarePlatform, metadataGpa, setEntry } from './firmware-command.ts';
 import { type ActiveGuest, FirmwareContext } from './firmware-context.ts';
 import { pageReclaim, pageSetHvFixed, pageUnsmash } from './firmware-pages.ts';
 import { type LaunchUpdateOptions, launchUpdate } from './page-launch.ts';
@@ -67,10 +67,9 @@ export class Firmware {
     command.requirePages(spa);
     const { entry } = command.page(spa, PageState.Firmware);
     if (entry.pageSize !== PageSize.Regular) command.refuse('INVALID_PAGE_SIZE', spa);
-    const { rmp, memory } = this.#platform;
     this.#clear(spa, PageSize.Regular);
-    rmp.setRawEntry(spa, { ...entry, vmsa: true, lock: true });
-    this.#contexts.set(spa, new FirmwareContext(spa, memory));
+    setEntry(this.#platform, spa, { ...entry, vmsa: true, lock: true });
+    this.#contexts.set(spa, new FirmwareContext(spa, this.#platform.memory));
   }
 
   /** SNP_LAUNCH_START: the guest goes from INIT to LAUNCH. O(1). @throws SnpError `FIRMWARE_REFUSED` */
@@ -138,7 +137,7 @@ export class Firmware {
     guest.state = undefined;
     guest.active = undefined;
     this.#contexts.delete(context);
-    this.#platform.rmp.setRawEntry(context, { ...entry, vmsa: false });
+    setEntry(this.#platform, context, { ...entry, vmsa: false });
   }
 
   /** WBINVD on all cores, which SNP_DF_FLUSH demands. It is an instruction of the host; the firmware sees that it ran. */
@@ -176,12 +175,12 @@ export class Firmware {
    * @throws SnpError `FIRMWARE_REFUSED`
    */
   pageReclaim(spa: SysPhysAddr, pageSize: RmpPageSize = PageSize.Regular): void {
-    pageReclaim(this.#command('SNP_PAGE_RECLAIM'), this.#platform.rmp, spa, pageSize);
+    pageReclaim(this.#command('SNP_PAGE_RECLAIM'), this.#platform, spa, pageSize);
   }
 
   /** SNP_PAGE_SET_STATE: a FIRMWARE page becomes HV-FIXED permanently. O(1). @throws SnpError `FIRMWARE_REFUSED` */
   pageSetHvFixed(spa: SysPhysAddr): void {
-    pageSetHvFixed(this.#command('SNP_PAGE_SET_STATE'), this.#platform.rmp, spa);
+    pageSetHvFixed(this.#command('SNP_PAGE_SET_STATE'), this.#platform, spa);
   }
 
   /**
@@ -191,7 +190,7 @@ export class Firmware {
    * @throws SnpError `FIRMWARE_REFUSED`
    */
   pageUnsmash(spa: SysPhysAddr): void {
-    pageUnsmash(this.#command('SNP_PAGE_UNSMASH'), this.#platform.rmp, spa);
+    pageUnsmash(this.#command('SNP_PAGE_UNSMASH'), this.#platform, spa);
   }
 
   /**
@@ -205,7 +204,7 @@ export class Firmware {
     const { entry } = command.page(spa, PageState.Firmware);
     command.requireState(guest, GuestState.Launch, GuestState.Running);
     this.#clear(spa, entry.pageSize);
-    this.#platform.rmp.setRawEntry(spa, { ...entry, gpa: metadataGpa(context), lock: true });
+    setEntry(this.#platform, spa, { ...entry, gpa: metadataGpa(context), lock: true });
   }
 
   /**

@@ -5,7 +5,7 @@ import { PageState } from '../formats/page-state.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
-import type { FirmwareCommand, FirmwarePlatform } from './firmware-command.ts';
+import { type FirmwareCommand, type FirmwarePlatform, setEntry } from './firmware-command.ts';
 
 /** Operands of SNP_LAUNCH_UPDATE: `Firmware.launchUpdate`. */
 export interface LaunchUpdateOptions {
@@ -20,14 +20,19 @@ export interface LaunchUpdateOptions {
 /** SNP_LAUNCH_UPDATE: `snp_mcmd_launch_update` of AMD-ASPFW `sev_mcmd.c`, whose order of checks it has. */
 export function launchUpdate(
   command: FirmwareCommand,
-  { rmp, memory }: FirmwarePlatform,
+  platform: FirmwarePlatform,
   context: SysPhysAddr,
   spa: SysPhysAddr,
   options: LaunchUpdateOptions,
 ): void {
-  const { pageSize = PageSize.Regular, type = LaunchPageType.Normal, permissions = [0, 0, 0] } = options;
+  const {
+    pageSize = PageSize.Regular,
+    type = LaunchPageType.Normal,
+    permissions = [0, 0, 0],
+  } = command.operands(options, ['pageSize', 'type', 'permissions']);
+  const masks = masksOf(command, permissions);
   command.requirePages(context, spa);
-  if (!areMasks(permissions)) command.refuse('INVALID_PARAM', spa);
+  if (!masks.every(isMask)) command.refuse('INVALID_PARAM', spa);
   const guest = command.guest(context);
   const page = command.page(spa, PageState.PreGuest);
   const isHuge = page.entry.pageSize === PageSize.Huge;
@@ -37,14 +42,15 @@ export function launchUpdate(
   command.requireState(guest, GuestState.Launch);
   command.requireOwner(page, command.requireActive(guest));
 
+  const { rmp, memory } = platform;
   for (let i = 0; i < (isHuge ? PAGE_SIZE_2M / PAGE_SIZE : 1); i += 1) {
     const frame = pageNumber(spa) + i;
     if (type === LaunchPageType.Zero) memory.words(frame, guest.key, true).fill(0);
     else memory.rekey(frame, NO_KEY, guest.key);
   }
-  const vmplMasks = [rmp.masksOnceValidated(page.entry)[0], ...permissions] as const;
+  const vmplMasks = [rmp.masksOnceValidated(page.entry)[0], ...masks] as const;
   const vmsa = type === LaunchPageType.Vmsa;
-  rmp.setRawEntry(spa, { ...page.entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
+  setEntry(platform, spa, { ...page.entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
 }
 
 /** The types whose pages have to be 4 KiB. */
@@ -54,10 +60,16 @@ const SMALL_TYPES: readonly LaunchPageType[] = [
   LaunchPageType.Cpuid,
 ];
 
-function areMasks(masks: readonly number[]): boolean {
-  return (
-    Array.isArray(masks) &&
-    masks.length === 3 &&
-    masks.every((mask) => Number.isInteger(mask) && mask >= 0 && mask <= 0xff)
-  );
+/** A copy of the masks of VMPL1 to VMPL3: INVALID_PARAM unless there are three. */
+function masksOf(
+  command: FirmwareCommand,
+  permissions: readonly [number, number, number],
+): readonly [number, number, number] {
+  const { length, 0: first, 1: second, 2: third } = command.operands(permissions, ['length', '0', '1', '2']);
+  if (length !== 3) command.refuse('INVALID_PARAM');
+  return [first, second, third];
+}
+
+function isMask(mask: number): boolean {
+  return Number.isInteger(mask) && mask >= 0 && mask <= 0xff;
 }

@@ -1,4 +1,4 @@
-import { PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import { GuestState } from '../formats/guest-state.ts';
 import { PageState } from '../formats/page-state.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
@@ -12,7 +12,7 @@ import {
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import type { Rmp } from '../rmp/rmp.ts';
-import { type FirmwareCommand, type FirmwarePlatform, metadataGpa } from './firmware-command.ts';
+import { type FirmwareCommand, type FirmwarePlatform, metadataGpa, setEntry } from './firmware-command.ts';
 import type { FirmwareContext } from './firmware-context.ts';
 import { sealPage, unsealPage } from './page-seal.ts';
 
@@ -44,17 +44,23 @@ export interface SwapOptions extends MoveOptions {
   readonly softwareData?: bigint;
 }
 
+/** The names of the operands. */
+const MOVE = ['source', 'destination', 'pageSize'] as const;
+const SWAP = [...MOVE, 'record', 'softwareData'] as const;
+
 /** SNP_SWAP_OUT: `snp_mcmd_swap_out`. The type of the page follows from the state and the VMSA bit of the source. */
 export function swapOut(
   command: FirmwareCommand,
-  { rmp, memory }: FirmwarePlatform,
+  platform: FirmwarePlatform,
   context: SysPhysAddr,
   options: SwapOptions,
 ): void {
-  const { source, destination, pageSize = PageSize.Regular, softwareData = 0n } = options;
+  const operands = swapOperands(command, options);
+  const { source, destination, pageSize = PageSize.Regular, softwareData = 0n } = operands;
+  if (!isSoftwareData(softwareData)) command.refuse('INVALID_PARAM');
   command.requirePages(context, source, destination);
   const guest = command.guest(context);
-  const place = placeOf(command, guest, options);
+  const place = placeOf(command, guest, operands);
   requireSize(command, source, pageSize);
   requireSize(command, destination, pageSize);
   command.requireState(guest, GuestState.Launch, GuestState.Running);
@@ -63,35 +69,38 @@ export function swapOut(
   requireTarget(command, destination);
   command.requireOwner(page, active);
 
+  const { rmp, memory } = platform;
   const { entry } = page;
   const metadata = page.state === PageState.Metadata;
   const { validated, vmsa, vmplMasks, gpa } = entry;
   const content = memory.read(source, pageSize, metadata ? NO_KEY : guest.key);
   const { bytes, tag } = sealPage(content, guest.offlineKey, guest.nextIv);
-  memory.write(destination, bytes, NO_KEY);
+  fill(platform, destination, bytes);
   const fields = { validated, vmsa, metadata, pageSize, gpa, vmplMasks };
   const record = { softwareData, iv: guest.nextIv, tag, valid: true, ...fields };
   guest.nextIv += 1n;
   const after = metadata ? { gpa: 0n as PhysAddr } : { validated: false, vmsa: sourceVmsa(rmp, entry) };
-  rmp.setRawEntry(source, { ...entry, ...after });
+  setEntry(platform, source, { ...entry, ...after });
   writeRecord(memory, guest, place, record);
 }
 
 /** SNP_SWAP_IN: `snp_mcmd_swap_in`, without swapping in place. */
 export function swapIn(
   command: FirmwareCommand,
-  { rmp, memory }: FirmwarePlatform,
+  platform: FirmwarePlatform,
   context: SysPhysAddr,
   options: SwapOptions,
 ): void {
-  const { source, destination, pageSize = PageSize.Regular } = options;
+  const operands = swapOperands(command, options);
+  const { source, destination, pageSize = PageSize.Regular } = operands;
   command.requirePages(context, source, destination);
   const guest = command.guest(context);
-  const place = placeOf(command, guest, options);
+  const place = placeOf(command, guest, operands);
   command.requireState(guest, GuestState.Launch, GuestState.Running);
   const active = command.requireActive(guest);
+  const { memory } = platform;
   const record = readRecord(memory, guest, place);
-  if (record?.valid !== true) command.refuse('INVALID_MDATA_ENTRY', options.record?.page);
+  if (record?.valid !== true) command.refuse('INVALID_MDATA_ENTRY', operands.record?.page);
   requireSize(command, source, pageSize);
   requireSize(command, destination, pageSize);
   if (record.pageSize !== pageSize) command.refuse('INVALID_PAGE_SIZE', destination);
@@ -104,17 +113,18 @@ export function swapIn(
   memory.write(destination, content, record.metadata ? NO_KEY : guest.key);
   const { validated, vmsa, vmplMasks, gpa } = record;
   const fields = record.metadata ? { gpa: metadataGpa(context) } : { validated, vmsa, vmplMasks, gpa };
-  rmp.setRawEntry(destination, { ...page.entry, ...fields });
+  setEntry(platform, destination, { ...page.entry, ...fields });
   writeRecord(memory, guest, place, { ...record, valid: false });
 }
 
 /** SNP_PAGE_MOVE: `snp_mcmd_page_move`. */
 export function pageMove(
   command: FirmwareCommand,
-  { rmp, memory }: FirmwarePlatform,
+  platform: FirmwarePlatform,
   context: SysPhysAddr,
-  { source, destination, pageSize = PageSize.Regular }: MoveOptions,
+  options: MoveOptions,
 ): void {
+  const { source, destination, pageSize = PageSize.Regular } = command.operands(options, MOVE);
   command.requirePages(context, source, destination);
   const guest = command.guest(context);
   requireSize(command, source, pageSize);
@@ -127,22 +137,23 @@ export function pageMove(
   command.requireOwner(from, active);
   if (!metadata) command.requireOwner(to, active);
 
+  const { rmp, memory } = platform;
   const key = metadata ? NO_KEY : guest.key;
   memory.write(destination, memory.read(source, pageSize, key), key);
   const { validated, vmsa, vmplMasks, gpa } = from.entry;
   if (metadata) {
-    rmp.setRawEntry(source, { ...from.entry, gpa: 0n as PhysAddr });
-    rmp.setRawEntry(destination, { ...to.entry, gpa });
+    setEntry(platform, source, { ...from.entry, gpa: 0n as PhysAddr });
+    setEntry(platform, destination, { ...to.entry, gpa });
     return;
   }
   const mutable = { immutable: false, lock: false };
-  rmp.setRawEntry(source, {
+  setEntry(platform, source, {
     ...from.entry,
     ...mutable,
     validated: false,
     vmsa: sourceVmsa(rmp, from.entry),
   });
-  rmp.setRawEntry(destination, { ...to.entry, ...mutable, validated, vmsa, vmplMasks, gpa });
+  setEntry(platform, destination, { ...to.entry, ...mutable, validated, vmsa, vmplMasks, gpa });
 }
 
 /** The VMSA bit of a page whose content has gone to another place. */
@@ -155,7 +166,25 @@ function requireSize(command: FirmwareCommand, spa: SysPhysAddr, pageSize: RmpPa
   if (command.stateOf(spa) === PageState.Default) {
     if (pageSize !== PageSize.Regular && pageSize !== PageSize.Huge) command.refuse('INVALID_PAGE_SIZE', spa);
     if (spa % BigInt(pageSize) !== 0n) command.refuse('INVALID_ADDRESS', spa);
+    command.requireMemory(spa, pageSize);
   } else if (command.page(spa).entry.pageSize !== pageSize) command.refuse('INVALID_PAGE_SIZE', spa);
+}
+
+/** A copy of the operands of a swap. */
+function swapOperands(command: FirmwareCommand, options: SwapOptions): SwapOptions {
+  const { record, ...rest } = command.operands(options, SWAP);
+  return record === undefined ? rest : { ...rest, record: command.operands(record, ['page', 'index']) };
+}
+
+/** Whether a record can keep the value: 64 bits. */
+function isSoftwareData(value: unknown): boolean {
+  return typeof value === 'bigint' && BigInt.asUintN(64, value) === value;
+}
+
+/** Writes sealed bytes to a page. An array of a page of the firmware ends, as after a change of its entry. */
+function fill({ rmp, memory }: FirmwarePlatform, spa: SysPhysAddr, bytes: Uint8Array): void {
+  memory.write(spa, bytes, NO_KEY);
+  if (rmp.covers(spa)) memory.revoke(pageNumber(spa), bytes.length / PAGE_SIZE);
 }
 
 /** Refuses a page that cannot hold sealed bytes: INVALID_PAGE_STATE. */

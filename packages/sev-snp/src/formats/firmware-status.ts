@@ -9,6 +9,7 @@ export const FirmwareStatus = {
   INVALID_CONFIG: 0x03,
   /** The guest has no ASID. */
   INACTIVE: 0x08,
+  /** The page does not lie in memory, or its address is not a multiple of its size. */
   INVALID_ADDRESS: 0x09,
   /** The tag of a swapped-out page is wrong: the page, or its record, has changed. */
   BAD_MEASUREMENT: 0x0b,

@@ -371,7 +371,7 @@ describe('what the firmware refuses', () => {
       (it) =>
         it.firmware.swapOut(it.context, {
           source: it.source,
-          destination: (BigInt(64 * MiB) + 0x1000n) as SysPhysAddr,
+          destination: (BigInt(16 * MiB) + 0x1000n) as SysPhysAddr,
           pageSize: PageSize.Huge,
         }),
       'INVALID_PAGE_SIZE',
@@ -380,11 +380,10 @@ describe('what the firmware refuses', () => {
       'a swap-in with another size than the record',
       (it) => {
         out(it);
-        const outside = BigInt(64 * MiB) as SysPhysAddr;
         const whole = (it.preGuest() & -0x20_0000n) as SysPhysAddr;
         const entry = it.it.machine.rmp.rawEntry(whole)!;
         it.it.machine.rmp.setRawEntry(whole, { ...entry, pageSize: PageSize.Huge });
-        it.firmware.swapIn(it.context, { source: outside, destination: whole, pageSize: PageSize.Huge });
+        it.firmware.swapIn(it.context, { source: whole, destination: whole, pageSize: PageSize.Huge });
       },
       'INVALID_PAGE_SIZE',
     ],

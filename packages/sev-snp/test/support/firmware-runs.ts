@@ -42,9 +42,9 @@ function fieldsOf(state: PageState, context: SysPhysAddr): Partial<RmpEntry> {
 /** The page that is tried, and other pages of the command, each in a fit state. */
 const SPA = sysPhysAddr(0x20_3000);
 const OUTSIDE = sysPhysAddr(4 * MiB);
-const OTHER = sysPhysAddr(0x20_5000);
-const SEALED = sysPhysAddr(0x20_6000);
-const RECORDS = sysPhysAddr(0x20_7000);
+export const OTHER: SysPhysAddr = sysPhysAddr(0x20_5000);
+export const SEALED: SysPhysAddr = sysPhysAddr(0x20_6000);
+export const RECORDS: SysPhysAddr = sysPhysAddr(0x20_7000);
 
 /** A machine with a guest in some state, and a page in some state. */
 export class FirmwareScene {
