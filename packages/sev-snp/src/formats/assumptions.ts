@@ -59,7 +59,8 @@ export interface Assumptions {
   readonly subpageCount: 'maintained' | 'unmaintained';
   /**
    * The VMSA bit of the source of SNP_SWAP_OUT and SNP_PAGE_MOVE: cleared, or kept, as in the published code (AMD-ASPFW).
-   * If it is kept, and VMRUN does not need a valid page, the host can reclaim the source and run the old VMSA again.
+   * If it is kept, the host can swap a VMSA out, reclaim the source, which is GUEST-INVALID then, and run the registers of
+   * that time again (attack A34): VMRUN does not need a valid page.
    */
   readonly sourceVmsa: 'cleared' | 'kept';
   /** The levels that RMPQUERY accepts; for others it returns FAIL_PERMISSION. */

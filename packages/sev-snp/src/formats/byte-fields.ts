@@ -112,6 +112,22 @@ export function requireLength(bytes: Uint8Array, length: number, what: string): 
   throw new SnpError('INVALID_ARGUMENT', { what: `the length of ${what}`, value: bytes.length, expected });
 }
 
+/**
+ * A copy of bytes. Use it before a check: a subclass or a proxy can have another length or content at each read, and the
+ * copy cannot.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if `bytes`, of which `what` is the name, are not a readable `Uint8Array`
+ */
+export function copyOfBytes(bytes: Uint8Array, what: string): Uint8Array {
+  const expected = 'pass a Uint8Array';
+  if (!isBytes(bytes)) throw new SnpError('INVALID_ARGUMENT', { what, value: bytes, expected });
+  try {
+    return new Uint8Array(bytes);
+  } catch (cause) {
+    throw new SnpError('INVALID_ARGUMENT', { what, value: bytes, expected }, { cause });
+  }
+}
+
 /** Whether `value` is a `Uint8Array`. Never throws. */
 export function isBytes(value: unknown): value is Uint8Array {
   try {

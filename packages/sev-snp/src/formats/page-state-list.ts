@@ -60,7 +60,12 @@ export function decodePscHeader(bytes: Uint8Array): PscHeader {
   return Object.freeze(readFields(bytes, HEADER));
 }
 
-/** Encodes a header: 8 bytes. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
+/**
+ * Encodes a header: 8 bytes. Any numbers that fit are encoded, also an `end` beyond the last entry and a `current` beyond
+ * `end`: a hostile guest writes them, and hypervisors have to refuse them.
+ *
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ */
 export function encodePscHeader(header: PscHeader): Uint8Array {
   const bytes = new Uint8Array(PSC_ENTRY_SIZE);
   writeFields(bytes, HEADER, header);
@@ -81,7 +86,8 @@ export function decodePscEntry(bytes: Uint8Array): PscEntry {
 }
 
 /**
- * Encodes an entry: 8 bytes.
+ * Encodes an entry: 8 bytes. Any fields that fit are encoded, also a 2 MiB page at a multiple of 4 KiB and more done pages
+ * than the page has: a hostile guest writes them, and hypervisors have to refuse them.
  *
  * @throws SnpError `INVALID_MESSAGE` if a field does not fit
  */

@@ -34,7 +34,12 @@ export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
   return decodeWords(words, 0);
 }
 
-/** The reverse of {@link decodeRmpEntry}. O(1). @throws SnpError `INVALID_MESSAGE` if a field does not fit */
+/**
+ * The reverse of {@link decodeRmpEntry}. Any fields that fit are encoded, also combinations that no instruction makes, such
+ * as 2 MiB at a GPA that is a multiple of 4 KiB: whoever writes the table in DRAM can make them. O(1).
+ *
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ */
 export function encodeRmpEntry(entry: RmpEntry): RawRmpEntry {
   const { assigned, pageSize, immutable, subpageCount, gpa, asid, vmsa, validated, vmplMasks, lock, upper } =
     entry;

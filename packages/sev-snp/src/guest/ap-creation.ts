@@ -40,7 +40,7 @@ export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: 
   need('apicId', Number.isInteger(apicId) && apicId >= 0 && apicId < 2 ** 32, 'pass 32 bits');
   need('vmpl', Number.isInteger(vmpl) && vmpl >= 0 && vmpl < VMPL_COUNT, 'pass 0 to 3');
   need('vmsa', Phys.isAddress(vmsa) && vmsa % BigInt(PAGE_SIZE) === 0n, 'pass a multiple of 4096');
-  need('sevFeatures', BigInt.asUintN(64, sevFeatures) === sevFeatures, 'pass 64 bits');
+  need('sevFeatures', typeof sevFeatures === 'bigint' && sevFeatures >> 64n === 0n, 'pass 64 bits');
   const info1 = (BigInt(apicId) << 32n) | BigInt((vmpl << 16) | request);
   return { info1, info2: vmsa, rax: sevFeatures };
 }

@@ -11,7 +11,7 @@ import {
 import { type MemoryRegion, physRegion } from '@svsm/memory-region';
 import { type PhysMemory, pagingConfig, writePhys } from '@svsm/pagetable';
 import type { GuestContext, SnpPlatform } from '../cpu/platform.ts';
-import { requireLength } from '../formats/byte-fields.ts';
+import { copyOfBytes, requireLength } from '../formats/byte-fields.ts';
 import { LaunchPageType } from '../formats/launch-digest.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
@@ -111,6 +111,22 @@ export function launchGuest(
     launchPage(host, guest, (nested.lookup(gpa) as NestedPage).spa, gpa, size, type);
   }
   return guest;
+}
+
+/**
+ * A copy of the options, for which each of them, and each byte of an image, is read once: the checks see what is launched.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if an image is not a `Uint8Array`
+ */
+export function launchInputs(options: LaunchOptions): LaunchOptions {
+  const given = Object.fromEntries(LAUNCH_OPTIONS.map((name) => [name, options[name]]));
+  const { image = [], vmsas = [], ...rest } = given as unknown as LaunchOptions;
+  const copyPart = ({ gpa, bytes, unmeasured = false }: LaunchImage): LaunchImage => ({
+    gpa,
+    bytes: copyOfBytes(bytes, 'an image'),
+    unmeasured,
+  });
+  return { ...rest, image: image.map(copyPart), vmsas: vmsas.map((bytes) => copyOfBytes(bytes, 'a VMSA')) };
 }
 
 /** A context in state LAUNCH with an ASID. Returns its page. */

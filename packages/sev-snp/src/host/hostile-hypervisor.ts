@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { GuestContext, VcpuContext } from '../cpu/platform.ts';
+import { copyOfBytes } from '../formats/byte-fields.ts';
 import { decodeGhcbMsr, type PageOperation } from '../formats/ghcb-msr.ts';
 import type { GhcbPage } from '../formats/ghcb-page.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
@@ -195,16 +196,19 @@ export class HostileHypervisor extends Hypervisor {
   /**
    * Puts old ciphertext back into a page of a guest, in the only possible way: takes the page, writes, and assigns the
    * page again. Returns the results of both RMPUPDATEs; `undefined` if nothing is mapped.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `captured` is not a `Uint8Array`: nothing has changed
    */
   replay(
     guest: GuestContext,
     gpa: PhysAddr,
     captured: Uint8Array,
   ): readonly [RmpResult, RmpResult] | undefined {
+    const copy = copyOfBytes(captured, 'captured bytes');
     if (!this.splitPage(guest, gpa)) return undefined;
     const spa = guest.nested.lookup(gpa)?.spa as SysPhysAddr;
     const freed = this.rmpupdate(spa, { assigned: false });
-    if (freed === RmpResult.SUCCESS) this.write(spa, captured);
+    if (freed === RmpResult.SUCCESS) this.write(spa, copy);
     return [freed, this.rmpupdate(spa, { assigned: true, asid: guest.asid, gpa })];
   }
 
@@ -255,7 +259,9 @@ export class HostileHypervisor extends Hypervisor {
    * write of 8 bytes to the entries of the RMP itself opens all others. Mitigated by newer firmware, which the TCB version
    * in the attestation report shows.
    *
-   * A processor sees the new entry at its next access. On hardware, a TLB can hold the old verdict longer.
+   * A processor sees the new entry at its next access, except for a change of the masks alone: as after RMPADJUST, a
+   * `NestedTlb` holds its verdicts on them until the guest's translations are flushed. On hardware, a TLB can hold the
+   * verdict on any field.
    *
    * @throws SnpError `OUTSIDE_RMP`
    */

@@ -2,6 +2,7 @@ import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@s
 import { PageFaultCode, type PhysMemory } from '@svsm/pagetable';
 import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { VmExit } from '../cpu/vmrun.ts';
+import { copyOfBytes } from '../formats/byte-fields.ts';
 import { NpfInfo } from '../formats/exit-info.ts';
 import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
@@ -10,7 +11,7 @@ import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { readVmsa } from '../formats/vmsa.ts';
 import { decodeApCreation } from '../guest/ap-creation.ts';
 import type { Guest } from '../guest/guest.ts';
@@ -28,7 +29,7 @@ import {
   refusal,
   writeGhcbAnswer,
 } from './ghcb-service.ts';
-import { LAUNCH_OPTIONS, type LaunchOptions, launchGuest, launchPage } from './guest-launch.ts';
+import { LAUNCH_OPTIONS, type LaunchOptions, launchGuest, launchInputs, launchPage } from './guest-launch.ts';
 import { HostVcpus } from './host-vcpus.ts';
 import { processPageStateChange, scratchOffset } from './page-state-service.ts';
 
@@ -63,7 +64,8 @@ export class Hypervisor implements ExitHandler {
       get epoch() {
         return plain.epoch;
       },
-      words: (frame, write) => {
+      words: (given, write) => {
+        const frame = Number(given);
         const spa = (BigInt(frame) * BigInt(PAGE_SIZE)) as SysPhysAddr;
         if (write) this.#requireWritable(spa, PageSize.Regular);
         const words = plain.words(frame, write);
@@ -89,14 +91,17 @@ export class Hypervisor implements ExitHandler {
    *
    * @param mappedWith - the page size of the host's own mapping. With 2 MiB, the write faults if a page of the 2 MiB
    *   region is assigned
-   * @throws SnpFault `HOST_PF` if a page is assigned; PageTableError `BUS_ERROR`
+   * @throws SnpFault `HOST_PF` if a page is assigned; SnpError `INVALID_ARGUMENT` if `bytes` are not a `Uint8Array`;
+   *   PageTableError `BUS_ERROR`; AddressError `INVALID_ADDRESS`
    */
   write(spa: SysPhysAddr, bytes: Uint8Array, mappedWith: PageSize = PageSize.Regular): void {
-    const end = spa + BigInt(bytes.length);
+    SysPhys.assertIsAddress(spa);
+    const copy = copyOfBytes(bytes, 'the bytes');
+    const end = spa + BigInt(copy.length);
     for (let at: bigint = spa & -BigInt(PAGE_SIZE); at < end; at += BigInt(PAGE_SIZE)) {
       this.#requireWritable(at as SysPhysAddr, mappedWith);
     }
-    this.machine.memory.write(spa, bytes, NO_KEY);
+    this.machine.memory.write(spa, copy, NO_KEY);
   }
 
   /** A free 4 KiB page of system memory. @throws SnpError `OUT_OF_MEMORY` */
@@ -116,13 +121,20 @@ export class Hypervisor implements ExitHandler {
     throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
   }
 
-  /** RMPUPDATE: see `rmpupdate`. @throws SnpError `INVALID_ARGUMENT` */
-  rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult {
+  /**
+   * RMPUPDATE: see `rmpupdate`. If it succeeds, the arrays of {@link memory} of the page end. Each field of the state is
+   * read once.
+   *
+   * @throws SnpError `INVALID_ARGUMENT`; AddressError `INVALID_ADDRESS`
+   */
+  rmpupdate(spa: SysPhysAddr, { assigned, pageSize, immutable, gpa, asid }: RmpState): RmpResult {
+    SysPhys.assertIsAddress(spa);
     const { rmp, memory } = this.machine;
+    const state = { assigned, pageSize, immutable, gpa, asid } as RmpState;
     const result = rmpupdate(rmp, spa, state);
     if (result === RmpResult.SUCCESS) {
-      const pageSize = state.pageSize ?? PageSize.Regular;
-      memory.revoke(pageNumber((spa & -BigInt(pageSize)) as SysPhysAddr), pageSize / PAGE_SIZE);
+      const size = pageSize ?? PageSize.Regular;
+      memory.revoke(pageNumber((spa & -BigInt(size)) as SysPhysAddr), size / PAGE_SIZE);
     }
     this.machine.trace({ type: 'rmpupdate', spa, state, result });
     return result;
@@ -174,8 +186,9 @@ export class Hypervisor implements ExitHandler {
       this.#guests += 1;
       return this.#guests;
     };
-    const guest = launchGuest(this, this.#frames, takeAsid, options);
-    for (const [apicId, image] of (options.vmsas ?? []).entries()) {
+    const { vmsas = [], ...rest } = launchInputs(options);
+    const guest = launchGuest(this, this.#frames, takeAsid, { vmsas, ...rest });
+    for (const [apicId, image] of vmsas.entries()) {
       const spa = this.#vcpus.allocatePage();
       this.write(spa, image);
       launchPage(this, guest, spa, VMSA_LAUNCH_GPA, PageSize.Regular, LaunchPageType.Vmsa);

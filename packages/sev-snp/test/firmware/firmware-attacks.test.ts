@@ -1,10 +1,12 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import { VmExit } from '../../src/cpu/vmrun.ts';
 import { LaunchPageType } from '../../src/formats/launch-digest.ts';
 import { pageStateOf } from '../../src/formats/page-state.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { decodeSwapRecord } from '../../src/formats/swap-record.ts';
+import { readVmsa } from '../../src/formats/vmsa.ts';
 import { Guest } from '../../src/guest/guest.ts';
 import { statusOf } from '../support/firmware-runs.ts';
 import { bytesOf, codeOf, gvaOf, spaOf, textOf, world } from '../support/world.ts';
@@ -118,6 +120,32 @@ test('the host can write neither a page of records nor a root record', () => {
   );
   // The firmware's objects have no record, key or context that could be reached.
   expect(Reflect.ownKeys(firmware)).toEqual([]);
+});
+
+// A34, T8
+test.each([
+  ['cleared', 'VMRUN'],
+  ['kept', 0x1234n],
+] as const)('a VMSA is rolled back by a swap only if the VMSA bit of the source is %s', (sourceVmsa, end) => {
+  const launch = { pageSize: PageSize.Regular, vmsas: [createVmsa({ rip: 0x1234n })] };
+  const { machine, guest } = world({ assumptions: { sourceVmsa } }, launch);
+  const { firmware, hypervisor: host, rmp } = machine;
+  const vmsa = host.vmsaOf(guest, 0)!;
+  const source = vmsa.spa;
+  host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa: vmsa.gpa });
+  firmware.swapOut(guest.context, { source, destination: host.givePageToFirmware() });
+  firmware.pageReclaim(source);
+  expect(pageStateOf(rmp.rawEntry(source))).toBe('GUEST-INVALID');
+  let rip: unknown;
+  const fault = codeOf(() => {
+    const vcpu = guest.vmrun(vmsa);
+    rip = readVmsa(
+      machine.memory.read(source, 4096, machine.firmware.activeGuest(guest.context)!.key!),
+      'rip',
+    );
+    vcpu.leave(VmExit.Halt);
+  });
+  expect(rip ?? fault).toBe(end);
 });
 
 // A32, T11

@@ -51,6 +51,9 @@ describe('the request', () => {
     ['vmpl', { vmpl: 4 }],
     ['vmsa', { vmsa: 0x1001n }],
     ['sevFeatures', { sevFeatures: -1n }],
+    ['sevFeatures', { sevFeatures: 5 }],
+    ['sevFeatures', { sevFeatures: 1n << 64n }],
+    ['sevFeatures', { sevFeatures: undefined }],
   ])('with a %s that does not fit is refused', (field, change) => {
     expect(thrownBy(() => encodeApCreation({ ...creation, ...change } as never))?.details).toMatchObject({
       field,

@@ -1,5 +1,7 @@
-import { PageSize, physAddr } from '@svsm/address';
+import { PageSize, physAddr, virtAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
+import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
+import { INIT_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
 import { failedVmrunCheck } from '../../src/cpu/vmrun.ts';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { GhcbExit } from '../../src/formats/ghcb-page.ts';
@@ -452,6 +454,24 @@ describe('let through, as by hardware', () => {
     expect(failedVmrunCheck(it.machine.rmp, 'vmsa', own)).toBe('vmsa');
     it.host.tamperRmp(own.spa, { vmsa: true });
     expect(failedVmrunCheck(it.machine.rmp, 'vmsa', own)).toBe(undefined);
+  });
+
+  test('A24 tampered masks have no effect before the translations are flushed, other fields at once', () => {
+    const it = attacked();
+    const page = spaOf(it, A);
+    it.vcpu.rmpadjust(gvaOf(A), PageSize.Regular, { vmpl: 2, permissions: 0xf });
+    const vcpu = it.guest.createVcpu({ vmpl: 2, nestedTlb: new NestedTlb(), registers: INIT_REGISTERS });
+    const read = () => codeOf(() => vcpu.read(virtAddr(A), 1));
+    expect(read()).toBe(undefined);
+    const before = it.host.tamperRmp(page, { vmplMasks: [0x1f, 0, 0, 0] });
+    expect(read()).toBe(undefined);
+    it.host.flushTlbs(it.guest);
+    expect(read()).toBe('NPF');
+    it.host.tamperRmp(page, before);
+    it.host.flushTlbs(it.guest);
+    expect(read()).toBe(undefined);
+    it.host.tamperRmp(page, { validated: false });
+    expect(read()).toBe('VC_NOT_VALIDATED');
   });
 
   test('A24 only covered pages have an entry to tamper with', () => {

@@ -694,6 +694,8 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
       asid: num(random),
       gpa: big(random),
     }),
+  'Hypervisor.write': (random, world) =>
+    world().host.write(big(random), random(2) === 0 ? any(random) : bytes(random, 64)),
   'Hypervisor.run': (random, world) => {
     const { host, it } = world();
     return host.run(it.guest, any(random), any(random));
@@ -712,6 +714,10 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     const exitCode = 0x8000_0000n + BigInt([0x10, 0x13, 0x18, 0xfffd, 0xfffe][random(5)]!);
     const fields = object(random, { gpa: big, info1: big, info2: big, scratch: big, rax: big }) as object;
     return host.answerGhcb(it.guest, { ...fields, exitCode } as never, ghcbOver(random), it.vcpu);
+  },
+  'HostileHypervisor.replay': (random, world) => {
+    const it = world();
+    return it.host.replay(it.it.guest, it.gpa(random), any(random));
   },
   'HostileHypervisor.substitute': (random, world) => {
     const it = world();

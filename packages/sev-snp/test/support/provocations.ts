@@ -738,6 +738,7 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () =>
       hostile().host.rmpupdate(sysPhysAddr(0), { assigned: false, pageSize: 0x4000_0000 as never }),
   },
+  'Hypervisor.write': { INVALID_ARGUMENT: () => hostile().host.write(sysPhysAddr(0), [1] as never) },
   'Hypervisor.run': { INVALID_ARGUMENT: () => hostile().host.run(world().guest) },
   'Hypervisor.init': {
     OUT_OF_MEMORY: () => {
@@ -773,6 +774,12 @@ export const PROVOCATIONS: Provocations = {
       const exitCode = GhcbExit.Terminate;
       const none = { info1: 0n, info2: 0n, scratch: undefined, rax: undefined };
       return host.answerGhcb(guest, { gpa: physAddr(0), exitCode, ...none }, GhcbPage.over());
+    },
+  },
+  'HostileHypervisor.replay': {
+    INVALID_ARGUMENT: () => {
+      const { host, guest } = hostile();
+      return host.replay(guest, physAddr(0), undefined as never);
     },
   },
   'HostileHypervisor.substitute': {
