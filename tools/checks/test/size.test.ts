@@ -47,11 +47,11 @@ const CASES: readonly Case[] = [
     formats: { ceiling: 22490, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     rmp: { ceiling: 8650, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
     memory: { ceiling: 28460, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 8510, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    firmware: { ceiling: 8900, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
     cpu: { ceiling: 43460, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 53690, without: ['LAUNCH_UPDATE'] },
+    guest: { ceiling: 53700, without: ['LAUNCH_UPDATE'] },
     svsm: { ceiling: 16260, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 63190, without: ['deposit'] },
+    host: { ceiling: 63770, without: ['deposit'] },
   }),
 ];
 
