@@ -64,8 +64,7 @@ export class Hypervisor implements ExitHandler {
       get epoch() {
         return plain.epoch;
       },
-      words: (given, write) => {
-        const frame = Number(given);
+      words: (frame, write) => {
         const spa = (BigInt(frame) * BigInt(PAGE_SIZE)) as SysPhysAddr;
         if (write) this.#requireWritable(spa, PageSize.Regular);
         const words = plain.words(frame, write);

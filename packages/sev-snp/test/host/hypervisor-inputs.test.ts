@@ -77,7 +77,10 @@ describe('a write of the host', () => {
       const it = attacked();
       const address = changing(it.host.allocatePage(), count, it.page);
       expect(() => it.host.write(address, new Uint8Array(16))).toThrow();
-      expect(() => it.host.rmpupdate(address, { assigned: false })).toThrow();
+      const before = snapshot(it.machine.rmp);
+      const another = changing(it.host.allocatePage(), count, it.host.allocatePage());
+      expect(() => it.host.rmpupdate(another, { assigned: true, immutable: true })).toThrow();
+      expect(snapshot(it.machine.rmp)).toBe(before);
       const frame = changing(BigInt(pageNumber(it.host.allocatePage())), count, BigInt(pageNumber(it.page)));
       try {
         it.host.memory.words(frame, true).fill(0);
