@@ -24,6 +24,7 @@ import {
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
+import { report } from './machine-event.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
@@ -222,14 +223,14 @@ export class Vcpu implements GuestCpu {
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
     const answer = this.#runRestartable(gva, () => pvalidate(this, gva, pageSize, validate));
-    this.guest.machine.trace({ type: 'pvalidate', gva, pageSize, validate, ...answer });
+    report(this.guest.machine, { type: 'pvalidate', gva, pageSize, validate, ...answer });
     return answer;
   }
 
   /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
     const result = this.#runRestartable(gva, () => rmpadjust(this, gva, pageSize, adjustment));
-    this.guest.machine.trace({ type: 'rmpadjust', gva, result });
+    report(this.guest.machine, { type: 'rmpadjust', gva, result });
     return result;
   }
 

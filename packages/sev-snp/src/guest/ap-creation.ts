@@ -62,15 +62,17 @@ export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApC
  *
  * If it throws, the page is not a VMSA, and the levels have the rights that they had.
  *
- * @param page - a private, validated page whose guest-physical address is not a multiple of 2 MiB: hypervisors refuse
- *   those because of an erratum (KVM)
+ * @param page - a multiple of 4096: a private, validated page whose guest-physical address is not a multiple of 2 MiB,
+ *   because hypervisors refuse those for an erratum (KVM)
  * @param image - the 4096 bytes of the VMSA
  * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
  */
 export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
+  const isAligned = typeof page === 'bigint' && page % BigInt(PAGE_SIZE) === 0n;
   const isAt2m = (): boolean => vcpu.translate(page).gpa % BigInt(PageSize.Huge) === 0n;
-  if (image.length !== PAGE_SIZE || isAt2m()) {
-    const expected = 'pass 4096 bytes, and a page whose guest-physical address is not a multiple of 2 MiB';
+  if (image.length !== PAGE_SIZE || !isAligned || isAt2m()) {
+    const expected =
+      'pass 4096 bytes, and a multiple of 4096 whose guest-physical address is not a multiple of 2 MiB';
     throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
   }
   const before = LOWER_LEVELS.map((vmpl) => vcpu.rmpquery(page, vmpl).permissions);

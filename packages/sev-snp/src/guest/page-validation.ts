@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { eventOf, hasPvalidated } from '../cpu/machine-event.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
@@ -33,7 +34,8 @@ export function validatePage(vcpu: Vcpu, page: PrivatePage, validated: Validated
     isHuge = pvalidate(vcpu, page, true) === RmpResult.FAIL_SIZEMISMATCH;
   } catch (error) {
     // A fault or a result comes in place of the change. Any other error is of a callback, which comes after the change.
-    if (isSnpFault(error) || isSnpError(error)) validated?.remove(region);
+    const isInPlace = (isSnpFault(error) || isSnpError(error)) && eventOf(error) === undefined;
+    if (isInPlace) validated?.remove(region);
     else takeBack(vcpu, page, validated);
     throw error;
   }
@@ -62,8 +64,13 @@ export function rescindPage<Page extends PrivatePage>(
 ): readonly Page[] {
   const region = pageRegion(page.gpa, page.size);
   validated?.requireAll(region);
-  if (pvalidate(vcpu, page, false) === RmpResult.FAIL_SIZEMISMATCH) {
-    return smallPagesOf(page).flatMap((small) => rescindPage(vcpu, small, validated));
+  try {
+    if (pvalidate(vcpu, page, false) === RmpResult.FAIL_SIZEMISMATCH) {
+      return smallPagesOf(page).flatMap((small) => rescindPage(vcpu, small, validated));
+    }
+  } catch (error) {
+    if (hasPvalidated(error, page.gva, false)) validated?.remove(region);
+    throw error;
   }
   validated?.remove(region);
   return [page];
@@ -80,8 +87,9 @@ function takeBack(vcpu: Vcpu, page: PrivatePage, validated: ValidatedPages | und
     if (result === RmpResult.SUCCESS && !unchanged) validated?.remove(pageRegion(gpa, size));
     if (result !== RmpResult.FAIL_SIZEMISMATCH || size !== PageSize.Huge) return;
     for (const small of smallPagesOf(page)) takeBack(vcpu, small, validated);
-  } catch {
+  } catch (error) {
     // The first failure is the one to report.
+    if (hasPvalidated(error, gva, false)) validated?.remove(pageRegion(gpa, size));
   }
 }
 

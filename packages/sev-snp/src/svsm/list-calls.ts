@@ -11,7 +11,7 @@ import {
 import type { Vmpl } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
-import { isDone, SvsmRefusal } from './svsm-refusal.ts';
+import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
 
 /** SVSM_CORE_PVALIDATE (AMD document 58019, §6.2). O(entries). */
 export function pvalidateList(call: SvsmCallContext, list: bigint): number {
@@ -52,28 +52,39 @@ export function withdraw(call: SvsmCallContext, buffer: bigint): number {
   const room = PAGE_SIZE - Number(buffer % BigInt(PAGE_SIZE)) - 8;
   if (room === 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
   const pages = state.depositsFor(vmpl, room / 8);
-  const words = new BigUint64Array([BigInt(pages.length), ...pages]);
   return using(call, [[buffer, 8 + room, 'access']], () =>
     claimingDeposits(call, pages, () => {
       memory.rights.requireAccess(buffer, vmpl as Vmpl);
       for (const gpa of pages) memory.write(gpa, new Uint8Array(PAGE_SIZE));
       const granted: PhysAddr[] = [];
       try {
-        for (const gpa of pages) {
-          granted.push(gpa);
-          memory.rights.grant(gpa, PageSize.Regular, vmpl);
-        }
+        grantEach(call, pages, granted);
+        const words = new BigUint64Array([BigInt(granted.length), ...granted]);
         memory.write(buffer, new Uint8Array(words.buffer));
       } catch (error) {
         // A page that cannot be taken back, because the hypervisor hides it, is the guest's: others may use it.
-        const kept = granted.filter((gpa) => !isDone(() => memory.rights.revoke(gpa, PageSize.Regular)));
+        const kept = granted.filter((gpa) => !attempt(() => memory.rights.revoke(gpa, PageSize.Regular)));
         state.removeDeposits(kept);
         throw error;
       }
-      state.removeDeposits(pages);
+      state.removeDeposits(granted);
       return SvsmResult.Success;
     }),
   );
+}
+
+/**
+ * Gives a caller all rights on deposited pages, page by page. It ends at a page that refuses them: `granted` has the pages
+ * before, and that page too if it cannot be closed again. Refused if that leaves nothing to return.
+ */
+function grantEach({ memory, vmpl }: SvsmCallContext, pages: readonly PhysAddr[], granted: PhysAddr[]): void {
+  for (const gpa of pages) {
+    const { error, isOpen } = memory.rights.tryGrant(gpa, vmpl);
+    if (isOpen) granted.push(gpa);
+    if (error === undefined) continue;
+    if (granted.length === 0 || !(error instanceof SvsmRefusal)) throw error;
+    return;
+  }
 }
 
 /** Runs `action` while a call has deposited pages alone. @throws SvsmRefusal Busy if another call withdraws one */

@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { eventOf } from '../cpu/machine-event.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
@@ -6,7 +7,7 @@ import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { isSnpFault } from '../rmp/snp-fault.ts';
-import { isDone, SvsmRefusal } from './svsm-refusal.ts';
+import { attempt, SvsmRefusal } from './svsm-refusal.ts';
 
 /** The rights on a page, as its RMP entry has them. */
 export interface PageRights {
@@ -84,14 +85,36 @@ export class RightsOfPages {
   /** Sets rights as they were. A page that refuses it has fewer: the hypervisor has taken it away. */
   restore(rights: readonly PageRights[]): void {
     for (const { gpa, size, masks, vmsa } of rights) {
-      for (const [k, level] of LEVELS.entries()) isDone(() => this.adjust(gpa, size, level, masks[k]!, vmsa));
+      for (const [k, level] of LEVELS.entries())
+        attempt(() => this.adjust(gpa, size, level, masks[k]!, vmsa));
     }
-    this.#vcpu.invlpgb();
+    attempt(() => this.#vcpu.invlpgb());
   }
 
   /** Gives all rights on a page to `vmpl` and the levels between. */
   grant(gpa: PhysAddr, size: RmpPageSize, vmpl: number): void {
     for (let level = 1; level <= vmpl; level += 1) this.adjust(gpa, size, level, VmplPermission.Rwx, false);
+  }
+
+  /**
+   * {@link grant} of a 4 KiB page on which no level has rights. If a step fails, the page is closed again, and the error
+   * is returned. `isOpen`: whether a level has got rights that cannot be taken back.
+   */
+  tryGrant(gpa: PhysAddr, vmpl: number): { readonly error: unknown; readonly isOpen: boolean } {
+    for (let level = 1; level <= vmpl; level += 1) {
+      try {
+        this.adjust(gpa, PageSize.Regular, level, VmplPermission.Rwx, false);
+      } catch (error) {
+        const isUntouched = level === 1 && error instanceof SvsmRefusal;
+        return { error, isOpen: !isUntouched && !attempt(() => this.revoke(gpa, PageSize.Regular)) };
+      }
+    }
+    return { error: undefined, isOpen: true };
+  }
+
+  /** Whether the page of `gpa` is a VMSA in the RMP. */
+  isVmsa(gpa: PhysAddr): boolean {
+    return this.#queryLevel(gpa, Vmpl.Vmpl1).vmsa;
   }
 
   /** Takes all rights on a page from the other levels, and flushes, which RMPADJUST alone does not (§15.36.15). */
@@ -132,12 +155,15 @@ export function hasAll({ masks }: PageRights, vmpl: number): boolean {
   return vmpl === 0 || (masks[vmpl - 1]! & VmplPermission.Rwx) === VmplPermission.Rwx;
 }
 
-/** The result of an access to guest memory. An address that faults is INVALID_ADDRESS. */
+/**
+ * The result of an access to guest memory. An address that faults is INVALID_ADDRESS. A fault that `trace` throws is not a
+ * fault of the access, which has happened: it goes on to the caller, as other errors of callbacks do.
+ */
 export function refusing<T>(access: () => T): T {
   try {
     return access();
   } catch (error) {
-    if (isSnpFault(error)) throw new SvsmRefusal(SvsmResult.InvalidAddress);
+    if (isSnpFault(error) && eventOf(error) === undefined) throw new SvsmRefusal(SvsmResult.InvalidAddress);
     throw error;
   }
 }

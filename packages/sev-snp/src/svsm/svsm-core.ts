@@ -24,7 +24,7 @@ export interface SvsmCoreOptions extends SvsmMemoryOptions {
   readonly sevFeatures?: bigint;
   /** The virtual tops of memory that CONFIGURE_VTOM accepts. If not given, the SVSM offers none. */
   readonly vtom?: VtomRange;
-  /** The number of list entries that one call processes; the guest calls again for the rest. Unlimited if not given. */
+  /** The number of list entries that one call processes, at least 0; the guest calls again for the rest. Unlimited if not given. */
   readonly entriesPerCall?: number;
   /** Whether a VMSA runs at the moment and so cannot be deleted. If not given, the machine decides. */
   readonly isRunning?: (vmsa: PhysAddr) => boolean;
@@ -59,6 +59,7 @@ export class SvsmCore {
    * @throws SnpError `INVALID_ARGUMENT`
    */
   constructor(options: SvsmCoreOptions, sibling?: SvsmCore) {
+    requireProcessor(options);
     this.#options = options;
     this.#state = sibling === undefined ? new SvsmState(options) : sibling.#state;
     this.#memory = new SvsmMemory(this.#state, options.vcpu, options.gvaOf);
@@ -69,6 +70,7 @@ export class SvsmCore {
    * and claimed.
    *
    * @param gvaOf - where the page table of `vcpu` maps a guest-physical page: as for the first processor if not given
+   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not at VMPL0
    */
   on(vcpu: Vcpu, gvaOf: (gpa: PhysAddr) => VirtAddr = this.#options.gvaOf): SvsmCore {
     return new SvsmCore({ ...this.#options, vcpu, gvaOf }, this);
@@ -190,7 +192,7 @@ export class SvsmCore {
   /** Serves the call of a processor by its VMSA: results first, then CALL_PENDING, EFER.SVME last. */
   #serveVmsa(vcpu: Vcpu, processor: Processor, vmsa: PhysAddr, turn: Turn): void {
     const memory = this.#memory;
-    if (disableVmsa(memory, vmsa, this.#isRunning) === undefined) return;
+    if (!memory.rights.isVmsa(vmsa) || disableVmsa(memory, vmsa, this.#isRunning) === undefined) return;
     const image = unlessRefused(() => readImage(memory, vmsa));
     // A processor that has exited for another reason continues as if nothing had happened.
     const isCall = image !== undefined && readVmsa(image, 'exitCode') === VmExit.Vmgexit;
@@ -301,10 +303,8 @@ export class SvsmCore {
   }
 
   readonly #isRunning = (vmsa: PhysAddr): boolean => {
-    const { isRunning, vcpu } = this.#options;
-    if (isRunning !== undefined) return isRunning(vmsa);
-    const spa = vcpu.guest.nested.lookup(vmsa)?.spa;
-    return spa !== undefined && vcpu.guest.machine.rmp.isInUse(spa, PageSize.Regular);
+    const { isRunning } = this.#options;
+    return isRunning === undefined ? this.#memory.isInUse(vmsa) : isRunning(vmsa);
   };
 }
 
@@ -318,6 +318,14 @@ interface Turn {
 /** The rights on a page as a VMSA: no level but the SVSM's has any. */
 function asVmsa(page: PageRights): PageRights {
   return { ...page, masks: page.masks.map(() => VmplPermission.None), vmsa: true };
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` */
+function requireProcessor({ vcpu, entriesPerCall = 1 }: SvsmCoreOptions): void {
+  if (vcpu?.vmpl !== 0) throw argumentError('the VMPL of the SVSM', vcpu?.vmpl, 'pass a processor at VMPL0');
+  const isCount = Number.isInteger(entriesPerCall) || entriesPerCall === Number.POSITIVE_INFINITY;
+  if (isCount && entriesPerCall >= 0) return;
+  throw argumentError('entriesPerCall', entriesPerCall, 'pass an integer that is not negative, or nothing');
 }
 
 function isPage(gpa: bigint): boolean {

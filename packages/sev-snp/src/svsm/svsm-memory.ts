@@ -1,4 +1,5 @@
 import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { hasPvalidated } from '../cpu/machine-event.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
@@ -6,7 +7,7 @@ import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { hasAll, type PageRights, RightsOfPages, refusing } from './page-rights.ts';
-import { isDone, SvsmRefusal } from './svsm-refusal.ts';
+import { SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
 import type { SvsmState, SvsmStateOptions } from './svsm-state.ts';
 
 /** The memory of an SVSM and its guest, and a processor of the SVSM. */
@@ -44,6 +45,17 @@ export class SvsmMemory {
     return refusing(() => this.#vcpu.read(this.#gvaOf(gpa as PhysAddr), length));
   }
 
+  /**
+   * Whether a processor runs with the page as its VMSA. The translation is the one that accesses of the SVSM have: the
+   * hypervisor's table can say something else, as long as a TLB has the old translation. `false` for a page that cannot
+   * be reached: accesses fault.
+   */
+  isInUse(gpa: PhysAddr): boolean {
+    const { machine } = this.#vcpu.guest;
+    const spa = unlessRefused(() => refusing(() => this.#vcpu.translate(this.#gvaOf(gpa)).spa));
+    return spa !== undefined && machine.rmp.isInUse(spa, PageSize.Regular);
+  }
+
   /** Writes bytes of a page. */
   write(gpa: bigint, bytes: Uint8Array): void {
     refusing(() => this.#vcpu.write(this.#gvaOf(gpa as PhysAddr), bytes));
@@ -63,16 +75,24 @@ export class SvsmMemory {
       return;
     }
     this.#state.requireValidatable(region, vmpl);
-    this.#pvalidate(gpa, size, true);
-    this.#state.addValidated(region);
+    validated.add(region);
+    try {
+      this.#pvalidate(gpa, size, true);
+    } catch (error) {
+      // An error of `trace` comes after the change; one that is not an object can come from anywhere.
+      if (hasPvalidated(error, this.#gvaOf(gpa), true) || !(error instanceof Error))
+        this.#takeBack(gpa, size);
+      else validated.remove(region);
+      throw error;
+    }
     try {
       this.write(gpa, new Uint8Array(size));
       this.rights.grant(gpa, size, vmpl);
     } catch (error) {
-      isDone(() => this.rights.revoke(gpa, size));
-      isDone(() => this.#unvalidate(gpa, size));
+      this.#takeBack(gpa, size);
       throw error;
     }
+    this.#state.allowAll(region);
   }
 
   /** Rescinds the validation of a page. First every other level loses its access. */
@@ -86,11 +106,17 @@ export class SvsmMemory {
     if (validated.firstMissingIn(region) !== undefined) throw mixed();
     const rights = this.rights.require(gpa, size, vmpl);
     if (rights.length > 1) throw mixed();
-    this.rights.undoing(rights, () => {
-      this.rights.revoke(gpa, size);
-      this.#pvalidate(gpa, size, false);
-    });
-    this.#state.removeValidated(region, leastPrivileged(rights));
+    const level = leastPrivileged(rights);
+    try {
+      this.rights.undoing(rights, () => {
+        this.rights.revoke(gpa, size);
+        this.#pvalidate(gpa, size, false);
+      });
+    } catch (error) {
+      if (hasPvalidated(error, this.#gvaOf(gpa), false)) this.#state.removeValidated(region, level);
+      throw error;
+    }
+    this.#state.removeValidated(region, level);
   }
 
   /** Clears a page that is validated already, and makes sure that `vmpl` and the levels between have all rights on it. */
@@ -107,17 +133,30 @@ export class SvsmMemory {
   }
 
   /**
-   * Takes back a validation, in 4 KiB pages if the RMP has 4 KiB entries. PVALIDATE has to report a change: else the
-   * hypervisor has put another page there, and the validated one stays in the record.
+   * Takes back a validation after a failure, in 4 KiB pages if the RMP has 4 KiB entries. PVALIDATE has to report a
+   * change: else the hypervisor has put another page there, and the validated one stays in the record. The levels that
+   * may not validate the page are as before.
    */
+  #takeBack(gpa: PhysAddr, size: RmpPageSize): void {
+    this.rights.restore([{ gpa, size, masks: [0, 0, 0], vmsa: false }]);
+    this.#unvalidate(gpa, size);
+  }
+
   #unvalidate(gpa: PhysAddr, size: RmpPageSize): void {
-    const { result, unchanged } = refusing(() => this.#vcpu.pvalidate(this.#gvaOf(gpa), size, false));
+    const gva = this.#gvaOf(gpa);
     const region = pageRegion(gpa, size);
-    if (result === RmpResult.SUCCESS && !unchanged) this.#state.removeValidated(region, VMPL_COUNT);
-    if (result !== RmpResult.FAIL_SIZEMISMATCH || size !== PageSize.Huge) return;
-    for (const part of region.iterPages(PageSize.Regular)) {
-      isDone(() => this.#unvalidate(part, PageSize.Regular));
+    let isMismatch = false;
+    let isChanged = false;
+    try {
+      const { result, unchanged } = this.#vcpu.pvalidate(gva, size, false);
+      isMismatch = result === RmpResult.FAIL_SIZEMISMATCH;
+      isChanged = result === RmpResult.SUCCESS && !unchanged;
+    } catch (error) {
+      isChanged = hasPvalidated(error, gva, false);
     }
+    if (isChanged) this.#state.validated.remove(region);
+    if (!isMismatch || size !== PageSize.Huge) return;
+    for (const part of region.iterPages(PageSize.Regular)) this.#unvalidate(part, PageSize.Regular);
   }
 
   #pvalidate(gpa: PhysAddr, size: RmpPageSize, validate: boolean): void {

@@ -27,3 +27,16 @@ export function isDone(action: () => void): boolean {
     }) === true
   );
 }
+
+/**
+ * Runs a step that undoes another one. Whatever it throws is dropped: the first failure is the one to report. Returns
+ * whether the step has ended.
+ */
+export function attempt(step: () => void): boolean {
+  try {
+    step();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -89,9 +89,8 @@ export class SvsmState {
     this.#own.remove(pageRegion(gpa, size));
   }
 
-  /** Records a page as validated. */
-  addValidated(region: MemoryRegion<PhysAddr>): void {
-    this.validated.add(region);
+  /** Lets every level validate a page again, once the validation for the level that was allowed to has succeeded. */
+  allowAll(region: MemoryRegion<PhysAddr>): void {
     for (const pages of this.#rescinded) pages.remove(region);
   }
 

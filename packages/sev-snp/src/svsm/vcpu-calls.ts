@@ -1,11 +1,12 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { eventOf } from '../cpu/machine-event.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
-import { EFER_SVME, readVmsa } from '../formats/vmsa.ts';
+import { EFER_SVME, readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import type { Processor } from './processors.ts';
 import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
 import type { SvsmMemory } from './svsm-memory.ts';
-import { isDone, SvsmRefusal } from './svsm-refusal.ts';
+import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
 import { disableVmsa, readImage, restoreEfer } from './vmsa-of-caller.ts';
 
 /** The bytes of a calling area that are not arguments. */
@@ -115,23 +116,29 @@ function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: 
   const efer = disableVmsa(memory, vmsa, call.isRunning);
   if (efer === undefined) throw new SvsmRefusal(SvsmResult.InstructionFailed + 3);
   let image: Uint8Array | undefined;
+  let isVmsa = true;
   try {
-    const content = readImage(memory, vmsa);
+    image = readImage(memory, vmsa);
     memory.rights.adjust(vmsa, PageSize.Regular, 1, VmplPermission.None, false);
-    image = content;
+    isVmsa = false;
     memory.rights.set(rightsBefore);
   } catch (error) {
+    // After an error of `trace`, the instruction has run.
+    isVmsa &&= eventOf(error) === undefined;
     const made = image;
-    if (made === undefined || isDone(() => remakeVmsa(memory, vmsa, made))) {
-      isDone(() => restoreEfer(memory, vmsa, efer));
-    } else removeProcessor(call, vmsa);
+    if (isVmsa || made === undefined) attempt(() => restoreEfer(memory, vmsa, efer));
+    else if (!attempt(() => remakeVmsa(memory, vmsa, made, efer))) removeProcessor(call, vmsa);
     throw error;
   }
 }
 
-/** Makes a page a VMSA again. Other levels can have written to it: so it is closed, and then gets its content. */
-function remakeVmsa(memory: SvsmMemory, vmsa: PhysAddr, image: Uint8Array): void {
+/**
+ * Makes a page a VMSA again. Other levels can have written to it: so it is closed, and then gets its content, with EFER.
+ * The VMSA bit comes last: without it, the hypervisor cannot run the page.
+ */
+function remakeVmsa(memory: SvsmMemory, vmsa: PhysAddr, image: Uint8Array, efer: bigint): void {
   memory.rights.revoke(vmsa, PageSize.Regular);
+  writeVmsa(image, 'efer', efer);
   memory.write(vmsa, image);
   memory.rights.adjust(vmsa, PageSize.Regular, 1, VmplPermission.None, true);
 }

@@ -174,6 +174,21 @@ describe('a second processor', () => {
     expect(codeOf(() => makeVmsa(it.vcpu, other, createVmsa()))).toBe('INVALID_ARGUMENT');
   });
 
+  // R25, I14
+  test.each([0x10, 0xff0, 0x1001])(
+    'makeVmsa refuses an address that is misaligned by 0x%x, and writes nothing',
+    (offset) => {
+      const { it } = ready();
+      for (const page of [VMSA, 4 * MiB]) {
+        expect(
+          codeOf(() => makeVmsa(it.vcpu, virtAddr(gvaOf(page) + BigInt(offset % 0x1000)), createVmsa())),
+        ).toBe('INVALID_ARGUMENT');
+        expect(it.machine.rmp.entry(spaOf(it, page))?.vmsa).toBe(false);
+        expect(it.vcpu.read(gvaOf(page), 0x2000)).toEqual(new Uint8Array(0x2000));
+      }
+    },
+  );
+
   // I14
   test('makeVmsa refuses a page that cannot be a VMSA, and reports the result of RMPADJUST', () => {
     const { it } = ready();

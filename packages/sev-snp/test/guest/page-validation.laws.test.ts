@@ -3,6 +3,7 @@ import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
+import { SnpError } from '../../src/formats/snp-error.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { acceptPage, makePagePrivate, makePageShared, releasePage } from '../../src/guest/page-visibility.ts';
@@ -22,8 +23,8 @@ const HUGE = virtRegion(gvaOf(START), 2 * MiB);
 const FEW = virtRegion(gvaOf(START), 3 * PAGE_SIZE);
 
 /** A guest with a record; `prepare` brings the pages to their first state. */
-function guest(prepare: (it: Guest) => void): Guest {
-  const it = world();
+function guest(prepare: (it: Guest) => void, trace: () => void = () => {}): Guest {
+  const it = world({ trace });
   const validated = new ValidatedPages(it.guest.memory, [it.guest.memory]);
   const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(2 * MiB), { validated });
   it.vcpu.write(PAGE, bytesOf('content'));
@@ -156,3 +157,53 @@ test('a page that another page has replaced stays in the record if it cannot be 
   expect(() => makePagePrivate(it.vcpu, it.table, PAGE, it)).toThrow();
   expect([isFailed, it.validated.has(physAddr(START))]).toEqual([true, true]);
 });
+
+// A4
+describe.each(CHANGES)('%s', (_, prepare, change) => {
+  test.each<[string, () => unknown]>([
+    ['a fault', unresolvedFault],
+    ['an error of the package', () => codeError()],
+    ['another error', () => new Error('a callback')],
+  ])('leaves a record that is as the RMP, after whichever event `trace` throws %s', (_name, make) => {
+    let events = 0;
+    let at = -1;
+    const attempt = (): Guest => {
+      const hooks: { isOn: boolean } = { isOn: false };
+      const it = guest(prepare, () => {
+        if (hooks.isOn && events++ === at) throw made(make);
+      });
+      hooks.isOn = true;
+      events = 0;
+      try {
+        change(it);
+      } catch {
+        // The record is compared.
+      }
+      return it;
+    };
+    attempt();
+    const count = events;
+    expect(count).toBeGreaterThan(0);
+    for (at = 0; at < count; at += count > 60 ? 97 : 1) {
+      const it = attempt();
+      for (let gpa = START; gpa < START + 2 * MiB; gpa += PAGE_SIZE) {
+        const { validated } = it.machine.rmp.entry(spaOf(it, gpa))!;
+        const isRecorded = it.validated.has(physAddr(gpa));
+        if (isRecorded !== validated) expect([at, gpa, isRecorded]).toEqual([at, gpa, validated]);
+      }
+    }
+  });
+});
+
+/** The error that `make` throws or returns. */
+function made(make: () => unknown): unknown {
+  try {
+    return make();
+  } catch (error) {
+    return error;
+  }
+}
+
+function codeError(): SnpError {
+  return new SnpError('NOT_VALIDATED', { gpa: 0n });
+}

@@ -42,6 +42,20 @@ const FAILURES: Readonly<Record<string, Failure>> = {
 
 class CallbackError extends Error {}
 
+/** The error that `trace` throws after an instruction: a fault too can be one. */
+const AFTER: Readonly<Record<string, () => unknown>> = {
+  'a fault': () => thrownBy(unresolvedFault),
+  'another error': () => new CallbackError('a callback'),
+};
+
+function thrownBy(action: () => never): unknown {
+  try {
+    return action();
+  } catch (error) {
+    return error;
+  }
+}
+
 /** A guest with pages of 2 MiB. The one at 2 MiB is not validated. */
 function hugeWorld(): SvsmWorld {
   const it = svsmWorld();
@@ -99,8 +113,15 @@ const CASES: [string, string, () => SvsmWorld, Request][] = [
 
 describe.each(CASES)('%s %s', (_, __, make, request) => {
   /** Runs the call in a new world. */
-  const attempt = (failure?: Failure, at = -1) => {
+  const attempt = (failure?: Failure, at = -1, after?: [event: number, error: () => unknown]) => {
     const it = make();
+    let events = 0;
+    if (after !== undefined) {
+      it.events.push = () => {
+        if (events++ === after[0]) throw after[1]();
+        return 0;
+      };
+    }
     const [id, registers] = request(it, CAA);
     let steps = 0;
     let isFailed = false;
@@ -119,7 +140,8 @@ describe.each(CASES)('%s %s', (_, __, make, request) => {
     } catch (error) {
       thrown = error;
     }
-    return { it, after: stateOf(it), result: Number(all.rax), thrown, steps, isFailed };
+    const result = Number(all.rax);
+    return { it, after: stateOf(it), result, thrown, steps, isFailed, events };
   };
 
   test('ends well if no step fails', () => {
@@ -131,6 +153,20 @@ describe.each(CASES)('%s %s', (_, __, make, request) => {
   request(untouched, CAA);
   const before = stateOf(untouched);
   const final = { state: good.after, deposits: allDeposits(good.it) };
+
+  // S5, S9
+  test.each(Object.entries(AFTER))(
+    'changes nothing, or ends, if `trace` throws %s after a step',
+    (_name, error) => {
+      const { events } = attempt(undefined, -1, [-1, error]);
+      for (const at of chosen(events)) {
+        const { after, thrown } = attempt(undefined, -1, [at, error]);
+        expect(thrown, `event ${at}`).toBeDefined();
+        const isOne = [before, final.state].some((state) => isDeepStrictEqual(after, state));
+        expect(isOne, `event ${at}`).toBe(true);
+      }
+    },
+  );
 
   // S5, S9
   test.each(Object.entries(FAILURES))('changes nothing if a step ends in %s', (_name, failure) => {
