@@ -48,10 +48,10 @@ const CASES: readonly Case[] = [
     rmp: { ceiling: 8650, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
     memory: { ceiling: 28460, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     firmware: { ceiling: 8900, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 43460, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 53700, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 16260, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 63770, without: ['deposit'] },
+    cpu: { ceiling: 43500, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 53980, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 16740, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 63850, without: ['deposit'] },
   }),
 ];
 
