@@ -1,7 +1,8 @@
 import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from '../formats/exit-info.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
+import type { MemoryKey } from '../memory/encrypted-memory.ts';
 import type { NestedPage, NestedRights } from '../memory/nested-table.ts';
 import { failedRmpCheck, type RmpAccessKind, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault, type SnpFaultDetails } from '../rmp/snp-fault.ts';
@@ -28,6 +29,14 @@ export interface GuestPhysAccess extends Privilege {
   readonly shadowStack?: 'user' | 'supervisor' | undefined;
 }
 
+/** The place of a part of an access: its translation, and the key. */
+export interface AccessedPlace {
+  readonly access: GuestPhysAccess;
+  readonly nested: NestedPage;
+  readonly spa: SysPhysAddr;
+  readonly key: MemoryKey;
+}
+
 /**
  * The system-physical address of an access, which the nested page table and then the RMP have to allow (AMD64 APM vol. 2,
  * §15.36.10: RMP checks come after page-table checks).
@@ -36,24 +45,41 @@ export interface GuestPhysAccess extends Privilege {
  * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
  */
 export function accessGuestPhys(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): SysPhysAddr {
+  return accessedPage(guest, access, tlb).spa;
+}
+
+/** As {@link accessGuestPhys}, but returns the nested translation, for {@link recheckRmp}. */
+export function accessedPage(guest: GuestContext, access: GuestPhysAccess, tlb?: NestedTlb): NestedPage {
   // Where processors set accessed and dirty bits, each kind of access has to walk once.
   const held = tlb?.lookup(guest, access.vmpl, access.gpa);
   const bit = tlb === undefined ? 0 : accessBit(access.kind, access.isPrivate, access.cpl, needsSss(access));
   if (held !== undefined) {
     const page = pageAt(held, access.gpa);
-    if ((held.allowed & bit) !== 0) return page.spa;
+    if ((held.allowed & bit) !== 0) return page;
     const { gmet, accessedDirty } = guest.nested;
     const isAllowed = !accessedDirty && deniedByNested(page, access, gmet) === undefined;
     if (isAllowed && deniedByRmp(guest, page, access) === undefined) {
       held.allowed |= bit;
-      return page.spa;
+      return page;
     }
   }
   const nested = walkNested(guest, access);
+  recheckRmp(guest, { access, nested });
+  tlb?.insert(guest, access.vmpl, access.gpa, nested, bit);
+  return nested;
+}
+
+/**
+ * The RMP checks of an access whose translation is known. No walk runs, so nothing of the hypervisor does.
+ *
+ * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`
+ */
+export function recheckRmp(
+  guest: GuestContext,
+  { access, nested }: Pick<AccessedPlace, 'access' | 'nested'>,
+): void {
   const check = deniedByRmp(guest, nested, access);
   if (check !== undefined) throw rmpFault(guest, check, access, nested);
-  tlb?.insert(guest, access.vmpl, access.gpa, nested, bit);
-  return nested.spa;
 }
 
 /**
@@ -70,7 +96,7 @@ export function translateNested(guest: GuestContext, access: GuestPhysAccess, tl
 }
 
 function walkNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
-  const nested = guest.nested.walk(access.gpa);
+  const nested = copied(guest.nested.walk(access.gpa));
   if (nested === 'reserved') {
     const { gpa, gva } = access;
     const exitInfo1 = NpfInfo.Present | NpfInfo.Reserved | infoOf(access, guest.nested.gmet);
@@ -80,6 +106,14 @@ function walkNested(guest: GuestContext, access: GuestPhysAccess): NestedPage {
   if (denied !== undefined) throw npf(guest, denied, access, nested, 0n);
   guest.nested.markUsed(access.gpa, isNestedWrite(access.kind));
   return nested as NestedPage;
+}
+
+/** A walk's answer with each field read once: the hypervisor owns the table, and a getter could answer differently. */
+function copied(walked: NestedPage | 'reserved' | undefined): NestedPage | 'reserved' | undefined {
+  if (walked === undefined || walked === 'reserved') return walked;
+  const { spa, size, writable, user, executable, accessed, dirty } = walked;
+  SysPhys.assertIsAddress(spa);
+  return { spa, size, writable, user, executable, accessed, dirty };
 }
 
 function deniedByNested(

@@ -13,6 +13,8 @@ import type { GuestContext } from './platform.ts';
 /** A processor of a guest, as the instructions see it. `Vcpu` implements it. */
 export interface GuestCpu extends Privilege {
   readonly guest: GuestContext;
+  /** Whether it is in 64-bit mode. RMPADJUST and RMPQUERY exist only there. */
+  readonly is64Bit: boolean;
   /**
    * Translates `gva`: the guest's walk with the rights for `kind` (a read if not given), then the nested walk. With
    * `update`, it counts as an access and sets accessed bits.
@@ -50,8 +52,8 @@ export interface PvalidateAnswer {
  *
  * @param pageSize - 4 KiB for a 2 MiB page raises a nested page fault with SIZEM: the hypervisor can split the page, and
  *   the instruction runs again. 2 MiB for a 4 KiB page returns FAIL_SIZEMISMATCH
- * @throws SnpError `INVALID_ARGUMENT` for another page size; SnpFault `GP` above VMPL0 or CPL 0, and the faults of the
- *   translation; `NPF` if the page does not belong to the guest at this address
+ * @throws SnpError `INVALID_ARGUMENT` for another page size, or a `validate` that is not a boolean; SnpFault `GP` above
+ *   VMPL0 or CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address
  */
 export function pvalidate(
   cpu: GuestCpu,
@@ -60,10 +62,11 @@ export function pvalidate(
   validate: boolean,
 ): PvalidateAnswer {
   requirePageSize(pageSize);
+  requireFlag('whether to validate', validate);
   const { rmp } = cpu.guest.machine;
   const { carryOnFailure } = rmp.assumptions;
   const failed = (result: RmpResult): PvalidateAnswer => answer(result, carryOnFailure === 'set');
-  requireCpl0(cpu, 'PVALIDATE');
+  requireExecutable(cpu, 'PVALIDATE', true);
   if (cpu.vmpl !== 0) {
     if (rmp.assumptions.pvalidateAboveVmpl0 === 'FAIL_PERMISSION') return failed(RmpResult.FAIL_PERMISSION);
     throw new SnpFault('GP', { errorCode: 0, reason: `PVALIDATE at VMPL${cpu.vmpl}` });
@@ -94,8 +97,8 @@ export interface RmpAdjustment {
  * The test of the level: AMD64 APM vol. 3, as quoted on linux-kernel in December 2021. The other rules: vol. 2, §15.36.7
  * and §15.36.11.
  *
- * @throws SnpError `INVALID_ARGUMENT` for another page size, or a level or mask that is not a byte; SnpFault `GP` above CPL
- *   0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address;
+ * @throws SnpError `INVALID_ARGUMENT` for another page size, a level or mask that is not a byte, or a VMSA bit that is not a
+ *   boolean; SnpFault `UD` outside 64-bit mode, `GP` above CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address;
  *   `VC_NOT_VALIDATED`
  */
 export function rmpadjust(
@@ -107,8 +110,9 @@ export function rmpadjust(
   requirePageSize(pageSize);
   requireByte('the VMPL', vmpl);
   requireByte('the permissions', permissions);
+  requireFlag('the VMSA bit', vmsa);
   const { rmp } = cpu.guest.machine;
-  requireCpl0(cpu, 'RMPADJUST');
+  requireExecutable(cpu, 'RMPADJUST');
   if (isMisaligned(cpu, gva, pageSize)) return RmpResult.FAIL_INPUT;
   const isReserved = (permissions & ~VmplPermission.All) !== 0;
   if (isReserved && rmp.assumptions.rmpadjustReservedBits === 'FAIL_INPUT') return RmpResult.FAIL_INPUT;
@@ -137,15 +141,15 @@ export interface RmpqueryAnswer {
  * RMPQUERY: the mask of a level for the page at `gva`, the VMSA bit, and the size of the page in the RMP (AMD64 APM
  * vol. 2, §15.36.7). O(levels).
  *
- * @throws SnpError `INVALID_ARGUMENT` for a level that is not a byte; SnpFault `GP` above CPL 0, and the faults of the
- *   translation; `NPF` if the page does not belong to the guest at this address; `VC_NOT_VALIDATED`
+ * @throws SnpError `INVALID_ARGUMENT` for a level that is not a byte; SnpFault `UD` outside 64-bit mode, `GP` above CPL 0, and
+ *   the faults of the translation; `NPF` if the page does not belong to the guest at this address; `VC_NOT_VALIDATED`
  */
 export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
   requireByte('the VMPL', vmpl);
   const { assumptions } = cpu.guest.machine.rmp;
   const failed = (result: RmpResult): RmpqueryAnswer =>
     Object.freeze({ result, permissions: 0, vmsa: false, pageSize: PageSize.Regular });
-  requireCpl0(cpu, 'RMPQUERY');
+  requireExecutable(cpu, 'RMPQUERY');
   const { rmpqueryLevels, rmpadjustVmplRange } = assumptions;
   if (vmpl >= VMPL_COUNT) return failed(RmpResult[rmpadjustVmplRange]);
   const isDenied =
@@ -173,6 +177,8 @@ function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined
   const { rmp } = guest.machine;
   const { operandAccess, sharedOperand, guestSizeMatters } = rmp.assumptions;
   const { gpa, spa, nested, guestSize, ...translation } = cpu.translate(gva, operandAccess, true);
+  // The walk reads a table of the hypervisor: the guest may have ended meanwhile, and its ASID belong to another one.
+  void guest.key;
   const isPrivate = translation.isPrivate || sharedOperand === 'as-private';
   const access: GuestPhysAccess = { gpa, gva, kind: operandAccess, isPrivate, vmpl, cpl };
   const owner = { spa, gpa, asid: guest.asid };
@@ -212,6 +218,11 @@ function requirePageSize(pageSize: RmpPageSize): void {
   throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value: pageSize, expected });
 }
 
+function requireFlag(what: string, value: unknown): void {
+  if (typeof value === 'boolean') return;
+  throw new SnpError('INVALID_ARGUMENT', { what, value, expected: 'pass a boolean' });
+}
+
 function requireByte(what: string, value: number): void {
   if (Number.isInteger(value) && value >= 0 && value < 256) return;
   throw new SnpError('INVALID_ARGUMENT', { what, value, expected: 'pass an integer from 0 to 255' });
@@ -222,7 +233,11 @@ function endArrays({ guest }: GuestCpu, spa: SysPhysAddr, { pageSize }: RmpEntry
   guest.machine.memory.revoke(pageNumber(spa), pageSize / PAGE_SIZE);
 }
 
-function requireCpl0({ cpl }: Privilege, instruction: string): void {
+/** @throws SnpFault `UD` if the instruction does not exist in the mode of the processor, `GP` above CPL 0 */
+function requireExecutable({ cpl, is64Bit, guest }: GuestCpu, instruction: string, in32 = false): void {
+  const isUndefined = !is64Bit && !in32;
+  const isFirst = guest.machine.rmp.assumptions.exceptionOrder === 'UD-first';
+  if (isUndefined && (isFirst || cpl === 0)) throw new SnpFault('UD', { instruction });
   if (cpl !== 0) throw new SnpFault('GP', { errorCode: 0, reason: `${instruction} at CPL ${cpl}` });
 }
 

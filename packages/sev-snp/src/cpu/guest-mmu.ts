@@ -138,6 +138,10 @@ export class GuestMmu {
     this.#enter();
   }
 
+  get is64Bit(): boolean {
+    return this.#is64Bit;
+  }
+
   get cpl(): number {
     return this.#cpl;
   }

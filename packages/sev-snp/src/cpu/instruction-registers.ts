@@ -55,7 +55,7 @@ export function rmpInstructionOf(bytes: Uint8Array): RmpInstruction | undefined 
 
 /** The mode in which an instruction is executed. */
 export interface ExecutionMode {
-  /** The mode of the processor: 64 if not given. */
+  /** The mode of the processor. Not given: a guest's processor tells, and a host has 64-bit mode. */
   readonly bits?: 32 | 64;
   /** Whether SNP is enabled (for the host), or active in the guest: `true` if not given. */
   readonly snp?: boolean;
@@ -64,6 +64,7 @@ export interface ExecutionMode {
 /** The typed instructions of a guest's processor. `Vcpu` has them. */
 interface GuestInstructions {
   readonly cpl: number;
+  readonly is64Bit: boolean;
   readonly guest: { readonly machine: SnpPlatform };
   pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer;
   rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult;
@@ -95,12 +96,13 @@ export function executeInGuest(
   mode: ExecutionMode = {},
 ): InstructionRegisters {
   const { assumptions } = cpu.guest.machine.rmp;
-  requireExecutable(instruction, cpu.cpl, mode, assumptions);
+  const { bits = cpu.is64Bit ? 64 : 32, snp } = mode;
+  requireExecutable(instruction, cpu.cpl, { bits, ...(snp === undefined ? {} : { snp }) }, assumptions);
   if (RMP_INSTRUCTIONS[instruction].host) {
     return finished(registers, RmpResult.FAIL_PERMISSION, assumptions);
   }
   const { rcx, rdx } = registers;
-  const gva = BigInt.asUintN(mode.bits ?? 64, registers.rax) as VirtAddr;
+  const gva = BigInt.asUintN(bits, registers.rax) as VirtAddr;
   const pageSize = (rcx & 1n) === 1n ? PageSize.Huge : PageSize.Regular;
   if (instruction === 'PVALIDATE') {
     const { result, unchanged } = cpu.pvalidate(gva, pageSize, (rdx & 1n) === 1n);

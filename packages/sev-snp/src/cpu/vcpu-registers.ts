@@ -185,8 +185,13 @@ function requireWidth(register: string, value: unknown, width: number): void {
 /** Bits 21:0 of RFLAGS without the reserved ones; VM is not modelled (AMD64 APM vol. 2, §3.1.6). */
 const RFLAGS_BITS = 0x3d_7fd7n;
 
+/** Whether the model knows a value of RFLAGS: no reserved bit is set, and VM is clear. */
+export function isFlags(rflags: bigint): boolean {
+  return (rflags & ~RFLAGS_BITS) === 0n;
+}
+
 function requireFlags(value: bigint): void {
-  if ((value & ~RFLAGS_BITS) === 0n) return;
+  if (isFlags(value)) return;
   const expected = 'set no bit that is reserved, and not VM';
   throw new SnpError('INVALID_ARGUMENT', { what: 'the value of rflags', value, expected });
 }

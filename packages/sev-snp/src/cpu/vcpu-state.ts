@@ -1,5 +1,6 @@
-import { PAGE_SIZE } from '@svsm/address';
-import { requireBits } from '../formats/byte-fields.ts';
+import { PAGE_SIZE, PAGE_SIZE_2M } from '@svsm/address';
+import { requireBits, requireFlags } from '../formats/byte-fields.ts';
+import { SnpError } from '../formats/snp-error.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import { CS_LONG, readVmsa, SevFeature, type VmsaField, writeVmsa } from '../formats/vmsa.ts';
 import { ControlBit, type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
@@ -38,7 +39,8 @@ export interface VmsaOptions {
 /**
  * The 4096 bytes of a VMSA for a new processor.
  *
- * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit, the VMPL does not exist, or `virtualTom` is not a multiple of
+ *   2 MiB
  *
  * @example
  * ```ts
@@ -53,9 +55,17 @@ export interface VmsaOptions {
 export function createVmsa(options: VmsaOptions = {}): Uint8Array {
   const { vmpl = 0, control = {}, rip = 0n, rsp = 0n, sevFeatures = 1n, virtualTom = 0n } = options;
   const { cr0, cr3, cr4, efer, rflags, pkru } = { ...START_REGISTERS, ...control };
-  requireBits('vmpl', vmpl, 8);
+  requireBits('vmpl', vmpl, 2);
+  if (typeof virtualTom === 'bigint' && virtualTom % BigInt(PAGE_SIZE_2M) !== 0n) {
+    throw new SnpError('INVALID_MESSAGE', {
+      field: 'virtualTom',
+      value: virtualTom,
+      expected: 'pass a multiple of 2 MiB',
+    });
+  }
   const image = new Uint8Array(PAGE_SIZE);
-  const csL = options.csL ?? (efer & ControlBit.EferLma) !== 0n;
+  const { csL = (efer & ControlBit.EferLma) !== 0n } = options;
+  requireFlags({ csL });
   const csAttributes = csL ? CS_BASIC | CS_LONG : CS_BASIC;
   const fields = {
     csAttributes,
@@ -93,7 +103,7 @@ export function stateOfVmsa(image: Uint8Array, pkrs: bigint): VcpuState {
     fields.map((field) => [field, readVmsa(image, field)]);
   const features = readVmsa(image, 'sevFeatures');
   return {
-    cpl: Number(readVmsa(image, 'cpl')) & 3,
+    cpl: Number(readVmsa(image, 'cpl')),
     control: { ...(Object.fromEntries(read(CONTROL)) as unknown as ControlRegisters), pkrs },
     csL: (readVmsa(image, 'csAttributes') & CS_LONG) !== 0n,
     cr2: readVmsa(image, 'cr2'),

@@ -11,7 +11,14 @@ import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
 import { piecesOf } from './access-pieces.ts';
-import { accessBit, accessGuestPhys, shadowStackMode, translateNested } from './guest-access.ts';
+import {
+  type AccessedPlace,
+  accessBit,
+  accessedPage,
+  recheckRmp,
+  shadowStackMode,
+  translateNested,
+} from './guest-access.ts';
 import {
   type GuestCpu,
   type GuestTranslation,
@@ -36,7 +43,7 @@ import {
   START_REGISTERS,
 } from './vcpu-registers.ts';
 import { saveState, stateOfVmsa } from './vcpu-state.ts';
-import { VmExit, vmexit } from './vmrun.ts';
+import { keyOf, runnableVmsa, VmExit, vmexit } from './vmrun.ts';
 
 const NO_OPTIONS: DataAccessOptions = {};
 
@@ -96,7 +103,7 @@ export class Vcpu implements GuestCpu {
     this.vmpl = vmpl;
     this.#tlb = tlb;
     this.#nestedTlb = nestedTlb;
-    this.#vmsa = options.vmsa;
+    this.#vmsa = options.vmsa === undefined ? undefined : runnableVmsa(options.vmsa);
     const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
     const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
@@ -131,12 +138,17 @@ export class Vcpu implements GuestCpu {
     this.#mmu.csL = value;
   }
 
+  /** Whether it is in 64-bit mode: EFER.LMA and {@link Vcpu.csL} are 1. */
+  get is64Bit(): boolean {
+    return this.#mmu.is64Bit;
+  }
+
   /** The registers that decide how memory is accessed. */
   get controlRegisters(): ControlRegisters {
     return this.#mmu.registers;
   }
 
-  /** CR3, with the C-bit if it was loaded with the C-bit. */
+  /** CR3, with the C-bit if it was loaded with it. */
   get cr3(): bigint {
     return this.#mmu.registers.cr3;
   }
@@ -213,6 +225,9 @@ export class Vcpu implements GuestCpu {
         targets.push({ ...piece, ...this.#target(piece.at, 'write', options) });
       }
       for (const { spa } of targets) memory.requirePage(spa);
+      // A walk runs code of the hypervisor, which can change a page that was checked before.
+      if (targets.length > 1) this.#requireRunning();
+      if (targets.length > 1) for (const target of targets) recheckRmp(this.guest, target);
       // Nothing else runs between these checks and the bytes: no hook, no exit and no fault.
       for (const { spa, key, start, count } of targets) {
         memory.write(spa, bytes.subarray(start, start + count), key);
@@ -228,7 +243,7 @@ export class Vcpu implements GuestCpu {
   }
 
   /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
-  rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
+  rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, { ...adjustment }: RmpAdjustment): RmpResult {
     const result = this.#runRestartable(gva, () => rmpadjust(this, gva, pageSize, adjustment));
     report(this.guest.machine, { type: 'rmpadjust', gva, result });
     return result;
@@ -253,6 +268,7 @@ export class Vcpu implements GuestCpu {
     const answer = this.#duringExit(VmExit.Vmgexit, 0n, 0n, () =>
       machine.hypervisor.vmgexit(this.guest, request, this),
     );
+    this.#requireRunning();
     this.ghcbMsr = BigInt.asUintN(64, answer);
     machine.trace({ type: 'vmrun', response: this.ghcbMsr });
   }
@@ -275,10 +291,11 @@ export class Vcpu implements GuestCpu {
   resume(image: Uint8Array, vmsa: RunnableVmsa): void {
     const state = stateOfVmsa(image, this.controlRegisters.pkrs);
     const { cpl, control, csL, cr2, virtualTom, vmplSss, registers } = state;
+    const runnable = runnableVmsa(vmsa);
     this.#mmu.reset({ registers: control, csL, virtualTom, vmplSss });
-    this.#vmsa = vmsa;
-    this.#isRunning = true;
     this.#mmu.cpl = cpl;
+    this.#vmsa = runnable;
+    this.#isRunning = true;
     this.#cr2 = cr2;
     Object.assign(this.registers, registers);
     // Software clears PCPU_ID to request a flush. Another value tells it that the flush was done (§15.36.15).
@@ -286,24 +303,26 @@ export class Vcpu implements GuestCpu {
     this.#tlb?.flushAll();
     this.#nestedTlb?.flushAll();
     writeVmsa(image, 'pcpuId', 1n);
-    this.guest.machine.memory.write(vmsa.spa, image, this.guest.key);
+    this.guest.machine.memory.write(runnable.spa, image, this.guest.key);
   }
 
   /**
    * #VMEXIT: saves the state, the exit code and both infos in the VMSA, whose page is not in use any more. Does nothing
-   * unless the processor runs on a VMSA.
+   * unless the processor runs on a VMSA. A decommissioned guest has no key: nothing is saved, and the use ends all the same.
    *
    * @throws SnpError `INVALID_MESSAGE` if an info has more than 64 bits
    */
   leave(exitCode: bigint, exitInfo1 = 0n, exitInfo2 = 0n): void {
     const vmsa = this.#vmsa;
     if (vmsa === undefined || !this.#isRunning) return;
-    const { machine, key } = this.guest;
-    const image = machine.memory.read(vmsa.spa, PAGE_SIZE, key);
-    const { cpl, csL, registers: control } = this.#mmu;
-    const state = { cpl, csL, control, cr2: this.#cr2, registers: this.registers };
-    saveState(image, state, { exitCode, exitInfo1, exitInfo2 });
-    machine.memory.write(vmsa.spa, image, key);
+    const [{ machine }, key] = [this.guest, keyOf(this.guest)];
+    if (key !== undefined) {
+      const image = machine.memory.read(vmsa.spa, PAGE_SIZE, key);
+      const { cpl, csL, registers: control } = this.#mmu;
+      const state = { cpl, csL, control, cr2: this.#cr2, registers: this.registers };
+      saveState(image, state, { exitCode, exitInfo1, exitInfo2 });
+      machine.memory.write(vmsa.spa, image, key);
+    }
     vmexit(machine, vmsa);
     this.#isRunning = false;
   }
@@ -379,14 +398,12 @@ export class Vcpu implements GuestCpu {
   }
 
   /** The place of a piece, which the access may use now. */
-  #target(gva: VirtAddr, kind: AccessKind, options: DataAccessOptions): { spa: SysPhysAddr; key: number } {
+  #target(gva: VirtAddr, kind: AccessKind, options: DataAccessOptions): AccessedPlace {
     const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
     const shadowStack = shadowStackMode(options.shadowStack, this.cpl);
     const access = { ...this.#mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
-    return {
-      spa: accessGuestPhys(this.guest, access, this.#nestedTlb),
-      key: isPrivate ? this.guest.key : NO_KEY,
-    };
+    const nested = accessedPage(this.guest, access, this.#nestedTlb);
+    return { access, nested, spa: nested.spa, key: isPrivate ? this.guest.key : NO_KEY };
   }
 
   /** Runs an instruction on `gva`, and runs it again after each nested page fault that the hypervisor resolves. */
@@ -413,12 +430,14 @@ export class Vcpu implements GuestCpu {
     }
   }
 
-  /** A processor that does not run cannot execute: the hypervisor has taken away its VMSA. */
+  /** A processor that does not run cannot execute: the hypervisor has taken away its VMSA, or the guest does not run. */
   #requireRunning(): void {
     const vmsa = this.#vmsa;
     if (vmsa !== undefined && !this.#isRunning) {
       throw new SnpFault('VMRUN', { exitCode: VmExit.Invalid, vmsa: vmsa.spa });
     }
+    // A guest that the firmware has not launched yet, or has decommissioned, has no key: see `GuestContext.key`.
+    void this.guest.key;
   }
 
   /** Loads CR2 if an access that begins at `gva` has raised a #PF, or a #VC for a page that is not validated. */

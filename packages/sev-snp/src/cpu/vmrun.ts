@@ -1,10 +1,11 @@
 import type { PhysAddr } from '@svsm/address';
-import { PAGE_SIZE, PageSize } from '@svsm/address';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { PAGE_SIZE, PageSize, Phys } from '@svsm/address';
+import type { PagingConfig } from '@svsm/pagetable';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
 import type { Rmp } from '../rmp/rmp.ts';
 import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
-import { SnpFault } from '../rmp/snp-fault.ts';
+import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
 import type { RunnableVmsa, SnpPlatform } from './platform.ts';
 import { failedVmsaCheck } from './vmsa-checks.ts';
 
@@ -72,6 +73,15 @@ export function failedVmrunCheck(
 interface Owner {
   readonly asid: number;
   readonly key: MemoryKey;
+  readonly paging: Pick<PagingConfig, 'physicalBits'>;
+}
+
+/** A VMSA as one object that nobody can change: each field is read once. @throws AddressError if one is not an address */
+export function runnableVmsa({ spa, gpa, vmcb, avicBackingPage }: RunnableVmsa): RunnableVmsa {
+  for (const page of [spa, vmcb]) SysPhys.assertIsAddress(page);
+  if (avicBackingPage !== undefined) SysPhys.assertIsAddress(avicBackingPage);
+  Phys.assertIsAddress(gpa);
+  return Object.freeze({ spa, gpa, vmcb, ...(avicBackingPage === undefined ? {} : { avicBackingPage }) });
 }
 
 /**
@@ -94,7 +104,8 @@ export function vmrun(
   if (avicBackingPage !== undefined && fails('avic-backing-page', avicBackingPage)) return VmExit.Invalid;
   if (fails('vmsa', spa)) return VmExit.Invalid;
   if (rmp.isInUse(spa, PageSize.Regular)) return VmExit.Busy;
-  if (failedVmsaCheck(memory.read(spa, PAGE_SIZE, owner.key), cBit) !== undefined) return VmExit.Invalid;
+  const image = memory.read(spa, PAGE_SIZE, owner.key);
+  if (failedVmsaCheck(image, cBit, owner.paging.physicalBits) !== undefined) return VmExit.Invalid;
   setInUse(rmp, vmsa, true);
   return undefined;
 }
@@ -102,6 +113,16 @@ export function vmrun(
 /** #VMEXIT: the pages are not in use any more. O(1). */
 export function vmexit({ rmp }: SnpPlatform, vmsa: RunnableVmsa): void {
   setInUse(rmp, vmsa, false);
+}
+
+/** The key of a guest, or `undefined` if the guest does not run. */
+export function keyOf(guest: Pick<Owner, 'key'>): MemoryKey | undefined {
+  try {
+    return guest.key;
+  } catch (error) {
+    if (isSnpFault(error, 'VMRUN')) return undefined;
+    throw error;
+  }
 }
 
 function setInUse(rmp: Rmp, { vmcb, avicBackingPage, spa }: RunnableVmsa, inUse: boolean): void {

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '@svsm/address';
-import { bytesOfInteger, integerOf, requireFit, requireLength } from './byte-fields.ts';
+import { bytesOfInteger, integerOf, requireBits, requireFit, requireLength } from './byte-fields.ts';
 
 /**
  * The fields of a VMSA: offset and size in bytes (AMD64 APM vol. 2, appendix B, table B-4). The attributes of a segment
@@ -203,11 +203,13 @@ export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
 /**
  * Sets a field of a VMSA. O(1).
  *
- * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long, `INVALID_MESSAGE` if the value does not fit
+ * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long, `INVALID_MESSAGE` if the value does not fit, or a CPL is
+ *   more than 3
  */
 export function writeVmsa(vmsa: Uint8Array, field: VmsaField, value: bigint): void {
   const [offset, size] = VMSA_FIELDS[field];
   requireLength(vmsa, PAGE_SIZE, 'a VMSA');
   requireFit(field, value, size);
+  if (field === 'cpl') requireBits(field, Number(value), 2);
   vmsa.set(bytesOfInteger(value, size), offset);
 }

@@ -5,7 +5,7 @@ import { NestedTlb } from '../cpu/nested-tlb.ts';
 import type { GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { Vcpu } from '../cpu/vcpu.ts';
 import type { VcpuOptions } from '../cpu/vcpu-options.ts';
-import { VmExit, vmrun } from '../cpu/vmrun.ts';
+import { runnableVmsa, VmExit, vmexit, vmrun } from '../cpu/vmrun.ts';
 import type { ActiveGuest } from '../firmware/firmware-context.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -115,9 +115,19 @@ export class Guest implements GuestContext {
     this.#onStart = software;
   }
 
-  vmrun(vmsa: RunnableVmsa): Vcpu {
+  vmrun(asked: RunnableVmsa): Vcpu {
+    const vmsa = runnableVmsa(asked);
     const exitCode = vmrun(this.machine, vmsa, this);
     if (exitCode !== undefined) throw new SnpFault('VMRUN', { exitCode, vmsa: vmsa.spa });
+    try {
+      return this.#resume(vmsa);
+    } catch (error) {
+      vmexit(this.machine, vmsa);
+      throw error;
+    }
+  }
+
+  #resume(vmsa: RunnableVmsa): Vcpu {
     const image = this.machine.memory.read(vmsa.spa, PAGE_SIZE, this.key);
     const vmpl = Number(readVmsa(image, 'vmpl')) as Vmpl;
     const held = this.#vcpus.get(vmsa.spa);
@@ -126,8 +136,8 @@ export class Guest implements GuestContext {
       held?.vmpl === vmpl
         ? held
         : this.createVcpu({ vmpl, tlb: new Tlb({ levels }), nestedTlb: new NestedTlb(), vmsa });
-    this.#vcpus.set(vmsa.spa, vcpu);
     vcpu.resume(image, vmsa);
+    this.#vcpus.set(vmsa.spa, vcpu);
     return vcpu;
   }
 

@@ -31,7 +31,7 @@ const STEP = BigInt(PAGE_SIZE);
  * `validated`: vol. 2, §15.36.6 and §15.36.11.
  *
  * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
- * @throws SnpError `INVALID_ARGUMENT` for a page size other than 4 KiB and 2 MiB
+ * @throws SnpError `INVALID_ARGUMENT` for a page size other than 4 KiB and 2 MiB, or a flag that is not a boolean
  *
  * @example
  * ```ts
@@ -48,19 +48,18 @@ const STEP = BigInt(PAGE_SIZE);
  * ```
  */
 export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0): RmpResult {
-  const { pageSize: size = PageSize.Regular } = state;
+  // Each field is read once: a getter could answer differently.
+  const { assigned, pageSize: size = PageSize.Regular, immutable = false } = state;
+  const { gpa = 0n, asid: owner = 0 } = state;
+  requireFlag('assigned', assigned);
+  requireFlag('immutable', immutable);
   if (size !== PageSize.Regular && size !== PageSize.Huge) {
     const expected = 'pass 4096 or 2097152';
     throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value: size, expected });
   }
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
   const huge = size === PageSize.Huge;
-  const wanted = {
-    assigned: state.assigned,
-    immutable: state.immutable ?? false,
-    asid: state.asid ?? 0,
-    gpa: state.gpa ?? 0n,
-  };
+  const wanted = { assigned, immutable, asid: owner, gpa };
   const { assumptions } = rmp;
   const isUsed = (when: Assumptions['inUseTest']): boolean =>
     assumptions.inUseTest === when && rmp.isInUse(spa, size);
@@ -163,6 +162,11 @@ export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
   const regionStatus = isFirst && (pageSize === PageSize.Huge || rmp.hasSubpages(spa));
   const state = Object.freeze({ gpa, assigned, pageSize, immutable, asid: entry.asid, regionStatus });
   return Object.freeze({ result: RmpResult.SUCCESS, state });
+}
+
+function requireFlag(what: string, value: unknown): void {
+  if (typeof value === 'boolean') return;
+  throw new SnpError('INVALID_ARGUMENT', { what, value, expected: 'pass a boolean' });
 }
 
 /** Whether the operand is misaligned: bits 20:12 of the address of a 2 MiB operand must be 0. */

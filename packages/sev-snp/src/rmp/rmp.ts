@@ -69,8 +69,8 @@ export class Rmp {
   readonly #versions: Map<number, Uint32Array> = new Map();
   /** The number of entries of each ASID. */
   readonly #asids: Uint32Array = new Uint32Array(ASID_COUNT);
-  /** The numbers of the pages in use. */
-  readonly #inUse: Set<number> = new Set();
+  /** How many users each page in use has, by page number: two processors can run with one VMCB. */
+  readonly #inUse: Map<number, number> = new Map();
 
   /**
    * A table with every page hypervisor-owned. O(1).
@@ -269,19 +269,22 @@ export class Rmp {
 
   /**
    * Marks the page of `spa` as in use by a processor, or not, as a VMSA, VMCB or AVIC backing page is while a guest runs.
-   * RMPUPDATE and PSMASH of a page in use return FAIL_INUSE (AMD64 APM vol. 2, §15.36.12). O(1).
+   * RMPUPDATE and PSMASH of a page in use return FAIL_INUSE (AMD64 APM vol. 2, §15.36.12). The uses are counted: the page
+   * is in use until each `true` has had its `false`. O(1).
    */
   setInUse(spa: SysPhysAddr, inUse: boolean): void {
     SysPhys.assertIsAddress(spa);
-    if (inUse) this.#inUse.add(pageNumber(spa));
-    else this.#inUse.delete(pageNumber(spa));
+    const page = pageNumber(spa);
+    const users = (this.#inUse.get(page) ?? 0) + (inUse ? 1 : -1);
+    if (users > 0) this.#inUse.set(page, users);
+    else this.#inUse.delete(page);
   }
 
   /** Whether a page of the `pageSize` bytes around `spa` is in use. O(pages in use). */
   isInUse(spa: SysPhysAddr, pageSize: RmpPageSize): boolean {
     const pages = pageSize / PAGE_SIZE;
     const unit = Math.floor(pageNumber(spa) / pages);
-    for (const page of this.#inUse) if (Math.floor(page / pages) === unit) return true;
+    for (const page of this.#inUse.keys()) if (Math.floor(page / pages) === unit) return true;
     return false;
   }
 

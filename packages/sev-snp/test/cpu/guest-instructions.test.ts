@@ -23,7 +23,8 @@ function small(assumptions: Partial<Assumptions> = {}): World {
 
 /** `vcpu` as if it ran at another level: the instructions see that level, the walk of the page table does not. */
 function at(it: World, vmpl: Vmpl, cpl = 0): GuestCpu {
-  return { guest: it.guest, vmpl, cpl, translate: (gva: VirtAddr) => it.vcpu.translate(gva) };
+  const translate = (gva: VirtAddr) => it.vcpu.translate(gva);
+  return { guest: it.guest, vmpl, cpl, is64Bit: true, translate };
 }
 
 function change(it: World, gpa: number, fields: Partial<RmpEntry>): void {

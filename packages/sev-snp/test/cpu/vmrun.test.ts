@@ -124,24 +124,17 @@ describe('VMRUN', () => {
     ['restricted injection', 'sevFeatures', 0x9n],
     ['alternate injection', 'sevFeatures', 0x11n],
     ['a feature of a later part', 'sevFeatures', 1n | (1n << 63n)],
+    ['RFLAGS.VM', 'rflags', 0x2_0002n],
+    ['a reserved bit of RFLAGS', 'rflags', 0xan],
+    ['an injected event', 'eventInjection', 0x8000_0020n],
+    ['a virtual interrupt', 'vintrCtrl', 0x100n],
+    ['XCR0[0] clear', 'xcr0', 0n],
   ])('%s gives VMEXIT_INVALID, and no page is in use', (state, field, value) => {
     const { it, vmsa, change } = launched();
     if (state.startsWith('CR4.CET')) change('cr4', 0x80_00a0n);
     change(field, value);
     expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Invalid);
     expect(it.machine.rmp.isInUse(vmsa.vmcb, PageSize.Regular)).toBe(false);
-  });
-
-  // R32
-  test.each([
-    [0x1n, 0x80_00a0n, 0x2_0002n, VmExit.Invalid],
-    [0x1n, 0xa0n, 0x2_0002n, undefined],
-    [0x0n, 0x80_00a0n, 0x2_0002n, undefined],
-    [0x1n, 0x80_00a0n, 0x2n, undefined],
-  ])('U_CET %s with CR4 %s and RFLAGS %s: %s', (uCet, cr4, rflags, expected) => {
-    const { it, vmsa, change } = launched();
-    for (const [field, value] of Object.entries({ uCet, cr4, rflags })) change(field as 'cr4', value);
-    expect(vmrun(it.machine, vmsa, it.guest)).toBe(expected);
   });
 
   // R32

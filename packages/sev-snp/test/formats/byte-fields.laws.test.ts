@@ -274,7 +274,7 @@ test('a GHCB MSR of an unknown type is 64 bits, and of no other type', () => {
 test('a field of a VMSA or of a GHCB comes back, or is refused', () => {
   const vmsa = new Uint8Array(4096);
   for (const [field, [, size]] of Object.entries(VMSA_FIELDS)) {
-    const greatest = (1n << BigInt(8 * size)) - 1n;
+    const greatest = field === 'cpl' ? 3n : (1n << BigInt(8 * size)) - 1n;
     writeVmsa(vmsa, field as VmsaField, greatest);
     expect(readVmsa(vmsa, field as VmsaField)).toBe(greatest);
     for (const wrong of [greatest + 1n, -1n, 1, undefined, '1']) {

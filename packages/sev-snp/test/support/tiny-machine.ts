@@ -31,6 +31,11 @@ export class StoppableVcpu extends Vcpu {
     this.#point = point;
   }
 
+  /** RMPADJUST exists only in 64-bit mode, and a processor without paging is not in that mode. */
+  override get is64Bit(): boolean {
+    return true;
+  }
+
   override read(...operands: Parameters<Vcpu['read']>): Uint8Array {
     this.#point();
     return super.read(...operands);

@@ -19,7 +19,7 @@ import { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import type { Interruption, Operation } from './explore.ts';
 import { LawBroken } from './law-broken.ts';
 import { ReplayedMachine } from './replayed-machine.ts';
-import { bytesOfWord, gvaOf, refusalOf, type StoppableVcpu } from './tiny-machine.ts';
+import { bytesOfWord, gvaOf, refusalOf, StoppableVcpu } from './tiny-machine.ts';
 
 /**
  * The page of the SVSM, a calling area for each of the two processors, one for a processor that they make, and pages that they
@@ -80,11 +80,7 @@ export class SvsmMachine extends ReplayedMachine {
     this.#vmcb = this.host.allocatePage();
     this.#callers = levels.map((vmpl, k) => ({
       name: `cpu${k + 1}`,
-      vcpu: this.guest.createVcpu({
-        vmpl,
-        registers: { cr0: 0x11n, cr3: 0n, cr4: 0n, efer: 0n },
-        csL: false,
-      }),
+      vcpu: new StoppableVcpu(this.guest, { vmpl }, () => {}),
       area: AREAS[k]!,
     }));
     for (let a = AREAS[0]; a < FREE + pages; a += 1) {
@@ -107,7 +103,9 @@ export class SvsmMachine extends ReplayedMachine {
   protected reset(): void {
     this.#running = undefined;
     this.#ran.clear();
-    for (const spa of [...this.frames, this.#vmcb]) this.machine.rmp.setInUse(spa, false);
+    for (const spa of [...this.frames, this.#vmcb]) {
+      while (this.machine.rmp.isInUse(spa, PAGE_SIZE)) this.machine.rmp.setInUse(spa, false);
+    }
     const own = [pageRegion(this.gpas[OWN]!, PAGE_SIZE)];
     const { memory } = this.guest;
     this.#svsm = new SvsmCore({ vcpu: this.#svsmCpu, gvaOf, memory, own });
