@@ -44,14 +44,14 @@ const CASES: readonly Case[] = [
     without: ['onStaleUse', 'copyWithin'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 22490, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 8650, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 28460, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    formats: { ceiling: 22520, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 8740, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 28480, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     firmware: { ceiling: 8900, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 43500, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 53980, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 16750, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 63850, without: ['deposit'] },
+    cpu: { ceiling: 44140, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 54540, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 16810, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 64490, without: ['deposit'] },
   }),
 ];
 

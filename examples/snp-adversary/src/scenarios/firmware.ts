@@ -1,6 +1,6 @@
 import { type PhysAddr, physAddr } from '@svsm/address';
 import {
-  EFER_SVME,
+  createVmsa,
   failedVmrunCheck,
   isSnpFault,
   LaunchDigest,
@@ -8,9 +8,7 @@ import {
   LaunchPageType,
   makeVmsa,
   RmpResult,
-  SevFeature,
   webCryptoSha384,
-  writeVmsa,
 } from '@svsm/sev-snp';
 import type { Ending, Scenario } from '../scenario.ts';
 import { A, B, bytesOf, gvaOf, type Stage } from '../stage.ts';
@@ -32,11 +30,7 @@ export function vmrun(stage: Stage, gpa: PhysAddr): Ending | string {
 
 /** Makes the page at `gpa` a VMSA that can run at VMPL1. Returns `gpa`. */
 export function vmsaAt(stage: Stage, gpa: PhysAddr): PhysAddr {
-  const image = new Uint8Array(4096);
-  writeVmsa(image, 'vmpl', 1n);
-  writeVmsa(image, 'efer', EFER_SVME);
-  writeVmsa(image, 'sevFeatures', SevFeature.SnpActive);
-  makeVmsa(stage.vcpu, gvaOf(gpa), image);
+  makeVmsa(stage.vcpu, gvaOf(gpa), createVmsa({ vmpl: 1 }));
   return gpa;
 }
 

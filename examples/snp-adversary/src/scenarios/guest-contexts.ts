@@ -2,6 +2,7 @@ import { PageSize } from '@svsm/address';
 import { createVmsa, isSnpError, LaunchPageType, type SysPhysAddr } from '@svsm/sev-snp';
 import type { Ending, Scenario } from '../scenario.ts';
 import { A, bytesOf, type Stage } from '../stage.ts';
+import { vmrun, vmsaAt } from './firmware.ts';
 
 /** A page with bytes of the hypervisor, assigned to the guest at A as for a launch. */
 function planted({ host, guest }: Stage, bytes: Uint8Array): SysPhysAddr {
@@ -110,6 +111,22 @@ export const GUEST_CONTEXTS: readonly Scenario[] = [
       firmware.pageReclaim(destination);
       host.remap(guest, A, destination);
       return stage.flush().get(A);
+    },
+  },
+  {
+    id: 'A34',
+    name: 'old-vmsa-of-swap',
+    attack: 'runs the source of a VMSA that is swapped out',
+    stoppedBy: 'VMRUN vmsa',
+    guestSees: 'never runs',
+    play: (stage) => {
+      const { host, guest, machine } = stage;
+      const source = stage.spaOf(vmsaAt(stage, A));
+      host.rmpupdate(source, { assigned: true, immutable: true, asid: guest.asid, gpa: A });
+      stage.tell('the firmware seals the VMSA and clears the VMSA bit of its page');
+      machine.firmware.swapOut(guest.context, { source, destination: host.givePageToFirmware() });
+      machine.firmware.pageReclaim(source);
+      return vmrun(stage, A);
     },
   },
   {

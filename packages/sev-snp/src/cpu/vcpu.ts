@@ -64,8 +64,7 @@ const MAX_EXITS = 64;
  * thrown. An instruction that throws has changed nothing in memory and RMP but accessed and dirty bits, as on hardware.
  * Each page is checked when it is used: what the hypervisor changes in the middle of an access is found.
  *
- * Every method with an address throws `SnpFault`: `GP` if it is not canonical, `PF`, `NPF`, `VC_NOT_VALIDATED`,
- * `VC_MMIO`.
+ * Every method with an address throws `SnpFault`: `GP` if it is not canonical, `PF`, `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`.
  */
 export class Vcpu implements GuestCpu {
   readonly guest: GuestContext;

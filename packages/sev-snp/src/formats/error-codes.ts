@@ -200,6 +200,7 @@ export const ERRORS_OF = {
 
   // The SVSM, the hypervisor and the machine.
   SvsmCore: ['INVALID_ARGUMENT'],
+  'SvsmCore.on': ['INVALID_ARGUMENT'],
   'SvsmCore.register': ['INVALID_ARGUMENT'],
   SnpMachine: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
   'Hypervisor.allocatePage': ['OUT_OF_MEMORY'],

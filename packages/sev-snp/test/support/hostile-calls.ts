@@ -664,6 +664,10 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
       own: [region(random)],
       validated: [region(random)],
     }),
+  'SvsmCore.on': (random, world) => {
+    const { it } = world();
+    it.svsm.on(it.guest.createVcpu({ vmpl: random(4) as never }));
+  },
   'SvsmCore.register': (random, world) => {
     const { it, gpa } = { it: world().it, gpa: () => world().gpa(random) };
     it.svsm.register(it.guest.createVcpu({ vmpl: 2 }), gpa(), random(2) === 0 ? undefined : gpa());

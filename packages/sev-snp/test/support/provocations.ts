@@ -693,6 +693,12 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () =>
       new SvsmCore({ vcpu: world().vcpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: none, own: [] }),
   },
+  'SvsmCore.on': {
+    INVALID_ARGUMENT: () => {
+      const it = svsmWorld();
+      it.svsm.on(it.guest.createVcpu({ vmpl: 2 }));
+    },
+  },
   'SvsmCore.register': {
     INVALID_ARGUMENT: () => {
       const it = svsmWorld();
