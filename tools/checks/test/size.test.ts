@@ -1,6 +1,9 @@
 /**
  * The size of a bundle with one import, minified and gzipped, and that the bundle has nothing else. A ceiling is a little above
  * the measured size. Raise it in the commit that needs it, and say why in that commit.
+ *
+ * The names of chunks are hashes, and the order of the chunks in a bundle follows them: it moves the size of a large bundle by
+ * half a percent, without a change of the code. So the measured size may lie 2 % below the ceiling.
  */
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -44,14 +47,14 @@ const CASES: readonly Case[] = [
     without: ['onStaleUse', 'copyWithin'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 22520, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 8740, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 28480, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 8900, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 44140, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 54400, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 16810, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 64240, without: ['deposit'] },
+    formats: { ceiling: 22650, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 8790, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 28650, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 8950, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 44400, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 54850, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 16900, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 64850, without: ['deposit'] },
   }),
 ];
 
@@ -83,7 +86,9 @@ describe('a bundle with only', () => {
       expect(without.filter((text) => bundle.includes(text))).toEqual([]);
       const size = gzipSync(bundle, { level: 9 }).length;
       expect(size, `${size} bytes gzipped`).toBeLessThanOrEqual(ceiling);
-      expect(size, `lower the ceiling: it is ${size} bytes gzipped`).toBeGreaterThan(ceiling - 120);
+      expect(size, `lower the ceiling: it is ${size} bytes gzipped`).toBeGreaterThan(
+        ceiling - Math.max(120, ceiling / 50),
+      );
     },
   );
 });
