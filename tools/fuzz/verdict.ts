@@ -6,7 +6,7 @@ export type Verdict =
   | 'bare'
   /** A value that nobody can have meant was accepted without an error. */
   | 'silent'
-  /** An error, and something is no longer as it was. */
+  /** The call threw an error and changed the state. */
   | 'changed'
   /** No end within the limit of time, or no memory left. */
   | 'hang'

@@ -109,7 +109,7 @@ export class NoMaker extends Error {
   }
 }
 
-/** The types of parameters and receivers for which there is no maker. */
+/** The types of parameters and receivers that lack a maker. */
 export function missingMakers(callables: readonly Callable[], { types, values }: Makers): string[] {
   const missing = new Set<string>();
   const look = (shape: Shape): void => {

@@ -83,7 +83,7 @@ test('a call that does not return is a hang, and the calls after it are made', (
   expect(verdictsOf('later')).toEqual(['silent']);
 });
 
-test('an error after which something is no longer as it was is a change', () => {
+test('a call that throws and changes the state is a change', () => {
   expect(verdictsOf('Counter.addThenCheck')).toEqual(['changed']);
   expect(findingsOf('Counter.add')).toEqual([]);
 });
