@@ -1,0 +1,120 @@
+/** A host that hides pages for ever, from any step of a call on: no right is gained, and the record stays true. */
+import { isDeepStrictEqual } from 'node:util';
+import { PAGE_SIZE, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import { VMPL_COUNT } from '../../src/formats/vmpl.ts';
+import {
+  CALLS,
+  HUGE_CALLS,
+  onSteps,
+  openPages,
+  type Request,
+  run,
+  type StepName,
+  twoProcessors,
+  unresolvedFault,
+} from '../support/svsm-steps.ts';
+import { CAA, OWN_END, type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
+import { MiB, spaOf } from '../support/world.ts';
+
+const BUSY = 0x8000_0007;
+const GUEST_PAGES = Array.from(
+  { length: (8 * MiB - OWN_END) / PAGE_SIZE },
+  (_, k) => OWN_END + k * PAGE_SIZE,
+);
+
+/** Whether a step fails, from the first hidden step on. INVLPGB has no operand in memory. */
+type Hides = (name: StepName, gva: unknown, first: { name: StepName; gva: unknown }) => boolean;
+
+const HIDDEN: Readonly<Record<string, Hides>> = {
+  'all of memory': (name) => name !== 'invlpgb',
+  'the page that the step is about': (name, gva, first) => name !== 'invlpgb' && gva === first.gva,
+};
+
+const WORLDS: Readonly<Record<string, () => SvsmWorld>> = {
+  'of 4 KiB': twoProcessors,
+  'of 2 MiB': () => svsmWorld(),
+  'of 2 MiB, in parts': () => {
+    const it = svsmWorld();
+    it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
+    return it;
+  },
+};
+
+const CASES: [string, string, Request][] = [
+  ...Object.entries(CALLS).map(([name, request]) => [name, 'of 4 KiB', request] as never),
+  ...['of 2 MiB', 'of 2 MiB, in parts'].flatMap((world) =>
+    Object.entries(HUGE_CALLS).map(([name, request]) => [name, world, request] as never),
+  ),
+];
+
+/** The rights of the levels on each page of the guest, and whether it is validated and a VMSA. */
+function pagesOf(it: SvsmWorld): { masks: readonly number[]; validated: boolean; vmsa: boolean }[] {
+  return GUEST_PAGES.map((gpa) => {
+    const { vmplMasks, validated, vmsa } = it.machine.rmp.entry(spaOf(it, gpa))!;
+    return { masks: vmplMasks, validated, vmsa };
+  });
+}
+
+/** The records of the SVSM. */
+function recordsOf({ svsm, guestCpu }: SvsmWorld): unknown {
+  return [[...svsm.validated].map(String), svsm.callingArea(guestCpu), svsm.vcpus];
+}
+
+/** The steps to begin at: all, or some at each end and between. */
+function chosen(count: number): number[] {
+  const all = Array.from({ length: count }, (_, k) => k);
+  return count <= 24 ? all : all.filter((k) => k < 6 || k >= count - 6 || k % Math.ceil(count / 6) === 0);
+}
+
+describe.each(CASES)('%s %s', (_name, world, request) => {
+  const make = WORLDS[world]!;
+
+  /** Runs the call in a new world, whose host hides memory from step `from` on, and shows it again after the call. */
+  const attempt = (from: number, hides: Hides) => {
+    const it = make();
+    const [id, registers] = request(it, CAA);
+    const before = pagesOf(it);
+    let first: { name: StepName; gva: unknown } | undefined;
+    let steps = 0;
+    let isShown = false;
+    onSteps(it.vcpu, (step, name, [gva]) => {
+      if (isShown) return undefined;
+      steps += 1;
+      if (step === from) first = { name, gva };
+      return first !== undefined && hides(name, gva, first) ? unresolvedFault() : undefined;
+    });
+    const all = { rax: BigInt(id), rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, ...registers };
+    it.svsm.call(it.guestCpu, all);
+    isShown = true;
+    return { it, before, steps, result: Number(all.rax) };
+  };
+  const good = attempt(-1, () => false);
+  const done = { records: recordsOf(good.it), pages: pagesOf(good.it) };
+
+  // S5, S9
+  test.each(Object.entries(HIDDEN))('keeps the law if the host hides %s for ever', (_what, hides) => {
+    for (const from of chosen(good.steps)) {
+      const { it, before, result } = attempt(from, hides);
+      const where = `from step ${from}`;
+      // A page that WITHDRAW_MEM returns can have fewer rights: see `tryGrant`.
+      if (result === 0) expect(recordsOf(it), where).toEqual(done.records);
+      const pages = pagesOf(it);
+      GUEST_PAGES.forEach((gpa, k) => {
+        const { masks, validated, vmsa } = pages[k]!;
+        const at = `${where}, page ${gpa.toString(16)}`;
+        expect(it.svsm.validated.has(physAddr(gpa)), `${at}: the record`).toBe(validated);
+        if (isDeepStrictEqual(pages[k], done.pages[k])) return;
+        for (let vmpl = 1; vmpl < VMPL_COUNT; vmpl += 1) {
+          // A level may have got what the call gives it in the end: the levels get their rights one after another.
+          const gained = masks[vmpl]! & ~(before[k]!.masks[vmpl]! | done.pages[k]!.masks[vmpl]!);
+          expect(gained, `${at}: rights of VMPL${vmpl}`).toBe(0);
+        }
+        expect(vmsa && !before[k]!.vmsa, `${at}: a VMSA`).toBe(false);
+      });
+      expect(openPages(it), where).toEqual([]);
+      // No claim is left. The call may be refused, or done already, but no other call is in its way.
+      expect(run(request, it), `${where}, again`).not.toBe(BUSY);
+    }
+  });
+});
