@@ -23,6 +23,9 @@ const GUEST_PAGES = Array.from(
   (_, k) => OWN_END + k * PAGE_SIZE,
 );
 
+/** The content of pages that are not validated. */
+const OLD = new Uint8Array(PAGE_SIZE).fill(0xaa);
+
 /** Whether a step fails, from the first hidden step on. INVLPGB has no operand in memory. */
 type Hides = (name: StepName, gva: unknown, first: { name: StepName; gva: unknown }) => boolean;
 
@@ -75,6 +78,9 @@ describe.each(CASES)('%s %s', (_name, world, request) => {
     const it = make();
     const [id, registers] = request(it, CAA);
     const before = pagesOf(it);
+    GUEST_PAGES.forEach((gpa, k) => {
+      if (!before[k]!.validated) it.machine.memory.write(spaOf(it, gpa), OLD, it.guest.key);
+    });
     let first: { name: StepName; gva: unknown } | undefined;
     let steps = 0;
     let isShown = false;
@@ -111,6 +117,9 @@ describe.each(CASES)('%s %s', (_name, world, request) => {
           expect(gained, `${at}: rights of VMPL${vmpl}`).toBe(0);
         }
         expect(vmsa && !before[k]!.vmsa, `${at}: a VMSA`).toBe(false);
+        if (!validated || before[k]!.validated || masks.slice(1).every((mask) => mask === 0)) return;
+        const [first] = it.machine.memory.read(spaOf(it, gpa), 1, it.guest.key);
+        expect(first, `${at}: a level sees the old content`).toBe(0);
       });
       expect(openPages(it), where).toEqual([]);
       // No claim is left. The call may be refused, or done already, but no other call is in its way.
