@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
+import { fencesOf } from '../fences.ts';
 import { LAYERS, MAX_LINES } from '../layers.ts';
 import { filesOf, PACKAGES, ROOT, read, type Workspace } from '../workspace.ts';
 
@@ -77,6 +78,13 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
   test('README.md has the sections that every README.md has, in their order', () => {
     const sections = read(workspace, 'README.md').match(/^## .*$/gm) ?? [];
     expect(sections).toEqual(SECTIONS.map((section) => `## ${section}`));
+  });
+
+  test('README.md installs the packages that its examples import', () => {
+    const [, installed = ''] = read(workspace, 'README.md').match(/^npm install (.*)$/m) ?? [];
+    const code = fencesOf(`packages/${name}/README.md`).map((fence) => fence.code);
+    const imported = code.join('').match(/(?<=from ')@svsm\/[a-z-]+/g) ?? [];
+    expect(installed.split(' ').sort()).toEqual([...new Set([`@svsm/${name}`, ...imported])].sort());
   });
 
   test('LICENSE is the one of the repository', () => {
