@@ -66,7 +66,10 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
         charter: "the table, the check of each access, and the host's instructions on it",
         imports: ['formats'],
       },
-      memory: { charter: 'DRAM behind keys, nested page tables, free frames', imports: ['formats'] },
+      memory: {
+        charter: 'DRAM behind keys, nested page tables, free frames, the memory of guests',
+        imports: ['formats'],
+      },
       firmware: {
         charter:
           'what the secure processor does: contexts of guests and their keys, ASIDs, launch, reclaim, swap',
@@ -82,7 +85,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       },
       svsm: {
         charter: 'the SVSM that answers calls of the core protocol',
-        imports: ['formats', 'rmp', 'cpu', 'guest'],
+        imports: ['formats', 'rmp', 'memory', 'cpu', 'guest'],
       },
       host: {
         charter: 'the hypervisor, honest or hostile, and the machine that it owns',

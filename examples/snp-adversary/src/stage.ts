@@ -79,7 +79,7 @@ export class Stage {
     this.guest = this.host.launch({ size: 8 * MIB });
     this.vcpu = this.processor({}, clears);
     this.table = this.map(this.vcpu, TABLES);
-    this.validated = new ValidatedPages(this.guest.memory, [this.guest.memory]);
+    this.validated = new ValidatedPages(this.guest.memory, this.guest.memory);
     this.host.splitPage(this.guest, A);
     this.put(A, 'attack at dawn');
     this.put(B, 'retreat');

@@ -8,6 +8,7 @@ import {
   Ghcb,
   GhcbPage,
   type Guest,
+  GuestRegions,
   HostileHypervisor,
   HYPERVISOR_ENTRY,
   LaunchDigest,
@@ -151,6 +152,11 @@ export const makers: Makers = {
     },
     'a GHCB': { make: page, state: (bytes: Uint8Array) => [bytes.slice()] },
     LaunchDigest: { make: () => new LaunchDigest(() => new Uint8Array(48)) },
+    GuestRegions: {
+      make: () =>
+        new GuestRegions([physRegion(physAddr(0), 8 * MIB), physRegion(physAddr(16 * MIB), 0x4000)]),
+      state: (memory: GuestRegions) => [String(memory)],
+    },
     ValidatedPages: {
       make: () => new ValidatedPages(physRegion(physAddr(0), 8 * MIB), [physRegion(physAddr(0), 0x4000)]),
       state: (validated: ValidatedPages) => [[...validated].join()],

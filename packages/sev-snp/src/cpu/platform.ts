@@ -1,10 +1,10 @@
 import type { PhysAddr } from '@svsm/address';
-import type { MemoryRegion } from '@svsm/memory-region';
 import type { PagingConfig } from '@svsm/pagetable';
 import type { Firmware } from '../firmware/firmware.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import type { EncryptedMemory, MemoryKey } from '../memory/encrypted-memory.ts';
+import type { GuestRegions } from '../memory/guest-regions.ts';
 import type { NestedTable } from '../memory/nested-table.ts';
 import type { Rmp } from '../rmp/rmp.ts';
 import type { MachineEvent } from './machine-event.ts';
@@ -42,8 +42,8 @@ export interface GuestContext {
   readonly key: MemoryKey;
   /** The nested page table, which the hypervisor owns. */
   readonly nested: NestedTable;
-  /** The guest-physical memory that it was launched with. */
-  readonly memory: MemoryRegion<PhysAddr>;
+  /** The guest-physical memory that it was launched with, validated or not. */
+  readonly memory: GuestRegions;
   /** The format of its page tables. */
   readonly paging: PagingConfig;
   /** VIRTUAL_TOM, if that and not the C-bit makes an address private or shared. */

@@ -178,6 +178,7 @@ export const ERRORS_OF = {
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
   ],
+  GuestRegions: ['INVALID_ARGUMENT'],
   ValidatedPages: ['INVALID_ARGUMENT'],
   'ValidatedPages.requireNone': ['INVALID_ARGUMENT', 'ALREADY_VALIDATED'],
   'ValidatedPages.requireAll': ['INVALID_ARGUMENT', 'NOT_VALIDATED'],
@@ -325,8 +326,9 @@ export type VisibilityErrorCode = CodeOf<
   | 'makeRegionPrivate'
 >;
 
-/** The codes that a `ValidatedPages` throws. */
+/** The codes that a `GuestRegions` or a `ValidatedPages` throws. */
 export type ValidatedPagesErrorCode = CodeOf<
+  | 'GuestRegions'
   | 'ValidatedPages'
   | 'ValidatedPages.requireNone'
   | 'ValidatedPages.requireAll'

@@ -1,5 +1,4 @@
-import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
-import type { MemoryRegion } from '@svsm/memory-region';
+import { PAGE_SIZE } from '@svsm/address';
 import { type PagingConfig, type PagingOptions, pagingConfig, Tlb } from '@svsm/pagetable';
 import { NestedTlb } from '../cpu/nested-tlb.ts';
 import type { GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
@@ -12,6 +11,7 @@ import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa } from '../formats/vmsa.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
+import { type GuestMemoryInput, GuestRegions } from '../memory/guest-regions.ts';
 import type { NestedTable } from '../memory/nested-table.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 
@@ -20,8 +20,8 @@ export interface GuestOptions {
   /** The context page of a guest that the firmware has activated. ASID and key come from there. */
   readonly context: SysPhysAddr;
   readonly nested: NestedTable;
-  /** The memory that it was launched with. */
-  readonly memory: MemoryRegion<PhysAddr>;
+  /** The memory that it was launched with, validated or not: one region, or several. */
+  readonly memory: GuestMemoryInput;
   /** Levels of its page tables: 4 if not given. */
   readonly levels?: 4 | 5;
   /** Its virtual top of memory, if it uses one. */
@@ -40,8 +40,8 @@ export class Guest implements GuestContext {
   readonly asid: number;
   /** The nested page table, which the hypervisor owns. */
   readonly nested: NestedTable;
-  /** The guest-physical memory that it was launched with. */
-  readonly memory: MemoryRegion<PhysAddr>;
+  /** The guest-physical memory that it was launched with, validated or not. */
+  readonly memory: GuestRegions;
   /**
    * The format of its page tables: with the machine's C-bit, or with the bit of the virtual top of memory. If that is
    * not a power of two, it has no bit, and page tables have no shared pages.
@@ -63,10 +63,11 @@ export class Guest implements GuestContext {
   /**
    * A guest that the firmware has activated. The firmware launches its pages; its processors run after SNP_LAUNCH_FINISH.
    *
-   * @throws SnpError `INVALID_ARGUMENT` if the context page is not that of an activated guest, or there is a `Guest` for it
-   *   already
+   * @throws SnpError `INVALID_ARGUMENT` if the memory is not whole 4 KiB pages, the context page is not that of an activated
+   *   guest, or there is a `Guest` for it already
    */
   constructor(machine: SnpPlatform, { context, nested, memory, levels = 4, virtualTom }: GuestOptions) {
+    const regions = new GuestRegions(memory);
     const active = machine.firmware.activeGuest(context);
     if (active === undefined || TAKEN.has(active)) {
       const expected = 'pass the context page of an activated guest that has no other Guest';
@@ -78,7 +79,7 @@ export class Guest implements GuestContext {
     this.context = context;
     this.asid = active.asid;
     this.nested = nested;
-    this.memory = memory;
+    this.memory = regions;
     const vendor = machine.rmp.assumptions.topLevelBit8 === 'reserved' ? 'amd' : 'intel';
     this.virtualTom = virtualTom;
     this.paging = pagingConfig({ levels, vendor, ...encryptionOf(machine, virtualTom) });

@@ -2,6 +2,7 @@ import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
+import { type GuestMemoryInput, GuestRegions } from '../memory/guest-regions.ts';
 
 /**
  * A guest's own record of the pages that it has validated. Only the record stops a hypervisor that puts a second page
@@ -30,18 +31,18 @@ import { SnpError } from '../formats/snp-error.ts';
  */
 export class ValidatedPages {
   /** The memory of the guest. Pages outside of it are refused. */
-  readonly memory: MemoryRegion<PhysAddr>;
+  readonly memory: GuestRegions;
   readonly #pages: RegionSet<PhysAddr>;
 
   /**
-   * @param memory - whole 4 KiB pages
+   * @param memory - whole 4 KiB pages: one region, or several
    * @param validated - the pages that are validated from the start, by the launch: none if not given
    * @throws SnpError `INVALID_ARGUMENT` if a region is empty, lies outside, or is not made of 4 KiB pages
    */
-  constructor(memory: MemoryRegion<PhysAddr>, validated: Iterable<MemoryRegion<PhysAddr>> = []) {
-    this.memory = memory;
+  constructor(memory: GuestMemoryInput, validated: Iterable<MemoryRegion<PhysAddr>> = []) {
+    this.memory = new GuestRegions(memory);
     const regions = [...validated];
-    for (const region of [memory, ...regions]) this.#require(region);
+    for (const region of regions) this.#require(region);
     this.#pages = new RegionSet(Phys, regions);
   }
 

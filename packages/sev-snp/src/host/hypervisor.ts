@@ -1,4 +1,5 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/address';
+import { RegionSet } from '@svsm/memory-region';
 import { PageFaultCode, type PhysMemory } from '@svsm/pagetable';
 import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { VmExit } from '../cpu/vmrun.ts';
@@ -7,7 +8,6 @@ import { NpfInfo } from '../formats/exit-info.ts';
 import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import { LaunchPageType, VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
-import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -29,9 +29,11 @@ import {
   refusal,
   writeGhcbAnswer,
 } from './ghcb-service.ts';
-import { LAUNCH_OPTIONS, type LaunchOptions, launchGuest, launchInputs, launchPage } from './guest-launch.ts';
+import { launchGuest, launchPage } from './guest-launch.ts';
 import { HostVcpus } from './host-vcpus.ts';
+import { checkLaunch, type LaunchOptions } from './launch-options.ts';
 import { processPageStateChange, scratchOffset } from './page-state-service.ts';
+import { UnbackedMemory } from './unbacked-memory.ts';
 
 const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
 
@@ -52,12 +54,14 @@ export class Hypervisor implements ExitHandler {
   /** The registered GHCB of each processor. */
   readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
   readonly #vcpus: HostVcpus;
+  readonly #unbacked: UnbackedMemory;
   /** The number of guests that have got an ASID. */
   #guests = 0;
 
   constructor(machine: SnpPlatform) {
     this.machine = machine;
     this.#frames = new HostFrames(machine.memory.size);
+    this.#unbacked = new UnbackedMemory(this.#frames);
     this.#vcpus = new HostVcpus(() => this.allocatePage());
     const plain = machine.memory.view(NO_KEY);
     this.memory = {
@@ -161,8 +165,8 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Launches a guest whose memory is all private and validated, in 2 MiB pages wherever the size allows it.
-   * O(size / 4096).
+   * Launches a guest. Its validated memory is private, in 2 MiB pages wherever the map allows it. The rest of the memory is
+   * unaccepted: see `LaunchMemory.validated`. O(validated bytes / 4096).
    *
    * SNP_GCTX_CREATE, SNP_LAUNCH_START and SNP_ACTIVATE make a guest with an ASID that no guest has had. SNP_LAUNCH_UPDATE
    * launches each page: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it.
@@ -172,7 +176,7 @@ export class Hypervisor implements ExitHandler {
    *   not cover a free page, `FIRMWARE_REFUSED` if a free page or the ASID is not in the state that the launch needs
    */
   launch(options: LaunchOptions): Guest {
-    requireOptions('options', options, LAUNCH_OPTIONS);
+    const launch = checkLaunch(options);
     if (this.#guests === this.machine.maxGuests) {
       const expected = `at most ${this.machine.maxGuests} guests have an ASID`;
       throw new SnpError('INVALID_ARGUMENT', {
@@ -185,9 +189,10 @@ export class Hypervisor implements ExitHandler {
       this.#guests += 1;
       return this.#guests;
     };
-    const { vmsas = [], ...rest } = launchInputs(options);
-    const guest = launchGuest(this, this.#frames, takeAsid, { vmsas, ...rest });
-    for (const [apicId, image] of vmsas.entries()) {
+    const guest = launchGuest(this, this.#frames, takeAsid, launch);
+    const unbacked = new RegionSet(Phys, guest.memory).subtract(launch.validated);
+    this.#unbacked.add(guest, unbacked, launch.pageSize);
+    for (const [apicId, image] of launch.vmsas.entries()) {
       const spa = this.#vcpus.allocatePage();
       this.write(spa, image);
       launchPage(this, guest, spa, VMSA_LAUNCH_GPA, PageSize.Regular, LaunchPageType.Vmsa);
@@ -361,9 +366,10 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Gives the page at `gpa` to the guest or to the hypervisor, in place: the system page stays the same. A 2 MiB page
-   * needs a 2 MiB page in the nested page table. Returns 0, or an error for the guest: 1 if the page does not exist,
-   * else 0x100 + the result of the failed instruction.
+   * Gives the page at `gpa` to the guest or to the hypervisor, in place: the system page stays the same. A page of
+   * unaccepted memory gets its system page first. A 2 MiB page needs a 2 MiB page in the nested page table. Returns 0, or an
+   * error for the guest: 1 if the page is not memory of the guest, is not mapped, or has no system page because no memory is
+   * left; else 0x100 + the result of the failed instruction.
    */
   changePageState(
     guest: GuestContext,
@@ -371,6 +377,8 @@ export class Hypervisor implements ExitHandler {
     operation: PageOperation,
     pageSize: RmpPageSize = PageSize.Regular,
   ): number {
+    if (!guest.memory.containsPage(gpa, pageSize)) return 1;
+    this.#unbacked.back(guest, gpa, pageSize);
     if (pageSize === PageSize.Huge) {
       if (guest.nested.lookup(gpa)?.size !== PageSize.Huge) return 1;
     } else if (!this.splitPage(guest, gpa)) return 1;

@@ -5,8 +5,8 @@
  */
 
 export type { GhcbAnswer, GhcbRequest } from './ghcb-service.ts';
-export type { LaunchImage, LaunchOptions } from './guest-launch.ts';
 export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
 export { Hypervisor } from './hypervisor.ts';
+export type { LaunchImage, LaunchMemory, LaunchOptions } from './launch-options.ts';
 export { type ChangePage, PscResult, processPageStateChange } from './page-state-service.ts';
 export { SnpMachine, type SnpMachineOptions } from './snp-machine.ts';

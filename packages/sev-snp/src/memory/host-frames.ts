@@ -1,5 +1,6 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
 import type { FrameAllocator } from '@svsm/pagetable';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 
@@ -50,6 +51,17 @@ export class HostFrames implements FrameAllocator {
     const block = this.#low;
     this.#low += BigInt(PAGE_SIZE_2M);
     return block as SysPhysAddr;
+  }
+
+  /** A page of guest memory of either size. @throws SnpError `OUT_OF_MEMORY` */
+  allocatePage(size: RmpPageSize): SysPhysAddr {
+    return size === PageSize.Huge ? this.allocateBlock() : (this.allocateFrame() as bigint as SysPhysAddr);
+  }
+
+  /** Takes back the last page that {@link allocatePage} returned. */
+  freePage(spa: SysPhysAddr, size: RmpPageSize): void {
+    if (size === PageSize.Huge) this.#low = spa;
+    else this.freeFrame(spa as bigint as PhysAddr);
   }
 
   #require(needed: bigint): void {

@@ -5,4 +5,5 @@
  */
 
 export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
+export { type GuestMemoryInput, GuestRegions } from './guest-regions.ts';
 export { type NestedPage, type NestedRights, NestedTable, type NestedTableOptions } from './nested-table.ts';

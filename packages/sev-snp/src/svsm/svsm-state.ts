@@ -3,14 +3,15 @@ import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { pageRegion, ValidatedPages } from '../guest/validated-pages.ts';
+import { type GuestMemoryInput, GuestRegions } from '../memory/guest-regions.ts';
 import { PageClaims } from './page-claims.ts';
 import { ProcessorTable } from './processors.ts';
 import { SvsmRefusal } from './svsm-refusal.ts';
 
 /** The memory of a guest with an SVSM. */
 export interface SvsmStateOptions {
-  /** All guest-physical memory, including the SVSM's own. */
-  readonly memory: MemoryRegion<PhysAddr>;
+  /** All guest-physical memory, including the SVSM's own: one region, or several. */
+  readonly memory: GuestMemoryInput;
   /** The SVSM's own memory. */
   readonly own: Iterable<MemoryRegion<PhysAddr>>;
   /** The memory that is validated from the start: all of it if not given. */
@@ -34,16 +35,16 @@ export class SvsmState {
   readonly validated: ValidatedPages;
   readonly processors: ProcessorTable = new ProcessorTable();
   readonly claims: PageClaims = new PageClaims();
-  readonly #memory: MemoryRegion<PhysAddr>;
+  readonly #memory: GuestRegions;
   readonly #own: RegionSet<PhysAddr>;
   /** By level: the rescinded pages on which less privileged levels had no rights. */
   readonly #rescinded: readonly RegionSet<PhysAddr>[];
   #deposits: readonly Deposit[] = [];
 
   constructor({ memory, own, validated }: SvsmStateOptions) {
-    this.#memory = memory;
+    this.#memory = new GuestRegions(memory);
     this.#own = new RegionSet(Phys, own);
-    this.validated = new ValidatedPages(memory, validated ?? [memory]);
+    this.validated = new ValidatedPages(this.#memory, validated ?? this.#memory);
     this.#rescinded = [0, 1, 2].map(() => new RegionSet(Phys));
   }
 

@@ -25,7 +25,7 @@ const FEW = virtRegion(gvaOf(START), 3 * PAGE_SIZE);
 /** A guest with a record; `prepare` brings the pages to their first state. */
 function guest(prepare: (it: Guest) => void, trace: () => void = () => {}): Guest {
   const it = world({ trace });
-  const validated = new ValidatedPages(it.guest.memory, [it.guest.memory]);
+  const validated = new ValidatedPages(it.guest.memory, it.guest.memory);
   const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(2 * MiB), { validated });
   it.vcpu.write(PAGE, bytesOf('content'));
   const all = { ...it, ghcb, validated };

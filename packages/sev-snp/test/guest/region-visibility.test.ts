@@ -26,7 +26,7 @@ function withGhcb(
   options: Partial<SnpMachineOptions> = {},
 ): World & { ghcb: Ghcb; validated: ValidatedPages } {
   const it = world(options);
-  const validated = new ValidatedPages(it.guest.memory, [it.guest.memory]);
+  const validated = new ValidatedPages(it.guest.memory, it.guest.memory);
   const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(0x5000), { validated });
   it.events.length = 0;
   return { ...it, ghcb, validated };

@@ -38,7 +38,7 @@ function attacked(): World & { host: HostileHypervisor; validated: ValidatedPage
   host.splitPage(it.guest, gpaA);
   it.vcpu.write(gvaOf(A), bytesOf('attack at dawn'));
   it.vcpu.write(gvaOf(B), bytesOf('retreat'));
-  const validated = new ValidatedPages(it.guest.memory, [it.guest.memory]);
+  const validated = new ValidatedPages(it.guest.memory, it.guest.memory);
   return { ...it, host, validated };
 }
 type Attacked = ReturnType<typeof attacked>;

@@ -4,7 +4,7 @@ import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { LaunchPageType } from '../../src/formats/launch-digest.ts';
 import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
-import type { LaunchOptions } from '../../src/host/guest-launch.ts';
+import type { LaunchOptions } from '../../src/host/launch-options.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
 import { bytesOf, codeOf, gvaOf, MiB, mapAll, snapshot, spaOf, thrownBy, world } from '../support/world.ts';
 

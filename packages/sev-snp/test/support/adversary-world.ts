@@ -95,7 +95,7 @@ export function adversary(duties: Duties = ALL_DUTIES): Adversary {
   const cpu = (): Vcpu => new CarelessVcpu(alone, tlbs(), duties);
   const vcpus = [cpu(), cpu()] as const;
   const table = mapAll(alone, vcpus, TABLES);
-  const validated = new ValidatedPages(alone.memory, [alone.memory]);
+  const validated = new ValidatedPages(alone.memory, alone.memory);
   const options = duties.record ? { validated } : {};
   const ghcb = Ghcb.create(vcpus[0], table, gvaOf(GHCB), options);
   return {

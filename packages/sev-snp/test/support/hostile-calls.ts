@@ -23,6 +23,7 @@ import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { processPageStateChange } from '../../src/host/page-state-service.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import { rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
@@ -194,7 +195,7 @@ export class HostileWorld {
   record(random: Random): visibility.VisibilityOptions {
     const { memory } = this.it.guest;
     const kind = random(3);
-    return kind === 0 ? {} : { validated: new ValidatedPages(memory, kind === 1 ? [memory] : []) };
+    return kind === 0 ? {} : { validated: new ValidatedPages(memory, kind === 1 ? memory : []) };
   }
 
   /** Mostly an address that the guest has mapped. */
@@ -298,6 +299,8 @@ const onSvsm =
     const it = world();
     return call(it, random);
   };
+
+const flag = (random: Random): never => (random(8) === 0 ? any(random) : random(2) === 0) as never;
 
 const region = (random: Random): never => physRegion(physAddr(random(6) * 0x800), random(6) * 0x800) as never;
 
@@ -566,6 +569,8 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   acceptPage: onPage(visibility.acceptPage),
   makeRegionShared: onRegion(makeRegionShared),
   makeRegionPrivate: onRegion(makeRegionPrivate),
+  GuestRegions: (random) =>
+    new GuestRegions(random(2) === 0 ? any(random) : [region(random), region(random)]),
   ValidatedPages: (random) => new ValidatedPages(region(random), [region(random)]),
   'ValidatedPages.requireNone': (random) => record(random).requireNone(region(random)),
   'ValidatedPages.requireAll': (random) => record(random).requireAll(region(random)),
@@ -689,7 +694,9 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     const { host } = world();
     const fields = { pageSize: size, levels: num, virtualTom: big, vmsas: any, image: any };
     const options = random(2) === 0 ? {} : (object(random, fields) as object);
-    return host.launch({ ...options, size: random(2) === 0 ? any(random) : 2 * MiB });
+    if (random(2) === 0) return host.launch({ ...options, size: random(2) === 0 ? any(random) : 2 * MiB });
+    const memory = Array.from({ length: random(3) }, () => object(random, { region, validated: flag }));
+    return host.launch({ ...options, memory: random(8) === 0 ? any(random) : memory });
   },
   'Hypervisor.rmpupdate': (random, world) =>
     world().it.machine.hypervisor.rmpupdate(formats.sysPhysAddr(0x20_0000), {

@@ -63,6 +63,7 @@ import type { Hypervisor } from '../../src/host/hypervisor.ts';
 import { processPageStateChange } from '../../src/host/page-state-service.ts';
 import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import { rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
@@ -146,7 +147,7 @@ const creation = {
 
 /** A record in which all pages are validated, or none. */
 function record({ guest }: World, isAll: boolean): VisibilityOptions {
-  return { validated: new ValidatedPages(guest.memory, isAll ? [guest.memory] : []) };
+  return { validated: new ValidatedPages(guest.memory, isAll ? guest.memory : []) };
 }
 
 // Operations on one page, and on a region.
@@ -626,6 +627,7 @@ export const PROVOCATIONS: Provocations = {
       return change(makeRegionPrivate, it);
     },
   },
+  GuestRegions: { INVALID_ARGUMENT: () => new GuestRegions([]) },
   ValidatedPages: { INVALID_ARGUMENT: () => new ValidatedPages(none) },
   'ValidatedPages.requireNone': {
     INVALID_ARGUMENT: () => new ValidatedPages(memory).requireNone(none),

@@ -8,7 +8,7 @@ import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';
 import { type SysPhysAddr, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
 import type { Guest } from '../../src/guest/guest.ts';
-import type { LaunchOptions } from '../../src/host/guest-launch.ts';
+import type { LaunchOptions } from '../../src/host/launch-options.ts';
 import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
@@ -53,7 +53,7 @@ export function tableFrames(count = 256): { allocateFrame(): PhysAddr; freeFrame
   };
 }
 
-/** A machine with one guest of 8 MiB that maps all of it with 2 MiB pages from {@link BASE} on. */
+/** A machine with one guest of 8 MiB, if `launch` has no other memory, that maps all of it with 2 MiB pages from {@link BASE} on. */
 export function world(
   options: Partial<SnpMachineOptions> = {},
   launch: Partial<LaunchOptions> = {},
@@ -61,10 +61,8 @@ export function world(
 ): World {
   const events: MachineEvent[] = [];
   const machine = new SnpMachine({ memorySize: 32 * MiB, trace: (event) => events.push(event), ...options });
-  const guest = machine.hypervisor.launch({
-    size: 8 * MiB,
-    ...launch,
-  });
+  const size = launch.memory === undefined ? { size: 8 * MiB } : {};
+  const guest = machine.hypervisor.launch({ ...size, ...launch });
   const tlb = new Tlb();
   const vcpu = guest.createVcpu({ tlb, ...vcpuOptions });
   const table = mapAll(guest, vcpu, tlb);

@@ -1,0 +1,191 @@
+import { type Bytes, byteCount, PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { MemoryRegion, physRegion, RegionSet } from '@svsm/memory-region';
+import { copyOfBytes, requireLength } from '../formats/byte-fields.ts';
+import { requireOptions } from '../formats/options.ts';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import { isSnpError, SnpError } from '../formats/snp-error.ts';
+import { GuestRegions } from '../memory/guest-regions.ts';
+import { NestedTable } from '../memory/nested-table.ts';
+
+/** A part of a guest's initial content. */
+export interface LaunchImage {
+  /** The address of the first byte. */
+  readonly gpa: PhysAddr;
+  readonly bytes: Uint8Array;
+  /**
+   * Whether its pages are launched as UNMEASURED: the launch digest does not cover their content, so the guest cannot trust
+   * it. `false` if not given.
+   */
+  readonly unmeasured?: boolean;
+}
+
+/** A region of a guest's memory. */
+export interface LaunchMemory {
+  /** Whole 4 KiB pages, apart from all other regions. */
+  readonly region: MemoryRegion<PhysAddr>;
+  /**
+   * Whether the launch makes it private and validated. Else it is unaccepted memory: it has no system pages. Each of its
+   * pages gets one when the guest first asks for a change of its state.
+   */
+  readonly validated: boolean;
+}
+
+/** Options of a launch. */
+export interface LaunchOptions {
+  /** The memory map. Give this or {@link size}. */
+  readonly memory?: Iterable<LaunchMemory>;
+  /**
+   * The short form of a {@link memory} of one region, which starts at address 0 and is validated: its size in bytes, a
+   * multiple of 4096.
+   */
+  readonly size?: Bytes;
+  /** The initial content of validated memory. All the rest of it is zero. */
+  readonly image?: readonly LaunchImage[];
+  /** The largest page size in the RMP and the nested page table: 2 MiB if not given. */
+  readonly pageSize?: RmpPageSize;
+  /** The number of levels of its page tables: 4 if not given. */
+  readonly levels?: 4 | 5;
+  /**
+   * VIRTUAL_TOM: a multiple of 2 MiB at or above the guest's memory. Above it, each page of memory has a second
+   * address, at which it is shared. If not given, the C-bit makes pages private.
+   */
+  readonly virtualTom?: bigint;
+  /** Guest mode execute trap: see `NestedTableOptions.gmet`. `false` if not given. */
+  readonly gmet?: boolean;
+  /** Whether processors set accessed and dirty bits in nested entries: see `NestedTableOptions.accessedDirty`. */
+  readonly nestedAccessedDirty?: boolean;
+  /** The initial VMSAs, for APIC ids 0 on: see `createVmsa`. None if not given; `Guest.createVcpu` works without one. */
+  readonly vmsas?: readonly Uint8Array[];
+}
+
+/** Options of a launch that have been checked. Nobody else has the objects. */
+export interface CheckedLaunch {
+  readonly memory: GuestRegions;
+  /** The memory that the launch validates. */
+  readonly validated: RegionSet<PhysAddr>;
+  readonly image: readonly Required<LaunchImage>[];
+  readonly vmsas: readonly Uint8Array[];
+  readonly pageSize: RmpPageSize;
+  readonly levels: 4 | 5;
+  readonly virtualTom: bigint | undefined;
+  readonly gmet: boolean;
+  readonly nestedAccessedDirty: boolean;
+}
+
+/**
+ * Checks the options of a launch, for which each byte of an image is read once: the checks see what is launched.
+ *
+ * @throws SnpError `INVALID_ARGUMENT`
+ */
+export function checkLaunch(options: LaunchOptions): CheckedLaunch {
+  requireOptions('options', options, OPTIONS);
+  const { pageSize = PageSize.Huge, levels = 4, virtualTom } = options;
+  if (pageSize !== PageSize.Regular && pageSize !== PageSize.Huge) {
+    refuse('pageSize', pageSize, 'pass 4096 or 0x200000');
+  }
+  if (levels !== 4 && levels !== 5) refuse('levels', levels, 'pass 4 or 5');
+  const map = mapOf(options.memory, options.size);
+  const memory = new GuestRegions(map.map(({ region }) => region));
+  const validated = new RegionSet(
+    Phys,
+    map.flatMap((entry) => (entry.validated ? [entry.region] : [])),
+  );
+  requireTom(virtualTom, memory);
+  const { gmet, nestedAccessedDirty } = options;
+  return {
+    memory,
+    validated,
+    image: listOf('image', options.image, (part) => imagePart(part, validated)),
+    vmsas: listOf('vmsas', options.vmsas, vmsaCopy),
+    pageSize,
+    levels,
+    virtualTom,
+    gmet: gmet === true,
+    nestedAccessedDirty: nestedAccessedDirty === true,
+  };
+}
+
+/** The memory map, in any order. */
+function mapOf(memory: Iterable<LaunchMemory> | undefined, size: Bytes | undefined): readonly LaunchMemory[] {
+  if ((memory === undefined) === (size === undefined)) {
+    refuse('the memory of a guest', memory, 'pass memory or size, and not both');
+  }
+  if (size === undefined) return entriesOf(memory as Iterable<LaunchMemory>);
+  const bytes = byteCount(size);
+  if (bytes === 0n || bytes % BigInt(PAGE_SIZE) !== 0n) {
+    refuse('guest memory size', bytes, 'pass a multiple of 4096');
+  }
+  return [{ region: physRegion(0n as PhysAddr, bytes), validated: true }];
+}
+
+/** A copy of a memory map. @throws SnpError `INVALID_ARGUMENT` if regions overlap or a value has another type */
+function entriesOf(memory: Iterable<LaunchMemory>): readonly LaunchMemory[] {
+  const entries = listOf('memory', memory, ({ region, validated }) => ({
+    region: MemoryRegion.from(Phys, region),
+    validated,
+  }));
+  const seen = new RegionSet(Phys);
+  for (const { region, validated } of entries) {
+    if (typeof validated !== 'boolean') refuse('validated of a region', validated, 'pass true or false');
+    if (seen.overlaps(region)) refuse('a region of memory', region.toString(), 'regions may not overlap');
+    seen.add(region);
+  }
+  return entries;
+}
+
+/** A copy of an option that is a list: empty if it is not given. @throws SnpError `INVALID_ARGUMENT` */
+function listOf<In, Out>(
+  name: string,
+  values: Iterable<In> = [],
+  copyOf: (value: In) => Out,
+): readonly Out[] {
+  try {
+    return [...values].map((value) => copyOf(value));
+  } catch (cause) {
+    if (isSnpError(cause)) throw cause;
+    return refuse(name, values, 'pass a list of what its type says', cause);
+  }
+}
+
+function imagePart(
+  { gpa, bytes, unmeasured = false }: LaunchImage,
+  validated: RegionSet<PhysAddr>,
+): Required<LaunchImage> {
+  const copy = copyOfBytes(bytes, 'an image');
+  if (!validated.containsRegion(physRegion(gpa, copy.length))) {
+    refuse('the address of an image', gpa, 'it must lie in validated memory of the guest');
+  }
+  return { gpa, bytes: copy, unmeasured };
+}
+
+function vmsaCopy(bytes: Uint8Array): Uint8Array {
+  const copy = copyOfBytes(bytes, 'a VMSA');
+  requireLength(copy, PAGE_SIZE, 'a VMSA');
+  return copy;
+}
+
+/** Checks that the nested page table reaches the second address of each page. */
+function requireTom(tom: bigint | undefined, { end }: GuestRegions): void {
+  if (tom === undefined) return;
+  if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= end && tom + end <= NestedTable.end) return;
+  const last = (NestedTable.end - end).toString(16);
+  const expected = `pass a multiple of 2 MiB from 0x${end.toString(16)} to 0x${last}`;
+  refuse('the virtual top of memory', tom, expected);
+}
+
+function refuse(what: string, value: unknown, expected: string, cause?: unknown): never {
+  const details = { what, value, expected };
+  throw new SnpError('INVALID_ARGUMENT', details, cause === undefined ? undefined : { cause });
+}
+
+const OPTIONS: readonly (keyof LaunchOptions)[] = [
+  'memory',
+  'size',
+  'image',
+  'pageSize',
+  'levels',
+  'virtualTom',
+  'gmet',
+  'nestedAccessedDirty',
+  'vmsas',
+];
