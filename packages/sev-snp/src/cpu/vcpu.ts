@@ -256,8 +256,8 @@ export class Vcpu implements GuestCpu {
   /**
    * VMGEXIT: exits to the hypervisor, which reads a request from the GHCB MSR and may put an answer there.
    *
-   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault `VMRUN` if the processor does not
-   *   run, or cannot be run again
+   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`, `INVALID_ARGUMENT` if the MSR is not a bigint;
+   *   SnpFault `VMRUN` if the processor does not run, or cannot be run again
    */
   vmgexit(): void {
     const { machine } = this.guest;

@@ -1,7 +1,7 @@
 import { PAGE_SIZE, pageNumber } from '@svsm/address';
 import type { FirmwareStatus } from '../formats/firmware-status.ts';
 import type { GuestState } from '../formats/guest-state.ts';
-import { PageState, pageStateOf } from '../formats/page-state.ts';
+import { PageState, stateOfEntry } from '../formats/page-state.ts';
 import type { RmpEntry } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -45,7 +45,7 @@ export class FirmwareCommand {
   /** Ends the command. `spa` is the page that does not fit: the context page if not given. */
   refuse(status: FirmwareStatus, spa: SysPhysAddr | undefined = this.#guest?.page, cause?: unknown): never {
     const page = spa !== undefined && SysPhys.isAddress(spa) ? spa : undefined;
-    const state = page === undefined ? undefined : pageStateOf(this.#rmp.rawEntry(page));
+    const state = page === undefined ? undefined : stateOfEntry(this.#rmp.rawEntry(page));
     const details = { command: this.#name, spa: page, state, guest: this.#guest?.state, status };
     throw new SnpError('FIRMWARE_REFUSED', details, cause === undefined ? undefined : { cause });
   }
@@ -84,7 +84,7 @@ export class FirmwareCommand {
 
   /** The guest with a context page: else INVALID_GUEST. */
   guest(page: SysPhysAddr): FirmwareContext {
-    const isContext = pageStateOf(this.#rmp.rawEntry(page)) === PageState.Context;
+    const isContext = stateOfEntry(this.#rmp.rawEntry(page)) === PageState.Context;
     const found = isContext ? this.#contexts.get(page) : undefined;
     if (found === undefined) return this.refuse('INVALID_GUEST', page);
     this.#guest = found;
@@ -103,13 +103,13 @@ export class FirmwareCommand {
 
   /** The state of a page. */
   stateOf(spa: SysPhysAddr): PageState {
-    return pageStateOf(this.#rmp.rawEntry(spa));
+    return stateOfEntry(this.#rmp.rawEntry(spa));
   }
 
   /** The page of `spa`, in one of these states: else INVALID_PAGE_STATE. */
   page(spa: SysPhysAddr, ...states: readonly PageState[]): CommandPage {
     const entry = this.#rmp.rawEntry(spa);
-    const state = pageStateOf(entry);
+    const state = stateOfEntry(entry);
     if (entry === undefined || (states.length > 0 && !states.includes(state))) {
       return this.refuse('INVALID_PAGE_STATE', spa);
     }

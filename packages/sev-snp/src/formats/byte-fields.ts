@@ -37,9 +37,32 @@ export function writeFields<Fields extends ByteFields>(
   fields: Fields,
   values: FieldValues<Fields>,
 ): void {
-  for (const [name, [, size]] of Object.entries(fields)) requireUint(name, values[name], size);
+  const read: Readonly<Record<string, number | bigint>> = fieldsOf('the fields', values, Object.keys(fields));
+  for (const [name, [, size]] of Object.entries(fields)) requireUint(name, read[name], size);
   const view = viewOf(bytes);
-  for (const [name, field] of Object.entries(fields)) writeField(view, field, values[name]!);
+  for (const [name, field] of Object.entries(fields)) writeField(view, field, read[name]!);
+}
+
+/**
+ * A copy of the fields of a message, for which each is read once.
+ *
+ * @param what - the name of the message in an error
+ * @throws SnpError `INVALID_MESSAGE` if `message` is not an object, or a field cannot be read
+ */
+export function fieldsOf<Message extends object>(
+  what: string,
+  message: Message,
+  names: readonly (keyof Message & string)[],
+): Message {
+  const fields: Partial<Message> = {};
+  try {
+    if (typeof message !== 'object' || message === null) throw new TypeError('not an object');
+    for (const name of names) fields[name] = message[name];
+  } catch (cause) {
+    const expected = `pass an object with the fields ${names.join(', ')}`;
+    throw new SnpError('INVALID_MESSAGE', { field: what, value: message, expected }, { cause });
+  }
+  return fields as Message;
 }
 
 /** The integer in up to 8 bytes. */
@@ -96,7 +119,12 @@ export function requirePageSize(field: string, value: number): void {
 
 /** @throws SnpError `INVALID_MESSAGE` if `bytes` are not `length` bytes */
 export function requireBytes(field: string, bytes: ArrayLike<number>, length: number): void {
-  const isRight = bytes?.length === length && Array.from(bytes).every((byte) => (byte & 0xff) === byte);
+  let isRight = false;
+  try {
+    isRight = bytes?.length === length && Array.from(bytes).every((byte) => (byte & 0xff) === byte);
+  } catch {
+    // It cannot be read, so it is not bytes.
+  }
   if (!isRight) refuse(field, bytes, `pass ${length} bytes`);
 }
 

@@ -53,6 +53,10 @@ export function decodeCpuidPage(page: Uint8Array): readonly CpuidEntry[] {
  * @throws SnpError `INVALID_MESSAGE` for more than 64 entries, or if a field does not fit
  */
 export function encodeCpuidPage(entries: readonly CpuidEntry[]): Uint8Array {
+  if (!isArray(entries)) {
+    const expected = 'pass an array of entries';
+    throw new SnpError('INVALID_MESSAGE', { field: 'entries', value: entries, expected });
+  }
   if (entries.length > CPUID_MAX_ENTRIES) refuse(entries.length);
   const page = new Uint8Array(PAGE_SIZE);
   writeFields(page, HEADER, { count: entries.length });
@@ -63,6 +67,15 @@ export function encodeCpuidPage(entries: readonly CpuidEntry[]): Uint8Array {
 function entryBytes(page: Uint8Array, index: number): Uint8Array {
   const at = HEADER_SIZE + ENTRY_SIZE * index;
   return page.subarray(at, at + ENTRY_SIZE);
+}
+
+function isArray(value: unknown): boolean {
+  try {
+    return Array.isArray(value);
+  } catch {
+    // A proxy that is revoked.
+    return false;
+  }
 }
 
 function refuse(count: number): never {

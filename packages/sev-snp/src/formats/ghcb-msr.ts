@@ -1,5 +1,6 @@
 import { type Bytes, Phys, type PhysAddr } from '@svsm/address';
-import { requireFit } from './byte-fields.ts';
+import { refuseArgument } from './arguments.ts';
+import { fieldsOf, requireFit } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /** The operations of a page state change (Linux `enum psc_op`, EDK2 `SevSnpMsr.h`). */
@@ -138,6 +139,7 @@ const FORMATS: Readonly<Record<MessageType, Format>> = {
   'hyperv-debug-print': { info: 0xf03n, fields: [wide('value', 'bigint')] },
 };
 
+const OPERATIONS = /* @__PURE__ */ Object.values(PageOperation);
 const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
 
 /**
@@ -157,13 +159,20 @@ const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
  * ```
  */
 export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
+  const { type } = fieldsOf('the message', message, ['type']);
+  if (typeof type !== 'string' || !(type === 'unknown' || Object.hasOwn(FORMATS, type))) {
+    const expected = 'pass a type of GhcbMsrMessage';
+    throw new SnpError('INVALID_MESSAGE', { field: 'type', value: type, expected });
+  }
+  const names = type === 'unknown' ? ['value'] : FORMATS[type].fields.map(({ name }) => name);
+  return encode({ ...fieldsOf('the message', message, names as never[]), type } as GhcbMsrMessage);
+}
+
+/** Encodes a message of a known type. */
+function encode(message: GhcbMsrMessage): bigint {
   if (message.type === 'unknown') {
     requireFit('value', message.value, 8);
     return message.value;
-  }
-  if (!Object.hasOwn(FORMATS, message.type)) {
-    const expected = 'pass a type of GhcbMsrMessage';
-    throw new SnpError('INVALID_MESSAGE', { field: 'type', value: message.type, expected });
   }
   const { info, fields } = FORMATS[message.type];
   const values = message as unknown as Fields;
@@ -174,10 +183,13 @@ export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
 }
 
 /**
- * Decodes a value of the GHCB MSR. It never throws: a value that is not a message, or has a bit set that belongs to no
- * field, is `unknown`. Encoding the result always returns `value`. O(1).
+ * Decodes a value of the GHCB MSR. A value that is not a message, or has a bit set that belongs to no field, is `unknown`.
+ * Encoding the result always returns `value`. O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if `value` is not a bigint
  */
 export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
+  if (typeof value !== 'bigint') refuseArgument('the value of the GHCB MSR', value, 'pass a bigint');
   const type = TYPES.find((type) => FORMATS[type].info === (value & 0xfffn));
   const unknown: GhcbMsrMessage = Object.freeze({ type: 'unknown', value });
   if (type === undefined) return unknown;
@@ -186,13 +198,13 @@ export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
     return [field.name, decodeField(field, raw)] as const;
   });
   const message = Object.freeze({ type, ...Object.fromEntries(fields) }) as unknown as GhcbMsrMessage;
-  return isValid(message) && encodeGhcbMsr(message) === value ? message : unknown;
+  return isValid(message) && encode(message) === value ? message : unknown;
 }
 
 /** The conditions beyond the widths of the fields. */
 function isValid(message: GhcbMsrMessage): boolean {
   if (message.type === 'page-state-request') {
-    return Object.values(PageOperation).includes(message.operation) && Phys.isAddress(message.gpa);
+    return OPERATIONS.includes(message.operation) && Phys.isAddress(message.gpa);
   }
   return !('gpa' in message) || message.gpa === undefined || Phys.isAddress(message.gpa);
 }

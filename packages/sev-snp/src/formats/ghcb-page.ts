@@ -1,4 +1,5 @@
 import { describeValue, PAGE_SIZE } from '@svsm/address';
+import { refuseArgument, requireMethods } from './arguments.ts';
 import { bytesOfInteger, integerOf, isBytes, requireFit, requireLength } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
@@ -91,10 +92,17 @@ const BITMAP = 0x3f0;
 /**
  * The bit of the valid bitmap for a field: bit n stands for the quadword at 8·n. The bitmap has 128 bits, so a field at
  * or above 0x400 has none: `undefined`.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if the field does not exist
  */
 export function ghcbValidBit(field: GhcbField): number | undefined {
-  const [offset] = GHCB_FIELDS[field];
+  const [offset] = placeOf(field);
   return offset < 0x400 ? offset >> 3 : undefined;
+}
+
+function placeOf(field: GhcbField): (typeof GHCB_FIELDS)[GhcbField] {
+  if (typeof field === 'string' && Object.hasOwn(GHCB_FIELDS, field)) return GHCB_FIELDS[field];
+  return refuseArgument('the field of a GHCB', field, 'pass a name of GHCB_FIELDS');
 }
 
 /**
@@ -115,7 +123,9 @@ export function ghcbValidBit(field: GhcbField): number | undefined {
 export class GhcbPage {
   readonly #bytes: PageBytes;
 
+  /** @throws SnpError `INVALID_ARGUMENT` if `bytes` lack a method */
   constructor(bytes: PageBytes) {
+    requireMethods('the bytes of a GHCB', bytes, ['read', 'write']);
     this.#bytes = bytes;
   }
 
@@ -128,7 +138,11 @@ export class GhcbPage {
     });
   }
 
-  /** The value of a field, or `undefined` if the valid bitmap has a bit for it and the bit is clear. O(1). */
+  /**
+   * The value of a field, or `undefined` if the valid bitmap has a bit for it and the bit is clear. O(1).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if the field does not exist
+   */
   get(field: GhcbField): bigint | undefined {
     if (!this.isValid(field)) return undefined;
     const [offset, size] = GHCB_FIELDS[field];
@@ -138,10 +152,10 @@ export class GhcbPage {
   /**
    * Writes a field, and marks it valid if it has a bit. O(1).
    *
-   * @throws SnpError `INVALID_MESSAGE` if the value does not fit
+   * @throws SnpError `INVALID_ARGUMENT` if the field does not exist, `INVALID_MESSAGE` if the value does not fit
    */
   set(field: GhcbField, value: bigint): void {
-    const [offset, size] = GHCB_FIELDS[field];
+    const [offset, size] = placeOf(field);
     requireFit(field, value, size);
     this.#bytes.write(offset, bytesOfInteger(value, size));
     const bit = ghcbValidBit(field);
@@ -150,7 +164,11 @@ export class GhcbPage {
     this.#bytes.write(BITMAP + (bit >> 3), Uint8Array.of(held | (1 << (bit & 7))));
   }
 
-  /** Whether a field is marked valid. A field without a bit always is. */
+  /**
+   * Whether a field is marked valid. A field without a bit always is.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if the field does not exist
+   */
   isValid(field: GhcbField): boolean {
     const bit = ghcbValidBit(field);
     if (bit === undefined) return true;

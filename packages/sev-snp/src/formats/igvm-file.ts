@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from '@svsm/address';
-import type { ByteFields } from './byte-fields.ts';
+import { refuseArgument } from './arguments.ts';
+import { type ByteFields, isBytes } from './byte-fields.ts';
 import { crc32 } from './crc32.ts';
 import { type IgvmHeader, readIgvmHeader } from './igvm-header.ts';
 import { ImageBytes, refuseImage } from './image-bytes.ts';
@@ -37,10 +38,12 @@ const SECTION_ENDS = [0x100, 0x200, 0x400] as const;
  * Reads an IGVM file, format 1 or 2, for x86-64 (Microsoft `igvm_defs`). O(headers). The result refers to `bytes`; it does
  * not copy them.
  *
- * @throws SnpError `INVALID_IMAGE` with offset, value and expectation if the file is malformed, or has a header that the
- *   format does not allow a loader to ignore and this package does not know
+ * @throws SnpError `INVALID_ARGUMENT` if `bytes` are not a `Uint8Array`; `INVALID_IMAGE` with offset, value and expectation
+ *   if the file is malformed, or has a header that the format does not allow a loader to ignore and this package does not
+ *   know
  */
 export function decodeIgvmFile(bytes: Uint8Array): IgvmFile {
+  if (!isBytes(bytes)) refuseArgument('an IGVM file', bytes, 'pass a Uint8Array');
   const image = new ImageBytes(bytes);
   const { version, headersOffset, headersSize } = fixedHeaderOf(image);
   const end = headersOffset + headersSize;

@@ -1,9 +1,11 @@
 import { PAGE_SIZE } from '@svsm/address';
+import { readArgument, requireOneOf } from './arguments.ts';
 import type { IgvmFile } from './igvm-file.ts';
 import { type IgvmHeader, type IgvmInsertHeader, type IgvmPageHeader, IgvmPlatform } from './igvm-header.ts';
 import { refuseImage } from './image-bytes.ts';
 import { type LaunchPage, LaunchPageType, VMSA_LAUNCH_GPA } from './launch-digest.ts';
 import { requireApart, requireCount } from './launch-pages.ts';
+import { requireOptions } from './options.ts';
 import { createResetVmsa } from './reset-vmsa.ts';
 import { SnpError } from './snp-error.ts';
 import { readVmsa } from './vmsa.ts';
@@ -30,16 +32,31 @@ export interface IgvmLaunch {
   readonly cpuSignature?: number | undefined;
 }
 
+const FILE = 'pass what decodeIgvmFile returns';
+const LAUNCH: readonly (keyof IgvmLaunch)[] = ['file', 'zeroPages', 'vmsas', 'vcpus', 'cpuSignature'];
+
 /**
  * The pages of a launch of an IGVM file, in the order of its headers. Pages for other platforms, shared pages, required
  * memory and relocation do not count.
  *
  * @throws SnpError `INVALID_IMAGE` if the file does not support SEV-SNP, inserts a parameter area that does not exist or is
  *   used up, or has a processor without VMSA or at an address that KVM does not use; `INVALID_ARGUMENT` if pages overlap,
- *   or the number of processors or their signature is out of range
+ *   the number of processors or their signature is out of range, an option does not exist, or `file` is not an `IgvmFile`
  */
 export function igvmLaunchPages(launch: IgvmLaunch): LaunchPage[] {
+  requireOptions('the launch', launch, LAUNCH);
   const { file, zeroPages = 'normal', vmsas = 'in-order' } = launch;
+  requireOneOf('zeroPages', zeroPages, ['normal', 'zero']);
+  requireOneOf('vmsas', vmsas, ['in-order', 'last']);
+  return readArgument('the file', file, FILE, () => launchPagesOf(launch, zeroPages, vmsas));
+}
+
+function launchPagesOf(
+  launch: IgvmLaunch,
+  zeroPages: 'normal' | 'zero',
+  vmsas: 'in-order' | 'last',
+): LaunchPage[] {
+  const { file } = launch;
   const mask = snpMaskOf(file);
   const areas = new Map<number, number>();
   const pages: LaunchPage[] = [];
@@ -82,13 +99,15 @@ function snpMaskOf({ headers }: IgvmFile): number {
 /**
  * The digest that the author of the file expects, from its ID block; `undefined` without one.
  *
- * @throws SnpError `INVALID_IMAGE` if the file does not support SEV-SNP
+ * @throws SnpError `INVALID_IMAGE` if the file does not support SEV-SNP; `INVALID_ARGUMENT` if `file` is not an `IgvmFile`
  */
 export function igvmExpectedDigest(file: IgvmFile): Uint8Array | undefined {
-  const mask = snpMaskOf(file);
-  for (const header of file.headers)
-    if (header.kind === 'id-block' && (header.mask & mask) !== 0) return header.digest.slice();
-  return undefined;
+  return readArgument('the file', file, FILE, () => {
+    const mask = snpMaskOf(file);
+    for (const header of file.headers)
+      if (header.kind === 'id-block' && (header.mask & mask) !== 0) return header.digest.slice();
+    return undefined;
+  });
 }
 
 type Of<Kind extends IgvmHeader['kind']> = Extract<IgvmHeader, { kind: Kind }>;

@@ -99,7 +99,7 @@ export {
   OvmfSectionType,
 } from './ovmf-image.ts';
 export { type OvmfLaunch, ovmfLaunchPages, type SvsmLaunch, svsmLaunchPages } from './ovmf-launch.ts';
-export { PageState, pageStateOf } from './page-state.ts';
+export { PageState } from './page-state.ts';
 export {
   decodePscEntry,
   decodePscHeader,
@@ -110,6 +110,7 @@ export {
   type PscHeader,
   pscEntriesOf,
 } from './page-state-list.ts';
+export { pageStateOf } from './page-state-of.ts';
 export { decodeRmpEntry, encodeRmpEntry, type RawRmpEntry } from './raw-rmp-entry.ts';
 export { createResetVmsa, createSvsmResetVmsa, type ResetVmsaOptions, type Vmm } from './reset-vmsa.ts';
 export type { RmpEntry, RmpPageSize, VmplMasks } from './rmp-entry.ts';
@@ -120,7 +121,8 @@ export {
   type SegmentedRmp,
   segmentedRmpEntryAddress,
 } from './rmp-location.ts';
-export { RmpResult, rmpResultName } from './rmp-result.ts';
+export { RmpResult } from './rmp-result.ts';
+export { rmpResultName } from './rmp-result-name.ts';
 export { decodeRmpState, encodeRmpState, type RmpStateFields } from './rmp-state.ts';
 export {
   announceSvsm,

@@ -1,5 +1,7 @@
-import { requireLength } from './byte-fields.ts';
+import { readArgument, refuseArgument, requireFunction } from './arguments.ts';
+import { isBytes, requireLength } from './byte-fields.ts';
 import { guidBytes } from './guid.ts';
+import { requireOptions } from './options.ts';
 
 /** SHA-256: 32 bytes for any input, at once or by a promise. */
 export type Sha256 = (bytes: Uint8Array) => Uint8Array | PromiseLike<Uint8Array>;
@@ -35,9 +37,19 @@ const ENTRIES = [
   ['kernel', '4de79437-abd2-427f-b835-d5b172d2045b'],
 ] as const;
 
-/** Computes the hashes of a kernel, its initrd and its command line. O(bytes). */
+const FILES: readonly (keyof KernelFiles)[] = ['kernel', 'initrd', 'commandLine'];
+
+/**
+ * Computes the hashes of a kernel, its initrd and its command line. O(bytes).
+ *
+ * @throws SnpError `INVALID_ARGUMENT`, in the promise, if a file is not a `Uint8Array`, or `sha256` is not a function
+ */
 export async function hashKernel(files: KernelFiles, sha256: Sha256): Promise<KernelHashes> {
+  requireOptions('the files of a kernel', files, FILES);
+  requireFunction('sha256', sha256);
   const { kernel, initrd = new Uint8Array(), commandLine = new Uint8Array() } = files;
+  for (const [name, file] of Object.entries({ kernel, initrd, commandLine }))
+    if (!isBytes(file)) refuseArgument(name, file, 'pass a Uint8Array');
   const terminated = new Uint8Array(commandLine.length + 1);
   terminated.set(commandLine);
   return {
@@ -55,6 +67,11 @@ export async function hashKernel(files: KernelFiles, sha256: Sha256): Promise<Ke
  * @throws SnpError `INVALID_ARGUMENT` if a hash is not 32 bytes long
  */
 export function encodeKernelHashes(hashes: KernelHashes): Uint8Array {
+  const read = readArgument('the hashes of a kernel', hashes, 'pass what hashKernel returns', () => ({
+    kernel: hashes.kernel,
+    initrd: hashes.initrd,
+    commandLine: hashes.commandLine,
+  }));
   const table = new Uint8Array(KERNEL_HASHES_SIZE);
   const put = (at: number, guid: string, size: number): void => {
     table.set(guidBytes(guid), at);
@@ -62,10 +79,10 @@ export function encodeKernelHashes(hashes: KernelHashes): Uint8Array {
   };
   put(0, HEADER, TABLE_SIZE);
   for (const [k, [name, guid]] of ENTRIES.entries()) {
-    requireLength(hashes[name], SIZE, 'a hash of the kernel');
+    requireLength(read[name], SIZE, 'a hash of the kernel');
     const at = 18 + k * ENTRY_SIZE;
     put(at, guid, ENTRY_SIZE);
-    table.set(hashes[name], at + 18);
+    table.set(read[name], at + 18);
   }
   return table;
 }

@@ -1,7 +1,15 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { refuseArgument as refuse, requireMethods } from './arguments.ts';
 import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
-import { type ByteFields, requireBytes, requireFlags, requireLength, writeFields } from './byte-fields.ts';
-import { SnpError } from './snp-error.ts';
+import {
+  type ByteFields,
+  isBytes,
+  requireBytes,
+  requireFlags,
+  requireLength,
+  writeFields,
+} from './byte-fields.ts';
+import { requireOptions } from './options.ts';
 
 /** SHA-384: 48 bytes for any input. {@link webCryptoSha384} makes one from WebCrypto; a library's works too. */
 export type Sha384 = (bytes: Uint8Array) => Uint8Array | PromiseLike<Uint8Array>;
@@ -11,8 +19,9 @@ export interface DigestSource {
   digest(algorithm: 'SHA-384', data: Uint8Array): PromiseLike<ArrayBuffer>;
 }
 
-/** SHA-384 of WebCrypto: pass `crypto.subtle`. */
+/** SHA-384 of WebCrypto: pass `crypto.subtle`. @throws SnpError `INVALID_ARGUMENT` if `subtle` has no `digest` */
 export function webCryptoSha384(subtle: DigestSource): Sha384 {
+  requireMethods('subtle', subtle, ['digest']);
   return async (bytes) => new Uint8Array(await subtle.digest('SHA-384', bytes));
 }
 
@@ -82,6 +91,8 @@ const PAGE_INFO = {
   gpa: [0x68, 8],
 } as const satisfies ByteFields;
 
+const INFO: readonly (keyof PageInfo)[] = ['digest', 'contents', 'type', 'gpa', 'permissions', 'imi'];
+
 /**
  * PAGE_INFO, the 112 bytes whose SHA-384 is the digest after a page (AMD-ASPFW `sev_mcmd.h`). The order of the
  * permissions is AMD-ASPFW's. virtee/sev-snp-measure has the reverse order, and known digests do not decide it: their
@@ -91,6 +102,11 @@ const PAGE_INFO = {
  *   `INVALID_MESSAGE` if another field does not fit
  */
 export function encodePageInfo(info: PageInfo, assumptions: PageInfoAssumptions = {}): Uint8Array {
+  requireOptions('the fields of PAGE_INFO', info, INFO);
+  return infoOf(info, assumptions);
+}
+
+function infoOf(info: PageInfo, assumptions: PageInfoAssumptions): Uint8Array {
   const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
   for (const part of [digest, contents]) requireLength(part, DIGEST_SIZE, 'a digest');
   requirePage(gpa);
@@ -156,11 +172,12 @@ export class LaunchDigest {
    *   measured page without bytes; `INVALID_MESSAGE` if another field does not fit
    */
   update(page: LaunchPage): Promise<Uint8Array> {
-    const records = recordsOf(page);
+    const checked = requireLaunchPage(page);
+    const records = recordsOf(checked);
     const before = this.#last;
     const run = async (): Promise<Uint8Array> => {
       await before;
-      for (const record of records) await this.#extend(page, record);
+      for (const record of records) await this.#extend(checked, record);
       return this.value;
     };
     const done = run();
@@ -174,7 +191,7 @@ export class LaunchDigest {
 
   async #extend(page: LaunchPage, { gpa, bytes }: Record4k): Promise<void> {
     const contents = bytes === undefined ? new Uint8Array(DIGEST_SIZE) : await this.#sha384(bytes);
-    const info = encodePageInfo({ ...page, gpa, contents, digest: this.#value }, this.#assumptions);
+    const info = infoOf({ ...page, gpa, contents, digest: this.#value }, this.#assumptions);
     this.#value = Uint8Array.from(await this.#sha384(info));
   }
 }
@@ -187,6 +204,28 @@ interface Record4k {
 
 // The TSC scale and offset of a VMSA: the firmware fills them in, and measures them as 0.
 const VMSA_UNMEASURED = [0x2f0, 0x300] as const;
+
+const PAGE: readonly (keyof LaunchPage)[] = ['type', 'gpa', 'bytes', 'size', 'permissions', 'imi'];
+
+/**
+ * A copy of a page whose fields have the right types. The bytes are not copied.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if a field has another type, or does not exist; `INVALID_MESSAGE` if the permissions or
+ *   `imi` do not fit
+ */
+export function requireLaunchPage(page: LaunchPage): LaunchPage {
+  requireOptions('a page of a launch', page, PAGE);
+  const copy: LaunchPage = { ...page };
+  const { type, bytes, size } = copy;
+  if (!Object.values(LaunchPageType).includes(type)) refuse('the type of a page', type, 'pass 1 to 6');
+  requirePage(copy.gpa);
+  if (bytes !== undefined && !isBytes(bytes)) refuse('the bytes of a page', bytes, 'pass a Uint8Array');
+  if (size !== undefined && !Number.isSafeInteger(size))
+    refuse('the bytes of a page', size, 'pass a multiple of 4096');
+  if (copy.permissions !== undefined) requireBytes('permissions', copy.permissions, 3);
+  if (copy.imi !== undefined) requireFlags({ imi: copy.imi });
+  return copy;
+}
 
 /** Checks a page, then lists its records. Bytes are copied at once, because the caller can change its own later. */
 function recordsOf({ type, gpa, bytes, size }: LaunchPage): Iterable<Record4k> {
@@ -223,8 +262,4 @@ function measuredCopy(type: LaunchPageType, bytes: Uint8Array): Uint8Array {
 function requirePage(gpa: PhysAddr): void {
   if (typeof gpa === 'bigint' && gpa % BigInt(PAGE_SIZE) === 0n) return;
   refuse('the address of a page', gpa, 'pass a multiple of 4096');
-}
-
-function refuse(what: string, value: unknown, expected: string): never {
-  throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
 }

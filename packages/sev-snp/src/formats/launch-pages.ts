@@ -1,12 +1,13 @@
 import { PAGE_SIZE } from '@svsm/address';
+import { refuseArgument } from './arguments.ts';
 import {
   LaunchDigest,
   type LaunchPage,
   LaunchPageType,
   type PageInfoAssumptions,
+  requireLaunchPage,
   type Sha384,
 } from './launch-digest.ts';
-import { SnpError } from './snp-error.ts';
 
 /**
  * The launch digest of pages: what an attestation report of the guest has as its measurement. O(bytes), and one hash for
@@ -27,8 +28,17 @@ export async function launchDigestOf(
   return digest.value;
 }
 
-/** The number of bytes of guest memory that a page, or a range of pages, covers. */
-export function launchPageSize({ bytes, size }: LaunchPage): number {
+/**
+ * The number of bytes of guest memory that a page, or a range of pages, covers.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if a field has another type, or does not exist; `INVALID_MESSAGE` if the permissions or
+ *   `imi` do not fit
+ */
+export function launchPageSize(page: LaunchPage): number {
+  return sizeOf(requireLaunchPage(page));
+}
+
+function sizeOf({ bytes, size }: LaunchPage): number {
   return bytes?.length ?? size ?? PAGE_SIZE;
 }
 
@@ -41,19 +51,15 @@ export function launchPageSize({ bytes, size }: LaunchPage): number {
 export function requireApart(pages: readonly LaunchPage[]): void {
   const ranges = pages
     .filter(({ type }) => type !== LaunchPageType.Vmsa)
-    .map((page) => ({ start: page.gpa, end: page.gpa + BigInt(launchPageSize(page)) }))
+    .map((page) => ({ start: page.gpa, end: page.gpa + BigInt(sizeOf(page)) }))
     .sort((a, b) => (a.start < b.start ? -1 : 1));
   for (const [k, { start }] of ranges.entries())
     if (k > 0 && start < ranges[k - 1]!.end)
-      refuse('the address of a page', start, 'pass pages that do not overlap');
+      refuseArgument('the address of a page', start, 'pass pages that do not overlap');
 }
 
 /** @throws SnpError `INVALID_ARGUMENT` if it is not a number of processors that KVM launches */
 export function requireCount(vcpus: number): void {
   if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > 4096)
-    refuse('the number of processors', vcpus, 'pass an integer from 1 to 4096');
-}
-
-function refuse(what: string, value: unknown, expected: string): never {
-  throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
+    refuseArgument('the number of processors', vcpus, 'pass an integer from 1 to 4096');
 }

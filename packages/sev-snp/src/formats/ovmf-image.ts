@@ -1,5 +1,6 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
-import { type ByteFields, integerOf } from './byte-fields.ts';
+import { refuseArgument } from './arguments.ts';
+import { type ByteFields, integerOf, isBytes } from './byte-fields.ts';
 import { guidOf } from './guid.ts';
 import { ImageBytes, refuseImage } from './image-bytes.ts';
 
@@ -75,7 +76,8 @@ const FOUR_GIB = 2 ** 32;
  * Reads the GUID table at the end of an OVMF image, and the SEV metadata to which it points. O(table). The result refers
  * to `bytes`; it does not copy them.
  *
- * @throws SnpError `INVALID_IMAGE` with offset, value and expectation if the image is malformed
+ * @throws SnpError `INVALID_ARGUMENT` if `bytes` are not a `Uint8Array`; `INVALID_IMAGE` with offset, value and expectation
+ *   if the image is malformed
  *
  * @example
  * ```ts
@@ -90,6 +92,7 @@ const FOUR_GIB = 2 ** 32;
  * ```
  */
 export function decodeOvmfImage(bytes: Uint8Array): OvmfImage {
+  if (!isBytes(bytes)) refuseArgument('an OVMF image', bytes, 'pass a Uint8Array');
   if (bytes.length === 0 || bytes.length % PAGE_SIZE !== 0)
     refuseImage('the length of the image', 0, bytes.length, 'it must be a multiple of 4096, not 0');
   const image = new ImageBytes(bytes);

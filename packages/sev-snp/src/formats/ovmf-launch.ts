@@ -1,7 +1,9 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { readArgument } from './arguments.ts';
 import { encodeKernelHashes, KERNEL_HASHES_SIZE, type KernelHashes } from './kernel-hashes.ts';
 import { type LaunchPage, LaunchPageType, VMSA_LAUNCH_GPA } from './launch-digest.ts';
 import { requireApart, requireCount } from './launch-pages.ts';
+import { requireOptions } from './options.ts';
 import { type OvmfImage, type OvmfSection, OvmfSectionType } from './ovmf-image.ts';
 import { createResetVmsa, createSvsmResetVmsa, type ResetVmsaOptions, type Vmm } from './reset-vmsa.ts';
 import { SnpError } from './snp-error.ts';
@@ -22,16 +24,24 @@ export interface OvmfLaunch {
 }
 
 const FOUR_GIB = 2 ** 32;
+const OVMF: readonly (keyof OvmfLaunch)[] = [
+  ...(['image', 'vcpus', 'vmm', 'cpuSignature', 'sevFeatures', 'kernelHashes'] as const),
+];
 
 /**
  * The pages of a launch of an OVMF image, in the order in which QEMU, EC2 or GCE adds them: the image, which ends at
  * 4 GiB, the sections of its SEV metadata, and a VMSA for each processor. Their digest is that of the guest.
  *
  * @throws SnpError `INVALID_ARGUMENT` if the number of processors is not from 1 to 4096, application processors have no
- *   address to start at, the image has no area for the hashes of a kernel, pages overlap, or a value of
- *   {@link createResetVmsa} is out of range; `INVALID_MESSAGE` if `sevFeatures` does not fit
+ *   address to start at, the image has no area for the hashes of a kernel, pages overlap, a value of
+ *   {@link createResetVmsa} is out of range, or an option does not exist; `INVALID_MESSAGE` if `sevFeatures` does not fit
  */
 export function ovmfLaunchPages(launch: OvmfLaunch): LaunchPage[] {
+  requireOptions('the launch', launch, OVMF);
+  return readArgument('the launch', launch, 'pass an image from decodeOvmfImage', () => ovmfPagesOf(launch));
+}
+
+function ovmfPagesOf(launch: OvmfLaunch): LaunchPage[] {
   const { image, vcpus, vmm, kernelHashes } = launch;
   requireCount(vcpus);
   const pages = [imagePage(image, FOUR_GIB), ...sectionPages(image, vmm ?? 'qemu', kernelHashes)];
@@ -58,16 +68,26 @@ export interface SvsmLaunch {
   readonly sevFeatures?: bigint | undefined;
 }
 
+const SVSM: readonly (keyof SvsmLaunch)[] = [
+  ...(['svsm', 'firmware', 'variablesSize', 'vcpus', 'cpuSignature', 'sevFeatures'] as const),
+];
+
 /**
  * The pages of a launch of an SVSM binary, in the order in which QEMU of COCONUT-SVSM adds them: the firmware, which ends
  * at 4 GiB, the binary, which ends below the firmware and its variables, the sections of the binary's SEV metadata, and a
  * VMSA for each processor (virtee/sev-snp-measure, mode `snp:svsm`). Today's COCONUT-SVSM is an IGVM file instead.
  *
  * @throws SnpError `INVALID_ARGUMENT` if the number of processors is not from 1 to 4096, the binary has no address to
- *   start at, pages overlap or have no place below 4 GiB, or a value of {@link createSvsmResetVmsa} is out of range;
+ *   start at, pages overlap or have no place below 4 GiB, a value of {@link createSvsmResetVmsa} is out of range, or an
+ *   option does not exist;
  *   `INVALID_MESSAGE` if `sevFeatures` does not fit
  */
 export function svsmLaunchPages(launch: SvsmLaunch): LaunchPage[] {
+  requireOptions('the launch', launch, SVSM);
+  return readArgument('the launch', launch, 'pass images from decodeOvmfImage', () => svsmPagesOf(launch));
+}
+
+function svsmPagesOf(launch: SvsmLaunch): LaunchPage[] {
   const { svsm, firmware, variablesSize, vcpus } = launch;
   requireCount(vcpus);
   if (!Number.isInteger(variablesSize) || variablesSize < 0 || variablesSize % PAGE_SIZE !== 0)

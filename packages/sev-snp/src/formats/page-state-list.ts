@@ -1,8 +1,10 @@
-import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
-import type { MemoryRegion } from '@svsm/memory-region';
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { MemoryRegion } from '@svsm/memory-region';
+import { requireOneOf } from './arguments.ts';
 import {
   type ByteFields,
   bytesOfInteger,
+  fieldsOf,
   integerOf,
   readFields,
   requireBits,
@@ -11,7 +13,7 @@ import {
   requirePageSize,
   writeFields,
 } from './byte-fields.ts';
-import type { PageOperation } from './ghcb-msr.ts';
+import { PageOperation } from './ghcb-msr.ts';
 import type { RmpPageSize } from './rmp-entry.ts';
 
 /*
@@ -54,6 +56,8 @@ const HEADER = {
   reserved: [4, 4],
 } as const satisfies ByteFields;
 
+const ENTRY = ['gpa', 'operation', 'pageSize', 'donePages', 'reserved'] as const;
+
 /** Decodes a header. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodePscHeader(bytes: Uint8Array): PscHeader {
   requireLength(bytes, PSC_ENTRY_SIZE, 'the header of a page state change');
@@ -92,7 +96,7 @@ export function decodePscEntry(bytes: Uint8Array): PscEntry {
  * @throws SnpError `INVALID_MESSAGE` if a field does not fit
  */
 export function encodePscEntry(entry: PscEntry): Uint8Array {
-  const { gpa, operation, pageSize, donePages, reserved } = entry;
+  const { gpa, operation, pageSize, donePages, reserved } = fieldsOf('an entry', entry, ENTRY);
   requirePageAddress('gpa', gpa, 52);
   requireBits('operation', operation, 4);
   requirePageSize('pageSize', pageSize);
@@ -105,7 +109,8 @@ export function encodePscEntry(entry: PscEntry): Uint8Array {
 /**
  * The fewest entries for a region: 2 MiB at each multiple of 2 MiB with that much left, 4 KiB elsewhere. O(entries).
  *
- * @throws RegionError if the region is not made of whole 4 KiB pages
+ * @throws SnpError `INVALID_ARGUMENT` if `operation` is not a `PageOperation`; RegionError if `region` is not a region of
+ *   guest-physical addresses, or not made of whole 4 KiB pages
  *
  * @example
  * ```ts
@@ -118,7 +123,15 @@ export function encodePscEntry(entry: PscEntry): Uint8Array {
  * console.log(entries.map(({ pageSize }) => pageSize)); // => [ 4096, 2097152 ]
  * ```
  */
-export function* pscEntriesOf(
+export function pscEntriesOf(
+  region: MemoryRegion<PhysAddr>,
+  operation: PageOperation,
+): Generator<PscEntry, undefined, undefined> {
+  requireOneOf('operation', operation, Object.values(PageOperation));
+  return entriesFrom(MemoryRegion.from(Phys, region), operation);
+}
+
+function* entriesFrom(
   region: MemoryRegion<PhysAddr>,
   operation: PageOperation,
 ): Generator<PscEntry, undefined, undefined> {

@@ -38,10 +38,8 @@ const KIND_SHIFT = 48n;
 const KIND_METADATA = 1n;
 const KIND_IOMMU = 2n;
 
-/**
- * The state of a page by its RMP entry. `undefined`, which `Rmp.entry` returns for an uncovered page, is `DEFAULT`. O(1).
- */
-export function pageStateOf(entry: RmpEntry | undefined): PageState {
+/** As `pageStateOf`, for an entry that an RMP returns: its fields are not checked. */
+export function stateOfEntry(entry: RmpEntry | undefined): PageState {
   if (entry === undefined) return PageState.Default;
   const { assigned, validated, asid, immutable } = entry;
   if (!assigned) {

@@ -1,4 +1,6 @@
+import { refuseArgument, requireUint64 } from './arguments.ts';
 import {
+  fieldsOf,
   requireBits,
   requireBytes,
   requireFlags,
@@ -20,6 +22,8 @@ export interface RawRmpEntry {
  * The layout is not architectural. It is the layout of Zen 3 and Zen 4: Linux `arch/x86/virt/svm/sev.c` `struct
  * rmpentry_raw`, AMD-ASPFW `sev_rmp.h` `rmp_fields_t` and `rmp_quadword2_t`.
  *
+ * @throws SnpError `INVALID_ARGUMENT` if a word is not an unsigned bigint of 64 bits
+ *
  * @example
  * ```ts
  * import { decodeRmpEntry, pageStateOf } from '@svsm/sev-snp/formats';
@@ -28,7 +32,10 @@ export interface RawRmpEntry {
  * console.log(pageStateOf(entry), entry.asid, entry.gpa.toString(16)); // => GUEST-VALID 1 12345000
  * ```
  */
-export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
+export function decodeRmpEntry(raw: RawRmpEntry): RmpEntry {
+  const { low, high } = wordsOf(raw);
+  requireUint64('the low word of an RMP entry', low);
+  requireUint64('the high word of an RMP entry', high);
   const words = new Uint32Array(RMP_ENTRY_WORDS);
   new BigUint64Array(words.buffer).set([low, high]);
   return decodeWords(words, 0);
@@ -41,19 +48,42 @@ export function decodeRmpEntry({ low, high }: RawRmpEntry): RmpEntry {
  * @throws SnpError `INVALID_MESSAGE` if a field does not fit
  */
 export function encodeRmpEntry(entry: RmpEntry): RawRmpEntry {
-  const { assigned, pageSize, immutable, subpageCount, gpa, asid, vmsa, validated, vmplMasks, lock, upper } =
-    entry;
+  const fields = requireRmpEntry(entry);
+  const words = new Uint32Array(RMP_ENTRY_WORDS);
+  encodeWords(fields, words, 0);
+  const [low, high] = new BigUint64Array(words.buffer) as unknown as [bigint, bigint];
+  return Object.freeze({ low, high });
+}
+
+const FIELDS: readonly (keyof RmpEntry)[] = [
+  ...(['assigned', 'pageSize', 'immutable', 'subpageCount', 'gpa', 'asid'] as const),
+  ...(['vmsa', 'validated', 'vmplMasks', 'lock', 'upper'] as const),
+];
+
+/**
+ * A copy of an entry whose fields fit. O(1).
+ *
+ * @throws SnpError `INVALID_MESSAGE` if a field does not fit
+ */
+export function requireRmpEntry(entry: RmpEntry): RmpEntry {
+  const fields = fieldsOf('an RMP entry', entry, FIELDS);
+  const { assigned, pageSize, immutable, subpageCount, gpa, asid, vmsa, validated, lock, upper } = fields;
   requireFlags({ assigned, immutable, vmsa, validated, lock });
   requirePageSize('pageSize', pageSize);
   requireBits('subpageCount', subpageCount, 9);
   requirePageAddress('gpa', gpa, GPA_BITS);
   requireBits('asid', asid, 10);
-  requireBytes('vmplMasks', vmplMasks, VMPL_COUNT);
+  requireBytes('vmplMasks', fields.vmplMasks, VMPL_COUNT);
   requireBits('upper', upper, 32);
-  const words = new Uint32Array(RMP_ENTRY_WORDS);
-  encodeWords(entry, words, 0);
-  const [low, high] = new BigUint64Array(words.buffer) as unknown as [bigint, bigint];
-  return Object.freeze({ low, high });
+  return fields;
+}
+
+function wordsOf(raw: RawRmpEntry): RawRmpEntry {
+  try {
+    return { low: raw.low, high: raw.high };
+  } catch (cause) {
+    return refuseArgument('a raw RMP entry', raw, 'pass an object with the words low and high', cause);
+  }
 }
 
 /** The width of an address: 39 bits of frame number. */

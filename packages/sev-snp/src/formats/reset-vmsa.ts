@@ -1,4 +1,6 @@
 import { PAGE_SIZE } from '@svsm/address';
+import { requireFit } from './byte-fields.ts';
+import { requireOptions } from './options.ts';
 import { SnpError } from './snp-error.ts';
 import { type VmsaField, writeVmsa } from './vmsa.ts';
 
@@ -23,6 +25,9 @@ export interface ResetVmsaOptions {
   readonly sevFeatures?: bigint;
 }
 
+const SVSM_OPTIONS: readonly (keyof ResetVmsaOptions)[] = ['eip', 'cpuSignature', 'sevFeatures'];
+const OPTIONS: readonly (keyof ResetVmsaOptions)[] = ['vmm', ...SVSM_OPTIONS];
+
 /** The reset vector: the address of the first instruction of the boot processor. */
 const RESET_EIP = 0xffff_fff0;
 
@@ -31,8 +36,8 @@ const RESET_EIP = 0xffff_fff0;
  * processor starts at the reset vector, all others at the address in the SEV-ES reset block of the firmware.
  *
  * @returns 4096 bytes
- * @throws SnpError `INVALID_ARGUMENT` if the address or the signature is not an unsigned integer of 32 bits, or QEMU gets
- *   no signature; `INVALID_MESSAGE` if `sevFeatures` does not fit
+ * @throws SnpError `INVALID_ARGUMENT` if the address or the signature is not an unsigned integer of 32 bits, QEMU gets no
+ *   signature, or an option does not exist; `INVALID_MESSAGE` if `sevFeatures` does not fit
  *
  * @example
  * ```ts
@@ -43,7 +48,9 @@ const RESET_EIP = 0xffff_fff0;
  * ```
  */
 export function createResetVmsa(options: ResetVmsaOptions = {}): Uint8Array {
+  requireOptions('the options of a reset VMSA', options, OPTIONS);
   const { vmm = 'qemu', eip = RESET_EIP, sevFeatures = 1n } = options;
+  requireFit('sevFeatures', sevFeatures, 8);
   require32('the address of the first instruction', eip);
   const atVector = eip === RESET_EIP;
   const vmsa = filled(COMMON, segments(REAL_MODE), {
@@ -72,7 +79,9 @@ export function createResetVmsa(options: ResetVmsaOptions = {}): Uint8Array {
  * @throws SnpError as {@link createResetVmsa}
  */
 export function createSvsmResetVmsa(options: Omit<ResetVmsaOptions, 'vmm'>): Uint8Array {
+  requireOptions('the options of a reset VMSA', options, SVSM_OPTIONS);
   const { eip = RESET_EIP, sevFeatures = 1n } = options;
+  requireFit('sevFeatures', sevFeatures, 8);
   require32('the address of the first instruction', eip);
   return filled(COMMON, segments(PROTECTED_MODE), {
     csSelector: 8,

@@ -1,5 +1,14 @@
 import { PAGE_SHIFT, PAGE_SIZE_1G } from '@svsm/address';
+import {
+  readArgument,
+  refuseArgument,
+  requireFunction,
+  requireInteger,
+  requireOneOf,
+  requireUint64,
+} from './arguments.ts';
 import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
+import { requireOptions } from './options.ts';
 import { SnpError } from './snp-error.ts';
 import { SysPhys, type SysPhysAddr } from './sys-phys-addr.ts';
 
@@ -30,6 +39,8 @@ export interface SegmentedRmp {
   readonly read: (spa: SysPhysAddr) => bigint;
 }
 
+const SEGMENTED: readonly (keyof SegmentedRmp)[] = ['base', 'segmentShift', 'segments', 'unit', 'read'];
+
 const BOOKKEEPING = 0x4000n;
 const ENTRY_SIZE = 16n;
 const SEGMENTS = 512;
@@ -40,6 +51,9 @@ const SEGMENT_RESERVED = 0xfff0_0000_0000_0000n;
 /**
  * The address of the entry for the page of `spa` in a flat table; `undefined` if the table does not cover the page. O(1).
  *
+ * @throws SnpError `INVALID_ARGUMENT` if a register is not an unsigned bigint of 64 bits; AddressError if `spa` is not an
+ *   address
+ *
  * @example
  * ```ts
  * import { flatRmpEntryAddress, sysPhysAddr } from '@svsm/sev-snp/formats';
@@ -49,16 +63,31 @@ const SEGMENT_RESERVED = 0xfff0_0000_0000_0000n;
  * console.log(flatRmpEntryAddress(sysPhysAddr(2n ** 32n), table)); // => undefined
  * ```
  */
-export function flatRmpEntryAddress(spa: SysPhysAddr, { base, end }: FlatRmp): SysPhysAddr | undefined {
+export function flatRmpEntryAddress(spa: SysPhysAddr, table: FlatRmp): SysPhysAddr | undefined {
   SysPhys.assertIsAddress(spa);
+  const { base, end } = boundsOf(table);
   const at = base + BOOKKEEPING + (spa >> BigInt(PAGE_SHIFT)) * ENTRY_SIZE;
   return at + ENTRY_SIZE - 1n <= end ? SysPhys.address(at) : undefined;
 }
 
-/** The number of bytes that a flat table covers, from address 0 on. */
-export function flatRmpCoverage({ base, end }: FlatRmp): bigint {
+/**
+ * The number of bytes that a flat table covers, from address 0 on.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if a register is not an unsigned bigint of 64 bits
+ */
+export function flatRmpCoverage(table: FlatRmp): bigint {
+  const { base, end } = boundsOf(table);
   const entries = (end + 1n - base - BOOKKEEPING) / ENTRY_SIZE;
   return entries > 0n ? entries << BigInt(PAGE_SHIFT) : 0n;
+}
+
+function boundsOf(table: FlatRmp): FlatRmp {
+  const expected = 'pass an object with base and end';
+  const read = (): FlatRmp => ({ base: table.base, end: table.end });
+  const { base, end } = readArgument('a flat RMP', table, expected, read);
+  requireUint64('RMP_BASE', base);
+  requireUint64('RMP_END', end);
+  return { base, end };
 }
 
 /**
@@ -70,22 +99,25 @@ export function flatRmpCoverage({ base, end }: FlatRmp): bigint {
  */
 export function segmentedRmpEntryAddress(spa: SysPhysAddr, table: SegmentedRmp): SysPhysAddr | undefined {
   SysPhys.assertIsAddress(spa);
-  const refuse = (what: string, value: unknown, expected: string): never => {
-    throw new SnpError('INVALID_ARGUMENT', { what, value, expected });
-  };
+  requireOptions('a segmented RMP', table, SEGMENTED);
   const { base, segments = SEGMENTS, read, unit = DEFAULT_ASSUMPTIONS.rmpSegSizeUnit } = table;
+  requireUint64('RMP_BASE', base);
+  requireInteger('the segment size', table.segmentShift, 0);
+  requireOneOf('unit', unit, ['byte', 'MiB']);
+  requireFunction('read', read);
   const segmentShift = table.segmentShift + (unit === 'MiB' ? 20 : 0);
-  if (base % 0x10_0000n !== 0n) refuse('RMP_BASE', base, 'pass a multiple of 1 MiB');
+  if (base % 0x10_0000n !== 0n) refuseArgument('RMP_BASE', base, 'pass a multiple of 1 MiB');
   if (!Number.isInteger(segmentShift) || segmentShift < 30 || segmentShift > 51) {
-    refuse('the segment size', segmentShift, 'the binary logarithm of its bytes must be 30 to 51');
+    refuseArgument('the segment size', segmentShift, 'the binary logarithm of its bytes must be 30 to 51');
   }
   if (!Number.isInteger(segments) || segments < 0 || segments > SEGMENTS) {
-    refuse('the number of segments', segments, `pass 0 to ${SEGMENTS}`);
+    refuseArgument('the number of segments', segments, `pass 0 to ${SEGMENTS}`);
   }
   const shift = BigInt(segmentShift);
   const index = spa >> shift;
   if (index >= BigInt(segments)) return undefined;
   const segment = read(SysPhys.address(base + BOOKKEEPING + 8n * index));
+  requireUint64('the quadword that read returns', segment);
   if ((segment & SEGMENT_RESERVED) !== 0n) throw new SnpError('INVALID_RMP_SEGMENT', { spa, segment });
   const offset = spa & ((1n << shift) - 1n);
   if (offset / BigInt(PAGE_SIZE_1G) >= (segment & SEGMENT_GIB)) return undefined;

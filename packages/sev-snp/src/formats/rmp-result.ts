@@ -21,8 +21,8 @@ export const RmpResult = {
 /** One of the results. */
 export type RmpResult = (typeof RmpResult)[keyof typeof RmpResult];
 
-/** The name of a result, such as `FAIL_OVERLAP`. */
-export function rmpResultName(result: RmpResult): keyof typeof RmpResult {
+/** The name of a result; `undefined` for another value. */
+export function nameOfResult(result: RmpResult): keyof typeof RmpResult | undefined {
   const names = Object.keys(RmpResult) as (keyof typeof RmpResult)[];
-  return names.find((name) => RmpResult[name] === result) as keyof typeof RmpResult;
+  return names.find((name) => RmpResult[name] === result);
 }

@@ -1,6 +1,7 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
 import {
   type ByteFields,
+  fieldsOf,
   readFields,
   requireFlags,
   requireLength,
@@ -31,6 +32,8 @@ const FIELDS = {
   asid: [12, 4],
 } as const satisfies ByteFields;
 
+const STATE = ['gpa', 'assigned', 'pageSize', 'immutable', 'asid', 'regionStatus'] as const;
+
 /**
  * Decodes a state as RMPUPDATE reads it and RMPREAD writes it. The layout is architectural: every part has it, whatever
  * its raw entries look like (Linux `arch/x86/include/asm/sev.h` `struct rmp_state`, `arch/x86/virt/svm/sev.c` `struct
@@ -53,16 +56,16 @@ export function decodeRmpState(bytes: Uint8Array): RmpStateFields {
 
 /** The reverse of {@link decodeRmpState}. O(1). @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeRmpState(state: RmpStateFields): Uint8Array {
-  const { assigned, immutable, regionStatus } = state;
+  const { gpa, assigned, pageSize, immutable, asid, regionStatus } = fieldsOf('a state', state, STATE);
   requireFlags({ assigned, immutable, regionStatus });
-  requirePageSize('pageSize', state.pageSize);
+  requirePageSize('pageSize', pageSize);
   const bytes = new Uint8Array(RMP_STATE_SIZE);
   writeFields(bytes, FIELDS, {
-    gpa: state.gpa,
+    gpa,
     assigned: Number(assigned),
-    size: (state.pageSize === PageSize.Huge ? 1 : 0) | (regionStatus ? 2 : 0),
+    size: (pageSize === PageSize.Huge ? 1 : 0) | (regionStatus ? 2 : 0),
     immutable: Number(immutable),
-    asid: state.asid,
+    asid,
   });
   return bytes;
 }

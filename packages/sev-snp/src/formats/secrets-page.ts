@@ -1,5 +1,12 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
-import { type ByteFields, readFields, requireFit, requireLength, writeFields } from './byte-fields.ts';
+import {
+  type ByteFields,
+  fieldsOf,
+  readFields,
+  requireFit,
+  requireLength,
+  writeFields,
+} from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /** Where a guest finds its SVSM: written by the SVSM to the secrets page (AMD document 58019, §4.1, table 1). */
@@ -47,6 +54,8 @@ const SVSM_FIELDS = {
   guestVmpl: [0x15c, 1],
 } as const satisfies ByteFields;
 
+const SVSM_NAMES = ['base', 'size', 'callingArea', 'maxVersion', 'guestVmpl'] as const;
+
 const VMPCKS = 0x20;
 const VMPCK_SIZE = 32;
 const TWEAK_BITMAP = 0x100;
@@ -78,11 +87,12 @@ export function decodeSecretsPage(page: Uint8Array): SecretsPage {
  */
 export function announceSvsm(page: Uint8Array, svsm: SvsmLocation): void {
   requireLength(page, PAGE_SIZE, 'a secrets page');
-  const { base, size, callingArea, guestVmpl } = svsm;
+  const location = fieldsOf('the location of the SVSM', svsm, SVSM_NAMES);
+  const { base, size, callingArea, guestVmpl } = location;
   for (const [field, value] of Object.entries({ base, size, callingArea })) requireFit(field, value, 8);
   if (!Number.isInteger(guestVmpl) || guestVmpl < 1 || guestVmpl > 3) {
     throw new SnpError('INVALID_MESSAGE', { field: 'guestVmpl', value: guestVmpl, expected: 'pass 1 to 3' });
   }
-  writeFields(page, SVSM_FIELDS, svsm);
+  writeFields(page, SVSM_FIELDS, location);
   page.fill(0, VMPCKS, VMPCKS + VMPCK_SIZE * guestVmpl);
 }

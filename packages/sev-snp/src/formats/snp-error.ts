@@ -2,7 +2,7 @@ import { CodedError, describeValue, formatAddress, isCodedError, type MessageTab
 import type { FirmwareStatus } from './firmware-status.ts';
 import type { GuestState } from './guest-state.ts';
 import type { PageState } from './page-state.ts';
-import { type RmpResult, rmpResultName } from './rmp-result.ts';
+import { nameOfResult, type RmpResult } from './rmp-result.ts';
 
 /**
  * The `details` of each code of {@link SnpError}. Codes are only ever added.
@@ -94,7 +94,7 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
   OUT_OF_MEMORY: ({ needed, free }) =>
     `${describeValue(needed)} bytes of system memory are needed, but ${describeValue(free)} are free`,
   HOST_INSTRUCTION_FAILED: ({ instruction, spa, result }) =>
-    `${instruction} of ${formatAddress(spa)} returned ${rmpResultName(result)} (${result})`,
+    `${instruction} of ${formatAddress(spa)} returned ${nameOfResult(result)} (${result})`,
   FIRMWARE_REFUSED: ({ command, spa, state, guest, status }) => {
     const page = spa === undefined ? '' : ` for ${formatAddress(spa)} in state ${state}`;
     const owner = guest === undefined ? '' : `, of a guest in state ${guest}`;
@@ -123,11 +123,11 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
   ALREADY_VALIDATED: ({ gpa }) => `${formatAddress(gpa)} is validated already: do not validate it again`,
   NOT_VALIDATED: ({ gpa }) => `${formatAddress(gpa)} is not validated`,
   PVALIDATE_FAILED: ({ gva, validate, result }) =>
-    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} returned ${rmpResultName(result)} (${result})`,
+    `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} returned ${nameOfResult(result)} (${result})`,
   PVALIDATE_UNCHANGED: ({ gva, validate }) =>
     `PVALIDATE (${verb(validate)}) of ${formatAddress(gva)} changed nothing: the page is not the expected one`,
   RMPADJUST_FAILED: ({ gva, result }) =>
-    `RMPADJUST of ${formatAddress(gva)} returned ${rmpResultName(result)} (${result})`,
+    `RMPADJUST of ${formatAddress(gva)} returned ${nameOfResult(result)} (${result})`,
   WRONG_MAPPING: ({ gva, expected, found }) =>
     `${formatAddress(gva)} must be mapped ${expected}, but is ${found}`,
 };

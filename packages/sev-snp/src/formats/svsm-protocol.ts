@@ -2,6 +2,7 @@ import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import {
   type ByteFields,
   bytesOfInteger,
+  fieldsOf,
   integerOf,
   readFields,
   requireBits,
@@ -93,6 +94,8 @@ const HEADER = {
   next: [2, 2],
 } as const satisfies ByteFields;
 
+const ENTRY = ['gpa', 'size', 'validate', 'ignoreUnchanged', 'reserved'] as const;
+
 /** Decodes the header of a list. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodeSvsmListHeader(bytes: Uint8Array): SvsmListHeader {
   requireLength(bytes, SVSM_LIST_ENTRY_SIZE, 'the header of a list');
@@ -121,7 +124,7 @@ export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
 
 /** Encodes an entry of a list: 8 bytes. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeSvsmListEntry(entry: SvsmListEntry): Uint8Array {
-  const { gpa, size, validate, ignoreUnchanged, reserved } = entry;
+  const { gpa, size, validate, ignoreUnchanged, reserved } = fieldsOf('an entry', entry, ENTRY);
   requirePageAddress('gpa', gpa, 64);
   requireBits('size', size, 2);
   requireFlags({ validate, ignoreUnchanged });

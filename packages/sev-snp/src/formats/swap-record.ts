@@ -2,6 +2,7 @@ import type { PhysAddr } from '@svsm/address';
 import { PageSize } from '@svsm/address';
 import {
   type ByteFields,
+  fieldsOf,
   readFields,
   requireBytes,
   requireFlags,
@@ -43,6 +44,11 @@ const FIELDS = {
   page: [0x20, 8],
 } as const satisfies ByteFields;
 
+const RECORD: readonly (keyof SwapRecord)[] = [
+  ...(['softwareData', 'iv', 'tag', 'valid', 'validated'] as const),
+  ...(['vmsa', 'metadata', 'pageSize', 'gpa', 'vmplMasks'] as const),
+];
+
 const TAG = 0x10;
 const TAG_SIZE = 16;
 const MASKS = 0x28;
@@ -74,7 +80,11 @@ export function decodeSwapRecord(bytes: Uint8Array): SwapRecord {
 /** The reverse of {@link decodeSwapRecord}. O(1). @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeSwapRecord(record: SwapRecord): Uint8Array {
   const bytes = new Uint8Array(SWAP_RECORD_SIZE);
-  const { softwareData, iv, tag, valid, validated, vmsa, metadata, pageSize, gpa, vmplMasks } = record;
+  const { softwareData, iv, tag, valid, validated, vmsa, metadata, pageSize, gpa, vmplMasks } = fieldsOf(
+    'a swap record',
+    record,
+    RECORD,
+  );
   requireFlags({ valid, validated, vmsa, metadata });
   requirePageSize('pageSize', pageSize);
   requirePageAddress('gpa', gpa, 52);

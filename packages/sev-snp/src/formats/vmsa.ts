@@ -1,4 +1,5 @@
 import { PAGE_SIZE } from '@svsm/address';
+import { refuseArgument } from './arguments.ts';
 import { bytesOfInteger, integerOf, requireBits, requireFit, requireLength } from './byte-fields.ts';
 
 /**
@@ -183,7 +184,7 @@ export const EFER_SVME = 0x1000n;
 /**
  * The value of a field of a VMSA. O(1).
  *
- * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long
+ * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long, or the field does not exist
  *
  * @example
  * ```ts
@@ -195,7 +196,7 @@ export const EFER_SVME = 0x1000n;
  * ```
  */
 export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
-  const [offset, size] = VMSA_FIELDS[field];
+  const [offset, size] = placeOf(field);
   requireLength(vmsa, PAGE_SIZE, 'a VMSA');
   return integerOf(vmsa.subarray(offset, offset + size));
 }
@@ -203,13 +204,18 @@ export function readVmsa(vmsa: Uint8Array, field: VmsaField): bigint {
 /**
  * Sets a field of a VMSA. O(1).
  *
- * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long, `INVALID_MESSAGE` if the value does not fit, or a CPL is
- *   more than 3
+ * @throws SnpError `INVALID_ARGUMENT` if `vmsa` is not 4096 bytes long, or the field does not exist; `INVALID_MESSAGE` if the
+ *   value does not fit, or a CPL is more than 3
  */
 export function writeVmsa(vmsa: Uint8Array, field: VmsaField, value: bigint): void {
-  const [offset, size] = VMSA_FIELDS[field];
+  const [offset, size] = placeOf(field);
   requireLength(vmsa, PAGE_SIZE, 'a VMSA');
   requireFit(field, value, size);
   if (field === 'cpl') requireBits(field, Number(value), 2);
   vmsa.set(bytesOfInteger(value, size), offset);
+}
+
+function placeOf(field: VmsaField): (typeof VMSA_FIELDS)[VmsaField] {
+  if (typeof field === 'string' && Object.hasOwn(VMSA_FIELDS, field)) return VMSA_FIELDS[field];
+  return refuseArgument('the field of a VMSA', field, 'pass a name of VMSA_FIELDS');
 }

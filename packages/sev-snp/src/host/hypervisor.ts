@@ -238,7 +238,7 @@ export class Hypervisor implements ExitHandler {
    * request is the address of a GHCB that `vcpu` has registered, request and answer lie in the GHCB. The protocol is that
    * of Linux, KVM and EDK2.
    *
-   * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`
+   * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; `INVALID_ARGUMENT` if `request` is not a bigint
    */
   vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {
     const message = decodeGhcbMsr(request);

@@ -4,7 +4,8 @@ import { type GuestCpu, pvalidate, rmpadjust, rmpquery } from '../../src/cpu/gue
 import type { Assumptions } from '../../src/formats/assumptions.ts';
 import { NpfInfo } from '../../src/formats/exit-info.ts';
 import type { RmpEntry, RmpPageSize } from '../../src/formats/rmp-entry.ts';
-import { type RmpResult, rmpResultName } from '../../src/formats/rmp-result.ts';
+import type { RmpResult } from '../../src/formats/rmp-result.ts';
+import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import type { Vmpl } from '../../src/formats/vmpl.ts';
 import { psmash } from '../../src/rmp/host-instructions.ts';

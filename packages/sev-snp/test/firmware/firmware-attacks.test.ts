@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { VmExit } from '../../src/cpu/vmrun.ts';
 import { LaunchPageType } from '../../src/formats/launch-digest.ts';
-import { pageStateOf } from '../../src/formats/page-state.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { decodeSwapRecord } from '../../src/formats/swap-record.ts';
 import { readVmsa } from '../../src/formats/vmsa.ts';

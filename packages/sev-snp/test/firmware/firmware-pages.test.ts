@@ -1,7 +1,7 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { Firmware } from '../../src/firmware/firmware.ts';
-import { pageStateOf } from '../../src/formats/page-state.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Firmware } from '../../src/firmware/firmware.ts';
 import type { LaunchUpdateOptions } from '../../src/firmware/page-launch.ts';
 import { LaunchPageType } from '../../src/formats/launch-digest.ts';
-import { pageStateOf } from '../../src/formats/page-state.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import type { RmpPageSize } from '../../src/formats/rmp-entry.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { Guest } from '../../src/guest/guest.ts';

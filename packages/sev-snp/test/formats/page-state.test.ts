@@ -1,8 +1,9 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
+import { PageState } from '../../src/formats/page-state.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
-import { rmpResultName } from '../../src/formats/rmp-result.ts';
+import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { psmash, type RmpState, rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';

@@ -1,7 +1,8 @@
 /** Bits of both formats of an RMP entry: the raw one of Zen 3 and Zen 4, and the architectural one of RMPUPDATE. */
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
+import { PageState } from '../../src/formats/page-state.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 import {
   asidOfWord,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { RmpResult, rmpResultName } from '../../src/formats/rmp-result.ts';
+import { RmpResult } from '../../src/formats/rmp-result.ts';
+import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
 
 test('results have the numbers of the instructions (Linux arch/x86/include/asm/sev.h)', () => {
   expect(RmpResult).toEqual({

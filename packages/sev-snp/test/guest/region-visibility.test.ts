@@ -2,7 +2,7 @@ import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { pageStateOf } from '../../src/formats/page-state.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';

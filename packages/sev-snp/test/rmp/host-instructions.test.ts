@@ -1,7 +1,8 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
-import { RmpResult, rmpResultName } from '../../src/formats/rmp-result.ts';
+import { RmpResult } from '../../src/formats/rmp-result.ts';
+import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
 import { sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
 import { psmash, type RmpState, rmpread, rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';

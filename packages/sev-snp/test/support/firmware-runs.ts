@@ -1,7 +1,8 @@
 /** Every command of the firmware, on every page state, for a guest in every state. */
 import { physAddr } from '@svsm/address';
 import type { Firmware } from '../../src/firmware/firmware.ts';
-import { PageState, pageStateOf } from '../../src/formats/page-state.ts';
+import { PageState } from '../../src/formats/page-state.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { RMP_ENTRY_WORDS, type RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';

@@ -32,6 +32,7 @@ import { ovmfImage } from './images.ts';
 import type { Operation } from './provocations.ts';
 import { type SvsmWorld, svsmWorld } from './svsm-world.ts';
 import { gvaOf, MiB, rmpOf } from './world.ts';
+import { WRONG_TYPES } from './wrong-types.ts';
 
 /** A number from 0 to `end` - 1. */
 export type Random = (end: number) => number;
@@ -307,7 +308,23 @@ const region = (random: Random): never => physRegion(physAddr(random(6) * 0x800)
 const ghcbOver = (random: Random): GhcbPage =>
   GhcbPage.over(Uint8Array.from({ length: PAGE_SIZE }, () => random(256)));
 
+function noWorld(): never {
+  throw new Error('the call says that it needs no machine');
+}
+
+/** The calls of `WRONG_TYPES`, which most operations that only check types have. */
+const TYPED = Object.fromEntries(
+  Object.entries(WRONG_TYPES).map(([operation, call]): [string, Call] => [
+    operation,
+    // The number of parameters tells whether the call needs a machine.
+    call.length > 1 ? (random, world) => call(any(random), world) : (random) => call(any(random), noWorld),
+  ]),
+) as Readonly<Record<keyof typeof WRONG_TYPES, Call>>;
+
 export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
+  ...TYPED,
+  pageStateOf: (random) =>
+    formats.pageStateOf(random(2) === 0 ? any(random) : { ...HYPERVISOR_ENTRY, asid: num(random) }),
   decodeCpuidPage: (random) => formats.decodeCpuidPage(bytes(random, PAGE_SIZE)),
   decodeIgvmFile: (random) => formats.decodeIgvmFile(hostileIgvm(random)),
   decodeOvmfImage: (random) => formats.decodeOvmfImage(hostileOvmf(random)),

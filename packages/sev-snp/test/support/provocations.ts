@@ -16,7 +16,7 @@ import { decodeIgvmFile } from '../../src/formats/igvm-file.ts';
 import { igvmExpectedDigest, igvmLaunchPages } from '../../src/formats/igvm-launch.ts';
 import { encodeKernelHashes } from '../../src/formats/kernel-hashes.ts';
 import { encodePageInfo, LaunchDigest } from '../../src/formats/launch-digest.ts';
-import { launchDigestOf } from '../../src/formats/launch-pages.ts';
+import { launchDigestOf, launchPageSize } from '../../src/formats/launch-pages.ts';
 import { decodeOvmfImage } from '../../src/formats/ovmf-image.ts';
 import { ovmfLaunchPages, svsmLaunchPages } from '../../src/formats/ovmf-launch.ts';
 import {
@@ -26,6 +26,7 @@ import {
   encodePscHeader,
   type PscEntry,
 } from '../../src/formats/page-state-list.ts';
+import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 import { createResetVmsa, createSvsmResetVmsa } from '../../src/formats/reset-vmsa.ts';
 import { segmentedRmpEntryAddress } from '../../src/formats/rmp-location.ts';
@@ -67,9 +68,11 @@ import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import { rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { HostileWorld as HostileMachine } from './hostile-calls.ts';
 import { ovmfImage } from './images.ts';
 import { entryOf, type SvsmWorld, svsmWorld } from './svsm-world.ts';
 import { codeOf, gvaOf, MiB, rmpOf, spaOf, type World, world } from './world.ts';
+import { WRONG_TYPES } from './wrong-types.ts';
 
 export type Operation = keyof typeof ERRORS_OF;
 type Provocations = {
@@ -367,13 +370,38 @@ const memory = physRegion(physAddr(0), MiB);
 const none = physRegion(physAddr(0), 1);
 const terminate = encodeGhcbMsr({ type: 'terminate', reasonSet: 0, reason: 1 });
 
+/** Passes nothing in place of an argument. */
+function wrongType(operation: keyof typeof WRONG_TYPES): () => unknown {
+  return () => WRONG_TYPES[operation](undefined as never, () => new HostileMachine(() => 1));
+}
+
+/** The operations of which a wrong type is the only error. */
+const TYPED = Object.fromEntries(
+  Object.keys(WRONG_TYPES).map((operation) => [
+    operation,
+    { INVALID_ARGUMENT: wrongType(operation as keyof typeof WRONG_TYPES) },
+  ]),
+) as Readonly<Record<keyof typeof WRONG_TYPES, { readonly INVALID_ARGUMENT: () => unknown }>>;
+
 export const PROVOCATIONS: Provocations = {
+  ...TYPED,
   decodeCpuidPage: {
     INVALID_ARGUMENT: () => decodeCpuidPage(SHORT),
     INVALID_MESSAGE: () => decodeCpuidPage(page().fill(0xff)),
   },
-  decodeIgvmFile: { INVALID_IMAGE: () => decodeIgvmFile(SHORT) },
-  decodeOvmfImage: { INVALID_IMAGE: () => decodeOvmfImage(SHORT) },
+  launchPageSize: {
+    INVALID_ARGUMENT: wrongType('launchPageSize'),
+    INVALID_MESSAGE: () => launchPageSize({ type: 1, gpa: physAddr(0), permissions: [1, 2] as never }),
+  },
+  pageStateOf: { INVALID_MESSAGE: () => pageStateOf({ ...HYPERVISOR_ENTRY, asid: 1024 }) },
+  decodeIgvmFile: {
+    INVALID_ARGUMENT: wrongType('decodeIgvmFile'),
+    INVALID_IMAGE: () => decodeIgvmFile(SHORT),
+  },
+  decodeOvmfImage: {
+    INVALID_ARGUMENT: wrongType('decodeOvmfImage'),
+    INVALID_IMAGE: () => decodeOvmfImage(SHORT),
+  },
   decodePscHeader: { INVALID_ARGUMENT: () => decodePscHeader(SHORT) },
   decodePscEntry: { INVALID_ARGUMENT: () => decodePscEntry(SHORT) },
   decodeRmpState: { INVALID_ARGUMENT: () => decodeRmpState(SHORT) },
@@ -431,10 +459,16 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () => writeVmsa(SHORT, 'rax', 0n),
     INVALID_MESSAGE: () => writeVmsa(page(), 'rax', -1n),
   },
-  'GhcbPage.set': { INVALID_MESSAGE: () => GhcbPage.over().set('cpl', 256n) },
+  'GhcbPage.set': {
+    INVALID_ARGUMENT: wrongType('GhcbPage.set'),
+    INVALID_MESSAGE: () => GhcbPage.over().set('cpl', 256n),
+  },
   'GhcbPage.writeBuffer': { INVALID_ARGUMENT: () => GhcbPage.over().writeBuffer(-1, SHORT) },
   LaunchDigest: { INVALID_ARGUMENT: () => new LaunchDigest((bytes) => bytes, SHORT) },
-  igvmExpectedDigest: { INVALID_IMAGE: () => igvmExpectedDigest({ version: 1, headers: [] }) },
+  igvmExpectedDigest: {
+    INVALID_ARGUMENT: wrongType('igvmExpectedDigest'),
+    INVALID_IMAGE: () => igvmExpectedDigest({ version: 1, headers: [] }),
+  },
   igvmLaunchPages: {
     INVALID_ARGUMENT: () => igvmLaunchPages({ file: { version: 1, headers: [SNP_PLATFORM] }, vcpus: 0 }),
     INVALID_IMAGE: () => igvmLaunchPages({ file: { version: 1, headers: [] } }),
@@ -517,7 +551,7 @@ export const PROVOCATIONS: Provocations = {
       world().vcpu.resume(SHORT, at);
     },
   },
-  'Vcpu.vmgexit': {
+  'Vcpu.vmgexit': { INVALID_ARGUMENT: wrongType('Vcpu.vmgexit'),
     OUT_OF_MEMORY: () => withoutMemory().vcpu.vmgexit(),
     UNSUPPORTED_VMGEXIT: () => {
       const { vcpu } = world();
@@ -755,7 +789,7 @@ export const PROVOCATIONS: Provocations = {
       host.init(guest, 3);
     },
   },
-  'Hypervisor.vmgexit': {
+  'Hypervisor.vmgexit': { INVALID_ARGUMENT: wrongType('Hypervisor.vmgexit'),
     OUT_OF_MEMORY: () => {
       const { host, guest, vcpu, ghcb } = withoutMemory();
       host.vmgexit(guest, ghcb.gpa, vcpu);

@@ -1,0 +1,102 @@
+import { CodedError } from '@svsm/address';
+import { SnpError } from './snp-error.ts';
+
+/*
+ * Checks of arguments. Plain JavaScript can pass a value of any type: each check costs a `typeof` or an `instanceof`, and its
+ * error names the value and the expectation.
+ */
+
+/** @throws SnpError `INVALID_ARGUMENT` always; `cause` is what reading the value threw */
+export function refuseArgument(what: string, value: unknown, expected: string, cause?: unknown): never {
+  throw new SnpError(
+    'INVALID_ARGUMENT',
+    { what, value, expected },
+    cause === undefined ? undefined : { cause },
+  );
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not a boolean */
+export function requireBoolean(what: string, value: unknown): asserts value is boolean {
+  if (typeof value !== 'boolean') refuseArgument(what, value, 'pass a boolean');
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not an integer from `first` to `last` */
+export function requireInteger(
+  what: string,
+  value: unknown,
+  first: number,
+  last: number = Number.MAX_SAFE_INTEGER,
+): asserts value is number {
+  if (Number.isInteger(value) && (value as number) >= first && (value as number) <= last) return;
+  const expected = last === Number.MAX_SAFE_INTEGER ? `from ${first} on` : `from ${first} to ${last}`;
+  refuseArgument(what, value, `pass an integer ${expected}`);
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not an unsigned integer of 64 bits */
+export function requireUint64(what: string, value: unknown): asserts value is bigint {
+  if (typeof value === 'bigint' && value >= 0n && value >> 64n === 0n) return;
+  refuseArgument(what, value, 'pass an unsigned bigint of 64 bits');
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not a function */
+export function requireFunction(what: string, value: unknown): void {
+  if (typeof value !== 'function') refuseArgument(what, value, 'pass a function');
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not one of `values` */
+export function requireOneOf(what: string, value: unknown, values: readonly unknown[]): void {
+  if (!values.includes(value)) refuseArgument(what, value, `pass one of ${values.join(', ')}`);
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not an instance of `type`, whose name is `name` */
+export function requireInstance(
+  what: string,
+  value: unknown,
+  type: abstract new (...args: never[]) => unknown,
+  name: string,
+): void {
+  let cause: unknown;
+  try {
+    if (value instanceof type) return;
+  } catch (thrown) {
+    cause = thrown;
+  }
+  refuseArgument(what, value, `pass ${name}`, cause);
+}
+
+/**
+ * Requires an object with methods, which the caller implements or a class of this package has.
+ *
+ * @throws SnpError `INVALID_ARGUMENT`
+ */
+export function requireMethods(what: string, value: unknown, names: readonly string[]): void {
+  let cause: unknown;
+  try {
+    const object = value as Readonly<Record<string, unknown>>;
+    const isObject = typeof value === 'object' && value !== null;
+    if (isObject && names.every((name) => typeof object[name] === 'function')) return;
+  } catch (thrown) {
+    cause = thrown;
+  }
+  refuseArgument(what, value, `pass an object with the methods ${names.join(', ')}`, cause);
+}
+
+/**
+ * The result of `read`, which computes from `value` alone and runs no other code of the caller than that of its properties.
+ * An error without a code means that a part of the value has another type.
+ *
+ * @throws SnpError `INVALID_ARGUMENT`; the errors with a code that `read` throws
+ */
+export function readArgument<Result>(
+  what: string,
+  value: unknown,
+  expected: string,
+  read: () => Result,
+): Result {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof CodedError) throw cause;
+    return refuseArgument(what, value, expected, cause);
+  }
+}
