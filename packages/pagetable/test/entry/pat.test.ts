@@ -101,6 +101,26 @@ describe('patIndex', () => {
   });
 });
 
+test('the least and the greatest flags of 32 bits have an index', () => {
+  expect([tablePatIndex(-0x8000_0000), tablePatIndex(0xffff_ffff)]).toEqual([0, 3]);
+  expect([patIndex(-0x8000_0000, 0), patIndex(0xffff_ffff, 0)]).toEqual([0, 7]);
+});
+
+test.each<[string, () => unknown, string]>([
+  ['half a register', () => decodePat(0.5 as never), 'pat cannot be 0.5'],
+  ['seven types', () => encodePat(Array(7).fill('WB') as never), 'types cannot be'],
+  ['seven types', () => encodePat(Array(7).fill('WB') as never), 'pass eight memory types'],
+  ['a type of its own', () => encodePat([...decodePat(0n).slice(1), 'CD'] as never), 'types[7] cannot be'],
+  ['a type of its own', () => encodePat(['CD', ...decodePat(0n).slice(1)] as never), 'types[0] cannot be'],
+  ['a type of its own', () => encodePat(['CD', ...decodePat(0n).slice(1)] as never), 'pass UC, WC, WT, WP'],
+  ['level 3', () => patIndex(0, 3 as never), '3 cannot'],
+  ['level 3', () => patIndex(0, 3 as never), 'pages are at levels 0, 1 and 2'],
+  ['flags of 33 bits', () => tablePatIndex(2 ** 32), '4294967296 cannot'],
+  ['flags of 33 bits', () => tablePatIndex(2 ** 32), 'pass flags of 32 bits'],
+])('the error for %s says what it is and what is right', (_, operation, words) => {
+  expect(operation).toThrow(words);
+});
+
 describe('tablePatIndex', () => {
   // P60
   test('selects the first four entries by PCD and PWT alone', () => {

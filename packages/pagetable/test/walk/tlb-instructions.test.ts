@@ -106,6 +106,15 @@ describe('INVPCID (Intel SDM vol. 2A)', () => {
   });
 });
 
+test('the greatest operands that fit are no error', () => {
+  const { tlb } = filled();
+  expect(invpcid(tlb, 1, { pcid: 0xfff })).toEqual({ type: 'done' });
+  expect(invpcid(filled({ pcids: false }).tlb, 0, { pcid: 0, vaddr: VA })).toEqual({ type: 'done' });
+  expect(invlpgb(tlb, { rax: Asid, ecx: 0, edx: 0xffff }, { asids: 0x1_0000 })).toEqual({ type: 'done' });
+  expect(invlpgb(tlb, { rax: 0n, ecx: 0, edx: 0xffff_ffff })).toEqual(GP);
+  expect(held(tlb)).toBe('1:0 1:+ 1:H 2:0 G');
+});
+
 describe('INVLPGB (docs/hardware.md, P33)', () => {
   const rax = (flags: bigint, vaddr: bigint = VA): bigint => vaddr | flags;
 
@@ -163,6 +172,12 @@ describe('TLB_CONTROL (AMD64 APM vol. 2, §15.16.1; docs/hardware.md, P34)', () 
     expect(held(tlb)).toBe(rest);
   });
 
+  test('a guest is not an SNP guest unless the caller says so', () => {
+    const { tlb } = filled();
+    applyTlbControl(tlb, TlbControl.FlushGuestNonGlobal);
+    expect(held(tlb)).toBe('G');
+  });
+
   test.each([2, 4, 5, 6, 8, -1])('%d does not exist', (control) => {
     const { tlb } = filled();
     expect(applyTlbControl(tlb, control)).toBe(false);
@@ -205,6 +220,17 @@ test.each<[string, (tlb: Tlb) => unknown]>([
   ['a type of -1', (tlb) => invpcid(tlb, -1, { pcid: 0 })],
   ['half a type', (tlb) => invpcid(tlb, 0.5, { pcid: 0 })],
   ['a PCID of -1', (tlb) => invpcid(tlb, 1, { pcid: -1 })],
+  ['half a PCID', (tlb) => invpcid(tlb, 1, { pcid: 0.5 })],
+  ['an address of 65 bits', (tlb) => invpcid(tlb, 0, { pcid: 0, vaddr: (1n << 64n) as VirtAddr })],
+  ['no descriptor', (tlb) => invpcid(tlb, 2, undefined as never)],
+  ['no registers', (tlb) => invlpgb(tlb, undefined as never)],
+  ['an ASID of -1', (tlb) => invlpgb(tlb, { rax: 0n, ecx: 0, edx: 0 }, { asid: -1 })],
+  ['ECX of -1', (tlb) => invlpgb(tlb, { rax: 0n, ecx: -1, edx: 0 })],
+  ['half a control', (tlb) => applyTlbControl(tlb, 0.5)],
+  ['a number for a flag', (tlb) => applyTlbControl(tlb, TlbControl.FlushAll, 1 as unknown as boolean)],
+  ['an object that is not a TLB, to INVPCID', () => invpcid({} as Tlb, 2, { pcid: 0 })],
+  ['an object that is not a TLB, to INVLPGB', () => invlpgb({} as Tlb, { rax: 0n, ecx: 0, edx: 0 })],
+  ['an object that is not a TLB, to VMRUN', () => applyTlbControl({} as Tlb, 0)],
   ['a number for an address', (tlb) => invpcid(tlb, 0, { pcid: 0, vaddr: 0x1000 as unknown as VirtAddr })],
   ['a number for RAX', (tlb) => invlpgb(tlb, { rax: 1 as unknown as bigint, ecx: 0, edx: 0 })],
   ['RAX of 65 bits', (tlb) => invlpgb(tlb, { rax: 1n << 64n, ecx: 0, edx: 0 })],
@@ -220,4 +246,21 @@ test.each<[string, (tlb: Tlb) => unknown]>([
   }
   expect(isPageTableError(error, 'INVALID_FLUSH')).toBe(true);
   expect(held(tlb)).toBe('1:0 1:+ 1:H 2:0 G');
+});
+
+test.each<[string, (tlb: Tlb) => unknown]>([
+  ['type cannot be -1: pass an integer, 0 or more', (tlb) => invpcid(tlb, -1, { pcid: 0 })],
+  ['pcid cannot be 0.5: pass an integer, 0 or more', (tlb) => invpcid(tlb, 1, { pcid: 0.5 })],
+  ['pass a bigint of 64 bits', (tlb) => invpcid(tlb, 0, { pcid: 0, vaddr: (1n << 64n) as VirtAddr })],
+  ['vaddr cannot be', (tlb) => invpcid(tlb, 0, { pcid: 0, vaddr: (1n << 64n) as VirtAddr })],
+  ['rax cannot be', (tlb) => invlpgb(tlb, { rax: 1n << 64n, ecx: 0, edx: 0 })],
+  ['pass a bigint of 64 bits', (tlb) => invlpgb(tlb, { rax: 1n << 64n, ecx: 0, edx: 0 })],
+  ['ecx cannot be -1: pass an integer of 32 bits', (tlb) => invlpgb(tlb, { rax: 0n, ecx: -1, edx: 0 })],
+  ['edx cannot be -1: pass an integer of 32 bits', (tlb) => invlpgb(tlb, { rax: 0n, ecx: 0, edx: -1 })],
+  ['control cannot be 0.5: pass an integer', (tlb) => applyTlbControl(tlb, 0.5)],
+  ['isSnpGuest cannot be 1: pass true or false', (tlb) => applyTlbControl(tlb, 0, 1 as unknown as boolean)],
+  ['tlb cannot be', () => applyTlbControl({} as Tlb, 0)],
+  ['pass a Tlb', () => applyTlbControl({} as Tlb, 0)],
+])('the error says “%s”', (words, operation) => {
+  expect(() => operation(filled().tlb)).toThrow(words);
 });

@@ -96,6 +96,44 @@ test('a flush of pages at a distance drops the entries that hold one of them, an
   );
 });
 
+test('a mark of a range makes the entries that overlap it stale, by the first operation that reached them', () => {
+  const range = fc.tuple(
+    fc.integer({ min: 0, max: PAGES - 1 }),
+    fc.oneof(fc.nat({ max: 3 }), fc.nat({ max: 1500 })),
+  );
+  fc.assert(
+    fc.property(fc.array(place, { maxLength: 40 }), fc.array(range, { maxLength: 4 }), (places, ranges) => {
+      const { space, list } = filled(places, []);
+      for (const [first, length] of ranges) space.mark(first, first + length, `unmap of ${length}`);
+      for (const { first, end, entry } of list) {
+        // A range of no pages is the page at its start: only whole pages change.
+        const by = ranges.find(([from, length]) => first < from + Math.max(1, length) && from < end);
+        expect(entry.staleBy).toBe(by === undefined ? undefined : `unmap of ${by[1]}`);
+        expect(space.stale.has(entry)).toBe(entry.isStale);
+      }
+    }),
+    { numRuns: Math.max(200, Number(process.env['FC_NUM_RUNS'])) },
+  );
+});
+
+test('a flush of pages at a distance ends with its last page, not with the large page that holds the next one', () => {
+  for (const others of [0, 3]) {
+    const { space } = filled(
+      [
+        { page: HUGE, level: 1 },
+        ...Array(others)
+          .keys()
+          .map((page) => ({ page, level: 0 as const })),
+      ],
+      [],
+    );
+    space.dropEach(HUGE - 12, 2, 7);
+    expect(space.at(1, HUGE)).toBeDefined();
+    space.dropEach(HUGE - 12, 3, 7);
+    expect(space.at(1, HUGE)).toBeUndefined();
+  }
+});
+
 test('what is due for a range is reduced to what its entries overlap, and stays due elsewhere', () => {
   const span = fc
     .tuple(fc.integer({ min: 0, max: 63 }), fc.integer({ min: 1, max: 12 }))
