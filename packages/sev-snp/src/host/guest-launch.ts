@@ -39,7 +39,7 @@ export function launchGuest(
   const { memory, validated, image, vmsas, pageSize, levels, virtualTom } = launch;
   // Each VMSA needs a VMCB too.
   requireFree(frames, validated, pageSize, 2 * vmsas.length);
-  const config = pagingConfig({ physicalBits: host.machine.hostPhysicalBits });
+  const config = pagingConfig({ levels: launch.nestedLevels, physicalBits: host.machine.hostPhysicalBits });
   const nested = new NestedTable({
     memory: host.memory,
     frames,

@@ -176,7 +176,7 @@ export class Hypervisor implements ExitHandler {
    *   not cover a free page, `FIRMWARE_REFUSED` if a free page or the ASID is not in the state that the launch needs
    */
   launch(options: LaunchOptions): Guest {
-    const launch = checkLaunch(options);
+    const launch = checkLaunch(options, this.machine);
     if (this.#guests === this.machine.maxGuests) {
       const expected = `at most ${this.machine.maxGuests} guests have an ASID`;
       throw new SnpError('INVALID_ARGUMENT', {

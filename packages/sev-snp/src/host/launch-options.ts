@@ -1,11 +1,12 @@
 import { type Bytes, byteCount, PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion, physRegion, RegionSet } from '@svsm/memory-region';
+import type { SnpPlatform } from '../cpu/platform.ts';
 import { copyOfBytes, requireLength } from '../formats/byte-fields.ts';
 import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { isSnpError, SnpError } from '../formats/snp-error.ts';
 import { GuestRegions } from '../memory/guest-regions.ts';
-import { NestedTable } from '../memory/nested-table.ts';
+import { nestedEnd } from '../memory/nested-table.ts';
 
 /** A part of a guest's initial content. */
 export interface LaunchImage {
@@ -46,6 +47,11 @@ export interface LaunchOptions {
   /** The number of levels of its page tables: 4 if not given. */
   readonly levels?: 4 | 5;
   /**
+   * The number of levels of its nested page table: 4 if not given, which map addresses below 2^48. Memory lies below 2^48 in
+   * any case, because the RMP has no larger addresses.
+   */
+  readonly nestedLevels?: 4 | 5;
+  /**
    * VIRTUAL_TOM: a multiple of 2 MiB at or above the guest's memory. Above it, each page of memory has a second
    * address, at which it is shared. If not given, the C-bit makes pages private.
    */
@@ -67,6 +73,7 @@ export interface CheckedLaunch {
   readonly vmsas: readonly Uint8Array[];
   readonly pageSize: RmpPageSize;
   readonly levels: 4 | 5;
+  readonly nestedLevels: 4 | 5;
   readonly virtualTom: bigint | undefined;
   readonly gmet: boolean;
   readonly nestedAccessedDirty: boolean;
@@ -77,20 +84,24 @@ export interface CheckedLaunch {
  *
  * @throws SnpError `INVALID_ARGUMENT`
  */
-export function checkLaunch(options: LaunchOptions): CheckedLaunch {
+export function checkLaunch(options: LaunchOptions, { cBit }: Pick<SnpPlatform, 'cBit'>): CheckedLaunch {
   requireOptions('options', options, OPTIONS);
-  const { pageSize = PageSize.Huge, levels = 4, virtualTom } = options;
+  const { pageSize = PageSize.Huge, levels = 4, nestedLevels = 4, virtualTom } = options;
   if (pageSize !== PageSize.Regular && pageSize !== PageSize.Huge) {
     refuse('pageSize', pageSize, 'pass 4096 or 0x200000');
   }
-  if (levels !== 4 && levels !== 5) refuse('levels', levels, 'pass 4 or 5');
+  for (const [name, value] of Object.entries({ levels, nestedLevels }))
+    if (value !== 4 && value !== 5) refuse(name, value, 'pass 4 or 5');
   const map = mapOf(options.memory, options.size);
+  // A page table entry has no more address bits.
+  const addresses = 1n << BigInt(cBit);
   const memory = new GuestRegions(map.map(({ region }) => region));
   const validated = new RegionSet(
     Phys,
     map.flatMap((entry) => (entry.validated ? [entry.region] : [])),
   );
-  requireTom(virtualTom, memory);
+  requireBelow(memory, min(GPA_END, addresses));
+  requireTom(virtualTom, memory, min(nestedEnd(nestedLevels), addresses));
   const { gmet, nestedAccessedDirty } = options;
   return {
     memory,
@@ -99,6 +110,7 @@ export function checkLaunch(options: LaunchOptions): CheckedLaunch {
     vmsas: listOf('vmsas', options.vmsas, vmsaCopy),
     pageSize,
     levels,
+    nestedLevels,
     virtualTom,
     gmet: gmet === true,
     nestedAccessedDirty: nestedAccessedDirty === true,
@@ -164,13 +176,23 @@ function vmsaCopy(bytes: Uint8Array): Uint8Array {
   return copy;
 }
 
-/** Checks that the nested page table reaches the second address of each page. */
-function requireTom(tom: bigint | undefined, { end }: GuestRegions): void {
+/** Checks that memory has addresses that guest and RMP can express. */
+function requireBelow(memory: GuestRegions, limit: bigint): void {
+  const expected = `guest memory ends at 0x${limit.toString(16)} or before`;
+  if (memory.end > limit) refuse('guest memory', memory.toString(), expected);
+}
+
+/** Checks that guest and nested page table reach the second address of each page. */
+function requireTom(tom: bigint | undefined, { end }: GuestRegions, limit: bigint): void {
   if (tom === undefined) return;
-  if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= end && tom + end <= NestedTable.end) return;
-  const last = (NestedTable.end - end).toString(16);
+  if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= end && tom + end <= limit) return;
+  const last = (limit - end).toString(16);
   const expected = `pass a multiple of 2 MiB from 0x${end.toString(16)} to 0x${last}`;
   refuse('the virtual top of memory', tom, expected);
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
 }
 
 function refuse(what: string, value: unknown, expected: string, cause?: unknown): never {
@@ -178,12 +200,16 @@ function refuse(what: string, value: unknown, expected: string, cause?: unknown)
   throw new SnpError('INVALID_ARGUMENT', details, cause === undefined ? undefined : { cause });
 }
 
+/** The end of the addresses that the RMP has: 36 bits of frame number. */
+const GPA_END = 1n << 48n;
+
 const OPTIONS: readonly (keyof LaunchOptions)[] = [
   'memory',
   'size',
   'image',
   'pageSize',
   'levels',
+  'nestedLevels',
   'virtualTom',
   'gmet',
   'nestedAccessedDirty',

@@ -51,6 +51,9 @@ export interface NestedTableOptions {
   readonly accessedDirty?: boolean;
 }
 
+/** The upper half of the addresses of 4 levels. */
+const UPPER_HALF = 1n << 47n;
+
 /** A nested walk that marks entries. Its rights have been checked. */
 const MARKING = /* @__PURE__ */ cpuState({ smep: false, smap: false });
 
@@ -62,8 +65,8 @@ const MARKING = /* @__PURE__ */ cpuState({ smep: false, smap: false });
  * and its physical addresses are system-physical.
  */
 export class NestedTable {
-  /** The exclusive end of the addresses that four levels reach without sign extension. */
-  static readonly end: bigint = 1n << 47n;
+  /** The exclusive end of the addresses that it can map: see {@link nestedEnd}. */
+  readonly end: bigint;
   /** Whether the processors trap supervisor fetches from user pages: see {@link NestedTableOptions.gmet}. */
   readonly gmet: boolean;
   /** Whether the processors set accessed and dirty bits: see {@link NestedTableOptions.accessedDirty}. */
@@ -71,6 +74,7 @@ export class NestedTable {
   readonly #table: PageTable;
 
   constructor({ memory, frames, config, gmet = false, accessedDirty = false }: NestedTableOptions) {
+    this.end = nestedEnd(config.levels);
     this.gmet = gmet;
     this.accessedDirty = accessedDirty;
     this.#table = PageTable.create({ memory, frames, config, freeEmptyTables: true });
@@ -89,7 +93,7 @@ export class NestedTable {
       (user ? PteFlags.User : 0) +
       (executable ? 0 : PteFlags.NoExecute) +
       (this.accessedDirty ? 0 : PteFlags.Accessed + PteFlags.Dirty);
-    const from = asVirt(gpa);
+    const from = this.#asVirt(gpa);
     const to = asPhys(spa);
     if (size === PageSize.Regular) this.#table.map4k(from, to, flags);
     else if (size === PageSize.Huge) this.#table.map2m(from, to, flags);
@@ -103,9 +107,9 @@ export class NestedTable {
    */
   unmap(gpa: PhysAddr): void {
     const size = this.lookup(gpa)?.size;
-    if (size === PageSize.Giant) this.#table.unmap1g(asVirt(gpa));
-    else if (size === PageSize.Huge) this.#table.unmap2m(asVirt(gpa));
-    else this.#table.unmap4k(asVirt(gpa));
+    if (size === PageSize.Giant) this.#table.unmap1g(this.#asVirt(gpa));
+    else if (size === PageSize.Huge) this.#table.unmap2m(this.#asVirt(gpa));
+    else this.#table.unmap4k(this.#asVirt(gpa));
   }
 
   /**
@@ -122,10 +126,10 @@ export class NestedTable {
    * O(levels).
    */
   walk(gpa: PhysAddr): NestedPage | 'reserved' | undefined {
-    if (gpa >= NestedTable.end) return undefined;
+    if (gpa >= this.end) return undefined;
     let page: MappedPage | undefined;
     try {
-      page = this.#table.lookup(asVirt(gpa));
+      page = this.#table.lookup(this.#asVirt(gpa));
     } catch (error) {
       if (isPageTableError(error, 'RESERVED_BITS')) return 'reserved';
       throw error;
@@ -152,7 +156,7 @@ export class NestedTable {
    * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
    */
   markUsed(gpa: PhysAddr, isWrite: boolean): void {
-    if (this.accessedDirty) this.#table.access(asVirt(gpa), isWrite ? 'write' : 'read', MARKING);
+    if (this.accessedDirty) this.#table.access(this.#asVirt(gpa), isWrite ? 'write' : 'read', MARKING);
   }
 
   /**
@@ -161,12 +165,25 @@ export class NestedTable {
    * @throws PageTableError `NOT_MAPPED`, `OUT_OF_MEMORY`
    */
   split4k(gpa: PhysAddr): void {
-    this.#table.split4k(asVirt(gpa));
+    this.#table.split4k(this.#asVirt(gpa));
+  }
+
+  /**
+   * The address for the `PageTable`, whose addresses are sign-extended: the upper half of 48 bits becomes the upper half of
+   * the virtual addresses, with the same indices. Addresses of 52 bits with 5 levels are all in the lower half.
+   */
+  #asVirt(gpa: PhysAddr): VirtAddr {
+    const isUpper = gpa >= UPPER_HALF && gpa < this.end && this.end === 2n * UPPER_HALF;
+    return (isUpper ? BigInt.asUintN(64, gpa - this.end) : gpa) as bigint as VirtAddr;
   }
 }
 
-function asVirt(gpa: PhysAddr): VirtAddr {
-  return gpa as bigint as VirtAddr;
+/**
+ * The exclusive end of the guest-physical addresses that a nested page table with so many levels can map. A nested walk does
+ * not check for a canonical form: 4 levels have all addresses of 48 bits. 5 levels have all that exist, of 52 bits.
+ */
+export function nestedEnd(levels: 4 | 5): bigint {
+  return 1n << (levels === 4 ? 48n : 52n);
 }
 
 function asPhys(spa: SysPhysAddr): PhysAddr {

@@ -15,6 +15,7 @@ import { ControlBit, START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
 import { NpfInfo } from '../../src/formats/exit-info.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { makePageShared } from '../../src/guest/page-visibility.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
 import {
   BASE,
@@ -275,7 +276,15 @@ describe('a virtual top of memory', () => {
     expect(it.machine.hypervisor.read(spaOf(it, PAGE), 1)).toEqual(Uint8Array.of(7));
   });
 
-  test.each([0x20_0000n, TOM + 0x1000n, 1n << 47n])('%s is refused', (virtualTom) => {
+  // P85
+  test.each([4, 5] as const)('it can be as high as %i nested levels allow', (nestedLevels) => {
+    const it = world({}, { virtualTom: nestedLevels === 4 ? 1n << 47n : 1n << 50n, nestedLevels });
+    makePageShared(it.vcpu, it.table, gvaOf(PAGE));
+    it.vcpu.write(gvaOf(PAGE), ONE.fill(7));
+    expect(it.machine.hypervisor.read(spaOf(it, PAGE), 1)).toEqual(Uint8Array.of(7));
+  });
+
+  test.each([0x20_0000n, TOM + 0x1000n, (1n << 48n) - 0x20_0000n])('%s is refused', (virtualTom) => {
     expect(codeOf(() => world({}, { virtualTom }))).toBe('INVALID_ARGUMENT');
   });
 });

@@ -1,5 +1,6 @@
-import { PAGE_SIZE, PageSize, type PhysAddr, physAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, virtAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
+import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { PageState } from '../../src/formats/page-state.ts';
@@ -7,7 +8,7 @@ import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
-import { acceptPage } from '../../src/guest/page-visibility.ts';
+import { acceptPage, makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import type { LaunchMemory, LaunchOptions } from '../../src/host/launch-options.ts';
@@ -19,6 +20,7 @@ import {
   MiB,
   snapshot,
   spaOf,
+  tableFrames,
   thrownBy,
   type World,
   world,
@@ -55,6 +57,36 @@ describe('a memory map', () => {
       expect(it.vcpu.read(gvaOf(gpa), `at ${gpa}`.length)).toEqual(bytesOf(`at ${gpa}`));
     for (const gpa of [4 * MiB, 4 * GiB - PAGE_SIZE, svsm - PAGE_SIZE, svsm + 8 * MiB])
       expect(it.guest.nested.lookup(physAddr(gpa))).toBeUndefined();
+  });
+
+  // P85
+  test('reaches up to 2^48, or to the C-bit', () => {
+    const top = 2 ** 48 - 4 * MiB;
+    const machine = new SnpMachine({ memorySize: 32 * MiB });
+    const memory = [low, part(2 ** 47 - 2 * MiB, 4 * MiB), part(top, 4 * MiB)];
+    const guest = machine.hypervisor.launch({ memory });
+    const tlb = new Tlb();
+    const vcpu = guest.createVcpu({ tlb });
+    const table = PageTable.create({ memory: vcpu.memory, frames: tableFrames(), config: guest.paging, tlb });
+    vcpu.loadCr3(table.cr3);
+    for (const [k, gpa] of [2 ** 47 - PAGE_SIZE, 2 ** 47, top, 2 ** 48 - PAGE_SIZE].entries()) {
+      const gva = virtAddr(k * PAGE_SIZE);
+      table.map4k(gva, physAddr(gpa), PtePreset.Data);
+      vcpu.write(gva, bytesOf('private'));
+      expect(vcpu.read(gva, 7)).toEqual(bytesOf('private'));
+      makePageShared(vcpu, table, gva);
+      vcpu.write(gva, bytesOf('shared'));
+      expect(machine.hypervisor.read(guest.nested.lookup(physAddr(gpa))!.spa, 6)).toEqual(bytesOf('shared'));
+      makePagePrivate(vcpu, table, gva);
+      expect(vcpu.read(gva, 6)).toEqual(new Uint8Array(6));
+    }
+    const launch = (cBit: number, start: number) => () =>
+      new SnpMachine({ memorySize: 32 * MiB, cBit }).hypervisor.launch({
+        memory: [low, part(start, 4 * MiB, false)],
+      });
+    expect(codeOf(launch(47, 2 ** 47 - 4 * MiB))).toBeUndefined();
+    expect(codeOf(launch(47, 2 ** 47 - 4 * MiB + PAGE_SIZE))).toBe('INVALID_ARGUMENT');
+    expect(codeOf(launch(51, top + PAGE_SIZE))).toBe('INVALID_ARGUMENT');
   });
 
   test('makes pages of the largest size that fits in a region, also between regions that touch', () => {
@@ -115,6 +147,7 @@ describe('a memory map', () => {
     ],
     ['another page size', { memory: [low], pageSize: 8192 as never }],
     ['another number of levels', { memory: [low], levels: 3 as never }],
+    ['another number of nested levels', { memory: [low], nestedLevels: 3 as never }],
     ['images that are not a list', { memory: [low], image: 5 as never }],
     ['an image that is not one', { memory: [low], image: [undefined as never] }],
     ['VMSAs that are not a list', { memory: [low], vmsas: 5 as never }],
