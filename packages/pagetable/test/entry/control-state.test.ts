@@ -118,3 +118,17 @@ describe('refuses a state that a processor cannot be in', () => {
     expect(refusal({ ...PROTECTED, efer: (1n << 64n) - 1n - Lma })).toBeUndefined();
   });
 });
+
+test.each([undefined, null, 'state', {}, { ...LONG, csL: 1 }, { ...LONG, efer: 0 }])(
+  'refuses %o for a state, whatever is asked of it',
+  (state) => {
+    for (const ask of [processorMode, pagingMode, currentPcid]) {
+      expect(() => ask(state as never)).toThrow(/^state/);
+    }
+  },
+);
+
+test('a state may have other fields', () => {
+  const state = { ...controlState({ ...LONG, cr4: Pae | Pcide, cr3: 5n }), cpl: 3 };
+  expect([processorMode(state), pagingMode(state), currentPcid(state)]).toEqual(['64-bit', '4-level', 5]);
+});

@@ -108,3 +108,12 @@ test.each([-1n, 1n << 64n, 0x1000, undefined])('%s is NON_CANONICAL', (vaddr) =>
   }
   expect(isPageTableError(error, 'NON_CANONICAL')).toBe(true);
 });
+
+test.each<[string, () => unknown]>([
+  ['levels cannot be 3: pass 4 or 5', () => maskAddress(0n as VirtAddr, cpuState({}), 3 as never)],
+  ['0x10000000000000000', () => mask(1n << 64n, {})],
+  ['cpu', () => maskAddress(0n as VirtAddr, undefined as never, 4)],
+  ['cpl', () => maskAddress(0n as VirtAddr, { lamUser: 12 } as never, 4)],
+])('the error for a wrong argument says “%s”', (words, operation) => {
+  expect(operation).toThrow(words);
+});

@@ -48,7 +48,34 @@ describe('selfMap', () => {
     }
   });
 
+  // P44
+  test.each([4, 5] as const)('with %i levels, a table is at the page that holds its entries', (levels) => {
+    const map = selfMap(300, levels);
+    for (const vaddr of [virtAddr(0), virtAddr(0x7fff_ffff_f000n), virtAddr(0xffff_ffff_ffff_f000n)]) {
+      expect(map.tableAddress(vaddr)).toBe(map.tableAddress(vaddr, 0));
+      for (let level = 0; level < levels; level += 1) {
+        const entry = map.entryAddress(vaddr, level);
+        expect(map.tableAddress(vaddr, level)).toBe(entry - (entry % 4096n));
+      }
+    }
+  });
+
   test.each<[string, () => unknown]>([
+    ['512 cannot be used with a self-map: pass an index from 0 to 511', () => selfMap(512)],
+    ['3 cannot be used with a self-map: pass 4 or 5 levels', () => selfMap(493, 3 as never)],
+    ['6 cannot be used with a self-map: pass 4 or 5 levels', () => selfMap(493, 6 as never)],
+    ['4 cannot be used with a self-map: levels are 0 to 3', () => selfMap(493).entryAddress(virtAddr(0), 4)],
+    ['5 cannot be used with a self-map: levels are 0 to 4', () => selfMap(3, 5).tableAddress(virtAddr(0), 5)],
+    ['0x0000800000000000 is not a canonical', () => selfMap(493).entryAddress(0x8000_0000_0000n as VirtAddr)],
+  ])('the error says “%s”', (words, operation) => {
+    expect(operation).toThrow(words);
+  });
+
+  test.each<[string, () => unknown]>([
+    ['INVALID_SELF_MAP', () => selfMap(0.5)],
+    ['INVALID_SELF_MAP', () => selfMap(493, 3 as never)],
+    ['INVALID_SELF_MAP', () => selfMap(493).entryAddress(virtAddr(0), -1)],
+    ['INVALID_SELF_MAP', () => selfMap(493).entryAddress(virtAddr(0), 0.5)],
     ['INVALID_SELF_MAP', () => selfMap(512)],
     ['INVALID_SELF_MAP', () => selfMap(-1)],
     ['INVALID_SELF_MAP', () => selfMap(493).entryAddress(virtAddr(0), 4)],

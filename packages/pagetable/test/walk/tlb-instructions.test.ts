@@ -106,7 +106,7 @@ describe('INVPCID (Intel SDM vol. 2A)', () => {
   });
 });
 
-test('the greatest operands that fit are no error', () => {
+test('the greatest operands that fit are accepted', () => {
   const { tlb } = filled();
   expect(invpcid(tlb, 1, { pcid: 0xfff })).toEqual({ type: 'done' });
   expect(invpcid(filled({ pcids: false }).tlb, 0, { pcid: 0, vaddr: VA })).toEqual({ type: 'done' });
