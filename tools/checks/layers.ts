@@ -62,13 +62,14 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
         charter: 'bytes and bits that cross a boundary: values, encoders, decoders; no state, no machine',
         imports: [],
       },
-      rmp: {
-        charter: "the table, the check of each access, and the host's instructions on it",
+      memory: {
+        charter:
+          'DRAM behind keys, nested page tables, free frames, the memory of guests, ranges that are alike',
         imports: ['formats'],
       },
-      memory: {
-        charter: 'DRAM behind keys, nested page tables, free frames, the memory of guests',
-        imports: ['formats'],
+      rmp: {
+        charter: "the table, the check of each access, and the host's instructions on it",
+        imports: ['formats', 'memory'],
       },
       firmware: {
         charter:

@@ -256,9 +256,6 @@ export class Firmware {
   }
 
   #clear(spa: SysPhysAddr, pageSize: RmpPageSize): void {
-    const first = pageNumber(spa);
-    for (let i = 0; i < pageSize / PAGE_SIZE; i += 1) {
-      this.#platform.memory.words(first + i, NO_KEY, true).fill(0);
-    }
+    this.#platform.memory.clear(pageNumber(spa), NO_KEY, pageSize / PAGE_SIZE);
   }
 }

@@ -2,6 +2,7 @@ import { type Bytes, byteCount, PAGE_SIZE, pageNumber, pageOffset } from '@svsm/
 import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { RunMap } from './run-map.ts';
 
 /** A key of the memory controller. 0 means no encryption: for the hypervisor and for shared accesses. */
 export type MemoryKey = number;
@@ -32,7 +33,8 @@ type WrittenFrame = Frame & { words: Uint32Array };
  * as on hardware, where only the RMP protects integrity (AMD64 APM vol. 2, §15.34.1). On hardware one changed bit garbles
  * 16 bytes; here it changes one bit.
  *
- * Sparse: a frame costs 4 KiB from its first write on.
+ * Sparse: a frame costs 4 KiB from its first write on. Frames that are zeros under one key are kept as ranges, so
+ * {@link clear} and {@link rekey} of such frames cost nothing, however many they are.
  *
  * Whoever has an array of {@link words} can read and write the frame through it, so the array ends with the state of the
  * page: from the first write with another key on, a {@link rekey} or a {@link revoke}, the frame lives in another array.
@@ -56,6 +58,8 @@ export class EncryptedMemory {
   readonly #seed: number;
   readonly #frameCount: number;
   readonly #frames: Map<number, Frame> = new Map();
+  /** The key as which each frame of DRAM that is not in `#frames` is zero, at its own address. */
+  readonly #zeroFor: RunMap<MemoryKey> = new RunMap<MemoryKey>(NO_KEY);
   /** The frame of DRAM behind each frame that does not have its own; `undefined` while all have. */
   #targets: Map<number, number> | undefined;
   readonly #zeros: Uint32Array = new Uint32Array(WORDS);
@@ -192,19 +196,77 @@ export class EncryptedMemory {
   }
 
   /**
-   * Makes `key` see the content that `from` sees now, as LAUNCH_UPDATE does when it encrypts a page in place. O(1) if
-   * `from` wrote last and no array of {@link words} was given out.
+   * Writes zeros with `key` to `count` frames from `frame` on. They cost no memory until they are written again. An array of
+   * {@link words} that a write with `key` would keep stays the frame. O(log n) for n ranges of zeros, and O(1) for each of
+   * the frames that has words.
    *
-   * @throws PageTableError `BUS_ERROR`
+   * @throws PageTableError `BUS_ERROR`; nothing has changed then
    */
-  rekey(frame: number, from: MemoryKey, key: MemoryKey): void {
-    this.#require(frame);
+  clear(frame: number, key: MemoryKey, count = 1): void {
+    this.#requireAll(frame, count);
     this.#epoch += 1;
-    this.revoke(frame);
+    if (this.#targets !== undefined) {
+      for (let k = frame; k < frame + count; k += 1) this.#clearCell(this.#cellOf(k), k, key);
+      return;
+    }
+    for (const cell of this.#heldIn(frame, count)) this.#clearCell(cell, cell, key);
+    this.#zeroFor.set(frame, frame + count, key);
+  }
+
+  /**
+   * Makes `key` see the content that `from` sees now, as LAUNCH_UPDATE does when it encrypts a page in place: of `count`
+   * frames from `frame` on. For frames that are zeros for `from`, O(log n) for n ranges of zeros. For each other frame, O(1)
+   * if `from` wrote last and no array of {@link words} was given out.
+   *
+   * @throws PageTableError `BUS_ERROR`; nothing has changed then
+   */
+  rekey(frame: number, from: MemoryKey, key: MemoryKey, count = 1): void {
+    this.#requireAll(frame, count);
+    this.#epoch += 1;
+    this.revoke(frame, count);
+    if (this.#targets !== undefined) {
+      for (let k = frame; k < frame + count; k += 1) this.#rekeyFrame(k, from, key);
+      return;
+    }
+    for (const held of this.#heldIn(frame, count)) this.#rekeyFrame(held, from, key);
+    for (let at = frame; at < frame + count; ) {
+      const end = Math.min(this.#zeroFor.endOf(at), frame + count);
+      if (this.#zeroFor.get(at) === from) this.#zeroFor.set(at, end, key);
+      else for (let k = at; k < end; k += 1) if (!this.#frames.has(k)) this.#rekeyFrame(k, from, key);
+      at = end;
+    }
+  }
+
+  #clearCell(cell: number, frame: number, key: MemoryKey): void {
+    const held = this.#frames.get(cell);
+    if (held?.isLent === true && this.#isPlain(held, cell, frame, key)) {
+      held.words?.fill(0);
+      return;
+    }
+    this.#lent.delete(cell);
+    if (cell === frame || key === NO_KEY) {
+      this.#frames.delete(cell);
+      this.#zeroFor.set(cell, cell + 1, key);
+    } else this.#frames.set(cell, { key, address: frame, words: undefined, isLent: false });
+  }
+
+  #rekeyFrame(frame: number, from: MemoryKey, key: MemoryKey): void {
     const cell = this.#cellOf(frame);
     const held = this.#frames.get(cell);
-    const words = this.#isPlain(held, frame, from) ? held?.words : this.#seenBy(frame, from).slice();
+    const words = this.#isPlain(held, cell, frame, from) ? held?.words : this.#seenBy(frame, from).slice();
     this.#frames.set(cell, { key, address: frame, words, isLent: false });
+  }
+
+  /** The frames of a range with words or an address of their own. O(count), or O(frames) if those are fewer. */
+  #heldIn(frame: number, count: number): readonly number[] {
+    const isIn = (cell: number): boolean => cell >= frame && cell < frame + count;
+    if (this.#frames.size < count) return [...this.#frames.keys()].filter(isIn);
+    return Array.from({ length: count }, (_, k) => frame + k).filter((cell) => this.#frames.has(cell));
+  }
+
+  #requireAll(frame: number, count: number): void {
+    this.#require(frame);
+    this.#require(frame + count - 1);
   }
 
   /** The number of the frame of DRAM at the address with this frame number. */
@@ -212,20 +274,21 @@ export class EncryptedMemory {
     return this.#targets?.get(frame) ?? frame;
   }
 
-  /** Whether the words are what `key` sees at this address, without a keystream. */
-  #isPlain(held: Frame | undefined, frame: number, key: MemoryKey): boolean {
-    if (held === undefined) return key === NO_KEY;
-    return held.key === key && (held.address === frame || key === NO_KEY);
+  /** Whether the words of a frame, or its zeros, are what `key` sees at an address, without a keystream. */
+  #isPlain(held: Frame | undefined, cell: number, frame: number, key: MemoryKey): boolean {
+    if (held !== undefined) return held.key === key && (held.address === frame || key === NO_KEY);
+    return this.#zeroFor.get(cell) === key && (cell === frame || key === NO_KEY);
   }
 
   /** The words of a frame as `key` sees them, for reading: those of DRAM only if `key` wrote last. */
   #seenBy(frame: number, key: MemoryKey): Uint32Array {
     this.#require(frame);
-    const held = this.#frames.get(this.#cellOf(frame));
-    if (this.#isPlain(held, frame, key)) return held?.words ?? this.#zeros;
+    const cell = this.#cellOf(frame);
+    const held = this.#frames.get(cell);
+    if (this.#isPlain(held, cell, frame, key)) return held?.words ?? this.#zeros;
     const words = new Uint32Array(WORDS);
     if (held?.words !== undefined) words.set(held.words);
-    return this.#turn(words, held, frame, key);
+    return this.#turn(words, held, cell, frame, key);
   }
 
   /** The frame with the words that `key` writes to: those of DRAM, which `key` has written last from now on. */
@@ -234,19 +297,27 @@ export class EncryptedMemory {
     this.#epoch += 1;
     const cell = this.#cellOf(frame);
     const held = this.#frames.get(cell);
-    if (held?.words !== undefined && this.#isPlain(held, frame, key)) return held as WrittenFrame;
+    const isPlain = this.#isPlain(held, cell, frame, key);
+    if (isPlain && held?.words !== undefined) return held as WrittenFrame;
     // Somebody may hold the array: the frame gets another one.
     const words = held?.isLent === true ? held.words?.slice() : held?.words;
-    const turned = this.#turn(words ?? new Uint32Array(WORDS), held, frame, key);
+    const turned = words ?? new Uint32Array(WORDS);
+    if (!isPlain) this.#turn(turned, held, cell, frame, key);
     const written = { key, address: frame, words: turned, isLent: false };
     this.#frames.set(cell, written);
     this.#lent.delete(cell);
     return written;
   }
 
-  /** Turns the words that `held` has into those that `key` sees at the address, in place. */
-  #turn(words: Uint32Array, held: Frame | undefined, frame: number, key: MemoryKey): Uint32Array {
-    this.#apply(words, held?.key ?? NO_KEY, held?.address ?? frame);
+  /** Turns the words of a frame of DRAM into those that `key` sees at the address, in place. */
+  #turn(
+    words: Uint32Array,
+    held: Frame | undefined,
+    cell: number,
+    frame: number,
+    key: MemoryKey,
+  ): Uint32Array {
+    this.#apply(words, held?.key ?? this.#zeroFor.get(cell), held?.address ?? cell);
     this.#apply(words, key, frame);
     return words;
   }

@@ -110,6 +110,53 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
 }
 
 /**
+ * RMPUPDATE of `count` consecutive pages from `spa` on, in their order, up to the first that does not succeed. The pages of
+ * a guest have consecutive guest-physical addresses from that of the state on. Does what a loop does, but pages that are
+ * alike cost nothing: O(512) for each run of equal 2 MiB regions.
+ *
+ * @param state - as for {@link rmpupdate}; its address is that of the first page
+ * @returns the result of the last instruction, and the number of pages that were changed
+ * @throws SnpError as {@link rmpupdate}
+ */
+export function rmpupdatePages(
+  rmp: Rmp,
+  spa: SysPhysAddr,
+  count: number,
+  state: RmpState,
+): { readonly result: RmpResult; readonly done: number } {
+  const { pageSize = PageSize.Regular, gpa = 0n, asid = 0 } = state;
+  const step = BigInt(pageSize);
+  let result: RmpResult = RmpResult.SUCCESS;
+  const update = (at: bigint): boolean => {
+    const moved = asid === 0 ? gpa : gpa + (at - spa);
+    result = rmpupdate(rmp, at as SysPhysAddr, { ...state, gpa: moved as PhysAddr });
+    return result === RmpResult.SUCCESS;
+  };
+  // A page whose address does not fit is refused by itself.
+  const fitting = asid === 0 ? count : Math.min(count, Number((GPA_END - gpa) / step));
+  const end = spa + BigInt(fitting) * step;
+  let at: bigint = spa;
+  while (at < end) {
+    const regions = (at & HUGE_MASK) === 0n ? Number((end - at) / BigInt(PAGE_SIZE_2M)) : 0;
+    if (regions === 0 && !update(at)) break;
+    if (regions === 0) at += step;
+    else {
+      const first = at;
+      const isDone = (region: bigint): boolean => {
+        const next = region + BigInt(PAGE_SIZE_2M);
+        for (at = region; at < next; at += step) if (!update(at)) return false;
+        return true;
+      };
+      const done = rmp.changeRegions(first as SysPhysAddr, regions, isDone);
+      if (done < regions) break;
+      at = first + BigInt(regions) * BigInt(PAGE_SIZE_2M);
+    }
+  }
+  if (at === end && fitting < count) update(at);
+  return { result, done: Number((at - spa) / step) };
+}
+
+/**
  * PSMASH: splits the entry of a 2 MiB page into 512 entries of 4 KiB, which keep validated and the VMPL masks (AMD64 APM
  * vol. 2, §15.36.11). With a result other than SUCCESS nothing has changed. O(512).
  *

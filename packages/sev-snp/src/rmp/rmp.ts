@@ -2,11 +2,8 @@ import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@s
 import type { MemoryRegion } from '@svsm/memory-region';
 import { type Assumptions, assumptionsOf } from '../formats/assumptions.ts';
 import {
-  asidOfWord,
   decodeWords,
-  encodeWords,
   isAssignedWord,
-  isHugeWord,
   isImmutableWord,
   RMP_ENTRY_WORDS,
   type RmpEntry,
@@ -15,6 +12,7 @@ import {
 } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { EntryTable, regionOf } from './entry-table.ts';
 
 /** Options of an {@link Rmp}. */
 export interface RmpOptions {
@@ -22,12 +20,8 @@ export interface RmpOptions {
   readonly assumptions?: Partial<Assumptions>;
 }
 
-/** An ASID has 10 bits. */
-const ASID_COUNT = 1 << 10;
-const PAGES_PER_REGION = PAGE_SIZE_2M / PAGE_SIZE;
-/** The places of a region's own counts, after the counts of its pages. */
-const WHOLE = PAGES_PER_REGION;
-const ANY = PAGES_PER_REGION + 1;
+/** Scratch: the words of one entry. */
+const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
 
 /**
  * The entry of every page after the firmware has initialized the table: hypervisor-owned (AMD64 APM vol. 2, §15.36.4).
@@ -50,9 +44,10 @@ export const HYPERVISOR_ENTRY: RmpEntry = /* @__PURE__ */ Object.freeze({
  * The reverse map table: an entry of 16 bytes for each 4 KiB page of system memory. It names the owner of the page and
  * the one guest-physical address at which the page may appear (AMD64 APM vol. 2, §15.36.3).
  *
- * Sparse: a 2 MiB region costs memory from its first change on: 8 KiB of raw entries and 2 KiB of versions. Entries have
- * the bits of Zen 3 and Zen 4. Software cannot write the table; only the instructions and the firmware can: `rmpupdate`,
- * `psmash`, `pvalidate` and others.
+ * Sparse: regions of 2 MiB are kept in runs of equal ones, as long as all entries of a region but the first are alike. From
+ * the first other change on, a region costs 10 KiB: 8 KiB of raw entries and 2 KiB of versions. Entries have the bits of Zen
+ * 3 and Zen 4. Software cannot write the table; only the instructions and the firmware can: `rmpupdate`, `psmash`,
+ * `pvalidate` and others.
  */
 export class Rmp {
   /** The memory that it covers. All other memory always belongs to the hypervisor. */
@@ -61,14 +56,7 @@ export class Rmp {
   readonly assumptions: Assumptions;
   readonly #first: number;
   readonly #end: number;
-  /** The raw entries of a 2 MiB region, by region number. */
-  readonly #regions: Map<number, Uint32Array> = new Map();
-  /**
-   * Counts of changes, by region number: of the entry of each page, then of the region as one page, then of any entry.
-   */
-  readonly #versions: Map<number, Uint32Array> = new Map();
-  /** The number of entries of each ASID. */
-  readonly #asids: Uint32Array = new Uint32Array(ASID_COUNT);
+  readonly #entries: EntryTable = new EntryTable();
   /** How many users each page in use has, by page number: two processors can run with one VMCB. */
   readonly #inUse: Map<number, number> = new Map();
 
@@ -111,10 +99,9 @@ export class Rmp {
     SysPhys.assertIsAddress(spa);
     const page = pageNumber(spa);
     if (!this.#covers(page)) return undefined;
-    const words = this.#regions.get(Math.floor(page / PAGES_PER_REGION));
-    return words === undefined
-      ? HYPERVISOR_ENTRY
-      : decodeWords(words, RMP_ENTRY_WORDS * (page % PAGES_PER_REGION));
+    if (this.#entries.isUntouched(page)) return HYPERVISOR_ENTRY;
+    this.#entries.read(page, ENTRY);
+    return decodeWords(ENTRY, 0);
   }
 
   /**
@@ -124,17 +111,15 @@ export class Rmp {
   readWords(page: number, into: Uint32Array): boolean {
     into.fill(0);
     if (!this.#covers(page)) return false;
-    const words = this.#regions.get(Math.floor(page / PAGES_PER_REGION));
-    if (words === undefined) return true;
-    const at = isHugeWord(words[0]!) ? 0 : RMP_ENTRY_WORDS * (page % PAGES_PER_REGION);
-    for (let k = 0; k < RMP_ENTRY_WORDS; k += 1) into[k] = words[at + k]!;
+    this.#entries.readDeciding(page, into);
     return true;
   }
 
   /** Whether a page, by its number, belongs to a guest or to the firmware. O(1), without an allocation. */
   isAssigned(page: number): boolean {
-    const words = this.#covers(page) ? this.#regions.get(Math.floor(page / PAGES_PER_REGION)) : undefined;
-    return words !== undefined && isAssignedWord(words[RMP_ENTRY_WORDS * (page % PAGES_PER_REGION)]!);
+    if (!this.#covers(page)) return false;
+    this.#entries.read(page, ENTRY);
+    return isAssignedWord(ENTRY[0]!);
   }
 
   /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */
@@ -152,7 +137,7 @@ export class Rmp {
     const entry = this.rawEntry(first);
     if (entry === undefined || entry.pageSize === PageSize.Huge) return false;
     if (this.assumptions.subpageCount === 'maintained') return entry.subpageCount !== 0;
-    return this.#hasWord(first, 1, isAssignedWord);
+    return this.#entries.hasWord(pageNumber(first), 1, isAssignedWord);
   }
 
   /** The masks of an entry after its validation: its own, or the defaults if validation is what resets them. */
@@ -167,77 +152,70 @@ export class Rmp {
    * to the table (AMD-ASPFW `sev_rmp.c`, `check_rmp_for_asid`). O(1).
    */
   entriesOf(asid: number): number {
-    return this.#asids[asid] ?? 0;
+    return this.#entries.countOf(asid);
   }
 
   /** Whether a page of the 2 MiB region around `spa` is immutable by its own 16 bytes. O(512). */
   hasImmutable(spa: SysPhysAddr): boolean {
-    return this.#hasWord(spa, 0, isImmutableWord);
-  }
-
-  /**
-   * Whether `is` holds for the first word of an entry of the region around `spa`, from the entry with index `from` on.
-   */
-  #hasWord(spa: SysPhysAddr, from: number, is: (word: number) => boolean): boolean {
-    const words = this.#regions.get(Math.floor(pageNumber(spa) / PAGES_PER_REGION));
-    if (words === undefined) return false;
-    for (let at = from * RMP_ENTRY_WORDS; at < words.length; at += RMP_ENTRY_WORDS)
-      if (is(words[at]!)) return true;
-    return false;
+    return this.#entries.hasWord(pageNumber(spa), 0, isImmutableWord);
   }
 
   /**
    * Replaces the entries of the 2 MiB region that begins at `first`: the first one, and 511 equal ones. Like
-   * {@link setRawEntry}, it checks nothing. O(512).
+   * {@link setRawEntry}, it checks nothing. O(1) if the entries of the region were alike and the 511 have no ASID, else
+   * O(512).
    *
    * @throws SnpError `OUTSIDE_RMP`
    */
   setRegion(first: SysPhysAddr, entry: RmpEntry, others: RmpEntry): void {
-    const region = Math.floor(pageNumber(first) / PAGES_PER_REGION);
-    const isNew = !this.#regions.has(region);
-    this.setRawEntry((first + BigInt(PAGE_SIZE)) as SysPhysAddr, others);
-    const words = this.#regions.get(region) as Uint32Array;
-    if (!isNew || others.asid !== 0) this.#countAsids(words, others.asid);
-    for (let from = 1; from < PAGES_PER_REGION; from *= 2) {
-      // Doubles the entries that are there, from the second one on.
-      words.copyWithin((from + 1) * RMP_ENTRY_WORDS, RMP_ENTRY_WORDS, (from + 1) * RMP_ENTRY_WORDS);
-    }
-    this.setRawEntry(first, entry);
+    this.#entries.setRegion(this.#require(first), entry, others);
   }
 
-  /** Counts that all entries of a region but the first two get an ASID. */
-  #countAsids(words: Uint32Array, asid: number): void {
-    for (let at = 2 * RMP_ENTRY_WORDS; at < words.length; at += RMP_ENTRY_WORDS) {
-      this.#asids[asidOfWord(words[at + 1]!)]! -= 1;
-      this.#asids[asid]! += 1;
+  /**
+   * Makes the same change to `count` regions of 2 MiB from `first` on, in their order. `change` makes it to the region that
+   * it gets, and treats all regions alike, relative to their addresses. Neighbours that are equal before the change are equal
+   * after it, so that it is made once for all of them. O(1) for each run of equal regions, after O(512).
+   *
+   * @param change - returns whether it has changed the region; the first region for which it has not is the last one
+   * @returns the number of regions that were changed
+   */
+  changeRegions(first: SysPhysAddr, count: number, change: (region: SysPhysAddr) => boolean): number {
+    const start = regionOf(pageNumber(first));
+    for (let region = start; region < start + count; ) {
+      const end = this.#endOfEqual(region, start + count);
+      if (!change((BigInt(region) * BigInt(PAGE_SIZE_2M)) as SysPhysAddr)) return region - start;
+      region = this.#entries.spread(region, end);
     }
+    return count;
+  }
+
+  /** The end of the regions that equal a region and can change with it: they are covered, and no page of them is in use. */
+  #endOfEqual(region: number, limit: number): number {
+    let end = Math.min(limit, this.#entries.endOfEqual(region), Math.max(regionOf(this.#end), region + 1));
+    for (const page of this.#inUse.keys()) {
+      const used = regionOf(page);
+      if (used > region && used < end) end = used;
+    }
+    return end;
   }
 
   /**
    * Replaces the page's own 16 bytes, and checks nothing: for instructions, for the firmware, and for tests that need a
-   * state that no program reaches. O(1).
+   * state that no program reaches. O(1); O(512) when the first page of a region gets an entry that is not like its
+   * neighbours'.
    *
    * @throws SnpError `OUTSIDE_RMP`
    */
   setRawEntry(spa: SysPhysAddr, entry: RmpEntry): void {
+    this.#entries.set(this.#require(spa), entry);
+  }
+
+  /** The page number of an address that is covered. */
+  #require(spa: SysPhysAddr): number {
     SysPhys.assertIsAddress(spa);
     const page = pageNumber(spa);
     if (!this.#covers(page)) throw new SnpError('OUTSIDE_RMP', { spa });
-    const region = Math.floor(page / PAGES_PER_REGION);
-    let words = this.#regions.get(region);
-    if (words === undefined) {
-      words = new Uint32Array(PAGES_PER_REGION * RMP_ENTRY_WORDS);
-      this.#regions.set(region, words);
-    }
-    const index = page % PAGES_PER_REGION;
-    const at = RMP_ENTRY_WORDS * index;
-    const [low, high] = [words[at]!, words[at + 1]!];
-    encodeWords(entry, words, at);
-    this.#asids[asidOfWord(high)]! -= 1;
-    this.#asids[asidOfWord(words[at + 1]!)]! += 1;
-    if (words[at] !== low || words[at + 1] !== high) {
-      this.#countChange(region, index, index === 0 && isHugeWord(low | words[at]!));
-    }
+    return page;
   }
 
   /**
@@ -250,21 +228,7 @@ export class Rmp {
 
   /** As {@link version}, by page number; with `huge`, of the 2 MiB region around the page. */
   versionOfPage(page: number, huge: boolean): number {
-    const versions = this.#versions.get(Math.floor(page / PAGES_PER_REGION));
-    if (versions === undefined) return 0;
-    if (huge) return versions[ANY]!;
-    // Both counts only grow, so the sum is equal only if both are.
-    return versions[page % PAGES_PER_REGION]! + versions[WHOLE]!;
-  }
-
-  #countChange(region: number, index: number, isWhole: boolean): void {
-    let versions = this.#versions.get(region);
-    if (versions === undefined) {
-      versions = new Uint32Array(PAGES_PER_REGION + 2);
-      this.#versions.set(region, versions);
-    }
-    for (const at of [index, ANY]) versions[at]! += 1;
-    if (isWhole) versions[WHOLE]! += 1;
+    return this.#entries.version(page, huge);
   }
 
   /**
