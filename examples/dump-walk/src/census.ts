@@ -6,8 +6,14 @@ import type { View } from './view.ts';
 export interface Census {
   /** The number of pages; a page counts each time that it is reached. Corrupted entries can make it slightly too high. */
   readonly pages: number;
-  /** The number of entries that map a page, each counted once. */
+  /** The number of entries that map a page, each counted once for each level of its table. */
   readonly entries: number;
+  /** The number of faults in a listing, as `pages`. */
+  readonly faults: number;
+  /** The cost of the tables that a listing reads, in pages. A table counts each time that it is reached. */
+  readonly visits: number;
+  /** The sum of all of these if no table is reached more than once. */
+  readonly once: number;
   /** The number of tables, each counted once. */
   readonly tables: number;
   /** The frame numbers of tables that are reached at more than one level (a self-map or a loop), ascending. */
@@ -17,6 +23,8 @@ export interface Census {
 const PRESENT = 1;
 const LARGE = 0x80;
 const ENTRIES = 512;
+/** Reading a table takes as long as listing this many pages. */
+const TABLE_COST = 8;
 const SPANS = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45] as const;
 
 /**
@@ -26,12 +34,15 @@ const SPANS = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45] as const;
 export function takeCensus(view: View, within: VirtBounds | undefined): Census {
   const { levels } = view.config;
   const count = new Count(view.memory, view.config);
-  const pages =
+  const { pages, faults, visits } =
     within === undefined
       ? count.whole(pageNumber(view.table.root), levels - 1)
       : count.within(pageNumber(view.table.root), levels - 1, 0, pageRange(within, levels));
   return {
     pages,
+    faults,
+    visits,
+    once: count.once,
     entries: count.entries,
     tables: count.levelsOf.size,
     selfMapped: [...count.levelsOf]
@@ -46,13 +57,21 @@ interface Range {
   readonly end: number;
 }
 
+/** The length of a listing of a table. */
+interface Sum {
+  readonly pages: number;
+  readonly faults: number;
+  readonly visits: number;
+}
+
 class Count {
   entries = 0;
+  once = 0;
   readonly levelsOf: Map<number, Set<number>> = new Map();
   readonly #memory: PhysMemory;
   readonly #addressHigh: number;
   readonly #reservedHigh: number;
-  readonly #pages: Map<number, number> = new Map();
+  readonly #known: Map<number, Sum> = new Map();
 
   constructor(memory: PhysMemory, { encryption, physicalBits, noExecute }: PagingConfig) {
     const encryptionHigh = encryption === undefined ? 0 : 2 ** (encryption.bit - 32);
@@ -62,18 +81,18 @@ class Count {
     this.#reservedHigh = beyondWidth | (noExecute ? 0 : 0x8000_0000);
   }
 
-  /** The number of pages that the table maps. */
-  whole(table: number, level: number): number {
+  /** The length of a listing of the table. */
+  whole(table: number, level: number): Sum {
     const key = table * 8 + level;
-    const known = this.#pages.get(key);
+    const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const pages = this.#sum(table, level, 0, ENTRIES, (next) => this.whole(next, level - 1));
-    this.#pages.set(key, pages);
-    return pages;
+    const sum = this.#sum(table, level, 0, ENTRIES, (next) => this.whole(next, level - 1));
+    this.#known.set(key, sum);
+    return sum;
   }
 
-  /** The number of pages in `range` that the table maps. `page` is the first page of the table. */
-  within(table: number, level: number, page: number, range: Range): number {
+  /** Like {@link whole}, for the part in `range`. `page` is the first page of the table. */
+  within(table: number, level: number, page: number, range: Range): Sum {
     const span = SPANS[level as 0];
     if (page >= range.first && page + ENTRIES * span <= range.end) return this.whole(table, level);
     const first = Math.max(0, Math.floor((range.first - page) / span));
@@ -88,23 +107,33 @@ class Count {
     level: number,
     first: number,
     end: number,
-    below: (table: number, index: number) => number,
-  ): number {
+    below: (table: number, index: number) => Sum,
+  ): Sum {
+    this.once += TABLE_COST;
     const words = this.#words(table);
-    if (words === undefined) return 0;
+    if (words === undefined) return { pages: 0, faults: 1, visits: TABLE_COST };
     this.#note(table, level);
     const base = this.#memory.wordOffset(table);
-    let pages = 0;
+    let [pages, faults, visits] = [0, 0, TABLE_COST];
     for (let i = first; i < end; i += 1) {
       const low = words[base + 2 * i]!;
       const high = words[base + 2 * i + 1]!;
-      if ((low & PRESENT) === 0 || (high & this.#reservedHigh) !== 0) continue;
-      if (level === 0 || (level <= 2 && (low & LARGE) !== 0)) {
+      if ((low & PRESENT) === 0) continue;
+      if ((high & this.#reservedHigh) !== 0) {
+        faults += 1;
+        this.once += 1;
+      } else if (level === 0 || (level <= 2 && (low & LARGE) !== 0)) {
         pages += 1;
+        this.once += 1;
         this.entries += 1;
-      } else pages += below((high & this.#addressHigh) * 0x10_0000 + (low >>> 12), i);
+      } else {
+        const sum = below((high & this.#addressHigh) * 0x10_0000 + (low >>> 12), i);
+        pages += sum.pages;
+        faults += sum.faults;
+        visits += sum.visits;
+      }
     }
-    return pages;
+    return { pages, faults, visits };
   }
 
   #words(table: number): Uint32Array | undefined {

@@ -1,5 +1,6 @@
 import { comparison } from './comparison.ts';
 import type { Dump } from './dump.ts';
+import { shapesOf } from './examine.ts';
 import { inventory } from './inventory.ts';
 import { JsonLines } from './json-lines.ts';
 import { leaves, runs } from './listing.ts';
@@ -8,7 +9,7 @@ import { type Options, parseHex } from './options.ts';
 import { ExitCode } from './problem.ts';
 import type { Progress } from './progress.ts';
 import { QemuMem, QemuTlb } from './qemu-listing.ts';
-import type { DumpWalkRecord } from './record.ts';
+import type { DumpWalkRecord, EndRecord, WarningRecord } from './record.ts';
 import type { Renderer } from './renderer.ts';
 import { summary } from './summary.ts';
 import { TextReport } from './text-report.ts';
@@ -37,20 +38,38 @@ export async function execute(options: Options, terminal: Terminal): Promise<num
   const dumps: Dump[] = [];
   for (const [i, file] of options.files.entries()) {
     const { raw, ram, views } = options;
-    const cr3Known = views[i]?.cr3 !== undefined;
-    dumps.push(await openDump(file, { raw: raw || ram.length > 0, cr3Known, ram }, terminal.progress));
+    const { cr3, levels, encryption } = views[i]!;
+    const shapes = cr3 === undefined ? [] : shapesOf(cr3, levels, encryption);
+    const how = { raw: raw || ram.length > 0, cr3Known: cr3 !== undefined, ram, shapes };
+    dumps.push(await openDump(file, how, terminal.progress));
   }
-  const code = await print(recordsFor(options, dumps, terminal), rendererFor(options), terminal);
-  for (const { source } of dumps) source.close();
-  return code;
+  try {
+    return await report(options, dumps, terminal);
+  } finally {
+    for (const { source } of dumps) source.close();
+  }
+}
+
+/**
+ * Runs the command on opened dumps, one for each file of the options. Returns the exit code.
+ *
+ * @throws UsageError, DumpError; PageTableError for bounds that are not canonical
+ */
+export function report(options: Options, dumps: readonly Dump[], terminal: Terminal): Promise<number> {
+  const opened = options.command === 'info' ? [] : dumps.map((dump, i) => viewOf(options, dump, i));
+  return print(recordsFor(options, dumps, opened, terminal), { options, opened, terminal });
 }
 
 type Records = Iterable<DumpWalkRecord> | AsyncIterable<DumpWalkRecord>;
 
-function recordsFor(options: Options, dumps: readonly Dump[], terminal: Terminal): Records {
+function recordsFor(
+  options: Options,
+  dumps: readonly Dump[],
+  opened: readonly View[],
+  terminal: Terminal,
+): Records {
   const { progress } = terminal;
-  const views = options.command === 'info' ? [] : dumps.map((dump, i) => viewOf(options, dump, i));
-  const [first, second] = views as [View, View];
+  const [first, second] = opened as [View, View];
   switch (options.command) {
     case 'runs':
       return runs(first, options, progress);
@@ -82,26 +101,64 @@ function rendererFor({ command, json, qemu }: Options): Renderer {
   return new TextReport();
 }
 
-/** Prints all records. Returns the exit code that follows from them. */
-async function print(records: Records, renderer: Renderer, terminal: Terminal): Promise<number> {
+interface Printing {
+  readonly options: Options;
+  readonly opened: readonly View[];
+  readonly terminal: Terminal;
+}
+
+/** Prints all records, and the warnings that come up meanwhile. Returns the exit code that follows from them. */
+async function print(records: Records, printing: Printing): Promise<number> {
+  const { terminal } = printing;
+  const renderer = rendererFor(printing.options);
   let code: number = ExitCode.Done;
   /** Prints one record. Returns whether to wait for the reader. */
   const take = (record: DumpWalkRecord): boolean => {
     code = Math.max(code, codeOf(record));
     const text = renderer.render(record);
     if (text !== undefined) return terminal.print(text);
-    // If the output format has no line for a fault, it goes to standard error.
+    // If the output format has no line for a fault or a warning, it goes to standard error.
     if (record.type === 'fault') terminal.complain(new TextReport().render(record) ?? '');
+    if (record.type === 'warning') terminal.complain(`${record.file}: warning: ${record.message}`);
     return false;
   };
+  const takeAll = (record: DumpWalkRecord): boolean => {
+    if (record.type !== 'end') return take(record);
+    code = Math.max(code, codeOfEnd(record, printing));
+    for (const warning of warningsOf(printing)) take(warning);
+    return take(record);
+  };
+  const step = (record: DumpWalkRecord): boolean => {
+    const isFull = takeAll(record);
+    for (const warning of warningsOf(printing)) take(warning);
+    return isFull;
+  };
   if (Symbol.asyncIterator in records) {
-    for await (const record of records) if (take(record)) await terminal.flush();
+    for await (const record of records) if (step(record)) await terminal.flush();
   } else {
-    for (const record of records) if (take(record)) await terminal.flush();
+    for (const record of records) if (step(record)) await terminal.flush();
   }
   terminal.progress.clear();
   await terminal.flush();
   return code;
+}
+
+/** The warnings since the last call. */
+function warningsOf({ opened }: Printing): WarningRecord[] {
+  return opened.flatMap(({ file, notices }) =>
+    notices.take().map((notice) => ({ type: 'warning', file, ...notice }) as const),
+  );
+}
+
+/** A listing of nothing is an answer only for a part of the addresses. Otherwise something is wrong, and a warning says so. */
+function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
+  if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
+  if (options.within !== undefined) return ExitCode.Negative;
+  for (const { notices, cr3 } of opened) {
+    if (!notices.isEmpty) continue;
+    notices.add('nothing-mapped', `nothing is mapped by the table at CR3 0x${cr3.toString(16)}. Check --cr3`);
+  }
+  return ExitCode.BadTables;
 }
 
 function codeOf(record: DumpWalkRecord): number {
@@ -109,7 +166,7 @@ function codeOf(record: DumpWalkRecord): number {
   if (result.type === 'translation' && result.obstacle !== null) {
     return isFault(result.obstacle) ? ExitCode.BadTables : ExitCode.Negative;
   }
-  if (record.type === 'fault') return ExitCode.BadTables;
+  if (record.type === 'fault' || record.type === 'warning') return ExitCode.BadTables;
   return record.type === 'change' ? ExitCode.Negative : ExitCode.Done;
 }
 

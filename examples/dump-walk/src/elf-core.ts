@@ -1,161 +1,157 @@
-import type { Dump } from './dump.ts';
-import { cpusOfNotes, type Note, notesOf } from './elf-notes.ts';
+import type { Dump, DumpCpu, KernelFacts } from './dump.ts';
+import { type ProgramHeader, PT_LOAD, PT_NOTE, programHeaders } from './elf-headers.ts';
+import { cpuOfNote, isQemuNote, notesOf } from './elf-notes.ts';
+import { Notices } from './notices.ts';
 import { DumpError } from './problem.ts';
-import { withUnlistedMemory } from './qemu-blocks.ts';
-import { type Segment, Segments } from './segments.ts';
+import { withUnlistedMemory } from './qemu-memory.ts';
+import { Runs } from './runs.ts';
+import { requireInside, Segments } from './segments.ts';
 import { sizeText } from './size-text.ts';
 import { readBytes, readSize, type Source } from './source.ts';
+import { kernelFactsOf, VMCOREINFO } from './vmcoreinfo.ts';
 
-export const ELF_MAGIC = '\x7fELF';
-
-const HEADER_SIZE = 64;
-const PROGRAM_HEADER_SIZE = 56;
-const SECTION_HEADER_SIZE = 64;
-const PT_LOAD = 1;
-const PT_NOTE = 4;
-const ET_CORE = 4;
-const EM_X86_64 = 62;
-/** The value of e_phnum if the number does not fit. The number is then in sh_info of section header 0. */
-const PN_XNUM = 0xffff;
-const HEADERS_AT_ONCE = 0x4000;
-/** The two notes of a processor have 828 bytes. This limit is far above the needs of any machine. */
-const MAX_NOTE_BYTES = 2 ** 26;
-/** One for every 4 KiB page of 64 GiB. More would take hours to read. */
-const MAX_HEADERS = 2 ** 24;
-
-interface ProgramHeader {
-  readonly index: number;
-  readonly type: number;
-  readonly bytes: Buffer;
-}
+/** The two notes of a processor have 828 bytes, and QEMU limits a note of the guest to 1 MiB. This is for all notes together. */
+const MAX_NOTE_BYTES = 2 ** 24;
+/** The most PT_NOTE headers. Real files have one. */
+const MAX_NOTE_HEADERS = 64;
+/** The value of p_paddr in `/proc/kcore` for memory without a fixed physical address. */
+const NO_ADDRESS = 2n ** 64n - 1n;
 
 /**
- * Opens an ELF64 core file of x86-64, as QEMU's `dump-guest-memory` writes it, with or without `-p`. PT_LOAD segments have
- * physical memory, and QEMU notes the registers. The virtual addresses of a `-p` dump only serve to recognize it: they follow
- * from the page tables, and are sign-extended wrongly in the user half.
+ * Opens an ELF64 core file of x86-64: of QEMU's `dump-guest-memory`, with or without `-p`, or of a kernel (`/proc/vmcore`, also
+ * through `makedumpfile -E`). PT_LOAD segments have physical memory. QEMU's notes have registers; the note VMCOREINFO of a
+ * kernel says where its page tables are. The virtual addresses of a `-p` dump only serve to recognize it: they follow from the
+ * page tables, and are sign-extended wrongly in the user half.
  *
  * @throws DumpError
  */
 export function openElfCore(source: Source): Dump {
-  const segments: Segment[] = [];
-  const notes: Note[] = [];
-  let isByVirtual = false;
-  let notesEnd = 0;
-  for (const header of programHeaders(source)) {
-    if (header.type === PT_LOAD) {
-      const segment = segmentOf(header);
-      if (segment !== undefined) segments.push(segment);
-      isByVirtual ||= header.bytes.readBigUInt64LE(16) !== header.bytes.readBigUInt64LE(24);
-    } else if (header.type === PT_NOTE) {
-      const { found, end } = noteSegment(source, header);
-      notes.push(...found);
-      notesEnd = end;
-    }
-  }
-  const cpus = cpusOfNotes(notes);
-  const listed = new Segments(segments, source.size);
-  const memory = isByVirtual && cpus.length > 0 ? withUnlisted(listed, notesEnd, source.size) : listed;
-  const unlisted = memory.bytes - listed.bytes;
+  const { loads, cpus, kernel, notesEnd } = partsOf(source);
+  const notices = new Notices();
+  // QEMU cuts off segments where a block ends, but what follows in the machine is not zero.
+  const zeros = cpus.length > 0 ? new Runs() : loads.tails;
+  const listed = new Segments(loads.runs, { zeros, notices });
+  const isByVirtual = loads.isByVirtual && cpus.length > 0;
+  const { memory, layout } = isByVirtual
+    ? withUnlistedMemory({ source, listed, blockEnds: loads.blockEnds, first: notesEnd, cpus })
+    : { memory: listed, layout: '' };
+  const facts = [
+    `ELF core, ${loads.count} ${loads.count === 1 ? 'segment' : 'segments'}`,
+    ...(memory.bytes > listed.bytes
+      ? [` and ${sizeText(BigInt(memory.bytes - listed.bytes))} outside of them`]
+      : []),
+    ...(layout === '' ? [] : [` ${layout}`]),
+    ...(kernel?.release === undefined ? [] : [` Linux ${kernel.release}`]),
+  ];
   return {
-    kind: kindOf(segments.length, unlisted),
+    kind: facts.join(','),
     source,
     cpus,
     memory,
+    notices,
+    ...(kernel === undefined ? {} : { kernel }),
     readFrame: (frame, bytes) => memory.read(source, frame, bytes),
     offsetOf: (paddr) => memory.offsetOf(paddr),
   };
 }
 
-function kindOf(segments: number, unlisted: number): string {
-  const found = unlisted > 0 ? `, and ${sizeText(BigInt(unlisted))} outside of them` : '';
-  return `ELF core, ${segments} ${segments === 1 ? 'segment' : 'segments'}${found}`;
+interface Parts {
+  readonly loads: Loads;
+  readonly cpus: readonly DumpCpu[];
+  readonly kernel: KernelFacts | undefined;
+  /** The place in the file after the last notes. */
+  readonly notesEnd: number;
 }
 
-/** The memory of a `-p` dump, including the part that no segment describes. */
-function withUnlisted(listed: Segments, first: number, fileSize: number): Segments {
-  const runs = Array.from(listed, ({ start, end, offset }) => ({
-    start: Number(start),
-    end: Number(end),
-    offset,
-  }));
-  return new Segments(withUnlistedMemory(runs, first, fileSize), fileSize);
-}
-
-function* programHeaders(source: Source): Generator<ProgramHeader, undefined, undefined> {
-  if (source.size < HEADER_SIZE)
-    throw new DumpError(`its ELF header is truncated: the file has ${source.size} bytes`);
-  const header = readBytes(source, 0, HEADER_SIZE);
-  requireX86Core(header);
-  const size = header.readUInt16LE(54);
-  if (size !== PROGRAM_HEADER_SIZE) {
-    throw new DumpError(`its program headers have ${size} bytes; those of ELF64 have ${PROGRAM_HEADER_SIZE}`);
-  }
-  const count = countOf(source, header);
-  if (count > MAX_HEADERS)
-    throw new DumpError(`it has ${count} program headers; at most ${MAX_HEADERS} are supported`);
-  const first = readSize(header, 32, 'the place of the program headers');
-  if (first + count * size > source.size) {
-    throw new DumpError(
-      `its ${count} program headers end at byte ${first + count * size}, beyond the end of the file at ${source.size}`,
-    );
-  }
-  for (let done = 0; done < count; done += HEADERS_AT_ONCE) {
-    const some = Math.min(HEADERS_AT_ONCE, count - done);
-    const bytes = readBytes(source, first + done * size, some * size);
-    for (let i = 0; i < some; i += 1) {
-      const one = bytes.subarray(i * size, (i + 1) * size);
-      yield { index: done + i, type: one.readUInt32LE(0), bytes: one };
+function partsOf(source: Source): Parts {
+  const loads = new Loads(source.size);
+  const cpus: DumpCpu[] = [];
+  let kernel: KernelFacts | undefined;
+  let [notesEnd, noteBytes, noteHeaders] = [0, 0, 0];
+  for (const header of programHeaders(source)) {
+    if (header.type === PT_LOAD) loads.add(header);
+    if (header.type !== PT_NOTE) continue;
+    const { offset, size } = noteSegment(source, header);
+    noteBytes += size;
+    noteHeaders += 1;
+    if (noteBytes > MAX_NOTE_BYTES || noteHeaders > MAX_NOTE_HEADERS) {
+      throw new DumpError(
+        `its notes have more than ${MAX_NOTE_BYTES} bytes, or more than ${MAX_NOTE_HEADERS} program headers`,
+      );
     }
+    for (const note of notesOf(readBytes(source, offset, size))) {
+      if (isQemuNote(note)) cpus.push(cpuOfNote(note, cpus.length));
+      if (note.name === VMCOREINFO) kernel ??= kernelFactsOf(note.bytes);
+    }
+    notesEnd = offset + size;
   }
+  loads.requireAddresses();
+  return { loads, cpus, kernel, notesEnd };
 }
 
-function requireX86Core(header: Buffer): void {
-  const [bits, order] = [header[4], header[5]];
-  if (bits !== 2 || order !== 1) {
+/** The PT_LOAD headers. */
+class Loads {
+  /** The number of headers with memory in the file. */
+  count = 0;
+  /** Whether some virtual address differs from the physical one. */
+  isByVirtual = false;
+  readonly runs: Runs = new Runs();
+  /** The ranges from p_filesz to p_memsz. */
+  readonly tails: Runs = new Runs();
+  /** The physical addresses at which such a range begins. A hostile file can have many; a PC has less than 16 blocks. */
+  readonly blockEnds: Set<number> = new Set();
+  readonly #fileSize: number;
+  #withoutAddress = 0;
+  #atZero = 0;
+
+  constructor(fileSize: number) {
+    this.#fileSize = fileSize;
+  }
+
+  add({ index, fields }: ProgramHeader): void {
+    const paddr = fields.getBigUint64(24, true);
+    const isInFile = fields.getBigUint64(32, true) !== 0n;
+    if (paddr === NO_ADDRESS) {
+      this.#withoutAddress += 1;
+      return;
+    }
+    const name = `program header ${index}`;
+    const start =
+      isInFile || paddr < 2n ** 52n ? readSize(fields, 24, () => `the physical address of ${name}`) : 0;
+    const size = readSize(fields, 32, () => `the size of ${name}`);
+    // QEMU lists device memory without bytes in the file, at offset -1.
+    const memorySize = Number(fields.getBigUint64(40, true));
+    if (isInFile) {
+      const offset = readSize(fields, 8, () => `the place of ${name}`);
+      requireInside({ paddr: start, size, offset, name }, this.#fileSize);
+      this.runs.add(start, start + size, offset - start);
+      this.count += 1;
+      if (start === 0) this.#atZero += 1;
+      if (memorySize > size && this.blockEnds.size < 64) this.blockEnds.add(start + size);
+    }
+    const end = start + memorySize;
+    if (end <= 2 ** 52) this.tails.add(start + size, end, 0);
+    this.isByVirtual ||= fields.getBigUint64(16, true) !== paddr;
+  }
+
+  /** @throws DumpError if no header names a physical address, or all name 0 */
+  requireAddresses(): void {
+    const hasNone = this.count === 0 && this.#withoutAddress > 0;
+    if (!hasNone && (this.#atZero < 2 || this.#atZero < this.count)) return;
     throw new DumpError(
-      'it is an ELF file, but not a 64-bit little-endian one, as of an x86-64 guest in long mode',
+      'its program headers name no physical addresses, as in /proc/kcore of an old kernel or the core of a process: ' +
+        'make the dump with dump-guest-memory, kdump or makedumpfile -E',
     );
   }
-  const type = header.readUInt16LE(16);
-  if (type !== ET_CORE)
-    throw new DumpError(`it is an ELF file of type ${type}, not a core file (${ET_CORE})`);
-  const machine = header.readUInt16LE(18);
-  if (machine !== EM_X86_64) {
-    throw new DumpError(`it is a core file of ELF machine ${machine}, not of x86-64 (${EM_X86_64})`);
-  }
 }
 
-function countOf(source: Source, header: Buffer): number {
-  const count = header.readUInt16LE(56);
-  if (count !== PN_XNUM) return count;
-  const sections = readSize(header, 40, 'the place of the section headers');
-  if (sections === 0 || sections + SECTION_HEADER_SIZE > source.size) {
-    throw new DumpError('it has no section header 0, which must have the number of its program headers');
-  }
-  return readBytes(source, sections, SECTION_HEADER_SIZE).readUInt32LE(44);
-}
-
-/** The segment, or `undefined` if the file has none of its bytes. QEMU lists device memory this way, at offset -1. */
-function segmentOf({ index, bytes }: ProgramHeader): Segment | undefined {
-  const name = `program header ${index}`;
-  if (bytes.readBigUInt64LE(32) === 0n) return undefined;
-  return {
-    name,
-    offset: readSize(bytes, 8, `the place of ${name}`),
-    paddr: readSize(bytes, 24, `the physical address of ${name}`),
-    size: readSize(bytes, 32, `the size of ${name}`),
-  };
-}
-
-function noteSegment(source: Source, { index, bytes }: ProgramHeader): { found: Note[]; end: number } {
-  const offset = readSize(bytes, 8, `the place of program header ${index}`);
-  const size = readSize(bytes, 32, `the size of program header ${index}`);
+function noteSegment(source: Source, { index, fields }: ProgramHeader): { offset: number; size: number } {
+  const offset = readSize(fields, 8, () => `the place of program header ${index}`);
+  const size = readSize(fields, 32, () => `the size of program header ${index}`);
   if (offset + size > source.size) {
     throw new DumpError(
       `its notes end at byte ${offset + size}, beyond the end of the file at ${source.size}`,
     );
   }
-  if (size > MAX_NOTE_BYTES)
-    throw new DumpError(`its notes have ${size} bytes; at most ${MAX_NOTE_BYTES} are supported`);
-  return { found: notesOf(readBytes(source, offset, size)), end: offset + size };
+  return { offset, size };
 }

@@ -1,14 +1,18 @@
 import type { DumpCpu } from './dump.ts';
 import { DumpError } from './problem.ts';
+import { asciiOf, fieldsOf } from './source.ts';
 
 /** One note of an ELF file. */
 export interface Note {
   readonly name: string;
   readonly type: number;
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array;
 }
 
 const HEADER_SIZE = 12;
+const MAX_NAME = 64;
+/** The most processors of an x86-64 Linux kernel (NR_CPUS). */
+const MAX_CPUS = 8192;
 
 /**
  * The notes in a PT_NOTE segment. A note is the u32 length of its name, the u32 length of its content, the u32 type, the name
@@ -16,53 +20,57 @@ const HEADER_SIZE = 12;
  *
  * @throws DumpError if a note is truncated
  */
-export function notesOf(segment: Buffer): Note[] {
-  const notes: Note[] = [];
+export function* notesOf(segment: Uint8Array): Generator<Note, undefined, undefined> {
+  const fields = fieldsOf(segment);
   for (let at = 0; at < segment.length; ) {
     const nameAt = at + HEADER_SIZE;
-    const nameSize = nameAt <= segment.length ? segment.readUInt32LE(at) : 0;
-    const size = nameAt <= segment.length ? segment.readUInt32LE(at + 4) : 0;
+    const nameSize = nameAt <= segment.length ? fields.getUint32(at, true) : 0;
+    const size = nameAt <= segment.length ? fields.getUint32(at + 4, true) : 0;
     const contentAt = nameAt + padded(nameSize);
     if (contentAt + size > segment.length) {
       throw new DumpError(`the note at byte ${at} of its notes is truncated`);
     }
-    notes.push({
-      name: segment.toString('latin1', nameAt, nameAt + nameSize).replace(/\0+$/, ''),
-      type: segment.readUInt32LE(at + 8),
+    yield {
+      name: asciiOf(segment.subarray(nameAt, nameAt + Math.min(nameSize, MAX_NAME))).replace(/\0+$/, ''),
+      type: fields.getUint32(at + 8, true),
       bytes: segment.subarray(contentAt, contentAt + size),
-    });
+    };
     at = contentAt + padded(size);
   }
-  return notes;
+}
+
+/** Whether the note has the registers of a processor, as QEMU writes them. */
+export function isQemuNote({ name, type }: Note): boolean {
+  return name === 'QEMU' && type === 0;
 }
 
 /**
- * The processors in QEMU's notes, one for each note. The notes do not have EFER.
+ * The processor in a note of QEMU. The note does not have EFER.
  *
- * @throws DumpError if a note has an unknown layout
+ * @param cpu - the index of the processor
+ * @throws DumpError if the note has an unknown layout, or if there are too many
  */
-export function cpusOfNotes(notes: readonly Note[]): DumpCpu[] {
-  return notes
-    .filter(({ name, type }) => name === 'QEMU' && type === 0)
-    .map(({ bytes }, cpu) => {
-      // `struct QEMUCPUState`, version 1. The last field of its 440 bytes, kernel_gs_base, was added later.
-      const version = bytes.length >= 8 ? bytes.readUInt32LE(0) : 0;
-      if (version !== 1 || bytes.length < 432) {
-        throw new DumpError(
-          `the QEMU note of CPU ${cpu} has version ${version} and ${bytes.length} bytes; ` +
-            'version 1 with at least 432 bytes is supported',
-        );
-      }
-      return {
-        rsp: bytes.readBigUInt64LE(56),
-        rip: bytes.readBigUInt64LE(136),
-        cpl: bytes.readUInt32LE(152) & 3,
-        cr0: bytes.readBigUInt64LE(392),
-        cr2: bytes.readBigUInt64LE(408),
-        cr3: bytes.readBigUInt64LE(416),
-        cr4: bytes.readBigUInt64LE(424),
-      };
-    });
+export function cpuOfNote({ bytes }: Note, cpu: number): DumpCpu {
+  if (cpu >= MAX_CPUS) throw new DumpError(`it has notes of more than ${MAX_CPUS} processors`);
+  const fields = fieldsOf(bytes);
+  // `struct QEMUCPUState`, version 1. The last field of its 440 bytes, kernel_gs_base, was added later.
+  const version = bytes.length >= 8 ? fields.getUint32(0, true) : 0;
+  if (version !== 1 || bytes.length < 432) {
+    throw new DumpError(
+      `the QEMU note of CPU ${cpu} has version ${version} and ${bytes.length} bytes; ` +
+        'version 1 with at least 432 bytes is supported',
+    );
+  }
+  const register = (at: number): bigint => fields.getBigUint64(at, true);
+  return {
+    rsp: register(56),
+    rip: register(136),
+    cpl: fields.getUint32(152, true) & 3,
+    cr0: register(392),
+    cr2: register(408),
+    cr3: register(416),
+    cr4: register(424),
+  };
 }
 
 function padded(size: number): number {

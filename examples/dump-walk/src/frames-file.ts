@@ -1,7 +1,7 @@
 import { PAGE_SIZE } from '@svsm/address';
 import type { Dump, DumpCpu } from './dump.ts';
 import { DumpError } from './problem.ts';
-import { readBytes, type Source } from './source.ts';
+import { readBytes, readFields, type Source } from './source.ts';
 
 export const FRAMES_MAGIC = 'PTFRAME1';
 
@@ -19,11 +19,11 @@ const MAX_FRAMES = 2 ** 24;
  * @throws DumpError
  */
 export function openFramesFile(source: Source): Dump {
-  const fixed = readBytes(source, 0, Math.min(FIXED_HEADER, source.size));
-  if (fixed.length < FIXED_HEADER)
+  const fixed = readFields(source, 0, Math.min(FIXED_HEADER, source.size));
+  if (fixed.byteLength < FIXED_HEADER)
     throw new DumpError(`its header is truncated: the file has ${source.size} bytes`);
-  const headerSize = fixed.readUInt32LE(8);
-  const count = fixed.readUInt32LE(12);
+  const headerSize = fixed.getUint32(8, true);
+  const count = fixed.getUint32(12, true);
   const first = FIXED_HEADER + headerSize;
   if (first + count * RECORD !== source.size) {
     throw new DumpError(`it has ${source.size} bytes instead of the ${first + count * RECORD} of its header`);
@@ -33,7 +33,7 @@ export function openFramesFile(source: Source): Dump {
       `it has a header of ${headerSize} bytes and ${count} frames; at most ${MAX_HEADER} and ${MAX_FRAMES} are supported`,
     );
   }
-  const header = parseHeader(readBytes(source, FIXED_HEADER, headerSize).toString('utf8'));
+  const header = parseHeader(new TextDecoder().decode(readBytes(source, FIXED_HEADER, headerSize)));
   const frames = frameNumbers(source, first, count);
   return {
     ...header,
@@ -76,12 +76,17 @@ function register(name: string, value: unknown): bigint {
   const isNumber = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
   const isText = typeof value === 'string' && /^(0x[0-9a-f]{1,16}|\d{1,15})$/i.test(value);
   if (isNumber || isText) return BigInt(value);
-  throw new DumpError(`${name} in its header is ${JSON.stringify(value)}, not a 64-bit number`);
+  throw new DumpError(`${name} in its header is ${shown(value)}, not a 64-bit number`);
 }
 
 function physicalBits(value: unknown): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 32 && value <= 52) return value;
-  throw new DumpError(`maxphyaddr in its header is ${JSON.stringify(value)}, not 32 to 52`);
+  throw new DumpError(`maxphyaddr in its header is ${shown(value)}, not 32 to 52`);
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
 
 /** The frame numbers in the file, ascending. */
@@ -89,9 +94,9 @@ function frameNumbers(source: Source, first: number, count: number): Float64Arra
   const frames = new Float64Array(count);
   for (let done = 0; done < count; done += RECORDS_AT_ONCE) {
     const some = Math.min(RECORDS_AT_ONCE, count - done);
-    const records = readBytes(source, first + done * RECORD, some * RECORD);
+    const records = readFields(source, first + done * RECORD, some * RECORD);
     for (let i = 0; i < some; i += 1) {
-      const paddr = records.readBigUInt64LE(i * RECORD);
+      const paddr = records.getBigUint64(i * RECORD, true);
       if (paddr % 4096n !== 0n || paddr >> 52n !== 0n) {
         throw new DumpError(
           `frame ${done + i} is at 0x${paddr.toString(16)}, which is not a multiple of 0x1000 below 2^52`,

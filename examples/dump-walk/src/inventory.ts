@@ -14,6 +14,6 @@ export function* inventory(
     yield { type: 'cpu', cpu, registers: Object.fromEntries(known), cpl: cpl ?? null };
   }
   for (const { start, end, offset } of dump.memory ?? []) {
-    yield { type: 'memory', start, end, size: end - start, fileOffset: offset };
+    yield { type: 'memory', start, end, size: end - start, fileOffset: offset ?? null };
   }
 }

@@ -13,9 +13,12 @@ export interface ListingScope {
   readonly all: boolean;
 }
 
-/** A listing is refused if repeated tables make it this many times longer, and longer than this many pages. */
+/**
+ * A listing is refused if repeated tables make it this many times longer, and longer than this many pages, faults and tables.
+ * A kernel's espfix area repeats one page 65,536 times for each 64 processors.
+ */
 const MAX_REPEATS = 16;
-const MAX_REPEATED_PAGES = 2 ** 24;
+const MAX_REPEATED = 2 ** 19;
 
 /** The longest runs and the places that cannot be read, by address. */
 export function* runs(
@@ -143,15 +146,16 @@ export function requireListable(view: View, scope: ListingScope): number {
   const { within, all } = scope;
   // This checks the bounds, and does not list anything yet.
   view.table.mappings(bounds(scope));
-  const { pages, entries, selfMapped } = takeCensus(view, within);
-  const isTooLong = pages > MAX_REPEATED_PAGES && pages > MAX_REPEATS * entries;
+  const { pages, faults, visits, once, entries, selfMapped } = takeCensus(view, within);
+  const length = pages + faults + visits;
+  const isTooLong = length > MAX_REPEATED && length > MAX_REPEATS * once;
   if (!isTooLong || all) return pages;
   const cause =
     selfMapped.length > 0
       ? `the table at 0x${(selfMapped[0]! * PageSize.Regular).toString(16)} is reached at several levels`
       : 'tables are reached repeatedly';
   throw new DumpError(
-    `${view.file}: ${pages} pages from only ${entries} entries, because ${cause}: select some with --within, or pass --all`,
+    `${view.file}: ${pages} pages from only ${entries} entries${faults > 0 ? `, and ${faults} faults` : ''}, because ${cause}: select some with --within, or pass --all`,
   );
 }
 

@@ -6,6 +6,7 @@ import { execute } from './command.ts';
 import { HELP } from './help.ts';
 import { parseOptions } from './options.ts';
 import { Output } from './output.ts';
+import { printable } from './printable.ts';
 import { DumpError, ExitCode, UsageError } from './problem.ts';
 import { Progress } from './progress.ts';
 
@@ -14,7 +15,7 @@ const output = new Output(progress);
 
 function complain(line: string): void {
   progress.clear();
-  process.stderr.write(`dump-walk: ${line}\n`);
+  process.stderr.write(`dump-walk: ${printable(line)}\n`);
 }
 
 function lines(): AsyncIterable<string> {

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import process from 'node:process';
+import { printableLines } from './printable.ts';
 import { ExitCode } from './problem.ts';
 import type { Progress } from './progress.ts';
 
 const ENOUGH = 0x1_0000;
 
-/** Standard output, written in large pieces, no faster than its reader reads them. */
+/** Standard output, written in large pieces, no faster than its reader reads them, without characters that terminals obey. */
 export class Output {
   readonly #progress: Progress;
   #pending = '';
@@ -36,7 +37,7 @@ export class Output {
   }
 
   async flush(): Promise<void> {
-    const pending = this.#pending;
+    const pending = printableLines(this.#pending);
     this.#pending = '';
     if (pending === '') return;
     if (process.stdout.isTTY === true) this.#progress.clear();

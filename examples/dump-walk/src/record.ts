@@ -1,5 +1,6 @@
 import type { PageSize, PhysAddr } from '@svsm/address';
 import type { MemoryEncryption } from '@svsm/pagetable';
+import type { Notice } from './notices.ts';
 
 /** The rights that all levels leave for a page, and its physical address. */
 export interface PageFacts {
@@ -58,6 +59,12 @@ export interface FaultRecord {
   readonly paddr: bigint;
   readonly entry: bigint | null;
   readonly reserved: bigint | null;
+}
+
+/** Something that is wrong with a dump as a whole, or with the way in which it is read. */
+export interface WarningRecord extends Notice {
+  readonly type: 'warning';
+  readonly file: string;
 }
 
 /** The end of a listing. A listing without this record is not complete. */
@@ -163,7 +170,8 @@ export interface MemoryRecord {
   readonly start: bigint;
   readonly end: bigint;
   readonly size: bigint;
-  readonly fileOffset: number;
+  /** `null`: the file lists the memory without its bytes, which are zero. */
+  readonly fileOffset: number | null;
 }
 
 /** The records of all commands. In JSON, each is one line. */
@@ -172,6 +180,7 @@ export type DumpWalkRecord =
   | RunRecord
   | LeafRecord
   | FaultRecord
+  | WarningRecord
   | EndRecord
   | TranslationRecord
   | WalkRecord

@@ -1,4 +1,3 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DumpError } from './problem.ts';
 
 /** Bytes that can be read at any position: a file, or the content of a container. */
@@ -14,49 +13,26 @@ export interface Source {
   close(): void;
 }
 
-/** A file that is read by position. No bytes are cached. */
-export class FileSource implements Source {
-  readonly size: number;
-  readonly #fd: number;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-    this.size = fstatSync(fd).size;
-  }
-
-  read(position: number, into: Uint8Array): void {
-    for (let done = 0; done < into.length; ) {
-      const count = readSync(this.#fd, into, done, into.length - done, position + done);
-      if (count === 0) {
-        throw new DumpError(`it ends at byte ${position + done}, before byte ${position + into.length}`);
-      }
-      done += count;
-    }
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
-}
-
-/** Opens the file at `path` for reading. */
-export function openFile(path: string): number {
-  const fd = openSync(path, 'r');
-  if (!fstatSync(fd).isDirectory()) return fd;
-  closeSync(fd);
-  throw new DumpError('it is a directory');
-}
-
-/** Whether `fd` can be read at any position: a file can, a pipe cannot. */
-export function isSeekable(fd: number): boolean {
-  return fstatSync(fd).isFile();
-}
-
-/** Reads `length` bytes from `position` on into a new buffer. */
-export function readBytes(source: Source, position: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
+/** Reads `length` bytes from `position` on into a new array. */
+export function readBytes(source: Source, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
   source.read(position, bytes);
   return bytes;
+}
+
+/** Like {@link readBytes}, for fields of several bytes. */
+export function readFields(source: Source, position: number, length: number): DataView {
+  return fieldsOf(readBytes(source, position, length));
+}
+
+/** The fields in `bytes`. */
+export function fieldsOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** The bytes as text, one character a byte. Only for short texts such as a magic or the name of a note. */
+export function asciiOf(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes.subarray(0, 256));
 }
 
 /**
@@ -64,9 +40,9 @@ export function readBytes(source: Source, position: number, length: number): Buf
  *
  * @throws DumpError above 2^53 - 1, where no file ends
  */
-export function readSize(bytes: Buffer, offset: number, what: string): number {
-  const value = bytes.readBigUInt64LE(offset);
-  if (value > BigInt(Number.MAX_SAFE_INTEGER))
-    throw new DumpError(`${what} is 0x${value.toString(16)}, which is too large`);
-  return Number(value);
+export function readSize(fields: DataView, offset: number, what: string | (() => string)): number {
+  const high = fields.getUint32(offset + 4, true);
+  if (high < 2 ** 21) return high * 2 ** 32 + fields.getUint32(offset, true);
+  const name = typeof what === 'string' ? what : what();
+  throw new DumpError(`${name} is 0x${fields.getBigUint64(offset, true).toString(16)}, which is too large`);
 }

@@ -1,5 +1,6 @@
 import { formatAddress, PageSize } from '@svsm/address';
 import { LeafBits } from './entry-bits.ts';
+import { printable } from './printable.ts';
 import type {
   ChangeRecord,
   CpuRecord,
@@ -70,6 +71,8 @@ export class TextReport implements Renderer {
         return leafText(record, this.#bits);
       case 'fault':
         return faultText(record);
+      case 'warning':
+        return undefined;
       case 'translation':
         return translationText(record);
       case 'walk':
@@ -79,12 +82,12 @@ export class TextReport implements Renderer {
       case 'summary':
         return summaryText(record);
       case 'file':
-        return `# ${record.file}: ${record.kind}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
+        return `# ${printable(record.file)}: ${printable(record.kind)}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
       case 'cpu':
         return cpuText(record);
       case 'memory': {
         const { start, end, size, fileOffset } = record;
-        return `memory ${range(start, end)} ${sizeText(size).padStart(10)}  at byte ${fileOffset} of the file`;
+        return `memory ${range(start, end)} ${sizeText(size).padStart(10)}  ${fileOffset === null ? 'zeros, not in the file' : `at byte ${fileOffset} of the file`}`;
       }
       case 'end':
         return endText(record);
@@ -100,7 +103,7 @@ function dumpText({ file, kind, ...of }: DumpRecord): string {
       ? 'no memory encryption'
       : `${of.encryption.mode === 'vtom' ? 'vTOM' : 'C-bit'} at bit ${of.encryption.bit}`;
   const facts = `${of.levels} levels, ${of.physicalBits} physical bits, NX ${of.noExecute ? 'on' : 'off'}, ${encryption}`;
-  return `# ${file}: ${kind}\n# ${cpu} 0x${of.cr3.toString(16)}${cr4}; ${facts}`;
+  return `# ${printable(file)}: ${printable(kind)}\n# ${cpu} 0x${of.cr3.toString(16)}${cr4}; ${facts}`;
 }
 
 function runText({ start, end, size, ...facts }: RunRecord): string {

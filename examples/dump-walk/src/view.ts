@@ -10,6 +10,8 @@ import {
   pagingConfigFromRegisters,
 } from '@svsm/pagetable';
 import type { Dump, DumpCpu } from './dump.ts';
+import { examine, hintFor } from './examine.ts';
+import { Notices } from './notices.ts';
 import { DumpError, UsageError } from './problem.ts';
 
 /** The page table of a dump to open, and facts about the processor that the dump may not have. */
@@ -35,6 +37,8 @@ export interface View {
   readonly config: PagingConfig;
   readonly memory: PhysMemory;
   readonly table: PageTable;
+  /** Problems of the page table, or of the dump. */
+  readonly notices: Notices;
 }
 
 /** 32 MiB, enough for the tables of 16 GiB in 4 KiB pages. */
@@ -55,7 +59,7 @@ export function openView(file: string, dump: Dump, options: ViewOptions): View {
     throw new UsageError(`there is no CPU ${index} in ${file}: it has ${dump.cpus.length}, counted from 0`);
   }
   if (cpu !== undefined && options.cr3 === undefined) requireLongMode(file, index, cpu);
-  const cr3 = options.cr3 ?? cpu?.cr3;
+  const cr3 = options.cr3 ?? cpu?.cr3 ?? dump.kernel?.cr3;
   if (cr3 === undefined) throw new DumpError(`${file}: it has no CR3: pass --cr3 (and --levels or --cr4)`);
   const cr4 = options.cr4 ?? cpu?.cr4;
   const config = configFor(dump, cpu, cr4, options);
@@ -65,11 +69,23 @@ export function openView(file: string, dump: Dump, options: ViewOptions): View {
   });
   const encryptionBit = config.encryption === undefined ? 0n : 1n << BigInt(config.encryption.bit);
   const root = physAddr(cr3 & ADDRESS_BITS & ~encryptionBit);
-  return { file, dump, cpu: index, cr3, cr4, config, memory, table: openTable(file, root, memory, config) };
+  const choice = { dump, cr3, levels: config.levels, encryption: config.encryption };
+  const hint = (): string => hintFor(choice, undefined);
+  const table = openTable({ file, root, memory, config, hint });
+  const notices = dump.notices ?? new Notices();
+  examine(choice, notices);
+  return { file, dump, cpu: index, cr3, cr4, config, memory, table, notices };
 }
 
 /** Opens the table at `root`, and reads it. This shows that CR3 points to memory, but not that the memory is a table. */
-function openTable(file: string, root: PhysAddr, memory: PhysMemory, config: PagingConfig): PageTable {
+function openTable(at: {
+  readonly file: string;
+  readonly root: PhysAddr;
+  readonly memory: PhysMemory;
+  readonly config: PagingConfig;
+  readonly hint: () => string;
+}): PageTable {
+  const { file, root, memory, config, hint } = at;
   try {
     const table = PageTable.open(root, { memory, config });
     memory.words(pageNumber(root), false);
@@ -77,7 +93,7 @@ function openTable(file: string, root: PhysAddr, memory: PhysMemory, config: Pag
   } catch (error) {
     if (!isPageTableError(error, 'BUS_ERROR') && !isPageTableError(error, 'INVALID_FRAME')) throw error;
     throw new DumpError(
-      `${file}: CR3 points to ${formatAddress(root)}, where the dump has no memory: the dump or CR3 is wrong`,
+      `${file}: CR3 points to ${formatAddress(root)}, where the dump has no memory. ${hint()}`,
     );
   }
 }
@@ -88,7 +104,11 @@ function configFor(
   cr4: bigint | undefined,
   options: ViewOptions,
 ): PagingConfig {
-  const { encryption, noNx, vendor } = options;
+  const { noNx, vendor } = options;
+  const { kernel } = dump;
+  const noted: MemoryEncryption | undefined =
+    kernel?.cBit === undefined ? undefined : { mode: 'c-bit', bit: kernel.cBit };
+  const encryption = options.encryption ?? noted;
   const given = {
     physicalBits: options.physicalBits ?? dump.physicalBits ?? 52,
     giantPages: dump.giantPages ?? true,
@@ -98,7 +118,7 @@ function configFor(
   const efer = cpu?.efer;
   const found =
     cr4 === undefined
-      ? pagingConfig({ ...given, levels: dump.levels ?? 4 })
+      ? pagingConfig({ ...given, levels: dump.levels ?? kernel?.levels ?? 4 })
       : pagingConfigFromRegisters({ cr4, ...(efer === undefined ? {} : { efer }) }, given);
   return pagingConfig({
     ...found,

@@ -2,7 +2,9 @@
 import { physAddr } from '@svsm/address';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { withUnlistedMemory } from '../src/qemu-blocks.ts';
+import { Notices } from '../src/notices.ts';
+import { type PcLayout, pcLayouts } from '../src/qemu-blocks.ts';
+import { Runs } from '../src/runs.ts';
 import { Segments } from '../src/segments.ts';
 import { SparseSource } from '../src/sparse-source.ts';
 import { sparseFile } from './core-file.ts';
@@ -41,50 +43,74 @@ test('a sparse file reads as the whole file', () => {
   );
 });
 
-/** Segments from a few bytes to two pages. Most are apart; some overlap and have the same place in the file. */
+/** Segments from a few bytes to two pages. Most are apart; some overlap, at the same place in the file or at another one. */
 const segment = fc.record({
   paddr: fc.nat(0x6000),
   size: fc.oneof(fc.nat(0x20), fc.constantFrom(0x1000, 0x2000)),
   delta: fc.constantFrom(0, 0, 0x100, 0x8000),
 });
 
-test('segments map each byte to its place, and refuse a byte with two places', () => {
+test('segments map each byte to its places, and all copies must agree', () => {
   fc.assert(
-    fc.property(fc.array(segment, { maxLength: 8 }), (drawn) => {
-      const file = Uint8Array.from({ length: 0x1_2000 }, (_, i) => (i * 7) ^ (i >> 8));
-      const segments = drawn.map(({ paddr, size, delta }, i) => ({
-        paddr,
-        size,
-        offset: paddr + delta,
-        name: `segment ${i}`,
-      }));
-      const offsets = new Map<number, number>();
-      let isTwofold = false;
-      for (const { paddr, size, offset } of segments) {
-        for (let i = 0; i < size; i += 1) {
-          const known = offsets.get(paddr + i);
-          if (known !== undefined && known !== offset + i) isTwofold = true;
-          offsets.set(paddr + i, offset + i);
+    fc.property(
+      fc.array(segment, { maxLength: 8 }),
+      fc.array(segment, { maxLength: 3 }),
+      fc.boolean(),
+      (drawn, tails, isEqual) => {
+        // If all bytes are equal, so are all copies.
+        const file = Uint8Array.from({ length: 0x1_2000 }, (_, i) => (isEqual ? 7 : (i * 7) ^ (i >> 8)));
+        const runs = new Runs();
+        const zeros = new Runs();
+        const places = new Map<number, Set<number>>();
+        const isZero = new Set<number>();
+        for (const { paddr, size, delta } of drawn) {
+          runs.add(paddr, paddr + size, delta);
+          for (let i = paddr; i < paddr + size; i += 1)
+            places.set(i, (places.get(i) ?? new Set()).add(i + delta));
         }
-      }
-      if (isTwofold) {
-        expect(() => new Segments(segments, file.length)).toThrow(/both have physical address/);
-        return;
-      }
-      const memory = new Segments(segments, file.length);
-      expect(memory.bytes).toBe(offsets.size);
-      for (const paddr of [0, 0x10, 0xfff, 0x1000, 0x5fff, ...segments.map(({ paddr }) => paddr)]) {
-        expect(memory.offsetOf(physAddr(paddr))).toBe(offsets.get(paddr));
-      }
-      for (let frame = 0; frame < 9; frame += 1) {
-        const expected = Array.from({ length: 0x1000 }, (_, i) => offsets.get(frame * 0x1000 + i));
-        const bytes = new Uint8Array(0x1000);
-        const isWhole = !expected.includes(undefined);
-        expect(memory.read(sourceOf(file), frame, bytes)).toBe(isWhole);
-        if (isWhole) expect(bytes.every((byte, i) => byte === file[expected[i]!])).toBe(true);
-      }
-    }),
+        for (const { paddr, size } of tails) {
+          zeros.add(paddr, paddr + size, 0);
+          for (let i = paddr; i < paddr + size; i += 1) if (!places.has(i)) isZero.add(i);
+        }
+        const notices = new Notices();
+        const memory = new Segments(runs, { zeros, notices });
+        expect([memory.bytes, memory.zeroBytes]).toEqual([places.size, isZero.size]);
+        for (const paddr of [0, 0x10, 0xfff, 0x1000, 0x5fff, ...drawn.map(({ paddr }) => paddr)]) {
+          const found = memory.offsetOf(physAddr(paddr));
+          if (found === undefined) expect(places.has(paddr)).toBe(false);
+          else expect(places.get(paddr)).toContain(found);
+        }
+        const listed = [...memory];
+        expect(listed.reduce((sum, { start, end }) => sum + Number(end - BigInt(start)), 0)).toBe(
+          [...places.values()].reduce((sum, { size }) => sum + size, isZero.size),
+        );
+        let isDifferent = false;
+        for (let frame = 0; frame < 9; frame += 1) {
+          const addresses = Array.from({ length: 0x1000 }, (_, i) => frame * 0x1000 + i);
+          const bytes = new Uint8Array(0x1000);
+          const isWhole = addresses.every((i) => places.has(i) || isZero.has(i));
+          expect(memory.read(sourceOf(file), frame, bytes)).toBe(isWhole);
+          const copies = addresses.map((i) => [...(places.get(i) ?? [])].map((place) => file[place]!));
+          isDifferent ||= copies.some((values) => new Set(values).size > 1);
+          if (!isWhole) continue;
+          expect(
+            bytes.every((byte, i) => (copies[i]!.length > 0 ? copies[i]!.includes(byte) : byte === 0)),
+          ).toBe(true);
+        }
+        expect(notices.isEmpty).toBe(!isDifferent);
+      },
+    ),
   );
+});
+
+test('memory at more than four places is refused', () => {
+  const at = (count: number) => {
+    const runs = new Runs();
+    for (let i = 0; i < count; i += 1) runs.add(0x1000 + i, 0x2000 + i, 0x1000 * i);
+    return new Segments(runs);
+  };
+  expect(at(4).hasCopies).toBe(true);
+  expect(() => at(5)).toThrow('physical address 0x1004 is at more than 4 places in the file');
 });
 
 test('adjacent segments are joined, however many there are', () => {
@@ -94,83 +120,105 @@ test('adjacent segments are joined, however many there are', () => {
     offset: 0x500 + (i % 1000) * 0x1000,
     name: `program header ${i}`,
   }));
-  expect([...new Segments(segments, 0x100_0000)]).toEqual([{ start: 0n, end: 0x3e_8000n, offset: 0x500 }]);
+  expect([...Segments.of(segments, 0x100_0000)]).toEqual([{ start: 0n, end: 0x3e_8000n, offset: 0x500 }]);
 });
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
+const FIRST = 0x8c0;
 
-/** Blocks of memory in pages, as in a dump by virtual address. `listed` selects the pages that segments describe. */
-function dumped(blocks: readonly { start: number; size: number }[], listed: (address: number) => boolean) {
-  const first = 0x8c0;
-  let offset = first;
-  const places = new Map<number, number>();
-  const runs: { start: number; end: number; offset: number }[] = [];
-  for (const { start, size } of blocks) {
-    for (let address = start; address < start + size; address += 0x1000) {
-      const place = offset + (address - start);
-      places.set(address, place);
-      if (!listed(address)) continue;
-      const last = runs.at(-1);
-      if (last?.end === address && place - address === last.offset - last.start) last.end = address + 0x1000;
-      else runs.push({ start: address, end: address + 0x1000, offset: place });
-    }
-    offset += size;
-  }
-  return { first, size: offset + 9, places, runs };
+/** The blocks of a PC as QEMU writes them: RAM around the VGA hole, memory of the graphics card, firmware, RAM above 4 GiB. */
+function pcBlocks(low: number, high: number, video: number, firmware: number, hole = true) {
+  return [
+    ...(hole ? [[0, 0xa_0000] as const, [0xc_0000, low] as const] : [[0, low] as const]),
+    [0xfd00_0000, 0xfd00_0000 + video] as const,
+    [2 ** 32 - firmware, 2 ** 32] as const,
+    [2 ** 32, 2 ** 32 + high] as const,
+  ].filter(([start, end]) => end > start);
 }
 
-test('unlisted memory is found, never at a wrong place', () => {
-  const block = fc.record({ gap: fc.nat(20), pages: fc.integer({ min: 1, max: 12 }) });
+/** The runs of some of the pages of blocks, and the size of the file. */
+function dumped(blocks: readonly (readonly [number, number])[], pages: readonly number[]) {
+  let offset = FIRST;
+  const deltas = blocks.map(([start, end]) => {
+    const delta = offset - start;
+    offset += end - start;
+    return { start, end, delta };
+  });
+  const runs = new Runs();
+  for (const page of pages) {
+    const block = deltas.find(({ start, end }) => page >= start && page < end);
+    if (block !== undefined) runs.add(page, page + 0x1000, block.delta);
+  }
+  const listed = [...runs.joined().sorted()];
+  return { deltas, facts: { listed, blockEnds: new Set<number>(), first: FIRST, fileSize: offset + 9 } };
+}
+
+const has = ({ blocks }: PcLayout, paddr: number): number | undefined =>
+  blocks.find(({ start, end }) => paddr >= start && paddr < end)?.delta;
+
+test('the true layout of a PC is among those found, and every one agrees with the segments', () => {
+  const machine = fc.constantFrom<readonly [low: number, high: number]>(
+    [128 * MIB, 0],
+    [3 * GIB, 0],
+    [2 * GIB, GIB],
+    [3 * GIB, 3 * GIB],
+    [0xd000_0000, 0],
+  );
+  const page = fc.oneof(
+    fc.nat(0xff),
+    fc.integer({ min: 0xc0, max: 0x7fff }),
+    fc.integer({ min: 0xf_ffc0, max: 0x10_ffff }),
+  );
   fc.assert(
     fc.property(
-      fc.array(block, { minLength: 1, maxLength: 3 }),
-      fc.array(fc.boolean(), { minLength: 40, maxLength: 40 }),
-      (drawn, tells) => {
-        let at = 0;
-        const blocks = drawn.map(({ gap, pages }, i) => {
-          const start = at + (i === 0 ? 0 : gap * 0x1000);
-          at = start + pages * 0x1000;
-          return { start, size: pages * 0x1000 };
-        });
-        let page = 0;
-        const { first, size, places, runs } = dumped(blocks, () => tells[page++ % 40] === true);
-        // Nothing is known about a block without a listed page: there may be one block more than the segments show.
-        fc.pre(
-          blocks.every(({ start, size }) =>
-            runs.some((run) => run.start >= start && run.start < start + size),
-          ),
+      machine,
+      fc.constantFrom(0, 16 * MIB, 4 * MIB),
+      fc.constantFrom(0x4_0000, 0x2_0000),
+      fc.boolean(),
+      fc.array(page, { maxLength: 20 }),
+      ([low, high], video, firmware, hole, drawn) => {
+        const { deltas, facts } = dumped(
+          pcBlocks(low, high, video, firmware, hole),
+          drawn.map((one) => one * 0x1000),
         );
-        const found = new Segments(withUnlistedMemory(runs, first, size), size);
-        for (const [address, place] of places) {
-          expect([place, undefined]).toContain(found.offsetOf(physAddr(address)));
+        const layouts = pcLayouts(facts);
+        const isTrue = (layout: PcLayout): boolean =>
+          [0x1000, 0xf_f000, low - 0x1000, 2 ** 32 + high - 0x1000].every(
+            (paddr) =>
+              has(layout, paddr) === deltas.find((one) => paddr >= one.start && paddr < one.end)?.delta,
+          );
+        expect(layouts.some(isTrue)).toBe(true);
+        for (const layout of layouts) {
+          for (const { start, delta } of facts.listed) {
+            if (start < layout.lowEnd || start >= 2 ** 32) expect(has(layout, start)).toBe(delta);
+          }
         }
-        for (const { start, offset } of runs) expect(found.offsetOf(physAddr(start))).toBe(offset);
       },
     ),
   );
 });
 
-test('all memory of a PC with 6 GiB is found from one listed page above 4 GiB', () => {
-  const [low, rom] = [3 * GIB, 0x4_0000];
-  const listed = { start: 0x1_0005_0000, end: 0x1_0005_1000, offset: 0x8c0 + low + rom + 0x5_0000 };
-  const size = 0x8c0 + 6 * GIB + rom;
-  const found = new Segments(withUnlistedMemory([listed], 0x8c0, size), size);
-  for (const [address, place] of [
-    [0, 0x8c0],
-    [low - MIB, 0x8c0 + low - MIB],
-    [2 ** 32 - rom, 0x8c0 + low],
-    [2 ** 32, 0x8c0 + low + rom],
-    [2 ** 32 + 3 * GIB - 0x1000, size - 0x1000],
-  ] as const) {
-    expect(found.offsetOf(physAddr(address))).toBe(place);
-  }
+test('RAM of 3 GiB ends where the memory of the graphics card begins in the file', () => {
+  const { facts } = dumped(pcBlocks(3 * GIB, 0, 16 * MIB, 0x4_0000), [0x10_0000, 0xbff0_0000]);
+  const [best] = pcLayouts(facts);
+  expect(best).toMatchObject({ lowEnd: 3 * GIB, ram: 3 * GIB });
+  expect([0xa_0000, 0xb_f000, 0xc000_0000, 0xc104_0000].map((paddr) => has(best!, paddr))).toEqual(
+    Array.from({ length: 4 }, () => undefined),
+  );
+  expect(has(best!, 0xc_0000)).toBe(FIRST - 0x2_0000);
 });
 
-test('in a file with another layout, only listed memory is found', () => {
-  const runs = [
-    { start: 0x1000, end: 0x2000, offset: 0x9000 },
-    { start: 0x5000, end: 0x6000, offset: 0x3000 },
+test('a cut-off segment shows where a block ends', () => {
+  const { facts } = dumped(pcBlocks(240 * MIB, 0, 16 * MIB, 0x4_0000), [0x10_0000]);
+  expect(pcLayouts(facts)[0]).toMatchObject({ lowEnd: 256 * MIB });
+  expect(pcLayouts({ ...facts, blockEnds: new Set([240 * MIB]) })[0]).toMatchObject({ lowEnd: 240 * MIB });
+});
+
+test('segments that are not those of a PC have no layout', () => {
+  const listed = [
+    { start: 0x1000, end: 0x2000, delta: 0x8000 },
+    { start: 0x5000, end: 0x6000, delta: -0x2000 },
   ];
-  expect(new Segments(withUnlistedMemory(runs, 0x100, 0x1_0000), 0x1_0000).bytes).toBe(0x2000);
+  expect(pcLayouts({ listed, blockEnds: new Set(), first: 0x100, fileSize: 0x1_0000 })).toEqual([]);
 });

@@ -1,0 +1,44 @@
+/** Something about a dump that the user must know, although the work goes on. */
+export interface Notice {
+  /** A stable name for programs. */
+  readonly warning: 'copies-differ' | 'empty-table' | 'senseless-table' | 'other-levels' | 'nothing-mapped';
+  /** One sentence, and what to do. */
+  readonly message: string;
+}
+
+const MOST = 16;
+
+/** Collects notices until they are printed. Each is kept once, and only the first ones, since a hostile file can cause many. */
+export class Notices {
+  readonly #seen: Set<string> = new Set();
+  #waiting: Notice[] = [];
+  #isQuiet = false;
+
+  add(warning: Notice['warning'], message: string): void {
+    if (this.#isQuiet || this.#seen.has(message) || this.#seen.size >= MOST) return;
+    this.#seen.add(message);
+    this.#waiting.push({ warning, message });
+  }
+
+  /** The notices since the last call. */
+  take(): readonly Notice[] {
+    const taken = this.#waiting;
+    if (taken.length > 0) this.#waiting = [];
+    return taken;
+  }
+
+  /** Runs `work`, and ignores the notices meanwhile: it reads memory only to guess. */
+  quietly<Result>(work: () => Result): Result {
+    this.#isQuiet = true;
+    try {
+      return work();
+    } finally {
+      this.#isQuiet = false;
+    }
+  }
+
+  /** Whether there was no notice yet. */
+  get isEmpty(): boolean {
+    return this.#seen.size === 0;
+  }
+}
