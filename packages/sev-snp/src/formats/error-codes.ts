@@ -123,6 +123,7 @@ export const ERRORS_OF = {
     'VMGEXIT_FAILED',
     'PSC_REFUSED',
     'INVALID_PSC_RESPONSE',
+    'RELEASED_GHCB',
   ],
   'Ghcb.create': [
     'INVALID_ARGUMENT',
@@ -132,8 +133,16 @@ export const ERRORS_OF = {
     'PVALIDATE_FAILED',
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
+    'GHCB_IN_USE',
   ],
-  'Ghcb.vmgexit': ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'TERMINATED', 'INVALID_MESSAGE', 'VMGEXIT_FAILED'],
+  'Ghcb.vmgexit': [
+    'OUT_OF_MEMORY',
+    'UNSUPPORTED_VMGEXIT',
+    'TERMINATED',
+    'INVALID_MESSAGE',
+    'VMGEXIT_FAILED',
+    'RELEASED_GHCB',
+  ],
   makePageShared: [
     'INVALID_ARGUMENT',
     'INVALID_RESPONSE',
@@ -142,6 +151,7 @@ export const ERRORS_OF = {
     'PVALIDATE_FAILED',
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
+    'GHCB_IN_USE',
   ],
   makePagePrivate: [
     'INVALID_ARGUMENT',
@@ -151,6 +161,7 @@ export const ERRORS_OF = {
     'PVALIDATE_FAILED',
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
+    'GHCB_IN_USE',
   ],
   releasePage: [
     'INVALID_ARGUMENT',
@@ -160,6 +171,7 @@ export const ERRORS_OF = {
     'PVALIDATE_FAILED',
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
+    'GHCB_IN_USE',
   ],
   acceptPage: [
     'INVALID_ARGUMENT',
@@ -169,28 +181,58 @@ export const ERRORS_OF = {
     'PVALIDATE_FAILED',
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
+    'GHCB_IN_USE',
   ],
-  makeRegionShared: [
+  'Ghcb.release': [
     'INVALID_ARGUMENT',
-    'UNSUPPORTED_VMGEXIT',
-    'VMGEXIT_FAILED',
-    'PSC_REFUSED',
-    'INVALID_PSC_RESPONSE',
-    'NOT_VALIDATED',
-    'PVALIDATE_FAILED',
-    'PVALIDATE_UNCHANGED',
-    'WRONG_MAPPING',
-  ],
-  makeRegionPrivate: [
-    'INVALID_ARGUMENT',
-    'UNSUPPORTED_VMGEXIT',
-    'VMGEXIT_FAILED',
-    'PSC_REFUSED',
-    'INVALID_PSC_RESPONSE',
+    'INVALID_RESPONSE',
+    'PAGE_STATE_REFUSED',
     'ALREADY_VALIDATED',
     'PVALIDATE_FAILED',
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
+    'RELEASED_GHCB',
+  ],
+  makeRegionShared: [
+    'INVALID_ARGUMENT',
+    'NOT_VALIDATED',
+    'WRONG_MAPPING',
+    'GHCB_IN_USE',
+    'RELEASED_GHCB',
+    'REGION_CHANGE_FAILED',
+  ],
+  makeRegionPrivate: [
+    'INVALID_ARGUMENT',
+    'ALREADY_VALIDATED',
+    'WRONG_MAPPING',
+    'GHCB_IN_USE',
+    'RELEASED_GHCB',
+    'REGION_CHANGE_FAILED',
+  ],
+  releaseRegion: [
+    'INVALID_ARGUMENT',
+    'NOT_VALIDATED',
+    'WRONG_MAPPING',
+    'GHCB_IN_USE',
+    'RELEASED_GHCB',
+    'REGION_CHANGE_FAILED',
+  ],
+  acceptRegion: [
+    'INVALID_ARGUMENT',
+    'ALREADY_VALIDATED',
+    'WRONG_MAPPING',
+    'GHCB_IN_USE',
+    'RELEASED_GHCB',
+    'REGION_CHANGE_FAILED',
+  ],
+  settleRegion: [
+    'INVALID_ARGUMENT',
+    'ALREADY_VALIDATED',
+    'NOT_VALIDATED',
+    'WRONG_MAPPING',
+    'GHCB_IN_USE',
+    'RELEASED_GHCB',
+    'REGION_CHANGE_FAILED',
   ],
   GuestRegions: ['INVALID_ARGUMENT'],
   ValidatedPages: ['INVALID_ARGUMENT'],
@@ -200,7 +242,7 @@ export const ERRORS_OF = {
   'ValidatedPages.remove': ['INVALID_ARGUMENT', 'NOT_VALIDATED'],
   makeVmsa: ['INVALID_ARGUMENT', 'RMPADJUST_FAILED'],
   unmakeVmsa: ['RMPADJUST_FAILED'],
-  requestAp: ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'VMGEXIT_FAILED'],
+  requestAp: ['OUT_OF_MEMORY', 'UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'VMGEXIT_FAILED', 'RELEASED_GHCB'],
   callSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN'],
   requestSvsm: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
   pvalidateBySvsm: ['INVALID_MESSAGE', 'INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
@@ -324,8 +366,13 @@ export type LaunchErrorCode = CodeOf<'Hypervisor.launch'>;
  */
 export type VmgexitErrorCode = CodeOf<'Vcpu.vmgexit' | 'Hypervisor.vmgexit' | 'Hypervisor.answerGhcb'>;
 
-/** The codes that requests to the hypervisor throw: `Ghcb.create`, `Ghcb.vmgexit`, `registerGhcb`, `requestGhcbMsr`. */
-export type GhcbErrorCode = CodeOf<'Ghcb.create' | 'Ghcb.vmgexit' | 'registerGhcb' | 'requestGhcbMsr'>;
+/**
+ * The codes that requests to the hypervisor throw: `Ghcb.create`, `Ghcb.release`, `Ghcb.vmgexit`, `registerGhcb`,
+ * `requestGhcbMsr`.
+ */
+export type GhcbErrorCode = CodeOf<
+  'Ghcb.create' | 'Ghcb.release' | 'Ghcb.vmgexit' | 'registerGhcb' | 'requestGhcbMsr'
+>;
 
 /** The codes that page state changes throw: `requestPageState`, `requestPageStates`. */
 export type PageStateErrorCode = CodeOf<'requestPageState' | 'requestPageStates'>;
@@ -338,6 +385,9 @@ export type VisibilityErrorCode = CodeOf<
   | 'acceptPage'
   | 'makeRegionShared'
   | 'makeRegionPrivate'
+  | 'releaseRegion'
+  | 'acceptRegion'
+  | 'settleRegion'
 >;
 
 /** The codes that a `GuestRegions` or a `ValidatedPages` throws. */

@@ -1,4 +1,12 @@
-import { CodedError, describeValue, formatAddress, isCodedError, type MessageTable } from '@svsm/address';
+import {
+  CodedError,
+  describeValue,
+  formatAddress,
+  isCodedError,
+  type MessageTable,
+  type VirtAddr,
+} from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
 import type { FirmwareStatus } from './firmware-status.ts';
 import type { GuestState } from './guest-state.ts';
 import type { PageState } from './page-state.ts';
@@ -77,6 +85,21 @@ export interface SnpErrorDetails {
   RMPADJUST_FAILED: { gva: bigint; result: RmpResult };
   /** The page is not mapped as the operation needs it. */
   WRONG_MAPPING: { gva: bigint; expected: string; found: string };
+  /** A processor of the guest uses the page as its GHCB. */
+  GHCB_IN_USE: { gpa: bigint };
+  /** The GHCB was released: its processor has no GHCB. */
+  RELEASED_GHCB: { gpa: bigint };
+  /**
+   * Pages of a region have changed, and then a step failed: its error is the `cause`. The details say where each page of the
+   * region is: they are the `RegionState` with which `settleRegion` brings it to one state.
+   */
+  REGION_CHANGE_FAILED: {
+    to: 'private' | 'shared';
+    private: readonly MemoryRegion<VirtAddr>[];
+    shared: readonly MemoryRegion<VirtAddr>[];
+    lost: readonly MemoryRegion<VirtAddr>[];
+    validated: readonly MemoryRegion<VirtAddr>[];
+  };
 }
 
 /** The codes of {@link SnpError}. */
@@ -130,6 +153,12 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `RMPADJUST of ${formatAddress(gva)} returned ${nameOfResult(result)} (${result})`,
   WRONG_MAPPING: ({ gva, expected, found }) =>
     `${formatAddress(gva)} must be mapped ${expected}, but is ${found}`,
+  GHCB_IN_USE: ({ gpa }) => `${formatAddress(gpa)} is the GHCB of a processor: release the GHCB first`,
+  RELEASED_GHCB: ({ gpa }) => `the GHCB at ${formatAddress(gpa)} was released: create another one`,
+  REGION_CHANGE_FAILED: ({ to, lost }) => {
+    const bytes = lost.reduce((sum, { size }) => sum + size, 0n);
+    return `a region could not be made ${to}: ${bytes} bytes of it are neither private nor shared`;
+  },
 };
 
 /**

@@ -101,7 +101,7 @@ export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
 /**
  * Asks the hypervisor to run a VMSA as a processor, or not to run it any more. A reported success proves nothing.
  *
- * @throws SnpError `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
+ * @throws SnpError `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
  *   `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; SnpFault
  */
 export function requestAp(ghcb: Ghcb, creation: ApCreation): void {

@@ -3,8 +3,16 @@ import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { GhcbPage } from '../formats/ghcb-page.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import { registerGhcb } from './msr-protocol.ts';
-import { makePageShared, type VisibilityOptions } from './page-visibility.ts';
+import { noteGhcb } from './ghcb-pages.ts';
+import { registerGhcb, requestGhcbMsr } from './msr-protocol.ts';
+import {
+  acceptPage,
+  flushPage,
+  makePageShared,
+  sharedPage,
+  type VisibilityOptions,
+} from './page-visibility.ts';
+import { pageRegion } from './validated-pages.ts';
 
 /** A request of a guest to the hypervisor. */
 export interface GhcbCall {
@@ -18,13 +26,23 @@ export interface GhcbCall {
   readonly rax?: bigint;
 }
 
-/** The GHCB of a processor: a page shared with the hypervisor, through which the processor requests services. */
+/** The request that registers no GHCB. */
+const NO_GHCB = { type: 'register-ghcb-request', gpa: 0n as PhysAddr } as const;
+
+/** The GHCB that each processor has registered last. */
+const REGISTERED: WeakMap<Vcpu, Ghcb> = /* @__PURE__ */ new WeakMap();
+
+/**
+ * The GHCB of a processor: a page shared with the hypervisor, through which the processor requests services. Until it is
+ * released, operations that would change the state of its page are refused.
+ */
 export class Ghcb {
   readonly vcpu: Vcpu;
   /** The address at which the guest maps it, shared. */
   readonly gva: VirtAddr;
   readonly gpa: PhysAddr;
   readonly page: GhcbPage;
+  #state: 'used' | 'leaving' | 'released' = 'used';
 
   private constructor(vcpu: Vcpu, gva: VirtAddr, gpa: PhysAddr) {
     this.vcpu = vcpu;
@@ -32,13 +50,22 @@ export class Ghcb {
     this.gpa = gpa;
     const at = (offset: number): VirtAddr => (gva + BigInt(offset)) as VirtAddr;
     this.page = new GhcbPage({
-      read: (offset, length) => vcpu.read(at(offset), length),
-      write: (offset, bytes) => vcpu.write(at(offset), bytes),
+      read: (offset, length) => {
+        this.#requireUsed();
+        return vcpu.read(at(offset), length);
+      },
+      write: (offset, bytes) => {
+        this.#requireUsed();
+        vcpu.write(at(offset), bytes);
+      },
     });
+    noteGhcb(vcpu.guest, gpa, true);
+    REGISTERED.set(vcpu, this);
   }
 
   /**
-   * Makes the private 4 KiB page at `gva` the GHCB of `vcpu`: shares, clears and registers it.
+   * Makes the private 4 KiB page at `gva` the GHCB of `vcpu`: shares, clears and registers it. If it throws after the page
+   * was shared, take the page back with `makePagePrivate`.
    *
    * @param table - the page table of `vcpu`
    * @throws SnpError as {@link makePageShared}; PageTableError, SnpFault as {@link makePageShared}
@@ -51,11 +78,50 @@ export class Ghcb {
     return new Ghcb(vcpu, gva, gpa);
   }
 
+  /** Whether {@link release} was called. */
+  get isReleased(): boolean {
+    return this.#state !== 'used';
+  }
+
+  /**
+   * Makes the page private again, and clears it. Afterwards the processor has no GHCB, and this one cannot be used; what
+   * remains is the MSR protocol. The processor registers GPA 0 in its place, as COCONUT-SVSM does
+   * (`kernel/src/sev/ghcb.rs`); the hypervisor may refuse that. If another GHCB was registered later, that one stays.
+   *
+   * If it throws after the checks, the GHCB cannot be used, and its page is neither private nor shared: call it again.
+   *
+   * @param table - the page table of the processor
+   * @throws SnpError `RELEASED_GHCB` if it is released already, `WRONG_MAPPING` if the page is not mapped as its GHCB,
+   *   `INVALID_ARGUMENT`, `ALREADY_VALIDATED`, `INVALID_RESPONSE`, `PAGE_STATE_REFUSED`, `PVALIDATE_FAILED`,
+   *   `PVALIDATE_UNCHANGED`; PageTableError, SnpFault as `makePagePrivate`; the errors of `flush` and `validator`
+   */
+  release(table: PageTable, options: VisibilityOptions = {}): void {
+    const { vcpu, gva, gpa } = this;
+    if (this.#state === 'released') this.#requireUsed();
+    if (this.#state === 'used') {
+      if (sharedPage(table, gva) !== gpa) {
+        throw new SnpError('WRONG_MAPPING', {
+          gva,
+          expected: 'to the page of the GHCB',
+          found: 'to another page',
+        });
+      }
+      options.validated?.requireNone(pageRegion(gpa, PAGE_SIZE));
+      if (REGISTERED.get(vcpu) === this) requestGhcbMsr(vcpu, NO_GHCB, 'register-ghcb');
+      this.#state = 'leaving';
+      noteGhcb(vcpu.guest, gpa, false);
+    }
+    table.setEncrypted4k(gva);
+    flushPage(vcpu, gva, options);
+    acceptPage(vcpu, table, gva, options);
+    this.#state = 'released';
+  }
+
   /**
    * VMGEXIT with a request in the page, by protocol version 2. Returns SW_EXITINFO2, whose meaning depends on the
    * request. The answer is read once.
    *
-   * @throws SnpError `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` unless the hypervisor reports success,
+   * @throws SnpError `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` unless the hypervisor reports success,
    *   `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault
    */
   vmgexit({ exitCode, info1 = 0n, info2 = 0n, scratch, rax }: GhcbCall): bigint {
@@ -77,5 +143,9 @@ export class Ghcb {
       throw new SnpError('VMGEXIT_FAILED', { exitCode, info1: answer1, info2: answer2 });
     }
     return answer2;
+  }
+
+  #requireUsed(): void {
+    if (this.isReleased) throw new SnpError('RELEASED_GHCB', { gpa: this.gpa });
   }
 }

@@ -17,6 +17,12 @@ export { Ghcb, type GhcbCall } from './ghcb.ts';
 export { Guest, type GuestOptions } from './guest.ts';
 export { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
 export { PSC_MAX_IDLE_EXITS, requestPageStates } from './page-state-change.ts';
+export type {
+  PageValidator,
+  PrivatePage,
+  ValidationFailure,
+  ValidationProgress,
+} from './page-validation.ts';
 export {
   acceptPage,
   makePagePrivate,
@@ -24,7 +30,14 @@ export {
   releasePage,
   type VisibilityOptions,
 } from './page-visibility.ts';
-export { makeRegionPrivate, makeRegionShared } from './region-visibility.ts';
+export type { RegionState } from './region-state.ts';
+export {
+  acceptRegion,
+  makeRegionPrivate,
+  makeRegionShared,
+  releaseRegion,
+  settleRegion,
+} from './region-visibility.ts';
 export {
   type CallingArea,
   callSvsm,
@@ -41,4 +54,5 @@ export {
   type VtomSettings,
   withdrawFromSvsm,
 } from './svsm-call.ts';
+export { svsmValidator } from './svsm-validator.ts';
 export { pageRegion, ValidatedPages } from './validated-pages.ts';

@@ -27,7 +27,7 @@ export const PSC_MAX_IDLE_EXITS = 1024;
  *
  * @param batchSize - the greatest number of entries in a list: 1 to 253
  * @returns the number of VMGEXITs
- * @throws SnpError `INVALID_ARGUMENT` for another batch size, `INVALID_MESSAGE` if a field of an entry does not fit,
+ * @throws SnpError `RELEASED_GHCB`, `INVALID_ARGUMENT` for another batch size, `INVALID_MESSAGE` if a field of an entry does not fit,
  *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; SnpFault
  */
 export function requestPageStates(

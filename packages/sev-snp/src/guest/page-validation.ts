@@ -1,10 +1,9 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { eventOf, hasPvalidated } from '../cpu/machine-event.ts';
+import { hasPvalidated } from '../cpu/machine-event.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
-import { isSnpError, SnpError } from '../formats/snp-error.ts';
-import { isSnpFault } from '../rmp/snp-fault.ts';
+import { SnpError } from '../formats/snp-error.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 
 /** A page of the guest that is mapped private. */
@@ -14,6 +13,50 @@ export interface PrivatePage {
   readonly size: RmpPageSize;
 }
 
+/**
+ * PVALIDATE of pages in their order, up to the first page that does not change: by the processor itself, or by an SVSM for
+ * it. A page has changed only if PVALIDATE succeeds and reports a change. If the validator throws, all pages are in doubt.
+ */
+export type PageValidator = (
+  vcpu: Vcpu,
+  pages: readonly PrivatePage[],
+  validate: boolean,
+) => ValidationProgress;
+
+/** The end of a run of PVALIDATEs. */
+export interface ValidationProgress {
+  /** The number of pages that have changed: the first ones. */
+  readonly done: number;
+  /** Whether the next page has 2 MiB, but 4 KiB entries in the RMP: its 4 KiB pages have to change. */
+  readonly isMismatch?: boolean;
+  /** The failure of the next page. */
+  readonly failure?: ValidationFailure | undefined;
+}
+
+/** The reason why a page has not changed. */
+export interface ValidationFailure {
+  readonly error: unknown;
+  /**
+   * The number of pages from the next one on that are in doubt: they may have changed all the same, or be other pages than
+   * those that were validated. 0 if not given.
+   */
+  readonly unclear?: number;
+}
+
+/** The processor that changes pages, and the guest's record. */
+export interface ValidationContext {
+  readonly vcpu: Vcpu;
+  /** PVALIDATE by the processor itself if not given. */
+  readonly validator?: PageValidator | undefined;
+  readonly validated?: ValidatedPages | undefined;
+}
+
+/** The state of a page after a step. `lost`: PVALIDATE has failed, and the page may be another one. */
+export type PageStep = 'validated' | 'cleared' | 'rescinded' | 'lost';
+
+/** Called for each page after a step, in the size of the RMP. */
+export type OnPage = (page: PrivatePage, step: PageStep) => void;
+
 /*
  * PVALIDATE of pages, with the guest's record. The hypervisor can run another processor of the guest at each exit. So the
  * record has a page before PVALIDATE validates it, and until PVALIDATE has rescinded the validation: a second validation
@@ -21,96 +64,174 @@ export interface PrivatePage {
  */
 
 /**
- * Validates a page and clears it; in 4 KiB pages if the RMP has 4 KiB entries. If a page cannot be cleared, its validation
- * is rescinded, and it leaves the record. The 4 KiB pages before it stay validated and clear.
+ * Validates pages and clears each; in 4 KiB pages if the RMP has 4 KiB entries. If a page cannot be cleared, its validation
+ * is rescinded, and it leaves the record. The pages before it stay validated and clear.
  *
- * @throws SnpError `ALREADY_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault
+ * @throws SnpError `ALREADY_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault; the errors of the validator
  */
-export function validatePage(vcpu: Vcpu, page: PrivatePage, validated: ValidatedPages | undefined): void {
-  const region = pageRegion(page.gpa, page.size);
-  validated?.add(region);
-  let isHuge: boolean;
-  try {
-    isHuge = pvalidate(vcpu, page, true) === RmpResult.FAIL_SIZEMISMATCH;
-  } catch (error) {
-    // A fault or a result comes in place of the change. Any other error is of a callback, which comes after the change.
-    const isInPlace = (isSnpFault(error) || isSnpError(error)) && eventOf(error) === undefined;
-    if (isInPlace) validated?.remove(region);
-    else takeBack(vcpu, page, validated);
-    throw error;
-  }
-  if (isHuge) {
-    validated?.remove(region);
-    for (const small of smallPagesOf(page)) validatePage(vcpu, small, validated);
-    return;
-  }
-  try {
-    vcpu.write(page.gva, new Uint8Array(page.size));
-  } catch (error) {
-    takeBack(vcpu, page, validated);
-    throw error;
-  }
-}
-
-/**
- * Rescinds the validation of a page; in 4 KiB pages if the RMP has 4 KiB entries. Returns the pages in the sizes of the RMP.
- *
- * @throws SnpError `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault
- */
-export function rescindPage<Page extends PrivatePage>(
-  vcpu: Vcpu,
-  page: Page,
-  validated: ValidatedPages | undefined,
-): readonly Page[] {
-  const region = pageRegion(page.gpa, page.size);
-  validated?.requireAll(region);
-  try {
-    if (pvalidate(vcpu, page, false) === RmpResult.FAIL_SIZEMISMATCH) {
-      return smallPagesOf(page).flatMap((small) => rescindPage(vcpu, small, validated));
+export function validatePages(
+  context: ValidationContext,
+  pages: readonly PrivatePage[],
+  onPage: OnPage = () => {},
+): void {
+  for (let queue = pages; queue.length > 0; ) {
+    record(context, queue);
+    const progress = run(context, queue, true);
+    const { done, failure } = progress;
+    const end = done + (failure?.unclear ?? 0);
+    for (const page of queue.slice(end)) context.validated?.remove(regionOf(page));
+    for (const page of queue.slice(0, end)) onPage(page, 'validated');
+    const unclear = queue.slice(done, end);
+    for (const page of unclear) takeBack(context, page, onPage);
+    try {
+      clearPages(context, queue.slice(0, done), onPage);
+    } catch (error) {
+      throw failure === undefined ? error : failure.error;
     }
-  } catch (error) {
-    if (hasPvalidated(error, page.gva, false)) validated?.remove(region);
-    throw error;
-  }
-  validated?.remove(region);
-  return [page];
-}
-
-/**
- * Rescinds the validation of a page after a failure. PVALIDATE has to report a change: else the hypervisor has put another
- * page there, and the validated one stays in the record.
- */
-function takeBack(vcpu: Vcpu, page: PrivatePage, validated: ValidatedPages | undefined): void {
-  const { gva, gpa, size } = page;
-  try {
-    const { result, unchanged } = vcpu.pvalidate(gva, size, false);
-    if (result === RmpResult.SUCCESS && !unchanged) validated?.remove(pageRegion(gpa, size));
-    if (result !== RmpResult.FAIL_SIZEMISMATCH || size !== PageSize.Huge) return;
-    for (const small of smallPagesOf(page)) takeBack(vcpu, small, validated);
-  } catch (error) {
-    // The first failure is the one to report.
-    if (hasPvalidated(error, gva, false)) validated?.remove(pageRegion(gpa, size));
+    if (failure !== undefined) throw failure.error;
+    queue = restOf(queue, progress);
   }
 }
 
 /**
- * PVALIDATE that has to change the page. Returns SUCCESS, or FAIL_SIZEMISMATCH for 2 MiB.
+ * Clears validated pages. If a page cannot be cleared, its validation is rescinded, and the others are cleared. Throws the
+ * first failure.
  *
- * @throws SnpError `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault: nothing has changed
+ * @throws SnpFault
  */
-function pvalidate(vcpu: Vcpu, { gva, size }: PrivatePage, validate: boolean): RmpResult {
-  const { result, unchanged } = vcpu.pvalidate(gva, size, validate);
-  if (result === RmpResult.FAIL_SIZEMISMATCH && size === PageSize.Huge) return result;
-  if (result !== RmpResult.SUCCESS) throw new SnpError('PVALIDATE_FAILED', { gva, validate, result });
-  if (unchanged) throw new SnpError('PVALIDATE_UNCHANGED', { gva, validate });
-  return result;
+export function clearPages(
+  context: ValidationContext,
+  pages: readonly PrivatePage[],
+  onPage: OnPage = () => {},
+): void {
+  let failure: { readonly error: unknown } | undefined;
+  for (const page of pages) {
+    try {
+      context.vcpu.write(page.gva, new Uint8Array(page.size));
+      onPage(page, 'cleared');
+    } catch (error) {
+      onPage(page, 'lost');
+      takeBack(context, page, onPage);
+      failure ??= { error };
+    }
+  }
+  if (failure !== undefined) throw failure.error;
 }
 
-function smallPagesOf<Page extends PrivatePage>(page: Page): Page[] {
+/**
+ * Rescinds the validation of pages; in 4 KiB pages if the RMP has 4 KiB entries.
+ *
+ * @throws SnpError `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault; the errors of the validator
+ */
+export function rescindPages(
+  context: ValidationContext,
+  pages: readonly PrivatePage[],
+  onPage: OnPage = () => {},
+): void {
+  for (const page of pages) context.validated?.requireAll(regionOf(page));
+  for (let queue = pages; queue.length > 0; ) {
+    const progress = run(context, queue, false);
+    const { done, failure } = progress;
+    for (const page of queue.slice(0, done)) {
+      context.validated?.remove(regionOf(page));
+      onPage(page, 'rescinded');
+    }
+    if (failure !== undefined) {
+      for (const page of queue.slice(done, done + (failure.unclear ?? 0))) onPage(page, 'lost');
+      throw failure.error;
+    }
+    queue = restOf(queue, progress);
+  }
+}
+
+/** PVALIDATE by the processor itself, which runs at VMPL0. */
+export function pvalidatePages(
+  vcpu: Vcpu,
+  pages: readonly PrivatePage[],
+  validate: boolean,
+): ValidationProgress {
+  for (const [done, { gva, size }] of pages.entries()) {
+    try {
+      const { result, unchanged } = vcpu.pvalidate(gva, size, validate);
+      if (result === RmpResult.FAIL_SIZEMISMATCH && size === PageSize.Huge) return { done, isMismatch: true };
+      if (result !== RmpResult.SUCCESS) throw new SnpError('PVALIDATE_FAILED', { gva, validate, result });
+      if (unchanged) throw new SnpError('PVALIDATE_UNCHANGED', { gva, validate });
+    } catch (error) {
+      if (hasPvalidated(error, gva, validate)) return { done: done + 1, failure: { error } };
+      // A fault, a result, or an error of the hypervisor comes in place of the change. What is not an object can be thrown
+      // by `trace`, after the change. A page that was validated may have been replaced.
+      return { done, failure: { error, unclear: validate && error instanceof Error ? 0 : 1 } };
+    }
+  }
+  return { done: pages.length };
+}
+
+/** The parts of a 2 MiB page. */
+export function smallPagesOf<Page extends PrivatePage>(page: Page): Page[] {
   return Array.from({ length: page.size / PAGE_SIZE }, (_, k) => ({
     ...page,
     gva: (page.gva + BigInt(k * PAGE_SIZE)) as VirtAddr,
     gpa: (page.gpa + BigInt(k * PAGE_SIZE)) as PhysAddr,
     size: PageSize.Regular,
   }));
+}
+
+/** Records pages, all or none. @throws SnpError `ALREADY_VALIDATED` */
+function record({ validated }: ValidationContext, pages: readonly PrivatePage[]): void {
+  for (const [k, page] of pages.entries()) {
+    try {
+      validated?.add(regionOf(page));
+    } catch (error) {
+      for (const added of pages.slice(0, k)) validated?.remove(regionOf(added));
+      throw error;
+    }
+  }
+}
+
+/** Runs the validator. If it throws, or ends early without a reason, each page may have changed. */
+function run(
+  { vcpu, validator = pvalidatePages }: ValidationContext,
+  pages: readonly PrivatePage[],
+  validate: boolean,
+): ValidationProgress {
+  try {
+    const progress = validator(vcpu, pages, validate);
+    const hasReason = progress.failure !== undefined || progress.isMismatch === true;
+    if (progress.done === pages.length || hasReason) return progress;
+    const expected = `${pages.length}, or a reason`;
+    throw new SnpError('INVALID_ARGUMENT', {
+      what: 'the progress of a validator',
+      value: progress.done,
+      expected,
+    });
+  } catch (error) {
+    return { done: 0, failure: { error, unclear: pages.length } };
+  }
+}
+
+/**
+ * Rescinds the validation of a page after a failure. PVALIDATE has to report a change: else the hypervisor has put another
+ * page there, and the validated one stays in the record. The first failure is the one to report.
+ */
+function takeBack(context: ValidationContext, page: PrivatePage, onPage: OnPage): void {
+  const { done, isMismatch } = run(context, [page], false);
+  if (done === 1) {
+    context.validated?.remove(regionOf(page));
+    onPage(page, 'rescinded');
+  } else if (isMismatch === true) {
+    for (const small of smallPagesOf(page)) takeBack(context, small, onPage);
+  }
+}
+
+/** The pages that are left: none, or those from a 2 MiB page on that the RMP has in 4 KiB pages. */
+function restOf(
+  pages: readonly PrivatePage[],
+  { done, isMismatch }: ValidationProgress,
+): readonly PrivatePage[] {
+  const next = pages[done];
+  return isMismatch === true && next !== undefined ? [...smallPagesOf(next), ...pages.slice(done + 1)] : [];
+}
+
+function regionOf({ gpa, size }: PrivatePage): ReturnType<typeof pageRegion> {
+  return pageRegion(gpa, size);
 }

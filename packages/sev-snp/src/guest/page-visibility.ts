@@ -1,10 +1,12 @@
-import { isPageAligned, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { isPageAligned, PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { SnpError } from '../formats/snp-error.ts';
+import { requireNoGhcb } from './ghcb-pages.ts';
 import { requestPageState } from './msr-protocol.ts';
-import { rescindPage, validatePage } from './page-validation.ts';
+import { type PageValidator, rescindPages, validatePages } from './page-validation.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 
 /** Options for changes of the visibility of pages. */
@@ -13,7 +15,15 @@ export interface VisibilityOptions {
    * The guest's record. It is consulted before each PVALIDATE, and agrees with the RMP after each call, also after one that
    * fails. Without a record, nothing refuses a second validation.
    */
-  readonly validated?: ValidatedPages;
+  readonly validated?: ValidatedPages | undefined;
+  /**
+   * Drops the translations of a region on every processor that can have some (a shoot-down). It is called after entries have
+   * changed, and before the pages are used in their new state; not if nothing has changed. INVLPG on this processor if not
+   * given. Its errors go on to the caller.
+   */
+  readonly flush?: ((region: MemoryRegion<VirtAddr>) => void) | undefined;
+  /** The step that validates pages: PVALIDATE if not given. Above an SVSM, pass `svsmValidator(area)`. */
+  readonly validator?: PageValidator | undefined;
 }
 
 /*
@@ -26,15 +36,17 @@ export interface VisibilityOptions {
 /**
  * Makes the private 4 KiB page at `gva` shared. PVALIDATE rescinds the validation, through the mapping that is still
  * private. The hypervisor is asked for the page state change. The entry loses its C-bit, and its translation is
- * flushed, from the TLB of this processor only. The content of the page is lost. A larger page is split in the guest's
- * table first, so that a lack of frames fails before anything has changed.
+ * flushed. The content of the page is lost. A larger page is split in the guest's table first, so that a lack of frames
+ * fails before anything has changed.
  *
  * If it throws later, the page is neither private nor shared: it is not validated, so every private access faults. Give
- * it up, or make it private with {@link acceptPage}, which clears it.
+ * it up, or make it private with {@link acceptPage}, which clears it. If only `flush` has failed, the page is shared: flush
+ * it before you use it.
  *
  * @param table - the page table of `vcpu`
  * @param gva - a multiple of 4096
- * @throws SnpError as {@link releasePage}; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`; SnpFault
+ * @throws SnpError as {@link releasePage}; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`; SnpFault; the errors of
+ *   `flush` and `validator`
  */
 export function makePageShared(
   vcpu: Vcpu,
@@ -42,12 +54,12 @@ export function makePageShared(
   gva: VirtAddr,
   options: VisibilityOptions = {},
 ): void {
-  const gpa = privatePage(table, gva);
+  const gpa = privatePage(vcpu, table, gva);
   options.validated?.requireAll(pageRegion(gpa, PageSize.Regular));
   table.split4k(gva);
   releasePage(vcpu, table, gva, options);
   table.setShared4k(gva);
-  vcpu.invlpg(gva);
+  flushPage(vcpu, gva, options);
 }
 
 /**
@@ -59,7 +71,8 @@ export function makePageShared(
  *
  * @param table - the page table of `vcpu`
  * @param gva - a multiple of 4096
- * @throws SnpError `WRONG_MAPPING` if the page is not mapped shared, else as {@link acceptPage}; SnpFault
+ * @throws SnpError `WRONG_MAPPING` if the page is not mapped shared, else as {@link acceptPage}; SnpFault; the errors of
+ *   `flush` and `validator`
  */
 export function makePagePrivate(
   vcpu: Vcpu,
@@ -67,10 +80,11 @@ export function makePagePrivate(
   gva: VirtAddr,
   options: VisibilityOptions = {},
 ): void {
-  const gpa = mappedPage(table, gva, true);
+  const gpa = sharedPage(table, gva);
+  requireNoGhcb(vcpu.guest, pageRegion(gpa, PageSize.Regular));
   options.validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   table.setEncrypted4k(gva);
-  vcpu.invlpg(gva);
+  flushPage(vcpu, gva, options);
   acceptPage(vcpu, table, gva, options);
 }
 
@@ -79,16 +93,17 @@ export function makePagePrivate(
  * hypervisor is asked to take the page. Call `table.setShared4k(gva)` and `vcpu.invlpg(gva)` afterwards.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `NOT_VALIDATED`,
- *   `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`; SnpFault
+ *   `GHCB_IN_USE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`; SnpFault; the
+ *   errors of `validator`
  */
 export function releasePage(
   vcpu: Vcpu,
   table: PageTable,
   gva: VirtAddr,
-  { validated }: VisibilityOptions = {},
+  { validated, validator }: VisibilityOptions = {},
 ): void {
-  const gpa = privatePage(table, gva);
-  rescindPage(vcpu, { gva, gpa, size: PageSize.Regular }, validated);
+  const gpa = privatePage(vcpu, table, gva);
+  rescindPages({ vcpu, validated, validator }, [{ gva, gpa, size: PageSize.Regular }]);
   requestPageState(vcpu, gpa, PageOperation.Shared);
 }
 
@@ -99,22 +114,36 @@ export function releasePage(
  * rescinded.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `ALREADY_VALIDATED`,
- *   `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault
+ *   `GHCB_IN_USE`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault; the errors
+ *   of `validator`
  */
 export function acceptPage(
   vcpu: Vcpu,
   table: PageTable,
   gva: VirtAddr,
-  { validated }: VisibilityOptions = {},
+  { validated, validator }: VisibilityOptions = {},
 ): void {
-  const gpa = privatePage(table, gva);
+  const gpa = privatePage(vcpu, table, gva);
   validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   requestPageState(vcpu, gpa, PageOperation.Private);
-  validatePage(vcpu, { gva, gpa, size: PageSize.Regular }, validated);
+  validatePages({ vcpu, validated, validator }, [{ gva, gpa, size: PageSize.Regular }]);
 }
 
-function privatePage(table: PageTable, gva: VirtAddr): PhysAddr {
-  return mappedPage(table, gva, false);
+/** Drops the translations of one 4 KiB page. */
+export function flushPage(vcpu: Vcpu, gva: VirtAddr, { flush }: VisibilityOptions): void {
+  if (flush === undefined) vcpu.invlpg(gva);
+  else flush(virtRegion(gva, PAGE_SIZE));
+}
+
+/** The guest-physical address of a page that is mapped shared. @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` */
+export function sharedPage(table: PageTable, gva: VirtAddr): PhysAddr {
+  return mappedPage(table, gva, true);
+}
+
+function privatePage({ guest }: Vcpu, table: PageTable, gva: VirtAddr): PhysAddr {
+  const gpa = mappedPage(table, gva, false);
+  requireNoGhcb(guest, pageRegion(gpa, PageSize.Regular));
+  return gpa;
 }
 
 /** The guest-physical address of `gva`, which has to be mapped shared or private. */

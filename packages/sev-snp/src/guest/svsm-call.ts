@@ -64,13 +64,42 @@ export function pvalidateBySvsm(vcpu: Vcpu, area: CallingArea, entries: readonly
   }
 }
 
+/**
+ * The number of entries of the last list in the calling area that the SVSM has done. Call it after a failure: it withdraws
+ * the call first, so that the hypervisor cannot run it later. `undefined` if the calling area cannot be reached: then the
+ * number is unknown.
+ */
+export function entriesDone(vcpu: Vcpu, area: CallingArea): number | undefined {
+  try {
+    vcpu.write(area.gva, new Uint8Array(1));
+    return nextEntry(vcpu, area);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The index of the entry that the SVSM processes next. The calling area is private: only the SVSM writes it. */
+function nextEntry(vcpu: Vcpu, area: CallingArea): number {
+  const next = vcpu.read((area.gva + BigInt(SVSM_CALL_BUFFER + 2)) as VirtAddr, 2);
+  return next[0]! | (next[1]! << 8);
+}
+
 function processList(vcpu: Vcpu, area: CallingArea, call: SvsmCall, entries: readonly SvsmListEntry[]): void {
+  writeList(vcpu, area, entries);
+  processWritten(vcpu, area, call, entries.length);
+}
+
+/** Writes a list into a calling area, all or nothing. @throws SnpError `INVALID_MESSAGE`; SnpFault */
+export function writeList(vcpu: Vcpu, area: CallingArea, entries: readonly SvsmListEntry[]): void {
   const list = new Uint8Array(SVSM_LIST_ENTRY_SIZE * (entries.length + 1));
   list.set(encodeSvsmListHeader({ count: entries.length, next: 0 }));
   for (const [i, entry] of entries.entries())
     list.set(encodeSvsmListEntry(entry), SVSM_LIST_ENTRY_SIZE * (i + 1));
-  const gva = (area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr;
-  vcpu.write(gva, list);
+  vcpu.write((area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr, list);
+}
+
+/** Makes a call with the list that was written last, until it is done. */
+export function processWritten(vcpu: Vcpu, area: CallingArea, call: SvsmCall, count: number): void {
   const rcx = area.gpa + BigInt(SVSM_CALL_BUFFER);
   // An INCOMPLETE call has to advance by at least one entry.
   let [done, busy] = [0, 0];
@@ -78,11 +107,10 @@ function processList(vcpu: Vcpu, area: CallingArea, call: SvsmCall, entries: rea
     const { rax } = callSvsm(vcpu, area, { rax: BigInt(call), rcx });
     const result = Number(BigInt.asUintN(32, rax));
     if (result === SvsmResult.Success) return;
-    const next = vcpu.read((gva + 2n) as VirtAddr, 2);
-    const entry = next[0]! | (next[1]! << 8);
+    const entry = nextEntry(vcpu, area);
     if (result === SvsmResult.Busy) busy += 1;
     else if (result === SvsmResult.Incomplete) done += 1;
-    const isGivenUp = busy === SVSM_MAX_ATTEMPTS || done > entries.length;
+    const isGivenUp = busy === SVSM_MAX_ATTEMPTS || done > count;
     const isRepeated = result === SvsmResult.Busy || result === SvsmResult.Incomplete;
     if (!isRepeated || isGivenUp) throw new SnpError('SVSM_REFUSED', { call, result, entry });
   }

@@ -39,7 +39,7 @@ check<
 check<Equal<VmgexitErrorCode, 'INVALID_ARGUMENT' | 'OUT_OF_MEMORY' | 'UNSUPPORTED_VMGEXIT' | 'TERMINATED'>>();
 
 type Pvalidate = 'PVALIDATE_FAILED' | 'PVALIDATE_UNCHANGED';
-type Visible = 'INVALID_ARGUMENT' | 'WRONG_MAPPING' | 'NOT_VALIDATED' | Pvalidate;
+type Visible = 'INVALID_ARGUMENT' | 'WRONG_MAPPING' | 'NOT_VALIDATED' | 'GHCB_IN_USE' | Pvalidate;
 check<
   Equal<
     GhcbErrorCode,
@@ -49,19 +49,31 @@ check<
     | 'INVALID_RESPONSE'
     | 'PAGE_STATE_REFUSED'
     | 'VMGEXIT_FAILED'
+    | 'ALREADY_VALIDATED'
+    | 'RELEASED_GHCB'
   >
 >();
 type Lists = 'UNSUPPORTED_VMGEXIT' | 'VMGEXIT_FAILED' | 'PSC_REFUSED' | 'INVALID_PSC_RESPONSE';
 check<
   Equal<
     PageStateErrorCode,
-    'INVALID_ARGUMENT' | 'INVALID_MESSAGE' | 'INVALID_RESPONSE' | 'PAGE_STATE_REFUSED' | Lists
+    | 'INVALID_ARGUMENT'
+    | 'INVALID_MESSAGE'
+    | 'INVALID_RESPONSE'
+    | 'PAGE_STATE_REFUSED'
+    | 'RELEASED_GHCB'
+    | Lists
   >
 >();
 check<
   Equal<
     VisibilityErrorCode,
-    Visible | 'ALREADY_VALIDATED' | 'INVALID_RESPONSE' | 'PAGE_STATE_REFUSED' | Lists
+    | Visible
+    | 'ALREADY_VALIDATED'
+    | 'INVALID_RESPONSE'
+    | 'PAGE_STATE_REFUSED'
+    | 'RELEASED_GHCB'
+    | 'REGION_CHANGE_FAILED'
   >
 >();
 check<Equal<ValidatedPagesErrorCode, 'INVALID_ARGUMENT' | 'ALREADY_VALIDATED' | 'NOT_VALIDATED'>>();
@@ -74,6 +86,7 @@ check<
     | 'UNSUPPORTED_VMGEXIT'
     | 'INVALID_MESSAGE'
     | 'VMGEXIT_FAILED'
+    | 'RELEASED_GHCB'
   >
 >();
 check<Equal<SvsmCallErrorCode, 'INVALID_MESSAGE' | 'INVALID_RESPONSE' | 'SVSM_NOT_RUN' | 'SVSM_REFUSED'>>();

@@ -18,6 +18,7 @@ import {
   snapshot,
   spaOf,
   tableFrames,
+  thrownBy,
   type World,
   world,
 } from '../support/world.ts';
@@ -125,8 +126,13 @@ test('after any changes, shared pages are shared and private pages are validated
 describe('changes nothing if', () => {
   test.each<[string, (it: ReturnType<typeof withGhcb>) => void, string]>([
     [
-      'a page is shared already',
+      'a page is the GHCB of a processor',
       (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x4000, 0x3000), it),
+      'GHCB_IN_USE',
+    ],
+    [
+      'a page is private already',
+      (it) => makeRegionPrivate(it.ghcb, it.table, regionOf(0x6000, 0x3000), it),
       'WRONG_MAPPING',
     ],
     [
@@ -187,7 +193,9 @@ test('if the hypervisor claims success and does nothing, the first shared write 
   const other = regionOf(4 * MiB + 0x10_000, 0x2000);
   makeRegionShared(it.ghcb, it.table, other, it);
   host.idle = true;
-  expect(codeOf(() => makeRegionPrivate(it.ghcb, it.table, other, it))).toBe('NPF');
+  const error = thrownBy(() => makeRegionPrivate(it.ghcb, it.table, other, it));
+  expect(error).toMatchObject({ code: 'REGION_CHANGE_FAILED', cause: { code: 'NPF' } });
+  expect(error?.details).toMatchObject({ to: 'private', private: [], shared: [], lost: [other] });
   expect(it.validated.has(physAddr(4 * MiB + 0x10_000))).toBe(false);
 });
 

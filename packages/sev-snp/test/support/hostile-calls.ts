@@ -16,7 +16,13 @@ import { Guest } from '../../src/guest/guest.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import * as visibility from '../../src/guest/page-visibility.ts';
-import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
+import {
+  acceptRegion,
+  makeRegionPrivate,
+  makeRegionShared,
+  releaseRegion,
+  settleRegion,
+} from '../../src/guest/region-visibility.ts';
 import * as svsm from '../../src/guest/svsm-call.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
@@ -580,12 +586,28 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     const fields = object(random, { info1: big, info2: big, scratch: big, rax: big }) as object;
     return ghcb.vmgexit({ ...fields, exitCode: random(4) === 0 ? big(random) : exitCode });
   },
+  'Ghcb.release': (random, world) => {
+    const it = world();
+    const { vcpu, table } = it.it;
+    const gva = random(2) === 0 ? gvaOf(6 * MiB + 0x2000) : it.gva(random);
+    const ghcb = random(4) === 0 ? it.ghcb : Ghcb.create(vcpu, table, gva);
+    return ghcb.release(table, it.record(random));
+  },
   makePageShared: onPage(visibility.makePageShared),
   makePagePrivate: onPage(visibility.makePagePrivate),
   releasePage: onPage(visibility.releasePage),
   acceptPage: onPage(visibility.acceptPage),
   makeRegionShared: onRegion(makeRegionShared),
   makeRegionPrivate: onRegion(makeRegionPrivate),
+  releaseRegion: onRegion(releaseRegion),
+  acceptRegion: onRegion(acceptRegion),
+  settleRegion: (random, world) =>
+    onRegion((ghcb, table, region, options) => {
+      const lists = { private: [], shared: [], lost: [], validated: random(2) === 0 ? [region] : [] };
+      const list = (['private', 'shared', 'lost'] as const)[random(3)]!;
+      const extra = random(4) === 0 ? [region, region] : [region];
+      settleRegion(ghcb, table, { ...lists, [list]: extra }, random(2) === 0 ? 'private' : 'shared', options);
+    })(random, world),
   GuestRegions: (random) =>
     new GuestRegions(random(2) === 0 ? any(random) : [region(random), region(random)]),
   ValidatedPages: (random) => new ValidatedPages(region(random), [region(random)]),

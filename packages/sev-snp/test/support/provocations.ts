@@ -56,7 +56,13 @@ import {
   releasePage,
   type VisibilityOptions,
 } from '../../src/guest/page-visibility.ts';
-import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
+import {
+  acceptRegion,
+  makeRegionPrivate,
+  makeRegionShared,
+  releaseRegion,
+  settleRegion,
+} from '../../src/guest/region-visibility.ts';
 import * as svsm from '../../src/guest/svsm-call.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
@@ -203,10 +209,18 @@ const asShared = ({ table, vcpu }: World): void => {
   vcpu.invlpg(gvaOf(PAGE));
 };
 
+/** A page that a processor uses as its GHCB, in a mapping that the operation accepts. */
+const onGhcb = (operation: PageOperationOf, mapped: 'private' | 'shared') => (): unknown => {
+  const it = withGhcb();
+  if (mapped === 'private') it.table.setEncrypted4k(gvaOf(GHCB));
+  return operation(it.vcpu, it.table, gvaOf(GHCB));
+};
+
 /** Sharing a page that the record, or the RMP, does not have as validated. */
 function sharing(operation: PageOperationOf) {
   return {
     ...pageChange(operation, asPrivate),
+    GHCB_IN_USE: onGhcb(operation, 'private'),
     NOT_VALIDATED: () => {
       const it = hostile();
       return operation(it.vcpu, it.table, gvaOf(PAGE), record(it, false));
@@ -223,6 +237,7 @@ function sharing(operation: PageOperationOf) {
 function takingBack(operation: PageOperationOf, prepare: (it: World) => void) {
   return {
     ...pageChange(operation, prepare),
+    GHCB_IN_USE: onGhcb(operation, prepare === asShared ? 'shared' : 'private'),
     ALREADY_VALIDATED: () => {
       const it = hostile();
       prepare(it);
@@ -290,7 +305,6 @@ const regionShared = ({ table, vcpu }: World): void => {
 
 function regionChange(operation: RegionOperation, prepare: (it: GhcbWorld) => void) {
   return {
-    ...lists((it) => change(operation, it), prepare),
     INVALID_ARGUMENT: () => {
       const it = withGhcb();
       return operation(it.ghcb, it.table, virtRegion(gvaOf(PAGE + 1), PAGE_SIZE));
@@ -299,13 +313,41 @@ function regionChange(operation: RegionOperation, prepare: (it: GhcbWorld) => vo
       const it = withGhcb();
       return operation(it.ghcb, it.table, virtRegion(gvaOf(64 * MiB), PAGE_SIZE));
     },
-    PVALIDATE_FAILED: () => {
-      const it = withGhcb(({ guest }) => new Failing(guest as never));
+    GHCB_IN_USE: () => {
+      const it = withGhcb();
+      return operation(it.ghcb, it.table, virtRegion(gvaOf(GHCB), PAGE_SIZE));
+    },
+    RELEASED_GHCB: () => change(operation, released()),
+    REGION_CHANGE_FAILED: () => {
+      const it = withGhcb();
       prepare(it);
-      (it.vcpu as Failing).fails = true;
+      it.host.answers = { page: () => ({ info1: 0n, info2: 1n }) };
       return change(operation, it);
     },
   };
+}
+
+const notValidated = (operation: RegionOperation) => (): unknown => {
+  const it = withGhcb();
+  return change(operation, it, record(it, false));
+};
+const validatedTwice = (operation: RegionOperation, prepare: (it: GhcbWorld) => void) => (): unknown => {
+  const it = withGhcb();
+  prepare(it);
+  return change(operation, it, record(it, true));
+};
+const settle =
+  (list: 'private' | 'shared'): RegionOperation =>
+  (ghcb, table, region, options) => {
+    const to = list === 'private' ? 'shared' : 'private';
+    settleRegion(ghcb, table, { private: [], shared: [], lost: [], [list]: [region] }, to, options);
+  };
+
+/** A GHCB that was released. */
+function released(): GhcbWorld {
+  const it = withGhcb();
+  it.ghcb.release(it.table);
+  return it;
 }
 
 // The SVSM.
@@ -551,7 +593,8 @@ export const PROVOCATIONS: Provocations = {
       world().vcpu.resume(SHORT, at);
     },
   },
-  'Vcpu.vmgexit': { INVALID_ARGUMENT: wrongType('Vcpu.vmgexit'),
+  'Vcpu.vmgexit': {
+    INVALID_ARGUMENT: wrongType('Vcpu.vmgexit'),
     OUT_OF_MEMORY: () => withoutMemory().vcpu.vmgexit(),
     UNSUPPORTED_VMGEXIT: () => {
       const { vcpu } = world();
@@ -619,6 +662,7 @@ export const PROVOCATIONS: Provocations = {
     ...lists(({ ghcb }) => requestPageStates(ghcb, [entry])),
     INVALID_ARGUMENT: () => requestPageStates(withGhcb().ghcb, [], 0),
     INVALID_MESSAGE: () => requestPageStates(withGhcb().ghcb, [{ ...entry, reserved: -1 }]),
+    RELEASED_GHCB: () => requestPageStates(released().ghcb, [entry]),
   },
   'Ghcb.create': sharing(Ghcb.create),
   'Ghcb.vmgexit': {
@@ -630,6 +674,54 @@ export const PROVOCATIONS: Provocations = {
     TERMINATED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.Terminate }),
     INVALID_MESSAGE: () => withGhcb().ghcb.vmgexit({ exitCode: -1n }),
     VMGEXIT_FAILED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.HvIpi }),
+    RELEASED_GHCB: () => released().ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }),
+  },
+  'Ghcb.release': {
+    INVALID_ARGUMENT: () => {
+      const { ghcb, table } = withGhcb();
+      return ghcb.release(table, { validated: new ValidatedPages(memory) });
+    },
+    ALREADY_VALIDATED: () => {
+      const it = withGhcb();
+      return it.ghcb.release(it.table, record(it, true));
+    },
+    WRONG_MAPPING: () => {
+      const { ghcb, table } = withGhcb();
+      table.setEncrypted4k(ghcb.gva);
+      return ghcb.release(table);
+    },
+    INVALID_RESPONSE: () => {
+      const { ghcb, table, host } = withGhcb();
+      host.answers = { msr: nonsense };
+      return ghcb.release(table);
+    },
+    PAGE_STATE_REFUSED: () => {
+      const { ghcb, table, host } = withGhcb();
+      host.answers = { pageState: () => 1 };
+      return ghcb.release(table);
+    },
+    PVALIDATE_FAILED: () => {
+      const it = withGhcb(({ guest }) => new Failing(guest as never));
+      (it.vcpu as Failing).fails = true;
+      return it.ghcb.release(it.table);
+    },
+    PVALIDATE_UNCHANGED: () => {
+      const it = withGhcb();
+      const state = { assigned: true, asid: it.guest.asid, gpa: it.ghcb.gpa };
+      const options = {
+        // The hypervisor assigns the page early, and another processor validates it.
+        flush: () => {
+          it.vcpu.flushTlb();
+          it.host.rmpupdate(spaOf(it, GHCB), state);
+          it.vcpu.pvalidate(gvaOf(GHCB), PageSize.Regular, true);
+        },
+      };
+      return it.ghcb.release(it.table, options);
+    },
+    RELEASED_GHCB: () => {
+      const it = released();
+      return it.ghcb.release(it.table);
+    },
   },
   makePageShared: sharing(makePageShared),
   makePagePrivate: takingBack(makePagePrivate, asShared),
@@ -637,29 +729,24 @@ export const PROVOCATIONS: Provocations = {
   acceptPage: takingBack(acceptPage, asPrivate),
   makeRegionShared: {
     ...regionChange(makeRegionShared, asPrivate),
-    NOT_VALIDATED: () => {
-      const it = withGhcb();
-      return change(makeRegionShared, it, record(it, false));
-    },
-    PVALIDATE_UNCHANGED: () => {
-      const it = withGhcb();
-      it.vcpu.pvalidate(gvaOf(PAGE), PageSize.Regular, false);
-      return change(makeRegionShared, it);
-    },
+    NOT_VALIDATED: notValidated(makeRegionShared),
   },
   makeRegionPrivate: {
     ...regionChange(makeRegionPrivate, regionShared),
-    ALREADY_VALIDATED: () => {
-      const it = withGhcb();
-      regionShared(it);
-      return change(makeRegionPrivate, it, record(it, true));
-    },
-    PVALIDATE_UNCHANGED: () => {
-      const it = withGhcb();
-      regionShared(it);
-      it.host.answers = { pageState: () => 0 };
-      return change(makeRegionPrivate, it);
-    },
+    ALREADY_VALIDATED: validatedTwice(makeRegionPrivate, regionShared),
+  },
+  releaseRegion: {
+    ...regionChange(releaseRegion, asPrivate),
+    NOT_VALIDATED: notValidated(releaseRegion),
+  },
+  acceptRegion: {
+    ...regionChange(acceptRegion, asPrivate),
+    ALREADY_VALIDATED: validatedTwice(acceptRegion, asPrivate),
+  },
+  settleRegion: {
+    ...regionChange(settle('private'), asPrivate),
+    NOT_VALIDATED: notValidated(settle('private')),
+    ALREADY_VALIDATED: validatedTwice(settle('shared'), regionShared),
   },
   GuestRegions: { INVALID_ARGUMENT: () => new GuestRegions([]) },
   ValidatedPages: { INVALID_ARGUMENT: () => new ValidatedPages(none) },
@@ -696,6 +783,7 @@ export const PROVOCATIONS: Provocations = {
     UNSUPPORTED_VMGEXIT: () => requestAp(unregistered().ghcb, creation),
     INVALID_MESSAGE: () => requestAp(withGhcb().ghcb, { ...creation, apicId: -1 }),
     VMGEXIT_FAILED: () => requestAp(withGhcb().ghcb, { ...creation, sevFeatures: 0n }),
+    RELEASED_GHCB: () => requestAp(released().ghcb, creation),
   },
   callSvsm: calls(({ guestCpu, area }) => svsm.callSvsm(guestCpu, area, {})),
   requestSvsm: refusable(({ guestCpu, area }) => svsm.requestSvsm(guestCpu, area, SvsmCall.RemapCa, {})),
@@ -789,7 +877,8 @@ export const PROVOCATIONS: Provocations = {
       host.init(guest, 3);
     },
   },
-  'Hypervisor.vmgexit': { INVALID_ARGUMENT: wrongType('Hypervisor.vmgexit'),
+  'Hypervisor.vmgexit': {
+    INVALID_ARGUMENT: wrongType('Hypervisor.vmgexit'),
     OUT_OF_MEMORY: () => {
       const { host, guest, vcpu, ghcb } = withoutMemory();
       host.vmgexit(guest, ghcb.gpa, vcpu);

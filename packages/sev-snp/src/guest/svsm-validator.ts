@@ -1,0 +1,64 @@
+import { PageSize } from '@svsm/address';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import { RmpResult } from '../formats/rmp-result.ts';
+import { isSnpError } from '../formats/snp-error.ts';
+import { SVSM_LIST_MAX, SvsmCall, SvsmResult } from '../formats/svsm-protocol.ts';
+import type { PageValidator, PrivatePage, ValidationProgress } from './page-validation.ts';
+import { type CallingArea, entriesDone, processWritten, writeList } from './svsm-call.ts';
+
+/** The result of a call for a 2 MiB page that the RMP, or the record of the SVSM, has in 4 KiB pages. */
+const SIZE_MISMATCH = SvsmResult.InstructionFailed + RmpResult.FAIL_SIZEMISMATCH;
+
+/**
+ * The validator of a guest above an SVSM, at VMPL1 to VMPL3: it asks the SVSM to execute PVALIDATE, with lists of at most
+ * 510 pages in the calling area. Pass it as `validator` to the functions that change the visibility of pages.
+ *
+ * If a call fails, it is withdrawn, and the list in the calling area says which pages are done. If the hypervisor hides the
+ * calling area just then, that is unknown, and the pages of the list are lost.
+ *
+ * @param area - the calling area of the processor that changes pages; everything after its first 8 bytes is overwritten
+ */
+export function svsmValidator(area: CallingArea): PageValidator {
+  return (vcpu, pages, validate) => {
+    for (let first = 0; first < pages.length; first += SVSM_LIST_MAX) {
+      const list = pages.slice(first, first + SVSM_LIST_MAX);
+      const progress = validateList(vcpu, area, list, validate);
+      if (progress !== undefined) return { ...progress, done: first + progress.done };
+    }
+    return { done: pages.length };
+  };
+}
+
+/** Asks the SVSM for a list of pages. Returns the progress unless all of it is done. */
+function validateList(
+  vcpu: Vcpu,
+  area: CallingArea,
+  pages: readonly PrivatePage[],
+  validate: boolean,
+): ValidationProgress | undefined {
+  const entries = pages.map(({ gpa, size }) => ({
+    gpa,
+    size: size === PageSize.Huge ? 1 : 0,
+    validate,
+    ignoreUnchanged: false,
+    reserved: 0,
+  }));
+  // A page that was validated may have been replaced.
+  const unclear = validate ? 0 : 1;
+  try {
+    writeList(vcpu, area, entries);
+  } catch (error) {
+    return { done: 0, failure: { error, unclear } };
+  }
+  try {
+    processWritten(vcpu, area, SvsmCall.Pvalidate, pages.length);
+    return undefined;
+  } catch (error) {
+    const next = entriesDone(vcpu, area);
+    if (next === undefined) return { done: 0, failure: { error, unclear: pages.length } };
+    const done = Math.min(next, pages.length);
+    const isMismatch = isSnpError(error, 'SVSM_REFUSED') && error.details.result === SIZE_MISMATCH;
+    if (isMismatch && pages[done]?.size === PageSize.Huge) return { done, isMismatch };
+    return { done, failure: { error, unclear } };
+  }
+}
