@@ -50,3 +50,14 @@ test('any page gives entries, or a coded error', () => {
     'INVALID_MESSAGE',
   );
 });
+
+test('65 entries are refused by their number, whatever they hold', () => {
+  const one = { eaxIn: 0, ecxIn: 0, xcr0: 0n, xss: 0n, eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  for (const length of [65, 84, 1000]) {
+    const error = thrownBy(() => encodeCpuidPage(Array.from({ length }, () => one)));
+    expect([error?.code, error?.details]).toEqual([
+      'INVALID_MESSAGE',
+      { field: 'count', value: length, expected: 'pass at most 64' },
+    ]);
+  }
+});

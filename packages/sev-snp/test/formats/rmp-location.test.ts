@@ -1,4 +1,4 @@
-import { PAGE_SIZE_1G } from '@svsm/address';
+import { isAddressError, PAGE_SIZE_1G } from '@svsm/address';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -7,8 +7,8 @@ import {
   type SegmentedRmp,
   segmentedRmpEntryAddress,
 } from '../../src/formats/rmp-location.ts';
-import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
-import { codeOf } from '../support/world.ts';
+import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { codeOf, thrownBy } from '../support/world.ts';
 
 const GiB = BigInt(PAGE_SIZE_1G);
 
@@ -96,4 +96,33 @@ describe('segmented', () => {
       expect(codeOf(() => at(0n, fields))).toBe('INVALID_ARGUMENT');
     }
   });
+});
+
+test.each([-1n, 1n << 52n, 0x1000])('%s is not the address of a page, in neither layout', (spa) => {
+  const flat = { base: 0x10_0000n, end: 2n ** 64n - 1n };
+  const read = () => 64n;
+  for (const find of [
+    () => flatRmpEntryAddress(spa as SysPhysAddr, flat),
+    () => segmentedRmpEntryAddress(spa as SysPhysAddr, { base: 0x10_0000n, segmentShift: 51, read }),
+  ]) {
+    let error: unknown;
+    try {
+      find();
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(isAddressError(error)).toBe(true);
+  }
+});
+
+test.each([
+  [{ base: 0x8000n }, { what: 'RMP_BASE', value: 0x8000n, expected: 'pass a multiple of 1 MiB' }],
+  [
+    { segmentShift: 29 },
+    { what: 'the segment size', value: 29, expected: 'the binary logarithm of its bytes must be 30 to 51' },
+  ],
+  [{ segments: 513 }, { what: 'the number of segments', value: 513, expected: 'pass 0 to 512' }],
+])('the error for %o says what is right', (fields, details) => {
+  const table = { base: 0x10_0000n, segmentShift: 36, read: () => 0n, ...fields };
+  expect(thrownBy(() => segmentedRmpEntryAddress(sysPhysAddr(0), table))?.details).toEqual(details);
 });

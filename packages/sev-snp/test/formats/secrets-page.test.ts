@@ -1,7 +1,7 @@
 import { physAddr } from '@svsm/address';
 import { expect, test } from 'vitest';
 import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.ts';
-import { codeOf } from '../support/world.ts';
+import { codeOf, thrownBy } from '../support/world.ts';
 
 const svsm = {
   base: physAddr(0x10_0000),
@@ -67,4 +67,22 @@ test('a value that does not fit is refused, and nothing is written', () => {
   expect(codeOf(() => announceSvsm(bytes, { ...svsm, size: -1n }))).toBe('INVALID_MESSAGE');
   expect(codeOf(() => decodeSecretsPage(new Uint8Array(5)))).toBe('INVALID_ARGUMENT');
   expect(bytes).toEqual(page());
+});
+
+test.each(['base', 'size', 'callingArea'] as const)(
+  'a %s that does not fit is refused by its name',
+  (field) => {
+    for (const value of [-1n, 1n << 64n]) {
+      const bytes = page();
+      const error = thrownBy(() => announceSvsm(bytes, { ...svsm, [field]: value }));
+      expect(error?.code).toBe('INVALID_MESSAGE');
+      expect(error?.details).toMatchObject({ field, value });
+      expect(bytes).toEqual(page());
+    }
+  },
+);
+
+test.each([0, 4, 1.5])('an SVSM has no guest at VMPL%d', (guestVmpl) => {
+  const error = thrownBy(() => announceSvsm(page(), { ...svsm, guestVmpl }));
+  expect(error?.details).toEqual({ field: 'guestVmpl', value: guestVmpl, expected: 'pass 1 to 3' });
 });
