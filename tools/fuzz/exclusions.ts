@@ -10,8 +10,8 @@ const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
     reason: 'The packages make their errors themselves, with details of the types that the messages expect.',
   },
   {
-    id: /^new (IndexedPages|OwnedBlock|PageCache)$/,
-    reason: 'An allocator makes them: the constructor takes a private part of it.',
+    id: /^new (IndexedPages|OwnedBlock|PageCache|SvsmCore)$/,
+    reason: 'An allocator, or an `SvsmState`, makes them: the constructor takes a private part of it.',
   },
   {
     id: /^MemoryRegion\.unchecked$/,

@@ -5,14 +5,17 @@ import {
   type CallingArea,
   Ghcb,
   type Guest,
+  type GuestPageAccess,
   HostileHypervisor,
   type MachineEvent,
   makePagePrivate,
   makePageShared,
   NestedTlb,
+  permanentMap,
   type RmpPageSize,
   SnpMachine,
-  SvsmCore,
+  type SvsmCore,
+  SvsmState,
   type SysPhysAddr,
   ValidatedPages,
   Vcpu,
@@ -160,10 +163,11 @@ export class Stage {
   }
 
   /** Makes an SVSM in the first 2 MiB, and an operating system at VMPL2 in the rest, on another processor. */
-  withSvsm(): { svsm: SvsmCore; os: Vcpu; osTable: PageTable; area: CallingArea } {
+  withSvsm(): { state: SvsmState; svsm: SvsmCore; os: Vcpu; osTable: PageTable; area: CallingArea } {
     const own = [physRegion(physAddr(0), 2 * MIB)];
     const { memory } = this.guest;
-    const svsm = new SvsmCore({ vcpu: this.vcpu, gvaOf, memory, own });
+    const state = new SvsmState({ memory, own });
+    const svsm = state.on(this.vcpu, MAP);
     const area = { gva: gvaOf(physAddr(CALLING_AREA)), gpa: physAddr(CALLING_AREA) };
     for (const gpa of memory.iterPages(PageSize.Huge)) if (gpa >= 2 * MIB) this.#grant(gpa);
     const os = this.processor({ vmpl: Vmpl.Vmpl2 });
@@ -173,7 +177,7 @@ export class Stage {
       svsm.enter(caller);
     });
     this.moments.length = 0;
-    return { svsm, os, osTable, area };
+    return { state, svsm, os, osTable, area };
   }
 
   /** Grants VMPL1 and VMPL2 all access to a 2 MiB page, in the page sizes that the RMP has. */
@@ -187,6 +191,9 @@ export class Stage {
       adjust(part, PageSize.Regular);
   }
 }
+
+/** The access of the SVSM, which maps all memory of the guest. */
+export const MAP: GuestPageAccess = permanentMap(gvaOf);
 
 /** The virtual address at which the guest maps `gpa`. */
 export function gvaOf(gpa: PhysAddr): VirtAddr {

@@ -8,14 +8,16 @@ import {
   Ghcb,
   GhcbPage,
   type Guest,
+  type GuestPageAccess,
   GuestRegions,
   HostileHypervisor,
   HYPERVISOR_ENTRY,
   LaunchDigest,
   type MachineEvent,
   NestedTlb,
+  permanentMap,
   SnpMachine,
-  SvsmCore,
+  SvsmState,
   SysPhys,
   sysPhysAddr,
   ValidatedPages,
@@ -161,15 +163,20 @@ export const makers: Makers = {
       make: () => new ValidatedPages(physRegion(physAddr(0), 8 * MIB), [physRegion(physAddr(0), 0x4000)]),
       state: (validated: ValidatedPages) => [[...validated].join()],
     },
+    SvsmState: {
+      make: () =>
+        new SvsmState({
+          memory: physRegion(physAddr(0), 8 * MIB),
+          own: [physRegion(physAddr(0), 2 * MIB)],
+        }),
+      state: ({ validated, vcpus }: SvsmState) => [[...validated].join(), String(vcpus.length)],
+    },
+    GuestPageAccess: { make: () => permanentMap((gpa) => gvaOf(Number(gpa))), isCallers: true },
     SvsmCore: {
       make: (world) => {
         const { vcpu, guest } = scene(world);
-        const core = new SvsmCore({
-          vcpu,
-          gvaOf: (gpa) => gvaOf(Number(gpa)),
-          memory: guest.memory,
-          own: [physRegion(physAddr(0), 2 * MIB)],
-        });
+        const state = new SvsmState({ memory: guest.memory, own: [physRegion(physAddr(0), 2 * MIB)] });
+        const core = state.on(vcpu, world.get('GuestPageAccess') as GuestPageAccess);
         core.register(world.get('a guest processor'), physAddr(4 * MIB));
         return core;
       },

@@ -13,7 +13,7 @@ import {
   VmplPermission,
 } from '@svsm/sev-snp';
 import type { Scenario } from '../scenario.ts';
-import { A, B, gvaOf, type Stage } from '../stage.ts';
+import { A, B, gvaOf, MAP, type Stage } from '../stage.ts';
 
 /** The calling area of the second processor. */
 const SECOND_AREA = physAddr(B + 0x1000n);
@@ -71,12 +71,12 @@ export const SVSM_PROCESSORS: readonly Scenario[] = [
     stoppedBy: 'SVSM claims',
     guestSees: 'Busy',
     play: (stage) => {
-      const { svsm, os, area } = stage.withSvsm();
+      const { state, svsm, os, area } = stage.withSvsm();
       const second = secondProcessor(stage, svsm, os);
       const sibling = stage.processor();
       sibling.loadCr3(stage.vcpu.cr3);
       os.write(gvaOf(A), createVmsa({ vmpl: Vmpl.Vmpl2 }));
-      atExit(stage, A, () => svsm.on(sibling).enter(second));
+      atExit(stage, A, () => state.on(sibling, MAP).enter(second));
       callSvsm(os, area, { rax: BigInt(SvsmCall.CreateVcpu), rcx: A, rdx: B });
       const guestSees = resultName(second.registers.rax);
       return guestSees === 'Busy' ? { stoppedBy: 'SVSM claims', guestSees } : 'a VMSA that it can write';
@@ -114,12 +114,12 @@ export const SVSM_PROCESSORS: readonly Scenario[] = [
     stoppedBy: 'record of the caller',
     guestSees: 'Success',
     play: (stage) => {
-      const { svsm, os, area } = stage.withSvsm();
+      const { state, os, area } = stage.withSvsm();
       const sibling = stage.processor();
       sibling.loadCr3(stage.vcpu.cr3);
       let isServed = false;
       atExit(stage, A, () => {
-        isServed = svsm.on(sibling).enter(os);
+        isServed = state.on(sibling, MAP).enter(os);
       });
       os.write(gvaOf(B), Uint8Array.of(1));
       pvalidateBySvsm(os, area, [entry(A, false)]);

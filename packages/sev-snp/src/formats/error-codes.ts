@@ -256,8 +256,9 @@ export const ERRORS_OF = {
   configureSvsmVtom: ['INVALID_RESPONSE', 'SVSM_NOT_RUN', 'SVSM_REFUSED'],
 
   // The SVSM, the hypervisor and the machine.
-  SvsmCore: ['INVALID_ARGUMENT'],
-  'SvsmCore.on': ['INVALID_ARGUMENT'],
+  permanentMap: ['INVALID_ARGUMENT'],
+  SvsmState: ['INVALID_ARGUMENT'],
+  'SvsmState.on': ['INVALID_ARGUMENT'],
   'SvsmCore.register': ['INVALID_ARGUMENT'],
   SnpMachine: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
   'Hypervisor.allocatePage': ['OUT_OF_MEMORY'],

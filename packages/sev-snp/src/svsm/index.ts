@@ -4,6 +4,8 @@
  * @packageDocumentation
  */
 
-export { SvsmCore, type SvsmCoreOptions, type SvsmVcpu } from './svsm-core.ts';
-export type { SvsmMemoryOptions } from './svsm-memory.ts';
+export { type GuestPageAccess, permanentMap } from './guest-page-access.ts';
+export type { SvsmCore } from './svsm-core.ts';
+export type { SvsmMemoryMap, SvsmStateOptions } from './svsm-options.ts';
+export { SvsmState, type SvsmVcpu } from './svsm-state.ts';
 export type { VtomRange } from './svsm-vtom.ts';

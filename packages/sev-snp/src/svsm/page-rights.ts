@@ -1,12 +1,11 @@
-import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { eventOf } from '../cpu/machine-event.ts';
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
-import { isSnpFault } from '../rmp/snp-fault.ts';
+import type { PageReach } from './page-reach.ts';
 import { attempt, SvsmRefusal } from './svsm-refusal.ts';
 
 /** The rights on a page, as its RMP entry has them. */
@@ -27,11 +26,11 @@ const LEVELS = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3] as const;
  */
 export class RightsOfPages {
   readonly #vcpu: Vcpu;
-  readonly #gvaOf: (gpa: PhysAddr) => VirtAddr;
+  readonly #reach: PageReach;
 
-  constructor(vcpu: Vcpu, gvaOf: (gpa: PhysAddr) => VirtAddr) {
+  constructor(vcpu: Vcpu, reach: PageReach) {
     this.#vcpu = vcpu;
-    this.#gvaOf = gvaOf;
+    this.#reach = reach;
   }
 
   /** The rights on a page: one element, or one for each 4 KiB page that the RMP has in a 2 MiB page. */
@@ -127,7 +126,7 @@ export class RightsOfPages {
   /** RMPADJUST of a page; page by page if the RMP has 4 KiB entries. */
   adjust(gpa: PhysAddr, size: RmpPageSize, vmpl: number, permissions: number, vmsa: boolean): void {
     const adjustment = { vmpl, permissions, vmsa };
-    const result = refusing(() => this.#vcpu.rmpadjust(this.#gvaOf(gpa), size, adjustment));
+    const result = this.#reach.at(gpa, size, (gva) => this.#vcpu.rmpadjust(gva, size, adjustment));
     if (result === RmpResult.FAIL_SIZEMISMATCH && size === PageSize.Huge) {
       for (const part of pageRegion(gpa, size).iterPages(PageSize.Regular)) {
         this.adjust(part, PageSize.Regular, vmpl, permissions, vmsa);
@@ -142,7 +141,7 @@ export class RightsOfPages {
   }
 
   #queryLevel(gpa: PhysAddr, vmpl: Vmpl): { permissions: number; vmsa: boolean; pageSize: RmpPageSize } {
-    const answer = refusing(() => this.#vcpu.rmpquery(this.#gvaOf(gpa), vmpl));
+    const answer = this.#reach.at(gpa, PageSize.Regular, (gva) => this.#vcpu.rmpquery(gva, vmpl));
     if (answer.result !== RmpResult.SUCCESS) {
       throw new SvsmRefusal(SvsmResult.InstructionFailed + answer.result);
     }
@@ -153,17 +152,4 @@ export class RightsOfPages {
 /** Whether a level has all rights on a page. VMPL0 always has. */
 export function hasAll({ masks }: PageRights, vmpl: number): boolean {
   return vmpl === 0 || (masks[vmpl - 1]! & VmplPermission.Rwx) === VmplPermission.Rwx;
-}
-
-/**
- * The result of an access to guest memory. An address that faults is INVALID_ADDRESS. A fault that `trace` throws is not a
- * fault of the access, which has happened: it goes on to the caller, as other errors of callbacks do.
- */
-export function refusing<T>(access: () => T): T {
-  try {
-    return access();
-  } catch (error) {
-    if (isSnpFault(error) && eventOf(error) === undefined) throw new SvsmRefusal(SvsmResult.InvalidAddress);
-    throw error;
-  }
 }

@@ -1,15 +1,16 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import type { Assumptions } from '../formats/assumptions.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
+import type { GuestPages } from './guest-pages.ts';
+import { pageSizeOf } from './page-reach.ts';
 import type { Processor } from './processors.ts';
-import type { SvsmMemory } from './svsm-memory.ts';
+import type { PageUse, SvsmRecords } from './svsm-records.ts';
 import { SvsmRefusal } from './svsm-refusal.ts';
-import type { PageUse, SvsmState } from './svsm-state.ts';
 
 /** A call in progress. */
 export interface SvsmCallContext {
-  readonly state: SvsmState;
-  readonly memory: SvsmMemory;
+  readonly state: SvsmRecords;
+  readonly memory: GuestPages;
   /** The level of the caller. */
   readonly vmpl: number;
   /** The record of the caller; `undefined` if it was never registered. */
@@ -26,15 +27,26 @@ export interface SvsmCallContext {
 /** Pages that a call uses: address, bytes, and the use of them. */
 export type PagesInUse = readonly [gpa: bigint, bytes: number, use: PageUse];
 
-/** Runs a part of a call while pages are claimed for it. @throws SvsmRefusal as `SvsmState.claim` */
+/**
+ * Runs a part of a call while pages are claimed for it, and mapped.
+ *
+ * @throws SvsmRefusal as `SvsmRecords.claim`, and InvalidAddress if a page cannot be mapped; then no step has run
+ */
 export function using<T>(call: SvsmCallContext, pages: readonly PagesInUse[], action: () => T): T {
   const ends: (() => void)[] = [];
   try {
     for (const [gpa, bytes, use] of pages) ends.push(call.state.claim(call, gpa, bytes, use));
-    return action();
+    return holdingAll(call, pages, action);
   } finally {
     for (const end of ends) end();
   }
+}
+
+function holdingAll<T>(call: SvsmCallContext, pages: readonly PagesInUse[], action: () => T): T {
+  const [first, ...others] = pages;
+  if (first === undefined) return action();
+  const [gpa, bytes] = first;
+  return call.memory.reach.holding(gpa, pageSizeOf(bytes), () => holdingAll(call, others, action));
 }
 
 /** @throws SvsmRefusal InvalidParameter unless `gpa` is a multiple of `alignment` */

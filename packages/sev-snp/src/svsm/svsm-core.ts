@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { VmExit } from '../cpu/vmrun.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
@@ -6,40 +6,31 @@ import { SnpError } from '../formats/snp-error.ts';
 import { SvsmCall, type SvsmRegisters, SvsmResult } from '../formats/svsm-protocol.ts';
 import { VmplPermission } from '../formats/vmpl.ts';
 import { EFER_SVME, readVmsa } from '../formats/vmsa.ts';
-import type { ValidatedPages } from '../guest/validated-pages.ts';
+import type { GuestPageAccess } from './guest-page-access.ts';
+import { GuestPages } from './guest-pages.ts';
 import { depositList, pvalidateList, withdraw } from './list-calls.ts';
+import { PageReach } from './page-reach.ts';
 import type { PageRights } from './page-rights.ts';
 import type { Processor } from './processors.ts';
 import type { SvsmCallContext } from './svsm-call-context.ts';
-import { SvsmMemory, type SvsmMemoryOptions } from './svsm-memory.ts';
+import type { SvsmStateOptions } from './svsm-options.ts';
+import type { SvsmRecords } from './svsm-records.ts';
 import { isDone, SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
-import { SvsmState } from './svsm-state.ts';
-import { configureVtom, type VtomRange } from './svsm-vtom.ts';
+import { configureVtom } from './svsm-vtom.ts';
 import { createVcpu, deleteVcpu, remapCallingArea } from './vcpu-calls.ts';
 import { disableVmsa, putRegisters, readImage, registersOf, restoreEfer } from './vmsa-of-caller.ts';
 
-/** Options of a {@link SvsmCore}. */
-export interface SvsmCoreOptions extends SvsmMemoryOptions {
-  /** SEV_FEATURES of the boot processor, which every VMSA has to have: only SNP active if not given. */
-  readonly sevFeatures?: bigint;
-  /** The virtual tops of memory that CONFIGURE_VTOM accepts. If not given, the SVSM offers none. */
-  readonly vtom?: VtomRange;
-  /** The number of list entries that one call processes, at least 0; the guest calls again for the rest. Unlimited if not given. */
-  readonly entriesPerCall?: number;
-  /** Whether a VMSA runs at the moment and so cannot be deleted. If not given, the machine decides. */
-  readonly isRunning?: (vmsa: PhysAddr) => boolean;
-}
-
-/** A processor that the SVSM has created for the guest. */
-export interface SvsmVcpu {
-  readonly vmsa: PhysAddr;
-  readonly caa: PhysAddr;
-  readonly vmpl: number;
-  readonly apicId: number;
+/** The parts of a {@link SvsmCore}. */
+interface CoreParts {
+  readonly records: SvsmRecords;
+  readonly options: SvsmStateOptions;
+  readonly vcpu: Vcpu;
+  readonly access: GuestPageAccess;
 }
 
 /**
- * The SVSM's side of the core protocol (AMD document 58019, §4 to §6.8): all eight calls, for callers at VMPL1 to VMPL3.
+ * The SVSM on one of its processors: its side of the core protocol (AMD document 58019, §4 to §6.8), all eight calls, for
+ * callers at VMPL1 to VMPL3. `SvsmState.on` makes it.
  *
  * Whatever registers and lists a guest passes, a call ends with a result. It does not throw, does not read outside of the
  * page in which a list begins, and accesses only pages of the guest on which the caller has the rights itself. Headers and
@@ -50,41 +41,17 @@ export interface SvsmVcpu {
  * pages, rights and records as they were. In a list, this holds for the entry that is refused.
  */
 export class SvsmCore {
-  readonly #options: SvsmCoreOptions;
-  readonly #state: SvsmState;
-  readonly #memory: SvsmMemory;
+  /** The processor of the SVSM. */
+  readonly vcpu: Vcpu;
+  readonly #options: SvsmStateOptions;
+  readonly #state: SvsmRecords;
+  readonly #memory: GuestPages;
 
-  /**
-   * @param sibling - the same SVSM on another processor, whose state this one shares: see {@link on}
-   * @throws SnpError `INVALID_ARGUMENT`
-   */
-  constructor(options: SvsmCoreOptions, sibling?: SvsmCore) {
-    requireProcessor(options);
+  constructor({ records, options, vcpu, access }: CoreParts) {
+    this.vcpu = vcpu;
     this.#options = options;
-    this.#state = sibling === undefined ? new SvsmState(options) : sibling.#state;
-    this.#memory = new SvsmMemory(this.#state, options.vcpu, options.gvaOf);
-  }
-
-  /**
-   * The same SVSM on another processor at VMPL0: both have one state, so each knows what the other has validated, created
-   * and claimed.
-   *
-   * @param gvaOf - where the page table of `vcpu` maps a guest-physical page: as for the first processor if not given
-   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not at VMPL0
-   */
-  on(vcpu: Vcpu, gvaOf: (gpa: PhysAddr) => VirtAddr = this.#options.gvaOf): SvsmCore {
-    return new SvsmCore({ ...this.#options, vcpu, gvaOf }, this);
-  }
-
-  /** The SVSM's record of validated pages. */
-  get validated(): ValidatedPages {
-    return this.#state.validated;
-  }
-
-  /** The processors that CREATE_VCPU has made. */
-  get vcpus(): readonly SvsmVcpu[] {
-    const { created } = this.#state.processors;
-    return Array.from(created, ({ vmsa, caa, vmpl, apicId }) => ({ vmsa, caa, vmpl, apicId }) as SvsmVcpu);
+    this.#state = records;
+    this.#memory = new GuestPages(records, vcpu, new PageReach(access));
   }
 
   /**
@@ -137,13 +104,14 @@ export class SvsmCore {
       return;
     }
     this.#claimed(vmsa, 'the VMSA', () => {
-      const { rights } = this.#memory;
-      const isTaken = isDone(() => {
+      const { reach, rights } = this.#memory;
+      const take = (): void => {
         const before = rights.of(vmsa, PageSize.Regular);
         rights.undoing(before, () => rights.set(before.map(asVmsa)));
-      });
+        this.#state.take(vmsa, PageSize.Regular);
+      };
+      const isTaken = isDone(() => reach.holding(vmsa, PageSize.Regular, take));
       if (!isTaken) throw argumentError('the VMSA', vmsa, 'pass a private, validated page');
-      this.#state.take(vmsa, PageSize.Regular);
     });
   }
 
@@ -170,8 +138,13 @@ export class SvsmCore {
     const turn: Turn = { isProcessed: false, isDelivered: false };
     processor.isBusy = true;
     try {
-      if (vmsa === undefined) this.#serveRegisters(vcpu, processor, turn);
-      else unlessRefused(() => this.#serveVmsa(vcpu, processor, vmsa, turn));
+      unlessRefused(() => {
+        const { reach } = this.#memory;
+        reach.holding(processor.caa, PageSize.Regular, () => {
+          if (vmsa === undefined) this.#serveRegisters(vcpu, processor, turn);
+          else reach.holding(vmsa, PageSize.Regular, () => this.#serveVmsa(vcpu, processor, vmsa, turn));
+        });
+      });
     } finally {
       processor.isBusy = turn.isProcessed && !turn.isDelivered;
     }
@@ -299,7 +272,7 @@ export class SvsmCore {
   }
 
   get #assumptions(): Assumptions {
-    return this.#options.vcpu.guest.machine.rmp.assumptions;
+    return this.vcpu.guest.machine.rmp.assumptions;
   }
 
   readonly #isRunning = (vmsa: PhysAddr): boolean => {
@@ -318,14 +291,6 @@ interface Turn {
 /** The rights on a page as a VMSA: no level but the SVSM's has any. */
 function asVmsa(page: PageRights): PageRights {
   return { ...page, masks: page.masks.map(() => VmplPermission.None), vmsa: true };
-}
-
-/** @throws SnpError `INVALID_ARGUMENT` */
-function requireProcessor({ vcpu, entriesPerCall = 1 }: SvsmCoreOptions): void {
-  if (vcpu?.vmpl !== 0) throw argumentError('the VMPL of the SVSM', vcpu?.vmpl, 'pass a processor at VMPL0');
-  const isCount = Number.isInteger(entriesPerCall) || entriesPerCall === Number.POSITIVE_INFINITY;
-  if (isCount && entriesPerCall >= 0) return;
-  throw argumentError('entriesPerCall', entriesPerCall, 'pass an integer that is not negative, or nothing');
 }
 
 function isPage(gpa: bigint): boolean {

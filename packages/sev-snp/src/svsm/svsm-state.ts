@@ -1,131 +1,83 @@
-import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
-import { MemoryRegion, RegionSet } from '@svsm/memory-region';
-import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import { SvsmResult } from '../formats/svsm-protocol.ts';
-import { pageRegion, ValidatedPages } from '../guest/validated-pages.ts';
-import { type GuestMemoryInput, GuestRegions } from '../memory/guest-regions.ts';
-import { PageClaims } from './page-claims.ts';
-import { ProcessorTable } from './processors.ts';
-import { SvsmRefusal } from './svsm-refusal.ts';
+import type { PhysAddr } from '@svsm/address';
+import type { Vcpu } from '../cpu/vcpu.ts';
+import { SnpError } from '../formats/snp-error.ts';
+import type { ValidatedPages } from '../guest/validated-pages.ts';
+import type { GuestPageAccess } from './guest-page-access.ts';
+import { SvsmCore } from './svsm-core.ts';
+import type { SvsmStateOptions } from './svsm-options.ts';
+import { SvsmRecords } from './svsm-records.ts';
 
-/** The memory of a guest with an SVSM. */
-export interface SvsmStateOptions {
-  /** All guest-physical memory, including the SVSM's own: one region, or several. */
-  readonly memory: GuestMemoryInput;
-  /** The SVSM's own memory. */
-  readonly own: Iterable<MemoryRegion<PhysAddr>>;
-  /** The memory that is validated from the start: all of it if not given. */
-  readonly validated?: Iterable<MemoryRegion<PhysAddr>>;
-}
-
-/** The use of pages by a call: it changes their state, or accesses their content. */
-export type PageUse = 'change' | 'access';
-
-/** A deposited page of 4 KiB, and the level that has deposited it. */
-interface Deposit {
-  readonly gpa: PhysAddr;
+/** A processor that the SVSM has created for the guest. */
+export interface SvsmVcpu {
+  readonly vmsa: PhysAddr;
+  readonly caa: PhysAddr;
   readonly vmpl: number;
+  readonly apicId: number;
 }
 
 /**
- * The state of an SVSM, which all its processors share: the owners of pages, the record of validated pages, the pages that
- * calls in progress use, the processors that may call, and the deposited pages.
+ * An SVSM: the state that all its processors share. It has the record of validated pages, the owners of pages, the pages that
+ * calls in progress use, the processors that may call, and the deposited pages. {@link on} makes the SVSM of one processor.
+ *
+ * Make one for each guest. With a state for each processor, the hypervisor could make two of them validate the same page.
+ *
+ * @example
+ * ```ts
+ * import { physAddr, virtAddr } from '@svsm/address';
+ * import { physRegion } from '@svsm/memory-region';
+ * import { permanentMap, SnpMachine, SvsmState } from '@svsm/sev-snp';
+ *
+ * const guest = new SnpMachine({ memorySize: 32 << 20 }).hypervisor.launch({ size: 8 << 20 });
+ * const state = new SvsmState({ memory: guest.memory, own: [physRegion(physAddr(0), 2 << 20)] });
+ * const access = permanentMap((gpa) => virtAddr(gpa));
+ * const cores = [guest.createVcpu(), guest.createVcpu()].map((vcpu) => state.on(vcpu, access));
+ * guest.onEnter(0, (caller) => cores[0]?.enter(caller));
+ * console.log(state.vcpus.length); // => 0
+ * ```
  */
 export class SvsmState {
-  readonly validated: ValidatedPages;
-  readonly processors: ProcessorTable = new ProcessorTable();
-  readonly claims: PageClaims = new PageClaims();
-  readonly #memory: GuestRegions;
-  readonly #own: RegionSet<PhysAddr>;
-  /** By level: the rescinded pages on which less privileged levels had no rights. */
-  readonly #rescinded: readonly RegionSet<PhysAddr>[];
-  #deposits: readonly Deposit[] = [];
+  readonly #options: SvsmStateOptions;
+  readonly #records: SvsmRecords;
 
-  constructor({ memory, own, validated }: SvsmStateOptions) {
-    this.#memory = new GuestRegions(memory);
-    this.#own = new RegionSet(Phys, own);
-    this.validated = new ValidatedPages(this.#memory, validated ?? this.#memory);
-    this.#rescinded = [0, 1, 2].map(() => new RegionSet(Phys));
+  /** @throws SnpError `INVALID_ARGUMENT` if memory is not made of whole pages, or `entriesPerCall` is not a count */
+  constructor(options: SvsmStateOptions) {
+    requireCount(options.entriesPerCall);
+    this.#options = { ...options };
+    this.#records = new SvsmRecords(options);
+  }
+
+  /** The SVSM's record of validated pages. */
+  get validated(): ValidatedPages {
+    return this.#records.validated;
+  }
+
+  /** The processors that CREATE_VCPU has made. O(processors). */
+  get vcpus(): readonly SvsmVcpu[] {
+    const { created } = this.#records.processors;
+    return Array.from(created, ({ vmsa, caa, vmpl, apicId }) => ({ vmsa, caa, vmpl, apicId }) as SvsmVcpu);
   }
 
   /**
-   * Claims pages of the guest for a call. A call does it before anything can exit, so that a call of another processor in
-   * between finds the pages in use. Returns the function that ends the claim.
+   * The SVSM on one of its processors. It serves the calls for which the hypervisor enters that processor.
    *
-   * @throws SvsmRefusal InvalidAddress unless all bytes belong to the guest, or if a calling area is to be changed; Busy if
-   *   another call uses a page
+   * @param vcpu - a processor at VMPL0
+   * @param access - how this processor reaches pages of the guest; `permanentMap` if all of them are mapped
+   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not at VMPL0, or `access` is not a function
    */
-  claim(call: object, gpa: bigint, bytes: number, use: PageUse): () => void {
-    this.requireGuest(gpa, bytes);
-    const page = (gpa & -BigInt(PAGE_SIZE)) as PhysAddr;
-    const region = pageRegion(page, bytes > PAGE_SIZE ? PageSize.Huge : PageSize.Regular);
-    if (use === 'change' && this.processors.hasCallingAreaIn(region)) {
-      throw new SvsmRefusal(SvsmResult.InvalidAddress);
-    }
-    const end = this.claims.tryClaim(call, region);
-    if (end === undefined) throw new SvsmRefusal(SvsmResult.Busy);
-    return end;
+  on(vcpu: Vcpu, access: GuestPageAccess): SvsmCore {
+    if (vcpu?.vmpl !== 0) throw refused('the VMPL of the SVSM', vcpu?.vmpl, 'pass a processor at VMPL0');
+    if (typeof access !== 'function') throw refused('the access to pages', access, 'pass a function');
+    return new SvsmCore({ records: this.#records, options: this.#options, vcpu, access });
   }
+}
 
-  /** @throws SvsmRefusal InvalidAddress unless all bytes belong to the guest */
-  requireGuest(gpa: bigint, bytes: number): void {
-    const region = Phys.isAddress(gpa) ? MemoryRegion.tryNew(Phys, gpa, bytes) : undefined;
-    const isGuest =
-      region !== undefined && this.#memory.containsRegion(region) && !this.#own.overlaps(region);
-    if (!isGuest) throw new SvsmRefusal(SvsmResult.InvalidAddress);
-  }
+/** @throws SnpError `INVALID_ARGUMENT` */
+function requireCount(entriesPerCall = Number.POSITIVE_INFINITY): void {
+  const isCount = Number.isInteger(entriesPerCall) || entriesPerCall === Number.POSITIVE_INFINITY;
+  if (isCount && entriesPerCall >= 0) return;
+  throw refused('entriesPerCall', entriesPerCall, 'pass an integer that is not negative, or nothing');
+}
 
-  /** Whether a 4 KiB page is the SVSM's own. */
-  owns(gpa: PhysAddr): boolean {
-    return this.#own.contains(gpa);
-  }
-
-  /** Makes pages the SVSM's own: VMSAs, and deposited pages. */
-  take(gpa: PhysAddr, size: RmpPageSize): void {
-    this.#own.add(pageRegion(gpa, size));
-  }
-
-  /** Makes pages the guest's again. */
-  release(gpa: PhysAddr, size: RmpPageSize): void {
-    this.#own.remove(pageRegion(gpa, size));
-  }
-
-  /** Lets every level validate a page again, once the validation for the level that was allowed to has succeeded. */
-  allowAll(region: MemoryRegion<PhysAddr>): void {
-    for (const pages of this.#rescinded) pages.remove(region);
-  }
-
-  /** Records a page as not validated. No level that is less privileged than `level` may validate it again. */
-  removeValidated(region: MemoryRegion<PhysAddr>, level: number): void {
-    this.validated.remove(region);
-    this.#rescinded[level]?.add(region);
-  }
-
-  /** @throws SvsmRefusal InvalidAddress if a level had no rights on a page before its validation was rescinded */
-  requireValidatable(region: MemoryRegion<PhysAddr>, vmpl: number): void {
-    const withheld = this.#rescinded.slice(0, vmpl);
-    if (withheld.some((pages) => pages.overlaps(region))) throw new SvsmRefusal(SvsmResult.InvalidAddress);
-  }
-
-  /** Makes a page a deposit of a level. */
-  addDeposit(gpa: PhysAddr, size: RmpPageSize, vmpl: number): void {
-    this.take(gpa, size);
-    const pages = [...pageRegion(gpa, size).iterPages(PageSize.Regular)];
-    this.#deposits = [...this.#deposits, ...pages.map((page) => ({ gpa: page, vmpl }))];
-  }
-
-  /** The first deposits that a level may withdraw: its own, and those of less privileged levels. */
-  depositsFor(vmpl: number, max: number): readonly PhysAddr[] {
-    return this.#deposits
-      .filter((deposit) => deposit.vmpl >= vmpl)
-      .slice(0, max)
-      .map(({ gpa }) => gpa);
-  }
-
-  /** Makes deposited pages the guest's again. */
-  removeDeposits(pages: readonly PhysAddr[]): void {
-    const removed = new Set(pages);
-    this.#deposits = this.#deposits.filter(({ gpa }) => !removed.has(gpa));
-    for (const page of pages) this.release(page, PageSize.Regular);
-  }
+function refused(what: string, value: unknown, expected: string): SnpError<'INVALID_ARGUMENT'> {
+  return new SnpError('INVALID_ARGUMENT', { what, value, expected });
 }

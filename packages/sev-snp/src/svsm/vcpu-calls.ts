@@ -1,11 +1,11 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
-import { eventOf } from '../cpu/machine-event.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { EFER_SVME, readVmsa, writeVmsa } from '../formats/vmsa.ts';
+import type { GuestPages } from './guest-pages.ts';
+import { hasHappened } from './page-reach.ts';
 import type { Processor } from './processors.ts';
 import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
-import type { SvsmMemory } from './svsm-memory.ts';
 import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
 import { disableVmsa, readImage, restoreEfer } from './vmsa-of-caller.ts';
 
@@ -93,11 +93,13 @@ export function deleteVcpu(call: SvsmCallContext, vmsa: bigint): number {
   // Until the end it cannot call.
   held.isBusy = true;
   try {
-    dropVmsa(call, vmsa as PhysAddr, held);
+    call.memory.reach.holding(vmsa, PageSize.Regular, () => {
+      dropVmsa(call, vmsa as PhysAddr, held);
+      removeProcessor(call, vmsa as PhysAddr);
+    });
   } finally {
     if (isOther) held.isBusy = false;
   }
-  removeProcessor(call, vmsa as PhysAddr);
   return SvsmResult.Success;
 }
 
@@ -123,8 +125,8 @@ function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: 
     isVmsa = false;
     memory.rights.set(rightsBefore);
   } catch (error) {
-    // After an error of `trace`, the instruction has run.
-    isVmsa &&= eventOf(error) === undefined;
+    // An error of `trace`, or of unmapping, comes after the instruction.
+    isVmsa &&= !hasHappened(error);
     const made = image;
     if (isVmsa || made === undefined) attempt(() => restoreEfer(memory, vmsa, efer));
     else if (!attempt(() => remakeVmsa(memory, vmsa, made, efer))) removeProcessor(call, vmsa);
@@ -136,7 +138,7 @@ function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: 
  * Makes a page a VMSA again. Other levels can have written to it: so it is closed, and then gets its content, with EFER.
  * The VMSA bit comes last: without it, the hypervisor cannot run the page.
  */
-function remakeVmsa(memory: SvsmMemory, vmsa: PhysAddr, image: Uint8Array, efer: bigint): void {
+function remakeVmsa(memory: GuestPages, vmsa: PhysAddr, image: Uint8Array, efer: bigint): void {
   memory.rights.revoke(vmsa, PageSize.Regular);
   writeVmsa(image, 'efer', efer);
   memory.write(vmsa, image);

@@ -2,7 +2,7 @@ import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { bytesOfInteger, integerOf } from '../formats/byte-fields.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import { EFER_SVME, readVmsa, VMSA_FIELDS, writeVmsa } from '../formats/vmsa.ts';
-import type { SvsmMemory } from './svsm-memory.ts';
+import type { GuestPages } from './guest-pages.ts';
 import { isDone } from './svsm-refusal.ts';
 
 /*
@@ -19,7 +19,7 @@ const [EFER, EFER_SIZE] = VMSA_FIELDS.efer;
  * @throws SvsmRefusal
  */
 export function disableVmsa(
-  memory: SvsmMemory,
+  memory: GuestPages,
   vmsa: PhysAddr,
   isRunning: (vmsa: PhysAddr) => boolean,
 ): bigint | undefined {
@@ -32,12 +32,12 @@ export function disableVmsa(
 }
 
 /** Writes EFER of a VMSA. @throws SvsmRefusal */
-export function restoreEfer(memory: SvsmMemory, vmsa: PhysAddr, efer: bigint): void {
+export function restoreEfer(memory: GuestPages, vmsa: PhysAddr, efer: bigint): void {
   memory.write(vmsa + BigInt(EFER), bytesOfInteger(efer, EFER_SIZE));
 }
 
 /** Reads a VMSA that is disabled. @throws SvsmRefusal */
-export function readImage(memory: SvsmMemory, vmsa: PhysAddr): Uint8Array {
+export function readImage(memory: GuestPages, vmsa: PhysAddr): Uint8Array {
   return memory.read(vmsa, PAGE_SIZE);
 }
 

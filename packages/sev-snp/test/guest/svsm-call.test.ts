@@ -176,9 +176,9 @@ describe('a guest', () => {
     const vmsa = physAddr(A);
     it.guestCpu.write(gvaOf(A), createVmsa({ vmpl: 2 }));
     createVcpuBySvsm(it.guestCpu, it.area, { vmsa, caa: physAddr(A + 0x1000), apicId: 3 });
-    expect(it.svsm.vcpus).toMatchObject([{ vmsa, apicId: 3, vmpl: 2 }]);
+    expect(it.state.vcpus).toMatchObject([{ vmsa, apicId: 3, vmpl: 2 }]);
     deleteVcpuBySvsm(it.guestCpu, it.area, vmsa);
-    expect(it.svsm.vcpus).toEqual([]);
+    expect(it.state.vcpus).toEqual([]);
     expect(thrownBy(() => deleteVcpuBySvsm(it.guestCpu, it.area, vmsa))?.details).toMatchObject({
       call: SvsmCall.DeleteVcpu,
       result: SvsmResult.InvalidParameter,

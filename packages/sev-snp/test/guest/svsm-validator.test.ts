@@ -8,7 +8,7 @@ import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility
 import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
 import { svsmValidator } from '../../src/guest/svsm-validator.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
-import type { SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
+import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
 import { type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
 import { bytesOf, gvaOf, MiB, spaOf, thrownBy } from '../support/world.ts';
 
@@ -25,7 +25,7 @@ interface Above extends SvsmWorld {
 }
 
 /** A guest at VMPL2 with a GHCB, which it has made with the help of the SVSM. */
-function above(options: Partial<SvsmCoreOptions> = {}): Above {
+function above(options: Partial<SvsmStateOptions> = {}): Above {
   const it = svsmWorld(options);
   let frame = 3 * MiB + 0x8_0000;
   const allocateFrame = () => {
@@ -52,10 +52,10 @@ test('a page goes both ways', () => {
   makePageShared(it.guestCpu, it.guestTable, gvaOf(A), it.options);
   it.guestCpu.write(gvaOf(A), bytesOf('shared'));
   expect(it.machine.hypervisor.read(spaOf(it, A), 6)).toEqual(bytesOf('shared'));
-  expect([it.svsm.validated.has(physAddr(A)), it.options.validated.has(physAddr(A))]).toEqual([false, false]);
+  expect([it.state.validated.has(physAddr(A)), it.options.validated.has(physAddr(A))]).toEqual([false, false]);
   makePagePrivate(it.guestCpu, it.guestTable, gvaOf(A), it.options);
   expect(it.guestCpu.read(gvaOf(A), 6)).toEqual(new Uint8Array(6));
-  expect([it.svsm.validated.has(physAddr(A)), it.options.validated.has(physAddr(A))]).toEqual([true, true]);
+  expect([it.state.validated.has(physAddr(A)), it.options.validated.has(physAddr(A))]).toEqual([true, true]);
 });
 
 describe('a region of 2 MiB', () => {
@@ -71,7 +71,7 @@ describe('a region of 2 MiB', () => {
     expect(exits(it)).toBe(4);
     expect(it.machine.rmp.entry(spaOf(it, A))).toMatchObject({ pageSize: PageSize.Huge, validated: true });
     expect(it.guestCpu.read(gvaOf(A), 6)).toEqual(new Uint8Array(6));
-    expect([...it.options.validated].map(String)).toEqual([...it.svsm.validated].map(String));
+    expect([...it.options.validated].map(String)).toEqual([...it.state.validated].map(String));
   });
 
   // I12
@@ -83,7 +83,7 @@ describe('a region of 2 MiB', () => {
     expect(exits(it)).toBe(1 + 2 + 1);
     makeRegionPrivate(it.ghcb, it.guestTable, region, it.options);
     expect(it.guestCpu.read(region.start, 2 * MiB).every((byte) => byte === 0)).toBe(true);
-    expect([...it.options.validated].map(String)).toEqual([...it.svsm.validated].map(String));
+    expect([...it.options.validated].map(String)).toEqual([...it.state.validated].map(String));
   });
 
   test('goes on where an SVSM stops early', () => {
@@ -113,5 +113,5 @@ test('a refusal of the SVSM leaves the pages before it rescinded, and the others
     private: [String(virtRegion(gvaOf(A + 3 * PAGE_SIZE), 2 * PAGE_SIZE))],
     shared: [],
   });
-  expect([...it.options.validated].map(String)).toEqual([...it.svsm.validated].map(String));
+  expect([...it.options.validated].map(String)).toEqual([...it.state.validated].map(String));
 });

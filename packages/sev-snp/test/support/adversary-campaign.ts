@@ -275,7 +275,7 @@ export class Campaign {
     const validate = (): void => {
       // An SVSM without a record does not know that it has validated the page.
       const region = pageRegion(at, PAGE_SIZE);
-      if (!this.#duties.record && above.isValidated(at)) above.svsm.validated.remove(region);
+      if (!this.#duties.record && above.isValidated(at)) above.state.validated.remove(region);
       // A page that is validated whatever its state is cleared too. So its content is given up, whatever the answer.
       if (entry.ignoreUnchanged) this.#written.get(above)!.delete(gpa);
       this.#pvalidateBySvsm({ ...entry, validate: true });

@@ -11,8 +11,9 @@ import type { CallingArea } from '../../src/guest/svsm-call.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
-import { SvsmCore } from '../../src/svsm/svsm-core.ts';
-import { gvaOf, MiB } from './world.ts';
+import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { SvsmState } from '../../src/svsm/svsm-state.ts';
+import { gvaOf, MiB, WHOLE } from './world.ts';
 
 /** The duties of a guest, which hardware does not do for it. */
 export interface Duties {
@@ -68,7 +69,12 @@ export interface Adversary {
   /** A guest with two processors at VMPL0, which validates its own pages. */
   readonly alone: Party & { readonly ghcb: Ghcb };
   /** An operating system with two processors at VMPL2, for which an SVSM validates. */
-  readonly above: Party & { readonly svsm: SvsmCore; readonly svsmCpu: Vcpu; readonly areas: CallingArea[] };
+  readonly above: Party & {
+    readonly state: SvsmState;
+    readonly svsm: SvsmCore;
+    readonly svsmCpu: Vcpu;
+    readonly areas: CallingArea[];
+  };
 }
 
 /** The contested pages of both guests: the ends of a 2 MiB page, and two inside it. */
@@ -117,7 +123,8 @@ function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
   const svsmCpu = new CarelessVcpu(guest, tlbs(), duties);
   mapAll(guest, [svsmCpu], TABLES);
   const own = [physRegion(physAddr(0), OWN_END)];
-  const svsm = new SvsmCore({ vcpu: svsmCpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: guest.memory, own });
+  const state = new SvsmState({ memory: guest.memory, own });
+  const svsm = state.on(svsmCpu, WHOLE);
   for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(OWN_END), PageSize.Huge, { vmpl, permissions: 0xf });
   const vcpus = [CAA, MOVED_CAA[0]].map(() => guest.createVcpu({ vmpl: 2, ...tlbs() }));
   const table = mapAll(guest, vcpus, TABLES_ABOVE);
@@ -126,11 +133,12 @@ function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
   guest.onEnter(0, (caller) => {
     svsm.enter(caller);
   });
-  const record = svsm.validated;
+  const record = state.validated;
   return {
     guest,
     vcpus,
     table,
+    state,
     svsm,
     svsmCpu,
     options: {},

@@ -32,12 +32,13 @@ import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
 import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import { rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
-import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { permanentMap } from '../../src/svsm/guest-page-access.ts';
+import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import * as igvm from './images.ts';
 import { ovmfImage } from './images.ts';
 import type { Operation } from './provocations.ts';
 import { type SvsmWorld, svsmWorld } from './svsm-world.ts';
-import { gvaOf, MiB, rmpOf } from './world.ts';
+import { gvaOf, MiB, rmpOf, WHOLE } from './world.ts';
 import { WRONG_TYPES } from './wrong-types.ts';
 
 /** A number from 0 to `end` - 1. */
@@ -700,17 +701,12 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     ),
   ),
 
-  SvsmCore: (random, world) =>
-    new SvsmCore({
-      vcpu: world().it.vcpu,
-      gvaOf: (gpa) => gvaOf(Number(gpa)),
-      memory: region(random),
-      own: [region(random)],
-      validated: [region(random)],
-    }),
-  'SvsmCore.on': (random, world) => {
+  permanentMap: (random) => permanentMap(any(random)),
+  SvsmState: (random) =>
+    new SvsmState({ memory: region(random), own: [region(random)], validated: [region(random)] }),
+  'SvsmState.on': (random, world) => {
     const { it } = world();
-    it.svsm.on(it.guest.createVcpu({ vmpl: random(4) as never }));
+    it.state.on(it.guest.createVcpu({ vmpl: random(4) as never }), WHOLE);
   },
   'SvsmCore.register': (random, world) => {
     const { it, gpa } = { it: world().it, gpa: () => world().gpa(random) };

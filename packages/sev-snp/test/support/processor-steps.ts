@@ -109,7 +109,7 @@ export class ProcessorSteps {
       vcpu.leave(VmExit.Halt);
       const isMade =
         party === above
-          ? vcpu.vmpl === 2 && above.svsm.vcpus.some(({ vmsa }) => vmsa === physAddr(gpa))
+          ? vcpu.vmpl === 2 && above.state.vcpus.some(({ vmsa }) => vmsa === physAddr(gpa))
           : vcpu.vmpl === 0 && this.#made.has(gpa);
       if (!isMade) throw new LawBroken(`the host runs a processor at VMPL${vcpu.vmpl} that nobody made`);
     });

@@ -73,11 +73,12 @@ import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
 import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import { rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
-import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { permanentMap } from '../../src/svsm/guest-page-access.ts';
+import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import { HostileWorld as HostileMachine } from './hostile-calls.ts';
 import { ovmfImage } from './images.ts';
 import { entryOf, type SvsmWorld, svsmWorld } from './svsm-world.ts';
-import { codeOf, gvaOf, MiB, rmpOf, spaOf, type World, world } from './world.ts';
+import { codeOf, gvaOf, MiB, rmpOf, spaOf, WHOLE, type World, world } from './world.ts';
 import { WRONG_TYPES } from './wrong-types.ts';
 
 export type Operation = keyof typeof ERRORS_OF;
@@ -813,14 +814,12 @@ export const PROVOCATIONS: Provocations = {
     svsm.configureSvsmVtom(guestCpu, area, { virtualTom: undefined }),
   ),
 
-  SvsmCore: {
-    INVALID_ARGUMENT: () =>
-      new SvsmCore({ vcpu: world().vcpu, gvaOf: (gpa) => gvaOf(Number(gpa)), memory: none, own: [] }),
-  },
-  'SvsmCore.on': {
+  permanentMap: { INVALID_ARGUMENT: () => permanentMap(undefined as never) },
+  SvsmState: { INVALID_ARGUMENT: () => new SvsmState({ memory: none, own: [] }) },
+  'SvsmState.on': {
     INVALID_ARGUMENT: () => {
       const it = svsmWorld();
-      it.svsm.on(it.guest.createVcpu({ vmpl: 2 }));
+      it.state.on(it.guest.createVcpu({ vmpl: 2 }), WHOLE);
     },
   },
   'SvsmCore.register': {

@@ -7,9 +7,10 @@ import { SvsmCall, type SvsmRegisters } from '../../src/formats/svsm-protocol.ts
 import { EFER_SVME, writeVmsa } from '../../src/formats/vmsa.ts';
 import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
 import { SnpFault } from '../../src/rmp/snp-fault.ts';
-import type { SvsmCore, SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
+import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
 import { CAA, call, entryOf, OWN_END, type SvsmWorld, svsmWorld, writeList } from './svsm-world.ts';
-import { gvaOf, MiB, spaOf } from './world.ts';
+import { gvaOf, MiB, spaOf, WHOLE } from './world.ts';
 
 /** The instructions and accesses of a processor. Each of them can exit, fail, or fault. */
 const STEPS = ['read', 'write', 'rmpadjust', 'rmpquery', 'pvalidate', 'invlpgb', 'vmgexit'] as const;
@@ -71,13 +72,13 @@ export function vmsaImage(vmpl = 2n): Uint8Array {
 }
 
 /** A guest with two processors; {@link X} holds the image of a VMSA. */
-export function twoProcessors(options: Partial<SvsmCoreOptions> = {}): TwoProcessors {
+export function twoProcessors(options: Partial<SvsmStateOptions> = {}): TwoProcessors {
   const it = svsmWorld(options);
   const svsmCpu = it.guest.createVcpu();
   svsmCpu.loadCr3(it.vcpu.cr3);
   const guestCpu = it.guest.createVcpu({ vmpl: 2 });
   guestCpu.loadCr3(it.guestCpu.cr3);
-  const svsm = it.svsm.on(svsmCpu);
+  const svsm = it.state.on(svsmCpu, WHOLE);
   svsm.register(guestCpu, physAddr(OTHER_CAA));
   it.guestCpu.write(gvaOf(X), vmsaImage());
   it.guestCpu.write(gvaOf(V), vmsaImage());
@@ -163,9 +164,9 @@ const COMPARED = [2 * MiB, 4 * MiB, 6 * MiB];
  */
 export function stateOf(it: SvsmWorld, others: readonly Vcpu[] = []): unknown {
   const { svsm, machine } = it;
-  const record = [...svsm.validated].map(String);
+  const record = [...it.state.validated].map(String);
   const areas = [it.guestCpu, ...others].map((vcpu) => svsm.callingArea(vcpu));
-  return { record, areas, vcpus: svsm.vcpus, rmp: rmpOf(it), memory: memoryOf(it, machine) };
+  return { record, areas, vcpus: it.state.vcpus, rmp: rmpOf(it), memory: memoryOf(it, machine) };
 }
 
 function rmpOf({ machine: { rmp } }: SvsmWorld): string {

@@ -10,14 +10,18 @@ import {
 } from '../../src/formats/svsm-protocol.ts';
 import type { CallingArea } from '../../src/guest/svsm-call.ts';
 import type { SnpMachineOptions } from '../../src/host/snp-machine.ts';
-import { SvsmCore, type SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
-import { gvaOf, MiB, type World, world } from './world.ts';
+import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
+import { SvsmState } from '../../src/svsm/svsm-state.ts';
+import { gvaOf, MiB, WHOLE, type World, world } from './world.ts';
 
 /** The calling area of the guest. `OWN_END`: the end of the SVSM's memory. */
 export const CAA = 4 * MiB;
 export const OWN_END = 2 * MiB;
 
 export interface SvsmWorld extends World {
+  readonly state: SvsmState;
+  /** The SVSM on its first processor. */
   readonly svsm: SvsmCore;
   /** The guest's processor, at VMPL2, with a page table of its own. */
   readonly guestCpu: Vcpu;
@@ -26,17 +30,13 @@ export interface SvsmWorld extends World {
 
 /** A guest of 8 MiB: an SVSM in the first 2 MiB, at VMPL0, and an operating system at VMPL2 with the rest. */
 export function svsmWorld(
-  options: Partial<SvsmCoreOptions> = {},
+  options: Partial<SvsmStateOptions> = {},
   machine: Partial<SnpMachineOptions> = {},
 ): SvsmWorld {
   const it = world(machine);
-  const svsm = new SvsmCore({
-    vcpu: it.vcpu,
-    gvaOf: (gpa) => gvaOf(Number(gpa)),
-    memory: it.guest.memory,
-    own: [physRegion(physAddr(0), OWN_END)],
-    ...options,
-  });
+  const own = [physRegion(physAddr(0), OWN_END)];
+  const state = new SvsmState({ memory: it.guest.memory, own, ...options });
+  const svsm = state.on(it.vcpu, WHOLE);
   for (let gpa = OWN_END; gpa < 8 * MiB; gpa += 2 * MiB) {
     for (const vmpl of [1, 2]) {
       it.vcpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl, permissions: 0xf });
@@ -61,7 +61,7 @@ export function svsmWorld(
     svsm.enter(caller);
   });
   it.events.length = 0;
-  return { ...it, svsm, guestCpu, area: { gva: gvaOf(CAA), gpa: physAddr(CAA) } };
+  return { ...it, state, svsm, guestCpu, area: { gva: gvaOf(CAA), gpa: physAddr(CAA) } };
 }
 
 export const entryOf = (gpa: number | bigint, fields: Partial<SvsmListEntry> = {}): SvsmListEntry => ({

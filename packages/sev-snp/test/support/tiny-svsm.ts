@@ -15,7 +15,9 @@ import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import type { Vmpl } from '../../src/formats/vmpl.ts';
 import { EFER_SVME, readVmsa } from '../../src/formats/vmsa.ts';
 import { pageRegion } from '../../src/guest/validated-pages.ts';
-import { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { permanentMap } from '../../src/svsm/guest-page-access.ts';
+import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import type { Interruption, Operation } from './explore.ts';
 import { LawBroken } from './law-broken.ts';
 import { ReplayedMachine } from './replayed-machine.ts';
@@ -63,6 +65,7 @@ export class SvsmMachine extends ReplayedMachine {
   readonly #svsmCpu: StoppableVcpu;
   readonly #callers: readonly Caller[];
   readonly #vmcb: SysPhysAddr;
+  #state!: SvsmState;
   #svsm!: SvsmCore;
   #running: Vcpu | undefined;
   /** The processors that have run, by the index of their VMSA. */
@@ -108,7 +111,8 @@ export class SvsmMachine extends ReplayedMachine {
     }
     const own = [pageRegion(this.gpas[OWN]!, PAGE_SIZE)];
     const { memory } = this.guest;
-    this.#svsm = new SvsmCore({ vcpu: this.#svsmCpu, gvaOf, memory, own });
+    this.#state = new SvsmState({ memory, own });
+    this.#svsm = this.#state.on(this.#svsmCpu, permanentMap(gvaOf));
     for (const { vcpu, area } of this.#callers) this.#svsm.register(vcpu, this.gpas[area]!);
     this.#given = new Set([...this.#free()].filter((a) => !this.#isAlone(a)));
     this.#deposited.clear();
@@ -284,7 +288,7 @@ export class SvsmMachine extends ReplayedMachine {
   /** The calling areas of all processors. */
   #areas(): PhysAddr[] {
     const areaOf = (vcpu: Vcpu | undefined): PhysAddr | undefined => vcpu && this.#svsm.callingArea(vcpu);
-    const made = this.#svsm.vcpus.map(
+    const made = this.#state.vcpus.map(
       ({ vmsa, caa }) => areaOf(this.#ran.get(this.gpas.indexOf(vmsa))) ?? caa,
     );
     return [...this.#callers.flatMap(({ vcpu }) => areaOf(vcpu) ?? []), ...made];
@@ -336,7 +340,7 @@ export class SvsmMachine extends ReplayedMachine {
 
   override problem(): string | undefined {
     const own = new Set([OWN, ...this.#deposited.keys()]);
-    const made = new Map(this.#svsm.vcpus.map((it) => [this.gpas.indexOf(it.vmsa), it.vmpl]));
+    const made = new Map(this.#state.vcpus.map((it) => [this.gpas.indexOf(it.vmsa), it.vmpl]));
     for (const a of made.keys()) own.add(a);
     const [first, second] = this.#options.levels;
     for (const a of this.gpas.keys()) {
@@ -372,7 +376,7 @@ export class SvsmMachine extends ReplayedMachine {
 
   key(): string {
     const pages = this.gpas.map((gpa, a) => {
-      const isValidated = this.#svsm.validated.has(gpa);
+      const isValidated = this.#state.validated.has(gpa);
       const isFree = a >= FREE;
       let text = this.entryText(a) + (isValidated ? 'r' : '') + (this.mapped(a) === -1 ? '-' : '');
       if (this.#deposited.has(a)) text += 'd';
@@ -385,7 +389,7 @@ export class SvsmMachine extends ReplayedMachine {
       return text;
     });
     const areas = this.#callers.map(({ vcpu }) => this.#svsm.callingArea(vcpu));
-    const made = this.#svsm.vcpus.map(({ vmsa, caa, vmpl }) => `${vmsa}+${caa}@${vmpl}`);
+    const made = this.#state.vcpus.map(({ vmsa, caa, vmpl }) => `${vmsa}+${caa}@${vmpl}`);
     const ran = [...this.#ran].sort(([a], [b]) => a - b);
     const runs = ran.map(([a, vcpu]) => {
       return `${a}+${this.#svsm.callingArea(vcpu)}@${vcpu.vmpl}${vcpu === this.#running ? '!' : ''}`;

@@ -12,6 +12,7 @@ import type { LaunchOptions } from '../../src/host/launch-options.ts';
 import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
+import { type GuestPageAccess, permanentMap } from '../../src/svsm/guest-page-access.ts';
 
 export const MiB = 1 << 20;
 /** The address at which a world maps GPA 0. */
@@ -21,6 +22,9 @@ export const BASE = 0xffff_8000_0000_0000n;
 export function gvaOf(gpa: number): VirtAddr {
   return virtAddr(BASE + BigInt(gpa));
 }
+
+/** The access of an SVSM that maps all memory of the guest, as a world does. */
+export const WHOLE: GuestPageAccess = permanentMap((gpa) => gvaOf(Number(gpa)));
 
 export function bytesOf(text: string): Uint8Array {
   return new TextEncoder().encode(text);

@@ -81,14 +81,14 @@ test('whatever a guest asks, the SVSM answers, protects its own memory, and vali
         const isKnown = Object.values(SvsmResult).includes(result as never) || result >>> 4 === 0x800_0100;
         expect(isKnown, result.toString(16)).toBe(true);
         page = -1;
-        expect(it.svsm.validated.firstMissingIn(own)).toBe(undefined);
+        expect(it.state.validated.firstMissingIn(own)).toBe(undefined);
         expect(read(gvaOf(0x8000), 4)).toEqual(secret);
       }
       // Record and RMP agree, and other levels have no access to pages of the SVSM or to a VMSA.
-      const vmsas = it.svsm.vcpus.map(({ vmsa }) => Number(vmsa));
+      const vmsas = it.state.vcpus.map(({ vmsa }) => Number(vmsa));
       for (const gpa of [...EDGES.slice(0, -1), ...vmsas]) {
         const found = it.machine.rmp.entry(spaOf(it, gpa))!;
-        expect(found.validated).toBe(it.svsm.validated.has(physAddr(gpa)));
+        expect(found.validated).toBe(it.state.validated.has(physAddr(gpa)));
         const isOwn = gpa < OWN_END || vmsas.includes(gpa);
         if (isOwn) expect(found.vmplMasks.slice(1)).toEqual([0, 0, 0]);
         expect(found.vmsa).toBe(vmsas.includes(gpa));

@@ -32,7 +32,7 @@ describe('PVALIDATE', () => {
     const { guestCpu } = it;
     guestCpu.write(gvaOf(A), bytesOf('old'));
     expect(pvalidateList(it, [rescind(A), rescind(A + 0x1000)])).toEqual([Success, 2]);
-    expect(it.svsm.validated.has(physAddr(A))).toBe(false);
+    expect(it.state.validated.has(physAddr(A))).toBe(false);
     expect(codeOf(() => guestCpu.read(gvaOf(A), 1))).toBe('VC_NOT_VALIDATED');
     expect(codeOf(() => it.vcpu.read(gvaOf(A), 1))).toBe('VC_NOT_VALIDATED');
     expect(pvalidateList(it, [entryOf(A), entryOf(A + 0x1000)])).toEqual([Success, 2]);
@@ -116,8 +116,8 @@ describe('PVALIDATE', () => {
   ])('refuses %s, and names the entry', (_, entry, result) => {
     const it = svsmWorld();
     expect(pvalidateList(it, [rescind(A), entry, rescind(A + 0x1000)])).toEqual([result, 1]);
-    expect(it.svsm.validated.has(physAddr(A))).toBe(false);
-    expect(it.svsm.validated.has(physAddr(A + 0x1000))).toBe(true);
+    expect(it.state.validated.has(physAddr(A))).toBe(false);
+    expect(it.state.validated.has(physAddr(A + 0x1000))).toBe(true);
   });
 
   // S8
@@ -260,7 +260,7 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
   test('make a page a VMSA that only the SVSM can touch, and an ordinary page again', () => {
     const it = withVmsa();
     expect(create(it)).toBe(Success);
-    expect(it.svsm.vcpus).toEqual([{ vmsa: VMSA, caa: AREA, vmpl: 2, apicId: 5 }]);
+    expect(it.state.vcpus).toEqual([{ vmsa: VMSA, caa: AREA, vmpl: 2, apicId: 5 }]);
     expect(entryAt(it)).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
     expect(codeOf(() => it.guestCpu.read(gvaOf(Number(VMSA)), 1))).toBe('NPF');
     expect(pvalidateList(it, [rescind(Number(VMSA))])).toEqual([InvalidAddress, 0]);
@@ -280,7 +280,7 @@ describe('CREATE_VCPU and DELETE_VCPU', () => {
     const it = withVmsa(vmpl, efer, features);
     expect(create(it)).toBe(InvalidParameter);
     expect(entryAt(it)).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0xf, 0xf, 0] });
-    expect(it.svsm.vcpus).toEqual([]);
+    expect(it.state.vcpus).toEqual([]);
   });
 
   // SVSM call 2, A14

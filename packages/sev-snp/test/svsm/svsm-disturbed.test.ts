@@ -10,7 +10,9 @@ import { SvsmCall, SvsmResult } from '../../src/formats/svsm-protocol.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { writeVmsa } from '../../src/formats/vmsa.ts';
 import type { Guest } from '../../src/guest/guest.ts';
-import { SvsmCore, type SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
+import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
+import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import { unresolvedFault } from '../support/svsm-steps.ts';
 import {
   CAA,
@@ -22,7 +24,7 @@ import {
   svsmWorld,
   writeList,
 } from '../support/svsm-world.ts';
-import { codeOf, gvaOf, MiB, spaOf } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, spaOf, WHOLE } from '../support/world.ts';
 
 const { Success, InvalidAddress, InstructionFailed } = SvsmResult;
 const P = 6 * MiB + 0x1000;
@@ -77,7 +79,7 @@ test('a VMSA that the hypervisor hides while DELETE_VCPU opens it has no record:
   it.onEvent = undefined;
   show!();
   expect(rmp(it, spa)).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0xf, 0xf, 0] });
-  expect(it.svsm.vcpus).toEqual([]);
+  expect(it.state.vcpus).toEqual([]);
 
   const forged = createVmsa({ vmpl: 1 });
   writeVmsa(forged, 'exitCode', 0x403n);
@@ -88,7 +90,7 @@ test('a VMSA that the hypervisor hides while DELETE_VCPU opens it has no record:
   it.guestCpu.write(gvaOf(OTHER), createVmsa({ vmpl: 1 }));
   it.guestCpu.write(gvaOf(AREA), Uint8Array.of(1));
   expect(it.svsm.enter(ap)).toBe(false);
-  expect(it.svsm.vcpus).toEqual([]);
+  expect(it.state.vcpus).toEqual([]);
 });
 
 // S5, A14
@@ -164,8 +166,8 @@ describe('a page that VMPL1 has taken from VMPL2 and rescinded', () => {
       }
     })();
     expect(end).not.toBe(Success);
-    expect(it.svsm.validated.has(physAddr(P))).toBe(rmp(it, spa).validated);
-    expect(it.svsm.validated.has(physAddr(P))).toBe(false);
+    expect(it.state.validated.has(physAddr(P))).toBe(rmp(it, spa).validated);
+    expect(it.state.validated.has(physAddr(P))).toBe(false);
     expect(pvalidateList(it, [entryOf(P)])).toEqual([InvalidAddress, 0]);
     expect(validateAt1(it, true)).toBe(Success);
     expect(rmp(it, spa).vmplMasks).toEqual([0x1f, 0xf, 0, 0]);
@@ -214,7 +216,7 @@ describe('an SVSM with a stale translation of a VMSA that runs', () => {
     it.guestCpu.write(gvaOf(P), createVmsa({ vmpl: 2, control: { cr3: it.guestCpu.cr3 } }));
     const svsmCpu = it.guest.createVcpu({ nestedTlb: new NestedTlb() });
     svsmCpu.loadCr3(it.vcpu.cr3);
-    const other = it.svsm.on(svsmCpu);
+    const other = it.state.on(svsmCpu, WHOLE);
     const registers = { rcx: BigInt(P), rdx: BigInt(AREA), r8: 1n };
     expect(call({ ...it, svsm: other }, SvsmCall.CreateVcpu, registers)).toBe(Success);
     const spa = spaOf(it, P);
@@ -236,7 +238,7 @@ describe('an SVSM with a stale translation of a VMSA that runs', () => {
     const result = call({ ...it, svsm: other }, SvsmCall.DeleteVcpu, { rcx: BigInt(P) });
     expect(result).toBe(InstructionFailed + 3);
     expect(rmp(it, spa)).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
-    expect([ap.isRunning, other.vcpus.length]).toEqual([true, 1]);
+    expect([ap.isRunning, it.state.vcpus.length]).toEqual([true, 1]);
   });
 
   // S5, A15
@@ -261,7 +263,7 @@ test.each([true, false])(
       it.machine.hypervisor.write(spa, Uint8Array.of(1));
     };
     expect(codeOf(() => pvalidateList(it, [entryOf(P, { validate })]))).toBe('HOST_PF');
-    expect([it.svsm.validated.has(physAddr(P)), rmp(it, spa).validated]).toEqual([false, false]);
+    expect([it.state.validated.has(physAddr(P)), rmp(it, spa).validated]).toEqual([false, false]);
     expect(pvalidateList(it, [entryOf(P)])).toEqual([Success, 1]);
   },
 );
@@ -271,18 +273,13 @@ test.each<[string, (it: SvsmWorld) => unknown]>([
   ['entriesPerCall NaN', (it) => coreOf(it, { entriesPerCall: Number.NaN })],
   ['entriesPerCall 1.5', (it) => coreOf(it, { entriesPerCall: 1.5 })],
   ['entriesPerCall -1', (it) => coreOf(it, { entriesPerCall: -1 })],
-  ['a processor at VMPL2', (it) => coreOf(it, { vcpu: it.guestCpu })],
-  ['a second processor at VMPL2', (it) => it.svsm.on(it.guestCpu)],
+  ['a processor at VMPL2', (it) => coreOf(it, {}, it.guestCpu)],
+  ['no access', (it) => it.state.on(it.vcpu, undefined as never)],
 ])('an SVSM with %s is INVALID_ARGUMENT', (_, make) => {
   expect(codeOf(() => make(svsmWorld()))).toBe('INVALID_ARGUMENT');
 });
 
-function coreOf(it: SvsmWorld, options: Partial<SvsmCoreOptions>): SvsmCore {
-  return new SvsmCore({
-    vcpu: it.vcpu,
-    gvaOf: (gpa) => gvaOf(Number(gpa)),
-    memory: it.guest.memory,
-    own: [physRegion(physAddr(0), OWN_END)],
-    ...options,
-  });
+function coreOf(it: SvsmWorld, options: Partial<SvsmStateOptions>, vcpu = it.vcpu): SvsmCore {
+  const own = [physRegion(physAddr(0), OWN_END)];
+  return new SvsmState({ memory: it.guest.memory, own, ...options }).on(vcpu, WHOLE);
 }

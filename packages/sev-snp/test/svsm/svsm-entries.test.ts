@@ -90,7 +90,7 @@ test('DELETE_VCPU of a page that the hypervisor hides in the middle forgets the 
   const spa = spaOf(it, V);
   expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(V) })).toBe(InvalidAddress);
   expect(it.machine.rmp.entry(spa)).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0xf, 0, 0] });
-  expect(it.svsm.vcpus).toEqual([]);
+  expect(it.state.vcpus).toEqual([]);
 });
 
 // A14, A19
@@ -112,7 +112,7 @@ test.each<[string, boolean[], number]>([
   expect(written).toBe(writes);
   expect(it.vcpu.read(gvaOf(V), 0x1000)).toEqual(image);
   expect(it.machine.rmp.entry(spaOf(it, V))).toMatchObject({ vmsa: true, vmplMasks: [0x1f, 0, 0, 0] });
-  expect(it.svsm.vcpus.length).toBe(1);
+  expect(it.state.vcpus.length).toBe(1);
 });
 
 describe('a refused call of 2 MiB', () => {
@@ -205,7 +205,7 @@ describe('the registers of a caller', () => {
     });
     expect(() => it.svsm.enter(it.guestCpu)).toThrow('a callback');
     expect(it.svsm.enter(it.guestCpu)).toBe(true);
-    expect([it.guestCpu.registers.rax, it.svsm.validated.has(physAddr(W))]).toEqual([0n, false]);
+    expect([it.guestCpu.registers.rax, it.state.validated.has(physAddr(W))]).toEqual([0n, false]);
   });
 });
 
@@ -233,13 +233,12 @@ test('a list that is BUSY is repeated by the guest', () => {
     }
   });
   pvalidateBySvsm(it.guestCpu, area, [entryOf(X, { validate: false })]);
-  expect([attempts, it.svsm.validated.has(physAddr(X))]).toEqual([3, false]);
+  expect([attempts, it.state.validated.has(physAddr(X))]).toEqual([3, false]);
 });
 
 // S13
 test('two processors of one SVSM have one record: a page is not validated twice', () => {
   const it = twoProcessors();
-  expect(it.other.svsm.validated).toBe(it.svsm.validated);
   expect(it.svsm.callingArea(it.other.guestCpu)).toBe(BigInt(OTHER_CAA));
   expect(prepareOther(CALLS['rescindX']!, it)()).toBe(Success);
   expect(pvalidateList(it, [entryOf(X)])).toEqual([Success, 1]);

@@ -60,8 +60,8 @@ function pagesOf(it: SvsmWorld): { masks: readonly number[]; validated: boolean;
 }
 
 /** The records of the SVSM. */
-function recordsOf({ svsm, guestCpu }: SvsmWorld): unknown {
-  return [[...svsm.validated].map(String), svsm.callingArea(guestCpu), svsm.vcpus];
+function recordsOf({ state, svsm, guestCpu }: SvsmWorld): unknown {
+  return [[...state.validated].map(String), svsm.callingArea(guestCpu), state.vcpus];
 }
 
 /** The steps to begin at: all, or some at each end and between. */
@@ -109,7 +109,7 @@ describe.each(CASES)('%s %s', (_name, world, request) => {
       GUEST_PAGES.forEach((gpa, k) => {
         const { masks, validated, vmsa } = pages[k]!;
         const at = `${where}, page ${gpa.toString(16)}`;
-        expect(it.svsm.validated.has(physAddr(gpa)), `${at}: the record`).toBe(validated);
+        expect(it.state.validated.has(physAddr(gpa)), `${at}: the record`).toBe(validated);
         if (isDeepStrictEqual(pages[k], done.pages[k])) return;
         for (let vmpl = 1; vmpl < VMPL_COUNT; vmpl += 1) {
           // A level may have got what the call gives it in the end: the levels get their rights one after another.

@@ -78,7 +78,7 @@ test.each<[string, (it: Levels) => number | [number, number]]>([
   ],
 ])('a caller at VMPL2 cannot %s, if only VMPL1 may use a page', (_, attack) => {
   const it = levels();
-  const before = () => [masks(it, SECRET), masks(it, FREE), it.svsm.validated.size, it.svsm.vcpus];
+  const before = () => [masks(it, SECRET), masks(it, FREE), it.state.validated.size, it.state.vcpus];
   const [old, content] = [before(), it.vmpl1.read(gvaOf(SECRET), PAGE_SIZE)];
   expect([attack(it)].flat()[0]).toBe(InvalidAddress);
   expect(before()).toEqual(old);
@@ -163,7 +163,7 @@ describe('a registered calling area', () => {
     const made = it.guest.createVcpu({ vmpl: 2, vmsa });
     const next = FREE + 0x1000;
     expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(next) }, made)).toBe(Success);
-    expect(it.svsm.vcpus.map(({ caa }) => caa)).toEqual([BigInt(next)]);
+    expect(it.state.vcpus.map(({ caa }) => caa)).toEqual([BigInt(next)]);
     expect(pvalidateList(it, [entryOf(next, { validate: false })])).toEqual([InvalidAddress, 0]);
     expect(pvalidateList(it, [entryOf(FREE, { validate: false })])).toEqual([Success, 1]);
     expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(SECRET) })).toBe(Success);

@@ -40,7 +40,7 @@ function pair(first: string, second: string): { it: TwoProcessors; runFirst(): n
 function endOf(it: TwoProcessors, results: readonly (number | undefined)[]): End {
   const state = stateOf(it, [it.other.guestCpu]);
   expect(openPages(it)).toEqual([]);
-  expect(vmsasOf(it)).toEqual(it.svsm.vcpus.map(({ vmsa }) => vmsa).sort());
+  expect(vmsasOf(it)).toEqual(it.state.vcpus.map(({ vmsa }) => vmsa).sort());
   return { results, state, deposits: allDeposits(it) };
 }
 

@@ -16,10 +16,12 @@ import { Ghcb } from '../../src/guest/ghcb.ts';
 import { requestGhcbMsr } from '../../src/guest/msr-protocol.ts';
 import { type CallingArea, callSvsm, pvalidateBySvsm } from '../../src/guest/svsm-call.ts';
 import type { Hypervisor } from '../../src/host/hypervisor.ts';
-import { SvsmCore, type SvsmCoreOptions } from '../../src/svsm/svsm-core.ts';
+import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
+import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
+import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import { unresolvedFault } from '../support/svsm-steps.ts';
 import { entryOf } from '../support/svsm-world.ts';
-import { codeOf, gvaOf, MiB, mapAll, world } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, mapAll, WHOLE, world } from '../support/world.ts';
 
 const CAA = 5 * MiB;
 /** In the SVSM's memory. */
@@ -27,6 +29,7 @@ const VMSA = physAddr(MiB - 0x1000);
 const area: CallingArea = { gva: gvaOf(CAA), gpa: physAddr(CAA) };
 
 interface Scene {
+  readonly state: SvsmState;
   readonly svsm: SvsmCore;
   readonly svsmCpu: Vcpu;
   readonly table: PageTable;
@@ -39,7 +42,7 @@ interface Scene {
 }
 
 /** Launches an SVSM with a VMSA. It makes a VMSA at VMPL2 for its guest, whose software is `guestStarts`. */
-function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<SvsmCoreOptions> = {}): void {
+function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<SvsmStateOptions> = {}): void {
   let onEvent: Scene['onEvent'];
   const { guest, machine } = world({ trace: (event) => onEvent?.(event) }, { vmsas: [createVmsa()] });
   const host = machine.hypervisor;
@@ -48,13 +51,9 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
     for (const gpa of [2 * MiB, 4 * MiB]) {
       for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl, permissions: 0xf });
     }
-    const svsm = new SvsmCore({
-      vcpu: svsmCpu,
-      gvaOf: (gpa) => gvaOf(Number(gpa)),
-      memory: guest.memory,
-      own: [physRegion(physAddr(0), 2 * MiB)],
-      ...options,
-    });
+    const own = [physRegion(physAddr(0), 2 * MiB)];
+    const state = new SvsmState({ memory: guest.memory, own, ...options });
+    const svsm = state.on(svsmCpu, WHOLE);
     guest.onEnter(0, (caller) => {
       svsm.enter(caller);
     });
@@ -69,6 +68,7 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
       svsm.register(lower, area.gpa, VMSA);
       const caller = lower.vmsa as RunnableVmsa;
       guestStarts(lower, {
+        state,
         svsm,
         svsmCpu,
         table,
@@ -94,7 +94,7 @@ function scene(guestStarts: (vcpu: Vcpu, it: Scene) => void, options: Partial<Sv
 }
 
 /** Runs the guest's software, and checks that it has run. */
-function inGuest(software: (vcpu: Vcpu, it: Scene) => void, options: Partial<SvsmCoreOptions> = {}): void {
+function inGuest(software: (vcpu: Vcpu, it: Scene) => void, options: Partial<SvsmStateOptions> = {}): void {
   let ran = 0;
   scene((vcpu, it) => {
     software(vcpu, it);
@@ -137,11 +137,11 @@ describe('a call by VMSAs', () => {
 
   // S5, A15
   test('entering the SVSM without a call changes nothing, and the caller continues', () => {
-    inGuest((vcpu, { svsm }) => {
+    inGuest((vcpu, { state }) => {
       vcpu.registers.rax = 5n;
       requestGhcbMsr(vcpu, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
       expect(vcpu.registers.rax).toBe(5n);
-      expect(svsm.validated.size).toBe(8n * BigInt(MiB));
+      expect(state.validated.size).toBe(8n * BigInt(MiB));
     });
   });
 

@@ -1,4 +1,5 @@
-import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PageSize, type PhysAddr } from '@svsm/address';
+import type { PvalidateAnswer } from '../cpu/guest-instructions.ts';
 import { hasPvalidated } from '../cpu/machine-event.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
@@ -6,20 +7,10 @@ import { RmpResult } from '../formats/rmp-result.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
-import { hasAll, type PageRights, RightsOfPages, refusing } from './page-rights.ts';
-import { SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
-import type { SvsmState, SvsmStateOptions } from './svsm-state.ts';
-
-/** The memory of an SVSM and its guest, and a processor of the SVSM. */
-export interface SvsmMemoryOptions extends SvsmStateOptions {
-  /** The processor of the SVSM, at VMPL0. */
-  readonly vcpu: Vcpu;
-  /**
-   * The virtual address at which the SVSM maps a guest-physical page, private and writable. Each 2 MiB of memory is
-   * mapped as a whole, at a multiple of 2 MiB.
-   */
-  readonly gvaOf: (gpa: PhysAddr) => VirtAddr;
-}
+import { type PageReach, pageSizeOf } from './page-reach.ts';
+import { hasAll, type PageRights, RightsOfPages } from './page-rights.ts';
+import type { SvsmRecords } from './svsm-records.ts';
+import { attempt, SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
 
 /**
  * The operations of an SVSM's processor on pages of the guest. The caller has claimed the pages. Whatever a guest or a
@@ -27,22 +18,22 @@ export interface SvsmMemoryOptions extends SvsmStateOptions {
  * on it and the record are as before. If the hypervisor refuses to let the SVSM undo a step, the page has fewer rights, and
  * the record agrees with the RMP.
  */
-export class SvsmMemory {
+export class GuestPages {
   readonly rights: RightsOfPages;
+  readonly reach: PageReach;
   readonly #vcpu: Vcpu;
-  readonly #gvaOf: (gpa: PhysAddr) => VirtAddr;
-  readonly #state: SvsmState;
+  readonly #state: SvsmRecords;
 
-  constructor(state: SvsmState, vcpu: Vcpu, gvaOf: (gpa: PhysAddr) => VirtAddr) {
+  constructor(state: SvsmRecords, vcpu: Vcpu, reach: PageReach) {
     this.#state = state;
     this.#vcpu = vcpu;
-    this.#gvaOf = gvaOf;
-    this.rights = new RightsOfPages(vcpu, gvaOf);
+    this.reach = reach;
+    this.rights = new RightsOfPages(vcpu, reach);
   }
 
   /** Reads bytes of a page. */
   read(gpa: bigint, length: number): Uint8Array {
-    return refusing(() => this.#vcpu.read(this.#gvaOf(gpa as PhysAddr), length));
+    return this.reach.at(gpa, PageSize.Regular, (gva) => this.#vcpu.read(gva, length));
   }
 
   /**
@@ -52,13 +43,15 @@ export class SvsmMemory {
    */
   isInUse(gpa: PhysAddr): boolean {
     const { machine } = this.#vcpu.guest;
-    const spa = unlessRefused(() => refusing(() => this.#vcpu.translate(this.#gvaOf(gpa)).spa));
+    const spa = unlessRefused(() =>
+      this.reach.at(gpa, PageSize.Regular, (gva) => this.#vcpu.translate(gva).spa),
+    );
     return spa !== undefined && machine.rmp.isInUse(spa, PageSize.Regular);
   }
 
   /** Writes bytes of a page. */
   write(gpa: bigint, bytes: Uint8Array): void {
-    refusing(() => this.#vcpu.write(this.#gvaOf(gpa as PhysAddr), bytes));
+    this.reach.at(gpa, pageSizeOf(bytes.length), (gva) => this.#vcpu.write(gva, bytes));
   }
 
   /**
@@ -76,12 +69,11 @@ export class SvsmMemory {
     }
     this.#state.requireValidatable(region, vmpl);
     validated.add(region);
+    const change = { isMade: false };
     try {
-      this.#pvalidate(gpa, size, true);
+      this.#pvalidate(gpa, size, true, change);
     } catch (error) {
-      // An error of `trace` comes after the change; one that is not an object can come from anywhere.
-      if (hasPvalidated(error, this.#gvaOf(gpa), true) || !(error instanceof Error))
-        this.#takeBack(gpa, size);
+      if (change.isMade) this.#takeBack(gpa, size);
       else validated.remove(region);
       throw error;
     }
@@ -107,16 +99,15 @@ export class SvsmMemory {
     const rights = this.rights.require(gpa, size, vmpl);
     if (rights.length > 1) throw mixed();
     const level = leastPrivileged(rights);
+    const change = { isMade: false };
     try {
       this.rights.undoing(rights, () => {
         this.rights.revoke(gpa, size);
-        this.#pvalidate(gpa, size, false);
+        this.#pvalidate(gpa, size, false, change);
       });
-    } catch (error) {
-      if (hasPvalidated(error, this.#gvaOf(gpa), false)) this.#state.removeValidated(region, level);
-      throw error;
+    } finally {
+      if (change.isMade) this.#state.removeValidated(region, level);
     }
-    this.#state.removeValidated(region, level);
   }
 
   /** Clears a page that is validated already, and makes sure that `vmpl` and the levels between have all rights on it. */
@@ -143,28 +134,43 @@ export class SvsmMemory {
   }
 
   #unvalidate(gpa: PhysAddr, size: RmpPageSize): void {
-    const gva = this.#gvaOf(gpa);
     const region = pageRegion(gpa, size);
+    const change: Change = { isMade: false };
     let isMismatch = false;
-    let isChanged = false;
-    try {
-      const { result, unchanged } = this.#vcpu.pvalidate(gva, size, false);
-      isMismatch = result === RmpResult.FAIL_SIZEMISMATCH;
-      isChanged = result === RmpResult.SUCCESS && !unchanged;
-    } catch (error) {
-      isChanged = hasPvalidated(error, gva, false);
-    }
-    if (isChanged) this.#state.validated.remove(region);
+    attempt(() => {
+      isMismatch = this.#execute(gpa, size, false, change).result === RmpResult.FAIL_SIZEMISMATCH;
+    });
+    if (change.isMade) this.#state.validated.remove(region);
     if (!isMismatch || size !== PageSize.Huge) return;
     for (const part of region.iterPages(PageSize.Regular)) this.#unvalidate(part, PageSize.Regular);
   }
 
-  #pvalidate(gpa: PhysAddr, size: RmpPageSize, validate: boolean): void {
-    const { result, unchanged } = refusing(() => this.#vcpu.pvalidate(this.#gvaOf(gpa), size, validate));
+  #pvalidate(gpa: PhysAddr, size: RmpPageSize, validate: boolean, change: Change): void {
+    const { result, unchanged } = this.#execute(gpa, size, validate, change);
     if (result !== RmpResult.SUCCESS) throw new SvsmRefusal(SvsmResult.InstructionFailed + result);
     // By the record it has to change: the hypervisor has put another page there.
     if (unchanged) throw new SvsmRefusal(SvsmResult.PvalidateUnchanged);
   }
+
+  /** PVALIDATE. Whatever is thrown, `change` says whether the page has changed: an error of `trace` comes after the change. */
+  #execute(gpa: PhysAddr, size: RmpPageSize, validate: boolean, change: Change): PvalidateAnswer {
+    return this.reach.at(gpa, size, (gva) => {
+      try {
+        const answer = this.#vcpu.pvalidate(gva, size, validate);
+        change.isMade = answer.result === RmpResult.SUCCESS && !answer.unchanged;
+        return answer;
+      } catch (error) {
+        // An error that is not an object can come from anywhere.
+        change.isMade = validate && !(error instanceof Error) ? true : hasPvalidated(error, gva, validate);
+        throw error;
+      }
+    });
+  }
+}
+
+/** Whether PVALIDATE has changed a page. */
+interface Change {
+  isMade: boolean;
 }
 
 /** The least privileged level that has all rights on every page: 0 if no level has. */

@@ -1,0 +1,122 @@
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import { SvsmResult } from '../formats/svsm-protocol.ts';
+import { pageRegion, ValidatedPages } from '../guest/validated-pages.ts';
+import { GuestRegions } from '../memory/guest-regions.ts';
+import { PageClaims } from './page-claims.ts';
+import { ProcessorTable } from './processors.ts';
+import type { SvsmMemoryMap } from './svsm-options.ts';
+import { SvsmRefusal } from './svsm-refusal.ts';
+
+/** The use of pages by a call: it changes their state, or accesses their content. */
+export type PageUse = 'change' | 'access';
+
+/** A deposited page of 4 KiB, and the level that has deposited it. */
+interface Deposit {
+  readonly gpa: PhysAddr;
+  readonly vmpl: number;
+}
+
+/**
+ * The records of an SVSM, which all its processors share: the owners of pages, the record of validated pages, the pages that
+ * calls in progress use, the processors that may call, and the deposited pages.
+ */
+export class SvsmRecords {
+  readonly validated: ValidatedPages;
+  readonly processors: ProcessorTable = new ProcessorTable();
+  readonly claims: PageClaims = new PageClaims();
+  readonly #memory: GuestRegions;
+  readonly #own: RegionSet<PhysAddr>;
+  /** By level: the rescinded pages on which less privileged levels had no rights. */
+  readonly #rescinded: readonly RegionSet<PhysAddr>[];
+  #deposits: readonly Deposit[] = [];
+
+  constructor({ memory, own, validated }: SvsmMemoryMap) {
+    this.#memory = new GuestRegions(memory);
+    this.#own = new RegionSet(Phys, own);
+    this.validated = new ValidatedPages(this.#memory, validated ?? this.#memory);
+    this.#rescinded = [0, 1, 2].map(() => new RegionSet(Phys));
+  }
+
+  /**
+   * Claims pages of the guest for a call. A call does it before anything can exit, so that a call of another processor in
+   * between finds the pages in use. Returns the function that ends the claim.
+   *
+   * @throws SvsmRefusal InvalidAddress unless all bytes belong to the guest, or if a calling area is to be changed; Busy if
+   *   another call uses a page
+   */
+  claim(call: object, gpa: bigint, bytes: number, use: PageUse): () => void {
+    this.requireGuest(gpa, bytes);
+    const page = (gpa & -BigInt(PAGE_SIZE)) as PhysAddr;
+    const region = pageRegion(page, bytes > PAGE_SIZE ? PageSize.Huge : PageSize.Regular);
+    if (use === 'change' && this.processors.hasCallingAreaIn(region)) {
+      throw new SvsmRefusal(SvsmResult.InvalidAddress);
+    }
+    const end = this.claims.tryClaim(call, region);
+    if (end === undefined) throw new SvsmRefusal(SvsmResult.Busy);
+    return end;
+  }
+
+  /** @throws SvsmRefusal InvalidAddress unless all bytes belong to the guest */
+  requireGuest(gpa: bigint, bytes: number): void {
+    const region = Phys.isAddress(gpa) ? MemoryRegion.tryNew(Phys, gpa, bytes) : undefined;
+    const isGuest =
+      region !== undefined && this.#memory.containsRegion(region) && !this.#own.overlaps(region);
+    if (!isGuest) throw new SvsmRefusal(SvsmResult.InvalidAddress);
+  }
+
+  /** Whether a 4 KiB page is the SVSM's own. */
+  owns(gpa: PhysAddr): boolean {
+    return this.#own.contains(gpa);
+  }
+
+  /** Makes pages the SVSM's own: VMSAs, and deposited pages. */
+  take(gpa: PhysAddr, size: RmpPageSize): void {
+    this.#own.add(pageRegion(gpa, size));
+  }
+
+  /** Makes pages the guest's again. */
+  release(gpa: PhysAddr, size: RmpPageSize): void {
+    this.#own.remove(pageRegion(gpa, size));
+  }
+
+  /** Lets every level validate a page again, once the validation for the level that was allowed to has succeeded. */
+  allowAll(region: MemoryRegion<PhysAddr>): void {
+    for (const pages of this.#rescinded) pages.remove(region);
+  }
+
+  /** Records a page as not validated. No level that is less privileged than `level` may validate it again. */
+  removeValidated(region: MemoryRegion<PhysAddr>, level: number): void {
+    this.validated.remove(region);
+    this.#rescinded[level]?.add(region);
+  }
+
+  /** @throws SvsmRefusal InvalidAddress if a level had no rights on a page before its validation was rescinded */
+  requireValidatable(region: MemoryRegion<PhysAddr>, vmpl: number): void {
+    const withheld = this.#rescinded.slice(0, vmpl);
+    if (withheld.some((pages) => pages.overlaps(region))) throw new SvsmRefusal(SvsmResult.InvalidAddress);
+  }
+
+  /** Makes a page a deposit of a level. */
+  addDeposit(gpa: PhysAddr, size: RmpPageSize, vmpl: number): void {
+    this.take(gpa, size);
+    const pages = [...pageRegion(gpa, size).iterPages(PageSize.Regular)];
+    this.#deposits = [...this.#deposits, ...pages.map((page) => ({ gpa: page, vmpl }))];
+  }
+
+  /** The first deposits that a level may withdraw: its own, and those of less privileged levels. */
+  depositsFor(vmpl: number, max: number): readonly PhysAddr[] {
+    return this.#deposits
+      .filter((deposit) => deposit.vmpl >= vmpl)
+      .slice(0, max)
+      .map(({ gpa }) => gpa);
+  }
+
+  /** Makes deposited pages the guest's again. */
+  removeDeposits(pages: readonly PhysAddr[]): void {
+    const removed = new Set(pages);
+    this.#deposits = this.#deposits.filter(({ gpa }) => !removed.has(gpa));
+    for (const page of pages) this.release(page, PageSize.Regular);
+  }
+}
