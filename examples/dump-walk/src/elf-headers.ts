@@ -23,8 +23,8 @@ const EM_X86_64 = 62;
 /** The value of e_phnum if the number does not fit. The number is then in sh_info of section header 0. */
 const PN_XNUM = 0xffff;
 const HEADERS_AT_ONCE = 0x4000;
-/** QEMU's `dump-guest-memory -p` writes 65,735 for an idle kernel. All headers together are read and sorted in 2 s. */
-const MAX_HEADERS = 2 ** 20;
+/** QEMU's `dump-guest-memory -p` writes 65,735 for an idle kernel. This many are read and sorted in a second. */
+const MAX_HEADERS = 2 ** 19;
 
 /**
  * The program headers of a core file of x86-64.

@@ -14,10 +14,12 @@ Commands:
   info FILE               show format, registers of each CPU, memory in the file
 
 Files are recognized by their first bytes. They may be gzipped, or a pipe:
-  ELF core                of QEMU's dump-guest-memory, with or without -p
+  ELF core                of QEMU's dump-guest-memory, with or without -p;
+                          of a kernel: /proc/vmcore, makedumpfile -E
   PTFRAME1                page tables only
   SPARSE01                one of the others, without its zeros
-  any other               a raw memory image; needs --cr3
+  any other               a raw memory image; needs --cr3. Known files of
+                          other kinds are refused by name
 
 Options:
   --json                  print JSON Lines: one object a line
@@ -39,17 +41,19 @@ Options:
   --vtom N                addresses from 2^N on are shared, those below private
   --raw                   read the file as a raw image, whatever it begins with
   --ram START-END@OFFSET  memory that a raw image has from byte OFFSET on;
-                          repeat it for each range (default: all, from 0 on)
+                          repeat it for each range (default: all, from 0 on,
+                          with the hole below 4 GiB that fits the tables)
   --help                  print this help
 
 Addresses and sizes are hexadecimal, with or without 0x; N is decimal.
 
 Exit codes:
   0  success
-  1  success; the dumps differ, or an address is not mapped
+  1  success; the dumps differ, an address is not mapped, or nothing is mapped
+     within --within
   2  wrong usage
   3  a file cannot be opened, or has a wrong format
-  4  success, but page tables are corrupted or outside memory; each place is
-     reported
+  4  success, but page tables are corrupted, outside memory, empty, or do not
+     look like page tables; each place is reported
   70 a bug in dump-walk
 `;

@@ -7,11 +7,11 @@ export class DumpError extends Error {}
 /** The exit codes of dump-walk. */
 export const ExitCode = {
   Done: 0,
-  /** Success with a negative answer: the dumps differ, or an address is not mapped. */
+  /** Success with a negative answer: the dumps differ, an address is not mapped, or nothing is mapped in a part. */
   Negative: 1,
   Usage: 2,
   BadFile: 3,
-  /** Success, but some page tables cannot be read. Each place was reported. */
+  /** Success, but some page tables cannot be read, or do not look like page tables. Each place was reported. */
   BadTables: 4,
   /** A bug in dump-walk. */
   Bug: 70,

@@ -1,0 +1,31 @@
+/**
+ * The fuzzer: `node test/fuzz.ts [FILES] [FIRST-SEED]`. It opens mutated files, a million by default, and ends with exit code 1 if
+ * one causes an unexpected error, takes more than 2 s, or if the process takes more than 512 MiB.
+ */
+import process from 'node:process';
+import { tryMutation } from './mutations.ts';
+
+const MAX_SECONDS = 2;
+const MAX_MEBIBYTES = 512;
+
+const [files = 1_000_000, first = 1] = process.argv.slice(2).map(Number);
+let [opened, failed, slowest, slowestSeed] = [0, 0, 0, 0];
+for (let seed = first; seed < first + files; seed += 1) {
+  const { user, system } = process.cpuUsage();
+  try {
+    if (await tryMutation(seed)) opened += 1;
+  } catch (error) {
+    failed += 1;
+    console.error(`seed ${seed}:`, error);
+  }
+  const used = process.cpuUsage({ user, system });
+  const seconds = (used.user + used.system) / 1e6;
+  if (seconds > slowest) [slowest, slowestSeed] = [seconds, seed];
+  if (seconds > MAX_SECONDS) console.error(`seed ${seed}: ${seconds} s`);
+}
+const mebibytes = process.resourceUsage().maxRSS / 1024;
+console.log(
+  `${files} files from seed ${first}: ${opened} opened, ${failed} failed; ` +
+    `the slowest took ${slowest.toFixed(2)} s (seed ${slowestSeed}); peak memory ${Math.round(mebibytes)} MiB`,
+);
+process.exitCode = failed > 0 || slowest > MAX_SECONDS || mebibytes > MAX_MEBIBYTES ? 1 : 0;
