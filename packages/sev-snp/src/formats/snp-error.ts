@@ -85,8 +85,8 @@ export interface SnpErrorDetails {
   RMPADJUST_FAILED: { gva: bigint; result: RmpResult };
   /** The page is not mapped as the operation needs it. */
   WRONG_MAPPING: { gva: bigint; expected: string; found: string };
-  /** A processor of the guest uses the page as its GHCB. */
-  GHCB_IN_USE: { gpa: bigint };
+  /** A processor of the guest uses the page. */
+  PAGE_IN_USE: { gpa: bigint; use: 'GHCB' | 'VMSA' };
   /** The GHCB was released: its processor has no GHCB. */
   RELEASED_GHCB: { gpa: bigint };
   /**
@@ -153,7 +153,8 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `RMPADJUST of ${formatAddress(gva)} returned ${nameOfResult(result)} (${result})`,
   WRONG_MAPPING: ({ gva, expected, found }) =>
     `${formatAddress(gva)} must be mapped ${expected}, but is ${found}`,
-  GHCB_IN_USE: ({ gpa }) => `${formatAddress(gpa)} is the GHCB of a processor: release the GHCB first`,
+  PAGE_IN_USE: ({ gpa, use }) =>
+    `${formatAddress(gpa)} is the ${use} of a processor: ${use === 'GHCB' ? 'release the GHCB' : 'call unmakeVmsa'} first`,
   RELEASED_GHCB: ({ gpa }) => `the GHCB at ${formatAddress(gpa)} was released: create another one`,
   REGION_CHANGE_FAILED: ({ to, lost }) => {
     const bytes = lost.reduce((sum, { size }) => sum + size, 0n);

@@ -6,6 +6,7 @@ import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { Ghcb } from './ghcb.ts';
+import { noteUse } from './pages-in-use.ts';
 
 /** The requests of SNP AP creation: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
 export const ApRequest = {
@@ -60,7 +61,9 @@ export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApC
  * hardware ignores the bit without an error, so the RMPADJUST names VMPL1 as its target: VMPL1 may not adjust its own mask,
  * and gets FAIL_PERMISSION in place of a false success (EDK2 `AmdSev.c`, Linux `snp_set_vmsa`).
  *
- * If it throws, the page is not a VMSA, and the levels have the rights that they had.
+ * If it throws, the page is not a VMSA, and the levels have the rights that they had. Until {@link unmakeVmsa}, functions that
+ * would change the state of the page throw `PAGE_IN_USE`: PVALIDATE does not clear the VMSA bit, so the hypervisor could
+ * run the page after its validation is rescinded (table 15-41 has no check of the validated bit).
  *
  * @param page - a multiple of 4096: a private, validated page whose guest-physical address is not a multiple of 2 MiB,
  *   because hypervisors refuse those for an erratum (KVM)
@@ -68,9 +71,9 @@ export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApC
  * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
  */
 export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
-  const isAligned = typeof page === 'bigint' && page % BigInt(PAGE_SIZE) === 0n;
-  const isAt2m = (): boolean => vcpu.translate(page).gpa % BigInt(PageSize.Huge) === 0n;
-  if (image.length !== PAGE_SIZE || !isAligned || isAt2m()) {
+  const isPage = typeof page === 'bigint' && page % BigInt(PAGE_SIZE) === 0n && image.length === PAGE_SIZE;
+  const gpa = isPage ? vcpu.translate(page).gpa : 0n;
+  if (gpa % BigInt(PageSize.Huge) === 0n) {
     const expected =
       'pass 4096 bytes, and a multiple of 4096 whose guest-physical address is not a multiple of 2 MiB';
     throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
@@ -86,6 +89,7 @@ export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
     for (const [k, vmpl] of LOWER_LEVELS.entries()) giveBack(vcpu, page, { vmpl, permissions: before[k]! });
     throw error;
   }
+  noteUse(vcpu.guest, gpa as PhysAddr, 'VMSA');
 }
 
 /**
@@ -96,6 +100,7 @@ export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
  */
 export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
   adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: false });
+  noteUse(vcpu.guest, (vcpu.translate(page).gpa & -BigInt(PAGE_SIZE)) as PhysAddr, undefined);
 }
 
 /**

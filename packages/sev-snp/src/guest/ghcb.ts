@@ -3,7 +3,6 @@ import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { GhcbPage } from '../formats/ghcb-page.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import { noteGhcb } from './ghcb-pages.ts';
 import { registerGhcb, requestGhcbMsr } from './msr-protocol.ts';
 import {
   acceptPage,
@@ -12,6 +11,7 @@ import {
   sharedPage,
   type VisibilityOptions,
 } from './page-visibility.ts';
+import { noteUse } from './pages-in-use.ts';
 import { pageRegion } from './validated-pages.ts';
 
 /** A request of a guest to the hypervisor. */
@@ -59,7 +59,7 @@ export class Ghcb {
         vcpu.write(at(offset), bytes);
       },
     });
-    noteGhcb(vcpu.guest, gpa, true);
+    noteUse(vcpu.guest, gpa, 'GHCB');
     REGISTERED.set(vcpu, this);
   }
 
@@ -109,7 +109,7 @@ export class Ghcb {
       options.validated?.requireNone(pageRegion(gpa, PAGE_SIZE));
       if (REGISTERED.get(vcpu) === this) requestGhcbMsr(vcpu, NO_GHCB, 'register-ghcb');
       this.#state = 'leaving';
-      noteGhcb(vcpu.guest, gpa, false);
+      noteUse(vcpu.guest, gpa, undefined);
     }
     table.setEncrypted4k(gva);
     flushPage(vcpu, gva, options);

@@ -4,9 +4,9 @@ import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import { requireNoGhcb } from './ghcb-pages.ts';
 import { requestPageState } from './msr-protocol.ts';
 import { type PageValidator, rescindPages, validatePages } from './page-validation.ts';
+import { requireUnused } from './pages-in-use.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 
 /** Options for changes of the visibility of pages. */
@@ -81,7 +81,7 @@ export function makePagePrivate(
   options: VisibilityOptions = {},
 ): void {
   const gpa = sharedPage(table, gva);
-  requireNoGhcb(vcpu.guest, pageRegion(gpa, PageSize.Regular));
+  requireUnused(vcpu.guest, pageRegion(gpa, PageSize.Regular));
   options.validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   table.setEncrypted4k(gva);
   flushPage(vcpu, gva, options);
@@ -93,7 +93,7 @@ export function makePagePrivate(
  * hypervisor is asked to take the page. Call `table.setShared4k(gva)` and `vcpu.invlpg(gva)` afterwards.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `NOT_VALIDATED`,
- *   `GHCB_IN_USE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`; SnpFault; the
+ *   `PAGE_IN_USE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`; SnpFault; the
  *   errors of `validator`
  */
 export function releasePage(
@@ -114,7 +114,7 @@ export function releasePage(
  * rescinded.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `ALREADY_VALIDATED`,
- *   `GHCB_IN_USE`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault; the errors
+ *   `PAGE_IN_USE`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault; the errors
  *   of `validator`
  */
 export function acceptPage(
@@ -142,7 +142,7 @@ export function sharedPage(table: PageTable, gva: VirtAddr): PhysAddr {
 
 function privatePage({ guest }: Vcpu, table: PageTable, gva: VirtAddr): PhysAddr {
   const gpa = mappedPage(table, gva, false);
-  requireNoGhcb(guest, pageRegion(gpa, PageSize.Regular));
+  requireUnused(guest, pageRegion(gpa, PageSize.Regular));
   return gpa;
 }
 

@@ -5,7 +5,6 @@ import { PageOperation } from '../formats/ghcb-msr.ts';
 import { PSC_MAX_ENTRIES, type PscEntry } from '../formats/page-state-list.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import type { Ghcb } from './ghcb.ts';
-import { requireNoGhcb } from './ghcb-pages.ts';
 import { requestPageStates } from './page-state-change.ts';
 import {
   clearPages,
@@ -15,6 +14,7 @@ import {
   validatePages,
 } from './page-validation.ts';
 import type { VisibilityOptions } from './page-visibility.ts';
+import { requireUnused } from './pages-in-use.ts';
 import { type RegionState, RegionTracker } from './region-state.ts';
 import { pagesIn, physOf, requireMapping, splitTo, type Unit, unitsOf } from './region-units.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
@@ -59,7 +59,7 @@ export class RegionChange {
     const { validated } = options;
     const units: Unit[] = [];
     for (const unit of unitsOf(table, this.#state.whole)) {
-      requireNoGhcb(ghcb.vcpu.guest, pageRegion(unit.gpa, unit.size));
+      requireUnused(ghcb.vcpu.guest, pageRegion(unit.gpa, unit.size));
       this.#requireMapping(unit);
       if (validated !== undefined) this.#readRecord(validated, unit);
       units.push(unit);

@@ -21,7 +21,7 @@ import type { RegionState } from './region-state.ts';
  *
  * @param table - the page table of the processor of `ghcb`
  * @param region - whole 4 KiB pages
- * @throws SnpError `INVALID_ARGUMENT`, `RELEASED_GHCB`, `GHCB_IN_USE`, `WRONG_MAPPING`, `NOT_VALIDATED`: nothing has
+ * @throws SnpError `INVALID_ARGUMENT`, `RELEASED_GHCB`, `PAGE_IN_USE`, `WRONG_MAPPING`, `NOT_VALIDATED`: nothing has
  *   changed; `REGION_CHANGE_FAILED`; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`: nothing has changed
  */
 export function makeRegionShared(
@@ -39,7 +39,7 @@ export function makeRegionShared(
  * as for {@link makeRegionShared}; the flush comes once, before the first request. Pages of lists that were not requested
  * are mapped shared again.
  *
- * @throws SnpError `INVALID_ARGUMENT`, `RELEASED_GHCB`, `GHCB_IN_USE`, `WRONG_MAPPING`, `ALREADY_VALIDATED`: nothing has
+ * @throws SnpError `INVALID_ARGUMENT`, `RELEASED_GHCB`, `PAGE_IN_USE`, `WRONG_MAPPING`, `ALREADY_VALIDATED`: nothing has
  *   changed; `REGION_CHANGE_FAILED`; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`: nothing has changed
  */
 export function makeRegionPrivate(
@@ -97,7 +97,7 @@ export function acceptRegion(
  *
  * @param state - the `details` of `REGION_CHANGE_FAILED`, or lists of regions
  * @param to - the state of all pages afterwards
- * @throws SnpError `INVALID_ARGUMENT`, also if a page is in two lists; `RELEASED_GHCB`, `GHCB_IN_USE`, `WRONG_MAPPING`,
+ * @throws SnpError `INVALID_ARGUMENT`, also if a page is in two lists; `RELEASED_GHCB`, `PAGE_IN_USE`, `WRONG_MAPPING`,
  *   `ALREADY_VALIDATED`, `NOT_VALIDATED`: nothing has changed; `REGION_CHANGE_FAILED`; PageTableError `OUT_OF_MEMORY`,
  *   `NO_FRAME_ALLOCATOR`: nothing has changed
  */

@@ -39,7 +39,7 @@ check<
 check<Equal<VmgexitErrorCode, 'INVALID_ARGUMENT' | 'OUT_OF_MEMORY' | 'UNSUPPORTED_VMGEXIT' | 'TERMINATED'>>();
 
 type Pvalidate = 'PVALIDATE_FAILED' | 'PVALIDATE_UNCHANGED';
-type Visible = 'INVALID_ARGUMENT' | 'WRONG_MAPPING' | 'NOT_VALIDATED' | 'GHCB_IN_USE' | Pvalidate;
+type Visible = 'INVALID_ARGUMENT' | 'WRONG_MAPPING' | 'NOT_VALIDATED' | 'PAGE_IN_USE' | Pvalidate;
 check<
   Equal<
     GhcbErrorCode,

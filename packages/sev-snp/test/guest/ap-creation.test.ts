@@ -1,4 +1,5 @@
 import { physAddr, virtAddr } from '@svsm/address';
+import { virtRegion } from '@svsm/memory-region';
 import { PtePreset } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -13,6 +14,8 @@ import {
   unmakeVmsa,
 } from '../../src/guest/ap-creation.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
+import { makePageShared, releasePage } from '../../src/guest/page-visibility.ts';
+import { makeRegionShared } from '../../src/guest/region-visibility.ts';
 import { bytesOf, codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
 
 const VMSA = 4 * MiB + 0x1000;
@@ -112,6 +115,35 @@ describe('a second processor', () => {
     it.machine.hypervisor.run(it.guest, 1);
     unmakeVmsa(it.vcpu, gvaOf(VMSA));
     expect(codeOf(() => it.machine.hypervisor.run(it.guest, 1))).toBe('VMRUN');
+  });
+
+  // A16
+  test('a VMSA is not shared before unmakeVmsa, because a rescinded one can still run', () => {
+    const { it, ghcb } = ready();
+    const [page, region] = [gvaOf(VMSA), virtRegion(gvaOf(VMSA - 0x1000), 0x3000)];
+    it.vcpu.pvalidate(page, 0x1000, true);
+    makeVmsa(it.vcpu, page, createVmsa());
+    for (const share of [
+      () => makePageShared(it.vcpu, it.table, page),
+      () => releasePage(it.vcpu, it.table, page),
+      () => makeRegionShared(ghcb, it.table, region),
+    ]) {
+      expect(thrownBy(share)).toMatchObject({
+        code: 'PAGE_IN_USE',
+        details: { gpa: BigInt(VMSA), use: 'VMSA' },
+      });
+    }
+    expect(it.machine.rmp.entry(spaOf(it, VMSA))).toMatchObject({ vmsa: true, validated: true });
+    unmakeVmsa(it.vcpu, page);
+    makeRegionShared(ghcb, it.table, region);
+    expect(it.table.lookup(page)?.shared).toBe(true);
+
+    const other = ready();
+    other.it.vcpu.pvalidate(page, 0x1000, true);
+    makeVmsa(other.it.vcpu, page, createVmsa());
+    other.it.vcpu.pvalidate(page, 0x1000, false);
+    requestAp(other.ghcb, creation);
+    expect(() => other.it.machine.hypervisor.run(other.it.guest, 1)).not.toThrow();
   });
 
   // R25, G5

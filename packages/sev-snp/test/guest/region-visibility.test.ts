@@ -128,7 +128,7 @@ describe('changes nothing if', () => {
     [
       'a page is the GHCB of a processor',
       (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x4000, 0x3000), it),
-      'GHCB_IN_USE',
+      'PAGE_IN_USE',
     ],
     [
       'a page is private already',

@@ -52,7 +52,10 @@ test('a page goes both ways', () => {
   makePageShared(it.guestCpu, it.guestTable, gvaOf(A), it.options);
   it.guestCpu.write(gvaOf(A), bytesOf('shared'));
   expect(it.machine.hypervisor.read(spaOf(it, A), 6)).toEqual(bytesOf('shared'));
-  expect([it.state.validated.has(physAddr(A)), it.options.validated.has(physAddr(A))]).toEqual([false, false]);
+  expect([it.state.validated.has(physAddr(A)), it.options.validated.has(physAddr(A))]).toEqual([
+    false,
+    false,
+  ]);
   makePagePrivate(it.guestCpu, it.guestTable, gvaOf(A), it.options);
   expect(it.guestCpu.read(gvaOf(A), 6)).toEqual(new Uint8Array(6));
   expect([it.state.validated.has(physAddr(A)), it.options.validated.has(physAddr(A))]).toEqual([true, true]);

@@ -34,6 +34,11 @@ test('whatever the hypervisor does, a guest that follows the rules reads what it
   );
 });
 
+// The guest shared a page that it had made a VMSA, and took another frame back: the first one was still a VMSA.
+test('no processor of the guest runs that it has given up', () => {
+  new Campaign(-1101903984).run(STEPS);
+});
+
 // The law says nothing about steps that never happen.
 test.each([
   'read',

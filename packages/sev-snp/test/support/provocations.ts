@@ -221,7 +221,7 @@ const onGhcb = (operation: PageOperationOf, mapped: 'private' | 'shared') => ():
 function sharing(operation: PageOperationOf) {
   return {
     ...pageChange(operation, asPrivate),
-    GHCB_IN_USE: onGhcb(operation, 'private'),
+    PAGE_IN_USE: onGhcb(operation, 'private'),
     NOT_VALIDATED: () => {
       const it = hostile();
       return operation(it.vcpu, it.table, gvaOf(PAGE), record(it, false));
@@ -238,7 +238,7 @@ function sharing(operation: PageOperationOf) {
 function takingBack(operation: PageOperationOf, prepare: (it: World) => void) {
   return {
     ...pageChange(operation, prepare),
-    GHCB_IN_USE: onGhcb(operation, prepare === asShared ? 'shared' : 'private'),
+    PAGE_IN_USE: onGhcb(operation, prepare === asShared ? 'shared' : 'private'),
     ALREADY_VALIDATED: () => {
       const it = hostile();
       prepare(it);
@@ -314,7 +314,7 @@ function regionChange(operation: RegionOperation, prepare: (it: GhcbWorld) => vo
       const it = withGhcb();
       return operation(it.ghcb, it.table, virtRegion(gvaOf(64 * MiB), PAGE_SIZE));
     },
-    GHCB_IN_USE: () => {
+    PAGE_IN_USE: () => {
       const it = withGhcb();
       return operation(it.ghcb, it.table, virtRegion(gvaOf(GHCB), PAGE_SIZE));
     },
