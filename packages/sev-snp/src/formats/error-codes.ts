@@ -53,6 +53,7 @@ export const ERRORS_OF = {
   writeVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   'GhcbPage.set': ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   'GhcbPage.writeBuffer': ['INVALID_ARGUMENT'],
+  writeGhcbRegisters: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   LaunchDigest: ['INVALID_ARGUMENT'],
   'LaunchDigest.update': ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   hashKernel: ['INVALID_ARGUMENT'],
@@ -114,8 +115,8 @@ export const ERRORS_OF = {
     'INVALID_MESSAGE',
     'INVALID_RESPONSE',
   ],
-  registerGhcb: ['UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'INVALID_RESPONSE'],
-  requestPageState: ['UNSUPPORTED_VMGEXIT', 'INVALID_MESSAGE', 'INVALID_RESPONSE', 'PAGE_STATE_REFUSED'],
+  registerGhcb: ['INVALID_MESSAGE', 'INVALID_RESPONSE'],
+  requestPageState: ['INVALID_MESSAGE', 'INVALID_RESPONSE', 'PAGE_STATE_REFUSED'],
   requestPageStates: [
     'INVALID_ARGUMENT',
     'UNSUPPORTED_VMGEXIT',
@@ -135,11 +136,25 @@ export const ERRORS_OF = {
     'WRONG_MAPPING',
     'PAGE_IN_USE',
   ],
-  'Ghcb.vmgexit': [
+  hypervisorFeatures: ['INVALID_RESPONSE', 'VMGEXIT_FAILED', 'RELEASED_GHCB'],
+  requireFeatures: ['INVALID_RESPONSE', 'VMGEXIT_FAILED', 'MISSING_FEATURE', 'RELEASED_GHCB'],
+  'Ghcb.exchange': [
+    'INVALID_ARGUMENT',
     'OUT_OF_MEMORY',
     'UNSUPPORTED_VMGEXIT',
     'TERMINATED',
     'INVALID_MESSAGE',
+    'INVALID_RESPONSE',
+    'VMGEXIT_FAILED',
+    'RELEASED_GHCB',
+  ],
+  'Ghcb.vmgexit': [
+    'INVALID_ARGUMENT',
+    'OUT_OF_MEMORY',
+    'UNSUPPORTED_VMGEXIT',
+    'TERMINATED',
+    'INVALID_MESSAGE',
+    'INVALID_RESPONSE',
     'VMGEXIT_FAILED',
     'RELEASED_GHCB',
   ],
@@ -325,6 +340,7 @@ export type EncodeErrorCode = CodeOf<
   | 'writeVmsa'
   | 'GhcbPage.set'
   | 'GhcbPage.writeBuffer'
+  | 'writeGhcbRegisters'
   | 'LaunchDigest'
   | 'LaunchDigest.update'
 >;
@@ -368,11 +384,18 @@ export type LaunchErrorCode = CodeOf<'Hypervisor.launch'>;
 export type VmgexitErrorCode = CodeOf<'Vcpu.vmgexit' | 'Hypervisor.vmgexit' | 'Hypervisor.answerGhcb'>;
 
 /**
- * The codes that requests to the hypervisor throw: `Ghcb.create`, `Ghcb.release`, `Ghcb.vmgexit`, `registerGhcb`,
- * `requestGhcbMsr`.
+ * The codes that requests to the hypervisor throw: `Ghcb.create`, `Ghcb.release`, `Ghcb.vmgexit`, `Ghcb.exchange`,
+ * `registerGhcb`, `requestGhcbMsr`, `hypervisorFeatures`, `requireFeatures`.
  */
 export type GhcbErrorCode = CodeOf<
-  'Ghcb.create' | 'Ghcb.release' | 'Ghcb.vmgexit' | 'registerGhcb' | 'requestGhcbMsr'
+  | 'Ghcb.create'
+  | 'Ghcb.release'
+  | 'Ghcb.vmgexit'
+  | 'Ghcb.exchange'
+  | 'registerGhcb'
+  | 'requestGhcbMsr'
+  | 'hypervisorFeatures'
+  | 'requireFeatures'
 >;
 
 /** The codes that page state changes throw: `requestPageState`, `requestPageStates`. */

@@ -14,6 +14,9 @@ export const PageOperation = {
 /** One of the operations. */
 export type PageOperation = (typeof PageOperation)[keyof typeof PageOperation];
 
+/** The error in the answer to a page state change that is not done (Linux `GHCB_MSR_PSC_RESP_ERROR`). */
+export const PAGE_STATE_ERROR = 0x8000_0000;
+
 /** Bits of the features that a hypervisor announces (Linux `GHCB_HV_FT_*`). */
 export const HypervisorFeature = {
   Snp: 0x1n,
@@ -62,8 +65,8 @@ export type GhcbMsrMessage =
   | { readonly type: 'register-ghcb-request'; readonly gpa: PhysAddr }
   /** 0x013: repeats the address; without `gpa` it is refused. */
   | { readonly type: 'register-ghcb'; readonly gpa: PhysAddr | undefined }
-  /** 0x014: one page of 4 KiB. */
-  | { readonly type: 'page-state-request'; readonly gpa: PhysAddr; readonly operation: PageOperation }
+  /** 0x014: one page of 4 KiB. The operation is a `PageOperation`, or another value of 4 bits, which hypervisors refuse. */
+  | { readonly type: 'page-state-request'; readonly gpa: PhysAddr; readonly operation: number }
   /** 0x015: `error` is 0 after success. */
   | { readonly type: 'page-state'; readonly error: number }
   /** 0x016. */
@@ -139,7 +142,6 @@ const FORMATS: Readonly<Record<MessageType, Format>> = {
   'hyperv-debug-print': { info: 0xf03n, fields: [wide('value', 'bigint')] },
 };
 
-const OPERATIONS = /* @__PURE__ */ Object.values(PageOperation);
 const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
 
 /**
@@ -203,9 +205,6 @@ export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
 
 /** The conditions beyond the widths of the fields. */
 function isValid(message: GhcbMsrMessage): boolean {
-  if (message.type === 'page-state-request') {
-    return OPERATIONS.includes(message.operation) && Phys.isAddress(message.gpa);
-  }
   return !('gpa' in message) || message.gpa === undefined || Phys.isAddress(message.gpa);
 }
 

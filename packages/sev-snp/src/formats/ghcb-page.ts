@@ -47,8 +47,24 @@ export const GHCB_BUFFER = {
   size: 0x7f0,
 } as const;
 
-/** Software exit codes (Linux `arch/x86/include/uapi/asm/svm.h`, EDK2 `Ghcb.h`). */
+/**
+ * The codes of requests in a GHCB (Linux `arch/x86/include/uapi/asm/svm.h`, EDK2 `Ghcb.h`). Below 0x8000_0000 they are the
+ * exit codes of instructions that the hypervisor intercepts.
+ */
 export const GhcbExit = {
+  ReadDr7: 0x27n,
+  WriteDr7: 0x37n,
+  Rdtsc: 0x6en,
+  Rdpmc: 0x6fn,
+  Cpuid: 0x72n,
+  Invd: 0x76n,
+  Ioio: 0x7bn,
+  Msr: 0x7cn,
+  Vmmcall: 0x81n,
+  Rdtscp: 0x87n,
+  Wbinvd: 0x89n,
+  Monitor: 0x8an,
+  Mwait: 0x8bn,
   MmioRead: 0x8000_0001n,
   MmioWrite: 0x8000_0002n,
   NmiComplete: 0x8000_0003n,
@@ -136,6 +152,11 @@ export class GhcbPage {
       read: (offset, length) => bytes.slice(offset, offset + length),
       write: (offset, from) => bytes.set(from, offset),
     });
+  }
+
+  /** The page as it is now. A later change by the other side does not reach the copy. Reads the page once. O(1). */
+  snapshot(): GhcbPage {
+    return GhcbPage.over(this.#bytes.read(0, PAGE_SIZE));
   }
 
   /**

@@ -38,10 +38,20 @@ export type {
 export { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from './exit-info.ts';
 export { FirmwareStatus } from './firmware-status.ts';
 export {
+  GHCB_REGISTERS,
+  type GhcbExitFormat,
+  type GhcbRegister,
+  type GhcbRegisters,
+  ghcbExitFormat,
+  readGhcbRegisters,
+  writeGhcbRegisters,
+} from './ghcb-exits.ts';
+export {
   decodeGhcbMsr,
   encodeGhcbMsr,
   type GhcbMsrMessage,
   HypervisorFeature,
+  PAGE_STATE_ERROR,
   PageOperation,
 } from './ghcb-msr.ts';
 export {

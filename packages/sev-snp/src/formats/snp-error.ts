@@ -45,7 +45,7 @@ export interface SnpErrorDetails {
     guest: GuestState | undefined;
     status: FirmwareStatus;
   };
-  /** The hypervisor does not know the request of a VMGEXIT. A real hypervisor ends the guest. */
+  /** The hypervisor does not reach the GHCB of a VMGEXIT: a shared page is not mapped there. */
   UNSUPPORTED_VMGEXIT: { request: bigint };
   /** The guest has asked for its termination. */
   TERMINATED: { reasonSet: number; reason: number };
@@ -55,6 +55,8 @@ export interface SnpErrorDetails {
   INVALID_IMAGE: { field: string; offset: number; value: unknown; expected: string };
   /** The answer does not fit the request: the hypervisor is broken, or lies. */
   INVALID_RESPONSE: { request: bigint; response: bigint; problem: string };
+  /** The hypervisor does not announce features that are demanded. `missing` has their names. */
+  MISSING_FEATURE: { required: bigint; offered: bigint; missing: readonly string[] };
   /** The hypervisor reports that it has not changed the state of a page. */
   PAGE_STATE_REFUSED: { gpa: bigint; error: number };
   /**
@@ -124,7 +126,7 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     return `${command} is refused${page}${owner}: ${status}`;
   },
   UNSUPPORTED_VMGEXIT: ({ request }) =>
-    `the hypervisor does not know a VMGEXIT with ${formatAddress(request)} in the GHCB MSR`,
+    `the hypervisor does not reach a GHCB at ${formatAddress(request)}, which is in the GHCB MSR`,
   TERMINATED: ({ reasonSet, reason }) =>
     `the guest asks for its termination: reason set ${reasonSet}, reason ${reason}`,
   INVALID_MESSAGE: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
@@ -132,6 +134,8 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `${field}, at offset 0x${offset.toString(16)} of the image, cannot be ${describeValue(value)}: ${expected}`,
   INVALID_RESPONSE: ({ request, response, problem }) =>
     `the hypervisor answered ${formatAddress(response)} to ${formatAddress(request)}: ${problem}`,
+  MISSING_FEATURE: ({ offered, missing }) =>
+    `the hypervisor does not announce ${missing.join(', ')}: its features are 0x${offered.toString(16)}`,
   PAGE_STATE_REFUSED: ({ gpa, error }) =>
     `the hypervisor did not change the state of ${formatAddress(gpa)}: error ${describeValue(error)}`,
   VMGEXIT_FAILED: ({ exitCode, info1, info2 }) =>

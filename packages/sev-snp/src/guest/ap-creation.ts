@@ -46,13 +46,23 @@ export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: 
   return { info1, info2: vmsa, rax: sevFeatures };
 }
 
-/** Decodes a request: `undefined` if it is not valid. */
-export function decodeApCreation(info1: bigint, info2: bigint, rax: bigint): ApCreation | undefined {
+/**
+ * Decodes a request: `undefined` if it is not valid. `Destroy` has no VMSA and no RAX: they are 0 if they are not valid
+ * (KVM `sev_snp_ap_creation`).
+ */
+export function decodeApCreation(
+  info1: bigint,
+  info2: bigint,
+  rax: bigint | undefined,
+): ApCreation | undefined {
   const request = Number(info1 & 0xffffn) as ApRequest;
   const isKnown = Object.values(ApRequest).includes(request) && (info1 & 0xfff0_0000n) === 0n;
-  if (!isKnown || !Phys.isAddress(info2) || info2 % BigInt(PAGE_SIZE) !== 0n) return undefined;
+  const vmsa = Phys.isAddress(info2) && info2 % BigInt(PAGE_SIZE) === 0n ? info2 : undefined;
+  const isComplete = vmsa !== undefined && rax !== undefined;
+  if (!isKnown || !(isComplete || request === ApRequest.Destroy)) return undefined;
   const vmpl = Number((info1 >> 16n) & 0xfn);
-  return { request, apicId: Number(info1 >> 32n), vmpl, vmsa: info2, sevFeatures: rax };
+  const apicId = Number(info1 >> 32n);
+  return { request, apicId, vmpl, vmsa: vmsa ?? (0n as PhysAddr), sevFeatures: rax ?? 0n };
 }
 
 /**
@@ -104,13 +114,16 @@ export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
 }
 
 /**
- * Asks the hypervisor to run a VMSA as a processor, or not to run it any more. A reported success proves nothing.
+ * Asks the hypervisor to run a VMSA as a processor, or not to run it any more: `Destroy` ignores the VMSA and SEV_FEATURES.
+ * A reported success proves nothing.
  *
  * @throws SnpError `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
  *   `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; SnpFault
  */
 export function requestAp(ghcb: Ghcb, creation: ApCreation): void {
-  ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, ...encodeApCreation(creation) });
+  const { info1, info2, rax } = encodeApCreation(creation);
+  const registers = creation.request === ApRequest.Destroy ? {} : { rax };
+  ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, info1, info2, registers });
 }
 
 const LOWER_LEVELS = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3] as const;

@@ -1,6 +1,13 @@
 import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
+import {
+  type GhcbRegister,
+  type GhcbRegisters,
+  ghcbExitFormat,
+  readGhcbRegisters,
+  writeGhcbRegisters,
+} from '../formats/ghcb-exits.ts';
 import { GhcbPage } from '../formats/ghcb-page.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { registerGhcb, requestGhcbMsr } from './msr-protocol.ts';
@@ -15,7 +22,7 @@ import { noteUse } from './pages-in-use.ts';
 import { pageRegion } from './validated-pages.ts';
 
 /** A request of a guest to the hypervisor. */
-export interface GhcbCall {
+export interface GhcbCall<Answer extends GhcbRegister = never> {
   /** A `GhcbExit`. */
   readonly exitCode: bigint;
   /** SW_EXITINFO1; 0 if not given, as is `info2`. */
@@ -23,7 +30,18 @@ export interface GhcbCall {
   readonly info2?: bigint;
   /** SW_SCRATCH: the guest-physical address of the request's buffer. */
   readonly scratch?: bigint;
-  readonly rax?: bigint;
+  /** The registers to pass. Others are not marked valid. */
+  readonly registers?: GhcbRegisters;
+  /** Registers that the answer needs, in addition to those of the exit in `ghcbExitFormat`. */
+  readonly answers?: readonly Answer[];
+}
+
+/** The answer of the hypervisor. It can be a lie. */
+export interface GhcbResult<Answer extends GhcbRegister = never> {
+  /** SW_EXITINFO2. Its meaning depends on the request. */
+  readonly info2: bigint;
+  /** The registers that the exit defines, and those that the request asks for. */
+  readonly registers: GhcbRegisters & { readonly [Register in Answer]: bigint };
 }
 
 /** The request that registers no GHCB. */
@@ -118,13 +136,24 @@ export class Ghcb {
   }
 
   /**
-   * VMGEXIT with a request in the page, by protocol version 2. Returns SW_EXITINFO2, whose meaning depends on the
-   * request. The answer is read once.
+   * {@link exchange} of a request whose answer is SW_EXITINFO2 alone. Returns SW_EXITINFO2.
    *
-   * @throws SnpError `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` unless the hypervisor reports success,
-   *   `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault
+   * @throws SnpError as {@link Ghcb.exchange}; SnpFault
    */
-  vmgexit({ exitCode, info1 = 0n, info2 = 0n, scratch, rax }: GhcbCall): bigint {
+  vmgexit(call: GhcbCall): bigint {
+    return this.exchange(call).info2;
+  }
+
+  /**
+   * VMGEXIT with a request in the page, by protocol version 2. The answer is read once. Of its registers the guest takes
+   * only those that the exit defines (`ghcbExitFormat`) and those in `answers`.
+   *
+   * @throws SnpError `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `INVALID_ARGUMENT` for a register that does
+   *   not exist, `VMGEXIT_FAILED` unless the hypervisor reports success, `INVALID_RESPONSE` if a register of the answer is
+   *   not marked valid, `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault
+   */
+  exchange<Answer extends GhcbRegister = never>(call: GhcbCall<Answer>): GhcbResult<Answer> {
+    const { exitCode, info1 = 0n, info2 = 0n, scratch, registers = {}, answers = [] } = call;
     const { page, vcpu } = this;
     page.invalidate();
     page.set('protocolVersion', 2n);
@@ -133,16 +162,25 @@ export class Ghcb {
     page.set('exitInfo1', info1);
     page.set('exitInfo2', info2);
     if (scratch !== undefined) page.set('scratch', scratch);
-    if (rax !== undefined) page.set('rax', rax);
+    writeGhcbRegisters(page, registers);
+    const format = ghcbExitFormat(exitCode, info1, registers.rax);
     vcpu.ghcbMsr = this.gpa;
     vcpu.vmgexit();
-    const [answer1, answer2] = [page.get('exitInfo1'), page.get('exitInfo2')];
+    const answer = page.snapshot();
+    const [answer1, answer2] = [answer.get('exitInfo1'), answer.get('exitInfo2')];
     // Bits 31:0: 1 would raise an exception in the guest, 2 refuses the request. This guest accepts neither.
     const isDone = answer1 !== undefined && BigInt.asUintN(32, answer1) === 0n;
     if (!isDone || answer2 === undefined) {
       throw new SnpError('VMGEXIT_FAILED', { exitCode, info1: answer1, info2: answer2 });
     }
-    return answer2;
+    const needed = [...format.answers, ...answers];
+    const missing = needed.find((name) => !answer.isValid(name));
+    if (missing !== undefined) {
+      const problem = `it does not mark ${missing} valid`;
+      throw new SnpError('INVALID_RESPONSE', { request: exitCode, response: answer2, problem });
+    }
+    const given = readGhcbRegisters(answer, [...needed, ...format.optional]);
+    return { info2: answer2, registers: given as GhcbResult<Answer>['registers'] };
   }
 
   #requireUsed(): void {

@@ -13,8 +13,9 @@ export {
   requestAp,
   unmakeVmsa,
 } from './ap-creation.ts';
-export { Ghcb, type GhcbCall } from './ghcb.ts';
+export { Ghcb, type GhcbCall, type GhcbResult } from './ghcb.ts';
 export { Guest, type GuestOptions } from './guest.ts';
+export { hypervisorFeatures, requireFeatures } from './hypervisor-features.ts';
 export { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
 export { PSC_MAX_IDLE_EXITS, requestPageStates } from './page-state-change.ts';
 export type {

@@ -16,7 +16,8 @@ type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { re
  *
  * @param answer - the type of the answer that belongs to the request
  * @throws SnpError `INVALID_MESSAGE` if a field of the request does not fit, `INVALID_RESPONSE` if another answer came
- *   or a bit is set that must be 0; `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`
+ *   or a bit is set that must be 0, or if the hypervisor does not know the request; `UNSUPPORTED_VMGEXIT`, `TERMINATED`,
+ *   `OUT_OF_MEMORY`
  */
 export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
   vcpu: Vcpu,
@@ -39,8 +40,8 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
  * once PVALIDATE has reported a change.
  *
  * @param gpa - a multiple of 4096
- * @throws SnpError `INVALID_MESSAGE` if the address does not fit, `UNSUPPORTED_VMGEXIT` for an unknown operation,
- *   `INVALID_RESPONSE`, `PAGE_STATE_REFUSED`
+ * @throws SnpError `INVALID_MESSAGE` if the address does not fit, `INVALID_RESPONSE`, `PAGE_STATE_REFUSED` also for an
+ *   unknown operation
  */
 export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
   const { error } = requestGhcbMsr(vcpu, { type: 'page-state-request', gpa, operation }, 'page-state');
@@ -51,8 +52,8 @@ export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOpera
  * Registers the GHCB of `vcpu` with the hypervisor. An SNP guest has to do this before it uses the GHCB.
  *
  * @param gpa - the address of a shared page: a multiple of 4096
- * @throws SnpError `INVALID_MESSAGE` or `UNSUPPORTED_VMGEXIT` if the address does not fit, `INVALID_RESPONSE` if the
- *   hypervisor refuses it or repeats another one
+ * @throws SnpError `INVALID_MESSAGE` if the address is not a multiple of 4096, `INVALID_RESPONSE` if the hypervisor refuses
+ *   it or repeats another one
  */
 export function registerGhcb(vcpu: Vcpu, gpa: PhysAddr): void {
   const request: GhcbMsrMessage = { type: 'register-ghcb-request', gpa };

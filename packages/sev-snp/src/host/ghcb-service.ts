@@ -1,6 +1,13 @@
-import type { PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import type { GuestContext } from '../cpu/platform.ts';
-import { GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
+import {
+  GHCB_REGISTERS,
+  type GhcbRegisters,
+  ghcbExitFormat,
+  readGhcbRegisters,
+  writeGhcbRegisters,
+} from '../formats/ghcb-exits.ts';
+import { GHCB_FIELDS, GhcbExit, GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
 
@@ -11,15 +18,17 @@ export interface GhcbRequest {
   readonly exitCode: bigint;
   readonly info1: bigint;
   readonly info2: bigint;
-  /** SW_SCRATCH; `undefined` if it is not marked valid. `rax` likewise. */
+  /** SW_SCRATCH; `undefined` if it is not marked valid. */
   readonly scratch: bigint | undefined;
-  readonly rax: bigint | undefined;
+  /** The registers that are marked valid. */
+  readonly registers: GhcbRegisters;
 }
 
-/** The answer in a GHCB: SW_EXITINFO1 and SW_EXITINFO2. */
+/** The answer in a GHCB: SW_EXITINFO1 and SW_EXITINFO2, and the registers to mark valid. */
 export interface GhcbAnswer {
   readonly info1: bigint;
   readonly info2: bigint;
+  readonly registers?: GhcbRegisters;
 }
 
 /** System memory as the host reads and writes it. `Hypervisor` has it. */
@@ -39,23 +48,50 @@ export function ghcbOfGuest(host: HostMemory, guest: GuestContext, gpa: PhysAddr
   });
 }
 
+/** The version of the GHCB protocol that the hypervisor announces. */
+export const GHCB_VERSION = 2;
+
 /**
- * The request in a GHCB, or the refusal of it. A request marks exit code and both infos valid, and has the standard usage
- * (KVM `sev_es_validate_vmgexit`).
+ * The request in a GHCB, or the refusal of it (KVM `sev_es_validate_vmgexit`). The GHCB is registered. A request has the standard usage and the
+ * version of the protocol, and marks valid: exit code, both infos, and the inputs of its exit. The two pages of a guest
+ * request differ, and their addresses are multiples of 4096. The page is read once.
  */
-export function readGhcbRequest(page: GhcbPage, gpa: PhysAddr): GhcbRequest | GhcbAnswer {
-  const [exitCode, info1, info2] = [page.get('exitCode'), page.get('exitInfo1'), page.get('exitInfo2')];
-  const [scratch, rax] = [page.get('scratch'), page.get('rax')];
+export function readGhcbRequest(
+  live: GhcbPage,
+  gpa: PhysAddr,
+  isRegistered = true,
+): GhcbRequest | GhcbAnswer {
+  if (!isRegistered) return refusal(GhcbRefusal.NotRegistered);
+  const page = live.snapshot();
   if (page.get('usage') !== 0n) return refusal(GhcbRefusal.BadUsage);
+  if (page.get('protocolVersion') !== BigInt(GHCB_VERSION)) return refusal(GhcbRefusal.InvalidInput);
+  const [exitCode, info1, info2] = [page.get('exitCode'), page.get('exitInfo1'), page.get('exitInfo2')];
   if (exitCode === undefined || info1 === undefined || info2 === undefined) {
     return refusal(GhcbRefusal.MissingInput);
   }
-  return { gpa, exitCode, info1, info2, scratch, rax };
+  const registers = readGhcbRegisters(page);
+  const { inputs } = ghcbExitFormat(exitCode, info1, registers.rax);
+  const isComplete = inputs.every((input) => page.isValid(input));
+  if (!isComplete || !isSound(exitCode, info1, info2)) return refusal(GhcbRefusal.MissingInput);
+  return { gpa, exitCode, info1, info2, scratch: page.get('scratch'), registers };
 }
 
-/** Writes an answer to a GHCB. No other field is marked valid afterwards. */
-export function writeGhcbAnswer(page: GhcbPage, { info1, info2 }: GhcbAnswer): void {
+/** Whether the infos of a guest request are the addresses of two pages. KVM refuses others as a missing input. */
+function isSound(exitCode: bigint, info1: bigint, info2: bigint): boolean {
+  if (exitCode !== GhcbExit.GuestRequest && exitCode !== GhcbExit.ExtendedGuestRequest) return true;
+  return info1 % PAGE === 0n && info2 % PAGE === 0n && info1 !== info2;
+}
+
+const PAGE = BigInt(PAGE_SIZE);
+
+/** Writes an answer to a GHCB. No other field is marked valid afterwards. Values are cut to the width of their field. */
+export function writeGhcbAnswer(page: GhcbPage, { info1, info2, registers = {} }: GhcbAnswer): void {
   page.invalidate();
+  const given = GHCB_REGISTERS.flatMap((name) => {
+    const value = registers[name];
+    return value === undefined ? [] : [[name, BigInt.asUintN(8 * GHCB_FIELDS[name][1], value)] as const];
+  });
+  writeGhcbRegisters(page, Object.fromEntries(given));
   page.set('exitInfo1', BigInt.asUintN(64, info1));
   page.set('exitInfo2', BigInt.asUintN(64, info2));
 }

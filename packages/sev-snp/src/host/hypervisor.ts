@@ -5,7 +5,13 @@ import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext 
 import { VmExit } from '../cpu/vmrun.ts';
 import { copyOfBytes } from '../formats/byte-fields.ts';
 import { NpfInfo } from '../formats/exit-info.ts';
-import { decodeGhcbMsr, encodeGhcbMsr, HypervisorFeature, PageOperation } from '../formats/ghcb-msr.ts';
+import {
+  decodeGhcbMsr,
+  encodeGhcbMsr,
+  HypervisorFeature,
+  PAGE_STATE_ERROR,
+  PageOperation,
+} from '../formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import { LaunchPageType, VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
@@ -21,7 +27,9 @@ import type { NestedPage } from '../memory/nested-table.ts';
 import { psmash, type RmpreadAnswer, type RmpState, rmpread, rmpupdate } from '../rmp/host-instructions.ts';
 import { failedRmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
+import { type CpuidRequest, type CpuidResult, cpuidAnswer, cpuidRequest, wordsOf } from './cpuid-service.ts';
 import {
+  GHCB_VERSION,
   type GhcbAnswer,
   type GhcbRequest,
   ghcbOfGuest,
@@ -32,7 +40,7 @@ import {
 import { launchGuest, launchPage } from './guest-launch.ts';
 import { HostVcpus } from './host-vcpus.ts';
 import { checkLaunch, type LaunchOptions } from './launch-options.ts';
-import { processPageStateChange, scratchOffset } from './page-state-service.ts';
+import { isPageOperation, processPageStateChange, scratchOffset } from './page-state-service.ts';
 import { UnbackedMemory } from './unbacked-memory.ts';
 
 const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
@@ -236,24 +244,37 @@ export class Hypervisor implements ExitHandler {
   /**
    * Answers a VMGEXIT. `request` is the GHCB MSR as the guest left it; the result is what the guest finds there. If the
    * request is the address of a GHCB that `vcpu` has registered, request and answer lie in the GHCB. The protocol is that
-   * of Linux, KVM and EDK2.
+   * of Linux, KVM and EDK2: as in KVM, an unknown request stays in the MSR, where the guest does not find an answer.
    *
-   * @throws SnpError `TERMINATED`, `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; `INVALID_ARGUMENT` if `request` is not a bigint
+   * @throws SnpError `TERMINATED`, `OUT_OF_MEMORY`; `UNSUPPORTED_VMGEXIT` for a GHCB at an address without a shared page;
+   *   `INVALID_ARGUMENT` if `request` is not a bigint
    */
   vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {
     const message = decodeGhcbMsr(request);
     switch (message.type) {
       case 'ghcb': {
-        const isRegistered = this.#ghcbs.get(vcpu ?? guest) === message.gpa;
-        const page = isRegistered ? ghcbOfGuest(this, guest, message.gpa) : undefined;
+        const page = ghcbOfGuest(this, guest, message.gpa);
         if (page === undefined) throw new SnpError('UNSUPPORTED_VMGEXIT', { request });
-        const asked = readGhcbRequest(page, message.gpa);
+        const isRegistered = this.#ghcbs.get(vcpu ?? guest) === message.gpa;
+        const asked = readGhcbRequest(page, message.gpa, isRegistered);
         const answer = 'exitCode' in asked ? this.answerGhcb(guest, asked, page, vcpu) : asked;
         writeGhcbAnswer(page, answer);
         return request;
       }
       case 'sev-info-request':
-        return encodeGhcbMsr({ type: 'sev-info', minVersion: 2, maxVersion: 2, cBit: this.machine.cBit });
+        return encodeGhcbMsr({
+          type: 'sev-info',
+          minVersion: GHCB_VERSION,
+          maxVersion: GHCB_VERSION,
+          cBit: this.machine.cBit,
+        });
+      case 'cpuid-request': {
+        const asked = { leaf: message.leaf, subleaf: 0, xcr0: undefined, xss: undefined };
+        const result = this.cpuid(guest, asked, vcpu);
+        if (result === undefined) return request;
+        const { register } = message;
+        return encodeGhcbMsr({ type: 'cpuid', register, value: wordsOf(result)[register] as number });
+      }
       case 'features-request':
         return encodeGhcbMsr({ type: 'features', features: FEATURES });
       case 'preferred-ghcb-request':
@@ -266,7 +287,9 @@ export class Hypervisor implements ExitHandler {
       case 'page-state-request':
         return encodeGhcbMsr({
           type: 'page-state',
-          error: this.changePageState(guest, message.gpa, message.operation),
+          error: isPageOperation(message.operation)
+            ? this.changePageState(guest, message.gpa, message.operation)
+            : PAGE_STATE_ERROR,
         });
       case 'run-vmpl-request': {
         const hasRun = vcpu !== undefined && this.runVmpl(guest, message.vmpl, vcpu);
@@ -276,12 +299,21 @@ export class Hypervisor implements ExitHandler {
       case 'terminate':
         throw new SnpError('TERMINATED', { reasonSet: message.reasonSet, reason: message.reason });
       default:
-        throw new SnpError('UNSUPPORTED_VMGEXIT', { request });
+        return request;
     }
   }
 
   /**
-   * Answers a request in a GHCB: page state changes, AP creation, "run VMPL", features and termination.
+   * The result of CPUID, through the GHCB or its MSR; `undefined` if the hypervisor does not answer it. This one does not:
+   * an SNP guest has a CPUID page. A subclass can.
+   */
+  cpuid(_guest: GuestContext, _request: CpuidRequest, _vcpu?: VcpuContext): CpuidResult | undefined {
+    return undefined;
+  }
+
+  /**
+   * Answers a request in a GHCB: page state changes, AP creation, "run VMPL", CPUID, features and termination. Another exit
+   * is refused as an invalid event; a subclass can answer it. The request has the inputs of its exit.
    *
    * @throws SnpError `TERMINATED`; `OUT_OF_MEMORY` if no page is left for the VMCB of a new processor
    */
@@ -294,9 +326,8 @@ export class Hypervisor implements ExitHandler {
         return { info1: 0n, info2: processPageStateChange(page, start, change, this.pageStatesPerExit) };
       }
       case GhcbExit.SnpApCreation: {
-        const { info1, info2, rax } = request;
-        if (rax === undefined) return refusal(GhcbRefusal.MissingInput);
-        const creation = decodeApCreation(info1, info2, rax);
+        const { info1, info2, registers } = request;
+        const creation = decodeApCreation(info1, info2, registers.rax);
         const isDone = creation !== undefined && this.#vcpus.handle(guest, creation);
         return isDone ? { info1: 0n, info2: 0n } : refusal(GhcbRefusal.InvalidInput);
       }
@@ -304,6 +335,8 @@ export class Hypervisor implements ExitHandler {
         const hasRun = vcpu !== undefined && this.runVmpl(guest, Number(request.info1 & 0xffn), vcpu);
         return hasRun ? { info1: 0n, info2: 0n } : refusal(GhcbRefusal.InvalidInput);
       }
+      case GhcbExit.Cpuid:
+        return cpuidAnswer(this.cpuid(guest, cpuidRequest(request), vcpu));
       case GhcbExit.HypervisorFeatures:
         return { info1: 0n, info2: FEATURES };
       case GhcbExit.Terminate: {

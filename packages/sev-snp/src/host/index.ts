@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 
+export type { CpuidRequest, CpuidResult } from './cpuid-service.ts';
 export type { GhcbAnswer, GhcbRequest } from './ghcb-service.ts';
 export { type HostileAnswers, HostileHypervisor } from './hostile-hypervisor.ts';
 export { Hypervisor } from './hypervisor.ts';

@@ -74,7 +74,8 @@ function advance(page: GhcbPage, start: number, header: PscHeader, current: numb
   page.writeBuffer(start, encodePscHeader({ ...header, current }).subarray(0, 2));
 }
 
-function isPageOperation(operation: number): boolean {
+/** Whether an operation is one of the protocol that changes a page. */
+export function isPageOperation(operation: number): operation is PageOperation {
   return operation === PageOperation.Private || operation === PageOperation.Shared;
 }
 

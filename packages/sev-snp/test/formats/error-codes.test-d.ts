@@ -47,6 +47,7 @@ check<
     | VmgexitErrorCode
     | 'INVALID_MESSAGE'
     | 'INVALID_RESPONSE'
+    | 'MISSING_FEATURE'
     | 'PAGE_STATE_REFUSED'
     | 'VMGEXIT_FAILED'
     | 'ALREADY_VALIDATED'

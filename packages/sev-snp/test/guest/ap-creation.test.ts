@@ -163,10 +163,29 @@ describe('a second processor', () => {
   test('the hypervisor refuses to destroy a VMSA that does not exist, and a request without RAX', () => {
     const { ghcb } = ready();
     expect(codeOf(() => requestAp(ghcb, { ...creation, request: ApRequest.Destroy }))).toBe('VMGEXIT_FAILED');
-    const { info1, info2 } = encodeApCreation(creation);
-    expect(thrownBy(() => ghcb.vmgexit({ exitCode: 0x8000_0013n, info1, info2 }))?.details).toMatchObject({
-      info2: 4n,
-    });
+    for (const request of [ApRequest.Create, ApRequest.CreateOnInit]) {
+      const { info1, info2 } = encodeApCreation({ ...creation, request });
+      expect(thrownBy(() => ghcb.vmgexit({ exitCode: 0x8000_0013n, info1, info2 }))?.details).toMatchObject({
+        info2: 4n,
+      });
+    }
+  });
+
+  // GHCB exit 0x8000_0013
+  test('destroys a VMSA without RAX and without its address', () => {
+    const { it, ghcb } = ready();
+    const { hypervisor } = it.machine;
+    requestAp(ghcb, creation);
+    expect(hypervisor.vmsaOf(it.guest, creation.apicId)).toBeDefined();
+    const { info1 } = encodeApCreation({ ...creation, request: ApRequest.Destroy });
+    ghcb.vmgexit({ exitCode: 0x8000_0013n, info1, info2: 0x1234n });
+    expect(hypervisor.vmsaOf(it.guest, creation.apicId)).toBeUndefined();
+    requestAp(ghcb, creation);
+    requestAp(ghcb, { ...creation, request: ApRequest.Destroy });
+    expect([hypervisor.vmsaOf(it.guest, creation.apicId), ghcb.page.isValid('rax')]).toEqual([
+      undefined,
+      false,
+    ]);
   });
 
   // A9, I14

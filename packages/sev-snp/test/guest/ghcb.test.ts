@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { encodeGhcbMsr } from '../../src/formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage } from '../../src/formats/ghcb-page.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
+import { registerGhcb } from '../../src/guest/msr-protocol.ts';
 import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
@@ -52,6 +53,7 @@ describe('the hypervisor refuses', () => {
   const refused = (change: (page: GhcbPage) => void): unknown => {
     const { it, ghcb } = withGhcb();
     const { page } = ghcb;
+    page.set('protocolVersion', 2n);
     for (const field of ['exitCode', 'exitInfo1', 'exitInfo2'] as const) page.set(field, 0n);
     change(page);
     it.vcpu.ghcbMsr = ghcb.gpa;
@@ -61,9 +63,12 @@ describe('the hypervisor refuses', () => {
   // G4, G5, G6
   test.each<[string, (page: GhcbPage) => void, bigint]>([
     ['another usage', (page) => page.set('usage', 1n), 2n],
+    ['version 1 of the protocol', (page) => page.set('protocolVersion', 1n), 5n],
+    ['version 3 of the protocol', (page) => page.set('protocolVersion', 3n), 5n],
     ['a request with nothing marked valid', (page) => page.invalidate(), 4n],
     ['an unknown exit', (page) => page.set('exitCode', 0x8000_0015n), 6n],
-    ['a list without a scratch address', (page) => page.set('exitCode', GhcbExit.PageStateChange), 3n],
+    ['a list without a scratch address', (page) => page.set('exitCode', GhcbExit.PageStateChange), 4n],
+    ['a guest request with one page for both', (page) => page.set('exitCode', GhcbExit.GuestRequest), 4n],
     [
       'a list outside the page',
       (page) => {
@@ -76,20 +81,33 @@ describe('the hypervisor refuses', () => {
     expect(refused(change)).toEqual([2n, why]);
   });
 
+  // G5, G13
+  test('a page that was not registered, or that another processor has registered', () => {
+    const { it, ghcb } = withGhcb();
+    const other = it.guest.createVcpu();
+    other.ghcbMsr = ghcb.gpa;
+    other.vmgexit();
+    expect([ghcb.page.get('exitInfo1'), ghcb.page.get('exitInfo2')]).toEqual([2n, 1n]);
+    registerGhcb(it.vcpu, physAddr(0x5000));
+    expect(thrownBy(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }))?.details).toMatchObject({
+      info1: 2n,
+      info2: 1n,
+    });
+  });
+
   // G13
-  test('a page that was not registered, belongs to another processor, or is private', () => {
+  test('a page that the hypervisor cannot reach, because it is private or not mapped', () => {
     const { it, ghcb } = withGhcb();
     const exit = (gpa: bigint, vcpu = it.vcpu): string | undefined => {
       vcpu.ghcbMsr = gpa;
       return codeOf(() => vcpu.vmgexit());
     };
     expect(exit(ghcb.gpa + 0x1000n)).toBe('UNSUPPORTED_VMGEXIT');
-    expect(exit(ghcb.gpa, it.guest.createVcpu())).toBe('UNSUPPORTED_VMGEXIT');
     const other = physAddr(0x5000);
     it.vcpu.ghcbMsr = encodeGhcbMsr({ type: 'register-ghcb-request', gpa: other });
     it.vcpu.vmgexit();
     expect(exit(other)).toBe('UNSUPPORTED_VMGEXIT');
-    it.guest.nested.unmap(physAddr(GPA & -MiB));
+    it.guest.nested.unmap(physAddr(GPA));
     expect(exit(ghcb.gpa)).toBe('UNSUPPORTED_VMGEXIT');
   });
 });

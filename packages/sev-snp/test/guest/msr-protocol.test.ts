@@ -1,9 +1,9 @@
 import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { encodeGhcbMsr, type GhcbMsrMessage, PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
-import { codeOf, MiB, thrownBy, world } from '../support/world.ts';
+import { codeOf, MiB, snapshot, thrownBy, world } from '../support/world.ts';
 
 // G1, G3, GHCB MSR 0x001, GHCB MSR 0x011, GHCB MSR 0x013, GHCB MSR 0x081
 test('an honest hypervisor answers', () => {
@@ -21,15 +21,46 @@ test('an honest hypervisor answers', () => {
 });
 
 // GHCB MSR 0x100
-test('an honest hypervisor ends a guest that asks for it, or makes an unknown request', () => {
+test('an honest hypervisor ends a guest that asks for it', () => {
   const { vcpu } = world();
   const terminate = thrownBy(() =>
     requestGhcbMsr(vcpu, { type: 'terminate', reasonSet: 1, reason: 2 }, 'ghcb'),
   );
   expect(terminate).toMatchObject({ code: 'TERMINATED', details: { reasonSet: 1, reason: 2 } });
-  vcpu.ghcbMsr = 0xf00n;
-  expect(codeOf(() => vcpu.vmgexit())).toBe('UNSUPPORTED_VMGEXIT');
 });
+
+// G15
+test.each<[string, GhcbMsrMessage]>([
+  ['a code without a meaning', { type: 'unknown', value: 0x5_0ffen }],
+  ['a message of Hyper-V', { type: 'hyperv-hypercall', value: 5n }],
+  ['the request of an AP jump table', { type: 'ap-jump-table-request', value: 1n }],
+  ['an answer', { type: 'features', features: 3n }],
+  ['CPUID, which it does not answer', { type: 'cpuid-request', leaf: 1, register: 2 }],
+])('an honest hypervisor leaves %s in the MSR, and the guest finds no answer', (_, message) => {
+  const { vcpu } = world();
+  const request = encodeGhcbMsr(message);
+  vcpu.ghcbMsr = request;
+  vcpu.vmgexit();
+  expect(vcpu.ghcbMsr).toBe(request);
+  expect(thrownBy(() => requestGhcbMsr(vcpu, message, 'ap-reset-hold'))).toMatchObject({
+    code: 'INVALID_RESPONSE',
+    details: { request, response: request },
+  });
+});
+
+// GHCB MSR 0x014, GHCB MSR 0x015
+test.each([0, 3, 4, 15])(
+  'a page state change with operation %d is an error, and changes nothing',
+  (operation) => {
+    const { vcpu, machine } = world();
+    const before = snapshot(machine.rmp);
+    expect(thrownBy(() => requestPageState(vcpu, physAddr(0), operation as never))).toMatchObject({
+      code: 'PAGE_STATE_REFUSED',
+      details: { gpa: 0n, error: 0x8000_0000 },
+    });
+    expect(snapshot(machine.rmp)).toBe(before);
+  },
+);
 
 describe('a hypervisor that lies', () => {
   const answering = (answer: bigint) => {

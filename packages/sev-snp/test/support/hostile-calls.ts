@@ -13,6 +13,7 @@ import { decodeSvsmListEntry, decodeSvsmListHeader } from '../../src/formats/svs
 import * as ap from '../../src/guest/ap-creation.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { Guest } from '../../src/guest/guest.ts';
+import { hypervisorFeatures, requireFeatures } from '../../src/guest/hypervisor-features.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import * as visibility from '../../src/guest/page-visibility.ts';
@@ -328,6 +329,15 @@ const TYPED = Object.fromEntries(
   ]),
 ) as Readonly<Record<keyof typeof WRONG_TYPES, Call>>;
 
+/** A request in the GHCB. */
+function ghcbCall(random: Random): never {
+  const codes = [0x72, 0x7c, 0x8000_0010, 0x8000_0013, 0x8000_0018, 0x8000_fffd, 0x8000_fffe];
+  const fields = object(random, { info1: big, info2: big, scratch: big }) as object;
+  const registers = object(random, { rax: big, rcx: big, cpl: big, rxx: () => undefined });
+  const exitCode = random(4) === 0 ? big(random) : BigInt(codes[random(codes.length)]!);
+  return { ...fields, registers: random(2) === 0 ? registers : undefined, exitCode } as never;
+}
+
 export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   ...TYPED,
   pageStateOf: (random) =>
@@ -416,6 +426,8 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   writeVmsa: (random) =>
     formats.writeVmsa(bytes(random, PAGE_SIZE), random(8) === 0 ? any(random) : 'cpl', big(random)),
   'GhcbPage.set': (random) => ghcbOver(random).set(random(8) === 0 ? any(random) : 'usage', big(random)),
+  writeGhcbRegisters: (random) =>
+    formats.writeGhcbRegisters(ghcbOver(random), object(random, { rax: big, cpl: big })),
   'GhcbPage.writeBuffer': (random) => ghcbOver(random).writeBuffer(num(random), bytes(random, 64)),
   LaunchDigest: (random) => new formats.LaunchDigest((from) => from, any(random)),
   'LaunchDigest.update': (random) =>
@@ -583,9 +595,14 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   'Ghcb.create': onPage(Ghcb.create),
   'Ghcb.vmgexit': (random, world) => {
     const { ghcb } = world();
-    const exitCode = 0x8000_0000n + BigInt([0x10, 0x13, 0x18, 0xfffd, 0xfffe][random(5)]!);
-    const fields = object(random, { info1: big, info2: big, scratch: big, rax: big }) as object;
-    return ghcb.vmgexit({ ...fields, exitCode: random(4) === 0 ? big(random) : exitCode });
+    return ghcb.vmgexit(ghcbCall(random));
+  },
+  hypervisorFeatures: (random, world) => hypervisorFeatures(random(2) === 0 ? world().ghcb : world().it.vcpu),
+  requireFeatures: (random, world) =>
+    requireFeatures(random(2) === 0 ? world().ghcb : world().it.vcpu, BigInt(random(64))),
+  'Ghcb.exchange': (random, world) => {
+    const { ghcb } = world();
+    return ghcb.exchange(ghcbCall(random));
   },
   'Ghcb.release': (random, world) => {
     const it = world();
@@ -758,8 +775,9 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   'Hypervisor.answerGhcb': (random, world) => {
     const { host, it } = world();
     const exitCode = 0x8000_0000n + BigInt([0x10, 0x13, 0x18, 0xfffd, 0xfffe][random(5)]!);
-    const fields = object(random, { gpa: big, info1: big, info2: big, scratch: big, rax: big }) as object;
-    return host.answerGhcb(it.guest, { ...fields, exitCode } as never, ghcbOver(random), it.vcpu);
+    const fields = object(random, { gpa: big, info1: big, info2: big, scratch: big }) as object;
+    const registers = object(random, { rax: big, rcx: big }) as object;
+    return host.answerGhcb(it.guest, { ...fields, registers, exitCode } as never, ghcbOver(random), it.vcpu);
   },
   'HostileHypervisor.replay': (random, world) => {
     const it = world();

@@ -3,6 +3,7 @@ import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr } from '@sv
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { pvalidate, rmpadjust, rmpquery } from '../../src/cpu/guest-instructions.ts';
+import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import type { Firmware } from '../../src/firmware/firmware.ts';
@@ -10,6 +11,7 @@ import { assumptionsOf } from '../../src/formats/assumptions.ts';
 import { cpuSignature } from '../../src/formats/cpu-signature.ts';
 import { decodeCpuidPage, encodeCpuidPage } from '../../src/formats/cpuid-page.ts';
 import type { ERRORS_OF } from '../../src/formats/error-codes.ts';
+import { writeGhcbRegisters } from '../../src/formats/ghcb-exits.ts';
 import { encodeGhcbMsr, PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { GhcbExit, GhcbPage } from '../../src/formats/ghcb-page.ts';
 import { decodeIgvmFile } from '../../src/formats/igvm-file.ts';
@@ -47,6 +49,7 @@ import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import { ApRequest, encodeApCreation, makeVmsa, requestAp, unmakeVmsa } from '../../src/guest/ap-creation.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { Guest } from '../../src/guest/guest.ts';
+import { hypervisorFeatures, requireFeatures } from '../../src/guest/hypervisor-features.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import {
@@ -128,6 +131,7 @@ function withoutMemory(): GhcbWorld {
   const { info1, info2, rax } = encodeApCreation(creation);
   const { page } = it.ghcb;
   for (const [field, value] of Object.entries({
+    protocolVersion: 2n,
     exitCode: GhcbExit.SnpApCreation,
     exitInfo1: info1,
     exitInfo2: info2,
@@ -141,9 +145,11 @@ function withoutMemory(): GhcbWorld {
 }
 
 /** Registers another GHCB, so that requests through the first one fail. */
-function unregistered(): GhcbWorld {
-  const it = withGhcb();
-  registerGhcb(it.vcpu, physAddr(GHCB + 0x1000));
+/** A GHCB that the guest reaches by an old nested translation, and the host does not reach. */
+function unreachable(): GhcbWorld {
+  const it = withGhcb(({ guest }) => guest.createVcpu({ nestedTlb: new NestedTlb() }));
+  it.vcpu.write(gvaOf(GHCB), new Uint8Array(1));
+  it.guest.nested.unmap(physAddr(GHCB));
   return it;
 }
 
@@ -270,7 +276,7 @@ function lists(request: (it: GhcbWorld) => unknown, prepare: (it: GhcbWorld) => 
   };
   return {
     UNSUPPORTED_VMGEXIT: () => {
-      const it = unregistered();
+      const it = unreachable();
       prepare(it);
       return request(it);
     },
@@ -506,6 +512,10 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: wrongType('GhcbPage.set'),
     INVALID_MESSAGE: () => GhcbPage.over().set('cpl', 256n),
   },
+  writeGhcbRegisters: {
+    INVALID_ARGUMENT: () => writeGhcbRegisters(GhcbPage.over(), { eax: 1n } as never),
+    INVALID_MESSAGE: () => writeGhcbRegisters(GhcbPage.over(), { cpl: 256n }),
+  },
   'GhcbPage.writeBuffer': { INVALID_ARGUMENT: () => GhcbPage.over().writeBuffer(-1, SHORT) },
   LaunchDigest: { INVALID_ARGUMENT: () => new LaunchDigest((bytes) => bytes, SHORT) },
   igvmExpectedDigest: {
@@ -599,7 +609,7 @@ export const PROVOCATIONS: Provocations = {
     OUT_OF_MEMORY: () => withoutMemory().vcpu.vmgexit(),
     UNSUPPORTED_VMGEXIT: () => {
       const { vcpu } = world();
-      vcpu.ghcbMsr = 0xffen;
+      vcpu.ghcbMsr = 0n;
       vcpu.vmgexit();
     },
     TERMINATED: () => {
@@ -638,19 +648,17 @@ export const PROVOCATIONS: Provocations = {
       const { vcpu, ghcb } = withoutMemory();
       return requestGhcbMsr(vcpu, { type: 'ghcb', gpa: ghcb.gpa }, 'ghcb');
     },
-    UNSUPPORTED_VMGEXIT: () => requestGhcbMsr(world().vcpu, { type: 'unknown', value: 0xffen }, 'features'),
+    UNSUPPORTED_VMGEXIT: () => requestGhcbMsr(world().vcpu, { type: 'ghcb', gpa: physAddr(0) }, 'features'),
     TERMINATED: () =>
       requestGhcbMsr(world().vcpu, { type: 'terminate', reasonSet: 0, reason: 0 }, 'features'),
     INVALID_MESSAGE: () => requestGhcbMsr(world().vcpu, { type: 'run-vmpl-request', vmpl: 256 }, 'run-vmpl'),
     INVALID_RESPONSE: () => requestGhcbMsr(world().vcpu, { type: 'features-request' }, 'run-vmpl'),
   },
   registerGhcb: {
-    UNSUPPORTED_VMGEXIT: () => registerGhcb(world().vcpu, (1n << 52n) as PhysAddr),
     INVALID_MESSAGE: () => registerGhcb(world().vcpu, physAddr(1)),
     INVALID_RESPONSE: () => registerGhcb(world().vcpu, physAddr(64 * MiB)),
   },
   requestPageState: {
-    UNSUPPORTED_VMGEXIT: () => requestPageState(world().vcpu, physAddr(0), 3 as never),
     INVALID_MESSAGE: () => requestPageState(world().vcpu, physAddr(1), PageOperation.Shared),
     INVALID_RESPONSE: () => {
       const it = hostile();
@@ -666,12 +674,69 @@ export const PROVOCATIONS: Provocations = {
     RELEASED_GHCB: () => requestPageStates(released().ghcb, [entry]),
   },
   'Ghcb.create': sharing(Ghcb.create),
-  'Ghcb.vmgexit': {
+  hypervisorFeatures: {
+    RELEASED_GHCB: () => hypervisorFeatures(released().ghcb),
+    INVALID_RESPONSE: () => {
+      const it = hostile();
+      it.host.answers = { msr: nonsense };
+      return hypervisorFeatures(it.vcpu);
+    },
+    VMGEXIT_FAILED: () => {
+      const it = withGhcb();
+      it.host.answers = { page: () => ({ info1: 2n, info2: 1n }) };
+      return hypervisorFeatures(it.ghcb);
+    },
+  },
+  requireFeatures: {
+    RELEASED_GHCB: () => requireFeatures(released().ghcb, 1n),
+    INVALID_RESPONSE: () => {
+      const it = hostile();
+      it.host.answers = { msr: nonsense };
+      return requireFeatures(it.vcpu, 1n);
+    },
+    VMGEXIT_FAILED: () => {
+      const it = withGhcb();
+      it.host.answers = { page: () => ({ info1: 2n, info2: 1n }) };
+      return requireFeatures(it.ghcb, 1n);
+    },
+    MISSING_FEATURE: () => requireFeatures(world().vcpu, 4n),
+  },
+  'Ghcb.exchange': {
+    RELEASED_GHCB: () => released().ghcb.exchange({ exitCode: GhcbExit.HypervisorFeatures }),
     OUT_OF_MEMORY: () => {
       const { info1, info2, rax } = encodeApCreation(creation);
-      return withoutMemory().ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, info1, info2, rax });
+      return withoutMemory().ghcb.exchange({
+        exitCode: GhcbExit.SnpApCreation,
+        info1,
+        info2,
+        registers: { rax },
+      });
     },
-    UNSUPPORTED_VMGEXIT: () => unregistered().ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }),
+    UNSUPPORTED_VMGEXIT: () => unreachable().ghcb.exchange({ exitCode: GhcbExit.HypervisorFeatures }),
+    TERMINATED: () => withGhcb().ghcb.exchange({ exitCode: GhcbExit.Terminate }),
+    INVALID_ARGUMENT: () => withGhcb().ghcb.exchange({ exitCode: 0n, registers: { eax: 1n } as never }),
+    INVALID_MESSAGE: () => withGhcb().ghcb.exchange({ exitCode: -1n }),
+    INVALID_RESPONSE: () =>
+      withGhcb().ghcb.exchange({ exitCode: GhcbExit.HypervisorFeatures, answers: ['rax'] }),
+    VMGEXIT_FAILED: () => withGhcb().ghcb.exchange({ exitCode: GhcbExit.HvIpi }),
+  },
+  'Ghcb.vmgexit': {
+    INVALID_ARGUMENT: () => withGhcb().ghcb.vmgexit({ exitCode: 0n, registers: { eax: 1n } as never }),
+    INVALID_RESPONSE: () => {
+      const it = withGhcb();
+      it.host.answers = { page: () => ({ info1: 0n, info2: 0n }) };
+      return it.ghcb.vmgexit({ exitCode: GhcbExit.Rdtsc });
+    },
+    OUT_OF_MEMORY: () => {
+      const { info1, info2, rax } = encodeApCreation(creation);
+      return withoutMemory().ghcb.vmgexit({
+        exitCode: GhcbExit.SnpApCreation,
+        info1,
+        info2,
+        registers: { rax },
+      });
+    },
+    UNSUPPORTED_VMGEXIT: () => unreachable().ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }),
     TERMINATED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.Terminate }),
     INVALID_MESSAGE: () => withGhcb().ghcb.vmgexit({ exitCode: -1n }),
     VMGEXIT_FAILED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.HvIpi }),
@@ -781,7 +846,7 @@ export const PROVOCATIONS: Provocations = {
   unmakeVmsa: { RMPADJUST_FAILED: () => unmakeVmsa(world().guest.createVcpu({ vmpl: 1 }), gvaOf(PAGE)) },
   requestAp: {
     OUT_OF_MEMORY: () => requestAp(withoutMemory().ghcb, creation),
-    UNSUPPORTED_VMGEXIT: () => requestAp(unregistered().ghcb, creation),
+    UNSUPPORTED_VMGEXIT: () => requestAp(unreachable().ghcb, creation),
     INVALID_MESSAGE: () => requestAp(withGhcb().ghcb, { ...creation, apicId: -1 }),
     VMGEXIT_FAILED: () => requestAp(withGhcb().ghcb, { ...creation, sevFeatures: 0n }),
     RELEASED_GHCB: () => requestAp(released().ghcb, creation),
@@ -884,7 +949,7 @@ export const PROVOCATIONS: Provocations = {
     },
     UNSUPPORTED_VMGEXIT: () => {
       const { host, guest } = hostile();
-      host.vmgexit(guest, 0xffen);
+      host.vmgexit(guest, 0n);
     },
     TERMINATED: () => {
       const { host, guest } = hostile();
@@ -896,13 +961,13 @@ export const PROVOCATIONS: Provocations = {
       const { host, guest, ghcb } = withoutMemory();
       const { info1, info2, rax } = encodeApCreation(creation);
       const exitCode = GhcbExit.SnpApCreation;
-      const request = { gpa: ghcb.gpa, exitCode, info1, info2, scratch: undefined, rax };
+      const request = { gpa: ghcb.gpa, exitCode, info1, info2, scratch: undefined, registers: { rax } };
       return host.answerGhcb(guest, request, GhcbPage.over());
     },
     TERMINATED: () => {
       const { host, guest } = hostile();
       const exitCode = GhcbExit.Terminate;
-      const none = { info1: 0n, info2: 0n, scratch: undefined, rax: undefined };
+      const none = { info1: 0n, info2: 0n, scratch: undefined, registers: {} };
       return host.answerGhcb(guest, { gpa: physAddr(0), exitCode, ...none }, GhcbPage.over());
     },
   },
