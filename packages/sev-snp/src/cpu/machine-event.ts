@@ -4,7 +4,14 @@ import type { RmpState } from '../rmp/host-instructions.ts';
 
 /** An event that a machine reports when it happens: instructions and exits, in the order in which hardware sees them. */
 export type MachineEvent =
-  | { readonly type: 'rmpupdate'; readonly spa: bigint; readonly state: RmpState; readonly result: RmpResult }
+  | {
+      readonly type: 'rmpupdate';
+      readonly spa: bigint;
+      readonly state: RmpState;
+      readonly result: RmpResult;
+      /** The number of consecutive pages from `spa` on, of a host that updates a range. 1 if not given. */
+      readonly count?: number;
+    }
   | { readonly type: 'psmash'; readonly spa: bigint; readonly result: RmpResult }
   | {
       readonly type: 'pvalidate';

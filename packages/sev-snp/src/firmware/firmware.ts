@@ -99,8 +99,8 @@ export class Firmware {
 
   /**
    * SNP_LAUNCH_UPDATE: encrypts a PRE-GUEST page of a guest in state LAUNCH in place, with the guest's key, and makes it
-   * GUEST-VALID. A `Zero` page is zeroed first; a `Vmsa` page gets the VMSA bit. O(4 KiB pages); only a `Zero` page
-   * touches their bytes.
+   * GUEST-VALID. A `Zero` page is zeroed first; a `Vmsa` page gets the VMSA bit. All pages are checked before the first
+   * one changes. O(512) for each run of alike 2 MiB regions, and O(1) for each frame with content.
    *
    * The model neither writes `Secrets` pages nor checks `Cpuid` pages: the caller does.
    *

@@ -1,11 +1,11 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PageSize, pageNumber } from '@svsm/address';
 import { GuestState } from '../formats/guest-state.ts';
 import { LaunchPageType } from '../formats/launch-digest.ts';
 import { PageState } from '../formats/page-state.ts';
-import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
-import { type FirmwareCommand, type FirmwarePlatform, setEntry } from './firmware-command.ts';
+import type { FirmwareCommand, FirmwarePlatform } from './firmware-command.ts';
 
 /** Operands of SNP_LAUNCH_UPDATE: `Firmware.launchUpdate`. */
 export interface LaunchUpdateOptions {
@@ -13,6 +13,11 @@ export interface LaunchUpdateOptions {
   readonly pageSize?: RmpPageSize;
   /** The type of the page: `Normal` if not given. */
   readonly type?: LaunchPageType;
+  /**
+   * The number of consecutive pages: 1 if not given. KVM takes a range too, and gives the firmware a command for each page
+   * (`KVM_SEV_SNP_LAUNCH_UPDATE`).
+   */
+  readonly count?: number;
   /** The masks of VMPL1 to VMPL3, each from 0 to 0xff: 0 if not given. */
   readonly permissions?: readonly [number, number, number];
 }
@@ -28,29 +33,42 @@ export function launchUpdate(
   const {
     pageSize = PageSize.Regular,
     type = LaunchPageType.Normal,
+    count = 1,
     permissions = [0, 0, 0],
-  } = command.operands(options, ['pageSize', 'type', 'permissions']);
+  } = command.operands(options, ['pageSize', 'type', 'count', 'permissions']);
   const masks = masksOf(command, permissions);
   command.requirePages(context, spa);
-  if (!masks.every(isMask)) command.refuse('INVALID_PARAM', spa);
+  if (!masks.every(isMask) || !isCount(count)) command.refuse('INVALID_PARAM', spa);
   const guest = command.guest(context);
-  const page = command.page(spa, PageState.PreGuest);
-  const isHuge = page.entry.pageSize === PageSize.Huge;
-  if (page.entry.pageSize !== pageSize) command.refuse('INVALID_PAGE_SIZE', spa);
-  if (!Object.values(LaunchPageType).includes(type)) command.refuse('INVALID_PARAM', spa);
-  if (isHuge && SMALL_TYPES.includes(type)) command.refuse('INVALID_PAGE_SIZE', spa);
-  command.requireState(guest, GuestState.Launch);
-  command.requireOwner(page, command.requireActive(guest));
-
   const { rmp, memory } = platform;
-  for (let i = 0; i < (isHuge ? PAGE_SIZE_2M / PAGE_SIZE : 1); i += 1) {
-    const frame = pageNumber(spa) + i;
-    if (type === LaunchPageType.Zero) memory.words(frame, guest.key, true).fill(0);
-    else memory.rekey(frame, NO_KEY, guest.key);
-  }
-  const vmplMasks = [rmp.masksOnceValidated(page.entry)[0], ...masks] as const;
+  const requireLaunchable = (at: SysPhysAddr): true => {
+    const page = command.page(at, PageState.PreGuest);
+    const isHuge = page.entry.pageSize === PageSize.Huge;
+    if (page.entry.pageSize !== pageSize) command.refuse('INVALID_PAGE_SIZE', at);
+    if (!Object.values(LaunchPageType).includes(type)) command.refuse('INVALID_PARAM', at);
+    if (isHuge && SMALL_TYPES.includes(type)) command.refuse('INVALID_PAGE_SIZE', at);
+    command.requireState(guest, GuestState.Launch);
+    command.requireOwner(page, command.requireActive(guest));
+    return true;
+  };
+  requireLaunchable(spa);
+  command.requireMemory(spa, count * pageSize);
+  // Each page is checked before the first one changes.
+  rmp.changePages(spa, count, pageSize, requireLaunchable);
+
+  const first = pageNumber(spa);
+  const frames = (count * pageSize) / PAGE_SIZE;
+  if (type === LaunchPageType.Zero) memory.clear(first, guest.key, frames);
+  else memory.rekey(first, NO_KEY, guest.key, frames);
   const vmsa = type === LaunchPageType.Vmsa;
-  setEntry(platform, spa, { ...page.entry, vmplMasks, vmsa, validated: true, immutable: false, lock: false });
+  const fields = { vmsa, validated: true, immutable: false, lock: false };
+  rmp.changePages(spa, count, pageSize, (at) => {
+    const entry = rmp.rawEntry(at) as RmpEntry;
+    const vmplMasks = [rmp.masksOnceValidated(entry)[0], ...masks] as const;
+    rmp.setRawEntry(at, { ...entry, ...fields, vmplMasks });
+    return true;
+  });
+  memory.revoke(first, frames);
 }
 
 /** The types whose pages have to be 4 KiB. */
@@ -68,6 +86,10 @@ function masksOf(
   const { length, 0: first, 1: second, 2: third } = command.operands(permissions, ['length', '0', '1', '2']);
   if (length !== 3) command.refuse('INVALID_PARAM');
   return [first, second, third];
+}
+
+function isCount(count: number): boolean {
+  return Number.isSafeInteger(count) && count > 0;
 }
 
 function isMask(mask: number): boolean {

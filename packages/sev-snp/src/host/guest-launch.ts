@@ -1,5 +1,5 @@
-import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
-import { type MemoryRegion, physRegion, type RegionSet } from '@svsm/memory-region';
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/address';
+import { MemoryRegion, physRegion, RegionSet } from '@svsm/memory-region';
 import { type PhysMemory, pagingConfig, writePhys } from '@svsm/pagetable';
 import type { GuestContext, SnpPlatform } from '../cpu/platform.ts';
 import { LaunchPageType } from '../formats/launch-digest.ts';
@@ -9,7 +9,7 @@ import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { Guest } from '../guest/guest.ts';
 import type { HostFrames } from '../memory/host-frames.ts';
-import { type NestedPage, NestedTable } from '../memory/nested-table.ts';
+import { type NestedPage, type NestedRange, NestedTable } from '../memory/nested-table.ts';
 import type { RmpState } from '../rmp/host-instructions.ts';
 import type { CheckedLaunch } from './launch-options.ts';
 
@@ -18,14 +18,14 @@ interface LaunchHost {
   readonly machine: SnpPlatform;
   readonly memory: PhysMemory;
   givePageToFirmware(): SysPhysAddr;
-  rmpupdate(spa: SysPhysAddr, state: RmpState): RmpResult;
+  rmpupdatePages(spa: SysPhysAddr, count: number, state: RmpState): RmpResult;
   write(spa: SysPhysAddr, bytes: Uint8Array): void;
 }
 
 /**
  * Launches a guest with its validated memory: the firmware makes a context and binds an ASID to it; the host writes each page,
  * RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it. VMSAs and SNP_LAUNCH_FINISH are left to the
- * caller. O(size / 4096).
+ * caller. Memory without content costs nothing: O(image), and O(512) for each region of memory.
  *
  * @param takeAsid - returns an ASID that no guest has had. Called once the free memory is known to suffice
  * @throws SnpError `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED`
@@ -36,29 +36,31 @@ export function launchGuest(
   takeAsid: () => number,
   launch: CheckedLaunch,
 ): Guest {
-  const { memory, validated, image, vmsas, pageSize, levels, virtualTom } = launch;
-  // Each VMSA needs a VMCB too.
-  requireFree(frames, validated, pageSize, 2 * vmsas.length);
-  const config = pagingConfig({ levels: launch.nestedLevels, physicalBits: host.machine.hostPhysicalBits });
+  const { memory, validated, image, vmsas, pageSize, levels, nestedLevels, virtualTom } = launch;
+  const runs = [...validated].flatMap((region) => [...runsOf(region, pageSize)]);
+  const tables = tablesOf(runs, nestedLevels);
+  // Each VMSA needs a VMCB too. The root of the nested page table and the context are one page each.
+  requireFree(frames, validated.size, tables + 2 * vmsas.length + 2);
+  const ranges = runs.map((run) => ({ ...run, spa: frames.allocatePages(run.size, run.count) }));
   const nested = new NestedTable({
     memory: host.memory,
     frames,
-    config,
+    config: pagingConfig({ levels: nestedLevels, physicalBits: host.machine.hostPhysicalBits }),
     gmet: launch.gmet,
     accessedDirty: launch.nestedAccessedDirty,
+    ranges,
+    rangeFrames: frames.reserve(tables),
   });
   const context = createContext(host, takeAsid());
   const guest = new Guest(host.machine, { context, nested, memory, levels, virtualTom });
-  const pages = Array.from(validated, (region) => [...pagesOf(region, pageSize)]).flat();
-  for (const [gpa, size] of pages) nested.map(gpa, frames.allocatePage(size), size);
   for (const { gpa, bytes } of image) load(host, guest, gpa, bytes);
   const unmeasured = image.flatMap(({ gpa, bytes, unmeasured }) =>
-    unmeasured ? [physRegion(gpa, bytes.length)] : [],
+    unmeasured && bytes.length > 0 ? [physRegion(gpa, bytes.length)] : [],
   );
-  for (const [gpa, size] of pages) {
-    const isUnmeasured = unmeasured.some((region) => region.overlaps(physRegion(gpa, size)));
-    const type = isUnmeasured ? LaunchPageType.Unmeasured : LaunchPageType.Normal;
-    launchPage(host, guest, (nested.lookup(gpa) as NestedPage).spa, gpa, size, type);
+  for (const range of ranges) {
+    for (const [part, isUnmeasured] of partsOf(range, unmeasured)) {
+      launchPages(host, guest, part, isUnmeasured ? LaunchPageType.Unmeasured : LaunchPageType.Normal);
+    }
   }
   return guest;
 }
@@ -73,34 +75,90 @@ function createContext(host: LaunchHost, asid: number): SysPhysAddr {
   return context;
 }
 
-/** Launches one page, which the host has written. @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED` */
-export function launchPage(
+/**
+ * Launches pages, which the host has written.
+ *
+ * @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED`
+ */
+export function launchPages(
   host: LaunchHost,
   { asid, context }: Guest,
-  spa: SysPhysAddr,
-  gpa: PhysAddr,
-  pageSize: RmpPageSize,
+  { spa, gpa, size: pageSize, count }: LaunchRange,
   type: LaunchPageType,
 ): void {
   const state = { assigned: true, immutable: true, asid, gpa, pageSize };
-  const result = host.rmpupdate(spa, state);
+  const result = host.rmpupdatePages(spa, count, state);
   if (result !== RmpResult.SUCCESS) {
     throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
   }
-  host.machine.firmware.launchUpdate(context, spa, { type, pageSize });
+  host.machine.firmware.launchUpdate(context, spa, { type, pageSize, count });
+}
+
+/** Consecutive pages of a launch, in both address spaces. */
+type LaunchRange = NestedRange & { readonly size: RmpPageSize };
+
+/** Consecutive pages of a launch that have no place yet. */
+type LaunchRun = Omit<LaunchRange, 'spa'>;
+
+/** The pages to launch a region with: the largest that fit, up to `largest`. */
+function* runsOf(
+  region: MemoryRegion<PhysAddr>,
+  largest: RmpPageSize,
+): Generator<LaunchRun, void, undefined> {
+  const runOf = ({ start: gpa, size: bytes }: MemoryRegion<PhysAddr>, size: RmpPageSize): LaunchRun => ({
+    gpa,
+    size,
+    count: Number(bytes / BigInt(size)),
+  });
+  const huge = largest === PageSize.Huge ? region.alignInward(PageSize.Huge) : undefined;
+  if (huge === undefined || huge.isEmpty) yield runOf(region, PageSize.Regular);
+  else {
+    yield runOf(huge, PageSize.Huge);
+    for (const rest of region.subtract(huge)) yield runOf(rest, PageSize.Regular);
+  }
+}
+
+/** The number of tables that map the pages, below the root: for each level, one for each unit of a page. */
+function tablesOf(runs: readonly LaunchRun[], levels: 4 | 5): number {
+  let tables = 0;
+  for (const { gpa, size, count } of runs) {
+    const last = gpa + BigInt(size) * BigInt(count) - 1n;
+    for (let bits = size === PageSize.Huge ? 30n : 21n; bits < (levels === 4 ? 48n : 57n); bits += 9n) {
+      tables += Number((last >> bits) - (gpa >> bits)) + 1;
+    }
+  }
+  return tables;
+}
+
+/** The parts of a range, and whether each contains a part of an unmeasured image in every page, or in none. */
+function partsOf(
+  range: LaunchRange,
+  unmeasured: readonly MemoryRegion<PhysAddr>[],
+): readonly (readonly [LaunchRange, boolean])[] {
+  const { size } = range;
+  const all = new MemoryRegion(Phys, range.gpa, BigInt(size) * BigInt(range.count));
+  const marked = new RegionSet(Phys);
+  for (const region of unmeasured) {
+    const part = region.alignOutward(size).intersect(all);
+    if (part !== undefined && !part.isEmpty) marked.add(part);
+  }
+  const partOf = ({ start, size: bytes }: MemoryRegion<PhysAddr>): LaunchRange => ({
+    gpa: start,
+    spa: (range.spa + (start - range.gpa)) as SysPhysAddr,
+    size,
+    count: Number(bytes / BigInt(size)),
+  });
+  const parts = [
+    ...Array.from(marked, (region) => [partOf(region), true] as const),
+    ...Array.from(marked.gaps(all), (region) => [partOf(region), false] as const),
+  ];
+  return parts.sort(([a], [b]) => (a.gpa < b.gpa ? -1 : 1));
 }
 
 /** Refuses a launch for which the free memory is too small, before it begins. */
-function requireFree(
-  { free }: HostFrames,
-  memory: RegionSet<PhysAddr>,
-  pageSize: RmpPageSize,
-  otherPages: number,
-): void {
-  const count = (unit: number): bigint => memory.size / BigInt(unit) + 1n;
-  const tables = 3n + count(PageSize.Giant) + (pageSize === PageSize.Huge ? 1n : count(PageSize.Huge));
+function requireFree({ unused: free }: HostFrames, bytes: bigint, pages: number): void {
   // A 2 MiB page can need a table of 4 KiB pages later; it is not counted.
-  const needed = memory.size + (tables + BigInt(otherPages)) * BigInt(PAGE_SIZE);
+  const needed = bytes + BigInt(pages) * BigInt(PAGE_SIZE);
   if (free < needed) throw new SnpError('OUT_OF_MEMORY', { needed, free });
 }
 
@@ -114,16 +172,4 @@ function load(host: LaunchHost, { nested }: GuestContext, gpa: PhysAddr, bytes: 
     wordOffset: () => 0,
   };
   writePhys(byGpa, gpa, bytes);
-}
-
-/** The pages to launch a guest's memory with: the largest that fit, up to `largest`. */
-function* pagesOf(
-  memory: MemoryRegion<PhysAddr>,
-  largest: RmpPageSize,
-): Generator<[PhysAddr, RmpPageSize], void, undefined> {
-  const huge = largest === PageSize.Huge ? memory.alignInward(PageSize.Huge) : undefined;
-  for (const gpa of huge?.iterPages(PageSize.Huge) ?? []) yield [gpa, PageSize.Huge];
-  for (const rest of huge === undefined ? [memory] : memory.subtract(huge)) {
-    for (const gpa of rest.iterPages(PageSize.Regular)) yield [gpa, PageSize.Regular];
-  }
 }

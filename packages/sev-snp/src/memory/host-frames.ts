@@ -20,9 +20,9 @@ export class HostFrames implements FrameAllocator {
     this.#high = size;
   }
 
-  /** The number of free bytes, in blocks and frames. */
-  get free(): bigint {
-    return this.#high - this.#low + BigInt(this.#returned.length * PAGE_SIZE);
+  /** The number of free bytes that nobody has had. */
+  get unused(): bigint {
+    return this.#high - this.#low;
   }
 
   /** A frame. It is system-physical, though `@svsm/pagetable` calls it physical. @throws SnpError `OUT_OF_MEMORY` */
@@ -51,6 +51,33 @@ export class HostFrames implements FrameAllocator {
     const block = this.#low;
     this.#low += BigInt(PAGE_SIZE_2M);
     return block as SysPhysAddr;
+  }
+
+  /** `count` consecutive pages of guest memory of one size. O(1). @throws SnpError `OUT_OF_MEMORY` */
+  allocatePages(size: RmpPageSize, count: number): SysPhysAddr {
+    const bytes = BigInt(count) * BigInt(size);
+    this.#require(bytes);
+    if (size === PageSize.Huge) this.#low += bytes;
+    else this.#high -= bytes;
+    return (size === PageSize.Huge ? this.#low - bytes : this.#high) as SysPhysAddr;
+  }
+
+  /**
+   * Sets frames aside. Returns an allocator that has them, and takes others when they are used up. O(1).
+   *
+   * @throws SnpError `OUT_OF_MEMORY`
+   */
+  reserve(count: number): FrameAllocator {
+    let next: bigint = this.allocatePages(PageSize.Regular, count);
+    const end = next + BigInt(count * PAGE_SIZE);
+    return {
+      allocateFrame: () => {
+        if (next === end) return this.allocateFrame();
+        next += BigInt(PAGE_SIZE);
+        return (next - BigInt(PAGE_SIZE)) as PhysAddr;
+      },
+      freeFrame: (frame) => this.freeFrame(frame),
+    };
   }
 
   /** A page of guest memory of either size. @throws SnpError `OUT_OF_MEMORY` */

@@ -6,4 +6,10 @@
 
 export { EncryptedMemory, type MemoryKey, NO_KEY } from './encrypted-memory.ts';
 export { type GuestMemoryInput, GuestRegions } from './guest-regions.ts';
-export { type NestedPage, type NestedRights, NestedTable, type NestedTableOptions } from './nested-table.ts';
+export {
+  type NestedPage,
+  type NestedRange,
+  type NestedRights,
+  NestedTable,
+  type NestedTableOptions,
+} from './nested-table.ts';

@@ -1,4 +1,5 @@
-import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
+import { virtRegion } from '@svsm/memory-region';
 import {
   cpuState,
   type FrameAllocator,
@@ -10,6 +11,7 @@ import {
   PteFlags,
 } from '@svsm/pagetable';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { RunMap } from './run-map.ts';
 
 /** The rights of a nested translation: those of all its entries (AMD64 APM vol. 2, §15.25.5, §15.25.13). */
 export interface NestedRights {
@@ -49,10 +51,30 @@ export interface NestedTableOptions {
    * sets the bits at once, so no walk has to: that is how a hypervisor turns them off that does not read them.
    */
   readonly accessedDirty?: boolean;
+  /** Memory that it maps from the start, with all rights. Ranges do not overlap. None if not given. */
+  readonly ranges?: readonly NestedRange[];
+  /** The frames of the tables for {@link ranges}, if they are others: one for each 512 pages, and those above. */
+  readonly rangeFrames?: FrameAllocator;
+}
+
+/** Consecutive pages of one size. */
+export interface NestedRange {
+  /** The addresses of the first page: multiples of the size. */
+  readonly gpa: PhysAddr;
+  readonly spa: SysPhysAddr;
+  readonly size: PageSize;
+  /** The number of pages. */
+  readonly count: number;
 }
 
 /** The upper half of the addresses of 4 levels. */
 const UPPER_HALF = 1n << 47n;
+
+/** The pages of a range: the distance from each GPA to its SPA, and their size. */
+interface Mapped {
+  readonly offset: bigint;
+  readonly size: PageSize;
+}
 
 /** A nested walk that marks entries. Its rights have been checked. */
 const MARKING = /* @__PURE__ */ cpuState({ smep: false, smap: false });
@@ -72,12 +94,31 @@ export class NestedTable {
   /** Whether the processors set accessed and dirty bits: see {@link NestedTableOptions.accessedDirty}. */
   readonly accessedDirty: boolean;
   readonly #table: PageTable;
+  /** By guest frame number, the part of a range that is not in the table yet. */
+  readonly #ranges: RunMap<Mapped | undefined> = new RunMap<Mapped | undefined>(undefined);
+  /** Whether a table for a range is made. */
+  #isFilling = false;
 
-  constructor({ memory, frames, config, gmet = false, accessedDirty = false }: NestedTableOptions) {
+  /**
+   * A table with the root and nothing else in memory. Whoever looks at it from outside sees the {@link NestedTableOptions.ranges}
+   * mapped. Their entries are written when one of the same table is changed or marked. O(ranges).
+   */
+  constructor(options: NestedTableOptions) {
+    const { memory, frames, config, gmet = false, accessedDirty = false } = options;
+    const { ranges = [], rangeFrames = frames } = options;
     this.end = nestedEnd(config.levels);
     this.gmet = gmet;
     this.accessedDirty = accessedDirty;
-    this.#table = PageTable.create({ memory, frames, config, freeEmptyTables: true });
+    const allocator: FrameAllocator = {
+      allocateFrame: () => (this.#isFilling ? rangeFrames : frames).allocateFrame(),
+      freeFrame: (frame) => frames.freeFrame(frame),
+    };
+    this.#table = PageTable.create({ memory, frames: allocator, config, freeEmptyTables: true });
+    for (const { gpa, spa, size, count } of ranges) {
+      const first = pageNumber(gpa);
+      const offset = spa - gpa;
+      this.#ranges.set(first, first + (count * size) / PAGE_SIZE, { offset, size });
+    }
   }
 
   /**
@@ -87,12 +128,10 @@ export class NestedTable {
    * @throws PageTableError as `PageTable.map4k`
    */
   map(gpa: PhysAddr, spa: SysPhysAddr, size: PageSize, rights: Partial<NestedRights> = {}): void {
-    const { writable = true, user = true, executable = true } = rights;
-    const flags =
-      (writable ? PteFlags.Writable : 0) +
-      (user ? PteFlags.User : 0) +
-      (executable ? 0 : PteFlags.NoExecute) +
-      (this.accessedDirty ? 0 : PteFlags.Accessed + PteFlags.Dirty);
+    const flags = flagsOf(rights, this.accessedDirty);
+    for (let at = pageNumber(gpa), end = at + size / PAGE_SIZE; at < end; at = this.#ranges.endOf(at)) {
+      this.#fill(at);
+    }
     const from = this.#asVirt(gpa);
     const to = asPhys(spa);
     if (size === PageSize.Regular) this.#table.map4k(from, to, flags);
@@ -107,6 +146,7 @@ export class NestedTable {
    */
   unmap(gpa: PhysAddr): void {
     const size = this.lookup(gpa)?.size;
+    this.#fill(pageNumber(gpa));
     if (size === PageSize.Giant) this.#table.unmap1g(this.#asVirt(gpa));
     else if (size === PageSize.Huge) this.#table.unmap2m(this.#asVirt(gpa));
     else this.#table.unmap4k(this.#asVirt(gpa));
@@ -127,6 +167,19 @@ export class NestedTable {
    */
   walk(gpa: PhysAddr): NestedPage | 'reserved' | undefined {
     if (gpa >= this.end) return undefined;
+    const range = this.#ranges.get(pageNumber(gpa));
+    if (range !== undefined) {
+      const isMarked = !this.accessedDirty;
+      return {
+        spa: (gpa + range.offset) as SysPhysAddr,
+        size: range.size,
+        writable: true,
+        user: true,
+        executable: true,
+        accessed: isMarked,
+        dirty: isMarked,
+      };
+    }
     let page: MappedPage | undefined;
     try {
       page = this.#table.lookup(this.#asVirt(gpa));
@@ -156,7 +209,9 @@ export class NestedTable {
    * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
    */
   markUsed(gpa: PhysAddr, isWrite: boolean): void {
-    if (this.accessedDirty) this.#table.access(this.#asVirt(gpa), isWrite ? 'write' : 'read', MARKING);
+    if (!this.accessedDirty) return;
+    this.#fill(pageNumber(gpa));
+    this.#table.access(this.#asVirt(gpa), isWrite ? 'write' : 'read', MARKING);
   }
 
   /**
@@ -165,7 +220,31 @@ export class NestedTable {
    * @throws PageTableError `NOT_MAPPED`, `OUT_OF_MEMORY`
    */
   split4k(gpa: PhysAddr): void {
+    this.#fill(pageNumber(gpa));
     this.#table.split4k(this.#asVirt(gpa));
+  }
+
+  /**
+   * Writes the entries of the table around a guest frame that lies in a range: 512 of them, or as many as the range has
+   * there.
+   */
+  #fill(frame: number): void {
+    const range = this.#ranges.get(frame);
+    if (range === undefined) return;
+    const table = (512 * range.size) / PAGE_SIZE;
+    const first = frame - (frame % table);
+    const start = Math.max(first, this.#ranges.startOf(frame));
+    const end = Math.min(first + table, this.#ranges.endOf(frame));
+    const gpa = (BigInt(start) * BigInt(PAGE_SIZE)) as PhysAddr;
+    const region = virtRegion(this.#asVirt(gpa), (end - start) * PAGE_SIZE);
+    this.#isFilling = true;
+    try {
+      const to = asPhys((gpa + range.offset) as SysPhysAddr);
+      this.#table.mapRegion(region, to, flagsOf({}, this.accessedDirty), { pageSize: range.size });
+    } finally {
+      this.#isFilling = false;
+    }
+    this.#ranges.set(start, end, undefined);
   }
 
   /**
@@ -184,6 +263,19 @@ export class NestedTable {
  */
 export function nestedEnd(levels: 4 | 5): bigint {
   return 1n << (levels === 4 ? 48n : 52n);
+}
+
+/** The flags of an entry. Processors that do not mark entries find them marked. */
+function flagsOf(
+  { writable = true, user = true, executable = true }: Partial<NestedRights>,
+  accessedDirty: boolean,
+): number {
+  return (
+    (writable ? PteFlags.Writable : 0) +
+    (user ? PteFlags.User : 0) +
+    (executable ? 0 : PteFlags.NoExecute) +
+    (accessedDirty ? 0 : PteFlags.Accessed + PteFlags.Dirty)
+  );
 }
 
 function asPhys(spa: SysPhysAddr): PhysAddr {

@@ -28,6 +28,11 @@ export class RunMap<V> {
     return this.#values[this.#indexOf(at)] as V;
   }
 
+  /** The first number of the run around a number. O(log n). */
+  startOf(at: number): number {
+    return this.#starts[this.#indexOf(at)] as number;
+  }
+
   /** The exclusive end of the run around a number: Infinity for the last run. O(log n). */
   endOf(at: number): number {
     return this.#endOfRun(this.#indexOf(at));

@@ -53,10 +53,7 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
   const { gpa = 0n, asid: owner = 0 } = state;
   requireFlag('assigned', assigned);
   requireFlag('immutable', immutable);
-  if (size !== PageSize.Regular && size !== PageSize.Huge) {
-    const expected = 'pass 4096 or 2097152';
-    throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value: size, expected });
-  }
+  requirePageSize(size);
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
   const huge = size === PageSize.Huge;
   const wanted = { assigned, immutable, asid: owner, gpa };
@@ -125,35 +122,19 @@ export function rmpupdatePages(
   state: RmpState,
 ): { readonly result: RmpResult; readonly done: number } {
   const { pageSize = PageSize.Regular, gpa = 0n, asid = 0 } = state;
-  const step = BigInt(pageSize);
+  requirePageSize(pageSize);
   let result: RmpResult = RmpResult.SUCCESS;
-  const update = (at: bigint): boolean => {
-    const moved = asid === 0 ? gpa : gpa + (at - spa);
-    result = rmpupdate(rmp, at as SysPhysAddr, { ...state, gpa: moved as PhysAddr });
+  const update = (page: SysPhysAddr): boolean => {
+    const moved = asid === 0 ? gpa : gpa + (page - spa);
+    result = rmpupdate(rmp, page, { ...state, gpa: moved as PhysAddr });
     return result === RmpResult.SUCCESS;
   };
   // A page whose address does not fit is refused by itself.
-  const fitting = asid === 0 ? count : Math.min(count, Number((GPA_END - gpa) / step));
-  const end = spa + BigInt(fitting) * step;
-  let at: bigint = spa;
-  while (at < end) {
-    const regions = (at & HUGE_MASK) === 0n ? Number((end - at) / BigInt(PAGE_SIZE_2M)) : 0;
-    if (regions === 0 && !update(at)) break;
-    if (regions === 0) at += step;
-    else {
-      const first = at;
-      const isDone = (region: bigint): boolean => {
-        const next = region + BigInt(PAGE_SIZE_2M);
-        for (at = region; at < next; at += step) if (!update(at)) return false;
-        return true;
-      };
-      const done = rmp.changeRegions(first as SysPhysAddr, regions, isDone);
-      if (done < regions) break;
-      at = first + BigInt(regions) * BigInt(PAGE_SIZE_2M);
-    }
-  }
-  if (at === end && fitting < count) update(at);
-  return { result, done: Number((at - spa) / step) };
+  const room = Phys.isAddress(gpa) && gpa < GPA_END ? Number((GPA_END - gpa) / BigInt(pageSize)) : 0;
+  const fitting = asid === 0 ? count : Math.min(count, room);
+  const done = rmp.changePages(spa, fitting, pageSize, update);
+  if (done === fitting && fitting < count) update((spa + BigInt(done) * BigInt(pageSize)) as SysPhysAddr);
+  return { result, done };
 }
 
 /**
@@ -209,6 +190,12 @@ export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
   const regionStatus = isFirst && (pageSize === PageSize.Huge || rmp.hasSubpages(spa));
   const state = Object.freeze({ gpa, assigned, pageSize, immutable, asid: entry.asid, regionStatus });
   return Object.freeze({ result: RmpResult.SUCCESS, state });
+}
+
+function requirePageSize(value: unknown): void {
+  if (value === PageSize.Regular || value === PageSize.Huge) return;
+  const expected = 'pass 4096 or 2097152';
+  throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value, expected });
 }
 
 function requireFlag(what: string, value: unknown): void {

@@ -12,6 +12,7 @@ import {
 } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { PAGES_PER_REGION } from './alike-entries.ts';
 import { EntryTable, regionOf } from './entry-table.ts';
 
 /** Options of an {@link Rmp}. */
@@ -172,21 +173,37 @@ export class Rmp {
   }
 
   /**
-   * Makes the same change to `count` regions of 2 MiB from `first` on, in their order. `change` makes it to the region that
-   * it gets, and treats all regions alike, relative to their addresses. Neighbours that are equal before the change are equal
-   * after it, so that it is made once for all of them. O(1) for each run of equal regions, after O(512).
+   * Calls `change` for `count` consecutive pages of a size from `spa` on, in their order, up to the first for which it returns
+   * `false`. It changes the entry of the page that it gets, in the same way for each page, relative to its address. Pages of
+   * regions that are equal before are equal after it, so it is called for one such region, and the others get the outcome.
+   * O(512) for each run of equal regions.
    *
-   * @param change - returns whether it has changed the region; the first region for which it has not is the last one
-   * @returns the number of regions that were changed
+   * @param count - the number of pages
+   * @returns the number of pages before the first `false`
    */
-  changeRegions(first: SysPhysAddr, count: number, change: (region: SysPhysAddr) => boolean): number {
-    const start = regionOf(pageNumber(first));
-    for (let region = start; region < start + count; ) {
-      const end = this.#endOfEqual(region, start + count);
-      if (!change((BigInt(region) * BigInt(PAGE_SIZE_2M)) as SysPhysAddr)) return region - start;
-      region = this.#entries.spread(region, end);
+  changePages(
+    spa: SysPhysAddr,
+    count: number,
+    pageSize: RmpPageSize,
+    change: (page: SysPhysAddr) => boolean,
+  ): number {
+    const size = pageSize / PAGE_SIZE;
+    const first = pageNumber(spa);
+    const end = first + count * size;
+    let page = first;
+    const changeUpTo = (limit: number): boolean => {
+      for (; page < limit; page += size) if (!change(addressOf(page))) return false;
+      return true;
+    };
+    while (page < end) {
+      const region = regionOf(page);
+      const next = (region + 1) * PAGES_PER_REGION;
+      const isWhole = page % PAGES_PER_REGION === 0 && next <= end;
+      const equal = this.#endOfEqual(region, regionOf(end));
+      if (!changeUpTo(Math.min(next, end))) break;
+      if (isWhole) page = this.#entries.spread(region, equal) * PAGES_PER_REGION;
     }
-    return count;
+    return (page - first) / size;
   }
 
   /** The end of the regions that equal a region and can change with it: they are covered, and no page of them is in use. */
@@ -255,4 +272,8 @@ export class Rmp {
   #covers(page: number): boolean {
     return page >= this.#first && page < this.#end;
   }
+}
+
+function addressOf(page: number): SysPhysAddr {
+  return (BigInt(page) * BigInt(PAGE_SIZE)) as SysPhysAddr;
 }

@@ -179,6 +179,8 @@ describe('a reserved bit in a nested entry', () => {
   /** Sets a reserved bit in the 2 MiB nested entry of `gpa`, which is found by a search of the hypervisor's memory. */
   const spoil = (it: World, gpa: number) => {
     const { memory } = it.machine.hypervisor;
+    // A table of the launch is written when one of its pages changes.
+    it.guest.nested.split4k(physAddr(0));
     const low = Number(spaOf(it, gpa) & -0x20_0000n);
     for (let frame = (32 * MiB) / 0x1000 - 1; ; frame -= 1) {
       const at = memory

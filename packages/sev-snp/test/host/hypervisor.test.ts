@@ -59,12 +59,15 @@ describe('launch', () => {
     const launched = vi.spyOn(machine.firmware, 'launchUpdate');
     const part = { gpa: physAddr(2 * MiB - 1), bytes: bytesOf('ab') };
     machine.hypervisor.launch({ size: 8 * MiB, image: [{ ...part, unmeasured: true }, part] });
-    const types = launched.mock.calls.map(([, , options]) => options?.type);
+    const types = (): unknown => launched.mock.calls.map(([, , options]) => [options?.type, options?.count]);
     const { Normal, Unmeasured } = LaunchPageType;
-    expect(types).toEqual([Unmeasured, Unmeasured, Normal, Normal]);
+    expect(types()).toEqual([
+      [Unmeasured, 2],
+      [Normal, 2],
+    ]);
     launched.mockClear();
     machine.hypervisor.launch({ size: 2 * MiB, image: [{ gpa: physAddr(0), bytes: bytesOf('ab') }] });
-    expect(launched.mock.calls.map(([, , options]) => options?.type)).toEqual([Normal]);
+    expect(types()).toEqual([[Normal, 1]]);
   });
 
   // C15

@@ -17,6 +17,8 @@ test('does what an array does, and joins neighbours of equal values', () => {
         expect(map.runs).toBe(borders.length + 1);
         const ends = model.map((_, at) => borders.find((border) => border > at) ?? Number.POSITIVE_INFINITY);
         expect(model.map((_, at) => map.endOf(at))).toEqual(ends);
+        const starts = model.map((_, at) => borders.findLast((border) => border <= at) ?? 0);
+        expect(model.map((_, at) => map.startOf(at))).toEqual(starts);
       }
     }),
   );
