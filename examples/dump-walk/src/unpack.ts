@@ -26,14 +26,20 @@ const SHARE = 0.75;
 /**
  * Copies `fd` to a temporary file, and gunzips it if `gzip` is true, since neither compressed data nor a pipe can be read by
  * position. Zeros become holes, so a mostly empty file takes little space. The file has no name when the function returns, so
- * it disappears as soon as it is closed, however the process ends. It takes at most three quarters of the free space.
+ * it disappears as soon as it is closed, however the process ends.
  *
+ * @param most - the most bytes that the file may take; holes do not count. Three quarters of the free space by default
  * @throws DumpError if it is larger
  */
-export async function unpack(fd: number, gzip: boolean, progress: Progress): Promise<number> {
+export async function unpack(
+  fd: number,
+  gzip: boolean,
+  progress: Progress,
+  most: number = freeSpace() * SHARE,
+): Promise<number> {
   const unpacked = namelessFile();
   try {
-    await fill(unpacked, { fd, gzip, progress, most: freeSpace() * SHARE });
+    await fill(unpacked, { fd, gzip, progress, most });
   } catch (error) {
     closeSync(unpacked);
     throw error;
@@ -57,7 +63,7 @@ async function fill(unpacked: number, { fd, gzip, progress, most }: Input): Prom
         written += chunk.length;
         if (written > most) {
           throw new DumpError(
-            `it unpacks to more than ${Math.floor(most / 2 ** 20)} MiB, which is ${100 * SHARE} % of the free space in ${tmpdir()}`,
+            `it unpacks to more than ${Math.floor(most / 2 ** 20)} MiB, and so much may not be written to ${tmpdir()}`,
           );
         }
         writeAll(unpacked, chunk, size);
