@@ -154,11 +154,12 @@ function warningsOf({ opened }: Printing): WarningRecord[] {
 function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
   if (options.within !== undefined) return ExitCode.Negative;
+  // The exit code follows from the warning.
   for (const { notices, cr3 } of opened) {
     if (!notices.isEmpty) continue;
     notices.add('nothing-mapped', `nothing is mapped by the table at CR3 0x${cr3.toString(16)}. Check --cr3`);
   }
-  return ExitCode.BadTables;
+  return ExitCode.Done;
 }
 
 function codeOf(record: DumpWalkRecord): number {

@@ -54,6 +54,8 @@ export const HOSTILE: Readonly<Record<string, () => Buffer>> = {
         Buffer.alloc(0x1_0000),
       ),
     ),
+  '60 headers over 16 MiB of notes': () =>
+    sparseFile(2 ** 25, [[0, elf(repeat(60, () => header(4, 0x1_0000n, 0n, 2n ** 24n - 4n)))]]),
   '60,000 headers over one block of memory': () =>
     gzipSync(
       elf(
@@ -109,6 +111,15 @@ export const HOSTILE: Readonly<Record<string, () => Buffer>> = {
       [0x2000n, all(0x3000n | TABLE)],
       [0x3000n, all(0x4000n | TABLE)],
       [0x4000n, all(wrong)],
+    ]);
+  },
+  'repeated tables, few of them, with many reserved bits': () => {
+    const eight = tableOf(Object.fromEntries(Array.from({ length: 8 }, (_, i) => [i, 0x3000n | TABLE])));
+    return framesFile({ cr3: '0x1000', maxphyaddr: 40 }, [
+      [0x1000n, all(0x2000n | TABLE)],
+      [0x2000n, eight],
+      [0x3000n, tableOf({ 0: 0x4000n | TABLE })],
+      [0x4000n, all(0x9000n | TABLE | (1n << 51n))],
     ]);
   },
   'repeated tables outside of memory': () =>
