@@ -14,6 +14,10 @@ const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
     reason: 'An allocator, or an `SvsmState`, makes them: the constructor takes a private part of it.',
   },
   {
+    id: /^Vcpu\.onPageFault$/,
+    reason: 'It is a function of the user, which the package calls.',
+  },
+  {
     id: /^MemoryRegion\.unchecked$/,
     reason:
       'It makes a region without checks: its docstring leaves the result for a wrong argument unspecified.',

@@ -24,6 +24,7 @@ export const UNCHECKED: readonly string[] = [
   'Ghcb.vmgexit',
   'Guest.createVcpu',
   'Guest.enterVmpl',
+  'Guest.onCreateVcpu',
   'Guest.onEnter',
   'Guest.onStart',
   'Guest.start',

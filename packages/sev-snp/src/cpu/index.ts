@@ -26,6 +26,7 @@ export {
 } from './instruction-registers.ts';
 export type { MachineEvent } from './machine-event.ts';
 export { NestedTlb } from './nested-tlb.ts';
+export type { GuestPageFault, PageFaultHandler } from './page-fault.ts';
 export type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from './platform.ts';
 export type { TranslationCache } from './translation-cache.ts';
 export { Vcpu } from './vcpu.ts';

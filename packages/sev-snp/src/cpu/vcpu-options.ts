@@ -1,6 +1,7 @@
 import type { AccessOptions } from '@svsm/pagetable';
 import type { Vmpl } from '../formats/vmpl.ts';
 import type { NestedTlb } from './nested-tlb.ts';
+import type { PageFaultHandler } from './page-fault.ts';
 import type { RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
 import type { ControlRegisters } from './vcpu-registers.ts';
@@ -22,6 +23,8 @@ export interface VcpuOptions {
   readonly csL?: boolean;
   /** Whether VMPL SSS is enabled: SEV_FEATURES[8]. `false` if not given. */
   readonly vmplSss?: boolean;
+  /** The handler of its page faults: see `Vcpu.onPageFault`. Without one, each fault is thrown. */
+  readonly onPageFault?: PageFaultHandler | undefined;
   /** The VMSA that it runs on. Without one it always runs, without a VMRUN. */
   readonly vmsa?: RunnableVmsa;
 }
@@ -34,6 +37,7 @@ export const VCPU_OPTIONS: readonly (keyof VcpuOptions)[] = [
   'registers',
   'csL',
   'vmplSss',
+  'onPageFault',
   'vmsa',
 ];
 

@@ -4,7 +4,6 @@ import {
   type ControlWrite,
   type CpuState,
   controlState,
-  cpuState,
   cpuStateFromRegisters,
   isPageTableError,
   type ProcessorFeatures,
@@ -239,6 +238,5 @@ export function modeOf({ cr0, efer }: ControlRegisters, csL: boolean): { is64Bit
 
 /** The rights of the registers at a privilege level. */
 export function rightsOf(registers: ControlRegisters, cpl: number): CpuState {
-  const state = cpuStateFromRegisters({ ...registers, cpl: cpl as CpuState['cpl'] });
-  return cpuState({ ...state, paging: (registers.cr0 & Cr0Pg) !== 0n });
+  return cpuStateFromRegisters({ ...registers, cpl: cpl as CpuState['cpl'] });
 }

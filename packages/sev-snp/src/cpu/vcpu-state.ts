@@ -113,11 +113,21 @@ export function stateOfVmsa(image: Uint8Array, pkrs: bigint): VcpuState {
   };
 }
 
+/** The part of a state that #VMEXIT saves. */
+export type SavedState = Omit<VcpuState, 'virtualTom' | 'vmplSss'>;
+
+/** The exit code of a #VMEXIT, and both infos. */
+export interface ExitInformation {
+  readonly exitCode: bigint;
+  readonly exitInfo1: bigint;
+  readonly exitInfo2: bigint;
+}
+
 /** Saves a state and the exit information in a VMSA, as #VMEXIT does. */
 export function saveState(
   image: Uint8Array,
-  { cpl, control, csL, cr2, registers }: Omit<VcpuState, 'virtualTom' | 'vmplSss'>,
-  exit: { readonly exitCode: bigint; readonly exitInfo1: bigint; readonly exitInfo2: bigint },
+  { cpl, control, csL, cr2, registers }: SavedState,
+  exit: ExitInformation,
 ): void {
   writeVmsa(image, 'cpl', BigInt(cpl));
   writeVmsa(image, 'cr2', cr2);

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
 import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
@@ -11,9 +11,9 @@ import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
 import { piecesOf } from './access-pieces.ts';
+import { cachedFrame } from './cached-frame.ts';
 import {
   type AccessedPlace,
-  accessBit,
   accessedPage,
   recheckRmp,
   shadowStackMode,
@@ -33,6 +33,7 @@ import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
 import { report } from './machine-event.ts';
 import type { NestedTlb } from './nested-tlb.ts';
+import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
 import { type DataAccessOptions, VCPU_OPTIONS, type VcpuOptions } from './vcpu-options.ts';
@@ -42,17 +43,13 @@ import {
   type ControlRegisters,
   START_REGISTERS,
 } from './vcpu-registers.ts';
-import { saveState, stateOfVmsa } from './vcpu-state.ts';
-import { keyOf, runnableVmsa, VmExit, vmexit } from './vmrun.ts';
+import { stateOfVmsa } from './vcpu-state.ts';
+import { runnableVmsa, saveAndExit, VmExit } from './vmrun.ts';
 
 const NO_OPTIONS: DataAccessOptions = {};
 
-// Memory splits an address into halves: several times faster than shifts of bigints.
-const CELL = new BigUint64Array(1);
-const HALVES = new Uint32Array(CELL.buffer);
-
-/** An instruction that exits with a nested page fault this many times is in a loop: the fault is thrown. */
-const MAX_EXITS = 64;
+/** An instruction that faults this many times is in a loop: the fault is thrown. */
+const MAX_FAULTS = 64;
 
 /**
  * A processor of an SNP guest, in 64-bit mode, or in another mode before software enters that. It accesses memory by guest-virtual address. An access goes through the
@@ -79,12 +76,21 @@ export class Vcpu implements GuestCpu {
    * guest lie here. Use its words at once: see `EncryptedMemory.words`.
    */
   readonly memory: PhysMemory;
-  readonly #tlb: TranslationCache | undefined;
-  readonly #nestedTlb: NestedTlb | undefined;
+  /** The cache of its own translations, and that of its nested ones, as its options have them. */
+  readonly tlb: TranslationCache | undefined;
+  readonly nestedTlb: NestedTlb | undefined;
+  /**
+   * Called when an instruction raises a #PF, after CR2 is loaded and before the fault is thrown. The handler may do all that
+   * software may do: change page tables, use this processor, exit. A fault of its own accesses is thrown to it. An error that
+   * it throws goes on to the caller of the instruction, which has changed nothing. After 64 exits and retries of one
+   * instruction, the fault is thrown. `translate` does not call it.
+   */
+  onPageFault: PageFaultHandler | undefined;
   readonly #mmu: GuestMmu;
   #cr2 = 0n;
   #vmsa: RunnableVmsa | undefined;
   #isRunning = false;
+  readonly #faults: FaultHandling = new FaultHandling();
   /** The error that `beforeSharedRead` has thrown: it is not a fault of the instruction. */
   #thrownByHook: unknown;
 
@@ -94,14 +100,15 @@ export class Vcpu implements GuestCpu {
    */
   constructor(guest: GuestContext, options: VcpuOptions = {}) {
     requireOptions('options', options, VCPU_OPTIONS);
-    const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb } = options;
+    const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb, onPageFault } = options;
     if (!Object.values(Vmpl).includes(vmpl)) {
       throw new SnpError('INVALID_ARGUMENT', { what: 'VMPL', value: vmpl, expected: 'pass 0 to 3' });
     }
     this.guest = guest;
     this.vmpl = vmpl;
-    this.#tlb = tlb;
-    this.#nestedTlb = nestedTlb;
+    this.tlb = tlb;
+    this.nestedTlb = nestedTlb;
+    this.onPageFault = onPageFault;
     this.#vmsa = options.vmsa === undefined ? undefined : runnableVmsa(options.vmsa);
     const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
     const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
@@ -111,7 +118,7 @@ export class Vcpu implements GuestCpu {
     const data = new GuestMemory(guest, user, nestedTlb);
     this.memory = {
       epoch: Number.NaN,
-      words: (frame, write) => this.#runRestartable(undefined, () => data.words(frame, write)),
+      words: (frame, write) => this.#runRestartable(undefined, undefined, () => data.words(frame, write)),
       wordOffset: () => 0,
     };
   }
@@ -180,7 +187,7 @@ export class Vcpu implements GuestCpu {
 
   /** INVLPG: drops the translation of the page of `gva`. */
   invlpg(gva: VirtAddr): void {
-    this.#tlb?.flushPage(gva);
+    this.tlb?.flushPage(gva);
     this.guest.machine.trace({ type: 'flush', gva });
   }
 
@@ -195,7 +202,7 @@ export class Vcpu implements GuestCpu {
 
   /** Drops all translations of the guest's own page tables, as a change of CR4.PGE does; not nested ones. */
   flushTlb(): void {
-    this.#tlb?.flushAll();
+    this.tlb?.flushAll();
     this.guest.machine.trace({ type: 'flush', gva: undefined });
   }
 
@@ -218,7 +225,7 @@ export class Vcpu implements GuestCpu {
       return;
     }
     const { memory } = this.guest.machine;
-    this.#runRestartable(gva, () => {
+    this.#runRestartable(gva, 'write', () => {
       const targets = [];
       for (const piece of piecesOf(this.#mmu, gva, bytes.length, 'write', options)) {
         targets.push({ ...piece, ...this.#target(piece.at, 'write', options) });
@@ -236,21 +243,21 @@ export class Vcpu implements GuestCpu {
 
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
-    const answer = this.#runRestartable(gva, () => pvalidate(this, gva, pageSize, validate));
+    const answer = this.#runRestartable(gva, undefined, () => pvalidate(this, gva, pageSize, validate));
     report(this.guest.machine, { type: 'pvalidate', gva, pageSize, validate, ...answer });
     return answer;
   }
 
   /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, { ...adjustment }: RmpAdjustment): RmpResult {
-    const result = this.#runRestartable(gva, () => rmpadjust(this, gva, pageSize, adjustment));
+    const result = this.#runRestartable(gva, undefined, () => rmpadjust(this, gva, pageSize, adjustment));
     report(this.guest.machine, { type: 'rmpadjust', gva, result });
     return result;
   }
 
   /** RMPQUERY: see {@link rmpquery}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpquery(gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
-    return this.#runRestartable(gva, () => rmpquery(this, gva, vmpl));
+    return this.#runRestartable(gva, undefined, () => rmpquery(this, gva, vmpl));
   }
 
   /**
@@ -299,8 +306,8 @@ export class Vcpu implements GuestCpu {
     Object.assign(this.registers, registers);
     // Software clears PCPU_ID to request a flush. Another value tells it that the flush was done (§15.36.15).
     if (readVmsa(image, 'pcpuId') !== 0n) return;
-    this.#tlb?.flushAll();
-    this.#nestedTlb?.flushAll();
+    this.tlb?.flushAll();
+    this.nestedTlb?.flushAll();
     writeVmsa(image, 'pcpuId', 1n);
     this.guest.machine.memory.write(runnable.spa, image, this.guest.key);
   }
@@ -314,15 +321,9 @@ export class Vcpu implements GuestCpu {
   leave(exitCode: bigint, exitInfo1 = 0n, exitInfo2 = 0n): void {
     const vmsa = this.#vmsa;
     if (vmsa === undefined || !this.#isRunning) return;
-    const [{ machine }, key] = [this.guest, keyOf(this.guest)];
-    if (key !== undefined) {
-      const image = machine.memory.read(vmsa.spa, PAGE_SIZE, key);
-      const { cpl, csL, registers: control } = this.#mmu;
-      const state = { cpl, csL, control, cr2: this.#cr2, registers: this.registers };
-      saveState(image, state, { exitCode, exitInfo1, exitInfo2 });
-      machine.memory.write(vmsa.spa, image, key);
-    }
-    vmexit(machine, vmsa);
+    const { cpl, csL, registers: control } = this.#mmu;
+    const state = { cpl, csL, control, cr2: this.#cr2, registers: this.registers };
+    saveAndExit(this.guest, vmsa, state, { exitCode, exitInfo1, exitInfo2 });
     this.#isRunning = false;
   }
 
@@ -345,7 +346,7 @@ export class Vcpu implements GuestCpu {
   translate(gva: VirtAddr, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
     const { gpa, isPrivate, page } = this.#mmu.translate(gva, kind, { update });
     const access = { ...this.#mmu.privilege, gpa, gva, kind, isPrivate };
-    const nested = translateNested(this.guest, access, this.#nestedTlb);
+    const nested = translateNested(this.guest, access, this.nestedTlb);
     return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: page.size, nested });
   }
 
@@ -355,7 +356,7 @@ export class Vcpu implements GuestCpu {
       return this.guest.machine.memory.readFrame(frame, Number(gva & 0xfffn), length, this.guest.key);
     }
     const { memory } = this.guest.machine;
-    return this.#runRestartable(gva, () => {
+    return this.#runRestartable(gva, kind, () => {
       const bytes = new Uint8Array(length);
       for (const { at, start, count } of piecesOf(this.#mmu, gva, length, kind, options)) {
         // Each piece is checked when it is read: the hypervisor runs before each shared one.
@@ -378,22 +379,11 @@ export class Vcpu implements GuestCpu {
     this.#requireRunning();
   }
 
-  /**
-   * The system frame of a private access within one page, if both TLBs allow it; else -1. Most accesses take this path,
-   * which makes no bigint and no object.
-   */
+  /** The system frame of an access, if both TLBs allow it; else -1. */
   #cachedFrame(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): number {
-    const nestedTlb = this.#nestedTlb;
-    if (nestedTlb === undefined || !this.isRunning || typeof gva !== 'bigint' || length === 0) return -1;
-    CELL[0] = gva;
-    const low = HALVES[0]!;
-    if (CELL[0] !== gva || (low & 0xfff) + length > PAGE_SIZE) return -1;
-    const page = this.#mmu.privatePage(gva, kind, options);
-    if (page === undefined) return -1;
-    CELL[0] = page.frame;
-    const first = HALVES[1]! * 2 ** 20 + (HALVES[0]! >>> 12);
-    const frame = first + ((low >>> 12) & (page.size / PAGE_SIZE - 1));
-    return nestedTlb.frameOf(this.guest, this.vmpl, frame, accessBit(kind, true, this.#mmu.cpl));
+    const { nestedTlb } = this;
+    if (nestedTlb === undefined || !this.isRunning) return -1;
+    return cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
   }
 
   /** The place of a piece, which the access may use now. */
@@ -401,14 +391,15 @@ export class Vcpu implements GuestCpu {
     const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
     const shadowStack = shadowStackMode(options.shadowStack, this.cpl);
     const access = { ...this.#mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
-    const nested = accessedPage(this.guest, access, this.#nestedTlb);
+    const nested = accessedPage(this.guest, access, this.nestedTlb);
     return { access, nested, spa: nested.spa, key: isPrivate ? this.guest.key : NO_KEY };
   }
 
-  /** Runs an instruction on `gva`, and runs it again after each nested page fault that the hypervisor resolves. */
-  #runRestartable<T>(gva: VirtAddr | undefined, instruction: () => T): T {
+  /** Runs an instruction on `gva`, and runs it again after each fault that the hypervisor or `onPageFault` resolves. */
+  #runRestartable<T>(gva: VirtAddr | undefined, access: AccessKind | undefined, instruction: () => T): T {
     const { machine } = this.guest;
-    for (let exits = 1; ; exits += 1) {
+    const kind = access ?? machine.rmp.assumptions.operandAccess;
+    for (let faults = 1; ; faults += 1) {
       this.#requireRunning();
       this.#thrownByHook = undefined;
       try {
@@ -417,6 +408,7 @@ export class Vcpu implements GuestCpu {
         if (error === this.#thrownByHook) throw error;
         if (!isSnpFault(error, 'NPF')) {
           this.#loadCr2(error, gva);
+          if (faults < MAX_FAULTS && isSnpFault(error, 'PF') && this.#handles(error, kind)) continue;
           throw error;
         }
         const { gpa, exitInfo1 } = error.details;
@@ -424,9 +416,14 @@ export class Vcpu implements GuestCpu {
         const resolved = this.#duringExit(VmExit.NestedPageFault, exitInfo1, gpa, () =>
           machine.hypervisor.handleNestedPageFault(this.guest, gpa as PhysAddr, exitInfo1),
         );
-        if (!resolved || exits === MAX_EXITS) throw error;
+        if (!resolved || faults === MAX_FAULTS) throw error;
       }
     }
+  }
+
+  /** Whether `onPageFault` resolves a #PF. */
+  #handles({ details: { errorCode } }: SnpFault<'PF'>, kind: AccessKind): boolean {
+    return this.#faults.isRetried(this.onPageFault, { gva: this.#cr2 as VirtAddr, errorCode, kind });
   }
 
   /** A processor that does not run cannot execute: the hypervisor has taken away its VMSA, or the guest does not run. */

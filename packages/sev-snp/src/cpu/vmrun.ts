@@ -7,6 +7,7 @@ import type { Rmp } from '../rmp/rmp.ts';
 import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
 import type { RunnableVmsa, SnpPlatform } from './platform.ts';
+import { type ExitInformation, type SavedState, saveState } from './vcpu-state.ts';
 import { failedVmsaCheck } from './vmsa-checks.ts';
 
 /** Exit codes (AMD64 APM vol. 2, appendix C; OpenVMM `SevExitCode`). With a negative one, the guest has not run. */
@@ -113,6 +114,28 @@ export function vmrun(
 /** #VMEXIT: the pages are not in use any more. O(1). */
 export function vmexit({ rmp }: SnpPlatform, vmsa: RunnableVmsa): void {
   setInUse(rmp, vmsa, false);
+}
+
+/**
+ * #VMEXIT of a processor with a state: saves it, and the exit information, in the VMSA. A decommissioned guest has no key:
+ * nothing is saved. O(1).
+ *
+ * @throws SnpError `INVALID_MESSAGE` if an exit information has more than 64 bits; then nothing has changed
+ */
+export function saveAndExit(
+  guest: Pick<Owner, 'key'> & { readonly machine: SnpPlatform },
+  vmsa: RunnableVmsa,
+  state: SavedState,
+  exit: ExitInformation,
+): void {
+  const { machine } = guest;
+  const key = keyOf(guest);
+  if (key !== undefined) {
+    const image = machine.memory.read(vmsa.spa, PAGE_SIZE, key);
+    saveState(image, state, exit);
+    machine.memory.write(vmsa.spa, image, key);
+  }
+  vmexit(machine, vmsa);
 }
 
 /** The key of a guest, or `undefined` if the guest does not run. */

@@ -28,6 +28,15 @@ export interface GuestOptions {
   readonly virtualTom?: bigint | undefined;
 }
 
+/** A processor that VMRUN needs: the level in its VMSA, and the VMSA. `createVcpu` takes it as options. */
+export interface VcpuRequest {
+  readonly vmpl: Vmpl;
+  readonly vmsa: RunnableVmsa;
+}
+
+/** Makes the processor for a VMSA: one of this guest, of the level of the request, and not one that another VMSA has. */
+export type VcpuFactory = (request: VcpuRequest) => Vcpu;
+
 /** The guests of the firmware that a {@link Guest} stands for. */
 const TAKEN: WeakSet<ActiveGuest> = /* @__PURE__ */ new WeakSet();
 
@@ -57,6 +66,8 @@ export class Guest implements GuestContext {
   /** The processors that run, or have run, on a VMSA: by the address of the VMSA. */
   readonly #vcpus: Map<bigint, Vcpu> = new Map();
   #onStart: ((vcpu: Vcpu) => void) | undefined;
+  #makeVcpu: VcpuFactory = (request) =>
+    this.createVcpu({ ...request, tlb: new Tlb({ levels: this.paging.levels }), nestedTlb: new NestedTlb() });
   /** The software of each level. */
   readonly #software: Map<number, (caller: Vcpu) => void> = new Map();
 
@@ -128,18 +139,54 @@ export class Guest implements GuestContext {
     }
   }
 
+  /**
+   * Sets the function that makes a processor when the hypervisor runs a VMSA for the first time, or with another level than
+   * before: the boot processor, and those of AP creation. So its TLBs, its handler of page faults and its class are those that
+   * software knows. Without one, a processor gets a `Tlb` and a `NestedTlb` of its own.
+   *
+   * The function runs between the checks of VMRUN and the first instruction. If it throws, VMRUN has not happened, and the
+   * caller of {@link vmrun} gets the error. While it runs, the VMSA is in use, so it cannot be run.
+   *
+   * @example
+   * ```ts
+   * import { Tlb } from '@svsm/pagetable';
+   * import { createVmsa, NestedTlb, SnpMachine } from '@svsm/sev-snp';
+   *
+   * const { hypervisor } = new SnpMachine({ memorySize: 32 << 20 });
+   * const guest = hypervisor.launch({ size: 8 << 20, vmsas: [createVmsa()] });
+   * const tlb = new Tlb();
+   * guest.onCreateVcpu((request) => guest.createVcpu({ ...request, tlb, nestedTlb: new NestedTlb() }));
+   * guest.onStart((vcpu) => console.log(vcpu.tlb === tlb)); // => true
+   * hypervisor.run(guest);
+   * ```
+   */
+  onCreateVcpu(factory: VcpuFactory): void {
+    this.#makeVcpu = factory;
+  }
+
   #resume(vmsa: RunnableVmsa): Vcpu {
-    const image = this.machine.memory.read(vmsa.spa, PAGE_SIZE, this.key);
-    const vmpl = Number(readVmsa(image, 'vmpl')) as Vmpl;
+    const vmpl = this.#vmplIn(vmsa);
     const held = this.#vcpus.get(vmsa.spa);
-    const { levels } = this.paging;
-    const vcpu =
-      held?.vmpl === vmpl
-        ? held
-        : this.createVcpu({ vmpl, tlb: new Tlb({ levels }), nestedTlb: new NestedTlb(), vmsa });
-    vcpu.resume(image, vmsa);
+    const vcpu = held?.vmpl === vmpl ? held : this.#made({ vmpl, vmsa });
+    // The factory can have changed the page.
+    if (this.#vmplIn(vmsa) !== vmpl)
+      throw new SnpFault('VMRUN', { exitCode: VmExit.Invalid, vmsa: vmsa.spa });
+    vcpu.resume(this.machine.memory.read(vmsa.spa, PAGE_SIZE, this.key), vmsa);
     this.#vcpus.set(vmsa.spa, vcpu);
     return vcpu;
+  }
+
+  #vmplIn({ spa }: RunnableVmsa): Vmpl {
+    return Number(readVmsa(this.machine.memory.read(spa, PAGE_SIZE, this.key), 'vmpl')) as Vmpl;
+  }
+
+  /** @throws SnpError `INVALID_ARGUMENT` if the factory returns something else than a new processor of the level */
+  #made(request: VcpuRequest): Vcpu {
+    const made: unknown = this.#makeVcpu(Object.freeze(request));
+    const isFit = made instanceof Vcpu && made.guest === this && made.vmpl === request.vmpl;
+    if (isFit && ![...this.#vcpus.values()].includes(made)) return made;
+    const expected = `return a new processor of this guest at VMPL${request.vmpl}`;
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the processor of onCreateVcpu', value: made, expected });
   }
 
   start(vcpu: VcpuContext): boolean {

@@ -14,7 +14,7 @@ export {
   unmakeVmsa,
 } from './ap-creation.ts';
 export { Ghcb, type GhcbCall, type GhcbResult } from './ghcb.ts';
-export { Guest, type GuestOptions } from './guest.ts';
+export { Guest, type GuestOptions, type VcpuFactory, type VcpuRequest } from './guest.ts';
 export { hypervisorFeatures, requireFeatures } from './hypervisor-features.ts';
 export { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
 export { PSC_MAX_IDLE_EXITS, requestPageStates } from './page-state-change.ts';

@@ -1,10 +1,13 @@
 import { physAddr, virtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
-import { PtePreset } from '@svsm/pagetable';
+import { PteFlags, PtePreset, pagingMode, Tlb } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import { CPU_SIGNATURES } from '../../src/formats/cpu-signature.ts';
+import { createResetVmsa } from '../../src/formats/reset-vmsa.ts';
 import {
   ApRequest,
   decodeApCreation,
@@ -16,7 +19,13 @@ import {
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { makePageShared, releasePage } from '../../src/guest/page-visibility.ts';
 import { makeRegionShared } from '../../src/guest/region-visibility.ts';
-import { bytesOf, codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
+import { bytesOf, codeOf, gvaOf, MiB, spaOf, textOf, thrownBy, type World, world } from '../support/world.ts';
+
+const { Cr0Pe, Cr0Pg, Cr4Pae, EferLma, EferLme, EferNxe } = ControlBit;
+
+function bytesEqual(bytes: Uint8Array, text: string): boolean {
+  return textOf(bytes) === text;
+}
 
 const VMSA = 4 * MiB + 0x1000;
 const creation = { request: ApRequest.Create, apicId: 1, vmpl: 0, vmsa: physAddr(VMSA), sevFeatures: 1n };
@@ -90,6 +99,60 @@ describe('a second processor', () => {
     requestAp(ghcb, { ...creation, request: ApRequest.Destroy });
     expect(codeOf(() => it.machine.hypervisor.run(it.guest, 1))).toBe('INVALID_ARGUMENT');
     unmakeVmsa(it.vcpu, gvaOf(VMSA));
+  });
+
+  // P82
+  test.each([
+    ['of QEMU', 'qemu'],
+    ['of EC2', 'ec2'],
+    ['of GCE', 'gce'],
+  ] as const)('starts a processor in real mode, with the VMSA %s, which goes to long mode', (_, vmm) => {
+    const { it, ghcb } = ready();
+    it.table.map2m(virtAddr(2 * MiB), physAddr(2 * MiB), PtePreset.Data - PteFlags.NoExecute);
+    it.vcpu.write(gvaOf(2 * MiB), bytesOf('private'));
+    it.vcpu.pvalidate(gvaOf(VMSA), 0x1000, true);
+    const eip = 2 * MiB;
+    makeVmsa(it.vcpu, gvaOf(VMSA), createResetVmsa({ vmm, eip, cpuSignature: CPU_SIGNATURES['EPYC-Milan'] }));
+    requestAp(ghcb, creation);
+    const low = virtAddr(2 * MiB);
+    const seen: unknown[] = [];
+    it.guest.onCreateVcpu((request) => it.guest.createVcpu({ ...request, tlb: new Tlb() }));
+    it.guest.onStart((ap) => {
+      const look = (mode: string, at = low): void => {
+        const { cr0, efer } = ap.controlRegisters;
+        const paging = pagingMode({ ...ap.controlRegisters, csL: ap.csL });
+        // The first instruction, and the state of the register machine, in each mode.
+        seen.push([
+          mode,
+          bytesEqual(ap.read(at, 7), 'private'),
+          bytesEqual(ap.fetch(at, 7), 'private'),
+          paging,
+        ]);
+        expect((efer & EferLma) !== 0n).toBe((cr0 & Cr0Pg) !== 0n);
+      };
+      const { cr0, cr4, efer } = ap.controlRegisters;
+      look('real');
+      ap.load('cr0', cr0 | Cr0Pe);
+      look('protected');
+      ap.load('cr4', cr4 | Cr4Pae);
+      ap.load('cr3', it.table.root);
+      ap.load('efer', efer | EferLme | EferNxe);
+      look('before paging');
+      ap.load('cr0', cr0 | Cr0Pe | Cr0Pg);
+      look('compatibility');
+      ap.csL = true;
+      look('64-bit', gvaOf(2 * MiB));
+      ap.write(gvaOf(2 * MiB), bytesOf('written'));
+    });
+    it.machine.hypervisor.run(it.guest, 1);
+    expect(seen).toEqual([
+      ['real', true, true, 'none'],
+      ['protected', true, true, 'none'],
+      ['before paging', true, true, 'none'],
+      ['compatibility', true, true, '4-level'],
+      ['64-bit', true, true, '4-level'],
+    ]);
+    expect(it.vcpu.read(gvaOf(2 * MiB), 7)).toEqual(bytesOf('written'));
   });
 
   // GHCB exit 0x8000_0013
