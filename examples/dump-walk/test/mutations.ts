@@ -2,12 +2,11 @@
 import { PAGE_SIZE } from '@svsm/address';
 import { isPageTableError } from '@svsm/pagetable';
 import { report } from '../src/command.ts';
-import { openSource } from '../src/open-dump.ts';
+import { openSource } from '../src/open-source.ts';
 import { parseOptions } from '../src/options.ts';
 import { DumpError, ExitCode, UsageError } from '../src/problem.ts';
 import { Progress } from '../src/progress.ts';
 import type { Source } from '../src/source.ts';
-import { SparseSource } from '../src/sparse-source.ts';
 import { coreFile, framesFile, sparseFile, tableOf } from './core-file.ts';
 import { kernelCore } from './kernel-core.ts';
 
@@ -112,10 +111,7 @@ export async function tryMutation(seed: number): Promise<boolean> {
   const options = parseOptions([...firstAndFile(random.of(COMMANDS)), ...args])!;
   let printed = 0;
   try {
-    const packed = sourceOf(mutated);
-    const source =
-      mutated.toString('latin1', 0, 8) === SparseSource.MAGIC ? new SparseSource(packed) : packed;
-    const dump = openSource('file', source, { raw: false, cr3Known: args.length > 0, ram: [] });
+    const dump = openSource('file', sourceOf(mutated), { raw: false, cr3Known: args.length > 0, ram: [] });
     const status = await report(options, [dump], {
       progress: QUIET,
       lines: () => (async function* () {})(),
