@@ -54,10 +54,11 @@ function validateList(
     processWritten(vcpu, area, SvsmCall.Pvalidate, pages.length);
     return undefined;
   } catch (error) {
-    const next = entriesDone(vcpu, area);
+    const refusal = isSnpError(error, 'SVSM_REFUSED') ? error.details : undefined;
+    const next = refusal?.entry ?? entriesDone(vcpu, area);
     if (next === undefined) return { done: 0, failure: { error, unclear: pages.length } };
     const done = Math.min(next, pages.length);
-    const isMismatch = isSnpError(error, 'SVSM_REFUSED') && error.details.result === SIZE_MISMATCH;
+    const isMismatch = refusal?.result === SIZE_MISMATCH;
     if (isMismatch && pages[done]?.size === PageSize.Huge) return { done, isMismatch };
     return { done, failure: { error, unclear } };
   }

@@ -13,7 +13,7 @@ import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { onSteps } from './svsm-steps.ts';
-import { CAA, svsmWorld } from './svsm-world.ts';
+import { CAA, type SvsmWorld, svsmWorld } from './svsm-world.ts';
 import { BASE, bytesOf, gvaOf, MiB, spaOf, type World, world } from './world.ts';
 
 /** A hypervisor that refuses the page state changes of some pages, or a whole exit. */
@@ -91,6 +91,8 @@ export function regionWorld(isAbove = false, size: number = 8 * MiB): RegionWorl
   const ghcb = Ghcb.create(cpu, pages, gvaOf(CAA + 0x2000), options);
   flushes.length = 0;
   onSteps(cpu, (_, name) => hooks.onStep(name));
+  // Above an SVSM, it is the SVSM that executes PVALIDATE.
+  if (isAbove) onSteps(it.vcpu, (_, name) => (name === 'pvalidate' ? hooks.onStep(name) : undefined));
   const host = it.machine.hypervisor as Refusing;
   return Object.assign(hooks, { ...it, cpu, other, ghcb, pages, validated, options, flushes, host });
 }
@@ -144,10 +146,10 @@ export function requireState(
 
 /** Checks that the record has the pages that the RMP has as validated, and the SVSM likewise. */
 export function requireRecord(it: RegionWorld, why: string): void {
-  const { svsm } = it as unknown as { svsm?: { validated: ValidatedPages } };
+  const { state } = it as Partial<SvsmWorld>;
   for (const gpa of it.guest.memory.iterPages(PageSize.Regular)) {
     const inRmp = it.machine.rmp.entry(spaOf(it, Number(gpa)))!.validated;
-    for (const record of [it.validated, ...(svsm === undefined ? [] : [svsm.validated])])
+    for (const record of [it.validated, ...(state === undefined ? [] : [state.validated])])
       if (record.has(gpa) !== inRmp) expect([why, gpa, record.has(gpa)]).toEqual([why, gpa, inRmp]);
   }
 }
