@@ -8,16 +8,12 @@ import {
   readGhcbRegisters,
   writeGhcbRegisters,
 } from '../formats/ghcb-exits.ts';
+import { PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbPage } from '../formats/ghcb-page.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import { registerGhcb, requestGhcbMsr } from './msr-protocol.ts';
-import {
-  acceptPage,
-  flushPage,
-  makePageShared,
-  sharedPage,
-  type VisibilityOptions,
-} from './page-visibility.ts';
+import { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
+import { type OnPage, rescindPages, validatePages } from './page-validation.ts';
+import { flushPage, makePageShared, sharedPage, type VisibilityOptions } from './page-visibility.ts';
 import { noteUse } from './pages-in-use.ts';
 import { pageRegion } from './validated-pages.ts';
 
@@ -61,6 +57,8 @@ export class Ghcb {
   readonly gpa: PhysAddr;
   readonly page: GhcbPage;
   #state: 'used' | 'leaving' | 'released' = 'used';
+  /** Whether the page was validated by a {@link release} that has failed afterwards. */
+  #isValidated = false;
 
   private constructor(vcpu: Vcpu, gva: VirtAddr, gpa: PhysAddr) {
     this.vcpu = vcpu;
@@ -131,7 +129,14 @@ export class Ghcb {
     }
     table.setEncrypted4k(gva);
     flushPage(vcpu, gva, options);
-    acceptPage(vcpu, table, gva, options);
+    const context = { vcpu, validated: options.validated, validator: options.validator };
+    const page = { gva, gpa, size: PAGE_SIZE } as const;
+    const onPage: OnPage = (_, step) => {
+      if (step === 'validated' || step === 'rescinded') this.#isValidated = step === 'validated';
+    };
+    if (this.#isValidated) rescindPages(context, [page], onPage);
+    requestPageState(vcpu, gpa, PageOperation.Private);
+    validatePages(context, [page], onPage);
     this.#state = 'released';
   }
 

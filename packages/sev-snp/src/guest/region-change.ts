@@ -57,12 +57,11 @@ export class RegionChange {
     this.#rules = rules;
     this.#state = new RegionTracker(state);
     const { validated } = options;
-    const units: Unit[] = [];
-    for (const unit of unitsOf(table, this.#state.whole)) {
-      requireUnused(ghcb.vcpu.guest, pageRegion(unit.gpa, unit.size));
+    const units = [...unitsOf(table, this.#state.whole)];
+    for (const { gpa, size } of units) requireUnused(ghcb.vcpu.guest, pageRegion(gpa, size));
+    for (const unit of units) {
       this.#requireMapping(unit);
       if (validated !== undefined) this.#readRecord(validated, unit);
-      units.push(unit);
     }
     for (const unit of units) splitTo(table, unit);
     this.#units = units;
