@@ -53,8 +53,8 @@ test.each(Object.keys(HOSTILE).map((name, i) => [name, COMMANDS[i % COMMANDS.len
       expect(stdout + stderr).not.toMatch(ESCAPES);
       expect(stdout + stderr).not.toBe('');
       if (status === ExitCode.BadFile) expect(stderr.trimEnd().split('\n')).toHaveLength(1);
-      // Processor time: a busy machine stretches it too, up to twofold.
-      expect(seconds).toBeLessThan(4);
+      // Processor time, which a slow machine stretches: these take 0.1 to 2 s, and files without a bound minutes.
+      expect(seconds).toBeLessThan(20);
       expect(mebibytes).toBeLessThan(512);
       expect(left).toEqual([]);
     }
