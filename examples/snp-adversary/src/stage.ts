@@ -46,10 +46,7 @@ export type Moment = string | MachineEvent;
 
 /** A processor whose software does not clear pages after validating them. */
 class UnclearedVcpu extends Vcpu {
-  override write(gva: VirtAddr, bytes: Uint8Array): void {
-    const isClearing = bytes.length >= PAGE_SIZE && bytes.every((byte) => byte === 0);
-    if (!isClearing) super.write(gva, bytes);
-  }
+  override clear(): void {}
 }
 
 /** The options of a {@link Stage}. */

@@ -12,7 +12,8 @@ export interface Piece {
 
 /**
  * The pieces of an access, one for each page. Nothing but the addresses is checked: whoever uses a piece translates and
- * checks it then, before it asks for the next one.
+ * checks it then, before it asks for the next one. It can answer a piece with a number of bytes: that many are its own, and the
+ * next piece comes after them.
  *
  * @throws SnpFault `GP` if the access reaches an address that is not one in the processor's mode
  */
@@ -22,7 +23,7 @@ export function* piecesOf(
   length: number,
   kind: AccessKind,
   options: AccessOptions,
-): Generator<Piece, undefined, undefined> {
+): Generator<Piece, undefined, number | undefined> {
   if (length === 0) return undefined;
   const linear = mmu.linear(gva, kind, options);
   if (linear === undefined || !mmu.endsInSegment(linear, length)) throw mmu.refusal(gva);
@@ -30,8 +31,8 @@ export function* piecesOf(
     const at = mmu.add(linear, start);
     if (at === undefined) throw mmu.refusal(gva);
     const count = Math.min(PAGE_SIZE - pageOffset(at), length - start);
-    yield { at, start, count };
-    start += count;
+    const taken = yield { at, start, count };
+    start += taken ?? count;
   }
   return undefined;
 }

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { VMPL_COUNT, type Vmpl } from '../formats/vmpl.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
@@ -6,8 +6,9 @@ import type { GuestContext } from './platform.ts';
 
 /** A cached nested translation, and the kinds of access that were allowed through it. */
 export interface NestedTranslation {
-  /** The translation of the first byte of a 4 KiB page. */
+  /** The translation of the first byte of a page, and the size of the page: 4 KiB or 2 MiB. */
   readonly page: NestedPage;
+  readonly size: number;
   /** Its system frame number; and whether the nested table maps it with a larger page. */
   readonly frame: number;
   readonly isHuge: boolean;
@@ -25,7 +26,11 @@ interface Space {
   readonly guest: GuestContext;
   readonly vmpl: Vmpl;
   readonly pages: Map<number, NestedTranslation>;
+  /** Translations of 2 MiB that were accessed at once, by guest-physical address in units of 2 MiB. */
+  readonly large: Map<number, NestedTranslation>;
 }
+
+const PARTS = PAGE_SIZE_2M / PAGE_SIZE;
 
 /**
  * Nested translations, and the RMP's verdicts on them, as a processor may cache them (AMD64 APM vol. 2, §15.36.2). A
@@ -38,7 +43,8 @@ interface Space {
  * guests and levels that run on one processor can share a cache, and none meets an entry of another. If another guest gets
  * the ASID, the entries of the first one are dropped, as the flush demands that has to precede it (§15.16.1).
  *
- * Translations are cached in pages of 4 KiB, for every page size, without a limit of capacity. INVLPG and loads of CR3
+ * Translations are cached in pages of 4 KiB, for every page size, without a limit of capacity; those of 2 MiB that one access
+ * covers, as one. INVLPG and loads of CR3
  * drop the guest's own half only.
  */
 export class NestedTlb {
@@ -49,18 +55,20 @@ export class NestedTlb {
   /** The number of translations, including dead ones. */
   get size(): number {
     let size = 0;
-    for (const { pages } of this.#spaces.values()) size += pages.size;
+    for (const { pages, large } of this.#spaces.values()) size += pages.size + large.size;
     return size;
   }
 
   /** The translation of `gpa` for a level of the guest, or `undefined`. O(1). */
   lookup(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): NestedTranslation | undefined {
-    const { pages } = this.#spaceOf(guest, vmpl);
+    const { pages, large } = this.#spaceOf(guest, vmpl);
     const frame = pageNumber(gpa);
-    const held = pages.get(frame);
+    const small = pages.get(frame);
+    const held = small ?? large.get(Math.floor(frame / PARTS));
     if (held === undefined) return undefined;
     if (isAlive(guest, held)) return held;
-    pages.delete(frame);
+    if (small !== undefined) pages.delete(frame);
+    else large.delete(Math.floor(frame / PARTS));
     return undefined;
   }
 
@@ -69,8 +77,39 @@ export class NestedTlb {
    * before; else -1. O(1), without an allocation.
    */
   frameOf(guest: GuestContext, vmpl: Vmpl, frame: number, allowed: number): number {
-    const held = this.#spaceOf(guest, vmpl).pages.get(frame);
-    return held !== undefined && (held.allowed & allowed) !== 0 && isAlive(guest, held) ? held.frame : -1;
+    const { pages, large } = this.#spaceOf(guest, vmpl);
+    const held = pages.get(frame);
+    if (held !== undefined) return (held.allowed & allowed) !== 0 && isAlive(guest, held) ? held.frame : -1;
+    if (large.size === 0) return -1;
+    const whole = large.get(Math.floor(frame / PARTS));
+    const isAllowed = whole !== undefined && (whole.allowed & allowed) !== 0 && isAlive(guest, whole);
+    return isAllowed ? whole.frame + (frame % PARTS) : -1;
+  }
+
+  /** Whether it has a translation of a 4 KiB page of the 2 MiB around `gpa`. O(512), or O(translations) if those are fewer. */
+  holdsPartOf(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): boolean {
+    const { pages } = this.#spaceOf(guest, vmpl);
+    const first = pageNumber(gpa) - (pageNumber(gpa) % PARTS);
+    const isPart = (frame: number): boolean => frame >= first && frame < first + PARTS;
+    if (pages.size < PARTS) {
+      for (const [frame, held] of pages) if (isPart(frame) && isAlive(guest, held)) return true;
+      return false;
+    }
+    for (let frame = first; isPart(frame); frame += 1) {
+      const held = pages.get(frame);
+      if (held !== undefined && isAlive(guest, held)) return true;
+    }
+    return false;
+  }
+
+  /** Makes the translation of the 4 KiB page at `gpa`, the first one of 2 MiB, the translation of all of them. O(1). */
+  widen(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): void {
+    const { pages, large } = this.#spaceOf(guest, vmpl);
+    const frame = pageNumber(gpa);
+    const held = pages.get(frame);
+    if (held === undefined) return;
+    pages.delete(frame);
+    large.set(frame / PARTS, { ...held, size: PAGE_SIZE_2M });
   }
 
   /** Caches that an access of a level to `gpa`, of the kind with the bit `allowed`, goes to `page`. O(1). */
@@ -81,7 +120,8 @@ export class NestedTlb {
     const isHuge = page.size !== PageSize.Regular;
     const version = guest.machine.rmp.versionOfPage(frame, isHuge);
     const { pages } = this.#spaceOf(guest, vmpl);
-    pages.set(pageNumber(gpa), { page: { ...page, spa }, frame, isHuge, version, generation, allowed });
+    const size = PAGE_SIZE;
+    pages.set(pageNumber(gpa), { page: { ...page, spa }, size, frame, isHuge, version, generation, allowed });
   }
 
   /** Drops everything, of every guest and level. */
@@ -95,7 +135,7 @@ export class NestedTlb {
     if (last !== undefined && last.guest === guest && last.vmpl === vmpl) return last;
     const tag = guest.asid * VMPL_COUNT + vmpl;
     const held = this.#spaces.get(tag);
-    const space = held?.guest === guest ? held : { guest, vmpl, pages: new Map() };
+    const space = held?.guest === guest ? held : { guest, vmpl, pages: new Map(), large: new Map() };
     this.#spaces.set(tag, space);
     this.#last = space;
     return space;
@@ -103,8 +143,8 @@ export class NestedTlb {
 }
 
 /** The translation of `gpa` by a cached translation of its page. */
-export function pageAt({ page }: NestedTranslation, gpa: PhysAddr): NestedPage {
-  return { ...page, spa: (page.spa | (gpa & OFFSET)) as SysPhysAddr };
+export function pageAt({ page, size }: NestedTranslation, gpa: PhysAddr): NestedPage {
+  return { ...page, spa: (page.spa | (gpa & BigInt(size - 1))) as SysPhysAddr };
 }
 
 function isAlive({ tlbGeneration, machine }: GuestContext, held: NestedTranslation): boolean {

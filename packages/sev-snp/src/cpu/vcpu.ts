@@ -12,13 +12,7 @@ import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
 import { piecesOf } from './access-pieces.ts';
 import { cachedFrame } from './cached-frame.ts';
-import {
-  type AccessedPlace,
-  accessedPage,
-  recheckRmp,
-  shadowStackMode,
-  translateNested,
-} from './guest-access.ts';
+import { translateNested } from './guest-access.ts';
 import {
   type GuestCpu,
   type GuestTranslation,
@@ -31,6 +25,7 @@ import {
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
+import { type AccessPath, storeBytes, storeZeros, targetOf } from './guest-store.ts';
 import { report } from './machine-event.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
@@ -87,6 +82,7 @@ export class Vcpu implements GuestCpu {
    */
   onPageFault: PageFaultHandler | undefined;
   readonly #mmu: GuestMmu;
+  readonly #path: AccessPath;
   #cr2 = 0n;
   #vmsa: RunnableVmsa | undefined;
   #isRunning = false;
@@ -114,6 +110,8 @@ export class Vcpu implements GuestCpu {
     const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
     this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers, csL, vmplSss });
+    const requireRunning = (): void => this.#requireRunning();
+    this.#path = { guest, mmu: this.#mmu, nestedTlb, requireRunning };
     const user = () => ({ ...this.#mmu.privilege, gva: undefined, isWalk: false });
     const data = new GuestMemory(guest, user, nestedTlb);
     this.memory = {
@@ -224,21 +222,15 @@ export class Vcpu implements GuestCpu {
       this.guest.machine.memory.writeFrame(frame, offset, bytes, this.guest.key);
       return;
     }
-    const { memory } = this.guest.machine;
-    this.#runRestartable(gva, 'write', () => {
-      const targets = [];
-      for (const piece of piecesOf(this.#mmu, gva, bytes.length, 'write', options)) {
-        targets.push({ ...piece, ...this.#target(piece.at, 'write', options) });
-      }
-      for (const { spa } of targets) memory.requirePage(spa);
-      // A walk runs code of the hypervisor, which can change a page that was checked before.
-      if (targets.length > 1) this.#requireRunning();
-      if (targets.length > 1) for (const target of targets) recheckRmp(this.guest, target);
-      // Nothing else runs between these checks and the bytes: no hook, no exit and no fault.
-      for (const { spa, key, start, count } of targets) {
-        memory.write(spa, bytes.subarray(start, start + count), key);
-      }
-    });
+    this.#runRestartable(gva, 'write', () => storeBytes(this.#path, gva, bytes, options));
+  }
+
+  /**
+   * Writes `length` zeros from `gva` on, with the checks and faults of {@link write}. Zeros cost no memory. 2 MiB that guest,
+   * host and RMP have as one page are one access, O(levels²), and one entry of a `NestedTlb`; else O(pages · levels²).
+   */
+  clear(gva: VirtAddr, length: number): void {
+    this.#runRestartable(gva, 'write', () => storeZeros(this.#path, gva, length, NO_OPTIONS));
   }
 
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
@@ -360,7 +352,7 @@ export class Vcpu implements GuestCpu {
       const bytes = new Uint8Array(length);
       for (const { at, start, count } of piecesOf(this.#mmu, gva, length, kind, options)) {
         // Each piece is checked when it is read: the hypervisor runs before each shared one.
-        const { spa, key } = this.#target(at, kind, options);
+        const { spa, key } = targetOf(this.#path, at, kind, options);
         if (key === NO_KEY) this.#beforeSharedRead(spa, count);
         memory.readInto(spa, bytes.subarray(start, start + count), key);
       }
@@ -384,15 +376,6 @@ export class Vcpu implements GuestCpu {
     const { nestedTlb } = this;
     if (nestedTlb === undefined || !this.isRunning) return -1;
     return cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
-  }
-
-  /** The place of a piece, which the access may use now. */
-  #target(gva: VirtAddr, kind: AccessKind, options: DataAccessOptions): AccessedPlace {
-    const { gpa, isPrivate } = this.#mmu.translate(gva, kind, options);
-    const shadowStack = shadowStackMode(options.shadowStack, this.cpl);
-    const access = { ...this.#mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
-    const nested = accessedPage(this.guest, access, this.nestedTlb);
-    return { access, nested, spa: nested.spa, key: isPrivate ? this.guest.key : NO_KEY };
   }
 
   /** Runs an instruction on `gva`, and runs it again after each fault that the hypervisor or `onPageFault` resolves. */

@@ -107,7 +107,7 @@ export function clearPages(
   let failure: { readonly error: unknown } | undefined;
   for (const page of pages) {
     try {
-      context.vcpu.write(page.gva, new Uint8Array(page.size));
+      context.vcpu.clear(page.gva, page.size);
       onPage(page, 'cleared');
     } catch (error) {
       onPage(page, 'lost');

@@ -109,9 +109,10 @@ export class EncryptedMemory {
     this.#copy(spa, bytes, key, false);
   }
 
-  /** Requires that memory has the page of `spa`. O(1). @throws PageTableError `BUS_ERROR` */
-  requirePage(spa: SysPhysAddr): void {
-    this.#require(pageNumber(spa));
+  /** Requires that memory has `count` frames from `frame` on. O(1). @throws PageTableError `BUS_ERROR` */
+  requirePages(frame: number, count: number): void {
+    this.#require(frame);
+    this.#require(frame + count - 1);
   }
 
   /**
@@ -203,7 +204,7 @@ export class EncryptedMemory {
    * @throws PageTableError `BUS_ERROR`; nothing has changed then
    */
   clear(frame: number, key: MemoryKey, count = 1): void {
-    this.#requireAll(frame, count);
+    this.requirePages(frame, count);
     this.#epoch += 1;
     if (this.#targets !== undefined) {
       for (let k = frame; k < frame + count; k += 1) this.#clearCell(this.#cellOf(k), k, key);
@@ -221,7 +222,7 @@ export class EncryptedMemory {
    * @throws PageTableError `BUS_ERROR`; nothing has changed then
    */
   rekey(frame: number, from: MemoryKey, key: MemoryKey, count = 1): void {
-    this.#requireAll(frame, count);
+    this.requirePages(frame, count);
     this.#epoch += 1;
     this.revoke(frame, count);
     if (this.#targets !== undefined) {
@@ -262,11 +263,6 @@ export class EncryptedMemory {
     const isIn = (cell: number): boolean => cell >= frame && cell < frame + count;
     if (this.#frames.size < count) return [...this.#frames.keys()].filter(isIn);
     return Array.from({ length: count }, (_, k) => frame + k).filter((cell) => this.#frames.has(cell));
-  }
-
-  #requireAll(frame: number, count: number): void {
-    this.#require(frame);
-    this.#require(frame + count - 1);
   }
 
   /** The number of the frame of DRAM at the address with this frame number. */

@@ -54,6 +54,11 @@ export class GuestPages {
     this.reach.at(gpa, pageSizeOf(bytes.length), (gva) => this.#vcpu.write(gva, bytes));
   }
 
+  /** Writes zeros to a page. */
+  clear(gpa: bigint, size: RmpPageSize): void {
+    this.reach.at(gpa, size, (gva) => this.#vcpu.clear(gva, size));
+  }
+
   /**
    * Validates a page for a guest at `vmpl`: PVALIDATE, then zeroes, and only then access, so that the guest never reads
    * old content. A page that the record has as validated is not validated again, even if the guest asks for it: it is
@@ -78,7 +83,7 @@ export class GuestPages {
       throw error;
     }
     try {
-      this.write(gpa, new Uint8Array(size));
+      this.clear(gpa, size);
       this.rights.grant(gpa, size, vmpl);
     } catch (error) {
       this.#takeBack(gpa, size);
@@ -119,7 +124,7 @@ export class GuestPages {
     // The caller sees the page already, so the levels above it may see it before it is cleared.
     this.rights.undoing(isGranted ? [] : rights, () => {
       if (!isGranted) this.rights.grant(gpa, size, vmpl);
-      this.write(gpa, new Uint8Array(size));
+      this.clear(gpa, size);
     });
   }
 

@@ -55,7 +55,7 @@ export function withdraw(call: SvsmCallContext, buffer: bigint): number {
   return using(call, [[buffer, 8 + room, 'access']], () =>
     claimingDeposits(call, pages, () => {
       memory.rights.requireAccess(buffer, vmpl as Vmpl);
-      for (const gpa of pages) memory.write(gpa, new Uint8Array(PAGE_SIZE));
+      for (const gpa of pages) memory.clear(gpa, PageSize.Regular);
       const granted: PhysAddr[] = [];
       try {
         grantEach(call, pages, granted);

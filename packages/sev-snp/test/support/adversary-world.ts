@@ -40,9 +40,8 @@ class CarelessVcpu extends Vcpu {
     this.#duties = duties;
   }
 
-  override write(gva: VirtAddr, bytes: Uint8Array): void {
-    const isClearing = bytes.length >= PAGE_SIZE && bytes.every((byte) => byte === 0);
-    if (this.#duties.clear || !isClearing) super.write(gva, bytes);
+  override clear(gva: VirtAddr, length: number): void {
+    if (this.#duties.clear) super.clear(gva, length);
   }
 
   override pvalidate(gva: VirtAddr, pageSize: 0x1000 | 0x20_0000, validate: boolean) {

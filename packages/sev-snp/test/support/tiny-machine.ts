@@ -46,6 +46,11 @@ export class StoppableVcpu extends Vcpu {
     super.write(...operands);
   }
 
+  override clear(...operands: Parameters<Vcpu['clear']>): void {
+    this.#point();
+    super.clear(...operands);
+  }
+
   override pvalidate(...operands: Parameters<Vcpu['pvalidate']>): ReturnType<Vcpu['pvalidate']> {
     this.#point();
     return super.pvalidate(...operands);
@@ -292,6 +297,11 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
     memory.writeFrame = (frame, offset, bytes, key) => {
       note(frame, key);
       writeFrame(frame, offset, bytes, key);
+    };
+    const clear = memory.clear.bind(memory);
+    memory.clear = (frame, key, count = 1) => {
+      for (let k = frame; k < frame + count; k += 1) note(k, key);
+      clear(frame, key, count);
     };
     const words = memory.words.bind(memory);
     memory.words = (frame, key, write) => {

@@ -91,10 +91,10 @@ describe('PVALIDATE', () => {
     pvalidateList(it, [rescind(A)]);
     const order: string[] = [];
     const { vcpu } = it;
-    const [write, adjust] = [vcpu.write.bind(vcpu), vcpu.rmpadjust.bind(vcpu)];
-    vcpu.write = (gva, bytes) => {
-      if (bytes.length === PAGE_SIZE) order.push('zero');
-      write(gva, bytes);
+    const [clear, adjust] = [vcpu.clear.bind(vcpu), vcpu.rmpadjust.bind(vcpu)];
+    vcpu.clear = (gva, length) => {
+      order.push('zero');
+      clear(gva, length);
     };
     vcpu.rmpadjust = (gva, size, adjustment) => {
       order.push(`VMPL${adjustment.vmpl} ${adjustment.permissions}`);

@@ -1,0 +1,132 @@
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber, type VirtAddr } from '@svsm/address';
+import type { AccessKind } from '@svsm/pagetable';
+import { NO_KEY } from '../memory/encrypted-memory.ts';
+import { piecesOf } from './access-pieces.ts';
+import { type AccessedPlace, accessedPage, recheckRmp, shadowStackMode } from './guest-access.ts';
+import type { GuestMmu } from './guest-mmu.ts';
+import type { NestedTlb } from './nested-tlb.ts';
+import type { GuestContext } from './platform.ts';
+import type { DataAccessOptions } from './vcpu-options.ts';
+
+/** The parts of a processor that an access goes through. */
+export interface AccessPath {
+  readonly guest: GuestContext;
+  readonly mmu: GuestMmu;
+  readonly nestedTlb: NestedTlb | undefined;
+  /** Throws if the processor does not run any more. */
+  readonly requireRunning: () => void;
+}
+
+/** The place of a piece of an access, and the size of the guest's page. */
+interface PieceTarget extends AccessedPlace {
+  readonly guestSize: PageSize;
+}
+
+/** A place that is written: `count` bytes from offset `start` of the access on. */
+interface StoreTarget extends AccessedPlace {
+  readonly start: number;
+  readonly count: number;
+}
+
+/** The place of a piece, which the access may use now. @throws SnpFault */
+export function targetOf(
+  { guest, mmu, nestedTlb }: AccessPath,
+  gva: VirtAddr,
+  kind: AccessKind,
+  options: DataAccessOptions,
+): PieceTarget {
+  const { gpa, isPrivate, page } = mmu.translate(gva, kind, options);
+  const shadowStack = shadowStackMode(options.shadowStack, mmu.cpl);
+  const access = { ...mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
+  const nested = accessedPage(guest, access, nestedTlb);
+  return { access, nested, spa: nested.spa, key: isPrivate ? guest.key : NO_KEY, guestSize: page.size };
+}
+
+/**
+ * The places that an access writes, checked: one for each 4 KiB page or, with `large`, for each 2 MiB that guest and host map
+ * as one page. One check decides for such a page, because its RMP entry has 2 MiB too.
+ *
+ * @throws SnpFault; PageTableError `BUS_ERROR`
+ */
+function storeTargets(
+  path: AccessPath,
+  gva: VirtAddr,
+  length: number,
+  options: DataAccessOptions,
+  large: boolean,
+): readonly StoreTarget[] {
+  const { memory } = path.guest.machine;
+  const targets: StoreTarget[] = [];
+  const pieces = piecesOf(path.mmu, gva, length, 'write', options);
+  for (let next = pieces.next(); next.done !== true; ) {
+    const { at, start, count } = next.value;
+    const mayBeLarge = large && at % BigInt(PAGE_SIZE_2M) === 0n && length - start >= PAGE_SIZE_2M;
+    const target = mayBeLarge ? largeTargetOf(path, at, options) : targetOf(path, at, 'write', options);
+    const taken = 'isLarge' in target ? PAGE_SIZE_2M : count;
+    targets.push({ ...target, start, count: taken });
+    next = pieces.next(taken);
+  }
+  for (const { spa, count } of targets) memory.requirePages(pageNumber(spa), Math.ceil(count / PAGE_SIZE));
+  return targets;
+}
+
+/** The target at the start of 2 MiB: large if it stands for all of it. */
+function largeTargetOf(
+  path: AccessPath,
+  gva: VirtAddr,
+  options: DataAccessOptions,
+): PieceTarget | (PieceTarget & { readonly isLarge: true }) {
+  const { guest, mmu, nestedTlb } = path;
+  const { vmpl } = mmu.privilege;
+  // Each 4 KiB page that a TLB holds has a verdict of its own, which can be stale.
+  const isHeld = nestedTlb?.holdsPartOf(guest, vmpl, mmu.translate(gva, 'write', options).gpa) === true;
+  const target = targetOf(path, gva, 'write', options);
+  const isAligned = target.spa % BigInt(PAGE_SIZE_2M) === 0n;
+  const isHuge = target.guestSize !== PageSize.Regular && target.nested.size !== PageSize.Regular;
+  if (isHeld || !isAligned || !isHuge) return target;
+  nestedTlb?.widen(guest, vmpl, target.access.gpa);
+  return { ...target, isLarge: true };
+}
+
+/** Writes bytes. If one place cannot be written, nothing is. @throws SnpFault; PageTableError `BUS_ERROR` */
+export function storeBytes(
+  path: AccessPath,
+  gva: VirtAddr,
+  bytes: Uint8Array,
+  options: DataAccessOptions,
+): void {
+  const { memory } = path.guest.machine;
+  for (const { spa, key, start, count } of checkedTargets(path, gva, bytes.length, options, false)) {
+    memory.write(spa, bytes.subarray(start, start + count), key);
+  }
+}
+
+/** Writes zeros, as {@link storeBytes}. */
+export function storeZeros(
+  path: AccessPath,
+  gva: VirtAddr,
+  length: number,
+  options: DataAccessOptions,
+): void {
+  const { memory } = path.guest.machine;
+  for (const { spa, key, count } of checkedTargets(path, gva, length, options, true)) {
+    if (count % PAGE_SIZE === 0) memory.clear(pageNumber(spa), key, count / PAGE_SIZE);
+    else memory.write(spa, new Uint8Array(count), key);
+  }
+}
+
+/** The places of a write. Nothing else runs between their checks and the bytes: no hook, no exit and no fault. */
+function checkedTargets(
+  path: AccessPath,
+  gva: VirtAddr,
+  length: number,
+  options: DataAccessOptions,
+  large: boolean,
+): readonly StoreTarget[] {
+  const targets = storeTargets(path, gva, length, options, large);
+  if (targets.length < 2 && length <= PAGE_SIZE) return targets;
+  // A walk runs code of the hypervisor, which can change a page that was checked before.
+  path.requireRunning();
+  for (const target of targets) recheckRmp(path.guest, target);
+  return targets;
+}
