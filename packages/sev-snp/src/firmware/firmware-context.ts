@@ -1,7 +1,10 @@
 import { GuestState } from '../formats/guest-state.ts';
+import type { SecretsPage } from '../formats/secrets-page.ts';
 import type { SwapRecord } from '../formats/swap-record.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { EncryptedMemory, MemoryKey } from '../memory/encrypted-memory.ts';
+import { LaunchLog } from './launch-log.ts';
+import { keyFrom } from './page-seal.ts';
 
 /** A guest with an ASID, as processors and the memory controller know it. Only the firmware changes it. */
 export interface ActiveGuest {
@@ -22,6 +25,10 @@ export class FirmwareContext {
   readonly key: MemoryKey;
   /** The key that seals swapped-out pages. */
   readonly offlineKey: MemoryKey;
+  /** The keys of VMPL0 to VMPL3 for messages to the firmware. They are a model, and keep no secrets. */
+  readonly vmpcks: SecretsPage['vmpcks'];
+  /** The pages that SNP_LAUNCH_UPDATE has added. */
+  readonly launched: LaunchLog = new LaunchLog();
   /** `undefined` after SNP_DECOMMISSION. */
   state: GuestState | undefined = GuestState.Init;
   /** The guest with its ASID, after SNP_ACTIVATE. */
@@ -35,6 +42,8 @@ export class FirmwareContext {
     this.page = page;
     this.key = memory.createKey();
     this.offlineKey = memory.createKey();
+    const vmpck = (vmpl: number): Uint8Array => keyFrom(this.offlineKey, vmpl);
+    this.vmpcks = [vmpck(0), vmpck(1), vmpck(2), vmpck(3)];
   }
 
   /** Binds an ASID to the guest. */

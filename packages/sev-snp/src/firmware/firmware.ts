@@ -1,5 +1,7 @@
 import { PAGE_SIZE, PageSize, pageNumber } from '@svsm/address';
 import { GuestState } from '../formats/guest-state.ts';
+import type { Sha384 } from '../formats/launch-digest.ts';
+import { launchDigestOf } from '../formats/launch-pages.ts';
 import { PageState } from '../formats/page-state.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -25,7 +27,7 @@ export interface GuestStatus {
  * nothing (SEV-SNP Firmware ABI, AMD 56860; AMD-ASPFW `sev_mcmd.c`).
  *
  * It models the state after SNP_INIT, a WBINVD and a DF_FLUSH: no guest, all ASIDs free. Policies, migration and
- * attestation are not modelled; `LaunchDigest` computes the launch digest.
+ * attestation are not modelled, except for the launch digest.
  *
  * @example
  * ```ts
@@ -102,12 +104,27 @@ export class Firmware {
    * GUEST-VALID. A `Zero` page is zeroed first; a `Vmsa` page gets the VMSA bit. All pages are checked before the first
    * one changes. O(512) for each run of alike 2 MiB regions, and O(1) for each frame with content.
    *
-   * The model neither writes `Secrets` pages nor checks `Cpuid` pages: the caller does.
+   * A `Secrets` page gets the guest's keys: see `decodeSecretsPage`. A `Cpuid` page needs at most 64 entries, and zeros in
+   * reserved fields (INVALID_PARAM); on hardware its values are also compared with the processor's. {@link launchDigest}
+   * has the page from now on.
    *
    * @throws SnpError `FIRMWARE_REFUSED`
    */
   launchUpdate(context: SysPhysAddr, spa: SysPhysAddr, options: LaunchUpdateOptions = {}): void {
     launchUpdate(this.#command('SNP_LAUNCH_UPDATE'), this.#platform, context, spa, options);
+  }
+
+  /**
+   * The launch digest of a guest: SHA-384 over the pages that SNP_LAUNCH_UPDATE has added, as an attestation report of the
+   * guest has it. It equals `launchDigestOf` of these pages. On hardware it is part of the context, and no command returns it
+   * alone. O(bytes), and one hash for each 4 KiB.
+   *
+   * @returns 48 bytes
+   * @throws SnpError `FIRMWARE_REFUSED`
+   */
+  launchDigest(context: SysPhysAddr, sha384: Sha384): Promise<Uint8Array> {
+    const { guest } = this.#commandOn('the launch digest', context);
+    return launchDigestOf(guest.launched.pages(), sha384, undefined, this.#platform.rmp.assumptions);
   }
 
   /**

@@ -25,6 +25,11 @@ export function unsealPage({ bytes, tag }: SealedPage, key: number, iv: bigint):
   return expected.every((byte, i) => byte === tag[i]) ? applyKeystream(bytes, key, iv) : undefined;
 }
 
+/** 32 bytes that follow from a key: a key of another kind. `purpose` tells several of one key apart. */
+export function keyFrom(key: number, purpose: number): Uint8Array {
+  return applyKeystream(new Uint8Array(32), key, BigInt(purpose) - (1n << 32n));
+}
+
 function applyKeystream(bytes: Uint8Array, key: number, iv: bigint): Uint8Array {
   const result = Uint8Array.from(bytes);
   const words = new Uint32Array(result.buffer);

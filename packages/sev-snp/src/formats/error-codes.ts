@@ -34,6 +34,7 @@ export const ERRORS_OF = {
 
   // Formats: writing.
   announceSvsm: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
+  encodeSecretsPage: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   cpuSignature: ['INVALID_ARGUMENT'],
   createResetVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
   createSvsmResetVmsa: ['INVALID_ARGUMENT', 'INVALID_MESSAGE'],
@@ -79,6 +80,7 @@ export const ERRORS_OF = {
   'Firmware.activate': ['FIRMWARE_REFUSED'],
   'Firmware.launchUpdate': ['FIRMWARE_REFUSED'],
   'Firmware.launchFinish': ['FIRMWARE_REFUSED'],
+  'Firmware.launchDigest': ['FIRMWARE_REFUSED'],
   'Firmware.decommission': ['FIRMWARE_REFUSED'],
   'Firmware.dfFlush': ['FIRMWARE_REFUSED'],
   'Firmware.guestStatus': ['FIRMWARE_REFUSED'],
@@ -278,7 +280,13 @@ export const ERRORS_OF = {
   SnpMachine: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
   'Hypervisor.allocatePage': ['OUT_OF_MEMORY'],
   'Hypervisor.givePageToFirmware': ['OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED'],
-  'Hypervisor.launch': ['INVALID_ARGUMENT', 'OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED', 'FIRMWARE_REFUSED'],
+  'Hypervisor.launch': [
+    'INVALID_ARGUMENT',
+    'OUT_OF_MEMORY',
+    'HOST_INSTRUCTION_FAILED',
+    'FIRMWARE_REFUSED',
+    'INVALID_MESSAGE',
+  ],
   'Hypervisor.rmpupdate': ['INVALID_ARGUMENT'],
   'Hypervisor.write': ['INVALID_ARGUMENT'],
   'Hypervisor.run': ['INVALID_ARGUMENT'],
@@ -321,6 +329,7 @@ export type DecodeErrorCode = CodeOf<
  */
 export type EncodeErrorCode = CodeOf<
   | 'announceSvsm'
+  | 'encodeSecretsPage'
   | 'cpuSignature'
   | 'createResetVmsa'
   | 'createSvsmResetVmsa'
@@ -354,23 +363,7 @@ export type LaunchPagesErrorCode = CodeOf<
 export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion'>;
 
 /** The code that commands of the firmware throw: the methods of `Firmware`. */
-export type FirmwareErrorCode = CodeOf<
-  | 'Firmware.guestContextCreate'
-  | 'Firmware.launchStart'
-  | 'Firmware.activate'
-  | 'Firmware.launchUpdate'
-  | 'Firmware.launchFinish'
-  | 'Firmware.decommission'
-  | 'Firmware.dfFlush'
-  | 'Firmware.guestStatus'
-  | 'Firmware.pageReclaim'
-  | 'Firmware.pageSetHvFixed'
-  | 'Firmware.pageUnsmash'
-  | 'Firmware.metadataInit'
-  | 'Firmware.swapOut'
-  | 'Firmware.swapIn'
-  | 'Firmware.pageMove'
->;
+export type FirmwareErrorCode = CodeOf<Extract<keyof typeof ERRORS_OF, `Firmware.${string}`>>;
 
 /** The codes that `new SnpMachine` throws. */
 export type MachineErrorCode = CodeOf<'SnpMachine' | 'EncryptedMemory'>;

@@ -140,7 +140,8 @@ function dataPage(
 ): LaunchPage {
   if (type === 'secrets') return { type: LaunchPageType.Secrets, gpa };
   if (type === 'cpuid') return { type: LaunchPageType.Cpuid, gpa };
-  if (unmeasured) return { type: LaunchPageType.Unmeasured, gpa, size };
+  if (unmeasured)
+    return { type: LaunchPageType.Unmeasured, gpa, ...(bytes === undefined ? { size } : { bytes }) };
   if (bytes !== undefined) return { type: LaunchPageType.Normal, gpa, bytes };
   if (zeroPages === 'zero') return { type: LaunchPageType.Zero, gpa, size };
   return { type: LaunchPageType.Normal, gpa, bytes: zeros(size) };

@@ -137,6 +137,7 @@ export { decodeRmpState, encodeRmpState, type RmpStateFields } from './rmp-state
 export {
   announceSvsm,
   decodeSecretsPage,
+  encodeSecretsPage,
   type SecretsPage,
   type SvsmLocation,
 } from './secrets-page.ts';

@@ -53,7 +53,10 @@ export const DIGEST_SIZE = 48;
 export interface LaunchPage {
   readonly type: LaunchPageType;
   readonly gpa: PhysAddr;
-  /** The bytes of the page. They count for `Normal` and `Vmsa` pages only. A normal page can have several 4096 bytes. */
+  /**
+   * The bytes of the page. The digest covers those of `Normal` and `Vmsa` pages only; a launch also writes those of
+   * `Unmeasured` and `Cpuid` pages. A normal page can have several 4096 bytes.
+   */
   readonly bytes?: Uint8Array;
   /**
    * The number of bytes of a range of `Zero` or `Unmeasured` pages without `bytes`: a multiple of 4096, which is also the
@@ -228,9 +231,15 @@ export function requireLaunchPage(page: LaunchPage): LaunchPage {
 }
 
 /** Checks a page, then lists its records. Bytes are copied at once, because the caller can change its own later. */
-function recordsOf({ type, gpa, bytes, size }: LaunchPage): Iterable<Record4k> {
-  if (!Object.values(LaunchPageType).includes(type)) refuse('the type of a page', type, 'pass 1 to 6');
-  requirePage(gpa);
+function recordsOf(page: LaunchPage): Iterable<Record4k> {
+  const { type, gpa, bytes } = page;
+  const length = requirePageBytes(page);
+  const isMeasured = type === LaunchPageType.Normal || type === LaunchPageType.Vmsa;
+  return recordsFrom(gpa, length, isMeasured ? measuredCopy(type, bytes as Uint8Array) : undefined);
+}
+
+/** The number of bytes of a checked page. @throws SnpError `INVALID_ARGUMENT` if its type does not allow it */
+export function requirePageBytes({ type, bytes, size }: LaunchPage): number {
   const isMeasured = type === LaunchPageType.Normal || type === LaunchPageType.Vmsa;
   const length = bytes?.length ?? size ?? PAGE_SIZE;
   const isSingle =
@@ -245,7 +254,7 @@ function recordsOf({ type, gpa, bytes, size }: LaunchPage): Iterable<Record4k> {
   ) {
     refuse('the bytes of a page', bytes?.length ?? size, isSingle ? 'pass 4096' : 'pass a multiple of 4096');
   }
-  return recordsFrom(gpa, length, isMeasured ? measuredCopy(type, bytes as Uint8Array) : undefined);
+  return length;
 }
 
 function* recordsFrom(gpa: PhysAddr, length: number, bytes: Uint8Array | undefined): Generator<Record4k> {

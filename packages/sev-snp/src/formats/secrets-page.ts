@@ -4,6 +4,7 @@ import {
   fieldsOf,
   readFields,
   requireFit,
+  requireFlags,
   requireLength,
   writeFields,
 } from './byte-fields.ts';
@@ -56,6 +57,16 @@ const SVSM_FIELDS = {
 
 const SVSM_NAMES = ['base', 'size', 'callingArea', 'maxVersion', 'guestVmpl'] as const;
 
+const SECRETS_NAMES = [
+  'version',
+  'imi',
+  'familyModelStepping',
+  'vmpcks',
+  'vmsaTweakBitmap',
+  'svsm',
+  'tscFactor',
+] as const;
+
 const VMPCKS = 0x20;
 const VMPCK_SIZE = 32;
 const TWEAK_BITMAP = 0x100;
@@ -80,6 +91,32 @@ export function decodeSecretsPage(page: Uint8Array): SecretsPage {
 }
 
 /**
+ * Encodes a secrets page, as the firmware writes it. The bytes that {@link SecretsPage} does not name are 0. O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if a key is not 32 bytes long, the bitmap is not 64, or `secrets` is not an object;
+ *   `INVALID_MESSAGE` if a field does not fit
+ */
+export function encodeSecretsPage(secrets: SecretsPage): Uint8Array {
+  const { version, imi, familyModelStepping, vmpcks, vmsaTweakBitmap, svsm, tscFactor } = fieldsOf(
+    'a secrets page',
+    secrets,
+    SECRETS_NAMES,
+  );
+  requireFlags({ imi });
+  requireLength(vmsaTweakBitmap, TWEAK_BITMAP_SIZE, 'the bitmap');
+  const page = new Uint8Array(PAGE_SIZE);
+  writeFields(page, FIELDS, { version, flags: Number(imi), familyModelStepping, tscFactor });
+  const keys = Object.values(fieldsOf('the keys', vmpcks, ['0', '1', '2', '3'] as never));
+  for (const [vmpl, key] of (keys as Uint8Array[]).entries()) {
+    requireLength(key, VMPCK_SIZE, 'a key');
+    page.set(key, VMPCKS + VMPCK_SIZE * vmpl);
+  }
+  page.set(vmsaTweakBitmap, TWEAK_BITMAP);
+  if (svsm !== undefined) writeSvsm(page, fieldsOf('the location of the SVSM', svsm, SVSM_NAMES));
+  return page;
+}
+
+/**
  * Completes a secrets page as an SVSM does for its guest: writes where the SVSM is, and wipes the keys of all levels
  * that are more privileged than the guest's. O(1).
  *
@@ -88,11 +125,15 @@ export function decodeSecretsPage(page: Uint8Array): SecretsPage {
 export function announceSvsm(page: Uint8Array, svsm: SvsmLocation): void {
   requireLength(page, PAGE_SIZE, 'a secrets page');
   const location = fieldsOf('the location of the SVSM', svsm, SVSM_NAMES);
-  const { base, size, callingArea, guestVmpl } = location;
+  writeSvsm(page, location);
+  page.fill(0, VMPCKS, VMPCKS + VMPCK_SIZE * location.guestVmpl);
+}
+
+function writeSvsm(page: Uint8Array, svsm: SvsmLocation): void {
+  const { base, size, callingArea, guestVmpl } = svsm;
   for (const [field, value] of Object.entries({ base, size, callingArea })) requireFit(field, value, 8);
   if (!Number.isInteger(guestVmpl) || guestVmpl < 1 || guestVmpl > 3) {
     throw new SnpError('INVALID_MESSAGE', { field: 'guestVmpl', value: guestVmpl, expected: 'pass 1 to 3' });
   }
-  writeFields(page, SVSM_FIELDS, location);
-  page.fill(0, VMPCKS, VMPCKS + VMPCK_SIZE * guestVmpl);
+  writeFields(page, SVSM_FIELDS, svsm);
 }

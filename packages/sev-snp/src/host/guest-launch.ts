@@ -2,16 +2,18 @@ import { PAGE_SIZE, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/addr
 import { MemoryRegion, physRegion, RegionSet } from '@svsm/memory-region';
 import { type PhysMemory, pagingConfig, writePhys } from '@svsm/pagetable';
 import type { GuestContext, SnpPlatform } from '../cpu/platform.ts';
-import { LaunchPageType } from '../formats/launch-digest.ts';
+import { type LaunchPage, LaunchPageType } from '../formats/launch-digest.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { readVmsa } from '../formats/vmsa.ts';
 import { Guest } from '../guest/guest.ts';
 import type { HostFrames } from '../memory/host-frames.ts';
 import { type NestedPage, type NestedRange, NestedTable } from '../memory/nested-table.ts';
 import type { RmpState } from '../rmp/host-instructions.ts';
-import type { CheckedLaunch } from './launch-options.ts';
+import type { HostVcpus } from './host-vcpus.ts';
+import { type CheckedLaunch, type CheckedPage, isMapped } from './launch-options.ts';
 
 /** The parts of a hypervisor that a launch needs. */
 interface LaunchHost {
@@ -22,47 +24,97 @@ interface LaunchHost {
   write(spa: SysPhysAddr, bytes: Uint8Array): void;
 }
 
+/** The parts of a hypervisor that a launch takes from. */
+interface LaunchSources {
+  readonly frames: HostFrames;
+  readonly vcpus: HostVcpus;
+  /** Returns an ASID that no guest has had. Called once the free memory is known to suffice. */
+  takeAsid(): number;
+}
+
 /**
- * Launches a guest with its validated memory: the firmware makes a context and binds an ASID to it; the host writes each page,
- * RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it. VMSAs and SNP_LAUNCH_FINISH are left to the
- * caller. Memory without content costs nothing: O(image), and O(512) for each region of memory.
+ * Launches a guest: the firmware makes a context and binds an ASID to it; the host writes each page, RMPUPDATE makes it
+ * PRE-GUEST, and the firmware encrypts and validates it. First the pages of the launch in their order, then all other
+ * validated memory, then the VMSAs. SNP_LAUNCH_FINISH is left to the caller. Memory without content costs nothing:
+ * O(content), and O(512) for each page of the launch and each region of memory.
  *
- * @param takeAsid - returns an ASID that no guest has had. Called once the free memory is known to suffice
  * @throws SnpError `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED`
  */
-export function launchGuest(
-  host: LaunchHost,
-  frames: HostFrames,
-  takeAsid: () => number,
-  launch: CheckedLaunch,
-): Guest {
-  const { memory, validated, image, vmsas, pageSize, levels, nestedLevels, virtualTom } = launch;
-  const runs = [...validated].flatMap((region) => [...runsOf(region, pageSize)]);
+export function launchGuest(host: LaunchHost, sources: LaunchSources, launch: CheckedLaunch): Guest {
+  const { frames, vcpus } = sources;
+  const { memory, pages, vmsas, validated, pageSize, levels, nestedLevels, virtualTom } = launch;
+  const place = (run: LaunchRun): LaunchRange => ({ ...run, spa: frames.allocatePages(run.size, run.count) });
+  const runsByPage = pages.map((page) =>
+    page.type === LaunchPageType.Vmsa ? [] : runsOfPage(page, pageSize),
+  );
+  const rest = [...validated].flatMap((region) => [...runsOf(region, pageSize)]);
+  const runs = [...runsByPage.flat(), ...rest];
   const tables = tablesOf(runs, nestedLevels);
-  // Each VMSA needs a VMCB too. The root of the nested page table and the context are one page each.
-  requireFree(frames, validated.size, tables + 2 * vmsas.length + 2);
-  const ranges = runs.map((run) => ({ ...run, spa: frames.allocatePages(run.size, run.count) }));
+  requireFree(frames, launch, runs, tables);
+  const rangesByPage = runsByPage.map((ofPage) => ofPage.map(place));
+  const ranges = rest.map(place);
   const nested = new NestedTable({
     memory: host.memory,
     frames,
     config: pagingConfig({ levels: nestedLevels, physicalBits: host.machine.hostPhysicalBits }),
     gmet: launch.gmet,
     accessedDirty: launch.nestedAccessedDirty,
-    ranges,
+    ranges: [...rangesByPage.flat(), ...ranges],
     rangeFrames: frames.reserve(tables),
   });
-  const context = createContext(host, takeAsid());
+  const context = createContext(host, sources.takeAsid());
   const guest = new Guest(host.machine, { context, nested, memory, levels, virtualTom });
+  let apicId = 0;
+  for (const [k, page] of pages.entries()) {
+    if (page.type === LaunchPageType.Vmsa) launchVmsa(host, vcpus, guest, page, apicId++);
+    else for (const range of rangesByPage[k]!) launchContent(host, guest, range, page);
+  }
+  launchRest(host, guest, ranges, launch);
+  for (const page of vmsas) launchVmsa(host, vcpus, guest, page, apicId++);
+  return guest;
+}
+
+/** Launches a range of a page with its content. */
+function launchContent(host: LaunchHost, guest: Guest, range: LaunchRange, page: CheckedPage): void {
+  const { spa, gpa, size, count } = range;
+  const at = Number(gpa - page.gpa);
+  if (page.bytes !== undefined) host.write(spa, page.bytes.subarray(at, at + size * count));
+  launchPages(host, guest, range, page);
+}
+
+/** Launches a VMSA, which becomes a processor. */
+function launchVmsa(
+  host: LaunchHost,
+  vcpus: HostVcpus,
+  guest: Guest,
+  page: CheckedPage,
+  apicId: number,
+): void {
+  const { gpa, bytes = new Uint8Array(PAGE_SIZE) } = page;
+  const spa = vcpus.allocatePage();
+  host.write(spa, bytes);
+  if (isMapped(page, guest.memory)) guest.nested.map(gpa, spa, PageSize.Regular);
+  launchPages(host, guest, { spa, gpa, size: PageSize.Regular, count: 1 }, page);
+  vcpus.add(guest, apicId, Number(readVmsa(bytes, 'vmpl')), { spa, gpa });
+}
+
+/** Launches the validated memory that is not in pages of the launch, with the image. */
+function launchRest(
+  host: LaunchHost,
+  guest: Guest,
+  ranges: readonly LaunchRange[],
+  { image }: CheckedLaunch,
+): void {
   for (const { gpa, bytes } of image) load(host, guest, gpa, bytes);
   const unmeasured = image.flatMap(({ gpa, bytes, unmeasured }) =>
     unmeasured && bytes.length > 0 ? [physRegion(gpa, bytes.length)] : [],
   );
   for (const range of ranges) {
     for (const [part, isUnmeasured] of partsOf(range, unmeasured)) {
-      launchPages(host, guest, part, isUnmeasured ? LaunchPageType.Unmeasured : LaunchPageType.Normal);
+      const type = isUnmeasured ? LaunchPageType.Unmeasured : LaunchPageType.Normal;
+      launchPages(host, guest, part, { type });
     }
   }
-  return guest;
 }
 
 /** A context in state LAUNCH with an ASID. Returns its page. */
@@ -80,18 +132,18 @@ function createContext(host: LaunchHost, asid: number): SysPhysAddr {
  *
  * @throws SnpError `HOST_INSTRUCTION_FAILED`, `FIRMWARE_REFUSED`
  */
-export function launchPages(
+function launchPages(
   host: LaunchHost,
   { asid, context }: Guest,
   { spa, gpa, size: pageSize, count }: LaunchRange,
-  type: LaunchPageType,
+  { type, permissions = [0, 0, 0], imi = false }: Pick<LaunchPage, 'type' | 'permissions' | 'imi'>,
 ): void {
   const state = { assigned: true, immutable: true, asid, gpa, pageSize };
   const result = host.rmpupdatePages(spa, count, state);
   if (result !== RmpResult.SUCCESS) {
     throw new SnpError('HOST_INSTRUCTION_FAILED', { instruction: 'RMPUPDATE', spa, result });
   }
-  host.machine.firmware.launchUpdate(context, spa, { type, pageSize, count });
+  host.machine.firmware.launchUpdate(context, spa, { type, pageSize, count, permissions, imi });
 }
 
 /** Consecutive pages of a launch, in both address spaces. */
@@ -116,6 +168,12 @@ function* runsOf(
     yield runOf(huge, PageSize.Huge);
     for (const rest of region.subtract(huge)) yield runOf(rest, PageSize.Regular);
   }
+}
+
+/** The pages to launch a page of the launch with. */
+function runsOfPage({ type, gpa, size }: CheckedPage, largest: RmpPageSize): readonly LaunchRun[] {
+  const isSmall = type === LaunchPageType.Secrets || type === LaunchPageType.Cpuid;
+  return [...runsOf(physRegion(gpa, size), isSmall ? PageSize.Regular : largest)];
 }
 
 /** The number of tables that map the pages, below the root: for each level, one for each unit of a page. */
@@ -156,9 +214,20 @@ function partsOf(
 }
 
 /** Refuses a launch for which the free memory is too small, before it begins. */
-function requireFree({ unused: free }: HostFrames, bytes: bigint, pages: number): void {
-  // A 2 MiB page can need a table of 4 KiB pages later; it is not counted.
-  const needed = bytes + BigInt(pages) * BigInt(PAGE_SIZE);
+function requireFree(
+  { unused: free }: HostFrames,
+  { memory, pages, vmsas, nestedLevels }: CheckedLaunch,
+  runs: readonly LaunchRun[],
+  tables: number,
+): void {
+  const cpus = [...pages, ...vmsas].filter(({ type }) => type === LaunchPageType.Vmsa);
+  const mapped = cpus.filter((page) => isMapped(page, memory)).flatMap((page) => runsOfPage(page, PAGE_SIZE));
+  // Each VMSA needs a VMCB too, and neither lies at a multiple of 2 MiB. The root of the nested page table and the context
+  // are one page each. A 2 MiB page can need a table of 4 KiB pages later; it is not counted.
+  const skipped = Math.ceil((2 * cpus.length) / 511);
+  const others = tables + tablesOf(mapped, nestedLevels) + 2 * cpus.length + skipped + 2;
+  const bytes = runs.reduce((sum, { size, count }) => sum + BigInt(size) * BigInt(count), 0n);
+  const needed = bytes + BigInt(others) * BigInt(PAGE_SIZE);
   if (free < needed) throw new SnpError('OUT_OF_MEMORY', { needed, free });
 }
 

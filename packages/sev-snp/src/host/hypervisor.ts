@@ -1,5 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/address';
-import { RegionSet } from '@svsm/memory-region';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import { PageFaultCode, type PhysMemory } from '@svsm/pagetable';
 import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { VmExit } from '../cpu/vmrun.ts';
@@ -13,12 +12,10 @@ import {
   PageOperation,
 } from '../formats/ghcb-msr.ts';
 import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
-import { LaunchPageType, VMSA_LAUNCH_GPA } from '../formats/launch-digest.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { readVmsa } from '../formats/vmsa.ts';
 import { decodeApCreation } from '../guest/ap-creation.ts';
 import type { Guest } from '../guest/guest.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
@@ -44,7 +41,7 @@ import {
   refusal,
   writeGhcbAnswer,
 } from './ghcb-service.ts';
-import { launchGuest, launchPages } from './guest-launch.ts';
+import { launchGuest } from './guest-launch.ts';
 import { HostVcpus } from './host-vcpus.ts';
 import { checkLaunch, type LaunchOptions } from './launch-options.ts';
 import { isPageOperation, processPageStateChange, scratchOffset } from './page-state-service.ts';
@@ -216,11 +213,15 @@ export class Hypervisor implements ExitHandler {
    * unaccepted: see `LaunchMemory.validated`. O(validated bytes / 4096).
    *
    * SNP_GCTX_CREATE, SNP_LAUNCH_START and SNP_ACTIVATE make a guest with an ASID that no guest has had. SNP_LAUNCH_UPDATE
-   * launches each page: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it.
+   * launches each page: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it. First
+   * come the `pages` of the launch in their order, then all other validated memory, then `vmsas`. `Firmware.launchDigest`
+   * has their digest.
+   *
    * After SNP_LAUNCH_FINISH no page can be launched.
    *
-   * @throws SnpError `INVALID_ARGUMENT`, `OUT_OF_MEMORY`: nothing was launched. `HOST_INSTRUCTION_FAILED` if the RMP does
-   *   not cover a free page, `FIRMWARE_REFUSED` if a free page or the ASID is not in the state that the launch needs
+   * @throws SnpError `INVALID_ARGUMENT`, `INVALID_MESSAGE` if the masks or `imi` of a page do not fit, `OUT_OF_MEMORY`: nothing
+   *   was launched. `HOST_INSTRUCTION_FAILED` if the RMP does not cover a free page, `FIRMWARE_REFUSED` if a free page or the
+   *   ASID is not in the state that the launch needs, or the firmware refuses a CPUID page
    */
   launch(options: LaunchOptions): Guest {
     const launch = checkLaunch(options, this.machine);
@@ -236,17 +237,8 @@ export class Hypervisor implements ExitHandler {
       this.#guests += 1;
       return this.#guests;
     };
-    const guest = launchGuest(this, this.#frames, takeAsid, launch);
-    const unbacked = new RegionSet(Phys, guest.memory).subtract(launch.validated);
-    this.#unbacked.add(guest, unbacked, launch.pageSize);
-    for (const [apicId, image] of launch.vmsas.entries()) {
-      const spa = this.#vcpus.allocatePage();
-      this.write(spa, image);
-      const range = { spa, gpa: VMSA_LAUNCH_GPA, size: PageSize.Regular, count: 1 } as const;
-      launchPages(this, guest, range, LaunchPageType.Vmsa);
-      const vmsa = { spa, gpa: VMSA_LAUNCH_GPA };
-      this.#vcpus.add(guest, apicId, Number(readVmsa(image, 'vmpl')), vmsa);
-    }
+    const guest = launchGuest(this, { frames: this.#frames, vcpus: this.#vcpus, takeAsid }, launch);
+    this.#unbacked.add(guest, launch.unaccepted, launch.pageSize);
     this.machine.firmware.launchFinish(guest.context);
     return guest;
   }

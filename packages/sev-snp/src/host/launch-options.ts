@@ -2,6 +2,13 @@ import { type Bytes, byteCount, PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type Ph
 import { MemoryRegion, physRegion, RegionSet } from '@svsm/memory-region';
 import type { SnpPlatform } from '../cpu/platform.ts';
 import { copyOfBytes, requireLength } from '../formats/byte-fields.ts';
+import {
+  type LaunchPage,
+  LaunchPageType,
+  requireLaunchPage,
+  requirePageBytes,
+  VMSA_LAUNCH_GPA,
+} from '../formats/launch-digest.ts';
 import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { isSnpError, SnpError } from '../formats/snp-error.ts';
@@ -40,7 +47,14 @@ export interface LaunchOptions {
    * multiple of 4096.
    */
   readonly size?: Bytes;
-  /** The initial content of validated memory. All the rest of it is zero. */
+  /**
+   * The pages that the firmware launches first, in this order, in validated memory or not. Their digest is that of the guest
+   * if the map has no other validated memory: see `ovmfLaunchPages`, `svsmLaunchPages` and `igvmLaunchPages`. `Unmeasured`
+   * and `Cpuid` pages have their `bytes` too, if given. A `Vmsa` page is the processor with the next APIC id; it is mapped
+   * only if its address is memory. None if not given.
+   */
+  readonly pages?: Iterable<LaunchPage>;
+  /** The initial content of validated memory without {@link pages}. All the rest of it is zero. */
   readonly image?: readonly LaunchImage[];
   /** The largest page size in the RMP and the nested page table: 2 MiB if not given. */
   readonly pageSize?: RmpPageSize;
@@ -60,17 +74,27 @@ export interface LaunchOptions {
   readonly gmet?: boolean;
   /** Whether processors set accessed and dirty bits in nested entries: see `NestedTableOptions.accessedDirty`. */
   readonly nestedAccessedDirty?: boolean;
-  /** The initial VMSAs, for APIC ids 0 on: see `createVmsa`. None if not given; `Guest.createVcpu` works without one. */
+  /**
+   * More initial VMSAs, after those of {@link pages}: see `createVmsa`. They are launched last. None if not given;
+   * `Guest.createVcpu` works without one.
+   */
   readonly vmsas?: readonly Uint8Array[];
 }
+
+/** A page of a launch, with its size in bytes. */
+export type CheckedPage = Required<Omit<LaunchPage, 'bytes'>> & Pick<LaunchPage, 'bytes'>;
 
 /** Options of a launch that have been checked. Nobody else has the objects. */
 export interface CheckedLaunch {
   readonly memory: GuestRegions;
-  /** The memory that the launch validates. */
+  /** The pages to launch first. */
+  readonly pages: readonly CheckedPage[];
+  /** The memory that is not in these pages: to validate, and to leave unaccepted. */
   readonly validated: RegionSet<PhysAddr>;
+  readonly unaccepted: RegionSet<PhysAddr>;
   readonly image: readonly Required<LaunchImage>[];
-  readonly vmsas: readonly Uint8Array[];
+  /** The VMSAs to launch last. */
+  readonly vmsas: readonly CheckedPage[];
   readonly pageSize: RmpPageSize;
   readonly levels: 4 | 5;
   readonly nestedLevels: 4 | 5;
@@ -100,14 +124,19 @@ export function checkLaunch(options: LaunchOptions, { cBit }: Pick<SnpPlatform, 
     Phys,
     map.flatMap((entry) => (entry.validated ? [entry.region] : [])),
   );
+  const pages = pagesOf(options.pages, memory);
+  const all = new RegionSet(Phys, memory).subtract(coveredBy(pages, memory));
+  const rest = validated.intersect(all);
   requireBelow(memory, min(GPA_END, addresses));
   requireTom(virtualTom, memory, min(nestedEnd(nestedLevels), addresses));
   const { gmet, nestedAccessedDirty } = options;
   return {
     memory,
-    validated,
-    image: listOf('image', options.image, (part) => imagePart(part, validated)),
-    vmsas: listOf('vmsas', options.vmsas, vmsaCopy),
+    pages,
+    validated: rest,
+    unaccepted: all.subtract(rest),
+    image: listOf('image', options.image, (part) => imagePart(part, rest)),
+    vmsas: listOf('vmsas', options.vmsas, vmsaPage),
     pageSize,
     levels,
     nestedLevels,
@@ -145,6 +174,45 @@ function entriesOf(memory: Iterable<LaunchMemory>): readonly LaunchMemory[] {
   return entries;
 }
 
+/** Copies of pages to launch, for which each field is read once. */
+function pagesOf(pages: Iterable<LaunchPage> | undefined, memory: GuestRegions): readonly CheckedPage[] {
+  const copies = listOf('pages', pages, pageCopy);
+  const seen = new RegionSet(Phys);
+  for (const page of copies) {
+    const region = physRegion(page.gpa, page.size);
+    if (page.type === LaunchPageType.Vmsa && !isMapped(page, memory)) continue;
+    if (!memory.containsRegion(region))
+      refuse('a page of the launch', region.toString(), 'it must lie in memory');
+    if (seen.overlaps(region)) refuse('a page of the launch', region.toString(), 'pages may not overlap');
+    seen.add(region);
+  }
+  return copies;
+}
+
+function pageCopy(given: LaunchPage): CheckedPage {
+  const { bytes, ...page } = requireLaunchPage(given);
+  const content = bytes === undefined ? {} : { bytes: copyOfBytes(bytes, 'the bytes of a page') };
+  const size = requirePageBytes({ ...page, ...content });
+  const { type, gpa, permissions = [0, 0, 0], imi = false } = page;
+  if (gpa < 0n || gpa + BigInt(size) > GPA_END) refuse('the address of a page', gpa, 'pages end below 2^48');
+  const [vmpl1, vmpl2, vmpl3] = permissions;
+  return { type, gpa, size, permissions: [vmpl1, vmpl2, vmpl3], imi, ...content };
+}
+
+/** The memory that pages cover. */
+function coveredBy(pages: readonly CheckedPage[], memory: GuestRegions): RegionSet<PhysAddr> {
+  const mapped = pages.filter((page) => isMapped(page, memory));
+  return new RegionSet(
+    Phys,
+    mapped.map(({ gpa, size }) => physRegion(gpa, size)),
+  );
+}
+
+/** Whether a page is memory. A VMSA need not be; at the address that all VMSAs share on KVM, it never is. */
+export function isMapped({ type, gpa }: CheckedPage, memory: GuestRegions): boolean {
+  return type !== LaunchPageType.Vmsa || (gpa !== VMSA_LAUNCH_GPA && memory.contains(gpa));
+}
+
 /** A copy of an option that is a list: empty if it is not given. @throws SnpError `INVALID_ARGUMENT` */
 function listOf<In, Out>(
   name: string,
@@ -165,15 +233,15 @@ function imagePart(
 ): Required<LaunchImage> {
   const copy = copyOfBytes(bytes, 'an image');
   if (!validated.containsRegion(physRegion(gpa, copy.length))) {
-    refuse('the address of an image', gpa, 'it must lie in validated memory of the guest');
+    refuse('the address of an image', gpa, 'it must lie in validated memory without pages');
   }
   return { gpa, bytes: copy, unmeasured };
 }
 
-function vmsaCopy(bytes: Uint8Array): Uint8Array {
+function vmsaPage(bytes: Uint8Array): CheckedPage {
   const copy = copyOfBytes(bytes, 'a VMSA');
   requireLength(copy, PAGE_SIZE, 'a VMSA');
-  return copy;
+  return pageCopy({ type: LaunchPageType.Vmsa, gpa: VMSA_LAUNCH_GPA, bytes: copy });
 }
 
 /** Checks that memory has addresses that guest and RMP can express. */
@@ -206,6 +274,7 @@ const GPA_END = 1n << 48n;
 const OPTIONS: readonly (keyof LaunchOptions)[] = [
   'memory',
   'size',
+  'pages',
   'image',
   'pageSize',
   'levels',

@@ -125,6 +125,31 @@ export class EncryptedMemory {
     this.#copy(spa, bytes, key, true);
   }
 
+  /**
+   * The frames of a range that are not known to be zeros for a key, ascending. O(n log n) for n of them and the ranges of
+   * zeros.
+   *
+   * @throws PageTableError `BUS_ERROR`
+   */
+  writtenIn(frame: number, count: number, key: MemoryKey): readonly number[] {
+    this.requirePages(frame, count);
+    const isBlank = (k: number): boolean => {
+      const cell = this.#cellOf(k);
+      const held = this.#frames.get(cell);
+      return held?.words === undefined && this.#isPlain(held, cell, k, key);
+    };
+    const end = frame + count;
+    if (this.#targets !== undefined) {
+      return Array.from({ length: count }, (_, k) => frame + k).filter((k) => !isBlank(k));
+    }
+    const found = this.#heldIn(frame, count).filter((k) => !isBlank(k));
+    for (let at = frame; at < end; at = this.#zeroFor.endOf(at)) {
+      const last = this.#zeroFor.get(at) === key ? at : Math.min(this.#zeroFor.endOf(at), end);
+      for (let k = at; k < last; k += 1) if (!this.#frames.has(k)) found.push(k);
+    }
+    return found.sort((a, b) => a - b);
+  }
+
   /** As {@link read}, for bytes in one frame, by its number. */
   readFrame(frame: number, offset: number, length: number, key: MemoryKey): Uint8Array {
     const { buffer, byteOffset } = this.#seenBy(frame, key);

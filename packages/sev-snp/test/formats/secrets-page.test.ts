@@ -1,6 +1,6 @@
 import { physAddr } from '@svsm/address';
 import { expect, test } from 'vitest';
-import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.ts';
+import { announceSvsm, decodeSecretsPage, encodeSecretsPage } from '../../src/formats/secrets-page.ts';
 import { codeOf, thrownBy } from '../support/world.ts';
 
 const svsm = {
@@ -34,6 +34,30 @@ test('every field is where the firmware writes it', () => {
     vmpcks: [0x10, 0x11, 0x12, 0x13].map((byte) => new Uint8Array(32).fill(byte)),
     vmsaTweakBitmap: new Uint8Array(64).fill(0xee),
   });
+});
+
+// L7
+test('encoding is the reverse of decoding, with an SVSM or without', () => {
+  const bytes = page();
+  expect(encodeSecretsPage(decodeSecretsPage(bytes))).toEqual(bytes);
+  announceSvsm(bytes, svsm);
+  expect(encodeSecretsPage(decodeSecretsPage(bytes))).toEqual(bytes);
+});
+
+test.each<[string, object, string]>([
+  ['a version of 33 bits', { version: 2 ** 32 }, 'INVALID_MESSAGE'],
+  ['imi that is not a boolean', { imi: 1 }, 'INVALID_MESSAGE'],
+  [
+    'a key of 31 bytes',
+    { vmpcks: [0, 0, 0, 1].map((less) => new Uint8Array(32 - less)) },
+    'INVALID_ARGUMENT',
+  ],
+  ['three keys', { vmpcks: [0, 0, 0].map(() => new Uint8Array(32)) }, 'INVALID_ARGUMENT'],
+  ['no keys', { vmpcks: undefined }, 'INVALID_MESSAGE'],
+  ['a short bitmap', { vmsaTweakBitmap: new Uint8Array(63) }, 'INVALID_ARGUMENT'],
+  ['an SVSM for VMPL0', { svsm: { ...svsm, guestVmpl: 0 } }, 'INVALID_MESSAGE'],
+])('encoding refuses %s', (_, fields, code) => {
+  expect(codeOf(() => encodeSecretsPage({ ...decodeSecretsPage(page()), ...fields }))).toBe(code);
 });
 
 // S1

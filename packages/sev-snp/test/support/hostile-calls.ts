@@ -311,6 +311,18 @@ const onSvsm =
 
 const flag = (random: Random): never => (random(8) === 0 ? any(random) : random(2) === 0) as never;
 
+/** A list of pages to launch. */
+const launchPages = (random: Random): never =>
+  Array.from({ length: random(3) }, () =>
+    object(random, {
+      type: num,
+      gpa: (it) => (random(2) === 0 ? big(it) : physAddr(random(4) * PAGE_SIZE)),
+      bytes: (it) => (random(2) === 0 ? undefined : bytes(it, PAGE_SIZE)),
+      permissions: (it) => (random(2) === 0 ? [0, 0, 0] : any(it)),
+      imi: flag,
+    }),
+  ) as never;
+
 const region = (random: Random): never => physRegion(physAddr(random(6) * 0x800), random(6) * 0x800) as never;
 
 const ghcbOver = (random: Random): GhcbPage =>
@@ -364,6 +376,19 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   'GhcbPage.over': (random) => GhcbPage.over(random(2) === 0 ? bytes(random, PAGE_SIZE) : any(random)),
   'GhcbPage.readBuffer': (random) => ghcbOver(random).readBuffer(num(random), num(random)),
 
+  encodeSecretsPage: (random) =>
+    formats.encodeSecretsPage(
+      object(random, {
+        version: num,
+        imi: flag,
+        familyModelStepping: num,
+        vmpcks: (it) =>
+          random(4) === 0 ? any(it) : Array.from({ length: 3 + random(2) }, () => bytes(it, 32)),
+        vmsaTweakBitmap: (it) => bytes(it, 64),
+        svsm: (it) => (random(2) === 0 ? undefined : any(it)),
+        tscFactor: num,
+      }),
+    ),
   announceSvsm: (random) =>
     formats.announceSvsm(
       bytes(random, PAGE_SIZE),
@@ -485,6 +510,7 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
       random(2) === 0 ? {} : object(random, { type: num, permissions: any, pageSize: size }),
     ),
   ),
+  'Firmware.launchDigest': onFirmware((it, context) => it.launchDigest(context, () => new Uint8Array(48))),
   'Firmware.launchFinish': onFirmware((it, context) => it.launchFinish(context)),
   'Firmware.decommission': onFirmware((it, context) => it.decommission(context)),
   'Firmware.dfFlush': onFirmware((it, context, _, random) => {
@@ -744,7 +770,14 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   'Hypervisor.allocatePage': (_, world) => world().host.allocatePage(),
   'Hypervisor.launch': (random, world) => {
     const { host } = world();
-    const fields = { pageSize: size, levels: num, virtualTom: big, vmsas: any, image: any };
+    const fields = {
+      pageSize: size,
+      levels: num,
+      virtualTom: big,
+      vmsas: any,
+      image: any,
+      pages: launchPages,
+    };
     const options = random(2) === 0 ? {} : (object(random, fields) as object);
     if (random(2) === 0) return host.launch({ ...options, size: random(2) === 0 ? any(random) : 2 * MiB });
     const memory = Array.from({ length: random(3) }, () => object(random, { region, validated: flag }));

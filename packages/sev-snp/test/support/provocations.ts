@@ -34,7 +34,7 @@ import { createResetVmsa, createSvsmResetVmsa } from '../../src/formats/reset-vm
 import { segmentedRmpEntryAddress } from '../../src/formats/rmp-location.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { decodeRmpState, encodeRmpState } from '../../src/formats/rmp-state.ts';
-import { announceSvsm, decodeSecretsPage } from '../../src/formats/secrets-page.ts';
+import { announceSvsm, decodeSecretsPage, encodeSecretsPage } from '../../src/formats/secrets-page.ts';
 import {
   decodeSvsmListEntry,
   decodeSvsmListHeader,
@@ -468,6 +468,10 @@ export const PROVOCATIONS: Provocations = {
   'GhcbPage.over': { INVALID_ARGUMENT: () => GhcbPage.over(SHORT) },
   'GhcbPage.readBuffer': { INVALID_ARGUMENT: () => GhcbPage.over().readBuffer(0x7f0, 1) },
 
+  encodeSecretsPage: {
+    INVALID_ARGUMENT: () => encodeSecretsPage({ ...decodeSecretsPage(page()), vmsaTweakBitmap: SHORT }),
+    INVALID_MESSAGE: () => encodeSecretsPage({ ...decodeSecretsPage(page()), version: -1 }),
+  },
   announceSvsm: {
     INVALID_ARGUMENT: () => announceSvsm(SHORT, location),
     INVALID_MESSAGE: () => announceSvsm(page(), location),
@@ -565,6 +569,7 @@ export const PROVOCATIONS: Provocations = {
   'Firmware.launchStart': refused((firmware, spa) => firmware.launchStart(spa)),
   'Firmware.activate': refused((firmware, spa) => firmware.activate(spa, 1)),
   'Firmware.launchUpdate': refused((firmware, spa) => firmware.launchUpdate(spa, spa)),
+  'Firmware.launchDigest': refused((firmware, spa) => firmware.launchDigest(spa, (bytes) => bytes)),
   'Firmware.launchFinish': refused((firmware, spa) => firmware.launchFinish(spa)),
   'Firmware.decommission': refused((firmware, spa) => firmware.decommission(spa)),
   'Firmware.dfFlush': {
@@ -915,6 +920,10 @@ export const PROVOCATIONS: Provocations = {
     },
   },
   'Hypervisor.launch': {
+    INVALID_MESSAGE: () => {
+      const page = { type: 3, gpa: physAddr(0), permissions: [256, 0, 0] } as const;
+      new SnpMachine({ memorySize: 8 * MiB }).hypervisor.launch({ size: PAGE_SIZE, pages: [page] });
+    },
     INVALID_ARGUMENT: () => new SnpMachine({ memorySize: 8 * MiB }).hypervisor.launch({ size: 1 }),
     OUT_OF_MEMORY: () => new SnpMachine({ memorySize: 8 * MiB }).hypervisor.launch({ size: 8 * MiB }),
     HOST_INSTRUCTION_FAILED: () =>
