@@ -89,7 +89,6 @@ export function invpcid(tlb: Tlb, type: number, descriptor: InvpcidDescriptor): 
   const address = vaddr ?? (0n as VirtAddr);
   if (!Number.isInteger(type) || type < 0) throw invalid('type', type, 'pass an integer, 0 or more');
   if (!Number.isInteger(pcid) || pcid < 0) throw invalid('pcid', pcid, 'pass an integer, 0 or more');
-  if (!is64Bit(address)) throw invalid('vaddr', vaddr, 'pass a bigint of 64 bits');
   if (type > 3 || pcid > 0xfff) return GENERAL_PROTECTION;
   if (type < 2 && pcid !== 0 && !tlb.pcids) return GENERAL_PROTECTION;
   if (type === 0 && !isCanonicalIn(tlb, address)) return GENERAL_PROTECTION;

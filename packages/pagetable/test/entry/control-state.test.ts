@@ -6,6 +6,7 @@ import {
   currentPcid,
   pagingMode,
   processorMode,
+  requirePossible,
 } from '../../src/entry/control-state.ts';
 import { cpuState, cpuStateFromRegisters } from '../../src/entry/cpu-state.ts';
 import { isPageTableError } from '../../src/entry/page-table-error.ts';
@@ -122,7 +123,8 @@ describe('refuses a state that a processor cannot be in', () => {
 test.each([undefined, null, 'state', {}, { ...LONG, csL: 1 }, { ...LONG, efer: 0 }])(
   'refuses %o for a state, whatever is asked of it',
   (state) => {
-    for (const ask of [processorMode, pagingMode, currentPcid]) {
+    const require = (it: ControlState) => requirePossible(it, 'state.');
+    for (const ask of [processorMode, pagingMode, currentPcid, require]) {
       expect(() => ask(state as never)).toThrow(/^state/);
     }
   },

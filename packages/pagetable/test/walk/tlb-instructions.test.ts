@@ -20,6 +20,12 @@ const VA = virtAddr(0xffff_8000_0000_0000n);
 const GLOBAL = virtAddr(0xffff_8000_0020_0000n);
 const HUGE = virtAddr(0xffff_8000_0040_0000n);
 const BEYOND = (VA + 0x1000n) as VirtAddr;
+/** An object that cannot even be asked for its class. */
+const UNREADABLE = new Proxy({} as Tlb, {
+  getPrototypeOf() {
+    throw new Error('unreadable');
+  },
+});
 const GP = { type: 'general-protection', errorCode: 0 };
 const { Va, Pcid, Asid, IncludeGlobal, FinalOnly, IncludeNested } = InvlpgbFlag;
 
@@ -250,6 +256,7 @@ test.each<[string, (tlb: Tlb) => unknown]>([
 
 test.each<[string, (tlb: Tlb) => unknown]>([
   ['type cannot be -1: pass an integer, 0 or more', (tlb) => invpcid(tlb, -1, { pcid: 0 })],
+  ['pcid cannot be -1: pass an integer, 0 or more', (tlb) => invpcid(tlb, 1, { pcid: -1 })],
   ['pcid cannot be 0.5: pass an integer, 0 or more', (tlb) => invpcid(tlb, 1, { pcid: 0.5 })],
   ['pass a bigint of 64 bits', (tlb) => invpcid(tlb, 0, { pcid: 0, vaddr: (1n << 64n) as VirtAddr })],
   ['vaddr cannot be', (tlb) => invpcid(tlb, 0, { pcid: 0, vaddr: (1n << 64n) as VirtAddr })],
@@ -261,6 +268,7 @@ test.each<[string, (tlb: Tlb) => unknown]>([
   ['isSnpGuest cannot be 1: pass true or false', (tlb) => applyTlbControl(tlb, 0, 1 as unknown as boolean)],
   ['tlb cannot be', () => applyTlbControl({} as Tlb, 0)],
   ['pass a Tlb', () => applyTlbControl({} as Tlb, 0)],
+  ['pass a Tlb', () => applyTlbControl(UNREADABLE, 0)],
 ])('the error says “%s”', (words, operation) => {
   expect(() => operation(filled().tlb)).toThrow(words);
 });

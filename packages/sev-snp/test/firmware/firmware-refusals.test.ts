@@ -175,6 +175,22 @@ test('pages of the firmware are locked; a page that has moved is not', () => {
   ]);
 });
 
+// R13
+test.each([
+  ['maintained', -1],
+  ['unmaintained', 0],
+] as const)('a fixed page leaves the count of a region that is %s', (subpageCount, change) => {
+  const assumptions = { subpageCount };
+  const { hypervisor, firmware, rmp } = new SnpMachine({ memorySize: 6 * MiB, assumptions });
+  hypervisor.givePageToFirmware();
+  const page = hypervisor.givePageToFirmware();
+  const first = sysPhysAddr(page - (page % BigInt(2 * MiB)));
+  expect(page).not.toBe(first);
+  const before = rmp.rawEntry(first)!.subpageCount;
+  firmware.pageSetHvFixed(page);
+  expect(rmp.rawEntry(first)!.subpageCount - before).toBe(change);
+});
+
 // T2
 test('a page of records that is reclaimed has no address', () => {
   const { machine, firmware } = prepared();
