@@ -2,6 +2,7 @@ import type { PhysAddr } from '@svsm/address';
 import { PAGE_SIZE, PageSize, Phys } from '@svsm/address';
 import type { PagingConfig } from '@svsm/pagetable';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { readVmsa } from '../formats/vmsa.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
 import type { Rmp } from '../rmp/rmp.ts';
 import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
@@ -20,7 +21,7 @@ export const VmExit = {
   /** VMRUN refuses the state, or one of the pages. */
   Invalid: -1n,
   /**
-   * The BUSY bit of VINTR_CTRL is set in the VMSA (AMD64 APM vol. 2, table 15-33). The model has it for a VMSA that
+   * The BUSY bit of VINTR_CTRL is set in the VMSA (AMD64 APM vol. 2, table 15-33). The model also has it for a VMSA that
    * runs on another processor.
    */
   Busy: -2n,
@@ -106,10 +107,14 @@ export function vmrun(
   if (fails('vmsa', spa)) return VmExit.Invalid;
   if (rmp.isInUse(spa, PageSize.Regular)) return VmExit.Busy;
   const image = memory.read(spa, PAGE_SIZE, owner.key);
+  if (readVmsa(image, 'vintrCtrl') >> VINTR_BUSY === 1n) return VmExit.Busy;
   if (failedVmsaCheck(image, cBit, owner.paging.physicalBits) !== undefined) return VmExit.Invalid;
   setInUse(rmp, vmsa, true);
   return undefined;
 }
+
+/** The bit BUSY of VINTR_CTRL: software that changes a VMSA sets it, so that the VMSA cannot be run. */
+const VINTR_BUSY = 63n;
 
 /** #VMEXIT: the pages are not in use any more. O(1). */
 export function vmexit({ rmp }: SnpPlatform, vmsa: RunnableVmsa): void {

@@ -111,6 +111,12 @@ export interface Assumptions {
    * (specification).
    */
   readonly svsmCallPending: 'processed' | 'INVALID_FORMAT';
+  /**
+   * SVSM_CORE_CREATE_VCPU for an APIC id and a level that have a VMSA: accepted, because Linux makes the new VMSA of a
+   * processor before it deletes the old one (`wakeup_cpu_via_vmgexit`), and firmware leaves its VMSAs; or refused with
+   * INVALID_PARAMETER. The specification does not say.
+   */
+  readonly svsmSecondVmsa: 'accepted' | 'refused';
 }
 
 /** Where an assumption comes from, and its choices. */
@@ -190,6 +196,7 @@ function table(): AssumptionTable {
     svsmVtomMinimum: disputed('SVSM call 7', 'RDX', 'RCX'),
     svsmVmsaLevels: disputed('SVSM call 2', 'own-and-lower', 'own'),
     svsmCallPending: disputed('S2', 'processed', 'INVALID_FORMAT'),
+    svsmSecondVmsa: open('SVSM call 2', 'accepted', 'refused'),
   };
   return Object.freeze(entries);
 }

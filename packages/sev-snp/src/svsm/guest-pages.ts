@@ -115,17 +115,14 @@ export class GuestPages {
     }
   }
 
-  /** Clears a page that is validated already, and makes sure that `vmpl` and the levels between have all rights on it. */
+  /**
+   * Clears a page that is validated already, and on which the caller has all rights. The rights stay as they are: it is not
+   * validated again, and a right that was given here could not be taken back from a page that the hypervisor hides.
+   */
   #clearAgain(gpa: PhysAddr, size: RmpPageSize, vmpl: number, ignoreUnchanged: boolean): void {
     if (!ignoreUnchanged) throw new SvsmRefusal(SvsmResult.PvalidateUnchanged);
-    const rights = this.rights.require(gpa, size, vmpl);
-    const levels = Array.from({ length: vmpl }, (_, k) => k + 1);
-    const isGranted = rights.every((page) => levels.every((level) => hasAll(page, level)));
-    // The caller sees the page already, so the levels above it may see it before it is cleared.
-    this.rights.undoing(isGranted ? [] : rights, () => {
-      if (!isGranted) this.rights.grant(gpa, size, vmpl);
-      this.clear(gpa, size);
-    });
+    this.rights.require(gpa, size, vmpl);
+    this.clear(gpa, size);
   }
 
   /**

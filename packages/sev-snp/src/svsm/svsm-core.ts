@@ -4,7 +4,7 @@ import { VmExit } from '../cpu/vmrun.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SvsmCall, type SvsmRegisters, SvsmResult } from '../formats/svsm-protocol.ts';
-import { VmplPermission } from '../formats/vmpl.ts';
+import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { EFER_SVME, readVmsa } from '../formats/vmsa.ts';
 import type { GuestPageAccess } from './guest-page-access.ts';
 import { GuestPages } from './guest-pages.ts';
@@ -14,6 +14,7 @@ import type { PageRights } from './page-rights.ts';
 import type { Processor } from './processors.ts';
 import type { SvsmCallContext } from './svsm-call-context.ts';
 import type { SvsmStateOptions } from './svsm-options.ts';
+import { serveProtocol, versionsOf } from './svsm-protocols.ts';
 import type { SvsmRecords } from './svsm-records.ts';
 import { isDone, SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
 import { configureVtom } from './svsm-vtom.ts';
@@ -159,7 +160,7 @@ export class SvsmCore {
     this.#serve(vcpu, processor, registers, pending);
     turn.isProcessed = true;
     Object.assign(vcpu.registers, registers);
-    turn.isDelivered = isDone(() => this.#memory.write(processor.caa, new Uint8Array(1)));
+    turn.isDelivered = isDone(() => this.#clearPending(processor));
   }
 
   /** Serves the call of a processor by its VMSA: results first, then CALL_PENDING, EFER.SVME last. */
@@ -179,10 +180,21 @@ export class SvsmCore {
       if (turn.isDelivered) return;
       putRegisters(image, registers);
       memory.write(vmsa, image);
-      memory.write(processor.caa, new Uint8Array(1));
+      this.#clearPending(processor);
     }
     restoreEfer(memory, vmsa, readVmsa(image ?? readImage(memory, vmsa), 'efer') | EFER_SVME);
     turn.isDelivered = true;
+  }
+
+  /**
+   * Clears CALL_PENDING at the end of a call. A more privileged level can have taken the calling area from the caller
+   * meanwhile: then the SVSM does not write to it, and the results are not delivered.
+   *
+   * @throws SvsmRefusal
+   */
+  #clearPending({ caa, vmpl }: Processor): void {
+    this.#memory.rights.requireAccess(caa, vmpl as Vmpl);
+    this.#memory.write(caa, new Uint8Array(1));
   }
 
   /** CALL_PENDING of a processor: 0 if no call waits. */
@@ -216,16 +228,17 @@ export class SvsmCore {
   }
 
   #process(vcpu: Vcpu, caller: Processor | undefined, registers: SvsmRegisters, image?: Uint8Array): void {
-    const protocol = BigInt.asUintN(32, registers.rax >> 32n);
+    const number = Number(BigInt.asUintN(32, registers.rax >> 32n));
+    const id = Number(BigInt.asUintN(32, registers.rax));
+    const protocol = this.#options.protocols?.get(number);
     let result: number = SvsmResult.UnsupportedProtocol;
-    if (protocol === 0n) {
-      try {
-        const id = Number(BigInt.asUintN(32, registers.rax));
-        result = this.#dispatch(id, this.#context(vcpu, caller), registers, image);
-      } catch (error) {
-        if (!(error instanceof SvsmRefusal)) throw error;
-        result = error.result;
-      }
+    try {
+      const context = this.#context(vcpu, caller);
+      if (number === 0) result = this.#dispatch(id, context, registers, image);
+      else if (protocol !== undefined) result = serveProtocol(protocol, context, id, registers);
+    } catch (error) {
+      if (!(error instanceof SvsmRefusal)) throw error;
+      result = error.result;
     }
     registers.rax = BigInt(result);
   }
@@ -259,16 +272,20 @@ export class SvsmCore {
         return depositList(call, rcx);
       case SvsmCall.WithdrawMem:
         return withdraw(call, rcx);
-      case SvsmCall.QueryProtocol: {
-        // Protocol 0, versions 1 to 1.
-        registers.rcx = rcx >> 32n === 0n && BigInt.asUintN(32, rcx) === 1n ? 0x1_0000_0001n : 0n;
+      case SvsmCall.QueryProtocol:
+        registers.rcx = this.#versions(Number(rcx >> 32n), Number(BigInt.asUintN(32, rcx)));
         return SvsmResult.Success;
-      }
       case SvsmCall.ConfigureVtom:
         return configureVtom(registers, this.#options.vtom, image, this.#assumptions.svsmVtomMinimum);
       default:
         return SvsmResult.UnsupportedCall;
     }
+  }
+
+  /** The versions of a protocol that has `version`, for QUERY_PROTOCOL. */
+  #versions(number: number, version: number): bigint {
+    const versions = number === 0 ? CORE_VERSIONS : this.#options.protocols?.get(number)?.versions;
+    return versions === undefined ? 0n : versionsOf(versions, version);
   }
 
   get #assumptions(): Assumptions {
@@ -280,6 +297,9 @@ export class SvsmCore {
     return isRunning === undefined ? this.#memory.isInUse(vmsa) : isRunning(vmsa);
   };
 }
+
+/** The versions of the core protocol. */
+const CORE_VERSIONS = { min: 1, max: 1 } as const;
 
 /** One entry into the SVSM for a processor. */
 interface Turn {

@@ -1,6 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { GuestMemoryInput } from '../memory/guest-regions.ts';
+import type { SvsmProtocol } from './svsm-protocols.ts';
 import type { VtomRange } from './svsm-vtom.ts';
 
 /** The memory of a guest with an SVSM. */
@@ -19,6 +20,8 @@ export interface SvsmStateOptions extends SvsmMemoryMap {
   readonly sevFeatures?: bigint;
   /** The virtual tops of memory that CONFIGURE_VTOM accepts. If not given, the SVSM offers none. */
   readonly vtom?: VtomRange;
+  /** The protocols in addition to the core protocol, by number. If not given, the SVSM has none. */
+  readonly protocols?: ReadonlyMap<number, SvsmProtocol>;
   /** The number of list entries that one call processes, at least 0; the guest calls again for the rest. Unlimited if not given. */
   readonly entriesPerCall?: number;
   /** Whether a VMSA runs at the moment and so cannot be deleted. If not given, the machine decides. */

@@ -5,6 +5,7 @@ import type { ValidatedPages } from '../guest/validated-pages.ts';
 import type { GuestPageAccess } from './guest-page-access.ts';
 import { SvsmCore } from './svsm-core.ts';
 import type { SvsmStateOptions } from './svsm-options.ts';
+import { checkedProtocols } from './svsm-protocols.ts';
 import { SvsmRecords } from './svsm-records.ts';
 
 /** A processor that the SVSM has created for the guest. */
@@ -39,10 +40,10 @@ export class SvsmState {
   readonly #options: SvsmStateOptions;
   readonly #records: SvsmRecords;
 
-  /** @throws SnpError `INVALID_ARGUMENT` if memory is not made of whole pages, or `entriesPerCall` is not a count */
+  /** @throws SnpError `INVALID_ARGUMENT` if memory is not made of whole pages, `entriesPerCall` is not a count, or a protocol is malformed */
   constructor(options: SvsmStateOptions) {
     requireCount(options.entriesPerCall);
-    this.#options = { ...options };
+    this.#options = { ...options, protocols: checkedProtocols(options.protocols) };
     this.#records = new SvsmRecords(options);
   }
 

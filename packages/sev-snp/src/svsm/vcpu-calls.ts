@@ -12,13 +12,20 @@ import { disableVmsa, readImage, restoreEfer } from './vmsa-of-caller.ts';
 /** The bytes of a calling area that are not arguments. */
 const HEADER_SIZE = 8;
 
+/** The APIC id that stands for all processors in x2APIC mode: no processor has it. */
+const NO_APIC_ID = 0xffff_ffff;
+
 /** SVSM_CORE_REMAP_CA (AMD document 58019, §6.1). O(processors). */
 export function remapCallingArea(call: SvsmCallContext, gpa: bigint): number {
   const { memory, caller, vmpl } = call;
   requireAligned(gpa);
   if (caller === undefined) throw new SvsmRefusal(SvsmResult.InvalidRequest);
   const old = caller.caa;
-  if (old === gpa) return SvsmResult.Success;
+  if (old === gpa) {
+    memory.rights.requireAccess(gpa, vmpl as Vmpl);
+    memory.write(gpa, new Uint8Array(HEADER_SIZE));
+    return SvsmResult.Success;
+  }
   return using(call, [[gpa, PAGE_SIZE, 'change']], () => {
     // The old area too: another level can have taken it from the caller.
     for (const area of [gpa, old]) memory.rights.requireAccess(area, vmpl as Vmpl);
@@ -40,6 +47,7 @@ export function createVcpu(call: SvsmCallContext, vmsa: bigint, caa: bigint, api
   requireAligned(vmsa);
   requireAligned(caa);
   if (vmsa === caa) throw new SvsmRefusal(SvsmResult.InvalidAddress);
+  if (apicId === NO_APIC_ID) throw new SvsmRefusal(SvsmResult.InvalidParameter);
   const { rights } = call.memory;
   return using(
     call,
@@ -55,6 +63,7 @@ export function createVcpu(call: SvsmCallContext, vmsa: bigint, caa: bigint, api
         // First nobody can change the page any more, then it is read.
         rights.revoke(at, PageSize.Regular);
         const level = requireFit(call, call.memory.read(at, PAGE_SIZE));
+        if (call.assumptions.svsmSecondVmsa === 'refused') requireFirst(call, apicId, level);
         // VMPL1 as the target, as EDK2 and Linux do it: only VMPL0 sets the VMSA bit (AMD64 APM vol. 2, §15.36.12), and an
         // SVSM that does not run there gets FAIL_PERMISSION.
         rights.adjust(at, PageSize.Regular, 1, VmplPermission.None, true);
@@ -67,6 +76,14 @@ export function createVcpu(call: SvsmCallContext, vmsa: bigint, caa: bigint, api
       return SvsmResult.Success;
     },
   );
+}
+
+/** @throws SvsmRefusal InvalidParameter if an APIC id has a VMSA of a level */
+function requireFirst({ state }: SvsmCallContext, apicId: number, vmpl: number): void {
+  for (const created of state.processors.created) {
+    const isSame = created.apicId === apicId && created.vmpl === vmpl;
+    if (isSame) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+  }
 }
 
 /** The level of a VMSA. @throws SvsmRefusal InvalidParameter if the caller may not have it run */
@@ -83,7 +100,10 @@ function requireFit({ vmpl: caller, assumptions, sevFeatures }: SvsmCallContext,
   return vmpl;
 }
 
-/** SVSM_CORE_DELETE_VCPU (AMD document 58019, §6.4). O(1). */
+/**
+ * SVSM_CORE_DELETE_VCPU (AMD document 58019, §6.4). It succeeds once the processor is gone, even if the hypervisor hides the
+ * page then: the page has the rights that could be given back until then. O(1).
+ */
 export function deleteVcpu(call: SvsmCallContext, vmsa: bigint): number {
   const { state } = call;
   const held = state.processors.createdAt(vmsa);
@@ -111,7 +131,8 @@ function removeProcessor({ state }: SvsmCallContext, vmsa: PhysAddr): void {
 
 /**
  * Makes a VMSA an ordinary page, with the rights that it had before CREATE_VCPU. If that fails, it is a VMSA again. If that
- * fails too, because the hypervisor hides the page, it is neither, and others can have rights on it: the processor is gone.
+ * fails too, because the hypervisor hides the page, it is neither, and others can have rights on it: the processor is gone,
+ * and the call has done what it was asked for.
  */
 function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: Processor): void {
   const { memory } = call;
@@ -129,7 +150,10 @@ function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: 
     isVmsa &&= !hasHappened(error);
     const made = image;
     if (isVmsa || made === undefined) attempt(() => restoreEfer(memory, vmsa, efer));
-    else if (!attempt(() => remakeVmsa(memory, vmsa, made, efer))) removeProcessor(call, vmsa);
+    else if (!attempt(() => remakeVmsa(memory, vmsa, made, efer))) {
+      removeProcessor(call, vmsa);
+      if (error instanceof SvsmRefusal) return;
+    }
     throw error;
   }
 }

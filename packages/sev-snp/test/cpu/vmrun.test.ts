@@ -137,6 +137,20 @@ describe('VMRUN', () => {
     expect(it.machine.rmp.isInUse(vmsa.vmcb, PageSize.Regular)).toBe(false);
   });
 
+  // R33
+  test('BUSY in VINTR_CTRL gives VMEXIT_BUSY, whatever else the VMSA has, until software clears it', () => {
+    const { it, vmsa, change } = launched();
+    for (const vintrCtrl of [1n << 63n, (1n << 63n) | 0x100n]) {
+      change('vintrCtrl', vintrCtrl);
+      expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Busy);
+      expect(it.machine.rmp.isInUse(vmsa.vmcb, PageSize.Regular)).toBe(false);
+    }
+    change('efer', 0n);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Busy);
+    change('vintrCtrl', 0n);
+    expect(vmrun(it.machine, vmsa, it.guest)).toBe(VmExit.Invalid);
+  });
+
   // R32
   test.each<[string, Parameters<typeof writeVmsa>[1], bigint]>([
     ['the low halves of DR6 and DR7', 'dr6', 0xffff_ffffn],

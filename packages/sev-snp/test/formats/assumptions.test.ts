@@ -287,6 +287,23 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     it.guestCpu.write(gvaOf(6 * MiB), vmsa);
     return call(it, 2, { rcx: BigInt(6 * MiB), rdx: BigInt(6 * MiB + 0x1000) });
   },
+  // SVSM call 2
+  svsmSecondVmsa: (assumptions) => {
+    const it = svsmWorld({}, { assumptions });
+    const create = (gpa: number, vmpl: number, apicId: number): number => {
+      it.guestCpu.write(gvaOf(gpa), createVmsa({ vmpl }));
+      return call(it, 2, { rcx: BigInt(gpa), rdx: BigInt(gpa + 0x1000), r8: BigInt(apicId) });
+    };
+    const at = (k: number): number => 6 * MiB + 0x2000 * k;
+    // The same processor and level; another level; another processor; no processor at all.
+    return [
+      create(at(0), 2, 1),
+      create(at(1), 2, 1),
+      create(at(2), 3, 1),
+      create(at(3), 2, 5),
+      create(at(4), 2, -1),
+    ];
+  },
   // S2
   svsmCallPending: (assumptions) => {
     const it = svsmWorld({}, { assumptions });

@@ -329,6 +329,14 @@ describe('REMAP_CA', () => {
   });
 
   // SVSM call 0
+  test('to the same calling area clears its first 8 bytes too', () => {
+    const it = svsmWorld();
+    it.guestCpu.write(gvaOf(CAA), new Uint8Array(16).fill(0xff));
+    expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(CAA) })).toBe(Success);
+    expect([...it.guestCpu.read(gvaOf(CAA), 16)]).toEqual([...Array(8).fill(0), ...Array(8).fill(0xff)]);
+  });
+
+  // SVSM call 0
   test('refuses a page that is misaligned, outside of the guest’s memory, or another calling area', () => {
     const it = svsmWorld();
     const other = it.guest.createVcpu({ vmpl: 2 });

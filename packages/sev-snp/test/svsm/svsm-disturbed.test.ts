@@ -58,6 +58,60 @@ function hide({ guest }: { guest: Guest }, ...pages: readonly number[]): () => v
   };
 }
 
+// S9, A14
+test('a page that is cleared again, and hidden meanwhile, gives no level a right that it did not have', () => {
+  for (const hiddenAt of ['never', 'first', 'second'] as const) {
+    const it = disturbed();
+    it.vcpu.rmpadjust(gvaOf(P), PAGE_SIZE, { vmpl: 1, permissions: 0 });
+    it.guestCpu.write(gvaOf(P), Uint8Array.of(0x5a));
+    const spa = spaOf(it, P);
+    let steps = 0;
+    let show = (): void => {};
+    it.onEvent = ({ type }) => {
+      if (type === 'rmpadjust') steps += 1;
+    };
+    if (hiddenAt !== 'never') {
+      const { clear, rmpadjust } = it.vcpu;
+      let count = 0;
+      const step = (): void => {
+        count += 1;
+        if (count === (hiddenAt === 'first' ? 1 : 2)) show = hide(it, P);
+      };
+      it.vcpu.clear = (...args) => {
+        step();
+        clear.apply(it.vcpu, args);
+      };
+      it.vcpu.rmpadjust = (...args) => {
+        step();
+        return rmpadjust.apply(it.vcpu, args);
+      };
+    }
+    const [result] = pvalidateList(it, [entryOf(P, { ignoreUnchanged: true })]);
+    show();
+    expect(result).toBe(hiddenAt === 'first' ? InvalidAddress : Success);
+    expect(rmp(it, spa).vmplMasks).toEqual([0x1f, 0, 0xf, 0]);
+    expect([steps, it.vcpu.read(gvaOf(P), 1)[0]]).toEqual([0, hiddenAt === 'first' ? 0x5a : 0]);
+  }
+});
+
+// S5, S12
+test('a calling area that VMPL1 takes during a call is not written, and the caller is stopped', () => {
+  const it = disturbed();
+  it.machine.hypervisor.splitPage(it.guest, physAddr(CAA));
+  it.guestCpu.write(it.area.gva, Uint8Array.of(1));
+  writeList(it, [entryOf(OTHER, { validate: false })], P);
+  Object.assign(it.guestCpu.registers, { rax: 1n, rcx: BigInt(P) });
+  it.onEvent = ({ type }) => {
+    if (type !== 'pvalidate') return;
+    it.onEvent = undefined;
+    it.vcpu.rmpadjust(it.area.gva, PAGE_SIZE, { vmpl: 2, permissions: 0 });
+    it.vmpl1.write(it.area.gva, Uint8Array.of(0x77));
+  };
+  expect(it.svsm.enter(it.guestCpu)).toBe(true);
+  expect(it.vmpl1.read(it.area.gva, 1)).toEqual(Uint8Array.of(0x77));
+  expect(it.svsm.enter(it.guestCpu)).toBe(false);
+});
+
 const rmp = (it: SvsmWorld, spa: SysPhysAddr) => it.machine.rmp.entry(spa)!;
 
 // S5, A14
@@ -75,7 +129,7 @@ test('a VMSA that the hypervisor hides while DELETE_VCPU opens it has no record:
   it.onEvent = ({ type }) => {
     if (type === 'rmpadjust' && rmp(it, spa).vmplMasks[2] !== 0 && count++ === 0) show = hide(it, P);
   };
-  expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(P) }, it.vmpl1)).toBe(InvalidAddress);
+  expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(P) }, it.vmpl1)).toBe(Success);
   it.onEvent = undefined;
   show!();
   expect(rmp(it, spa)).toMatchObject({ vmsa: false, vmplMasks: [0x1f, 0xf, 0xf, 0] });

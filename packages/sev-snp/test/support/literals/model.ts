@@ -43,6 +43,7 @@ const ASSUMED: readonly (readonly [
   ['svsmVtomMinimum', 'SVSM call 7', 'disagreement', ['RDX', 'RCX']],
   ['svsmVmsaLevels', 'SVSM call 2', 'disagreement', ['own-and-lower', 'own']],
   ['svsmCallPending', 'S2', 'disagreement', ['processed', 'INVALID_FORMAT']],
+  ['svsmSecondVmsa', 'SVSM call 2', 'unverified', ['accepted', 'refused']],
 ];
 
 /** The constants that no document of AMD has: they are the model's own. */
