@@ -10,7 +10,7 @@ const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
     reason: 'The packages make their errors themselves, with details of the types that the messages expect.',
   },
   {
-    id: /^new (IndexedPages|OwnedBlock|PageCache|SvsmCore)$/,
+    id: /^new (IndexedPages|OwnedBlock|PageCache|SvsmCore|SvsmMemory)$/,
     reason: 'An allocator, or an `SvsmState`, makes them: the constructor takes a private part of it.',
   },
   {

@@ -17,6 +17,7 @@ import {
   NestedTlb,
   permanentMap,
   SnpMachine,
+  type SvsmCore,
   SvsmState,
   SysPhys,
   sysPhysAddr,
@@ -181,6 +182,7 @@ export const makers: Makers = {
         return core;
       },
     },
+    SvsmMemory: { make: (world) => world.get<SvsmCore>('SvsmCore').memory },
     'a guest processor': { make: (world) => scene(world).guest.createVcpu({ vmpl: 2, tlb: new Tlb() }) },
     Uint8Array: { make: page, state: (bytes: Uint8Array) => [bytes.slice()] },
     Uint32Array: { make: () => new Uint32Array(1024), state: (words: Uint32Array) => [words.join()] },

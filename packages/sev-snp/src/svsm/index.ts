@@ -6,6 +6,7 @@
 
 export { type GuestPageAccess, permanentMap } from './guest-page-access.ts';
 export type { SvsmCore } from './svsm-core.ts';
+export type { SvsmMemory } from './svsm-memory.ts';
 export type { SvsmMemoryMap, SvsmStateOptions } from './svsm-options.ts';
 export type { SvsmProtocol, SvsmProtocolAnswer, SvsmProtocolCall } from './svsm-protocols.ts';
 export { SvsmState, type SvsmVcpu } from './svsm-state.ts';

@@ -24,6 +24,9 @@ export interface SvsmCallContext {
   isRunning(vmsa: PhysAddr): boolean;
 }
 
+/** What claims and maps pages: a call, or an operation outside of calls. */
+export type Operation = Pick<SvsmCallContext, 'state' | 'memory'>;
+
 /** Pages that a call uses: address, bytes, and the use of them. */
 export type PagesInUse = readonly [gpa: bigint, bytes: number, use: PageUse];
 
@@ -32,7 +35,7 @@ export type PagesInUse = readonly [gpa: bigint, bytes: number, use: PageUse];
  *
  * @throws SvsmRefusal as `SvsmRecords.claim`, and InvalidAddress if a page cannot be mapped; then no step has run
  */
-export function using<T>(call: SvsmCallContext, pages: readonly PagesInUse[], action: () => T): T {
+export function using<T>(call: Operation, pages: readonly PagesInUse[], action: () => T): T {
   const ends: (() => void)[] = [];
   try {
     for (const [gpa, bytes, use] of pages) ends.push(call.state.claim(call, gpa, bytes, use));
@@ -42,7 +45,7 @@ export function using<T>(call: SvsmCallContext, pages: readonly PagesInUse[], ac
   }
 }
 
-function holdingAll<T>(call: SvsmCallContext, pages: readonly PagesInUse[], action: () => T): T {
+function holdingAll<T>(call: Operation, pages: readonly PagesInUse[], action: () => T): T {
   const [first, ...others] = pages;
   if (first === undefined) return action();
   const [gpa, bytes] = first;

@@ -13,6 +13,7 @@ import { PageReach } from './page-reach.ts';
 import type { PageRights } from './page-rights.ts';
 import type { Processor } from './processors.ts';
 import type { SvsmCallContext } from './svsm-call-context.ts';
+import { SvsmMemory } from './svsm-memory.ts';
 import type { SvsmStateOptions } from './svsm-options.ts';
 import { serveProtocol, versionsOf } from './svsm-protocols.ts';
 import type { SvsmRecords } from './svsm-records.ts';
@@ -44,6 +45,8 @@ interface CoreParts {
 export class SvsmCore {
   /** The processor of the SVSM. */
   readonly vcpu: Vcpu;
+  /** The guest's memory, as this processor uses it outside of calls. */
+  readonly memory: SvsmMemory;
   readonly #options: SvsmStateOptions;
   readonly #state: SvsmRecords;
   readonly #memory: GuestPages;
@@ -53,6 +56,7 @@ export class SvsmCore {
     this.#options = options;
     this.#state = records;
     this.#memory = new GuestPages(records, vcpu, new PageReach(access));
+    this.memory = new SvsmMemory(records, this.#memory);
   }
 
   /**

@@ -14,8 +14,7 @@ import {
   settleRegion,
 } from '../../src/guest/region-visibility.ts';
 import { type RegionWorld, regionOf, regionWorld, requireRecord } from '../support/region-worlds.ts';
-import { unresolvedFault } from '../support/svsm-steps.ts';
-import { codeOf, gvaOf, MiB, snapshot, spaOf } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, snapshot, spaOf, unresolvedFault } from '../support/world.ts';
 
 const features = (ghcb: Ghcb): bigint => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
 

@@ -9,8 +9,8 @@ import { Ghcb } from '../../src/guest/ghcb.ts';
 import { acceptPage, makePagePrivate, makePageShared, releasePage } from '../../src/guest/page-visibility.ts';
 import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
-import { onSteps, type StepName, unresolvedFault } from '../support/svsm-steps.ts';
-import { bytesOf, gvaOf, MiB, spaOf, type World, world } from '../support/world.ts';
+import { onSteps, type StepName } from '../support/svsm-steps.ts';
+import { bytesOf, gvaOf, MiB, spaOf, unresolvedFault, type World, world } from '../support/world.ts';
 
 interface Guest extends World {
   readonly ghcb: Ghcb;

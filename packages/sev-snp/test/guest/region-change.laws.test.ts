@@ -19,8 +19,8 @@ import {
   requireState,
   type Step,
 } from '../support/region-worlds.ts';
-import { unresolvedFault } from '../support/svsm-steps.ts';
-import { bytesOf, gvaOf, MiB, spaOf } from '../support/world.ts';
+
+import { bytesOf, gvaOf, MiB, spaOf, unresolvedFault } from '../support/world.ts';
 
 /** Three pages and then one of 2 MiB: all sizes, and a page that the region cuts. */
 const REGION = regionOf(6 * MiB - 3 * PAGE_SIZE, 2 * MiB + 3 * PAGE_SIZE);

@@ -751,6 +751,14 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     const { it } = world();
     it.state.on(it.guest.createVcpu({ vmpl: random(4) as never }), WHOLE);
   },
+  'SvsmMemory.validate': (random, world) =>
+    world().it.svsm.memory.validate(big(random), size(random), num(random)),
+  'SvsmMemory.rescind': (random, world) => world().it.svsm.memory.rescind(big(random), size(random)),
+  'SvsmMemory.grant': (random, world) => world().it.svsm.memory.grant(big(random), size(random), num(random)),
+  'SvsmMemory.revoke': (random, world) => world().it.svsm.memory.revoke(big(random), size(random)),
+  'SvsmMemory.clear': (random, world) => world().it.svsm.memory.clear(big(random), size(random)),
+  'SvsmMemory.read': (random, world) => world().it.svsm.memory.read(big(random), num(random), num(random)),
+  'SvsmMemory.write': (random, world) => world().it.svsm.memory.write(big(random), any(random), num(random)),
   'SvsmCore.register': (random, world) => {
     const { it, gpa } = { it: world().it, gpa: () => world().gpa(random) };
     it.svsm.register(it.guest.createVcpu({ vmpl: 2 }), gpa(), random(2) === 0 ? undefined : gpa());

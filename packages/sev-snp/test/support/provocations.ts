@@ -892,6 +892,13 @@ export const PROVOCATIONS: Provocations = {
       it.state.on(it.guest.createVcpu({ vmpl: 2 }), WHOLE);
     },
   },
+  'SvsmMemory.validate': { INVALID_ARGUMENT: () => svsmWorld().svsm.memory.validate(0n, 1 as never, 0) },
+  'SvsmMemory.rescind': { INVALID_ARGUMENT: () => svsmWorld().svsm.memory.rescind(0n, 1 as never) },
+  'SvsmMemory.grant': { INVALID_ARGUMENT: () => svsmWorld().svsm.memory.grant(0n, 1 as never, 0) },
+  'SvsmMemory.revoke': { INVALID_ARGUMENT: () => svsmWorld().svsm.memory.revoke(0n, 1 as never) },
+  'SvsmMemory.clear': { INVALID_ARGUMENT: () => svsmWorld().svsm.memory.clear(0n, 1 as never) },
+  'SvsmMemory.read': { INVALID_ARGUMENT: () => svsmWorld().svsm.memory.read(0n, -1) },
+  'SvsmMemory.write': { INVALID_ARGUMENT: () => svsmWorld().svsm.memory.write(-1n, Uint8Array.of(1)) },
   'SvsmCore.register': {
     INVALID_ARGUMENT: () => {
       const it = svsmWorld();

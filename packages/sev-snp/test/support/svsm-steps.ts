@@ -1,26 +1,18 @@
 /** Calls of an SVSM step by step: each access and instruction of its processor, and the whole state around a call. */
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
-import { VMEXIT_NPF } from '../../src/formats/exit-info.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { SvsmCall, type SvsmRegisters } from '../../src/formats/svsm-protocol.ts';
 import { EFER_SVME, writeVmsa } from '../../src/formats/vmsa.ts';
 import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
-import { SnpFault } from '../../src/rmp/snp-fault.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
-import { CAA, call, entryOf, OWN_END, type SvsmWorld, svsmWorld, writeList } from './svsm-world.ts';
-import { gvaOf, MiB, spaOf, WHOLE } from './world.ts';
+import { accessOf, CAA, call, entryOf, OWN_END, type SvsmWorld, svsmWorld, writeList } from './svsm-world.ts';
+import { gvaOf, MiB, spaOf } from './world.ts';
 
 /** The instructions and accesses of a processor. Each of them can exit, fail, or fault. */
 const STEPS = ['read', 'write', 'rmpadjust', 'rmpquery', 'pvalidate', 'invlpgb', 'vmgexit'] as const;
 export type StepName = (typeof STEPS)[number];
-
-/** A nested page fault that the hypervisor does not resolve. */
-export function unresolvedFault(): never {
-  const at = { gpa: 0n, gva: 0n, spa: undefined, nestedSize: undefined };
-  throw new SnpFault('NPF', { exitCode: VMEXIT_NPF, exitInfo1: 0n, check: 'nested-not-present', ...at });
-}
 
 /**
  * Calls `before` ahead of each step of a processor, with the number of the step. Its result, if it has one, replaces the
@@ -78,7 +70,7 @@ export function twoProcessors(options: Partial<SvsmStateOptions> = {}): TwoProce
   svsmCpu.loadCr3(it.vcpu.cr3);
   const guestCpu = it.guest.createVcpu({ vmpl: 2 });
   guestCpu.loadCr3(it.guestCpu.cr3);
-  const svsm = it.state.on(svsmCpu, WHOLE);
+  const svsm = it.state.on(svsmCpu, accessOf(svsmCpu, it.table));
   svsm.register(guestCpu, physAddr(OTHER_CAA));
   it.guestCpu.write(gvaOf(X), vmsaImage());
   it.guestCpu.write(gvaOf(V), vmsaImage());

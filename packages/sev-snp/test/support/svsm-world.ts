@@ -10,9 +10,11 @@ import {
 } from '../../src/formats/svsm-protocol.ts';
 import type { CallingArea } from '../../src/guest/svsm-call.ts';
 import type { SnpMachineOptions } from '../../src/host/snp-machine.ts';
+import type { GuestPageAccess } from '../../src/svsm/guest-page-access.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
 import { SvsmState } from '../../src/svsm/svsm-state.ts';
+import { Window } from './window-world.ts';
 import { gvaOf, MiB, WHOLE, type World, world } from './world.ts';
 
 /** The calling area of the guest. `OWN_END`: the end of the SVSM's memory. */
@@ -28,6 +30,17 @@ export interface SvsmWorld extends World {
   readonly area: CallingArea;
 }
 
+/** How the SVSM of a world reaches pages: it maps all of them, or each for a time in a window. A test file has one way. */
+export const mapping: { way: 'whole' | 'windows' } = { way: 'whole' };
+let windows = 0;
+
+/** The access of a processor of the SVSM, in the way of the test file. */
+export function accessOf(vcpu: Vcpu, table: PageTable): GuestPageAccess {
+  if (mapping.way === 'whole') return WHOLE;
+  windows += 1;
+  return new Window(vcpu, table, windows % 2).access;
+}
+
 /** A guest of 8 MiB: an SVSM in the first 2 MiB, at VMPL0, and an operating system at VMPL2 with the rest. */
 export function svsmWorld(
   options: Partial<SvsmStateOptions> = {},
@@ -36,7 +49,7 @@ export function svsmWorld(
   const it = world(machine);
   const own = [physRegion(physAddr(0), OWN_END)];
   const state = new SvsmState({ memory: it.guest.memory, own, ...options });
-  const svsm = state.on(it.vcpu, WHOLE);
+  const svsm = state.on(it.vcpu, accessOf(it.vcpu, it.table));
   for (let gpa = OWN_END; gpa < 8 * MiB; gpa += 2 * MiB) {
     for (const vmpl of [1, 2]) {
       it.vcpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl, permissions: 0xf });

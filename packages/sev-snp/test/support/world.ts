@@ -3,6 +3,7 @@ import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import type { MachineEvent } from '../../src/cpu/machine-event.ts';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import type { VcpuOptions } from '../../src/cpu/vcpu-options.ts';
+import { VMEXIT_NPF } from '../../src/formats/exit-info.ts';
 import { encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';
@@ -11,7 +12,7 @@ import type { Guest } from '../../src/guest/guest.ts';
 import type { LaunchOptions } from '../../src/host/launch-options.ts';
 import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
-import { isSnpFault } from '../../src/rmp/snp-fault.ts';
+import { isSnpFault, SnpFault } from '../../src/rmp/snp-fault.ts';
 import { type GuestPageAccess, permanentMap } from '../../src/svsm/guest-page-access.ts';
 
 export const MiB = 1 << 20;
@@ -131,4 +132,10 @@ export function thrownBy(
     if (isSnpFault(error) || isSnpError(error)) return error as never;
     throw error;
   }
+}
+
+/** A nested page fault that the hypervisor does not resolve. */
+export function unresolvedFault(): never {
+  const at = { gpa: 0n, gva: 0n, spa: undefined, nestedSize: undefined };
+  throw new SnpFault('NPF', { exitCode: VMEXIT_NPF, exitInfo1: 0n, check: 'nested-not-present', ...at });
 }

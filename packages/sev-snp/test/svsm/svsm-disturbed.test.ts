@@ -13,7 +13,6 @@ import type { Guest } from '../../src/guest/guest.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
 import { SvsmState } from '../../src/svsm/svsm-state.ts';
-import { unresolvedFault } from '../support/svsm-steps.ts';
 import {
   CAA,
   call,
@@ -24,7 +23,7 @@ import {
   svsmWorld,
   writeList,
 } from '../support/svsm-world.ts';
-import { codeOf, gvaOf, MiB, spaOf, WHOLE } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, spaOf, unresolvedFault, WHOLE } from '../support/world.ts';
 
 const { Success, InvalidAddress, InstructionFailed } = SvsmResult;
 const P = 6 * MiB + 0x1000;

@@ -11,14 +11,13 @@ import {
   prepareOther,
   run,
   twoProcessors,
-  unresolvedFault,
   V,
   vmsaImage,
   W,
   X,
 } from '../support/svsm-steps.ts';
 import { CAA, call, entryOf, pvalidateList, svsmWorld, writeList } from '../support/svsm-world.ts';
-import { codeOf, gvaOf, MiB, spaOf } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, spaOf, unresolvedFault } from '../support/world.ts';
 
 const { Success, Busy, InvalidAddress } = SvsmResult;
 

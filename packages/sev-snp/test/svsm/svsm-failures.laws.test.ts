@@ -13,10 +13,9 @@ import {
   type StepName,
   stateOf,
   twoProcessors,
-  unresolvedFault,
 } from '../support/svsm-steps.ts';
 import { CAA, entryOf, pvalidateList, type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
-import { gvaOf, MiB } from '../support/world.ts';
+import { gvaOf, MiB, unresolvedFault } from '../support/world.ts';
 
 /** The failure of a step, in place of the step; `undefined` if the step cannot fail so. */
 type Failure = (name: StepName) => unknown;

@@ -12,10 +12,9 @@ import {
   run,
   type StepName,
   twoProcessors,
-  unresolvedFault,
 } from '../support/svsm-steps.ts';
 import { CAA, OWN_END, type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
-import { MiB, spaOf } from '../support/world.ts';
+import { MiB, spaOf, unresolvedFault } from '../support/world.ts';
 
 const BUSY = 0x8000_0007;
 const GUEST_PAGES = Array.from(

@@ -19,9 +19,8 @@ import type { Hypervisor } from '../../src/host/hypervisor.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
 import { SvsmState } from '../../src/svsm/svsm-state.ts';
-import { unresolvedFault } from '../support/svsm-steps.ts';
 import { entryOf } from '../support/svsm-world.ts';
-import { codeOf, gvaOf, MiB, mapAll, WHOLE, world } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, mapAll, unresolvedFault, WHOLE, world } from '../support/world.ts';
 
 const CAA = 5 * MiB;
 /** In the SVSM's memory. */

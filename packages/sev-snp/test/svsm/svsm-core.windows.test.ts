@@ -1,0 +1,3 @@
+/** The same, with windows. */
+import '../support/with-windows.ts';
+import './svsm-core.test.ts';
