@@ -20,6 +20,8 @@ import {
   adversary,
   type Duties,
   GPAS,
+  HOLE,
+  mapWith,
   OWN_END,
   type Party,
   SECRET,
@@ -82,6 +84,9 @@ export class Campaign {
   readonly #random: (end: number) => number;
   /** The last number that a guest wrote to each of its private pages, by party. A page without one is given up. */
   readonly #written: Map<Party, Map<number, number>> = new Map();
+  /** The pages that each party has not accepted yet. */
+  readonly #unaccepted: Map<Party, Set<number>> = new Map();
+  readonly #hasMap: boolean;
   readonly #parties: readonly [Adversary['alone'], Adversary['above']];
   /** System pages that the hypervisor moves around: those of both guests, and some unassigned ones. */
   readonly #spas: SysPhysAddr[];
@@ -92,23 +97,35 @@ export class Campaign {
   readonly #log: string[] = [];
   #values = 0;
 
-  constructor(seed: number, { duties = ALL_DUTIES, tally = {} }: { duties?: Duties; tally?: Tally } = {}) {
+  /** `hasMap`: the memory of both guests has a hole, and some of the contested pages are unaccepted. */
+  constructor(
+    seed: number,
+    {
+      duties = ALL_DUTIES,
+      tally = {},
+      hasMap = false,
+    }: { duties?: Duties; tally?: Tally; hasMap?: boolean } = {},
+  ) {
     this.tally = tally;
     this.#seed = seed;
     this.#random = randomOf(seed);
     this.#duties = duties;
-    this.it = adversary(duties);
+    this.#hasMap = hasMap;
+    const unaccepted = hasMap ? GPAS.filter(() => this.#random(2) === 0) : [];
+    this.it = hasMap ? adversary(duties, mapWith(unaccepted)) : adversary(duties);
     const { host, alone, above, machine } = this.it;
     this.#parties = [alone, above];
     this.#processors = new ProcessorSteps(this.it, this.#random);
     this.#firmware = new FirmwareAttacks(host, [alone.guest, above.guest], this.#random);
     this.#shadow = new RmpShadow(machine.rmp);
     for (const party of this.#parties) {
-      this.#written.set(party, new Map(GPAS.map((gpa) => [gpa, 0])));
+      const accepted = GPAS.filter((gpa) => !unaccepted.includes(gpa));
+      this.#written.set(party, new Map(accepted.map((gpa) => [gpa, 0])));
       // The pages of the page tables too.
-      for (const gpa of [...GPAS, MiB, MiB + 0x3000, 0x18_0000]) {
+      for (const gpa of [...accepted, MiB, MiB + 0x3000, 0x18_0000]) {
         this.#homes.push([party, physAddr(gpa), party.guest.nested.lookup(physAddr(gpa))!.spa]);
       }
+      this.#unaccepted.set(party, new Set(unaccepted));
       if (this.#random(2) === 0) host.splitPage(party.guest, physAddr(GPAS[0]!));
     }
     const free = Array.from({ length: 4 }, () => host.allocatePage());
@@ -167,6 +184,7 @@ export class Campaign {
     });
     const kind = this.#random(12);
     if (unreachable !== undefined) this.#note('table out of reach');
+    else if (kind === 0 && this.#hasMap && this.#random(2) === 0) this.#hole(party);
     else if (kind === 0) this.#secret();
     else if (kind > 9) this.#useProcessors(party, gpa, isPrivate === true);
     else if (kind < 4) this.#change(party, gpa, isPrivate === true, kind);
@@ -235,6 +253,25 @@ export class Campaign {
     if (attempt === undefined && kept === undefined) throw new LawBroken('VMPL2 writes to the SVSM');
   }
 
+  /** A page outside of the map: its state does not change, and no record has it, whatever the hypervisor maps there. */
+  #hole(party: Party): void {
+    const at = physAddr(HOLE);
+    const before = party.guest.nested.lookup(at)?.spa;
+    const changed = thrownBy(() => {
+      if (this.#random(2) === 0) this.#changeAlone(HOLE, 'accept', false);
+      else this.#pvalidateBySvsm({ gpa: at, size: 0, validate: true, ignoreUnchanged: true, reserved: 0 });
+    });
+    this.#note(changed === undefined ? 'hole' : 'hole refused', changed?.code);
+    if (changed === undefined || party.isValidated(at))
+      throw new LawBroken('a page outside of memory is validated');
+    const { host } = this.it;
+    if (host.answers.pageState !== undefined) return;
+    if (host.changePageState(party.guest, at, PageOperation.Private) === 0)
+      throw new LawBroken('the state of a page outside of memory changes');
+    if (party.guest.nested.lookup(at)?.spa !== before && host.answers.beforeResume === undefined)
+      throw new LawBroken('a page outside of memory gets a system page');
+  }
+
   #change(party: Party, gpa: number, isPrivate: boolean, kind: number): void {
     const at = physAddr(gpa);
     const wasValidated = party.isValidated(at);
@@ -248,6 +285,7 @@ export class Campaign {
     if (refused === undefined) {
       if (wants === 'share') written.delete(gpa);
       else written.set(gpa, 0);
+      if (wants === 'accept' && this.#unaccepted.get(party)!.delete(gpa)) this.#note('accept new memory');
     } else if (!wasValidated || !party.isValidated(at)) written.delete(gpa);
     this.#note(refused === undefined ? wants : `${wants} refused`, refused?.code);
   }
@@ -357,6 +395,7 @@ export class Campaign {
 
   /** The address of an attack: mostly a contested page, else the GHCB or a page table. */
   #target(): PhysAddr {
+    if (this.#hasMap && this.#random(16) === 0) return physAddr(HOLE);
     if (this.#random(64) !== 0) return physAddr(GPAS[this.#random(GPAS.length)]!);
     return this.#homes[this.#random(this.#homes.length)]![1];
   }

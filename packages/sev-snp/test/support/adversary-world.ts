@@ -1,5 +1,5 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
-import { physRegion } from '@svsm/memory-region';
+import { type MemoryRegion, physRegion } from '@svsm/memory-region';
 import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
@@ -10,7 +10,9 @@ import type { VisibilityOptions } from '../../src/guest/page-visibility.ts';
 import type { CallingArea } from '../../src/guest/svsm-call.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import type { LaunchMemory } from '../../src/host/launch-options.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
+import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import { gvaOf, MiB, WHOLE } from './world.ts';
@@ -92,15 +94,37 @@ export const MOVED_CAA = [CAA + 0x1000, CAA + 0x2000] as const;
 export const CREATED_CAA = CAA + 0x3000;
 const TABLES_ABOVE = 3 * MiB + 0x1_0000;
 
-/** A machine under attack, with two guests of 4 MiB that use the same addresses. */
-export function adversary(duties: Duties = ALL_DUTIES): Adversary {
+/** A page that does not exist in a map with a hole. */
+export const HOLE = 2 * MiB + 0x4_0000;
+
+/** A map of 4 MiB with a hole, in which some of {@link GPAS} are unaccepted. */
+export function mapWith(unaccepted: readonly number[]): readonly LaunchMemory[] {
+  const part = (start: number, end: number, validated = true): LaunchMemory => ({
+    region: physRegion(physAddr(start), end - start),
+    validated,
+  });
+  const pages = [...GPAS, HOLE].toSorted((a, b) => a - b);
+  const rest = pages.flatMap((gpa, k) => {
+    const [start, end] = [gpa + PAGE_SIZE, pages[k + 1] ?? END];
+    return start < end ? [part(start, end)] : [];
+  });
+  const contested = GPAS.map((gpa) => part(gpa, gpa + PAGE_SIZE, !unaccepted.includes(gpa)));
+  return [part(0, GPAS[0]!), ...contested, ...rest];
+}
+
+/** A machine under attack, with two guests of 4 MiB that use the same addresses. All memory is validated without a map. */
+export function adversary(
+  duties: Duties = ALL_DUTIES,
+  map: readonly LaunchMemory[] = [{ region: physRegion(physAddr(0), END), validated: true }],
+): Adversary {
   const machine = new SnpMachine({ memorySize: 16 * MiB, hypervisor: (it) => new HostileHypervisor(it) });
   const host = machine.hypervisor as HostileHypervisor;
-  const alone = host.launch({ size: END });
+  const alone = host.launch({ memory: map });
+  const accepted = map.flatMap(({ region, validated }) => (validated ? [region] : []));
   const cpu = (): Vcpu => new CarelessVcpu(alone, tlbs(), duties);
   const vcpus = [cpu(), cpu()] as const;
   const table = mapAll(alone, vcpus, TABLES);
-  const validated = new ValidatedPages(alone.memory, alone.memory);
+  const validated = new ValidatedPages(alone.memory, accepted);
   const options = duties.record ? { validated } : {};
   const ghcb = Ghcb.create(vcpus[0], table, gvaOf(GHCB), options);
   return {
@@ -114,17 +138,25 @@ export function adversary(duties: Duties = ALL_DUTIES): Adversary {
       ghcb,
       isValidated: (gpa) => !duties.record || validated.has(gpa),
     },
-    above: withSvsm(host.launch({ size: END }), duties),
+    above: withSvsm(host.launch({ memory: map }), accepted, duties),
   };
 }
 
-function withSvsm(guest: Guest, duties: Duties): Adversary['above'] {
+function withSvsm(
+  guest: Guest,
+  accepted: readonly MemoryRegion<PhysAddr>[],
+  duties: Duties,
+): Adversary['above'] {
   const svsmCpu = new CarelessVcpu(guest, tlbs(), duties);
   mapAll(guest, [svsmCpu], TABLES);
   const own = [physRegion(physAddr(0), OWN_END)];
-  const state = new SvsmState({ memory: guest.memory, own });
+  const state = new SvsmState({ memory: guest.memory, own, validated: accepted });
   const svsm = state.on(svsmCpu, WHOLE);
-  for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(OWN_END), PageSize.Huge, { vmpl, permissions: 0xf });
+  for (const gpa of new GuestRegions(accepted).iterPages(PageSize.Regular)) {
+    const size = guest.nested.lookup(gpa)?.size === PageSize.Huge ? PageSize.Huge : PageSize.Regular;
+    if (gpa < OWN_END || gpa % BigInt(size) !== 0n) continue;
+    for (const vmpl of [1, 2]) svsmCpu.rmpadjust(gvaOf(Number(gpa)), size, { vmpl, permissions: 0xf });
+  }
   const vcpus = [CAA, MOVED_CAA[0]].map(() => guest.createVcpu({ vmpl: 2, ...tlbs() }));
   const table = mapAll(guest, vcpus, TABLES_ABOVE);
   const areas = [CAA, MOVED_CAA[0]].map((gpa) => ({ gva: gvaOf(gpa), gpa: physAddr(gpa) }));
@@ -161,8 +193,7 @@ function mapAll(guest: Guest, vcpus: readonly Vcpu[], at: number): PageTable {
   const { memory } = vcpus[0]!;
   const frames = { allocateFrame, freeFrame: () => {} };
   const table = PageTable.create({ memory, frames, config: guest.paging });
-  for (const gpa of guest.memory.iterPages(PageSize.Huge))
-    table.map2m(gvaOf(Number(gpa)), gpa, PtePreset.Data);
+  for (let gpa = 0; gpa < END; gpa += 2 * MiB) table.map2m(gvaOf(gpa), physAddr(gpa), PtePreset.Data);
   for (const vcpu of vcpus) vcpu.loadCr3(table.cr3);
   return table;
 }
