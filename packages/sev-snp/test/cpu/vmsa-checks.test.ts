@@ -105,5 +105,7 @@ test('CS.L with CS.D is refused in long mode only', () => {
   expect(check(before)).not.toBe('CS.L and CS.D are not both 1 in long mode');
   // Neither LME nor paging.
   expect(check({ ...before, efer: 0x1000n })).not.toBe('CS.L and CS.D are not both 1 in long mode');
+  // Paging without LME, which the model refuses for another reason.
+  expect(check({ ...both, efer: 0x1000n })).toBe('the registers are those of a processor');
   expect(check(both)).toBe('CS.L and CS.D are not both 1 in long mode');
 });
