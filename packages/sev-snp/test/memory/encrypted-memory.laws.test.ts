@@ -79,8 +79,26 @@ test('an alias is a second address of the same DRAM, with a keystream of its own
         of.map((stream, f) => dram[targets[f]!]!.map((byte, i) => byte ^ stream[i]!)),
       );
       expect(readAll()).toEqual(expected);
+      for (const [k, ofKey] of expected.entries()) {
+        const written = memory.writtenIn(0, 3, k);
+        expect(written).toEqual([0, 1, 2].filter((f) => written.includes(f)));
+        for (const [f, bytes] of ofKey.entries())
+          if (bytes.some((byte) => byte !== 0)) expect(written).toContain(f);
+      }
     }),
   );
+});
+
+test('frames that were not written, or were cleared, are not listed as written', () => {
+  const memory = new EncryptedMemory(0x10_0000, 3);
+  memory.writeFrame(7, 0, Uint8Array.of(1), 0);
+  memory.writeFrame(3, 0, Uint8Array.of(1), 0);
+  memory.clear(10, 1, 2);
+  expect(memory.writtenIn(0, 256, 0)).toEqual([3, 7, 10, 11]);
+  expect(memory.writtenIn(4, 7, 0)).toEqual([7, 10]);
+  expect(memory.writtenIn(10, 2, 1)).toEqual([]);
+  memory.clear(0, 0, 256);
+  expect(memory.writtenIn(0, 256, 0)).toEqual([]);
 });
 
 const laneStep = fc.oneof(
