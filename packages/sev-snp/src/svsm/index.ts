@@ -5,9 +5,9 @@
  */
 
 export { type GuestPageAccess, permanentMap } from './guest-page-access.ts';
+export type { SvsmProtocol, SvsmProtocolAnswer, SvsmProtocolCall } from './other-protocol.ts';
 export type { SvsmCore } from './svsm-core.ts';
 export type { SvsmMemory } from './svsm-memory.ts';
 export type { SvsmMemoryMap, SvsmStateOptions } from './svsm-options.ts';
-export type { SvsmProtocol, SvsmProtocolAnswer, SvsmProtocolCall } from './svsm-protocols.ts';
 export { SvsmState, type SvsmVcpu } from './svsm-state.ts';
 export type { VtomRange } from './svsm-vtom.ts';

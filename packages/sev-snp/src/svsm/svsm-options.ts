@@ -1,7 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { GuestMemoryInput } from '../memory/guest-regions.ts';
-import type { SvsmProtocol } from './svsm-protocols.ts';
+import type { SvsmProtocol } from './other-protocol.ts';
 import type { VtomRange } from './svsm-vtom.ts';
 
 /** The memory of a guest with an SVSM. */

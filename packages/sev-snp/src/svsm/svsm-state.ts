@@ -3,9 +3,9 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import type { ValidatedPages } from '../guest/validated-pages.ts';
 import type { GuestPageAccess } from './guest-page-access.ts';
+import { checkedProtocols } from './other-protocol.ts';
 import { SvsmCore } from './svsm-core.ts';
 import type { SvsmStateOptions } from './svsm-options.ts';
-import { checkedProtocols } from './svsm-protocols.ts';
 import { SvsmRecords } from './svsm-records.ts';
 
 /** A processor that the SVSM has created for the guest. */

@@ -3,7 +3,7 @@ import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { type SvsmRegisters, SvsmResult } from '../../src/formats/svsm-protocol.ts';
 import { querySvsmProtocol } from '../../src/guest/svsm-call.ts';
-import type { SvsmProtocol, SvsmProtocolAnswer, SvsmProtocolCall } from '../../src/svsm/svsm-protocols.ts';
+import type { SvsmProtocol, SvsmProtocolAnswer, SvsmProtocolCall } from '../../src/svsm/other-protocol.ts';
 import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import { CAA, call, entryOf, pvalidateList, type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
 import { bytesOf, codeOf, gvaOf, MiB, spaOf } from '../support/world.ts';
