@@ -1,6 +1,6 @@
 import { formatAddress, isPageAligned, Phys, type PhysAddr, pageNumber } from '@svsm/address';
 import { ENTRIES } from '../entry/page-sizes.ts';
-import { PageTableError } from '../entry/page-table-error.ts';
+import { isPageTableError, PageTableError } from '../entry/page-table-error.ts';
 import { frameAddress } from '../entry/words.ts';
 import { CallGuard } from './call-guard.ts';
 import type { FrameAllocator } from './frame-allocator.ts';
@@ -87,14 +87,24 @@ export class TableFrames {
     else if (!isPageAligned(frame)) problem = 'it is not a multiple of 4096';
     else if (frame >= end) problem = `physical addresses of this page table end at ${formatAddress(end)}`;
     else {
-      try {
-        this.memory.words(pageNumber(frame), false);
-        return;
-      } catch (cause) {
-        throw new PageTableError('INVALID_FRAME', { frame, problem: 'there is no memory at it' }, { cause });
-      }
+      const cause = this.#faultAt(pageNumber(frame));
+      if (cause === undefined) return;
+      throw new PageTableError('INVALID_FRAME', { frame, problem: 'there is no memory at it' }, { cause });
     }
     throw new PageTableError('INVALID_FRAME', { frame, problem });
+  }
+
+  /** The `BUS_ERROR` of memory that does not have the frame. Any other error is one of the memory, and comes out as it is. */
+  #faultAt(frame: number): unknown {
+    try {
+      const words: unknown = this.memory.words(frame, false);
+      const at: unknown = this.memory.wordOffset(frame);
+      if (isWords(words) && Number.isInteger(at)) return undefined;
+      return new TypeError('the memory must return a Uint32Array and an offset');
+    } catch (error) {
+      if (isPageTableError(error, 'BUS_ERROR')) return error;
+      throw error;
+    }
   }
 
   #require(operation: string): FrameAllocator {
@@ -133,5 +143,14 @@ export class TableFrames {
       }
     }
     return failures;
+  }
+}
+
+function isWords(value: unknown): boolean {
+  try {
+    return value instanceof Uint32Array;
+  } catch {
+    // A proxy that throws.
+    return false;
   }
 }

@@ -4,7 +4,7 @@ import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
 import type { NestedPage, NestedRights } from '../memory/nested-table.ts';
-import { failedRmpCheck, type RmpAccessKind, type RmpCheck } from '../rmp/rmp-check.ts';
+import { failedAccessCheck, type RmpAccessKind, type RmpCheck } from '../rmp/rmp-check.ts';
 import { SnpFault, type SnpFaultDetails } from '../rmp/snp-fault.ts';
 import { type NestedTlb, pageAt } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
@@ -148,7 +148,7 @@ function isNestedWrite(kind: RmpAccessKind): boolean {
 }
 
 function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysAccess): RmpCheck | undefined {
-  return failedRmpCheck(guest.machine.rmp, {
+  return failedAccessCheck(guest.machine.rmp, {
     ...access,
     supervisorShadowStack: needsSss(access),
     accessor: access.isPrivate ? 'snp-guest-private' : 'snp-guest-shared',

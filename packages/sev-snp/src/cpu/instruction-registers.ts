@@ -156,7 +156,7 @@ export function executeInHost(
   const operand = registers.rcx as SysPhysAddr;
   if (instruction === 'PSMASH') return finished(registers, host.psmash(spa), assumptions);
   if (instruction === 'RMPUPDATE') {
-    const state = decodeRmpState(host.read(operand, RMP_STATE_SIZE));
+    const { regionStatus: _, ...state } = decodeRmpState(host.read(operand, RMP_STATE_SIZE));
     return finished(registers, host.rmpupdate(spa, state), assumptions);
   }
   const { result, state } = host.rmpread(spa);

@@ -51,7 +51,7 @@ export class FirmwareCommand {
   }
 
   /**
-   * A copy of operands, for which each field is read once: INVALID_PARAM if that fails. Reading can run code of the
+   * A copy of operands, for which each field is read once: INVALID_PARAM if that fails, or if one has another name. Reading can run code of the
    * caller, which can give other commands, so a command copies its operands before it looks at any state.
    */
   operands<Operands extends object>(
@@ -60,6 +60,8 @@ export class FirmwareCommand {
   ): Readonly<Operands> {
     try {
       if (typeof given !== 'object') throw new TypeError('the operands are not an object');
+      const unknown = Object.keys(given).find((name) => !(names as readonly string[]).includes(name));
+      if (unknown !== undefined) throw new TypeError(`an operand ${JSON.stringify(unknown)} does not exist`);
       return Object.fromEntries(names.map((name) => [name, given[name]])) as Operands;
     } catch (cause) {
       return this.refuse('INVALID_PARAM', undefined, cause);

@@ -65,7 +65,8 @@ function uncount(rmp: Rmp, spa: SysPhysAddr): void {
   const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
   if (spa === first || rmp.assumptions.subpageCount === 'unmaintained') return;
   const entry = rmp.rawEntry(first) as RmpEntry;
-  rmp.setRawEntry(first, { ...entry, subpageCount: entry.subpageCount - 1 });
+  // The count has 9 bits, and can be wrong already: a raw entry can have any.
+  rmp.setRawEntry(first, { ...entry, subpageCount: (entry.subpageCount - 1) & 0x1ff });
 }
 
 function pageAt(spa: SysPhysAddr, k: number): SysPhysAddr {

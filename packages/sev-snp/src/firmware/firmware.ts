@@ -1,11 +1,13 @@
 import { PAGE_SIZE, PageSize, pageNumber } from '@svsm/address';
+import { readArgument, requireInstance, requireInteger } from '../formats/arguments.ts';
 import { GuestState } from '../formats/guest-state.ts';
 import type { Sha384 } from '../formats/launch-digest.ts';
 import { launchDigestOf } from '../formats/launch-pages.ts';
 import { PageState } from '../formats/page-state.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { NO_KEY } from '../memory/encrypted-memory.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { EncryptedMemory, NO_KEY } from '../memory/encrypted-memory.ts';
+import { Rmp } from '../rmp/rmp.ts';
 import { AsidTable } from './asid-table.ts';
 import { FirmwareCommand, type FirmwarePlatform, metadataGpa, setEntry } from './firmware-command.ts';
 import { type ActiveGuest, FirmwareContext } from './firmware-context.ts';
@@ -52,8 +54,20 @@ export class Firmware {
   /** The contexts by the address of their pages. */
   readonly #contexts: Map<bigint, FirmwareContext> = new Map();
 
-  /** The firmware of a machine whose SNP guests have the ASIDs 1 to `lastAsid`. O(1). */
+  /**
+   * The firmware of a machine whose SNP guests have the ASIDs 1 to `lastAsid`. O(1).
+   *
+   * @param lastAsid - 0 to 1022
+   * @throws SnpError `INVALID_ARGUMENT`
+   */
   constructor(platform: FirmwarePlatform, lastAsid: number) {
+    const parts = readArgument('platform', platform, 'pass an object with rmp and memory', () => ({
+      rmp: platform.rmp,
+      memory: platform.memory,
+    }));
+    requireInstance('the RMP of the platform', parts.rmp, Rmp, 'an Rmp');
+    requireInstance('the memory of the platform', parts.memory, EncryptedMemory, 'an EncryptedMemory');
+    requireInteger('lastAsid', lastAsid, 0, 1022);
     this.#platform = platform;
     this.#asids = new AsidTable(lastAsid);
   }
@@ -180,8 +194,11 @@ export class Firmware {
   /**
    * The guest with a context page, as processors and the memory controller know it: `undefined` if it has no ASID. The
    * same object until SNP_DECOMMISSION. O(1).
+   *
+   * @throws AddressError if `context` is not an address
    */
   activeGuest(context: SysPhysAddr): ActiveGuest | undefined {
+    SysPhys.assertIsAddress(context);
     return this.#contexts.get(context)?.active;
   }
 

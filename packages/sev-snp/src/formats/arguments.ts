@@ -1,4 +1,4 @@
-import { CodedError } from '@svsm/address';
+import { CodedError, PageSize } from '@svsm/address';
 import { SnpError } from './snp-error.ts';
 
 /*
@@ -46,6 +46,17 @@ export function requireFunction(what: string, value: unknown): void {
 /** @throws SnpError `INVALID_ARGUMENT` if `value` is not one of `values` */
 export function requireOneOf(what: string, value: unknown, values: readonly unknown[]): void {
   if (!values.includes(value)) refuseArgument(what, value, `pass one of ${values.join(', ')}`);
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not an integer: a page number, a key, a count */
+export function requireWhole(what: string, value: unknown): void {
+  if (!Number.isInteger(value)) refuseArgument(what, value, 'pass an integer');
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` if `value` is not a page size of the RMP */
+export function requireRmpPageSize(value: unknown): void {
+  if (value !== PageSize.Regular && value !== PageSize.Huge)
+    refuseArgument('the page size', value, 'pass 4096 or 2097152');
 }
 
 /** @throws SnpError `INVALID_ARGUMENT` if `value` is not an instance of `type`, whose name is `name` */

@@ -1,5 +1,6 @@
-import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
 import type { GuestContext } from '../cpu/platform.ts';
+import { requireUint64 } from '../formats/arguments.ts';
 import {
   GHCB_REGISTERS,
   type GhcbRegisters,
@@ -8,6 +9,7 @@ import {
   writeGhcbRegisters,
 } from '../formats/ghcb-exits.ts';
 import { GHCB_FIELDS, GhcbExit, GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
+import { requireOptions } from '../formats/options.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
 
@@ -29,6 +31,19 @@ export interface GhcbAnswer {
   readonly info1: bigint;
   readonly info2: bigint;
   readonly registers?: GhcbRegisters;
+}
+
+const REQUEST: readonly (keyof GhcbRequest)[] = ['gpa', 'exitCode', 'info1', 'info2', 'scratch', 'registers'];
+
+/** Requires a request whose fields have their types. @throws SnpError `INVALID_ARGUMENT`; AddressError */
+export function requireGhcbRequest(request: GhcbRequest): void {
+  requireOptions('the request', request, REQUEST);
+  const { gpa, exitCode, info1, info2, scratch, registers } = request;
+  Phys.assertIsAddress(gpa);
+  for (const [name, value] of Object.entries({ exitCode, info1, info2 })) requireUint64(name, value);
+  if (scratch !== undefined) requireUint64('scratch', scratch);
+  requireOptions('the registers', registers, GHCB_REGISTERS);
+  for (const [name, value] of Object.entries(registers)) if (value !== undefined) requireUint64(name, value);
 }
 
 /** System memory as the host reads and writes it. `Hypervisor` has it. */

@@ -1,39 +1,21 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/address';
+import { requireGuest, requirePages, requireVcpu } from '../cpu/context-checks.ts';
 import type { GuestContext, VcpuContext } from '../cpu/platform.ts';
+import { requireInteger } from '../formats/arguments.ts';
 import { copyOfBytes } from '../formats/byte-fields.ts';
 import { decodeGhcbMsr, type PageOperation } from '../formats/ghcb-msr.ts';
 import type { GhcbPage } from '../formats/ghcb-page.ts';
+import { requireOptions } from '../formats/options.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { isSnpError } from '../formats/snp-error.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { HYPERVISOR_ENTRY } from '../rmp/rmp.ts';
 import { type GhcbAnswer, type GhcbRequest, ghcbOfGuest } from './ghcb-service.ts';
+import { type HostileAnswers, requireAnswers } from './hostile-answers.ts';
 import { Hypervisor } from './hypervisor.ts';
-
-/** The behaviour of a hostile hypervisor at an exit, in place of its work. It is honest where nothing is given. */
-export interface HostileAnswers {
-  /** The answer in the GHCB MSR; `undefined` for the true one. */
-  msr?: ((request: bigint, guest: GuestContext) => bigint | undefined) | undefined;
-  /** The answer in the GHCB, without serving the request; `undefined` to serve it. */
-  page?: ((request: GhcbRequest, page: GhcbPage) => GhcbAnswer | undefined) | undefined;
-  /** Changes a GHCB after the answer was written: any field, the valid bitmap, the shared buffer. */
-  afterPage?: ((page: GhcbPage, guest: GuestContext) => void) | undefined;
-  /** The result of one page state change without making it, 0 for success; `undefined` to make it. */
-  pageState?:
-    | ((gpa: PhysAddr, operation: PageOperation, pageSize: RmpPageSize) => number | undefined)
-    | undefined;
-  /** Whether a nested page fault is said to be resolved; `undefined` to handle it. */
-  fault?: ((gpa: PhysAddr, exitInfo1: bigint) => boolean | undefined) | undefined;
-  /** Whether a requested privilege level is not run, while the answer claims that it was. */
-  withhold?: boolean;
-  /** Called at each exit before the guest continues: a chance to change memory between check and use. */
-  beforeResume?: ((guest: GuestContext) => void) | undefined;
-  /** Called right before the guest reads shared memory, as another processor would act: two reads can differ. */
-  beforeSharedRead?: ((guest: GuestContext, spa: SysPhysAddr, length: number) => void) | undefined;
-}
 
 /**
  * A hypervisor that is honest until a test composes an attack from its methods and {@link answers}. It has no more power
@@ -58,17 +40,43 @@ export interface HostileAnswers {
  * ```
  */
 export class HostileHypervisor extends Hypervisor {
-  /** The lies of its answers. */
-  answers: HostileAnswers = {};
+  #answers: HostileAnswers = {};
 
-  /** Maps `gpa` to another page, in the nested page table alone. */
+  /**
+   * The lies of its answers.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for a lie that does not exist, or that has another type
+   */
+  get answers(): HostileAnswers {
+    return this.#answers;
+  }
+
+  set answers(answers: HostileAnswers) {
+    requireAnswers(answers);
+    this.#answers = answers;
+  }
+
+  /**
+   * Maps `gpa` to another page, in the nested page table alone.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   remap(guest: GuestContext, gpa: PhysAddr, spa: SysPhysAddr): void {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
+    SysPhys.assertIsAddress(spa);
     this.hide(guest, gpa);
     guest.nested.map(gpa, spa, PageSize.Regular);
   }
 
-  /** Unmaps the 4 KiB page at `gpa` from the nested page table. Returns the page that was mapped, or `undefined`. */
+  /**
+   * Unmaps the 4 KiB page at `gpa` from the nested page table. Returns the page that was mapped, or `undefined`.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   hide(guest: GuestContext, gpa: PhysAddr): SysPhysAddr | undefined {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
     const old = guest.nested.lookup(gpa);
     if (old === undefined) return undefined;
     guest.nested.split4k(gpa);
@@ -76,15 +84,29 @@ export class HostileHypervisor extends Hypervisor {
     return old.spa;
   }
 
-  /** Swaps the pages of two addresses in the nested page table. */
+  /**
+   * Swaps the pages of two addresses in the nested page table.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   swap(guest: GuestContext, a: PhysAddr, b: PhysAddr): void {
+    requireGuest(guest);
+    Phys.assertIsAddress(a);
+    Phys.assertIsAddress(b);
     const [ofA, ofB] = [this.hide(guest, a), this.hide(guest, b)];
     if (ofB !== undefined) guest.nested.map(a, ofB, PageSize.Regular);
     if (ofA !== undefined) guest.nested.map(b, ofA, PageSize.Regular);
   }
 
-  /** Maps `gpa` to the page of `other`, so that one page has two addresses. */
+  /**
+   * Maps `gpa` to the page of `other`, so that one page has two addresses.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   alias(guest: GuestContext, gpa: PhysAddr, other: PhysAddr): void {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
+    Phys.assertIsAddress(other);
     const target = guest.nested.lookup(other);
     if (target !== undefined) this.remap(guest, gpa, target.spa);
   }
@@ -94,32 +116,55 @@ export class HostileHypervisor extends Hypervisor {
    * refuses it.
    *
    * @param spa - a free page if not given
-   * @throws SnpError `OUT_OF_MEMORY`
+   * @throws SnpError `OUT_OF_MEMORY`; `INVALID_ARGUMENT` if `guest` is not a guest
    */
-  substitute(
-    guest: GuestContext,
-    gpa: PhysAddr,
-    spa: SysPhysAddr = this.allocatePage(),
-  ): SysPhysAddr | undefined {
+  substitute(guest: GuestContext, gpa: PhysAddr, spa?: SysPhysAddr): SysPhysAddr | undefined {
+    requireGuest(guest);
+    requirePages(gpa);
+    if (spa !== undefined) requirePages(spa as bigint as PhysAddr);
+    return this.#substitute(guest, gpa, spa ?? this.allocatePage());
+  }
+
+  #substitute(guest: GuestContext, gpa: PhysAddr, spa: SysPhysAddr): SysPhysAddr | undefined {
     const result = this.rmpupdate(spa, { assigned: true, asid: guest.asid, gpa });
     this.remap(guest, gpa, spa);
     return result === RmpResult.SUCCESS ? spa : undefined;
   }
 
-  /** Maps `gpa` to a page of another guest. */
+  /**
+   * Maps `gpa` to a page of another guest.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   lend(guest: GuestContext, gpa: PhysAddr, owner: GuestContext, ownerGpa: PhysAddr): void {
+    requireGuest(guest);
+    requireGuest(owner);
+    Phys.assertIsAddress(gpa);
+    Phys.assertIsAddress(ownerGpa);
     const target = owner.nested.lookup(ownerGpa);
     if (target !== undefined) this.remap(guest, gpa, target.spa);
   }
 
-  /** Takes the page at `gpa` from the guest with RMPUPDATE, and leaves it mapped. `undefined` if nothing is mapped. */
+  /**
+   * Takes the page at `gpa` from the guest with RMPUPDATE, and leaves it mapped. `undefined` if nothing is mapped.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   unassign(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
     if (!this.splitPage(guest, gpa)) return undefined;
     return this.rmpupdate(guest.nested.lookup(gpa)?.spa as SysPhysAddr, { assigned: false });
   }
 
-  /** Gives the page at `gpa` to another address of the guest, in RMP and nested page table. */
+  /**
+   * Gives the page at `gpa` to another address of the guest, in RMP and nested page table.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   move(guest: GuestContext, gpa: PhysAddr, to: PhysAddr): RmpResult | undefined {
+    requireGuest(guest);
+    requirePages(gpa, to);
     if (!this.splitPage(guest, gpa)) return undefined;
     const { spa } = guest.nested.lookup(gpa) as { spa: SysPhysAddr };
     const result = this.rmpupdate(spa, { assigned: true, asid: guest.asid, gpa: to });
@@ -127,8 +172,14 @@ export class HostileHypervisor extends Hypervisor {
     return result;
   }
 
-  /** PSMASH of the 2 MiB region that `gpa` is mapped to. The nested page table stays as it is. */
+  /**
+   * PSMASH of the 2 MiB region that `gpa` is mapped to. The nested page table stays as it is.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   smash(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
     const nested = guest.nested.lookup(gpa);
     return nested && this.psmash((nested.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
   }
@@ -137,9 +188,12 @@ export class HostileHypervisor extends Hypervisor {
    * Turns the 512 RMP entries of the 2 MiB region that `gpa` leads to into one entry again, with the firmware's help. The
    * nested page table stays as it is. Returns whether the firmware did it.
    *
-   * @throws SnpError `FIRMWARE_REFUSED` if a page that was locked for it cannot be reclaimed
+   * @throws SnpError `FIRMWARE_REFUSED` if a page that was locked for it cannot be reclaimed; `INVALID_ARGUMENT` if
+   *   `guest` is not a guest
    */
   unsmash(guest: GuestContext, gpa: PhysAddr): boolean {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
     const nested = guest.nested.lookup(gpa);
     if (nested === undefined) return false;
     const { firmware } = this.machine;
@@ -164,13 +218,25 @@ export class HostileHypervisor extends Hypervisor {
     return isWhole;
   }
 
-  /** Maps the 2 MiB around `gpa` as 512 pages, whatever the sizes in the RMP. */
+  /**
+   * Maps the 2 MiB around `gpa` as 512 pages, whatever the sizes in the RMP.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   mapSmall(guest: GuestContext, gpa: PhysAddr): void {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
     if (guest.nested.lookup(gpa) !== undefined) guest.nested.split4k(gpa);
   }
 
-  /** Maps the 2 MiB around `gpa` as one page, to the 2 MiB that `gpa` is mapped to, whatever the sizes in the RMP. */
+  /**
+   * Maps the 2 MiB around `gpa` as one page, to the 2 MiB that `gpa` is mapped to, whatever the sizes in the RMP.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   mapHuge(guest: GuestContext, gpa: PhysAddr): void {
+    requireGuest(guest);
+    Phys.assertIsAddress(gpa);
     const { nested } = guest;
     const found = nested.lookup(gpa);
     if (found === undefined) return;
@@ -183,13 +249,21 @@ export class HostileHypervisor extends Hypervisor {
     nested.map(first, (found.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr, PageSize.Huge);
   }
 
-  /** Runs a privilege level without a request, on behalf of `vcpu`. Returns whether the level has software. */
+  /**
+   * Runs a privilege level without a request, on behalf of `vcpu`. Returns whether the level has software.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
+   */
   enter(guest: GuestContext, vmpl: number, vcpu: VcpuContext): boolean {
+    requireGuest(guest);
+    requireInteger('vmpl', vmpl, 0, 3);
+    requireVcpu(vcpu);
     return guest.enterVmpl(vmpl, vcpu);
   }
 
   /** The content of a page in DRAM: ciphertext, for a private page. */
   capture(spa: SysPhysAddr): Uint8Array {
+    SysPhys.assertIsAddress(spa);
     return this.machine.memory.read((spa & -BigInt(PAGE_SIZE)) as SysPhysAddr, PAGE_SIZE, NO_KEY);
   }
 
@@ -197,13 +271,15 @@ export class HostileHypervisor extends Hypervisor {
    * Puts old ciphertext back into a page of a guest, in the only possible way: takes the page, writes, and assigns the
    * page again. Returns the results of both RMPUPDATEs; `undefined` if nothing is mapped.
    *
-   * @throws SnpError `INVALID_ARGUMENT` if `captured` is not a `Uint8Array`: nothing has changed
+   * @throws SnpError `INVALID_ARGUMENT` if `captured` is not a `Uint8Array`, or `guest` is not a guest: nothing has changed
    */
   replay(
     guest: GuestContext,
     gpa: PhysAddr,
     captured: Uint8Array,
   ): readonly [RmpResult, RmpResult] | undefined {
+    requireGuest(guest);
+    requirePages(gpa);
     const copy = copyOfBytes(captured, 'captured bytes');
     if (!this.splitPage(guest, gpa)) return undefined;
     const spa = guest.nested.lookup(gpa)?.spa as SysPhysAddr;
@@ -245,7 +321,13 @@ export class HostileHypervisor extends Hypervisor {
    * }
    * ```
    */
-  aliasDram(spa: SysPhysAddr, alias: SysPhysAddr = this.allocatePage()): SysPhysAddr {
+  aliasDram(spa: SysPhysAddr, alias?: SysPhysAddr): SysPhysAddr {
+    SysPhys.assertIsAddress(spa);
+    if (alias !== undefined) SysPhys.assertIsAddress(alias);
+    return this.#aliasDram(spa, alias ?? this.allocatePage());
+  }
+
+  #aliasDram(spa: SysPhysAddr, alias: SysPhysAddr): SysPhysAddr {
     this.machine.memory.aliasFrame(pageNumber(alias), pageNumber(spa));
     return alias;
   }
@@ -263,10 +345,11 @@ export class HostileHypervisor extends Hypervisor {
    * `NestedTlb` holds its verdicts on them until the guest's translations are flushed. On hardware, a TLB can hold the
    * verdict on any field.
    *
-   * @throws SnpError `OUTSIDE_RMP`
+   * @throws SnpError `OUTSIDE_RMP`, `INVALID_MESSAGE` if a field does not fit, `INVALID_ARGUMENT` if a field does not exist
    */
   tamperRmp(spa: SysPhysAddr, fields: Partial<RmpEntry>): RmpEntry {
     const { rmp } = this.machine;
+    requireOptions('the fields of an entry', fields, Object.keys(HYPERVISOR_ENTRY));
     const before = rmp.rawEntry(spa) ?? HYPERVISOR_ENTRY;
     rmp.setRawEntry(spa, { ...before, ...fields });
     return before;
@@ -328,8 +411,11 @@ export class HostileHypervisor extends Hypervisor {
     return resolved;
   }
 
-  /** Calls the function of {@link answers}. */
+  /** Calls the function of {@link answers}. @throws SnpError `INVALID_ARGUMENT` for an argument of another type */
   beforeSharedRead(guest: GuestContext, spa: SysPhysAddr, length: number): void {
+    requireGuest(guest);
+    SysPhys.assertIsAddress(spa);
+    requireInteger('length', length, 0);
     this.answers.beforeSharedRead?.(guest, spa, length);
   }
 }

@@ -1,7 +1,21 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
-import { PageFaultCode, type PhysMemory } from '@svsm/pagetable';
+import type { PhysMemory } from '@svsm/pagetable';
+import {
+  requireGuest,
+  requireMachine,
+  requirePlace,
+  requireProcessor,
+  requireVcpu,
+} from '../cpu/context-checks.ts';
 import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { VmExit } from '../cpu/vmrun.ts';
+import {
+  requireInstance,
+  requireInteger,
+  requireOneOf,
+  requireRmpPageSize,
+  requireUint64,
+} from '../formats/arguments.ts';
 import { copyOfBytes } from '../formats/byte-fields.ts';
 import { NpfInfo } from '../formats/exit-info.ts';
 import {
@@ -11,7 +25,7 @@ import {
   PAGE_STATE_ERROR,
   PageOperation,
 } from '../formats/ghcb-msr.ts';
-import { GhcbExit, type GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
+import { GhcbExit, GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -28,9 +42,8 @@ import {
   rmpread,
   rmpupdate,
   rmpupdatePages,
+  stateOperand,
 } from '../rmp/host-instructions.ts';
-import { failedRmpCheck } from '../rmp/rmp-check.ts';
-import { SnpFault } from '../rmp/snp-fault.ts';
 import { type CpuidRequest, type CpuidResult, cpuidAnswer, cpuidRequest, wordsOf } from './cpuid-service.ts';
 import {
   GHCB_VERSION,
@@ -39,12 +52,15 @@ import {
   ghcbOfGuest,
   readGhcbRequest,
   refusal,
+  requireGhcbRequest,
   writeGhcbAnswer,
 } from './ghcb-service.ts';
 import { launchGuest } from './guest-launch.ts';
 import { HostVcpus } from './host-vcpus.ts';
+import { hostView, requireHostWrite } from './host-write.ts';
 import { checkLaunch, type LaunchOptions } from './launch-options.ts';
 import { isPageOperation, processPageStateChange, scratchOffset } from './page-state-service.ts';
+import { mapSharedAlias } from './shared-alias.ts';
 import { UnbackedMemory } from './unbacked-memory.ts';
 
 const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
@@ -60,8 +76,7 @@ export class Hypervisor implements ExitHandler {
    * ends with the state of the page, and that of a page of a guest is a copy.
    */
   readonly memory: PhysMemory;
-  /** The number of entries of a page state change that it processes in one exit. */
-  pageStatesPerExit: number = Number.POSITIVE_INFINITY;
+  #pageStatesPerExit: number = Number.POSITIVE_INFINITY;
   readonly #frames: HostFrames;
   /** The registered GHCB of each processor. */
   readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
@@ -70,32 +85,35 @@ export class Hypervisor implements ExitHandler {
   /** The number of guests that have got an ASID. */
   #guests = 0;
 
+  /** @throws SnpError `INVALID_ARGUMENT` if `machine` is not a machine */
   constructor(machine: SnpPlatform) {
+    requireMachine(machine);
     this.machine = machine;
     this.#frames = new HostFrames(machine.memory.size);
     this.#unbacked = new UnbackedMemory(this.#frames);
     this.#vcpus = new HostVcpus(() => this.allocatePage());
-    const plain = machine.memory.view(NO_KEY);
-    this.memory = {
-      get epoch() {
-        return plain.epoch;
-      },
-      words: (frame, write) => {
-        const spa = (BigInt(frame) * BigInt(PAGE_SIZE)) as SysPhysAddr;
-        if (write) this.#requireWritable(spa, PageSize.Regular);
-        const words = plain.words(frame, write);
-        // The array of a page of its own is the page itself. Through that of another page, nobody could be kept from writing.
-        return !write && machine.rmp.isAssigned(frame) ? words.slice() : words;
-      },
-      wordOffset: () => 0,
-    };
+    this.memory = hostView(machine);
+  }
+
+  /**
+   * The number of entries of a page state change that it processes in one exit: an integer from 1 on, or `Infinity`.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for another value
+   */
+  get pageStatesPerExit(): number {
+    return this.#pageStatesPerExit;
+  }
+
+  set pageStatesPerExit(count: number) {
+    if (count !== Number.POSITIVE_INFINITY) requireInteger('pageStatesPerExit', count, 1);
+    this.#pageStatesPerExit = count;
   }
 
   /**
    * Reads system memory. Reads are not checked: a private page reads as ciphertext (AMD64 APM vol. 2, table 15-39).
    * O(length).
    *
-   * @throws PageTableError `BUS_ERROR`
+   * @throws PageTableError `BUS_ERROR`; SnpError `INVALID_ARGUMENT` if `length` is not an integer from 0 on
    */
   read(spa: SysPhysAddr, length: number): Uint8Array {
     return this.machine.memory.read(spa, length, NO_KEY);
@@ -106,15 +124,16 @@ export class Hypervisor implements ExitHandler {
    *
    * @param mappedWith - the page size of the host's own mapping. With 2 MiB, the write faults if a page of the 2 MiB
    *   region is assigned
-   * @throws SnpFault `HOST_PF` if a page is assigned; SnpError `INVALID_ARGUMENT` if `bytes` are not a `Uint8Array`;
-   *   PageTableError `BUS_ERROR`; AddressError `INVALID_ADDRESS`
+   * @throws SnpFault `HOST_PF` if a page is assigned; SnpError `INVALID_ARGUMENT` if `bytes` are not a `Uint8Array`, or
+   *   `mappedWith` is not a page size; PageTableError `BUS_ERROR`; AddressError `INVALID_ADDRESS`
    */
   write(spa: SysPhysAddr, bytes: Uint8Array, mappedWith: PageSize = PageSize.Regular): void {
     SysPhys.assertIsAddress(spa);
     const copy = copyOfBytes(bytes, 'the bytes');
+    requireOneOf('mappedWith', mappedWith, Object.values(PageSize));
     const end = spa + BigInt(copy.length);
     for (let at: bigint = spa & -BigInt(PAGE_SIZE); at < end; at += BigInt(PAGE_SIZE)) {
-      this.#requireWritable(at as SysPhysAddr, mappedWith);
+      requireHostWrite(this.machine.rmp, at as SysPhysAddr, mappedWith);
     }
     this.machine.memory.write(spa, copy, NO_KEY);
   }
@@ -142,8 +161,8 @@ export class Hypervisor implements ExitHandler {
    *
    * @throws SnpError `INVALID_ARGUMENT`; AddressError `INVALID_ADDRESS`
    */
-  rmpupdate(spa: SysPhysAddr, { assigned, pageSize, immutable, gpa, asid }: RmpState): RmpResult {
-    SysPhys.assertIsAddress(spa);
+  rmpupdate(spa: SysPhysAddr, newState: RmpState): RmpResult {
+    const { assigned, pageSize, immutable, gpa, asid } = stateOperand(newState);
     const { rmp, memory } = this.machine;
     const state = { assigned, pageSize, immutable, gpa, asid } as RmpState;
     const result = rmpupdate(rmp, spa, state);
@@ -171,7 +190,7 @@ export class Hypervisor implements ExitHandler {
       throw new SnpError('INVALID_ARGUMENT', { what: 'the number of pages', value: count, expected });
     }
     const { rmp, memory } = this.machine;
-    const { assigned, pageSize = PageSize.Regular, immutable, gpa, asid } = asked;
+    const { assigned, pageSize = PageSize.Regular, immutable, gpa, asid } = stateOperand(asked);
     const state = { assigned, pageSize, immutable, gpa, asid } as RmpState;
     const { result, done } = rmpupdatePages(rmp, spa, count, state);
     const first = pageNumber((spa & -BigInt(pageSize)) as SysPhysAddr);
@@ -195,8 +214,10 @@ export class Hypervisor implements ExitHandler {
   /**
    * Flushes all translations of a guest, on all processors. It has to follow a change of the nested page table that takes
    * something away.
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest
    */
   flushTlbs(guest: GuestContext): void {
+    requireGuest(guest);
     guest.flushTlbs();
     this.machine.trace({ type: 'flush', gva: undefined });
   }
@@ -250,10 +271,13 @@ export class Hypervisor implements ExitHandler {
    * size, or an instruction needs 4 KiB, both are split. The hypervisor knows the exit information and its own tables.
    * It neither maps new memory nor changes the owner of a page without a request. Above a virtual top of memory, it
    * maps the page at the same offset from 0, if that page is shared.
+   * @throws SnpError `INVALID_ARGUMENT` for an argument of another type; AddressError for an address of another type
    */
   handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean {
+    requirePlace(guest, gpa);
+    requireUint64('exitInfo1', exitInfo1);
     const nested = guest.nested.lookup(gpa);
-    if (nested === undefined) return this.#mapSharedAlias(guest, gpa);
+    if (nested === undefined) return mapSharedAlias(guest, gpa);
     if ((exitInfo1 & NpfInfo.Rmp) === 0n) return false;
     const entryIsHuge = this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge;
     const nestedIsHuge = nested.size !== PageSize.Regular;
@@ -261,8 +285,12 @@ export class Hypervisor implements ExitHandler {
     return (entryIsHuge || nestedIsHuge) && this.splitPage(guest, gpa);
   }
 
-  /** Splits the page at `gpa` into 4 KiB pages, in RMP and nested page table. Returns whether it is 4 KiB afterwards. */
+  /**
+   * Splits the page at `gpa` into 4 KiB pages, in RMP and nested page table. Returns whether it is 4 KiB afterwards.
+   * @throws SnpError `INVALID_ARGUMENT` for an argument of another type; AddressError for an address of another type
+   */
   splitPage(guest: GuestContext, gpa: PhysAddr): boolean {
+    requirePlace(guest, gpa);
     const nested = guest.nested.lookup(gpa);
     if (nested === undefined) return false;
     if (this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge) {
@@ -279,9 +307,11 @@ export class Hypervisor implements ExitHandler {
    * of Linux, KVM and EDK2: as in KVM, an unknown request stays in the MSR, where the guest does not find an answer.
    *
    * @throws SnpError `TERMINATED`, `OUT_OF_MEMORY`; `UNSUPPORTED_VMGEXIT` for a GHCB at an address without a shared page;
-   *   `INVALID_ARGUMENT` if `request` is not a bigint
+   *   `INVALID_ARGUMENT` for an argument of another type
    */
   vmgexit(guest: GuestContext, request: bigint, vcpu?: VcpuContext): bigint {
+    requireGuest(guest);
+    if (vcpu !== undefined) requireVcpu(vcpu);
     const message = decodeGhcbMsr(request);
     switch (message.type) {
       case 'ghcb': {
@@ -347,9 +377,14 @@ export class Hypervisor implements ExitHandler {
    * Answers a request in a GHCB: page state changes, AP creation, "run VMPL", CPUID, features and termination. Another exit
    * is refused as an invalid event; a subclass can answer it. The request has the inputs of its exit.
    *
-   * @throws SnpError `TERMINATED`; `OUT_OF_MEMORY` if no page is left for the VMCB of a new processor
+   * @throws SnpError `TERMINATED`; `OUT_OF_MEMORY` if no page is left for the VMCB of a new processor; `INVALID_ARGUMENT` for
+   *   an argument of another type
    */
   answerGhcb(guest: GuestContext, request: GhcbRequest, page: GhcbPage, vcpu?: VcpuContext): GhcbAnswer {
+    requireGuest(guest);
+    requireGhcbRequest(request);
+    requireInstance('page', page, GhcbPage, 'a GhcbPage');
+    if (vcpu !== undefined) requireVcpu(vcpu);
     switch (request.exitCode) {
       case GhcbExit.PageStateChange: {
         const start = scratchOffset(request.gpa, request.scratch ?? -1n, 8);
@@ -383,8 +418,12 @@ export class Hypervisor implements ExitHandler {
     }
   }
 
-  /** The VMSA of a guest's processor at a privilege level, by launch or AP creation; `undefined` if it has none. */
+  /**
+   * The VMSA of a guest's processor at a level, by launch or AP creation; `undefined` if it has none.
+   * @throws SnpError `INVALID_ARGUMENT` for an argument of another type
+   */
   vmsaOf(guest: GuestContext, apicId: number, vmpl = 0): RunnableVmsa | undefined {
+    requireProcessor(guest, apicId, vmpl);
     return this.#vcpus.find(guest, apicId, vmpl);
   }
 
@@ -413,13 +452,22 @@ export class Hypervisor implements ExitHandler {
     }
   }
 
-  /** Sends an INIT: a VMSA that waits for it can be run from now on. @throws SnpError `OUT_OF_MEMORY` */
+  /**
+   * Sends an INIT: a VMSA that waits for it can be run from now on.
+   * @throws SnpError `OUT_OF_MEMORY`; `INVALID_ARGUMENT` for an argument of another type
+   */
   init(guest: GuestContext, apicId: number): void {
+    requireProcessor(guest, apicId, 0);
     this.#vcpus.init(guest, apicId);
   }
 
-  /** Runs another level of the processor of `caller`. Returns whether the level has a VMSA or software. */
+  /**
+   * Runs another level of the processor of `caller`. Returns whether the level has a VMSA or software.
+   * @throws SnpError `INVALID_ARGUMENT` for an argument of another type
+   */
   runVmpl(guest: GuestContext, vmpl: number, caller: VcpuContext): boolean {
+    requireProcessor(guest, 0, vmpl);
+    requireVcpu(caller);
     const vmsa = this.#vcpus.findSibling(guest, caller, vmpl);
     if (vmsa === undefined) return guest.enterVmpl(vmpl, caller);
     const vcpu = guest.vmrun(vmsa);
@@ -435,6 +483,7 @@ export class Hypervisor implements ExitHandler {
    * unaccepted memory gets its system page first. A 2 MiB page needs a 2 MiB page in the nested page table. Returns 0, or an
    * error for the guest: 1 if the page is not memory of the guest, is not mapped, or has no system page because no memory is
    * left; else 0x100 + the result of the failed instruction.
+   * @throws SnpError `INVALID_ARGUMENT` for an argument of another type; AddressError for an address of another type
    */
   changePageState(
     guest: GuestContext,
@@ -442,6 +491,9 @@ export class Hypervisor implements ExitHandler {
     operation: PageOperation,
     pageSize: RmpPageSize = PageSize.Regular,
   ): number {
+    requirePlace(guest, gpa);
+    requireOneOf('operation', operation, Object.values(PageOperation));
+    requireRmpPageSize(pageSize);
     if (!guest.memory.containsPage(gpa, pageSize)) return 1;
     this.#unbacked.back(guest, gpa, pageSize);
     if (pageSize === PageSize.Huge) {
@@ -452,31 +504,5 @@ export class Hypervisor implements ExitHandler {
     const state = assigned ? { assigned, gpa, asid: guest.asid, pageSize } : { assigned, pageSize };
     const result = this.rmpupdate(spa, state);
     return result === RmpResult.SUCCESS ? 0 : 0x100 + result;
-  }
-
-  #mapSharedAlias({ nested, virtualTom }: GuestContext, gpa: PhysAddr): boolean {
-    if (virtualTom === undefined || gpa < virtualTom) return false;
-    const page = (gpa & -BigInt(PAGE_SIZE)) as PhysAddr;
-    const target = nested.lookup((page - virtualTom) as PhysAddr);
-    if (target === undefined || this.machine.rmp.entry(target.spa)?.assigned === true) return false;
-    nested.map(page, target.spa, PageSize.Regular);
-    return true;
-  }
-
-  /** The check of the host's own writes: AMD64 APM vol. 2, §15.36.10. @throws SnpFault `HOST_PF` */
-  #requireWritable(spa: SysPhysAddr, translationSize: PageSize): void {
-    const check = failedRmpCheck(this.machine.rmp, {
-      accessor: 'host',
-      kind: 'write',
-      spa,
-      translationSize,
-      gpa: 0n as PhysAddr,
-      asid: 0,
-      vmpl: 0,
-      cpl: 0,
-    });
-    if (check === undefined) return;
-    const { Present, Write, Rmp } = PageFaultCode;
-    throw new SnpFault('HOST_PF', { errorCode: Present + Write + Rmp, spa, check });
   }
 }

@@ -1,6 +1,7 @@
 import { type Bytes, byteCount, PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion, physRegion, RegionSet } from '@svsm/memory-region';
 import type { SnpPlatform } from '../cpu/platform.ts';
+import { requireBoolean } from '../formats/arguments.ts';
 import { copyOfBytes, requireLength } from '../formats/byte-fields.ts';
 import {
   type LaunchPage,
@@ -129,7 +130,9 @@ export function checkLaunch(options: LaunchOptions, { cBit }: Pick<SnpPlatform, 
   const rest = validated.intersect(all);
   requireBelow(memory, min(GPA_END, addresses));
   requireTom(virtualTom, memory, min(nestedEnd(nestedLevels), addresses));
-  const { gmet, nestedAccessedDirty } = options;
+  const { gmet = false, nestedAccessedDirty = false } = options;
+  requireBoolean('gmet', gmet);
+  requireBoolean('nestedAccessedDirty', nestedAccessedDirty);
   return {
     memory,
     pages,
@@ -141,8 +144,8 @@ export function checkLaunch(options: LaunchOptions, { cBit }: Pick<SnpPlatform, 
     levels,
     nestedLevels,
     virtualTom,
-    gmet: gmet === true,
-    nestedAccessedDirty: nestedAccessedDirty === true,
+    gmet,
+    nestedAccessedDirty,
   };
 }
 
@@ -220,6 +223,7 @@ function listOf<In, Out>(
   copyOf: (value: In) => Out,
 ): readonly Out[] {
   try {
+    if (typeof values !== 'object') throw new TypeError('not a list');
     return [...values].map((value) => copyOf(value));
   } catch (cause) {
     if (isSnpError(cause)) throw cause;
@@ -232,6 +236,7 @@ function imagePart(
   validated: RegionSet<PhysAddr>,
 ): Required<LaunchImage> {
   const copy = copyOfBytes(bytes, 'an image');
+  requireBoolean('unmeasured of an image', unmeasured);
   if (!validated.containsRegion(physRegion(gpa, copy.length))) {
     refuse('the address of an image', gpa, 'it must lie in validated memory without pages');
   }
@@ -253,7 +258,8 @@ function requireBelow(memory: GuestRegions, limit: bigint): void {
 /** Checks that guest and nested page table reach the second address of each page. */
 function requireTom(tom: bigint | undefined, { end }: GuestRegions, limit: bigint): void {
   if (tom === undefined) return;
-  if (tom % BigInt(PAGE_SIZE_2M) === 0n && tom >= end && tom + end <= limit) return;
+  const isTop = typeof tom === 'bigint' && tom % BigInt(PAGE_SIZE_2M) === 0n;
+  if (isTop && tom >= end && tom + end <= limit) return;
   const last = (limit - end).toString(16);
   const expected = `pass a multiple of 2 MiB from 0x${end.toString(16)} to 0x${last}`;
   refuse('the virtual top of memory', tom, expected);

@@ -1,7 +1,8 @@
 import { type Bytes, byteCount, PAGE_SIZE, pageNumber, pageOffset } from '@svsm/address';
 import { PageTableError, type PhysMemory } from '@svsm/pagetable';
-import { SnpError } from '../formats/snp-error.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { refuseArgument, requireBoolean, requireInteger, requireWhole } from '../formats/arguments.ts';
+import { isBytes } from '../formats/byte-fields.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { RunMap } from './run-map.ts';
 
 /** A key of the memory controller. 0 means no encryption: for the hypervisor and for shared accesses. */
@@ -72,18 +73,15 @@ export class EncryptedMemory {
    * Memory of `size` bytes, whose DRAM is zero. O(1).
    *
    * @param seed - a 32-bit integer; equal seeds give equal ciphertext
-   * @throws SnpError `INVALID_ARGUMENT` if the size is not a multiple of 4096; AddressError `INVALID_BYTE_COUNT`
+   * @throws SnpError `INVALID_ARGUMENT` if the size is not a multiple of 4096, or the seed is not an integer; AddressError `INVALID_BYTE_COUNT`
    */
   constructor(size: Bytes, seed = 0) {
+    requireWhole('the seed', seed);
     this.size = byteCount(size);
     this.#seed = seed | 0;
     this.#frameCount = Number(this.size / BigInt(PAGE_SIZE));
     if (this.size % BigInt(PAGE_SIZE) !== 0n) {
-      throw new SnpError('INVALID_ARGUMENT', {
-        what: 'memory size',
-        value: this.size,
-        expected: 'pass a multiple of 4096',
-      });
+      refuseArgument('memory size', this.size, 'pass a multiple of 4096');
     }
   }
 
@@ -96,21 +94,30 @@ export class EncryptedMemory {
   /**
    * Reads bytes as `key` sees them. O(length).
    *
-   * @throws PageTableError `BUS_ERROR`
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`
    */
   read(spa: SysPhysAddr, length: number, key: MemoryKey): Uint8Array {
+    requireInteger('length', length, 0);
+    this.#requireRange(spa, length);
     const bytes = new Uint8Array(length);
     this.readInto(spa, bytes, key);
     return bytes;
   }
 
-  /** As {@link read}, into `bytes`. */
+  /** As {@link read}, into `bytes`. @throws as {@link EncryptedMemory.read} */
   readInto(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void {
+    requireBytes(bytes);
+    requireKey(key);
     this.#copy(spa, bytes, key, false);
   }
 
-  /** Requires that memory has `count` frames from `frame` on. O(1). @throws PageTableError `BUS_ERROR` */
+  /**
+   * Requires that memory has `count` frames from `frame` on. O(1).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if an argument is not an integer; PageTableError `BUS_ERROR`
+   */
   requirePages(frame: number, count: number): void {
+    requireWhole('the number of frames', count);
     this.#require(frame);
     this.#require(frame + count - 1);
   }
@@ -118,10 +125,13 @@ export class EncryptedMemory {
   /**
    * Writes bytes with `key`. O(bytes), and O(4096) for each frame that another key wrote last.
    *
-   * @throws PageTableError `BUS_ERROR`; nothing is written then
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`; nothing is
+   *   written then
    */
   write(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void {
-    if (bytes.length > 0) this.#require(pageNumber((spa + BigInt(bytes.length - 1)) as SysPhysAddr));
+    requireBytes(bytes);
+    requireKey(key);
+    this.#requireRange(spa, bytes.length);
     this.#copy(spa, bytes, key, true);
   }
 
@@ -129,9 +139,10 @@ export class EncryptedMemory {
    * The frames of a range that are not known to be zeros for a key, ascending. O(n log n) for n of them and the ranges of
    * zeros.
    *
-   * @throws PageTableError `BUS_ERROR`
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`
    */
   writtenIn(frame: number, count: number, key: MemoryKey): readonly number[] {
+    requireKey(key);
     this.requirePages(frame, count);
     const isBlank = (k: number): boolean => {
       const cell = this.#cellOf(k);
@@ -150,20 +161,30 @@ export class EncryptedMemory {
     return found.sort((a, b) => a - b);
   }
 
-  /** As {@link read}, for bytes in one frame, by its number. */
+  /** As {@link read}, for bytes in one frame, by its number. @throws as {@link EncryptedMemory.read} */
   readFrame(frame: number, offset: number, length: number, key: MemoryKey): Uint8Array {
+    requireKey(key);
+    requireWithin(offset, length);
     const { buffer, byteOffset } = this.#seenBy(frame, key);
     return new Uint8Array(buffer, byteOffset + offset, length).slice();
   }
 
-  /** As {@link write}, for bytes in one frame, by its number. */
+  /** As {@link write}, for bytes in one frame, by its number. @throws as {@link EncryptedMemory.write} */
   writeFrame(frame: number, offset: number, bytes: Uint8Array, key: MemoryKey): void {
+    requireBytes(bytes);
+    requireKey(key);
+    requireWithin(offset, bytes.length);
     const { buffer, byteOffset } = this.#writtenBy(frame, key).words;
     new Uint8Array(buffer, byteOffset + offset, bytes.length).set(bytes);
   }
 
-  /** Memory as `key` sees it, for page tables, by system frame numbers. It checks no access. */
+  /**
+   * Memory as `key` sees it, for page tables, by system frame numbers. It checks no access.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `key` is not an integer
+   */
   view(key: MemoryKey): PhysMemory {
+    requireKey(key);
     const epoch = (): number => this.#epoch;
     return {
       get epoch() {
@@ -179,9 +200,11 @@ export class EncryptedMemory {
    * with the state of the page, as the class says. With `write`, what is written to the array is written with `key`;
    * without, do not write to it. O(1) if `key` wrote last.
    *
-   * @throws PageTableError `BUS_ERROR`
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`
    */
   words(frame: number, key: MemoryKey, write: boolean): Uint32Array {
+    requireKey(key);
+    requireBoolean('write', write);
     if (write) {
       const held = this.#writtenBy(frame, key);
       this.#lend(frame, held);
@@ -198,18 +221,23 @@ export class EncryptedMemory {
    * Ends the arrays of {@link words} of `count` frames from `frame` on, because the page has another owner, state or
    * permission. No content changes. O(1) for each frame, or for each array given out if those are fewer; and O(4096) for
    * each array that it ends.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if an argument is not an integer
    */
   revoke(frame: number, count = 1): void {
+    requireWhole('the frame number', frame);
+    requireWhole('the number of frames', count);
+    const end = Math.min(frame + count, this.#frameCount);
     if (this.#targets === undefined && this.#lent.size < count) {
-      for (const lent of [...this.#lent]) if (lent >= frame && lent < frame + count) this.#revoke(lent);
-    } else for (let k = frame; k < frame + count; k += 1) this.#revoke(this.#cellOf(k));
+      for (const lent of [...this.#lent]) if (lent >= frame && lent < end) this.#revoke(lent);
+    } else for (let k = Math.max(frame, 0); k < end; k += 1) this.#revoke(this.#cellOf(k));
   }
 
   /**
    * Makes `alias` a second address of the DRAM at `target`: a physical attack, see `HostileHypervisor.aliasDram`. The DRAM
    * that was at `alias` is out of reach until `aliasFrame(alias, alias)`. Both are system frame numbers. O(1).
    *
-   * @throws PageTableError `BUS_ERROR`; nothing has changed then
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`; nothing has changed then
    */
   aliasFrame(alias: number, target: number): void {
     this.#require(alias);
@@ -226,9 +254,10 @@ export class EncryptedMemory {
    * {@link words} that a write with `key` would keep stays the frame. O(log n) for n ranges of zeros, and O(1) for each of
    * the frames that has words.
    *
-   * @throws PageTableError `BUS_ERROR`; nothing has changed then
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`; nothing has changed then
    */
   clear(frame: number, key: MemoryKey, count = 1): void {
+    requireKey(key);
     this.requirePages(frame, count);
     this.#epoch += 1;
     if (this.#targets !== undefined) {
@@ -244,9 +273,11 @@ export class EncryptedMemory {
    * frames from `frame` on. For frames that are zeros for `from`, O(log n) for n ranges of zeros. For each other frame, O(1)
    * if `from` wrote last and no array of {@link words} was given out.
    *
-   * @throws PageTableError `BUS_ERROR`; nothing has changed then
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`; nothing has changed then
    */
   rekey(frame: number, from: MemoryKey, key: MemoryKey, count = 1): void {
+    requireKey(from);
+    requireKey(key);
     this.requirePages(frame, count);
     this.#epoch += 1;
     this.revoke(frame, count);
@@ -384,14 +415,38 @@ export class EncryptedMemory {
     }
   }
 
+  /** Requires that memory has `length` bytes from `spa` on. */
+  #requireRange(spa: SysPhysAddr, length: number): void {
+    SysPhys.assertIsAddress(spa);
+    if (length === 0) return;
+    const first = pageNumber(spa);
+    const last = first + Math.floor((pageOffset(spa) + length - 1) / PAGE_SIZE);
+    if (last >= this.#frameCount) this.#require(Math.max(first, this.#frameCount));
+  }
+
   #require(frame: number): void {
-    if (frame >= 0 && frame < this.#frameCount) return;
+    if (Number.isInteger(frame) && frame >= 0 && frame < this.#frameCount) return;
+    requireWhole('the frame number', frame);
     const paddr = BigInt(frame) * BigInt(PAGE_SIZE);
     throw new PageTableError('BUS_ERROR', {
       paddr,
       memory: `system memory of 0x${this.size.toString(16)} bytes`,
     });
   }
+}
+
+function requireKey(key: MemoryKey): void {
+  if (!Number.isInteger(key)) refuseArgument('the key', key, 'pass a key from createKey, or NO_KEY');
+}
+
+function requireBytes(bytes: Uint8Array): void {
+  if (!isBytes(bytes)) refuseArgument('bytes', bytes, 'pass a Uint8Array');
+}
+
+/** Requires that bytes lie within a frame. */
+function requireWithin(offset: number, length: number): void {
+  requireInteger('offset', offset, 0, PAGE_SIZE);
+  requireInteger('length', length, 0, PAGE_SIZE - offset);
 }
 
 /** The finalizer of MurmurHash3: a changed bit of the input changes half of the bits of the output. */

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import {
   cpuState,
@@ -10,7 +10,16 @@ import {
   type PhysMemory,
   PteFlags,
 } from '@svsm/pagetable';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import {
+  readArgument,
+  refuseArgument,
+  requireBoolean,
+  requireInteger,
+  requireMethods,
+  requireOneOf,
+} from '../formats/arguments.ts';
+import { requireOptions } from '../formats/options.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { RunMap } from './run-map.ts';
 
 /** The rights of a nested translation: those of all its entries (AMD64 APM vol. 2, §15.25.5, §15.25.13). */
@@ -76,6 +85,11 @@ interface Mapped {
   readonly size: PageSize;
 }
 
+const OPTIONS: readonly (keyof NestedTableOptions)[] = [
+  ...(['memory', 'frames', 'config', 'gmet', 'accessedDirty', 'ranges', 'rangeFrames'] as const),
+];
+const RIGHTS: readonly (keyof NestedRights)[] = ['writable', 'user', 'executable'];
+
 /** A nested walk that marks entries. Its rights have been checked. */
 const MARKING = /* @__PURE__ */ cpuState({ smep: false, smap: false });
 
@@ -102,11 +116,19 @@ export class NestedTable {
   /**
    * A table with the root and nothing else in memory. Whoever looks at it from outside sees the {@link NestedTableOptions.ranges}
    * mapped. Their entries are written when one of the same table is changed or marked. O(ranges).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for an option of another type, or that does not exist; as `PageTable.create`
    */
   constructor(options: NestedTableOptions) {
+    requireOptions('the options of a nested table', options, OPTIONS);
     const { memory, frames, config, gmet = false, accessedDirty = false } = options;
-    const { ranges = [], rangeFrames = frames } = options;
-    this.end = nestedEnd(config.levels);
+    if (config === undefined) refuseArgument('config', config, 'pass a PagingConfig');
+    requireBoolean('gmet', gmet);
+    requireBoolean('accessedDirty', accessedDirty);
+    const { rangeFrames = frames, ranges: given = [] } = options;
+    const ranges = rangesOf(given);
+    for (const allocator of [frames, rangeFrames])
+      requireMethods('an allocator of frames', allocator, ['allocateFrame', 'freeFrame']);
     this.gmet = gmet;
     this.accessedDirty = accessedDirty;
     const allocator: FrameAllocator = {
@@ -114,6 +136,7 @@ export class NestedTable {
       freeFrame: (frame) => frames.freeFrame(frame),
     };
     this.#table = PageTable.create({ memory, frames: allocator, config, freeEmptyTables: true });
+    this.end = nestedEnd(config.levels);
     for (const { gpa, spa, size, count } of ranges) {
       const first = pageNumber(gpa);
       const offset = spa - gpa;
@@ -125,9 +148,13 @@ export class NestedTable {
    * Maps the page at `gpa` to `spa`. O(levels).
    *
    * @param rights - rights that differ from those of ordinary memory, which has all of them
-   * @throws PageTableError as `PageTable.map4k`
+   * @throws SnpError `INVALID_ARGUMENT` for a size or a right of another type, or a right that does not exist; PageTableError
+   *   as `PageTable.map4k`
    */
   map(gpa: PhysAddr, spa: SysPhysAddr, size: PageSize, rights: Partial<NestedRights> = {}): void {
+    requireOptions('the rights', rights, RIGHTS);
+    requireOneOf('the page size', size, Object.values(PageSize));
+    Phys.assertIsAddress(gpa);
     const flags = flagsOf(rights, this.accessedDirty);
     for (let at = pageNumber(gpa), end = at + size / PAGE_SIZE; at < end; at = this.#ranges.endOf(at)) {
       this.#fill(at);
@@ -166,6 +193,7 @@ export class NestedTable {
    * O(levels).
    */
   walk(gpa: PhysAddr): NestedPage | 'reserved' | undefined {
+    Phys.assertIsAddress(gpa);
     if (gpa >= this.end) return undefined;
     const range = this.#ranges.get(pageNumber(gpa));
     if (range !== undefined) {
@@ -206,9 +234,11 @@ export class NestedTable {
    * Sets accessed in the entries that translate `gpa`, and dirty in the last one if `isWrite`. Does nothing unless
    * {@link accessedDirty} is on. O(levels).
    *
-   * @throws PageTableError `BUS_ERROR`, `READ_ONLY`
+   * @throws SnpError `INVALID_ARGUMENT` if `isWrite` is not a boolean; PageTableError `BUS_ERROR`, `READ_ONLY`
    */
   markUsed(gpa: PhysAddr, isWrite: boolean): void {
+    requireBoolean('isWrite', isWrite);
+    Phys.assertIsAddress(gpa);
     if (!this.accessedDirty) return;
     this.#fill(pageNumber(gpa));
     this.#table.access(this.#asVirt(gpa), isWrite ? 'write' : 'read', MARKING);
@@ -266,10 +296,25 @@ export function nestedEnd(levels: 4 | 5): bigint {
 }
 
 /** The flags of an entry. Processors that do not mark entries find them marked. */
+/** A copy of the ranges. @throws SnpError `INVALID_ARGUMENT`; AddressError */
+function rangesOf(ranges: readonly NestedRange[]): readonly NestedRange[] {
+  const copy = readArgument('ranges', ranges, 'pass an array of ranges', () =>
+    ranges.map(({ gpa, spa, size, count }) => ({ gpa, spa, size, count })),
+  );
+  for (const { gpa, spa, size, count } of copy) {
+    Phys.assertIsAddress(gpa);
+    SysPhys.assertIsAddress(spa);
+    requireOneOf('the page size', size, Object.values(PageSize));
+    requireInteger('the number of pages', count, 0);
+  }
+  return copy;
+}
+
 function flagsOf(
   { writable = true, user = true, executable = true }: Partial<NestedRights>,
   accessedDirty: boolean,
 ): number {
+  for (const right of [writable, user, executable]) requireBoolean('a right', right);
   return (
     (writable ? PteFlags.Writable : 0) +
     (user ? PteFlags.User : 0) +

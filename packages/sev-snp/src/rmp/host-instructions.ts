@@ -1,11 +1,20 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import {
+  readArgument,
+  refuseArgument,
+  requireBoolean,
+  requireInstance,
+  requireInteger,
+  requireRmpPageSize,
+  requireWhole,
+} from '../formats/arguments.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
+import { requireOptions } from '../formats/options.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import type { RmpStateFields } from '../formats/rmp-state.ts';
-import { SnpError } from '../formats/snp-error.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { HYPERVISOR_ENTRY, type Rmp } from './rmp.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { HYPERVISOR_ENTRY, Rmp } from './rmp.ts';
 
 /** The new state of a page, the operand of RMPUPDATE. Fields that are not given are 0, and the page size is 4 KiB. */
 export interface RmpState {
@@ -15,6 +24,8 @@ export interface RmpState {
   readonly gpa?: PhysAddr;
   readonly asid?: number;
 }
+
+const STATE: readonly (keyof RmpState)[] = ['assigned', 'pageSize', 'immutable', 'gpa', 'asid'];
 
 /** The greatest ASID of an entry, and the end of its GPAs: frame numbers have 36 bits. */
 const MAX_ASID = 0x3ff;
@@ -31,7 +42,8 @@ const STEP = BigInt(PAGE_SIZE);
  * `validated`: vol. 2, §15.36.6 and §15.36.11.
  *
  * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
- * @throws SnpError `INVALID_ARGUMENT` for a page size other than 4 KiB and 2 MiB, or a flag that is not a boolean
+ * @throws SnpError `INVALID_ARGUMENT` for a page size other than 4 KiB and 2 MiB, or an operand of another type;
+ *   AddressError if `spa` is not an address
  *
  * @example
  * ```ts
@@ -48,12 +60,14 @@ const STEP = BigInt(PAGE_SIZE);
  * ```
  */
 export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0): RmpResult {
-  // Each field is read once: a getter could answer differently.
-  const { assigned, pageSize: size = PageSize.Regular, immutable = false } = state;
-  const { gpa = 0n, asid: owner = 0 } = state;
-  requireFlag('assigned', assigned);
-  requireFlag('immutable', immutable);
-  requirePageSize(size);
+  requireOperands(rmp, spa, asid);
+  const { assigned, pageSize: size = PageSize.Regular, immutable = false, ...rest } = stateOperand(state);
+  const { gpa = 0n, asid: owner = 0 } = rest;
+  requireBoolean('assigned', assigned);
+  requireBoolean('immutable', immutable);
+  requireRmpPageSize(size);
+  requireWhole('the ASID', owner);
+  if (typeof gpa !== 'bigint') refuseArgument('gpa', gpa, 'pass a guest-physical address');
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
   const huge = size === PageSize.Huge;
   const wanted = { assigned, immutable, asid: owner, gpa };
@@ -121,8 +135,12 @@ export function rmpupdatePages(
   count: number,
   state: RmpState,
 ): { readonly result: RmpResult; readonly done: number } {
-  const { pageSize = PageSize.Regular, gpa = 0n, asid = 0 } = state;
-  requirePageSize(pageSize);
+  requireOperands(rmp, spa, 0);
+  requireInteger('the number of pages', count, 0);
+  const { pageSize = PageSize.Regular, gpa = 0n, asid = 0 } = stateOperand(state);
+  requireRmpPageSize(pageSize);
+  requireWhole('the ASID', asid);
+  if (typeof gpa !== 'bigint') refuseArgument('gpa', gpa, 'pass a guest-physical address');
   let result: RmpResult = RmpResult.SUCCESS;
   const update = (page: SysPhysAddr): boolean => {
     const moved = asid === 0 ? gpa : gpa + (page - spa);
@@ -142,8 +160,10 @@ export function rmpupdatePages(
  * vol. 2, §15.36.11). With a result other than SUCCESS nothing has changed. O(512).
  *
  * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
+ * @throws SnpError `INVALID_ARGUMENT` for an operand of another type; AddressError if `spa` is not an address
  */
 export function psmash(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpResult {
+  requireOperands(rmp, spa, asid);
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
   if (isMisaligned(rmp, spa, true)) return RmpResult.FAIL_INPUT;
   const first = (spa & ~HUGE_MASK) as SysPhysAddr;
@@ -179,8 +199,10 @@ export interface RmpreadAnswer {
  * Linux `arch/x86/virt/svm/sev.c` `get_rmpentry`, and the page of the `__rmpread` intrinsic.
  *
  * @param asid - the guest whose processor executes the instruction: 0 for the host; a guest gets FAIL_PERMISSION
+ * @throws SnpError `INVALID_ARGUMENT` for an operand of another type; AddressError if `spa` is not an address
  */
 export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
+  requireOperands(rmp, spa, asid);
   const fail = (result: RmpResult): RmpreadAnswer => Object.freeze({ result, state: undefined });
   if (asid !== 0) return fail(RmpResult.FAIL_PERMISSION);
   const entry = rmp.rawEntry(spa);
@@ -192,15 +214,17 @@ export function rmpread(rmp: Rmp, spa: SysPhysAddr, asid = 0): RmpreadAnswer {
   return Object.freeze({ result: RmpResult.SUCCESS, state });
 }
 
-function requirePageSize(value: unknown): void {
-  if (value === PageSize.Regular || value === PageSize.Huge) return;
-  const expected = 'pass 4096 or 2097152';
-  throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value, expected });
+/** A copy of the operand of RMPUPDATE, for which each field is read once: a getter could answer differently. */
+export function stateOperand(state: RmpState): RmpState {
+  const copy = readArgument('the new state', state, 'pass an RmpState', () => ({ ...state }));
+  requireOptions('the new state', copy, STATE);
+  return copy;
 }
 
-function requireFlag(what: string, value: unknown): void {
-  if (typeof value === 'boolean') return;
-  throw new SnpError('INVALID_ARGUMENT', { what, value, expected: 'pass a boolean' });
+function requireOperands(rmp: Rmp, spa: SysPhysAddr, asid: number): void {
+  requireInstance('rmp', rmp, Rmp, 'an Rmp');
+  SysPhys.assertIsAddress(spa);
+  requireWhole('the ASID of the processor', asid);
 }
 
 /** Whether the operand is misaligned: bits 20:12 of the address of a 2 MiB operand must be 0. */
@@ -218,7 +242,8 @@ function isFree(rmp: Rmp, first: SysPhysAddr): boolean {
 function addSubpages(rmp: Rmp, first: SysPhysAddr, count: number): void {
   if (count === 0 || rmp.assumptions.subpageCount === 'unmaintained') return;
   const entry = rmp.rawEntry(first) as RmpEntry;
-  rmp.setRawEntry(first, { ...entry, subpageCount: entry.subpageCount + count });
+  // The count has 9 bits, and can be wrong already: a raw entry can have any.
+  rmp.setRawEntry(first, { ...entry, subpageCount: (entry.subpageCount + count) & 0x1ff });
 }
 
 function fits({ gpa, asid }: { gpa: bigint; asid: number }): boolean {

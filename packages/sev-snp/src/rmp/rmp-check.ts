@@ -1,4 +1,12 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/address';
+import {
+  requireBoolean,
+  requireInstance,
+  requireInteger,
+  requireOneOf,
+  requireWhole,
+} from '../formats/arguments.ts';
+import { requireOptions } from '../formats/options.ts';
 import {
   asidOfWord,
   gpaFrameOfWords,
@@ -9,9 +17,9 @@ import {
   isVmsaWord,
   RMP_ENTRY_WORDS,
 } from '../formats/rmp-entry.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
-import type { Rmp } from './rmp.ts';
+import { Rmp } from './rmp.ts';
 
 /** The checks of the RMP (AMD64 APM vol. 2, §15.36.10). */
 export type RmpCheck =
@@ -100,8 +108,35 @@ export interface RmpAccess {
   readonly supervisorShadowStack?: boolean;
 }
 
-/** The first check that `access` fails, or `undefined` if it passes all of them. O(1). */
+/**
+ * The first check that `access` fails, or `undefined` if it passes all of them. O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if a field of `access` has another type or does not exist; AddressError if `spa` or
+ *   `gpa` is not an address
+ */
 export function failedRmpCheck(rmp: Rmp, access: RmpAccess): RmpCheck | undefined {
+  requireInstance('rmp', rmp, Rmp, 'an Rmp');
+  requireOptions('the access', access, ACCESS);
+  const { accessor, kind, spa, translationSize, gpa, asid, vmpl, cpl, supervisorShadowStack } = access;
+  requireOneOf('the accessor', accessor, Object.keys(RMP_CHECKS));
+  requireOneOf('the kind of an access', kind, Object.keys(RMP_CHECKS['snp-guest-private']));
+  SysPhys.assertIsAddress(spa);
+  requireOneOf('the size of a translation', translationSize, Object.values(PageSize));
+  Phys.assertIsAddress(gpa);
+  requireWhole('the ASID', asid);
+  requireInteger('vmpl', vmpl, 0, 3);
+  requireInteger('cpl', cpl, 0, 3);
+  if (supervisorShadowStack !== undefined) requireBoolean('supervisorShadowStack', supervisorShadowStack);
+  return failedAccessCheck(rmp, access);
+}
+
+const ACCESS: readonly (keyof RmpAccess)[] = [
+  ...(['accessor', 'kind', 'spa', 'translationSize', 'gpa'] as const),
+  ...(['asid', 'vmpl', 'cpl', 'supervisorShadowStack'] as const),
+];
+
+/** As {@link failedRmpCheck}, for an access that the package makes. */
+export function failedAccessCheck(rmp: Rmp, access: RmpAccess): RmpCheck | undefined {
   const isHostTable = access.accessor === 'host' && access.kind === 'table';
   if (isHostTable && rmp.assumptions.hostTableReads === 'unchecked') return undefined;
   return failedChecks(rmp, access, RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE);

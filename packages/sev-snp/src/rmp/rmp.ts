@@ -1,6 +1,16 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
-import type { MemoryRegion } from '@svsm/memory-region';
+import { MemoryRegion } from '@svsm/memory-region';
+import {
+  refuseArgument,
+  requireBoolean,
+  requireFunction,
+  requireInteger,
+  requireRmpPageSize,
+  requireWhole,
+} from '../formats/arguments.ts';
 import { type Assumptions, assumptionsOf } from '../formats/assumptions.ts';
+import { requireOptions } from '../formats/options.ts';
+import { requireRmpEntry } from '../formats/raw-rmp-entry.ts';
 import {
   decodeWords,
   isAssignedWord,
@@ -65,16 +75,20 @@ export class Rmp {
    * A table with every page hypervisor-owned. O(1).
    *
    * @param covered - whole 2 MiB regions
-   * @throws SnpError `INVALID_RMP_RANGE`; `INVALID_ARGUMENT` for an unknown assumption or choice
+   * @throws SnpError `INVALID_RMP_RANGE`; `INVALID_ARGUMENT` for an unknown option, assumption or choice; RegionError if
+   *   `covered` is not a region of system-physical addresses
    */
-  constructor(covered: MemoryRegion<SysPhysAddr>, { assumptions = {} }: RmpOptions = {}) {
-    if (covered.isEmpty || covered.alignInward(PAGE_SIZE_2M)?.equals(covered) !== true) {
-      throw new SnpError('INVALID_RMP_RANGE', { start: covered.start, end: covered.end });
+  constructor(covered: MemoryRegion<SysPhysAddr>, options: RmpOptions = {}) {
+    const region = MemoryRegion.from(SysPhys, covered);
+    if (region.isEmpty || region.alignInward(PAGE_SIZE_2M)?.equals(region) !== true) {
+      throw new SnpError('INVALID_RMP_RANGE', { start: region.start, end: region.end });
     }
-    this.covered = covered;
+    requireOptions('the options of an RMP', options, ['assumptions']);
+    const { assumptions = {} } = options;
+    this.covered = region;
     this.assumptions = assumptionsOf(assumptions);
-    this.#first = pageNumber(covered.start);
-    this.#end = this.#first + covered.pageCount();
+    this.#first = pageNumber(region.start);
+    this.#end = this.#first + region.pageCount();
   }
 
   /** Whether the page of `spa` has an entry. O(1). */
@@ -86,8 +100,11 @@ export class Rmp {
   /**
    * The entry that decides for the page of `spa`: the entry of its 2 MiB page if it is part of one, else its own entry;
    * `undefined` if the page is not covered. O(1).
+   *
+   * @throws AddressError if `spa` is not an address
    */
   entry(spa: SysPhysAddr): RmpEntry | undefined {
+    SysPhys.assertIsAddress(spa);
     const first = this.rawEntry((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
     return first?.pageSize === PageSize.Huge ? first : this.rawEntry(spa);
   }
@@ -108,15 +125,22 @@ export class Rmp {
   /**
    * Writes the words of the entry that {@link entry} decodes, by page number: for checks on every access. Returns whether
    * the page is covered; if not, all words are 0. O(1), without an allocation.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `page` is not an integer, or `into` is not a `Uint32Array` of at least 4 words
    */
   readWords(page: number, into: Uint32Array): boolean {
+    requireWords(into);
     into.fill(0);
     if (!this.#covers(page)) return false;
     this.#entries.readDeciding(page, into);
     return true;
   }
 
-  /** Whether a page, by its number, belongs to a guest or to the firmware. O(1), without an allocation. */
+  /**
+   * Whether a page, by its number, belongs to a guest or to the firmware. O(1), without an allocation.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `page` is not an integer
+   */
   isAssigned(page: number): boolean {
     if (!this.#covers(page)) return false;
     this.#entries.read(page, ENTRY);
@@ -125,6 +149,7 @@ export class Rmp {
 
   /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */
   isRegionUnassigned(spa: SysPhysAddr): boolean {
+    SysPhys.assertIsAddress(spa);
     const first = this.rawEntry((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
     return first === undefined || (!first.assigned && !this.hasSubpages(spa));
   }
@@ -134,6 +159,7 @@ export class Rmp {
    * count is maintained, else O(512).
    */
   hasSubpages(spa: SysPhysAddr): boolean {
+    SysPhys.assertIsAddress(spa);
     const first = (spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr;
     const entry = this.rawEntry(first);
     if (entry === undefined || entry.pageSize === PageSize.Huge) return false;
@@ -141,8 +167,13 @@ export class Rmp {
     return this.#entries.hasWord(pageNumber(first), 1, isAssignedWord);
   }
 
-  /** The masks of an entry after its validation: its own, or the defaults if validation is what resets them. */
-  masksOnceValidated({ vmplMasks }: RmpEntry): VmplMasks {
+  /**
+   * The masks of an entry after its validation: its own, or the defaults if validation is what resets them.
+   *
+   * @throws SnpError `INVALID_MESSAGE` if a field of the entry does not fit
+   */
+  masksOnceValidated(entry: RmpEntry): VmplMasks {
+    const { vmplMasks } = requireRmpEntry(entry);
     const { defaultMasks, resetMaskOfVmpl0 } = this.assumptions;
     const isFirst = defaultMasks === 'PVALIDATE' && vmplMasks[0] === 0;
     return isFirst ? [resetMaskOfVmpl0, 0, 0, 0] : vmplMasks;
@@ -151,8 +182,11 @@ export class Rmp {
   /**
    * The number of entries with an ASID that is not 0: of 4 KiB and of 2 MiB pages. The firmware keeps these counts next
    * to the table (AMD-ASPFW `sev_rmp.c`, `check_rmp_for_asid`). O(1).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `asid` is not an integer
    */
   entriesOf(asid: number): number {
+    requireWhole('the ASID', asid);
     return this.#entries.countOf(asid);
   }
 
@@ -163,12 +197,14 @@ export class Rmp {
 
   /**
    * Replaces the entries of the 2 MiB region that begins at `first`: the first one, and 511 equal ones. Like
-   * {@link setRawEntry}, it checks nothing. O(1) if the entries of the region were alike and the 511 have no ASID, else
+   * {@link setRawEntry}, it checks no rule. O(1) if the entries of the region were alike and the 511 have no ASID, else
    * O(512).
    *
-   * @throws SnpError `OUTSIDE_RMP`
+   * @throws SnpError `OUTSIDE_RMP`, `INVALID_MESSAGE` if a field of an entry does not fit; nothing has changed then
    */
   setRegion(first: SysPhysAddr, entry: RmpEntry, others: RmpEntry): void {
+    requireRmpEntry(entry);
+    requireRmpEntry(others);
     this.#entries.setRegion(this.#require(first), entry, others);
   }
 
@@ -180,6 +216,7 @@ export class Rmp {
    *
    * @param count - the number of pages
    * @returns the number of pages before the first `false`
+   * @throws SnpError `INVALID_ARGUMENT` for an argument of another type; the errors of `change`
    */
   changePages(
     spa: SysPhysAddr,
@@ -187,6 +224,9 @@ export class Rmp {
     pageSize: RmpPageSize,
     change: (page: SysPhysAddr) => boolean,
   ): number {
+    requireInteger('the number of pages', count, 0);
+    requireRmpPageSize(pageSize);
+    requireFunction('change', change);
     const size = pageSize / PAGE_SIZE;
     const first = pageNumber(spa);
     const end = first + count * size;
@@ -217,13 +257,14 @@ export class Rmp {
   }
 
   /**
-   * Replaces the page's own 16 bytes, and checks nothing: for instructions, for the firmware, and for tests that need a
+   * Replaces the page's own 16 bytes, and checks no rule: for instructions, for the firmware, and for tests that need a
    * state that no program reaches. O(1); O(512) when the first page of a region gets an entry that is not like its
    * neighbours'.
    *
-   * @throws SnpError `OUTSIDE_RMP`
+   * @throws SnpError `OUTSIDE_RMP`, `INVALID_MESSAGE` if a field of the entry does not fit; nothing has changed then
    */
   setRawEntry(spa: SysPhysAddr, entry: RmpEntry): void {
+    requireRmpEntry(entry);
     this.#entries.set(this.#require(spa), entry);
   }
 
@@ -238,13 +279,22 @@ export class Rmp {
   /**
    * A version that changes with every change to the page's RMP entry or, for 2 MiB, to any entry of the region; except to
    * VMPL masks. A TLB compares versions to find stale verdicts. O(1).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if the page size is not 4096 or 2097152
    */
   version(spa: SysPhysAddr, pageSize: RmpPageSize): number {
+    requireRmpPageSize(pageSize);
     return this.versionOfPage(pageNumber(spa), pageSize === PageSize.Huge);
   }
 
-  /** As {@link version}, by page number; with `huge`, of the 2 MiB region around the page. */
+  /**
+   * As {@link version}, by page number; with `huge`, of the 2 MiB region around the page.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `page` is not an integer, or `huge` is not a boolean
+   */
   versionOfPage(page: number, huge: boolean): number {
+    requireInteger('the page number', page, 0);
+    requireBoolean('huge', huge);
     return this.#entries.version(page, huge);
   }
 
@@ -252,17 +302,25 @@ export class Rmp {
    * Marks the page of `spa` as in use by a processor, or not, as a VMSA, VMCB or AVIC backing page is while a guest runs.
    * RMPUPDATE and PSMASH of a page in use return FAIL_INUSE (AMD64 APM vol. 2, §15.36.12). The uses are counted: the page
    * is in use until each `true` has had its `false`. O(1).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `inUse` is not a boolean
    */
   setInUse(spa: SysPhysAddr, inUse: boolean): void {
     SysPhys.assertIsAddress(spa);
+    requireBoolean('inUse', inUse);
     const page = pageNumber(spa);
     const users = (this.#inUse.get(page) ?? 0) + (inUse ? 1 : -1);
     if (users > 0) this.#inUse.set(page, users);
     else this.#inUse.delete(page);
   }
 
-  /** Whether a page of the `pageSize` bytes around `spa` is in use. O(pages in use). */
+  /**
+   * Whether a page of the `pageSize` bytes around `spa` is in use. O(pages in use).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if the page size is not 4096 or 2097152
+   */
   isInUse(spa: SysPhysAddr, pageSize: RmpPageSize): boolean {
+    requireRmpPageSize(pageSize);
     const pages = pageSize / PAGE_SIZE;
     const unit = Math.floor(pageNumber(spa) / pages);
     for (const page of this.#inUse.keys()) if (Math.floor(page / pages) === unit) return true;
@@ -270,10 +328,21 @@ export class Rmp {
   }
 
   #covers(page: number): boolean {
+    requireWhole('the page number', page);
     return page >= this.#first && page < this.#end;
   }
 }
 
 function addressOf(page: number): SysPhysAddr {
   return (BigInt(page) * BigInt(PAGE_SIZE)) as SysPhysAddr;
+}
+
+function requireWords(into: Uint32Array): void {
+  let isSound = false;
+  try {
+    isSound = into instanceof Uint32Array && into.length >= RMP_ENTRY_WORDS;
+  } catch {
+    // A proxy that throws, or is revoked.
+  }
+  if (!isSound) refuseArgument('the words of an entry', into, 'pass a Uint32Array of at least 4 words');
 }

@@ -110,9 +110,10 @@ test('the host can write neither a page of records nor a root record', () => {
   const source = spaOf(it, GPA);
   host.rmpupdate(source, { assigned: true, immutable: true, asid, gpa });
   firmware.swapOut(context, { source, destination: sealed });
-  // The options of the host are read, never kept: a record in them is only the place of one.
+  // The place of a record is an operand; a record is not.
   const root = { ...decodeSwapRecord(host.read(records, 64)), valid: true, gpa: physAddr(0x6000) };
-  const options = { source: sealed, destination: source, root };
+  const options = { source: sealed, destination: source };
+  expect(statusOf(() => firmware.swapIn(context, { ...options, root } as never))).toBe('INVALID_PARAM');
   firmware.swapIn(context, options);
   expect(rmp.rawEntry(source)?.gpa).toBe(gpa);
   expect(statusOf(() => firmware.swapIn(context, { ...options, destination: sealed }))).toBe(

@@ -27,7 +27,7 @@ check<
 >();
 check<Equal<LaunchPagesErrorCode, 'INVALID_ARGUMENT' | 'INVALID_IMAGE' | 'INVALID_MESSAGE'>>();
 check<Equal<EncodeErrorCode, 'INVALID_ARGUMENT' | 'INVALID_MESSAGE'>>();
-check<Equal<RmpErrorCode, 'INVALID_ARGUMENT' | 'INVALID_RMP_RANGE' | 'OUTSIDE_RMP'>>();
+check<Equal<RmpErrorCode, 'INVALID_ARGUMENT' | 'INVALID_MESSAGE' | 'INVALID_RMP_RANGE' | 'OUTSIDE_RMP'>>();
 check<Equal<MachineErrorCode, 'INVALID_ARGUMENT' | 'INVALID_RMP_RANGE'>>();
 check<Equal<FirmwareErrorCode, 'FIRMWARE_REFUSED'>>();
 check<

@@ -73,8 +73,8 @@ if (isSnpError(error, 'PVALIDATE_FAILED')) check<Equal<typeof error.details.resu
 
 // An answer has the fields of the type that was asked for.
 check<Equal<ReturnType<typeof requestGhcbMsr<'page-state'>>['error'], number>>();
-// @ts-expect-error operation 3 does not exist
-({ type: 'page-state-request', gpa, operation: 3 }) satisfies GhcbMsrMessage;
+// @ts-expect-error an operation is a number
+({ type: 'page-state-request', gpa, operation: 3n }) satisfies GhcbMsrMessage;
 
 // The TLB of the page-table package is a translation cache.
 new Tlb() satisfies TranslationCache;

@@ -116,7 +116,8 @@ describe('a memory map', () => {
         expect(it.host.changePageState(it.guest, physAddr(gpa), operation, PageSize.Huge)).toBe(1);
       }
     }
-    expect(it.host.changePageState(it.guest, -1n as PhysAddr, PageOperation.Shared)).toBe(1);
+    const { Shared } = PageOperation;
+    expect(() => it.host.changePageState(it.guest, -1n as PhysAddr, Shared)).toThrow('OUTSIDE_SPACE');
     expect(snapshot(it.machine.rmp)).toBe(before);
   });
 

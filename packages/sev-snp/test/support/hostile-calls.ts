@@ -92,6 +92,13 @@ function bytes(random: Random, length: number): Uint8Array {
   return Uint8Array.from({ length: actual }, () => random(256) & random(256));
 }
 
+/** Mostly an entry of the RMP, whose ASID may have no place. */
+function entry(random: Random): never {
+  return (
+    random(4) === 0 ? any(random) : { ...HYPERVISOR_ENTRY, asid: random(2) === 0 ? 1 : num(random) }
+  ) as never;
+}
+
 const PROCESSOR: Fields = { cpuSignature: num, sevFeatures: big };
 const HASHES: Fields = {
   kernel: (random) => bytes(random, 32),
@@ -352,8 +359,8 @@ function ghcbCall(random: Random): never {
 
 export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   ...TYPED,
-  pageStateOf: (random) =>
-    formats.pageStateOf(random(2) === 0 ? any(random) : { ...HYPERVISOR_ENTRY, asid: num(random) }),
+  pageStateOf: (random) => formats.pageStateOf(entry(random)),
+  'Rmp.masksOnceValidated': (random) => rmpOf().masksOnceValidated(entry(random)),
   decodeCpuidPage: (random) => formats.decodeCpuidPage(bytes(random, PAGE_SIZE)),
   decodeIgvmFile: (random) => formats.decodeIgvmFile(hostileIgvm(random)),
   decodeOvmfImage: (random) => formats.decodeOvmfImage(hostileOvmf(random)),
@@ -495,8 +502,8 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
     const assumptions = object(random, { hostTableReads: any, other: any });
     return new Rmp(formats.sysPhysRegion(start, random(6) * MiB), random(2) === 0 ? {} : { assumptions });
   },
-  'Rmp.setRawEntry': (random) => rmpOf(random(2) * 2 + 2).setRawEntry(big(random), HYPERVISOR_ENTRY),
-  'Rmp.setRegion': (random) => rmpOf().setRegion(big(random), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
+  'Rmp.setRawEntry': (random) => rmpOf(random(2) * 2 + 2).setRawEntry(big(random), entry(random)),
+  'Rmp.setRegion': (random) => rmpOf().setRegion(big(random), HYPERVISOR_ENTRY, entry(random)),
   EncryptedMemory: (random) => new EncryptedMemory(random(2) === 0 ? num(random) : big(random), any(random)),
   'Firmware.guestContextCreate': onFirmware((it, _, page) => it.guestContextCreate(page)),
   'Firmware.launchStart': onFirmware((it, context) => it.launchStart(context)),

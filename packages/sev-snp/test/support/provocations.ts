@@ -96,6 +96,8 @@ const SNP_PLATFORM = { kind: 'platform', offset: 24, mask: 1, platform: 2 } as c
 const SVSM_IMAGE = decodeOvmfImage(ovmfImage({ svsmEntry: 0 }));
 const SVSM_LAUNCH = { svsm: SVSM_IMAGE, firmware: SVSM_IMAGE, variablesSize: 0, vcpus: 1, cpuSignature: 1 };
 const DIGEST = new Uint8Array(48);
+/** An entry with an ASID that has no place. */
+const MISFIT = { ...HYPERVISOR_ENTRY, asid: 1024 };
 const page = (): Uint8Array => new Uint8Array(PAGE_SIZE);
 
 // Worlds.
@@ -442,7 +444,7 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: wrongType('launchPageSize'),
     INVALID_MESSAGE: () => launchPageSize({ type: 1, gpa: physAddr(0), permissions: [1, 2] as never }),
   },
-  pageStateOf: { INVALID_MESSAGE: () => pageStateOf({ ...HYPERVISOR_ENTRY, asid: 1024 }) },
+  pageStateOf: { INVALID_MESSAGE: () => pageStateOf(MISFIT) },
   decodeIgvmFile: {
     INVALID_ARGUMENT: wrongType('decodeIgvmFile'),
     INVALID_IMAGE: () => decodeIgvmFile(SHORT),
@@ -560,8 +562,13 @@ export const PROVOCATIONS: Provocations = {
       new Rmp(sysPhysRegion(sysPhysAddr(0), 2 * MiB), { assumptions: { other: 1 } as never }),
     INVALID_RMP_RANGE: () => new Rmp(sysPhysRegion(sysPhysAddr(0), MiB)),
   },
-  'Rmp.setRawEntry': { OUTSIDE_RMP: () => rmpOf().setRawEntry(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY) },
+  'Rmp.masksOnceValidated': { INVALID_MESSAGE: () => rmpOf().masksOnceValidated(MISFIT) },
+  'Rmp.setRawEntry': {
+    INVALID_MESSAGE: () => rmpOf().setRawEntry(sysPhysAddr(0), MISFIT),
+    OUTSIDE_RMP: () => rmpOf().setRawEntry(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY),
+  },
   'Rmp.setRegion': {
+    INVALID_MESSAGE: () => rmpOf().setRegion(sysPhysAddr(0), MISFIT, HYPERVISOR_ENTRY),
     OUTSIDE_RMP: () => rmpOf().setRegion(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
   },
   EncryptedMemory: { INVALID_ARGUMENT: () => new EncryptedMemory(1) },
@@ -951,6 +958,7 @@ export const PROVOCATIONS: Provocations = {
   'Hypervisor.write': { INVALID_ARGUMENT: () => hostile().host.write(sysPhysAddr(0), [1] as never) },
   'Hypervisor.run': { INVALID_ARGUMENT: () => hostile().host.run(world().guest) },
   'Hypervisor.init': {
+    INVALID_ARGUMENT: wrongType('Hypervisor.init'),
     OUT_OF_MEMORY: () => {
       const { host, guest } = hostile();
       exhaust(host);
@@ -973,6 +981,7 @@ export const PROVOCATIONS: Provocations = {
     },
   },
   'Hypervisor.answerGhcb': {
+    INVALID_ARGUMENT: wrongType('Hypervisor.answerGhcb'),
     OUT_OF_MEMORY: () => {
       const { host, guest, ghcb } = withoutMemory();
       const { info1, info2, rax } = encodeApCreation(creation);
@@ -994,6 +1003,7 @@ export const PROVOCATIONS: Provocations = {
     },
   },
   'HostileHypervisor.substitute': {
+    INVALID_ARGUMENT: wrongType('HostileHypervisor.substitute'),
     OUT_OF_MEMORY: () => {
       const { host, guest } = hostile();
       exhaust(host);
@@ -1001,6 +1011,7 @@ export const PROVOCATIONS: Provocations = {
     },
   },
   'HostileHypervisor.unsmash': {
+    INVALID_ARGUMENT: wrongType('HostileHypervisor.unsmash'),
     FIRMWARE_REFUSED: () => {
       // A locked page of the firmware with an address: no state from which it can be reclaimed.
       const it = hostile();
@@ -1018,6 +1029,8 @@ export const PROVOCATIONS: Provocations = {
     },
   },
   'HostileHypervisor.tamperRmp': {
+    INVALID_ARGUMENT: wrongType('HostileHypervisor.tamperRmp'),
+    INVALID_MESSAGE: () => hostile().host.tamperRmp(sysPhysAddr(0), { asid: 1024 }),
     OUTSIDE_RMP: () => hostile({ rmpCovers: 30 * MiB }).host.tamperRmp(sysPhysAddr(30 * MiB), {}),
   },
   processPageStateChange: {

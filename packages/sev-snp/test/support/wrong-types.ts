@@ -1,12 +1,22 @@
 /** For operations that check the types of their arguments: a call with any value in the place of one argument. */
 import { physAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
+import { Firmware } from '../../src/firmware/firmware.ts';
 import type { ERRORS_OF } from '../../src/formats/error-codes.ts';
 import * as formats from '../../src/formats/index.ts';
+import { Hypervisor } from '../../src/host/hypervisor.ts';
+import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { NestedTable } from '../../src/memory/nested-table.ts';
+import { psmash, rmpread } from '../../src/rmp/host-instructions.ts';
+import { failedRmpCheck } from '../../src/rmp/rmp-check.ts';
 import type { HostileWorld } from './hostile-calls.ts';
+import { rmpOf } from './world.ts';
 
 type Call = (value: never, it: () => HostileWorld) => unknown;
 
+const GPA = physAddr(0x5000);
+const SPA = formats.sysPhysAddr(0);
+const memory = new EncryptedMemory(0x10_0000);
 const ghcb = formats.GhcbPage.over();
 
 const CALLS = {
@@ -27,6 +37,67 @@ const CALLS = {
     vcpu.ghcbMsr = value;
     vcpu.vmgexit();
   },
+  'Rmp.readWords': (value) => rmpOf().readWords(0, value),
+  'Rmp.isAssigned': (value) => rmpOf().isAssigned(value),
+  'Rmp.entriesOf': (value) => rmpOf().entriesOf(value),
+  'Rmp.version': (value) => rmpOf().version(SPA, value),
+  'Rmp.versionOfPage': (value) => rmpOf().versionOfPage(value, false),
+  'Rmp.setInUse': (value) => rmpOf().setInUse(SPA, value),
+  'Rmp.isInUse': (value) => rmpOf().isInUse(SPA, value),
+  psmash: (value) => psmash(value, SPA),
+  rmpread: (value) => rmpread(value, SPA),
+  failedRmpCheck: (value) => failedRmpCheck(rmpOf(), value),
+  'EncryptedMemory.read': (value) => memory.read(SPA, value, 0),
+  'EncryptedMemory.readInto': (value) => memory.readInto(SPA, value, 0),
+  'EncryptedMemory.write': (value) => memory.write(SPA, new Uint8Array(1), value),
+  'EncryptedMemory.readFrame': (value) => memory.readFrame(0, value, 1, 0),
+  'EncryptedMemory.writeFrame': (value) => memory.writeFrame(value, 0, new Uint8Array(1), 0),
+  'EncryptedMemory.view': (value) => memory.view(value),
+  'EncryptedMemory.words': (value) => memory.words(0, 0, value),
+  'EncryptedMemory.revoke': (value) => memory.revoke(value),
+  'EncryptedMemory.aliasFrame': (value) => memory.aliasFrame(0, value),
+  'EncryptedMemory.clear': (value) => memory.clear(value, 0),
+  'Rmp.changePages': (value) => rmpOf().changePages(SPA, value, 4096, () => true),
+  'EncryptedMemory.requirePages': (value) => memory.requirePages(0, value),
+  'EncryptedMemory.writtenIn': (value) => memory.writtenIn(0, 1, value),
+  'EncryptedMemory.rekey': (value) => memory.rekey(0, value, 0),
+  NestedTable: (value) => new NestedTable(value),
+  'NestedTable.map': (value, it) => it().it.guest.nested.map(physAddr(1 << 30), SPA, value),
+  'NestedTable.markUsed': (value, it) => it().it.guest.nested.markUsed(physAddr(0x5000), value),
+  Firmware: (value, it) => new Firmware(it().it.machine, value),
+  'HostileHypervisor.substitute': (value, it) => it().host.substitute(value, GPA),
+  'HostileHypervisor.unsmash': (value, it) => it().host.unsmash(value, physAddr(0x5000)),
+  'HostileHypervisor.hide': (value, it) => it().host.hide(value, GPA),
+  'HostileHypervisor.unassign': (value, it) => it().host.unassign(value, GPA),
+  'HostileHypervisor.smash': (value, it) => it().host.smash(value, GPA),
+  'HostileHypervisor.mapSmall': (value, it) => it().host.mapSmall(value, GPA),
+  'HostileHypervisor.mapHuge': (value, it) => it().host.mapHuge(value, GPA),
+  'HostileHypervisor.remap': (value, it) => it().host.remap(value, GPA, SPA),
+  'HostileHypervisor.swap': (value, it) => it().host.swap(value, GPA, GPA),
+  'HostileHypervisor.alias': (value, it) => it().host.alias(value, GPA, GPA),
+  'HostileHypervisor.move': (value, it) => it().host.move(value, GPA, GPA),
+  'HostileHypervisor.lend': (value, it) => it().host.lend(it().it.guest, GPA, value, GPA),
+  'HostileHypervisor.enter': (value, it) => it().host.enter(it().it.guest, value, it().it.vcpu),
+  'HostileHypervisor.answers': (value, it) => {
+    it().host.answers = { page: value ?? null };
+  },
+  'HostileHypervisor.beforeSharedRead': (value, it) => it().host.beforeSharedRead(it().it.guest, SPA, value),
+  Hypervisor: (value) => new Hypervisor(value),
+  'Hypervisor.pageStatesPerExit': (value, it) => {
+    it().host.pageStatesPerExit = value;
+  },
+  'Hypervisor.rmpupdatePages': (value, it) => it().host.rmpupdatePages(SPA, value, { assigned: false }),
+  'Hypervisor.read': (value, it) => it().host.read(SPA, value),
+  'Hypervisor.flushTlbs': (value, it) => it().host.flushTlbs(value),
+  'Hypervisor.handleNestedPageFault': (value, it) =>
+    it().host.handleNestedPageFault(it().it.guest, GPA, value),
+  'Hypervisor.splitPage': (value, it) => it().host.splitPage(value, GPA),
+  'Hypervisor.vmsaOf': (value, it) => it().host.vmsaOf(it().it.guest, value),
+  'Hypervisor.init': (value, it) => it().host.init(it().it.guest, value),
+  'Hypervisor.runVmpl': (value, it) => it().host.runVmpl(it().it.guest, 0, value),
+  'Hypervisor.changePageState': (value, it) => it().host.changePageState(it().it.guest, GPA, value),
+  'Hypervisor.answerGhcb': (value, it) => it().host.answerGhcb(it().it.guest, value, ghcb),
+  'HostileHypervisor.tamperRmp': (value, it) => it().host.tamperRmp(SPA, value),
   hashKernel: (value) => formats.hashKernel(value, (bytes) => bytes),
   igvmExpectedDigest: (value) => formats.igvmExpectedDigest(value),
   launchPageSize: (value) => formats.launchPageSize(value),
