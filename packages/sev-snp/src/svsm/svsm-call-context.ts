@@ -24,7 +24,7 @@ export interface SvsmCallContext {
   isRunning(vmsa: PhysAddr): boolean;
 }
 
-/** What claims and maps pages: a call, or an operation outside of calls. */
+/** The owner of claims and mapped pages: a call, or an operation outside of calls. */
 export type Operation = Pick<SvsmCallContext, 'state' | 'memory'>;
 
 /** Pages that a call uses: address, bytes, and the use of them. */

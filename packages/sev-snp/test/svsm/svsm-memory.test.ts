@@ -19,12 +19,12 @@ describe('bytes of the guest', () => {
   });
 
   test.each([
-    ['the SVSM has', OWN_END - 8],
-    ['is no memory', 8 * MiB],
-    ['ends outside of memory', 8 * MiB - 4],
-    ['is no address', 2 ** 60],
-    ['is not validated', Y],
-    ['is a VMSA of the guest', V],
+    ['are of the SVSM', OWN_END - 8],
+    ['lie outside of memory', 8 * MiB],
+    ['end outside of memory', 8 * MiB - 4],
+    ['are not at an address', 2 ** 60],
+    ['are not validated', Y],
+    ['are a VMSA of the guest', V],
   ])('that %s are undefined, and are not written', (_, gpa) => {
     const { svsm } = twoProcessors();
     expect(svsm.memory.read(BigInt(gpa), 8)).toBeUndefined();

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import type { SvsmRegisters } from '../../src/formats/svsm-protocol.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import { permanentMap } from '../../src/svsm/guest-page-access.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import { CALLS, D, V, vmsaImage, W, X, Y } from '../support/svsm-steps.ts';
 import { CAA, type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
@@ -223,4 +224,10 @@ test('an access that calls `use` twice, or never, is refused, and the page is as
   });
   expect(() => twice.memory.rescind(BigInt(Y), PageSize.Regular)).toThrow('again');
   expect(it.state.validated.has(physAddr(Y))).toBe(it.machine.rmp.entry(spaOf(it, Y))!.validated);
+});
+
+test('a permanent map gives the address of each page, whatever its size', () => {
+  const access = permanentMap((gpa) => gvaOf(Number(gpa)));
+  expect(access(physAddr(X), PageSize.Regular, (gva) => gva)).toBe(gvaOf(X));
+  expect(access(physAddr(6 * MiB), PageSize.Huge, (gva) => gva)).toBe(gvaOf(6 * MiB));
 });
