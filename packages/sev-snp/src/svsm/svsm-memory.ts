@@ -77,7 +77,7 @@ export class SvsmMemory {
   /**
    * Rescinds the validation of a page. First every other level loses its rights.
    *
-   * @throws SnpError as {@link clear}
+   * @throws SnpError as {@link SvsmMemory.clear}
    */
   rescind(gpa: bigint, size: RmpPageSize): number {
     return this.#onPage(gpa, size, (page) => this.#pages.rescind(page, size, 0, false));
@@ -86,7 +86,7 @@ export class SvsmMemory {
   /**
    * Gives the levels from VMPL1 to `vmpl` all rights on a validated page. A VMSA is InvalidAddress.
    *
-   * @throws SnpError as {@link validate}
+   * @throws SnpError as {@link SvsmMemory.validate}
    */
   grant(gpa: bigint, size: RmpPageSize, vmpl: Vmpl): number {
     requireVmpl(vmpl);
@@ -99,7 +99,7 @@ export class SvsmMemory {
   /**
    * Takes all rights on a validated page from the other levels, and flushes. A VMSA is InvalidAddress.
    *
-   * @throws SnpError as {@link clear}
+   * @throws SnpError as {@link SvsmMemory.clear}
    */
   revoke(gpa: bigint, size: RmpPageSize): number {
     const { rights } = this.#pages;
