@@ -387,3 +387,14 @@ test.each([
   expect(it.svsm.enter(it.guestCpu)).toBe(isCall);
   expect(it.guestCpu.registers.rax).toBe(isCall ? 0n : 6n);
 });
+
+// S9
+test('a list that deposits the page in which it lies ends there, and the SVSM does not write to the page', () => {
+  const it = svsmWorld();
+  const list = A + 0x2008;
+  writeList(it, [rescind(A + 0x2000), rescind(A + 0x5000)], list);
+  expect(call(it, SvsmCall.DepositMem, { rcx: BigInt(list) })).toBe(InvalidAddress);
+  // The page is the SVSM's own now. Its header still has the progress that the caller has written.
+  expect([...it.vcpu.read(gvaOf(list), 4)]).toEqual([2, 0, 0, 0]);
+  expect(it.guestCpu.read(gvaOf(A + 0x5000), 1)).toHaveLength(1);
+});
