@@ -1,5 +1,6 @@
 import { PAGE_SIZE_2M, type PhysAddr } from '@svsm/address';
 import type { GuestContext, RunnableVmsa, VcpuContext } from '../cpu/platform.ts';
+import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { VMPL_COUNT } from '../formats/vmpl.ts';
 import { SevFeature } from '../formats/vmsa.ts';
@@ -92,6 +93,16 @@ export class HostVcpus {
     ofGuest.set(apicId, created);
     return created;
   }
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` */
+export function refuseWithoutVmsa(apicId: number, vmpl: number): never {
+  const expected = 'pass one that has a VMSA';
+  throw new SnpError('INVALID_ARGUMENT', {
+    what: 'the processor',
+    value: `${apicId} at VMPL${vmpl}`,
+    expected,
+  });
 }
 
 function isAligned(vmsa: PhysAddr): boolean {

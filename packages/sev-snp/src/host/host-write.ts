@@ -1,7 +1,9 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import { PageFaultCode, type PhysMemory } from '@svsm/pagetable';
 import type { SnpPlatform } from '../cpu/platform.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { requireOneOf } from '../formats/arguments.ts';
+import { copyOfBytes } from '../formats/byte-fields.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import type { Rmp } from '../rmp/rmp.ts';
 import { failedAccessCheck } from '../rmp/rmp-check.ts';
@@ -23,6 +25,23 @@ export function hostView(machine: SnpPlatform): PhysMemory {
     },
     wordOffset: () => 0,
   };
+}
+
+/** Writes system memory as the host: see `Hypervisor.write`, also for its errors. */
+export function hostWrite(
+  { rmp, memory }: SnpPlatform,
+  spa: SysPhysAddr,
+  bytes: Uint8Array,
+  mappedWith: PageSize,
+): void {
+  SysPhys.assertIsAddress(spa);
+  const copy = copyOfBytes(bytes, 'the bytes');
+  requireOneOf('mappedWith', mappedWith, Object.values(PageSize));
+  const end = spa + BigInt(copy.length);
+  for (let at: bigint = spa & -BigInt(PAGE_SIZE); at < end; at += BigInt(PAGE_SIZE)) {
+    requireHostWrite(rmp, at as SysPhysAddr, mappedWith);
+  }
+  memory.write(spa, copy, NO_KEY);
 }
 
 /** The check of the host's own writes: AMD64 APM vol. 2, §15.36.10. @throws SnpFault `HOST_PF` */

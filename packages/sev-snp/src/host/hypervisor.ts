@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
 import type { PhysMemory } from '@svsm/pagetable';
 import {
   requireGuest,
@@ -16,7 +16,6 @@ import {
   requireRmpPageSize,
   requireUint64,
 } from '../formats/arguments.ts';
-import { copyOfBytes } from '../formats/byte-fields.ts';
 import { NpfInfo } from '../formats/exit-info.ts';
 import {
   decodeGhcbMsr,
@@ -29,21 +28,13 @@ import { GhcbExit, GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { decodeApCreation } from '../guest/ap-creation.ts';
 import type { Guest } from '../guest/guest.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { HostFrames } from '../memory/host-frames.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
-import {
-  psmash,
-  type RmpreadAnswer,
-  type RmpState,
-  rmpread,
-  rmpupdate,
-  rmpupdatePages,
-  stateOperand,
-} from '../rmp/host-instructions.ts';
+import { psmash, type RmpreadAnswer, type RmpState, rmpread } from '../rmp/host-instructions.ts';
 import { type CpuidRequest, type CpuidResult, cpuidAnswer, cpuidRequest, wordsOf } from './cpuid-service.ts';
 import {
   GHCB_VERSION,
@@ -55,9 +46,11 @@ import {
   requireGhcbRequest,
   writeGhcbAnswer,
 } from './ghcb-service.ts';
+import { GuestAsids } from './guest-asids.ts';
 import { launchGuest } from './guest-launch.ts';
-import { HostVcpus } from './host-vcpus.ts';
-import { hostView, requireHostWrite } from './host-write.ts';
+import { updateRmp, updateRmpPages } from './host-rmp.ts';
+import { HostVcpus, refuseWithoutVmsa } from './host-vcpus.ts';
+import { hostView, hostWrite } from './host-write.ts';
 import { checkLaunch, type LaunchOptions } from './launch-options.ts';
 import { isPageOperation, processPageStateChange, scratchOffset } from './page-state-service.ts';
 import { mapSharedAlias } from './shared-alias.ts';
@@ -82,8 +75,7 @@ export class Hypervisor implements ExitHandler {
   readonly #ghcbs: WeakMap<object, PhysAddr> = new WeakMap();
   readonly #vcpus: HostVcpus;
   readonly #unbacked: UnbackedMemory;
-  /** The number of guests that have got an ASID. */
-  #guests = 0;
+  readonly #asids: GuestAsids;
 
   /** @throws SnpError `INVALID_ARGUMENT` if `machine` is not a machine */
   constructor(machine: SnpPlatform) {
@@ -92,6 +84,7 @@ export class Hypervisor implements ExitHandler {
     this.#frames = new HostFrames(machine.memory.size);
     this.#unbacked = new UnbackedMemory(this.#frames);
     this.#vcpus = new HostVcpus(() => this.allocatePage());
+    this.#asids = new GuestAsids(machine.maxGuests);
     this.memory = hostView(machine);
   }
 
@@ -128,14 +121,7 @@ export class Hypervisor implements ExitHandler {
    *   `mappedWith` is not a page size; PageTableError `BUS_ERROR`; AddressError `INVALID_ADDRESS`
    */
   write(spa: SysPhysAddr, bytes: Uint8Array, mappedWith: PageSize = PageSize.Regular): void {
-    SysPhys.assertIsAddress(spa);
-    const copy = copyOfBytes(bytes, 'the bytes');
-    requireOneOf('mappedWith', mappedWith, Object.values(PageSize));
-    const end = spa + BigInt(copy.length);
-    for (let at: bigint = spa & -BigInt(PAGE_SIZE); at < end; at += BigInt(PAGE_SIZE)) {
-      requireHostWrite(this.machine.rmp, at as SysPhysAddr, mappedWith);
-    }
-    this.machine.memory.write(spa, copy, NO_KEY);
+    hostWrite(this.machine, spa, bytes, mappedWith);
   }
 
   /** A free 4 KiB page of system memory. @throws SnpError `OUT_OF_MEMORY` */
@@ -162,16 +148,7 @@ export class Hypervisor implements ExitHandler {
    * @throws SnpError `INVALID_ARGUMENT`; AddressError `INVALID_ADDRESS`
    */
   rmpupdate(spa: SysPhysAddr, newState: RmpState): RmpResult {
-    const { assigned, pageSize, immutable, gpa, asid } = stateOperand(newState);
-    const { rmp, memory } = this.machine;
-    const state = { assigned, pageSize, immutable, gpa, asid } as RmpState;
-    const result = rmpupdate(rmp, spa, state);
-    if (result === RmpResult.SUCCESS) {
-      const size = pageSize ?? PageSize.Regular;
-      memory.revoke(pageNumber((spa & -BigInt(size)) as SysPhysAddr), size / PAGE_SIZE);
-    }
-    this.machine.trace({ type: 'rmpupdate', spa, state, result });
-    return result;
+    return updateRmp(this.machine, spa, newState);
   }
 
   /**
@@ -184,26 +161,7 @@ export class Hypervisor implements ExitHandler {
    * @throws SnpError `INVALID_ARGUMENT`; AddressError `INVALID_ADDRESS`
    */
   rmpupdatePages(spa: SysPhysAddr, count: number, asked: RmpState): RmpResult {
-    SysPhys.assertIsAddress(spa);
-    if (!Number.isSafeInteger(count) || count < 1) {
-      const expected = 'pass a positive integer';
-      throw new SnpError('INVALID_ARGUMENT', { what: 'the number of pages', value: count, expected });
-    }
-    const { rmp, memory } = this.machine;
-    const { assigned, pageSize = PageSize.Regular, immutable, gpa, asid } = stateOperand(asked);
-    const state = { assigned, pageSize, immutable, gpa, asid } as RmpState;
-    const { result, done } = rmpupdatePages(rmp, spa, count, state);
-    const first = pageNumber((spa & -BigInt(pageSize)) as SysPhysAddr);
-    const type = 'rmpupdate';
-    if (done > 0) {
-      memory.revoke(first, (done * pageSize) / PAGE_SIZE);
-      this.machine.trace({ type, spa, state, result: RmpResult.SUCCESS, count: done });
-    }
-    if (done < count) {
-      const at = spa + BigInt(done) * BigInt(pageSize);
-      this.machine.trace({ type, spa: at, state, result });
-    }
-    return result;
+    return updateRmpPages(this.machine, spa, count, asked);
   }
 
   /** RMPREAD: see `rmpread`. */
@@ -246,18 +204,8 @@ export class Hypervisor implements ExitHandler {
    */
   launch(options: LaunchOptions): Guest {
     const launch = checkLaunch(options, this.machine);
-    if (this.#guests === this.machine.maxGuests) {
-      const expected = `at most ${this.machine.maxGuests} guests have an ASID`;
-      throw new SnpError('INVALID_ARGUMENT', {
-        what: 'the number of guests',
-        value: this.#guests + 1,
-        expected,
-      });
-    }
-    const takeAsid = (): number => {
-      this.#guests += 1;
-      return this.#guests;
-    };
+    this.#asids.requireFree();
+    const takeAsid = (): number => this.#asids.take();
     const guest = launchGuest(this, { frames: this.#frames, vcpus: this.#vcpus, takeAsid }, launch);
     this.#unbacked.add(guest, launch.unaccepted, launch.pageSize);
     this.machine.firmware.launchFinish(guest.context);
@@ -323,13 +271,10 @@ export class Hypervisor implements ExitHandler {
         writeGhcbAnswer(page, answer);
         return request;
       }
-      case 'sev-info-request':
-        return encodeGhcbMsr({
-          type: 'sev-info',
-          minVersion: GHCB_VERSION,
-          maxVersion: GHCB_VERSION,
-          cBit: this.machine.cBit,
-        });
+      case 'sev-info-request': {
+        const { cBit } = this.machine;
+        return encodeGhcbMsr({ type: 'sev-info', minVersion: GHCB_VERSION, maxVersion: GHCB_VERSION, cBit });
+      }
       case 'cpuid-request': {
         const asked = { leaf: message.leaf, subleaf: 0, xcr0: undefined, xss: undefined };
         const result = this.cpuid(guest, asked, vcpu);
@@ -435,16 +380,7 @@ export class Hypervisor implements ExitHandler {
    *   software
    */
   run(guest: GuestContext, apicId = 0, vmpl = 0): void {
-    const vmsa = this.vmsaOf(guest, apicId, vmpl);
-    if (vmsa === undefined) {
-      const expected = 'pass one that has a VMSA';
-      throw new SnpError('INVALID_ARGUMENT', {
-        what: 'the processor',
-        value: `${apicId} at VMPL${vmpl}`,
-        expected,
-      });
-    }
-    const vcpu = guest.vmrun(vmsa);
+    const vcpu = guest.vmrun(this.vmsaOf(guest, apicId, vmpl) ?? refuseWithoutVmsa(apicId, vmpl));
     try {
       guest.start(vcpu);
     } finally {

@@ -309,9 +309,9 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
       return words(frame, key, write);
     };
     const rekey = memory.rekey.bind(memory);
-    memory.rekey = (frame, from, key) => {
-      rekey(frame, from, key);
-      note(frame, key);
+    memory.rekey = (frame, from, key, count = 1) => {
+      rekey(frame, from, key, count);
+      for (let k = frame; k < frame + count; k += 1) note(k, key);
     };
   }
 }
