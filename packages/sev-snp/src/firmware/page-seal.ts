@@ -1,4 +1,4 @@
-import { mix } from '../memory/encrypted-memory.ts';
+import { mix } from '../memory/mix.ts';
 
 /** Sealed content: it needs the key to be read, and a change is noticed. A model, as `EncryptedMemory` is. */
 export interface SealedPage {

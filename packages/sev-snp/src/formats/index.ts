@@ -34,7 +34,7 @@ export type {
   ValidatedPagesErrorCode,
   VisibilityErrorCode,
   VmgexitErrorCode,
-} from './error-codes.ts';
+} from './error-code-types.ts';
 export { NpfInfo, PAGE_NOT_VALIDATED, VMEXIT_NPF } from './exit-info.ts';
 export { FirmwareStatus } from './firmware-status.ts';
 export {

@@ -3,6 +3,7 @@ import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireBoolean, requireInteger, requireWhole } from '../formats/arguments.ts';
 import { isBytes } from '../formats/byte-fields.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { mix } from './mix.ts';
 import { RunMap } from './run-map.ts';
 
 /** A key of the memory controller. 0 means no encryption: for the hypervisor and for shared accesses. */
@@ -180,7 +181,6 @@ export class EncryptedMemory {
 
   /**
    * Memory as `key` sees it, for page tables, by system frame numbers. It checks no access.
-   *
    * @throws SnpError `INVALID_ARGUMENT` if `key` is not an integer
    */
   view(key: MemoryKey): PhysMemory {
@@ -447,12 +447,4 @@ function requireBytes(bytes: Uint8Array): void {
 function requireWithin(offset: number, length: number): void {
   requireInteger('offset', offset, 0, PAGE_SIZE);
   requireInteger('length', length, 0, PAGE_SIZE - offset);
-}
-
-/** The finalizer of MurmurHash3: a changed bit of the input changes half of the bits of the output. */
-export function mix(value: number): number {
-  let x = value;
-  x = Math.imul(x ^ (x >>> 16), 0x85eb_ca6b);
-  x = Math.imul(x ^ (x >>> 13), 0xc2b2_ae35);
-  return x ^ (x >>> 16);
 }

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
-import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
 
 test('results have the numbers of the instructions (Linux arch/x86/include/asm/sev.h)', () => {
   expect(RmpResult).toEqual({
@@ -12,8 +11,4 @@ test('results have the numbers of the instructions (Linux arch/x86/include/asm/s
     FAIL_SIZEMISMATCH: 6,
     FAIL_BADADDR: 7,
   });
-});
-
-test('results have names', () => {
-  for (const [name, result] of Object.entries(RmpResult)) expect(rmpResultName(result)).toBe(name);
 });

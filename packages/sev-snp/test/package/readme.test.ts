@@ -32,7 +32,7 @@ test('the tables of errors have every code, in the order of the sources, and wha
 
 test('the table of types has every type, with the codes that its operations throw', () => {
   const types = [...errors.matchAll(/^\| `(\w+ErrorCode)` \| (.*) \| (.*) \|$/gm)];
-  const declared = read('src/formats/error-codes.ts').matchAll(/^export type (\w+)/gm);
+  const declared = read('src/formats/error-code-types.ts').matchAll(/^export type (\w+)/gm);
   expect(types.map(([, type]) => type).sort()).toEqual([...declared].map(([, type]) => type).sort());
   const order = codesIn('src/formats/snp-error.ts');
   for (const [, type, operations, codes] of types) {

@@ -6,6 +6,7 @@ export const GHCB: LiteralTable = {
     'AMD 56421; Linux arch/x86/include/asm/svm.h `struct ghcb`, asm/sev-common.h, uapi/asm/svm.h; EDK2 Ghcb.h; ' +
     'COCONUT-SVSM kernel/src/sev/ghcb.rs',
   literals: [
+    ['GHCB_VERSION', 2, 'protocol version 2'],
     ...under('GHCB_FIELDS', [
       ['cpl', [0x0cb, 1], 'CPL'],
       ['xss', [0x140, 8], 'XSS'],

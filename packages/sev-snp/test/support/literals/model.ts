@@ -51,6 +51,15 @@ export const MODEL: LiteralTable = {
   source: 'docs/hardware.md',
   literals: [
     ['NO_KEY', 0, 'no encryption'],
+    ['PAGES_PER_REGION', 512, '2 MiB in 4 KiB pages'],
+    ...['first', 'others'].flatMap((entries) =>
+      ['low', 'high', 'masks', 'upper', 'frame'].map(
+        (field): Literal => [`UNTOUCHED.${entries}.${field}`, 0, 'R4: hypervisor-owned'],
+      ),
+    ),
+    ...['firstVersion', 'otherVersion', 'version'].map(
+      (field): Literal => [`UNTOUCHED.${field}`, 0, 'no change'],
+    ),
     ...ASSUMED.flatMap(([name, rule, why, choices]): Literal[] => [
       ...under(`ASSUMPTIONS.${name}`, [
         ['rule', rule, rule],
