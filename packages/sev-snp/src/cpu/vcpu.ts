@@ -12,6 +12,7 @@ import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
 import { piecesOf } from './access-pieces.ts';
 import { cachedFrame } from './cached-frame.ts';
+import { executeReported } from './executed.ts';
 import { translateNested } from './guest-access.ts';
 import {
   type GuestCpu,
@@ -26,7 +27,6 @@ import {
 import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
 import { type AccessPath, storeBytes, storeZeros, targetOf } from './guest-store.ts';
-import { report } from './machine-event.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
@@ -235,16 +235,22 @@ export class Vcpu implements GuestCpu {
 
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
-    const answer = this.#runRestartable(gva, undefined, () => pvalidate(this, gva, pageSize, validate));
-    report(this.guest.machine, { type: 'pvalidate', gva, pageSize, validate, ...answer });
-    return answer;
+    const execute = () => pvalidate(this, gva, pageSize, validate);
+    return executeReported(
+      this,
+      () => this.#runRestartable(gva, undefined, execute),
+      (answer) => ({ type: 'pvalidate', gva, pageSize, validate, ...answer }),
+    );
   }
 
   /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, { ...adjustment }: RmpAdjustment): RmpResult {
-    const result = this.#runRestartable(gva, undefined, () => rmpadjust(this, gva, pageSize, adjustment));
-    report(this.guest.machine, { type: 'rmpadjust', gva, result });
-    return result;
+    const execute = () => rmpadjust(this, gva, pageSize, adjustment);
+    return executeReported(
+      this,
+      () => this.#runRestartable(gva, undefined, execute),
+      (result) => ({ type: 'rmpadjust', gva, result }),
+    );
   }
 
   /** RMPQUERY: see {@link rmpquery}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { hasPvalidated } from '../cpu/machine-event.ts';
+import { executedBefore } from '../cpu/executed.ts';
+import type { PvalidateAnswer } from '../cpu/guest-instructions.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
@@ -157,10 +158,12 @@ export function pvalidatePages(
       if (result !== RmpResult.SUCCESS) throw new SnpError('PVALIDATE_FAILED', { gva, validate, result });
       if (unchanged) throw new SnpError('PVALIDATE_UNCHANGED', { gva, validate });
     } catch (error) {
-      if (hasPvalidated(error, gva, validate)) return { done: done + 1, failure: { error } };
-      // A fault, a result, or an error of the hypervisor comes in place of the change. What is not an object can be thrown
-      // by `trace`, after the change. A page that was validated may have been replaced.
-      return { done, failure: { error, unclear: validate && error instanceof Error ? 0 : 1 } };
+      // `trace` throws after the change. A fault, a result, or an error of the hypervisor comes in place of the change.
+      const answer = executedBefore<PvalidateAnswer>(vcpu, error)?.answer;
+      const hasChanged = answer?.result === RmpResult.SUCCESS && !answer.unchanged;
+      if (hasChanged) return { done: done + 1, failure: { error } };
+      // A page that was validated may have been replaced.
+      return { done, failure: { error, unclear: validate ? 0 : 1 } };
     }
   }
   return { done: pages.length };

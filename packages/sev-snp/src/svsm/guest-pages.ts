@@ -1,14 +1,13 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
 import type { PvalidateAnswer } from '../cpu/guest-instructions.ts';
-import { hasPvalidated } from '../cpu/machine-event.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
-import { type PageReach, pageSizeOf } from './page-reach.ts';
-import { hasAll, type PageRights, RightsOfPages } from './page-rights.ts';
+import { instruction, type PageReach, pageSizeOf } from './page-reach.ts';
+import { type Change, hasAll, type PageRights, RightsOfPages } from './page-rights.ts';
 import type { SvsmRecords } from './svsm-records.ts';
 import { attempt, SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
 
@@ -156,23 +155,13 @@ export class GuestPages {
 
   /** PVALIDATE. Whatever is thrown, `change` says whether the page has changed: an error of `trace` comes after the change. */
   #execute(gpa: PhysAddr, size: RmpPageSize, validate: boolean, change: Change): PvalidateAnswer {
-    return this.reach.at(gpa, size, (gva) => {
-      try {
-        const answer = this.#vcpu.pvalidate(gva, size, validate);
-        change.isMade = answer.result === RmpResult.SUCCESS && !answer.unchanged;
-        return answer;
-      } catch (error) {
-        // An error that is not an object can come from anywhere.
-        change.isMade = validate && !(error instanceof Error) ? true : hasPvalidated(error, gva, validate);
-        throw error;
-      }
-    });
+    const onExecuted = ({ result, unchanged }: PvalidateAnswer): void => {
+      change.isMade = result === RmpResult.SUCCESS && !unchanged;
+    };
+    return this.reach.at(gpa, size, (gva) =>
+      instruction(this.#vcpu, () => this.#vcpu.pvalidate(gva, size, validate), onExecuted),
+    );
   }
-}
-
-/** Whether PVALIDATE has changed a page. */
-interface Change {
-  isMade: boolean;
 }
 
 /** The least privileged level that has all rights on every page: 0 if no level has. */

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { eventOf } from '../cpu/machine-event.ts';
+import { executedBefore } from '../cpu/executed.ts';
+import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
@@ -14,22 +15,38 @@ interface HeldPage {
   readonly gva: bigint;
 }
 
-/** The errors that an access has thrown after the use of the page had ended. */
-const LATE: WeakSet<object> = /* @__PURE__ */ new WeakSet();
+/** Carries an error that `trace` has thrown after an instruction from the step to {@link PageReach}. */
+class AfterInstruction extends Error {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    super();
+    this.error = error;
+  }
+}
 
 /**
- * Whether `error` was thrown after a step, by `trace` or because the page could not be unmapped: the step has happened. Errors
- * that are not objects can come from anywhere.
+ * A step that is a PVALIDATE or RMPADJUST of `vcpu`. `onExecuted` gets the answer as soon as the instruction has been executed,
+ * even if `trace` throws then.
  */
-export function hasHappened(error: unknown): boolean {
-  if (typeof error !== 'object' || error === null) return true;
-  return eventOf(error) !== undefined || LATE.has(error);
+export function instruction<T>(vcpu: Vcpu, execute: () => T, onExecuted: (answer: T) => void): T {
+  let answer: T;
+  try {
+    answer = execute();
+  } catch (error) {
+    const executed = executedBefore<T>(vcpu, error);
+    if (executed === undefined) throw error;
+    onExecuted(executed.answer);
+    throw new AfterInstruction(error);
+  }
+  onExecuted(answer);
+  return answer;
 }
 
 /**
  * The pages of the guest as one processor of the SVSM reaches them. A fault of the access is a refusal, INVALID_ADDRESS. A fault
- * that comes after the step, from `trace` or from unmapping, is not a fault of the step: it goes on to the caller, as other
- * errors of callbacks do.
+ * that comes after the step, from `trace` (see {@link instruction}) or from unmapping, is not a fault of the step: it goes on to
+ * the caller, as other errors of callbacks do.
  */
 export class PageReach {
   readonly #access: GuestPageAccess;
@@ -92,7 +109,7 @@ export class PageReach {
     try {
       this.#access(page as PhysAddr, size, once);
     } catch (error) {
-      if (outcome !== undefined) throw late(error);
+      if (outcome !== undefined) throw error;
       if (failure === undefined) throw refused(error);
     }
     if (failure !== undefined) throw failure.error;
@@ -106,22 +123,17 @@ export function pageSizeOf(length: number): RmpPageSize {
   return length > PAGE_SIZE ? PageSize.Huge : PageSize.Regular;
 }
 
-function late(error: unknown): unknown {
-  if (typeof error === 'object' && error !== null) LATE.add(error);
-  return error;
-}
-
 function refusing<T>(step: () => T): T {
   try {
     return step();
   } catch (error) {
-    throw refused(error);
+    throw error instanceof AfterInstruction ? error.error : refused(error);
   }
 }
 
-/** The refusal for a fault of a step; other errors as they are. */
+/** The refusal for a fault of a step, or of mapping; other errors as they are. */
 function refused(error: unknown): unknown {
-  return isSnpFault(error) && !hasHappened(error) ? new SvsmRefusal(SvsmResult.InvalidAddress) : error;
+  return isSnpFault(error) ? new SvsmRefusal(SvsmResult.InvalidAddress) : error;
 }
 
 function unusable(value: string): SnpError<'INVALID_ARGUMENT'> {

@@ -5,7 +5,7 @@ import { RmpResult } from '../formats/rmp-result.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
-import type { PageReach } from './page-reach.ts';
+import { instruction, type PageReach } from './page-reach.ts';
 import { attempt, SvsmRefusal } from './svsm-refusal.ts';
 
 /** The rights on a page, as its RMP entry has them. */
@@ -16,6 +16,11 @@ export interface PageRights {
   /** The masks of VMPL1 to VMPL3. */
   readonly masks: readonly number[];
   readonly vmsa: boolean;
+}
+
+/** Whether an instruction has changed a page. */
+export interface Change {
+  isMade: boolean;
 }
 
 const LEVELS = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3] as const;
@@ -101,10 +106,11 @@ export class RightsOfPages {
    */
   tryGrant(gpa: PhysAddr, vmpl: number): { readonly error: unknown; readonly isOpen: boolean } {
     for (let level = 1; level <= vmpl; level += 1) {
+      const change = { isMade: false };
       try {
-        this.adjust(gpa, PageSize.Regular, level, VmplPermission.Rwx, false);
+        this.adjust(gpa, PageSize.Regular, level, VmplPermission.Rwx, false, change);
       } catch (error) {
-        const isUntouched = level === 1 && error instanceof SvsmRefusal;
+        const isUntouched = level === 1 && !change.isMade;
         return { error, isOpen: !isUntouched && !attempt(() => this.revoke(gpa, PageSize.Regular)) };
       }
     }
@@ -123,13 +129,28 @@ export class RightsOfPages {
     this.#vcpu.invlpgb();
   }
 
-  /** RMPADJUST of a page; page by page if the RMP has 4 KiB entries. */
-  adjust(gpa: PhysAddr, size: RmpPageSize, vmpl: number, permissions: number, vmsa: boolean): void {
+  /**
+   * RMPADJUST of a page; page by page if the RMP has 4 KiB entries. Whatever is thrown, `change` says whether the page has
+   * changed: an error of `trace`, or of unmapping, comes after the change.
+   */
+  adjust(
+    gpa: PhysAddr,
+    size: RmpPageSize,
+    vmpl: number,
+    permissions: number,
+    vmsa: boolean,
+    change: Change = { isMade: false },
+  ): void {
     const adjustment = { vmpl, permissions, vmsa };
-    const result = this.#reach.at(gpa, size, (gva) => this.#vcpu.rmpadjust(gva, size, adjustment));
+    const onExecuted = (answer: RmpResult): void => {
+      change.isMade ||= answer === RmpResult.SUCCESS;
+    };
+    const result = this.#reach.at(gpa, size, (gva) =>
+      instruction(this.#vcpu, () => this.#vcpu.rmpadjust(gva, size, adjustment), onExecuted),
+    );
     if (result === RmpResult.FAIL_SIZEMISMATCH && size === PageSize.Huge) {
       for (const part of pageRegion(gpa, size).iterPages(PageSize.Regular)) {
-        this.adjust(part, PageSize.Regular, vmpl, permissions, vmsa);
+        this.adjust(part, PageSize.Regular, vmpl, permissions, vmsa, change);
       }
     } else if (result !== RmpResult.SUCCESS) throw new SvsmRefusal(SvsmResult.InstructionFailed + result);
   }

@@ -3,7 +3,6 @@ import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { EFER_SVME, readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import type { GuestPages } from './guest-pages.ts';
-import { hasHappened } from './page-reach.ts';
 import type { Processor } from './processors.ts';
 import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
 import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
@@ -139,17 +138,14 @@ function dropVmsa(call: SvsmCallContext, vmsa: PhysAddr, { rightsBefore = [] }: 
   const efer = disableVmsa(memory, vmsa, call.isRunning);
   if (efer === undefined) throw new SvsmRefusal(SvsmResult.InstructionFailed + 3);
   let image: Uint8Array | undefined;
-  let isVmsa = true;
+  const change = { isMade: false };
   try {
     image = readImage(memory, vmsa);
-    memory.rights.adjust(vmsa, PageSize.Regular, 1, VmplPermission.None, false);
-    isVmsa = false;
+    memory.rights.adjust(vmsa, PageSize.Regular, 1, VmplPermission.None, false, change);
     memory.rights.set(rightsBefore);
   } catch (error) {
-    // An error of `trace`, or of unmapping, comes after the instruction.
-    isVmsa &&= !hasHappened(error);
     const made = image;
-    if (isVmsa || made === undefined) attempt(() => restoreEfer(memory, vmsa, efer));
+    if (!change.isMade || made === undefined) attempt(() => restoreEfer(memory, vmsa, efer));
     else if (!attempt(() => remakeVmsa(memory, vmsa, made, efer))) {
       removeProcessor(call, vmsa);
       if (error instanceof SvsmRefusal) return;

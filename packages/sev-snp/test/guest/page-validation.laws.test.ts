@@ -33,6 +33,9 @@ function guest(prepare: (it: Guest) => void, trace: () => void = () => {}): Gues
   return all;
 }
 
+/** One error object for all changes: it says nothing about the instruction that throws it. */
+const SAME = new Error('the same');
+
 const none = (): void => {};
 const shareRegion =
   (region = HUGE) =>
@@ -164,6 +167,8 @@ describe.each(CHANGES)('%s', (_, prepare, change) => {
     ['a fault', unresolvedFault],
     ['an error of the package', () => codeError()],
     ['another error', () => new Error('a callback')],
+    ['the same error each time', () => SAME],
+    ['a primitive', () => 'the same'],
   ])('leaves a record that is as the RMP, after whichever event `trace` throws %s', (_name, make) => {
     let events = 0;
     let at = -1;

@@ -37,14 +37,22 @@ const FAILURES: Readonly<Record<string, Failure>> = {
   'a callback that throws': () => {
     throw new CallbackError('a callback');
   },
+  'an error that `trace` has thrown before': () => {
+    throw SAME;
+  },
 };
 
 class CallbackError extends Error {}
+
+/** One error object for all calls: it says nothing about the instruction that throws it. */
+const SAME = new CallbackError('the same');
 
 /** The error that `trace` throws after an instruction: a fault too can be one. */
 const AFTER: Readonly<Record<string, () => unknown>> = {
   'a fault': () => thrownBy(unresolvedFault),
   'another error': () => new CallbackError('a callback'),
+  'the same error each time': () => SAME,
+  'a primitive': () => 'the same',
 };
 
 function thrownBy(action: () => never): unknown {
