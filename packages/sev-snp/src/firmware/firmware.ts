@@ -1,12 +1,12 @@
 import { PAGE_SIZE, PageSize, pageNumber } from '@svsm/address';
-import { readArgument, requireInstance, requireInteger } from '../formats/arguments.ts';
+import { readArgument, refuseArgument, requireInstance, requireInteger } from '../formats/arguments.ts';
 import { GuestState } from '../formats/guest-state.ts';
 import type { Sha384 } from '../formats/launch-digest.ts';
 import { launchDigestOf } from '../formats/launch-pages.ts';
 import { PageState } from '../formats/page-state.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { EncryptedMemory, NO_KEY } from '../memory/encrypted-memory.ts';
+import { type EncryptedMemory, NO_KEY } from '../memory/encrypted-memory.ts';
 import { Rmp } from '../rmp/rmp.ts';
 import { AsidTable } from './asid-table.ts';
 import { FirmwareCommand, type FirmwarePlatform, metadataGpa, setEntry } from './firmware-command.ts';
@@ -66,7 +66,7 @@ export class Firmware {
       memory: platform.memory,
     }));
     requireInstance('the RMP of the platform', parts.rmp, Rmp, 'an Rmp');
-    requireInstance('the memory of the platform', parts.memory, EncryptedMemory, 'an EncryptedMemory');
+    requireMemory(parts.memory);
     requireInteger('lastAsid', lastAsid, 0, 1022);
     this.#platform = platform;
     this.#asids = new AsidTable(lastAsid);
@@ -292,4 +292,10 @@ export class Firmware {
   #clear(spa: SysPhysAddr, pageSize: RmpPageSize): void {
     this.#platform.memory.clear(pageNumber(spa), NO_KEY, pageSize / PAGE_SIZE);
   }
+}
+
+/** An `instanceof` would bring page tables into a program that has none. @throws SnpError `INVALID_ARGUMENT` */
+function requireMemory(memory: EncryptedMemory): void {
+  if (typeof memory?.rekey === 'function') return;
+  refuseArgument('the memory of the platform', memory, 'pass an EncryptedMemory');
 }
