@@ -145,7 +145,7 @@ test('a page that another page has replaced stays in the record if it cannot be 
   const it = guest(sharePage);
   let isFailed = false;
   onSteps(it.vcpu, (_, name) => {
-    if (name === 'write') {
+    if (name === 'clear') {
       // The hypervisor puts another page there, to which PVALIDATE has nothing to rescind.
       const spare = 0x1a0_0000n as SysPhysAddr;
       it.machine.hypervisor.rmpupdate(spare, { assigned: true, asid: 1, gpa: physAddr(START) });

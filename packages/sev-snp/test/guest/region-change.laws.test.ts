@@ -67,7 +67,7 @@ type Failure = (step: Step, it: RegionWorld) => unknown;
 
 /** The failures of a step. One that returns `undefined`, and sets nothing, does not belong to the step. */
 const FAILURES: Readonly<Record<string, { readonly steps: readonly Step[]; readonly fail: Failure }>> = {
-  'a fault': { steps: ['read', 'write', 'pvalidate', 'vmgexit', 'table'], fail: unresolvedFault },
+  'a fault': { steps: ['read', 'write', 'clear', 'pvalidate', 'vmgexit', 'table'], fail: unresolvedFault },
   'an error': {
     steps: ['frame', 'shootdown'],
     fail: () => {
@@ -214,8 +214,8 @@ test('without a record, the state alone tells which pages have to be rescinded f
   // The pages cannot be cleared, and their validation cannot be rescinded.
   let isHidden = false;
   it.onStep = (name) => {
-    isHidden ||= name === 'write' && it.machine.rmp.entry(spaOf(it, 6 * MiB))?.validated === true;
-    return isHidden && (name === 'write' || name === 'pvalidate') ? unresolvedFault() : undefined;
+    isHidden ||= name === 'clear' && it.machine.rmp.entry(spaOf(it, 6 * MiB))?.validated === true;
+    return isHidden && (name === 'clear' || name === 'pvalidate') ? unresolvedFault() : undefined;
   };
   const state = failureOf(() => makeRegionPrivate(it.ghcb, it.pages, REGION, options));
   it.onStep = () => undefined;
