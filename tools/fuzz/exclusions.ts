@@ -22,6 +22,11 @@ const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
     reason: 'It answers nothing, whatever it gets: a subclass implements it.',
   },
   {
+    id: /^SvsmProtocolCall\.(read|write)$/,
+    reason:
+      'It exists only while an SVSM calls a protocol: the SVSM catches its errors, which end that call with a result.',
+  },
+  {
     id: /^MemoryRegion\.unchecked$/,
     reason:
       'It makes a region without checks: its docstring leaves the result for a wrong argument unspecified.',
@@ -82,6 +87,12 @@ const VERDICTS: readonly {
     id: /^(hashKernel|Rmp\.changePages)$/,
     label: /^(sha256|change) = class \{\}$/,
     reason: 'A class is a function. Its error comes out as that of any function of a caller does.',
+  },
+  {
+    verdict: 'bare',
+    id: /^(Hostile)?Hypervisor\.run$/,
+    label: /^(?!guest)/,
+    reason: 'It runs the software of the guest, which an earlier call has set to a class.',
   },
   {
     verdict: 'silent',

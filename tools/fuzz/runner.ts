@@ -2,7 +2,15 @@
 import { HostileError } from './hostile.ts';
 import { type Case, casesOf } from './plan.ts';
 import type { Callable } from './surface.ts';
-import { type Finding, hasControl, isCoded, isControlText, shown, type Verdict } from './verdict.ts';
+import {
+  type Finding,
+  hasControl,
+  isCoded,
+  isControlText,
+  isRefusal,
+  shown,
+  type Verdict,
+} from './verdict.ts';
 import { type Makers, NoMaker, type State, World } from './world.ts';
 
 /** The modules of a package, by name. */
@@ -55,7 +63,10 @@ export class Runner {
     const outcome = await this.#call(callable, receiver, args);
     const findings = this.#judge(call, outcome).map(([verdict, seen]) => found(verdict, seen));
     if (!this.#isUnchanged()) {
-      if ('threw' in outcome && call.nature !== 'lie') findings.push(found('changed', outcome.threw));
+      // A request that is refused leaves its exits in the trace, and its registers.
+      const isExpected = 'threw' in outcome && call.isMeant && isRefusal(outcome.threw);
+      if ('threw' in outcome && call.nature !== 'lie' && !isExpected)
+        findings.push(found('changed', outcome.threw));
       this.#world = new World(this.#makers);
     }
     return findings;

@@ -37,6 +37,24 @@ export function isCoded(error: unknown): boolean {
   return typeof code === 'string' && typeof details === 'object' && details !== null;
 }
 
+/** The codes of errors that report an answer of the other side: a request was made, and it was seen. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  'INVALID_RESPONSE',
+  'MISSING_FEATURE',
+  'PAGE_STATE_REFUSED',
+  'PVALIDATE_UNCHANGED',
+  'SVSM_NOT_RUN',
+  'SVSM_REFUSED',
+  'TERMINATED',
+  'UNSUPPORTED_VMGEXIT',
+  'VMGEXIT_FAILED',
+]);
+
+/** Whether an error says that the hypervisor, or the SVSM, has refused what a caller can have meant. */
+export function isRefusal(error: unknown): boolean {
+  return isCoded(error) && REFUSALS.has((error as Error & { readonly code: string }).code);
+}
+
 /** Whether a message would move the cursor, change colours or end a line of a console. */
 export function hasControl(message: string): boolean {
   return CONTROL.test(message);

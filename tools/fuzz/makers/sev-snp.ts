@@ -173,6 +173,10 @@ export const makers: Makers = {
       state: ({ validated, vcpus }: SvsmState) => [[...validated].join(), String(vcpus.length)],
     },
     GuestPageAccess: { make: () => permanentMap((gpa) => gvaOf(Number(gpa))), isCallers: true },
+    SvsmProtocol: {
+      make: () => ({ versions: { min: 1, max: 1 }, call: () => ({ result: 0 }) }),
+      isCallers: true,
+    },
     SvsmCore: {
       make: (world) => {
         const { vcpu, guest } = scene(world);

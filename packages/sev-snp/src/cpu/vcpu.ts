@@ -1,9 +1,7 @@
 import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
-import { requireOptions } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
-import { SnpError } from '../formats/snp-error.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { Vmpl } from '../formats/vmpl.ts';
@@ -31,7 +29,8 @@ import type { NestedTlb } from './nested-tlb.ts';
 import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
-import { type DataAccessOptions, VCPU_OPTIONS, type VcpuOptions } from './vcpu-options.ts';
+import { givenRegisters, requireVcpuOptions } from './vcpu-checks.ts';
+import type { DataAccessOptions, VcpuOptions } from './vcpu-options.ts';
 import {
   ControlBit,
   type ControlRegister,
@@ -95,11 +94,8 @@ export class Vcpu implements GuestCpu {
    *   model does not know their mode: 32-bit and PAE paging
    */
   constructor(guest: GuestContext, options: VcpuOptions = {}) {
-    requireOptions('options', options, VCPU_OPTIONS);
+    requireVcpuOptions(guest, options);
     const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb, onPageFault } = options;
-    if (!Object.values(Vmpl).includes(vmpl)) {
-      throw new SnpError('INVALID_ARGUMENT', { what: 'VMPL', value: vmpl, expected: 'pass 0 to 3' });
-    }
     this.guest = guest;
     this.vmpl = vmpl;
     this.tlb = tlb;
@@ -107,7 +103,11 @@ export class Vcpu implements GuestCpu {
     this.onPageFault = onPageFault;
     this.#vmsa = options.vmsa === undefined ? undefined : runnableVmsa(options.vmsa);
     const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
-    const registers = { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...options.registers };
+    const registers = {
+      ...START_REGISTERS,
+      cr4: START_REGISTERS.cr4 | la57,
+      ...givenRegisters(options.registers),
+    };
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
     this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers, csL, vmplSss });
     const requireRunning = (): void => this.#requireRunning();

@@ -1,6 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import { PAGE_SIZE, PageSize, Phys } from '@svsm/address';
 import type { PagingConfig } from '@svsm/pagetable';
+import { requireOptions } from '../formats/options.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { readVmsa } from '../formats/vmsa.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
@@ -78,13 +79,21 @@ interface Owner {
   readonly paging: Pick<PagingConfig, 'physicalBits'>;
 }
 
-/** A VMSA as one object that nobody can change: each field is read once. @throws AddressError if one is not an address */
-export function runnableVmsa({ spa, gpa, vmcb, avicBackingPage }: RunnableVmsa): RunnableVmsa {
+/**
+ * A VMSA as one object that nobody can change: each field is read once.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if it is not an object; AddressError if a field is not an address
+ */
+export function runnableVmsa(vmsa: RunnableVmsa): RunnableVmsa {
+  requireOptions('the VMSA', vmsa, VMSA_FIELDS);
+  const { spa, gpa, vmcb, avicBackingPage } = vmsa;
   for (const page of [spa, vmcb]) SysPhys.assertIsAddress(page);
   if (avicBackingPage !== undefined) SysPhys.assertIsAddress(avicBackingPage);
   Phys.assertIsAddress(gpa);
   return Object.freeze({ spa, gpa, vmcb, ...(avicBackingPage === undefined ? {} : { avicBackingPage }) });
 }
+
+const VMSA_FIELDS: readonly (keyof RunnableVmsa)[] = ['spa', 'gpa', 'vmcb', 'avicBackingPage'];
 
 /**
  * VMRUN up to the guest's first instruction: makes all checks, and marks VMCB, AVIC backing page and VMSA as in use until

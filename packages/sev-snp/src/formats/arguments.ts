@@ -60,19 +60,20 @@ export function requireRmpPageSize(value: unknown): void {
 }
 
 /** @throws SnpError `INVALID_ARGUMENT` if `value` is not an instance of `type`, whose name is `name` */
-export function requireInstance(
-  what: string,
-  value: unknown,
-  type: abstract new (...args: never[]) => unknown,
-  name: string,
-): void {
-  let cause: unknown;
+export function requireInstance(what: string, value: unknown, type: ClassOf<unknown>, name: string): void {
+  if (!isInstance(value, type)) refuseArgument(what, value, `pass ${name}`);
+}
+
+/** A class, whose constructor may be private. */
+type ClassOf<T> = { readonly prototype: T };
+
+/** Whether `value` is an instance of `type`. Never throws: a proxy may. */
+export function isInstance<T>(value: unknown, type: ClassOf<T>): value is T {
   try {
-    if (value instanceof type) return;
-  } catch (thrown) {
-    cause = thrown;
+    return value instanceof (type as unknown as new () => T);
+  } catch {
+    return false;
   }
-  refuseArgument(what, value, `pass ${name}`, cause);
 }
 
 /**
@@ -110,4 +111,16 @@ export function readArgument<Result>(
     if (cause instanceof CodedError) throw cause;
     return refuseArgument(what, value, expected, cause);
   }
+}
+
+/** Requires a list that can be iterated: its own errors come out as they are. @throws SnpError `INVALID_ARGUMENT` */
+export function requireIterable(what: string, list: Iterable<unknown>): void {
+  const expected = 'pass an array or another iterable';
+  const isIterable = readArgument(
+    what,
+    list,
+    expected,
+    () => typeof list === 'object' && typeof list[Symbol.iterator] === 'function',
+  );
+  if (!isIterable) refuseArgument(what, list, expected);
 }

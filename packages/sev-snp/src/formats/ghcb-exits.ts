@@ -1,5 +1,6 @@
+import { readArgument, refuseArgument, requireInstance, requireUint64 } from './arguments.ts';
 import { requireFit } from './byte-fields.ts';
-import { GHCB_FIELDS, GhcbExit, type GhcbPage } from './ghcb-page.ts';
+import { GHCB_FIELDS, GhcbExit, GhcbPage } from './ghcb-page.ts';
 import { requireOptions } from './options.ts';
 
 /** The fields of a GHCB that hold registers of a processor, and have a bit in the valid bitmap. */
@@ -54,6 +55,7 @@ const AP_DESTROY = 2n;
  *
  * @param info1 - SW_EXITINFO1: the direction of an access to an MSR or a port, the request of AP creation
  * @param rax - the leaf of CPUID: leaf 0xd needs XCR0
+ * @throws SnpError `INVALID_ARGUMENT` if a value is not an unsigned bigint of 64 bits
  *
  * @example
  * ```ts
@@ -64,6 +66,9 @@ const AP_DESTROY = 2n;
  * ```
  */
 export function ghcbExitFormat(exitCode: bigint, info1: bigint, rax?: bigint): GhcbExitFormat {
+  requireUint64('SW_EXITCODE', exitCode);
+  requireUint64('SW_EXITINFO1', info1);
+  if (rax !== undefined) requireUint64('RAX', rax);
   switch (exitCode) {
     case GhcbExit.ReadDr7:
       return format([], ['rax']);
@@ -120,12 +125,13 @@ function format(
   return { inputs, answers, optional };
 }
 
-/** The registers that a GHCB marks valid. O(1). */
+/** The registers that a GHCB marks valid. O(1). @throws SnpError `INVALID_ARGUMENT` for a register that does not exist */
 export function readGhcbRegisters(
   page: GhcbPage,
   names: readonly GhcbRegister[] = GHCB_REGISTERS,
 ): GhcbRegisters {
-  const held = names.map((name) => [name, page.get(name)] as const);
+  requirePage(page);
+  const held = registersIn(names).map((name) => [name, page.get(name)] as const);
   return Object.fromEntries(held.filter(([, value]) => value !== undefined));
 }
 
@@ -136,8 +142,23 @@ export function readGhcbRegisters(
  *   is written then
  */
 export function writeGhcbRegisters(page: GhcbPage, registers: GhcbRegisters): void {
+  requirePage(page);
   requireOptions('registers', registers, GHCB_REGISTERS);
   const given = GHCB_REGISTERS.map((name) => [name, registers[name]] as const);
   for (const [name, value] of given) if (value !== undefined) requireFit(name, value, GHCB_FIELDS[name][1]);
   for (const [name, value] of given) if (value !== undefined) page.set(name, value);
+}
+
+/** A copy of a list of registers. @throws SnpError `INVALID_ARGUMENT` */
+export function registersIn<Register extends GhcbRegister>(names: readonly Register[]): readonly Register[] {
+  const expected = `pass an array of names: ${GHCB_REGISTERS.join(', ')}`;
+  const copy = readArgument('the registers', names, expected, () =>
+    Array.isArray(names) ? [...names] : [undefined],
+  );
+  if (copy.every((name) => GHCB_REGISTERS.includes(name as Register))) return copy as Register[];
+  return refuseArgument('the registers', names, expected);
+}
+
+function requirePage(page: GhcbPage): void {
+  requireInstance('the GHCB', page, GhcbPage, 'a GhcbPage');
 }

@@ -142,6 +142,9 @@ const FORMATS: Readonly<Record<MessageType, Format>> = {
   'hyperv-debug-print': { info: 0xf03n, fields: [wide('value', 'bigint')] },
 };
 
+/** The types of messages. */
+export const GHCB_MSR_TYPES: readonly string[] = /* @__PURE__ */ [...Object.keys(FORMATS), 'unknown'];
+
 const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
 
 /**

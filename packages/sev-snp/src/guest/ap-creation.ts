@@ -1,11 +1,14 @@
 import { PAGE_SIZE, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { RmpAdjustment } from '../cpu/guest-instructions.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
+import { readArgument, requireInstance, requireUint64 } from '../formats/arguments.ts';
+import { copyOfBytes } from '../formats/byte-fields.ts';
 import { GhcbExit } from '../formats/ghcb-page.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
-import type { Ghcb } from './ghcb.ts';
+import { requireProcessor } from './argument-checks.ts';
+import { Ghcb } from './ghcb.ts';
 import { noteUse } from './pages-in-use.ts';
 
 /** The requests of SNP AP creation: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
@@ -31,11 +34,21 @@ export interface ApCreation {
   readonly sevFeatures: bigint;
 }
 
-/** Encodes a request: SW_EXITINFO1, SW_EXITINFO2 and RAX. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
+/**
+ * Encodes a request: SW_EXITINFO1, SW_EXITINFO2 and RAX.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if `creation` is not an object that can be read, `INVALID_MESSAGE` if a field does not fit
+ */
 export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: bigint; rax: bigint } {
-  const { request, apicId, vmpl, vmsa, sevFeatures } = creation;
+  const { request, apicId, vmpl, vmsa, sevFeatures } = readArgument(
+    'the request',
+    creation,
+    'pass an object with request, apicId, vmpl, vmsa and sevFeatures',
+    () => ({ ...requireObject(creation) }),
+  );
+  const fields = { request, apicId, vmpl, vmsa, sevFeatures };
   const need = (field: keyof ApCreation, fits: boolean, expected: string): void => {
-    if (!fits) throw new SnpError('INVALID_MESSAGE', { field, value: creation[field], expected });
+    if (!fits) throw new SnpError('INVALID_MESSAGE', { field, value: fields[field], expected });
   };
   need('request', Object.values(ApRequest).includes(request), 'pass 0 to 2');
   need('apicId', Number.isInteger(apicId) && apicId >= 0 && apicId < 2 ** 32, 'pass 32 bits');
@@ -49,12 +62,17 @@ export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: 
 /**
  * Decodes a request: `undefined` if it is not valid. `Destroy` has no VMSA and no RAX: they are 0 if they are not valid
  * (KVM `sev_snp_ap_creation`).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if a value is not an unsigned bigint of 64 bits
  */
 export function decodeApCreation(
   info1: bigint,
   info2: bigint,
   rax: bigint | undefined,
 ): ApCreation | undefined {
+  requireUint64('SW_EXITINFO1', info1);
+  requireUint64('SW_EXITINFO2', info2);
+  if (rax !== undefined) requireUint64('RAX', rax);
   const request = Number(info1 & 0xffffn) as ApRequest;
   const isKnown = Object.values(ApRequest).includes(request) && (info1 & 0xfff0_0000n) === 0n;
   const vmsa = Phys.isAddress(info2) && info2 % BigInt(PAGE_SIZE) === 0n ? info2 : undefined;
@@ -81,7 +99,9 @@ export function decodeApCreation(
  * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
  */
 export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
-  const isPage = typeof page === 'bigint' && page % BigInt(PAGE_SIZE) === 0n && image.length === PAGE_SIZE;
+  requireProcessor(vcpu);
+  const bytes = copyOfBytes(image, 'the image of a VMSA');
+  const isPage = typeof page === 'bigint' && page % BigInt(PAGE_SIZE) === 0n && bytes.length === PAGE_SIZE;
   const gpa = isPage ? vcpu.translate(page).gpa : 0n;
   if (gpa % BigInt(PageSize.Huge) === 0n) {
     const expected =
@@ -93,7 +113,7 @@ export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
     for (const vmpl of LOWER_LEVELS)
       adjust(vcpu, page, { vmpl, permissions: VmplPermission.None, vmsa: false });
     vcpu.invlpgb();
-    vcpu.write(page, image);
+    vcpu.write(page, bytes);
     adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: true });
   } catch (error) {
     for (const [k, vmpl] of LOWER_LEVELS.entries()) giveBack(vcpu, page, { vmpl, permissions: before[k]! });
@@ -106,9 +126,10 @@ export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
  * Turns a VMSA back into an ordinary page, on which only VMPL0 has rights. Do this once the hypervisor does not run it any
  * more.
  *
- * @throws SnpError `RMPADJUST_FAILED`; SnpFault as `Vcpu.rmpadjust`
+ * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.rmpadjust`
  */
 export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
+  requireProcessor(vcpu);
   adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: false });
   noteUse(vcpu.guest, (vcpu.translate(page).gpa & -BigInt(PAGE_SIZE)) as PhysAddr, undefined);
 }
@@ -117,13 +138,21 @@ export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
  * Asks the hypervisor to run a VMSA as a processor, or not to run it any more: `Destroy` ignores the VMSA and SEV_FEATURES.
  * A reported success proves nothing.
  *
- * @throws SnpError `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
+ * @throws SnpError `INVALID_ARGUMENT`, `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
  *   `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; SnpFault
  */
 export function requestAp(ghcb: Ghcb, creation: ApCreation): void {
+  requireInstance('the GHCB', ghcb, Ghcb, 'a Ghcb');
   const { info1, info2, rax } = encodeApCreation(creation);
-  const registers = creation.request === ApRequest.Destroy ? {} : { rax };
+  const isDestroyed = (info1 & 0xffffn) === BigInt(ApRequest.Destroy);
+  const registers = isDestroyed ? {} : { rax };
   ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, info1, info2, registers });
+}
+
+/** Throws for `undefined` and `null`, whose spread is an empty object. */
+function requireObject<T extends object>(value: T): T {
+  if (typeof value !== 'object' || value === null) throw new TypeError('not an object');
+  return value;
 }
 
 const LOWER_LEVELS = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3] as const;

@@ -6,11 +6,14 @@ import {
   type GhcbRegisters,
   ghcbExitFormat,
   readGhcbRegisters,
+  registersIn,
   writeGhcbRegisters,
 } from '../formats/ghcb-exits.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbPage } from '../formats/ghcb-page.ts';
+import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
+import { requireChange } from './argument-checks.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
 import { type OnPage, rescindPages, validatePages } from './page-validation.ts';
 import { flushPage, makePageShared, sharedPage, type VisibilityOptions } from './page-visibility.ts';
@@ -39,6 +42,16 @@ export interface GhcbResult<Answer extends GhcbRegister = never> {
   /** The registers that the exit defines, and those that the request asks for. */
   readonly registers: GhcbRegisters & { readonly [Register in Answer]: bigint };
 }
+
+/** The names of the fields of a request. */
+const GHCB_CALL: readonly (keyof GhcbCall)[] = [
+  'exitCode',
+  'info1',
+  'info2',
+  'scratch',
+  'registers',
+  'answers',
+];
 
 /** The request that registers no GHCB. */
 const NO_GHCB = { type: 'register-ghcb-request', gpa: 0n as PhysAddr } as const;
@@ -113,6 +126,7 @@ export class Ghcb {
    */
   release(table: PageTable, options: VisibilityOptions = {}): void {
     const { vcpu, gva, gpa } = this;
+    requireChange(vcpu, table, options);
     if (this.#state === 'released') this.#requireUsed();
     if (this.#state === 'used') {
       if (sharedPage(table, gva) !== gpa) {
@@ -158,7 +172,9 @@ export class Ghcb {
    *   not marked valid, `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`; SnpFault
    */
   exchange<Answer extends GhcbRegister = never>(call: GhcbCall<Answer>): GhcbResult<Answer> {
-    const { exitCode, info1 = 0n, info2 = 0n, scratch, registers = {}, answers = [] } = call;
+    requireOptions('the request', call, GHCB_CALL);
+    const { exitCode, info1 = 0n, info2 = 0n, scratch, registers = {}, answers: asked = [] } = call;
+    const answers = registersIn(asked);
     const { page, vcpu } = this;
     page.invalidate();
     page.set('protocolVersion', 2n);

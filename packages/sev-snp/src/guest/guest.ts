@@ -1,18 +1,27 @@
 import { PAGE_SIZE } from '@svsm/address';
 import { type PagingConfig, type PagingOptions, pagingConfig, Tlb } from '@svsm/pagetable';
+import { requireMachine, requireVcpu } from '../cpu/context-checks.ts';
 import { NestedTlb } from '../cpu/nested-tlb.ts';
 import type { GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { Vcpu } from '../cpu/vcpu.ts';
 import type { VcpuOptions } from '../cpu/vcpu-options.ts';
 import { runnableVmsa, VmExit, vmexit, vmrun } from '../cpu/vmrun.ts';
 import type { ActiveGuest } from '../firmware/firmware-context.ts';
+import {
+  requireFunction,
+  requireInstance,
+  requireOneOf,
+  requireUint64,
+  requireWhole,
+} from '../formats/arguments.ts';
+import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import type { Vmpl } from '../formats/vmpl.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa } from '../formats/vmsa.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
 import { type GuestMemoryInput, GuestRegions } from '../memory/guest-regions.ts';
-import type { NestedTable } from '../memory/nested-table.ts';
+import { NestedTable } from '../memory/nested-table.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 
 /** The resources of a guest, from the hypervisor and the firmware. */
@@ -27,6 +36,15 @@ export interface GuestOptions {
   /** Its virtual top of memory, if it uses one. */
   readonly virtualTom?: bigint | undefined;
 }
+
+/** The names of the options. */
+const GUEST_OPTIONS: readonly (keyof GuestOptions)[] = [
+  'context',
+  'nested',
+  'memory',
+  'levels',
+  'virtualTom',
+];
 
 /** A processor that VMRUN needs: the level in its VMSA, and the VMSA. `createVcpu` takes it as options. */
 export interface VcpuRequest {
@@ -77,7 +95,14 @@ export class Guest implements GuestContext {
    * @throws SnpError `INVALID_ARGUMENT` if the memory is not whole 4 KiB pages, the context page is not that of an activated
    *   guest, or there is a `Guest` for it already
    */
-  constructor(machine: SnpPlatform, { context, nested, memory, levels = 4, virtualTom }: GuestOptions) {
+  constructor(machine: SnpPlatform, options: GuestOptions) {
+    requireMachine(machine);
+    requireOptions('options', options, GUEST_OPTIONS);
+    const { context, nested, memory, levels = 4, virtualTom } = options;
+    SysPhys.assertIsAddress(context);
+    requireInstance('nested', nested, NestedTable, 'a NestedTable');
+    requireOneOf('levels', levels, [4, 5]);
+    if (virtualTom !== undefined) requireUint64('virtualTom', virtualTom);
     const regions = new GuestRegions(memory);
     const active = machine.firmware.activeGuest(context);
     if (active === undefined || TAKEN.has(active)) {
@@ -110,23 +135,38 @@ export class Guest implements GuestContext {
     this.#tlbGeneration += 1;
   }
 
-  /** Sets the software of a level. It runs whenever the hypervisor runs the level for a processor, asked or not. */
+  /**
+   * Sets the software of a level. It runs whenever the hypervisor runs the level for a processor, asked or not.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if the level does not exist, or `software` is not a function
+   */
   onEnter(vmpl: Vmpl, software: (caller: Vcpu) => void): void {
+    requireOneOf('the VMPL', vmpl, Object.values(Vmpl));
+    requireFunction('the software', software);
     this.#software.set(vmpl, software);
   }
 
+  /** @throws SnpError `INVALID_ARGUMENT` if the level is not an integer, or `caller` is not a processor */
   enterVmpl(vmpl: number, caller: VcpuContext): boolean {
+    requireWhole('the VMPL', vmpl);
+    requireVcpu(caller);
     const software = this.#software.get(vmpl);
     if (software === undefined || !(caller instanceof Vcpu) || caller.guest !== this) return false;
     software(caller);
     return true;
   }
 
-  /** Sets the software that runs on each processor that the hypervisor starts. */
+  /**
+   * Sets the software that runs on each processor that the hypervisor starts.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if it is not a function
+   */
   onStart(software: (vcpu: Vcpu) => void): void {
+    requireFunction('the software', software);
     this.#onStart = software;
   }
 
+  /** @throws SnpError `INVALID_ARGUMENT` if `asked` is not a VMSA, or `onCreateVcpu` returns another processor; SnpFault */
   vmrun(asked: RunnableVmsa): Vcpu {
     const vmsa = runnableVmsa(asked);
     const exitCode = vmrun(this.machine, vmsa, this);
@@ -159,8 +199,10 @@ export class Guest implements GuestContext {
    * guest.onStart((vcpu) => console.log(vcpu.tlb === tlb)); // => true
    * hypervisor.run(guest);
    * ```
+   * @throws SnpError `INVALID_ARGUMENT` if it is not a function
    */
   onCreateVcpu(factory: VcpuFactory): void {
+    requireFunction('the factory', factory);
     this.#makeVcpu = factory;
   }
 
@@ -189,7 +231,9 @@ export class Guest implements GuestContext {
     throw new SnpError('INVALID_ARGUMENT', { what: 'the processor of onCreateVcpu', value: made, expected });
   }
 
+  /** @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not a processor */
   start(vcpu: VcpuContext): boolean {
+    requireVcpu(vcpu);
     if (this.#onStart === undefined || !(vcpu instanceof Vcpu) || vcpu.guest !== this) return false;
     this.#onStart(vcpu);
     return true;

@@ -1,4 +1,5 @@
-import type { Vcpu } from '../cpu/vcpu.ts';
+import { Vcpu } from '../cpu/vcpu.ts';
+import { isInstance, refuseArgument, requireUint64 } from '../formats/arguments.ts';
 import { HypervisorFeature } from '../formats/ghcb-msr.ts';
 import { GhcbExit } from '../formats/ghcb-page.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -10,10 +11,11 @@ import { requestGhcbMsr } from './msr-protocol.ts';
  *
  * @param by - the GHCB to ask through, or a processor, which asks through the GHCB MSR. Only the MSR works before a GHCB is
  *   registered
- * @throws SnpError `VMGEXIT_FAILED`, `RELEASED_GHCB`, `INVALID_RESPONSE`; SnpFault
+ * @throws SnpError `INVALID_ARGUMENT`, `VMGEXIT_FAILED`, `RELEASED_GHCB`, `INVALID_RESPONSE`; SnpFault
  */
 export function hypervisorFeatures(by: Ghcb | Vcpu): bigint {
-  if (by instanceof Ghcb) return by.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
+  if (isInstance(by, Ghcb)) return by.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
+  if (!isInstance(by, Vcpu)) return refuseArgument('the GHCB', by, 'pass a Ghcb, or a Vcpu');
   return requestGhcbMsr(by, { type: 'features-request' }, 'features').features;
 }
 
@@ -21,7 +23,7 @@ export function hypervisorFeatures(by: Ghcb | Vcpu): bigint {
  * Requires features of the hypervisor. Returns all that it announces.
  *
  * @param required - an OR of `HypervisorFeature`
- * @throws SnpError `MISSING_FEATURE` with the names of those that it lacks, else as {@link hypervisorFeatures}; SnpFault
+ * @throws SnpError `INVALID_ARGUMENT`, `MISSING_FEATURE` with the names of those that it lacks, else as {@link hypervisorFeatures}; SnpFault
  *
  * @example
  * ```ts
@@ -34,6 +36,7 @@ export function hypervisorFeatures(by: Ghcb | Vcpu): bigint {
  * ```
  */
 export function requireFeatures(by: Ghcb | Vcpu, required: bigint): bigint {
+  requireUint64('the features', required);
   const offered = hypervisorFeatures(by);
   const missing = required & ~offered;
   if (missing === 0n) return offered;

@@ -1,12 +1,16 @@
 import type { PhysAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
+import { requireOneOf } from '../formats/arguments.ts';
 import {
   decodeGhcbMsr,
   encodeGhcbMsr,
+  GHCB_MSR_TYPES,
   type GhcbMsrMessage,
   type PageOperation,
 } from '../formats/ghcb-msr.ts';
 import { SnpError } from '../formats/snp-error.ts';
+
+import { requireProcessor } from './argument-checks.ts';
 
 type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { readonly type: Type }>;
 
@@ -15,7 +19,7 @@ type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { re
  * can be a lie of the hypervisor. O(1).
  *
  * @param answer - the type of the answer that belongs to the request
- * @throws SnpError `INVALID_MESSAGE` if a field of the request does not fit, `INVALID_RESPONSE` if another answer came
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if a field of the request does not fit, `INVALID_RESPONSE` if another answer came
  *   or a bit is set that must be 0, or if the hypervisor does not know the request; `UNSUPPORTED_VMGEXIT`, `TERMINATED`,
  *   `OUT_OF_MEMORY`
  */
@@ -24,7 +28,9 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
   request: GhcbMsrMessage,
   answer: Type,
 ): Message<Type> {
+  requireProcessor(vcpu);
   const value = encodeGhcbMsr(request);
+  requireOneOf('the type of the answer', answer, GHCB_MSR_TYPES);
   vcpu.ghcbMsr = value;
   vcpu.vmgexit();
   // The MSR is read once: the hypervisor can change it at any exit.
@@ -40,7 +46,7 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
  * once PVALIDATE has reported a change.
  *
  * @param gpa - a multiple of 4096
- * @throws SnpError `INVALID_MESSAGE` if the address does not fit, `INVALID_RESPONSE`, `PAGE_STATE_REFUSED` also for an
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if the address does not fit, `INVALID_RESPONSE`, `PAGE_STATE_REFUSED` also for an
  *   unknown operation
  */
 export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
@@ -52,7 +58,7 @@ export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOpera
  * Registers the GHCB of `vcpu` with the hypervisor. An SNP guest has to do this before it uses the GHCB.
  *
  * @param gpa - the address of a shared page: a multiple of 4096
- * @throws SnpError `INVALID_MESSAGE` if the address is not a multiple of 4096, `INVALID_RESPONSE` if the hypervisor refuses
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if the address is not a multiple of 4096, `INVALID_RESPONSE` if the hypervisor refuses
  *   it or repeats another one
  */
 export function registerGhcb(vcpu: Vcpu, gpa: PhysAddr): void {

@@ -1,3 +1,4 @@
+import { requireInstance, requireIterable } from '../formats/arguments.ts';
 import { GHCB_BUFFER, GhcbExit } from '../formats/ghcb-page.ts';
 import {
   decodePscHeader,
@@ -8,7 +9,7 @@ import {
   type PscEntry,
 } from '../formats/page-state-list.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import type { Ghcb } from './ghcb.ts';
+import { Ghcb } from './ghcb.ts';
 
 /**
  * The number of exits in a row after which a list without progress is given up. An honest hypervisor can return for each
@@ -35,6 +36,8 @@ export function requestPageStates(
   entries: Iterable<PscEntry>,
   batchSize: number = PSC_MAX_ENTRIES,
 ): number {
+  requireInstance('the GHCB', ghcb, Ghcb, 'a Ghcb');
+  requireIterable('the entries', entries);
   if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > PSC_MAX_ENTRIES) {
     const expected = `pass 1 to ${PSC_MAX_ENTRIES}`;
     throw new SnpError('INVALID_ARGUMENT', { what: 'the size of a batch', value: batchSize, expected });

@@ -2,6 +2,7 @@ import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address
 import { executedBefore } from '../cpu/executed.ts';
 import type { PvalidateAnswer } from '../cpu/guest-instructions.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
+import { refuseArgument } from '../formats/arguments.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -199,17 +200,20 @@ function run(
 ): ValidationProgress {
   try {
     const progress = validator(vcpu, pages, validate);
-    const hasReason = progress.failure !== undefined || progress.isMismatch === true;
-    if (progress.done === pages.length || hasReason) return progress;
-    const expected = `${pages.length}, or a reason`;
-    throw new SnpError('INVALID_ARGUMENT', {
-      what: 'the progress of a validator',
-      value: progress.done,
-      expected,
-    });
+    if (isProgress(progress, pages.length)) return progress;
+    const expected = `return an object whose done is ${pages.length}, or less with a reason`;
+    return refuseArgument('the progress of a validator', progress, expected);
   } catch (error) {
     return { done: 0, failure: { error, unclear: pages.length } };
   }
+}
+
+/** Whether a validator has returned a progress: the number of all pages, or of fewer and a reason. */
+function isProgress(progress: unknown, count: number): progress is ValidationProgress {
+  if (typeof progress !== 'object' || progress === null) return false;
+  const { done, failure, isMismatch } = progress as ValidationProgress;
+  const isCount = Number.isInteger(done) && done >= 0 && done <= count;
+  return isCount && (done === count || failure !== undefined || isMismatch === true);
 }
 
 /**

@@ -4,6 +4,7 @@ import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { SnpError } from '../formats/snp-error.ts';
+import { requireChange } from './argument-checks.ts';
 import { requestPageState } from './msr-protocol.ts';
 import { type PageValidator, rescindPages, validatePages } from './page-validation.ts';
 import { requireUnused } from './pages-in-use.ts';
@@ -54,6 +55,7 @@ export function makePageShared(
   gva: VirtAddr,
   options: VisibilityOptions = {},
 ): void {
+  requireChange(vcpu, table, options);
   const gpa = privatePage(vcpu, table, gva);
   options.validated?.requireAll(pageRegion(gpa, PageSize.Regular));
   table.split4k(gva);
@@ -80,6 +82,7 @@ export function makePagePrivate(
   gva: VirtAddr,
   options: VisibilityOptions = {},
 ): void {
+  requireChange(vcpu, table, options);
   const gpa = sharedPage(table, gva);
   requireUnused(vcpu.guest, pageRegion(gpa, PageSize.Regular));
   options.validated?.requireNone(pageRegion(gpa, PageSize.Regular));
@@ -100,8 +103,10 @@ export function releasePage(
   vcpu: Vcpu,
   table: PageTable,
   gva: VirtAddr,
-  { validated, validator }: VisibilityOptions = {},
+  options: VisibilityOptions = {},
 ): void {
+  requireChange(vcpu, table, options);
+  const { validated, validator } = options;
   const gpa = privatePage(vcpu, table, gva);
   rescindPages({ vcpu, validated, validator }, [{ gva, gpa, size: PageSize.Regular }]);
   requestPageState(vcpu, gpa, PageOperation.Shared);
@@ -121,8 +126,10 @@ export function acceptPage(
   vcpu: Vcpu,
   table: PageTable,
   gva: VirtAddr,
-  { validated, validator }: VisibilityOptions = {},
+  options: VisibilityOptions = {},
 ): void {
+  requireChange(vcpu, table, options);
+  const { validated, validator } = options;
   const gpa = privatePage(vcpu, table, gva);
   validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   requestPageState(vcpu, gpa, PageOperation.Private);

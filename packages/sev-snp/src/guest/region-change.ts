@@ -1,10 +1,12 @@
 import { Phys, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet, virtRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
+import { requireInstance } from '../formats/arguments.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { PSC_MAX_ENTRIES, type PscEntry } from '../formats/page-state-list.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import type { Ghcb } from './ghcb.ts';
+import { requireTable, requireVisibility } from './argument-checks.ts';
+import { Ghcb } from './ghcb.ts';
 import { requestPageStates } from './page-state-change.ts';
 import {
   clearPages,
@@ -50,6 +52,9 @@ export class RegionChange {
     options: VisibilityOptions,
     rules: RegionRules,
   ) {
+    requireInstance('the GHCB', ghcb, Ghcb, 'a Ghcb');
+    requireTable(table);
+    requireVisibility(options);
     if (ghcb.isReleased) throw new SnpError('RELEASED_GHCB', { gpa: ghcb.gpa });
     this.#ghcb = ghcb;
     this.#table = table;

@@ -1,6 +1,8 @@
 import { PAGE_SIZE, Virt, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
+import { arrayOf } from './argument-checks.ts';
 
 /**
  * The state of each page of a region: whole 4 KiB pages, each in one of the first three lists. The `details` of
@@ -23,6 +25,13 @@ export interface RegionState {
 /** One of the lists of a {@link RegionState}. */
 export type RegionList = 'private' | 'shared' | 'lost';
 
+const LISTS: readonly RegionList[] = ['private', 'shared', 'lost'];
+
+/** A copy of one of the lists. @throws SnpError `INVALID_ARGUMENT`; RegionError if an element is not a region */
+function regionsOf(name: string, list: readonly MemoryRegion<VirtAddr>[]): readonly MemoryRegion<VirtAddr>[] {
+  return arrayOf(`the list ${name} of a region`, list).map((region) => MemoryRegion.from(Virt, region));
+}
+
 /** The state of the pages of a region while they change. */
 export class RegionTracker {
   /** All pages of the region. */
@@ -34,10 +43,11 @@ export class RegionTracker {
   /** @throws SnpError `INVALID_ARGUMENT` if a region is not made of whole pages, or a page is in two lists */
   constructor(state: RegionState) {
     this.#lists = { private: new RegionSet(Virt), shared: new RegionSet(Virt), lost: new RegionSet(Virt) };
-    for (const list of ['private', 'shared', 'lost'] as const) {
-      for (const region of state[list]) this.#lists[list].add(this.#take(region));
+    requireOptions('the state of a region', state, [...LISTS, 'validated', 'to']);
+    for (const list of LISTS) {
+      for (const region of regionsOf(list, state[list])) this.#lists[list].add(this.#take(region));
     }
-    const stands = new RegionSet(Virt, state.validated ?? []);
+    const stands = new RegionSet(Virt, regionsOf('validated', state.validated ?? []));
     this.validated = this.#lists.private.union(this.#lists.lost.intersect(stands));
   }
 

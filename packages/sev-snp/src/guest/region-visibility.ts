@@ -1,6 +1,7 @@
 import type { VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
+import { requireOneOf } from '../formats/arguments.ts';
 import type { Ghcb } from './ghcb.ts';
 import type { VisibilityOptions } from './page-visibility.ts';
 import { RegionChange } from './region-change.ts';
@@ -108,6 +109,7 @@ export function settleRegion(
   to: 'private' | 'shared',
   options: VisibilityOptions = {},
 ): void {
+  requireOneOf('the state', to, ['private', 'shared']);
   const change = new RegionChange(ghcb, table, state, options, { moves: true });
   if (to === 'shared') change.toShared();
   else change.toPrivate();

@@ -1,5 +1,7 @@
 import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
+import { readArgument, requireInteger, requireUint64 } from '../formats/arguments.ts';
+import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import {
   encodeSvsmListEntry,
@@ -12,6 +14,7 @@ import {
   type SvsmRegisters,
   SvsmResult,
 } from '../formats/svsm-protocol.ts';
+import { arrayOf, requireArea, requireProcessor } from './argument-checks.ts';
 import { requestGhcbMsr } from './msr-protocol.ts';
 
 /** The calling area of a processor: a private page of the guest. */
@@ -29,10 +32,12 @@ export const SVSM_MAX_ATTEMPTS = 1024;
  * hypervisor has not run is repeated. A call that returns INCOMPLETE is not: the caller has to repeat it.
  *
  * @param registers - RAX is the protocol and the call; registers that are not given are 0
- * @throws SnpError `SVSM_NOT_RUN` if it never ran, `INVALID_RESPONSE`; SnpFault
+ * @throws SnpError `INVALID_ARGUMENT`, `SVSM_NOT_RUN` if it never ran, `INVALID_RESPONSE`; SnpFault
  */
 export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmRegisters>): SvsmRegisters {
-  const arguments_ = { rax: 0n, rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, ...registers };
+  requireProcessor(vcpu);
+  requireArea(area);
+  const arguments_ = argumentsOf(registers);
   for (let attempt = 0; attempt < SVSM_MAX_ATTEMPTS; attempt += 1) {
     Object.assign(vcpu.registers, arguments_);
     vcpu.write(area.gva, Uint8Array.of(1));
@@ -50,6 +55,16 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
   throw new SnpError('SVSM_NOT_RUN', { attempts: SVSM_MAX_ATTEMPTS });
 }
 
+/** The registers of a call: 0 for those that are not given. @throws SnpError `INVALID_ARGUMENT` */
+function argumentsOf(registers: Partial<SvsmRegisters>): SvsmRegisters {
+  requireOptions('registers', registers, REGISTERS);
+  const { rax = 0n, rcx = 0n, rdx = 0n, r8 = 0n, r9 = 0n } = registers;
+  for (const value of [rax, rcx, rdx, r8, r9]) requireUint64('a register', value);
+  return { rax, rcx, rdx, r8, r9 };
+}
+
+const REGISTERS: readonly (keyof SvsmRegisters)[] = ['rax', 'rcx', 'rdx', 'r8', 'r9'];
+
 /**
  * Asks the SVSM to validate pages, or to rescind that (PVALIDATE). The entries go in lists of at most 510 in the calling
  * area, and each list is repeated until it is done, also while the SVSM returns BUSY.
@@ -59,9 +74,7 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
  *   else as {@link callSvsm}; SnpFault
  */
 export function pvalidateBySvsm(vcpu: Vcpu, area: CallingArea, entries: readonly SvsmListEntry[]): void {
-  for (let first = 0; first < entries.length; first += SVSM_LIST_MAX) {
-    processList(vcpu, area, SvsmCall.Pvalidate, entries.slice(first, first + SVSM_LIST_MAX));
-  }
+  processLists(vcpu, area, SvsmCall.Pvalidate, arrayOf('the entries', entries));
 }
 
 /**
@@ -84,9 +97,20 @@ function nextEntry(vcpu: Vcpu, area: CallingArea): number {
   return next[0]! | (next[1]! << 8);
 }
 
-function processList(vcpu: Vcpu, area: CallingArea, call: SvsmCall, entries: readonly SvsmListEntry[]): void {
-  writeList(vcpu, area, entries);
-  processWritten(vcpu, area, call, entries.length);
+/** Makes a call for each list of entries. */
+function processLists(
+  vcpu: Vcpu,
+  area: CallingArea,
+  call: SvsmCall,
+  entries: readonly SvsmListEntry[],
+): void {
+  requireProcessor(vcpu);
+  requireArea(area);
+  for (let first = 0; first < entries.length; first += SVSM_LIST_MAX) {
+    const list = entries.slice(first, first + SVSM_LIST_MAX);
+    writeList(vcpu, area, list);
+    processWritten(vcpu, area, call, list.length);
+  }
 }
 
 /** Writes a list into a calling area, all or nothing. @throws SnpError `INVALID_MESSAGE`; SnpFault */
@@ -123,6 +147,8 @@ export function processWritten(vcpu: Vcpu, area: CallingArea, call: SvsmCall, co
  */
 export function remapCallingArea(vcpu: Vcpu, area: CallingArea, next: CallingArea): void {
   // The SVSM clears CALL_PENDING in the old area, where this call looks for it.
+  requireArea(area);
+  requireArea(next);
   requestSvsm(vcpu, area, SvsmCall.RemapCa, { rcx: next.gpa });
 }
 
@@ -134,13 +160,19 @@ export function remapCallingArea(vcpu: Vcpu, area: CallingArea, next: CallingAre
 export function createVcpuBySvsm(
   vcpu: Vcpu,
   area: CallingArea,
-  { vmsa, caa, apicId }: { readonly vmsa: PhysAddr; readonly caa: PhysAddr; readonly apicId: number },
+  processor: { readonly vmsa: PhysAddr; readonly caa: PhysAddr; readonly apicId: number },
 ): void {
+  const expected = 'pass an object with vmsa, caa and apicId';
+  const { vmsa, caa, apicId } = readArgument('the processor', processor, expected, () => ({ ...processor }));
+  requireUint64('the address of the VMSA', vmsa);
+  requireUint64('the address of the calling area', caa);
+  requireInteger('the APIC ID', apicId, 0, 2 ** 32 - 1);
   requestSvsm(vcpu, area, SvsmCall.CreateVcpu, { rcx: vmsa, rdx: caa, r8: BigInt(apicId) });
 }
 
 /** Turns a VMSA back into an ordinary page (DELETE_VCPU). @throws SnpError as {@link requestSvsm} */
 export function deleteVcpuBySvsm(vcpu: Vcpu, area: CallingArea, vmsa: PhysAddr): void {
+  requireUint64('the address of the VMSA', vmsa);
   requestSvsm(vcpu, area, SvsmCall.DeleteVcpu, { rcx: vmsa });
 }
 
@@ -155,11 +187,14 @@ export function depositToSvsm(
   area: CallingArea,
   pages: readonly { readonly gpa: PhysAddr; readonly size: 0 | 1 }[],
 ): void {
-  const entries = pages.map((page) => ({ ...page, validate: false, ignoreUnchanged: false, reserved: 0 }));
-  for (let first = 0; first < entries.length; first += SVSM_LIST_MAX) {
-    processList(vcpu, area, SvsmCall.DepositMem, entries.slice(first, first + SVSM_LIST_MAX));
-  }
+  const expected = 'pass an array of objects with gpa and size';
+  const entries = readArgument('the pages', pages, expected, () =>
+    arrayOf('the pages', pages).map(({ gpa, size }) => ({ ...FLAGS, gpa, size })),
+  );
+  processLists(vcpu, area, SvsmCall.DepositMem, entries);
 }
+
+const FLAGS = { validate: false, ignoreUnchanged: false, reserved: 0 } as const;
 
 /**
  * Takes back pages that the SVSM does not need any more (WITHDRAW_MEM). Returns the addresses of 4 KiB pages, at most
@@ -168,6 +203,7 @@ export function depositToSvsm(
  * @throws SnpError as {@link requestSvsm}
  */
 export function withdrawFromSvsm(vcpu: Vcpu, area: CallingArea): readonly PhysAddr[] {
+  requireArea(area);
   const gva = (area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr;
   requestSvsm(vcpu, area, SvsmCall.WithdrawMem, { rcx: area.gpa + BigInt(SVSM_CALL_BUFFER) });
   const { buffer } = vcpu.read(gva, SVSM_LIST_ENTRY_SIZE * (SVSM_LIST_MAX + 1));
@@ -186,6 +222,8 @@ export function querySvsmProtocol(
   protocol: number,
   version: number,
 ): { readonly min: number; readonly max: number } | undefined {
+  requireInteger('the protocol', protocol, 0, 2 ** 32 - 1);
+  requireInteger('the version', version, 0, 2 ** 32 - 1);
   const asked = (BigInt(protocol) << 32n) | BigInt(version);
   const { rcx } = requestSvsm(vcpu, area, SvsmCall.QueryProtocol, { rcx: asked });
   if (rcx === 0n) return undefined;
@@ -222,7 +260,9 @@ export interface VtomSettings {
  * @throws SnpError as {@link requestSvsm}
  */
 export function configureSvsmVtom(vcpu: Vcpu, area: CallingArea, settings: VtomSettings): void {
+  requireOptions('settings', settings, ['virtualTom', 'cr3', 'rip', 'rsp']);
   const { virtualTom, cr3, rip, rsp } = settings;
+  for (const value of [virtualTom, cr3, rip, rsp]) if (value !== undefined) requireUint64('a setting', value);
   const flags =
     (virtualTom === undefined ? 0n : 2n) |
     (cr3 === undefined ? 0n : 4n) |
@@ -243,9 +283,11 @@ export function requestSvsm(
   call: SvsmCall,
   registers: Partial<SvsmRegisters>,
 ): SvsmRegisters {
+  requireInteger('the call', call, 0);
+  const values = argumentsOf(registers);
   let result: number = SvsmResult.Busy;
   for (let attempt = 0; attempt < SVSM_MAX_ATTEMPTS; attempt += 1) {
-    const after = callSvsm(vcpu, area, { ...registers, rax: BigInt(call) });
+    const after = callSvsm(vcpu, area, { ...values, rax: BigInt(call) });
     result = Number(BigInt.asUintN(32, after.rax));
     if (result === SvsmResult.Success) return after;
     if (result !== SvsmResult.Busy && result !== SvsmResult.Incomplete) break;

@@ -3,6 +3,7 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { isSnpError } from '../formats/snp-error.ts';
 import { SVSM_LIST_MAX, SvsmCall, SvsmResult } from '../formats/svsm-protocol.ts';
+import { requireArea } from './argument-checks.ts';
 import type { PageValidator, PrivatePage, ValidationProgress } from './page-validation.ts';
 import { type CallingArea, entriesDone, processWritten, writeList } from './svsm-call.ts';
 
@@ -17,8 +18,10 @@ const SIZE_MISMATCH = SvsmResult.InstructionFailed + RmpResult.FAIL_SIZEMISMATCH
  * calling area just then, that is unknown, and the pages of the list are lost.
  *
  * @param area - the calling area of the processor that changes pages; everything after its first 8 bytes is overwritten
+ * @throws SnpError `INVALID_ARGUMENT` if it is not a calling area
  */
 export function svsmValidator(area: CallingArea): PageValidator {
+  requireArea(area);
   return (vcpu, pages, validate) => {
     for (let first = 0; first < pages.length; first += SVSM_LIST_MAX) {
       const list = pages.slice(first, first + SVSM_LIST_MAX);

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { requireIterable, requireRmpPageSize } from '../formats/arguments.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { type GuestMemoryInput, GuestRegions } from '../memory/guest-regions.ts';
@@ -41,8 +42,8 @@ export class ValidatedPages {
    */
   constructor(memory: GuestMemoryInput, validated: Iterable<MemoryRegion<PhysAddr>> = []) {
     this.memory = new GuestRegions(memory);
-    const regions = [...validated];
-    for (const region of regions) this.#require(region);
+    requireIterable('the validated pages', validated);
+    const regions = Array.from(validated, (region) => this.#require(region));
     this.#pages = new RegionSet(Phys, regions);
   }
 
@@ -108,9 +109,10 @@ export class ValidatedPages {
     return this.#pages[Symbol.iterator]();
   }
 
-  #require(region: MemoryRegion<PhysAddr>): void {
+  #require(value: MemoryRegion<PhysAddr>): MemoryRegion<PhysAddr> {
+    const region = MemoryRegion.from(Phys, value);
     const isWhole = region.start % BigInt(PAGE_SIZE) === 0n && region.size % BigInt(PAGE_SIZE) === 0n;
-    if (isWhole && !region.isEmpty && this.memory.containsRegion(region)) return;
+    if (isWhole && !region.isEmpty && this.memory.containsRegion(region)) return region;
     throw new SnpError('INVALID_ARGUMENT', {
       what: 'the pages of a record',
       value: region.toString(),
@@ -119,7 +121,8 @@ export class ValidatedPages {
   }
 }
 
-/** The region of one page. O(1). */
+/** The region of one page. O(1). @throws SnpError `INVALID_ARGUMENT` for another page size; AddressError, RegionError */
 export function pageRegion(gpa: PhysAddr, pageSize: RmpPageSize): MemoryRegion<PhysAddr> {
+  requireRmpPageSize(pageSize);
   return new MemoryRegion(Phys, gpa, pageSize);
 }

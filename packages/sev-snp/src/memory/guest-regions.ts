@@ -1,5 +1,6 @@
-import { PAGE_SIZE, type PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { isInstance, refuseArgument, requireOneOf } from '../formats/arguments.ts';
 import { SnpError } from '../formats/snp-error.ts';
 
 /** Guest-physical memory: one region, or several. Their order does not matter. */
@@ -31,8 +32,7 @@ export class GuestRegions implements Iterable<MemoryRegion<PhysAddr>> {
    * @throws SnpError `INVALID_ARGUMENT` unless there is a region, and each has whole 4 KiB pages and is not empty
    */
   constructor(memory: GuestMemoryInput) {
-    const regions = memory instanceof GuestRegions ? memory.#regions : regionsOf(memory);
-    this.#regions = new RegionSet(Phys, regions);
+    this.#regions = new RegionSet(Phys, regionsOf(memory));
     if (this.#regions.isEmpty) refuse(memory, 'pass at least one region');
   }
 
@@ -63,8 +63,14 @@ export class GuestRegions implements Iterable<MemoryRegion<PhysAddr>> {
     return this.#regions.containsRegion(region);
   }
 
-  /** Whether the page of a size at `gpa` is memory: `false` for an address that does not exist. O(log n). */
+  /**
+   * Whether the page of a size at `gpa` is memory: `false` for an address that does not exist. O(log n).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `gpa` is not a bigint, or the size does not exist
+   */
   containsPage(gpa: PhysAddr, size: PageSize): boolean {
+    if (typeof gpa !== 'bigint') refuseArgument('the address of a page', gpa, 'pass a bigint');
+    requireOneOf('the page size', size, PAGE_SIZES);
     const page = Phys.isAddress(gpa) ? MemoryRegion.tryNew(Phys, gpa, size) : undefined;
     return page !== undefined && this.#regions.containsRegion(page);
   }
@@ -104,6 +110,8 @@ export class GuestRegions implements Iterable<MemoryRegion<PhysAddr>> {
   }
 }
 
+const PAGE_SIZES: readonly PageSize[] = /* @__PURE__ */ Object.values(PageSize);
+
 /** The regions, each of which is read once. @throws SnpError `INVALID_ARGUMENT` */
 function regionsOf(memory: GuestMemoryInput): MemoryRegion<PhysAddr>[] {
   let regions: MemoryRegion<PhysAddr>[];
@@ -121,7 +129,7 @@ function regionsOf(memory: GuestMemoryInput): MemoryRegion<PhysAddr>[] {
 }
 
 function refuse(value: unknown, expected: string, cause?: unknown): never {
-  const shown = value instanceof MemoryRegion ? value.toString() : value;
+  const shown = isInstance(value, MemoryRegion) ? value.toString() : value;
   const details = { what: 'guest memory', value: shown, expected };
   throw new SnpError('INVALID_ARGUMENT', details, cause === undefined ? undefined : { cause });
 }

@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { copyOfBytes } from '../formats/byte-fields.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
@@ -56,8 +57,7 @@ export class SvsmMemory {
   write(gpa: bigint, bytes: Uint8Array, vmpl: Vmpl = 0): number {
     requireAddress(gpa);
     requireVmpl(vmpl);
-    if (!(bytes instanceof Uint8Array)) throw refused('the bytes', bytes, 'pass a Uint8Array');
-    const copy = bytes.slice();
+    const copy = copyOfBytes(bytes, 'the bytes');
     return this.#onBytes(gpa, copy.length, vmpl, (at, start, count) => {
       this.#pages.write(at, copy.subarray(start, start + count));
     });

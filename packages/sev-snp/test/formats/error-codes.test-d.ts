@@ -90,7 +90,12 @@ check<
     | 'RELEASED_GHCB'
   >
 >();
-check<Equal<SvsmCallErrorCode, 'INVALID_MESSAGE' | 'INVALID_RESPONSE' | 'SVSM_NOT_RUN' | 'SVSM_REFUSED'>>();
+check<
+  Equal<
+    SvsmCallErrorCode,
+    'INVALID_ARGUMENT' | 'INVALID_MESSAGE' | 'INVALID_RESPONSE' | 'SVSM_NOT_RUN' | 'SVSM_REFUSED'
+  >
+>();
 
 // Every code of the package has an operation, and the table has no others.
 check<Equal<(typeof ERRORS_OF)[keyof typeof ERRORS_OF][number], SnpErrorCode>>();
@@ -117,6 +122,8 @@ code satisfies SnpErrorCode;
 export function explain(error: unknown): string {
   if (!isSnpError<SvsmCallErrorCode>(error)) throw error;
   switch (error.code) {
+    case 'INVALID_ARGUMENT':
+      return error.details.what;
     case 'INVALID_MESSAGE':
       return error.details.field;
     case 'INVALID_RESPONSE':

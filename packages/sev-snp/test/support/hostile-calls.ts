@@ -569,7 +569,7 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   Guest: (random, world) => {
     const it = world();
     const { guest, machine } = it.it;
-    return new Guest(machine, { ...guest, context: context(random, it) });
+    return new Guest(machine, { nested: guest.nested, memory: guest.memory, context: context(random, it) });
   },
   pvalidate: (random, world) => pvalidate(world().it.vcpu, gvaOf(0x5000), num(random), true),
   rmpadjust: (random, world) =>

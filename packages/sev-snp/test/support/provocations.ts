@@ -373,6 +373,7 @@ function hostileSvsm(): HostileSvsmWorld {
 /** A call for which the hypervisor answers wrongly, or withholds the SVSM. */
 function calls(call: (it: HostileSvsmWorld) => unknown) {
   return {
+    INVALID_ARGUMENT: () => call({ ...hostileSvsm(), area: undefined as never }),
     INVALID_RESPONSE: () => {
       const it = hostileSvsm();
       it.host.answers = { msr: nonsense };
@@ -488,7 +489,10 @@ export const PROVOCATIONS: Provocations = {
     INVALID_MESSAGE: () => createSvsmResetVmsa({ cpuSignature: 1, sevFeatures: -1n }),
   },
   createVmsa: { INVALID_MESSAGE: () => createVmsa({ vmpl: 256 }) },
-  encodeApCreation: { INVALID_MESSAGE: () => encodeApCreation({ ...creation, vmpl: 4 }) },
+  encodeApCreation: {
+    INVALID_ARGUMENT: wrongType('encodeApCreation'),
+    INVALID_MESSAGE: () => encodeApCreation({ ...creation, vmpl: 4 }),
+  },
   encodeCpuidPage: { INVALID_MESSAGE: () => encodeCpuidPage(cpuidEntries) },
   encodeGhcbMsr: { INVALID_MESSAGE: () => encodeGhcbMsr({ type: 'ghcb', gpa: 1n as PhysAddr }) },
   encodeKernelHashes: {
@@ -656,6 +660,7 @@ export const PROVOCATIONS: Provocations = {
   'Guest.createVcpu': { INVALID_ARGUMENT: () => world().guest.createVcpu({ vmpl: -1 as never }) },
 
   requestGhcbMsr: {
+    INVALID_ARGUMENT: wrongType('requestGhcbMsr'),
     OUT_OF_MEMORY: () => {
       const { vcpu, ghcb } = withoutMemory();
       return requestGhcbMsr(vcpu, { type: 'ghcb', gpa: ghcb.gpa }, 'ghcb');
@@ -667,10 +672,12 @@ export const PROVOCATIONS: Provocations = {
     INVALID_RESPONSE: () => requestGhcbMsr(world().vcpu, { type: 'features-request' }, 'run-vmpl'),
   },
   registerGhcb: {
+    INVALID_ARGUMENT: wrongType('registerGhcb'),
     INVALID_MESSAGE: () => registerGhcb(world().vcpu, physAddr(1)),
     INVALID_RESPONSE: () => registerGhcb(world().vcpu, physAddr(64 * MiB)),
   },
   requestPageState: {
+    INVALID_ARGUMENT: wrongType('requestPageState'),
     INVALID_MESSAGE: () => requestPageState(world().vcpu, physAddr(1), PageOperation.Shared),
     INVALID_RESPONSE: () => {
       const it = hostile();
@@ -687,6 +694,7 @@ export const PROVOCATIONS: Provocations = {
   },
   'Ghcb.create': sharing(Ghcb.create),
   hypervisorFeatures: {
+    INVALID_ARGUMENT: wrongType('hypervisorFeatures'),
     RELEASED_GHCB: () => hypervisorFeatures(released().ghcb),
     INVALID_RESPONSE: () => {
       const it = hostile();
@@ -700,6 +708,7 @@ export const PROVOCATIONS: Provocations = {
     },
   },
   requireFeatures: {
+    INVALID_ARGUMENT: wrongType('requireFeatures'),
     RELEASED_GHCB: () => requireFeatures(released().ghcb, 1n),
     INVALID_RESPONSE: () => {
       const it = hostile();
@@ -855,8 +864,12 @@ export const PROVOCATIONS: Provocations = {
       makeVmsa(vcpu, gvaOf(PAGE), createVmsa());
     },
   },
-  unmakeVmsa: { RMPADJUST_FAILED: () => unmakeVmsa(world().guest.createVcpu({ vmpl: 1 }), gvaOf(PAGE)) },
+  unmakeVmsa: {
+    INVALID_ARGUMENT: wrongType('unmakeVmsa'),
+    RMPADJUST_FAILED: () => unmakeVmsa(world().guest.createVcpu({ vmpl: 1 }), gvaOf(PAGE)),
+  },
   requestAp: {
+    INVALID_ARGUMENT: wrongType('requestAp'),
     OUT_OF_MEMORY: () => requestAp(withoutMemory().ghcb, creation),
     UNSUPPORTED_VMGEXIT: () => requestAp(unreachable().ghcb, creation),
     INVALID_MESSAGE: () => requestAp(withGhcb().ghcb, { ...creation, apicId: -1 }),

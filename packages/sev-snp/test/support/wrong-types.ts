@@ -1,11 +1,17 @@
 /** For operations that check the types of their arguments: a call with any value in the place of one argument. */
-import { physAddr } from '@svsm/address';
+import { physAddr, virtAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import { Firmware } from '../../src/firmware/firmware.ts';
 import type { ERRORS_OF } from '../../src/formats/error-codes.ts';
 import * as formats from '../../src/formats/index.ts';
+import * as ap from '../../src/guest/ap-creation.ts';
+import { hypervisorFeatures, requireFeatures } from '../../src/guest/hypervisor-features.ts';
+import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
+import { svsmValidator } from '../../src/guest/svsm-validator.ts';
+import { pageRegion } from '../../src/guest/validated-pages.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
+import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import { NestedTable } from '../../src/memory/nested-table.ts';
 import { psmash, rmpread } from '../../src/rmp/host-instructions.ts';
 import { failedRmpCheck } from '../../src/rmp/rmp-check.ts';
@@ -15,6 +21,8 @@ import { rmpOf } from './world.ts';
 type Call = (value: never, it: () => HostileWorld) => unknown;
 
 const GPA = physAddr(0x5000);
+const GVA = virtAddr(0x5000);
+const regions = new GuestRegions(physRegion(physAddr(0), 0x10_0000));
 const SPA = formats.sysPhysAddr(0);
 const memory = new EncryptedMemory(0x10_0000);
 const ghcb = formats.GhcbPage.over();
@@ -98,6 +106,26 @@ const CALLS = {
   'Hypervisor.changePageState': (value, it) => it().host.changePageState(it().it.guest, GPA, value),
   'Hypervisor.answerGhcb': (value, it) => it().host.answerGhcb(it().it.guest, value, ghcb),
   'HostileHypervisor.tamperRmp': (value, it) => it().host.tamperRmp(SPA, value),
+  ghcbExitFormat: (value) => formats.ghcbExitFormat(value, 0n),
+  readGhcbRegisters: (value) => formats.readGhcbRegisters(value),
+  decodeApCreation: (value) => ap.decodeApCreation(value, 0n, 0n),
+  encodeApCreation: (value) => ap.encodeApCreation(value),
+  unmakeVmsa: (value) => ap.unmakeVmsa(value, GVA),
+  requestAp: (value, it) => ap.requestAp(it().ghcb, value),
+  hypervisorFeatures: (value) => hypervisorFeatures(value),
+  requireFeatures: (value, it) => requireFeatures(it().it.vcpu, value),
+  requestGhcbMsr: (value, it) => requestGhcbMsr(it().it.vcpu, { type: 'features-request' }, value),
+  registerGhcb: (value) => registerGhcb(value, GPA),
+  requestPageState: (value) => requestPageState(value, GPA, 1),
+  'GuestRegions.containsPage': (value) => regions.containsPage(GPA, value),
+  pageRegion: (value) => pageRegion(GPA, value),
+  'Guest.onEnter': (value, it) => it().it.guest.onEnter(0, value),
+  'Guest.enterVmpl': (value, it) => it().it.guest.enterVmpl(value, it().it.vcpu),
+  'Guest.onStart': (value, it) => it().it.guest.onStart(value),
+  'Guest.onCreateVcpu': (value, it) => it().it.guest.onCreateVcpu(value),
+  'Guest.start': (value, it) => it().it.guest.start(value),
+  'Guest.vmrun': (value, it) => it().it.guest.vmrun(value),
+  svsmValidator: (value) => svsmValidator(value),
   hashKernel: (value) => formats.hashKernel(value, (bytes) => bytes),
   igvmExpectedDigest: (value) => formats.igvmExpectedDigest(value),
   launchPageSize: (value) => formats.launchPageSize(value),

@@ -1,0 +1,69 @@
+import { Phys, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
+import type { PageTable } from '@svsm/pagetable';
+import { Vcpu } from '../cpu/vcpu.ts';
+import {
+  readArgument,
+  refuseArgument,
+  requireFunction,
+  requireInstance,
+  requireMethods,
+} from '../formats/arguments.ts';
+import { ValidatedPages } from './validated-pages.ts';
+
+/*
+ * Checks of the arguments that functions of this room have in common. They come before the first step, so that a wrong one
+ * changes nothing.
+ */
+
+/** Requires a processor. @throws SnpError `INVALID_ARGUMENT` */
+export function requireProcessor(vcpu: Vcpu): void {
+  requireInstance('the processor', vcpu, Vcpu, 'a Vcpu');
+}
+
+/** Requires a processor, its page table, and `VisibilityOptions`. @throws SnpError `INVALID_ARGUMENT` */
+export function requireChange(vcpu: Vcpu, table: PageTable, options: object): void {
+  requireProcessor(vcpu);
+  requireTable(table);
+  requireVisibility(options);
+}
+
+/** Requires a page table. @throws SnpError `INVALID_ARGUMENT` */
+export function requireTable(table: PageTable): void {
+  requireMethods('the page table', table, ['lookup', 'setShared4k', 'setEncrypted4k', 'split4k']);
+}
+
+/** Requires `VisibilityOptions`. @throws SnpError `INVALID_ARGUMENT` */
+export function requireVisibility(options: {
+  readonly validated?: unknown;
+  readonly flush?: unknown;
+  readonly validator?: unknown;
+}): void {
+  const expected = 'pass an object with validated, flush and validator, as far as they are needed';
+  const { validated, flush, validator } = readArgument('options', options, expected, () => {
+    if (typeof options !== 'object') throw new TypeError('not an object');
+    const { validated, flush, validator } = options;
+    return { validated, flush, validator };
+  });
+  if (validated !== undefined) requireInstance('validated', validated, ValidatedPages, 'a ValidatedPages');
+  if (flush !== undefined) requireFunction('flush', flush);
+  if (validator !== undefined) requireFunction('validator', validator);
+}
+
+/** Requires a calling area. @throws SnpError `INVALID_ARGUMENT` */
+export function requireArea(area: { readonly gva: VirtAddr; readonly gpa: PhysAddr }): void {
+  const expected = 'pass the addresses gva and gpa of a page';
+  const isArea = readArgument(
+    'the calling area',
+    area,
+    expected,
+    () => Virt.isAddress(area.gva) && Phys.isAddress(area.gpa),
+  );
+  if (!isArea) refuseArgument('the calling area', area, expected);
+}
+
+/** A copy of a list. @throws SnpError `INVALID_ARGUMENT` if it is not an array */
+export function arrayOf<T>(what: string, list: readonly T[]): readonly T[] {
+  const expected = 'pass an array';
+  const copy = readArgument(what, list, expected, () => (Array.isArray(list) ? [...list] : undefined));
+  return copy ?? refuseArgument(what, list, expected);
+}
