@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber, type VirtAddr } from '@svsm/address';
 import type { AccessKind } from '@svsm/pagetable';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { piecesOf } from './access-pieces.ts';
 import { type AccessedPlace, accessedPage, recheckRmp, shadowStackMode } from './guest-access.ts';
@@ -99,6 +100,31 @@ export function storeBytes(
   for (const { spa, key, start, count } of checkedTargets(path, gva, bytes.length, options, false)) {
     memory.write(spa, bytes.subarray(start, start + count), key);
   }
+}
+
+/**
+ * Writes a byte, and returns the byte that was there. All checks come before both, so nothing else runs between them.
+ *
+ * @param beforeShared - called before a byte of a shared page is read
+ * @throws SnpFault; PageTableError `BUS_ERROR`
+ */
+export function exchangeByte(
+  path: AccessPath,
+  gva: VirtAddr,
+  value: number,
+  beforeShared: (spa: SysPhysAddr, count: number) => void,
+): number {
+  const { memory } = path.guest.machine;
+  const target = targetOf(path, gva, 'write', {});
+  const { spa, key } = target;
+  memory.requirePages(pageNumber(spa), 1);
+  if (key === NO_KEY) {
+    beforeShared(spa, 1);
+    recheckRmp(path.guest, target);
+  }
+  const before = memory.read(spa, 1, key)[0]!;
+  memory.write(spa, Uint8Array.of(value), key);
+  return before;
 }
 
 /** Writes zeros, as {@link storeBytes}. */

@@ -1,5 +1,6 @@
 import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
+import { requireInteger } from '../formats/arguments.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
@@ -24,7 +25,7 @@ import {
 } from './guest-instructions.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
-import { type AccessPath, storeBytes, storeZeros, targetOf } from './guest-store.ts';
+import { type AccessPath, exchangeByte, storeBytes, storeZeros, targetOf } from './guest-store.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
@@ -231,6 +232,18 @@ export class Vcpu implements GuestCpu {
    */
   clear(gva: VirtAddr, length: number): void {
     this.#runRestartable(gva, 'write', () => storeZeros(this.#path, gva, length, NO_OPTIONS));
+  }
+
+  /**
+   * XCHG of a byte: writes `value`, 0 to 255, and returns the byte that was there. It needs the rights of a write. Faults and
+   * exits come before the read, so nothing runs between read and write. O(levels²).
+   *
+   * @throws SnpError `INVALID_ARGUMENT`; SnpFault as {@link write}
+   */
+  exchange(gva: VirtAddr, value: number): number {
+    requireInteger('the byte', value, 0, 0xff);
+    const beforeShared = this.#beforeSharedRead.bind(this);
+    return this.#runRestartable(gva, 'write', () => exchangeByte(this.#path, gva, value, beforeShared));
   }
 
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */

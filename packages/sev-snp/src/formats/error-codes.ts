@@ -136,6 +136,7 @@ export const ERRORS_OF = {
   rmpupdate: ['INVALID_ARGUMENT'],
   'Vcpu.pvalidate': ['INVALID_ARGUMENT'],
   'Vcpu.rmpadjust': ['INVALID_ARGUMENT'],
+  'Vcpu.exchange': ['INVALID_ARGUMENT'],
   'Vcpu.rmpquery': ['INVALID_ARGUMENT'],
   'Guest.createVcpu': ['INVALID_ARGUMENT'],
   'Guest.onEnter': ['INVALID_ARGUMENT'],

@@ -45,10 +45,10 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
     try {
       requestGhcbMsr(vcpu, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
     } finally {
-      // The exchange with 0 tells whether the call has run. Do this after an invalid answer too: a call that stayed
-      // pending could be run at any later time.
-      isPending = vcpu.read(area.gva, 1)[0] !== 0;
-      vcpu.write(area.gva, new Uint8Array(1));
+      // The exchange with 0 tells whether the call has run. It is one instruction: the hypervisor can run the call at an exit
+      // between a read and a write. Do this after an invalid answer too: a call that stayed pending could be run at any later
+      // time.
+      isPending = vcpu.exchange(area.gva, 0) !== 0;
     }
     if (!isPending) return { ...vcpu.registers };
   }

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, physAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { SvsmCall, SvsmResult } from '../../src/formats/svsm-protocol.ts';
@@ -201,5 +201,55 @@ describe('a guest', () => {
     });
     expect(querySvsmProtocol(it.guestCpu, it.area, 0, 1)).toEqual({ min: 1, max: 1 });
     expect(busy).toBe(0);
+  });
+});
+
+describe('a call that the hypervisor runs while the guest withdraws it', () => {
+  /** A world whose hypervisor withholds the next call, and runs it at the exit of the access that withdraws it. */
+  function late() {
+    const it = svsmWorld({}, { hypervisor: (machine) => new HostileHypervisor(machine) });
+    const host = it.machine.hypervisor as HostileHypervisor;
+    const caa = physAddr(CAA);
+    host.splitPage(it.guest, caa);
+    const { spa } = it.guest.nested.lookup(caa)!;
+    let entries = 0;
+    const arm = (): void => {
+      host.answers = {
+        msr: () => {
+          host.hide(it.guest, caa);
+          it.guest.nested.map(caa, spa, PageSize.Regular, { writable: false });
+          return 0x17n;
+        },
+        fault: () => {
+          host.answers = {};
+          host.remap(it.guest, caa, spa);
+          entries += 1;
+          return host.enter(it.guest, 0, it.guestCpu);
+        },
+      };
+    };
+    return { it, arm, entries: () => entries };
+  }
+
+  test('returns the pages of WITHDRAW_MEM', () => {
+    const { it, arm, entries } = late();
+    const pages = [A + 0x3000, A + 0x5000].map((gpa) => physAddr(gpa));
+    depositToSvsm(
+      it.guestCpu,
+      it.area,
+      pages.map((gpa) => ({ gpa, size: 0 })),
+    );
+    arm();
+    expect([...withdrawFromSvsm(it.guestCpu, it.area)].sort()).toEqual(pages);
+    expect(entries()).toBe(1);
+  });
+
+  test('makes the processor of CREATE_VCPU', () => {
+    const { it, arm, entries } = late();
+    it.guestCpu.write(gvaOf(A + 0x7000), createVmsa({ vmpl: 2 }));
+    arm();
+    const created = { vmsa: physAddr(A + 0x7000), caa: physAddr(A + 0x8000), apicId: 1 };
+    createVcpuBySvsm(it.guestCpu, it.area, created);
+    expect([it.state.vcpus.length, entries()]).toEqual([1, 1]);
   });
 });

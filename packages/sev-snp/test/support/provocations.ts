@@ -656,6 +656,7 @@ export const PROVOCATIONS: Provocations = {
   'Vcpu.rmpadjust': {
     INVALID_ARGUMENT: () => world().vcpu.rmpadjust(gvaOf(0), PageSize.Regular, { vmpl: 256, permissions: 0 }),
   },
+  'Vcpu.exchange': { INVALID_ARGUMENT: () => world().vcpu.exchange(gvaOf(0), 256) },
   'Vcpu.rmpquery': { INVALID_ARGUMENT: () => world().vcpu.rmpquery(gvaOf(0), -1 as never) },
   'Guest.createVcpu': { INVALID_ARGUMENT: () => world().guest.createVcpu({ vmpl: -1 as never }) },
 

@@ -11,7 +11,17 @@ import { accessOf, CAA, call, entryOf, OWN_END, type SvsmWorld, svsmWorld, write
 import { gvaOf, MiB, spaOf } from './world.ts';
 
 /** The instructions and accesses of a processor. Each of them can exit, fail, or fault. */
-const STEPS = ['read', 'write', 'clear', 'rmpadjust', 'rmpquery', 'pvalidate', 'invlpgb', 'vmgexit'] as const;
+const STEPS = [
+  'read',
+  'write',
+  'clear',
+  'exchange',
+  'rmpadjust',
+  'rmpquery',
+  'pvalidate',
+  'invlpgb',
+  'vmgexit',
+] as const;
 export type StepName = (typeof STEPS)[number];
 
 /**
