@@ -142,16 +142,19 @@ export function rmpupdatePages(
   requireWhole('the ASID', asid);
   if (typeof gpa !== 'bigint') refuseArgument('gpa', gpa, 'pass a guest-physical address');
   let result: RmpResult = RmpResult.SUCCESS;
+  const low = spa % STEP;
   const update = (page: SysPhysAddr): boolean => {
-    const moved = asid === 0 ? gpa : gpa + (page - spa);
-    result = rmpupdate(rmp, page, { ...state, gpa: moved as PhysAddr });
+    const operand = (page + low) as SysPhysAddr;
+    const moved = asid === 0 ? gpa : gpa + (operand - spa);
+    result = rmpupdate(rmp, operand, { ...state, gpa: moved as PhysAddr });
     return result === RmpResult.SUCCESS;
   };
   // A page whose address does not fit is refused by itself.
   const room = Phys.isAddress(gpa) && gpa < GPA_END ? Number((GPA_END - gpa) / BigInt(pageSize)) : 0;
   const fitting = asid === 0 ? count : Math.min(count, room);
   const done = rmp.changePages(spa, fitting, pageSize, update);
-  if (done === fitting && fitting < count) update((spa + BigInt(done) * BigInt(pageSize)) as SysPhysAddr);
+  if (done === fitting && fitting < count)
+    update((spa - low + BigInt(done) * BigInt(pageSize)) as SysPhysAddr);
   return { result, done };
 }
 

@@ -177,6 +177,33 @@ test('a table of ranges is a table of pages: entries, versions, counts of ASIDs 
   );
 });
 
+test.each(['ignored', 'FAIL_INPUT'] as const)(
+  'a range is a loop for addresses with low bits, which are %s',
+  (bits) => {
+    const low = fc.constantFrom(0n, 1n, 0xfffn, 0x1000n, 0x1001n);
+    const covered = sysPhysRegion(sysPhysAddr(0), REGIONS * PAGE_SIZE_2M);
+    fc.assert(
+      fc.property(
+        region,
+        low,
+        low,
+        fc.nat(600),
+        fc.oneof(state, guestState),
+        (at, bitsOfSpa, bitsOfGpa, count, asked) => {
+          const [ranges, pages] = [0, 1].map(
+            () => new Rmp(covered, { assumptions: { lowAddressBits: bits } }),
+          );
+          const first = sysPhysAddr(addressOf(at * PARTS) + bitsOfSpa);
+          const moved = { ...asked, gpa: physAddr((asked.gpa ?? 0n) + bitsOfGpa) };
+          expect(rmpupdatePages(ranges!, first, count, moved)).toEqual(oneByOne(pages!, first, count, moved));
+          expect(snapshot(ranges!).entries).toEqual(snapshot(pages!).entries);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  },
+);
+
 test('a terabyte of entries is one range, in pages of 2 MiB and of 4 KiB', () => {
   const TiB = 2 ** 40;
   for (const pageSize of [PageSize.Huge, PageSize.Regular]) {
