@@ -243,10 +243,9 @@ export class EncryptedMemory {
     this.#require(alias);
     this.#require(target);
     this.#epoch += 1;
-    this.#targets ??= new Map();
     // The target's own DRAM: an alias of an alias does not exist.
-    if (alias === target) this.#targets.delete(alias);
-    else this.#targets.set(alias, target);
+    if (alias !== target) this.#targets = (this.#targets ?? new Map()).set(alias, target);
+    else if (this.#targets?.delete(alias) === true && this.#targets.size === 0) this.#targets = undefined;
   }
 
   /**
