@@ -7,7 +7,7 @@ import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { instruction, type PageReach, pageSizeOf } from './page-reach.ts';
-import { type Change, hasAll, type PageRights, RightsOfPages } from './page-rights.ts';
+import { type Change, hasAll, type PageRights, RightsOfPages, rightsBefore } from './page-rights.ts';
 import type { SvsmRecords } from './svsm-records.ts';
 import { attempt, SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
 
@@ -102,11 +102,12 @@ export class GuestPages {
     if (validated.firstMissingIn(region) !== undefined) throw mixed();
     const rights = this.rights.require(gpa, size, vmpl);
     if (rights.length > 1) throw mixed();
-    const level = leastPrivileged(rights);
+    let level = leastPrivileged(rights);
     const change = { isMade: false };
     try {
-      this.rights.undoing(rights, () => {
-        this.rights.revoke(gpa, size);
+      this.rights.undoing((journal) => {
+        this.rights.revoke(gpa, size, journal);
+        level = leastPrivileged([rightsBefore(rights[0]!, journal)]);
         this.#pvalidate(gpa, size, false, change);
       });
     } finally {
@@ -130,7 +131,7 @@ export class GuestPages {
    * may not validate the page are as before.
    */
   #takeBack(gpa: PhysAddr, size: RmpPageSize): void {
-    this.rights.restore([{ gpa, size, masks: [0, 0, 0], vmsa: false }]);
+    this.rights.close(gpa, size);
     this.#unvalidate(gpa, size);
   }
 

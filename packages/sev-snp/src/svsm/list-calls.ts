@@ -35,8 +35,8 @@ export function depositList(call: SvsmCallContext, list: bigint): number {
     const { state, vmpl } = call;
     const { rights } = call.memory;
     using(call, [[gpa, size, 'change']], () => {
-      const before = rights.require(gpa, size, vmpl);
-      rights.undoing(before, () => rights.revoke(gpa, size));
+      rights.require(gpa, size, vmpl);
+      rights.undoing((journal) => rights.revoke(gpa, size, journal));
       state.addDeposit(gpa, size, vmpl);
     });
   });

@@ -3,7 +3,7 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
-import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
+import { Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { instruction, type PageReach } from './page-reach.ts';
 import { attempt, SvsmRefusal } from './svsm-refusal.ts';
@@ -17,6 +17,20 @@ export interface PageRights {
   readonly masks: readonly number[];
   readonly vmsa: boolean;
 }
+
+/** An RMPADJUST, and the rights of its level on the page before. */
+interface Adjusted {
+  readonly gpa: PhysAddr;
+  readonly size: RmpPageSize;
+  readonly level: Vmpl;
+  readonly before: number;
+  readonly set: number;
+  /** Whether the page was a VMSA before. */
+  readonly vmsa: boolean;
+}
+
+/** The RMPADJUSTs of a call, in their order, so that they can be undone. */
+export type RightsJournal = Adjusted[];
 
 /** Whether an instruction has changed a page. */
 export interface Change {
@@ -68,36 +82,49 @@ export class RightsOfPages {
     if (vmsa || (permissions & needed) !== needed) throw new SvsmRefusal(SvsmResult.InvalidAddress);
   }
 
-  /** Runs steps that change the rights on pages. If a step fails, the rights are as before. */
-  undoing<T>(rights: readonly PageRights[], steps: () => T): T {
+  /**
+   * Runs steps that change the rights on pages, and write each change to the journal. If a step fails, the rights that the steps
+   * have changed are as before, and no level has more. Another processor of a level can take rights from lower levels meanwhile:
+   * a right that has changed since is not given back, and the page has fewer rights. A right that is taken while the steps hold
+   * it back cannot be seen: RMPADJUST of it changes nothing.
+   */
+  undoing<T>(steps: (journal: RightsJournal) => T): T {
+    const journal: RightsJournal = [];
     try {
-      return steps();
+      return steps(journal);
     } catch (error) {
-      this.restore(rights);
+      for (const change of journal.reverse()) attempt(() => this.#undo(change));
+      attempt(() => this.#vcpu.invlpgb());
       throw error;
     }
   }
 
   /** Sets rights. @throws SvsmRefusal if a page refuses them */
-  set(rights: readonly PageRights[]): void {
+  set(rights: readonly PageRights[], journal?: RightsJournal): void {
     for (const { gpa, size, masks, vmsa } of rights) {
-      for (const [k, level] of LEVELS.entries()) this.adjust(gpa, size, level, masks[k]!, vmsa);
+      for (const [k, level] of LEVELS.entries())
+        this.#adjustNoting(gpa, size, level, masks[k]!, vmsa, journal);
     }
     this.#vcpu.invlpgb();
   }
 
-  /** Sets rights as they were. A page that refuses it has fewer: the hypervisor has taken it away. */
-  restore(rights: readonly PageRights[]): void {
-    for (const { gpa, size, masks, vmsa } of rights) {
-      for (const [k, level] of LEVELS.entries())
-        attempt(() => this.adjust(gpa, size, level, masks[k]!, vmsa));
-    }
+  /** Takes all rights on a page from the other levels. A page that refuses it is one that the hypervisor has taken away. */
+  close(gpa: PhysAddr, size: RmpPageSize): void {
+    for (const level of LEVELS) attempt(() => this.adjust(gpa, size, level, VmplPermission.None, false));
     attempt(() => this.#vcpu.invlpgb());
   }
 
   /** Gives all rights on a page to `vmpl` and the levels between. */
-  grant(gpa: PhysAddr, size: RmpPageSize, vmpl: number): void {
-    for (let level = 1; level <= vmpl; level += 1) this.adjust(gpa, size, level, VmplPermission.Rwx, false);
+  grant(gpa: PhysAddr, size: RmpPageSize, vmpl: number, journal?: RightsJournal): void {
+    for (const level of LEVELS)
+      if (level <= vmpl) this.#adjustNoting(gpa, size, level, VmplPermission.Rwx, false, journal);
+  }
+
+  /** Makes a page on which the other levels have no rights a VMSA. */
+  makeVmsa(gpa: PhysAddr, journal?: RightsJournal): void {
+    // VMPL1 as the target, as EDK2 and Linux do it: only VMPL0 sets the VMSA bit (AMD64 APM vol. 2, §15.36.12), and an
+    // SVSM that does not run there gets FAIL_PERMISSION.
+    this.#adjustNoting(gpa, PageSize.Regular, Vmpl.Vmpl1, VmplPermission.None, true, journal);
   }
 
   /**
@@ -123,9 +150,8 @@ export class RightsOfPages {
   }
 
   /** Takes all rights on a page from the other levels, and flushes, which RMPADJUST alone does not (§15.36.15). */
-  revoke(gpa: PhysAddr, size: RmpPageSize): void {
-    for (let level = 1; level < VMPL_COUNT; level += 1)
-      this.adjust(gpa, size, level, VmplPermission.None, false);
+  revoke(gpa: PhysAddr, size: RmpPageSize, journal?: RightsJournal): void {
+    for (const level of LEVELS) this.#adjustNoting(gpa, size, level, VmplPermission.None, false, journal);
     this.#vcpu.invlpgb();
   }
 
@@ -155,6 +181,52 @@ export class RightsOfPages {
     } else if (result !== RmpResult.SUCCESS) throw new SvsmRefusal(SvsmResult.InstructionFailed + result);
   }
 
+  /** {@link adjust} of each part that the RMP has, after a note of what it changes, if there is a journal. */
+  #adjustNoting(
+    gpa: PhysAddr,
+    size: RmpPageSize,
+    level: Vmpl,
+    set: number,
+    vmsa: boolean,
+    journal: RightsJournal | undefined,
+  ): void {
+    if (journal === undefined) {
+      this.adjust(gpa, size, level, set, vmsa);
+      return;
+    }
+    for (const part of this.#partsOf(gpa, size)) {
+      const now = this.#queryLevel(part.gpa, level);
+      journal.push({ ...part, level, before: now.permissions, set, vmsa: now.vmsa });
+      this.adjust(part.gpa, part.size, level, set, vmsa);
+    }
+  }
+
+  /** Undoes an RMPADJUST. If another one came after it, the level keeps of its rights what it had before too. */
+  #undo({ gpa, size, level, before, set, vmsa }: Adjusted): void {
+    for (const part of this.#partsOf(gpa, size)) {
+      attempt(() => {
+        const now = this.#queryLevel(part.gpa, level);
+        const mask = now.permissions === set ? before : now.permissions & before;
+        if (mask !== now.permissions || vmsa !== now.vmsa) {
+          this.adjust(part.gpa, part.size, level, mask, vmsa);
+        }
+      });
+    }
+  }
+
+  /** The pages that the RMP has in a page. */
+  #partsOf(
+    gpa: PhysAddr,
+    size: RmpPageSize,
+  ): readonly { readonly gpa: PhysAddr; readonly size: RmpPageSize }[] {
+    if (size === PageSize.Regular) return [{ gpa, size }];
+    if (this.#queryLevel(gpa, Vmpl.Vmpl1).pageSize === PageSize.Huge) return [{ gpa, size }];
+    return [...pageRegion(gpa, size).iterPages(PageSize.Regular)].map((part) => ({
+      gpa: part,
+      size: PageSize.Regular,
+    }));
+  }
+
   #query(gpa: PhysAddr): PageRights {
     const answers = LEVELS.map((level) => this.#queryLevel(gpa, level));
     const { pageSize, vmsa } = answers[0]!;
@@ -168,6 +240,15 @@ export class RightsOfPages {
     }
     return answer;
   }
+}
+
+/** The rights on a page before a journal that changes each level once, as far as `page` has them too. */
+export function rightsBefore(page: PageRights, journal: RightsJournal): PageRights {
+  const masks = LEVELS.map((level, k) => {
+    const changes = journal.filter((change) => change.level === level);
+    return changes.reduce((mask, { before }) => mask & before, page.masks[k]!);
+  });
+  return { ...page, masks };
 }
 
 /** Whether a level has all rights on a page. VMPL0 always has. */

@@ -113,7 +113,7 @@ export class SvsmCore {
       const { reach, rights } = this.#memory;
       const take = (): void => {
         const before = rights.of(vmsa, PageSize.Regular);
-        rights.undoing(before, () => rights.set(before.map(asVmsa)));
+        rights.undoing((journal) => rights.set(before.map(asVmsa), journal));
         this.#state.take(vmsa, PageSize.Regular);
       };
       const isTaken = isDone(() => reach.holding(vmsa, PageSize.Regular, take));

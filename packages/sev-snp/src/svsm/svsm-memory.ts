@@ -92,7 +92,8 @@ export class SvsmMemory {
     requireVmpl(vmpl);
     const { rights } = this.#pages;
     return this.#onPage(gpa, size, (page) => {
-      rights.undoing(rights.require(page, size, 0), () => rights.grant(page, size, vmpl));
+      rights.require(page, size, 0);
+      rights.undoing((journal) => rights.grant(page, size, vmpl, journal));
     });
   }
 
@@ -104,7 +105,8 @@ export class SvsmMemory {
   revoke(gpa: bigint, size: RmpPageSize): number {
     const { rights } = this.#pages;
     return this.#onPage(gpa, size, (page) => {
-      rights.undoing(rights.require(page, size, 0), () => rights.revoke(page, size));
+      rights.require(page, size, 0);
+      rights.undoing((journal) => rights.revoke(page, size, journal));
     });
   }
 

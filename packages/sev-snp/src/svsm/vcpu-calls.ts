@@ -3,6 +3,7 @@ import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { EFER_SVME, readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import type { GuestPages } from './guest-pages.ts';
+import { rightsBefore } from './page-rights.ts';
 import type { Processor } from './processors.ts';
 import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
 import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
@@ -58,20 +59,19 @@ export function createVcpu(call: SvsmCallContext, vmsa: bigint, caa: bigint, api
       const at = vmsa as PhysAddr;
       const before = rights.require(at, PageSize.Regular, call.vmpl);
       rights.requireAccess(caa, call.vmpl as Vmpl);
-      const vmpl = rights.undoing(before, () => {
+      const taken = rights.undoing((journal) => {
         // First nobody can change the page any more, then it is read.
-        rights.revoke(at, PageSize.Regular);
+        rights.revoke(at, PageSize.Regular, journal);
+        const rightsOfPage = rightsBefore(before[0]!, journal);
         const level = requireFit(call, call.memory.read(at, PAGE_SIZE));
         if (call.assumptions.svsmSecondVmsa === 'refused') requireFirst(call, apicId, level);
-        // VMPL1 as the target, as EDK2 and Linux do it: only VMPL0 sets the VMSA bit (AMD64 APM vol. 2, §15.36.12), and an
-        // SVSM that does not run there gets FAIL_PERMISSION.
-        rights.adjust(at, PageSize.Regular, 1, VmplPermission.None, true);
-        return level;
+        rights.makeVmsa(at, journal);
+        return { vmpl: level, rightsBefore: [rightsOfPage] };
       });
       const { state } = call;
       state.take(at, PageSize.Regular);
       const areas = { caa: caa as PhysAddr, vmsa: at };
-      state.processors.addCreated(at, { ...areas, vmpl, apicId, rightsBefore: before, isBusy: false });
+      state.processors.addCreated(at, { ...areas, ...taken, apicId, isBusy: false });
       return SvsmResult.Success;
     },
   );
