@@ -303,8 +303,8 @@ export const ERRORS_OF = {
   'ValidatedPages.requireAll': ['INVALID_ARGUMENT', 'NOT_VALIDATED'],
   'ValidatedPages.add': ['INVALID_ARGUMENT', 'ALREADY_VALIDATED'],
   'ValidatedPages.remove': ['INVALID_ARGUMENT', 'NOT_VALIDATED'],
-  makeVmsa: ['INVALID_ARGUMENT', 'RMPADJUST_FAILED'],
-  unmakeVmsa: ['INVALID_ARGUMENT', 'RMPADJUST_FAILED'],
+  makeVmsa: ['INVALID_ARGUMENT', 'RMPADJUST_FAILED', 'PAGE_IN_USE'],
+  unmakeVmsa: ['INVALID_ARGUMENT', 'RMPADJUST_FAILED', 'PAGE_IN_USE'],
   requestAp: [
     'INVALID_ARGUMENT',
     'OUT_OF_MEMORY',

@@ -9,7 +9,8 @@ import { SnpError } from '../formats/snp-error.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { requireProcessor } from './argument-checks.ts';
 import { Ghcb } from './ghcb.ts';
-import { noteUse } from './pages-in-use.ts';
+import { noteUse, requireUnused } from './pages-in-use.ts';
+import { pageRegion } from './validated-pages.ts';
 
 /** The requests of SNP AP creation: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
 export const ApRequest = {
@@ -89,14 +90,16 @@ export function decodeApCreation(
  * hardware ignores the bit without an error, so the RMPADJUST names VMPL1 as its target: VMPL1 may not adjust its own mask,
  * and gets FAIL_PERMISSION in place of a false success (EDK2 `AmdSev.c`, Linux `snp_set_vmsa`).
  *
- * If it throws, the page is not a VMSA, and the levels have the rights that they had. Until {@link unmakeVmsa}, functions that
- * would change the state of the page throw `PAGE_IN_USE`: PVALIDATE does not clear the VMSA bit, so the hypervisor could
- * run the page after its validation is rescinded (table 15-41 has no check of the validated bit).
+ * If it throws, the page is not a VMSA, and the levels have the rights that they had. If the hypervisor hides the page then,
+ * it can be a VMSA: it is treated as one until {@link unmakeVmsa}. Until then, functions that would change the state of a VMSA
+ * throw `PAGE_IN_USE`: PVALIDATE does not clear the VMSA bit, so the hypervisor could run the page after its validation is
+ * rescinded (table 15-41 has no check of the validated bit).
  *
  * @param page - a multiple of 4096: a private, validated page whose guest-physical address is not a multiple of 2 MiB,
  *   because hypervisors refuse those for an erratum (KVM)
  * @param image - the 4096 bytes of the VMSA
- * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
+ * @throws SnpError `INVALID_ARGUMENT`, `PAGE_IN_USE` if the page is a GHCB or a VMSA already, `RMPADJUST_FAILED`; SnpFault as
+ *   `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
  */
 export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
   requireProcessor(vcpu);
@@ -108,30 +111,46 @@ export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
       'pass 4096 bytes, and a multiple of 4096 whose guest-physical address is not a multiple of 2 MiB';
     throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
   }
+  requireUnused(vcpu.guest, pageRegion(gpa as PhysAddr, PAGE_SIZE));
   const before = LOWER_LEVELS.map((vmpl) => vcpu.rmpquery(page, vmpl).permissions);
   try {
     for (const vmpl of LOWER_LEVELS)
       adjust(vcpu, page, { vmpl, permissions: VmplPermission.None, vmsa: false });
     vcpu.invlpgb();
     vcpu.write(page, bytes);
+    noteUse(vcpu.guest, gpa as PhysAddr, 'VMSA');
     adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: true });
   } catch (error) {
-    for (const [k, vmpl] of LOWER_LEVELS.entries()) giveBack(vcpu, page, { vmpl, permissions: before[k]! });
+    // Each of these RMPADJUSTs clears the VMSA bit too.
+    const areGiven = LOWER_LEVELS.map((vmpl, k) => giveBack(vcpu, page, { vmpl, permissions: before[k]! }));
+    if (areGiven.includes(true)) noteUse(vcpu.guest, gpa as PhysAddr, undefined);
     throw error;
   }
-  noteUse(vcpu.guest, gpa as PhysAddr, 'VMSA');
 }
 
 /**
- * Turns a VMSA back into an ordinary page, on which only VMPL0 has rights. Do this once the hypervisor does not run it any
- * more.
+ * Turns a VMSA back into an ordinary page, on which only VMPL0 has rights. Before, the guest must stop the processor: at its
+ * exit, hardware would write its state to the page. A processor stops itself, or the hypervisor no longer runs it after
+ * `ApRequest.Destroy`, which proves nothing: here the machine decides whether the VMSA is in use.
  *
- * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; SnpFault as `Vcpu.rmpadjust`
+ * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; `PAGE_IN_USE` while a processor runs with the VMSA: call it again
+ *   once it has stopped. SnpFault as `Vcpu.rmpadjust`
  */
 export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
   requireProcessor(vcpu);
+  requireStopped(vcpu, page);
   adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: false });
-  noteUse(vcpu.guest, (vcpu.translate(page).gpa & -BigInt(PAGE_SIZE)) as PhysAddr, undefined);
+  // The hypervisor can have run it at an exit of the RMPADJUST. From now on, it cannot.
+  noteUse(vcpu.guest, requireStopped(vcpu, page), undefined);
+}
+
+/** The page of a VMSA with which no processor runs. @throws SnpError `PAGE_IN_USE` */
+function requireStopped(vcpu: Vcpu, page: VirtAddr): PhysAddr {
+  const { gpa: address, spa } = vcpu.translate(page);
+  const gpa = (address & -BigInt(PAGE_SIZE)) as PhysAddr;
+  const isInUse = vcpu.guest.machine.rmp.isInUse(spa, PageSize.Regular);
+  if (isInUse) throw new SnpError('PAGE_IN_USE', { gpa, use: 'VMSA' });
+  return gpa;
 }
 
 /**
@@ -162,11 +181,12 @@ function adjust(vcpu: Vcpu, gva: VirtAddr, adjustment: RmpAdjustment): void {
   if (result !== RmpResult.SUCCESS) throw new SnpError('RMPADJUST_FAILED', { gva, result });
 }
 
-/** Gives a level its rights again after a failure. */
-function giveBack(vcpu: Vcpu, gva: VirtAddr, adjustment: RmpAdjustment): void {
+/** Gives a level its rights again after a failure. Returns whether RMPADJUST has succeeded. */
+function giveBack(vcpu: Vcpu, gva: VirtAddr, adjustment: RmpAdjustment): boolean {
   try {
-    vcpu.rmpadjust(gva, PageSize.Regular, adjustment);
+    return vcpu.rmpadjust(gva, PageSize.Regular, adjustment) === RmpResult.SUCCESS;
   } catch {
     // The page is gone, and the rights with it. The first failure is the one to report.
+    return false;
   }
 }

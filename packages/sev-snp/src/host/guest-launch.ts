@@ -9,6 +9,7 @@ import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { readVmsa } from '../formats/vmsa.ts';
 import { Guest } from '../guest/guest.ts';
+import { noteUse } from '../guest/pages-in-use.ts';
 import type { HostFrames } from '../memory/host-frames.ts';
 import { type NestedPage, type NestedRange, NestedTable } from '../memory/nested-table.ts';
 import type { RmpState } from '../rmp/host-instructions.ts';
@@ -93,7 +94,10 @@ function launchVmsa(
   const { gpa, bytes = new Uint8Array(PAGE_SIZE) } = page;
   const spa = vcpus.allocatePage();
   host.write(spa, bytes);
-  if (isMapped(page, guest.memory)) guest.nested.map(gpa, spa, PageSize.Regular);
+  if (isMapped(page, guest.memory)) {
+    guest.nested.map(gpa, spa, PageSize.Regular);
+    noteUse(guest, gpa, 'VMSA');
+  }
   launchPages(host, guest, { spa, gpa, size: PageSize.Regular, count: 1 }, page);
   vcpus.add(guest, apicId, Number(readVmsa(bytes, 'vmpl')), { spa, gpa });
 }

@@ -83,6 +83,7 @@ check<
     ApCreationErrorCode,
     | 'INVALID_ARGUMENT'
     | 'RMPADJUST_FAILED'
+    | 'PAGE_IN_USE'
     | 'OUT_OF_MEMORY'
     | 'UNSUPPORTED_VMGEXIT'
     | 'INVALID_MESSAGE'

@@ -7,7 +7,9 @@ import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { CPU_SIGNATURES } from '../../src/formats/cpu-signature.ts';
+import { LaunchPageType } from '../../src/formats/launch-digest.ts';
 import { createResetVmsa } from '../../src/formats/reset-vmsa.ts';
+import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import {
   ApRequest,
   decodeApCreation,
@@ -19,6 +21,7 @@ import {
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { makePageShared, releasePage } from '../../src/guest/page-visibility.ts';
 import { makeRegionShared } from '../../src/guest/region-visibility.ts';
+import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { bytesOf, codeOf, gvaOf, MiB, spaOf, textOf, thrownBy, type World, world } from '../support/world.ts';
 
 const { Cr0Pe, Cr0Pg, Cr4Pae, EferLma, EferLme, EferNxe } = ControlBit;
@@ -321,5 +324,69 @@ describe('a second processor', () => {
       code: 'RMPADJUST_FAILED',
       details: { result: 2 },
     });
+  });
+
+  // A16
+  test('a VMSA of the launch is not shared before unmakeVmsa', () => {
+    const page = { type: LaunchPageType.Vmsa, gpa: physAddr(VMSA), bytes: createVmsa() };
+    const it = world({}, { pages: [page] });
+    const share = () => makePageShared(it.vcpu, it.table, gvaOf(VMSA));
+    expect(codeOf(share)).toBe('PAGE_IN_USE');
+    unmakeVmsa(it.vcpu, gvaOf(VMSA));
+    share();
+    expect(it.table.lookup(gvaOf(VMSA))?.shared).toBe(true);
+  });
+
+  test('makeVmsa refuses a page that is a VMSA already, and changes nothing', () => {
+    const { it } = ready();
+    makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa());
+    const before = it.vcpu.read(gvaOf(VMSA), 0x1000);
+    expect(codeOf(() => makeVmsa(it.vcpu, gvaOf(VMSA), new Uint8Array(0x1000).fill(7)))).toBe('PAGE_IN_USE');
+    expect(it.vcpu.read(gvaOf(VMSA), 0x1000)).toEqual(before);
+  });
+
+  // A16
+  test('a page that the hypervisor hides at the end of a makeVmsa that fails is treated as a VMSA', () => {
+    let adjusted = 0;
+    let last = (): void => {};
+    const it = world({
+      hypervisor: (machine) => new HostileHypervisor(machine),
+      trace: ({ type }) => {
+        if (type === 'rmpadjust' && ++adjusted === 4) last();
+      },
+    });
+    const host = it.machine.hypervisor as HostileHypervisor;
+    const gpa = physAddr(VMSA);
+    host.splitPage(it.guest, gpa);
+    let spa: SysPhysAddr | undefined;
+    last = () => {
+      spa = host.hide(it.guest, gpa);
+      throw new Error('a callback');
+    };
+    expect(() => makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa())).toThrow('a callback');
+    host.remap(it.guest, gpa, spa!);
+    expect(it.machine.rmp.entry(spa!)?.vmsa).toBe(true);
+    expect(codeOf(() => makePageShared(it.vcpu, it.table, gvaOf(VMSA)))).toBe('PAGE_IN_USE');
+    unmakeVmsa(it.vcpu, gvaOf(VMSA));
+    expect(it.machine.rmp.entry(spa!)?.vmsa).toBe(false);
+    makePageShared(it.vcpu, it.table, gvaOf(VMSA));
+  });
+
+  test('unmakeVmsa is refused while the VMSA runs, so no exit writes into the page afterwards', () => {
+    const { it, ghcb } = ready();
+    makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa());
+    requestAp(ghcb, creation);
+    const codes: unknown[] = [];
+    it.guest.onStart((ap) => {
+      requestAp(ghcb, { ...creation, request: ApRequest.Destroy });
+      ap.registers.rax = 0x4141n;
+      codes.push(codeOf(() => unmakeVmsa(it.vcpu, gvaOf(VMSA))));
+    });
+    it.machine.hypervisor.run(it.guest, 1);
+    expect(codes).toEqual(['PAGE_IN_USE']);
+    expect(it.machine.rmp.entry(spaOf(it, VMSA))?.vmsa).toBe(true);
+    unmakeVmsa(it.vcpu, gvaOf(VMSA));
+    it.vcpu.clear(gvaOf(VMSA), 0x1000);
+    expect(it.vcpu.read(gvaOf(VMSA), 0x1000)).toEqual(new Uint8Array(0x1000));
   });
 });

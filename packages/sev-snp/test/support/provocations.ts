@@ -864,10 +864,28 @@ export const PROVOCATIONS: Provocations = {
       vcpu.loadCr3(it.table.cr3);
       makeVmsa(vcpu, gvaOf(PAGE), createVmsa());
     },
+    PAGE_IN_USE: () => {
+      const { vcpu } = world();
+      makeVmsa(vcpu, gvaOf(PAGE), createVmsa());
+      makeVmsa(vcpu, gvaOf(PAGE), createVmsa());
+    },
   },
   unmakeVmsa: {
     INVALID_ARGUMENT: wrongType('unmakeVmsa'),
-    RMPADJUST_FAILED: () => unmakeVmsa(world().guest.createVcpu({ vmpl: 1 }), gvaOf(PAGE)),
+    RMPADJUST_FAILED: () => {
+      const it = world();
+      it.vcpu.rmpadjust(gvaOf(6 * MiB), PageSize.Huge, { vmpl: 1, permissions: 0xf });
+      const vcpu = it.guest.createVcpu({ vmpl: 1 });
+      vcpu.loadCr3(it.table.cr3);
+      unmakeVmsa(vcpu, gvaOf(PAGE));
+    },
+    PAGE_IN_USE: () => {
+      const it = withGhcb();
+      makeVmsa(it.vcpu, gvaOf(PAGE), createVmsa());
+      requestAp(it.ghcb, { ...creation, vmsa: physAddr(PAGE) });
+      it.guest.onStart(() => unmakeVmsa(it.vcpu, gvaOf(PAGE)));
+      it.machine.hypervisor.run(it.guest, creation.apicId);
+    },
   },
   requestAp: {
     INVALID_ARGUMENT: wrongType('requestAp'),
