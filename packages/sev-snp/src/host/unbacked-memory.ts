@@ -47,7 +47,9 @@ export class UnbackedMemory {
       guest.nested.map(gpa, spa, size);
     } catch (error) {
       if (spa !== undefined) this.#frames.freePage(spa, size);
-      if (isSnpError(error, 'OUT_OF_MEMORY') || isPageTableError(error, 'OUT_OF_MEMORY')) return;
+      // The hypervisor can have mapped any other part of 2 MiB too.
+      const isRefused = isPageTableError(error, 'OUT_OF_MEMORY') || isPageTableError(error, 'ALREADY_MAPPED');
+      if (isRefused || isSnpError(error, 'OUT_OF_MEMORY')) return;
       throw error;
     }
     unbacked.pages.remove(region);
