@@ -31,7 +31,6 @@ import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { decodeApCreation } from '../guest/ap-creation.ts';
 import type { Guest } from '../guest/guest.ts';
-import { pageRegion } from '../guest/validated-pages.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { HostFrames } from '../memory/host-frames.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
@@ -53,12 +52,7 @@ import { updateRmp, updateRmpPages } from './host-rmp.ts';
 import { HostVcpus, refuseWithoutVmsa } from './host-vcpus.ts';
 import { hostView, hostWrite } from './host-write.ts';
 import { checkLaunch, type LaunchOptions } from './launch-options.ts';
-import {
-  type ChangePage,
-  isPageOperation,
-  processPageStateChange,
-  scratchOffset,
-} from './page-state-service.ts';
+import { exceptGhcb, isPageOperation, processPageStateChange, scratchOffset } from './page-state-service.ts';
 import { mapSharedAlias } from './shared-alias.ts';
 import { UnbackedMemory } from './unbacked-memory.ts';
 
@@ -340,9 +334,7 @@ export class Hypervisor implements ExitHandler {
       case GhcbExit.PageStateChange: {
         const start = scratchOffset(request.gpa, request.scratch ?? -1n, 8);
         if (start === undefined) return refusal(GhcbRefusal.BadScratchArea);
-        // The answer goes to the GHCB: its page stays shared.
-        const change: ChangePage = (gpa, operation, size) =>
-          pageRegion(gpa, size).contains(request.gpa) ? 1 : this.changePageState(guest, gpa, operation, size);
+        const change = exceptGhcb(request.gpa, this.changePageState.bind(this, guest));
         return { info1: 0n, info2: processPageStateChange(page, start, change, this.pageStatesPerExit) };
       }
       case GhcbExit.SnpApCreation: {

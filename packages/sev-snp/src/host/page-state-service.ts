@@ -11,9 +11,15 @@ import {
   type PscHeader,
 } from '../formats/page-state-list.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
+import { pageRegion } from '../guest/validated-pages.ts';
 
 /** Changes one page. Returns 0 or an error. If it fails for 2 MiB, it is called for the 4 KiB pages. */
 export type ChangePage = (gpa: PhysAddr, operation: PageOperation, pageSize: RmpPageSize) => number;
+
+/** Refuses the pages of a GHCB: the answer to the list goes there, so its page stays shared. */
+export function exceptGhcb(ghcb: PhysAddr, change: ChangePage): ChangePage {
+  return (gpa, operation, size) => (pageRegion(gpa, size).contains(ghcb) ? 1 : change(gpa, operation, size));
+}
 
 /** The values of SW_EXITINFO2 after a page state change (KVM `VMGEXIT_PSC_*`). */
 export const PscResult = {
