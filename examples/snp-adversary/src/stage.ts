@@ -144,19 +144,19 @@ export class Stage {
 
   /** Makes the guest share a page, by all the rules, and write a text to it. */
   share(text = '', gpa: PhysAddr = physAddr(SHARED)): PhysAddr {
-    makePageShared(this.vcpu, this.table, gvaOf(gpa), this);
+    makePageShared(this.vcpu, this.table, gvaOf(gpa), { validated: this.validated });
     if (text !== '') this.put(gpa, text);
     return gpa;
   }
 
   /** Makes the guest take a shared page back, by all the rules. */
   takeBack(gpa: PhysAddr): void {
-    makePagePrivate(this.vcpu, this.table, gvaOf(gpa), this);
+    makePagePrivate(this.vcpu, this.table, gvaOf(gpa), { validated: this.validated });
   }
 
   /** Makes a GHCB. */
   ghcb(): Ghcb {
-    return Ghcb.create(this.vcpu, this.table, gvaOf(physAddr(GHCB)), this);
+    return Ghcb.create(this.vcpu, this.table, gvaOf(physAddr(GHCB)), { validated: this.validated });
   }
 
   /** Makes an SVSM in the first 2 MiB, and an operating system at VMPL2 in the rest, on another processor. */

@@ -1,6 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
 import { PAGE_SIZE, PageSize, Phys } from '@svsm/address';
 import type { PagingConfig } from '@svsm/pagetable';
+import { readArgument, refuseArgument } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { readVmsa } from '../formats/vmsa.ts';
@@ -85,8 +86,12 @@ interface Owner {
  * @throws SnpError `INVALID_ARGUMENT` if it is not an object; AddressError if a field is not an address
  */
 export function runnableVmsa(vmsa: RunnableVmsa): RunnableVmsa {
-  requireOptions('the VMSA', vmsa, VMSA_FIELDS);
-  const { spa, gpa, vmcb, avicBackingPage } = vmsa;
+  const expected = 'pass an object with spa, gpa and vmcb';
+  if (Object(vmsa) !== vmsa) refuseArgument('the VMSA', vmsa, expected);
+  // Each field is read once.
+  const fields = readArgument('the VMSA', vmsa, expected, () => ({ ...vmsa }));
+  requireOptions('the VMSA', fields, VMSA_FIELDS);
+  const { spa, gpa, vmcb, avicBackingPage } = fields;
   for (const page of [spa, vmcb]) SysPhys.assertIsAddress(page);
   if (avicBackingPage !== undefined) SysPhys.assertIsAddress(avicBackingPage);
   Phys.assertIsAddress(gpa);

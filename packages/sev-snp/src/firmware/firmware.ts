@@ -296,6 +296,7 @@ export class Firmware {
 
 /** An `instanceof` would bring page tables into a program that has none. @throws SnpError `INVALID_ARGUMENT` */
 function requireMemory(memory: EncryptedMemory): void {
-  if (typeof memory?.rekey === 'function') return;
-  refuseArgument('the memory of the platform', memory, 'pass an EncryptedMemory');
+  const [what, expected] = ['the memory of the platform', 'pass an EncryptedMemory'];
+  const rekey = readArgument(what, memory, expected, () => memory.rekey);
+  if (typeof rekey !== 'function') refuseArgument(what, memory, expected);
 }

@@ -380,7 +380,8 @@ export class Hypervisor implements ExitHandler {
    *   software
    */
   run(guest: GuestContext, apicId = 0, vmpl = 0): void {
-    const vcpu = guest.vmrun(this.vmsaOf(guest, apicId, vmpl) ?? refuseWithoutVmsa(apicId, vmpl));
+    const vmsa = this.vmsaOf(guest, apicId, vmpl) ?? refuseWithoutVmsa(apicId, vmpl);
+    const vcpu = guest.vmrun(vmsa);
     try {
       guest.start(vcpu);
     } finally {
