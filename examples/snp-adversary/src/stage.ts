@@ -131,7 +131,7 @@ export class Stage {
   }
 
   /** Makes the hypervisor flush the guest's translations, so that the guest uses the changed nested page table. */
-  flush(): this {
+  flushTlbs(): this {
     this.tell('the hypervisor flushes the guest’s translations');
     this.host.flushTlbs(this.guest);
     return this;

@@ -239,7 +239,7 @@ export const ANSWERS: readonly Scenario[] = [
       stage.host.answers.beforeResume = (guest) => {
         stage.host.answers.beforeResume = undefined;
         stage.host.remap(guest, page, own);
-        stage.flush();
+        stage.flushTlbs();
       };
       makePagePrivate(stage.vcpu, stage.table, gvaOf(page), stage);
       return stage.get(page);
@@ -289,7 +289,7 @@ export const ANSWERS: readonly Scenario[] = [
       stage.host.move(stage.guest, A, (A + 0x7000n) as typeof A);
       stage.host.answers.pageState = () => 0;
       stage.validated.remove(pageRegion(A, PageSize.Regular));
-      acceptPage(stage.flush().vcpu, stage.table, gvaOf(A), stage);
+      acceptPage(stage.flushTlbs().vcpu, stage.table, gvaOf(A), stage);
       return stage.get(A);
     },
   },

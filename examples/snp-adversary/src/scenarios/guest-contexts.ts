@@ -56,7 +56,7 @@ export const GUEST_CONTEXTS: readonly Scenario[] = [
       const ending = refused(stage, () => firmware.launchUpdate(stage.guest.context, page));
       if (ending !== undefined) return ending;
       stage.host.remap(stage.guest, A, page);
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -110,7 +110,7 @@ export const GUEST_CONTEXTS: readonly Scenario[] = [
       if (ending !== undefined) return ending;
       firmware.pageReclaim(destination);
       host.remap(guest, A, destination);
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {

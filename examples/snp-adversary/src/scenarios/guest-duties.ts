@@ -16,7 +16,7 @@ import { A, gvaOf, type Stage } from '../stage.ts';
 function switchBetween(stage: Stage, old: ReturnType<Stage['spaOf']>): string {
   stage.put(A, 'attack at noon');
   stage.host.remap(stage.guest, A, old);
-  return stage.flush().get(A);
+  return stage.flushTlbs().get(A);
 }
 
 /** Attacks that hardware does not stop: the guest's software must do its duty. */
@@ -32,7 +32,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     play: (stage, careful) => {
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
-      stage.flush();
+      stage.flushTlbs();
       acceptPage(stage.vcpu, stage.table, gvaOf(A), careful ? stage : {});
       return switchBetween(stage, old);
     },
@@ -49,7 +49,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
       try {
-        stage.flush().get(A);
+        stage.flushTlbs().get(A);
       } catch (fault) {
         if (!isSnpFault(fault, 'VC_NOT_VALIDATED')) throw fault;
         stage.tell('the guest’s #VC handler validates the page');
@@ -70,7 +70,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     play: (stage, careful) => {
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
-      stage.flush();
+      stage.flushTlbs();
       if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage);
       else {
         stage.tell('the guest rescinds the wrong page, and does not notice');
@@ -99,7 +99,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
       }
       stage.host.answers = {};
       stage.host.substitute(stage.guest, A);
-      stage.flush();
+      stage.flushTlbs();
       acceptPage(stage.vcpu, stage.table, gvaOf(A), stage);
       return switchBetween(stage, old);
     },

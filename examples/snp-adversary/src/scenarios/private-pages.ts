@@ -60,7 +60,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     ...MOVED,
     play: (stage) => {
       stage.host.alias(stage.guest, A, B);
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -70,7 +70,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     ...NOT_VALIDATED,
     play: (stage) => {
       stage.host.substitute(stage.guest, A);
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -80,7 +80,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     ...MOVED,
     play: (stage) => {
       stage.host.swap(stage.guest, A, B);
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -103,7 +103,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     play: (stage) => {
       stage.host.answers.fault = () => false;
       stage.host.mapHuge(stage.guest, A);
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -114,7 +114,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     play: (stage) => {
       stage.host.answers.fault = () => false;
       stage.host.mapSmall(stage.guest, WHOLE);
-      return stage.flush().get(WHOLE);
+      return stage.flushTlbs().get(WHOLE);
     },
   },
   {
@@ -125,7 +125,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     play: (stage) => {
       stage.host.smash(stage.guest, WHOLE);
       stage.host.mapSmall(stage.guest, WHOLE);
-      return kept(stage.flush(), WHOLE, 'hold the line');
+      return kept(stage.flushTlbs(), WHOLE, 'hold the line');
     },
   },
   {
@@ -173,7 +173,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
       const page = stage.host.allocatePage();
       stage.host.write(page, bytesOf('surrender'));
       stage.host.remap(stage.guest, A, page);
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -184,7 +184,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     play: (stage) => {
       const other = stage.host.launch({ size: 2 * 1024 * 1024, pageSize: PageSize.Regular });
       stage.host.lend(stage.guest, A, other, physAddr(0x1000));
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -195,7 +195,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     play: (stage) => {
       stage.host.remap(stage.guest, physAddr(stage.table.root), stage.host.allocatePage());
       stage.vcpu.flushTlb();
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -220,7 +220,7 @@ export const PRIVATE_PAGES: readonly Scenario[] = [
     play: (stage) => {
       const page = stage.share('public');
       stage.host.remap(stage.guest, page, stage.spaOf(A));
-      stage.flush().put(page, 'garbage');
+      stage.flushTlbs().put(page, 'garbage');
       return stage.get(A);
     },
   },

@@ -50,7 +50,7 @@ function atExit(stage: Stage, gpa: PhysAddr, meanwhile: () => void): void {
   const { spa } = guest.nested.lookup(gpa)!;
   const handle = host.handleNestedPageFault.bind(host);
   guest.nested.unmap(gpa);
-  stage.flush();
+  stage.flushTlbs();
   host.handleNestedPageFault = (context, at, exitInfo1) => {
     if (guest.nested.lookup(gpa) !== undefined || at - (at % BigInt(PAGE_SIZE)) !== gpa) {
       return handle(context, at, exitInfo1);

@@ -55,7 +55,7 @@ export const SVSM: readonly Scenario[] = [
       stage.host.move(stage.guest, OWN, A);
       stage.tell('the OS takes its page back');
       osTable.split4k(gvaOf(A));
-      pvalidateBySvsm(stage.flush() && os, area, [entry(A, true)]);
+      pvalidateBySvsm(stage.flushTlbs() && os, area, [entry(A, true)]);
       const found = stage.get(A, os);
       return found === 'nothing' ? { stoppedBy: 'clearing', guestSees: found } : found;
     },
@@ -69,7 +69,7 @@ export const SVSM: readonly Scenario[] = [
     play: (stage) => {
       stage.withSvsm();
       stage.host.move(stage.guest, OWN, A);
-      return stage.flush().get(OWN);
+      return stage.flushTlbs().get(OWN);
     },
   },
   {

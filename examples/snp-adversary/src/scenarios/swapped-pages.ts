@@ -39,7 +39,7 @@ export const SWAPPED_PAGES: readonly Scenario[] = [
       const [byte = 0] = stage.host.read(sealed, 1);
       stage.host.write(sealed, Uint8Array.of(byte ^ 1));
       stage.host.remap(stage.guest, A, swapInAt(A));
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -51,9 +51,9 @@ export const SWAPPED_PAGES: readonly Scenario[] = [
     play: (stage) => {
       const { swapInAt } = swappedOut(stage);
       stage.host.remap(stage.guest, A, swapInAt(A));
-      stage.flush().put(A, 'attack at noon');
+      stage.flushTlbs().put(A, 'attack at noon');
       stage.host.remap(stage.guest, A, swapInAt(A));
-      return stage.flush().get(A);
+      return stage.flushTlbs().get(A);
     },
   },
   {
@@ -65,7 +65,7 @@ export const SWAPPED_PAGES: readonly Scenario[] = [
     play: (stage) => {
       const { swapInAt } = swappedOut(stage);
       stage.host.remap(stage.guest, B, swapInAt(B));
-      return stage.flush().get(B);
+      return stage.flushTlbs().get(B);
     },
   },
 ];

@@ -876,6 +876,7 @@ export const PROVOCATIONS: Provocations = {
       const it = world();
       it.vcpu.rmpadjust(gvaOf(6 * MiB), PageSize.Huge, { vmpl: 1, permissions: 0xf });
       const vcpu = it.guest.createVcpu({ vmpl: 1 });
+      it.vcpu.rmpadjust(gvaOf(0), PageSize.Huge, { vmpl: 1, permissions: 0xf });
       vcpu.loadCr3(it.table.cr3);
       unmakeVmsa(vcpu, gvaOf(PAGE));
     },
