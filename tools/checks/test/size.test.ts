@@ -43,18 +43,18 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { PageTable } from '@svsm/pagetable'; console.log(PageTable);",
-    ceiling: 25840,
+    ceiling: 25960,
     without: ['onStaleUse', 'copyWithin'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 22650, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 8790, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 28650, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 8950, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 44400, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 54850, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 16900, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 64850, without: ['deposit'] },
+    formats: { ceiling: 25380, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 14270, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 33450, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 18820, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 47470, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 69300, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 19630, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 77570, without: ['deposit'] },
   }),
 ];
 
