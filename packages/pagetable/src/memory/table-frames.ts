@@ -89,7 +89,7 @@ export class TableFrames {
     else {
       const cause = this.#faultAt(pageNumber(frame));
       if (cause === undefined) return;
-      throw new PageTableError('INVALID_FRAME', { frame, problem: 'there is no memory at it' }, { cause });
+      throw new PageTableError('INVALID_FRAME', { frame, problem: 'the memory does not have it' }, { cause });
     }
     throw new PageTableError('INVALID_FRAME', { frame, problem });
   }

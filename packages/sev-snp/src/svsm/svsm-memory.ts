@@ -67,7 +67,7 @@ export class SvsmMemory {
    * Validates a page: PVALIDATE, then zeros, then all rights for the levels from VMPL1 to `vmpl`. A page that the record has as
    * validated is PvalidateUnchanged, and is not touched.
    *
-   * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, or there is no such size or level
+   * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, or the size or level does not exist
    */
   validate(gpa: bigint, size: RmpPageSize, vmpl: Vmpl): number {
     requireVmpl(vmpl);
@@ -113,7 +113,7 @@ export class SvsmMemory {
   /**
    * Fills a validated page with zeros.
    *
-   * @throws SnpError `INVALID_ARGUMENT` if the address is not a bigint, or there is no such page size
+   * @throws SnpError `INVALID_ARGUMENT` if the address is not a bigint, or the page size does not exist
    */
   clear(gpa: bigint, size: RmpPageSize): number {
     return this.#onPage(gpa, size, (page) => this.#pages.write(page, new Uint8Array(size)));

@@ -47,7 +47,7 @@ import { decodeSwapRecord, encodeSwapRecord } from '../../src/formats/swap-recor
 import { type SysPhysAddr, sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
 import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import { ApRequest, encodeApCreation, makeVmsa, requestAp, unmakeVmsa } from '../../src/guest/ap-creation.ts';
-import { Ghcb } from '../../src/guest/ghcb.ts';
+import { Ghcb, type GhcbCall } from '../../src/guest/ghcb.ts';
 import { Guest } from '../../src/guest/guest.ts';
 import { hypervisorFeatures, requireFeatures } from '../../src/guest/hypervisor-features.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
@@ -217,6 +217,28 @@ const asShared = ({ table, vcpu }: World): void => {
   table.setShared4k(gvaOf(PAGE));
   vcpu.invlpg(gvaOf(PAGE));
 };
+
+/** A request through a GHCB. */
+function asking(ask: (ghcb: Ghcb, call: GhcbCall) => unknown) {
+  const features = { exitCode: GhcbExit.HypervisorFeatures };
+  return {
+    RELEASED_GHCB: () => ask(released().ghcb, features),
+    OUT_OF_MEMORY: () => {
+      const { info1, info2, rax } = encodeApCreation(creation);
+      return ask(withoutMemory().ghcb, {
+        exitCode: GhcbExit.SnpApCreation,
+        info1,
+        info2,
+        registers: { rax },
+      });
+    },
+    UNSUPPORTED_VMGEXIT: () => ask(unreachable().ghcb, features),
+    TERMINATED: () => ask(withGhcb().ghcb, { exitCode: GhcbExit.Terminate }),
+    INVALID_ARGUMENT: () => ask(withGhcb().ghcb, { exitCode: 0n, registers: { eax: 1n } as never }),
+    INVALID_MESSAGE: () => ask(withGhcb().ghcb, { exitCode: -1n }),
+    VMGEXIT_FAILED: () => ask(withGhcb().ghcb, { exitCode: GhcbExit.HvIpi }),
+  };
+}
 
 /** A page that a processor uses as its GHCB, in a mapping that the operation accepts. */
 const onGhcb = (operation: PageOperationOf, mapped: 'private' | 'shared') => (): unknown => {
@@ -724,45 +746,17 @@ export const PROVOCATIONS: Provocations = {
     MISSING_FEATURE: () => requireFeatures(world().vcpu, 4n),
   },
   'Ghcb.exchange': {
-    RELEASED_GHCB: () => released().ghcb.exchange({ exitCode: GhcbExit.HypervisorFeatures }),
-    OUT_OF_MEMORY: () => {
-      const { info1, info2, rax } = encodeApCreation(creation);
-      return withoutMemory().ghcb.exchange({
-        exitCode: GhcbExit.SnpApCreation,
-        info1,
-        info2,
-        registers: { rax },
-      });
-    },
-    UNSUPPORTED_VMGEXIT: () => unreachable().ghcb.exchange({ exitCode: GhcbExit.HypervisorFeatures }),
-    TERMINATED: () => withGhcb().ghcb.exchange({ exitCode: GhcbExit.Terminate }),
-    INVALID_ARGUMENT: () => withGhcb().ghcb.exchange({ exitCode: 0n, registers: { eax: 1n } as never }),
-    INVALID_MESSAGE: () => withGhcb().ghcb.exchange({ exitCode: -1n }),
+    ...asking((ghcb, call) => ghcb.exchange(call)),
     INVALID_RESPONSE: () =>
       withGhcb().ghcb.exchange({ exitCode: GhcbExit.HypervisorFeatures, answers: ['rax'] }),
-    VMGEXIT_FAILED: () => withGhcb().ghcb.exchange({ exitCode: GhcbExit.HvIpi }),
   },
   'Ghcb.vmgexit': {
-    INVALID_ARGUMENT: () => withGhcb().ghcb.vmgexit({ exitCode: 0n, registers: { eax: 1n } as never }),
+    ...asking((ghcb, call) => ghcb.vmgexit(call)),
     INVALID_RESPONSE: () => {
       const it = withGhcb();
       it.host.answers = { page: () => ({ info1: 0n, info2: 0n }) };
       return it.ghcb.vmgexit({ exitCode: GhcbExit.Rdtsc });
     },
-    OUT_OF_MEMORY: () => {
-      const { info1, info2, rax } = encodeApCreation(creation);
-      return withoutMemory().ghcb.vmgexit({
-        exitCode: GhcbExit.SnpApCreation,
-        info1,
-        info2,
-        registers: { rax },
-      });
-    },
-    UNSUPPORTED_VMGEXIT: () => unreachable().ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }),
-    TERMINATED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.Terminate }),
-    INVALID_MESSAGE: () => withGhcb().ghcb.vmgexit({ exitCode: -1n }),
-    VMGEXIT_FAILED: () => withGhcb().ghcb.vmgexit({ exitCode: GhcbExit.HvIpi }),
-    RELEASED_GHCB: () => released().ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }),
   },
   'Ghcb.release': {
     INVALID_ARGUMENT: () => {
