@@ -13,7 +13,7 @@ export const tests: ViteUserConfigFnObject = defineConfig(({ mode }) => {
       include: deep ? ['test/**/*.laws.test.ts', 'test/**/*.deep.ts'] : ['test/**/*.test.ts'],
       passWithNoTests: deep,
       // A machine that is shared may stand still for seconds: only what hangs runs out of this.
-      testTimeout: deep ? 3_600_000 : 900_000,
+      testTimeout: deep ? 3_600_000 : 180_000,
       env: {
         FC_NUM_RUNS: process.env['FC_NUM_RUNS'] ?? (deep ? '10000' : '100'),
         FC_SEED: process.env['FC_SEED'] ?? (deep ? String(Date.now() % 2 ** 31) : '131'),

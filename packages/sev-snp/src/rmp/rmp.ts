@@ -212,7 +212,7 @@ export class Rmp {
    * Calls `change` for `count` consecutive pages of a size from `spa` on, in their order, up to the first for which it returns
    * `false`. It changes the entry of the page that it gets, in the same way for each page, relative to its address. Pages of
    * regions that are equal before are equal after it, so it is called for one such region, and the others get the outcome.
-   * O(512) for each run of equal regions.
+   * It is called for the first page without an entry, and for none after that. O(512) for each run of equal regions.
    *
    * @param count - the number of pages
    * @returns the number of pages before the first `false`
@@ -229,7 +229,8 @@ export class Rmp {
     requireFunction('change', change);
     const size = pageSize / PAGE_SIZE;
     const first = pageNumber(spa);
-    const end = first + count * size;
+    // The first page without an entry is the last one, so that a huge count ends.
+    const end = Math.min(first + count * size, Math.max(this.#end, first) + size);
     let page = first;
     const changeUpTo = (limit: number): boolean => {
       for (; page < limit; page += size) if (!change(addressOf(page))) return false;

@@ -124,3 +124,16 @@ test('entriesOf counts the entries of each ASID, whatever is written over them',
     }),
   );
 });
+
+test.each([2 ** 40, Number.MAX_SAFE_INTEGER])(
+  'changePages ends at the first page without an entry, for %d pages',
+  (count) => {
+    const rmp = rmpOf(4);
+    const pages: bigint[] = [];
+    const done = rmp.changePages(spa(0), count, PageSize.Huge, (at) => {
+      pages.push(at);
+      return true;
+    });
+    expect([done, pages.at(-1), pages.length <= 3]).toEqual([3, BigInt(4 * MiB), true]);
+  },
+);
