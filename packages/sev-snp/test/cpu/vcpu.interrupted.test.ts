@@ -89,6 +89,22 @@ describe('while a guest reads shared memory', () => {
   });
 });
 
+// R20
+test('a write across pages checks the first one again after the walk to the second', () => {
+  const { host, guest, vcpu } = shared();
+  const { spa } = guest.nested.lookup(physAddr(PRIVATE)) as NestedPage;
+  const walk = guest.nested.walk.bind(guest.nested);
+  guest.nested.walk = (gpa) => {
+    if (gpa >= PRIVATE + PAGE_SIZE) host.rmpupdate(spa, { assigned: false });
+    return walk(gpa);
+  };
+  const before = host.read(spa, PAGE_SIZE);
+  const across = gvaOf(PRIVATE + PAGE_SIZE - 8);
+  expect(codeOf(() => vcpu.write(across, new Uint8Array(16).fill(1)))).toBe('NPF');
+  expect(codeOf(() => vcpu.clear(across, 16))).toBe('NPF');
+  expect(host.read(spa, PAGE_SIZE)).toEqual(before);
+});
+
 test('a write that reaches a page outside of memory writes nothing', () => {
   const { table, guest, vcpu } = shared();
   guest.nested.map(physAddr(16 * MiB), (1n << 45n) as NestedPage['spa'], PAGE_SIZE);
