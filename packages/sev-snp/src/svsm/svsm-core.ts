@@ -105,8 +105,9 @@ export class SvsmCore {
   /** Makes the page of a registered VMSA the SVSM's own, as CREATE_VCPU does. */
   #takeVmsa(vmsa: PhysAddr): void {
     if (isPage(vmsa) && this.#state.owns(vmsa)) {
-      const isUsed = [...this.#state.processors].some((processor) => processor.vmsa === vmsa);
-      if (isUsed) throw argumentError('the VMSA', vmsa, 'pass a page without another use');
+      const isVmsa = [...this.#state.processors].some((processor) => processor.vmsa === vmsa);
+      if (isVmsa || this.#state.isDeposited(vmsa))
+        throw argumentError('the VMSA', vmsa, 'pass a page without another use');
       return;
     }
     this.#claimed(vmsa, 'the VMSA', () => {

@@ -105,6 +105,11 @@ export class SvsmRecords {
     this.#deposits = [...this.#deposits, ...pages.map((page) => ({ gpa: page, vmpl }))];
   }
 
+  /** Whether a page is a deposit, which a call can withdraw. O(deposits). */
+  isDeposited(gpa: PhysAddr): boolean {
+    return this.#deposits.some((deposit) => deposit.gpa === gpa);
+  }
+
   /** The first deposits that a level may withdraw: its own, and those of less privileged levels. */
   depositsFor(vmpl: number, max: number): readonly PhysAddr[] {
     return this.#deposits

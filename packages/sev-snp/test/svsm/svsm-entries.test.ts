@@ -1,7 +1,9 @@
 /** Entries into an SVSM that the hypervisor chooses: a second one, one for a processor that runs, one in the middle. */
 import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
+import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { SvsmCall, SvsmResult } from '../../src/formats/svsm-protocol.ts';
+import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { readVmsa } from '../../src/formats/vmsa.ts';
 import { pvalidateBySvsm } from '../../src/guest/svsm-call.ts';
 import {
@@ -191,6 +193,24 @@ describe('the registers of a caller', () => {
     expect(it.svsm.enter(it.guestCpu)).toBe(false);
     expect(it.other.svsm.enter(it.guestCpu)).toBe(false);
     expect(it.svsm.callingArea(it.guestCpu)).toBe(BigInt(CAA));
+  });
+
+  // A15
+  test('are not used while the processor runs', () => {
+    const it = twoProcessors();
+    pending(it);
+    const { guestCpu } = it;
+    const before = { ...guestCpu.registers };
+    const at = 6 * MiB + 0x8000;
+    const vmsa = { spa: spaOf(it, at), gpa: physAddr(at), vmcb: sysPhysAddr(31 * MiB) };
+    guestCpu.resume(createVmsa({ vmpl: 2, control: { cr3: guestCpu.cr3 } }), vmsa);
+    Object.assign(guestCpu.registers, before);
+    expect([it.svsm.enter(guestCpu), it.other.svsm.enter(guestCpu)]).toEqual([false, false]);
+    expect([guestCpu.registers, guestCpu.read(gvaOf(CAA), 1)]).toEqual([before, Uint8Array.of(1)]);
+    expect(it.state.validated.has(physAddr(W))).toBe(true);
+    guestCpu.leave(0x403n);
+    expect(it.svsm.enter(guestCpu)).toBe(true);
+    expect([guestCpu.registers.rax, it.state.validated.has(physAddr(W))]).toEqual([0n, false]);
   });
 
   // A15

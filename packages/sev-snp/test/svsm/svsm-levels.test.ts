@@ -208,6 +208,14 @@ describe('a VMSA that is registered', () => {
     ['a VMSA outside memory', (it) => register(it, FREE, 64 * MiB)],
     ['the same page twice', (it) => register(it, FREE, FREE)],
     [
+      'a VMSA that is deposited, so that a call can withdraw it',
+      (it) => {
+        writeList(it, [entryOf(SECRET, { validate: false })]);
+        call(it, SvsmCall.DepositMem, { rcx: BigInt(CAA + 8) });
+        register(it, FREE, SECRET);
+      },
+    ],
+    [
       'a VMSA of another processor',
       (it) => [register(it, FREE, 0x1000), register(it, FREE + 0x1000, 0x1000)],
     ],
