@@ -92,9 +92,40 @@ function slow(
   };
 }
 
-function everyPage(mib: number, rounds: number): void {
+/** The other allocators, with as many pages as are allocated. */
+function rivals(count: number, isSmall: boolean): Variant[] {
+  // Its frees in random order take longer than everything else together. So in a larger region they run once, and are given up.
+  const linear = "upstream's algorithm";
+  const variants = [
+    variant(
+      linear,
+      new Array(count).fill(0),
+      new LinearLists(count),
+      'allocator.allocate(0)',
+      'allocator.free(handles[i])',
+      isSmall,
+    ),
+  ];
+  if (isSmall) {
+    // It keeps its lists in the pages themselves, so a larger region would need all of its memory.
+    const buf = new ArrayBuffer(count * (PAGE_SIZE + 8) + 4096);
+    new Uint8Array(buf).fill(1);
+    const malloc = `allocator.malloc(${PAGE_SIZE})`;
+    variants.push(slow('@thi.ng/malloc', count, () => new MemPool({ buf }), malloc, ['in order', 'random']));
+  } else {
+    variants.push(
+      slow(`${linear}, in random order`, count, () => new LinearLists(count), 'allocator.allocate(0)', [
+        'random',
+      ]),
+    );
+  }
+  return variants;
+}
+
+/** Compares the allocators on the pages of `mib` MiB. The region of `PageAllocator` has `regionMib` MiB. */
+function everyPage(mib: number, rounds: number, regionMib: number = mib): void {
   const count = (mib * MIB) / PAGE_SIZE;
-  const region = virtRegion(HEAP, mib * MIB);
+  const region = virtRegion(HEAP, regionMib * MIB);
   const [byAddress, byIndex] = [new PageAllocator(region), new PageAllocator(region)];
   const indexes = (): number[] => new Array(count).fill(0);
   const addresses = (): VirtAddr[] => new Array(count);
@@ -119,25 +150,9 @@ function everyPage(mib: number, rounds: number): void {
       'allocator.cell[0] = handles[i]; allocator.sum ^= allocator.halves[0]; allocator.halves[0] = 0',
     ),
   ];
-  // Its frees in random order take longer than everything else together. So in a larger region they run once, and are given up.
-  const isSmall = mib <= 64;
-  const linear = "upstream's algorithm";
-  variants.push(variant(linear, indexes(), new LinearLists(count), 'allocator.allocate(0)', free, isSmall));
-  if (isSmall) {
-    // It keeps its lists in the pages themselves, so a larger region would need all of its memory.
-    const buf = new ArrayBuffer(count * (PAGE_SIZE + 8) + 4096);
-    new Uint8Array(buf).fill(1);
-    const malloc = `allocator.malloc(${PAGE_SIZE})`;
-    variants.push(slow('@thi.ng/malloc', count, () => new MemPool({ buf }), malloc, ['in order', 'random']));
-  } else {
-    variants.push(
-      slow(`${linear}, in random order`, count, () => new LinearLists(count), 'allocator.allocate(0)', [
-        'random',
-      ]),
-    );
-  }
+  if (mib === regionMib) variants.push(...rivals(count, mib <= 64));
   compare(
-    `Every page of ${mib} MiB, ns a page`,
+    `Every page of ${mib} MiB${mib === regionMib ? '' : `, allocated from ${regionMib / 1024} GiB`}, ns a page`,
     ['allocate', 'free in order', 'free in random order'],
     variants,
     rounds,
@@ -154,3 +169,5 @@ console.log(
 everyPage(64, 40);
 everyPage(1024, 7);
 everyPage(4096, 3);
+everyPage(64, 40, 16 * 1024);
+everyPage(64, 40, 1024 * 1024);

@@ -3,7 +3,9 @@ import { BuddyError } from './buddy-error.ts';
 
 /** Whether `value` is an integer from 0 to `max`. O(1). */
 export function isIntegerUpTo(value: unknown, max: number): value is number {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
+  if (typeof value !== 'number') return false;
+  // An engine compares integers of 31 bits faster than it asks whether a number is one.
+  return ((value | 0) === value || Number.isInteger(value)) && value >= 0 && value <= max;
 }
 
 /** @throws BuddyError `INVALID_ORDER` unless `order` is an integer from 0 to `maxOrder` */

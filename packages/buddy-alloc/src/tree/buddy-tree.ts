@@ -44,12 +44,14 @@ export class BuddyTree {
   readonly leaf: BuddyLevel;
   /** Level 1. */
   readonly aboveLeaf: BuddyLevel;
+  /** The top level. */
+  readonly root: BuddyLevel;
   /** The first page of the first root node: a multiple of the size of every block. */
   readonly origin: number;
   /** The number of units of the top level. */
   readonly rootUnits: number;
-  /** Whether level 1 is the top level: then unit n of it is the unit of leaf node n. */
-  readonly isFlat: boolean;
+  /** The index of the top level: 1 for up to 4 GiB, 2 for up to 4 TiB, and so on. */
+  readonly top: number;
   /** The number of leaf nodes if all were open. */
   readonly leafNodes: number;
   /** Bits 63:32 of the origin's address. Bits 31:0 are zero, because a root node has at least 4 GiB. */
@@ -76,9 +78,10 @@ export class BuddyTree {
     this.levels = levels;
     this.leaf = levels[0]!;
     this.aboveLeaf = levels[1]!;
+    this.root = levels[top]!;
     this.origin = origin;
     this.rootUnits = roots * NODE_UNITS;
-    this.isFlat = top === 1;
+    this.top = top;
     this.leafNodes = roots * NODE_UNITS ** top;
     CELL[0] = addressOfPage(origin);
     this.originHigh = HALVES[HIGH]!;
@@ -177,8 +180,12 @@ export class BuddyTree {
     const level = order < LEVEL_ORDERS ? this.leaf : this.levels[this.#indexOf(order)]!;
     const unit = level.allocate(order - level.unitOrder);
     if (unit < 0) return -1;
-    if (level !== this.leaf || !this.isFlat) return offsetOf(level, unit);
-    return (level.owners[unit >> LEVEL_ORDERS]! << LEVEL_ORDERS) + (unit & (NODE_UNITS - 1));
+    if (level !== this.leaf || this.top > 2) return offsetOf(level, unit);
+    const owner = level.owners[unit >> LEVEL_ORDERS]!;
+    const page = unit & (NODE_UNITS - 1);
+    if (this.top === 1) return (owner << LEVEL_ORDERS) + page;
+    const leaf = this.aboveLeaf.owners[owner >> LEVEL_ORDERS]! * NODE_UNITS + (owner & (NODE_UNITS - 1));
+    return leaf * NODE_UNITS + page;
   }
 
   /** Changes the kind of the block of one page at `address`, which is allocated. O(levels). */
@@ -220,8 +227,8 @@ export class BuddyTree {
 
   /** As {@link free}, for page `offset`, counted from the origin; the page must be in the range. O(orders). */
   freeOffset(offset: number): boolean {
-    const owner = this.isFlat ? offset >>> LEVEL_ORDERS : ownerOf(this, Math.floor(offset / NODE_UNITS));
-    const node = this.aboveLeaf.children[owner];
+    const leaf = offset < 0x8000_0000 ? offset >>> LEVEL_ORDERS : Math.floor(offset / NODE_UNITS);
+    const node = this.aboveLeaf.children[this.top === 1 ? leaf : ownerOf(this, leaf)];
     if (node) {
       const unit = ((node - 1) << 10) + (offset & 0x3ff);
       const mark = this.leaf.marks[unit]!;
@@ -243,9 +250,8 @@ export class BuddyTree {
     if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
     // Bits 63:22 are the leaf node, here counted from the origin; bits 21:12 are the page in it.
     const leaf = ((HALVES[HIGH]! - this.originHigh) >>> 0) * 1024 + (low >>> 22);
-    const owner = this.isFlat ? leaf : ownerOf(this, leaf);
     // Past the end of the table this is `undefined`, which means the same as 0: the node was never opened.
-    const node = this.aboveLeaf.children[owner];
+    const node = this.aboveLeaf.children[this.top === 1 ? leaf : ownerOf(this, leaf)];
     return node ? ((node - 1) << 10) + ((low >>> 12) & 0x3ff) : -1;
   }
 
@@ -386,7 +392,15 @@ export class BuddyTree {
 /** The unit of level 1 that leaf node `leaf`, counted from the origin, describes; −1 if no level has a table for it. */
 function ownerOf(tree: BuddyTree, leaf: number): number {
   if (leaf >= tree.leafNodes) return -1;
-  let index = tree.levels.length - 1;
+  if (tree.top !== 2) return ownerFromRoot(tree, leaf);
+  // The number of a leaf node has at most 31 bits here, and one table leads to its owner.
+  const node = tree.root.children[leaf >>> LEVEL_ORDERS]!;
+  return node === 0 ? -1 : ((node - 1) << LEVEL_ORDERS) + (leaf & (NODE_UNITS - 1));
+}
+
+/** As {@link ownerOf}, for a tree of any number of levels. */
+function ownerFromRoot(tree: BuddyTree, leaf: number): number {
+  let index = tree.top;
   let unit = Math.floor(leaf / NODE_UNITS ** (index - 1));
   while (index > 1) {
     const node = tree.levels[index]!.children[unit]!;
