@@ -55,8 +55,7 @@ export function selfMap(index: number, levels: 4 | 5 = 4): SelfMap {
   const canonical = (value: bigint): bigint => BigInt.asUintN(64, BigInt.asIntN(bits, value));
   const base = BigInt(index) << BigInt(bits - 9);
   // Shifts the address right by one level, below the index of the self-map: the address of the entry that maps it.
-  const step = (value: bigint): bigint =>
-    base | ((BigInt.asUintN(bits, value) >> 9n) & ((1n << BigInt(bits - 9)) - 8n));
+  const step = (value: bigint): bigint => base | ((BigInt.asUintN(bits, value) >> 9n) & ~7n);
   const entryAddress = (vaddr: VirtAddr, level = 0): VirtAddr => {
     if (!kind.isAddress(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
     if (!Number.isInteger(level) || level < 0 || level >= levels) {

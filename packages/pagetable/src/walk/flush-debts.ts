@@ -60,7 +60,6 @@ export class FlushDebts {
   /** Notes that one page was flushed for `scope`. */
   pay(page: number, scope: number): void {
     this.#store();
-    if (this.#byScope.size === 0) return;
     this.#byScope.get(scope)?.remove(this.#regionOf(page, page + 1));
   }
 
@@ -81,14 +80,12 @@ export class FlushDebts {
   reduceWithin(first: number, end: number, entries: Iterable<HeldEntry>, scope: number): void {
     this.#store();
     const due = this.#byScope.get(scope);
-    if (due === undefined || first === end) return;
-    const range = this.#regionOf(first, end);
+    if (due === undefined) return;
     const rest: MemoryRegion<VirtAddr>[] = [];
     for (const { region } of entries) {
-      const held = region.intersect(range) ?? region;
-      for (const part of due.overlapping(held)) rest.push(part.intersect(held) ?? part);
+      for (const part of due.overlapping(region)) rest.push(part.intersect(region) ?? part);
     }
-    due.remove(range);
+    due.remove(this.#regionOf(first, end));
     for (const part of rest) due.add(part);
     if (due.isEmpty) this.#byScope.delete(scope);
   }
@@ -124,7 +121,8 @@ export class FlushDebts {
 /** The whole space: below the non-canonical hole, and above it. */
 function halvesOf(kind: AddressKind<VirtAddr>): MemoryRegion<VirtAddr>[] {
   const lowerEnd = kind.runEnd(0n as VirtAddr);
-  const upper = kind.hole?.end ?? lowerEnd;
+  // Virtual addresses always have a hole.
+  const upper = kind.hole!.end;
   return [
     MemoryRegion.unchecked(kind, 0n as VirtAddr, lowerEnd),
     MemoryRegion.unchecked(kind, upper as VirtAddr, kind.end - upper),

@@ -70,8 +70,7 @@ export class TlbSpace {
 
   /** Removes the entry of `level` that holds `page`. O(1). */
   remove(level: number, page: number): void {
-    const map = this.#byLevel[level]!;
-    if (map.size > 0) this.#delete(map, Math.floor(page / SPANS[level]!));
+    this.#delete(this.#byLevel[level]!, Math.floor(page / SPANS[level]!));
   }
 
   /** Removes the entries of every page size that hold `page`. O(1). */
@@ -139,7 +138,7 @@ export class TlbSpace {
     const entry = map.get(unit);
     if (entry === undefined) return;
     map.delete(unit);
-    if (entry.isStale) this.#stale.delete(entry);
+    this.#stale.delete(entry);
   }
 
   clear(): void {

@@ -1,8 +1,9 @@
 import { Virt, type VirtAddr } from '@svsm/address';
-import { MemoryRegion } from '@svsm/memory-region';
+import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import { FlushDebts } from '../../src/walk/flush-debts.ts';
 import type { HeldEntry } from '../../src/walk/tlb-space.ts';
+import { callsOf } from '../support/counted.ts';
 
 /** The pages that are due, as `first..end` for each region. */
 function due(debts: FlushDebts): string[] {
@@ -78,4 +79,15 @@ test('1024 separate regions are noted; with one more, the whole space is due', (
     '[0x0000000000000000-0x0000800000000000)',
     '[0xffff800000000000-0x10000000000000000)',
   ]);
+});
+
+test('pages that follow each other, or lie in the last run, are noted as one run', () => {
+  const debts = new FlushDebts(Virt);
+  const stored = callsOf(RegionSet.prototype as never, 'add', () => {
+    for (let page = 0; page < 1000; page += 1) debts.add(page, page + 1, 7);
+    debts.add(0, 10, 7);
+    debts.add(999, 1001, 7);
+    expect(due(debts)).toEqual(['0..1001']);
+  });
+  expect(stored).toBe(1);
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { FlushDebts } from '../../src/walk/flush-debts.ts';
 import { type HeldEntry, TlbSpace } from '../../src/walk/tlb-space.ts';
+import { mapSteps } from '../support/counted.ts';
 
 /** The pages of 4 KiB, and the number of a page of 2 MiB that holds them. */
 const PAGES = 2048;
@@ -131,6 +132,27 @@ test('a flush of pages at a distance ends with its last page, not with the large
     expect(space.at(1, HUGE)).toBeDefined();
     space.dropEach(HUGE - 12, 3, 7);
     expect(space.at(1, HUGE)).toBeUndefined();
+  }
+});
+
+test('an operation on a range costs the smaller of its pages and of the entries', () => {
+  const [many, few] = [1000, 3].map((count) => () => {
+    const places = Array.from({ length: count }, (_, k) => ({ page: k, level: 0 as const }));
+    return filled([...places, { page: HUGE, level: 1 }], [HUGE]).space;
+  }) as [() => TlbSpace, () => TlbSpace];
+  const operations: readonly ((space: TlbSpace, pages: number) => void)[] = [
+    (space, pages) => space.dropAll(5, 5 + pages),
+    (space, pages) => space.dropEach(5, pages, 1),
+    (space, pages) => space.dropEach(5, pages, 7),
+    (space, pages) => space.mark(5, 5 + pages, 'unmap'),
+    (space, pages) => space.staleWithin(5, 5 + pages),
+  ];
+  for (const operation of operations) {
+    const narrow = many();
+    // A look-up for each level of each page, and one more to delete what is found.
+    expect(mapSteps(() => operation(narrow, 4))).toBeLessThanOrEqual(4 * 2 * 3);
+    const wide = few();
+    expect(mapSteps(() => operation(wide, 2 ** 20))).toBeLessThanOrEqual(2 * 4 + 3);
   }
 });
 

@@ -34,7 +34,7 @@ export function requireInteger(
 
 /** @throws SnpError `INVALID_ARGUMENT` if `value` is not an unsigned integer of 64 bits */
 export function requireUint64(what: string, value: unknown): asserts value is bigint {
-  if (typeof value === 'bigint' && value >= 0n && value >> 64n === 0n) return;
+  if (typeof value === 'bigint' && value >> 64n === 0n) return;
   refuseArgument(what, value, 'pass an unsigned bigint of 64 bits');
 }
 

@@ -56,7 +56,7 @@ export function fieldsOf<Message extends object>(
 ): Message {
   const fields: Partial<Message> = {};
   try {
-    if (typeof message !== 'object' || message === null) throw new TypeError('not an object');
+    if (typeof message !== 'object') throw new TypeError('not an object');
     for (const name of names) fields[name] = message[name];
   } catch (cause) {
     const expected = `pass an object with the fields ${names.join(', ')}`;
@@ -81,7 +81,7 @@ export function bytesOfInteger(value: bigint, size: number): Uint8Array {
 
 /** @throws SnpError `INVALID_MESSAGE` if `value` does not fit in the `size` bytes of `field` */
 export function requireFit(field: string, value: bigint, size: number): void {
-  if (typeof value === 'bigint' && value >= 0n && value >> BigInt(8 * size) === 0n) return;
+  if (typeof value === 'bigint' && value >> BigInt(8 * size) === 0n) return;
   refuse(field, value, `pass an unsigned integer of ${8 * size} bits`);
 }
 
@@ -106,7 +106,7 @@ export function requireFlags(flags: Readonly<Record<string, boolean>>): void {
 
 /** @throws SnpError `INVALID_MESSAGE` if `value` is not the address of a 4 KiB page of `bits` bits */
 export function requirePageAddress(field: string, value: bigint, bits: number): void {
-  if (typeof value === 'bigint' && value >= 0n && value >> BigInt(bits) === 0n && value % PAGE === 0n) return;
+  if (typeof value === 'bigint' && value >> BigInt(bits) === 0n && value % PAGE === 0n) return;
   refuse(field, value, `pass a multiple of 4096 below 2^${bits}`);
 }
 
@@ -121,7 +121,7 @@ export function requirePageSize(field: string, value: number): void {
 export function requireBytes(field: string, bytes: ArrayLike<number>, length: number): void {
   let isRight = false;
   try {
-    isRight = bytes?.length === length && Array.from(bytes).every((byte) => (byte & 0xff) === byte);
+    isRight = bytes.length === length && Array.from(bytes).every((byte) => (byte & 0xff) === byte);
   } catch {
     // It cannot be read, so it is not bytes.
   }

@@ -143,7 +143,7 @@ export function readGhcbRegisters(
  */
 export function writeGhcbRegisters(page: GhcbPage, registers: GhcbRegisters): void {
   requirePage(page);
-  requireOptions('registers', registers, GHCB_REGISTERS);
+  requireOptions('the registers', registers, GHCB_REGISTERS);
   const given = GHCB_REGISTERS.map((name) => [name, registers[name]] as const);
   for (const [name, value] of given) if (value !== undefined) requireFit(name, value, GHCB_FIELDS[name][1]);
   for (const [name, value] of given) if (value !== undefined) page.set(name, value);

@@ -1,7 +1,7 @@
 import { type ByteFields, type FieldValues, readFields } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
-/** The bytes of an image. Every access is checked, and errors have the offset. */
+/** The bytes of an image. Every access is checked, and errors have the offset. Offsets and sizes are not negative. */
 export class ImageBytes {
   readonly bytes: Uint8Array;
 
@@ -12,7 +12,7 @@ export class ImageBytes {
   /** @throws SnpError `INVALID_IMAGE` if not all `size` bytes from `offset` on are in the image */
   part(offset: number, size: number, field: string): Uint8Array {
     const { length } = this.bytes;
-    if (offset < 0 || size < 0 || offset + size > length)
+    if (offset + size > length)
       refuseImage(field, offset, size, `${size} bytes must lie within the ${length} bytes of the image`);
     return this.bytes.subarray(offset, offset + size);
   }

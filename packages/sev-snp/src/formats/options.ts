@@ -9,7 +9,7 @@ import { SnpError } from './snp-error.ts';
 export function requireOptions(what: string, options: object, names: readonly string[]): void {
   let unknown: string | undefined;
   try {
-    if (typeof options !== 'object' || options === null) throw new TypeError('not an object');
+    if (typeof options !== 'object') throw new TypeError('not an object');
     unknown = Object.keys(options).find((name) => !names.includes(name));
     for (const name of names) void (options as Record<string, unknown>)[name];
   } catch (cause) {

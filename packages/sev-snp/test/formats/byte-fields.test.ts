@@ -31,6 +31,17 @@ test('writing changes the bytes of the fields and no others', () => {
   expect(readFields(bytes.subarray(1, 17), FIELDS)).toEqual(values);
 });
 
+test('a field of each size is written alone', () => {
+  for (const size of [1, 2, 4, 8] as const) {
+    const bytes = new Uint8Array(16);
+    const ones = (1n << BigInt(8 * size)) - 1n;
+    writeFields(bytes, { field: [3, size] } as const, { field: size === 8 ? ones : Number(ones) } as never);
+    expect([...bytes.keys()].filter((k) => bytes[k] === 0xff)).toEqual(
+      Array.from({ length: size }, (_, k) => 3 + k),
+    );
+  }
+});
+
 test.each([
   ['byte', 0x100],
   ['half', -1],

@@ -46,6 +46,10 @@ test.each<[code: bigint, info1: bigint, rax: bigint, inputs: string, answers: st
   expect([inputs, answers, optional].map((names) => names.join(' '))).toEqual(lists);
 });
 
+test('RAX need not be given', () => {
+  expect(ghcbExitFormat(0x72n, 0n).inputs).toEqual(['rax', 'rcx']);
+});
+
 // G14
 test('every register has a bit in the valid bitmap', () => {
   expect(GHCB_REGISTERS.map(ghcbValidBit)).not.toContain(undefined);
@@ -59,7 +63,7 @@ test('registers that are written are read, and the others stay as they were', ()
   writeGhcbRegisters(page, { rax: 1n, r15: 2n ** 64n - 1n, cpl: 3n, rbx: undefined });
   writeGhcbRegisters(page, { rax: 5n });
   expect(readGhcbRegisters(page)).toEqual({ rax: 5n, r15: 2n ** 64n - 1n, cpl: 3n });
-  expect(readGhcbRegisters(page, ['cpl', 'xss'])).toEqual({ cpl: 3n });
+  expect(readGhcbRegisters(page, ['cpl', 'xss'])).toStrictEqual({ cpl: 3n });
 });
 
 test('a register that does not exist, or does not fit, writes nothing', () => {

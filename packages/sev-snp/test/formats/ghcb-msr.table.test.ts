@@ -1,7 +1,12 @@
 /** The GHCB MSR, typed out from Linux arch/x86/include/asm/sev-common.h, EDK2 SevSnpMsr.h and OpenVMM `GhcbInfo`. */
 import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { decodeGhcbMsr, encodeGhcbMsr, type GhcbMsrMessage } from '../../src/formats/ghcb-msr.ts';
+import {
+  decodeGhcbMsr,
+  encodeGhcbMsr,
+  GHCB_MSR_TYPES,
+  type GhcbMsrMessage,
+} from '../../src/formats/ghcb-msr.ts';
 import { setBits } from '../support/bits.ts';
 import { codeOf, thrownBy } from '../support/world.ts';
 
@@ -158,4 +163,8 @@ test.each<[GhcbMsrMessage, object]>([
   ],
 ])('a refused field is named, with its value and its limits: %o', (refused, details) => {
   expect(thrownBy(() => encodeGhcbMsr(refused))?.details).toEqual(details);
+});
+
+test('the types of messages are those of the table, and unknown', () => {
+  expect(GHCB_MSR_TYPES).toEqual([...TABLE.map(([type]) => type), 'unknown']);
 });

@@ -84,6 +84,25 @@ test('a field that is not marked valid is undefined, whatever its bytes', () => 
   expect(page.get('usage')).toBe(0xffff_ffffn);
 });
 
+test('the buffer begins at 0x800, for reads and for writes', () => {
+  const bytes = Uint8Array.from({ length: 4096 }, (_, k) => k % 251);
+  const page = GhcbPage.over(bytes);
+  expect(page.readBuffer(3, 5)).toEqual(bytes.slice(0x803, 0x808));
+  page.writeBuffer(3, Uint8Array.of(0xfe, 0xff));
+  expect([...bytes.subarray(0x803, 0x805)]).toEqual([0xfe, 0xff]);
+});
+
+test('a snapshot keeps the page as it was', () => {
+  const page = GhcbPage.over();
+  page.set('rax', 1n);
+  const before = page.snapshot();
+  page.set('rax', 2n);
+  page.set('rbx', 3n);
+  expect([before.get('rax'), before.get('rbx')]).toEqual([1n, undefined]);
+  before.set('rax', 4n);
+  expect(page.get('rax')).toBe(2n);
+});
+
 describe('refuses', () => {
   const page = GhcbPage.over();
   test.each<[string, () => unknown, string]>([
