@@ -29,7 +29,7 @@ class Twin {
     this.high = size;
   }
 
-  /** Bytes from the bottom or the top, or the error that there are not as many. */
+  /** Bytes from the bottom or the top, or the error if too few are free. */
   take(bytes: bigint, end: 'bottom' | 'top'): bigint | string {
     if (this.high - this.low < bytes) return `OUT_OF_MEMORY ${bytes} ${this.high - this.low}`;
     if (end === 'top') {
