@@ -156,7 +156,13 @@ export const ERRORS_OF = {
     'INVALID_RESPONSE',
   ],
   registerGhcb: ['INVALID_ARGUMENT', 'INVALID_MESSAGE', 'INVALID_RESPONSE'],
-  requestPageState: ['INVALID_ARGUMENT', 'INVALID_MESSAGE', 'INVALID_RESPONSE', 'PAGE_STATE_REFUSED'],
+  requestPageState: [
+    'INVALID_ARGUMENT',
+    'INVALID_MESSAGE',
+    'INVALID_RESPONSE',
+    'PAGE_STATE_REFUSED',
+    'PAGE_IN_USE',
+  ],
   requestPageStates: [
     'INVALID_ARGUMENT',
     'UNSUPPORTED_VMGEXIT',
@@ -164,6 +170,7 @@ export const ERRORS_OF = {
     'VMGEXIT_FAILED',
     'PSC_REFUSED',
     'INVALID_PSC_RESPONSE',
+    'PAGE_IN_USE',
     'RELEASED_GHCB',
   ],
   'Ghcb.create': [
@@ -252,6 +259,7 @@ export const ERRORS_OF = {
     'PVALIDATE_FAILED',
     'PVALIDATE_UNCHANGED',
     'WRONG_MAPPING',
+    'PAGE_IN_USE',
     'RELEASED_GHCB',
   ],
   makeRegionShared: [

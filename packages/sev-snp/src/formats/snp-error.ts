@@ -87,8 +87,8 @@ export interface SnpErrorDetails {
   RMPADJUST_FAILED: { gva: bigint; result: RmpResult };
   /** The page is not mapped as the operation needs it. */
   WRONG_MAPPING: { gva: bigint; expected: string; found: string };
-  /** A processor of the guest uses the page. */
-  PAGE_IN_USE: { gpa: bigint; use: 'GHCB' | 'VMSA' };
+  /** A processor of the guest uses the page. `CHANGE`: a call in progress changes its state. */
+  PAGE_IN_USE: { gpa: bigint; use: 'GHCB' | 'VMSA' | 'CALLING_AREA' | 'CHANGE' };
   /** The GHCB was released: its processor has no GHCB. */
   RELEASED_GHCB: { gpa: bigint };
   /**
@@ -108,6 +108,13 @@ export interface SnpErrorDetails {
 export type SnpErrorCode = keyof SnpErrorDetails;
 
 const verb = (validate: boolean): string => (validate ? 'validate' : 'rescind');
+
+const PROBLEM_OF_USE: Readonly<Record<SnpErrorDetails['PAGE_IN_USE']['use'], string>> = {
+  GHCB: 'is the GHCB of a processor: release the GHCB first',
+  VMSA: 'is the VMSA of a processor: call unmakeVmsa or deleteVcpuBySvsm first',
+  CALLING_AREA: 'is the calling area of a processor: call remapCallingArea or deleteVcpuBySvsm first',
+  CHANGE: 'is being changed by another call: try again when that has ended',
+};
 
 const MESSAGES: MessageTable<SnpErrorDetails> = {
   INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
@@ -157,8 +164,7 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `RMPADJUST of ${formatAddress(gva)} returned ${nameOfResult(result)} (${result})`,
   WRONG_MAPPING: ({ gva, expected, found }) =>
     `${formatAddress(gva)} must be mapped ${expected}, but is ${found}`,
-  PAGE_IN_USE: ({ gpa, use }) =>
-    `${formatAddress(gpa)} is the ${use} of a processor: ${use === 'GHCB' ? 'release the GHCB' : 'call unmakeVmsa'} first`,
+  PAGE_IN_USE: ({ gpa, use }) => `${formatAddress(gpa)} ${PROBLEM_OF_USE[use]}`,
   RELEASED_GHCB: ({ gpa }) => `the GHCB at ${formatAddress(gpa)} was released: create another one`,
   REGION_CHANGE_FAILED: ({ to, lost }) => {
     const bytes = lost.reduce((sum, { size }) => sum + size, 0n);

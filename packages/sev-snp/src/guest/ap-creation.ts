@@ -9,7 +9,7 @@ import { SnpError } from '../formats/snp-error.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { requireProcessor } from './argument-checks.ts';
 import { Ghcb } from './ghcb.ts';
-import { noteUse, requireUnused } from './pages-in-use.ts';
+import { changing, noteUse } from './pages-in-use.ts';
 import { pageRegion } from './validated-pages.ts';
 
 /** The requests of SNP AP creation: bits 15:0 of SW_EXITINFO1 (KVM `SVM_VMGEXIT_AP_*`). */
@@ -111,19 +111,23 @@ export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
       'pass 4096 bytes, and a multiple of 4096 whose guest-physical address is not a multiple of 2 MiB';
     throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
   }
-  requireUnused(vcpu.guest, pageRegion(gpa as PhysAddr, PAGE_SIZE));
+  const region = pageRegion(gpa as PhysAddr, PAGE_SIZE);
+  changing(vcpu.guest, [region], () => makeUnusedVmsa(vcpu, page, gpa as PhysAddr, bytes));
+}
+
+function makeUnusedVmsa(vcpu: Vcpu, page: VirtAddr, gpa: PhysAddr, bytes: Uint8Array): void {
   const before = LOWER_LEVELS.map((vmpl) => vcpu.rmpquery(page, vmpl).permissions);
   try {
     for (const vmpl of LOWER_LEVELS)
       adjust(vcpu, page, { vmpl, permissions: VmplPermission.None, vmsa: false });
     vcpu.invlpgb();
     vcpu.write(page, bytes);
-    noteUse(vcpu.guest, gpa as PhysAddr, 'VMSA');
+    noteUse(vcpu.guest, gpa, 'VMSA');
     adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: true });
   } catch (error) {
     // Each of these RMPADJUSTs clears the VMSA bit too.
     const areGiven = LOWER_LEVELS.map((vmpl, k) => giveBack(vcpu, page, { vmpl, permissions: before[k]! }));
-    if (areGiven.includes(true)) noteUse(vcpu.guest, gpa as PhysAddr, undefined);
+    if (areGiven.includes(true)) noteUse(vcpu.guest, gpa, undefined);
     throw error;
   }
 }

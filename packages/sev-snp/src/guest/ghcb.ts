@@ -14,10 +14,10 @@ import { GhcbPage } from '../formats/ghcb-page.ts';
 import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { requireChange } from './argument-checks.ts';
-import { registerGhcb, requestGhcbMsr, requestPageState } from './msr-protocol.ts';
+import { changePageState, registerGhcb, requestGhcbMsr } from './msr-protocol.ts';
 import { type OnPage, rescindPages, validatePages } from './page-validation.ts';
-import { flushPage, makePageShared, sharedPage, type VisibilityOptions } from './page-visibility.ts';
-import { noteUse } from './pages-in-use.ts';
+import { flushPage, privatePage, sharedPage, sharePage, type VisibilityOptions } from './page-visibility.ts';
+import { changing, noteUse } from './pages-in-use.ts';
 import { pageRegion } from './validated-pages.ts';
 
 /** A request of a guest to the hypervisor. */
@@ -100,11 +100,14 @@ export class Ghcb {
    * @throws SnpError as {@link makePageShared}; PageTableError, SnpFault as {@link makePageShared}
    */
   static create(vcpu: Vcpu, table: PageTable, gva: VirtAddr, options: VisibilityOptions = {}): Ghcb {
-    makePageShared(vcpu, table, gva, options);
-    const gpa = table.translate(gva) as PhysAddr;
-    vcpu.write(gva, new Uint8Array(PAGE_SIZE));
-    registerGhcb(vcpu, gpa);
-    return new Ghcb(vcpu, gva, gpa);
+    requireChange(vcpu, table, options);
+    const gpa = privatePage(table, gva);
+    return changing(vcpu.guest, [pageRegion(gpa, PAGE_SIZE)], () => {
+      sharePage(vcpu, table, gva, gpa, options);
+      vcpu.write(gva, new Uint8Array(PAGE_SIZE));
+      registerGhcb(vcpu, gpa);
+      return new Ghcb(vcpu, gva, gpa);
+    });
   }
 
   /** Whether {@link release} was called. */
@@ -121,14 +124,15 @@ export class Ghcb {
    *
    * @param table - the page table of the processor
    * @throws SnpError `RELEASED_GHCB` if it is released already, `WRONG_MAPPING` if the page is not mapped as its GHCB,
-   *   `INVALID_ARGUMENT`, `ALREADY_VALIDATED`, `INVALID_RESPONSE`, `PAGE_STATE_REFUSED`, `PVALIDATE_FAILED`,
-   *   `PVALIDATE_UNCHANGED`; PageTableError, SnpFault as `makePagePrivate`; the errors of `flush` and `validator`
+   *   `INVALID_ARGUMENT`, `PAGE_IN_USE` if another call releases it, `ALREADY_VALIDATED`, `INVALID_RESPONSE`,
+   *   `PAGE_STATE_REFUSED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; PageTableError, SnpFault as `makePagePrivate`; the errors of `flush` and `validator`
    */
   release(table: PageTable, options: VisibilityOptions = {}): void {
     const { vcpu, gva, gpa } = this;
     requireChange(vcpu, table, options);
     if (this.#state === 'released') this.#requireUsed();
-    if (this.#state === 'used') {
+    const isUsed = this.#state === 'used';
+    if (isUsed) {
       if (sharedPage(table, gva) !== gpa) {
         throw new SnpError('WRONG_MAPPING', {
           gva,
@@ -137,10 +141,28 @@ export class Ghcb {
         });
       }
       options.validated?.requireNone(pageRegion(gpa, PAGE_SIZE));
-      if (REGISTERED.get(vcpu) === this) requestGhcbMsr(vcpu, NO_GHCB, 'register-ghcb');
-      this.#state = 'leaving';
       noteUse(vcpu.guest, gpa, undefined);
     }
+    changing(vcpu.guest, [pageRegion(gpa, PAGE_SIZE)], () => {
+      if (isUsed) this.#unregister();
+      this.#takeBack(table, options);
+      this.#state = 'released';
+    });
+  }
+
+  #unregister(): void {
+    const { vcpu, gpa } = this;
+    try {
+      if (REGISTERED.get(vcpu) === this) requestGhcbMsr(vcpu, NO_GHCB, 'register-ghcb');
+      this.#state = 'leaving';
+    } catch (error) {
+      noteUse(vcpu.guest, gpa, 'GHCB');
+      throw error;
+    }
+  }
+
+  #takeBack(table: PageTable, options: VisibilityOptions): void {
+    const { vcpu, gva, gpa } = this;
     table.setEncrypted4k(gva);
     flushPage(vcpu, gva, options);
     const context = { vcpu, validated: options.validated, validator: options.validator };
@@ -149,9 +171,8 @@ export class Ghcb {
       if (step === 'validated' || step === 'rescinded') this.#isValidated = step === 'validated';
     };
     if (this.#isValidated) rescindPages(context, [page], onPage);
-    requestPageState(vcpu, gpa, PageOperation.Private);
+    changePageState(vcpu, gpa, PageOperation.Private);
     validatePages(context, [page], onPage);
-    this.#state = 'released';
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { requireOneOf } from '../formats/arguments.ts';
 import {
@@ -11,6 +11,8 @@ import {
 import { SnpError } from '../formats/snp-error.ts';
 
 import { requireProcessor } from './argument-checks.ts';
+import { changing } from './pages-in-use.ts';
+import { pageRegion } from './validated-pages.ts';
 
 type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { readonly type: Type }>;
 
@@ -46,10 +48,18 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
  * once PVALIDATE has reported a change.
  *
  * @param gpa - a multiple of 4096
- * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if the address does not fit, `INVALID_RESPONSE`, `PAGE_STATE_REFUSED` also for an
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if the address does not fit,
+ *   `PAGE_IN_USE` if a processor uses the page: nothing is requested; `INVALID_RESPONSE`, `PAGE_STATE_REFUSED` also for an
  *   unknown operation
  */
 export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
+  requireProcessor(vcpu);
+  encodeGhcbMsr({ type: 'page-state-request', gpa, operation });
+  changing(vcpu.guest, [pageRegion(gpa, PAGE_SIZE)], () => changePageState(vcpu, gpa, operation));
+}
+
+/** {@link requestPageState} of a page that changes already. */
+export function changePageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
   const { error } = requestGhcbMsr(vcpu, { type: 'page-state-request', gpa, operation }, 'page-state');
   if (error !== 0) throw new SnpError('PAGE_STATE_REFUSED', { gpa, error });
 }

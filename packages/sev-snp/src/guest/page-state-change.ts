@@ -1,6 +1,9 @@
+import { Phys, type PhysAddr } from '@svsm/address';
+import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { requireInstance, requireIterable } from '../formats/arguments.ts';
 import { GHCB_BUFFER, GhcbExit } from '../formats/ghcb-page.ts';
 import {
+  decodePscEntry,
   decodePscHeader,
   encodePscEntry,
   encodePscHeader,
@@ -10,6 +13,8 @@ import {
 } from '../formats/page-state-list.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { Ghcb } from './ghcb.ts';
+import { changing } from './pages-in-use.ts';
+import { pageRegion } from './validated-pages.ts';
 
 /**
  * The number of exits in a row after which a list without progress is given up. An honest hypervisor can return for each
@@ -29,7 +34,8 @@ export const PSC_MAX_IDLE_EXITS = 1024;
  * @param batchSize - the greatest number of entries in a list: 1 to 253
  * @returns the number of VMGEXITs
  * @throws SnpError `RELEASED_GHCB`, `INVALID_ARGUMENT` for another batch size, `INVALID_MESSAGE` if a field of an entry does not fit,
- *   `VMGEXIT_FAILED`, `PSC_REFUSED`, `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; SnpFault
+ *   `PAGE_IN_USE` if a processor uses a page of a list: that list is not requested; `VMGEXIT_FAILED`, `PSC_REFUSED`,
+ *   `INVALID_PSC_RESPONSE`, `UNSUPPORTED_VMGEXIT`; SnpFault
  */
 export function requestPageStates(
   ghcb: Ghcb,
@@ -37,6 +43,20 @@ export function requestPageStates(
   batchSize: number = PSC_MAX_ENTRIES,
 ): number {
   requireInstance('the GHCB', ghcb, Ghcb, 'a Ghcb');
+  const whileUnused: RunList = (pages, request) =>
+    changing(ghcb.vcpu.guest, new RegionSet(Phys, pages), request);
+  return requestLists(ghcb, entries, batchSize, whileUnused);
+}
+
+/** Runs the request of a list with these pages. */
+type RunList = (pages: readonly MemoryRegion<PhysAddr>[], request: () => number) => number;
+
+/** {@link requestPageStates} of pages that change already. */
+export function changePageStates(ghcb: Ghcb, entries: Iterable<PscEntry>): void {
+  requestLists(ghcb, entries, PSC_MAX_ENTRIES, (_, request) => request());
+}
+
+function requestLists(ghcb: Ghcb, entries: Iterable<PscEntry>, batchSize: number, run: RunList): number {
   requireIterable('the entries', entries);
   if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > PSC_MAX_ENTRIES) {
     const expected = `pass 1 to ${PSC_MAX_ENTRIES}`;
@@ -47,17 +67,26 @@ export function requestPageStates(
   for (const entry of entries) {
     batch.push(entry);
     if (batch.length < batchSize) continue;
-    exits += requestBatch(ghcb, batch);
+    exits += requestBatch(ghcb, batch, run);
     batch = [];
   }
-  return batch.length === 0 ? exits : exits + requestBatch(ghcb, batch);
+  return batch.length === 0 ? exits : exits + requestBatch(ghcb, batch, run);
 }
 
-function requestBatch(ghcb: Ghcb, batch: readonly PscEntry[]): number {
-  const end = batch.length - 1;
+function requestBatch(ghcb: Ghcb, batch: readonly PscEntry[], run: RunList): number {
   const list = new Uint8Array(PSC_ENTRY_SIZE * (batch.length + 1));
-  list.set(encodePscHeader({ current: 0, end, reserved: 0 }));
-  for (const [i, entry] of batch.entries()) list.set(encodePscEntry(entry), PSC_ENTRY_SIZE * (i + 1));
+  list.set(encodePscHeader({ current: 0, end: batch.length - 1, reserved: 0 }));
+  const sent = batch.map((entry, i) => {
+    const bytes = encodePscEntry(entry);
+    list.set(bytes, PSC_ENTRY_SIZE * (i + 1));
+    return decodePscEntry(bytes);
+  });
+  const pages = sent.map(({ gpa, pageSize }) => pageRegion((gpa & -BigInt(pageSize)) as PhysAddr, pageSize));
+  return run(pages, () => requestList(ghcb, list, sent));
+}
+
+function requestList(ghcb: Ghcb, list: Uint8Array, batch: readonly PscEntry[]): number {
+  const end = batch.length - 1;
   ghcb.page.writeBuffer(0, list);
   let exits = 0;
   let idle = 0;

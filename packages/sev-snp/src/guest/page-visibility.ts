@@ -5,9 +5,9 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { requireChange } from './argument-checks.ts';
-import { requestPageState } from './msr-protocol.ts';
+import { changePageState } from './msr-protocol.ts';
 import { type PageValidator, rescindPages, validatePages } from './page-validation.ts';
-import { requireUnused } from './pages-in-use.ts';
+import { changing } from './pages-in-use.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 
 /** Options for changes of the visibility of pages. */
@@ -56,10 +56,20 @@ export function makePageShared(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  const gpa = privatePage(vcpu, table, gva);
+  changingPage(vcpu, privatePage(table, gva), (gpa) => sharePage(vcpu, table, gva, gpa, options));
+}
+
+/** The steps of {@link makePageShared} on a page that changes already, or is checked otherwise. */
+export function sharePage(
+  vcpu: Vcpu,
+  table: PageTable,
+  gva: VirtAddr,
+  gpa: PhysAddr,
+  options: VisibilityOptions,
+): void {
   options.validated?.requireAll(pageRegion(gpa, PageSize.Regular));
   table.split4k(gva);
-  releasePage(vcpu, table, gva, options);
+  release(vcpu, gva, gpa, options);
   table.setShared4k(gva);
   flushPage(vcpu, gva, options);
 }
@@ -83,12 +93,12 @@ export function makePagePrivate(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  const gpa = sharedPage(table, gva);
-  requireUnused(vcpu.guest, pageRegion(gpa, PageSize.Regular));
-  options.validated?.requireNone(pageRegion(gpa, PageSize.Regular));
-  table.setEncrypted4k(gva);
-  flushPage(vcpu, gva, options);
-  acceptPage(vcpu, table, gva, options);
+  changingPage(vcpu, sharedPage(table, gva), (page) => {
+    options.validated?.requireNone(pageRegion(page, PageSize.Regular));
+    table.setEncrypted4k(gva);
+    flushPage(vcpu, gva, options);
+    accept(vcpu, gva, privatePage(table, gva), options);
+  });
 }
 
 /**
@@ -106,10 +116,17 @@ export function releasePage(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  const { validated, validator } = options;
-  const gpa = privatePage(vcpu, table, gva);
+  changingPage(vcpu, privatePage(table, gva), (gpa) => release(vcpu, gva, gpa, options));
+}
+
+function release(
+  vcpu: Vcpu,
+  gva: VirtAddr,
+  gpa: PhysAddr,
+  { validated, validator }: VisibilityOptions,
+): void {
   rescindPages({ vcpu, validated, validator }, [{ gva, gpa, size: PageSize.Regular }]);
-  requestPageState(vcpu, gpa, PageOperation.Shared);
+  changePageState(vcpu, gpa, PageOperation.Shared);
 }
 
 /**
@@ -129,11 +146,18 @@ export function acceptPage(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  const { validated, validator } = options;
-  const gpa = privatePage(vcpu, table, gva);
+  changingPage(vcpu, privatePage(table, gva), (gpa) => accept(vcpu, gva, gpa, options));
+}
+
+function accept(vcpu: Vcpu, gva: VirtAddr, gpa: PhysAddr, { validated, validator }: VisibilityOptions): void {
   validated?.requireNone(pageRegion(gpa, PageSize.Regular));
-  requestPageState(vcpu, gpa, PageOperation.Private);
+  changePageState(vcpu, gpa, PageOperation.Private);
   validatePages({ vcpu, validated, validator }, [{ gva, gpa, size: PageSize.Regular }]);
+}
+
+/** Runs the steps that change a page of 4 KiB. @throws SnpError `PAGE_IN_USE` before any of them */
+function changingPage(vcpu: Vcpu, gpa: PhysAddr, change: (gpa: PhysAddr) => void): void {
+  changing(vcpu.guest, [pageRegion(gpa, PageSize.Regular)], () => change(gpa));
 }
 
 /** Drops the translations of one 4 KiB page. */
@@ -147,10 +171,9 @@ export function sharedPage(table: PageTable, gva: VirtAddr): PhysAddr {
   return mappedPage(table, gva, true);
 }
 
-function privatePage({ guest }: Vcpu, table: PageTable, gva: VirtAddr): PhysAddr {
-  const gpa = mappedPage(table, gva, false);
-  requireUnused(guest, pageRegion(gpa, PageSize.Regular));
-  return gpa;
+/** The guest-physical address of a page that is mapped private. @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` */
+export function privatePage(table: PageTable, gva: VirtAddr): PhysAddr {
+  return mappedPage(table, gva, false);
 }
 
 /** The guest-physical address of `gva`, which has to be mapped shared or private. */

@@ -1,33 +1,79 @@
 import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
-import { type MemoryRegion, RegionMap } from '@svsm/memory-region';
+import { type MemoryRegion, RegionMap, RegionSet } from '@svsm/memory-region';
 import type { GuestContext } from '../cpu/platform.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { pageRegion } from './validated-pages.ts';
 
 /** The use of a page by a processor. Meanwhile the page keeps its state. */
-export type UseOfPage = 'GHCB' | 'VMSA';
+export type UseOfPage = 'GHCB' | 'VMSA' | 'CALLING_AREA';
 
-/** The pages of each guest that are in use. */
-const IN_USE: WeakMap<GuestContext, RegionMap<PhysAddr, UseOfPage>> = /* @__PURE__ */ new WeakMap();
+/** The pages of a guest that keep their state. */
+interface PagesInUse {
+  readonly uses: RegionMap<PhysAddr, UseOfPage>;
+  /** The pages that a call is changing. */
+  readonly changing: RegionSet<PhysAddr>;
+}
+
+const IN_USE: WeakMap<GuestContext, PagesInUse> = /* @__PURE__ */ new WeakMap();
+
+function pagesOf(guest: GuestContext): PagesInUse {
+  const pages = IN_USE.get(guest) ?? { uses: new RegionMap(Phys), changing: new RegionSet(Phys) };
+  IN_USE.set(guest, pages);
+  return pages;
+}
 
 /** Notes the use of the page at `gpa`, or that it has none any more. */
 export function noteUse(guest: GuestContext, gpa: PhysAddr, use: UseOfPage | undefined): void {
-  const pages = IN_USE.get(guest) ?? new RegionMap(Phys);
-  IN_USE.set(guest, pages);
+  const { uses } = pagesOf(guest);
   const page = pageRegion(gpa, PAGE_SIZE);
-  if (pages.get(gpa) !== undefined) pages.delete(page);
-  if (use !== undefined) pages.set(page, use);
+  if (uses.get(gpa) !== undefined) uses.delete(page);
+  if (use !== undefined) uses.set(page, use);
+}
+
+/** The use of the page at `gpa`. O(log n). */
+export function useOf(guest: GuestContext, gpa: PhysAddr): UseOfPage | undefined {
+  return pagesOf(guest).uses.get(gpa);
 }
 
 /**
- * Checks that no processor uses a page in `region`. A VMSA keeps its bit in the RMP when its validation is rescinded, so the
- * hypervisor could still run it. O(log n).
+ * Checks that no processor uses a page in `region`, and that no call changes one. A VMSA keeps its bit in the RMP when its
+ * validation is rescinded, so the hypervisor could still run it. O(log n).
  *
  * @throws SnpError `PAGE_IN_USE`
  */
 export function requireUnused(guest: GuestContext, region: MemoryRegion<PhysAddr>): void {
-  for (const [{ start }, use] of IN_USE.get(guest)?.overlapping(region) ?? []) {
-    const gpa = start > region.start ? start : region.start;
-    throw new SnpError('PAGE_IN_USE', { gpa, use });
+  const { uses, changing } = pagesOf(guest);
+  for (const [part, use] of uses.overlapping(region)) throw inUse(region, part, use);
+  for (const part of changing.overlapping(region)) throw inUse(region, part, 'CHANGE');
+}
+
+/**
+ * Runs `change` while the pages are its own. At each exit, the hypervisor can run another processor, whose changes of the same
+ * pages are refused then. Nothing waits. O(regions · log n).
+ *
+ * @param regions - whole pages, which do not overlap
+ * @throws SnpError `PAGE_IN_USE` if a page is in use, or another call changes it: `change` has not run
+ */
+export function changing<T>(
+  guest: GuestContext,
+  regions: Iterable<MemoryRegion<PhysAddr>>,
+  change: () => T,
+): T {
+  const own = [...regions];
+  for (const region of own) requireUnused(guest, region);
+  const { changing } = pagesOf(guest);
+  for (const region of own) changing.add(region);
+  try {
+    return change();
+  } finally {
+    for (const region of own) changing.remove(region);
   }
+}
+
+function inUse(
+  { start }: MemoryRegion<PhysAddr>,
+  part: MemoryRegion<PhysAddr>,
+  use: UseOfPage | 'CHANGE',
+): SnpError<'PAGE_IN_USE'> {
+  return new SnpError('PAGE_IN_USE', { gpa: part.start > start ? part.start : start, use });
 }

@@ -7,7 +7,7 @@ import { PSC_MAX_ENTRIES, type PscEntry } from '../formats/page-state-list.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { requireTable, requireVisibility } from './argument-checks.ts';
 import { Ghcb } from './ghcb.ts';
-import { requestPageStates } from './page-state-change.ts';
+import { changePageStates } from './page-state-change.ts';
 import {
   clearPages,
   type OnPage,
@@ -16,7 +16,7 @@ import {
   validatePages,
 } from './page-validation.ts';
 import type { VisibilityOptions } from './page-visibility.ts';
-import { requireUnused } from './pages-in-use.ts';
+import { changing, requireUnused } from './pages-in-use.ts';
 import { type RegionState, RegionTracker } from './region-state.ts';
 import { pagesIn, physOf, requireMapping, splitTo, type Unit, unitsOf } from './region-units.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
@@ -166,7 +166,7 @@ export class RegionChange {
   }
 
   #request(units: readonly Unit[], operation: PageOperation): void {
-    requestPageStates(this.#ghcb, entriesOf(units, operation));
+    changePageStates(this.#ghcb, entriesOf(units, operation));
   }
 
   /** Changes the C-bit of the units that have another one. */
@@ -201,11 +201,17 @@ export class RegionChange {
   }
 
   #reporting(to: 'private' | 'shared', steps: () => void): void {
-    try {
-      steps();
-    } catch (cause) {
-      throw new SnpError('REGION_CHANGE_FAILED', { to, ...this.#state.toState() }, { cause });
-    }
+    const pages = new RegionSet(
+      Phys,
+      this.#units.map(({ gpa, size }) => pageRegion(gpa, size)),
+    );
+    changing(this.#ghcb.vcpu.guest, pages, () => {
+      try {
+        steps();
+      } catch (cause) {
+        throw new SnpError('REGION_CHANGE_FAILED', { to, ...this.#state.toState() }, { cause });
+      }
+    });
   }
 }
 

@@ -16,7 +16,8 @@ import type { RegionState } from './region-state.ts';
  * error is `REGION_CHANGE_FAILED`: its `details` say which pages are shared, still private, or lost. {@link settleRegion}
  * brings them to one state. Pages of lists that were not requested stay private and keep their content.
  *
- * Processors may change different pages at the same time, but not the same ones: lock the region.
+ * Processors may change different pages at the same time. A change of a page that another call is changing is refused with
+ * `PAGE_IN_USE`: lock the region, or try again.
  *
  * O(pages of 2 MiB + pages of 4 KiB). One exit for each list, and those in which the hypervisor returns early.
  *

@@ -2,7 +2,7 @@ import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { readArgument, requireInteger, requireUint64 } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
-import { SnpError } from '../formats/snp-error.ts';
+import { isSnpError, SnpError } from '../formats/snp-error.ts';
 import {
   encodeSvsmListEntry,
   encodeSvsmListHeader,
@@ -15,6 +15,7 @@ import {
   SvsmResult,
 } from '../formats/svsm-protocol.ts';
 import { arrayOf, requireArea, requireProcessor } from './argument-checks.ts';
+import { forgetProcessor, noteCallingArea, noteProcessor } from './calling-areas.ts';
 import { requestGhcbMsr } from './msr-protocol.ts';
 
 /** The calling area of a processor: a private page of the guest. */
@@ -38,6 +39,7 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
   requireProcessor(vcpu);
   requireArea(area);
   const arguments_ = argumentsOf(registers);
+  noteCallingArea(vcpu, area.gpa);
   for (let attempt = 0; attempt < SVSM_MAX_ATTEMPTS; attempt += 1) {
     Object.assign(vcpu.registers, arguments_);
     vcpu.write(area.gva, Uint8Array.of(1));
@@ -150,6 +152,7 @@ export function remapCallingArea(vcpu: Vcpu, area: CallingArea, next: CallingAre
   requireArea(area);
   requireArea(next);
   requestSvsm(vcpu, area, SvsmCall.RemapCa, { rcx: next.gpa });
+  noteCallingArea(vcpu, next.gpa);
 }
 
 /**
@@ -167,13 +170,22 @@ export function createVcpuBySvsm(
   requireUint64('the address of the VMSA', vmsa);
   requireUint64('the address of the calling area', caa);
   requireInteger('the APIC ID', apicId, 0, 2 ** 32 - 1);
-  requestSvsm(vcpu, area, SvsmCall.CreateVcpu, { rcx: vmsa, rdx: caa, r8: BigInt(apicId) });
+  requireProcessor(vcpu);
+  const takeBack = noteProcessor(vcpu.guest, vmsa, caa);
+  try {
+    requestSvsm(vcpu, area, SvsmCall.CreateVcpu, { rcx: vmsa, rdx: caa, r8: BigInt(apicId) });
+  } catch (error) {
+    // After another error, the SVSM may have made the processor.
+    if (isSnpError(error, 'SVSM_REFUSED')) takeBack();
+    throw error;
+  }
 }
 
 /** Turns a VMSA back into an ordinary page (DELETE_VCPU). @throws SnpError as {@link requestSvsm} */
 export function deleteVcpuBySvsm(vcpu: Vcpu, area: CallingArea, vmsa: PhysAddr): void {
   requireUint64('the address of the VMSA', vmsa);
   requestSvsm(vcpu, area, SvsmCall.DeleteVcpu, { rcx: vmsa });
+  forgetProcessor(vcpu.guest, vmsa);
 }
 
 /**

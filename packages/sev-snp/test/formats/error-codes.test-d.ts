@@ -62,6 +62,7 @@ check<
     | 'INVALID_MESSAGE'
     | 'INVALID_RESPONSE'
     | 'PAGE_STATE_REFUSED'
+    | 'PAGE_IN_USE'
     | 'RELEASED_GHCB'
     | Lists
   >

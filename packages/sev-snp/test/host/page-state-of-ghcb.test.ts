@@ -3,17 +3,18 @@ import { physRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
-import { requestPageStates } from '../../src/guest/page-state-change.ts';
+import { changePageStates } from '../../src/guest/page-state-change.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { codeOf, gvaOf, MiB, spaOf, world } from '../support/world.ts';
 
 const entry = (gpa: PhysAddr, pageSize: PageSize = PageSize.Regular) =>
   ({ gpa, operation: PageOperation.Private, pageSize, donePages: 0, reserved: 0 }) as never;
 
-test('a guest that asks to make its own GHCB private gets an error, and the GHCB stays shared', () => {
+test('a guest whose software asks to make its own GHCB private gets an error, and the GHCB stays shared', () => {
   const it = world();
   const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(6 * MiB + 0x1000));
-  expect(codeOf(() => requestPageStates(ghcb, [entry(ghcb.gpa)]))).toBe('PSC_REFUSED');
+  // Without the check of the guest.
+  expect(codeOf(() => changePageStates(ghcb, [entry(ghcb.gpa)]))).toBe('PSC_REFUSED');
   expect(it.machine.rmp.entry(spaOf(it, Number(ghcb.gpa)))?.assigned).toBe(false);
 });
 

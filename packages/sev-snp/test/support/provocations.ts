@@ -708,12 +708,14 @@ export const PROVOCATIONS: Provocations = {
       requestPageState(it.vcpu, physAddr(PAGE), PageOperation.Shared);
     },
     PAGE_STATE_REFUSED: () => requestPageState(world().vcpu, physAddr(64 * MiB), PageOperation.Shared),
+    PAGE_IN_USE: () => requestPageState(withGhcb().vcpu, physAddr(GHCB), PageOperation.Private),
   },
   requestPageStates: {
     ...lists(({ ghcb }) => requestPageStates(ghcb, [entry])),
     INVALID_ARGUMENT: () => requestPageStates(withGhcb().ghcb, [], 0),
     INVALID_MESSAGE: () => requestPageStates(withGhcb().ghcb, [{ ...entry, reserved: -1 }]),
     RELEASED_GHCB: () => requestPageStates(released().ghcb, [entry]),
+    PAGE_IN_USE: () => requestPageStates(withGhcb().ghcb, [{ ...entry, gpa: physAddr(GHCB) }]),
   },
   'Ghcb.create': sharing(Ghcb.create),
   hypervisorFeatures: {
@@ -759,6 +761,10 @@ export const PROVOCATIONS: Provocations = {
     },
   },
   'Ghcb.release': {
+    PAGE_IN_USE: () => {
+      const { ghcb, table } = withGhcb();
+      return ghcb.release(table, { flush: () => ghcb.release(table) });
+    },
     INVALID_ARGUMENT: () => {
       const { ghcb, table } = withGhcb();
       return ghcb.release(table, { validated: new ValidatedPages(memory) });

@@ -1,0 +1,204 @@
+import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
+import { describe, expect, test } from 'vitest';
+import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import { PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { GhcbExit } from '../../src/formats/ghcb-page.ts';
+import type { PscEntry } from '../../src/formats/page-state-list.ts';
+import { makeVmsa } from '../../src/guest/ap-creation.ts';
+import { Ghcb } from '../../src/guest/ghcb.ts';
+import { requestPageState } from '../../src/guest/msr-protocol.ts';
+import { requestPageStates } from '../../src/guest/page-state-change.ts';
+import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
+import {
+  createVcpuBySvsm,
+  deleteVcpuBySvsm,
+  remapCallingArea,
+  requestSvsm,
+} from '../../src/guest/svsm-call.ts';
+import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import { CAA, svsmWorld } from '../support/svsm-world.ts';
+import { codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
+
+const GHCB = 6 * MiB;
+const OTHERS = 6 * MiB + 0x3000;
+const VMSA = 6 * MiB + 0x5000;
+
+const entry = (gpa: number, operation: PageOperation = PageOperation.Private): PscEntry => ({
+  gpa: physAddr(gpa),
+  operation,
+  pageSize: PAGE_SIZE,
+  donePages: 0,
+  reserved: 0,
+});
+
+function twoGhcbs(): World & {
+  readonly host: HostileHypervisor;
+  readonly ghcb: Ghcb;
+  readonly others: Ghcb;
+} {
+  const it = world({ hypervisor: (machine) => new HostileHypervisor(machine) });
+  const host = it.machine.hypervisor as HostileHypervisor;
+  const other = it.guest.createVcpu();
+  other.loadCr3(it.table.cr3);
+  const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(GHCB));
+  return { ...it, host, ghcb, others: Ghcb.create(other, it.table, gvaOf(OTHERS)) };
+}
+
+const features = (ghcb: Ghcb): bigint => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
+
+describe('a page state change of a page that a processor uses', () => {
+  // A6, G7
+  test('through another GHCB is refused before the list is requested', () => {
+    const it = twoGhcbs();
+    let exits = 0;
+    it.host.answers.page = () => {
+      exits += 1;
+      return undefined;
+    };
+    const error = thrownBy(() => requestPageStates(it.ghcb, [entry(0x1000), entry(OTHERS)]));
+    expect(error).toMatchObject({ code: 'PAGE_IN_USE', details: { gpa: BigInt(OTHERS), use: 'GHCB' } });
+    expect(exits).toBe(0);
+    expect(it.machine.rmp.entry(spaOf(it, OTHERS))?.assigned).toBe(false);
+    expect(features(it.others)).toBeGreaterThan(0n);
+  });
+
+  test('in a page of 2 MiB is refused too', () => {
+    const it = twoGhcbs();
+    const whole = { ...entry(GHCB), pageSize: 0x20_0000 } as const;
+    expect(thrownBy(() => requestPageStates(it.ghcb, [whole]))).toMatchObject({
+      details: { gpa: BigInt(GHCB) },
+    });
+  });
+
+  test('through the MSR is refused too', () => {
+    const it = twoGhcbs();
+    expect(codeOf(() => requestPageState(it.vcpu, physAddr(OTHERS), PageOperation.Private))).toBe(
+      'PAGE_IN_USE',
+    );
+    expect(features(it.others)).toBeGreaterThan(0n);
+  });
+
+  test('a VMSA stays one', () => {
+    const it = twoGhcbs();
+    makeVmsa(it.vcpu, gvaOf(VMSA), createVmsa());
+    const error = thrownBy(() => requestPageStates(it.ghcb, [entry(VMSA, PageOperation.Shared)]));
+    expect(error).toMatchObject({ code: 'PAGE_IN_USE', details: { use: 'VMSA' } });
+    expect(it.machine.rmp.entry(spaOf(it, VMSA))?.vmsa).toBe(true);
+  });
+
+  test('an entry is read once: what is checked is what is requested', () => {
+    const it = twoGhcbs();
+    let reads = 0;
+    const moving = {
+      ...entry(0),
+      get gpa(): PhysAddr {
+        reads += 1;
+        return physAddr(reads === 1 ? OTHERS : 0x1000);
+      },
+    };
+    expect(codeOf(() => requestPageStates(it.ghcb, [moving]))).toBe('PAGE_IN_USE');
+    expect(reads).toBe(1);
+  });
+});
+
+describe('a calling area keeps its state', () => {
+  const NEXT = 5 * MiB;
+  const AREA_OF_AP = 5 * MiB + 0x2000;
+  const VMSA_OF_AP = 5 * MiB + 0x3000;
+
+  /** The use of a page by what a page state change of it throws. */
+  const useOf = (vcpu: Vcpu, gpa: number): unknown => {
+    const error = thrownBy(() => requestPageState(vcpu, physAddr(gpa), 9 as PageOperation));
+    return error?.code === 'PAGE_IN_USE' ? (error.details as { use: string }).use : undefined;
+  };
+  const areaAt = (gpa: number) => ({ gva: gvaOf(gpa), gpa: physAddr(gpa) });
+
+  test('from the first call on, until REMAP_CA moves it', () => {
+    const it = svsmWorld();
+    expect(useOf(it.guestCpu, CAA)).toBeUndefined();
+    requestSvsm(it.guestCpu, areaAt(CAA), 6, { rcx: 1n });
+    expect(useOf(it.guestCpu, CAA)).toBe('CALLING_AREA');
+    remapCallingArea(it.guestCpu, areaAt(CAA), areaAt(NEXT));
+    expect([CAA, NEXT].map((gpa) => useOf(it.guestCpu, gpa))).toEqual([undefined, 'CALLING_AREA']);
+  });
+
+  test('from CREATE_VCPU to DELETE_VCPU, as the VMSA does', () => {
+    const it = svsmWorld();
+    const uses = () => [VMSA_OF_AP, AREA_OF_AP].map((gpa) => useOf(it.guestCpu, gpa));
+    const processor = { vmsa: physAddr(VMSA_OF_AP), caa: physAddr(AREA_OF_AP), apicId: 3 };
+    expect(codeOf(() => createVcpuBySvsm(it.guestCpu, areaAt(CAA), processor))).toBe('SVSM_REFUSED');
+    expect(uses()).toEqual([undefined, undefined]);
+    it.guestCpu.write(gvaOf(VMSA_OF_AP), createVmsa({ vmpl: it.guestCpu.vmpl }));
+    createVcpuBySvsm(it.guestCpu, areaAt(CAA), processor);
+    expect(uses()).toEqual(['VMSA', 'CALLING_AREA']);
+    // A refused second one changes nothing.
+    expect(codeOf(() => createVcpuBySvsm(it.guestCpu, areaAt(CAA), processor))).toBe('SVSM_REFUSED');
+    expect(uses()).toEqual(['VMSA', 'CALLING_AREA']);
+    deleteVcpuBySvsm(it.guestCpu, areaAt(CAA), physAddr(VMSA_OF_AP));
+    expect(uses()).toEqual([undefined, undefined]);
+  });
+});
+
+describe('while a call changes a page, another processor', () => {
+  const PAGE = 6 * MiB + 0x9000;
+
+  test('cannot change it, and can afterwards', () => {
+    const it = twoGhcbs();
+    const other = it.others.vcpu;
+    const codes: (string | undefined)[] = [];
+    const act = (): void => {
+      it.host.answers = {};
+      codes.push(
+        codeOf(() => makePageShared(other, it.table, gvaOf(PAGE))),
+        codeOf(() => makeVmsa(other, gvaOf(PAGE), createVmsa())),
+        codeOf(() => Ghcb.create(other, it.table, gvaOf(PAGE))),
+        codeOf(() => requestPageStates(it.others, [entry(PAGE)])),
+      );
+    };
+    it.host.answers = { msr: () => void act() };
+    makePageShared(it.vcpu, it.table, gvaOf(PAGE));
+    expect(new Set(codes)).toEqual(new Set(['PAGE_IN_USE']));
+    expect(codes).toHaveLength(4);
+    makePagePrivate(other, it.table, gvaOf(PAGE));
+    expect(it.machine.rmp.entry(spaOf(it, PAGE))?.validated).toBe(true);
+  });
+
+  test('can change it after a failure', () => {
+    const it = twoGhcbs();
+    it.host.answers = { pageState: () => 1 };
+    expect(codeOf(() => makePageShared(it.vcpu, it.table, gvaOf(PAGE)))).toBe('PAGE_STATE_REFUSED');
+    it.host.answers = {};
+    expect(
+      codeOf(() => requestPageState(it.others.vcpu, physAddr(PAGE), PageOperation.Shared)),
+    ).toBeUndefined();
+  });
+
+  test('cannot take back a GHCB that is released', () => {
+    const it = twoGhcbs();
+    const other = it.others.vcpu;
+    const codes: (string | undefined)[] = [];
+    it.host.answers = {
+      msr: () => {
+        it.host.answers = {};
+        codes.push(
+          codeOf(() => makePagePrivate(other, it.table, it.ghcb.gva)),
+          codeOf(() => it.ghcb.release(it.table)),
+        );
+      },
+    };
+    it.ghcb.release(it.table);
+    expect(codes).toEqual(['PAGE_IN_USE', 'PAGE_IN_USE']);
+    expect(it.machine.rmp.entry(spaOf(it, GHCB))?.validated).toBe(true);
+  });
+
+  test('a GHCB whose release is refused at the registration stays in use', () => {
+    const it = twoGhcbs();
+    it.host.answers = { msr: () => 0n };
+    expect(codeOf(() => it.ghcb.release(it.table))).toBe('INVALID_RESPONSE');
+    it.host.answers = {};
+    expect(it.ghcb.isReleased).toBe(false);
+    expect(codeOf(() => makePagePrivate(it.vcpu, it.table, it.ghcb.gva))).toBe('PAGE_IN_USE');
+    expect(features(it.ghcb)).toBeGreaterThan(0n);
+  });
+});
