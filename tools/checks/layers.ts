@@ -14,6 +14,8 @@ export interface Room {
   readonly charter: string;
   /** The rooms of the same package that it may import. Their rows are above this one. */
   readonly imports: readonly string[];
+  /** The room uses the modules of Node. The package's main entry point does not export it. */
+  readonly platform?: 'node';
 }
 
 /** Lowest first: an import only goes to a row above. Every package and every room has one row, and every row has a folder. */
@@ -52,6 +54,30 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       table: {
         charter: 'the objects that users hold: page tables, parts, ownership',
         imports: ['entry', 'memory', 'walk', 'edit'],
+      },
+    },
+  },
+  dump: {
+    imports: ['address', 'memory-region', 'pagetable'],
+    rooms: {
+      source: { charter: 'bytes that are read by position, the errors, notices and progress', imports: [] },
+      formats: {
+        charter: 'file formats: from bytes to physical memory and registers',
+        imports: ['source'],
+      },
+      view: {
+        charter: 'the page tables of a dump: listings, walks, totals and comparisons, as records',
+        imports: ['source', 'formats'],
+      },
+      node: {
+        charter: 'dumps in files: by position, from pipes, compressed',
+        imports: ['source', 'formats'],
+        platform: 'node',
+      },
+      command: {
+        charter: 'the command svsm-dump: options, output formats, the terminal',
+        imports: ['source', 'formats', 'view', 'node'],
+        platform: 'node',
       },
     },
   },

@@ -1,53 +1,38 @@
-/** Walks the page tables in memory dumps. `--help` lists commands and options. */
+/** Finds the pages of a memory dump that are writable and executable: `npm run dump-walk -- FILE`. */
 import process from 'node:process';
-import { createInterface } from 'node:readline';
-import { isPageTableError } from '@svsm/pagetable';
-import { execute } from './command.ts';
-import { HELP } from './help.ts';
-import { parseOptions } from './options.ts';
-import { Output } from './output.ts';
-import { printable } from './printable.ts';
-import { DumpError, ExitCode, UsageError } from './problem.ts';
-import { Progress } from './progress.ts';
+import { fileURLToPath } from 'node:url';
+import { formatAddress } from '@svsm/address';
+import { isDumpError, listRuns, openView } from '@svsm/dump';
+import { openDumpFile } from '@svsm/dump/node';
 
-const progress = new Progress();
-const output = new Output(progress);
+/** A small kernel without NX, so that there is something to find. */
+const SAMPLE = new URL('../../../packages/dump/test/fixtures/case-f.frames.gz', import.meta.url);
+const SHOWN = 5;
 
-function complain(line: string): void {
-  progress.clear();
-  process.stderr.write(`dump-walk: ${printable(line)}\n`);
-}
+async function report(path: string): Promise<void> {
+  const dump = await openDumpFile(path);
+  try {
+    const view = openView(dump);
+    console.log(`${dump.kind}; CR3 ${formatAddress(view.cr3)}, ${view.config.levels} levels`);
+    for (const { message } of view.notices.take()) console.log(`warning: ${message}`);
 
-function lines(): AsyncIterable<string> {
-  if (process.stdin.isTTY === true)
-    throw new UsageError('translate needs addresses: pass them as arguments, or through standard input');
-  return createInterface({ input: process.stdin });
-}
-
-async function main(): Promise<number> {
-  const options = parseOptions(process.argv.slice(2));
-  if (options !== undefined) {
-    const print = (text: string): boolean => output.add(text);
-    return execute(options, { progress, lines, print, flush: () => output.flush(), complain });
+    let [pages, bytes] = [0, 0n];
+    for (const record of listRuns(view)) {
+      if (record.type !== 'run' || !record.writable || !record.executable) continue;
+      if (pages < SHOWN) console.log(`${formatAddress(record.start)} ${formatAddress(record.end)}`);
+      pages += 1;
+      bytes += record.size;
+    }
+    console.log(`${pages} runs are writable and executable, ${bytes / 1024n} KiB`);
+  } finally {
+    dump.source.close();
   }
-  output.add(HELP.trimEnd());
-  await output.flush();
-  return ExitCode.Done;
-}
-
-/** Wrong usage and bad files print one line. Any other error is a bug, and prints its stack. */
-function fail(error: unknown): number {
-  const isBounds = isPageTableError(error, 'NON_CANONICAL') || isPageTableError(error, 'MISALIGNED');
-  if (error instanceof UsageError || error instanceof DumpError || isBounds) {
-    complain(error.message);
-    return error instanceof DumpError ? ExitCode.BadFile : ExitCode.Usage;
-  }
-  console.error(error);
-  return ExitCode.Bug;
 }
 
 try {
-  process.exitCode = await main();
+  await report(process.argv[2] ?? fileURLToPath(SAMPLE));
 } catch (error) {
-  process.exitCode = fail(error);
+  if (!isDumpError(error)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
 }

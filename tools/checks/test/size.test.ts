@@ -46,6 +46,11 @@ const CASES: readonly Case[] = [
     ceiling: 25960,
     without: ['onStaleUse', 'copyWithin'],
   },
+  {
+    code: "import { openDump, openView, listRuns } from '@svsm/dump'; console.log(openDump, openView, listRuns);",
+    ceiling: 39700,
+    without: ['node:', 'SUMMARY', 'copyWithin'],
+  },
   ...roomsOfSevSnp({
     formats: { ceiling: 25380, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     rmp: { ceiling: 14270, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },

@@ -1,0 +1,186 @@
+import type { Dump } from '../formats/dump.ts';
+import type { OpenDumpOptions } from '../formats/open-dump.ts';
+import { openDumpFile } from '../node/open-dump-file.ts';
+import type { OnProgress } from '../source/on-progress.ts';
+import { compareDumps } from '../view/comparison.ts';
+import { describeDump } from '../view/inventory.ts';
+import { listLeaves, listRuns } from '../view/listing.ts';
+import type { EndRecord, ReportRecord, WarningRecord } from '../view/record.ts';
+import { summarize } from '../view/summary.ts';
+import { isFault, listTranslations } from '../view/translation.ts';
+import { type DumpView, openView } from '../view/view.ts';
+import { listWalks } from '../view/walks.ts';
+import { JsonLines } from './json-lines.ts';
+import { type Options, parseHex } from './options.ts';
+import { ExitCode } from './problem.ts';
+import { QemuMem, QemuTlb } from './qemu-listing.ts';
+import type { Renderer } from './renderer.ts';
+import { TextReport } from './text-report.ts';
+
+/** The input and output of a command. */
+export interface Terminal {
+  readonly onProgress: OnProgress;
+  /** The lines of standard input. Throws if standard input is a terminal. */
+  lines(): AsyncIterable<string>;
+  /** Prints lines. Returns whether to wait for {@link flush}. */
+  print(lines: string): boolean;
+  flush(): Promise<void>;
+  /** Prints one line to standard error. */
+  complain(line: string): void;
+}
+
+/**
+ * Runs the command. Returns the exit code.
+ *
+ * @throws UsageError, DumpError
+ * @throws PageTableError for bounds that are not canonical
+ */
+export async function execute(options: Options, terminal: Terminal): Promise<number> {
+  const dumps: Dump[] = [];
+  for (const [i, file] of options.files.entries()) {
+    dumps.push(await openDumpFile(file, { ...openOptionsOf(options, i), onProgress: terminal.onProgress }));
+  }
+  try {
+    return await report(options, dumps, terminal);
+  } finally {
+    for (const { source } of dumps) source.close();
+  }
+}
+
+/** How to open the file with this index. */
+export function openOptionsOf({ raw, ram, views }: Options, index: number): OpenDumpOptions {
+  const { cr3, levels, encryption } = views[index]!;
+  return { raw: raw || ram.length > 0, ram, cr3, levels, encryption };
+}
+
+/**
+ * Runs the command on opened dumps, one for each file of the options. Returns the exit code.
+ *
+ * @throws UsageError, DumpError
+ * @throws PageTableError for bounds that are not canonical
+ */
+export function report(options: Options, dumps: readonly Dump[], terminal: Terminal): Promise<number> {
+  const opened = options.command === 'info' ? [] : dumps.map((dump, i) => viewOf(options, dump, i));
+  return print(recordsFor(options, dumps, opened, terminal), { options, opened, terminal });
+}
+
+type Records = Iterable<ReportRecord> | AsyncIterable<ReportRecord>;
+
+function recordsFor(
+  options: Options,
+  dumps: readonly Dump[],
+  opened: readonly DumpView[],
+  terminal: Terminal,
+): Records {
+  const { onProgress } = terminal;
+  const scope = { within: options.within, all: options.all, onProgress };
+  const [first, second] = opened as [DumpView, DumpView];
+  switch (options.command) {
+    case 'runs':
+      return listRuns(first, scope);
+    case 'leaves':
+      return listLeaves(first, scope);
+    case 'translate':
+      return listTranslations(
+        first,
+        options.addresses.length > 0 ? options.addresses : addressesIn(terminal.lines()),
+      );
+    case 'walk':
+      return listWalks(first, options.addresses);
+    case 'compare':
+      return compareDumps(first, second, scope);
+    case 'summary':
+      return summarize(first, scope);
+    case 'info':
+      return describeDump(dumps[0]!);
+  }
+}
+
+function viewOf({ views }: Options, dump: Dump, index: number): DumpView {
+  return openView(dump, views[index]);
+}
+
+function rendererFor({ command, json, qemu }: Options): Renderer {
+  if (json) return new JsonLines();
+  if (qemu) return command === 'leaves' ? new QemuTlb() : new QemuMem();
+  return new TextReport();
+}
+
+interface Printing {
+  readonly options: Options;
+  readonly opened: readonly DumpView[];
+  readonly terminal: Terminal;
+}
+
+/** Prints all records, and the warnings that come up meanwhile. Returns the exit code that follows from them. */
+async function print(records: Records, printing: Printing): Promise<number> {
+  const { terminal } = printing;
+  const renderer = rendererFor(printing.options);
+  let code: number = ExitCode.Done;
+  /** Prints one record. Returns whether to wait for the reader. */
+  const take = (record: ReportRecord): boolean => {
+    code = Math.max(code, codeOf(record));
+    const text = renderer.render(record);
+    if (text !== undefined) return terminal.print(text);
+    // If the output format has no line for a fault or a warning, it goes to standard error.
+    if (record.type === 'fault') terminal.complain(new TextReport().render(record) ?? '');
+    if (record.type === 'warning') terminal.complain(`${record.file}: warning: ${record.message}`);
+    return false;
+  };
+  const takeAll = (record: ReportRecord): boolean => {
+    if (record.type !== 'end') return take(record);
+    code = Math.max(code, codeOfEnd(record, printing));
+    for (const warning of warningsOf(printing)) take(warning);
+    return take(record);
+  };
+  const step = (record: ReportRecord): boolean => {
+    const isFull = takeAll(record);
+    for (const warning of warningsOf(printing)) take(warning);
+    return isFull;
+  };
+  if (Symbol.asyncIterator in records) {
+    for await (const record of records) if (step(record)) await terminal.flush();
+  } else {
+    for (const record of records) if (step(record)) await terminal.flush();
+  }
+  await terminal.flush();
+  return code;
+}
+
+/** The warnings since the last call. */
+function warningsOf({ opened }: Printing): WarningRecord[] {
+  return opened.flatMap(({ dump, notices }) =>
+    notices.take().map((notice) => ({ type: 'warning', file: dump.name, ...notice }) as const),
+  );
+}
+
+/** A listing of nothing is an answer only for a part of the addresses. Otherwise something is wrong, and a warning says so. */
+function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
+  if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
+  if (options.within !== undefined) return ExitCode.Negative;
+  // The exit code follows from the warning.
+  for (const { notices, cr3 } of opened) {
+    if (!notices.isEmpty) continue;
+    notices.add('nothing-mapped', `nothing is mapped by the table at CR3 0x${cr3.toString(16)}. Check --cr3`);
+  }
+  return ExitCode.Done;
+}
+
+function codeOf(record: ReportRecord): number {
+  const result = record.type === 'walk' ? record.result : record;
+  if (result.type === 'translation' && result.obstacle !== null) {
+    return isFault(result.obstacle) ? ExitCode.BadTables : ExitCode.Negative;
+  }
+  if (record.type === 'fault' || record.type === 'warning') return ExitCode.BadTables;
+  return record.type === 'change' ? ExitCode.Negative : ExitCode.Done;
+}
+
+/** The addresses in lines, separated by blanks. The rest of a line after `#` is a comment. */
+async function* addressesIn(lines: AsyncIterable<string>): AsyncGenerator<bigint, undefined, undefined> {
+  let number = 0;
+  for await (const line of lines) {
+    number += 1;
+    const words = line.replace(/#.*/, '').trim().split(/\s+/);
+    for (const word of words) if (word !== '') yield parseHex(word, `line ${number} of standard input`);
+  }
+}

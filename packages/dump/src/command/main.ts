@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+/** Walks the page tables in memory dumps. `--help` lists commands and options. */
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { isPageTableError } from '@svsm/pagetable';
+import { isDumpError } from '../source/dump-error.ts';
+import { execute } from './command.ts';
+import { HELP } from './help.ts';
+import { parseOptions } from './options.ts';
+import { Output } from './output.ts';
+import { printable } from './printable.ts';
+import { ExitCode, lineOf, UsageError } from './problem.ts';
+import { Progress } from './progress.ts';
+
+const progress = new Progress();
+const output = new Output(progress);
+
+function complain(line: string): void {
+  progress.clear();
+  process.stderr.write(`svsm-dump: ${printable(line)}\n`);
+}
+
+function lines(): AsyncIterable<string> {
+  if (process.stdin.isTTY === true)
+    throw new UsageError('translate needs addresses: pass them as arguments, or through standard input');
+  return createInterface({ input: process.stdin });
+}
+
+async function main(): Promise<number> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options !== undefined) {
+    const print = (text: string): boolean => output.add(text);
+    const onProgress = progress.report;
+    return execute(options, { onProgress, lines, print, flush: () => output.flush(), complain });
+  }
+  output.add(HELP.trimEnd());
+  await output.flush();
+  return ExitCode.Done;
+}
+
+/** Wrong usage and bad files print one line. Any other error is a bug, and prints its stack. */
+function fail(error: unknown): number {
+  const isBounds = isPageTableError(error, 'NON_CANONICAL') || isPageTableError(error, 'MISALIGNED');
+  if (error instanceof UsageError || isDumpError(error) || isBounds) {
+    complain(lineOf(error));
+    return isDumpError(error) && error.code !== 'NO_SUCH_CPU' ? ExitCode.BadFile : ExitCode.Usage;
+  }
+  console.error(error);
+  return ExitCode.Bug;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.exitCode = fail(error);
+}

@@ -1,0 +1,213 @@
+import { parseArgs } from 'node:util';
+import type { VirtAddr } from '@svsm/address';
+import type { MemoryEncryption, VirtBounds } from '@svsm/pagetable';
+import type { RamRange } from '../formats/open-dump.ts';
+import type { ViewOptions } from '../view/view.ts';
+import { UsageError } from './problem.ts';
+
+const COMMANDS = ['runs', 'leaves', 'translate', 'walk', 'compare', 'summary', 'info'] as const;
+export type Command = (typeof COMMANDS)[number];
+
+/** The parsed command line. */
+export interface Options {
+  readonly command: Command;
+  /** Two files for `compare`, else one. */
+  readonly files: readonly string[];
+  readonly addresses: readonly bigint[];
+  readonly json: boolean;
+  readonly qemu: boolean;
+  readonly all: boolean;
+  readonly within: VirtBounds | undefined;
+  readonly raw: boolean;
+  readonly ram: readonly RamRange[];
+  /** The options of the view of each file. */
+  readonly views: readonly ViewOptions[];
+}
+
+/** Options that only some commands accept. */
+const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
+  qemu: ['runs', 'leaves'],
+  within: ['runs', 'leaves', 'summary', 'compare'],
+  all: ['runs', 'leaves', 'summary', 'compare'],
+};
+
+/**
+ * Parses the command line. Returns `undefined` if it asks for help.
+ *
+ * @throws UsageError
+ */
+export function parseOptions(args: readonly string[]): Options | undefined {
+  const { values, positionals } = parse(args);
+  if (values.help === true) return undefined;
+  const [first = '', ...rest] = positionals;
+  const isCommand = (COMMANDS as readonly string[]).includes(first);
+  const command = isCommand ? (first as Command) : 'runs';
+  const { files, addresses } = operands(command, isCommand ? rest : positionals);
+  for (const [name, commands] of Object.entries(ONLY_FOR)) {
+    if (values[name as 'qemu'] !== undefined && !commands.includes(command)) {
+      throw new UsageError(`--${name} is for ${commands.join(', ')}, not for ${command}`);
+    }
+  }
+  if (values.qemu === true && values.json === true) throw new UsageError('pass either --qemu or --json');
+  return {
+    command,
+    files,
+    addresses,
+    json: values.json ?? false,
+    qemu: values.qemu ?? false,
+    all: values.all ?? false,
+    within: values.within === undefined ? undefined : parseBounds(values.within),
+    raw: values.raw ?? false,
+    ram: (values.ram ?? []).map(parseRam),
+    views: files.map((_, i) => viewOptions(values, i, files.length)),
+  };
+}
+
+/**
+ * Parses a hexadecimal number of at most 64 bits, with or without `0x`. `what` is its name in the message.
+ *
+ * @throws UsageError
+ */
+export function parseHex(text: string, what: string): bigint {
+  const digits = /^(?:0x)?([0-9a-f][0-9a-f_]*)$/i.exec(text)?.[1]?.replaceAll('_', '') ?? '';
+  if (digits === '' || digits.length > 16) {
+    throw new UsageError(`${what}: ${JSON.stringify(text)} is not a hexadecimal number of at most 64 bits`);
+  }
+  return BigInt(`0x${digits}`);
+}
+
+type Values = ReturnType<typeof parse>['values'];
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean' },
+        qemu: { type: 'boolean' },
+        within: { type: 'string' },
+        all: { type: 'boolean' },
+        cpu: { type: 'string', multiple: true },
+        cr3: { type: 'string', multiple: true },
+        cr4: { type: 'string' },
+        levels: { type: 'string' },
+        'physical-bits': { type: 'string' },
+        'no-nx': { type: 'boolean' },
+        vendor: { type: 'string' },
+        'c-bit': { type: 'string' },
+        vtom: { type: 'string' },
+        raw: { type: 'boolean' },
+        ram: { type: 'string', multiple: true },
+        help: { type: 'boolean' },
+      },
+    });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code?.startsWith('ERR_PARSE_ARGS') !== true) throw error;
+    throw new UsageError(message.split('\n')[0], { cause: error });
+  }
+}
+
+function operands(
+  command: Command,
+  given: readonly string[],
+): { files: readonly string[]; addresses: readonly bigint[] } {
+  const fileCount = command === 'compare' ? 2 : 1;
+  const files = given.slice(0, fileCount);
+  const addresses = given.slice(fileCount);
+  if (files.length < fileCount) {
+    throw new UsageError(`${command} needs ${fileCount === 2 ? 'two files' : 'a file'}: see --help`);
+  }
+  if (addresses.length > 0 && command !== 'translate' && command !== 'walk') {
+    throw new UsageError(`${command} does not take the argument ${JSON.stringify(addresses[0])}: see --help`);
+  }
+  if (addresses.length === 0 && command === 'walk') throw new UsageError('walk needs an address: see --help');
+  return { files, addresses: addresses.map((text) => parseHex(text, 'address')) };
+}
+
+function viewOptions(values: Values, index: number, files: number): ViewOptions {
+  const cr3 = oneOf('cr3', values.cr3, index, files);
+  const cpu = oneOf('cpu', values.cpu, index, files);
+  const vendor = values.vendor ?? 'intel';
+  if (vendor !== 'amd' && vendor !== 'intel') {
+    throw new UsageError(`--vendor: ${JSON.stringify(vendor)} is neither amd nor intel`);
+  }
+  const levels = values.levels === undefined ? undefined : decimal('levels', values.levels, 4, 5);
+  return {
+    cpu: cpu === undefined ? undefined : decimal('cpu', cpu, 0, 2 ** 20),
+    cr3: cr3 === undefined ? undefined : parseHex(cr3, '--cr3'),
+    cr4: values.cr4 === undefined ? undefined : parseHex(values.cr4, '--cr4'),
+    levels: levels as 4 | 5 | undefined,
+    physicalBits:
+      values['physical-bits'] === undefined
+        ? undefined
+        : decimal('physical-bits', values['physical-bits'], 32, 52),
+    encryption: encryption(values),
+    noNx: values['no-nx'] ?? false,
+    vendor,
+  };
+}
+
+/** The value for one of the files. A single value is for both dumps of `compare`; of two values, each dump has its own. */
+function oneOf(
+  name: string,
+  given: readonly string[] = [],
+  index: number,
+  files: number,
+): string | undefined {
+  if (given.length > files) {
+    throw new UsageError(
+      `--${name} is given ${given.length} times, for ${files === 1 ? 'one file' : 'two files'}`,
+    );
+  }
+  return given[Math.min(index, given.length - 1)];
+}
+
+function encryption(values: Values): MemoryEncryption | undefined {
+  const { 'c-bit': cBit, vtom } = values;
+  if (cBit !== undefined && vtom !== undefined) throw new UsageError('pass either --c-bit or --vtom');
+  if (cBit !== undefined) return { mode: 'c-bit', bit: decimal('c-bit', cBit, 32, 51) };
+  if (vtom !== undefined) return { mode: 'vtom', bit: decimal('vtom', vtom, 32, 51) };
+  return undefined;
+}
+
+function decimal(name: string, text: string, low: number, high: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= low && value <= high) return value;
+  throw new UsageError(`--${name}: ${JSON.stringify(text)} is not a decimal number from ${low} to ${high}`);
+}
+
+function parseBounds(text: string): VirtBounds {
+  const { start, end } = parseRange(text, '--within');
+  if (start % 4096n !== 0n || end % 4096n !== 0n) {
+    throw new UsageError(
+      `--within ${text}: start and end must be multiples of 0x1000, and the end is exclusive`,
+    );
+  }
+  return { start: start as VirtAddr, end };
+}
+
+function parseRam(text: string): RamRange {
+  const [range = '', offset = '', more] = text.split('@');
+  if (offset === '' || more !== undefined) throw new UsageError(`--ram ${text}: give START-END@OFFSET`);
+  const { start, end } = parseRange(range, '--ram');
+  const [paddr, at] = [Number(start), Number(parseHex(offset, '--ram'))];
+  if (end > 2n ** 52n || at > 2 ** 52)
+    throw new UsageError(`--ram ${text}: addresses and offsets end at 2^52`);
+  return { paddr, size: Number(end) - paddr, offset: at };
+}
+
+/** Parses `START-END` or `START+SIZE`. The end may be 2^64. */
+function parseRange(text: string, what: string): { start: bigint; end: bigint } {
+  const [, from = '', sign, to = ''] = /^([^-+]+)([-+])([^-+]+)$/.exec(text) ?? [];
+  if (sign === undefined)
+    throw new UsageError(`${what}: ${JSON.stringify(text)} is neither START-END nor START+SIZE`);
+  const start = parseHex(from, what);
+  const isTop = /^(0x)?10{16}$/i.test(to);
+  const second = isTop ? 2n ** 64n : parseHex(to, what);
+  const end = sign === '+' ? start + second : second;
+  if (end <= start || end > 2n ** 64n)
+    throw new UsageError(`${what} ${text}: the end must be above the start, and at most 2^64`);
+  return { start, end };
+}

@@ -1,0 +1,46 @@
+import { once } from 'node:events';
+import process from 'node:process';
+import { printableLines } from './printable.ts';
+import { ExitCode } from './problem.ts';
+import type { Progress } from './progress.ts';
+
+const ENOUGH = 0x1_0000;
+
+/** Standard output, written in large pieces, no faster than its reader reads them, without characters that terminals obey. */
+export class Output {
+  readonly #progress: Progress;
+  #pending = '';
+  #isScheduled = false;
+
+  constructor(progress: Progress) {
+    this.#progress = progress;
+    // A reader such as `head` may stop reading. This is not an error.
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(ExitCode.Done);
+      process.stderr.write(`svsm-dump: cannot write: ${error.message}\n`);
+      process.exit(ExitCode.BadFile);
+    });
+  }
+
+  /** Adds lines. Returns whether so much is pending that the caller should await {@link flush}. */
+  add(lines: string): boolean {
+    this.#pending += `${lines}\n`;
+    if (!this.#isScheduled) {
+      // An interactive reader gets the lines as soon as there is nothing else to do.
+      this.#isScheduled = true;
+      setImmediate(() => {
+        this.#isScheduled = false;
+        void this.flush();
+      });
+    }
+    return this.#pending.length >= ENOUGH;
+  }
+
+  async flush(): Promise<void> {
+    const pending = printableLines(this.#pending);
+    this.#pending = '';
+    if (pending === '') return;
+    if (process.stdout.isTTY === true) this.#progress.clear();
+    if (!process.stdout.write(pending)) await once(process.stdout, 'drain');
+  }
+}

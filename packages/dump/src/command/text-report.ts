@@ -1,0 +1,230 @@
+import { formatAddress, PageSize } from '@svsm/address';
+import { sizeText } from '../source/size-text.ts';
+import { LeafBits } from '../view/entry-bits.ts';
+import type {
+  ChangeRecord,
+  CpuRecord,
+  DumpRecord,
+  EndRecord,
+  FaultRecord,
+  LeafRecord,
+  PageFacts,
+  ReportRecord,
+  RunRecord,
+  StepRecord,
+  SummaryRecord,
+  SummaryWarning,
+  TranslationRecord,
+  WalkRecord,
+} from '../view/record.ts';
+import { printable } from './printable.ts';
+import type { Renderer } from './renderer.ts';
+
+const TABLE_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'] as const;
+const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
+  [PageSize.Regular]: '4K',
+  [PageSize.Huge]: '2M',
+  [PageSize.Giant]: '1G',
+};
+/** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
+const HEADINGS: Partial<Record<ReportRecord['type'], string>> = {
+  run: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
+  leaf: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  bits of the leaf`,
+  translation: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in the file`,
+  change: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'change'.padEnd(10)} before → after`,
+};
+const CHANGE_SIGNS: Readonly<Record<ChangeRecord['change'], string>> = {
+  mapped: '+ mapped',
+  unmapped: '- unmapped',
+  remapped: '~ remapped',
+  rights: '~ rights',
+  visibility: '~ memory',
+  'page-size': '~ page',
+};
+const WARNINGS: Readonly<Record<SummaryWarning['warning'], string>> = {
+  'writable-executable': 'writable and executable (W+X)',
+  'user-in-upper-half': 'user pages in the upper half',
+  'supervisor-in-lower-half': 'supervisor pages in the lower half',
+  'self-mapped': 'reached at several levels (a self-map or a loop)',
+};
+
+/** Text tables. Lines that begin with `#` describe the listing; all others belong to it. */
+export class TextReport implements Renderer {
+  #heading: string | undefined;
+  readonly #bits: LeafBits = new LeafBits();
+
+  render(record: ReportRecord): string | undefined {
+    const text = this.#textOf(record);
+    const heading = HEADINGS[record.type];
+    if (heading === undefined || heading === this.#heading) return text;
+    this.#heading = heading;
+    return `# ${heading}\n${text}`;
+  }
+
+  #textOf(record: ReportRecord): string | undefined {
+    switch (record.type) {
+      case 'dump':
+        return dumpText(record);
+      case 'run':
+        return runText(record);
+      case 'leaf':
+        return leafText(record, this.#bits);
+      case 'fault':
+        return faultText(record);
+      case 'warning':
+        return undefined;
+      case 'translation':
+        return translationText(record);
+      case 'walk':
+        return walkText(record);
+      case 'change':
+        return changeText(record);
+      case 'summary':
+        return summaryText(record);
+      case 'file':
+        return `# ${printable(record.file)}: ${printable(record.kind)}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
+      case 'cpu':
+        return cpuText(record);
+      case 'memory': {
+        const { start, end, size, fileOffset } = record;
+        return `memory ${range(start, end)} ${sizeText(size).padStart(10)}  ${fileOffset === null ? 'zeros, not in the file' : `at byte ${fileOffset} of the file`}`;
+      }
+      case 'end':
+        return endText(record);
+    }
+  }
+}
+
+function dumpText({ file, kind, ...of }: DumpRecord): string {
+  const cpu = of.cpus === 0 ? 'CR3' : `CPU ${of.cpu} of ${of.cpus}: CR3`;
+  const cr4 = of.cr4 === null ? '' : `, CR4 0x${of.cr4.toString(16)}`;
+  const encryption =
+    of.encryption === null
+      ? 'no memory encryption'
+      : `${of.encryption.mode === 'vtom' ? 'vTOM' : 'C-bit'} at bit ${of.encryption.bit}`;
+  const facts = `${of.levels} levels, ${of.physicalBits} physical bits, NX ${of.noExecute ? 'on' : 'off'}, ${encryption}`;
+  return `# ${printable(file)}: ${printable(kind)}\n# ${cpu} 0x${of.cr3.toString(16)}${cr4}; ${facts}`;
+}
+
+function runText({ start, end, size, ...facts }: RunRecord): string {
+  return `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}`.trimEnd();
+}
+
+function leafText({ start, flags, ...facts }: LeafRecord, bits: LeafBits): string {
+  return `${formatAddress(start)} ${factsText(facts)} ${bits.of(flags, facts.pageSize).join(' ')}`;
+}
+
+function faultText({ fault, start, level, paddr, entry, reserved }: FaultRecord): string {
+  const name = TABLE_NAMES[level as 0];
+  const what =
+    fault === 'reserved-bits'
+      ? `the ${name} entry at ${short(paddr)} is ${formatAddress(entry ?? 0n)}, with reserved bits ${short(reserved ?? 0n)}`
+      : `the ${name} at ${short(paddr)} is outside memory`;
+  return `${formatAddress(start)} ! not listed: ${what}`;
+}
+
+function translationText(record: TranslationRecord): string {
+  const { vaddr, page, paddr, fileOffset } = record;
+  if (page === null || paddr === null) return `${formatAddress(vaddr)} ${obstacleText(record)}`;
+  const place = fileOffset === null ? '-' : `byte ${fileOffset}`;
+  return `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${place}`;
+}
+
+function obstacleText({ obstacle, level }: TranslationRecord): string {
+  const entry = level === null ? 'an entry' : `its ${TABLE_NAMES[level as 0]} entry`;
+  switch (obstacle) {
+    case 'not-canonical':
+      return 'not canonical';
+    case 'reserved-bits':
+      return `not translated: ${entry} has reserved bits set`;
+    case 'bus-error':
+      return 'not translated: a table is outside memory';
+    default:
+      return `not mapped: ${entry} is not present`;
+  }
+}
+
+function walkText({ vaddr, steps, result }: WalkRecord): string {
+  const place = result.fileOffset === null ? '' : `, byte ${result.fileOffset} of the file`;
+  const last =
+    result.page === null || result.paddr === null
+      ? `  ${obstacleText(result)}`
+      : `  ${formatAddress(result.paddr)}, in a ${PAGE_NAMES[result.page.pageSize]} page, ${rights(result.page)}${memory(result.page.shared)}${place}`;
+  return [formatAddress(vaddr), ...steps.map(stepText), last].join('\n');
+}
+
+/** Named bits are in capitals if they are set, else in small letters. Other bits appear only if they are set. */
+function stepText(step: StepRecord): string {
+  const { level, index, entryAddress, entry, present, leaf, address, protectionKey, reserved } = step;
+  const place = `  ${`${TABLE_NAMES[level as 0]}[${index}]`.padEnd(9)} at ${short(entryAddress).padEnd(14)} ${formatAddress(entry)}`;
+  if (!present) return `${place}  p`;
+  const bits = Object.entries(step.bits).flatMap(([name, isSet]) => {
+    if (isSet) return [name];
+    return name.startsWith('bit') ? [] : [name.toLowerCase()];
+  });
+  if (protectionKey !== null) bits.push(`key=${protectionKey}`);
+  if (reserved !== 0n) bits.push(`RESERVED=${short(reserved)}`);
+  const target = `${leaf ? 'page' : TABLE_NAMES[(level - 1) as 0]} ${short(address ?? 0n)}`;
+  return `${place}  ${bits.join(' ')} → ${target}`;
+}
+
+function changeText({ start, end, size, change, before, after }: ChangeRecord): string {
+  const sides = [before, after].flatMap((side) => (side === null ? [] : [factsText(side).trimEnd()]));
+  return `${range(start, end)} ${sizeText(size).padStart(10)}  ${CHANGE_SIGNS[change].padEnd(10)} ${sides.join(' → ')}`;
+}
+
+function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): string {
+  const lines = [`${'page'} rights ${'memory'.padEnd(7)} ${'pages'.padStart(12)} ${'bytes'.padStart(14)}`];
+  for (const row of rows) {
+    lines.push(
+      `${PAGE_NAMES[row.pageSize].padEnd(4)} ${rights(row).padEnd(6)} ${(memory(row.shared).trim() || '-').padEnd(7)} ${String(row.pages).padStart(12)} ${sizeText(row.bytes).padStart(14)}`,
+    );
+  }
+  lines.push(`${'all'.padEnd(19)} ${String(pages).padStart(12)} ${sizeText(bytes).padStart(14)}`);
+  lines.push(
+    `${'tables'.padEnd(19)} ${String(tables).padStart(12)} ${sizeText(BigInt(tables) * 4096n).padStart(14)}`,
+  );
+  for (const { warning, pages: found, bytes: size, examples } of warnings) {
+    const noun = warning === 'self-mapped' ? 'table' : 'page';
+    const what = found === 1 ? noun : `${noun}s`;
+    lines.push('', `warning: ${WARNINGS[warning]}: ${found} ${what}, ${sizeText(size)}; the first of them:`);
+    for (const { start, end } of examples) lines.push(`  ${range(start, end)}`);
+  }
+  return lines.join('\n');
+}
+
+function cpuText({ cpu, registers, cpl }: CpuRecord): string {
+  const known = Object.entries(registers).map(
+    ([name, value]) => `${name.toUpperCase()} 0x${value.toString(16)}`,
+  );
+  return `CPU ${cpu}: ${[...known, ...(cpl === null ? [] : [`CPL ${cpl}`])].join(', ')}`;
+}
+
+function endText({ count, what, bytes, faults }: EndRecord): string {
+  const size = bytes === null ? '' : `, ${sizeText(bytes)}`;
+  const noun = count === 1 ? what.replace(/(?<=address)es$|s$/, '') : what;
+  return `# ${count} ${noun}${size}; ${faults === 0 ? 'complete' : `${faults} ${faults === 1 ? 'place' : 'places'} could not be read`}`;
+}
+
+function factsText({ paddr, pageSize, shared, ...facts }: PageFacts): string {
+  const seen = memory(shared).trim() || '-';
+  return `${formatAddress(paddr)} ${PAGE_NAMES[pageSize].padEnd(4)} ${rights(facts).padEnd(6)} ${seen.padEnd(7)}`;
+}
+
+/** The rights as in `info mem`, and `x`: user mode, read, write, execute. */
+function rights({ user, writable, executable }: Pick<PageFacts, 'user' | 'writable' | 'executable'>): string {
+  return `${user ? 'u' : '-'}r${writable ? 'w' : '-'}${executable ? 'x' : '-'}`;
+}
+
+function memory(shared: boolean | null): string {
+  if (shared === null) return '';
+  return shared ? ' shared' : ' private';
+}
+
+function range(start: bigint, end: bigint): string {
+  return `${formatAddress(start)} ${formatAddress(end).padEnd(18)}`;
+}
+
+function short(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}

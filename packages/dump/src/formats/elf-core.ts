@@ -1,0 +1,158 @@
+import { DumpError } from '../source/dump-error.ts';
+import { Notices } from '../source/notices.ts';
+import { Runs } from '../source/runs.ts';
+import { sizeText } from '../source/size-text.ts';
+import { readBytes, readSize, type Source } from '../source/source.ts';
+import type { DumpContent, DumpCpu, KernelFacts } from './dump.ts';
+import { type ProgramHeader, PT_LOAD, PT_NOTE, programHeaders } from './elf-headers.ts';
+import { cpuOfNote, isQemuNote, notesOf } from './elf-notes.ts';
+import { withUnlistedMemory } from './qemu-memory.ts';
+import { requireInside, Segments } from './segments.ts';
+import { kernelFactsOf, VMCOREINFO } from './vmcoreinfo.ts';
+
+/** The two notes of a processor have 828 bytes, and QEMU limits a note of the guest to 1 MiB. This is for all notes together. */
+const MAX_NOTE_BYTES = 2 ** 24;
+/** The most PT_NOTE headers. Real files have one. */
+const MAX_NOTE_HEADERS = 64;
+/** The value of p_paddr in `/proc/kcore` for memory without a fixed physical address. */
+const NO_ADDRESS = 2n ** 64n - 1n;
+
+/**
+ * Opens an ELF64 core file of x86-64: of QEMU's `dump-guest-memory`, with or without `-p`, or of a kernel (`/proc/vmcore`, also
+ * through `makedumpfile -E`). PT_LOAD segments have physical memory. QEMU's notes have registers; the note VMCOREINFO of a
+ * kernel says where its page tables are. The virtual addresses of a `-p` dump only serve to recognize it: they follow from the
+ * page tables, and are sign-extended wrongly in the user half.
+ *
+ * @throws DumpError
+ */
+export function openElfCore(source: Source): DumpContent {
+  const { loads, cpus, kernel, notesEnd } = partsOf(source);
+  const notices = new Notices();
+  // QEMU cuts off segments where a block ends, but what follows in the machine is not zero.
+  const zeros = cpus.length > 0 ? new Runs() : loads.tails;
+  const listed = new Segments(loads.runs, { zeros, notices });
+  const isByVirtual = loads.isByVirtual && cpus.length > 0;
+  const { memory, layout } = isByVirtual
+    ? withUnlistedMemory({ source, listed, blockEnds: loads.blockEnds, first: notesEnd, cpus })
+    : { memory: listed, layout: '' };
+  const facts = [
+    `ELF core, ${loads.count} ${loads.count === 1 ? 'segment' : 'segments'}`,
+    ...(memory.bytes > listed.bytes
+      ? [` and ${sizeText(BigInt(memory.bytes - listed.bytes))} outside of them`]
+      : []),
+    ...(layout === '' ? [] : [` ${layout}`]),
+    ...(kernel?.release === undefined ? [] : [` Linux ${kernel.release}`]),
+  ];
+  return {
+    kind: facts.join(','),
+    source,
+    cpus,
+    memory,
+    notices,
+    ...(kernel === undefined ? {} : { kernel }),
+    readFrame: (frame, bytes) => memory.read(source, frame, bytes),
+    offsetOf: (paddr) => memory.offsetOf(paddr),
+  };
+}
+
+interface Parts {
+  readonly loads: Loads;
+  readonly cpus: readonly DumpCpu[];
+  readonly kernel: KernelFacts | undefined;
+  /** The place in the file after the last notes. */
+  readonly notesEnd: number;
+}
+
+function partsOf(source: Source): Parts {
+  const loads = new Loads(source.size);
+  const cpus: DumpCpu[] = [];
+  let kernel: KernelFacts | undefined;
+  let [notesEnd, noteBytes, noteHeaders] = [0, 0, 0];
+  for (const header of programHeaders(source)) {
+    if (header.type === PT_LOAD) loads.add(header);
+    if (header.type !== PT_NOTE) continue;
+    const { offset, size } = noteSegment(source, header);
+    noteBytes += size;
+    noteHeaders += 1;
+    if (noteBytes > MAX_NOTE_BYTES || noteHeaders > MAX_NOTE_HEADERS) {
+      throw new DumpError('OUTSIDE_LIMITS', {
+        reason: `its notes have more than ${MAX_NOTE_BYTES} bytes, or more than ${MAX_NOTE_HEADERS} program headers`,
+      });
+    }
+    for (const note of notesOf(readBytes(source, offset, size))) {
+      if (isQemuNote(note)) cpus.push(cpuOfNote(note, cpus.length));
+      if (note.name === VMCOREINFO) kernel ??= kernelFactsOf(note.bytes);
+    }
+    notesEnd = offset + size;
+  }
+  loads.requireAddresses();
+  return { loads, cpus, kernel, notesEnd };
+}
+
+/** The PT_LOAD headers. */
+class Loads {
+  /** The number of headers with memory in the file. */
+  count = 0;
+  /** Whether some virtual address differs from the physical one. */
+  isByVirtual = false;
+  readonly runs: Runs = new Runs();
+  /** The ranges from p_filesz to p_memsz. */
+  readonly tails: Runs = new Runs();
+  /** The physical addresses at which such a range begins. A hostile file can have many; a PC has less than 16 blocks. */
+  readonly blockEnds: Set<number> = new Set();
+  readonly #fileSize: number;
+  #withoutAddress = 0;
+  #atZero = 0;
+
+  constructor(fileSize: number) {
+    this.#fileSize = fileSize;
+  }
+
+  add({ index, fields }: ProgramHeader): void {
+    const paddr = fields.getBigUint64(24, true);
+    const isInFile = fields.getBigUint64(32, true) !== 0n;
+    if (paddr === NO_ADDRESS) {
+      this.#withoutAddress += 1;
+      return;
+    }
+    const name = `program header ${index}`;
+    const start =
+      isInFile || paddr < 2n ** 52n ? readSize(fields, 24, () => `the physical address of ${name}`) : 0;
+    const size = readSize(fields, 32, () => `the size of ${name}`);
+    // QEMU lists device memory without bytes in the file, at offset -1.
+    const memorySize = Number(fields.getBigUint64(40, true));
+    if (isInFile) {
+      const offset = readSize(fields, 8, () => `the place of ${name}`);
+      requireInside({ paddr: start, size, offset, name }, this.#fileSize);
+      this.runs.add(start, start + size, offset - start);
+      this.count += 1;
+      if (start === 0) this.#atZero += 1;
+      if (memorySize > size && this.blockEnds.size < 64) this.blockEnds.add(start + size);
+    }
+    const end = start + memorySize;
+    if (end <= 2 ** 52) this.tails.add(start + size, end, 0);
+    this.isByVirtual ||= fields.getBigUint64(16, true) !== paddr;
+  }
+
+  /** @throws DumpError if no header names a physical address, or all name 0 */
+  requireAddresses(): void {
+    const hasNone = this.count === 0 && this.#withoutAddress > 0;
+    if (!hasNone && (this.#atZero < 2 || this.#atZero < this.count)) return;
+    throw new DumpError('UNSUPPORTED_FORMAT', {
+      reason:
+        'its program headers name no physical addresses, as in /proc/kcore of an old kernel or the core of a process: ' +
+        'make the dump with dump-guest-memory, kdump or makedumpfile -E',
+    });
+  }
+}
+
+function noteSegment(source: Source, { index, fields }: ProgramHeader): { offset: number; size: number } {
+  const offset = readSize(fields, 8, () => `the place of program header ${index}`);
+  const size = readSize(fields, 32, () => `the size of program header ${index}`);
+  if (offset + size > source.size) {
+    throw new DumpError('TRUNCATED_FILE', {
+      reason: `its notes end at byte ${offset + size}, beyond the end of the file at ${source.size}`,
+    });
+  }
+  return { offset, size };
+}

@@ -1,0 +1,87 @@
+import type { MemoryEncryption } from '@svsm/pagetable';
+import { DumpError, inFile } from '../source/dump-error.ts';
+import { asciiOf, readBytes, type Source } from '../source/source.ts';
+import { SparseSource } from '../source/sparse-source.ts';
+import type { Dump, DumpContent } from './dump.ts';
+import { openElfCore } from './elf-core.ts';
+import { ELF_MAGIC } from './elf-headers.ts';
+import { FOREIGN_SIZE, foreignOf, refusedByName } from './foreign.ts';
+import { FRAMES_MAGIC, openFramesFile } from './frames-file.ts';
+import { openRawImage } from './raw-image.ts';
+import { shapesOf } from './table-look.ts';
+
+/** A range of physical memory in a raw image. */
+export interface RamRange {
+  /** The physical address of its first byte. */
+  readonly paddr: number;
+  /** Bytes. */
+  readonly size: number;
+  /** The place of its first byte in the file. */
+  readonly offset: number;
+}
+
+/** How to open a dump. */
+export interface OpenDumpOptions {
+  /** The name of the file. Messages begin with it, and the endings of VMware's files count. Default: `'dump'`. */
+  readonly name?: string | undefined;
+  /** Open it as a raw image, whatever it begins with. Default: `true` if `ram` has ranges. */
+  readonly raw?: boolean | undefined;
+  /** The memory of a raw image. Default: memory from address 0 on, with the hole below 4 GiB that fits the tables. */
+  readonly ram?: readonly RamRange[] | undefined;
+  /** CR3 of the page table that is to be opened. A file of unknown format is a raw image only if this is given. */
+  readonly cr3?: bigint | undefined;
+  /** The levels of that page table. Default: both are tried. */
+  readonly levels?: 4 | 5 | undefined;
+  /** The memory encryption of that page table. */
+  readonly encryption?: MemoryEncryption | undefined;
+}
+
+export const GZIP_MAGIC = '\x1f\x8b';
+
+/**
+ * Opens a dump: recognizes its format by its first bytes and reads its headers, but not its memory. O(n log n) for n segments.
+ *
+ * @throws DumpError `INVALID_FILE`, `TRUNCATED_FILE`, `UNSUPPORTED_FORMAT`, `UNKNOWN_FORMAT`, `OUTSIDE_LIMITS`, `READ_FAILED`
+ */
+export function openDump(source: Source, options: OpenDumpOptions = {}): Dump {
+  const { name = 'dump' } = options;
+  return inFile(name, () => ({ name, ...contentOf(name, source, options) }));
+}
+
+function contentOf(name: string, given: Source, options: OpenDumpOptions): DumpContent {
+  const { cr3, levels, encryption } = options;
+  const source = startOf(given).startsWith(SparseSource.MAGIC) ? new SparseSource(given) : given;
+  if (source.size === 0) throw new DumpError('TRUNCATED_FILE', { reason: 'it is empty' });
+  const ram = (options.ram ?? []).map((range) => ({ ...range, name: nameOf(range) }));
+  const shapes = cr3 === undefined ? [] : shapesOf(cr3, levels, encryption);
+  if (options.raw ?? ram.length > 0) return openRawImage(source, ram, shapes);
+  const start = startOf(source);
+  if (start.startsWith(ELF_MAGIC)) return openElfCore(source);
+  if (start.startsWith(FRAMES_MAGIC)) return openFramesFile(source);
+  requireKnown(name, start);
+  if (cr3 !== undefined) return openRawImage(source, ram, shapes);
+  throw new DumpError('UNKNOWN_FORMAT', {});
+}
+
+/** @throws DumpError `UNSUPPORTED_FORMAT` for a format that is recognized, but not supported */
+function requireKnown(name: string, start: string): void {
+  const refuse = (reason: string): never => {
+    throw new DumpError('UNSUPPORTED_FORMAT', { reason });
+  };
+  if (start.startsWith(GZIP_MAGIC)) refuse('it is compressed with gzip: unpack it first: gzip -d');
+  const foreign = foreignOf(start);
+  if (foreign) refuse(`it looks like ${foreign.name}, which is not supported: ${foreign.advice}`);
+  const reason = refusedByName(name);
+  if (reason !== undefined) refuse(reason);
+}
+
+/** The range as an option of the command. */
+function nameOf({ paddr, size, offset }: RamRange): string {
+  const [start, end, at] = [paddr, paddr + size, offset].map((value) => value.toString(16));
+  return `--ram ${start}-${end}@${at}`;
+}
+
+/** The first bytes of a source, one character a byte: enough to recognize its format. */
+export function startOf(source: Source): string {
+  return asciiOf(readBytes(source, 0, Math.min(FOREIGN_SIZE, source.size)));
+}

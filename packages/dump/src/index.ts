@@ -1,0 +1,44 @@
+/**
+ * Memory dumps of x86-64 machines: their formats, their memory, and the page tables in it. It reads bytes through a `Source`, and
+ * uses no API of a platform.
+ *
+ * @packageDocumentation
+ */
+
+export type { Dump, DumpCpu, KernelFacts } from './formats/dump.ts';
+export { type OpenDumpOptions, openDump, type RamRange } from './formats/open-dump.ts';
+export type { MemoryRange } from './formats/segments.ts';
+export { type BlobLike, type BlobReader, blobSource } from './source/blob-source.ts';
+export { bytesSource } from './source/bytes-source.ts';
+export { DumpError, type DumpErrorCode, type DumpErrorDetails, isDumpError } from './source/dump-error.ts';
+export type { Notice, Notices } from './source/notices.ts';
+export type { OnProgress } from './source/on-progress.ts';
+export type { Source } from './source/source.ts';
+export { compareDumps } from './view/comparison.ts';
+export { describeDump } from './view/inventory.ts';
+export { type DumpListingOptions, listLeaves, listRuns } from './view/listing.ts';
+export type {
+  ChangeRecord,
+  CpuRecord,
+  DumpRecord,
+  EndRecord,
+  FaultRecord,
+  FileRecord,
+  LeafRecord,
+  MemoryRecord,
+  Obstacle,
+  PageFacts,
+  ReportRecord,
+  RunRecord,
+  StepRecord,
+  SummaryRecord,
+  SummaryRow,
+  SummaryWarning,
+  TranslationRecord,
+  WalkRecord,
+  WarningRecord,
+} from './view/record.ts';
+export { summarize } from './view/summary.ts';
+export { listTranslations, translationOf } from './view/translation.ts';
+export { type DumpView, openView, type ViewOptions } from './view/view.ts';
+export { listWalks } from './view/walks.ts';

@@ -1,0 +1,43 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { DumpError } from '../source/dump-error.ts';
+import type { Source } from '../source/source.ts';
+
+/** A file that is read by position. No bytes are cached. */
+export class FileSource implements Source {
+  readonly size: number;
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.size = fstatSync(fd).size;
+  }
+
+  read(position: number, into: Uint8Array): void {
+    for (let done = 0; done < into.length; ) {
+      const count = readSync(this.#fd, into, done, into.length - done, position + done);
+      if (count === 0) {
+        throw new DumpError('TRUNCATED_FILE', {
+          reason: `it ends at byte ${position + done}, before byte ${position + into.length}`,
+        });
+      }
+      done += count;
+    }
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** Opens the file at `path` for reading. */
+export function openFile(path: string): number {
+  const fd = openSync(path, 'r');
+  if (!fstatSync(fd).isDirectory()) return fd;
+  closeSync(fd);
+  throw new DumpError('READ_FAILED', { reason: 'it is a directory' });
+}
+
+/** Whether `fd` can be read at any position: a file can, a pipe cannot. */
+export function isSeekable(fd: number): boolean {
+  return fstatSync(fd).isFile();
+}

@@ -1,0 +1,18 @@
+import type { Dump } from '../formats/dump.ts';
+import type { CpuRecord, FileRecord, MemoryRecord } from './record.ts';
+
+/** The format of a file, the registers of its processors, and its memory. */
+export function* describeDump(
+  dump: Dump,
+): Generator<FileRecord | CpuRecord | MemoryRecord, undefined, undefined> {
+  yield { type: 'file', file: dump.name, kind: dump.kind, size: dump.source.size, cpus: dump.cpus.length };
+  for (const [cpu, { cpl, ...registers }] of dump.cpus.entries()) {
+    const known = Object.entries(registers as Record<string, bigint | undefined>).filter(
+      (register): register is [string, bigint] => register[1] !== undefined,
+    );
+    yield { type: 'cpu', cpu, registers: Object.fromEntries(known), cpl: cpl ?? null };
+  }
+  for (const { start, end, offset } of dump.memory ?? []) {
+    yield { type: 'memory', start, end, size: end - start, fileOffset: offset ?? null };
+  }
+}

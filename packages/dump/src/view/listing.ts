@@ -1,0 +1,188 @@
+import { PageSize } from '@svsm/address';
+import type { MappedLeaf, Mapping, OnListingFault, VirtBounds } from '@svsm/pagetable';
+import { DumpError } from '../source/dump-error.ts';
+import type { OnProgress } from '../source/on-progress.ts';
+import { takeCensus } from './census.ts';
+import type { DumpRecord, EndRecord, FaultRecord, LeafRecord, PageFacts, RunRecord } from './record.ts';
+import type { DumpView } from './view.ts';
+
+/** The scope of a listing. */
+export interface DumpListingOptions {
+  /** List only these virtual addresses. */
+  readonly within?: VirtBounds | undefined;
+  /** List all pages, however many there are. */
+  readonly all?: boolean | undefined;
+  readonly onProgress?: OnProgress | undefined;
+}
+
+/**
+ * A listing is refused if repeated tables make it this many times longer, and longer than this many pages, faults and tables.
+ * A kernel's espfix area repeats one page 65,536 times for each 64 processors.
+ */
+const MAX_REPEATS = 16;
+const MAX_REPEATED = 2 ** 19;
+
+/**
+ * The longest runs and the places that cannot be read, by address. A run ends where the virtual or the physical addresses are not
+ * contiguous, or where page size, rights or memory differ. A step is O(1) for each page of the run.
+ *
+ * @throws DumpError `LISTING_TOO_LONG` at the first step, unless `all` is given
+ * @throws PageTableError `NON_CANONICAL`, `MISALIGNED` at the first step, for the bounds
+ */
+export function* listRuns(
+  view: DumpView,
+  options: DumpListingOptions = {},
+): Generator<DumpRecord | RunRecord | FaultRecord | EndRecord, undefined, undefined> {
+  const expected = requireListable(view, options);
+  yield dumpRecord(view);
+  const iterate = (onFault: OnListingFault): Iterable<Mapping> =>
+    view.table.mappings({ ...bounds(options), onFault });
+  yield* listed(view, expected, options.onProgress, 'runs', iterate, (mapping) => runRecord(view, mapping));
+}
+
+/**
+ * Each page, and the places that cannot be read, by address. A large page is listed whole, even if only a part of it is in the
+ * scope. A step is O(1).
+ *
+ * @throws DumpError, PageTableError as {@link listRuns}
+ */
+export function* listLeaves(
+  view: DumpView,
+  options: DumpListingOptions = {},
+): Generator<DumpRecord | LeafRecord | FaultRecord | EndRecord, undefined, undefined> {
+  const expected = requireListable(view, options);
+  yield dumpRecord(view);
+  const iterate = (onFault: OnListingFault): Iterable<MappedLeaf> =>
+    view.table.leaves({ ...bounds(options), onFault });
+  yield* listed(view, expected, options.onProgress, 'pages', iterate, (leaf) => leafRecord(view, leaf));
+}
+
+/** The first record of a listing: the dump and its page table. */
+export function dumpRecord({ dump, cpu, cr3, cr4, config }: DumpView): DumpRecord {
+  return {
+    type: 'dump',
+    file: dump.name,
+    kind: dump.kind,
+    cpu,
+    cpus: dump.cpus.length,
+    cr3,
+    cr4: cr4 ?? null,
+    levels: config.levels,
+    physicalBits: config.physicalBits,
+    noExecute: config.noExecute,
+    vendor: config.vendor,
+    encryption: config.encryption ?? null,
+  };
+}
+
+/** The record of a run. */
+export function runRecord(view: DumpView, mapping: Mapping): RunRecord {
+  const { start, end, size } = mapping.region;
+  return { type: 'run', start, end, size, ...factsOf(view, mapping) };
+}
+
+/** The facts that the pages of a run have in common. */
+export function factsOf({ config }: DumpView, mapping: Omit<Mapping, 'region'>): PageFacts {
+  const { paddr, pageSize, user, writable, executable, shared } = mapping;
+  return {
+    paddr,
+    pageSize,
+    user,
+    writable,
+    executable,
+    shared: config.encryption === undefined ? null : shared,
+  };
+}
+
+/** The runs of a listing. Faults go to `onFault`. */
+export function mappingsOf(
+  view: DumpView,
+  scope: DumpListingOptions,
+  onFault: (fault: FaultRecord) => void,
+): Generator<Mapping, undefined, undefined> {
+  return view.table.mappings({
+    ...bounds(scope),
+    onFault: (...fault) => onFault(faultRecord(view, ...fault)),
+  });
+}
+
+function leafRecord({ config }: DumpView, leaf: MappedLeaf): LeafRecord {
+  const { vaddr, frame, size, user, writable, executable, shared, flags } = leaf;
+  return {
+    type: 'leaf',
+    start: vaddr,
+    paddr: frame,
+    pageSize: size,
+    user,
+    writable,
+    executable,
+    shared: config.encryption === undefined ? null : shared,
+    flags,
+  };
+}
+
+function* listed<Item, Listed extends RunRecord | LeafRecord>(
+  view: DumpView,
+  expected: number,
+  onProgress: OnProgress | undefined,
+  what: string,
+  iterate: (onFault: OnListingFault) => Iterable<Item>,
+  recordOf: (item: Item) => Listed,
+): Generator<Listed | FaultRecord | EndRecord, undefined, undefined> {
+  // A fault may be found while a run with a lower address still grows. It waits, so that records are in address order.
+  const waiting: FaultRecord[] = [];
+  let [count, pages, frames, faults] = [0, 0, 0, 0];
+  for (const item of iterate((...fault) => waiting.push(faultRecord(view, ...fault)))) {
+    const record = recordOf(item);
+    for (; waiting[0] !== undefined && waiting[0].start < record.start; faults += 1) yield waiting.shift()!;
+    const size = record.type === 'run' ? Number(record.size) : record.pageSize;
+    count += 1;
+    pages += size / record.pageSize;
+    frames += size / PageSize.Regular;
+    onProgress?.(pages, Math.max(pages, expected), 'pages');
+    yield record;
+  }
+  yield* waiting;
+  faults += waiting.length;
+  yield { type: 'end', what, count, bytes: BigInt(frames) * 4096n, faults };
+}
+
+/**
+ * Throws if the bounds are not valid, or if aliased tables make the listing extremely long. Returns the approximate number of
+ * pages.
+ *
+ * @throws PageTableError `NON_CANONICAL`, `MISALIGNED`
+ * @throws DumpError `LISTING_TOO_LONG`
+ */
+export function requireListable(view: DumpView, scope: DumpListingOptions): number {
+  const { within, all } = scope;
+  // This checks the bounds, and does not list anything yet.
+  view.table.mappings(bounds(scope));
+  const { pages, faults, visits, once, entries, selfMapped } = takeCensus(view, within);
+  const length = pages + faults + visits;
+  const isTooLong = length > MAX_REPEATED && length > MAX_REPEATS * once;
+  if (!isTooLong || all === true) return pages;
+  const cause =
+    selfMapped.length > 0
+      ? `the table at 0x${(selfMapped[0]! * PageSize.Regular).toString(16)} is reached at several levels`
+      : 'tables are reached repeatedly';
+  throw new DumpError('LISTING_TOO_LONG', { pages, entries, faults, cause }, { file: view.dump.name });
+}
+
+function bounds({ within }: DumpListingOptions): { within?: VirtBounds } {
+  return within === undefined ? {} : { within };
+}
+
+function faultRecord({ dump }: DumpView, ...[error, place]: Parameters<OnListingFault>): FaultRecord {
+  const isReserved = error.code === 'RESERVED_BITS';
+  return {
+    type: 'fault',
+    fault: isReserved ? 'reserved-bits' : 'bus-error',
+    file: dump.name,
+    start: place.vaddr,
+    level: place.level,
+    paddr: error.details.paddr,
+    entry: isReserved ? error.details.entry : null,
+    reserved: isReserved ? error.details.reserved : null,
+  };
+}

@@ -1,0 +1,191 @@
+import type { PageSize, PhysAddr } from '@svsm/address';
+import type { MemoryEncryption } from '@svsm/pagetable';
+import type { Notice } from '../source/notices.ts';
+
+/** The rights that all levels leave for a page, and its physical address. */
+export interface PageFacts {
+  readonly paddr: PhysAddr;
+  readonly pageSize: PageSize;
+  readonly user: boolean;
+  readonly writable: boolean;
+  readonly executable: boolean;
+  /** `null` if memory encryption is not configured. */
+  readonly shared: boolean | null;
+}
+
+/** The dump and its page table: the first record of all commands except `info`. */
+export interface DumpRecord {
+  readonly type: 'dump';
+  readonly file: string;
+  readonly kind: string;
+  readonly cpu: number;
+  readonly cpus: number;
+  readonly cr3: bigint;
+  readonly cr4: bigint | null;
+  readonly levels: 4 | 5;
+  readonly physicalBits: number;
+  readonly noExecute: boolean;
+  readonly vendor: 'amd' | 'intel';
+  readonly encryption: MemoryEncryption | null;
+}
+
+/** A run of pages that are contiguous in virtual and in physical memory, and equal in size, rights and visibility. */
+export interface RunRecord extends PageFacts {
+  readonly type: 'run';
+  readonly start: bigint;
+  /** Exclusive. */
+  readonly end: bigint;
+  readonly size: bigint;
+}
+
+/** One page. */
+export interface LeafRecord extends PageFacts {
+  readonly type: 'leaf';
+  readonly start: bigint;
+  /** The flags of the leaf entry only, as `PteFlags`. JSON has the names of the set bits instead, as `bits`. */
+  readonly flags: number;
+}
+
+/** A place where the walk could not go on. */
+export interface FaultRecord {
+  readonly type: 'fault';
+  readonly fault: 'reserved-bits' | 'bus-error';
+  readonly file: string;
+  /** The first virtual address that is missing because of it. */
+  readonly start: bigint;
+  /** The level of the corrupted entry, or of the table outside memory. */
+  readonly level: number;
+  /** The physical address of the corrupted entry, or of the table outside memory. */
+  readonly paddr: bigint;
+  readonly entry: bigint | null;
+  readonly reserved: bigint | null;
+}
+
+/** Something that is wrong with a dump as a whole, or with the way in which it is read. */
+export interface WarningRecord extends Notice {
+  readonly type: 'warning';
+  readonly file: string;
+}
+
+/** The end of a listing. A listing without this record is not complete. */
+export interface EndRecord {
+  readonly type: 'end';
+  readonly count: number;
+  readonly what: string;
+  readonly bytes: bigint | null;
+  readonly faults: number;
+}
+
+/** Why an address has no translation. */
+export type Obstacle = 'not-mapped' | 'not-canonical' | 'reserved-bits' | 'bus-error';
+
+export interface TranslationRecord {
+  readonly type: 'translation';
+  readonly vaddr: bigint;
+  readonly page: PageFacts | null;
+  /** The physical address of `vaddr` itself. */
+  readonly paddr: bigint | null;
+  /** The place of that byte in the file. */
+  readonly fileOffset: number | null;
+  readonly obstacle: Obstacle | null;
+  /** The level at which the walk ended. */
+  readonly level: number | null;
+}
+
+export interface StepRecord {
+  readonly level: number;
+  readonly table: bigint;
+  readonly index: number;
+  readonly entryAddress: bigint;
+  readonly entry: bigint;
+  readonly present: boolean;
+  readonly leaf: boolean;
+  /** The table or page that it points to; `null` if it is not present. */
+  readonly address: bigint | null;
+  /** Every bit that has a name at this level, and whether it is set. */
+  readonly bits: Readonly<Record<string, boolean>>;
+  /** The protection key of a leaf. */
+  readonly protectionKey: number | null;
+  readonly reserved: bigint;
+}
+
+export interface WalkRecord {
+  readonly type: 'walk';
+  readonly vaddr: bigint;
+  readonly steps: readonly StepRecord[];
+  readonly result: TranslationRecord;
+}
+
+/** A difference between two dumps in one region of virtual memory. */
+export interface ChangeRecord {
+  readonly type: 'change';
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly size: bigint;
+  /** The first of these that applies. */
+  readonly change: 'mapped' | 'unmapped' | 'remapped' | 'rights' | 'visibility' | 'page-size';
+  readonly before: PageFacts | null;
+  readonly after: PageFacts | null;
+}
+
+export interface SummaryRow extends Omit<PageFacts, 'paddr'> {
+  readonly pages: number;
+  readonly bytes: bigint;
+}
+
+export interface SummaryWarning {
+  readonly warning: 'writable-executable' | 'user-in-upper-half' | 'supervisor-in-lower-half' | 'self-mapped';
+  readonly pages: number;
+  readonly bytes: bigint;
+  /** The first few regions. */
+  readonly examples: readonly { readonly start: bigint; readonly end: bigint }[];
+}
+
+export interface SummaryRecord {
+  readonly type: 'summary';
+  readonly tables: number;
+  readonly pages: number;
+  readonly bytes: bigint;
+  readonly rows: readonly SummaryRow[];
+  readonly warnings: readonly SummaryWarning[];
+}
+
+export interface FileRecord {
+  readonly type: 'file';
+  readonly file: string;
+  readonly kind: string;
+  readonly size: number;
+  readonly cpus: number;
+}
+
+export interface CpuRecord {
+  readonly type: 'cpu';
+  readonly cpu: number;
+  readonly registers: Readonly<Record<string, bigint>>;
+  readonly cpl: number | null;
+}
+
+export interface MemoryRecord {
+  readonly type: 'memory';
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly size: bigint;
+  /** `null`: the file lists the memory without its bytes, which are zero. */
+  readonly fileOffset: number | null;
+}
+
+/** The records of all commands. In JSON, each is one line. */
+export type ReportRecord =
+  | DumpRecord
+  | RunRecord
+  | LeafRecord
+  | FaultRecord
+  | WarningRecord
+  | EndRecord
+  | TranslationRecord
+  | WalkRecord
+  | ChangeRecord
+  | SummaryRecord
+  | FileRecord
+  | CpuRecord
+  | MemoryRecord;

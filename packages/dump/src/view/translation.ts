@@ -1,0 +1,52 @@
+import type { VirtAddr } from '@svsm/address';
+import { isPageTableError, type Walk } from '@svsm/pagetable';
+import { dumpRecord, factsOf } from './listing.ts';
+import type { DumpRecord, EndRecord, Obstacle, TranslationRecord } from './record.ts';
+import type { DumpView } from './view.ts';
+
+/** Translates each address, in the given order. */
+export async function* listTranslations(
+  view: DumpView,
+  addresses: Iterable<bigint> | AsyncIterable<bigint>,
+): AsyncGenerator<DumpRecord | TranslationRecord | EndRecord, undefined, undefined> {
+  yield dumpRecord(view);
+  let count = 0;
+  let faults = 0;
+  for await (const vaddr of addresses) {
+    const record = translationOf(view, vaddr);
+    count += 1;
+    if (isFault(record.obstacle)) faults += 1;
+    yield record;
+  }
+  yield { type: 'end', what: 'addresses', count, bytes: null, faults };
+}
+
+/** The translation of `vaddr`, which may be any 64-bit value, or the reason why it has none. */
+export function translationOf(view: DumpView, vaddr: bigint): TranslationRecord {
+  const none = { type: 'translation', vaddr, page: null, paddr: null, fileOffset: null } as const;
+  const walk = tryWalk(view, vaddr);
+  if ('obstacle' in walk) return { ...none, ...walk };
+  const { page, path } = walk;
+  const level = path.at(-1)!.level;
+  if (page === undefined) return { ...none, obstacle: 'not-mapped', level };
+  const facts = factsOf(view, { ...page, paddr: page.frame, pageSize: page.size });
+  const fileOffset = view.dump.offsetOf(page.paddr) ?? null;
+  return { ...none, page: facts, paddr: page.paddr, fileOffset, obstacle: null, level };
+}
+
+/** Whether the page tables are the reason, and not the address. */
+export function isFault(obstacle: Obstacle | null): boolean {
+  return obstacle === 'reserved-bits' || obstacle === 'bus-error';
+}
+
+function tryWalk({ table }: DumpView, vaddr: bigint): Walk | { obstacle: Obstacle; level: number | null } {
+  try {
+    return table.walk(vaddr as VirtAddr);
+  } catch (error) {
+    if (isPageTableError(error, 'NON_CANONICAL')) return { obstacle: 'not-canonical', level: null };
+    if (isPageTableError(error, 'RESERVED_BITS'))
+      return { obstacle: 'reserved-bits', level: error.details.level };
+    if (isPageTableError(error, 'BUS_ERROR')) return { obstacle: 'bus-error', level: null };
+    throw error;
+  }
+}

@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest';
+import { parseOptions } from '../../src/command/options.ts';
+import { UsageError } from '../../src/command/problem.ts';
+
+describe('wrong usage', () => {
+  test.each<[string, RegExp]>([
+    ['', /^runs needs a file: see --help$/],
+    ['compare old', /compare needs two files/],
+    ['runs dump more', /runs does not take the argument "more"/],
+    ['walk dump', /walk needs an address/],
+    ['walk dump xyz', /address: "xyz" is not a hexadecimal number of at most 64 bits/],
+    ['walk dump 10000000000000000', /at most 64 bits/],
+    ['walk dump _', /is not a hexadecimal number/],
+    ['walk dump 1000 --qemu', /--qemu is for runs, leaves, not for walk/],
+    ['info dump --within 0-1000', /--within is for runs, leaves, summary, compare, not for info/],
+    ['dump --qemu --json', /pass either --qemu or --json/],
+    ['dump --levels 3', /--levels: "3" is not a decimal number from 4 to 5/],
+    ['dump --levels', /argument missing/],
+    ['dump --physical-bits 53', /--physical-bits: "53" is not a decimal number from 32 to 52/],
+    ['dump --physical-bits 0x28', /--physical-bits: "0x28" is not a decimal number/],
+    ['dump --vendor via', /--vendor: "via" is neither amd nor intel/],
+    ['dump --c-bit 12', /--c-bit: "12" is not a decimal number from 32 to 51/],
+    ['dump --c-bit 51 --vtom 46', /pass either --c-bit or --vtom/],
+    ['dump --cr3 hello', /--cr3: "hello" is not a hexadecimal number/],
+    ['dump --cpu -1', /argument is ambiguous/],
+    ['dump --cpu 0 --cpu 1', /--cpu is given 2 times, for one file/],
+    ['dump --within 1000', /--within: "1000" is neither START-END nor START\+SIZE/],
+    ['dump --within 2000-1000', /the end must be above the start/],
+    ['dump --within 1000-1fff', /multiples of 0x1000, and the end is exclusive/],
+    ['dump --within fffffffffffff000+2000', /at most 2\^64/],
+    ['dump --ram 0-1000', /give START-END@OFFSET/],
+    ['dump --ram 0-20000000000000@0', /addresses and offsets end at 2\^52/],
+  ])('%j is refused with one line', (line, message) => {
+    const parse = (): unknown => parseOptions(line.split(' ').filter((word) => word !== ''));
+    expect(parse).toThrow(UsageError);
+    expect(parse).toThrow(message);
+  });
+});
+
+describe('a command line', () => {
+  const parse = (line: string) => parseOptions(line.split(' '));
+
+  test('without a command lists runs', () => {
+    expect(parse('dump')).toMatchObject({ command: 'runs', files: ['dump'], json: false, within: undefined });
+    expect(parse('runs runs')).toMatchObject({ command: 'runs', files: ['runs'] });
+  });
+
+  test('with --help has no other effect', () => {
+    expect(parse('runs --help --json')).toBeUndefined();
+  });
+
+  test('accepts hexadecimal numbers with or without 0x, and ranges up to 2^64', () => {
+    expect(parse('translate dump ffff_8000_0000_0000 0X1f')?.addresses).toEqual([
+      0xffff_8000_0000_0000n,
+      0x1fn,
+    ]);
+    const top = { start: 0xffff_ffff_ffff_f000n, end: 1n << 64n };
+    expect(parse('dump --within fffffffffffff000-10000000000000000')?.within).toEqual(top);
+    expect(parse('dump --within 0xfffffffffffff000+1000')?.within).toEqual(top);
+    expect(parse('dump --ram 100000000-1c0000000@c0000000')?.ram).toEqual([
+      { paddr: 2 ** 32, size: 0xc000_0000, offset: 0xc000_0000 },
+    ]);
+  });
+
+  test('sets a CR3 for each of two dumps, or the same for both', () => {
+    const both = parse('compare old new --cr3 1000 --cpu 1 --cpu 2 --no-nx')?.views;
+    expect(both).toMatchObject([
+      { cr3: 0x1000n, cpu: 1, noNx: true },
+      { cr3: 0x1000n, cpu: 2, noNx: true },
+    ]);
+  });
+});
