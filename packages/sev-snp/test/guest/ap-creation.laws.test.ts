@@ -13,7 +13,6 @@ const mask = fc.nat(0xf);
 
 // A9, I14, R25
 test('makeVmsa leaves no level but VMPL0 a right on a VMSA, or the page as it was', () => {
-  const made = { done: 0, refused: 0, failed: 0 };
   fc.assert(
     fc.property(
       place,
@@ -45,9 +44,14 @@ test('makeVmsa leaves no level but VMPL0 a right on a VMSA, or the page as it wa
           expect(content()).toEqual(image);
         } else expect(entry()).toEqual(before);
         if (isRefused) expect(content()).toEqual(bytes);
-        made[isRefused ? 'refused' : hasFailed ? 'failed' : 'done'] += 1;
       },
     ),
+    {
+      examples: [
+        [0, 0x1000, [1, 2, 3], -1],
+        [0x1000, 0, [0xf, 0xf, 0xf], -1],
+        [0x1000, 0, [0xf, 7, 3], 8],
+      ],
+    },
   );
-  expect(Object.values(made).every((count) => count > 0)).toBe(true);
 });

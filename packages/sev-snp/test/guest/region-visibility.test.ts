@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
+import { acceptPage, makePagePrivate } from '../../src/guest/page-visibility.ts';
 import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
@@ -75,6 +76,44 @@ test('PVALIDATE goes page by page where the RMP has 4 KiB pages', () => {
     Array(3).fill('GUEST-VALID'),
   );
 });
+
+// A9, G12
+test.each<[string, (it: ReturnType<typeof withGhcb>, gpa: number) => void]>([
+  ['makePagePrivate', (it, gpa) => makePagePrivate(it.vcpu, it.table, gvaOf(gpa), it)],
+  [
+    'acceptPage',
+    (it, gpa) => {
+      it.table.setEncrypted4k(gvaOf(gpa));
+      it.vcpu.invlpg(gvaOf(gpa));
+      acceptPage(it.vcpu, it.table, gvaOf(gpa), it);
+    },
+  ],
+  ['makeRegionPrivate', (it, gpa) => makeRegionPrivate(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it)],
+])(
+  '%s: a page that cannot be cleared is not a validated page, and is cleared at the next attempt',
+  (_, make) => {
+    const it = withGhcb();
+    const gpa = 4 * MiB + 0x3000;
+    makeRegionShared(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it);
+    it.vcpu.write(gvaOf(gpa), bytesOf('old'));
+    const clear = it.vcpu.clear.bind(it.vcpu);
+    it.vcpu.clear = () => {
+      throw new Error('a callback');
+    };
+    const thrown: { private?: readonly unknown[] }[] = [];
+    try {
+      make(it, gpa);
+    } catch (error) {
+      thrown.push((error as { details?: object }).details ?? {});
+    }
+    expect(thrown.map(({ private: done = [] }) => done)).toEqual([[]]);
+    expect([it.validated.has(physAddr(gpa)), stateAt(it, gpa)]).toEqual([false, 'GUEST-INVALID']);
+    it.vcpu.clear = clear;
+    acceptPage(it.vcpu, it.table, gvaOf(gpa), it);
+    expect([it.validated.has(physAddr(gpa)), stateAt(it, gpa)]).toEqual([true, 'GUEST-VALID']);
+    expect(it.vcpu.read(gvaOf(gpa), 3)).toEqual(new Uint8Array(3));
+  },
+);
 
 // G9
 test('a hypervisor that stops early is asked again until it is done', () => {

@@ -106,7 +106,6 @@ test.each([false, true])('clear is a write of zeros; with a nested TLB: %s', (wi
         expect(pages[0]).toEqual(pages[1]);
       }
     }),
-    { numRuns: 150 },
   );
 });
 
