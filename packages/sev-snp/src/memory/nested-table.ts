@@ -1,5 +1,14 @@
-import { PAGE_SIZE, PageSize, Phys, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
-import { virtRegion } from '@svsm/memory-region';
+import {
+  PAGE_SIZE,
+  PageSize,
+  Phys,
+  type PhysAddr,
+  pageNumber,
+  Virt,
+  Virt57,
+  type VirtAddr,
+} from '@svsm/address';
+import { MemoryRegion } from '@svsm/memory-region';
 import {
   cpuState,
   type FrameAllocator,
@@ -266,7 +275,8 @@ export class NestedTable {
     const start = Math.max(first, this.#ranges.startOf(frame));
     const end = Math.min(first + table, this.#ranges.endOf(frame));
     const gpa = (BigInt(start) * BigInt(PAGE_SIZE)) as PhysAddr;
-    const region = virtRegion(this.#asVirt(gpa), (end - start) * PAGE_SIZE);
+    const kind = this.end === nestedEnd(4) ? Virt : Virt57;
+    const region = new MemoryRegion(kind, this.#asVirt(gpa), (end - start) * PAGE_SIZE);
     this.#isFilling = true;
     try {
       const to = asPhys((gpa + range.offset) as SysPhysAddr);
@@ -282,7 +292,7 @@ export class NestedTable {
    * the virtual addresses, with the same indices. Addresses of 52 bits with 5 levels are all in the lower half.
    */
   #asVirt(gpa: PhysAddr): VirtAddr {
-    const isUpper = gpa >= UPPER_HALF && gpa < this.end && this.end === 2n * UPPER_HALF;
+    const isUpper = gpa >= UPPER_HALF && gpa < this.end && this.end === nestedEnd(4);
     return (isUpper ? BigInt.asUintN(64, gpa - this.end) : gpa) as bigint as VirtAddr;
   }
 }
@@ -295,7 +305,6 @@ export function nestedEnd(levels: 4 | 5): bigint {
   return 1n << (levels === 4 ? 48n : 52n);
 }
 
-/** The flags of an entry. Processors that do not mark entries find them marked. */
 /** A copy of the ranges. @throws SnpError `INVALID_ARGUMENT`; AddressError */
 function rangesOf(ranges: readonly NestedRange[]): readonly NestedRange[] {
   const copy = readArgument('ranges', ranges, 'pass an array of ranges', () =>
@@ -310,6 +319,7 @@ function rangesOf(ranges: readonly NestedRange[]): readonly NestedRange[] {
   return copy;
 }
 
+/** The flags of an entry. Processors that do not mark entries find them marked. */
 function flagsOf(
   { writable = true, user = true, executable = true }: Partial<NestedRights>,
   accessedDirty: boolean,

@@ -40,6 +40,12 @@ test('one region, several in any order, and another set are the same input', () 
   expect(new GuestRegions(new GuestRegions(low)).regionCount).toBe(1);
 });
 
+test('prints its regions', () => {
+  expect(String(new GuestRegions([regionAt(0, 1), regionAt(2, 1)]))).toBe(
+    '{[0x0000000000000000-0x0000000000001000), [0x0000000000002000-0x0000000000003000)}',
+  );
+});
+
 test('has no page beyond the addresses that exist', () => {
   const memory = new GuestRegions(physRegion(physAddr(2n ** 52n - BigInt(PAGE_SIZE)), PAGE_SIZE));
   expect(memory.containsPage(physAddr(2n ** 52n - BigInt(PAGE_SIZE)), PageSize.Regular)).toBe(true);

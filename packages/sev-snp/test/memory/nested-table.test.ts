@@ -1,5 +1,5 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr } from '@svsm/address';
-import { createPhysMemory, pagingConfig } from '@svsm/pagetable';
+import { createPhysMemory, pagingConfig, readPhys64, writePhys64 } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { NestedTable } from '../../src/memory/nested-table.ts';
@@ -101,4 +101,49 @@ describe.each([
       expect(() => table.split4k(gpa)).toThrow();
     }
   });
+});
+
+test('each right is its own bit of the entry, and all are given if none is named', () => {
+  for (let bits = 0; bits < 27; bits += 1) {
+    const right = (digit: number): boolean | undefined =>
+      [undefined, false, true][Math.floor(bits / digit) % 3];
+    const rights = { writable: right(1), user: right(3), executable: right(9) };
+    const given = Object.fromEntries(Object.entries(rights).filter(([, value]) => value !== undefined));
+    for (const accessedDirty of [false, true]) {
+      const table = nested(4, { accessedDirty });
+      table.map(physAddr(0x5000), sysPhysAddr(0), PageSize.Regular, given);
+      const { writable = true, user = true, executable = true } = rights;
+      const [accessed, dirty] = [!accessedDirty, !accessedDirty];
+      const found = { spa: 0n, size: PageSize.Regular, writable, user, executable, accessed, dirty };
+      expect(table.walk(physAddr(0x5000))).toEqual(found);
+    }
+  }
+});
+
+test('the options have defaults, and what is marked depends on them', () => {
+  const table = nested();
+  expect([table.gmet, table.accessedDirty]).toEqual([false, false]);
+  const marking = nested(4, { accessedDirty: true });
+  marking.map(physAddr(0), sysPhysAddr(0), PageSize.Regular);
+  marking.map(physAddr(0x1000), sysPhysAddr(0), PageSize.Regular);
+  marking.markUsed(physAddr(0), false);
+  marking.markUsed(physAddr(0x1000), true);
+  const bits = [0, 0x1000].map((gpa) => marking.lookup(physAddr(gpa)));
+  expect(bits.map((page) => [page?.accessed, page?.dirty])).toEqual([
+    [true, false],
+    [true, true],
+  ]);
+});
+
+test('a reserved bit in an entry of the walk is told from an entry that is not present', () => {
+  const memory = createPhysMemory({ size: 4 * MiB });
+  const table = new NestedTable({ memory, frames: tableFrames(), config: pagingConfig() });
+  table.map(physAddr(0), sysPhysAddr(0x20_0000), PageSize.Huge);
+  // The first entry of one of the three tables maps the page: it has bit 7.
+  const entries = [0, 1, 2].map((k) => physAddr(MiB + k * PAGE_SIZE));
+  const entry = entries.find((at) => (readPhys64(memory, at) & 0x80n) !== 0n)!;
+  writePhys64(memory, entry, readPhys64(memory, entry) | 0x2000n);
+  expect(table.walk(physAddr(0))).toBe('reserved');
+  expect(table.lookup(physAddr(0))).toBeUndefined();
+  expect(table.walk(physAddr(0x20_0000))).toBeUndefined();
 });

@@ -32,3 +32,11 @@ test('compares values as it is told', () => {
   map.set(5, 7, 'B');
   expect([map.runs, map.get(6), map.endOf(4)]).toEqual([3, 'b', 7]);
 });
+
+test('a run can be set up to infinity', () => {
+  const map = new RunMap(0);
+  map.set(3, 5, 1);
+  map.set(4, Number.POSITIVE_INFINITY, 2);
+  expect([0, 3, 4, 5, 2 ** 52].map((at) => map.get(at))).toEqual([0, 1, 2, 2, 2]);
+  expect([map.runs, map.endOf(4)]).toEqual([3, Number.POSITIVE_INFINITY]);
+});
