@@ -78,21 +78,9 @@ const VERDICTS: readonly {
   },
   {
     verdict: 'silent',
-    id: /^set (Hostile)?Hypervisor\.pageStatesPerExit$/,
-    label: /^pageStatesPerExit = Infinity$/,
+    id: /^(set (Hostile)?Hypervisor\.pageStatesPerExit|processPageStateChange|new SvsmState)$/,
+    label: /^(pageStatesPerExit|limit|options\.entriesPerCall) = Infinity$/,
     reason: 'All entries are processed.',
-  },
-  {
-    verdict: 'bare',
-    id: /^(hashKernel|Rmp\.changePages)$/,
-    label: /^(sha256|change) = class \{\}$/,
-    reason: 'A class is a function. Its error comes out as that of any function of a caller does.',
-  },
-  {
-    verdict: 'bare',
-    id: /^(Hostile)?Hypervisor\.run$/,
-    label: /^(?!guest)/,
-    reason: 'It runs the software of the guest, which an earlier call has set to a class.',
   },
   {
     verdict: 'silent',

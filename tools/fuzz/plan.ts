@@ -17,10 +17,11 @@ export interface Case {
 }
 
 /**
- * The kind of a wrong value. The error of an iterable that throws may come out as it is. A method that lies may change what it
+ * The kind of a wrong value. The error of an iterable that throws may come out as it is. A function may do nothing that the
+ * package needs, and is a class at worst, whose call is an error of the caller's own. A method that lies may change what it
  * likes, whatever the package does.
  */
-export type Nature = 'value' | 'iterable' | 'lie';
+export type Nature = 'value' | 'iterable' | 'function' | 'lie';
 
 /** A wrong value for a parameter. */
 interface Wrong {
@@ -63,15 +64,20 @@ function wrongFor({ shape, optional }: Key, makers: Makers): Wrong[] {
   const whole = HOSTILE.map(({ name, make }): Wrong => {
     const value = make();
     const isMeant = (optional && value === undefined) || conforms(shape, value);
-    const isOwn = name === 'an iterable that throws' && acceptsList(shape);
-    return { label: ` = ${name}`, isMeant, nature: isOwn ? 'iterable' : 'value', make };
+    return { label: ` = ${name}`, isMeant, nature: natureOf(name, value, shape), make };
   });
   const members = shape.is === 'union' ? shape.of : [shape];
   return [...whole, ...members.flatMap((member) => wrongWithin(member, makers))];
 }
 
-function acceptsList(shape: Shape): boolean {
-  return shape.is === 'list' || (shape.is === 'union' && shape.of.some(acceptsList));
+function natureOf(name: string, value: unknown, shape: Shape): Nature {
+  if (name === 'an iterable that throws' && accepts(shape, 'list')) return 'iterable';
+  return typeof value === 'function' && accepts(shape, 'function') ? 'function' : 'value';
+}
+
+/** Whether a shape, or one of its alternatives, is of a kind. */
+function accepts(shape: Shape, kind: Shape['is']): boolean {
+  return shape.is === kind || (shape.is === 'union' && shape.of.some((member) => accepts(member, kind)));
 }
 
 /** The wrong values inside a value: a property, an element, a method. */

@@ -62,13 +62,12 @@ export class Runner {
     const { receiver, args } = this.#prepare(call);
     const outcome = await this.#call(callable, receiver, args);
     const findings = this.#judge(call, outcome).map(([verdict, seen]) => found(verdict, seen));
-    if (!this.#isUnchanged()) {
-      // A request that is refused leaves its exits in the trace, and its registers.
-      const isExpected = 'threw' in outcome && call.isMeant && isRefusal(outcome.threw);
-      if ('threw' in outcome && call.nature !== 'lie' && !isExpected)
-        findings.push(found('changed', outcome.threw));
-      this.#world = new World(this.#makers);
+    const isChanged = !this.#isUnchanged();
+    if (isChanged && 'threw' in outcome && !mayChange(call, outcome.threw)) {
+      findings.push(found('changed', outcome.threw));
     }
+    // A function that was kept would be called by a later call.
+    if (isChanged || call.nature === 'function') this.#world = new World(this.#makers);
     return findings;
   }
 
@@ -93,8 +92,7 @@ export class Runner {
     if ('threw' in outcome) {
       const { threw } = outcome;
       const verdicts: [Verdict, unknown][] = [];
-      const isOwn = call.nature === 'iterable' && threw instanceof HostileError;
-      if (!isOwn && !isCoded(threw)) verdicts.push(['bare', threw]);
+      if (!isOwn(call, threw) && !isCoded(threw)) verdicts.push(['bare', threw]);
       if (threw instanceof Error && hasControl(threw.message)) verdicts.push(['raw-control', threw]);
       return verdicts;
     }
@@ -134,6 +132,17 @@ export class Runner {
       return false;
     }
   }
+}
+
+/** Whether an error is one of the caller's own, which comes out as it is. */
+function isOwn({ nature }: Case, threw: unknown): boolean {
+  if (nature === 'iterable') return threw instanceof HostileError;
+  return nature === 'function' && threw instanceof TypeError && threw.message.startsWith('Class constructor');
+}
+
+/** Whether a call may change the state though it throws: a request that is refused leaves its exits, and its registers. */
+function mayChange({ nature, isMeant }: Case, threw: unknown): boolean {
+  return nature === 'lie' || nature === 'function' || (isMeant && isRefusal(threw));
 }
 
 function invoke({ kind, member }: Callable, receiver: unknown, args: unknown[]): unknown {

@@ -1,5 +1,15 @@
+import {
+  readArgument,
+  refuseArgument,
+  requireBoolean,
+  requireOneOf,
+  requireRmpPageSize,
+  requireUint64,
+  requireWhole,
+} from '../formats/arguments.ts';
+import { type Check, optional, requireFields } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import type { RmpResult } from '../formats/rmp-result.ts';
+import { RmpResult } from '../formats/rmp-result.ts';
 import type { RmpState } from '../rmp/host-instructions.ts';
 
 /** An event that a machine reports when it happens: instructions and exits, in the order in which hardware sees them. */
@@ -31,3 +41,49 @@ export type MachineEvent =
   | { readonly type: 'npf'; readonly gpa: bigint; readonly exitInfo1: bigint }
   /** INVLPG of a page, or a flush of everything. */
   | { readonly type: 'flush'; readonly gva: bigint | undefined };
+
+const requireType: Check = () => {};
+const requireResult: Check = (what, value) => requireOneOf(what, value, RESULTS);
+const requireState: Check = (what, value) => requireFields(what, value as object, STATE);
+const RESULTS: readonly unknown[] = /* @__PURE__ */ Object.values(RmpResult);
+
+const STATE: Readonly<Record<keyof RmpState, Check>> = {
+  assigned: requireBoolean,
+  pageSize: /* @__PURE__ */ optional((_, value) => requireRmpPageSize(value)),
+  immutable: /* @__PURE__ */ optional(requireBoolean),
+  gpa: /* @__PURE__ */ optional(requireUint64),
+  asid: /* @__PURE__ */ optional(requireWhole),
+};
+
+/** The fields of each event. */
+const EVENTS: Readonly<Record<MachineEvent['type'], Readonly<Record<string, Check>>>> = {
+  rmpupdate: {
+    type: requireType,
+    spa: requireUint64,
+    state: requireState,
+    result: requireResult,
+    count: /* @__PURE__ */ optional(requireWhole),
+  },
+  psmash: { type: requireType, spa: requireUint64, result: requireResult },
+  pvalidate: {
+    type: requireType,
+    gva: requireUint64,
+    pageSize: (_, value) => requireRmpPageSize(value),
+    validate: requireBoolean,
+    result: requireResult,
+    unchanged: requireBoolean,
+  },
+  rmpadjust: { type: requireType, gva: requireUint64, result: requireResult },
+  vmgexit: { type: requireType, request: requireUint64 },
+  vmrun: { type: requireType, response: requireUint64 },
+  npf: { type: requireType, gpa: requireUint64, exitInfo1: requireUint64 },
+  flush: { type: requireType, gva: /* @__PURE__ */ optional(requireUint64) },
+};
+
+/** Requires an event with all its fields. @throws SnpError `INVALID_ARGUMENT` */
+export function requireEvent(event: MachineEvent): void {
+  const type = readArgument('the event', event, 'pass a MachineEvent', () => event.type);
+  const isType = typeof type === 'string' && Object.hasOwn(EVENTS, type);
+  if (!isType) refuseArgument('the type of the event', type, `pass one of ${Object.keys(EVENTS).join(', ')}`);
+  requireFields('the event', event, EVENTS[type]);
+}

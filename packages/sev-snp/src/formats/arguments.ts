@@ -32,6 +32,12 @@ export function requireInteger(
   refuseArgument(what, value, `pass an integer ${expected}`);
 }
 
+/** Requires a number of steps, which may be unlimited. @throws SnpError `INVALID_ARGUMENT` */
+export function requireCount(what: string, value: unknown, least = 0): asserts value is number {
+  if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && (value as number) >= least)) return;
+  refuseArgument(what, value, `pass an integer from ${least} on, or Infinity`);
+}
+
 /** @throws SnpError `INVALID_ARGUMENT` if `value` is not an unsigned integer of 64 bits */
 export function requireUint64(what: string, value: unknown): asserts value is bigint {
   if (typeof value === 'bigint' && value >> 64n === 0n) return;
@@ -114,13 +120,13 @@ export function readArgument<Result>(
 }
 
 /** Requires a list that can be iterated: its own errors come out as they are. @throws SnpError `INVALID_ARGUMENT` */
-export function requireIterable(what: string, list: Iterable<unknown>): void {
+export function requireIterable(what: string, value: unknown): asserts value is Iterable<unknown> {
   const expected = 'pass an array or another iterable';
   const isIterable = readArgument(
     what,
-    list,
+    value,
     expected,
-    () => typeof list === 'object' && typeof list[Symbol.iterator] === 'function',
+    () => typeof value === 'object' && typeof (value as Iterable<unknown>)[Symbol.iterator] === 'function',
   );
-  if (!isIterable) refuseArgument(what, list, expected);
+  if (!isIterable) refuseArgument(what, value, expected);
 }

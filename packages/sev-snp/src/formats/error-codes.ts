@@ -345,6 +345,9 @@ export const ERRORS_OF = {
   SvsmState: ['INVALID_ARGUMENT'],
   'SvsmState.on': ['INVALID_ARGUMENT'],
   'SvsmCore.register': ['INVALID_ARGUMENT'],
+  'SvsmCore.callingArea': ['INVALID_ARGUMENT'],
+  'SvsmCore.enter': ['INVALID_ARGUMENT'],
+  'SvsmCore.call': ['INVALID_ARGUMENT'],
   'SvsmMemory.read': ['INVALID_ARGUMENT'],
   'SvsmMemory.write': ['INVALID_ARGUMENT'],
   'SvsmMemory.validate': ['INVALID_ARGUMENT'],
@@ -353,6 +356,7 @@ export const ERRORS_OF = {
   'SvsmMemory.revoke': ['INVALID_ARGUMENT'],
   'SvsmMemory.clear': ['INVALID_ARGUMENT'],
   SnpMachine: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
+  'SnpMachine.trace': ['INVALID_ARGUMENT'],
   'Hypervisor.allocatePage': ['OUT_OF_MEMORY'],
   'Hypervisor.givePageToFirmware': ['OUT_OF_MEMORY', 'HOST_INSTRUCTION_FAILED'],
   'Hypervisor.launch': [

@@ -20,3 +20,20 @@ export function requireOptions(what: string, options: object, names: readonly st
   const expected = `pass only options that exist: ${names.join(', ')}`;
   throw new SnpError('INVALID_ARGUMENT', { what: `the name of one of ${what}`, value: unknown, expected });
 }
+
+/** The check of one field: throws unless `value` is one that the field `what` can have. */
+export type Check = (what: string, value: unknown) => void;
+
+/** A field that may be `undefined` or absent. */
+export function optional(check: Check): Check {
+  return (what, value) => {
+    if (value !== undefined) check(what, value);
+  };
+}
+
+/** Requires an object that has these fields, each as its check demands, and no others. @throws SnpError `INVALID_ARGUMENT` */
+export function requireFields(what: string, object: object, checks: Readonly<Record<string, Check>>): void {
+  const names = Object.keys(checks);
+  requireOptions(what, object, names);
+  for (const name of names) checks[name]!(name, (object as Record<string, unknown>)[name]);
+}

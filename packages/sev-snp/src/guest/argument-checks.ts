@@ -7,13 +7,19 @@ import {
   requireFunction,
   requireInstance,
   requireMethods,
+  requireUint64,
 } from '../formats/arguments.ts';
+import { requireOptions } from '../formats/options.ts';
+import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import { ValidatedPages } from './validated-pages.ts';
 
 /*
  * Checks of the arguments that functions of this room have in common. They come before the first step, so that a wrong one
  * changes nothing.
  */
+
+/** The names of `SvsmRegisters`. */
+const SVSM_REGISTERS: readonly (keyof SvsmRegisters)[] = ['rax', 'rcx', 'rdx', 'r8', 'r9'];
 
 /** Requires a processor. @throws SnpError `INVALID_ARGUMENT` */
 export function requireProcessor(vcpu: Vcpu): void {
@@ -32,21 +38,35 @@ export function requireTable(table: PageTable): void {
   requireMethods('the page table', table, ['lookup', 'setShared4k', 'setEncrypted4k', 'split4k']);
 }
 
+/** The names of `VisibilityOptions`. */
+const VISIBILITY_OPTIONS: readonly string[] = ['validated', 'flush', 'validator'];
+
 /** Requires `VisibilityOptions`. @throws SnpError `INVALID_ARGUMENT` */
 export function requireVisibility(options: {
   readonly validated?: unknown;
   readonly flush?: unknown;
   readonly validator?: unknown;
 }): void {
-  const expected = 'pass an object with validated, flush and validator, as far as they are needed';
-  const { validated, flush, validator } = readArgument('options', options, expected, () => {
-    if (typeof options !== 'object') throw new TypeError('not an object');
-    const { validated, flush, validator } = options;
-    return { validated, flush, validator };
-  });
+  requireOptions('options', options, VISIBILITY_OPTIONS);
+  const { validated, flush, validator } = options;
   if (validated !== undefined) requireInstance('validated', validated, ValidatedPages, 'a ValidatedPages');
   if (flush !== undefined) requireFunction('flush', flush);
   if (validator !== undefined) requireFunction('validator', validator);
+}
+
+/** Requires the registers of a call to the SVSM. @throws SnpError `INVALID_ARGUMENT` */
+export function requireRegisters(registers: Readonly<SvsmRegisters>): void {
+  requireOptions('registers', registers, SVSM_REGISTERS);
+  for (const name of SVSM_REGISTERS) requireUint64(name, registers[name]);
+}
+
+/** The registers of a call: 0 for those that are not given. @throws SnpError `INVALID_ARGUMENT` */
+export function registersOfCall(registers: Partial<SvsmRegisters>): SvsmRegisters {
+  requireOptions('registers', registers, SVSM_REGISTERS);
+  const { rax = 0n, rcx = 0n, rdx = 0n, r8 = 0n, r9 = 0n } = registers;
+  const all = { rax, rcx, rdx, r8, r9 };
+  requireRegisters(all);
+  return all;
 }
 
 /** Requires a calling area. @throws SnpError `INVALID_ARGUMENT` */

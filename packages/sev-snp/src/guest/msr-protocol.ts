@@ -6,7 +6,7 @@ import {
   encodeGhcbMsr,
   GHCB_MSR_TYPES,
   type GhcbMsrMessage,
-  type PageOperation,
+  PageOperation,
 } from '../formats/ghcb-msr.ts';
 import { SnpError } from '../formats/snp-error.ts';
 
@@ -48,12 +48,13 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
  * once PVALIDATE has reported a change.
  *
  * @param gpa - a multiple of 4096
- * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if the address does not fit,
- *   `PAGE_IN_USE` if a processor uses the page: nothing is requested; `INVALID_RESPONSE`, `PAGE_STATE_REFUSED` also for an
- *   unknown operation
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type or the operation does not exist, `INVALID_MESSAGE` if
+ *   the address does not fit, `PAGE_IN_USE` if a processor uses the page: nothing is requested; `INVALID_RESPONSE`,
+ *   `PAGE_STATE_REFUSED`
  */
 export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
   requireProcessor(vcpu);
+  requireOneOf('the operation', operation, Object.values(PageOperation));
   encodeGhcbMsr({ type: 'page-state-request', gpa, operation });
   changing(vcpu.guest, [pageRegion(gpa, PAGE_SIZE)], () => changePageState(vcpu, gpa, operation));
 }

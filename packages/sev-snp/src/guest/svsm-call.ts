@@ -1,6 +1,6 @@
 import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
-import { readArgument, requireInteger, requireUint64 } from '../formats/arguments.ts';
+import { readArgument, requireInteger, requireOneOf, requireUint64 } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
 import { isSnpError, SnpError } from '../formats/snp-error.ts';
 import {
@@ -14,7 +14,7 @@ import {
   type SvsmRegisters,
   SvsmResult,
 } from '../formats/svsm-protocol.ts';
-import { arrayOf, requireArea, requireProcessor } from './argument-checks.ts';
+import { arrayOf, registersOfCall, requireArea, requireProcessor } from './argument-checks.ts';
 import { forgetProcessor, noteCallingArea, noteProcessor } from './calling-areas.ts';
 import { requestGhcbMsr } from './msr-protocol.ts';
 
@@ -38,7 +38,7 @@ export const SVSM_MAX_ATTEMPTS = 1024;
 export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmRegisters>): SvsmRegisters {
   requireProcessor(vcpu);
   requireArea(area);
-  const arguments_ = argumentsOf(registers);
+  const arguments_ = registersOfCall(registers);
   noteCallingArea(vcpu, area.gpa);
   for (let attempt = 0; attempt < SVSM_MAX_ATTEMPTS; attempt += 1) {
     Object.assign(vcpu.registers, arguments_);
@@ -56,16 +56,6 @@ export function callSvsm(vcpu: Vcpu, area: CallingArea, registers: Partial<SvsmR
   }
   throw new SnpError('SVSM_NOT_RUN', { attempts: SVSM_MAX_ATTEMPTS });
 }
-
-/** The registers of a call: 0 for those that are not given. @throws SnpError `INVALID_ARGUMENT` */
-function argumentsOf(registers: Partial<SvsmRegisters>): SvsmRegisters {
-  requireOptions('registers', registers, REGISTERS);
-  const { rax = 0n, rcx = 0n, rdx = 0n, r8 = 0n, r9 = 0n } = registers;
-  for (const value of [rax, rcx, rdx, r8, r9]) requireUint64('a register', value);
-  return { rax, rcx, rdx, r8, r9 };
-}
-
-const REGISTERS: readonly (keyof SvsmRegisters)[] = ['rax', 'rcx', 'rdx', 'r8', 'r9'];
 
 /**
  * Asks the SVSM to validate pages, or to rescind that (PVALIDATE). The entries go in lists of at most 510 in the calling
@@ -295,8 +285,8 @@ export function requestSvsm(
   call: SvsmCall,
   registers: Partial<SvsmRegisters>,
 ): SvsmRegisters {
-  requireInteger('the call', call, 0);
-  const values = argumentsOf(registers);
+  requireOneOf('the call', call, Object.values(SvsmCall));
+  const values = registersOfCall(registers);
   let result: number = SvsmResult.Busy;
   for (let attempt = 0; attempt < SVSM_MAX_ATTEMPTS; attempt += 1) {
     const after = callSvsm(vcpu, area, { ...values, rax: BigInt(call) });

@@ -10,8 +10,8 @@ import {
 import type { ExitHandler, GuestContext, RunnableVmsa, SnpPlatform, VcpuContext } from '../cpu/platform.ts';
 import { VmExit } from '../cpu/vmrun.ts';
 import {
+  requireCount,
   requireInstance,
-  requireInteger,
   requireOneOf,
   requireRmpPageSize,
   requireUint64,
@@ -98,7 +98,7 @@ export class Hypervisor implements ExitHandler {
   }
 
   set pageStatesPerExit(count: number) {
-    if (count !== Number.POSITIVE_INFINITY) requireInteger('pageStatesPerExit', count, 1);
+    requireCount('pageStatesPerExit', count, 1);
     this.#pageStatesPerExit = count;
   }
 

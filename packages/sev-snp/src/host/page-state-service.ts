@@ -1,6 +1,7 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { requireCount, requireFunction, requireInstance } from '../formats/arguments.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
-import { GHCB_BUFFER, type GhcbPage } from '../formats/ghcb-page.ts';
+import { GHCB_BUFFER, GhcbPage } from '../formats/ghcb-page.ts';
 import {
   decodePscEntry,
   decodePscHeader,
@@ -36,9 +37,9 @@ export const PscResult = {
  * are read once each, checked, and used as read: the guest may change them at any time. O(pages).
  *
  * @param start - the offset of the list in the buffer, in bytes
- * @param limit - the number of entries to process before the guest has to ask again
+ * @param limit - the number of entries to process before the guest has to ask again: unlimited if not given
  * @returns SW_EXITINFO2
- * @throws SnpError `INVALID_ARGUMENT` if the header does not lie in the buffer
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, or the header does not lie in the buffer
  */
 export function processPageStateChange(
   page: GhcbPage,
@@ -46,6 +47,9 @@ export function processPageStateChange(
   change: ChangePage,
   limit: number = Number.POSITIVE_INFINITY,
 ): bigint {
+  requireInstance('the GHCB', page, GhcbPage, 'a GhcbPage');
+  requireFunction('the change', change);
+  requireCount('the limit', limit);
   const header = decodePscHeader(page.readBuffer(start, PSC_ENTRY_SIZE));
   const room = Math.floor((GHCB_BUFFER.size - start - PSC_ENTRY_SIZE) / PSC_ENTRY_SIZE);
   if (header.end >= room) return PscResult.InvalidHeader;

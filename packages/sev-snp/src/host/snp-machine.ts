@@ -1,10 +1,10 @@
 import { type Bytes, PAGE_SIZE_2M } from '@svsm/address';
-import type { MachineEvent } from '../cpu/machine-event.ts';
+import { type MachineEvent, requireEvent } from '../cpu/machine-event.ts';
 import type { SnpPlatform } from '../cpu/platform.ts';
 import { Firmware } from '../firmware/firmware.ts';
+import { refuseArgument, requireFunction, requireInstance, requireInteger } from '../formats/arguments.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
 import { requireOptions } from '../formats/options.ts';
-import { SnpError } from '../formats/snp-error.ts';
 import { sysPhysAddr, sysPhysRegion } from '../formats/sys-phys-addr.ts';
 import { EncryptedMemory } from '../memory/encrypted-memory.ts';
 import { Rmp } from '../rmp/rmp.ts';
@@ -72,42 +72,43 @@ export class SnpMachine implements SnpPlatform {
   /**
    * A machine without guests. O(1), whatever its size: memory and RMP are sparse.
    *
-   * @throws SnpError `INVALID_ARGUMENT`, `INVALID_RMP_RANGE`
+   * @throws SnpError `INVALID_ARGUMENT`, also if `hypervisor` returns something else; `INVALID_RMP_RANGE`
    */
   constructor(options: SnpMachineOptions) {
     requireOptions('options', options, OPTIONS);
     const { memorySize, rmpCovers = memorySize, cBit = 51, seed = 0, addressReduction = 6 } = options;
-    if (!Number.isInteger(cBit) || cBit < 47 || cBit > 51) {
-      throw new SnpError('INVALID_ARGUMENT', {
-        what: 'the C-bit',
-        value: cBit,
-        expected: 'pass an integer from 47 to 51',
-      });
-    }
+    const { assumptions = {}, hypervisor = (machine) => new Hypervisor(machine), trace } = options;
+    requireInteger('the C-bit', cBit, 47, 51);
+    requireInteger('the address reduction', addressReduction, 0, 20);
+    requireFunction('hypervisor', hypervisor);
+    if (trace !== undefined) requireFunction('trace', trace);
     this.cBit = cBit;
-    if (!Number.isInteger(addressReduction) || addressReduction < 0 || addressReduction > 20) {
-      const expected = 'pass an integer from 0 to 20';
-      throw new SnpError('INVALID_ARGUMENT', {
-        what: 'the address reduction',
-        value: addressReduction,
-        expected,
-      });
-    }
     this.hostPhysicalBits = 52 - addressReduction;
     this.memory = new EncryptedMemory(memorySize, seed);
     const isWhole = this.memory.size >= 2 * PAGE_SIZE_2M && this.memory.size % BigInt(PAGE_SIZE_2M) === 0n;
     if (!isWhole || this.memory.size > 1n << BigInt(this.hostPhysicalBits)) {
       const expected = `pass a multiple of 2 MiB, from 4 MiB to 2^${this.hostPhysicalBits}`;
-      throw new SnpError('INVALID_ARGUMENT', { what: 'the memory size', value: this.memory.size, expected });
+      refuseArgument('the memory size', this.memory.size, expected);
     }
-    this.rmp = new Rmp(sysPhysRegion(sysPhysAddr(0), rmpCovers), { assumptions: options.assumptions ?? {} });
+    this.rmp = new Rmp(sysPhysRegion(sysPhysAddr(0), rmpCovers), { assumptions });
     this.firmware = new Firmware({ rmp: this.rmp, memory: this.memory }, this.maxGuests);
-    this.#trace = options.trace;
-    this.hypervisor = options.hypervisor?.(this) ?? new Hypervisor(this);
+    this.#trace = trace;
+    this.hypervisor = hypervisor(this);
+    requireInstance(
+      'the result of hypervisor',
+      this.hypervisor,
+      Hypervisor,
+      'a function that returns a Hypervisor',
+    );
   }
 
-  /** Reports an event to the `trace` option. Processors and hypervisors call it. */
+  /**
+   * Reports an event to the `trace` option. Processors and hypervisors call it.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if it is not an event; the errors of `trace`
+   */
   trace(event: MachineEvent): void {
+    requireEvent(event);
     this.#trace?.(event);
   }
 }

@@ -6,6 +6,7 @@ import { SnpError } from '../formats/snp-error.ts';
 import { SvsmCall, type SvsmRegisters, SvsmResult } from '../formats/svsm-protocol.ts';
 import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import { EFER_SVME, readVmsa } from '../formats/vmsa.ts';
+import { requireProcessor, requireRegisters } from '../guest/argument-checks.ts';
 import type { GuestPageAccess } from './guest-page-access.ts';
 import { GuestPages } from './guest-pages.ts';
 import { depositList, pvalidateList, withdraw } from './list-calls.ts';
@@ -67,10 +68,11 @@ export class SvsmCore {
    * @param caa - a page of the guest
    * @param vmsa - the page of its VMSA, if it has one: arguments and results are there, and EFER.SVME is cleared during a
    *   call. A VMSA in memory of the guest becomes the SVSM's own page, to which other levels have no access
-   * @throws SnpError `INVALID_ARGUMENT` if a page has another use or cannot be a VMSA, or if the processor is registered
-   *   with another VMSA
+   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not a processor, a page has another use or cannot be a VMSA, or the
+   *   processor is registered with another VMSA
    */
   register(vcpu: Vcpu, caa: PhysAddr, vmsa?: PhysAddr): void {
+    requireProcessor(vcpu);
     const { processors } = this.#state;
     const held = processors.of(vcpu);
     if (held !== undefined && (held.vmsa !== vmsa || held.isBusy)) {
@@ -80,7 +82,7 @@ export class SvsmCore {
         'pass the VMSA of the first registration, outside of calls',
       );
     }
-    if (held?.caa === caa) return;
+    if (held !== undefined && held.caa === caa) return;
     const record = { caa, vmsa, vmpl: vcpu.vmpl, apicId: undefined, rightsBefore: undefined, isBusy: false };
     this.#claimed(caa, 'the calling area', () => {
       if (held === undefined && vmsa !== undefined) this.#takeVmsa(vmsa);
@@ -122,8 +124,9 @@ export class SvsmCore {
     });
   }
 
-  /** The calling area of `vcpu`. */
+  /** The calling area of `vcpu`. @throws SnpError `INVALID_ARGUMENT` if it is not a processor */
   callingArea(vcpu: Vcpu): PhysAddr | undefined {
+    requireProcessor(vcpu);
     return this.#state.processors.of(vcpu)?.caa;
   }
 
@@ -136,8 +139,10 @@ export class SvsmCore {
    * again, and a VMSA keeps EFER.SVME clear.
    *
    * @returns whether a call was processed
+   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not a processor
    */
   enter(vcpu: Vcpu): boolean {
+    requireProcessor(vcpu);
     const processor = this.#state.processors.of(vcpu);
     if (processor === undefined || processor.isBusy) return false;
     const { vmsa } = processor;
@@ -218,8 +223,12 @@ export class SvsmCore {
   /**
    * Processes a call of `vcpu`. RAX is the call, the other registers are its arguments. Results replace them. BUSY if
    * another call of the processor is in progress.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not a processor, or a register is not an unsigned bigint of 64 bits
    */
   call(vcpu: Vcpu, registers: SvsmRegisters): void {
+    requireProcessor(vcpu);
+    requireRegisters(registers);
     const processor = this.#state.processors.of(vcpu);
     if (processor?.isBusy === true) {
       registers.rax = BigInt(SvsmResult.Busy);

@@ -1,11 +1,12 @@
 import type { PhysAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
-import { SnpError } from '../formats/snp-error.ts';
+import { refuseArgument, requireFunction } from '../formats/arguments.ts';
+import { requireProcessor } from '../guest/argument-checks.ts';
 import type { ValidatedPages } from '../guest/validated-pages.ts';
 import type { GuestPageAccess } from './guest-page-access.ts';
 import { checkedProtocols } from './other-protocol.ts';
 import { SvsmCore } from './svsm-core.ts';
-import type { SvsmStateOptions } from './svsm-options.ts';
+import { requireSvsmOptions, type SvsmStateOptions } from './svsm-options.ts';
 import { SvsmRecords } from './svsm-records.ts';
 
 /** A processor that the SVSM has created for the guest. */
@@ -40,9 +41,12 @@ export class SvsmState {
   readonly #options: SvsmStateOptions;
   readonly #records: SvsmRecords;
 
-  /** @throws SnpError `INVALID_ARGUMENT` if memory is not made of whole pages, `entriesPerCall` is not a count, or a protocol is malformed */
+  /**
+   * @throws SnpError `INVALID_ARGUMENT` if an option does not exist or has another type, memory is not made of whole pages,
+   *   `entriesPerCall` is not a count, or a protocol is malformed
+   */
   constructor(options: SvsmStateOptions) {
-    requireCount(options.entriesPerCall);
+    requireSvsmOptions(options);
     this.#options = { ...options, protocols: checkedProtocols(options.protocols) };
     this.#records = new SvsmRecords(options);
   }
@@ -63,22 +67,12 @@ export class SvsmState {
    *
    * @param vcpu - a processor at VMPL0
    * @param access - how this processor reaches pages of the guest; `permanentMap` if all of them are mapped
-   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not at VMPL0, or `access` is not a function
+   * @throws SnpError `INVALID_ARGUMENT` if `vcpu` is not a processor at VMPL0, or `access` is not a function
    */
   on(vcpu: Vcpu, access: GuestPageAccess): SvsmCore {
-    if (vcpu?.vmpl !== 0) throw refused('the VMPL of the SVSM', vcpu?.vmpl, 'pass a processor at VMPL0');
-    if (typeof access !== 'function') throw refused('the access to pages', access, 'pass a function');
+    requireProcessor(vcpu);
+    if (vcpu.vmpl !== 0) refuseArgument('the VMPL of the SVSM', vcpu.vmpl, 'pass a processor at VMPL0');
+    requireFunction('the access to pages', access);
     return new SvsmCore({ records: this.#records, options: this.#options, vcpu, access });
   }
-}
-
-/** @throws SnpError `INVALID_ARGUMENT` */
-function requireCount(entriesPerCall = Number.POSITIVE_INFINITY): void {
-  const isCount = Number.isInteger(entriesPerCall) || entriesPerCall === Number.POSITIVE_INFINITY;
-  if (isCount && entriesPerCall >= 0) return;
-  throw refused('entriesPerCall', entriesPerCall, 'pass an integer that is not negative, or nothing');
-}
-
-function refused(what: string, value: unknown, expected: string): SnpError<'INVALID_ARGUMENT'> {
-  return new SnpError('INVALID_ARGUMENT', { what, value, expected });
 }

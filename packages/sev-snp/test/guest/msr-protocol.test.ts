@@ -54,13 +54,20 @@ test.each([0, 3, 4, 15])(
   (operation) => {
     const { vcpu, machine } = world();
     const before = snapshot(machine.rmp);
-    expect(thrownBy(() => requestPageState(vcpu, physAddr(0), operation as never))).toMatchObject({
-      code: 'PAGE_STATE_REFUSED',
-      details: { gpa: 0n, error: 0x8000_0000 },
-    });
+    const request = { type: 'page-state-request', gpa: physAddr(0), operation } as const;
+    expect(requestGhcbMsr(vcpu, request as never, 'page-state').error).toBe(0x8000_0000);
     expect(snapshot(machine.rmp)).toBe(before);
   },
 );
+
+test('requestPageState asks for no operation that does not exist', () => {
+  const { vcpu, events } = world();
+  const exits = events.length;
+  for (const operation of [0, 3, 15, -1, 1n, '1']) {
+    expect(codeOf(() => requestPageState(vcpu, physAddr(0), operation as never))).toBe('INVALID_ARGUMENT');
+  }
+  expect([events.length, vcpu.ghcbMsr]).toEqual([exits, 0n]);
+});
 
 describe('a hypervisor that lies', () => {
   const answering = (answer: bigint) => {

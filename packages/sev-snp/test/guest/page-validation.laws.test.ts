@@ -6,7 +6,13 @@ import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { SnpError } from '../../src/formats/snp-error.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
-import { acceptPage, makePagePrivate, makePageShared, releasePage } from '../../src/guest/page-visibility.ts';
+import {
+  acceptPage,
+  makePagePrivate,
+  makePageShared,
+  releasePage,
+  type VisibilityOptions,
+} from '../../src/guest/page-visibility.ts';
 import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import { onSteps, type StepName } from '../support/svsm-steps.ts';
@@ -15,6 +21,7 @@ import { bytesOf, gvaOf, MiB, spaOf, unresolvedFault, type World, world } from '
 interface Guest extends World {
   readonly ghcb: Ghcb;
   readonly validated: ValidatedPages;
+  readonly options: VisibilityOptions;
 }
 
 const START = 4 * MiB;
@@ -28,7 +35,7 @@ function guest(prepare: (it: Guest) => void, trace: () => void = () => {}): Gues
   const validated = new ValidatedPages(it.guest.memory, it.guest.memory);
   const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(2 * MiB), { validated });
   it.vcpu.write(PAGE, bytesOf('content'));
-  const all = { ...it, ghcb, validated };
+  const all = { ...it, ghcb, validated, options: { validated } };
   prepare(all);
   return all;
 }
@@ -40,14 +47,14 @@ const none = (): void => {};
 const shareRegion =
   (region = HUGE) =>
   (it: Guest): void =>
-    makeRegionShared(it.ghcb, it.table, region, it);
-const sharePage = (it: Guest): void => makePageShared(it.vcpu, it.table, PAGE, it);
+    makeRegionShared(it.ghcb, it.table, region, it.options);
+const sharePage = (it: Guest): void => makePageShared(it.vcpu, it.table, PAGE, it.options);
 
 /** Each change: its preparation, and whether it validates pages. */
 const CHANGES: readonly [string, (it: Guest) => void, (it: Guest) => void, boolean][] = [
   ['makePageShared', none, sharePage, false],
-  ['releasePage', none, (it) => releasePage(it.vcpu, it.table, PAGE, it), false],
-  ['makePagePrivate', sharePage, (it) => makePagePrivate(it.vcpu, it.table, PAGE, it), true],
+  ['releasePage', none, (it) => releasePage(it.vcpu, it.table, PAGE, it.options), false],
+  ['makePagePrivate', sharePage, (it) => makePagePrivate(it.vcpu, it.table, PAGE, it.options), true],
   [
     'acceptPage',
     (it) => {
@@ -55,16 +62,21 @@ const CHANGES: readonly [string, (it: Guest) => void, (it: Guest) => void, boole
       it.table.setEncrypted4k(PAGE);
       it.vcpu.invlpg(PAGE);
     },
-    (it) => acceptPage(it.vcpu, it.table, PAGE, it),
+    (it) => acceptPage(it.vcpu, it.table, PAGE, it.options),
     true,
   ],
   ['makeRegionShared of 2 MiB', none, shareRegion(), false],
   ['makeRegionShared of 4 KiB', none, shareRegion(FEW), false],
-  ['makeRegionPrivate of 2 MiB', shareRegion(), (it) => makeRegionPrivate(it.ghcb, it.table, HUGE, it), true],
+  [
+    'makeRegionPrivate of 2 MiB',
+    shareRegion(),
+    (it) => makeRegionPrivate(it.ghcb, it.table, HUGE, it.options),
+    true,
+  ],
   [
     'makeRegionPrivate of 4 KiB',
     shareRegion(FEW),
-    (it) => makeRegionPrivate(it.ghcb, it.table, FEW, it),
+    (it) => makeRegionPrivate(it.ghcb, it.table, FEW, it.options),
     true,
   ],
   [
@@ -72,7 +84,7 @@ const CHANGES: readonly [string, (it: Guest) => void, (it: Guest) => void, boole
     shareRegion(),
     (it) => {
       it.machine.hypervisor.splitPage(it.guest, physAddr(START));
-      makeRegionPrivate(it.ghcb, it.table, HUGE, it);
+      makeRegionPrivate(it.ghcb, it.table, HUGE, it.options);
     },
     true,
   ],
@@ -157,7 +169,7 @@ test('a page that another page has replaced stays in the record if it cannot be 
     }
     return undefined;
   });
-  expect(() => makePagePrivate(it.vcpu, it.table, PAGE, it)).toThrow();
+  expect(() => makePagePrivate(it.vcpu, it.table, PAGE, it.options)).toThrow();
   expect([isFailed, it.validated.has(physAddr(START))]).toEqual([true, true]);
 });
 

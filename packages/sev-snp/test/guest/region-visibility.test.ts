@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
-import { acceptPage, makePagePrivate } from '../../src/guest/page-visibility.ts';
+import { acceptPage, makePagePrivate, type VisibilityOptions } from '../../src/guest/page-visibility.ts';
 import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
@@ -26,12 +26,12 @@ import {
 
 function withGhcb(
   options: Partial<SnpMachineOptions> = {},
-): World & { ghcb: Ghcb; validated: ValidatedPages } {
+): World & { ghcb: Ghcb; validated: ValidatedPages; options: VisibilityOptions } {
   const it = world(options);
   const validated = new ValidatedPages(it.guest.memory, it.guest.memory);
   const ghcb = Ghcb.create(it.vcpu, it.table, gvaOf(0x5000), { validated });
   it.events.length = 0;
-  return { ...it, ghcb, validated };
+  return { ...it, ghcb, validated, options: { validated } };
 }
 
 const regionOf = (gpa: number, bytes: number) => virtRegion(gvaOf(gpa), bytes);
@@ -66,12 +66,12 @@ test('PVALIDATE goes page by page where the RMP has 4 KiB pages', () => {
   const it = withGhcb();
   it.machine.hypervisor.splitPage(it.guest, physAddr(4 * MiB));
   it.events.length = 0;
-  makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it);
+  makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it.options);
   expect(count(it, 'pvalidate')).toBe(513);
   expect([0, 1, 511].map((page) => stateAt(it, 4 * MiB + page * PAGE_SIZE))).toEqual(
     Array(3).fill('HYPERVISOR'),
   );
-  makeRegionPrivate(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it);
+  makeRegionPrivate(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it.options);
   expect([0, 1, 511].map((page) => stateAt(it, 4 * MiB + page * PAGE_SIZE))).toEqual(
     Array(3).fill('GUEST-VALID'),
   );
@@ -79,22 +79,22 @@ test('PVALIDATE goes page by page where the RMP has 4 KiB pages', () => {
 
 // A9, G12
 test.each<[string, (it: ReturnType<typeof withGhcb>, gpa: number) => void]>([
-  ['makePagePrivate', (it, gpa) => makePagePrivate(it.vcpu, it.table, gvaOf(gpa), it)],
+  ['makePagePrivate', (it, gpa) => makePagePrivate(it.vcpu, it.table, gvaOf(gpa), it.options)],
   [
     'acceptPage',
     (it, gpa) => {
       it.table.setEncrypted4k(gvaOf(gpa));
       it.vcpu.invlpg(gvaOf(gpa));
-      acceptPage(it.vcpu, it.table, gvaOf(gpa), it);
+      acceptPage(it.vcpu, it.table, gvaOf(gpa), it.options);
     },
   ],
-  ['makeRegionPrivate', (it, gpa) => makeRegionPrivate(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it)],
+  ['makeRegionPrivate', (it, gpa) => makeRegionPrivate(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it.options)],
 ])(
   '%s: a page that cannot be cleared is not a validated page, and is cleared at the next attempt',
   (_, make) => {
     const it = withGhcb();
     const gpa = 4 * MiB + 0x3000;
-    makeRegionShared(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it);
+    makeRegionShared(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it.options);
     it.vcpu.write(gvaOf(gpa), bytesOf('old'));
     const clear = it.vcpu.clear.bind(it.vcpu);
     it.vcpu.clear = () => {
@@ -109,7 +109,7 @@ test.each<[string, (it: ReturnType<typeof withGhcb>, gpa: number) => void]>([
     expect(thrown.map(({ private: done = [] }) => done)).toEqual([[]]);
     expect([it.validated.has(physAddr(gpa)), stateAt(it, gpa)]).toEqual([false, 'GUEST-INVALID']);
     it.vcpu.clear = clear;
-    acceptPage(it.vcpu, it.table, gvaOf(gpa), it);
+    acceptPage(it.vcpu, it.table, gvaOf(gpa), it.options);
     expect([it.validated.has(physAddr(gpa)), stateAt(it, gpa)]).toEqual([true, 'GUEST-VALID']);
     expect(it.vcpu.read(gvaOf(gpa), 3)).toEqual(new Uint8Array(3));
   },
@@ -119,7 +119,7 @@ test.each<[string, (it: ReturnType<typeof withGhcb>, gpa: number) => void]>([
 test('a hypervisor that stops early is asked again until it is done', () => {
   const it = withGhcb();
   it.machine.hypervisor.pageStatesPerExit = 3;
-  makeRegionShared(it.ghcb, it.table, regionOf(0x10_0000 * 2, 10 * PAGE_SIZE), it);
+  makeRegionShared(it.ghcb, it.table, regionOf(0x10_0000 * 2, 10 * PAGE_SIZE), it.options);
   expect(count(it, 'vmgexit')).toBe(4);
 });
 
@@ -138,14 +138,16 @@ test('after any changes, shared pages are shared and private pages are validated
         const some = pages.filter((p) => shared.has(p)).length;
         const before = snapshot(it.machine.rmp);
         if (some !== 0 && some !== pages.length) {
-          expect(codeOf(() => makeRegionShared(it.ghcb, it.table, region, it))).toBe('WRONG_MAPPING');
-          expect(codeOf(() => makeRegionPrivate(it.ghcb, it.table, region, it))).toBe('WRONG_MAPPING');
+          expect(codeOf(() => makeRegionShared(it.ghcb, it.table, region, it.options))).toBe('WRONG_MAPPING');
+          expect(codeOf(() => makeRegionPrivate(it.ghcb, it.table, region, it.options))).toBe(
+            'WRONG_MAPPING',
+          );
           expect(snapshot(it.machine.rmp)).toBe(before);
         } else if (some === 0) {
-          makeRegionShared(it.ghcb, it.table, region, it);
+          makeRegionShared(it.ghcb, it.table, region, it.options);
           for (const p of pages) shared.add(p);
         } else {
-          makeRegionPrivate(it.ghcb, it.table, region, it);
+          makeRegionPrivate(it.ghcb, it.table, region, it.options);
           for (const p of pages) shared.delete(p);
         }
       }
@@ -166,12 +168,12 @@ describe('changes nothing if', () => {
   test.each<[string, (it: ReturnType<typeof withGhcb>) => void, string]>([
     [
       'a page is the GHCB of a processor',
-      (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x4000, 0x3000), it),
+      (it) => makeRegionShared(it.ghcb, it.table, regionOf(0x4000, 0x3000), it.options),
       'PAGE_IN_USE',
     ],
     [
       'a page is private already',
-      (it) => makeRegionPrivate(it.ghcb, it.table, regionOf(0x6000, 0x3000), it),
+      (it) => makeRegionPrivate(it.ghcb, it.table, regionOf(0x6000, 0x3000), it.options),
       'WRONG_MAPPING',
     ],
     [
@@ -188,7 +190,7 @@ describe('changes nothing if', () => {
       'the record does not have a page as validated',
       (it) => {
         it.validated.remove(physRegion(physAddr(4 * MiB + 0x1000), 0x1000));
-        makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it);
+        makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 2 * MiB), it.options);
       },
       'NOT_VALIDATED',
     ],
@@ -204,7 +206,9 @@ describe('changes nothing if', () => {
     const it = withGhcb();
     const table = mapAll(it.guest, it.vcpu, undefined, tableFrames(3));
     const before = snapshot(it.machine.rmp);
-    expect(() => makeRegionShared(it.ghcb, table, regionOf(2 * MiB, 3 * MiB), it)).toThrow('OUT_OF_MEMORY');
+    expect(() => makeRegionShared(it.ghcb, table, regionOf(2 * MiB, 3 * MiB), it.options)).toThrow(
+      'OUT_OF_MEMORY',
+    );
     expect(snapshot(it.machine.rmp)).toBe(before);
   });
 });
@@ -226,13 +230,13 @@ test('if the hypervisor claims success and does nothing, the first shared write 
   const it = withGhcb({ hypervisor: (machine) => new Idle(machine) });
   const host = it.machine.hypervisor as Idle;
   host.idle = true;
-  makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 0x2000), it);
+  makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 0x2000), it.options);
   expect(codeOf(() => it.vcpu.write(gvaOf(4 * MiB), bytesOf('x')))).toBe('NPF');
   host.idle = false;
   const other = regionOf(4 * MiB + 0x10_000, 0x2000);
-  makeRegionShared(it.ghcb, it.table, other, it);
+  makeRegionShared(it.ghcb, it.table, other, it.options);
   host.idle = true;
-  const error = thrownBy(() => makeRegionPrivate(it.ghcb, it.table, other, it));
+  const error = thrownBy(() => makeRegionPrivate(it.ghcb, it.table, other, it.options));
   expect(error).toMatchObject({ code: 'REGION_CHANGE_FAILED', cause: { code: 'NPF' } });
   expect(error?.details).toMatchObject({ to: 'private', private: [], shared: [], lost: [other] });
   expect(it.validated.has(physAddr(4 * MiB + 0x10_000))).toBe(false);

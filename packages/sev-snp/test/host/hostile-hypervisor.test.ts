@@ -209,7 +209,7 @@ describe('stopped only by what the guest does', () => {
 
   test('A9 a stale translation: without a flush, the guest uses the shared page as private', () => {
     const it = attacked();
-    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    makePageShared(it.vcpu, it.table, gvaOf(A), { validated: it.validated });
     it.vcpu.read(gvaOf(A), 1);
     it.table.setEncrypted4k(gvaOf(A));
     // Without INVLPG it writes where the host reads.
@@ -221,18 +221,20 @@ describe('stopped only by what the guest does', () => {
 
   test('A11 a false claim of success: the page is private only once PVALIDATE reports it', () => {
     const it = attacked();
-    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    makePageShared(it.vcpu, it.table, gvaOf(A), { validated: it.validated });
     it.host.answers.msr = () => 0x015n;
-    expect(codeOf(() => makePagePrivate(it.vcpu, it.table, gvaOf(A), it))).toBe('NPF');
+    expect(codeOf(() => makePagePrivate(it.vcpu, it.table, gvaOf(A), { validated: it.validated }))).toBe(
+      'NPF',
+    );
     expect(it.validated.has(gpaA)).toBe(false);
   });
 
   test('A6 old content in a page that the guest takes back: it is cleared before use', () => {
     const it = attacked();
     const old = it.host.capture(spaOf(it, A));
-    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    makePageShared(it.vcpu, it.table, gvaOf(A), { validated: it.validated });
     it.host.write(spaOf(it, A), old);
-    makePagePrivate(it.vcpu, it.table, gvaOf(A), it);
+    makePagePrivate(it.vcpu, it.table, gvaOf(A), { validated: it.validated });
     expect(it.vcpu.read(gvaOf(A), 14)).toEqual(new Uint8Array(14));
     // Without the clearing, address and key are the same, and so is the text.
     const bare = attacked();
@@ -243,12 +245,14 @@ describe('stopped only by what the guest does', () => {
 
   test('A3 a change of memory at an exit: the next step of the guest is checked again', () => {
     const it = attacked();
-    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    makePageShared(it.vcpu, it.table, gvaOf(A), { validated: it.validated });
     it.host.answers.beforeResume = (guest) => {
       it.host.answers.beforeResume = undefined;
       it.host.remap(guest, gpaA, spaOf(it, B));
     };
-    expect(thrownBy(() => makePagePrivate(it.vcpu, it.table, gvaOf(A), it))?.details).toMatchObject({
+    expect(
+      thrownBy(() => makePagePrivate(it.vcpu, it.table, gvaOf(A), { validated: it.validated }))?.details,
+    ).toMatchObject({
       check: 'reverse-map',
     });
     expect(textOf(it.vcpu.read(gvaOf(B), 7))).toBe('retreat');
@@ -366,7 +370,7 @@ describe('answers', () => {
 
   test('beforeSharedRead is called before each read of shared memory, and before no other', () => {
     const it = attacked();
-    makePageShared(it.vcpu, it.table, gvaOf(A), it);
+    makePageShared(it.vcpu, it.table, gvaOf(A), { validated: it.validated });
     const spa = spaOf(it, A);
     let reads = 0;
     it.host.answers.beforeSharedRead = (_, at, length) => {
