@@ -111,7 +111,7 @@ export function memoryTypesOf(page: TypedPage, control: CacheControl): MemoryTyp
  */
 export function tableMemoryTypesOf(flags: number, table: PhysAddr, control: CacheControl): MemoryTypes {
   requireCacheControl(control);
-  if (!control.paging) throw invalidState('cr0', 0n, 'set PG: without paging, tables are not read');
+  if (!control.paging) throw invalidState('paging', false, 'set PG: without paging, tables are not read');
   const index = indexUnder(tablePatIndex(flags), ignoresPageBits(control));
   return typesOf(control.pat[index], table, PageSize.Regular, control);
 }
@@ -233,7 +233,7 @@ function levelOf(size: PageSize): LeafLevel {
 function requireNestedHost({ mtrrs, paging }: CacheControl): void {
   if (mtrrs.vendor !== 'amd')
     throw invalidState('vendor', mtrrs.vendor, "pass the MTRRs of an 'amd' processor");
-  if (!paging) throw invalidState('cr0', 0n, 'set PG: nested paging needs paging in the host');
+  if (!paging) throw invalidState('paging', false, 'set PG: nested paging needs paging in the host');
 }
 
 function checkGuest({ pat = PAT_RESET, cr0 = 0x8000_0000n, snp = false }: GuestCacheControl): {

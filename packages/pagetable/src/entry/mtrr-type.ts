@@ -141,8 +141,7 @@ function fixedRangeAt(mtrrs: Mtrrs, paddr: bigint): FixedRange {
 
 function isMemory(mtrrs: Mtrrs, paddr: bigint, side: 'readsMemory' | 'writesMemory'): boolean {
   if (paddr < FIXED_END) return mtrrs.fixedTargets && fixedRangeAt(mtrrs, paddr)[side];
-  const top = paddr < TOP_MEM2_START ? mtrrs.topMem : mtrrs.topMem2;
-  return top !== undefined && paddr < top;
+  return paddr < ((paddr < TOP_MEM2_START ? mtrrs.topMem : mtrrs.topMem2) ?? 0n);
 }
 
 /** AMD64 APM vol. 2, table 7-13: all combinations but the reserved ones. */

@@ -227,8 +227,9 @@ function decodeFixed(
         start: start + k * size,
         size,
         type: typeOf(name, vendor === 'amd' ? field & ~0x18n : field, hasWc, register),
-        readsMemory: vendor === 'amd' && hasBit(field, 4),
-        writesMemory: vendor === 'amd' && hasBit(field, 3),
+        // On Intel, a type with one of these bits is refused.
+        readsMemory: hasBit(field, 4),
+        writesMemory: hasBit(field, 3),
       });
     });
   });
@@ -241,8 +242,8 @@ function decodePair(
   { end, vendor, hasWc }: { end: bigint; vendor: PagingConfig['vendor']; hasWc: boolean },
 ): VariableRange[] {
   PAIR.require(pair);
-  const mask = requireRegister(`variable[${i}].mask`, pair?.mask);
-  const base = requireRegister(`variable[${i}].base`, pair?.base);
+  const mask = requireRegister(`variable[${i}].mask`, pair.mask);
+  const base = requireRegister(`variable[${i}].base`, pair.base);
   if (!hasBit(mask, 11)) return [];
   const widest = vendor === 'amd' ? 1n << 52n : end;
   const address = (widest - 1n) & ~0xfffn;

@@ -325,6 +325,23 @@ describe('nestedMemoryTypesOf', () => {
     ]);
   });
 
+  // P67, P72
+  test('ignores PWT and PCD of a side while its CR0.CD is 1, only if that makes types CD', () => {
+    const own = encodePat(['WB', 'UC', 'UC', 'UC', 'WB', 'UC', 'UC', 'UC']);
+    const flags = leafFlags(0, { cacheDisable: true, writeThrough: true });
+    const one = { flags, size: PageSize.Regular, paddr: paddrOf('WB') };
+    for (const cacheDisable of ['cd', 'typed'] as const)
+      for (const guestCd of [false, true])
+        for (const hostCd of [false, true]) {
+          const cr0 = (isDisabled: boolean): bigint => (isDisabled ? 0xc000_0000n : 0x8000_0000n);
+          const host = control({ pat: own, cacheDisable, cr0: cr0(hostCd) });
+          const found = nestedMemoryTypesOf(one, one, { pat: own, cr0: cr0(guestCd) }, host);
+          const ignores = cacheDisable === 'cd';
+          const sides = [guestCd && ignores ? 'WB' : 'UC', hostCd && ignores ? 'WB' : 'UC'];
+          expect([found.guest, found.host]).toEqual(sides);
+        }
+  });
+
   test('refuses Intel processors, a host without paging, and bad input', () => {
     const nested = page('WB', physAddr(0));
     const intel = control({ vendor: 'intel' });

@@ -73,7 +73,26 @@ describe('mtrrType', () => {
   });
 
   // P63
-  test('follows a mask that selects scattered pages', () => {
+  test('is that of the fixed range below 1 MiB, at each of its ends', () => {
+    // Neighbours differ: the types of the 88 ranges go round.
+    const codes = [0n, 1n, 4n, 5n, 6n];
+    const fixed = Array.from({ length: 11 }, (_, i) =>
+      [7, 6, 5, 4, 3, 2, 1, 0].reduce((word, k) => (word << 8n) | codes[(8 * i + k) % 5]!, 0n),
+    );
+    const mtrrs = decodeMtrrs({ defType: 0xc06n, fixed }, config);
+    for (const [i, { start, size }] of mtrrs.fixed.entries())
+      for (const paddr of [start, start + size - 1])
+        expect(mtrrType(mtrrs, physAddr(paddr))).toBe(TYPES[i % 5]);
+    expect(mtrrType(mtrrs, physAddr(0x10_0000))).toBe('WB');
+    // A large page has parts of several types only if it holds the first MiB.
+    expect(mtrrType(mtrrs, physAddr(0), PageSize.Huge)).toBe('mixed');
+    expect(mtrrType(mtrrs, physAddr(0x20_0000), PageSize.Huge)).toBe('WB');
+    const alike = decodeMtrrs({ defType: 0xc06n, fixed: fixed.map(() => 0x0606_0606_0606_0606n) }, config);
+    expect(mtrrType(alike, physAddr(0), PageSize.Huge)).toBe('WB');
+  });
+
+  // P63
+  test('follows a mask that selects scattered pages in a page of 2 MiB', () => {
     // Every second page is WB; all others have the default type.
     const variable = [{ base: 6n, mask: 0x1800n }];
     const mixed = decodeMtrrs({ defType: 0x800n, variable }, config);
@@ -83,7 +102,7 @@ describe('mtrrType', () => {
       'WB',
       'UC',
     ]);
-    expect(mtrrType(mixed, physAddr(0), PageSize.Giant)).toBe('mixed');
+    expect(mtrrType(mixed, physAddr(0), PageSize.Huge)).toBe('mixed');
     const alike = decodeMtrrs({ defType: 0x806n, variable }, config);
     expect(mtrrType(alike, physAddr(0), PageSize.Huge)).toBe('WB');
   });

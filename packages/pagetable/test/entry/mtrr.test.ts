@@ -68,6 +68,20 @@ describe('decodeMtrrs', () => {
     expect(decodeMtrrs({ defType: 0x406n }, intel).fixedEnabled).toBe(false);
   });
 
+  test('has no fixed ranges without their registers, and up to 255 pairs', () => {
+    expect(decodeMtrrs({ defType: 6n }).fixed).toEqual([]);
+    const variable = Array.from({ length: 255 }, (_, k) => ({
+      base: BigInt(k) << 12n,
+      mask: 0xf_ffff_f800n,
+    }));
+    expect(decodeMtrrs({ defType: 6n, variable }, intel).variable).toHaveLength(255);
+  });
+
+  test('takes types other than WC from a processor without it', () => {
+    const variable = [{ base: 6n, mask: 0x800n }];
+    expect(decodeMtrrs({ cap: 0x101n, defType: 0x804n, variable }, intel).variable[0]?.type).toBe('WB');
+  });
+
   test('returns frozen objects', () => {
     const mtrrs = decodeMtrrs(
       { defType: 0xc06n, fixed: ZEROS, variable: [{ base: 0n, mask: 0x800n }] },

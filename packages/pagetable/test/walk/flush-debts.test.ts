@@ -1,7 +1,7 @@
 import { Virt, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
-import { FlushDebts } from '../../src/walk/flush-debts.ts';
+import { ALL_PCIDS, FlushDebts } from '../../src/walk/flush-debts.ts';
 import type { HeldEntry } from '../../src/walk/tlb-space.ts';
 import { callsOf } from '../support/counted.ts';
 
@@ -90,4 +90,27 @@ test('pages that follow each other, or lie in the last run, are noted as one run
     expect(due(debts)).toEqual(['0..1001']);
   });
   expect(stored).toBe(1);
+});
+
+test('of a scope, what its entries overlap stays due, in the last run as well', () => {
+  const debts = new FlushDebts(Virt);
+  debts.add(3, 9, 7);
+  debts.reduceTo(entries([0, 4], [8, 20], [30, 40]), 7);
+  expect([due(debts), debts.scopes]).toEqual([['3..4', '8..9'], [7]]);
+  debts.add(5, 6, 8);
+  expect(debts.scopes).toEqual([7, 8]);
+  debts.reduceTo(entries([0, 4]), 7);
+  expect(due(debts)).toEqual(['3..4', '5..6']);
+});
+
+test('scopes share the 1024 regions', () => {
+  const debts = new FlushDebts(Virt);
+  for (const scope of [7, 8]) for (let k = 0; k < 512; k += 1) debts.add(2 * k, 2 * k + 1, scope);
+  expect(debts.regions).toHaveLength(1024);
+  debts.add(5000, 5001, 8);
+  expect(debts.regions).toHaveLength(512 + 2);
+});
+
+test('the scope of every PCID is not a PCID', () => {
+  expect(ALL_PCIDS).toBeLessThan(0);
 });
