@@ -18,7 +18,7 @@ import {
 
 /** Fills freed pages, as upstream's fuzzer does. A live or cleared page must never have this byte. */
 const FREED = 0xfa;
-const STEPS = 1400;
+const STEPS = 700;
 
 interface Live {
   piece: Piece;

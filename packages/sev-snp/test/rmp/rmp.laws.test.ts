@@ -173,7 +173,7 @@ test('a table of ranges is a table of pages: entries, versions, counts of ASIDs 
         before = after;
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
 
