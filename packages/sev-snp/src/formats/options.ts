@@ -18,7 +18,7 @@ export function requireOptions(what: string, options: object, names: readonly st
   }
   if (unknown === undefined) return;
   const expected = `pass only options that exist: ${names.join(', ')}`;
-  throw new SnpError('INVALID_ARGUMENT', { what: `the name of one of ${what}`, value: unknown, expected });
+  throw new SnpError('INVALID_ARGUMENT', { what: `a name in ${what}`, value: unknown, expected });
 }
 
 /** The check of one field: throws unless `value` is one that the field `what` can have. */

@@ -61,16 +61,9 @@ const STEP = BigInt(PAGE_SIZE);
  */
 export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0): RmpResult {
   requireOperands(rmp, spa, asid);
-  const { assigned, pageSize: size = PageSize.Regular, immutable = false, ...rest } = stateOperand(state);
-  const { gpa = 0n, asid: owner = 0 } = rest;
-  requireBoolean('assigned', assigned);
-  requireBoolean('immutable', immutable);
-  requireRmpPageSize(size);
-  requireWhole('the ASID', owner);
-  if (typeof gpa !== 'bigint') refuseArgument('gpa', gpa, 'pass a guest-physical address');
+  const { pageSize: size, ...wanted } = wholeState(state);
   if (asid !== 0) return RmpResult.FAIL_PERMISSION;
   const huge = size === PageSize.Huge;
-  const wanted = { assigned, immutable, asid: owner, gpa };
   const { assumptions } = rmp;
   const isUsed = (when: Assumptions['inUseTest']): boolean =>
     assumptions.inUseTest === when && rmp.isInUse(spa, size);
@@ -105,7 +98,7 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
     assigned: wanted.assigned,
     immutable: wanted.immutable,
     asid: wanted.asid,
-    gpa: wanted.gpa as PhysAddr,
+    gpa: wanted.gpa,
     pageSize,
     ...(reset ? { validated: false, vmsa: false, vmplMasks: [masks, 0, 0, 0] as const } : {}),
   };
@@ -137,16 +130,14 @@ export function rmpupdatePages(
 ): { readonly result: RmpResult; readonly done: number } {
   requireOperands(rmp, spa, 0);
   requireInteger('the number of pages', count, 0);
-  const { pageSize = PageSize.Regular, gpa = 0n, asid = 0 } = stateOperand(state);
-  requireRmpPageSize(pageSize);
-  requireWhole('the ASID', asid);
-  if (typeof gpa !== 'bigint') refuseArgument('gpa', gpa, 'pass a guest-physical address');
+  const wanted = wholeState(state);
+  const { pageSize, gpa, asid } = wanted;
   let result: RmpResult = RmpResult.SUCCESS;
   const low = spa % STEP;
   const update = (page: SysPhysAddr): boolean => {
     const operand = (page + low) as SysPhysAddr;
     const moved = asid === 0 ? gpa : gpa + (operand - spa);
-    result = rmpupdate(rmp, operand, { ...state, gpa: moved as PhysAddr });
+    result = rmpupdate(rmp, operand, { ...wanted, gpa: moved as PhysAddr });
     return result === RmpResult.SUCCESS;
   };
   // A page whose address does not fit is refused by itself.
@@ -222,6 +213,18 @@ export function stateOperand(state: RmpState): RmpState {
   const copy = readArgument('the new state', state, 'pass an RmpState', () => ({ ...state }));
   requireOptions('the new state', copy, STATE);
   return copy;
+}
+
+/** All fields of {@link stateOperand}. @throws SnpError `INVALID_ARGUMENT` */
+function wholeState(state: RmpState): Required<RmpState> {
+  const { assigned, pageSize = PageSize.Regular, immutable = false, ...rest } = stateOperand(state);
+  const { gpa = 0n as PhysAddr, asid = 0 } = rest;
+  requireBoolean('assigned', assigned);
+  requireBoolean('immutable', immutable);
+  requireRmpPageSize(pageSize);
+  requireWhole('the ASID', asid);
+  if (typeof gpa !== 'bigint') refuseArgument('gpa', gpa, 'pass a guest-physical address');
+  return { assigned, pageSize, immutable, gpa, asid };
 }
 
 function requireOperands(rmp: Rmp, spa: SysPhysAddr, asid: number): void {

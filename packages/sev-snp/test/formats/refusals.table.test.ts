@@ -116,7 +116,7 @@ const ROWS: readonly Row[] = [
   ],
   // options
   [
-    'the name of one of the options cannot be "c": pass only options that exist: a, b [INVALID_ARGUMENT]',
+    'a name in the options cannot be "c": pass only options that exist: a, b [INVALID_ARGUMENT]',
     () => requireOptions('the options', { a: 1, c: 2 }, ['a', 'b']),
   ],
   [
@@ -289,7 +289,7 @@ const ROWS: readonly Row[] = [
     () => writeGhcbRegisters({} as never, {}),
   ],
   [
-    'the name of one of the registers cannot be "eax": pass only options that exist: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, cpl, dr7, xcr0, xss [INVALID_ARGUMENT]',
+    'a name in the registers cannot be "eax": pass only options that exist: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, cpl, dr7, xcr0, xss [INVALID_ARGUMENT]',
     () => writeGhcbRegisters(page, { eax: 1n } as never),
   ],
   [
@@ -342,7 +342,7 @@ const ROWS: readonly Row[] = [
     () => hashKernel({ kernel: hash }, hash as never),
   ],
   [
-    'the name of one of the files of a kernel cannot be "cmdline": pass only options that exist: kernel, initrd, commandLine [INVALID_ARGUMENT]',
+    'a name in the files of a kernel cannot be "cmdline": pass only options that exist: kernel, initrd, commandLine [INVALID_ARGUMENT]',
     () => hashKernel({ kernel: hash, cmdline: hash } as never, () => hash),
   ],
   [

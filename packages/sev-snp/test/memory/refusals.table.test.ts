@@ -234,7 +234,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => new NestedTable(undefined as never),
   ],
   [
-    'the name of one of the options of a nested table cannot be "nmet": pass only options that exist: memory, frames, config, gmet, accessedDirty, ranges, rangeFrames [INVALID_ARGUMENT]',
+    'a name in the options of a nested table cannot be "nmet": pass only options that exist: memory, frames, config, gmet, accessedDirty, ranges, rangeFrames [INVALID_ARGUMENT]',
     () => nested({ nmet: true } as never),
   ],
   [
@@ -269,7 +269,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => nested({ ranges: [{ ...range, count: -1 }] }),
   ],
   [
-    'the name of one of the rights cannot be "writeable": pass only options that exist: writable, user, executable [INVALID_ARGUMENT]',
+    'a name in the rights cannot be "writeable": pass only options that exist: writable, user, executable [INVALID_ARGUMENT]',
     () => table.map(gpa, spa, PageSize.Regular, { writeable: true } as never),
   ],
   [

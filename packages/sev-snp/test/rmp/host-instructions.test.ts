@@ -4,7 +4,13 @@ import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
 import { sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
-import { psmash, type RmpState, rmpread, rmpupdate } from '../../src/rmp/host-instructions.ts';
+import {
+  psmash,
+  type RmpState,
+  rmpread,
+  rmpupdate,
+  rmpupdatePages,
+} from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { MiB, rmpOf, snapshot } from '../support/world.ts';
 
@@ -310,4 +316,28 @@ describe('RMPREAD', () => {
     expect(rmpread(rmp, spa(at), 1)).toEqual({ result: RmpResult.FAIL_PERMISSION, state: undefined });
     expect(rmpread(rmp, spa(8 * MiB))).toEqual({ result: RmpResult.FAIL_INPUT, state: undefined });
   });
+});
+
+test('each field of the state of a range is read once', () => {
+  let reads = 0;
+  const state = {
+    assigned: true,
+    asid: 1,
+    get gpa() {
+      reads += 1;
+      return physAddr(reads === 1 ? 0x1000 : 0x9000);
+    },
+  };
+  const rmp = rmpOf();
+  expect(rmpupdatePages(rmp, spa(at), 3, state)).toEqual({ result: RmpResult.SUCCESS, done: 3 });
+  expect(reads).toBe(1);
+  expect([0, 1, 2].map((k) => rmp.rawEntry(spa(at + k * 0x1000))?.gpa)).toEqual([0x1000n, 0x2000n, 0x3000n]);
+});
+
+test('RMPUPDATE of 2 MiB needs an aligned address, whatever is there', () => {
+  const rmp = rmpOf();
+  for (const offset of [0x1000, 0x10_0000, 0x1f_f000]) {
+    expect(rmpResultName(rmpupdate(rmp, spa(at + offset), HUGE))).toBe('FAIL_INPUT');
+    expect(rmpResultName(rmpupdate(rmp, spa(at + offset), FREE_HUGE))).toBe('FAIL_INPUT');
+  }
 });

@@ -94,6 +94,96 @@ test('a region has an immutable page if one of its 512 entries is immutable', ()
   expect([2 * MiB, 3 * MiB, 4 * MiB].map((at) => rmp.hasImmutable(spa(at)))).toEqual([true, true, false]);
 });
 
+describe('reading words', () => {
+  test('writes the four words of the entry that decides, and zeros for a page that is not covered', () => {
+    const rmp = rmpOf();
+    rmp.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, assigned: true, upper: 9 });
+    const words = new Uint32Array(5).fill(7);
+    expect(rmp.readWords(5, words)).toBe(true);
+    expect([words[0]! & 1, words[3], words[4]]).toEqual([1, 9, 0]);
+    words.fill(7);
+    expect(rmp.readWords((64 * MiB) / 0x1000, words)).toBe(false);
+    expect([...words]).toEqual([0, 0, 0, 0, 0]);
+    words.fill(7);
+    expect(rmp.readWords(-1, words)).toBe(false);
+    expect(words[0]).toBe(0);
+  });
+
+  test('isAssigned looks at the page alone', () => {
+    const rmp = rmpOf();
+    rmp.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, assigned: true });
+    expect([4, 5, 6, (64 * MiB) / 0x1000].map((page) => rmp.isAssigned(page))).toEqual([
+      false,
+      true,
+      false,
+      false,
+    ]);
+  });
+});
+
+// R13
+test.each(['maintained', 'unmaintained'] as const)('sub-pages with a count that is %s', (subpageCount) => {
+  const made = (): Rmp => new Rmp(sysPhysRegion(spa(0), 4 * MiB), { assumptions: { subpageCount } });
+  const [counted, assigned, huge] = [made(), made(), made()];
+  counted.setRawEntry(spa(0), { ...HYPERVISOR_ENTRY, subpageCount: 1 });
+  assigned.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, assigned: true });
+  assigned.setRawEntry(spa(2 * MiB), { ...HYPERVISOR_ENTRY, assigned: true });
+  huge.setRawEntry(spa(0), { ...HYPERVISOR_ENTRY, assigned: true, pageSize: PageSize.Huge, subpageCount: 1 });
+  huge.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, assigned: true });
+  const isCounted = subpageCount === 'maintained';
+  expect([counted, assigned, huge].map((rmp) => rmp.hasSubpages(spa(0x7000)))).toEqual([
+    isCounted,
+    !isCounted,
+    false,
+  ]);
+  expect(assigned.hasSubpages(spa(2 * MiB))).toBe(false);
+  expect(counted.hasSubpages(spa(64 * MiB))).toBe(false);
+});
+
+test.each(['RMPUPDATE', 'PVALIDATE'] as const)('the masks once validated, reset by %s', (defaultMasks) => {
+  const rmp = new Rmp(sysPhysRegion(spa(0), 4 * MiB), {
+    assumptions: { defaultMasks, resetMaskOfVmpl0: 0xf },
+  });
+  const once = (vmplMasks: readonly [number, number, number, number]): readonly number[] =>
+    rmp.masksOnceValidated({ ...HYPERVISOR_ENTRY, vmplMasks });
+  expect(once([0, 1, 2, 3])).toEqual(defaultMasks === 'PVALIDATE' ? [0xf, 0, 0, 0] : [0, 1, 2, 3]);
+  expect(once([1, 2, 3, 4])).toEqual([1, 2, 3, 4]);
+});
+
+test('a version changes with the entry of its page, or with any of its region, and not with masks', () => {
+  const rmp = rmpOf();
+  const versions = (): number[] =>
+    [0x5000, 0x6000, 2 * MiB].flatMap((at) => [
+      rmp.version(spa(at), PageSize.Regular),
+      rmp.version(spa(at), PageSize.Huge),
+    ]);
+  const before = versions();
+  rmp.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, vmplMasks: [1, 2, 3, 4] });
+  expect(versions()).toEqual(before);
+  rmp.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, validated: true });
+  const changed = versions().map((version, k) => version !== before[k]);
+  expect(changed).toEqual([true, true, false, true, false, false]);
+  expect(rmp.versionOfPage(5, true)).toBe(versions()[1]);
+  expect(rmp.versionOfPage(5, false)).toBe(versions()[0]);
+});
+
+test('uses of a page are counted, and found in the 2 MiB around it', () => {
+  const rmp = rmpOf();
+  for (const isUsed of [true, true, false]) rmp.setInUse(spa(0x5000), isUsed);
+  const found = (): boolean[] =>
+    [0x5000, 0x5fff, 0x6000, 2 * MiB].flatMap((at) => [
+      rmp.isInUse(spa(at), PageSize.Regular),
+      rmp.isInUse(spa(at), PageSize.Huge),
+    ]);
+  expect(found()).toEqual([true, true, true, true, false, true, false, false]);
+  rmp.setInUse(spa(0x5000), false);
+  expect(found()).not.toContain(true);
+  // A page that is not in use stays so.
+  rmp.setInUse(spa(0x5000), false);
+  rmp.setInUse(spa(0x5000), true);
+  expect(rmp.isInUse(spa(0x5000), PageSize.Regular)).toBe(true);
+});
+
 test('errors name the value that was refused', () => {
   try {
     new Rmp(sysPhysRegion(spa(0), MiB));
