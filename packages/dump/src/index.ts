@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 
+export type { Codecs, Decoder } from './formats/codecs.ts';
 export type { Dump, DumpCpu, KernelFacts } from './formats/dump.ts';
 export { type OpenDumpOptions, openDump, type RamRange } from './formats/open-dump.ts';
 export type { MemoryRange } from './formats/segments.ts';

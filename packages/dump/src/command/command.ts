@@ -61,7 +61,7 @@ export function openOptionsOf({ raw, ram, views }: Options, index: number): Open
  */
 export function report(options: Options, dumps: readonly Dump[], terminal: Terminal): Promise<number> {
   const opened = options.command === 'info' ? [] : dumps.map((dump, i) => viewOf(options, dump, i));
-  return print(recordsFor(options, dumps, opened, terminal), { options, opened, terminal });
+  return print(recordsFor(options, dumps, opened, terminal), { options, dumps, opened, terminal });
 }
 
 type Records = Iterable<ReportRecord> | AsyncIterable<ReportRecord>;
@@ -108,6 +108,7 @@ function rendererFor({ command, json, qemu }: Options): Renderer {
 
 interface Printing {
   readonly options: Options;
+  readonly dumps: readonly Dump[];
   readonly opened: readonly DumpView[];
   readonly terminal: Terminal;
 }
@@ -147,10 +148,12 @@ async function print(records: Records, printing: Printing): Promise<number> {
   return code;
 }
 
-/** The warnings since the last call. */
-function warningsOf({ opened }: Printing): WarningRecord[] {
-  return opened.flatMap(({ dump, notices }) =>
-    notices.take().map((notice) => ({ type: 'warning', file: dump.name, ...notice }) as const),
+/** The warnings since the last call. The notices of a view are also those of its dump, if it has some. */
+function warningsOf({ dumps, opened }: Printing): WarningRecord[] {
+  const viewed = opened.map(({ dump, notices }) => ({ file: dump.name, notices }));
+  const others = opened.length > 0 ? [] : dumps.map(({ name, notices }) => ({ file: name, notices }));
+  return [...viewed, ...others].flatMap(({ file, notices }) =>
+    (notices?.take() ?? []).map((notice) => ({ type: 'warning', file, ...notice }) as const),
   );
 }
 

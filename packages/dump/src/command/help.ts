@@ -16,6 +16,8 @@ Commands:
 Files are recognized by their first bytes. They may be gzipped, or a pipe:
   ELF core                of QEMU's dump-guest-memory, with or without -p;
                           of a kernel: /proc/vmcore, makedumpfile -E
+  kdump-compressed        of makedumpfile (also flattened, -F), and of
+                          dump-guest-memory -z, -l, -s
   PTFRAME1                page tables only
   SPARSE01                one of the others, without its zeros
   any other               a raw memory image; needs --cr3. Known files of

@@ -86,8 +86,8 @@ export class TextReport implements Renderer {
       case 'cpu':
         return cpuText(record);
       case 'memory': {
-        const { start, end, size, fileOffset } = record;
-        return `memory ${range(start, end)} ${sizeText(size).padStart(10)}  ${fileOffset === null ? 'zeros, not in the file' : `at byte ${fileOffset} of the file`}`;
+        const { start, end, size, fileOffset, isZero } = record;
+        return `memory ${range(start, end)} ${sizeText(size).padStart(10)}  ${isZero ? 'zeros, not in the file' : fileOffset === null ? 'compressed' : `at byte ${fileOffset} of the file`}`;
       }
       case 'end':
         return endText(record);

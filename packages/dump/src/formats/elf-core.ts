@@ -5,10 +5,9 @@ import { sizeText } from '../source/size-text.ts';
 import { readBytes, readSize, type Source } from '../source/source.ts';
 import type { DumpContent, DumpCpu, KernelFacts } from './dump.ts';
 import { type ProgramHeader, PT_LOAD, PT_NOTE, programHeaders } from './elf-headers.ts';
-import { cpuOfNote, isQemuNote, notesOf } from './elf-notes.ts';
+import { NoteFacts } from './note-facts.ts';
 import { withUnlistedMemory } from './qemu-memory.ts';
 import { requireInside, Segments } from './segments.ts';
-import { kernelFactsOf, VMCOREINFO } from './vmcoreinfo.ts';
 
 /** The two notes of a processor have 828 bytes, and QEMU limits a note of the guest to 1 MiB. This is for all notes together. */
 const MAX_NOTE_BYTES = 2 ** 24;
@@ -65,8 +64,7 @@ interface Parts {
 
 function partsOf(source: Source): Parts {
   const loads = new Loads(source.size);
-  const cpus: DumpCpu[] = [];
-  let kernel: KernelFacts | undefined;
+  const notes = new NoteFacts();
   let [notesEnd, noteBytes, noteHeaders] = [0, 0, 0];
   for (const header of programHeaders(source)) {
     if (header.type === PT_LOAD) loads.add(header);
@@ -79,14 +77,11 @@ function partsOf(source: Source): Parts {
         reason: `its notes have more than ${MAX_NOTE_BYTES} bytes, or more than ${MAX_NOTE_HEADERS} program headers`,
       });
     }
-    for (const note of notesOf(readBytes(source, offset, size))) {
-      if (isQemuNote(note)) cpus.push(cpuOfNote(note, cpus.length));
-      if (note.name === VMCOREINFO) kernel ??= kernelFactsOf(note.bytes);
-    }
+    notes.add(readBytes(source, offset, size));
     notesEnd = offset + size;
   }
   loads.requireAddresses();
-  return { loads, cpus, kernel, notesEnd };
+  return { loads, cpus: notes.cpus, kernel: notes.kernel, notesEnd };
 }
 
 /** The PT_LOAD headers. */

@@ -29,13 +29,7 @@ const FOREIGN: readonly Foreign[] = [
   { magic: '\x1f\x9d', name: 'a file compressed with compress', advice: PACKED('gzip -d') },
   { magic: "7z\xbc\xaf'\x1c", name: 'a 7-Zip archive', advice: PACKED('7z x') },
   { magic: 'PK\x03\x04', name: 'a zip archive', advice: PACKED('unzip') },
-  { magic: 'KDUMP   ', name: 'a kdump-compressed dump', advice: MAKEDUMPFILE },
   { magic: 'DISKDUMP', name: 'a diskdump', advice: MAKEDUMPFILE },
-  {
-    magic: 'makedumpfile\0',
-    name: 'a flattened dump of makedumpfile',
-    advice: "restore it with 'makedumpfile -R DUMP < FILE'; it must be an ELF dump (made with -E)",
-  },
   {
     magic: 'QFI\xfb',
     name: 'a qcow2 disk image',

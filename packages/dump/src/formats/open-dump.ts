@@ -1,12 +1,15 @@
 import type { MemoryEncryption } from '@svsm/pagetable';
 import { DumpError, inFile } from '../source/dump-error.ts';
+import { FlattenedSource, isFlattened } from '../source/flattened-source.ts';
 import { asciiOf, readBytes, type Source } from '../source/source.ts';
 import { SparseSource } from '../source/sparse-source.ts';
+import type { Codecs } from './codecs.ts';
 import type { Dump, DumpContent } from './dump.ts';
 import { openElfCore } from './elf-core.ts';
 import { ELF_MAGIC } from './elf-headers.ts';
 import { FOREIGN_SIZE, foreignOf, refusedByName } from './foreign.ts';
 import { FRAMES_MAGIC, openFramesFile } from './frames-file.ts';
+import { KDUMP_MAGIC, openKdump } from './kdump.ts';
 import { openRawImage } from './raw-image.ts';
 import { shapesOf } from './table-look.ts';
 
@@ -32,6 +35,8 @@ export interface OpenDumpOptions {
   readonly cr3?: bigint | undefined;
   /** The levels of that page table. Default: both are tried. */
   readonly levels?: 4 | 5 | undefined;
+  /** Decoders for compressed pages, which `@svsm/dump/node` passes. */
+  readonly codecs?: Codecs | undefined;
   /** The memory encryption of that page table. */
   readonly encryption?: MemoryEncryption | undefined;
 }
@@ -50,13 +55,15 @@ export function openDump(source: Source, options: OpenDumpOptions = {}): Dump {
 
 function contentOf(name: string, given: Source, options: OpenDumpOptions): DumpContent {
   const { cr3, levels, encryption } = options;
-  const source = startOf(given).startsWith(SparseSource.MAGIC) ? new SparseSource(given) : given;
+  const sparse = startOf(given).startsWith(SparseSource.MAGIC) ? new SparseSource(given) : given;
+  const source = isFlattened(sparse) ? new FlattenedSource(sparse) : sparse;
   if (source.size === 0) throw new DumpError('TRUNCATED_FILE', { reason: 'it is empty' });
   const ram = (options.ram ?? []).map((range) => ({ ...range, name: nameOf(range) }));
   const shapes = cr3 === undefined ? [] : shapesOf(cr3, levels, encryption);
   if (options.raw ?? ram.length > 0) return openRawImage(source, ram, shapes);
   const start = startOf(source);
   if (start.startsWith(ELF_MAGIC)) return openElfCore(source);
+  if (start.startsWith(KDUMP_MAGIC)) return openKdump(source, options.codecs ?? {});
   if (start.startsWith(FRAMES_MAGIC)) return openFramesFile(source);
   requireKnown(name, start);
   if (cr3 !== undefined) return openRawImage(source, ram, shapes);

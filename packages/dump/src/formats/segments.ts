@@ -14,11 +14,14 @@ export interface Segment {
   readonly name: string;
 }
 
-/** A range of physical memory in a file. The place of its first byte is `undefined` if it has zeros and no place. */
+/** A range of physical memory in a dump. */
 export interface MemoryRange {
   readonly start: PhysAddr;
   readonly end: bigint;
+  /** The place of its first byte in the file; `undefined` if it has none, because it is zero or compressed. */
   readonly offset: number | undefined;
+  /** Whether the file lists the memory without its bytes, which are zero. */
+  readonly isZero: boolean;
 }
 
 const PHYSICAL_END = 2 ** 52;
@@ -85,10 +88,10 @@ export class Segments {
     let all = new Runs();
     for (const layer of this.#layers) all = all.with(layer);
     for (const { start, end, delta } of all.sorted()) {
-      yield { start: physAddr(start), end: BigInt(end), offset: start + delta };
+      yield { start: physAddr(start), end: BigInt(end), offset: start + delta, isZero: false };
     }
     for (const { start, end } of this.#zeros.without(all)) {
-      yield { start: physAddr(start), end: BigInt(end), offset: undefined };
+      yield { start: physAddr(start), end: BigInt(end), offset: undefined, isZero: true };
     }
   }
 

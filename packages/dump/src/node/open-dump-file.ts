@@ -4,6 +4,7 @@ import { DumpError, withFile } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import type { Source } from '../source/source.ts';
 import { FileSource, isSeekable, openFile } from './file-source.ts';
+import { NODE_CODECS } from './node-codecs.ts';
 import { unpack } from './unpack.ts';
 
 /** How to open a file with a dump. */
@@ -34,7 +35,7 @@ export async function openDumpFile(path: string, options: OpenDumpFileOptions = 
   try {
     const source = await sourceOf(path, options.onProgress);
     try {
-      return openDump(source, { ...options, name });
+      return openDump(source, { codecs: NODE_CODECS, ...options, name });
     } catch (error) {
       source.close();
       throw error;

@@ -1,7 +1,14 @@
 /** Something about a dump that the user must know, although the work goes on. */
 export interface Notice {
   /** A stable name for programs. */
-  readonly warning: 'copies-differ' | 'empty-table' | 'senseless-table' | 'other-levels' | 'nothing-mapped';
+  readonly warning:
+    | 'copies-differ'
+    | 'damaged-page'
+    | 'many-ranges'
+    | 'empty-table'
+    | 'senseless-table'
+    | 'other-levels'
+    | 'nothing-mapped';
   /** One sentence, and what to do. */
   readonly message: string;
 }

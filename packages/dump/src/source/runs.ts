@@ -44,9 +44,14 @@ export class Runs {
     return this.#fields[index * FIELDS + 2]!;
   }
 
+  /** The indexes of the runs by start. Runs with the same start keep their order. */
+  order(): Uint32Array {
+    return this.#order((a, b) => this.start(a) - this.start(b));
+  }
+
   /** The runs by start. */
   *sorted(): Generator<Run, undefined, undefined> {
-    for (const i of this.#order((a, b) => this.start(a) - this.start(b))) {
+    for (const i of this.order()) {
       yield { start: this.start(i), end: this.end(i), delta: this.delta(i) };
     }
   }

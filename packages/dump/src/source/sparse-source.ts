@@ -1,12 +1,12 @@
 import { DumpError } from './dump-error.ts';
 import { Runs } from './runs.ts';
-import { fieldsOf, readBytes, readFields, readSize, type Source } from './source.ts';
+import { readFields, readSize, type Source } from './source.ts';
+import { Window } from './window.ts';
 
 const HEADER = 20;
 const PIECE_HEADER = 12;
 /** Far more than needed: page tables of 1 GiB, each page on its own, are 2^18 pieces. */
 const MAX_PIECES = 2 ** 20;
-const WINDOW = 0x4_0000;
 
 /**
  * A sparse file: `"SPARSE01"`, its u64 size, the u32 number of pieces, and for each piece its u64 place, its u32 length and its
@@ -81,27 +81,6 @@ function readPieces(packed: Source, count: number, size: number): Runs {
   if (at !== packed.size)
     throw new DumpError('INVALID_FILE', { reason: `${packed.size - at} bytes follow its last piece` });
   return pieces;
-}
-
-/** Reads a source in large parts, for many small fields one after another. */
-class Window {
-  readonly #source: Source;
-  #start = 0;
-  #fields: DataView = new DataView(new ArrayBuffer(0));
-
-  constructor(source: Source) {
-    this.#source = source;
-  }
-
-  /** The fields from `position` on, in a part of the source in which they begin at `offset`. */
-  at(position: number, length: number): { fields: DataView; offset: number } {
-    if (position < this.#start || position + length > this.#start + this.#fields.byteLength) {
-      const part = Math.min(WINDOW, this.#source.size - position);
-      this.#start = position;
-      this.#fields = fieldsOf(readBytes(this.#source, position, part));
-    }
-    return { fields: this.#fields, offset: position - this.#start };
-  }
 }
 
 function truncated(piece: number, count: number): DumpError {

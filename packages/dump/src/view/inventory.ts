@@ -12,7 +12,7 @@ export function* describeDump(
     );
     yield { type: 'cpu', cpu, registers: Object.fromEntries(known), cpl: cpl ?? null };
   }
-  for (const { start, end, offset } of dump.memory ?? []) {
-    yield { type: 'memory', start, end, size: end - start, fileOffset: offset ?? null };
+  for (const { start, end, offset, isZero } of dump.memory ?? []) {
+    yield { type: 'memory', start, end, size: end - start, fileOffset: offset ?? null, isZero };
   }
 }

@@ -170,8 +170,9 @@ export interface MemoryRecord {
   readonly start: bigint;
   readonly end: bigint;
   readonly size: bigint;
-  /** `null`: the file lists the memory without its bytes, which are zero. */
+  /** `null` if the memory is zero without a place in the file, or compressed. */
   readonly fileOffset: number | null;
+  readonly isZero: boolean;
 }
 
 /** The records of all commands. In JSON, each is one line. */

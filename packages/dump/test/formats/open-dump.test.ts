@@ -34,7 +34,7 @@ describe('openDump', () => {
     expect(openDump(image, { cr3: 0n }).kind).toBe('raw image');
     expect(openDump(image, { raw: true }).kind).toBe('raw image');
     const moved = openDump(image, { ram: [{ paddr: 0x5000, size: 0x1000, offset: 0 }] });
-    expect([...moved.memory!]).toEqual([{ start: 0x5000n, end: 0x6000n, offset: 0 }]);
+    expect([...moved.memory!]).toEqual([{ start: 0x5000n, end: 0x6000n, offset: 0, isZero: false }]);
   });
 
   test('an error has a code and the name of the file', () => {

@@ -111,6 +111,7 @@ describe('a core', () => {
       end: 0x5000n,
       size: 0x4000n,
       fileOffset: 192 + 2 * 56 + 3 * 460,
+      isZero: false,
     });
   });
 });

@@ -1,6 +1,7 @@
 /** Files made to crash a program, to fill its memory, to keep it busy, or to take over the terminal. */
 import { gzipSync } from 'node:zlib';
 import { coreFile, framesFile, sparseFile, tableOf } from './core-file.ts';
+import { flattened, kdumpFile } from './kdump-file.ts';
 import { kernelCore } from './kernel-core.ts';
 
 const TABLE = 0x67n;
@@ -145,5 +146,29 @@ export const HOSTILE: Readonly<Record<string, () => Buffer>> = {
   'a sparse file of 2^53 bytes': () => sparseFile(2 ** 53 - 1, [[0, Buffer.from('data')]]),
   'zeros, compressed a thousandfold': () => gzipSync(Buffer.alloc(2 ** 28)),
   'gzip in gzip in gzip': () => gzipSync(gzipSync(gzipSync(Buffer.alloc(2 ** 20)))),
+  'a kdump of 8 TiB, with one page at its end': () => wideKdump(Buffer.of(0), 0x80),
+  'a kdump with 134 million ranges of memory': () => wideKdump(Buffer.alloc(2 ** 25, 0xaa), 0xaa),
+  'a flattened dump of empty records': () => {
+    const records = Buffer.alloc(4096 + 16 * 2 ** 21 + 32);
+    flattened([]).copy(records, 0, 0, 4096);
+    return gzipSync(records);
+  },
   'a truncated gzip header': () => Buffer.from([0x1f, 0x8b]),
 };
+
+/** A kdump of 2^31 pages, whose bitmap begins with `bitmap` and ends with the byte `last`. All else is zero. */
+function wideKdump(bitmap: Buffer, last: number): Buffer {
+  const info = 'SYMBOL(swapper_pg_dir)=fffffffffffff000\nNUMBER(phys_base)=8796090925056\n';
+  const file = kdumpFile({ pages: [], vmcoreinfo: info, total: 0x200 }).subarray(0, 3 * 4096);
+  file.writeUInt32LE(0x2_0000, 436);
+  file.writeBigUInt64LE(2n ** 31n, 4096 + 96);
+  const second = 3 * 4096 + 2 ** 28;
+  const end = second + 2 ** 28;
+  return gzipSync(
+    sparseFile(end + 2 ** 40, [
+      [0, file],
+      [second, bitmap],
+      [end - 1, Buffer.of(last)],
+    ]),
+  );
+}

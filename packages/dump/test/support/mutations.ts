@@ -5,9 +5,11 @@ import { openOptionsOf, report } from '../../src/command/command.ts';
 import { parseOptions } from '../../src/command/options.ts';
 import { ExitCode, UsageError } from '../../src/command/problem.ts';
 import { openDump } from '../../src/formats/open-dump.ts';
+import { NODE_CODECS } from '../../src/node/node-codecs.ts';
 import { bytesSource } from '../../src/source/bytes-source.ts';
 import { DumpError } from '../../src/source/dump-error.ts';
 import { coreFile, framesFile, sparseFile, tableOf } from './core-file.ts';
+import { flattened, kdumpFile, zlibPage } from './kdump-file.ts';
 import { kernelCore } from './kernel-core.ts';
 
 const TABLES = [
@@ -39,6 +41,11 @@ const paging = Buffer.concat([
   Buffer.alloc(0x9000),
 ]);
 
+const KDUMP = kdumpFile({
+  pages: TABLES.map((bytes, i) => zlibPage(0x1000 * (i + 1), bytes)),
+  vmcoreinfo: INFO,
+});
+
 /** The files to mutate, each with options. */
 const ORIGINALS: readonly { readonly bytes: Buffer; readonly args: readonly string[] }[] = [
   { bytes: plain, args: [] },
@@ -63,6 +70,14 @@ const ORIGINALS: readonly { readonly bytes: Buffer; readonly args: readonly stri
   { bytes: sparseFile(plain.length + 100, [[0, plain]]), args: [] },
   { bytes: Buffer.concat([Buffer.alloc(PAGE_SIZE), MEMORY]), args: ['--cr3', '1000'] },
   { bytes: sparseFile(2 ** 32, [[0x1000, MEMORY]]), args: ['--cr3', '1000'] },
+  { bytes: KDUMP, args: [] },
+  {
+    bytes: flattened([
+      [4096, KDUMP.subarray(4096)],
+      [0, KDUMP.subarray(0, 4096)],
+    ]),
+    args: [],
+  },
 ];
 const COMMANDS = [
   ['runs'],
@@ -110,7 +125,11 @@ export async function tryMutation(seed: number): Promise<boolean> {
   const options = parseOptions([...firstAndFile(random.of(COMMANDS)), ...args])!;
   let printed = 0;
   try {
-    const dump = openDump(bytesSource(mutated), { name: 'file', ...openOptionsOf(options, 0) });
+    const dump = openDump(bytesSource(mutated), {
+      name: 'file',
+      codecs: NODE_CODECS,
+      ...openOptionsOf(options, 0),
+    });
     const status = await report(options, [dump], {
       onProgress() {},
       lines: () => (async function* () {})(),

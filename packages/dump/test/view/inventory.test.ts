@@ -24,6 +24,7 @@ test('describeDump has the file, each processor, and the memory', () => {
     end: 0x3000n,
     size: 0x2000n,
     fileOffset: bytes.length - 0x2000,
+    isZero: false,
   });
   expect(others).toEqual([]);
 });
