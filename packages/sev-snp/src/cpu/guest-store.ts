@@ -102,28 +102,33 @@ export function storeBytes(
   }
 }
 
+/** Called before bytes of a shared page are read. */
+export type BeforeShared = (spa: SysPhysAddr, count: number) => void;
+
 /**
- * Writes a byte, and returns the byte that was there. All checks come before both, so nothing else runs between them.
+ * Reads bytes of one page, and writes others in their place. All checks come before both, so nothing else runs between them.
  *
- * @param beforeShared - called before a byte of a shared page is read
+ * @param next - the bytes to write, by those that were there
+ * @returns the bytes that were there
  * @throws SnpFault; PageTableError `BUS_ERROR`
  */
-export function exchangeByte(
+export function exchangeBytes(
   path: AccessPath,
   gva: VirtAddr,
-  value: number,
-  beforeShared: (spa: SysPhysAddr, count: number) => void,
-): number {
+  length: number,
+  next: (before: Uint8Array) => Uint8Array,
+  beforeShared: BeforeShared,
+): Uint8Array {
   const { memory } = path.guest.machine;
   const target = targetOf(path, gva, 'write', {});
   const { spa, key } = target;
   memory.requirePages(pageNumber(spa), 1);
   if (key === NO_KEY) {
-    beforeShared(spa, 1);
+    beforeShared(spa, length);
     recheckRmp(path.guest, target);
   }
-  const before = memory.read(spa, 1, key)[0]!;
-  memory.write(spa, Uint8Array.of(value), key);
+  const before = memory.read(spa, length, key);
+  memory.write(spa, next(before), key);
   return before;
 }
 

@@ -1,4 +1,6 @@
+import type { VirtAddr } from '@svsm/address';
 import {
+  refuseArgument,
   requireBoolean,
   requireFunction,
   requireInstance,
@@ -12,7 +14,7 @@ import { requireGuest } from './context-checks.ts';
 import { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 import { VCPU_OPTIONS, type VcpuOptions } from './vcpu-options.ts';
-import { type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
+import { ControlBit, type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
 
 /** Requires a guest, and options that a processor can have. @throws SnpError `INVALID_ARGUMENT` */
 export function requireVcpuOptions(guest: GuestContext, options: VcpuOptions): void {
@@ -29,11 +31,28 @@ export function requireVcpuOptions(guest: GuestContext, options: VcpuOptions): v
 
 const CONTROL_REGISTERS = Object.keys(START_REGISTERS) as (keyof ControlRegisters)[];
 
-/** The registers that are given. @throws SnpError `INVALID_ARGUMENT` if one does not exist, or is not a bigint of 64 bits */
-export function givenRegisters(registers: Partial<ControlRegisters> = {}): Partial<ControlRegisters> {
+/**
+ * The registers of a new processor: those that are given, and the others at their start. CR4.LA57 follows the page tables.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if one does not exist, or is not a bigint of 64 bits
+ */
+export function startRegisters(guest: GuestContext, given: Partial<ControlRegisters> = {}): ControlRegisters {
+  const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
+  return { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...givenRegisters(given) };
+}
+
+function givenRegisters(registers: Partial<ControlRegisters>): Partial<ControlRegisters> {
   requireOptions('registers', registers, CONTROL_REGISTERS);
   const given = CONTROL_REGISTERS.map((name) => [name, registers[name]] as const);
   const defined = given.filter(([, value]) => value !== undefined);
   for (const [name, value] of defined) requireUint64(name, value);
   return Object.fromEntries(defined);
+}
+
+/** Requires the operands of an exchange of 8 bytes. @throws SnpError `INVALID_ARGUMENT` */
+export function requireQword(gva: VirtAddr, expected: bigint, value: bigint): void {
+  requireUint64('the expected value', expected);
+  requireUint64('the value', value);
+  if (typeof gva === 'bigint' && gva % 8n === 0n) return;
+  refuseArgument('the address', gva, 'pass a multiple of 8');
 }

@@ -1,15 +1,13 @@
 import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
 import { requireInteger } from '../formats/arguments.ts';
+import { bytesOfInteger, integerOf } from '../formats/byte-fields.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
-import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
-import { piecesOf } from './access-pieces.ts';
 import { cachedFrame } from './cached-frame.ts';
 import { executeReported } from './executed.ts';
 import { translateNested } from './guest-access.ts';
@@ -23,21 +21,17 @@ import {
   rmpadjust,
   rmpquery,
 } from './guest-instructions.ts';
+import { loadBytes } from './guest-load.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
-import { type AccessPath, exchangeByte, storeBytes, storeZeros, targetOf } from './guest-store.ts';
+import { type AccessPath, type BeforeShared, exchangeBytes, storeBytes, storeZeros } from './guest-store.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
-import { givenRegisters, requireVcpuOptions } from './vcpu-checks.ts';
+import { requireQword, requireVcpuOptions, startRegisters } from './vcpu-checks.ts';
 import type { DataAccessOptions, VcpuOptions } from './vcpu-options.ts';
-import {
-  ControlBit,
-  type ControlRegister,
-  type ControlRegisters,
-  START_REGISTERS,
-} from './vcpu-registers.ts';
+import { ControlBit, type ControlRegister, type ControlRegisters } from './vcpu-registers.ts';
 import { stateOfVmsa } from './vcpu-state.ts';
 import { runnableVmsa, saveAndExit, VmExit } from './vmrun.ts';
 
@@ -103,12 +97,7 @@ export class Vcpu implements GuestCpu {
     this.nestedTlb = nestedTlb;
     this.onPageFault = onPageFault;
     this.#vmsa = options.vmsa === undefined ? undefined : runnableVmsa(options.vmsa);
-    const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
-    const registers = {
-      ...START_REGISTERS,
-      cr4: START_REGISTERS.cr4 | la57,
-      ...givenRegisters(options.registers),
-    };
+    const registers = startRegisters(guest, options.registers);
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
     this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers, csL, vmplSss });
     const requireRunning = (): void => this.#requireRunning();
@@ -242,8 +231,26 @@ export class Vcpu implements GuestCpu {
    */
   exchange(gva: VirtAddr, value: number): number {
     requireInteger('the byte', value, 0, 0xff);
-    const beforeShared = this.#beforeSharedRead.bind(this);
-    return this.#runRestartable(gva, 'write', () => exchangeByte(this.#path, gva, value, beforeShared));
+    return this.#exchange(gva, 1, () => Uint8Array.of(value))[0]!;
+  }
+
+  /**
+   * CMPXCHG of 8 bytes with LOCK: writes `value` if `expected` was there, and returns what was there. Rights, faults and exits
+   * are those of {@link exchange}. O(levels²).
+   *
+   * @param gva - a multiple of 8
+   * @throws SnpError `INVALID_ARGUMENT`; SnpFault as {@link write}
+   */
+  compareExchange(gva: VirtAddr, expected: bigint, value: bigint): bigint {
+    requireQword(gva, expected, value);
+    const next = (before: Uint8Array): Uint8Array =>
+      integerOf(before) === expected ? bytesOfInteger(value, 8) : before;
+    return integerOf(this.#exchange(gva, 8, next));
+  }
+
+  #exchange(gva: VirtAddr, length: number, next: (before: Uint8Array) => Uint8Array): Uint8Array {
+    const exchange = () => exchangeBytes(this.#path, gva, length, next, this.#beforeSharedRead);
+    return this.#runRestartable(gva, 'write', exchange);
   }
 
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
@@ -366,21 +373,12 @@ export class Vcpu implements GuestCpu {
     if (frame >= 0) {
       return this.guest.machine.memory.readFrame(frame, Number(gva & 0xfffn), length, this.guest.key);
     }
-    const { memory } = this.guest.machine;
-    return this.#runRestartable(gva, kind, () => {
-      const bytes = new Uint8Array(length);
-      for (const { at, start, count } of piecesOf(this.#mmu, gva, length, kind, options)) {
-        // Each piece is checked when it is read: the hypervisor runs before each shared one.
-        const { spa, key } = targetOf(this.#path, at, kind, options);
-        if (key === NO_KEY) this.#beforeSharedRead(spa, count);
-        memory.readInto(spa, bytes.subarray(start, start + count), key);
-      }
-      return bytes;
-    });
+    const load = () => loadBytes(this.#path, gva, length, kind, options, this.#beforeSharedRead);
+    return this.#runRestartable(gva, kind, load);
   }
 
   /** Lets the hypervisor act, as its other processors do all the time. */
-  #beforeSharedRead(spa: SysPhysAddr, count: number): void {
+  readonly #beforeSharedRead: BeforeShared = (spa, count) => {
     try {
       this.guest.machine.hypervisor.beforeSharedRead?.(this.guest, spa, count);
     } catch (error) {
@@ -388,7 +386,7 @@ export class Vcpu implements GuestCpu {
       throw error;
     }
     this.#requireRunning();
-  }
+  };
 
   /** The system frame of an access, if both TLBs allow it; else -1. */
   #cachedFrame(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): number {

@@ -137,6 +137,7 @@ export const ERRORS_OF = {
   'Vcpu.pvalidate': ['INVALID_ARGUMENT'],
   'Vcpu.rmpadjust': ['INVALID_ARGUMENT'],
   'Vcpu.exchange': ['INVALID_ARGUMENT'],
+  'Vcpu.compareExchange': ['INVALID_ARGUMENT'],
   'Vcpu.rmpquery': ['INVALID_ARGUMENT'],
   'Guest.createVcpu': ['INVALID_ARGUMENT'],
   'Guest.onEnter': ['INVALID_ARGUMENT'],

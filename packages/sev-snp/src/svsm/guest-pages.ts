@@ -53,6 +53,11 @@ export class GuestPages {
     this.reach.at(gpa, pageSizeOf(bytes.length), (gva) => this.#vcpu.write(gva, bytes));
   }
 
+  /** Writes 8 bytes if `expected` was there. Returns what was there. */
+  compareExchange(gpa: bigint, expected: bigint, value: bigint): bigint {
+    return this.reach.at(gpa, PageSize.Regular, (gva) => this.#vcpu.compareExchange(gva, expected, value));
+  }
+
   /** Writes zeros to a page. */
   clear(gpa: bigint, size: RmpPageSize): void {
     this.reach.at(gpa, size, (gva) => this.#vcpu.clear(gva, size));

@@ -21,25 +21,35 @@ export function remapCallingArea(call: SvsmCallContext, gpa: bigint): number {
   requireAligned(gpa);
   if (caller === undefined) throw new SvsmRefusal(SvsmResult.InvalidRequest);
   const old = caller.caa;
+  // Both areas stay mapped until all is done: if unmapping fails, the call has happened.
+  const holdingOld = (steps: () => void): number => {
+    memory.reach.holding(old, PageSize.Regular, steps);
+    return SvsmResult.Success;
+  };
   if (old === gpa) {
-    memory.rights.requireAccess(gpa, vmpl as Vmpl);
-    memory.write(gpa, new Uint8Array(HEADER_SIZE));
-    return SvsmResult.Success;
+    return holdingOld(() => {
+      memory.rights.requireAccess(gpa, vmpl as Vmpl);
+      memory.write(gpa, new Uint8Array(HEADER_SIZE));
+    });
   }
-  return using(call, [[gpa, PAGE_SIZE, 'change']], () => {
-    // The old area too: another level can have taken it from the caller.
-    for (const area of [gpa, old]) memory.rights.requireAccess(area, vmpl as Vmpl);
-    const before = memory.read(gpa, HEADER_SIZE);
-    memory.write(gpa, new Uint8Array(HEADER_SIZE));
-    try {
-      memory.write(old, new Uint8Array(1));
-    } catch (error) {
-      isDone(() => memory.write(gpa, before));
-      throw error;
-    }
-    caller.caa = gpa as PhysAddr;
-    return SvsmResult.Success;
-  });
+  const move = (): void => moveCallingArea(call, caller, gpa as PhysAddr);
+  return using(call, [[gpa, PAGE_SIZE, 'change']], () => holdingOld(move));
+}
+
+/** Moves a calling area to a page that is mapped and claimed, as is the old one. @throws SvsmRefusal; nothing has changed then */
+function moveCallingArea({ memory, vmpl }: SvsmCallContext, caller: Processor, gpa: PhysAddr): void {
+  const old = caller.caa;
+  // The old area too: another level can have taken it from the caller.
+  for (const area of [gpa, old]) memory.rights.requireAccess(area, vmpl as Vmpl);
+  const before = memory.read(gpa, HEADER_SIZE);
+  memory.write(gpa, new Uint8Array(HEADER_SIZE));
+  try {
+    memory.write(old, new Uint8Array(1));
+  } catch (error) {
+    isDone(() => memory.write(gpa, before));
+    throw error;
+  }
+  caller.caa = gpa;
 }
 
 /** SVSM_CORE_CREATE_VCPU (AMD document 58019, §6.3). O(processors). */

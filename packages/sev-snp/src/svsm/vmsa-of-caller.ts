@@ -13,8 +13,9 @@ import { isDone } from './svsm-refusal.ts';
 const [EFER, EFER_SIZE] = VMSA_FIELDS.efer;
 
 /**
- * Clears EFER.SVME in a VMSA, so that it cannot be run. Returns EFER as it was, or `undefined` if the VMSA runs: then
- * nothing has changed. The hypervisor can run it at any exit, also at one that the write makes; so the check comes last.
+ * Clears EFER.SVME in a VMSA, so that it cannot be run. Returns EFER as it was, or `undefined` if the VMSA runs, or has run
+ * meanwhile and changed EFER: then nothing has changed. The hypervisor can run it at any exit, also at one that the exchange
+ * makes. So EFER is exchanged, and the check comes last.
  *
  * @throws SvsmRefusal
  */
@@ -24,10 +25,12 @@ export function disableVmsa(
   isRunning: (vmsa: PhysAddr) => boolean,
 ): bigint | undefined {
   if (isRunning(vmsa)) return undefined;
-  const efer = integerOf(memory.read(vmsa + BigInt(EFER), EFER_SIZE));
-  restoreEfer(memory, vmsa, efer & ~EFER_SVME);
+  const at = vmsa + BigInt(EFER);
+  const efer = integerOf(memory.read(at, EFER_SIZE));
+  const disabled = efer & ~EFER_SVME;
+  if (memory.compareExchange(at, efer, disabled) !== efer) return undefined;
   if (!isRunning(vmsa)) return efer;
-  isDone(() => restoreEfer(memory, vmsa, efer));
+  isDone(() => void memory.compareExchange(at, disabled, efer));
   return undefined;
 }
 

@@ -581,6 +581,8 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   'Vcpu.rmpadjust': (random, world) =>
     world().it.vcpu.rmpadjust(gvaOf(0x5000), num(random), { vmpl: num(random), permissions: num(random) }),
   'Vcpu.exchange': (random, world) => world().it.vcpu.exchange(gvaOf(0x5000), num(random)),
+  'Vcpu.compareExchange': (random, world) =>
+    world().it.vcpu.compareExchange(gvaOf(0x5000), any(random), any(random)),
   'Vcpu.rmpquery': (random, world) => world().it.vcpu.rmpquery(gvaOf(0x5000), num(random)),
   'Guest.createVcpu': (random, world) =>
     world().it.guest.createVcpu(object(random, { vmpl: num, registers: any })),

@@ -679,6 +679,7 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () => world().vcpu.rmpadjust(gvaOf(0), PageSize.Regular, { vmpl: 256, permissions: 0 }),
   },
   'Vcpu.exchange': { INVALID_ARGUMENT: () => world().vcpu.exchange(gvaOf(0), 256) },
+  'Vcpu.compareExchange': { INVALID_ARGUMENT: () => world().vcpu.compareExchange(gvaOf(4), 0n, 0n) },
   'Vcpu.rmpquery': { INVALID_ARGUMENT: () => world().vcpu.rmpquery(gvaOf(0), -1 as never) },
   'Guest.createVcpu': { INVALID_ARGUMENT: () => world().guest.createVcpu({ vmpl: -1 as never }) },
 

@@ -16,6 +16,7 @@ const STEPS = [
   'write',
   'clear',
   'exchange',
+  'compareExchange',
   'rmpadjust',
   'rmpquery',
   'pvalidate',

@@ -51,6 +51,11 @@ export class StoppableVcpu extends Vcpu {
     super.clear(...operands);
   }
 
+  override compareExchange(...operands: Parameters<Vcpu['compareExchange']>): bigint {
+    this.#point();
+    return super.compareExchange(...operands);
+  }
+
   override pvalidate(...operands: Parameters<Vcpu['pvalidate']>): ReturnType<Vcpu['pvalidate']> {
     this.#point();
     return super.pvalidate(...operands);

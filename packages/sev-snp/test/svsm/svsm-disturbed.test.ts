@@ -5,10 +5,11 @@ import { describe, expect, test } from 'vitest';
 import type { MachineEvent } from '../../src/cpu/machine-event.ts';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
+import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { SvsmCall, SvsmResult } from '../../src/formats/svsm-protocol.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
-import { writeVmsa } from '../../src/formats/vmsa.ts';
+import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import type { Guest } from '../../src/guest/guest.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
@@ -301,6 +302,28 @@ describe('an SVSM with a stale translation of a VMSA that runs', () => {
     expect(other.enter(ap)).toBe(false);
     expect(it.guestCpu.read(gvaOf(AREA), 1)).toEqual(Uint8Array.of(1));
   });
+});
+
+// S5, A15
+test('a VMSA that runs between the read of its EFER and the write keeps the EFER of the processor', () => {
+  const it = disturbed();
+  const image = createVmsa({ vmpl: 2, control: { cr3: it.guestCpu.cr3 } });
+  it.guestCpu.write(gvaOf(P), image);
+  expect(call(it, SvsmCall.CreateVcpu, { rcx: BigInt(P), rdx: BigInt(AREA), r8: 1n })).toBe(Success);
+  const vmsa = { spa: spaOf(it, P), gpa: physAddr(P), vmcb: it.machine.hypervisor.allocatePage() };
+  const efer = (): bigint => readVmsa(it.vcpu.read(gvaOf(P), PAGE_SIZE), 'efer');
+  const before = efer();
+  const exchange = it.vcpu.compareExchange.bind(it.vcpu);
+  it.vcpu.compareExchange = (...operands) => {
+    it.vcpu.compareExchange = exchange;
+    const ap = it.guest.vmrun(vmsa) as Vcpu;
+    ap.load('efer', before ^ ControlBit.EferNxe);
+    ap.leave(0x78n);
+    return exchange(...operands);
+  };
+  expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(P) })).toBe(InstructionFailed + 3);
+  expect([efer(), it.state.vcpus.length]).toEqual([before ^ ControlBit.EferNxe, 1]);
+  expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(P) })).toBe(Success);
 });
 
 // S9, A4

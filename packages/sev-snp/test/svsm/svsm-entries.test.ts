@@ -98,7 +98,7 @@ test('DELETE_VCPU of a page that the hypervisor hides in the middle forgets the 
 // A14, A19
 test.each<[string, boolean[], number]>([
   ['already', [true], 0],
-  ['at the exit of the write that would stop it', [false, true], 2],
+  ['at the exit of the exchange that would stop it', [false, true], 2],
 ])('DELETE_VCPU of a VMSA that runs %s is refused, and leaves the VMSA', (_, answers, writes) => {
   let isPrepared = false;
   const running = [...answers];
@@ -107,7 +107,7 @@ test.each<[string, boolean[], number]>([
   const image = it.vcpu.read(gvaOf(V), 0x1000);
   let written = 0;
   onSteps(it.vcpu, (_step, name) => {
-    if (name === 'write') written += 1;
+    if (name === 'compareExchange') written += 1;
     return undefined;
   });
   expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(V) })).toBe(0x8000_1003);
