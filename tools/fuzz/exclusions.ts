@@ -1,6 +1,5 @@
 /** The exports and the findings that the fuzzer leaves out, each with the reason. Nothing else is left out. */
 import type { Callable } from './surface.ts';
-import { UNCHECKED } from './unchecked.ts';
 import type { Finding, Verdict } from './verdict.ts';
 
 /** Exports that are not called. */
@@ -92,7 +91,7 @@ const VERDICTS: readonly {
 
 /** Whether an export is left out. */
 export function isExcluded({ id }: Callable): boolean {
-  return UNCHECKED.includes(id) || EXPORTS.some((exclusion) => exclusion.id.test(id));
+  return EXPORTS.some((exclusion) => exclusion.id.test(id));
 }
 
 /** Whether a finding is right as it is. */
@@ -104,9 +103,7 @@ export function isAllowed({ verdict, id, label }: Finding): boolean {
 
 /** The exclusions of exports that match none: what they named is gone. */
 export function unusedExclusions(callables: readonly Callable[]): string[] {
-  const unknown = UNCHECKED.filter((id) => !callables.some((callable) => callable.id === id));
-  const unused = EXPORTS.filter(({ id }) => !callables.some((callable) => id.test(callable.id))).map(
-    ({ id }) => String(id),
+  return EXPORTS.filter(({ id }) => !callables.some((callable) => id.test(callable.id))).map(({ id }) =>
+    String(id),
   );
-  return [...unknown, ...unused];
 }

@@ -46,7 +46,7 @@ class Scene {
       hypervisor: (machine) => new HostileHypervisor(machine),
     });
     this.guest = this.machine.hypervisor.launch({ size: 8 * MIB });
-    this.vcpu = this.guest.createVcpu({ tlb: this.tlb });
+    this.vcpu = this.guest.createVcpu({ tlb: this.tlb, nestedTlb: new NestedTlb() });
     this.table = this.#map(this.vcpu);
   }
 

@@ -24,7 +24,7 @@ export function cachedFrame(
   kind: AccessKind,
   options: DataAccessOptions,
 ): number {
-  if (typeof gva !== 'bigint' || length === 0) return -1;
+  if (typeof gva !== 'bigint' || !Number.isInteger(length) || length <= 0) return -1;
   CELL[0] = gva;
   const low = HALVES[0]!;
   if (CELL[0] !== gva || (low & 0xfff) + length > PAGE_SIZE) return -1;

@@ -1,12 +1,20 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
+import {
+  readArgument,
+  refuseArgument,
+  requireBoolean,
+  requireInteger,
+  requireRmpPageSize,
+} from '../formats/arguments.ts';
+import { requireOptions } from '../formats/options.ts';
 import type { RmpEntry, RmpPageSize, VmplMasks } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
-import { SnpError } from '../formats/snp-error.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
 import { failedOwnershipCheck } from '../rmp/rmp-check.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
+import { requireGuest } from './context-checks.ts';
 import { type GuestPhysAccess, type Privilege, rmpFault } from './guest-access.ts';
 import type { GuestContext } from './platform.ts';
 
@@ -52,8 +60,8 @@ export interface PvalidateAnswer {
  *
  * @param pageSize - 4 KiB for a 2 MiB page raises a nested page fault with SIZEM: the hypervisor can split the page, and
  *   the instruction runs again. 2 MiB for a 4 KiB page returns FAIL_SIZEMISMATCH
- * @throws SnpError `INVALID_ARGUMENT` for another page size, or a `validate` that is not a boolean; SnpFault `GP` above
- *   VMPL0 or CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address
+ * @throws SnpError `INVALID_ARGUMENT` if `cpu` is not a processor, for another page size, or a `validate` that is not a
+ *   boolean; SnpFault `GP` above VMPL0 or CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address
  */
 export function pvalidate(
   cpu: GuestCpu,
@@ -61,8 +69,9 @@ export function pvalidate(
   pageSize: RmpPageSize,
   validate: boolean,
 ): PvalidateAnswer {
-  requirePageSize(pageSize);
-  requireFlag('whether to validate', validate);
+  requireCpu(cpu);
+  requireRmpPageSize(pageSize);
+  requireBoolean('whether to validate', validate);
   const { rmp } = cpu.guest.machine;
   const { carryOnFailure } = rmp.assumptions;
   const failed = (result: RmpResult): PvalidateAnswer => answer(result, carryOnFailure === 'set');
@@ -105,12 +114,14 @@ export function rmpadjust(
   cpu: GuestCpu,
   gva: VirtAddr,
   pageSize: RmpPageSize,
-  { vmpl, permissions, vmsa = false }: RmpAdjustment,
+  adjustment: RmpAdjustment,
 ): RmpResult {
-  requirePageSize(pageSize);
-  requireByte('the VMPL', vmpl);
-  requireByte('the permissions', permissions);
-  requireFlag('the VMSA bit', vmsa);
+  requireCpu(cpu);
+  requireRmpPageSize(pageSize);
+  const { vmpl, permissions, vmsa = false } = adjustmentOperand(adjustment);
+  requireInteger('the VMPL', vmpl, 0, 255);
+  requireInteger('the permissions', permissions, 0, 255);
+  requireBoolean('the VMSA bit', vmsa);
   const { rmp } = cpu.guest.machine;
   requireExecutable(cpu, 'RMPADJUST');
   if (isMisaligned(cpu, gva, pageSize)) return RmpResult.FAIL_INPUT;
@@ -145,7 +156,8 @@ export interface RmpqueryAnswer {
  *   the faults of the translation; `NPF` if the page does not belong to the guest at this address; `VC_NOT_VALIDATED`
  */
 export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
-  requireByte('the VMPL', vmpl);
+  requireCpu(cpu);
+  requireInteger('the VMPL', vmpl, 0, 255);
   const { assumptions } = cpu.guest.machine.rmp;
   const failed = (result: RmpResult): RmpqueryAnswer =>
     Object.freeze({ result, permissions: 0, vmsa: false, pageSize: PageSize.Regular });
@@ -212,20 +224,26 @@ function isMisaligned(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize): bool
   return pageSize === PageSize.Huge && (gva & BigInt(PAGE_SIZE_2M - 1)) >= PAGE_SIZE;
 }
 
-function requirePageSize(pageSize: RmpPageSize): void {
-  if (pageSize === PageSize.Regular || pageSize === PageSize.Huge) return;
-  const expected = 'pass 4096 or 2097152';
-  throw new SnpError('INVALID_ARGUMENT', { what: 'the page size', value: pageSize, expected });
+/** A copy of the operand of RMPADJUST, for which each field is read once. @throws SnpError `INVALID_ARGUMENT` */
+export function adjustmentOperand(adjustment: RmpAdjustment): RmpAdjustment {
+  const expected = 'pass an object with vmpl and permissions';
+  const copy = readArgument('the adjustment', adjustment, expected, () => ({ ...adjustment }));
+  requireOptions('the adjustment', copy, ADJUSTMENT);
+  return copy;
 }
 
-function requireFlag(what: string, value: unknown): void {
-  if (typeof value === 'boolean') return;
-  throw new SnpError('INVALID_ARGUMENT', { what, value, expected: 'pass a boolean' });
-}
+const ADJUSTMENT: readonly (keyof RmpAdjustment)[] = ['vmpl', 'permissions', 'vmsa'];
 
-function requireByte(what: string, value: number): void {
-  if (Number.isInteger(value) && value >= 0 && value < 256) return;
-  throw new SnpError('INVALID_ARGUMENT', { what, value, expected: 'pass an integer from 0 to 255' });
+/** Requires a processor of a guest. @throws SnpError `INVALID_ARGUMENT` */
+function requireCpu(cpu: GuestCpu): void {
+  const expected = 'pass a Vcpu';
+  const isCpu = readArgument('the processor', cpu, expected, () => {
+    const { vmpl, cpl, is64Bit, guest } = cpu;
+    requireGuest(guest);
+    const isLevel = Number.isInteger(vmpl) && Number.isInteger(cpl);
+    return isLevel && typeof is64Bit === 'boolean' && typeof cpu.translate === 'function';
+  });
+  if (!isCpu) refuseArgument('the processor', cpu, expected);
 }
 
 /** Arrays of the memory of a page end with its state. */

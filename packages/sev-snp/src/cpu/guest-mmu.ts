@@ -23,6 +23,7 @@ import {
   pagingConfig,
   type TlbFlush,
 } from '@svsm/pagetable';
+import { requireBoolean } from '../formats/arguments.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import { type Privilege, shadowStackMode } from './guest-access.ts';
@@ -134,6 +135,7 @@ export class GuestMmu {
 
   /** A far transfer loads another code segment. */
   set csL(value: boolean) {
+    requireBoolean('csL', value);
     this.#csL = value;
     this.#enter();
   }

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber, type VirtAddr } from '@svsm/address';
 import type { AccessKind } from '@svsm/pagetable';
+import { requireInteger } from '../formats/arguments.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { piecesOf } from './access-pieces.ts';
@@ -16,6 +17,8 @@ export interface AccessPath {
   readonly nestedTlb: NestedTlb | undefined;
   /** Throws if the processor does not run any more. */
   readonly requireRunning: () => void;
+  /** Called before bytes of a shared page are read. */
+  readonly beforeShared: (spa: SysPhysAddr, count: number) => void;
 }
 
 /** The place of a piece of an access, and the size of the guest's page. */
@@ -102,9 +105,6 @@ export function storeBytes(
   }
 }
 
-/** Called before bytes of a shared page are read. */
-export type BeforeShared = (spa: SysPhysAddr, count: number) => void;
-
 /**
  * Reads bytes of one page, and writes others in their place. All checks come before both, so nothing else runs between them.
  *
@@ -117,14 +117,13 @@ export function exchangeBytes(
   gva: VirtAddr,
   length: number,
   next: (before: Uint8Array) => Uint8Array,
-  beforeShared: BeforeShared,
 ): Uint8Array {
   const { memory } = path.guest.machine;
   const target = targetOf(path, gva, 'write', {});
   const { spa, key } = target;
   memory.requirePages(pageNumber(spa), 1);
   if (key === NO_KEY) {
-    beforeShared(spa, length);
+    path.beforeShared(spa, length);
     recheckRmp(path.guest, target);
   }
   const before = memory.read(spa, length, key);
@@ -132,13 +131,14 @@ export function exchangeBytes(
   return before;
 }
 
-/** Writes zeros, as {@link storeBytes}. */
+/** Writes zeros, as {@link storeBytes}. @throws SnpError `INVALID_ARGUMENT` if `length` is not an integer from 0 on */
 export function storeZeros(
   path: AccessPath,
   gva: VirtAddr,
   length: number,
   options: DataAccessOptions,
 ): void {
+  requireInteger('the length', length, 0);
   const { memory } = path.guest.machine;
   for (const { spa, key, count } of checkedTargets(path, gva, length, options, true)) {
     if (count % PAGE_SIZE === 0) memory.clear(pageNumber(spa), key, count / PAGE_SIZE);

@@ -1,5 +1,16 @@
 import { PageSize, type VirtAddr } from '@svsm/address';
+import {
+  readArgument,
+  refuseArgument,
+  requireBoolean,
+  requireInteger,
+  requireMethods,
+  requireOneOf,
+  requireUint64,
+} from '../formats/arguments.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
+import { isBytes } from '../formats/byte-fields.ts';
+import { type Check, optional, requireFields } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { decodeRmpState, encodeRmpState, RMP_STATE_SIZE } from '../formats/rmp-state.ts';
@@ -7,6 +18,7 @@ import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import type { RmpreadAnswer, RmpState } from '../rmp/host-instructions.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
+import { requireMachine } from './context-checks.ts';
 import type { PvalidateAnswer, RmpAdjustment, RmpqueryAnswer } from './guest-instructions.ts';
 import type { SnpPlatform } from './platform.ts';
 
@@ -47,8 +59,9 @@ export const RMP_INSTRUCTIONS: Readonly<
 /** The name of an RMP instruction. */
 export type RmpInstruction = 'RMPUPDATE' | 'PSMASH' | 'RMPREAD' | 'PVALIDATE' | 'RMPADJUST' | 'RMPQUERY';
 
-/** The instruction with these four bytes, or `undefined`. */
+/** The instruction with these four bytes, or `undefined`. @throws SnpError `INVALID_ARGUMENT` unless it is a `Uint8Array` */
 export function rmpInstructionOf(bytes: Uint8Array): RmpInstruction | undefined {
+  if (!isBytes(bytes)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
   const names = Object.keys(RMP_INSTRUCTIONS) as RmpInstruction[];
   return names.find((name) => RMP_INSTRUCTIONS[name].bytes.every((byte, i) => bytes[i] === byte));
 }
@@ -76,7 +89,8 @@ interface GuestInstructions {
  * PVALIDATE to validate; for the others RDX has level, mask and VMSA bit. Returns the registers afterwards: EAX and the
  * flags, and RCX and RDX of RMPQUERY. An instruction of the host returns FAIL_PERMISSION.
  *
- * @throws SnpFault `UD` if the instruction does not exist, `GP` above CPL 0, and the faults of the typed form
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type; SnpFault `UD` if the instruction does not exist, `GP`
+ *   above CPL 0, and the faults of the typed form
  *
  * @example
  * ```ts
@@ -95,31 +109,35 @@ export function executeInGuest(
   registers: InstructionRegisters,
   mode: ExecutionMode = {},
 ): InstructionRegisters {
+  requireGuestCpu(cpu);
+  requireName(instruction);
+  requireFields('the mode', mode, MODE);
+  const before = registersOperand(registers);
   const { assumptions } = cpu.guest.machine.rmp;
   const { bits = cpu.is64Bit ? 64 : 32, snp } = mode;
   requireExecutable(instruction, cpu.cpl, { bits, ...(snp === undefined ? {} : { snp }) }, assumptions);
   if (RMP_INSTRUCTIONS[instruction].host) {
-    return finished(registers, RmpResult.FAIL_PERMISSION, assumptions);
+    return finished(before, RmpResult.FAIL_PERMISSION, assumptions);
   }
-  const { rcx, rdx } = registers;
-  const gva = BigInt.asUintN(bits, registers.rax) as VirtAddr;
+  const { rcx, rdx } = before;
+  const gva = BigInt.asUintN(bits, before.rax) as VirtAddr;
   const pageSize = (rcx & 1n) === 1n ? PageSize.Huge : PageSize.Regular;
   if (instruction === 'PVALIDATE') {
     const { result, unchanged } = cpu.pvalidate(gva, pageSize, (rdx & 1n) === 1n);
-    return finished(registers, result, assumptions, { unchanged });
+    return finished(before, result, assumptions, { unchanged });
   }
   const level = Number(rdx & 0xffn);
   if (instruction === 'RMPADJUST') {
     const isReserved = rdx >> 17n !== 0n && assumptions.rmpadjustReservedBits === 'FAIL_INPUT';
-    if (isReserved) return finished(registers, RmpResult.FAIL_INPUT, assumptions);
+    if (isReserved) return finished(before, RmpResult.FAIL_INPUT, assumptions);
     const permissions = Number((rdx >> 8n) & 0xffn);
     const adjustment = { vmpl: level, permissions, vmsa: ((rdx >> 16n) & 1n) === 1n };
-    return finished(registers, cpu.rmpadjust(gva, pageSize, adjustment), assumptions);
+    return finished(before, cpu.rmpadjust(gva, pageSize, adjustment), assumptions);
   }
   const answer = cpu.rmpquery(gva, level as Vmpl);
-  if (answer.result !== RmpResult.SUCCESS) return finished(registers, answer.result, assumptions);
+  if (answer.result !== RmpResult.SUCCESS) return finished(before, answer.result, assumptions);
   const vmsa = answer.vmsa ? 0x1_0000n : 0n;
-  return finished(registers, answer.result, assumptions, {
+  return finished(before, answer.result, assumptions, {
     rcx: (rcx & ~1n) | (answer.pageSize === PageSize.Huge ? 1n : 0n),
     rdx: (rdx & ~0x1_ff00n) | (BigInt(answer.permissions) << 8n) | vmsa,
   });
@@ -140,8 +158,8 @@ interface HostInstructions {
  * RMPUPDATE reads or RMPREAD writes; here it is system-physical. Returns the registers afterwards: EAX and the flags. An
  * instruction of a guest raises #UD: a host is not an SNP-active guest.
  *
- * @throws SnpFault `UD`, `GP`, `HOST_PF`; PageTableError `BUS_ERROR`; AddressError if RAX or RCX is not a system-physical
- *   address
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type; SnpFault `UD`, `GP`, `HOST_PF`; PageTableError
+ *   `BUS_ERROR`; AddressError if RAX or RCX is not a system-physical address
  */
 export function executeInHost(
   host: HostInstructions,
@@ -149,19 +167,63 @@ export function executeInHost(
   registers: InstructionRegisters,
   mode: ExecutionMode & { readonly cpl?: number } = {},
 ): InstructionRegisters {
+  requireHost(host);
+  requireName(instruction);
+  requireFields('the mode', mode, HOST_MODE);
+  const before = registersOperand(registers);
   const { assumptions } = host.machine.rmp;
   const isHost = RMP_INSTRUCTIONS[instruction]?.host === true;
   requireExecutable(instruction, mode.cpl ?? 0, isHost ? mode : { snp: false }, assumptions);
-  const spa = registers.rax as SysPhysAddr;
-  const operand = registers.rcx as SysPhysAddr;
-  if (instruction === 'PSMASH') return finished(registers, host.psmash(spa), assumptions);
+  const spa = before.rax as SysPhysAddr;
+  const operand = before.rcx as SysPhysAddr;
+  if (instruction === 'PSMASH') return finished(before, host.psmash(spa), assumptions);
   if (instruction === 'RMPUPDATE') {
     const { regionStatus: _, ...state } = decodeRmpState(host.read(operand, RMP_STATE_SIZE));
-    return finished(registers, host.rmpupdate(spa, state), assumptions);
+    return finished(before, host.rmpupdate(spa, state), assumptions);
   }
   const { result, state } = host.rmpread(spa);
   if (state !== undefined) host.write(operand, encodeRmpState(state));
-  return finished(registers, result, assumptions);
+  return finished(before, result, assumptions);
+}
+
+const requireWidth: Check = /* @__PURE__ */ optional((what, value) => requireOneOf(what, value, [32, 64]));
+const requireSnp: Check = /* @__PURE__ */ optional(requireBoolean);
+const requireCpl: Check = /* @__PURE__ */ optional((what, value) => requireInteger(what, value, 0, 3));
+
+const MODE: Readonly<Record<keyof ExecutionMode, Check>> = { bits: requireWidth, snp: requireSnp };
+const HOST_MODE: typeof MODE & { readonly cpl: Check } = {
+  bits: requireWidth,
+  snp: requireSnp,
+  cpl: requireCpl,
+};
+
+/** A copy of the registers, for which each is read once. @throws SnpError `INVALID_ARGUMENT` */
+function registersOperand(registers: InstructionRegisters): InstructionRegisters {
+  const expected = 'pass an object with rax, rcx, rdx and rflags';
+  const copy = readArgument('the registers', registers, expected, () => ({ ...registers }));
+  for (const name of REGISTERS) requireUint64(name, copy[name]);
+  return copy;
+}
+
+const REGISTERS: readonly (keyof InstructionRegisters)[] = ['rax', 'rcx', 'rdx', 'rflags'];
+
+/** Requires a name. One that does not exist is an instruction that no processor has. @throws SnpError `INVALID_ARGUMENT` */
+function requireName(instruction: unknown): void {
+  if (typeof instruction === 'string') return;
+  const expected = `pass one of ${Object.keys(RMP_INSTRUCTIONS).join(', ')}`;
+  refuseArgument('the instruction', instruction, expected);
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` unless `cpu` is the processor of a guest */
+function requireGuestCpu(cpu: GuestInstructions): void {
+  requireMethods('the processor', cpu, ['pvalidate', 'rmpadjust', 'rmpquery']);
+  requireMachine(readArgument('the processor', cpu, 'pass a Vcpu', () => cpu.guest.machine));
+}
+
+/** @throws SnpError `INVALID_ARGUMENT` unless `host` is a hypervisor */
+function requireHost(host: HostInstructions): void {
+  requireMethods('the host', host, ['rmpupdate', 'psmash', 'rmpread', 'read', 'write']);
+  requireMachine(readArgument('the host', host, 'pass a Hypervisor', () => host.machine));
 }
 
 function requireExecutable(

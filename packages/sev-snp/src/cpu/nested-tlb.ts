@@ -1,7 +1,9 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { VMPL_COUNT, type Vmpl } from '../formats/vmpl.ts';
+import { readArgument, refuseArgument, requireOneOf, requireWhole } from '../formats/arguments.ts';
+import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { VMPL_COUNT, Vmpl } from '../formats/vmpl.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
+import { requireGuest } from './context-checks.ts';
 import type { GuestContext } from './platform.ts';
 
 /** A cached nested translation, and the kinds of access that were allowed through it. */
@@ -59,7 +61,11 @@ export class NestedTlb {
     return size;
   }
 
-  /** The translation of `gpa` for a level of the guest, or `undefined`. O(1). */
+  /**
+   * The translation of `gpa` for a level of the guest, or `undefined`. O(1).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` if `guest` or `vmpl` does not exist; AddressError if `gpa` is not an address
+   */
   lookup(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): NestedTranslation | undefined {
     const { pages, large } = this.#spaceOf(guest, vmpl);
     const frame = pageNumber(gpa);
@@ -75,8 +81,12 @@ export class NestedTlb {
   /**
    * The system frame of a guest-physical frame, if an access of the kind with the bit `allowed` was allowed to this level
    * before; else -1. O(1), without an allocation.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` as {@link NestedTlb.lookup}, or if `frame` or `allowed` is not an integer
    */
   frameOf(guest: GuestContext, vmpl: Vmpl, frame: number, allowed: number): number {
+    requireWhole('the frame', frame);
+    requireWhole('the kinds of access', allowed);
     const { pages, large } = this.#spaceOf(guest, vmpl);
     const held = pages.get(frame);
     if (held !== undefined) return (held.allowed & allowed) !== 0 && isAlive(guest, held) ? held.frame : -1;
@@ -86,7 +96,11 @@ export class NestedTlb {
     return isAllowed ? whole.frame + (frame % PARTS) : -1;
   }
 
-  /** Whether it has a translation of a 4 KiB page of the 2 MiB around `gpa`. O(512), or O(translations) if those are fewer. */
+  /**
+   * Whether it has a translation of a 4 KiB page of the 2 MiB around `gpa`. O(512), or O(translations) if those are fewer.
+   *
+   * @throws as {@link NestedTlb.lookup}
+   */
   holdsPartOf(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): boolean {
     const { pages } = this.#spaceOf(guest, vmpl);
     const first = pageNumber(gpa) - (pageNumber(gpa) % PARTS);
@@ -102,7 +116,11 @@ export class NestedTlb {
     return false;
   }
 
-  /** Makes the translation of the 4 KiB page at `gpa`, the first one of 2 MiB, the translation of all of them. O(1). */
+  /**
+   * Makes the translation of the 4 KiB page at `gpa`, the first one of 2 MiB, the translation of all of them. O(1).
+   *
+   * @throws as {@link NestedTlb.lookup}
+   */
   widen(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): void {
     const { pages, large } = this.#spaceOf(guest, vmpl);
     const frame = pageNumber(gpa);
@@ -112,14 +130,20 @@ export class NestedTlb {
     large.set(frame / PARTS, { ...held, size: PAGE_SIZE_2M });
   }
 
-  /** Caches that an access of a level to `gpa`, of the kind with the bit `allowed`, goes to `page`. O(1). */
+  /**
+   * Caches that an access of a level to `gpa`, of the kind with the bit `allowed`, goes to `page`. O(1).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` as {@link NestedTlb.lookup}, or if `page` or `allowed` is not one; AddressError
+   */
   insert(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr, page: NestedPage, allowed: number): void {
+    const { pages } = this.#spaceOf(guest, vmpl);
+    requirePage(page);
+    requireWhole('the kinds of access', allowed);
     const spa = (page.spa & ~OFFSET) as SysPhysAddr;
     const { tlbGeneration: generation } = guest;
     const frame = pageNumber(spa);
     const isHuge = page.size !== PageSize.Regular;
     const version = guest.machine.rmp.versionOfPage(frame, isHuge);
-    const { pages } = this.#spaceOf(guest, vmpl);
     const size = PAGE_SIZE;
     pages.set(pageNumber(gpa), { page: { ...page, spa }, size, frame, isHuge, version, generation, allowed });
   }
@@ -133,6 +157,8 @@ export class NestedTlb {
   #spaceOf(guest: GuestContext, vmpl: Vmpl): Space {
     const last = this.#last;
     if (last !== undefined && last.guest === guest && last.vmpl === vmpl) return last;
+    requireGuest(guest);
+    requireOneOf('the VMPL', vmpl, VMPLS);
     const tag = guest.asid * VMPL_COUNT + vmpl;
     const held = this.#spaces.get(tag);
     const space = held?.guest === guest ? held : { guest, vmpl, pages: new Map(), large: new Map() };
@@ -140,6 +166,22 @@ export class NestedTlb {
     this.#last = space;
     return space;
   }
+}
+
+const VMPLS: readonly Vmpl[] = /* @__PURE__ */ Object.values(Vmpl);
+const PAGE_SIZES: readonly PageSize[] = /* @__PURE__ */ Object.values(PageSize);
+
+/** @throws SnpError `INVALID_ARGUMENT` if `page` is not a nested page */
+function requirePage(page: NestedPage): void {
+  const expected = 'pass a page that a NestedTable has returned';
+  const isPage = readArgument('the page', page, expected, () => {
+    const { spa, size, accessed, dirty, writable, user, executable } = page;
+    const flags = [accessed, dirty, writable, user, executable];
+    return (
+      SysPhys.isAddress(spa) && PAGE_SIZES.includes(size) && flags.every((flag) => typeof flag === 'boolean')
+    );
+  });
+  if (!isPage) refuseArgument('the page', page, expected);
 }
 
 /** The translation of `gpa` by a cached translation of its page. */

@@ -8,13 +8,13 @@ import {
   requireOneOf,
   requireUint64,
 } from '../formats/arguments.ts';
-import { requireOptions } from '../formats/options.ts';
+import { type Check, optional, requireFields, requireOptions } from '../formats/options.ts';
 import { Vmpl } from '../formats/vmpl.ts';
 import { requireGuest } from './context-checks.ts';
 import { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
-import { VCPU_OPTIONS, type VcpuOptions } from './vcpu-options.ts';
-import { ControlBit, type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
+import { type DataAccessOptions, VCPU_OPTIONS, type VcpuOptions } from './vcpu-options.ts';
+import { ControlBit, type ControlRegisters, givenRegisters, START_REGISTERS } from './vcpu-registers.ts';
 
 /** Requires a guest, and options that a processor can have. @throws SnpError `INVALID_ARGUMENT` */
 export function requireVcpuOptions(guest: GuestContext, options: VcpuOptions): void {
@@ -29,24 +29,14 @@ export function requireVcpuOptions(guest: GuestContext, options: VcpuOptions): v
   if (onPageFault !== undefined) requireFunction('onPageFault', onPageFault);
 }
 
-const CONTROL_REGISTERS = Object.keys(START_REGISTERS) as (keyof ControlRegisters)[];
-
 /**
  * The registers of a new processor: those that are given, and the others at their start. CR4.LA57 follows the page tables.
  *
  * @throws SnpError `INVALID_ARGUMENT` if one does not exist, or is not a bigint of 64 bits
  */
-export function startRegisters(guest: GuestContext, given: Partial<ControlRegisters> = {}): ControlRegisters {
+export function startRegisters(guest: GuestContext, given?: Partial<ControlRegisters>): ControlRegisters {
   const la57 = guest.paging.levels === 5 ? ControlBit.Cr4La57 : 0n;
   return { ...START_REGISTERS, cr4: START_REGISTERS.cr4 | la57, ...givenRegisters(given) };
-}
-
-function givenRegisters(registers: Partial<ControlRegisters>): Partial<ControlRegisters> {
-  requireOptions('registers', registers, CONTROL_REGISTERS);
-  const given = CONTROL_REGISTERS.map((name) => [name, registers[name]] as const);
-  const defined = given.filter(([, value]) => value !== undefined);
-  for (const [name, value] of defined) requireUint64(name, value);
-  return Object.fromEntries(defined);
 }
 
 /** Requires the operands of an exchange of 8 bytes. @throws SnpError `INVALID_ARGUMENT` */
@@ -55,4 +45,15 @@ export function requireQword(gva: VirtAddr, expected: bigint, value: bigint): vo
   requireUint64('the value', value);
   if (typeof gva === 'bigint' && gva % 8n === 0n) return;
   refuseArgument('the address', gva, 'pass a multiple of 8');
+}
+
+/** The options of an access. Whether it can be one to a shadow stack, `@svsm/pagetable` decides. */
+const ACCESS: Readonly<Record<keyof DataAccessOptions, Check>> = {
+  implicit: /* @__PURE__ */ optional(requireBoolean),
+  shadowStack: () => {},
+};
+
+/** Requires options of an access. @throws SnpError `INVALID_ARGUMENT` */
+export function requireAccess(options: DataAccessOptions): void {
+  requireFields('options', options, ACCESS);
 }

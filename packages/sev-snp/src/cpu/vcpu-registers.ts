@@ -16,6 +16,8 @@ import {
   type TlbFlush,
   writeEfer,
 } from '@svsm/pagetable';
+import { requireUint64 } from '../formats/arguments.ts';
+import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 
@@ -87,6 +89,17 @@ export const INIT_REGISTERS: ControlRegisters = /* @__PURE__ */ Object.freeze({
   pkru: 0n,
   pkrs: 0n,
 });
+
+const CONTROL_REGISTERS: readonly ControlRegister[] = ['cr0', 'cr3', 'cr4', 'efer', 'rflags', 'pkru', 'pkrs'];
+
+/** The registers that are given. @throws SnpError `INVALID_ARGUMENT` if one does not exist, or is not a bigint of 64 bits */
+export function givenRegisters(registers: Partial<ControlRegisters> = {}): Partial<ControlRegisters> {
+  requireOptions('registers', registers, CONTROL_REGISTERS);
+  const given = CONTROL_REGISTERS.map((name) => [name, registers[name]] as const);
+  const defined = given.filter(([, value]) => value !== undefined);
+  for (const [name, value] of defined) requireUint64(name, value);
+  return Object.fromEntries(defined);
+}
 
 /** A load that the processor has taken. */
 export interface RegisterLoad {

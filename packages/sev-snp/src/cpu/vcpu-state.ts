@@ -1,9 +1,10 @@
 import { PAGE_SIZE, PAGE_SIZE_2M } from '@svsm/address';
-import { requireBits, requireFlags } from '../formats/byte-fields.ts';
+import { requireBits, requireFit, requireFlags } from '../formats/byte-fields.ts';
+import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import { CS_LONG, readVmsa, SevFeature, type VmsaField, writeVmsa } from '../formats/vmsa.ts';
-import { ControlBit, type ControlRegisters, START_REGISTERS } from './vcpu-registers.ts';
+import { ControlBit, type ControlRegisters, givenRegisters, START_REGISTERS } from './vcpu-registers.ts';
 
 /** The state of a processor: in the processor while it runs, in its VMSA while it does not. */
 export interface VcpuState {
@@ -39,8 +40,8 @@ export interface VmsaOptions {
 /**
  * The 4096 bytes of a VMSA for a new processor.
  *
- * @throws SnpError `INVALID_MESSAGE` if a field does not fit, the VMPL does not exist, or `virtualTom` is not a multiple of
- *   2 MiB
+ * @throws SnpError `INVALID_ARGUMENT` for an option or a register that does not exist, or a register that is not a bigint of 64
+ *   bits; `INVALID_MESSAGE` if a field does not fit, the VMPL does not exist, or `virtualTom` is not a multiple of 2 MiB
  *
  * @example
  * ```ts
@@ -53,8 +54,9 @@ export interface VmsaOptions {
  * ```
  */
 export function createVmsa(options: VmsaOptions = {}): Uint8Array {
-  const { vmpl = 0, control = {}, rip = 0n, rsp = 0n, sevFeatures = 1n, virtualTom = 0n } = options;
-  const { cr0, cr3, cr4, efer, rflags, pkru } = { ...START_REGISTERS, ...control };
+  requireOptions('options', options, VMSA_OPTIONS);
+  const { vmpl = 0, control, rip = 0n, rsp = 0n, sevFeatures = 1n, virtualTom = 0n } = options;
+  const { cr0, cr3, cr4, efer, rflags, pkru } = { ...START_REGISTERS, ...givenRegisters(control) };
   requireBits('vmpl', vmpl, 2);
   if (typeof virtualTom === 'bigint' && virtualTom % BigInt(PAGE_SIZE_2M) !== 0n) {
     throw new SnpError('INVALID_MESSAGE', {
@@ -86,6 +88,17 @@ export function createVmsa(options: VmsaOptions = {}): Uint8Array {
   }
   return image;
 }
+
+/** The names of the options. */
+const VMSA_OPTIONS: readonly (keyof VmsaOptions)[] = [
+  'vmpl',
+  'control',
+  'csL',
+  'rip',
+  'rsp',
+  'sevFeatures',
+  'virtualTom',
+];
 
 /** A code segment that is present, readable and accessed; without L, D and G (AMD64 APM vol. 2, §4.8.1). */
 const CS_BASIC = 0x9bn;
@@ -121,6 +134,14 @@ export interface ExitInformation {
   readonly exitCode: bigint;
   readonly exitInfo1: bigint;
   readonly exitInfo2: bigint;
+}
+
+/** Requires the values of a #VMEXIT; the code may be negative. @throws SnpError `INVALID_MESSAGE` */
+export function requireExit({ exitCode, exitInfo1, exitInfo2 }: ExitInformation): void {
+  const isSigned = typeof exitCode === 'bigint' && BigInt.asIntN(64, exitCode) === exitCode;
+  if (!isSigned) requireFit('exitCode', exitCode, 8);
+  requireFit('exitInfo1', exitInfo1, 8);
+  requireFit('exitInfo2', exitInfo2, 8);
 }
 
 /** Saves a state and the exit information in a VMSA, as #VMEXIT does. */

@@ -1,17 +1,18 @@
-import type { PhysAddr, VirtAddr } from '@svsm/address';
+import type { VirtAddr } from '@svsm/address';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
-import { requireInteger } from '../formats/arguments.ts';
-import { bytesOfInteger, integerOf } from '../formats/byte-fields.ts';
+import { refuseArgument, requireInteger, requireUint64 } from '../formats/arguments.ts';
+import { bytesOfInteger, integerOf, isBytes } from '../formats/byte-fields.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
 import { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
-import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
+import { SnpFault } from '../rmp/snp-fault.ts';
 import { cachedFrame } from './cached-frame.ts';
 import { executeReported } from './executed.ts';
 import { translateNested } from './guest-access.ts';
 import {
+  adjustmentOperand,
   type GuestCpu,
   type GuestTranslation,
   type PvalidateAnswer,
@@ -24,21 +25,19 @@ import {
 import { loadBytes } from './guest-load.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
-import { type AccessPath, type BeforeShared, exchangeBytes, storeBytes, storeZeros } from './guest-store.ts';
+import { type AccessPath, exchangeBytes, storeBytes, storeZeros } from './guest-store.ts';
+import { InstructionRunner } from './instruction-runner.ts';
 import type { NestedTlb } from './nested-tlb.ts';
-import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
+import type { PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
-import { requireQword, requireVcpuOptions, startRegisters } from './vcpu-checks.ts';
+import { requireAccess, requireQword, requireVcpuOptions, startRegisters } from './vcpu-checks.ts';
 import type { DataAccessOptions, VcpuOptions } from './vcpu-options.ts';
 import { ControlBit, type ControlRegister, type ControlRegisters } from './vcpu-registers.ts';
-import { stateOfVmsa } from './vcpu-state.ts';
+import { type ExitInformation, requireExit, stateOfVmsa } from './vcpu-state.ts';
 import { runnableVmsa, saveAndExit, VmExit } from './vmrun.ts';
 
 const NO_OPTIONS: DataAccessOptions = {};
-
-/** An instruction that faults this many times is in a loop: the fault is thrown. */
-const MAX_FAULTS = 64;
 
 /**
  * A processor of an SNP guest, in 64-bit mode, or in another mode before software enters that. It accesses memory by guest-virtual address. An access goes through the
@@ -56,8 +55,6 @@ export class Vcpu implements GuestCpu {
   readonly guest: GuestContext;
   /** The privilege level. It is fixed: a VMSA has one level. */
   readonly vmpl: Vmpl;
-  /** The GHCB MSR, C001_0130. Write a request to it, and read the answer after {@link vmgexit}. */
-  ghcbMsr = 0n;
   /** The registers with the arguments of an SVSM call. While the processor does not run, its VMSA shows them to VMPL0. */
   readonly registers: SvsmRegisters = { rax: 0n, rcx: 0n, rdx: 0n, r8: 0n, r9: 0n };
   /**
@@ -77,12 +74,10 @@ export class Vcpu implements GuestCpu {
   onPageFault: PageFaultHandler | undefined;
   readonly #mmu: GuestMmu;
   readonly #path: AccessPath;
-  #cr2 = 0n;
+  readonly #runner: InstructionRunner;
+  #ghcbMsr = 0n;
   #vmsa: RunnableVmsa | undefined;
   #isRunning = false;
-  readonly #faults: FaultHandling = new FaultHandling();
-  /** The error that `beforeSharedRead` has thrown: it is not a fault of the instruction. */
-  #thrownByHook: unknown;
 
   /**
    * @throws SnpError `INVALID_ARGUMENT` if the privilege level does not exist, a processor cannot have the registers, or the
@@ -101,12 +96,20 @@ export class Vcpu implements GuestCpu {
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
     this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers, csL, vmplSss });
     const requireRunning = (): void => this.#requireRunning();
-    this.#path = { guest, mmu: this.#mmu, nestedTlb, requireRunning };
+    this.#runner = new InstructionRunner({
+      guest,
+      mmu: this.#mmu,
+      requireRunning,
+      duringExit: (exit, handle) => this.#duringExit(exit, handle),
+      handler: () => this.onPageFault,
+    });
+    const beforeShared = this.#runner.beforeShared.bind(this.#runner);
+    this.#path = { guest, mmu: this.#mmu, nestedTlb, requireRunning, beforeShared };
     const user = () => ({ ...this.#mmu.privilege, gva: undefined, isWalk: false });
     const data = new GuestMemory(guest, user, nestedTlb);
     this.memory = {
       epoch: Number.NaN,
-      words: (frame, write) => this.#runRestartable(undefined, undefined, () => data.words(frame, write)),
+      words: (frame, write) => this.#runner.run(undefined, undefined, () => data.words(frame, write)),
       wordOffset: () => 0,
     };
   }
@@ -147,9 +150,23 @@ export class Vcpu implements GuestCpu {
     return this.#mmu.registers.cr3;
   }
 
+  /**
+   * The GHCB MSR, C001_0130. Write a request to it, and read the answer after {@link vmgexit}.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for a value that is not an unsigned bigint of 64 bits
+   */
+  get ghcbMsr(): bigint {
+    return this.#ghcbMsr;
+  }
+
+  set ghcbMsr(value: bigint) {
+    requireUint64('the GHCB MSR', value);
+    this.#ghcbMsr = value;
+  }
+
   /** CR2: the address of the last #PF, or of the last #VC for a page that is not validated. */
   get cr2(): bigint {
-    return this.#cr2;
+    return this.#runner.cr2;
   }
 
   /**
@@ -194,33 +211,48 @@ export class Vcpu implements GuestCpu {
     this.guest.machine.trace({ type: 'flush', gva: undefined });
   }
 
-  /** Reads `length` bytes from `gva` on, page by page. O(length + pages · levels²). */
+  /**
+   * Reads `length` bytes from `gva` on, page by page. O(length + pages · levels²).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for a length that is not an integer from 0 on, or options that do not exist; SnpFault
+   */
   read(gva: VirtAddr, length: number, options: DataAccessOptions = NO_OPTIONS): Uint8Array {
     return this.#copyOut(gva, length, 'read', options);
   }
 
-  /** Fetches instructions: as {@link read}, but always private, whatever the C-bit (AMD64 APM vol. 2, §15.34.5). */
+  /**
+   * Fetches instructions: as {@link read}, but always private, whatever the C-bit (AMD64 APM vol. 2, §15.34.5).
+   *
+   * @throws as {@link Vcpu.read}
+   */
   fetch(gva: VirtAddr, length: number): Uint8Array {
     return this.#copyOut(gva, length, 'fetch', NO_OPTIONS);
   }
 
-  /** Writes `bytes` from `gva` on, across pages. If one page cannot be written, nothing is. */
+  /**
+   * Writes `bytes` from `gva` on, across pages. If one page cannot be written, nothing is.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for bytes that are not a `Uint8Array`, or options that do not exist; SnpFault
+   */
   write(gva: VirtAddr, bytes: Uint8Array, options: DataAccessOptions = NO_OPTIONS): void {
+    if (!isBytes(bytes)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
     const frame = this.#cachedFrame(gva, bytes.length, 'write', options);
     if (frame >= 0) {
       const offset = Number(gva & 0xfffn);
       this.guest.machine.memory.writeFrame(frame, offset, bytes, this.guest.key);
       return;
     }
-    this.#runRestartable(gva, 'write', () => storeBytes(this.#path, gva, bytes, options));
+    this.#runner.run(gva, 'write', () => storeBytes(this.#path, gva, bytes, options));
   }
 
   /**
    * Writes `length` zeros from `gva` on, with the checks and faults of {@link write}. Zeros cost no memory. 2 MiB that guest,
    * host and RMP have as one page are one access, O(levels²), and one entry of a `NestedTlb`; else O(pages · levels²).
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for a length that is not an integer from 0 on; SnpFault
    */
   clear(gva: VirtAddr, length: number): void {
-    this.#runRestartable(gva, 'write', () => storeZeros(this.#path, gva, length, NO_OPTIONS));
+    this.#runner.run(gva, 'write', () => storeZeros(this.#path, gva, length, NO_OPTIONS));
   }
 
   /**
@@ -249,8 +281,7 @@ export class Vcpu implements GuestCpu {
   }
 
   #exchange(gva: VirtAddr, length: number, next: (before: Uint8Array) => Uint8Array): Uint8Array {
-    const exchange = () => exchangeBytes(this.#path, gva, length, next, this.#beforeSharedRead);
-    return this.#runRestartable(gva, 'write', exchange);
+    return this.#runner.run(gva, 'write', () => exchangeBytes(this.#path, gva, length, next));
   }
 
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
@@ -258,43 +289,44 @@ export class Vcpu implements GuestCpu {
     const execute = () => pvalidate(this, gva, pageSize, validate);
     return executeReported(
       this,
-      () => this.#runRestartable(gva, undefined, execute),
+      () => this.#runner.run(gva, undefined, execute),
       (answer) => ({ type: 'pvalidate', gva, pageSize, validate, ...answer }),
     );
   }
 
   /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
-  rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, { ...adjustment }: RmpAdjustment): RmpResult {
-    const execute = () => rmpadjust(this, gva, pageSize, adjustment);
+  rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
+    const operand = adjustmentOperand(adjustment);
+    const execute = () => rmpadjust(this, gva, pageSize, operand);
     return executeReported(
       this,
-      () => this.#runRestartable(gva, undefined, execute),
+      () => this.#runner.run(gva, undefined, execute),
       (result) => ({ type: 'rmpadjust', gva, result }),
     );
   }
 
   /** RMPQUERY: see {@link rmpquery}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpquery(gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
-    return this.#runRestartable(gva, undefined, () => rmpquery(this, gva, vmpl));
+    return this.#runner.run(gva, undefined, () => rmpquery(this, gva, vmpl));
   }
 
   /**
    * VMGEXIT: exits to the hypervisor, which reads a request from the GHCB MSR and may put an answer there.
    *
-   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`, `INVALID_ARGUMENT` if the MSR is not a bigint;
+   * @throws SnpError `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`, `INVALID_ARGUMENT` if the answer is not a bigint;
    *   SnpFault `VMRUN` if the processor does not run, or cannot be run again
    */
   vmgexit(): void {
     const { machine } = this.guest;
     this.#requireRunning();
-    const request = this.ghcbMsr;
+    const request = this.#ghcbMsr;
     machine.trace({ type: 'vmgexit', request });
-    const answer = this.#duringExit(VmExit.Vmgexit, 0n, 0n, () =>
-      machine.hypervisor.vmgexit(this.guest, request, this),
-    );
+    const exit = { exitCode: VmExit.Vmgexit, exitInfo1: 0n, exitInfo2: 0n };
+    const answer = this.#duringExit(exit, () => machine.hypervisor.vmgexit(this.guest, request, this));
     this.#requireRunning();
-    this.ghcbMsr = BigInt.asUintN(64, answer);
-    machine.trace({ type: 'vmrun', response: this.ghcbMsr });
+    if (typeof answer !== 'bigint') refuseArgument('the answer of the hypervisor', answer, 'return a bigint');
+    this.#ghcbMsr = BigInt.asUintN(64, answer);
+    machine.trace({ type: 'vmrun', response: this.#ghcbMsr });
   }
 
   /** The VMSA that it runs on. */
@@ -320,7 +352,7 @@ export class Vcpu implements GuestCpu {
     this.#mmu.cpl = cpl;
     this.#vmsa = runnable;
     this.#isRunning = true;
-    this.#cr2 = cr2;
+    this.#runner.cr2 = cr2;
     Object.assign(this.registers, registers);
     // Software clears PCPU_ID to request a flush. Another value tells it that the flush was done (§15.36.15).
     if (readVmsa(image, 'pcpuId') !== 0n) return;
@@ -334,19 +366,20 @@ export class Vcpu implements GuestCpu {
    * #VMEXIT: saves the state, the exit code and both infos in the VMSA, whose page is not in use any more. Does nothing
    * unless the processor runs on a VMSA. A decommissioned guest has no key: nothing is saved, and the use ends all the same.
    *
-   * @throws SnpError `INVALID_MESSAGE` if an info has more than 64 bits
+   * @throws SnpError `INVALID_MESSAGE` if the code or an info is not a bigint of 64 bits
    */
   leave(exitCode: bigint, exitInfo1 = 0n, exitInfo2 = 0n): void {
+    requireExit({ exitCode, exitInfo1, exitInfo2 });
     const vmsa = this.#vmsa;
     if (vmsa === undefined || !this.#isRunning) return;
     const { cpl, csL, registers: control } = this.#mmu;
-    const state = { cpl, csL, control, cr2: this.#cr2, registers: this.registers };
+    const state = { cpl, csL, control, cr2: this.#runner.cr2, registers: this.registers };
     saveAndExit(this.guest, vmsa, state, { exitCode, exitInfo1, exitInfo2 });
     this.#isRunning = false;
   }
 
   /** Runs `handle`, a part of the hypervisor, between #VMEXIT and the next VMRUN. */
-  #duringExit<T>(exitCode: bigint, exitInfo1: bigint, exitInfo2: bigint, handle: () => T): T {
+  #duringExit<T>({ exitCode, exitInfo1, exitInfo2 }: ExitInformation, handle: () => T): T {
     const wasRunning = this.#isRunning;
     this.leave(exitCode, exitInfo1, exitInfo2);
     const answer = handle();
@@ -373,57 +406,15 @@ export class Vcpu implements GuestCpu {
     if (frame >= 0) {
       return this.guest.machine.memory.readFrame(frame, Number(gva & 0xfffn), length, this.guest.key);
     }
-    const load = () => loadBytes(this.#path, gva, length, kind, options, this.#beforeSharedRead);
-    return this.#runRestartable(gva, kind, load);
+    return this.#runner.run(gva, kind, () => loadBytes(this.#path, gva, length, kind, options));
   }
-
-  /** Lets the hypervisor act, as its other processors do all the time. */
-  readonly #beforeSharedRead: BeforeShared = (spa, count) => {
-    try {
-      this.guest.machine.hypervisor.beforeSharedRead?.(this.guest, spa, count);
-    } catch (error) {
-      this.#thrownByHook = error;
-      throw error;
-    }
-    this.#requireRunning();
-  };
 
   /** The system frame of an access, if both TLBs allow it; else -1. */
   #cachedFrame(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): number {
     const { nestedTlb } = this;
+    if (options !== NO_OPTIONS) requireAccess(options);
     if (nestedTlb === undefined || !this.isRunning) return -1;
     return cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
-  }
-
-  /** Runs an instruction on `gva`, and runs it again after each fault that the hypervisor or `onPageFault` resolves. */
-  #runRestartable<T>(gva: VirtAddr | undefined, access: AccessKind | undefined, instruction: () => T): T {
-    const { machine } = this.guest;
-    const kind = access ?? machine.rmp.assumptions.operandAccess;
-    for (let faults = 1; ; faults += 1) {
-      this.#requireRunning();
-      this.#thrownByHook = undefined;
-      try {
-        return instruction();
-      } catch (error) {
-        if (error === this.#thrownByHook) throw error;
-        if (!isSnpFault(error, 'NPF')) {
-          this.#loadCr2(error, gva);
-          if (faults < MAX_FAULTS && isSnpFault(error, 'PF') && this.#handles(error, kind)) continue;
-          throw error;
-        }
-        const { gpa, exitInfo1 } = error.details;
-        machine.trace({ type: 'npf', gpa, exitInfo1 });
-        const resolved = this.#duringExit(VmExit.NestedPageFault, exitInfo1, gpa, () =>
-          machine.hypervisor.handleNestedPageFault(this.guest, gpa as PhysAddr, exitInfo1),
-        );
-        if (!resolved || faults === MAX_FAULTS) throw error;
-      }
-    }
-  }
-
-  /** Whether `onPageFault` resolves a #PF. */
-  #handles({ details: { errorCode } }: SnpFault<'PF'>, kind: AccessKind): boolean {
-    return this.#faults.isRetried(this.onPageFault, { gva: this.#cr2 as VirtAddr, errorCode, kind });
   }
 
   /** A processor that does not run cannot execute: the hypervisor has taken away its VMSA, or the guest does not run. */
@@ -434,14 +425,5 @@ export class Vcpu implements GuestCpu {
     }
     // A guest that the firmware has not launched yet, or has decommissioned, has no key: see `GuestContext.key`.
     void this.guest.key;
-  }
-
-  /** Loads CR2 if an access that begins at `gva` has raised a #PF, or a #VC for a page that is not validated. */
-  #loadCr2(error: unknown, gva: VirtAddr | undefined): void {
-    if (!isSnpFault(error, 'PF') && !isSnpFault(error, 'VC_NOT_VALIDATED')) return;
-    const { cr2OnCrossing } = this.guest.machine.rmp.assumptions;
-    const first =
-      cr2OnCrossing === 'first-byte' && gva !== undefined ? this.#mmu.linear(gva, 'read', {}) : undefined;
-    this.#cr2 = first ?? error.details.gva ?? this.#cr2;
   }
 }

@@ -1,14 +1,21 @@
 import type { PhysAddr } from '@svsm/address';
 import { PAGE_SIZE, PageSize, Phys } from '@svsm/address';
 import type { PagingConfig } from '@svsm/pagetable';
-import { readArgument, refuseArgument } from '../formats/arguments.ts';
-import { requireOptions } from '../formats/options.ts';
+import {
+  readArgument,
+  refuseArgument,
+  requireInstance,
+  requireOneOf,
+  requireWhole,
+} from '../formats/arguments.ts';
+import { type Check, requireFields, requireOptions } from '../formats/options.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { readVmsa } from '../formats/vmsa.ts';
-import type { MemoryKey } from '../memory/encrypted-memory.ts';
-import type { Rmp } from '../rmp/rmp.ts';
+import { type MemoryKey, NO_KEY } from '../memory/encrypted-memory.ts';
+import { Rmp } from '../rmp/rmp.ts';
 import { failedChecks, type RmpCheck } from '../rmp/rmp-check.ts';
 import { isSnpFault, SnpFault } from '../rmp/snp-fault.ts';
+import { requireMachine } from './context-checks.ts';
 import type { RunnableVmsa, SnpPlatform } from './platform.ts';
 import { type ExitInformation, type SavedState, saveState } from './vcpu-state.ts';
 import { failedVmsaCheck } from './vmsa-checks.ts';
@@ -63,12 +70,32 @@ export const VMRUN_CHECKS: Readonly<Record<VmrunPage, VmrunCheck>> = /* @__PURE_
   'vmsave-target': { checks: HOST, failure: '#GP(0)' },
 } as const);
 
-/** The first check that a page fails, or `undefined`. `gpa` and `asid` count for the VMSA of an SNP guest only. O(1). */
-export function failedVmrunCheck(
-  rmp: Rmp,
-  page: VmrunPage,
-  { spa, gpa, asid }: { readonly spa: SysPhysAddr; readonly gpa: PhysAddr; readonly asid: number },
-): RmpCheck | undefined {
+/** A page that VMRUN uses, and the guest that it runs. */
+interface VmrunPlace {
+  readonly spa: SysPhysAddr;
+  readonly gpa: PhysAddr;
+  readonly asid: number;
+}
+
+const PLACE: Readonly<Record<keyof VmrunPlace, Check>> = {
+  spa: (_, value) => SysPhys.assertIsAddress(value as bigint),
+  gpa: (_, value) => Phys.assertIsAddress(value as bigint),
+  asid: requireWhole,
+};
+
+/**
+ * The first check that a page fails, or `undefined`. `gpa` and `asid` count for the VMSA of an SNP guest only. O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, or the page does not exist; AddressError
+ */
+export function failedVmrunCheck(rmp: Rmp, page: VmrunPage, place: VmrunPlace): RmpCheck | undefined {
+  requireInstance('rmp', rmp, Rmp, 'an Rmp');
+  requireOneOf('the page', page, Object.keys(VMRUN_CHECKS));
+  requireFields('the place', place, PLACE);
+  return failedCheck(rmp, page, place);
+}
+
+function failedCheck(rmp: Rmp, page: VmrunPage, { spa, gpa, asid }: VmrunPlace): RmpCheck | undefined {
   const access = { accessor: 'host', kind: 'write', spa, gpa, asid, vmpl: 0, cpl: 0 } as const;
   return failedChecks(rmp, { ...access, translationSize: PageSize.Regular }, VMRUN_CHECKS[page].checks);
 }
@@ -105,16 +132,17 @@ const VMSA_FIELDS: readonly (keyof RunnableVmsa)[] = ['spa', 'gpa', 'vmcb', 'avi
  * {@link vmexit} (AMD64 APM vol. 2, §15.36.12). O(1).
  *
  * @returns the exit code if the guest does not run; then nothing has changed
- * @throws SnpFault `HOST_GP` if the VMCB is not a page of the hypervisor
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type; AddressError; SnpFault `HOST_GP` if the VMCB is not a
+ *   page of the hypervisor
  */
-export function vmrun(
-  { rmp, memory, cBit }: SnpPlatform,
-  vmsa: RunnableVmsa,
-  owner: Owner,
-): bigint | undefined {
+export function vmrun(machine: SnpPlatform, asked: RunnableVmsa, owner: Owner): bigint | undefined {
+  requireMachine(machine);
+  requireOwner(owner);
+  const vmsa = runnableVmsa(asked);
+  const { rmp, memory, cBit } = machine;
   const { vmcb, avicBackingPage, spa, gpa } = vmsa;
   const fails = (page: VmrunPage, at: SysPhysAddr): RmpCheck | undefined =>
-    failedVmrunCheck(rmp, page, { spa: at, gpa, asid: owner.asid });
+    failedCheck(rmp, page, { spa: at, gpa, asid: owner.asid });
   const check = fails('vmcb', vmcb);
   if (check !== undefined) throw new SnpFault('HOST_GP', { errorCode: 0, spa: vmcb, check });
   if (avicBackingPage !== undefined && fails('avic-backing-page', avicBackingPage)) return VmExit.Invalid;
@@ -130,9 +158,24 @@ export function vmrun(
 /** The bit BUSY of VINTR_CTRL: software that changes a VMSA sets it, so that the VMSA cannot be run. */
 const VINTR_BUSY = 63n;
 
-/** #VMEXIT: the pages are not in use any more. O(1). */
-export function vmexit({ rmp }: SnpPlatform, vmsa: RunnableVmsa): void {
-  setInUse(rmp, vmsa, false);
+/** @throws SnpError `INVALID_ARGUMENT` if `owner` does not have the properties of a guest */
+function requireOwner(owner: Owner): void {
+  const expected = 'pass a Guest';
+  const isOwner = readArgument('the owner', owner, expected, () => {
+    const isKey = Number.isInteger(keyOr(owner, NO_KEY));
+    return isKey && Number.isInteger(owner.asid) && Number.isInteger(owner.paging.physicalBits);
+  });
+  if (!isOwner) refuseArgument('the owner', owner, expected);
+}
+
+/**
+ * #VMEXIT: the pages are not in use any more. O(1).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type; AddressError
+ */
+export function vmexit(machine: SnpPlatform, vmsa: RunnableVmsa): void {
+  requireMachine(machine);
+  setInUse(machine.rmp, runnableVmsa(vmsa), false);
 }
 
 /**
@@ -154,15 +197,19 @@ export function saveAndExit(
     saveState(image, state, exit);
     machine.memory.write(vmsa.spa, image, key);
   }
-  vmexit(machine, vmsa);
+  setInUse(machine.rmp, vmsa, false);
 }
 
 /** The key of a guest, or `undefined` if the guest does not run. */
 export function keyOf(guest: Pick<Owner, 'key'>): MemoryKey | undefined {
+  return keyOr(guest, undefined);
+}
+
+function keyOr<Other>(guest: Pick<Owner, 'key'>, other: Other): MemoryKey | Other {
   try {
     return guest.key;
   } catch (error) {
-    if (isSnpFault(error, 'VMRUN')) return undefined;
+    if (isSnpFault(error, 'VMRUN')) return other;
     throw error;
   }
 }

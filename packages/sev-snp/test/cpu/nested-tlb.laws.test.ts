@@ -5,13 +5,15 @@ import { NestedTlb, pageAt } from '../../src/cpu/nested-tlb.ts';
 import type { GuestContext } from '../../src/cpu/platform.ts';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import type { Vmpl } from '../../src/formats/vmpl.ts';
-import type { NestedPage } from '../../src/memory/nested-table.ts';
+import { NestedTable } from '../../src/memory/nested-table.ts';
 
 const PARTS = PAGE_SIZE_2M / PAGE_SIZE;
 /** Guest-physical frames: parts of three pages of 2 MiB, also the first and the last one. */
 const FRAMES = [0, 1, 511, 512, 513, 1023, 1024, 1030];
 /** The first frame of a system page of 2 MiB, for each guest-physical one. */
 const SYSTEM = [0x4000, 0x8200, 0x2600];
+
+const RIGHTS = { writable: true, user: true, executable: true, accessed: true, dirty: true };
 
 const gpaOf = (frame: number): PhysAddr => physAddr(frame * PAGE_SIZE);
 const systemOf = (frame: number): number => SYSTEM[Math.floor(frame / PARTS)]! + (frame % PARTS);
@@ -20,7 +22,9 @@ const systemOf = (frame: number): number => SYSTEM[Math.floor(frame / PARTS)]! +
 function machine() {
   const versions = new Map<number, number>();
   const rmp = { versionOfPage: (frame: number) => versions.get(frame) ?? 0 };
-  const guests = [1, 2, 1].map((asid) => ({ machine: { rmp }, asid, tlbGeneration: 0 }));
+  const nested: NestedTable = Object.create(NestedTable.prototype);
+  const enterVmpl = (): boolean => false;
+  const guests = [1, 2, 1].map((asid) => ({ machine: { rmp }, asid, tlbGeneration: 0, nested, enterVmpl }));
   return { versions, guests };
 }
 
@@ -60,7 +64,7 @@ test('cached translations answer as a list does, of 4 KiB and of 2 MiB', () => {
         const isSmall = (one: Held) => isOf(one) && one.count === 1 && one.first === frame;
         if (op === 'insert') {
           const spa = sysPhysAddr(systemOf(frame) * PAGE_SIZE + 0x123);
-          const page = { spa, size: isHuge ? PageSize.Huge : PageSize.Regular } as NestedPage;
+          const page = { ...RIGHTS, spa, size: isHuge ? PageSize.Huge : PageSize.Regular };
           tlb.insert(contexts[guest]!, vmpl, gpaOf(frame), page, allowed);
           drop(isSmall);
           held.push({ guest, vmpl, first: frame, count: 1, allowed, isHuge, isAlive: true });
@@ -129,7 +133,7 @@ test('a page of 2 MiB is found among many translations, and its neighbours are n
       guest!,
       0,
       gpaOf(frame),
-      { spa: sysPhysAddr(frame * PAGE_SIZE), size: PageSize.Regular } as NestedPage,
+      { ...RIGHTS, spa: sysPhysAddr(frame * PAGE_SIZE), size: PageSize.Regular },
       1,
     );
   for (let frame = 3 * PARTS; frame < 4 * PARTS; frame += 1) insert(frame);

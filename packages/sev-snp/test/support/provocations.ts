@@ -510,7 +510,10 @@ export const PROVOCATIONS: Provocations = {
     INVALID_ARGUMENT: () => createSvsmResetVmsa({}),
     INVALID_MESSAGE: () => createSvsmResetVmsa({ cpuSignature: 1, sevFeatures: -1n }),
   },
-  createVmsa: { INVALID_MESSAGE: () => createVmsa({ vmpl: 256 }) },
+  createVmsa: {
+    INVALID_ARGUMENT: () => createVmsa({ sp: 0n } as never),
+    INVALID_MESSAGE: () => createVmsa({ vmpl: 256 }),
+  },
   encodeApCreation: {
     INVALID_ARGUMENT: wrongType('encodeApCreation'),
     INVALID_MESSAGE: () => encodeApCreation({ ...creation, vmpl: 4 }),

@@ -1,6 +1,9 @@
 /** For operations that check the types of their arguments: a call with any value in the place of one argument. */
 import { physAddr, virtAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
+import { executeInGuest, executeInHost, rmpInstructionOf } from '../../src/cpu/instruction-registers.ts';
+import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
+import { failedVmrunCheck, vmexit, vmrun } from '../../src/cpu/vmrun.ts';
 import { Firmware } from '../../src/firmware/firmware.ts';
 import type { ERRORS_OF } from '../../src/formats/error-codes.ts';
 import * as formats from '../../src/formats/index.ts';
@@ -125,6 +128,27 @@ const CALLS = {
   'Guest.onCreateVcpu': (value, it) => it().it.guest.onCreateVcpu(value),
   'Guest.start': (value, it) => it().it.guest.start(value),
   'Guest.vmrun': (value, it) => it().it.guest.vmrun(value),
+  'Vcpu.ghcbMsr': (value, it) => {
+    it().it.vcpu.ghcbMsr = value;
+  },
+  'Vcpu.csL': (value, it) => {
+    it().it.vcpu.csL = value;
+  },
+  'Vcpu.read': (value, it) => it().it.vcpu.read(GVA, value),
+  'Vcpu.fetch': (value, it) => it().it.vcpu.fetch(GVA, value),
+  'Vcpu.write': (value, it) => it().it.vcpu.write(GVA, value),
+  'Vcpu.clear': (value, it) => it().it.vcpu.clear(GVA, value),
+  rmpInstructionOf: (value) => rmpInstructionOf(value),
+  executeInGuest: (value, it) => executeInGuest(it().it.vcpu, 'PVALIDATE', value),
+  executeInHost: (value, it) => executeInHost(it().host, 'PSMASH', value),
+  failedVmrunCheck: (value) => failedVmrunCheck(rmpOf(), value, { spa: SPA, gpa: GPA, asid: 1 }),
+  vmrun: (value, it) => vmrun(it().it.machine, value, it().it.guest),
+  vmexit: (value, it) => vmexit(it().it.machine, value),
+  'NestedTlb.lookup': (value, it) => new NestedTlb().lookup(it().it.guest, value, GPA),
+  'NestedTlb.frameOf': (value, it) => new NestedTlb().frameOf(it().it.guest, 0, 1, value),
+  'NestedTlb.holdsPartOf': (value) => new NestedTlb().holdsPartOf(value, 0, GPA),
+  'NestedTlb.widen': (value, it) => new NestedTlb().widen(it().it.guest, value, GPA),
+  'NestedTlb.insert': (value, it) => new NestedTlb().insert(it().it.guest, 0, GPA, value, 1),
   'SvsmCore.callingArea': (value, it) => it().it.svsm.callingArea(value),
   'SvsmCore.enter': (value, it) => it().it.svsm.enter(value),
   'SvsmCore.call': (value, it) => it().it.svsm.call(it().it.guestCpu, value),
