@@ -217,15 +217,20 @@ export class Hypervisor implements ExitHandler {
    *
    * As in KVM (Linux `arch/x86/kvm/svm/sev.c`, `sev_handle_rmp_fault`): if RMP and nested page table differ in page
    * size, or an instruction needs 4 KiB, both are split. The hypervisor knows the exit information and its own tables.
-   * It neither maps new memory nor changes the owner of a page without a request. Above a virtual top of memory, it
-   * maps the page at the same offset from 0, if that page is shared.
+   * Unaccepted memory gets its system page at the first private access: assigned to the guest, and not validated. Else it
+   * neither maps new memory nor changes the owner of a page without a request. Above a virtual top of memory, it maps the page
+   * at the same offset from 0, if that page is shared.
    * @throws SnpError `INVALID_ARGUMENT` for an argument of another type; AddressError for an address of another type
    */
   handleNestedPageFault(guest: GuestContext, gpa: PhysAddr, exitInfo1: bigint): boolean {
     requirePlace(guest, gpa);
     requireUint64('exitInfo1', exitInfo1);
     const nested = guest.nested.lookup(gpa);
-    if (nested === undefined) return mapSharedAlias(guest, gpa);
+    if (nested === undefined) {
+      if (mapSharedAlias(guest, gpa)) return true;
+      const isPrivate = (exitInfo1 & NpfInfo.Encrypted) !== 0n;
+      return isPrivate && this.#unbacked.backPrivate(guest, gpa, this.rmpupdate.bind(this));
+    }
     if ((exitInfo1 & NpfInfo.Rmp) === 0n) return false;
     const entryIsHuge = this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge;
     const nestedIsHuge = nested.size !== PageSize.Regular;

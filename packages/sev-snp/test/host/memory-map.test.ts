@@ -2,6 +2,7 @@ import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, virtAddr } from '@svsm/ad
 import { physRegion } from '@svsm/memory-region';
 import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
+import { NpfInfo } from '../../src/formats/exit-info.ts';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { PageState } from '../../src/formats/page-state.ts';
 import { pageStateOf } from '../../src/formats/page-state-of.ts';
@@ -170,16 +171,58 @@ describe('unaccepted memory', () => {
     expect(guest.nested.lookup(physAddr(4 * GiB))).toBeUndefined();
   });
 
-  test('is a nested page fault until the first page state change', () => {
+  // R28
+  test('is assigned at the first private access, and #VC, until the guest validates it', () => {
     const it = hostile();
     const fault = thrownBy(() => it.vcpu.read(gvaOf(UNACCEPTED), 1));
-    expect(fault).toMatchObject({ code: 'NPF', details: { gpa: BigInt(UNACCEPTED) } });
-    expect(it.events.map(({ type }) => type)).toEqual(['npf']);
-    expect(codeOf(() => it.vcpu.pvalidate(gvaOf(UNACCEPTED), PageSize.Regular, true))).toBe('NPF');
-    expect(it.guest.nested.lookup(physAddr(UNACCEPTED))).toBeUndefined();
+    expect(fault).toMatchObject({ code: 'VC_NOT_VALIDATED', details: { gpa: BigInt(UNACCEPTED) } });
+    expect(it.events.map(({ type }) => type)).toEqual(['npf', 'rmpupdate']);
+    const { spa, size } = it.guest.nested.lookup(physAddr(UNACCEPTED))!;
+    expect([size, pageStateOf(it.machine.rmp.entry(spa))]).toEqual([PageSize.Huge, PageState.GuestInvalid]);
+    expect(codeOf(() => it.vcpu.write(gvaOf(UNACCEPTED + MiB), bytesOf('x')))).toBe('VC_NOT_VALIDATED');
+    expect(it.vcpu.pvalidate(gvaOf(UNACCEPTED), PageSize.Huge, true)).toEqual({
+      result: 0,
+      unchanged: false,
+    });
+    it.vcpu.write(gvaOf(UNACCEPTED + MiB), bytesOf('x'));
+    expect(it.vcpu.read(gvaOf(UNACCEPTED + MiB), 1)).toEqual(bytesOf('x'));
   });
 
-  // A hypervisor may map anything at once, as KVM does at the first private access.
+  test('is not backed by a shared access, by a hypervisor without memory, or outside of the map', () => {
+    const it = hostile();
+    for (const page of [UNACCEPTED, UNACCEPTED + 2 * MiB]) it.table.split4k(gvaOf(page));
+    it.table.setShared4k(gvaOf(UNACCEPTED));
+    it.vcpu.invlpg(gvaOf(UNACCEPTED));
+    expect(codeOf(() => it.vcpu.read(gvaOf(UNACCEPTED), 1))).toBe('NPF');
+    while (codeOf(() => it.host.allocatePage()) === undefined);
+    expect(codeOf(() => it.vcpu.read(gvaOf(UNACCEPTED + 2 * MiB), 1))).toBe('NPF');
+    for (const page of [UNACCEPTED, UNACCEPTED + 2 * MiB])
+      expect(it.guest.nested.lookup(physAddr(page))).toBeUndefined();
+    const info = NpfInfo.Encrypted | NpfInfo.FinalAddress;
+    expect(it.host.handleNestedPageFault(it.guest, physAddr(5 * MiB), info)).toBe(false);
+  });
+
+  // A4, G12
+  test.each<[string, (it: ReturnType<typeof hostile>) => void]>([
+    ['an access', (it) => void thrownBy(() => it.vcpu.read(gvaOf(UNACCEPTED), 1))],
+    ['PVALIDATE', (it) => void it.vcpu.pvalidate(gvaOf(UNACCEPTED), PageSize.Huge, true)],
+  ])('that %s has backed is validated once', (_, access) => {
+    const it = hostile();
+    access(it);
+    const isValidated = () => it.machine.rmp.entry(spaOf(it, UNACCEPTED))?.validated === true;
+    const pvalidate = () => it.vcpu.pvalidate(gvaOf(UNACCEPTED), PageSize.Huge, true);
+    if (!isValidated()) expect(pvalidate()).toEqual({ result: 0, unchanged: false });
+    it.vcpu.write(gvaOf(UNACCEPTED), bytesOf('mine'));
+    // The fault handler does nothing for a page that is there, hidden, or replaced.
+    expect(pvalidate()).toEqual({ result: 0, unchanged: true });
+    const { spa } = it.guest.nested.lookup(physAddr(UNACCEPTED))!;
+    it.host.hide(it.guest, physAddr(UNACCEPTED));
+    expect(codeOf(pvalidate)).toBe('NPF');
+    it.guest.nested.map(physAddr(UNACCEPTED), spa, PAGE_SIZE);
+    expect(it.vcpu.read(gvaOf(UNACCEPTED), 4)).toEqual(bytesOf('mine'));
+  });
+
+  // A hypervisor may map anything at once.
   test('is a fault at a page of the hypervisor, and #VC at an assigned page, if the hypervisor maps it unasked', () => {
     const it = hostile();
     it.host.remap(it.guest, physAddr(UNACCEPTED), it.host.allocatePage());
