@@ -121,7 +121,6 @@ export function exchangeBytes(
   const { memory } = path.guest.machine;
   const target = targetOf(path, gva, 'write', {});
   const { spa, key } = target;
-  memory.requirePages(pageNumber(spa), 1);
   if (key === NO_KEY) {
     path.beforeShared(spa, length);
     recheckRmp(path.guest, target);
@@ -155,7 +154,7 @@ function checkedTargets(
   large: boolean,
 ): readonly StoreTarget[] {
   const targets = storeTargets(path, gva, length, options, large);
-  if (targets.length < 2 && length <= PAGE_SIZE) return targets;
+  if (targets.length < 2) return targets;
   // A walk runs code of the hypervisor, which can change a page that was checked before.
   path.requireRunning();
   for (const target of targets) recheckRmp(path.guest, target);

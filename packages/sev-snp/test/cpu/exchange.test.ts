@@ -93,3 +93,15 @@ describe('a compare and exchange', () => {
       );
   });
 });
+
+test('an exchange of a private byte does not wait for the hypervisor', () => {
+  const { vcpu, machine } = world({ hypervisor: (it) => new HostileHypervisor(it) });
+  let calls = 0;
+  (machine.hypervisor as HostileHypervisor).answers = {
+    beforeSharedRead: () => {
+      calls += 1;
+    },
+  };
+  vcpu.exchange(gva, 1);
+  expect([calls, ...vcpu.read(gva, 1)]).toEqual([0, 1]);
+});

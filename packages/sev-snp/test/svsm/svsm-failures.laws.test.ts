@@ -1,7 +1,7 @@
 /** A refused call changes nothing: each step of each call fails in turn, and the whole state is compared. */
 import { isDeepStrictEqual } from 'node:util';
 import { physAddr } from '@svsm/address';
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import {
   allDeposits,
@@ -152,19 +152,32 @@ describe.each(CASES)('%s %s', (_, __, make, request) => {
   };
 
   test('ends well if no step fails', () => {
+    const { good, before } = ends;
     expect([good.result, good.steps > 0, isDeepStrictEqual(good.after, before)]).toEqual([0, true, false]);
   });
 
-  const good = attempt();
-  const untouched = make();
-  request(untouched, CAA);
-  const before = stateOf(untouched);
-  const final = { state: good.after, deposits: allDeposits(good.it) };
+  /** The call that ends well, and the states before and after it: computed by the first test. */
+  let ends: {
+    good: ReturnType<typeof attempt>;
+    before: unknown;
+    final: { state: unknown; deposits: unknown };
+  };
+  beforeAll(() => {
+    const good = attempt();
+    const untouched = make();
+    request(untouched, CAA);
+    ends = {
+      good,
+      before: stateOf(untouched),
+      final: { state: good.after, deposits: allDeposits(good.it) },
+    };
+  });
 
   // S5, S9
   test.each(Object.entries(AFTER))(
     'changes nothing, or ends, if `trace` throws %s after a step',
     (_name, error) => {
+      const { before, final } = ends;
       const { events } = attempt(undefined, -1, [-1, error]);
       for (const at of chosen(events)) {
         const { after, thrown } = attempt(undefined, -1, [at, error]);
@@ -177,6 +190,7 @@ describe.each(CASES)('%s %s', (_, __, make, request) => {
 
   // S5, S9
   test.each(Object.entries(FAILURES))('changes nothing if a step ends in %s', (_name, failure) => {
+    const { good, before, final } = ends;
     for (const at of chosen(good.steps)) {
       const { it, after, result, thrown, isFailed } = attempt(failure, at);
       if (thrown !== undefined) expect(thrown).toBeInstanceOf(CallbackError);
