@@ -30,6 +30,7 @@ export type {
   Obstacle,
   PageFacts,
   ReportRecord,
+  RootRecord,
   RunRecord,
   StepRecord,
   SummaryRecord,
@@ -39,6 +40,7 @@ export type {
   WalkRecord,
   WarningRecord,
 } from './view/record.ts';
+export { findRoots, type RootSearchOptions } from './view/root-search.ts';
 export { summarize } from './view/summary.ts';
 export { listTranslations, translationOf } from './view/translation.ts';
 export { type DumpView, openView, type ViewOptions } from './view/view.ts';

@@ -6,12 +6,13 @@ import { compareDumps } from '../view/comparison.ts';
 import { describeDump } from '../view/inventory.ts';
 import { listLeaves, listRuns } from '../view/listing.ts';
 import type { EndRecord, ReportRecord, WarningRecord } from '../view/record.ts';
+import { findRoots } from '../view/root-search.ts';
 import { summarize } from '../view/summary.ts';
 import { isFault, listTranslations } from '../view/translation.ts';
 import { type DumpView, openView } from '../view/view.ts';
 import { listWalks } from '../view/walks.ts';
 import { JsonLines } from './json-lines.ts';
-import { type Options, parseHex } from './options.ts';
+import { type Command, type Options, parseHex } from './options.ts';
 import { ExitCode } from './problem.ts';
 import { QemuMem, QemuTlb } from './qemu-listing.ts';
 import type { Renderer } from './renderer.ts';
@@ -28,6 +29,9 @@ export interface Terminal {
   /** Prints one line to standard error. */
   complain(line: string): void;
 }
+
+/** The commands that need no page table. */
+const WITHOUT_VIEW: readonly Command[] = ['info', 'roots'];
 
 /**
  * Runs the command. Returns the exit code.
@@ -48,9 +52,11 @@ export async function execute(options: Options, terminal: Terminal): Promise<num
 }
 
 /** How to open the file with this index. */
-export function openOptionsOf({ raw, ram, views }: Options, index: number): OpenDumpOptions {
+export function openOptionsOf({ command, raw, ram, views }: Options, index: number): OpenDumpOptions {
   const { cr3, levels, encryption } = views[index]!;
-  return { raw: raw || ram.length > 0, ram, cr3, levels, encryption };
+  // A file of unknown format is a raw image if nothing else is needed to read it.
+  const isRaw = command === 'roots' ? { isRawIfUnknown: true } : {};
+  return { raw: raw || ram.length > 0, ram, cr3, levels, encryption, ...isRaw };
 }
 
 /**
@@ -60,7 +66,9 @@ export function openOptionsOf({ raw, ram, views }: Options, index: number): Open
  * @throws PageTableError for bounds that are not canonical
  */
 export function report(options: Options, dumps: readonly Dump[], terminal: Terminal): Promise<number> {
-  const opened = options.command === 'info' ? [] : dumps.map((dump, i) => viewOf(options, dump, i));
+  const opened = WITHOUT_VIEW.includes(options.command)
+    ? []
+    : dumps.map((dump, i) => viewOf(options, dump, i));
   return print(recordsFor(options, dumps, opened, terminal), { options, dumps, opened, terminal });
 }
 
@@ -91,6 +99,8 @@ function recordsFor(
       return compareDumps(first, second, scope);
     case 'summary':
       return summarize(first, scope);
+    case 'roots':
+      return findRoots(dumps[0]!, { levels: options.views[0]!.levels, all: options.all, onProgress });
     case 'info':
       return describeDump(dumps[0]!);
   }
@@ -159,6 +169,7 @@ function warningsOf({ dumps, opened }: Printing): WarningRecord[] {
 
 /** A listing of nothing is an answer only for a part of the addresses. Otherwise something is wrong, and a warning says so. */
 function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
+  if (what === 'roots' && count === 0) return ExitCode.Negative;
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
   if (options.within !== undefined) return ExitCode.Negative;
   // The exit code follows from the warning.

@@ -11,6 +11,8 @@ Commands:
   walk FILE ADDR...       show the walk for an address, level by level
   compare OLD NEW         list what was mapped, unmapped, remapped or changed
   summary FILE            print totals by page size and rights, and warnings
+  roots FILE              find all top tables (CR3) by their content, with a
+                          score; of a raw image too, without --cr3
   info FILE               show format, registers of each CPU, memory in the file
 
 Files are recognized by their first bytes. They may be gzipped, or a pipe:

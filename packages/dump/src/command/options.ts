@@ -5,7 +5,7 @@ import type { RamRange } from '../formats/open-dump.ts';
 import type { ViewOptions } from '../view/view.ts';
 import { UsageError } from './problem.ts';
 
-const COMMANDS = ['runs', 'leaves', 'translate', 'walk', 'compare', 'summary', 'info'] as const;
+const COMMANDS = ['runs', 'leaves', 'translate', 'walk', 'compare', 'summary', 'roots', 'info'] as const;
 export type Command = (typeof COMMANDS)[number];
 
 /** The parsed command line. */
@@ -28,7 +28,7 @@ export interface Options {
 const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
   qemu: ['runs', 'leaves'],
   within: ['runs', 'leaves', 'summary', 'compare'],
-  all: ['runs', 'leaves', 'summary', 'compare'],
+  all: ['runs', 'leaves', 'summary', 'compare', 'roots'],
 };
 
 /**

@@ -10,6 +10,7 @@ import type {
   LeafRecord,
   PageFacts,
   ReportRecord,
+  RootRecord,
   RunRecord,
   StepRecord,
   SummaryRecord,
@@ -28,6 +29,7 @@ const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
 };
 /** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
 const HEADINGS: Partial<Record<ReportRecord['type'], string>> = {
+  root: `${'CR3'.padEnd(16)} levels   score   user kernel`,
   run: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
   leaf: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  bits of the leaf`,
   translation: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in the file`,
@@ -83,6 +85,8 @@ export class TextReport implements Renderer {
         return summaryText(record);
       case 'file':
         return `# ${printable(record.file)}: ${printable(record.kind)}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
+      case 'root':
+        return rootText(record);
       case 'cpu':
         return cpuText(record);
       case 'memory': {
@@ -191,6 +195,16 @@ function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): s
     for (const { start, end } of examples) lines.push(`  ${range(start, end)}`);
   }
   return lines.join('\n');
+}
+
+function rootText({ cr3, levels, score, lowerEntries, upperEntries, ...root }: RootRecord): string {
+  const facts = [
+    ...(root.isKernel ? ['VMCOREINFO'] : []),
+    ...root.cpus.map((cpu) => `CPU ${cpu}`),
+    ...(root.mapsItself ? ['maps itself'] : []),
+    ...(root.isShared ? ["shares its kernel's half"] : []),
+  ];
+  return `${formatAddress(cr3)} ${levels} levels ${String(score).padStart(5)} ${String(lowerEntries).padStart(6)} ${String(upperEntries).padStart(6)}  ${facts.join(', ')}`.trimEnd();
 }
 
 function cpuText({ cpu, registers, cpl }: CpuRecord): string {

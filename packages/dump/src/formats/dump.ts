@@ -41,6 +41,8 @@ export interface Dump {
   readonly giantPages?: boolean;
   /** Whether the place of its memory is a guess, or was given by hand. */
   readonly isRaw?: boolean;
+  /** Whether the image may have a hole below 4 GiB that nobody has named. */
+  readonly isLayoutOpen?: boolean;
   /** The facts that the kernel of the dump notes about itself. */
   readonly kernel?: KernelFacts;
   /** The memory in the dump, ascending; `undefined` if the dump has page tables only. */

@@ -33,6 +33,8 @@ export interface OpenDumpOptions {
   readonly ram?: readonly RamRange[] | undefined;
   /** CR3 of the page table that is to be opened. A file of unknown format is a raw image only if this is given. */
   readonly cr3?: bigint | undefined;
+  /** A file of unknown format is a raw image, even if `cr3` is not given. */
+  readonly isRawIfUnknown?: boolean | undefined;
   /** The levels of that page table. Default: both are tried. */
   readonly levels?: 4 | 5 | undefined;
   /** Decoders for compressed pages, which `@svsm/dump/node` passes. */
@@ -66,7 +68,7 @@ function contentOf(name: string, given: Source, options: OpenDumpOptions): DumpC
   if (start.startsWith(KDUMP_MAGIC)) return openKdump(source, options.codecs ?? {});
   if (start.startsWith(FRAMES_MAGIC)) return openFramesFile(source);
   requireKnown(name, start);
-  if (cr3 !== undefined) return openRawImage(source, ram, shapes);
+  if (cr3 !== undefined || options.isRawIfUnknown === true) return openRawImage(source, ram, shapes);
   throw new DumpError('UNKNOWN_FORMAT', {});
 }
 

@@ -1,5 +1,5 @@
 import type { Source } from '../source/source.ts';
-import type { DumpContent } from './dump.ts';
+import type { Dump, DumpContent } from './dump.ts';
 import { type Segment, Segments } from './segments.ts';
 import { lookAt, type TableShape } from './table-look.ts';
 
@@ -30,11 +30,18 @@ export function openRawImage(
         : `raw image, split below 4 GiB at 0x${split.toString(16)} (found by trying: ${given.ranges.map(({ name }) => name).join(' ')})`,
     source,
     isRaw: true,
+    isLayoutOpen: ram.length === 0,
     cpus: [],
     memory,
     readFrame: (frame, bytes) => memory.read(source, frame, bytes),
     offsetOf: (paddr) => memory.offsetOf(paddr),
   };
+}
+
+/** The dump, or, if it is a raw image whose hole nobody has named, the image with the hole that fits the tables. */
+export function atLayoutOf(dump: Dump, shapes: readonly TableShape[]): Dump {
+  if (dump.isLayoutOpen !== true || shapes.length === 0) return dump;
+  return { ...dump, ...openRawImage(dump.source, [], shapes) };
 }
 
 /** The ranges in which most of the page tables make sense, as options. The image as a whole comes first. */

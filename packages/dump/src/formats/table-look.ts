@@ -21,6 +21,8 @@ export interface TableLook {
   readonly topEntries: number;
   /** The part of the sampled entries that lead to a table or a page as they should, from 0 to 1. */
   readonly sane: number;
+  /** The same without the entries that lead to an empty frame: a kernel allocates some tables before it needs them. */
+  readonly filled: number;
   /** The part of the sampled 4 KiB pages that look like page tables or entries of large pages, from 0 to 1. */
   readonly deeper: number;
 }
@@ -79,6 +81,8 @@ class Sample {
   readonly #addressHigh: number;
   #good = 0;
   #bad = 0;
+  /** The number of bad ones that lead to an empty frame. */
+  #empty = 0;
   #pages = 0;
   #deeperPages = 0;
 
@@ -89,7 +93,7 @@ class Sample {
 
   take(root: number, topLevel: number): TableLook {
     const top = this.#read(root);
-    if (top === undefined) return { exists: false, topEntries: 0, sane: 0, deeper: 0 };
+    if (top === undefined) return { exists: false, topEntries: 0, sane: 0, filled: 0, deeper: 0 };
     let queue = [top];
     let tables = 1;
     for (let level = topLevel; level >= 0; level -= 1) {
@@ -107,6 +111,7 @@ class Sample {
       exists: true,
       topEntries: presentEntries(top).length,
       sane: seen === 0 ? 0 : this.#good / seen,
+      filled: seen === this.#empty ? 0 : this.#good / (seen - this.#empty),
       deeper: this.#pages === 0 ? 0 : this.#deeperPages / this.#pages,
     };
   }
@@ -125,6 +130,7 @@ class Sample {
       const isPlausible = level <= 2 || (low & LARGE) === 0;
       const next = isPlausible ? this.#read(this.#frameOf(low, high)) : undefined;
       this.#count(next !== undefined && hasTableBits(next, level === 1 ? 0.3 : 0.7));
+      if (next?.every((word) => word === 0) === true) this.#empty += 1;
       if (next !== undefined && below.length < most) below.push(next);
     }
     return below;

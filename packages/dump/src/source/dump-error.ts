@@ -45,10 +45,11 @@ const MESSAGES: MessageTable<DumpErrorDetails> = {
   INVALID_FILE: reasonOf,
   TRUNCATED_FILE: reasonOf,
   UNSUPPORTED_FORMAT: reasonOf,
-  UNKNOWN_FORMAT: () => 'its format is unknown; if it is a raw memory image, pass --cr3',
+  UNKNOWN_FORMAT: () =>
+    "its format is unknown; if it is a raw memory image, pass --cr3, which 'svsm-dump roots' finds",
   OUTSIDE_LIMITS: reasonOf,
   READ_FAILED: reasonOf,
-  NO_ROOT: () => 'it has no CR3: pass --cr3 (and --levels or --cr4)',
+  NO_ROOT: () => "it has no CR3: pass --cr3 (and --levels or --cr4), which 'svsm-dump roots' finds",
   NO_MEMORY: ({ paddr, hint }) =>
     `CR3 points to ${formatAddress(paddr)}, where the dump has no memory. ${hint}`,
   NO_SUCH_CPU: ({ cpu, cpus }) => `there is no CPU ${cpu}: it has ${cpus}, counted from 0`,

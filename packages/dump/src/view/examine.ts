@@ -3,6 +3,7 @@ import type { Dump } from '../formats/dump.ts';
 import { bestLayout } from '../formats/raw-image.ts';
 import { commonHighBits, lookAt, shapeOf, type TableLook } from '../formats/table-look.ts';
 import type { Notices } from '../source/notices.ts';
+import { readerOf } from './reader-of.ts';
 
 /** The page table of a dump, as it is about to be opened. */
 export interface Choice {
@@ -115,10 +116,4 @@ function optionsOf({ levels, encryption }: Choice, one: 4 | 5, bit: number | und
 /** The bits of CR3 above 2^32, any of which may be a C-bit. */
 function bitsOf(cr3: bigint): number[] {
   return Array.from({ length: 20 }, (_, i) => 32 + i).filter((bit) => ((cr3 >> BigInt(bit)) & 1n) === 1n);
-}
-
-function readerOf(dump: Dump): (frame: number, bytes: Uint8Array) => boolean {
-  const { notices } = dump;
-  if (notices === undefined) return (frame, bytes) => dump.readFrame(frame, bytes);
-  return (frame, bytes) => notices.quietly(() => dump.readFrame(frame, bytes));
 }

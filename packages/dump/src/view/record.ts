@@ -150,6 +150,27 @@ export interface SummaryRecord {
   readonly warnings: readonly SummaryWarning[];
 }
 
+/** A frame that is, by its content, the top table of a page table. */
+export interface RootRecord {
+  readonly type: 'root';
+  /** The physical address of the table: CR3 without its low bits. */
+  readonly cr3: bigint;
+  readonly levels: 4 | 5;
+  /** 0 to 100. */
+  readonly score: number;
+  /** The number of present entries for the lower half of the addresses, which is that of user mode. */
+  readonly lowerEntries: number;
+  readonly upperEntries: number;
+  /** Whether the table maps its own frame, as kernels do to change it. */
+  readonly mapsItself: boolean;
+  /** Whether another root has the same upper half, as those of all processes have. */
+  readonly isShared: boolean;
+  /** Whether VMCOREINFO names it. */
+  readonly isKernel: boolean;
+  /** The processors whose CR3 leads to it. */
+  readonly cpus: readonly number[];
+}
+
 export interface FileRecord {
   readonly type: 'file';
   readonly file: string;
@@ -188,5 +209,6 @@ export type ReportRecord =
   | ChangeRecord
   | SummaryRecord
   | FileRecord
+  | RootRecord
   | CpuRecord
   | MemoryRecord;

@@ -1,0 +1,261 @@
+import { PAGE_SIZE, physAddr } from '@svsm/address';
+import type { Dump } from '../formats/dump.ts';
+import { atLayoutOf } from '../formats/raw-image.ts';
+import { lookAt, type TableLook, type TableShape } from '../formats/table-look.ts';
+import { DumpError } from '../source/dump-error.ts';
+import type { OnProgress } from '../source/on-progress.ts';
+import { readerOf } from './reader-of.ts';
+import type { EndRecord, FileRecord, RootRecord } from './record.ts';
+
+/** How to search for top tables. */
+export interface RootSearchOptions {
+  /** The levels of the tables. Default: those that the dump names, else both are tried. */
+  readonly levels?: 4 | 5 | undefined;
+  /** Read all frames, however many there are. */
+  readonly all?: boolean | undefined;
+  readonly onProgress?: OnProgress | undefined;
+}
+
+const ENTRIES = 512;
+const HALF = 256;
+const PRESENT = 1;
+const LARGE = 0x80;
+/** Bits 62..52 of an entry, in its upper word: kernels leave them 0 in a top table. */
+const ODD_HIGH = 0x7ff0_0000;
+const ADDRESS_HIGH = 0xf_ffff;
+const ADDRESS_BITS = 0xf_ffff_ffff_f000n;
+const LA57 = 12n;
+/** A table is listed if this part of the sampled entries makes sense. */
+const SANE = 0.8;
+const DEEPER = 0.6;
+/** 256 GiB: minutes. */
+const MAX_FRAMES = 2 ** 26;
+const MAX_ROOTS = 2 ** 13;
+/** The number of tables that may be read to find out whether the roots map themselves. */
+const MAX_TABLES = 2 ** 16;
+const MAX_TABLES_EACH = 2 ** 10;
+/** The raw image is laid out by this many candidates. */
+const LAYOUT_BY = 64;
+
+/**
+ * Finds the top tables in the memory of a dump: those of the kernel and of each process. It reads each frame once, and a sample of
+ * the tables below each that may be a top table. The records come by score, from 100 for a table that surely is one.
+ *
+ * A raw image whose hole below 4 GiB is not known is laid out so that the tables make most sense.
+ *
+ * @throws DumpError `OUTSIDE_LIMITS` for more than 256 GiB of memory, unless `all` is given; `READ_FAILED`, `TRUNCATED_FILE`
+ */
+export function* findRoots(
+  dump: Dump,
+  options: RootSearchOptions = {},
+): Generator<FileRecord | RootRecord | EndRecord, undefined, undefined> {
+  const frames = candidatesIn(dump, options);
+  const laidOut = atLayoutOf(
+    dump,
+    frames.slice(0, LAYOUT_BY).flatMap((frame) => shapesOf(frame, options.levels ?? levelsOf(dump))),
+  );
+  const roots = judged(laidOut, frames, options);
+  const { name, kind, source, cpus } = laidOut;
+  yield { type: 'file', file: name, kind, size: source.size, cpus: cpus.length };
+  yield* roots;
+  yield { type: 'end', what: 'roots', count: roots.length, bytes: null, faults: 0 };
+}
+
+/** The frames that may be top tables by their own content, and those that the dump names. */
+function candidatesIn(dump: Dump, { all = false, onProgress }: RootSearchOptions): number[] {
+  const ranges = Array.from(dump.memory ?? []).filter(({ isZero }) => !isZero);
+  const total = ranges.reduce((sum, { start, end }) => sum + Number((end - start) / 4096n), 0);
+  if (total > MAX_FRAMES && !all) {
+    throw new DumpError(
+      'OUTSIDE_LIMITS',
+      { reason: `it has ${total} frames; a search reads at most ${MAX_FRAMES}, unless --all is passed` },
+      { file: dump.name },
+    );
+  }
+  const readFrame = readerOf(dump);
+  const words = new Uint32Array(PAGE_SIZE / 4);
+  const bytes = new Uint8Array(words.buffer);
+  const found = new Set<number>(namedFrames(dump));
+  let done = 0;
+  for (const { start, end } of ranges) {
+    const last = Number(end / 4096n);
+    for (let frame = Math.ceil(Number(start) / PAGE_SIZE); frame < last; frame += 1) {
+      if (found.size < MAX_ROOTS && readFrame(frame, bytes) && isTopLike(words)) found.add(frame);
+      done += 1;
+      onProgress?.(done, total, 'frames');
+    }
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+function* namedFrames({ cpus, kernel }: Dump): Generator<number, undefined, undefined> {
+  const named = cpus.map(({ cr3 }) => cr3);
+  if (kernel?.cr3 !== undefined) named.push(kernel.cr3);
+  for (const cr3 of named) yield Number((cr3 & ADDRESS_BITS) >> 12n);
+}
+
+/** Whether a page has present entries without odd bits, and else only zeros, as a top table has. */
+function isTopLike(words: Uint32Array): boolean {
+  let present = 0;
+  for (let i = 0; i < 2 * ENTRIES; i += 2) {
+    const low = words[i]!;
+    const high = words[i + 1]!;
+    if (low === 0 && high === 0) continue;
+    if ((low & (PRESENT | LARGE)) !== PRESENT || (high & ODD_HIGH) !== 0) return false;
+    present += 1;
+  }
+  return present > 0;
+}
+
+interface Candidate {
+  readonly frame: number;
+  readonly levels: 4 | 5;
+  readonly look: TableLook;
+  readonly words: Uint32Array;
+}
+
+/** The candidates that make sense, by score, then by address. */
+function judged(dump: Dump, frames: readonly number[], options: RootSearchOptions): RootRecord[] {
+  const levels = options.levels ?? levelsOf(dump);
+  const sensible = frames.flatMap((frame) => candidateOf(dump, frame, levels) ?? []);
+  // A table of the second level of five is a sound top table of four.
+  const below = new Set(
+    sensible
+      .filter((one) => one.levels === 5)
+      .flatMap(({ words }) => presentIn(words).map((i) => frameOf(words, i))),
+  );
+  const roots = sensible.filter((one) => one.levels === 5 || !below.has(one.frame));
+  const score = new Scores(dump, roots);
+  return roots
+    .map((root) => recordOf(dump, root, score))
+    .sort((a, b) => b.score - a.score || (a.cr3 < b.cr3 ? -1 : 1));
+}
+
+function candidateOf(dump: Dump, frame: number, levels: 4 | 5 | undefined): Candidate | undefined {
+  const readFrame = readerOf(dump);
+  const words = new Uint32Array(PAGE_SIZE / 4);
+  if (!readFrame(frame, new Uint8Array(words.buffer))) return undefined;
+  const looks = shapesOf(frame, levels).map((shape) => ({
+    levels: shape.levels,
+    look: lookAt(readFrame, shape),
+  }));
+  const sane = looks.filter(
+    ({ levels: one, look }) =>
+      look.topEntries > 0 && look.filled >= SANE && (one === 5 || levels === 4 || look.deeper <= DEEPER),
+  );
+  const [best] = sane.sort((a, b) => b.look.filled - a.look.filled);
+  return best && { frame, words, ...best };
+}
+
+class Scores {
+  readonly #readFrame: (frame: number, bytes: Uint8Array) => boolean;
+  /** The number of roots for each content of the kernel's half. */
+  readonly #halves: Map<string, number> = new Map();
+  readonly #words: Uint32Array = new Uint32Array(PAGE_SIZE / 4);
+  #tables = 0;
+
+  constructor(dump: Dump, roots: readonly Candidate[]) {
+    this.#readFrame = readerOf(dump);
+    for (const { words } of roots) {
+      const half = halfOf(words);
+      if (half !== '') this.#halves.set(half, (this.#halves.get(half) ?? 0) + 1);
+    }
+  }
+
+  /** Whether other roots have the same kernel's half, as those of all processes have. */
+  isShared({ words }: Candidate): boolean {
+    return (this.#halves.get(halfOf(words)) ?? 0) > 1;
+  }
+
+  /** Whether one of the pages that the table maps is the table itself: a kernel can change its own tables. */
+  mapsItself({ frame, levels, words }: Candidate): boolean {
+    this.#words.set(words);
+    let budget = Math.min(MAX_TABLES_EACH, MAX_TABLES - this.#tables);
+    const before = budget;
+    const seen = new Set<number>();
+    const isBelow = (table: Uint32Array, level: number): boolean => {
+      for (const i of presentIn(table)) {
+        const next = frameOf(table, i);
+        const isLeaf = level === 0 || (level <= 2 && (table[2 * i]! & LARGE) !== 0);
+        if (isLeaf) {
+          const pages = 512 ** level;
+          if (frame >= next - (next % pages) && frame < next - (next % pages) + pages) return true;
+          continue;
+        }
+        if (next === frame) return true;
+        const key = next * 8 + level;
+        if (budget <= 0 || seen.has(key)) continue;
+        seen.add(key);
+        budget -= 1;
+        const child = new Uint32Array(PAGE_SIZE / 4);
+        if (this.#readFrame(next, new Uint8Array(child.buffer)) && isBelow(child, level - 1)) return true;
+      }
+      return false;
+    };
+    const found = isBelow(words, levels - 1);
+    this.#tables += before - budget;
+    return found;
+  }
+}
+
+function recordOf(dump: Dump, root: Candidate, scores: Scores): RootRecord {
+  const { frame, levels, look, words } = root;
+  const cr3 = physAddr(frame * PAGE_SIZE);
+  const present = presentIn(words);
+  const cpus = dump.cpus.flatMap((cpu, i) => ((cpu.cr3 & ADDRESS_BITS) === cr3 ? [i] : []));
+  const isKernel = dump.kernel?.cr3 === cr3;
+  const mapsItself = scores.mapsItself(root);
+  const isShared = scores.isShared(root);
+  const score =
+    Math.round(look.filled * 50) +
+    (mapsItself ? 20 : 0) +
+    (isShared || isKernel ? 20 : 0) +
+    (cpus.length > 0 || isKernel ? 10 : 0);
+  return {
+    type: 'root',
+    cr3,
+    levels,
+    score,
+    lowerEntries: present.filter((i) => i < HALF).length,
+    upperEntries: present.filter((i) => i >= HALF).length,
+    mapsItself,
+    isShared,
+    isKernel,
+    cpus,
+  };
+}
+
+function levelsOf({ cpus, kernel, levels }: Dump): 4 | 5 | undefined {
+  const cr4 = cpus[0]?.cr4;
+  const byCpu = cr4 === undefined ? undefined : ((cr4 >> LA57) & 1n) === 1n ? 5 : 4;
+  return levels ?? kernel?.levels ?? byCpu;
+}
+
+function shapesOf(frame: number, levels: 4 | 5 | undefined): TableShape[] {
+  const root = BigInt(frame) << 12n;
+  return (levels === undefined ? ([4, 5] as const) : [levels]).map((one) => ({
+    root,
+    levels: one,
+    addressBit: undefined,
+  }));
+}
+
+function presentIn(words: Uint32Array): number[] {
+  const present: number[] = [];
+  for (let i = 0; i < ENTRIES; i += 1) if ((words[2 * i]! & PRESENT) !== 0) present.push(i);
+  return present;
+}
+
+function frameOf(words: Uint32Array, index: number): number {
+  return (words[2 * index + 1]! & ADDRESS_HIGH) * 0x10_0000 + (words[2 * index]! >>> 12);
+}
+
+/** The entries of the kernel's half as text, without the accessed bit, which processors set; empty if it has none. */
+function halfOf(words: Uint32Array): string {
+  const entries: string[] = [];
+  for (const i of presentIn(words)) {
+    if (i >= HALF)
+      entries.push(`${i}:${(words[2 * i]! & ~0x20).toString(16)}:${words[2 * i + 1]!.toString(16)}`);
+  }
+  return entries.join();
+}
