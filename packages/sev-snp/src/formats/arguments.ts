@@ -91,8 +91,7 @@ export function requireMethods(what: string, value: unknown, names: readonly str
   let cause: unknown;
   try {
     const object = value as Readonly<Record<string, unknown>>;
-    const isObject = typeof value === 'object' && value !== null;
-    if (isObject && names.every((name) => typeof object[name] === 'function')) return;
+    if (typeof value === 'object' && names.every((name) => typeof object[name] === 'function')) return;
   } catch (thrown) {
     cause = thrown;
   }

@@ -244,16 +244,13 @@ export function requirePageBytes({ type, bytes, size }: LaunchPage): number {
   const length = bytes?.length ?? size ?? PAGE_SIZE;
   const isSingle =
     type !== LaunchPageType.Normal && type !== LaunchPageType.Zero && type !== LaunchPageType.Unmeasured;
-  if (
-    !Number.isSafeInteger(length) ||
-    length <= 0 ||
-    length % PAGE_SIZE !== 0 ||
-    (isSingle && length !== PAGE_SIZE) ||
-    (isMeasured && bytes === undefined) ||
-    (bytes !== undefined && size !== undefined && size !== length)
-  ) {
-    refuse('the bytes of a page', bytes?.length ?? size, isSingle ? 'pass 4096' : 'pass a multiple of 4096');
+  if (isMeasured && bytes === undefined)
+    refuse('the bytes of a page', bytes, 'pass bytes, which are measured');
+  if (length <= 0 || length % PAGE_SIZE !== 0 || (isSingle && length !== PAGE_SIZE)) {
+    refuse('the bytes of a page', length, isSingle ? 'pass 4096' : 'pass a multiple of 4096');
   }
+  if (size !== undefined && size !== length)
+    refuse('the size of a page', size, `pass the number of its bytes, ${length}, or no size`);
   return length;
 }
 

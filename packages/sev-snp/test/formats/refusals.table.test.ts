@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import {
   readArgument,
   requireBoolean,
+  requireCount,
   requireFunction,
   requireInstance,
   requireInteger,
@@ -114,6 +115,16 @@ const ROWS: readonly Row[] = [
     'x cannot be a value of type object: pass an array or another iterable [INVALID_ARGUMENT]',
     () => requireIterable('x', never),
   ],
+  ['x cannot be 1: pass an integer from 2 on, or Infinity [INVALID_ARGUMENT]', () => requireCount('x', 1, 2)],
+  [
+    'x cannot be 0.5: pass an integer from 0 on, or Infinity [INVALID_ARGUMENT]',
+    () => requireCount('x', 0.5),
+  ],
+  [
+    'x cannot be -Infinity: pass an integer from 0 on, or Infinity [INVALID_ARGUMENT]',
+    () => requireCount('x', Number.NEGATIVE_INFINITY),
+  ],
+  ['x cannot be 0x2: pass an integer from 0 on, or Infinity [INVALID_ARGUMENT]', () => requireCount('x', 2n)],
   // options
   [
     'a name in the options cannot be "c": pass only options that exist: a, b [INVALID_ARGUMENT]',
@@ -421,6 +432,12 @@ test('an error with a code comes out of the reader as it is', () => {
 });
 
 test('what fits is accepted, up to its ends', () => {
+  requireBoolean('x', false);
+  requireWhole('x', -1);
+  requireFunction('x', () => 1);
+  requireCount('x', 0);
+  requireCount('x', 2, 2);
+  requireCount('x', Number.POSITIVE_INFINITY, 2);
   requireInteger('x', 2, 2, 4);
   requireInteger('x', 4, 2, 4);
   requireInteger('x', Number.MAX_SAFE_INTEGER, 0);
