@@ -88,7 +88,10 @@ test.each<[string, (it: ReturnType<typeof withGhcb>, gpa: number) => void]>([
       acceptPage(it.vcpu, it.table, gvaOf(gpa), it.options);
     },
   ],
-  ['makeRegionPrivate', (it, gpa) => makeRegionPrivate(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it.options)],
+  [
+    'makeRegionPrivate',
+    (it, gpa) => makeRegionPrivate(it.ghcb, it.table, regionOf(gpa, PAGE_SIZE), it.options),
+  ],
 ])(
   '%s: a page that cannot be cleared is not a validated page, and is cleared at the next attempt',
   (_, make) => {
