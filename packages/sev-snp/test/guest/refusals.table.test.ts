@@ -260,11 +260,11 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   ],
   [
     'the processor cannot be "x": pass a Vcpu [INVALID_ARGUMENT]',
-    () => requestGhcbMsr(wrong, { type: 'hv-features-request' }, 'hv-features'),
+    () => requestGhcbMsr(wrong, { type: 'features-request' }, 'features'),
   ],
   [
     'the message cannot be "x": pass an object with the fields type [INVALID_MESSAGE]',
-    () => requestGhcbMsr(vcpu, wrong, 'hv-features'),
+    () => requestGhcbMsr(vcpu, wrong, 'features'),
   ],
   ['the GHCB cannot be "x": pass a Ghcb [INVALID_ARGUMENT]', () => requestPageStates(wrong, [])],
   [
