@@ -4,10 +4,9 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
-import { VMPL_COUNT } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { instruction, type PageReach, pageSizeOf } from './page-reach.ts';
-import { type Change, hasAll, type PageRights, RightsOfPages, rightsBefore } from './page-rights.ts';
+import { type Change, levelsWithout, RightsOfPages, rightsBefore } from './page-rights.ts';
 import type { SvsmRecords } from './svsm-records.ts';
 import { attempt, SvsmRefusal, unlessRefused } from './svsm-refusal.ts';
 
@@ -88,7 +87,7 @@ export class GuestPages {
     }
     try {
       this.clear(gpa, size);
-      this.rights.grant(gpa, size, vmpl);
+      this.rights.grant(gpa, size, this.#state.levelsFor(region, vmpl));
     } catch (error) {
       this.#takeBack(gpa, size);
       throw error;
@@ -107,16 +106,19 @@ export class GuestPages {
     if (validated.firstMissingIn(region) !== undefined) throw mixed();
     const rights = this.rights.require(gpa, size, vmpl);
     if (rights.length > 1) throw mixed();
-    let level = leastPrivileged(rights);
+    let withheld = levelsWithout(rights);
     const change = { isMade: false };
     try {
       this.rights.undoing((journal) => {
         this.rights.revoke(gpa, size, journal);
-        level = leastPrivileged([rightsBefore(rights[0]!, journal)]);
+        withheld = levelsWithout([rightsBefore(rights[0]!, journal)]);
         this.#pvalidate(gpa, size, false, change);
       });
     } finally {
-      if (change.isMade) this.#state.removeValidated(region, level);
+      if (change.isMade) {
+        validated.remove(region);
+        this.#state.withhold(region, withheld);
+      }
     }
   }
 
@@ -168,14 +170,6 @@ export class GuestPages {
       instruction(this.#vcpu, () => this.#vcpu.pvalidate(gva, size, validate), onExecuted),
     );
   }
-}
-
-/** The least privileged level that has all rights on every page: 0 if no level has. */
-function leastPrivileged(rights: readonly PageRights[]): number {
-  for (let level = VMPL_COUNT - 1; level > 0; level -= 1) {
-    if (rights.every((page) => hasAll(page, level))) return level;
-  }
-  return 0;
 }
 
 /** The refusal of a 2 MiB page that the RMP or the record has in parts: PVALIDATE of 2 MiB would fail. */

@@ -10,6 +10,7 @@ import {
 } from '../formats/svsm-protocol.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
+import { levelsWithout, rightsBefore } from './page-rights.ts';
 import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
 import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
 
@@ -35,9 +36,12 @@ export function depositList(call: SvsmCallContext, list: bigint): number {
     const { state, vmpl } = call;
     const { rights } = call.memory;
     using(call, [[gpa, size, 'change']], () => {
-      rights.require(gpa, size, vmpl);
-      rights.undoing((journal) => rights.revoke(gpa, size, journal));
-      state.addDeposit(gpa, size, vmpl);
+      const before = rights.require(gpa, size, vmpl);
+      const withheld = rights.undoing((journal) => {
+        rights.revoke(gpa, size, journal);
+        return levelsWithout([...before, rightsBefore(before[0]!, journal)]);
+      });
+      state.addDeposit(gpa, size, vmpl, withheld);
     });
   });
 }
@@ -77,9 +81,14 @@ export function withdraw(call: SvsmCallContext, buffer: bigint): number {
  * Gives a caller all rights on deposited pages, page by page. It ends at a page that refuses them: `granted` has the pages
  * before, and that page too if it cannot be closed again. Refused if that leaves nothing to return.
  */
-function grantEach({ memory, vmpl }: SvsmCallContext, pages: readonly PhysAddr[], granted: PhysAddr[]): void {
+function grantEach(
+  { state, memory, vmpl }: SvsmCallContext,
+  pages: readonly PhysAddr[],
+  granted: PhysAddr[],
+): void {
   for (const gpa of pages) {
-    const { error, isOpen } = memory.rights.tryGrant(gpa, vmpl);
+    const levels = state.levelsFor(pageRegion(gpa, PageSize.Regular), vmpl);
+    const { error, isOpen } = memory.rights.tryGrant(gpa, levels);
     if (isOpen) granted.push(gpa);
     if (error === undefined) continue;
     if (granted.length === 0 || !(error instanceof SvsmRefusal)) throw error;

@@ -37,7 +37,8 @@ export interface Change {
   isMade: boolean;
 }
 
-const LEVELS = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3] as const;
+/** The levels below the SVSM's. */
+export const LEVELS: readonly Vmpl[] = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3];
 
 /**
  * The rights of the other levels on pages, which the SVSM reads by RMPQUERY and sets by RMPADJUST. Methods throw
@@ -114,10 +115,9 @@ export class RightsOfPages {
     attempt(() => this.#vcpu.invlpgb());
   }
 
-  /** Gives all rights on a page to `vmpl` and the levels between. */
-  grant(gpa: PhysAddr, size: RmpPageSize, vmpl: number, journal?: RightsJournal): void {
-    for (const level of LEVELS)
-      if (level <= vmpl) this.#adjustNoting(gpa, size, level, VmplPermission.Rwx, false, journal);
+  /** Gives all rights on a page to levels. */
+  grant(gpa: PhysAddr, size: RmpPageSize, levels: readonly Vmpl[], journal?: RightsJournal): void {
+    for (const level of levels) this.#adjustNoting(gpa, size, level, VmplPermission.Rwx, false, journal);
   }
 
   /** Makes a page on which the other levels have no rights a VMSA. */
@@ -131,13 +131,13 @@ export class RightsOfPages {
    * {@link grant} of a 4 KiB page on which no level has rights. If a step fails, the page is closed again, and the error
    * is returned. `isOpen`: whether a level has got rights that cannot be taken back.
    */
-  tryGrant(gpa: PhysAddr, vmpl: number): { readonly error: unknown; readonly isOpen: boolean } {
-    for (let level = 1; level <= vmpl; level += 1) {
+  tryGrant(gpa: PhysAddr, levels: readonly Vmpl[]): { readonly error: unknown; readonly isOpen: boolean } {
+    for (const level of levels) {
       const change = { isMade: false };
       try {
         this.adjust(gpa, PageSize.Regular, level, VmplPermission.Rwx, false, change);
       } catch (error) {
-        const isUntouched = level === 1 && !change.isMade;
+        const isUntouched = level === levels[0] && !change.isMade;
         return { error, isOpen: !isUntouched && !attempt(() => this.revoke(gpa, PageSize.Regular)) };
       }
     }
@@ -249,6 +249,11 @@ export function rightsBefore(page: PageRights, journal: RightsJournal): PageRigh
     return changes.reduce((mask, { before }) => mask & before, page.masks[k]!);
   });
   return { ...page, masks };
+}
+
+/** The levels that have not all rights on every page. */
+export function levelsWithout(rights: readonly PageRights[]): readonly Vmpl[] {
+  return LEVELS.filter((level) => !rights.every((page) => hasAll(page, level)));
 }
 
 /** Whether a level has all rights on a page. VMPL0 always has. */

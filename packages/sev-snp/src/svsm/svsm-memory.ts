@@ -5,6 +5,7 @@ import { SnpError } from '../formats/snp-error.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { VMPL_COUNT, type Vmpl } from '../formats/vmpl.ts';
 import type { GuestPages } from './guest-pages.ts';
+import { LEVELS } from './page-rights.ts';
 import { requireAligned, using } from './svsm-call-context.ts';
 import type { SvsmRecords } from './svsm-records.ts';
 import { SvsmRefusal } from './svsm-refusal.ts';
@@ -93,7 +94,8 @@ export class SvsmMemory {
     const { rights } = this.#pages;
     return this.#onPage(gpa, size, (page) => {
       rights.require(page, size, 0);
-      rights.undoing((journal) => rights.grant(page, size, vmpl, journal));
+      const levels = LEVELS.filter((level) => level <= vmpl);
+      rights.undoing((journal) => rights.grant(page, size, levels, journal));
     });
   }
 

@@ -2,9 +2,11 @@ import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
+import type { Vmpl } from '../formats/vmpl.ts';
 import { pageRegion, ValidatedPages } from '../guest/validated-pages.ts';
 import { GuestRegions } from '../memory/guest-regions.ts';
 import { PageClaims } from './page-claims.ts';
+import { LEVELS } from './page-rights.ts';
 import { ProcessorTable } from './processors.ts';
 import type { SvsmMemoryMap } from './svsm-options.ts';
 import { SvsmRefusal } from './svsm-refusal.ts';
@@ -28,15 +30,15 @@ export class SvsmRecords {
   readonly claims: PageClaims = new PageClaims();
   readonly #memory: GuestRegions;
   readonly #own: RegionSet<PhysAddr>;
-  /** By level: the rescinded pages on which less privileged levels had no rights. */
-  readonly #rescinded: readonly RegionSet<PhysAddr>[];
+  /** By level: the rescinded and deposited pages on which it had not all rights. It does not get them with the page. */
+  readonly #withheld: ReadonlyMap<Vmpl, RegionSet<PhysAddr>>;
   #deposits: readonly Deposit[] = [];
 
   constructor({ memory, own, validated }: SvsmMemoryMap) {
     this.#memory = new GuestRegions(memory);
     this.#own = new RegionSet(Phys, own);
     this.validated = new ValidatedPages(this.#memory, validated ?? this.#memory);
-    this.#rescinded = [0, 1, 2].map(() => new RegionSet(Phys));
+    this.#withheld = new Map(LEVELS.map((level) => [level, new RegionSet(Phys)]));
   }
 
   /**
@@ -81,26 +83,31 @@ export class SvsmRecords {
     this.#own.remove(pageRegion(gpa, size));
   }
 
-  /** Lets every level validate a page again, once the validation for the level that was allowed to has succeeded. */
+  /** Notes that levels had not all rights on pages that leave the guest. */
+  withhold(region: MemoryRegion<PhysAddr>, levels: readonly Vmpl[]): void {
+    for (const level of levels) this.#withheld.get(level)?.add(region);
+  }
+
+  /** Forgets what {@link withhold} has noted, once the pages are the guest's again: their masks say it. */
   allowAll(region: MemoryRegion<PhysAddr>): void {
-    for (const pages of this.#rescinded) pages.remove(region);
+    for (const pages of this.#withheld.values()) pages.remove(region);
   }
 
-  /** Records a page as not validated. No level that is less privileged than `level` may validate it again. */
-  removeValidated(region: MemoryRegion<PhysAddr>, level: number): void {
-    this.validated.remove(region);
-    this.#rescinded[level]?.add(region);
+  /** The levels that get rights on a page that `vmpl` gets: those from VMPL1 to it, but for those that had not all before. */
+  levelsFor(region: MemoryRegion<PhysAddr>, vmpl: number): readonly Vmpl[] {
+    return LEVELS.filter((level) => level <= vmpl && this.#withheld.get(level)?.overlaps(region) !== true);
   }
 
-  /** @throws SvsmRefusal InvalidAddress if a level had no rights on a page before its validation was rescinded */
+  /** @throws SvsmRefusal InvalidAddress if a level had not all rights on a page before its validation was rescinded */
   requireValidatable(region: MemoryRegion<PhysAddr>, vmpl: number): void {
-    const withheld = this.#rescinded.slice(0, vmpl);
-    if (withheld.some((pages) => pages.overlaps(region))) throw new SvsmRefusal(SvsmResult.InvalidAddress);
+    if (vmpl === 0 || this.#withheld.get(vmpl as Vmpl)?.overlaps(region) !== true) return;
+    throw new SvsmRefusal(SvsmResult.InvalidAddress);
   }
 
-  /** Makes a page a deposit of a level. */
-  addDeposit(gpa: PhysAddr, size: RmpPageSize, vmpl: number): void {
+  /** Makes a page a deposit of a level. `withheld`: the levels that had not all rights on it. */
+  addDeposit(gpa: PhysAddr, size: RmpPageSize, vmpl: number, withheld: readonly Vmpl[]): void {
     this.take(gpa, size);
+    this.withhold(pageRegion(gpa, size), withheld);
     const pages = [...pageRegion(gpa, size).iterPages(PageSize.Regular)];
     this.#deposits = [...this.#deposits, ...pages.map((page) => ({ gpa: page, vmpl }))];
   }
@@ -110,10 +117,12 @@ export class SvsmRecords {
     return this.#deposits.some((deposit) => deposit.gpa === gpa);
   }
 
-  /** The first deposits that a level may withdraw: its own, and those of less privileged levels. */
+  /** The first deposits that a level may withdraw: its own, and those of less privileged levels on which it had rights. */
   depositsFor(vmpl: number, max: number): readonly PhysAddr[] {
     return this.#deposits
-      .filter((deposit) => deposit.vmpl >= vmpl)
+      .filter(
+        (deposit) => deposit.vmpl >= vmpl && this.#withheld.get(vmpl as Vmpl)?.contains(deposit.gpa) !== true,
+      )
       .slice(0, max)
       .map(({ gpa }) => gpa);
   }
@@ -122,6 +131,9 @@ export class SvsmRecords {
   removeDeposits(pages: readonly PhysAddr[]): void {
     const removed = new Set(pages);
     this.#deposits = this.#deposits.filter(({ gpa }) => !removed.has(gpa));
-    for (const page of pages) this.release(page, PageSize.Regular);
+    for (const page of pages) {
+      this.release(page, PageSize.Regular);
+      this.allowAll(pageRegion(page, PageSize.Regular));
+    }
   }
 }

@@ -24,14 +24,14 @@ interface Levels extends SvsmWorld {
   readonly vmpl1: Vcpu;
 }
 
-function levels(): Levels {
+function levels(isSplit = true): Levels {
   const it = svsmWorld();
   const { vcpu } = it;
-  it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
+  if (isSplit) it.machine.hypervisor.splitPage(it.guest, physAddr(6 * MiB));
   const vmpl1 = it.guest.createVcpu({ vmpl: 1 });
   vmpl1.loadCr3(it.guestCpu.cr3);
   vmpl1.write(gvaOf(SECRET), vmsaImage());
-  vcpu.rmpadjust(gvaOf(SECRET), PAGE_SIZE, { vmpl: 2, permissions: 0 });
+  if (isSplit) vcpu.rmpadjust(gvaOf(SECRET), PAGE_SIZE, { vmpl: 2, permissions: 0 });
   it.svsm.register(vmpl1, physAddr(4 * MiB + 0x8000));
   return { ...it, vmpl1 };
 }
@@ -134,6 +134,65 @@ describe('a page of VMPL1', () => {
     expect(call(it, SvsmCall.CreateVcpu, registers, it.vmpl1)).toBe(Success);
     expect(call(it, SvsmCall.DeleteVcpu, { rcx: BigInt(SECRET) })).toBe(Success);
     expect(masks(it, SECRET)).toEqual([0xf, 0, 0]);
+  });
+});
+
+describe('rights that VMPL1 has taken from VMPL2, and left to VMPL3', () => {
+  const PAGES = [PAGE_SIZE, 2 * MiB] as const;
+  const AREA3 = 4 * MiB + 0x9000;
+
+  /** A caller at VMPL3 too, on whose page of 4 KiB, or of 2 MiB, VMPL2 has no rights. */
+  function closed(
+    size: number,
+  ): Levels & { readonly vmpl3: Vcpu; readonly page: number; readonly huge: number } {
+    const it = levels(size === PAGE_SIZE);
+    const page = size === PAGE_SIZE ? SECRET : 6 * MiB;
+    const pages = [
+      [4 * MiB, 2 * MiB],
+      [page, size],
+    ] as const;
+    for (const [gpa, bytes] of pages) {
+      it.vcpu.rmpadjust(gvaOf(gpa), bytes as 4096, { vmpl: 1, permissions: 0xf });
+      it.vcpu.rmpadjust(gvaOf(gpa), bytes as 4096, { vmpl: 3, permissions: 0xf });
+    }
+    it.vmpl1.rmpadjust(gvaOf(page), size as 4096, { vmpl: 2, permissions: 0 });
+    const vmpl3 = it.guest.createVcpu({ vmpl: 3 });
+    vmpl3.loadCr3(it.guestCpu.cr3);
+    it.svsm.register(vmpl3, physAddr(AREA3));
+    return { ...it, vmpl3, page, huge: size === PAGE_SIZE ? 0 : 1 };
+  }
+
+  const listOf = (it: ReturnType<typeof closed>, caller: Vcpu, id: number, validate: boolean): number => {
+    writeList(it, [entryOf(it.page, { validate, size: it.huge })], AREA3 + 8);
+    return call(it, id, { rcx: BigInt(AREA3 + 8) }, caller);
+  };
+
+  // S12
+  test.each(PAGES)('stay taken when VMPL3 rescinds and validates %i bytes', (size) => {
+    const it = closed(size);
+    expect(masks(it, it.page)).toEqual([0xf, 0, 0xf]);
+    expect(listOf(it, it.vmpl3, SvsmCall.Pvalidate, false)).toBe(Success);
+    expect(listOf(it, it.guestCpu, SvsmCall.Pvalidate, true)).toBe(InvalidAddress);
+    expect(listOf(it, it.vmpl3, SvsmCall.Pvalidate, true)).toBe(Success);
+    expect(masks(it, it.page)).toEqual([0xf, 0, 0xf]);
+    // The masks are what counts the next time.
+    expect(listOf(it, it.vmpl1, SvsmCall.Pvalidate, false)).toBe(Success);
+    expect(listOf(it, it.guestCpu, SvsmCall.Pvalidate, true)).toBe(InvalidAddress);
+    expect(listOf(it, it.vmpl1, SvsmCall.Pvalidate, true)).toBe(Success);
+    expect(masks(it, it.page)).toEqual([0xf, 0, 0]);
+  });
+
+  // S12, SVSM call 4, SVSM call 5
+  test('stay taken when VMPL3 deposits the page and withdraws it', () => {
+    const it = closed(PAGE_SIZE);
+    expect(listOf(it, it.vmpl3, SvsmCall.DepositMem, false)).toBe(Success);
+    const withdraw = (caller: Vcpu): number => {
+      expect(call(it, SvsmCall.WithdrawMem, { rcx: BigInt(AREA3 + 8) }, caller)).toBe(Success);
+      return it.vcpu.read(gvaOf(AREA3 + 8), 1)[0]!;
+    };
+    expect(withdraw(it.guestCpu)).toBe(0);
+    expect(withdraw(it.vmpl3)).toBe(1);
+    expect(masks(it, it.page)).toEqual([0xf, 0, 0xf]);
   });
 });
 
