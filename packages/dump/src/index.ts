@@ -15,10 +15,12 @@ export { DumpError, type DumpErrorCode, type DumpErrorDetails, isDumpError } fro
 export type { Notice, Notices } from './source/notices.ts';
 export type { OnProgress } from './source/on-progress.ts';
 export type { Source } from './source/source.ts';
+export { type FindOptions, findAppearances } from './view/appearances.ts';
 export { compareDumps } from './view/comparison.ts';
 export { describeDump } from './view/inventory.ts';
 export { type DumpListingOptions, listLeaves, listRuns } from './view/listing.ts';
 export type {
+  AppearanceRecord,
   ChangeRecord,
   CpuRecord,
   DumpRecord,

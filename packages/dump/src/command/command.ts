@@ -2,11 +2,12 @@ import type { Dump } from '../formats/dump.ts';
 import type { OpenDumpOptions } from '../formats/open-dump.ts';
 import { openDumpFile } from '../node/open-dump-file.ts';
 import type { OnProgress } from '../source/on-progress.ts';
+import { findAppearances } from '../view/appearances.ts';
 import { compareDumps } from '../view/comparison.ts';
 import { describeDump } from '../view/inventory.ts';
 import { listLeaves, listRuns } from '../view/listing.ts';
 import type { EndRecord, ReportRecord, WarningRecord } from '../view/record.ts';
-import { findRoots } from '../view/root-search.ts';
+import { findRoots, rootsIn } from '../view/root-search.ts';
 import { summarize } from '../view/summary.ts';
 import { isFault, listTranslations } from '../view/translation.ts';
 import { type DumpView, openView } from '../view/view.ts';
@@ -52,10 +53,13 @@ export async function execute(options: Options, terminal: Terminal): Promise<num
 }
 
 /** How to open the file with this index. */
-export function openOptionsOf({ command, raw, ram, views }: Options, index: number): OpenDumpOptions {
+export function openOptionsOf(
+  { command, allRoots, raw, ram, views }: Options,
+  index: number,
+): OpenDumpOptions {
   const { cr3, levels, encryption } = views[index]!;
   // A file of unknown format is a raw image if nothing else is needed to read it.
-  const isRaw = command === 'roots' ? { isRawIfUnknown: true } : {};
+  const isRaw = command === 'roots' || allRoots ? { isRawIfUnknown: true } : {};
   return { raw: raw || ram.length > 0, ram, cr3, levels, encryption, ...isRaw };
 }
 
@@ -65,21 +69,17 @@ export function openOptionsOf({ command, raw, ram, views }: Options, index: numb
  * @throws UsageError, DumpError
  * @throws PageTableError for bounds that are not canonical
  */
-export function report(options: Options, dumps: readonly Dump[], terminal: Terminal): Promise<number> {
+export function report(options: Options, given: readonly Dump[], terminal: Terminal): Promise<number> {
+  const { dumps, views, roots } = withRoots(options, given, terminal);
   const opened = WITHOUT_VIEW.includes(options.command)
     ? []
-    : dumps.map((dump, i) => viewOf(options, dump, i));
-  return print(recordsFor(options, dumps, opened, terminal), { options, dumps, opened, terminal });
+    : dumps.map((dump, i) => openView(dump, views[i]));
+  return print(recordsFor(options, { dumps, opened, roots }, terminal), { options, dumps, opened, terminal });
 }
 
 type Records = Iterable<ReportRecord> | AsyncIterable<ReportRecord>;
 
-function recordsFor(
-  options: Options,
-  dumps: readonly Dump[],
-  opened: readonly DumpView[],
-  terminal: Terminal,
-): Records {
+function recordsFor(options: Options, { dumps, opened, roots }: Opened, terminal: Terminal): Records {
   const { onProgress } = terminal;
   const scope = { within: options.within, all: options.all, onProgress };
   const [first, second] = opened as [DumpView, DumpView];
@@ -99,6 +99,8 @@ function recordsFor(
       return compareDumps(first, second, scope);
     case 'summary':
       return summarize(first, scope);
+    case 'find':
+      return findAppearances(first, options.addresses, { roots, all: options.all, onProgress });
     case 'roots':
       return findRoots(dumps[0]!, { levels: options.views[0]!.levels, all: options.all, onProgress });
     case 'info':
@@ -106,8 +108,29 @@ function recordsFor(
   }
 }
 
-function viewOf({ views }: Options, dump: Dump, index: number): DumpView {
-  return openView(dump, views[index]);
+interface Opened {
+  readonly dumps: readonly Dump[];
+  readonly opened: readonly DumpView[];
+  /** The top tables to look in, in addition to those of the views. */
+  readonly roots: readonly bigint[];
+}
+
+/** A lower score may be of a table of another level. */
+const SURE_SCORE = 70;
+
+/** With `--all-roots`, searches for the top tables. If no CR3 is known, that of the first one is taken. */
+function withRoots(options: Options, dumps: readonly Dump[], { onProgress }: Terminal) {
+  const [dump] = dumps;
+  if (!options.allRoots || dump === undefined) return { dumps, views: options.views, roots: [] };
+  const [view] = options.views;
+  const found = rootsIn(dump, { levels: view?.levels, all: options.all, onProgress });
+  const sure = found.roots.filter(({ score }) => score >= SURE_SCORE);
+  const { cpus, kernel } = found.dump;
+  const levels = view?.levels ?? sure[0]?.levels;
+  const known = view?.cr3 ?? cpus[view?.cpu ?? 0]?.cr3 ?? kernel?.cr3;
+  const first = known === undefined ? { cr3: sure[0]?.cr3, levels } : {};
+  const roots = sure.filter((root) => levels === undefined || root.levels === levels).map(({ cr3 }) => cr3);
+  return { dumps: [found.dump], views: [{ ...view, ...first }], roots };
 }
 
 function rendererFor({ command, json, qemu }: Options): Renderer {
@@ -169,7 +192,7 @@ function warningsOf({ dumps, opened }: Printing): WarningRecord[] {
 
 /** A listing of nothing is an answer only for a part of the addresses. Otherwise something is wrong, and a warning says so. */
 function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
-  if (what === 'roots' && count === 0) return ExitCode.Negative;
+  if ((what === 'roots' || what === 'appearances') && count === 0) return ExitCode.Negative;
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
   if (options.within !== undefined) return ExitCode.Negative;
   // The exit code follows from the warning.

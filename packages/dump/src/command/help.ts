@@ -9,6 +9,9 @@ Commands:
   translate FILE [ADDR...]  translate addresses; reads them from standard
                           input if none is given
   walk FILE ADDR...       show the walk for an address, level by level
+  find FILE PADDR...      show all virtual addresses of physical ones, also
+                          inside large pages; with --all-roots, of all
+                          processes
   compare OLD NEW         list what was mapped, unmapped, remapped or changed
   summary FILE            print totals by page size and rights, and warnings
   roots FILE              find all top tables (CR3) by their content, with a
@@ -32,6 +35,7 @@ Options:
   --within START-END      list only these virtual addresses; END is exclusive.
                           Or START+SIZE
   --all                   list even what aliased tables make extremely long
+  --all-roots             find looks in all top tables that 'roots' finds
   --cpu N                 use the CR3 of this CPU, counted from 0 (default 0)
   --cr3 VALUE             use this CR3. compare takes --cr3 and --cpu twice:
                           for OLD, then for NEW

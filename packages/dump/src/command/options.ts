@@ -5,7 +5,17 @@ import type { RamRange } from '../formats/open-dump.ts';
 import type { ViewOptions } from '../view/view.ts';
 import { UsageError } from './problem.ts';
 
-const COMMANDS = ['runs', 'leaves', 'translate', 'walk', 'compare', 'summary', 'roots', 'info'] as const;
+const COMMANDS = [
+  'runs',
+  'leaves',
+  'translate',
+  'walk',
+  'compare',
+  'find',
+  'summary',
+  'roots',
+  'info',
+] as const;
 export type Command = (typeof COMMANDS)[number];
 
 /** The parsed command line. */
@@ -17,6 +27,8 @@ export interface Options {
   readonly json: boolean;
   readonly qemu: boolean;
   readonly all: boolean;
+  /** Look in all top tables of the dump, not only in that of a processor. */
+  readonly allRoots: boolean;
   readonly within: VirtBounds | undefined;
   readonly raw: boolean;
   readonly ram: readonly RamRange[];
@@ -28,7 +40,8 @@ export interface Options {
 const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
   qemu: ['runs', 'leaves'],
   within: ['runs', 'leaves', 'summary', 'compare'],
-  all: ['runs', 'leaves', 'summary', 'compare', 'roots'],
+  all: ['runs', 'leaves', 'summary', 'compare', 'find', 'roots'],
+  'all-roots': ['find'],
 };
 
 /**
@@ -56,6 +69,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     json: values.json ?? false,
     qemu: values.qemu ?? false,
     all: values.all ?? false,
+    allRoots: values['all-roots'] ?? false,
     within: values.within === undefined ? undefined : parseBounds(values.within),
     raw: values.raw ?? false,
     ram: (values.ram ?? []).map(parseRam),
@@ -88,6 +102,7 @@ function parse(args: readonly string[]) {
         qemu: { type: 'boolean' },
         within: { type: 'string' },
         all: { type: 'boolean' },
+        'all-roots': { type: 'boolean' },
         cpu: { type: 'string', multiple: true },
         cr3: { type: 'string', multiple: true },
         cr4: { type: 'string' },
@@ -119,10 +134,11 @@ function operands(
   if (files.length < fileCount) {
     throw new UsageError(`${command} needs ${fileCount === 2 ? 'two files' : 'a file'}: see --help`);
   }
-  if (addresses.length > 0 && command !== 'translate' && command !== 'walk') {
+  if (addresses.length > 0 && !['translate', 'walk', 'find'].includes(command)) {
     throw new UsageError(`${command} does not take the argument ${JSON.stringify(addresses[0])}: see --help`);
   }
-  if (addresses.length === 0 && command === 'walk') throw new UsageError('walk needs an address: see --help');
+  if (addresses.length === 0 && (command === 'walk' || command === 'find'))
+    throw new UsageError(`${command} needs an address: see --help`);
   return { files, addresses: addresses.map((text) => parseHex(text, 'address')) };
 }
 

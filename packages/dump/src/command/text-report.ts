@@ -2,6 +2,7 @@ import { formatAddress, PageSize } from '@svsm/address';
 import { sizeText } from '../source/size-text.ts';
 import { LeafBits } from '../view/entry-bits.ts';
 import type {
+  AppearanceRecord,
   ChangeRecord,
   CpuRecord,
   DumpRecord,
@@ -29,6 +30,7 @@ const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
 };
 /** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
 const HEADINGS: Partial<Record<ReportRecord['type'], string>> = {
+  appearance: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in`,
   root: `${'CR3'.padEnd(16)} levels   score   user kernel`,
   run: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
   leaf: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  bits of the leaf`,
@@ -85,6 +87,8 @@ export class TextReport implements Renderer {
         return summaryText(record);
       case 'file':
         return `# ${printable(record.file)}: ${printable(record.kind)}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
+      case 'appearance':
+        return appearanceText(record);
       case 'root':
         return rootText(record);
       case 'cpu':
@@ -195,6 +199,12 @@ function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): s
     for (const { start, end } of examples) lines.push(`  ${range(start, end)}`);
   }
   return lines.join('\n');
+}
+
+function appearanceText({ paddr, vaddr, page, roots }: AppearanceRecord): string {
+  const [first = 0n] = roots;
+  const where = roots.length === 1 ? `CR3 ${short(first)}` : `${roots.length} CR3s, first ${short(first)}`;
+  return `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${where}`;
 }
 
 function rootText({ cr3, levels, score, lowerEntries, upperEntries, ...root }: RootRecord): string {

@@ -150,6 +150,18 @@ export interface SummaryRecord {
   readonly warnings: readonly SummaryWarning[];
 }
 
+/** A virtual address at which a physical address appears. */
+export interface AppearanceRecord {
+  readonly type: 'appearance';
+  readonly paddr: bigint;
+  /** The virtual address of that byte. */
+  readonly vaddr: bigint;
+  /** The page that has it. */
+  readonly page: PageFacts;
+  /** The physical addresses of the top tables with this mapping. */
+  readonly roots: readonly bigint[];
+}
+
 /** A frame that is, by its content, the top table of a page table. */
 export interface RootRecord {
   readonly type: 'root';
@@ -210,5 +222,6 @@ export type ReportRecord =
   | SummaryRecord
   | FileRecord
   | RootRecord
+  | AppearanceRecord
   | CpuRecord
   | MemoryRecord;

@@ -49,16 +49,21 @@ export function* findRoots(
   dump: Dump,
   options: RootSearchOptions = {},
 ): Generator<FileRecord | RootRecord | EndRecord, undefined, undefined> {
-  const frames = candidatesIn(dump, options);
-  const laidOut = atLayoutOf(
-    dump,
-    frames.slice(0, LAYOUT_BY).flatMap((frame) => shapesOf(frame, options.levels ?? levelsOf(dump))),
-  );
-  const roots = judged(laidOut, frames, options);
+  const { dump: laidOut, roots } = rootsIn(dump, options);
   const { name, kind, source, cpus } = laidOut;
   yield { type: 'file', file: name, kind, size: source.size, cpus: cpus.length };
   yield* roots;
   yield { type: 'end', what: 'roots', count: roots.length, bytes: null, faults: 0 };
+}
+
+/** The roots by score, and the dump as it is laid out by them. */
+export function rootsIn(dump: Dump, options: RootSearchOptions): { dump: Dump; roots: RootRecord[] } {
+  const frames = candidatesIn(dump, options);
+  const shapes = frames
+    .slice(0, LAYOUT_BY)
+    .flatMap((frame) => shapesOf(frame, options.levels ?? levelsOf(dump)));
+  const laidOut = atLayoutOf(dump, shapes);
+  return { dump: laidOut, roots: judged(laidOut, frames, options) };
 }
 
 /** The frames that may be top tables by their own content, and those that the dump names. */
@@ -126,9 +131,19 @@ function judged(dump: Dump, frames: readonly number[], options: RootSearchOption
   );
   const roots = sensible.filter((one) => one.levels === 5 || !below.has(one.frame));
   const score = new Scores(dump, roots);
-  return roots
-    .map((root) => recordOf(dump, root, score))
-    .sort((a, b) => b.score - a.score || (a.cr3 < b.cr3 ? -1 : 1));
+  const records = roots.map((root) => ({ root, record: recordOf(dump, root, score) }));
+  records.sort((a, b) => b.record.score - a.record.score || a.root.frame - b.root.frame);
+  return topmost(records);
+}
+
+/** The records without those of tables that a better one leads to: these are of a lower level. */
+function topmost(sorted: readonly { readonly root: Candidate; readonly record: RootRecord }[]): RootRecord[] {
+  const lower = new Set<number>();
+  return sorted.flatMap(({ root: { frame, words }, record }) => {
+    if (lower.has(frame)) return [];
+    for (const i of presentIn(words)) if (frameOf(words, i) !== frame) lower.add(frameOf(words, i));
+    return [record];
+  });
 }
 
 function candidateOf(dump: Dump, frame: number, levels: 4 | 5 | undefined): Candidate | undefined {

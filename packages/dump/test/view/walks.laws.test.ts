@@ -1,6 +1,6 @@
 /** Walks, translations and the census of random tables, some corrupted, compared with the library and with listings. */
-import { PageSize, physAddr, type VirtAddr, virtAddrTruncate } from '@svsm/address';
-import { createPhysMemory, isPageTableError, type PageTableErrorCode, writePhys64 } from '@svsm/pagetable';
+import { PageSize, type VirtAddr, virtAddrTruncate } from '@svsm/address';
+import { isPageTableError, type PageTableErrorCode } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { takeCensus } from '../../src/view/census.ts';
@@ -8,40 +8,11 @@ import { listLeaves } from '../../src/view/listing.ts';
 import { translationOf } from '../../src/view/translation.ts';
 import type { DumpView } from '../../src/view/view.ts';
 import { listWalks } from '../../src/view/walks.ts';
-import { dumpOf, view } from '../support/support.ts';
+import { built, entry, SIZE } from '../support/random-tables.ts';
 
-const FRAMES = 8;
-const SIZE = FRAMES * 0x1000;
-
-/** Few frames and few indexes, so that tables share tables, point to themselves and outside memory. Some have reserved bits. */
-interface Entry {
-  readonly table: number;
-  readonly index: number;
-  readonly target: number;
-  readonly flags: bigint;
-  readonly high: bigint;
-}
-
-const entry: fc.Arbitrary<Entry> = fc.record({
-  table: fc.nat(FRAMES - 1),
-  index: fc.constantFrom(0, 1, 255, 256, 511),
-  target: fc.nat(FRAMES + 1),
-  flags: fc.constantFrom(0x1n, 0x3n, 0x7n, 0x67n, 0x83n, 0xe7n, 0x0n),
-  high: fc.constantFrom(0n, 0n, 0n, 1n << 63n, 1n << 50n),
-});
 const vaddr = fc
   .array(fc.constantFrom(0n, 1n, 255n, 256n, 511n), { minLength: 4, maxLength: 4 })
   .map((indexes) => virtAddrTruncate(indexes.reduce<bigint>((sum, index) => (sum << 9n) | index, 0n) << 12n));
-
-function built(entries: readonly Entry[]): DumpView {
-  const memory = createPhysMemory({ size: SIZE });
-  for (const { table, index, target, flags, high } of entries) {
-    // The low address bits of a large page are reserved, so such an entry points to address 0.
-    const address = (flags & 0x80n) !== 0n ? 0n : BigInt(target) << 12n;
-    writePhys64(memory, physAddr(table * 0x1000 + 8 * index), address | flags | high);
-  }
-  return view(dumpOf(memory, SIZE), { cr3: 0n, physicalBits: 40 });
-}
 
 function codeOf(run: () => void): PageTableErrorCode | undefined {
   try {
