@@ -107,12 +107,10 @@ export function segmentedRmpEntryAddress(spa: SysPhysAddr, table: SegmentedRmp):
   requireFunction('read', read);
   const segmentShift = table.segmentShift + (unit === 'MiB' ? 20 : 0);
   if (base % 0x10_0000n !== 0n) refuseArgument('RMP_BASE', base, 'pass a multiple of 1 MiB');
-  if (!Number.isInteger(segmentShift) || segmentShift < 30 || segmentShift > 51) {
+  if (segmentShift < 30 || segmentShift > 51) {
     refuseArgument('the segment size', segmentShift, 'the binary logarithm of its bytes must be 30 to 51');
   }
-  if (!Number.isInteger(segments) || segments < 0 || segments > SEGMENTS) {
-    refuseArgument('the number of segments', segments, `pass 0 to ${SEGMENTS}`);
-  }
+  requireInteger('the number of segments', segments, 0, SEGMENTS);
   const shift = BigInt(segmentShift);
   const index = spa >> shift;
   if (index >= BigInt(segments)) return undefined;

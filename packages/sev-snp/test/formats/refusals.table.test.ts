@@ -1,3 +1,5 @@
+import { physAddr } from '@svsm/address';
+import { physRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import {
   readArgument,
@@ -26,15 +28,40 @@ import {
   writeFields,
 } from '../../src/formats/byte-fields.ts';
 import { cpuSignature } from '../../src/formats/cpu-signature.ts';
+import { decodeCpuidPage, encodeCpuidPage } from '../../src/formats/cpuid-page.ts';
 import { ghcbExitFormat, readGhcbRegisters, writeGhcbRegisters } from '../../src/formats/ghcb-exits.ts';
 import { decodeGhcbMsr, encodeGhcbMsr } from '../../src/formats/ghcb-msr.ts';
 import { GhcbPage, ghcbValidBit } from '../../src/formats/ghcb-page.ts';
 import { ImageBytes } from '../../src/formats/image-bytes.ts';
 import { encodeKernelHashes, hashKernel } from '../../src/formats/kernel-hashes.ts';
-import { requireOptions } from '../../src/formats/options.ts';
+import { optional, requireFields, requireOptions } from '../../src/formats/options.ts';
+import {
+  decodePscEntry,
+  decodePscHeader,
+  encodePscEntry,
+  encodePscHeader,
+  pscEntriesOf,
+} from '../../src/formats/page-state-list.ts';
+import { decodeRmpEntry, encodeRmpEntry } from '../../src/formats/raw-rmp-entry.ts';
+import {
+  flatRmpCoverage,
+  flatRmpEntryAddress,
+  type SegmentedRmp,
+  segmentedRmpEntryAddress,
+} from '../../src/formats/rmp-location.ts';
 import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
 import { decodeRmpState, encodeRmpState } from '../../src/formats/rmp-state.ts';
+import { announceSvsm, decodeSecretsPage, encodeSecretsPage } from '../../src/formats/secrets-page.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';
+import {
+  decodeSvsmListEntry,
+  decodeSvsmListHeader,
+  encodeSvsmListEntry,
+  encodeSvsmListHeader,
+} from '../../src/formats/svsm-protocol.ts';
+import { decodeSwapRecord, encodeSwapRecord } from '../../src/formats/swap-record.ts';
+import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { readVmsa, writeVmsa } from '../../src/formats/vmsa.ts';
 import { thrownBy } from '../support/world.ts';
 
 /** A value that throws whatever is asked of it. */
@@ -45,6 +72,21 @@ const page = GhcbPage.over();
 const hash = new Uint8Array(32);
 const fields = { byte: [0, 1], quad: [8, 8] } as const;
 const image = new ImageBytes(new Uint8Array(16));
+
+const spa = sysPhysAddr(0);
+const segmented = (change: Partial<SegmentedRmp>) =>
+  segmentedRmpEntryAddress(spa, { base: 0n, segmentShift: 30, read: () => 1n, ...change });
+const cpuid = { eaxIn: 0, ecxIn: 0, xcr0: 0n, xss: 0n, eax: 0, ebx: 0, ecx: 0, edx: 0 };
+const svsm = { base: 0n, size: 0x1000n, callingArea: 0n, maxVersion: 1, guestVmpl: 1 } as const;
+const secrets = {
+  version: 3,
+  imi: false,
+  familyModelStepping: 0,
+  vmpcks: [hash, hash, hash, hash],
+  vmsaTweakBitmap: new Uint8Array(64),
+  svsm: undefined,
+  tscFactor: 0,
+} as const;
 
 type Row = readonly [message: string, call: () => unknown];
 
@@ -335,7 +377,238 @@ const ROWS: readonly Row[] = [
     'the value of the GHCB MSR cannot be 1: pass a bigint [INVALID_ARGUMENT]',
     () => decodeGhcbMsr(1 as never),
   ],
+  // options with checks
+  [
+    'a name in the fields cannot be "c": pass only options that exist: a [INVALID_ARGUMENT]',
+    () => requireFields('the fields', { a: 1, c: 2 }, { a: requireBoolean }),
+  ],
+  [
+    'a cannot be undefined: pass a boolean [INVALID_ARGUMENT]',
+    () => requireFields('the fields', {}, { a: requireBoolean }),
+  ],
+  [
+    'a cannot be 1: pass a boolean [INVALID_ARGUMENT]',
+    () => requireFields('the fields', { a: 1 }, { b: optional(requireBoolean), a: requireBoolean }),
+  ],
+  [
+    'b cannot be 1: pass a boolean [INVALID_ARGUMENT]',
+    () => requireFields('the fields', { b: 1 }, { b: optional(requireBoolean) }),
+  ],
+  // tables of the RMP in memory
+  [
+    'a flat RMP cannot be undefined: pass an object with base and end [INVALID_ARGUMENT]',
+    () => flatRmpCoverage(undefined as never),
+  ],
+  [
+    'RMP_BASE cannot be -0x1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => flatRmpCoverage({ base: -1n, end: 0n }),
+  ],
+  [
+    'RMP_END cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => flatRmpEntryAddress(spa, { base: 0n, end: 1 as never }),
+  ],
+  [
+    'a segmented RMP cannot be undefined: pass an object with the options base, segmentShift, segments, unit, read [INVALID_ARGUMENT]',
+    () => segmentedRmpEntryAddress(spa, undefined as never),
+  ],
+  [
+    'a name in a segmented RMP cannot be "shift": pass only options that exist: base, segmentShift, segments, unit, read [INVALID_ARGUMENT]',
+    () => segmented({ shift: 30 } as never),
+  ],
+  [
+    'RMP_BASE cannot be -0x1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => segmented({ base: -1n }),
+  ],
+  [
+    'RMP_BASE cannot be 0x1000: pass a multiple of 1 MiB [INVALID_ARGUMENT]',
+    () => segmented({ base: 0x1000n }),
+  ],
+  [
+    'the segment size cannot be 0.5: pass an integer from 0 on [INVALID_ARGUMENT]',
+    () => segmented({ segmentShift: 0.5 }),
+  ],
+  [
+    'the segment size cannot be 29: the binary logarithm of its bytes must be 30 to 51 [INVALID_ARGUMENT]',
+    () => segmented({ segmentShift: 29 }),
+  ],
+  [
+    'the segment size cannot be 52: the binary logarithm of its bytes must be 30 to 51 [INVALID_ARGUMENT]',
+    () => segmented({ segmentShift: 52 }),
+  ],
+  [
+    'the segment size cannot be 29: the binary logarithm of its bytes must be 30 to 51 [INVALID_ARGUMENT]',
+    () => segmented({ segmentShift: 9, unit: 'MiB' }),
+  ],
+  [
+    'the segment size cannot be 52: the binary logarithm of its bytes must be 30 to 51 [INVALID_ARGUMENT]',
+    () => segmented({ segmentShift: 32, unit: 'MiB' }),
+  ],
+  [
+    'unit cannot be "GiB": pass one of byte, MiB [INVALID_ARGUMENT]',
+    () => segmented({ unit: 'GiB' as never }),
+  ],
+  [
+    'the number of segments cannot be -1: pass an integer from 0 to 512 [INVALID_ARGUMENT]',
+    () => segmented({ segments: -1 }),
+  ],
+  [
+    'the number of segments cannot be 513: pass an integer from 0 to 512 [INVALID_ARGUMENT]',
+    () => segmented({ segments: 513 }),
+  ],
+  [
+    'the number of segments cannot be 0.5: pass an integer from 0 to 512 [INVALID_ARGUMENT]',
+    () => segmented({ segments: 0.5 }),
+  ],
+  ['read cannot be 1: pass a function [INVALID_ARGUMENT]', () => segmented({ read: 1 as never })],
+  [
+    'the quadword that read returns cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => segmented({ read: () => 1 as never }),
+  ],
+  [
+    'the RMP segment for 0x0000000000000000 has reserved bits set: 0x8000000000000000 [INVALID_RMP_SEGMENT]',
+    () => segmented({ read: () => 1n << 63n }),
+  ],
+  [
+    'a raw RMP entry cannot be undefined: pass an object with the words low and high [INVALID_ARGUMENT]',
+    () => decodeRmpEntry(undefined as never),
+  ],
+  [
+    'the low word of an RMP entry cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => decodeRmpEntry({ low: 1 as never, high: 0n }),
+  ],
+  [
+    'the high word of an RMP entry cannot be 0x10000000000000000: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => decodeRmpEntry({ low: 0n, high: 1n << 64n }),
+  ],
+  [
+    'an RMP entry cannot be undefined: pass an object with the fields assigned, pageSize, immutable, subpageCount, gpa, asid, vmsa, validated, vmplMasks, lock, upper [INVALID_MESSAGE]',
+    () => encodeRmpEntry(undefined as never),
+  ],
+  // pages and records of the firmware
+  [
+    'the length of a CPUID page cannot be 32: pass 4096 bytes [INVALID_ARGUMENT]',
+    () => decodeCpuidPage(hash),
+  ],
+  [
+    'count cannot be 65: pass at most 64 [INVALID_MESSAGE]',
+    () => decodeCpuidPage(new Uint8Array(4096).fill(65, 0, 1)),
+  ],
+  [
+    'entries cannot be undefined: pass an array of entries [INVALID_MESSAGE]',
+    () => encodeCpuidPage(undefined as never),
+  ],
+  [
+    'entries cannot be a value of type object: pass an array of entries [INVALID_MESSAGE]',
+    () => encodeCpuidPage(never),
+  ],
+  [
+    'count cannot be 65: pass at most 64 [INVALID_MESSAGE]',
+    () => encodeCpuidPage(Array.from({ length: 65 }, () => cpuid)),
+  ],
+  [
+    'eax cannot be -1: pass an unsigned integer of 32 bits [INVALID_MESSAGE]',
+    () => encodeCpuidPage([{ ...cpuid, eax: -1 }]),
+  ],
+  [
+    'the length of a secrets page cannot be 32: pass 4096 bytes [INVALID_ARGUMENT]',
+    () => decodeSecretsPage(hash),
+  ],
+  [
+    'the length of a secrets page cannot be 32: pass 4096 bytes [INVALID_ARGUMENT]',
+    () => announceSvsm(hash, svsm),
+  ],
+  [
+    'the location of the SVSM cannot be undefined: pass an object with the fields base, size, callingArea, maxVersion, guestVmpl [INVALID_MESSAGE]',
+    () => announceSvsm(new Uint8Array(4096), undefined as never),
+  ],
+  [
+    'base cannot be -0x1: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
+    () => announceSvsm(new Uint8Array(4096), { ...svsm, base: -1n }),
+  ],
+  [
+    'guestVmpl cannot be 0: pass 1 to 3 [INVALID_MESSAGE]',
+    () => announceSvsm(new Uint8Array(4096), { ...svsm, guestVmpl: 0 as never }),
+  ],
+  [
+    'a secrets page cannot be undefined: pass an object with the fields version, imi, familyModelStepping, vmpcks, vmsaTweakBitmap, svsm, tscFactor [INVALID_MESSAGE]',
+    () => encodeSecretsPage(undefined as never),
+  ],
+  [
+    'imi cannot be 1: pass a boolean [INVALID_MESSAGE]',
+    () => encodeSecretsPage({ ...secrets, imi: 1 as never }),
+  ],
+  [
+    'the length of the bitmap cannot be 32: pass 64 bytes [INVALID_ARGUMENT]',
+    () => encodeSecretsPage({ ...secrets, vmsaTweakBitmap: hash }),
+  ],
+  [
+    'the length of a key cannot be 31: pass 32 bytes [INVALID_ARGUMENT]',
+    () => encodeSecretsPage({ ...secrets, vmpcks: [hash, hash, hash, new Uint8Array(31)] }),
+  ],
+  [
+    'the length of a swap record cannot be 32: pass 64 bytes [INVALID_ARGUMENT]',
+    () => decodeSwapRecord(hash),
+  ],
+  [
+    'a swap record cannot be undefined: pass an object with the fields softwareData, iv, tag, valid, validated, vmsa, metadata, pageSize, gpa, vmplMasks [INVALID_MESSAGE]',
+    () => encodeSwapRecord(undefined as never),
+  ],
+  // lists
+  [
+    'the length of the header of a page state change cannot be 32: pass 8 bytes [INVALID_ARGUMENT]',
+    () => decodePscHeader(hash),
+  ],
+  [
+    'the length of an entry of a page state change cannot be 32: pass 8 bytes [INVALID_ARGUMENT]',
+    () => decodePscEntry(hash),
+  ],
+  [
+    'end cannot be -1: pass an unsigned integer of 16 bits [INVALID_MESSAGE]',
+    () => encodePscHeader({ current: 0, end: -1, reserved: 0 }),
+  ],
+  [
+    'an entry cannot be undefined: pass an object with the fields gpa, operation, pageSize, donePages, reserved [INVALID_MESSAGE]',
+    () => encodePscEntry(undefined as never),
+  ],
+  [
+    'operation cannot be 3: pass one of 1, 2 [INVALID_ARGUMENT]',
+    () => pscEntriesOf(physRegion(physAddr(0), 4096), 3 as never),
+  ],
+  [
+    'the length of the header of a list cannot be 32: pass 8 bytes [INVALID_ARGUMENT]',
+    () => decodeSvsmListHeader(hash),
+  ],
+  [
+    'the length of an entry of a list cannot be 32: pass 8 bytes [INVALID_ARGUMENT]',
+    () => decodeSvsmListEntry(hash),
+  ],
+  [
+    'count cannot be -1: pass an unsigned integer of 16 bits [INVALID_MESSAGE]',
+    () => encodeSvsmListHeader({ count: -1, next: 0 }),
+  ],
+  [
+    'an entry cannot be undefined: pass an object with the fields gpa, size, validate, ignoreUnchanged, reserved [INVALID_MESSAGE]',
+    () => encodeSvsmListEntry(undefined as never),
+  ],
   // others
+  ['the length of a VMSA cannot be 32: pass 4096 bytes [INVALID_ARGUMENT]', () => readVmsa(hash, 'rip')],
+  ['the length of a VMSA cannot be 32: pass 4096 bytes [INVALID_ARGUMENT]', () => writeVmsa(hash, 'rip', 0n)],
+  [
+    'the field of a VMSA cannot be "eip": pass a name of VMSA_FIELDS [INVALID_ARGUMENT]',
+    () => readVmsa(new Uint8Array(4096), 'eip' as never),
+  ],
+  [
+    'the field of a VMSA cannot be a value of type object: pass a name of VMSA_FIELDS [INVALID_ARGUMENT]',
+    () => readVmsa(new Uint8Array(4096), ['rip'] as never),
+  ],
+  [
+    'cpl cannot be 4: pass an unsigned integer of 2 bits [INVALID_MESSAGE]',
+    () => writeVmsa(new Uint8Array(4096), 'cpl', 4n),
+  ],
+  [
+    'rip cannot be 0x10000000000000000: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
+    () => writeVmsa(new Uint8Array(4096), 'rip', 1n << 64n),
+  ],
   [
     'kernel cannot be 1: pass a Uint8Array [INVALID_ARGUMENT]',
     () => hashKernel({ kernel: 1 as never }, () => hash),
@@ -433,6 +706,17 @@ test('an error with a code comes out of the reader as it is', () => {
 
 test('what fits is accepted, up to its ends', () => {
   requireBoolean('x', false);
+  requireFields('x', { a: true }, { a: requireBoolean, b: optional(requireBoolean) });
+  requireFields('x', { b: undefined }, { b: optional(requireBoolean) });
+  expect(encodeCpuidPage(Array.from({ length: 64 }, () => cpuid))[0]).toBe(64);
+  expect(segmented({ segments: 512 })).toBe(0n);
+  expect(segmented({ segments: 0 })).toBeUndefined();
+  expect(segmented({ segmentShift: 51 })).toBe(0n);
+  expect(segmented({ segmentShift: 10, unit: 'MiB' })).toBe(0n);
+  expect(segmented({ segmentShift: 31, unit: 'MiB' })).toBe(0n);
+  expect(flatRmpCoverage({ base: 0n, end: 0x3fffn })).toBe(0n);
+  expect(flatRmpCoverage({ base: 0n, end: 0x400fn })).toBe(4096n);
+  expect(flatRmpCoverage({ base: 0x10_0000n, end: 0n })).toBe(0n);
   requireWhole('x', -1);
   requireFunction('x', () => 1);
   requireCount('x', 0);
