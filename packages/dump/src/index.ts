@@ -19,6 +19,7 @@ export { type FindOptions, findAppearances } from './view/appearances.ts';
 export { compareDumps } from './view/comparison.ts';
 export { describeDump } from './view/inventory.ts';
 export { type DumpListingOptions, listLeaves, listRuns } from './view/listing.ts';
+export type { MappingFilter } from './view/mapping-filter.ts';
 export type {
   AppearanceRecord,
   ChangeRecord,

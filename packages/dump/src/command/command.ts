@@ -81,7 +81,8 @@ type Records = Iterable<ReportRecord> | AsyncIterable<ReportRecord>;
 
 function recordsFor(options: Options, { dumps, opened, roots }: Opened, terminal: Terminal): Records {
   const { onProgress } = terminal;
-  const scope = { within: options.within, all: options.all, onProgress };
+  const { within, filter, all } = options;
+  const scope = { within, filter, all, onProgress };
   const [first, second] = opened as [DumpView, DumpView];
   switch (options.command) {
     case 'runs':
@@ -194,7 +195,7 @@ function warningsOf({ dumps, opened }: Printing): WarningRecord[] {
 function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
   if ((what === 'roots' || what === 'appearances') && count === 0) return ExitCode.Negative;
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
-  if (options.within !== undefined) return ExitCode.Negative;
+  if (options.within !== undefined || options.filter !== undefined) return ExitCode.Negative;
   // The exit code follows from the warning.
   for (const { notices, cr3 } of opened) {
     if (!notices.isEmpty) continue;

@@ -34,6 +34,12 @@ Options:
                           'info mem'
   --within START-END      list only these virtual addresses; END is exclusive.
                           Or START+SIZE
+  --rights R              list only pages with these rights: w+x (writable and
+                          executable), u-w (user, not writable); --rights=-x
+  --page-size 4k|2m|1g    list only pages of this size
+  --memory shared|private list only pages that are shared, or private
+  --physical START-END    list only pages in this physical memory, or parts
+                          of runs; or START+SIZE
   --all                   list even what aliased tables make extremely long
   --all-roots             find looks in all top tables that 'roots' finds
   --cpu N                 use the CR3 of this CPU, counted from 0 (default 0)
@@ -57,8 +63,8 @@ Addresses and sizes are hexadecimal, with or without 0x; N is decimal.
 
 Exit codes:
   0  success
-  1  success; the dumps differ, an address is not mapped, or nothing is mapped
-     within --within
+  1  success; the dumps differ, an address is not mapped, or nothing that was
+     asked for is mapped or found
   2  wrong usage
   3  a file cannot be opened, or has a wrong format
   4  success, but page tables are corrupted, outside memory, empty, or do not

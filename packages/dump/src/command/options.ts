@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import type { VirtAddr } from '@svsm/address';
 import type { MemoryEncryption, VirtBounds } from '@svsm/pagetable';
 import type { RamRange } from '../formats/open-dump.ts';
+import type { MappingFilter } from '../view/mapping-filter.ts';
 import type { ViewOptions } from '../view/view.ts';
 import { UsageError } from './problem.ts';
 
@@ -30,6 +31,7 @@ export interface Options {
   /** Look in all top tables of the dump, not only in that of a processor. */
   readonly allRoots: boolean;
   readonly within: VirtBounds | undefined;
+  readonly filter: MappingFilter | undefined;
   readonly raw: boolean;
   readonly ram: readonly RamRange[];
   /** The options of the view of each file. */
@@ -42,6 +44,10 @@ const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
   within: ['runs', 'leaves', 'summary', 'compare'],
   all: ['runs', 'leaves', 'summary', 'compare', 'find', 'roots'],
   'all-roots': ['find'],
+  rights: ['runs', 'leaves', 'summary'],
+  'page-size': ['runs', 'leaves', 'summary'],
+  memory: ['runs', 'leaves', 'summary'],
+  physical: ['runs', 'leaves', 'summary'],
 };
 
 /**
@@ -71,6 +77,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     all: values.all ?? false,
     allRoots: values['all-roots'] ?? false,
     within: values.within === undefined ? undefined : parseBounds(values.within),
+    filter: parseFilter(values),
     raw: values.raw ?? false,
     ram: (values.ram ?? []).map(parseRam),
     views: files.map((_, i) => viewOptions(values, i, files.length)),
@@ -103,6 +110,10 @@ function parse(args: readonly string[]) {
         within: { type: 'string' },
         all: { type: 'boolean' },
         'all-roots': { type: 'boolean' },
+        rights: { type: 'string' },
+        'page-size': { type: 'string' },
+        memory: { type: 'string' },
+        physical: { type: 'string' },
         cpu: { type: 'string', multiple: true },
         cr3: { type: 'string', multiple: true },
         cr4: { type: 'string' },
@@ -202,6 +213,47 @@ function parseBounds(text: string): VirtBounds {
     );
   }
   return { start: start as VirtAddr, end };
+}
+
+const PAGE_SIZES: Readonly<Record<string, number>> = { '4k': 2 ** 12, '2m': 2 ** 21, '1g': 2 ** 30 };
+const RIGHTS = { u: 'user', w: 'writable', x: 'executable' } as const;
+
+/** The filter of a listing, if one of its options is given. */
+function parseFilter(values: Values): MappingFilter | undefined {
+  const { rights, memory, physical, 'page-size': pageSize } = values;
+  if ([rights, memory, physical, pageSize].every((text) => text === undefined)) return undefined;
+  const size = pageSize === undefined ? undefined : PAGE_SIZES[pageSize.toLowerCase()];
+  if (pageSize !== undefined && size === undefined) {
+    throw new UsageError(`--page-size: ${JSON.stringify(pageSize)} is not 4k, 2m or 1g`);
+  }
+  if (memory !== undefined && memory !== 'shared' && memory !== 'private') {
+    throw new UsageError(`--memory: ${JSON.stringify(memory)} is neither shared nor private`);
+  }
+  return {
+    ...(rights === undefined ? {} : parseRights(rights)),
+    pageSize: size,
+    shared: memory === undefined ? undefined : memory === 'shared',
+    physical: physical === undefined ? undefined : parseRange(physical, '--physical'),
+  };
+}
+
+/** Parses `w+x` (both), `u-w` (the first, and not the second), `-x` (not). */
+function parseRights(text: string): MappingFilter {
+  if (!/^[-+]?[uwx](?:[-+][uwx])*$/.test(text)) {
+    throw new UsageError(
+      `--rights: ${JSON.stringify(text)} is not made of u, w and x, with + or - between them`,
+    );
+  }
+  const found: Partial<Record<(typeof RIGHTS)[keyof typeof RIGHTS], boolean>> = {};
+  for (const [, sign, letter] of text.matchAll(/([-+]?)([uwx])/g)) {
+    const right = RIGHTS[letter as 'u'];
+    const isWanted = sign !== '-';
+    if (found[right] !== undefined && found[right] !== isWanted) {
+      throw new UsageError(`--rights: ${JSON.stringify(text)} asks for ${letter} and against it`);
+    }
+    found[right] = isWanted;
+  }
+  return found;
 }
 
 function parseRam(text: string): RamRange {

@@ -20,11 +20,13 @@ export function* compareDumps(
   for (const view of [before, after]) requireListable(view, scope);
   yield dumpRecord(before);
   yield dumpRecord(after);
+  // A filter would show a change of rights as a mapping that went away.
+  const both = { ...scope, filter: undefined };
   const waiting: FaultRecord[] = [];
   let [count, bytes, faults] = [0, 0n, 0];
   const pieces = walkRanges(
-    sides(before, scope, (fault) => waiting.push(fault)),
-    sides(after, scope, (fault) => waiting.push(fault)),
+    sides(before, both, (fault) => waiting.push(fault)),
+    sides(after, both, (fault) => waiting.push(fault)),
   );
   for (const { region, left, right } of pieces) {
     for (; waiting[0] !== undefined; faults += 1) yield waiting.shift()!;

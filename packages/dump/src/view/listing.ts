@@ -3,6 +3,7 @@ import type { MappedLeaf, Mapping, OnListingFault, VirtBounds } from '@svsm/page
 import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { takeCensus } from './census.ts';
+import { filteredLeaves, filteredMappings, type MappingFilter } from './mapping-filter.ts';
 import type { DumpRecord, EndRecord, FaultRecord, LeafRecord, PageFacts, RunRecord } from './record.ts';
 import type { DumpView } from './view.ts';
 
@@ -10,6 +11,8 @@ import type { DumpView } from './view.ts';
 export interface DumpListingOptions {
   /** List only these virtual addresses. */
   readonly within?: VirtBounds | undefined;
+  /** List only mappings that agree with it. `compareDumps` ignores it. */
+  readonly filter?: MappingFilter | undefined;
   /** List all pages, however many there are. */
   readonly all?: boolean | undefined;
   readonly onProgress?: OnProgress | undefined;
@@ -35,8 +38,7 @@ export function* listRuns(
 ): Generator<DumpRecord | RunRecord | FaultRecord | EndRecord, undefined, undefined> {
   const expected = requireListable(view, options);
   yield dumpRecord(view);
-  const iterate = (onFault: OnListingFault): Iterable<Mapping> =>
-    view.table.mappings({ ...bounds(options), onFault });
+  const iterate = (onFault: OnListingFault): Iterable<Mapping> => mappingsIn(view, options, onFault);
   yield* listed(view, expected, options.onProgress, 'runs', iterate, (mapping) => runRecord(view, mapping));
 }
 
@@ -52,8 +54,7 @@ export function* listLeaves(
 ): Generator<DumpRecord | LeafRecord | FaultRecord | EndRecord, undefined, undefined> {
   const expected = requireListable(view, options);
   yield dumpRecord(view);
-  const iterate = (onFault: OnListingFault): Iterable<MappedLeaf> =>
-    view.table.leaves({ ...bounds(options), onFault });
+  const iterate = (onFault: OnListingFault): Iterable<MappedLeaf> => leavesIn(view, options, onFault);
   yield* listed(view, expected, options.onProgress, 'pages', iterate, (leaf) => leafRecord(view, leaf));
 }
 
@@ -99,11 +100,24 @@ export function mappingsOf(
   view: DumpView,
   scope: DumpListingOptions,
   onFault: (fault: FaultRecord) => void,
-): Generator<Mapping, undefined, undefined> {
-  return view.table.mappings({
-    ...bounds(scope),
-    onFault: (...fault) => onFault(faultRecord(view, ...fault)),
-  });
+): Iterable<Mapping> {
+  return mappingsIn(view, scope, (...fault) => onFault(faultRecord(view, ...fault)));
+}
+
+function mappingsIn(view: DumpView, scope: DumpListingOptions, onFault: OnListingFault): Iterable<Mapping> {
+  const mappings = view.table.mappings({ ...bounds(scope), onFault });
+  const { filter } = scope;
+  return filter === undefined ? mappings : filteredMappings(mappings, filter, isEncrypted(view));
+}
+
+function leavesIn(view: DumpView, scope: DumpListingOptions, onFault: OnListingFault): Iterable<MappedLeaf> {
+  const leaves = view.table.leaves({ ...bounds(scope), onFault });
+  const { filter } = scope;
+  return filter === undefined ? leaves : filteredLeaves(leaves, filter, isEncrypted(view));
+}
+
+function isEncrypted({ config }: DumpView): boolean {
+  return config.encryption !== undefined;
 }
 
 function leafRecord({ config }: DumpView, leaf: MappedLeaf): LeafRecord {

@@ -140,6 +140,22 @@ describe('a listing', () => {
   });
 });
 
+test('a listing may be filtered, and one of nothing is a negative answer', async () => {
+  const rows = async (...args: string[]): Promise<string[]> =>
+    (await runHere(['runs', CASE_F, ...args])).stdout.split('\n').filter((line) => line.startsWith('0x'));
+  const all = await rows();
+  const hot = await rows('--rights', 'w+x');
+  expect(hot).toEqual(all.filter((line) => /4K|2M/.test(line) && / .rwx /.test(line)));
+  expect(hot.length).toBeGreaterThan(100);
+  expect(await rows('--page-size', '2m', '--rights', 'u')).toEqual([]);
+  expect((await runHere(['runs', CASE_F, '--rights', 'u', '--page-size', '1g'])).status).toBe(1);
+  const found = (await runHere(['find', CASE_F, '7529000'])).stdout;
+  const appearances = found.split('\n').filter((line) => line.startsWith('0x'));
+  expect((await rows('--physical', '7529000+1000')).map((line) => line.slice(0, 18))).toEqual(
+    appearances.map((line) => line.slice(0, 18)),
+  );
+});
+
 describe('translate', () => {
   test('takes addresses from the command line, or from standard input with comments', async () => {
     const args = await runHere(['translate', CASE_F, '4a4010', '0xffffffff81000000', '--json']);

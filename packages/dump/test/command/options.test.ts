@@ -13,6 +13,14 @@ describe('wrong usage', () => {
     ['walk dump _', /is not a hexadecimal number/],
     ['walk dump 1000 --qemu', /--qemu is for runs, leaves, not for walk/],
     ['info dump --within 0-1000', /--within is for runs, leaves, summary, compare, not for info/],
+    ['compare dump dump --rights w', /--rights is for runs, leaves, summary, not for compare/],
+    ['dump --rights rw', /--rights: "rw" is not made of u, w and x, with \+ or - between them/],
+    ['dump --rights w-w', /--rights: "w-w" asks for w and against it/],
+    ['dump --page-size 3m', /--page-size: "3m" is not 4k, 2m or 1g/],
+    ['dump --memory mine', /--memory: "mine" is neither shared nor private/],
+    ['dump --physical 1', /--physical: "1" is neither START-END nor START\+SIZE/],
+    ['dump --all-roots', /--all-roots is for find, not for runs/],
+    ['find dump', /find needs an address/],
     ['dump --qemu --json', /pass either --qemu or --json/],
     ['dump --levels 3', /--levels: "3" is not a decimal number from 4 to 5/],
     ['dump --levels', /argument missing/],
@@ -47,6 +55,17 @@ describe('a command line', () => {
 
   test('with --help has no other effect', () => {
     expect(parse('runs --help --json')).toBeUndefined();
+  });
+
+  test('makes a filter of rights, size, memory and physical range', () => {
+    expect(parse('dump')?.filter).toBeUndefined();
+    expect(parse('dump --rights w+x')?.filter).toEqual({ writable: true, executable: true });
+    expect(parse('dump --rights=-x+u')?.filter).toEqual({ executable: false, user: true });
+    expect(parse('dump --page-size 2M --memory private --physical 1000+2000')?.filter).toEqual({
+      pageSize: 2 ** 21,
+      shared: false,
+      physical: { start: 0x1000n, end: 0x3000n },
+    });
   });
 
   test('accepts hexadecimal numbers with or without 0x, and ranges up to 2^64', () => {
