@@ -77,7 +77,8 @@ const spa = sysPhysAddr(0);
 const segmented = (change: Partial<SegmentedRmp>) =>
   segmentedRmpEntryAddress(spa, { base: 0n, segmentShift: 30, read: () => 1n, ...change });
 const cpuid = { eaxIn: 0, ecxIn: 0, xcr0: 0n, xss: 0n, eax: 0, ebx: 0, ecx: 0, edx: 0 };
-const svsm = { base: 0n, size: 0x1000n, callingArea: 0n, maxVersion: 1, guestVmpl: 1 } as const;
+const zero = physAddr(0);
+const svsm = { base: zero, size: 0x1000n, callingArea: zero, maxVersion: 1, guestVmpl: 1 } as const;
 const secrets = {
   version: 3,
   imi: false,
@@ -523,7 +524,7 @@ const ROWS: readonly Row[] = [
   ],
   [
     'base cannot be -0x1: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
-    () => announceSvsm(new Uint8Array(4096), { ...svsm, base: -1n }),
+    () => announceSvsm(new Uint8Array(4096), { ...svsm, base: -1n as never }),
   ],
   [
     'guestVmpl cannot be 0: pass 1 to 3 [INVALID_MESSAGE]',
