@@ -121,7 +121,10 @@ test.each([
     { segmentShift: 29 },
     { what: 'the segment size', value: 29, expected: 'the binary logarithm of its bytes must be 30 to 51' },
   ],
-  [{ segments: 513 }, { what: 'the number of segments', value: 513, expected: 'pass an integer from 0 to 512' }],
+  [
+    { segments: 513 },
+    { what: 'the number of segments', value: 513, expected: 'pass an integer from 0 to 512' },
+  ],
 ])('the error for %o says what is right', (fields, details) => {
   const table = { base: 0x10_0000n, segmentShift: 36, read: () => 0n, ...fields };
   expect(thrownBy(() => segmentedRmpEntryAddress(sysPhysAddr(0), table))?.details).toEqual(details);
