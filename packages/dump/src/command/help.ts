@@ -23,6 +23,7 @@ Files are recognized by their first bytes. They may be gzipped, or a pipe:
                           of a kernel: /proc/vmcore, makedumpfile -E
   kdump-compressed        of makedumpfile (also flattened, -F), and of
                           dump-guest-memory -z, -l, -s
+  LiME, AVML              images without registers: see roots
   PTFRAME1                page tables only
   SPARSE01                one of the others, without its zeros
   any other               a raw memory image; needs --cr3. Known files of

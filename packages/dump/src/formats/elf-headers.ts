@@ -45,6 +45,13 @@ export function* programHeaders(source: Source): Generator<ProgramHeader, undefi
     });
   }
   const count = countOf(source, header);
+  if (count === 0) {
+    throw new DumpError('UNSUPPORTED_FORMAT', {
+      reason:
+        "it has no program headers: a core of 'xl dump-core' has memory in sections, which is not supported; " +
+        'make a core file inside of the guest, with kdump',
+    });
+  }
   if (count > MAX_HEADERS)
     throw new DumpError('OUTSIDE_LIMITS', {
       reason: `it has ${count} program headers; at most ${MAX_HEADERS} are supported`,

@@ -43,16 +43,6 @@ const FOREIGN: readonly Foreign[] = [
     advice: "load it, then run 'dump-guest-memory FILE' in the monitor",
   },
   {
-    magic: 'EMiL',
-    name: 'a LiME image',
-    advice: 'make it with format=padded, which is a raw image, and pass --raw and --cr3',
-  },
-  {
-    magic: 'AVML',
-    name: 'a compressed AVML image',
-    advice: "convert it with 'avml-convert --target-format raw FILE RAW', and pass --raw and --cr3",
-  },
-  {
     magic: 'PAGEDU64',
     name: 'a crash dump of Windows',
     advice: 'it is of another layout; make a dump from outside',
@@ -75,12 +65,12 @@ const FOREIGN: readonly Foreign[] = [
   {
     magic: 'LinuxGuestRecord',
     name: 'a saved Xen guest',
-    advice: "make a core file instead: 'xl dump-core DOMAIN FILE'",
+    advice: 'make a core file inside of the guest, with kdump',
   },
   {
     magic: 'Xen saved domain',
     name: 'a saved Xen guest',
-    advice: "make a core file instead: 'xl dump-core DOMAIN FILE'",
+    advice: 'make a core file inside of the guest, with kdump',
   },
   { magic: 'KDMV', name: 'a VMDK disk image', advice: 'it has a disk, not a memory dump' },
   { magic: 'vhdxfile', name: 'a VHDX disk image', advice: 'it has a disk, not a memory dump' },

@@ -1,8 +1,9 @@
 import { PAGE_SIZE, physAddr } from '@svsm/address';
-import { DumpError, isDumpError } from '../source/dump-error.ts';
+import { DumpError } from '../source/dump-error.ts';
 import { Notices } from '../source/notices.ts';
 import { readBytes, readFields, readSize, type Source } from '../source/source.ts';
 import { type Codecs, type Compression, unpackBlock } from './codecs.ts';
+import { withoutDamage } from './damaged-page.ts';
 import type { DumpContent } from './dump.ts';
 import { NoteFacts } from './note-facts.ts';
 import { PageBitmap } from './page-bitmap.ts';
@@ -59,7 +60,7 @@ export function openKdump(source: Source, codecs: Codecs): DumpContent {
     memory: { [Symbol.iterator]: () => pages.ranges() },
     notices,
     ...(kernel === undefined ? {} : { kernel }),
-    readFrame: (frame, bytes) => pages.read(frame, bytes),
+    readFrame: withoutDamage((frame, bytes) => pages.read(frame, bytes), notices),
     offsetOf: () => undefined,
   };
 }
@@ -199,18 +200,7 @@ class KdumpPages {
     this.#othersAreZero = dumpLevel === EXCLUDES_ZEROS_ONLY;
   }
 
-  /** A damaged page is not in the dump, and a notice says so: the rest of the dump may be of use. */
   read(frame: number, bytes: Uint8Array): boolean {
-    try {
-      return this.#read(frame, bytes);
-    } catch (error) {
-      if (!isDumpError(error, 'INVALID_FILE') && !isDumpError(error, 'TRUNCATED_FILE')) throw error;
-      this.#notices.add('damaged-page', error.details.reason);
-      return false;
-    }
-  }
-
-  #read(frame: number, bytes: Uint8Array): boolean {
     if (!this.#dumped.has(frame)) {
       if (!this.#othersAreZero || !this.#known.has(frame)) return false;
       bytes.fill(0);

@@ -10,6 +10,7 @@ import { ELF_MAGIC } from './elf-headers.ts';
 import { FOREIGN_SIZE, foreignOf, refusedByName } from './foreign.ts';
 import { FRAMES_MAGIC, openFramesFile } from './frames-file.ts';
 import { KDUMP_MAGIC, openKdump } from './kdump.ts';
+import { AVML_MAGIC, LIME_MAGIC, openLime } from './lime.ts';
 import { openRawImage } from './raw-image.ts';
 import { shapesOf } from './table-look.ts';
 
@@ -66,6 +67,7 @@ function contentOf(name: string, given: Source, options: OpenDumpOptions): DumpC
   const start = startOf(source);
   if (start.startsWith(ELF_MAGIC)) return openElfCore(source);
   if (start.startsWith(KDUMP_MAGIC)) return openKdump(source, options.codecs ?? {});
+  if (start.startsWith(LIME_MAGIC) || start.startsWith(AVML_MAGIC)) return openLime(source);
   if (start.startsWith(FRAMES_MAGIC)) return openFramesFile(source);
   requireKnown(name, start);
   if (cr3 !== undefined || options.isRawIfUnknown === true) return openRawImage(source, ram, shapes);

@@ -6,10 +6,10 @@
  * @returns `undefined` if the block is damaged, or has another size
  */
 export function unpackSnappy(packed: Uint8Array, size: number): Uint8Array | undefined {
-  const start = sizeEnd(packed, size);
-  if (start === undefined) return undefined;
+  const header = sizeOfSnappy(packed);
+  if (header?.size !== size) return undefined;
   const out = new Uint8Array(size);
-  let [at, done] = [start, 0];
+  let [at, done] = [header.start, 0];
   while (at < packed.length) {
     const tag = packed[at]!;
     const kind = tag & 3;
@@ -38,12 +38,14 @@ export function unpackSnappy(packed: Uint8Array, size: number): Uint8Array | und
   return done === size ? out : undefined;
 }
 
-/** The place after the varint, if it is `size`. */
-function sizeEnd(packed: Uint8Array, size: number): number | undefined {
-  let value = 0;
+/** The size that a block announces, and the place of its data; `undefined` if it is damaged. */
+export function sizeOfSnappy(
+  packed: Uint8Array,
+): { readonly size: number; readonly start: number } | undefined {
+  let size = 0;
   for (let i = 0; i < 5 && i < packed.length; i += 1) {
-    value += (packed[i]! & 0x7f) * 2 ** (7 * i);
-    if (packed[i]! < 0x80) return value === size ? i + 1 : undefined;
+    size += (packed[i]! & 0x7f) * 2 ** (7 * i);
+    if (packed[i]! < 0x80) return { size, start: i + 1 };
   }
   return undefined;
 }

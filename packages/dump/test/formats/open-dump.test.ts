@@ -46,6 +46,8 @@ describe('openDump', () => {
     bad.writeUInt16LE(40, 54);
     expect(codeOf(bad)).toBe('INVALID_FILE');
     bad.writeUInt16LE(56, 54);
+    bad.writeUInt16LE(0, 56);
+    expect(() => openDump(bytesSource(bad))).toThrow(/no program headers: a core of 'xl dump-core'/);
     bad.writeUInt16LE(2, 16);
     expect(codeOf(bad)).toBe('UNSUPPORTED_FORMAT');
     expect(() => openDump(bytesSource(new Uint8Array(1)), { name: 'x' })).toThrow(

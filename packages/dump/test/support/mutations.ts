@@ -11,6 +11,7 @@ import { DumpError } from '../../src/source/dump-error.ts';
 import { coreFile, framesFile, sparseFile, tableOf } from './core-file.ts';
 import { flattened, kdumpFile, zlibPage } from './kdump-file.ts';
 import { kernelCore } from './kernel-core.ts';
+import { limeFile } from './lime-file.ts';
 
 const TABLES = [
   tableOf({ 0: 0x2067n, 300: 0x2067n, 511: 0x1063n }),
@@ -46,6 +47,11 @@ const KDUMP = kdumpFile({
   vmcoreinfo: INFO,
 });
 
+const AVML = limeFile([
+  { paddr: 0x1000, bytes: MEMORY, chunks: [0x3000] },
+  { paddr: 0x10_0000, bytes: Buffer.alloc(0x2000, 3) },
+]);
+
 /** The files to mutate, each with options. */
 const ORIGINALS: readonly { readonly bytes: Buffer; readonly args: readonly string[] }[] = [
   { bytes: plain, args: [] },
@@ -71,6 +77,7 @@ const ORIGINALS: readonly { readonly bytes: Buffer; readonly args: readonly stri
   { bytes: Buffer.concat([Buffer.alloc(PAGE_SIZE), MEMORY]), args: ['--cr3', '1000'] },
   { bytes: sparseFile(2 ** 32, [[0x1000, MEMORY]]), args: ['--cr3', '1000'] },
   { bytes: KDUMP, args: [] },
+  { bytes: AVML, args: ['--cr3', '1000'] },
   {
     bytes: flattened([
       [4096, KDUMP.subarray(4096)],
