@@ -69,6 +69,16 @@ test('pages that follow each other and are alike are one range, others are not',
   ])
     expect(lengthAfter(change)).toBe(2);
   expect(lengthAfter({ type: Normal }, new Uint8Array(PAGE_SIZE))).toBe(2);
+  const unmeasured = new LaunchLog();
+  for (const at of [0, 1])
+    unmeasured.add({ ...page, type: Unmeasured, gpa: physAddr(at * PAGE_SIZE) }, undefined);
+  expect([...unmeasured.pages()].map(({ size }) => size)).toEqual([2 * PAGE_SIZE]);
+  // Content ends a range.
+  const written = new LaunchLog();
+  const ones = new Uint8Array(PAGE_SIZE).fill(1);
+  for (const [at, bytes] of [ones, undefined].entries())
+    written.add({ ...page, type: Normal, gpa: physAddr(at * PAGE_SIZE) }, bytes);
+  expect([...written.pages()].map(({ bytes }) => bytes?.[0])).toEqual([1, 0]);
 });
 
 test('pages that were listed do not change with pages that are added later', () => {
