@@ -17,18 +17,22 @@ export type { OnProgress } from './source/on-progress.ts';
 export type { Source } from './source/source.ts';
 export { type FindOptions, findAppearances } from './view/appearances.ts';
 export { compareDumps } from './view/comparison.ts';
+export { listContents } from './view/contents.ts';
 export { describeDump } from './view/inventory.ts';
 export { type DumpListingOptions, listLeaves, listRuns } from './view/listing.ts';
 export type { MappingFilter } from './view/mapping-filter.ts';
 export type {
   AppearanceRecord,
   ChangeRecord,
+  ContentRecord,
   CpuRecord,
   DumpRecord,
   EndRecord,
   FaultRecord,
   FileRecord,
+  GapRecord,
   LeafRecord,
+  MatchRecord,
   MemoryRecord,
   Obstacle,
   PageFacts,
@@ -44,6 +48,7 @@ export type {
   WarningRecord,
 } from './view/record.ts';
 export { findRoots, type RootSearchOptions } from './view/root-search.ts';
+export { searchMemory } from './view/search.ts';
 export { summarize } from './view/summary.ts';
 export { listTranslations, translationOf } from './view/translation.ts';
 export { type DumpView, openView, type ViewOptions } from './view/view.ts';

@@ -4,10 +4,12 @@ import { openDumpFile } from '../node/open-dump-file.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { findAppearances } from '../view/appearances.ts';
 import { compareDumps } from '../view/comparison.ts';
+import { listContents } from '../view/contents.ts';
 import { describeDump } from '../view/inventory.ts';
 import { listLeaves, listRuns } from '../view/listing.ts';
 import type { EndRecord, ReportRecord, WarningRecord } from '../view/record.ts';
 import { findRoots, rootsIn } from '../view/root-search.ts';
+import { searchMemory } from '../view/search.ts';
 import { summarize } from '../view/summary.ts';
 import { isFault, listTranslations } from '../view/translation.ts';
 import { type DumpView, openView } from '../view/view.ts';
@@ -17,7 +19,8 @@ import { type Command, type Options, parseHex } from './options.ts';
 import { ExitCode } from './problem.ts';
 import { QemuMem, QemuTlb } from './qemu-listing.ts';
 import type { Renderer } from './renderer.ts';
-import { TextReport } from './text-report.ts';
+import { Strings } from './strings.ts';
+import { gapText, TextReport } from './text-report.ts';
 
 /** The input and output of a command. */
 export interface Terminal {
@@ -26,6 +29,8 @@ export interface Terminal {
   lines(): AsyncIterable<string>;
   /** Prints lines. Returns whether to wait for {@link flush}. */
   print(lines: string): boolean;
+  /** Writes bytes as they are. Returns whether to wait for {@link flush}. */
+  write(bytes: Uint8Array): boolean;
   flush(): Promise<void>;
   /** Prints one line to standard error. */
   complain(line: string): void;
@@ -102,6 +107,10 @@ function recordsFor(options: Options, { dumps, opened, roots }: Opened, terminal
       return summarize(first, scope);
     case 'find':
       return findAppearances(first, options.addresses, { roots, all: options.all, onProgress });
+    case 'read':
+      return listContents(first, options.addresses[0]!, options.addresses[1]!);
+    case 'search':
+      return searchMemory(first, options.pattern, scope);
     case 'roots':
       return findRoots(dumps[0]!, { levels: options.views[0]!.levels, all: options.all, onProgress });
     case 'info':
@@ -134,8 +143,9 @@ function withRoots(options: Options, dumps: readonly Dump[], { onProgress }: Ter
   return { dumps: [found.dump], views: [{ ...view, ...first }], roots };
 }
 
-function rendererFor({ command, json, qemu }: Options): Renderer {
+function rendererFor({ command, format, json, qemu }: Options): Renderer {
   if (json) return new JsonLines();
+  if (command === 'read' && format === 'strings') return new Strings();
   if (qemu) return command === 'leaves' ? new QemuTlb() : new QemuMem();
   return new TextReport();
 }
@@ -155,11 +165,14 @@ async function print(records: Records, printing: Printing): Promise<number> {
   /** Prints one record. Returns whether to wait for the reader. */
   const take = (record: ReportRecord): boolean => {
     code = Math.max(code, codeOf(record));
-    const text = renderer.render(record);
+    const isRaw = printing.options.command === 'read' && printing.options.format === 'raw';
+    if (isRaw && record.type === 'content') return terminal.write(record.bytes);
+    const text = isRaw ? undefined : renderer.render(record);
     if (text !== undefined) return terminal.print(text);
     // If the output format has no line for a fault or a warning, it goes to standard error.
     if (record.type === 'fault') terminal.complain(new TextReport().render(record) ?? '');
     if (record.type === 'warning') terminal.complain(`${record.file}: warning: ${record.message}`);
+    if (record.type === 'gap') terminal.complain(gapText(record));
     return false;
   };
   const takeAll = (record: ReportRecord): boolean => {
@@ -193,7 +206,7 @@ function warningsOf({ dumps, opened }: Printing): WarningRecord[] {
 
 /** A listing of nothing is an answer only for a part of the addresses. Otherwise something is wrong, and a warning says so. */
 function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
-  if ((what === 'roots' || what === 'appearances') && count === 0) return ExitCode.Negative;
+  if (['roots', 'appearances', 'matches', 'bytes'].includes(what) && count === 0) return ExitCode.Negative;
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
   if (options.within !== undefined || options.filter !== undefined) return ExitCode.Negative;
   // The exit code follows from the warning.
@@ -210,6 +223,10 @@ function codeOf(record: ReportRecord): number {
     return isFault(result.obstacle) ? ExitCode.BadTables : ExitCode.Negative;
   }
   if (record.type === 'fault' || record.type === 'warning') return ExitCode.BadTables;
+  if (record.type === 'gap') {
+    const isOfTables = record.obstacle !== 'not-in-dump' && isFault(record.obstacle);
+    return isOfTables ? ExitCode.BadTables : ExitCode.Negative;
+  }
   return record.type === 'change' ? ExitCode.Negative : ExitCode.Done;
 }
 

@@ -13,6 +13,9 @@ Commands:
                           inside large pages; with --all-roots, of all
                           processes
   compare OLD NEW         list what was mapped, unmapped, remapped or changed
+  read FILE ADDR LENGTH   print bytes at virtual addresses
+  search FILE PATTERN     find bytes in mapped memory, by virtual address:
+                          deadbeef, or text:WORDS
   summary FILE            print totals by page size and rights, and warnings
   roots FILE              find all top tables (CR3) by their content, with a
                           score; of a raw image too, without --cr3
@@ -33,6 +36,7 @@ Options:
   --json                  print JSON Lines: one object a line
   --qemu                  print leaves as QEMU's 'info tlb', runs as its
                           'info mem'
+  --format hex|strings|raw  how read prints bytes (default: hex)
   --within START-END      list only these virtual addresses; END is exclusive.
                           Or START+SIZE
   --rights R              list only pages with these rights: w+x (writable and

@@ -15,5 +15,7 @@ export class JsonLines implements Renderer {
 }
 
 function hex(_: string, value: unknown): unknown {
+  if (value instanceof Uint8Array)
+    return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join('');
   return typeof value === 'bigint' ? formatAddress(value) : value;
 }

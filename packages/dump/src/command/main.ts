@@ -31,7 +31,14 @@ async function main(): Promise<number> {
   if (options !== undefined) {
     const print = (text: string): boolean => output.add(text);
     const onProgress = progress.report;
-    return execute(options, { onProgress, lines, print, flush: () => output.flush(), complain });
+    return execute(options, {
+      onProgress,
+      lines,
+      print,
+      write: (bytes) => output.write(bytes),
+      flush: () => output.flush(),
+      complain,
+    });
   }
   output.add(HELP.trimEnd());
   await output.flush();

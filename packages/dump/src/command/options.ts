@@ -13,10 +13,15 @@ const COMMANDS = [
   'walk',
   'compare',
   'find',
+  'read',
+  'search',
   'summary',
   'roots',
   'info',
 ] as const;
+/** The formats of bytes. */
+const FORMATS = ['hex', 'strings', 'raw'] as const;
+export type ContentFormat = (typeof FORMATS)[number];
 export type Command = (typeof COMMANDS)[number];
 
 /** The parsed command line. */
@@ -24,7 +29,12 @@ export interface Options {
   readonly command: Command;
   /** Two files for `compare`, else one. */
   readonly files: readonly string[];
+  /** For `read`, the first address and the number of bytes. */
   readonly addresses: readonly bigint[];
+  /** The pattern of `search`. */
+  readonly pattern: Uint8Array;
+  /** How `read` prints bytes. */
+  readonly format: ContentFormat;
   readonly json: boolean;
   readonly qemu: boolean;
   readonly all: boolean;
@@ -41,13 +51,14 @@ export interface Options {
 /** Options that only some commands accept. */
 const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
   qemu: ['runs', 'leaves'],
-  within: ['runs', 'leaves', 'summary', 'compare'],
-  all: ['runs', 'leaves', 'summary', 'compare', 'find', 'roots'],
+  within: ['runs', 'leaves', 'summary', 'compare', 'search'],
+  format: ['read'],
+  all: ['runs', 'leaves', 'summary', 'compare', 'find', 'search', 'roots'],
   'all-roots': ['find'],
-  rights: ['runs', 'leaves', 'summary'],
-  'page-size': ['runs', 'leaves', 'summary'],
-  memory: ['runs', 'leaves', 'summary'],
-  physical: ['runs', 'leaves', 'summary'],
+  rights: ['runs', 'leaves', 'summary', 'search'],
+  'page-size': ['runs', 'leaves', 'summary', 'search'],
+  memory: ['runs', 'leaves', 'summary', 'search'],
+  physical: ['runs', 'leaves', 'summary', 'search'],
 };
 
 /**
@@ -61,7 +72,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   const [first = '', ...rest] = positionals;
   const isCommand = (COMMANDS as readonly string[]).includes(first);
   const command = isCommand ? (first as Command) : 'runs';
-  const { files, addresses } = operands(command, isCommand ? rest : positionals);
+  const { files, addresses, pattern } = operands(command, isCommand ? rest : positionals);
   for (const [name, commands] of Object.entries(ONLY_FOR)) {
     if (values[name as 'qemu'] !== undefined && !commands.includes(command)) {
       throw new UsageError(`--${name} is for ${commands.join(', ')}, not for ${command}`);
@@ -72,6 +83,8 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     command,
     files,
     addresses,
+    pattern,
+    format: parseFormat(values.format, values.json ?? false),
     json: values.json ?? false,
     qemu: values.qemu ?? false,
     all: values.all ?? false,
@@ -110,6 +123,7 @@ function parse(args: readonly string[]) {
         within: { type: 'string' },
         all: { type: 'boolean' },
         'all-roots': { type: 'boolean' },
+        format: { type: 'string' },
         rights: { type: 'string' },
         'page-size': { type: 'string' },
         memory: { type: 'string' },
@@ -138,19 +152,26 @@ function parse(args: readonly string[]) {
 function operands(
   command: Command,
   given: readonly string[],
-): { files: readonly string[]; addresses: readonly bigint[] } {
+): { files: readonly string[]; addresses: readonly bigint[]; pattern: Uint8Array } {
   const fileCount = command === 'compare' ? 2 : 1;
   const files = given.slice(0, fileCount);
   const addresses = given.slice(fileCount);
   if (files.length < fileCount) {
     throw new UsageError(`${command} needs ${fileCount === 2 ? 'two files' : 'a file'}: see --help`);
   }
-  if (addresses.length > 0 && !['translate', 'walk', 'find'].includes(command)) {
+  if (command === 'search') return { files, addresses: [], pattern: parsePattern(addresses) };
+  if (addresses.length > 0 && !['translate', 'walk', 'find', 'read'].includes(command)) {
     throw new UsageError(`${command} does not take the argument ${JSON.stringify(addresses[0])}: see --help`);
   }
   if (addresses.length === 0 && (command === 'walk' || command === 'find'))
     throw new UsageError(`${command} needs an address: see --help`);
-  return { files, addresses: addresses.map((text) => parseHex(text, 'address')) };
+  if (command === 'read' && addresses.length !== 2)
+    throw new UsageError('read needs an address and a number of bytes: see --help');
+  const numbers = addresses.map((text) => parseHex(text, 'address'));
+  const [start = 0n, length = 0n] = numbers;
+  if (command === 'read' && start + length > 2n ** 64n)
+    throw new UsageError('read: the bytes must end at 2^64 at most');
+  return { files, addresses: numbers, pattern: new Uint8Array(0) };
 }
 
 function viewOptions(values: Values, index: number, files: number): ViewOptions {
@@ -213,6 +234,30 @@ function parseBounds(text: string): VirtBounds {
     );
   }
   return { start: start as VirtAddr, end };
+}
+
+/** Parses `deadbeef`, with or without spaces, or `text:` and any text. */
+function parsePattern(words: readonly string[]): Uint8Array {
+  const [only = ''] = words;
+  if (words.length !== 1) throw new UsageError('search needs one pattern: see --help');
+  const digits = only.replaceAll(/[\s_]/g, '').replace(/^0x/i, '');
+  const isText = only.startsWith('text:');
+  if (!isText && !/^(?:[0-9a-f]{2})+$/i.test(digits)) {
+    throw new UsageError(`search: ${JSON.stringify(only)} is neither bytes in hexadecimal nor text:WORDS`);
+  }
+  const bytes = isText
+    ? new TextEncoder().encode(only.slice('text:'.length))
+    : Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+  if (bytes.length > 0 && bytes.length <= 4096) return bytes;
+  throw new UsageError(`search: the pattern has ${bytes.length} bytes, not 1 to 4096`);
+}
+
+function parseFormat(text: string | undefined, json: boolean): ContentFormat {
+  const found = FORMATS.find((format) => format === (text ?? 'hex'));
+  if (found === undefined)
+    throw new UsageError(`--format: ${JSON.stringify(text)} is not hex, strings or raw`);
+  if (json && text !== undefined) throw new UsageError('pass either --format or --json');
+  return found;
 }
 
 const PAGE_SIZES: Readonly<Record<string, number>> = { '4k': 2 ** 12, '2m': 2 ** 21, '1g': 2 ** 30 };

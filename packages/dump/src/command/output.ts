@@ -11,6 +11,7 @@ export class Output {
   readonly #progress: Progress;
   #pending = '';
   #isScheduled = false;
+  #isFull = false;
 
   constructor(progress: Progress) {
     this.#progress = progress;
@@ -36,7 +37,18 @@ export class Output {
     return this.#pending.length >= ENOUGH;
   }
 
+  /** Writes bytes as they are. Returns whether the caller should await {@link flush}. */
+  write(bytes: Uint8Array): boolean {
+    if (process.stdout.isTTY === true) this.#progress.clear();
+    this.#isFull = !process.stdout.write(bytes);
+    return this.#isFull;
+  }
+
   async flush(): Promise<void> {
+    if (this.#isFull) {
+      this.#isFull = false;
+      await once(process.stdout, 'drain');
+    }
     const pending = printableLines(this.#pending);
     this.#pending = '';
     if (pending === '') return;

@@ -4,11 +4,14 @@ import { LeafBits } from '../view/entry-bits.ts';
 import type {
   AppearanceRecord,
   ChangeRecord,
+  ContentRecord,
   CpuRecord,
   DumpRecord,
   EndRecord,
   FaultRecord,
+  GapRecord,
   LeafRecord,
+  MatchRecord,
   PageFacts,
   ReportRecord,
   RootRecord,
@@ -30,6 +33,7 @@ const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
 };
 /** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
 const HEADINGS: Partial<Record<ReportRecord['type'], string>> = {
+  match: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory`,
   appearance: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in`,
   root: `${'CR3'.padEnd(16)} levels   score   user kernel`,
   run: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
@@ -87,6 +91,12 @@ export class TextReport implements Renderer {
         return summaryText(record);
       case 'file':
         return `# ${printable(record.file)}: ${printable(record.kind)}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
+      case 'content':
+        return contentText(record);
+      case 'gap':
+        return undefined;
+      case 'match':
+        return matchText(record);
       case 'appearance':
         return appearanceText(record);
       case 'root':
@@ -201,6 +211,43 @@ function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): s
   return lines.join('\n');
 }
 
+/** Sixteen bytes a line, at multiples of 16, as in hexdump -C. */
+function contentText({ vaddr, bytes }: ContentRecord): string {
+  const lines: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const column = Number((vaddr + BigInt(at)) % 16n);
+    const part = bytes.subarray(at, at + 16 - column);
+    const digits = Array.from(part, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+    const text = Array.from(part, (byte) =>
+      byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.',
+    ).join('');
+    const padding = ' '.repeat(3 * column);
+    lines.push(
+      `${formatAddress(vaddr + BigInt(at))}  ${(padding + digits).padEnd(47)}  ${' '.repeat(column)}${text}`.trimEnd(),
+    );
+    at += part.length;
+  }
+  return lines.join('\n');
+}
+
+/** A line for standard error about addresses without bytes. */
+export function gapText({ start, end, obstacle }: GapRecord): string {
+  const why = {
+    'not-mapped': 'not mapped',
+    'not-canonical': 'not canonical',
+    'reserved-bits': 'not read: an entry has reserved bits set',
+    'bus-error': 'not read: a table is outside memory',
+    'not-in-dump': 'mapped to memory that the dump does not have',
+  }[obstacle];
+  return `${range(start, end).trimEnd()} ${why}`;
+}
+
+function matchText({ vaddr, paddr, size: _, ...facts }: MatchRecord): string {
+  const text = factsText({ ...facts, paddr: (paddr ?? 0n) as PageFacts['paddr'] });
+  const place = paddr === null ? text.replace(/^\S+/, '-'.padEnd(18)) : text;
+  return `${formatAddress(vaddr)} ${place}`.trimEnd();
+}
+
 function appearanceText({ paddr, vaddr, page, roots }: AppearanceRecord): string {
   const [first = 0n] = roots;
   const where = roots.length === 1 ? `CR3 ${short(first)}` : `${roots.length} CR3s, first ${short(first)}`;
@@ -226,7 +273,7 @@ function cpuText({ cpu, registers, cpl }: CpuRecord): string {
 
 function endText({ count, what, bytes, faults }: EndRecord): string {
   const size = bytes === null ? '' : `, ${sizeText(bytes)}`;
-  const noun = count === 1 ? what.replace(/(?<=address)es$|s$/, '') : what;
+  const noun = count === 1 ? what.replace(/(?<=address|match)es$|s$/, '') : what;
   return `# ${count} ${noun}${size}; ${faults === 0 ? 'complete' : `${faults} ${faults === 1 ? 'place' : 'places'} could not be read`}`;
 }
 

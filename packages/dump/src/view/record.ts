@@ -162,6 +162,34 @@ export interface AppearanceRecord {
   readonly roots: readonly bigint[];
 }
 
+/** Bytes at a virtual address, in one page. JSON has them in hexadecimal. */
+export interface ContentRecord {
+  readonly type: 'content';
+  readonly vaddr: bigint;
+  readonly paddr: bigint;
+  readonly bytes: Uint8Array;
+}
+
+/** Virtual addresses without bytes. */
+export interface GapRecord {
+  readonly type: 'gap';
+  readonly start: bigint;
+  /** Exclusive. */
+  readonly end: bigint;
+  /** `'not-in-dump'`: mapped, but the dump does not have the memory. */
+  readonly obstacle: Obstacle | 'not-in-dump';
+}
+
+/** A place of a pattern. */
+export interface MatchRecord extends Omit<PageFacts, 'paddr'> {
+  readonly type: 'match';
+  readonly vaddr: bigint;
+  /** The number of bytes of the pattern. */
+  readonly size: number;
+  /** `null` if the match begins in another page than it ends. */
+  readonly paddr: bigint | null;
+}
+
 /** A frame that is, by its content, the top table of a page table. */
 export interface RootRecord {
   readonly type: 'root';
@@ -223,5 +251,8 @@ export type ReportRecord =
   | FileRecord
   | RootRecord
   | AppearanceRecord
+  | ContentRecord
+  | GapRecord
+  | MatchRecord
   | CpuRecord
   | MemoryRecord;

@@ -144,6 +144,7 @@ export async function tryMutation(seed: number): Promise<boolean> {
         printed += text.length;
         return false;
       },
+      write: () => false,
       flush: () => Promise.resolve(),
       complain: () => {},
     });

@@ -59,6 +59,10 @@ export async function runHere(args: readonly string[], input = '') {
       stdout += `${lines}\n`;
       return false;
     },
+    write(bytes) {
+      stdout += Buffer.from(bytes).toString('latin1');
+      return false;
+    },
     flush: () => Promise.resolve(),
     complain(line) {
       stderr += `svsm-dump: ${line}\n`;

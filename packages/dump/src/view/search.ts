@@ -1,0 +1,159 @@
+import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import type { Mapping } from '@svsm/pagetable';
+import type { MemoryRange } from '../formats/segments.ts';
+import { DumpError } from '../source/dump-error.ts';
+import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpRecord, EndRecord, FaultRecord, MatchRecord } from './record.ts';
+import type { DumpView } from './view.ts';
+
+const MAX_PATTERN = PAGE_SIZE;
+const PAGE = BigInt(PAGE_SIZE);
+
+/**
+ * Finds a pattern of bytes in the memory that is mapped, by virtual address. A match may cross pages that are not contiguous in
+ * physical memory. Memory that is mapped at several addresses is found at each. Matches may overlap. O(n) for n bytes.
+ *
+ * @param pattern - 1 to 4096 bytes
+ * @throws DumpError `INVALID_ARGUMENT` for another pattern; as `listRuns`
+ * @throws PageTableError as `listRuns`
+ */
+export function* searchMemory(
+  view: DumpView,
+  pattern: Uint8Array,
+  options: DumpListingOptions = {},
+): Generator<DumpRecord | MatchRecord | FaultRecord | EndRecord, undefined, undefined> {
+  if (!(pattern instanceof Uint8Array) || pattern.length === 0 || pattern.length > MAX_PATTERN) {
+    const expected = `pass a Uint8Array of 1 to ${MAX_PATTERN} bytes`;
+    throw new DumpError('INVALID_ARGUMENT', { what: 'pattern', value: pattern?.length, expected });
+  }
+  const expected = requireListable(view, options);
+  yield dumpRecord(view);
+  const faults: FaultRecord[] = [];
+  const memory = new Memory(view);
+  let [count, pages] = [0, 0];
+  let tail: Tail = { next: -1n, bytes: new Uint8Array(0) };
+  for (const mapping of mappingsOf(view, options, (fault) => faults.push(fault))) {
+    for (const { vaddr, bytes } of memory.pagesOf(mapping)) {
+      const before = vaddr === tail.next ? tail.bytes : new Uint8Array(0);
+      const whole = joined(before, bytes);
+      const start = vaddr - BigInt(before.length);
+      for (const at of matchesIn(whole, pattern)) {
+        count += 1;
+        yield matchOf(view, mapping, start + BigInt(at), pattern.length);
+      }
+      // One byte less than a match, which would be found again.
+      const kept = Math.min(whole.length, pattern.length - 1);
+      tail = { next: vaddr + PAGE, bytes: whole.slice(whole.length - kept) };
+    }
+    pages += Number(mapping.region.size) / mapping.pageSize;
+    options.onProgress?.(pages, Math.max(pages, expected), 'pages');
+  }
+  yield* faults;
+  yield { type: 'end', what: 'matches', count, bytes: null, faults: faults.length };
+}
+
+interface Tail {
+  /** The virtual address after the bytes. */
+  readonly next: bigint;
+  readonly bytes: Uint8Array;
+}
+
+function joined(before: Uint8Array, bytes: Uint8Array): Uint8Array {
+  if (before.length === 0) return bytes;
+  const both = new Uint8Array(before.length + bytes.length);
+  both.set(before);
+  both.set(bytes, before.length);
+  return both;
+}
+
+function* matchesIn(bytes: Uint8Array, pattern: Uint8Array): Generator<number, undefined, undefined> {
+  const first = pattern[0]!;
+  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    if (at + pattern.length > bytes.length) return;
+    let i = 1;
+    while (i < pattern.length && bytes[at + i] === pattern[i]) i += 1;
+    if (i === pattern.length) yield at;
+  }
+}
+
+function matchOf(view: DumpView, mapping: Mapping, vaddr: bigint, size: number): MatchRecord {
+  // A match may begin in the run before.
+  const isInside = vaddr >= mapping.region.start;
+  const paddr = isInside ? mapping.paddr + (vaddr - mapping.region.start) : null;
+  const { paddr: _, ...facts } = factsOf(view, mapping);
+  return { type: 'match', vaddr, size, paddr, ...facts };
+}
+
+interface Range {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+/** The memory of a dump, of which a mapping may have only parts. */
+class Memory {
+  readonly #view: DumpView;
+  /** The ranges with bytes, ascending; `undefined` if the dump does not list its memory. */
+  readonly #ranges: readonly Range[] | undefined;
+
+  constructor(view: DumpView) {
+    this.#view = view;
+    this.#ranges = view.dump.memory && pagesOfRanges(view.dump.memory);
+  }
+
+  /** The pages of a mapping that the dump has. Memory that is zero without a place in the file is left out. */
+  *pagesOf({
+    region,
+    paddr,
+  }: Mapping): Generator<{ vaddr: bigint; bytes: Uint8Array }, undefined, undefined> {
+    const end = paddr + region.size;
+    for (const [from, to] of this.#partsOf(paddr, end)) {
+      for (let at = from; at < to; at += PAGE) {
+        const bytes = new Uint8Array(PAGE_SIZE);
+        if (!this.#view.dump.readFrame(Number(at >> 12n), bytes)) continue;
+        yield { vaddr: region.start + (at - paddr), bytes };
+      }
+    }
+  }
+
+  *#partsOf(start: PhysAddr, end: bigint): Generator<readonly [bigint, bigint], undefined, undefined> {
+    if (this.#ranges === undefined) {
+      yield [start, end];
+      return;
+    }
+    for (let i = this.#firstAt(start); i < this.#ranges.length; i += 1) {
+      const range = this.#ranges[i]!;
+      if (range.start >= end) return;
+      const from = range.start > start ? range.start : start;
+      const to = range.end < end ? range.end : end;
+      if (from < to) yield [from, to];
+    }
+  }
+
+  /** The index of the range with `paddr`, or of the first one after it. */
+  #firstAt(paddr: bigint): number {
+    const ranges = this.#ranges!;
+    let low = 0;
+    let high = ranges.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (ranges[middle]!.end <= paddr) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** Whole pages that the ranges have a part of, ascending and disjoint. */
+function pagesOfRanges(ranges: Iterable<MemoryRange>): Range[] {
+  const pages = Array.from(ranges)
+    .filter(({ isZero }) => !isZero)
+    .map(({ start, end }) => ({ start: start - (start % PAGE), end: ((end + PAGE - 1n) / PAGE) * PAGE }))
+    .sort((a, b) => (a.start < b.start ? -1 : 1));
+  const merged: { start: bigint; end: bigint }[] = [];
+  for (const { start, end } of pages) {
+    const last = merged.at(-1);
+    if (last === undefined || last.end < start) merged.push({ start, end });
+    else if (last.end < end) last.end = end;
+  }
+  return merged;
+}
