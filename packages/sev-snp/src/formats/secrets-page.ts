@@ -3,7 +3,6 @@ import {
   type ByteFields,
   fieldsOf,
   readFields,
-  requireFit,
   requireFlags,
   requireLength,
   writeFields,
@@ -130,8 +129,7 @@ export function announceSvsm(page: Uint8Array, svsm: SvsmLocation): void {
 }
 
 function writeSvsm(page: Uint8Array, svsm: SvsmLocation): void {
-  const { base, size, callingArea, guestVmpl } = svsm;
-  for (const [field, value] of Object.entries({ base, size, callingArea })) requireFit(field, value, 8);
+  const { guestVmpl } = svsm;
   if (!Number.isInteger(guestVmpl) || guestVmpl < 1 || guestVmpl > 3) {
     throw new SnpError('INVALID_MESSAGE', { field: 'guestVmpl', value: guestVmpl, expected: 'pass 1 to 3' });
   }

@@ -124,6 +124,10 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => ovmf({ kernelHashes }),
   ],
   [
+    'the hashes of a kernel cannot be "given": pass an image that has a section for them [INVALID_ARGUMENT]',
+    () => ovmf({ kernelHashes, image: decodeOvmfImage(make.ovmfImage({ sections: [[0x1000, 0x1000, 1]] })) }),
+  ],
+  [
     'the area of the hashes cannot be undefined: pass an image that has one [INVALID_ARGUMENT]',
     () => ovmf({ kernelHashes, image: withHashes(0x1000) }),
   ],

@@ -110,3 +110,12 @@ test.each([0, 4, 1.5])('an SVSM has no guest at VMPL%d', (guestVmpl) => {
   const error = thrownBy(() => announceSvsm(page(), { ...svsm, guestVmpl }));
   expect(error?.details).toEqual({ field: 'guestVmpl', value: guestVmpl, expected: 'pass 1 to 3' });
 });
+
+test('a page of a guest without a migration image says so', () => {
+  const page = new Uint8Array(4096);
+  expect(decodeSecretsPage(page).imi).toBe(false);
+  page.fill(0xfe, 4, 5);
+  expect(decodeSecretsPage(page).imi).toBe(false);
+  page.fill(1, 4, 5);
+  expect(decodeSecretsPage(page).imi).toBe(true);
+});
