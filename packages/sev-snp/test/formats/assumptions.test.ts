@@ -301,7 +301,7 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
       create(at(1), 2, 1),
       create(at(2), 3, 1),
       create(at(3), 2, 5),
-      create(at(4), 2, -1),
+      create(at(4), 2, 0xffff_ffff),
     ];
   },
   // S2
