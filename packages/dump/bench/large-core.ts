@@ -1,15 +1,15 @@
 /**
- * Writes an ELF core of 6 GiB with scattered 4 KiB pages. Everything except the page tables is a hole:
- * `npx node bench/large-core.ts FILE [PAGES]`. Measure dump-walk on it with `/usr/bin/time -v`; the README has figures.
+ * Writes an ELF core of 6 GiB, or another size, with scattered 4 KiB pages. Everything except the page tables is a hole:
+ * `npx node bench/large-core.ts FILE [PAGES] [GIB]`. Measure dump-walk on it with `/usr/bin/time -v`; the README has figures.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import process from 'node:process';
 import { coreFile } from '../test/support/core-file.ts';
 
-const [path, count = '1500000'] = process.argv.slice(2);
+const [path, count = '1500000', gibibytes = '6'] = process.argv.slice(2);
 if (path === undefined) throw new Error('pass the name of the file to write');
 const pages = Number(count);
-const MEMORY = 6 * 2 ** 30;
+const MEMORY = Number(gibibytes) * 2 ** 30;
 const ROOT = 0x1_0000;
 const tables = Math.ceil(pages / 512);
 const directories = Math.ceil(tables / 512);

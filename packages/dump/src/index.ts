@@ -16,6 +16,7 @@ export type { Notice, Notices } from './source/notices.ts';
 export type { OnProgress } from './source/on-progress.ts';
 export type { Source } from './source/source.ts';
 export { type FindOptions, findAppearances } from './view/appearances.ts';
+export { checkTables } from './view/check.ts';
 export { compareDumps } from './view/comparison.ts';
 export { listContents } from './view/contents.ts';
 export { describeDump } from './view/inventory.ts';
@@ -30,6 +31,8 @@ export type {
   EndRecord,
   FaultRecord,
   FileRecord,
+  Finding,
+  FindingRecord,
   GapRecord,
   LeafRecord,
   MatchRecord,

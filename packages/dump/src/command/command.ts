@@ -3,6 +3,7 @@ import type { OpenDumpOptions } from '../formats/open-dump.ts';
 import { openDumpFile } from '../node/open-dump-file.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { findAppearances } from '../view/appearances.ts';
+import { checkTables } from '../view/check.ts';
 import { compareDumps } from '../view/comparison.ts';
 import { listContents } from '../view/contents.ts';
 import { describeDump } from '../view/inventory.ts';
@@ -111,6 +112,8 @@ function recordsFor(options: Options, { dumps, opened, roots }: Opened, terminal
       return listContents(first, options.addresses[0]!, options.addresses[1]!);
     case 'search':
       return searchMemory(first, options.pattern, scope);
+    case 'check':
+      return checkTables(first, scope);
     case 'roots':
       return findRoots(dumps[0]!, { levels: options.views[0]!.levels, all: options.all, onProgress });
     case 'info':
@@ -227,7 +230,7 @@ function codeOf(record: ReportRecord): number {
     const isOfTables = record.obstacle !== 'not-in-dump' && isFault(record.obstacle);
     return isOfTables ? ExitCode.BadTables : ExitCode.Negative;
   }
-  return record.type === 'change' ? ExitCode.Negative : ExitCode.Done;
+  return record.type === 'change' || record.type === 'finding' ? ExitCode.Negative : ExitCode.Done;
 }
 
 /** The addresses in lines, separated by blanks. The rest of a line after `#` is a comment. */

@@ -16,6 +16,9 @@ Commands:
   read FILE ADDR LENGTH   print bytes at virtual addresses
   search FILE PATTERN     find bytes in mapped memory, by virtual address:
                           deadbeef, or text:WORDS
+  check FILE              list what a sound system does not have: writable and
+                          executable pages, kernel pages of user mode, aliases
+                          of page tables, code and tables in shared memory
   summary FILE            print totals by page size and rights, and warnings
   roots FILE              find all top tables (CR3) by their content, with a
                           score; of a raw image too, without --cr3
@@ -68,7 +71,7 @@ Addresses and sizes are hexadecimal, with or without 0x; N is decimal.
 
 Exit codes:
   0  success
-  1  success; the dumps differ, an address is not mapped, or nothing that was
+  1  success; the dumps differ, check found something, an address is not mapped, or nothing that was
      asked for is mapped or found
   2  wrong usage
   3  a file cannot be opened, or has a wrong format

@@ -15,6 +15,7 @@ const COMMANDS = [
   'find',
   'read',
   'search',
+  'check',
   'summary',
   'roots',
   'info',
@@ -51,14 +52,14 @@ export interface Options {
 /** Options that only some commands accept. */
 const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
   qemu: ['runs', 'leaves'],
-  within: ['runs', 'leaves', 'summary', 'compare', 'search'],
+  within: ['runs', 'leaves', 'summary', 'compare', 'search', 'check'],
   format: ['read'],
-  all: ['runs', 'leaves', 'summary', 'compare', 'find', 'search', 'roots'],
+  all: ['runs', 'leaves', 'summary', 'compare', 'find', 'search', 'check', 'roots'],
   'all-roots': ['find'],
-  rights: ['runs', 'leaves', 'summary', 'search'],
-  'page-size': ['runs', 'leaves', 'summary', 'search'],
-  memory: ['runs', 'leaves', 'summary', 'search'],
-  physical: ['runs', 'leaves', 'summary', 'search'],
+  rights: ['runs', 'leaves', 'summary', 'search', 'check'],
+  'page-size': ['runs', 'leaves', 'summary', 'search', 'check'],
+  memory: ['runs', 'leaves', 'summary', 'search', 'check'],
+  physical: ['runs', 'leaves', 'summary', 'search', 'check'],
 };
 
 /**

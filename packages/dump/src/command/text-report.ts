@@ -9,6 +9,7 @@ import type {
   DumpRecord,
   EndRecord,
   FaultRecord,
+  FindingRecord,
   GapRecord,
   LeafRecord,
   MatchRecord,
@@ -33,6 +34,7 @@ const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
 };
 /** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
 const HEADINGS: Partial<Record<ReportRecord['type'], string>> = {
+  finding: `${'finding'.padEnd(17)} ${'start'.padEnd(18)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
   match: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory`,
   appearance: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in`,
   root: `${'CR3'.padEnd(16)} levels   score   user kernel`,
@@ -91,6 +93,8 @@ export class TextReport implements Renderer {
         return summaryText(record);
       case 'file':
         return `# ${printable(record.file)}: ${printable(record.kind)}; ${record.size} bytes, ${record.cpus} ${record.cpus === 1 ? 'CPU' : 'CPUs'}`;
+      case 'finding':
+        return findingText(record);
       case 'content':
         return contentText(record);
       case 'gap':
@@ -209,6 +213,11 @@ function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): s
     for (const { start, end } of examples) lines.push(`  ${range(start, end)}`);
   }
   return lines.join('\n');
+}
+
+function findingText({ finding, start, end, size, ...facts }: FindingRecord): string {
+  const place = start === null || end === null ? '-'.padEnd(37) : range(start, end);
+  return `${finding.padEnd(19)} ${place} ${sizeText(size).padStart(10)}  ${factsText(facts)}`.trimEnd();
 }
 
 /** Sixteen bytes a line, at multiples of 16, as in hexdump -C. */

@@ -16,6 +16,8 @@ export interface Census {
   readonly once: number;
   /** The number of tables, each counted once. */
   readonly tables: number;
+  /** For each table by its frame number, the levels at which it is reached. */
+  readonly levelsOf: ReadonlyMap<number, ReadonlySet<number>>;
   /** The frame numbers of tables that are reached at more than one level (a self-map or a loop), ascending. */
   readonly selfMapped: readonly number[];
 }
@@ -45,6 +47,7 @@ export function takeCensus(view: DumpView, within: VirtBounds | undefined): Cens
     once: count.once,
     entries: count.entries,
     tables: count.levelsOf.size,
+    levelsOf: count.levelsOf,
     selfMapped: [...count.levelsOf]
       .filter(([, seen]) => seen.size > 1)
       .map(([table]) => table)

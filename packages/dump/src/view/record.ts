@@ -162,6 +162,37 @@ export interface AppearanceRecord {
   readonly roots: readonly bigint[];
 }
 
+/**
+ * Something that a sound system does not have.
+ *
+ * - `writable-executable`: pages that are writable and executable
+ * - `user-in-upper-half`: pages of the kernel's half that user mode can access
+ * - `shared-executable`: code in memory that the hypervisor can change
+ * - `user-maps-table`: a page table that user mode can access
+ * - `executable-table`: a page table that can be executed
+ * - `table-aliases`: a page table that is writable at several addresses
+ * - `shared-table`: a page table in memory that the hypervisor can change
+ */
+export type Finding =
+  | 'writable-executable'
+  | 'user-in-upper-half'
+  | 'shared-executable'
+  | 'user-maps-table'
+  | 'executable-table'
+  | 'table-aliases'
+  | 'shared-table';
+
+/** A place with a {@link Finding}. */
+export interface FindingRecord extends PageFacts {
+  readonly type: 'finding';
+  readonly finding: Finding;
+  /** `null` for a page table that no page maps. */
+  readonly start: bigint | null;
+  /** Exclusive. */
+  readonly end: bigint | null;
+  readonly size: bigint;
+}
+
 /** Bytes at a virtual address, in one page. JSON has them in hexadecimal. */
 export interface ContentRecord {
   readonly type: 'content';
@@ -251,6 +282,7 @@ export type ReportRecord =
   | FileRecord
   | RootRecord
   | AppearanceRecord
+  | FindingRecord
   | ContentRecord
   | GapRecord
   | MatchRecord

@@ -12,8 +12,11 @@ describe('wrong usage', () => {
     ['walk dump 10000000000000000', /at most 64 bits/],
     ['walk dump _', /is not a hexadecimal number/],
     ['walk dump 1000 --qemu', /--qemu is for runs, leaves, not for walk/],
-    ['info dump --within 0-1000', /--within is for runs, leaves, summary, compare, search, not for info/],
-    ['compare dump dump --rights w', /--rights is for runs, leaves, summary, search, not for compare/],
+    [
+      'info dump --within 0-1000',
+      /--within is for runs, leaves, summary, compare, search, check, not for info/,
+    ],
+    ['compare dump dump --rights w', /--rights is for runs, leaves, summary, search, check, not for compare/],
     ['dump --rights rw', /--rights: "rw" is not made of u, w and x, with \+ or - between them/],
     ['dump --rights w-w', /--rights: "w-w" asks for w and against it/],
     ['dump --page-size 3m', /--page-size: "3m" is not 4k, 2m or 1g/],
