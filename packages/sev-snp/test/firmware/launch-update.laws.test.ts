@@ -78,8 +78,11 @@ test.each([
               const isWritten = page.written && part % 100 < 2;
               const content = new Uint8Array(PAGE_SIZE);
               if (isWritten) content.fill((frame % 255) + 1, type === Cpuid && !isCpuidBad ? 0x1000 : 4);
-              memory.writeFrame(frame, 0, content, NO_KEY);
-              if (part === 0) held.push(memory.words(frame, NO_KEY, true));
+              // Frames that nobody has written are zeros, and measured as such.
+              if (isWritten) {
+                memory.writeFrame(frame, 0, content, NO_KEY);
+                if (part === 0) held.push(memory.words(frame, NO_KEY, true));
+              }
               launched.push({ spa: sysPhysAddr(frame * PAGE_SIZE), type, content });
               const isMeasured = type === Normal || type === Vmsa;
               const own = {
@@ -156,6 +159,7 @@ test.each<[string, object]>([
   ['a negative mask', { permissions: [-1, 2, 3] }],
   ['half a mask', { permissions: [1, 0.5, 3] }],
   ['a flag that is not a boolean', { imi: 1 }],
+  ['masks that are not a list', { permissions: { 0: 1, 1: 2, 2: 3 } }],
   ['a type that does not exist', { type: 7 }],
   ['a misspelt operand', { counts: 1 }],
 ])('SNP_LAUNCH_UPDATE refuses %s, and changes nothing', async (_, options) => {
@@ -167,6 +171,51 @@ test.each<[string, object]>([
   expect(snapshot(rmp)).toBe(before);
   expect(memory.readFrame(pageNumber(spa), 0, 8, NO_KEY)).toEqual(new Uint8Array(8));
   expect(await firmware.launchDigest(CONTEXT, sha384)).toEqual(new Uint8Array(48));
+});
+
+test('SNP_LAUNCH_UPDATE neither reads nor writes the page after the last one', () => {
+  for (const type of [Cpuid, Secrets] as const) {
+    const { rmp, memory, firmware } = guestInLaunch();
+    const spa = sysPhysAddr(SMALL);
+    rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0) });
+    memory.writeFrame(pageNumber(spa) + 1, 0, new Uint8Array(PAGE_SIZE).fill(0xff), NO_KEY);
+    expect(statusOf(() => firmware.launchUpdate(CONTEXT, spa, { type }))).toBe('SUCCESS');
+    expect(memory.readFrame(pageNumber(spa) + 1, 0, PAGE_SIZE, NO_KEY)).toEqual(
+      new Uint8Array(PAGE_SIZE).fill(0xff),
+    );
+  }
+});
+
+test('SNP_LAUNCH_UPDATE ends arrays of the page that have the key of the guest, too', () => {
+  const { rmp, memory, firmware } = guestInLaunch();
+  const spa = sysPhysAddr(SMALL);
+  rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0) });
+  // The first key of a memory is that of its first guest.
+  const words = memory.words(pageNumber(spa), 1, true);
+  firmware.launchUpdate(CONTEXT, spa, { type: Zero });
+  words.fill(1);
+  firmware.launchFinish(CONTEXT);
+  expect(firmware.activeGuest(CONTEXT)?.key).toBe(1);
+  expect(memory.readFrame(pageNumber(spa), 0, 8, 1)).toEqual(new Uint8Array(8));
+});
+
+test('a first page in a wrong state is refused before a range that ends beyond memory', () => {
+  const { rmp, firmware } = guestInLaunch();
+  const spa = sysPhysAddr(SMALL);
+  expect(statusOf(() => firmware.launchUpdate(CONTEXT, spa, { count: 2 ** 20 }))).toBe('INVALID_PAGE_STATE');
+  rmpupdate(rmp, spa, { assigned: true, immutable: true, asid: 1, gpa: physAddr(0) });
+  expect(statusOf(() => firmware.launchUpdate(CONTEXT, spa, { count: 2 ** 20 }))).toBe('INVALID_ADDRESS');
+});
+
+test('a decommissioned guest stays gone, whatever the entry of its page', () => {
+  const { rmp, firmware } = guestInLaunch();
+  const entry = rmp.rawEntry(CONTEXT)!;
+  firmware.decommission(CONTEXT);
+  rmp.setRawEntry(CONTEXT, entry);
+  expect(statusOf(() => firmware.guestStatus(CONTEXT))).toBe('INVALID_GUEST');
+  expect(thrownBy(() => firmware.launchDigest(CONTEXT, sha384))?.details).toMatchObject({
+    command: 'the launch digest',
+  });
 });
 
 test('a firmware needs an RMP, a memory and a number of ASIDs', () => {
