@@ -65,14 +65,17 @@ Options:
   --ram START-END@OFFSET  memory that a raw image has from byte OFFSET on;
                           repeat it for each range (default: all, from 0 on,
                           with the hole below 4 GiB that fits the tables)
+  --completion SHELL      print a script that completes commands and options
+                          in bash, zsh or fish
+  --version               print the version
   --help                  print this help
 
 Addresses and sizes are hexadecimal, with or without 0x; N is decimal.
 
 Exit codes:
   0  success
-  1  success; the dumps differ, check found something, an address is not mapped, or nothing that was
-     asked for is mapped or found
+  1  success; the dumps differ, check found something, an address is not
+     mapped, or nothing that was asked for is mapped or found
   2  wrong usage
   3  a file cannot be opened, or has a wrong format
   4  success, but page tables are corrupted, outside memory, empty, or do not

@@ -5,8 +5,7 @@ import { createInterface } from 'node:readline';
 import { isPageTableError } from '@svsm/pagetable';
 import { isDumpError } from '../source/dump-error.ts';
 import { execute } from './command.ts';
-import { HELP } from './help.ts';
-import { parseOptions } from './options.ts';
+import { parseCommandLine } from './options.ts';
 import { Output } from './output.ts';
 import { printable } from './printable.ts';
 import { ExitCode, lineOf, UsageError } from './problem.ts';
@@ -27,8 +26,8 @@ function lines(): AsyncIterable<string> {
 }
 
 async function main(): Promise<number> {
-  const options = parseOptions(process.argv.slice(2));
-  if (options !== undefined) {
+  const options = parseCommandLine(process.argv.slice(2));
+  if (!('text' in options)) {
     const print = (text: string): boolean => output.add(text);
     const onProgress = progress.report;
     return execute(options, {
@@ -40,7 +39,7 @@ async function main(): Promise<number> {
       complain,
     });
   }
-  output.add(HELP.trimEnd());
+  output.add(options.text.trimEnd());
   await output.flush();
   return ExitCode.Done;
 }

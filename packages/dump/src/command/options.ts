@@ -4,9 +4,13 @@ import type { MemoryEncryption, VirtBounds } from '@svsm/pagetable';
 import type { RamRange } from '../formats/open-dump.ts';
 import type { MappingFilter } from '../view/mapping-filter.ts';
 import type { ViewOptions } from '../view/view.ts';
+import { completion } from './completion.ts';
+import { HELP } from './help.ts';
 import { UsageError } from './problem.ts';
+import { VERSION } from './version.ts';
 
-const COMMANDS = [
+/** The commands. The first one is the default. */
+export const COMMANDS = [
   'runs',
   'leaves',
   'translate',
@@ -49,6 +53,34 @@ export interface Options {
   readonly views: readonly ViewOptions[];
 }
 
+/** The options, as `parseArgs` takes them. */
+export const OPTIONS = {
+  json: { type: 'boolean' },
+  qemu: { type: 'boolean' },
+  within: { type: 'string' },
+  all: { type: 'boolean' },
+  'all-roots': { type: 'boolean' },
+  format: { type: 'string' },
+  rights: { type: 'string' },
+  'page-size': { type: 'string' },
+  memory: { type: 'string' },
+  physical: { type: 'string' },
+  cpu: { type: 'string', multiple: true },
+  cr3: { type: 'string', multiple: true },
+  cr4: { type: 'string' },
+  levels: { type: 'string' },
+  'physical-bits': { type: 'string' },
+  'no-nx': { type: 'boolean' },
+  vendor: { type: 'string' },
+  'c-bit': { type: 'string' },
+  vtom: { type: 'string' },
+  raw: { type: 'boolean' },
+  ram: { type: 'string', multiple: true },
+  help: { type: 'boolean' },
+  version: { type: 'boolean' },
+  completion: { type: 'string' },
+} as const;
+
 /** Options that only some commands accept. */
 const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
   qemu: ['runs', 'leaves'],
@@ -63,13 +95,25 @@ const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
 };
 
 /**
- * Parses the command line. Returns `undefined` if it asks for help.
+ * Parses the command line. Returns the text to print if it asks for one: the help, the version, or a script for a shell.
  *
  * @throws UsageError
  */
-export function parseOptions(args: readonly string[]): Options | undefined {
+export function parseCommandLine(args: readonly string[]): Options | { readonly text: string } {
   const { values, positionals } = parse(args);
-  if (values.help === true) return undefined;
+  if (values.help === true) return { text: HELP };
+  if (values.version === true) return { text: `svsm-dump ${VERSION}\n` };
+  if (values.completion !== undefined) return { text: completionFor(values.completion) };
+  return optionsOf(values, positionals);
+}
+
+function completionFor(shell: string): string {
+  const found = completion(shell, COMMANDS, Object.keys(OPTIONS));
+  if (found !== undefined) return found;
+  throw new UsageError(`--completion: ${JSON.stringify(shell)} is not bash, zsh or fish`);
+}
+
+function optionsOf(values: Values, positionals: readonly string[]): Options {
   const [first = '', ...rest] = positionals;
   const isCommand = (COMMANDS as readonly string[]).includes(first);
   const command = isCommand ? (first as Command) : 'runs';
@@ -118,30 +162,7 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: {
-        json: { type: 'boolean' },
-        qemu: { type: 'boolean' },
-        within: { type: 'string' },
-        all: { type: 'boolean' },
-        'all-roots': { type: 'boolean' },
-        format: { type: 'string' },
-        rights: { type: 'string' },
-        'page-size': { type: 'string' },
-        memory: { type: 'string' },
-        physical: { type: 'string' },
-        cpu: { type: 'string', multiple: true },
-        cr3: { type: 'string', multiple: true },
-        cr4: { type: 'string' },
-        levels: { type: 'string' },
-        'physical-bits': { type: 'string' },
-        'no-nx': { type: 'boolean' },
-        vendor: { type: 'string' },
-        'c-bit': { type: 'string' },
-        vtom: { type: 'string' },
-        raw: { type: 'boolean' },
-        ram: { type: 'string', multiple: true },
-        help: { type: 'boolean' },
-      },
+      options: OPTIONS,
     });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;

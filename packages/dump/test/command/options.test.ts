@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseOptions } from '../../src/command/options.ts';
 import { UsageError } from '../../src/command/problem.ts';
+import { parseOptions } from '../support/parse-options.ts';
 
 describe('wrong usage', () => {
   test.each<[string, RegExp]>([

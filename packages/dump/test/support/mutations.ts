@@ -2,7 +2,6 @@
 import { PAGE_SIZE } from '@svsm/address';
 import { isPageTableError } from '@svsm/pagetable';
 import { openOptionsOf, report } from '../../src/command/command.ts';
-import { parseOptions } from '../../src/command/options.ts';
 import { ExitCode, UsageError } from '../../src/command/problem.ts';
 import { openDump } from '../../src/formats/open-dump.ts';
 import { NODE_CODECS } from '../../src/node/node-codecs.ts';
@@ -12,6 +11,7 @@ import { coreFile, framesFile, sparseFile, tableOf } from './core-file.ts';
 import { flattened, kdumpFile, zlibPage } from './kdump-file.ts';
 import { kernelCore } from './kernel-core.ts';
 import { limeFile } from './lime-file.ts';
+import { parseOptions } from './parse-options.ts';
 
 const TABLES = [
   tableOf({ 0: 0x2067n, 300: 0x2067n, 511: 0x1063n }),

@@ -11,12 +11,12 @@ import { physAddr } from '@svsm/address';
 import { type PhysMemory, readPhys } from '@svsm/pagetable';
 import { afterAll } from 'vitest';
 import { execute } from '../../src/command/command.ts';
-import { parseOptions } from '../../src/command/options.ts';
 import type { Dump } from '../../src/formats/dump.ts';
 import type { OpenDumpOptions } from '../../src/formats/open-dump.ts';
 import { openDumpFile } from '../../src/node/open-dump-file.ts';
 import { bytesSource } from '../../src/source/bytes-source.ts';
 import { type DumpView, openView, type ViewOptions } from '../../src/view/view.ts';
+import { parseOptions } from './parse-options.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/command/main.ts', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'svsm-dump-test-'));

@@ -1,0 +1,50 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { HELP } from '../../src/command/help.ts';
+import { COMMANDS, OPTIONS, parseCommandLine } from '../../src/command/options.ts';
+import { run } from '../support/support.ts';
+
+const textOf = (...args: string[]): string => {
+  const parsed = parseCommandLine(args);
+  return 'text' in parsed ? parsed.text : '';
+};
+
+test('the help has each command and each option, and no others', () => {
+  const commands = [...HELP.matchAll(/^ {2}([a-z]+) (?:FILE|OLD)/gm)].map(([, name]) => name);
+  expect(commands.sort()).toEqual([...COMMANDS].sort());
+  const options = [...HELP.matchAll(/^ {2}--([a-z0-9-]+)/gm)].map(([, name]) => name);
+  expect(options.sort()).toEqual(Object.keys(OPTIONS).sort());
+});
+
+test('the version is that of package.json', () => {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  expect(run(['--version'])).toEqual({ status: 0, stdout: `svsm-dump ${version}\n`, stderr: '' });
+});
+
+describe('the completion', () => {
+  /** The words that bash proposes for the last of these. */
+  function proposed(...words: string[]): string[] {
+    const list = words.map((word) => `'${word}'`).join(' ');
+    const script = `${textOf('--completion', 'bash')}
+COMP_WORDS=(svsm-dump ${list}); COMP_CWORD=${words.length}; _svsm_dump; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const { stdout } = spawnSync('bash', ['-c', script], { encoding: 'utf8', cwd: '/' });
+    return stdout.split('\n').filter((word) => word !== '');
+  }
+
+  test('of bash proposes commands, options and their values', () => {
+    expect(proposed('su')).toContain('summary');
+    expect(proposed('leaves', 'x', '--phys').sort()).toEqual(['--physical', '--physical-bits']);
+    expect(proposed('leaves', 'x', '--page-size', '')).toEqual(['4k', '2m', '1g']);
+  });
+
+  test('of zsh and fish has the same words', () => {
+    for (const shell of ['zsh', 'fish']) {
+      const script = textOf('--completion', shell);
+      for (const command of COMMANDS) expect(script).toContain(command);
+      for (const option of Object.keys(OPTIONS))
+        expect(script).toMatch(new RegExp(`-l ${option}\\b|--${option}\\b`));
+    }
+    expect(() => textOf('--completion', 'tcsh')).toThrow('"tcsh" is not bash, zsh or fish');
+  });
+});
