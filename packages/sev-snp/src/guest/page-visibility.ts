@@ -1,5 +1,13 @@
-import { isPageAligned, PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
+import {
+  isPageAligned,
+  PAGE_SIZE,
+  PageSize,
+  type PhysAddr,
+  Virt,
+  Virt57,
+  type VirtAddr,
+} from '@svsm/address';
+import { MemoryRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
@@ -163,7 +171,10 @@ function changingPage(vcpu: Vcpu, gpa: PhysAddr, change: (gpa: PhysAddr) => void
 /** Drops the translations of one 4 KiB page. */
 export function flushPage(vcpu: Vcpu, gva: VirtAddr, { flush }: VisibilityOptions): void {
   if (flush === undefined) vcpu.invlpg(gva);
-  else flush(virtRegion(gva, PAGE_SIZE));
+  else {
+    const kind = vcpu.guest.paging.levels === 5 ? Virt57 : Virt;
+    flush(new MemoryRegion(kind, gva, PAGE_SIZE));
+  }
 }
 
 /** The guest-physical address of a page that is mapped shared. @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` */

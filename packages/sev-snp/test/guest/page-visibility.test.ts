@@ -1,9 +1,11 @@
-import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
-import { PageTable } from '@svsm/pagetable';
+import { PAGE_SIZE, PageSize, physAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { MemoryRegion } from '@svsm/memory-region';
+import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { acceptPage, makePagePrivate, makePageShared, releasePage } from '../../src/guest/page-visibility.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
+import { SnpMachine } from '../../src/host/snp-machine.ts';
 import {
   bytesOf,
   codeOf,
@@ -261,3 +263,28 @@ describe('against a hypervisor that', () => {
     expect(it.vcpu.read(page, 14)).toEqual(new Uint8Array(14));
   });
 });
+
+test.each([4, 5] as const)(
+  'with %i levels, the flush gets the page as a region of their addresses',
+  (levels) => {
+    const machine = new SnpMachine({ memorySize: 32 * MiB });
+    const guest = machine.hypervisor.launch({ size: 8 * MiB, levels });
+    const tlb = new Tlb({ levels });
+    const vcpu = guest.createVcpu({ tlb });
+    const table = mapAll(guest, vcpu, tlb);
+    const gva = (1n << (levels === 5 ? 50n : 46n)) as VirtAddr;
+    table.map4k(gva, physAddr(5 * MiB), PtePreset.Data & ~0x8000_0000);
+    const flushed: string[] = [];
+    const flush = (region: MemoryRegion<VirtAddr>): void => {
+      flushed.push(`${region.kind.name} ${region}`);
+      for (const page of region.iterPages(PageSize.Regular)) vcpu.invlpg(page);
+    };
+    makePageShared(vcpu, table, gva, { flush });
+    expect(table.lookup(gva)?.shared).toBe(true);
+    makePagePrivate(vcpu, table, gva, { flush });
+    expect(table.lookup(gva)?.shared).toBe(false);
+    vcpu.write(gva, Uint8Array.of(1));
+    const region = new MemoryRegion(levels === 5 ? Virt57 : Virt, gva, 4096n);
+    expect(flushed).toEqual([0, 1].map(() => `${region.kind.name} ${region}`));
+  },
+);
