@@ -17,7 +17,7 @@ import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
  * where frame numbers have more than 29 bits.
  */
 
-const REGIONS = 4;
+const REGIONS = 3;
 const PAGES = REGIONS * PAGES_PER_REGION;
 const FIRST_REGIONS = [0, 2 ** 20 + 5];
 
@@ -88,7 +88,7 @@ class Twin {
 test.each(FIRST_REGIONS)('from region %d on, a table of runs is an array of entries', (firstRegion) => {
   const base = firstRegion * PAGES_PER_REGION;
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 8 }), (steps) => {
       const [table, twin] = [new EntryTable(), new Twin()];
       const words = new Uint32Array(4);
       const versionsOf = (huge: boolean): number[] =>
@@ -177,7 +177,7 @@ test.each(FIRST_REGIONS)('from region %d on, a table of runs is an array of entr
         before = after;
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 15 },
   );
 });
 
