@@ -80,7 +80,7 @@ export interface PageTableErrorDetails {
   INVALID_FLUSH: { field: string; value: unknown; expected: string };
   /** The access is not a read, a write or a fetch. */
   INVALID_ACCESS: { kind: unknown; problem?: string };
-  /** A callback calls the page table or part whose operation is running. Nothing has changed. */
+  /** A callback calls the page table, part or TLB whose operation is running. Nothing has changed. */
   BUSY: { during: string };
   /** A callback threw after the change. The change is in place and was reported. The first error is the `cause`. */
   CALLBACK_FAILED: { operation: string; callback: string };
@@ -147,7 +147,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   INVALID_ACCESS: ({ kind, problem }) =>
     problem ?? `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
   BUSY: ({ during }) =>
-    `the page table cannot be used while its callback \`${during}\` runs: call it after the operation`,
+    `the ${during === 'onStaleUse' ? 'TLB' : 'page table'} cannot be used while its callback \`${during}\` runs: call it after the operation`,
   CALLBACK_FAILED: ({ operation, callback }) =>
     `${operation} is done, but its callback \`${callback}\` threw an error, which is the cause of this one`,
 };

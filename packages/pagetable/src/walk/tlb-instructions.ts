@@ -71,7 +71,7 @@ const GENERAL_PROTECTION: InvalidationResult = Object.freeze({ type: 'general-pr
  * and a PCID other than 0 with types 0 and 1 while CR4.PCIDE is 0. Costs as the flush that the type stands for.
  *
  * @param type - the register operand: 0 one address of one PCID, 1 one PCID, 2 everything, 3 everything that is not global
- * @throws PageTableError `INVALID_FLUSH` if an operand does not fit its register
+ * @throws PageTableError `BUSY`; `INVALID_FLUSH` if an operand does not fit its register
  *
  * @example
  * ```ts
@@ -105,7 +105,7 @@ export function invpcid(tlb: Tlb, type: number, descriptor: InvpcidDescriptor): 
  * and is not canonical, and if an ASID qualifies that does not exist. Nothing happens in a TLB of another ASID. Costs as
  * `Tlb.flushRange`.
  *
- * @throws PageTableError `INVALID_FLUSH` if a value does not fit its register
+ * @throws PageTableError `BUSY`; `INVALID_FLUSH` if a value does not fit its register
  */
 export function invlpgb(
   tlb: Tlb,
@@ -141,7 +141,7 @@ export function invlpgb(
  * Drops the entries that VMRUN drops from a guest's TLB for TLB_CONTROL of the VMCB (AMD64 APM vol. 2, §15.16.1). For an SNP guest, 7 drops global
  * entries too (§15.36.15; docs/hardware.md, P34). Returns `false`, and does nothing, for an encoding that does not exist.
  *
- * @throws PageTableError `INVALID_FLUSH`
+ * @throws PageTableError `INVALID_FLUSH`, `BUSY`
  */
 export function applyTlbControl(tlb: Tlb, control: number, isSnpGuest = false): boolean {
   requireTlb(tlb);

@@ -5,7 +5,12 @@ import type { TlbEntry } from './tlb-space.ts';
 
 /** Options of a `Tlb`. */
 export interface TlbOptions {
-  /** Called for each `Tlb.lookup` that returns a stale entry: a flush was forgotten. */
+  /**
+   * Called for each `Tlb.lookup` that returns a stale entry: a flush was forgotten. The lookup has found its entry by then, and
+   * nothing has changed. It may use memory and page tables, whose changes are reported to the TLB. It may not call the TLB in
+   * any other way, nor change the processor that looks up: that throws `BUSY`. An error that it throws goes on to the caller of
+   * the lookup.
+   */
   readonly onStaleUse?: (entry: TlbEntry, vaddr: VirtAddr) => void;
   /**
    * The number of pending 4 KiB pages above which `Tlb.flushPending` flushes everything, as kernels do. No limit if

@@ -29,6 +29,8 @@ const ALL_PAGES = 2 ** 52;
  *
  * Entries are tagged with a PCID (§5.5.1); global entries match every PCID. The capacity is unlimited. The cost of a flush
  * depends on the pages that it names, not on the number of entries.
+ *
+ * While `onStaleUse` runs, every method throws `BUSY` but `needsFlush`.
  * @example
  * ```ts
  * import { physAddr, virtAddr } from '@svsm/address';
@@ -56,6 +58,8 @@ export class Tlb implements TlbListener {
   #smep: boolean;
   #pcids: boolean;
   #pcid = 0;
+  /** Whether `onStaleUse` runs. */
+  #isReporting = false;
 
   /** @throws PageTableError `INVALID_FLUSH` */
   constructor(options: TlbOptions = {}) {
@@ -91,15 +95,16 @@ export class Tlb implements TlbListener {
    * The entry for `vaddr` under the current PCID, stale or not; `undefined` if there is none. If entries of several page
    * sizes hold the address, the one with the smallest page. O(1).
    *
-   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value
+   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`; the errors of `onStaleUse`
    */
   lookup(vaddr: VirtAddr): TlbEntry | undefined {
+    this.#requireIdle();
     const page = this.#pageOf(vaddr);
     const own = this.#spaces.get(this.#pcid);
     for (let level = 0; level < PAGE_SIZES.length; level += 1) {
       const held = own?.at(level, page) ?? this.#global.at(level, page);
       if (held === undefined) continue;
-      if (held.isStale) this.#onStaleUse?.(held, vaddr);
+      if (held.isStale) this.#report(held, vaddr);
       return held;
     }
     return undefined;
@@ -109,9 +114,10 @@ export class Tlb implements TlbListener {
    * Fills in the page that a walk for `vaddr` found. It replaces the entry for the same virtual page. A page with the
    * global bit is filled in for every PCID. O(1).
    *
-   * @throws PageTableError `INVALID_ARGUMENT`; `NON_CANONICAL` if `vaddr` is not a 64-bit value
+   * @throws PageTableError `INVALID_ARGUMENT`; `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
   insert(vaddr: VirtAddr, page: MappedPage): void {
+    this.#requireIdle();
     const number = this.#pageOf(vaddr);
     requirePage(page);
     const isGlobal = this.#globalPages && (page.flags & PteFlags.Global) !== 0;
@@ -170,9 +176,10 @@ export class Tlb implements TlbListener {
    * for it. Does nothing for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(1), and O(PCIDs in use) if
    * there are stale entries.
    *
-   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value
+   * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
   flushPage(vaddr: VirtAddr): void {
+    this.#requireIdle();
     const page = this.#pageOf(vaddr);
     if (!this.#kind.isAddress(vaddr)) return;
     const own = this.#spaces.get(this.#pcid);
@@ -187,9 +194,10 @@ export class Tlb implements TlbListener {
    * these pages, in units of the stride, those parts remain of which a stale entry is held. O(pages), or O(entries) if there
    * are fewer, for each PCID in use.
    *
-   * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand
+   * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand; `BUSY`
    */
   flushRange(range: FlushRange): void {
+    this.#requireIdle();
     FLUSH_RANGE.require(range);
     const { start, pages = 1, stride = PageSize.Regular, pcid, includeGlobal = false } = range;
     if (start !== undefined && !this.#kind.isAddress(start)) {
@@ -224,9 +232,10 @@ export class Tlb implements TlbListener {
    * dropped (AMD64 APM vol. 2, §5.5.1). Of what is {@link pending} for the PCIDs concerned, those parts remain of which a
    * stale entry is held. O(stale entries).
    *
-   * @throws PageTableError `INVALID_FLUSH`
+   * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   loadCr3(load: { readonly pcid?: number; readonly keep?: boolean } = {}): void {
+    this.#requireIdle();
     CR3_LOAD.require(load);
     const { pcid, keep = false } = load;
     if (pcid !== undefined) this.#requirePcid(pcid);
@@ -240,9 +249,10 @@ export class Tlb implements TlbListener {
    * the 4 KiB page of `vaddr` from what is {@link pending} for that PCID. O(1), and O(PCIDs in use) if there are stale entries.
    *
    * @param pcid - 0 to 4095
-   * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `vaddr` is not a 64-bit value
+   * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
   flushPageOf(pcid: number, vaddr: VirtAddr): void {
+    this.#requireIdle();
     this.#requirePcid(pcid);
     const page = this.#pageOf(vaddr);
     const space = this.#spaces.get(pcid);
@@ -257,15 +267,17 @@ export class Tlb implements TlbListener {
    * O(stale entries).
    *
    * @param pcid - 0 to 4095
-   * @throws PageTableError `INVALID_FLUSH`
+   * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   flushNonGlobal(pcid?: number): void {
+    this.#requireIdle();
     if (pcid !== undefined) this.#requirePcid(pcid);
     this.#dropNonGlobal(pcid);
   }
 
-  /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). @throws PageTableError `INVALID_FLUSH` */
+  /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). @throws PageTableError `INVALID_FLUSH`, `BUSY` */
   setGlobalPages(enabled: boolean): void {
+    this.#requireIdle();
     requireBoolean('enabled', enabled);
     if (enabled !== this.#globalPages) this.flushAll();
     this.#globalPages = enabled;
@@ -274,9 +286,10 @@ export class Tlb implements TlbListener {
   /**
    * MOV to CR4 that sets or clears SMEP. Setting it drops the entries of the current PCID that are not global (Intel SDM
    * vol. 3A, §4.10.4.1).
-   * @throws PageTableError `INVALID_FLUSH`
+   * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   setSmep(enabled: boolean): void {
+    this.#requireIdle();
     requireBoolean('enabled', enabled);
     if (enabled && !this.#smep) this.#dropNonGlobal(this.#pcid);
     this.#smep = enabled;
@@ -285,9 +298,10 @@ export class Tlb implements TlbListener {
   /**
    * MOV to CR4 that sets or clears PCIDE. Clearing it drops all entries, and PCID 0 becomes current (Intel SDM vol. 3A,
    * §4.10.4.1).
-   * @throws PageTableError `INVALID_FLUSH`
+   * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   setPcids(enabled: boolean): void {
+    this.#requireIdle();
     requireBoolean('enabled', enabled);
     if (!enabled && this.#pcids) {
       this.flushAll();
@@ -305,8 +319,11 @@ export class Tlb implements TlbListener {
    * Drops every entry that overlaps a {@link pending} region, for the PCIDs of that region, and empties `pending`. Above
    * the threshold, drops all entries. Returns whether it dropped all. O(pages that are pending), or O(entries) if there are
    * fewer, for each PCID in use.
+   *
+   * @throws PageTableError `BUSY`
    */
   flushPending(): boolean {
+    this.#requireIdle();
     if (Number(this.#debts.bytes) > this.#fullFlushThreshold * PageSize.Regular) {
       this.flushAll();
       return true;
@@ -320,11 +337,27 @@ export class Tlb implements TlbListener {
     return false;
   }
 
-  /** Drops all entries, and empties {@link pending}. */
+  /** Drops all entries, and empties {@link pending}. @throws PageTableError `BUSY` */
   flushAll(): void {
+    this.#requireIdle();
     this.#spaces.clear();
     this.#global.clear();
     this.#debts.clear();
+  }
+
+  #report(held: TlbEntry, vaddr: VirtAddr): void {
+    if (this.#onStaleUse === undefined) return;
+    this.#isReporting = true;
+    try {
+      this.#onStaleUse(held, vaddr);
+    } finally {
+      this.#isReporting = false;
+    }
+  }
+
+  /** @throws PageTableError `BUSY` while `onStaleUse` runs */
+  #requireIdle(): void {
+    if (this.#isReporting) throw new PageTableError('BUSY', { during: 'onStaleUse' });
   }
 
   /** Marks entries as stale and notes the pages as due, for one PCID or for all. */

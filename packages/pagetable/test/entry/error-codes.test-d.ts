@@ -121,7 +121,7 @@ check<
   >
 >();
 check<Equal<PhysMemoryErrorCode, 'INVALID_ARGUMENT' | 'INVALID_MEMORY' | 'BUS_ERROR' | 'READ_ONLY'>>();
-check<Equal<FlushErrorCode, 'INVALID_ARGUMENT' | 'INVALID_FLUSH' | 'NON_CANONICAL'>>();
+check<Equal<FlushErrorCode, 'INVALID_ARGUMENT' | 'INVALID_FLUSH' | 'NON_CANONICAL' | 'BUSY'>>();
 
 // Each is a part of the codes of the package.
 declare const code:

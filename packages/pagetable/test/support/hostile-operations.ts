@@ -205,6 +205,15 @@ function withoutError<T>(make: () => T): T | undefined {
 
 const pick = <T>(random: Random, values: readonly T[]): T => values[random(values.length)]!;
 
+/** Uses a TLB; now and then while its `onStaleUse` runs. */
+function onTlb(random: Random, use: (tlb: pagetable.Tlb) => unknown): unknown {
+  if (random(4) > 0) return use(new Tlb());
+  const tlb: pagetable.Tlb = new Tlb({ onStaleUse: () => use(tlb) });
+  tlb.insert(0n as never, PAGE as never);
+  tlb.needsFlush(0n as never, 4096);
+  return tlb.lookup(0n as never);
+}
+
 /** Values of every type that no operation takes, and integers at edges. */
 const HOSTILE: readonly unknown[] = [
   ...[undefined, null, true, 'x', 0.5, Number.NaN, -1, 2 ** 32, 2 ** 53, Symbol('x'), {}, [], () => {}],
@@ -489,24 +498,29 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   },
 
   'Tlb.constructor': (r) => new Tlb({ fullFlushThreshold: some(r, [0, 5]) }),
-  'Tlb.lookup': (r) => new Tlb().lookup(vaddr(r)),
-  'Tlb.insert': (r) => new Tlb().insert(vaddr(r), mostly(r, PAGE)),
+  'Tlb.lookup': (r) => onTlb(r, (tlb) => tlb.lookup(vaddr(r))),
+  'Tlb.insert': (r) => onTlb(r, (tlb) => tlb.insert(vaddr(r), mostly(r, PAGE))),
   'Tlb.needsFlush': (r) => new Tlb().needsFlush(vaddr(r), some(r, [0, 0x1000, 8])),
   'Tlb.forPcid': (r) => new Tlb().forPcid(some(r, [0, 4095, 4096])),
-  'Tlb.flushPage': (r) => new Tlb().flushPage(vaddr(r)),
-  'Tlb.flushPageOf': (r) => new Tlb().flushPageOf(some(r, [0, 4096]), vaddr(r)),
-  'Tlb.flushNonGlobal': (r) => new Tlb().flushNonGlobal(some(r, [0, 4096])),
-  'Tlb.flushRange': (r, w) =>
-    w.tlb.flushRange({ start: vaddr(r), pages: some(r, [0, 1, 9]), pcid: some(r, [1]) }),
-  'Tlb.flushPending': () => new Tlb().flushPending(),
-  'Tlb.flushAll': () => new Tlb().flushAll(),
-  'Tlb.loadCr3': (r) => new Tlb().loadCr3({ pcid: some(r, [0, 5]), keep: r(2) === 0 }),
-  'Tlb.setGlobalPages': (r) => new Tlb().setGlobalPages(any(r)),
-  'Tlb.setSmep': (r) => new Tlb().setSmep(any(r)),
-  'Tlb.setPcids': (r) => new Tlb().setPcids(any(r)),
+  'Tlb.flushPage': (r) => onTlb(r, (tlb) => tlb.flushPage(vaddr(r))),
+  'Tlb.flushPageOf': (r) => onTlb(r, (tlb) => tlb.flushPageOf(some(r, [0, 4096]), vaddr(r))),
+  'Tlb.flushNonGlobal': (r) => onTlb(r, (tlb) => tlb.flushNonGlobal(some(r, [0, 4096]))),
+  'Tlb.flushRange': (r) =>
+    onTlb(r, (tlb) =>
+      tlb.flushRange({ start: vaddr(r), pages: some(r, [0, 1, 9]), pcid: some(r, [1]) }),
+    ),
+  'Tlb.flushPending': (r) => onTlb(r, (tlb) => tlb.flushPending()),
+  'Tlb.flushAll': (r) => onTlb(r, (tlb) => tlb.flushAll()),
+  'Tlb.loadCr3': (r) => onTlb(r, (tlb) => tlb.loadCr3({ pcid: some(r, [0, 5]), keep: r(2) === 0 })),
+  'Tlb.setGlobalPages': (r) => onTlb(r, (tlb) => tlb.setGlobalPages(any(r))),
+  'Tlb.setSmep': (r) => onTlb(r, (tlb) => tlb.setSmep(any(r))),
+  'Tlb.setPcids': (r) => onTlb(r, (tlb) => tlb.setPcids(any(r))),
   invpcid: (r) =>
-    pagetable.invpcid(new Tlb(), some(r, [0, 1, 2, 3]), { pcid: some(r, [0, 5]), vaddr: vaddr(r) }),
-  invlpgb: (r) => pagetable.invlpgb(new Tlb(), { rax: registers(r), ecx: some(r, [0]), edx: some(r, [0]) }),
-  applyTlbControl: (r) => pagetable.applyTlbControl(new Tlb(), some(r, [0, 1, 3, 7])),
+    onTlb(r, (tlb) =>
+      pagetable.invpcid(tlb, some(r, [0, 1, 2, 3]), { pcid: some(r, [0, 5]), vaddr: vaddr(r) }),
+    ),
+  invlpgb: (r) =>
+    onTlb(r, (tlb) => pagetable.invlpgb(tlb, { rax: registers(r), ecx: some(r, [0]), edx: some(r, [0]) })),
+  applyTlbControl: (r) => onTlb(r, (tlb) => pagetable.applyTlbControl(tlb, some(r, [0, 1, 3, 7]))),
   isPageTableError: (r) => pagetable.isPageTableError(any(r), any(r)),
 };

@@ -6,6 +6,8 @@ import { PteFlags, PtePreset } from '../../src/entry/pte-flags.ts';
 import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
 import { PageTable } from '../../src/table/page-table.ts';
 import { Tlb } from '../../src/walk/tlb.ts';
+import type { TlbEntry } from '../../src/walk/tlb-space.ts';
+import type { MappedPage } from '../../src/walk/walk.ts';
 import { FramePool } from '../support/frame-pool.ts';
 
 const VA = virtAddr(0xffff_8000_0000_0000n);
@@ -373,5 +375,73 @@ describe('address spaces', () => {
     if (page !== undefined) tlb.insert(vaddr, page);
     table.unmap4k(vaddr);
     expect(tlb.lookup(vaddr)).toMatchObject({ isStale: true, staleBy: 'unmap4k' });
+  });
+});
+
+describe('onStaleUse', () => {
+  /** A TLB with a stale entry at `VA`, whose callback is `act`. */
+  function stale(act: (entry: TlbEntry, table: PageTable) => void) {
+    const tlb = new Tlb({ onStaleUse: (entry) => act(entry, table) });
+    const memory = createPhysMemory({ size: 0x10_0000 });
+    const table = PageTable.create({ memory, frames: new FramePool(1, 32), tlb });
+    table.map4k(VA, physAddr(0x5000), PtePreset.Data);
+    const page = table.walk(VA).page!;
+    tlb.insert(VA, page);
+    table.unmap4k(VA);
+    return { tlb, table, page };
+  }
+
+  const CALLS: readonly ((tlb: Tlb, page: MappedPage) => unknown)[] = [
+    (tlb) => tlb.lookup(VA),
+    (tlb, page) => tlb.insert(at(0x2000), page),
+    (tlb) => tlb.flushPage(VA),
+    (tlb) => tlb.flushPageOf(0, VA),
+    (tlb) => tlb.flushNonGlobal(),
+    (tlb) => tlb.flushRange({ start: VA }),
+    (tlb) => tlb.flushPending(),
+    (tlb) => tlb.flushAll(),
+    (tlb) => tlb.loadCr3({ pcid: 3 }),
+    (tlb) => tlb.setGlobalPages(false),
+    (tlb) => tlb.setSmep(false),
+    (tlb) => tlb.setPcids(false),
+  ];
+
+  test.each(CALLS.map((call) => [String(call), call] as const))('may not call its TLB: %s', (_, call) => {
+    const seen: unknown[] = [];
+    const it = stale(({ page }) => {
+      try {
+        call(it.tlb, page);
+      } catch (error) {
+        seen.push(error);
+      }
+    });
+    const { tlb } = it;
+    expect(tlb.lookup(VA)).toMatchObject({ isStale: true, staleBy: 'unmap4k' });
+    expect(seen).toMatchObject([{ code: 'BUSY', details: { during: 'onStaleUse' } }]);
+    expect([tlb.pcid, tlb.pcids, tlb.pending.length]).toEqual([0, true, 1]);
+    expect(tlb.lookup(at(0x2000))).toBeUndefined();
+    expect(tlb.lookup(VA)?.isStale).toBe(true);
+    // Afterwards the TLB can be used as before.
+    tlb.flushAll();
+    expect(() => call(tlb, it.page)).not.toThrow();
+  });
+
+  test('may change page tables, whose changes the TLB learns', () => {
+    const { tlb } = stale((_, table) => table.map4k(at(0x1000), physAddr(0x6000), PtePreset.Data));
+    tlb.lookup(VA);
+    const changed = stale((_, table) => table.unmap4k(at(0x1000)));
+    changed.table.map4k(at(0x1000), physAddr(0x6000), PtePreset.Data);
+    changed.tlb.lookup(VA);
+    expect(changed.tlb.pending.map(String)).toEqual([virtRegion(VA, 0x2000).toString()]);
+  });
+
+  test('that throws ends the lookup with its error, and changes nothing', () => {
+    const error = new Error('stale');
+    const { tlb } = stale(() => {
+      throw error;
+    });
+    for (let k = 0; k < 2; k += 1) expect(() => tlb.lookup(VA)).toThrow(error);
+    tlb.flushPage(VA);
+    expect(tlb.lookup(VA)).toBeUndefined();
   });
 });

@@ -30,7 +30,13 @@ import { type Privilege, shadowStackMode } from './guest-access.ts';
 import { GuestMemory } from './guest-memory.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
-import { type CacheOwner, ownerOf, type TranslationCache } from './translation-cache.ts';
+import {
+  type CacheOwner,
+  cachedPage,
+  ownerOf,
+  requireIdle,
+  type TranslationCache,
+} from './translation-cache.ts';
 import {
   ControlBit,
   type ControlRegister,
@@ -136,6 +142,7 @@ export class GuestMmu {
   /** A far transfer loads another code segment. */
   set csL(value: boolean) {
     requireBoolean('csL', value);
+    requireIdle(this.#tlbOwner);
     this.#csL = value;
     this.#enter();
   }
@@ -149,6 +156,7 @@ export class GuestMmu {
   }
 
   set cpl(value: number) {
+    requireIdle(this.#tlbOwner);
     this.#cpu = rightsOf(this.#registers, value);
     this.#cpl = value;
   }
@@ -159,6 +167,7 @@ export class GuestMmu {
 
   /** Loads a register, and flushes the TLB as the load requires. @throws SnpFault `GP`; SnpError `INVALID_ARGUMENT` */
   load(register: ControlRegister, value: bigint): void {
+    requireIdle(this.#tlbOwner);
     const before = this.#registers;
     const { registers, flush } = loadRegister(before, this.#csL, register, value, this.#features);
     this.#ownTlb();
@@ -170,6 +179,7 @@ export class GuestMmu {
 
   /** Sets the state as VMRUN loads it. The TLB keeps its pages. @throws SnpError `INVALID_ARGUMENT` as the constructor */
   reset({ registers, csL, virtualTom, vmplSss }: MmuState): void {
+    requireIdle(this.#tlbOwner);
     const before = { tom: this.#virtualTom, cr4: this.#registers.cr4 };
     const features = this.#featuresOf(virtualTom);
     const held = this.#held(registers, csL, features);
@@ -304,8 +314,9 @@ export class GuestMmu {
   }
 
   #cached(gva: VirtAddr, kind: AccessKind, options: AccessOptions): MappedPage | undefined {
+    requireIdle(this.#tlbOwner);
     this.#flushIfStale();
-    const page = this.#tlb?.lookup(gva)?.page;
+    const page = cachedPage(this.#tlb, this.#tlbOwner, gva);
     // A write through an entry that was cached clean must set the dirty bit first.
     if (page === undefined || (kind === 'write' && (page.flags & PteFlags.Dirty) === 0)) return undefined;
     return allowsAccess(page, kind, this.#cpu, options) ? page : undefined;

@@ -1,5 +1,5 @@
 import type { VirtAddr } from '@svsm/address';
-import type { MappedPage } from '@svsm/pagetable';
+import { type MappedPage, PageTableError } from '@svsm/pagetable';
 
 /**
  * A TLB as a `Vcpu` uses one. It keeps the pages that walks have found until they are flushed, even if they are stale.
@@ -10,7 +10,8 @@ import type { MappedPage } from '@svsm/pagetable';
  *
  * Its entries have no tag for the guest. Processors of several guests or levels may be given the same cache, as if they
  * took turns on one logical processor: the first access of another processor than the last one drops everything. It is
- * part of the processor: it must not call anything of the machine.
+ * part of the processor: it must not call anything of the machine. A processor that is used in the middle of a lookup, by
+ * `onStaleUse` of a `Tlb`, throws `BUSY` and does not change.
  */
 export interface TranslationCache {
   /** The page cached for `vaddr`, or `undefined`. It may have been found for another address of that page. */
@@ -35,6 +36,28 @@ export interface TranslationCache {
 /** The processor whose translations a cache holds. */
 export interface CacheOwner {
   processor: object | undefined;
+  /** Whether a lookup runs, which may call a callback of the user. */
+  isInLookup: boolean;
+}
+
+/** The page that a cache holds. The cache may call `onStaleUse`, which must not change the processor. */
+export function cachedPage(
+  cache: TranslationCache | undefined,
+  owner: CacheOwner | undefined,
+  gva: VirtAddr,
+): MappedPage | undefined {
+  if (cache === undefined || owner === undefined) return undefined;
+  owner.isInLookup = true;
+  try {
+    return cache.lookup(gva)?.page;
+  } finally {
+    owner.isInLookup = false;
+  }
+}
+
+/** @throws PageTableError `BUSY` in the middle of a lookup of the cache */
+export function requireIdle(owner: CacheOwner | undefined): void {
+  if (owner?.isInLookup === true) throw new PageTableError('BUSY', { during: 'onStaleUse' });
 }
 
 const OWNERS: WeakMap<TranslationCache, CacheOwner> = /* @__PURE__ */ new WeakMap();
@@ -43,7 +66,7 @@ const OWNERS: WeakMap<TranslationCache, CacheOwner> = /* @__PURE__ */ new WeakMa
 export function ownerOf(cache: TranslationCache): CacheOwner {
   const held = OWNERS.get(cache);
   if (held !== undefined) return held;
-  const owner: CacheOwner = { processor: undefined };
+  const owner: CacheOwner = { processor: undefined, isInLookup: false };
   OWNERS.set(cache, owner);
   return owner;
 }

@@ -126,6 +126,8 @@ export class Vcpu implements GuestCpu {
   /**
    * The bit L of the code segment, which far transfers load: while EFER.LMA is 1, `true` is 64-bit mode and `false`
    * compatibility mode, whose addresses have 32 bits.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` for a value that is not a boolean
    */
   get csL(): boolean {
     return this.#mmu.csL;

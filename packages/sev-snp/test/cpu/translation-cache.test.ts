@@ -88,3 +88,66 @@ describe('processors that are given the same TLB', () => {
     expect(vcpu.read(gvaOf(2 * MiB), 1)).toHaveLength(1);
   });
 });
+
+describe('onStaleUse of the TLB of a processor', () => {
+  const thrownCode = (action: () => unknown): unknown => {
+    try {
+      return action();
+    } catch (error) {
+      return (error as { code?: unknown }).code;
+    }
+  };
+
+  const CALLS: readonly ((vcpu: Vcpu) => unknown)[] = [
+    (vcpu) => vcpu.read(GVA, 1),
+    (vcpu) => vcpu.write(GVA, bytesOf('x')),
+    (vcpu) => vcpu.translate(GVA),
+    (vcpu) => vcpu.loadCr3(0x5000n),
+    (vcpu) => vcpu.load('cr4', vcpu.controlRegisters.cr4 | ControlBit.Cr4Smep),
+    (vcpu) => vcpu.invlpg(GVA),
+    (vcpu) => vcpu.flushTlb(),
+    (vcpu) => {
+      vcpu.cpl = 3;
+    },
+    (vcpu) => {
+      vcpu.csL = false;
+    },
+  ];
+
+  test.each(CALLS.map((call) => [String(call), call] as const))(
+    'may not use the processor: %s',
+    (_, call) => {
+      const codes: unknown[] = [];
+      const tlb = new Tlb({
+        onStaleUse: () => {
+          codes.push(thrownCode(() => call(vcpu)));
+          codes.push(thrownCode(() => other.loadCr3(0x5000n)));
+        },
+      });
+      const { guest, vcpu } = world({}, {}, { tlb });
+      const other = guest.createVcpu({ tlb });
+      const table = mapped(vcpu, guest, 3 * MiB, 2 * MiB, 'one');
+      tlb.needsFlush(GVA, PAGE_SIZE, 'a test');
+      const before = [vcpu.controlRegisters, other.controlRegisters, vcpu.cpl, vcpu.csL];
+      expect(textAt(vcpu)).toBe('one');
+      expect(codes.slice(0, 2)).toEqual(['BUSY', 'BUSY']);
+      expect([vcpu.controlRegisters, other.controlRegisters, vcpu.cpl, vcpu.csL]).toEqual(before);
+      expect(vcpu.cr3).toBe(table.cr3);
+    },
+  );
+
+  test('that throws ends the access with its error', () => {
+    const error = new Error('stale');
+    const tlb = new Tlb({
+      onStaleUse: () => {
+        throw error;
+      },
+    });
+    const { guest, vcpu } = world({}, {}, { tlb });
+    mapped(vcpu, guest, 3 * MiB, 2 * MiB, 'one');
+    tlb.needsFlush(GVA, PAGE_SIZE, 'a test');
+    expect(() => vcpu.write(GVA, bytesOf('two'))).toThrow(error);
+    vcpu.invlpg(GVA);
+    expect(textAt(vcpu)).toBe('one');
+  });
+});
