@@ -1,6 +1,6 @@
 /**
  * Writes an ELF core of 6 GiB, or another size, with scattered 4 KiB pages. Everything except the page tables is a hole:
- * `npx node bench/large-core.ts FILE [PAGES] [GIB]`. Measure dump-walk on it with `/usr/bin/time -v`; the README has figures.
+ * `npx node bench/large-core.ts FILE [PAGES] [GIB]`. Measure svsm-dump on it with `/usr/bin/time -v`; the README has figures.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import process from 'node:process';
