@@ -9,12 +9,14 @@ import {
   requireProcessor,
   requireVcpu,
 } from '../../src/cpu/context-checks.ts';
-import { executeInGuest, executeInHost } from '../../src/cpu/instruction-registers.ts';
+import { pvalidate, rmpadjust, rmpquery } from '../../src/cpu/guest-instructions.ts';
+import { executeInGuest, executeInHost, rmpInstructionOf } from '../../src/cpu/instruction-registers.ts';
 
 import { INIT_REGISTERS, START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
+import { vmexit, vmrun } from '../../src/cpu/vmrun.ts';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
-import { gvaOf, MiB, snapshot, world } from '../support/world.ts';
+import { gvaOf, MiB, snapshot, spaOf, world } from '../support/world.ts';
 
 const { Huge } = PageSize;
 const it = world();
@@ -27,6 +29,9 @@ const at1 = guest.createVcpu({ vmpl: 1 });
 const user = guest.createVcpu();
 user.cpl = 3;
 const registers = { rax: gva as bigint, rcx: 0n, rdx: 0n, rflags: 2n };
+const running = guest.createVcpu();
+running.resume(createVmsa(), { ...vmsa, spa: spaOf(it, 4 * MiB) });
+const fake = { vmpl: 0, cpl: 0, is64Bit: true, guest, translate() {} };
 const other = { nested: guest.nested } as never;
 const real = guest.createVcpu({ registers: INIT_REGISTERS });
 const state = (): unknown => [vcpu.controlRegisters, vcpu.cpl, vcpu.vmsa, snapshot(machine.rmp)];
@@ -330,7 +335,201 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => executeInHost(hypervisor, 'PSMASH', registers, { bits: 32 }),
   ],
   ['#UD: PVALIDATE does not exist here [UD]', () => executeInHost(hypervisor, 'PVALIDATE', registers)],
+  // instructions as functions
+  [
+    'the guest cannot be undefined: pass a guest that launch has returned [INVALID_ARGUMENT]',
+    () => pvalidate(wrong, gva, Huge, true),
+  ],
+  [
+    'the processor cannot be a value of type object: pass a Vcpu [INVALID_ARGUMENT]',
+    () => pvalidate({ ...fake, translate: 1 } as never, gva, Huge, true),
+  ],
+  [
+    'the processor cannot be a value of type object: pass a Vcpu [INVALID_ARGUMENT]',
+    () => pvalidate({ ...fake, is64Bit: 1 } as never, gva, Huge, true),
+  ],
+  [
+    'the processor cannot be a value of type object: pass a Vcpu [INVALID_ARGUMENT]',
+    () => pvalidate({ ...fake, cpl: 0.5 } as never, gva, Huge, true),
+  ],
+  [
+    'the processor cannot be a value of type object: pass a Vcpu [INVALID_ARGUMENT]',
+    () => pvalidate({ ...fake, vmpl: wrong } as never, gva, Huge, true),
+  ],
+  [
+    'the guest cannot be "x": pass a guest that launch has returned [INVALID_ARGUMENT]',
+    () => pvalidate({ ...fake, guest: wrong } as never, gva, Huge, true),
+  ],
+  [
+    'the page size cannot be "x": pass 4096 or 2097152 [INVALID_ARGUMENT]',
+    () => pvalidate(vcpu, gva, wrong, true),
+  ],
+  [
+    'the guest cannot be undefined: pass a guest that launch has returned [INVALID_ARGUMENT]',
+    () => rmpadjust(wrong, gva, Huge, { vmpl: 1, permissions: 0 }),
+  ],
+  [
+    'the page size cannot be "x": pass 4096 or 2097152 [INVALID_ARGUMENT]',
+    () => rmpadjust(vcpu, gva, wrong, { vmpl: 1, permissions: 0 }),
+  ],
+  [
+    'the guest cannot be undefined: pass a guest that launch has returned [INVALID_ARGUMENT]',
+    () => rmpquery(wrong, gva, 1),
+  ],
+  [
+    'the processor cannot be "x": pass an object with the methods pvalidate, rmpadjust, rmpquery [INVALID_ARGUMENT]',
+    () => executeInGuest(wrong, 'RMPQUERY', registers),
+  ],
+  [
+    'the processor cannot be a value of type object: pass an object with the methods pvalidate, rmpadjust, rmpquery [INVALID_ARGUMENT]',
+    () => executeInGuest({ pvalidate() {}, rmpadjust() {} } as never, 'RMPQUERY', registers),
+  ],
+  [
+    'the processor cannot be a value of type object: pass a Vcpu [INVALID_ARGUMENT]',
+    () => executeInGuest({ pvalidate() {}, rmpadjust() {}, rmpquery() {} } as never, 'RMPQUERY', registers),
+  ],
+  [
+    'the instruction cannot be 5: pass one of RMPUPDATE, PSMASH, RMPREAD, PVALIDATE, RMPADJUST, RMPQUERY [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 5 as never, registers),
+  ],
+  [
+    'rax cannot be undefined: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 'RMPQUERY', wrong),
+  ],
+  [
+    'rax cannot be "x": pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 'RMPQUERY', { ...registers, rax: wrong }),
+  ],
+  [
+    'rcx cannot be -0x1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 'RMPQUERY', { ...registers, rcx: -1n }),
+  ],
+  [
+    'rdx cannot be 0x10000000000000000: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 'RMPQUERY', { ...registers, rdx: 1n << 64n }),
+  ],
+  [
+    'rflags cannot be undefined: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 'RMPQUERY', { ...registers, rflags: undefined as never }),
+  ],
+  [
+    'bits cannot be 16: pass one of 32, 64 [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 'RMPQUERY', registers, { bits: 16 as never }),
+  ],
+  [
+    'snp cannot be "x": pass a boolean [INVALID_ARGUMENT]',
+    () => executeInGuest(vcpu, 'RMPQUERY', registers, { snp: wrong }),
+  ],
+  [
+    'the host cannot be "x": pass an object with the methods rmpupdate, psmash, rmpread, read, write [INVALID_ARGUMENT]',
+    () => executeInHost(wrong, 'PSMASH', registers),
+  ],
+  [
+    'the host cannot be a value of type object: pass an object with the methods rmpupdate, psmash, rmpread, read, write [INVALID_ARGUMENT]',
+    () => executeInHost({ rmpupdate() {}, psmash() {} } as never, 'PSMASH', registers),
+  ],
+  [
+    'the instruction cannot be 5: pass one of RMPUPDATE, PSMASH, RMPREAD, PVALIDATE, RMPADJUST, RMPQUERY [INVALID_ARGUMENT]',
+    () => executeInHost(hypervisor, 5 as never, registers),
+  ],
+  [
+    'cpl cannot be 4: pass an integer from 0 to 3 [INVALID_ARGUMENT]',
+    () => executeInHost(hypervisor, 'PSMASH', registers, { cpl: 4 }),
+  ],
+  [
+    'rax cannot be "x": pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => executeInHost(hypervisor, 'PSMASH', { ...registers, rax: wrong }),
+  ],
+  ['the bytes cannot be "x": pass a Uint8Array [INVALID_ARGUMENT]', () => rmpInstructionOf(wrong)],
+  // VMRUN
+  ['the machine cannot be "x": pass an SnpMachine [INVALID_ARGUMENT]', () => vmrun(wrong, vmsa, guest)],
+  [
+    'the VMSA cannot be "x": pass an object with spa, gpa and vmcb [INVALID_ARGUMENT]',
+    () => vmrun(machine, wrong, guest),
+  ],
+  [
+    '"x" is not a system-physical address: pass a bigint or a safe integer [INVALID_ADDRESS]',
+    () => vmrun(machine, { ...vmsa, spa: wrong }, guest),
+  ],
+  [
+    '"x" is not a physical address: pass a bigint or a safe integer [INVALID_ADDRESS]',
+    () => vmrun(machine, { ...vmsa, gpa: wrong }, guest),
+  ],
+  ['the owner cannot be "x": pass a Guest [INVALID_ARGUMENT]', () => vmrun(machine, vmsa, wrong)],
+  [
+    'the owner cannot be a value of type object: pass a Guest [INVALID_ARGUMENT]',
+    () => vmrun(machine, vmsa, { key: wrong, asid: 1, paging: guest.paging } as never),
+  ],
+  [
+    'the owner cannot be a value of type object: pass a Guest [INVALID_ARGUMENT]',
+    () => vmrun(machine, vmsa, { key: 1, asid: wrong, paging: guest.paging } as never),
+  ],
+  [
+    'the owner cannot be a value of type object: pass a Guest [INVALID_ARGUMENT]',
+    () => vmrun(machine, vmsa, { key: 1, asid: 1, paging: {} } as never),
+  ],
+  ['the machine cannot be "x": pass an SnpMachine [INVALID_ARGUMENT]', () => vmexit(wrong, vmsa)],
+  [
+    'the VMSA cannot be "x": pass an object with spa, gpa and vmcb [INVALID_ARGUMENT]',
+    () => vmexit(machine, wrong),
+  ],
+  [
+    'the type of the event cannot be undefined: pass one of rmpupdate, psmash, pvalidate, rmpadjust, vmgexit, vmrun, npf, flush [INVALID_ARGUMENT]',
+    () => machine.trace(wrong),
+  ],
+  [
+    'the type of the event cannot be "x": pass one of rmpupdate, psmash, pvalidate, rmpadjust, vmgexit, vmrun, npf, flush [INVALID_ARGUMENT]',
+    () => machine.trace({ type: 'x' } as never),
+  ],
+  [
+    'spa cannot be "x": pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => machine.trace({ type: 'psmash', spa: wrong, result: 0 }),
+  ],
+  [
+    'result cannot be 99: pass one of 0, 1, 2, 3, 4, 6, 7 [INVALID_ARGUMENT]',
+    () => machine.trace({ type: 'psmash', spa: 0n, result: 99 } as never),
+  ],
+  [
+    'the page size cannot be 5: pass 4096 or 2097152 [INVALID_ARGUMENT]',
+    () =>
+      machine.trace({
+        type: 'pvalidate',
+        gva: 0n,
+        pageSize: 5,
+        validate: true,
+        result: 0,
+        unchanged: true,
+      } as never),
+  ],
+  [
+    'state cannot be "x": pass an object with the options assigned, pageSize, immutable, gpa, asid [INVALID_ARGUMENT]',
+    () => machine.trace({ type: 'rmpupdate', spa: 0n, state: wrong, result: 0 }),
+  ],
   // accesses
+  ['the length cannot be -1: pass an integer from 0 on [INVALID_ARGUMENT]', () => vcpu.read(gva, -1)],
+  ['the length cannot be 0.5: pass an integer from 0 on [INVALID_ARGUMENT]', () => vcpu.read(gva, 0.5)],
+  [
+    'the length cannot be 9007199254740991: pass the length of an array that can be made [INVALID_ARGUMENT]',
+    () => vcpu.read(gva, 2 ** 53 - 1),
+  ],
+  ['the bytes cannot be "x": pass a Uint8Array [INVALID_ARGUMENT]', () => vcpu.write(gva, wrong)],
+  ['the length cannot be -1: pass an integer from 0 on [INVALID_ARGUMENT]', () => vcpu.clear(gva, -1)],
+  [
+    'exitCode cannot be "x": pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
+    () => running.leave(wrong),
+  ],
+  [
+    'exitCode cannot be 0x10000000000000000: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
+    () => running.leave(1n << 64n),
+  ],
+  [
+    'exitInfo1 cannot be -0x1: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
+    () => running.leave(0n, -1n),
+  ],
+  [
+    'exitInfo2 cannot be 0x10000000000000000: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
+    () => running.leave(0n, 0n, 1n << 64n),
+  ],
   ['#PF at 0x0000000000000001, error code 0x0 [PF]', () => vcpu.read(1n as never, 1)],
   ['#GP(0): 0x8000000000000000 is not a canonical address [GP]', () => vcpu.read((1n << 63n) as never, 1)],
   ['#GP(0): "x" is not a canonical address [GP]', () => vcpu.read(wrong, 1)],
