@@ -83,9 +83,6 @@ export function foreignOf(start: string): Foreign | undefined {
 
 /** Why a file with this name is not taken for a raw image unless it is said to be one, if there is a reason. */
 export function refusedByName(path: string): string | undefined {
-  if (!/\.(vmem|vmss|vmsn)$/i.test(path)) return undefined;
-  return (
-    'its name is that of the memory of a VMware machine, whose layout is in the .vmss or .vmsn file next to it: ' +
-    `${VMWARE}; or pass --raw, and --ram if it has 3 GiB or more`
-  );
+  if (!/\.(vmss|vmsn)$/i.test(path)) return undefined;
+  return `its name is that of a saved state of VMware, which has no memory or has it among other things: ${VMWARE}; or pass --raw`;
 }

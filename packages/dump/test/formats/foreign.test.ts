@@ -1,6 +1,7 @@
 /** A file of another kind is refused by name, with what to do, and never taken for a raw image. */
 import { PAGE_SIZE } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
+import { sparseFile, tableOf } from '../support/core-file.ts';
 import { runHere, temporary } from '../support/support.ts';
 
 const MAGICS: readonly (readonly [magic: string, name: RegExp, advice: RegExp])[] = [
@@ -44,13 +45,32 @@ test.each(MAGICS)('%j', async (magic, name, advice) => {
   expect((await runHere([path, '--cr3', '1000', '--raw'])).status).toBe(4);
 });
 
-describe('memory of VMware, which has no magic', () => {
-  test('is refused by its name, unless it is said to be raw', async () => {
-    for (const name of ['guest.vmem', 'guest.VMEM', 'guest.vmsn']) {
+describe('memory of VMware', () => {
+  test('is a raw image with a hole, whose CR3 roots finds', async () => {
+    const split = 0xc000_0000;
+    const at = (address: bigint) => tableOf({ 0: address | 0x67n, 511: address | 0x63n });
+    // The first table is below the hole, the others are from 4 GiB on.
+    const tables = [0x1_0000_1000n, 0x1_0000_2000n].map(at);
+    const path = temporary(
+      'guest.vmem',
+      sparseFile(split + 0x10_0000, [
+        [0x5000, at(0x1_0000_0000n)],
+        [split, Buffer.concat(tables)],
+        [split + 0x2000, tableOf({ 0: 0x1_0000_4067n })],
+      ]),
+    );
+    const { status, stdout } = await runHere(['roots', path, '--levels', '4']);
+    expect(status).toBe(0);
+    expect(stdout).toContain('split below 4 GiB at 0xc0000000');
+    expect(stdout).toContain('0x0000000000005000 4 levels');
+    expect((await runHere([path, '--cr3', '5000'])).status).toBe(0);
+    await expect(runHere([path])).rejects.toThrow("pass --cr3, which 'svsm-dump roots' finds");
+  });
+
+  test('among the saved state is refused by its name', async () => {
+    for (const name of ['guest.vmss', 'guest.VMSN']) {
       const path = temporary(name, fileOf(''));
-      await expect(runHere([path, '--cr3', '1000'])).rejects.toThrow(
-        /VMware.*vmss2core.*pass --raw, and --ram/,
-      );
+      await expect(runHere([path, '--cr3', '1000'])).rejects.toThrow(/VMware.*vmss2core.*pass --raw/);
       expect((await runHere([path, '--cr3', '1000', '--raw'])).status).toBe(4);
     }
   });

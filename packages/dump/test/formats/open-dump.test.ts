@@ -41,7 +41,7 @@ describe('openDump', () => {
     expect(codeOf(new Uint8Array(0))).toBe('TRUNCATED_FILE');
     expect(codeOf(CORE.subarray(0, 100))).toBe('TRUNCATED_FILE');
     expect(codeOf(new Uint8Array(10))).toBe('UNKNOWN_FORMAT');
-    expect(codeOf(new Uint8Array(10), 'guest.vmem')).toBe('UNSUPPORTED_FORMAT');
+    expect(codeOf(new Uint8Array(10), 'guest.vmss')).toBe('UNSUPPORTED_FORMAT');
     const bad = Buffer.from(CORE);
     bad.writeUInt16LE(40, 54);
     expect(codeOf(bad)).toBe('INVALID_FILE');
