@@ -310,3 +310,91 @@ describe('AP creation and "run VMPL"', () => {
     expect(codeOf(() => it.vcpu.read(gvaOf(2 * MiB), 1))).toBeUndefined();
   });
 });
+
+describe('a request in the GHCB MSR', () => {
+  const info = { type: 'sev-info', minVersion: 2, maxVersion: 2, cBit: 51 } as const;
+  test.each<[string, bigint, bigint | undefined]>([
+    ['the versions', encodeGhcbMsr({ type: 'sev-info-request' }), encodeGhcbMsr(info)],
+    [
+      'the features',
+      encodeGhcbMsr({ type: 'features-request' }),
+      encodeGhcbMsr({ type: 'features', features: 0x23n }),
+    ],
+    [
+      'a preferred GHCB',
+      encodeGhcbMsr({ type: 'preferred-ghcb-request' }),
+      encodeGhcbMsr({ type: 'preferred-ghcb', gpa: undefined }),
+    ],
+    [
+      'a GHCB in memory',
+      encodeGhcbMsr({ type: 'register-ghcb-request', gpa }),
+      encodeGhcbMsr({ type: 'register-ghcb', gpa }),
+    ],
+    [
+      'a GHCB outside memory',
+      encodeGhcbMsr({ type: 'register-ghcb-request', gpa: physAddr(64 * MiB) }),
+      encodeGhcbMsr({ type: 'register-ghcb', gpa: undefined }),
+    ],
+    ['a request that nobody knows', 0xffen, 0xffen],
+  ])('%s', (_, request, answer) => {
+    const { guest, machine, vcpu } = world();
+    for (const caller of [undefined, vcpu])
+      expect(machine.hypervisor.vmgexit(guest, request, caller)).toBe(answer);
+  });
+
+  test('a termination has its reason', () => {
+    const { guest, machine } = world();
+    const request = encodeGhcbMsr({ type: 'terminate', reasonSet: 3, reason: 0x42 });
+    expect(thrownBy(() => machine.hypervisor.vmgexit(guest, request))).toMatchObject({
+      code: 'TERMINATED',
+      details: { reasonSet: 3, reason: 0x42 },
+    });
+  });
+
+  test('a level is run for a processor, and for nobody else', () => {
+    const { guest, machine, vcpu } = world();
+    let entered = 0;
+    guest.onEnter(1, () => {
+      entered += 1;
+    });
+    const request = encodeGhcbMsr({ type: 'run-vmpl-request', vmpl: 1 });
+    const done = encodeGhcbMsr({ type: 'run-vmpl', error: 0 });
+    expect(machine.hypervisor.vmgexit(guest, request, vcpu)).toBe(done);
+    expect(machine.hypervisor.vmgexit(guest, request)).not.toBe(done);
+    expect(entered).toBe(1);
+  });
+});
+
+// A request that a subclass passes on has the types of its fields.
+test.each<[string, object]>([
+  ['gpa', { gpa: 'x' }],
+  ['exitCode', { exitCode: 'x' }],
+  ['info1', { info1: -1n }],
+  ['info2', { info2: 1n << 64n }],
+  ['scratch', { scratch: 'x' }],
+  ['registers', { registers: 'x' }],
+  ['rax', { registers: { rax: 'x' } }],
+])('a request to answer with a wrong %s is refused', (_, wrong) => {
+  const { guest, machine, vcpu } = world();
+  const request = { gpa, exitCode: 0x8000_fffdn, info1: 0n, info2: 0n, scratch: undefined, registers: {} };
+  const { hypervisor } = machine;
+  const answer = (fields: object, page: unknown = GhcbPage.over(), caller: unknown = vcpu): unknown =>
+    hypervisor.answerGhcb(guest, { ...request, ...fields } as never, page as never, caller as never);
+  expect(answer({ registers: { rax: 1n, rbx: undefined }, scratch: 5n })).toEqual({
+    info1: 0n,
+    info2: 0x23n,
+  });
+  expect(answer({}, GhcbPage.over(), undefined)).toEqual({ info1: 0n, info2: 0x23n });
+  expect(() => answer(wrong)).toThrow(/pass/);
+  expect(codeOf(() => answer({}, 'x'))).toBe('INVALID_ARGUMENT');
+  expect(codeOf(() => answer({}, GhcbPage.over(), 'x'))).toBe('INVALID_ARGUMENT');
+});
+
+test('a virtual top of memory lies at or above memory, at a multiple of 2 MiB, with as much memory above it', () => {
+  const launch = (virtualTom: bigint) =>
+    codeOf(() => new SnpMachine({ memorySize: 16 * MiB }).hypervisor.launch({ size: 4 * MiB, virtualTom }));
+  const last = (1n << 48n) - BigInt(4 * MiB);
+  for (const top of [BigInt(4 * MiB), 1n << 40n, last]) expect([top, launch(top)]).toEqual([top, undefined]);
+  for (const top of [BigInt(2 * MiB), BigInt(4 * MiB) + 4096n, last + BigInt(2 * MiB)])
+    expect([top, launch(top)]).toEqual([top, 'INVALID_ARGUMENT']);
+});
