@@ -97,5 +97,6 @@ const STOPS: Partial<Record<SnpErrorCode, string>> = {
   PSC_REFUSED: 'answer: exit info 2',
   INVALID_PSC_RESPONSE: 'answer: header',
   SVSM_NOT_RUN: 'CALL_PENDING',
+  PAGE_IN_USE: 'pages in use',
   FIRMWARE_REFUSED: 'firmware',
 };

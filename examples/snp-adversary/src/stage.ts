@@ -66,6 +66,8 @@ export class Stage {
   readonly guest: Guest;
   readonly vcpu: Vcpu;
   readonly table: PageTable;
+  /** Called at each event of the machine. Its errors go on to the software that has caused the event. */
+  onEvent: ((event: MachineEvent) => void) | undefined;
   /** The guest's record of validated pages. */
   readonly validated: ValidatedPages;
 
@@ -73,7 +75,10 @@ export class Stage {
     this.machine = new SnpMachine({
       memorySize: 32 * MIB,
       hypervisor: (machine) => new HostileHypervisor(machine),
-      trace: (event) => this.moments.push(event),
+      trace: (event) => {
+        this.moments.push(event);
+        this.onEvent?.(event);
+      },
     });
     this.host = this.machine.hypervisor as HostileHypervisor;
     this.guest = this.host.launch({ size: 8 * MIB });
@@ -85,6 +90,11 @@ export class Stage {
     this.put(B, 'retreat');
     this.put(WHOLE, 'hold the line');
     this.moments.length = 0;
+  }
+
+  /** The options of a guest that keeps its record. */
+  get options(): { readonly validated: ValidatedPages } {
+    return { validated: this.validated };
   }
 
   /** Records the description of the next step. */

@@ -46,7 +46,7 @@ export const ANSWERS: readonly Scenario[] = [
     play: (stage) => {
       const page = stage.share('public');
       stage.host.answers.pageState = () => 0;
-      makePagePrivate(stage.vcpu, stage.table, gvaOf(page), stage);
+      makePagePrivate(stage.vcpu, stage.table, gvaOf(page), stage.options);
       return stage.get(page);
     },
   },
@@ -241,7 +241,7 @@ export const ANSWERS: readonly Scenario[] = [
         stage.host.remap(guest, page, own);
         stage.flushTlbs();
       };
-      makePagePrivate(stage.vcpu, stage.table, gvaOf(page), stage);
+      makePagePrivate(stage.vcpu, stage.table, gvaOf(page), stage.options);
       return stage.get(page);
     },
   },
@@ -289,7 +289,7 @@ export const ANSWERS: readonly Scenario[] = [
       stage.host.move(stage.guest, A, (A + 0x7000n) as typeof A);
       stage.host.answers.pageState = () => 0;
       stage.validated.remove(pageRegion(A, PageSize.Regular));
-      acceptPage(stage.flushTlbs().vcpu, stage.table, gvaOf(A), stage);
+      acceptPage(stage.flushTlbs().vcpu, stage.table, gvaOf(A), stage.options);
       return stage.get(A);
     },
   },

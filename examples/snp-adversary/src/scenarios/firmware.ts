@@ -16,14 +16,14 @@ import { A, B, bytesOf, gvaOf, type Stage } from '../stage.ts';
 /** Executes VMRUN with the page at `gpa` as VMSA. Hardware reports only that it fails; the RMP tells by which check. */
 export function vmrun(stage: Stage, gpa: PhysAddr): Ending | string {
   const { guest, host, machine } = stage;
-  const vmsa = { spa: stage.spaOf(gpa), gpa, vmcb: host.allocatePage() };
+  const place = { spa: stage.spaOf(gpa), gpa };
   try {
-    guest.vmrun(vmsa);
+    guest.vmrun({ ...place, vmcb: host.allocatePage() });
     return 'a processor';
   } catch (fault) {
     if (!isSnpFault(fault, 'VMRUN')) throw fault;
     stage.tell(fault.message);
-    const check = failedVmrunCheck(machine.rmp, 'vmsa', { ...vmsa, asid: guest.asid });
+    const check = failedVmrunCheck(machine.rmp, 'vmsa', { ...place, asid: guest.asid });
     return { stoppedBy: `VMRUN ${check ?? 'busy'}`, guestSees: 'never runs' };
   }
 }

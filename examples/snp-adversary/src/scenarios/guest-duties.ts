@@ -10,7 +10,7 @@ import {
   requestPageState,
 } from '@svsm/sev-snp';
 import type { Scenario } from '../scenario.ts';
-import { A, gvaOf, type Stage } from '../stage.ts';
+import { A, B, gvaOf, type Stage } from '../stage.ts';
 
 /** Two pages are validated at A. The guest writes to one of them, and the hypervisor maps the other. */
 function switchBetween(stage: Stage, old: ReturnType<Stage['spaOf']>): string {
@@ -33,7 +33,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
       stage.flushTlbs();
-      acceptPage(stage.vcpu, stage.table, gvaOf(A), careful ? stage : {});
+      acceptPage(stage.vcpu, stage.table, gvaOf(A), careful ? stage.options : {});
       return switchBetween(stage, old);
     },
   },
@@ -71,13 +71,53 @@ export const GUEST_DUTIES: readonly Scenario[] = [
       const old = stage.spaOf(A);
       stage.host.substitute(stage.guest, A);
       stage.flushTlbs();
-      if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage);
+      if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage.options);
       else {
         stage.tell('the guest rescinds the wrong page, and does not notice');
         stage.vcpu.pvalidate(gvaOf(A), PageSize.Regular, false);
         stage.validated.remove(pageRegion(A, PageSize.Regular));
       }
-      acceptPage(stage.vcpu, stage.table, gvaOf(A), stage);
+      acceptPage(stage.vcpu, stage.table, gvaOf(A), stage.options);
+      return switchBetween(stage, old);
+    },
+  },
+  {
+    id: 'A4',
+    name: 'error-again',
+    attack: 'fails a PVALIDATE with the error of an earlier one',
+    stoppedBy: 'record',
+    guestSees: 'ALREADY_VALIDATED',
+    duty: 'never judge by the error',
+    otherwise: 'attack at dawn',
+    play: (stage, careful) => {
+      const old = stage.spaOf(A);
+      const again = new Error('the same');
+      const rescind = (gpa: typeof A): unknown => {
+        try {
+          releasePage(stage.vcpu, stage.table, gvaOf(gpa), stage.options);
+          return undefined;
+        } catch (error) {
+          return error;
+        }
+      };
+      stage.onEvent = ({ type }) => {
+        if (type === 'pvalidate') throw again;
+      };
+      const after = rescind(B);
+      stage.onEvent = undefined;
+      stage.host.substitute(stage.guest, A);
+      stage.host.hide(stage.guest, A);
+      stage.flushTlbs();
+      stage.host.answers.fault = () => {
+        throw again;
+      };
+      if (rescind(A) === after && !careful) {
+        stage.tell('the guest knows the error: last time, the page had changed');
+        stage.validated.remove(pageRegion(A, PageSize.Regular));
+      }
+      stage.host.answers = {};
+      stage.host.remap(stage.guest, A, stage.host.allocatePage());
+      acceptPage(stage.vcpu, stage.table, gvaOf(A), stage.options);
       return switchBetween(stage, old);
     },
   },
@@ -92,7 +132,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     play: (stage, careful) => {
       const old = stage.spaOf(A);
       stage.host.answers.pageState = () => 0;
-      if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage);
+      if (careful) releasePage(stage.vcpu, stage.table, gvaOf(A), stage.options);
       else {
         requestPageState(stage.vcpu, A, PageOperation.Shared);
         stage.validated.remove(pageRegion(A, PageSize.Regular));
@@ -100,7 +140,7 @@ export const GUEST_DUTIES: readonly Scenario[] = [
       stage.host.answers = {};
       stage.host.substitute(stage.guest, A);
       stage.flushTlbs();
-      acceptPage(stage.vcpu, stage.table, gvaOf(A), stage);
+      acceptPage(stage.vcpu, stage.table, gvaOf(A), stage.options);
       return switchBetween(stage, old);
     },
   },
@@ -116,9 +156,9 @@ export const GUEST_DUTIES: readonly Scenario[] = [
     play: (stage) => {
       const old = stage.host.capture(stage.spaOf(A));
       stage.put(A, 'attack at noon');
-      makePageShared(stage.vcpu, stage.table, gvaOf(A), stage);
+      makePageShared(stage.vcpu, stage.table, gvaOf(A), stage.options);
       stage.host.write(stage.spaOf(A), old);
-      makePagePrivate(stage.vcpu, stage.table, gvaOf(A), stage);
+      makePagePrivate(stage.vcpu, stage.table, gvaOf(A), stage.options);
       const found = stage.get(A);
       return found === 'nothing' ? { stoppedBy: 'clearing', guestSees: found } : found;
     },

@@ -5,6 +5,7 @@ import { GUEST_CONTEXTS } from './guest-contexts.ts';
 import { GUEST_DUTIES } from './guest-duties.ts';
 import { INTERRUPTED } from './interrupted.ts';
 import { LET_THROUGH } from './let-through.ts';
+import { PAGES_IN_USE } from './pages-in-use.ts';
 import { PRIVATE_PAGES } from './private-pages.ts';
 import { SVSM } from './svsm.ts';
 import { SVSM_PROCESSORS } from './svsm-processors.ts';
@@ -24,4 +25,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...SWAPPED_PAGES,
   ...LET_THROUGH,
   ...GUEST_CONTEXTS,
+  ...PAGES_IN_USE,
 ].sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));

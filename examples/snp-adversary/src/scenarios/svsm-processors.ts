@@ -97,6 +97,28 @@ export const SVSM_PROCESSORS: readonly Scenario[] = [
   },
   {
     id: 'A14',
+    name: 'rights-taken-meanwhile',
+    attack: 'fails a call after VMPL1 took rights of VMPL2',
+    stoppedBy: 'RMP vmpl',
+    guestSees: '#NPF, stopped',
+    play: (stage) => {
+      const { os, area } = stage.withSvsm();
+      const vmpl1 = stage.processor({ vmpl: Vmpl.Vmpl1 });
+      vmpl1.loadCr3(os.cr3);
+      stage.onEvent = ({ type }) => {
+        if (type !== 'rmpadjust') return;
+        stage.onEvent = undefined;
+        vmpl1.rmpadjust(gvaOf(A), PAGE_SIZE, { vmpl: Vmpl.Vmpl2, permissions: VmplPermission.None });
+      };
+      stage.tell(
+        'the page has text: the SVSM refuses it as a VMSA, and gives back the rights that it has taken',
+      );
+      callSvsm(os, area, { rax: BigInt(SvsmCall.CreateVcpu), rcx: A, rdx: B });
+      return stage.get(A, os);
+    },
+  },
+  {
+    id: 'A14',
     name: 'rescind-calling-area',
     attack: 'an OS asks to rescind its calling area',
     stoppedBy: 'SVSM',

@@ -1,6 +1,8 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
 import {
   callSvsm,
+  encodeSvsmListEntry,
+  encodeSvsmListHeader,
   PageOperation,
   pvalidateBySvsm,
   requestGhcbMsr,
@@ -211,4 +213,54 @@ export const SVSM: readonly Scenario[] = [
       return found === 'attack at dawn' ? { stoppedBy: 'CALL_PENDING', guestSees: 'its own text' } : found;
     },
   },
+  {
+    id: 'A15',
+    name: 'run-while-withdrawn',
+    attack: 'runs a call just before the guest withdraws it',
+    stoppedBy: 'CALL_PENDING',
+    guestSees: 'Success',
+    duty: 'withdraw a call by an exchange',
+    otherwise: 'nothing',
+    play: (stage, careful) => {
+      const { os, area } = stage.withSvsm();
+      const clearing = { ...entry(A, true), ignoreUnchanged: true };
+      const runLate = (): void => {
+        stage.host.answers = {};
+        stage.tell('the hypervisor runs the call late');
+        stage.host.enter(stage.guest, 0, os);
+      };
+      stage.host.answers.withhold = true;
+      if (careful) {
+        beforeNextAccess(stage, area.gpa, runLate);
+        pvalidateBySvsm(os, area, [clearing]);
+        return { stoppedBy: 'CALL_PENDING', guestSees: 'Success' };
+      }
+      const list = [encodeSvsmListHeader({ count: 1, next: 0 }), encodeSvsmListEntry(clearing)];
+      os.write(area.gva, Uint8Array.from([1, 0, 0, 0, 0, 0, 0, 0, ...list.flatMap((part) => [...part])]));
+      Object.assign(os.registers, { rax: BigInt(SvsmCall.Pvalidate), rcx: area.gpa + 8n });
+      requestGhcbMsr(os, { type: 'run-vmpl-request', vmpl: 0 }, 'run-vmpl');
+      const isPending = os.read(area.gva, 1)[0] !== 0;
+      runLate();
+      os.write(area.gva, Uint8Array.of(0));
+      if (isPending) stage.tell('the guest thinks that the call has not run, and continues to use the page');
+      return stage.get(A, os);
+    },
+  },
 ];
+
+/** Makes the first access to a page after the next VMGEXIT exit, and runs `act` there. */
+function beforeNextAccess({ host, guest }: Stage, gpa: PhysAddr, act: () => void): void {
+  const { spa } = guest.nested.lookup(gpa)!;
+  host.answers.msr = () => {
+    host.answers.msr = undefined;
+    host.splitPage(guest, gpa);
+    guest.nested.unmap(gpa);
+    host.flushTlbs(guest);
+    host.answers.fault = () => {
+      guest.nested.map(gpa, spa, PageSize.Regular);
+      act();
+      return true;
+    };
+    return undefined;
+  };
+}

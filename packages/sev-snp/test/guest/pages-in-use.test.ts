@@ -48,7 +48,7 @@ function twoGhcbs(): World & {
 const features = (ghcb: Ghcb): bigint => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
 
 describe('a page state change of a page that a processor uses', () => {
-  // A6, G7
+  // A35, G7
   test('through another GHCB is refused before the list is requested', () => {
     const it = twoGhcbs();
     let exits = 0;
