@@ -8,6 +8,7 @@ import { createPhysMemory } from '../../src/memory/create-phys-memory.ts';
 import { type PhysMemory, writePhys64 } from '../../src/memory/phys-memory.ts';
 import { PageTable } from '../../src/table/page-table.ts';
 import { PageTablePart } from '../../src/table/page-table-part.ts';
+import type { ListingOptions, MappedLeaf, Mapping } from '../../src/walk/mappings.ts';
 import { FramePool } from '../support/frame-pool.ts';
 import { MovingMemory } from '../support/moving-memory.ts';
 
@@ -28,6 +29,9 @@ function alias(memory: PhysMemory, table: PageTable, from: VirtAddr, to: VirtAdd
   const place = ((other?.table ?? 0n) + BigInt(8 * (other?.index ?? 0))) as PhysAddr;
   writePhys64(memory, place, step?.entry.raw ?? 0n);
 }
+
+const startOf = (found: MappedLeaf | Mapping): VirtAddr =>
+  'vaddr' in found ? found.vaddr : found.region.start;
 
 const pagesOf = (table: PageTable | PageTablePart, start: VirtAddr, bytes: bigint) =>
   [...table.leaves({ within: virtRegion(start, bytes) })].map(({ vaddr }) => vaddr);
@@ -55,6 +59,29 @@ describe('a listing of a part of the addresses', () => {
     expect([...part.leaves()].map(({ vaddr }) => vaddr)).toEqual([first, second]);
     expect(pagesOf(part, second, 0x1000n)).toEqual([second]);
     expect(pagesOf(part, (first + 0x1000n) as VirtAddr, 0x40_0000_0000n)).toEqual([second]);
+  });
+});
+
+describe('listings that run at the same time', () => {
+  test.each(['leaves', 'mappings'] as const)('each go their own way: %s', (listing) => {
+    const { table } = make();
+    for (let page = 0n; page < 1100n; page += 1n) {
+      table.map4k(at(page * 0x1000n), physAddr(0x5000n + (page % 3n) * 0x4000n), RW);
+    }
+    const starts = (options: ListingOptions) =>
+      Array.from(table[listing](options) as Iterable<MappedLeaf | Mapping>, startOf);
+    const half = virtRegion(at(0x40_0000n), 0x10_0000n);
+    const [all, part] = [starts({}), starts({ within: half })];
+    const [one, other] = [table[listing](), table[listing]({ within: half })];
+    const seen: [VirtAddr[], VirtAddr[]] = [[], []];
+    // In turns, three steps of the one for each step of the other.
+    for (let step = 0; step < 4 * all.length; step += 1) {
+      const [iterator, into] = step % 4 === 3 ? [other, seen[1]] : [one, seen[0]];
+      const next = iterator.next();
+      if (next.done !== true) into.push(startOf(next.value));
+    }
+    expect(seen).toEqual([all, part.slice(0, seen[1].length)]);
+    expect(seen[1].length).toBeGreaterThan(50);
   });
 });
 

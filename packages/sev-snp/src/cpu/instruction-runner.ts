@@ -5,6 +5,7 @@ import { isSnpFault, type SnpFault } from '../rmp/snp-fault.ts';
 import type { GuestMmu } from './guest-mmu.ts';
 import { FaultHandling, type PageFaultHandler } from './page-fault.ts';
 import type { GuestContext } from './platform.ts';
+import { hasThrown, type TranslationCache } from './translation-cache.ts';
 import type { ExitInformation } from './vcpu-state.ts';
 import { VmExit } from './vmrun.ts';
 
@@ -15,6 +16,7 @@ const MAX_FAULTS = 64;
 export interface RunnerParts {
   readonly guest: GuestContext;
   readonly mmu: GuestMmu;
+  readonly tlb: TranslationCache | undefined;
   /** Throws if the processor does not run any more. */
   readonly requireRunning: () => void;
   /** Runs a part of the hypervisor between #VMEXIT and the next VMRUN. */
@@ -38,7 +40,7 @@ export class InstructionRunner {
 
   /** Runs an instruction on `gva`, which accesses memory in this way: as the operand of an instruction if not given. */
   run<T>(gva: VirtAddr | undefined, access: AccessKind | undefined, instruction: () => T): T {
-    const { guest, requireRunning, duringExit } = this.#parts;
+    const { guest, tlb, requireRunning, duringExit } = this.#parts;
     const { machine } = guest;
     const kind = access ?? machine.rmp.assumptions.operandAccess;
     for (let faults = 1; ; faults += 1) {
@@ -47,7 +49,7 @@ export class InstructionRunner {
       try {
         return instruction();
       } catch (error) {
-        if (error === this.#thrownByHook) throw error;
+        if (error === this.#thrownByHook || hasThrown(tlb, error)) throw error;
         if (!isSnpFault(error, 'NPF')) {
           this.#loadCr2(error, gva);
           if (faults < MAX_FAULTS && isSnpFault(error, 'PF') && this.#handles(error, kind)) continue;

@@ -38,6 +38,8 @@ export interface CacheOwner {
   processor: object | undefined;
   /** Whether a lookup runs, which may call a callback of the user. */
   isInLookup: boolean;
+  /** The error of the last lookup that failed: it is not a fault of the access. */
+  thrown: unknown;
 }
 
 /** The page that a cache holds. The cache may call `onStaleUse`, which must not change the processor. */
@@ -50,6 +52,9 @@ export function cachedPage(
   owner.isInLookup = true;
   try {
     return cache.lookup(gva)?.page;
+  } catch (error) {
+    owner.thrown = error;
+    throw error;
   } finally {
     owner.isInLookup = false;
   }
@@ -60,13 +65,18 @@ export function requireIdle(owner: CacheOwner | undefined): void {
   if (owner?.isInLookup === true) throw new PageTableError('BUSY', { during: 'onStaleUse' });
 }
 
+/** Whether the cache, or its `onStaleUse`, has thrown this error. */
+export function hasThrown(cache: TranslationCache | undefined, error: unknown): boolean {
+  return cache !== undefined && error !== undefined && OWNERS.get(cache)?.thrown === error;
+}
+
 const OWNERS: WeakMap<TranslationCache, CacheOwner> = /* @__PURE__ */ new WeakMap();
 
 /** The owner of a cache: one object for all processors that share the cache. */
 export function ownerOf(cache: TranslationCache): CacheOwner {
   const held = OWNERS.get(cache);
   if (held !== undefined) return held;
-  const owner: CacheOwner = { processor: undefined, isInLookup: false };
+  const owner: CacheOwner = { processor: undefined, isInLookup: false, thrown: undefined };
   OWNERS.set(cache, owner);
   return owner;
 }

@@ -99,6 +99,7 @@ export class Vcpu implements GuestCpu {
     this.#runner = new InstructionRunner({
       guest,
       mmu: this.#mmu,
+      tlb: options.tlb,
       requireRunning,
       duringExit: (exit, handle) => this.#duringExit(exit, handle),
       handler: () => this.onPageFault,

@@ -5,6 +5,7 @@ import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
 import { VmplPermission } from '../../src/formats/vmpl.ts';
 import type { Guest } from '../../src/guest/guest.ts';
+import { isSnpFault } from '../../src/rmp/snp-fault.ts';
 import { bytesOf, gvaOf, MiB, mapAll, tableFrames, textOf, world } from '../support/world.ts';
 
 /** A virtual address that every guest maps to a page of its own. */
@@ -149,5 +150,26 @@ describe('onStaleUse of the TLB of a processor', () => {
     expect(() => vcpu.write(GVA, bytesOf('two'))).toThrow(error);
     vcpu.invlpg(GVA);
     expect(textAt(vcpu)).toBe('one');
+  });
+
+  test('that faults at another processor is no fault of this one, and asks no hypervisor', () => {
+    const it = world();
+    const other = it.machine.hypervisor.launch({ size: 8 * MiB }).createVcpu();
+    const tlb = new Tlb({ onStaleUse: () => void other.read(GVA, 1) });
+    const vcpu = it.guest.createVcpu({ tlb });
+    mapped(vcpu, it.guest, 3 * MiB, 2 * MiB, 'one');
+    let faults = 0;
+    vcpu.onPageFault = () => {
+      faults += 1;
+      return 'retry';
+    };
+    tlb.needsFlush(GVA, PAGE_SIZE, 'a test');
+    let thrown: unknown;
+    try {
+      vcpu.read(GVA, 1);
+    } catch (error) {
+      thrown = error;
+    }
+    expect([isSnpFault(thrown), faults]).toEqual([true, 0]);
   });
 });
