@@ -167,6 +167,16 @@ test('an array shows its frame until another key writes it, and keeps its words 
   );
 });
 
+test('revoke ends the arrays of its range up to both ends, however few there are', () => {
+  for (const lent of [[2, 3, 7], [6], [2], [7], [3, 6]]) {
+    const memory = new EncryptedMemory(0x1_0000);
+    const arrays = lent.map((f) => [f, memory.words(f, 0, true)] as const);
+    memory.revoke(3, 4);
+    const ended = arrays.filter(([f, array]) => memory.words(f, 0, false) !== array).map(([f]) => f);
+    expect(ended).toEqual(lent.filter((f) => f >= 3 && f < 7));
+  }
+});
+
 test('zeros are not listed as written, with aliases and without', () => {
   const memory = new EncryptedMemory(0x8000);
   memory.clear(2, 1, 3);

@@ -1,5 +1,6 @@
 import { PageSize, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
+import type { Assumptions } from '../../src/formats/assumptions.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
 import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { rmpResultName } from '../../src/formats/rmp-result-name.ts';
@@ -340,4 +341,57 @@ test('RMPUPDATE of 2 MiB needs an aligned address, whatever is there', () => {
     expect(rmpResultName(rmpupdate(rmp, spa(at + offset), HUGE))).toBe('FAIL_INPUT');
     expect(rmpResultName(rmpupdate(rmp, spa(at + offset), FREE_HUGE))).toBe('FAIL_INPUT');
   }
+});
+
+describe('under an assumption', () => {
+  const made = (assumptions: Partial<Assumptions>): Rmp =>
+    new Rmp(sysPhysRegion(spa(0), 8 * MiB), { assumptions });
+  const huge = { ...HYPERVISOR_ENTRY, assigned: true, immutable: true, pageSize: PageSize.Huge };
+
+  test.each([
+    ['bad-page', 'FAIL_BADADDR', 'FAIL_BADADDR'],
+    ['bad-page', 'FAIL_OVERLAP', 'FAIL_OVERLAP'],
+    ['FAIL_PERMISSION', 'FAIL_OVERLAP', 'FAIL_PERMISSION'],
+  ] as const)(
+    'PSMASH of an immutable page: %s and %s answer %s',
+    (psmashImmutable, psmashBadPage, answer) => {
+      const rmp = made({ psmashImmutable, psmashBadPage });
+      rmp.setRawEntry(spa(at), huge);
+      expect(rmpResultName(psmash(rmp, spa(at)))).toBe(answer);
+    },
+  );
+
+  test.each(['maintained', 'unmaintained'] as const)('sub-page counts are %s', (subpageCount) => {
+    const rmp = made({ subpageCount });
+    const count = (where: number): number | undefined => rmp.rawEntry(spa(where))?.subpageCount;
+    for (const page of [1, 2]) rmpupdate(rmp, spa(at + page * 0x1000), GUEST);
+    rmpupdate(rmp, spa(at + 0x1000), { ...GUEST, gpa: physAddr(0x9000) });
+    rmpupdate(rmp, spa(2 * at), HUGE);
+    psmash(rmp, spa(2 * at));
+    const isCounted = subpageCount === 'maintained';
+    expect([count(at), count(2 * at), count(2 * at + 0x1000)]).toEqual(isCounted ? [2, 511, 0] : [0, 0, 0]);
+    rmpupdate(rmp, spa(at + 0x1000), FREE);
+    expect(count(at)).toBe(isCounted ? 1 : 0);
+  });
+
+  test.each(['ignored', 'FAIL_INPUT'] as const)('bits 11:0 of the address: %s', (lowAddressBits) => {
+    const rmp = made({ lowAddressBits });
+    const answers = [at, at + 1, at + 0xfff].map((where) => rmpResultName(rmpupdate(rmp, spa(where), GUEST)));
+    const other = lowAddressBits === 'ignored' ? 'SUCCESS' : 'FAIL_INPUT';
+    expect(answers).toEqual(['SUCCESS', other, other]);
+  });
+
+  test.each([
+    ['first', 'FAIL_INUSE', 'FAIL_INUSE', 'FAIL_INUSE'],
+    ['before-entry', 'FAIL_INPUT', 'FAIL_INUSE', 'FAIL_INUSE'],
+    ['last', 'FAIL_INPUT', 'FAIL_PERMISSION', 'FAIL_INUSE'],
+  ] as const)('the test of pages in use is %s', (inUseTest, input, immutable, plain) => {
+    const rmp = made({ inUseTest });
+    rmp.setInUse(spa(at), true);
+    const answer = (state: RmpState): string => rmpResultName(rmpupdate(rmp, spa(at), state));
+    expect(answer({ ...FREE, asid: 1 })).toBe(input);
+    expect(answer(GUEST)).toBe(plain);
+    rmp.setRawEntry(spa(at), { ...HYPERVISOR_ENTRY, assigned: true, immutable: true });
+    expect(answer(GUEST)).toBe(immutable);
+  });
 });
