@@ -201,3 +201,17 @@ test('a table that nobody has changed is untouched, and regions that are alike a
     0,
   ]);
 });
+
+test('a region that is replaced as a whole gives up its entries of ASIDs, and its versions grow', () => {
+  const table = new EntryTable();
+  const mine = { ...HYPERVISOR_ENTRY, assigned: true, asid: 1 };
+  for (const page of [5, 7, 511]) table.set(page, mine);
+  // An entry that becomes one of 2 MiB, and 4 KiB again: each page has changed twice more.
+  for (const pageSize of [PageSize.Huge, PageSize.Regular]) table.set(0, { ...mine, pageSize });
+  expect(table.countOf(1)).toBe(4);
+  const before = [0, 5, 6].flatMap((page) => [table.version(page, false), table.version(page, true)]);
+  table.setRegion(0, HYPERVISOR_ENTRY, HYPERVISOR_ENTRY);
+  expect(table.countOf(1)).toBe(0);
+  const after = [0, 5, 6].flatMap((page) => [table.version(page, false), table.version(page, true)]);
+  expect(after.every((version, k) => version > before[k]!)).toBe(true);
+});
