@@ -147,7 +147,7 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   INVALID_ACCESS: ({ kind, problem }) =>
     problem ?? `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
   BUSY: ({ during }) =>
-    `the ${during === 'onStaleUse' ? 'TLB' : 'page table'} cannot be used while its callback \`${during}\` runs: call it after the operation`,
+    `a page table or TLB cannot be used while its callback \`${during}\` runs: call it after the operation`,
   CALLBACK_FAILED: ({ operation, callback }) =>
     `${operation} is done, but its callback \`${callback}\` threw an error, which is the cause of this one`,
 };

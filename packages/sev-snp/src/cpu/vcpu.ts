@@ -27,6 +27,7 @@ import { GuestMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
 import { type AccessPath, exchangeBytes, storeBytes, storeZeros } from './guest-store.ts';
 import { InstructionRunner } from './instruction-runner.ts';
+import { noteVcpu } from './is-vcpu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
@@ -85,6 +86,7 @@ export class Vcpu implements GuestCpu {
    */
   constructor(guest: GuestContext, options: VcpuOptions = {}) {
     requireVcpuOptions(guest, options);
+    noteVcpu(this);
     const { vmpl = Vmpl.Vmpl0, tlb, nestedTlb, onPageFault } = options;
     this.guest = guest;
     this.vmpl = vmpl;

@@ -1,6 +1,7 @@
 import { Phys, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
 import type { PageTable } from '@svsm/pagetable';
-import { Vcpu } from '../cpu/vcpu.ts';
+import { isVcpu } from '../cpu/is-vcpu.ts';
+import type { Vcpu } from '../cpu/vcpu.ts';
 import {
   readArgument,
   refuseArgument,
@@ -23,7 +24,7 @@ const SVSM_REGISTERS: readonly (keyof SvsmRegisters)[] = ['rax', 'rcx', 'rdx', '
 
 /** Requires a processor. @throws SnpError `INVALID_ARGUMENT` */
 export function requireProcessor(vcpu: Vcpu): void {
-  requireInstance('the processor', vcpu, Vcpu, 'a Vcpu');
+  if (!isVcpu(vcpu)) refuseArgument('the processor', vcpu, 'pass a Vcpu');
 }
 
 /** Requires a processor, its page table, and `VisibilityOptions`. @throws SnpError `INVALID_ARGUMENT` */
