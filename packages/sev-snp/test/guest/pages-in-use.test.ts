@@ -10,12 +10,14 @@ import { Ghcb } from '../../src/guest/ghcb.ts';
 import { requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
+import { requireUnused } from '../../src/guest/pages-in-use.ts';
 import {
   createVcpuBySvsm,
   deleteVcpuBySvsm,
   remapCallingArea,
   requestSvsm,
 } from '../../src/guest/svsm-call.ts';
+import { pageRegion } from '../../src/guest/validated-pages.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { CAA, svsmWorld } from '../support/svsm-world.ts';
 import { codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
@@ -107,11 +109,9 @@ describe('a calling area keeps its state', () => {
   const AREA_OF_AP = 5 * MiB + 0x2000;
   const VMSA_OF_AP = 5 * MiB + 0x3000;
 
-  /** The use of a page by what a page state change of it throws. */
-  const useOf = (vcpu: Vcpu, gpa: number): unknown => {
-    const error = thrownBy(() => requestPageState(vcpu, physAddr(gpa), 9 as PageOperation));
-    return error?.code === 'PAGE_IN_USE' ? (error.details as { use: string }).use : undefined;
-  };
+  /** The use of a page by what the check of a change throws. */
+  const useOf = (vcpu: Vcpu, gpa: number): unknown =>
+    thrownBy(() => requireUnused(vcpu.guest, pageRegion(physAddr(gpa), PAGE_SIZE)))?.details['use'];
   const areaAt = (gpa: number) => ({ gva: gvaOf(gpa), gpa: physAddr(gpa) });
 
   test('from the first call on, until REMAP_CA moves it', () => {
