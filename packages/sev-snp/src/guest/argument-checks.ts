@@ -1,4 +1,4 @@
-import { Phys, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
+import { Phys, type PhysAddr, Virt57, type VirtAddr } from '@svsm/address';
 import type { PageTable } from '@svsm/pagetable';
 import { isVcpu } from '../cpu/is-vcpu.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
@@ -77,7 +77,7 @@ export function requireArea(area: { readonly gva: VirtAddr; readonly gpa: PhysAd
     'the calling area',
     area,
     expected,
-    () => Virt.isAddress(area.gva) && Phys.isAddress(area.gpa),
+    () => Virt57.isAddress(area.gva) && Phys.isAddress(area.gpa),
   );
   if (!isArea) refuseArgument('the calling area', area, expected);
 }

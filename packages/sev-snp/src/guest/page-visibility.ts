@@ -1,12 +1,4 @@
-import {
-  isPageAligned,
-  PAGE_SIZE,
-  PageSize,
-  type PhysAddr,
-  Virt,
-  Virt57,
-  type VirtAddr,
-} from '@svsm/address';
+import { isPageAligned, PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
@@ -17,6 +9,7 @@ import { changePageState } from './msr-protocol.ts';
 import { type PageValidator, rescindPages, validatePages } from './page-validation.ts';
 import { changing } from './pages-in-use.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
+import { virtKindOf } from './virt-kind.ts';
 
 /** Options for changes of the visibility of pages. */
 export interface VisibilityOptions {
@@ -172,8 +165,7 @@ function changingPage(vcpu: Vcpu, gpa: PhysAddr, change: (gpa: PhysAddr) => void
 export function flushPage(vcpu: Vcpu, gva: VirtAddr, { flush }: VisibilityOptions): void {
   if (flush === undefined) vcpu.invlpg(gva);
   else {
-    const kind = vcpu.guest.paging.levels === 5 ? Virt57 : Virt;
-    flush(new MemoryRegion(kind, gva, PAGE_SIZE));
+    flush(new MemoryRegion(virtKindOf(vcpu.guest), gva, PAGE_SIZE));
   }
 }
 

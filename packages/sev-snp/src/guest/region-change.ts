@@ -1,5 +1,5 @@
-import { Phys, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
-import { MemoryRegion, RegionSet, virtRegion } from '@svsm/memory-region';
+import { type AddressKind, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { requireInstance } from '../formats/arguments.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
@@ -20,6 +20,7 @@ import { changing, requireUnused } from './pages-in-use.ts';
 import { type RegionState, RegionTracker } from './region-state.ts';
 import { pagesIn, physOf, requireMapping, splitTo, type Unit, unitsOf } from './region-units.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
+import { virtKindOf } from './virt-kind.ts';
 
 /** The conditions of a change: those of the function that a caller has called. */
 export interface RegionRules {
@@ -41,6 +42,7 @@ export class RegionChange {
   readonly #table: PageTable;
   readonly #options: VisibilityOptions;
   readonly #rules: RegionRules;
+  readonly #kind: AddressKind<VirtAddr>;
   readonly #state: RegionTracker;
   readonly #units: readonly Unit[];
 
@@ -60,7 +62,8 @@ export class RegionChange {
     this.#table = table;
     this.#options = options;
     this.#rules = rules;
-    this.#state = new RegionTracker(state);
+    this.#kind = virtKindOf(ghcb.vcpu.guest);
+    this.#state = new RegionTracker(this.#kind, state);
     const { validated } = options;
     const units = [...unitsOf(table, this.#state.whole)];
     for (const { gpa, size } of units) requireUnused(ghcb.vcpu.guest, pageRegion(gpa, size));
@@ -134,7 +137,7 @@ export class RegionChange {
   }
 
   readonly #onPage: OnPage = ({ gva, size }, step) => {
-    const region = virtRegion(gva, size);
+    const region = new MemoryRegion(this.#kind, gva, size);
     if (step === 'validated') this.#state.validated.add(region);
     else if (step === 'rescinded') this.#state.validated.remove(region);
     if (step === 'cleared') this.#state.put('private', region);
@@ -156,7 +159,7 @@ export class RegionChange {
       if (this.#rules.mapped !== undefined) record.requireNone(physOf(unit, part));
       state.validated.remove(part);
       for (const { start, size } of validatedIn(record, physOf(unit, part)))
-        state.validated.add(virtRegion((unit.gva + (start - unit.gpa)) as VirtAddr, size));
+        state.validated.add(new MemoryRegion(this.#kind, (unit.gva + (start - unit.gpa)) as VirtAddr, size));
     }
   }
 
@@ -172,7 +175,8 @@ export class RegionChange {
   /** Changes the C-bit of the units that have another one. */
   #setVisibility(units: readonly Unit[], shared: boolean): void {
     if (!this.#rules.moves) return;
-    for (const run of runsOf(units.filter((unit) => unit.isShared !== shared))) this.#setRun(run, shared);
+    for (const run of this.#runsOf(units.filter((unit) => unit.isShared !== shared)))
+      this.#setRun(run, shared);
   }
 
   #setRun(run: MemoryRegion<VirtAddr>, shared: boolean): void {
@@ -185,19 +189,27 @@ export class RegionChange {
     if (!this.#rules.moves) return;
     const { flush } = this.#options;
     if (flush === undefined) for (const { gva } of units) this.#ghcb.vcpu.invlpg(gva);
-    else for (const run of runsOf(units)) flush(run);
+    else for (const run of this.#runsOf(units)) flush(run);
   }
 
   /** Maps pages shared again that the hypervisor was not asked for. If that fails too, they are lost. */
   #keepShared(units: readonly Unit[]): void {
     if (!this.#rules.moves) return;
     try {
-      for (const run of runsOf(units)) this.#setRun(run, true);
+      for (const run of this.#runsOf(units)) this.#setRun(run, true);
       this.#flush(units);
       for (const { region } of units) this.#state.put('shared', region);
     } catch {
       // The first failure is the one to report.
     }
+  }
+
+  /** The regions of units, adjacent ones joined. */
+  #runsOf(units: readonly Unit[]): RegionSet<VirtAddr> {
+    return new RegionSet(
+      this.#kind,
+      units.map(({ region }) => region),
+    );
   }
 
   #reporting(to: 'private' | 'shared', steps: () => void): void {
@@ -236,14 +248,6 @@ function* listsOf(units: readonly Unit[]): Generator<readonly Unit[]> {
 
 function* entriesOf(units: readonly Unit[], operation: PageOperation): Generator<PscEntry> {
   for (const { gpa, size } of units) yield { gpa, operation, pageSize: size, donePages: 0, reserved: 0 };
-}
-
-/** The regions of units, adjacent ones joined. */
-function runsOf(units: readonly Unit[]): RegionSet<VirtAddr> {
-  return new RegionSet(
-    Virt,
-    units.map(({ region }) => region),
-  );
 }
 
 /** The parts of `region` that a record has as validated. O(parts · log n). */

@@ -1,8 +1,9 @@
-import { PAGE_SIZE, Virt, type VirtAddr } from '@svsm/address';
-import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { type AddressKind, PAGE_SIZE, type VirtAddr } from '@svsm/address';
+import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { arrayOf } from './argument-checks.ts';
+import { virtRegionOf } from './virt-kind.ts';
 
 /**
  * The state of each page of a region: whole 4 KiB pages, each in one of the first three lists. The `details` of
@@ -28,26 +29,31 @@ export type RegionList = 'private' | 'shared' | 'lost';
 const LISTS: readonly RegionList[] = ['private', 'shared', 'lost'];
 
 /** A copy of one of the lists. @throws SnpError `INVALID_ARGUMENT`; RegionError if an element is not a region */
-function regionsOf(name: string, list: readonly MemoryRegion<VirtAddr>[]): readonly MemoryRegion<VirtAddr>[] {
-  return arrayOf(`the list ${name} of a region`, list).map((region) => MemoryRegion.from(Virt, region));
+function regionsOf(
+  kind: AddressKind<VirtAddr>,
+  name: string,
+  list: readonly MemoryRegion<VirtAddr>[],
+): readonly MemoryRegion<VirtAddr>[] {
+  return arrayOf(`the list ${name} of a region`, list).map((region) => virtRegionOf(kind, region));
 }
 
 /** The state of the pages of a region while they change. */
 export class RegionTracker {
   /** All pages of the region. */
-  readonly whole: RegionSet<VirtAddr> = new RegionSet(Virt);
+  readonly whole: RegionSet<VirtAddr>;
   /** The pages whose validation stands: private pages, and some of the lost ones. */
   readonly validated: RegionSet<VirtAddr>;
   readonly #lists: Readonly<Record<RegionList, RegionSet<VirtAddr>>>;
 
   /** @throws SnpError `INVALID_ARGUMENT` if a region is not made of whole pages, or a page is in two lists */
-  constructor(state: RegionState) {
-    this.#lists = { private: new RegionSet(Virt), shared: new RegionSet(Virt), lost: new RegionSet(Virt) };
+  constructor(kind: AddressKind<VirtAddr>, state: RegionState) {
+    this.whole = new RegionSet(kind);
+    this.#lists = { private: new RegionSet(kind), shared: new RegionSet(kind), lost: new RegionSet(kind) };
     requireOptions('the state of a region', state, [...LISTS, 'validated', 'to']);
     for (const list of LISTS) {
-      for (const region of regionsOf(list, state[list])) this.#lists[list].add(this.#take(region));
+      for (const region of regionsOf(kind, list, state[list])) this.#lists[list].add(this.#take(region));
     }
-    const stands = new RegionSet(Virt, regionsOf('validated', state.validated ?? []));
+    const stands = new RegionSet(kind, regionsOf(kind, 'validated', state.validated ?? []));
     this.validated = this.#lists.private.union(this.#lists.lost.intersect(stands));
   }
 
@@ -74,8 +80,7 @@ export class RegionTracker {
     return { private: [...own], shared: [...shared], lost: [...lost], validated: [...stands] };
   }
 
-  #take(value: MemoryRegion<VirtAddr>): MemoryRegion<VirtAddr> {
-    const region = MemoryRegion.from(Virt, value);
+  #take(region: MemoryRegion<VirtAddr>): MemoryRegion<VirtAddr> {
     const isWhole = region.start % BigInt(PAGE_SIZE) === 0n && region.end % BigInt(PAGE_SIZE) === 0n;
     if (!isWhole || this.whole.overlaps(region)) {
       const expected = isWhole ? 'pass each page once' : 'pass whole pages of 4096 bytes';

@@ -1,5 +1,5 @@
-import { PAGE_SIZE_2M, PageSize, type PhysAddr, Virt, type VirtAddr } from '@svsm/address';
-import { type MemoryRegion, physRegion, type RegionSet, virtRegion } from '@svsm/memory-region';
+import { PAGE_SIZE_2M, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { MemoryRegion, physRegion, type RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { SnpError } from '../formats/snp-error.ts';
 import { type PrivatePage, smallPagesOf } from './page-validation.ts';
@@ -19,7 +19,7 @@ export function* unitsOf(table: PageTable, whole: RegionSet<VirtAddr>): Generato
   const huge = BigInt(PAGE_SIZE_2M);
   for (const { start, end } of whole) {
     for (let at: bigint = start; at < end; ) {
-      const gva = Virt.address(at);
+      const gva = at as VirtAddr;
       const page = table.lookup(gva);
       if (page === undefined) {
         throw new SnpError('WRONG_MAPPING', { gva, expected: 'private or shared', found: 'not mapped' });
@@ -27,7 +27,7 @@ export function* unitsOf(table: PageTable, whole: RegionSet<VirtAddr>): Generato
       const isHuge = page.size !== PageSize.Regular && at % huge === 0n && end - at >= huge;
       const size = isHuge ? PageSize.Huge : PageSize.Regular;
       const { paddr: gpa, shared: isShared, size: mappedSize } = page;
-      yield { gva, gpa, size, region: virtRegion(gva, size), isShared, mappedSize };
+      yield { gva, gpa, size, region: new MemoryRegion(whole.kind, gva, size), isShared, mappedSize };
       at += BigInt(size);
     }
   }

@@ -152,7 +152,7 @@ describe('onStaleUse of the TLB of a processor', () => {
     expect(textAt(vcpu)).toBe('one');
   });
 
-  test('that faults at another processor is no fault of this one, and asks no hypervisor', () => {
+  test('that faults at another processor does not make this one fault', () => {
     const it = world();
     const other = it.machine.hypervisor.launch({ size: 8 * MiB }).createVcpu();
     const tlb = new Tlb({ onStaleUse: () => void other.read(GVA, 1) });

@@ -39,6 +39,7 @@ export const RMP: LiteralTable = {
       ['Vmpl2', 2, '§15.36.7'],
       ['Vmpl3', 3, '§15.36.7'],
     ]),
+    ['LEVELS', [1, 2, 3], 'the levels of the callers of an SVSM: VMPL1 to VMPL3'],
     ['VMPL_COUNT', 4, 'CPUID Fn8000_001F EBX[15:12]'],
     ...under('VmplPermission', [
       ['None', 0, 'vmpl_perm_mask_t 0'],
