@@ -24,6 +24,8 @@ export interface AccessPath {
 /** The place of a piece of an access, and the size of the guest's page. */
 interface PieceTarget extends AccessedPlace {
   readonly guestSize: PageSize;
+  /** Whether it stands for 2 MiB. */
+  readonly isLarge: boolean;
 }
 
 /** A place that is written: `count` bytes from offset `start` of the access on. */
@@ -43,7 +45,8 @@ export function targetOf(
   const shadowStack = shadowStackMode(options.shadowStack, mmu.cpl);
   const access = { ...mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
   const nested = accessedPage(guest, access, nestedTlb);
-  return { access, nested, spa: nested.spa, key: isPrivate ? guest.key : NO_KEY, guestSize: page.size };
+  const key = isPrivate ? guest.key : NO_KEY;
+  return { access, nested, spa: nested.spa, key, guestSize: page.size, isLarge: false };
 }
 
 /**
@@ -66,7 +69,7 @@ function storeTargets(
     const { at, start, count } = next.value;
     const mayBeLarge = large && at % BigInt(PAGE_SIZE_2M) === 0n && length - start >= PAGE_SIZE_2M;
     const target = mayBeLarge ? largeTargetOf(path, at, options) : targetOf(path, at, 'write', options);
-    const taken = 'isLarge' in target ? PAGE_SIZE_2M : count;
+    const taken = target.isLarge ? PAGE_SIZE_2M : count;
     targets.push({ ...target, start, count: taken });
     next = pieces.next(taken);
   }
@@ -75,11 +78,7 @@ function storeTargets(
 }
 
 /** The target at the start of 2 MiB: large if it stands for all of it. */
-function largeTargetOf(
-  path: AccessPath,
-  gva: VirtAddr,
-  options: DataAccessOptions,
-): PieceTarget | (PieceTarget & { readonly isLarge: true }) {
+function largeTargetOf(path: AccessPath, gva: VirtAddr, options: DataAccessOptions): PieceTarget {
   const { guest, mmu, nestedTlb } = path;
   const { vmpl } = mmu.privilege;
   // Each 4 KiB page that a TLB holds has a verdict of its own, which can be stale.

@@ -200,4 +200,11 @@ describe('the entries of a range', () => {
     expect(table.lookup(page(1024))).toBeUndefined();
     expect(table.lookup(page(1022))?.spa).toBe(page(1022));
   });
+
+  test('are not written for a page before them, or for marks that nobody sets', () => {
+    const { table, counts } = made();
+    table.map(page(-1), sysPhysAddr(0), PageSize.Regular);
+    table.markUsed(page(0), true);
+    expect([counts()[1], table.lookup(page(0))?.spa]).toEqual([0, page(0)]);
+  });
 });

@@ -69,6 +69,17 @@ describe.each([
     for (const gpa of addresses) expect(table.lookup(gpa)).toBeUndefined();
   });
 
+  test('the upper bits of an address are the index in the root', () => {
+    const shift = 3n + 9n * BigInt(levels);
+    for (let index = 1n; index < 1n << (width - shift); index *= 2n) {
+      const memory = createPhysMemory({ size: 4 * MiB });
+      const table = new NestedTable({ memory, frames: tableFrames(), config: pagingConfig({ levels }) });
+      table.map(physAddr(index << shift), sysPhysAddr(0), PageSize.Regular);
+      const root = Array.from({ length: 512 }, (_, k) => readPhys64(memory, physAddr(MiB + 8 * k)));
+      expect(root.findIndex((entry) => entry !== 0n)).toBe(Number(index));
+    }
+  });
+
   test('split, unmap and mark large pages in the upper half', () => {
     const table = nested(levels, { accessedDirty: true });
     const gpa = physAddr((1n << (width - 1n)) + BigInt(GiB));
@@ -146,4 +157,13 @@ test('a reserved bit in an entry of the walk is told from an entry that is not p
   expect(table.walk(physAddr(0))).toBe('reserved');
   expect(table.lookup(physAddr(0))).toBeUndefined();
   expect(table.walk(physAddr(0x20_0000))).toBeUndefined();
+});
+
+test('memory that cannot be read is not a reserved bit', () => {
+  const memory = createPhysMemory({ size: 4 * MiB });
+  const table = new NestedTable({ memory, frames: tableFrames(), config: pagingConfig() });
+  table.map(physAddr(0), sysPhysAddr(0), PageSize.Regular);
+  // The root leads out of the memory.
+  writePhys64(memory, physAddr(MiB), (readPhys64(memory, physAddr(MiB)) & 0xfffn) | (1n << 40n));
+  expect(() => table.walk(physAddr(0))).toThrow('BUS_ERROR');
 });
