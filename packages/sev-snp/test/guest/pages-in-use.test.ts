@@ -1,5 +1,8 @@
 import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
+import { physRegion } from '@svsm/memory-region';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { GuestContext } from '../../src/cpu/platform.ts';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
@@ -10,7 +13,7 @@ import { Ghcb } from '../../src/guest/ghcb.ts';
 import { requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
-import { requireUnused } from '../../src/guest/pages-in-use.ts';
+import { changing, noteUse, requireUnused, type UseOfPage } from '../../src/guest/pages-in-use.ts';
 import {
   createVcpuBySvsm,
   deleteVcpuBySvsm,
@@ -200,5 +203,47 @@ describe('while a call changes a page, another processor', () => {
     expect(it.ghcb.isReleased).toBe(false);
     expect(codeOf(() => makePagePrivate(it.vcpu, it.table, it.ghcb.gva))).toBe('PAGE_IN_USE');
     expect(features(it.ghcb)).toBeGreaterThan(0n);
+  });
+});
+
+describe('a region that contains pages in use', () => {
+  const PAGES = 8;
+  const pagesFrom = (first: number, count: number) =>
+    physRegion(physAddr(first * PAGE_SIZE), count * PAGE_SIZE);
+  const region = fc.record({ first: fc.nat({ max: PAGES - 1 }), count: fc.integer({ min: 1, max: 3 }) });
+  const uses = fc.array(fc.constantFrom<(UseOfPage | undefined)[]>(undefined, undefined, 'GHCB', 'VMSA'), {
+    maxLength: PAGES,
+  });
+
+  test('is refused with the first of them', () => {
+    fc.assert(
+      fc.property(uses, region, (uses, { first, count }) => {
+        const guest = {} as GuestContext;
+        for (const [page, use] of uses.entries()) noteUse(guest, physAddr(page * PAGE_SIZE), use);
+        const found = uses.findIndex(
+          (use, page) => use !== undefined && page >= first && page < first + count,
+        );
+        const details = { gpa: BigInt(found * PAGE_SIZE), use: uses[found] };
+        expect(thrownBy(() => requireUnused(guest, pagesFrom(first, count)))?.details).toEqual(
+          found < 0 ? undefined : details,
+        );
+      }),
+    );
+  });
+
+  test('is refused with the first that a call is changing, until the call ends', () => {
+    fc.assert(
+      fc.property(region, region, (own, asked) => {
+        const guest = {} as GuestContext;
+        const refusal = (): unknown =>
+          thrownBy(() => requireUnused(guest, pagesFrom(asked.first, asked.count)))?.details;
+        const found = Math.max(own.first, asked.first);
+        const isMet = found < Math.min(own.first + own.count, asked.first + asked.count);
+        expect(changing(guest, [pagesFrom(own.first, own.count)], refusal)).toEqual(
+          isMet ? { gpa: BigInt(found * PAGE_SIZE), use: 'CHANGE' } : undefined,
+        );
+        expect(refusal()).toBeUndefined();
+      }),
+    );
   });
 });
