@@ -1,4 +1,5 @@
 import { PAGE_SIZE, physAddr } from '@svsm/address';
+import { PtePreset } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import { gvaOf, MiB, world } from '../support/world.ts';
@@ -36,5 +37,21 @@ test.each(ROWS)('clear from %i on, %i bytes, writes zeros to them and to no othe
     it.vcpu.clear(gvaOf(start), length);
     const cleared = Buffer.from(expected).fill(0, start - FROM, start - FROM + length);
     expect(cleared.equals(it.vcpu.read(gvaOf(FROM), TO - FROM))).toBe(true);
+  }
+});
+
+test('clear follows the pages of the guest where only the host has 2 MiB as one page', () => {
+  for (const nestedTlb of [undefined, new NestedTlb()]) {
+    const it = world({}, {}, nestedTlb ? { nestedTlb } : {});
+    const [moved, kept] = [gvaOf(4 * MiB + PAGE_SIZE), gvaOf(6 * MiB)];
+    it.table.split4k(gvaOf(4 * MiB));
+    it.table.unmap4k(moved);
+    it.table.map4k(moved, physAddr(6 * MiB), PtePreset.Data);
+    it.table.map4k(gvaOf(64 * MiB), physAddr(4 * MiB + PAGE_SIZE), PtePreset.Data);
+    it.vcpu.write(gvaOf(64 * MiB), Uint8Array.of(7));
+    it.vcpu.write(kept, Uint8Array.of(8));
+    it.vcpu.invlpgb();
+    it.vcpu.clear(gvaOf(4 * MiB), 2 * MiB);
+    expect([...it.vcpu.read(gvaOf(64 * MiB), 1), ...it.vcpu.read(kept, 1)]).toEqual([7, 0]);
   }
 });
