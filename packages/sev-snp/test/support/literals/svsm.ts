@@ -5,7 +5,6 @@ export const SVSM: LiteralTable = {
   source:
     'AMD 58019, §4 to §6.8; Linux arch/x86/include/asm/sev.h `SVSM_*`; COCONUT-SVSM kernel/src/protocols',
   literals: [
-    ['LEVELS', [1, 2, 3], 'the VMPLs below the SVSM, which runs at VMPL0'],
     ...under('SvsmCall', [
       ['RemapCa', 0, 'SVSM_CORE_REMAP_CA'],
       ['Pvalidate', 1, 'SVSM_CORE_PVALIDATE'],
