@@ -2,6 +2,7 @@ import { type Explorable, type Explored, type Extent, explore } from './explore.
 import { PagesMachine } from './tiny-pages.ts';
 import { SvsmMachine, type SvsmOptions } from './tiny-svsm.ts';
 import { TlbsMachine } from './tiny-tlbs.ts';
+import { UnbackedMachine } from './tiny-unbacked.ts';
 
 /** A small machine, and how far it is explored. */
 export interface Small extends Extent {
@@ -19,6 +20,17 @@ const REFUSALS = [
   'PVALIDATE_UNCHANGED',
   'NPF',
 ].map((code) => `refused: ${code}`);
+
+const UNACCEPTED = [
+  ...['read', 'write', 'backed', 'validated', 'rescinded', 'changed'],
+  ...['fault at a read', 'fault at a read without validation', 'fault at a read of the hole'],
+  ...['fault at a write', 'fault at a write without validation', 'fault at a write of the hole'],
+  ...['shared write of the hole', 'fault at a shared write of the hole'],
+  ...['ALREADY_VALIDATED', 'NOT_VALIDATED', 'PVALIDATE_UNCHANGED', 'NPF', 'INVALID_ARGUMENT'].map(
+    (code) => `refused: ${code}`,
+  ),
+  ...['give f0 as the hole', 'map the hole to f0', 'map u0 to f0', 'hide u0', 'take f0', 'smash refused'],
+];
 
 const BUSY = 'call 1: 80000007';
 
@@ -65,6 +77,12 @@ export const SMALL_MACHINES: readonly Small[] = [
     includes: ['read across', 'fault'],
   },
   {
+    name: 'a hole and a page of unaccepted memory, a frame, and one act of the host inside each call',
+    make: () => new UnbackedMachine({ launched: 0, unaccepted: 1, spares: 0 }),
+    depth: 1,
+    includes: UNACCEPTED,
+  },
+  {
     name: 'a nested TLB that two levels and another guest share',
     make: () => new TlbsMachine({ levels: 2, others: true }),
     depth: 0,
@@ -109,6 +127,18 @@ export const LARGER_MACHINES: readonly Small[] = [
     make: () => new PagesMachine({ addresses: 1, spares: 1, replay: false }),
     depth: 2,
     includes: [...USES, ...REFUSALS],
+  },
+  {
+    name: 'a hole and a page of unaccepted memory, two frames, and one act of the host inside each call',
+    make: () => new UnbackedMachine({ launched: 0, unaccepted: 1, spares: 1 }),
+    depth: 1,
+    includes: UNACCEPTED,
+  },
+  {
+    name: 'a hole and a page of unaccepted memory, a frame, and two acts of the host inside each call',
+    make: () => new UnbackedMachine({ launched: 0, unaccepted: 1, spares: 0 }),
+    depth: 2,
+    includes: UNACCEPTED,
   },
   {
     name: 'three levels on two processors, another guest on the first, and one act of the host inside each call',

@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, type PhysAddr, pageNumber, physAddr, type VirtAddr } from '@svsm/address';
+import { physRegion } from '@svsm/memory-region';
 import { isPageTableError } from '@svsm/pagetable';
 import { Vcpu } from '../../src/cpu/vcpu.ts';
 import type { VcpuOptions } from '../../src/cpu/vcpu-options.ts';
@@ -7,6 +8,7 @@ import { isSnpError } from '../../src/formats/snp-error.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import type { Guest } from '../../src/guest/guest.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import type { LaunchMemory } from '../../src/host/launch-options.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
 import { type MemoryKey, NO_KEY } from '../../src/memory/encrypted-memory.ts';
 import { isSnpFault } from '../../src/rmp/snp-fault.ts';
@@ -81,6 +83,11 @@ export interface TinyOptions {
   readonly others?: number;
   /** Whether the last contested frame is the page of another guest at the first contested address. `false` if not given. */
   readonly foreign?: boolean;
+  /**
+   * The number of contested addresses without a frame, which the launch leaves unaccepted: 0 if not given. A hole of one page
+   * comes before them, and is contested too.
+   */
+  readonly unaccepted?: number;
 }
 
 /**
@@ -96,7 +103,10 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
   readonly machine: SnpMachine;
   readonly host: HostileHypervisor;
   readonly guest: Guest;
-  /** The contested addresses: the last pages of the guest. Those before them never change. */
+  /**
+   * The contested addresses: the last pages of the guest, with the hole of its memory, if it has one. Those before them never
+   * change.
+   */
   readonly gpas: readonly PhysAddr[];
   /** The contested frames: those of the contested addresses, then free ones. */
   readonly frames: readonly SysPhysAddr[];
@@ -112,15 +122,18 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
   #points = 0;
   #interruptions: readonly Interruption[] = [];
 
-  constructor({ addresses, spares, others = 1, foreign = false }: TinyOptions) {
+  constructor({ addresses, spares, others = 1, foreign = false, unaccepted = 0 }: TinyOptions) {
     const memorySize = 2 * PAGE_SIZE_2M;
     this.machine = new SnpMachine({ memorySize, hypervisor: (it) => new HostileHypervisor(it) });
     this.host = this.machine.hypervisor as HostileHypervisor;
     const size = (others + addresses) * PAGE_SIZE;
-    this.guest = this.host.launch({ size, pageSize: PAGE_SIZE, virtualTom: BigInt(TOM) });
-    this.gpas = Array.from({ length: addresses }, (_, k) => physAddr((k + others) * PAGE_SIZE));
+    const memory = memoryMap(size, unaccepted * PAGE_SIZE);
+    this.guest = this.host.launch({ memory, pageSize: PAGE_SIZE, virtualTom: BigInt(TOM) });
+    const contested = unaccepted === 0 ? addresses : addresses + 1 + unaccepted;
+    this.gpas = Array.from({ length: contested }, (_, k) => physAddr((k + others) * PAGE_SIZE));
     const free = Array.from({ length: spares }, () => this.host.allocatePage());
-    this.frames = [...this.gpas.map((gpa) => this.guest.nested.lookup(gpa)?.spa as SysPhysAddr), ...free];
+    const backed = this.gpas.slice(0, addresses);
+    this.frames = [...backed.map((gpa) => this.guest.nested.lookup(gpa)?.spa as SysPhysAddr), ...free];
     this.#keys = this.frames.map((_, f) => (f < addresses ? this.guest.key : NO_KEY));
     if (foreign) {
       const { key, nested } = this.host.launch({ size, pageSize: PAGE_SIZE });
@@ -128,7 +141,7 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
       this.#keys.push(key);
     }
     this.#watched = [...this.frames, (this.frames[0]! & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr];
-    this.#mapped = this.gpas.map((_, a) => a);
+    this.#mapped = this.gpas.map((_, a) => (a < addresses ? a : -1));
     this.#watch();
     this.host.answers = { beforeResume: () => void this.point() };
     this.host.answers.beforeSharedRead = () => void this.point();
@@ -220,7 +233,7 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
     const { nested } = this.guest;
     if (this.#mapped[a] !== -1) nested.unmap(gpa);
     if (f !== -1) nested.map(gpa, this.frames[f]!, PAGE_SIZE);
-    this.#mapped[a] = f;
+    else this.#mapped[a] = -1;
   }
 
   protected savePlatform(): TinyState {
@@ -276,6 +289,13 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
 
   /** Notes what changes. */
   #watch(): void {
+    const { nested } = this.guest;
+    const map = nested.map.bind(nested);
+    nested.map = (gpa, spa, ...rest) => {
+      map(gpa, spa, ...rest);
+      const a = this.gpas.indexOf(gpa);
+      if (a !== -1) this.#mapped[a] = this.frames.indexOf(spa);
+    };
     const { rmp, memory } = this.machine;
     const indexes = new Map(this.#watched.map((spa, f) => [pageNumber(spa), f]));
     const setRawEntry = rmp.setRawEntry.bind(rmp);
@@ -319,6 +339,13 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
       for (let k = frame; k < frame + count; k += 1) note(k, key);
     };
   }
+}
+
+/** A memory map: validated memory from address 0 on, and, if there is unaccepted memory, a hole of one page before it. */
+function memoryMap(validated: number, unaccepted: number): LaunchMemory[] {
+  const map = [{ region: physRegion(physAddr(0), validated), validated: true }];
+  if (unaccepted === 0) return map;
+  return [...map, { region: physRegion(physAddr(validated + PAGE_SIZE), unaccepted), validated: false }];
 }
 
 /** The virtual address of a guest-physical one, without paging: the same. */
