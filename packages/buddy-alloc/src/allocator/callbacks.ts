@@ -4,7 +4,7 @@ import { type Block, type BlockKind, blockBytes } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { CallGuard } from '../pages/call-guard.ts';
 import { requireFunction, requireMethods } from '../pages/options.ts';
-import type { PageMemory } from '../pages/page-memory.ts';
+import { type PageMemory, requireCovered } from '../pages/page-memory.ts';
 import type { PageRange } from '../pages/page-range.ts';
 import { pagesOfRegion } from '../pages/region-pages.ts';
 import { pageNumberOf } from '../pages/words.ts';
@@ -49,6 +49,11 @@ export class Callbacks<A extends Address> {
   enter(operation: string): void {
     this.guard.enter(operation);
     this.#operation = operation;
+  }
+
+  /** Checks that the memory of poison has the pages of `region`. @throws BuddyError `MEMORY_MISMATCH` */
+  requirePages(region: MemoryRegion<A>): void {
+    if (this.#poison !== undefined && this.#memory !== undefined) requireCovered(this.#memory, region);
   }
 
   /** Whether pages can be cleared. */

@@ -342,7 +342,8 @@ export class PageAllocator<A extends Address> {
    * Adds a region of free pages. They merge with free buddies in the regions that it touches. O(orders + regions), amortized.
    *
    * @param region - whole pages, at least one, in the `space` of the options, outside the present regions
-   * @throws BuddyError `INVALID_REGION`, `METADATA_FULL`, `BUSY`, `CALLBACK_FAILED`; RegionError `KIND_MISMATCH`
+   * @throws BuddyError `INVALID_REGION`, `MEMORY_MISMATCH`, `METADATA_FULL`, `BUSY`, `CALLBACK_FAILED`; RegionError
+   *   `KIND_MISMATCH`
    * @example
    * ```ts
    * import { physAddr } from '@svsm/address';
@@ -358,6 +359,7 @@ export class PageAllocator<A extends Address> {
    */
   addRegion(region: MemoryRegion<A>): void {
     this.#callbacks?.enter('PageAllocator.addRegion');
+    this.#callbacks?.requirePages(this.#space.regionOf(this.#space.newRange(region)));
     const changed = this.#space.addRegion(region);
     this.#callbacks?.changed('addRegion', changed);
   }

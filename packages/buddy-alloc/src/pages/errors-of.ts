@@ -151,7 +151,13 @@ export const ERRORS_OF = {
     'BUSY',
     'CALLBACK_FAILED',
   ],
-  'PageAllocator.addRegion': ['INVALID_REGION', 'METADATA_FULL', 'BUSY', 'CALLBACK_FAILED'],
+  'PageAllocator.addRegion': [
+    'INVALID_REGION',
+    'MEMORY_MISMATCH',
+    'METADATA_FULL',
+    'BUSY',
+    'CALLBACK_FAILED',
+  ],
   'PageAllocator.removeRegion': [
     'INVALID_REGION',
     'OUTSIDE_REGION',

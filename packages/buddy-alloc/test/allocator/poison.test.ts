@@ -188,6 +188,18 @@ describe('a memory that fails', () => {
   });
 });
 
+test('a region without memory is not added', () => {
+  const { memory } = make();
+  const space = heapPages(0, 80);
+  const allocator = new PageAllocator(heapPages(0, 60), { poison: true, memory, space });
+  const before = allocator.snapshot();
+  const { details } = buddyError('MEMORY_MISMATCH', () => allocator.addRegion(heapPages(62, 5)));
+  expect(details.region).toEqual({ start: heapPages(62, 5).start, end: heapPages(62, 5).end });
+  expect(allocator.snapshot()).toEqual(before);
+  allocator.addRegion(heapPages(62, 2));
+  expect(PageAllocator.restore(Virt, allocator.snapshot(), { poison: true, memory }).regions).toHaveLength(2);
+});
+
 test('the option is checked', () => {
   const { memory } = make();
   for (const poison of [1, 'yes', null, { freed: 256 }, { freed: -1 }, { allocated: 0.5 }, { fred: 1 }]) {

@@ -64,7 +64,13 @@ check<
 check<
   Equal<
     ReserveErrorCode,
-    Filled | 'INVALID_REGION' | 'OUTSIDE_REGION' | 'NOT_FREE' | 'NOT_RESERVED' | 'METADATA_FULL'
+    | Filled
+    | 'INVALID_REGION'
+    | 'OUTSIDE_REGION'
+    | 'NOT_FREE'
+    | 'NOT_RESERVED'
+    | 'METADATA_FULL'
+    | 'MEMORY_MISMATCH'
   >
 >();
 check<

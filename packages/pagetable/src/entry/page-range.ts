@@ -1,4 +1,4 @@
-import type { VirtAddr } from '@svsm/address';
+import { Phys, type VirtAddr } from '@svsm/address';
 import { ANY, Fields } from './fields.ts';
 import { invalidArgument } from './invalid-argument.ts';
 import { PageTableError } from './page-table-error.ts';
@@ -75,6 +75,11 @@ const BOUNDS: Fields = /* @__PURE__ */ new Fields(
   {
     start: ANY,
     end: { accepts: (end) => typeof end === 'bigint', expected: 'pass a bigint as the end of a region' },
+    // Types refuse it; plain JavaScript would map a physical region as a virtual one.
+    kind: {
+      accepts: (kind) => (kind as { readonly name?: unknown } | undefined)?.name !== Phys.name,
+      expected: 'pass a region of virtual addresses',
+    },
   },
   invalidArgument,
   true,

@@ -1,5 +1,6 @@
 /** The smallest input of each kind of mistake that was accepted in silence, or threw an error without a code. */
 import { physAddr, type VirtAddr, virtAddr } from '@svsm/address';
+import { physRegion } from '@svsm/memory-region';
 import { describe, expect, test } from 'vitest';
 import {
   accessTarget,
@@ -87,6 +88,10 @@ const CASES: Readonly<Record<string, readonly [code: string, call: (world: World
   'Infinity for flags': [
     'INVALID_FLAGS',
     ({ table }) => table.map4k(at(0x2000), physAddr(0x2000), Number.POSITIVE_INFINITY),
+  ],
+  'a region of physical addresses': [
+    'INVALID_ARGUMENT',
+    ({ table }) => table.setSharedRegion(untyped(physRegion(physAddr(0x1000), 0x1000))),
   ],
   'no region': ['INVALID_ARGUMENT', ({ table }) => table.setSharedRegion(untyped(undefined))],
   'a number as the end of a region': [

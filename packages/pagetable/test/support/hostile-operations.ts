@@ -506,9 +506,7 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   'Tlb.flushPageOf': (r) => onTlb(r, (tlb) => tlb.flushPageOf(some(r, [0, 4096]), vaddr(r))),
   'Tlb.flushNonGlobal': (r) => onTlb(r, (tlb) => tlb.flushNonGlobal(some(r, [0, 4096]))),
   'Tlb.flushRange': (r) =>
-    onTlb(r, (tlb) =>
-      tlb.flushRange({ start: vaddr(r), pages: some(r, [0, 1, 9]), pcid: some(r, [1]) }),
-    ),
+    onTlb(r, (tlb) => tlb.flushRange({ start: vaddr(r), pages: some(r, [0, 1, 9]), pcid: some(r, [1]) })),
   'Tlb.flushPending': (r) => onTlb(r, (tlb) => tlb.flushPending()),
   'Tlb.flushAll': (r) => onTlb(r, (tlb) => tlb.flushAll()),
   'Tlb.loadCr3': (r) => onTlb(r, (tlb) => tlb.loadCr3({ pcid: some(r, [0, 5]), keep: r(2) === 0 })),

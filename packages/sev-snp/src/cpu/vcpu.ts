@@ -1,6 +1,6 @@
 import type { VirtAddr } from '@svsm/address';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
-import { refuseArgument, requireInteger, requireUint64 } from '../formats/arguments.ts';
+import { refuseArgument, requireFunction, requireInteger, requireUint64 } from '../formats/arguments.ts';
 import { bytesOfInteger, integerOf, isBytes } from '../formats/byte-fields.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
@@ -70,9 +70,19 @@ export class Vcpu implements GuestCpu {
    * Called when an instruction raises a #PF, after CR2 is loaded and before the fault is thrown. The handler may do all that
    * software may do: change page tables, use this processor, exit. A fault of its own accesses is thrown to it. An error that
    * it throws goes on to the caller of the instruction, which has changed nothing. After 64 exits and retries of one
-   * instruction, the fault is thrown. `translate` does not call it.
+   * instruction, the fault is thrown. `translate` does not call it. Setting another value than a function or `undefined` throws
+   * SnpError `INVALID_ARGUMENT`.
    */
-  onPageFault: PageFaultHandler | undefined;
+  get onPageFault(): PageFaultHandler | undefined {
+    return this.#onPageFault;
+  }
+
+  set onPageFault(handler: PageFaultHandler | undefined) {
+    if (handler !== undefined) requireFunction('onPageFault', handler);
+    this.#onPageFault = handler;
+  }
+
+  #onPageFault: PageFaultHandler | undefined;
   readonly #mmu: GuestMmu;
   readonly #path: AccessPath;
   readonly #runner: InstructionRunner;
@@ -92,7 +102,7 @@ export class Vcpu implements GuestCpu {
     this.vmpl = vmpl;
     this.tlb = tlb;
     this.nestedTlb = nestedTlb;
-    this.onPageFault = onPageFault;
+    this.#onPageFault = onPageFault;
     this.#vmsa = options.vmsa === undefined ? undefined : runnableVmsa(options.vmsa);
     const registers = startRegisters(guest, options.registers);
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
@@ -104,7 +114,7 @@ export class Vcpu implements GuestCpu {
       tlb: options.tlb,
       requireRunning,
       duringExit: (exit, handle) => this.#duringExit(exit, handle),
-      handler: () => this.onPageFault,
+      handler: () => this.#onPageFault,
     });
     const beforeShared = this.#runner.beforeShared.bind(this.#runner);
     this.#path = { guest, mmu: this.#mmu, nestedTlb, requireRunning, beforeShared };

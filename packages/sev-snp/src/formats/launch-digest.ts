@@ -16,13 +16,13 @@ export type Sha384 = (bytes: Uint8Array) => Uint8Array | PromiseLike<Uint8Array>
 
 /** The part of `crypto.subtle` that is needed. Browsers, Node, Deno and Bun have it. */
 export interface DigestSource {
-  digest(algorithm: 'SHA-384', data: Uint8Array): PromiseLike<ArrayBuffer>;
+  digest(algorithm: 'SHA-384', data: ArrayBuffer): PromiseLike<ArrayBuffer>;
 }
 
 /** SHA-384 of WebCrypto: pass `crypto.subtle`. @throws SnpError `INVALID_ARGUMENT` if `subtle` has no `digest` */
 export function webCryptoSha384(subtle: DigestSource): Sha384 {
   requireMethods('subtle', subtle, ['digest']);
-  return async (bytes) => new Uint8Array(await subtle.digest('SHA-384', bytes));
+  return async (bytes) => new Uint8Array(await subtle.digest('SHA-384', new Uint8Array(bytes).buffer));
 }
 
 /** Types of pages of SNP_LAUNCH_UPDATE (AMD-ASPFW `sev_mcmd.h`; OpenVMM `SnpPageType`). */

@@ -89,8 +89,8 @@ export function acceptRegion(
 
 /**
  * Brings regions in different states to one state, forward or back, after a change has failed: all pages become shared, or
- * private, validated and clear. It needs no more exits than the change that failed, if that was refused: pages that are in the
- * final state need none, and the others go in lists, in 2 MiB pages wherever both kinds make up a 2 MiB page. A 2 MiB page
+ * private, validated and clear. Back to the state before, it needs no more exits than the change that failed: pages that are in
+ * the final state need none, and the others go in lists, in 2 MiB pages wherever both kinds make up a 2 MiB page. A 2 MiB page
  * becomes private as a whole, and clear.
  *
  * The report of the hypervisor counts for nothing: PVALIDATE decides. A lost page whose validation stands is rescinded first,

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { refuseArgument } from '../formats/arguments.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
@@ -37,6 +38,11 @@ export class SvsmRecords {
   constructor({ memory, own, validated }: SvsmMemoryMap) {
     this.#memory = new GuestRegions(memory);
     this.#own = new RegionSet(Phys, own);
+    for (const region of this.#own) {
+      const isWhole = region.start % BigInt(PAGE_SIZE) === 0n && region.end % BigInt(PAGE_SIZE) === 0n;
+      if (isWhole && this.#memory.containsRegion(region)) continue;
+      refuseArgument('own', region.toString(), 'pass whole pages of the memory');
+    }
     this.validated = new ValidatedPages(this.#memory, validated ?? this.#memory);
     this.#withheld = new Map(LEVELS.map((level) => [level, new RegionSet(Phys)]));
   }

@@ -42,8 +42,8 @@ export class SvsmState {
   readonly #records: SvsmRecords;
 
   /**
-   * @throws SnpError `INVALID_ARGUMENT` if an option does not exist or has another type, memory is not made of whole pages,
-   *   `entriesPerCall` is not a count, or a protocol is malformed
+   * @throws SnpError `INVALID_ARGUMENT` if an option does not exist or has another type, memory or `own` is not made
+   *   of whole pages, `own` is not part of memory, `entriesPerCall` is not a count, or a protocol is malformed
    */
   constructor(options: SvsmStateOptions) {
     requireSvsmOptions(options);

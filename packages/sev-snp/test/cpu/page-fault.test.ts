@@ -144,3 +144,15 @@ test('a processor that was stopped in the handler does not run again', () => {
   it.machine.hypervisor.run(it.guest);
   expect(seen).toEqual(['VMRUN']);
 });
+
+test('a handler is a function, or undefined', () => {
+  const { vcpu } = world();
+  const handler = (): 'deliver' => 'deliver';
+  vcpu.onPageFault = handler;
+  for (const wrong of [5, null, 'retry', {}]) {
+    expect(codeOf(() => Object.assign(vcpu, { onPageFault: wrong }))).toBe('INVALID_ARGUMENT');
+    expect(vcpu.onPageFault).toBe(handler);
+  }
+  vcpu.onPageFault = undefined;
+  expect(vcpu.onPageFault).toBe(undefined);
+});

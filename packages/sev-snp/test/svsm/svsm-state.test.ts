@@ -21,3 +21,13 @@ test('a core has the processor for which it was made', () => {
   expect(codeOf(() => state.on(guest.createVcpu({ vmpl: 1 }), WHOLE))).toBe('INVALID_ARGUMENT');
   expect(codeOf(() => state.on(vcpu, 1 as never))).toBe('INVALID_ARGUMENT');
 });
+
+test('the SVSM owns whole pages of the memory', () => {
+  const { guest } = world();
+  const make = (start: number, size: number) =>
+    codeOf(() => new SvsmState({ memory: guest.memory, own: [physRegion(physAddr(start), size)] }));
+  expect([make(0x800, 0x1000), make(0, 0x800), make(64 * MiB, 0x1000)]).toEqual(
+    Array(3).fill('INVALID_ARGUMENT'),
+  );
+  expect([make(0x1000, 0x1000), make(0x800, 0)]).toEqual([undefined, undefined]);
+});
