@@ -9,7 +9,7 @@ import {
   writeGhcbRegisters,
 } from '../formats/ghcb-exits.ts';
 import { GHCB_FIELDS, GhcbExit, GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
-import { requireOptions } from '../formats/options.ts';
+import { type Check, optional, requireFields, requireOptions } from '../formats/options.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
 
@@ -42,9 +42,21 @@ export function requireGhcbRequest(request: GhcbRequest): void {
   Phys.assertIsAddress(gpa);
   for (const [name, value] of Object.entries({ exitCode, info1, info2 })) requireUint64(name, value);
   if (scratch !== undefined) requireUint64('scratch', scratch);
-  requireOptions('the registers', registers, GHCB_REGISTERS);
-  for (const [name, value] of Object.entries(registers)) if (value !== undefined) requireUint64(name, value);
+  requireRegisters('the registers', registers);
 }
+
+const requireRegisters: Check = (what, registers) => {
+  requireOptions(what, registers as object, GHCB_REGISTERS);
+  for (const [name, value] of Object.entries(registers as object))
+    if (value !== undefined) requireUint64(name, value);
+};
+
+/** The fields of an answer, which a subclass of the hypervisor can have made. */
+const ANSWER: Readonly<Record<string, Check>> = {
+  info1: requireUint64,
+  info2: requireUint64,
+  registers: /* @__PURE__ */ optional(requireRegisters),
+};
 
 /** System memory as the host reads and writes it. `Hypervisor` has it. */
 interface HostMemory {
@@ -99,16 +111,22 @@ function isSound(exitCode: bigint, info1: bigint, info2: bigint): boolean {
 
 const PAGE = BigInt(PAGE_SIZE);
 
-/** Writes an answer to a GHCB. No other field is marked valid afterwards. Values are cut to the width of their field. */
-export function writeGhcbAnswer(page: GhcbPage, { info1, info2, registers = {} }: GhcbAnswer): void {
+/**
+ * Writes an answer to a GHCB. No other field is marked valid afterwards. Registers are cut to the width of their field.
+ *
+ * @throws SnpError `INVALID_ARGUMENT` for an answer that is malformed: nothing is written then
+ */
+export function writeGhcbAnswer(page: GhcbPage, answer: GhcbAnswer): void {
+  requireFields('the answer', answer, ANSWER);
+  const { info1, info2, registers = {} } = answer;
   page.invalidate();
   const given = GHCB_REGISTERS.flatMap((name) => {
     const value = registers[name];
     return value === undefined ? [] : [[name, BigInt.asUintN(8 * GHCB_FIELDS[name][1], value)] as const];
   });
   writeGhcbRegisters(page, Object.fromEntries(given));
-  page.set('exitInfo1', BigInt.asUintN(64, info1));
-  page.set('exitInfo2', BigInt.asUintN(64, info2));
+  page.set('exitInfo1', info1);
+  page.set('exitInfo2', info2);
 }
 
 /** The answer that refuses a request: 2 in SW_EXITINFO1, the reason in SW_EXITINFO2. */

@@ -108,9 +108,9 @@ describe('a request in a GHCB', () => {
   test('gets an answer that marks no other field valid, cut to the width of the fields', () => {
     const page = ghcb(GhcbExit.Cpuid, (it) => setAll(it, GHCB_REGISTERS));
     writeGhcbAnswer(page, {
-      info1: (1n << 64n) | 5n,
+      info1: 5n,
       info2: 6n,
-      registers: { rax: (1n << 64n) | 7n, cpl: 0x103n },
+      registers: { rax: 7n, cpl: 0x103n },
     });
     expect([page.get('exitInfo1'), page.get('exitInfo2'), page.get('rax'), page.get('cpl')]).toEqual([
       5n,
@@ -119,6 +119,29 @@ describe('a request in a GHCB', () => {
       3n,
     ]);
     expect(GHCB_REGISTERS.filter((name) => page.isValid(name))).toEqual(['rax', 'cpl']);
+  });
+
+  test.each([
+    null,
+    'x',
+    {},
+    { info1: 0n },
+    { info1: 1n << 64n, info2: 0n },
+    { info1: 0n, info2: -1n },
+    { info1: 0n, info2: 0n, registers: null },
+    { info1: 0n, info2: 0n, registers: { rax: 1 } },
+    { info1: 0n, info2: 0n, registers: { rax: -1n } },
+    { info1: 0n, info2: 0n, registers: { zz: 1n } },
+    { info1: 0n, info2: 0n, register: {} },
+  ])('refuses an answer that is malformed, and writes nothing: %s', (answer) => {
+    const page = ghcb(GhcbExit.Cpuid, (it) => setAll(it, GHCB_REGISTERS));
+    const before = page.snapshot();
+    expect(codeOf(() => writeGhcbAnswer(page, answer as never))).toBe('INVALID_ARGUMENT');
+    for (const name of GHCB_REGISTERS) expect(page.get(name)).toBe(before.get(name));
+    expect([page.get('exitInfo1'), page.get('exitInfo2')]).toEqual([
+      before.get('exitInfo1'),
+      before.get('exitInfo2'),
+    ]);
   });
 });
 
