@@ -1,7 +1,7 @@
 import { PageSize, type VirtAddr } from '@svsm/address';
 import { CELL, HALVES, is64Bit, isCanonical } from '../entry/words.ts';
 import type { AccessGeneralProtection } from './access.ts';
-import { Tlb } from './tlb.ts';
+import { isTlb, type Tlb } from './tlb.ts';
 import { DESCRIPTOR, INVLPGB_CONTEXT, INVLPGB_REGISTERS, invalidFlush as invalid } from './tlb-options.ts';
 
 /** The result of an instruction that invalidates translations: it was executed, or it raises #GP(0) and does nothing. */
@@ -167,12 +167,4 @@ function requireWord(field: string, value: number): void {
 
 function requireTlb(tlb: Tlb): void {
   if (!isTlb(tlb)) throw invalid('tlb', tlb, 'pass a Tlb');
-}
-
-function isTlb(value: unknown): boolean {
-  try {
-    return value instanceof Tlb;
-  } catch {
-    return false;
-  }
 }

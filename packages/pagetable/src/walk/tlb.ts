@@ -64,6 +64,7 @@ export class Tlb implements TlbListener {
   /** @throws PageTableError `INVALID_FLUSH` */
   constructor(options: TlbOptions = {}) {
     TLB_OPTIONS.require(options);
+    TLBS.add(this);
     const { fullFlushThreshold } = options;
     if (
       fullFlushThreshold !== undefined &&
@@ -435,6 +436,14 @@ export class Tlb implements TlbListener {
     CELL[0] = vaddr;
     return HALVES[1]! * 0x10_0000 + (HALVES[0]! >>> 12);
   }
+}
+
+/** Every `Tlb`. A proxy of one, or an object with its prototype, has none of its fields. */
+const TLBS: WeakSet<object> = /* @__PURE__ */ new WeakSet();
+
+/** Whether `value` is a `Tlb`. O(1). */
+export function isTlb(value: unknown): value is Tlb {
+  return typeof value === 'object' && value !== null && TLBS.has(value);
 }
 
 /** The runs of a flush of `count` pages, `step` apart, as first page and count: after the last page of all comes page 0. */

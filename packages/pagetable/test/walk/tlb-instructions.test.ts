@@ -272,3 +272,17 @@ test.each<[string, (tlb: Tlb) => unknown]>([
 ])('the error says “%s”', (words, operation) => {
   expect(() => operation(filled().tlb)).toThrow(words);
 });
+
+test.each([
+  ['a proxy of a Tlb', () => new Proxy(new Tlb(), {})],
+  ['an object with its prototype', () => Object.create(Tlb.prototype) as Tlb],
+  ['nothing', () => null as unknown as Tlb],
+])('%s is not a Tlb', (_, make) => {
+  for (const call of [
+    () => invpcid(make(), 2, { pcid: 0 }),
+    () => invlpgb(make(), { rax: 0n, ecx: 0, edx: 0 }),
+    () => applyTlbControl(make(), 1),
+  ]) {
+    expect(call).toThrow(expect.objectContaining({ code: 'INVALID_FLUSH' }));
+  }
+});
