@@ -350,8 +350,7 @@ export class PageAllocator<A extends Address> {
    * import { PageAllocator } from '@svsm/buddy-alloc';
    * import { physRegion } from '@svsm/memory-region';
    *
-   * const space = physRegion(physAddr(0), 0x100_0000);
-   * const allocator = new PageAllocator([], { space });
+   * const allocator = new PageAllocator([], { space: physRegion(physAddr(0), 0x100_0000) });
    * allocator.addRegion(physRegion(physAddr(0x1000), 0x7000));
    * allocator.addRegion(physRegion(physAddr(0x8000), 0x8000));
    * console.log(allocator.regions.join()); // => [0x0000000000001000-0x0000000000010000)

@@ -1,7 +1,8 @@
 import { PageSize, type VirtAddr } from '@svsm/address';
 import { CELL, HALVES, is64Bit, isCanonical } from '../entry/words.ts';
 import type { AccessGeneralProtection } from './access.ts';
-import { isTlb, type Tlb } from './tlb.ts';
+import { isTlb } from './is-tlb.ts';
+import type { Tlb } from './tlb.ts';
 import { DESCRIPTOR, INVLPGB_CONTEXT, INVLPGB_REGISTERS, invalidFlush as invalid } from './tlb-options.ts';
 
 /** The result of an instruction that invalidates translations: it was executed, or it raises #GP(0) and does nothing. */

@@ -5,6 +5,7 @@ import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { CELL, HALVES, is64Bit } from '../entry/words.ts';
 import { ALL_PCIDS, FlushDebts } from './flush-debts.ts';
+import { noteTlb } from './is-tlb.ts';
 import type { TlbListener } from './tlb-listener.ts';
 import {
   CR3_LOAD,
@@ -64,7 +65,7 @@ export class Tlb implements TlbListener {
   /** @throws PageTableError `INVALID_FLUSH` */
   constructor(options: TlbOptions = {}) {
     TLB_OPTIONS.require(options);
-    TLBS.add(this);
+    noteTlb(this);
     const { fullFlushThreshold } = options;
     if (
       fullFlushThreshold !== undefined &&
@@ -436,14 +437,6 @@ export class Tlb implements TlbListener {
     CELL[0] = vaddr;
     return HALVES[1]! * 0x10_0000 + (HALVES[0]! >>> 12);
   }
-}
-
-/** Every `Tlb`. A proxy of one, or an object with its prototype, has none of its fields. */
-const TLBS: WeakSet<object> = /* @__PURE__ */ new WeakSet();
-
-/** Whether `value` is a `Tlb`. O(1). */
-export function isTlb(value: unknown): value is Tlb {
-  return typeof value === 'object' && value !== null && TLBS.has(value);
 }
 
 /** The runs of a flush of `count` pages, `step` apart, as first page and count: after the last page of all comes page 0. */
