@@ -366,6 +366,20 @@ describe('pages of a launch', () => {
     expect(launch({ memory: [low], pages: [normal] }, machine).guest.asid).toBe(1);
   });
 
+  // By hand: 1536 pages, the root, the context, and the tables below the root. The first 4 MiB have two tables of 4 KiB pages
+  // and one table for each level above; the 2 MiB at 2^40 have one table for each level.
+  test.each([
+    [PageSize.Regular, 4, 1536 + 2 + 4 + 3],
+    [PageSize.Huge, 4, 1536 + 2 + 2 + 2],
+    [PageSize.Regular, 5, 1536 + 2 + 5 + 4],
+    [PageSize.Huge, 5, 1536 + 2 + 3 + 3],
+  ] as const)('in units of %i bytes and %i nested levels need %i pages', (pageSize, nestedLevels, pages) => {
+    const memory = [part(0, 4 * MiB, true), part(2 ** 40, 2 * MiB, true)];
+    const { hypervisor } = new SnpMachine({ memorySize: 4 * MiB });
+    const refused = thrownBy(() => hypervisor.launch({ memory, pageSize, nestedLevels }));
+    expect(refused?.details['needed']).toBe(BigInt(pages * PAGE_SIZE));
+  });
+
   test('need a machine with memory for all of them, counted before the launch', () => {
     const options: LaunchOptions = {
       memory: [part(0, 4 * MiB, false), part(GiB, 4 * MiB, true), part(2 ** 40, 2 * MiB, false)],
@@ -376,6 +390,9 @@ describe('pages of a launch', () => {
       ],
       vmsas: [createVmsa(), createVmsa()],
     };
+    const { hypervisor } = new SnpMachine({ memorySize: 8 * MiB });
+    let free = 0;
+    while (codeOf(() => hypervisor.allocatePage()) === undefined) free += 1;
     for (const pageSize of [PageSize.Regular, PageSize.Huge] as const) {
       const refused = thrownBy(() =>
         launch({ ...options, pageSize }, new SnpMachine({ memorySize: 4 * MiB })),
@@ -384,7 +401,6 @@ describe('pages of a launch', () => {
       const needed = Number(refused?.details['needed']) / PAGE_SIZE;
       for (const isEnough of [true, false]) {
         const machine = new SnpMachine({ memorySize: 8 * MiB });
-        const free = (6 * MiB) / PAGE_SIZE;
         for (let left = isEnough ? needed : needed - 1; left < free; left += 1)
           machine.hypervisor.allocatePage();
         const before = snapshot(machine.rmp);
