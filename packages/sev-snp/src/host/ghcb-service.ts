@@ -1,6 +1,6 @@
 import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
 import type { GuestContext } from '../cpu/platform.ts';
-import { requireUint64 } from '../formats/arguments.ts';
+import { refuseArgument, requireUint64 } from '../formats/arguments.ts';
 import {
   GHCB_REGISTERS,
   type GhcbRegisters,
@@ -42,13 +42,15 @@ export function requireGhcbRequest(request: GhcbRequest): void {
   Phys.assertIsAddress(gpa);
   for (const [name, value] of Object.entries({ exitCode, info1, info2 })) requireUint64(name, value);
   if (scratch !== undefined) requireUint64('scratch', scratch);
-  requireRegisters('the registers', registers);
+  requireOptions('the registers', registers, GHCB_REGISTERS);
+  for (const [name, value] of Object.entries(registers)) if (value !== undefined) requireUint64(name, value);
 }
 
+/** Registers of an answer are cut to their width: a handler of VMMCALL answers a negative number. */
 const requireRegisters: Check = (what, registers) => {
   requireOptions(what, registers as object, GHCB_REGISTERS);
   for (const [name, value] of Object.entries(registers as object))
-    if (value !== undefined) requireUint64(name, value);
+    if (value !== undefined && typeof value !== 'bigint') refuseArgument(name, value, 'pass a bigint');
 };
 
 /** The fields of an answer, which a subclass of the hypervisor can have made. */
