@@ -20,7 +20,7 @@ export type Compression = 'zlib' | 'zstd' | 'lzo' | 'snappy';
  * Decompresses a block to exactly `size` bytes.
  *
  * @param what - the name of the block in messages
- * @throws DumpError if the block is damaged, or if there is no decoder for it
+ * @throws DumpError if the block is damaged, or its decoder is missing
  */
 export function unpackBlock(
   packed: Uint8Array,
@@ -46,7 +46,7 @@ function decode(
   const decoder = codecs[compression];
   if (decoder === undefined) {
     throw new DumpError('UNSUPPORTED_FORMAT', {
-      reason: `its pages are compressed with ${compression}, for which there is no decoder${compression === 'zstd' ? ': use Node 22.15 or newer, or another codec' : ''}`,
+      reason: `its pages are compressed with ${compression}, and its decoder is missing${compression === 'zstd' ? ': use Node 22.15 or newer, or another codec' : ''}`,
     });
   }
   try {

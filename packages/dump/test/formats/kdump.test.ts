@@ -111,7 +111,7 @@ describe('a kdump-compressed dump', () => {
   test('needs a decoder', () => {
     const dump = openDump(bytesSource(kdumpFile(SMALL)));
     expect(() => dump.readFrame(1, new Uint8Array(4096))).toThrow(
-      'its pages are compressed with zlib, for which there is no decoder',
+      'its pages are compressed with zlib, and its decoder is missing',
     );
   });
 

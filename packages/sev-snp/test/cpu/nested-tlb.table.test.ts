@@ -1,8 +1,9 @@
 /** Every refusal of an argument by a nested TLB: its whole message, and the TLB stays as it was. */
-import { isCodedError, PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { expect, test } from 'vitest';
 import { NestedTlb, pageAt } from '../../src/cpu/nested-tlb.ts';
 import type { NestedPage } from '../../src/memory/nested-table.ts';
+import { messageOf } from '../support/message-of.ts';
 import { MiB, world } from '../support/world.ts';
 
 const { guest, machine } = world();
@@ -59,15 +60,6 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => tlb.insert(guest, 0, gpa, { ...page, size: 0x2000 as never }, 1),
   ],
 ];
-
-function messageOf(call: () => unknown): string {
-  try {
-    call();
-    return 'no error';
-  } catch (error) {
-    return isCodedError(error, (error as Error).name) ? error.message : `another error: ${error}`;
-  }
-}
 
 test.each(ROWS)('%s (%$)', (message, call) => {
   const before = [tlb.size, tlb.lookup(guest, 0, gpa), tlb.frameOf(guest, 0, frame, 1)];

@@ -1,5 +1,5 @@
 /** Every refusal of an argument by the processor: its whole message, and nothing changes. */
-import { isCodedError, PageSize, physAddr } from '@svsm/address';
+import { PageSize, physAddr } from '@svsm/address';
 import { expect, test } from 'vitest';
 import {
   requireGuest,
@@ -16,6 +16,7 @@ import { INIT_REGISTERS, START_REGISTERS } from '../../src/cpu/vcpu-registers.ts
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { vmexit, vmrun } from '../../src/cpu/vmrun.ts';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
+import { messageOf } from '../support/message-of.ts';
 import { gvaOf, MiB, snapshot, spaOf, world } from '../support/world.ts';
 
 const { Huge } = PageSize;
@@ -576,15 +577,6 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => createVmsa({ sevFeatures: wrong }),
   ],
 ];
-
-function messageOf(call: () => unknown): string {
-  try {
-    call();
-    return 'no error';
-  } catch (error) {
-    return isCodedError(error, (error as Error).name) ? error.message : `another error: ${error}`;
-  }
-}
 
 test.each(ROWS)('%s', (message, call) => {
   expect(messageOf(call)).toBe(message);

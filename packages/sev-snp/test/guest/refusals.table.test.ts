@@ -1,5 +1,5 @@
 /** Every refusal of an argument by the software of a guest: its whole message, and nothing changes. */
-import { isCodedError, physAddr, virtAddr } from '@svsm/address';
+import { physAddr, virtAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { PtePreset } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
@@ -16,6 +16,7 @@ import * as regions from '../../src/guest/region-visibility.ts';
 import * as calls from '../../src/guest/svsm-call.ts';
 import { svsmValidator } from '../../src/guest/svsm-validator.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
+import { messageOf } from '../support/message-of.ts';
 import { gvaOf, MiB, snapshot, world } from '../support/world.ts';
 
 const it = world({}, { vmsas: [createVmsa()] });
@@ -723,15 +724,6 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => new Guest(machine, { context: sysPhysAddr(0), asid: 1 } as never),
   ],
 ];
-
-function messageOf(call: () => unknown): string {
-  try {
-    call();
-    return 'no error';
-  } catch (error) {
-    return isCodedError(error, (error as Error).name) ? error.message : `another error: ${error}`;
-  }
-}
 
 test.each(ROWS)('%s', (message, call) => {
   expect(messageOf(call)).toBe(message);

@@ -1,5 +1,5 @@
 /** Every refusal of an argument by the hypervisor and the machine: its whole message, and nothing changes. */
-import { isCodedError, physAddr } from '@svsm/address';
+import { physAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
@@ -9,6 +9,7 @@ import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import type { LaunchOptions } from '../../src/host/launch-options.ts';
 import { SnpMachine, type SnpMachineOptions } from '../../src/host/snp-machine.ts';
+import { messageOf } from '../support/message-of.ts';
 import { MiB, snapshot, spaOf, world } from '../support/world.ts';
 
 const it = world({ hypervisor: (machine) => new HostileHypervisor(machine) }, { vmsas: [createVmsa()] });
@@ -644,15 +645,6 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => sized({ length: 1 }),
   ],
 ];
-
-function messageOf(call: () => unknown): string {
-  try {
-    call();
-    return 'no error';
-  } catch (error) {
-    return isCodedError(error, (error as Error).name) ? error.message : `another error: ${error}`;
-  }
-}
 
 test.each(ROWS)('%s', (message, call) => {
   expect(messageOf(call)).toBe(message);

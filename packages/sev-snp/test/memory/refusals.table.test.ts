@@ -1,4 +1,4 @@
-import { isCodedError, PAGE_SIZE, PageSize, physAddr, virtAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, physAddr, virtAddr } from '@svsm/address';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { createPhysMemory, pagingConfig } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
@@ -7,6 +7,7 @@ import { EncryptedMemory } from '../../src/memory/encrypted-memory.ts';
 import { GuestRegions } from '../../src/memory/guest-regions.ts';
 import { HostFrames } from '../../src/memory/host-frames.ts';
 import { NestedTable, type NestedTableOptions } from '../../src/memory/nested-table.ts';
+import { messageOf } from '../support/message-of.ts';
 import { MiB, tableFrames, thrownBy } from '../support/world.ts';
 
 const spa = sysPhysAddr(0);
@@ -311,15 +312,6 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => new HostFrames(BigInt(2 * MiB)).allocateFrame(),
   ],
 ];
-
-function messageOf(call: () => unknown): string {
-  try {
-    call();
-    return 'no error';
-  } catch (error) {
-    return isCodedError(error, (error as Error).name) ? error.message : `another error: ${error}`;
-  }
-}
 
 test.each(ROWS)('%s', (message, call) => {
   expect(messageOf(call)).toBe(message);

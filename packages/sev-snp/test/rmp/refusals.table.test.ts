@@ -1,10 +1,11 @@
-import { isCodedError, PAGE_SIZE, PageSize, physAddr, virtAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, physAddr, virtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import { sysPhysAddr, sysPhysRegion } from '../../src/formats/sys-phys-addr.ts';
 import { psmash, rmpread, rmpupdate, rmpupdatePages } from '../../src/rmp/host-instructions.ts';
 import { HYPERVISOR_ENTRY, Rmp } from '../../src/rmp/rmp.ts';
 import { failedRmpCheck, type RmpAccess } from '../../src/rmp/rmp-check.ts';
+import { messageOf } from '../support/message-of.ts';
 import { MiB, rmpOf, snapshot } from '../support/world.ts';
 
 const wrong = 'x' as never;
@@ -275,15 +276,6 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => check({ supervisorShadowStack: 1 }),
   ],
 ];
-
-function messageOf(call: () => unknown): string {
-  try {
-    call();
-    return 'no error';
-  } catch (error) {
-    return isCodedError(error, (error as Error).name) ? error.message : `another error: ${error}`;
-  }
-}
 
 test.each(ROWS)('%s', (message, call) => {
   expect(messageOf(call)).toBe(message);

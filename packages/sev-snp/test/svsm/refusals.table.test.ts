@@ -1,10 +1,11 @@
 /** Every refusal of an argument by the SVSM: its whole message, and nothing changes. */
-import { isCodedError, PageSize, physAddr } from '@svsm/address';
+import { PageSize, physAddr } from '@svsm/address';
 import { physRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import { permanentMap } from '../../src/svsm/guest-page-access.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
 import { SvsmState } from '../../src/svsm/svsm-state.ts';
+import { messageOf } from '../support/message-of.ts';
 import { stateOf } from '../support/svsm-steps.ts';
 import { CAA, svsmWorld } from '../support/svsm-world.ts';
 import { MiB, WHOLE } from '../support/world.ts';
@@ -263,15 +264,6 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   ],
   ['the page size cannot be "x": pass 4096 or 2097152 [INVALID_ARGUMENT]', () => memory.clear(gpa, wrong)],
 ];
-
-function messageOf(call: () => unknown): string {
-  try {
-    call();
-    return 'no error';
-  } catch (error) {
-    return isCodedError(error, (error as Error).name) ? error.message : `another error: ${error}`;
-  }
-}
 
 test.each(ROWS)('%s', (message, call) => {
   expect(messageOf(call)).toBe(message);
