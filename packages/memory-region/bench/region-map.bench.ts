@@ -1,6 +1,6 @@
 /**
  * Lookup among 10^5 regions compared with a binary search on a `Float64Array`, and the growth of adding regions in random
- * order.
+ * order and of gap searches.
  */
 import { PAGE_SIZE, Phys, type PhysAddr, physAddr } from '@svsm/address';
 import { type MemoryRegion, physRegion, RegionMap, RegionSet } from '@svsm/memory-region';
@@ -100,3 +100,24 @@ const slope =
   xs.reduce((sum, xi, i) => sum + (xi - x) * (ys[i]! - y), 0) /
   xs.reduce((sum, xi) => sum + (xi - x) ** 2, 0);
 console.log(`  grows as n^${slope.toFixed(2)}`);
+
+console.log(
+  '\nFinding a gap, and adding and removing a region there: all gaps but the last are one page too small',
+);
+const searches = [10, 100, 1_000, 10_000, 100_000].map((count) => {
+  const crowded = new RegionMap(
+    Phys,
+    Array.from({ length: count }, (_, i) => [regionAt(i), i] as const),
+  );
+  const whole = physRegion(physAddr(0), 2n ** 40n);
+  const rounds = 2_000;
+  const start = performance.now();
+  for (let i = 0; i < rounds; i += 1) {
+    const gap = crowded.findGap(whole, 2 * PAGE_SIZE, PAGE_SIZE)!;
+    crowded.set(gap, i);
+    crowded.delete(gap);
+  }
+  return [count, ((performance.now() - start) * 1e6) / rounds] as const;
+});
+for (const [count, time] of searches)
+  console.log(`  ${String(count).padStart(7)} regions  ${time.toFixed(0).padStart(8)} ns each`);

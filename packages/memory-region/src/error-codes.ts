@@ -56,6 +56,7 @@ export const ERRORS_OF = {
   'RegionMap.entryAt': [],
   'RegionMap.overlapping': ['KIND_MISMATCH'],
   'RegionMap.gaps': ['KIND_MISMATCH'],
+  'RegionMap.findGap': ['KIND_MISMATCH'],
   'RegionMap.coalesced': ['INVALID_ARGUMENT'],
 
   walkRanges: ['INVALID_ARGUMENT', 'UNSORTED_REGIONS', 'KIND_MISMATCH'],

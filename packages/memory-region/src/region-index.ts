@@ -1,4 +1,6 @@
 import type { Address } from '@svsm/address';
+import { GapAlignment } from './gap-alignment.ts';
+import { GapTree } from './gap-tree.ts';
 import { MemoryRegion } from './memory-region.ts';
 import type { RegionEntry } from './walk-ranges.ts';
 
@@ -42,6 +44,8 @@ export class RegionIndex<A extends Address, V> {
   #uppers: Float64Array = new Float64Array(0);
   #lowers: Uint16Array = new Uint16Array(0);
   #size = 0;
+  /** By alignment, once it has been asked for: the room in the gaps of each chunk. */
+  readonly #gapTrees: Map<bigint, GapTree> = new Map();
 
   /** The number of entries. */
   get size(): number {
@@ -105,6 +109,63 @@ export class RegionIndex<A extends Address, V> {
     }
   }
 
+  /**
+   * The lowest multiple of `alignment` from which on `size` bytes of `within` are in no entry, or `undefined`. O(log n) for
+   * each alignment, once O(n) for its first search.
+   */
+  firstFit(within: MemoryRegion<A>, size: bigint, alignment: bigint): bigint | undefined {
+    const last = within.end - size;
+    let reached: bigint = within.start;
+    let [c, i] = this.placeAfter(reached) ?? [this.#chunks.length, 0];
+    for (;;) {
+      const region = this.#chunks[c]?.regions[i];
+      const start = alignUp(reached, alignment);
+      if (start > last) return undefined;
+      if (region === undefined || start + size <= region.start) return start;
+      [c, i] = this.#nextWithRoom(c, i + 1, size, alignment);
+      reached = this.#endBefore(c, i);
+    }
+  }
+
+  /** The first entry from entry `i` of chunk `c` on with the room for `size` bytes before it; the end if there is none. */
+  #nextWithRoom(c: number, i: number, size: bigint, alignment: bigint): readonly [c: number, i: number] {
+    const bound = Number(size);
+    const chunk = this.#chunks[c]!;
+    const at = chunk.firstWithRoom(i, this.#chunks[c - 1], bound, alignment);
+    if (at < chunk.count) return [c, at];
+    const next = this.#gapTree(alignment).firstFrom(c + 1, bound);
+    if (next < 0) return [this.#chunks.length, 0];
+    return [next, this.#chunks[next]!.firstWithRoom(0, this.#chunks[next - 1], bound, alignment)];
+  }
+
+  /** The end of the entry before entry `i` of chunk `c`. */
+  #endBefore(c: number, i: number): bigint {
+    if (i > 0) return this.#chunks[c]!.regions[i - 1]!.end;
+    const { regions, count } = this.#chunks[c - 1]!;
+    return regions[count - 1]!.end;
+  }
+
+  #gapTree(alignment: bigint): GapTree {
+    let tree = this.#gapTrees.get(alignment);
+    if (tree === undefined) {
+      tree = new GapTree(this.#chunks.map((chunk, c) => chunk.room(this.#chunks[c - 1], alignment)));
+      this.#gapTrees.set(alignment, tree);
+    }
+    for (const c of tree.stale) tree.set(c, this.#chunks[c]!.room(this.#chunks[c - 1], alignment));
+    tree.stale.clear();
+    return tree;
+  }
+
+  /** Forgets the rooms that a change in chunk `c` makes wrong: the first gap of the next chunk begins in it. */
+  #roomsChanged(c: number): void {
+    for (const at of [c, c + 1]) {
+      const chunk = this.#chunks[at];
+      if (chunk === undefined) continue;
+      chunk.rooms.clear();
+      for (const tree of this.#gapTrees.values()) tree.stale.add(at);
+    }
+  }
+
   /** The chunk of the first entry that ends after `address`, and its place in it; `undefined` if none does. O(log n). */
   placeAfter(address: bigint): readonly [c: number, i: number] | undefined {
     if (address >= SPACE_END) return undefined;
@@ -143,6 +204,7 @@ export class RegionIndex<A extends Address, V> {
     } else if (at === 0) {
       this.#firstChanged(c);
     }
+    this.#roomsChanged(c);
   }
 
   /** Removes the entry whose region starts at `start`. The entry must exist. */
@@ -161,6 +223,7 @@ export class RegionIndex<A extends Address, V> {
     } else if (at === 0) {
       this.#firstChanged(c);
     }
+    this.#roomsChanged(c);
   }
 
   /** The last chunk that starts at or before the address with these keys, or −1. */
@@ -177,6 +240,7 @@ export class RegionIndex<A extends Address, V> {
   #chunksChanged(): void {
     this.#uppers = Float64Array.from(this.#chunks, ({ uppers }) => uppers[0]!);
     this.#lowers = Uint16Array.from(this.#chunks, ({ lowers }) => lowers[0]!);
+    this.#gapTrees.clear();
   }
 }
 
@@ -243,6 +307,8 @@ class Chunk<A extends Address, V> {
   readonly lowers: Uint16Array = new Uint16Array(CAPACITY);
   readonly #lastUppers: Float64Array = new Float64Array(CAPACITY);
   readonly #lastLowers: Uint16Array = new Uint16Array(CAPACITY);
+  /** By alignment: the largest room before an entry, as {@link room} has computed it. */
+  readonly rooms: Map<bigint, number> = new Map();
 
   entry(i: number): RegionEntry<A, V> {
     return [this.regions[i]!, this.values[i] as V];
@@ -262,6 +328,34 @@ class Chunk<A extends Address, V> {
   endsAfter(i: number, upper: number, lower: number): boolean {
     const last = this.#lastUppers[i]!;
     return upper < last || (upper === last && lower <= this.#lastLowers[i]!);
+  }
+
+  /** The largest room before one of the entries. O(1) if nothing has changed, else O(entries). */
+  room(before: Chunk<A, V> | undefined, alignment: bigint): number {
+    let room = this.rooms.get(alignment);
+    if (room === undefined) {
+      room = Number.NEGATIVE_INFINITY;
+      const aligned = new GapAlignment(alignment);
+      for (let i = 0; i < this.count; i += 1) room = Math.max(room, this.#roomBefore(i, before, aligned));
+      this.rooms.set(alignment, room);
+    }
+    return room;
+  }
+
+  /** The first entry from `i` on with a room of at least `bound` before it, or the number of entries. */
+  firstWithRoom(i: number, before: Chunk<A, V> | undefined, bound: number, alignment: bigint): number {
+    const aligned = new GapAlignment(alignment);
+    let at = i;
+    while (at < this.count && this.#roomBefore(at, before, aligned) < bound) at += 1;
+    return at;
+  }
+
+  /** The bytes between entry `i` and the entry before it, from a multiple of the alignment on, rounded as `Number` does. */
+  #roomBefore(i: number, before: Chunk<A, V> | undefined, alignment: GapAlignment): number {
+    const chunk = i > 0 ? this : before;
+    if (chunk === undefined) return Number.NEGATIVE_INFINITY;
+    const at = i > 0 ? i - 1 : chunk.count - 1;
+    return alignment.room(chunk.#lastUppers[at]!, chunk.#lastLowers[at]!, this.uppers[i]!, this.lowers[i]!);
   }
 
   insert(at: number, region: MemoryRegion<A>, value: V): void {
@@ -305,6 +399,10 @@ class Chunk<A extends Address, V> {
       keys.copyWithin(to, from, this.count);
     }
   }
+}
+
+function alignUp(address: bigint, alignment: bigint): bigint {
+  return (address + alignment - 1n) & -alignment;
 }
 
 /** The last of the first `count` pairs of keys that is at most (`upper`, `lower`), or −1. */

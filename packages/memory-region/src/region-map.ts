@@ -1,4 +1,11 @@
-import { type Address, type AddressKind, assertIsAddressKind } from '@svsm/address';
+import {
+  type Address,
+  type AddressKind,
+  alignmentBytes,
+  assertIsAddressKind,
+  type Bytes,
+  byteCount,
+} from '@svsm/address';
 import { pairOf, requireIterable } from './arguments.ts';
 import { MemoryRegion } from './memory-region.ts';
 import { RegionError } from './region-error.ts';
@@ -142,6 +149,32 @@ export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, 
    */
   gaps(within: MemoryRegion<A>): Generator<MemoryRegion<A>, undefined, undefined> {
     return this.#index.gaps(MemoryRegion.from(this.kind, within));
+  }
+
+  /**
+   * The first `size` bytes of `within` that no entry covers and that start at a multiple of `alignment`, or `undefined`. To
+   * search from an address on, begin `within` there. O(log n); the first search with an alignment is O(n).
+   *
+   * @param size - bytes, at least 0
+   * @param alignment - bytes, a power of two from 1 to 2^47; 1 if not given
+   * @throws AddressError `INVALID_BYTE_COUNT` for `size`, `INVALID_ALIGNMENT`; RegionError `KIND_MISMATCH`
+   * @example
+   * ```ts
+   * import { PAGE_SIZE, PAGE_SIZE_2M, Virt, virtAddr } from '@svsm/address';
+   * import { RegionMap, virtRegion } from '@svsm/memory-region';
+   *
+   * const user = virtRegion(virtAddr(0x40_0000), 0x100_0000);
+   * const map = new RegionMap(Virt, [[virtRegion(virtAddr(0x40_0000), PAGE_SIZE), 'code']]);
+   * console.log(String(map.findGap(user, PAGE_SIZE))); // => [0x0000000000401000-0x0000000000402000)
+   * console.log(String(map.findGap(user, PAGE_SIZE, PAGE_SIZE_2M))); // => [0x0000000000600000-0x0000000000601000)
+   * ```
+   */
+  findGap(within: MemoryRegion<A>, size: Bytes, alignment: Bytes = 1): MemoryRegion<A> | undefined {
+    const searched = MemoryRegion.from(this.kind, within);
+    const bytes = byteCount(size);
+    const multiple = alignmentBytes(alignment);
+    const start = this.#index.firstFit(searched, bytes, multiple);
+    return start === undefined ? undefined : MemoryRegion.unchecked(this.kind, start as A, bytes);
   }
 
   /**
