@@ -30,19 +30,20 @@ export class Callbacks<A extends Address> {
   readonly #tracer: Tracer<A> | undefined;
   readonly #memory: PageMemory<A> | undefined;
   readonly #poison: Poison<A> | undefined;
+  readonly #beforeFree: PageAllocatorOptions<A>['beforeFree'];
   /** The operation that `enter` has named. No other one can begin while a callback of it runs. */
   #operation = '';
 
   constructor(
     space: PageSpace<A>,
-    tracer: Tracer<A> | undefined,
-    memory: PageMemory<A> | undefined,
+    { trace, memory, beforeFree }: PageAllocatorOptions<A>,
     poison: Poison<A> | undefined,
   ) {
     this.#poison = poison;
     this.#space = space;
-    this.#tracer = tracer;
+    this.#tracer = trace;
     this.#memory = memory;
+    this.#beforeFree = beforeFree;
   }
 
   /** Begins an operation. @throws BuddyError `BUSY` */
@@ -111,26 +112,33 @@ export class Callbacks<A extends Address> {
   }
 
   /**
-   * The block that a caller asks to free, to be passed to {@link freed} when it is free. It is poisoned if it is a block of
-   * one of `kinds` that starts at `start`, any value, and has `size` bytes, unless that is `undefined`. The allocator refuses
-   * any other block. O(orders), or O(bytes) to poison it. Throws what the memory throws.
+   * The block that a caller asks to free, to be passed to {@link freed} when it is free. `beforeFree` is called for it, and it is
+   * poisoned, if it is a block of one of `kinds` that starts at `start`, any value, and has `size` bytes, unless that is
+   * `undefined`. The allocator refuses any other block. O(orders), or O(bytes) to poison it. Throws what the callbacks throw.
    */
   toFree(start: unknown, size: bigint | undefined, kinds: readonly BlockKind[]): Block<A> | undefined {
     if (!this.#space.kind.isAddress(start)) return undefined;
-    const poison = this.#poison;
-    if (this.#tracer === undefined && poison === undefined) return undefined;
+    if (this.#tracer === undefined && !this.#looksAtFrees) return undefined;
     const block = this.#space.blockAround(pageNumberOf(start));
-    if (poison === undefined || block?.kind === undefined || !kinds.includes(block.kind)) return block;
-    const { region } = block;
+    if (!this.#looksAtFrees || block?.kind === undefined || !kinds.includes(block.kind)) return block;
+    const { region, kind } = block;
     if (region.start !== start || (size !== undefined && size !== region.size)) return block;
-    this.guard.call(this.#operation, () => poison.free(pagesOfRegion(region)));
+    this.guard.call(this.#operation, () => {
+      this.#beforeFree?.(region, kind);
+      this.#poison?.free(pagesOfRegion(region));
+    });
     return block;
   }
 
   /** Begins an operation that frees a block of one page, which {@link freedPage} reports. As {@link toFree}. */
   enterFreePage(operation: string, page: unknown): void {
     this.enter(operation);
-    if (this.#poison !== undefined) this.toFree(page, blockBytes(0), FREEABLE);
+    if (this.#looksAtFrees) this.toFree(page, blockBytes(0), FREEABLE);
+  }
+
+  /** Whether blocks are looked at before they are freed. */
+  get #looksAtFrees(): boolean {
+    return this.#poison !== undefined || this.#beforeFree !== undefined;
   }
 
   /** Reports a block that {@link toFree} has returned and that is free now. @throws BuddyError `CALLBACK_FAILED` */
@@ -211,15 +219,16 @@ export class Callbacks<A extends Address> {
  */
 export function callbacksOf<A extends Address>(
   space: PageSpace<A>,
-  { memory, trace, poison = false }: PageAllocatorOptions<A>,
+  options: PageAllocatorOptions<A>,
 ): Callbacks<A> | undefined {
+  const { memory, beforeFree, trace, poison = false } = options;
+  requireFunction('beforeFree', beforeFree);
   requireFunction('trace', trace);
   if (memory !== undefined) {
     requireMethods('memory', memory, 'clearPage');
     if (memory.bytes !== undefined) requireMethods('memory', memory, 'bytes');
   }
-  if (poison !== false) return new Callbacks(space, trace, memory, poisonOf(space.hull, memory, poison));
-  return trace === undefined && memory === undefined
-    ? undefined
-    : new Callbacks(space, trace, memory, undefined);
+  if (poison !== false) return new Callbacks(space, options, poisonOf(space.hull, memory, poison));
+  const hasNone = trace === undefined && memory === undefined && beforeFree === undefined;
+  return hasNone ? undefined : new Callbacks(space, options, undefined);
 }

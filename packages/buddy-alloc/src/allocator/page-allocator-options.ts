@@ -1,5 +1,6 @@
 import type { Address } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
+import type { BlockKind } from '../pages/block.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
 import type { Tracer } from './allocator-event.ts';
 import type { PoisonPatterns } from './poison.ts';
@@ -27,6 +28,12 @@ export interface PageAllocatorOptions<A extends Address> {
    */
   readonly poison?: boolean | PoisonPatterns | undefined;
   /**
+   * Called before a block of `kind` is freed, by whichever operation; for a file page, before its last reference is removed. It
+   * frees nothing if it throws: the operation changes nothing and throws that error. So the owner of what the pages are used for
+   * can refuse. It is called for blocks that the allocator would free, and may not call the allocator.
+   */
+  readonly beforeFree?: ((block: MemoryRegion<A>, kind: BlockKind) => void) | undefined;
+  /**
    * Called after each change. It may not call the allocator, or slab caches, heaps and owned blocks on it: that throws `BUSY`
    * and changes nothing. If it throws, the change stays, the other changes of the operation are made and reported, too, and
    * then the operation throws `CALLBACK_FAILED` with the first error as `cause`, and the value that it would have returned in
@@ -42,7 +49,7 @@ export interface PageAllocatorOptions<A extends Address> {
 }
 
 /** The names of the options of an allocator that is restored: the others are part of the snapshot. */
-export const RESTORE_OPTIONS = ['memory', 'poison', 'trace', 'onLeak'] as const;
+export const RESTORE_OPTIONS = ['memory', 'poison', 'beforeFree', 'trace', 'onLeak'] as const;
 
 /** The names of all options. */
 export const OPTIONS: readonly (keyof PageAllocatorOptions<Address>)[] = [

@@ -99,7 +99,7 @@ export class PageAllocator<A extends Address> {
   static restore<A extends Address>(
     kind: AddressKind<A>,
     snapshot: AllocatorSnapshot,
-    options: Pick<PageAllocatorOptions<A>, 'memory' | 'poison' | 'trace' | 'onLeak'> = {},
+    options: Pick<PageAllocatorOptions<A>, (typeof RESTORE_OPTIONS)[number]> = {},
   ): PageAllocator<A> {
     const [{ regions, ...rest }, blocks] = readSnapshot(kind, snapshot);
     const allocator = new PageAllocator(regions, { ...readOptions(options, RESTORE_OPTIONS), ...rest });

@@ -46,6 +46,7 @@ const LIARS: readonly unknown[] = [
   'text\u0000\u001b[31m',
   { 'maxOrd\u0007er': 1 },
   { trace: 5 },
+  { beforeFree: 5 },
   { onLeak: {} },
   { memory: {} },
   { poison: 'yes' },
