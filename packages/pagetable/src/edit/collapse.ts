@@ -11,17 +11,16 @@ const USED = PteFlags.Accessed | PteFlags.Dirty;
 /**
  * Replaces the table that holds the cursor's entry by one larger page, if its 512 entries are the parts of such a page;
  * then the table above, and so on. Accessed and dirty may differ: the larger page has the bit if one part has it. Rights
- * that the entry above denied stay denied. One store makes the change. Returns the level of the page that maps `page`
- * afterwards.
+ * that the entry above denied stay denied. One store makes the change. The larger page has at most the level `largest`.
+ * Returns the level of the page that maps `page` afterwards.
  */
 export function collapseUpward(
   space: TableSpace,
   cursor: TableCursor,
   page: number,
-  giantPages: boolean,
+  largest: number,
 ): number {
   const { memory, format, frames, tlb } = space;
-  const largest = giantPages ? 2 : 1;
   const freed: number[] = [];
   let level = cursor.level;
   // Through a self-map, the tables of a page table appear as pages: they are not parts of a larger page.

@@ -163,12 +163,20 @@ export class PageEdit {
     this.#guard.settle(operation);
   }
 
-  /** Collapses the tables that map `vaddr`. Returns the level of the page that maps it afterwards. */
-  collapse(vaddr: VirtAddr): number {
+  /**
+   * Collapses the tables that map `vaddr`, up to a page of the size `largest`, any value. Returns the level of the page that maps
+   * it afterwards.
+   *
+   * @throws PageTableError `INVALID_PAGE_SIZE`
+   */
+  collapse(vaddr: VirtAddr, largest: PageSize): number {
     this.#cursor.seek(vaddr);
     this.#requirePresent(vaddr);
-    const page = pageOf(vaddr, this.#config.levels);
-    const level = collapseUpward(this.#space, this.#cursor, page, this.#config.giantPages);
+    const { giantPages, levels } = this.#config;
+    const limit = PAGE_SIZES.indexOf(largest);
+    if (limit < 0) throw new PageTableError('INVALID_PAGE_SIZE', { pageSize: largest, giantPages });
+    const page = pageOf(vaddr, levels);
+    const level = collapseUpward(this.#space, this.#cursor, page, Math.min(limit, giantPages ? 2 : 1));
     this.#guard.settle('collapse');
     return level;
   }

@@ -100,7 +100,7 @@ export const ERRORS_OF = {
   ],
   'PageMapper.collapse': [
     'NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'NOT_MAPPED', 'READ_ONLY',
-    'NO_FRAME_ALLOCATOR', 'INVALID_SELF_MAP', 'BUSY', 'CALLBACK_FAILED',
+    'NO_FRAME_ALLOCATOR', 'INVALID_PAGE_SIZE', 'INVALID_SELF_MAP', 'BUSY', 'CALLBACK_FAILED',
   ],
 
   // Page tables and parts: looking.

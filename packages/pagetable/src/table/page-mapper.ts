@@ -1,4 +1,4 @@
-import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
+import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import {
   CHANGE,
   type FlagChange,
@@ -288,11 +288,12 @@ export abstract class PageMapper {
    * page replaces the table, and so on upward. Accessed and dirty may differ between the parts. The tables are given back.
    * Returns the size of the page that maps `vaddr` afterwards: the same as before if there was nothing to collapse. O(512).
    *
-   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`; if it collapses, `NO_FRAME_ALLOCATOR`,
+   * @param largest - the greatest size of the page that may result; 1 GiB if not given
+   * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`, `INVALID_PAGE_SIZE`; if it collapses, `NO_FRAME_ALLOCATOR`,
    *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
-  collapse(vaddr: VirtAddr): PageSize {
-    return PAGE_SIZES[this.#owner.at(vaddr).edit.collapse(vaddr)]!;
+  collapse(vaddr: VirtAddr, largest: PageSize = PageSize.Giant): PageSize {
+    return PAGE_SIZES[this.#owner.at(vaddr).edit.collapse(vaddr, largest)]!;
   }
 
   /**

@@ -642,6 +642,28 @@ describe('collapse', () => {
     expect(table.collapse(VA)).toBe(G1);
   });
 
+  test.each([
+    [PageSize.Regular, PageSize.Regular],
+    [PageSize.Huge, PageSize.Huge],
+    [PageSize.Giant, PageSize.Giant],
+    [undefined, PageSize.Giant],
+  ])('makes a page of at most %s bytes', (largest, result) => {
+    table.mapRegion(part(0, G1), physAddr(0), PtePreset.Data, { pageSize: PageSize.Huge });
+    table.split4k(at(5 * M2));
+    const before = snapshot(memory, pool);
+    expect(table.collapse(at(5 * M2), largest)).toBe(result);
+    if (largest === PageSize.Regular) expect(snapshot(memory, pool)).toEqual(before);
+    if (largest === PageSize.Huge) expect(table.collapse(at(5 * M2), largest)).toBe(M2);
+  });
+
+  test.each([0, 3, 8192, '4096', 4096n, null])('refuses %s as the greatest size', (largest) => {
+    table.map2m(VA, physAddr(M2), PtePreset.Data);
+    table.split4k(VA);
+    const before = snapshot(memory, pool);
+    refuses('INVALID_PAGE_SIZE', () => table.collapse(VA, largest as PageSize));
+    expect(snapshot(memory, pool)).toEqual(before);
+  });
+
   test('stops at 2 MiB without 1 GiB pages', () => {
     make({ config: pagingConfig({ giantPages: false }) });
     table.mapRegion(part(0, G1), physAddr(0), PtePreset.Data);

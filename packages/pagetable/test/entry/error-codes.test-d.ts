@@ -65,7 +65,13 @@ check<
 check<
   Equal<
     CollapseErrorCode,
-    Walk | 'CALLBACK_FAILED' | 'NOT_MAPPED' | 'NO_FRAME_ALLOCATOR' | 'READ_ONLY' | 'INVALID_SELF_MAP'
+    | Walk
+    | 'CALLBACK_FAILED'
+    | 'NOT_MAPPED'
+    | 'NO_FRAME_ALLOCATOR'
+    | 'READ_ONLY'
+    | 'INVALID_PAGE_SIZE'
+    | 'INVALID_SELF_MAP'
   >
 >();
 check<Equal<LookupErrorCode, Walk>>();
