@@ -28,9 +28,15 @@ export const ERRORS_OF = {
 
   'MemoryRegion.pageCount': ['INVALID_PAGE_SIZE', 'MISALIGNED_REGION'],
   'MemoryRegion.iterPages': ['INVALID_PAGE_SIZE', 'MISALIGNED_REGION'],
+  'MemoryRegion.cursor': ['INVALID_PAGE_SIZE', 'MISALIGNED_REGION'],
   'MemoryRegion.largestPages': ['INVALID_PAGE_SIZE', 'INVALID_ARGUMENT', 'MISALIGNED_REGION'],
   'MemoryRegion.pageRuns': ['INVALID_PAGE_SIZE', 'INVALID_ARGUMENT', 'MISALIGNED_REGION'],
   'MemoryRegion.toString': [],
+
+  'PageCursor.goTo': ['INVALID_ARGUMENT'],
+  'PageCursor.next': [],
+  'PageCursor.return': [],
+  pageAddress: ['NOT_ON_PAGE', 'INVALID_ARGUMENT'],
 
   'RegionSet.constructor': ['INVALID_ARGUMENT', 'KIND_MISMATCH'],
   'RegionSet.add': ['KIND_MISMATCH'],
@@ -97,10 +103,17 @@ export type ResizeRegionErrorCode = CodeOf<
   'MemoryRegion.splitAt' | 'MemoryRegion.expand' | 'MemoryRegion.alignOutward' | 'MemoryRegion.alignInward'
 >;
 
-/** The codes that dividing a region into pages throws: `pageCount`, `iterPages`, `largestPages`, `pageRuns`. */
+/** The codes that dividing a region into pages throws: `pageCount`, `iterPages`, `cursor`, `largestPages`, `pageRuns`. */
 export type RegionPagesErrorCode = CodeOf<
-  'MemoryRegion.pageCount' | 'MemoryRegion.iterPages' | 'MemoryRegion.largestPages' | 'MemoryRegion.pageRuns'
+  | 'MemoryRegion.pageCount'
+  | 'MemoryRegion.iterPages'
+  | 'MemoryRegion.cursor'
+  | 'MemoryRegion.largestPages'
+  | 'MemoryRegion.pageRuns'
 >;
+
+/** The codes that a page cursor throws: `goTo`, and the use of a cursor that is not on a page. */
+export type PageCursorErrorCode = CodeOf<Extract<keyof Table, `PageCursor.${string}`> | 'pageAddress'>;
 
 /** The codes that the methods of a `RegionSet` throw. */
 export type RegionSetErrorCode = CodeOf<Extract<keyof Table, `RegionSet.${string}`>>;

@@ -8,6 +8,7 @@ export { differenceRanges, intersectRanges, subtractRanges, unionRanges } from '
 export type {
   CombineRegionsErrorCode,
   MakeRegionErrorCode,
+  PageCursorErrorCode,
   RegionMapErrorCode,
   RegionPagesErrorCode,
   RegionSetErrorCode,
@@ -15,6 +16,7 @@ export type {
   WalkRangesErrorCode,
 } from './error-codes.ts';
 export { MemoryRegion } from './memory-region.ts';
+export { type PageCursor, type PhysPage, pageAddress, type VirtPage } from './page-cursor.ts';
 export type { PageIterator } from './page-iterator.ts';
 export type { PageRun, PageRunOptions } from './page-runs.ts';
 export { physRegion } from './phys-region.ts';

@@ -10,6 +10,7 @@ import {
 } from '@svsm/address';
 import { checkedSize, requireBigint, sizeUpTo, trySize } from './bounds.ts';
 import { boundsOf, readRegion, sameKind } from './foreign-region.ts';
+import { cursorOver, type PageCursor } from './page-cursor.ts';
 import { type PageIterator, pagesFrom } from './page-iterator.ts';
 import {
   countPages,
@@ -261,7 +262,6 @@ export class MemoryRegion<A extends Address> {
    * ```ts
    * import { physAddr } from '@svsm/address';
    * import { physRegion } from '@svsm/memory-region';
-   *
    * const ram = physRegion(physAddr(0), 0x10_0000);
    * const parts = ram.subtract(physRegion(physAddr(0xa_0000), 0x2_0000));
    * console.log(parts.map(({ size }) => size)); // => [ 655360n, 262144n ]
@@ -271,7 +271,7 @@ export class MemoryRegion<A extends Address> {
     if (!this.overlaps(other)) return this.isEmpty ? [] : [this];
     const rest: MemoryRegion<A>[] = [];
     if (this.#start < other.start) rest.push(uncheckedBetween(this.#kind, this.#start, other.start));
-    // `other.end` is an address here: it lies below this region's end.
+    // `other.end` is below this region's end, so it is an address.
     if (other.end < this.end) rest.push(uncheckedBetween(this.#kind, other.end as A, this.end));
     return rest;
   }
@@ -345,19 +345,24 @@ export class MemoryRegion<A extends Address> {
    * @example
    * ```ts
    * import { PageSize, physAddr } from '@svsm/address';
-   * import { isRegionError, physRegion } from '@svsm/memory-region';
-   *
+   * import { physRegion } from '@svsm/memory-region';
    * const buffer = physRegion(physAddr(0x1800), 0x1000); // half of two pages
-   * try {
-   *   buffer.iterPages(PageSize.Regular);
-   * } catch (error) {
-   *   console.log(isRegionError(error, 'MISALIGNED_REGION')); // => true
-   * }
    * console.log([...buffer.alignOutward(0x1000).iterPages(PageSize.Regular)]); // => [ 4096n, 8192n ]
    * ```
    */
   iterPages(size: PageSize): PageIterator<A> {
     return pagesFrom(this.#start, countPages(this, size), size);
+  }
+
+  /**
+   * As {@link iterPages}, but each step returns the same object, which moves from page to page: see {@link PageCursor}. A
+   * loop makes no garbage, and takes about half as long. O(1) for each page; the call prepares nothing.
+   *
+   * @param size - bytes of a page
+   * @throws RegionError `INVALID_PAGE_SIZE`; `MISALIGNED_REGION` if start or end is not a multiple of `size`
+   */
+  cursor(size: PageSize): PageCursor<A> {
+    return cursorOver(this.#start, countPages(this, size), size);
   }
 
   /**
@@ -370,7 +375,6 @@ export class MemoryRegion<A extends Address> {
    * ```ts
    * import { physAddr } from '@svsm/address';
    * import { physRegion } from '@svsm/memory-region';
-   *
    * const region = physRegion(physAddr(0x1f_f000), 0x20_2000);
    * console.log([...region.largestPages()].map(({ size }) => size)); // => [ 4096n, 2097152n, 4096n ]
    * ```
@@ -390,18 +394,15 @@ export class MemoryRegion<A extends Address> {
    *   `maxPageSize` is not a page size; `INVALID_ARGUMENT` if `offset` is not a multiple of 4 KiB, or for an unknown option
    * @example
    * ```ts
-   * import { PageSize, physAddr, virtAddr } from '@svsm/address';
+   * import { physAddr, virtAddr } from '@svsm/address';
    * import { virtRegion } from '@svsm/memory-region';
    *
    * const region = virtRegion(virtAddr(0xffff_8000_001f_f000n), 0x20_2000);
    * const paddr = physAddr(0x1_403f_f000);
-   * for (const { start, pageSize, count } of region.pageRuns({ offset: paddr - region.start })) {
-   *   console.log(start - region.start, pageSize, count);
-   * }
-   * // => 0n 4096 1
-   * // => 4096n 2097152 1
-   * // => 2101248n 4096 1
-   * console.log([...region.pageRuns({ maxPageSize: PageSize.Regular })].length); // => 1
+   * for (const { pageSize, count } of region.pageRuns({ offset: paddr - region.start })) console.log(pageSize, count);
+   * // => 4096 1
+   * // => 2097152 1
+   * // => 4096 1
    * ```
    */
   pageRuns(options: PageRunOptions = {}): Generator<PageRun<A>, undefined, undefined> {

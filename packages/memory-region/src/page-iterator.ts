@@ -12,7 +12,7 @@ export type PageIterator<A extends Address> = ReturnType<A[]['values']>;
  * @internal
  */
 export function pagesFrom<A extends Address>(start: A, count: number, step: number): PageIterator<A> {
-  return new PageCursor(start, count, step);
+  return new AddressIterator(start, count, step);
 }
 
 // %IteratorPrototype%. Every runtime has this object, and Node 22 and later have the iterator helpers on it. The global
@@ -23,7 +23,7 @@ const IteratorBase = /* @__PURE__ */ (() => {
   return Base as unknown as new <A extends Address>() => PageIterator<A>;
 })();
 
-class PageCursor<A extends Address> extends IteratorBase<A> {
+class AddressIterator<A extends Address> extends IteratorBase<A> {
   // Counting pages costs less than comparing bigints, and needs no value past the last page, which may end at 2^64.
   #left: number;
   #next: bigint;

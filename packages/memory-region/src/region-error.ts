@@ -23,6 +23,8 @@ export interface RegionErrorDetails {
   INVALID_ARGUMENT: { what: string; value: unknown; expected: string };
   /** The start or the end of the region is not a multiple of the page size. */
   MISALIGNED_REGION: { region: RegionBounds; pageSize: number };
+  /** A page cursor is used before its first step, or after its loop has ended. */
+  NOT_ON_PAGE: { hasEnded: boolean };
   /** There is a gap between two regions that are to be merged. */
   NOT_CONTIGUOUS: { left: RegionBounds; right: RegionBounds };
   /** The address does not lie strictly inside the region that it is to split. */
@@ -59,6 +61,8 @@ const MESSAGES: MessageTable<RegionErrorDetails> = {
   MISALIGNED_REGION: ({ region, pageSize }) =>
     `${boundsText(region)} does not start and end at multiples of ${describeValue(BigInt(pageSize))} bytes: ` +
     'call alignOutward or alignInward first',
+  NOT_ON_PAGE: ({ hasEnded }) =>
+    `the cursor is not on a page: its loop has ${hasEnded ? 'ended' : 'not begun'}; keep the address of a page, not the cursor`,
   NOT_CONTIGUOUS: ({ left, right }) =>
     `${boundsText(left)} and ${boundsText(right)} neither touch nor overlap: use hull to cover the gap too`,
   OUTSIDE_REGION: ({ region, at }) =>

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import ts from 'typescript';
 
 /**
- * The text of the `@throws` tag of each documented function, constructor and public method of a file of `src`, as
+ * The text of the `@throws` tag of each documented function, constructor and public method, also of an interface, of a file of `src`, as
  * `virtRegion` or `MemoryRegion.merge`; empty without a tag.
  */
 export function throwsTags(file: string): Map<string, string> {
@@ -23,8 +23,11 @@ export function throwsTags(file: string): Map<string, string> {
 
 function operationOf(node: ts.Node): string | undefined {
   if (ts.isFunctionDeclaration(node)) return node.name?.text;
-  const isMethod = ts.isMethodDeclaration(node) && ts.isIdentifier(node.name);
+  const isMember = ts.isMethodDeclaration(node) || ts.isMethodSignature(node);
+  const isMethod = isMember && ts.isIdentifier(node.name);
   if (!isMethod && !ts.isConstructorDeclaration(node)) return undefined;
-  const owner = ts.isClassDeclaration(node.parent) ? node.parent.name?.text : undefined;
+  const { parent } = node;
+  const owner =
+    ts.isClassDeclaration(parent) || ts.isInterfaceDeclaration(parent) ? parent.name?.text : undefined;
   return `${owner}.${isMethod ? node.name.text : 'constructor'}`;
 }

@@ -3,6 +3,7 @@ import {
   type CombineRegionsErrorCode,
   isRegionError,
   type MakeRegionErrorCode,
+  type PageCursorErrorCode,
   type RegionErrorCode,
   type RegionMapErrorCode,
   type RegionPagesErrorCode,
@@ -18,6 +19,7 @@ check<Equal<MakeRegionErrorCode, 'REGION_OVERFLOW' | 'INVALID_END'>>();
 check<Equal<CombineRegionsErrorCode, 'REGION_OVERFLOW' | 'NOT_CONTIGUOUS' | 'KIND_MISMATCH'>>();
 check<Equal<ResizeRegionErrorCode, 'REGION_OVERFLOW' | 'OUTSIDE_REGION'>>();
 check<Equal<RegionPagesErrorCode, 'INVALID_PAGE_SIZE' | 'INVALID_ARGUMENT' | 'MISALIGNED_REGION'>>();
+check<Equal<PageCursorErrorCode, 'INVALID_ARGUMENT' | 'NOT_ON_PAGE'>>();
 check<Equal<RegionSetErrorCode, 'INVALID_ARGUMENT' | 'KIND_MISMATCH'>>();
 check<
   Equal<
@@ -33,6 +35,7 @@ type All =
   | CombineRegionsErrorCode
   | ResizeRegionErrorCode
   | RegionPagesErrorCode
+  | PageCursorErrorCode
   | RegionSetErrorCode
   | RegionMapErrorCode
   | WalkRangesErrorCode;

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ERRORS_OF } from '../src/error-codes.ts';
 import * as regions from '../src/index.ts';
 import { throwsTags } from './docstrings.ts';
-import { argumentLists, callsOf, errorOf, OPERATIONS } from './hostile.ts';
+import { argumentLists, callsOf, errorOf, OPERATIONS, SUBJECTS } from './hostile.ts';
 
 const isClass = (value: unknown): value is new () => object =>
   typeof value === 'function' && /^class\b/.test(String(value));
@@ -19,12 +19,18 @@ test('the table has a row for every function, constructor and method, but for th
       .filter(([, { value }]) => typeof value === 'function')
       .map(([member]) => `${name}.${member}`);
   });
-  expect([...OPERATIONS].sort()).toEqual([...functions.map(([name]) => name), ...methods].sort());
+  // The class of cursors is not exported.
+  const ofCursor = Object.getOwnPropertyNames(Object.getPrototypeOf(SUBJECTS['PageCursor']!()[0]))
+    .filter((name) => ['goTo', 'next', 'return'].includes(name))
+    .map((name) => `PageCursor.${name}`);
+  const names = functions.map(([name]) => name);
+  expect([...OPERATIONS].sort()).toEqual([...names, ...methods, ...ofCursor].sort());
 });
 
 describe('docstrings', () => {
   const files = [
     'memory-region.ts',
+    'page-cursor.ts',
     'virt-region.ts',
     'phys-region.ts',
     'region-set.ts',

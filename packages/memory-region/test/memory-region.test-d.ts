@@ -13,12 +13,16 @@ import {
 import {
   isRegionError,
   MemoryRegion,
+  type PageCursor,
   type PageIterator,
+  type PhysPage,
+  pageAddress,
   physRegion,
   RegionError,
   type RegionErrorCode,
   RegionSet,
   subtractRanges,
+  type VirtPage,
   virtRegion,
 } from '../src/index.ts';
 
@@ -158,3 +162,27 @@ if (isRegionError(error)) {
 isRegionError(error, 'NOT_A_CODE');
 // @ts-expect-error every code has its own details
 new RegionError('KIND_MISMATCH', { value: 5 });
+
+// A cursor is a page, and not an address: it cannot be kept as one.
+{
+  const page: VirtPage = virtual.cursor(PageSize.Regular);
+  const frame: PhysPage = physical.cursor(PageSize.Regular);
+  pageAddress(frame) satisfies PhysAddr;
+  const kept: VirtAddr = pageAddress(page);
+  check<Equal<typeof kept, VirtAddr>>();
+  for (const one of virtual.cursor(PageSize.Regular)) {
+    check<Equal<typeof one, PageCursor<VirtAddr>>>();
+    check<Equal<typeof one.address, VirtAddr>>();
+    // @ts-expect-error
+    const address: VirtAddr = one;
+    // @ts-expect-error
+    const other: PhysPage = one;
+    // @ts-expect-error
+    virtual.contains(one);
+    // @ts-expect-error
+    one.low = address === other;
+    // @ts-expect-error
+    const next = one + 4096n;
+    pageAddress(next);
+  }
+}

@@ -66,6 +66,18 @@ const CODES: {
       `${FIRST} does not start and end at multiples of 0x200000 bytes: call alignOutward or alignInward first`,
     ],
   ],
+  NOT_ON_PAGE: [
+    [
+      () => first.cursor(PageSize.Regular).address,
+      { hasEnded: false },
+      'the cursor is not on a page: its loop has not begun; keep the address of a page, not the cursor',
+    ],
+    [
+      () => [...first.cursor(PageSize.Regular)][0]!.low,
+      { hasEnded: true },
+      'the cursor is not on a page: its loop has ended; keep the address of a page, not the cursor',
+    ],
+  ],
   NOT_CONTIGUOUS: [
     [
       () => first.merge(third),

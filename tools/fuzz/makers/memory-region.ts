@@ -1,6 +1,6 @@
 /** Valid values of the types of `@svsm/memory-region`. */
-import { type Address, Phys, type PhysAddr, physAddr } from '@svsm/address';
-import { type MemoryRegion, physRegion, RegionMap, RegionSet } from '@svsm/memory-region';
+import { type Address, PageSize, Phys, type PhysAddr, physAddr } from '@svsm/address';
+import { type MemoryRegion, type PageCursor, physRegion, RegionMap, RegionSet } from '@svsm/memory-region';
 import type { Makers, World } from '../world.ts';
 import { makers as address } from './address.ts';
 
@@ -10,6 +10,10 @@ export const makers: Makers = {
     MemoryRegion: {
       make: () => physRegion(physAddr(0x1_0000), 0x8000),
       state: (region: MemoryRegion<Address>) => [String(region)],
+    },
+    PageCursor: {
+      make: () => physRegion(physAddr(0x1_0000), 0x8000).cursor(PageSize.Regular).goTo(0),
+      state: (cursor: PageCursor<Address>) => [String(cursor.count)],
     },
     RegionSet: {
       make: () =>
