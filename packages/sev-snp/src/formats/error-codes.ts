@@ -324,6 +324,7 @@ export const ERRORS_OF = {
   GuestRegions: ['INVALID_ARGUMENT'],
   'GuestRegions.containsPage': ['INVALID_ARGUMENT'],
   pageRegion: ['INVALID_ARGUMENT'],
+  useOfPages: ['INVALID_ARGUMENT'],
   ValidatedPages: ['INVALID_ARGUMENT'],
   'ValidatedPages.requireNone': ['INVALID_ARGUMENT', 'ALREADY_VALIDATED'],
   'ValidatedPages.requireAll': ['INVALID_ARGUMENT', 'NOT_VALIDATED'],

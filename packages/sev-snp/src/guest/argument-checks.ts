@@ -5,6 +5,7 @@ import type { Vcpu } from '../cpu/vcpu.ts';
 import {
   readArgument,
   refuseArgument,
+  requireBoolean,
   requireFunction,
   requireInstance,
   requireMethods,
@@ -40,19 +41,21 @@ export function requireTable(table: PageTable): void {
 }
 
 /** The names of `VisibilityOptions`. */
-const VISIBILITY_OPTIONS: readonly string[] = ['validated', 'flush', 'validator'];
+const VISIBILITY_OPTIONS: readonly string[] = ['validated', 'flush', 'validator', 'clear'];
 
 /** Requires `VisibilityOptions`. @throws SnpError `INVALID_ARGUMENT` */
 export function requireVisibility(options: {
   readonly validated?: unknown;
   readonly flush?: unknown;
   readonly validator?: unknown;
+  readonly clear?: unknown;
 }): void {
   requireOptions('options', options, VISIBILITY_OPTIONS);
-  const { validated, flush, validator } = options;
+  const { validated, flush, validator, clear } = options;
   if (validated !== undefined) requireInstance('validated', validated, ValidatedPages, 'a ValidatedPages');
   if (flush !== undefined) requireFunction('flush', flush);
   if (validator !== undefined) requireFunction('validator', validator);
+  if (clear !== undefined) requireBoolean('clear', clear);
 }
 
 /** Requires the registers of a call to the SVSM. @throws SnpError `INVALID_ARGUMENT` */

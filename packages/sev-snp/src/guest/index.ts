@@ -31,6 +31,7 @@ export {
   releasePage,
   type VisibilityOptions,
 } from './page-visibility.ts';
+export { type PageInUse, type UseOfPage, useOfPages } from './pages-in-use.ts';
 export type { RegionState } from './region-state.ts';
 export {
   acceptRegion,

@@ -26,6 +26,13 @@ export interface VisibilityOptions {
   readonly flush?: ((region: MemoryRegion<VirtAddr>) => void) | undefined;
   /** The step that validates pages: PVALIDATE if not given. Above an SVSM, pass `svsmValidator(area)`. */
   readonly validator?: PageValidator | undefined;
+  /**
+   * Whether private pages are cleared before they are shared: a shared page keeps the bytes of DRAM, and equal ciphertext at one
+   * address is equal content. Each list of pages is cleared right before PVALIDATE rescinds its validation, so pages of lists
+   * that were not requested keep their content. A page that cannot be cleared is lost. `false` if not given. A page that is made
+   * private is cleared anyway.
+   */
+  readonly clear?: boolean | undefined;
 }
 
 /*
@@ -124,8 +131,9 @@ function release(
   vcpu: Vcpu,
   gva: VirtAddr,
   gpa: PhysAddr,
-  { validated, validator }: VisibilityOptions,
+  { validated, validator, clear }: VisibilityOptions,
 ): void {
+  if (clear === true) vcpu.clear(gva, PageSize.Regular);
   rescindPages({ vcpu, validated, validator }, [{ gva, gpa, size: PageSize.Regular }]);
   changePageState(vcpu, gpa, PageOperation.Shared);
 }

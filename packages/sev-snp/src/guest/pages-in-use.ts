@@ -1,11 +1,18 @@
 import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
-import { type MemoryRegion, RegionMap, RegionSet } from '@svsm/memory-region';
+import { MemoryRegion, RegionMap, RegionSet } from '@svsm/memory-region';
+import { requireGuest } from '../cpu/context-checks.ts';
 import type { GuestContext } from '../cpu/platform.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { pageRegion } from './validated-pages.ts';
 
 /** The use of a page by a processor. Meanwhile the page keeps its state. */
 export type UseOfPage = 'GHCB' | 'VMSA' | 'CALLING_AREA';
+
+/** A page in use: its use, or `CHANGE` while a call changes its state. */
+export interface PageInUse {
+  readonly gpa: PhysAddr;
+  readonly use: UseOfPage | 'CHANGE';
+}
 
 /** The pages of a guest that keep their state. */
 interface PagesInUse {
@@ -36,15 +43,26 @@ export function useOf(guest: GuestContext, gpa: PhysAddr): UseOfPage | undefined
 }
 
 /**
+ * The first page of a region that a processor of the guest uses, as a GHCB, a VMSA or a calling area, or that a call changes;
+ * `undefined` if there is none. Functions that change the state of pages refuse such a page with `PAGE_IN_USE`. The owner of memory
+ * asks before it gives pages to another use. O(log n).
+ *
+ * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; RegionError if `region` is not a region
+ */
+export function useOfPages(guest: GuestContext, region: MemoryRegion<PhysAddr>): PageInUse | undefined {
+  requireGuest(guest);
+  return firstInUse(guest, MemoryRegion.from(Phys, region));
+}
+
+/**
  * Checks that no processor uses a page in `region`, and that no call changes one. A VMSA keeps its bit in the RMP when its
  * validation is rescinded, so the hypervisor could still run it. O(log n).
  *
  * @throws SnpError `PAGE_IN_USE`
  */
 export function requireUnused(guest: GuestContext, region: MemoryRegion<PhysAddr>): void {
-  const { uses, changing } = pagesOf(guest);
-  for (const [part, use] of uses.overlapping(region)) throw inUse(region, part, use);
-  for (const part of changing.overlapping(region)) throw inUse(region, part, 'CHANGE');
+  const found = firstInUse(guest, region);
+  if (found !== undefined) throw new SnpError('PAGE_IN_USE', found);
 }
 
 /**
@@ -70,10 +88,11 @@ export function changing<T>(
   }
 }
 
-function inUse(
-  { start }: MemoryRegion<PhysAddr>,
-  part: MemoryRegion<PhysAddr>,
-  use: UseOfPage | 'CHANGE',
-): SnpError<'PAGE_IN_USE'> {
-  return new SnpError('PAGE_IN_USE', { gpa: part.start > start ? part.start : start, use });
+function firstInUse(guest: GuestContext, region: MemoryRegion<PhysAddr>): PageInUse | undefined {
+  const { uses, changing } = pagesOf(guest);
+  const within = ({ start }: MemoryRegion<PhysAddr>): PhysAddr =>
+    start > region.start ? start : region.start;
+  for (const [part, use] of uses.overlapping(region)) return { gpa: within(part), use };
+  for (const part of changing.overlapping(region)) return { gpa: within(part), use: 'CHANGE' };
+  return undefined;
 }

@@ -11,7 +11,9 @@ import { changePageStates } from './page-state-change.ts';
 import {
   clearPages,
   type OnPage,
+  type PrivatePage,
   rescindPages,
+  smallPagesOf,
   type ValidationContext,
   validatePages,
 } from './page-validation.ts';
@@ -34,7 +36,7 @@ export interface RegionRules {
  * A change of the visibility of a region, in units: the one algorithm of all functions that change regions. It goes list by
  * list, so that a refusal leaves the pages of later lists as they are.
  *
- * To shared: for each list rescind, page state change, C:=0; at the end one flush. To private: C:=1, one flush; for each list
+ * To shared: for each list clear if the options ask for it, rescind, page state change, C:=0; at the end one flush. To private: C:=1, one flush; for each list
  * page state change, validate, clear (see `page-visibility.ts`).
  */
 export class RegionChange {
@@ -83,6 +85,7 @@ export class RegionChange {
       const taken: Unit[] = [];
       const steps = (): void => {
         for (const list of listsOf(units)) {
+          this.#clear(list);
           this.#rescind(list);
           this.#request(
             list.filter((unit) => !isDone(unit)),
@@ -161,6 +164,17 @@ export class RegionChange {
       for (const { start, size } of validatedIn(record, physOf(unit, part)))
         state.validated.add(new MemoryRegion(this.#kind, (unit.gva + (start - unit.gpa)) as VirtAddr, size));
     }
+  }
+
+  /** Clears the private pages of units, if the options ask for it. */
+  #clear(units: readonly Unit[]): void {
+    if (this.#options.clear !== true) return;
+    const isPrivate = ({ gva, size }: PrivatePage): boolean =>
+      this.#state.has('private', new MemoryRegion(this.#kind, gva, size));
+    const pages = units.flatMap((unit) =>
+      isPrivate(unit) ? [unit] : smallPagesOf<PrivatePage>(unit).filter(isPrivate),
+    );
+    clearPages(this.#context, pages, this.#onPage);
   }
 
   #rescind(units: readonly Unit[]): void {

@@ -13,7 +13,13 @@ import { Ghcb } from '../../src/guest/ghcb.ts';
 import { requestPageState } from '../../src/guest/msr-protocol.ts';
 import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
-import { changing, noteUse, requireUnused, type UseOfPage } from '../../src/guest/pages-in-use.ts';
+import {
+  changing,
+  noteUse,
+  requireUnused,
+  type UseOfPage,
+  useOfPages,
+} from '../../src/guest/pages-in-use.ts';
 import {
   createVcpuBySvsm,
   deleteVcpuBySvsm,
@@ -51,6 +57,20 @@ function twoGhcbs(): World & {
 }
 
 const features = (ghcb: Ghcb): bigint => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
+
+test('useOfPages finds the first page in use in a region', () => {
+  const it = twoGhcbs();
+  const use = (gpa: number, bytes: number) => useOfPages(it.guest, physRegion(physAddr(gpa), bytes));
+  expect(use(0, 8 * MiB)).toEqual({ gpa: BigInt(GHCB), use: 'GHCB' });
+  expect(use(GHCB + PAGE_SIZE, 4 * PAGE_SIZE)).toEqual({ gpa: BigInt(OTHERS), use: 'GHCB' });
+  expect(use(GHCB + 0x10, 0x10)).toEqual({ gpa: BigInt(GHCB + 0x10), use: 'GHCB' });
+  expect(use(OTHERS + PAGE_SIZE, MiB)).toBeUndefined();
+  changing(it.guest, [pageRegion(physAddr(VMSA), PAGE_SIZE)], () =>
+    expect(use(VMSA - PAGE_SIZE, 2 * PAGE_SIZE)).toEqual({ gpa: BigInt(VMSA), use: 'CHANGE' }),
+  );
+  it.ghcb.release(it.table);
+  expect(use(GHCB, PAGE_SIZE)).toBeUndefined();
+});
 
 describe('a page state change of a page that a processor uses', () => {
   // A35, G7

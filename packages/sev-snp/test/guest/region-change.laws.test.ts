@@ -27,6 +27,8 @@ const REGION = regionOf(6 * MiB - 3 * PAGE_SIZE, 2 * MiB + 3 * PAGE_SIZE);
 
 type Change = (it: RegionWorld) => void;
 const share: Change = (it) => makeRegionShared(it.ghcb, it.pages, REGION, it.options);
+const shareCleared: Change = (it) =>
+  makeRegionShared(it.ghcb, it.pages, REGION, { ...it.options, clear: true });
 const take: Change = (it) => makeRegionPrivate(it.ghcb, it.pages, REGION, it.options);
 
 interface Subject {
@@ -40,6 +42,7 @@ interface Subject {
 const none: Change = () => {};
 const SUBJECTS: Readonly<Record<string, Subject>> = {
   makeRegionShared: { prepare: none, change: share, to: 'shared' },
+  'makeRegionShared that clears': { prepare: none, change: shareCleared, to: 'shared' },
   makeRegionPrivate: { prepare: share, change: take, to: 'private' },
   releaseRegion: {
     prepare: none,

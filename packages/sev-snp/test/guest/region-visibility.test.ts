@@ -4,8 +4,13 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { pageStateOf } from '../../src/formats/page-state-of.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
-import { acceptPage, makePagePrivate, type VisibilityOptions } from '../../src/guest/page-visibility.ts';
-import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
+import {
+  acceptPage,
+  makePagePrivate,
+  makePageShared,
+  type VisibilityOptions,
+} from '../../src/guest/page-visibility.ts';
+import { makeRegionPrivate, makeRegionShared, settleRegion } from '../../src/guest/region-visibility.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import type { GhcbAnswer } from '../../src/host/ghcb-service.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
@@ -259,4 +264,71 @@ test('the record refuses a double validation, which hardware allows', () => {
   expect(codeOf(() => it.vcpu.read(gvaOf(6 * MiB), 1))).toBe('VC_NOT_VALIDATED');
   expect(codeOf(() => it.validated.requireNone(physRegion(gpa, 0x1000)))).toBe('ALREADY_VALIDATED');
   expect(it.vcpu.pvalidate(gvaOf(6 * MiB), PageSize.Regular, true)).toEqual({ result: 0, unchanged: false });
+});
+
+describe('with `clear`, pages are cleared before they are shared', () => {
+  // Two ciphertexts of one page are equal if the content is: so the host knows a page of zeros.
+  const cipherOf = (it: World, gpa: number): Uint8Array =>
+    it.machine.hypervisor.read(spaOf(it, gpa), PAGE_SIZE);
+
+  test.each([
+    [
+      'a region',
+      (it: ReturnType<typeof withGhcb>, clear?: boolean) =>
+        makeRegionShared(it.ghcb, it.table, regionOf(4 * MiB, 0x1000), { ...it.options, clear }),
+    ],
+    [
+      'a page',
+      (it: ReturnType<typeof withGhcb>, clear?: boolean) =>
+        makePageShared(it.vcpu, it.table, gvaOf(4 * MiB), { ...it.options, clear }),
+    ],
+  ])('%s: the host finds the ciphertext of zeros, and without it that of the content', (_, share) => {
+    for (const clear of [true, false, undefined]) {
+      const it = withGhcb();
+      it.vcpu.write(gvaOf(4 * MiB), new Uint8Array(PAGE_SIZE));
+      const zeros = cipherOf(it, 4 * MiB);
+      it.vcpu.write(gvaOf(4 * MiB), bytesOf('a secret'));
+      const secret = cipherOf(it, 4 * MiB);
+      share(it, clear);
+      expect(cipherOf(it, 4 * MiB)).toEqual(clear === true ? zeros : secret);
+    }
+  });
+
+  test('pages of lists that were not requested keep their content', () => {
+    const it = withGhcb();
+    const region = regionOf(2 * MiB + 0x1000, 400 * PAGE_SIZE);
+    const last = gvaOf(2 * MiB + 400 * PAGE_SIZE);
+    it.vcpu.write(region.start, bytesOf('first'));
+    it.vcpu.write(last, bytesOf('last'));
+    it.machine.hypervisor.changePageState = () => 1;
+    const options = { ...it.options, clear: true };
+    const error = thrownBy(() => makeRegionShared(it.ghcb, it.table, region, options));
+    expect(error).toMatchObject({
+      code: 'REGION_CHANGE_FAILED',
+      details: { lost: [{ size: 253n * 4096n }] },
+    });
+    expect(it.vcpu.read(last, 4)).toEqual(bytesOf('last'));
+  });
+
+  test('a page that cannot be cleared is lost, and the others stay private', () => {
+    const it = withGhcb();
+    const region = regionOf(4 * MiB, 0x3000);
+    it.machine.hypervisor.splitPage(it.guest, physAddr(4 * MiB));
+    const { spa } = it.guest.nested.lookup(physAddr(4 * MiB + 0x1000))!;
+    it.guest.nested.unmap(physAddr(4 * MiB + 0x1000));
+    const options = { ...it.options, clear: true };
+    const error = thrownBy(() => makeRegionShared(it.ghcb, it.table, region, options));
+    expect(error).toMatchObject({ code: 'REGION_CHANGE_FAILED', cause: { code: 'NPF' } });
+    const page = regionOf(4 * MiB + 0x1000, 0x1000);
+    expect(error?.details).toMatchObject({ shared: [], lost: [page], validated: [page] });
+    it.guest.nested.map(physAddr(4 * MiB + 0x1000), spa, PageSize.Regular);
+    settleRegion(it.ghcb, it.table, error?.details as never, 'private', it.options);
+    expect(it.vcpu.read(region.start, 0x3000).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test('another value than a boolean is refused', () => {
+    const it = withGhcb();
+    const options = { clear: 1 as never };
+    expect(codeOf(() => makePageShared(it.vcpu, it.table, gvaOf(4 * MiB), options))).toBe('INVALID_ARGUMENT');
+  });
 });

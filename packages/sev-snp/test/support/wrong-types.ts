@@ -10,6 +10,7 @@ import * as formats from '../../src/formats/index.ts';
 import * as ap from '../../src/guest/ap-creation.ts';
 import { hypervisorFeatures, requireFeatures } from '../../src/guest/hypervisor-features.ts';
 import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
+import { useOfPages } from '../../src/guest/pages-in-use.ts';
 import { svsmValidator } from '../../src/guest/svsm-validator.ts';
 import { pageRegion } from '../../src/guest/validated-pages.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
@@ -122,6 +123,7 @@ const CALLS = {
   requestPageState: (value) => requestPageState(value, GPA, 1),
   'GuestRegions.containsPage': (value) => regions.containsPage(GPA, value),
   pageRegion: (value) => pageRegion(GPA, value),
+  useOfPages: (value) => useOfPages(value, physRegion(physAddr(0), 4096)),
   'Guest.onEnter': (value, it) => it().it.guest.onEnter(0, value),
   'Guest.enterVmpl': (value, it) => it().it.guest.enterVmpl(value, it().it.vcpu),
   'Guest.onStart': (value, it) => it().it.guest.onStart(value),
