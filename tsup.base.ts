@@ -1,4 +1,5 @@
 import type { Options } from 'tsup';
+import { writeDeclarations } from './tools/run/declarations.ts';
 
 /**
  * Makes top-level declarations `const` again, as they are in the source: the bundler turns them into `var`, and then an
@@ -13,17 +14,23 @@ const chunks = {
   }),
 };
 
-/** How every package is built: one ES module, its declarations and its map; siblings stay imports. */
+/** Maps name the sources, which are in the tarball, and do not repeat them. */
+function leaveSourcesOut(options: { sourcesContent?: boolean }): void {
+  options.sourcesContent = false;
+}
+
+/** How every package is built: one ES module, its map, and declarations with theirs; siblings stay imports. */
 export const library: Options = {
   entry: ['src/index.ts'],
   format: 'esm',
   target: 'es2022',
   platform: 'neutral',
-  dts: true,
   sourcemap: true,
+  esbuildOptions: leaveSourcesOut,
   treeshake: true,
   minify: false,
   clean: true,
   silent: true,
   plugins: [chunks],
+  onSuccess: async () => writeDeclarations(),
 };

@@ -7,5 +7,4 @@ export default {
   ...library,
   entry: [...doors, 'src/command/main.ts'],
   external: [/^node:/],
-  dts: { entry: doors, compilerOptions: { types: ['node'] } },
 };

@@ -29,7 +29,7 @@ function compile(name: string, code: string, resolver: keyof typeof RESOLVERS): 
   return ts.createProgram([file], {
     ...RESOLVERS[resolver],
     target: ts.ScriptTarget.ES2022,
-    lib: ['lib.es2025.d.ts', 'lib.esnext.disposable.d.ts'],
+    lib: ['lib.es2022.d.ts'],
     types: [],
     strict: true,
     skipLibCheck: false,

@@ -36,7 +36,7 @@ export class IndexedPages<A extends Address> {
   readonly #firstOffset: number;
   readonly #lastIndex: number;
 
-  /** `PageAllocator.indexed` has one of these. */
+  /** @internal `PageAllocator.indexed` has one of these. */
   constructor(space: PageSpace<A>, callbacks: Callbacks<A> | undefined) {
     const { start, end } = space.tree.range;
     this.#space = space;

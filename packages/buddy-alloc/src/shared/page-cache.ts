@@ -40,7 +40,7 @@ export class PageCache<A extends Address> {
   /** Pages that this object has put in and not taken out. Other owners may have freed some of them. */
   #count = 0;
 
-  /** `SharedPageAllocator.cache` creates these. */
+  /** @internal `SharedPageAllocator.cache` creates these. */
   constructor(space: SharedSpace<A>, capacity: number) {
     const { words, marks, markBase } = space.tables;
     this.#space = space;

@@ -53,6 +53,7 @@ export class SvsmCore {
   readonly #state: SvsmRecords;
   readonly #memory: GuestPages;
 
+  /** @internal `SvsmState.on` creates these. */
   constructor({ records, options, vcpu, access }: CoreParts) {
     this.vcpu = vcpu;
     this.#options = options;

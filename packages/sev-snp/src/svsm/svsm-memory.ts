@@ -23,6 +23,7 @@ export class SvsmMemory {
   readonly #records: SvsmRecords;
   readonly #pages: GuestPages;
 
+  /** @internal `SvsmCore.memory` is one of these. */
   constructor(records: SvsmRecords, pages: GuestPages) {
     this.#records = records;
     this.#pages = pages;
