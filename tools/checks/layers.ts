@@ -120,6 +120,24 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       },
     },
   },
+  mm: {
+    imports: ['address', 'memory-region', 'buddy-alloc', 'pagetable', 'sev-snp'],
+    rooms: {
+      formats: { charter: 'the errors, the events, and the names of the steps', imports: [] },
+      layout: {
+        charter: 'what lies where: virtual addresses, the direct map, guest-physical memory',
+        imports: ['formats'],
+      },
+      cpu: {
+        charter: 'processors: ranges of addresses, mappings for a time, flushes',
+        imports: ['formats', 'layout'],
+      },
+      boot: {
+        charter: 'the boot, step by step, and the SVSM, which composes all',
+        imports: ['formats', 'layout', 'cpu'],
+      },
+    },
+  },
 };
 
 /** Folders of `test` that are not rooms: helpers, recorded data, and tests of the package as a whole. */

@@ -1,0 +1,47 @@
+import { PageSize, type PhysAddr } from '@svsm/address';
+import { MemoryRegion } from '@svsm/memory-region';
+import { releaseRegion, type ValidatedPages } from '@svsm/sev-snp';
+import type { PerCpu } from '../cpu/per-cpu.ts';
+import { rescindRegion } from './heap-validation.ts';
+
+/**
+ * The step `early-memory`: invalidates memory that only code before the boot has used. Nobody can read what is left in it
+ * afterwards: a page that is validated again is cleared first.
+ *
+ * @param record - the SVSM's record, from which the memory is removed
+ * @param options - `startsShared`: also give the memory back to the hypervisor
+ * @throws SnpError `NOT_VALIDATED` if a page is not validated; as `releaseRegion`. A part that was invalidated stays so, and the
+ *   record says which
+ */
+export function invalidateEarlyMemory(
+  cpu: PerCpu,
+  record: ValidatedPages,
+  regions: Iterable<MemoryRegion<PhysAddr>>,
+  { startsShared = false }: { readonly startsShared?: boolean } = {},
+): void {
+  for (const region of regions) {
+    record.requireAll(region);
+    for (const part of piecesOf(region)) {
+      using guard = cpu.map(part);
+      if (startsShared) releaseRegion(cpu.ghcb, cpu.pageTable, guard.region, { validated: record });
+      else {
+        rescindRegion(cpu.vcpu, guard.region);
+        record.remove(part);
+      }
+    }
+  }
+}
+
+/** The number of pages that are mapped at a time. */
+const AT_A_TIME = 256;
+
+/** The parts of a region that are made of pages of one size, at most 256 each. */
+function* piecesOf(region: MemoryRegion<PhysAddr>): Generator<MemoryRegion<PhysAddr>> {
+  for (const { start, pageSize, count } of region.pageRuns({ maxPageSize: PageSize.Huge })) {
+    for (let done = 0; done < count; done += AT_A_TIME) {
+      const pages = BigInt(Math.min(AT_A_TIME, count - done));
+      const from = (start + BigInt(done) * BigInt(pageSize)) as PhysAddr;
+      yield new MemoryRegion(region.kind, from, pages * BigInt(pageSize));
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
+import { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
+import type { Processors } from '../cpu/processors.ts';
+import type { DirectMap } from '../layout/direct-map.ts';
+
+/** The allocators of an SVSM. */
+export interface RootMemory {
+  /** All pages of the heap, by their addresses in the direct map. */
+  readonly pages: PageAllocator<VirtAddr>;
+  /** Objects, small and large, in pages of {@link pages}. */
+  readonly heap: HeapAllocator<VirtAddr>;
+}
+
+/**
+ * The step `root-memory`: the allocators of the heap. Pages of zeros are cleared by the current processor.
+ *
+ * @throws BuddyError as `PageAllocator`
+ */
+export function createRootMemory({ virt }: DirectMap, processors: Processors): RootMemory {
+  const memory = { clearPage: (page: VirtAddr): void => processors.thisCpu().vcpu.clear(page, PAGE_SIZE) };
+  const pages = new PageAllocator(virt, { memory });
+  return { pages, heap: new HeapAllocator(pages) };
+}

@@ -1,0 +1,173 @@
+import type { PhysAddr, VirtAddr } from '@svsm/address';
+import type { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
+import type { MemoryRegion } from '@svsm/memory-region';
+import type { PageTablePart, PagingConfig } from '@svsm/pagetable';
+import type { Guest, SvsmState, ValidatedPages, Vcpu } from '@svsm/sev-snp';
+import { type MapGuardOptions, MappingGuard } from '../cpu/mapping-guard.ts';
+import type { PerCpu } from '../cpu/per-cpu.ts';
+import type { Processors } from '../cpu/processors.ts';
+import { requireInteger } from '../formats/arguments.ts';
+import { MmError } from '../formats/mm-error.ts';
+import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
+import type { DirectMap } from '../layout/direct-map.ts';
+import type { MemoryMap } from '../layout/memory-map.ts';
+import { type Booted, boot } from './boot.ts';
+import { type BootOptions, planOf } from './boot-options.ts';
+import { createProcessor, startProcessor } from './processor-start.ts';
+
+/**
+ * The memory management of an SVSM: allocators, page tables, processors and records, composed.
+ *
+ * @example
+ * ```ts
+ * import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
+ * import { getOrder } from '@svsm/buddy-alloc';
+ * import { physRegion } from '@svsm/memory-region';
+ * import { Svsm } from '@svsm/mm';
+ * import { SnpMachine } from '@svsm/sev-snp';
+ *
+ * const { hypervisor } = new SnpMachine({ memorySize: 128 << 20 });
+ * const guest = hypervisor.launch({ size: 64 << 20 });
+ * const own = physRegion(physAddr(0), 16 << 20);
+ * using svsm = Svsm.boot({ guest, memory: [[physRegion(physAddr(0), 64 << 20), 'guest']], own });
+ *
+ * const pages = svsm.pages.allocatePages(getOrder(4 * PAGE_SIZE));
+ * for (const page of pages.iterPages(PageSize.Regular)) svsm.thisCpu().pageTable.setShared4k(page);
+ * console.log(svsm.thisCpu().pageTable.lookup(pages.start)?.shared); // => true
+ * ```
+ */
+export class Svsm {
+  readonly guest: Guest;
+  /** The features that the hypervisor has announced. */
+  readonly features: bigint;
+  readonly paging: PagingConfig;
+  readonly layout: AddressSpaceLayout;
+  readonly memoryMap: MemoryMap;
+  /** The pages of the heap, by their addresses in the direct map. Page tables are made of them too. */
+  readonly pages: PageAllocator<VirtAddr>;
+  /** Objects in pages of {@link pages}. */
+  readonly heap: HeapAllocator<VirtAddr>;
+  readonly directMap: DirectMap;
+  /** The part of the page tables that all processors share. */
+  readonly kernel: PageTablePart;
+  readonly processors: Processors;
+  /** The state of the SVSM that serves the guest: one for all processors. */
+  readonly state: SvsmState;
+  readonly #booted: Booted;
+  readonly #createVcpu: (apicId: number) => Vcpu;
+  #isDisposed = false;
+
+  private constructor(guest: Guest, booted: Booted, createVcpu: ((apicId: number) => Vcpu) | undefined) {
+    this.guest = guest;
+    this.features = booted.features;
+    this.paging = booted.config;
+    this.layout = booted.layout;
+    this.memoryMap = booted.memoryMap;
+    this.pages = booted.pages;
+    this.heap = booted.heap;
+    this.directMap = booted.directMap;
+    this.kernel = booted.kernel;
+    this.processors = booted.processors;
+    this.state = booted.state;
+    this.#booted = booted;
+    this.#createVcpu = createVcpu ?? (() => createProcessor(guest));
+  }
+
+  /**
+   * Boots an SVSM in a guest: all steps in the order of `BOOT_STEPS`. If a step fails, the steps before it are undone, so that
+   * the same boot can be tried again. O(memory of the SVSM / 2 MiB + entries of the memory map + processors), whatever the size of the guest.
+   *
+   * @throws MmError `INVALID_ARGUMENT`, `INVALID_MEMORY_MAP`, `INVALID_LAYOUT`, `OUTSIDE_LAYOUT` for wrong options;
+   *   `ALREADY_BOOTED` if an SVSM runs in the guest, or could not be undone there; `MISSING_FEATURE`; `BOOT_FAILED` with the
+   *   step, and its error as `cause`
+   */
+  static boot(options: BootOptions): Svsm {
+    const plan = planOf(options);
+    return new Svsm(plan.guest, boot(plan), plan.createVcpu);
+  }
+
+  /** The processors, in the order in which they were started. */
+  get cpus(): readonly PerCpu[] {
+    return this.processors.list;
+  }
+
+  /** The one record of validated pages. */
+  get validated(): ValidatedPages {
+    return this.state.validated;
+  }
+
+  /**
+   * Starts another processor: its page table, its GHCB and its own pages. If it fails, nothing of it is left.
+   *
+   * @param apicId - 32 bits
+   * @throws MmError `NOT_BOOTED`, `INVALID_ARGUMENT`, `ALREADY_STARTED`; SnpError as `Ghcb.create`; PageTableError, BuddyError
+   *   if there is too little memory
+   */
+  startCpu(apicId: number): PerCpu {
+    this.#requireBooted();
+    requireInteger('the APIC ID', apicId, 0, 0xffff_ffff);
+    if (this.cpus.some((cpu) => cpu.apicId === apicId)) throw new MmError('ALREADY_STARTED', { apicId });
+    return startProcessor(this.#booted, apicId, this.#createVcpu(apicId), this.#booted.undo);
+  }
+
+  /**
+   * The processor on whose behalf code runs: that of the innermost {@link on}, else the first one.
+   *
+   * @throws MmError `NOT_BOOTED`
+   */
+  thisCpu(): PerCpu {
+    this.#requireBooted();
+    return this.processors.thisCpu();
+  }
+
+  /**
+   * Runs `run` on behalf of a processor, as `Processors.on`.
+   *
+   * @throws MmError `NOT_BOOTED`; as `Processors.on`
+   */
+  on<T>(cpu: PerCpu | number, run: () => T): T {
+    this.#requireBooted();
+    return this.processors.on(cpu, run);
+  }
+
+  /**
+   * The physical address to which the current processor's page table maps a virtual one.
+   *
+   * @throws MmError `NOT_BOOTED`, `NOT_A_MAPPING`; PageTableError as `translate`
+   */
+  virtToPhys(vaddr: VirtAddr): PhysAddr {
+    const paddr = this.thisCpu().pageTable.translate(vaddr);
+    if (paddr === undefined) throw new MmError('NOT_A_MAPPING', { vaddr });
+    return paddr;
+  }
+
+  /** The virtual address of a byte of the heap. @throws MmError `INVALID_ARGUMENT`, `NOT_DIRECT_MAPPED` */
+  physToVirt(paddr: PhysAddr): VirtAddr {
+    return this.directMap.toVirt(paddr);
+  }
+
+  /**
+   * Maps physical memory for all processors, until the guard is released.
+   *
+   * @throws MmError `NOT_BOOTED`; as `MappingGuard.create`
+   */
+  mapGlobal(region: MemoryRegion<PhysAddr>, options?: MapGuardOptions): MappingGuard {
+    this.#requireBooted();
+    return MappingGuard.create(this.#booted.globalSpace, region, options);
+  }
+
+  /**
+   * Ends the SVSM: the GHCBs become private pages again, and all tables are given up. Another SVSM can boot in the guest then,
+   * with the runs of {@link validated} as its option `validated`. Does nothing the second time.
+   *
+   * @throws SnpError as `Ghcb.release`, if the hypervisor does not give a page back: call it again
+   */
+  [Symbol.dispose](): void {
+    this.#booted.undo.run();
+    this.#isDisposed = true;
+  }
+
+  #requireBooted(): void {
+    if (this.#isDisposed) throw new MmError('NOT_BOOTED', {});
+  }
+}

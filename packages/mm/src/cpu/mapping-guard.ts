@@ -1,0 +1,184 @@
+import { PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
+import { type EntryFlags, type PageMapper, PteFlags, PtePreset } from '@svsm/pagetable';
+import type { Vcpu } from '@svsm/sev-snp';
+import {
+  refuseArgument,
+  regionArgument,
+  requireBoolean,
+  requireInteger,
+  requireOneOf,
+  requireOptions,
+} from '../formats/arguments.ts';
+import { MmError } from '../formats/mm-error.ts';
+import type { MmTrace } from '../formats/mm-event.ts';
+import type { VirtualRange } from './virtual-range.ts';
+
+/** Options of a mapping. */
+export interface MapGuardOptions {
+  /** Whether it can be written: `true` if not given. */
+  readonly writable?: boolean;
+  /** Whether it is shared with the hypervisor: `false` if not given. */
+  readonly shared?: boolean;
+  /** The size of its pages, 4 KiB or 2 MiB. If not given: 2 MiB if the region has whole pages of 2 MiB, else 4 KiB. */
+  readonly pageSize?: PageSize;
+}
+
+/** Where mappings of a {@link MappingGuard} lie, and what keeps them apart. A processor has one, and all processors together. */
+export interface MappingSpace {
+  /** The page table, or the part of one, that maps them. */
+  readonly mapper: Pick<PageMapper, 'mapRegion' | 'unmapRegion'>;
+  /** Addresses for pages of 4 KiB, and for pages of 2 MiB. */
+  readonly small: VirtualRange;
+  readonly huge: VirtualRange;
+  /** Whether its translations are global: a load of CR3 does not drop them. */
+  readonly isGlobal: boolean;
+  /** The processor that reads and writes through a mapping. */
+  readonly vcpu: () => Vcpu;
+  /** Drops translations wherever a processor can have cached them. */
+  readonly flush: (region: MemoryRegion<VirtAddr>, pageSize: PageSize) => void;
+  readonly trace?: MmTrace | undefined;
+}
+
+const OPTIONS: readonly (keyof MapGuardOptions)[] = ['writable', 'shared', 'pageSize'];
+
+/**
+ * A mapping of physical memory for a time: `using guard = cpu.map(region)` unmaps it at the end of the scope, flushes it, and
+ * only then gives its addresses back. If one of these steps fails, the later ones have not happened, and the next release
+ * continues there.
+ */
+export class MappingGuard {
+  /** The physical memory. */
+  readonly phys: MemoryRegion<PhysAddr>;
+  readonly pageSize: PageSize;
+  readonly #space: MappingSpace;
+  readonly #region: MemoryRegion<VirtAddr>;
+  #state: 'mapped' | 'unmapped' | 'flushed' | 'released' | 'leaked' = 'mapped';
+
+  private constructor(
+    space: MappingSpace,
+    phys: MemoryRegion<PhysAddr>,
+    region: MemoryRegion<VirtAddr>,
+    pageSize: PageSize,
+  ) {
+    this.#space = space;
+    this.#region = region;
+    this.phys = phys;
+    this.pageSize = pageSize;
+  }
+
+  /**
+   * Maps `phys`. If that fails, nothing is left: no entry, and no address is taken.
+   *
+   * @param phys - whole pages
+   * @throws MmError `INVALID_ARGUMENT`; `NO_VIRTUAL_RANGE`; PageTableError as `mapRegion`
+   */
+  static create(
+    space: MappingSpace,
+    phys: MemoryRegion<PhysAddr>,
+    options: MapGuardOptions = {},
+  ): MappingGuard {
+    requireOptions('options', options, OPTIONS);
+    const { writable = true, shared = false } = options;
+    requireBoolean('writable', writable);
+    requireBoolean('shared', shared);
+    const memory = regionArgument('the region', phys, Phys);
+    const pageSize = pageSizeOf(memory, options.pageSize);
+    const range = pageSize === PageSize.Huge ? space.huge : space.small;
+    const region = range.allocate(memory.pageCount(pageSize));
+    const preset = writable ? PtePreset.Data : PtePreset.ReadOnly;
+    const flags = (space.isGlobal ? preset : preset & ~PteFlags.Global) as EntryFlags<0>;
+    try {
+      space.mapper.mapRegion(region, memory.start, flags, { pageSize, shared });
+    } catch (error) {
+      range.free(region);
+      throw error;
+    }
+    const guard = new MappingGuard(space, memory, region, pageSize);
+    try {
+      space.trace?.({ type: 'map', region, phys: memory });
+    } catch (error) {
+      guard[Symbol.dispose]();
+      throw error;
+    }
+    return guard;
+  }
+
+  /** The virtual addresses. @throws MmError `GUARD_RELEASED` */
+  get region(): MemoryRegion<VirtAddr> {
+    this.#requireMapped();
+    return this.#region;
+  }
+
+  /**
+   * Reads bytes once: a copy, which does not change when the memory does.
+   *
+   * @param offset - from the start of the region
+   * @throws MmError `INVALID_ARGUMENT`, `GUARD_RELEASED`; SnpFault as `Vcpu.read`
+   */
+  read(offset: number, length: number): Uint8Array {
+    return this.#space.vcpu().read(this.#at(offset, length), length);
+  }
+
+  /** Writes bytes, all or none. @throws MmError `INVALID_ARGUMENT`, `GUARD_RELEASED`; SnpFault as `Vcpu.write` */
+  write(offset: number, bytes: Uint8Array): void {
+    if (!(bytes instanceof Uint8Array)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
+    this.#space.vcpu().write(this.#at(offset, bytes.length), bytes);
+  }
+
+  /** Keeps the mapping for ever, and returns its addresses. @throws MmError `GUARD_RELEASED` */
+  leak(): MemoryRegion<VirtAddr> {
+    this.#requireMapped();
+    this.#state = 'leaked';
+    return this.#region;
+  }
+
+  /** Whether {@link leak} or the release has ended it. */
+  get isReleased(): boolean {
+    return this.#state !== 'mapped';
+  }
+
+  /**
+   * Unmaps, flushes, and gives the addresses back. Does nothing the second time, and after {@link leak}.
+   *
+   * @throws PageTableError as `unmapRegion`; the errors of the flush
+   */
+  [Symbol.dispose](): void {
+    const { mapper, small, huge, flush, trace } = this.#space;
+    if (this.#state === 'mapped') {
+      mapper.unmapRegion(this.#region);
+      this.#state = 'unmapped';
+    }
+    if (this.#state === 'unmapped') {
+      flush(this.#region, this.pageSize);
+      this.#state = 'flushed';
+    }
+    if (this.#state !== 'flushed') return;
+    (this.pageSize === PageSize.Huge ? huge : small).free(this.#region);
+    this.#state = 'released';
+    trace?.({ type: 'unmap', region: this.#region, phys: this.phys });
+  }
+
+  #at(offset: number, length: number): VirtAddr {
+    this.#requireMapped();
+    const size = Number(this.#region.size);
+    requireInteger('the offset', offset, 0, size);
+    requireInteger('the length', length, 0, size - offset);
+    return (this.#region.start + BigInt(offset)) as VirtAddr;
+  }
+
+  #requireMapped(): void {
+    if (this.#state !== 'mapped') throw new MmError('GUARD_RELEASED', { region: String(this.#region) });
+  }
+}
+
+function pageSizeOf({ start, size, isEmpty }: MemoryRegion<PhysAddr>, asked: PageSize | undefined): PageSize {
+  const huge = BigInt(PAGE_SIZE_2M);
+  const isHuge = start % huge === 0n && size % huge === 0n;
+  const pageSize = asked ?? (isHuge ? PageSize.Huge : PageSize.Regular);
+  requireOneOf('the page size', pageSize, [PageSize.Regular, PageSize.Huge]);
+  const unit = BigInt(pageSize);
+  if (isEmpty || start % unit !== 0n || size % unit !== 0n)
+    refuseArgument('the region', start, `pass whole pages of ${pageSize} bytes, at least one`);
+  return pageSize;
+}

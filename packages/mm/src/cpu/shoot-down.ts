@@ -1,0 +1,133 @@
+import { PAGE_SIZE_2M, PageSize, type VirtAddr } from '@svsm/address';
+import type { MemoryRegion } from '@svsm/memory-region';
+import { InvlpgbFlag, invlpgb, type Tlb } from '@svsm/pagetable';
+import type { Vcpu } from '@svsm/sev-snp';
+import { requireInteger, requireOptions } from '../formats/arguments.ts';
+import type { MmTrace } from '../formats/mm-event.ts';
+
+/** A processor with a TLB that can be flushed. `PerCpu` is one. */
+export interface FlushTarget {
+  readonly vcpu: Vcpu;
+  readonly tlb: Tlb;
+}
+
+/** Options of a {@link ShootDown}. */
+export interface ShootDownOptions {
+  /** The number of pages above which everything is flushed, as COCONUT-SVSM does: 256 if not given. */
+  readonly fullFlushThreshold?: number;
+  /** CPUID Fn8000_0008 EDX[15:0]: the number of pages after the first that one INVLPGB names. 7 if not given. */
+  readonly invlpgbCountMax?: number;
+  readonly trace?: MmTrace | undefined;
+}
+
+/** The flushes so far. */
+export interface FlushCounts {
+  /** Flushes of one processor, and of all processors. */
+  readonly local: number;
+  readonly broadcast: number;
+  /** INVLPG and INVLPGB instructions, full flushes included. */
+  readonly instructions: number;
+  /** Flushes of everything. */
+  readonly full: number;
+}
+
+/**
+ * Drops translations: on one processor by INVLPG, or on all of them by INVLPGB and TLBSYNC (AMD64 APM vol. 3). What is flushed
+ * is dropped when the call returns. It counts.
+ */
+export class ShootDown {
+  readonly #targets: Set<FlushTarget> = new Set();
+  readonly #threshold: number;
+  readonly #countMax: number;
+  readonly #trace: MmTrace | undefined;
+  readonly #counts: { -readonly [Count in keyof FlushCounts]: number } = {
+    local: 0,
+    broadcast: 0,
+    instructions: 0,
+    full: 0,
+  };
+
+  /** Without processors: {@link add} them. @throws MmError `INVALID_ARGUMENT` */
+  constructor(options: ShootDownOptions = {}) {
+    requireOptions('options', options, ['fullFlushThreshold', 'invlpgbCountMax', 'trace']);
+    const { fullFlushThreshold = 256, invlpgbCountMax = 7, trace } = options;
+    requireInteger('fullFlushThreshold', fullFlushThreshold, 0);
+    requireInteger('invlpgbCountMax', invlpgbCountMax, 0, 0xffff);
+    this.#threshold = fullFlushThreshold;
+    this.#countMax = invlpgbCountMax;
+    this.#trace = trace;
+  }
+
+  /** The flushes so far. */
+  get counts(): FlushCounts {
+    return { ...this.#counts };
+  }
+
+  /** Makes a processor hear broadcasts: before it loads a page table. */
+  add(target: FlushTarget): void {
+    this.#targets.add(target);
+  }
+
+  /** Ends that: when the processor uses no page table any more. */
+  remove(target: FlushTarget): void {
+    this.#targets.delete(target);
+  }
+
+  /**
+   * Drops the translations of a region, or all, on one processor. O(pages), at most the threshold.
+   *
+   * @param pageSize - the size of the pages that map it: one INVLPG drops a page of any size
+   */
+  local({ vcpu }: FlushTarget, region?: MemoryRegion<VirtAddr>, pageSize: PageSize = PageSize.Regular): void {
+    const pages = region?.pageCount(pageSize) ?? Number.POSITIVE_INFINITY;
+    this.#counts.local += 1;
+    if (region === undefined || pages > this.#threshold) {
+      this.#counts.full += 1;
+      this.#counts.instructions += 1;
+      vcpu.flushTlb();
+    } else {
+      for (const page of region.iterPages(pageSize)) {
+        this.#counts.instructions += 1;
+        vcpu.invlpg(page);
+      }
+    }
+    this.#trace?.({ type: 'flush', scope: 'local', region });
+  }
+
+  /**
+   * Drops the translations of a region, or all, on all processors. O(processors · pages), at most the threshold.
+   *
+   * @param pageSize - the size of the pages that map it, 4 KiB or 2 MiB
+   */
+  broadcast(region?: MemoryRegion<VirtAddr>, pageSize: PageSize = PageSize.Regular): void {
+    const stride = pageSize === PageSize.Regular ? PageSize.Regular : PageSize.Huge;
+    const pages = region?.pageCount(stride) ?? Number.POSITIVE_INFINITY;
+    this.#counts.broadcast += 1;
+    if (region === undefined || pages > this.#threshold) {
+      this.#counts.full += 1;
+      this.#instruction(InvlpgbFlag.IncludeGlobal, 0, undefined);
+    } else {
+      const most = this.#countMax + 1;
+      for (let done = 0; done < pages; done += most) {
+        const start = (region.start + BigInt(done) * BigInt(stride)) as VirtAddr;
+        const count = Math.min(most, pages - done) - 1;
+        const ecx = (count | (stride === PAGE_SIZE_2M ? 0x8000_0000 : 0)) >>> 0;
+        this.#instruction(start | InvlpgbFlag.Va | InvlpgbFlag.IncludeGlobal, ecx, start);
+      }
+    }
+    this.#trace?.({ type: 'flush', scope: 'broadcast', region });
+  }
+
+  /** One INVLPGB for the guest's ASID. All TLBs hear it before the machine reports it. */
+  #instruction(rax: bigint, ecx: number, gva: VirtAddr | undefined): void {
+    this.#counts.instructions += 1;
+    let machine: { trace(event: { type: 'flush'; gva: bigint | undefined }): void } | undefined;
+    for (const { vcpu, tlb } of this.#targets) {
+      const { asid } = vcpu.guest;
+      const registers = { rax: BigInt.asUintN(64, rax | InvlpgbFlag.Asid), ecx, edx: asid };
+      invlpgb(tlb, registers, { asid, maxCount: this.#countMax });
+      machine ??= vcpu.guest.machine;
+    }
+    machine?.trace({ type: 'flush', gva });
+  }
+}

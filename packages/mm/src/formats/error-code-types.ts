@@ -1,0 +1,44 @@
+import type { ERRORS_OF } from './error-codes.ts';
+import type { MmErrorCode } from './mm-error.ts';
+
+/** `Table`, of which every code must be one of this package. */
+type Checked<Table extends Readonly<Record<string, readonly MmErrorCode[]>>> = Table;
+type CodeOf<Operation extends keyof typeof ERRORS_OF> = Checked<typeof ERRORS_OF>[Operation][number];
+
+/** The codes that making a layout throws: `addressSpaceLayout`, `slotRegion`. */
+export type LayoutErrorCode = CodeOf<'addressSpaceLayout' | 'slotRegion'>;
+
+/** The codes that a `MemoryMap` and its registry throw. */
+export type MemoryMapErrorCode = CodeOf<'MemoryMap' | 'MemoryMap.registerVmsa' | 'MemoryMap.unregisterVmsa'>;
+
+/** The codes that translating by a `DirectMap` throws. */
+export type DirectMapErrorCode = CodeOf<
+  'DirectMap' | 'DirectMap.toPhys' | 'DirectMap.toVirt' | 'DirectMap.physOf' | 'DirectMap.virtOf'
+>;
+
+/** The codes that a `VirtualRange` throws. */
+export type VirtualRangeErrorCode = CodeOf<'VirtualRange' | 'VirtualRange.allocate' | 'VirtualRange.free'>;
+
+/** The codes that a `MappingGuard` throws. */
+export type GuardErrorCode = CodeOf<
+  | 'MappingGuard.create'
+  | 'MappingGuard.region'
+  | 'MappingGuard.read'
+  | 'MappingGuard.write'
+  | 'MappingGuard.leak'
+>;
+
+/** The codes that the processors of an SVSM throw: `Processors`, `PerCpu`, `ShootDown`. */
+export type ProcessorsErrorCode = CodeOf<
+  | 'PerCpu'
+  | 'ShootDown'
+  | 'Processors'
+  | 'Processors.add'
+  | 'Processors.remove'
+  | 'Processors.get'
+  | 'Processors.thisCpu'
+  | 'Processors.on'
+>;
+
+/** The codes that the boot throws: `Svsm.boot`. */
+export type BootErrorCode = CodeOf<'Svsm.boot'>;
