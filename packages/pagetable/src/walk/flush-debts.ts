@@ -59,8 +59,16 @@ export class FlushDebts {
 
   /** Notes that one page was flushed for `scope`. */
   pay(page: number, scope: number): void {
-    this.#store();
-    this.#byScope.get(scope)?.remove(this.#regionOf(page, page + 1));
+    if (scope === this.#scope && page >= this.#first && page < this.#end) this.#payInRun(page);
+    const due = this.#byScope.get(scope);
+    if (due !== undefined && !due.isEmpty) due.remove(this.#regionOf(page, page + 1));
+  }
+
+  /** Takes a page out of the last run: a page inside of it splits the run, whose parts go into the set. */
+  #payInRun(page: number): void {
+    if (page === this.#end - 1) this.#end = page;
+    else if (page === this.#first) this.#first = page + 1;
+    else this.#store();
   }
 
   /** Keeps, of one scope, what overlaps one of these entries. */

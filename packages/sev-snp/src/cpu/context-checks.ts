@@ -12,13 +12,11 @@ import type { GuestContext, SnpPlatform, VcpuContext } from './platform.ts';
  */
 export function requireGuest(guest: GuestContext): void {
   const expected = 'pass a guest that launch has returned';
-  const isGuest = readArgument(
-    'the guest',
-    guest,
-    expected,
-    () => guest.nested instanceof NestedTable && typeof guest.enterVmpl === 'function',
-  );
-  if (!isGuest) refuseArgument('the guest', guest, expected);
+  if (!readArgument('the guest', guest, expected, isGuest)) refuseArgument('the guest', guest, expected);
+}
+
+function isGuest(guest: GuestContext): boolean {
+  return guest.nested instanceof NestedTable && typeof guest.enterVmpl === 'function';
 }
 
 /** Requires a processor of a guest. @throws SnpError `INVALID_ARGUMENT` */

@@ -29,6 +29,18 @@ export interface GuestPhysAccess extends Privilege {
   readonly shadowStack?: 'user' | 'supervisor' | undefined;
 }
 
+/** An access with all its fields. They are read once, and each access has them in the same order: engines like that. */
+export function guestPhysAccess(
+  { vmpl, cpl, vmplSss = false }: Privilege,
+  gpa: PhysAddr,
+  gva: VirtAddr | undefined,
+  kind: RmpAccessKind,
+  isPrivate: boolean,
+  shadowStack?: GuestPhysAccess['shadowStack'],
+): GuestPhysAccess {
+  return { vmpl, cpl, vmplSss, gpa, gva, kind, isPrivate, shadowStack };
+}
+
 /** The place of a part of an access: its translation, and the key. */
 export interface AccessedPlace {
   readonly access: GuestPhysAccess;
@@ -148,13 +160,17 @@ function isNestedWrite(kind: RmpAccessKind): boolean {
 }
 
 function deniedByRmp(guest: GuestContext, nested: NestedPage, access: GuestPhysAccess): RmpCheck | undefined {
+  const { kind, gpa, vmpl, cpl, isPrivate } = access;
   return failedAccessCheck(guest.machine.rmp, {
-    ...access,
-    supervisorShadowStack: needsSss(access),
-    accessor: access.isPrivate ? 'snp-guest-private' : 'snp-guest-shared',
+    accessor: isPrivate ? 'snp-guest-private' : 'snp-guest-shared',
+    kind,
     spa: nested.spa,
     translationSize: nested.size,
+    gpa,
     asid: guest.asid,
+    vmpl,
+    cpl,
+    supervisorShadowStack: needsSss(access),
   });
 }
 

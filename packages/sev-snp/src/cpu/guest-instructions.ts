@@ -15,7 +15,7 @@ import type { NestedPage } from '../memory/nested-table.ts';
 import { failedOwnershipCheck } from '../rmp/rmp-check.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import { requireGuest } from './context-checks.ts';
-import { type GuestPhysAccess, type Privilege, rmpFault } from './guest-access.ts';
+import { type GuestPhysAccess, guestPhysAccess, type Privilege, rmpFault } from './guest-access.ts';
 import type { GuestContext } from './platform.ts';
 
 /** A processor of a guest, as the instructions see it. `Vcpu` implements it. */
@@ -73,16 +73,16 @@ export function pvalidate(
   requireRmpPageSize(pageSize);
   requireBoolean('whether to validate', validate);
   const { rmp } = cpu.guest.machine;
-  const { carryOnFailure } = rmp.assumptions;
-  const failed = (result: RmpResult): PvalidateAnswer => answer(result, carryOnFailure === 'set');
+  const carry = rmp.assumptions.carryOnFailure === 'set';
   requireExecutable(cpu, 'PVALIDATE', true);
   if (cpu.vmpl !== 0) {
-    if (rmp.assumptions.pvalidateAboveVmpl0 === 'FAIL_PERMISSION') return failed(RmpResult.FAIL_PERMISSION);
+    if (rmp.assumptions.pvalidateAboveVmpl0 === 'FAIL_PERMISSION')
+      return answer(RmpResult.FAIL_PERMISSION, carry);
     throw new SnpFault('GP', { errorCode: 0, reason: `PVALIDATE at VMPL${cpu.vmpl}` });
   }
-  if (isMisaligned(cpu, gva, pageSize)) return failed(RmpResult.FAIL_INPUT);
+  if (isMisaligned(cpu, gva, pageSize)) return answer(RmpResult.FAIL_INPUT, carry);
   const { entry, spa, sizeMismatch } = operand(cpu, gva, pageSize);
-  if (sizeMismatch) return failed(RmpResult.FAIL_SIZEMISMATCH);
+  if (sizeMismatch) return answer(RmpResult.FAIL_SIZEMISMATCH, carry);
   if (entry.validated === validate) return answer(RmpResult.SUCCESS, true);
   const vmplMasks = validate ? rmp.masksOnceValidated(entry) : entry.vmplMasks;
   rmp.setRawEntry(spa, { ...entry, validated: validate, vmplMasks });
@@ -129,8 +129,9 @@ export function rmpadjust(
   if (isReserved && rmp.assumptions.rmpadjustReservedBits === 'FAIL_INPUT') return RmpResult.FAIL_INPUT;
   if (vmpl >= VMPL_COUNT) return RmpResult[rmp.assumptions.rmpadjustVmplRange];
   if (vmpl <= cpu.vmpl) return RmpResult.FAIL_PERMISSION;
-  const { entry, spa, sizeMismatch, invalid } = operand(cpu, gva, pageSize);
-  if (!entry.validated) throw invalid();
+  const found = operand(cpu, gva, pageSize);
+  const { entry, spa, sizeMismatch } = found;
+  if (!entry.validated) throw notValidated(cpu, found);
   if (sizeMismatch) return RmpResult.FAIL_SIZEMISMATCH;
   const mask = permissions & VmplPermission.All;
   if ((mask & ~entry.vmplMasks[cpu.vmpl]) !== 0) return RmpResult.FAIL_PERMISSION;
@@ -167,8 +168,9 @@ export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnsw
   const isDenied =
     (vmpl < cpu.vmpl && rmpqueryLevels !== 'any') || (vmpl === cpu.vmpl && rmpqueryLevels === 'lower');
   if (isDenied) return failed(RmpResult.FAIL_PERMISSION);
-  const { entry, invalid } = operand(cpu, gva, undefined);
-  if (!entry.validated && assumptions.rmpqueryNeedsValidated) throw invalid();
+  const found = operand(cpu, gva, undefined);
+  const { entry } = found;
+  if (!entry.validated && assumptions.rmpqueryNeedsValidated) throw notValidated(cpu, found);
   const { vmsa, pageSize } = entry;
   return Object.freeze({ result: RmpResult.SUCCESS, permissions: entry.vmplMasks[vmpl], vmsa, pageSize });
 }
@@ -179,8 +181,14 @@ interface Operand {
   readonly spa: SysPhysAddr;
   /** The operand has 2 MiB, the page 4 KiB. */
   readonly sizeMismatch: boolean;
-  /** The #VC for a page that is not validated. */
-  readonly invalid: () => SnpFault;
+  /** The access for which the page was translated, and the nested half of the translation. */
+  readonly access: GuestPhysAccess;
+  readonly nested: NestedPage;
+}
+
+/** The #VC for a page that is not validated. */
+function notValidated({ guest }: GuestCpu, { access, nested }: Operand): SnpFault {
+  return rmpFault(guest, 'validated', access, nested);
 }
 
 /** The entry of an instruction's page, after the checks that end in a nested page fault. */
@@ -188,11 +196,12 @@ function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined
   const { guest, vmpl, cpl } = cpu;
   const { rmp } = guest.machine;
   const { operandAccess, sharedOperand, guestSizeMatters } = rmp.assumptions;
-  const { gpa, spa, nested, guestSize, ...translation } = cpu.translate(gva, operandAccess, true);
+  const translation = cpu.translate(gva, operandAccess, true);
+  const { gpa, spa, nested, guestSize } = translation;
   // The walk reads a table of the hypervisor: the guest may have ended meanwhile, and its ASID belong to another one.
   void guest.key;
   const isPrivate = translation.isPrivate || sharedOperand === 'as-private';
-  const access: GuestPhysAccess = { gpa, gva, kind: operandAccess, isPrivate, vmpl, cpl };
+  const access = guestPhysAccess({ vmpl, cpl }, gpa, gva, operandAccess, isPrivate);
   const owner = { spa, gpa, asid: guest.asid };
   const check = isPrivate ? failedOwnershipCheck(rmp, owner) : 'guest-owned';
   if (check !== undefined) throw rmpFault(guest, check, access, nested);
@@ -213,7 +222,8 @@ function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined
         entry.pageSize === PageSize.Huge &&
         !(guestSizeMatters && guestSize === PageSize.Regular)
       ),
-    invalid: () => rmpFault(guest, 'validated', access, nested),
+    access,
+    nested,
   };
 }
 
@@ -237,13 +247,14 @@ const ADJUSTMENT: readonly (keyof RmpAdjustment)[] = ['vmpl', 'permissions', 'vm
 /** Requires a processor of a guest. @throws SnpError `INVALID_ARGUMENT` */
 function requireCpu(cpu: GuestCpu): void {
   const expected = 'pass a Vcpu';
-  const isCpu = readArgument('the processor', cpu, expected, () => {
-    const { vmpl, cpl, is64Bit, guest } = cpu;
-    requireGuest(guest);
-    const isLevel = Number.isInteger(vmpl) && Number.isInteger(cpl);
-    return isLevel && typeof is64Bit === 'boolean' && typeof cpu.translate === 'function';
-  });
-  if (!isCpu) refuseArgument('the processor', cpu, expected);
+  if (!readArgument('the processor', cpu, expected, isCpu)) refuseArgument('the processor', cpu, expected);
+}
+
+function isCpu(cpu: GuestCpu): boolean {
+  const { vmpl, cpl, is64Bit, guest } = cpu;
+  requireGuest(guest);
+  const isLevel = Number.isInteger(vmpl) && Number.isInteger(cpl);
+  return isLevel && typeof is64Bit === 'boolean' && typeof cpu.translate === 'function';
 }
 
 /** Arrays of the memory of a page end with its state. */

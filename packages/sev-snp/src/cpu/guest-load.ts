@@ -1,8 +1,8 @@
-import type { VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
 import type { AccessKind } from '@svsm/pagetable';
 import { refuseArgument, requireInteger } from '../formats/arguments.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
-import { piecesOf } from './access-pieces.ts';
+import { isOnePiece, piecesOf, startOfAccess } from './access-pieces.ts';
 import { type AccessPath, targetOf } from './guest-store.ts';
 import type { DataAccessOptions } from './vcpu-options.ts';
 
@@ -20,6 +20,15 @@ export function loadBytes(
 ): Uint8Array {
   const { memory } = path.guest.machine;
   const bytes = arrayOf(length);
+  if (length > 0 && length <= PAGE_SIZE) {
+    const linear = startOfAccess(path.mmu, gva, length, kind, options);
+    if (isOnePiece(linear, length)) {
+      const { spa, key } = targetOf(path, linear, kind, options);
+      if (key === NO_KEY) path.beforeShared(spa, length);
+      memory.readInto(spa, bytes, key);
+      return bytes;
+    }
+  }
   for (const { at, start, count } of piecesOf(path.mmu, gva, length, kind, options)) {
     const { spa, key } = targetOf(path, at, kind, options);
     if (key === NO_KEY) path.beforeShared(spa, count);

@@ -1,18 +1,17 @@
-import { PAGE_SHIFT, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SHIFT, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
 import type { PhysMemory } from '@svsm/pagetable';
-import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { VmplPermission } from '../formats/vmpl.ts';
+import { maskOfWord, RMP_ENTRY_WORDS } from '../formats/rmp-entry.ts';
+import { type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { Rmp } from '../rmp/rmp.ts';
-import { accessGuestPhys, type Privilege } from './guest-access.ts';
+import type { RmpAccessKind } from '../rmp/rmp-check.ts';
+import { accessBit, accessGuestPhys, guestPhysAccess, type Privilege } from './guest-access.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 
-/** The user of a {@link GuestMemory} at the moment. */
+/** The user of a {@link GuestMemory}, with the privilege of the moment. */
 export interface GuestMemoryUser extends Privilege {
-  /** Whether the walk of the processor accesses it; else software reads or writes. */
-  readonly isWalk: boolean;
-  /** The address that the walk translates. */
-  readonly gva: VirtAddr | undefined;
+  /** The address that the walk of the processor translates. */
+  readonly walkedFor: VirtAddr | undefined;
 }
 
 /**
@@ -23,12 +22,15 @@ export class GuestMemory implements PhysMemory {
   // Host and RMP can change the memory at any time.
   readonly epoch: number = Number.NaN;
   readonly #guest: GuestContext;
-  readonly #user: () => GuestMemoryUser;
+  readonly #user: GuestMemoryUser;
+  /** Whether the walk of the processor accesses it; else software reads or writes. */
+  readonly #isWalk: boolean;
   readonly #nestedTlb: NestedTlb | undefined;
 
-  constructor(guest: GuestContext, user: () => GuestMemoryUser, nestedTlb?: NestedTlb) {
+  constructor(guest: GuestContext, user: GuestMemoryUser, isWalk: boolean, nestedTlb?: NestedTlb) {
     this.#guest = guest;
     this.#user = user;
+    this.#isWalk = isWalk;
     this.#nestedTlb = nestedTlb;
   }
 
@@ -39,15 +41,38 @@ export class GuestMemory implements PhysMemory {
    * @throws SnpFault `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`
    */
   words(frame: number, write: boolean): Uint32Array {
-    const { machine, key } = this.#guest;
-    const { gva, isWalk, ...privilege } = this.#user();
-    const gpa = (BigInt(frame) << BigInt(PAGE_SHIFT)) as PhysAddr;
-    const kind = isWalk ? (write ? 'table-update' : 'table') : write ? 'write' : 'read';
-    const access = { ...privilege, gpa, gva, kind, isPrivate: true } as const;
+    const held = this.heldWords(frame, write);
+    if (held !== undefined) return held;
+    const user = this.#user;
+    const gpa = (BigInt(frame) << FRAME_SHIFT) as PhysAddr;
+    const gva = this.#isWalk ? user.walkedFor : undefined;
+    const access = guestPhysAccess(user, gpa, gva, this.#kindOf(write), true);
     const spa = accessGuestPhys(this.#guest, access, this.#nestedTlb);
-    const words = machine.memory.words(Number(spa >> BigInt(PAGE_SHIFT)), key, write);
-    // The array is the page. A level that may only read the page gets a copy.
-    return kind === 'read' && !mayWrite(machine.rmp, spa, privilege) ? words.slice() : words;
+    return this.#wordsOf(pageNumber(spa), write);
+  }
+
+  /**
+   * As {@link words}, if the nested TLB allows the access, so that nothing is walked or checked; else `undefined`. O(1), without
+   * an allocation.
+   */
+  heldWords(frame: number, write: boolean): Uint32Array | undefined {
+    const tlb = this.#nestedTlb;
+    if (tlb === undefined || !Number.isInteger(frame)) return undefined;
+    const { vmpl, cpl } = this.#user;
+    const held = tlb.frameOf(this.#guest, vmpl, frame, accessBit(this.#kindOf(write), true, cpl));
+    return held < 0 ? undefined : this.#wordsOf(held, write);
+  }
+
+  #kindOf(write: boolean): RmpAccessKind {
+    if (this.#isWalk) return write ? 'table-update' : 'table';
+    return write ? 'write' : 'read';
+  }
+
+  /** The words of a system frame, after all checks. The array is the page: a level that may only read it gets a copy. */
+  #wordsOf(frame: number, write: boolean): Uint32Array {
+    const { machine, key } = this.#guest;
+    const words = machine.memory.words(frame, key, write);
+    return write || this.#isWalk || mayWrite(machine.rmp, frame, this.#user.vmpl) ? words : words.slice();
   }
 
   wordOffset(_frame: number): number {
@@ -55,7 +80,32 @@ export class GuestMemory implements PhysMemory {
   }
 }
 
-function mayWrite(rmp: Rmp, spa: SysPhysAddr, { vmpl }: Privilege): boolean {
+/**
+ * The memory as software of a processor accesses it: see `Vcpu.memory`.
+ *
+ * @param run - runs an instruction, with its faults and exits
+ */
+export function softwareMemory(
+  data: GuestMemory,
+  isRunning: () => boolean,
+  run: (access: () => Uint32Array) => Uint32Array,
+): PhysMemory {
+  const walk = (frame: number, write: boolean): Uint32Array => run(() => data.words(frame, write));
+  return {
+    epoch: Number.NaN,
+    words: (frame, write) => (isRunning() ? data.heldWords(frame, write) : undefined) ?? walk(frame, write),
+    wordOffset: () => 0,
+  };
+}
+
+const FRAME_SHIFT = BigInt(PAGE_SHIFT);
+
+/** Scratch: the words of the entry of a page. */
+const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
+
+function mayWrite(rmp: Rmp, frame: number, vmpl: Vmpl): boolean {
   // Nobody can reduce the mask of VMPL0.
-  return vmpl === 0 || ((rmp.entry(spa)?.vmplMasks[vmpl] ?? 0) & VmplPermission.Write) !== 0;
+  if (vmpl === 0) return true;
+  rmp.readWords(frame, ENTRY);
+  return (maskOfWord(ENTRY[2]!, vmpl) & VmplPermission.Write) !== 0;
 }

@@ -1,12 +1,4 @@
-import {
-  describeValue,
-  PageSize,
-  type PhysAddr,
-  pageNumber,
-  Virt,
-  Virt57,
-  type VirtAddr,
-} from '@svsm/address';
+import { describeValue, type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import {
   type AccessKind,
   type AccessOptions,
@@ -25,10 +17,12 @@ import {
 } from '@svsm/pagetable';
 import { requireBoolean } from '../formats/arguments.ts';
 import { SnpError } from '../formats/snp-error.ts';
+import type { Vmpl } from '../formats/vmpl.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
-import { type Privilege, shadowStackMode } from './guest-access.ts';
-import { GuestMemory } from './guest-memory.ts';
+import { shadowStackMode } from './guest-access.ts';
+import { GuestMemory, type GuestMemoryUser } from './guest-memory.ts';
 import type { NestedTlb } from './nested-tlb.ts';
+import { physicalPage } from './physical-page.ts';
 import type { GuestContext } from './platform.ts';
 import {
   type CacheOwner,
@@ -70,7 +64,7 @@ export interface MmuState {
 
 /** The start state of a {@link GuestMmu}, and its caches. */
 export interface GuestMmuOptions extends Omit<MmuState, 'virtualTom'> {
-  readonly vmpl: Privilege['vmpl'];
+  readonly vmpl: Vmpl;
   readonly cpl: number;
   readonly tlb: TranslationCache | undefined;
   readonly nestedTlb: NestedTlb | undefined;
@@ -84,11 +78,11 @@ const FRAME = 0xf_ffff_ffff_f000n;
  *
  * `@svsm/pagetable` decides on the rights, both after a walk and of a page in the TLB.
  */
-export class GuestMmu {
+export class GuestMmu implements GuestMemoryUser {
   readonly #guest: GuestContext;
   readonly #tlb: TranslationCache | undefined;
   readonly #tlbOwner: CacheOwner | undefined;
-  readonly #vmpl: Privilege['vmpl'];
+  readonly #vmpl: Vmpl;
   readonly #tables: PhysMemory;
   /** VIRTUAL_TOM, if it is enabled. `#cBit`: the mask of the C-bit, or 0 with VIRTUAL_TOM. */
   #virtualTom: bigint | undefined;
@@ -126,8 +120,7 @@ export class GuestMmu {
     this.#cpu = rightsOf(this.#registers, cpl);
     this.#is64Bit = modeOf(this.#registers, csL).is64Bit;
     this.#isPlain = this.#isPlainNow();
-    const user = () => ({ ...this.privilege, gva: this.#walkedFor, isWalk: true });
-    this.#tables = new GuestMemory(guest, user, nestedTlb);
+    this.#tables = new GuestMemory(guest, this, true, nestedTlb);
     this.#generation = guest.tlbGeneration;
   }
 
@@ -161,8 +154,16 @@ export class GuestMmu {
     this.#cpl = value;
   }
 
-  get privilege(): Privilege {
-    return { vmpl: this.#vmpl, cpl: this.#cpl, vmplSss: this.#vmplSss };
+  get vmpl(): Vmpl {
+    return this.#vmpl;
+  }
+
+  get vmplSss(): boolean {
+    return this.#vmplSss;
+  }
+
+  get walkedFor(): VirtAddr | undefined {
+    return this.#walkedFor;
   }
 
   /** Loads a register, and flushes the TLB as the load requires. @throws SnpFault `GP`; SnpError `INVALID_ARGUMENT` */
@@ -419,23 +420,6 @@ export class GuestMmu {
       globalPages: (cr4 & ControlBit.Cr4Pge) !== 0n,
     });
   }
-}
-
-/** An address without paging: it is the guest-physical address, and the access is private (AMD64 APM vol. 2, §15.34.5). */
-function physicalPage(linear: VirtAddr): MappedPage {
-  const paddr = linear as bigint as PhysAddr;
-  const { Present, Writable, User, Accessed, Dirty } = PteFlags;
-  return {
-    size: PageSize.Regular,
-    frame: (paddr & -BigInt(PageSize.Regular)) as PhysAddr,
-    paddr,
-    shared: false,
-    flags: Present | Writable | User | Accessed | Dirty,
-    writable: true,
-    user: true,
-    executable: true,
-    shadowStack: false,
-  };
 }
 
 function is32Bit(address: bigint): boolean {

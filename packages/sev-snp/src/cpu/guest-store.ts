@@ -3,8 +3,14 @@ import type { AccessKind } from '@svsm/pagetable';
 import { requireInteger } from '../formats/arguments.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
-import { piecesOf } from './access-pieces.ts';
-import { type AccessedPlace, accessedPage, recheckRmp, shadowStackMode } from './guest-access.ts';
+import { isOnePiece, piecesOf, startOfAccess } from './access-pieces.ts';
+import {
+  type AccessedPlace,
+  accessedPage,
+  guestPhysAccess,
+  recheckRmp,
+  shadowStackMode,
+} from './guest-access.ts';
 import type { GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
@@ -43,7 +49,7 @@ export function targetOf(
 ): PieceTarget {
   const { gpa, isPrivate, page } = mmu.translate(gva, kind, options);
   const shadowStack = shadowStackMode(options.shadowStack, mmu.cpl);
-  const access = { ...mmu.privilege, gva, gpa, kind, isPrivate, shadowStack };
+  const access = guestPhysAccess(mmu, gpa, gva, kind, isPrivate, shadowStack);
   const nested = accessedPage(guest, access, nestedTlb);
   const key = isPrivate ? guest.key : NO_KEY;
   return { access, nested, spa: nested.spa, key, guestSize: page.size, isLarge: false };
@@ -64,23 +70,35 @@ function storeTargets(
 ): readonly StoreTarget[] {
   const { memory } = path.guest.machine;
   const targets: StoreTarget[] = [];
+  if (length > 0 && length <= PAGE_SIZE) {
+    const linear = startOfAccess(path.mmu, gva, length, 'write', options);
+    if (isOnePiece(linear, length)) {
+      const target = storeTarget(targetOf(path, linear, 'write', options), 0, length);
+      memory.requirePages(pageNumber(target.spa), 1);
+      return [target];
+    }
+  }
   const pieces = piecesOf(path.mmu, gva, length, 'write', options);
   for (let next = pieces.next(); next.done !== true; ) {
     const { at, start, count } = next.value;
     const mayBeLarge = large && at % BigInt(PAGE_SIZE_2M) === 0n && length - start >= PAGE_SIZE_2M;
     const target = mayBeLarge ? largeTargetOf(path, at, options) : targetOf(path, at, 'write', options);
     const taken = target.isLarge ? PAGE_SIZE_2M : count;
-    targets.push({ ...target, start, count: taken });
+    targets.push(storeTarget(target, start, taken));
     next = pieces.next(taken);
   }
   for (const { spa, count } of targets) memory.requirePages(pageNumber(spa), Math.ceil(count / PAGE_SIZE));
   return targets;
 }
 
+function storeTarget({ access, nested, spa, key }: AccessedPlace, start: number, count: number): StoreTarget {
+  return { access, nested, spa, key, start, count };
+}
+
 /** The target at the start of 2 MiB: large if it stands for all of it. */
 function largeTargetOf(path: AccessPath, gva: VirtAddr, options: DataAccessOptions): PieceTarget {
   const { guest, mmu, nestedTlb } = path;
-  const { vmpl } = mmu.privilege;
+  const { vmpl } = mmu;
   // Each 4 KiB page that a TLB holds has a verdict of its own, which can be stale.
   const isHeld = nestedTlb?.holdsPartOf(guest, vmpl, mmu.translate(gva, 'write', options).gpa) === true;
   const target = targetOf(path, gva, 'write', options);

@@ -22,6 +22,7 @@ export interface NestedTranslation {
 }
 
 const OFFSET = BigInt(PAGE_SIZE - 1);
+const LARGE_OFFSET = BigInt(PAGE_SIZE_2M - 1);
 
 /** The translations of one level of one guest, by guest-physical frame number. */
 interface Space {
@@ -145,7 +146,9 @@ export class NestedTlb {
     const isHuge = page.size !== PageSize.Regular;
     const version = guest.machine.rmp.versionOfPage(frame, isHuge);
     const size = PAGE_SIZE;
-    pages.set(pageNumber(gpa), { page: { ...page, spa }, size, frame, isHuge, version, generation, allowed });
+    const { size: mapped, writable, user, executable, accessed, dirty } = page;
+    const held = { spa, size: mapped, writable, user, executable, accessed, dirty };
+    pages.set(pageNumber(gpa), { page: held, size, frame, isHuge, version, generation, allowed });
   }
 
   /** Drops everything, of every guest and level. */
@@ -185,8 +188,10 @@ function requirePage(page: NestedPage): void {
 }
 
 /** The translation of `gpa` by a cached translation of its page. */
-export function pageAt({ page, size }: NestedTranslation, gpa: PhysAddr): NestedPage {
-  return { ...page, spa: (page.spa | (gpa & BigInt(size - 1))) as SysPhysAddr };
+export function pageAt({ page, size: held }: NestedTranslation, gpa: PhysAddr): NestedPage {
+  const spa = (page.spa | (gpa & (held === PAGE_SIZE ? OFFSET : LARGE_OFFSET))) as SysPhysAddr;
+  const { size, writable, user, executable, accessed, dirty } = page;
+  return { spa, size, writable, user, executable, accessed, dirty };
 }
 
 function isAlive({ tlbGeneration, machine }: GuestContext, held: NestedTranslation): boolean {

@@ -10,7 +10,7 @@ import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import { cachedFrame } from './cached-frame.ts';
 import { executeReported } from './executed.ts';
-import { translateNested } from './guest-access.ts';
+import { guestPhysAccess, translateNested } from './guest-access.ts';
 import {
   adjustmentOperand,
   type GuestCpu,
@@ -23,7 +23,7 @@ import {
   rmpquery,
 } from './guest-instructions.ts';
 import { loadBytes } from './guest-load.ts';
-import { GuestMemory } from './guest-memory.ts';
+import { GuestMemory, softwareMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
 import { type AccessPath, exchangeBytes, storeBytes, storeZeros } from './guest-store.ts';
 import { InstructionRunner } from './instruction-runner.ts';
@@ -118,13 +118,9 @@ export class Vcpu implements GuestCpu {
     });
     const beforeShared = this.#runner.beforeShared.bind(this.#runner);
     this.#path = { guest, mmu: this.#mmu, nestedTlb, requireRunning, beforeShared };
-    const user = () => ({ ...this.#mmu.privilege, gva: undefined, isWalk: false });
-    const data = new GuestMemory(guest, user, nestedTlb);
-    this.memory = {
-      epoch: Number.NaN,
-      words: (frame, write) => this.#runner.run(undefined, undefined, () => data.words(frame, write)),
-      wordOffset: () => 0,
-    };
+    const data = new GuestMemory(guest, this.#mmu, false, nestedTlb);
+    const run = (access: () => Uint32Array) => this.#runner.run(undefined, undefined, access);
+    this.memory = softwareMemory(data, () => this.isRunning, run);
   }
 
   /** The CPL, 0 to 3. @throws PageTableError `INVALID_CPU_STATE` for another value */
@@ -411,7 +407,7 @@ export class Vcpu implements GuestCpu {
    */
   translate(gva: VirtAddr, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
     const { gpa, isPrivate, page } = this.#mmu.translate(gva, kind, { update });
-    const access = { ...this.#mmu.privilege, gpa, gva, kind, isPrivate };
+    const access = guestPhysAccess(this.#mmu, gpa, gva, kind, isPrivate);
     const nested = translateNested(this.guest, access, this.nestedTlb);
     return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: page.size, nested });
   }

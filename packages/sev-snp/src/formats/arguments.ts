@@ -90,12 +90,16 @@ export function isInstance<T>(value: unknown, type: ClassOf<T>): value is T {
 export function requireMethods(what: string, value: unknown, names: readonly string[]): void {
   let cause: unknown;
   try {
-    const object = value as Readonly<Record<string, unknown>>;
-    if (typeof value === 'object' && names.every((name) => typeof object[name] === 'function')) return;
+    if (typeof value === 'object' && hasMethods(value as Readonly<Record<string, unknown>>, names)) return;
   } catch (thrown) {
     cause = thrown;
   }
   refuseArgument(what, value, `pass an object with the methods ${names.join(', ')}`, cause);
+}
+
+function hasMethods(object: Readonly<Record<string, unknown>>, names: readonly string[]): boolean {
+  for (let k = 0; k < names.length; k += 1) if (typeof object[names[k]!] !== 'function') return false;
+  return true;
 }
 
 /**
@@ -104,14 +108,14 @@ export function requireMethods(what: string, value: unknown, names: readonly str
  *
  * @throws SnpError `INVALID_ARGUMENT`; the errors with a code that `read` throws
  */
-export function readArgument<Result>(
+export function readArgument<Value, Result>(
   what: string,
-  value: unknown,
+  value: Value,
   expected: string,
-  read: () => Result,
+  read: (value: Value) => Result,
 ): Result {
   try {
-    return read();
+    return read(value);
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
     return refuseArgument(what, value, expected, cause);

@@ -14,6 +14,9 @@ export const PageOperation = {
 /** One of the operations. */
 export type PageOperation = (typeof PageOperation)[keyof typeof PageOperation];
 
+/** All operations. */
+export const PAGE_OPERATIONS: readonly PageOperation[] = /* @__PURE__ */ Object.values(PageOperation);
+
 /** The error in the answer to a page state change that is not done (Linux `GHCB_MSR_PSC_RESP_ERROR`). */
 export const PAGE_STATE_ERROR = 0x8000_0000;
 
@@ -90,11 +93,11 @@ export type GhcbMsrMessage =
 type MessageType = Exclude<GhcbMsrMessage['type'], 'unknown'>;
 type Fields = Readonly<Record<string, number | bigint | undefined>>;
 
-/** A field of a message: its name, lowest bit, width and type. */
+/** A field of a message: its name, lowest bit, greatest value and type. */
 interface Field {
   readonly name: string;
   readonly shift: bigint;
-  readonly bits: bigint;
+  readonly max: bigint;
   /** A number, a bigint, the address of a page, or an address for which all ones mean "none". */
   readonly as: 'number' | 'bigint' | 'page' | 'page or none';
 }
@@ -107,10 +110,15 @@ interface Format {
 const number = (name: string, shift: number, bits: number): Field => ({
   name,
   shift: BigInt(shift),
-  bits: BigInt(bits),
+  max: (1n << BigInt(bits)) - 1n,
   as: 'number',
 });
-const wide = (name: string, as: Field['as'], bits = 52n): Field => ({ name, shift: 12n, bits, as });
+const wide = (name: string, as: Field['as'], bits = 52n): Field => ({
+  name,
+  shift: 12n,
+  max: (1n << bits) - 1n,
+  as,
+});
 
 /** The messages: Linux `arch/x86/include/asm/sev-common.h`, EDK2 `SevSnpMsr.h`. The two agree. */
 const FORMATS: Readonly<Record<MessageType, Format>> = {
@@ -145,7 +153,28 @@ const FORMATS: Readonly<Record<MessageType, Format>> = {
 /** The types of messages. */
 export const GHCB_MSR_TYPES: readonly string[] = /* @__PURE__ */ [...Object.keys(FORMATS), 'unknown'];
 
-const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
+/** A message as the decoder finds it: by the low 12 bits. */
+interface Decoded extends Format {
+  readonly type: MessageType;
+  /** The bits that belong to a field or to the low 12. */
+  readonly bits: bigint;
+}
+
+const BY_INFO: ReadonlyMap<number, Decoded> = /* @__PURE__ */ new Map(
+  Object.entries(FORMATS).map(([type, { info, fields }]) => {
+    const bits = fields.reduce((mask, { max, shift }) => mask | (max << shift), 0xfffn);
+    return [Number(info), { type: type as MessageType, info, fields, bits }];
+  }),
+);
+
+/** The names of the fields of each message. */
+const NAMES: ReadonlyMap<string, readonly never[]> = /* @__PURE__ */ new Map<string, never[]>([
+  ...Object.entries(FORMATS).map(([type, { fields }]): [string, never[]] => [
+    type,
+    fields.map(({ name }) => name) as never[],
+  ]),
+  ['unknown', ['value'] as never[]],
+]);
 
 /**
  * The value of the GHCB MSR for a message. O(1).
@@ -165,26 +194,20 @@ const TYPES = /* @__PURE__ */ Object.keys(FORMATS) as MessageType[];
  */
 export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
   const { type } = fieldsOf('the message', message, ['type']);
-  if (typeof type !== 'string' || !(type === 'unknown' || Object.hasOwn(FORMATS, type))) {
+  const names = NAMES.get(type);
+  if (names === undefined) {
     const expected = 'pass a type of GhcbMsrMessage';
     throw new SnpError('INVALID_MESSAGE', { field: 'type', value: type, expected });
   }
-  const names = type === 'unknown' ? ['value'] : FORMATS[type].fields.map(({ name }) => name);
-  return encode({ ...fieldsOf('the message', message, names as never[]), type } as GhcbMsrMessage);
-}
-
-/** Encodes a message of a known type. */
-function encode(message: GhcbMsrMessage): bigint {
-  if (message.type === 'unknown') {
-    requireFit('value', message.value, 8);
-    return message.value;
+  const values = fieldsOf('the message', message, names) as unknown as Fields;
+  if (type === 'unknown') {
+    requireFit('value', values['value'] as bigint, 8);
+    return values['value'] as bigint;
   }
-  const { info, fields } = FORMATS[message.type];
-  const values = message as unknown as Fields;
-  return fields.reduce(
-    (value, field) => value | (encodeField(field, values[field.name]) << field.shift),
-    info,
-  );
+  const { info, fields } = FORMATS[type];
+  let value = info;
+  for (const field of fields) value |= encodeField(field, values[field.name]) << field.shift;
+  return value;
 }
 
 /**
@@ -195,39 +218,43 @@ function encode(message: GhcbMsrMessage): bigint {
  */
 export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
   if (typeof value !== 'bigint') refuseArgument('the value of the GHCB MSR', value, 'pass a bigint');
-  const type = TYPES.find((type) => FORMATS[type].info === (value & 0xfffn));
-  const unknown: GhcbMsrMessage = Object.freeze({ type: 'unknown', value });
-  if (type === undefined) return unknown;
-  const fields = FORMATS[type].fields.map((field) => {
-    const raw = (value >> field.shift) & ((1n << field.bits) - 1n);
-    return [field.name, decodeField(field, raw)] as const;
-  });
-  const message = Object.freeze({ type, ...Object.fromEntries(fields) }) as unknown as GhcbMsrMessage;
-  return isValid(message) && encode(message) === value ? message : unknown;
+  const format = BY_INFO.get(Number(value & 0xfffn));
+  if (format === undefined || (value & format.bits) !== value) return unknown(value);
+  const message: Record<string, unknown> = { type: format.type };
+  for (const field of format.fields) {
+    const decoded = decodeField(field, (value >> field.shift) & field.max);
+    // An address has more bits in the MSR than a physical address can have.
+    if (isPage(field) && decoded !== undefined && !Phys.isAddress(decoded)) return unknown(value);
+    message[field.name] = decoded;
+  }
+  return Object.freeze(message) as unknown as GhcbMsrMessage;
 }
 
-/** The conditions beyond the widths of the fields. */
-function isValid(message: GhcbMsrMessage): boolean {
-  return !('gpa' in message) || message.gpa === undefined || Phys.isAddress(message.gpa);
+function unknown(value: bigint): GhcbMsrMessage {
+  return Object.freeze({ type: 'unknown', value });
 }
 
-function decodeField({ as, bits }: Field, raw: bigint): number | bigint | undefined {
+function isPage({ as }: Field): boolean {
+  return as === 'page' || as === 'page or none';
+}
+
+function decodeField({ as, max }: Field, raw: bigint): number | bigint | undefined {
   if (as === 'number') return Number(raw);
   if (as === 'bigint') return raw;
-  if (as === 'page or none' && raw === (1n << bits) - 1n) return undefined;
+  if (as === 'page or none' && raw === max) return undefined;
   return raw << 12n;
 }
 
-function encodeField({ name, as, bits }: Field, value: number | bigint | undefined): bigint {
-  const max = (1n << bits) - 1n;
+function encodeField(field: Field, value: number | bigint | undefined): bigint {
+  const { name, as, max } = field;
   if (as === 'page or none' && value === undefined) return max;
-  const isPage = as === 'page' || as === 'page or none';
-  const unit = isPage ? 0x1000n : 1n;
+  const isAddress = isPage(field);
+  const unit = isAddress ? 0x1000n : 1n;
   const isInteger = as === 'number' ? Number.isSafeInteger(value) : typeof value === 'bigint';
   const integer = isInteger ? BigInt(value as Bytes) : -1n;
-  if (integer < 0n || integer > max * unit || integer % unit !== 0n) {
-    const expected = `pass ${isPage ? 'a multiple of 4096' : 'an integer'} from 0 to 0x${(max * unit).toString(16)}`;
+  if (integer < 0n || integer > max * unit || (integer & (unit - 1n)) !== 0n) {
+    const expected = `pass ${isAddress ? 'a multiple of 4096' : 'an integer'} from 0 to 0x${(max * unit).toString(16)}`;
     throw new SnpError('INVALID_MESSAGE', { field: name, value, expected });
   }
-  return integer / unit;
+  return isAddress ? integer >> 12n : integer;
 }

@@ -9,9 +9,11 @@ import { SnpError } from './snp-error.ts';
 export function requireOptions(what: string, options: object, names: readonly string[]): void {
   let unknown: string | undefined;
   try {
-    if (typeof options !== 'object') throw new TypeError('not an object');
-    unknown = Object.keys(options).find((name) => !names.includes(name));
-    for (const name of names) void (options as Record<string, unknown>)[name];
+    if (typeof options !== 'object' || options === null) throw new TypeError('not an object');
+    for (const name in options) {
+      if (unknown === undefined && !names.includes(name) && Object.hasOwn(options, name)) unknown = name;
+    }
+    for (let k = 0; k < names.length; k += 1) void (options as Record<string, unknown>)[names[k]!];
   } catch (cause) {
     const expected = `pass an object with the options ${names.join(', ')}`;
     throw new SnpError('INVALID_ARGUMENT', { what, value: options, expected }, { cause });
@@ -32,8 +34,24 @@ export function optional(check: Check): Check {
 }
 
 /** Requires an object that has these fields, each as its check demands, and no others. @throws SnpError `INVALID_ARGUMENT` */
-export function requireFields(what: string, object: object, checks: Readonly<Record<string, Check>>): void {
-  const names = Object.keys(checks);
+export function requireFields(what: string, object: object, checks: Checks): void {
+  const names = namesOf(checks);
   requireOptions(what, object, names);
-  for (const name of names) checks[name]!(name, (object as Record<string, unknown>)[name]);
+  for (let k = 0; k < names.length; k += 1) {
+    const name = names[k]!;
+    checks[name]!(name, (object as Record<string, unknown>)[name]);
+  }
+}
+
+type Checks = Readonly<Record<string, Check>>;
+
+const NAMES: WeakMap<Checks, readonly string[]> = /* @__PURE__ */ new WeakMap();
+
+/** The names of the fields that have a check. Tables of checks never change. */
+function namesOf(checks: Checks): readonly string[] {
+  const held = NAMES.get(checks);
+  if (held !== undefined) return held;
+  const names = Object.keys(checks);
+  NAMES.set(checks, names);
+  return names;
 }

@@ -1,4 +1,4 @@
-import { PAGE_SHIFT, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SHIFT, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 
 /** The page sizes of the RMP. A 1 GiB translation counts as one of 2 MiB. */
 export type RmpPageSize = typeof PageSize.Regular | typeof PageSize.Huge;
@@ -82,9 +82,25 @@ export function isVmsaWord(word: number): boolean {
   return (word & VMSA) !== 0;
 }
 
+/** The permission mask of a VMPL in an entry with this third word. */
+export function maskOfWord(word: number, vmpl: number): number {
+  return (word >>> (8 * vmpl)) & 0xff;
+}
+
 /** The guest-physical frame number in the first two words of an entry. */
 export function gpaFrameOfWords(low: number, high: number): number {
   return (high & GPA_HIGH_MASK) * 2 ** 20 + (low >>> GPA_SHIFT);
+}
+
+/** Scratch: a bigint from its halves costs less than a shift. */
+const CELL = /* @__PURE__ */ new BigUint64Array(1);
+const HALVES = /* @__PURE__ */ new Uint32Array(CELL.buffer);
+
+/** The address of a frame, whose number has at most 52 bits. */
+function addressOf(frame: number): PhysAddr {
+  HALVES[0] = frame << PAGE_SHIFT;
+  HALVES[1] = Math.floor(frame / 2 ** 20);
+  return CELL[0] as PhysAddr;
 }
 
 /** The entry in the four words from `at` on. */
@@ -96,7 +112,7 @@ export function decodeWords(words: Uint32Array, at: number): RmpEntry {
     pageSize: isHugeWord(w0) ? PageSize.Huge : PageSize.Regular,
     immutable: isImmutableWord(w0),
     subpageCount: (w0 >>> COUNT_SHIFT) & COUNT_MASK,
-    gpa: (BigInt(gpaFrame) << BigInt(PAGE_SHIFT)) as PhysAddr,
+    gpa: addressOf(gpaFrame),
     asid: asidOfWord(w1),
     vmsa: isVmsaWord(w1),
     validated: isValidatedWord(w1),
@@ -113,8 +129,8 @@ export function decodeWords(words: Uint32Array, at: number): RmpEntry {
 
 /** Writes `entry`, whose fields fit, into the four words from `at` on. */
 export function encodeWords(entry: RmpEntry, words: Uint32Array, at: number): void {
-  const gpaFrame = Number(entry.gpa >> BigInt(PAGE_SHIFT));
-  const [mask0, mask1, mask2, mask3] = entry.vmplMasks;
+  const gpaFrame = pageNumber(entry.gpa);
+  const { vmplMasks } = entry;
   words[at] =
     (entry.assigned ? ASSIGNED : 0) |
     (entry.pageSize === PageSize.Huge ? HUGE : 0) |
@@ -127,6 +143,10 @@ export function encodeWords(entry: RmpEntry, words: Uint32Array, at: number): vo
     (entry.vmsa ? VMSA : 0) |
     (entry.validated ? VALIDATED : 0) |
     (entry.lock ? LOCK : 0);
-  words[at + 2] = (mask0 & 0xff) | ((mask1 & 0xff) << 8) | ((mask2 & 0xff) << 16) | (mask3 << 24);
+  words[at + 2] =
+    (vmplMasks[0] & 0xff) |
+    ((vmplMasks[1] & 0xff) << 8) |
+    ((vmplMasks[2] & 0xff) << 16) |
+    (vmplMasks[3] << 24);
   words[at + 3] = entry.upper;
 }

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import type { PhysAddr } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { requireOneOf } from '../formats/arguments.ts';
 import {
@@ -6,13 +6,13 @@ import {
   encodeGhcbMsr,
   GHCB_MSR_TYPES,
   type GhcbMsrMessage,
-  PageOperation,
+  PAGE_OPERATIONS,
+  type PageOperation,
 } from '../formats/ghcb-msr.ts';
 import { SnpError } from '../formats/snp-error.ts';
 
 import { requireProcessor } from './argument-checks.ts';
-import { changing } from './pages-in-use.ts';
-import { pageRegion } from './validated-pages.ts';
+import { changingPage } from './pages-in-use.ts';
 
 type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { readonly type: Type }>;
 
@@ -54,9 +54,9 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
  */
 export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
   requireProcessor(vcpu);
-  requireOneOf('the operation', operation, Object.values(PageOperation));
+  requireOneOf('the operation', operation, PAGE_OPERATIONS);
   encodeGhcbMsr({ type: 'page-state-request', gpa, operation });
-  changing(vcpu.guest, [pageRegion(gpa, PAGE_SIZE)], () => changePageState(vcpu, gpa, operation));
+  changingPage(vcpu.guest, gpa, () => changePageState(vcpu, gpa, operation));
 }
 
 /** {@link requestPageState} of a page that changes already. */

@@ -59,6 +59,8 @@ export type PageStep = 'validated' | 'cleared' | 'rescinded' | 'lost';
 /** Called for each page after a step, in the size of the RMP. */
 export type OnPage = (page: PrivatePage, step: PageStep) => void;
 
+const NOTHING: OnPage = () => {};
+
 /*
  * PVALIDATE of pages, with the guest's record. The hypervisor can run another processor of the guest at each exit. So the
  * record has a page before PVALIDATE validates it, and until PVALIDATE has rescinded the validation: a second validation
@@ -74,19 +76,18 @@ export type OnPage = (page: PrivatePage, step: PageStep) => void;
 export function validatePages(
   context: ValidationContext,
   pages: readonly PrivatePage[],
-  onPage: OnPage = () => {},
+  onPage: OnPage = NOTHING,
 ): void {
   for (let queue = pages; queue.length > 0; ) {
     record(context, queue);
     const progress = run(context, queue, true);
     const { done, failure } = progress;
     const end = done + (failure?.unclear ?? 0);
-    for (const page of queue.slice(end)) context.validated?.remove(regionOf(page));
-    for (const page of queue.slice(0, end)) onPage(page, 'validated');
-    const unclear = queue.slice(done, end);
-    for (const page of unclear) takeBack(context, page, onPage);
+    for (let k = end; k < queue.length; k += 1) context.validated?.remove(regionOf(queue[k]!));
+    for (let k = 0; k < end; k += 1) onPage(queue[k]!, 'validated');
+    for (let k = done; k < end; k += 1) takeBack(context, queue[k]!, onPage);
     try {
-      clearPages(context, queue.slice(0, done), onPage);
+      clearPages(context, done === queue.length ? queue : queue.slice(0, done), onPage);
     } catch (error) {
       throw failure === undefined ? error : failure.error;
     }
@@ -104,7 +105,7 @@ export function validatePages(
 export function clearPages(
   context: ValidationContext,
   pages: readonly PrivatePage[],
-  onPage: OnPage = () => {},
+  onPage: OnPage = NOTHING,
 ): void {
   let failure: { readonly error: unknown } | undefined;
   for (const page of pages) {
@@ -128,15 +129,15 @@ export function clearPages(
 export function rescindPages(
   context: ValidationContext,
   pages: readonly PrivatePage[],
-  onPage: OnPage = () => {},
+  onPage: OnPage = NOTHING,
 ): void {
   for (const page of pages) context.validated?.requireAll(regionOf(page));
   for (let queue = pages; queue.length > 0; ) {
     const progress = run(context, queue, false);
     const { done, failure } = progress;
-    for (const page of queue.slice(0, done)) {
-      context.validated?.remove(regionOf(page));
-      onPage(page, 'rescinded');
+    for (let k = 0; k < done; k += 1) {
+      context.validated?.remove(regionOf(queue[k]!));
+      onPage(queue[k]!, 'rescinded');
     }
     if (failure !== undefined) {
       for (const page of queue.slice(done, done + (failure.unclear ?? 0))) onPage(page, 'lost');
@@ -152,7 +153,8 @@ export function pvalidatePages(
   pages: readonly PrivatePage[],
   validate: boolean,
 ): ValidationProgress {
-  for (const [done, { gva, size }] of pages.entries()) {
+  for (let done = 0; done < pages.length; done += 1) {
+    const { gva, size } = pages[done]!;
     try {
       const { result, unchanged } = vcpu.pvalidate(gva, size, validate);
       if (result === RmpResult.FAIL_SIZEMISMATCH && size === PageSize.Huge) return { done, isMismatch: true };
@@ -182,11 +184,12 @@ export function smallPagesOf<Page extends PrivatePage>(page: Page): Page[] {
 
 /** Records pages, all or none. @throws SnpError `ALREADY_VALIDATED` */
 function record({ validated }: ValidationContext, pages: readonly PrivatePage[]): void {
+  if (validated === undefined) return;
   for (const [k, page] of pages.entries()) {
     try {
-      validated?.add(regionOf(page));
+      validated.add(regionOf(page));
     } catch (error) {
-      for (const added of pages.slice(0, k)) validated?.remove(regionOf(added));
+      for (const added of pages.slice(0, k)) validated.remove(regionOf(added));
       throw error;
     }
   }

@@ -7,7 +7,7 @@ import { SnpError } from '../formats/snp-error.ts';
 import { requireChange } from './argument-checks.ts';
 import { changePageState } from './msr-protocol.ts';
 import { type PageValidator, rescindPages, validatePages } from './page-validation.ts';
-import { changing } from './pages-in-use.ts';
+import { changingPage } from './pages-in-use.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 import { virtKindOf } from './virt-kind.ts';
 
@@ -64,7 +64,7 @@ export function makePageShared(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  changingPage(vcpu, privatePage(table, gva), (gpa) => sharePage(vcpu, table, gva, gpa, options));
+  changingPage(vcpu.guest, privatePage(table, gva), (gpa) => sharePage(vcpu, table, gva, gpa, options));
 }
 
 /** The steps of {@link makePageShared} on a page that changes already, or is checked otherwise. */
@@ -101,7 +101,7 @@ export function makePagePrivate(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  changingPage(vcpu, sharedPage(table, gva), (page) => {
+  changingPage(vcpu.guest, sharedPage(table, gva), (page) => {
     options.validated?.requireNone(pageRegion(page, PageSize.Regular));
     table.setEncrypted4k(gva);
     flushPage(vcpu, gva, options);
@@ -124,7 +124,7 @@ export function releasePage(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  changingPage(vcpu, privatePage(table, gva), (gpa) => release(vcpu, gva, gpa, options));
+  changingPage(vcpu.guest, privatePage(table, gva), (gpa) => release(vcpu, gva, gpa, options));
 }
 
 function release(
@@ -155,18 +155,13 @@ export function acceptPage(
   options: VisibilityOptions = {},
 ): void {
   requireChange(vcpu, table, options);
-  changingPage(vcpu, privatePage(table, gva), (gpa) => accept(vcpu, gva, gpa, options));
+  changingPage(vcpu.guest, privatePage(table, gva), (gpa) => accept(vcpu, gva, gpa, options));
 }
 
 function accept(vcpu: Vcpu, gva: VirtAddr, gpa: PhysAddr, { validated, validator }: VisibilityOptions): void {
   validated?.requireNone(pageRegion(gpa, PageSize.Regular));
   changePageState(vcpu, gpa, PageOperation.Private);
   validatePages({ vcpu, validated, validator }, [{ gva, gpa, size: PageSize.Regular }]);
-}
-
-/** Runs the steps that change a page of 4 KiB. @throws SnpError `PAGE_IN_USE` before any of them */
-function changingPage(vcpu: Vcpu, gpa: PhysAddr, change: (gpa: PhysAddr) => void): void {
-  changing(vcpu.guest, [pageRegion(gpa, PageSize.Regular)], () => change(gpa));
 }
 
 /** Drops the translations of one 4 KiB page. */

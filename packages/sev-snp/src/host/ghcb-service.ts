@@ -8,6 +8,7 @@ import {
   readGhcbRegisters,
   writeGhcbRegisters,
 } from '../formats/ghcb-exits.ts';
+import { HypervisorFeature } from '../formats/ghcb-msr.ts';
 import { GHCB_FIELDS, GhcbExit, GhcbPage, GhcbRefusal } from '../formats/ghcb-page.ts';
 import { type Check, optional, requireFields, requireOptions } from '../formats/options.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -76,6 +77,10 @@ export function ghcbOfGuest(host: HostMemory, guest: GuestContext, gpa: PhysAddr
     write: (offset, bytes) => host.write(at(nested, offset), bytes),
   });
 }
+
+/** The features that it announces. */
+export const FEATURES: bigint =
+  HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
 
 /** The version of the GHCB protocol that the hypervisor announces. */
 export const GHCB_VERSION = 2;

@@ -3,17 +3,26 @@ import type { SnpPlatform } from '../cpu/platform.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { type RmpState, rmpupdate, rmpupdatePages, stateOperand } from '../rmp/host-instructions.ts';
+import {
+  type RmpState,
+  rmpupdatePages,
+  stateOperand,
+  updateEntry,
+  wholeState,
+} from '../rmp/host-instructions.ts';
 
 /** RMPUPDATE of a machine: see `Hypervisor.rmpupdate`. @throws SnpError `INVALID_ARGUMENT`; AddressError `INVALID_ADDRESS` */
 export function updateRmp(machine: SnpPlatform, spa: SysPhysAddr, newState: RmpState): RmpResult {
   const { assigned, pageSize, immutable, gpa, asid } = stateOperand(newState);
   const { rmp, memory } = machine;
   const state = { assigned, pageSize, immutable, gpa, asid } as RmpState;
-  const result = rmpupdate(rmp, spa, state);
+  SysPhys.assertIsAddress(spa);
+  const wanted = wholeState(state);
+  const result = updateEntry(rmp, spa, wanted);
   if (result === RmpResult.SUCCESS) {
-    const size = pageSize ?? PageSize.Regular;
-    memory.revoke(pageNumber((spa & -BigInt(size)) as SysPhysAddr), size / PAGE_SIZE);
+    const frames = wanted.pageSize / PAGE_SIZE;
+    const frame = pageNumber(spa);
+    memory.revoke(frame - (frame % frames), frames);
   }
   machine.trace({ type: 'rmpupdate', spa, state, result });
   return result;

@@ -20,7 +20,7 @@ import { NpfInfo } from '../formats/exit-info.ts';
 import {
   decodeGhcbMsr,
   encodeGhcbMsr,
-  HypervisorFeature,
+  PAGE_OPERATIONS,
   PAGE_STATE_ERROR,
   PageOperation,
 } from '../formats/ghcb-msr.ts';
@@ -37,6 +37,7 @@ import type { NestedPage } from '../memory/nested-table.ts';
 import { psmash, type RmpreadAnswer, type RmpState, rmpread } from '../rmp/host-instructions.ts';
 import { type CpuidRequest, type CpuidResult, cpuidAnswer, cpuidRequest, wordsOf } from './cpuid-service.ts';
 import {
+  FEATURES,
   GHCB_VERSION,
   type GhcbAnswer,
   type GhcbRequest,
@@ -55,8 +56,6 @@ import { checkLaunch, type LaunchOptions } from './launch-options.ts';
 import { exceptGhcb, isPageOperation, processPageStateChange, scratchOffset } from './page-state-service.ts';
 import { mapSharedAlias } from './shared-alias.ts';
 import { UnbackedMemory } from './unbacked-memory.ts';
-
-const FEATURES = HypervisorFeature.Snp | HypervisorFeature.ApCreation | HypervisorFeature.MultiVmpl;
 
 /**
  * An honest hypervisor: it owns system memory, launches guests and answers their exits. Everything that it does goes
@@ -250,7 +249,7 @@ export class Hypervisor implements ExitHandler {
       const start = nested.spa & -BigInt(PAGE_SIZE_2M);
       if (this.psmash(start as SysPhysAddr) !== RmpResult.SUCCESS) return false;
     }
-    guest.nested.split4k(gpa);
+    if (nested.size !== PageSize.Regular) guest.nested.split4k(gpa);
     return true;
   }
 
@@ -434,7 +433,7 @@ export class Hypervisor implements ExitHandler {
     pageSize: RmpPageSize = PageSize.Regular,
   ): number {
     requirePlace(guest, gpa);
-    requireOneOf('operation', operation, Object.values(PageOperation));
+    requireOneOf('operation', operation, PAGE_OPERATIONS);
     requireRmpPageSize(pageSize);
     if (!guest.memory.containsPage(gpa, pageSize)) return 1;
     this.#unbacked.back(guest, gpa, pageSize);

@@ -61,10 +61,9 @@ export class UnbackedMemory {
    */
   back(guest: GuestContext, gpa: PhysAddr, size: RmpPageSize): SysPhysAddr | undefined {
     const unbacked = this.#guests.get(guest);
+    if (unbacked === undefined || unbacked.pages.isEmpty || size > unbacked.pageSize) return undefined;
     const region = pageRegion(gpa, size);
-    if (unbacked === undefined || size > unbacked.pageSize || !unbacked.pages.containsRegion(region)) {
-      return undefined;
-    }
+    if (!unbacked.pages.containsRegion(region)) return undefined;
     // The hypervisor can have mapped another page there.
     if (guest.nested.lookup(gpa) !== undefined) return undefined;
     let spa: SysPhysAddr | undefined;

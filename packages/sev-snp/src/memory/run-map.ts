@@ -42,6 +42,7 @@ export class RunMap<V> {
   set(start: number, end: number, value: V): void {
     if (end <= start) return;
     let first = this.#indexOf(start);
+    if (end <= this.#endOfRun(first) && this.#areEqual(this.#values[first] as V, value)) return;
     let last = this.#indexOf(end - 1);
     const [starts, values]: [number[], V[]] = [[], []];
     if (this.#starts[first]! < start) {

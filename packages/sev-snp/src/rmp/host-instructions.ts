@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/address';
 import {
   readArgument,
   refuseArgument,
@@ -8,9 +8,8 @@ import {
   requireRmpPageSize,
   requireWhole,
 } from '../formats/arguments.ts';
-import type { Assumptions } from '../formats/assumptions.ts';
 import { requireOptions } from '../formats/options.ts';
-import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
+import { isHugeWord, RMP_ENTRY_WORDS, type RmpEntry, type RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import type { RmpStateFields } from '../formats/rmp-state.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -32,6 +31,9 @@ const MAX_ASID = 0x3ff;
 const GPA_END = 1n << 48n;
 const HUGE_MASK = BigInt(PAGE_SIZE_2M - 1);
 const STEP = BigInt(PAGE_SIZE);
+
+/** Scratch: the words of an entry. */
+const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
 
 /**
  * RMPUPDATE: gives the page of `spa` to a guest, to the firmware or back to the hypervisor. With a result other than
@@ -61,28 +63,33 @@ const STEP = BigInt(PAGE_SIZE);
  */
 export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0): RmpResult {
   requireOperands(rmp, spa, asid);
-  const { pageSize: size, ...wanted } = wholeState(state);
-  if (asid !== 0) return RmpResult.FAIL_PERMISSION;
+  const wanted = wholeState(stateOperand(state));
+  return asid === 0 ? updateEntry(rmp, spa, wanted) : RmpResult.FAIL_PERMISSION;
+}
+
+/** RMPUPDATE by the host, whose operands are checked. */
+export function updateEntry(rmp: Rmp, spa: SysPhysAddr, wanted: Required<RmpState>): RmpResult {
+  const size = wanted.pageSize;
   const huge = size === PageSize.Huge;
   const { assumptions } = rmp;
-  const isUsed = (when: Assumptions['inUseTest']): boolean =>
-    assumptions.inUseTest === when && rmp.isInUse(spa, size);
-  if (isUsed('first')) return RmpResult.FAIL_INUSE;
+  const { inUseTest } = assumptions;
+  if (inUseTest === 'first' && rmp.isInUse(spa, size)) return RmpResult.FAIL_INUSE;
   if (isMisaligned(rmp, spa, huge)) return RmpResult.FAIL_INPUT;
   if (!wanted.assigned && (wanted.immutable || wanted.asid !== 0)) return RmpResult.FAIL_INPUT;
   if (!fits(wanted)) return RmpResult.FAIL_INPUT;
   const page = (spa & -STEP) as SysPhysAddr;
   const old = rmp.rawEntry(page);
   if (old === undefined) return RmpResult.FAIL_INPUT;
-  if (isUsed('before-entry')) return RmpResult.FAIL_INUSE;
+  if (inUseTest === 'before-entry' && rmp.isInUse(spa, size)) return RmpResult.FAIL_INUSE;
   if (old.immutable) return RmpResult.FAIL_PERMISSION;
   const first = (page & ~HUGE_MASK) as SysPhysAddr;
-  const wasHuge = rmp.rawEntry(first)?.pageSize === PageSize.Huge;
+  rmp.readWords(pageNumber(first), ENTRY);
+  const wasHuge = isHugeWord(ENTRY[0]!);
   const overlaps = page === first || assumptions.smallUpdateInHuge === 'FAIL_OVERLAP';
   if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge && overlaps) return RmpResult.FAIL_OVERLAP;
   // An HV-FIXED page is not assigned, but nobody may change it.
   if (huge && !wasHuge && rmp.hasImmutable(first)) return RmpResult.FAIL_PERMISSION;
-  if (isUsed('last')) return RmpResult.FAIL_INUSE;
+  if (inUseTest === 'last' && rmp.isInUse(spa, size)) return RmpResult.FAIL_INUSE;
 
   // An unassigned entry always has 4 KiB: to give back 2 MiB leaves 512 of them.
   const pageSize = huge && wanted.assigned ? PageSize.Huge : PageSize.Regular;
@@ -94,13 +101,17 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
   const reset = changed || wanted.asid === 0 || assumptions.rmpupdateReset === 'always';
   const masks = assumptions.defaultMasks === 'RMPUPDATE' ? assumptions.resetMaskOfVmpl0 : 0;
   const entry: RmpEntry = {
-    ...old,
     assigned: wanted.assigned,
-    immutable: wanted.immutable,
-    asid: wanted.asid,
-    gpa: wanted.gpa,
     pageSize,
-    ...(reset ? { validated: false, vmsa: false, vmplMasks: [masks, 0, 0, 0] as const } : {}),
+    immutable: wanted.immutable,
+    subpageCount: old.subpageCount,
+    gpa: wanted.gpa,
+    asid: wanted.asid,
+    vmsa: !reset && old.vmsa,
+    validated: !reset && old.validated,
+    vmplMasks: reset ? [masks, 0, 0, 0] : old.vmplMasks,
+    lock: old.lock,
+    upper: old.upper,
   };
   if (huge) {
     rmp.setRegion(page, entry, { ...HYPERVISOR_ENTRY, assigned: wanted.assigned });
@@ -130,14 +141,14 @@ export function rmpupdatePages(
 ): { readonly result: RmpResult; readonly done: number } {
   requireOperands(rmp, spa, 0);
   requireInteger('the number of pages', count, 0);
-  const wanted = wholeState(state);
+  const wanted = wholeState(stateOperand(state));
   const { pageSize, gpa, asid } = wanted;
   let result: RmpResult = RmpResult.SUCCESS;
   const low = spa % STEP;
   const update = (page: SysPhysAddr): boolean => {
     const operand = (page + low) as SysPhysAddr;
     const moved = asid === 0 ? gpa : gpa + (operand - spa);
-    result = rmpupdate(rmp, operand, { ...wanted, gpa: moved as PhysAddr });
+    result = updateEntry(rmp, operand, { ...wanted, gpa: moved as PhysAddr });
     return result === RmpResult.SUCCESS;
   };
   // A page whose address does not fit is refused by itself.
@@ -215,10 +226,10 @@ export function stateOperand(state: RmpState): RmpState {
   return copy;
 }
 
-/** All fields of {@link stateOperand}. @throws SnpError `INVALID_ARGUMENT` */
-function wholeState(state: RmpState): Required<RmpState> {
-  const { assigned, pageSize = PageSize.Regular, immutable = false, ...rest } = stateOperand(state);
-  const { gpa = 0n as PhysAddr, asid = 0 } = rest;
+/** All fields of the result of {@link stateOperand}. @throws SnpError `INVALID_ARGUMENT` */
+export function wholeState(operand: RmpState): Required<RmpState> {
+  const { assigned, pageSize = PageSize.Regular, immutable = false } = operand;
+  const { gpa = 0n as PhysAddr, asid = 0 } = operand;
   requireBoolean('assigned', assigned);
   requireBoolean('immutable', immutable);
   requireRmpPageSize(pageSize);

@@ -105,8 +105,11 @@ export class Rmp {
    */
   entry(spa: SysPhysAddr): RmpEntry | undefined {
     SysPhys.assertIsAddress(spa);
-    const first = this.rawEntry((spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
-    return first?.pageSize === PageSize.Huge ? first : this.rawEntry(spa);
+    const page = pageNumber(spa);
+    if (!this.#covers(page)) return undefined;
+    if (this.#entries.isUntouched(page)) return HYPERVISOR_ENTRY;
+    this.#entries.readDeciding(page, ENTRY);
+    return decodeWords(ENTRY, 0);
   }
 
   /**

@@ -15,6 +15,7 @@ import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
 import {
   changing,
+  changingPage,
   noteUse,
   requireUnused,
   type UseOfPage,
@@ -265,5 +266,61 @@ describe('a region that contains pages in use', () => {
         expect(refusal()).toBeUndefined();
       }),
     );
+  });
+
+  test('is refused by calls that change single pages and regions, one inside another', () => {
+    const step = fc.record({
+      isPage: fc.boolean(),
+      first: fc.nat({ max: PAGES - 1 }),
+      count: fc.integer({ min: 1, max: 3 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 5 }), region, (steps, asked) => {
+        const guest = {} as GuestContext;
+        const busy = new Set<number>();
+        const firstBusy = (first: number, count: number): unknown => {
+          const found = Array.from({ length: count }, (_, k) => first + k).find((page) => busy.has(page));
+          return found === undefined ? undefined : { gpa: BigInt(found * PAGE_SIZE), use: 'CHANGE' };
+        };
+        const refusal = (): unknown =>
+          thrownBy(() => requireUnused(guest, pagesFrom(asked.first, asked.count)))?.details;
+        const run = ([step, ...rest]: typeof steps): void => {
+          expect(refusal()).toEqual(firstBusy(asked.first, asked.count));
+          if (step === undefined) return;
+          const { first } = step;
+          const count = step.isPage ? 1 : step.count;
+          const expected = firstBusy(first, count);
+          const pages = Array.from({ length: count }, (_, k) => first + k);
+          const inside = (): void => {
+            expect(expected).toBeUndefined();
+            for (const page of pages) busy.add(page);
+            run(rest);
+            for (const page of pages) busy.delete(page);
+          };
+          const refused = thrownBy(() =>
+            step.isPage
+              ? changingPage(guest, physAddr(first * PAGE_SIZE), inside)
+              : changing(guest, [pagesFrom(first, count)], inside),
+          );
+          expect(refused?.details).toEqual(expected);
+        };
+        run(steps);
+        expect(thrownBy(() => requireUnused(guest, pagesFrom(0, PAGES + 4)))).toBeUndefined();
+      }),
+    );
+  });
+
+  test('a page of a call that throws is free again', () => {
+    const guest = {} as GuestContext;
+    const page = physAddr(0x3000);
+    expect(() =>
+      changingPage(guest, page, () => {
+        throw new RangeError('the change');
+      }),
+    ).toThrow('the change');
+    expect(changingPage(guest, page, (gpa) => gpa)).toBe(page);
+    noteUse(guest, page, 'VMSA');
+    const error = thrownBy(() => changingPage(guest, page, () => {}));
+    expect(error).toMatchObject({ code: 'PAGE_IN_USE', details: { gpa: page, use: 'VMSA' } });
   });
 });
