@@ -192,7 +192,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => Ghcb.create(vcpu, table, VMSA),
   ],
   [
-    'options cannot be "x": pass an object with the options validated, flush, validator [INVALID_ARGUMENT]',
+    'options cannot be "x": pass an object with the options validated, flush, validator, clear [INVALID_ARGUMENT]',
     () => Ghcb.create(vcpu, table, gva, wrong),
   ],
   [
@@ -200,7 +200,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => ghcb.release(wrong),
   ],
   [
-    'options cannot be "x": pass an object with the options validated, flush, validator [INVALID_ARGUMENT]',
+    'options cannot be "x": pass an object with the options validated, flush, validator, clear [INVALID_ARGUMENT]',
     () => ghcb.release(table, wrong),
   ],
   [
@@ -326,11 +326,11 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => pages.makePageShared(vcpu, table, high),
   ],
   [
-    'options cannot be "x": pass an object with the options validated, flush, validator [INVALID_ARGUMENT]',
+    'options cannot be "x": pass an object with the options validated, flush, validator, clear [INVALID_ARGUMENT]',
     () => pages.makePageShared(vcpu, table, gva, wrong),
   ],
   [
-    'options cannot be null: pass an object with the options validated, flush, validator [INVALID_ARGUMENT]',
+    'options cannot be null: pass an object with the options validated, flush, validator, clear [INVALID_ARGUMENT]',
     () => pages.makePageShared(vcpu, table, gva, null as never),
   ],
   [
@@ -445,7 +445,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => regions.makeRegionShared(ghcb, table, virtRegion(VMSA, 0x1000)),
   ],
   [
-    'options cannot be "x": pass an object with the options validated, flush, validator [INVALID_ARGUMENT]',
+    'options cannot be "x": pass an object with the options validated, flush, validator, clear [INVALID_ARGUMENT]',
     () => regions.makeRegionShared(ghcb, table, region, wrong),
   ],
   [
