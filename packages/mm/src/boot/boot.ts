@@ -12,7 +12,7 @@ import { MemoryMap } from '../layout/memory-map.ts';
 import { BootFrames } from './boot-frames.ts';
 import type { BootPlan } from './boot-options.ts';
 import { claimGuest, releaseGuest } from './booted-guests.ts';
-import { invalidateEarlyMemory } from './early-memory.ts';
+import { invalidateEarlyMemory, revalidateEarlyMemory } from './early-memory.ts';
 import { createGlobalRanges } from './global-ranges.ts';
 import { rescindRegion, validateHeap } from './heap-validation.ts';
 import {
@@ -254,7 +254,11 @@ class BootRun {
     );
     this.#step(
       'early-memory',
-      () => invalidateEarlyMemory(processors.thisCpu(), state.validated, early, { startsShared }),
+      () => {
+        const { validated } = state;
+        this.#undo.push(() => revalidateEarlyMemory(processors.thisCpu(), validated, early), true);
+        invalidateEarlyMemory(processors.thisCpu(), validated, early, { startsShared });
+      },
       () => (early.length === 0 ? 'none' : early.join(', ')),
     );
   }

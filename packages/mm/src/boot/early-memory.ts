@@ -1,6 +1,6 @@
-import { PageSize, type PhysAddr } from '@svsm/address';
-import { MemoryRegion } from '@svsm/memory-region';
-import { releaseRegion, type ValidatedPages } from '@svsm/sev-snp';
+import { PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { acceptRegion, releaseRegion, type ValidatedPages } from '@svsm/sev-snp';
 import type { PerCpu } from '../cpu/per-cpu.ts';
 import { rescindRegion } from './heap-validation.ts';
 
@@ -25,9 +25,39 @@ export function invalidateEarlyMemory(
       using guard = cpu.map(part);
       if (startsShared) releaseRegion(cpu.ghcb, cpu.pageTable, guard.region, { validated: record });
       else {
-        rescindRegion(cpu.vcpu, guard.region);
-        record.remove(part);
+        const toPhys = (page: VirtAddr): PhysAddr => (part.start + (page - guard.region.start)) as PhysAddr;
+        rescindRegion(cpu.vcpu, guard.region, ({ start, size }) =>
+          record.remove(new MemoryRegion(Phys, toPhys(start), size)),
+        );
       }
+    }
+  }
+}
+
+/**
+ * The reverse of {@link invalidateEarlyMemory}, for a boot that fails afterwards: the memory is validated again, and clear. What was
+ * not invalidated yet is cleared too.
+ *
+ * @throws SnpError as `acceptRegion`; SnpFault
+ */
+export function revalidateEarlyMemory(
+  cpu: PerCpu,
+  record: ValidatedPages,
+  regions: Iterable<MemoryRegion<PhysAddr>>,
+): void {
+  for (const region of regions) {
+    for (const part of piecesOf(region)) {
+      if (record.firstMissingIn(part) === undefined) continue;
+      using guard = cpu.map(part);
+      const { start } = guard.region;
+      for (const { start: first, size } of new RegionSet(Phys, record).intersect(
+        new RegionSet(Phys, [part]),
+      )) {
+        const from = (start + (first - part.start)) as VirtAddr;
+        rescindRegion(cpu.vcpu, new MemoryRegion(guard.region.kind, from, size));
+        record.remove(new MemoryRegion(Phys, first, size));
+      }
+      acceptRegion(cpu.ghcb, cpu.pageTable, guard.region, { validated: record });
     }
   }
 }

@@ -1,5 +1,5 @@
 import { PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
+import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { acceptRegion, type Ghcb, RmpResult, type Vcpu } from '@svsm/sev-snp';
 import { MmError } from '../formats/mm-error.ts';
@@ -34,25 +34,56 @@ export function validateHeap(
   return missing;
 }
 
+/** Called for each page whose validation was rescinded, in the size of the RMP. */
+export type OnRescinded = (page: MemoryRegion<VirtAddr>) => void;
+
 /**
- * Rescinds the validation of all pages of a mapped region. Pages that are not validated stay so.
+ * Rescinds the validation of all pages of a mapped region. Pages that are not validated stay so. If it fails, `onRescinded` was
+ * called for exactly the pages that are not validated any more.
  *
  * @throws MmError `PAGES_LOST` if PVALIDATE refuses a page; SnpFault
  */
-export function rescindRegion(vcpu: Vcpu, region: MemoryRegion<VirtAddr>): void {
+export function rescindRegion(
+  vcpu: Vcpu,
+  region: MemoryRegion<VirtAddr>,
+  onRescinded: OnRescinded = () => {},
+): void {
   for (const { start, pageSize, count } of region.pageRuns({ maxPageSize: PageSize.Huge })) {
-    for (let page = 0; page < count; page += 1)
-      rescindPage(vcpu, (start + BigInt(page) * BigInt(pageSize)) as VirtAddr, pageSize as RmpSize);
+    for (let page = 0; page < count; page += 1) {
+      const gva = (start + BigInt(page) * BigInt(pageSize)) as VirtAddr;
+      rescindPage(vcpu, new MemoryRegion(region.kind, gva, pageSize), onRescinded);
+    }
   }
 }
 
-type RmpSize = typeof PageSize.Regular | typeof PageSize.Huge;
+function rescindPage(vcpu: Vcpu, page: MemoryRegion<VirtAddr>, onRescinded: OnRescinded): void {
+  const result = pvalidate(vcpu, page, onRescinded);
+  if (result === RmpResult.SUCCESS) {
+    onRescinded(page);
+    return;
+  }
+  if (result !== RmpResult.FAIL_SIZEMISMATCH || page.size < PageSize.Huge)
+    throw new MmError('PAGES_LOST', { lost: [String(page)] });
+  for (const gva of page.iterPages(PageSize.Regular))
+    rescindPage(vcpu, new MemoryRegion(page.kind, gva, PageSize.Regular), onRescinded);
+}
 
-function rescindPage(vcpu: Vcpu, gva: VirtAddr, size: RmpSize): void {
-  const { result } = vcpu.pvalidate(gva, size, false);
-  if (result === RmpResult.SUCCESS) return;
-  if (result !== RmpResult.FAIL_SIZEMISMATCH || size === PageSize.Regular)
-    throw new MmError('PAGES_LOST', { lost: [`the page at 0x${gva.toString(16)}`] });
-  for (let offset = 0; offset < PageSize.Huge; offset += PageSize.Regular)
-    rescindPage(vcpu, (gva + BigInt(offset)) as VirtAddr, PageSize.Regular);
+function pvalidate(vcpu: Vcpu, page: MemoryRegion<VirtAddr>, onRescinded: OnRescinded): RmpResult {
+  const size = page.size === BigInt(PageSize.Huge) ? PageSize.Huge : PageSize.Regular;
+  const execute = (): RmpResult => vcpu.pvalidate(page.start, size, false).result;
+  try {
+    return execute();
+  } catch (error) {
+    // A trace of the machine throws after the change, a fault comes in its place: after a second one it is rescinded.
+    if (succeeds(execute)) onRescinded(page);
+    throw error;
+  }
+}
+
+function succeeds(execute: () => RmpResult): boolean {
+  try {
+    return execute() === RmpResult.SUCCESS;
+  } catch {
+    return false;
+  }
 }
