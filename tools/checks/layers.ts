@@ -58,16 +58,20 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
     },
   },
   dump: {
-    imports: ['address', 'memory-region', 'pagetable'],
+    imports: ['address', 'memory-region', 'pagetable', 'sev-snp'],
     rooms: {
       source: { charter: 'bytes that are read by position, the errors, notices and progress', imports: [] },
       formats: {
         charter: 'file formats: from bytes to physical memory and registers',
         imports: ['source'],
       },
+      backing: {
+        charter: 'what lies below physical memory: nested page tables, and the RMP',
+        imports: ['source', 'formats'],
+      },
       view: {
         charter: 'the page tables of a dump: listings, walks, totals and comparisons, as records',
-        imports: ['source', 'formats'],
+        imports: ['source', 'formats', 'backing'],
       },
       node: {
         charter: 'dumps in files: by position, from pipes, compressed',
@@ -76,7 +80,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       },
       command: {
         charter: 'the command svsm-dump: options, output formats, the terminal',
-        imports: ['source', 'formats', 'view', 'node'],
+        imports: ['source', 'formats', 'backing', 'view', 'node'],
         platform: 'node',
       },
     },

@@ -5,6 +5,10 @@
  * @packageDocumentation
  */
 
+export type { BackingFacts, Mismatch, NestedFacts, RmpFacts } from './backing/backing.ts';
+export { type NestedDump, openNested } from './backing/nested-dump.ts';
+export type { NestedOptions } from './backing/nested-table.ts';
+export { openRmp, openSavedRmp, type RmpPlace, type RmpTable } from './backing/rmp-table.ts';
 export type { Codecs, Decoder } from './formats/codecs.ts';
 export type { Dump, DumpCpu, KernelFacts } from './formats/dump.ts';
 export { type OpenDumpOptions, openDump, type RamRange } from './formats/open-dump.ts';
@@ -40,6 +44,7 @@ export type {
   Obstacle,
   PageFacts,
   ReportRecord,
+  RmpRecord,
   RootRecord,
   RunRecord,
   StepRecord,
@@ -50,6 +55,7 @@ export type {
   WalkRecord,
   WarningRecord,
 } from './view/record.ts';
+export { listRmp, type RmpListingOptions } from './view/rmp-listing.ts';
 export { findRoots, type RootSearchOptions } from './view/root-search.ts';
 export { searchMemory } from './view/search.ts';
 export { summarize } from './view/summary.ts';

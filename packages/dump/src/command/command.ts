@@ -1,3 +1,4 @@
+import type { RmpTable } from '../backing/rmp-table.ts';
 import type { Dump } from '../formats/dump.ts';
 import type { OpenDumpOptions } from '../formats/open-dump.ts';
 import { openDumpFile } from '../node/open-dump-file.ts';
@@ -9,14 +10,17 @@ import { listContents } from '../view/contents.ts';
 import { describeDump } from '../view/inventory.ts';
 import { listLeaves, listRuns } from '../view/listing.ts';
 import type { EndRecord, ReportRecord, WarningRecord } from '../view/record.ts';
-import { findRoots, rootsIn } from '../view/root-search.ts';
+import { listRmp } from '../view/rmp-listing.ts';
+import { findRoots, type RootSearchOptions, rootsIn } from '../view/root-search.ts';
 import { searchMemory } from '../view/search.ts';
 import { summarize } from '../view/summary.ts';
 import { isFault, listTranslations } from '../view/translation.ts';
 import { type DumpView, openView } from '../view/view.ts';
 import { listWalks } from '../view/walks.ts';
 import { JsonLines } from './json-lines.ts';
-import { type Command, type Options, parseHex } from './options.ts';
+import { parseHex } from './numbers.ts';
+import { type Beside, openBeside, rmpIn, withNested } from './open-below.ts';
+import type { Command, Options } from './options.ts';
 import { ExitCode } from './problem.ts';
 import { QemuMem, QemuTlb } from './qemu-listing.ts';
 import type { Renderer } from './renderer.ts';
@@ -38,7 +42,7 @@ export interface Terminal {
 }
 
 /** The commands that need no page table. */
-const WITHOUT_VIEW: readonly Command[] = ['info', 'roots'];
+const WITHOUT_VIEW: readonly Command[] = ['info', 'roots', 'rmp'];
 
 /**
  * Runs the command. Returns the exit code.
@@ -51,41 +55,59 @@ export async function execute(options: Options, terminal: Terminal): Promise<num
   for (const [i, file] of options.files.entries()) {
     dumps.push(await openDumpFile(file, { ...openOptionsOf(options, i), onProgress: terminal.onProgress }));
   }
+  let beside: Beside | undefined;
   try {
-    return await report(options, dumps, terminal);
+    beside = await openBeside(options, terminal.onProgress);
+    return await report(options, dumps, terminal, beside.rmp);
   } finally {
     for (const { source } of dumps) source.close();
+    beside?.close();
   }
 }
 
 /** How to open the file with this index. */
 export function openOptionsOf(
-  { command, allRoots, raw, ram, views }: Options,
+  { command, allRoots, raw, ram, views, below }: Options,
   index: number,
 ): OpenDumpOptions {
-  const { cr3, levels, encryption } = views[index]!;
+  const { nested } = below;
   // A file of unknown format is a raw image if nothing else is needed to read it.
-  const isRaw = command === 'roots' || allRoots ? { isRawIfUnknown: true } : {};
+  const needsNoCr3 = command === 'roots' || command === 'rmp' || allRoots || nested !== undefined;
+  const isRaw = needsNoCr3 ? { isRawIfUnknown: true } : {};
+  // With a nested page table, CR3 is an address in the guest.
+  const { cr3, levels, encryption } =
+    nested === undefined ? views[index]! : { cr3: undefined, levels: undefined, encryption: undefined };
   return { raw: raw || ram.length > 0, ram, cr3, levels, encryption, ...isRaw };
 }
 
 /**
  * Runs the command on opened dumps, one for each file of the options. Returns the exit code.
  *
+ * @param beside - the RMP, if it is not in the dump itself
+ *
  * @throws UsageError, DumpError
  * @throws PageTableError for bounds that are not canonical
  */
-export function report(options: Options, given: readonly Dump[], terminal: Terminal): Promise<number> {
-  const { dumps, views, roots } = withRoots(options, given, terminal);
+export function report(
+  options: Options,
+  given: readonly Dump[],
+  terminal: Terminal,
+  beside?: RmpTable,
+): Promise<number> {
+  const { place, asid, vmpl } = options.below;
+  const rmp = beside ?? (place && given[0] && rmpIn(given[0], place));
+  const guests = given.map((dump) => withNested(dump, options));
+  const { dumps, views, roots } = withRoots(options, guests, terminal);
   const opened = WITHOUT_VIEW.includes(options.command)
     ? []
-    : dumps.map((dump, i) => openView(dump, views[i]));
-  return print(recordsFor(options, { dumps, opened, roots }, terminal), { options, dumps, opened, terminal });
+    : dumps.map((dump, i) => openView(dump, { ...views[i], rmp, asid, vmpl }));
+  const records = recordsFor(options, { dumps, opened, roots, rmp }, terminal);
+  return print(records, { options, dumps, opened, terminal });
 }
 
 type Records = Iterable<ReportRecord> | AsyncIterable<ReportRecord>;
 
-function recordsFor(options: Options, { dumps, opened, roots }: Opened, terminal: Terminal): Records {
+function recordsFor(options: Options, { dumps, opened, roots, rmp }: Opened, terminal: Terminal): Records {
   const { onProgress } = terminal;
   const { within, filter, all } = options;
   const scope = { within, filter, all, onProgress };
@@ -115,7 +137,9 @@ function recordsFor(options: Options, { dumps, opened, roots }: Opened, terminal
     case 'check':
       return checkTables(first, scope);
     case 'roots':
-      return findRoots(dumps[0]!, { levels: options.views[0]!.levels, all: options.all, onProgress });
+      return findRoots(dumps[0]!, { ...rootOptionsOf(options), onProgress });
+    case 'rmp':
+      return listRmp(dumps[0]!, rmp!, { asid: options.below.asid, onProgress });
     case 'info':
       return describeDump(dumps[0]!);
   }
@@ -126,6 +150,12 @@ interface Opened {
   readonly opened: readonly DumpView[];
   /** The top tables to look in, in addition to those of the views. */
   readonly roots: readonly bigint[];
+  readonly rmp: RmpTable | undefined;
+}
+
+function rootOptionsOf({ views, all }: Options): RootSearchOptions {
+  const { levels, encryption } = views[0]!;
+  return { levels, encryption, all };
 }
 
 /** A lower score may be of a table of another level. */
@@ -136,7 +166,7 @@ function withRoots(options: Options, dumps: readonly Dump[], { onProgress }: Ter
   const [dump] = dumps;
   if (!options.allRoots || dump === undefined) return { dumps, views: options.views, roots: [] };
   const [view] = options.views;
-  const found = rootsIn(dump, { levels: view?.levels, all: options.all, onProgress });
+  const found = rootsIn(dump, { ...rootOptionsOf(options), onProgress });
   const sure = found.roots.filter(({ score }) => score >= SURE_SCORE);
   const { cpus, kernel } = found.dump;
   const levels = view?.levels ?? sure[0]?.levels;
@@ -209,7 +239,8 @@ function warningsOf({ dumps, opened }: Printing): WarningRecord[] {
 
 /** A listing of nothing is an answer only for a part of the addresses. Otherwise something is wrong, and a warning says so. */
 function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
-  if (['roots', 'appearances', 'matches', 'bytes'].includes(what) && count === 0) return ExitCode.Negative;
+  if (['roots', 'appearances', 'matches', 'bytes', 'ranges'].includes(what) && count === 0)
+    return ExitCode.Negative;
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
   if (options.within !== undefined || options.filter !== undefined) return ExitCode.Negative;
   // The exit code follows from the warning.

@@ -4,30 +4,19 @@ import type { MemoryEncryption, VirtBounds } from '@svsm/pagetable';
 import type { RamRange } from '../formats/open-dump.ts';
 import type { MappingFilter } from '../view/mapping-filter.ts';
 import type { ViewOptions } from '../view/view.ts';
+import { type BelowOptions, belowOptions } from './below-options.ts';
 import { completion } from './completion.ts';
 import { HELP } from './help.ts';
+import { COMMANDS, type Command, OPTIONS, type OptionRow } from './manual.ts';
+import { decimal, parseHex, parseRange } from './numbers.ts';
 import { UsageError } from './problem.ts';
 import { VERSION } from './version.ts';
 
-/** The commands. The first one is the default. */
-export const COMMANDS = [
-  'runs',
-  'leaves',
-  'translate',
-  'walk',
-  'compare',
-  'find',
-  'read',
-  'search',
-  'check',
-  'summary',
-  'roots',
-  'info',
-] as const;
+export { COMMANDS, type Command, OPTIONS };
+
 /** The formats of bytes. */
-const FORMATS = ['hex', 'strings', 'raw'] as const;
+const FORMATS = OPTIONS.format.choices;
 export type ContentFormat = (typeof FORMATS)[number];
-export type Command = (typeof COMMANDS)[number];
 
 /** The parsed command line. */
 export interface Options {
@@ -49,50 +38,11 @@ export interface Options {
   readonly filter: MappingFilter | undefined;
   readonly raw: boolean;
   readonly ram: readonly RamRange[];
+  /** The nested page table and the RMP. */
+  readonly below: BelowOptions;
   /** The options of the view of each file. */
   readonly views: readonly ViewOptions[];
 }
-
-/** The options, as `parseArgs` takes them. */
-export const OPTIONS = {
-  json: { type: 'boolean' },
-  qemu: { type: 'boolean' },
-  within: { type: 'string' },
-  all: { type: 'boolean' },
-  'all-roots': { type: 'boolean' },
-  format: { type: 'string' },
-  rights: { type: 'string' },
-  'page-size': { type: 'string' },
-  memory: { type: 'string' },
-  physical: { type: 'string' },
-  cpu: { type: 'string', multiple: true },
-  cr3: { type: 'string', multiple: true },
-  cr4: { type: 'string' },
-  levels: { type: 'string' },
-  'physical-bits': { type: 'string' },
-  'no-nx': { type: 'boolean' },
-  vendor: { type: 'string' },
-  'c-bit': { type: 'string' },
-  vtom: { type: 'string' },
-  raw: { type: 'boolean' },
-  ram: { type: 'string', multiple: true },
-  help: { type: 'boolean' },
-  version: { type: 'boolean' },
-  completion: { type: 'string' },
-} as const;
-
-/** Options that only some commands accept. */
-const ONLY_FOR: Readonly<Record<string, readonly Command[]>> = {
-  qemu: ['runs', 'leaves'],
-  within: ['runs', 'leaves', 'summary', 'compare', 'search', 'check'],
-  format: ['read'],
-  all: ['runs', 'leaves', 'summary', 'compare', 'find', 'search', 'check', 'roots'],
-  'all-roots': ['find'],
-  rights: ['runs', 'leaves', 'summary', 'search', 'check'],
-  'page-size': ['runs', 'leaves', 'summary', 'search', 'check'],
-  memory: ['runs', 'leaves', 'summary', 'search', 'check'],
-  physical: ['runs', 'leaves', 'summary', 'search', 'check'],
-};
 
 /**
  * Parses the command line. Returns the text to print if it asks for one: the help, the version, or a script for a shell.
@@ -108,7 +58,7 @@ export function parseCommandLine(args: readonly string[]): Options | { readonly 
 }
 
 function completionFor(shell: string): string {
-  const found = completion(shell, COMMANDS, Object.keys(OPTIONS));
+  const found = completion(shell);
   if (found !== undefined) return found;
   throw new UsageError(`--completion: ${JSON.stringify(shell)} is not bash, zsh or fish`);
 }
@@ -118,9 +68,9 @@ function optionsOf(values: Values, positionals: readonly string[]): Options {
   const isCommand = (COMMANDS as readonly string[]).includes(first);
   const command = isCommand ? (first as Command) : 'runs';
   const { files, addresses, pattern } = operands(command, isCommand ? rest : positionals);
-  for (const [name, commands] of Object.entries(ONLY_FOR)) {
-    if (values[name as 'qemu'] !== undefined && !commands.includes(command)) {
-      throw new UsageError(`--${name} is for ${commands.join(', ')}, not for ${command}`);
+  for (const [name, { only }] of Object.entries<OptionRow>(OPTIONS)) {
+    if (values[name as 'qemu'] !== undefined && only?.includes(command) === false) {
+      throw new UsageError(`--${name} is for ${only.join(', ')}, not for ${command}`);
     }
   }
   if (values.qemu === true && values.json === true) throw new UsageError('pass either --qemu or --json');
@@ -138,21 +88,9 @@ function optionsOf(values: Values, positionals: readonly string[]): Options {
     filter: parseFilter(values),
     raw: values.raw ?? false,
     ram: (values.ram ?? []).map(parseRam),
+    below: belowOptions(command, values),
     views: files.map((_, i) => viewOptions(values, i, files.length)),
   };
-}
-
-/**
- * Parses a hexadecimal number of at most 64 bits, with or without `0x`. `what` is its name in the message.
- *
- * @throws UsageError
- */
-export function parseHex(text: string, what: string): bigint {
-  const digits = /^(?:0x)?([0-9a-f][0-9a-f_]*)$/i.exec(text)?.[1]?.replaceAll('_', '') ?? '';
-  if (digits === '' || digits.length > 16) {
-    throw new UsageError(`${what}: ${JSON.stringify(text)} is not a hexadecimal number of at most 64 bits`);
-  }
-  return BigInt(`0x${digits}`);
 }
 
 type Values = ReturnType<typeof parse>['values'];
@@ -242,12 +180,6 @@ function encryption(values: Values): MemoryEncryption | undefined {
   return undefined;
 }
 
-function decimal(name: string, text: string, low: number, high: number): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= low && value <= high) return value;
-  throw new UsageError(`--${name}: ${JSON.stringify(text)} is not a decimal number from ${low} to ${high}`);
-}
-
 function parseBounds(text: string): VirtBounds {
   const { start, end } = parseRange(text, '--within');
   if (start % 4096n !== 0n || end % 4096n !== 0n) {
@@ -287,8 +219,8 @@ const RIGHTS = { u: 'user', w: 'writable', x: 'executable' } as const;
 
 /** The filter of a listing, if one of its options is given. */
 function parseFilter(values: Values): MappingFilter | undefined {
-  const { rights, memory, physical, 'page-size': pageSize } = values;
-  if ([rights, memory, physical, pageSize].every((text) => text === undefined)) return undefined;
+  const { rights, memory, physical, mismatches, 'page-size': pageSize } = values;
+  if ([rights, memory, physical, pageSize, mismatches].every((text) => text === undefined)) return undefined;
   const size = pageSize === undefined ? undefined : PAGE_SIZES[pageSize.toLowerCase()];
   if (pageSize !== undefined && size === undefined) {
     throw new UsageError(`--page-size: ${JSON.stringify(pageSize)} is not 4k, 2m or 1g`);
@@ -301,6 +233,7 @@ function parseFilter(values: Values): MappingFilter | undefined {
     pageSize: size,
     shared: memory === undefined ? undefined : memory === 'shared',
     physical: physical === undefined ? undefined : parseRange(physical, '--physical'),
+    mismatched: mismatches,
   };
 }
 
@@ -331,18 +264,4 @@ function parseRam(text: string): RamRange {
   if (end > 2n ** 52n || at > 2 ** 52)
     throw new UsageError(`--ram ${text}: addresses and offsets end at 2^52`);
   return { paddr, size: Number(end) - paddr, offset: at };
-}
-
-/** Parses `START-END` or `START+SIZE`. The end may be 2^64. */
-function parseRange(text: string, what: string): { start: bigint; end: bigint } {
-  const [, from = '', sign, to = ''] = /^([^-+]+)([-+])([^-+]+)$/.exec(text) ?? [];
-  if (sign === undefined)
-    throw new UsageError(`${what}: ${JSON.stringify(text)} is neither START-END nor START+SIZE`);
-  const start = parseHex(from, what);
-  const isTop = /^(0x)?10{16}$/i.test(to);
-  const second = isTop ? 2n ** 64n : parseHex(to, what);
-  const end = sign === '+' ? start + second : second;
-  if (end <= start || end > 2n ** 64n)
-    throw new UsageError(`${what} ${text}: the end must be above the start, and at most 2^64`);
-  return { start, end };
 }

@@ -1,4 +1,4 @@
-import { formatAddress, PageSize } from '@svsm/address';
+import { formatAddress } from '@svsm/address';
 import { sizeText } from '../source/size-text.ts';
 import { LeafBits } from '../view/entry-bits.ts';
 import type {
@@ -23,18 +23,15 @@ import type {
   TranslationRecord,
   WalkRecord,
 } from '../view/record.ts';
+import { BACKING_HEADING, backingText, PAGE_NAMES, RMP_HEADING, rmpText } from './backing-text.ts';
 import { printable } from './printable.ts';
 import type { Renderer } from './renderer.ts';
 
 const TABLE_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'] as const;
-const PAGE_NAMES: Readonly<Record<PageSize, string>> = {
-  [PageSize.Regular]: '4K',
-  [PageSize.Huge]: '2M',
-  [PageSize.Giant]: '1G',
-};
 /** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
 const HEADINGS: Partial<Record<ReportRecord['type'], string>> = {
   finding: `${'finding'.padEnd(17)} ${'start'.padEnd(18)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
+  rmp: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${RMP_HEADING}`,
   match: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory`,
   appearance: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in`,
   root: `${'CR3'.padEnd(16)} levels   score   user kernel`,
@@ -51,7 +48,7 @@ const CHANGE_SIGNS: Readonly<Record<ChangeRecord['change'], string>> = {
   visibility: '~ memory',
   'page-size': '~ page',
 };
-const WARNINGS: Readonly<Record<SummaryWarning['warning'], string>> = {
+const WARNINGS: Readonly<Partial<Record<SummaryWarning['warning'], string>>> = {
   'writable-executable': 'writable and executable (W+X)',
   'user-in-upper-half': 'user pages in the upper half',
   'supervisor-in-lower-half': 'supervisor pages in the lower half',
@@ -65,7 +62,7 @@ export class TextReport implements Renderer {
 
   render(record: ReportRecord): string | undefined {
     const text = this.#textOf(record);
-    const heading = HEADINGS[record.type];
+    const heading = headingOf(record);
     if (heading === undefined || heading === this.#heading) return text;
     this.#heading = heading;
     return `# ${heading}\n${text}`;
@@ -99,6 +96,8 @@ export class TextReport implements Renderer {
         return contentText(record);
       case 'gap':
         return undefined;
+      case 'rmp':
+        return rmpText(record);
       case 'match':
         return matchText(record);
       case 'appearance':
@@ -128,12 +127,29 @@ function dumpText({ file, kind, ...of }: DumpRecord): string {
   return `# ${printable(file)}: ${printable(kind)}\n# ${cpu} 0x${of.cr3.toString(16)}${cr4}; ${facts}`;
 }
 
-function runText({ start, end, size, ...facts }: RunRecord): string {
-  return `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}`.trimEnd();
+/** What lies below has columns of its own. */
+function headingOf(record: ReportRecord): string | undefined {
+  const heading = HEADINGS[record.type];
+  const { backing, backings } = record as Partial<RunRecord & LeafRecord>;
+  if (heading === undefined || (backing === undefined && backings === undefined)) return heading;
+  return `${heading} | ${BACKING_HEADING}`;
 }
 
-function leafText({ start, flags, ...facts }: LeafRecord, bits: LeafBits): string {
-  return `${formatAddress(start)} ${factsText(facts)} ${bits.of(flags, facts.pageSize).join(' ')}`;
+function runText({ start, end, size, backing, ...facts }: RunRecord): string {
+  const line = `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}`;
+  return `${line}${backing === undefined ? '' : ` | ${backingText(backing)}`}`.trimEnd();
+}
+
+/** If the parts of a large page differ in what lies below, each part has a line of its own. */
+function leafText({ start, flags, backings, ...facts }: LeafRecord, bits: LeafBits): string {
+  const line = `${formatAddress(start)} ${factsText(facts)} ${bits.of(flags, facts.pageSize).join(' ')}`;
+  if (backings === undefined) return line;
+  if (backings.length === 1) return `${line} | ${backingText(backings[0]!)}`.trimEnd();
+  const parts = backings.map(
+    (part) =>
+      `  ${range(start + part.offset, start + part.offset + part.size)} ${sizeText(part.size).padStart(10)} | ${backingText(part)}`,
+  );
+  return [line, ...parts].join('\n');
 }
 
 function faultText({ fault, start, level, paddr, entry, reserved }: FaultRecord): string {
@@ -149,7 +165,8 @@ function translationText(record: TranslationRecord): string {
   const { vaddr, page, paddr, fileOffset } = record;
   if (page === null || paddr === null) return `${formatAddress(vaddr)} ${obstacleText(record)}`;
   const place = fileOffset === null ? '-' : `byte ${fileOffset}`;
-  return `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${place}`;
+  const line = `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${place}`;
+  return record.backing === undefined ? line : `${line} | ${backingText(record.backing)}`;
 }
 
 function obstacleText({ obstacle, level }: TranslationRecord): string {
@@ -172,7 +189,8 @@ function walkText({ vaddr, steps, result }: WalkRecord): string {
     result.page === null || result.paddr === null
       ? `  ${obstacleText(result)}`
       : `  ${formatAddress(result.paddr)}, in a ${PAGE_NAMES[result.page.pageSize]} page, ${rights(result.page)}${memory(result.page.shared)}${place}`;
-  return [formatAddress(vaddr), ...steps.map(stepText), last].join('\n');
+  const below = result.backing === undefined ? [] : [`  below: ${backingText(result.backing)}`];
+  return [formatAddress(vaddr), ...steps.map(stepText), last, ...below].join('\n');
 }
 
 /** Named bits are in capitals if they are set, else in small letters. Other bits appear only if they are set. */
@@ -209,7 +227,10 @@ function summaryText({ tables, pages, bytes, rows, warnings }: SummaryRecord): s
   for (const { warning, pages: found, bytes: size, examples } of warnings) {
     const noun = warning === 'self-mapped' ? 'table' : 'page';
     const what = found === 1 ? noun : `${noun}s`;
-    lines.push('', `warning: ${WARNINGS[warning]}: ${found} ${what}, ${sizeText(size)}; the first of them:`);
+    lines.push(
+      '',
+      `warning: ${WARNINGS[warning] ?? warning}: ${found} ${what}, ${sizeText(size)}; the first of them:`,
+    );
     for (const { start, end } of examples) lines.push(`  ${range(start, end)}`);
   }
   return lines.join('\n');

@@ -1,11 +1,9 @@
 import type { Dump } from '../formats/dump.ts';
-import { GZIP_MAGIC, type OpenDumpOptions, openDump, startOf } from '../formats/open-dump.ts';
-import { DumpError, withFile } from '../source/dump-error.ts';
+import { type OpenDumpOptions, openDump } from '../formats/open-dump.ts';
+import { withFile } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
-import type { Source } from '../source/source.ts';
-import { FileSource, isSeekable, openFile } from './file-source.ts';
 import { NODE_CODECS } from './node-codecs.ts';
-import { unpack } from './unpack.ts';
+import { openSourceFile, readFailure } from './open-source-file.ts';
 
 /** How to open a file with a dump. */
 export interface OpenDumpFileOptions extends OpenDumpOptions {
@@ -33,7 +31,7 @@ export interface OpenDumpFileOptions extends OpenDumpOptions {
 export async function openDumpFile(path: string, options: OpenDumpFileOptions = {}): Promise<Dump> {
   const { name = path } = options;
   try {
-    const source = await sourceOf(path, options.onProgress);
+    const source = await openSourceFile(path, options.onProgress);
     try {
       return openDump(source, { codecs: NODE_CODECS, ...options, name });
     } catch (error) {
@@ -43,20 +41,4 @@ export async function openDumpFile(path: string, options: OpenDumpFileOptions = 
   } catch (error) {
     throw withFile(readFailure(error), name);
   }
-}
-
-/** Errors of the system and of zlib have a code. Any other error is a bug. */
-function readFailure(error: unknown): unknown {
-  if (error instanceof DumpError || !(error instanceof Error)) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (typeof code !== 'string') return error;
-  const reason = code === 'Z_BUF_ERROR' ? 'its gzip data is truncated' : message;
-  return new DumpError('READ_FAILED', { reason }, { cause: error });
-}
-
-async function sourceOf(path: string, onProgress: OnProgress | undefined): Promise<Source> {
-  let fd = openFile(path);
-  if (!isSeekable(fd)) fd = await unpack(fd, false, onProgress);
-  if (startOf(new FileSource(fd)).startsWith(GZIP_MAGIC)) fd = await unpack(fd, true, onProgress);
-  return new FileSource(fd);
 }

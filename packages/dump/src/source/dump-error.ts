@@ -25,8 +25,10 @@ export interface DumpErrorDetails {
   READ_FAILED: { reason: string };
   /** The dump has no CR3, and none is given. */
   NO_ROOT: Record<never, never>;
-  /** CR3 leads to `paddr`, where the dump has no memory. `hint` is a sentence that says what to try. */
-  NO_MEMORY: { paddr: bigint; hint: string };
+  /** A register, CR3 if none is named, leads to `paddr`, where the dump has no memory. `hint` is a sentence that says what to try. */
+  NO_MEMORY: { paddr: bigint; hint: string; register?: string };
+  /** The dump has no memory at `paddr`, where its Reverse Map Table should be. */
+  NO_RMP: { paddr: bigint };
   /** The dump does not have the processor. */
   NO_SUCH_CPU: { cpu: number; cpus: number };
   /** The processor had paging or PAE off: `register` names the bit that is 0. */
@@ -50,8 +52,10 @@ const MESSAGES: MessageTable<DumpErrorDetails> = {
   OUTSIDE_LIMITS: reasonOf,
   READ_FAILED: reasonOf,
   NO_ROOT: () => "it has no CR3: pass --cr3 (and --levels or --cr4), which 'svsm-dump roots' finds",
-  NO_MEMORY: ({ paddr, hint }) =>
-    `CR3 points to ${formatAddress(paddr)}, where the dump has no memory. ${hint}`,
+  NO_MEMORY: ({ paddr, hint, register = 'CR3' }) =>
+    `${register} points to ${formatAddress(paddr)}, where the dump has no memory. ${hint}`,
+  NO_RMP: ({ paddr }) =>
+    `it has no memory at ${formatAddress(paddr)}, where the RMP should be: firmware often reserves it, so that dumps of a kernel leave it out; save it on its own, and pass it with --rmp-file`,
   NO_SUCH_CPU: ({ cpu, cpus }) => `there is no CPU ${cpu}: it has ${cpus}, counted from 0`,
   NOT_LONG_MODE: ({ cpu, register }) =>
     `CPU ${cpu} was not in long mode: ${register} is 0; select another with --cpu`,

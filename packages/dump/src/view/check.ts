@@ -1,6 +1,7 @@
 import { PAGE_SIZE } from '@svsm/address';
 import type { Mapping } from '@svsm/pagetable';
 import { findAppearances } from './appearances.ts';
+import { backedMappings } from './backed-mappings.ts';
 import { takeCensus } from './census.ts';
 import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
 import type {
@@ -42,6 +43,10 @@ export function* checkTables(
     pages += Number(mapping.region.size) / mapping.pageSize;
     options.onProgress?.(pages, Math.max(pages, expected), 'pages');
   }
+  for (const record of ofBacking(view, options)) {
+    count += 1;
+    yield record;
+  }
   const isWhole = options.within === undefined && options.filter === undefined;
   for (const record of isWhole ? ofTables(view, options) : []) {
     count += 1;
@@ -57,6 +62,18 @@ function* findingsOf(view: DumpView, mapping: Mapping): Generator<Finding, undef
   if (view.config.encryption !== undefined && mapping.shared && mapping.executable) yield 'shared-executable';
 }
 
+/** The contradictions between the mappings and what lies below them. */
+function* ofBacking(
+  view: DumpView,
+  options: DumpListingOptions,
+): Generator<FindingRecord, undefined, undefined> {
+  if (view.backing === undefined) return;
+  const mappings = mappingsOf(view, options, () => {});
+  for (const { mapping, backing } of backedMappings(view, mappings, options)) {
+    for (const mismatch of backing?.mismatches ?? []) yield findingOf(view, mismatch, mapping);
+  }
+}
+
 function findingOf(view: DumpView, finding: Finding, mapping: Mapping): FindingRecord {
   const { start, end, size } = mapping.region;
   return { type: 'finding', finding, start, end, size, ...factsOf(view, mapping) };
@@ -70,6 +87,7 @@ function* ofTables(
   const { levelsOf } = takeCensus(view, undefined);
   const frames = [...levelsOf.keys()].map((frame) => BigInt(frame) * PAGE);
   const shared = new Set(sharedTables(view, levelsOf));
+  const unsafe = new Set(frames.filter((paddr) => isNotPrivate(view, paddr)));
   const seen = new Map<bigint, AppearanceRecord[]>();
   for (const record of findAppearances(view, frames, { all: options.all })) {
     if (record.type !== 'appearance') continue;
@@ -85,12 +103,24 @@ function* ofTables(
     }
     if (writable.length > 1) for (const record of writable) yield tableFinding('table-aliases', record);
   }
-  for (const frame of [...shared].sort((a, b) => a - b)) {
+  for (const frame of [...levelsOf.keys()].sort((a, b) => a - b)) {
     const paddr = BigInt(frame) * PAGE;
     const [record] = seen.get(paddr) ?? [];
-    if (record !== undefined) yield tableFinding('shared-table', record);
-    else yield { ...unmappedTable(view, paddr), finding: 'shared-table' };
+    for (const finding of [
+      ...(shared.has(frame) ? (['shared-table'] as const) : []),
+      ...(unsafe.has(paddr) ? (['table-not-private'] as const) : []),
+    ]) {
+      if (record !== undefined) yield tableFinding(finding, record);
+      else yield { ...unmappedTable(view, paddr), finding };
+    }
   }
+}
+
+/** Whether the RMP does not have a page table of a guest as a private page. Walks of page tables are private, whatever the C-bits. */
+function isNotPrivate({ backing }: DumpView, paddr: bigint): boolean {
+  if (backing?.rmp === undefined || !backing.isOfGuest) return false;
+  const table = { paddr, size: PAGE, pageSize: PAGE_SIZE, user: false, writable: true, executable: false };
+  return [...backing.of({ ...table, shared: false })].some(({ mismatches }) => mismatches.length > 0);
 }
 
 function tableFinding(finding: Finding, { vaddr, paddr, page }: AppearanceRecord): FindingRecord {

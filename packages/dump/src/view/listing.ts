@@ -2,6 +2,7 @@ import { PageSize } from '@svsm/address';
 import type { MappedLeaf, Mapping, OnListingFault, VirtBounds } from '@svsm/pagetable';
 import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
+import { type BackedLeaf, type BackedMapping, backedLeaves, backedMappings } from './backed-mappings.ts';
 import { takeCensus } from './census.ts';
 import { filteredLeaves, filteredMappings, type MappingFilter } from './mapping-filter.ts';
 import type { DumpRecord, EndRecord, FaultRecord, LeafRecord, PageFacts, RunRecord } from './record.ts';
@@ -38,8 +39,12 @@ export function* listRuns(
 ): Generator<DumpRecord | RunRecord | FaultRecord | EndRecord, undefined, undefined> {
   const expected = requireListable(view, options);
   yield dumpRecord(view);
-  const iterate = (onFault: OnListingFault): Iterable<Mapping> => mappingsIn(view, options, onFault);
-  yield* listed(view, expected, options.onProgress, 'runs', iterate, (mapping) => runRecord(view, mapping));
+  const iterate = (onFault: OnListingFault): Iterable<BackedMapping> =>
+    backedMappings(view, mappingsIn(view, options, onFault), options);
+  yield* listed(view, expected, options.onProgress, 'runs', iterate, ({ mapping, backing }) => ({
+    ...runRecord(view, mapping),
+    ...(backing === undefined ? {} : { backing }),
+  }));
 }
 
 /**
@@ -54,8 +59,12 @@ export function* listLeaves(
 ): Generator<DumpRecord | LeafRecord | FaultRecord | EndRecord, undefined, undefined> {
   const expected = requireListable(view, options);
   yield dumpRecord(view);
-  const iterate = (onFault: OnListingFault): Iterable<MappedLeaf> => leavesIn(view, options, onFault);
-  yield* listed(view, expected, options.onProgress, 'pages', iterate, (leaf) => leafRecord(view, leaf));
+  const iterate = (onFault: OnListingFault): Iterable<BackedLeaf> =>
+    backedLeaves(view, leavesIn(view, options, onFault), options);
+  yield* listed(view, expected, options.onProgress, 'pages', iterate, ({ leaf, backings }) => ({
+    ...leafRecord(view, leaf),
+    ...(backings === undefined ? {} : { backings }),
+  }));
 }
 
 /** The first record of a listing: the dump and its page table. */

@@ -12,6 +12,8 @@ export interface MappingFilter {
   readonly shared?: boolean | undefined;
   /** A range of physical addresses; the end is exclusive. */
   readonly physical?: { readonly start: bigint; readonly end: bigint } | undefined;
+  /** Only mappings that contradict the nested page table or the RMP. A view without these has none. */
+  readonly mismatched?: boolean | undefined;
 }
 
 type Facts = Pick<Mapping, 'user' | 'writable' | 'executable' | 'pageSize' | 'shared'>;

@@ -1,5 +1,6 @@
 import type { PageSize, PhysAddr } from '@svsm/address';
 import type { MemoryEncryption } from '@svsm/pagetable';
+import type { BackingFacts, Mismatch, RmpFacts } from '../backing/backing.ts';
 import type { Notice } from '../source/notices.ts';
 
 /** The rights that all levels leave for a page, and its physical address. */
@@ -36,6 +37,8 @@ export interface RunRecord extends PageFacts {
   /** Exclusive. */
   readonly end: bigint;
   readonly size: bigint;
+  /** What lies below, if the view has a nested page table or an RMP. A run then ends where it differs. */
+  readonly backing?: BackingFacts;
 }
 
 /** One page. */
@@ -44,6 +47,8 @@ export interface LeafRecord extends PageFacts {
   readonly start: bigint;
   /** The flags of the leaf entry only, as `PteFlags`. JSON has the names of the set bits instead, as `bits`. */
   readonly flags: number;
+  /** What lies below each part of the page, if the view has a nested page table or an RMP. */
+  readonly backings?: readonly BackingFacts[];
 }
 
 /** A place where the walk could not go on. */
@@ -90,6 +95,8 @@ export interface TranslationRecord {
   readonly obstacle: Obstacle | null;
   /** The level at which the walk ended. */
   readonly level: number | null;
+  /** What lies below the 4 KiB with that byte, if the view has a nested page table or an RMP. */
+  readonly backing?: BackingFacts;
 }
 
 export interface StepRecord {
@@ -134,7 +141,12 @@ export interface SummaryRow extends Omit<PageFacts, 'paddr'> {
 }
 
 export interface SummaryWarning {
-  readonly warning: 'writable-executable' | 'user-in-upper-half' | 'supervisor-in-lower-half' | 'self-mapped';
+  readonly warning:
+    | 'writable-executable'
+    | 'user-in-upper-half'
+    | 'supervisor-in-lower-half'
+    | 'self-mapped'
+    | Mismatch;
   readonly pages: number;
   readonly bytes: bigint;
   /** The first few regions. */
@@ -172,6 +184,9 @@ export interface AppearanceRecord {
  * - `executable-table`: a page table that can be executed
  * - `table-aliases`: a page table that is writable at several addresses
  * - `shared-table`: a page table in memory that the hypervisor can change
+ * - `table-not-private`: a page table of a guest that is not in validated private memory of its own, by the RMP
+ *
+ * With a nested page table or an RMP, each {@link Mismatch} too.
  */
 export type Finding =
   | 'writable-executable'
@@ -180,7 +195,9 @@ export type Finding =
   | 'user-maps-table'
   | 'executable-table'
   | 'table-aliases'
-  | 'shared-table';
+  | 'shared-table'
+  | 'table-not-private'
+  | Mismatch;
 
 /** A place with a {@link Finding}. */
 export interface FindingRecord extends PageFacts {
@@ -190,6 +207,15 @@ export interface FindingRecord extends PageFacts {
   readonly start: bigint | null;
   /** Exclusive. */
   readonly end: bigint | null;
+  readonly size: bigint;
+}
+
+/** Consecutive pages of system memory with the same state in the RMP. Their guest-physical addresses follow each other. */
+export interface RmpRecord extends RmpFacts {
+  readonly type: 'rmp';
+  readonly start: bigint;
+  /** Exclusive. */
+  readonly end: bigint;
   readonly size: bigint;
 }
 
@@ -286,5 +312,6 @@ export type ReportRecord =
   | ContentRecord
   | GapRecord
   | MatchRecord
+  | RmpRecord
   | CpuRecord
   | MemoryRecord;

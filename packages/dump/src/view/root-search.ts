@@ -1,4 +1,5 @@
 import { PAGE_SIZE, physAddr } from '@svsm/address';
+import type { MemoryEncryption } from '@svsm/pagetable';
 import type { Dump } from '../formats/dump.ts';
 import { atLayoutOf } from '../formats/raw-image.ts';
 import { lookAt, type TableLook, type TableShape } from '../formats/table-look.ts';
@@ -11,6 +12,8 @@ import type { EndRecord, FileRecord, RootRecord } from './record.ts';
 export interface RootSearchOptions {
   /** The levels of the tables. Default: those that the dump names, else both are tried. */
   readonly levels?: 4 | 5 | undefined;
+  /** The bit of an entry that is not part of an address. Default: the C-bit in VMCOREINFO, else none. */
+  readonly encryption?: MemoryEncryption | undefined;
   /** Read all frames, however many there are. */
   readonly all?: boolean | undefined;
   readonly onProgress?: OnProgress | undefined;
@@ -22,7 +25,6 @@ const PRESENT = 1;
 const LARGE = 0x80;
 /** Bits 62..52 of an entry, in its upper word: kernels leave them 0 in a top table. */
 const ODD_HIGH = 0x7ff0_0000;
-const ADDRESS_HIGH = 0xf_ffff;
 const ADDRESS_BITS = 0xf_ffff_ffff_f000n;
 const LA57 = 12n;
 /** A table is listed if this part of the sampled entries makes sense. */
@@ -61,7 +63,7 @@ export function rootsIn(dump: Dump, options: RootSearchOptions): { dump: Dump; r
   const frames = candidatesIn(dump, options);
   const shapes = frames
     .slice(0, LAYOUT_BY)
-    .flatMap((frame) => shapesOf(frame, options.levels ?? levelsOf(dump)));
+    .flatMap((frame) => shapesOf(frame, options.levels ?? levelsOf(dump), bitOf(dump, options)));
   const laidOut = atLayoutOf(dump, shapes);
   return { dump: laidOut, roots: judged(laidOut, frames, options) };
 }
@@ -122,7 +124,9 @@ interface Candidate {
 /** The candidates that make sense, by score, then by address. */
 function judged(dump: Dump, frames: readonly number[], options: RootSearchOptions): RootRecord[] {
   const levels = options.levels ?? levelsOf(dump);
-  const sensible = frames.flatMap((frame) => candidateOf(dump, frame, levels) ?? []);
+  const bit = bitOf(dump, options);
+  const frameOf = frameReader(bit);
+  const sensible = frames.flatMap((frame) => candidateOf(dump, frame, levels, bit) ?? []);
   // A table of the second level of five is a sound top table of four.
   const below = new Set(
     sensible
@@ -130,14 +134,17 @@ function judged(dump: Dump, frames: readonly number[], options: RootSearchOption
       .flatMap(({ words }) => presentIn(words).map((i) => frameOf(words, i))),
   );
   const roots = sensible.filter((one) => one.levels === 5 || !below.has(one.frame));
-  const score = new Scores(dump, roots);
+  const score = new Scores(dump, roots, frameOf);
   const records = roots.map((root) => ({ root, record: recordOf(dump, root, score) }));
   records.sort((a, b) => b.record.score - a.record.score || a.root.frame - b.root.frame);
-  return topmost(records);
+  return topmost(records, frameOf);
 }
 
 /** The records without those of tables that a better one leads to: these are of a lower level. */
-function topmost(sorted: readonly { readonly root: Candidate; readonly record: RootRecord }[]): RootRecord[] {
+function topmost(
+  sorted: readonly { readonly root: Candidate; readonly record: RootRecord }[],
+  frameOf: FrameOf,
+): RootRecord[] {
   const lower = new Set<number>();
   return sorted.flatMap(({ root: { frame, words }, record }) => {
     if (lower.has(frame)) return [];
@@ -146,11 +153,16 @@ function topmost(sorted: readonly { readonly root: Candidate; readonly record: R
   });
 }
 
-function candidateOf(dump: Dump, frame: number, levels: 4 | 5 | undefined): Candidate | undefined {
+function candidateOf(
+  dump: Dump,
+  frame: number,
+  levels: 4 | 5 | undefined,
+  bit: number | undefined,
+): Candidate | undefined {
   const readFrame = readerOf(dump);
   const words = new Uint32Array(PAGE_SIZE / 4);
   if (!readFrame(frame, new Uint8Array(words.buffer))) return undefined;
-  const looks = shapesOf(frame, levels).map((shape) => ({
+  const looks = shapesOf(frame, levels, bit).map((shape) => ({
     levels: shape.levels,
     look: lookAt(readFrame, shape),
   }));
@@ -167,10 +179,12 @@ class Scores {
   /** The number of roots for each content of the kernel's half. */
   readonly #halves: Map<string, number> = new Map();
   readonly #words: Uint32Array = new Uint32Array(PAGE_SIZE / 4);
+  readonly #frameOf: FrameOf;
   #tables = 0;
 
-  constructor(dump: Dump, roots: readonly Candidate[]) {
+  constructor(dump: Dump, roots: readonly Candidate[], frameOf: FrameOf) {
     this.#readFrame = readerOf(dump);
+    this.#frameOf = frameOf;
     for (const { words } of roots) {
       const half = halfOf(words);
       if (half !== '') this.#halves.set(half, (this.#halves.get(half) ?? 0) + 1);
@@ -190,7 +204,7 @@ class Scores {
     const seen = new Set<number>();
     const isBelow = (table: Uint32Array, level: number): boolean => {
       for (const i of presentIn(table)) {
-        const next = frameOf(table, i);
+        const next = this.#frameOf(table, i);
         const isLeaf = level === 0 || (level <= 2 && (table[2 * i]! & LARGE) !== 0);
         if (isLeaf) {
           const pages = 512 ** level;
@@ -246,12 +260,17 @@ function levelsOf({ cpus, kernel, levels }: Dump): 4 | 5 | undefined {
   return levels ?? kernel?.levels ?? byCpu;
 }
 
-function shapesOf(frame: number, levels: 4 | 5 | undefined): TableShape[] {
+/** The bit of an entry that is not part of an address. */
+function bitOf({ kernel }: Dump, { encryption }: RootSearchOptions): number | undefined {
+  return encryption?.bit ?? kernel?.cBit;
+}
+
+function shapesOf(frame: number, levels: 4 | 5 | undefined, addressBit: number | undefined): TableShape[] {
   const root = BigInt(frame) << 12n;
   return (levels === undefined ? ([4, 5] as const) : [levels]).map((one) => ({
     root,
     levels: one,
-    addressBit: undefined,
+    addressBit,
   }));
 }
 
@@ -261,8 +280,12 @@ function presentIn(words: Uint32Array): number[] {
   return present;
 }
 
-function frameOf(words: Uint32Array, index: number): number {
-  return (words[2 * index + 1]! & ADDRESS_HIGH) * 0x10_0000 + (words[2 * index]! >>> 12);
+/** The frame to which an entry of a table leads. */
+type FrameOf = (words: Uint32Array, index: number) => number;
+
+function frameReader(bit: number | undefined): FrameOf {
+  const high = 0xf_ffff & ~(bit === undefined ? 0 : 2 ** (bit - 32));
+  return (words, index) => (words[2 * index + 1]! & high) * 0x10_0000 + (words[2 * index]! >>> 12);
 }
 
 /** The entries of the kernel's half as text, without the accessed bit, which processors set; empty if it has none. */

@@ -1,5 +1,7 @@
 import { PageSize } from '@svsm/address';
 import type { Mapping } from '@svsm/pagetable';
+import type { Mismatch } from '../backing/backing.ts';
+import { backedMappings } from './backed-mappings.ts';
 import { takeCensus } from './census.ts';
 import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
 import type {
@@ -42,11 +44,13 @@ export function* summarize(
     count += 1;
     scope.onProgress?.(count, undefined, 'runs');
   }
+  const mismatches = mismatchesIn(view, scope);
   const { tables, selfMapped } = takeCensus(view, scope.within);
   const sorted = [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
   const warnings = [
     ...[writableExecutable, userAbove, supervisorBelow].map((warning) => warning.record()),
     selfMapWarning(selfMapped),
+    ...mismatches,
   ];
   yield* faults;
   yield {
@@ -58,6 +62,23 @@ export function* summarize(
     warnings: warnings.filter(({ pages }) => pages > 0),
   };
   yield { type: 'end', what: 'runs', count, bytes: null, faults: faults.length };
+}
+
+function mismatchesIn(view: DumpView, scope: DumpListingOptions): SummaryWarning[] {
+  if (view.backing === undefined) return [];
+  const found = new Map<Mismatch, Warning>();
+  for (const { mapping, backing } of backedMappings(
+    view,
+    mappingsOf(view, scope, () => {}),
+    scope,
+  )) {
+    for (const mismatch of backing?.mismatches ?? []) {
+      const warning = found.get(mismatch) ?? new Warning(mismatch);
+      found.set(mismatch, warning);
+      warning.add({ ...mapping, pageSize: PageSize.Regular });
+    }
+  }
+  return Array.from(found.values(), (warning) => warning.record());
 }
 
 class Warning {

@@ -1,7 +1,8 @@
 import type { VirtAddr } from '@svsm/address';
 import { isPageTableError, type Walk } from '@svsm/pagetable';
+import type { BackingFacts } from '../backing/backing.ts';
 import { dumpRecord, factsOf } from './listing.ts';
-import type { DumpRecord, EndRecord, Obstacle, TranslationRecord } from './record.ts';
+import type { DumpRecord, EndRecord, Obstacle, PageFacts, TranslationRecord } from './record.ts';
 import type { DumpView } from './view.ts';
 
 /** Translates each address, in the given order. */
@@ -31,7 +32,23 @@ export function translationOf(view: DumpView, vaddr: bigint): TranslationRecord 
   if (page === undefined) return { ...none, obstacle: 'not-mapped', level };
   const facts = factsOf(view, { ...page, paddr: page.frame, pageSize: page.size });
   const fileOffset = view.dump.offsetOf(page.paddr) ?? null;
-  return { ...none, page: facts, paddr: page.paddr, fileOffset, obstacle: null, level };
+  const backing = backingOf(view, facts, page.paddr);
+  return {
+    ...none,
+    page: facts,
+    paddr: page.paddr,
+    fileOffset,
+    obstacle: null,
+    level,
+    ...(backing === undefined ? {} : { backing }),
+  };
+}
+
+/** What lies below the 4 KiB with a byte. */
+function backingOf({ backing }: DumpView, page: PageFacts, paddr: bigint): BackingFacts | undefined {
+  if (backing === undefined) return undefined;
+  const [found] = backing.of({ ...page, paddr: paddr - (paddr % 4096n), size: 4096n });
+  return found;
 }
 
 /** Whether the page tables are the reason, and not the address. */

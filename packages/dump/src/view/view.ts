@@ -9,6 +9,9 @@ import {
   pagingConfig,
   pagingConfigFromRegisters,
 } from '@svsm/pagetable';
+import { Backing } from '../backing/backing.ts';
+import type { NestedDump } from '../backing/nested-dump.ts';
+import type { RmpTable } from '../backing/rmp-table.ts';
 import type { Dump, DumpCpu } from '../formats/dump.ts';
 import { DumpError, inFile } from '../source/dump-error.ts';
 import { Notices } from '../source/notices.ts';
@@ -30,6 +33,12 @@ export interface ViewOptions {
   readonly noNx?: boolean | undefined;
   /** `'amd'`: bit 8 of a PML4E or PML5E is reserved. Default `'intel'`: ignored. */
   readonly vendor?: 'amd' | 'intel' | undefined;
+  /** The RMP of the machine. Listings show the state of each page, and compare it with the mappings. */
+  readonly rmp?: RmpTable | undefined;
+  /** With `rmp`: the dump is of the guest with this ASID, 1 to 1022. Default: of the host, unless it is of a guest in a host's dump. */
+  readonly asid?: number | undefined;
+  /** With `rmp`: the VMPL at which the guest runs, 0 to 3. Default: the rights of the VMPL are not compared. */
+  readonly vmpl?: number | undefined;
 }
 
 /** One page table of a dump. */
@@ -41,6 +50,8 @@ export interface DumpView {
   readonly config: PagingConfig;
   readonly memory: PhysMemory;
   readonly table: PageTable;
+  /** What lies below the mappings, if a nested page table or an RMP is known. */
+  readonly backing: Backing | undefined;
   /** Problems of the page table, or of the dump. */
   readonly notices: Notices;
 }
@@ -55,7 +66,8 @@ const CR4_PAE = 5n;
  * Opens the page table at CR3 of a dump, and looks at a sample of the tables. Problems are in `notices`. It reads a few hundred
  * frames.
  *
- * @throws DumpError `NO_SUCH_CPU`, `NOT_LONG_MODE`, `NO_ROOT`, `NO_MEMORY`, `TRUNCATED_FILE`, `READ_FAILED`
+ * @throws DumpError `NO_SUCH_CPU`, `NOT_LONG_MODE`, `NO_ROOT`, `NO_MEMORY`, `TRUNCATED_FILE`, `READ_FAILED`; `INVALID_ARGUMENT` for an
+ *   ASID or VMPL that does not exist, or if a guest's mappings are to be compared with an RMP without knowing its memory encryption
  * @throws PageTableError for options that are out of range
  */
 export function openView(dump: Dump, options: ViewOptions = {}): DumpView {
@@ -84,7 +96,8 @@ function open(dump: Dump, options: ViewOptions): DumpView {
   const table = openTable({ root, memory, config, hint });
   const notices = dump.notices ?? new Notices();
   examine(choice, notices);
-  return { dump, cpu: index, cr3, cr4, config, memory, table, notices };
+  const backing = backingFor(dump, config, options);
+  return { dump, cpu: index, cr3, cr4, config, memory, table, backing, notices };
 }
 
 /** Opens the table at `root`, and reads it. This shows that CR3 points to memory, but not that the memory is a table. */
@@ -103,6 +116,18 @@ function openTable(at: {
     if (!isPageTableError(error, 'BUS_ERROR') && !isPageTableError(error, 'INVALID_FRAME')) throw error;
     throw new DumpError('NO_MEMORY', { paddr: root, hint: hint() });
   }
+}
+
+function backingFor(dump: Dump, config: PagingConfig, options: ViewOptions): Backing | undefined {
+  const { rmp, asid, vmpl } = options;
+  const { nested } = dump as Partial<NestedDump>;
+  if (rmp === undefined && nested === undefined) return undefined;
+  const backing = new Backing({ rmp, nested, asid, vmpl });
+  if (rmp !== undefined && backing.isOfGuest && config.encryption === undefined) {
+    const expected = 'a comparison with the RMP needs the C-bit of the guest, or its vTOM';
+    throw new DumpError('INVALID_ARGUMENT', { what: 'encryption', value: undefined, expected });
+  }
+  return backing;
 }
 
 function configFor(

@@ -2,6 +2,14 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { HELP } from '../../src/command/help.ts';
+import { MAN_PAGE } from '../../src/command/man-page.ts';
+import {
+  COMMAND_ROWS,
+  EXAMPLE_ROWS,
+  EXIT_ROWS,
+  FILE_ROWS,
+  type OptionRow,
+} from '../../src/command/manual.ts';
 import { COMMANDS, OPTIONS, parseCommandLine } from '../../src/command/options.ts';
 import { run } from '../support/support.ts';
 
@@ -15,6 +23,36 @@ test('the help has each command and each option, and no others', () => {
   expect(commands.sort()).toEqual([...COMMANDS].sort());
   const options = [...HELP.matchAll(/^ {2}--([a-z0-9-]+)/gm)].map(([, name]) => name);
   expect(options.sort()).toEqual(Object.keys(OPTIONS).sort());
+});
+
+describe('the help and the manual page', () => {
+  /** The words of a text, whatever breaks its lines. */
+  const words = (text: string): string =>
+    text
+      .replaceAll(/^\.\w+ ?/gm, ' ')
+      .replaceAll(/\\f[BIR]/g, '')
+      .replaceAll('\\-', '-')
+      .replaceAll(/\\&|"/g, '')
+      .replaceAll(/\s+/g, ' ');
+
+  test('have the same commands, options, files, exit codes and examples', () => {
+    const rows = [
+      ...Object.entries(COMMAND_ROWS).map(([name, { operands, text }]) => `${name} ${operands} ${text}`),
+      ...Object.entries<OptionRow>(OPTIONS).map(
+        ([name, { value, text }]) => `--${name}${value === undefined ? '' : ` ${value}`} ${text}`,
+      ),
+      ...[...FILE_ROWS, ...EXIT_ROWS, ...EXAMPLE_ROWS].map(([name, text]) => `${name} ${text}`),
+    ];
+    for (const row of rows) for (const text of [HELP, MAN_PAGE]) expect(words(text)).toContain(words(row));
+  });
+
+  test('fit a terminal', () => {
+    for (const line of HELP.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  test('of the package is the one of this version', async () => {
+    await expect(MAN_PAGE).toMatchFileSnapshot('../../man/svsm-dump.1');
+  });
 });
 
 test('the version is that of package.json', () => {
