@@ -57,34 +57,6 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       },
     },
   },
-  dump: {
-    imports: ['address', 'memory-region', 'pagetable', 'sev-snp'],
-    rooms: {
-      source: { charter: 'bytes that are read by position, the errors, notices and progress', imports: [] },
-      formats: {
-        charter: 'file formats: from bytes to physical memory and registers',
-        imports: ['source'],
-      },
-      backing: {
-        charter: 'what lies below physical memory: nested page tables, and the RMP',
-        imports: ['source', 'formats'],
-      },
-      view: {
-        charter: 'the page tables of a dump: listings, walks, totals and comparisons, as records',
-        imports: ['source', 'formats', 'backing'],
-      },
-      node: {
-        charter: 'dumps in files: by position, from pipes, compressed',
-        imports: ['source', 'formats'],
-        platform: 'node',
-      },
-      command: {
-        charter: 'the command svsm-dump: options, output formats, the terminal',
-        imports: ['source', 'formats', 'backing', 'view', 'node'],
-        platform: 'node',
-      },
-    },
-  },
   'sev-snp': {
     imports: ['address', 'memory-region', 'pagetable'],
     rooms: {
@@ -121,6 +93,34 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       host: {
         charter: 'the hypervisor, honest or hostile, and the machine that it owns',
         imports: ['formats', 'rmp', 'memory', 'firmware', 'cpu', 'guest'],
+      },
+    },
+  },
+  dump: {
+    imports: ['address', 'memory-region', 'pagetable', 'sev-snp'],
+    rooms: {
+      source: { charter: 'bytes that are read by position, the errors, notices and progress', imports: [] },
+      formats: {
+        charter: 'file formats: from bytes to physical memory and registers',
+        imports: ['source'],
+      },
+      backing: {
+        charter: 'what lies below physical memory: nested page tables, and the RMP',
+        imports: ['source', 'formats'],
+      },
+      view: {
+        charter: 'the page tables of a dump: listings, walks, totals and comparisons, as records',
+        imports: ['source', 'formats', 'backing'],
+      },
+      node: {
+        charter: 'dumps in files: by position, from pipes, compressed',
+        imports: ['source', 'formats'],
+        platform: 'node',
+      },
+      command: {
+        charter: 'the command svsm-dump: options, output formats, the terminal',
+        imports: ['source', 'formats', 'backing', 'view', 'node'],
+        platform: 'node',
       },
     },
   },

@@ -14,8 +14,13 @@ function outsideImports(workspace: Workspace, pattern: string): [string, string]
   return filesOf(workspace, pattern).flatMap((file) =>
     importsOf(workspace, file)
       .filter((name) => !name.startsWith('.'))
-      .map((name): [string, string] => [file, name]),
+      .map((name): [string, string] => [file, packageOf(name)]),
   );
+}
+
+/** A room of a package, as `@svsm/sev-snp/formats`, is a part of it. */
+function packageOf(imported: string): string {
+  return imported.startsWith(SCOPE) ? imported.split('/').slice(0, 2).join('/') : imported;
 }
 
 test('the table of layers has a row for every package, below the rows that it imports', () => {

@@ -44,7 +44,7 @@ function commonManifest(workspace: Workspace) {
       ...Object.fromEntries(doorsOf(workspace).map((door) => [`.${door}`, conditionsOf(door)])),
       './package.json': './package.json',
     },
-    files: ['dist', 'src', 'CHANGELOG.md'],
+    files: ['dist', ...(existsSync(join(workspace.folder, 'man')) ? ['man'] : []), 'src', 'CHANGELOG.md'],
     engines: { node: '>=20.19' },
     publishConfig: { access: 'public', provenance: true },
     scripts: {

@@ -62,7 +62,7 @@ export type Mismatch =
   | 'host-writes-assigned-page'
   | 'host-large-page';
 
-/** What lies below a part of a mapping: the same for all of its pages, at consecutive addresses. */
+/** The layers below a part of a mapping: the same for all of its pages, at consecutive addresses. */
 export interface BackingFacts {
   /** The first byte of the part, from the start of the mapping on. */
   readonly offset: bigint;
@@ -90,7 +90,7 @@ export interface MappedPart {
   readonly shared: boolean | null;
 }
 
-/** What a {@link Backing} is made of. */
+/** The parts of a {@link Backing}. */
 export interface BackingOptions {
   readonly rmp?: RmpTable | undefined;
   readonly nested?: NestedTable | undefined;

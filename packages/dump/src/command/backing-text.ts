@@ -15,7 +15,7 @@ export const RMP_HEADING: string = `${'state'.padEnd(14)} page asid guest addres
 /** The columns of what lies below a mapping. */
 export const BACKING_HEADING: string = `${'system'.padEnd(18)} nested  ${RMP_HEADING}`;
 
-/** What lies below a mapping: the system-physical address, the page of the nested table, the RMP entry, and what is wrong. */
+/** The layers below a mapping: the system-physical address, the page of the nested table, the RMP entry, and what is wrong. */
 export function backingText({ spa, nested, rmp, mismatches }: BackingFacts): string {
   const place = spa === null ? '-'.padEnd(18) : formatAddress(spa);
   const wrong = mismatches.length === 0 ? '' : ` ! ${mismatches.join(', ')}`;

@@ -127,7 +127,7 @@ function dumpText({ file, kind, ...of }: DumpRecord): string {
   return `# ${printable(file)}: ${printable(kind)}\n# ${cpu} 0x${of.cr3.toString(16)}${cr4}; ${facts}`;
 }
 
-/** What lies below has columns of its own. */
+/** The layers below a mapping have columns of their own. */
 function headingOf(record: ReportRecord): string | undefined {
   const heading = HEADINGS[record.type];
   const { backing, backings } = record as Partial<RunRecord & LeafRecord>;

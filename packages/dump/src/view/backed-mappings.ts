@@ -2,8 +2,14 @@ import { MemoryRegion } from '@svsm/memory-region';
 import type { MappedLeaf, Mapping } from '@svsm/pagetable';
 import type { BackingFacts } from '../backing/backing.ts';
 import { DumpError } from '../source/dump-error.ts';
-import type { DumpListingOptions } from './listing.ts';
+import type { MappingFilter } from './mapping-filter.ts';
 import type { DumpView } from './view.ts';
+
+/** The scope of a listing, as far as it matters here. */
+interface Scope {
+  readonly filter?: MappingFilter | undefined;
+  readonly all?: boolean | undefined;
+}
 
 /** A part of a mapping, with what lies below it. */
 export interface BackedMapping {
@@ -24,7 +30,7 @@ const MAX_PAGES = 2 ** 28;
 export function* backedMappings(
   view: DumpView,
   mappings: Iterable<Mapping>,
-  options: DumpListingOptions,
+  options: Scope,
 ): Generator<BackedMapping, undefined, undefined> {
   const onlyMismatched = options.filter?.mismatched === true;
   const limit = new Limit(view, options);
@@ -46,7 +52,7 @@ export function* backedMappings(
 export function* backedLeaves(
   view: DumpView,
   leaves: Iterable<MappedLeaf>,
-  options: DumpListingOptions,
+  options: Scope,
 ): Generator<BackedLeaf, undefined, undefined> {
   const onlyMismatched = options.filter?.mismatched === true;
   const limit = new Limit(view, options);
@@ -92,7 +98,7 @@ class Limit {
   readonly #most: number;
   #pages = 0;
 
-  constructor(view: DumpView, { all }: DumpListingOptions) {
+  constructor(view: DumpView, { all }: Scope) {
     this.#view = view;
     this.#most = all === true ? Number.POSITIVE_INFINITY : MAX_PAGES;
   }

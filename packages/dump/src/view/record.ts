@@ -37,7 +37,7 @@ export interface RunRecord extends PageFacts {
   /** Exclusive. */
   readonly end: bigint;
   readonly size: bigint;
-  /** What lies below, if the view has a nested page table or an RMP. A run then ends where it differs. */
+  /** The layers below, if the view has a nested page table or an RMP. A run then ends where it differs. */
   readonly backing?: BackingFacts;
 }
 
@@ -47,7 +47,7 @@ export interface LeafRecord extends PageFacts {
   readonly start: bigint;
   /** The flags of the leaf entry only, as `PteFlags`. JSON has the names of the set bits instead, as `bits`. */
   readonly flags: number;
-  /** What lies below each part of the page, if the view has a nested page table or an RMP. */
+  /** The layers below each part of the page, if the view has a nested page table or an RMP. */
   readonly backings?: readonly BackingFacts[];
 }
 
@@ -95,7 +95,7 @@ export interface TranslationRecord {
   readonly obstacle: Obstacle | null;
   /** The level at which the walk ended. */
   readonly level: number | null;
-  /** What lies below the 4 KiB with that byte, if the view has a nested page table or an RMP. */
+  /** The layers below the 4 KiB with that byte, if the view has a nested page table or an RMP. */
   readonly backing?: BackingFacts;
 }
 

@@ -44,7 +44,7 @@ export function translationOf(view: DumpView, vaddr: bigint): TranslationRecord 
   };
 }
 
-/** What lies below the 4 KiB with a byte. */
+/** The layers below the 4 KiB with a byte. */
 function backingOf({ backing }: DumpView, page: PageFacts, paddr: bigint): BackingFacts | undefined {
   if (backing === undefined) return undefined;
   const [found] = backing.of({ ...page, paddr: paddr - (paddr % 4096n), size: 4096n });

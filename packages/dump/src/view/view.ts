@@ -50,7 +50,7 @@ export interface DumpView {
   readonly config: PagingConfig;
   readonly memory: PhysMemory;
   readonly table: PageTable;
-  /** What lies below the mappings, if a nested page table or an RMP is known. */
+  /** The layers below the mappings, if a nested page table or an RMP is known. */
   readonly backing: Backing | undefined;
   /** Problems of the page table, or of the dump. */
   readonly notices: Notices;

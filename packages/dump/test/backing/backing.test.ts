@@ -8,7 +8,6 @@ import { openRmp, openSavedRmp } from '../../src/backing/rmp-table.ts';
 import { bytesSource } from '../../src/source/bytes-source.ts';
 import { checkTables } from '../../src/view/check.ts';
 import { listLeaves, listRuns } from '../../src/view/listing.ts';
-import { listRmp } from '../../src/view/rmp-listing.ts';
 import { summarize } from '../../src/view/summary.ts';
 import { type DumpView, openView } from '../../src/view/view.ts';
 import {
@@ -261,27 +260,6 @@ describe('mismatches of a host', () => {
       );
     },
   );
-});
-
-describe('listRmp', () => {
-  test('lists each page with its state, joined where the guest addresses follow', () => {
-    const host = world(DEFECTS);
-    const table = openSavedRmp(bytesSource(rmpBytes(host.rmp)));
-    const records = [...listRmp(host.guestDump(), table)];
-    let at = 0n;
-    for (const record of records) {
-      if (record.type !== 'rmp') continue;
-      expect(record.start).toBe(at);
-      for (; at < record.end; at += 4096n) {
-        const entry = host.rmp.entry(at as SysPhysAddr)!;
-        expect(record.state).toBe(pageStateOf(entry));
-        expect(record.asid).toBe(entry.asid);
-      }
-    }
-    expect(at).toBe(BigInt(MEMORY));
-    const own = [...listRmp(host.guestDump(), table, { asid: host.guest.asid })];
-    expect(own.at(-1)).toMatchObject({ type: 'end', bytes: BigInt(2046 * PAGE_SIZE) });
-  });
 });
 
 test('a comparison needs the memory encryption of the guest, and an ASID that exists', () => {

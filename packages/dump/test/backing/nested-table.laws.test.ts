@@ -3,13 +3,7 @@ import { PAGE_SIZE, physAddr, Virt57 } from '@svsm/address';
 import { createPhysMemory, isPageTableError, PageTable, pagingConfig } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { openNested } from '../../src/backing/nested-dump.ts';
 import { type NestedOptions, NestedTable } from '../../src/backing/nested-table.ts';
-import { listRuns } from '../../src/view/listing.ts';
-import { findRoots } from '../../src/view/root-search.ts';
-import { translationOf } from '../../src/view/translation.ts';
-import { openView } from '../../src/view/view.ts';
-import { dumpOfFrames } from '../support/snp-host.ts';
 
 /** Tables at frames 0 to 7. */
 const TABLES = 8;
@@ -213,71 +207,5 @@ describe('a nested page table', () => {
     expect(() => {
       for (const _ of nested.runs());
     }).toThrow(/more than 1048576/);
-  });
-});
-
-/** A host with a guest of four pages, scattered in its memory, which has page tables of its own in the first four. */
-function hostWithGuest(format: 'npt' | 'ept') {
-  const frames = new Map<number, BigUint64Array>();
-  const frame = (at: number): BigUint64Array => {
-    const known = frames.get(at) ?? new BigUint64Array(512);
-    frames.set(at, known);
-    return known;
-  };
-  const [table, page] = format === 'ept' ? [7n, 0x37n] : [0x67n, 0x67n];
-  frame(0x10)[0] = (0x11n << 12n) | table;
-  frame(0x11)[0] = (0x12n << 12n) | table;
-  frame(0x12)[0] = (0x13n << 12n) | table;
-  const places = [0x55, 0x33, 0x77, 0x44, 0x99, 0x9a];
-  for (const [gfn, place] of places.entries()) {
-    frame(0x13)[gfn] = (BigInt(place) << 12n) | page;
-    frame(place);
-  }
-  frame(0x55)[0] = 0x1067n;
-  frame(0x55)[511] = 0x1067n;
-  frame(0x33)[0] = 0x2067n;
-  frame(0x77)[0] = 0x3067n;
-  frame(0x44).set([0x67n, 0x4067n, 0x5067n | (1n << 63n)]);
-  const dump = dumpOfFrames((at) => {
-    const found = frames.get(at);
-    return found && new Uint8Array(found.buffer);
-  });
-  return { dump, places, pointer: format === 'ept' ? 0x1_0000n | 0x1en : 0x1_0000n };
-}
-
-describe.each(['npt', 'ept'] as const)('a guest through %s', (format) => {
-  const { dump, places, pointer } = hostWithGuest(format);
-  const guest = openNested(dump, { format, pointer });
-
-  test('has its page tables, with the places in the memory of the host beside them', () => {
-    const view = openView(guest, { cr3: 0n });
-    const runs = [...listRuns(view)].filter((record) => record.type === 'run' && record.start < 2n ** 63n);
-    expect(
-      runs.map((run) => run.type === 'run' && [run.start, run.paddr, run.size, run.backing?.spa]),
-    ).toEqual([
-      [0n, 0n, 4096n, BigInt(places[0]! * PAGE_SIZE)],
-      [0x1000n, 0x4000n, 4096n, 0x9_9000n],
-      [0x2000n, 0x5000n, 4096n, 0x9_a000n],
-    ]);
-    expect(translationOf(view, 0x2123n)).toMatchObject({
-      paddr: 0x5123n,
-      backing: { spa: 0x9_a000n, nested: { pageSize: 4096, writable: true } },
-    });
-  });
-
-  test('has a root that a search finds', () => {
-    const roots = [...findRoots(guest, { levels: 4 })].filter((record) => record.type === 'root');
-    expect(roots[0]).toMatchObject({ cr3: 0n, mapsItself: true });
-  });
-
-  test('has the memory that the table maps', () => {
-    expect(Array.from(guest.memory ?? [], ({ start, end }) => [start, end])).toEqual([
-      [0n, 0x1000n],
-      [0x1000n, 0x2000n],
-      [0x2000n, 0x3000n],
-      [0x3000n, 0x4000n],
-      [0x4000n, 0x6000n],
-    ]);
-    expect(guest.readFrame(6, new Uint8Array(PAGE_SIZE))).toBe(false);
   });
 });
