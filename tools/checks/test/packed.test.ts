@@ -34,7 +34,7 @@ describe.each(PACKAGES.map((p) => [p.manifest.name, p] as const))('%s', (name, {
       ]),
     );
     expect(globSync('LICENSE', { cwd: join(folder, 'node_modules', name) })).toEqual(['LICENSE']);
-    expect(files.filter((file) => !/^(dist|src)\/|^[^/]+\.(md|json)$/.test(file))).toEqual([]);
+    expect(files.filter((file) => !/^(dist|src|man)\/|^[^/]+\.(md|json)$/.test(file))).toEqual([]);
     expect(files.filter((file) => /test|bench|tsconfig/.test(file))).toEqual([]);
   });
 
