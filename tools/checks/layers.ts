@@ -136,9 +136,13 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
         charter: 'processors: ranges of addresses, mappings for a time, flushes',
         imports: ['formats', 'layout'],
       },
+      visibility: {
+        charter: 'which pages the hypervisor sees: sharing pages, taking them back, lost pages',
+        imports: ['formats', 'layout', 'cpu'],
+      },
       boot: {
         charter: 'the boot, step by step, and the SVSM, which composes all',
-        imports: ['formats', 'layout', 'cpu'],
+        imports: ['formats', 'layout', 'cpu', 'visibility'],
       },
     },
   },

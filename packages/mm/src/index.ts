@@ -9,3 +9,4 @@ export * from './boot/index.ts';
 export * from './cpu/index.ts';
 export * from './formats/index.ts';
 export * from './layout/index.ts';
+export * from './visibility/index.ts';

@@ -9,6 +9,7 @@ import type { BootStep } from '../formats/boot-step.ts';
 import { isMmError, MmError } from '../formats/mm-error.ts';
 import type { DirectMap } from '../layout/direct-map.ts';
 import { MemoryMap } from '../layout/memory-map.ts';
+import { PageVisibility } from '../visibility/page-visibility.ts';
 import { BootFrames } from './boot-frames.ts';
 import type { BootPlan } from './boot-options.ts';
 import { claimGuest, releaseGuest } from './booted-guests.ts';
@@ -50,6 +51,7 @@ export interface Booted extends ProcessorSource {
   readonly heap: HeapAllocator<VirtAddr>;
   readonly state: SvsmState;
   readonly globalSpace: MappingSpace;
+  readonly visibility: PageVisibility;
   /** Takes the boot back. */
   readonly undo: Undo;
 }
@@ -121,10 +123,14 @@ class BootRun {
     const { frames, directMap, kernel, paged } = source;
     const boot = this.#heap(source, processors, validated);
 
+    // The visibility of pages needs their allocator, and the other way round.
+    const visible: { pages?: PageVisibility } = {};
     const { pages, heap } = this.#step(
       'root-memory',
       () => {
-        const memory = createRootMemory(directMap, processors);
+        const memory = createRootMemory(directMap, processors, (block) =>
+          visible.pages?.requirePrivate(block),
+        );
         frames.handOver(memory.pages, directMap);
         return memory;
       },
@@ -149,6 +155,17 @@ class BootRun {
       () => createGlobalRanges(kernel, layout, processors, trace),
       ({ small, huge }) => `${small.region}, ${huge.region}`,
     );
+    const visibility = new PageVisibility({
+      guest,
+      pages,
+      directMap,
+      cpu: () => processors.thisCpu(),
+      validated: state.validated,
+      flush: (region, pageSize) => processors.shootDown.broadcast(region, pageSize),
+      uses: processors.uses,
+      trace,
+    });
+    visible.pages = visibility;
     const booted: Booted = {
       features,
       config,
@@ -162,6 +179,7 @@ class BootRun {
       heap,
       state,
       globalSpace,
+      visibility,
       tables: source.tables,
       record: state.validated,
       trace,

@@ -30,6 +30,7 @@ export function createGlobalRanges(
     isGlobal: true,
     vcpu: () => processors.thisCpu().vcpu,
     flush: (region, pageSize) => processors.shootDown.broadcast(region, pageSize),
+    uses: processors.uses,
     trace,
   };
 }

@@ -150,8 +150,8 @@ export function addProcessor(
   undo: Undo,
 ): PerCpu {
   paged.part.map4k(layout.perCpu.self, self, (PtePreset.Data & ~PteFlags.Global) as EntryFlags<0>);
-  const { shootDown } = processors;
-  const cpu = new PerCpu({ ...paged, ghcb, layout, shootDown, trace });
+  const { shootDown, uses } = processors;
+  const cpu = new PerCpu({ ...paged, ghcb, layout, shootDown, uses, trace });
   processors.add(cpu);
   undo.push(() => processors.remove(cpu.apicId));
   return cpu;

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
 import { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
+import type { MemoryRegion } from '@svsm/memory-region';
 import type { Processors } from '../cpu/processors.ts';
 import type { DirectMap } from '../layout/direct-map.ts';
 
@@ -14,10 +15,15 @@ export interface RootMemory {
 /**
  * The step `root-memory`: the allocators of the heap. Pages of zeros are cleared by the current processor.
  *
+ * @param beforeFree - throws if a block must not go to another owner: `PageVisibility.requirePrivate`
  * @throws BuddyError as `PageAllocator`
  */
-export function createRootMemory({ virt }: DirectMap, processors: Processors): RootMemory {
+export function createRootMemory(
+  { virt }: DirectMap,
+  processors: Processors,
+  beforeFree?: (block: MemoryRegion<VirtAddr>) => void,
+): RootMemory {
   const memory = { clearPage: (page: VirtAddr): void => processors.thisCpu().vcpu.clear(page, PAGE_SIZE) };
-  const pages = new PageAllocator(virt, { memory });
+  const pages = new PageAllocator(virt, { memory, beforeFree });
   return { pages, heap: new HeapAllocator(pages) };
 }

@@ -11,6 +11,7 @@ import { MmError } from '../formats/mm-error.ts';
 import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
 import type { DirectMap } from '../layout/direct-map.ts';
 import type { MemoryMap } from '../layout/memory-map.ts';
+import type { PageVisibility } from '../visibility/page-visibility.ts';
 import { type Booted, boot } from './boot.ts';
 import { type BootOptions, planOf } from './boot-options.ts';
 import { createProcessor, startProcessor } from './processor-start.ts';
@@ -51,6 +52,8 @@ export class Svsm {
   /** The part of the page tables that all processors share. */
   readonly kernel: PageTablePart;
   readonly processors: Processors;
+  /** Shares pages of the heap with the hypervisor, and takes them back. */
+  readonly visibility: PageVisibility;
   /** The state of the SVSM that serves the guest: one for all processors. */
   readonly state: SvsmState;
   readonly #booted: Booted;
@@ -68,6 +71,7 @@ export class Svsm {
     this.directMap = booted.directMap;
     this.kernel = booted.kernel;
     this.processors = booted.processors;
+    this.visibility = booted.visibility;
     this.state = booted.state;
     this.#booted = booted;
     this.#createVcpu = createVcpu ?? (() => createProcessor(guest));

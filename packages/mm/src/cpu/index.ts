@@ -5,6 +5,7 @@
  */
 
 export { type MapGuardOptions, MappingGuard, type MappingSpace } from './mapping-guard.ts';
+export { PageUses } from './page-uses.ts';
 export { PerCpu, type PerCpuParts } from './per-cpu.ts';
 export { Processors } from './processors.ts';
 export { type FlushCounts, type FlushTarget, ShootDown, type ShootDownOptions } from './shoot-down.ts';

@@ -12,6 +12,7 @@ import {
 } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
+import type { PageUses } from './page-uses.ts';
 import type { VirtualRange } from './virtual-range.ts';
 
 /** Options of a mapping. */
@@ -37,6 +38,8 @@ export interface MappingSpace {
   readonly vcpu: () => Vcpu;
   /** Drops translations wherever a processor can have cached them. */
   readonly flush: (region: MemoryRegion<VirtAddr>, pageSize: PageSize) => void;
+  /** Notes the physical pages that are mapped: their owner must not free or share them meanwhile. */
+  readonly uses?: PageUses | undefined;
   readonly trace?: MmTrace | undefined;
 }
 
@@ -95,6 +98,7 @@ export class MappingGuard {
       throw error;
     }
     const guard = new MappingGuard(space, memory, region, pageSize);
+    space.uses?.add(memory);
     try {
       space.trace?.({ type: 'map', region, phys: memory });
     } catch (error) {
@@ -144,7 +148,7 @@ export class MappingGuard {
    * @throws PageTableError as `unmapRegion`; the errors of the flush
    */
   [Symbol.dispose](): void {
-    const { mapper, small, huge, flush, trace } = this.#space;
+    const { mapper, small, huge, flush, uses, trace } = this.#space;
     if (this.#state === 'mapped') {
       mapper.unmapRegion(this.#region);
       this.#state = 'unmapped';
@@ -152,6 +156,7 @@ export class MappingGuard {
     if (this.#state === 'unmapped') {
       flush(this.#region, this.pageSize);
       this.#state = 'flushed';
+      uses?.remove(this.phys);
     }
     if (this.#state !== 'flushed') return;
     (this.pageSize === PageSize.Huge ? huge : small).free(this.#region);

@@ -6,6 +6,7 @@ import { requireInteger } from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
 import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
 import { type MapGuardOptions, MappingGuard, type MappingSpace } from './mapping-guard.ts';
+import type { PageUses } from './page-uses.ts';
 import type { FlushTarget, ShootDown } from './shoot-down.ts';
 import { VirtualRange } from './virtual-range.ts';
 
@@ -22,6 +23,8 @@ export interface PerCpuParts {
   readonly ghcb: Ghcb;
   readonly layout: AddressSpaceLayout;
   readonly shootDown: ShootDown;
+  /** The physical pages that mappings use. */
+  readonly uses?: PageUses | undefined;
   readonly trace?: MmTrace | undefined;
 }
 
@@ -43,7 +46,7 @@ export class PerCpu implements FlushTarget {
 
   /** @throws MmError `INVALID_ARGUMENT` */
   constructor(parts: PerCpuParts) {
-    const { apicId, vcpu, tlb, pageTable, part, ghcb, layout, shootDown, trace } = parts;
+    const { apicId, vcpu, tlb, pageTable, part, ghcb, layout, shootDown, uses, trace } = parts;
     requireInteger('the APIC ID', apicId, 0, 0xffff_ffff);
     this.apicId = apicId;
     this.vcpu = vcpu;
@@ -61,6 +64,7 @@ export class PerCpu implements FlushTarget {
       isGlobal: false,
       vcpu: () => vcpu,
       flush: (region, pageSize) => this.flush(region, pageSize),
+      uses,
       trace,
     };
   }

@@ -1,5 +1,6 @@
 import { refuseArgument, requireFunction } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
+import { PageUses } from './page-uses.ts';
 import type { PerCpu } from './per-cpu.ts';
 import { ShootDown, type ShootDownOptions } from './shoot-down.ts';
 
@@ -7,6 +8,8 @@ import { ShootDown, type ShootDownOptions } from './shoot-down.ts';
 export class Processors {
   /** Flushes of one processor, and of all of them. */
   readonly shootDown: ShootDown;
+  /** The physical pages that mappings for a time use, of one processor or of all. */
+  readonly uses: PageUses = new PageUses();
   readonly #cpus: Map<number, PerCpu> = new Map();
   /** The processors of the calls of {@link on} that run, innermost last. */
   readonly #current: PerCpu[] = [];

@@ -40,5 +40,29 @@ export type ProcessorsErrorCode = CodeOf<
   | 'Processors.on'
 >;
 
+/** The codes that sharing pages and taking them back throws: `PageVisibility`, `GuestVisibility`. */
+export type PageVisibilityErrorCode = CodeOf<
+  | 'PageVisibility.makeShared'
+  | 'PageVisibility.makePrivate'
+  | 'PageVisibility.sharedIn'
+  | 'PageVisibility.retryLost'
+  | 'PageVisibility.allocateShared'
+  | 'PageVisibility.release'
+  | 'GuestVisibility'
+  | 'GuestVisibility.makeShared'
+  | 'GuestVisibility.makePrivate'
+>;
+
+/** The codes that a `SharedBox` throws. */
+export type SharedBoxErrorCode = CodeOf<
+  | 'SharedBox.create'
+  | 'SharedBox.region'
+  | 'SharedBox.read'
+  | 'SharedBox.write'
+  | 'SharedBox.clear'
+  | 'SharedBox.leak'
+  | 'SharedBox[Symbol.dispose]'
+>;
+
 /** The codes that the boot throws: `Svsm.boot`. */
 export type BootErrorCode = CodeOf<'Svsm.boot'>;

@@ -11,7 +11,9 @@ export type {
   GuardErrorCode,
   LayoutErrorCode,
   MemoryMapErrorCode,
+  PageVisibilityErrorCode,
   ProcessorsErrorCode,
+  SharedBoxErrorCode,
   VirtualRangeErrorCode,
 } from './error-code-types.ts';
 export { isMmError, MmError, type MmErrorCode, type MmErrorDetails } from './mm-error.ts';

@@ -29,6 +29,20 @@ export interface MmErrorDetails {
   NOT_GUEST_MEMORY: { gpa: bigint; size: bigint };
   /** Pages are neither private nor shared. They are not handed out again. */
   PAGES_LOST: { lost: readonly string[] };
+  /** A page is in another state than the operation needs: it is shared, lost, changing, or not validated. */
+  WRONG_VISIBILITY: {
+    vaddr: bigint;
+    expected: 'private' | 'shared';
+    found: 'private' | 'shared' | 'lost' | 'changing' | 'not validated';
+  };
+  /** A step of a change of the visibility of pages fails: `cause` is its error. `lost` are the pages that could not be brought back. */
+  VISIBILITY_FAILED: { to: 'private' | 'shared'; region: string; lost: readonly string[] };
+  /** A page is not part of a block that its owner could free. */
+  NOT_ALLOCATED: { vaddr: bigint; found: string };
+  /** A page is a GHCB, a VMSA or a calling area, is mapped for a time, or is changing. */
+  PAGE_IN_USE: { gpa: bigint; use: 'GHCB' | 'VMSA' | 'CALLING_AREA' | 'CHANGE' | 'MAPPING' };
+  /** A shared box was released, or leaked. */
+  BOX_RELEASED: { region: string };
   /** A step of the boot demands features that the hypervisor does not announce. `missing` has their names. */
   MISSING_FEATURE: { step: BootStep; required: bigint; offered: bigint; missing: readonly string[] };
   /**
@@ -53,6 +67,14 @@ export interface MmErrorDetails {
 /** The codes of {@link MmError}. */
 export type MmErrorCode = keyof MmErrorDetails;
 
+const PROBLEM_OF_USE: Readonly<Record<MmErrorDetails['PAGE_IN_USE']['use'], string>> = {
+  GHCB: 'is the GHCB of a processor',
+  VMSA: 'is the VMSA of a processor',
+  CALLING_AREA: 'is the calling area of a processor',
+  CHANGE: 'is changed by another call',
+  MAPPING: 'is mapped for a time',
+};
+
 const MESSAGES: MessageTable<MmErrorDetails> = {
   INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
   INVALID_LAYOUT: ({ field, problem }) => `${field} of the layout ${problem}`,
@@ -66,6 +88,13 @@ const MESSAGES: MessageTable<MmErrorDetails> = {
   NOT_GUEST_MEMORY: ({ gpa, size }) =>
     `0x${size.toString(16)} bytes from ${formatAddress(gpa)} on are not memory that the guest may use`,
   PAGES_LOST: ({ lost }) => `${lost.join(', ')}: neither private nor shared, and not handed out again`,
+  WRONG_VISIBILITY: ({ vaddr, expected, found }) =>
+    `${formatAddress(vaddr)} must be ${expected}, but is ${found}`,
+  VISIBILITY_FAILED: ({ to, region, lost }) =>
+    `${region} cannot be made ${to}${lost.length === 0 ? '' : `; lost: ${lost.join(', ')}`}`,
+  NOT_ALLOCATED: ({ vaddr, found }) => `${formatAddress(vaddr)} is not in an allocated block: it is ${found}`,
+  PAGE_IN_USE: ({ gpa, use }) => `${formatAddress(gpa)} ${PROBLEM_OF_USE[use]}`,
+  BOX_RELEASED: ({ region }) => `the shared box ${region} was released`,
   MISSING_FEATURE: ({ step, offered, missing }) =>
     `step ${step} of the boot: the hypervisor does not announce ${missing.join(', ')}; its features are 0x${offered.toString(16)}`,
   BOOT_FAILED: ({ step, undone }) =>
