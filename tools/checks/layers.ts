@@ -140,6 +140,10 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
         charter: 'which pages the hypervisor sees: sharing pages, taking them back, lost pages',
         imports: ['formats', 'layout', 'cpu'],
       },
+      vm: {
+        charter: 'virtual memory regions: mappings at addresses, and their page faults',
+        imports: ['formats'],
+      },
       boot: {
         charter: 'the boot, step by step, and the SVSM, which composes all',
         imports: ['formats', 'layout', 'cpu', 'visibility'],

@@ -10,3 +10,4 @@ export * from './cpu/index.ts';
 export * from './formats/index.ts';
 export * from './layout/index.ts';
 export * from './visibility/index.ts';
+export * from './vm/index.ts';

@@ -64,5 +64,22 @@ export type SharedBoxErrorCode = CodeOf<
   | 'SharedBox[Symbol.dispose]'
 >;
 
+/** The codes that making or copying a mapping throws: `mappings`, `pageStore`, `PagedMapping`. */
+export type MappingErrorCode = CodeOf<
+  | 'mappings.physical'
+  | 'mappings.reserved'
+  | 'mappings.allocated'
+  | 'mappings.kernelStack'
+  | 'mappings.file'
+  | 'pageStore'
+  | 'PagedMapping.copyOnWrite'
+  | 'PagedMapping[Symbol.dispose]'
+>;
+
+/** The codes that a `Vmr` throws. */
+export type VmrErrorCode = CodeOf<
+  'Vmr' | 'Vmr.insert' | 'Vmr.remove' | 'Vmr.attach' | 'Vmr.detach' | 'Vmr.handlePageFault'
+>;
+
 /** The codes that the boot throws: `Svsm.boot`. */
 export type BootErrorCode = CodeOf<'Svsm.boot'>;

@@ -73,6 +73,30 @@ export const ERRORS_OF = {
   'GuestVisibility.makeShared': ['INVALID_ARGUMENT', 'WRONG_VISIBILITY', 'VISIBILITY_FAILED'],
   'GuestVisibility.makePrivate': ['INVALID_ARGUMENT', 'WRONG_VISIBILITY', 'VISIBILITY_FAILED'],
 
+  // Virtual memory regions.
+  'mappings.physical': ['INVALID_ARGUMENT'],
+  'mappings.reserved': ['INVALID_ARGUMENT'],
+  'mappings.allocated': ['INVALID_ARGUMENT'],
+  'mappings.kernelStack': ['INVALID_ARGUMENT'],
+  'mappings.file': ['INVALID_ARGUMENT'],
+  pageStore: ['INVALID_ARGUMENT'],
+  'PagedMapping.copyOnWrite': ['FLUSH_FAILED', 'BUSY'],
+  'PagedMapping[Symbol.dispose]': ['MAPPING_IN_USE'],
+  Vmr: ['INVALID_ARGUMENT'],
+  'Vmr.insert': [
+    'INVALID_ARGUMENT',
+    'OUTSIDE_LAYOUT',
+    'NO_VIRTUAL_RANGE',
+    'OVERLAPS_MAPPING',
+    'MAPPING_IN_USE',
+    'FLUSH_FAILED',
+    'BUSY',
+  ],
+  'Vmr.remove': ['NOT_A_MAPPING', 'FLUSH_FAILED', 'BUSY'],
+  'Vmr.attach': ['INVALID_ARGUMENT', 'ALREADY_ATTACHED', 'FLUSH_FAILED', 'BUSY'],
+  'Vmr.detach': ['NOT_ATTACHED', 'FLUSH_FAILED', 'BUSY'],
+  'Vmr.handlePageFault': ['INVALID_ARGUMENT', 'FLUSH_FAILED', 'BUSY'],
+
   // Boot.
   demandFeatures: ['MISSING_FEATURE'],
   pagingOf: ['INVALID_ARGUMENT'],

@@ -10,11 +10,13 @@ export type {
   DirectMapErrorCode,
   GuardErrorCode,
   LayoutErrorCode,
+  MappingErrorCode,
   MemoryMapErrorCode,
   PageVisibilityErrorCode,
   ProcessorsErrorCode,
   SharedBoxErrorCode,
   VirtualRangeErrorCode,
+  VmrErrorCode,
 } from './error-code-types.ts';
 export { isMmError, MmError, type MmErrorCode, type MmErrorDetails } from './mm-error.ts';
 export type { MmEvent, MmTrace } from './mm-event.ts';

@@ -54,6 +54,16 @@ export interface MmErrorDetails {
   ALREADY_BOOTED: { own: string };
   /** A mapping guard was released, or leaked. */
   GUARD_RELEASED: { region: string };
+  /** A mapping is inserted already, or is to be released while it is inserted. `size`: its bytes. */
+  MAPPING_IN_USE: { size: bigint };
+  /** The processor has the mappings of the region already. */
+  ALREADY_ATTACHED: { region: string };
+  /** The processor does not have the mappings of the region. */
+  NOT_ATTACHED: { region: string };
+  /** A flush failed; `cause` is its error. The change is made, and what waits for the flush is kept until it succeeds. */
+  FLUSH_FAILED: { region: string };
+  /** A callback calls the object whose operation is running: `region` is that of the object. */
+  BUSY: { region: string };
   /** No processor is current. */
   NO_CURRENT_CPU: Record<never, never>;
   /** The SVSM has no processor with this APIC ID. */
@@ -101,6 +111,11 @@ const MESSAGES: MessageTable<MmErrorDetails> = {
     `step ${step} of the boot failed${undone ? '' : ', and the steps before it could not be undone'}`,
   ALREADY_BOOTED: ({ own }) => `an SVSM with the memory ${own} runs in this guest already`,
   GUARD_RELEASED: ({ region }) => `the guard of ${region} was released`,
+  MAPPING_IN_USE: ({ size }) => `the mapping of ${size} bytes is inserted: remove it first`,
+  ALREADY_ATTACHED: ({ region }) => `the processor has the mappings of ${region} already`,
+  NOT_ATTACHED: ({ region }) => `the processor does not have the mappings of ${region}`,
+  FLUSH_FAILED: ({ region }) => `a flush of ${region} failed`,
+  BUSY: ({ region }) => `an operation on ${region} is running: call it after the operation has returned`,
   NO_CURRENT_CPU: () => 'no processor is current: call `on(cpu, …)`',
   NO_SUCH_CPU: ({ apicId }) => `there is no processor with APIC ID ${apicId}`,
   ALREADY_STARTED: ({ apicId }) => `the processor with APIC ID ${apicId} was started already`,
