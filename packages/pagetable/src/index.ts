@@ -129,7 +129,19 @@ export { type EntryFlags, type LeafLevel, PteFlags, PtePreset } from './entry/pt
 export { type SelfMap, selfMap } from './entry/self-map.ts';
 export { createPhysMemory, type PhysMemoryOptions } from './memory/create-phys-memory.ts';
 export type { FrameAllocator } from './memory/frame-allocator.ts';
-export { type PhysMemory, readPhys, readPhys64, writePhys, writePhys64 } from './memory/phys-memory.ts';
+export {
+  type PhysMemory,
+  readPhys,
+  readPhys8,
+  readPhys16,
+  readPhys32,
+  readPhys64,
+  writePhys,
+  writePhys8,
+  writePhys16,
+  writePhys32,
+  writePhys64,
+} from './memory/phys-memory.ts';
 export {
   PHYS_MEMORY_RULES,
   type PhysMemoryRule,

@@ -185,8 +185,14 @@ export const ERRORS_OF = {
   createPhysMemory: ['INVALID_MEMORY'],
   'PhysMemory.words': ['BUS_ERROR', 'READ_ONLY'],
   readPhys: ['INVALID_ARGUMENT', 'BUS_ERROR'],
+  readPhys8: ['INVALID_ARGUMENT', 'BUS_ERROR'],
+  readPhys16: ['INVALID_ARGUMENT', 'BUS_ERROR'],
+  readPhys32: ['INVALID_ARGUMENT', 'BUS_ERROR'],
   readPhys64: ['INVALID_ARGUMENT', 'BUS_ERROR'],
   writePhys: ['INVALID_ARGUMENT', 'BUS_ERROR', 'READ_ONLY'],
+  writePhys8: ['INVALID_ARGUMENT', 'BUS_ERROR', 'READ_ONLY'],
+  writePhys16: ['INVALID_ARGUMENT', 'BUS_ERROR', 'READ_ONLY'],
+  writePhys32: ['INVALID_ARGUMENT', 'BUS_ERROR', 'READ_ONLY'],
   writePhys64: ['INVALID_ARGUMENT', 'BUS_ERROR', 'READ_ONLY'],
   'PhysMemoryRule.check': ['INVALID_ARGUMENT', 'RULE_BROKEN'],
 
@@ -300,7 +306,18 @@ export type MemoryTypeErrorCode = CodeOf<
 
 /** The codes that physical memory throws: `createPhysMemory`, `words`, `readPhys`, `writePhys` and the like. */
 export type PhysMemoryErrorCode = CodeOf<
-  'createPhysMemory' | 'PhysMemory.words' | 'readPhys' | 'readPhys64' | 'writePhys' | 'writePhys64'
+  | 'createPhysMemory'
+  | 'PhysMemory.words'
+  | 'readPhys'
+  | 'readPhys8'
+  | 'readPhys16'
+  | 'readPhys32'
+  | 'readPhys64'
+  | 'writePhys'
+  | 'writePhys8'
+  | 'writePhys16'
+  | 'writePhys32'
+  | 'writePhys64'
 >;
 
 /** The codes that a `Tlb`, `invpcid` and `invlpgb` throw. */

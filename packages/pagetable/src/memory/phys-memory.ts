@@ -1,6 +1,7 @@
-import { describeValue, type PhysAddr, pageNumber, pageOffset } from '@svsm/address';
+import { describeValue, PAGE_SIZE, type PhysAddr, pageNumber, pageOffset } from '@svsm/address';
 import { invalidArgument } from '../entry/invalid-argument.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
+import { CELL, HALVES, is64Bit, raw } from '../entry/words.ts';
 
 /**
  * Physical memory as page tables access it: frames of 4 KiB, addressed by frame number (physical address / 4096).
@@ -34,19 +35,80 @@ export interface PhysMemory {
 }
 
 /**
+ * Reads the byte at `paddr`. O(1), without an allocation, as the reads of 16 and 32 bits.
+ *
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`
+ */
+export function readPhys8(memory: PhysMemory, paddr: PhysAddr): number {
+  return readUint(memory, paddr, 1);
+}
+
+/**
+ * Reads the 2 bytes at `paddr` as a little-endian number. O(1).
+ *
+ * @param paddr - a multiple of 2
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`
+ */
+export function readPhys16(memory: PhysMemory, paddr: PhysAddr): number {
+  return readUint(memory, paddr, 2);
+}
+
+/**
+ * Reads the 4 bytes at `paddr` as a little-endian number. O(1).
+ *
+ * @param paddr - a multiple of 4
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`
+ */
+export function readPhys32(memory: PhysMemory, paddr: PhysAddr): number {
+  return readUint(memory, paddr, 4);
+}
+
+/**
  * Reads the 8 bytes at `paddr` as a little-endian number. O(1).
  *
  * @param paddr - a multiple of 8
  * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`
- * @throws RangeError if `paddr` is not a multiple of 8
  */
 export function readPhys64(memory: PhysMemory, paddr: PhysAddr): bigint {
   requireMemory(memory);
   const frame = pageNumber(paddr);
-  const place = wordInFrame(paddr);
+  const place = offsetOf(paddr, 8) / 4;
   const words = requireWords(memory.words(frame, false));
   const at = requireOffset(memory.wordOffset(frame), words) + place;
-  return (BigInt(words[at + 1]!) << 32n) | BigInt(words[at]!);
+  return raw(words[at]!, words[at + 1]!);
+}
+
+/**
+ * Writes a byte at `paddr`. O(1), without an allocation, as the writes of 16 and 32 bits; but in shared memory, where a
+ * thread may write the bytes beside it.
+ *
+ * @param value - 0 to 0xff
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`, `READ_ONLY`
+ */
+export function writePhys8(memory: PhysMemory, paddr: PhysAddr, value: number): void {
+  writeUint(memory, paddr, 1, value);
+}
+
+/**
+ * Writes the 16 bits of `value` at `paddr`, little-endian. O(1).
+ *
+ * @param paddr - a multiple of 2
+ * @param value - 0 to 0xffff
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`, `READ_ONLY`
+ */
+export function writePhys16(memory: PhysMemory, paddr: PhysAddr, value: number): void {
+  writeUint(memory, paddr, 2, value);
+}
+
+/**
+ * Writes the 32 bits of `value` at `paddr`, little-endian. O(1).
+ *
+ * @param paddr - a multiple of 4
+ * @param value - 0 to 0xffff_ffff
+ * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`, `READ_ONLY`
+ */
+export function writePhys32(memory: PhysMemory, paddr: PhysAddr, value: number): void {
+  writeUint(memory, paddr, 4, value);
 }
 
 /**
@@ -54,19 +116,58 @@ export function readPhys64(memory: PhysMemory, paddr: PhysAddr): bigint {
  *
  * @param paddr - a multiple of 8
  * @throws PageTableError `INVALID_ARGUMENT`; `BUS_ERROR`, `READ_ONLY`
- * @throws RangeError if `paddr` is not a multiple of 8, or `value` has more than 64 bits
  */
 export function writePhys64(memory: PhysMemory, paddr: PhysAddr, value: bigint): void {
   requireMemory(memory);
-  if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value) {
-    throw invalidArgument('value', value, 'pass a bigint of 64 bits');
-  }
+  if (!is64Bit(value)) throw invalidArgument('value', value, 'pass a bigint of 64 bits');
   const frame = pageNumber(paddr);
-  const place = wordInFrame(paddr);
+  const place = offsetOf(paddr, 8) / 4;
   const words = requireWords(memory.words(frame, true));
   const at = requireOffset(memory.wordOffset(frame), words) + place;
-  words[at] = Number(value & 0xffff_ffffn);
-  words[at + 1] = Number(value >> 32n);
+  CELL[0] = value;
+  words[at] = HALVES[0]!;
+  words[at + 1] = HALVES[1]!;
+}
+
+/** Reads `size` bytes, 1, 2 or 4, which lie in one word. */
+function readUint(memory: PhysMemory, paddr: PhysAddr, size: number): number {
+  requireMemory(memory);
+  const frame = pageNumber(paddr);
+  const offset = offsetOf(paddr, size);
+  const words = requireWords(memory.words(frame, false));
+  const word = words[requireOffset(memory.wordOffset(frame), words) + (offset >>> 2)]!;
+  return size === 4 ? word : (word >>> shiftOf(offset)) & maskOf(size);
+}
+
+/** Writes `size` bytes, 1, 2 or 4, which lie in one word. */
+function writeUint(memory: PhysMemory, paddr: PhysAddr, size: number, value: number): void {
+  requireMemory(memory);
+  if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * size)) {
+    throw invalidArgument('value', value, `pass an unsigned integer of ${8 * size} bits`);
+  }
+  const frame = pageNumber(paddr);
+  const offset = offsetOf(paddr, size);
+  const words = requireWords(memory.words(frame, true));
+  const at = requireOffset(memory.wordOffset(frame), words) + (offset >>> 2);
+  if (size === 4) words[at] = value;
+  else if (words.buffer instanceof ArrayBuffer) {
+    const shift = shiftOf(offset);
+    words[at] = (words[at]! & ~(maskOf(size) << shift)) | (value << shift);
+  } else {
+    // Other threads may write the rest of the word meanwhile.
+    const bytes = new DataView(words.buffer, words.byteOffset + 4 * at + (offset & 3), size);
+    if (size === 1) bytes.setUint8(0, value);
+    else bytes.setUint16(0, value, true);
+  }
+}
+
+/** The lowest bit of a byte in its word. */
+function shiftOf(offset: number): number {
+  return 8 * (offset & 3);
+}
+
+function maskOf(size: number): number {
+  return 2 ** (8 * size) - 1;
 }
 
 /**
@@ -77,6 +178,10 @@ export function writePhys64(memory: PhysMemory, paddr: PhysAddr, value: bigint):
 export function readPhys(memory: PhysMemory, paddr: PhysAddr, length: number): Uint8Array {
   requireMemory(memory);
   const bytes = zeros(length);
+  if (length > 0 && length <= SHORT && pageOffset(paddr) + length <= PAGE_SIZE) {
+    readShort(memory, paddr, bytes, length);
+    return bytes;
+  }
   forEachPiece(memory, paddr, length, false, (piece, done) => bytes.set(piece, done));
   return bytes;
 }
@@ -97,11 +202,25 @@ export function writePhys(memory: PhysMemory, paddr: PhysAddr, bytes: Uint8Array
   });
 }
 
-/** The index of the word at `paddr` in its frame. */
-function wordInFrame(paddr: PhysAddr): number {
+/** The most bytes for which a view of the frame takes longer than the bytes one by one. */
+const SHORT = 16;
+
+/** Reads a few bytes of one frame. */
+function readShort(memory: PhysMemory, paddr: PhysAddr, bytes: Uint8Array, length: number): void {
+  const frame = pageNumber(paddr);
+  const words = requireWords(memory.words(frame, false));
+  const base = requireOffset(memory.wordOffset(frame), words);
+  const start = pageOffset(paddr);
+  for (let at = start; at < start + length; at += 1) {
+    bytes[at - start] = words[base + (at >>> 2)]! >>> shiftOf(at);
+  }
+}
+
+/** The offset of `paddr` in its frame. @throws PageTableError `INVALID_ARGUMENT` unless it is a multiple of `size` */
+function offsetOf(paddr: PhysAddr, size: number): number {
   const offset = pageOffset(paddr);
-  if (offset % 8 !== 0) throw invalidArgument('paddr', paddr, 'pass a multiple of 8');
-  return offset / 4;
+  if ((offset & (size - 1)) !== 0) throw invalidArgument('paddr', paddr, `pass a multiple of ${size}`);
+  return offset;
 }
 
 /** Calls `visit` with the bytes of each frame that a range touches, and the number of bytes before them. */

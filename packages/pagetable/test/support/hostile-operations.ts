@@ -12,7 +12,8 @@ export type Operation = keyof typeof ERRORS_OF;
 export type Random = (below: number) => number;
 
 const { createPhysMemory, PageTable, PageTablePart, pagingConfig, PteFlags, selfMap, Tlb } = pagetable;
-const { readPhys, readPhys64, writePhys, writePhys64 } = pagetable;
+const { readPhys, readPhys8, readPhys16, readPhys32, readPhys64 } = pagetable;
+const { writePhys, writePhys8, writePhys16, writePhys32, writePhys64 } = pagetable;
 type Memory = pagetable.PhysMemory;
 
 /** Page tables take frames from 0 on, allocators from 24 on, and the allocators of parts from 36 on. */
@@ -486,8 +487,14 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
     ])(),
   'PhysMemory.words': (r, w) => w.memory.words(some(r, [0, 5, FRAMES - 1, FRAMES, 2 ** 40]), r(2) === 0),
   readPhys: (r, w) => readPhys(mostly(r, w.memory), paddr(r), some(r, [0, 8, 0x2000, BYTES])),
+  readPhys8: (r, w) => readPhys8(mostly(r, w.memory), paddr(r)),
+  readPhys16: (r, w) => readPhys16(mostly(r, w.memory), paddr(r)),
+  readPhys32: (r, w) => readPhys32(mostly(r, w.memory), paddr(r)),
   readPhys64: (r, w) => readPhys64(mostly(r, w.memory), paddr(r)),
   writePhys: (r, w) => writePhys(w.memory, paddr(r), mostly(r, new Uint8Array(pick(r, [0, 8, 0x2000])))),
+  writePhys8: (r, w) => writePhys8(mostly(r, w.memory), paddr(r), some(r, [0, 1, 2 ** 8])),
+  writePhys16: (r, w) => writePhys16(mostly(r, w.memory), paddr(r), some(r, [0, 1, 2 ** 16])),
+  writePhys32: (r, w) => writePhys32(mostly(r, w.memory), paddr(r), some(r, [0, 1, 2 ** 32])),
   writePhys64: (r, w) => writePhys64(mostly(r, w.memory), paddr(r), some(r, [0n, 1n])),
   'PhysMemoryRule.check': (r) => {
     const memory = createPhysMemory({ size: 0x4000 });
