@@ -9,7 +9,7 @@ import {
   type RmpEntry,
   releasePage,
 } from '@svsm/sev-snp';
-import { bootWorld, largePageOf, pagesFrom, type World } from './world.ts';
+import { bootWorld, largePageOf, pagesFrom, systemAddress, type World } from './world.ts';
 
 /** A page with its page-table entry and its RMP entry. */
 export interface PageView {
@@ -61,7 +61,7 @@ export function tellStory(): StoryReport {
   const world = bootWorld();
   const heap = heapView(world);
   // A page that stays private, right before the pages that become shared.
-  const secretPage = world.allocator.allocatePage();
+  const secretPage = world.heap.allocatePage();
   const loops = [byHand(world), byIterator(world)];
   return {
     guestSize: Number(world.guest.memory.size),
@@ -74,18 +74,20 @@ export function tellStory(): StoryReport {
 
 /** Loop 1 of the mailing list: address by address, with each step spelled out. */
 function byHand(world: World): LoopReport {
-  const { vcpu, pgtable, allocator } = world;
+  const { svsm } = world;
+  const { vcpu, pageTable } = svsm.thisCpu();
+  const { validated } = svsm;
   const code = 'for (let page = p; page < p + 4n * PAGE_SIZE; page += PAGE_SIZE)';
   return observe(world, code, () => {
-    const p = allocator.allocatePages(getOrder(4 * PAGE_SIZE)).start;
+    const p = world.heap.allocatePages(getOrder(4 * PAGE_SIZE)).start;
     return { start: p, share: () => shareFrom(p) };
   });
 
   function shareFrom(p: VirtAddr): void {
     for (let page = p; page < p + BigInt(4 * PAGE_SIZE); page = virtAddr(page + BigInt(PAGE_SIZE))) {
-      pgtable.split4k(page); // first the step that can run out of memory
-      releasePage(vcpu, pgtable, page); // PVALIDATE rescinds the page, then the page state change
-      pgtable.setShared4k(page);
+      pageTable.split4k(page); // first the step that can run out of memory
+      releasePage(vcpu, pageTable, page, { validated }); // PVALIDATE rescinds the page, then the page state change
+      pageTable.setShared4k(page);
       vcpu.invlpg(page);
     }
   }
@@ -93,14 +95,17 @@ function byHand(world: World): LoopReport {
 
 /** Loop 2: with `MemoryRegion<VirtAddr>`. */
 function byIterator(world: World): LoopReport {
-  const { vcpu, pgtable, allocator } = world;
+  const { svsm } = world;
+  const { vcpu, pageTable } = svsm.thisCpu();
+  const { validated } = svsm;
   const code = 'for (const page of pages.iterPages(PageSize.Regular))';
   return observe(world, code, () => {
-    const pages = allocator.allocatePages(getOrder(4 * PAGE_SIZE));
+    const pages = world.heap.allocatePages(getOrder(4 * PAGE_SIZE));
     return {
       start: pages.start,
       share: () => {
-        for (const page of pages.iterPages(PageSize.Regular)) makePageShared(vcpu, pgtable, page);
+        for (const page of pages.iterPages(PageSize.Regular))
+          makePageShared(vcpu, pageTable, page, { validated });
       },
     };
   });
@@ -118,7 +123,7 @@ function observe(
   const firstEvent = world.events.length;
   share();
   const block = pagesFrom(largePageOf(start), PAGE_SIZE_2M / PAGE_SIZE).map((page) =>
-    world.pgtable.lookup(page),
+    world.svsm.thisCpu().pageTable.lookup(page),
   );
   return {
     code,
@@ -132,10 +137,10 @@ function observe(
   };
 }
 
-function view({ pgtable, machine, systemAddress }: World, vaddr: VirtAddr): PageView {
-  const { path, page } = pgtable.walk(vaddr);
+function view(world: World, vaddr: VirtAddr): PageView {
+  const { path, page } = world.svsm.thisCpu().pageTable.walk(vaddr);
   const entry = path.at(-1)?.entry;
-  const rmp = machine.rmp.entry(systemAddress(vaddr));
+  const rmp = world.machine.rmp.entry(systemAddress(world, vaddr));
   if (entry === undefined || page === undefined || rmp === undefined)
     throw new Error('the heap is mapped, and the RMP covers it');
   const { assigned, validated, asid, gpa, pageSize } = rmp;
@@ -143,8 +148,8 @@ function view({ pgtable, machine, systemAddress }: World, vaddr: VirtAddr): Page
   return { vaddr, entry: entry.raw, pageSize: page.size, cBit: !page.shared, rmp: rmpView };
 }
 
-function heapView({ allocator }: World): HeapView {
-  const { totalPages, freePages, freeBlocks } = allocator.memoryInfo();
+function heapView({ heap }: World): HeapView {
+  const { totalPages, freePages, freeBlocks } = heap.memoryInfo();
   return { totalPages, freePages, freeBlocks };
 }
 
@@ -177,8 +182,10 @@ function describe(event: MachineEvent): string {
 
 /** Reads and writes of guest and hypervisor, in a shared page and in a private one. */
 function tryAccesses(world: World, secretPage: VirtAddr, { pages }: LoopReport): Attempt[] {
-  const { vcpu, machine, systemAddress, guest, allocator } = world;
+  const { machine, guest, svsm } = world;
+  const { vcpu } = svsm.thisCpu();
   const { hypervisor } = machine;
+  const spaOf = (page: VirtAddr) => systemAddress(world, page);
   const sharedPage = pages[0]!;
   const attempts: Attempt[] = [];
   const attempt = (who: string, what: string, action: () => string): void => {
@@ -195,27 +202,24 @@ function tryAccesses(world: World, secretPage: VirtAddr, { pages }: LoopReport):
   vcpu.write(sharedPage, text('hello, hypervisor'));
   vcpu.write(secretPage, text('a secret of the guest'));
   attempt('guest', 'reads the shared page', () => shown(vcpu.read(sharedPage, 17)));
-  attempt('hypervisor', 'reads the shared page', () => shown(hypervisor.read(systemAddress(sharedPage), 17)));
+  attempt('hypervisor', 'reads the shared page', () => shown(hypervisor.read(spaOf(sharedPage), 17)));
   attempt('hypervisor', 'writes the shared page', () => {
-    hypervisor.write(systemAddress(sharedPage), text('hello, guest     '));
+    hypervisor.write(spaOf(sharedPage), text('hello, guest     '));
     return 'done';
   });
   attempt('guest', 'reads the shared page', () => shown(vcpu.read(sharedPage, 17)));
   attempt('guest', 'reads the private page', () => shown(vcpu.read(secretPage, 21)));
-  attempt('hypervisor', 'reads the private page', () =>
-    shown(hypervisor.read(systemAddress(secretPage), 21)),
-  );
+  attempt('hypervisor', 'reads the private page', () => shown(hypervisor.read(spaOf(secretPage), 21)));
   attempt('hypervisor', 'writes the private page', () => {
-    hypervisor.write(systemAddress(secretPage), text('overwritten'));
+    hypervisor.write(spaOf(secretPage), text('overwritten'));
     return 'done';
   });
   attempt('guest', 'reads the private page', () => shown(vcpu.read(secretPage, 21)));
 
   // A hypervisor can take a page and give it back. It cannot validate it again.
-  const stolen = allocator.allocatePages(getOrder(PAGE_SIZE_2M)).start;
-  const spa = systemAddress(stolen);
-  const gpa = world.pgtable.translate(stolen);
-  if (gpa === undefined) throw new Error('the heap is mapped');
+  const stolen = world.heap.allocatePages(getOrder(PAGE_SIZE_2M)).start;
+  const spa = spaOf(stolen);
+  const gpa = svsm.virtToPhys(stolen);
   attempt('hypervisor', 'takes a private page and gives it back', () => {
     const huge = { pageSize: PageSize.Huge } as const;
     hypervisor.rmpupdate(spa, { assigned: false, ...huge });

@@ -1,77 +1,32 @@
-import {
-  PAGE_SIZE,
-  PAGE_SIZE_2M,
-  PageSize,
-  type PhysAddr,
-  physAddr,
-  type VirtAddr,
-  virtAddr,
-} from '@svsm/address';
-import { PageAllocator } from '@svsm/buddy-alloc';
-import { type MemoryRegion, physRegion, virtRegion } from '@svsm/memory-region';
-import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
-import { type Guest, type MachineEvent, SnpMachine, type SysPhysAddr, type Vcpu } from '@svsm/sev-snp';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
+import { getOrder, PageAllocator } from '@svsm/buddy-alloc';
+import { physRegion, virtRegion } from '@svsm/memory-region';
+import { Svsm } from '@svsm/mm';
+import { type MachineEvent, SnpMachine, type SysPhysAddr } from '@svsm/sev-snp';
 
-/** A small SVSM after boot, with its surroundings. */
-export interface World {
-  readonly machine: SnpMachine;
-  readonly guest: Guest;
-  readonly vcpu: Vcpu;
-  /** The SVSM's page table, in its own private memory. */
-  readonly pgtable: PageTable;
-  readonly tlb: Tlb;
-  /** A region of virtual addresses that 2 MiB pages map. */
-  readonly heap: MemoryRegion<VirtAddr>;
-  readonly allocator: PageAllocator<VirtAddr>;
-  /** Instructions and exits, in order. */
-  readonly events: MachineEvent[];
-  /** The system-physical address of the byte at `gva`. */
-  systemAddress(gva: VirtAddr): SysPhysAddr;
+const MIB = 1 << 20;
+
+/** An SVSM after its boot, and the machine around it. */
+export type World = ReturnType<typeof bootWorld>;
+
+/** Launches a guest of 64 MiB, private and validated, and boots an SVSM in it. */
+export function bootWorld() {
+  const events: MachineEvent[] = [];
+  const machine = new SnpMachine({ memorySize: 128 * MIB, trace: (event) => events.push(event) });
+  const memory = physRegion(physAddr(0), 64 * MIB);
+  const guest = machine.hypervisor.launch({ size: memory.size });
+  const own = physRegion(physAddr(8 * MIB), 34 * MIB);
+  const svsm = Svsm.boot({ guest, memory: [[memory, 'guest']], own });
+  // 16 MiB of the SVSM's heap that 2 MiB pages still map.
+  const heap = new PageAllocator(svsm.pages.allocatePages(getOrder(16 * MIB)));
+  return { machine, guest, svsm, heap, events };
 }
 
-const GUEST_SIZE = 64 * 1024 * 1024;
-const HEAP_START = virtAddr(0xffff_8000_0000_0000n);
-const HEAP_SIZE = 16 * 1024 * 1024;
-/** Guest-physical: 1 MiB of page tables at 1 MiB, and the heap from 16 MiB on. */
-const TABLES = physRegion(physAddr(0x10_0000), 0x10_0000);
-const HEAP_FRAMES = physAddr(16 * 1024 * 1024);
-
-/** Launches a guest of 64 MiB, private and validated, with a page table and a heap that 2 MiB pages map. */
-export function bootWorld(): World {
-  const events: MachineEvent[] = [];
-  const machine = new SnpMachine({ memorySize: 2 * GUEST_SIZE, trace: (event) => events.push(event) });
-  const guest = machine.hypervisor.launch({ size: GUEST_SIZE });
-  const tlb = new Tlb();
-  const vcpu = guest.createVcpu({ tlb });
-
-  const tables = new PageAllocator(TABLES);
-  const frames = {
-    allocateFrame: (): PhysAddr => tables.allocatePage(),
-    freeFrame: (frame: PhysAddr): void => tables.freePage(frame),
-  };
-  const pgtable = PageTable.create({ memory: vcpu.memory, frames, tlb, config: guest.paging });
-  const heap = virtRegion(HEAP_START, HEAP_SIZE);
-  for (const page of heap.iterPages(PageSize.Huge)) {
-    pgtable.map2m(page, physAddr(HEAP_FRAMES + (page - heap.start)), PtePreset.Data);
-  }
-  vcpu.loadCr3(pgtable.cr3);
-
-  return {
-    machine,
-    guest,
-    vcpu,
-    pgtable,
-    tlb,
-    heap,
-    allocator: new PageAllocator(heap),
-    events,
-    systemAddress: (gva) => {
-      const gpa = pgtable.translate(gva);
-      const nested = gpa === undefined ? undefined : guest.nested.lookup(gpa);
-      if (nested === undefined) throw new Error(`0x${gva.toString(16)} is not mapped`);
-      return nested.spa;
-    },
-  };
+/** The system-physical address of the byte at `gva`. */
+export function systemAddress({ guest, svsm }: World, gva: VirtAddr): SysPhysAddr {
+  const nested = guest.nested.lookup(svsm.virtToPhys(gva));
+  if (nested === undefined) throw new Error(`0x${gva.toString(16)} is not mapped`);
+  return nested.spa;
 }
 
 /** The 2 MiB page that `address` lies in. */
