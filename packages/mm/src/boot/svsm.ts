@@ -127,7 +127,7 @@ export class Svsm {
   /**
    * Runs `run` on behalf of a processor, as `Processors.on`.
    *
-   * @throws MmError `NOT_BOOTED`; as `Processors.on`
+   * @throws MmError `NOT_BOOTED`; as {@link Processors.on}
    */
   on<T>(cpu: PerCpu | number, run: () => T): T {
     this.#requireBooted();
@@ -153,7 +153,7 @@ export class Svsm {
   /**
    * Maps physical memory for all processors, until the guard is released.
    *
-   * @throws MmError `NOT_BOOTED`; as `MappingGuard.create`
+   * @throws MmError `NOT_BOOTED`; as {@link MappingGuard.create}
    */
   mapGlobal(region: MemoryRegion<PhysAddr>, options?: MapGuardOptions): MappingGuard {
     this.#requireBooted();

@@ -92,7 +92,7 @@ export class VirtualRange {
   /**
    * Gives back addresses that {@link allocate} returned. No TLB may hold a translation of them any more.
    *
-   * @throws MmError `NOT_A_MAPPING` for another region
+   * @throws MmError `INVALID_ARGUMENT`; `NOT_A_MAPPING` for another region
    */
   free(region: MemoryRegion<VirtAddr>): void {
     const run = readArgument('the region', region, 'pass a region that allocate has returned', () => {

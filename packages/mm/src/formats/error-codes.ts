@@ -50,6 +50,7 @@ export const ERRORS_OF = {
     'NO_CURRENT_CPU',
     'VISIBILITY_FAILED',
   ],
+  'PageVisibility.cpu': ['NO_CURRENT_CPU'],
   'PageVisibility.sharedIn': ['INVALID_ARGUMENT'],
   'PageVisibility.retryLost': ['NO_CURRENT_CPU'],
   'PageVisibility.allocateShared': ['INVALID_ARGUMENT', 'NO_CURRENT_CPU', 'VISIBILITY_FAILED'],

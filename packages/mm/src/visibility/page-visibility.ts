@@ -130,7 +130,7 @@ export class PageVisibility {
    * pages, which stays allocated until {@link retryLost} has brought them back.
    *
    * @param count - the number of 4 KiB pages, at least one; from 512 on they start at a multiple of 2 MiB
-   * @throws MmError `INVALID_ARGUMENT`; BuddyError as `allocateRun`; else as {@link makeShared}
+   * @throws MmError `INVALID_ARGUMENT`, `NO_CURRENT_CPU`, `VISIBILITY_FAILED`; BuddyError as `allocateRun`
    */
   allocateShared(count: number): MemoryRegion<VirtAddr> {
     requireInteger('the number of pages', count, 1);
@@ -153,8 +153,8 @@ export class PageVisibility {
    * caller has given it up all the same.
    *
    * @param block - a whole block
-   * @throws MmError `INVALID_ARGUMENT`, `WRONG_VISIBILITY`, `PAGE_IN_USE`; BuddyError as `freePages`: nothing has changed;
-   *   `VISIBILITY_FAILED`: the block is given up
+   * @throws MmError `INVALID_ARGUMENT`, `WRONG_VISIBILITY`, `PAGE_IN_USE`, `NO_CURRENT_CPU`: nothing has changed;
+   *   `VISIBILITY_FAILED`: the block is given up; BuddyError as `freePages`: nothing has changed
    */
   release(block: MemoryRegion<VirtAddr>): void {
     const { pages } = this.#options;
@@ -169,7 +169,7 @@ export class PageVisibility {
    * Checks that a block may go to another owner: all its pages are private and validated, and nobody uses them as a GHCB, a VMSA
    * or a calling area, or has mapped them. Pass it as `beforeFree` to the allocator of the heap. O(log n).
    *
-   * @throws MmError `WRONG_VISIBILITY`, `PAGE_IN_USE`
+   * @throws MmError `WRONG_VISIBILITY`, `PAGE_IN_USE`, `NOT_DIRECT_MAPPED`
    */
   requirePrivate(block: MemoryRegion<VirtAddr>): void {
     const { validated, directMap } = this.#options;

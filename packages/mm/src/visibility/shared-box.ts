@@ -35,7 +35,7 @@ export class SharedBox {
    * Allocates and shares pages for `size` bytes of zeros. If it fails, nothing is left but what {@link PageVisibility.lost} has.
    *
    * @param size - at least 1
-   * @throws MmError `INVALID_ARGUMENT`; as `PageVisibility.allocateShared`
+   * @throws MmError `INVALID_ARGUMENT`; as {@link PageVisibility.allocateShared}
    */
   static create(owner: VisibilityOwner, size: Bytes): SharedBox {
     const expected = 'pass a number of bytes, at least 1';
@@ -87,7 +87,7 @@ export class SharedBox {
    * Makes the pages private and frees them. Does nothing the second time, and after {@link leak}.
    *
    * @throws MmError `VISIBILITY_FAILED` if the hypervisor does not give a page back: the box is released, and the page is lost;
-   *   `PAGE_IN_USE`, `WRONG_VISIBILITY` if a page is mapped or changing: nothing has changed, call it again
+   *   `PAGE_IN_USE`, `WRONG_VISIBILITY` if a page is mapped or changing, `NO_CURRENT_CPU`: nothing has changed, call it again
    */
   [Symbol.dispose](): void {
     if (this.#state !== 'owned') return;
