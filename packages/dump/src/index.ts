@@ -24,6 +24,7 @@ export { checkTables } from './view/check.ts';
 export { compareDumps } from './view/comparison.ts';
 export { listContents } from './view/contents.ts';
 export { describeDump } from './view/inventory.ts';
+export type { LayoutRegion, RegionName } from './view/linux-layout.ts';
 export { type DumpListingOptions, listLeaves, listRuns } from './view/listing.ts';
 export type { MappingFilter } from './view/mapping-filter.ts';
 export type {
@@ -43,6 +44,7 @@ export type {
   MemoryRecord,
   Obstacle,
   PageFacts,
+  RegionRecord,
   ReportRecord,
   RmpRecord,
   RootRecord,
@@ -55,6 +57,7 @@ export type {
   WalkRecord,
   WarningRecord,
 } from './view/record.ts';
+export { linuxRegions, listRegions } from './view/regions.ts';
 export { listRmp, type RmpListingOptions } from './view/rmp-listing.ts';
 export { findRoots, type RootSearchOptions } from './view/root-search.ts';
 export { searchMemory } from './view/search.ts';

@@ -1,3 +1,5 @@
+import type { VirtAddr } from '@svsm/address';
+import type { VirtBounds } from '@svsm/pagetable';
 import type { RmpTable } from '../backing/rmp-table.ts';
 import type { Dump } from '../formats/dump.ts';
 import type { OpenDumpOptions } from '../formats/open-dump.ts';
@@ -8,8 +10,10 @@ import { checkTables } from '../view/check.ts';
 import { compareDumps } from '../view/comparison.ts';
 import { listContents } from '../view/contents.ts';
 import { describeDump } from '../view/inventory.ts';
+import type { LayoutRegion } from '../view/linux-layout.ts';
 import { listLeaves, listRuns } from '../view/listing.ts';
 import type { EndRecord, ReportRecord, WarningRecord } from '../view/record.ts';
+import { linuxRegions, listRegions } from '../view/regions.ts';
 import { listRmp } from '../view/rmp-listing.ts';
 import { findRoots, type RootSearchOptions, rootsIn } from '../view/root-search.ts';
 import { searchMemory } from '../view/search.ts';
@@ -109,9 +113,11 @@ type Records = Iterable<ReportRecord> | AsyncIterable<ReportRecord>;
 
 function recordsFor(options: Options, { dumps, opened, roots, rmp }: Opened, terminal: Terminal): Records {
   const { onProgress } = terminal;
-  const { within, filter, all } = options;
-  const scope = { within, filter, all, onProgress };
+  const { filter, all } = options;
   const [first, second] = opened as [DumpView, DumpView];
+  const regions = options.regions || options.region !== undefined ? linuxRegions(first) : undefined;
+  const within = options.within ?? boundsOf(regions, options.region);
+  const scope = { within, filter, all, regions: options.regions ? regions : undefined, onProgress };
   switch (options.command) {
     case 'runs':
       return listRuns(first, scope);
@@ -138,11 +144,21 @@ function recordsFor(options: Options, { dumps, opened, roots, rmp }: Opened, ter
       return checkTables(first, scope);
     case 'roots':
       return findRoots(dumps[0]!, { ...rootOptionsOf(options), onProgress });
+    case 'regions':
+      return listRegions(first, { onProgress });
     case 'rmp':
       return listRmp(dumps[0]!, rmp!, { asid: options.below.asid, onProgress });
     case 'info':
       return describeDump(dumps[0]!);
   }
+}
+
+function boundsOf(
+  regions: readonly LayoutRegion[] | undefined,
+  wanted: string | undefined,
+): VirtBounds | undefined {
+  const found = regions?.find(({ name }) => name === wanted);
+  return found && { start: found.start as VirtAddr, end: found.end };
 }
 
 interface Opened {
@@ -242,7 +258,7 @@ function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): n
   if (['roots', 'appearances', 'matches', 'bytes', 'ranges'].includes(what) && count === 0)
     return ExitCode.Negative;
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;
-  if (options.within !== undefined || options.filter !== undefined) return ExitCode.Negative;
+  if ((options.within ?? options.filter ?? options.region) !== undefined) return ExitCode.Negative;
   // The exit code follows from the warning.
   for (const { notices, cr3 } of opened) {
     if (!notices.isEmpty) continue;

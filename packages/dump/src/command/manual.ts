@@ -1,3 +1,5 @@
+import type { RegionName } from '../view/linux-layout.ts';
+
 /** The commands and options: `--help`, the man page, the completion of shells and the parser are made of these tables. */
 
 /** A command. The first one is the default. */
@@ -37,6 +39,10 @@ export const COMMAND_ROWS = {
     operands: 'FILE',
     text: 'list the pages of a machine with SEV-SNP by their state in the RMP; needs --rmp or --rmp-file',
   },
+  regions: {
+    operands: 'FILE',
+    text: 'show the regions of the Linux kernel: direct map, vmalloc, vmemmap, text, modules and others, with what is mapped in them',
+  },
   info: { operands: 'FILE', text: 'show format, registers of each CPU, memory in the file' },
 } as const satisfies Readonly<Record<string, CommandRow>>;
 
@@ -69,6 +75,21 @@ export interface OptionRow {
   readonly text: string;
 }
 
+const REGION_NAMES = [
+  'user',
+  'ldt',
+  'direct-map',
+  'vmalloc',
+  'vmemmap',
+  'kasan',
+  'cpu-entry',
+  'espfix',
+  'efi',
+  'text',
+  'modules',
+  'fixmap',
+  'vsyscall',
+] as const satisfies readonly RegionName[];
 const LISTINGS = ['runs', 'leaves', 'summary', 'search', 'check'] as const;
 const BACKED = ['runs', 'leaves', 'translate', 'walk', 'summary', 'check', 'rmp'] as const;
 
@@ -125,6 +146,20 @@ export const OPTIONS = {
     only: LISTINGS,
     group: 'selection',
     text: 'list only pages in this physical memory, or parts of runs; or START+SIZE',
+  },
+  region: {
+    type: 'string',
+    value: 'NAME',
+    choices: REGION_NAMES,
+    only: LISTINGS,
+    group: 'selection',
+    text: "list only pages in this region of the Linux kernel, as 'regions' names it",
+  },
+  regions: {
+    type: 'boolean',
+    only: ['runs', 'leaves'],
+    group: 'output',
+    text: 'name the region of the Linux kernel that has each page',
   },
   mismatches: {
     type: 'boolean',

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import type { VirtAddr } from '@svsm/address';
 import type { MemoryEncryption, VirtBounds } from '@svsm/pagetable';
 import type { RamRange } from '../formats/open-dump.ts';
+import type { RegionName } from '../view/linux-layout.ts';
 import type { MappingFilter } from '../view/mapping-filter.ts';
 import type { ViewOptions } from '../view/view.ts';
 import { type BelowOptions, belowOptions } from './below-options.ts';
@@ -35,6 +36,10 @@ export interface Options {
   /** Look in all top tables of the dump, not only in that of a processor. */
   readonly allRoots: boolean;
   readonly within: VirtBounds | undefined;
+  /** The name of the region to list. */
+  readonly region: RegionName | undefined;
+  /** Name the regions of pages. */
+  readonly regions: boolean;
   readonly filter: MappingFilter | undefined;
   readonly raw: boolean;
   readonly ram: readonly RamRange[];
@@ -73,6 +78,9 @@ function optionsOf(values: Values, positionals: readonly string[]): Options {
       throw new UsageError(`--${name} is for ${only.join(', ')}, not for ${command}`);
     }
   }
+  if (values.region !== undefined && values.within !== undefined) {
+    throw new UsageError('pass either --region or --within');
+  }
   if (values.qemu === true && values.json === true) throw new UsageError('pass either --qemu or --json');
   return {
     command,
@@ -85,6 +93,8 @@ function optionsOf(values: Values, positionals: readonly string[]): Options {
     all: values.all ?? false,
     allRoots: values['all-roots'] ?? false,
     within: values.within === undefined ? undefined : parseBounds(values.within),
+    region: parseRegion(values.region),
+    regions: values.regions ?? false,
     filter: parseFilter(values),
     raw: values.raw ?? false,
     ram: (values.ram ?? []).map(parseRam),
@@ -204,6 +214,14 @@ function parsePattern(words: readonly string[]): Uint8Array {
     : Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
   if (bytes.length > 0 && bytes.length <= 4096) return bytes;
   throw new UsageError(`search: the pattern has ${bytes.length} bytes, not 1 to 4096`);
+}
+
+function parseRegion(text: string | undefined): RegionName | undefined {
+  const found = OPTIONS.region.choices.find((name) => name === text);
+  if (text === undefined || found !== undefined) return found;
+  throw new UsageError(
+    `--region: ${JSON.stringify(text)} is not one of ${OPTIONS.region.choices.join(', ')}`,
+  );
 }
 
 function parseFormat(text: string | undefined, json: boolean): ContentFormat {

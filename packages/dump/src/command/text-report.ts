@@ -14,6 +14,7 @@ import type {
   LeafRecord,
   MatchRecord,
   PageFacts,
+  RegionRecord,
   ReportRecord,
   RootRecord,
   RunRecord,
@@ -28,10 +29,17 @@ import { printable } from './printable.ts';
 import type { Renderer } from './renderer.ts';
 
 const TABLE_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'] as const;
+const BASES: Readonly<Record<RegionRecord['basis'], string>> = {
+  documented: 'documentation',
+  vmcoreinfo: 'VMCOREINFO',
+  headers: 'headers of the file',
+  tables: 'the mappings',
+};
 /** The headings of columns. The first column is two characters shorter, because the line begins with `# `. */
 const HEADINGS: Partial<Record<ReportRecord['type'], string>> = {
   finding: `${'finding'.padEnd(17)} ${'start'.padEnd(18)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${'physical'.padEnd(18)} page rights memory`,
   rmp: `${'start'.padEnd(16)} ${'end'.padEnd(18)} ${'size'.padStart(10)}  ${RMP_HEADING}`,
+  region: `${'region'.padEnd(9)} ${'start'.padEnd(18)} ${'end'.padEnd(18)} ${'mapped'.padStart(12)}  known by`,
   match: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory`,
   appearance: `${'virtual'.padEnd(16)} ${'physical'.padEnd(18)} page rights memory  in`,
   root: `${'CR3'.padEnd(16)} levels   score   user kernel`,
@@ -96,6 +104,8 @@ export class TextReport implements Renderer {
         return contentText(record);
       case 'gap':
         return undefined;
+      case 'region':
+        return regionText(record);
       case 'rmp':
         return rmpText(record);
       case 'match':
@@ -130,19 +140,30 @@ function dumpText({ file, kind, ...of }: DumpRecord): string {
 /** The layers below a mapping have columns of their own. */
 function headingOf(record: ReportRecord): string | undefined {
   const heading = HEADINGS[record.type];
-  const { backing, backings } = record as Partial<RunRecord & LeafRecord>;
-  if (heading === undefined || (backing === undefined && backings === undefined)) return heading;
-  return `${heading} | ${BACKING_HEADING}`;
+  const { region, backing, backings } = record as Partial<RunRecord & LeafRecord>;
+  if (heading === undefined) return heading;
+  const below = backing === undefined && backings === undefined ? '' : ` | ${BACKING_HEADING}`;
+  return `${heading}${region === undefined ? '' : ' | region'}${below}`;
 }
 
-function runText({ start, end, size, backing, ...facts }: RunRecord): string {
-  const line = `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}`;
+function runText({ start, end, size, region, backing, ...facts }: RunRecord): string {
+  const line = `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}${nameText(region)}`;
   return `${line}${backing === undefined ? '' : ` | ${backingText(backing)}`}`.trimEnd();
 }
 
+function nameText(region: RunRecord['region']): string {
+  return region === undefined ? '' : ` | ${(region ?? '-').padEnd(10)}`;
+}
+
+function regionText({ name, start, end, mapped, basis, kernelOffset, textStart }: RegionRecord): string {
+  const moved = kernelOffset === undefined ? '' : `, moved by ${short(kernelOffset)}`;
+  const code = textStart === undefined ? '' : `, code from ${short(textStart)}`;
+  return `${name.padEnd(11)} ${range(start, end)} ${sizeText(mapped).padStart(12)}  ${BASES[basis]}${moved}${code}`;
+}
+
 /** If the parts of a large page differ in what lies below, each part has a line of its own. */
-function leafText({ start, flags, backings, ...facts }: LeafRecord, bits: LeafBits): string {
-  const line = `${formatAddress(start)} ${factsText(facts)} ${bits.of(flags, facts.pageSize).join(' ')}`;
+function leafText({ start, flags, region, backings, ...facts }: LeafRecord, bits: LeafBits): string {
+  const line = `${formatAddress(start)} ${factsText(facts)} ${bits.of(flags, facts.pageSize).join(' ')}${nameText(region)}`;
   if (backings === undefined) return line;
   if (backings.length === 1) return `${line} | ${backingText(backings[0]!)}`.trimEnd();
   const parts = backings.map(

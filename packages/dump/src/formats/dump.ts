@@ -21,6 +21,14 @@ export interface KernelFacts {
   readonly cr3?: bigint;
   readonly levels?: 4 | 5;
   readonly cBit?: number;
+  /** The distance by which the text of the kernel was moved at random (KASLR). */
+  readonly kernelOffset?: bigint;
+  /** The virtual address of its first instruction (`_stext`). */
+  readonly textStart?: bigint;
+  /** The bytes of virtual memory for the kernel's text; modules follow. */
+  readonly imageSize?: bigint;
+  /** The virtual address of physical address 0 in the direct map, by the headers of the file. */
+  readonly directMap?: bigint;
   /** The release, as of `uname -r`. Untrusted text. */
   readonly release?: string;
 }

@@ -15,6 +15,14 @@ const MAX_NOTE_BYTES = 2 ** 24;
 const MAX_NOTE_HEADERS = 64;
 /** The value of p_paddr in `/proc/kcore` for memory without a fixed physical address. */
 const NO_ADDRESS = 2n ** 64n - 1n;
+/** The kernel's half, up to the end of the regions that it may randomize. The direct map is the lowest of them. */
+const KERNEL_START = 0xff00_0000_0000_0000n;
+const RANDOM_END = 0xffff_fe00_0000_0000n;
+/** The largest direct map: of 4 levels. */
+const DIRECT_MAP_SIZE = 2n ** 46n;
+const GIB = 2n ** 30n;
+/** The most segments without physical addresses. `/proc/kcore` has one for each range of memory. */
+const MAX_WITHOUT_ADDRESS = 4096;
 
 /**
  * Opens an ELF64 core file of x86-64: of QEMU's `dump-guest-memory`, with or without `-p`, or of a kernel (`/proc/vmcore`, also
@@ -40,6 +48,9 @@ export function openElfCore(source: Source): DumpContent {
       ? [` and ${sizeText(BigInt(memory.bytes - listed.bytes))} outside of them`]
       : []),
     ...(layout === '' ? [] : [` ${layout}`]),
+    ...(loads.isByDirectMap
+      ? [` physical addresses by the direct map at 0x${(loads.directMap ?? 0n).toString(16)}`]
+      : []),
     ...(kernel?.release === undefined ? [] : [` Linux ${kernel.release}`]),
   ];
   return {
@@ -48,10 +59,14 @@ export function openElfCore(source: Source): DumpContent {
     cpus,
     memory,
     notices,
-    ...(kernel === undefined ? {} : { kernel }),
+    ...(kernel === undefined ? {} : { kernel: withDirectMap(kernel, loads.directMap) }),
     readFrame: (frame, bytes) => memory.read(source, frame, bytes),
     offsetOf: (paddr) => memory.offsetOf(paddr),
   };
+}
+
+function withDirectMap(kernel: KernelFacts, directMap: bigint | undefined): KernelFacts {
+  return directMap === undefined ? kernel : { ...kernel, directMap };
 }
 
 interface Parts {
@@ -96,7 +111,11 @@ class Loads {
   /** The physical addresses at which such a range begins. A hostile file can have many; a PC has less than 16 blocks. */
   readonly blockEnds: Set<number> = new Set();
   readonly #fileSize: number;
-  #withoutAddress = 0;
+  /** The virtual address of physical address 0 in the direct map of a kernel, if a header shows it. */
+  directMap: bigint | undefined;
+  /** Whether the physical addresses follow from it. */
+  isByDirectMap = false;
+  readonly #withoutAddress: ProgramHeader[] = [];
   #atZero = 0;
 
   constructor(fileSize: number) {
@@ -107,9 +126,13 @@ class Loads {
     const paddr = fields.getBigUint64(24, true);
     const isInFile = fields.getBigUint64(32, true) !== 0n;
     if (paddr === NO_ADDRESS) {
-      this.#withoutAddress += 1;
+      if (this.#withoutAddress.length < MAX_WITHOUT_ADDRESS)
+        this.#withoutAddress.push({ index, type: PT_LOAD, fields });
       return;
     }
+    const vaddr = fields.getBigUint64(16, true);
+    const isOfDirectMap = isRandomized(vaddr) && vaddr >= paddr && (vaddr - paddr) % GIB === 0n;
+    if (isOfDirectMap && isInFile) this.directMap ??= vaddr - paddr;
     const name = `program header ${index}`;
     const start =
       isInFile || paddr < 2n ** 52n ? readSize(fields, 24, () => `the physical address of ${name}`) : 0;
@@ -126,12 +149,35 @@ class Loads {
     }
     const end = start + memorySize;
     if (end <= 2 ** 52) this.tails.add(start + size, end, 0);
-    this.isByVirtual ||= fields.getBigUint64(16, true) !== paddr;
+    this.isByVirtual ||= vaddr !== paddr;
+  }
+
+  /**
+   * Places segments without physical addresses by the direct map, as `/proc/kcore` of an old kernel has them. The lowest segment of the
+   * kernel's half begins in the first GiB of it. Other segments, as of vmalloc, stay out.
+   */
+  #placeByDirectMap(): void {
+    const places = this.#withoutAddress
+      .map(({ fields }) => fields.getBigUint64(16, true))
+      .filter(isRandomized);
+    if (this.count > 0 || places.length === 0) return;
+    const lowest = places.reduce((low, vaddr) => (vaddr < low ? vaddr : low));
+    const base = lowest - (lowest % GIB);
+    for (const { index, fields } of this.#withoutAddress) {
+      const paddr = fields.getBigUint64(16, true) - base;
+      const end = paddr + fields.getBigUint64(32, true);
+      if (paddr < 0n || end > DIRECT_MAP_SIZE) continue;
+      fields.setBigUint64(24, paddr, true);
+      this.add({ index, type: PT_LOAD, fields });
+    }
+    this.directMap = base;
+    this.isByDirectMap = true;
   }
 
   /** @throws DumpError if no header names a physical address, or all name 0 */
   requireAddresses(): void {
-    const hasNone = this.count === 0 && this.#withoutAddress > 0;
+    this.#placeByDirectMap();
+    const hasNone = this.count === 0 && this.#withoutAddress.length > 0;
     if (!hasNone && (this.#atZero < 2 || this.#atZero < this.count)) return;
     throw new DumpError('UNSUPPORTED_FORMAT', {
       reason:
@@ -139,6 +185,10 @@ class Loads {
         'make the dump with dump-guest-memory, kdump or makedumpfile -E',
     });
   }
+}
+
+function isRandomized(vaddr: bigint): boolean {
+  return vaddr >= KERNEL_START && vaddr < RANDOM_END;
 }
 
 function noteSegment(source: Source, { index, fields }: ProgramHeader): { offset: number; size: number } {

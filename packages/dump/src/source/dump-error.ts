@@ -29,6 +29,8 @@ export interface DumpErrorDetails {
   NO_MEMORY: { paddr: bigint; hint: string; register?: string };
   /** The dump has no memory at `paddr`, where its Reverse Map Table should be. */
   NO_RMP: { paddr: bigint };
+  /** The page table does not look like that of a Linux kernel, whose regions have names. */
+  NOT_LINUX: Record<never, never>;
   /** The dump does not have the processor. */
   NO_SUCH_CPU: { cpu: number; cpus: number };
   /** The processor had paging or PAE off: `register` names the bit that is 0. */
@@ -56,6 +58,8 @@ const MESSAGES: MessageTable<DumpErrorDetails> = {
     `${register} points to ${formatAddress(paddr)}, where the dump has no memory. ${hint}`,
   NO_RMP: ({ paddr }) =>
     `it has no memory at ${formatAddress(paddr)}, where the RMP should be: firmware often reserves it, so that dumps of a kernel leave it out; save it on its own, and pass it with --rmp-file`,
+  NOT_LINUX: () =>
+    'its page table maps no text and direct map of a Linux kernel, so its regions have no names; under page-table isolation, pass the CR3 of the kernel, which svsm-dump roots finds',
   NO_SUCH_CPU: ({ cpu, cpus }) => `there is no CPU ${cpu}: it has ${cpus}, counted from 0`,
   NOT_LONG_MODE: ({ cpu, register }) =>
     `CPU ${cpu} was not in long mode: ${register} is 0; select another with --cpu`,

@@ -4,6 +4,7 @@ import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { type BackedLeaf, type BackedMapping, backedLeaves, backedMappings } from './backed-mappings.ts';
 import { takeCensus } from './census.ts';
+import { type LayoutRegion, type RegionName, regionNameAt } from './linux-layout.ts';
 import { filteredLeaves, filteredMappings, type MappingFilter } from './mapping-filter.ts';
 import type { DumpRecord, EndRecord, FaultRecord, LeafRecord, PageFacts, RunRecord } from './record.ts';
 import type { DumpView } from './view.ts';
@@ -16,6 +17,8 @@ export interface DumpListingOptions {
   readonly filter?: MappingFilter | undefined;
   /** List all pages, however many there are. */
   readonly all?: boolean | undefined;
+  /** Name the region of each mapping, as `linuxRegions` returns them. */
+  readonly regions?: readonly LayoutRegion[] | undefined;
   readonly onProgress?: OnProgress | undefined;
 }
 
@@ -43,6 +46,7 @@ export function* listRuns(
     backedMappings(view, mappingsIn(view, options, onFault), options);
   yield* listed(view, expected, options.onProgress, 'runs', iterate, ({ mapping, backing }) => ({
     ...runRecord(view, mapping),
+    ...regionOf(options, mapping.region.start),
     ...(backing === undefined ? {} : { backing }),
   }));
 }
@@ -63,8 +67,13 @@ export function* listLeaves(
     backedLeaves(view, leavesIn(view, options, onFault), options);
   yield* listed(view, expected, options.onProgress, 'pages', iterate, ({ leaf, backings }) => ({
     ...leafRecord(view, leaf),
+    ...regionOf(options, leaf.vaddr),
     ...(backings === undefined ? {} : { backings }),
   }));
+}
+
+function regionOf({ regions }: DumpListingOptions, vaddr: bigint): { region?: RegionName | null } {
+  return regions === undefined ? {} : { region: regionNameAt(regions, vaddr) };
 }
 
 /** The first record of a listing: the dump and its page table. */

@@ -2,6 +2,7 @@ import type { PageSize, PhysAddr } from '@svsm/address';
 import type { MemoryEncryption } from '@svsm/pagetable';
 import type { BackingFacts, Mismatch, RmpFacts } from '../backing/backing.ts';
 import type { Notice } from '../source/notices.ts';
+import type { LayoutRegion, RegionName } from './linux-layout.ts';
 
 /** The rights that all levels leave for a page, and its physical address. */
 export interface PageFacts {
@@ -37,6 +38,8 @@ export interface RunRecord extends PageFacts {
   /** Exclusive. */
   readonly end: bigint;
   readonly size: bigint;
+  /** The region of Linux that has its first address, if names are asked for; `null` if none has. */
+  readonly region?: RegionName | null;
   /** The layers below, if the view has a nested page table or an RMP. A run then ends where it differs. */
   readonly backing?: BackingFacts;
 }
@@ -47,6 +50,8 @@ export interface LeafRecord extends PageFacts {
   readonly start: bigint;
   /** The flags of the leaf entry only, as `PteFlags`. JSON has the names of the set bits instead, as `bits`. */
   readonly flags: number;
+  /** The region of Linux that has it, if names are asked for; `null` if none has. */
+  readonly region?: RegionName | null;
   /** The layers below each part of the page, if the view has a nested page table or an RMP. */
   readonly backings?: readonly BackingFacts[];
 }
@@ -219,6 +224,17 @@ export interface RmpRecord extends RmpFacts {
   readonly size: bigint;
 }
 
+/** A region of virtual memory of Linux. */
+export interface RegionRecord extends LayoutRegion {
+  readonly type: 'region';
+  /** The number of bytes that are mapped in it. */
+  readonly mapped: bigint;
+  /** For `text`, the distance by which it was moved at random, if the dump has it. */
+  readonly kernelOffset?: bigint;
+  /** For `text`, the address of the first instruction, if the dump has it. */
+  readonly textStart?: bigint;
+}
+
 /** Bytes at a virtual address, in one page. JSON has them in hexadecimal. */
 export interface ContentRecord {
   readonly type: 'content';
@@ -312,6 +328,7 @@ export type ReportRecord =
   | ContentRecord
   | GapRecord
   | MatchRecord
+  | RegionRecord
   | RmpRecord
   | CpuRecord
   | MemoryRecord;

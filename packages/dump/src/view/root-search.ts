@@ -33,6 +33,8 @@ const DEEPER = 0.6;
 /** 256 GiB: minutes. */
 const MAX_FRAMES = 2 ** 26;
 const MAX_ROOTS = 2 ** 13;
+/** A search stops after so many frames that the dump lists and that cannot be read: a truncated file can have millions. */
+const MAX_UNREADABLE = 2 ** 16;
 /** The number of tables that may be read to find out whether the roots map themselves. */
 const MAX_TABLES = 2 ** 16;
 const MAX_TABLES_EACH = 2 ** 10;
@@ -83,14 +85,22 @@ function candidatesIn(dump: Dump, { all = false, onProgress }: RootSearchOptions
   const words = new Uint32Array(PAGE_SIZE / 4);
   const bytes = new Uint8Array(words.buffer);
   const found = new Set<number>(namedFrames(dump));
-  let done = 0;
+  let [done, unreadable] = [0, 0];
   for (const { start, end } of ranges) {
     const last = Number(end / 4096n);
     for (let frame = Math.ceil(Number(start) / PAGE_SIZE); frame < last; frame += 1) {
-      if (found.size < MAX_ROOTS && readFrame(frame, bytes) && isTopLike(words)) found.add(frame);
+      if (found.size >= MAX_ROOTS) break;
+      if (!readFrame(frame, bytes)) unreadable += 1;
+      else if (isTopLike(words)) found.add(frame);
       done += 1;
       onProgress?.(done, total, 'frames');
     }
+    if (unreadable < MAX_UNREADABLE) continue;
+    dump.notices?.add(
+      'damaged-page',
+      `the search stopped at 0x${end.toString(16)}: ${unreadable} pages before it cannot be read. Is the file truncated?`,
+    );
+    break;
   }
   return [...found].sort((a, b) => a - b);
 }

@@ -8,13 +8,17 @@ import type { DumpView } from './view.ts';
 
 const MAX_PATTERN = PAGE_SIZE;
 const PAGE = BigInt(PAGE_SIZE);
+/** A search is refused if pages that are mapped repeatedly make it this many times longer than the memory, and longer than 512 MiB. */
+const MAX_REPEATS = 16;
+const MAX_PAGES = 2 ** 17;
 
 /**
  * Finds a pattern of bytes in the memory that is mapped, by virtual address. A match may cross pages that are not contiguous in
  * physical memory. Memory that is mapped at several addresses is found at each. Matches may overlap. O(n) for n bytes.
  *
  * @param pattern - 1 to 4096 bytes
- * @throws DumpError `INVALID_ARGUMENT` for another pattern; as `listRuns`
+ * @throws DumpError `INVALID_ARGUMENT` for another pattern; `LISTING_TOO_LONG` also if it would read all memory more than 16 times; as
+ *   `listRuns`
  * @throws PageTableError as `listRuns`
  */
 export function* searchMemory(
@@ -30,10 +34,14 @@ export function* searchMemory(
   yield dumpRecord(view);
   const faults: FaultRecord[] = [];
   const memory = new Memory(view);
-  let [count, pages] = [0, 0];
+  let [count, pages, read] = [0, 0, 0];
+  const most =
+    options.all === true ? Number.POSITIVE_INFINITY : Math.max(MAX_PAGES, MAX_REPEATS * memory.pages);
   let tail: Tail = { next: -1n, bytes: new Uint8Array(0) };
   for (const mapping of mappingsOf(view, options, (fault) => faults.push(fault))) {
     for (const { vaddr, bytes } of memory.pagesOf(mapping)) {
+      read += 1;
+      if (read > most) refuse(view, read);
       const before = vaddr === tail.next ? tail.bytes : new Uint8Array(0);
       const whole = joined(before, bytes);
       const start = vaddr - BigInt(before.length);
@@ -50,6 +58,11 @@ export function* searchMemory(
   }
   yield* faults;
   yield { type: 'end', what: 'matches', count, bytes: null, faults: faults.length };
+}
+
+function refuse({ dump }: DumpView, pages: number): never {
+  const cause = 'pages are mapped repeatedly';
+  throw new DumpError('LISTING_TOO_LONG', { pages, entries: 0, faults: 0, cause }, { file: dump.name });
 }
 
 interface Tail {
@@ -94,13 +107,22 @@ class Memory {
   readonly #view: DumpView;
   /** The ranges with bytes, ascending; `undefined` if the dump does not list its memory. */
   readonly #ranges: readonly Range[] | undefined;
+  /** One page at a time. */
+  readonly #bytes: Uint8Array = new Uint8Array(PAGE_SIZE);
 
   constructor(view: DumpView) {
     this.#view = view;
     this.#ranges = view.dump.memory && pagesOfRanges(view.dump.memory);
   }
 
-  /** The pages of a mapping that the dump has. Memory that is zero without a place in the file is left out. */
+  /** The number of pages in the dump. */
+  get pages(): number {
+    const { source } = this.#view.dump;
+    const bytes = this.#ranges?.reduce((sum, { start, end }) => sum + Number(end - start), 0) ?? source.size;
+    return bytes / PAGE_SIZE;
+  }
+
+  /** The pages of a mapping that the dump has; the next one overwrites the bytes. Memory that is zero without a place in the file is left out. */
   *pagesOf({
     region,
     paddr,
@@ -108,7 +130,7 @@ class Memory {
     const end = paddr + region.size;
     for (const [from, to] of this.#partsOf(paddr, end)) {
       for (let at = from; at < to; at += PAGE) {
-        const bytes = new Uint8Array(PAGE_SIZE);
+        const bytes = this.#bytes;
         if (!this.#view.dump.readFrame(Number(at >> 12n), bytes)) continue;
         yield { vaddr: region.start + (at - paddr), bytes };
       }

@@ -57,6 +57,8 @@ describe('wrong usage', () => {
     ['dump --nested npt:x', /--nested: "x" is not a hexadecimal number/],
     ['compare a b --nested npt:0', /--nested is not for compare/],
     ['dump --nested-c-bit 47', /--nested-c-bit needs --nested/],
+    ['dump --region stack', /--region: "stack" is not one of user, ldt, direct-map/],
+    ['dump --region text --within 0-1000', /pass either --region or --within/],
     ['dump --ram 0-1000', /give START-END@OFFSET/],
     ['dump --ram 0-20000000000000@0', /addresses and offsets end at 2\^52/],
   ])('%j is refused with one line', (line, message) => {

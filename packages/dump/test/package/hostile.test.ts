@@ -61,6 +61,19 @@ test.each(Object.keys(HOSTILE).map((name, i) => [name, COMMANDS[i % COMMANDS.len
   },
 );
 
+test.each([
+  'a kdump with 134 million ranges of memory',
+  'half a million headers of single bytes, shuffled',
+  'zeros, compressed a thousandfold',
+])('a search for top tables is bounded too: %s', (name) => {
+  const path = join(folder, 'searched');
+  writeFileSync(path, HOSTILE[name]!());
+  const { status, seconds, mebibytes } = measured(['roots', path]);
+  expect(ALLOWED).toContain(status);
+  expect(seconds).toBeLessThan(20);
+  expect(mebibytes).toBeLessThan(512);
+});
+
 test('a listing that would never end is refused, whatever it consists of', () => {
   for (const name of Object.keys(HOSTILE).filter((one) => one.startsWith('repeated tables'))) {
     const path = join(folder, 'repeated');

@@ -1,6 +1,7 @@
 /**
- * The fuzzer: `node test/fuzz.ts [FILES] [FIRST-SEED]`. It opens mutated files, a million by default, and ends with exit code 1 if
- * one causes an unexpected error, takes more than 2 s, or if the process takes more than 512 MiB.
+ * The fuzzer: `node test/support/fuzz.ts [FILES] [FIRST-SEED] [SECONDS]`. It opens mutated files, a million by default, or as many as
+ * the time allows, and ends with exit code 1 if one causes an unexpected error, takes more than 2 s, or if the process takes more than
+ * 512 MiB.
  */
 import process from 'node:process';
 import { tryMutation } from './mutations.ts';
@@ -8,9 +9,11 @@ import { tryMutation } from './mutations.ts';
 const MAX_SECONDS = 2;
 const MAX_MEBIBYTES = 512;
 
-const [files = 1_000_000, first = 1] = process.argv.slice(2).map(Number);
-let [opened, failed, slowest, slowestSeed] = [0, 0, 0, 0];
-for (let seed = first; seed < first + files; seed += 1) {
+const [most = 1_000_000, first = 1, limit = Number.POSITIVE_INFINITY] = process.argv.slice(2).map(Number);
+const end = Date.now() + 1000 * limit;
+let [files, opened, failed, slowest, slowestSeed] = [0, 0, 0, 0, 0];
+for (let seed = first; files < most && Date.now() < end; seed += 1) {
+  files += 1;
   const { user, system } = process.cpuUsage();
   try {
     if (await tryMutation(seed)) opened += 1;

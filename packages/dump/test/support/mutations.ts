@@ -93,6 +93,16 @@ const COMMANDS = [
   ['walk', '1000'],
   ['translate', 'ffff960000000000'],
   ['info'],
+  ['roots'],
+  ['check'],
+  ['find', '2000'],
+  ['search', '67'],
+  ['read', '0', '3000'],
+  ['rmp', '--rmp', '0-8000'],
+  ['runs', '--rmp', '1000-7000', '--mismatches'],
+  ['leaves', '--rmp', '0/30'],
+  ['roots', '--nested', 'npt:1000'],
+  ['runs', '--nested', 'ept:101e'],
 ] as const;
 const VALUES = [0, 1, 2, 4, 0x7f, 0x80, 0xff, 0x1000, 0xffff, 0x1_0000, 0x7fff_ffff, 0xffff_ffff] as const;
 const SUCCESS: readonly number[] = [ExitCode.Done, ExitCode.Negative, ExitCode.BadTables];

@@ -115,3 +115,11 @@ describe('the command search', () => {
     await expect(runHere(['search', path, ...args, '--cr3', '0'])).rejects.toThrow(message);
   });
 });
+
+test('a search that would read the same pages again and again is refused', () => {
+  const giant = tableOf(Object.fromEntries(Array.from({ length: 512 }, (_, i) => [i, 0xe7n])));
+  const bytes = Buffer.concat([tableOf({ 0: 0x1067n, 1: 0x1067n }), giant, Buffer.alloc(2 ** 21)]);
+  const view = openView(openDump(bytesSource(bytes), { cr3: 0n }), { cr3: 0n });
+  const search = (): unknown[] => [...searchMemory(view, Buffer.from('deadbeef', 'hex'))];
+  expect(search).toThrow(/because pages are mapped repeatedly/);
+});
