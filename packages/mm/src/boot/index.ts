@@ -6,8 +6,10 @@
 
 export type { BootOptions, ImageSizes } from './boot-options.ts';
 export { invalidateEarlyMemory } from './early-memory.ts';
+export { launchFirmware } from './firmware-launch.ts';
 export { createGlobalRanges, prepareTables } from './global-ranges.ts';
 export { rescindRegion, validateHeap } from './heap-validation.ts';
+export { checkInvariants, type InvariantSubject } from './invariants.ts';
 export {
   directMapOf,
   type KernelImage,

@@ -2,8 +2,9 @@ import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { PageTablePart, PagingConfig } from '@svsm/pagetable';
-import type { Guest, SvsmState, ValidatedPages, Vcpu } from '@svsm/sev-snp';
+import type { Guest, SvsmState, ValidatedPages, Vcpu, Vmpl } from '@svsm/sev-snp';
 import { type MapGuardOptions, MappingGuard } from '../cpu/mapping-guard.ts';
+import { pageAccessOf } from '../cpu/page-access.ts';
 import type { PerCpu } from '../cpu/per-cpu.ts';
 import type { Processors } from '../cpu/processors.ts';
 import { requireInteger } from '../formats/arguments.ts';
@@ -14,6 +15,8 @@ import type { MemoryMap } from '../layout/memory-map.ts';
 import type { PageVisibility } from '../visibility/page-visibility.ts';
 import { type Booted, boot } from './boot.ts';
 import { type BootOptions, planOf } from './boot-options.ts';
+import { launchFirmware } from './firmware-launch.ts';
+import { checkInvariants } from './invariants.ts';
 import { createProcessor, startProcessor } from './processor-start.ts';
 
 /**
@@ -158,6 +161,26 @@ export class Svsm {
   mapGlobal(region: MemoryRegion<PhysAddr>, options?: MapGuardOptions): MappingGuard {
     this.#requireBooted();
     return MappingGuard.create(this.#booted.globalSpace, region, options);
+  }
+
+  /**
+   * Gives memory to the firmware that a level of the guest runs, through the current processor: see `launchFirmware`.
+   *
+   * @throws MmError `NOT_BOOTED`; as {@link launchFirmware}
+   */
+  launchFirmware(regions: Iterable<MemoryRegion<PhysAddr>>, vmpl: Vmpl): void {
+    const { memory } = this.state.on(this.thisCpu().vcpu, pageAccessOf(this.thisCpu()));
+    launchFirmware(memory, this.validated, regions, vmpl);
+  }
+
+  /**
+   * Compares what the parts of the SVSM say about the same pages: see `checkInvariants`.
+   *
+   * @throws MmError `NOT_BOOTED`; as {@link checkInvariants}
+   */
+  checkInvariants(): void {
+    this.#requireBooted();
+    checkInvariants(this);
   }
 
   /**

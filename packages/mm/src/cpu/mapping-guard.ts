@@ -143,25 +143,42 @@ export class MappingGuard {
   }
 
   /**
-   * Unmaps, flushes, and gives the addresses back. Does nothing the second time, and after {@link leak}.
+   * Unmaps, flushes, and gives the addresses back. Does nothing the second time, and after {@link leak}. If the flush fails twice,
+   * the addresses stay taken: call it again.
    *
    * @throws PageTableError as `unmapRegion`; the errors of the flush
    */
   [Symbol.dispose](): void {
-    const { mapper, small, huge, flush, uses, trace } = this.#space;
+    const { mapper, small, huge, uses, trace } = this.#space;
     if (this.#state === 'mapped') {
       mapper.unmapRegion(this.#region);
       this.#state = 'unmapped';
     }
+    let failure: { readonly error: unknown } | undefined;
     if (this.#state === 'unmapped') {
-      flush(this.#region, this.pageSize);
+      failure = this.#flush();
       this.#state = 'flushed';
       uses?.remove(this.phys);
     }
     if (this.#state !== 'flushed') return;
     (this.pageSize === PageSize.Huge ? huge : small).free(this.#region);
     this.#state = 'released';
+    if (failure !== undefined) throw failure.error;
     trace?.({ type: 'unmap', region: this.#region, phys: this.phys });
+  }
+
+  /**
+   * Flushes. An error of a trace comes after a flush, or in the middle of one: so it is made a second time, and returned. If that
+   * fails too, the addresses stay taken.
+   */
+  #flush(): { readonly error: unknown } | undefined {
+    try {
+      this.#space.flush(this.#region, this.pageSize);
+      return undefined;
+    } catch (error) {
+      this.#space.flush(this.#region, this.pageSize);
+      return { error };
+    }
   }
 
   #at(offset: number, length: number): VirtAddr {

@@ -103,6 +103,8 @@ export const ERRORS_OF = {
   pagingOf: ['INVALID_ARGUMENT'],
   directMapOf: ['INVALID_ARGUMENT'],
   rescindRegion: ['PAGES_LOST'],
+  launchFirmware: ['PAGE_REFUSED'],
+  checkInvariants: ['INVARIANT_BROKEN'],
   'Svsm.boot': [
     'INVALID_ARGUMENT',
     'INVALID_LAYOUT',
@@ -117,5 +119,7 @@ export const ERRORS_OF = {
   'Svsm.on': ['INVALID_ARGUMENT', 'NO_SUCH_CPU', 'NOT_BOOTED'],
   'Svsm.virtToPhys': ['NOT_A_MAPPING', 'NOT_BOOTED'],
   'Svsm.physToVirt': ['INVALID_ARGUMENT', 'NOT_DIRECT_MAPPED'],
+  'Svsm.launchFirmware': ['PAGE_REFUSED', 'NOT_BOOTED'],
+  'Svsm.checkInvariants': ['INVARIANT_BROKEN', 'NOT_BOOTED'],
   'Svsm.mapGlobal': ['INVALID_ARGUMENT', 'NO_VIRTUAL_RANGE', 'NOT_BOOTED'],
 } as const;

@@ -70,6 +70,10 @@ export interface MmErrorDetails {
   NO_SUCH_CPU: { apicId: number };
   /** The SVSM has a processor with this APIC ID already. */
   ALREADY_STARTED: { apicId: number };
+  /** The SVSM did not change a page of the guest; `result` is a `SvsmResult`. */
+  PAGE_REFUSED: { gpa: bigint; size: number; result: number };
+  /** Two parts of the SVSM contradict each other about the page at an address. */
+  INVARIANT_BROKEN: { vaddr: bigint; problem: string };
   /** The SVSM was disposed of. */
   NOT_BOOTED: Record<never, never>;
 }
@@ -119,6 +123,9 @@ const MESSAGES: MessageTable<MmErrorDetails> = {
   NO_CURRENT_CPU: () => 'no processor is current: call `on(cpu, …)`',
   NO_SUCH_CPU: ({ apicId }) => `there is no processor with APIC ID ${apicId}`,
   ALREADY_STARTED: ({ apicId }) => `the processor with APIC ID ${apicId} was started already`,
+  PAGE_REFUSED: ({ gpa, size, result }) =>
+    `the ${size} bytes at ${formatAddress(gpa)} cannot be given to the guest: result 0x${result.toString(16)}`,
+  INVARIANT_BROKEN: ({ vaddr, problem }) => `the page at ${formatAddress(vaddr)} ${problem}`,
   NOT_BOOTED: () => 'the SVSM was disposed of',
 };
 

@@ -124,6 +124,35 @@ test('whatever point of the start of a processor fails: nothing of it is left, a
   }
 });
 
+test('whatever point of the launch of a firmware fails: no page has other rights, content of the image stays, and it can be launched', () => {
+  const regions = [physRegion(physAddr(0x8_0000), 0x1_3000), mib(10, 2)];
+  let svsm: Svsm | undefined;
+  const prepare = (world: FailingWorld): void => {
+    svsm = Svsm.boot(world.options);
+  };
+  const points = pointsOf(() => svsm?.launchFirmware(regions, 2), prepare, false);
+  expect(points.length).toBeGreaterThan(20);
+  for (const point of points) {
+    const name = JSON.stringify(point);
+    const world = new FailingWorld({ early, startsShared: false });
+    prepare(world);
+    const masks = world.rights();
+    const before = world.stateOf(svsm as Svsm);
+    world.arm(point);
+    try {
+      svsm?.launchFirmware(regions, 2);
+      world.disarm();
+    } catch {
+      world.disarm();
+      expect(world.stateOf(svsm as Svsm), name).toEqual(before);
+      expect(world.rights(), name).toEqual(masks);
+      svsm?.launchFirmware(regions, 2);
+    }
+    svsm?.checkInvariants();
+    expect(world.stale, name).toEqual([]);
+  }
+});
+
 test('whatever frame is missing for a processor: nothing of it is left', () => {
   const world = new FailingWorld();
   const svsm = Svsm.boot(world.options);

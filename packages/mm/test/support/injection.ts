@@ -114,6 +114,16 @@ export class FailingWorld {
     return runsOf(Array.from(mib(0, 12).iterPages(PAGE_SIZE), (gpa) => [gpa, stateOf(gpa)] as const));
   }
 
+  /** The rights of the lower levels on each page of the guest that has a page of the host, as runs. */
+  rights(): string[] {
+    const masksOf = (gpa: PhysAddr): string => {
+      const nested = this.guest.nested.lookup(gpa);
+      const entry = nested === undefined ? undefined : this.machine.rmp.entry(nested.spa);
+      return entry === undefined ? 'none' : entry.vmplMasks.slice(1).join();
+    };
+    return runsOf(Array.from(mib(0, 12).iterPages(PAGE_SIZE), (gpa) => [gpa, masksOf(gpa)] as const));
+  }
+
   /** Everything that an operation must leave as it was if it fails. */
   stateOf(svsm: Svsm): Record<string, unknown> {
     const { pages, processors, kernel, cpus, validated, memoryMap } = svsm;
