@@ -1,4 +1,4 @@
-import type { PhysAddr } from '@svsm/address';
+import type { PhysPage } from '@svsm/memory-region';
 import { requireAnySizeFlags, requirePhysical } from '../entry/mapping-checks.ts';
 import { addressOf, type PageRange, SPANS } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
@@ -41,7 +41,7 @@ export function planRegion(
   { format, levels }: TableSpace,
   { giantPages }: PagingConfig,
   { first, end }: PageRange,
-  paddr: PhysAddr,
+  paddr: PhysPage,
   flags: number,
   { shared = false, remap = false, pageSize }: MapRegionOptions,
 ): MapPlan {

@@ -1,16 +1,18 @@
-import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PageSize, type VirtAddr } from '@svsm/address';
+import type { PhysPage } from '@svsm/memory-region';
 import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
 import { refuseBeyondTop, requireFlags, requirePhysical } from '../entry/mapping-checks.ts';
-import { pageOf, SPANS } from '../entry/page-range.ts';
+import { pageAt, SPANS } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import { frameHigh, frameLow } from '../entry/words.ts';
+import { frameHigh, frameLow, raw } from '../entry/words.ts';
 import type { CallGuard } from '../memory/call-guard.ts';
 import { fillWithParts, partLow } from '../memory/leaf-parts.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
-import { Flip, type TableCursor } from '../walk/table-cursor.ts';
+import { Flip } from '../walk/leaf-writer.ts';
+import type { TableCursor } from '../walk/table-cursor.ts';
 import { storeEntry, type TableSpace, tableHigh, tableLow } from '../walk/table-space.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
 import { collapseUpward } from './collapse.ts';
@@ -57,30 +59,34 @@ export class PageEdit {
     this.#guard = space.frames.guard;
   }
 
-  /** Maps the page of `level` at `vaddr`. */
-  map(level: number, vaddr: VirtAddr, paddr: PhysAddr, flags: number, options?: MapOptions): void {
+  /** Maps the page of `level` at an address. */
+  map(level: number, low: number, high: number, paddr: PhysPage, flags: number, options?: MapOptions): void {
     const cursor = this.#cursor;
     if (options !== undefined) requireMapOptions(options);
     const shared = options?.shared ?? false;
     if (shared) this.requireEncryption('a shared mapping');
     const bits = requireFlags(flags, level, this.#format, this.#config);
     const frame = requirePhysical(paddr, level, this.#format);
-    cursor.seek(vaddr, level);
-    this.#requireAligned(vaddr, level);
     const leafFlags = (bits & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
-    const high = (bits & 0xfff0_0000) | this.#visibility(shared);
+    const leafHigh = (bits & 0xfff0_0000) | this.#visibility(shared);
+    const entryLow = frameLow(frame) | leafFlags;
+    const entryHigh = frameHigh(frame) | leafHigh;
+    if (level === 0 && cursor.writer.tryFill(low, high, entryLow, entryHigh)) return;
+    cursor.seek(low, high, level);
+    this.#requireAligned(level);
     if (cursor.isPresent) {
       const remap = options?.remap ?? false;
       if (!remap) {
+        const vaddr = this.#vaddr;
         throw new PageTableError('ALREADY_MAPPED', { vaddr, level: cursor.level, entry: cursor.entry.raw });
       }
-      const page = pageOf(vaddr, this.#config.levels);
+      const page = this.#page;
       // In the plan of a region, PAT is bit 7 for every page size.
-      const low = level === 0 ? leafFlags : (leafFlags & 0xf7f) | ((leafFlags & PteFlags.PatLarge) >> 5);
-      const plan = { page, frame, low, high, level, exact: true, remap };
+      const planLow = level === 0 ? leafFlags : (leafFlags & 0xf7f) | ((leafFlags & PteFlags.PatLarge) >> 5);
+      const plan = { page, frame, low: planLow, high: leafHigh, level, exact: true, remap };
       new MapEdit(this.#space, MAP[level]!, plan).run({ first: page, end: page + SPANS[level]! });
-    } else if (cursor.level === level) cursor.store(frameLow(frame) | leafFlags, frameHigh(frame) | high);
-    else this.#mapInNewTables(level, frameLow(frame) | leafFlags, frameHigh(frame) | high);
+    } else if (cursor.level === level) cursor.store(entryLow, entryHigh);
+    else this.#mapInNewTables(level, entryLow, entryHigh);
   }
 
   /** Takes the tables that are missing between the entry and `level`, stores the leaf in the lowest, and links them in. */
@@ -99,84 +105,83 @@ export class PageEdit {
     });
   }
 
-  /** Unmaps the page of `level` at `vaddr`. Returns the entry that mapped it. */
-  unmap(level: number, vaddr: VirtAddr): PageTableEntry {
+  /** Unmaps the page of `level` at an address. Returns the entry that mapped it. */
+  unmap(level: number, low: number, high: number): PageTableEntry {
     const operation = UNMAP[level]!;
     const cursor = this.#cursor;
-    cursor.seek(vaddr);
-    this.#requireAligned(vaddr, level);
-    this.#requirePresent(vaddr);
+    cursor.seek(low, high);
+    this.#requireAligned(level);
+    this.#requirePresent();
     const expected = PAGE_SIZES[level]!;
     if (cursor.level !== level) {
       const found = PAGE_SIZES[cursor.level]!;
-      throw new PageTableError('PAGE_SIZE_MISMATCH', { vaddr, expected, found });
+      throw new PageTableError('PAGE_SIZE_MISMATCH', { vaddr: this.#vaddr, expected, found });
     }
     const { entry } = cursor;
     if (this.#freesEmpty) {
-      const first = pageOf(vaddr, this.#config.levels);
+      const first = this.#page;
       new UnmapEdit(this.#space, operation, false, true).run({
         first,
         end: first + SPANS[level]!,
       });
     } else {
       cursor.store(0, 0);
-      this.#tlb?.needsFlush(vaddr, expected, operation);
-      if (level > 0) this.#space.upperChanged(pageOf(vaddr, this.#config.levels), level, operation);
+      this.#tlb?.needsFlush(this.#vaddr, expected, operation);
+      if (level > 0) this.#space.upperChanged(this.#page, level, operation);
       this.#guard.settle(operation);
     }
     return entry;
   }
 
-  /** Makes the 4 KiB page at `vaddr` shared or private, as the picture above shows. */
-  setVisibility(operation: string, vaddr: VirtAddr, shared: boolean): void {
-    const done = this.#cursor.tryFlip(vaddr, shared);
+  /** Makes the 4 KiB page at an address shared or private, as the picture above shows. */
+  setVisibility(operation: string, low: number, high: number, shared: boolean): void {
+    const done = this.#cursor.writer.tryFlip(low, high, shared);
     if (done === Flip.Idle) return;
-    if (done === Flip.Unable && !this.#walkAndFlip(operation, vaddr, shared)) return;
+    if (done === Flip.Unable && !this.#walkAndFlip(operation, low, high, shared)) return;
     if (this.#tlb === undefined) return;
-    this.#tlb.needsFlush(vaddr, PageSize.Regular, operation);
+    this.#tlb.needsFlush(raw(low, high) as VirtAddr, PageSize.Regular, operation);
     this.#guard.settle(operation);
   }
 
   /** Everything after a failed flip. Returns whether the entry has changed. */
-  #walkAndFlip(operation: string, vaddr: VirtAddr, shared: boolean): boolean {
+  #walkAndFlip(operation: string, low: number, high: number, shared: boolean): boolean {
     const cursor = this.#cursor;
     const { privateHi, sharedHi, beyondTopHi } = this.#format;
     this.requireEncryption(operation);
-    cursor.seek(vaddr);
-    this.#requireAligned(vaddr, 0);
-    this.#requirePresent(vaddr);
+    cursor.seek(low, high);
+    this.#requireAligned(0);
+    this.#requirePresent();
     if ((cursor.entryHigh & beyondTopHi) !== 0) {
       refuseBeyondTop(cursor.entryLow, cursor.entryHigh, cursor.level, this.#format);
     }
     const wanted = (cursor.entryHigh & ~(privateHi | sharedHi)) | (shared ? sharedHi : privateHi);
     if (wanted === cursor.entryHigh) return false;
-    if (cursor.level > 0) this.#splitFound(operation, vaddr, 0, wanted);
+    if (cursor.level > 0) this.#splitFound(operation, 0, wanted);
     else cursor.storeVisibility(wanted);
     return true;
   }
 
-  /** Splits the page that maps `vaddr` until a page of `level` or below maps it. */
-  split(operation: string, vaddr: VirtAddr, level: number): void {
-    this.#cursor.seek(vaddr);
-    this.#requirePresent(vaddr);
-    if (this.#cursor.level > level) this.#splitFound(operation, vaddr, level);
+  /** Splits the page that maps an address until a page of `level` or below maps it. */
+  split(operation: string, low: number, high: number, level: number): void {
+    this.#cursor.seek(low, high);
+    this.#requirePresent();
+    if (this.#cursor.level > level) this.#splitFound(operation, level);
     this.#guard.settle(operation);
   }
 
   /**
-   * Collapses the tables that map `vaddr`, up to a page of the size `largest`, any value. Returns the level of the page that maps
+   * Collapses the tables that map an address, up to a page of the size `largest`, any value. Returns the level of the page that maps
    * it afterwards.
    *
    * @throws PageTableError `INVALID_PAGE_SIZE`
    */
-  collapse(vaddr: VirtAddr, largest: PageSize): number {
-    this.#cursor.seek(vaddr);
-    this.#requirePresent(vaddr);
-    const { giantPages, levels } = this.#config;
+  collapse(low: number, high: number, largest: PageSize): number {
+    this.#cursor.seek(low, high);
+    this.#requirePresent();
+    const { giantPages } = this.#config;
     const limit = PAGE_SIZES.indexOf(largest);
     if (limit < 0) throw new PageTableError('INVALID_PAGE_SIZE', { pageSize: largest, giantPages });
-    const page = pageOf(vaddr, levels);
-    const level = collapseUpward(this.#space, this.#cursor, page, Math.min(limit, giantPages ? 2 : 1));
+    const level = collapseUpward(this.#space, this.#cursor, this.#page, Math.min(limit, giantPages ? 2 : 1));
     this.#guard.settle('collapse');
     return level;
   }
@@ -185,9 +190,9 @@ export class PageEdit {
    * Splits the page of the cursor's entry down to `level`. The new tables are complete before one store makes an entry lead to
    * them, so a processor sees the page before or after.
    *
-   * @param partHigh - the high word of the part that maps `vaddr`; as in the other parts if not given
+   * @param partHigh - the high word of the part that maps the address; as in the other parts if not given
    */
-  #splitFound(operation: string, vaddr: VirtAddr, level: number, partHigh?: number): void {
+  #splitFound(operation: string, level: number, partHigh?: number): void {
     const cursor = this.#cursor;
     const found = cursor.level;
     const tables = this.#takeTables(found - level);
@@ -197,8 +202,8 @@ export class PageEdit {
       cursor.store(tableLow(top), tableHigh(top, this.#format));
     });
     const size = PAGE_SIZES[found]!;
-    this.#tlb?.needsFlush((vaddr - (vaddr & BigInt(size - 1))) as VirtAddr, size, operation);
-    this.#space.upperChanged(pageOf(vaddr, this.#config.levels), found, operation);
+    this.#tlb?.needsFlush(raw(cursor.low & -size, cursor.high) as VirtAddr, size, operation);
+    this.#space.upperChanged(this.#page, found, operation);
   }
 
   /** Fills new tables with the parts of the cursor's page. The last one of `tables` is the highest. */
@@ -231,16 +236,27 @@ export class PageEdit {
     return this.#space.frames.take(count);
   }
 
-  #requireAligned(vaddr: VirtAddr, level: number): void {
+  #requireAligned(level: number): void {
     const pageSize = PAGE_SIZES[level]!;
     if ((this.#cursor.low & (pageSize - 1)) !== 0) {
-      throw new PageTableError('MISALIGNED', { what: 'virtual', address: vaddr, pageSize });
+      throw new PageTableError('MISALIGNED', { what: 'virtual', address: this.#vaddr, pageSize });
     }
   }
 
   /** Requires that the cursor's entry is present. @throws PageTableError `NOT_MAPPED` */
-  #requirePresent(vaddr: VirtAddr): void {
-    if (!this.#cursor.isPresent) throw new PageTableError('NOT_MAPPED', { vaddr, level: this.#cursor.level });
+  #requirePresent(): void {
+    const { isPresent, level } = this.#cursor;
+    if (!isPresent) throw new PageTableError('NOT_MAPPED', { vaddr: this.#vaddr, level });
+  }
+
+  /** The address of the cursor's last walk. */
+  get #vaddr(): VirtAddr {
+    return raw(this.#cursor.low, this.#cursor.high) as VirtAddr;
+  }
+
+  /** The number of the page of the cursor's last walk. */
+  get #page(): number {
+    return pageAt(this.#cursor.low, this.#cursor.high, this.#config.levels);
   }
 
   /** Requires memory encryption. @throws PageTableError `NO_ENCRYPTION` */

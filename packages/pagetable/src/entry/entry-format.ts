@@ -31,6 +31,8 @@ export class EntryFormat {
   readonly reservedHi: number;
   /** The exclusive end of the physical addresses that an entry can hold. */
   readonly physicalEnd: bigint;
+  /** The frame number at {@link physicalEnd}. */
+  readonly frameEnd: number;
   /** The address bits above the vTOM bit. An address with one of them is above vTOM, so shared, whatever the vTOM bit is. */
   readonly beyondTopHi: number;
   readonly #giantPages: boolean;
@@ -50,6 +52,7 @@ export class EntryFormat {
     this.reservedHi = beyondWidth | (config.noExecute ? 0 : 0x8000_0000);
     // An encryption bit inside the physical width ends the usable addresses (§15.34.6).
     this.physicalEnd = 1n << BigInt(Math.min(physicalBits, encryption?.bit ?? 52));
+    this.frameEnd = Number(this.physicalEnd / 4096n);
     this.#giantPages = config.giantPages;
     this.#reservedTop = config.vendor === 'amd' ? 0x180 : 0x80;
   }

@@ -105,6 +105,7 @@ export const ERRORS_OF = {
 
   // Page tables and parts: looking.
   'PageMapper.translate': ['NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'BUSY'],
+  'PageMapper.frameAt': ['NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'BUSY'],
   'PageMapper.lookup': ['NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'BUSY'],
   'PageMapper.walk': ['NON_CANONICAL', 'OUTSIDE_PART', 'RESERVED_BITS', 'BUS_ERROR', 'DESTROYED', 'BUSY'],
   'PageMapper.mappings': [
@@ -250,8 +251,10 @@ export type SplitErrorCode = CodeOf<'PageMapper.split4k' | 'PageMapper.split2m'>
 /** The codes that `collapse` throws. */
 export type CollapseErrorCode = CodeOf<'PageMapper.collapse'>;
 
-/** The codes that looking at one address throws: `translate`, `lookup`, `walk`. */
-export type LookupErrorCode = CodeOf<'PageMapper.translate' | 'PageMapper.lookup' | 'PageMapper.walk'>;
+/** The codes that looking at one address throws: `translate`, `frameAt`, `lookup`, `walk`. */
+export type LookupErrorCode = CodeOf<
+  'PageMapper.translate' | 'PageMapper.frameAt' | 'PageMapper.lookup' | 'PageMapper.walk'
+>;
 
 /** The codes that listings throw: `mappings`, `leaves`. */
 export type ListingErrorCode = CodeOf<'PageMapper.mappings' | 'PageMapper.leaves'>;

@@ -1,33 +1,30 @@
-import type { PhysAddr } from '@svsm/address';
+import type { PhysPage } from '@svsm/memory-region';
 import type { EntryFormat } from './entry-format.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
+import { highOf, lowOf, refusePhysical } from './page-words.ts';
 import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
-import { CELL, frameAddress, HALVES } from './words.ts';
+import { frameAddress, raw } from './words.ts';
 
 /**
- * The frame number of `paddr`. It must be a multiple of the page size of `level`, and `pages` pages of 4 KiB from there
- * on must fit.
+ * The frame number of `page`. Its address must be a multiple of the page size of `level`, and `pages` pages of 4 KiB from
+ * there on must fit.
  *
- * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`
+ * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; RegionError `NOT_ON_PAGE`
  */
-export function requirePhysical(paddr: PhysAddr, level: number, format: EntryFormat, pages = 1): number {
-  const end = format.physicalEnd;
-  if (typeof paddr !== 'bigint' || paddr < 0n || paddr >= end) {
-    throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr, end });
-  }
+export function requirePhysical(page: PhysPage, level: number, format: EntryFormat, pages = 1): number {
+  const low = lowOf(page, refusePhysical, format);
+  const high = highOf(page, refusePhysical, format);
+  const frame = (high >>> 0) * 0x10_0000 + (low >>> 12);
+  if (frame >= format.frameEnd) refusePhysical(raw(low, high), format);
   const pageSize = PAGE_SIZES[level]!;
-  CELL[0] = paddr;
-  const low = HALVES[0]!;
   if ((low & (pageSize - 1)) !== 0) {
-    throw new PageTableError('MISALIGNED', { what: 'physical', address: paddr, pageSize });
+    throw new PageTableError('MISALIGNED', { what: 'physical', address: raw(low, high), pageSize });
   }
-  if (pages > 1) {
-    const last = paddr + BigInt(pages - 1) * 4096n;
-    if (last >= end) throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr: last, end });
-  }
-  return HALVES[1]! * 0x10_0000 + (low >>> 12);
+  const last = frame + pages - 1;
+  if (last >= format.frameEnd) refusePhysical(frameAddress(last), format);
+  return frame;
 }
 
 /**

@@ -43,12 +43,18 @@ export function pagesOf(region: VirtBounds, levels: 4 | 5): PageRange {
   if (last < start || last >> 63n !== start >> 63n)
     throw new PageTableError('NON_CANONICAL', { vaddr: end, levels });
   if (end % 4096n !== 0n) throw misaligned(end);
-  return { first: pageOf(start, levels), end: pageOf(last as VirtAddr, levels) + 1 };
+  return { first: pageOf(start, levels), end: pageOf(last, levels) + 1 };
+}
+
+/** The number of the page that holds an address, which must be canonical. */
+export function pageAt(low: number, high: number, levels: 4 | 5): number {
+  return (high & (levels === 5 ? 0x1ff_ffff : 0xffff)) * 0x10_0000 + (low >>> 12);
 }
 
 /** The number of the page that holds `vaddr`, which must be canonical. */
-export function pageOf(vaddr: VirtAddr, levels: 4 | 5): number {
-  return Number(BigInt.asUintN(levels === 5 ? 45 : 36, vaddr >> 12n));
+function pageOf(vaddr: bigint, levels: 4 | 5): number {
+  CELL[0] = vaddr;
+  return pageAt(HALVES[0]!, HALVES[1]!, levels);
 }
 
 /** The first address of `page`. */

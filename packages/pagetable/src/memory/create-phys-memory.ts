@@ -1,6 +1,6 @@
 import { type Bytes, PAGE_SIZE, Phys, type PhysAddr, pageNumber, physAddr } from '@svsm/address';
 import { formatBounds, MemoryRegion, physRegion } from '@svsm/memory-region';
-import { ANY, type Field, Fields, FUNCTION } from '../entry/fields.ts';
+import { ANY, BOOLEAN, type Field, Fields, FUNCTION, optional } from '../entry/fields.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { PhysMemory } from './phys-memory.ts';
 import { ReaderMemory, type ReadFrame } from './reader-memory.ts';
@@ -13,8 +13,17 @@ export type PhysMemoryOptions =
    * Flat, over the caller's buffer, shared or not, or over that of a `WebAssembly.Memory`. The bytes of the buffer are the
    * memory. If the buffer is transferred or the WebAssembly memory grows, every access throws `BUS_ERROR`; make a new
    * memory then.
+   *
+   * The buffer can change at any time, so each walk begins at the root. With `exclusive`, the caller promises that entries of
+   * page tables in it change only through this memory (page tables over it, `writePhys`), or that `words(frame, true)` is
+   * called after each other change. Then page tables remember walks, as in memory of their own. A broken promise makes them
+   * return what was mapped before.
    */
-  | { readonly buffer: ArrayBuffer | SharedArrayBuffer; readonly start?: PhysAddr }
+  | {
+      readonly buffer: ArrayBuffer | SharedArrayBuffer;
+      readonly start?: PhysAddr;
+      readonly exclusive?: boolean;
+    }
   /** Sparse and zeroed. Regions can be terabytes large and far apart: a frame takes its 4 KiB with its first write. */
   | { readonly regions: Iterable<MemoryRegion<PhysAddr>> }
   /**
@@ -58,26 +67,22 @@ export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
   if ('regions' in options) return new SparseMemory(options.regions);
   const start = options.start ?? physAddr(0);
   if ('buffer' in options) {
-    // The caller may write to its buffer at any time, so the epoch is NaN.
-    return new FlatMemory(
-      options.buffer,
-      wholeFrames(physRegion(start, options.buffer.byteLength)),
-      Number.NaN,
-    );
+    const { buffer, exclusive = false } = options;
+    const Memory = exclusive ? FlatMemory : ChangingMemory;
+    return new Memory(buffer, wholeFrames(physRegion(start, buffer.byteLength)));
   }
   const region = wholeFrames(physRegion(start, options.size));
-  return new FlatMemory(zeroed(region), region, 0);
+  return new FlatMemory(zeroed(region), region);
 }
 
 /** Flat memory in one buffer. */
 export class FlatMemory implements PhysMemory {
-  epoch: number;
+  epoch = 0;
   readonly #words: Uint32Array;
   readonly #first: number;
   readonly #region: MemoryRegion<PhysAddr>;
 
-  constructor(buffer: ArrayBuffer | SharedArrayBuffer, region: MemoryRegion<PhysAddr>, epoch: number) {
-    this.epoch = epoch;
+  constructor(buffer: ArrayBuffer | SharedArrayBuffer, region: MemoryRegion<PhysAddr>) {
     this.#words = new Uint32Array(buffer);
     this.#first = pageNumber(region.start);
     this.#region = region;
@@ -102,6 +107,11 @@ export class FlatMemory implements PhysMemory {
       this.#words.length > 0 ? formatBounds(this.#region) : 'no frame: its buffer is detached',
     );
   }
+}
+
+/** Flat memory whose owner can write to it at any time. Its class is its own, so that engines keep other epochs as integers. */
+class ChangingMemory extends FlatMemory {
+  override epoch: number = Number.NaN;
 }
 
 /** Memory of several regions, whose frames take their 4 KiB when they are first written. */
@@ -163,7 +173,11 @@ const NOT_NULL: Field = { accepts: (value) => value !== null, expected: 'pass a 
 const KINDS: readonly Fields[] = /* @__PURE__ */ [
   { readFrame: FUNCTION, cachedFrames: NOT_NULL },
   { regions: { accepts: isIterable, expected: 'pass an iterable of regions' } },
-  { buffer: { accepts: isBuffer, expected: 'pass an ArrayBuffer or a SharedArrayBuffer' }, start: NOT_NULL },
+  {
+    buffer: { accepts: isBuffer, expected: 'pass an ArrayBuffer or a SharedArrayBuffer' },
+    start: NOT_NULL,
+    exclusive: /* @__PURE__ */ optional(BOOLEAN),
+  },
   { size: ANY, start: NOT_NULL },
 ].map((fields) => new Fields('options', fields, refuseOption));
 

@@ -24,7 +24,9 @@ class GuardedMemory implements PhysMemory {
   get epoch(): number {
     this.#guard.enter('epoch');
     try {
-      return this.#memory.epoch;
+      const { epoch } = this.#memory;
+      // Below 0 stands for no epoch.
+      return epoch >= 0 ? epoch : Number.NaN;
     } finally {
       this.#guard.leave();
     }

@@ -15,9 +15,9 @@ import { CELL, HALVES, is64Bit, raw } from '../entry/words.ts';
  */
 export interface PhysMemory {
   /**
-   * A counter that changes with every `words(frame, true)`. While it is unchanged, arrays returned earlier stay valid and
-   * no table has changed, so a page table can continue from its last walk. Across one `words(frame, true)` the same holds
-   * for every frame but that one.
+   * A counter, 0 or more, that changes with every `words(frame, true)`. While it is unchanged, arrays returned earlier stay
+   * valid and no table has changed, so a page table can continue from its last walk, and can write again to an array that it
+   * was given to write. Across one `words(frame, true)` the same holds for every frame but that one.
    *
    * NaN means: cache nothing. An implementation must use it if the memory can change or move by itself, or if two frame
    * numbers share words.

@@ -1,4 +1,5 @@
-import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PageSize, type PhysAddr } from '@svsm/address';
+import type { PhysPage, VirtPage } from '@svsm/memory-region';
 import {
   CHANGE,
   type FlagChange,
@@ -11,9 +12,11 @@ import {
 import type { PageTableEntry } from '../entry/entry-format.ts';
 import type { PageRange, VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
+import { highOf, lowOf, refuseVirtual } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import type { EntryFlags } from '../entry/pte-flags.ts';
 import { LeafScan } from '../walk/leaf-scan.ts';
+import type { LeafWriter } from '../walk/leaf-writer.ts';
 import {
   guardedListing,
   LISTING_OPTIONS,
@@ -39,6 +42,9 @@ import { setOwner, type TableOwner } from './table-owner.ts';
  * - A memory of the caller that fails in the middle, although it could be accessed before the first change. A part of the change
  *   can be in place. All of it was reported, and no frame is lost. An error that lasts is found before the first change.
  *
+ * A page is its address or a `PageCursor` of `@svsm/memory-region`; the result and the errors are the same. A cursor that is
+ * not on a page throws the `RegionError` `NOT_ON_PAGE`, and nothing changes.
+ *
  * While a callback of an operation runs (a frame allocator, a listener, a memory, `fill` of an access, `onFault`), the page
  * table or part is busy: each of its operations throws `BUSY`. A busy part makes the page tables busy to which it is attached;
  * page tables that share subtrees make each other busy.
@@ -50,9 +56,11 @@ export abstract class PageMapper {
   /** The paging configuration, which decides the layout of entries. */
   readonly config: PagingConfig;
   readonly #owner: TableOwner;
+  readonly #writer: LeafWriter;
 
   protected constructor(owner: unknown) {
     this.#owner = owner as TableOwner;
+    this.#writer = this.#owner.cursor.writer;
     setOwner(this, this.#owner);
     this.config = this.#owner.config;
   }
@@ -67,30 +75,34 @@ export abstract class PageMapper {
    *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`,
    *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
-  map4k(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<0>, options?: MapOptions): void {
-    this.#owner.at(vaddr).edit.map(0, vaddr, paddr, flags, options);
+  map4k(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<0>, options?: MapOptions): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
   }
 
   /**
    * As {@link map4k}, for a 2 MiB page.
    *
-   * @param vaddr - a multiple of 2 MiB
-   * @param paddr - a multiple of 2 MiB, without the encryption bit
+   * @param paddr - a multiple of 2 MiB, as `vaddr`
    * @throws PageTableError as {@link map4k}
    */
-  map2m(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<1>, options?: MapOptions): void {
-    this.#owner.at(vaddr).edit.map(1, vaddr, paddr, flags, options);
+  map2m(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<1>, options?: MapOptions): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    this.#owner.at(low, high).edit.map(1, low, high, paddr, flags, options);
   }
 
   /**
    * As {@link map4k}, for a 1 GiB page. `INVALID_FLAGS` if the configuration has no 1 GiB pages.
    *
-   * @param vaddr - a multiple of 1 GiB
-   * @param paddr - a multiple of 1 GiB, without the encryption bit
+   * @param paddr - a multiple of 1 GiB, as `vaddr`
    * @throws PageTableError as {@link map4k}
    */
-  map1g(vaddr: VirtAddr, paddr: PhysAddr, flags: EntryFlags<2>, options?: MapOptions): void {
-    this.#owner.at(vaddr).edit.map(2, vaddr, paddr, flags, options);
+  map1g(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<2>, options?: MapOptions): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    this.#owner.at(low, high).edit.map(2, low, high, paddr, flags, options);
   }
 
   /**
@@ -101,8 +113,10 @@ export abstract class PageMapper {
    *   page maps it; with `freeEmptyTables`, `ALIASED_TABLE`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map;
    *   `CALLBACK_FAILED`
    */
-  unmap4k(vaddr: VirtAddr): PageTableEntry {
-    return this.#owner.at(vaddr).edit.unmap(0, vaddr);
+  unmap4k(vaddr: VirtPage): PageTableEntry {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    return this.#owner.at(low, high).edit.unmap(0, low, high);
   }
 
   /**
@@ -110,8 +124,10 @@ export abstract class PageMapper {
    *
    * @throws PageTableError as {@link unmap4k}
    */
-  unmap2m(vaddr: VirtAddr): PageTableEntry {
-    return this.#owner.at(vaddr).edit.unmap(1, vaddr);
+  unmap2m(vaddr: VirtPage): PageTableEntry {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    return this.#owner.at(low, high).edit.unmap(1, low, high);
   }
 
   /**
@@ -119,8 +135,10 @@ export abstract class PageMapper {
    *
    * @throws PageTableError as {@link unmap4k}
    */
-  unmap1g(vaddr: VirtAddr): PageTableEntry {
-    return this.#owner.at(vaddr).edit.unmap(2, vaddr);
+  unmap1g(vaddr: VirtPage): PageTableEntry {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    return this.#owner.at(low, high).edit.unmap(2, low, high);
   }
 
   /**
@@ -134,8 +152,11 @@ export abstract class PageMapper {
    *   `OUTSIDE_PHYSICAL_RANGE` if the page is always shared; if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`,
    *   `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map; `CALLBACK_FAILED`
    */
-  setShared4k(vaddr: VirtAddr): void {
-    this.#owner.at(vaddr).edit.setVisibility('setShared4k', vaddr, true);
+  setShared4k(vaddr: VirtPage): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    if (this.#writer.flip(low, high, true)) return;
+    this.#owner.at(low, high).edit.setVisibility('setShared4k', low, high, true);
   }
 
   /**
@@ -144,8 +165,11 @@ export abstract class PageMapper {
    * @param vaddr - a multiple of 4096
    * @throws PageTableError as {@link setShared4k}
    */
-  setEncrypted4k(vaddr: VirtAddr): void {
-    this.#owner.at(vaddr).edit.setVisibility('setEncrypted4k', vaddr, false);
+  setEncrypted4k(vaddr: VirtPage): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    if (this.#writer.flip(low, high, false)) return;
+    this.#owner.at(low, high).edit.setVisibility('setEncrypted4k', low, high, false);
   }
 
   /**
@@ -160,12 +184,10 @@ export abstract class PageMapper {
    * import { formatAddress, physAddr, virtAddr } from '@svsm/address';
    * import { virtRegion } from '@svsm/memory-region';
    * import { createPhysMemory, PageTable, PtePreset } from '@svsm/pagetable';
-   *
    * const memory = createPhysMemory({ size: 0x10_0000 });
    * let next = 0;
    * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
    * const table = PageTable.create({ memory, frames });
-   *
    * // 2 MiB and 8 KiB: one large page and two small ones.
    * table.mapRegion(virtRegion(virtAddr(0x4000_0000), 0x20_2000), physAddr(0x8000_0000), PtePreset.Data);
    * for (const { vaddr, size } of table.leaves()) console.log(formatAddress(vaddr), size);
@@ -174,7 +196,7 @@ export abstract class PageMapper {
    * // => 0x0000000040201000 4096
    * ```
    */
-  mapRegion(region: VirtBounds, paddr: PhysAddr, flags: EntryFlags<0>, options: MapRegionOptions = {}): void {
+  mapRegion(region: VirtBounds, paddr: PhysPage, flags: EntryFlags<0>, options: MapRegionOptions = {}): void {
     MAP_REGION_OPTIONS.require(options);
     const range = this.#owner.pages(region);
     this.#owner.of(range).mapPages(range, paddr, flags, options);
@@ -215,9 +237,11 @@ export abstract class PageMapper {
    *   a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the
    *   self-map; `CALLBACK_FAILED`
    */
-  protect4k(vaddr: VirtAddr, change: FlagChange): void {
+  protect4k(vaddr: VirtPage, change: FlagChange): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
     CHANGE.require(change);
-    const range = this.#owner.page(vaddr);
+    const range = this.#owner.page(low, high);
     this.#owner.of(range).protectPages('protect4k', range, change);
   }
 
@@ -227,26 +251,6 @@ export abstract class PageMapper {
    *
    * @param region - its bounds are multiples of 4096
    * @throws PageTableError as {@link unmapRegion}; `NO_ENCRYPTION`, `OUTSIDE_PHYSICAL_RANGE`
-   * @example
-   * ```ts
-   * import { physAddr, virtAddr } from '@svsm/address';
-   * import { virtRegion } from '@svsm/memory-region';
-   * import { createPhysMemory, PageTable, PtePreset, pagingConfig } from '@svsm/pagetable';
-   *
-   * const memory = createPhysMemory({ size: 0x10_0000 });
-   * let next = 0;
-   * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
-   * const table = PageTable.create({ memory, frames, config: pagingConfig({ cBit: 51 }) });
-   * const heap = virtAddr(0x4000_0000);
-   * table.mapRegion(virtRegion(heap, 0x40_0000), physAddr(0x8000_0000), PtePreset.Data);
-   *
-   * // 2 MiB and one page: the first large page stays, the second is split.
-   * table.setSharedRegion(virtRegion(heap, 0x20_1000));
-   * for (const { region, shared } of table.mappings()) console.log(String(region), shared);
-   * // => [0x0000000040000000-0x0000000040200000) true
-   * // => [0x0000000040200000-0x0000000040201000) true
-   * // => [0x0000000040201000-0x0000000040400000) false
-   * ```
    */
   setSharedRegion(region: VirtBounds): void {
     const range = this.#owner.pages(region);
@@ -270,8 +274,10 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`,
    *   `READ_ONLY`, `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
-  split4k(vaddr: VirtAddr): void {
-    this.#owner.at(vaddr).edit.split('split4k', vaddr, 0);
+  split4k(vaddr: VirtPage): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    this.#owner.at(low, high).edit.split('split4k', low, high, 0);
   }
 
   /**
@@ -279,8 +285,10 @@ export abstract class PageMapper {
    *
    * @throws PageTableError as {@link split4k}
    */
-  split2m(vaddr: VirtAddr): void {
-    this.#owner.at(vaddr).edit.split('split2m', vaddr, 1);
+  split2m(vaddr: VirtPage): void {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    this.#owner.at(low, high).edit.split('split2m', low, high, 1);
   }
 
   /**
@@ -292,8 +300,10 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link translate}; `NOT_MAPPED`, `READ_ONLY`, `INVALID_PAGE_SIZE`; if it collapses, `NO_FRAME_ALLOCATOR`,
    *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
-  collapse(vaddr: VirtAddr, largest: PageSize = PageSize.Giant): PageSize {
-    return PAGE_SIZES[this.#owner.at(vaddr).edit.collapse(vaddr, largest)]!;
+  collapse(vaddr: VirtPage, largest: PageSize = PageSize.Giant): PageSize {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    return PAGE_SIZES[this.#owner.at(low, high).edit.collapse(low, high, largest)]!;
   }
 
   /**
@@ -314,13 +324,31 @@ export abstract class PageMapper {
    * @throws PageTableError `NON_CANONICAL`; `OUTSIDE_PART`; `RESERVED_BITS` if an entry of the walk is corrupted;
    *   `BUS_ERROR` if a table is outside memory; `DESTROYED`; `BUSY` while a callback runs
    */
-  translate(vaddr: VirtAddr): PhysAddr | undefined {
-    const { cursor, space } = this.#owner;
-    this.#owner.guard.requireIdle();
-    cursor.seek(vaddr);
-    if (!cursor.isPresent) return undefined;
-    const size = PAGE_SIZES[cursor.level]!;
-    return space.format.byteAddress(cursor.entryLow, cursor.entryHigh, size, cursor.low & (size - 1));
+  translate(vaddr: VirtPage): PhysAddr | undefined {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    const { reader, space, guard } = this.#owner;
+    guard.requireIdle();
+    const level = reader.find(low, high);
+    if (level < 0) return undefined;
+    const size = PAGE_SIZES[level]!;
+    return space.format.byteAddress(reader.entryLow, reader.entryHigh, size, low & (size - 1));
+  }
+
+  /**
+   * As {@link translate}, but the number of the 4 KiB frame (physical address / 4096), which makes no `bigint`.
+   *
+   * @throws PageTableError as {@link translate}
+   */
+  frameAt(vaddr: VirtPage): number | undefined {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
+    const { reader, space, guard } = this.#owner;
+    guard.requireIdle();
+    const level = reader.find(low, high);
+    if (level < 0) return undefined;
+    const offset = low & (PAGE_SIZES[level]! - 1);
+    return space.format.frame(reader.entryLow, reader.entryHigh, level) + (offset >>> 12);
   }
 
   /**
@@ -332,22 +360,22 @@ export abstract class PageMapper {
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
    * import { createPhysMemory, PageTable, PtePreset } from '@svsm/pagetable';
-   *
    * const memory = createPhysMemory({ size: 0x10_0000 });
    * let next = 0;
    * const frames = { allocateFrame: () => physAddr(0x1000 * next++), freeFrame: () => {} };
    * const table = PageTable.create({ memory, frames });
    * table.map2m(virtAddr(0x4000_0000), physAddr(0x8000_0000), PtePreset.ReadOnly);
-   *
    * const page = table.lookup(virtAddr(0x4000_1234));
    * console.log(page?.size, page?.writable, page?.paddr === physAddr(0x8000_1234)); // => 2097152 false true
    * console.log(table.lookup(virtAddr(0x1000))); // => undefined
    * ```
    */
-  lookup(vaddr: VirtAddr): MappedPage | undefined {
+  lookup(vaddr: VirtPage): MappedPage | undefined {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
     const { cursor, space } = this.#owner;
     this.#owner.guard.requireIdle();
-    cursor.seek(vaddr);
+    cursor.seek(low, high);
     return pageAt(cursor, space.format);
   }
 
@@ -357,9 +385,11 @@ export abstract class PageMapper {
    *
    * @throws PageTableError as {@link translate}
    */
-  walk(vaddr: VirtAddr): Walk {
+  walk(vaddr: VirtPage): Walk {
+    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const high = highOf(vaddr, refuseVirtual, this.config);
     this.#owner.guard.requireIdle();
-    return walkOf(this.#owner.cursor, vaddr, this.#owner.space.format);
+    return walkOf(this.#owner.cursor, low, high, this.#owner.space.format);
   }
 
   /**
@@ -381,7 +411,6 @@ export abstract class PageMapper {
    * writePhys64(memory, physAddr(0x2000), 0x3027n); // PDPT[0] leads to the PD
    * writePhys64(memory, physAddr(0x3008), 0x20_0083n); // PD[1]: 2 MiB
    * writePhys64(memory, physAddr(0x3010), 0x40_2083n); // PD[2]: bit 13 is reserved
-   *
    * const table = PageTable.open(physAddr(0x1000), { memory });
    * const faults: string[] = [];
    * for (const { region } of table.mappings({ onFault: ({ code }) => faults.push(code) })) console.log(String(region));

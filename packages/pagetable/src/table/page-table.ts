@@ -1,4 +1,5 @@
-import { type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
+import { type PhysAddr, pageNumber } from '@svsm/address';
+import type { VirtPage } from '@svsm/memory-region';
 import { type PageTableOptions, TABLE_OPTIONS } from '../edit/page-table-options.ts';
 import type { CpuState } from '../entry/cpu-state.ts';
 import { invalidArgument } from '../entry/invalid-argument.ts';
@@ -132,7 +133,7 @@ export class PageTable extends PageMapper {
    * console.log(write.type === 'page-fault' && (write.errorCode & PageFaultCode.Write) !== 0); // => true
    * ```
    */
-  access(vaddr: VirtAddr, kind: AccessKind, cpu?: CpuState, options?: AccessOptions): AccessResult {
+  access(vaddr: VirtPage, kind: AccessKind, cpu?: CpuState, options?: AccessOptions): AccessResult {
     this.#owner.requireReady();
     return this.#access.run(vaddr, kind, cpu, options);
   }

@@ -1,4 +1,5 @@
 import { type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
+import type { PhysPage } from '@svsm/memory-region';
 import { type BitChange, ChangeEdit } from '../edit/change-edit.ts';
 import { MapEdit, planRegion } from '../edit/map-edit.ts';
 import { PageEdit } from '../edit/page-edit.ts';
@@ -15,11 +16,12 @@ import { addressOf, type PageRange, pagesOf, SPANS, type VirtBounds } from '../e
 import { ENTRIES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { type PagingConfig, pagingConfig } from '../entry/paging-config.ts';
-import { CELL, HALVES, indexAt, isCanonical } from '../entry/words.ts';
+import { indexAt, isCanonical, raw } from '../entry/words.ts';
 import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import { TableFrames } from '../memory/table-frames.ts';
 import { guardedListener, reportFlush } from '../walk/flush-report.ts';
+import { PageReader } from '../walk/page-reader.ts';
 import { tablesOf } from '../walk/table-census.ts';
 import { TableCursor } from '../walk/table-cursor.ts';
 import type { TableSpace } from '../walk/table-space.ts';
@@ -74,6 +76,7 @@ export class TableOwner {
   readonly config: PagingConfig;
   readonly space: TableSpace;
   readonly cursor: TableCursor;
+  readonly reader: PageReader;
   readonly edit: PageEdit;
   /** Indexes of root entries whose tables have another owner: `TableSpace.foreign`. */
   readonly foreign: Set<number> = new Set();
@@ -122,6 +125,8 @@ export class TableOwner {
       upperChanged: part?.upperChanged ?? ((...change) => this.upperChanged(...change)),
     };
     this.cursor = new TableCursor(this.space);
+    this.cursor.writer.isDirect = this.#isPlain && tlb === undefined;
+    this.reader = new PageReader(this.space, this.cursor);
     this.edit = new PageEdit(this.space, this.cursor, config, freeEmptyTables);
   }
 
@@ -130,14 +135,12 @@ export class TableOwner {
     return new TableFrames(memory, frames, new EntryFormat(config).physicalEnd);
   }
 
-  /** The owner of the tables that map `vaddr`: the part's if a part is attached there. @throws PageTableError `BUSY` */
-  at(vaddr: VirtAddr): TableOwner {
+  /** The owner of the tables that map an address: the part's if a part is attached there. @throws PageTableError `BUSY` */
+  at(low: number, high: number): TableOwner {
     if (this.guard.during !== undefined) this.guard.requireIdle();
-    if (this.#isPlain || typeof vaddr !== 'bigint') return this;
-    CELL[0] = vaddr;
-    const high = HALVES[1]! | 0;
-    const index = indexAt(HALVES[0]!, high, this.space.levels - 1);
-    if (index === this.#selfMap && isCanonical(high, this.space.levels)) refuseSelfMap(vaddr);
+    if (this.#isPlain) return this;
+    const index = indexAt(low, high, this.space.levels - 1);
+    if (index === this.#selfMap && isCanonical(high, this.space.levels)) refuseSelfMap(raw(low, high));
     return this.#slots.get(index)?.owner ?? this;
   }
 
@@ -212,6 +215,7 @@ export class TableOwner {
     if (slot === undefined) this.#slots.delete(index);
     else this.#slots.set(index, slot);
     this.#isPlain = this.#slots.size === 0 && this.#selfMap < 0;
+    this.cursor.writer.isDirect = this.#isPlain && this.space.tlb === undefined;
     for (const entries of [this.foreign, this.kept]) {
       if (slot === undefined) entries.delete(index);
       else entries.add(index);
@@ -224,6 +228,7 @@ export class TableOwner {
     for (const subtree of [...this.shares.values()]) subtree.leave(this);
     this.#slots.clear();
     this.cursor.retire();
+    this.reader.forget();
   }
 
   /** All pages that these tables can map. */
@@ -250,17 +255,17 @@ export class TableOwner {
   }
 
   /**
-   * The 4 KiB page at `vaddr`.
+   * The 4 KiB page at an address.
    *
    * @throws PageTableError as {@link pages}
    */
-  page(vaddr: VirtAddr): PageRange {
-    // `pages` refuses a value that is not a bigint; adding to it would be a TypeError.
-    return this.pages({ start: vaddr, end: typeof vaddr === 'bigint' ? vaddr + 4096n : vaddr });
+  page(low: number, high: number): PageRange {
+    const start = raw(low, high) as VirtAddr;
+    return this.pages({ start, end: start + 4096n });
   }
 
   /** Maps a region. */
-  mapPages(range: PageRange, paddr: PhysAddr, flags: number, options: MapRegionOptions): void {
+  mapPages(range: PageRange, paddr: PhysPage, flags: number, options: MapRegionOptions): void {
     if (options.shared === true) this.edit.requireEncryption('a shared mapping');
     const plan = planRegion(this.space, this.config, range, paddr, flags, options);
     new MapEdit(this.space, 'mapRegion', plan).run(range);
@@ -300,7 +305,7 @@ export class TableOwner {
   }
 }
 
-function refuseSelfMap(vaddr: VirtAddr): never {
+function refuseSelfMap(vaddr: bigint): never {
   const problem = 'it lies in the self-map, which shows the tables: change the address that they map';
   throw new PageTableError('INVALID_SELF_MAP', { value: vaddr, problem });
 }

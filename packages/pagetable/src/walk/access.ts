@@ -1,11 +1,13 @@
 import { formatAddress, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { VirtPage } from '@svsm/memory-region';
 import { type CpuState, cpuState, requireCpuState } from '../entry/cpu-state.ts';
 import type { EntryFormat } from '../entry/entry-format.ts';
 import { maskedHigh } from '../entry/masked-address.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
+import { highOf, lowOf, refuseVirtual } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import { byteAt, CELL, HALVES, indexAt, is64Bit, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
+import { byteAt, indexAt, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
 import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import { type AccessOptions, requireAccessOptions } from './access-options.ts';
@@ -103,6 +105,7 @@ export class AccessWalk {
   readonly #format: EntryFormat;
   readonly #root: number;
   readonly #levels: 4 | 5;
+  readonly #config: PagingConfig;
   readonly #hasNoExecute: boolean;
   /** The frame number of the table used at each level. */
   readonly #tables: Float64Array = new Float64Array(MAX_LEVELS);
@@ -132,6 +135,7 @@ export class AccessWalk {
     this.#format = format;
     this.#root = root;
     this.#levels = config.levels;
+    this.#config = config;
     this.#hasNoExecute = config.noExecute;
   }
 
@@ -142,7 +146,7 @@ export class AccessWalk {
    *   `READ_ONLY`; `CALLBACK_FAILED`
    */
   run(
-    vaddr: VirtAddr,
+    vaddr: VirtPage,
     kind: AccessKind,
     cpu: CpuState = KERNEL,
     options: AccessOptions = NO_OPTIONS,
@@ -150,21 +154,18 @@ export class AccessWalk {
     const levels = this.#levels;
     if (cpu !== KERNEL) requireCpuState(cpu);
     if (options !== NO_OPTIONS) requireAccessOptions(options);
-    if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
+    const low = lowOf(vaddr, refuseVirtual, this.#config);
+    const given = highOf(vaddr, refuseVirtual, this.#config);
+    let high = given;
     if (kind !== 'read' && kind !== 'write' && kind !== 'fetch') {
       throw new PageTableError('INVALID_ACCESS', { kind });
     }
     if (options.shadowStack !== undefined) requireShadowStack(kind, cpu, options.shadowStack);
-    CELL[0] = vaddr;
-    const low = HALVES[0]! | 0;
-    let high = HALVES[1]! | 0;
-    if (!cpu.paging) return physicalAccess(vaddr, low, high);
-    let linear = vaddr;
+    if (!cpu.paging) return physicalAccess(low, high);
     if (isMasked(kind, cpu, options)) {
       const masked = maskedHigh(high, cpu, this.#levels);
       if (masked === undefined) return GENERAL_PROTECTION;
       high = masked;
-      linear = raw(low, high) as VirtAddr;
     } else if (!isCanonical(high, levels)) return GENERAL_PROTECTION;
 
     const format = this.#format;
@@ -193,9 +194,10 @@ export class AccessWalk {
       const at = memory.wordOffset(table) + place;
       entryLow = words[at]! | 0;
       entryHigh = words[at + 1]! | 0;
-      if ((entryLow & PteFlags.Present) === 0) return this.#fault(code, linear, level, options);
+      if ((entryLow & PteFlags.Present) === 0) return this.#fault(code, low, high, level, options);
       if (format.hasReserved(entryLow, entryHigh, level)) {
-        return this.#fault(code | PageFaultCode.Present | PageFaultCode.Reserved, linear, level, options);
+        const reserved = code | PageFaultCode.Present | PageFaultCode.Reserved;
+        return this.#fault(reserved, low, high, level, options);
       }
       noExecute |= entryHigh;
       this.#tables[level] = table;
@@ -219,15 +221,15 @@ export class AccessWalk {
     const granted = (rights & (PteFlags.Writable | PteFlags.User)) | (noExecute & PteFlags.NoExecute);
     const isShadowPage = isShadowStackPage(entryLow, rightsAbove);
     const denied = deniedBits(kind, granted, isShadowPage, entryHigh, cpu, options);
-    if (denied !== 0) return this.#fault(code | denied, linear, level, options);
+    if (denied !== 0) return this.#fault(code | denied, low, high, level, options);
 
     const write = kind === 'write';
     const updates = this.#update(level, write, options.update !== false);
     // Another processor has changed an entry: the walk starts again (AMD64 APM vol. 2, §5.4.2).
-    if (updates === undefined) return this.run(vaddr, kind, cpu, options);
+    if (updates === undefined) return this.run(raw(low, given) as VirtAddr, kind, cpu, options);
     const leaf = entryLow | bitsToSet(level, level, write);
     const page = mappedPage({ low: leaf, high: entryHigh, level, rightsAbove, noExecute }, low, format);
-    if (options.fill !== undefined) this.#fill(options.fill, linear, page);
+    if (options.fill !== undefined) this.#fill(options.fill, raw(low, high) as VirtAddr, page);
     return { type: 'translation', paddr: page.paddr, size: page.size, shared: page.shared, page, updates };
   }
 
@@ -243,7 +245,13 @@ export class AccessWalk {
   }
 
   /** The page fault at `level`. With `accessedOnFault`, sets accessed in the entries above. */
-  #fault(errorCode: number, cr2: VirtAddr, level: number, options: AccessOptions): AccessPageFault {
+  #fault(
+    errorCode: number,
+    low: number,
+    high: number,
+    level: number,
+    options: AccessOptions,
+  ): AccessPageFault {
     if (options.accessedOnFault === true && options.update !== false) {
       const top = this.#levels - 1;
       // Write access to every table is asked for before the first one is changed.
@@ -252,7 +260,7 @@ export class AccessWalk {
       }
       for (let above = top; above > level; above -= 1) this.#mark(above, PteFlags.Accessed);
     }
-    return { type: 'page-fault', errorCode, cr2, level };
+    return { type: 'page-fault', errorCode, cr2: raw(low, high) as VirtAddr, level };
   }
 
   /**
@@ -323,8 +331,9 @@ function isMasked(kind: AccessKind, cpu: CpuState, { implicit, shadowStack }: Mo
  *
  * @throws PageTableError `INVALID_ACCESS` for an address of more bits
  */
-function physicalAccess(vaddr: VirtAddr, low: number, high: number): AccessTranslation {
+function physicalAccess(low: number, high: number): AccessTranslation {
   if (high !== 0) {
+    const vaddr = raw(low, high);
     throw new PageTableError('INVALID_ACCESS', {
       kind: vaddr,
       problem: `without paging an address has 32 bits, and ${formatAddress(vaddr)} has more`,

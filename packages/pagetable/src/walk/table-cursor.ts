@@ -1,35 +1,19 @@
-import type { VirtAddr } from '@svsm/address';
 import { corruptedEntry } from '../entry/corrupted-entry.ts';
 import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
 import { SPANS } from '../entry/page-range.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import {
-  CELL,
-  frameAddress,
-  HALVES,
-  indexAt,
-  is64Bit,
-  isCanonical,
-  MAX_LEVELS,
-  raw,
-} from '../entry/words.ts';
+import { frameAddress, indexAt, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
+import { LeafWriter } from './leaf-writer.ts';
 import type { TableSpace } from './table-space.ts';
 
 const NOWHERE = new Uint32Array(2);
+/** Not an epoch, as in {@link LeafWriter}. */
+const NEVER = -1;
 
 /** The part of the last walk that is remembered: leaf table and page directory, the directory alone, or nothing. */
 const Known = { Leaf: 0, Directory: 1, Nothing: 2 } as const;
-
-/**
- * The result of {@link TableCursor.tryFlip}. `Unable`: nothing was done, a walk is needed. `Idle`: the entry has that
- * visibility already. `Stored`: the entry was changed.
- */
-export const Flip = { Unable: 0, Idle: 1, Stored: 2 } as const;
-
-/** One of {@link Flip}. */
-export type Flip = (typeof Flip)[keyof typeof Flip];
 
 /**
  * A place in the tables below one root: the entry that a walk has found. An address is two 32-bit halves, an entry two
@@ -55,8 +39,7 @@ export type Flip = (typeof Flip)[keyof typeof Flip];
  *   other ways has the epoch NaN, which equals nothing, so every walk starts at the root (docs/decisions/0011).
  * - Its own stores. {@link store} takes over the epoch that it causes, unless the table stored to is also a table above
  *   the entry, as a self-map makes possible (docs/decisions/0013). {@link storeVisibility} leaves the entry's frame
- *   alone, so it ends no walk. It asks memory for write access once for each leaf table; while `memory.epoch` equals
- *   `#flipEpoch`, {@link tryFlip} writes to the same leaf table without asking.
+ *   alone, so it ends no walk. After either, {@link writer} can store to the same leaf table without asking.
  */
 export class TableCursor {
   /** The low half of the last address. */
@@ -72,6 +55,9 @@ export class TableCursor {
   /** NX of the entries above, ORed, in the sign (AMD64 APM vol. 2, §5.6). */
   noExecuteAbove = 0;
 
+  /** Stores to the leaf table that was stored to last. */
+  readonly writer: LeafWriter;
+
   readonly #memory: PhysMemory;
   readonly #format: EntryFormat;
   readonly #root: number;
@@ -80,14 +66,6 @@ export class TableCursor {
   /** The index of its root entry for a part: every address must go through that entry. -1 for a whole page table. */
   readonly #part: number;
   readonly #reservedHi: number;
-  /** Bits of a high word with which {@link tryFlip} refuses an entry: reserved bits, and an address at or above vTOM. */
-  readonly #unfitHi: number;
-  /** Bits of a high word that do not express visibility. */
-  readonly #keepHi: number;
-  /** Bits that a shared entry has set. */
-  readonly #sharedHi: number;
-  /** Bits that a private entry has set. */
-  readonly #privateHi: number;
   /** The array that holds the entry's table. */
   #words: Uint32Array = NOWHERE;
   /** The index in `#words` at which the table begins. */
@@ -97,13 +75,9 @@ export class TableCursor {
   /** The part of the last walk that is remembered: one of {@link Known}. */
   #known: number = Known.Nothing;
   /** The epoch of memory for which that is true. */
-  #epoch = Number.NaN;
+  #epoch = NEVER;
   /** Whether memory was asked for write access to `#words` in `#epoch`. */
   #writable = false;
-  /** The epoch in which {@link tryFlip} may write to the leaf table without asking. */
-  #flipEpoch = Number.NaN;
-  /** The low half of the first address that this leaf table maps. */
-  #flipLow = 0;
   /** The array that holds the page directory, the table at level 1 of the last walk. */
   #directory: Uint32Array = NOWHERE;
   /** The index in `#directory` at which the page directory begins. */
@@ -119,7 +93,7 @@ export class TableCursor {
   /** Whether the tables were given back. Then every walk throws `DESTROYED`. */
   #isRetired = false;
 
-  constructor({ memory, format, root, levels, top, base }: TableSpace) {
+  constructor({ memory, format, frames, root, levels, top, base }: TableSpace) {
     this.#memory = memory;
     this.#format = format;
     this.#root = root;
@@ -127,10 +101,32 @@ export class TableCursor {
     this.#top = top;
     this.#part = top === levels - 1 ? -1 : base / SPANS[levels - 1]!;
     this.#reservedHi = format.reservedHi;
-    this.#unfitHi = format.reservedHi | format.beyondTopHi;
-    this.#keepHi = ~(format.sharedHi | format.privateHi);
-    this.#sharedHi = format.sharedHi;
-    this.#privateHi = format.privateHi;
+    this.writer = new LeafWriter(memory, frames.guard, format);
+  }
+
+  /** The array that holds the entry's table. */
+  get words(): Uint32Array {
+    return this.#words;
+  }
+
+  /** The index in {@link words} at which the entry's table begins. */
+  get base(): number {
+    return this.#base;
+  }
+
+  /** The array that holds the page directory of the last walk. */
+  get directory(): Uint32Array {
+    return this.#directory;
+  }
+
+  /** The index in {@link directory} at which the page directory begins. */
+  get directoryBase(): number {
+    return this.#directoryBase;
+  }
+
+  /** The epoch for which the last walk is true; below 0 if for none. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   get entryLow(): number {
@@ -169,15 +165,11 @@ export class TableCursor {
   }
 
   /**
-   * Walks to the entry for `vaddr`: the leaf, or the first entry that is not present, but no lower than level `floor`.
+   * Walks to the entry for an address: the leaf, or the first entry that is not present, but no lower than level `floor`.
    *
    * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`, `OUTSIDE_PART`, `DESTROYED`
    */
-  seek(vaddr: VirtAddr, floor = 0): void {
-    if (!is64Bit(vaddr)) this.#refuse(vaddr);
-    CELL[0] = vaddr;
-    const low = HALVES[0]! | 0;
-    const high = HALVES[1]! | 0;
+  seek(low: number, high: number, floor = 0): void {
     if (high === this.high && this.#memory.epoch === this.#epoch) {
       const moved = low ^ this.low;
       // Loops visit pages in order: 511 times of 512 the cursor is in the right leaf table already.
@@ -185,6 +177,8 @@ export class TableCursor {
         const at = this.#base + ((low >>> 11) & 0x3fe);
         this.low = low;
         this.#at = at;
+        // The buffer of a caller can be detached. Then the array has no words, and memory reports it.
+        if (at >= this.#words.length) this.#memory.words(this.table, false);
         if ((this.#words[at + 1]! & this.#reservedHi) !== 0) this.#check();
         return;
       }
@@ -195,7 +189,6 @@ export class TableCursor {
         return;
       }
     }
-    if (!isCanonical(high, this.#levels)) this.#refuse(vaddr);
     this.#begin(low, high);
     this.#walk(floor);
   }
@@ -212,7 +205,7 @@ export class TableCursor {
     let level = this.#top;
     let rights = -1;
     let noExecute = 0;
-    this.#epoch = memory.epoch;
+    this.#epoch = epochOf(memory);
     for (;;) {
       const words = memory.words(table, false);
       const base = memory.wordOffset(table);
@@ -248,6 +241,7 @@ export class TableCursor {
   #walkDirectory(floor: number): void {
     const directory = this.#directory;
     const above = this.#directoryBase + ((this.low >>> 20) & 0x3fe);
+    if (above >= directory.length) this.#memory.words(this.#path[1]!, false);
     const low = directory[above]! | 0;
     const high = directory[above + 1]! | 0;
     const isLeaf = (low & (PteFlags.Present | PteFlags.Large)) !== PteFlags.Present;
@@ -279,36 +273,14 @@ export class TableCursor {
     this.#base = base;
     this.#at = at;
     this.#writable = false;
-    this.#flipEpoch = Number.NaN;
     this.#isLoopFree = undefined;
-  }
-
-  /**
-   * Sets the visibility of the page at `vaddr` if {@link storeVisibility} has just done so for another page of the same
-   * leaf table. Otherwise does nothing. Loops over pages take this path 511 times of 512.
-   */
-  tryFlip(vaddr: VirtAddr, shared: boolean): Flip {
-    // This is `is64Bit`, written out: the call takes a tenth of the loop's time.
-    if (typeof vaddr !== 'bigint' || vaddr < 0n || vaddr > 0xffff_ffff_ffff_ffffn) return Flip.Unable;
-    if (this.#memory.epoch !== this.#flipEpoch) return Flip.Unable;
-    CELL[0] = vaddr;
-    const offset = (HALVES[0]! | 0) ^ this.#flipLow;
-    if ((offset & ~0x1f_f000) !== 0 || (HALVES[1]! | 0) !== this.high) return Flip.Unable;
-    const words = this.#words;
-    const at = this.#base + (offset >>> 11);
-    const high = words[at + 1]! | 0;
-    if ((words[at]! & PteFlags.Present) === 0 || (high & this.#unfitHi) !== 0) return Flip.Unable;
-    const wanted = (high & this.#keepHi) | (shared ? this.#sharedHi : this.#privateHi);
-    if (wanted === high) return Flip.Idle;
-    words[at + 1] = wanted;
-    return Flip.Stored;
   }
 
   /** Makes every later walk throw `DESTROYED`: the tables are given back. */
   retire(): void {
     this.#isRetired = true;
     this.#known = Known.Nothing;
-    this.#flipEpoch = Number.NaN;
+    this.writer.close();
   }
 
   /** @throws PageTableError `DESTROYED` */
@@ -317,16 +289,12 @@ export class TableCursor {
   }
 
   /**
-   * Goes to the entry of the root for `vaddr`. {@link descend} continues from there.
+   * Goes to the entry of the root for an address. {@link descend} continues from there.
    *
    * @throws PageTableError `NON_CANONICAL`, `RESERVED_BITS`, `BUS_ERROR`, `OUTSIDE_PART`, `DESTROYED`
    */
-  start(vaddr: VirtAddr): void {
-    if (!is64Bit(vaddr)) this.#refuse(vaddr);
-    CELL[0] = vaddr;
-    const high = HALVES[1]! | 0;
-    if (!isCanonical(high, this.#levels)) this.#refuse(vaddr);
-    this.#begin(HALVES[0]! | 0, high);
+  start(low: number, high: number): void {
+    this.#begin(low, high);
     this.rightsAbove = -1;
     this.noExecuteAbove = 0;
     this.#enter(this.#root, this.#top);
@@ -359,7 +327,7 @@ export class TableCursor {
     const wasTrue = memory.epoch === this.#epoch;
     this.claim();
     // Memory of the caller can throw, so all calls to it come before the store.
-    const epoch = memory.epoch;
+    const epoch = epochOf(memory);
     const words = this.#words;
     words[this.#at + 1] = high;
     words[this.#at] = low;
@@ -368,6 +336,7 @@ export class TableCursor {
     if (wasTrue && this.#known === this.level && this.#isLoopFree) {
       this.#epoch = epoch;
       this.#writable = true;
+      this.#openWriter();
     } else this.#known = Known.Nothing;
   }
 
@@ -382,12 +351,16 @@ export class TableCursor {
       const wasTrue = this.#memory.epoch === this.#epoch;
       this.claim();
       this.#writable = true;
-      if (wasTrue) this.#epoch = this.#memory.epoch;
+      if (wasTrue) this.#epoch = epochOf(this.#memory);
     }
     this.#words[this.#at + 1] = high;
+    this.#openWriter();
+  }
+
+  /** Notes that the leaf table can be written to without asking. */
+  #openWriter(): void {
     if (this.#known !== Known.Leaf) return;
-    this.#flipEpoch = this.#epoch;
-    this.#flipLow = this.low & ~0x1f_ffff;
+    this.writer.open(this.low, this.high, this.#words, this.#base, this.#epoch);
   }
 
   /** Whether one table was used at two levels on the way to the cursor's entry: through a table that leads to itself. */
@@ -413,10 +386,11 @@ export class TableCursor {
 
   /** Sets the address of a new walk. Nothing is remembered until the walk has reached its page directory. */
   #begin(low: number, high: number): void {
+    if (!isCanonical(high, this.#levels)) {
+      throw new PageTableError('NON_CANONICAL', { vaddr: raw(low, high), levels: this.#levels });
+    }
     if (this.#isRetired) this.requireAlive();
     this.#known = Known.Nothing;
-    // The walk may end before it reaches an entry, and `high` decides which pages `tryFlip` changes.
-    this.#flipEpoch = Number.NaN;
     this.low = low;
     this.high = high;
     if (this.#part >= 0 && this.indexAt(this.#levels - 1) !== this.#part) {
@@ -440,8 +414,10 @@ export class TableCursor {
     if ((low & PteFlags.Present) === 0 || !this.#format.hasReserved(low, high, level)) return;
     throw corruptedEntry(this.#format, { vaddr: raw(this.low, this.high), level, table, index, low, high });
   }
+}
 
-  #refuse(vaddr: unknown): never {
-    throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.#levels });
-  }
+/** The epoch of memory; {@link NEVER} if nothing may be remembered. It is an integer, which engines keep in a field as such. */
+function epochOf(memory: PhysMemory): number {
+  const { epoch } = memory;
+  return epoch >= 0 ? epoch : NEVER;
 }

@@ -1,9 +1,10 @@
 import { type AddressKind, PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
-import { MemoryRegion } from '@svsm/memory-region';
+import { MemoryRegion, pageAddress, type VirtPage } from '@svsm/memory-region';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
+import { highOf, lowOf, refuseVirtual } from '../entry/page-words.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import { CELL, HALVES, is64Bit } from '../entry/words.ts';
+import { frameAddress } from '../entry/words.ts';
 import { ALL_PCIDS, FlushDebts } from './flush-debts.ts';
 import { noteTlb } from './is-tlb.ts';
 import type { TlbListener } from './tlb-listener.ts';
@@ -99,14 +100,14 @@ export class Tlb implements TlbListener {
    *
    * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`; the errors of `onStaleUse`
    */
-  lookup(vaddr: VirtAddr): TlbEntry | undefined {
+  lookup(vaddr: VirtPage): TlbEntry | undefined {
     this.#requireIdle();
     const page = this.#pageOf(vaddr);
     const own = this.#spaces.get(this.#pcid);
     for (let level = 0; level < PAGE_SIZES.length; level += 1) {
       const held = own?.at(level, page) ?? this.#global.at(level, page);
       if (held === undefined) continue;
-      if (held.isStale) this.#report(held, vaddr);
+      if (held.isStale) this.#report(held, pageAddress(vaddr));
       return held;
     }
     return undefined;
@@ -118,7 +119,7 @@ export class Tlb implements TlbListener {
    *
    * @throws PageTableError `INVALID_ARGUMENT`; `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
-  insert(vaddr: VirtAddr, page: MappedPage): void {
+  insert(vaddr: VirtPage, page: MappedPage): void {
     this.#requireIdle();
     const number = this.#pageOf(vaddr);
     requirePage(page);
@@ -127,9 +128,9 @@ export class Tlb implements TlbListener {
     const own = this.#spaceOf(this.#pcid);
     own.remove(level, number);
     this.#global.remove(level, number);
-    const start = (vaddr & -BigInt(page.size)) as VirtAddr;
+    const start: bigint = frameAddress(number - (number % (page.size / PageSize.Regular)));
     (isGlobal ? this.#global : own).set(level, number, {
-      region: MemoryRegion.unchecked(this.#kind, start, BigInt(page.size)),
+      region: MemoryRegion.unchecked(this.#kind, start as VirtAddr, BigInt(page.size)),
       page,
       pcid: this.#pcid,
       isGlobal,
@@ -180,10 +181,10 @@ export class Tlb implements TlbListener {
    *
    * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
-  flushPage(vaddr: VirtAddr): void {
+  flushPage(vaddr: VirtPage): void {
     this.#requireIdle();
     const page = this.#pageOf(vaddr);
-    if (!this.#kind.isAddress(vaddr)) return;
+    if (page >= this.#lowerEnd && page < ALL_PAGES - this.#lowerEnd) return;
     const own = this.#spaces.get(this.#pcid);
     own?.drop(page);
     this.#global.drop(page);
@@ -253,7 +254,7 @@ export class Tlb implements TlbListener {
    * @param pcid - 0 to 4095
    * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
-  flushPageOf(pcid: number, vaddr: VirtAddr): void {
+  flushPageOf(pcid: number, vaddr: VirtPage): void {
     this.#requireIdle();
     this.#requirePcid(pcid);
     const page = this.#pageOf(vaddr);
@@ -430,12 +431,9 @@ export class Tlb implements TlbListener {
   }
 
   /** The number of the page that holds `vaddr`, from address 0. */
-  #pageOf(vaddr: VirtAddr): number {
-    if (!is64Bit(vaddr)) {
-      throw new PageTableError('NON_CANONICAL', { vaddr, levels: this.levels });
-    }
-    CELL[0] = vaddr;
-    return HALVES[1]! * 0x10_0000 + (HALVES[0]! >>> 12);
+  #pageOf(vaddr: VirtPage): number {
+    const low = lowOf(vaddr, refuseVirtual, this);
+    return (highOf(vaddr, refuseVirtual, this) >>> 0) * 0x10_0000 + (low >>> 12);
   }
 }
 

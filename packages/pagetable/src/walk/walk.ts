@@ -4,7 +4,7 @@ import { BOOLEAN, type Field, Fields, oneOf } from '../entry/fields.ts';
 import { invalidArgument } from '../entry/invalid-argument.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import { CELL, frameAddress, HALVES } from '../entry/words.ts';
+import { CELL, frameAddress, HALVES, raw } from '../entry/words.ts';
 import type { TableCursor } from './table-cursor.ts';
 
 /** One step of a walk: the entry that the walk used at one level. */
@@ -107,8 +107,8 @@ export function isShadowStackPage(low: number, rightsAbove: number): boolean {
   return leaf === PteFlags.Dirty && (rightsAbove & PteFlags.Writable) !== 0;
 }
 
-/** Walks to `vaddr` from the cursor's top table down, and records every entry. */
-export function walkOf(cursor: TableCursor, vaddr: VirtAddr, format: EntryFormat): Walk {
+/** Walks to an address from the cursor's top table down, and records every entry. */
+export function walkOf(cursor: TableCursor, low: number, high: number, format: EntryFormat): Walk {
   const path: WalkStep[] = [];
   const note = (): void => {
     const { level, index, entry } = cursor;
@@ -116,13 +116,14 @@ export function walkOf(cursor: TableCursor, vaddr: VirtAddr, format: EntryFormat
       Object.freeze({ level, table: frameAddress(cursor.table), index, entry: Object.freeze(entry) }),
     );
   };
-  cursor.start(vaddr);
+  cursor.start(low, high);
   note();
   while (cursor.isTable) {
     cursor.descend();
     note();
   }
   const page = pageAt(cursor, format);
+  const vaddr = raw(low, high) as VirtAddr;
   return Object.freeze({ vaddr, path: Object.freeze(path), page: page && Object.freeze(page) });
 }
 

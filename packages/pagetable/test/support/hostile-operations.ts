@@ -376,6 +376,7 @@ export const CALLS: Readonly<Record<Operation, Call>> = {
   'PageMapper.split2m': (r, w) => w.mapper(r).split2m(vaddr(r)),
   'PageMapper.collapse': (r, w) => w.mapper(r).collapse(vaddr(r), pick(r, SIZES) as PageSize),
   'PageMapper.translate': (r, w) => w.mapper(r).translate(vaddr(r)),
+  'PageMapper.frameAt': (r, w) => w.mapper(r).frameAt(vaddr(r)),
   'PageMapper.lookup': (r, w) => w.mapper(r).lookup(vaddr(r)),
   'PageMapper.walk': (r, w) => w.mapper(r).walk(vaddr(r)),
   'PageMapper.mappings': (r, w) => [...w.mapper(r).mappings(listing(r)).take(700)],

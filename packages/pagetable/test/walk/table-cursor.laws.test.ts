@@ -1,4 +1,5 @@
-import { type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
+import { PageSize, type PhysAddr, physAddr, type VirtAddr } from '@svsm/address';
+import { physRegion, type VirtPage, virtRegion } from '@svsm/memory-region';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isPageTableError } from '../../src/entry/page-table-error.ts';
@@ -56,6 +57,7 @@ const step = fc.record({
     'encrypt',
     'split',
     'translate',
+    'frameAt',
     'walk',
     'walk',
     'lookup',
@@ -66,12 +68,19 @@ const step = fc.record({
     'foreign',
   ),
   other: fc.boolean(),
+  byCursor: fc.boolean(),
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-function perform(table: PageTable, { at, frame, op }: Step): unknown {
-  const vaddr = at as VirtAddr;
-  if (op === 'map4k') return table.map4k(vaddr, physAddr(frame * 0x1000), PteFlags.Writable);
+/** A step by cursor has to do what it does by address. */
+function perform(table: PageTable, { at, frame, op, byCursor }: Step): unknown {
+  const address = at as VirtAddr;
+  const vaddr: VirtPage = byCursor ? virtRegion(address, 0x1000).cursor(PageSize.Regular).goTo(0) : address;
+  if (op === 'map4k') {
+    const paddr = physAddr(frame * 0x1000);
+    const target = byCursor ? physRegion(paddr, 0x1000).cursor(PageSize.Regular).goTo(0) : paddr;
+    return table.map4k(vaddr, target, PteFlags.Writable);
+  }
   if (op === 'map2m') return table.map2m(vaddr, physAddr(frame * 0x20_0000), PteFlags.Writable);
   if (op === 'unmap4k') return table.unmap4k(vaddr).raw;
   if (op === 'unmap2m') return table.unmap2m(vaddr).raw;
@@ -79,6 +88,7 @@ function perform(table: PageTable, { at, frame, op }: Step): unknown {
   if (op === 'encrypt') return table.setEncrypted4k(vaddr);
   if (op === 'split') return table.split4k(vaddr);
   if (op === 'translate') return table.translate(vaddr);
+  if (op === 'frameAt') return table.frameAt(vaddr);
   if (op === 'lookup') return table.lookup(vaddr);
   if (op === 'protect') return table.protect4k(vaddr, { clear: PteFlags.Writable, set: PteFlags.User });
   if (op === 'access') return table.access(vaddr, 'write', undefined, { accessedOnFault: true });
@@ -86,7 +96,7 @@ function perform(table: PageTable, { at, frame, op }: Step): unknown {
 }
 
 /** The entries of a walk. `lookup` must return the same page, with the rights that all entries leave. */
-function walkAndLookUp(table: PageTable, vaddr: VirtAddr): bigint[] {
+function walkAndLookUp(table: PageTable, vaddr: VirtPage): bigint[] {
   const { path, page } = table.walk(vaddr);
   const every = (flag: number) => path.every(({ entry }) => (entry.flags & flag) !== 0);
   if (page !== undefined) {
@@ -96,6 +106,7 @@ function walkAndLookUp(table: PageTable, vaddr: VirtAddr): bigint[] {
       executable: !path.some(({ entry }) => (entry.flags & PteFlags.NoExecute) !== 0),
       paddr: table.translate(vaddr),
     });
+    expect(table.frameAt(vaddr)).toBe(Number(page.paddr / 0x1000n));
   }
   expect(table.lookup(vaddr)).toEqual(page);
   return path.map(({ entry }) => entry.raw);
@@ -136,7 +147,9 @@ describe('a walk that is remembered past a store equals a new walk', () => {
           }
           const table = one.other ? other : remembering.table;
           const anew = PageTable.open(fresh.table.root, { memory: fresh.memory, frames: fresh.pool, config });
-          expect(outcome(() => perform(table, one))).toEqual(outcome(() => perform(anew, one)));
+          expect(outcome(() => perform(table, one))).toEqual(
+            outcome(() => perform(anew, { ...one, byCursor: false })),
+          );
           expect(snapshot(memory, pool)).toEqual(snapshot(fresh.memory, fresh.pool));
         }
       }),

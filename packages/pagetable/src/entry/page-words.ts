@@ -1,0 +1,82 @@
+import type { Address } from '@svsm/address';
+import { isRegionError, type PageCursor } from '@svsm/memory-region';
+import type { EntryFormat } from './entry-format.ts';
+import { PageTableError } from './page-table-error.ts';
+import { CELL, HALVES } from './words.ts';
+
+/*
+ * The two words of a page that is an address or a cursor. An operation reads each word once, before anything else: what it
+ * checks is what it uses, even if the object that it was passed answers differently each time.
+ */
+
+/** Throws the error for a value that is neither an address of 64 bits nor a cursor. @param context - passed on to it */
+type Refuse<Context> = (page: unknown, context: Context, options: ErrorOptions) => never;
+
+/** Bits 31:0 of the address of `page`, as an int32. @throws RegionError `NOT_ON_PAGE`; the error of `refuse` */
+export function lowOf<Context>(
+  page: Address | PageCursor<Address>,
+  refuse: Refuse<Context>,
+  context: Context,
+): number {
+  let cause: unknown;
+  if (typeof page === 'bigint') {
+    CELL[0] = page;
+    if (CELL[0] === page) return HALVES[0]! | 0;
+  } else {
+    try {
+      const { low } = page;
+      if ((low | 0) === low) return low;
+    } catch (error) {
+      cause = error;
+    }
+  }
+  return refuseValue(page, refuse, context, cause);
+}
+
+/** Bits 63:32 of the address of `page`, as an int32. A bigint must have passed {@link lowOf}. @throws as {@link lowOf} */
+export function highOf<Context>(
+  page: Address | PageCursor<Address>,
+  refuse: Refuse<Context>,
+  context: Context,
+): number {
+  let cause: unknown;
+  if (typeof page === 'bigint') {
+    CELL[0] = page;
+    return HALVES[1]! | 0;
+  }
+  try {
+    const { high } = page;
+    if ((high | 0) === high) return high;
+  } catch (error) {
+    cause = error;
+  }
+  return refuseValue(page, refuse, context, cause);
+}
+
+/** Refuses a virtual page. @throws PageTableError `NON_CANONICAL` */
+export function refuseVirtual(
+  vaddr: unknown,
+  { levels }: { readonly levels: 4 | 5 },
+  options: ErrorOptions,
+): never {
+  throw new PageTableError('NON_CANONICAL', { vaddr, levels }, options);
+}
+
+/** Refuses a physical page. @throws PageTableError `OUTSIDE_PHYSICAL_RANGE` */
+export function refusePhysical(
+  paddr: unknown,
+  { physicalEnd: end }: EntryFormat,
+  options: ErrorOptions = {},
+): never {
+  throw new PageTableError('OUTSIDE_PHYSICAL_RANGE', { paddr, end }, options);
+}
+
+function refuseValue<Context>(
+  page: unknown,
+  refuse: Refuse<Context>,
+  context: Context,
+  cause: unknown,
+): never {
+  if (isRegionError(cause, 'NOT_ON_PAGE')) throw cause;
+  return refuse(page, context, cause === undefined ? {} : { cause });
+}
