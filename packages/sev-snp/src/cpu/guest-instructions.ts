@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
+import type { VirtPage } from '@svsm/memory-region';
 import {
   readArgument,
   refuseArgument,
@@ -7,6 +8,7 @@ import {
   requireRmpPageSize,
 } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
+import { addressOf } from '../formats/page-address.ts';
 import type { RmpEntry, RmpPageSize, VmplMasks } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -52,7 +54,7 @@ export interface PvalidateAnswer {
 }
 
 /**
- * PVALIDATE: the guest accepts the page at `gva`, or rescinds that. Content and masks stay as they are: zero a page
+ * PVALIDATE: the guest accepts `page`, or rescinds that. Content and masks stay as they are: zero a page
  * before you use it. With a result other than SUCCESS nothing has changed. O(levels).
  *
  * The checks come in the order of the VeriSMo model (`op_pvalidate`), with the size rules of AMD64 APM vol. 2, table
@@ -65,10 +67,11 @@ export interface PvalidateAnswer {
  */
 export function pvalidate(
   cpu: GuestCpu,
-  gva: VirtAddr,
+  page: VirtPage,
   pageSize: RmpPageSize,
   validate: boolean,
 ): PvalidateAnswer {
+  const gva = addressOf(page);
   requireCpu(cpu);
   requireRmpPageSize(pageSize);
   requireBoolean('whether to validate', validate);
@@ -100,7 +103,7 @@ export interface RmpAdjustment {
 }
 
 /**
- * RMPADJUST: sets the mask of a less privileged level for the page at `gva`, to rights that the current level has.
+ * RMPADJUST: sets the mask of a less privileged level for `page`, to rights that the current level has.
  * O(levels).
  *
  * The test of the level: AMD64 APM vol. 3, as quoted on linux-kernel in December 2021. The other rules: vol. 2, §15.36.7
@@ -112,10 +115,11 @@ export interface RmpAdjustment {
  */
 export function rmpadjust(
   cpu: GuestCpu,
-  gva: VirtAddr,
+  page: VirtPage,
   pageSize: RmpPageSize,
   adjustment: RmpAdjustment,
 ): RmpResult {
+  const gva = addressOf(page);
   requireCpu(cpu);
   requireRmpPageSize(pageSize);
   const { vmpl, permissions, vmsa = false } = adjustmentOperand(adjustment);
@@ -150,13 +154,14 @@ export interface RmpqueryAnswer {
 }
 
 /**
- * RMPQUERY: the mask of a level for the page at `gva`, the VMSA bit, and the size of the page in the RMP (AMD64 APM
+ * RMPQUERY: the mask of a level for `page`, the VMSA bit, and the size of the page in the RMP (AMD64 APM
  * vol. 2, §15.36.7). O(levels).
  *
  * @throws SnpError `INVALID_ARGUMENT` for a level that is not a byte; SnpFault `UD` outside 64-bit mode, `GP` above CPL 0, and
  *   the faults of the translation; `NPF` if the page does not belong to the guest at this address; `VC_NOT_VALIDATED`
  */
-export function rmpquery(cpu: GuestCpu, gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
+export function rmpquery(cpu: GuestCpu, page: VirtPage, vmpl: Vmpl): RmpqueryAnswer {
+  const gva = addressOf(page);
   requireCpu(cpu);
   requireInteger('the VMPL', vmpl, 0, 255);
   const { assumptions } = cpu.guest.machine.rmp;

@@ -1,7 +1,9 @@
 import type { VirtAddr } from '@svsm/address';
+import type { VirtPage } from '@svsm/memory-region';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireFunction, requireInteger, requireUint64 } from '../formats/arguments.ts';
 import { bytesOfInteger, integerOf, isBytes } from '../formats/byte-fields.ts';
+import { addressOf } from '../formats/page-address.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
 import type { SvsmRegisters } from '../formats/svsm-protocol.ts';
@@ -201,8 +203,9 @@ export class Vcpu implements GuestCpu {
     this.load('cr3', value);
   }
 
-  /** INVLPG: drops the translation of the page of `gva`. */
-  invlpg(gva: VirtAddr): void {
+  /** INVLPG: drops the translation of a page. */
+  invlpg(page: VirtPage): void {
+    const gva = addressOf(page);
     this.tlb?.flushPage(gva);
     this.guest.machine.trace({ type: 'flush', gva });
   }
@@ -296,7 +299,8 @@ export class Vcpu implements GuestCpu {
   }
 
   /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
-  pvalidate(gva: VirtAddr, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
+  pvalidate(page: VirtPage, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
+    const gva = addressOf(page);
     const execute = () => pvalidate(this, gva, pageSize, validate);
     return executeReported(
       this,
@@ -306,7 +310,8 @@ export class Vcpu implements GuestCpu {
   }
 
   /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
-  rmpadjust(gva: VirtAddr, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
+  rmpadjust(page: VirtPage, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
+    const gva = addressOf(page);
     const operand = adjustmentOperand(adjustment);
     const execute = () => rmpadjust(this, gva, pageSize, operand);
     return executeReported(
@@ -317,7 +322,8 @@ export class Vcpu implements GuestCpu {
   }
 
   /** RMPQUERY: see {@link rmpquery}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
-  rmpquery(gva: VirtAddr, vmpl: Vmpl): RmpqueryAnswer {
+  rmpquery(page: VirtPage, vmpl: Vmpl): RmpqueryAnswer {
+    const gva = addressOf(page);
     return this.#runner.run(gva, undefined, () => rmpquery(this, gva, vmpl));
   }
 

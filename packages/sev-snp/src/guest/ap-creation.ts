@@ -1,9 +1,11 @@
 import { PAGE_SIZE, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { VirtPage } from '@svsm/memory-region';
 import type { RmpAdjustment } from '../cpu/guest-instructions.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { readArgument, requireInstance, requireUint64 } from '../formats/arguments.ts';
 import { copyOfBytes } from '../formats/byte-fields.ts';
 import { GhcbExit } from '../formats/ghcb-page.ts';
+import { addressOf } from '../formats/page-address.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { VMPL_COUNT, Vmpl, VmplPermission } from '../formats/vmpl.ts';
@@ -95,24 +97,25 @@ export function decodeApCreation(
  * throw `PAGE_IN_USE`: PVALIDATE does not clear the VMSA bit, so the hypervisor could run the page after its validation is
  * rescinded (table 15-41 has no check of the validated bit).
  *
- * @param page - a multiple of 4096: a private, validated page whose guest-physical address is not a multiple of 2 MiB,
+ * @param page - its address, a multiple of 4096, or a cursor: a private, validated page whose guest-physical address is not a multiple of 2 MiB,
  *   because hypervisors refuse those for an erratum (KVM)
  * @param image - the 4096 bytes of the VMSA
  * @throws SnpError `INVALID_ARGUMENT`, `PAGE_IN_USE` if the page is a GHCB or a VMSA already, `RMPADJUST_FAILED`; SnpFault as
  *   `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
  */
-export function makeVmsa(vcpu: Vcpu, page: VirtAddr, image: Uint8Array): void {
+export function makeVmsa(vcpu: Vcpu, page: VirtPage, image: Uint8Array): void {
+  const gva = addressOf(page);
   requireProcessor(vcpu);
   const bytes = copyOfBytes(image, 'the image of a VMSA');
-  const isPage = typeof page === 'bigint' && page % BigInt(PAGE_SIZE) === 0n && bytes.length === PAGE_SIZE;
-  const gpa = isPage ? vcpu.translate(page).gpa : 0n;
+  const isPage = typeof gva === 'bigint' && gva % BigInt(PAGE_SIZE) === 0n && bytes.length === PAGE_SIZE;
+  const gpa = isPage ? vcpu.translate(gva).gpa : 0n;
   if (gpa % BigInt(PageSize.Huge) === 0n) {
     const expected =
       'pass 4096 bytes, and a multiple of 4096 whose guest-physical address is not a multiple of 2 MiB';
-    throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: page, expected });
+    throw new SnpError('INVALID_ARGUMENT', { what: 'the page of a VMSA', value: gva, expected });
   }
   const region = pageRegion(gpa as PhysAddr, PAGE_SIZE);
-  changing(vcpu.guest, [region], () => makeUnusedVmsa(vcpu, page, gpa as PhysAddr, bytes));
+  changing(vcpu.guest, [region], () => makeUnusedVmsa(vcpu, gva, gpa as PhysAddr, bytes));
 }
 
 function makeUnusedVmsa(vcpu: Vcpu, page: VirtAddr, gpa: PhysAddr, bytes: Uint8Array): void {
@@ -140,12 +143,13 @@ function makeUnusedVmsa(vcpu: Vcpu, page: VirtAddr, gpa: PhysAddr, bytes: Uint8A
  * @throws SnpError `INVALID_ARGUMENT`, `RMPADJUST_FAILED`; `PAGE_IN_USE` while a processor runs with the VMSA: call it again
  *   once it has stopped. SnpFault as `Vcpu.rmpadjust`
  */
-export function unmakeVmsa(vcpu: Vcpu, page: VirtAddr): void {
+export function unmakeVmsa(vcpu: Vcpu, page: VirtPage): void {
+  const gva = addressOf(page);
   requireProcessor(vcpu);
-  requireStopped(vcpu, page);
-  adjust(vcpu, page, { vmpl: 1, permissions: VmplPermission.None, vmsa: false });
+  requireStopped(vcpu, gva);
+  adjust(vcpu, gva, { vmpl: 1, permissions: VmplPermission.None, vmsa: false });
   // The hypervisor can have run it at an exit of the RMPADJUST. From now on, it cannot.
-  noteUse(vcpu.guest, requireStopped(vcpu, page), undefined);
+  noteUse(vcpu.guest, requireStopped(vcpu, gva), undefined);
 }
 
 /** The page of a VMSA with which no processor runs. @throws SnpError `PAGE_IN_USE` */

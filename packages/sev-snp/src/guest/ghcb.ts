@@ -1,4 +1,5 @@
 import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { VirtPage } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import {
@@ -12,6 +13,7 @@ import {
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { GhcbPage } from '../formats/ghcb-page.ts';
 import { requireOptions } from '../formats/options.ts';
+import { addressOf } from '../formats/page-address.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { requireChange } from './argument-checks.ts';
 import { changePageState, registerGhcb, requestGhcbMsr } from './msr-protocol.ts';
@@ -93,13 +95,14 @@ export class Ghcb {
   }
 
   /**
-   * Makes the private 4 KiB page at `gva` the GHCB of `vcpu`: shares, clears and registers it. If it throws after the page
+   * Makes a private 4 KiB page the GHCB of `vcpu`: shares, clears and registers it. If it throws after the page
    * was shared, take the page back with `makePagePrivate`.
    *
    * @param table - the page table of `vcpu`
    * @throws SnpError as {@link makePageShared}; PageTableError, SnpFault as {@link makePageShared}
    */
-  static create(vcpu: Vcpu, table: PageTable, gva: VirtAddr, options: VisibilityOptions = {}): Ghcb {
+  static create(vcpu: Vcpu, table: PageTable, page: VirtPage, options: VisibilityOptions = {}): Ghcb {
+    const gva = addressOf(page);
     requireChange(vcpu, table, options);
     const gpa = privatePage(table, gva);
     return changing(vcpu.guest, [pageRegion(gpa, PAGE_SIZE)], () => {

@@ -1,4 +1,5 @@
 import type { PhysAddr } from '@svsm/address';
+import type { PhysPage } from '@svsm/memory-region';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { requireOneOf } from '../formats/arguments.ts';
 import {
@@ -9,6 +10,7 @@ import {
   PAGE_OPERATIONS,
   type PageOperation,
 } from '../formats/ghcb-msr.ts';
+import { addressOf } from '../formats/page-address.ts';
 import { SnpError } from '../formats/snp-error.ts';
 
 import { requireProcessor } from './argument-checks.ts';
@@ -47,12 +49,13 @@ export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
  * Asks the hypervisor to change the state of one 4 KiB page. A reported success proves nothing: a page is private only
  * once PVALIDATE has reported a change.
  *
- * @param gpa - a multiple of 4096
+ * @param page - its address, a multiple of 4096, or a cursor
  * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type or the operation does not exist, `INVALID_MESSAGE` if
  *   the address does not fit, `PAGE_IN_USE` if a processor uses the page: nothing is requested; `INVALID_RESPONSE`,
  *   `PAGE_STATE_REFUSED`
  */
-export function requestPageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperation): void {
+export function requestPageState(vcpu: Vcpu, page: PhysPage, operation: PageOperation): void {
+  const gpa = addressOf(page);
   requireProcessor(vcpu);
   requireOneOf('the operation', operation, PAGE_OPERATIONS);
   encodeGhcbMsr({ type: 'page-state-request', gpa, operation });

@@ -1,8 +1,9 @@
 import { isPageAligned, PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
-import { MemoryRegion } from '@svsm/memory-region';
+import { MemoryRegion, type VirtPage } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
+import { addressOf } from '../formats/page-address.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { requireChange } from './argument-checks.ts';
 import { changePageState } from './msr-protocol.ts';
@@ -43,7 +44,7 @@ export interface VisibilityOptions {
  */
 
 /**
- * Makes the private 4 KiB page at `gva` shared. PVALIDATE rescinds the validation, through the mapping that is still
+ * Makes a private 4 KiB page shared. PVALIDATE rescinds the validation, through the mapping that is still
  * private. The hypervisor is asked for the page state change. The entry loses its C-bit, and its translation is
  * flushed. The content of the page is lost. A larger page is split in the guest's table first, so that a lack of frames
  * fails before anything has changed.
@@ -53,16 +54,17 @@ export interface VisibilityOptions {
  * it before you use it.
  *
  * @param table - the page table of `vcpu`
- * @param gva - a multiple of 4096
+ * @param page - its address, a multiple of 4096, or a cursor
  * @throws SnpError as {@link releasePage}; PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`; SnpFault; the errors of
  *   `flush` and `validator`
  */
 export function makePageShared(
   vcpu: Vcpu,
   table: PageTable,
-  gva: VirtAddr,
+  page: VirtPage,
   options: VisibilityOptions = {},
 ): void {
+  const gva = addressOf(page);
   requireChange(vcpu, table, options);
   changingPage(vcpu.guest, privatePage(table, gva), (gpa) => sharePage(vcpu, table, gva, gpa, options));
 }
@@ -83,26 +85,27 @@ export function sharePage(
 }
 
 /**
- * Makes the shared 4 KiB page at `gva` private. The entry gets its C-bit, and its translation is flushed. The
+ * Makes a shared 4 KiB page private. The entry gets its C-bit, and its translation is flushed. The
  * hypervisor is asked for the page state change. PVALIDATE validates the page and has to report a change. The page is
  * cleared.
  *
  * If it throws, the page can be mapped private without being validated, so that every access faults.
  *
  * @param table - the page table of `vcpu`
- * @param gva - a multiple of 4096
+ * @param page - its address, a multiple of 4096, or a cursor
  * @throws SnpError `WRONG_MAPPING` if the page is not mapped shared, else as {@link acceptPage}; SnpFault; the errors of
  *   `flush` and `validator`
  */
 export function makePagePrivate(
   vcpu: Vcpu,
   table: PageTable,
-  gva: VirtAddr,
+  page: VirtPage,
   options: VisibilityOptions = {},
 ): void {
+  const gva = addressOf(page);
   requireChange(vcpu, table, options);
-  changingPage(vcpu.guest, sharedPage(table, gva), (page) => {
-    options.validated?.requireNone(pageRegion(page, PageSize.Regular));
+  changingPage(vcpu.guest, sharedPage(table, gva), (gpa) => {
+    options.validated?.requireNone(pageRegion(gpa, PageSize.Regular));
     table.setEncrypted4k(gva);
     flushPage(vcpu, gva, options);
     accept(vcpu, gva, privatePage(table, gva), options);
@@ -111,7 +114,7 @@ export function makePagePrivate(
 
 /**
  * The steps of {@link makePageShared} before the change of the entry: PVALIDATE rescinds the validation, and the
- * hypervisor is asked to take the page. Call `table.setShared4k(gva)` and `vcpu.invlpg(gva)` afterwards.
+ * hypervisor is asked to take the page. Call `table.setShared4k(page)` and `vcpu.invlpg(page)` afterwards.
  *
  * @throws SnpError `INVALID_ARGUMENT`, `WRONG_MAPPING` if the page is not mapped private, `NOT_VALIDATED`,
  *   `PAGE_IN_USE`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`, `PAGE_STATE_REFUSED`, `INVALID_RESPONSE`; SnpFault; the
@@ -120,9 +123,10 @@ export function makePagePrivate(
 export function releasePage(
   vcpu: Vcpu,
   table: PageTable,
-  gva: VirtAddr,
+  page: VirtPage,
   options: VisibilityOptions = {},
 ): void {
+  const gva = addressOf(page);
   requireChange(vcpu, table, options);
   changingPage(vcpu.guest, privatePage(table, gva), (gpa) => release(vcpu, gva, gpa, options));
 }
@@ -139,8 +143,8 @@ function release(
 }
 
 /**
- * The steps of {@link makePagePrivate} after the change of the entry, which is `table.setEncrypted4k(gva)` and
- * `vcpu.invlpg(gva)`: the hypervisor is asked to assign the page, PVALIDATE validates it, and it is cleared. PVALIDATE
+ * The steps of {@link makePagePrivate} after the change of the entry, which is `table.setEncrypted4k(page)` and
+ * `vcpu.invlpg(page)`: the hypervisor is asked to assign the page, PVALIDATE validates it, and it is cleared. PVALIDATE
  * does not clear a page: it holds what the hypervisor has left there. If the page cannot be cleared, its validation is
  * rescinded.
  *
@@ -151,9 +155,10 @@ function release(
 export function acceptPage(
   vcpu: Vcpu,
   table: PageTable,
-  gva: VirtAddr,
+  page: VirtPage,
   options: VisibilityOptions = {},
 ): void {
+  const gva = addressOf(page);
   requireChange(vcpu, table, options);
   changingPage(vcpu.guest, privatePage(table, gva), (gpa) => accept(vcpu, gva, gpa, options));
 }

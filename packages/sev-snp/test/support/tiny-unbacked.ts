@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { pageAddress } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { PvalidateAnswer } from '../../src/cpu/guest-instructions.ts';
 import { NpfInfo } from '../../src/formats/exit-info.ts';
@@ -57,7 +58,7 @@ class ReportingVcpu extends StoppableVcpu {
   override pvalidate(...operands: Parameters<StoppableVcpu['pvalidate']>): PvalidateAnswer {
     const answer = super.pvalidate(...operands);
     const [gva, , validate] = operands;
-    if (answer.result === RmpResult.SUCCESS && !answer.unchanged) this.onChange(gva, validate);
+    if (answer.result === RmpResult.SUCCESS && !answer.unchanged) this.onChange(pageAddress(gva), validate);
     return answer;
   }
 }
