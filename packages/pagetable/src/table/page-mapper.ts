@@ -327,12 +327,12 @@ export abstract class PageMapper {
   translate(vaddr: VirtPage): PhysAddr | undefined {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf(vaddr, refuseVirtual, this.config);
-    const { reader, space, guard } = this.#owner;
+    const { cursor, space, guard } = this.#owner;
     guard.requireIdle();
-    const level = reader.find(low, high);
-    if (level < 0) return undefined;
-    const size = PAGE_SIZES[level]!;
-    return space.format.byteAddress(reader.entryLow, reader.entryHigh, size, low & (size - 1));
+    cursor.seek(low, high);
+    if (!cursor.isPresent) return undefined;
+    const size = PAGE_SIZES[cursor.level]!;
+    return space.format.byteAddress(cursor.entryLow, cursor.entryHigh, size, low & (size - 1));
   }
 
   /**
@@ -343,12 +343,12 @@ export abstract class PageMapper {
   frameAt(vaddr: VirtPage): number | undefined {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf(vaddr, refuseVirtual, this.config);
-    const { reader, space, guard } = this.#owner;
+    const { cursor, space, guard } = this.#owner;
     guard.requireIdle();
-    const level = reader.find(low, high);
-    if (level < 0) return undefined;
-    const offset = low & (PAGE_SIZES[level]! - 1);
-    return space.format.frame(reader.entryLow, reader.entryHigh, level) + (offset >>> 12);
+    cursor.seek(low, high);
+    if (!cursor.isPresent) return undefined;
+    const offset = low & (PAGE_SIZES[cursor.level]! - 1);
+    return space.format.frame(cursor.entryLow, cursor.entryHigh, cursor.level) + (offset >>> 12);
   }
 
   /**

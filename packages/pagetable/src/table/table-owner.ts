@@ -21,7 +21,6 @@ import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import { TableFrames } from '../memory/table-frames.ts';
 import { guardedListener, reportFlush } from '../walk/flush-report.ts';
-import { PageReader } from '../walk/page-reader.ts';
 import { tablesOf } from '../walk/table-census.ts';
 import { TableCursor } from '../walk/table-cursor.ts';
 import type { TableSpace } from '../walk/table-space.ts';
@@ -76,7 +75,6 @@ export class TableOwner {
   readonly config: PagingConfig;
   readonly space: TableSpace;
   readonly cursor: TableCursor;
-  readonly reader: PageReader;
   readonly edit: PageEdit;
   /** Indexes of root entries whose tables have another owner: `TableSpace.foreign`. */
   readonly foreign: Set<number> = new Set();
@@ -126,7 +124,6 @@ export class TableOwner {
     };
     this.cursor = new TableCursor(this.space);
     this.cursor.writer.isDirect = this.#isPlain && tlb === undefined;
-    this.reader = new PageReader(this.space, this.cursor);
     this.edit = new PageEdit(this.space, this.cursor, config, freeEmptyTables);
   }
 
@@ -228,7 +225,6 @@ export class TableOwner {
     for (const subtree of [...this.shares.values()]) subtree.leave(this);
     this.#slots.clear();
     this.cursor.retire();
-    this.reader.forget();
   }
 
   /** All pages that these tables can map. */

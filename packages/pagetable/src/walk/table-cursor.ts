@@ -104,31 +104,6 @@ export class TableCursor {
     this.writer = new LeafWriter(memory, frames.guard, format);
   }
 
-  /** The array that holds the entry's table. */
-  get words(): Uint32Array {
-    return this.#words;
-  }
-
-  /** The index in {@link words} at which the entry's table begins. */
-  get base(): number {
-    return this.#base;
-  }
-
-  /** The array that holds the page directory of the last walk. */
-  get directory(): Uint32Array {
-    return this.#directory;
-  }
-
-  /** The index in {@link directory} at which the page directory begins. */
-  get directoryBase(): number {
-    return this.#directoryBase;
-  }
-
-  /** The epoch for which the last walk is true; below 0 if for none. */
-  get epoch(): number {
-    return this.#epoch;
-  }
-
   get entryLow(): number {
     return this.#words[this.#at]! | 0;
   }
