@@ -79,10 +79,8 @@ describe('a buffer of the caller with `exclusive`', () => {
     const table = PageTable.create({ memory, frames: new FramePool(0, 200) });
     table.mapRegion(REGION, physAddr(0x8000_0000), PtePreset.Data, { pageSize: PageSize.Regular });
     /** Turns the page directory's entry for \`START\` off, behind the back of memory. */
-    const cutOff = () => {
-      const { table: directory, index } = table.walk(START).path[2]!;
-      new Uint32Array(buffer, Number(directory) + 8 * index, 1).fill(0);
-    };
+    const { table: upper, index } = table.walk(START).path[1]!;
+    const cutOff = () => new Uint32Array(buffer, Number(upper) + 8 * index, 1).fill(0);
     return { buffer, memory, table, cutOff };
   }
 
