@@ -2,8 +2,8 @@ import type { Address } from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
-import type { BuddyTree } from '../tree/buddy-tree.ts';
 import { type Callbacks, FREEABLE } from './callbacks.ts';
+import { HotParts } from './hot-parts.ts';
 import type { PageSpace } from './page-space.ts';
 
 /**
@@ -27,25 +27,11 @@ import type { PageSpace } from './page-space.ts';
  * ```
  */
 export class IndexedPages<A extends Address> {
-  readonly #space: PageSpace<A>;
-  readonly #callbacks: Callbacks<A> | undefined;
-  readonly #tree: BuddyTree;
-  readonly #maxOrder: number;
-  /** The page of index 0: its number, and its offset from the tree's origin. */
-  readonly #firstPage: number;
-  readonly #firstOffset: number;
-  readonly #lastIndex: number;
+  readonly #parts: HotParts<A> = new HotParts();
 
   /** @internal `PageAllocator.indexed` has one of these. */
   constructor(space: PageSpace<A>, callbacks: Callbacks<A> | undefined) {
-    const { start, end } = space.tree.range;
-    this.#space = space;
-    this.#callbacks = callbacks;
-    this.#tree = space.tree;
-    this.#maxOrder = space.maxOrder;
-    this.#firstPage = start;
-    this.#firstOffset = start - space.tree.origin;
-    this.#lastIndex = end - start - 1;
+    this.#parts.fill(space, callbacks);
   }
 
   /**
@@ -56,14 +42,10 @@ export class IndexedPages<A extends Address> {
    *   `CALLBACK_FAILED`
    */
   allocate(order: number): number {
-    const callbacks = this.#callbacks;
-    callbacks?.enter('IndexedPages.allocate');
-    requireOrder(order, this.#maxOrder);
-    const offset = this.#tree.allocateOffset(order);
-    if (offset < 0) throw this.#space.outOfMemory(order);
-    const index = offset - this.#firstOffset;
-    callbacks?.allocated(this.#address(index), index);
-    return index;
+    const { callbacks, tree, maxOrder, firstOffset } = this.#parts;
+    const isPlain = callbacks === undefined && isIntegerUpTo(order, maxOrder);
+    const offset = isPlain ? tree.allocateOffset(order) : -1;
+    return offset < 0 ? this.#allocate(order) : offset - firstOffset;
   }
 
   /**
@@ -74,12 +56,10 @@ export class IndexedPages<A extends Address> {
    *   `SLAB_PAGE`, `HEAP_BLOCK`, `OUTSIDE_MEMORY`, `BUSY`, `CALLBACK_FAILED`
    */
   free(index: number): void {
-    const callbacks = this.#callbacks;
-    callbacks?.enter('IndexedPages.free');
-    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalidIndex(index);
-    const freed = callbacks?.toFree(this.#address(index), undefined, FREEABLE);
-    if (!this.#tree.freeOffset(index + this.#firstOffset)) throw this.#space.refusal(this.#address(index));
-    callbacks?.freed(freed);
+    const { callbacks, tree, firstOffset } = this.#parts;
+    const isFreed =
+      callbacks === undefined && typeof index === 'number' && tree.freeSmall(index + firstOffset);
+    if (!isFreed) this.#free(index);
   }
 
   /**
@@ -89,7 +69,7 @@ export class IndexedPages<A extends Address> {
    * @throws BuddyError `INVALID_PAGE_INDEX`
    */
   addressOf(index: number): A {
-    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#invalidIndex(index);
+    if (!isIntegerUpTo(index, this.#parts.lastIndex)) throw this.#invalidIndex(index);
     return this.#address(index);
   }
 
@@ -99,17 +79,40 @@ export class IndexedPages<A extends Address> {
    * @throws BuddyError `OUTSIDE_REGION` outside the space; AddressError for an invalid address
    */
   indexOf(address: A): number {
-    this.#space.kind.assertIsAddress(address);
-    const index = pageNumberOf(address & ~0xfffn) - this.#firstPage;
-    if (!isIntegerUpTo(index, this.#lastIndex)) throw this.#space.outsideRegion(address);
+    this.#parts.space.kind.assertIsAddress(address);
+    const index = pageNumberOf(address & ~0xfffn) - this.#parts.firstPage;
+    if (!isIntegerUpTo(index, this.#parts.lastIndex)) throw this.#parts.space.outsideRegion(address);
     return index;
   }
 
+  // The long way of both operations: with callbacks, and for what cannot be done. So the others are short enough to be compiled
+  // into a loop.
+
+  #allocate(order: number): number {
+    const { callbacks, tree, space, maxOrder, firstOffset } = this.#parts;
+    callbacks?.enter('IndexedPages.allocate');
+    requireOrder(order, maxOrder);
+    const offset = tree.allocateOffset(order);
+    if (offset < 0) throw space.outOfMemory(order);
+    const index = offset - firstOffset;
+    callbacks?.allocated(this.#address(index), index);
+    return index;
+  }
+
+  #free(index: number): void {
+    const { callbacks, tree, space, firstOffset, lastIndex } = this.#parts;
+    callbacks?.enter('IndexedPages.free');
+    if (!isIntegerUpTo(index, lastIndex)) throw this.#invalidIndex(index);
+    const freed = callbacks?.toFree(this.#address(index), undefined, FREEABLE);
+    if (!tree.freeOffset(index + firstOffset)) throw space.refusal(this.#address(index));
+    callbacks?.freed(freed);
+  }
+
   #address(index: number): A {
-    return addressOfPage(this.#firstPage + index) as A;
+    return addressOfPage(this.#parts.firstPage + index) as A;
   }
 
   #invalidIndex(index: unknown): BuddyError {
-    return new BuddyError('INVALID_PAGE_INDEX', { index, last: this.#lastIndex });
+    return new BuddyError('INVALID_PAGE_INDEX', { index, last: this.#parts.lastIndex });
   }
 }

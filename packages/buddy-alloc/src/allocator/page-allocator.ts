@@ -2,16 +2,16 @@ import { type Address, type AddressKind, type Bytes, PAGE_SIZE } from '@svsm/add
 import { MemoryRegion } from '@svsm/memory-region';
 import { type Block, blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
-import { requireOrder } from '../pages/integers.ts';
+import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
 import type { MemoryInfo } from '../pages/memory-info.ts';
 import { readOptions, requireFunction } from '../pages/options.ts';
 import type { PageSource } from '../pages/page-source.ts';
 import { arrayOf } from '../pages/region-pages.ts';
 import type { AllocatorSnapshot } from '../pages/snapshot.ts';
 import { pageNumberOf } from '../pages/words.ts';
-import type { BuddyTree } from '../tree/buddy-tree.ts';
-import { type Callbacks, callbacksOf, FREEABLE } from './callbacks.ts';
+import { callbacksOf } from './callbacks.ts';
 import { FilePages } from './file-pages.ts';
+import { HotParts } from './hot-parts.ts';
 import { IndexedPages } from './indexed-pages.ts';
 import { markedPages } from './marked-pages.ts';
 import { type BlockOwner, blockOwner, type OwnedBlock, ownBlock } from './owned-block.ts';
@@ -25,7 +25,7 @@ import { readSnapshot } from './snapshot-options.ts';
  * touches memory only through the option `memory`, to clear and to poison pages.
  *
  * A region may start at any page, have any number of pages, and end at 2^64. The constructor lays out no tables. They grow
- * when memory is divided into small blocks, by less than 2 bytes a page. Free buddies always merge, so the free blocks
+ * when memory is divided into small blocks, by 5 to 8 bytes a page. Free buddies always merge, so the free blocks
  * depend only on what is allocated, not on the history: after everything is freed, in any order, the allocator is as it
  * began.
  *
@@ -33,8 +33,7 @@ import { readSnapshot } from './snapshot-options.ts';
  * amortized, the tables may grow, and are copied then.
  */
 export class PageAllocator<A extends Address> {
-  readonly #space: PageSpace<A>;
-  readonly #callbacks: Callbacks<A> | undefined;
+  readonly #parts: HotParts<A> = new HotParts();
   readonly #files: FilePages<A>;
   readonly #owner: BlockOwner<A>;
   /**
@@ -42,10 +41,6 @@ export class PageAllocator<A extends Address> {
    * an address is a `bigint`, which is an object.
    */
   readonly indexed: IndexedPages<A>;
-  // Every allocation needs these parts of `#space`.
-  readonly #tree: BuddyTree;
-  readonly #kind: AddressKind<A>;
-  readonly #maxOrder: number;
 
   /**
    * Creates an allocator for the pages of `regions`. All pages are free, except for the reserved ones. O(orders) for each
@@ -76,14 +71,12 @@ export class PageAllocator<A extends Address> {
     const read = readOptions(options, OPTIONS);
     const { maxOrder = MAX_ORDER, reserved = [], space, onLeak } = read;
     requireFunction('onLeak', onLeak);
-    this.#space = new PageSpace({ regions: arrayOf(regions), space, maxOrder, reserved });
-    this.#callbacks = callbacksOf(this.#space, read);
-    this.#files = new FilePages(this.#space, this.#callbacks);
-    this.#owner = blockOwner(this.#space, this.#callbacks, onLeak);
-    this.indexed = new IndexedPages(this.#space, this.#callbacks);
-    this.#tree = this.#space.tree;
-    this.#kind = this.#space.kind;
-    this.#maxOrder = this.#space.maxOrder;
+    const pages = new PageSpace({ regions: arrayOf(regions), space, maxOrder, reserved });
+    const callbacks = callbacksOf(pages, read);
+    this.#parts.fill(pages, callbacks);
+    this.#files = new FilePages(pages, callbacks);
+    this.#owner = blockOwner(pages, callbacks, onLeak);
+    this.indexed = new IndexedPages(pages, callbacks);
   }
 
   /**
@@ -103,25 +96,25 @@ export class PageAllocator<A extends Address> {
   ): PageAllocator<A> {
     const [{ regions, ...rest }, blocks] = readSnapshot(kind, snapshot);
     const allocator = new PageAllocator(regions, { ...readOptions(options, RESTORE_OPTIONS), ...rest });
-    for (const block of blocks) allocator.#space.restoreBlock(block);
+    for (const block of blocks) allocator.#parts.space.restoreBlock(block);
     return allocator;
   }
 
   /** The allocator's region; with several, from the start of the first to the end of the last. O(1). @throws BuddyError `BUSY` */
   get region(): MemoryRegion<A> {
-    this.#callbacks?.enter('PageAllocator.region');
-    return this.#space.hull;
+    this.#parts.callbacks?.enter('PageAllocator.region');
+    return this.#parts.space.hull;
   }
 
   /** The allocator's regions: ascending, regions that touch joined. O(regions). @throws BuddyError `BUSY` */
   get regions(): readonly MemoryRegion<A>[] {
-    this.#callbacks?.enter('PageAllocator.regions');
-    return this.#space.regions;
+    this.#parts.callbacks?.enter('PageAllocator.regions');
+    return this.#parts.space.regions;
   }
 
   /** The greatest order of a request. */
   get maxOrder(): number {
-    return this.#maxOrder;
+    return this.#parts.maxOrder;
   }
 
   /**
@@ -132,12 +125,12 @@ export class PageAllocator<A extends Address> {
    *   `CALLBACK_FAILED`
    */
   allocatePages(order: number): MemoryRegion<A> {
-    const callbacks = this.#callbacks;
+    const callbacks = this.#parts.callbacks;
     callbacks?.enter('PageAllocator.allocatePages');
-    requireOrder(order, this.#maxOrder);
-    const start = this.#tree.allocate(order);
-    if (start === undefined) throw this.#space.outOfMemory(order);
-    const block = MemoryRegion.unchecked(this.#kind, start as A, blockBytes(order));
+    requireOrder(order, this.#parts.maxOrder);
+    const start = this.#parts.tree.allocate(order);
+    if (start === undefined) throw this.#parts.space.outOfMemory(order);
+    const block = MemoryRegion.unchecked(this.#parts.kind, start as A, blockBytes(order));
     callbacks?.allocated(block.start, block);
     return block;
   }
@@ -149,13 +142,10 @@ export class PageAllocator<A extends Address> {
    * @throws as {@link allocatePages}
    */
   allocateBlock(order: number): A {
-    const callbacks = this.#callbacks;
-    callbacks?.enter('PageAllocator.allocateBlock');
-    requireOrder(order, this.#maxOrder);
-    const start = this.#tree.allocate(order);
-    if (start === undefined) throw this.#space.outOfMemory(order);
-    callbacks?.allocated(start as A, start);
-    return start as A;
+    const { callbacks, tree, maxOrder } = this.#parts;
+    const isPlain = callbacks === undefined && isIntegerUpTo(order, maxOrder);
+    const start = isPlain ? (tree.allocate(order) as A | undefined) : undefined;
+    return start ?? this.#parts.allocateBlock('PageAllocator.allocateBlock', order);
   }
 
   /**
@@ -164,12 +154,9 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `OUT_OF_MEMORY`, `METADATA_FULL`, `OUTSIDE_MEMORY`, `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`
    */
   allocatePage(): A {
-    const callbacks = this.#callbacks;
-    callbacks?.enter('PageAllocator.allocatePage');
-    const page = this.#tree.allocate(0);
-    if (page === undefined) throw this.#space.outOfMemory(0);
-    callbacks?.allocated(page as A, page);
-    return page as A;
+    const { callbacks, tree } = this.#parts;
+    const page = callbacks === undefined ? (tree.allocate(0) as A | undefined) : undefined;
+    return page ?? this.#parts.allocateBlock('PageAllocator.allocatePage', 0);
   }
 
   /**
@@ -179,11 +166,11 @@ export class PageAllocator<A extends Address> {
    *   what `memory.clearPage` throws, for a `ByteMemory` BuddyError `OUTSIDE_MEMORY`
    */
   allocateZeroedPage(): A {
-    this.#callbacks?.enter('PageAllocator.allocateZeroedPage');
-    if (!this.#callbacks?.hasMemory) throw new BuddyError('NO_PAGE_MEMORY', {});
-    const page = this.#space.allocatePage();
-    this.#callbacks.clear(page);
-    this.#callbacks.reportAllocated(page, page);
+    this.#parts.callbacks?.enter('PageAllocator.allocateZeroedPage');
+    if (!this.#parts.callbacks?.hasMemory) throw new BuddyError('NO_PAGE_MEMORY', {});
+    const page = this.#parts.space.allocatePage();
+    this.#parts.callbacks.clear(page);
+    this.#parts.callbacks.reportAllocated(page, page);
     return page;
   }
 
@@ -207,7 +194,7 @@ export class PageAllocator<A extends Address> {
    * ```
    */
   allocateFilePage(): A {
-    this.#callbacks?.enter('PageAllocator.allocateFilePage');
+    this.#parts.callbacks?.enter('PageAllocator.allocateFilePage');
     return this.#files.allocate();
   }
 
@@ -218,7 +205,7 @@ export class PageAllocator<A extends Address> {
    *   for an invalid address
    */
   getFilePage(page: A): number {
-    this.#callbacks?.enter('PageAllocator.getFilePage');
+    this.#parts.callbacks?.enter('PageAllocator.getFilePage');
     return this.#files.get(page);
   }
 
@@ -229,7 +216,7 @@ export class PageAllocator<A extends Address> {
    *   AddressError for an invalid address
    */
   putFilePage(page: A): number {
-    this.#callbacks?.enter('PageAllocator.putFilePage');
+    this.#parts.callbacks?.enter('PageAllocator.putFilePage');
     return this.#files.put(page);
   }
 
@@ -256,9 +243,9 @@ export class PageAllocator<A extends Address> {
    * ```
    */
   allocateRun(pages: number, alignment: Bytes = PAGE_SIZE): MemoryRegion<A> {
-    this.#callbacks?.enter('PageAllocator.allocateRun');
-    const run = this.#space.allocateRun(pages, alignment);
-    this.#callbacks?.allocated(run.start, run);
+    this.#parts.callbacks?.enter('PageAllocator.allocateRun');
+    const run = this.#parts.space.allocateRun(pages, alignment);
+    this.#parts.callbacks?.allocated(run.start, run);
     return run;
   }
 
@@ -271,11 +258,11 @@ export class PageAllocator<A extends Address> {
    *   `POISON_OVERWRITTEN`, `BUSY`, `CALLBACK_FAILED`; RegionError `KIND_MISMATCH`
    */
   allocateAt(pages: MemoryRegion<A>): MemoryRegion<A> {
-    this.#callbacks?.enter('PageAllocator.allocateAt');
-    const range = this.#space.rangeOf(pages);
-    this.#space.requireState('free', range);
-    const block = this.#space.allocateRange(range);
-    this.#callbacks?.allocated(block.start, block);
+    this.#parts.callbacks?.enter('PageAllocator.allocateAt');
+    const range = this.#parts.space.rangeOf(pages);
+    this.#parts.space.requireState('free', range);
+    const block = this.#parts.space.allocateRange(range);
+    this.#parts.callbacks?.allocated(block.start, block);
     return block;
   }
 
@@ -288,14 +275,9 @@ export class PageAllocator<A extends Address> {
    *   address; RegionError `KIND_MISMATCH`
    */
   freePages(block: MemoryRegion<A> | A): void {
-    const callbacks = this.#callbacks;
-    callbacks?.enter('PageAllocator.freePages');
-    const region = typeof block === 'object' && block !== null ? this.#space.sameKind(block) : undefined;
-    const start = region === undefined ? (block as A) : region.start;
-    const freed = callbacks?.toFree(start, region?.size, FREEABLE);
-    if (typeof start !== 'bigint' || !this.#tree.free(start, region?.size))
-      throw this.#space.refusal(start, region?.size);
-    callbacks?.freed(freed);
+    const { callbacks, tree } = this.#parts;
+    const isFreed = callbacks === undefined && typeof block === 'bigint' && tree.free(block, undefined);
+    if (!isFreed) this.#parts.freePages(block);
   }
 
   /**
@@ -304,10 +286,9 @@ export class PageAllocator<A extends Address> {
    * @throws as {@link freePages}
    */
   freePage(page: A): void {
-    const callbacks = this.#callbacks;
-    callbacks?.enterFreePage('PageAllocator.freePage', page);
-    if (typeof page !== 'bigint' || !this.#tree.freePage(page)) throw this.#space.refusal(page);
-    callbacks?.freedPage(page);
+    const { callbacks, tree } = this.#parts;
+    const isFreed = callbacks === undefined && typeof page === 'bigint' && tree.freePage(page);
+    if (!isFreed) this.#parts.freePage(page);
   }
 
   /**
@@ -319,9 +300,9 @@ export class PageAllocator<A extends Address> {
    *   `KIND_MISMATCH`
    */
   reserve(pages: MemoryRegion<A>): void {
-    this.#callbacks?.enter('PageAllocator.reserve');
-    const changed = this.#space.reserve(pages);
-    this.#callbacks?.changed('reserve', changed);
+    this.#parts.callbacks?.enter('PageAllocator.reserve');
+    const changed = this.#parts.space.reserve(pages);
+    this.#parts.callbacks?.changed('reserve', changed);
   }
 
   /**
@@ -333,9 +314,9 @@ export class PageAllocator<A extends Address> {
    *   RegionError `KIND_MISMATCH`
    */
   unreserve(pages: MemoryRegion<A>): void {
-    this.#callbacks?.enter('PageAllocator.unreserve');
-    const changed = this.#space.unreserve(pages);
-    this.#callbacks?.changed('unreserve', changed);
+    this.#parts.callbacks?.enter('PageAllocator.unreserve');
+    const changed = this.#parts.space.unreserve(pages);
+    this.#parts.callbacks?.changed('unreserve', changed);
   }
 
   /**
@@ -357,10 +338,10 @@ export class PageAllocator<A extends Address> {
    * ```
    */
   addRegion(region: MemoryRegion<A>): void {
-    this.#callbacks?.enter('PageAllocator.addRegion');
-    this.#callbacks?.requirePages(this.#space.regionOf(this.#space.newRange(region)));
-    const changed = this.#space.addRegion(region);
-    this.#callbacks?.changed('addRegion', changed);
+    this.#parts.callbacks?.enter('PageAllocator.addRegion');
+    this.#parts.callbacks?.requirePages(this.#parts.space.regionOf(this.#parts.space.newRange(region)));
+    const changed = this.#parts.space.addRegion(region);
+    this.#parts.callbacks?.changed('addRegion', changed);
   }
 
   /**
@@ -371,9 +352,9 @@ export class PageAllocator<A extends Address> {
    * @throws as {@link reserve}
    */
   removeRegion(region: MemoryRegion<A>): void {
-    this.#callbacks?.enter('PageAllocator.removeRegion');
-    const changed = this.#space.removeRegion(region);
-    this.#callbacks?.changed('removeRegion', changed);
+    this.#parts.callbacks?.enter('PageAllocator.removeRegion');
+    const changed = this.#parts.space.removeRegion(region);
+    this.#parts.callbacks?.changed('removeRegion', changed);
   }
 
   /**
@@ -383,8 +364,8 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `INVALID_OPTION`, `BUSY`
    */
   pagesFor(kind: 'slab' | 'heap'): PageSource<A> {
-    this.#callbacks?.enter('PageAllocator.pagesFor');
-    return markedPages(this.#space, this.#callbacks, kind);
+    this.#parts.callbacks?.enter('PageAllocator.pagesFor');
+    return markedPages(this.#parts.space, this.#parts.callbacks, kind);
   }
 
   /**
@@ -396,8 +377,8 @@ export class PageAllocator<A extends Address> {
    *   `WRONG_SIZE`, `FILE_PAGE`, `SLAB_PAGE`, `HEAP_BLOCK` for a region; RegionError `KIND_MISMATCH`
    */
   own(block: number | MemoryRegion<A>): OwnedBlock<A> {
-    this.#callbacks?.enter('PageAllocator.own');
-    return ownBlock(this.#space, this.#owner, this.#callbacks, block);
+    this.#parts.callbacks?.enter('PageAllocator.own');
+    return ownBlock(this.#parts.space, this.#owner, this.#parts.callbacks, block);
   }
 
   /**
@@ -407,9 +388,9 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `BUSY`; AddressError for an invalid address
    */
   blockOf(address: A): Block<A> | undefined {
-    this.#callbacks?.enter('PageAllocator.blockOf');
-    this.#kind.assertIsAddress(address);
-    return this.#space.blockAround(pageNumberOf(address & ~0xfffn));
+    this.#parts.callbacks?.enter('PageAllocator.blockOf');
+    this.#parts.kind.assertIsAddress(address);
+    return this.#parts.space.blockAround(pageNumberOf(address & ~0xfffn));
   }
 
   /**
@@ -420,20 +401,20 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `BUSY`
    */
   blocks(): Generator<Block<A>, undefined, undefined> {
-    const blocks = this.#space.blocks();
-    return this.#callbacks?.guarded(blocks, 'PageAllocator.blocks') ?? blocks;
+    const blocks = this.#parts.space.blocks();
+    return this.#parts.callbacks?.guarded(blocks, 'PageAllocator.blocks') ?? blocks;
   }
 
   /** The pages and blocks by state and order. O(orders + reserved + regions). @throws BuddyError `BUSY` */
   memoryInfo(): MemoryInfo {
-    this.#callbacks?.enter('PageAllocator.memoryInfo');
-    return this.#space.info();
+    this.#parts.callbacks?.enter('PageAllocator.memoryInfo');
+    return this.#parts.space.info();
   }
 
   /** The complete state at this moment, for `PageAllocator.restore`. O(blocks · orders). @throws BuddyError `BUSY` */
   snapshot(): AllocatorSnapshot {
-    this.#callbacks?.enter('PageAllocator.snapshot');
-    return this.#space.snapshot();
+    this.#parts.callbacks?.enter('PageAllocator.snapshot');
+    return this.#parts.space.snapshot();
   }
 
   /**
@@ -443,8 +424,8 @@ export class PageAllocator<A extends Address> {
    * @throws BuddyError `BROKEN_INVARIANT`, if this package has a bug; `POISON_OVERWRITTEN`, `OUTSIDE_MEMORY`, `BUSY`
    */
   checkInvariants(): void {
-    this.#callbacks?.enter('PageAllocator.checkInvariants');
-    this.#space.check();
-    this.#callbacks?.checkPoison();
+    this.#parts.callbacks?.enter('PageAllocator.checkInvariants');
+    this.#parts.space.check();
+    this.#parts.callbacks?.checkPoison();
   }
 }

@@ -1,5 +1,5 @@
 import { BuddyError } from '../pages/buddy-error.ts';
-import { FreeList } from './free-list.ts';
+import { addBlock, addOnly, FreeLists, removeBlock, takeBlock } from './free-lists.ts';
 
 /** The number of orders in a level: a unit of the level above is 2^10 units of this level. */
 export const LEVEL_ORDERS = 10;
@@ -52,19 +52,15 @@ export interface BuddyLevelSpec {
  *
  * Nothing is checked here: callers look at the mark first.
  */
-export class BuddyLevel {
+export class BuddyLevel extends FreeLists {
   /** The level above. */
   readonly parent: BuddyLevel | undefined;
   /** The order of a unit, in pages. The orders of this level are relative to it. */
   readonly unitOrder: number;
   /** The greatest order to which blocks merge. */
   readonly maxOrder: number;
-  /** The free blocks of each order. A block of order 10 is a unit of the level above, unless this is the top level. */
-  readonly lists: readonly FreeList[];
   /** The number of allocated blocks of each order. */
   readonly allocated: Int32Array<ArrayBuffer>;
-  /** Bit n is set if `lists[n]` is not empty. */
-  filled = 0;
   /** The number of open nodes. */
   nodes = 0;
   /** One mark for each unit. */
@@ -75,21 +71,25 @@ export class BuddyLevel {
   owners: Int32Array<ArrayBuffer>;
   /** For each node, its start address. */
   bases: BigUint64Array<ArrayBuffer>;
+  /** For each node, its first page, counted from the start of the tree: bits 31:0, signed. Empty above level 0. */
+  offsets: Int32Array<ArrayBuffer>;
   readonly #unitBytes: bigint;
   readonly #maxNodes: number;
   #capacity = 0;
 
   constructor({ index, parent, maxOrder, maxNodes }: BuddyLevelSpec) {
+    // A block of order 10 is a unit of the level above, unless this is the top level.
+    const orders = parent === undefined ? maxOrder + 1 : LEVEL_ORDERS;
+    super(orders);
     this.parent = parent;
     this.unitOrder = LEVEL_ORDERS * index;
     this.maxOrder = maxOrder;
-    const orders = parent === undefined ? maxOrder + 1 : LEVEL_ORDERS;
-    this.lists = Array.from({ length: orders }, (_, order) => new FreeList(order, FREE | order));
     this.allocated = new Int32Array(orders);
     this.marks = new Uint8Array(0);
     this.children = new Int32Array(0);
     this.owners = new Int32Array(0);
     this.bases = new BigUint64Array(0);
+    this.offsets = new Int32Array(0);
     this.#unitBytes = 0x1000n << BigInt(this.unitOrder);
     this.#maxNodes = Math.min(maxNodes, MAX_NODES);
   }
@@ -103,13 +103,13 @@ export class BuddyLevel {
     const unit = this.take(order);
     if (unit < 0) return -1;
     this.marks[unit] = ALLOCATED | order;
-    this.allocated[order] = this.allocated[order]! + 1;
+    this.allocated[order]! += 1;
     return unit;
   }
 
   /** Frees the block of `order` that is allocated at `unit`. O(orders). */
   free(unit: number, order: number): void {
-    this.allocated[order] = this.allocated[order]! - 1;
+    this.allocated[order]! -= 1;
     this.makeFree(unit, order);
   }
 
@@ -118,9 +118,7 @@ export class BuddyLevel {
     const fitting = this.filled >>> order;
     if (fitting === 0) return takeFromParent(this, order);
     const from = order + 31 - Math.clz32(fitting & -fitting);
-    const list = this.lists[from]!;
-    const unit = list.take();
-    if (list.count === 0) this.filled ^= 1 << from;
+    const unit = takeBlock(this, from);
     split(this, unit, from, order);
     return unit;
   }
@@ -135,10 +133,8 @@ export class BuddyLevel {
       const buddy = head ^ (1 << merged);
       if (marks[buddy] !== (FREE | merged)) break;
       marks[buddy] = 0;
-      const list = this.lists[merged]!;
-      list.remove(buddy);
-      if (list.count === 0) this.filled ^= 1 << merged;
-      head &= ~(1 << merged);
+      removeBlock(this, buddy, merged);
+      head &= buddy;
       merged += 1;
     }
     if (merged === LEVEL_ORDERS && this.parent !== undefined) {
@@ -152,8 +148,7 @@ export class BuddyLevel {
   /** Makes units that are in no block a free block of `order`, without merging. O(1). */
   addFree(unit: number, order: number): void {
     this.marks[unit] = FREE | order;
-    this.lists[order]!.add(unit);
-    this.filled |= 1 << order;
+    addBlock(this, unit, order);
   }
 
   /**
@@ -161,10 +156,8 @@ export class BuddyLevel {
    * inside it is left. Leaves the mark of that block to the caller. O(orders).
    */
   takeAt(head: number, headOrder: number, unit: number, order: number): void {
-    const list = this.lists[headOrder]!;
     this.marks[head] = 0;
-    list.remove(head);
-    if (list.count === 0) this.filled ^= 1 << headOrder;
+    removeBlock(this, head, headOrder);
     this.freeAround(head, headOrder, unit, order);
   }
 
@@ -188,7 +181,7 @@ export class BuddyLevel {
   /** Marks units that are in no block as an allocated block of `order`, and counts it. O(1). */
   setAllocated(unit: number, order: number, kind: number): void {
     this.marks[unit] = kind | order;
-    this.allocated[order] = this.allocated[order]! + 1;
+    this.allocated[order]! += 1;
   }
 
   /** Whether no block starts in `node`. O(1024), the units of a node. */
@@ -217,6 +210,7 @@ export class BuddyLevel {
       node = this.nodes;
       this.bases[node] = parent.addressOf(owner);
       this.owners[node] = owner;
+      if (this.unitOrder === 0) this.offsets[node] = this.offsetOf(node);
       this.nodes += 1;
       parent.children[owner] = node + 1;
     }
@@ -227,6 +221,13 @@ export class BuddyLevel {
   /** The address of `unit`. O(1). */
   addressOf(unit: number): bigint {
     return this.bases[unit >> LEVEL_ORDERS]! + BigInt(unit & (NODE_UNITS - 1)) * this.#unitBytes;
+  }
+
+  /** The value that belongs in `offsets` for `node`. O(levels). */
+  offsetOf(node: number): number {
+    let top: BuddyLevel = this;
+    while (top.parent !== undefined) top = top.parent;
+    return Number(BigInt.asIntN(32, (this.bases[node]! - top.bases[0]!) >> 12n));
   }
 
   /** As {@link addressOf}, for level 0 only. Engines compile this form to 64-bit arithmetic. O(1). */
@@ -250,22 +251,25 @@ export class BuddyLevel {
     if (this.#capacity === this.#maxNodes) {
       throw new BuddyError('METADATA_FULL', { pages: this.#maxNodes * NODE_UNITS });
     }
-    // An eighth more: copying amounts to a dozen bytes a page in all, unused room to at most a fifth of a byte.
-    const capacity = Math.min(this.#capacity + 1 + (this.#capacity >> 3), this.#maxNodes);
+    // Half as much again: copying amounts to ten bytes a page in all, and unused room to at most half of the tables.
+    const capacity = Math.min(this.#capacity + 1 + (this.#capacity >> 1), this.#maxNodes);
     const units = capacity * NODE_UNITS;
     const marks = new Uint8Array(units);
     const children = new Int32Array(this.unitOrder === 0 ? 0 : units);
     const owners = new Int32Array(capacity);
     const bases = new BigUint64Array(capacity);
+    const offsets = new Int32Array(this.unitOrder === 0 ? capacity : 0);
     marks.set(this.marks);
     children.set(this.children);
     owners.set(this.owners);
     bases.set(this.bases);
-    for (const list of this.lists) list.grow(marks);
+    offsets.set(this.offsets);
+    this.growLinks(units);
     this.marks = marks;
     this.children = children;
     this.owners = owners;
     this.bases = bases;
+    this.offsets = offsets;
     this.#capacity = capacity;
   }
 }
@@ -273,9 +277,14 @@ export class BuddyLevel {
 // These are functions, not private methods: engines check the receiver of a private method at every call, which costs as
 // much as the work itself.
 
-/** Splits the block of order `from` at `unit` down to `order`, and makes the upper halves free. */
+/** Splits the block of order `from` at `unit`, the smallest that fits, down to `order`, and makes the upper halves free. */
 function split(level: BuddyLevel, unit: number, from: number, order: number): void {
-  for (let half = from - 1; half >= order; half -= 1) level.addFree(unit + (1 << half), half);
+  const { marks } = level;
+  for (let half = order; half < from; half += 1) {
+    const upper = unit + (1 << half);
+    marks[upper] = FREE | half;
+    addOnly(level, upper, half);
+  }
 }
 
 /** Divides a unit of the level above, and takes a block of `order` from it: its unit, or −1 if no block is free. */

@@ -54,6 +54,8 @@ export class BuddyTree {
   readonly top: number;
   /** The number of leaf nodes if all were open. */
   readonly leafNodes: number;
+  /** Whether every page of the range is less than 2^31 pages from the origin. */
+  readonly isLow: boolean;
   /** Bits 63:32 of the origin's address. Bits 31:0 are zero, because a root node has at least 4 GiB. */
   readonly originHigh: number;
 
@@ -83,6 +85,7 @@ export class BuddyTree {
     this.rootUnits = roots * NODE_UNITS;
     this.top = top;
     this.leafNodes = roots * NODE_UNITS ** top;
+    this.isLow = range.end - origin <= 2 ** 31;
     CELL[0] = addressOfPage(origin);
     this.originHigh = HALVES[HIGH]!;
   }
@@ -177,15 +180,10 @@ export class BuddyTree {
 
   /** As {@link allocate}, but returns the block's first page, counted from the origin, or −1 if no block is free. */
   allocateOffset(order: number): number {
-    const level = order < LEVEL_ORDERS ? this.leaf : this.levels[this.#indexOf(order)]!;
-    const unit = level.allocate(order - level.unitOrder);
-    if (unit < 0) return -1;
-    if (level !== this.leaf || this.top > 2) return offsetOf(level, unit);
-    const owner = level.owners[unit >> LEVEL_ORDERS]!;
-    const page = unit & (NODE_UNITS - 1);
-    if (this.top === 1) return (owner << LEVEL_ORDERS) + page;
-    const leaf = this.aboveLeaf.owners[owner >> LEVEL_ORDERS]! * NODE_UNITS + (owner & (NODE_UNITS - 1));
-    return leaf * NODE_UNITS + page;
+    if (order >= LEVEL_ORDERS || !this.isLow) return this.#allocateHigh(order);
+    const { leaf } = this;
+    const unit = leaf.allocate(order);
+    return unit < 0 ? -1 : leaf.offsets[unit >> LEVEL_ORDERS]! + (unit & (NODE_UNITS - 1));
   }
 
   /** Changes the kind of the block of one page at `address`, which is allocated. O(levels). */
@@ -225,18 +223,25 @@ export class BuddyTree {
     return this.#freeAt(pageNumberOf(address), bytes);
   }
 
-  /** As {@link free}, for page `offset`, counted from the origin; the page must be in the range. O(orders). */
+  /**
+   * Frees the block of up to 512 pages that starts `offset` pages after the origin, any value. Returns `false` for anything
+   * else that starts there, which {@link freeOffset} frees if it can. O(orders).
+   */
+  freeSmall(offset: number): boolean {
+    if (typeof offset !== 'number' || (offset | 0) !== offset || !this.isLow) return false;
+    const { leaf } = this;
+    const number = offset >>> LEVEL_ORDERS;
+    const node = this.aboveLeaf.children[this.top === 1 ? number : ownerOf(this, number)];
+    if (!node) return false;
+    const unit = ((node - 1) << LEVEL_ORDERS) + (offset & (NODE_UNITS - 1));
+    const mark = leaf.marks[unit]!;
+    if ((mark & KIND) !== ALLOCATED) return false;
+    leaf.free(unit, mark & ORDER);
+    return true;
+  }
+
+  /** As {@link free}, for the block or run that starts `offset` pages after the origin, inside the range. O(orders). */
   freeOffset(offset: number): boolean {
-    const leaf = offset < 0x8000_0000 ? offset >>> LEVEL_ORDERS : Math.floor(offset / NODE_UNITS);
-    const node = this.aboveLeaf.children[this.top === 1 ? leaf : ownerOf(this, leaf)];
-    if (node) {
-      const unit = ((node - 1) << 10) + (offset & 0x3ff);
-      const mark = this.leaf.marks[unit]!;
-      if ((mark & KIND) === ALLOCATED) {
-        this.leaf.free(unit, mark & ORDER);
-        return true;
-      }
-    }
     return this.#freeAt(this.origin + offset, undefined);
   }
 
@@ -248,8 +253,9 @@ export class BuddyTree {
     CELL[0] = address;
     const low = HALVES[LOW]!;
     if ((low & 0xfff) !== 0 || !fitsCell(address)) return -1;
+    const high = HALVES[HIGH]! - this.originHigh;
     // Bits 63:22 are the leaf node, here counted from the origin; bits 21:12 are the page in it.
-    const leaf = ((HALVES[HIGH]! - this.originHigh) >>> 0) * 1024 + (low >>> 22);
+    const leaf = high >>> 11 === 0 ? (high << 10) + (low >>> 22) : (high >>> 0) * 1024 + (low >>> 22);
     // Past the end of the table this is `undefined`, which means the same as 0: the node was never opened.
     const node = this.aboveLeaf.children[this.top === 1 ? leaf : ownerOf(this, leaf)];
     return node ? ((node - 1) << 10) + ((low >>> 12) & 0x3ff) : -1;
@@ -281,13 +287,20 @@ export class BuddyTree {
   /** The number of free blocks of `order`, 0 to `maxOrder`. O(1). */
   freeBlocks(order: number): number {
     const level = this.levels[this.#indexOf(order)]!;
-    return level.lists[order - level.unitOrder]!.count;
+    return level.counts[order - level.unitOrder]!;
   }
 
   /** The number of allocated blocks of `order`, 0 to `maxOrder`. O(1). */
   allocatedBlocks(order: number): number {
     const level = this.levels[this.#indexOf(order)]!;
     return level.allocated[order - level.unitOrder]!;
+  }
+
+  /** As {@link allocateOffset}, for blocks above level 0, and for trees of more than 2^31 pages. */
+  #allocateHigh(order: number): number {
+    const level = this.levels[this.#indexOf(order)]!;
+    const unit = level.allocate(order - level.unitOrder);
+    return unit < 0 ? -1 : offsetOf(level, unit);
   }
 
   /** As {@link free}, for a page number: the slow path, for runs and for blocks above level 0. */

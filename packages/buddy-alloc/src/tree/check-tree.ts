@@ -16,7 +16,7 @@ import {
   SLAB,
 } from './buddy-level.ts';
 import type { BuddyTree } from './buddy-tree.ts';
-import { type FreeList, freeListProblem } from './free-list.ts';
+import { freeListProblem } from './free-lists.ts';
 
 /**
  * Checks that the tables of `tree` agree with each other and with its range. Ends, whatever they hold.
@@ -32,7 +32,7 @@ export function checkTree(tree: BuddyTree, absent: readonly PageRange[]): void {
     const roots = index === tree.levels.length - 1 ? tree.rootUnits / NODE_UNITS : undefined;
     checkNodes(level, below, roots);
     for (let node = 0; node < level.nodes; node += 1) checkNode(level, below, node, seen);
-    for (const [order, list] of level.lists.entries()) checkList(level, order, list, seen);
+    for (let order = 0; order < level.counts.length; order += 1) checkList(level, order, seen);
     checkFilled(level);
   }
   for (let order = 0; order <= tree.maxOrder; order += 1) {
@@ -119,7 +119,8 @@ function checkOwner(level: BuddyLevel, parent: BuddyLevel, node: number): boolea
   const owner = level.owners[node]!;
   const name = nameOf(level, node * NODE_UNITS);
   if (parent.children[owner] !== node + 1) fail('metadata', `${name} is not below ${nameOf(parent, owner)}`);
-  if (level.bases[node] !== parent.addressOf(owner)) {
+  const isPlaced = level.unitOrder !== 0 || level.offsets[node] === level.offsetOf(node);
+  if (level.bases[node] !== parent.addressOf(owner) || !isPlaced) {
     fail('metadata', `${name} is not at the address of ${nameOf(parent, owner)}`);
   }
   return parent.marks[owner] === DIVIDED;
@@ -136,7 +137,7 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
     }
     return;
   }
-  if (kind < FREE || kind > HEAP || order >= level.lists.length) {
+  if (kind < FREE || kind > HEAP || order >= level.counts.length) {
     fail('metadata', `${name} has the mark 0x${mark.toString(16)}, which does not exist`);
   }
   if ((kind === FILE || kind === SLAB) && order + level.unitOrder !== 0) {
@@ -144,26 +145,25 @@ function checkMark(level: BuddyLevel, below: BuddyLevel | undefined, unit: numbe
   }
   if (unit % 2 ** order !== 0) fail('alignment', `${name} starts a block of ${2 ** order} units`);
   if (kind !== FREE) return;
-  if (!level.lists[order]!.knows(unit)) {
-    fail('free-lists', `${name} is free, but in no free list`);
-  }
   if (order < level.maxOrder && level.marks[unit ^ (1 << order)] === mark) {
     fail('merging', `${name} and its buddy are both free`);
   }
 }
 
-function checkList(level: BuddyLevel, order: number, list: FreeList, seen: SeenBlocks): void {
-  const name = `the free list of order ${order + level.unitOrder}`;
-  const problem = freeListProblem(list);
+/** Checks that the list of `order` is linked both ways and has every free block of that order. */
+function checkList(level: BuddyLevel, order: number, seen: SeenBlocks): void {
+  const { marks, unitOrder } = level;
+  const name = `the free list of order ${order + unitOrder}`;
+  const count = level.counts[order]!;
+  const found = seen.free[order + unitOrder] ?? 0;
+  if (count !== found) fail('free-counts', `${name} has ${count} blocks, but ${found} are free`);
+  const problem = freeListProblem(level, order, marks, FREE | order);
   if (problem !== undefined) fail('free-lists', `${name}: ${problem}`);
-  // Every free block was found in its list. If the list has as many, it has no others.
-  const found = seen.free[order + level.unitOrder] ?? 0;
-  if (list.count !== found) fail('free-counts', `${name} has ${list.count} blocks, but ${found} are free`);
 }
 
 /** Checks that `filled` has a bit for each list that is not empty, and no other. */
 function checkFilled(level: BuddyLevel): void {
-  const filled = level.lists.reduce((bits, { count }, order) => bits | (count > 0 ? 1 << order : 0), 0);
+  const filled = level.counts.reduce((bits, count, order) => bits | (count > 0 ? 1 << order : 0), 0);
   if (level.filled !== filled) {
     const name = `the level of order ${level.unitOrder}`;
     fail(

@@ -33,10 +33,10 @@ test('a node is reused when its unit is divided again', () => {
 test('if no node is left, allocation fails and changes nothing', () => {
   const { upper, lower } = twoLevels(2);
   for (let unit = 0; unit < 2 * NODE_UNITS; unit += 1) lower.allocate(0);
-  const before = [upper.marks.slice(), upper.filled, upper.lists.map(({ count }) => count), lower.nodes];
+  const before = [upper.marks.slice(), upper.filled, upper.counts.slice(), lower.nodes];
   const error = buddyError('METADATA_FULL', () => lower.allocate(0));
   expect(error.details).toEqual({ pages: 2 * NODE_UNITS });
-  expect([upper.marks, upper.filled, upper.lists.map(({ count }) => count), lower.nodes]).toEqual(before);
+  expect([upper.marks, upper.filled, upper.counts, lower.nodes]).toEqual(before);
   expect(upper.allocate(1)).toBe(2);
 });
 

@@ -76,11 +76,57 @@ test('leafUnitAt refuses addresses outside the tree and in undivided units', () 
 test('freeOffset finds the node of an offset, not the node with its number', () => {
   const pages = [1, 2 ** 20 + 1, 3 * 1024 + 5, 3 * 2 ** 20 + 5, 3 * 2 ** 20 + 1029];
   for (const victim of pages) {
-    const tree = treeWith(2 ** 24, pages);
-    expect(tree.freeOffset(victim)).toBe(true);
-    expect(pages.filter((page) => tree.find(page)?.kind !== ALLOCATED)).toEqual([victim]);
-    checkTree(tree, []);
+    for (const free of ['freeSmall', 'freeOffset'] as const) {
+      const tree = treeWith(2 ** 24, pages);
+      expect(tree[free](victim)).toBe(true);
+      expect(pages.filter((page) => tree.find(page)?.kind !== ALLOCATED)).toEqual([victim]);
+      checkTree(tree, []);
+    }
   }
+});
+
+test('freeSmall frees blocks of up to 512 pages, and nothing else', () => {
+  const tree = new BuddyTree({ start: 5000, end: 2 ** 21 });
+  tree.addFreeRange(tree.range);
+  const [page, small, large] = [0, 9, 10].map((order) => tree.allocateOffset(order)) as [
+    number,
+    number,
+    number,
+  ];
+  tree.takeRange({ start: 2 ** 20, end: 2 ** 20 + 3 }, RUN, REST, 21);
+  for (const offset of [
+    large,
+    page + 0.5,
+    small + 1,
+    small - 0.1,
+    2 ** 20,
+    2 ** 20 + 2,
+    -1,
+    1,
+    2 ** 31,
+    2 ** 40,
+    NaN,
+    Infinity,
+  ]) {
+    expect(tree.freeSmall(offset), String(offset)).toBe(false);
+  }
+  expect([tree.freeSmall(small), tree.freeSmall(small), tree.freeSmall(page)]).toEqual([true, false, true]);
+  expect([tree.freeOffset(large), tree.freeOffset(2 ** 20 + 1), tree.freeOffset(2 ** 20)]).toEqual([
+    true,
+    false,
+    true,
+  ]);
+  checkTree(tree, []);
+});
+
+test('freeSmall leaves a tree of more than 2^31 pages to freeOffset', () => {
+  const wide = new BuddyTree({ start: 2 ** 31 - 2 ** 21, end: 2 ** 31 + 2 ** 30 + 2 ** 21 });
+  wide.addFreeRange(wide.range);
+  const offset = wide.allocateOffset(0);
+  expect([wide.isLow, wide.freeSmall(offset), wide.freeOffset(offset)]).toEqual([false, false, true]);
+  const low = new BuddyTree({ start: 0, end: 2 ** 31 });
+  low.addFreeRange(low.range);
+  expect([low.isLow, low.freeSmall(low.allocateOffset(0))]).toEqual([true, true]);
 });
 
 test('allocateOffset and freeOffset agree with addresses in every root', () => {
@@ -103,7 +149,7 @@ test('allocateOffset and freeOffset agree with addresses in every root', () => {
     }
   }
   expect(offsets.length).toBeGreaterThan(3);
-  for (const offset of offsets) expect(tree.freeOffset(offset)).toBe(true);
+  for (const offset of offsets) expect(tree.freeSmall(offset) || tree.freeOffset(offset)).toBe(true);
   const fresh = new BuddyTree(tree.range);
   fresh.addFreeRange(fresh.range);
   const counts = (tree: BuddyTree) => Array.from({ length: 23 }, (_, order) => tree.freeBlocks(order));

@@ -3,15 +3,9 @@ import type { Invariant } from '../../src/pages/buddy-error.ts';
 import { ALLOCATED, DIVIDED, FILE, FREE, REST, SLAB } from '../../src/tree/buddy-level.ts';
 import { BuddyTree } from '../../src/tree/buddy-tree.ts';
 import { checkTree } from '../../src/tree/check-tree.ts';
+import { addBlock, removeBlock } from '../../src/tree/free-lists.ts';
 import { buddyError } from '../support/allocators.ts';
-import {
-  corruptEveryWord,
-  expectUnread,
-  isHint,
-  smallSample,
-  type Word,
-  wideSample,
-} from '../support/corruption.ts';
+import { corruptEveryWord, expectUnread, smallSample, type Word, wideSample } from '../support/corruption.ts';
 
 const RESERVED = [{ start: 1000, end: 1010 }];
 
@@ -44,9 +38,7 @@ function marked(tree: BuddyTree, index: number, mark: number): number {
 function unlist(tree: BuddyTree, unit: number, order: number): void {
   if (tree.leaf.marks[unit] !== (FREE | order))
     throw new Error(`unit ${unit} is not a free block of order ${order}`);
-  const list = tree.leaf.lists[order]!;
-  list.count -= 1;
-  if (list.count === 0) tree.leaf.filled &= ~(1 << order);
+  removeBlock(tree.leaf, unit, order);
 }
 
 const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTree) => void][] = [
@@ -66,6 +58,7 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ],
   ['a node that is not its unit’s', 'metadata', (tree) => (tree.leaf.owners[1] = 1023)],
   ['a node at another address', 'metadata', (tree) => (tree.leaf.bases[1]! += 4096n)],
+  ['a node at another offset', 'metadata', (tree) => (tree.leaf.offsets[1]! += 1)],
   [
     'a page that is in no block',
     'partition',
@@ -158,9 +151,13 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
   ['a count of allocated blocks', 'block-counts', (tree) => (tree.leaf.allocated[3]! += 1)],
   ['a count of allocated blocks above', 'block-counts', (tree) => (tree.aboveLeaf.allocated[0]! -= 1)],
   ['a bit of what lists are filled', 'free-counts', (tree) => (tree.leaf.filled ^= 1)],
-  ['a block in a free list that is not free', 'free-counts', (tree) => (tree.leaf.lists[3]!.count += 1)],
-  ['a free block that is in no list', 'free-lists', (tree) => (tree.leaf.lists[5]!.hinted = 0)],
-  ['a negative number of hints', 'free-lists', (tree) => (tree.leaf.lists[2]!.hinted = -1)],
+  ['a block in a free list that is not free', 'free-counts', (tree) => (tree.leaf.counts[3]! += 1)],
+  ['a free block that is in no list', 'free-lists', (tree) => (tree.leaf.heads[5] = -1)],
+  [
+    'a free block that is not counted',
+    'free-counts',
+    (tree) => removeBlock(tree.leaf, marked(tree, 0, FREE | 3), 3),
+  ],
   [
     'two free buddies',
     'merging',
@@ -169,9 +166,8 @@ const CORRUPTIONS: [name: string, invariant: Invariant, corrupt: (tree: BuddyTre
       tree.leaf.allocated[3]! -= 1;
       tree.leaf.marks[unit] = FREE | 2;
       tree.leaf.marks[unit + 4] = FREE | 2;
-      tree.leaf.lists[2]?.add(unit);
-      tree.leaf.lists[2]?.add(unit + 4);
-      tree.leaf.filled |= 4;
+      addBlock(tree.leaf, unit, 2);
+      addBlock(tree.leaf, unit + 4, 2);
     },
   ],
 ];
@@ -187,6 +183,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'a divided unit without a node below': 'unit 1 of order 10 is divided, but has no node below',
   'a node that is not its unit’s': 'unit 1024 of order 0 is not below unit 1023 of order 10',
   'a node at another address': 'unit 1024 of order 0 is not at the address of unit 4 of order 10',
+  'a node at another offset': 'unit 1024 of order 0 is not at the address of unit 4 of order 10',
   'a page that is in no block': 'the page 0x0000000000008000 is in no block, but not reserved',
   'a block inside another': 'unit 13 of order 0 starts a block inside that of unit 8 of order 0',
   'a block in a node whose unit is one block':
@@ -214,8 +211,8 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'a count of allocated blocks above': '1 blocks of order 10 are allocated, but the counter is 0',
   'a bit of what lists are filled': 'the level of order 0 has lists 0x1fb filled, and its field is 506',
   'a block in a free list that is not free': 'the free list of order 3 has 4 blocks, but 3 are free',
-  'a free block that is in no list': 'unit 32 of order 0 is free, but in no free list',
-  'a negative number of hints': 'the free list of order 2: it has -1 hints',
+  'a free block that is in no list': 'the free list of order 5: it has 0 blocks, not 2',
+  'a free block that is not counted': 'the free list of order 3 has 2 blocks, but 3 are free',
   'two free buddies': 'unit 8 of order 0 and its buddy are both free',
 };
 
@@ -231,43 +228,45 @@ test.each([
   ['two nodes', smallSample],
   ['ten nodes', wideSample],
 ])('a wrong value in any word of %s is found, or does not matter', (_name, make) => {
-  // Only some of the words that are zero, which are most, and of the hints, which cost most. `test:deep` takes all.
-  const isChosen = (word: Word, index: number) =>
-    isHint(word.name) ? index % 16 === 0 : word.get() !== 0 || index % 211 === 0;
+  // Only some of the words that are zero, which are most. `test:deep` takes all.
+  const isChosen = (word: Word, index: number) => word.get() !== 0 || index % 211 === 0;
   const { found, harmless } = corruptEveryWord(make, isChosen, 8);
   expect(found).toBeGreaterThan(2000);
-  expectUnread(harmless);
+  expectUnread(harmless, make());
 });
 
 test('wrong links of a free list are found, and the check ends', () => {
   const tree = new BuddyTree({ start: 0, end: 4096 });
   tree.addFreeRange(tree.range);
   const pages = Array.from({ length: 1020 }, () => tree.allocate(0) as bigint);
-  // Every second page: 62 of these 510 blocks are hinted, the others have bits, in 28 linked words.
   for (const page of pages) if (page % 8192n === 0n) tree.free(page, undefined);
   checkTree(tree, []);
-  const list = tree.leaf.lists[0]!;
-  const { words } = list;
-  for (const corrupt of [
-    () => (words[list.first - 1] = list.first), // to itself
-    () => (words[words[list.first - 1]! - 1] = list.first), // in a circle of two
-    () => (words[list.first - 1] = -1), // nowhere
-    () => (words[list.first - 1] = words.length + 1), // outside
-    () => (words[list.first - 1] = -5), // before the start
-    () => (words[list.first - 1] = 2), // not a word of bits
-    () => (words[list.first - 1] = 1), // a hint
-    () => (list.first = -1),
-    () => (words[list.first] = 0), // too few blocks
-    () => (words[list.first - 1] = 0), // a word with blocks is not linked
-    () => (list.hinted = 0),
-  ]) {
-    const saved = { words: words.slice(), first: list.first, hinted: list.hinted };
+  const { heads, links } = tree.leaf;
+  const first = heads[0]!;
+  const second = links[first & -2]!;
+  const third = links[second & -2]!;
+  for (const [corrupt, problem] of [
+    [() => (links[first & -2] = first), `unit ${first} is not linked to the block before`],
+    [() => (links[second & -2] = first), `unit ${first} is not linked to the block before`],
+    [() => (links[first & -2] = -1), 'it has 1 blocks, not 510'],
+    [() => (links[first & -2] = third), `unit ${third} is not linked to the block before`],
+    [() => (links[third | 1] = first), `unit ${third} is not linked to the block before`],
+    [() => (links[first & -2] = links.length), `it has unit ${links.length}, which is not a free block`],
+    [() => (links[first & -2] = -5), 'it has unit -5, which is not a free block'],
+    [() => (links[first & -2] = 1), 'it has unit 1, which is not a free block'],
+    [() => (heads[0] = -1), 'it has 0 blocks, not 510'],
+    [() => (heads[0] = second), 'it has 509 blocks, not 510'],
+    [() => (heads[0] = 1), 'it has unit 1, which is not a free block'],
+  ] as const) {
+    const saved = { links: links.slice(), heads: heads.slice() };
     corrupt();
-    const error = buddyError('BROKEN_INVARIANT', () => checkTree(tree, []));
-    expect(error.details.invariant).toBe('free-lists');
-    words.set(saved.words);
-    list.first = saved.first;
-    list.hinted = saved.hinted;
+    const { details } = buddyError('BROKEN_INVARIANT', () => checkTree(tree, []));
+    expect([details.invariant, details.problem]).toEqual([
+      'free-lists',
+      `the free list of order 0: ${problem}`,
+    ]);
+    links.set(saved.links);
+    heads.set(saved.heads);
     checkTree(tree, []);
   }
 });
