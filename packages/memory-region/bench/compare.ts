@@ -8,8 +8,8 @@ const ROUNDS = 25;
 const WARM_UP = 6;
 
 /**
- * Runs every variant once a round and prints medians over the rounds: nanoseconds per unit, and the ratio to the first
- * variant in the same round, so that a machine that is slow for a while is slow for both.
+ * Runs every variant once a round and prints means over the rounds, with their garbage collections: nanoseconds per unit, and the
+ * ratio to the first variant. Variants alternate, so a machine that is slow for a while is slow for all.
  */
 export function compare(units: number, unit: string, variants: readonly Variant[]): void {
   const times = variants.map((): number[] => []);
@@ -23,14 +23,17 @@ export function compare(units: number, unit: string, variants: readonly Variant[
       if (round >= WARM_UP) times[i]!.push(time);
     }
   }
-  const baseline = times[0]!;
+  const baseline = mean(times[0]!);
   for (const [i, { name }] of variants.entries()) {
-    const own = times[i]!;
-    const ratio = median(own.map((time, round) => time / baseline[round]!));
+    const own = mean(times[i]!);
     console.log(
-      `  ${name.padEnd(34)} ${median(own).toFixed(1).padStart(7)} ns ${unit}  ${ratio.toFixed(2).padStart(5)} ×`,
+      `  ${name.padEnd(34)} ${own.toFixed(1).padStart(7)} ns ${unit}  ${(own / baseline).toFixed(2).padStart(5)} ×`,
     );
   }
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b) / values.length;
 }
 
 /** The middle one of the sorted values. */

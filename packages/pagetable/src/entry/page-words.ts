@@ -20,8 +20,11 @@ export function lowOf<Context>(
 ): number {
   let cause: unknown;
   if (typeof page === 'bigint') {
-    CELL[0] = page;
-    if (CELL[0] === page) return HALVES[0]! | 0;
+    // Reading the cell to compare would make a bigint.
+    if (page >= 0n && page <= 0xffff_ffff_ffff_ffffn) {
+      CELL[0] = page;
+      return HALVES[0]! | 0;
+    }
   } else {
     try {
       const { low } = page;
