@@ -302,3 +302,22 @@ function takeFromParent(level: BuddyLevel, order: number): number {
   split(level, node * NODE_UNITS, LEVEL_ORDERS, order);
   return node * NODE_UNITS;
 }
+
+/** The first page of `unit` of `level`, counted from the origin. O(levels). */
+export function offsetOf(level: BuddyLevel, unit: number): number {
+  let offset = unit & (NODE_UNITS - 1);
+  let at = level;
+  let above = unit;
+  // A node of the top level is a root, and roots are numbered in the order of their addresses.
+  for (let scale = NODE_UNITS; ; scale *= NODE_UNITS) {
+    if (at.parent === undefined) return (offset + (above >> LEVEL_ORDERS) * scale) * 2 ** level.unitOrder;
+    above = at.owners[above >> LEVEL_ORDERS]!;
+    at = at.parent;
+    offset += (above & (NODE_UNITS - 1)) * scale;
+  }
+}
+
+/** The position, in its node of level `index`, of the unit that contains the page `offset` pages from the origin. */
+export function placeInNode(offset: number, index: number): number {
+  return Math.floor(offset / NODE_UNITS ** index) % NODE_UNITS;
+}

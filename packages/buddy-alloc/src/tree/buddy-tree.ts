@@ -10,6 +10,8 @@ import {
   LEVEL_ORDERS,
   NODE_UNITS,
   ORDER,
+  offsetOf,
+  placeInNode,
   REST,
   RUN,
 } from './buddy-level.ts';
@@ -54,6 +56,9 @@ export class BuddyTree {
   readonly top: number;
   /** The number of leaf nodes if all were open. */
   readonly leafNodes: number;
+  /** In a tree of more than two levels, the leaf node found last, from the origin, and its number plus one. Both stay valid. */
+  lastLeaf = -1;
+  lastNode = 0;
   /** Whether every page of the range is less than 2^31 pages from the origin. */
   readonly isLow: boolean;
   /** Bits 63:32 of the origin's address. Bits 31:0 are zero, because a root node has at least 4 GiB. */
@@ -231,7 +236,12 @@ export class BuddyTree {
     if (typeof offset !== 'number' || (offset | 0) !== offset || !this.isLow) return false;
     const { leaf } = this;
     const number = offset >>> LEVEL_ORDERS;
-    const node = this.aboveLeaf.children[this.top === 1 ? number : ownerOf(this, number)];
+    const node =
+      this.top === 1
+        ? this.aboveLeaf.children[number]
+        : number === this.lastLeaf
+          ? this.lastNode
+          : nodeOf(this, number);
     if (!node) return false;
     const unit = ((node - 1) << LEVEL_ORDERS) + (offset & (NODE_UNITS - 1));
     const mark = leaf.marks[unit]!;
@@ -257,7 +267,12 @@ export class BuddyTree {
     // Bits 63:22 are the leaf node, here counted from the origin; bits 21:12 are the page in it.
     const leaf = high >>> 11 === 0 ? (high << 10) + (low >>> 22) : (high >>> 0) * 1024 + (low >>> 22);
     // Past the end of the table this is `undefined`, which means the same as 0: the node was never opened.
-    const node = this.aboveLeaf.children[this.top === 1 ? leaf : ownerOf(this, leaf)];
+    const node =
+      this.top === 1
+        ? this.aboveLeaf.children[leaf]
+        : leaf === this.lastLeaf
+          ? this.lastNode
+          : nodeOf(this, leaf);
     return node ? ((node - 1) << 10) + ((low >>> 12) & 0x3ff) : -1;
   }
 
@@ -402,6 +417,15 @@ export class BuddyTree {
   }
 }
 
+/** The leaf node with the number `leaf`, counted from the origin, plus one; 0 if it was never opened. Remembers it. O(levels). */
+function nodeOf(tree: BuddyTree, leaf: number): number {
+  const node = tree.aboveLeaf.children[ownerOf(tree, leaf)];
+  if (!node) return 0;
+  tree.lastLeaf = leaf;
+  tree.lastNode = node;
+  return node;
+}
+
 /** The unit of level 1 that leaf node `leaf`, counted from the origin, describes; −1 if no level has a table for it. */
 function ownerOf(tree: BuddyTree, leaf: number): number {
   if (leaf >= tree.leafNodes) return -1;
@@ -422,23 +446,4 @@ function ownerFromRoot(tree: BuddyTree, leaf: number): number {
     unit = (node - 1) * NODE_UNITS + placeInNode(leaf, index - 1);
   }
   return unit;
-}
-
-/** The first page of `unit` of `level`, counted from the origin: the inverse of {@link ownerOf}, down to pages. */
-function offsetOf(level: BuddyLevel, unit: number): number {
-  let offset = unit & (NODE_UNITS - 1);
-  let at = level;
-  let above = unit;
-  // A node of the top level is a root, and roots are numbered in the order of their addresses.
-  for (let scale = NODE_UNITS; ; scale *= NODE_UNITS) {
-    if (at.parent === undefined) return (offset + (above >> LEVEL_ORDERS) * scale) * 2 ** level.unitOrder;
-    above = at.owners[above >> LEVEL_ORDERS]!;
-    at = at.parent;
-    offset += (above & (NODE_UNITS - 1)) * scale;
-  }
-}
-
-/** The position, in its node of level `index`, of the unit that contains the page `offset` pages from the origin. */
-function placeInNode(offset: number, index: number): number {
-  return Math.floor(offset / NODE_UNITS ** index) % NODE_UNITS;
 }
