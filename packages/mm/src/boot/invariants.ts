@@ -1,13 +1,24 @@
 import { PAGE_SIZE, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { PageAllocator } from '@svsm/buddy-alloc';
 import { MemoryRegion } from '@svsm/memory-region';
+import type { PageTablePart } from '@svsm/pagetable';
+import type { ValidatedPages } from '@svsm/sev-snp';
+import type { PerCpu } from '../cpu/per-cpu.ts';
 import { MmError } from '../formats/mm-error.ts';
-import type { Svsm } from './svsm.ts';
+import type { DirectMap } from '../layout/direct-map.ts';
+import type { MemoryMap } from '../layout/memory-map.ts';
+import type { PageVisibility } from '../visibility/page-visibility.ts';
 
-/** The parts of an SVSM that {@link checkInvariants} compares. */
-export type InvariantSubject = Pick<
-  Svsm,
-  'pages' | 'directMap' | 'kernel' | 'cpus' | 'validated' | 'visibility' | 'memoryMap'
->;
+/** The parts of an SVSM that {@link checkInvariants} compares. `Svsm` is one. */
+export interface InvariantSubject {
+  readonly pages: PageAllocator<VirtAddr>;
+  readonly directMap: DirectMap;
+  readonly kernel: PageTablePart;
+  readonly cpus: readonly PerCpu[];
+  readonly validated: ValidatedPages;
+  readonly visibility: PageVisibility;
+  readonly memoryMap: MemoryMap;
+}
 
 /**
  * Compares what different parts say about the same pages:

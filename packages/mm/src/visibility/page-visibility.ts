@@ -60,7 +60,7 @@ export class PageVisibility {
   /**
    * Makes a region shared: clears it, rescinds its validation, asks the hypervisor for it, changes its entries, flushes all
    * processors, and clears it again. Pages of 2 MiB change as one, where the page table and the RMP have them. Entries that
-   * were set shared before by hand are no obstacle.
+   * were set shared before by hand do not matter.
    *
    * All of it, or it throws: whatever step has failed, each page is private, validated and clear, or lost. Splitting a page is
    * the first step, so that a lack of frames changes nothing.

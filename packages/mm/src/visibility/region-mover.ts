@@ -23,7 +23,7 @@ export interface VisibilityCpu {
   readonly ghcb: Ghcb;
 }
 
-/** What the changes of one address space have in common. */
+/** The parts that all changes of one address space share. */
 export interface MoverOptions {
   /** The record of validated pages. */
   readonly validated?: ValidatedPages | undefined;
