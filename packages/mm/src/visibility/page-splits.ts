@@ -55,12 +55,13 @@ export class PageSplits {
    * Makes large pages of their parts again, wherever a region touches one and `isWhole` allows it. A failure leaves a page in
    * parts, which costs a table and nothing else; the next call tries again.
    *
+   * @param region - all pages that were split if not given
    * @param isWhole - whether all parts of a page are in one state, and none is changing
-   * @returns the large pages, to be flushed. O(split pages that the region touches · 512)
+   * @returns the pages to be flushed. O(split pages that the region touches · 512)
    */
   join(
     table: PageTable,
-    region: MemoryRegion<VirtAddr>,
+    region: MemoryRegion<VirtAddr> | undefined,
     isWhole: (page: MemoryRegion<VirtAddr>) => boolean,
   ): MemoryRegion<VirtAddr>[] {
     const joined: MemoryRegion<VirtAddr>[] = [];
@@ -70,14 +71,14 @@ export class PageSplits {
     ] as const) {
       for (const page of pagesOf(set, region, size)) {
         if (!isWhole(page)) continue;
+        let found = size as PageSize;
         try {
-          table.collapse(page.start, size);
+          found = table.collapse(page.start, size);
+          if (found >= size) set.remove(page);
         } catch {
-          // The pages are as they should be. Only the table is not given back.
+          // The pages are as they should be. At worst, the table is not given back.
         }
-        if ((table.lookup(page.start)?.size ?? 0) < size) continue;
-        set.remove(page);
-        joined.push(page);
+        if (found >= size) joined.push(page);
       }
     }
     return joined;
@@ -87,18 +88,15 @@ export class PageSplits {
 const HUGE = BigInt(PAGE_SIZE_2M);
 const GIANT = BigInt(PAGE_SIZE_1G);
 
-/** The pages of a set that overlap a region. */
+/** The pages of a set that overlap a region, or all of them. */
 function pagesOf(
   set: RegionSet<VirtAddr>,
-  region: MemoryRegion<VirtAddr>,
+  region: MemoryRegion<VirtAddr> | undefined,
   size: PageSize,
 ): MemoryRegion<VirtAddr>[] {
-  const pages: MemoryRegion<VirtAddr>[] = [];
-  const unit = BigInt(size);
-  for (const part of set.overlapping(region)) {
-    const first = part.start > region.start ? part.start : region.start & -unit;
-    for (let at = first; at < part.end && at < region.end; at += unit)
-      pages.push(new MemoryRegion(region.kind, at as VirtAddr, unit));
-  }
-  return pages;
+  const parts = region === undefined ? set : set.overlapping(region);
+  return Array.from(parts, (part) => {
+    const touched = region?.alignOutward(size).intersect(part) ?? part;
+    return [...touched.iterPages(size)].map((page) => new MemoryRegion(set.kind, page, size));
+  }).flat();
 }

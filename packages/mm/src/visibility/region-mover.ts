@@ -123,18 +123,28 @@ export class RegionMover {
     return left;
   }
 
-  /** Makes large pages of their parts again, and flushes them. `isWhole`: whether all parts of a page are private. */
+  /**
+   * Makes large pages of their parts again, and flushes them: those that a region touches, or all that were split.
+   *
+   * @param isWhole - whether all parts of a page are private
+   */
   join(
     cpu: VisibilityCpu,
-    region: MemoryRegion<VirtAddr>,
+    region: MemoryRegion<VirtAddr> | undefined,
     isWhole: (page: MemoryRegion<VirtAddr>) => boolean,
   ): void {
-    for (const page of this.#splits.join(cpu.pageTable, region, isWhole)) {
-      try {
-        this.#flush(cpu, page);
-      } catch {
-        // The page leads where its parts led. The flush is owed.
-      }
+    // The translations to be dropped are those of the parts.
+    for (const page of this.#splits.join(cpu.pageTable, region, isWhole))
+      if (!this.#canFlush(cpu, page)) this.#canFlush(cpu, page);
+  }
+
+  /** Flushes a page that leads where its parts led. A flush that fails is owed, and does not make the change fail. */
+  #canFlush(cpu: VisibilityCpu, page: MemoryRegion<VirtAddr>): boolean {
+    try {
+      this.#flush(cpu, page, PageSize.Regular);
+      return true;
+    } catch {
+      return false;
     }
   }
 
@@ -211,12 +221,17 @@ export class RegionMover {
     return { validated, validator, flush: (region) => this.#flush(cpu, region) };
   }
 
-  #flush({ pageTable }: VisibilityCpu, region: MemoryRegion<VirtAddr>): void {
+  /** Flushes a region, and first those whose flush has failed. `pageSize`: that of its pages in the table if not given. */
+  #flush(
+    cpu: VisibilityCpu,
+    region: MemoryRegion<VirtAddr>,
+    pageSize = strideOf(cpu.pageTable, region),
+  ): void {
+    const before = [...this.#owed];
     this.#owed.add(region);
-    for (const owed of this.#owed) {
-      this.#options.flush(owed, strideOf(pageTable, owed));
-      this.#owed.remove(owed);
-    }
+    for (const owed of before) this.#options.flush(owed, PageSize.Regular);
+    this.#options.flush(region, pageSize);
+    for (const flushed of [...before, region]) this.#owed.remove(flushed);
   }
 }
 

@@ -96,12 +96,14 @@ export class RegionVisibility {
   }
 
   /**
-   * Tries to make the lost pages private. Returns the number of pages that are private now. While it runs, another processor's
+   * Tries to make the lost pages private, and to give back tables that an earlier call could not give back. Returns the number of pages that are private now. While it runs, another processor's
    * call returns 0.
    */
   retryLost(cpu: VisibilityCpu): number {
     const { record } = this;
-    if (record.lost.isEmpty || this.#isRetrying) return 0;
+    if (this.#isRetrying) return 0;
+    this.#join(cpu, undefined);
+    if (record.lost.isEmpty) return 0;
     this.#isRetrying = true;
     try {
       const before = record.lostStates();
@@ -109,10 +111,8 @@ export class RegionVisibility {
       const found = before.lost.subtract(left.whole);
       for (const region of found) record.settle(region);
       this.#lose(left);
-      for (const region of found) {
-        this.#join(cpu, region);
-        this.#report('unshare', region);
-      }
+      for (const region of found) this.#join(cpu, region);
+      for (const region of found) this.#report('unshare', region);
       return Number(found.size) / PAGE_SIZE;
     } finally {
       this.#isRetrying = false;
@@ -151,7 +151,7 @@ export class RegionVisibility {
     for (const region of states.whole) this.record.lose(region, validated);
   }
 
-  #join(cpu: VisibilityCpu, region: MemoryRegion<VirtAddr>): void {
+  #join(cpu: VisibilityCpu, region: MemoryRegion<VirtAddr> | undefined): void {
     this.#mover.join(cpu, region, (page) => this.record.isPrivate(page));
   }
 

@@ -250,7 +250,7 @@ export function somePages(it: VisibilityWorld, ...regions: readonly MemoryRegion
     [start, end].map((at) => it.directMap.toPhys(start) + (at - start)),
   );
   return everyPage(it).filter(
-    (gpa) => (gpa >> 12n) % 16n === 3n || edges.some((edge) => gpa >= edge - 0x4000n && gpa < edge + 0x4000n),
+    (gpa) => (gpa >> 12n) % 64n === 3n || edges.some((edge) => gpa >= edge - 0x4000n && gpa < edge + 0x4000n),
   );
 }
 
