@@ -46,6 +46,7 @@ export const ERRORS_OF = {
   'PageVisibility.makePrivate': [
     'INVALID_ARGUMENT',
     'NOT_ALLOCATED',
+    'PAGE_IN_USE',
     'WRONG_VISIBILITY',
     'NO_CURRENT_CPU',
     'VISIBILITY_FAILED',

@@ -9,6 +9,9 @@ import {
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 
+/** Drops the translations of a page that was split or joined; `pageSize` is the size of the pages that were mapped. */
+export type SplitFlush = (page: MemoryRegion<VirtAddr>, pageSize: PageSize) => void;
+
 /**
  * The large pages of a page table that were split to change parts of them. When all parts are private again, the large page
  * comes back, and its tables are given back. So the number of tables returns to what it was.
@@ -18,16 +21,19 @@ export class PageSplits {
   readonly #huge: RegionSet<VirtAddr>;
   readonly #giant: RegionSet<VirtAddr>;
 
-  constructor(kind: AddressKind<VirtAddr>) {
+  readonly #flush: SplitFlush;
+
+  constructor(kind: AddressKind<VirtAddr>, flush: SplitFlush) {
+    this.#flush = flush;
     this.#huge = new RegionSet(kind);
     this.#giant = new RegionSet(kind);
   }
 
   /**
-   * Splits the pages of 2 MiB that a region cuts, and pages of 1 GiB in it. If it fails, the pages are whole again. O(1 GiB
-   * pages of the region).
+   * Splits the pages of 2 MiB that a region cuts, and pages of 1 GiB in it, and flushes each: processors would go on to use its
+   * translation. If it fails, the pages are whole again. O(1 GiB pages of the region).
    *
-   * @throws PageTableError as `split4k`
+   * @throws PageTableError as `split4k`; the errors of the flush
    */
   cut(table: PageTable, region: MemoryRegion<VirtAddr>): void {
     const done: MemoryRegion<VirtAddr>[] = [];
@@ -39,6 +45,7 @@ export class PageSplits {
       const page = new MemoryRegion(region.kind, (vaddr & -BigInt(size)) as VirtAddr, size);
       (isGiant ? this.#giant : this.#huge).add(page);
       done.push(page);
+      this.#flush(page, PageSize.Huge);
     };
     try {
       for (let at: bigint = region.start; at < region.end; at = (at & -GIANT) + GIANT)
@@ -52,36 +59,46 @@ export class PageSplits {
   }
 
   /**
-   * Makes large pages of their parts again, wherever a region touches one and `isWhole` allows it. A failure leaves a page in
-   * parts, which costs a table and nothing else; the next call tries again.
+   * Makes large pages of their parts again, wherever a region touches one and `isWhole` allows it, and flushes each. A failure
+   * leaves a page in parts, which costs a table and nothing else: the next call tries again. O(split pages that the region
+   * touches · 512).
    *
    * @param region - all pages that were split if not given
    * @param isWhole - whether all parts of a page are in one state, and none is changing
-   * @returns the pages to be flushed. O(split pages that the region touches · 512)
    */
   join(
     table: PageTable,
     region: MemoryRegion<VirtAddr> | undefined,
     isWhole: (page: MemoryRegion<VirtAddr>) => boolean,
-  ): MemoryRegion<VirtAddr>[] {
-    const joined: MemoryRegion<VirtAddr>[] = [];
-    for (const [set, size] of [
-      [this.#huge, PageSize.Huge],
-      [this.#giant, PageSize.Giant],
-    ] as const) {
-      for (const page of pagesOf(set, region, size)) {
-        if (!isWhole(page)) continue;
-        let found = size as PageSize;
-        try {
-          found = table.collapse(page.start, size);
-          if (found >= size) set.remove(page);
-        } catch {
-          // The pages are as they should be. At worst, the table is not given back.
-        }
-        if (found >= size) joined.push(page);
-      }
+  ): void {
+    for (const page of pagesOf(this.#huge, region, PageSize.Huge))
+      if (isWhole(page) && this.#canJoin(table, page, PageSize.Huge)) this.#huge.remove(page);
+    for (const page of pagesOf(this.#giant, region, PageSize.Giant))
+      if (isWhole(page) && this.#canJoin(table, page, PageSize.Giant)) this.#giant.remove(page);
+  }
+
+  /** Makes one large page of its parts, unless something is in the way. */
+  #canJoin(table: PageTable, page: MemoryRegion<VirtAddr>, size: PageSize): boolean {
+    let found = size;
+    let isJoined = false;
+    try {
+      found = table.collapse(page.start, size);
+      isJoined = found >= size;
+    } catch {
+      // The page leads where its parts lead. At worst, the table is not given back.
     }
-    return joined;
+    if (found >= size && !this.#canFlush(page)) this.#canFlush(page);
+    return isJoined;
+  }
+
+  /** Flushes the parts of a page that was joined. A flush that fails is owed, and does not make a change fail. */
+  #canFlush(page: MemoryRegion<VirtAddr>): boolean {
+    try {
+      this.#flush(page, PageSize.Regular);
+      return true;
+    } catch {
+      return false;
+    }
   }
 }
 

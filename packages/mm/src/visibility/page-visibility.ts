@@ -65,7 +65,7 @@ export class PageVisibility {
    * All of it, or it throws: whatever step has failed, each page is private, validated and clear, or lost. Splitting a page is
    * the first step, so that a lack of frames changes nothing.
    *
-   * O(pages of 2 MiB + pages of 4 KiB); one exit for 253 of them, and one flush.
+   * O(pages of 2 MiB + pages of 4 KiB); one exit for 253 of them, and one flush, with one more for each large page that is split.
    *
    * @param region - whole 4 KiB pages of allocated blocks, private; nothing happens if it is empty
    * @throws MmError `INVALID_ARGUMENT`, `NOT_ALLOCATED`, `PAGE_IN_USE`, `WRONG_VISIBILITY`, `NO_CURRENT_CPU`: nothing has
@@ -81,19 +81,22 @@ export class PageVisibility {
 
   /**
    * Makes a shared region private: changes its entries, flushes all processors, asks the hypervisor for it, validates and clears
-   * it. Large pages come back where all their parts are private again, with a flush of each.
+   * it. Large pages come back where all their parts are private again, with a flush for each.
    *
    * All of it, or it throws: whatever step has failed, each page is shared as before, without its content, or lost.
    *
    * The cost is that of {@link makeShared}.
    *
    * @param region - whole 4 KiB pages, shared; nothing happens if it is empty
-   * @throws MmError `INVALID_ARGUMENT`, `NOT_ALLOCATED`, `WRONG_VISIBILITY`, `NO_CURRENT_CPU`: nothing has changed;
+   * @throws MmError `INVALID_ARGUMENT`, `NOT_ALLOCATED`, `PAGE_IN_USE`, `WRONG_VISIBILITY`, `NO_CURRENT_CPU`: nothing has changed;
    *   `VISIBILITY_FAILED`; SnpError, PageTableError as `makeRegionPrivate`: nothing has changed
    */
   makePrivate(region: MemoryRegion<VirtAddr>): void {
     const own = this.#owned(region);
-    if (!own.isEmpty) this.#regions.makePrivate(this.cpu, own);
+    if (own.isEmpty) return;
+    this.#regions.record.require(own, 'shared');
+    this.#requireUnused(own);
+    this.#regions.makePrivate(this.cpu, own);
   }
 
   /** Whether the page of `vaddr` is shared. O(log n). */

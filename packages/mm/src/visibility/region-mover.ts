@@ -52,7 +52,7 @@ const MAX_FAILURES = 64;
  * `makeRegionPrivate`, which COCONUT-SVSM and Linux have, too (`kernel/src/mm/page_visibility.rs`;
  * `arch/x86/coco/sev/core.c`):
  *
- * To shared: split, clear, PVALIDATE rescinds, the hypervisor is asked (GHCB specification 2.03, §4.1.6), C:=0, flush, clear.
+ * To shared: split and flush, clear, PVALIDATE rescinds, the hypervisor is asked (GHCB specification 2.03, §4.1.6), C:=0, flush, clear.
  * To private: C:=1, flush, the hypervisor is asked, PVALIDATE validates, clear.
  *
  * PVALIDATE comes before the request, as it needs a page that is the guest's (AMD64 APM vol. 2, §15.36.6). The flush comes
@@ -71,7 +71,7 @@ export class RegionMover {
   constructor(kind: AddressKind<VirtAddr>, options: MoverOptions) {
     this.#kind = kind;
     this.#options = options;
-    this.#splits = new PageSplits(kind);
+    this.#splits = new PageSplits(kind, (page, pageSize) => this.#flush(page, pageSize));
     this.#owed = new RegionSet(kind);
   }
 
@@ -124,7 +124,7 @@ export class RegionMover {
   }
 
   /**
-   * Makes large pages of their parts again, and flushes them: those that a region touches, or all that were split.
+   * Makes large pages of their parts again, those that a region touches or all that were split, and flushes each.
    *
    * @param isWhole - whether all parts of a page are private
    */
@@ -133,19 +133,7 @@ export class RegionMover {
     region: MemoryRegion<VirtAddr> | undefined,
     isWhole: (page: MemoryRegion<VirtAddr>) => boolean,
   ): void {
-    // The translations to be dropped are those of the parts.
-    for (const page of this.#splits.join(cpu.pageTable, region, isWhole))
-      if (!this.#canFlush(cpu, page)) this.#canFlush(cpu, page);
-  }
-
-  /** Flushes a page that leads where its parts led. A flush that fails is owed, and does not make the change fail. */
-  #canFlush(cpu: VisibilityCpu, page: MemoryRegion<VirtAddr>): boolean {
-    try {
-      this.#flush(cpu, page, PageSize.Regular);
-      return true;
-    } catch {
-      return false;
-    }
+    this.#splits.join(cpu.pageTable, region, isWhole);
   }
 
   /** Splits large pages at the bounds, and gives entries that someone has changed by hand the visibility of their pages. */
@@ -156,7 +144,7 @@ export class RegionMover {
     for (const { region: stray } of strays) {
       if (shared) pageTable.setSharedRegion(stray);
       else pageTable.setEncryptedRegion(stray);
-      this.#flush(cpu, stray);
+      this.#flush(stray, strideOf(pageTable, stray));
     }
   }
 
@@ -216,17 +204,14 @@ export class RegionMover {
     }
   }
 
-  #visibility(cpu: VisibilityCpu): VisibilityOptions {
+  #visibility({ pageTable }: VisibilityCpu): VisibilityOptions {
     const { validated, validator } = this.#options;
-    return { validated, validator, flush: (region) => this.#flush(cpu, region) };
+    const flush = (region: MemoryRegion<VirtAddr>): void => this.#flush(region, strideOf(pageTable, region));
+    return { validated, validator, flush };
   }
 
-  /** Flushes a region, and first those whose flush has failed. `pageSize`: that of its pages in the table if not given. */
-  #flush(
-    cpu: VisibilityCpu,
-    region: MemoryRegion<VirtAddr>,
-    pageSize = strideOf(cpu.pageTable, region),
-  ): void {
+  /** Flushes a region, and first those whose flush has failed. */
+  #flush(region: MemoryRegion<VirtAddr>, pageSize: PageSize): void {
     const before = [...this.#owed];
     this.#owed.add(region);
     for (const owed of before) this.#options.flush(owed, PageSize.Regular);

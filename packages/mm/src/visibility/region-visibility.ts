@@ -1,6 +1,6 @@
 import { type AddressKind, PAGE_SIZE, type VirtAddr } from '@svsm/address';
-import { MemoryRegion } from '@svsm/memory-region';
-import { readArgument, refuseArgument } from '../formats/arguments.ts';
+import type { MemoryRegion } from '@svsm/memory-region';
+import { refuseArgument, regionArgument } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import type { MmEvent, MmTrace } from '../formats/mm-event.ts';
 import { PageRecord } from './page-record.ts';
@@ -30,11 +30,10 @@ export class RegionVisibility {
 
   /** A region of whole pages. @throws MmError `INVALID_ARGUMENT` */
   regionOf(region: MemoryRegion<VirtAddr>): MemoryRegion<VirtAddr> {
-    const expected = 'pass a region of whole 4 KiB pages';
-    const own = readArgument('the region', region, expected, () => MemoryRegion.from(this.#kind, region));
+    const own = regionArgument('the region', region, this.#kind);
     const page = BigInt(PAGE_SIZE);
     if (own.start % page !== 0n || own.size % page !== 0n)
-      refuseArgument('the region', String(own), expected);
+      refuseArgument('the region', String(own), 'pass whole 4 KiB pages');
     return own;
   }
 

@@ -1,7 +1,7 @@
 import { type Bytes, byteCount, PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import { readArgument, refuseArgument, requireInteger } from '../formats/arguments.ts';
-import { MmError } from '../formats/mm-error.ts';
+import { isMmError, MmError } from '../formats/mm-error.ts';
 import type { PageVisibility } from './page-visibility.ts';
 
 /** The object that has the visibility of pages: an `Svsm`. */
@@ -95,7 +95,7 @@ export class SharedBox {
       this.#visibility.release(this.#region);
       this.#state = 'released';
     } catch (error) {
-      if (this.#visibility.isAbandoned(this.#region)) this.#state = 'released';
+      if (isMmError(error, 'VISIBILITY_FAILED')) this.#state = 'released';
       throw error;
     }
   }

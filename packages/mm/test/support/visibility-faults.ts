@@ -145,7 +145,7 @@ function prepared({ prepare }: Operation): VisibilityWorld {
   return it;
 }
 
-/** What is wrong after an operation, and after a hypervisor without malice has given everything back. */
+/** The broken law after an operation, or after a hypervisor without malice has given everything back; `undefined` if none is. */
 function problemOf(it: VisibilityWorld, start: string): string | undefined {
   const { visibility, pages } = it;
   const gpas = looked(it);

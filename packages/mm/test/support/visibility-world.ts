@@ -63,6 +63,8 @@ export interface VisibilityWorld {
   /** Called before a step, and after one that has not thrown. A result of the first replaces an instruction. */
   before: (step: Step) => unknown;
   after: (step: Step) => void;
+  /** Called with each event of the machine. */
+  onEvent: (event: MachineEvent) => void;
   /** The answer to the next exit through a GHCB. */
   answer: GhcbAnswer | undefined;
   /** The number of exits. */
@@ -76,6 +78,7 @@ export function visibilityWorld({ cpus: count = 2, mib = 12 } = {}): VisibilityW
     exits: 0,
     before: (_: Step): unknown => undefined,
     after: (_: Step): void => {},
+    onEvent: (_: MachineEvent): void => {},
     answer: undefined as GhcbAnswer | undefined,
   };
   const machine = new SnpMachine({
@@ -83,6 +86,7 @@ export function visibilityWorld({ cpus: count = 2, mib = 12 } = {}): VisibilityW
     hypervisor: (it) => new HostileHypervisor(it),
     trace: (event: MachineEvent) => {
       if (event.type === 'vmgexit') hooks.exits += 1;
+      hooks.onEvent(event);
       hooks.before('event');
     },
   });
