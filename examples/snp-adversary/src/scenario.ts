@@ -1,3 +1,4 @@
+import { isMmError } from '@svsm/mm';
 import { isSnpError, isSnpFault, type SnpErrorCode, SvsmResult } from '@svsm/sev-snp';
 import { type Moment, Stage, type StageOptions } from './stage.ts';
 
@@ -82,6 +83,8 @@ function endingOf(error: unknown): Ending {
     const names = Object.entries(SvsmResult).find(([, result]) => result === error.details.result);
     return { stoppedBy: 'SVSM', guestSees: names?.[0] ?? error.code };
   }
+  if (isMmError(error))
+    return { stoppedBy: error.code === 'VISIBILITY_FAILED' ? 'rollback' : 'record', guestSees: error.code };
   if (isSnpError(error)) return { stoppedBy: STOPS[error.code] ?? 'guest', guestSees: error.code };
   throw error;
 }

@@ -7,6 +7,7 @@ import { INTERRUPTED } from './interrupted.ts';
 import { LET_THROUGH } from './let-through.ts';
 import { PAGES_IN_USE } from './pages-in-use.ts';
 import { PRIVATE_PAGES } from './private-pages.ts';
+import { SHARED_MEMORY } from './shared-memory.ts';
 import { SVSM } from './svsm.ts';
 import { SVSM_PROCESSORS } from './svsm-processors.ts';
 import { SWAPPED_PAGES } from './swapped-pages.ts';
@@ -26,4 +27,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LET_THROUGH,
   ...GUEST_CONTEXTS,
   ...PAGES_IN_USE,
+  ...SHARED_MEMORY,
 ].sort((a, b) => Number(a.id.slice(1)) - Number(b.id.slice(1)));
