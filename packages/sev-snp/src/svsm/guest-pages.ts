@@ -95,8 +95,18 @@ export class GuestPages {
     this.#state.allowAll(region);
   }
 
-  /** Rescinds the validation of a page. First every other level loses its access. */
-  rescind(gpa: PhysAddr, size: RmpPageSize, vmpl: number, ignoreUnchanged: boolean): void {
+  /**
+   * Rescinds the validation of a page. First every other level loses its access.
+   *
+   * @param revoke - how they lose it: without a flush, the page must not get another use until one comes
+   */
+  rescind(
+    gpa: PhysAddr,
+    size: RmpPageSize,
+    vmpl: number,
+    ignoreUnchanged: boolean,
+    revoke: 'revoke' | 'revokeUnflushed' = 'revoke',
+  ): void {
     const region = pageRegion(gpa, size);
     const { validated } = this.#state;
     if (validated.firstIn(region) === undefined) {
@@ -110,7 +120,7 @@ export class GuestPages {
     const change = { isMade: false };
     try {
       this.rights.undoing((journal) => {
-        this.rights.revoke(gpa, size, journal);
+        this.rights[revoke](gpa, size, journal);
         withheld = levelsWithout([rightsBefore(rights[0]!, journal)]);
         this.#pvalidate(gpa, size, false, change);
       });

@@ -10,35 +10,38 @@ import {
 } from '../formats/svsm-protocol.ts';
 import type { Vmpl } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
+import { FlushBatch } from './flush-batch.ts';
 import { levelsWithout, rightsBefore } from './page-rights.ts';
 import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
 import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
 
 /** SVSM_CORE_PVALIDATE (AMD document 58019, §6.2). O(entries). */
 export function pvalidateList(call: SvsmCallContext, list: bigint): number {
-  return eachEntry(call, list, ({ gpa, validate, ignoreUnchanged, ...entry }) => {
+  return eachEntry(call, list, ({ gpa, validate, ignoreUnchanged, ...entry }, batch) => {
     const size = requireSize({ gpa, validate, ignoreUnchanged, ...entry });
     if (entry.reserved !== 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
     const { memory, vmpl } = call;
-    using(call, [[gpa, size, 'change']], () => {
-      if (validate) memory.validate(gpa, size, vmpl, ignoreUnchanged);
-      else memory.rescind(gpa, size, vmpl, ignoreUnchanged);
-    });
+    if (validate) {
+      batch.flush();
+      using(call, [[gpa, size, 'change']], () => memory.validate(gpa, size, vmpl, ignoreUnchanged));
+    } else {
+      batch.using(gpa, size, () => memory.rescind(gpa, size, vmpl, ignoreUnchanged, 'revokeUnflushed'));
+    }
   });
 }
 
 /** SVSM_CORE_DEPOSIT_MEM (AMD document 58019, §6.5). O(entries). */
 export function depositList(call: SvsmCallContext, list: bigint): number {
-  return eachEntry(call, list, (entry) => {
+  return eachEntry(call, list, (entry, batch) => {
     const { gpa, validate, ignoreUnchanged, reserved } = entry;
     const size = requireSize(entry);
     if (reserved !== 0 || validate || ignoreUnchanged) throw new SvsmRefusal(SvsmResult.InvalidParameter);
     const { state, vmpl } = call;
     const { rights } = call.memory;
-    using(call, [[gpa, size, 'change']], () => {
+    batch.using(gpa, size, () => {
       const before = rights.require(gpa, size, vmpl);
       const withheld = rights.undoing((journal) => {
-        rights.revoke(gpa, size, journal);
+        rights.revokeUnflushed(gpa, size, journal);
         return levelsWithout([...before, rightsBefore(before[0]!, journal)]);
       });
       state.addDeposit(gpa, size, vmpl, withheld);
@@ -111,8 +114,15 @@ function claimingDeposits<T>(call: SvsmCallContext, pages: readonly PhysAddr[], 
   }
 }
 
-/** Processes the entries of a list from `next` on. Afterwards `next` has the progress, also after a refusal. */
-function eachEntry(call: SvsmCallContext, list: bigint, process: (entry: SvsmListEntry) => void): number {
+/**
+ * Processes the entries of a list from `next` on, with one flush at the end. Afterwards `next` has the progress, also after a
+ * refusal.
+ */
+function eachEntry(
+  call: SvsmCallContext,
+  list: bigint,
+  process: (entry: SvsmListEntry, batch: FlushBatch) => void,
+): number {
   requireAligned(list, SVSM_LIST_ENTRY_SIZE);
   return using(call, [[list, SVSM_LIST_ENTRY_SIZE, 'access']], () => {
     call.memory.rights.requireAccess(list, call.vmpl as Vmpl);
@@ -121,18 +131,23 @@ function eachEntry(call: SvsmCallContext, list: bigint, process: (entry: SvsmLis
     if (count === 0 || count > max || first >= count) throw new SvsmRefusal(SvsmResult.InvalidParameter);
     const end = Math.min(count, first + call.entriesPerCall);
     let next = first;
+    const batch = new FlushBatch(call);
     try {
       for (; next < end; next += 1) {
         const at = list + BigInt(SVSM_LIST_ENTRY_SIZE * (next + 1));
         // The list can have taken away the page in which it lies.
         call.state.requireGuest(at, SVSM_LIST_ENTRY_SIZE);
-        process(decodeSvsmListEntry(call.memory.read(at, SVSM_LIST_ENTRY_SIZE)));
+        process(decodeSvsmListEntry(call.memory.read(at, SVSM_LIST_ENTRY_SIZE)), batch);
       }
     } finally {
-      isDone(() => {
-        call.state.requireGuest(list, SVSM_LIST_ENTRY_SIZE);
-        call.memory.write(list + 2n, Uint8Array.of(next & 0xff, next >> 8));
-      });
+      try {
+        batch.flush();
+      } finally {
+        isDone(() => {
+          call.state.requireGuest(list, SVSM_LIST_ENTRY_SIZE);
+          call.memory.write(list + 2n, Uint8Array.of(next & 0xff, next >> 8));
+        });
+      }
     }
     return next === count ? SvsmResult.Success : SvsmResult.Incomplete;
   });

@@ -151,7 +151,17 @@ export class RightsOfPages {
 
   /** Takes all rights on a page from the other levels, and flushes, which RMPADJUST alone does not (§15.36.15). */
   revoke(gpa: PhysAddr, size: RmpPageSize, journal?: RightsJournal): void {
+    this.revokeUnflushed(gpa, size, journal);
+    this.flush();
+  }
+
+  /** {@link revoke} without the flush: until {@link flush}, a TLB can still have the rights. */
+  revokeUnflushed(gpa: PhysAddr, size: RmpPageSize, journal?: RightsJournal): void {
     for (const level of LEVELS) this.#adjustNoting(gpa, size, level, VmplPermission.None, false, journal);
+  }
+
+  /** Drops what the TLBs of the guest's processors have of rights that were taken. */
+  flush(): void {
     this.#vcpu.invlpgb();
   }
 

@@ -45,7 +45,8 @@ export function using<T>(call: Operation, pages: readonly PagesInUse[], action: 
   }
 }
 
-function holdingAll<T>(call: Operation, pages: readonly PagesInUse[], action: () => T): T {
+/** Runs a part of a call while pages, which it has claimed, are mapped. @throws SvsmRefusal if one cannot be mapped */
+export function holdingAll<T>(call: Operation, pages: readonly PagesInUse[], action: () => T): T {
   const [first, ...others] = pages;
   if (first === undefined) return action();
   const [gpa, bytes] = first;
