@@ -144,9 +144,13 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
         charter: 'virtual memory regions: mappings at addresses, and their page faults',
         imports: ['formats'],
       },
+      guest: {
+        charter: 'the guest: its memory, used for a moment, and the calls that it makes',
+        imports: ['formats', 'cpu'],
+      },
       boot: {
         charter: 'the boot, step by step, and the SVSM, which composes all',
-        imports: ['formats', 'layout', 'cpu', 'visibility'],
+        imports: ['formats', 'layout', 'cpu', 'visibility', 'guest'],
       },
     },
   },

@@ -8,6 +8,7 @@
 export * from './boot/index.ts';
 export * from './cpu/index.ts';
 export * from './formats/index.ts';
+export * from './guest/index.ts';
 export * from './layout/index.ts';
 export * from './visibility/index.ts';
 export * from './vm/index.ts';

@@ -56,7 +56,7 @@ export interface BootOptions {
   readonly cpus?: number | readonly number[];
   /** An OR of `HypervisorFeature`: SNP, AP creation and several VMPLs if not given. */
   readonly requiredFeatures?: bigint;
-  /** The number of entries that one call of the guest may process, as in `SvsmStateOptions`: 512 if not given. */
+  /** The number of entries that one call of the guest may process, as in `SvsmStateOptions`: 128 if not given, then it is INCOMPLETE. */
   readonly entriesPerCall?: number;
   /** Makes the processor with an APIC ID, at VMPL0 and with a `Tlb`. One of `guest.createVcpu` if not given. */
   readonly createVcpu?: (apicId: number) => Vcpu;
@@ -137,7 +137,7 @@ export function planOf(options: BootOptions): BootPlan {
     layout: layoutFor(guest, options.layout),
     apicIds: apicIdsOf(cpus),
     requiredFeatures: options.requiredFeatures ?? REQUIRED,
-    entriesPerCall: options.entriesPerCall ?? 512,
+    entriesPerCall: options.entriesPerCall ?? 128,
     createVcpu,
     flush,
     trace,

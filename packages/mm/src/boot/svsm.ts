@@ -2,13 +2,21 @@ import type { PhysAddr, VirtAddr } from '@svsm/address';
 import type { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { PageTablePart, PagingConfig } from '@svsm/pagetable';
-import type { Guest, SvsmState, ValidatedPages, Vcpu, Vmpl } from '@svsm/sev-snp';
+import {
+  type Guest,
+  type SvsmMemory,
+  type SvsmRegisters,
+  type SvsmState,
+  type ValidatedPages,
+  type Vcpu,
+  Vmpl,
+} from '@svsm/sev-snp';
 import { type MapGuardOptions, MappingGuard } from '../cpu/mapping-guard.ts';
-import { pageAccessOf } from '../cpu/page-access.ts';
 import type { PerCpu } from '../cpu/per-cpu.ts';
 import type { Processors } from '../cpu/processors.ts';
 import { requireInteger } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
+import { GuestService } from '../guest/guest-service.ts';
 import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
 import type { DirectMap } from '../layout/direct-map.ts';
 import type { MemoryMap } from '../layout/memory-map.ts';
@@ -59,6 +67,8 @@ export class Svsm {
   readonly visibility: PageVisibility;
   /** The state of the SVSM that serves the guest: one for all processors. */
   readonly state: SvsmState;
+  /** The service to the guest: it serves the calls of all processors, whenever the hypervisor enters the SVSM. */
+  readonly service: GuestService;
   readonly #booted: Booted;
   readonly #createVcpu: (apicId: number) => Vcpu;
   #isDisposed = false;
@@ -76,6 +86,10 @@ export class Svsm {
     this.processors = booted.processors;
     this.visibility = booted.visibility;
     this.state = booted.state;
+    this.service = new GuestService(booted.state, booted.processors, { trace: booted.trace });
+    guest.onEnter(Vmpl.Vmpl0, (caller) => {
+      if (!this.#isDisposed) this.service.enter(caller);
+    });
     this.#booted = booted;
     this.#createVcpu = createVcpu ?? (() => createProcessor(guest));
   }
@@ -166,11 +180,10 @@ export class Svsm {
   /**
    * Gives memory to the firmware that a level of the guest runs, through the current processor: see `launchFirmware`.
    *
-   * @throws MmError `NOT_BOOTED`; as {@link launchFirmware}
+   * @throws MmError `NOT_BOOTED`, `NO_VIRTUAL_RANGE`; as {@link launchFirmware}
    */
   launchFirmware(regions: Iterable<MemoryRegion<PhysAddr>>, vmpl: Vmpl): void {
-    const { memory } = this.state.on(this.thisCpu().vcpu, pageAccessOf(this.thisCpu()));
-    launchFirmware(memory, this.validated, regions, vmpl);
+    launchFirmware(this.guestMemory, this.validated, regions, vmpl);
   }
 
   /**
@@ -184,12 +197,33 @@ export class Svsm {
   }
 
   /**
+   * The guest's memory, as the current processor uses it: `copyFromGuest`, `copyToGuest` and `GuestPtr` take it.
+   *
+   * @throws MmError `NOT_BOOTED`; `NO_VIRTUAL_RANGE` if the temporary ranges of the processor have no room
+   */
+  get guestMemory(): SvsmMemory {
+    this.#requireBooted();
+    return this.service.on().memory;
+  }
+
+  /**
+   * Serves a call of the guest whose arguments are in `registers`, as `GuestService.call`.
+   *
+   * @throws MmError `NOT_BOOTED`, `INVALID_ARGUMENT`, `NO_VIRTUAL_RANGE`; SnpError as `SvsmCore.call`
+   */
+  serve(caller: Vcpu, registers: SvsmRegisters): number {
+    this.#requireBooted();
+    return this.service.call(caller, registers);
+  }
+
+  /**
    * Ends the SVSM: the GHCBs become private pages again, and all tables are given up. Another SVSM can boot in the guest then,
    * with the runs of {@link validated} as its option `validated`. Does nothing the second time.
    *
    * @throws SnpError as `Ghcb.release`, if the hypervisor does not give a page back: call it again
    */
   [Symbol.dispose](): void {
+    this.service[Symbol.dispose]();
     this.#booted.undo.run();
     this.#isDisposed = true;
   }

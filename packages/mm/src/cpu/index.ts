@@ -5,7 +5,6 @@
  */
 
 export { type MapGuardOptions, MappingGuard, type MappingSpace } from './mapping-guard.ts';
-export { pageAccessOf } from './page-access.ts';
 export { PageUses } from './page-uses.ts';
 export { PerCpu, type PerCpuParts } from './per-cpu.ts';
 export { Processors } from './processors.ts';

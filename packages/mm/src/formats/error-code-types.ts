@@ -81,5 +81,23 @@ export type VmrErrorCode = CodeOf<
   'Vmr' | 'Vmr.insert' | 'Vmr.remove' | 'Vmr.attach' | 'Vmr.detach' | 'Vmr.handlePageFault'
 >;
 
+/** The codes that using memory of the guest throws: `copyFromGuest`, `copyToGuest`, `GuestPtr`, `guestFormats`, `GuestWindow`. */
+export type GuestMemoryErrorCode = CodeOf<
+  | 'copyFromGuest'
+  | 'copyToGuest'
+  | 'GuestPtr'
+  | 'GuestPtr.write'
+  | 'GuestPtr.at'
+  | 'GuestPtr.cast'
+  | 'guestFormats.bytes'
+  | 'guestFormats.struct'
+  | 'GuestWindow'
+>;
+
+/** The codes that serving the guest throws: `GuestService`. */
+export type GuestServiceErrorCode = CodeOf<
+  'GuestService' | 'GuestService.on' | 'GuestService.register' | 'GuestService.enter' | 'GuestService.call'
+>;
+
 /** The codes that the boot throws: `Svsm.boot`. */
 export type BootErrorCode = CodeOf<'Svsm.boot'>;

@@ -99,6 +99,22 @@ export const ERRORS_OF = {
   'Vmr.detach': ['NOT_ATTACHED', 'FLUSH_FAILED', 'BUSY'],
   'Vmr.handlePageFault': ['INVALID_ARGUMENT', 'FLUSH_FAILED', 'BUSY'],
 
+  // The guest.
+  copyFromGuest: ['INVALID_ARGUMENT'],
+  copyToGuest: ['INVALID_ARGUMENT'],
+  GuestPtr: ['INVALID_ARGUMENT'],
+  'GuestPtr.write': ['INVALID_ARGUMENT'],
+  'GuestPtr.at': ['INVALID_ARGUMENT'],
+  'GuestPtr.cast': ['INVALID_ARGUMENT'],
+  'guestFormats.bytes': ['INVALID_ARGUMENT'],
+  'guestFormats.struct': ['INVALID_ARGUMENT'],
+  GuestWindow: ['INVALID_ARGUMENT', 'NO_VIRTUAL_RANGE'],
+  GuestService: ['INVALID_ARGUMENT'],
+  'GuestService.on': ['NO_VIRTUAL_RANGE', 'NO_SUCH_CPU', 'NO_CURRENT_CPU'],
+  'GuestService.register': ['INVALID_ARGUMENT', 'NO_VIRTUAL_RANGE', 'NO_SUCH_CPU', 'NO_CURRENT_CPU'],
+  'GuestService.enter': ['INVALID_ARGUMENT', 'NO_VIRTUAL_RANGE', 'NO_CURRENT_CPU'],
+  'GuestService.call': ['INVALID_ARGUMENT', 'NO_VIRTUAL_RANGE', 'NO_CURRENT_CPU'],
+
   // Boot.
   demandFeatures: ['MISSING_FEATURE'],
   pagingOf: ['INVALID_ARGUMENT'],
@@ -120,7 +136,9 @@ export const ERRORS_OF = {
   'Svsm.on': ['INVALID_ARGUMENT', 'NO_SUCH_CPU', 'NOT_BOOTED'],
   'Svsm.virtToPhys': ['NOT_A_MAPPING', 'NOT_BOOTED'],
   'Svsm.physToVirt': ['INVALID_ARGUMENT', 'NOT_DIRECT_MAPPED'],
-  'Svsm.launchFirmware': ['PAGE_REFUSED', 'NOT_BOOTED'],
+  'Svsm.launchFirmware': ['NO_VIRTUAL_RANGE', 'PAGE_REFUSED', 'NOT_BOOTED'],
   'Svsm.checkInvariants': ['INVARIANT_BROKEN', 'NOT_BOOTED'],
   'Svsm.mapGlobal': ['INVALID_ARGUMENT', 'NO_VIRTUAL_RANGE', 'NOT_BOOTED'],
+  'Svsm.guestMemory': ['NO_VIRTUAL_RANGE', 'NOT_BOOTED'],
+  'Svsm.serve': ['INVALID_ARGUMENT', 'NO_VIRTUAL_RANGE', 'NOT_BOOTED'],
 } as const;

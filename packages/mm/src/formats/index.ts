@@ -9,6 +9,8 @@ export type {
   BootErrorCode,
   DirectMapErrorCode,
   GuardErrorCode,
+  GuestMemoryErrorCode,
+  GuestServiceErrorCode,
   LayoutErrorCode,
   MappingErrorCode,
   MemoryMapErrorCode,

@@ -1,0 +1,52 @@
+import { PageSize } from '@svsm/address';
+import type { GuestPageAccess } from '@svsm/sev-snp';
+import { PerCpu } from '../cpu/per-cpu.ts';
+import { requireInstance, requireInteger, requireOptions } from '../formats/arguments.ts';
+import { WindowSlots } from './window-slots.ts';
+
+/** Options of a {@link GuestWindow}. */
+export interface GuestWindowOptions {
+  /** The number of pages of 4 KiB that can be used before a flush: 32 if not given. */
+  readonly small?: number;
+  /** The number of pages of 2 MiB that can be used before a flush: 128 if not given. */
+  readonly huge?: number;
+}
+
+/**
+ * The pages of the guest as one processor of the SVSM uses them: each is mapped for a moment, at an address of the processor's
+ * temporary ranges. No memory of the guest stays mapped. One flush comes before addresses are used a second time, not with each
+ * page.
+ */
+export class GuestWindow implements Disposable {
+  /** The argument of `SvsmState.on`. */
+  readonly access: GuestPageAccess;
+  readonly #small: WindowSlots;
+  readonly #huge: WindowSlots;
+
+  /**
+   * @param cpu - the processor, whose addresses it takes
+   * @throws MmError `INVALID_ARGUMENT`; `NO_VIRTUAL_RANGE` if a temporary range has no room
+   */
+  constructor(cpu: PerCpu, options: GuestWindowOptions = {}) {
+    requireInstance('the processor', cpu, PerCpu, 'a PerCpu');
+    requireOptions('options', options, ['small', 'huge']);
+    const { small = 32, huge = 128 } = options;
+    requireInteger('small', small, 1);
+    requireInteger('huge', huge, 1);
+    const place = { mapper: cpu.part, flush: cpu.flush.bind(cpu) };
+    this.#small = new WindowSlots({ ...place, range: cpu.temp4k }, small);
+    try {
+      this.#huge = new WindowSlots({ ...place, range: cpu.temp2m }, huge);
+    } catch (error) {
+      this.#small.release();
+      throw error;
+    }
+    this.access = (gpa, size, use) => (size === PageSize.Huge ? this.#huge : this.#small).with(gpa, use);
+  }
+
+  /** Flushes what has been used, and gives the addresses back. The window cannot be used any more. */
+  [Symbol.dispose](): void {
+    this.#small.release();
+    this.#huge.release();
+  }
+}

@@ -1,0 +1,86 @@
+import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
+import { MemoryRegion } from '@svsm/memory-region';
+import { type PageMapper, PtePreset } from '@svsm/pagetable';
+import type { VirtualRange } from '../cpu/virtual-range.ts';
+import { MmError } from '../formats/mm-error.ts';
+
+/** The addresses of a {@link WindowSlots}, and how they are mapped. */
+export interface WindowPlace {
+  readonly mapper: Pick<PageMapper, 'mapRegion' | 'unmapRegion'>;
+  readonly range: VirtualRange;
+  /** Drops translations of the processor that uses the addresses. */
+  readonly flush: (region: MemoryRegion<VirtAddr>, pageSize: PageSize) => void;
+}
+
+/**
+ * Addresses at which pages of one size are mapped for a moment. A page is unmapped at once. Its address is used again only after
+ * a flush, and one flush makes all addresses usable again that wait for it.
+ */
+export class WindowSlots {
+  /** The addresses. */
+  readonly region: MemoryRegion<VirtAddr>;
+  readonly #place: WindowPlace;
+  /** Addresses that no TLB holds. */
+  #clean: VirtAddr[];
+  /** Addresses that have been used since the last flush. */
+  #used: VirtAddr[] = [];
+
+  /** @throws MmError `NO_VIRTUAL_RANGE` if the range has no room */
+  constructor(place: WindowPlace, slots: number) {
+    this.#place = place;
+    this.region = place.range.allocate(slots);
+    this.#clean = [...this.region.iterPages(place.range.pageSize)].reverse();
+  }
+
+  /**
+   * Maps a page, private and writable, runs `use` with its address, and unmaps it.
+   *
+   * @throws MmError `NO_VIRTUAL_RANGE` if all addresses are in use; PageTableError as `mapRegion`; the errors of the flush, and of
+   *   `use`
+   */
+  with<T>(gpa: PhysAddr, use: (gva: VirtAddr) => T): T {
+    const { mapper, range } = this.#place;
+    const page = this.#take();
+    const region = MemoryRegion.unchecked(this.region.kind, page, BigInt(range.pageSize));
+    try {
+      mapper.mapRegion(region, gpa, PtePreset.Data, { pageSize: range.pageSize });
+    } catch (error) {
+      this.#clean.push(page);
+      throw error;
+    }
+    try {
+      return use(page);
+    } finally {
+      this.#used.push(page);
+      mapper.unmapRegion(region, { allowHoles: true });
+    }
+  }
+
+  /** Gives the addresses back, after a flush of those that have been used. */
+  release(): void {
+    this.#flush();
+    this.#place.range.free(this.region);
+  }
+
+  #take(): VirtAddr {
+    const page = this.#clean.pop();
+    if (page !== undefined) return page;
+    this.#flush();
+    const again = this.#clean.pop();
+    if (again !== undefined) return again;
+    const { pageSize, region } = this.#place.range;
+    throw new MmError('NO_VIRTUAL_RANGE', { pages: 1, alignment: pageSize, range: String(region) });
+  }
+
+  #flush(): void {
+    const used = this.#used;
+    if (used.length === 0) return;
+    const { pageSize } = this.#place.range;
+    const first = used.reduce((least, page) => (page < least ? page : least));
+    const last = used.reduce((most, page) => (page > most ? page : most));
+    const bytes = last - first + BigInt(pageSize);
+    this.#place.flush(MemoryRegion.unchecked(this.region.kind, first, bytes), pageSize);
+    this.#clean = [...this.#clean, ...used.reverse()];
+    this.#used = [];
+  }
+}
