@@ -5,9 +5,9 @@
  * @packageDocumentation
  */
 
-export type { BackingFacts, Mismatch, NestedFacts, RmpFacts } from './backing/backing.ts';
+export type { Backing, BackingFacts, Mismatch, NestedFacts, RmpFacts } from './backing/backing.ts';
 export { type NestedDump, openNested } from './backing/nested-dump.ts';
-export type { NestedOptions } from './backing/nested-table.ts';
+export type { NestedOptions, NestedPaging } from './backing/nested-paging.ts';
 export { openRmp, openSavedRmp, type RmpPlace, type RmpTable } from './backing/rmp-table.ts';
 export type { Codecs, Decoder } from './formats/codecs.ts';
 export type { Dump, DumpCpu, KernelFacts } from './formats/dump.ts';

@@ -23,7 +23,7 @@ interface Case {
 const CASES: readonly Case[] = [
   {
     code: "import { PAGE_SIZE } from '@svsm/address'; console.log(PAGE_SIZE);",
-    ceiling: 100,
+    ceiling: 160,
     without: ['Error'],
   },
   {
@@ -33,17 +33,17 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { MemoryRegion } from '@svsm/memory-region'; console.log(MemoryRegion);",
-    ceiling: 5320,
+    ceiling: 5780,
     without: ['PageTableError', 'RESERVED_BITS', 'copyWithin'],
   },
   {
     code: "import { RegionSet } from '@svsm/memory-region'; console.log(RegionSet);",
-    ceiling: 7790,
+    ceiling: 9000,
     without: ['PageTableError', 'RESERVED_BITS'],
   },
   {
     code: "import { PageTable } from '@svsm/pagetable'; console.log(PageTable);",
-    ceiling: 25960,
+    ceiling: 27140,
     without: ['onStaleUse', 'copyWithin'],
   },
   {
@@ -52,14 +52,14 @@ const CASES: readonly Case[] = [
     without: ['node:', 'writable and executable'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 25450, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 14350, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 33560, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 18910, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 54370, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 71080, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 20300, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 79120, without: ['deposit'] },
+    formats: { ceiling: 26100, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 14960, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 35540, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 19470, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 56250, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 74250, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 21800, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 82110, without: ['deposit'] },
   }),
 ];
 

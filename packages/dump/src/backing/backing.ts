@@ -2,7 +2,7 @@ import { PAGE_SHIFT, PAGE_SIZE, PageSize } from '@svsm/address';
 import { type PageState, pageStateOf, type RmpEntry, VmplPermission } from '@svsm/sev-snp/formats';
 import { DumpError } from '../source/dump-error.ts';
 import { GuestPages } from './guest-pages.ts';
-import type { NestedPage, NestedTable } from './nested-table.ts';
+import type { NestedPage, NestedPaging } from './nested-paging.ts';
 import { HUGE_FRAMES, type RmpTable } from './rmp-table.ts';
 
 /** The RMP entry that decides for a page. */
@@ -93,7 +93,7 @@ export interface MappedPart {
 /** The parts of a {@link Backing}. */
 export interface BackingOptions {
   readonly rmp?: RmpTable | undefined;
-  readonly nested?: NestedTable | undefined;
+  readonly nested?: NestedPaging | undefined;
   /** The ASID of the guest whose mappings are asked for. Without it and without `nested`, they are the host's. */
   readonly asid?: number | undefined;
   /** The VMPL at which the guest runs, 0 to 3. Default: rights of the VMPL are not compared. */
@@ -126,7 +126,7 @@ export class Backing {
   readonly rmp: RmpTable | undefined;
   readonly asid: number | undefined;
   readonly vmpl: number | undefined;
-  readonly #nested: NestedTable | undefined;
+  readonly #nested: NestedPaging | undefined;
   /** The pages of the guest by address, if there is no nested page table. */
   readonly #guestPages: GuestPages | undefined;
 
@@ -186,7 +186,7 @@ export class Backing {
     return { count, spa: addressOf(frame), nested: null, rmp: rmpFactsOf(entry) };
   }
 
-  #throughNested(nested: NestedTable, frame: number, most: number): Piece {
+  #throughNested(nested: NestedPaging, frame: number, most: number): Piece {
     const page = nested.translate(frame);
     if (!('frame' in page)) return { count: Math.min(most, page.count), spa: null, nested: null, rmp: null };
     const rest = page.pageSize / PAGE_SIZE - (page.frame % (page.pageSize / PAGE_SIZE));

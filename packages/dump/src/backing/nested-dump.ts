@@ -2,12 +2,12 @@ import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
 import type { Dump } from '../formats/dump.ts';
 import type { MemoryRange } from '../formats/segments.ts';
 import { inFile } from '../source/dump-error.ts';
-import { type NestedOptions, NestedTable } from './nested-table.ts';
+import { type NestedOptions, NestedPaging } from './nested-paging.ts';
 
 /** The memory of a guest in the dump of its host. */
 export interface NestedDump extends Dump {
   /** The nested page table, through which `readFrame` reads. */
-  readonly nested: NestedTable;
+  readonly nested: NestedPaging;
 }
 
 /**
@@ -20,7 +20,7 @@ export interface NestedDump extends Dump {
 export function openNested(host: Dump, options: NestedOptions): NestedDump {
   const { source, notices } = host;
   const readHost = (frame: number, bytes: Uint8Array): boolean => host.readFrame(frame, bytes);
-  const nested = inFile(host.name, () => new NestedTable(readHost, options));
+  const nested = inFile(host.name, () => new NestedPaging(readHost, options));
   const { format, levels, root } = nested;
   const place = `${format.toUpperCase()} of ${levels} levels at 0x${root.toString(16)}`;
   return {
@@ -43,7 +43,7 @@ export function openNested(host: Dump, options: NestedOptions): NestedDump {
   };
 }
 
-function* memoryOf(host: Dump, nested: NestedTable): Generator<MemoryRange, undefined, undefined> {
+function* memoryOf(host: Dump, nested: NestedPaging): Generator<MemoryRange, undefined, undefined> {
   for (const { first, count, frame } of nested.runs()) {
     const size = count * PAGE_SIZE;
     const [from, last] = [

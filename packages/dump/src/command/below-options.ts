@@ -1,4 +1,4 @@
-import type { NestedOptions } from '../backing/nested-table.ts';
+import type { NestedOptions } from '../backing/nested-paging.ts';
 import type { RmpPlace } from '../backing/rmp-table.ts';
 import type { Command } from './manual.ts';
 import { decimal, parseHex, parseRange } from './numbers.ts';

@@ -1,7 +1,7 @@
 import { requireMethods } from '../formats/arguments.ts';
 
 /**
- * The guest's memory, as `SvsmMemory` of `@svsm/sev-snp` gives it: `GuestCpu.memory` is one. It judges an address before it maps
+ * The guest's memory, as `SvsmMemory` of `@svsm/sev-snp` gives it: `ServingCpu.memory` is one. It judges an address before it maps
  * anything, reads each byte once, and catches faults.
  */
 export interface GuestMemory {

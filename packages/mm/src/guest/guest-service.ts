@@ -5,8 +5,8 @@ import { Processors } from '../cpu/processors.ts';
 import { requireInstance, requireOptions } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
-import { GuestCpu } from './guest-cpu.ts';
 import type { GuestWindowOptions } from './guest-window.ts';
+import { ServingCpu } from './serving-cpu.ts';
 
 /** Options of a {@link GuestService}. */
 export interface GuestServiceOptions {
@@ -32,7 +32,7 @@ export class GuestService implements Disposable {
   readonly state: SvsmState;
   readonly #processors: Processors;
   readonly #options: GuestServiceOptions;
-  readonly #cpus: Map<PerCpu, GuestCpu> = new Map();
+  readonly #cpus: Map<PerCpu, ServingCpu> = new Map();
   readonly #servers: WeakMap<Vcpu, PerCpu> = new WeakMap();
 
   /** @throws MmError `INVALID_ARGUMENT` */
@@ -51,11 +51,11 @@ export class GuestService implements Disposable {
    * @param cpu - a processor, or its APIC ID; the current one if not given
    * @throws MmError `NO_SUCH_CPU`, `NO_CURRENT_CPU`; `NO_VIRTUAL_RANGE` if its temporary ranges have no room
    */
-  on(cpu: PerCpu | number = this.#processors.thisCpu()): GuestCpu {
+  on(cpu: PerCpu | number = this.#processors.thisCpu()): ServingCpu {
     const found = this.#processors.get(typeof cpu === 'number' ? cpu : cpu?.apicId);
     let server = this.#cpus.get(found);
     if (server === undefined) {
-      server = new GuestCpu(this.state, found, this.#options.window ?? {});
+      server = new ServingCpu(this.state, found, this.#options.window ?? {});
       this.#cpus.set(found, server);
     }
     return server;
@@ -116,7 +116,7 @@ export class GuestService implements Disposable {
     }
   }
 
-  #serve<T>(caller: Vcpu, action: (server: GuestCpu) => T): T {
+  #serve<T>(caller: Vcpu, action: (server: ServingCpu) => T): T {
     const server = this.on(this.#serverOf(caller));
     return this.#processors.on(server.cpu, () => action(server));
   }

@@ -96,7 +96,7 @@ describe('copyFromGuest and copyToGuest', () => {
     expect(new Set(bytes).size).toBeLessThanOrEqual(2);
   });
 
-  test('refuse a memory that is none', () => {
+  test('refuse an object that is not a memory', () => {
     expect(() => copyFromGuest({} as never, 0n, 1)).toThrow('INVALID_ARGUMENT');
     expect(() => copyToGuest(undefined as never, 0n, new Uint8Array(1))).toThrow('INVALID_ARGUMENT');
   });

@@ -7,6 +7,8 @@ export const GHCB: LiteralTable = {
     'COCONUT-SVSM kernel/src/sev/ghcb.rs',
   literals: [
     ['GHCB_VERSION', 2, 'protocol version 2'],
+    ['FEATURES', 0x23n, 'SNP, AP creation and multiple VMPLs: bits 0, 1 and 5'],
+    ['PAGE_OPERATIONS', [1, 2], 'the operations that enum psc_op names first'],
     ...under('GHCB_FIELDS', [
       ['cpl', [0x0cb, 1], 'CPL'],
       ['xss', [0x140, 8], 'XSS'],

@@ -70,7 +70,7 @@ const ALL: NestedRights = { readable: true, writable: true, executable: true, us
  * are read, write and execute; an entry with none of them is not present; write without read, reserved bits, and memory types 2, 3 and 7
  * are misconfigurations. Bit 10, execute for user mode, counts only with mode-based execute control, which is not modelled.
  */
-export class NestedTable {
+export class NestedPaging {
   readonly format: NestedFormat;
   readonly levels: 4 | 5;
   /** The physical address of the top table. */

@@ -3,7 +3,7 @@ import { PAGE_SIZE, physAddr, Virt57 } from '@svsm/address';
 import { createPhysMemory, isPageTableError, PageTable, pagingConfig } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type NestedOptions, NestedTable } from '../../src/backing/nested-table.ts';
+import { type NestedOptions, NestedPaging } from '../../src/backing/nested-paging.ts';
 
 /** Tables at frames 0 to 7. */
 const TABLES = 8;
@@ -82,7 +82,7 @@ describe('a nested page table', () => {
         fc.constantFrom(45, 52),
         (list, asked, levels, bits) => {
           const words = memoryOf(list);
-          const nested = new NestedTable(readerOf(words), {
+          const nested = new NestedPaging(readerOf(words), {
             format: 'npt',
             pointer: 0n,
             levels: levels as 4,
@@ -130,7 +130,7 @@ describe('a nested page table', () => {
         (list, asked, levels, bits) => {
           const words = memoryOf(list);
           const pointer = 6n | (BigInt(levels - 1) << 3n) | 0x40n;
-          const nested = new NestedTable(readerOf(words), { format: 'ept', pointer, physicalBits: bits });
+          const nested = new NestedPaging(readerOf(words), { format: 'ept', pointer, physicalBits: bits });
           expect(nested.levels).toBe(levels);
           for (const indexes of asked) {
             const gfn = gfnOf(indexes, levels);
@@ -162,7 +162,7 @@ describe('a nested page table', () => {
             ...one,
             frame: one.frame < TABLES ? Math.max(one.frame, one.table + 1) : one.frame,
           }));
-          const nested = new NestedTable(readerOf(memoryOf(tree)), {
+          const nested = new NestedPaging(readerOf(memoryOf(tree)), {
             format,
             pointer: format === 'ept' ? 0x1en : 0n,
           });
@@ -188,7 +188,7 @@ describe('a nested page table', () => {
 
   test('is refused if its pointer leads nowhere, or its options are wrong', () => {
     const open = (options: Partial<NestedOptions>) => () =>
-      new NestedTable((frame) => frame === 0, { format: 'npt', pointer: 0n, ...options });
+      new NestedPaging((frame) => frame === 0, { format: 'npt', pointer: 0n, ...options });
     expect(open({ pointer: 0x1000n })).toThrow(
       /nCR3 points to 0x0000000000001000, where the dump has no memory/,
     );
@@ -203,7 +203,7 @@ describe('a nested page table', () => {
 
   test('with entries that all lead to itself has a listing with an end', () => {
     const words = new BigUint64Array(512).fill(0x67n);
-    const nested = new NestedTable(readerOf(words), { format: 'npt', pointer: 0n });
+    const nested = new NestedPaging(readerOf(words), { format: 'npt', pointer: 0n });
     expect(() => {
       for (const _ of nested.runs());
     }).toThrow(/more than 1048576/);

@@ -3,7 +3,7 @@ import type { PerCpu } from '../cpu/per-cpu.ts';
 import { GuestWindow, type GuestWindowOptions } from './guest-window.ts';
 
 /** A processor of the SVSM as it serves the guest: through its window, with the state that all processors share. */
-export class GuestCpu implements Disposable {
+export class ServingCpu implements Disposable {
   readonly cpu: PerCpu;
   readonly window: GuestWindow;
   /** Its side of the core protocol. */
