@@ -42,7 +42,11 @@ function install(): void {
   const tarballs = join(folder, 'tarballs');
   mkdirSync(tarballs);
   const workspaces = PACKAGES.map(({ name }) => `--workspace=packages/${name}`);
-  execFileSync('npm', ['pack', '--silent', `--pack-destination=${tarballs}`, ...workspaces], { cwd: ROOT });
+  execFileSync(
+    'npm',
+    ['pack', '--silent', '--ignore-scripts', `--pack-destination=${tarballs}`, ...workspaces],
+    { cwd: ROOT },
+  );
 
   for (const { manifest } of PACKAGES) {
     const target = join(folder, 'node_modules', manifest.name);

@@ -63,7 +63,7 @@ function unpackTypeTests(): string {
   writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
   for (const name of globSync('packages/*', { cwd: ROOT }).map((path) => basename(path))) {
     const [{ filename }] = JSON.parse(
-      execFileSync('npm', ['pack', '--json', `--pack-destination=${folder}`], {
+      execFileSync('npm', ['pack', '--json', '--ignore-scripts', `--pack-destination=${folder}`], {
         cwd: join(ROOT, 'packages', name),
       }).toString(),
     ) as [{ filename: string }];

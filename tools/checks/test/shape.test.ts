@@ -40,15 +40,19 @@ function commonManifest(workspace: Workspace) {
     license: 'MIT',
     type: 'module',
     sideEffects: false,
+    // For resolvers that do not read `exports`: TypeScript's node10.
+    main: './dist/index.js',
+    types: './dist/index.d.ts',
     exports: {
       ...Object.fromEntries(doorsOf(workspace).map((door) => [`.${door}`, conditionsOf(door)])),
       './package.json': './package.json',
     },
     files: ['dist', ...(existsSync(join(workspace.folder, 'man')) ? ['man'] : []), 'src', 'CHANGELOG.md'],
     engines: { node: '>=20.19' },
-    publishConfig: { access: 'public', provenance: true },
+    publishConfig: { access: 'public' },
     scripts: {
       build: 'tsup',
+      prepack: 'node ../../tools/run/prepack.ts',
       types: 'tsc && tsc -p tsconfig.test.json',
       test: 'vitest run',
       'test:deep': 'vitest run --mode deep',
@@ -73,6 +77,13 @@ describe.each(PACKAGES.map((p) => [p.name, p] as const))('packages/%s', (name, w
     for (const door of doorsOf(workspace)) {
       expect(Object.keys(exports[`.${door}`] ?? {}), `.${door}`).toEqual(['types', 'default']);
     }
+    const rooms = doorsOf(workspace).filter((door) => door !== '');
+    const typesVersions = Object.fromEntries(
+      rooms.map((door) => [door.slice(1), [`./dist${door}/index.d.ts`]]),
+    );
+    expect((workspace.manifest['typesVersions'] ?? { '*': {} }) as unknown).toEqual({ '*': typesVersions });
+    // A machine without a provenance provider could not publish. In CI, npm's trusted publishing adds the provenance.
+    expect(workspace.manifest['publishConfig'] as object).toEqual({ access: 'public' });
   });
 
   test('README.md has the sections that every README.md has, in their order', () => {
