@@ -1,36 +1,23 @@
-/** The errors that docstrings name: reads the `@throws` tags of the public operations. */
+/** The errors that docstrings name: reads the `@throws` tags of the public operations of a package that has rooms. For its tests. */
 import { globSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
-
-const SRC: string = new URL('../../src/', import.meta.url).pathname;
-
-function parse(file: string): ts.SourceFile {
-  return ts.createSourceFile(file, readFileSync(`${SRC}${file}`, 'utf8'), ts.ScriptTarget.Latest, true);
-}
-
-/** The names that the rooms export. */
-function publicNames(): Set<string> {
-  const clauses = globSync('*/index.ts', { cwd: SRC })
-    .flatMap((file) => [...parse(file).statements])
-    .filter(ts.isExportDeclaration)
-    .map(({ exportClause }) => exportClause);
-  const named = clauses.filter((clause) => clause !== undefined && ts.isNamedExports(clause));
-  return new Set(named.flatMap(({ elements }) => elements.map(({ name }) => name.text)));
-}
 
 /**
  * The text of the `@throws` tag of each public operation, empty without one: of functions by their name, of methods and
  * accessors by `Class.name`, of constructors by the name of the class.
+ *
+ * @param src - the folder of the sources
  */
-export function throwsTags(): ReadonlyMap<string, string> {
-  const names = publicNames();
+export function throwsTags(src: URL): ReadonlyMap<string, string> {
+  const names = publicNames(src);
   const tags = new Map<string, string>();
   const add = (name: string, node: ts.Node): void => {
     const tag = ts.getJSDocTags(node).find(({ tagName }) => tagName.text === 'throws');
     if (tag !== undefined || !tags.has(name)) tags.set(name, ts.getTextOfJSDocComment(tag?.comment) ?? '');
   };
-  for (const file of globSync('*/*.ts', { cwd: SRC })) {
-    for (const node of parse(file).statements) {
+  for (const file of globSync('*/*.ts', { cwd: fileURLToPath(src) })) {
+    for (const node of statementsOf(src, file)) {
       if (ts.isFunctionDeclaration(node) && names.has(node.name?.text ?? '')) add(node.name!.text, node);
       if (ts.isVariableStatement(node)) {
         // An object of functions, with its type.
@@ -54,10 +41,14 @@ export function throwsTags(): ReadonlyMap<string, string> {
 }
 
 /**
- * The codes of `MmError` in the text of a tag: those after the word `MmError` and before the name of another class. A
+ * The codes of an error class in the text of a tag: those after the name of the class and before the name of another one. A
  * link to an operation stands for the codes of its row.
  */
-export function codesIn(text: string, rowOf: (operation: string) => readonly string[]): string[] {
+export function codesIn(
+  text: string,
+  errorClass: string,
+  rowOf: (operation: string) => readonly string[],
+): string[] {
   const codes: string[] = [];
   let current = '';
   for (const [token, name, code, link] of text.matchAll(
@@ -65,8 +56,23 @@ export function codesIn(text: string, rowOf: (operation: string) => readonly str
   )) {
     if (name !== undefined) current = name;
     else if (link !== undefined) codes.push(...rowOf(link));
-    else if (code !== undefined && current === 'MmError') codes.push(code);
+    else if (code !== undefined && current === errorClass) codes.push(code);
     else if (current === '') throw new Error(`${token} stands before the name of a class: ${text}`);
   }
   return [...new Set(codes)].sort();
+}
+
+/** The names that the rooms export. */
+function publicNames(src: URL): Set<string> {
+  const clauses = globSync('*/index.ts', { cwd: fileURLToPath(src) })
+    .flatMap((file) => [...statementsOf(src, file)])
+    .filter(ts.isExportDeclaration)
+    .map(({ exportClause }) => exportClause);
+  const named = clauses.filter((clause) => clause !== undefined && ts.isNamedExports(clause));
+  return new Set(named.flatMap(({ elements }) => elements.map(({ name }) => name.text)));
+}
+
+function statementsOf(src: URL, file: string): ts.NodeArray<ts.Statement> {
+  const text = readFileSync(new URL(file, src), 'utf8');
+  return ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true).statements;
 }
