@@ -127,7 +127,7 @@ export class Backing {
   readonly asid: number | undefined;
   readonly vmpl: number | undefined;
   readonly #nested: NestedPaging | undefined;
-  /** The pages of the guest by address, if there is no nested page table. */
+  /** The pages of the guest by address: used without a nested page table. */
   readonly #guestPages: GuestPages | undefined;
 
   /** @throws DumpError `INVALID_ARGUMENT`; `OUTSIDE_LIMITS` */

@@ -78,7 +78,11 @@ export class ShootDown {
    *
    * @param pageSize - the size of the pages that map it: one INVLPG drops a page of any size
    */
-  local({ vcpu }: FlushTarget, region?: MemoryRegion<VirtAddr>, pageSize: PageSize = PageSize.Regular): void {
+  local(
+    { vcpu }: Pick<FlushTarget, 'vcpu'>,
+    region?: MemoryRegion<VirtAddr>,
+    pageSize: PageSize = PageSize.Regular,
+  ): void {
     const pages = region?.pageCount(pageSize) ?? Number.POSITIVE_INFINITY;
     this.#counts.local += 1;
     if (region === undefined || pages > this.#threshold) {

@@ -2,6 +2,7 @@ import { PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { type CallingArea, type Ghcb, svsmValidator, type ValidatedPages, type Vcpu } from '@svsm/sev-snp';
+import { ShootDown } from '../cpu/shoot-down.ts';
 import { requireOptions } from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
 import type { MoverOptions, VisibilityCpu } from './region-mover.ts';
@@ -15,9 +16,6 @@ export interface GuestVisibilityOptions {
   readonly flush?: MoverOptions['flush'] | undefined;
   readonly trace?: MmTrace | undefined;
 }
-
-/** The number of pages from which on a flush drops everything. */
-const FULL_FLUSH = 256;
 
 /**
  * Makes pages of a guest above an SVSM shared, at VMPL1 to VMPL3, and private again: the steps of `PageVisibility`, in which the
@@ -39,7 +37,7 @@ export class GuestVisibility {
     options: GuestVisibilityOptions = {},
   ) {
     requireOptions('options', options, ['validated', 'flush', 'trace']);
-    const { validated, flush = (region, pageSize) => flushOn(vcpu, region, pageSize), trace } = options;
+    const { validated, flush = flushOf(vcpu), trace } = options;
     const kind = vcpu.guest.paging.levels === 5 ? Virt57 : Virt;
     this.#cpu = { vcpu, pageTable, ghcb };
     this.#regions = new RegionVisibility(kind, { validated, validator: svsmValidator(area), flush, trace });
@@ -83,8 +81,8 @@ export class GuestVisibility {
 }
 
 /** Drops the translations of a region on one processor. */
-function flushOn(vcpu: Vcpu, region: MemoryRegion<VirtAddr>, pageSize: PageSize): void {
-  const stride = pageSize === PageSize.Regular ? PageSize.Regular : PageSize.Huge;
-  if (region.pageCount(stride) > FULL_FLUSH) vcpu.flushTlb();
-  else for (const page of region.iterPages(stride)) vcpu.invlpg(page);
+function flushOf(vcpu: Vcpu): MoverOptions['flush'] {
+  const shootDown = new ShootDown();
+  return (region, pageSize) =>
+    shootDown.local({ vcpu }, region, pageSize === PageSize.Regular ? pageSize : PageSize.Huge);
 }
