@@ -387,10 +387,12 @@ best('mapRegion, 64 GiB by 2 MiB', 32_768, 128, (table) =>
     return one;
   };
   const ofCaller = fill(createPhysMemory({ buffer: new ArrayBuffer(0x40_0000) }));
+  const exclusive = fill(createPhysMemory({ buffer: new ArrayBuffer(0x40_0000), exclusive: true }));
   const sparse = fill(createPhysMemory({ regions: [physRegion(physAddr(0), 0x40_0000)] }));
   compare('The same loop in other memory', 2 * PAGES, 'a page', [
     { name: 'flat (baseline)', pieces: PIECES, run: loop(fill(createPhysMemory({ size: 0x40_0000 }))) },
     { name: 'sparse', pieces: PIECES, run: loop(sparse) },
+    { name: "a buffer of the caller's, exclusive", pieces: PIECES, run: loop(exclusive) },
     { name: "a buffer of the caller's: walks each time", pieces: PIECES, run: loop(ofCaller) },
   ]);
 }
