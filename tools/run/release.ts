@@ -1,6 +1,7 @@
 /**
  * `npm run release`: publishes the packages whose versions the registry does not have. It stops before it publishes anything if
- * the tree is not committed, a changeset waits or is missing, the registry does not answer, or a test fails.
+ * the tree is not committed, a changeset waits or is missing, the registry does not answer, a patch changes declarations, or a
+ * test fails.
  *
  * `npm run release -- --pack FOLDER` only writes the tarballs and `publish-plan.json`, for a job that publishes them and does nothing
  * else. It runs no tests: another job has done so. Without anything to publish, the plan is empty.
@@ -13,6 +14,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import semver from 'semver';
+import { apiOf, differences } from './api.ts';
 import { ROOT, turbo } from './turbo.ts';
 
 interface Package {
@@ -46,6 +49,7 @@ function release(packFolder: string | undefined): void {
   // Nothing from a cache goes to users.
   process.env['TURBO_FORCE'] ??= 'true';
   if (turbo(['run', 'build', '--filter=./packages/*']) !== 0) throw new Error('The build fails.');
+  for (const one of packages) if (!published.includes(one)) checkPatch(one);
   if (packFolder === undefined) run('npm', ['test'], 'A test fails.');
   const tarballs = packFolder ?? join(temporary, 'tarballs');
   changeset(['pack', `--out-dir=${tarballs}`], 'A package cannot be packed.');
@@ -77,12 +81,17 @@ function readPackages(): Package[] {
 }
 
 function isPublished({ name, version }: Package): boolean {
+  return publishedVersion(name, version) !== undefined;
+}
+
+/** The version of a package that the registry has; `undefined` if it has none. `version` may be a tag. */
+function publishedVersion(name: string, version: string): string | undefined {
   const args = ['view', `${name}@${version}`, 'version', '--json', '--prefer-online', '--fetch-retries=1'];
   const { status, stdout, stderr } = spawnSync('npm', args, { cwd: ROOT, encoding: 'utf8' });
   // npm prints nothing for a version that a package does not have, and E404 for a package that does not exist.
-  if (status === 0) return stdout.trim() !== '';
+  if (status === 0) return stdout.trim() === '' ? undefined : JSON.parse(stdout);
   const { error } = JSON.parse(stdout || '{}') as { error?: { code?: string; summary?: string } };
-  if (error?.code === 'E404') return false;
+  if (error?.code === 'E404') return undefined;
   throw new Error(
     `The registry does not answer for ${name}: ${error?.summary ?? error?.code ?? stderr.trim()}`,
   );
@@ -90,10 +99,7 @@ function isPublished({ name, version }: Package): boolean {
 
 /** Packages that are published are built against this source; the one on the registry must have the same. */
 function checkUnchanged({ name, version, folder }: Package): void {
-  const target = mkdtempSync(join(temporary, 'published-'));
-  const args = ['pack', `${name}@${version}`, '--silent', `--pack-destination=${target}`];
-  const file = execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8' }).trim();
-  execFileSync('tar', ['-xzf', join(target, file), '-C', target, '--strip-components=1']);
+  const target = unpack(name, version);
   const sources = (at: string): string[] => globSync('src/**/*.ts', { cwd: at }).sort();
   const here = join(ROOT, folder);
   const names = [...new Set([...sources(target), ...sources(here)])];
@@ -103,6 +109,26 @@ function checkUnchanged({ name, version, folder }: Package): void {
       `${name} has changed since version ${version}, which the registry has: ${changed.join(', ')}. A changeset is missing.`,
     );
   }
+}
+
+/** A patch has the declarations of the version before it, so that users of both can mix their types. */
+function checkPatch({ name, version, folder }: Package): void {
+  const before = publishedVersion(name, 'latest');
+  if (before === undefined || semver.diff(before, version) !== 'patch') return;
+  const changes = differences(apiOf(unpack(name, before)), apiOf(join(ROOT, folder)));
+  if (changes.length === 0) return;
+  throw new Error(
+    `${name}@${version} is a patch, but its declarations are not those of ${before}. It must be a minor version:\n${changes.join('\n')}`,
+  );
+}
+
+/** Downloads a version of a package. Returns the folder with its files. */
+function unpack(name: string, version: string): string {
+  const target = mkdtempSync(join(temporary, 'published-'));
+  const args = ['pack', `${name}@${version}`, '--silent', `--pack-destination=${target}`];
+  const file = execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8' }).trim();
+  execFileSync('tar', ['-xzf', join(target, file), '-C', target, '--strip-components=1']);
+  return target;
 }
 
 function textOf(file: string): string | undefined {

@@ -88,6 +88,19 @@ async function firstRelease(): Promise<void> {
     clone.write(file, before);
     clone.commit('Undo');
   });
+  await step('a patch that changes a declaration stops a release', async () => {
+    const file = 'packages/address/src/page-size.ts';
+    clone.write(file, `${clone.read(file)}export const PAGE_SHIFT_OF_TEST = 12;\n`);
+    const index = 'packages/address/src/index.ts';
+    clone.write(index, `${clone.read(index)}export { PAGE_SHIFT_OF_TEST } from './page-size.ts';\n`);
+    clone.must('npx', 'changeset', 'add', '--patch', '@svsm/address', '--message', 'A test.');
+    clone.must('npm', 'run', 'version-packages');
+    clone.commit('Change a declaration by a patch');
+    await stopsWith(
+      /@svsm\/address@\S+ is a patch.*minor version:\n.*\+ export declare const PAGE_SHIFT_OF_TEST/s,
+    );
+    clone.must('git', 'revert', '--no-edit', 'HEAD');
+  });
 }
 
 async function minorOfABase(): Promise<void> {
