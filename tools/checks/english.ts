@@ -50,11 +50,11 @@ export const PATTERNS: readonly Pattern[] = [
   },
 ];
 
-/** The part of the repository that a file belongs to: `packages/address`, `examples`, `tools` or `documents`. */
+/** The part of the repository that a file belongs to: `packages/address`, `apps`, `examples`, `tools` or `documents`. */
 export function areaOf(file: string): string {
   const [first = '', second = ''] = file.split('/');
   if (first === 'packages') return `packages/${second}`;
-  return first === 'examples' || first === 'tools' ? first : 'documents';
+  return ['apps', 'examples', 'tools'].includes(first) ? first : 'documents';
 }
 
 /** The files whose prose is checked, untracked ones too. Changelogs are history, and left out. */
@@ -65,7 +65,7 @@ export function proseFiles(): string[] {
   });
   return listed
     .split('\n')
-    .filter((file) => /\.md$|^(?:packages|examples|tools)\/.*\.ts$/.test(file))
+    .filter((file) => /\.md$|^(?:packages|apps|examples|tools)\/.*\.tsx?$/.test(file))
     .filter((file) => !file.endsWith('CHANGELOG.md') && existsSync(join(ROOT, file)))
     .sort();
 }
@@ -73,7 +73,7 @@ export function proseFiles(): string[] {
 /** All findings in a file. */
 export function findingsIn(file: string): Finding[] {
   const text = readFileSync(join(ROOT, file), 'utf8');
-  return findingsOf(file.endsWith('.md') ? proseOfMarkdown(text) : proseOfSource(text), file);
+  return findingsOf(file.endsWith('.md') ? proseOfMarkdown(text) : proseOfSource(text, file), file);
 }
 
 /** All findings in prose, as {@link proseOfMarkdown} and {@link proseOfSource} return it. */
@@ -104,8 +104,8 @@ export function proseOfMarkdown(text: string): string {
 }
 
 /** The prose of a TypeScript file: its comments and strings. Text in `backticks` there is hidden. */
-export function proseOfSource(text: string): string {
-  const file = ts.createSourceFile('file.ts', text, ts.ScriptTarget.Latest, true);
+export function proseOfSource(text: string, name = 'file.ts'): string {
+  const file = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
   let prose = '';
   const visit = (node: ts.Node): void => {
     const children = node.getChildren(file).filter(({ kind }) => !isDocumentation(kind));
@@ -140,9 +140,9 @@ function isDocumentation(kind: ts.SyntaxKind): boolean {
   return kind >= ts.SyntaxKind.FirstJSDocNode && kind <= ts.SyntaxKind.LastJSDocNode;
 }
 
-/** A token. It is hidden unless it is a string or a part of a template. */
+/** A token. It is hidden unless it is a string, text between tags or a part of a template. */
 function readable(kind: ts.SyntaxKind, token: string): string {
-  if (kind === ts.SyntaxKind.StringLiteral) return withoutQuotes(token);
+  if (kind === ts.SyntaxKind.StringLiteral || kind === ts.SyntaxKind.JsxText) return withoutQuotes(token);
   const isTemplate = kind >= ts.SyntaxKind.FirstTemplateToken && kind <= ts.SyntaxKind.LastTemplateToken;
   return isTemplate ? token.replaceAll(/\\`[^`]*\\`/g, hide) : hide(token);
 }

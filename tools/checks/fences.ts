@@ -21,7 +21,7 @@ export const DOCUMENTS: readonly string[] = [
   'SECURITY.md',
   ...PACKAGES.map(({ name }) => `packages/${name}/README.md`),
   ...find('packages/*/*.md').filter((file) => !/\/(README|CHANGELOG)\.md$/.test(file)),
-  ...find('examples/*/README.md'),
+  ...find('{apps,examples}/*/README.md'),
   ...find('docs/**/*.md'),
 ];
 

@@ -26,6 +26,8 @@ export interface Workspace {
 export const PACKAGES: readonly Workspace[] = workspacesIn('packages');
 /** The private programs that use them. */
 export const EXAMPLES: readonly Workspace[] = workspacesIn('examples');
+/** The private pages that use packages and examples. */
+export const APPS: readonly Workspace[] = workspacesIn('apps');
 
 /** The files of a workspace that match `pattern`, as sorted paths relative to it, with `/` between folders. */
 export function filesOf({ folder }: Workspace, pattern: string): string[] {

@@ -33,7 +33,7 @@ export class ScratchClone {
     for (const name of readdirSync(join(ROOT, 'node_modules'))) {
       if (name !== '@svsm') symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
     }
-    for (const parent of ['packages', 'tools', 'examples']) {
+    for (const parent of ['packages', 'tools', 'examples', 'apps']) {
       for (const name of readdirSync(join(this.folder, parent))) {
         const manifest = this.json(`${parent}/${name}/package.json`);
         const [, short] = (manifest?.['name'] as string | undefined)?.split('/') ?? [];

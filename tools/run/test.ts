@@ -29,7 +29,7 @@ interface Totals {
 
 const failures: string[] = [];
 
-for (const old of globSync('{packages,examples,tools}/*/test-results', { cwd: ROOT })) {
+for (const old of globSync('{packages,examples,apps,tools}/*/test-results', { cwd: ROOT })) {
   rmSync(join(ROOT, old), { recursive: true });
 }
 rmSync(join(ROOT, '.turbo/runs'), { recursive: true, force: true });
@@ -71,7 +71,7 @@ function readTasks(): Task[] {
   const tasks: Task[] = [
     { workspace: 'whole repository', folder: '.', script: 'lint', exit: exitOf('//#lint') },
   ];
-  for (const manifest of globSync('{packages,examples,tools}/*/package.json', { cwd: ROOT }).sort()) {
+  for (const manifest of globSync('{packages,examples,apps,tools}/*/package.json', { cwd: ROOT }).sort()) {
     const { name, scripts = {} } = readJson(manifest);
     for (const script of ['test', 'types', 'build'].filter((script) => script in scripts)) {
       tasks.push({ workspace: name, folder: dirname(manifest), script, exit: exitOf(`${name}#${script}`) });

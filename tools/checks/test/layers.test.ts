@@ -5,7 +5,7 @@ import { posix } from 'node:path';
 import semver from 'semver';
 import { describe, expect, test } from 'vitest';
 import { LAYERS, TEST_FOLDERS } from '../layers.ts';
-import { EXAMPLES, filesOf, importsOf, PACKAGES, read, type Workspace } from '../workspace.ts';
+import { APPS, EXAMPLES, filesOf, importsOf, PACKAGES, read, type Workspace } from '../workspace.ts';
 
 const SCOPE = '@svsm/';
 
@@ -162,10 +162,15 @@ describe.each(ROOMY.map((p) => [p.name, p] as const))('rooms of packages/%s', (n
   });
 });
 
-describe.each(EXAMPLES.map((e) => [e.name, e] as const))('examples/%s', (name, workspace) => {
+describe.each([
+  ...EXAMPLES.map((e) => [`examples/${e.name}`, e, PACKAGES] as const),
+  ...APPS.map((a) => [`apps/${a.name}`, a, [...PACKAGES, ...EXAMPLES]] as const),
+])('%s', (name, workspace, others) => {
+  const { dependencies = {}, devDependencies = {} } = workspace.manifest;
+
   test('imports packages by their names', () => {
-    const names = PACKAGES.map(({ manifest }) => manifest.name);
-    for (const file of filesOf(workspace, '**/*.ts')) {
+    const names = others.map(({ manifest }) => manifest.name);
+    for (const file of filesOf(workspace, '**/*.{ts,tsx}')) {
       for (const imported of importsOf(workspace, file)) {
         const inside =
           imported.startsWith('.') && !posix.join(posix.dirname(file), imported).startsWith('..');
@@ -174,11 +179,17 @@ describe.each(EXAMPLES.map((e) => [e.name, e] as const))('examples/%s', (name, w
           isBuiltin(imported) ||
           names.some((name) => `${imported}/`.startsWith(`${name}/`)) ||
           !/svsm|packages/.test(imported);
-        expect(allowed, `examples/${name}/${file} imports '${imported}': import a package by its name`).toBe(
-          true,
-        );
+        expect(allowed, `${name}/${file} imports '${imported}': import a package by its name`).toBe(true);
       }
     }
+  });
+
+  test('package.json names every package that it imports, which turbo builds first', () => {
+    const known = { ...dependencies, ...devDependencies };
+    const unknown = outsideImports(workspace, '{src,test}/**/*.{ts,tsx}').filter(
+      ([, imported]) => imported.startsWith(SCOPE) && !(imported in known),
+    );
+    expect(unknown, 'add these packages to dependencies').toEqual([]);
   });
 });
 
