@@ -1,8 +1,11 @@
 import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
 import type { Dump } from '../formats/dump.ts';
 import type { MemoryRange } from '../formats/segments.ts';
-import { inFile } from '../source/dump-error.ts';
+import { DumpError, inFile } from '../source/dump-error.ts';
 import { type NestedOptions, NestedPaging } from './nested-paging.ts';
+
+const PAGE = BigInt(PAGE_SIZE);
+const TOO_MANY = 'its nested page table maps more than 4194304 parts of the memory of the host';
 
 /** The memory of a guest in the dump of its host. */
 export interface NestedDump extends Dump {
@@ -18,7 +21,7 @@ export interface NestedDump extends Dump {
  * @throws DumpError `INVALID_ARGUMENT`; `NO_MEMORY` if the pointer leads to no memory
  */
 export function openNested(host: Dump, options: NestedOptions): NestedDump {
-  const { source, notices } = host;
+  const { source, notices, memory } = host;
   const readHost = (frame: number, bytes: Uint8Array): boolean => host.readFrame(frame, bytes);
   const nested = inFile(host.name, () => new NestedPaging(readHost, options));
   const { format, levels, root } = nested;
@@ -28,7 +31,7 @@ export function openNested(host: Dump, options: NestedOptions): NestedDump {
     kind: `${host.kind}; memory of a guest through ${place}`,
     source,
     cpus: [],
-    memory: { [Symbol.iterator]: () => memoryOf(host, nested) },
+    ...(memory === undefined ? {} : { memory: { [Symbol.iterator]: () => memoryOf([...memory], nested) } }),
     nested,
     ...(notices === undefined ? {} : { notices }),
     readFrame(frame, bytes) {
@@ -43,15 +46,47 @@ export function openNested(host: Dump, options: NestedOptions): NestedDump {
   };
 }
 
-function* memoryOf(host: Dump, nested: NestedPaging): Generator<MemoryRange, undefined, undefined> {
+/** The most parts of a guest's memory that are looked up in the memory of its host. */
+const MAX_PARTS = 2 ** 22;
+
+/** The guest's memory that the host's dump has, as the nested page table and the ranges of the host split it. */
+function* memoryOf(
+  ranges: readonly MemoryRange[],
+  nested: NestedPaging,
+): Generator<MemoryRange, undefined, undefined> {
+  const reached = endsUpTo(ranges);
+  let parts = 0;
   for (const { first, count, frame } of nested.runs()) {
-    const size = count * PAGE_SIZE;
-    const [from, last] = [
-      host.offsetOf(physAddr(frame * PAGE_SIZE)),
-      host.offsetOf(physAddr(frame * PAGE_SIZE + size - 1)),
-    ];
-    const isWhole = from !== undefined && last === from + size - 1;
-    const start = physAddr(first * PAGE_SIZE);
-    yield { start, end: start + BigInt(size), offset: isWhole ? from : undefined, isZero: false };
+    const [from, to] = [BigInt(frame) * PAGE, BigInt(frame + count) * PAGE];
+    const moved = BigInt(first - frame) * PAGE;
+    for (let i = firstAbove(reached, from); i < ranges.length && ranges[i]!.start < to; i += 1) {
+      parts += 1;
+      if (parts > MAX_PARTS) throw new DumpError('OUTSIDE_LIMITS', { reason: TOO_MANY });
+      const { start, end, offset, isZero } = ranges[i]!;
+      const [low, high] = [start > from ? start : from, end < to ? end : to];
+      if (low >= high) continue;
+      const place = offset === undefined ? undefined : offset + Number(low - start);
+      yield { start: physAddr(low + moved), end: high + moved, offset: place, isZero };
+    }
   }
+}
+
+/** For each range, the end of the memory up to it: ranges with the same memory may overlap. */
+function endsUpTo(ranges: readonly MemoryRange[]): bigint[] {
+  let reached = 0n;
+  return ranges.map(({ end }) => {
+    if (end > reached) reached = end;
+    return reached;
+  });
+}
+
+/** The index of the first item above a limit, in an ascending list. */
+function firstAbove(ascending: readonly bigint[], limit: bigint): number {
+  let [low, high] = [0, ascending.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle]! <= limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

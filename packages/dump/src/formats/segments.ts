@@ -27,6 +27,7 @@ export interface MemoryRange {
 const PHYSICAL_END = 2 ** 52;
 /** The most places that one byte may have. A kernel's vmcore has its text at two. */
 const MAX_COPIES = 4;
+const ZEROS = new Uint8Array(PAGE_SIZE);
 
 /**
  * The map from physical memory to places in a file.
@@ -119,29 +120,31 @@ export class Segments {
   /** Reads a frame that lies in several segments. Where a byte has several places, all are read and compared. */
   #readPieces(source: Source, start: number, bytes: Uint8Array): boolean {
     const end = start + PAGE_SIZE;
-    const isKnown = new Uint8Array(PAGE_SIZE);
+    let isKnown: Uint8Array | undefined;
     let known = 0;
-    const learn = (at: number, byte: number): void => {
-      if (isKnown[at] === 1) return;
-      isKnown[at] = 1;
-      known += 1;
-      bytes[at] = byte;
-    };
     for (const layer of this.#layers) {
       for (const { from, to, delta } of layer.within(start, end)) {
-        const piece = readBytes(source, from + delta, to - from);
-        let different = -1;
-        for (let i = 0; i < piece.length; i += 1) {
-          const at = from - start + i;
-          if (different < 0 && isKnown[at] === 1 && bytes[at] !== piece[i]) different = from + i;
-          learn(at, piece[i]!);
+        isKnown ??= new Uint8Array(PAGE_SIZE);
+        const into = bytes.subarray(from - start, to - start);
+        const marks = isKnown.subarray(from - start, to - start);
+        if (marks.includes(1)) {
+          const piece = readBytes(source, from + delta, to - from);
+          const { added, different } = merge(into, marks, piece);
+          known += added;
+          if (different >= 0) this.#differ(from + different, from + different + delta);
+        } else {
+          source.read(from + delta, into);
+          known += into.length;
         }
-        if (different >= 0) this.#differ(different, different + delta);
+        marks.fill(1);
       }
     }
     if (known === PAGE_SIZE) return true;
     for (const { from, to } of this.#zeros.within(start, end)) {
-      for (let at = from - start; at < to - start; at += 1) learn(at, 0);
+      const into = bytes.subarray(from - start, to - start);
+      if (isKnown === undefined) known += into.length;
+      else known += merge(into, isKnown.subarray(from - start, to - start), ZEROS).added;
+      if (isKnown === undefined) into.fill(0);
     }
     return known === PAGE_SIZE;
   }
@@ -154,6 +157,24 @@ export class Segments {
         'the first is used',
     );
   }
+}
+
+/**
+ * Copies the bytes of `piece` that are not known yet. Returns their number, and the index of the first known byte that differs, or -1.
+ */
+function merge(
+  into: Uint8Array,
+  isKnown: Uint8Array,
+  piece: Uint8Array,
+): { readonly added: number; readonly different: number } {
+  let [added, different] = [0, -1];
+  for (let i = 0; i < into.length; i += 1) {
+    if (isKnown[i] === 0) {
+      into[i] = piece[i]!;
+      added += 1;
+    } else if (different < 0 && into[i] !== piece[i]) different = i;
+  }
+  return { added, different };
 }
 
 /**

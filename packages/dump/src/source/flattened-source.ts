@@ -57,6 +57,10 @@ export class FlattenedSource implements Source {
     }
   }
 
+  dataFrom(position: number): number {
+    return this.#records.firstFrom(position) ?? this.size;
+  }
+
   close(): void {
     this.#flat.close();
   }

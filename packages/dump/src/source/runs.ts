@@ -132,6 +132,13 @@ export class Runs {
     return index >= 0 && this.end(index) > address ? index : -1;
   }
 
+  /** The first address from `address` on that a run has. The list must be sorted and disjoint. O(log n). */
+  firstFrom(address: number): number | undefined {
+    const index = this.#lastFrom(address);
+    if (index >= 0 && this.end(index) > address) return address;
+    return index + 1 < this.#length ? this.start(index + 1) : undefined;
+  }
+
   /** The parts of runs between `start` and `end`. The list must be sorted and disjoint. */
   *within(
     start: number,

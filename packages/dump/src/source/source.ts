@@ -10,6 +10,11 @@ export interface Source {
    * @throws DumpError if the source ends before
    */
   read(position: number, into: Uint8Array): void;
+  /**
+   * The first position from `position` on whose byte may be other than zero; `size` if there is none. A source that does not know where its
+   * zeros are has no such function.
+   */
+  dataFrom?(position: number): number;
   close(): void;
 }
 

@@ -54,6 +54,10 @@ export class SparseSource implements Source {
     }
   }
 
+  dataFrom(position: number): number {
+    return this.#pieces.firstFrom(position) ?? this.size;
+  }
+
   close(): void {
     this.#packed.close();
   }

@@ -5,6 +5,7 @@ import { atLayoutOf } from '../formats/raw-image.ts';
 import { lookAt, type TableLook, type TableShape } from '../formats/table-look.ts';
 import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
+import { Runs } from '../source/runs.ts';
 import { readerOf } from './reader-of.ts';
 import type { EndRecord, FileRecord, RootRecord } from './record.ts';
 
@@ -72,8 +73,9 @@ export function rootsIn(dump: Dump, options: RootSearchOptions): { dump: Dump; r
 
 /** The frames that may be top tables by their own content, and those that the dump names. */
 function candidatesIn(dump: Dump, { all = false, onProgress }: RootSearchOptions): number[] {
-  const ranges = Array.from(dump.memory ?? []).filter(({ isZero }) => !isZero);
-  const total = ranges.reduce((sum, { start, end }) => sum + Number((end - start) / 4096n), 0);
+  const runs = searchedIn(dump);
+  let total = 0;
+  for (let i = 0; i < runs.length; i += 1) total += Math.ceil((runs.end(i) - runs.start(i)) / PAGE_SIZE);
   if (total > MAX_FRAMES && !all) {
     throw new DumpError(
       'OUTSIDE_LIMITS',
@@ -86,23 +88,64 @@ function candidatesIn(dump: Dump, { all = false, onProgress }: RootSearchOptions
   const bytes = new Uint8Array(words.buffer);
   const found = new Set<number>(namedFrames(dump));
   let [done, unreadable] = [0, 0];
-  for (const { start, end } of ranges) {
-    const last = Number(end / 4096n);
-    for (let frame = Math.ceil(Number(start) / PAGE_SIZE); frame < last; frame += 1) {
-      if (found.size >= MAX_ROOTS) break;
+  for (let i = 0; i < runs.length && found.size < MAX_ROOTS; i += 1) {
+    for (const frame of framesWithData(dump, runs, i)) {
       if (!readFrame(frame, bytes)) unreadable += 1;
       else if (isTopLike(words)) found.add(frame);
       done += 1;
       onProgress?.(done, total, 'frames');
+      if (found.size >= MAX_ROOTS) break;
+      if (unreadable < MAX_UNREADABLE) continue;
+      dump.notices?.add(
+        'damaged-page',
+        `the search stopped at 0x${(frame * PAGE_SIZE).toString(16)}: ${unreadable} pages before it cannot be read. Is the file truncated?`,
+      );
+      return [...found].sort((a, b) => a - b);
     }
-    if (unreadable < MAX_UNREADABLE) continue;
-    dump.notices?.add(
-      'damaged-page',
-      `the search stopped at 0x${end.toString(16)}: ${unreadable} pages before it cannot be read. Is the file truncated?`,
-    );
-    break;
   }
   return [...found].sort((a, b) => a - b);
+}
+
+/**
+ * The memory to search, as physical addresses with the way to their place in the file. Memory without a place has NaN. Each place in the
+ * file is searched once, however often a hostile file, or a nested page table, lists it.
+ */
+function searchedIn({ memory = [] }: Dump): Runs {
+  const [searched, places] = [new Runs(), new Runs()];
+  for (const { start, end, offset, isZero } of memory) {
+    if (isZero) continue;
+    const [from, to] = [Number(start), Number(end)];
+    if (offset === undefined) searched.add(from, to, Number.NaN);
+    else places.add(offset, offset + (to - from), from - offset);
+  }
+  let reached = 0;
+  for (const { start, end, delta } of places.sorted()) {
+    // Whole frames, as the memory has them.
+    const from = reached > start ? Math.ceil((reached + delta) / PAGE_SIZE) * PAGE_SIZE : start + delta;
+    searched.add(from, end + delta, -delta);
+    reached = Math.max(reached, end);
+  }
+  return searched;
+}
+
+/** The whole frames of a run, without those that are known to be zero. */
+function* framesWithData(
+  { source }: Dump,
+  runs: Runs,
+  index: number,
+): Generator<number, undefined, undefined> {
+  const [end, delta] = [runs.end(index), runs.delta(index)];
+  for (
+    let at = Math.ceil(runs.start(index) / PAGE_SIZE) * PAGE_SIZE;
+    at + PAGE_SIZE <= end;
+    at += PAGE_SIZE
+  ) {
+    const place = at + delta;
+    const next = source.dataFrom?.(place) ?? place;
+    // Memory without a place compares as false.
+    if (next >= place + PAGE_SIZE) at += Math.floor((next - place) / PAGE_SIZE) * PAGE_SIZE;
+    if (at + PAGE_SIZE <= end) yield at / PAGE_SIZE;
+  }
 }
 
 function* namedFrames({ cpus, kernel }: Dump): Generator<number, undefined, undefined> {

@@ -1,5 +1,5 @@
 /** A guest in the memory of its host, through both formats of nested page tables. */
-import { PAGE_SIZE } from '@svsm/address';
+import { PAGE_SIZE, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { openNested } from '../../src/backing/nested-dump.ts';
 import { listRuns } from '../../src/view/listing.ts';
@@ -30,10 +30,18 @@ function hostWithGuest(format: 'npt' | 'ept') {
   frame(0x33)[0] = 0x2067n;
   frame(0x77)[0] = 0x3067n;
   frame(0x44).set([0x67n, 0x4067n, 0x5067n | (1n << 63n)]);
-  const dump = dumpOfFrames((at) => {
-    const found = frames.get(at);
-    return found && new Uint8Array(found.buffer);
-  });
+  const dump = {
+    ...dumpOfFrames((at) => {
+      const found = frames.get(at);
+      return found && new Uint8Array(found.buffer);
+    }),
+    memory: [...frames.keys()]
+      .sort((a, b) => a - b)
+      .map((at) => {
+        const start = physAddr(at * PAGE_SIZE);
+        return { start, end: start + 4096n, offset: undefined, isZero: false };
+      }),
+  };
   return { dump, places, pointer: format === 'ept' ? 0x1_0000n | 0x1en : 0x1_0000n };
 }
 
@@ -68,8 +76,30 @@ describe.each(['npt', 'ept'] as const)('a guest through %s', (format) => {
       [0x1000n, 0x2000n],
       [0x2000n, 0x3000n],
       [0x3000n, 0x4000n],
-      [0x4000n, 0x6000n],
+      [0x4000n, 0x5000n],
+      [0x5000n, 0x6000n],
     ]);
     expect(guest.readFrame(6, new Uint8Array(PAGE_SIZE))).toBe(false);
   });
+});
+
+test('a search reads each place of the file once, however often the nested table lists it', () => {
+  // Each entry of each table leads to the only table, so the frame is mapped 20^4 times.
+  const table = new BigUint64Array(512).fill(0x67n, 0, 20);
+  const bytes = new Uint8Array(table.buffer);
+  const frames = { start: physAddr(0), end: 4096n, offset: 0, isZero: false };
+  let reads = 0;
+  const host = { ...dumpOfFrames((at) => (at === 0 ? bytes : undefined)), memory: [frames] };
+  const guest = openNested(host, { format: 'npt', pointer: 0n });
+  expect(Array.from(guest.memory ?? []).length).toBe(20 ** 4);
+  const counted = {
+    ...guest,
+    readFrame(frame: number, into: Uint8Array): boolean {
+      reads += 1;
+      return guest.readFrame(frame, into);
+    },
+  };
+  const last = [...findRoots(counted, { levels: 4 })].at(-1);
+  expect(last).toMatchObject({ type: 'end', count: 1 });
+  expect(reads).toBeLessThan(2000);
 });

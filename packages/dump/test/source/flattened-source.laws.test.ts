@@ -27,6 +27,11 @@ test('the last record at a place counts, and places without one are zero', () =>
       const into = new Uint8Array(end - start).fill(0xee);
       source.read(start, into);
       expect(into).toEqual(whole.subarray(start, end));
+      const isWritten = (at: number): boolean =>
+        records.some(([first, bytes]) => at >= first && at < first + bytes.length);
+      let next = start;
+      while (next < size && !isWritten(next)) next += 1;
+      expect(source.dataFrom(start)).toBe(next);
     }),
   );
 });
