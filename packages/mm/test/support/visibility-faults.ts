@@ -4,6 +4,7 @@ import { virtRegion } from '@svsm/memory-region';
 import { RmpResult, SnpFault, VMEXIT_NPF } from '@svsm/sev-snp';
 import { isMmError } from '../../src/formats/mm-error.ts';
 import { SharedBox } from '../../src/visibility/shared-box.ts';
+import { type Experiment, injectInto, type StepFailure } from './failing-steps.ts';
 import {
   brokenLaw,
   gvaOf,
@@ -26,7 +27,7 @@ interface Operation {
   /** Brings the world to the state before the operation. */
   readonly prepare: (it: VisibilityWorld) => void;
   readonly run: (it: VisibilityWorld) => unknown;
-  /** Whether it has hundreds of steps that are alike, of which `npm test` takes the first, the last and some between. */
+  /** Whether it has hundreds of steps that are alike, of which `npm test` takes some. */
   readonly isLong?: boolean;
   /** Splits the pages that the preparation has split by hand. */
   readonly splits?: (it: VisibilityWorld) => void;
@@ -93,12 +94,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
 };
 
-/** A way for a step to fail. `before` takes its place; `after` comes when it has happened. */
-interface Failure {
-  readonly steps: readonly Step[];
-  readonly before?: (it: VisibilityWorld) => unknown;
-  readonly after?: () => void;
-}
+type Failure = StepFailure<VisibilityWorld, Step>;
 
 const refuse = (): never => {
   throw new RangeError('no');
@@ -172,64 +168,19 @@ function startOf(operation: Operation): string {
   return pictureOf(it);
 }
 
-/** Some of many steps: the first, the last, and some between. */
-function some(steps: readonly number[]): readonly number[] {
-  const stride = Math.ceil(steps.length / 8);
-  return steps.filter((_, k) => k < 6 || k >= steps.length - 6 || k % stride === 0);
-}
-
-/** The steps of an operation that nothing hinders. */
-function stepsOf(operation: Operation): Step[] {
-  const it = prepared(operation);
-  const start = startOf(operation);
-  const names: Step[] = [];
-  it.before = (step) => void names.push(step);
-  operation.run(it);
-  it.before = () => undefined;
-  const problem = problemOf(it, start);
-  if (problem !== undefined) throw new Error(`without a failure: ${problem}`);
-  return names;
-}
-
 /** Injects a failure at each step of an operation in turn. Returns the number of points, and the laws that were broken. */
-export function inject(
-  name: string,
-  kind: string,
-  isDeep = false,
-): { readonly points: number; readonly broken: string[] } {
+export function inject(name: string, kind: string, isDeep = false): ReturnType<typeof injectInto> {
   const operation = OPERATIONS[name]!;
-  const { steps, before, after } = FAILURES[kind]!;
-  const names = stepsOf(operation);
   const start = startOf(operation);
-  const broken: string[] = [];
-  const all = [...names.keys()].filter((k) => steps.includes(names[k]!));
-  const places = operation.isLong === true && !isDeep ? some(all) : all;
-  for (const at of places) {
-    const it = prepared(operation);
-    let step = -1;
-    let isDue = false;
-    it.before = () => {
-      step += 1;
-      isDue ||= step === at;
-      return step === at ? before?.(it) : undefined;
-    };
-    it.after = (done) => {
-      if (!isDue || done !== names[at]) return;
-      isDue = false;
-      after?.();
-    };
-    let error: unknown;
-    try {
-      operation.run(it);
-    } catch (thrown) {
-      error = thrown;
-    }
-    const problem = quietly(it, () => {
-      operation.restore?.(it);
-      return problemOf(it, start);
-    });
-    if (problem !== undefined)
-      broken.push(`step ${at} of ${names.length}, ${names[at]} (${String(error)}): ${problem}`);
-  }
-  return { points: places.length, broken };
+  const experiment: Experiment<VisibilityWorld> = {
+    prepared: () => prepared(operation),
+    run: operation.run,
+    problemOf: (it) =>
+      quietly(it, () => {
+        operation.restore?.(it);
+        return problemOf(it, start);
+      }),
+    most: operation.isLong === true && !isDeep ? 20 : undefined,
+  };
+  return injectInto(experiment, FAILURES[kind]!);
 }

@@ -20,6 +20,7 @@ import { ShootDown } from '../../src/cpu/shoot-down.ts';
 import type { MmEvent } from '../../src/formats/mm-event.ts';
 import { DirectMap } from '../../src/layout/direct-map.ts';
 import { PageVisibility } from '../../src/visibility/page-visibility.ts';
+import { hookInstructions, type SteppingWorld } from './failing-steps.ts';
 
 export const MiB = 1 << 20;
 /** Root entry 511. GPA 0 is mapped here. */
@@ -41,7 +42,7 @@ export interface Cpu {
   readonly ghcb: Ghcb;
 }
 
-export interface VisibilityWorld {
+export interface VisibilityWorld extends SteppingWorld<Step> {
   readonly machine: SnpMachine;
   readonly host: HostileHypervisor;
   readonly guest: Guest;
@@ -60,9 +61,6 @@ export interface VisibilityWorld {
   readonly stale: string[];
   /** The processor on whose behalf code runs. */
   current: number;
-  /** Called before a step, and after one that has not thrown. A result of the first replaces an instruction. */
-  before: (step: Step) => unknown;
-  after: (step: Step) => void;
   /** Called with each event of the machine. */
   onEvent: (event: MachineEvent) => void;
   /** The answer to the next exit through a GHCB. */
@@ -138,7 +136,7 @@ export function visibilityWorld({ cpus: count = 2, mib = 12 } = {}): VisibilityW
     const ghcb = Ghcb.create(vcpu, pageTable, gvaOf(2 * MiB + index * PAGE_SIZE), { validated, flush });
     return { vcpu, tlb, pageTable, ghcb };
   });
-  for (const vcpu of vcpus) hookInstructions(vcpu, hooks);
+  for (const vcpu of vcpus) hookInstructions(vcpu, INSTRUCTIONS, hooks);
   const uses = new PageUses();
   const events: MmEvent[] = [];
   let visibility: PageVisibility | undefined;
@@ -155,7 +153,7 @@ export function visibilityWorld({ cpus: count = 2, mib = 12 } = {}): VisibilityW
   return Object.assign(world, { visibility });
 }
 
-type Hooks = Pick<VisibilityWorld, 'before' | 'after'>;
+type Hooks = SteppingWorld<Step>;
 
 /** Frames of page tables: the pages from GPA 1 MiB on, those that came back first. */
 function framesOf(hooks: Hooks) {
@@ -175,17 +173,6 @@ function framesOf(hooks: Hooks) {
     },
   };
   return { frames, inUse };
-}
-
-function hookInstructions(vcpu: Vcpu, hooks: Hooks): void {
-  for (const name of INSTRUCTIONS) {
-    const original = (vcpu[name] as (...args: unknown[]) => unknown).bind(vcpu);
-    (vcpu as unknown as Record<string, unknown>)[name] = (...args: unknown[]): unknown => {
-      const result = hooks.before(name) ?? original(...args);
-      hooks.after(name);
-      return result;
-    };
-  }
 }
 
 /** Runs without hooks. */

@@ -32,13 +32,17 @@ export interface World {
   readonly options: BootOptions;
 }
 
-/** Launches a guest of 64 MiB, validated, whose SVSM has 8 MiB from 16 MiB on. */
+/** Launches a guest of `size` bytes, 64 MiB if not given, validated, whose SVSM has 8 MiB from 16 MiB on. */
 export function launch(
-  options: Partial<BootOptions> & { readonly levels?: 4 | 5; readonly virtualTom?: bigint } = {},
+  options: Partial<BootOptions> & {
+    readonly levels?: 4 | 5;
+    readonly virtualTom?: bigint;
+    readonly size?: number;
+  } = {},
 ): World {
   const events: MachineEvent[] = [];
   const stale: string[] = [];
-  const { levels, virtualTom, ...boot } = options;
+  const { levels, virtualTom, size = 64 * MIB, ...boot } = options;
   const hook = { onEvent: (_: MachineEvent): void => {} };
   const machine = new SnpMachine({
     memorySize: 160 * MIB,
@@ -50,7 +54,7 @@ export function launch(
   });
   const hypervisor = machine.hypervisor as HostileHypervisor;
   const guest = hypervisor.launch({
-    size: 64 * MIB,
+    size,
     ...(levels === undefined ? {} : { levels }),
     ...(virtualTom === undefined ? {} : { virtualTom }),
   });

@@ -18,11 +18,15 @@ export interface PrivatePage {
 /**
  * PVALIDATE of pages in their order, up to the first page that does not change: by the processor itself, or by an SVSM for
  * it. A page has changed only if PVALIDATE succeeds and reports a change. If the validator throws, all pages are in doubt.
+ *
+ * @param inDoubt - whether a validation to be rescinded may not stand any more, after a failure. A validator with a record of its
+ *   own goes by it then: a page that is not validated by that record is done. Others need a change, as always
  */
 export type PageValidator = (
   vcpu: Vcpu,
   pages: readonly PrivatePage[],
   validate: boolean,
+  inDoubt?: boolean,
 ) => ValidationProgress;
 
 /** The end of a run of PVALIDATEs. */
@@ -85,7 +89,7 @@ export function validatePages(
     const end = done + (failure?.unclear ?? 0);
     for (let k = end; k < queue.length; k += 1) context.validated?.remove(regionOf(queue[k]!));
     for (let k = 0; k < end; k += 1) onPage(queue[k]!, 'validated');
-    for (let k = done; k < end; k += 1) takeBack(context, queue[k]!, onPage);
+    takeBack(context, queue.slice(done, end), onPage);
     try {
       clearPages(context, done === queue.length ? queue : queue.slice(0, done), onPage);
     } catch (error) {
@@ -114,7 +118,7 @@ export function clearPages(
       onPage(page, 'cleared');
     } catch (error) {
       onPage(page, 'lost');
-      takeBack(context, page, onPage);
+      takeBack(context, [page], onPage);
       failure ??= { error };
     }
   }
@@ -124,16 +128,18 @@ export function clearPages(
 /**
  * Rescinds the validation of pages; in 4 KiB pages if the RMP has 4 KiB entries.
  *
+ * @param inDoubt - as for {@link PageValidator}
  * @throws SnpError `NOT_VALIDATED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; SnpFault; the errors of the validator
  */
 export function rescindPages(
   context: ValidationContext,
   pages: readonly PrivatePage[],
   onPage: OnPage = NOTHING,
+  inDoubt = false,
 ): void {
   for (const page of pages) context.validated?.requireAll(regionOf(page));
   for (let queue = pages; queue.length > 0; ) {
-    const progress = run(context, queue, false);
+    const progress = run(context, queue, false, inDoubt);
     const { done, failure } = progress;
     for (let k = 0; k < done; k += 1) {
       context.validated?.remove(regionOf(queue[k]!));
@@ -200,9 +206,10 @@ function run(
   { vcpu, validator = pvalidatePages }: ValidationContext,
   pages: readonly PrivatePage[],
   validate: boolean,
+  inDoubt = false,
 ): ValidationProgress {
   try {
-    const progress = validator(vcpu, pages, validate);
+    const progress = validator(vcpu, pages, validate, inDoubt);
     if (isProgress(progress, pages.length)) return progress;
     const expected = `return an object whose done is ${pages.length}, or less with a reason`;
     return refuseArgument('the progress of a validator', progress, expected);
@@ -220,16 +227,21 @@ function isProgress(progress: unknown, count: number): progress is ValidationPro
 }
 
 /**
- * Rescinds the validation of a page after a failure. PVALIDATE has to report a change: else the hypervisor has put another
- * page there, and the validated one stays in the record. The first failure is the one to report.
+ * Rescinds the validation of pages after a failure, as far as possible. PVALIDATE has to report a change: else the hypervisor has
+ * put another page there, and the validated one stays in the record. The first failure is the one to report.
  */
-function takeBack(context: ValidationContext, page: PrivatePage, onPage: OnPage): void {
-  const { done, isMismatch } = run(context, [page], false);
-  if (done === 1) {
-    context.validated?.remove(regionOf(page));
-    onPage(page, 'rescinded');
-  } else if (isMismatch === true) {
-    for (const small of smallPagesOf(page)) takeBack(context, small, onPage);
+function takeBack(context: ValidationContext, pages: readonly PrivatePage[], onPage: OnPage): void {
+  for (let queue = pages; queue.length > 0; ) {
+    const progress = run(context, queue, false, true);
+    const { done, failure } = progress;
+    for (const page of queue.slice(0, done)) {
+      context.validated?.remove(regionOf(page));
+      onPage(page, 'rescinded');
+    }
+    const unclear = failure?.unclear ?? 0;
+    // A page that fails is passed over, so that each round makes the queue shorter.
+    const next = done + (done === 0 ? Math.max(unclear, 1) : unclear);
+    queue = failure === undefined ? restOf(queue, progress) : queue.slice(next);
   }
 }
 

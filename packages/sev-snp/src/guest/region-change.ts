@@ -169,17 +169,28 @@ export class RegionChange {
   /** Clears the private pages of units, if the options ask for it. */
   #clear(units: readonly Unit[]): void {
     if (this.#options.clear !== true) return;
-    const isPrivate = ({ gva, size }: PrivatePage): boolean =>
-      this.#state.has('private', new MemoryRegion(this.#kind, gva, size));
     const pages = units.flatMap((unit) =>
-      isPrivate(unit) ? [unit] : smallPagesOf<PrivatePage>(unit).filter(isPrivate),
+      this.#isPrivate(unit)
+        ? [unit]
+        : smallPagesOf<PrivatePage>(unit).filter((page) => this.#isPrivate(page)),
     );
     clearPages(this.#context, pages, this.#onPage);
   }
 
+  #isPrivate({ gva, size }: PrivatePage): boolean {
+    return this.#state.has('private', new MemoryRegion(this.#kind, gva, size));
+  }
+
   #rescind(units: readonly Unit[]): void {
     const pages = units.flatMap((unit) => pagesIn(this.#state.validated, unit));
-    rescindPages(this.#context, pages, this.#onPage);
+    const isPrivate = pages.map((page) => this.#isPrivate(page));
+    const rescind = (inDoubt: boolean): void => {
+      const some = pages.filter((_, k) => isPrivate[k] !== inDoubt);
+      rescindPages(this.#context, some, this.#onPage, inDoubt);
+    };
+    rescind(false);
+    // A page is lost because a step has failed: its validation may have been rescinded all the same.
+    rescind(true);
   }
 
   #request(units: readonly Unit[], operation: PageOperation): void {

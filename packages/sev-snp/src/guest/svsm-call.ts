@@ -114,8 +114,18 @@ export function writeList(vcpu: Vcpu, area: CallingArea, entries: readonly SvsmL
   vcpu.write((area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr, list);
 }
 
-/** Makes a call with the list that was written last, until it is done. */
-export function processWritten(vcpu: Vcpu, area: CallingArea, call: SvsmCall, count: number): void {
+/**
+ * Makes a call with the list that was written last, until it is done.
+ *
+ * @param progress - `next` becomes the number of entries that the calls before the last one have done
+ */
+export function processWritten(
+  vcpu: Vcpu,
+  area: CallingArea,
+  call: SvsmCall,
+  count: number,
+  progress: { next: number } = { next: 0 },
+): void {
   const rcx = area.gpa + BigInt(SVSM_CALL_BUFFER);
   // An INCOMPLETE call has to advance by at least one entry.
   let [done, busy] = [0, 0];
@@ -129,6 +139,7 @@ export function processWritten(vcpu: Vcpu, area: CallingArea, call: SvsmCall, co
     const isGivenUp = busy === SVSM_MAX_ATTEMPTS || done > count;
     const isRepeated = result === SvsmResult.Busy || result === SvsmResult.Incomplete;
     if (!isRepeated || isGivenUp) throw new SnpError('SVSM_REFUSED', { call, result, entry });
+    progress.next = entry;
   }
 }
 

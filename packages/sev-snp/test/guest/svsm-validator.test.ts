@@ -1,11 +1,13 @@
 /** Visibility of pages of a guest above an SVSM. */
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
-import { virtRegion } from '@svsm/memory-region';
+import { physRegion, virtRegion } from '@svsm/memory-region';
 import { PageTable } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
+import { VmplPermission } from '../../src/formats/vmpl.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
-import { makeRegionPrivate, makeRegionShared } from '../../src/guest/region-visibility.ts';
+import type { RegionState } from '../../src/guest/region-state.ts';
+import { makeRegionPrivate, makeRegionShared, settleRegion } from '../../src/guest/region-visibility.ts';
 import { svsmValidator } from '../../src/guest/svsm-validator.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
@@ -117,4 +119,28 @@ test('a refusal of the SVSM leaves the pages before it rescinded, and the others
     shared: [],
   });
   expect([...it.options.validated].map(String)).toEqual([...it.state.validated].map(String));
+});
+
+// S8
+test('a refusal whose progress the SVSM cannot write leaves the list in doubt, and its record decides', () => {
+  const it = above();
+  const region = virtRegion(gvaOf(A), 5 * PAGE_SIZE);
+  it.machine.hypervisor.splitPage(it.guest, physAddr(A));
+  const third = gvaOf(A + 2 * PAGE_SIZE);
+  it.vcpu.rmpadjust(third, PageSize.Regular, { vmpl: 2, permissions: 0 });
+  const { write } = it.vcpu;
+  // The hypervisor hides the list when the SVSM writes the progress, two bytes.
+  it.vcpu.write = (gva, bytes) =>
+    bytes.length === 2 ? it.vcpu.read(gvaOf(2 ** 40), 1) : write.call(it.vcpu, gva, bytes);
+  const { validator } = it.options;
+  const error = thrownBy(() => makeRegionShared(it.ghcb, it.guestTable, region, { validator }));
+  const lists = error!.details as unknown as RegionState;
+  // Two pages are not validated any more, and the list does not say so.
+  expect([lists.private, lists.lost.map(String)]).toEqual([[], [String(region)]]);
+  expect(it.state.validated.has(physAddr(A + PAGE_SIZE))).toBe(false);
+  it.vcpu.write = write;
+  it.vcpu.rmpadjust(third, PageSize.Regular, { vmpl: 2, permissions: VmplPermission.Rwx });
+  settleRegion(it.ghcb, it.guestTable, lists, 'private', { validator });
+  expect(it.guestCpu.read(region.start, 5 * PAGE_SIZE).every((byte) => byte === 0)).toBe(true);
+  expect(it.state.validated.firstMissingIn(physRegion(physAddr(A), 5 * PAGE_SIZE))).toBeUndefined();
 });
