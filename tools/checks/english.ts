@@ -6,7 +6,7 @@ import ts from 'typescript';
 import { ROOT } from './workspace.ts';
 
 /** A pattern to avoid, and what to write instead. */
-export interface Pattern {
+interface Pattern {
   readonly name: string;
   readonly regex: RegExp;
   readonly instead: string;
@@ -25,7 +25,7 @@ export interface Finding {
 const AFTER_NO = '(?:longer|more|less|later|earlier|better|worse)\\b';
 
 /** The patterns. A space matches a line break as well. */
-export const PATTERNS: readonly Pattern[] = [
+const PATTERNS: readonly Pattern[] = [
   {
     name: '`is no X`',
     regex: pattern(`(?<!\\b[Tt]here )\\bis no (?!${AFTER_NO})[a-z]`),

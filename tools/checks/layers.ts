@@ -9,7 +9,7 @@ export interface Layer {
 }
 
 /** A folder of `src`. Its tests are in the folder of the same name in `test`. */
-export interface Room {
+interface Room {
   /** The content of the room, in one line. DESIGN.md of the package repeats it. */
   readonly charter: string;
   /** The rooms of the same package that it may import. Their rows are above this one. */

@@ -14,7 +14,7 @@ function refuse(): never {
 }
 
 /** A string with a control character that would change the colour of a console, and with a line end. */
-export const CONTROL_TEXT = '\u0000\u001b[31m\r\n\u009b\u202e';
+const CONTROL_TEXT = '\u0000\u001b[31m\r\n\u009b\u202e';
 
 const EVERY_TRAP: ProxyHandler<object> = Object.fromEntries(
   Object.getOwnPropertyNames(Reflect).map((trap) => [trap, refuse]),

@@ -21,7 +21,7 @@ export interface Case {
  * package needs, and is a class at worst, whose call is an error of the caller's own. A method that lies may change what it
  * likes, whatever the package does.
  */
-export type Nature = 'value' | 'iterable' | 'function' | 'lie';
+type Nature = 'value' | 'iterable' | 'function' | 'lie';
 
 /** A wrong value for a parameter. */
 interface Wrong {
@@ -56,7 +56,7 @@ export function casesOf(callable: Callable, makers: Makers): Case[] {
 }
 
 /** The name by which makers know the parameters of an export: without the number of the overload. */
-export function ownerOf({ id }: Callable): string {
+function ownerOf({ id }: Callable): string {
   return id.replace(/#\d+$/, '');
 }
 

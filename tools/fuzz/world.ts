@@ -1,9 +1,8 @@
 /** Valid values: what a call gets at the positions that are not under test. */
 import type { Key, Shape } from './shape.ts';
-import type { Callable } from './surface.ts';
 
 /** How to make a valid value of a type, and what of it an error must leave as it was. */
-export interface Maker {
+interface Maker {
   make(world: World): unknown;
   /** The state, as text or bytes. Two states are compared after an error. */
   state?(value: never, world: World): State;
@@ -107,22 +106,4 @@ export class NoMaker extends Error {
   constructor(type: string) {
     super(`no maker for the type ${type}: write one in tools/fuzz/makers`);
   }
-}
-
-/** The types of parameters and receivers that lack a maker. */
-export function missingMakers(callables: readonly Callable[], { types, values }: Makers): string[] {
-  const missing = new Set<string>();
-  const look = (shape: Shape): void => {
-    if (shape.is === 'named') missing.add(shape.name);
-    else if (shape.is === 'list') look(shape.of);
-    else if (shape.is === 'union') for (const member of shape.of) look(member);
-    else if (shape.is === 'object' && !(shape.name !== undefined && shape.name in types)) {
-      for (const { optional, shape: of } of shape.keys) if (!optional) look(of);
-    }
-  };
-  for (const { id, owner, receiver, params } of callables) {
-    if (receiver === 'maker') missing.add(owner);
-    for (const { name, shape } of params) if (!(`${id}(${name})` in values || name in values)) look(shape);
-  }
-  return [...missing].filter((type) => !(type in types)).sort();
 }

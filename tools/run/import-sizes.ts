@@ -11,7 +11,7 @@ import { ROOT } from './turbo.ts';
 /** Bytes of a minified and gzipped bundle, by entry point without `@svsm/` and by name. */
 export type ImportSizes = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-export const CEILINGS: string = join(ROOT, 'tools/checks/import-sizes.json');
+const CEILINGS: string = join(ROOT, 'tools/checks/import-sizes.json');
 
 export function readCeilings(): ImportSizes {
   return JSON.parse(readFileSync(CEILINGS, 'utf8'));

@@ -107,7 +107,7 @@ export interface RegistryDocument {
 }
 
 /** One version of a package, as a registry shows it. */
-export interface RegistryVersion {
+interface RegistryVersion {
   readonly license: string;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly dist: { readonly tarball: string };

@@ -12,7 +12,7 @@ export interface MapRow {
 }
 
 /** A step of the boot: its name, what it did, and the instructions and exits of the machine meanwhile, by name. */
-export interface StepRow {
+interface StepRow {
   readonly step: string;
   readonly text: string;
   readonly events: Readonly<Record<string, number>>;

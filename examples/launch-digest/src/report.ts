@@ -3,7 +3,7 @@ import { type LaunchPage, LaunchPageType, launchPageSize } from '@svsm/sev-snp';
 import type { Launch } from './launch.ts';
 
 /** Adjacent pages of one type and with equal permissions. */
-export interface PageRange {
+interface PageRange {
   readonly type: string;
   /** The address of the first page. */
   readonly gpa: bigint;
@@ -16,7 +16,7 @@ export interface PageRange {
 }
 
 /** The pages in their order, adjacent ones as one range. */
-export function rangesOf(pages: readonly LaunchPage[]): PageRange[] {
+function rangesOf(pages: readonly LaunchPage[]): PageRange[] {
   const ranges: PageRange[] = [];
   for (const page of pages) {
     const range = rangeOf(page);

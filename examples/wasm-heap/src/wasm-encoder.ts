@@ -33,7 +33,7 @@ export const op = {
 };
 
 /** The type of a function. */
-export interface FuncType {
+interface FuncType {
   readonly params: readonly number[];
   readonly results: readonly number[];
 }

@@ -7,7 +7,7 @@ import { pageNumberOf } from './words.ts';
 type ReservedProblem = 'misaligned' | 'outside' | 'overlapping';
 
 /** The elements of `values`, any value. @throws BuddyError `INVALID_OPTION` if it is not iterable */
-export function listOf<T>(values: Iterable<T>, option: string): readonly T[] {
+function listOf<T>(values: Iterable<T>, option: string): readonly T[] {
   try {
     // A text is iterable, too: the empty one would pass for no regions.
     if (typeof values === 'string') throw new TypeError('a text');
@@ -52,7 +52,7 @@ export function asRegion<A extends Address>(value: MemoryRegion<A> | undefined):
 }
 
 /** Stands for a value that is not a region: `MemoryRegion` refuses it with `KIND_MISMATCH`. */
-export const NO_REGION = {} as never;
+const NO_REGION = {} as never;
 
 /** The pages of `region`; `undefined` if it does not consist of whole pages. O(1). */
 export function wholePages(region: MemoryRegion<Address>): PageRange | undefined {

@@ -4,7 +4,7 @@ import { largestOrderIn, type PageRange } from '../pages/page-range.ts';
 /** The most pages of a shared allocator, 4 TiB: indexes of pages and offsets into the tables fit in 31 bits. */
 export const MAX_SHARED_PAGES = 0x4000_0000;
 /** The number of orders for which the header has room: 0 to 30. */
-export const SHARED_ORDERS = 31;
+const SHARED_ORDERS = 31;
 
 // The header, in words of 32 bits. First come the words that never change; then, in a separate cache line, the lock; then
 // the words that only the holder of the lock writes.
@@ -12,12 +12,12 @@ export const MAGIC = 0;
 export const VERSION = 1;
 /** Bits 31:0 of the number of the region's first page; `START_HIGH` has bits 51:32. */
 export const START_LOW = 2;
-export const START_HIGH = 3;
+const START_HIGH = 3;
 export const PAGES = 4;
-export const LIMIT = 5;
-export const CACHES = 6;
+const LIMIT = 5;
+const CACHES = 6;
 /** A hash of the name of the address kind. */
-export const KIND_HASH = 7;
+const KIND_HASH = 7;
 /** A hash of the words above. */
 export const CHECKSUM = 8;
 /** The number of the owner that holds the lock, or 0. The sign bit is set while another owner waits for it. */

@@ -15,7 +15,7 @@ export interface Load {
   readonly caches: readonly number[];
 }
 
-export interface Crew {
+interface Crew {
   readonly allocator: SharedPageAllocator<FlatAddr>;
   readonly claims: Int32Array<SharedArrayBuffer>;
   readonly workers: readonly Hand[];
@@ -23,7 +23,7 @@ export interface Crew {
 }
 
 /** Starts workers on a new allocator. */
-export function start({ pages, maxOrder, operations, caches }: Load): Crew {
+function start({ pages, maxOrder, operations, caches }: Load): Crew {
   const allocator = SharedPageAllocator.create(flatRegion(0x3000n, 0x3000n + BigInt(pages) * 4096n), {
     lockTimeout: 60_000,
   });
@@ -41,7 +41,7 @@ export function start({ pages, maxOrder, operations, caches }: Load): Crew {
 }
 
 /** A worker and its messages. They are received from the start, because one may follow another at once. */
-export interface Hand {
+interface Hand {
   readonly worker: Worker;
   /** The number of the worker's owner. */
   readonly owner: Promise<number>;

@@ -102,7 +102,7 @@ export function failingAllocator(): Special {
 }
 
 /** Its freed pages were written. */
-export function overwrittenAllocator(): Special {
+function overwrittenAllocator(): Special {
   const memory = new ByteMemory(Virt, new ArrayBuffer(PAGES * 4096), HEAP);
   const made = special({ memory, poison: true });
   const { allocator } = made;
@@ -114,7 +114,7 @@ export function overwrittenAllocator(): Special {
 }
 
 /** Its memory has gone. */
-export function tornAllocator(): Special {
+function tornAllocator(): Special {
   const source = { buffer: new ArrayBuffer(PAGES * 4096) };
   const made = special({ memory: new ByteMemory(Virt, source, HEAP), poison: true });
   source.buffer = new ArrayBuffer(0);

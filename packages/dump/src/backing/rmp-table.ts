@@ -16,7 +16,7 @@ export interface RmpPlace {
 }
 
 /** Pages of system memory, by frame number, whose RMP entries are alike. */
-export interface RmpRun {
+interface RmpRun {
   readonly first: number;
   readonly count: number;
   /**

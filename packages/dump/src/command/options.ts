@@ -17,7 +17,7 @@ export { COMMANDS, type Command, OPTIONS };
 
 /** The formats of bytes. */
 const FORMATS = OPTIONS.format.choices;
-export type ContentFormat = (typeof FORMATS)[number];
+type ContentFormat = (typeof FORMATS)[number];
 
 /** The parsed command line. */
 export interface Options {

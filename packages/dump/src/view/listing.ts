@@ -95,7 +95,7 @@ export function dumpRecord({ dump, cpu, cr3, cr4, config }: DumpView): DumpRecor
 }
 
 /** The record of a run. */
-export function runRecord(view: DumpView, mapping: Mapping): RunRecord {
+function runRecord(view: DumpView, mapping: Mapping): RunRecord {
   const { start, end, size } = mapping.region;
   return { type: 'run', start, end, size, ...factsOf(view, mapping) };
 }

@@ -108,7 +108,7 @@ const VALUES = [0, 1, 2, 4, 0x7f, 0x80, 0xff, 0x1000, 0xffff, 0x1_0000, 0x7fff_f
 const SUCCESS: readonly number[] = [ExitCode.Done, ExitCode.Negative, ExitCode.BadTables];
 
 /** Random numbers from a seed: xorshift32. */
-export class Random {
+class Random {
   #state: number;
 
   constructor(seed: number) {

@@ -170,7 +170,7 @@ export function segmentedRmp(rmp: Rmp, base: bigint): Frames {
   return new Map([...framesOf(head, base), ...framesOf(bytes, entries)]);
 }
 
-export function framesOf(bytes: Buffer, base: bigint): Frames {
+function framesOf(bytes: Buffer, base: bigint): Frames {
   const frames: Frames = new Map();
   for (let at = 0; at < bytes.length; at += PAGE_SIZE) {
     const frame = new Uint8Array(PAGE_SIZE);

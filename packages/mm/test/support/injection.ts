@@ -16,7 +16,7 @@ import { MIB, mib } from './world.ts';
 const FIRST: MemoryRegion<PhysAddr> = physRegion(physAddr(0), 8 * MIB - 0x6000);
 
 /** The kinds of points at which something can fail. */
-export const POINTS = ['event', 'msr', 'page', 'pageState', 'fault', 'trace'] as const;
+const POINTS = ['event', 'msr', 'page', 'pageState', 'fault', 'trace'] as const;
 export type Point = (typeof POINTS)[number];
 
 /** A point: the n-th of its kind, from 0. */

@@ -24,7 +24,7 @@ import { hookInstructions, type SteppingWorld } from './failing-steps.ts';
 
 export const MiB = 1 << 20;
 /** Root entry 511. GPA 0 is mapped here. */
-export const BASE = 0xffff_ff80_0000_0000n;
+const BASE = 0xffff_ff80_0000_0000n;
 /** The heap starts at this GPA. */
 export const HEAP = 4 * MiB;
 

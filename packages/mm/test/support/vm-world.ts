@@ -26,7 +26,7 @@ import {
   type VmrOptions,
 } from '../../src/vm/index.ts';
 
-export const MEMORY = 0x40_0000;
+const MEMORY = 0x40_0000;
 export const USER: MemoryRegion<VirtAddr> = virtRegion(virtAddr(0), 2n ** 47n);
 export const page = (number: number | bigint): VirtAddr => virtAddr(BigInt(number) * BigInt(PAGE_SIZE));
 

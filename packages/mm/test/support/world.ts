@@ -76,7 +76,7 @@ export function launch(
 }
 
 /** A processor whose TLB reports stale uses. */
-export function strictVcpu(guest: Guest, stale: string[]): Vcpu {
+function strictVcpu(guest: Guest, stale: string[]): Vcpu {
   const onStaleUse = ({ staleBy }: TlbEntry, vaddr: bigint): void => {
     stale.push(`0x${vaddr.toString(16)}, stale since ${staleBy}`);
   };

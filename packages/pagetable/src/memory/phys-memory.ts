@@ -245,7 +245,7 @@ function forEachPiece(
 }
 
 /** @throws PageTableError `INVALID_ARGUMENT` unless `memory` has the methods of a {@link PhysMemory} */
-export function requireMemory(memory: PhysMemory): void {
+function requireMemory(memory: PhysMemory): void {
   let cause: unknown;
   try {
     if (typeof memory.words === 'function' && typeof memory.wordOffset === 'function') return;

@@ -12,7 +12,7 @@ import type { AccessOptions } from '../../src/walk/access-options.ts';
 import { type SlowAccess, slowAccess } from './slow-access.ts';
 
 /** A case in which the two disagree, with everything that is needed to repeat it. */
-export interface Disagreement {
+interface Disagreement {
   readonly index: number;
   readonly fast: unknown;
   readonly slow: unknown;

@@ -99,7 +99,7 @@ export function slowAccess(
 }
 
 /** The reserved bits that are set in a present entry (Intel SDM vol. 3A, tables 4-14 to 4-19; AMD: bit 8 at the top). */
-export function slowReserved(entry: bigint, level: number, config: PagingConfig): bigint {
+function slowReserved(entry: bigint, level: number, config: PagingConfig): bigint {
   const found = (from: number, to: number): bigint => {
     let bits = 0n;
     for (let i = from; i <= to; i += 1) if (bit(entry, i)) bits |= 1n << BigInt(i);

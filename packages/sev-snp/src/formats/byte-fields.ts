@@ -7,7 +7,7 @@ import { SnpError } from './snp-error.ts';
  */
 
 /** Where a field lies: its offset and its size, in bytes. */
-export type ByteField = readonly [offset: number, size: 1 | 2 | 4 | 8];
+type ByteField = readonly [offset: number, size: 1 | 2 | 4 | 8];
 
 /** Fields by name. */
 export type ByteFields = Readonly<Record<string, ByteField>>;

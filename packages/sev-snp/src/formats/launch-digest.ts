@@ -47,7 +47,7 @@ export type LaunchPageType = (typeof LaunchPageType)[keyof typeof LaunchPageType
 export const VMSA_LAUNCH_GPA: PhysAddr = 0xffff_ffff_f000n as PhysAddr;
 
 /** Bytes of a digest. */
-export const DIGEST_SIZE = 48;
+const DIGEST_SIZE = 48;
 
 /** A page as the digest sees it. */
 export interface LaunchPage {

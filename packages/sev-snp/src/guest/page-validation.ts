@@ -58,7 +58,7 @@ export interface ValidationContext {
 }
 
 /** The state of a page after a step. `lost`: PVALIDATE has failed, and the page may be another one. */
-export type PageStep = 'validated' | 'cleared' | 'rescinded' | 'lost';
+type PageStep = 'validated' | 'cleared' | 'rescinded' | 'lost';
 
 /** Called for each page after a step, in the size of the RMP. */
 export type OnPage = (page: PrivatePage, step: PageStep) => void;
@@ -154,11 +154,7 @@ export function rescindPages(
 }
 
 /** PVALIDATE by the processor itself, which runs at VMPL0. */
-export function pvalidatePages(
-  vcpu: Vcpu,
-  pages: readonly PrivatePage[],
-  validate: boolean,
-): ValidationProgress {
+function pvalidatePages(vcpu: Vcpu, pages: readonly PrivatePage[], validate: boolean): ValidationProgress {
   for (let done = 0; done < pages.length; done += 1) {
     const { gva, size } = pages[done]!;
     try {

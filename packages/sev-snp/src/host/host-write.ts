@@ -45,7 +45,7 @@ export function hostWrite(
 }
 
 /** The check of the host's own writes: AMD64 APM vol. 2, §15.36.10. @throws SnpFault `HOST_PF` */
-export function requireHostWrite(rmp: Rmp, spa: SysPhysAddr, translationSize: PageSize): void {
+function requireHostWrite(rmp: Rmp, spa: SysPhysAddr, translationSize: PageSize): void {
   const check = failedAccessCheck(rmp, {
     accessor: 'host',
     kind: 'write',

@@ -267,6 +267,6 @@ export function levelsWithout(rights: readonly PageRights[]): readonly Vmpl[] {
 }
 
 /** Whether a level has all rights on a page. VMPL0 always has. */
-export function hasAll({ masks }: PageRights, vmpl: number): boolean {
+function hasAll({ masks }: PageRights, vmpl: number): boolean {
   return vmpl === 0 || (masks[vmpl - 1]! & VmplPermission.Rwx) === VmplPermission.Rwx;
 }

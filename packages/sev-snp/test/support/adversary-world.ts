@@ -82,7 +82,7 @@ export interface Adversary {
 export const GPAS: readonly number[] = [0, 1, 2, 511].map((page) => 2 * MiB + page * PAGE_SIZE);
 /** The end of the memory of the SVSM. {@link END}: of each guest. */
 export const OWN_END = 2 * MiB;
-export const END = 4 * MiB;
+const END = 4 * MiB;
 /** A page of the SVSM, which nobody else may access. */
 export const SECRET = 0x8000;
 

@@ -19,15 +19,15 @@ import { readGhcbRequest } from '../../src/host/ghcb-service.ts';
 import { processPageStateChange } from '../../src/host/page-state-service.ts';
 
 /** Bytes in the middle of a buffer. The bytes around them must neither matter nor change. */
-export interface Sample {
+interface Sample {
   readonly buffer: Uint8Array;
   readonly bytes: Uint8Array;
 }
 
 /** The number of guard bytes on each side. */
-export const GUARD = 64;
+const GUARD = 64;
 
-export function sampleOf(content: Uint8Array, guard: number): Sample {
+function sampleOf(content: Uint8Array, guard: number): Sample {
   const buffer = new Uint8Array(content.length + 2 * GUARD).fill(guard);
   buffer.set(content, GUARD);
   return { buffer, bytes: buffer.subarray(GUARD, GUARD + content.length) };
@@ -111,7 +111,7 @@ export const DECODERS: Readonly<
 };
 
 /** The outcome of a decoder: a value, or the code of its `SnpError`. Other errors are thrown on. */
-export function outcomeOf(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): unknown {
+function outcomeOf(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): unknown {
   try {
     return decode(bytes);
   } catch (error) {

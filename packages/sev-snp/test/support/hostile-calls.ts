@@ -62,7 +62,7 @@ const OTHERS: readonly unknown[] = [
 ];
 
 /** A value of any type. */
-export function any(random: Random): never {
+function any(random: Random): never {
   const pool: readonly unknown[] = [BIGINTS, NUMBERS, OTHERS][random(3)]!;
   return pool[random(pool.length)] as never;
 }

@@ -17,7 +17,7 @@ import { CAA, type SvsmWorld, svsmWorld } from './svsm-world.ts';
 import { BASE, bytesOf, gvaOf, MiB, spaOf, type World, world } from './world.ts';
 
 /** A hypervisor that refuses the page state changes of some pages, or a whole exit. */
-export class Refusing extends Hypervisor {
+class Refusing extends Hypervisor {
   /** Whether a page is refused. */
   refuses: (gpa: PhysAddr, size: number) => boolean = () => false;
   /** The answer to the next exit through a GHCB. */
@@ -112,7 +112,7 @@ function aboveSvsm(machine: unknown) {
 }
 
 /** The state of a page: by its mapping and the RMP. */
-export function stateOf(it: RegionWorld, gva: bigint): 'private' | 'shared' | 'lost' {
+function stateOf(it: RegionWorld, gva: bigint): 'private' | 'shared' | 'lost' {
   const page = it.pages.lookup(gva as VirtAddr)!;
   const { assigned, validated } = it.machine.rmp.entry(spaOf(it, Number(gva - BASE)))!;
   if (assigned && validated && !page.shared) return 'private';
