@@ -30,6 +30,7 @@ export type { MappingFilter } from './view/mapping-filter.ts';
 export type {
   AppearanceRecord,
   ChangeRecord,
+  ChangeSide,
   ContentRecord,
   CpuRecord,
   DumpRecord,

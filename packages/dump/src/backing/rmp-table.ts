@@ -70,6 +70,10 @@ interface Part {
  * @throws DumpError `INVALID_ARGUMENT`; `NO_RMP` if the memory does not exist; `INVALID_FILE` for a segment with reserved bits
  */
 export function openRmp(readFrame: ReadTableFrame, place: RmpPlace): RmpTable {
+  return openAt(readFrame, place, '');
+}
+
+function openAt(readFrame: ReadTableFrame, place: RmpPlace, prefix: string): RmpTable {
   const { base, end, segmentShift } = place;
   const isFlat = segmentShift === undefined;
   if (typeof base !== 'bigint' || base < 0n || base >= ADDRESS_END || base % BigInt(PAGE_SIZE) !== 0n) {
@@ -78,31 +82,37 @@ export function openRmp(readFrame: ReadTableFrame, place: RmpPlace): RmpTable {
   const memory = new TableMemory(readFrame);
   if (!memory.exists(Number(base))) throw new DumpError('NO_RMP', { paddr: base });
   const [from, to] = [`0x${base.toString(16)}`, `0x${(end ?? 0n).toString(16)}`];
-  if (isFlat) return new EntryTable(memory, flatParts(base, end), `flat RMP at ${from}-${to}`);
-  return new EntryTable(memory, segmentParts(memory, place), `segmented RMP at ${from}`);
+  if (isFlat) return new EntryTable(memory, flatParts(base, end), `${prefix}flat RMP at ${from}-${to}`);
+  return new EntryTable(memory, segmentParts(memory, place), `${prefix}segmented RMP at ${from}`);
 }
 
 /**
- * Opens a flat Reverse Map Table whose bytes, from RMP_BASE on, are those of a source.
+ * Opens a Reverse Map Table whose bytes, from RMP_BASE on, are those of a source. Of a segmented table, it has to have the segments too, at
+ * their distance from RMP_BASE: a sparse file can.
  *
- * @throws DumpError `TRUNCATED_FILE` if it is smaller than the first entry and what comes before
+ * @param place - where the table was in system memory: needed for a segmented one. Default: a flat one, up to the end of the source
+ * @throws DumpError `TRUNCATED_FILE` if it is smaller than the first entry and what comes before; as `openRmp`
  */
-export function openSavedRmp(source: Source): RmpTable {
+export function openSavedRmp(source: Source, place?: RmpPlace): RmpTable {
   const { size } = source;
   if (size < BOOKKEEPING + ENTRY_SIZE) {
     throw new DumpError('TRUNCATED_FILE', {
       reason: `it has ${size} bytes; an RMP has its first entry at byte ${BOOKKEEPING}`,
     });
   }
+  const first = place === undefined ? 0 : Math.floor(Number(place.base) / PAGE_SIZE);
   const readFrame: ReadTableFrame = (frame, bytes) => {
-    const at = frame * PAGE_SIZE;
-    if (at >= size) return false;
+    const at = (frame - first) * PAGE_SIZE;
+    if (at < 0 || at >= size) return false;
     const length = Math.min(PAGE_SIZE, size - at);
     bytes.fill(0, length);
     source.read(at, bytes.subarray(0, length));
     return true;
   };
-  return new EntryTable(new TableMemory(readFrame), flatParts(0n, BigInt(size)), 'saved flat RMP');
+  if (place === undefined) {
+    return new EntryTable(new TableMemory(readFrame), flatParts(0n, BigInt(size)), 'saved flat RMP');
+  }
+  return openAt(readFrame, place, 'saved ');
 }
 
 function refuse(what: string, value: unknown, expected: string): never {

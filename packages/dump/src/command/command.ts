@@ -87,7 +87,7 @@ export function openOptionsOf(
 /**
  * Runs the command on opened dumps, one for each file of the options. Returns the exit code.
  *
- * @param beside - the RMP, if it is not in the dump itself
+ * @param beside - the RMP, if it is not in the dumps themselves
  *
  * @throws UsageError, DumpError
  * @throws PageTableError for bounds that are not canonical
@@ -99,13 +99,13 @@ export function report(
   beside?: RmpTable,
 ): Promise<number> {
   const { place, asid, vmpl } = options.below;
-  const rmp = beside ?? (place && given[0] && rmpIn(given[0], place));
+  const rmps = given.map((dump) => beside ?? (place && rmpIn(dump, place)));
   const guests = given.map((dump) => withNested(dump, options));
   const { dumps, views, roots } = withRoots(options, guests, terminal);
   const opened = WITHOUT_VIEW.includes(options.command)
     ? []
-    : dumps.map((dump, i) => openView(dump, { ...views[i], rmp, asid, vmpl }));
-  const records = recordsFor(options, { dumps, opened, roots, rmp }, terminal);
+    : dumps.map((dump, i) => openView(dump, { ...views[i], rmp: rmps[i], asid, vmpl }));
+  const records = recordsFor(options, { dumps, opened, roots, rmp: rmps[0] }, terminal);
   return print(records, { options, dumps, opened, terminal });
 }
 

@@ -4,8 +4,9 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { isPageTableError } from '@svsm/pagetable';
 import { isDumpError } from '../source/dump-error.ts';
+import { colored, isColored } from './colors.ts';
 import { execute } from './command.ts';
-import { parseCommandLine } from './options.ts';
+import { type Options, parseCommandLine } from './options.ts';
 import { Output } from './output.ts';
 import { printable } from './printable.ts';
 import { ExitCode, lineOf, UsageError } from './problem.ts';
@@ -25,9 +26,16 @@ function lines(): AsyncIterable<string> {
   return createInterface({ input: process.stdin });
 }
 
+/** Only tables have colours: other formats are for programs, and bytes of a dump are shown as they are. */
+function hasColors({ command, color, json, qemu }: Options): boolean {
+  if (json || qemu || command === 'read') return false;
+  return isColored(color, { isTerminal: process.stdout.isTTY === true, env: process.env });
+}
+
 async function main(): Promise<number> {
   const options = parseCommandLine(process.argv.slice(2));
   if (!('text' in options)) {
+    if (hasColors(options)) output.paint = colored;
     const print = (text: string): boolean => output.add(text);
     const onProgress = progress.report;
     return execute(options, {

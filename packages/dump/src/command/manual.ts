@@ -91,7 +91,18 @@ const REGION_NAMES = [
   'vsyscall',
 ] as const satisfies readonly RegionName[];
 const LISTINGS = ['runs', 'leaves', 'summary', 'search', 'check'] as const;
-const BACKED = ['runs', 'leaves', 'translate', 'walk', 'summary', 'check', 'rmp'] as const;
+const BACKED = [
+  'runs',
+  'leaves',
+  'translate',
+  'walk',
+  'find',
+  'compare',
+  'search',
+  'summary',
+  'check',
+  'rmp',
+] as const;
 
 export const OPTIONS = {
   json: { type: 'boolean', group: 'output', text: 'print JSON Lines: one object a line' },
@@ -108,6 +119,13 @@ export const OPTIONS = {
     only: ['read'],
     group: 'output',
     text: 'how read prints bytes (default: hex)',
+  },
+  color: {
+    type: 'string',
+    value: 'WHEN',
+    choices: ['auto', 'always', 'never'],
+    group: 'output',
+    text: 'print tables in colours: always, never, or auto (the default), on a terminal. FORCE_COLOR and NO_COLOR are obeyed',
   },
   within: {
     type: 'string',
@@ -252,7 +270,7 @@ export const OPTIONS = {
     value: 'FILE',
     only: BACKED,
     group: 'below',
-    text: 'the bytes of a flat RMP from RMP_BASE on; or with --rmp, another dump that has the RMP in its memory',
+    text: 'the bytes of a flat RMP from RMP_BASE on. With --rmp, another dump that has the RMP in its memory, or the bytes from BASE on, with the segments at their distance from BASE',
   },
   asid: {
     type: 'string',

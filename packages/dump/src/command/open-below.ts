@@ -23,7 +23,11 @@ export async function openBeside({ below }: Options, onProgress: OnProgress): Pr
     return { rmp: inFile(file, () => openSavedRmp(source)), close: () => source.close() };
   }
   const dump = await openDumpFile(file, { onProgress, isRawIfUnknown: true });
-  return { rmp: rmpIn(dump, place), close: () => dump.source.close() };
+  const { source } = dump;
+  // A raw image that ends before the table is not the memory of a machine: it has the bytes of the table.
+  const isTable = dump.isRaw === true && BigInt(source.size) <= place.base;
+  const rmp = isTable ? inFile(file, () => openSavedRmp(source, place)) : rmpIn(dump, place);
+  return { rmp, close: () => source.close() };
 }
 
 /** The RMP in the memory of a dump. @throws DumpError */

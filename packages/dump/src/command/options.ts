@@ -6,6 +6,7 @@ import type { RegionName } from '../view/linux-layout.ts';
 import type { MappingFilter } from '../view/mapping-filter.ts';
 import type { ViewOptions } from '../view/view.ts';
 import { type BelowOptions, belowOptions } from './below-options.ts';
+import type { ColorChoice } from './colors.ts';
 import { completion } from './completion.ts';
 import { HELP } from './help.ts';
 import { COMMANDS, type Command, OPTIONS, type OptionRow } from './manual.ts';
@@ -32,6 +33,7 @@ export interface Options {
   readonly format: ContentFormat;
   readonly json: boolean;
   readonly qemu: boolean;
+  readonly color: ColorChoice;
   readonly all: boolean;
   /** Look in all top tables of the dump, not only in that of a processor. */
   readonly allRoots: boolean;
@@ -90,6 +92,7 @@ function optionsOf(values: Values, positionals: readonly string[]): Options {
     format: parseFormat(values.format, values.json ?? false),
     json: values.json ?? false,
     qemu: values.qemu ?? false,
+    color: parseColor(values.color),
     all: values.all ?? false,
     allRoots: values['all-roots'] ?? false,
     within: values.within === undefined ? undefined : parseBounds(values.within),
@@ -230,6 +233,12 @@ function parseFormat(text: string | undefined, json: boolean): ContentFormat {
     throw new UsageError(`--format: ${JSON.stringify(text)} is not hex, strings or raw`);
   if (json && text !== undefined) throw new UsageError('pass either --format or --json');
   return found;
+}
+
+function parseColor(text = 'auto'): ColorChoice {
+  const found = OPTIONS.color.choices.find((choice) => choice === text);
+  if (found !== undefined) return found;
+  throw new UsageError(`--color: ${JSON.stringify(text)} is not auto, always or never`);
 }
 
 const PAGE_SIZES: Readonly<Record<string, number>> = { '4k': 2 ** 12, '2m': 2 ** 21, '1g': 2 ** 30 };

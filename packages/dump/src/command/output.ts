@@ -8,6 +8,8 @@ const ENOUGH = 0x1_0000;
 
 /** Standard output, written in large pieces, no faster than its reader reads them, without characters that terminals obey. */
 export class Output {
+  /** Colours lines that have no escape codes. */
+  paint: (lines: string) => string = (lines) => lines;
   readonly #progress: Progress;
   #pending = '';
   #isScheduled = false;
@@ -49,7 +51,8 @@ export class Output {
       this.#isFull = false;
       await once(process.stdout, 'drain');
     }
-    const pending = printableLines(this.#pending);
+    // Escape codes of a dump or its name are gone before those of colours come in.
+    const pending = this.paint(printableLines(this.#pending));
     this.#pending = '';
     if (pending === '') return;
     if (process.stdout.isTTY === true) this.#progress.clear();

@@ -1,9 +1,11 @@
 import { formatAddress } from '@svsm/address';
+import type { BackingFacts } from '../backing/backing.ts';
 import { sizeText } from '../source/size-text.ts';
 import { LeafBits } from '../view/entry-bits.ts';
 import type {
   AppearanceRecord,
   ChangeRecord,
+  ChangeSide,
   ContentRecord,
   CpuRecord,
   DumpRecord,
@@ -55,6 +57,7 @@ const CHANGE_SIGNS: Readonly<Record<ChangeRecord['change'], string>> = {
   rights: '~ rights',
   visibility: '~ memory',
   'page-size': '~ page',
+  backing: '~ below',
 };
 const WARNINGS: Readonly<Partial<Record<SummaryWarning['warning'], string>>> = {
   'writable-executable': 'writable and executable (W+X)',
@@ -148,7 +151,12 @@ function headingOf(record: ReportRecord): string | undefined {
 
 function runText({ start, end, size, region, backing, ...facts }: RunRecord): string {
   const line = `${range(start, end)} ${sizeText(size).padStart(10)}  ${factsText(facts)}${nameText(region)}`;
-  return `${line}${backing === undefined ? '' : ` | ${backingText(backing)}`}`.trimEnd();
+  return `${line}${below(backing)}`.trimEnd();
+}
+
+/** The last column: the layers below, if they are known. */
+function below(backing: BackingFacts | undefined): string {
+  return backing === undefined ? '' : ` | ${backingText(backing)}`;
 }
 
 function nameText(region: RunRecord['region']): string {
@@ -187,7 +195,7 @@ function translationText(record: TranslationRecord): string {
   if (page === null || paddr === null) return `${formatAddress(vaddr)} ${obstacleText(record)}`;
   const place = fileOffset === null ? '-' : `byte ${fileOffset}`;
   const line = `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${place}`;
-  return record.backing === undefined ? line : `${line} | ${backingText(record.backing)}`;
+  return line + below(record.backing);
 }
 
 function obstacleText({ obstacle, level }: TranslationRecord): string {
@@ -230,7 +238,9 @@ function stepText(step: StepRecord): string {
 }
 
 function changeText({ start, end, size, change, before, after }: ChangeRecord): string {
-  const sides = [before, after].flatMap((side) => (side === null ? [] : [factsText(side).trimEnd()]));
+  const textOf = ({ backing, ...facts }: ChangeSide): string =>
+    (factsText(facts) + below(change === 'backing' ? backing : undefined)).trimEnd();
+  const sides = [before, after].flatMap((side) => (side === null ? [] : [textOf(side)]));
   return `${range(start, end)} ${sizeText(size).padStart(10)}  ${CHANGE_SIGNS[change].padEnd(10)} ${sides.join(' → ')}`;
 }
 
@@ -293,16 +303,16 @@ export function gapText({ start, end, obstacle }: GapRecord): string {
   return `${range(start, end).trimEnd()} ${why}`;
 }
 
-function matchText({ vaddr, paddr, size: _, ...facts }: MatchRecord): string {
+function matchText({ vaddr, paddr, size: _, backing, ...facts }: MatchRecord): string {
   const text = factsText({ ...facts, paddr: (paddr ?? 0n) as PageFacts['paddr'] });
   const place = paddr === null ? text.replace(/^\S+/, '-'.padEnd(18)) : text;
-  return `${formatAddress(vaddr)} ${place}`.trimEnd();
+  return `${formatAddress(vaddr)} ${place}${below(backing)}`.trimEnd();
 }
 
-function appearanceText({ paddr, vaddr, page, roots }: AppearanceRecord): string {
+function appearanceText({ paddr, vaddr, page, roots, backing }: AppearanceRecord): string {
   const [first = 0n] = roots;
   const where = roots.length === 1 ? `CR3 ${short(first)}` : `${roots.length} CR3s, first ${short(first)}`;
-  return `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${where}`;
+  return `${formatAddress(vaddr)} ${factsText({ ...page, paddr: paddr as PageFacts['paddr'] })} ${where}${below(backing)}`;
 }
 
 function rootText({ cr3, levels, score, lowerEntries, upperEntries, ...root }: RootRecord): string {

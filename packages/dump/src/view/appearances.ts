@@ -4,6 +4,7 @@ import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { dumpRecord } from './listing.ts';
 import type { AppearanceRecord, DumpRecord, EndRecord, PageFacts } from './record.ts';
+import { backingOf } from './translation.ts';
 import type { DumpView } from './view.ts';
 
 /** Where to look for physical addresses. */
@@ -58,7 +59,8 @@ export function* findAppearances(
       const known = found.get(key);
       if (known === undefined) {
         const inRoots = [root];
-        found.set(key, { record: { ...record, roots: inRoots }, roots: inRoots });
+        const below = backingOf(view, record.page, record.paddr);
+        found.set(key, { record: { ...record, roots: inRoots, ...below }, roots: inRoots });
       } else known.roots.push(root);
     }
   }

@@ -1,14 +1,16 @@
 import { Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, type RegionEntry, walkRanges } from '@svsm/memory-region';
+import { type BackingFacts, followsInRmp } from '../backing/backing.ts';
+import { backedMappings } from './backed-mappings.ts';
 import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
-import type { ChangeRecord, DumpRecord, EndRecord, FaultRecord, PageFacts } from './record.ts';
+import type { ChangeRecord, ChangeSide, DumpRecord, EndRecord, FaultRecord, PageFacts } from './record.ts';
 import type { DumpView } from './view.ts';
 
-type Side = RegionEntry<VirtAddr, PageFacts>;
+type Side = RegionEntry<VirtAddr, ChangeSide>;
 
 /**
- * The regions that `before` and `after` map differently, by address. Accessed and dirty bits are ignored. A step is O(1) for each
- * page.
+ * The regions that `before` and `after` map differently, by address. Accessed and dirty bits are ignored. If both views have an RMP, a
+ * region whose pages have other entries is a change too. A step is O(1) for each page.
  *
  * @throws DumpError, PageTableError as {@link listRuns}
  */
@@ -48,9 +50,10 @@ function* sides(
   scope: DumpListingOptions,
   onFault: (fault: FaultRecord) => void,
 ): Generator<Side, undefined, undefined> {
-  for (const mapping of mappingsOf(view, scope, onFault)) {
+  for (const { mapping, backing } of backedMappings(view, mappingsOf(view, scope, onFault), scope)) {
     const { start, size } = mapping.region;
-    yield [new MemoryRegion(Virt57, start, size), factsOf(view, mapping)];
+    const below = backing === undefined ? {} : { backing };
+    yield [new MemoryRegion(Virt57, start, size), { ...factsOf(view, mapping), ...below }];
   }
 }
 
@@ -59,18 +62,32 @@ function changeOf(
   left: Side | undefined,
   right: Side | undefined,
 ): ChangeRecord | undefined {
-  const before = left === undefined ? null : factsAt(left, start);
-  const after = right === undefined ? null : factsAt(right, start);
+  const before = left === undefined ? null : sideAt(left, start, size);
+  const after = right === undefined ? null : sideAt(right, start, size);
   const change = nameOf(before, after);
   return change && { type: 'change', start, end, size, change, before, after };
 }
 
 /** The facts about the page that contains `start`, with the physical address of `start` itself. */
-function factsAt([region, facts]: Side, start: VirtAddr): PageFacts {
-  return { ...facts, paddr: (facts.paddr + (start - region.start)) as PageFacts['paddr'] };
+function sideAt([region, { backing, ...facts }]: Side, start: VirtAddr, size: bigint): ChangeSide {
+  const offset = start - region.start;
+  const at = { ...facts, paddr: (facts.paddr + offset) as PageFacts['paddr'] };
+  return backing === undefined ? at : { ...at, backing: partOfBacking(backing, offset, size) };
 }
 
-function nameOf(before: PageFacts | null, after: PageFacts | null): ChangeRecord['change'] | undefined {
+/** The layers below a part. The guest-physical addresses of a guest's pages follow one another. */
+function partOfBacking(backing: BackingFacts, offset: bigint, size: bigint): BackingFacts {
+  const { spa, rmp } = backing;
+  return {
+    ...backing,
+    offset: 0n,
+    size,
+    spa: spa === null ? null : spa + offset,
+    rmp: rmp === null || rmp.asid === 0 ? rmp : { ...rmp, gpa: rmp.gpa + offset },
+  };
+}
+
+function nameOf(before: ChangeSide | null, after: ChangeSide | null): ChangeRecord['change'] | undefined {
   if (before === null) return 'mapped';
   if (after === null) return 'unmapped';
   if (before.paddr !== after.paddr) return 'remapped';
@@ -80,5 +97,12 @@ function nameOf(before: PageFacts | null, after: PageFacts | null): ChangeRecord
     before.executable === after.executable;
   if (!sameRights) return 'rights';
   if (before.shared !== after.shared) return 'visibility';
-  return before.pageSize === after.pageSize ? undefined : 'page-size';
+  if (before.pageSize !== after.pageSize) return 'page-size';
+  return isSameBacking(before.backing, after.backing) ? undefined : 'backing';
+}
+
+/** Whether two parts of one region have the same layers below. If only one dump has an RMP, nothing is compared. */
+function isSameBacking(before: BackingFacts | undefined, after: BackingFacts | undefined): boolean {
+  if (before === undefined || after === undefined) return true;
+  return before.spa === after.spa && followsInRmp(before.rmp, 0n, after.rmp);
 }

@@ -134,10 +134,16 @@ export interface ChangeRecord {
   readonly start: bigint;
   readonly end: bigint;
   readonly size: bigint;
-  /** The first of these that applies. */
-  readonly change: 'mapped' | 'unmapped' | 'remapped' | 'rights' | 'visibility' | 'page-size';
-  readonly before: PageFacts | null;
-  readonly after: PageFacts | null;
+  /** The first of these that applies. `'backing'`: the mapping is the same, but not the RMP entry, or the system-physical address. */
+  readonly change: 'mapped' | 'unmapped' | 'remapped' | 'rights' | 'visibility' | 'page-size' | 'backing';
+  readonly before: ChangeSide | null;
+  readonly after: ChangeSide | null;
+}
+
+/** The mapping of a region in one of two dumps. */
+export interface ChangeSide extends PageFacts {
+  /** The layers below, if the view has an RMP. */
+  readonly backing?: BackingFacts;
 }
 
 export interface SummaryRow extends Omit<PageFacts, 'paddr'> {
@@ -177,6 +183,8 @@ export interface AppearanceRecord {
   readonly page: PageFacts;
   /** The physical addresses of the top tables with this mapping. */
   readonly roots: readonly bigint[];
+  /** The layers below the 4 KiB with that byte, if the view has a nested page table or an RMP. */
+  readonly backing?: BackingFacts;
 }
 
 /**
@@ -261,6 +269,8 @@ export interface MatchRecord extends Omit<PageFacts, 'paddr'> {
   readonly size: number;
   /** `null` if the match begins in another page than it ends. */
   readonly paddr: bigint | null;
+  /** The layers below the 4 KiB with its first byte, if the view has a nested page table or an RMP, and `paddr` is known. */
+  readonly backing?: BackingFacts;
 }
 
 /** A frame that is, by its content, the top table of a page table. */

@@ -4,6 +4,7 @@ import type { MemoryRange } from '../formats/segments.ts';
 import { DumpError } from '../source/dump-error.ts';
 import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
 import type { DumpRecord, EndRecord, FaultRecord, MatchRecord } from './record.ts';
+import { backingOf } from './translation.ts';
 import type { DumpView } from './view.ts';
 
 const MAX_PATTERN = PAGE_SIZE;
@@ -94,7 +95,8 @@ function matchOf(view: DumpView, mapping: Mapping, vaddr: bigint, size: number):
   const isInside = vaddr >= mapping.region.start;
   const paddr = isInside ? mapping.paddr + (vaddr - mapping.region.start) : null;
   const { paddr: _, ...facts } = factsOf(view, mapping);
-  return { type: 'match', vaddr, size, paddr, ...facts };
+  const below = paddr === null ? {} : backingOf(view, facts, paddr);
+  return { type: 'match', vaddr, size, paddr, ...facts, ...below };
 }
 
 interface Range {

@@ -32,7 +32,6 @@ export function translationOf(view: DumpView, vaddr: bigint): TranslationRecord 
   if (page === undefined) return { ...none, obstacle: 'not-mapped', level };
   const facts = factsOf(view, { ...page, paddr: page.frame, pageSize: page.size });
   const fileOffset = view.dump.offsetOf(page.paddr) ?? null;
-  const backing = backingOf(view, facts, page.paddr);
   return {
     ...none,
     page: facts,
@@ -40,15 +39,18 @@ export function translationOf(view: DumpView, vaddr: bigint): TranslationRecord 
     fileOffset,
     obstacle: null,
     level,
-    ...(backing === undefined ? {} : { backing }),
+    ...backingOf(view, facts, page.paddr),
   };
 }
 
-/** The layers below the 4 KiB with a byte. */
-function backingOf({ backing }: DumpView, page: PageFacts, paddr: bigint): BackingFacts | undefined {
-  if (backing === undefined) return undefined;
-  const [found] = backing.of({ ...page, paddr: paddr - (paddr % 4096n), size: 4096n });
-  return found;
+/** The layers below the 4 KiB with a byte, as the field of a record. */
+export function backingOf(
+  { backing }: DumpView,
+  page: Omit<PageFacts, 'paddr'>,
+  paddr: bigint,
+): { readonly backing?: BackingFacts } {
+  const [found] = backing?.of({ ...page, paddr: paddr - (paddr % 4096n), size: 4096n }) ?? [];
+  return found === undefined ? {} : { backing: found };
 }
 
 /** Whether the page tables are the reason, and not the address. */

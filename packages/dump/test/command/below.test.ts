@@ -2,7 +2,12 @@
 import { gzipSync } from 'node:zlib';
 import { PAGE_SIZE, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
+import { openSavedRmp } from '../../src/backing/rmp-table.ts';
+import { TextReport } from '../../src/command/text-report.ts';
 import type { Dump } from '../../src/formats/dump.ts';
+import { bytesSource } from '../../src/source/bytes-source.ts';
+import { compareDumps } from '../../src/view/comparison.ts';
+import { openView } from '../../src/view/view.ts';
 import { sparseFile } from '../support/core-file.ts';
 import { BASE, FLAT_RMP, GUEST, MEMORY, rmpBytes, SEGMENTED_RMP, SnpHost } from '../support/snp-host.ts';
 import { runHere, temporary } from '../support/support.ts';
@@ -35,8 +40,19 @@ const guest = ['--cr3', CR3, '--c-bit', '51', '--asid', ASID];
 const nested = ['--nested', `npt:${root.toString(16)}`];
 const page = (gpa: bigint): string => `0x${(BASE + gpa).toString(16)}`;
 
+/** The bytes of the segmented table from its base on. */
+const segmentsFile = image(
+  'segments.rmp',
+  {
+    ...host.hostDump(),
+    readFrame: (frame, bytes) => host.hostDump().readFrame(frame + Number(SEGMENTED_RMP) / PAGE_SIZE, bytes),
+  },
+  0x50_0000,
+);
+
 describe.each([
   ['a saved RMP', [guestFile, '--rmp-file', rmpFile]],
+  ['a saved segmented RMP', [guestFile, '--rmp-file', segmentsFile, ...segmented]],
   ['the RMP in the dump of the host', [guestFile, '--rmp-file', hostFile, ...flat]],
   ['the flat RMP, in the dump of the host', [hostFile, ...nested, ...flat]],
   ['the segmented RMP, in the dump of the host', [hostFile, ...nested, ...segmented]],
@@ -86,6 +102,47 @@ describe.each([
       rmp: { state: 'GUEST-VALID', asid: Number(ASID), gpa: '0x0000000000001000' },
     });
   });
+});
+
+test('find and search show the state of the page', async () => {
+  const options = ['--rmp-file', rmpFile, ...guest];
+  const find = await runHere(['find', guestFile, '2123', ...options]);
+  expect(find.stdout).toMatch(/^# virtual .* in \| system .* guest address$/m);
+  expect(find.stdout).toMatch(
+    new RegExp(`^${page(0x2123n)} .* CR3 0x${CR3} \\| .* GUEST-INVALID .* ! private-unvalidated$`, 'm'),
+  );
+  const search = await runHere(['search', guestFile, '0000', '--physical', '2000+2', ...options]);
+  expect(search.stdout).toMatch(new RegExp(`^${page(0x2000n)} .* ! private-unvalidated$`, 'm'));
+  const without = await runHere(['find', guestFile, '2123', ...guest.slice(0, 4)]);
+  expect(without.stdout).not.toContain('|');
+});
+
+test('compare lists pages with another RMP entry', () => {
+  const sound = new SnpHost();
+  sound.split(0);
+  const viewOf = ({ guestDump, rmp }: Pick<SnpHost, 'guestDump' | 'rmp'>) =>
+    openView(guestDump(), {
+      cr3: BigInt(`0x${CR3}`),
+      encryption: { mode: 'c-bit', bit: 51 },
+      rmp: openSavedRmp(bytesSource(rmpBytes(rmp))),
+      asid: Number(ASID),
+    });
+  const before = viewOf({ guestDump: () => host.guestDump(), rmp: sound.rmp });
+  const after = viewOf({ guestDump: () => host.guestDump(), rmp: host.rmp });
+  const changes = [...compareDumps(before, after)].filter((record) => record.type === 'change');
+  expect(changes).toMatchObject([
+    {
+      start: BASE + 0x2000n,
+      size: 4096n,
+      change: 'backing',
+      before: { backing: { rmp: { validated: true } } },
+    },
+    { start: BASE + 0x3000n, size: 4096n, change: 'backing', after: { backing: { rmp: null } } },
+  ]);
+  expect(new TextReport().render(changes[0]!)).toMatch(
+    / ~ below .* \| .* GUEST-VALID .* → .* \| .* GUEST-INVALID .* ! private-unvalidated$/,
+  );
+  expect([...compareDumps(after, after)].at(-1)).toMatchObject({ count: 0 });
 });
 
 test('rmp lists the table by itself', async () => {

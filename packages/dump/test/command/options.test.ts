@@ -50,8 +50,8 @@ describe('wrong usage', () => {
     ['dump --rmp-file x --asid 1023', /--asid: "1023" is not a decimal number from 1 to 1022/],
     ['dump --rmp-file x --vmpl 4', /--vmpl: "4" is not a decimal number from 0 to 3/],
     [
-      'find dump 0 --rmp-file x',
-      /--rmp-file is for runs, leaves, translate, walk, summary, check, rmp, not for find/,
+      'read dump 0 10 --rmp-file x',
+      /--rmp-file is for runs, leaves, translate, walk, find, compare, search, summary, check, rmp, not for read/,
     ],
     ['dump --nested 1000', /--nested: "1000" is not npt:NCR3, npt5:NCR3 or ept:EPTP/],
     ['dump --nested npt:x', /--nested: "x" is not a hexadecimal number/],

@@ -43,6 +43,7 @@ export function temporary(name: string, bytes: Uint8Array): string {
 export function run(args: readonly string[], input = '') {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
     encoding: 'utf8',
+    env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: undefined },
     input,
     maxBuffer: 2 ** 28,
   });
