@@ -22,6 +22,7 @@ export const DOCUMENTS: readonly string[] = [
   ...PACKAGES.map(({ name }) => `packages/${name}/README.md`),
   ...find('packages/*/*.md').filter((file) => !/\/(README|CHANGELOG)\.md$/.test(file)),
   ...find('{apps,examples}/*/README.md'),
+  ...find('apps/site/content/{*,guide/*}.md'),
   ...find('docs/**/*.md'),
 ];
 

@@ -110,7 +110,7 @@ const MARKING = /* @__PURE__ */ cpuState({ smep: false, smap: false });
  * and its physical addresses are system-physical.
  */
 export class NestedTable {
-  /** The exclusive end of the addresses that it can map: see {@link nestedEnd}. */
+  /** The exclusive end of the addresses that it can map: 2^48 with 4 levels, 2^52 with 5. */
   readonly end: bigint;
   /** Whether the processors trap supervisor fetches from user pages: see {@link NestedTableOptions.gmet}. */
   readonly gmet: boolean;
