@@ -13,6 +13,7 @@ export interface AppearanceRecord {
     readonly vaddr: bigint;
     readonly page: PageFacts;
     readonly roots: readonly bigint[];
+    readonly backing?: BackingFacts;
 }
 
 // . (type only)
@@ -61,9 +62,14 @@ export interface ChangeRecord {
     readonly start: bigint;
     readonly end: bigint;
     readonly size: bigint;
-    readonly change: 'mapped' | 'unmapped' | 'remapped' | 'rights' | 'visibility' | 'page-size';
-    readonly before: PageFacts | null;
-    readonly after: PageFacts | null;
+    readonly change: 'mapped' | 'unmapped' | 'remapped' | 'rights' | 'visibility' | 'page-size' | 'backing';
+    readonly before: ChangeSide | null;
+    readonly after: ChangeSide | null;
+}
+
+// .
+export interface ChangeSide extends PageFacts {
+    readonly backing?: BackingFacts;
 }
 
 // .
@@ -337,6 +343,7 @@ export interface MatchRecord extends Omit<PageFacts, 'paddr'> {
     readonly vaddr: bigint;
     readonly size: number;
     readonly paddr: bigint | null;
+    readonly backing?: BackingFacts;
 }
 
 // .
@@ -537,7 +544,7 @@ export interface RmpRecord extends RmpFacts {
 }
 
 // not exported
-interface RmpRun {
+export interface RmpRun {
     readonly first: number;
     readonly count: number;
     readonly entry: RmpEntry | undefined | null;
@@ -586,6 +593,7 @@ export interface RunRecord extends PageFacts {
 export interface Source {
     readonly size: number;
     read(position: number, into: Uint8Array): void;
+    dataFrom?(position: number): number;
     close(): void;
 }
 
@@ -735,7 +743,7 @@ export declare function openNested(host: Dump, options: NestedOptions): NestedDu
 export declare function openRmp(readFrame: ReadTableFrame, place: RmpPlace): RmpTable;
 
 // .
-export declare function openSavedRmp(source: Source): RmpTable;
+export declare function openSavedRmp(source: Source, place?: RmpPlace): RmpTable;
 
 // .
 export declare function openView(dump: Dump, options?: ViewOptions): DumpView;
