@@ -1,7 +1,8 @@
 import { render } from 'preact';
-
-function App() {
-  return <h1>@svsm explorer</h1>;
-}
+import { App } from './view/app.tsx';
+import './style.css';
+import { restore } from './store.ts';
 
 render(<App />, document.getElementById('app')!);
+addEventListener('hashchange', () => void restore());
+await restore();

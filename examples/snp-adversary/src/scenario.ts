@@ -57,9 +57,20 @@ export interface Outcome {
   readonly moments: readonly Moment[];
 }
 
-/** Runs an attack on a careful guest, which does its duty, or on a careless one. */
-export async function run({ play, options }: Scenario, careful = true): Promise<Outcome> {
-  const stage = new Stage(options?.(careful));
+/**
+ * Runs an attack on a careful guest, which does its duty, or on a careless one.
+ *
+ * @param onStage - called with the stage before the attack begins
+ * @param onMoment - called after each moment
+ */
+export async function run(
+  { play, options }: Scenario,
+  careful = true,
+  onMoment?: StageOptions['onMoment'],
+  onStage: (stage: Stage) => void = () => {},
+): Promise<Outcome> {
+  const stage = new Stage({ ...options?.(careful), onMoment });
+  onStage(stage);
   const { moments } = stage;
   try {
     const ending = await play(stage, careful);

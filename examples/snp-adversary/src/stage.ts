@@ -53,6 +53,8 @@ class UnclearedVcpu extends Vcpu {
 export interface StageOptions {
   /** Whether the guest's software clears pages after validating them. Default: true. */
   readonly clears?: boolean;
+  /** Called after each step and event of the scenario has been recorded. */
+  readonly onMoment?: ((moment: Moment, stage: Stage) => void) | undefined;
 }
 
 /**
@@ -70,13 +72,14 @@ export class Stage {
   onEvent: ((event: MachineEvent) => void) | undefined;
   /** The guest's record of validated pages. */
   readonly validated: ValidatedPages;
+  readonly #onMoment: StageOptions['onMoment'];
 
-  constructor({ clears = true }: StageOptions = {}) {
+  constructor({ clears = true, onMoment }: StageOptions = {}) {
     this.machine = new SnpMachine({
       memorySize: 32 * MIB,
       hypervisor: (machine) => new HostileHypervisor(machine),
       trace: (event) => {
-        this.moments.push(event);
+        this.#record(event);
         this.onEvent?.(event);
       },
     });
@@ -90,6 +93,7 @@ export class Stage {
     this.put(B, 'retreat');
     this.put(WHOLE, 'hold the line');
     this.moments.length = 0;
+    this.#onMoment = onMoment;
   }
 
   /** The options of a guest that keeps its record. */
@@ -99,7 +103,12 @@ export class Stage {
 
   /** Records the description of the next step. */
   tell(what: string): void {
-    this.moments.push(what);
+    this.#record(what);
+  }
+
+  #record(moment: Moment): void {
+    this.moments.push(moment);
+    this.#onMoment?.(moment, this);
   }
 
   /** Makes another processor of the guest, with its own TLBs. */

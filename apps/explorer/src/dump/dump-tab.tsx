@@ -1,0 +1,3 @@
+export function DumpTab() {
+  return <p>…</p>;
+}

@@ -1,0 +1,77 @@
+import { type EntryAt, entryIn, type TableImages } from './table-images.ts';
+
+/** A row of the tree: an entry, or a run of entries that are not present. */
+export interface TreeRow {
+  /** `0-256/1`: the indexes from the root down. */
+  readonly id: string;
+  readonly depth: number;
+  readonly at: EntryAt | undefined;
+  /** The first index, and the number of entries: more than one only for entries that are not present. */
+  readonly index: number;
+  readonly count: number;
+  /** The first virtual address. */
+  readonly vaddr: bigint;
+  readonly isOpen: boolean;
+}
+
+/**
+ * The visible rows of a page table.
+ *
+ * @param open - the ids of entries whose tables are shown
+ */
+export function treeRows(images: TableImages, open: ReadonlySet<string>): TreeRow[] {
+  const rows: TreeRow[] = [];
+  const addTable = (table: bigint, level: number, prefix: string, base: bigint): void => {
+    const words = images.tables.get(table);
+    if (words === undefined) return;
+    const depth = images.levels - 1 - level;
+    const span = 1n << BigInt(12 + 9 * level);
+    for (let index = 0; index < 512; ) {
+      const vaddr = canonical(base + BigInt(index) * span, images.levels);
+      const id = prefix === '' ? String(index) : `${prefix}-${index}`;
+      if ((words[index]! & 1n) === 0n) {
+        let end = index + 1;
+        while (end < 512 && (words[end]! & 1n) === 0n) end += 1;
+        rows.push({ id, depth, at: undefined, index, count: end - index, vaddr, isOpen: false });
+        index = end;
+        continue;
+      }
+      const at = entryIn(images, table, index, level);
+      const isOpen = !at.entry.leaf && open.has(id);
+      rows.push({ id, depth, at, index, count: 1, vaddr, isOpen });
+      if (isOpen) addTable(at.entry.address, level - 1, id, base + BigInt(index) * span);
+      index += 1;
+    }
+  };
+  addTable(images.root, images.levels - 1, '', 0n);
+  return rows;
+}
+
+/** The ids of the entries that lead to a virtual address, from the root down. */
+export function idsTo(levels: number, vaddr: bigint): string[] {
+  const ids: string[] = [];
+  for (let level = levels - 1; level >= 0; level -= 1) {
+    const index = Number((vaddr >> BigInt(12 + 9 * level)) & 511n);
+    ids.push(ids.length === 0 ? String(index) : `${ids.at(-1)}-${index}`);
+  }
+  return ids;
+}
+
+function canonical(vaddr: bigint, levels: number): bigint {
+  return BigInt.asUintN(64, BigInt.asIntN(9 * levels + 12, vaddr));
+}
+
+/** The letters of an entry's bits, `-` for those that are 0. */
+export function bitsText({ entry, level }: EntryAt): string {
+  const bit = (at: bigint, letter: string): string => ((entry.raw >> at) & 1n ? letter : '-');
+  return [
+    bit(0n, 'P'),
+    bit(1n, 'W'),
+    bit(2n, 'U'),
+    bit(5n, 'A'),
+    bit(6n, 'D'),
+    level > 0 ? bit(7n, 'L') : '',
+    bit(8n, 'G'),
+    bit(63n, 'X'),
+  ].join('');
+}

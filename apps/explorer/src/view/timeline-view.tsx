@@ -1,0 +1,107 @@
+import { useEffect, useRef } from 'preact/hooks';
+import { SCENARIOS } from '../model/catalogue.ts';
+import { goTo, openScenario, problem, scenarioId, step, timeline } from '../store.ts';
+
+const GROUPS = ['The loop', 'What if', 'Attacks'] as const;
+const ACTORS = { guest: 'G', hypervisor: 'H', processor: 'P' } as const;
+
+/** The scenario, and its steps: forward, back, and by scrubbing. */
+export function TimelineView() {
+  const list = useRef<HTMLOListElement>(null);
+  const steps = timeline.value?.steps ?? [];
+  const now = step.value;
+  useEffect(() => {
+    const item = list.current?.querySelector<HTMLElement>('[aria-current="step"]');
+    const box = list.current;
+    if (item === null || item === undefined || box === null) return;
+    const top = item.offsetTop - box.offsetTop;
+    if (top < box.scrollTop || top + item.offsetHeight > box.scrollTop + box.clientHeight)
+      box.scrollTop = top - box.clientHeight / 2;
+  });
+  const onKey = (event: KeyboardEvent): void => {
+    const move = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[
+      event.key
+    ];
+    if (move === undefined) return;
+    event.preventDefault();
+    goTo(now + move);
+    queueMicrotask(() => list.current?.querySelector<HTMLElement>('[aria-current="step"]')?.focus());
+  };
+  return (
+    <section class="timeline" aria-label="Timeline">
+      <label class="scenario">
+        <span class="label">Scenario</span>
+        <select
+          value={scenarioId.value}
+          onChange={(event) => {
+            problem.value = undefined;
+            void openScenario(event.currentTarget.value);
+          }}
+        >
+          {GROUPS.map((group) => (
+            <optgroup label={group} key={group}>
+              {SCENARIOS.filter((scenario) => scenario.group === group).map(({ id, title }) => (
+                <option value={id} key={id}>
+                  {title}
+                </option>
+              ))}
+            </optgroup>
+          ))}
+        </select>
+      </label>
+      <p class="summary">{timeline.value?.scenario.summary}</p>
+      <div class="transport">
+        <button type="button" aria-label="First step" disabled={now === 0} onClick={() => goTo(0)}>
+          ⇤
+        </button>
+        <button type="button" aria-label="Step back" disabled={now === 0} onClick={() => goTo(now - 1)}>
+          ←
+        </button>
+        <input
+          type="range"
+          aria-label="Step"
+          min={0}
+          max={Math.max(0, steps.length - 1)}
+          value={now}
+          aria-valuetext={`${now} of ${steps.length - 1}: ${steps[now]?.title ?? ''}`}
+          onInput={(event) => goTo(Number(event.currentTarget.value))}
+        />
+        <button
+          type="button"
+          aria-label="Step forward"
+          disabled={now >= steps.length - 1}
+          onClick={() => goTo(now + 1)}
+        >
+          →
+        </button>
+        <button
+          type="button"
+          aria-label="Last step"
+          disabled={now >= steps.length - 1}
+          onClick={() => goTo(steps.length - 1)}
+        >
+          ⇥
+        </button>
+      </div>
+      <ol class="steps" ref={list} onKeyDown={onKey} aria-label="Steps">
+        {steps.map(({ title, actor, call, outcome }, index) => (
+          <li key={`${scenarioId.value}-${index}`} class={call !== steps[index - 1]?.call ? 'first' : ''}>
+            <button
+              type="button"
+              tabIndex={index === now ? 0 : -1}
+              aria-current={index === now ? 'step' : undefined}
+              onClick={() => goTo(index)}
+            >
+              <span class="number">{index}</span>
+              <abbr class={`actor ${actor}`} title={actor}>
+                {ACTORS[actor]}
+              </abbr>
+              <span class="title">{title}</span>
+              {outcome !== undefined && <span class={`end ${outcome.kind}`}>{outcome.kind}</span>}
+            </button>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}

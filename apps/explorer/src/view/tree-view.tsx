@@ -1,0 +1,171 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { hex } from '../model/address.ts';
+import { bitsText, idsTo, type TreeRow, treeRows } from '../model/tree-rows.ts';
+import { choose, frame, selection } from '../store.ts';
+
+const ROW = 22;
+const NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'];
+
+/** The page table as a tree. Only the rows that are visible exist. */
+export function TreeView() {
+  const box = useRef<HTMLDivElement>(null);
+  const top = useSignal(0);
+  const toggled = useSignal<ReadonlySet<string>>(new Set());
+  const cursor = useSignal(0);
+  const tables = frame.value?.tables;
+  const vaddr = selection.value?.virtual;
+  const path = tables === undefined || vaddr === undefined ? [] : idsTo(tables.levels, vaddr);
+  // The path to the selected page is open, unless it was closed.
+  const open = new Set(path.slice(0, -1));
+  for (const id of toggled.value) if (!open.delete(id)) open.add(id);
+  const key = [...open].join();
+  // `key` stands for `open`.
+  const rows = useMemo(() => (tables === undefined ? [] : treeRows(tables, open)), [tables, key]);
+  const selected = rows.findLastIndex(
+    (row) => path.includes(row.id) || holds(row, vaddr, tables?.levels ?? 4),
+  );
+
+  // It scrolls when another page is selected.
+  useEffect(() => {
+    if (selected < 0 || box.current === null) return;
+    cursor.value = selected;
+    const at = selected * ROW;
+    const { scrollTop, clientHeight } = box.current;
+    if (at < scrollTop || at + ROW > scrollTop + clientHeight)
+      box.current.scrollTop = Math.max(0, at - clientHeight / 2);
+  }, [vaddr, selected]);
+
+  const toggle = (id: string): void => {
+    const next = new Set(toggled.value);
+    if (!next.delete(id)) next.add(id);
+    toggled.value = next;
+  };
+  const act = (row: TreeRow): void => {
+    if (row.at === undefined) return;
+    if (row.at.entry.leaf) choose('virtual', row.vaddr);
+    else toggle(row.id);
+  };
+  const move = (to: number): void => {
+    cursor.value = Math.max(0, Math.min(rows.length - 1, to));
+    const at = cursor.value * ROW;
+    const { scrollTop, clientHeight } = box.current!;
+    if (at < scrollTop) box.current!.scrollTop = at;
+    if (at + ROW > scrollTop + clientHeight) box.current!.scrollTop = at + ROW - clientHeight;
+  };
+  const onKey = (event: KeyboardEvent): void => {
+    const row = rows[cursor.value];
+    const step = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: 10,
+      PageUp: -10,
+      Home: -rows.length,
+      End: rows.length,
+    }[event.key];
+    if (step !== undefined) move(cursor.value + step);
+    else if (row !== undefined && (event.key === 'Enter' || event.key === ' ')) act(row);
+    else if (row !== undefined && event.key === 'ArrowRight' && row.at?.entry.leaf === false && !row.isOpen)
+      toggle(row.id);
+    else if (row !== undefined && event.key === 'ArrowLeft' && row.isOpen) toggle(row.id);
+    else return;
+    event.preventDefault();
+  };
+
+  const height = box.current?.clientHeight ?? 320;
+  const first = Math.max(0, Math.floor(top.value / ROW) - 4);
+  const shown = rows.slice(first, first + Math.ceil(height / ROW) + 8);
+  return (
+    <section class="panel tree" aria-label="Page table">
+      <h3>
+        Page table <small>{tables && `${tables.tables.size} tables, CR3 ${hex(tables.root)}`}</small>
+      </h3>
+      <div
+        class="rows"
+        ref={box}
+        role="tree"
+        aria-label="Entries of the page table"
+        tabIndex={0}
+        aria-activedescendant={rows[cursor.value] && `row-${rows[cursor.value]!.id}`}
+        onScroll={(event) => {
+          top.value = event.currentTarget.scrollTop;
+        }}
+        onKeyDown={onKey}
+      >
+        <div style={{ height: rows.length * ROW }} role="presentation">
+          <div style={{ transform: `translateY(${first * ROW}px)` }} role="presentation">
+            {shown.map((row, i) => (
+              <Row
+                key={row.id}
+                row={row}
+                levels={tables!.levels}
+                isSelected={first + i === selected}
+                isCursor={first + i === cursor.value}
+                onAct={() => {
+                  cursor.value = first + i;
+                  act(row);
+                }}
+              />
+            ))}
+          </div>
+        </div>
+      </div>
+      <p class="key">
+        P present · W writable · U user · A accessed · D dirty · L large · G global · X no execute · C private
+      </p>
+    </section>
+  );
+}
+
+interface RowProps {
+  readonly row: TreeRow;
+  readonly levels: number;
+  readonly isSelected: boolean;
+  readonly isCursor: boolean;
+  readonly onAct: () => void;
+}
+
+function Row({ row, levels, isSelected, isCursor, onAct }: RowProps) {
+  const { id, depth, at, index, count, isOpen } = row;
+  const name = NAMES[levels - 1 - depth];
+  const isTable = at?.entry.leaf === false;
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree has the focus and the keys
+    // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus
+    <div
+      id={`row-${id}`}
+      role="treeitem"
+      aria-level={depth + 1}
+      aria-selected={isSelected}
+      aria-expanded={isTable ? isOpen : undefined}
+      class={`row${isSelected ? ' selected' : ''}${isCursor ? ' cursor' : ''}${at === undefined ? ' absent' : ''}`}
+      style={{ paddingInlineStart: `${0.4 + depth * 0.9}rem` }}
+      onClick={onAct}
+    >
+      <span class="twist">{isTable ? (isOpen ? '▾' : '▸') : ''}</span>
+      <span class="index">
+        {name} {count > 1 ? `${index}–${index + count - 1}` : index}
+      </span>
+      {at === undefined ? (
+        <span>not present</span>
+      ) : (
+        <>
+          <span class="bits">{bitsText(at)}</span>
+          {at.entry.leaf && (
+            <span class={`c ${at.entry.shared ? 'shared' : 'private'}`}>
+              {at.entry.shared ? 'C=0 shared' : 'C=1 private'}
+            </span>
+          )}
+          <span class="to">→ {hex(at.entry.address)}</span>
+        </>
+      )}
+    </div>
+  );
+}
+
+/** Whether a row is the large page around an address. */
+function holds({ at, vaddr, depth }: TreeRow, address: bigint | undefined, levels: number): boolean {
+  if (address === undefined || at?.entry.leaf !== true) return false;
+  const size = 1n << BigInt(12 + 9 * (levels - 1 - depth));
+  return address >= vaddr && address < vaddr + size;
+}
