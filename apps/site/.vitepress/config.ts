@@ -88,6 +88,10 @@ export default defineConfig({
     search: {
       provider: 'local',
       options: {
+        _render: (source, env, md) => {
+          const html = md.render(source, env);
+          return String(env['relativePath']).startsWith('api/') ? searchable(html) : html;
+        },
         miniSearch: { searchOptions: { fuzzy: 0.2, prefix: true, boost: { title: 4, text: 1, titles: 2 } } },
       },
     },
@@ -98,6 +102,16 @@ export default defineConfig({
     if (page.relativePath.startsWith('api/')) page.frontmatter['outline'] ??= [2, 3];
   },
 });
+
+/** The names and summaries of a page of the reference. Parameters and signatures would hide them in the results of a search. */
+function searchable(html: string): string {
+  return html
+    .replaceAll(/<(table|pre)\b[\s\S]*?<\/\1>/g, '')
+    .replaceAll(
+      /<h([2-6])\b[^>]*>\s*(?:Type )?(?:Parameters|Returns|Throws|Example|Extends|Implements|Inherited from|Overrides|Implementation of|(?:Get|Set|Call) Signature)\b[\s\S]*?<\/h\1>/g,
+      '',
+    );
+}
 
 /** The modules of the reference, each with its classes. */
 function reference(): DefaultTheme.SidebarItem[] {

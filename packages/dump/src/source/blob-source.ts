@@ -4,12 +4,15 @@ import type { Source } from './source.ts';
 /** The parts of a `Blob` (or a `File`) that are used here. */
 export interface BlobLike {
   readonly size: number;
+  /** The bytes from `start` up to but not including `end`. */
   slice(start: number, end: number): BlobLike;
+  /** All bytes. */
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
 /** The parts of a `FileReaderSync` that are used here. */
 export interface BlobReader {
+  /** All bytes, which are read before it returns. */
   readAsArrayBuffer(blob: BlobLike): ArrayBuffer;
 }
 

@@ -21,6 +21,7 @@ export class Notices {
   #waiting: Notice[] = [];
   #isQuiet = false;
 
+  /** Keeps a notice, unless there is one with this message, or there are too many. */
   add(warning: Notice['warning'], message: string): void {
     if (this.#isQuiet || this.#seen.has(message) || this.#seen.size >= MOST) return;
     this.#seen.add(message);

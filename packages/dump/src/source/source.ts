@@ -15,6 +15,7 @@ export interface Source {
    * zeros are has no such function.
    */
   dataFrom?(position: number): number;
+  /** Gives back what the source holds, such as an open file. */
   close(): void;
 }
 

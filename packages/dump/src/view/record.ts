@@ -89,6 +89,7 @@ export interface EndRecord {
 /** Why an address has no translation. */
 export type Obstacle = 'not-mapped' | 'not-canonical' | 'reserved-bits' | 'bus-error';
 
+/** The translation of one virtual address, or the obstacle. */
 export interface TranslationRecord {
   readonly type: 'translation';
   readonly vaddr: bigint;
@@ -104,6 +105,7 @@ export interface TranslationRecord {
   readonly backing?: BackingFacts;
 }
 
+/** The entry that a walk reads at one level. */
 export interface StepRecord {
   readonly level: number;
   readonly table: bigint;
@@ -121,6 +123,7 @@ export interface StepRecord {
   readonly reserved: bigint;
 }
 
+/** The walk of one virtual address, from the top table to the page or the obstacle. */
 export interface WalkRecord {
   readonly type: 'walk';
   readonly vaddr: bigint;
@@ -146,11 +149,13 @@ export interface ChangeSide extends PageFacts {
   readonly backing?: BackingFacts;
 }
 
+/** The total of all pages with one size, the same rights and the same visibility. */
 export interface SummaryRow extends Omit<PageFacts, 'paddr'> {
   readonly pages: number;
   readonly bytes: bigint;
 }
 
+/** Mappings that a sound system does not have, or that deserve a look. */
 export interface SummaryWarning {
   readonly warning:
     | 'writable-executable'
@@ -164,6 +169,7 @@ export interface SummaryWarning {
   readonly examples: readonly { readonly start: bigint; readonly end: bigint }[];
 }
 
+/** The totals of a page table. */
 export interface SummaryRecord {
   readonly type: 'summary';
   readonly tables: number;
@@ -294,6 +300,7 @@ export interface RootRecord {
   readonly cpus: readonly number[];
 }
 
+/** The dump as a file. */
 export interface FileRecord {
   readonly type: 'file';
   readonly file: string;
@@ -302,6 +309,7 @@ export interface FileRecord {
   readonly cpus: number;
 }
 
+/** A processor of the dump, with the registers that the dump has. */
 export interface CpuRecord {
   readonly type: 'cpu';
   readonly cpu: number;
@@ -309,6 +317,7 @@ export interface CpuRecord {
   readonly cpl: number | null;
 }
 
+/** A range of physical memory that the dump has. */
 export interface MemoryRecord {
   readonly type: 'memory';
   readonly start: bigint;

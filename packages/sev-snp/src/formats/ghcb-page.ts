@@ -99,7 +99,9 @@ export const GhcbRefusal = {
 
 /** Access to the bytes of a page, wherever they lie. `offset` and `length` stay inside the page. */
 export interface PageBytes {
+  /** A copy of `length` bytes from `offset` on. */
   read(offset: number, length: number): Uint8Array;
+  /** Writes `bytes` from `offset` on. */
   write(offset: number, bytes: Uint8Array): void;
 }
 

@@ -16,6 +16,7 @@ export type Sha384 = (bytes: Uint8Array) => Uint8Array | PromiseLike<Uint8Array>
 
 /** The part of `crypto.subtle` that is needed. Browsers, Node, Deno and Bun have it. */
 export interface DigestSource {
+  /** The SHA-384 of `data`, 48 bytes. */
   digest(algorithm: 'SHA-384', data: ArrayBuffer): PromiseLike<ArrayBuffer>;
 }
 

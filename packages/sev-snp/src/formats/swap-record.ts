@@ -33,8 +33,9 @@ export interface SwapRecord {
   readonly vmplMasks: VmplMasks;
 }
 
-/** The size of a record in bytes, and the number of records in a page. */
+/** The size of a record in bytes. */
 export const SWAP_RECORD_SIZE = 64;
+/** The number of records in a page. */
 export const SWAP_RECORDS_PER_PAGE = 64;
 
 const FIELDS = {
