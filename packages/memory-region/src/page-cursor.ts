@@ -111,19 +111,32 @@ function joined(low: number, high: number): bigint {
   return CELL[0]!;
 }
 
+/** The result of the step after the last page. */
+const ENDED: IteratorResult<never, undefined> = /* @__PURE__ */ Object.freeze({
+  done: true,
+  value: undefined,
+});
+
+/** The index of a cursor before its first step. */
+const BEFORE = -1;
+/** The index of a cursor after its iteration. */
+const AFTER = -2;
+
+// Loops over pages spend half their time here, so the code is as short as it can be: engines put a getter of a few bytes into
+// every loop, and keep a field that only ever held small integers as such.
 class Cursor<A extends Address> implements PageCursor<A> {
   readonly count: number;
   readonly pageSize: PageSize;
-  readonly #startLow: number;
-  readonly #startHigh: number;
+  readonly #startLow: number = 0;
+  readonly #startHigh: number = 0;
   /** The result of each step. The object is always the same, so a step makes no garbage. */
   readonly #step: IteratorResult<PageCursor<A>, undefined>;
-  #low: number;
-  #high: number;
-  /** -1 while the cursor is not on a page. */
-  #index = -1;
-  /** The index at which the iteration ends: 0 once it has ended. */
-  #end: number;
+  #low = 0;
+  #high = 0;
+  /** Below 0 while the cursor is not on a page: {@link BEFORE} or {@link AFTER}. */
+  #index: number = BEFORE;
+  /** The index at which the iteration ends: no index of a next page once it has ended. */
+  #end = 0;
 
   constructor(start: A, count: number, pageSize: PageSize) {
     this.count = count;
@@ -144,18 +157,21 @@ class Cursor<A extends Address> implements PageCursor<A> {
   }
 
   get low(): number {
-    if (this.#index < 0) this.#refuse();
+    const index = this.#index;
+    if (index < 0) refuse(index);
     return this.#low;
   }
 
   get high(): number {
-    if (this.#index < 0) this.#refuse();
+    const index = this.#index;
+    if (index < 0) refuse(index);
     return this.#high;
   }
 
   get index(): number {
-    if (this.#index < 0) this.#refuse();
-    return this.#index;
+    const index = this.#index;
+    if (index < 0) refuse(index);
+    return index;
   }
 
   goTo(index: number): this {
@@ -177,25 +193,26 @@ class Cursor<A extends Address> implements PageCursor<A> {
   next(): IteratorResult<PageCursor<A>, undefined> {
     const index = this.#index + 1;
     if (index >= this.#end) return this.return();
-    const { pageSize } = this;
-    const low = (this.#low + pageSize) | 0;
+    const low = (this.#low + this.pageSize) | 0;
     this.#index = index;
     this.#low = low;
-    if (low >>> 0 < pageSize) this.#high = (this.#high + 1) | 0;
+    // The first page is aligned, so a carry leaves no bits.
+    if (low === 0) this.#high = (this.#high + 1) | 0;
     return this.#step;
   }
 
   return(): IteratorResult<PageCursor<A>, undefined> {
-    this.#index = -1;
-    this.#end = 0;
-    return { done: true, value: undefined };
+    this.#index = AFTER;
+    this.#end = AFTER;
+    return ENDED;
   }
 
   [Symbol.iterator](): this {
     return this;
   }
+}
 
-  #refuse(): never {
-    throw new RegionError('NOT_ON_PAGE', { hasEnded: this.#end === 0 });
-  }
+/** Refuses a cursor with an index below 0. A private method would not fit into a getter of a few bytes. */
+function refuse(index: number): never {
+  throw new RegionError('NOT_ON_PAGE', { hasEnded: index === AFTER });
 }

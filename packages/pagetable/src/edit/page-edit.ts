@@ -1,17 +1,18 @@
 import { PageSize, type VirtAddr } from '@svsm/address';
 import type { PhysPage } from '@svsm/memory-region';
 import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
-import { refuseBeyondTop, requireFlags, requirePhysical } from '../entry/mapping-checks.ts';
+import { refuseBeyondTop, requireFlags, requireFrame } from '../entry/mapping-checks.ts';
 import { pageAt, SPANS } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
+import { highOf, lowOf, refusePhysical } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import { frameHigh, frameLow, raw } from '../entry/words.ts';
+import { raw } from '../entry/words.ts';
 import type { CallGuard } from '../memory/call-guard.ts';
 import { fillWithParts, partLow } from '../memory/leaf-parts.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
-import { Flip } from '../walk/leaf-writer.ts';
+import { IDLE, type LeafWriter, UNABLE } from '../walk/leaf-writer.ts';
 import type { TableCursor } from '../walk/table-cursor.ts';
 import { storeEntry, type TableSpace, tableHigh, tableLow } from '../walk/table-space.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
@@ -41,6 +42,7 @@ const UNMAP = ['unmap4k', 'unmap2m', 'unmap1g'];
 export class PageEdit {
   readonly #space: TableSpace;
   readonly #cursor: TableCursor;
+  readonly #writer: LeafWriter;
   readonly #config: PagingConfig;
   readonly #freesEmpty: boolean;
   readonly #memory: PhysMemory;
@@ -51,6 +53,7 @@ export class PageEdit {
   constructor(space: TableSpace, cursor: TableCursor, config: PagingConfig, freesEmpty: boolean) {
     this.#space = space;
     this.#cursor = cursor;
+    this.#writer = cursor.writer;
     this.#config = config;
     this.#freesEmpty = freesEmpty;
     this.#memory = space.memory;
@@ -61,29 +64,43 @@ export class PageEdit {
 
   /** Maps the page of `level` at an address. */
   map(level: number, low: number, high: number, paddr: PhysPage, flags: number, options?: MapOptions): void {
-    const cursor = this.#cursor;
     if (options !== undefined) requireMapOptions(options);
     const shared = options?.shared ?? false;
     if (shared) this.requireEncryption('a shared mapping');
     const bits = requireFlags(flags, level, this.#format, this.#config);
-    const frame = requirePhysical(paddr, level, this.#format);
-    const leafFlags = (bits & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
-    const leafHigh = (bits & 0xfff0_0000) | this.#visibility(shared);
-    const entryLow = frameLow(frame) | leafFlags;
-    const entryHigh = frameHigh(frame) | leafHigh;
-    if (level === 0 && cursor.writer.tryFill(low, high, entryLow, entryHigh)) return;
+    const paddrLow = lowOf(paddr, refusePhysical, this.#format);
+    const paddrHigh = highOf();
+    requireFrame(paddrLow, paddrHigh, level, this.#format);
+    const entryLow = paddrLow | (bits & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
+    const entryHigh = paddrHigh | (bits & 0xfff0_0000) | this.#visibility(shared);
+    if (level === 0 && this.#writer.tryFill(low, high, entryLow, entryHigh)) return;
+    this.#walkAndMap(level, low, high, entryLow, entryHigh, options?.remap ?? false);
+  }
+
+  /** Everything after a failed fill. */
+  #walkAndMap(
+    level: number,
+    low: number,
+    high: number,
+    entryLow: number,
+    entryHigh: number,
+    remap: boolean,
+  ): void {
+    const cursor = this.#cursor;
     cursor.seek(low, high, level);
     this.#requireAligned(level);
     if (cursor.isPresent) {
-      const remap = options?.remap ?? false;
       if (!remap) {
         const vaddr = this.#vaddr;
         throw new PageTableError('ALREADY_MAPPED', { vaddr, level: cursor.level, entry: cursor.entry.raw });
       }
       const page = this.#page;
+      const frame = this.#format.frame(entryLow, entryHigh, level);
       // In the plan of a region, PAT is bit 7 for every page size.
-      const planLow = level === 0 ? leafFlags : (leafFlags & 0xf7f) | ((leafFlags & PteFlags.PatLarge) >> 5);
-      const plan = { page, frame, low: planLow, high: leafHigh, level, exact: true, remap };
+      const planLow =
+        level === 0 ? entryLow & 0xfff : (entryLow & 0xf7f) | ((entryLow & PteFlags.PatLarge) >> 5);
+      const planHigh = entryHigh & ~this.#format.addressHi;
+      const plan = { page, frame, low: planLow, high: planHigh, level, exact: true, remap };
       new MapEdit(this.#space, MAP[level]!, plan).run({ first: page, end: page + SPANS[level]! });
     } else if (cursor.level === level) cursor.store(entryLow, entryHigh);
     else this.#mapInNewTables(level, entryLow, entryHigh);
@@ -135,9 +152,9 @@ export class PageEdit {
 
   /** Makes the 4 KiB page at an address shared or private, as the picture above shows. */
   setVisibility(operation: string, low: number, high: number, shared: boolean): void {
-    const done = this.#cursor.writer.tryFlip(low, high, shared);
-    if (done === Flip.Idle) return;
-    if (done === Flip.Unable && !this.#walkAndFlip(operation, low, high, shared)) return;
+    const done = this.#writer.flip(low, high, shared);
+    if (done === IDLE) return;
+    if (done === UNABLE && !this.#walkAndFlip(operation, low, high, shared)) return;
     if (this.#tlb === undefined) return;
     this.#tlb.needsFlush(raw(low, high) as VirtAddr, PageSize.Regular, operation);
     this.#guard.settle(operation);

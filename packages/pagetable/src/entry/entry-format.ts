@@ -31,6 +31,8 @@ export class EntryFormat {
   readonly reservedHi: number;
   /** The exclusive end of the physical addresses that an entry can hold. */
   readonly physicalEnd: bigint;
+  /** Bits of the high half of a physical address that are set only at or above {@link physicalEnd}. */
+  readonly beyondEndHi: number;
   /** The frame number at {@link physicalEnd}. */
   readonly frameEnd: number;
   /** The address bits above the vTOM bit. An address with one of them is above vTOM, so shared, whatever the vTOM bit is. */
@@ -51,7 +53,9 @@ export class EntryFormat {
     const beyondWidth = 0xf_ffff & ~(2 ** (physicalBits - 32) - 1) & ~encryptionHi;
     this.reservedHi = beyondWidth | (config.noExecute ? 0 : 0x8000_0000);
     // An encryption bit inside the physical width ends the usable addresses (§15.34.6).
-    this.physicalEnd = 1n << BigInt(Math.min(physicalBits, encryption?.bit ?? 52));
+    const usableBits = Math.min(physicalBits, encryption?.bit ?? 52);
+    this.physicalEnd = 1n << BigInt(usableBits);
+    this.beyondEndHi = -(2 ** (usableBits - 32)) | 0;
     this.frameEnd = Number(this.physicalEnd / 4096n);
     this.#giantPages = config.giantPages;
     this.#reservedTop = config.vendor === 'amd' ? 0x180 : 0x80;

@@ -5,7 +5,7 @@ import { PageTableError } from './page-table-error.ts';
 import { highOf, lowOf, refusePhysical } from './page-words.ts';
 import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
-import { frameAddress, raw } from './words.ts';
+import { frameAddress, frameOf, raw } from './words.ts';
 
 /**
  * The frame number of `page`. Its address must be a multiple of the page size of `level`, and `pages` pages of 4 KiB from
@@ -15,16 +15,26 @@ import { frameAddress, raw } from './words.ts';
  */
 export function requirePhysical(page: PhysPage, level: number, format: EntryFormat, pages = 1): number {
   const low = lowOf(page, refusePhysical, format);
-  const high = highOf(page, refusePhysical, format);
-  const frame = (high >>> 0) * 0x10_0000 + (low >>> 12);
-  if (frame >= format.frameEnd) refusePhysical(raw(low, high), format);
+  const high = highOf();
+  requireFrame(low, high, level, format);
+  const frame = frameOf(low, high);
+  const last = frame + pages - 1;
+  if (last >= format.frameEnd) refusePhysical(frameAddress(last), format);
+  return frame;
+}
+
+/**
+ * Requires the two halves of an address at which a page of `level` can begin. `map4k` calls this for every page, so it makes
+ * no double.
+ *
+ * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`
+ */
+export function requireFrame(low: number, high: number, level: number, format: EntryFormat): void {
+  if ((high & format.beyondEndHi) !== 0) refusePhysical(raw(low, high), format);
   const pageSize = PAGE_SIZES[level]!;
   if ((low & (pageSize - 1)) !== 0) {
     throw new PageTableError('MISALIGNED', { what: 'physical', address: raw(low, high), pageSize });
   }
-  const last = frame + pages - 1;
-  if (last >= format.frameEnd) refusePhysical(frameAddress(last), format);
-  return frame;
 }
 
 /**

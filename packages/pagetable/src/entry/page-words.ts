@@ -5,14 +5,18 @@ import { PageTableError } from './page-table-error.ts';
 import { CELL, HALVES } from './words.ts';
 
 /*
- * The two words of a page that is an address or a cursor. An operation reads each word once, before anything else: what it
- * checks is what it uses, even if the object that it was passed answers differently each time.
+ * The two words of a page that is an address or a cursor. An operation reads both at once, before anything else: what it checks
+ * is what it uses, even if the object that it was passed answers differently each time.
  */
 
 /** Throws the error for a value that is neither an address of 64 bits nor a cursor. @param context - passed on to it */
 type Refuse<Context> = (page: unknown, context: Context, options: ErrorOptions) => never;
 
-/** Bits 31:0 of the address of `page`, as an int32. @throws RegionError `NOT_ON_PAGE`; the error of `refuse` */
+/**
+ * Reads the address of `page`. Returns bits 31:0 as an int32; {@link highOf} returns the other half.
+ *
+ * @throws RegionError `NOT_ON_PAGE`; the error of `refuse`
+ */
 export function lowOf<Context>(
   page: Address | PageCursor<Address>,
   refuse: Refuse<Context>,
@@ -27,8 +31,11 @@ export function lowOf<Context>(
     }
   } else {
     try {
-      const { low } = page;
-      if ((low | 0) === low) return low;
+      const { low, high } = page;
+      if ((low | 0) === low && (high | 0) === high) {
+        HALVES[1] = high;
+        return low;
+      }
     } catch (error) {
       cause = error;
     }
@@ -36,24 +43,9 @@ export function lowOf<Context>(
   return refuseValue(page, refuse, context, cause);
 }
 
-/** Bits 63:32 of the address of `page`, as an int32. A bigint must have passed {@link lowOf}. @throws as {@link lowOf} */
-export function highOf<Context>(
-  page: Address | PageCursor<Address>,
-  refuse: Refuse<Context>,
-  context: Context,
-): number {
-  let cause: unknown;
-  if (typeof page === 'bigint') {
-    CELL[0] = page;
-    return HALVES[1]! | 0;
-  }
-  try {
-    const { high } = page;
-    if ((high | 0) === high) return high;
-  } catch (error) {
-    cause = error;
-  }
-  return refuseValue(page, refuse, context, cause);
+/** Bits 63:32 of the address that {@link lowOf} has just read, as an int32. The next use of the cell overwrites them. */
+export function highOf(): number {
+  return HALVES[1]! | 0;
 }
 
 /** Refuses a virtual page. @throws PageTableError `NON_CANONICAL` */

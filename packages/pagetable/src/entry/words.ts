@@ -57,6 +57,11 @@ export function frameAddress(frame: number): PhysAddr {
   return byteAt(frame, 0);
 }
 
+/** The frame number of an address. */
+export function frameOf(low: number, high: number): number {
+  return (high >>> 0) * 0x10_0000 + (low >>> 12);
+}
+
 /** Address bits 31:12 of an entry that points to `frame`. */
 export function frameLow(frame: number): number {
   return frame << 12;

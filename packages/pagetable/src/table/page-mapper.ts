@@ -16,7 +16,7 @@ import { highOf, lowOf, refuseVirtual } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import type { EntryFlags } from '../entry/pte-flags.ts';
 import { LeafScan } from '../walk/leaf-scan.ts';
-import type { LeafWriter } from '../walk/leaf-writer.ts';
+import { type LeafWriter, UNABLE } from '../walk/leaf-writer.ts';
 import {
   guardedListing,
   LISTING_OPTIONS,
@@ -77,7 +77,7 @@ export abstract class PageMapper {
    */
   map4k(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<0>, options?: MapOptions): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
   }
 
@@ -89,7 +89,7 @@ export abstract class PageMapper {
    */
   map2m(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<1>, options?: MapOptions): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     this.#owner.at(low, high).edit.map(1, low, high, paddr, flags, options);
   }
 
@@ -101,7 +101,7 @@ export abstract class PageMapper {
    */
   map1g(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<2>, options?: MapOptions): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     this.#owner.at(low, high).edit.map(2, low, high, paddr, flags, options);
   }
 
@@ -115,7 +115,7 @@ export abstract class PageMapper {
    */
   unmap4k(vaddr: VirtPage): PageTableEntry {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     return this.#owner.at(low, high).edit.unmap(0, low, high);
   }
 
@@ -126,7 +126,7 @@ export abstract class PageMapper {
    */
   unmap2m(vaddr: VirtPage): PageTableEntry {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     return this.#owner.at(low, high).edit.unmap(1, low, high);
   }
 
@@ -137,7 +137,7 @@ export abstract class PageMapper {
    */
   unmap1g(vaddr: VirtPage): PageTableEntry {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     return this.#owner.at(low, high).edit.unmap(2, low, high);
   }
 
@@ -154,8 +154,8 @@ export abstract class PageMapper {
    */
   setShared4k(vaddr: VirtPage): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
-    if (this.#writer.flip(low, high, true)) return;
+    const high = highOf();
+    if (this.#writer.isFree && this.#writer.flip(low, high, true) !== UNABLE) return;
     this.#owner.at(low, high).edit.setVisibility('setShared4k', low, high, true);
   }
 
@@ -167,8 +167,8 @@ export abstract class PageMapper {
    */
   setEncrypted4k(vaddr: VirtPage): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
-    if (this.#writer.flip(low, high, false)) return;
+    const high = highOf();
+    if (this.#writer.isFree && this.#writer.flip(low, high, false) !== UNABLE) return;
     this.#owner.at(low, high).edit.setVisibility('setEncrypted4k', low, high, false);
   }
 
@@ -239,7 +239,7 @@ export abstract class PageMapper {
    */
   protect4k(vaddr: VirtPage, change: FlagChange): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     CHANGE.require(change);
     const range = this.#owner.page(low, high);
     this.#owner.of(range).protectPages('protect4k', range, change);
@@ -276,7 +276,7 @@ export abstract class PageMapper {
    */
   split4k(vaddr: VirtPage): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     this.#owner.at(low, high).edit.split('split4k', low, high, 0);
   }
 
@@ -287,7 +287,7 @@ export abstract class PageMapper {
    */
   split2m(vaddr: VirtPage): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     this.#owner.at(low, high).edit.split('split2m', low, high, 1);
   }
 
@@ -302,7 +302,7 @@ export abstract class PageMapper {
    */
   collapse(vaddr: VirtPage, largest: PageSize = PageSize.Giant): PageSize {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     return PAGE_SIZES[this.#owner.at(low, high).edit.collapse(low, high, largest)]!;
   }
 
@@ -326,7 +326,7 @@ export abstract class PageMapper {
    */
   translate(vaddr: VirtPage): PhysAddr | undefined {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     const { cursor, space, guard } = this.#owner;
     guard.requireIdle();
     cursor.seek(low, high);
@@ -342,7 +342,7 @@ export abstract class PageMapper {
    */
   frameAt(vaddr: VirtPage): number | undefined {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     const { cursor, space, guard } = this.#owner;
     guard.requireIdle();
     cursor.seek(low, high);
@@ -372,7 +372,7 @@ export abstract class PageMapper {
    */
   lookup(vaddr: VirtPage): MappedPage | undefined {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     const { cursor, space } = this.#owner;
     this.#owner.guard.requireIdle();
     cursor.seek(low, high);
@@ -387,7 +387,7 @@ export abstract class PageMapper {
    */
   walk(vaddr: VirtPage): Walk {
     const low = lowOf(vaddr, refuseVirtual, this.config);
-    const high = highOf(vaddr, refuseVirtual, this.config);
+    const high = highOf();
     this.#owner.guard.requireIdle();
     return walkOf(this.#owner.cursor, low, high, this.#owner.space.format);
   }

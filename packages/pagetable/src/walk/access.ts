@@ -155,7 +155,7 @@ export class AccessWalk {
     if (cpu !== KERNEL) requireCpuState(cpu);
     if (options !== NO_OPTIONS) requireAccessOptions(options);
     const low = lowOf(vaddr, refuseVirtual, this.#config);
-    const given = highOf(vaddr, refuseVirtual, this.#config);
+    const given = highOf();
     let high = given;
     if (kind !== 'read' && kind !== 'write' && kind !== 'fetch') {
       throw new PageTableError('INVALID_ACCESS', { kind });

@@ -3,18 +3,21 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
 
+/** As a constant of the module, it leaves engines more room to put {@link LeafWriter.flip} into a loop. */
+const PRESENT: number = PteFlags.Present;
 const NOWHERE = new Uint32Array(2);
 /** Not an epoch: a guarded memory has none below 0. It is an integer, so that engines keep epochs in a field as integers. */
 const CLOSED = -1;
 
-/**
- * The result of {@link LeafWriter.tryFlip}. `Unable`: nothing was done, a walk is needed. `Idle`: the entry has that
- * visibility already. `Stored`: the entry was changed.
- */
-export const Flip = { Unable: 0, Idle: 1, Stored: 2 } as const;
+/** The result of {@link LeafWriter.flip}: nothing was done, and a walk is needed. */
+export const UNABLE = 0;
+/** The result of {@link LeafWriter.flip}: the entry has that visibility already. */
+export const IDLE = 1;
+/** The result of {@link LeafWriter.flip}: the entry was changed. */
+export const STORED = 2;
 
-/** One of {@link Flip}. */
-export type Flip = (typeof Flip)[keyof typeof Flip];
+/** A result of {@link LeafWriter.flip}. */
+export type Flip = typeof UNABLE | typeof IDLE | typeof STORED;
 
 /**
  * Stores to the leaf table to which a walk has stored last, without a walk and without asking memory again. Loops over pages
@@ -25,12 +28,12 @@ export type Flip = (typeof Flip)[keyof typeof Flip];
  * present, while a walk that is remembered went through present entries alone (docs/decisions/0011).
  */
 export class LeafWriter {
-  /** Whether every page belongs to this page table, and nobody waits for reports of flushes: {@link flip} works then. */
+  /** Whether every page belongs to this page table, and nobody waits for reports of flushes. */
   isDirect = false;
 
   readonly #memory: PhysMemory;
   readonly #guard: CallGuard;
-  /** Bits of a high word with which {@link tryFlip} refuses an entry: reserved bits, and an address at or above vTOM. */
+  /** Bits of a high word with which {@link flip} refuses an entry: reserved bits, and an address at or above vTOM. */
   readonly #unfitHi: number;
   /** Bits of a high word that do not express visibility. */
   readonly #keepHi: number;
@@ -72,25 +75,24 @@ export class LeafWriter {
     this.#epoch = CLOSED;
   }
 
-  /** Makes the page at an address shared or private. Returns whether nothing is left to do. */
-  flip(low: number, high: number, shared: boolean): boolean {
-    if (!this.isDirect || this.#guard.during !== undefined) return false;
-    return this.tryFlip(low, high, shared) !== Flip.Unable;
+  /** Whether the caller need not look for the owner of a page, nor report a flush. */
+  get isFree(): boolean {
+    return this.isDirect && this.#guard.during === undefined;
   }
 
-  /** As {@link flip}, for a caller that has made sure of the owner and reports the flush. */
-  tryFlip(low: number, high: number, shared: boolean): Flip {
+  /** Makes the page at an address shared or private. The caller has made sure of the owner, and reports the flush. */
+  flip(low: number, high: number, shared: boolean): Flip {
     const offset = low ^ this.#low;
-    if ((offset & ~0x1f_f000) !== 0 || high !== this.#high) return Flip.Unable;
-    if (this.#memory.epoch !== this.#epoch) return Flip.Unable;
+    if ((offset & ~0x1f_f000) !== 0 || high !== this.#high) return UNABLE;
+    if (this.#memory.epoch !== this.#epoch) return UNABLE;
     const words = this.#words;
     const at = this.#base + (offset >>> 11);
     const entryHigh = words[at + 1]! | 0;
-    if ((words[at]! & PteFlags.Present) === 0 || (entryHigh & this.#unfitHi) !== 0) return Flip.Unable;
+    if ((words[at]! & PRESENT) === 0 || (entryHigh & this.#unfitHi) !== 0) return UNABLE;
     const wanted = (entryHigh & this.#keepHi) | (shared ? this.#sharedHi : this.#privateHi);
-    if (wanted === entryHigh) return Flip.Idle;
+    if (wanted === entryHigh) return IDLE;
     words[at + 1] = wanted;
-    return Flip.Stored;
+    return STORED;
   }
 
   /** Stores an entry for the page at an address if its place is empty. Returns whether it did. */
@@ -101,7 +103,7 @@ export class LeafWriter {
     const words = this.#words;
     const at = this.#base + (offset >>> 11);
     // An array whose buffer was detached has no words.
-    if (at >= words.length || (words[at]! & PteFlags.Present) !== 0) return false;
+    if (at >= words.length || (words[at]! & PRESENT) !== 0) return false;
     words[at + 1] = entryHigh;
     words[at] = entryLow;
     return true;

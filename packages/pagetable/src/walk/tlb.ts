@@ -433,7 +433,7 @@ export class Tlb implements TlbListener {
   /** The number of the page that holds `vaddr`, from address 0. */
   #pageOf(vaddr: VirtPage): number {
     const low = lowOf(vaddr, refuseVirtual, this);
-    return (highOf(vaddr, refuseVirtual, this) >>> 0) * 0x10_0000 + (low >>> 12);
+    return (highOf() >>> 0) * 0x10_0000 + (low >>> 12);
   }
 }
 
