@@ -9,8 +9,9 @@ const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
     reason: 'The packages make their errors themselves, with details of the types that the messages expect.',
   },
   {
-    id: /^new (IndexedPages|OwnedBlock|PageCache|SvsmCore|SvsmMemory)$/,
-    reason: 'An allocator, or an `SvsmState`, makes them: the constructor takes a private part of it.',
+    id: /^new (IndexedPages|OwnedBlock|PageCache|PagedMapping|ServingCpu|SvsmCore|SvsmMemory)$/,
+    reason:
+      'An allocator, an `SvsmState`, a `GuestService` or `mappings` makes them: the constructor takes a private part, or is not exported.',
   },
   {
     id: /^Vcpu\.onPageFault$/,
@@ -86,6 +87,18 @@ const VERDICTS: readonly {
     id: /^PageSource\.allocate$/,
     label: /^alignment = 1n$/,
     reason: 'The number of bytes may be a bigint, as everywhere else in the package.',
+  },
+  {
+    verdict: 'silent',
+    id: /^Vmr\.handlePageFault$/,
+    label: /^state\.\w+ (= undefined|is missing)/,
+    reason: 'A field that is not given has its default, as for `cpuState`.',
+  },
+  {
+    verdict: 'bare',
+    id: /^MappingGuard\.create$/,
+    label: /^space\.mapper\.unmapRegion = class/,
+    reason: 'A method of `space.mapper` runs apart from its object, which is an error of the caller.',
   },
 ];
 

@@ -17,6 +17,7 @@ export const PACKAGES = {
   'buddy-alloc': 1,
   pagetable: 0.15,
   'sev-snp': 0.5,
+  mm: 0.1,
 } as const;
 
 export type PackageName = keyof typeof PACKAGES;

@@ -1,7 +1,14 @@
 import { PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
-import { acceptRegion, releaseRegion, type ValidatedPages } from '@svsm/sev-snp';
-import type { PerCpu } from '../cpu/per-cpu.ts';
+import { acceptRegion, releaseRegion, ValidatedPages } from '@svsm/sev-snp';
+import { PerCpu } from '../cpu/per-cpu.ts';
+import {
+  regionArgument,
+  requireBoolean,
+  requireInstance,
+  requireIterable,
+  requireOptions,
+} from '../formats/arguments.ts';
 import { rescindRegion } from './heap-validation.ts';
 
 /**
@@ -10,16 +17,23 @@ import { rescindRegion } from './heap-validation.ts';
  *
  * @param record - the SVSM's record, from which the memory is removed
  * @param options - `startsShared`: also give the memory back to the hypervisor
- * @throws SnpError `NOT_VALIDATED` if a page is not validated; as `releaseRegion`. A part that was invalidated stays so, and the
+ * @throws MmError `INVALID_ARGUMENT`; SnpError `NOT_VALIDATED` if a page is not validated; as `releaseRegion`. A part that was invalidated stays so, and the
  *   record says which
  */
 export function invalidateEarlyMemory(
   cpu: PerCpu,
   record: ValidatedPages,
   regions: Iterable<MemoryRegion<PhysAddr>>,
-  { startsShared = false }: { readonly startsShared?: boolean } = {},
+  options: { readonly startsShared?: boolean } = {},
 ): void {
-  for (const region of regions) {
+  requireInstance('the processor', cpu, PerCpu, 'a PerCpu');
+  requireInstance('the record', record, ValidatedPages, 'a ValidatedPages');
+  requireIterable('the regions', regions);
+  requireOptions('options', options, ['startsShared']);
+  const { startsShared = false } = options;
+  requireBoolean('startsShared', startsShared);
+  for (const given of regions) {
+    const region = regionArgument('a region', given, Phys);
     record.requireAll(region);
     for (const part of piecesOf(region)) {
       using guard = cpu.map(part);

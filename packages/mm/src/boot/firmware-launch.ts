@@ -1,6 +1,7 @@
-import { PageSize, type PhysAddr } from '@svsm/address';
+import { PageSize, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { pageRegion, type SvsmMemory, type ValidatedPages, type Vmpl } from '@svsm/sev-snp';
+import { regionArgument, requireIterable, requireMethods } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 
 /** The size of a page of the RMP. */
@@ -18,7 +19,7 @@ type Page = { readonly gpa: PhysAddr; readonly size: RmpSize; readonly isNew: bo
  * @param record - the SVSM's record of validated pages
  * @param regions - whole 4 KiB pages of the guest
  * @param vmpl - the level; levels between it and VMPL0 get the rights, too
- * @throws MmError `PAGE_REFUSED` with the page and the `SvsmResult`; SnpError `INVALID_ARGUMENT`
+ * @throws MmError `INVALID_ARGUMENT`; `PAGE_REFUSED` with the page and the `SvsmResult`; SnpError `INVALID_ARGUMENT`
  */
 export function launchFirmware(
   memory: SvsmMemory,
@@ -26,9 +27,13 @@ export function launchFirmware(
   regions: Iterable<MemoryRegion<PhysAddr>>,
   vmpl: Vmpl,
 ): void {
+  requireMethods('the memory of the guest', memory, ['read', 'validate', 'grant', 'rescind', 'revoke']);
+  requireMethods('the record', record, ['firstIn', 'firstMissingIn']);
+  requireIterable('the regions', regions);
+  const whole = Array.from(regions, (region) => regionArgument('a region', region, Phys));
   const begun: Page[] = [];
   try {
-    for (const region of regions) for (const page of pagesOf(region, record)) give(memory, page, vmpl, begun);
+    for (const region of whole) for (const page of pagesOf(region, record)) give(memory, page, vmpl, begun);
   } catch (error) {
     for (const page of begun.reverse()) takeBack(memory, record, page);
     throw error;

@@ -2,17 +2,24 @@ import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import { type EntryFlags, type PageMapper, PtePreset } from '@svsm/pagetable';
 import type { MappingSpace } from '../cpu/mapping-guard.ts';
-import type { Processors } from '../cpu/processors.ts';
+import { Processors } from '../cpu/processors.ts';
 import { VirtualRange } from '../cpu/virtual-range.ts';
+import {
+  requireInstance,
+  requireMethods,
+  requireOneOf,
+  requireOptionalFunction,
+  virtRegionArgument,
+} from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
-import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
+import { type AddressSpaceLayout, layoutArgument } from '../layout/address-space-layout.ts';
 
 /**
  * The step `global-ranges`: addresses for mappings that all processors see, and their tables. A mapping there is flushed on all
  * processors when it ends.
  *
  * @param kernel - the part of the page tables that all processors share
- * @throws PageTableError as `mapRegion`
+ * @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT`; PageTableError as `mapRegion`
  */
 export function createGlobalRanges(
   kernel: PageMapper,
@@ -20,7 +27,9 @@ export function createGlobalRanges(
   processors: Processors,
   trace?: MmTrace,
 ): MappingSpace {
-  const { small, huge } = layout.globalMappings;
+  requireInstance('the processors', processors, Processors, 'a Processors');
+  requireOptionalFunction('trace', trace);
+  const { small, huge } = layoutArgument(layout).globalMappings;
   prepareTables(kernel, small, PageSize.Regular);
   prepareTables(kernel, huge, PageSize.Huge);
   return {
@@ -39,9 +48,12 @@ export function createGlobalRanges(
  * Makes the tables that map a region in pages of a size. Mappings there never need a frame afterwards, so they cannot fail for
  * want of memory, and the number of tables stays the same. O(tables).
  *
- * @throws PageTableError as `mapRegion`
+ * @throws MmError `INVALID_ARGUMENT`; PageTableError as `mapRegion`
  */
-export function prepareTables(mapper: PageMapper, region: MemoryRegion<VirtAddr>, pageSize: PageSize): void {
+export function prepareTables(mapper: PageMapper, given: MemoryRegion<VirtAddr>, pageSize: PageSize): void {
+  requireMethods('the page table', mapper, ['map4k', 'unmap4k', 'map2m', 'unmap2m']);
+  const region = virtRegionArgument('the region', given);
+  requireOneOf('the page size', pageSize, [PageSize.Regular, PageSize.Huge]);
   const span = BigInt(pageSize) * 512n;
   for (let at = region.start as bigint; at < region.end; at += span - (at % span)) {
     const page = at as VirtAddr;

@@ -2,8 +2,14 @@ import { PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { acceptRegion, type Ghcb, RmpResult, type Vcpu } from '@svsm/sev-snp';
+import {
+  requireFunction,
+  requireInstance,
+  requireMethods,
+  virtRegionArgument,
+} from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
-import type { DirectMap } from '../layout/direct-map.ts';
+import { DirectMap } from '../layout/direct-map.ts';
 
 /**
  * The step `heap`: validates and clears the parts of the heap that the launch has not validated, in pages of 2 MiB where they
@@ -11,7 +17,7 @@ import type { DirectMap } from '../layout/direct-map.ts';
  *
  * @param table - the page table of the GHCB's processor, which maps the heap
  * @param validated - what the launch has validated, in any order
- * @throws SnpError as `acceptRegion`
+ * @throws MmError `INVALID_ARGUMENT`; SnpError as `acceptRegion`; RegionError
  */
 export function validateHeap(
   ghcb: Ghcb,
@@ -19,6 +25,7 @@ export function validateHeap(
   heap: DirectMap,
   validated: Iterable<MemoryRegion<PhysAddr>>,
 ): readonly MemoryRegion<PhysAddr>[] {
+  requireInstance('the heap', heap, DirectMap, 'a DirectMap');
   const missing = [...new RegionSet(Phys, validated).gaps(heap.phys)];
   const done: MemoryRegion<VirtAddr>[] = [];
   try {
@@ -41,13 +48,16 @@ export type OnRescinded = (page: MemoryRegion<VirtAddr>) => void;
  * Rescinds the validation of all pages of a mapped region. Pages that are not validated stay so. If it fails, `onRescinded` was
  * called for exactly the pages that are not validated any more.
  *
- * @throws MmError `PAGES_LOST` if PVALIDATE refuses a page; SnpFault
+ * @throws MmError `INVALID_ARGUMENT`; `PAGES_LOST` if PVALIDATE refuses a page; SnpFault
  */
 export function rescindRegion(
   vcpu: Vcpu,
-  region: MemoryRegion<VirtAddr>,
+  given: MemoryRegion<VirtAddr>,
   onRescinded: OnRescinded = () => {},
 ): void {
+  requireMethods('the processor', vcpu, ['pvalidate']);
+  const region = virtRegionArgument('the region', given);
+  requireFunction('onRescinded', onRescinded);
   for (const { start, pageSize, count } of region.pageRuns({ maxPageSize: PageSize.Huge })) {
     for (let page = 0; page < count; page += 1) {
       const gva = (start + BigInt(page) * BigInt(pageSize)) as VirtAddr;

@@ -1,13 +1,14 @@
 import { PAGE_SIZE, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { PageAllocator } from '@svsm/buddy-alloc';
 import { MemoryRegion } from '@svsm/memory-region';
-import type { PageTablePart } from '@svsm/pagetable';
-import type { ValidatedPages } from '@svsm/sev-snp';
-import type { PerCpu } from '../cpu/per-cpu.ts';
+import { PageTablePart } from '@svsm/pagetable';
+import { ValidatedPages } from '@svsm/sev-snp';
+import { PerCpu } from '../cpu/per-cpu.ts';
+import { readArgument, refuseArgument, requireInstance, requireMethods } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
-import type { DirectMap } from '../layout/direct-map.ts';
-import type { MemoryMap } from '../layout/memory-map.ts';
-import type { PageVisibility } from '../visibility/page-visibility.ts';
+import { DirectMap } from '../layout/direct-map.ts';
+import { MemoryMap } from '../layout/memory-map.ts';
+import { PageVisibility } from '../visibility/page-visibility.ts';
 
 /** The parts of an SVSM that {@link checkInvariants} compares. `Svsm` is one. */
 export interface InvariantSubject {
@@ -31,9 +32,10 @@ export interface InvariantSubject {
  *
  * O(leaves of the shared tables + blocks).
  *
- * @throws MmError `INVARIANT_BROKEN`; BuddyError as `checkInvariants`
+ * @throws MmError `INVALID_ARGUMENT`, `INVARIANT_BROKEN`; BuddyError as `checkInvariants`
  */
-export function checkInvariants(svsm: InvariantSubject): void {
+export function checkInvariants(subject: InvariantSubject): void {
+  const svsm = partsOf(subject);
   const { pages, directMap, kernel, validated, memoryMap, visibility } = svsm;
   pages.checkInvariants();
   const { start, end } = directMap.virt;
@@ -51,6 +53,25 @@ export function checkInvariants(svsm: InvariantSubject): void {
   if (next !== end) broken(next, 'is not mapped');
   for (const region of validated)
     if (memoryMap.kindOf(region.start) === undefined) broken(region.start, 'is validated, and not memory');
+}
+
+/** The parts of an SVSM, each with its type. @throws MmError `INVALID_ARGUMENT` */
+function partsOf(svsm: InvariantSubject): InvariantSubject {
+  const parts = readArgument('the SVSM', svsm, 'pass an Svsm', () => {
+    const { pages, directMap, kernel, cpus, validated, visibility, memoryMap } = svsm;
+    return { pages, directMap, kernel, cpus, validated, visibility, memoryMap };
+  });
+  requireMethods('pages', parts.pages, ['checkInvariants', 'blockOf']);
+  requireInstance('directMap', parts.directMap, DirectMap, 'a DirectMap');
+  requireInstance('kernel', parts.kernel, PageTablePart, 'a PageTablePart');
+  requireInstance('validated', parts.validated, ValidatedPages, 'a ValidatedPages');
+  requireInstance('visibility', parts.visibility, PageVisibility, 'a PageVisibility');
+  requireInstance('memoryMap', parts.memoryMap, MemoryMap, 'a MemoryMap');
+  const { cpus } = parts;
+  if (!readArgument('cpus', cpus, 'pass an array', () => Array.isArray(cpus)))
+    refuseArgument('cpus', cpus, 'pass an array');
+  for (const cpu of cpus) requireInstance('a processor', cpu, PerCpu, 'a PerCpu');
+  return parts;
 }
 
 /** Compares pages of the heap that are mapped alike, and not lost, with the records. */

@@ -1,15 +1,21 @@
-import { PAGE_SIZE_2M, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import {
   type FrameAllocator,
-  type PageTablePart,
+  PageTablePart,
   type PagingConfig,
-  PageTablePart as Part,
   type PhysMemory,
   PtePreset,
 } from '@svsm/pagetable';
-import type { ShootDown } from '../cpu/shoot-down.ts';
-import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
+import { ShootDown } from '../cpu/shoot-down.ts';
+import {
+  readArgument,
+  refuseArgument,
+  regionArgument,
+  requireInstance,
+  virtRegionArgument,
+} from '../formats/arguments.ts';
+import { type AddressSpaceLayout, layoutArgument } from '../layout/address-space-layout.ts';
 import { DirectMap } from '../layout/direct-map.ts';
 
 /** The memory, frames and configuration of tables. */
@@ -38,15 +44,17 @@ export interface KernelSections {
  * The step `kernel-mapping`, first half: where the heap lies. It has the same offset in 2 MiB as its memory, so that large pages
  * map it.
  *
- * @throws MmError `INVALID_ARGUMENT`
+ * @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT`
  */
-export function directMapOf(layout: AddressSpaceLayout, heap: MemoryRegion<PhysAddr>): DirectMap {
-  return new DirectMap(placed(layout.heap, heap), heap);
+export function directMapOf(layout: AddressSpaceLayout, given: MemoryRegion<PhysAddr>): DirectMap {
+  const heap = regionArgument('the heap', given, Phys);
+  return new DirectMap(placed(layoutArgument(layout).heap, heap), heap);
 }
 
-/** Where the parts of the image lie. */
+/** Where the parts of the image lie. @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT` */
 export function sectionsOf(layout: AddressSpaceLayout, image: KernelImage): KernelSections {
-  const { kind, start, end } = placed(layout.image, image.phys);
+  requireImage(image);
+  const { kind, start, end } = placed(layoutArgument(layout).image, image.phys);
   const second = (start + image.code) as VirtAddr;
   const third = (second + image.readOnlyAfterInit) as VirtAddr;
   return Object.freeze({
@@ -60,15 +68,18 @@ export function sectionsOf(layout: AddressSpaceLayout, image: KernelImage): Kern
  * Makes the part of the page tables that all processors share, and maps the image and the heap in it: code for execution, all
  * else writable. If it fails, the tables are given back.
  *
- * @throws PageTableError as `PageTablePart.create` and `mapRegion`
+ * @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT`; PageTableError as `PageTablePart.create` and `mapRegion`
  */
 export function mapKernel(
   source: TableSource,
-  layout: AddressSpaceLayout,
+  given: AddressSpaceLayout,
   image: KernelImage,
   heap: DirectMap,
 ): PageTablePart {
-  const kernel = Part.create(layout.slots.shared, source);
+  const layout = layoutArgument(given);
+  requireImage(image);
+  requireInstance('the heap', heap, DirectMap, 'a DirectMap');
+  const kernel = PageTablePart.create(layout.slots.shared, source);
   try {
     const { code, readOnlyAfterInit, data } = sectionsOf(layout, image);
     const toPhys = (vaddr: VirtAddr): PhysAddr => (image.phys.start + (vaddr - code.start)) as PhysAddr;
@@ -86,16 +97,34 @@ export function mapKernel(
 /**
  * The step `read-only`: what only the boot writes is mapped read-only from now on, on all processors. All or nothing.
  *
- * @throws PageTableError as `protectRegion`; the errors of the flush
+ * @throws MmError `INVALID_ARGUMENT`; PageTableError as `protectRegion`; the errors of the flush
  */
 export function makeReadOnlyAfterInit(
   kernel: PageTablePart,
-  region: MemoryRegion<VirtAddr>,
+  given: MemoryRegion<VirtAddr>,
   shootDown: ShootDown,
 ): void {
+  requireInstance('the part', kernel, PageTablePart, 'a PageTablePart');
+  requireInstance('the shoot-down', shootDown, ShootDown, 'a ShootDown');
+  const region = virtRegionArgument('the region', given);
   if (region.isEmpty) return;
   kernel.protectRegion(region, { clear: (PtePreset.Data & ~PtePreset.ReadOnly) as 0 });
   shootDown.broadcast(region);
+}
+
+/** @throws MmError `INVALID_ARGUMENT` unless the parts of an image are whole pages of it */
+function requireImage(image: KernelImage): void {
+  const expectedOf = 'pass an object with phys, code and readOnlyAfterInit';
+  const { phys, code, readOnlyAfterInit } = readArgument('the image', image, expectedOf, () => ({
+    ...image,
+  }));
+  const { size } = regionArgument('the memory of the image', phys, Phys);
+  const isPart = (bytes: unknown): boolean =>
+    typeof bytes === 'bigint' && bytes >= 0n && bytes <= size && bytes % BigInt(PAGE_SIZE) === 0n;
+  const expected = `pass a multiple of 4096 bytes, at most ${size} for both parts`;
+  if (!isPart(code)) refuseArgument('code', code, expected);
+  if (!isPart(readOnlyAfterInit) || !isPart(code + readOnlyAfterInit))
+    refuseArgument('readOnlyAfterInit', readOnlyAfterInit, expected);
 }
 
 /** The addresses in `space` for memory, with the same offset in 2 MiB. */

@@ -1,6 +1,6 @@
 import { type MemoryEncryption, type PagingConfig, pagingConfig } from '@svsm/pagetable';
-import type { Guest } from '@svsm/sev-snp';
-import { refuseArgument, requireOptions } from '../formats/arguments.ts';
+import { Guest } from '@svsm/sev-snp';
+import { pagingArgument, refuseArgument, requireInstance, requireOptions } from '../formats/arguments.ts';
 
 /** The bits of an entry that make a page private or shared, as a platform reports them. At most one of the masks is set. */
 export interface PageEncryptionMasks {
@@ -12,9 +12,10 @@ export interface PageEncryptionMasks {
   readonly physicalBits?: number;
 }
 
-/** The masks of a guest, by its paging configuration. */
-export function encryptionMasksOf({ paging }: Guest): PageEncryptionMasks {
-  const { encryption, physicalBits } = paging;
+/** The masks of a guest, by its paging configuration. @throws MmError `INVALID_ARGUMENT` */
+export function encryptionMasksOf(guest: Guest): PageEncryptionMasks {
+  requireInstance('the guest', guest, Guest, 'a Guest');
+  const { encryption, physicalBits } = guest.paging;
   const mask = encryption === undefined ? 0n : 1n << BigInt(encryption.bit);
   const isCBit = encryption?.mode === 'c-bit';
   return Object.freeze({ privateMask: isCBit ? mask : 0n, sharedMask: isCBit ? 0n : mask, physicalBits });
@@ -25,7 +26,7 @@ export function encryptionMasksOf({ paging }: Guest): PageEncryptionMasks {
  * of memory from an MSR, and without encryption both masks are 0. The C-bit is reserved below a virtual top of memory.
  *
  * @param base - the configuration that the masks change: that of a current EPYC with 4 levels if not given
- * @throws MmError `INVALID_ARGUMENT` if both masks are set, or one has not exactly one bit of 32 to 51
+ * @throws MmError `INVALID_ARGUMENT` if both masks are set, or one has not exactly one bit of 32 to 51; PageTableError `INVALID_CONFIG`
  *
  * @example
  * ```ts
@@ -48,7 +49,7 @@ export function pagingOf(masks: PageEncryptionMasks, base: PagingConfig = paging
       : vtom !== undefined
         ? { mode: 'vtom', bit: vtom }
         : undefined;
-  return pagingConfig({ ...base, physicalBits, encryption });
+  return pagingConfig({ ...pagingArgument(base), physicalBits, encryption });
 }
 
 /** The bit of a mask; `undefined` for 0. */

@@ -1,8 +1,9 @@
 import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
 import { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
 import type { MemoryRegion } from '@svsm/memory-region';
-import type { Processors } from '../cpu/processors.ts';
-import type { DirectMap } from '../layout/direct-map.ts';
+import { Processors } from '../cpu/processors.ts';
+import { requireInstance, requireOptionalFunction } from '../formats/arguments.ts';
+import { DirectMap } from '../layout/direct-map.ts';
 
 /** The allocators of an SVSM. */
 export interface RootMemory {
@@ -16,14 +17,17 @@ export interface RootMemory {
  * The step `root-memory`: the allocators of the heap. Pages of zeros are cleared by the current processor.
  *
  * @param beforeFree - throws if a block must not go to another owner: `PageVisibility.requirePrivate`
- * @throws BuddyError as `PageAllocator`
+ * @throws MmError `INVALID_ARGUMENT`; BuddyError as `PageAllocator`
  */
 export function createRootMemory(
-  { virt }: DirectMap,
+  heap: DirectMap,
   processors: Processors,
   beforeFree?: (block: MemoryRegion<VirtAddr>) => void,
 ): RootMemory {
+  requireInstance('the heap', heap, DirectMap, 'a DirectMap');
+  requireInstance('the processors', processors, Processors, 'a Processors');
+  requireOptionalFunction('beforeFree', beforeFree);
   const memory = { clearPage: (page: VirtAddr): void => processors.thisCpu().vcpu.clear(page, PAGE_SIZE) };
-  const pages = new PageAllocator(virt, { memory, beforeFree });
+  const pages = new PageAllocator(heap.virt, { memory, beforeFree });
   return { pages, heap: new HeapAllocator(pages) };
 }

@@ -3,17 +3,22 @@ import type { MemoryRegion } from '@svsm/memory-region';
 import { type EntryFlags, type PageMapper, PteFlags, PtePreset } from '@svsm/pagetable';
 import type { Vcpu } from '@svsm/sev-snp';
 import {
+  isInstance,
   refuseArgument,
   regionArgument,
   requireBoolean,
+  requireFunction,
+  requireInstance,
   requireInteger,
+  requireMethods,
   requireOneOf,
+  requireOptionalFunction,
   requireOptions,
 } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
-import type { PageUses } from './page-uses.ts';
-import type { VirtualRange } from './virtual-range.ts';
+import { PageUses } from './page-uses.ts';
+import { VirtualRange } from './virtual-range.ts';
 
 /** Options of a mapping. */
 export interface MapGuardOptions {
@@ -43,6 +48,9 @@ export interface MappingSpace {
   readonly trace?: MmTrace | undefined;
 }
 
+const SPACE: readonly (keyof MappingSpace)[] = [
+  ...(['mapper', 'small', 'huge', 'isGlobal', 'vcpu', 'flush', 'uses', 'trace'] as const),
+];
 const OPTIONS: readonly (keyof MapGuardOptions)[] = ['writable', 'shared', 'pageSize'];
 
 /**
@@ -81,6 +89,7 @@ export class MappingGuard {
     phys: MemoryRegion<PhysAddr>,
     options: MapGuardOptions = {},
   ): MappingGuard {
+    requireSpace(space);
     requireOptions('options', options, OPTIONS);
     const { writable = true, shared = false } = options;
     requireBoolean('writable', writable);
@@ -126,7 +135,7 @@ export class MappingGuard {
 
   /** Writes bytes, all or none. @throws MmError `INVALID_ARGUMENT`, `GUARD_RELEASED`; SnpFault as `Vcpu.write` */
   write(offset: number, bytes: Uint8Array): void {
-    if (!(bytes instanceof Uint8Array)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
+    if (!isInstance(bytes, Uint8Array)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
     this.#space.vcpu().write(this.#at(offset, bytes.length), bytes);
   }
 
@@ -192,6 +201,20 @@ export class MappingGuard {
   #requireMapped(): void {
     if (this.#state !== 'mapped') throw new MmError('GUARD_RELEASED', { region: String(this.#region) });
   }
+}
+
+/** @throws MmError `INVALID_ARGUMENT` unless each part of a space has its type */
+function requireSpace(space: MappingSpace): void {
+  requireOptions('the space', space, SPACE);
+  const { mapper, small, huge, isGlobal, vcpu, flush, uses, trace } = space;
+  requireMethods('mapper', mapper, ['mapRegion', 'unmapRegion']);
+  requireInstance('small', small, VirtualRange, 'a VirtualRange');
+  requireInstance('huge', huge, VirtualRange, 'a VirtualRange');
+  requireBoolean('isGlobal', isGlobal);
+  requireFunction('vcpu', vcpu);
+  requireFunction('flush', flush);
+  if (uses !== undefined) requireInstance('uses', uses, PageUses, 'a PageUses');
+  requireOptionalFunction('trace', trace);
 }
 
 function pageSizeOf({ start, size, isEmpty }: MemoryRegion<PhysAddr>, asked: PageSize | undefined): PageSize {

@@ -1,13 +1,18 @@
 import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import type { PageTable, PageTablePart, Tlb } from '@svsm/pagetable';
-import type { Ghcb, Vcpu } from '@svsm/sev-snp';
-import { requireInteger } from '../formats/arguments.ts';
+import { PageTable, PageTablePart, Tlb } from '@svsm/pagetable';
+import { Ghcb, Vcpu } from '@svsm/sev-snp';
+import {
+  requireInstance,
+  requireInteger,
+  requireOptionalFunction,
+  requireOptions,
+} from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
-import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
+import { type AddressSpaceLayout, layoutArgument } from '../layout/address-space-layout.ts';
 import { type MapGuardOptions, MappingGuard, type MappingSpace } from './mapping-guard.ts';
-import type { PageUses } from './page-uses.ts';
-import type { FlushTarget, ShootDown } from './shoot-down.ts';
+import { PageUses } from './page-uses.ts';
+import { type FlushTarget, ShootDown } from './shoot-down.ts';
 import { VirtualRange } from './virtual-range.ts';
 
 /** The parts of a {@link PerCpu}. */
@@ -28,6 +33,11 @@ export interface PerCpuParts {
   readonly trace?: MmTrace | undefined;
 }
 
+const PARTS: readonly (keyof PerCpuParts)[] = [
+  ...(['apicId', 'vcpu', 'tlb', 'pageTable', 'part', 'ghcb'] as const),
+  ...(['layout', 'shootDown', 'uses', 'trace'] as const),
+];
+
 /** A processor of the SVSM: its page table, its TLB, its GHCB, and addresses for its temporary mappings. */
 export class PerCpu implements FlushTarget {
   readonly apicId: number;
@@ -44,18 +54,28 @@ export class PerCpu implements FlushTarget {
   readonly #shootDown: ShootDown;
   readonly #space: MappingSpace;
 
-  /** @throws MmError `INVALID_ARGUMENT` */
+  /** @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT` */
   constructor(parts: PerCpuParts) {
-    const { apicId, vcpu, tlb, pageTable, part, ghcb, layout, shootDown, uses, trace } = parts;
+    requireOptions('the parts', parts, PARTS);
+    const { apicId, vcpu, tlb, pageTable, part, ghcb, shootDown, uses, trace } = parts;
+    const { perCpu } = layoutArgument(parts.layout);
     requireInteger('the APIC ID', apicId, 0, 0xffff_ffff);
+    requireInstance('vcpu', vcpu, Vcpu, 'a Vcpu');
+    requireInstance('tlb', tlb, Tlb, 'a Tlb');
+    requireInstance('pageTable', pageTable, PageTable, 'a PageTable');
+    requireInstance('part', part, PageTablePart, 'a PageTablePart');
+    requireInstance('ghcb', ghcb, Ghcb, 'a Ghcb');
+    requireInstance('shootDown', shootDown, ShootDown, 'a ShootDown');
+    if (uses !== undefined) requireInstance('uses', uses, PageUses, 'a PageUses');
+    requireOptionalFunction('trace', trace);
     this.apicId = apicId;
     this.vcpu = vcpu;
     this.tlb = tlb;
     this.pageTable = pageTable;
     this.part = part;
     this.ghcb = ghcb;
-    this.temp4k = new VirtualRange(layout.perCpu.temp4k);
-    this.temp2m = new VirtualRange(layout.perCpu.temp2m, { pageSize: PageSize.Huge });
+    this.temp4k = new VirtualRange(perCpu.temp4k);
+    this.temp2m = new VirtualRange(perCpu.temp2m, { pageSize: PageSize.Huge });
     this.#shootDown = shootDown;
     this.#space = {
       mapper: part,

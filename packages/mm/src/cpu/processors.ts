@@ -1,7 +1,7 @@
-import { refuseArgument, requireFunction } from '../formats/arguments.ts';
+import { refuseArgument, requireFunction, requireInstance, requireInteger } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import { PageUses } from './page-uses.ts';
-import type { PerCpu } from './per-cpu.ts';
+import { PerCpu } from './per-cpu.ts';
 import { ShootDown, type ShootDownOptions } from './shoot-down.ts';
 
 /** The processors of an SVSM, and the one on whose behalf code runs. */
@@ -24,20 +24,23 @@ export class Processors {
     return [...this.#cpus.values()];
   }
 
-  /** Adds a processor. The first one is current while {@link on} does not run. @throws MmError `ALREADY_STARTED` */
+  /** Adds a processor. The first one is current while {@link on} does not run. @throws MmError `INVALID_ARGUMENT`, `ALREADY_STARTED` */
   add(cpu: PerCpu): void {
+    requireInstance('the processor', cpu, PerCpu, 'a PerCpu');
     const { apicId } = cpu;
     if (this.#cpus.has(apicId)) throw new MmError('ALREADY_STARTED', { apicId });
     this.#cpus.set(apicId, cpu);
   }
 
-  /** Removes a processor. @throws MmError `NO_SUCH_CPU` */
+  /** Removes a processor. @throws MmError `INVALID_ARGUMENT`, `NO_SUCH_CPU` */
   remove(apicId: number): void {
+    requireApicId(apicId);
     if (!this.#cpus.delete(apicId)) throw new MmError('NO_SUCH_CPU', { apicId });
   }
 
-  /** The processor with an APIC ID. @throws MmError `NO_SUCH_CPU` */
+  /** The processor with an APIC ID. @throws MmError `INVALID_ARGUMENT`, `NO_SUCH_CPU` */
   get(apicId: number): PerCpu {
+    requireApicId(apicId);
     const cpu = this.#cpus.get(apicId);
     if (cpu === undefined) throw new MmError('NO_SUCH_CPU', { apicId });
     return cpu;
@@ -55,12 +58,13 @@ export class Processors {
    * current again, also if `run` throws.
    *
    * @param cpu - a processor, or its APIC ID
-   * @throws MmError `NO_SUCH_CPU`; `INVALID_ARGUMENT` if `run` is not a function, or returns a promise: code that runs later
+   * @throws MmError `NO_SUCH_CPU`; `INVALID_ARGUMENT` for another type, or if `run` is not a function, or returns a promise: code that runs later
    *   would run on behalf of another processor; the errors of `run`
    */
   on<T>(cpu: PerCpu | number, run: () => T): T {
     requireFunction('run', run);
-    const apicId = typeof cpu === 'number' ? cpu : cpu?.apicId;
+    if (typeof cpu !== 'number') requireInstance('the processor', cpu, PerCpu, 'a PerCpu, or an APIC ID');
+    const apicId = typeof cpu === 'number' ? cpu : cpu.apicId;
     const found = this.get(apicId);
     if (typeof cpu !== 'number' && cpu !== found) throw new MmError('NO_SUCH_CPU', { apicId });
     const depth = this.#current.push(found);
@@ -72,6 +76,10 @@ export class Processors {
       this.#current.length = depth - 1;
     }
   }
+}
+
+function requireApicId(apicId: number): void {
+  requireInteger('the APIC ID', apicId, 0, 0xffff_ffff);
 }
 
 function isThenable(value: unknown): boolean {

@@ -1,8 +1,16 @@
 import { PAGE_SIZE_2M, PageSize, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { InvlpgbFlag, invlpgb, type Tlb } from '@svsm/pagetable';
-import type { Vcpu } from '@svsm/sev-snp';
-import { requireInteger, requireOptions } from '../formats/arguments.ts';
+import { InvlpgbFlag, invlpgb, Tlb } from '@svsm/pagetable';
+import { Vcpu } from '@svsm/sev-snp';
+import {
+  readArgument,
+  requireInstance,
+  requireInteger,
+  requireOneOf,
+  requireOptionalFunction,
+  requireOptions,
+  virtRegionArgument,
+} from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
 
 /** A processor with a TLB that can be flushed. `PerCpu` is one. */
@@ -53,6 +61,7 @@ export class ShootDown {
     const { fullFlushThreshold = 256, invlpgbCountMax = 7, trace } = options;
     requireInteger('fullFlushThreshold', fullFlushThreshold, 0);
     requireInteger('invlpgbCountMax', invlpgbCountMax, 0, 0xffff);
+    requireOptionalFunction('trace', trace);
     this.#threshold = fullFlushThreshold;
     this.#countMax = invlpgbCountMax;
     this.#trace = trace;
@@ -63,13 +72,15 @@ export class ShootDown {
     return { ...this.#counts };
   }
 
-  /** Makes a processor hear broadcasts: before it loads a page table. */
+  /** Makes a processor hear broadcasts: before it loads a page table. @throws MmError `INVALID_ARGUMENT` */
   add(target: FlushTarget): void {
+    requireTarget(target);
     this.#targets.add(target);
   }
 
-  /** Ends that: when the processor uses no page table any more. */
+  /** Ends that: when the processor uses no page table any more. @throws MmError `INVALID_ARGUMENT` */
   remove(target: FlushTarget): void {
+    requireTarget(target);
     this.#targets.delete(target);
   }
 
@@ -77,12 +88,16 @@ export class ShootDown {
    * Drops the translations of a region, or all, on one processor. O(pages), at most the threshold.
    *
    * @param pageSize - the size of the pages that map it: one INVLPG drops a page of any size
+   * @throws MmError `INVALID_ARGUMENT`
    */
   local(
-    { vcpu }: Pick<FlushTarget, 'vcpu'>,
-    region?: MemoryRegion<VirtAddr>,
+    target: Pick<FlushTarget, 'vcpu'>,
+    given?: MemoryRegion<VirtAddr>,
     pageSize: PageSize = PageSize.Regular,
   ): void {
+    const vcpu = readArgument('the processor', target, 'pass an object with vcpu', () => target.vcpu);
+    requireInstance('vcpu', vcpu, Vcpu, 'a Vcpu');
+    const region = regionOf(given, pageSize);
     const pages = region?.pageCount(pageSize) ?? Number.POSITIVE_INFINITY;
     this.#counts.local += 1;
     if (region === undefined || pages > this.#threshold) {
@@ -102,8 +117,10 @@ export class ShootDown {
    * Drops the translations of a region, or all, on all processors. O(processors · pages), at most the threshold.
    *
    * @param pageSize - the size of the pages that map it, 4 KiB or 2 MiB
+   * @throws MmError `INVALID_ARGUMENT`
    */
-  broadcast(region?: MemoryRegion<VirtAddr>, pageSize: PageSize = PageSize.Regular): void {
+  broadcast(given?: MemoryRegion<VirtAddr>, pageSize: PageSize = PageSize.Regular): void {
+    const region = regionOf(given, pageSize);
     const stride = pageSize === PageSize.Regular ? PageSize.Regular : PageSize.Huge;
     const pages = region?.pageCount(stride) ?? Number.POSITIVE_INFINITY;
     this.#counts.broadcast += 1;
@@ -134,4 +151,24 @@ export class ShootDown {
     }
     machine?.trace({ type: 'flush', gva });
   }
+}
+
+/** @throws MmError `INVALID_ARGUMENT` */
+function requireTarget(target: FlushTarget): void {
+  const expected = 'pass an object with vcpu and tlb';
+  const { vcpu, tlb } = readArgument('the processor', target, expected, () => {
+    const parts: FlushTarget = { vcpu: target.vcpu, tlb: target.tlb };
+    return parts;
+  });
+  requireInstance('vcpu', vcpu, Vcpu, 'a Vcpu');
+  requireInstance('tlb', tlb, Tlb, 'a Tlb');
+}
+
+/** The region of a flush, made of pages of a size that exists. @throws MmError `INVALID_ARGUMENT` */
+function regionOf(
+  region: MemoryRegion<VirtAddr> | undefined,
+  pageSize: PageSize,
+): MemoryRegion<VirtAddr> | undefined {
+  requireOneOf('the page size', pageSize, Object.values(PageSize));
+  return region === undefined ? undefined : virtRegionArgument('the region', region);
 }

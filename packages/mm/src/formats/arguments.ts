@@ -1,5 +1,6 @@
-import { type Address, type AddressKind, CodedError } from '@svsm/address';
+import { type Address, type AddressKind, CodedError, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
+import { type PagingConfig, pagingConfig } from '@svsm/pagetable';
 import { MmError } from './mm-error.ts';
 
 /*
@@ -35,6 +36,11 @@ export function requireBoolean(what: string, value: unknown): asserts value is b
 /** @throws MmError `INVALID_ARGUMENT` if `value` is not a function */
 export function requireFunction(what: string, value: unknown): void {
   if (typeof value !== 'function') refuseArgument(what, value, 'pass a function');
+}
+
+/** @throws MmError `INVALID_ARGUMENT` if `value` is neither a function nor `undefined` */
+export function requireOptionalFunction(what: string, value: unknown): void {
+  if (value !== undefined) requireFunction(what, value);
 }
 
 /** @throws MmError `INVALID_ARGUMENT` if `value` is not one of `values` */
@@ -137,4 +143,25 @@ export function regionArgument<A extends Address>(
   } catch (cause) {
     return refuseArgument(what, value, `pass a region of ${kind.name} addresses`, cause);
   }
+}
+
+/** A value as a region of virtual addresses, of 48 or 57 bits. @throws MmError `INVALID_ARGUMENT` */
+export function virtRegionArgument(what: string, value: MemoryRegion<VirtAddr>): MemoryRegion<VirtAddr> {
+  const expected = 'pass a region of virtual addresses';
+  const is57 = readArgument(what, value, expected, () => value.kind?.name === Virt57.name);
+  return regionArgument(what, value, is57 ? Virt57 : Virt);
+}
+
+const CONFIG: readonly (keyof PagingConfig)[] = [
+  ...(['levels', 'physicalBits', 'noExecute', 'globalPages', 'giantPages', 'vendor'] as const),
+];
+
+/** A value as a paging configuration. @throws MmError `INVALID_ARGUMENT` if a field is missing; PageTableError `INVALID_CONFIG` */
+export function pagingArgument(config: PagingConfig): PagingConfig {
+  const missing = readArgument('the paging configuration', config, 'pass a PagingConfig', () =>
+    CONFIG.find((name) => config[name] === undefined),
+  );
+  if (missing !== undefined)
+    refuseArgument(`${missing} of the paging configuration`, undefined, 'pass all fields');
+  return pagingConfig(config);
 }

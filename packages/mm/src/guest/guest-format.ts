@@ -1,4 +1,10 @@
-import { refuseArgument, requireInteger, requireMethods, requireOptions } from '../formats/arguments.ts';
+import {
+  readArgument,
+  refuseArgument,
+  requireInteger,
+  requireMethods,
+  requireOptions,
+} from '../formats/arguments.ts';
 
 /** How a value lies in memory. */
 export interface GuestFormat<T> {
@@ -56,7 +62,9 @@ export const guestFormats: {
     };
   },
   struct(fields) {
-    const parts = Object.entries(fields);
+    const expected = 'pass an object of formats';
+    if (typeof fields !== 'object') refuseArgument('the fields', fields, expected);
+    const parts = readArgument('the fields', fields, expected, () => Object.entries(fields));
     for (const [name, format] of parts) requireFormat(name, format);
     const size = parts.reduce((sum, [, format]) => sum + format.size, 0);
     requireInteger('the size of the fields', size, 1);

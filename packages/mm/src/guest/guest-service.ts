@@ -1,11 +1,16 @@
 import type { PhysAddr } from '@svsm/address';
 import { type SvsmRegisters, SvsmState, Vcpu } from '@svsm/sev-snp';
-import type { PerCpu } from '../cpu/per-cpu.ts';
+import { PerCpu } from '../cpu/per-cpu.ts';
 import { Processors } from '../cpu/processors.ts';
-import { requireInstance, requireOptions } from '../formats/arguments.ts';
+import {
+  readArgument,
+  requireInstance,
+  requireOptionalFunction,
+  requireOptions,
+} from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
-import type { GuestWindowOptions } from './guest-window.ts';
+import { type GuestWindowOptions, requireWindow } from './guest-window.ts';
 import { ServingCpu } from './serving-cpu.ts';
 
 /** Options of a {@link GuestService}. */
@@ -40,6 +45,8 @@ export class GuestService implements Disposable {
     requireInstance('the state', state, SvsmState, 'a SvsmState');
     requireInstance('the processors', processors, Processors, 'a Processors');
     requireOptions('options', options, ['window', 'trace']);
+    if (options.window !== undefined) requireWindow(options.window);
+    requireOptionalFunction('trace', options.trace);
     this.state = state;
     this.#processors = processors;
     this.#options = options;
@@ -49,10 +56,10 @@ export class GuestService implements Disposable {
    * A processor of the SVSM as it serves the guest. The first call takes addresses for its window.
    *
    * @param cpu - a processor, or its APIC ID; the current one if not given
-   * @throws MmError `NO_SUCH_CPU`, `NO_CURRENT_CPU`; `NO_VIRTUAL_RANGE` if its temporary ranges have no room
+   * @throws MmError `INVALID_ARGUMENT`, `NO_SUCH_CPU`, `NO_CURRENT_CPU`; `NO_VIRTUAL_RANGE` if its temporary ranges have no room
    */
   on(cpu: PerCpu | number = this.#processors.thisCpu()): ServingCpu {
-    const found = this.#processors.get(typeof cpu === 'number' ? cpu : cpu?.apicId);
+    const found = this.#processors.get(typeof cpu === 'number' ? cpu : apicIdOf(cpu));
     let server = this.#cpus.get(found);
     if (server === undefined) {
       server = new ServingCpu(this.state, found, this.#options.window ?? {});
@@ -101,7 +108,7 @@ export class GuestService implements Disposable {
   call(caller: Vcpu, registers: SvsmRegisters): number {
     requireInstance('the caller', caller, Vcpu, 'a Vcpu');
     return this.#serve(caller, (server) => {
-      const { rax } = registers;
+      const rax = readArgument('the registers', registers, 'pass an object with rax', () => registers.rax);
       server.core.call(caller, registers);
       this.#report(Number(BigInt.asUintN(32, rax)), registers.rax);
       return Number(registers.rax);
@@ -141,4 +148,10 @@ export class GuestService implements Disposable {
   #report(call: number, result: bigint): void {
     this.#options.trace?.({ type: 'call', call, result: Number(result) });
   }
+}
+
+/** @throws MmError `INVALID_ARGUMENT` */
+function apicIdOf(cpu: PerCpu): number {
+  requireInstance('the processor', cpu, PerCpu, 'a PerCpu, or an APIC ID');
+  return cpu.apicId;
 }

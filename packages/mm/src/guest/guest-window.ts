@@ -1,7 +1,13 @@
 import { PageSize } from '@svsm/address';
 import type { GuestPageAccess } from '@svsm/sev-snp';
 import { PerCpu } from '../cpu/per-cpu.ts';
-import { requireInstance, requireInteger, requireOptions } from '../formats/arguments.ts';
+import {
+  requireFunction,
+  requireInstance,
+  requireInteger,
+  requireOneOf,
+  requireOptions,
+} from '../formats/arguments.ts';
 import { WindowSlots } from './window-slots.ts';
 
 /** Options of a {@link GuestWindow}. */
@@ -29,10 +35,7 @@ export class GuestWindow implements Disposable {
    */
   constructor(cpu: PerCpu, options: GuestWindowOptions = {}) {
     requireInstance('the processor', cpu, PerCpu, 'a PerCpu');
-    requireOptions('options', options, ['small', 'huge']);
-    const { small = 32, huge = 128 } = options;
-    requireInteger('small', small, 1);
-    requireInteger('huge', huge, 1);
+    const { small, huge } = requireWindow(options);
     const place = { mapper: cpu.part, flush: cpu.flush.bind(cpu) };
     this.#small = new WindowSlots({ ...place, range: cpu.temp4k }, small);
     try {
@@ -41,7 +44,11 @@ export class GuestWindow implements Disposable {
       this.#small.release();
       throw error;
     }
-    this.access = (gpa, size, use) => (size === PageSize.Huge ? this.#huge : this.#small).with(gpa, use);
+    this.access = (gpa, size, use) => {
+      requireOneOf('the page size', size, [PageSize.Regular, PageSize.Huge]);
+      requireFunction('use', use);
+      return (size === PageSize.Huge ? this.#huge : this.#small).with(gpa, use);
+    };
   }
 
   /** Flushes what has been used, and gives the addresses back. The window cannot be used any more. */
@@ -49,4 +56,13 @@ export class GuestWindow implements Disposable {
     this.#small.release();
     this.#huge.release();
   }
+}
+
+/** The options of a window, all given. @throws MmError `INVALID_ARGUMENT` */
+export function requireWindow(options: GuestWindowOptions): Required<GuestWindowOptions> {
+  requireOptions('options', options, ['small', 'huge']);
+  const { small = 32, huge = 128 } = options;
+  requireInteger('small', small, 1);
+  requireInteger('huge', huge, 1);
+  return { small, huge };
 }

@@ -64,6 +64,17 @@ export interface LayoutChanges {
 
 const GIB = BigInt(PAGE_SIZE_1G);
 
+/** The layouts that have been checked. */
+const MADE: WeakSet<AddressSpaceLayout> = /* @__PURE__ */ new WeakSet();
+
+/** The fields that can be given. */
+const NAMES = {
+  layout: ['levels', 'slots', 'image', 'heap', 'globalMappings', 'perCpu', 'user'],
+  slots: ['shared', 'perCpu', 'perTask', 'selfMap'],
+  globalMappings: ['small', 'huge'],
+  perCpu: ['self', 'caa', 'vmsa', 'stacks', 'temp4k', 'temp2m'],
+} as const;
+
 /** The address space of COCONUT-SVSM (`kernel/src/mm/address_space.rs`). */
 export const COCONUT_LAYOUT: AddressSpaceLayout = /* @__PURE__ */ addressSpaceLayout();
 
@@ -83,15 +94,7 @@ export const COCONUT_LAYOUT: AddressSpaceLayout = /* @__PURE__ */ addressSpaceLa
  * ```
  */
 export function addressSpaceLayout(changes: LayoutChanges = {}): AddressSpaceLayout {
-  requireOptions('changes', changes, [
-    'levels',
-    'slots',
-    'image',
-    'heap',
-    'globalMappings',
-    'perCpu',
-    'user',
-  ]);
+  requireOptions('changes', changes, NAMES.layout);
   const { levels = 4 } = changes;
   if (levels !== 4 && levels !== 5) refuseArgument('levels', levels, 'pass 4 or 5');
   const slots = slotsOf(changes.slots);
@@ -110,9 +113,9 @@ export function addressSpaceLayout(changes: LayoutChanges = {}): AddressSpaceLay
       : regionArgument('a region of the layout', given, kind);
   const page = (what: string, vaddr: VirtAddr): VirtAddr =>
     kind.isAddress(vaddr) ? vaddr : refuseArgument(what, vaddr, 'pass a canonical address');
-  requireOptions('globalMappings', changes.globalMappings ?? {}, ['small', 'huge']);
-  requireOptions('perCpu', changes.perCpu ?? {}, ['self', 'caa', 'vmsa', 'stacks', 'temp4k', 'temp2m']);
   const { globalMappings = {}, perCpu = {} } = changes;
+  requireOptions('globalMappings', globalMappings, NAMES.globalMappings);
+  requireOptions('perCpu', perCpu, NAMES.perCpu);
   const mid = 256n * GIB;
   const layout: AddressSpaceLayout = {
     levels,
@@ -135,7 +138,33 @@ export function addressSpaceLayout(changes: LayoutChanges = {}): AddressSpaceLay
     user: part(lowerHalf(levels), 0n, lowerHalf(levels).size, changes.user),
   };
   requireSound(layout);
+  MADE.add(layout);
   return Object.freeze(layout);
+}
+
+/**
+ * A value as a layout: one that {@link addressSpaceLayout} has made passes at once, another one is checked as its changes are.
+ *
+ * @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT`
+ */
+export function layoutArgument(layout: AddressSpaceLayout): AddressSpaceLayout {
+  if (MADE.has(layout)) return layout;
+  const { perTask, ...changes } = requireAll('the layout', layout, [...NAMES.layout, 'perTask']);
+  requireAll('slots', changes.slots, NAMES.slots);
+  requireAll('globalMappings', changes.globalMappings, NAMES.globalMappings);
+  requireAll('perCpu', changes.perCpu, NAMES.perCpu);
+  const made = addressSpaceLayout(changes);
+  if (!regionArgument('perTask', perTask, made.perTask.kind).equals(made.perTask))
+    throw invalid('perTask', 'is not the slot of the task');
+  return made;
+}
+
+/** An object that has all of some fields. @throws MmError `INVALID_ARGUMENT` */
+function requireAll<T extends object>(what: string, value: T, names: readonly string[]): T {
+  requireOptions(what, value, names);
+  const missing = names.find((name) => (value as Readonly<Record<string, unknown>>)[name] === undefined);
+  if (missing !== undefined) refuseArgument(`${what}.${missing}`, undefined, 'pass a whole layout');
+  return value;
 }
 
 /**
@@ -158,7 +187,7 @@ function lowerHalf(levels: 4 | 5): MemoryRegion<VirtAddr> {
 }
 
 function slotsOf(changes: Partial<LayoutSlots> = {}): LayoutSlots {
-  const names = ['shared', 'perCpu', 'perTask', 'selfMap'] as const;
+  const names = NAMES.slots;
   requireOptions('slots', changes, names);
   const { shared = 511, perCpu = 510, perTask = 508, selfMap = 493 } = changes;
   const slots = Object.freeze({ shared, perCpu, perTask, selfMap });

@@ -2,7 +2,7 @@ import { PAGE_SIZE, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { PageAllocator } from '@svsm/buddy-alloc';
 import { MemoryRegion } from '@svsm/memory-region';
 import type { FrameAllocator } from '@svsm/pagetable';
-import { refuseArgument, regionArgument } from '../formats/arguments.ts';
+import { refuseArgument, regionArgument, requireMethods, virtRegionArgument } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 
 /**
@@ -24,7 +24,9 @@ export class DirectMap {
   readonly phys: MemoryRegion<PhysAddr>;
 
   /** @throws MmError `INVALID_ARGUMENT` unless both regions are whole 4 KiB pages, of the same size */
-  constructor(virt: MemoryRegion<VirtAddr>, phys: MemoryRegion<PhysAddr>) {
+  constructor(givenVirt: MemoryRegion<VirtAddr>, givenPhys: MemoryRegion<PhysAddr>) {
+    const virt = virtRegionArgument('the virtual addresses', givenVirt);
+    const phys = regionArgument('the physical addresses', givenPhys, Phys);
     const page = BigInt(PAGE_SIZE);
     const isWhole = virt.start % page === 0n && phys.start % page === 0n && virt.size % page === 0n;
     if (!isWhole) refuseArgument('the direct map', virt, 'pass regions of whole 4 KiB pages');
@@ -65,8 +67,9 @@ export class DirectMap {
     return new MemoryRegion(this.virt.kind, start, region.size);
   }
 
-  /** Frames for page tables: pages of an allocator of the heap. */
+  /** Frames for page tables: pages of an allocator of the heap. @throws MmError `INVALID_ARGUMENT` */
   framesOf(pages: PageAllocator<VirtAddr>): FrameAllocator {
+    requireMethods('the allocator', pages, ['allocatePage', 'freePage']);
     return {
       allocateFrame: () => this.toPhys(pages.allocatePage()),
       freeFrame: (frame) => pages.freePage(this.toVirt(frame)),

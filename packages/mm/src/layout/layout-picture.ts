@@ -1,6 +1,6 @@
 import { formatAddress, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { type AddressSpaceLayout, partsOf, slotRegion } from './address-space-layout.ts';
+import { type AddressSpaceLayout, layoutArgument, partsOf, slotRegion } from './address-space-layout.ts';
 
 /**
  * A layout as text, highest address first: the slots of the root table, and the parts in each.
@@ -11,8 +11,11 @@ import { type AddressSpaceLayout, partsOf, slotRegion } from './address-space-la
  *
  * console.log(renderLayout(COCONUT_LAYOUT).split('\n')[0]); // => 0xffffff8000000000  512 GiB  slot 511: shared by all processors
  * ```
+ *
+ * @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT`
  */
-export function renderLayout(layout: AddressSpaceLayout): string {
+export function renderLayout(given: AddressSpaceLayout): string {
+  const layout = layoutArgument(given);
   const { levels, slots } = layout;
   const titles: (readonly [string, MemoryRegion<VirtAddr>])[] = [
     [`slot ${slots.shared}: shared by all processors`, slotRegion(levels, slots.shared)],

@@ -83,14 +83,18 @@ export class MemoryMap {
   /**
    * The purpose of the memory at `gpa`; `undefined` if the map does not name it, for any value of 64 bits. A page of a registered
    * VMSA is `vmsa`, a page with a registered calling area `caa`.
+   *
+   * @throws MmError `INVALID_ARGUMENT` if `gpa` is not a bigint
    */
   kindOf(gpa: bigint): MemoryKind | undefined {
+    if (typeof gpa !== 'bigint') refuseArgument('the address', gpa, 'pass a bigint');
     if (!Phys.isAddress(gpa)) return undefined;
     return this.#used.get(gpa) ?? this.#kinds.get(gpa);
   }
 
-  /** Whether all of `region` is memory that the guest may use: in the map, and not a page of a VMSA or of a calling area. */
-  isGuest(region: MemoryRegion<PhysAddr>): boolean {
+  /** Whether all of `region` is memory that the guest may use: in the map, and not a page of a VMSA or of a calling area. @throws MmError `INVALID_ARGUMENT` */
+  isGuest(given: MemoryRegion<PhysAddr>): boolean {
+    const region = regionArgument('the region', given, Phys);
     const [entry, ...others] = this.#kinds.overlapping(region);
     if (entry === undefined || others.length > 0 || entry[1] !== 'guest') return false;
     return entry[0].containsRegion(region) && this.#used.overlapping(region).next().done === true;
@@ -121,8 +125,9 @@ export class MemoryMap {
     this.#vmsas.set(vmsa, Object.freeze({ vmsa, caa, apicId }));
   }
 
-  /** Gives the pages of a VMSA and its calling area back to the guest. @throws MmError `NOT_A_MAPPING` */
+  /** Gives the pages of a VMSA and its calling area back to the guest. @throws MmError `INVALID_ARGUMENT`, `NOT_A_MAPPING` */
   unregisterVmsa(vmsa: PhysAddr): void {
+    if (typeof vmsa !== 'bigint') refuseArgument('the VMSA', vmsa, 'pass a physical address');
     const found = this.#vmsas.get(vmsa);
     if (found === undefined) throw new MmError('NOT_A_MAPPING', { vaddr: vmsa });
     this.#used.delete(pageAt(found.vmsa, 0xfffn, 'the VMSA'));
@@ -135,8 +140,13 @@ export class MemoryMap {
     return [...this.#vmsas.values()];
   }
 
-  /** The regions of one kind, ascending, as the map has them. */
-  *regionsOf(kind: MemoryKind): Generator<MemoryRegion<PhysAddr>, undefined, undefined> {
+  /** The regions of one kind, ascending, as the map has them. @throws MmError `INVALID_ARGUMENT` */
+  regionsOf(kind: MemoryKind): Generator<MemoryRegion<PhysAddr>, undefined, undefined> {
+    requireOneOf('the kind of memory', kind, KINDS);
+    return this.#regionsOf(kind);
+  }
+
+  *#regionsOf(kind: MemoryKind): Generator<MemoryRegion<PhysAddr>, undefined, undefined> {
     for (const [region, found] of this.#kinds) if (found === kind) yield region;
   }
 

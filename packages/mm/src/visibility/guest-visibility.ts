@@ -1,9 +1,9 @@
 import { PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
-import type { PageTable } from '@svsm/pagetable';
-import { type CallingArea, type Ghcb, svsmValidator, type ValidatedPages, type Vcpu } from '@svsm/sev-snp';
+import { PageTable } from '@svsm/pagetable';
+import { type CallingArea, Ghcb, svsmValidator, ValidatedPages, Vcpu } from '@svsm/sev-snp';
 import { ShootDown } from '../cpu/shoot-down.ts';
-import { requireOptions } from '../formats/arguments.ts';
+import { requireInstance, requireOptionalFunction, requireOptions } from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
 import type { MoverOptions, VisibilityCpu } from './region-mover.ts';
 import { RegionVisibility } from './region-visibility.ts';
@@ -37,7 +37,13 @@ export class GuestVisibility {
     options: GuestVisibilityOptions = {},
   ) {
     requireOptions('options', options, ['validated', 'flush', 'trace']);
+    requireInstance('the processor', vcpu, Vcpu, 'a Vcpu');
+    requireInstance('the page table', pageTable, PageTable, 'a PageTable');
+    requireInstance('the GHCB', ghcb, Ghcb, 'a Ghcb');
     const { validated, flush = flushOf(vcpu), trace } = options;
+    if (validated !== undefined) requireInstance('validated', validated, ValidatedPages, 'a ValidatedPages');
+    requireOptionalFunction('flush', flush);
+    requireOptionalFunction('trace', trace);
     const kind = vcpu.guest.paging.levels === 5 ? Virt57 : Virt;
     this.#cpu = { vcpu, pageTable, ghcb };
     this.#regions = new RegionVisibility(kind, { validated, validator: svsmValidator(area), flush, trace });

@@ -1,9 +1,16 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { isBuddyError, type PageAllocator } from '@svsm/buddy-alloc';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
-import { type GuestContext, useOfPages, type ValidatedPages } from '@svsm/sev-snp';
-import type { PageUses } from '../cpu/page-uses.ts';
-import { requireInteger } from '../formats/arguments.ts';
+import { Guest, type GuestContext, useOfPages, ValidatedPages } from '@svsm/sev-snp';
+import { PageUses } from '../cpu/page-uses.ts';
+import {
+  requireFunction,
+  requireInstance,
+  requireInteger,
+  requireMethods,
+  requireOptionalFunction,
+  requireOptions,
+} from '../formats/arguments.ts';
 import { isMmError, MmError, type MmErrorDetails } from '../formats/mm-error.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
 import type { DirectMap } from '../layout/direct-map.ts';
@@ -27,6 +34,11 @@ export interface PageVisibilityOptions {
   readonly trace?: MmTrace | undefined;
 }
 
+const OPTIONS: readonly (keyof PageVisibilityOptions)[] = [
+  ...(['guest', 'pages', 'directMap', 'cpu'] as const),
+  ...(['validated', 'flush', 'uses', 'trace'] as const),
+];
+
 /**
  * Makes pages of the heap shared with the hypervisor, and private again. Every page is in one of three states: private and
  * validated; shared and allocated; or lost, which is neither. Lost pages are never handed out again, and `retryLost` may bring
@@ -41,8 +53,18 @@ export class PageVisibility {
   /** Blocks whose owner has given them up while pages of them were lost. */
   readonly #abandoned: Set<MemoryRegion<VirtAddr>> = new Set();
 
+  /** @throws MmError `INVALID_ARGUMENT` */
   constructor(options: PageVisibilityOptions) {
-    const { validated, flush, trace, pages } = options;
+    requireOptions('options', options, OPTIONS);
+    const { guest, directMap, cpu, validated, flush, uses, trace, pages } = options;
+    requireInstance('guest', guest, Guest, 'a Guest');
+    requireMethods('pages', pages, ['allocateRun', 'blockOf', 'freePages']);
+    requireMethods('directMap', directMap, ['physOf', 'toPhys']);
+    requireFunction('cpu', cpu);
+    requireInstance('validated', validated, ValidatedPages, 'a ValidatedPages');
+    requireFunction('flush', flush);
+    if (uses !== undefined) requireInstance('uses', uses, PageUses, 'a PageUses');
+    requireOptionalFunction('trace', trace);
     this.#options = options;
     this.#regions = new RegionVisibility(pages.region.kind, { validated, flush, trace });
   }
@@ -190,8 +212,9 @@ export class PageVisibility {
     return this.#options.directMap.physOf(region);
   }
 
-  /** Whether a block was given up, and waits for {@link retryLost}. O(blocks that were given up). */
-  isAbandoned(block: MemoryRegion<VirtAddr>): boolean {
+  /** Whether a block was given up, and waits for {@link retryLost}. O(blocks that were given up). @throws MmError `INVALID_ARGUMENT` */
+  isAbandoned(given: MemoryRegion<VirtAddr>): boolean {
+    const block = this.#regions.regionOf(given);
     return [...this.#abandoned].some((other) => other.start === block.start);
   }
 

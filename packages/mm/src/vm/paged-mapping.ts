@@ -1,5 +1,6 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { PteFlags } from '@svsm/pagetable';
+import { refuseArgument, requireBoolean, requireOneOf, requireOptions } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import type { PageStore } from './page-store.ts';
 import { placeOf } from './place.ts';
@@ -52,6 +53,7 @@ export class PagedMapping implements VirtualMapping, Disposable {
    * The frame of a page, or `undefined` if it is not there.
    *
    * @param offset - bytes from the start of the mapping
+   * @throws MmError `INVALID_ARGUMENT`
    */
   frameAt(offset: bigint): PhysAddr | undefined {
     return this.#frames.get(this.#pageAt(offset));
@@ -89,7 +91,9 @@ export class PagedMapping implements VirtualMapping, Disposable {
     if (run !== undefined) yield run;
   }
 
+  /** @throws MmError `INVALID_ARGUMENT` */
   fault(offset: bigint, access: FaultAccess): Resolution | undefined {
+    requireAccess(access);
     const page = this.#pageAt(offset);
     if (page < 0 || page >= this.#parts.pages || !this.#allows(access)) return undefined;
     const held = this.#frames.get(page);
@@ -139,6 +143,7 @@ export class PagedMapping implements VirtualMapping, Disposable {
   }
 
   #pageAt(offset: bigint): number {
+    if (typeof offset !== 'bigint') refuseArgument('the offset', offset, 'pass a bigint');
     return Number(offset / PAGE) - this.#guards;
   }
 
@@ -197,6 +202,13 @@ export class PagedMapping implements VirtualMapping, Disposable {
     this.#frames.delete(page);
     if (frame !== undefined) this.#parts.store.release(frame);
   }
+}
+
+/** @throws MmError `INVALID_ARGUMENT` */
+function requireAccess(access: FaultAccess): void {
+  requireOptions('the access', access, ['kind', 'shadowStack', 'user']);
+  requireOneOf('the kind of access', access.kind, ['read', 'write', 'fetch']);
+  requireBoolean('shadowStack', access.shadowStack);
 }
 
 function follows(run: FrameRun, next: FrameRun): boolean {

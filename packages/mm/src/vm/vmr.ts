@@ -10,19 +10,23 @@ import {
 import { MemoryRegion, RegionMap } from '@svsm/memory-region';
 import {
   type CpuState,
+  cpuState,
   PageTable,
-  type PageTablePart,
+  PageTablePart,
   type PageTablePartOptions,
   PteFlags,
 } from '@svsm/pagetable';
 import {
+  pagingArgument,
   readArgument,
   refuseArgument,
+  requireBoolean,
   requireInstance,
   requireInteger,
   requireIterable,
   requireMethods,
   requireOptions,
+  virtRegionArgument,
 } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import { placeOf, setPlace } from './place.ts';
@@ -92,13 +96,16 @@ export class Vmr implements Disposable {
    * @throws MmError `INVALID_ARGUMENT` for another region, other flags, or options that do not exist
    */
   constructor(given: MemoryRegion<VirtAddr>, options: VmrOptions) {
-    const region = readArgument('the region', given, 'pass a region of virtual addresses', () =>
-      MemoryRegion.from(given.kind, given),
-    );
+    const region = virtRegionArgument('the region', given);
     requireOptions('options', options, OPTIONS);
     const { flags = 0, parts = [], ...tables } = options;
     requireMethods('memory', tables.memory, ['words', 'wordOffset']);
+    if (tables.frames !== undefined) requireMethods('frames', tables.frames, ['allocateFrame', 'freeFrame']);
+    if (tables.config !== undefined) pagingArgument(tables.config);
+    if (tables.freeEmptyTables !== undefined) requireBoolean('freeEmptyTables', tables.freeEmptyTables);
     requireIterable('parts', parts);
+    const own = [...parts];
+    for (const part of own) requireInstance('a part', part, PageTablePart, 'a PageTablePart');
     requireInteger('the flags', flags, 0);
     const isWhole = (region.start | region.size) % BigInt(PAGE_SIZE) === 0n;
     if (!isWhole || region.isEmpty)
@@ -109,7 +116,7 @@ export class Vmr implements Disposable {
     this.#kind = region.kind;
     this.#flags = flags;
     this.#slots = new RegionMap(region.kind);
-    this.#parts = new VmrParts(region.kind, tables, [...parts]);
+    this.#parts = new VmrParts(region.kind, tables, own);
   }
 
   /** The number of mappings. */
@@ -126,6 +133,7 @@ export class Vmr implements Disposable {
    */
   insert(mapping: VirtualMapping, options: InsertOptions = {}): MemoryRegion<VirtAddr> {
     requireMethods('the mapping', mapping, ['frames']);
+    if (mapping.fault !== undefined) requireMethods('the mapping', mapping, ['frames', 'fault']);
     requireOptions('options', options, INSERT_OPTIONS);
     return this.#exclusively(() => {
       if (placeOf(mapping) !== undefined) throw new MmError('MAPPING_IN_USE', { size: mapping.size });
@@ -135,7 +143,9 @@ export class Vmr implements Disposable {
       let made: readonly PageTablePart[] = [];
       try {
         made = this.#parts.make(place);
-        for (const run of mapping.frames()) this.#mapRun(place, run, mapping, false);
+        const frames = mapping.frames();
+        requireIterable('the frames of the mapping', frames);
+        for (const run of frames) this.#mapRun(place, run, mapping, false);
         // What is mapped in new parts appears in the page tables at the end.
         this.#parts.attach(made, this.#tables);
       } catch (error) {
@@ -217,10 +227,12 @@ export class Vmr implements Disposable {
    * @param errorCode - the error code of the fault: 32 bits of `PageFaultCode`, signed or not
    * @param state - the state of the processor, for SMAP. Without it, a fault that only SMAP explains is taken for resolved
    * @throws MmError `INVALID_ARGUMENT`, `FLUSH_FAILED`, `BUSY`; what the mapping throws, as an allocator without memory; PageTableError as
-   *   `PageTable.mapRegion`. Nothing has changed then
+   *   `PageTable.mapRegion`, `INVALID_CPU_STATE`. Nothing has changed then
    */
   handlePageFault(vaddr: VirtAddr, errorCode: number, state?: CpuState): boolean {
+    if (typeof vaddr !== 'bigint') refuseArgument('the address', vaddr, 'pass a bigint');
     requireInteger('the error code', errorCode, -0x8000_0000, 0xffff_ffff);
+    if (state !== undefined) cpuState(state);
     return this.#exclusively(() => {
       const [place, slot] = (this.#kind.isAddress(vaddr) ? this.#slotAt(vaddr) : undefined) ?? [];
       const fault = faultOf(errorCode, this.#flags);
@@ -310,7 +322,11 @@ export class Vmr implements Disposable {
   }
 
   #mapRun(place: MemoryRegion<VirtAddr>, run: FrameRun, mapping: VirtualMapping, remap = true): void {
-    const { offset, size } = run;
+    const expected = 'return an object with offset, paddr, size and flags';
+    const { offset, size } = readArgument('the frames of the mapping', run, expected, () => {
+      const bounds: Pick<FrameRun, 'offset' | 'size'> = { offset: run.offset, size: run.size };
+      return bounds;
+    });
     const isInside = offset >= 0n && size > 0n && offset + size <= mapping.size;
     if (!isInside)
       refuseArgument('the frames of the mapping', `${offset} + ${size}`, 'return frames inside it');

@@ -21,7 +21,7 @@ test('each type has exactly the codes of its operations', () => {
   >();
   expectTypeOf<GuardErrorCode>().toEqualTypeOf<'INVALID_ARGUMENT' | 'NO_VIRTUAL_RANGE' | 'GUARD_RELEASED'>();
   expectTypeOf<ProcessorsErrorCode>().toEqualTypeOf<
-    'INVALID_ARGUMENT' | 'NO_CURRENT_CPU' | 'NO_SUCH_CPU' | 'ALREADY_STARTED'
+    'INVALID_ARGUMENT' | 'INVALID_LAYOUT' | 'NO_CURRENT_CPU' | 'NO_SUCH_CPU' | 'ALREADY_STARTED'
   >();
   expectTypeOf<BootErrorCode>().toExtend<MmErrorCode>();
   expectTypeOf<'BOOT_FAILED' | 'MISSING_FEATURE' | 'ALREADY_BOOTED'>().toExtend<BootErrorCode>();
