@@ -51,6 +51,21 @@ const CASES: readonly Case[] = [
     ceiling: 51820,
     without: ['node:', 'writable and executable'],
   },
+  {
+    code: "import { Svsm } from '@svsm/mm'; console.log(Svsm);",
+    ceiling: 113500,
+    without: ['LAUNCH_UPDATE', 'node:'],
+  },
+  {
+    code: "import { Vmr, mappings } from '@svsm/mm/vm'; console.log(Vmr, mappings);",
+    ceiling: 34750,
+    without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE'],
+  },
+  {
+    code: "import { addressSpaceLayout, MemoryMap } from '@svsm/mm/layout'; console.log(addressSpaceLayout, MemoryMap);",
+    ceiling: 11880,
+    without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'RESERVED_BITS'],
+  },
   ...roomsOfSevSnp({
     formats: { ceiling: 26100, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     rmp: { ceiling: 14960, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
