@@ -1,7 +1,13 @@
 /** Calls of an SVSM step by step: each access and instruction of its processor, and the whole state around a call. */
-import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, pageNumber, physAddr } from '@svsm/address';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
-import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
+import {
+  isAssignedWord,
+  isValidatedWord,
+  isVmsaWord,
+  maskOfWord,
+  RMP_ENTRY_WORDS,
+} from '../../src/formats/rmp-entry.ts';
 import { SvsmCall, type SvsmRegisters } from '../../src/formats/svsm-protocol.ts';
 import { EFER_SVME, writeVmsa } from '../../src/formats/vmsa.ts';
 import { HYPERVISOR_ENTRY } from '../../src/rmp/rmp.ts';
@@ -163,43 +169,61 @@ const COMPARED = [2 * MiB, 4 * MiB, 6 * MiB];
 
 /**
  * The whole state: entries of the RMP, records, and the content of the validated pages of the guest, without the headers of
- * lists in calling areas.
+ * lists in calling areas. Entries and content are in typed arrays, which compare fast.
  */
 export function stateOf(it: SvsmWorld, others: readonly Vcpu[] = []): unknown {
-  const { svsm, machine } = it;
   const record = [...it.state.validated].map(String);
-  const areas = [it.guestCpu, ...others].map((vcpu) => svsm.callingArea(vcpu));
-  return { record, areas, vcpus: it.state.vcpus, rmp: rmpOf(it), memory: memoryOf(it, machine) };
+  const areas = [it.guestCpu, ...others].map((vcpu) => it.svsm.callingArea(vcpu));
+  return { record, areas, vcpus: it.state.vcpus, rmp: rmpOf(it), memory: memoryOf(it) };
 }
 
-function rmpOf({ machine: { rmp } }: SvsmWorld): string {
-  let text = '';
-  for (const spa of rmp.covered.iterPages(PageSize.Regular)) {
-    const entry = rmp.rawEntry(spa) as RmpEntry;
-    if (!entry.assigned || entry === HYPERVISOR_ENTRY) continue;
-    const { asid, gpa, pageSize, validated, vmsa, vmplMasks } = entry;
-    text += `${spa} ${asid} ${gpa} ${pageSize} ${validated} ${vmsa} ${vmplMasks.join()}\n`;
-  }
-  return text;
-}
-
-const ZEROS = new Uint8Array(PAGE_SIZE);
-
-function memoryOf(it: SvsmWorld, machine: SvsmWorld['machine']): string {
-  const pages: string[] = [];
-  for (const start of COMPARED) {
-    const bytes = Buffer.from(machine.memory.read(spaOf(it, start), 2 * MiB, it.guest.key).buffer);
-    for (const list of [CAA, OTHER_CAA, X])
-      if (list >= start && list < start + 2 * MiB) bytes.fill(0, list - start + 8, list - start + 16);
-    for (let at = 0; at < 2 * MiB; at += PAGE_SIZE) {
-      const page = bytes.subarray(at, at + PAGE_SIZE);
-      if (isTable(start + at) || page.equals(ZEROS)) continue;
-      // Pages that are not validated have no content, and those of the SVSM are not the guest's.
-      const { validated, vmplMasks } = machine.rmp.entry(spaOf(it, start + at))!;
-      if (validated && vmplMasks[2] !== 0) pages.push(`${start + at} ${page.toString('latin1')}`);
+/** For each assigned page: its number, whether its own entry is assigned, and the entry that decides. */
+function rmpOf({ machine: { rmp } }: SvsmWorld): Uint32Array {
+  // The entry of a region that nothing has changed, and of no other, is this object.
+  const changed = [...rmp.covered.iterPages(PageSize.Huge)].filter(
+    (at) => rmp.rawEntry(at) !== HYPERVISOR_ENTRY,
+  );
+  const words = new Uint32Array(changed.length * PAGES_OF_HUGE * (2 + RMP_ENTRY_WORDS));
+  let used = 0;
+  for (const region of changed) {
+    const first = pageNumber(region);
+    for (let page = first; page < first + PAGES_OF_HUGE; page += 1) {
+      const isAssigned = rmp.isAssigned(page);
+      rmp.readWords(page, ENTRY);
+      if (!isAssigned && !isAssignedWord(ENTRY[0]!)) continue;
+      words[used] = page;
+      words[used + 1] = Number(isAssigned);
+      for (let k = 0; k < RMP_ENTRY_WORDS; k += 1) words[used + 2 + k] = ENTRY[k]!;
+      used += 2 + RMP_ENTRY_WORDS;
     }
   }
-  return pages.join();
+  return words.subarray(0, used);
+}
+
+const PAGES_OF_HUGE = PageSize.Huge / PAGE_SIZE;
+const ZEROS = new Uint8Array(PAGE_SIZE);
+/** Scratch: the words of one entry. */
+const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
+
+function memoryOf(it: SvsmWorld): { gpas: number[]; bytes: Buffer } {
+  const { memory, rmp } = it.machine;
+  const gpas: number[] = [];
+  const pages: Uint8Array[] = [];
+  for (const start of COMPARED) {
+    const first = pageNumber(spaOf(it, start));
+    for (const frame of memory.writtenIn(first, PAGES_OF_HUGE, it.guest.key)) {
+      const gpa = start + (frame - first) * PAGE_SIZE;
+      rmp.readWords(frame, ENTRY);
+      // Pages that are not validated have no content, and those of the SVSM are not the guest's.
+      if (isTable(gpa) || !isValidatedWord(ENTRY[1]!) || maskOfWord(ENTRY[2]!, 2) === 0) continue;
+      const page = memory.readFrame(frame, 0, PAGE_SIZE, it.guest.key);
+      for (const list of [CAA, OTHER_CAA, X]) if (list === gpa) page.fill(0, 8, 16);
+      if (Buffer.compare(page, ZEROS) === 0) continue;
+      gpas.push(gpa);
+      pages.push(page);
+    }
+  }
+  return { gpas, bytes: Buffer.concat(pages) };
 }
 
 function isTable(gpa: number): boolean {
@@ -221,15 +245,30 @@ export function allDeposits(it: SvsmWorld): bigint[] {
 /** The pages that are closed to the SVSM's guest by rule, and open: the SVSM's memory, and every VMSA of the RMP. */
 export function openPages(it: SvsmWorld): string[] {
   const open: string[] = [];
-  for (let gpa = 0; gpa < 8 * MiB; gpa += PAGE_SIZE) {
-    const { vmplMasks, vmsa } = it.machine.rmp.entry(spaOf(it, gpa))!;
-    if ((gpa < OWN_END || vmsa) && vmplMasks.slice(1).some((mask) => mask !== 0)) open.push(gpa.toString(16));
-  }
+  eachPage(it, (gpa) => {
+    const isClosed = gpa < OWN_END || isVmsaWord(ENTRY[1]!);
+    // The masks of VMPL1 to VMPL3.
+    if (isClosed && ENTRY[2]! >>> 8 !== 0) open.push(gpa.toString(16));
+  });
   return open;
 }
 
 /** The addresses of the VMSAs in the RMP. */
 export function vmsasOf(it: SvsmWorld): bigint[] {
-  const pages = Array.from({ length: (8 * MiB) / PAGE_SIZE }, (_, k) => k * PAGE_SIZE);
-  return pages.filter((gpa) => it.machine.rmp.entry(spaOf(it, gpa))!.vmsa).map(BigInt);
+  const found: bigint[] = [];
+  eachPage(it, (gpa) => {
+    if (isVmsaWord(ENTRY[1]!)) found.push(BigInt(gpa));
+  });
+  return found;
+}
+
+/** Calls `visit` for each page of the guest, with the words of its entry in {@link ENTRY}. */
+function eachPage(it: SvsmWorld, visit: (gpa: number) => void): void {
+  for (let start = 0; start < 8 * MiB; start += PageSize.Huge) {
+    const first = pageNumber(spaOf(it, start));
+    for (let k = 0; k < PAGES_OF_HUGE; k += 1) {
+      it.machine.rmp.readWords(first + k, ENTRY);
+      visit(start + k * PAGE_SIZE);
+    }
+  }
 }
