@@ -161,7 +161,8 @@ export class RegionIndex<A extends Address, V> {
     for (const at of [c, c + 1]) {
       const chunk = this.#chunks[at];
       if (chunk === undefined) continue;
-      chunk.rooms.clear();
+      // To clear an empty map costs a new one.
+      if (chunk.rooms.size > 0) chunk.rooms.clear();
       for (const tree of this.#gapTrees.values()) tree.stale.add(at);
     }
   }
@@ -217,12 +218,29 @@ export class RegionIndex<A extends Address, V> {
     chunk.delete(at);
     this.version += 1;
     this.#size -= 1;
-    if (chunk.count === 0) {
+    // The only chunk stays, without entries: a set that has one region all the time makes no other.
+    if (chunk.count === 0 && this.#chunks.length > 1) {
       this.#chunks.splice(c, 1);
       this.#chunksChanged();
-    } else if (at === 0) {
+    } else if (at === 0 && chunk.count > 0) {
       this.#firstChanged(c);
     }
+    this.#roomsChanged(c);
+  }
+
+  /**
+   * Puts `region` in the place of the entry that starts at `start`, which must exist, with its value. The region is not empty, and
+   * overlaps no other entry. O(log n).
+   */
+  replace(start: A, region: MemoryRegion<A>): void {
+    const upper = upperKey(start);
+    const lower = lowerKey(start);
+    const c = this.#chunkOf(upper, lower);
+    const chunk = this.#chunks[c]!;
+    const at = chunk.lastAtOrBefore(upper, lower);
+    chunk.replace(at, region);
+    this.version += 1;
+    if (at === 0) this.#firstChanged(c);
     this.#roomsChanged(c);
   }
 
@@ -368,6 +386,15 @@ class Chunk<A extends Address, V> {
       this.values.splice(at, 0, value);
     }
     this.count += 1;
+    this.#setKeys(at, region);
+  }
+
+  replace(at: number, region: MemoryRegion<A>): void {
+    this.regions[at] = region;
+    this.#setKeys(at, region);
+  }
+
+  #setKeys(at: number, region: MemoryRegion<A>): void {
     const last = region.end - 1n;
     this.uppers[at] = upperKey(region.start);
     this.lowers[at] = lowerKey(region.start);

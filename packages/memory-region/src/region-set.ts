@@ -74,8 +74,17 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     let joined = MemoryRegion.from(this.kind, region);
     if (joined.isEmpty) return this;
     const before = joined.start > 0n ? joined.start - 1n : 0n;
-    for (const other of this.#take(before, joined.end)) joined = joined.merge(other);
-    this.#index.insert(joined, undefined);
+    const [first, ...others] = this.#found(before, joined.end);
+    if (first === undefined) {
+      this.#index.insert(joined, undefined);
+      return this;
+    }
+    joined = joined.merge(first);
+    for (const other of others) {
+      joined = joined.merge(other);
+      this.#index.delete(other.start);
+    }
+    this.#index.replace(first.start, joined);
     return this;
   }
 
@@ -88,8 +97,11 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   remove(region: MemoryRegion<A>): this {
     const removed = MemoryRegion.from(this.kind, region);
     if (removed.isEmpty) return this;
-    for (const other of this.#take(removed.start, removed.end - 1n)) {
-      for (const rest of other.subtract(removed)) this.#index.insert(rest, undefined);
+    for (const other of this.#found(removed.start, removed.end - 1n)) {
+      const [rest, second] = other.subtract(removed);
+      if (rest === undefined) this.#index.delete(other.start);
+      else this.#index.replace(other.start, rest);
+      if (second !== undefined) this.#index.insert(second, undefined);
     }
     return this;
   }
@@ -244,17 +256,16 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     }
   }
 
-  /** Removes the regions that end after `after` and start at or before `last`, and returns them. */
-  #take(after: bigint, last: bigint): MemoryRegion<A>[] {
-    const taken: MemoryRegion<A>[] = [];
+  /** The regions that end after `after` and start at or before `last`. */
+  #found(after: bigint, last: bigint): MemoryRegion<A>[] {
+    const found: MemoryRegion<A>[] = [];
     const cursor = this.#index.cursor();
     let region = cursor.find(after);
     while (region !== undefined && region.start <= last) {
-      taken.push(region);
+      found.push(region);
       region = cursor.next();
     }
-    for (const { start } of taken) this.#index.delete(start);
-    return taken;
+    return found;
   }
 }
 
