@@ -21,12 +21,24 @@ export interface FlushTarget {
 
 /** Options of a {@link ShootDown}. */
 export interface ShootDownOptions {
-  /** The number of pages above which everything is flushed, as COCONUT-SVSM does: 256 if not given. */
+  /** The number of pages above which a broadcast flushes everything, as in COCONUT-SVSM: 256 if not given. */
   readonly fullFlushThreshold?: number;
+  /**
+   * The number of pages above which a flush of one processor flushes everything: 33 if not given, as in Linux
+   * (`arch/x86/mm/tlb.c`, `tlb_single_page_flush_ceiling`). One INVLPG drops one page.
+   */
+  readonly localFullFlushThreshold?: number;
   /** CPUID Fn8000_0008 EDX[15:0]: the number of pages after the first that one INVLPGB names. 7 if not given. */
   readonly invlpgbCountMax?: number;
   readonly trace?: MmTrace | undefined;
 }
+
+const OPTIONS: readonly (keyof ShootDownOptions)[] = [
+  'fullFlushThreshold',
+  'localFullFlushThreshold',
+  'invlpgbCountMax',
+  'trace',
+];
 
 /** The flushes so far. */
 export interface FlushCounts {
@@ -46,6 +58,7 @@ export interface FlushCounts {
 export class ShootDown {
   readonly #targets: Set<FlushTarget> = new Set();
   readonly #threshold: number;
+  readonly #localThreshold: number;
   readonly #countMax: number;
   readonly #trace: MmTrace | undefined;
   readonly #counts: { -readonly [Count in keyof FlushCounts]: number } = {
@@ -57,12 +70,14 @@ export class ShootDown {
 
   /** Without processors: {@link add} them. @throws MmError `INVALID_ARGUMENT` */
   constructor(options: ShootDownOptions = {}) {
-    requireOptions('options', options, ['fullFlushThreshold', 'invlpgbCountMax', 'trace']);
-    const { fullFlushThreshold = 256, invlpgbCountMax = 7, trace } = options;
+    requireOptions('options', options, OPTIONS);
+    const { fullFlushThreshold = 256, localFullFlushThreshold = 33, invlpgbCountMax = 7, trace } = options;
     requireInteger('fullFlushThreshold', fullFlushThreshold, 0);
+    requireInteger('localFullFlushThreshold', localFullFlushThreshold, 0);
     requireInteger('invlpgbCountMax', invlpgbCountMax, 0, 0xffff);
     requireOptionalFunction('trace', trace);
     this.#threshold = fullFlushThreshold;
+    this.#localThreshold = localFullFlushThreshold;
     this.#countMax = invlpgbCountMax;
     this.#trace = trace;
   }
@@ -100,7 +115,7 @@ export class ShootDown {
     const region = regionOf(given, pageSize);
     const pages = region?.pageCount(pageSize) ?? Number.POSITIVE_INFINITY;
     this.#counts.local += 1;
-    if (region === undefined || pages > this.#threshold) {
+    if (region === undefined || pages > this.#localThreshold) {
       this.#counts.full += 1;
       this.#counts.instructions += 1;
       vcpu.flushTlb();

@@ -1,12 +1,12 @@
-import type { PageSize, PhysAddr, VirtAddr } from '@svsm/address';
+import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { type PageMapper, PtePreset } from '@svsm/pagetable';
+import { type EntryFlags, isPageTableError, type PageMapper, PtePreset } from '@svsm/pagetable';
 import type { VirtualRange } from '../cpu/virtual-range.ts';
 import { MmError } from '../formats/mm-error.ts';
 
 /** The addresses of a {@link WindowSlots}, and how they are mapped. */
 export interface WindowPlace {
-  readonly mapper: Pick<PageMapper, 'mapRegion' | 'unmapRegion'>;
+  readonly mapper: Pick<PageMapper, 'map4k' | 'unmap4k' | 'map2m' | 'unmap2m'>;
   readonly range: VirtualRange;
   /** Drops translations of the processor that uses the addresses. */
   readonly flush: (region: MemoryRegion<VirtAddr>, pageSize: PageSize) => void;
@@ -35,15 +35,13 @@ export class WindowSlots {
   /**
    * Maps a page, private and writable, runs `use` with its address, and unmaps it.
    *
-   * @throws MmError `NO_VIRTUAL_RANGE` if all addresses are in use; PageTableError as `mapRegion`; the errors of the flush, and of
+   * @throws MmError `NO_VIRTUAL_RANGE` if all addresses are in use; PageTableError as `map4k`; the errors of the flush, and of
    *   `use`
    */
   with<T>(gpa: PhysAddr, use: (gva: VirtAddr) => T): T {
-    const { mapper, range } = this.#place;
     const page = this.#take();
-    const region = MemoryRegion.unchecked(this.region.kind, page, BigInt(range.pageSize));
     try {
-      mapper.mapRegion(region, gpa, PtePreset.Data, { pageSize: range.pageSize });
+      this.#map(page, gpa);
     } catch (error) {
       this.#clean.push(page);
       throw error;
@@ -52,7 +50,24 @@ export class WindowSlots {
       return use(page);
     } finally {
       this.#used.push(page);
-      mapper.unmapRegion(region, { allowHoles: true });
+      this.#unmap(page);
+    }
+  }
+
+  #map(page: VirtAddr, gpa: PhysAddr): void {
+    const { mapper, range } = this.#place;
+    if (range.pageSize === PageSize.Huge) mapper.map2m(page, gpa, PtePreset.Data as EntryFlags<1>);
+    else mapper.map4k(page, gpa, PtePreset.Data);
+  }
+
+  /** Unmaps a page, unless its use has done so. */
+  #unmap(page: VirtAddr): void {
+    const { mapper, range } = this.#place;
+    try {
+      if (range.pageSize === PageSize.Huge) mapper.unmap2m(page);
+      else mapper.unmap4k(page);
+    } catch (error) {
+      if (!isPageTableError(error, 'NOT_MAPPED')) throw error;
     }
   }
 

@@ -53,7 +53,10 @@ describe('a flush', () => {
 });
 
 test('counts flushes, instructions, and the flushes of everything', () => {
-  const { svsm } = bootWorld({ cpus: 2, flush: { fullFlushThreshold: 16, invlpgbCountMax: 3 } });
+  const { svsm } = bootWorld({
+    cpus: 2,
+    flush: { fullFlushThreshold: 16, localFullFlushThreshold: 12, invlpgbCountMax: 3 },
+  });
   const { shootDown } = svsm.processors;
   const before = shootDown.counts;
   const since = () =>
@@ -62,16 +65,34 @@ test('counts flushes, instructions, and the flushes of everything', () => {
     );
   const region = (pages: number, size: PageSize = PageSize.Regular) =>
     virtRegion(svsm.pages.region.start, pages * size);
-  svsm.thisCpu().flush(region(16));
-  expect(since()).toEqual({ local: 1, broadcast: 0, instructions: 16, full: 0 });
-  svsm.thisCpu().flush(region(17));
-  expect(since()).toEqual({ local: 2, broadcast: 0, instructions: 17, full: 1 });
+  svsm.thisCpu().flush(region(12));
+  expect(since()).toEqual({ local: 1, broadcast: 0, instructions: 12, full: 0 });
+  svsm.thisCpu().flush(region(13));
+  expect(since()).toEqual({ local: 2, broadcast: 0, instructions: 13, full: 1 });
   shootDown.broadcast(region(9));
-  expect(since()).toEqual({ local: 2, broadcast: 1, instructions: 20, full: 1 });
+  expect(since()).toEqual({ local: 2, broadcast: 1, instructions: 16, full: 1 });
+  shootDown.broadcast(region(16));
+  expect(since()).toEqual({ local: 2, broadcast: 2, instructions: 20, full: 1 });
   shootDown.broadcast(region(17));
-  expect(since()).toEqual({ local: 2, broadcast: 2, instructions: 21, full: 2 });
+  expect(since()).toEqual({ local: 2, broadcast: 3, instructions: 21, full: 2 });
   shootDown.broadcast(virtRegion(svsm.layout.globalMappings.huge.start, 8 * PageSize.Huge), PageSize.Huge);
-  expect(since()).toEqual({ local: 2, broadcast: 3, instructions: 23, full: 2 });
+  expect(since()).toEqual({ local: 2, broadcast: 4, instructions: 23, full: 2 });
+});
+
+// Linux, `tlb_single_page_flush_ceiling`: a full flush costs less than so many INVLPG.
+test.each([
+  [33, 33, 0],
+  [34, 1, 1],
+])('flushes one processor of %i pages by %i instructions', (pages, instructions, full) => {
+  const { svsm } = bootWorld();
+  const { shootDown } = svsm.processors;
+  const before = shootDown.counts;
+  svsm.thisCpu().flush(virtRegion(svsm.pages.region.start, pages * PAGE_SIZE));
+  const { counts } = shootDown;
+  expect([counts.instructions - before.instructions, counts.full - before.full]).toEqual([
+    instructions,
+    full,
+  ]);
 });
 
 test('reports each flush, and each instruction to the machine', () => {
@@ -92,6 +113,7 @@ test('reports each flush, and each instruction to the machine', () => {
 
 test('refuses options that do not exist', () => {
   expect(() => new ShootDown({ fullFlushThreshold: -1 })).toThrow(/INVALID_ARGUMENT/);
+  expect(() => new ShootDown({ localFullFlushThreshold: 0.5 })).toThrow(/INVALID_ARGUMENT/);
   expect(() => new ShootDown({ invlpgbCountMax: 0x1_0000 })).toThrow(/INVALID_ARGUMENT/);
   expect(() => new ShootDown({ other: 1 } as never)).toThrow(/INVALID_ARGUMENT/);
 });

@@ -112,7 +112,9 @@ export class TlbSpace {
     use: (map: Map<number, HeldEntry>, unit: number, entry: HeldEntry, span: number) => void,
   ): void {
     if (first >= end) return;
-    for (const [level, map] of this.#byLevel.entries()) {
+    for (let level = 0; level < this.#byLevel.length; level += 1) {
+      const map = this.#byLevel[level]!;
+      if (map.size === 0) continue;
       const span = SPANS[level]!;
       const from = Math.floor(first / span);
       const to = Math.ceil(end / span);

@@ -11,7 +11,7 @@ import {
   recheckRmp,
   shadowStackMode,
 } from './guest-access.ts';
-import type { GuestMmu } from './guest-mmu.ts';
+import type { GuestByte, GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 import type { DataAccessOptions } from './vcpu-options.ts';
@@ -42,12 +42,22 @@ interface StoreTarget extends AccessedPlace {
 
 /** The place of a piece, which the access may use now. @throws SnpFault */
 export function targetOf(
-  { guest, mmu, nestedTlb }: AccessPath,
+  path: AccessPath,
   gva: VirtAddr,
   kind: AccessKind,
   options: DataAccessOptions,
 ): PieceTarget {
-  const { gpa, isPrivate, page } = mmu.translate(gva, kind, options);
+  return targetAt(path, path.mmu.translate(gva, kind, options), gva, kind, options);
+}
+
+/** {@link targetOf}, with the guest's own half of the translation. */
+function targetAt(
+  { guest, mmu, nestedTlb }: AccessPath,
+  { gpa, isPrivate, page }: GuestByte,
+  gva: VirtAddr,
+  kind: AccessKind,
+  options: DataAccessOptions,
+): PieceTarget {
   const shadowStack = shadowStackMode(options.shadowStack, mmu.cpl);
   const access = guestPhysAccess(mmu, gpa, gva, kind, isPrivate, shadowStack);
   const nested = accessedPage(guest, access, nestedTlb);
@@ -99,9 +109,10 @@ function storeTarget({ access, nested, spa, key }: AccessedPlace, start: number,
 function largeTargetOf(path: AccessPath, gva: VirtAddr, options: DataAccessOptions): PieceTarget {
   const { guest, mmu, nestedTlb } = path;
   const { vmpl } = mmu;
+  const byte = mmu.translate(gva, 'write', options);
   // Each 4 KiB page that a TLB holds has a verdict of its own, which can be stale.
-  const isHeld = nestedTlb?.holdsPartOf(guest, vmpl, mmu.translate(gva, 'write', options).gpa) === true;
-  const target = targetOf(path, gva, 'write', options);
+  const isHeld = nestedTlb?.holdsPartOf(guest, vmpl, byte.gpa) === true;
+  const target = targetAt(path, byte, gva, 'write', options);
   const isAligned = target.spa % BigInt(PAGE_SIZE_2M) === 0n;
   const isHuge = target.guestSize !== PageSize.Regular && target.nested.size !== PageSize.Regular;
   if (isHeld || !isAligned || !isHuge) return target;

@@ -65,18 +65,21 @@ export function fieldsOf<Message extends object>(
   return fields as Message;
 }
 
+/** Scratch: an integer and its bytes. A `DataView` for each call costs more than the rest of it. */
+const INTEGER = /* @__PURE__ */ new BigUint64Array(1);
+const BYTES = /* @__PURE__ */ new Uint8Array(INTEGER.buffer);
+
 /** The integer in up to 8 bytes. */
 export function integerOf(bytes: Uint8Array): bigint {
-  const wide = new Uint8Array(8);
-  wide.set(bytes);
-  return viewOf(wide).getBigUint64(0, true);
+  INTEGER[0] = 0n;
+  BYTES.set(bytes);
+  return INTEGER[0];
 }
 
 /** The `size` bytes of an integer, up to 8. A value that is wider is cut off. */
 export function bytesOfInteger(value: bigint, size: number): Uint8Array {
-  const wide = new Uint8Array(8);
-  viewOf(wide).setBigUint64(0, value, true);
-  return wide.subarray(0, size);
+  INTEGER[0] = value;
+  return BYTES.slice(0, size);
 }
 
 /** @throws SnpError `INVALID_MESSAGE` if `value` does not fit in the `size` bytes of `field` */

@@ -33,8 +33,8 @@ export const PscResult = {
 
 /**
  * The hypervisor's side of a page state change. Processes the list in the buffer of a GHCB as KVM does (Linux
- * `arch/x86/kvm/svm/sev.c`, `snp_begin_psc`), and records its progress in the header and the entries. Header and entries
- * are read once each, checked, and used as read: the guest may change them at any time. O(pages).
+ * `arch/x86/kvm/svm/sev.c`, `snp_begin_psc`), and records its progress in the header and the entries at the end, also if `change`
+ * throws. Header and entries are read once, checked, and used as read: the guest may change them at any time. O(pages).
  *
  * @param start - the offset of the list in the buffer, in bytes
  * @param limit - the number of entries to process before the guest has to ask again: unlimited if not given
@@ -53,19 +53,28 @@ export function processPageStateChange(
   const header = decodePscHeader(page.readBuffer(start, PSC_ENTRY_SIZE));
   const room = Math.floor((GHCB_BUFFER.size - start - PSC_ENTRY_SIZE) / PSC_ENTRY_SIZE);
   if (header.end >= room) return PscResult.InvalidHeader;
-  let left = limit;
-  for (let index = header.current; index <= header.end && left > 0; index += 1) {
-    const offset = start + PSC_ENTRY_SIZE * (index + 1);
-    const entry = decodePscEntry(page.readBuffer(offset, PSC_ENTRY_SIZE));
-    const pages = entry.pageSize / PAGE_SIZE;
-    if (entry.donePages > pages || entry.gpa % BigInt(entry.pageSize) !== 0n) return PscResult.InvalidEntry;
-    const done = isPageOperation(entry.operation) ? changeEntry(entry, change) : pages;
-    page.writeBuffer(offset, encodePscEntry({ ...entry, donePages: done }));
-    if (done < pages) return PscResult.GenericError;
-    advance(page, start, header, index + 1);
-    left -= 1;
+  const count = Math.min(header.end + 1 - header.current, limit);
+  if (count <= 0) return PscResult.NoError;
+  const offset = start + PSC_ENTRY_SIZE * (header.current + 1);
+  const entries = page.readBuffer(offset, PSC_ENTRY_SIZE * count);
+  let touched = 0;
+  let finished = 0;
+  try {
+    for (; finished < count; finished += 1) {
+      const at = PSC_ENTRY_SIZE * finished;
+      const entry = decodePscEntry(entries.subarray(at, at + PSC_ENTRY_SIZE));
+      const pages = entry.pageSize / PAGE_SIZE;
+      if (entry.donePages > pages || entry.gpa % BigInt(entry.pageSize) !== 0n) return PscResult.InvalidEntry;
+      const done = isPageOperation(entry.operation) ? changeEntry(entry, change) : pages;
+      entries.set(encodePscEntry({ ...entry, donePages: done }), at);
+      touched = finished + 1;
+      if (done < pages) return PscResult.GenericError;
+    }
+    return PscResult.NoError;
+  } finally {
+    if (touched > 0) page.writeBuffer(offset, entries.subarray(0, PSC_ENTRY_SIZE * touched));
+    if (finished > 0) advance(page, start, header, header.current + finished);
   }
-  return PscResult.NoError;
 }
 
 /** Changes the rest of an entry. Returns the number of its 4 KiB pages that are done. */

@@ -42,7 +42,14 @@ export class RunMap<V> {
   set(start: number, end: number, value: V): void {
     if (end <= start) return;
     let first = this.#indexOf(start);
-    if (end <= this.#endOfRun(first) && this.#areEqual(this.#values[first] as V, value)) return;
+    const endOfFirst = this.#endOfRun(first);
+    if (end <= endOfFirst && this.#areEqual(this.#values[first] as V, value)) return;
+    // The next numbers join the run below: a loop over pages does it. They must not join the run above too.
+    const isNext = first > 0 && this.#starts[first] === start && end < endOfFirst;
+    if (isNext && this.#areEqual(this.#values[first - 1] as V, value)) {
+      this.#starts[first] = end;
+      return;
+    }
     let last = this.#indexOf(end - 1);
     const [starts, values]: [number[], V[]] = [[], []];
     if (this.#starts[first]! < start) {

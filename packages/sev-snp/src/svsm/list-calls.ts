@@ -130,14 +130,16 @@ function eachEntry(
     const max = (PAGE_SIZE - Number(list % BigInt(PAGE_SIZE))) / SVSM_LIST_ENTRY_SIZE - 1;
     if (count === 0 || count > max || first >= count) throw new SvsmRefusal(SvsmResult.InvalidParameter);
     const end = Math.min(count, first + call.entriesPerCall);
+    const entries = entriesAt(call, list, first, end);
+    const page = (list & -BigInt(PAGE_SIZE)) as PhysAddr;
     let next = first;
     const batch = new FlushBatch(call);
     try {
       for (; next < end; next += 1) {
-        const at = list + BigInt(SVSM_LIST_ENTRY_SIZE * (next + 1));
-        // The list can have taken away the page in which it lies.
-        call.state.requireGuest(at, SVSM_LIST_ENTRY_SIZE);
-        process(decodeSvsmListEntry(call.memory.read(at, SVSM_LIST_ENTRY_SIZE)), batch);
+        // A list that takes away the page in which it lies ends there.
+        if (call.state.owns(page) || !call.state.validated.has(page))
+          throw new SvsmRefusal(SvsmResult.InvalidAddress);
+        process(entries[next - first]!, batch);
       }
     } finally {
       try {
@@ -151,6 +153,15 @@ function eachEntry(
     }
     return next === count ? SvsmResult.Success : SvsmResult.Incomplete;
   });
+}
+
+/** The entries of a list from `first` to `end`, exclusive, read at once: what the guest changes later is not seen. */
+function entriesAt(call: SvsmCallContext, list: bigint, first: number, end: number): SvsmListEntry[] {
+  const size = SVSM_LIST_ENTRY_SIZE;
+  const bytes = call.memory.read(list + BigInt(size * (first + 1)), size * (end - first));
+  return Array.from({ length: end - first }, (_, k) =>
+    decodeSvsmListEntry(bytes.subarray(size * k, size * (k + 1))),
+  );
 }
 
 /** The size of an entry. @throws SvsmRefusal InvalidParameter for an unknown size or a misaligned address */

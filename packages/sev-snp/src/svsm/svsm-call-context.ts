@@ -47,10 +47,15 @@ export function using<T>(call: Operation, pages: readonly PagesInUse[], action: 
 
 /** Runs a part of a call while pages, which it has claimed, are mapped. @throws SvsmRefusal if one cannot be mapped */
 export function holdingAll<T>(call: Operation, pages: readonly PagesInUse[], action: () => T): T {
-  const [first, ...others] = pages;
-  if (first === undefined) return action();
-  const [gpa, bytes] = first;
-  return call.memory.reach.holding(gpa, pageSizeOf(bytes), () => holdingAll(call, others, action));
+  return holdingFrom(call, pages, 0, action);
+}
+
+function holdingFrom<T>(call: Operation, pages: readonly PagesInUse[], at: number, action: () => T): T {
+  const page = pages[at];
+  if (page === undefined) return action();
+  const [gpa, bytes] = page;
+  const others = at + 1 === pages.length ? action : () => holdingFrom(call, pages, at + 1, action);
+  return call.memory.reach.holding(gpa, pageSizeOf(bytes), others);
 }
 
 /** @throws SvsmRefusal InvalidParameter unless `gpa` is a multiple of `alignment` */

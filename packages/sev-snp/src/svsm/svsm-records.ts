@@ -96,7 +96,7 @@ export class SvsmRecords {
 
   /** Forgets what {@link withhold} has noted, once the pages are the guest's again: their masks say it. */
   allowAll(region: MemoryRegion<PhysAddr>): void {
-    for (const pages of this.#withheld.values()) pages.remove(region);
+    for (const pages of this.#withheld.values()) if (!pages.isEmpty) pages.remove(region);
   }
 
   /** The levels that get rights on a page that `vmpl` gets: those from VMPL1 to it, but for those that had not all before. */
