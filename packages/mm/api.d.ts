@@ -1107,6 +1107,7 @@ export declare class ShootDown {
 // ., ./cpu
 export interface ShootDownOptions {
     readonly fullFlushThreshold?: number;
+    readonly localFullFlushThreshold?: number;
     readonly invlpgbCountMax?: number;
     readonly trace?: MmTrace | undefined;
 }

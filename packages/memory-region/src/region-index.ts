@@ -228,10 +228,7 @@ export class RegionIndex<A extends Address, V> {
     this.#roomsChanged(c);
   }
 
-  /**
-   * Puts `region` in the place of the entry that starts at `start`, which must exist, with its value. The region is not empty, and
-   * overlaps no other entry. O(log n).
-   */
+  /** Puts `region`, which is not empty and overlaps no other, in the place of the entry at `start`, which must exist. */
   replace(start: A, region: MemoryRegion<A>): void {
     const upper = upperKey(start);
     const lower = lowerKey(start);
