@@ -35,7 +35,7 @@ export interface StoryReport {
   readonly steps: readonly StepRow[];
   /** Validated memory, by the record of the SVSM, after the launch and after each step. */
   readonly validatedMib: readonly number[];
-  /** What the guest reads at the end of its memory: a page is clear, and then as it was written. */
+  /** The first byte of the last page: before the guest writes to it, and after. */
   readonly readBack: readonly number[];
   readonly refusals: readonly RefusalRow[];
 }
@@ -136,7 +136,7 @@ function refusalsOf(
     refused('a page that is validated already', huge(top)),
     refused('a page of the SVSM', huge(OWN.start)),
     refused('an address in the hole', huge(HOLE.start)),
-    refused('2 MiB at an address that is no multiple', huge(top + BigInt(PageSize.Regular))),
+    refused('2 MiB at an address for 4 KiB', huge(top + BigInt(PageSize.Regular))),
     refused('a page that the hypervisor keeps', huge(returned.end - BigInt(PAGE_SIZE_2M))),
   ];
   hypervisor.substitute(guest, physAddr(top));
