@@ -19,7 +19,8 @@ export function unpackSnappy(packed: Uint8Array, size: number): Uint8Array | und
       const length = (extra === 0 ? tag >> 2 : littleEndian(packed, at + 1, extra)) + 1;
       at += 1 + extra;
       if (at + length > packed.length || done + length > size) return undefined;
-      out.set(packed.subarray(at, at + length), done);
+      // Most are short: a call of `set` would cost more than the bytes.
+      for (let i = 0; i < length; i += 1) out[done + i] = packed[at + i]!;
       at += length;
       done += length;
       continue;
@@ -52,6 +53,6 @@ export function sizeOfSnappy(
 
 function littleEndian(bytes: Uint8Array, at: number, count: number): number {
   let value = 0;
-  for (let i = 0; i < count; i += 1) value += bytes[at + i]! * 2 ** (8 * i);
-  return value;
+  for (let i = 0; i < count; i += 1) value |= bytes[at + i]! << (8 * i);
+  return value >>> 0;
 }
