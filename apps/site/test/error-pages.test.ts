@@ -30,7 +30,7 @@ describe.each(PACKAGES)('errors/%s', (name) => {
       .flatMap(({ entries }) => entries);
     expect(entries.length).toBeGreaterThan(0);
     for (const { code, meaning, when, action, details } of entries) {
-      expect(page.split(`{#${code}}`).length, code).toBe(2);
+      expect(page.split(`\`${code}\` {#${anchorOf(code)}}`).length, code).toBe(2);
       for (const text of [meaning, when, action]) {
         expect(text, code).toMatch(/\w.*\.$/);
         expect(page, code).toContain(text);
@@ -52,7 +52,7 @@ describe.each(PACKAGES)('errors/%s', (name) => {
 test('the overview links to every code', () => {
   const overview = pages.get('index.md')!;
   for (const { package: name, entries } of classes) {
-    for (const { code } of entries) expect(overview).toContain(`(/errors/${name}#${code})`);
+    for (const { code } of entries) expect(overview).toContain(`(/errors/${name}#${anchorOf(code)})`);
   }
 });
 
@@ -72,3 +72,8 @@ test('operations are those of the table of their package', () => {
   const { operations } = entries.find(({ code }) => code === 'INVALID_LEVEL')!;
   expect(operations).toEqual(['pageTableIndex']);
 });
+
+/** The anchor of a code as VitePress writes it in links. */
+function anchorOf(code: string): string {
+  return code.toLowerCase().replaceAll('_', '-');
+}

@@ -21,16 +21,20 @@ export async function errorPages(linkOf: LinkOf = () => undefined): Promise<Map<
   return pages;
 }
 
-/** The anchor of a code in the page of its package: the code itself, so that it can be written without looking. */
 function errorPath({ package: name }: ErrorClass, { code }: ErrorEntry): string {
-  return `/errors/${name}#${code}`;
+  return `/errors/${name}#${anchorOf(code)}`;
+}
+
+/** The anchor of a code in the page of its package, in the form that VitePress gives to every link: `double-free`. */
+function anchorOf(code: string): string {
+  return code.toLowerCase().replaceAll('_', '-');
 }
 
 function overview(classes: readonly ErrorClass[]): string {
   const count = classes.reduce((sum, { entries }) => sum + entries.length, 0);
   const lists = classes.map((errorClass) => {
     const links = errorClass.entries.map((entry) => `[\`${entry.code}\`](${errorPath(errorClass, entry)})`);
-    return `## ${errorClass.name} {#${errorClass.name}}\n\nFrom \`@svsm/${errorClass.package}\`.\n\n${links.join(' · ')}\n`;
+    return `## ${errorClass.name} {#${errorClass.name.toLowerCase()}}\n\nFrom \`@svsm/${errorClass.package}\`.\n\n${links.join(' · ')}\n`;
   });
   return `---
 title: Errors
@@ -40,8 +44,8 @@ outline: 2
 
 # Errors
 
-[Handling errors](/guide/errors) shows how a program tells them apart. The address of an entry is the package and the code:
-\`errors/address#NON_CANONICAL\`. The first word of a code has the same meaning in all packages:
+[Handling errors](/guide/errors) shows how a program tells them apart. The address of an entry is the package and the code in small letters:
+\`errors/address#non-canonical\`. The first word of a code has the same meaning in all packages:
 
 ${vocabulary()}
 
@@ -56,7 +60,7 @@ function vocabulary(): string {
 
 function page(name: PackageName, classes: readonly ErrorClass[], linkOf: LinkOf): string {
   const sections = classes.flatMap((errorClass) => [
-    ...(classes.length > 1 ? [`## ${errorClass.name} {#${errorClass.name}}\n`] : []),
+    ...(classes.length > 1 ? [`## ${errorClass.name} {#${errorClass.name.toLowerCase()}}\n`] : []),
     ...errorClass.entries.map((entry) =>
       section(errorClass, entry, classes.length > 1 ? '###' : '##', linkOf),
     ),
@@ -83,17 +87,15 @@ function section({ package: name }: ErrorClass, entry: ErrorEntry, level: string
     ['When', entry.when],
     ['What to do', entry.action],
     ...(entry.message === '‹…›' ? [] : [['Message', escapeHtml(entry.message)]]),
-    ['`details`', entry.details === '{}' ? 'empty' : code(entry.details)],
+    ['`details`', entry.details === '{}' ? 'empty' : `\`${entry.details}\``],
     ...(few && operations.length > 0 ? [['Thrown by', list]] : []),
   ];
   const below = few ? '' : `\n::: details Thrown by ${operations.length} operations\n${list}\n:::\n`;
-  return `${level} \`${entry.code}\` {#${entry.code}}
+  return `${level} \`${entry.code}\` {#${anchorOf(entry.code)}}
 
 ${entry.meaning}
 
-| | |
-| --- | --- |
-${rows.map(([title, text]) => `| ${title} | ${text} |`).join('\n')}
+${rows.map(([title, text]) => `- **${title}:** ${text}`).join('\n')}
 ${below}`;
 }
 
@@ -117,16 +119,10 @@ function throwers(name: PackageName, operations: readonly string[], linkOf: Link
     .join('; ');
 }
 
-/** A type in a cell of a table, where a bar must not end the cell. */
-function code(text: string): string {
-  return `\`${text.replaceAll('|', '\\|')}\``;
-}
-
 function escapeHtml(text: string): string {
   return text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
-    .replaceAll('|', '\\|')
     .replaceAll('{{', '&#123;&#123;')
     .replaceAll(/[*_`[\]]/g, '\\$&');
 }
