@@ -6,6 +6,7 @@ import { isPageTableError } from '@svsm/pagetable';
 import { isSnpError, isSnpFault, type MachineEvent, RmpResult } from '@svsm/sev-snp';
 import { isMmError } from '../../src/formats/mm-error.ts';
 import { SharedBox } from '../../src/visibility/shared-box.ts';
+import { randomFrom } from './random.ts';
 import {
   brokenLaw,
   everyPage,
@@ -21,17 +22,6 @@ type Content = readonly bigint[] | 'anything';
 
 const MARK = 0xc0de_0000_0000_0000n;
 const PROCESSORS = 3;
-
-/** A source of random numbers: xorshift32. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 /** A run of random steps on one world. */
 export class Campaign {
