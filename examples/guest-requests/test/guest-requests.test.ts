@@ -91,6 +91,9 @@ test('wrong usage prints one line', () => {
   const { status, stdout, stderr } = run(['--jsno']);
   expect([status, stdout]).toEqual([2, '']);
   expect(stderr).toMatch(/^guest-requests: Unknown option '--jsno'/);
-  expect(run(['--gib', '4'])).toMatchObject({ status: 2, stderr: expect.stringMatching(/pass 5 to 1024\n$/) });
+  expect(run(['--gib', '4'])).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/pass 5 to 1024\n$/),
+  });
   expect(run(['--help']).stdout).toMatch(/--json/);
 });
