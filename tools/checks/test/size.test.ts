@@ -53,7 +53,7 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { Svsm } from '@svsm/mm'; console.log(Svsm);",
-    ceiling: 113500,
+    ceiling: 113620,
     without: ['LAUNCH_UPDATE', 'node:'],
   },
   {
@@ -69,12 +69,12 @@ const CASES: readonly Case[] = [
   ...roomsOfSevSnp({
     formats: { ceiling: 26100, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     rmp: { ceiling: 14960, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 33870, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 34060, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     firmware: { ceiling: 19470, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 54620, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 72780, without: ['LAUNCH_UPDATE'] },
+    cpu: { ceiling: 54730, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 72970, without: ['LAUNCH_UPDATE'] },
     svsm: { ceiling: 21800, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 82110, without: ['deposit'] },
+    host: { ceiling: 82230, without: ['deposit'] },
   }),
 ];
 

@@ -3,6 +3,7 @@ import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireBoolean, requireInteger, requireWhole } from '../formats/arguments.ts';
 import { isBytes } from '../formats/byte-fields.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { bytesAt, setBytesAt } from './frame-bytes.ts';
 import { mix } from './mix.ts';
 import { RunMap } from './run-map.ts';
 
@@ -166,8 +167,7 @@ export class EncryptedMemory {
   readFrame(frame: number, offset: number, length: number, key: MemoryKey): Uint8Array {
     requireKey(key);
     requireWithin(offset, length);
-    const { buffer, byteOffset } = this.#seenBy(frame, key);
-    return new Uint8Array(buffer, byteOffset + offset, length).slice();
+    return bytesAt(this.#seenBy(frame, key), offset, length);
   }
 
   /** As {@link write}, for bytes in one frame, by its number. @throws as {@link EncryptedMemory.write} */
@@ -175,8 +175,7 @@ export class EncryptedMemory {
     requireBytes(bytes);
     requireKey(key);
     requireWithin(offset, bytes.length);
-    const { buffer, byteOffset } = this.#writtenBy(frame, key).words;
-    new Uint8Array(buffer, byteOffset + offset, bytes.length).set(bytes);
+    setBytesAt(this.#writtenBy(frame, key).words, offset, bytes);
   }
 
   /**
