@@ -64,7 +64,7 @@ export class GuestCampaign {
     this.it.svsm.checkInvariants();
   }
 
-  /** What a call must give back. */
+  /** The pages, tables and addresses that a call must give back. */
   #held(): string {
     const { pages, cpus, kernel } = this.it.svsm;
     const mapped = cpus.map(({ part, temp4k, temp2m }) => [
