@@ -98,7 +98,7 @@ const LOOKS = {
   classPropertiesFormat: 'table',
   typeAliasPropertiesFormat: 'table',
   typeDeclarationFormat: 'table',
-  tableColumnSettings: { hideSources: true, hideModifiers: true },
+  tableColumnSettings: { hideSources: true, hideModifiers: true, hideInherited: true },
   sidebar: { autoConfiguration: false },
 } satisfies Partial<TypeDocOptions & PluginOptions> & Record<string, unknown>;
 

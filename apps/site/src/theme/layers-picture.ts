@@ -18,7 +18,7 @@ const BOXES: readonly Box[] = [
   { name: 'buddy-alloc', text: 'page allocator, heap', x: 0, y: 184, width: 200 },
   { name: 'pagetable', text: 'entries, walks, TLB', x: 284, y: 184, width: 276 },
   { name: 'memory-region', text: 'regions, pages, sets, maps', x: 100, y: 276, width: 360 },
-  { name: 'address', text: 'VirtAddr, PhysAddr, PageSize', x: 180, y: 368, width: 200 },
+  { name: 'address', text: 'VirtAddr, PhysAddr, PageSize', x: 160, y: 368, width: 240 },
 ];
 /** From the lower edge of a box, at this place, to the upper edge of another one. */
 const ARROWS: readonly (readonly [from: string, to: string, x: number])[] = [
