@@ -34,10 +34,16 @@ export async function openScenario(id: string, at = 0): Promise<void> {
   if (scenarioId.value !== id) return;
   batch(() => {
     timeline.value = recorded;
-    goTo(at);
-    if (at >= recorded.steps.length)
-      problem.value = `The address names step ${at}, but “${recorded.scenario.title}” has steps 0 to ${recorded.steps.length - 1}.`;
+    arrive(at);
   });
+}
+
+/** Goes to the step that an address names. */
+function arrive(at: number): void {
+  goTo(at);
+  const { steps, scenario } = timeline.value!;
+  if (at >= steps.length)
+    problem.value = `The address names step ${at}, but “${scenario.title}” has steps 0 to ${steps.length - 1}.`;
 }
 
 /** Goes to a step; outside of the scenario, to the nearest one. */
@@ -75,7 +81,7 @@ export async function restore(): Promise<void> {
   });
   if (timeline.value === undefined || scenarioId.value !== state.scenario)
     await openScenario(state.scenario, state.step);
-  else goTo(state.step);
+  else arrive(state.step);
 }
 
 function remember(): void {

@@ -66,11 +66,16 @@ function guestOf(path: readonly EntryAt[], vaddr: bigint): bigint | undefined {
   return last.entry.address + (vaddr & ((1n << BigInt(12 + 9 * last.level)) - 1n) & ~0xfffn);
 }
 
-/** The first virtual page that leads to a guest-physical one. O(entries of the tables). */
+/**
+ * The first virtual page that leads to a guest-physical one, other than through an entry that maps the tables themselves. O(entries
+ * of the tables).
+ */
 function virtualOf({ tables }: Frame, gpa: bigint): bigint | undefined {
+  const seen = new Set<bigint>();
   const search = (table: bigint, level: number, base: bigint): bigint | undefined => {
     const words = tables.tables.get(table);
-    if (words === undefined) return undefined;
+    if (words === undefined || seen.has(table)) return undefined;
+    seen.add(table);
     for (let index = 0; index < 512; index += 1) {
       if ((words[index]! & 1n) === 0n) continue;
       const { entry } = entryIn(tables, table, index, level);

@@ -154,10 +154,13 @@ export class Timeline {
         `step ${step} does not exist: the scenario has steps 0 to ${this.steps.length - 1}`,
       );
     let found: { readonly result: T } | undefined;
+    let isUsed = false;
     try {
       await played(this.scenario, (moment, world) => {
-        // Software may catch the error and go on: nothing of that is used.
-        if (found === undefined && moment < wanted) return;
+        // Software may catch the error and go on, and the use itself may cause events: nothing of that is used.
+        if (isUsed && found === undefined) return;
+        if (!isUsed && moment < wanted) return;
+        isUsed = true;
         found ??= { result: use(world) };
         throw new Stop('the replay ends here');
       });

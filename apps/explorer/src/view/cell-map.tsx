@@ -23,7 +23,10 @@ export function CellMap({ label, columns, cells, marked, cursor, onCursor, onPic
   const canvas = useRef<HTMLCanvasElement>(null);
   const rows = Math.ceil(cells.length / columns);
   useEffect(() => {
-    const draw = (): void => paint(canvas.current!, cells, columns, rows, marked, cursor);
+    const draw = (): void => {
+      // The observer may report once more after the map has gone.
+      if (canvas.current !== null) paint(canvas.current, cells, columns, rows, marked, cursor);
+    };
     draw();
     const observer = new ResizeObserver(draw);
     observer.observe(canvas.current!);

@@ -1,0 +1,118 @@
+/** Addresses, the state in the page's address, the rows of the tree, and the cells of the map. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { AddressProblem, parseAddress, resolve } from '../src/model/address.ts';
+import { SCENARIOS, scenarioById } from '../src/model/catalogue.ts';
+import { cellStates, STATE_TEXT, windowOf, ZOOMS } from '../src/model/rmp-map.ts';
+import { Timeline } from '../src/model/timeline.ts';
+import { idsTo, treeRows } from '../src/model/tree-rows.ts';
+import { decodeState, encodeState, INITIAL } from '../src/model/url-state.ts';
+
+const PAGE = 0xffff_ff80_4040_0000n;
+
+test('an address of any space can be typed', () => {
+  expect(parseAddress('0xffffff8040400000')).toEqual(['virtual', PAGE]);
+  expect(parseAddress(' ffff_ff80_4040_0000 ')).toEqual(['virtual', PAGE]);
+  expect(parseAddress('g:0xe00000')).toEqual(['guest', 0xe0_0000n]);
+  expect(parseAddress('S:1000000')).toEqual(['system', 0x100_0000n]);
+  expect(parseAddress('v:1000')).toEqual(['virtual', 0x1000n]);
+});
+
+test.each([
+  ['', 'is not an address'],
+  ['hello', 'is not an address'],
+  ['0x', 'is not an address'],
+  ['x:12', 'is not an address'],
+  ['0x8000000000000000', 'not a canonical virtual address'],
+  ['g:0x10000000000000', 'more than 52 bits'],
+  ['-1', 'is not an address'],
+])('“%s” is refused in one sentence', (text, words) => {
+  expect(() => parseAddress(text)).toThrow(AddressProblem);
+  expect(() => parseAddress(text)).toThrow(words);
+});
+
+test('the three addresses of a page lead to each other', async () => {
+  const { steps } = await Timeline.record(scenarioById('by-hand')!);
+  for (const { frame } of [steps[0]!, steps.at(-1)!]) {
+    const page = resolve(frame, 'virtual', PAGE + 0x123n);
+    expect(page.virtual).toBe(PAGE);
+    expect(resolve(frame, 'system', page.system!)).toEqual(page);
+    expect(resolve(frame, 'guest', page.guest!)).toEqual(page);
+  }
+});
+
+test('a page that is nowhere has only the address that was typed', async () => {
+  const { steps } = await Timeline.record(scenarioById('pte-first')!);
+  expect(resolve(steps[0]!.frame, 'virtual', 0x1000n)).toEqual({
+    virtual: 0x1000n,
+    guest: undefined,
+    system: undefined,
+  });
+});
+
+test('the state goes into the address and comes back', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('story' as const, 'dump' as const),
+      fc.constantFrom(...SCENARIOS.map(({ id }) => id)),
+      fc.nat(9999),
+      fc.option(
+        fc.tuple(fc.constantFrom('guest' as const, 'system' as const), fc.bigInt(0n, (1n << 52n) - 1n)),
+        { nil: undefined },
+      ),
+      (tab, scenario, step, selection) => {
+        const state = { tab, scenario, step, selection };
+        expect(decodeState(`#${encodeState(state)}`)).toEqual({ state, problem: undefined });
+      },
+    ),
+  );
+});
+
+test('any text is a state, with at most one sentence about it', () => {
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      const { state, problem } = decodeState(text);
+      expect(scenarioById(state.scenario)).toBeDefined();
+      expect(Number.isInteger(state.step)).toBe(true);
+      expect(problem === undefined || problem.length > 10).toBe(true);
+    }),
+  );
+});
+
+test.each([
+  ['scenario=nothing', 'the scenario “nothing”, which does not exist'],
+  ['step=two', 'step “two”, which is not a number'],
+  ['tab=other', 'the tab “other”, which does not exist'],
+  ['at=v:zz', 'is not an address'],
+])('#%s is named, and the initial value is taken', (text, words) => {
+  const { state, problem } = decodeState(text);
+  expect(problem).toContain(words);
+  expect(state).toEqual(INITIAL);
+});
+
+test('the tree has a row for each present entry on the way, and one for each run of absent ones', async () => {
+  const { steps } = await Timeline.record(scenarioById('by-hand')!);
+  const { tables } = steps.at(-1)!.frame;
+  const path = idsTo(4, PAGE);
+  const closed = treeRows(tables, new Set());
+  expect(closed.reduce((sum, { count }) => sum + count, 0)).toBe(512);
+  const rows = treeRows(tables, new Set(path.slice(0, -1)));
+  const leaf = rows.find(({ id }) => id === path.at(-1));
+  expect(leaf?.vaddr).toBe(PAGE);
+  expect(leaf?.at?.entry.shared).toBe(true);
+});
+
+test('the map shows one page, 2 MiB or 2 GiB in a cell, up to the end of memory', async () => {
+  const { steps } = await Timeline.record(scenarioById('by-hand')!);
+  const { rmp, nested } = steps.at(-1)!.frame;
+  const spa = resolve(steps.at(-1)!.frame, 'virtual', PAGE).system!;
+  const states = ZOOMS.map((zoom) => {
+    const start = windowOf(zoom, spa);
+    return cellStates(rmp, nested, zoom, start)[Number((spa - start) / zoom.cell)];
+  });
+  expect(states).toEqual(['SHARED', 'MIXED', 'MIXED']);
+  expect(windowOf(ZOOMS[2]!, spa)).toBe(0n);
+  expect(ZOOMS[2]!.cell * 512n).toBe(rmp.size);
+  const letters = Object.values(STATE_TEXT).map(([, text]) => text);
+  expect(new Set(letters).size).toBe(letters.length);
+});
