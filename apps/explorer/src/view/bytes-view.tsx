@@ -45,7 +45,8 @@ function Pane({ title, peek }: { readonly title: string; readonly peek: Peek | u
       {peek === undefined ? (
         <p class="quiet">…</p>
       ) : 'bytes' in peek ? (
-        <pre>{lines(peek.bytes)}</pre>
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls on a narrow screen
+        <pre tabIndex={0}>{lines(peek.bytes)}</pre>
       ) : (
         <p class="refusal">
           {peek.refusal}
