@@ -4,6 +4,7 @@ import { type EntryFlags, type PageMapper, PteFlags, PtePreset } from '@svsm/pag
 import type { Vcpu } from '@svsm/sev-snp';
 import {
   isInstance,
+  readArgument,
   refuseArgument,
   regionArgument,
   requireBoolean,
@@ -48,9 +49,6 @@ export interface MappingSpace {
   readonly trace?: MmTrace | undefined;
 }
 
-const SPACE: readonly (keyof MappingSpace)[] = [
-  ...(['mapper', 'small', 'huge', 'isGlobal', 'vcpu', 'flush', 'uses', 'trace'] as const),
-];
 const OPTIONS: readonly (keyof MapGuardOptions)[] = ['writable', 'shared', 'pageSize'];
 
 /**
@@ -205,8 +203,12 @@ export class MappingGuard {
 
 /** @throws MmError `INVALID_ARGUMENT` unless each part of a space has its type */
 function requireSpace(space: MappingSpace): void {
-  requireOptions('the space', space, SPACE);
-  const { mapper, small, huge, isGlobal, vcpu, flush, uses, trace } = space;
+  const expected = 'pass an object with mapper, small, huge, isGlobal, vcpu and flush';
+  const parts = readArgument('the space', space, expected, () => {
+    const { mapper, small, huge, isGlobal, vcpu, flush, uses, trace } = space;
+    return { mapper, small, huge, isGlobal, vcpu, flush, uses, trace };
+  });
+  const { mapper, small, huge, isGlobal, vcpu, flush, uses, trace } = parts;
   requireMethods('mapper', mapper, ['mapRegion', 'unmapRegion']);
   requireInstance('small', small, VirtualRange, 'a VirtualRange');
   requireInstance('huge', huge, VirtualRange, 'a VirtualRange');
