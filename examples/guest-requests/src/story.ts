@@ -23,7 +23,7 @@ export interface StepRow {
 }
 
 /** A request that must be refused: the result, and the index of the entry in its list. */
-export interface RefusalRow {
+interface RefusalRow {
   readonly what: string;
   readonly result: string;
   readonly entry: number | undefined;

@@ -21,7 +21,7 @@ export interface World {
 }
 
 /** A translation that the TLB holds. */
-export interface CachedTranslation {
+interface CachedTranslation {
   readonly vaddr: bigint;
   /** Bytes. */
   readonly size: number;

@@ -2,7 +2,7 @@ import { PAGE_SIZE, PAGE_SIZE_2M, PageSize } from '@svsm/address';
 import { type PageState, pageStateOf, type RmpEntry, type SnpMachine, type SysPhysAddr } from '@svsm/sev-snp';
 
 /** The entries of 2 MiB of system-physical memory: one that decides for all of it, or one for each page. */
-export type RmpRegion = readonly RmpEntry[];
+type RmpRegion = readonly RmpEntry[];
 
 /**
  * The reverse map table at one moment: the regions of 2 MiB that are not the hypervisor's alone, by their index. Regions that have

@@ -5,7 +5,7 @@ import { outcomeOf } from './outcome.ts';
 import type { Outcome, Step, StepNote } from './step.ts';
 
 /** Steps of a scenario, made by playing it. */
-export type Play = (stage: Recorder) => void | Promise<void>;
+type Play = (stage: Recorder) => void | Promise<void>;
 
 /** A scenario that can be played any number of times, each time with the same steps. */
 export interface Scenario {

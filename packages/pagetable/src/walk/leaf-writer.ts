@@ -14,7 +14,7 @@ export const UNABLE = 0;
 /** The result of {@link LeafWriter.flip}: the entry has that visibility already. */
 export const IDLE = 1;
 /** The result of {@link LeafWriter.flip}: the entry was changed. */
-export const STORED = 2;
+const STORED = 2;
 
 /** A result of {@link LeafWriter.flip}. */
 export type Flip = typeof UNABLE | typeof IDLE | typeof STORED;

@@ -36,7 +36,6 @@ export const FIRMWARE: LiteralTable = {
       ['Launch', 'LAUNCH', 'SNP_GUEST_STATE_LAUNCH'],
       ['Running', 'RUNNING', 'SNP_GUEST_STATE_RUNNING'],
     ]),
-    ['DIGEST_SIZE', 48, 'SHA-384: 384 / 8'],
     ['CPUID_MAX_ENTRIES', 64, 'SNP_CPUID_COUNT_MAX'],
     ['SWAP_RECORD_SIZE', 64, 'SNP_METADATA_ENTRY_SIZE'],
     ['SWAP_RECORDS_PER_PAGE', 64, '4096 / 64'],
