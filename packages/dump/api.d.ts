@@ -544,7 +544,7 @@ export interface RmpRecord extends RmpFacts {
 }
 
 // not exported
-export interface RmpRun {
+interface RmpRun {
     readonly first: number;
     readonly count: number;
     readonly entry: RmpEntry | undefined | null;

@@ -100,6 +100,10 @@ export declare const ERRORS_OF: {
         "INVALID_ARGUMENT",
         "INVALID_LAYOUT"
     ];
+    readonly renderLayout: readonly [
+        "INVALID_ARGUMENT",
+        "INVALID_LAYOUT"
+    ];
     readonly slotRegion: readonly [
         "INVALID_ARGUMENT"
     ];
@@ -113,7 +117,17 @@ export declare const ERRORS_OF: {
         "NOT_GUEST_MEMORY"
     ];
     readonly 'MemoryMap.unregisterVmsa': readonly [
+        "INVALID_ARGUMENT",
         "NOT_A_MAPPING"
+    ];
+    readonly 'MemoryMap.kindOf': readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'MemoryMap.isGuest': readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'MemoryMap.regionsOf': readonly [
+        "INVALID_ARGUMENT"
     ];
     readonly DirectMap: readonly [
         "INVALID_ARGUMENT"
@@ -133,6 +147,9 @@ export declare const ERRORS_OF: {
     readonly 'DirectMap.virtOf': readonly [
         "INVALID_ARGUMENT",
         "NOT_DIRECT_MAPPED"
+    ];
+    readonly 'DirectMap.framesOf': readonly [
+        "INVALID_ARGUMENT"
     ];
     readonly VirtualRange: readonly [
         "INVALID_ARGUMENT"
@@ -164,6 +181,7 @@ export declare const ERRORS_OF: {
         "GUARD_RELEASED"
     ];
     readonly PerCpu: readonly [
+        "INVALID_LAYOUT",
         "INVALID_ARGUMENT"
     ];
     readonly 'PerCpu.map': readonly [
@@ -173,16 +191,31 @@ export declare const ERRORS_OF: {
     readonly ShootDown: readonly [
         "INVALID_ARGUMENT"
     ];
+    readonly 'ShootDown.add': readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'ShootDown.remove': readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'ShootDown.local': readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'ShootDown.broadcast': readonly [
+        "INVALID_ARGUMENT"
+    ];
     readonly Processors: readonly [
         "INVALID_ARGUMENT"
     ];
     readonly 'Processors.add': readonly [
+        "INVALID_ARGUMENT",
         "ALREADY_STARTED"
     ];
     readonly 'Processors.remove': readonly [
+        "INVALID_ARGUMENT",
         "NO_SUCH_CPU"
     ];
     readonly 'Processors.get': readonly [
+        "INVALID_ARGUMENT",
         "NO_SUCH_CPU"
     ];
     readonly 'Processors.thisCpu': readonly [
@@ -236,6 +269,12 @@ export declare const ERRORS_OF: {
     ];
     readonly 'PageVisibility.physOf': readonly [
         "NOT_DIRECT_MAPPED"
+    ];
+    readonly PageVisibility: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'PageVisibility.isAbandoned': readonly [
+        "INVALID_ARGUMENT"
     ];
     readonly 'SharedBox.create': readonly [
         "INVALID_ARGUMENT",
@@ -303,6 +342,12 @@ export declare const ERRORS_OF: {
     readonly 'PagedMapping[Symbol.dispose]': readonly [
         "MAPPING_IN_USE"
     ];
+    readonly 'PagedMapping.frameAt': readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'PagedMapping.fault': readonly [
+        "INVALID_ARGUMENT"
+    ];
     readonly Vmr: readonly [
         "INVALID_ARGUMENT"
     ];
@@ -368,6 +413,7 @@ export declare const ERRORS_OF: {
         "INVALID_ARGUMENT"
     ];
     readonly 'GuestService.on': readonly [
+        "INVALID_ARGUMENT",
         "NO_VIRTUAL_RANGE",
         "NO_SUCH_CPU",
         "NO_CURRENT_CPU"
@@ -394,16 +440,56 @@ export declare const ERRORS_OF: {
     readonly pagingOf: readonly [
         "INVALID_ARGUMENT"
     ];
+    readonly memoryOf: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly createValidityRecord: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly createRootMemory: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly encryptionMasksOf: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly makeReadOnlyAfterInit: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly mapKernel: readonly [
+        "INVALID_ARGUMENT",
+        "INVALID_LAYOUT"
+    ];
+    readonly sectionsOf: readonly [
+        "INVALID_ARGUMENT",
+        "INVALID_LAYOUT"
+    ];
+    readonly validateHeap: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly prepareTables: readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly createGlobalRanges: readonly [
+        "INVALID_ARGUMENT",
+        "INVALID_LAYOUT"
+    ];
+    readonly invalidateEarlyMemory: readonly [
+        "INVALID_ARGUMENT"
+    ];
     readonly directMapOf: readonly [
+        "INVALID_LAYOUT",
         "INVALID_ARGUMENT"
     ];
     readonly rescindRegion: readonly [
+        "INVALID_ARGUMENT",
         "PAGES_LOST"
     ];
     readonly launchFirmware: readonly [
+        "INVALID_ARGUMENT",
         "PAGE_REFUSED"
     ];
     readonly checkInvariants: readonly [
+        "INVALID_ARGUMENT",
         "INVARIANT_BROKEN"
     ];
     readonly 'Svsm.boot': readonly [
@@ -437,11 +523,13 @@ export declare const ERRORS_OF: {
         "NOT_DIRECT_MAPPED"
     ];
     readonly 'Svsm.launchFirmware': readonly [
+        "INVALID_ARGUMENT",
         "NO_VIRTUAL_RANGE",
         "PAGE_REFUSED",
         "NOT_BOOTED"
     ];
     readonly 'Svsm.checkInvariants': readonly [
+        "INVALID_ARGUMENT",
         "INVARIANT_BROKEN",
         "NOT_BOOTED"
     ];
@@ -1100,7 +1188,7 @@ export declare class ShootDown {
     get counts(): FlushCounts;
     add(target: FlushTarget): void;
     remove(target: FlushTarget): void;
-    local({ vcpu }: Pick<FlushTarget, 'vcpu'>, region?: MemoryRegion<VirtAddr>, pageSize?: PageSize): void;
+    local(target: Pick<FlushTarget, 'vcpu'>, region?: MemoryRegion<VirtAddr>, pageSize?: PageSize): void;
     broadcast(region?: MemoryRegion<VirtAddr>, pageSize?: PageSize): void;
 }
 
@@ -1205,7 +1293,7 @@ export interface VisibilityOwner {
 // ., ./vm
 export declare class Vmr implements Disposable {
     readonly region: MemoryRegion<VirtAddr>;
-    constructor(given: MemoryRegion<VirtAddr>, options: VmrOptions);
+    constructor(region: MemoryRegion<VirtAddr>, options: VmrOptions);
     get size(): number;
     insert(mapping: VirtualMapping, options?: InsertOptions): MemoryRegion<VirtAddr>;
     remove(start: VirtAddr): VirtualMapping;
@@ -1242,7 +1330,7 @@ export interface VmrOptions extends PageTablePartOptions {
 export declare function addressSpaceLayout(changes?: LayoutChanges): AddressSpaceLayout;
 
 // ., ./boot
-export declare function checkInvariants(svsm: InvariantSubject): void;
+export declare function checkInvariants(subject: InvariantSubject): void;
 
 // ., ./guest
 export declare function copyFromGuest(memory: GuestMemory, gpa: bigint, length: number): Uint8Array | undefined;
@@ -1254,10 +1342,10 @@ export declare function copyToGuest(memory: GuestMemory, gpa: bigint, bytes: Uin
 export declare function createGlobalRanges(kernel: PageMapper, layout: AddressSpaceLayout, processors: Processors, trace?: MmTrace): MappingSpace;
 
 // ., ./boot
-export declare function createRootMemory({ virt }: DirectMap, processors: Processors, beforeFree?: (block: MemoryRegion<VirtAddr>) => void): RootMemory;
+export declare function createRootMemory(heap: DirectMap, processors: Processors, beforeFree?: (block: MemoryRegion<VirtAddr>) => void): RootMemory;
 
 // ., ./boot
-export declare function createValidityRecord(map: MemoryMap, { validated, shared }: ValidityAtBoot, options?: {
+export declare function createValidityRecord(map: MemoryMap, validity: ValidityAtBoot, options?: {
     readonly entriesPerCall?: number;
 }): SvsmState;
 
@@ -1268,7 +1356,7 @@ export declare function demandFeatures(vcpu: Vcpu, required: bigint): bigint;
 export declare function directMapOf(layout: AddressSpaceLayout, heap: MemoryRegion<PhysAddr>): DirectMap;
 
 // ., ./boot
-export declare function encryptionMasksOf({ paging }: Guest): PageEncryptionMasks;
+export declare function encryptionMasksOf(guest: Guest): PageEncryptionMasks;
 
 // ., ./guest
 export declare const guestFormats: {
@@ -1281,7 +1369,7 @@ export declare const guestFormats: {
 };
 
 // ., ./boot
-export declare function invalidateEarlyMemory(cpu: PerCpu, record: ValidatedPages, regions: Iterable<MemoryRegion<PhysAddr>>, { startsShared }?: {
+export declare function invalidateEarlyMemory(cpu: PerCpu, record: ValidatedPages, regions: Iterable<MemoryRegion<PhysAddr>>, options?: {
     readonly startsShared?: boolean;
 }): void;
 

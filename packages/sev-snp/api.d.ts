@@ -2305,7 +2305,7 @@ export type PageState = (typeof PageState)[keyof typeof PageState];
 export type PageStateErrorCode = CodeOf<'requestPageState' | 'requestPageStates'>;
 
 // ., ./guest
-export type PageValidator = (vcpu: Vcpu, pages: readonly PrivatePage[], validate: boolean) => ValidationProgress;
+export type PageValidator = (vcpu: Vcpu, pages: readonly PrivatePage[], validate: boolean, inDoubt?: boolean) => ValidationProgress;
 
 // ., ./guest
 export interface PrivatePage {

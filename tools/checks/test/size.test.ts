@@ -38,7 +38,7 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { RegionSet } from '@svsm/memory-region'; console.log(RegionSet);",
-    ceiling: 9000,
+    ceiling: 9090,
     without: ['PageTableError', 'RESERVED_BITS'],
   },
   {
@@ -53,12 +53,12 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { Svsm } from '@svsm/mm'; console.log(Svsm);",
-    ceiling: 113620,
+    ceiling: 108000,
     without: ['LAUNCH_UPDATE', 'node:'],
   },
   {
     code: "import { Vmr, mappings } from '@svsm/mm/vm'; console.log(Vmr, mappings);",
-    ceiling: 34750,
+    ceiling: 32650,
     without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE'],
   },
   {
@@ -73,7 +73,7 @@ const CASES: readonly Case[] = [
     firmware: { ceiling: 19470, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
     cpu: { ceiling: 54730, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
     guest: { ceiling: 72970, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 21800, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    svsm: { ceiling: 21840, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
     host: { ceiling: 82230, without: ['deposit'] },
   }),
 ];

@@ -1,6 +1,6 @@
 import { type Bytes, byteCount, PAGE_SIZE, PAGE_SIZE_2M, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
-import { Guest, HypervisorFeature, type Vcpu } from '@svsm/sev-snp';
+import { type Guest, HypervisorFeature, type Vcpu } from '@svsm/sev-snp';
 import type { ShootDownOptions } from '../cpu/shoot-down.ts';
 import {
   readArgument,
@@ -110,7 +110,7 @@ const REQUIRED = HypervisorFeature.Snp | HypervisorFeature.ApCreation | Hypervis
 export function planOf(options: BootOptions): BootPlan {
   requireOptions('options', options, OPTIONS);
   const { guest, memory, startsShared = false, cpus = 1, createVcpu, trace, flush = {} } = options;
-  requireInstance('the guest', guest, Guest, 'a Guest');
+  requireInstance('the guest', guest, 'Guest');
   requireIterable('the memory map', memory);
   requireBoolean('startsShared', startsShared);
   if (createVcpu !== undefined) requireFunction('createVcpu', createVcpu);

@@ -1,7 +1,7 @@
 import { PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
-import { acceptRegion, releaseRegion, ValidatedPages } from '@svsm/sev-snp';
-import { PerCpu } from '../cpu/per-cpu.ts';
+import { acceptRegion, releaseRegion, type ValidatedPages } from '@svsm/sev-snp';
+import type { PerCpu } from '../cpu/per-cpu.ts';
 import {
   regionArgument,
   requireBoolean,
@@ -26,8 +26,8 @@ export function invalidateEarlyMemory(
   regions: Iterable<MemoryRegion<PhysAddr>>,
   options: { readonly startsShared?: boolean } = {},
 ): void {
-  requireInstance('the processor', cpu, PerCpu, 'a PerCpu');
-  requireInstance('the record', record, ValidatedPages, 'a ValidatedPages');
+  requireInstance('the processor', cpu, 'PerCpu');
+  requireInstance('the record', record, 'ValidatedPages');
   requireIterable('the regions', regions);
   requireOptions('options', options, ['startsShared']);
   const { startsShared = false } = options;

@@ -1,7 +1,7 @@
 import { PageSize, Phys, type PhysAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { pageRegion, type SvsmMemory, type ValidatedPages, type Vmpl } from '@svsm/sev-snp';
-import { regionArgument, requireIterable, requireMethods } from '../formats/arguments.ts';
+import { regionArgument, requireInteger, requireIterable, requireMethods } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 
 /** The size of a page of the RMP. */
@@ -30,6 +30,7 @@ export function launchFirmware(
   requireMethods('the memory of the guest', memory, ['read', 'validate', 'grant', 'rescind', 'revoke']);
   requireMethods('the record', record, ['firstIn', 'firstMissingIn']);
   requireIterable('the regions', regions);
+  requireInteger('the VMPL', vmpl, 0, 3);
   const whole = Array.from(regions, (region) => regionArgument('a region', region, Phys));
   const begun: Page[] = [];
   try {

@@ -2,7 +2,7 @@ import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import { type EntryFlags, type PageMapper, PtePreset } from '@svsm/pagetable';
 import type { MappingSpace } from '../cpu/mapping-guard.ts';
-import { Processors } from '../cpu/processors.ts';
+import type { Processors } from '../cpu/processors.ts';
 import { VirtualRange } from '../cpu/virtual-range.ts';
 import {
   requireInstance,
@@ -27,7 +27,7 @@ export function createGlobalRanges(
   processors: Processors,
   trace?: MmTrace,
 ): MappingSpace {
-  requireInstance('the processors', processors, Processors, 'a Processors');
+  requireInstance('the processors', processors, 'Processors');
   requireOptionalFunction('trace', trace);
   const { small, huge } = layoutArgument(layout).globalMappings;
   prepareTables(kernel, small, PageSize.Regular);
@@ -50,12 +50,12 @@ export function createGlobalRanges(
  *
  * @throws MmError `INVALID_ARGUMENT`; PageTableError as `mapRegion`
  */
-export function prepareTables(mapper: PageMapper, given: MemoryRegion<VirtAddr>, pageSize: PageSize): void {
+export function prepareTables(mapper: PageMapper, region: MemoryRegion<VirtAddr>, pageSize: PageSize): void {
   requireMethods('the page table', mapper, ['map4k', 'unmap4k', 'map2m', 'unmap2m']);
-  const region = virtRegionArgument('the region', given);
+  const pages = virtRegionArgument('the region', region);
   requireOneOf('the page size', pageSize, [PageSize.Regular, PageSize.Huge]);
   const span = BigInt(pageSize) * 512n;
-  for (let at = region.start as bigint; at < region.end; at += span - (at % span)) {
+  for (let at = pages.start as bigint; at < pages.end; at += span - (at % span)) {
     const page = at as VirtAddr;
     if (pageSize === PageSize.Huge) {
       mapper.map2m(page, 0n as PhysAddr, PtePreset.ReadOnly as EntryFlags<1>);

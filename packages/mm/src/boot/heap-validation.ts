@@ -9,7 +9,7 @@ import {
   virtRegionArgument,
 } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
-import { DirectMap } from '../layout/direct-map.ts';
+import type { DirectMap } from '../layout/direct-map.ts';
 
 /**
  * The step `heap`: validates and clears the parts of the heap that the launch has not validated, in pages of 2 MiB where they
@@ -25,7 +25,7 @@ export function validateHeap(
   heap: DirectMap,
   validated: Iterable<MemoryRegion<PhysAddr>>,
 ): readonly MemoryRegion<PhysAddr>[] {
-  requireInstance('the heap', heap, DirectMap, 'a DirectMap');
+  requireInstance('the heap', heap, 'DirectMap');
   const missing = [...new RegionSet(Phys, validated).gaps(heap.phys)];
   const done: MemoryRegion<VirtAddr>[] = [];
   try {
@@ -52,16 +52,16 @@ export type OnRescinded = (page: MemoryRegion<VirtAddr>) => void;
  */
 export function rescindRegion(
   vcpu: Vcpu,
-  given: MemoryRegion<VirtAddr>,
+  region: MemoryRegion<VirtAddr>,
   onRescinded: OnRescinded = () => {},
 ): void {
   requireMethods('the processor', vcpu, ['pvalidate']);
-  const region = virtRegionArgument('the region', given);
+  const pages = virtRegionArgument('the region', region);
   requireFunction('onRescinded', onRescinded);
-  for (const { start, pageSize, count } of region.pageRuns({ maxPageSize: PageSize.Huge })) {
+  for (const { start, pageSize, count } of pages.pageRuns({ maxPageSize: PageSize.Huge })) {
     for (let page = 0; page < count; page += 1) {
       const gva = (start + BigInt(page) * BigInt(pageSize)) as VirtAddr;
-      rescindPage(vcpu, new MemoryRegion(region.kind, gva, pageSize), onRescinded);
+      rescindPage(vcpu, new MemoryRegion(pages.kind, gva, pageSize), onRescinded);
     }
   }
 }

@@ -1,14 +1,14 @@
 import { PAGE_SIZE, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { PageAllocator } from '@svsm/buddy-alloc';
 import { MemoryRegion } from '@svsm/memory-region';
-import { PageTablePart } from '@svsm/pagetable';
-import { ValidatedPages } from '@svsm/sev-snp';
-import { PerCpu } from '../cpu/per-cpu.ts';
+import type { PageTablePart } from '@svsm/pagetable';
+import type { ValidatedPages } from '@svsm/sev-snp';
+import type { PerCpu } from '../cpu/per-cpu.ts';
 import { readArgument, refuseArgument, requireInstance, requireMethods } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
-import { DirectMap } from '../layout/direct-map.ts';
-import { MemoryMap } from '../layout/memory-map.ts';
-import { PageVisibility } from '../visibility/page-visibility.ts';
+import type { DirectMap } from '../layout/direct-map.ts';
+import type { MemoryMap } from '../layout/memory-map.ts';
+import type { PageVisibility } from '../visibility/page-visibility.ts';
 
 /** The parts of an SVSM that {@link checkInvariants} compares. `Svsm` is one. */
 export interface InvariantSubject {
@@ -62,15 +62,15 @@ function partsOf(svsm: InvariantSubject): InvariantSubject {
     return { pages, directMap, kernel, cpus, validated, visibility, memoryMap };
   });
   requireMethods('pages', parts.pages, ['checkInvariants', 'blockOf']);
-  requireInstance('directMap', parts.directMap, DirectMap, 'a DirectMap');
-  requireInstance('kernel', parts.kernel, PageTablePart, 'a PageTablePart');
-  requireInstance('validated', parts.validated, ValidatedPages, 'a ValidatedPages');
-  requireInstance('visibility', parts.visibility, PageVisibility, 'a PageVisibility');
-  requireInstance('memoryMap', parts.memoryMap, MemoryMap, 'a MemoryMap');
+  requireInstance('directMap', parts.directMap, 'DirectMap');
+  requireInstance('kernel', parts.kernel, 'PageTablePart');
+  requireInstance('validated', parts.validated, 'ValidatedPages');
+  requireInstance('visibility', parts.visibility, 'PageVisibility');
+  requireInstance('memoryMap', parts.memoryMap, 'MemoryMap');
   const { cpus } = parts;
   if (!readArgument('cpus', cpus, 'pass an array', () => Array.isArray(cpus)))
     refuseArgument('cpus', cpus, 'pass an array');
-  for (const cpu of cpus) requireInstance('a processor', cpu, PerCpu, 'a PerCpu');
+  for (const cpu of cpus) requireInstance('a processor', cpu, 'PerCpu');
   return parts;
 }
 

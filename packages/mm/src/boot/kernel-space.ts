@@ -7,7 +7,7 @@ import {
   type PhysMemory,
   PtePreset,
 } from '@svsm/pagetable';
-import { ShootDown } from '../cpu/shoot-down.ts';
+import type { ShootDown } from '../cpu/shoot-down.ts';
 import {
   readArgument,
   refuseArgument,
@@ -46,9 +46,9 @@ export interface KernelSections {
  *
  * @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT`
  */
-export function directMapOf(layout: AddressSpaceLayout, given: MemoryRegion<PhysAddr>): DirectMap {
-  const heap = regionArgument('the heap', given, Phys);
-  return new DirectMap(placed(layoutArgument(layout).heap, heap), heap);
+export function directMapOf(layout: AddressSpaceLayout, heap: MemoryRegion<PhysAddr>): DirectMap {
+  const frames = regionArgument('the heap', heap, Phys);
+  return new DirectMap(placed(layoutArgument(layout).heap, frames), frames);
 }
 
 /** Where the parts of the image lie. @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT` */
@@ -72,16 +72,16 @@ export function sectionsOf(layout: AddressSpaceLayout, image: KernelImage): Kern
  */
 export function mapKernel(
   source: TableSource,
-  given: AddressSpaceLayout,
+  layout: AddressSpaceLayout,
   image: KernelImage,
   heap: DirectMap,
 ): PageTablePart {
-  const layout = layoutArgument(given);
+  const places = layoutArgument(layout);
   requireImage(image);
-  requireInstance('the heap', heap, DirectMap, 'a DirectMap');
-  const kernel = PageTablePart.create(layout.slots.shared, source);
+  requireInstance('the heap', heap, 'DirectMap');
+  const kernel = PageTablePart.create(places.slots.shared, source);
   try {
-    const { code, readOnlyAfterInit, data } = sectionsOf(layout, image);
+    const { code, readOnlyAfterInit, data } = sectionsOf(places, image);
     const toPhys = (vaddr: VirtAddr): PhysAddr => (image.phys.start + (vaddr - code.start)) as PhysAddr;
     if (!code.isEmpty) kernel.mapRegion(code, toPhys(code.start), PtePreset.Code);
     for (const region of [readOnlyAfterInit, data])
@@ -101,15 +101,15 @@ export function mapKernel(
  */
 export function makeReadOnlyAfterInit(
   kernel: PageTablePart,
-  given: MemoryRegion<VirtAddr>,
+  region: MemoryRegion<VirtAddr>,
   shootDown: ShootDown,
 ): void {
-  requireInstance('the part', kernel, PageTablePart, 'a PageTablePart');
-  requireInstance('the shoot-down', shootDown, ShootDown, 'a ShootDown');
-  const region = virtRegionArgument('the region', given);
-  if (region.isEmpty) return;
-  kernel.protectRegion(region, { clear: (PtePreset.Data & ~PtePreset.ReadOnly) as 0 });
-  shootDown.broadcast(region);
+  requireInstance('the part', kernel, 'PageTablePart');
+  requireInstance('the shoot-down', shootDown, 'ShootDown');
+  const pages = virtRegionArgument('the region', region);
+  if (pages.isEmpty) return;
+  kernel.protectRegion(pages, { clear: (PtePreset.Data & ~PtePreset.ReadOnly) as 0 });
+  shootDown.broadcast(pages);
 }
 
 /** @throws MmError `INVALID_ARGUMENT` unless the parts of an image are whole pages of it */

@@ -1,5 +1,5 @@
 import { type MemoryEncryption, type PagingConfig, pagingConfig } from '@svsm/pagetable';
-import { Guest } from '@svsm/sev-snp';
+import type { Guest } from '@svsm/sev-snp';
 import { pagingArgument, refuseArgument, requireInstance, requireOptions } from '../formats/arguments.ts';
 
 /** The bits of an entry that make a page private or shared, as a platform reports them. At most one of the masks is set. */
@@ -14,7 +14,7 @@ export interface PageEncryptionMasks {
 
 /** The masks of a guest, by its paging configuration. @throws MmError `INVALID_ARGUMENT` */
 export function encryptionMasksOf(guest: Guest): PageEncryptionMasks {
-  requireInstance('the guest', guest, Guest, 'a Guest');
+  requireInstance('the guest', guest, 'Guest');
   const { encryption, physicalBits } = guest.paging;
   const mask = encryption === undefined ? 0n : 1n << BigInt(encryption.bit);
   const isCBit = encryption?.mode === 'c-bit';

@@ -13,7 +13,7 @@ import {
 } from '@svsm/sev-snp';
 import { PerCpu } from '../cpu/per-cpu.ts';
 import type { Processors } from '../cpu/processors.ts';
-import { isInstance, refuseArgument } from '../formats/arguments.ts';
+import { refuseArgument, requireInstance } from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
 import type { AddressSpaceLayout } from '../layout/address-space-layout.ts';
 import type { DirectMap } from '../layout/direct-map.ts';
@@ -71,9 +71,9 @@ export function giveTables(
   vcpu: Vcpu,
   undo: Undo,
 ): PagedProcessor {
-  const { tlb } = vcpu;
   if (vcpu.vmpl !== 0) refuseArgument('the VMPL of a processor', vcpu.vmpl, 'make it at VMPL0');
-  if (!isInstance(tlb, Tlb)) return refuseArgument('the TLB of a processor', tlb, 'make it with a Tlb');
+  requireInstance('the TLB of a processor', vcpu.tlb, 'Tlb');
+  const tlb = vcpu.tlb as Tlb;
   const { perCpu, selfMap } = layout.slots;
   const pageTable = PageTable.create({ ...tables, tlb, selfMap });
   undo.push(() => pageTable.destroy());

@@ -1,9 +1,9 @@
 import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
 import { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { Processors } from '../cpu/processors.ts';
+import type { Processors } from '../cpu/processors.ts';
 import { requireInstance, requireOptionalFunction } from '../formats/arguments.ts';
-import { DirectMap } from '../layout/direct-map.ts';
+import type { DirectMap } from '../layout/direct-map.ts';
 
 /** The allocators of an SVSM. */
 export interface RootMemory {
@@ -24,8 +24,8 @@ export function createRootMemory(
   processors: Processors,
   beforeFree?: (block: MemoryRegion<VirtAddr>) => void,
 ): RootMemory {
-  requireInstance('the heap', heap, DirectMap, 'a DirectMap');
-  requireInstance('the processors', processors, Processors, 'a Processors');
+  requireInstance('the heap', heap, 'DirectMap');
+  requireInstance('the processors', processors, 'Processors');
   requireOptionalFunction('beforeFree', beforeFree);
   const memory = { clearPage: (page: VirtAddr): void => processors.thisCpu().vcpu.clear(page, PAGE_SIZE) };
   const pages = new PageAllocator(heap.virt, { memory, beforeFree });

@@ -1,8 +1,8 @@
 import { Phys, type PhysAddr } from '@svsm/address';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { SvsmState } from '@svsm/sev-snp';
-import { requireInstance, requireOptions } from '../formats/arguments.ts';
-import { MemoryMap } from '../layout/memory-map.ts';
+import { requireInstance, requireIterable, requireOptions } from '../formats/arguments.ts';
+import type { MemoryMap } from '../layout/memory-map.ts';
 
 /** The validated memory when the record is made. */
 export interface ValidityAtBoot {
@@ -26,6 +26,8 @@ export function createValidityRecord(
   requireOptions('the validity', validity, ['validated', 'shared']);
   requireOptions('options', options, ['entriesPerCall']);
   const { validated, shared } = validity;
+  requireIterable('validated', validated);
+  requireIterable('shared', shared);
   const memory = memoryOf(map);
   const pages = new RegionSet(Phys, validated).intersect(memory).subtract(new RegionSet(Phys, shared));
   return new SvsmState({ memory, own: [map.own], validated: pages, ...options });
@@ -33,7 +35,7 @@ export function createValidityRecord(
 
 /** All memory of a map: the regions of all kinds but `hole`. @throws MmError `INVALID_ARGUMENT` */
 export function memoryOf(map: MemoryMap): RegionSet<PhysAddr> {
-  requireInstance('the memory map', map, MemoryMap, 'a MemoryMap');
+  requireInstance('the memory map', map, 'MemoryMap');
   return new RegionSet(
     Phys,
     Array.from(map)

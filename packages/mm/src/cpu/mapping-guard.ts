@@ -3,7 +3,7 @@ import type { MemoryRegion } from '@svsm/memory-region';
 import { type EntryFlags, type PageMapper, PteFlags, PtePreset } from '@svsm/pagetable';
 import type { Vcpu } from '@svsm/sev-snp';
 import {
-  isInstance,
+  isBytes,
   readArgument,
   refuseArgument,
   regionArgument,
@@ -18,8 +18,8 @@ import {
 } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
-import { PageUses } from './page-uses.ts';
-import { VirtualRange } from './virtual-range.ts';
+import type { PageUses } from './page-uses.ts';
+import type { VirtualRange } from './virtual-range.ts';
 
 /** Options of a mapping. */
 export interface MapGuardOptions {
@@ -133,7 +133,7 @@ export class MappingGuard {
 
   /** Writes bytes, all or none. @throws MmError `INVALID_ARGUMENT`, `GUARD_RELEASED`; SnpFault as `Vcpu.write` */
   write(offset: number, bytes: Uint8Array): void {
-    if (!isInstance(bytes, Uint8Array)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
+    if (!isBytes(bytes)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
     this.#space.vcpu().write(this.#at(offset, bytes.length), bytes);
   }
 
@@ -210,12 +210,12 @@ function requireSpace(space: MappingSpace): void {
   });
   const { mapper, small, huge, isGlobal, vcpu, flush, uses, trace } = parts;
   requireMethods('mapper', mapper, ['mapRegion', 'unmapRegion']);
-  requireInstance('small', small, VirtualRange, 'a VirtualRange');
-  requireInstance('huge', huge, VirtualRange, 'a VirtualRange');
+  requireInstance('small', small, 'VirtualRange');
+  requireInstance('huge', huge, 'VirtualRange');
   requireBoolean('isGlobal', isGlobal);
   requireFunction('vcpu', vcpu);
   requireFunction('flush', flush);
-  if (uses !== undefined) requireInstance('uses', uses, PageUses, 'a PageUses');
+  if (uses !== undefined) requireInstance('uses', uses, 'PageUses');
   requireOptionalFunction('trace', trace);
 }
 

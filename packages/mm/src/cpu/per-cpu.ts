@@ -1,7 +1,7 @@
 import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { PageTable, PageTablePart, Tlb } from '@svsm/pagetable';
-import { Ghcb, Vcpu } from '@svsm/sev-snp';
+import type { PageTable, PageTablePart, Tlb } from '@svsm/pagetable';
+import type { Ghcb, Vcpu } from '@svsm/sev-snp';
 import {
   requireInstance,
   requireInteger,
@@ -11,8 +11,8 @@ import {
 import type { MmTrace } from '../formats/mm-event.ts';
 import { type AddressSpaceLayout, layoutArgument } from '../layout/address-space-layout.ts';
 import { type MapGuardOptions, MappingGuard, type MappingSpace } from './mapping-guard.ts';
-import { PageUses } from './page-uses.ts';
-import { type FlushTarget, ShootDown } from './shoot-down.ts';
+import type { PageUses } from './page-uses.ts';
+import type { FlushTarget, ShootDown } from './shoot-down.ts';
 import { VirtualRange } from './virtual-range.ts';
 
 /** The parts of a {@link PerCpu}. */
@@ -60,13 +60,13 @@ export class PerCpu implements FlushTarget {
     const { apicId, vcpu, tlb, pageTable, part, ghcb, shootDown, uses, trace } = parts;
     const { perCpu } = layoutArgument(parts.layout);
     requireInteger('the APIC ID', apicId, 0, 0xffff_ffff);
-    requireInstance('vcpu', vcpu, Vcpu, 'a Vcpu');
-    requireInstance('tlb', tlb, Tlb, 'a Tlb');
-    requireInstance('pageTable', pageTable, PageTable, 'a PageTable');
-    requireInstance('part', part, PageTablePart, 'a PageTablePart');
-    requireInstance('ghcb', ghcb, Ghcb, 'a Ghcb');
-    requireInstance('shootDown', shootDown, ShootDown, 'a ShootDown');
-    if (uses !== undefined) requireInstance('uses', uses, PageUses, 'a PageUses');
+    requireInstance('vcpu', vcpu, 'Vcpu');
+    requireInstance('tlb', tlb, 'Tlb');
+    requireInstance('pageTable', pageTable, 'PageTable');
+    requireInstance('part', part, 'PageTablePart');
+    requireInstance('ghcb', ghcb, 'Ghcb');
+    requireInstance('shootDown', shootDown, 'ShootDown');
+    if (uses !== undefined) requireInstance('uses', uses, 'PageUses');
     requireOptionalFunction('trace', trace);
     this.apicId = apicId;
     this.vcpu = vcpu;

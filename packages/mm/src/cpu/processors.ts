@@ -1,7 +1,7 @@
 import { refuseArgument, requireFunction, requireInstance, requireInteger } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import { PageUses } from './page-uses.ts';
-import { PerCpu } from './per-cpu.ts';
+import type { PerCpu } from './per-cpu.ts';
 import { ShootDown, type ShootDownOptions } from './shoot-down.ts';
 
 /** The processors of an SVSM, and the one on whose behalf code runs. */
@@ -26,7 +26,7 @@ export class Processors {
 
   /** Adds a processor. The first one is current while {@link on} does not run. @throws MmError `INVALID_ARGUMENT`, `ALREADY_STARTED` */
   add(cpu: PerCpu): void {
-    requireInstance('the processor', cpu, PerCpu, 'a PerCpu');
+    requireInstance('the processor', cpu, 'PerCpu');
     const { apicId } = cpu;
     if (this.#cpus.has(apicId)) throw new MmError('ALREADY_STARTED', { apicId });
     this.#cpus.set(apicId, cpu);
@@ -63,7 +63,7 @@ export class Processors {
    */
   on<T>(cpu: PerCpu | number, run: () => T): T {
     requireFunction('run', run);
-    if (typeof cpu !== 'number') requireInstance('the processor', cpu, PerCpu, 'a PerCpu, or an APIC ID');
+    if (typeof cpu !== 'number') requireInstance('the processor', cpu, 'PerCpu', 'a PerCpu, or an APIC ID');
     const apicId = typeof cpu === 'number' ? cpu : cpu.apicId;
     const found = this.get(apicId);
     if (typeof cpu !== 'number' && cpu !== found) throw new MmError('NO_SUCH_CPU', { apicId });

@@ -1,7 +1,7 @@
 import { PAGE_SIZE_2M, PageSize, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
-import { InvlpgbFlag, invlpgb, Tlb } from '@svsm/pagetable';
-import { Vcpu } from '@svsm/sev-snp';
+import { InvlpgbFlag, invlpgb, type Tlb } from '@svsm/pagetable';
+import type { Vcpu } from '@svsm/sev-snp';
 import {
   readArgument,
   requireInstance,
@@ -107,25 +107,25 @@ export class ShootDown {
    */
   local(
     target: Pick<FlushTarget, 'vcpu'>,
-    given?: MemoryRegion<VirtAddr>,
+    region?: MemoryRegion<VirtAddr>,
     pageSize: PageSize = PageSize.Regular,
   ): void {
     const vcpu = readArgument('the processor', target, 'pass an object with vcpu', () => target.vcpu);
-    requireInstance('vcpu', vcpu, Vcpu, 'a Vcpu');
-    const region = regionOf(given, pageSize);
-    const pages = region?.pageCount(pageSize) ?? Number.POSITIVE_INFINITY;
+    requireInstance('vcpu', vcpu, 'Vcpu');
+    const range = regionOf(region, pageSize);
+    const pages = range?.pageCount(pageSize) ?? Number.POSITIVE_INFINITY;
     this.#counts.local += 1;
-    if (region === undefined || pages > this.#localThreshold) {
+    if (range === undefined || pages > this.#localThreshold) {
       this.#counts.full += 1;
       this.#counts.instructions += 1;
       vcpu.flushTlb();
     } else {
-      for (const page of region.iterPages(pageSize)) {
+      for (const page of range.iterPages(pageSize)) {
         this.#counts.instructions += 1;
         vcpu.invlpg(page);
       }
     }
-    this.#trace?.({ type: 'flush', scope: 'local', region });
+    this.#trace?.({ type: 'flush', scope: 'local', region: range });
   }
 
   /**
@@ -134,24 +134,24 @@ export class ShootDown {
    * @param pageSize - the size of the pages that map it, 4 KiB or 2 MiB
    * @throws MmError `INVALID_ARGUMENT`
    */
-  broadcast(given?: MemoryRegion<VirtAddr>, pageSize: PageSize = PageSize.Regular): void {
-    const region = regionOf(given, pageSize);
+  broadcast(region?: MemoryRegion<VirtAddr>, pageSize: PageSize = PageSize.Regular): void {
+    const range = regionOf(region, pageSize);
     const stride = pageSize === PageSize.Regular ? PageSize.Regular : PageSize.Huge;
-    const pages = region?.pageCount(stride) ?? Number.POSITIVE_INFINITY;
+    const pages = range?.pageCount(stride) ?? Number.POSITIVE_INFINITY;
     this.#counts.broadcast += 1;
-    if (region === undefined || pages > this.#threshold) {
+    if (range === undefined || pages > this.#threshold) {
       this.#counts.full += 1;
       this.#instruction(InvlpgbFlag.IncludeGlobal, 0, undefined);
     } else {
       const most = this.#countMax + 1;
       for (let done = 0; done < pages; done += most) {
-        const start = (region.start + BigInt(done) * BigInt(stride)) as VirtAddr;
+        const start = (range.start + BigInt(done) * BigInt(stride)) as VirtAddr;
         const count = Math.min(most, pages - done) - 1;
         const ecx = (count | (stride === PAGE_SIZE_2M ? 0x8000_0000 : 0)) >>> 0;
         this.#instruction(start | InvlpgbFlag.Va | InvlpgbFlag.IncludeGlobal, ecx, start);
       }
     }
-    this.#trace?.({ type: 'flush', scope: 'broadcast', region });
+    this.#trace?.({ type: 'flush', scope: 'broadcast', region: range });
   }
 
   /** One INVLPGB for the guest's ASID. All TLBs hear it before the machine reports it. */
@@ -175,8 +175,8 @@ function requireTarget(target: FlushTarget): void {
     const parts: FlushTarget = { vcpu: target.vcpu, tlb: target.tlb };
     return parts;
   });
-  requireInstance('vcpu', vcpu, Vcpu, 'a Vcpu');
-  requireInstance('tlb', tlb, Tlb, 'a Tlb');
+  requireInstance('vcpu', vcpu, 'Vcpu');
+  requireInstance('tlb', tlb, 'Tlb');
 }
 
 /** The region of a flush, made of pages of a size that exists. @throws MmError `INVALID_ARGUMENT` */

@@ -48,21 +48,53 @@ export function requireOneOf(what: string, value: unknown, values: readonly unkn
   if (!values.includes(value)) refuseArgument(what, value, `pass one of ${values.map(String).join(', ')}`);
 }
 
-/** A class, whose constructor may be private. */
-type ClassOf<T> = { readonly prototype: T };
+/**
+ * The classes of objects that functions take, each with methods that tell it from the others. They are judged by these and not by
+ * `instanceof`: another installed copy of a package has classes of its own, and a class would bring its code into every bundle.
+ */
+const CLASSES = {
+  DirectMap: ['physOf', 'virtOf'],
+  Ghcb: ['exchange', 'vmgexit'],
+  Guest: ['createVcpu', 'onCreateVcpu'],
+  MemoryMap: ['kindOf', 'registerVmsa'],
+  PageTable: ['access', 'setShared4k'],
+  PageTablePart: ['attach', 'protectRegion'],
+  PageUses: ['add', 'remove', 'firstIn'],
+  PageVisibility: ['makeShared', 'retryLost'],
+  PerCpu: ['map', 'flush'],
+  Processors: ['thisCpu', 'on'],
+  ShootDown: ['local', 'broadcast'],
+  SvsmState: ['on'],
+  Tlb: ['needsFlush', 'flushAll'],
+  ValidatedPages: ['requireAll', 'requireNone'],
+  Vcpu: ['pvalidate', 'flushTlb'],
+  VirtualRange: ['allocate', 'free'],
+} as const;
 
-/** Whether `value` is an instance of `type`. Never throws: a proxy may. */
-export function isInstance<T>(value: unknown, type: ClassOf<T>): value is T {
+/** @throws MmError `INVALID_ARGUMENT` if `value` is not an object of the class with this name */
+export function requireInstance(
+  what: string,
+  value: unknown,
+  name: keyof typeof CLASSES,
+  expected: string = `a ${name}`,
+): void {
   try {
-    return value instanceof (type as unknown as new () => T);
+    const object = value as Readonly<Record<string, unknown>>;
+    if (typeof value === 'object' && CLASSES[name].every((method) => typeof object[method] === 'function'))
+      return;
+  } catch {
+    // Such a value, a proxy, is not one either.
+  }
+  refuseArgument(what, value, `pass ${expected}`);
+}
+
+/** Whether `value` is bytes. Never throws: a proxy may. */
+export function isBytes(value: unknown): value is Uint8Array {
+  try {
+    return value instanceof Uint8Array;
   } catch {
     return false;
   }
-}
-
-/** @throws MmError `INVALID_ARGUMENT` if `value` is not an instance of `type`, whose name is `name` */
-export function requireInstance(what: string, value: unknown, type: ClassOf<unknown>, name: string): void {
-  if (!isInstance(value, type)) refuseArgument(what, value, `pass ${name}`);
 }
 
 /**

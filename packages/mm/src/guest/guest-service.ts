@@ -1,7 +1,7 @@
 import type { PhysAddr } from '@svsm/address';
-import { type SvsmRegisters, SvsmState, Vcpu } from '@svsm/sev-snp';
-import { PerCpu } from '../cpu/per-cpu.ts';
-import { Processors } from '../cpu/processors.ts';
+import type { SvsmRegisters, SvsmState, Vcpu } from '@svsm/sev-snp';
+import type { PerCpu } from '../cpu/per-cpu.ts';
+import type { Processors } from '../cpu/processors.ts';
 import {
   readArgument,
   requireInstance,
@@ -42,8 +42,8 @@ export class GuestService implements Disposable {
 
   /** @throws MmError `INVALID_ARGUMENT` */
   constructor(state: SvsmState, processors: Processors, options: GuestServiceOptions = {}) {
-    requireInstance('the state', state, SvsmState, 'a SvsmState');
-    requireInstance('the processors', processors, Processors, 'a Processors');
+    requireInstance('the state', state, 'SvsmState');
+    requireInstance('the processors', processors, 'Processors');
     requireOptions('options', options, ['window', 'trace']);
     if (options.window !== undefined) requireWindow(options.window);
     requireOptionalFunction('trace', options.trace);
@@ -75,7 +75,7 @@ export class GuestService implements Disposable {
    * @throws MmError `INVALID_ARGUMENT`, `NO_SUCH_CPU`, `NO_CURRENT_CPU`, `NO_VIRTUAL_RANGE`; SnpError as `SvsmCore.register`
    */
   register(caller: Vcpu, caa: PhysAddr, options: CallerOptions = {}): void {
-    requireInstance('the caller', caller, Vcpu, 'a Vcpu');
+    requireInstance('the caller', caller, 'Vcpu');
     requireOptions('options', options, ['cpu', 'vmsa']);
     const server = this.on(options.cpu ?? this.#first);
     server.core.register(caller, caa, options.vmsa);
@@ -90,7 +90,7 @@ export class GuestService implements Disposable {
    * @throws MmError `INVALID_ARGUMENT`, `NO_CURRENT_CPU`, `NO_VIRTUAL_RANGE`; the errors of `trace`
    */
   enter(caller: Vcpu): boolean {
-    requireInstance('the caller', caller, Vcpu, 'a Vcpu');
+    requireInstance('the caller', caller, 'Vcpu');
     return this.#serve(caller, (server) => {
       const call = Number(BigInt.asUintN(32, caller.registers.rax));
       const isProcessed = server.core.enter(caller);
@@ -106,7 +106,7 @@ export class GuestService implements Disposable {
    * @throws MmError `INVALID_ARGUMENT`, `NO_CURRENT_CPU`, `NO_VIRTUAL_RANGE`; SnpError as `SvsmCore.call`
    */
   call(caller: Vcpu, registers: SvsmRegisters): number {
-    requireInstance('the caller', caller, Vcpu, 'a Vcpu');
+    requireInstance('the caller', caller, 'Vcpu');
     return this.#serve(caller, (server) => {
       const rax = readArgument('the registers', registers, 'pass an object with rax', () => registers.rax);
       server.core.call(caller, registers);
@@ -152,6 +152,6 @@ export class GuestService implements Disposable {
 
 /** @throws MmError `INVALID_ARGUMENT` */
 function apicIdOf(cpu: PerCpu): number {
-  requireInstance('the processor', cpu, PerCpu, 'a PerCpu, or an APIC ID');
+  requireInstance('the processor', cpu, 'PerCpu', 'a PerCpu, or an APIC ID');
   return cpu.apicId;
 }

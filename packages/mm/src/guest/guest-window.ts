@@ -1,6 +1,6 @@
 import { PageSize } from '@svsm/address';
 import type { GuestPageAccess } from '@svsm/sev-snp';
-import { PerCpu } from '../cpu/per-cpu.ts';
+import type { PerCpu } from '../cpu/per-cpu.ts';
 import {
   requireFunction,
   requireInstance,
@@ -34,7 +34,7 @@ export class GuestWindow implements Disposable {
    * @throws MmError `INVALID_ARGUMENT`; `NO_VIRTUAL_RANGE` if a temporary range has no room
    */
   constructor(cpu: PerCpu, options: GuestWindowOptions = {}) {
-    requireInstance('the processor', cpu, PerCpu, 'a PerCpu');
+    requireInstance('the processor', cpu, 'PerCpu');
     const { small, huge } = requireWindow(options);
     const place = { mapper: cpu.part, flush: cpu.flush.bind(cpu) };
     this.#small = new WindowSlots({ ...place, range: cpu.temp4k }, small);

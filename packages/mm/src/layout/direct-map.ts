@@ -24,16 +24,17 @@ export class DirectMap {
   readonly phys: MemoryRegion<PhysAddr>;
 
   /** @throws MmError `INVALID_ARGUMENT` unless both regions are whole 4 KiB pages, of the same size */
-  constructor(givenVirt: MemoryRegion<VirtAddr>, givenPhys: MemoryRegion<PhysAddr>) {
-    const virt = virtRegionArgument('the virtual addresses', givenVirt);
-    const phys = regionArgument('the physical addresses', givenPhys, Phys);
+  constructor(virt: MemoryRegion<VirtAddr>, phys: MemoryRegion<PhysAddr>) {
+    const virtPages = virtRegionArgument('the virtual addresses', virt);
+    const physPages = regionArgument('the physical addresses', phys, Phys);
     const page = BigInt(PAGE_SIZE);
-    const isWhole = virt.start % page === 0n && phys.start % page === 0n && virt.size % page === 0n;
-    if (!isWhole) refuseArgument('the direct map', virt, 'pass regions of whole 4 KiB pages');
-    if (virt.size !== phys.size)
-      refuseArgument('the direct map', virt, `pass regions of one size: the other is ${phys}`);
-    this.virt = virt;
-    this.phys = phys;
+    const isWhole =
+      virtPages.start % page === 0n && physPages.start % page === 0n && virtPages.size % page === 0n;
+    if (!isWhole) refuseArgument('the direct map', virtPages, 'pass regions of whole 4 KiB pages');
+    if (virtPages.size !== physPages.size)
+      refuseArgument('the direct map', virtPages, `pass regions of one size: the other is ${physPages}`);
+    this.virt = virtPages;
+    this.phys = physPages;
   }
 
   /** The physical address of a byte of the heap. @throws MmError `INVALID_ARGUMENT`, `NOT_DIRECT_MAPPED` */

@@ -14,18 +14,18 @@ import { type AddressSpaceLayout, layoutArgument, partsOf, slotRegion } from './
  *
  * @throws MmError `INVALID_ARGUMENT`, `INVALID_LAYOUT`
  */
-export function renderLayout(given: AddressSpaceLayout): string {
-  const layout = layoutArgument(given);
-  const { levels, slots } = layout;
+export function renderLayout(layout: AddressSpaceLayout): string {
+  const places = layoutArgument(layout);
+  const { levels, slots } = places;
   const titles: (readonly [string, MemoryRegion<VirtAddr>])[] = [
     [`slot ${slots.shared}: shared by all processors`, slotRegion(levels, slots.shared)],
     [`slot ${slots.perCpu}: of each processor`, slotRegion(levels, slots.perCpu)],
     [`slot ${slots.perTask}: of a task`, slotRegion(levels, slots.perTask)],
     [`slot ${slots.selfMap}: the tables themselves`, slotRegion(levels, slots.selfMap)],
-    ['slots 0 to 255: user mode', layout.user],
+    ['slots 0 to 255: user mode', places.user],
   ];
   titles.sort(([, a], [, b]) => (a.start < b.start ? 1 : -1));
-  const parts = partsOf(layout).filter(([name]) => name !== 'perTask' && name !== 'user');
+  const parts = partsOf(places).filter(([name]) => name !== 'perTask' && name !== 'user');
   const rows = titles.flatMap(([title, region]) => [
     lineOf(region, title, ''),
     ...parts

@@ -93,11 +93,11 @@ export class MemoryMap {
   }
 
   /** Whether all of `region` is memory that the guest may use: in the map, and not a page of a VMSA or of a calling area. @throws MmError `INVALID_ARGUMENT` */
-  isGuest(given: MemoryRegion<PhysAddr>): boolean {
-    const region = regionArgument('the region', given, Phys);
-    const [entry, ...others] = this.#kinds.overlapping(region);
+  isGuest(region: MemoryRegion<PhysAddr>): boolean {
+    const pages = regionArgument('the region', region, Phys);
+    const [entry, ...others] = this.#kinds.overlapping(pages);
     if (entry === undefined || others.length > 0 || entry[1] !== 'guest') return false;
-    return entry[0].containsRegion(region) && this.#used.overlapping(region).next().done === true;
+    return entry[0].containsRegion(pages) && this.#used.overlapping(pages).next().done === true;
   }
 
   /**

@@ -1,7 +1,7 @@
 import { PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
-import { PageTable } from '@svsm/pagetable';
-import { type CallingArea, Ghcb, svsmValidator, ValidatedPages, Vcpu } from '@svsm/sev-snp';
+import type { PageTable } from '@svsm/pagetable';
+import { type CallingArea, type Ghcb, svsmValidator, type ValidatedPages, type Vcpu } from '@svsm/sev-snp';
 import { ShootDown } from '../cpu/shoot-down.ts';
 import { requireInstance, requireOptionalFunction, requireOptions } from '../formats/arguments.ts';
 import type { MmTrace } from '../formats/mm-event.ts';
@@ -37,11 +37,11 @@ export class GuestVisibility {
     options: GuestVisibilityOptions = {},
   ) {
     requireOptions('options', options, ['validated', 'flush', 'trace']);
-    requireInstance('the processor', vcpu, Vcpu, 'a Vcpu');
-    requireInstance('the page table', pageTable, PageTable, 'a PageTable');
-    requireInstance('the GHCB', ghcb, Ghcb, 'a Ghcb');
+    requireInstance('the processor', vcpu, 'Vcpu');
+    requireInstance('the page table', pageTable, 'PageTable');
+    requireInstance('the GHCB', ghcb, 'Ghcb');
     const { validated, flush = flushOf(vcpu), trace } = options;
-    if (validated !== undefined) requireInstance('validated', validated, ValidatedPages, 'a ValidatedPages');
+    if (validated !== undefined) requireInstance('validated', validated, 'ValidatedPages');
     requireOptionalFunction('flush', flush);
     requireOptionalFunction('trace', trace);
     const kind = vcpu.guest.paging.levels === 5 ? Virt57 : Virt;

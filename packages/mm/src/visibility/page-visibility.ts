@@ -1,8 +1,8 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { isBuddyError, type PageAllocator } from '@svsm/buddy-alloc';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
-import { Guest, type GuestContext, useOfPages, ValidatedPages } from '@svsm/sev-snp';
-import { PageUses } from '../cpu/page-uses.ts';
+import { type GuestContext, useOfPages, type ValidatedPages } from '@svsm/sev-snp';
+import type { PageUses } from '../cpu/page-uses.ts';
 import {
   requireFunction,
   requireInstance,
@@ -57,13 +57,13 @@ export class PageVisibility {
   constructor(options: PageVisibilityOptions) {
     requireOptions('options', options, OPTIONS);
     const { guest, directMap, cpu, validated, flush, uses, trace, pages } = options;
-    requireInstance('guest', guest, Guest, 'a Guest');
+    requireInstance('guest', guest, 'Guest');
     requireMethods('pages', pages, ['allocateRun', 'blockOf', 'freePages']);
     requireMethods('directMap', directMap, ['physOf', 'toPhys']);
     requireFunction('cpu', cpu);
-    requireInstance('validated', validated, ValidatedPages, 'a ValidatedPages');
+    requireInstance('validated', validated, 'ValidatedPages');
     requireFunction('flush', flush);
-    if (uses !== undefined) requireInstance('uses', uses, PageUses, 'a PageUses');
+    if (uses !== undefined) requireInstance('uses', uses, 'PageUses');
     requireOptionalFunction('trace', trace);
     this.#options = options;
     this.#regions = new RegionVisibility(pages.region.kind, { validated, flush, trace });
@@ -213,9 +213,9 @@ export class PageVisibility {
   }
 
   /** Whether a block was given up, and waits for {@link retryLost}. O(blocks that were given up). @throws MmError `INVALID_ARGUMENT` */
-  isAbandoned(given: MemoryRegion<VirtAddr>): boolean {
-    const block = this.#regions.regionOf(given);
-    return [...this.#abandoned].some((other) => other.start === block.start);
+  isAbandoned(block: MemoryRegion<VirtAddr>): boolean {
+    const own = this.#regions.regionOf(block);
+    return [...this.#abandoned].some((other) => other.start === own.start);
   }
 
   /** Makes all of a block private. If the hypervisor does not let it, the block has no owner any more. */

@@ -1,14 +1,14 @@
 import { type Bytes, byteCount, PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import {
-  isInstance,
+  isBytes,
   readArgument,
   refuseArgument,
   requireInstance,
   requireInteger,
 } from '../formats/arguments.ts';
 import { isMmError, MmError } from '../formats/mm-error.ts';
-import { PageVisibility } from './page-visibility.ts';
+import type { PageVisibility } from './page-visibility.ts';
 
 /** The object that has the visibility of pages: an `Svsm`. */
 export interface VisibilityOwner {
@@ -48,7 +48,7 @@ export class SharedBox {
     const bytes = Number(readArgument('the size', size, expected, () => byteCount(size)));
     if (bytes < 1) refuseArgument('the size', size, expected);
     const visibility = readArgument('the owner', owner, 'pass an Svsm', () => owner.visibility);
-    requireInstance('the visibility of the owner', visibility, PageVisibility, 'a PageVisibility');
+    requireInstance('the visibility of the owner', visibility, 'PageVisibility');
     return new SharedBox(visibility, visibility.allocateShared(Math.ceil(bytes / PAGE_SIZE)), bytes);
   }
 
@@ -74,7 +74,7 @@ export class SharedBox {
 
   /** Copies bytes in, all or none. @throws MmError `INVALID_ARGUMENT`, `BOX_RELEASED`; SnpFault as `Vcpu.write` */
   write(offset: number, bytes: Uint8Array): void {
-    if (!isInstance(bytes, Uint8Array)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
+    if (!isBytes(bytes)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
     this.#visibility.cpu.vcpu.write(this.#at(offset, bytes.length), bytes);
   }
 

@@ -11,8 +11,8 @@ import { MemoryRegion, RegionMap } from '@svsm/memory-region';
 import {
   type CpuState,
   cpuState,
-  PageTable,
-  PageTablePart,
+  type PageTable,
+  type PageTablePart,
   type PageTablePartOptions,
   PteFlags,
 } from '@svsm/pagetable';
@@ -95,8 +95,8 @@ export class Vmr implements Disposable {
    * @param given - the region: whole pages, at least one
    * @throws MmError `INVALID_ARGUMENT` for another region, other flags, or options that do not exist
    */
-  constructor(given: MemoryRegion<VirtAddr>, options: VmrOptions) {
-    const region = virtRegionArgument('the region', given);
+  constructor(region: MemoryRegion<VirtAddr>, options: VmrOptions) {
+    const range = virtRegionArgument('the region', region);
     requireOptions('options', options, OPTIONS);
     const { flags = 0, parts = [], ...tables } = options;
     requireMethods('memory', tables.memory, ['words', 'wordOffset']);
@@ -105,18 +105,18 @@ export class Vmr implements Disposable {
     if (tables.freeEmptyTables !== undefined) requireBoolean('freeEmptyTables', tables.freeEmptyTables);
     requireIterable('parts', parts);
     const own = [...parts];
-    for (const part of own) requireInstance('a part', part, PageTablePart, 'a PageTablePart');
+    for (const part of own) requireInstance('a part', part, 'PageTablePart');
     requireInteger('the flags', flags, 0);
-    const isWhole = (region.start | region.size) % BigInt(PAGE_SIZE) === 0n;
-    if (!isWhole || region.isEmpty)
-      refuseArgument('the region', region.toString(), 'pass whole pages, at least one');
+    const isWhole = (range.start | range.size) % BigInt(PAGE_SIZE) === 0n;
+    if (!isWhole || range.isEmpty)
+      refuseArgument('the region', range.toString(), 'pass whole pages, at least one');
     if ((flags & ~(PteFlags.User | PteFlags.Global)) !== 0)
       refuseArgument('the flags', flags, 'pass User or Global');
-    this.region = region;
-    this.#kind = region.kind;
+    this.region = range;
+    this.#kind = range.kind;
     this.#flags = flags;
-    this.#slots = new RegionMap(region.kind);
-    this.#parts = new VmrParts(region.kind, tables, own);
+    this.#slots = new RegionMap(range.kind);
+    this.#parts = new VmrParts(range.kind, tables, own);
   }
 
   /** The number of mappings. */
@@ -192,7 +192,7 @@ export class Vmr implements Disposable {
    */
   attach(cpu: VmrCpu): void {
     requireMethods('the processor', cpu, ['flush']);
-    requireInstance('the page table of the processor', cpu.pageTable, PageTable, 'a PageTable');
+    requireInstance('the page table of the processor', cpu.pageTable, 'PageTable');
     this.#exclusively(() => {
       const { cpus } = this.#flushes;
       if (cpus.has(cpu)) throw new MmError('ALREADY_ATTACHED', { region: String(this.region) });
