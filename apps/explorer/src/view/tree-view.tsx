@@ -111,7 +111,7 @@ export function TreeView() {
         </div>
       </div>
       <p class="key">
-        P present · W writable · U user · A accessed · D dirty · L large · G global · X no execute · C private
+        P present · W writable · U user · A accessed · D dirty · L large · G global · X no execute
       </p>
     </section>
   );

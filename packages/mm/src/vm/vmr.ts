@@ -92,7 +92,7 @@ export class Vmr implements Disposable {
   #isBusy = false;
 
   /**
-   * @param given - the region: whole pages, at least one
+   * @param region - the region: whole pages, at least one
    * @throws MmError `INVALID_ARGUMENT` for another region, other flags, or options that do not exist
    */
   constructor(region: MemoryRegion<VirtAddr>, options: VmrOptions) {
