@@ -146,7 +146,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     await page.locator('.places').waitFor();
   });
 
-  test('a large core is opened by slices of the file', async () => {
+  test('a core is opened from the file, and searched to its end', async () => {
     await open('tab=dump');
     await page.locator('input[type=file]').setInputFiles({
       name: 'core-a.sparse',
