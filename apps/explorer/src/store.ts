@@ -1,20 +1,17 @@
 /** The state of the page, as signals. */
 import { batch, computed, type ReadonlySignal, type Signal, signal } from '@preact/signals';
 import { type AddressSpace, parseAddress, resolve, type Selection } from './model/address.ts';
-import { scenarioById } from './model/catalogue.ts';
-import { Timeline } from './model/timeline.ts';
 import { decodeState, encodeState, INITIAL, type UrlState } from './model/url-state.ts';
+import { listScenarios, record, recording, scenarios } from './player/player-store.ts';
 
 export const tab: Signal<UrlState['tab']> = signal('story');
-export const scenarioId: Signal<string> = signal(INITIAL.scenario);
-export const timeline: Signal<Timeline | undefined> = signal(undefined);
 export const step: Signal<number> = signal(0);
 /** The address that was chosen; the others of its page follow from the step. */
 export const chosen: Signal<readonly [AddressSpace, bigint] | undefined> = signal(undefined);
 /** One sentence about input that was refused. */
 export const problem: Signal<string | undefined> = signal(undefined);
 
-export const current = computed(() => timeline.value?.steps[step.value]);
+export const current = computed(() => recording.value?.steps[step.value]);
 export const frame = computed(() => current.value?.frame);
 /** The selected page, or the page of the step. */
 export const selection: ReadonlySignal<Selection | undefined> = computed(() => {
@@ -22,33 +19,34 @@ export const selection: ReadonlySignal<Selection | undefined> = computed(() => {
   if (now === undefined) return undefined;
   const at = chosen.value;
   if (at !== undefined) return resolve(now, ...at);
-  const page = current.value?.page ?? timeline.value?.steps.find((one) => one.page !== undefined)?.page;
+  const page = current.value?.page ?? recording.value?.steps.find((one) => one.page !== undefined)?.page;
   return page === undefined ? undefined : resolve(now, 'virtual', page);
 });
 
 /** Plays a scenario, and goes to a step of it. */
 export async function openScenario(id: string, at = 0): Promise<void> {
-  scenarioId.value = id;
-  const recorded = await Timeline.record(scenarioById(id)!);
-  // Another one was chosen meanwhile.
-  if (scenarioId.value !== id) return;
-  batch(() => {
-    timeline.value = recorded;
-    arrive(at);
-  });
+  try {
+    const recorded = await record(scenarios.value.find((scenario) => scenario.id === id)!);
+    batch(() => {
+      recording.value = recorded;
+      arrive(at);
+    });
+  } catch (error) {
+    problem.value = (error as Error).message;
+  }
 }
 
 /** Goes to the step that an address names. */
 function arrive(at: number): void {
   goTo(at);
-  const { steps, scenario } = timeline.value!;
+  const { steps, scenario } = recording.value!;
   if (at >= steps.length)
     problem.value = `The address names step ${at}, but “${scenario.title}” has steps 0 to ${steps.length - 1}.`;
 }
 
 /** Goes to a step; outside of the scenario, to the nearest one. */
 export function goTo(to: number): void {
-  const last = (timeline.value?.steps.length ?? 1) - 1;
+  const last = (recording.value?.steps.length ?? 1) - 1;
   step.value = Math.max(0, Math.min(last, to));
   remember();
 }
@@ -73,19 +71,35 @@ export function openTab(to: UrlState['tab']): void {
 
 /** Takes the state from the page's address. */
 export async function restore(): Promise<void> {
-  const { state, problem: found } = decodeState(location.hash);
+  clearTimeout(waiting);
+  // The tab needs no list of scenarios.
+  tab.value = decodeState(location.hash, () => true).state.tab;
+  try {
+    await listScenarios();
+  } catch (error) {
+    problem.value = (error as Error).message;
+    return;
+  }
+  const isScenario = (id: string): boolean => scenarios.value.some((scenario) => scenario.id === id);
+  const { state, problem: found } = decodeState(location.hash, isScenario);
   batch(() => {
-    tab.value = state.tab;
     chosen.value = state.selection;
     problem.value = found;
   });
-  if (timeline.value === undefined || scenarioId.value !== state.scenario)
-    await openScenario(state.scenario, state.step);
-  else arrive(state.step);
+  if (recording.value?.scenario.id === state.scenario) arrive(state.step);
+  else await openScenario(state.scenario, state.step);
 }
 
+/** Milliseconds: while steps follow each other quickly, the page's address waits. Browsers limit how often it may change. */
+const QUIET = 150;
+let waiting: ReturnType<typeof setTimeout> | undefined;
+
 function remember(): void {
-  const state = { tab: tab.value, scenario: scenarioId.value, step: step.value, selection: chosen.value };
-  const text = encodeState(state);
-  history.replaceState(null, '', text === '' ? location.pathname + location.search : `#${text}`);
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    const scenario = recording.value?.scenario.id ?? INITIAL.scenario;
+    const state = { tab: tab.value, scenario, step: step.value, selection: chosen.value };
+    const text = encodeState(state);
+    history.replaceState(null, '', text === '' ? location.pathname + location.search : `#${text}`);
+  }, QUIET);
 }

@@ -5,9 +5,10 @@ import { AddressProblem, parseAddress, resolve } from '../src/model/address.ts';
 import { SCENARIOS, scenarioById } from '../src/model/catalogue.ts';
 import { cellStates, STATE_TEXT, windowOf, ZOOMS } from '../src/model/rmp-map.ts';
 import { Timeline } from '../src/model/timeline.ts';
-import { idsTo, treeRows } from '../src/model/tree-rows.ts';
+import { entryOf, idsTo, treeRows } from '../src/model/tree-rows.ts';
 import { decodeState, encodeState, INITIAL } from '../src/model/url-state.ts';
 
+const isScenario = (id: string): boolean => scenarioById(id) !== undefined;
 const PAGE = 0xffff_ff80_4040_0000n;
 
 test('an address of any space can be typed', () => {
@@ -62,7 +63,7 @@ test('the state goes into the address and comes back', () => {
       ),
       (tab, scenario, step, selection) => {
         const state = { tab, scenario, step, selection };
-        expect(decodeState(`#${encodeState(state)}`)).toEqual({ state, problem: undefined });
+        expect(decodeState(`#${encodeState(state)}`, isScenario)).toEqual({ state, problem: undefined });
       },
     ),
   );
@@ -71,7 +72,7 @@ test('the state goes into the address and comes back', () => {
 test('any text is a state, with at most one sentence about it', () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
-      const { state, problem } = decodeState(text);
+      const { state, problem } = decodeState(text, isScenario);
       expect(scenarioById(state.scenario)).toBeDefined();
       expect(Number.isInteger(state.step)).toBe(true);
       expect(problem === undefined || problem.length > 10).toBe(true);
@@ -85,7 +86,7 @@ test.each([
   ['tab=other', 'the tab “other”, which does not exist'],
   ['at=v:zz', 'is not an address'],
 ])('#%s is named, and the initial value is taken', (text, words) => {
-  const { state, problem } = decodeState(text);
+  const { state, problem } = decodeState(text, isScenario);
   expect(problem).toContain(words);
   expect(state).toEqual(INITIAL);
 });
@@ -99,7 +100,7 @@ test('the tree has a row for each present entry on the way, and one for each run
   const rows = treeRows(tables, new Set(path.slice(0, -1)));
   const leaf = rows.find(({ id }) => id === path.at(-1));
   expect(leaf?.vaddr).toBe(PAGE);
-  expect(leaf?.at?.entry.shared).toBe(true);
+  expect(entryOf(tables, leaf!)?.entry.shared).toBe(true);
 });
 
 test('the map shows one page, 2 MiB or 2 GiB in a cell, up to the end of memory', async () => {

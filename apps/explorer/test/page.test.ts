@@ -77,7 +77,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
 
   test('the map of the RMP zooms with keys, and picks a page', async () => {
     await open('step=12');
-    const map = page.locator('.rmp canvas');
+    const map = page.locator('.rmp .map');
     await map.focus();
     await page.keyboard.press('Escape');
     await page.keyboard.press('Escape');

@@ -2,7 +2,7 @@
 import { type Signal, signal } from '@preact/signals';
 import { AddressProblem, parseAddress } from '../model/address.ts';
 import { problem } from '../store.ts';
-import { DumpClient } from './client.ts';
+import { WorkerClient } from '../worker-client.ts';
 import type { Answer, Filter, Request } from './protocol.ts';
 
 type Of<Type extends Answer['type']> = Extract<Answer, { readonly type: Type }>;
@@ -16,7 +16,7 @@ export const filter: Signal<Filter> = signal('all');
 /** The work that goes on, and the share of it that is done; `undefined` if none does. */
 export const work: Signal<{ readonly what: string; readonly done: number } | undefined> = signal(undefined);
 
-let client: DumpClient | undefined;
+let client: WorkerClient<Request, Answer, number> | undefined;
 
 /** The dumps that come with the page. */
 export const FIXTURES: readonly (readonly [file: string, text: string])[] = [
@@ -87,13 +87,21 @@ function numberIn(text: string, space: 'virtual' | 'guest' = 'guest'): bigint | 
 
 /** Asks the worker. A problem is shown, and what was open before stays as it is. */
 async function ask(what: string, request: Request): Promise<Answer | undefined> {
-  client ??= new DumpClient((done) => {
-    if (work.value !== undefined) work.value = { ...work.value, done };
-  });
+  client ??= newClient();
   work.value = { what, done: 0 };
   const answer = await client.ask(request);
   work.value = undefined;
   if (answer.type !== 'problem') return answer;
   problem.value = answer.text;
   return undefined;
+}
+
+function newClient(): WorkerClient<Request, Answer, number> {
+  const worker = new Worker(new URL('./dump-worker.ts', import.meta.url), { type: 'module' });
+  return new WorkerClient(worker, {
+    progress: (done) => {
+      if (work.value !== undefined) work.value = { ...work.value, done };
+    },
+    failed: (why): Answer => ({ type: 'problem', text: `The worker has failed: ${why}.` }),
+  });
 }

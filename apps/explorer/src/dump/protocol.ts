@@ -59,7 +59,3 @@ export type Answer =
       readonly isCut: boolean;
     }
   | { readonly type: 'problem'; readonly text: string };
-
-export type Message =
-  | { readonly id: number; readonly answer: Answer }
-  | { readonly id: number; readonly progress: number };

@@ -44,6 +44,7 @@ export interface Frame {
 export class Camera {
   readonly #world: World;
   readonly #touched: Set<number> = new Set();
+  #masks = false;
   #last: Frame | undefined;
 
   constructor(world: World) {
@@ -52,6 +53,7 @@ export class Camera {
 
   /** Notes the memory that an event names. */
   note(event: MachineEvent): void {
+    if (event.type === 'rmpadjust') this.#masks = true;
     if (event.type !== 'rmpupdate' && event.type !== 'psmash') return;
     this.#touched.add(Number(event.spa / BigInt(PAGE_SIZE_2M)));
   }
@@ -61,11 +63,12 @@ export class Camera {
     const last = this.#last;
     this.#last = {
       tables: captureTables(this.#world, last?.tables),
-      rmp: captureRmp(machine, this.#touched, last?.rmp),
+      rmp: captureRmp(machine, this.#touched, { previous: last?.rmp, masks: this.#masks }),
       nested: captureNested(guest, last?.nested),
       heap: heap && captureHeap(heap, last?.heap),
       cached: cachedIn(this.#world),
     };
+    this.#masks = false;
     return this.#last;
   }
 }

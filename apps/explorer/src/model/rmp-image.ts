@@ -12,6 +12,8 @@ export interface RmpImage {
   /** Bytes of the machine's memory. */
   readonly size: bigint;
   readonly regions: ReadonlyMap<number, RmpRegion>;
+  /** The RMP's versions of these regions: the next capture reads again only those that have another one. */
+  readonly versions: ReadonlyMap<number, number>;
 }
 
 const HUGE = BigInt(PAGE_SIZE_2M);
@@ -21,27 +23,35 @@ const PAGES = PAGE_SIZE_2M / PAGE_SIZE;
 const LOW_REGIONS = 512;
 
 /**
- * Reads the RMP. O(1 GiB / 2 MiB + regions of single pages · 512).
+ * Reads the RMP. O(1 GiB / 2 MiB + changed regions of single pages · 512).
  *
  * @param touched - indexes of further regions that instructions have changed
+ * @param masks - whether VMPL masks may have changed since: versions do not count those
  */
-export function captureRmp(machine: SnpMachine, touched: Iterable<number>, previous?: RmpImage): RmpImage {
+export function captureRmp(
+  machine: SnpMachine,
+  touched: Iterable<number>,
+  { previous, masks }: { readonly previous: RmpImage | undefined; readonly masks: boolean },
+): RmpImage {
   const { rmp } = machine;
   const { size } = rmp.covered;
   const regions = new Map<number, RmpRegion>();
+  const versions = new Map<number, number>();
   const last = Math.min(LOW_REGIONS, Number(size / HUGE));
   const indexes = new Set([...Array(last).keys(), ...touched]);
   for (const index of indexes) {
-    const start = BigInt(index) * HUGE;
-    if (rmp.isRegionUnassigned(start as SysPhysAddr)) continue;
-    const entries = entriesOf(machine, start);
+    const start = (BigInt(index) * HUGE) as SysPhysAddr;
+    if (rmp.isRegionUnassigned(start)) continue;
+    const version = rmp.version(start, PageSize.Huge);
     const before = previous?.regions.get(index);
-    regions.set(index, before !== undefined && alike(entries, before) ? before : entries);
+    const isRead = before === undefined || masks || previous?.versions.get(index) !== version;
+    regions.set(index, isRead ? entriesOf(machine, start, before) : before);
+    versions.set(index, version);
   }
   const isSame = regions.size === previous?.regions.size;
   if (isSame && [...regions].every(([index, region]) => previous?.regions.get(index) === region))
     return previous!;
-  return { size, regions };
+  return { size, regions, versions };
 }
 
 /** The entry that decides for the page of `spa`; `undefined` for a page of the hypervisor. */
@@ -56,17 +66,20 @@ export function stateAt(image: RmpImage, spa: bigint): PageState {
   return entry === undefined ? 'HYPERVISOR' : pageStateOf(entry);
 }
 
-function entriesOf({ rmp }: SnpMachine, start: bigint): RmpRegion {
-  const first = rmp.entry(start as SysPhysAddr)!;
-  if (first.assigned && first.pageSize === PageSize.Huge) return [first];
-  return Array.from(
-    { length: PAGES },
-    (_, page) => rmp.entry((start + BigInt(page * PAGE_SIZE)) as SysPhysAddr)!,
-  );
-}
-
-function alike(a: RmpRegion, b: RmpRegion): boolean {
-  return a.length === b.length && a.every((entry, page) => sameEntry(entry, b[page]!));
+/** The entries of a region. Those that have not changed are the same objects as before; if none has, so is the region. */
+function entriesOf({ rmp }: SnpMachine, start: bigint, before: RmpRegion | undefined): RmpRegion {
+  const read = (page: number): RmpEntry => {
+    const entry = rmp.entry((start + BigInt(page * PAGE_SIZE)) as SysPhysAddr)!;
+    const old = before?.[page];
+    return old !== undefined && sameEntry(entry, old) ? old : entry;
+  };
+  const first = read(0);
+  const isWhole = first.assigned && first.pageSize === PageSize.Huge;
+  const entries = isWhole
+    ? [first]
+    : Array.from({ length: PAGES }, (_, page) => (page === 0 ? first : read(page)));
+  const isSame = before?.length === entries.length && entries.every((entry, page) => entry === before[page]);
+  return isSame ? before : entries;
 }
 
 function sameEntry(a: RmpEntry, b: RmpEntry): boolean {

@@ -30,10 +30,13 @@ interface Moment {
   readonly event: number;
 }
 
+/** Called after a step, with its index in the play and its world. */
+type OnMoment = (moment: number, world: World, camera: Camera, note: StepNote) => void;
+
 /** Passed to a scenario, which describes each of its steps to it. */
 export class Recorder {
   readonly moments: Moment[] = [];
-  readonly #onMoment: (moment: number, world: World, camera: Camera) => void;
+  readonly #onMoment: OnMoment;
   #camera: Camera | undefined;
   #world: World | undefined;
   #now: StepNote | undefined;
@@ -41,7 +44,7 @@ export class Recorder {
   #events = 0;
 
   /** @param onMoment - called after each step. Its error ends the play */
-  constructor(onMoment: (moment: number, world: World, camera: Camera) => void = () => {}) {
+  constructor(onMoment: OnMoment = () => {}) {
     this.#onMoment = onMoment;
   }
 
@@ -110,7 +113,7 @@ export class Recorder {
     if (this.#camera === undefined || this.#world === undefined)
       throw new Error('a scenario begins with its world');
     this.moments.push({ note, call: this.#call, event });
-    this.#onMoment(this.moments.length - 1, this.#world, this.#camera);
+    this.#onMoment(this.moments.length - 1, this.#world, this.#camera, note);
   }
 }
 
@@ -124,14 +127,34 @@ export class Timeline {
     this.steps = steps;
   }
 
-  /** Plays a scenario twice: for its steps, and for the states after those that are shown. */
-  static async record(scenario: Scenario): Promise<Timeline> {
-    const { moments } = await played(scenario);
-    const kept = keptMoments(moments);
-    const frames = new Map<number, Frame>();
-    await played(scenario, (moment, _, camera) => {
-      if (kept.has(moment)) frames.set(moment, camera.capture());
+  /**
+   * Plays a scenario. If a long run of events is one step, it plays it once more: the state of that step is the one after the last
+   * event of the run, and only a whole play tells which one that is.
+   *
+   * @param onProgress - called after each step or event, with the number of those that were played, and that of all if it is known
+   */
+  static async record(
+    scenario: Scenario,
+    onProgress: (done: number, total: number | undefined) => void = () => {},
+  ): Promise<Timeline> {
+    let frames = new Map<number, Frame>();
+    let fold: string | undefined;
+    let length = 0;
+    const { moments } = await played(scenario, (moment, _, camera, note) => {
+      length = note.fold !== undefined && note.fold === fold ? length + 1 : 1;
+      fold = note.fold;
+      if (length < FOLDED) frames.set(moment, camera.capture());
+      onProgress(moment + 1, undefined);
     });
+    const kept = keptMoments(moments);
+    const total = moments.length;
+    if ([...kept.keys()].some((moment) => !frames.has(moment))) {
+      frames = new Map();
+      await played(scenario, (moment, _, camera) => {
+        if (kept.has(moment)) frames.set(moment, camera.capture());
+        onProgress(total + moment + 1, 2 * total);
+      });
+    }
     const steps = [...kept].map(([moment, count]): Step => {
       const { note, call, event } = moments[moment]!;
       const title = count > 1 ? `${note.title} ×${count}` : note.title;
@@ -171,10 +194,7 @@ export class Timeline {
   }
 }
 
-async function played(
-  scenario: Scenario,
-  onMoment?: (moment: number, world: World, camera: Camera) => void,
-): Promise<Recorder> {
+async function played(scenario: Scenario, onMoment?: OnMoment): Promise<Recorder> {
   const recorder = new Recorder(onMoment);
   await scenario.play(recorder);
   return recorder;

@@ -5,7 +5,10 @@ export interface TreeRow {
   /** `0-256/1`: the indexes from the root down. */
   readonly id: string;
   readonly depth: number;
-  readonly at: EntryAt | undefined;
+  readonly table: bigint;
+  /** 0 (PT) to 4 (PML5). */
+  readonly level: number;
+  readonly isPresent: boolean;
   /** The first index, and the number of entries: more than one only for entries that are not present. */
   readonly index: number;
   readonly count: number;
@@ -24,7 +27,7 @@ export function treeRows(images: TableImages, open: ReadonlySet<string>): TreeRo
   const addTable = (table: bigint, level: number, prefix: string, base: bigint): void => {
     const words = images.tables.get(table);
     if (words === undefined) return;
-    const depth = images.levels - 1 - level;
+    const common = { depth: images.levels - 1 - level, table, level };
     const span = 1n << BigInt(12 + 9 * level);
     for (let index = 0; index < 512; ) {
       const vaddr = canonical(base + BigInt(index) * span, images.levels);
@@ -32,19 +35,28 @@ export function treeRows(images: TableImages, open: ReadonlySet<string>): TreeRo
       if ((words[index]! & 1n) === 0n) {
         let end = index + 1;
         while (end < 512 && (words[end]! & 1n) === 0n) end += 1;
-        rows.push({ id, depth, at: undefined, index, count: end - index, vaddr, isOpen: false });
+        rows.push({ ...common, id, isPresent: false, index, count: end - index, vaddr, isOpen: false });
         index = end;
         continue;
       }
-      const at = entryIn(images, table, index, level);
-      const isOpen = !at.entry.leaf && open.has(id);
-      rows.push({ id, depth, at, index, count: 1, vaddr, isOpen });
-      if (isOpen) addTable(at.entry.address, level - 1, id, base + BigInt(index) * span);
+      // Entries are decoded when they are drawn, which most are not.
+      const next = open.has(id) ? entryIn(images, table, index, level).entry : undefined;
+      const isOpen = next?.leaf === false;
+      rows.push({ ...common, id, isPresent: true, index, count: 1, vaddr, isOpen });
+      if (isOpen) addTable(next!.address, level - 1, id, base + BigInt(index) * span);
       index += 1;
     }
   };
   addTable(images.root, images.levels - 1, '', 0n);
   return rows;
+}
+
+/** The entry of a row; `undefined` for entries that are not present. */
+export function entryOf(
+  images: TableImages,
+  { isPresent, table, index, level }: TreeRow,
+): EntryAt | undefined {
+  return isPresent ? entryIn(images, table, index, level) : undefined;
 }
 
 /** The ids of the entries that lead to a virtual address, from the root down. */

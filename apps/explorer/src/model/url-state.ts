@@ -1,5 +1,4 @@
 import { AddressProblem, type AddressSpace, hex, parseAddress } from './address.ts';
-import { scenarioById } from './catalogue.ts';
 
 /** The part of the page's state that its address holds. */
 export interface UrlState {
@@ -23,8 +22,13 @@ export function encodeState({ tab, scenario, step, selection }: UrlState): strin
 
 /**
  * The state in the text after `#`. Of a field that is wrong, the initial value is taken, and a sentence says what is wrong.
+ *
+ * @param isScenario - whether a scenario has this id
  */
-export function decodeState(text: string): {
+export function decodeState(
+  text: string,
+  isScenario: (id: string) => boolean,
+): {
   readonly state: UrlState;
   readonly problem: string | undefined;
 } {
@@ -34,7 +38,7 @@ export function decodeState(text: string): {
   if (tab !== 'story' && tab !== 'dump')
     problems.push(`The address names the tab “${tab}”, which does not exist.`);
   const scenario = fields.get('scenario') ?? INITIAL.scenario;
-  const isKnown = scenarioById(scenario) !== undefined;
+  const isKnown = isScenario(scenario);
   if (!isKnown) problems.push(`The address names the scenario “${scenario}”, which does not exist.`);
   const step = fields.get('step') ?? '0';
   const isStep = /^\d{1,6}$/.test(step);

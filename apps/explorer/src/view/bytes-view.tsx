@@ -1,14 +1,15 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { hex } from '../model/address.ts';
-import { type Peek, type Peeks, peek } from '../model/peek.ts';
-import { selection, step, timeline } from '../store.ts';
+import type { Peek, Peeks } from '../model/peek.ts';
+import { bytesAt, recording } from '../player/player-store.ts';
+import { problem, selection, step } from '../store.ts';
 
 /** The first bytes of the selected page: what the guest reads, and what the host reads. */
 export function BytesView() {
   const peeks = useSignal<Peeks | undefined>(undefined);
   const isOld = useSignal(false);
-  const [recorded, at, page] = [timeline.value, step.value, selection.value];
+  const [recorded, at, page] = [recording.value, step.value, selection.value];
   const key = page && `${page.virtual} ${page.system}`;
   // `key` stands for `page`.
   useEffect(() => {
@@ -17,10 +18,14 @@ export function BytesView() {
     let isLast = true;
     // The step is painted first; of quick steps only the last one is read.
     const wait = setTimeout(async () => {
-      const found = await peek(recorded, at, page);
-      if (!isLast) return;
-      peeks.value = found;
-      isOld.value = false;
+      try {
+        const found = await bytesAt(at, page);
+        if (!isLast) return;
+        peeks.value = found;
+        isOld.value = false;
+      } catch (error) {
+        problem.value = (error as Error).message;
+      }
     }, 60);
     return () => {
       isLast = false;

@@ -1,10 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks';
-
-/** A cell: its kind has a colour and a pattern in the style sheet, `--state-KIND`. */
-export interface Cell {
-  readonly kind: string;
-  readonly letter: string;
-}
+import { type Cell, paintCells, paintTile } from './cell-paint.ts';
 
 interface Props {
   readonly label: string;
@@ -22,21 +17,13 @@ interface Props {
 export function CellMap({ label, columns, cells, marked, cursor, onCursor, onPick, onOut }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const rows = Math.ceil(cells.length / columns);
-  useEffect(() => {
-    const draw = (): void => {
-      // The observer may report once more after the map has gone.
-      if (canvas.current !== null) paint(canvas.current, cells, columns, rows, marked, cursor);
-    };
-    draw();
-    const observer = new ResizeObserver(draw);
-    observer.observe(canvas.current!);
-    const scheme = matchMedia('(prefers-color-scheme: dark)');
-    scheme.addEventListener('change', draw);
-    return () => {
-      observer.disconnect();
-      scheme.removeEventListener('change', draw);
-    };
-  });
+  const draw = useRef(() => {});
+  draw.current = () => {
+    // An observer may report once more after the map has gone.
+    if (canvas.current !== null) paintCells(canvas.current, { cells, columns, rows, marked, cursor });
+  };
+  useEffect(() => draw.current(), [cells, columns, marked, cursor]);
+  useEffect(() => watchLooks(canvas.current!, () => draw.current()), []);
   const cellAt = (event: MouseEvent): number => {
     const { width, height } = canvas.current!.getBoundingClientRect();
     const x = Math.min(columns - 1, Math.floor((event.offsetX / width) * columns));
@@ -68,58 +55,31 @@ export function CellMap({ label, columns, cells, marked, cursor, onCursor, onPic
   );
 }
 
-function paint(
-  canvas: HTMLCanvasElement,
-  cells: readonly Cell[],
-  columns: number,
-  rows: number,
-  marked: number,
-  cursor: number,
-): void {
-  const { width, height } = canvas.getBoundingClientRect();
-  if (width === 0) return;
-  const scale = devicePixelRatio;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
-  const context = canvas.getContext('2d')!;
-  context.scale(scale, scale);
-  const style = getComputedStyle(canvas);
-  const colour = (name: string): string => style.getPropertyValue(name).trim() || style.color;
-  const [w, h] = [width / columns, height / rows];
-  const size = Math.floor(Math.min(w, h) * 0.68);
-  context.font = `600 ${size}px ${style.fontFamily}`;
-  context.textAlign = 'center';
-  context.textBaseline = 'middle';
-  const fills = new Map<string, readonly [string, string]>();
-  cells.forEach(({ kind, letter }, index) => {
-    const x = (index % columns) * w;
-    const y = Math.floor(index / columns) * h;
-    let fill = fills.get(kind);
-    if (fill === undefined) {
-      fill = [colour(`--fill-${kind}`), colour(`--ink-${kind}`)];
-      fills.set(kind, fill);
-    }
-    context.fillStyle = fill[0];
-    context.fillRect(x + 0.5, y + 0.5, w - 1, h - 1);
-    if (letter === '' || size < 6) return;
-    context.fillStyle = fill[1];
-    context.fillText(letter, x + w / 2, y + h / 2 + 0.5);
-  });
-  outline(context, cursor, columns, w, h, colour('--line-strong'), 1);
-  outline(context, marked, columns, w, h, colour('--accent'), 2.5);
+/** One cell of a map, in a legend. The words beside it name it. */
+export function Swatch({ kind, letter }: Cell) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const draw = (): void => {
+      if (canvas.current !== null) paintTile(canvas.current, { kind, letter });
+    };
+    draw();
+    return watchLooks(canvas.current!, draw);
+  }, [kind, letter]);
+  return (
+    <span aria-hidden="true">
+      <canvas ref={canvas} class="swatch" />
+    </span>
+  );
 }
 
-function outline(
-  context: CanvasRenderingContext2D,
-  cell: number,
-  columns: number,
-  w: number,
-  h: number,
-  colour: string,
-  width: number,
-): void {
-  if (cell < 0) return;
-  context.strokeStyle = colour;
-  context.lineWidth = width;
-  context.strokeRect((cell % columns) * w, Math.floor(cell / columns) * h, w, h);
+/** Calls `draw` when the size of a canvas or the colours of the page change. Returns the function that ends that. */
+function watchLooks(canvas: HTMLCanvasElement, draw: () => void): () => void {
+  const observer = new ResizeObserver(draw);
+  observer.observe(canvas);
+  const scheme = matchMedia('(prefers-color-scheme: dark)');
+  scheme.addEventListener('change', draw);
+  return () => {
+    observer.disconnect();
+    scheme.removeEventListener('change', draw);
+  };
 }

@@ -3,7 +3,8 @@ import { useMemo } from 'preact/hooks';
 import { hex } from '../model/address.ts';
 import { blockAt, type HeapImage } from '../model/heap-image.ts';
 import { choose, frame, selection } from '../store.ts';
-import { type Cell, CellMap } from './cell-map.tsx';
+import { CellMap } from './cell-map.tsx';
+import type { Cell } from './cell-paint.ts';
 
 const COLUMNS = 64;
 const LETTERS = { free: '', allocated: 'A', reserved: 'R' } as const;

@@ -1,58 +1,71 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useMemo, useRef } from 'preact/hooks';
 import { hex } from '../model/address.ts';
+import type { Frame } from '../model/frame.ts';
 import { entryAt } from '../model/rmp-image.ts';
-import { CELLS, cellStates, STATE_TEXT, windowOf, ZOOMS } from '../model/rmp-map.ts';
+import { CELLS, cellStates, STATE_TEXT, windowOf, ZOOMS, type Zoom } from '../model/rmp-map.ts';
 import { choose, frame, selection } from '../store.ts';
-import { CellMap } from './cell-map.tsx';
+import { CellMap, Swatch } from './cell-map.tsx';
 
 const COLUMNS = 32;
 
+/** The part of memory that the map shows, and its cursor, while the page at `spa` is selected. */
+interface Place {
+  readonly spa: bigint | undefined;
+  readonly start: bigint;
+  readonly cursor: number;
+}
+
+function placeOf(zoom: Zoom, address: bigint, spa: bigint | undefined): Place {
+  const start = windowOf(zoom, address);
+  return { spa, start, cursor: Number((address - start) / zoom.cell) };
+}
+
 /** The reverse map table as a map of pages, from 4 KiB to all of the machine. */
 export function RmpView() {
-  const level = useSignal(0);
-  const start = useSignal(0n);
-  const cursor = useSignal(0);
-  const image = frame.value?.rmp;
-  const spa = selection.value?.system;
-  const zoom = ZOOMS[level.value]!;
-  const last = useRef<bigint | undefined>(undefined);
-  useEffect(() => {
-    if (spa === undefined) return;
-    start.value = windowOf(zoom, spa);
-    if (last.current !== spa) cursor.value = Number((spa - start.value) / zoom.cell);
-    last.current = spa;
-  }, [spa, zoom, start, cursor]);
   const now = frame.value;
-  if (image === undefined || now === undefined)
-    return <section class="panel" aria-label="Reverse map table" />;
-  const states = cellStates(image, now.nested, zoom, start.value);
-  const at = start.value + BigInt(cursor.value) * zoom.cell;
-  const state = states[cursor.value] ?? 'OUTSIDE';
-  const marked = spa === undefined ? -1 : Number((spa - start.value) / zoom.cell);
+  if (now === undefined) return <section class="panel rmp" aria-label="Reverse map table" />;
+  return <RmpMap now={now} />;
+}
+
+function RmpMap({ now }: { readonly now: Frame }) {
+  const level = useSignal(0);
+  const moved = useSignal<Place | undefined>(undefined);
+  const around = useRef(0n);
+  const spa = selection.value?.system;
+  const { rmp: image, nested } = now;
+  const zoom = ZOOMS[level.value]!;
+  if (spa !== undefined) around.current = spa;
+  // The map is where the reader has moved it, until another page is selected.
+  const place =
+    moved.value !== undefined && moved.value.spa === spa ? moved.value : placeOf(zoom, around.current, spa);
+  const { start, cursor } = place;
+  const states = useMemo(() => cellStates(image, nested, zoom, start), [image, nested, zoom, start]);
+  const cells = useMemo(() => states.map((one) => ({ kind: one, letter: STATE_TEXT[one][0] })), [states]);
+  const at = start + BigInt(cursor) * zoom.cell;
+  const state = states[cursor] ?? 'OUTSIDE';
+  const marked = spa === undefined || spa < start ? -1 : Number((spa - start) / zoom.cell);
   const entry = entryAt(image, at);
-  const zoomTo = (to: number, around: bigint): void => {
+  const zoomTo = (to: number, address: bigint): void => {
     level.value = Math.max(0, Math.min(ZOOMS.length - 1, to));
-    start.value = windowOf(ZOOMS[level.value]!, around);
-    cursor.value = Number((around - start.value) / ZOOMS[level.value]!.cell);
+    moved.value = placeOf(ZOOMS[level.value]!, address, spa);
   };
   const pick = (cell: number): void => {
-    const page = start.value + BigInt(cell) * zoom.cell;
+    const page = start + BigInt(cell) * zoom.cell;
     if (page >= image.size) return;
     if (level.value === 0) choose('system', page);
     else zoomTo(level.value - 1, page);
   };
   const page = (by: bigint): void => {
-    const size = zoom.cell * BigInt(CELLS);
-    const to = start.value + by * size;
-    if (to >= 0n && to < image.size) start.value = to;
+    const to = start + by * zoom.cell * BigInt(CELLS);
+    if (to >= 0n && to < image.size) moved.value = { ...place, spa, start: to };
   };
   return (
     <section class="panel rmp" aria-label="Reverse map table">
       <h3>
         RMP{' '}
         <small>
-          {hex(start.value)} – {hex(start.value + zoom.cell * BigInt(CELLS))}
+          {hex(start)} – {hex(start + zoom.cell * BigInt(CELLS))}
         </small>
       </h3>
       <div class="tools">
@@ -79,11 +92,11 @@ export function RmpView() {
       <CellMap
         label={`Map of the RMP, ${CELLS} cells of ${zoom.name}. ${hex(at)}: ${STATE_TEXT[state][1]}`}
         columns={COLUMNS}
-        cells={states.map((one) => ({ kind: one, letter: STATE_TEXT[one][0] }))}
+        cells={cells}
         marked={marked}
-        cursor={cursor.value}
+        cursor={cursor}
         onCursor={(cell) => {
-          cursor.value = cell;
+          moved.value = { ...place, spa, cursor: cell };
         }}
         onPick={pick}
         onOut={() => zoomTo(level.value + 1, at)}
@@ -96,7 +109,7 @@ export function RmpView() {
       <ul class="legend">
         {[...new Set(states)].map((one) => (
           <li key={one}>
-            <span class={`swatch state-${one}`}>{STATE_TEXT[one][0]}</span> {STATE_TEXT[one][1]}
+            <Swatch kind={one} letter={STATE_TEXT[one][0]} /> {STATE_TEXT[one][1]}
           </li>
         ))}
       </ul>

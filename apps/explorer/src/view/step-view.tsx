@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
-import { current, frame, problem, step, timeline } from '../store.ts';
+import { codeAt } from '../player/player-store.ts';
+import { current, frame, problem, step } from '../store.ts';
 
 /** The step: its line of code, the reason for it, and its outcome. */
 export function StepView() {
@@ -8,9 +9,10 @@ export function StepView() {
   if (now === undefined) return <section class="step" aria-label="Step" aria-busy="true" />;
   const { title, actor, code, why, outcome } = now;
   const copy = async (): Promise<void> => {
-    const recorded = timeline.value!;
     try {
-      await navigator.clipboard.writeText(recorded.scenario.source(recorded, step.value));
+      // The text may come later than the click, which is what allows the page to write.
+      const text = codeAt(step.value).then((code) => new Blob([code], { type: 'text/plain' }));
+      await navigator.clipboard.write([new ClipboardItem({ 'text/plain': text })]);
       copied.value = true;
       setTimeout(() => {
         copied.value = false;

@@ -1,14 +1,20 @@
+import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { SCENARIOS } from '../model/catalogue.ts';
-import { goTo, openScenario, problem, scenarioId, step, timeline } from '../store.ts';
+import type { Step } from '../model/step.ts';
+import { cancel, playing, recording, scenarios } from '../player/player-store.ts';
+import { goTo, openScenario, problem, step } from '../store.ts';
 
+/** Milliseconds: a play that takes longer shows how far it is. */
+const SLOW = 200;
+const NO_STEPS: readonly Step[] = [];
 const GROUPS = ['The loop', 'What if', 'Attacks'] as const;
 const ACTORS = { guest: 'G', hypervisor: 'H', processor: 'P' } as const;
 
 /** The scenario, and its steps: forward, back, and by scrubbing. */
 export function TimelineView() {
   const list = useRef<HTMLOListElement>(null);
-  const steps = timeline.value?.steps ?? [];
+  const shown = recording.value?.scenario;
+  const steps = recording.value?.steps ?? NO_STEPS;
   const now = step.value;
   useEffect(() => {
     const item = list.current?.querySelector<HTMLElement>('[aria-current="step"]');
@@ -17,7 +23,7 @@ export function TimelineView() {
     const top = item.offsetTop - box.offsetTop;
     if (top < box.scrollTop || top + item.offsetHeight > box.scrollTop + box.clientHeight)
       box.scrollTop = top - box.clientHeight / 2;
-  });
+  }, [now, steps]);
   const onKey = (event: KeyboardEvent): void => {
     const move = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[
       event.key
@@ -32,7 +38,7 @@ export function TimelineView() {
       <label class="scenario">
         <span class="label">Scenario</span>
         <select
-          value={scenarioId.value}
+          value={playing.value?.scenario.id ?? shown?.id}
           onChange={(event) => {
             problem.value = undefined;
             void openScenario(event.currentTarget.value);
@@ -40,16 +46,19 @@ export function TimelineView() {
         >
           {GROUPS.map((group) => (
             <optgroup label={group} key={group}>
-              {SCENARIOS.filter((scenario) => scenario.group === group).map(({ id, title }) => (
-                <option value={id} key={id}>
-                  {title}
-                </option>
-              ))}
+              {scenarios.value
+                .filter((scenario) => scenario.group === group)
+                .map(({ id, title }) => (
+                  <option value={id} key={id}>
+                    {title}
+                  </option>
+                ))}
             </optgroup>
           ))}
         </select>
       </label>
-      <p class="summary">{timeline.value?.scenario.summary}</p>
+      <p class="summary">{(playing.value?.scenario ?? shown)?.summary}</p>
+      <Playing />
       <div class="transport">
         <button type="button" aria-label="First step" disabled={now === 0} onClick={() => goTo(0)}>
           ⇤
@@ -85,7 +94,7 @@ export function TimelineView() {
       </div>
       <ol class="steps" ref={list} onKeyDown={onKey} aria-label="Steps">
         {steps.map(({ title, actor, call, outcome }, index) => (
-          <li key={`${scenarioId.value}-${index}`} class={call !== steps[index - 1]?.call ? 'first' : ''}>
+          <li key={`${shown?.id}-${index}`} class={call !== steps[index - 1]?.call ? 'first' : ''}>
             <button
               type="button"
               tabIndex={index === now ? 0 : -1}
@@ -103,5 +112,38 @@ export function TimelineView() {
         ))}
       </ol>
     </section>
+  );
+}
+
+/** How far a play is that takes its time. */
+function Playing() {
+  const isSlow = useSignal(false);
+  const now = playing.value;
+  const id = now?.scenario.id;
+  useEffect(() => {
+    isSlow.value = false;
+    if (id === undefined) return;
+    const wait = setTimeout(() => {
+      isSlow.value = true;
+    }, SLOW);
+    return () => clearTimeout(wait);
+  }, [id]);
+  if (now === undefined || !isSlow.value) return null;
+  const { done, total } = now.progress;
+  return (
+    <p class="work" role="status">
+      <span>
+        Playing…{' '}
+        <progress aria-label="Playing" max={1} value={total === undefined ? undefined : done / total} />
+      </span>
+      <small>
+        {done} {total !== undefined && `of ${total} `}events
+      </small>
+      {recording.value !== undefined && (
+        <button type="button" onClick={cancel}>
+          Cancel
+        </button>
+      )}
+    </p>
   );
 }

@@ -1,7 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { hex } from '../model/address.ts';
-import { bitsText, idsTo, type TreeRow, treeRows } from '../model/tree-rows.ts';
+import type { EntryAt } from '../model/table-images.ts';
+import { bitsText, entryOf, idsTo, type TreeRow, treeRows } from '../model/tree-rows.ts';
 import { choose, frame, selection } from '../store.ts';
 
 const ROW = 22;
@@ -22,9 +23,7 @@ export function TreeView() {
   const key = [...open].join();
   // `key` stands for `open`.
   const rows = useMemo(() => (tables === undefined ? [] : treeRows(tables, open)), [tables, key]);
-  const selected = rows.findLastIndex(
-    (row) => path.includes(row.id) || holds(row, vaddr, tables?.levels ?? 4),
-  );
+  const selected = rows.findLastIndex(({ id }) => path.includes(id));
 
   // It scrolls when another page is selected.
   useEffect(() => {
@@ -41,9 +40,11 @@ export function TreeView() {
     if (!next.delete(id)) next.add(id);
     toggled.value = next;
   };
+  const entry = (row: TreeRow) => tables && entryOf(tables, row)?.entry;
   const act = (row: TreeRow): void => {
-    if (row.at === undefined) return;
-    if (row.at.entry.leaf) choose('virtual', row.vaddr);
+    const leaf = entry(row)?.leaf;
+    if (leaf === undefined) return;
+    if (leaf) choose('virtual', row.vaddr);
     else toggle(row.id);
   };
   const move = (to: number): void => {
@@ -65,7 +66,7 @@ export function TreeView() {
     }[event.key];
     if (step !== undefined) move(cursor.value + step);
     else if (row !== undefined && (event.key === 'Enter' || event.key === ' ')) act(row);
-    else if (row !== undefined && event.key === 'ArrowRight' && row.at?.entry.leaf === false && !row.isOpen)
+    else if (row !== undefined && event.key === 'ArrowRight' && entry(row)?.leaf === false && !row.isOpen)
       toggle(row.id);
     else if (row !== undefined && event.key === 'ArrowLeft' && row.isOpen) toggle(row.id);
     else return;
@@ -98,7 +99,7 @@ export function TreeView() {
               <Row
                 key={row.id}
                 row={row}
-                levels={tables!.levels}
+                at={entryOf(tables!, row)}
                 isSelected={first + i === selected}
                 isCursor={first + i === cursor.value}
                 onAct={() => {
@@ -119,15 +120,15 @@ export function TreeView() {
 
 interface RowProps {
   readonly row: TreeRow;
-  readonly levels: number;
+  readonly at: EntryAt | undefined;
   readonly isSelected: boolean;
   readonly isCursor: boolean;
   readonly onAct: () => void;
 }
 
-function Row({ row, levels, isSelected, isCursor, onAct }: RowProps) {
-  const { id, depth, at, index, count, isOpen } = row;
-  const name = NAMES[levels - 1 - depth];
+function Row({ row, at, isSelected, isCursor, onAct }: RowProps) {
+  const { id, depth, level, index, count, isOpen } = row;
+  const name = NAMES[level];
   const isTable = at?.entry.leaf === false;
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the tree has the focus and the keys
@@ -161,11 +162,4 @@ function Row({ row, levels, isSelected, isCursor, onAct }: RowProps) {
       )}
     </div>
   );
-}
-
-/** Whether a row is the large page around an address. */
-function holds({ at, vaddr, depth }: TreeRow, address: bigint | undefined, levels: number): boolean {
-  if (address === undefined || at?.entry.leaf !== true) return false;
-  const size = 1n << BigInt(12 + 9 * (levels - 1 - depth));
-  return address >= vaddr && address < vaddr + size;
 }

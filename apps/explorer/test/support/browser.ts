@@ -27,9 +27,9 @@ export interface Served {
   close(): Promise<void>;
 }
 
-export async function serve(): Promise<Served> {
+export async function serve(folder: string = DIST): Promise<Served> {
   const server = createServer(({ url = '/' }, response) => {
-    const path = join(DIST, url === '/' ? 'index.html' : new URL(url, 'http://page').pathname);
+    const path = join(folder, url === '/' ? 'index.html' : new URL(url, 'http://page').pathname);
     if (!existsSync(path)) response.writeHead(404).end();
     else
       response

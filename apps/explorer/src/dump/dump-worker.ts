@@ -1,12 +1,13 @@
 /** The worker that reads a dump. The file stays in the browser, and only the pieces that are needed are read. */
 import type { BlobReader } from '@svsm/dump';
+import type { WorkerMessage } from '../worker-client.ts';
 import { countingSource } from './counting-source.ts';
-import type { Message, Request } from './protocol.ts';
+import type { Answer, Request } from './protocol.ts';
 import { DumpReader, unpacked } from './reader.ts';
 
 /** The part of a worker's global scope that is used here. */
 interface Scope {
-  postMessage(message: Message): void;
+  postMessage(message: WorkerMessage<Answer, number>): void;
   onmessage: ((event: MessageEvent<{ readonly id: number; readonly request: Request }>) => void) | null;
 }
 
