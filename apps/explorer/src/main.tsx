@@ -4,5 +4,6 @@ import './style.css';
 import { restore } from './store.ts';
 
 render(<App />, document.getElementById('app')!);
-addEventListener('hashchange', () => void restore());
-await restore();
+// A step that was just taken may still change the address: the event has the one that was asked for.
+addEventListener('hashchange', ({ newURL }) => void restore(new URL(newURL).hash));
+await restore(location.hash);

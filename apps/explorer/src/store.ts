@@ -69,11 +69,11 @@ export function openTab(to: UrlState['tab']): void {
   remember();
 }
 
-/** Takes the state from the page's address. */
-export async function restore(): Promise<void> {
+/** Takes the state from the part of the page's address after `#`. */
+export async function restore(hash: string): Promise<void> {
   clearTimeout(waiting);
   // The tab needs no list of scenarios.
-  tab.value = decodeState(location.hash, () => true).state.tab;
+  tab.value = decodeState(hash, () => true).state.tab;
   try {
     await listScenarios();
   } catch (error) {
@@ -81,7 +81,7 @@ export async function restore(): Promise<void> {
     return;
   }
   const isScenario = (id: string): boolean => scenarios.value.some((scenario) => scenario.id === id);
-  const { state, problem: found } = decodeState(location.hash, isScenario);
+  const { state, problem: found } = decodeState(hash, isScenario);
   batch(() => {
     chosen.value = state.selection;
     problem.value = found;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { AddressProblem, parseAddress, resolve } from '../src/model/address.ts';
 import { SCENARIOS, scenarioById } from '../src/model/catalogue.ts';
-import { cellStates, STATE_TEXT, windowOf, ZOOMS } from '../src/model/rmp-map.ts';
+import { cellStates, STATE_TEXT, statesIn, windowOf, ZOOMS } from '../src/model/rmp-map.ts';
 import { Timeline } from '../src/model/timeline.ts';
 import { entryOf, idsTo, treeRows } from '../src/model/tree-rows.ts';
 import { decodeState, encodeState, INITIAL } from '../src/model/url-state.ts';
@@ -82,7 +82,13 @@ test('any text is a state, with at most one sentence about it', () => {
 
 test.each([
   ['scenario=nothing', 'the scenario “nothing”, which does not exist'],
-  ['step=two', 'step “two”, which is not a number'],
+  ['step=two', 'step “two”, which is not the number of a step'],
+  ['step=-1', 'step “-1”'],
+  ['step=1e99', 'step “1e99”'],
+  [`step=${'9'.repeat(1000)}`, '999…”'],
+  [`at=v:0x${'f'.repeat(10_000)}`, 'fff… is not a canonical virtual address'],
+  [`at=s:0x1${'0'.repeat(10_000)}`, '000… is not a physical address'],
+  ['scenario=<script>alert(1)</script>', 'the scenario “<script>alert(1)</script>”'],
   ['tab=other', 'the tab “other”, which does not exist'],
   ['at=v:zz', 'is not an address'],
 ])('#%s is named, and the initial value is taken', (text, words) => {
@@ -114,6 +120,31 @@ test('the map shows one page, 2 MiB or 2 GiB in a cell, up to the end of memory'
   expect(states).toEqual(['SHARED', 'MIXED', 'MIXED']);
   expect(windowOf(ZOOMS[2]!, spa)).toBe(0n);
   expect(ZOOMS[2]!.cell * 512n).toBe(rmp.size);
-  const letters = Object.values(STATE_TEXT).map(([, text]) => text);
+});
+
+test('each state has its own words, and each state of a page that is not free its own letter', () => {
+  const all = Object.values(STATE_TEXT);
+  expect(new Set(all.map(([, text]) => text)).size).toBe(all.length);
+  const letters = all.map(([letter]) => letter).filter((letter) => letter !== '');
+  expect(letters).toHaveLength(all.length - 3);
   expect(new Set(letters).size).toBe(letters.length);
+});
+
+test('the states of a cell of any size are those of its pages', async () => {
+  const { steps } = await Timeline.record(scenarioById('by-hand')!);
+  const { rmp, nested } = steps.at(-1)!.frame;
+  for (const [start, size] of [
+    [0n, 1n << 21n],
+    [0x100_0000n, 1n << 21n],
+    [0x0e0_0000n, 1n << 23n],
+    [0n, 1n << 27n],
+    [rmp.size - (1n << 21n), 1n << 31n],
+  ] as const) {
+    const slow = new Map<string, number>();
+    const end = start + size < rmp.size ? start + size : rmp.size;
+    const zoom = ZOOMS[0]!;
+    for (let at = start; at < end; at += zoom.cell * 512n)
+      for (const state of cellStates(rmp, nested, zoom, at)) slow.set(state, (slow.get(state) ?? 0) + 1);
+    expect(new Map([...statesIn(rmp, nested, start, size)].sort())).toEqual(new Map([...slow].sort()));
+  }
 });

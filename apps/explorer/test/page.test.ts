@@ -1,10 +1,13 @@
 /** The page in a browser: each view, each control, wrong input, and axe. Skipped where there is no Chromium. */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { gunzipSync } from 'node:zlib';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { CHROMIUM, type Served, serve } from './support/browser.ts';
+import { writeLargeCore } from './support/large-core.ts';
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const fixture = (name: string): Buffer =>
@@ -124,8 +127,20 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     await page.getByRole('button', { name: 'Dismiss' }).click();
     await page.getByRole('button', { name: 'Step forward' }).click();
     expect(await now()).toBe('1');
-    await page.goto(`${served.url}#step=9999`);
-    await expect.poll(alert, { timeout: 60_000 }).toContain('step 9999');
+    for (const [hash, words] of [
+      ['step=9999', 'step 9999'],
+      ['step=-1', 'step “-1”'],
+      ['step=1e99', 'step “1e99”'],
+      ['scenario=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E', 'the scenario “<img src=x onerror=alert(1)>”'],
+      [`at=v:0x${'f'.repeat(5000)}`, 'is not a canonical virtual address'],
+      ['tab=%00', 'which does not exist'],
+    ] as const) {
+      await page.goto(`${served.url}#${hash}`);
+      await expect.poll(alert, { timeout: 60_000 }).toContain(words);
+      expect((await alert()).length).toBeLessThan(200);
+    }
+    await page.getByRole('button', { name: 'Step forward' }).click();
+    expect(await now()).toBe('1');
   });
 
   test('a dump is browsed, filtered, walked and searched', async () => {
@@ -160,7 +175,59 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     expect(await page.locator('.side .readout').innerText()).toContain('0');
   });
 
-  test('another format and a damaged dump are refused, and the open dump stays', async () => {
+  test('a core of 4 GiB is opened without being read whole, and its search can be given up', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'explorer-'));
+    try {
+      const file = join(folder, 'large.core');
+      writeLargeCore(file);
+      await open('tab=dump');
+      await page.getByLabel('CR3').fill('fffff000');
+      await page.locator('input[type=file]').setInputFiles(file);
+      await page.locator('.mappings .row').first().waitFor();
+      const facts = await page.locator('.facts').innerText();
+      expect(facts).toContain('4.0 GiB');
+      const [, read] = facts.match(/read to open it: ([\d.]+ [KM]?i?B)/)!;
+      expect(read).toMatch(/^[\d.]+ (KiB|B)$/);
+      await page.getByLabel('Text').fill('no such words in this dump');
+      await page.getByRole('button', { name: 'Search' }).click();
+      await page.waitForFunction(() => (document.querySelector('progress')?.value ?? 0) > 0);
+      // The page works while the worker does.
+      await page.getByRole('button', { name: 'Story' }).click();
+      await page.getByRole('button', { name: 'Step forward' }).click();
+      expect(await now()).toBe('1');
+      await page.getByRole('button', { name: 'Dump' }).click();
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await page.locator('progress').waitFor({ state: 'detached' });
+      await page.getByLabel('Walk to').fill('1234');
+      await page.getByRole('button', { name: 'Walk' }).click();
+      await expect
+        .poll(() => page.locator('.side .readout').first().innerText(), { timeout: 60_000 })
+        .toContain('→ 0x1234');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test('a slow attack shows how far it is, and can be given up', async () => {
+    await open('step=2');
+    await page.getByLabel('Scenario').selectOption('attack-list-never');
+    const cancel = page.getByRole('button', { name: 'Cancel' });
+    // A fast machine may be done before the note would show.
+    await cancel
+      .or(page.locator('.steps .title', { hasText: 'The stage' }))
+      .first()
+      .waitFor();
+    if (await cancel.isVisible()) {
+      await cancel.click();
+      expect(await page.getByLabel('Scenario').inputValue()).toBe('by-hand');
+      await page.locator('.bytes[aria-busy="false"] pre').first().waitFor();
+      await page.getByRole('button', { name: 'Step forward' }).click();
+      expect(await now()).toBe('3');
+      await page.locator('.bytes[aria-busy="false"] pre').first().waitFor();
+    }
+  });
+
+  test('another format and a damaged file are refused in one sentence each, and the open dump stays', async () => {
     await open('tab=dump');
     await page.getByRole('button', { name: 'Linux, 5 levels' }).click();
     await page.locator('.mappings .row').first().waitFor();
@@ -170,15 +237,44 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     const cut = fixture('case-a.frames.gz').subarray(0, 5000);
     await input.setInputFiles({ name: 'cut.frames', mimeType: 'application/octet-stream', buffer: cut });
     await expect.poll(alert, { timeout: 60_000 }).toContain('cut.frames');
+    const core = fixture('core-a.sparse.gz');
+    for (const [name, buffer, words] of [
+      ['empty.core', Buffer.alloc(0), 'empty.core'],
+      ['text.gz', gzipSync('hello'), 'text'],
+      ['cut.gz', gzipSync(core).subarray(0, 200), 'cut.gz: its gzip data is damaged or cut off'],
+      ['cut.elf', Buffer.from('7f454c4602010100', 'hex'), 'cut.elf'],
+      ['cut.sparse', core.subarray(0, 3000), 'cut.sparse'],
+    ] as const) {
+      await input.setInputFiles({ name, mimeType: 'application/octet-stream', buffer });
+      await expect.poll(alert, { timeout: 60_000 }).toContain(words);
+    }
+    await page.evaluate(() => {
+      const event = new DragEvent('drop', {
+        bubbles: true,
+        cancelable: true,
+        dataTransfer: new DataTransfer(),
+      });
+      document.querySelector('.dump')!.dispatchEvent(event);
+    });
+    await expect.poll(alert, { timeout: 60_000 }).toContain('is not a file');
+    await page.getByLabel('Walk to').fill('ffffffff81000000');
+    await page.getByRole('button', { name: 'Walk' }).click();
+    await page.locator('.levels li').first().waitFor();
     await page.getByLabel('Walk to').fill('nothing');
     await page.getByRole('button', { name: 'Walk' }).click();
-    await expect.poll(alert, { timeout: 60_000 }).toContain('is not an address');
+    await expect.poll(alert, { timeout: 60_000 }).toContain('“nothing” is not an address');
+    await page.getByLabel('CR3').fill('hello');
+    await input.setInputFiles({ name: 'a.raw', mimeType: 'application/octet-stream', buffer: core });
+    await expect.poll(alert, { timeout: 60_000 }).toContain('“hello” is not an address');
   });
 
   test.each([
     ['story', '', 'light', 1280],
     ['story', 'scenario=no-flush&step=14', 'dark', 390],
+    ['story', 'scenario=by-iterator&step=8', 'light', 390],
+    ['story', 'scenario=attack-overwrite&step=5', 'dark', 1280],
     ['dump', 'tab=dump', 'light', 390],
+    ['dump', 'tab=dump', 'dark', 1280],
   ] as const)('axe finds nothing: %s, %s, %s, %i px', async (_, hash, colorScheme, width) => {
     await open(hash, { viewport: { width, height: 844 }, colorScheme, reducedMotion: 'reduce' });
     if (hash === 'tab=dump') {

@@ -1,11 +1,12 @@
 /** The part of the dump tab that reads: listings, filters, walks, physical pages, searches, and files that are wrong. */
 import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
+import { deflateSync, gunzipSync, gzipSync } from 'node:zlib';
 import { bytesSource } from '@svsm/dump';
 import { expect, test } from 'vitest';
+import { CODECS } from '../src/dump/codecs.ts';
 import { countingSource } from '../src/dump/counting-source.ts';
 import type { Answer } from '../src/dump/protocol.ts';
-import { DumpReader } from '../src/dump/reader.ts';
+import { DumpReader, unpacked } from '../src/dump/reader.ts';
 
 const read = (name: string): Uint8Array =>
   gunzipSync(readFileSync(new URL(`../../../packages/dump/test/fixtures/${name}`, import.meta.url)));
@@ -41,6 +42,63 @@ test('a filter leaves the mappings that are writable and executable', () => {
   expect(starts(tiny.answer({ type: 'runs', filter: 'all' }))).toEqual([0n, 0x1000n]);
   expect(starts(tiny.answer({ type: 'runs', filter: 'w+x' }))).toEqual([0x1000n]);
   expect(starts(tiny.answer({ type: 'runs', filter: 'user' }))).toEqual([]);
+});
+
+test('a long list comes in parts, which follow each other without a gap', () => {
+  const rowsOf = (answer: Answer) => (answer.type === 'runs' ? answer : undefined)!;
+  const whole = reader();
+  const parts = new DumpReader(() => {}, 7);
+  for (const one of [whole, parts])
+    one.open(bytesSource(read('case-a.frames.gz')), 'case-a.frames', undefined);
+  for (const filter of ['all', 'user'] as const) {
+    const { rows } = rowsOf(whole.answer({ type: 'runs', filter }));
+    const found = [];
+    let from: bigint | undefined;
+    do {
+      const part = rowsOf(parts.answer({ type: 'runs', filter, from }));
+      expect(part.rows.length).toBeLessThanOrEqual(7);
+      found.push(...part.rows);
+      from = part.next;
+    } while (from !== undefined);
+    expect(rows.length).toBeGreaterThan(7);
+    expect(found).toEqual(rows);
+  }
+});
+
+test.each(['kdump-qemu-zlib', 'kdump-zstd', 'kdump-lzo', 'kdump-snappy'])(
+  'the pages of %s are unpacked',
+  (name) => {
+    const kdump = reader();
+    const opened = kdump.open(bytesSource(read(`${name}.sparse.gz`)), `${name}.sparse`, undefined);
+    expect(opened).toMatchObject({ type: 'opened', levels: 4 });
+    const listed = kdump.answer({ type: 'runs', filter: 'all' });
+    expect(listed).toMatchObject({ type: 'runs', faults: 0 });
+    expect(listed.type === 'runs' && listed.rows.length).toBeGreaterThan(3);
+  },
+);
+
+test('a page of zlib that is damaged is noticed by its checksum', () => {
+  const page = Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
+  const packed = new Uint8Array(deflateSync(page));
+  expect(CODECS.zlib!(packed, 4096)).toEqual(page);
+  packed[packed.length - 1]! ^= 1;
+  expect(() => CODECS.zlib!(packed, 4096)).toThrow();
+});
+
+test('a gzip file that is damaged, cut off or too large is refused by its name', async () => {
+  const packed = gzipSync(new Uint8Array(100_000));
+  const source = await unpacked(new Blob([packed]), 'a.gz');
+  expect(source.size).toBe(100_000);
+  await expect(unpacked(new Blob([packed.subarray(0, 40)]), 'cut.gz')).rejects.toThrow(
+    'cut.gz: its gzip data',
+  );
+  await expect(unpacked(new Blob([packed]), 'large.gz', 1000)).rejects.toThrow('more than 1000 bytes');
+});
+
+test('a dump stays open if the next one cannot be opened', () => {
+  const tiny = openTiny();
+  expect(tiny.open(bytesSource(new Uint8Array(0)), 'empty.core', undefined).type).toBe('problem');
+  expect(tiny.answer({ type: 'walk', address: 0x1000n })).toMatchObject({ paddr: 0x4000n });
 });
 
 test('a walk goes level by level, to a page or to an entry that is not present', () => {

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { pageStateOf, type SnpMachine } from '@svsm/sev-snp';
+import { pageStateOf, type RmpEntry, type SnpMachine } from '@svsm/sev-snp';
 import { describe, expect, test } from 'vitest';
 import { resolve } from '../src/model/address.ts';
 import { SCENARIOS, scenarioById } from '../src/model/catalogue.ts';
@@ -37,6 +37,16 @@ test('four pages become shared, one after the other', async () => {
   });
   expect(shared).toEqual([...shared].sort());
   expect([shared[0], shared.at(-1)]).toEqual([0, 4]);
+});
+
+test('the loop with iterPages has the steps of the loop by hand, in their order', async () => {
+  const [hand, iterator] = await Promise.all(['by-hand', 'by-iterator'].map(record));
+  const titles = ({ steps }: Timeline) => steps.map(({ title }) => title);
+  expect(titles(iterator!)).toEqual(titles(hand!));
+  expect(titles(iterator!).filter((title) => title === 'C-bit cleared')).toHaveLength(4);
+  expect(iterator!.steps.map(({ frame }) => frame.tables.tables)).toEqual(
+    hand!.steps.map(({ frame }) => frame.tables.tables),
+  );
 });
 
 test('both sides read the same bytes of a shared page, and of a private page the host reads ciphertext', async () => {
@@ -102,24 +112,51 @@ describe('copy as code', () => {
   test.each([
     ['by-hand', 5],
     ['by-hand', 11],
+    ['by-iterator', 3],
     ['by-iterator', 6],
+    ['by-iterator', 8],
     ['no-flush', 14],
   ])('the module of %s, step %i, makes the state of that step', async (id, step) => {
     const timeline = await record(id);
-    const source = timeline.scenario.source(timeline, step);
-    const folder = mkdtempSync(fileURLToPath(new URL('../.copied-', import.meta.url)));
-    try {
-      const file = join(folder, 'state.mjs');
-      writeFileSync(file, source);
-      const { machine }: { machine: SnpMachine } = await import(/* @vite-ignore */ pathToFileURL(file).href);
-      const { frame } = timeline.steps[step]!;
-      for (const index of frame.rmp.regions.keys())
-        for (const page of [0n, 1n, 511n]) {
-          const spa = (BigInt(index) << 21n) + (page << 12n);
-          expect(pageStateOf(machine.rmp.entry(spa as never))).toBe(stateAt(frame.rmp, spa));
-        }
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    const { machine } = await copied<{ machine: SnpMachine }>(timeline, step);
+    const { frame } = timeline.steps[step]!;
+    for (const index of frame.rmp.regions.keys())
+      for (const page of [0n, 1n, 511n]) {
+        const spa = (BigInt(index) << 21n) + (page << 12n);
+        expect(pageStateOf(machine.rmp.entry(spa as never))).toBe(stateAt(frame.rmp, spa));
+      }
+  });
+
+  // The stage, the middle, after a folded run, and the end.
+  test.each([
+    ['attack-overwrite', 0],
+    ['attack-stale-shared', 6],
+    ['attack-asid-in-use', 3],
+    ['attack-validate-twice-careless', 10],
+  ])('the module of %s, step %i, sees the RMP of that step', async (id, step) => {
+    const timeline = await record(id);
+    const { entries } = await copied<{ entries: RmpEntry[] }>(timeline, step);
+    const { rmp } = timeline.steps[step]!.frame;
+    expect(entries).toHaveLength(Number(rmp.size >> 12n));
+    expect(entries.map(pageStateOf)).toEqual(entries.map((_, page) => stateAt(rmp, BigInt(page) << 12n)));
+  });
+
+  test('the module of the last step of an attack has its outcome', async () => {
+    const timeline = await record('attack-validate-twice-careless');
+    const last = timeline.steps.length - 1;
+    const { outcome } = await copied<{ outcome: { got: string } }>(timeline, last);
+    expect(timeline.steps[last]!.outcome!.text).toContain(outcome.got);
   });
 });
+
+/** Runs the module of a step. */
+async function copied<Exports>(timeline: Timeline, step: number): Promise<Exports> {
+  const folder = mkdtempSync(fileURLToPath(new URL('../.copied-', import.meta.url)));
+  try {
+    const file = join(folder, 'state.mjs');
+    writeFileSync(file, timeline.scenario.source(timeline, step));
+    return await import(/* @vite-ignore */ pathToFileURL(file).href);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}

@@ -1,12 +1,22 @@
 import { type BlobLike, type BlobReader, blobSource, type Source } from '@svsm/dump';
 
-/** A source of a blob that counts the bytes which the browser has read for it. */
-export function countingSource(blob: BlobLike, reader: BlobReader): Source & { readonly bytesRead: number } {
+/**
+ * A source of a blob that counts the bytes which the browser has read for it.
+ *
+ * @param onRead - called after each read with the bytes so far
+ */
+export function countingSource(
+  blob: BlobLike,
+  reader: BlobReader,
+  onRead: (bytesRead: number) => void = () => {},
+): Source & { readonly bytesRead: number } {
   let bytesRead = 0;
   const source = blobSource(blob, {
     readAsArrayBuffer: (part) => {
+      const bytes = reader.readAsArrayBuffer(part);
       bytesRead += part.size;
-      return reader.readAsArrayBuffer(part);
+      onRead(bytesRead);
+      return bytes;
     },
   });
   return {

@@ -13,10 +13,14 @@ export const runs: Signal<Of<'runs'> | undefined> = signal(undefined);
 export const walked: Signal<Of<'walk'> | undefined> = signal(undefined);
 export const places: Signal<Of<'places'> | undefined> = signal(undefined);
 export const filter: Signal<Filter> = signal('all');
+/** The addresses at which the listings begin, up to the one that is shown. The first one is undefined: the start. */
+export const starts: Signal<readonly (bigint | undefined)[]> = signal([undefined]);
 /** The work that goes on, and the share of it that is done; `undefined` if none does. */
 export const work: Signal<{ readonly what: string; readonly done: number } | undefined> = signal(undefined);
 
 let client: WorkerClient<Request, Answer, number> | undefined;
+/** The request that opened what is open. */
+let last: Extract<Request, { readonly type: 'open' }> | undefined;
 
 /** The dumps that come with the page. */
 export const FIXTURES: readonly (readonly [file: string, text: string])[] = [
@@ -38,18 +42,43 @@ export async function openBlob(blob: Blob, name: string, cr3Text = ''): Promise<
   problem.value = undefined;
   const cr3 = cr3Text === '' ? undefined : numberIn(cr3Text);
   if (cr3Text !== '' && cr3 === undefined) return;
-  const answer = await ask('Opening', { type: 'open', blob, name, cr3 });
+  const request = { type: 'open', blob, name, cr3 } as const;
+  const answer = await ask('Opening', request);
   if (answer?.type !== 'opened') return;
+  last = request;
   opened.value = { ...answer, name, size: blob.size };
+  runs.value = undefined;
   walked.value = undefined;
   places.value = undefined;
   await list('all');
 }
 
+/** Lists the mappings of a filter. */
 export async function list(to: Filter): Promise<void> {
+  await listFrom(to, [undefined]);
+}
+
+/** Lists the mappings after those that are shown, or before them. */
+export async function listMore(by: 'next' | 'previous'): Promise<void> {
+  const next = runs.value?.next;
+  if (by === 'previous') await listFrom(filter.value, starts.value.slice(0, -1));
+  else if (next !== undefined) await listFrom(filter.value, [...starts.value, next]);
+}
+
+async function listFrom(to: Filter, from: readonly (bigint | undefined)[]): Promise<void> {
+  const answer = await ask('Listing', { type: 'runs', filter: to, from: from.at(-1) });
+  if (answer?.type !== 'runs') return;
   filter.value = to;
-  const answer = await ask('Listing', { type: 'runs', filter: to });
-  if (answer?.type === 'runs') runs.value = answer;
+  starts.value = from;
+  runs.value = answer;
+}
+
+/** Gives up the work that goes on. What is open is opened again, in a new worker. */
+export function cancel(): void {
+  client?.end();
+  client = newClient();
+  work.value = undefined;
+  if (last !== undefined) void client.ask(last);
 }
 
 export async function walkTo(text: string): Promise<void> {

@@ -1,17 +1,21 @@
 import { useSignal } from '@preact/signals';
-import { useRef } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { hex } from '../model/address.ts';
+import { problem } from '../store.ts';
 import {
+  cancel,
   FIXTURES,
   filter,
   find,
   list,
+  listMore,
   openBlob,
   opened,
   openFixture,
   places,
   runs,
   search,
+  starts,
   walked,
   walkTo,
   work,
@@ -19,6 +23,7 @@ import {
 import type { Filter, RunRow } from './protocol.ts';
 
 const ROW = 22;
+const NO_ROWS: readonly RunRow[] = [];
 const LEVELS = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'];
 const FILTERS: readonly (readonly [Filter, string])[] = [
   ['all', 'All'],
@@ -33,7 +38,10 @@ export function DumpTab() {
     event.preventDefault();
     isOver.value = false;
     const [file] = event.dataTransfer?.files ?? [];
-    if (file !== undefined) void openBlob(file, file.name);
+    if (file === undefined) problem.value = 'What was dropped is not a file: drop a memory dump.';
+    else if (event.dataTransfer?.items[0]?.webkitGetAsEntry()?.isDirectory)
+      problem.value = `${file.name} is a folder: drop a file.`;
+    else void openBlob(file, file.name);
   };
   const dump = opened.value;
   return (
@@ -53,6 +61,9 @@ export function DumpTab() {
       {work.value !== undefined && (
         <p class="work" role="status">
           {work.value.what}… <progress aria-label={work.value.what} value={work.value.done} max={1} />
+          <button type="button" onClick={cancel}>
+            Cancel
+          </button>
         </p>
       )}
       {dump !== undefined && (
@@ -116,17 +127,20 @@ function Chooser() {
 
 function Mappings() {
   const top = useSignal(0);
+  const box = useRef<HTMLElement>(null);
   const found = runs.value;
-  const rows = found?.rows ?? [];
+  const rows = found?.rows ?? NO_ROWS;
   const first = Math.max(0, Math.floor(top.value / ROW) - 6);
   const shown = rows.slice(first, first + 60);
+  useEffect(() => {
+    if (box.current !== null) box.current.scrollTop = 0;
+  }, [rows]);
   return (
     <section class="panel mappings" aria-label="Mappings">
       <h3>
         Mappings{' '}
         <small>
-          {rows.length}
-          {found?.isCut && ', and more'}
+          {rangeText(rows.length)}
           {found !== undefined && found.faults > 0 && `, ${found.faults} faults`}
         </small>
       </h3>
@@ -144,10 +158,21 @@ function Mappings() {
             </button>
           ))}
         </fieldset>
+        {starts.value.length > 1 && (
+          <button type="button" onClick={() => void listMore('previous')}>
+            Rows before
+          </button>
+        )}
+        {found?.next !== undefined && (
+          <button type="button" onClick={() => void listMore('next')}>
+            Rows after
+          </button>
+        )}
       </div>
       {rows.length === 0 && <p class="quiet">No mapping is like that.</p>}
       <section
         class="rows"
+        ref={box}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
         tabIndex={0}
         aria-label="List of mappings"
@@ -172,6 +197,14 @@ function Mappings() {
       </section>
     </section>
   );
+}
+
+/** The number of the rows, and the part of the list that they are. */
+function rangeText(rows: number): string {
+  const part = starts.value.length;
+  const isWhole = part === 1 && runs.value?.next === undefined;
+  const text = rows.toLocaleString('en');
+  return isWhole ? text : `${text} in part ${part}${runs.value?.next === undefined ? ', the last one' : ''}`;
 }
 
 function Walk() {

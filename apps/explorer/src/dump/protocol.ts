@@ -25,7 +25,8 @@ export type Filter = 'all' | 'w+x' | 'user';
 
 export type Request =
   | { readonly type: 'open'; readonly blob: Blob; readonly name: string; readonly cr3: bigint | undefined }
-  | { readonly type: 'runs'; readonly filter: Filter }
+  /** `from`: the `next` of the listing before. */
+  | { readonly type: 'runs'; readonly filter: Filter; readonly from?: bigint | undefined }
   | { readonly type: 'walk'; readonly address: bigint }
   | { readonly type: 'find'; readonly paddr: bigint }
   | { readonly type: 'search'; readonly pattern: Uint8Array };
@@ -43,7 +44,8 @@ export type Answer =
   | {
       readonly type: 'runs';
       readonly rows: readonly RunRow[];
-      readonly isCut: boolean;
+      /** The address at which the listing goes on, if there are more rows than one answer has. */
+      readonly next: bigint | undefined;
       readonly faults: number;
     }
   | {

@@ -1,6 +1,6 @@
+import type { VirtAddr } from '@svsm/address';
 import {
   bytesSource,
-  type Codecs,
   type Dump,
   type DumpView,
   findAppearances,
@@ -13,9 +13,10 @@ import {
   type StepRecord,
   searchMemory,
 } from '@svsm/dump';
+import { CODECS } from './codecs.ts';
 import type { Answer, Filter, LevelRow, Request, RunRow } from './protocol.ts';
 
-/** Rows that one answer has at most. */
+/** Browsers limit the height of what scrolls, at some 800,000 rows. */
 const MAX_ROWS = 100_000;
 const MAX_PLACES = 500;
 
@@ -28,20 +29,24 @@ const FILTERS: Readonly<Record<Filter, object | undefined>> = {
 /** Opens a dump, and answers requests about it. It is the worker's part that needs no worker. */
 export class DumpReader {
   readonly #progress: (done: number) => void;
+  readonly #maxRows: number;
   #view: DumpView | undefined;
 
-  /** @param progress - called with the share of the work that is done, 0 to 1 */
-  constructor(progress: (done: number) => void) {
+  /**
+   * @param progress - called with the share of the work that is done, 0 to 1
+   * @param maxRows - the rows of one listing; the next one begins where it ends
+   */
+  constructor(progress: (done: number) => void, maxRows: number = MAX_ROWS) {
     this.#progress = progress;
+    this.#maxRows = maxRows;
   }
 
-  /** Opens a dump from its source. What was open before is closed first. */
+  /** Opens a dump from its source. What was open before is closed then; it stays open if this one cannot be opened. */
   open(source: Source & { readonly bytesRead?: number }, name: string, cr3: bigint | undefined): Answer {
-    this.#view?.dump.source.close();
-    this.#view = undefined;
     return this.#attempt(() => {
       const dump: Dump = openDump(source, { name, cr3, codecs: CODECS });
       const view = openView(dump, { cr3 });
+      this.#view?.dump.source.close();
       this.#view = view;
       return {
         type: 'opened',
@@ -62,7 +67,7 @@ export class DumpReader {
     return this.#attempt(() => {
       switch (request.type) {
         case 'runs':
-          return this.#runs(view, request.filter);
+          return this.#runs(view, request.filter, request.from);
         case 'walk':
           return walk(view, request.address);
         case 'find':
@@ -73,21 +78,20 @@ export class DumpReader {
     });
   }
 
-  #runs(view: DumpView, filter: Filter): Answer {
+  #runs(view: DumpView, filter: Filter, from: bigint | undefined): Answer {
     const rows: RunRow[] = [];
     let faults = 0;
-    let isCut = false;
-    for (const record of listRuns(view, { filter: FILTERS[filter], onProgress: this.#onProgress })) {
-      if (record.type === 'fault') faults += 1;
-      if (record.type !== 'run') continue;
-      if (rows.length === MAX_ROWS) {
-        isCut = true;
-        break;
+    for (const within of boundsFrom(from, view.config.levels)) {
+      const options = { filter: FILTERS[filter], within, onProgress: this.#onProgress };
+      for (const record of listRuns(view, options)) {
+        if (record.type === 'fault') faults += 1;
+        if (record.type !== 'run') continue;
+        const { start, size, paddr, pageSize, user, writable, executable } = record;
+        if (rows.length === this.#maxRows) return { type: 'runs', rows, next: start, faults };
+        rows.push({ start, size, paddr, pageSize, user, writable, executable });
       }
-      const { start, size, paddr, pageSize, user, writable, executable } = record;
-      rows.push({ start, size, paddr, pageSize, user, writable, executable });
     }
-    return { type: 'runs', rows, isCut, faults };
+    return { type: 'runs', rows, next: undefined, faults };
   }
 
   #find(view: DumpView, paddr: bigint): Answer {
@@ -115,14 +119,43 @@ export class DumpReader {
   }
 }
 
-/** A source of bytes that were unpacked, for small files. */
-export async function unpacked(blob: Blob): Promise<Source> {
-  const stream = blob.stream().pipeThrough(new DecompressionStream('gzip'));
-  return bytesSource(new Uint8Array(await new Response(stream).arrayBuffer()));
+/** The rest of virtual memory from an address on: a region does not span the hole of non-canonical addresses. */
+function boundsFrom(from: bigint | undefined, levels: number) {
+  if (from === undefined) return [undefined];
+  const half = 1n << BigInt(9 * levels + 11);
+  const upper = (1n << 64n) - half;
+  const rest = { start: (from >= half ? from : upper) as VirtAddr, end: 1n << 64n };
+  return from >= half ? [rest] : [{ start: from as VirtAddr, end: half }, rest];
 }
 
-/** Browsers decompress asynchronously only. Dumps with lzo and snappy need no decoder. */
-const CODECS: Codecs = {};
+/** Bytes that a packed file may have once it is unpacked: they are all in memory. */
+const MAX_UNPACKED = 2 ** 30;
+
+/**
+ * A source of the bytes in a gzip file.
+ *
+ * @throws Error with a sentence if the file is damaged, or too large for memory
+ */
+export async function unpacked(blob: Blob, name: string, most: number = MAX_UNPACKED): Promise<Source> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  const stream = blob.stream().pipeThrough(new DecompressionStream('gzip')).getReader();
+  for (;;) {
+    const { value } = await stream.read().catch(() => {
+      throw new Error(`${name}: its gzip data is damaged or cut off.`);
+    });
+    if (value === undefined) break;
+    size += value.length;
+    if (size > most) {
+      await stream.cancel();
+      throw new Error(
+        `${name}: it unpacks to more than ${most} bytes. Unpack it with gunzip, and open the result.`,
+      );
+    }
+    parts.push(value);
+  }
+  return bytesSource(new Uint8Array(await new Blob(parts).arrayBuffer()));
+}
 
 function walk(view: DumpView, address: bigint): Answer {
   for (const record of listWalks(view, [address])) {

@@ -28,7 +28,7 @@ export function parseAddress(text: string, otherwise: AddressSpace = 'guest'): [
   const clean = digits.replaceAll('_', '');
   if (clean === '')
     throw new AddressProblem(
-      `“${text.trim()}” is not an address: write hexadecimal digits, as 0xffffff8040400000 or g:0xe00000.`,
+      `“${shortened(text.trim())}” is not an address: write hexadecimal digits, as 0xffffff8040400000 or g:0xe00000.`,
     );
   const value = BigInt(`0x${clean}`);
   const space = PREFIX[prefix.toLowerCase()] ?? (value >= 1n << 52n ? 'virtual' : otherwise);
@@ -36,11 +36,16 @@ export function parseAddress(text: string, otherwise: AddressSpace = 'guest'): [
   const isCanonical = sign === 0n || sign === 0x1ffffn;
   if (space === 'virtual' && !isCanonical)
     throw new AddressProblem(
-      `0x${clean} is not a canonical virtual address: bits 63 to 47 have to be equal.`,
+      `0x${shortened(clean)} is not a canonical virtual address: bits 63 to 47 have to be equal.`,
     );
   if (space !== 'virtual' && value >= 1n << 52n)
-    throw new AddressProblem(`0x${clean} is not a physical address: it has more than 52 bits.`);
+    throw new AddressProblem(`0x${shortened(clean)} is not a physical address: it has more than 52 bits.`);
   return [space, value];
+}
+
+/** Text for a message: the start of it, if it is long. */
+export function shortened(text: string): string {
+  return text.length <= 48 ? text : `${text.slice(0, 48)}…`;
 }
 
 /** The page of an address, with its addresses in the other spaces at the moment of `frame`. */

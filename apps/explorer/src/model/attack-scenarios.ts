@@ -107,20 +107,29 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-/** A module that runs the attack up to the moment of a step. */
+/** A module that runs the attack, and looks at the RMP at the moment of a step. */
 function sourceOf({ scenario, steps }: Timeline, step: number, name: string, careful: boolean): string {
-  return `// ${scenario.title}, after step ${step}: ${steps[step]!.title}. It runs inside of this repository.
+  const { title, moment } = steps[step]!;
+  const isLast = step === steps.length - 1;
+  const look =
+    moment === 0
+      ? '() => {}, look'
+      : isLast
+        ? '(_, stage) => look(stage), look'
+        : `(_, stage) => {\n  moment += 1;\n  if (moment === ${moment}) look(stage);\n}`;
+  return `// ${scenario.title}, after step ${step}: ${title}. It runs inside of this repository.
+import { PageSize } from '@svsm/address';
 import { run, SCENARIOS } from '@svsm/example-snp-adversary';
 
-const attack = SCENARIOS.find(({ name }) => name === '${name}')!;
-let moment = 0;
-await run(
-  attack,
-  ${careful},
-  (_, stage) => {
-    moment += 1;
-    if (moment === ${step}) console.log(stage.machine.rmp.entry(stage.spaOf(stage.guest.memory.first)));
-  },
-);
+const attack = SCENARIOS.find(({ name }) => name === '${name}');
+${moment === 0 || isLast ? '' : 'let moment = 0;\n'}
+/** The RMP entries of the machine's pages after the step. */
+export let entries = [];
+function look({ machine: { rmp } }) {
+  entries = Array.from(rmp.covered.iterPages(PageSize.Regular), (spa) => rmp.entry(spa));
+}
+
+export const outcome = await run(attack, ${careful}, ${look});
+console.log(outcome.got ?? outcome.stoppedBy, entries.filter(({ assigned }) => assigned).length, 'assigned pages');
 `;
 }

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, PageSize, type VirtAddr, virtAddr } from '@svsm/address';
 import { getOrder } from '@svsm/buddy-alloc';
+import type { PageTable } from '@svsm/pagetable';
 import { makePageShared, PageOperation, requestPageState } from '@svsm/sev-snp';
 import { sourceOf } from './source.ts';
 import type { StepNote } from './step.ts';
@@ -7,6 +8,24 @@ import type { Recorder, Scenario } from './timeline.ts';
 import { type SvsmWorld, svsmWorld } from './worlds.ts';
 
 const TEXT = new TextEncoder();
+
+const CLEARED = {
+  title: 'C-bit cleared',
+  why: 'The C-bit goes only when the page is the hypervisor’s: with C=0 a write to a page of the guest faults.',
+} as const;
+
+/** The words for a split, before it happens. */
+function splitNote(table: PageTable, page: VirtAddr): { readonly title: string; readonly why: string } {
+  if (table.lookup(page)?.size === PageSize.Regular)
+    return {
+      title: 'No split needed',
+      why: 'The split of a page before has given this one its own entry, and its own C-bit.',
+    };
+  return {
+    title: 'Entry split',
+    why: 'An entry of 2 MiB has one C-bit for 512 pages. The split comes first: it can run out of frames, and then nothing has changed.',
+  };
+}
 
 /** The calls that make one page shared, one by one. Each scenario arranges them. */
 export class PageCalls {
@@ -28,9 +47,7 @@ export class PageCalls {
 
   split(page: VirtAddr): void {
     const code = 'pageTable.split4k(page);';
-    const why =
-      'An entry of 2 MiB has one C-bit for 512 pages. The split comes first: it can run out of frames, and then nothing has changed.';
-    this.#act({ title: 'Entry split', actor: 'guest', code, why, page }, () =>
+    this.#act({ ...splitNote(this.#world.table, page), actor: 'guest', code, page }, () =>
       this.#world.table.split4k(page),
     );
   }
@@ -61,11 +78,7 @@ export class PageCalls {
 
   setShared(page: VirtAddr): void {
     const code = 'pageTable.setShared4k(page);';
-    const why =
-      'The C-bit goes only when the page is the hypervisor’s: with C=0 a write to a page of the guest faults.';
-    this.#act({ title: 'C-bit cleared', actor: 'guest', code, why, page }, () =>
-      this.#world.table.setShared4k(page),
-    );
+    this.#act({ ...CLEARED, actor: 'guest', code, page }, () => this.#world.table.setShared4k(page));
   }
 
   setPrivate(page: VirtAddr): void {
@@ -129,6 +142,24 @@ export function shareByHand(calls: PageCalls, page: VirtAddr): void {
   calls.flush(page);
 }
 
+/** A page table whose changes of a page are steps. */
+function shown(stage: Recorder, table: PageTable): PageTable {
+  const changes = {
+    lookup: (page: VirtAddr) => table.lookup(page),
+    setEncrypted4k: (page: VirtAddr) => table.setEncrypted4k(page),
+    split4k: (page: VirtAddr) => {
+      const note = splitNote(table, page);
+      table.split4k(page);
+      stage.mark(note);
+    },
+    setShared4k: (page: VirtAddr) => {
+      table.setShared4k(page);
+      stage.mark(CLEARED);
+    },
+  };
+  return changes as unknown as PageTable;
+}
+
 function finish(stage: Recorder, world: SvsmWorld, page: VirtAddr): void {
   const code = "vcpu.write(page, new TextEncoder().encode('hello, hypervisor'));";
   const why = 'The page is shared: both sides read the same bytes now.';
@@ -174,7 +205,7 @@ export const LOOPS: readonly Scenario[] = [
         const run = `makePageShared(vcpu, pageTable, virtAddr(0x${page.toString(16)}n), { validated });`;
         const why = 'One call does all steps of a page.';
         stage.act({ title: 'makePageShared', actor: 'guest', code, run, why, page }, () =>
-          makePageShared(vcpu, table, page, { validated }),
+          makePageShared(vcpu, shown(stage, table), page, { validated }),
         );
       }
       finish(stage, world, pages[0]!);

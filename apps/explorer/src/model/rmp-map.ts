@@ -39,24 +39,55 @@ export function cellStates(
 
 function cellState(image: RmpImage, nested: readonly NestedRun[], start: bigint, size: bigint): CellState {
   if (start >= image.size) return 'OUTSIDE';
-  if (size === 1n << 12n) return pageState(image, nested, start);
-  if (size === 1n << 21n) return regionState(image, nested, start);
-  let found: CellState | undefined;
-  for (const index of image.regions.keys()) {
-    const at = BigInt(index) << 21n;
-    if (at < start || at >= start + size) continue;
-    found = 'MIXED';
-  }
-  return found ?? 'HYPERVISOR';
+  if (size === PAGE) return pageState(image, nested, start);
+  const [first, ...others] = statesIn(image, nested, start, size).keys();
+  return others.length > 0 ? 'MIXED' : first!;
 }
 
-function regionState(image: RmpImage, nested: readonly NestedRun[], start: bigint): CellState {
-  const region = image.regions.get(Number(start >> 21n));
-  if (region === undefined || region.length === 1) return pageState(image, nested, start);
-  const first = pageState(image, nested, start);
-  for (let page = 1n; page < 512n; page += 1n)
-    if (pageState(image, nested, start + (page << 12n)) !== first) return 'MIXED';
-  return first;
+const PAGE = 1n << 12n;
+const REGION = 1n << 21n;
+
+/** The states of the pages of a cell, each with its number of pages. O(pages in regions that the guest has or shares). */
+export function statesIn(
+  image: RmpImage,
+  nested: readonly NestedRun[],
+  start: bigint,
+  size: bigint,
+): Map<CellState, number> {
+  const end = start + size < image.size ? start + size : image.size;
+  const counts = new Map<CellState, number>();
+  const count = (state: CellState, pages: number): void => {
+    if (pages > 0) counts.set(state, (counts.get(state) ?? 0) + pages);
+  };
+  let others = Number((end - start) / PAGE);
+  for (const region of regionsIn(image, nested, start, end)) {
+    const at = BigInt(region) * REGION;
+    const pages = Number(((at + REGION < end ? at + REGION : end) - at) / PAGE);
+    others -= pages;
+    if (image.regions.get(region)?.length === 1) count(pageState(image, nested, at), pages);
+    else
+      for (let page = 0; page < pages; page += 1)
+        count(pageState(image, nested, at + BigInt(page) * PAGE), 1);
+  }
+  count('HYPERVISOR', others);
+  return counts;
+}
+
+/** The indexes of regions of 2 MiB that are not the hypervisor's alone. */
+function regionsIn(
+  image: RmpImage,
+  nested: readonly NestedRun[],
+  start: bigint,
+  end: bigint,
+): ReadonlySet<number> {
+  const [first, last] = [Number(start / REGION), Number((end - 1n) / REGION)];
+  if (first === last) return new Set([first]);
+  const found = new Set([...image.regions.keys()].filter((index) => index >= first && index <= last));
+  for (const { spa, size } of nested) {
+    const to = Math.min(last, Number((spa + size - 1n) / REGION));
+    for (let index = Math.max(first, Number(spa / REGION)); index <= to; index += 1) found.add(index);
+  }
+  return found;
 }
 
 function pageState(image: RmpImage, nested: readonly NestedRun[], spa: bigint): CellState {
@@ -75,9 +106,9 @@ export const STATE_TEXT: Readonly<Record<CellState, readonly [letter: string, te
   CONTEXT: ['C', 'context of a guest'],
   RECLAIM: ['R', 'given back by the firmware'],
   METADATA: ['T', 'records of swapped pages'],
-  'FIRMWARE-IOMMU': ['F', 'firmware, IOMMU'],
+  'FIRMWARE-IOMMU': ['U', 'firmware, IOMMU'],
   'PRE-GUEST': ['P', 'guest, before launch'],
-  'PRE-SWAP': ['P', 'guest, being swapped'],
+  'PRE-SWAP': ['W', 'guest, being swapped'],
   'HV-FIXED': ['H', 'hypervisor, fixed'],
   DEFAULT: ['', 'not covered'],
   INVALID: ['?', 'invalid'],

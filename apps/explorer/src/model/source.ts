@@ -11,8 +11,9 @@ export function sourceOf({ steps, scenario }: Timeline, step: number): string {
   const lines = before.map(statementOf).filter((line) => line !== '');
   const last = statementOf(at);
   const isInside = at.event > 0 && steps[step + 1]?.call === at.call;
+  const isTableSeen = isInside && last.includes('makePageShared');
   const body = [...lines, ...(isInside ? stopped(last, at.event) : [attempt(at, last)])].filter(Boolean);
-  const text = [WORLD(isInside), '', ...body].join('\n');
+  const text = [WORLD(isInside), ...(isTableSeen ? [SEEN] : []), '', ...body].join('\n');
   return `// ${scenario.title}, after step ${step}: ${at.title}.\n${importsOf(text)}\n\n${text}\n\nexport { guest, heap, machine, pageTable, svsm, vcpu };\n`;
 }
 
@@ -50,6 +51,15 @@ const trace = () => {
 `;
   return trace + SVSM_WORLD_SOURCE.replace('memorySize: 2 ** 40 }', 'memorySize: 2 ** 40, trace }');
 }
+
+/** Changes of the page table count like events of the machine. */
+const SEEN = `for (const name of ['split4k', 'setShared4k']) {
+  const change = pageTable[name].bind(pageTable);
+  pageTable[name] = (page) => {
+    change(page);
+    trace();
+  };
+}`;
 
 const EXPORTS: readonly (readonly [string, readonly string[]])[] = [
   ['@svsm/address', ['PAGE_SIZE', 'PageSize', 'physAddr', 'virtAddr']],

@@ -103,6 +103,13 @@ export class Recorder {
     this.#push(eventNote(event, this.#now), this.#events);
   }
 
+  /** Records a step of the code that runs and that the machine does not report. */
+  mark(note: Partial<StepNote>): void {
+    if (this.#now === undefined) return;
+    this.#events += 1;
+    this.#push({ ...this.#now, outcome: undefined, ...note }, this.#events);
+  }
+
   /** Records a step, with the state of now. */
   add(note: StepNote): void {
     this.#push(note, 0);

@@ -1,4 +1,4 @@
-import { AddressProblem, type AddressSpace, hex, parseAddress } from './address.ts';
+import { AddressProblem, type AddressSpace, hex, parseAddress, shortened } from './address.ts';
 
 /** The part of the page's state that its address holds. */
 export interface UrlState {
@@ -36,13 +36,15 @@ export function decodeState(
   const problems: string[] = [];
   const tab = fields.get('tab') ?? INITIAL.tab;
   if (tab !== 'story' && tab !== 'dump')
-    problems.push(`The address names the tab “${tab}”, which does not exist.`);
+    problems.push(`The address names the tab “${shortened(tab)}”, which does not exist.`);
   const scenario = fields.get('scenario') ?? INITIAL.scenario;
   const isKnown = isScenario(scenario);
-  if (!isKnown) problems.push(`The address names the scenario “${scenario}”, which does not exist.`);
+  if (!isKnown)
+    problems.push(`The address names the scenario “${shortened(scenario)}”, which does not exist.`);
   const step = fields.get('step') ?? '0';
   const isStep = /^\d{1,6}$/.test(step);
-  if (!isStep) problems.push(`The address names step “${step}”, which is not a number.`);
+  if (!isStep)
+    problems.push(`The address names step “${shortened(step)}”, which is not the number of a step.`);
   return {
     state: {
       tab: tab === 'dump' ? 'dump' : 'story',

@@ -31,6 +31,8 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   RECLAIM: 'rising',
   METADATA: 'dots',
   'HV-FIXED': 'rows',
+  OUTSIDE: 'falling',
+  DEFAULT: 'rising',
   'reserved-0': 'rising',
   'reserved-1': 'rising',
 };

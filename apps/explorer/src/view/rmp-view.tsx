@@ -3,7 +3,7 @@ import { useMemo, useRef } from 'preact/hooks';
 import { hex } from '../model/address.ts';
 import type { Frame } from '../model/frame.ts';
 import { entryAt } from '../model/rmp-image.ts';
-import { CELLS, cellStates, STATE_TEXT, windowOf, ZOOMS, type Zoom } from '../model/rmp-map.ts';
+import { CELLS, cellStates, STATE_TEXT, statesIn, windowOf, ZOOMS, type Zoom } from '../model/rmp-map.ts';
 import { choose, frame, selection } from '../store.ts';
 import { CellMap, Swatch } from './cell-map.tsx';
 
@@ -102,8 +102,14 @@ function RmpMap({ now }: { readonly now: Frame }) {
         onOut={() => zoomTo(level.value + 1, at)}
       />
       <p class="readout">
-        {hex(at)} {STATE_TEXT[state][1]}
-        {entry?.assigned &&
+        {hex(at)}{' '}
+        {state === 'MIXED'
+          ? [...statesIn(image, nested, at, zoom.cell)]
+              .map(([one, pages]) => `${STATE_TEXT[one][1]}: ${pages.toLocaleString('en')}`)
+              .join('; ')
+          : STATE_TEXT[state][1]}
+        {state !== 'MIXED' &&
+          entry?.assigned &&
           `, ASID ${entry.asid}, GPA ${hex(entry.gpa)}, ${entry.pageSize === 4096 ? '4 KiB' : '2 MiB'}`}
       </p>
       <ul class="legend">

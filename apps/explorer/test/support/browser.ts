@@ -7,10 +7,13 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
 
-/** The browser: that of the environment, or Debian's package `chromium`. Tests are skipped where there is none. */
-export const CHROMIUM: string | undefined = [process.env['CHROMIUM'], '/usr/bin/chromium'].find(
-  (path) => path !== undefined && existsSync(path),
-);
+/** The browser: that of the environment, or of a package of the system. Tests are skipped where there is none. */
+export const CHROMIUM: string | undefined = [
+  process.env['CHROMIUM'],
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+].find((path) => path !== undefined && existsSync(path));
 
 export const DIST: string = fileURLToPath(new URL('../../dist/', import.meta.url));
 
