@@ -16,7 +16,7 @@ import {
 } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
 import { SnpError } from '../formats/snp-error.ts';
-import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { Vmpl } from '../formats/vmpl.ts';
 import { readVmsa } from '../formats/vmsa.ts';
 import type { MemoryKey } from '../memory/encrypted-memory.ts';
@@ -99,7 +99,6 @@ export class Guest implements GuestContext {
     requireMachine(machine);
     requireOptions('options', options, GUEST_OPTIONS);
     const { context, nested, memory, levels = 4, virtualTom } = options;
-    SysPhys.assertIsAddress(context);
     requireInstance('nested', nested, NestedTable, 'a NestedTable');
     requireOneOf('levels', levels, [4, 5]);
     if (virtualTom !== undefined) requireUint64('virtualTom', virtualTom);

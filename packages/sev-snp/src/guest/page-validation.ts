@@ -91,7 +91,7 @@ export function validatePages(
     for (let k = 0; k < end; k += 1) onPage(queue[k]!, 'validated');
     takeBack(context, queue.slice(done, end), onPage);
     try {
-      clearPages(context, done === queue.length ? queue : queue.slice(0, done), onPage);
+      clearPages(context, queue.slice(0, done), onPage);
     } catch (error) {
       throw failure === undefined ? error : failure.error;
     }
@@ -241,13 +241,13 @@ function takeBack(context: ValidationContext, pages: readonly PrivatePage[], onP
   }
 }
 
-/** The pages that are left: none, or those from a 2 MiB page on that the RMP has in 4 KiB pages. */
-function restOf(
-  pages: readonly PrivatePage[],
-  { done, isMismatch }: ValidationProgress,
-): readonly PrivatePage[] {
+/**
+ * The pages that are left: none, or those from a 2 MiB page on that the RMP has in 4 KiB pages. Nothing else makes a validator
+ * stop early without a failure.
+ */
+function restOf(pages: readonly PrivatePage[], { done }: ValidationProgress): readonly PrivatePage[] {
   const next = pages[done];
-  return isMismatch === true && next !== undefined ? [...smallPagesOf(next), ...pages.slice(done + 1)] : [];
+  return next === undefined ? [] : [...smallPagesOf(next), ...pages.slice(done + 1)];
 }
 
 function regionOf({ gpa, size }: PrivatePage): ReturnType<typeof pageRegion> {

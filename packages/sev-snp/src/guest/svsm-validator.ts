@@ -62,8 +62,7 @@ function validateList(
     return undefined;
   } catch (error) {
     const refusal = isSnpError(error, 'SVSM_REFUSED') ? error.details : undefined;
-    const next = refusal?.entry ?? entriesDone(vcpu, area);
-    if (next === undefined) return { done: 0, failure: { error, unclear: pages.length } };
+    const next = refusal?.entry ?? entriesDone(vcpu, area) ?? 0;
     const done = Math.min(next, pages.length);
     const isMismatch = refusal?.result === SIZE_MISMATCH;
     if (isMismatch && pages[done]?.size === PageSize.Huge) return { done, isMismatch };

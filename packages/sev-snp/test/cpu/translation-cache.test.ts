@@ -1,6 +1,13 @@
 import { PAGE_SIZE, PageSize, type PhysAddr, physAddr, virtAddr } from '@svsm/address';
-import { PageTable, PteFlags, PtePreset, Tlb } from '@svsm/pagetable';
+import { isPageTableError, type MappedPage, PageTable, PteFlags, PtePreset, Tlb } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
+import {
+  cachedPage,
+  hasThrown,
+  ownerOf,
+  requireIdle,
+  type TranslationCache,
+} from '../../src/cpu/translation-cache.ts';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
 import { ControlBit } from '../../src/cpu/vcpu-registers.ts';
 import { VmplPermission } from '../../src/formats/vmpl.ts';
@@ -171,5 +178,68 @@ describe('onStaleUse of the TLB of a processor', () => {
       thrown = error;
     }
     expect([isSnpFault(thrown), faults]).toEqual([true, 0]);
+  });
+});
+
+describe('the owner of a cache', () => {
+  const failing = new Error('a callback');
+  const page = { frame: physAddr(0), size: PageSize.Regular } as unknown as MappedPage;
+
+  /** A cache whose lookups do as `lookup` says. */
+  function cacheOf(lookup: TranslationCache['lookup']): TranslationCache {
+    return { lookup, insert: () => {}, flushPage: () => {}, flushAll: () => {} };
+  }
+
+  test('is one object for all who use the cache, and nobody at first', () => {
+    const [one, other] = [cacheOf(() => undefined), cacheOf(() => undefined)];
+    const owner = ownerOf(one);
+    expect(owner).toEqual({ processor: undefined, isInLookup: false, thrown: undefined });
+    expect([ownerOf(one) === owner, ownerOf(other) === owner]).toEqual([true, false]);
+  });
+
+  test('a lookup returns the page; without a cache there is none', () => {
+    const cache = cacheOf(() => ({ page }));
+    expect(cachedPage(cache, ownerOf(cache), GVA)).toBe(page);
+    expect([
+      cachedPage(undefined, ownerOf(cache), GVA),
+      cachedPage(cache, undefined, GVA),
+      cachedPage(
+        cacheOf(() => undefined),
+        ownerOf(cache),
+        GVA,
+      ),
+    ]).toEqual([undefined, undefined, undefined]);
+  });
+
+  test('is busy in the middle of a lookup, and afterwards not', () => {
+    const found: unknown[] = [];
+    const cache = cacheOf(() => {
+      try {
+        requireIdle(ownerOf(cache));
+      } catch (error) {
+        found.push(isPageTableError(error, 'BUSY') && error.details);
+      }
+      return undefined;
+    });
+    cachedPage(cache, ownerOf(cache), GVA);
+    expect(found).toEqual([{ during: 'onStaleUse' }]);
+    requireIdle(ownerOf(cache));
+    requireIdle(undefined);
+  });
+
+  test('knows the error of its last lookup that failed, and is not busy then', () => {
+    const cache = cacheOf(() => {
+      throw failing;
+    });
+    expect(hasThrown(cache, failing)).toBe(false);
+    expect(() => cachedPage(cache, ownerOf(cache), GVA)).toThrow(failing);
+    requireIdle(ownerOf(cache));
+    const other = cacheOf(() => undefined);
+    expect([
+      ...[hasThrown(cache, failing), hasThrown(cache, new Error('a callback'))],
+      ...[hasThrown(other, failing), hasThrown(other, undefined), hasThrown(undefined, failing)],
+    ]).toEqual([true, false, false, false, false]);
+    ownerOf(other);
+    expect(hasThrown(other, undefined)).toBe(false);
   });
 });

@@ -5,6 +5,7 @@ import { PageTable } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { VmplPermission } from '../../src/formats/vmpl.ts';
 import { Ghcb } from '../../src/guest/ghcb.ts';
+import type { PrivatePage } from '../../src/guest/page-validation.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
 import type { RegionState } from '../../src/guest/region-state.ts';
 import { makeRegionPrivate, makeRegionShared, settleRegion } from '../../src/guest/region-visibility.ts';
@@ -12,7 +13,7 @@ import { svsmValidator } from '../../src/guest/svsm-validator.ts';
 import { ValidatedPages } from '../../src/guest/validated-pages.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
 import { type SvsmWorld, svsmWorld } from '../support/svsm-world.ts';
-import { bytesOf, gvaOf, MiB, spaOf, thrownBy } from '../support/world.ts';
+import { bytesOf, gvaOf, MiB, spaOf, thrownBy, unresolvedFault } from '../support/world.ts';
 
 const A = 6 * MiB;
 const GHCB = 4 * MiB + 0x10_000;
@@ -143,4 +144,96 @@ test('a refusal whose progress the SVSM cannot write leaves the list in doubt, a
   settleRegion(it.ghcb, it.guestTable, lists, 'private', { validator });
   expect(it.guestCpu.read(region.start, 5 * PAGE_SIZE).every((byte) => byte === 0)).toBe(true);
   expect(it.state.validated.firstMissingIn(physRegion(physAddr(A), 5 * PAGE_SIZE))).toBeUndefined();
+});
+
+describe('the progress of a call', () => {
+  const page = (k: number): PrivatePage => ({
+    gva: gvaOf(A + k * PAGE_SIZE),
+    gpa: physAddr(A + k * PAGE_SIZE),
+    size: PageSize.Regular,
+  });
+  const pagesUpTo = (count: number): PrivatePage[] => Array.from({ length: count }, (_, k) => page(k));
+  const huge: PrivatePage = { ...page(0), size: PageSize.Huge };
+
+  /** A world whose page A is in 4 KiB pages, of which the SVSM refuses some: the guest has no rights on them. */
+  function scene(refused: readonly number[] = [], options: Partial<SvsmStateOptions> = {}) {
+    const it = svsmWorld(options);
+    it.machine.hypervisor.splitPage(it.guest, physAddr(A));
+    for (const k of refused) it.vcpu.rmpadjust(page(k).gva, PageSize.Regular, { vmpl: 2, permissions: 0 });
+    const run = (pages: readonly PrivatePage[], validate: boolean, inDoubt?: boolean) => {
+      const { failure, ...progress } = svsmValidator(it.area)(it.guestCpu, pages, validate, inDoubt);
+      const code = (failure?.error as { code?: string; message?: string } | undefined) ?? {};
+      return failure === undefined
+        ? progress
+        : { ...progress, why: code.code ?? code.message, unclear: failure.unclear };
+    };
+    return { ...it, run };
+  }
+
+  test.each<[string, refused: number[], count: number, expected: object]>([
+    ['all', [], 3, { done: 3 }],
+    ['up to the second page: it is in doubt', [1], 3, { done: 1, why: 'SVSM_REFUSED', unclear: 1 }],
+    [
+      'none: all are in doubt, for the list can be one that the SVSM could not write',
+      [0],
+      3,
+      { done: 0, why: 'SVSM_REFUSED', unclear: 3 },
+    ],
+    ['two lists', [], 512, { done: 512 }],
+    ['a list, and a page of the next one', [511], 512, { done: 511, why: 'SVSM_REFUSED', unclear: 1 }],
+    ['a list, and none of the next one', [510], 512, { done: 510, why: 'SVSM_REFUSED', unclear: 2 }],
+  ])('that rescinds: %s', (_, refused, count, expected) => {
+    expect(scene(refused).run(pagesUpTo(count), false)).toEqual(expected);
+  });
+
+  test.each<[string, refused: number, expected: object]>([
+    ['up to the second page', 1, { done: 1, why: 'SVSM_REFUSED', unclear: 0 }],
+    ['none', 0, { done: 0, why: 'SVSM_REFUSED', unclear: 3 }],
+  ])('that validates: %s', (_, refused, expected) => {
+    const it = scene();
+    expect(it.run(pagesUpTo(3), false)).toEqual({ done: 3 });
+    expect(it.run([page(refused)], true)).toEqual({ done: 1 });
+    expect(it.run(pagesUpTo(3), true)).toEqual(expected);
+  });
+
+  test.each([
+    ['after some entries of the last call', 3, { done: 3, why: 'SVSM_REFUSED', unclear: 1 }],
+    ['at the first entry of the last call', 2, { done: 2, why: 'SVSM_REFUSED', unclear: 3 }],
+  ])('of an SVSM that stops early: %s', (_, refused, expected) => {
+    expect(scene([refused], { entriesPerCall: 2 }).run(pagesUpTo(5), false)).toEqual(expected);
+  });
+
+  test('that finds 4 KiB pages says so', () => {
+    expect(scene().run([huge], false)).toEqual({ done: 0, isMismatch: true });
+    expect(scene([0]).run([huge, page(0)], false)).toMatchObject({ done: 0, why: 'SVSM_REFUSED' });
+  });
+
+  test('in doubt, a validation that does not stand is rescinded; without a doubt it is not', () => {
+    const it = scene();
+    expect([false, false, true].map((inDoubt) => it.run([page(0)], false, inDoubt).done)).toEqual([1, 0, 1]);
+    expect([true, true].map((inDoubt) => it.run([page(0)], true, inDoubt).done)).toEqual([1, 0]);
+  });
+
+  test.each([
+    [false, 1],
+    [true, 0],
+  ])('of a list that cannot be written is none: validate=%s', (validate, unclear) => {
+    const it = scene();
+    it.guestCpu.write = () => {
+      throw new Error('hidden');
+    };
+    expect(it.run(pagesUpTo(3), validate)).toEqual({ done: 0, why: 'hidden', unclear });
+  });
+
+  test.each(['the list tells of none', 'the list cannot be read'])(
+    'is unknown if the exit fails: %s',
+    (how) => {
+      const it = scene();
+      it.guestCpu.vmgexit = () => {
+        if (how === 'the list cannot be read') it.guestCpu.read = () => unresolvedFault();
+        throw new Error('no exit');
+      };
+      expect(it.run(pagesUpTo(3), false)).toEqual({ done: 0, why: 'no exit', unclear: 3 });
+    },
+  );
 });
