@@ -116,6 +116,12 @@ export declare abstract class CodedError<Code extends string, Details extends ob
     readonly code: Code;
     readonly details: Readonly<Details>;
     protected constructor(name: string, code: Code, details: Details, message: string, options?: ErrorOptions);
+    toJSON(): {
+        name: string;
+        code: Code;
+        message: string;
+        details: unknown;
+    };
 }
 
 // not exported
@@ -297,6 +303,8 @@ export declare const ERRORS_OF: {
     ];
     readonly describeValue: readonly [
     ];
+    readonly jsonValue: readonly [
+    ];
     readonly isAddressError: readonly [
     ];
     readonly isCodedError: readonly [
@@ -377,7 +385,7 @@ export declare function crossesPage(address: Address, bytes: Bytes): boolean;
 export declare function defineAddressKind<A extends Address>(spec: AddressKindSpec): AddressKind<A>;
 
 // .
-export declare function describeValue(value: unknown): string;
+export declare function describeValue(value: unknown, expected?: string): string;
 
 // .
 export declare function distance<A extends Address>(from: A, to: NoInfer<A>): bigint;
@@ -409,6 +417,9 @@ export declare function isPhysAddr(value: unknown): value is PhysAddr;
 export declare function isVirtAddr(value: unknown): value is VirtAddr;
 
 // .
+export declare function jsonValue(value: unknown): unknown;
+
+// .
 export declare function pageNumber(address: Address): number;
 
 // .
@@ -425,6 +436,11 @@ export declare function parseVirtAddr(text: string): VirtAddr;
 
 // .
 export declare function physAddr(value: number | bigint): PhysAddr;
+
+// .
+export declare function showInConsoles<T extends object>(type: {
+    readonly prototype: T;
+}, name: string, view: (value: T) => object, text?: (value: T) => string): void;
 
 // .
 export declare function tryPhysAddr(value: unknown): PhysAddr | undefined;

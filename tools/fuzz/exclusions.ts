@@ -14,6 +14,14 @@ const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
       'An allocator, an `SvsmState`, a `GuestService` or `mappings` makes them: the constructor takes a private part, or is not exported.',
   },
   {
+    id: /^\w+(Error|Fault)\.toJSON$/,
+    reason: 'It takes no arguments, and shows an error that the packages have made.',
+  },
+  {
+    id: /^showInConsoles$/,
+    reason: 'It runs while a class is defined, with a class and functions that the compiler has seen.',
+  },
+  {
     id: /^Vcpu\.onPageFault$/,
     reason: 'It is a function of the user, which the package calls.',
   },
@@ -57,6 +65,18 @@ const VERDICTS: readonly {
     id: /^new SlabCache$/,
     label: /^options\.keepEmpty = Infinity$/,
     reason: 'All empty pages are kept.',
+  },
+  {
+    verdict: 'silent',
+    id: /^describeValue$/,
+    label: /^expected/,
+    reason: 'It never throws: the messages of errors are made with it.',
+  },
+  {
+    verdict: 'raw-control',
+    id: /^jsonValue$/,
+    label: /^value/,
+    reason: 'A text stays as it is: JSON escapes it.',
   },
   {
     verdict: 'silent',

@@ -39,7 +39,7 @@ export async function fuzzPackage(name: PackageName, slice: Slice): Promise<Repo
 
 /** The figures of a report, on one line. */
 export function figuresOf(name: string, { exports, calls, findings }: Report): string {
-  const verdicts: Verdict[] = ['bare', 'silent', 'changed', 'hang', 'raw-control'];
+  const verdicts: Verdict[] = ['bare', 'silent', 'changed', 'hang', 'raw-control', 'number'];
   const counts = verdicts.map(
     (verdict) => `${findings.filter((found) => found.verdict === verdict).length} ${verdict}`,
   );

@@ -19,9 +19,9 @@ export interface Case {
 /**
  * The kind of a wrong value. The error of an iterable that throws may come out as it is. A function may do nothing that the
  * package needs, and is a class at worst, whose call is an error of the caller's own. A method that lies may change what it
- * likes, whatever the package does.
+ * likes, whatever the package does. The error of a number for a bigint must say so: in a message, 4096 looks like 4096n.
  */
-type Nature = 'value' | 'iterable' | 'function' | 'lie';
+type Nature = 'value' | 'number' | 'iterable' | 'function' | 'lie';
 
 /** A wrong value for a parameter. */
 interface Wrong {
@@ -72,7 +72,13 @@ function wrongFor({ shape, optional }: Key, makers: Makers): Wrong[] {
 
 function natureOf(name: string, value: unknown, shape: Shape): Nature {
   if (name === 'an iterable that throws' && accepts(shape, 'list')) return 'iterable';
+  if (Number.isSafeInteger(value) && acceptsBigint(shape) && !conforms(shape, 1)) return 'number';
   return typeof value === 'function' && accepts(shape, 'function') ? 'function' : 'value';
+}
+
+function acceptsBigint(shape: Shape): boolean {
+  if (shape.is === 'union') return shape.of.some(acceptsBigint);
+  return shape.is === 'bigint' || (shape.is === 'named' && shape.base === 'bigint');
 }
 
 /** Whether a shape, or one of its alternatives, is of a kind. */

@@ -94,6 +94,8 @@ export class Runner {
       const verdicts: [Verdict, unknown][] = [];
       if (!isOwn(call, threw) && !isCoded(threw)) verdicts.push(['bare', threw]);
       if (threw instanceof Error && hasControl(threw.message)) verdicts.push(['raw-control', threw]);
+      if (call.nature === 'number' && isCoded(threw) && hidesNumber((threw as Error).message))
+        verdicts.push(['number', threw]);
       return verdicts;
     }
     if (!call.isMeant) return [['silent', outcome.returned]];
@@ -143,6 +145,11 @@ function isOwn({ nature }: Case, threw: unknown): boolean {
 /** Whether a call may change the state though it throws: a request that is refused leaves its exits, and its registers. */
 function mayChange({ nature, isMeant }: Case, threw: unknown): boolean {
   return nature === 'lie' || nature === 'function' || (isMeant && isRefusal(threw));
+}
+
+/** Whether a message shows a plain decimal as what is not an address, or where it asks for a bigint or an address. */
+function hidesNumber(message: string): boolean {
+  return /^-?\d+ is not|cannot be -?\d+: .*\b(bigint|address)/.test(message);
 }
 
 function invoke({ kind, member }: Callable, receiver: unknown, args: unknown[]): unknown {

@@ -12,6 +12,8 @@ export type Verdict =
   | 'hang'
   /** A text with a control character: a message, or a result. */
   | 'raw-control'
+  /** A number was passed for a bigint, and the message does not say that it is a number. */
+  | 'number'
   /** The valid call threw: the maker, or the package, is wrong. */
   | 'invalid';
 

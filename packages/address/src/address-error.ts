@@ -1,4 +1,5 @@
-import { CodedError, describeValue, isCodedError, type MessageTable } from './coded-error.ts';
+import { CodedError, isCodedError, type MessageTable } from './coded-error.ts';
+import { describeValue } from './describe-value.ts';
 import { hex16 } from './hex.ts';
 
 /**
@@ -43,7 +44,7 @@ export type AddressErrorCode = keyof AddressErrorDetails;
 
 const MESSAGES: MessageTable<AddressErrorDetails> = {
   INVALID_ADDRESS: ({ kind, value }) =>
-    `${describeValue(value)} is not a ${kind} address: ` +
+    `${describeValue(value, Number.isSafeInteger(value) ? 'pass a bigint' : '')} is not a ${kind} address: ` +
     (Number.isSafeInteger(value)
       ? 'convert a number with address() first'
       : 'pass a bigint or a safe integer'),

@@ -1,5 +1,6 @@
 import type { Address, Bytes } from './address.ts';
 import { AddressError } from './address-error.ts';
+import { showInConsoles } from './appearance.ts';
 import { alignmentBytes, byteCount } from './bytes.ts';
 import { parseHex } from './hex.ts';
 import { type AddressKindSpec, checkedSpec } from './kind-spec.ts';
@@ -211,6 +212,10 @@ export function assertIsAddressKind(value: unknown): asserts value is AddressKin
 const SPACE_64 = 1n << 64n;
 
 class Kind<A extends Address> implements AddressKind<A> {
+  static {
+    showInConsoles(this, 'AddressKind', ({ name, bits, end, hole }) => ({ name, bits, end, hole }));
+  }
+
   readonly name: string;
   readonly bits: number;
   readonly end: bigint;

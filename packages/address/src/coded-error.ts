@@ -1,3 +1,6 @@
+import { jsonValue } from './appearance.ts';
+import { printable } from './describe-value.ts';
+
 /**
  * The base of every error that an `@svsm` package throws: a class name, a `code` that programs compare, frozen
  * `details` typed by that code, and a message for people.
@@ -40,6 +43,11 @@ export abstract class CodedError<Code extends string, Details extends object> ex
     this.code = code;
     this.details = Object.freeze({ ...details });
   }
+
+  /** The error in a form that `JSON.stringify` accepts, for loggers: addresses and other `bigint`s as hex text, no stack. O(n). */
+  toJSON(): { name: string; code: Code; message: string; details: unknown } {
+    return { name: this.name, code: this.code, message: this.message, details: jsonValue(this.details) };
+  }
 }
 
 /** One message for each code in a table of details: the shape of `MESSAGES` in every package. */
@@ -73,41 +81,4 @@ export function isCodedError(
     // An object whose properties cannot be read, such as a revoked proxy.
     return false;
   }
-}
-
-/**
- * `value` as messages show it: a `bigint` in hex, a number in decimal, text in quotes and cut after 40 characters, any
- * other value by its type. Control and format characters of a text are escaped. Never throws. O(1).
- *
- * @example
- * ```ts
- * import { describeValue } from '@svsm/address';
- *
- * console.log(describeValue(4096n), describeValue(4096), describeValue('\u202e0x1')); // => 0x1000 4096 "\u202e0x1"
- * ```
- */
-export function describeValue(value: unknown): string {
-  switch (typeof value) {
-    case 'bigint':
-      return value < 0n ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
-    case 'number':
-      return Object.is(value, -0) ? '-0' : String(value);
-    case 'string':
-      return printable(JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value));
-    case 'boolean':
-    case 'undefined':
-      return String(value);
-    default:
-      return value === null ? 'null' : `a value of type ${typeof value}`;
-  }
-}
-
-/** Control and format characters, lone surrogates, and separators of lines and paragraphs. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
-
-function printable(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => {
-    const digits = (character.codePointAt(0) as number).toString(16);
-    return digits.length > 4 ? `\\u{${digits}}` : `\\u${digits.padStart(4, '0')}`;
-  });
 }

@@ -59,6 +59,7 @@ export const ERRORS_OF = {
   assertIsAddressKind: ['INVALID_KIND'],
   formatAddress: ['INVALID_ADDRESS'],
   describeValue: [],
+  jsonValue: [],
   isAddressError: [],
   isCodedError: [],
 } as const;

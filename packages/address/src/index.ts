@@ -18,6 +18,7 @@ export {
   defineAddressKind,
   isAddressKind,
 } from './address-kind.ts';
+export { jsonValue, showInConsoles } from './appearance.ts';
 export {
   alignDown,
   crossesPage,
@@ -28,7 +29,8 @@ export {
   pageOffset,
 } from './arithmetic.ts';
 export { alignmentBytes, byteCount } from './bytes.ts';
-export { CodedError, describeValue, isCodedError, type MessageTable } from './coded-error.ts';
+export { CodedError, isCodedError, type MessageTable } from './coded-error.ts';
+export { describeValue } from './describe-value.ts';
 export type {
   AlignErrorCode,
   ArithmeticErrorCode,

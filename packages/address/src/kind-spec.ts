@@ -1,5 +1,5 @@
 import { AddressError } from './address-error.ts';
-import { describeValue } from './coded-error.ts';
+import { describeValue } from './describe-value.ts';
 
 /** The description of an address kind, for `defineAddressKind`. */
 export interface AddressKindSpec {

@@ -36,7 +36,7 @@ const CODES: {
     [
       () => Virt.add(untyped(4096), 1),
       { kind: 'virtual', value: 4096 },
-      '4096 is not a virtual address: convert a number with address() first',
+      'the number 4096 (as a bigint: 4096n) is not a virtual address: convert a number with address() first',
     ],
   ],
   OUTSIDE_SPACE: [

@@ -7,9 +7,11 @@ import { ARGUMENTS, callsOf, errorOf, OPERATIONS, type Operation } from './hosti
 test('the table has a row for every function and every method of a kind', () => {
   const functions = Object.entries(address)
     .filter(([, value]) => typeof value === 'function' && !/^class\b/.test(String(value)))
-    .map(([name]) => name);
+    .map(([name]) => name)
+    // It runs while a class is defined, with arguments that the compiler has seen.
+    .filter((name) => name !== 'showInConsoles');
   const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(address.Virt));
-  const expected = [...functions, ...methods].filter((name) => name !== 'constructor');
+  const expected = [...functions, ...methods].filter((name) => name !== 'constructor' && name !== 'toJSON');
   expect([...OPERATIONS].sort()).toEqual(expected.sort());
 });
 
@@ -17,6 +19,7 @@ describe('docstrings', () => {
   const files = [
     ...['address-kind.ts', 'virt-addr.ts', 'phys-addr.ts', 'arithmetic.ts', 'page-table-index.ts'],
     ...['bytes.ts', 'format.ts', 'coded-error.ts', 'address-error.ts'],
+    ...['describe-value.ts', 'appearance.ts'],
   ];
   const tags = new Map(files.flatMap((file) => [...throwsTags(file)]));
 

@@ -1,12 +1,11 @@
+import type { Address, AddressKind, Bytes } from '@svsm/address';
 import {
-  type Address,
-  type AddressKind,
   alignDown,
   alignmentBytes,
   assertIsAddressKind,
-  type Bytes,
   byteCount,
   PageSize,
+  showInConsoles,
 } from '@svsm/address';
 import { checkedSize, requireBigint, sizeUpTo, trySize } from './bounds.ts';
 import { boundsOf, readRegion, sameKind } from './foreign-region.ts';
@@ -41,6 +40,11 @@ import { formatBounds, RegionError } from './region-error.ts';
  * ```
  */
 export class MemoryRegion<A extends Address> {
+  static {
+    const view = ({ kind, start, end }: MemoryRegion<Address>): object => ({ kind: kind.name, start, end });
+    showInConsoles(this, 'MemoryRegion', view, (region) => region[Symbol.toStringTag]);
+  }
+
   readonly #kind: AddressKind<A>;
   readonly #start: A;
   readonly #size: bigint;
@@ -313,8 +317,7 @@ export class MemoryRegion<A extends Address> {
   }
 
   /**
-   * The largest region inside this one that starts and ends at multiples of `alignment`, or `undefined` if no whole unit
-   * lies inside.
+   * The largest region inside this one that starts and ends at multiples of `alignment`, or `undefined` if no whole unit lies inside.
    *
    * @param alignment - bytes, a power of two from 1 to 2^47; a `PageSize` in most cases
    * @throws AddressError `INVALID_ALIGNMENT`
@@ -416,7 +419,7 @@ export class MemoryRegion<A extends Address> {
     return formatBounds(this);
   }
 
-  /** Makes consoles, which see no fields of a region, show its kind and its bounds. */
+  /** Makes browsers, which see no fields of a region, show its kind and its bounds. */
   get [Symbol.toStringTag](): string {
     return `${this.#kind.name} ${this}`;
   }
@@ -426,10 +429,7 @@ export class MemoryRegion<A extends Address> {
 const UNCHECKED: unique symbol = /* @__PURE__ */ Symbol('unchecked');
 
 type UncheckedConstructor = new <A extends Address>(
-  kind: AddressKind<A>,
-  start: A,
-  size: bigint,
-  checks: typeof UNCHECKED,
+  ...parts: [kind: AddressKind<A>, start: A, size: bigint, checks: typeof UNCHECKED]
 ) => MemoryRegion<A>;
 
 // The class makes other regions through these functions, because the bundler renames a class that refers to itself.

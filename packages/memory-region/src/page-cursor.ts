@@ -1,4 +1,5 @@
 import type { Address, PageSize, PhysAddr, VirtAddr } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import { isRegionError, RegionError } from './region-error.ts';
 
 /**
@@ -125,6 +126,15 @@ const AFTER = -2;
 // Loops over pages spend half their time here, so the code is as short as it can be: engines put a getter of a few bytes into
 // every loop, and keep a field that only ever held small integers as such.
 class Cursor<A extends Address> implements PageCursor<A> {
+  static {
+    showInConsoles(this, 'PageCursor', (cursor) => {
+      const { count, pageSize } = cursor;
+      return cursor.#index < 0
+        ? { count, pageSize }
+        : { address: cursor.address, index: cursor.#index, count, pageSize };
+    });
+  }
+
   readonly count: number;
   readonly pageSize: PageSize;
   readonly #startLow: number = 0;

@@ -52,12 +52,13 @@ const MESSAGES: MessageTable<RegionErrorDetails> = {
     `a ${kind} region of ${describeValue(size)} bytes from ${formatAddress(start)} would end at ` +
     `${formatAddress(start + size)}: it may end at ${formatAddress(limit)} at most`,
   INVALID_END: ({ kind, start, end }) =>
-    `${describeValue(end)} cannot be the end of a ${kind} region that starts at ${formatAddress(start)}: ` +
+    `${describeValue(end, 'pass a bigint')} cannot be the end of a ${kind} region that starts at ${formatAddress(start)}: ` +
     'pass a bigint that is at least the start',
   INVALID_PAGE_SIZE: ({ value }) =>
     `${describeValue(value)} is not a page size: pass one of the numbers PageSize.Regular (0x1000), ` +
     'PageSize.Huge (0x200000) and PageSize.Giant (0x40000000)',
-  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_ARGUMENT: ({ what, value, expected }) =>
+    `${what} cannot be ${describeValue(value, expected)}: ${expected}`,
   MISALIGNED_REGION: ({ region, pageSize }) =>
     `${boundsText(region)} does not start and end at multiples of ${describeValue(BigInt(pageSize))} bytes: ` +
     'call alignOutward or alignInward first',
@@ -68,7 +69,7 @@ const MESSAGES: MessageTable<RegionErrorDetails> = {
   OUTSIDE_REGION: ({ region, at }) =>
     typeof at === 'bigint'
       ? `${describeValue(at)} does not lie strictly inside ${boundsText(region)}`
-      : `${describeValue(at)} is not an address: pass a bigint strictly inside ${boundsText(region)}`,
+      : `${describeValue(at, 'pass a bigint')} is not an address: pass a bigint strictly inside ${boundsText(region)}`,
   REGION_OVERLAP: ({ region, existing }) =>
     `${boundsText(region)} overlaps ${boundsText(existing)}, which is already in the map`,
   NO_SUCH_REGION: ({ region }) => `the map has no entry with exactly the region ${boundsText(region)}`,

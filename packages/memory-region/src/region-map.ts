@@ -5,6 +5,7 @@ import {
   assertIsAddressKind,
   type Bytes,
   byteCount,
+  showInConsoles,
 } from '@svsm/address';
 import { pairOf, requireIterable } from './arguments.ts';
 import { MemoryRegion } from './memory-region.ts';
@@ -30,6 +31,10 @@ import type { RegionEntry } from './walk-ranges.ts';
  * ```
  */
 export class RegionMap<A extends Address, V> implements Iterable<RegionEntry<A, V>> {
+  static {
+    showInConsoles(this, 'RegionMap', (map) => ({ kind: map.kind.name, entries: [...map] }));
+  }
+
   /** The kind of the addresses. */
   readonly kind: AddressKind<A>;
   readonly #index: RegionIndex<A, V> = new RegionIndex();

@@ -4,6 +4,7 @@ import {
   assertIsAddressKind,
   describeValue,
   isAddressKind,
+  showInConsoles,
 } from '@svsm/address';
 import { requireIterable } from './arguments.ts';
 import { differenceRanges, intersectRanges, subtractRanges, unionRanges } from './combine-ranges.ts';
@@ -30,6 +31,10 @@ import { RegionIndex } from './region-index.ts';
  * ```
  */
 export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
+  static {
+    showInConsoles(this, 'RegionSet', (set) => ({ kind: set.kind.name, regions: [...set] }));
+  }
+
   /** The kind of the addresses. */
   readonly kind: AddressKind<A>;
   readonly #index: RegionIndex<A, undefined> = new RegionIndex();

@@ -12,7 +12,7 @@ import {
   virtAddr,
 } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
-import { MemoryRegion, physRegion, virtRegion } from '../src/index.ts';
+import { MemoryRegion, physRegion, RegionMap, RegionSet, virtRegion } from '../src/index.ts';
 import {
   addressError,
   END_64,
@@ -445,9 +445,26 @@ describe('showing', () => {
   });
 
   test('a console shows kind and bounds', () => {
-    expect(inspect(physRegion(physAddr(0), 0x1000))).toContain(
-      'physical [0x0000000000000000-0x0000000000001000)',
+    const region = physRegion(physAddr(0), 0x1000);
+    expect(inspect([region])).toBe('[ MemoryRegion physical [0x0000000000000000-0x0000000000001000) ]');
+    expect(inspect(new RegionSet(Phys, [region]))).toBe(
+      "RegionSet {\n  kind: 'physical',\n  regions: [ MemoryRegion physical [0x0000000000000000-0x0000000000001000) ]\n}",
     );
+  });
+
+  test('JSON has kind and bounds', () => {
+    const region = virtRegion(virtAddr(END_64 - KiB4), 0x1000);
+    const json = { kind: 'virtual', start: '0xfffffffffffff000', end: '0x10000000000000000' };
+    expect(JSON.parse(JSON.stringify(region))).toEqual(json);
+    const map = new RegionMap(Virt, [[region, 1n]]);
+    expect(JSON.parse(JSON.stringify(map))).toEqual({ kind: 'virtual', entries: [[json, '0x1']] });
+  });
+
+  test('JSON has the page of a cursor, if it is on one', () => {
+    const cursor = virtRegion(virtAddr(END_64 - KiB4), 0x1000).cursor(PageSize.Regular);
+    expect(JSON.stringify(cursor)).toBe('{"count":1,"pageSize":4096}');
+    cursor.next();
+    expect(JSON.parse(JSON.stringify(cursor))).toMatchObject({ address: '0xfffffffffffff000', index: 0 });
   });
 
   test('deep equality of assertion libraries tells regions apart', () => {

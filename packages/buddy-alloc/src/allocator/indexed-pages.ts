@@ -1,4 +1,5 @@
 import type { Address } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo, requireOrder } from '../pages/integers.ts';
 import { addressOfPage, pageNumberOf } from '../pages/words.ts';
@@ -27,6 +28,13 @@ import type { PageSpace } from './page-space.ts';
  * ```
  */
 export class IndexedPages<A extends Address> {
+  static {
+    showInConsoles(this, 'IndexedPages', (pages) => ({
+      pages: pages.#parts.lastIndex + 1,
+      maxOrder: pages.#parts.maxOrder,
+    }));
+  }
+
   readonly #parts: HotParts<A> = new HotParts();
 
   /** @internal `PageAllocator.indexed` has one of these. */

@@ -1,4 +1,5 @@
 import type { Address } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { blockBytes } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
@@ -61,6 +62,10 @@ export function blockOwner<A extends Address>(
  * ```
  */
 export class OwnedBlock<A extends Address> {
+  static {
+    showInConsoles(this, 'OwnedBlock', (block) => ({ region: block.#region, state: block.#gone ?? 'owned' }));
+  }
+
   readonly #owner: BlockOwner<A>;
   readonly #region: MemoryRegion<A>;
   #gone: 'released' | 'leaked' | 'taken over' | undefined;

@@ -1,4 +1,4 @@
-import { type Address, type AddressKind, type Bytes, PAGE_SIZE } from '@svsm/address';
+import { type Address, type AddressKind, type Bytes, PAGE_SIZE, showInConsoles } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { type Block, blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
@@ -33,6 +33,13 @@ import { readSnapshot } from './snapshot-options.ts';
  * amortized, the tables may grow, and are copied then.
  */
 export class PageAllocator<A extends Address> {
+  static {
+    showInConsoles(this, 'PageAllocator', (pages) => {
+      const { totalPages, freePages, largestFreeOrder } = pages.memoryInfo();
+      return { regions: pages.regions, totalPages, freePages, largestFreeOrder };
+    });
+  }
+
   readonly #parts: HotParts<A> = new HotParts();
   readonly #files: FilePages<A>;
   readonly #owner: BlockOwner<A>;

@@ -1,4 +1,10 @@
-import { type Address, type AddressKind, assertIsAddressKind, PAGE_SIZE } from '@svsm/address';
+import {
+  type Address,
+  type AddressKind,
+  assertIsAddressKind,
+  PAGE_SIZE,
+  showInConsoles,
+} from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { isIntegerUpTo } from '../pages/integers.ts';
 import type { PageMemory } from '../pages/page-memory.ts';
@@ -30,6 +36,10 @@ export interface ViewConstructor<View> {
  * ```
  */
 export class ByteMemory<A extends Address> implements PageMemory<A> {
+  static {
+    showInConsoles(this, 'ByteMemory', ({ origin, byteLength }) => ({ origin, byteLength }));
+  }
+
   readonly #kind: AddressKind<A>;
   readonly #source: ByteSource;
   readonly #origin: A;

@@ -1,4 +1,11 @@
-import { type Address, alignmentBytes, type Bytes, formatAddress, PAGE_SIZE } from '@svsm/address';
+import {
+  type Address,
+  alignmentBytes,
+  type Bytes,
+  formatAddress,
+  PAGE_SIZE,
+  showInConsoles,
+} from '@svsm/address';
 import type { PageAllocator } from '../allocator/page-allocator.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { CallGuard, Steps } from '../pages/call-guard.ts';
@@ -64,6 +71,10 @@ const USER_MASK = 2 ** USER_BITS - 1;
  * ```
  */
 export class HeapAllocator<A extends Address> {
+  static {
+    showInConsoles(this, 'HeapAllocator', (heap) => heap.info());
+  }
+
   readonly #allocator: PageAllocator<A>;
   readonly #memory: ByteMemory<A> | undefined;
   readonly #directory: SlabDirectory;

@@ -1,4 +1,11 @@
-import { type Address, type AddressKind, alignmentBytes, type Bytes, PAGE_SIZE } from '@svsm/address';
+import {
+  type Address,
+  type AddressKind,
+  alignmentBytes,
+  type Bytes,
+  PAGE_SIZE,
+  showInConsoles,
+} from '@svsm/address';
 import type { PageAllocator } from '../allocator/page-allocator.ts';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { Steps } from '../pages/call-guard.ts';
@@ -54,6 +61,10 @@ export interface SlabInfo {
  * ```
  */
 export class SlabCache<A extends Address> {
+  static {
+    showInConsoles(this, 'SlabCache', (slabs) => ({ objectBytes: slabs.objectBytes, ...slabs.info() }));
+  }
+
   /** The bytes from one object to the next: the size, at least 8, rounded up to the alignment. */
   readonly objectBytes: number;
   readonly #allocator: PageAllocator<A>;

@@ -199,7 +199,7 @@ const MESSAGES: MessageTable<BuddyErrorDetails> = {
     }`,
   NO_REGION: () => 'an allocator needs a region, or a space to add one to',
   INVALID_OPTION: ({ option, value, expected }) =>
-    `${describeValue(value)} cannot be ${/^\w{1,40}$/.test(option) ? `\`${option}\`` : describeValue(option)}: pass ${expected}`,
+    `${describeValue(value, expected)} cannot be ${/^\w{1,40}$/.test(option) ? `\`${option}\`` : describeValue(option)}: pass ${expected}`,
   INVALID_PAGE_COUNT: ({ pages }) =>
     `${describeValue(pages)} is not a number of pages: pass an integer from 1 to 2^52`,
   INVALID_PAGE_INDEX: ({ index, last }) =>

@@ -1,4 +1,5 @@
 import type { Address } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import { BuddyError } from '../pages/buddy-error.ts';
 import { CACHE_PAGES } from './shared-layout.ts';
 import type { SharedSpace } from './shared-space.ts';
@@ -30,6 +31,10 @@ import { ALLOCATED, allocate, CACHED, closeCache, freePage } from './shared-tabl
  * ```
  */
 export class PageCache<A extends Address> {
+  static {
+    showInConsoles(this, 'PageCache', (cache) => ({ pages: cache.#count, capacity: cache.#capacity }));
+  }
+
   readonly #space: SharedSpace<A>;
   readonly #capacity: number;
   readonly #words: Int32Array<SharedArrayBuffer>;

@@ -1,4 +1,5 @@
 import type { Address, AddressKind } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { blockBytes, MAX_ORDER } from '../pages/block.ts';
 import { BuddyError, type SharedBufferProblem } from '../pages/buddy-error.ts';
@@ -61,6 +62,14 @@ import { sharedTables } from './shared-tables.ts';
  * ```
  */
 export class SharedPageAllocator<A extends Address> {
+  static {
+    showInConsoles(this, 'SharedPageAllocator', ({ region, maxOrder, owner }) => ({
+      region,
+      maxOrder,
+      owner,
+    }));
+  }
+
   /** The buffer with the tables, to be passed to `attach`. */
   readonly buffer: SharedArrayBuffer;
   readonly #space: SharedSpace<A>;

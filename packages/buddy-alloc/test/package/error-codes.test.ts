@@ -68,7 +68,8 @@ test.each(OPERATIONS)('%s throws every code of its row, and no other', (operatio
 /** The names of the methods and accessors of a class or of its prototype. */
 function membersOf(object: object): string[] {
   const inherent = ['length', 'name', 'prototype', 'constructor'];
+  const forConsoles = ['toJSON', '[nodejs.util.inspect.custom]'];
   return Reflect.ownKeys(object)
     .map((key) => (typeof key === 'string' ? key : `[${key.description}]`))
-    .filter((key) => !inherent.includes(key));
+    .filter((key) => ![...inherent, ...forConsoles].includes(key));
 }

@@ -1,4 +1,4 @@
-import { PAGE_SHIFT, PAGE_SIZE, PageSize } from '@svsm/address';
+import { PAGE_SHIFT, PAGE_SIZE, PageSize, showInConsoles } from '@svsm/address';
 import { type PageState, pageStateOf, type RmpEntry, VmplPermission } from '@svsm/sev-snp/formats';
 import { DumpError } from '../source/dump-error.ts';
 import { GuestPages } from './guest-pages.ts';
@@ -123,6 +123,10 @@ interface Piece {
 
 /** The layers below the mappings of a page table: a nested page table, an RMP, or both. */
 export class Backing {
+  static {
+    showInConsoles(this, 'Backing', ({ asid, vmpl, isOfGuest }) => ({ asid, vmpl, isOfGuest }));
+  }
+
   readonly rmp: RmpTable | undefined;
   readonly asid: number | undefined;
   readonly vmpl: number | undefined;

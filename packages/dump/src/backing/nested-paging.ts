@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PageSize } from '@svsm/address';
+import { PAGE_SIZE, type PageSize, showInConsoles } from '@svsm/address';
 import type { ReadFrame } from '../formats/table-look.ts';
 import { DumpError } from '../source/dump-error.ts';
 
@@ -71,6 +71,15 @@ const ALL: NestedRights = { readable: true, writable: true, executable: true, us
  * are misconfigurations. Bit 10, execute for user mode, counts only with mode-based execute control, which is not modelled.
  */
 export class NestedPaging {
+  static {
+    showInConsoles(this, 'NestedPaging', ({ format, levels, root, frames }) => ({
+      format,
+      levels,
+      root,
+      frames,
+    }));
+  }
+
   readonly format: NestedFormat;
   readonly levels: 4 | 5;
   /** The physical address of the top table. */

@@ -45,7 +45,8 @@ export type DumpErrorCode = keyof DumpErrorDetails;
 const reasonOf = ({ reason }: { reason: string }): string => reason;
 
 const MESSAGES: MessageTable<DumpErrorDetails> = {
-  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_ARGUMENT: ({ what, value, expected }) =>
+    `${what} cannot be ${describeValue(value, expected)}: ${expected}`,
   INVALID_FILE: reasonOf,
   TRUNCATED_FILE: reasonOf,
   UNSUPPORTED_FORMAT: reasonOf,

@@ -1,3 +1,4 @@
+import { showInConsoles } from '@svsm/address';
 /** Something about a dump that the user must know, although the work goes on. */
 export interface Notice {
   /** A stable name for programs. */
@@ -17,6 +18,10 @@ const MOST = 16;
 
 /** Collects notices until they are printed. Each is kept once, and only the first ones, since a hostile file can cause many. */
 export class Notices {
+  static {
+    showInConsoles(this, 'Notices', (notices) => ({ waiting: notices.#waiting }));
+  }
+
   readonly #seen: Set<string> = new Set();
   #waiting: Notice[] = [];
   #isQuiet = false;

@@ -1,4 +1,5 @@
 import type { PhysAddr, VirtAddr } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import type { HeapAllocator, PageAllocator } from '@svsm/buddy-alloc';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { PageTablePart, PagingConfig } from '@svsm/pagetable';
@@ -49,6 +50,10 @@ import { createProcessor, startProcessor } from './processor-start.ts';
  * ```
  */
 export class Svsm {
+  static {
+    showInConsoles(this, 'Svsm', ({ guest, pages, memoryMap, cpus }) => ({ guest, pages, memoryMap, cpus }));
+  }
+
   readonly guest: Guest;
   /** The features that the hypervisor has announced. */
   readonly features: bigint;

@@ -1,4 +1,4 @@
-import { PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, showInConsoles, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import { type EntryFlags, type PageMapper, PteFlags, PtePreset } from '@svsm/pagetable';
 import type { Vcpu } from '@svsm/sev-snp';
@@ -57,6 +57,15 @@ const OPTIONS: readonly (keyof MapGuardOptions)[] = ['writable', 'shared', 'page
  * continues there.
  */
 export class MappingGuard {
+  static {
+    showInConsoles(this, 'MappingGuard', (guard) => ({
+      region: guard.#region,
+      phys: guard.phys,
+      pageSize: guard.pageSize,
+      state: guard.#state,
+    }));
+  }
+
   /** The physical memory. */
   readonly phys: MemoryRegion<PhysAddr>;
   readonly pageSize: PageSize;

@@ -1,4 +1,4 @@
-import { Phys, type PhysAddr } from '@svsm/address';
+import { Phys, type PhysAddr, showInConsoles } from '@svsm/address';
 import { type MemoryRegion, RegionMap } from '@svsm/memory-region';
 
 /**
@@ -6,6 +6,10 @@ import { type MemoryRegion, RegionMap } from '@svsm/memory-region';
  * change their visibility.
  */
 export class PageUses {
+  static {
+    showInConsoles(this, 'PageUses', (uses) => ({ counts: [...uses.#counts] }));
+  }
+
   readonly #counts: RegionMap<PhysAddr, number> = new RegionMap(Phys);
 
   /** Notes one more use of all pages of a region. O(parts · log n). */

@@ -1,4 +1,4 @@
-import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PageSize, type PhysAddr, showInConsoles, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import type { PageTable, PageTablePart, Tlb } from '@svsm/pagetable';
 import type { Ghcb, Vcpu } from '@svsm/sev-snp';
@@ -40,6 +40,16 @@ const PARTS: readonly (keyof PerCpuParts)[] = [
 
 /** A processor of the SVSM: its page table, its TLB, its GHCB, and addresses for its temporary mappings. */
 export class PerCpu implements FlushTarget {
+  static {
+    showInConsoles(this, 'PerCpu', ({ apicId, vcpu, pageTable, tlb, ghcb }) => ({
+      apicId,
+      vcpu,
+      pageTable,
+      tlb,
+      ghcb,
+    }));
+  }
+
   readonly apicId: number;
   readonly vcpu: Vcpu;
   readonly tlb: Tlb;

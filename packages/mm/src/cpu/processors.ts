@@ -1,3 +1,4 @@
+import { showInConsoles } from '@svsm/address';
 import { refuseArgument, requireFunction, requireInstance, requireInteger } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
 import { PageUses } from './page-uses.ts';
@@ -6,6 +7,10 @@ import { ShootDown, type ShootDownOptions } from './shoot-down.ts';
 
 /** The processors of an SVSM, and the one on whose behalf code runs. */
 export class Processors {
+  static {
+    showInConsoles(this, 'Processors', ({ list }) => ({ list }));
+  }
+
   /** Flushes of one processor, and of all of them. */
   readonly shootDown: ShootDown;
   /** The physical pages that mappings for a time use, of one processor or of all. */

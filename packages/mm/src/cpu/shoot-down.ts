@@ -1,4 +1,4 @@
-import { PAGE_SIZE_2M, PageSize, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE_2M, PageSize, showInConsoles, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import { InvlpgbFlag, invlpgb, type Tlb } from '@svsm/pagetable';
 import type { Vcpu } from '@svsm/sev-snp';
@@ -56,6 +56,10 @@ export interface FlushCounts {
  * is dropped when the call returns. It counts.
  */
 export class ShootDown {
+  static {
+    showInConsoles(this, 'ShootDown', ({ counts }) => ({ counts }));
+  }
+
   readonly #targets: Set<FlushTarget> = new Set();
   readonly #threshold: number;
   readonly #localThreshold: number;

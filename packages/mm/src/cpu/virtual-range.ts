@@ -1,4 +1,4 @@
-import { alignmentBytes, type Bytes, PageSize, type VirtAddr } from '@svsm/address';
+import { alignmentBytes, type Bytes, PageSize, showInConsoles, type VirtAddr } from '@svsm/address';
 import { isBuddyError, PageAllocator } from '@svsm/buddy-alloc';
 import { MemoryRegion } from '@svsm/memory-region';
 import {
@@ -33,6 +33,15 @@ export interface VirtualRangeOptions {
  * ```
  */
 export class VirtualRange {
+  static {
+    showInConsoles(this, 'VirtualRange', ({ region, pageSize, guardPages, allocations }) => ({
+      region,
+      pageSize,
+      guardPages,
+      allocations,
+    }));
+  }
+
   readonly region: MemoryRegion<VirtAddr>;
   readonly pageSize: PageSize;
   readonly guardPages: number;

@@ -90,7 +90,8 @@ const PROBLEM_OF_USE: Readonly<Record<MmErrorDetails['PAGE_IN_USE']['use'], stri
 };
 
 const MESSAGES: MessageTable<MmErrorDetails> = {
-  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_ARGUMENT: ({ what, value, expected }) =>
+    `${what} cannot be ${describeValue(value, expected)}: ${expected}`,
   INVALID_LAYOUT: ({ field, problem }) => `${field} of the layout ${problem}`,
   INVALID_MEMORY_MAP: ({ region, problem }) => `${region} of the memory map ${problem}`,
   OUTSIDE_LAYOUT: ({ region, part }) => `${region} does not lie in ${part}`,

@@ -1,3 +1,4 @@
+import { showInConsoles } from '@svsm/address';
 import { refuseArgument, requireInteger } from '../formats/arguments.ts';
 import { type GuestFormat, requireFormat } from './guest-format.ts';
 import { copyFromGuest, copyToGuest, type GuestMemory, requireGuestMemory } from './guest-memory.ts';
@@ -26,6 +27,10 @@ import { copyFromGuest, copyToGuest, type GuestMemory, requireGuestMemory } from
  * ```
  */
 export class GuestPtr<T> {
+  static {
+    showInConsoles(this, 'GuestPtr', ({ gpa, format }) => ({ gpa, size: format.size }));
+  }
+
   /** The address: it may have more than 64 bits after {@link at}, and then no access is possible. */
   readonly gpa: bigint;
   readonly format: GuestFormat<T>;

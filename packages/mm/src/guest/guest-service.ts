@@ -1,4 +1,5 @@
 import type { PhysAddr } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import type { SvsmRegisters, SvsmState, Vcpu } from '@svsm/sev-snp';
 import type { PerCpu } from '../cpu/per-cpu.ts';
 import type { Processors } from '../cpu/processors.ts';
@@ -33,6 +34,10 @@ export interface CallerOptions {
  * the SVSM that has the APIC ID of the caller, through that processor's window.
  */
 export class GuestService implements Disposable {
+  static {
+    showInConsoles(this, 'GuestService', ({ state }) => ({ state }));
+  }
+
   /** The records that all processors share. */
   readonly state: SvsmState;
   readonly #processors: Processors;

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, Phys, type PhysAddr, showInConsoles, type VirtAddr } from '@svsm/address';
 import type { PageAllocator } from '@svsm/buddy-alloc';
 import { MemoryRegion } from '@svsm/memory-region';
 import type { FrameAllocator } from '@svsm/pagetable';
@@ -20,6 +20,10 @@ import { MmError } from '../formats/mm-error.ts';
  * ```
  */
 export class DirectMap {
+  static {
+    showInConsoles(this, 'DirectMap', ({ virt, phys }) => ({ virt, phys }));
+  }
+
   readonly virt: MemoryRegion<VirtAddr>;
   readonly phys: MemoryRegion<PhysAddr>;
 

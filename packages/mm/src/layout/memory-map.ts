@@ -1,4 +1,4 @@
-import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, Phys, type PhysAddr, showInConsoles } from '@svsm/address';
 import { MemoryRegion, RegionMap } from '@svsm/memory-region';
 import {
   readArgument,
@@ -46,6 +46,10 @@ const KINDS: readonly MemoryKind[] = ['svsm', 'guest', 'vmsa', 'caa', 'firmware'
  * ```
  */
 export class MemoryMap {
+  static {
+    showInConsoles(this, 'MemoryMap', (map) => ({ own: map.own, entries: [...map], vmsas: map.vmsas }));
+  }
+
   /** The SVSM's own memory. */
   readonly own: MemoryRegion<PhysAddr>;
   readonly #kinds: RegionMap<PhysAddr, MemoryKind> = new RegionMap<PhysAddr, MemoryKind>(Phys);

@@ -1,4 +1,4 @@
-import { PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { PageSize, showInConsoles, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { type CallingArea, type Ghcb, svsmValidator, type ValidatedPages, type Vcpu } from '@svsm/sev-snp';
@@ -22,6 +22,10 @@ export interface GuestVisibilityOptions {
  * SVSM executes PVALIDATE. The guest owns its pages itself: it says which are allocated.
  */
 export class GuestVisibility {
+  static {
+    showInConsoles(this, 'GuestVisibility', (pages) => ({ vcpu: pages.#cpu.vcpu, lost: pages.lost }));
+  }
+
   readonly #cpu: VisibilityCpu;
   readonly #regions: RegionVisibility;
 

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, Phys, type PhysAddr, showInConsoles, type VirtAddr } from '@svsm/address';
 import { isBuddyError, type PageAllocator } from '@svsm/buddy-alloc';
 import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { type GuestContext, useOfPages, type ValidatedPages } from '@svsm/sev-snp';
@@ -48,6 +48,13 @@ const OPTIONS: readonly (keyof PageVisibilityOptions)[] = [
  * what the hypervisor has written for its own. All processors flush once for a change, by region.
  */
 export class PageVisibility {
+  static {
+    showInConsoles(this, 'PageVisibility', (visibility) => ({
+      pages: visibility.pages,
+      lost: visibility.lost,
+    }));
+  }
+
   readonly #options: PageVisibilityOptions;
   readonly #regions: RegionVisibility;
   /** Blocks whose owner has given them up while pages of them were lost. */

@@ -1,4 +1,11 @@
-import { type Bytes, byteCount, PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
+import {
+  type Bytes,
+  byteCount,
+  PAGE_SIZE,
+  type PhysAddr,
+  showInConsoles,
+  type VirtAddr,
+} from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import {
   isBytes,
@@ -22,6 +29,15 @@ export interface VisibilityOwner {
  * Bytes go in and out as copies, and each byte is read once: what the other side changes later is not seen.
  */
 export class SharedBox {
+  static {
+    showInConsoles(this, 'SharedBox', (box) => ({
+      region: box.#region,
+      gpa: box.gpa,
+      size: box.size,
+      state: box.#state,
+    }));
+  }
+
   /** The number of bytes that were asked for. */
   readonly size: number;
   /** The guest-physical address of the first byte, to be passed to the hypervisor. The others follow it. */

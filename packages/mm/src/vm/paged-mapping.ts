@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr, showInConsoles } from '@svsm/address';
 import { PteFlags } from '@svsm/pagetable';
 import { refuseArgument, requireBoolean, requireOneOf, requireOptions } from '../formats/arguments.ts';
 import { MmError } from '../formats/mm-error.ts';
@@ -32,6 +32,10 @@ export interface PagedMappingParts {
  * When it is not inserted any more, `using` or `dispose` gives the pages back.
  */
 export class PagedMapping implements VirtualMapping, Disposable {
+  static {
+    showInConsoles(this, 'PagedMapping', ({ size, present }) => ({ size, present }));
+  }
+
   readonly size: bigint;
   readonly #parts: PagedMappingParts;
   readonly #guards: number;

@@ -5,6 +5,7 @@ import {
   type Bytes,
   formatAddress,
   PAGE_SIZE,
+  showInConsoles,
   type VirtAddr,
 } from '@svsm/address';
 import { MemoryRegion, RegionMap } from '@svsm/memory-region';
@@ -82,6 +83,13 @@ interface Slot {
  * n is the number of mappings.
  */
 export class Vmr implements Disposable {
+  static {
+    showInConsoles(this, 'Vmr', (vmr) => ({
+      region: vmr.region,
+      mappings: Array.from(vmr, ([place]) => place),
+    }));
+  }
+
   /** The addresses. */
   readonly region: MemoryRegion<VirtAddr>;
   readonly #kind: AddressKind<VirtAddr>;

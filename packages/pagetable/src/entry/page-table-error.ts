@@ -92,7 +92,7 @@ export type PageTableErrorCode = keyof PageTableErrorDetails;
 const LEVEL_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'];
 
 const hex = (value: unknown): string =>
-  typeof value === 'bigint' && value >= 0n ? formatAddress(value) : describeValue(value);
+  typeof value === 'bigint' && value >= 0n ? formatAddress(value) : describeValue(value, 'an address');
 
 const MESSAGES: MessageTable<PageTableErrorDetails> = {
   BUS_ERROR: ({ paddr, memory }) =>
@@ -100,8 +100,10 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   READ_ONLY: ({ paddr }) => `the memory at physical address ${hex(paddr)} is read-only`,
   RULE_BROKEN: ({ rule, found }) => `the memory breaks the rule "${rule}": ${found}`,
   INVALID_MEMORY: ({ value, problem }) => `${describeValue(value)} cannot be physical memory: ${problem}`,
-  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
-  INVALID_CONFIG: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_ARGUMENT: ({ what, value, expected }) =>
+    `${what} cannot be ${describeValue(value, expected)}: ${expected}`,
+  INVALID_CONFIG: ({ field, value, expected }) =>
+    `${field} cannot be ${describeValue(value, expected)}: ${expected}`,
   NON_CANONICAL: ({ vaddr, levels }) =>
     `${hex(vaddr)} is not a canonical virtual address of ${levels === 5 ? 57 : 48} bits, as a page table of ${levels} levels needs`,
   MISALIGNED: ({ what, address, pageSize }) =>
@@ -140,10 +142,12 @@ const MESSAGES: MessageTable<PageTableErrorDetails> = {
   PART_NOT_ATTACHED: ({ index }) => `the part of root entry ${index} is not attached to this page table`,
   PART_IN_USE: ({ index, tables }) =>
     `the part of root entry ${index} is attached to ${tables} page tables: detach it first`,
-  INVALID_ENTRY: ({ value, problem }) => `${describeValue(value)} cannot be used for an entry: ${problem}`,
+  INVALID_ENTRY: ({ value, problem }) =>
+    `${describeValue(value, problem)} cannot be used for an entry: ${problem}`,
   INVALID_CPU_STATE: ({ field, value, expected }) =>
-    `${field} cannot be ${describeValue(value)}: ${expected}`,
-  INVALID_FLUSH: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
+    `${field} cannot be ${describeValue(value, expected)}: ${expected}`,
+  INVALID_FLUSH: ({ field, value, expected }) =>
+    `${field} cannot be ${describeValue(value, expected)}: ${expected}`,
   INVALID_ACCESS: ({ kind, problem }) =>
     problem ?? `an access is 'read', 'write' or 'fetch', not ${describeValue(kind)}`,
   BUSY: ({ during }) =>

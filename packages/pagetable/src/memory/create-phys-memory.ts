@@ -1,4 +1,12 @@
-import { type Bytes, PAGE_SIZE, Phys, type PhysAddr, pageNumber, physAddr } from '@svsm/address';
+import {
+  type Bytes,
+  PAGE_SIZE,
+  Phys,
+  type PhysAddr,
+  pageNumber,
+  physAddr,
+  showInConsoles,
+} from '@svsm/address';
 import { formatBounds, MemoryRegion, physRegion } from '@svsm/memory-region';
 import { ANY, BOOLEAN, type Field, Fields, FUNCTION, optional } from '../entry/fields.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
@@ -77,6 +85,10 @@ export function createPhysMemory(options: PhysMemoryOptions): PhysMemory {
 
 /** Flat memory in one buffer. */
 export class FlatMemory implements PhysMemory {
+  static {
+    showInConsoles(this, 'PhysMemory', (memory) => ({ region: memory.#region }));
+  }
+
   epoch = 0;
   readonly #words: Uint32Array;
   readonly #first: number;
@@ -116,6 +128,13 @@ class ChangingMemory extends FlatMemory {
 
 /** Memory of several regions, whose frames take their 4 KiB when they are first written. */
 export class SparseMemory implements PhysMemory {
+  static {
+    showInConsoles(this, 'PhysMemory', (memory) => ({
+      regions: memory.#regions,
+      writtenFrames: memory.#frames.size,
+    }));
+  }
+
   epoch = 0;
   readonly #frames: Map<number, Uint32Array> = new Map();
   readonly #regions: readonly MemoryRegion<PhysAddr>[];

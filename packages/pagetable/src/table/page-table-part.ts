@@ -1,4 +1,4 @@
-import { type PhysAddr, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { type PhysAddr, showInConsoles, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import { type PageTableOptions, TABLE_OPTIONS } from '../edit/page-table-options.ts';
 import { addressOf, SPANS } from '../entry/page-range.ts';
@@ -43,6 +43,15 @@ export type PageTablePartOptions = Omit<PageTableOptions, 'tlb' | 'selfMap'>;
  * ```
  */
 export class PageTablePart extends PageMapper {
+  static {
+    showInConsoles(this, 'PageTablePart', ({ index, root, region, tables }) => ({
+      index,
+      root,
+      region,
+      tables: tables.length,
+    }));
+  }
+
   /** The index of the root entry whose addresses it maps. */
   readonly index: number;
   /** The physical address of its top table. */

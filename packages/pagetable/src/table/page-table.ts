@@ -1,4 +1,4 @@
-import { type PhysAddr, pageNumber } from '@svsm/address';
+import { type PhysAddr, pageNumber, showInConsoles } from '@svsm/address';
 import type { VirtPage } from '@svsm/memory-region';
 import { type PageTableOptions, TABLE_OPTIONS } from '../edit/page-table-options.ts';
 import type { CpuState } from '../entry/cpu-state.ts';
@@ -23,6 +23,10 @@ import { ownerOf, TableOwner } from './table-owner.ts';
  * root, the parts that are attached, and a cursor that remembers the last walk.
  */
 export class PageTable extends PageMapper {
+  static {
+    showInConsoles(this, 'PageTable', ({ root, cr3, config, selfMap }) => ({ root, cr3, config, selfMap }));
+  }
+
   /** The physical address of the root, the top table. */
   readonly root: PhysAddr;
   /** The self-map, with the virtual addresses of tables and entries; `undefined` if the options name none. */

@@ -1,4 +1,4 @@
-import { type AddressKind, PageSize, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { type AddressKind, PageSize, showInConsoles, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, pageAddress, type VirtPage } from '@svsm/memory-region';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
@@ -48,6 +48,10 @@ const ALL_PAGES = 2 ** 52;
  * ```
  */
 export class Tlb implements TlbListener {
+  static {
+    showInConsoles(this, 'Tlb', ({ levels, pcid, pcids, pending }) => ({ levels, pcid, pcids, pending }));
+  }
+
   readonly #spaces: Map<number, TlbSpace> = new Map();
   readonly #global: TlbSpace = new TlbSpace();
   readonly #debts: FlushDebts;
@@ -174,10 +178,9 @@ export class Tlb implements TlbListener {
   }
 
   /**
-   * INVLPG: drops the entries of every page size that hold `vaddr`, those of the current PCID and global ones (AMD64 APM
-   * vol. 3, INVLPG). Removes the 4 KiB page of `vaddr` from {@link pending}, unless another PCID still has a stale entry
-   * for it. Does nothing for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(1), and O(PCIDs in use) if
-   * there are stale entries.
+   * INVLPG: drops the entries of every page size that hold `vaddr`, those of the current PCID and global ones (AMD64 APM vol. 3,
+   * INVLPG). Removes the 4 KiB page of `vaddr` from {@link pending}, unless another PCID still has a stale entry for it. Does nothing
+   * for an address that is not canonical (Intel SDM vol. 2A, INVLPG). O(1), and O(PCIDs in use) if there are stale entries.
    *
    * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
@@ -299,8 +302,7 @@ export class Tlb implements TlbListener {
   }
 
   /**
-   * MOV to CR4 that sets or clears PCIDE. Clearing it drops all entries, and PCID 0 becomes current (Intel SDM vol. 3A,
-   * §4.10.4.1).
+   * MOV to CR4 that sets or clears PCIDE. Clearing it drops all entries, and PCID 0 becomes current (Intel SDM vol. 3A, §4.10.4.1).
    * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   setPcids(enabled: boolean): void {

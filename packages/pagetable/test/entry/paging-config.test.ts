@@ -84,7 +84,7 @@ describe('pagingConfigFromRegisters', () => {
       'cr4 cannot be 0x10000000000000000: pass a bigint of 64 bits',
     );
     expect(() => pagingConfigFromRegisters({ cr4: 0n, efer: 1 as unknown as bigint })).toThrow(
-      'efer cannot be 1: pass a bigint of 64 bits',
+      'efer cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits',
     );
   });
 });

@@ -107,7 +107,7 @@ test('the least and the greatest flags of 32 bits have an index', () => {
 });
 
 test.each<[string, () => unknown, string]>([
-  ['half a register', () => decodePat(0.5 as never), 'pat cannot be 0.5'],
+  ['half a register', () => decodePat(0.5 as never), 'pat cannot be the number 0.5'],
   ['seven types', () => encodePat(Array(7).fill('WB') as never), 'types cannot be'],
   ['seven types', () => encodePat(Array(7).fill('WB') as never), 'pass eight memory types'],
   ['a type of its own', () => encodePat([...decodePat(0n).slice(1), 'CD'] as never), 'types[7] cannot be'],

@@ -61,7 +61,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => decodeMtrrs({ defType: 0n, cap: 1n << 64n }),
   ],
   [
-    'defType cannot be 1: pass a bigint of 64 bits [INVALID_CPU_STATE]',
+    'defType cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_CPU_STATE]',
     () => decodeMtrrs({ defType: 1 as never }),
   ],
   [
@@ -93,7 +93,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => decodeMtrrs({ defType: 0n, fixed: wrong }),
   ],
   [
-    'IA32_MTRR_FIX16K_80000 cannot be 1: pass a bigint of 64 bits [INVALID_CPU_STATE]',
+    'IA32_MTRR_FIX16K_80000 cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_CPU_STATE]',
     () => decodeMtrrs({ defType: 0n, fixed: [0n, 1 as never, ...ZEROS.slice(2)] }),
   ],
   [
@@ -105,11 +105,11 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => decodeMtrrs({ defType: 0n, variable: [pair, undefined as never] }),
   ],
   [
-    'variable[1].mask cannot be 1: pass a bigint of 64 bits [INVALID_CPU_STATE]',
+    'variable[1].mask cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_CPU_STATE]',
     () => decodeMtrrs({ defType: 0n, variable: [pair, { base: 0n, mask: 1 as never }] }),
   ],
   [
-    'variable[1].base cannot be 1: pass a bigint of 64 bits [INVALID_CPU_STATE]',
+    'variable[1].base cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_CPU_STATE]',
     () => decodeMtrrs({ defType: 0n, variable: [pair, { base: 1 as never, mask: 0n }] }),
   ],
   [
@@ -260,7 +260,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => nestedMemoryTypesOf(typed, typed, { snp: wrong }, control),
   ],
   [
-    'cr0 cannot be 1: pass a bigint of 64 bits [INVALID_CPU_STATE]',
+    'cr0 cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_CPU_STATE]',
     () => nestedMemoryTypesOf(typed, typed, { cr0: 1 as never }, control),
   ],
   [
@@ -295,7 +295,10 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     'cr5 cannot be 0x0: pass only fields that exist: cr0, cr3, cr4, efer, csL [INVALID_CPU_STATE]',
     () => controlState({ cr5: 0n } as never),
   ],
-  ['cr0 cannot be 1: pass a bigint of 64 bits [INVALID_CPU_STATE]', () => controlState({ cr0: 1 as never })],
+  [
+    'cr0 cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_CPU_STATE]',
+    () => controlState({ cr0: 1 as never }),
+  ],
   [
     'state cannot be undefined: pass an object with the fields cr0, cr3, cr4, efer, csL [INVALID_CPU_STATE]',
     () => processorMode(undefined as never),
@@ -333,14 +336,17 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => setCr3({ ...reset, cr0: 0x8000_0011n, cr4: 0x20n }, 0n, cpu),
   ],
   [
-    'PDPTE 0 cannot be 1: return a bigint of 64 bits from `readPdpte` [INVALID_CPU_STATE]',
+    'PDPTE 0 cannot be the number 1 (as a bigint: 1n): return a bigint of 64 bits from `readPdpte` [INVALID_CPU_STATE]',
     () => setCr3({ ...reset, cr0: 0x8000_0011n, cr4: 0x20n }, 0n, cpu, () => 1 as never),
   ],
   [
     'state.efer cannot be 0x10000000000: clear the bits that `cpu` does not have [INVALID_CPU_STATE]',
     () => setCr4({ ...reset, efer: 1n << 40n }, 0n, cpu),
   ],
-  ['efer cannot be 1: pass a bigint of 64 bits [INVALID_CPU_STATE]', () => writeEfer(reset, 1 as never, cpu)],
+  [
+    'efer cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_CPU_STATE]',
+    () => writeEfer(reset, 1 as never, cpu),
+  ],
   // others
   [
     'levels cannot be 3: pass 4 or 5 [INVALID_CONFIG]',

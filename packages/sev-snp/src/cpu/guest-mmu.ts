@@ -276,7 +276,7 @@ export class GuestMmu implements GuestMemoryUser {
   /** The #GP(0) for an address that is not one in this mode. */
   refusal(gva: bigint): SnpFault<'GP'> {
     const what = this.#is64Bit ? 'a canonical address' : 'an address of 32 bits';
-    return new SnpFault('GP', { errorCode: 0, reason: `${describeValue(gva)} is not ${what}` });
+    return new SnpFault('GP', { errorCode: 0, reason: `${describeValue(gva, what)} is not ${what}` });
   }
 
   /**

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber, showInConsoles } from '@svsm/address';
 import { readArgument, refuseArgument, requireOneOf, requireWhole } from '../formats/arguments.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { VMPL_COUNT, Vmpl } from '../formats/vmpl.ts';
@@ -51,6 +51,10 @@ const PARTS = PAGE_SIZE_2M / PAGE_SIZE;
  * drop the guest's own half only.
  */
 export class NestedTlb {
+  static {
+    showInConsoles(this, 'NestedTlb', ({ size }) => ({ size }));
+  }
+
   /** By tag: ASID and VMPL. */
   readonly #spaces: Map<number, Space> = new Map();
   #last: Space | undefined;

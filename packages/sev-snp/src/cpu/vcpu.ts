@@ -1,4 +1,5 @@
 import type { VirtAddr } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import type { VirtPage } from '@svsm/memory-region';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireFunction, requireInteger, requireUint64 } from '../formats/arguments.ts';
@@ -55,6 +56,10 @@ const NO_OPTIONS: DataAccessOptions = {};
  * Every method with an address throws `SnpFault`: `GP` if it is not canonical, `PF`, `NPF`, `VC_NOT_VALIDATED`, `VC_MMIO`.
  */
 export class Vcpu implements GuestCpu {
+  static {
+    showInConsoles(this, 'Vcpu', ({ vmpl, cpl, cr3, isRunning }) => ({ vmpl, cpl, cr3, isRunning }));
+  }
+
   readonly guest: GuestContext;
   /** The privilege level. It is fixed: a VMSA has one level. */
   readonly vmpl: Vmpl;
@@ -69,11 +74,10 @@ export class Vcpu implements GuestCpu {
   readonly tlb: TranslationCache | undefined;
   readonly nestedTlb: NestedTlb | undefined;
   /**
-   * Called when an instruction raises a #PF, after CR2 is loaded and before the fault is thrown. The handler may do all that
-   * software may do: change page tables, use this processor, exit. A fault of its own accesses is thrown to it. An error that
-   * it throws goes on to the caller of the instruction, which has changed nothing. After 64 exits and retries of one
-   * instruction, the fault is thrown. `translate` does not call it. Setting another value than a function or `undefined` throws
-   * SnpError `INVALID_ARGUMENT`.
+   * Called when an instruction raises a #PF, after CR2 is loaded and before the fault is thrown. The handler may do all that software
+   * may do: change page tables, use this processor, exit. A fault of its own accesses is thrown to it. An error that it throws goes
+   * on to the caller of the instruction, which has changed nothing. After 64 exits and retries of one instruction, the fault is
+   * thrown. `translate` does not call it. Setting another value than a function or `undefined` throws SnpError `INVALID_ARGUMENT`.
    */
   get onPageFault(): PageFaultHandler | undefined {
     return this.#onPageFault;

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PageSize, pageNumber, showInConsoles } from '@svsm/address';
 import { readArgument, refuseArgument, requireInstance, requireInteger } from '../formats/arguments.ts';
 import { GuestState } from '../formats/guest-state.ts';
 import type { Sha384 } from '../formats/launch-digest.ts';
@@ -49,6 +49,10 @@ export interface GuestStatus {
  * ```
  */
 export class Firmware {
+  static {
+    showInConsoles(this, 'Firmware', (firmware) => ({ contexts: [...firmware.#contexts.keys()] }));
+  }
+
   readonly #platform: FirmwarePlatform;
   readonly #asids: AsidTable;
   /** The contexts by the address of their pages. */

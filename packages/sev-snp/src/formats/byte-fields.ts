@@ -85,7 +85,8 @@ export function bytesOfInteger(value: bigint, size: number): Uint8Array {
 /** @throws SnpError `INVALID_MESSAGE` if `value` does not fit in the `size` bytes of `field` */
 export function requireFit(field: string, value: bigint, size: number): void {
   if (typeof value === 'bigint' && value >> BigInt(8 * size) === 0n) return;
-  refuse(field, value, `pass an unsigned integer of ${8 * size} bits`);
+  const type = typeof value === 'number' ? 'bigint' : 'integer';
+  refuse(field, value, `pass an unsigned ${type} of ${8 * size} bits`);
 }
 
 /** As {@link requireFit}, but a value of fewer than 8 bytes is a `number`. */

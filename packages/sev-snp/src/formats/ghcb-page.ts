@@ -1,4 +1,4 @@
-import { describeValue, PAGE_SIZE } from '@svsm/address';
+import { describeValue, PAGE_SIZE, showInConsoles } from '@svsm/address';
 import { refuseArgument, requireMethods } from './arguments.ts';
 import { bytesOfInteger, integerOf, isBytes, requireFit, requireLength } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
@@ -139,6 +139,12 @@ function placeOf(field: GhcbField): (typeof GHCB_FIELDS)[GhcbField] {
  * ```
  */
 export class GhcbPage {
+  static {
+    showInConsoles(this, 'GhcbPage', (page) =>
+      Object.fromEntries((Object.keys(GHCB_FIELDS) as GhcbField[]).map((field) => [field, page.get(field)])),
+    );
+  }
+
   readonly #bytes: PageBytes;
 
   /** @throws SnpError `INVALID_ARGUMENT` if `bytes` lack a method */

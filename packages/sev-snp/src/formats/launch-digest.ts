@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr, showInConsoles } from '@svsm/address';
 import { refuseArgument as refuse, requireMethods } from './arguments.ts';
 import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
 import {
@@ -142,6 +142,12 @@ function infoOf(info: PageInfo, assumptions: PageInfoAssumptions): Uint8Array {
  * ```
  */
 export class LaunchDigest {
+  static {
+    showInConsoles(this, 'LaunchDigest', ({ value }) => ({
+      value: Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join(''),
+    }));
+  }
+
   readonly #sha384: Sha384;
   readonly #assumptions: PageInfoAssumptions;
   #value: Uint8Array;

@@ -117,7 +117,8 @@ const PROBLEM_OF_USE: Readonly<Record<SnpErrorDetails['PAGE_IN_USE']['use'], str
 };
 
 const MESSAGES: MessageTable<SnpErrorDetails> = {
-  INVALID_ARGUMENT: ({ what, value, expected }) => `${what} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_ARGUMENT: ({ what, value, expected }) =>
+    `${what} cannot be ${describeValue(value, expected)}: ${expected}`,
   INVALID_RMP_RANGE: ({ start, end }) =>
     `an RMP cannot cover [${formatAddress(start)}-${formatAddress(end)}): pass whole regions of 2 MiB`,
   INVALID_RMP_SEGMENT: ({ spa, segment }) =>
@@ -136,9 +137,10 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `the hypervisor does not reach a GHCB at ${formatAddress(request)}, which is in the GHCB MSR`,
   TERMINATED: ({ reasonSet, reason }) =>
     `the guest asks for its termination: reason set ${reasonSet}, reason ${reason}`,
-  INVALID_MESSAGE: ({ field, value, expected }) => `${field} cannot be ${describeValue(value)}: ${expected}`,
+  INVALID_MESSAGE: ({ field, value, expected }) =>
+    `${field} cannot be ${describeValue(value, expected)}: ${expected}`,
   INVALID_IMAGE: ({ field, offset, value, expected }) =>
-    `${field}, at offset 0x${offset.toString(16)} of the image, cannot be ${describeValue(value)}: ${expected}`,
+    `${field}, at offset 0x${offset.toString(16)} of the image, cannot be ${describeValue(value, expected)}: ${expected}`,
   INVALID_RESPONSE: ({ request, response, problem }) =>
     `the hypervisor answered ${formatAddress(response)} to ${formatAddress(request)}: ${problem}`,
   MISSING_FEATURE: ({ offered, missing }) =>

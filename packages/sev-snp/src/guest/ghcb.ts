@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr, showInConsoles, type VirtAddr } from '@svsm/address';
 import type { VirtPage } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import type { Vcpu } from '../cpu/vcpu.ts';
@@ -66,6 +66,10 @@ const REGISTERED: WeakMap<Vcpu, Ghcb> = /* @__PURE__ */ new WeakMap();
  * released, operations that would change the state of its page are refused.
  */
 export class Ghcb {
+  static {
+    showInConsoles(this, 'Ghcb', ({ gva, gpa, isReleased }) => ({ gva, gpa, isReleased }));
+  }
+
   readonly vcpu: Vcpu;
   /** The address at which the guest maps it, shared. */
   readonly gva: VirtAddr;

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '@svsm/address';
+import { PAGE_SIZE, showInConsoles } from '@svsm/address';
 import { type PagingConfig, type PagingOptions, pagingConfig, Tlb } from '@svsm/pagetable';
 import { requireMachine, requireVcpu } from '../cpu/context-checks.ts';
 import { NestedTlb } from '../cpu/nested-tlb.ts';
@@ -60,6 +60,15 @@ const TAKEN: WeakSet<ActiveGuest> = /* @__PURE__ */ new WeakSet();
 
 /** An SNP-active guest: its ASID, its key, and the nested page table that the hypervisor keeps for it. */
 export class Guest implements GuestContext {
+  static {
+    showInConsoles(this, 'Guest', (guest) => ({
+      asid: guest.asid,
+      context: guest.context,
+      memory: guest.memory,
+      vcpus: guest.#vcpus.size,
+    }));
+  }
+
   readonly machine: SnpPlatform;
   /** Its context page, which names it in commands of the firmware. */
   readonly context: SysPhysAddr;

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, Phys, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, Phys, type PhysAddr, showInConsoles } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { requireIterable, requireRmpPageSize } from '../formats/arguments.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
@@ -31,6 +31,10 @@ import { type GuestMemoryInput, GuestRegions } from '../memory/guest-regions.ts'
  * ```
  */
 export class ValidatedPages {
+  static {
+    showInConsoles(this, 'ValidatedPages', (pages) => ({ size: pages.size, regions: [...pages] }));
+  }
+
   /** The memory of the guest. Pages outside of it are refused. */
   readonly memory: GuestRegions;
   readonly #pages: RegionSet<PhysAddr>;

@@ -1,4 +1,12 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, Phys, type PhysAddr, pageNumber } from '@svsm/address';
+import {
+  PAGE_SIZE,
+  PAGE_SIZE_2M,
+  PageSize,
+  Phys,
+  type PhysAddr,
+  pageNumber,
+  showInConsoles,
+} from '@svsm/address';
 import { requireGuest, requirePages, requireVcpu } from '../cpu/context-checks.ts';
 import type { GuestContext, VcpuContext } from '../cpu/platform.ts';
 import { requireInteger } from '../formats/arguments.ts';
@@ -40,6 +48,13 @@ import { Hypervisor } from './hypervisor.ts';
  * ```
  */
 export class HostileHypervisor extends Hypervisor {
+  static {
+    showInConsoles(this, 'HostileHypervisor', ({ machine, pageStatesPerExit }) => ({
+      machine,
+      pageStatesPerExit,
+    }));
+  }
+
   #answers: HostileAnswers = {};
 
   /**

@@ -1,4 +1,4 @@
-import { PAGE_SIZE_2M, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE_2M, PageSize, type PhysAddr, showInConsoles } from '@svsm/address';
 import type { PhysMemory } from '@svsm/pagetable';
 import {
   requireGuest,
@@ -62,6 +62,10 @@ import { UnbackedMemory } from './unbacked-memory.ts';
  * through the same RMP checks as on hardware, so a subclass can try anything.
  */
 export class Hypervisor implements ExitHandler {
+  static {
+    showInConsoles(this, 'Hypervisor', ({ machine, pageStatesPerExit }) => ({ machine, pageStatesPerExit }));
+  }
+
   readonly machine: SnpPlatform;
   /**
    * System memory as the host accesses it, by system frame number: without encryption; writes are checked. An array of it
@@ -102,8 +106,7 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * Reads system memory. Reads are not checked: a private page reads as ciphertext (AMD64 APM vol. 2, table 15-39).
-   * O(length).
+   * Reads system memory. Reads are not checked: a private page reads as ciphertext (AMD64 APM vol. 2, table 15-39). O(length).
    *
    * @throws PageTableError `BUS_ERROR`; SnpError `INVALID_ARGUMENT` if `length` is not an integer from 0 on
    */
@@ -141,8 +144,7 @@ export class Hypervisor implements ExitHandler {
   }
 
   /**
-   * RMPUPDATE: see `rmpupdate`. If it succeeds, the arrays of {@link memory} of the page end. Each field of the state is
-   * read once.
+   * RMPUPDATE: see `rmpupdate`. If it succeeds, the arrays of {@link memory} of the page end. Each field of the state is read once.
    *
    * @throws SnpError `INVALID_ARGUMENT`; AddressError `INVALID_ADDRESS`
    */
@@ -190,10 +192,9 @@ export class Hypervisor implements ExitHandler {
    * Launches a guest. Its validated memory is private, in 2 MiB pages wherever the map allows it. The rest of the memory is
    * unaccepted: see `LaunchMemory.validated`. O(validated bytes / 4096).
    *
-   * SNP_GCTX_CREATE, SNP_LAUNCH_START and SNP_ACTIVATE make a guest with an ASID that no guest has had. SNP_LAUNCH_UPDATE
-   * launches each page: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it. First
-   * come the `pages` of the launch in their order, then all other validated memory, then `vmsas`. `Firmware.launchDigest`
-   * has their digest.
+   * SNP_GCTX_CREATE, SNP_LAUNCH_START and SNP_ACTIVATE make a guest with an ASID that no guest has had. SNP_LAUNCH_UPDATE launches
+   * each page: the host writes it, RMPUPDATE makes it PRE-GUEST, and the firmware encrypts and validates it. First come the `pages`
+   * of the launch in their order, then all other validated memory, then `vmsas`. `Firmware.launchDigest` has their digest.
    *
    * After SNP_LAUNCH_FINISH no page can be launched.
    *

@@ -1,4 +1,4 @@
-import { type Bytes, PAGE_SIZE_2M } from '@svsm/address';
+import { type Bytes, PAGE_SIZE_2M, showInConsoles } from '@svsm/address';
 import { type MachineEvent, requireEvent } from '../cpu/machine-event.ts';
 import type { SnpPlatform } from '../cpu/platform.ts';
 import { Firmware } from '../firmware/firmware.ts';
@@ -58,6 +58,16 @@ export interface SnpMachineOptions {
  * ```
  */
 export class SnpMachine implements SnpPlatform {
+  static {
+    showInConsoles(this, 'SnpMachine', ({ memory, rmp, cBit, hostPhysicalBits, maxGuests }) => ({
+      memory,
+      rmp,
+      cBit,
+      hostPhysicalBits,
+      maxGuests,
+    }));
+  }
+
   readonly memory: EncryptedMemory;
   readonly rmp: Rmp;
   readonly firmware: Firmware;

@@ -1,4 +1,4 @@
-import { type Bytes, byteCount, PAGE_SIZE, pageNumber, pageOffset } from '@svsm/address';
+import { type Bytes, byteCount, PAGE_SIZE, pageNumber, pageOffset, showInConsoles } from '@svsm/address';
 import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireBoolean, requireInteger, requireWhole } from '../formats/arguments.ts';
 import { isBytes } from '../formats/byte-fields.ts';
@@ -56,6 +56,10 @@ type WrittenFrame = Frame & { words: Uint32Array };
  * ```
  */
 export class EncryptedMemory {
+  static {
+    showInConsoles(this, 'EncryptedMemory', ({ size }) => ({ size }));
+  }
+
   /** The size in bytes. Memory begins at address 0. */
   readonly size: bigint;
   readonly #seed: number;
@@ -138,8 +142,7 @@ export class EncryptedMemory {
   }
 
   /**
-   * The frames of a range that are not known to be zeros for a key, ascending. O(n log n) for n of them and the ranges of
-   * zeros.
+   * The frames of a range that are not known to be zeros for a key, ascending. O(n log n) for n of them and the ranges of zeros.
    *
    * @throws SnpError `INVALID_ARGUMENT` if an argument has another type; PageTableError `BUS_ERROR`
    */
@@ -217,9 +220,8 @@ export class EncryptedMemory {
   }
 
   /**
-   * Ends the arrays of {@link words} of `count` frames from `frame` on, because the page has another owner, state or
-   * permission. No content changes. O(1) for each frame, or for each array given out if those are fewer; and O(4096) for
-   * each array that it ends.
+   * Ends the arrays of {@link words} of `count` frames from `frame` on, because the page has another owner, state or permission. No
+   * content changes. O(1) for each frame, or for each array given out if those are fewer; and O(4096) for each array that it ends.
    *
    * @throws SnpError `INVALID_ARGUMENT` if an argument is not an integer
    */

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, Phys, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, Phys, type PhysAddr, showInConsoles } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { isInstance, refuseArgument, requireOneOf } from '../formats/arguments.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -24,6 +24,10 @@ export type GuestMemoryInput = MemoryRegion<PhysAddr> | Iterable<MemoryRegion<Ph
  * ```
  */
 export class GuestRegions implements Iterable<MemoryRegion<PhysAddr>> {
+  static {
+    showInConsoles(this, 'GuestRegions', (memory) => ({ size: memory.size, regions: [...memory] }));
+  }
+
   readonly #regions: RegionSet<PhysAddr>;
 
   /**

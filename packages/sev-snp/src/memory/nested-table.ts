@@ -4,6 +4,7 @@ import {
   Phys,
   type PhysAddr,
   pageNumber,
+  showInConsoles,
   Virt,
   Virt57,
   type VirtAddr,
@@ -110,6 +111,10 @@ const MARKING = /* @__PURE__ */ cpuState({ smep: false, smap: false });
  * and its physical addresses are system-physical.
  */
 export class NestedTable {
+  static {
+    showInConsoles(this, 'NestedTable', ({ end, gmet, accessedDirty }) => ({ end, gmet, accessedDirty }));
+  }
+
   /** The exclusive end of the addresses that it can map: 2^48 with 4 levels, 2^52 with 5. */
   readonly end: bigint;
   /** Whether the processors trap supervisor fetches from user pages: see {@link NestedTableOptions.gmet}. */

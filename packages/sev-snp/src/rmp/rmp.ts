@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, type PhysAddr, pageNumber, showInConsoles } from '@svsm/address';
 import { MemoryRegion } from '@svsm/memory-region';
 import {
   refuseArgument,
@@ -61,6 +61,10 @@ export const HYPERVISOR_ENTRY: RmpEntry = /* @__PURE__ */ Object.freeze({
  * `pvalidate` and others.
  */
 export class Rmp {
+  static {
+    showInConsoles(this, 'Rmp', ({ covered }) => ({ covered }));
+  }
+
   /** The memory that it covers. All other memory always belongs to the hypervisor. */
   readonly covered: MemoryRegion<SysPhysAddr>;
   /** The behaviours that no source settles. */

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr, showInConsoles } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { VmExit } from '../cpu/vmrun.ts';
 import type { Assumptions } from '../formats/assumptions.ts';
@@ -45,6 +45,10 @@ interface CoreParts {
  * pages, rights and records as they were. In a list, this holds for the entry that is refused.
  */
 export class SvsmCore {
+  static {
+    showInConsoles(this, 'SvsmCore', ({ vcpu, memory }) => ({ vcpu, memory }));
+  }
+
   /** The processor of the SVSM. */
   readonly vcpu: Vcpu;
   /** The guest's memory, as this processor uses it outside of calls. */

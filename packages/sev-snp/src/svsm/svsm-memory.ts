@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr, showInConsoles } from '@svsm/address';
 import { copyOfBytes } from '../formats/byte-fields.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { SnpError } from '../formats/snp-error.ts';
@@ -20,6 +20,10 @@ import { SvsmRefusal } from './svsm-refusal.ts';
  * methods throw for a wrong type, and errors of the access and of `trace`. Each is O(pages).
  */
 export class SvsmMemory {
+  static {
+    showInConsoles(this, 'SvsmMemory', (memory) => ({ validated: memory.#records.validated }));
+  }
+
   readonly #records: SvsmRecords;
   readonly #pages: GuestPages;
 

@@ -1,4 +1,5 @@
 import type { PhysAddr } from '@svsm/address';
+import { showInConsoles } from '@svsm/address';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import { refuseArgument, requireFunction } from '../formats/arguments.ts';
 import { requireProcessor } from '../guest/argument-checks.ts';
@@ -38,6 +39,10 @@ export interface SvsmVcpu {
  * ```
  */
 export class SvsmState {
+  static {
+    showInConsoles(this, 'SvsmState', ({ validated, vcpus }) => ({ validated, vcpus }));
+  }
+
   readonly #options: SvsmStateOptions;
   readonly #records: SvsmRecords;
 

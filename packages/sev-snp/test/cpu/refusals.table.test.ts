@@ -80,7 +80,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => guest.createVcpu({ registers: { cr2: 1n } as never }),
   ],
   [
-    'cr4 cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    'cr4 cannot be the number 1 (as a bigint: 1n): pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
     () => guest.createVcpu({ registers: { cr4: 1 as never } }),
   ],
   [

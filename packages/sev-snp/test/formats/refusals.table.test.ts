@@ -103,7 +103,10 @@ const ROWS: readonly Row[] = [
   ['x cannot be 5: pass an integer from 2 to 4 [INVALID_ARGUMENT]', () => requireInteger('x', 5, 2, 4)],
   ['x cannot be 2.5: pass an integer from 2 to 4 [INVALID_ARGUMENT]', () => requireInteger('x', 2.5, 2, 4)],
   ['x cannot be 0x3: pass an integer from 2 to 4 [INVALID_ARGUMENT]', () => requireInteger('x', 3n, 2, 4)],
-  ['x cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]', () => requireUint64('x', 1)],
+  [
+    'x cannot be the number 1 (as a bigint: 1n): pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    () => requireUint64('x', 1),
+  ],
   ['x cannot be -0x1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]', () => requireUint64('x', -1n)],
   [
     'x cannot be 0x10000000000000000: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
@@ -207,7 +210,7 @@ const ROWS: readonly Row[] = [
     () => writeFields(new Uint8Array(16), fields, { byte: 256, quad: 0n }),
   ],
   [
-    'quad cannot be 0: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
+    'quad cannot be the number 0 (as a bigint: 0n): pass an unsigned bigint of 64 bits [INVALID_MESSAGE]',
     () => writeFields(new Uint8Array(16), fields, { byte: 0, quad: 0 as never }),
   ],
   ['x cannot be -0x1: pass an unsigned integer of 8 bits [INVALID_MESSAGE]', () => requireFit('x', -1n, 1)],
@@ -315,7 +318,7 @@ const ROWS: readonly Row[] = [
     () => page.writeBuffer(0, [1] as never),
   ],
   [
-    'SW_EXITCODE cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    'SW_EXITCODE cannot be the number 1 (as a bigint: 1n): pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
     () => ghcbExitFormat(1 as never, 0n),
   ],
   [
@@ -375,7 +378,7 @@ const ROWS: readonly Row[] = [
     () => encodeGhcbMsr({ type: 'page-state-request', gpa: 1n, operation: 1 } as never),
   ],
   [
-    'the value of the GHCB MSR cannot be 1: pass a bigint [INVALID_ARGUMENT]',
+    'the value of the GHCB MSR cannot be the number 1 (as a bigint: 1n): pass a bigint [INVALID_ARGUMENT]',
     () => decodeGhcbMsr(1 as never),
   ],
   // options with checks
@@ -405,7 +408,7 @@ const ROWS: readonly Row[] = [
     () => flatRmpCoverage({ base: -1n, end: 0n }),
   ],
   [
-    'RMP_END cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    'RMP_END cannot be the number 1 (as a bigint: 1n): pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
     () => flatRmpEntryAddress(spa, { base: 0n, end: 1 as never }),
   ],
   [
@@ -462,7 +465,7 @@ const ROWS: readonly Row[] = [
   ],
   ['read cannot be 1: pass a function [INVALID_ARGUMENT]', () => segmented({ read: 1 as never })],
   [
-    'the quadword that read returns cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    'the quadword that read returns cannot be the number 1 (as a bigint: 1n): pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
     () => segmented({ read: () => 1 as never }),
   ],
   [
@@ -474,7 +477,7 @@ const ROWS: readonly Row[] = [
     () => decodeRmpEntry(undefined as never),
   ],
   [
-    'the low word of an RMP entry cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    'the low word of an RMP entry cannot be the number 1 (as a bigint: 1n): pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
     () => decodeRmpEntry({ low: 1 as never, high: 0n }),
   ],
   [

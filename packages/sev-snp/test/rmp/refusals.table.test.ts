@@ -186,7 +186,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => rmpupdate(rmp, spa, { ...state, asid: 0.5 }),
   ],
   [
-    'gpa cannot be 0: pass a guest-physical address [INVALID_ARGUMENT]',
+    'gpa cannot be the number 0 (as a bigint: 0n): pass a guest-physical address [INVALID_ARGUMENT]',
     () => rmpupdate(rmp, spa, { ...state, gpa: 0 as never }),
   ],
   [
@@ -214,7 +214,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => rmpupdatePages(rmp, spa, 0, { ...state, asid: 0.5 }),
   ],
   [
-    'gpa cannot be 0: pass a guest-physical address [INVALID_ARGUMENT]',
+    'gpa cannot be the number 0 (as a bigint: 0n): pass a guest-physical address [INVALID_ARGUMENT]',
     () => rmpupdatePages(rmp, spa, 0, { ...state, gpa: 0 as never }),
   ],
   ['rmp cannot be a value of type object: pass an Rmp [INVALID_ARGUMENT]', () => psmash({} as never, spa)],

@@ -206,7 +206,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => memory.read(wrong, 1),
   ],
   [
-    'the guest-physical address cannot be 5: pass a bigint of 64 bits [INVALID_ARGUMENT]',
+    'the guest-physical address cannot be the number 5 (as a bigint: 5n): pass a bigint of 64 bits [INVALID_ARGUMENT]',
     () => memory.read(5 as never, 1),
   ],
   [
