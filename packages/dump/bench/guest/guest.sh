@@ -1,24 +1,31 @@
 #!/bin/sh
-# Makes the dumps of a guest of 16 GiB, and compares svsm-dump with QEMU, drgn and crash on them:
+# Makes the dumps of a guest of 16 GiB, or another size, and compares svsm-dump with QEMU, drgn and crash on them:
 #
-#   sh guest.sh FOLDER
+#   sh guest.sh FOLDER [GIB]
 #
-# It needs Debian's qemu-system-x86, crash and python3-drgn, gcc, 40 GiB of disk, and in FOLDER the unpacked
-# linux-image-cloud-amd64 (dpkg -x) and, for crash, the vmlinux of its -dbg package as FOLDER/vmlinux.
+# GIB is 2 or more. It needs Debian's qemu-system-x86, crash and python3-drgn, gcc, time, two and a half times GIB of disk, and in
+# FOLDER the unpacked linux-image-cloud-amd64 (dpkg -x) and, for crash, the vmlinux of its -dbg package as FOLDER/vmlinux.
 set -e
+gib=${2:-16}
 here=$(cd "$(dirname "$0")" && pwd)
 dump="node $here/../../dist/command/main.js"
 cd "$1"
+rm -f serial.log
 
 gcc -O1 -static -o init "$here/init.c"
-module=$(find . -name 'qemu_fw_cfg.ko*')
+module=$(find . -name 'qemu_fw_cfg.ko*' -not -path '*/debug/*')
 case $module in *.xz) xz -dc "$module" > module.ko ;; *) cp "$module" module.ko ;; esac
 python3 "$here/initrd.py" init module.ko | gzip > initrd.gz
-qemu-system-x86_64 -accel tcg,thread=single -cpu max,la57=off -m 16G -smp 1 -machine pc -display none -net none \
+qemu-system-x86_64 -accel tcg,thread=single -cpu max,la57=off -m "${gib}G" -smp 1 -machine pc -display none -net none \
   -kernel "$(find . -name 'vmlinuz-*')" -initrd initrd.gz -device vmcoreinfo \
-  -append 'console=ttyS0 panic=-1 loglevel=5 pti=on transparent_hugepage=never' \
+  -append 'console=ttyS0 panic=-1 loglevel=5 pti=on transparent_hugepage=never gib='"$gib" \
   -serial file:serial.log -monitor unix:monitor,server,nowait &
-until grep -qs READY serial.log; do sleep 2; done
+qemu=$!
+trap 'kill $qemu 2> /dev/null || true' EXIT
+until grep -qs READY serial.log; do
+  kill -0 $qemu || exit 1
+  sleep 2
+done
 monitor() { python3 "$here/monitor.py" monitor "$@"; }
 monitor stop 'info registers' > registers.txt
 monitor 'dump-guest-memory -z guest.kdump' 'dump-guest-memory guest.core' > /dev/null

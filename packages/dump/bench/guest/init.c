@@ -1,13 +1,18 @@
-/* The init of a guest with 4 million small pages: 15 GiB of addresses that read the zero page, and 512 MiB of its own memory. */
+/*
+ * The init of a guest with many small pages: of 16 GiB, 15 GiB of addresses that read the zero page, and 512 MiB of its own
+ * memory. The kernel passes the number of GiB in the environment.
+ */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <unistd.h>
 int main(void) {
-  unsigned long zero = 15UL << 30, own = 512UL << 20;
+  unsigned long gib = strtoul(getenv("gib"), 0, 10);
+  unsigned long zero = (gib - 1) << 30, own = gib << 25;
   int m = open("/qemu_fw_cfg.ko", O_RDONLY);
   /* With it, QEMU writes VMCOREINFO into the dump. */
   printf("module %ld\n", syscall(SYS_finit_module, m, "", 0));
