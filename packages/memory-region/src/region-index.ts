@@ -30,6 +30,12 @@ const SPACE_END = 1n << 64n;
 const CAPACITY = 256;
 /** Entries in a chunk that is filled at once. It has room for some insertions. */
 const FILL = 192;
+/** The room of a new chunk. Most sets have a few regions, and are made for one operation. */
+const FIRST_ROOM = 4;
+
+/** The keys of an index without chunks. */
+const NO_UPPERS = new Float64Array(0);
+const NO_LOWERS = new Uint16Array(0);
 
 /**
  * Disjoint regions with values, sorted by address: a list of chunks, each a sorted array. `RegionSet` and `RegionMap` keep
@@ -41,11 +47,11 @@ export class RegionIndex<A extends Address, V> {
   version = 0;
   #chunks: Chunk<A, V>[] = [];
   /** The keys of the first entry of each chunk. */
-  #uppers: Float64Array = new Float64Array(0);
-  #lowers: Uint16Array = new Uint16Array(0);
+  #uppers: Float64Array = NO_UPPERS;
+  #lowers: Uint16Array = NO_LOWERS;
   #size = 0;
   /** By alignment, once it has been asked for: the room in the gaps of each chunk. */
-  readonly #gapTrees: Map<bigint, GapTree> = new Map();
+  #gapTrees: Map<bigint, GapTree> | undefined;
 
   /** The number of entries. */
   get size(): number {
@@ -146,6 +152,7 @@ export class RegionIndex<A extends Address, V> {
   }
 
   #gapTree(alignment: bigint): GapTree {
+    this.#gapTrees ??= new Map();
     let tree = this.#gapTrees.get(alignment);
     if (tree === undefined) {
       tree = new GapTree(this.#chunks.map((chunk, c) => chunk.room(this.#chunks[c - 1], alignment)));
@@ -158,12 +165,9 @@ export class RegionIndex<A extends Address, V> {
 
   /** Forgets the rooms that a change in chunk `c` makes wrong: the first gap of the next chunk begins in it. */
   #roomsChanged(c: number): void {
-    for (const at of [c, c + 1]) {
-      const chunk = this.#chunks[at];
-      if (chunk === undefined) continue;
-      // To clear an empty map costs a new one.
-      if (chunk.rooms.size > 0) chunk.rooms.clear();
-      for (const tree of this.#gapTrees.values()) tree.stale.add(at);
+    for (let at = c; at <= c + 1 && at < this.#chunks.length; at += 1) {
+      this.#chunks[at]!.rooms = undefined;
+      if (this.#gapTrees !== undefined) for (const tree of this.#gapTrees.values()) tree.stale.add(at);
     }
   }
 
@@ -253,9 +257,11 @@ export class RegionIndex<A extends Address, V> {
   }
 
   #chunksChanged(): void {
-    this.#uppers = Float64Array.from(this.#chunks, ({ uppers }) => uppers[0]!);
-    this.#lowers = Uint16Array.from(this.#chunks, ({ lowers }) => lowers[0]!);
-    this.#gapTrees.clear();
+    const count = this.#chunks.length;
+    this.#uppers = new Float64Array(count);
+    this.#lowers = new Uint16Array(count);
+    for (let c = 0; c < count; c += 1) this.#firstChanged(c);
+    this.#gapTrees = undefined;
   }
 }
 
@@ -318,12 +324,12 @@ class Chunk<A extends Address, V> {
   readonly regions: MemoryRegion<A>[] = [];
   readonly values: V[] = [];
   /** The keys of the first and of the last address of each region. */
-  readonly uppers: Float64Array = new Float64Array(CAPACITY);
-  readonly lowers: Uint16Array = new Uint16Array(CAPACITY);
-  readonly #lastUppers: Float64Array = new Float64Array(CAPACITY);
-  readonly #lastLowers: Uint16Array = new Uint16Array(CAPACITY);
+  uppers: Float64Array = new Float64Array(FIRST_ROOM);
+  lowers: Uint16Array = new Uint16Array(FIRST_ROOM);
+  #lastUppers: Float64Array = new Float64Array(FIRST_ROOM);
+  #lastLowers: Uint16Array = new Uint16Array(FIRST_ROOM);
   /** By alignment: the largest room before an entry, as {@link room} has computed it. */
-  readonly rooms: Map<bigint, number> = new Map();
+  rooms: Map<bigint, number> | undefined;
 
   entry(i: number): RegionEntry<A, V> {
     return [this.regions[i]!, this.values[i] as V];
@@ -347,6 +353,7 @@ class Chunk<A extends Address, V> {
 
   /** The largest room before one of the entries. O(1) if nothing has changed, else O(entries). */
   room(before: Chunk<A, V> | undefined, alignment: bigint): number {
+    this.rooms ??= new Map();
     let room = this.rooms.get(alignment);
     if (room === undefined) {
       room = Number.NEGATIVE_INFINITY;
@@ -374,6 +381,7 @@ class Chunk<A extends Address, V> {
   }
 
   insert(at: number, region: MemoryRegion<A>, value: V): void {
+    if (this.count === this.uppers.length) this.#grow();
     if (at === this.count) {
       this.regions.push(region);
       this.values.push(value);
@@ -397,6 +405,18 @@ class Chunk<A extends Address, V> {
     this.lowers[at] = lowerKey(region.start);
     this.#lastUppers[at] = upperKey(last);
     this.#lastLowers[at] = lowerKey(last);
+  }
+
+  #grow(): void {
+    const room = Math.min(4 * this.uppers.length, CAPACITY);
+    const [uppers, lastUppers] = [new Float64Array(room), new Float64Array(room)];
+    const [lowers, lastLowers] = [new Uint16Array(room), new Uint16Array(room)];
+    uppers.set(this.uppers);
+    lastUppers.set(this.#lastUppers);
+    lowers.set(this.lowers);
+    lastLowers.set(this.#lastLowers);
+    [this.uppers, this.#lastUppers] = [uppers, lastUppers];
+    [this.lowers, this.#lastLowers] = [lowers, lastLowers];
   }
 
   delete(at: number): void {

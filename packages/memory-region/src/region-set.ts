@@ -49,7 +49,7 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     requireIterable('regions', regions, 'regions');
     this.kind = kind;
     const sorted = Array.from(regions, (region) => MemoryRegion.from(kind, region));
-    sorted.sort((a, b) => (a.start < b.start ? -1 : 1));
+    if (sorted.length > 1) sorted.sort((a, b) => (a.start < b.start ? -1 : 1));
     this.#index.fill(coalesce(sorted).map((region) => [region, undefined]));
   }
 
@@ -76,20 +76,20 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
    * @throws RegionError `KIND_MISMATCH`
    */
   add(region: MemoryRegion<A>): this {
-    let joined = MemoryRegion.from(this.kind, region);
-    if (joined.isEmpty) return this;
-    const before = joined.start > 0n ? joined.start - 1n : 0n;
-    const [first, ...others] = this.#found(before, joined.end);
+    const added = MemoryRegion.from(this.kind, region);
+    if (added.isEmpty) return this;
+    const before = added.start > 0n ? added.start - 1n : 0n;
+    const found = this.#found(before, added.end);
+    const first = found[0];
     if (first === undefined) {
-      this.#index.insert(joined, undefined);
+      this.#index.insert(added, undefined);
       return this;
     }
-    joined = joined.merge(first);
-    for (const other of others) {
-      joined = joined.merge(other);
-      this.#index.delete(other.start);
-    }
-    this.#index.replace(first.start, joined);
+    const last = found[found.length - 1]!;
+    for (let k = 1; k < found.length; k += 1) this.#index.delete(found[k]!.start);
+    const start = first.start < added.start ? first.start : added.start;
+    const end = last.end > added.end ? last.end : added.end;
+    this.#index.replace(first.start, MemoryRegion.unchecked(this.kind, start, end - start));
     return this;
   }
 

@@ -51,7 +51,9 @@ export class PageSplits {
       for (let at: bigint = region.start; at < region.end; at = (at & -GIANT) + GIANT)
         split(at as VirtAddr, PageSize.Giant);
       if (region.start % HUGE !== 0n) split(region.start, PageSize.Huge);
-      if (region.end % HUGE !== 0n) split((region.end - BigInt(PAGE_SIZE)) as VirtAddr, PageSize.Huge);
+      const last = (region.end - BigInt(PAGE_SIZE)) as VirtAddr;
+      const isSplit = last === region.start && last % HUGE !== 0n;
+      if (region.end % HUGE !== 0n && !isSplit) split(last, PageSize.Huge);
     } catch (error) {
       for (const page of done.reverse()) this.join(table, page, () => true);
       throw error;

@@ -44,6 +44,8 @@ export class MoveFailure {
   }
 }
 
+const SMALL = BigInt(PageSize.Regular);
+
 /** The number of failures of a way back after which it is given up. The pages that are left are lost. */
 const MAX_FAILURES = 64;
 
@@ -140,6 +142,8 @@ export class RegionMover {
   #prepare(cpu: VisibilityCpu, region: MemoryRegion<VirtAddr>, shared: boolean): void {
     const { pageTable } = cpu;
     this.#splits.cut(pageTable, region);
+    // Most changes are of one page, or of pages that nobody has changed by hand.
+    if (region.size === SMALL && pageTable.lookup(region.start)?.shared === shared) return;
     const strays = [...pageTable.mappings({ within: region })].filter((run) => run.shared !== shared);
     for (const { region: stray } of strays) {
       if (shared) pageTable.setSharedRegion(stray);

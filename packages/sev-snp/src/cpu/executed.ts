@@ -24,14 +24,15 @@ export function executeReported<T>(
   eventOf: (answer: T) => MachineEvent,
 ): T {
   THROWN.delete(cpu);
-  let executed: Executed<T> | undefined;
+  let isExecuted = false;
+  let answer: T | undefined;
   try {
-    const answer = execute();
-    executed = { answer };
+    answer = execute();
+    isExecuted = true;
     cpu.guest.machine.trace(eventOf(answer));
     return answer;
   } catch (error) {
-    THROWN.set(cpu, { error, executed });
+    THROWN.set(cpu, { error, executed: isExecuted ? { answer } : undefined });
     throw error;
   }
 }

@@ -9,11 +9,23 @@ import {
 } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
 import { addressOf } from '../formats/page-address.ts';
-import type { RmpEntry, RmpPageSize, VmplMasks } from '../formats/rmp-entry.ts';
+import {
+  isHugeWord,
+  isValidatedWord,
+  isVmsaWord,
+  maskOfWord,
+  RMP_ENTRY_WORDS,
+  type RmpPageSize,
+  withMask,
+  withValidated,
+  withVmsa,
+} from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { VMPL_COUNT, type Vmpl, VmplPermission } from '../formats/vmpl.ts';
 import type { NestedPage } from '../memory/nested-table.ts';
+import { PAGES_PER_REGION } from '../rmp/alike-entries.ts';
+import { validationResetsMasks } from '../rmp/rmp.ts';
 import { failedOwnershipCheck } from '../rmp/rmp-check.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import { requireGuest } from './context-checks.ts';
@@ -73,6 +85,16 @@ export function pvalidate(
 ): PvalidateAnswer {
   const gva = addressOf(page);
   requireCpu(cpu);
+  return validatePage(cpu, gva, pageSize, validate);
+}
+
+/** {@link pvalidate} by a processor that is one. */
+export function validatePage(
+  cpu: GuestCpu,
+  gva: VirtAddr,
+  pageSize: RmpPageSize,
+  validate: boolean,
+): PvalidateAnswer {
   requireRmpPageSize(pageSize);
   requireBoolean('whether to validate', validate);
   const { rmp } = cpu.guest.machine;
@@ -84,12 +106,14 @@ export function pvalidate(
     throw new SnpFault('GP', { errorCode: 0, reason: `PVALIDATE at VMPL${cpu.vmpl}` });
   }
   if (isMisaligned(cpu, gva, pageSize)) return answer(RmpResult.FAIL_INPUT, carry);
-  const { entry, spa, sizeMismatch } = operand(cpu, gva, pageSize);
-  if (sizeMismatch) return answer(RmpResult.FAIL_SIZEMISMATCH, carry);
-  if (entry.validated === validate) return answer(RmpResult.SUCCESS, true);
-  const vmplMasks = validate ? rmp.masksOnceValidated(entry) : entry.vmplMasks;
-  rmp.setRawEntry(spa, { ...entry, validated: validate, vmplMasks });
-  endArrays(cpu, spa, entry);
+  const found = operand(cpu, gva, pageSize);
+  if (found.sizeMismatch) return answer(RmpResult.FAIL_SIZEMISMATCH, carry);
+  if (isValidatedWord(ENTRY[1]!) === validate) return answer(RmpResult.SUCCESS, true);
+  const { assumptions } = rmp;
+  if (validate && validationResetsMasks(assumptions, maskOfWord(ENTRY[2]!, 0)))
+    ENTRY[2] = assumptions.resetMaskOfVmpl0;
+  ENTRY[1] = withValidated(ENTRY[1]!, validate);
+  change(cpu, found);
   return answer(RmpResult.SUCCESS);
 }
 
@@ -119,10 +143,19 @@ export function rmpadjust(
   pageSize: RmpPageSize,
   adjustment: RmpAdjustment,
 ): RmpResult {
-  const gva = addressOf(page);
   requireCpu(cpu);
   requireRmpPageSize(pageSize);
-  const { vmpl, permissions, vmsa = false } = adjustmentOperand(adjustment);
+  return adjustPage(cpu, addressOf(page), pageSize, adjustmentOperand(adjustment));
+}
+
+/** {@link rmpadjust} by a processor that is one. @param adjustment - a copy, as {@link adjustmentOperand} returns it */
+export function adjustPage(
+  cpu: GuestCpu,
+  gva: VirtAddr,
+  pageSize: RmpPageSize,
+  { vmpl, permissions, vmsa = false }: RmpAdjustment,
+): RmpResult {
+  requireRmpPageSize(pageSize);
   requireInteger('the VMPL', vmpl, 0, 255);
   requireInteger('the permissions', permissions, 0, 255);
   requireBoolean('the VMSA bit', vmsa);
@@ -134,14 +167,13 @@ export function rmpadjust(
   if (vmpl >= VMPL_COUNT) return RmpResult[rmp.assumptions.rmpadjustVmplRange];
   if (vmpl <= cpu.vmpl) return RmpResult.FAIL_PERMISSION;
   const found = operand(cpu, gva, pageSize);
-  const { entry, spa, sizeMismatch } = found;
-  if (!entry.validated) throw notValidated(cpu, found);
-  if (sizeMismatch) return RmpResult.FAIL_SIZEMISMATCH;
+  if (!isValidatedWord(ENTRY[1]!)) throw notValidated(cpu, found);
+  if (found.sizeMismatch) return RmpResult.FAIL_SIZEMISMATCH;
   const mask = permissions & VmplPermission.All;
-  if ((mask & ~entry.vmplMasks[cpu.vmpl]) !== 0) return RmpResult.FAIL_PERMISSION;
-  const vmplMasks = entry.vmplMasks.with(vmpl, mask) as unknown as VmplMasks;
-  rmp.setRawEntry(spa, { ...entry, vmplMasks, vmsa: cpu.vmpl === 0 ? vmsa : entry.vmsa });
-  endArrays(cpu, spa, entry);
+  if ((mask & ~maskOfWord(ENTRY[2]!, cpu.vmpl)) !== 0) return RmpResult.FAIL_PERMISSION;
+  ENTRY[2] = withMask(ENTRY[2]!, vmpl, mask);
+  if (cpu.vmpl === 0) ENTRY[1] = withVmsa(ENTRY[1]!, vmsa);
+  change(cpu, found);
   return RmpResult.SUCCESS;
 }
 
@@ -174,16 +206,21 @@ export function rmpquery(cpu: GuestCpu, page: VirtPage, vmpl: Vmpl): RmpqueryAns
     (vmpl < cpu.vmpl && rmpqueryLevels !== 'any') || (vmpl === cpu.vmpl && rmpqueryLevels === 'lower');
   if (isDenied) return failed(RmpResult.FAIL_PERMISSION);
   const found = operand(cpu, gva, undefined);
-  const { entry } = found;
-  if (!entry.validated && assumptions.rmpqueryNeedsValidated) throw notValidated(cpu, found);
-  const { vmsa, pageSize } = entry;
-  return Object.freeze({ result: RmpResult.SUCCESS, permissions: entry.vmplMasks[vmpl], vmsa, pageSize });
+  if (!isValidatedWord(ENTRY[1]!) && assumptions.rmpqueryNeedsValidated) throw notValidated(cpu, found);
+  return Object.freeze({
+    result: RmpResult.SUCCESS,
+    permissions: maskOfWord(ENTRY[2]!, vmpl),
+    vmsa: isVmsaWord(ENTRY[1]!),
+    pageSize: isHugeWord(ENTRY[0]!) ? PageSize.Huge : PageSize.Regular,
+  });
 }
 
+/** Scratch: the words of the entry of an operand, from {@link operand} until something else runs. */
+const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
+
 interface Operand {
-  readonly entry: RmpEntry;
-  /** The page whose 16 bytes hold the entry. */
-  readonly spa: SysPhysAddr;
+  /** The number of the page whose 16 bytes hold the entry. */
+  readonly page: number;
   /** The operand has 2 MiB, the page 4 KiB. */
   readonly sizeMismatch: boolean;
   /** The access for which the page was translated, and the nested half of the translation. */
@@ -196,7 +233,7 @@ function notValidated({ guest }: GuestCpu, { access, nested }: Operand): SnpFaul
   return rmpFault(guest, 'validated', access, nested);
 }
 
-/** The entry of an instruction's page, after the checks that end in a nested page fault. */
+/** The operand of an instruction, after the checks that end in a nested page fault. `ENTRY` has its entry. */
 function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined): Operand {
   const { guest, vmpl, cpl } = cpu;
   const { rmp } = guest.machine;
@@ -208,35 +245,40 @@ function operand(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize | undefined
   const isPrivate = translation.isPrivate || sharedOperand === 'as-private';
   const access = guestPhysAccess({ vmpl, cpl }, gpa, gva, operandAccess, isPrivate);
   const owner = { spa, gpa, asid: guest.asid };
-  const check = isPrivate ? failedOwnershipCheck(rmp, owner) : 'guest-owned';
+  const check = isPrivate ? failedOwnershipCheck(rmp, owner, ENTRY) : 'guest-owned';
   if (check !== undefined) throw rmpFault(guest, check, access, nested);
   const isHuge = pageSize === PageSize.Huge;
-  if (isHuge && gpa % BigInt(PAGE_SIZE_2M) >= PAGE_SIZE) throw rmpFault(guest, 'reverse-map', access, nested);
-  const entry = rmp.entry(spa) as RmpEntry;
+  if (isHuge && (gpa & OFFSET_2M) >= PAGE_SIZE) throw rmpFault(guest, 'reverse-map', access, nested);
+  const entryHuge = isHugeWord(ENTRY[0]!);
   const nestedHuge = nested.size !== PageSize.Regular;
-  if (pageSize === PageSize.Regular && (nestedHuge || entry.pageSize === PageSize.Huge)) {
+  if (pageSize === PageSize.Regular && (nestedHuge || entryHuge)) {
     throw rmpFault(guest, 'page-size', access, nested, true);
   }
+  const guestFits = !guestSizeMatters || guestSize !== PageSize.Regular;
+  const page = pageNumber(spa);
   return {
-    entry,
-    spa: (spa & -BigInt(entry.pageSize)) as SysPhysAddr,
-    sizeMismatch:
-      isHuge &&
-      !(
-        nestedHuge &&
-        entry.pageSize === PageSize.Huge &&
-        !(guestSizeMatters && guestSize === PageSize.Regular)
-      ),
+    page: entryHuge ? page - (page % PAGES_PER_REGION) : page,
+    sizeMismatch: isHuge && !(nestedHuge && entryHuge && guestFits),
     access,
     nested,
   };
 }
 
+/** Writes `ENTRY` as the entry of an operand. Arrays of the memory of a page end with its state. */
+function change({ guest }: GuestCpu, { page }: Operand): void {
+  const { rmp, memory } = guest.machine;
+  rmp.writeWords(page, ENTRY);
+  memory.revoke(page, isHugeWord(ENTRY[0]!) ? PAGES_PER_REGION : 1);
+}
+
+const OFFSET = BigInt(PAGE_SIZE - 1);
+const OFFSET_2M = BigInt(PAGE_SIZE_2M - 1);
+
 /** Whether the operand is misaligned: bits 20:12 of the address of a 2 MiB operand must be 0. */
 function isMisaligned(cpu: GuestCpu, gva: VirtAddr, pageSize: RmpPageSize): boolean {
   const { lowAddressBits } = cpu.guest.machine.rmp.assumptions;
-  if (lowAddressBits === 'FAIL_INPUT' && gva % BigInt(PAGE_SIZE) !== 0n) return true;
-  return pageSize === PageSize.Huge && (gva & BigInt(PAGE_SIZE_2M - 1)) >= PAGE_SIZE;
+  if (lowAddressBits === 'FAIL_INPUT' && (gva & OFFSET) !== 0n) return true;
+  return pageSize === PageSize.Huge && (gva & OFFSET_2M) >= PAGE_SIZE;
 }
 
 /** A copy of the operand of RMPADJUST, for which each field is read once. @throws SnpError `INVALID_ARGUMENT` */
@@ -260,11 +302,6 @@ function isCpu(cpu: GuestCpu): boolean {
   requireGuest(guest);
   const isLevel = Number.isInteger(vmpl) && Number.isInteger(cpl);
   return isLevel && typeof is64Bit === 'boolean' && typeof cpu.translate === 'function';
-}
-
-/** Arrays of the memory of a page end with its state. */
-function endArrays({ guest }: GuestCpu, spa: SysPhysAddr, { pageSize }: RmpEntry): void {
-  guest.machine.memory.revoke(pageNumber(spa), pageSize / PAGE_SIZE);
 }
 
 /** @throws SnpFault `UD` if the instruction does not exist in the mode of the processor, `GP` above CPL 0 */

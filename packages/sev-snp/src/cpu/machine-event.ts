@@ -1,3 +1,4 @@
+import { PageSize } from '@svsm/address';
 import {
   readArgument,
   refuseArgument,
@@ -7,6 +8,7 @@ import {
   requireUint64,
   requireWhole,
 } from '../formats/arguments.ts';
+import { splitInteger } from '../formats/byte-fields.ts';
 import { type Check, optional, requireFields } from '../formats/options.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
@@ -82,8 +84,38 @@ const EVENTS: Readonly<Record<MachineEvent['type'], Readonly<Record<string, Chec
 
 /** Requires an event with all its fields. @throws SnpError `INVALID_ARGUMENT` */
 export function requireEvent(event: MachineEvent): void {
+  if (isSound(event)) return;
   const type = readArgument('the event', event, 'pass a MachineEvent', () => event.type);
   const isType = typeof type === 'string' && Object.hasOwn(EVENTS, type);
   if (!isType) refuseArgument('the type of the event', type, `pass one of ${Object.keys(EVENTS).join(', ')}`);
   requireFields('the event', event, EVENTS[type]);
+}
+
+/** Whether an event of the frequent types is sound, without its table: instructions report each page. */
+function isSound(event: MachineEvent): boolean {
+  try {
+    switch (event.type) {
+      case 'pvalidate': {
+        const { gva, pageSize, validate, result, unchanged } = event;
+        const isPage = pageSize === PageSize.Regular || pageSize === PageSize.Huge;
+        const areFlags = typeof validate === 'boolean' && typeof unchanged === 'boolean';
+        return isPage && areFlags && splitInteger(gva) && RESULTS.includes(result) && fieldsIn(event) === 6;
+      }
+      case 'rmpadjust':
+        return splitInteger(event.gva) && RESULTS.includes(event.result) && fieldsIn(event) === 3;
+      case 'flush':
+        return (event.gva === undefined || splitInteger(event.gva)) && fieldsIn(event) === 2;
+      default:
+        return false;
+    }
+  } catch {
+    // A field cannot be read: the table names it.
+    return false;
+  }
+}
+
+function fieldsIn(event: object): number {
+  let count = 0;
+  for (const _ in event) count += 1;
+  return count;
 }

@@ -22,6 +22,7 @@ export interface NestedTranslation {
 }
 
 const OFFSET = BigInt(PAGE_SIZE - 1);
+const PAGE_MASK = -BigInt(PAGE_SIZE);
 const LARGE_OFFSET = BigInt(PAGE_SIZE_2M - 1);
 
 /** The translations of one level of one guest, by guest-physical frame number. */
@@ -111,7 +112,9 @@ export class NestedTlb {
     const first = pageNumber(gpa) - (pageNumber(gpa) % PARTS);
     const isPart = (frame: number): boolean => frame >= first && frame < first + PARTS;
     if (pages.size < PARTS) {
-      for (const [frame, held] of pages) if (isPart(frame) && isAlive(guest, held)) return true;
+      for (const frame of pages.keys()) {
+        if (isPart(frame) && isAlive(guest, pages.get(frame)!)) return true;
+      }
       return false;
     }
     for (let frame = first; isPart(frame); frame += 1) {
@@ -144,7 +147,7 @@ export class NestedTlb {
     const { pages } = this.#spaceOf(guest, vmpl);
     requirePage(page);
     requireWhole('the kinds of access', allowed);
-    const spa = (page.spa & ~OFFSET) as SysPhysAddr;
+    const spa = (page.spa & PAGE_MASK) as SysPhysAddr;
     const { tlbGeneration: generation } = guest;
     const frame = pageNumber(spa);
     const isHuge = page.size !== PageSize.Regular;
@@ -176,19 +179,23 @@ export class NestedTlb {
 }
 
 const VMPLS: readonly Vmpl[] = /* @__PURE__ */ Object.values(Vmpl);
-const PAGE_SIZES: readonly PageSize[] = /* @__PURE__ */ Object.values(PageSize);
 
 /** @throws SnpError `INVALID_ARGUMENT` if `page` is not a nested page */
 function requirePage(page: NestedPage): void {
   const expected = 'pass a page that a NestedTable has returned';
-  const isPage = readArgument('the page', page, expected, () => {
-    const { spa, size, accessed, dirty, writable, user, executable } = page;
-    const flags = [accessed, dirty, writable, user, executable];
-    return (
-      SysPhys.isAddress(spa) && PAGE_SIZES.includes(size) && flags.every((flag) => typeof flag === 'boolean')
-    );
-  });
-  if (!isPage) refuseArgument('the page', page, expected);
+  if (!readArgument('the page', page, expected, isNestedPage)) refuseArgument('the page', page, expected);
+}
+
+function isNestedPage({ spa, size, accessed, dirty, writable, user, executable }: NestedPage): boolean {
+  return (
+    SysPhys.isAddress(spa) &&
+    (size === PageSize.Regular || size === PageSize.Huge || size === PageSize.Giant) &&
+    typeof accessed === 'boolean' &&
+    typeof dirty === 'boolean' &&
+    typeof writable === 'boolean' &&
+    typeof user === 'boolean' &&
+    typeof executable === 'boolean'
+  );
 }
 
 /** The translation of `gpa` by a cached translation of its page. */

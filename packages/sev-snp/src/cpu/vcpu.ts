@@ -16,14 +16,14 @@ import { executeReported } from './executed.ts';
 import { guestPhysAccess, translateNested } from './guest-access.ts';
 import {
   adjustmentOperand,
+  adjustPage,
   type GuestCpu,
   type GuestTranslation,
   type PvalidateAnswer,
-  pvalidate,
   type RmpAdjustment,
   type RmpqueryAnswer,
-  rmpadjust,
   rmpquery,
+  validatePage,
 } from './guest-instructions.ts';
 import { loadBytes } from './guest-load.ts';
 import { GuestMemory, softwareMemory } from './guest-memory.ts';
@@ -302,10 +302,10 @@ export class Vcpu implements GuestCpu {
     return this.#runner.run(gva, 'write', () => exchangeBytes(this.#path, gva, length, next));
   }
 
-  /** PVALIDATE: see {@link pvalidate}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
+  /** PVALIDATE: see `pvalidate`. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   pvalidate(page: VirtPage, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
     const gva = addressOf(page);
-    const execute = () => pvalidate(this, gva, pageSize, validate);
+    const execute = () => validatePage(this, gva, pageSize, validate);
     return executeReported(
       this,
       () => this.#runner.run(gva, undefined, execute),
@@ -313,11 +313,11 @@ export class Vcpu implements GuestCpu {
     );
   }
 
-  /** RMPADJUST: see {@link rmpadjust}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
+  /** RMPADJUST: see `rmpadjust`. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   rmpadjust(page: VirtPage, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult {
     const gva = addressOf(page);
     const operand = adjustmentOperand(adjustment);
-    const execute = () => rmpadjust(this, gva, pageSize, operand);
+    const execute = () => adjustPage(this, gva, pageSize, operand);
     return executeReported(
       this,
       () => this.#runner.run(gva, undefined, execute),

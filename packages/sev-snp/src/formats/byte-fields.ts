@@ -69,6 +69,39 @@ export function fieldsOf<Message extends object>(
 const INTEGER = /* @__PURE__ */ new BigUint64Array(1);
 const BYTES = /* @__PURE__ */ new Uint8Array(INTEGER.buffer);
 
+/** The number of bytes of an entry in a list of pages. */
+const ENTRY_SIZE = 8;
+
+/**
+ * The two halves of a 64-bit integer, and the bigint that they make: shifts of bigints cost more. Each use of
+ * {@link loadEntry} or {@link splitInteger} replaces them.
+ */
+export const HALVES: Uint32Array = /* @__PURE__ */ new Uint32Array(INTEGER.buffer);
+
+/** Loads the 8 bytes from `at` on into {@link HALVES}. */
+export function loadEntry(bytes: Uint8Array, at: number): void {
+  for (let k = 0; k < ENTRY_SIZE; k += 1) BYTES[k] = bytes[at + k]!;
+}
+
+/** Stores {@link HALVES} in the 8 bytes from `at` on. */
+export function storeEntry(bytes: Uint8Array, at: number): void {
+  for (let k = 0; k < ENTRY_SIZE; k += 1) bytes[at + k] = BYTES[k]!;
+}
+
+/** Splits a bigint into {@link HALVES}. Returns whether it has 64 bits and is not negative. */
+export function splitInteger(value: bigint): boolean {
+  if (typeof value !== 'bigint') return false;
+  INTEGER[0] = value;
+  return INTEGER[0] === value;
+}
+
+/** The bigint of two halves. */
+export function joinHalves(low: number, high: number): bigint {
+  HALVES[0] = low;
+  HALVES[1] = high;
+  return INTEGER[0]!;
+}
+
 /** The integer in up to 8 bytes. */
 export function integerOf(bytes: Uint8Array): bigint {
   INTEGER[0] = 0n;
@@ -110,11 +143,9 @@ export function requireFlags(flags: Readonly<Record<string, boolean>>): void {
 
 /** @throws SnpError `INVALID_MESSAGE` if `value` is not the address of a 4 KiB page of `bits` bits */
 export function requirePageAddress(field: string, value: bigint, bits: number): void {
-  if (typeof value === 'bigint' && value >> BigInt(bits) === 0n && value % PAGE === 0n) return;
+  if (splitInteger(value) && (HALVES[0]! & (PAGE_SIZE - 1)) === 0 && HALVES[1]! < 2 ** (bits - 32)) return;
   refuse(field, value, `pass a multiple of 4096 below 2^${bits}`);
 }
-
-const PAGE = BigInt(PAGE_SIZE);
 
 /** @throws SnpError `INVALID_MESSAGE` if `value` is not a page size of the RMP */
 export function requirePageSize(field: string, value: number): void {

@@ -75,6 +75,7 @@ export const ERRORS_OF = {
   Rmp: ['INVALID_ARGUMENT', 'INVALID_RMP_RANGE'],
   'Rmp.setRawEntry': ['OUTSIDE_RMP', 'INVALID_MESSAGE'],
   'Rmp.setRegion': ['OUTSIDE_RMP', 'INVALID_MESSAGE'],
+  'Rmp.writeWords': ['OUTSIDE_RMP', 'INVALID_ARGUMENT'],
   EncryptedMemory: ['INVALID_ARGUMENT'],
   'Firmware.guestContextCreate': ['FIRMWARE_REFUSED'],
   'Firmware.launchStart': ['FIRMWARE_REFUSED'],

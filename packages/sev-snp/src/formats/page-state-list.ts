@@ -3,14 +3,17 @@ import { MemoryRegion } from '@svsm/memory-region';
 import { requireOneOf } from './arguments.ts';
 import {
   type ByteFields,
-  bytesOfInteger,
   fieldsOf,
-  integerOf,
+  HALVES,
+  joinHalves,
+  loadEntry,
   readFields,
   requireBits,
   requireLength,
   requirePageAddress,
   requirePageSize,
+  splitInteger,
+  storeEntry,
   writeFields,
 } from './byte-fields.ts';
 import { PageOperation } from './ghcb-msr.ts';
@@ -79,13 +82,20 @@ export function encodePscHeader(header: PscHeader): Uint8Array {
 /** Decodes an entry. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodePscEntry(bytes: Uint8Array): PscEntry {
   requireLength(bytes, PSC_ENTRY_SIZE, 'an entry of a page state change');
-  const raw = integerOf(bytes);
+  return decodePscEntryAt(bytes, 0);
+}
+
+/** {@link decodePscEntry} of the 8 bytes from `at` on. */
+export function decodePscEntryAt(bytes: Uint8Array, at: number): PscEntry {
+  loadEntry(bytes, at);
+  const low = HALVES[0]!;
+  const high = HALVES[1]!;
   return Object.freeze({
-    gpa: (raw & 0xf_ffff_ffff_f000n) as PhysAddr,
-    operation: Number((raw >> 52n) & 0xfn),
-    pageSize: ((raw >> 56n) & 1n) === 1n ? PageSize.Huge : PageSize.Regular,
-    donePages: Number(raw & 0xfffn),
-    reserved: Number(raw >> 57n),
+    gpa: joinHalves(low & ~0xfff, high & 0xf_ffff) as PhysAddr,
+    operation: (high >>> 20) & 0xf,
+    pageSize: (high & (1 << 24)) !== 0 ? PageSize.Huge : PageSize.Regular,
+    donePages: low & 0xfff,
+    reserved: high >>> 25,
   });
 }
 
@@ -96,14 +106,23 @@ export function decodePscEntry(bytes: Uint8Array): PscEntry {
  * @throws SnpError `INVALID_MESSAGE` if a field does not fit
  */
 export function encodePscEntry(entry: PscEntry): Uint8Array {
+  const bytes = new Uint8Array(PSC_ENTRY_SIZE);
+  encodePscEntryAt(entry, bytes, 0);
+  return bytes;
+}
+
+/** {@link encodePscEntry} into the 8 bytes from `at` on. */
+export function encodePscEntryAt(entry: PscEntry, bytes: Uint8Array, at: number): void {
   const { gpa, operation, pageSize, donePages, reserved } = fieldsOf('an entry', entry, ENTRY);
   requirePageAddress('gpa', gpa, 52);
   requireBits('operation', operation, 4);
   requirePageSize('pageSize', pageSize);
   requireBits('donePages', donePages, 12);
   requireBits('reserved', reserved, 7);
-  const high = BigInt(reserved << 5) | (pageSize === PageSize.Huge ? 0x10n : 0n) | BigInt(operation);
-  return bytesOfInteger((high << 52n) | gpa | BigInt(donePages), PSC_ENTRY_SIZE);
+  splitInteger(gpa);
+  HALVES[0]! |= donePages;
+  HALVES[1]! |= (operation << 20) | (pageSize === PageSize.Huge ? 1 << 24 : 0) | (reserved << 25);
+  storeEntry(bytes, at);
 }
 
 /**

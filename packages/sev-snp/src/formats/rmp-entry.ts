@@ -87,6 +87,21 @@ export function maskOfWord(word: number, vmpl: number): number {
   return (word >>> (8 * vmpl)) & 0xff;
 }
 
+/** The second word of an entry that is validated, or not. */
+export function withValidated(word: number, validated: boolean): number {
+  return validated ? word | VALIDATED : word & ~VALIDATED;
+}
+
+/** The second word of an entry that is a VMSA, or not. */
+export function withVmsa(word: number, vmsa: boolean): number {
+  return vmsa ? word | VMSA : word & ~VMSA;
+}
+
+/** The third word of an entry with another permission mask of a VMPL. */
+export function withMask(word: number, vmpl: number, mask: number): number {
+  return (word & ~(0xff << (8 * vmpl))) | (mask << (8 * vmpl));
+}
+
 /** The guest-physical frame number in the first two words of an entry. */
 export function gpaFrameOfWords(low: number, high: number): number {
   return (high & GPA_HIGH_MASK) * 2 ** 20 + (low >>> GPA_SHIFT);
@@ -105,7 +120,9 @@ function addressOf(frame: number): PhysAddr {
 
 /** The entry in the four words from `at` on. */
 export function decodeWords(words: Uint32Array, at: number): RmpEntry {
-  const [w0, w1, masks, upper] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
+  const w0 = words[at]!;
+  const w1 = words[at + 1]!;
+  const masks = words[at + 2]!;
   const gpaFrame = gpaFrameOfWords(w0, w1);
   return Object.freeze({
     assigned: isAssignedWord(w0),
@@ -123,7 +140,7 @@ export function decodeWords(words: Uint32Array, at: number): RmpEntry {
       masks >>> 24,
     ] as const),
     lock: (w1 & LOCK) !== 0,
-    upper,
+    upper: words[at + 3]!,
   });
 }
 

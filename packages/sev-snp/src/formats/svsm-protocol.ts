@@ -1,14 +1,17 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import {
   type ByteFields,
-  bytesOfInteger,
   fieldsOf,
-  integerOf,
+  HALVES,
+  joinHalves,
+  loadEntry,
   readFields,
   requireBits,
   requireFlags,
   requireLength,
   requirePageAddress,
+  splitInteger,
+  storeEntry,
   writeFields,
 } from './byte-fields.ts';
 
@@ -112,25 +115,39 @@ export function encodeSvsmListHeader(header: SvsmListHeader): Uint8Array {
 /** Decodes an entry of a list. @throws SnpError `INVALID_ARGUMENT` if `bytes` are not 8 bytes */
 export function decodeSvsmListEntry(bytes: Uint8Array): SvsmListEntry {
   requireLength(bytes, SVSM_LIST_ENTRY_SIZE, 'an entry of a list');
-  const raw = integerOf(bytes);
+  return decodeSvsmListEntryAt(bytes, 0);
+}
+
+/** {@link decodeSvsmListEntry} of the 8 bytes from `at` on. */
+export function decodeSvsmListEntryAt(bytes: Uint8Array, at: number): SvsmListEntry {
+  loadEntry(bytes, at);
+  const low = HALVES[0]!;
   return Object.freeze({
-    gpa: (raw & -BigInt(PAGE_SIZE)) as PhysAddr,
-    size: Number(raw & 3n),
-    validate: (raw & 4n) !== 0n,
-    ignoreUnchanged: (raw & 8n) !== 0n,
-    reserved: Number((raw >> 4n) & 0xffn),
+    gpa: joinHalves(low & -PAGE_SIZE, HALVES[1]!) as PhysAddr,
+    size: low & 3,
+    validate: (low & 4) !== 0,
+    ignoreUnchanged: (low & 8) !== 0,
+    reserved: (low >>> 4) & 0xff,
   });
 }
 
 /** Encodes an entry of a list: 8 bytes. @throws SnpError `INVALID_MESSAGE` if a field does not fit */
 export function encodeSvsmListEntry(entry: SvsmListEntry): Uint8Array {
+  const bytes = new Uint8Array(SVSM_LIST_ENTRY_SIZE);
+  encodeSvsmListEntryAt(entry, bytes, 0);
+  return bytes;
+}
+
+/** {@link encodeSvsmListEntry} into the 8 bytes from `at` on. */
+export function encodeSvsmListEntryAt(entry: SvsmListEntry, bytes: Uint8Array, at: number): void {
   const { gpa, size, validate, ignoreUnchanged, reserved } = fieldsOf('an entry', entry, ENTRY);
   requirePageAddress('gpa', gpa, 64);
   requireBits('size', size, 2);
   requireFlags({ validate, ignoreUnchanged });
   requireBits('reserved', reserved, 8);
-  const low = size | (validate ? 4 : 0) | (ignoreUnchanged ? 8 : 0) | (reserved << 4);
-  return bytesOfInteger(gpa | BigInt(low), SVSM_LIST_ENTRY_SIZE);
+  splitInteger(gpa);
+  HALVES[0]! |= size | (validate ? 4 : 0) | (ignoreUnchanged ? 8 : 0) | (reserved << 4);
+  storeEntry(bytes, at);
 }
 
 /** The page size of an entry, or `undefined` if its size field is 2 or 3. */

@@ -3,9 +3,9 @@ import { type MemoryRegion, RegionSet } from '@svsm/memory-region';
 import { requireInstance, requireIterable } from '../formats/arguments.ts';
 import { GHCB_BUFFER, GhcbExit } from '../formats/ghcb-page.ts';
 import {
-  decodePscEntry,
+  decodePscEntryAt,
   decodePscHeader,
-  encodePscEntry,
+  encodePscEntryAt,
   encodePscHeader,
   PSC_ENTRY_SIZE,
   PSC_MAX_ENTRIES,
@@ -77,9 +77,9 @@ function requestBatch(ghcb: Ghcb, batch: readonly PscEntry[], run: RunList): num
   const list = new Uint8Array(PSC_ENTRY_SIZE * (batch.length + 1));
   list.set(encodePscHeader({ current: 0, end: batch.length - 1, reserved: 0 }));
   const sent = batch.map((entry, i) => {
-    const bytes = encodePscEntry(entry);
-    list.set(bytes, PSC_ENTRY_SIZE * (i + 1));
-    return decodePscEntry(bytes);
+    const at = PSC_ENTRY_SIZE * (i + 1);
+    encodePscEntryAt(entry, list, at);
+    return decodePscEntryAt(list, at);
   });
   const pages = sent.map(({ gpa, pageSize }) => pageRegion((gpa & -BigInt(pageSize)) as PhysAddr, pageSize));
   return run(pages, () => requestList(ghcb, list, sent));

@@ -1,4 +1,4 @@
-import { type AddressKind, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
+import { type AddressKind, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, RegionSet } from '@svsm/memory-region';
 import type { PageTable } from '@svsm/pagetable';
 import { requireInstance } from '../formats/arguments.ts';
@@ -7,6 +7,7 @@ import { PSC_MAX_ENTRIES, type PscEntry } from '../formats/page-state-list.ts';
 import { SnpError } from '../formats/snp-error.ts';
 import { requireTable, requireVisibility } from './argument-checks.ts';
 import { Ghcb } from './ghcb.ts';
+import { changePageState } from './msr-protocol.ts';
 import { changePageStates } from './page-state-change.ts';
 import {
   clearPages,
@@ -23,6 +24,8 @@ import { type RegionState, RegionTracker } from './region-state.ts';
 import { pagesIn, physOf, requireMapping, splitTo, type Unit, unitsOf } from './region-units.ts';
 import { pageRegion, type ValidatedPages } from './validated-pages.ts';
 import { virtKindOf } from './virt-kind.ts';
+
+const SMALL = BigInt(PageSize.Regular);
 
 /** The conditions of a change: those of the function that a caller has called. */
 export interface RegionRules {
@@ -193,8 +196,12 @@ export class RegionChange {
     rescind(true);
   }
 
+  /** Asks the hypervisor. The MSR protocol has a request for one page of 4 KiB, which costs less than a list in the GHCB. */
   #request(units: readonly Unit[], operation: PageOperation): void {
-    changePageStates(this.#ghcb, entriesOf(units, operation));
+    const [only] = units;
+    if (units.length === 1 && only!.size === PageSize.Regular) {
+      changePageState(this.#ghcb.vcpu, only!.gpa, operation);
+    } else changePageStates(this.#ghcb, entriesOf(units, operation));
   }
 
   /** Changes the C-bit of the units that have another one. */
@@ -205,7 +212,10 @@ export class RegionChange {
   }
 
   #setRun(run: MemoryRegion<VirtAddr>, shared: boolean): void {
-    if (shared) this.#table.setSharedRegion(run);
+    if (run.size === SMALL) {
+      if (shared) this.#table.setShared4k(run.start);
+      else this.#table.setEncrypted4k(run.start);
+    } else if (shared) this.#table.setSharedRegion(run);
     else this.#table.setEncryptedRegion(run);
   }
 
@@ -230,7 +240,8 @@ export class RegionChange {
   }
 
   /** The regions of units, adjacent ones joined. */
-  #runsOf(units: readonly Unit[]): RegionSet<VirtAddr> {
+  #runsOf(units: readonly Unit[]): Iterable<MemoryRegion<VirtAddr>> {
+    if (units.length < 2) return units.map(({ region }) => region);
     return new RegionSet(
       this.#kind,
       units.map(({ region }) => region),
@@ -238,10 +249,8 @@ export class RegionChange {
   }
 
   #reporting(to: 'private' | 'shared', steps: () => void): void {
-    const pages = new RegionSet(
-      Phys,
-      this.#units.map(({ gpa, size }) => pageRegion(gpa, size)),
-    );
+    const regions = this.#units.map(({ gpa, size }) => pageRegion(gpa, size));
+    const pages = regions.length < 2 ? regions : new RegionSet(Phys, regions);
     changing(this.#ghcb.vcpu.guest, pages, () => {
       try {
         steps();

@@ -53,8 +53,10 @@ export class RegionTracker {
     for (const list of LISTS) {
       for (const region of regionsOf(kind, list, state[list])) this.#lists[list].add(this.#take(region));
     }
-    const stands = new RegionSet(kind, regionsOf(kind, 'validated', state.validated ?? []));
-    this.validated = this.#lists.private.union(this.#lists.lost.intersect(stands));
+    this.validated = new RegionSet(kind, this.#lists.private);
+    if (state.validated === undefined) return;
+    const stands = new RegionSet(kind, regionsOf(kind, 'validated', state.validated));
+    for (const region of this.#lists.lost.intersect(stands)) this.validated.add(region);
   }
 
   /** Whether all of `region` is in a list. O(log n). */
@@ -69,7 +71,7 @@ export class RegionTracker {
 
   /** Puts `region` into a list, and takes it out of the others. */
   put(list: RegionList, region: MemoryRegion<VirtAddr>): void {
-    for (const set of Object.values(this.#lists)) set.remove(region);
+    for (const other of LISTS) if (other !== list) this.#lists[other].remove(region);
     this.#lists[list].add(region);
   }
 

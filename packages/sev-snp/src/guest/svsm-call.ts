@@ -4,7 +4,7 @@ import { readArgument, requireInteger, requireOneOf, requireUint64 } from '../fo
 import { requireOptions } from '../formats/options.ts';
 import { isSnpError, SnpError } from '../formats/snp-error.ts';
 import {
-  encodeSvsmListEntry,
+  encodeSvsmListEntryAt,
   encodeSvsmListHeader,
   SVSM_CALL_BUFFER,
   SVSM_LIST_ENTRY_SIZE,
@@ -109,8 +109,8 @@ function processLists(
 export function writeList(vcpu: Vcpu, area: CallingArea, entries: readonly SvsmListEntry[]): void {
   const list = new Uint8Array(SVSM_LIST_ENTRY_SIZE * (entries.length + 1));
   list.set(encodeSvsmListHeader({ count: entries.length, next: 0 }));
-  for (const [i, entry] of entries.entries())
-    list.set(encodeSvsmListEntry(entry), SVSM_LIST_ENTRY_SIZE * (i + 1));
+  for (let i = 0; i < entries.length; i += 1)
+    encodeSvsmListEntryAt(entries[i]!, list, SVSM_LIST_ENTRY_SIZE * (i + 1));
   vcpu.write((area.gva + BigInt(SVSM_CALL_BUFFER)) as VirtAddr, list);
 }
 

@@ -63,6 +63,7 @@ export class ValidatedPages {
 
   /** The first page of a region that is validated, or `undefined`. */
   firstIn(region: MemoryRegion<PhysAddr>): PhysAddr | undefined {
+    if (!this.#pages.overlaps(region)) return undefined;
     for (const run of this.#pages.overlapping(region))
       return run.start > region.start ? run.start : region.start;
     return undefined;
@@ -70,6 +71,7 @@ export class ValidatedPages {
 
   /** The first page of a region that is not validated, or `undefined`. */
   firstMissingIn(region: MemoryRegion<PhysAddr>): PhysAddr | undefined {
+    if (this.#pages.containsRegion(region)) return undefined;
     for (const gap of this.#pages.gaps(region)) return gap.start;
     return undefined;
   }

@@ -438,10 +438,10 @@ export class Hypervisor implements ExitHandler {
     requireRmpPageSize(pageSize);
     if (!guest.memory.containsPage(gpa, pageSize)) return 1;
     this.#unbacked.back(guest, gpa, pageSize);
-    if (pageSize === PageSize.Huge) {
-      if (guest.nested.lookup(gpa)?.size !== PageSize.Huge) return 1;
-    } else if (!this.splitPage(guest, gpa)) return 1;
-    const { spa } = guest.nested.lookup(gpa) as NestedPage;
+    if (pageSize === PageSize.Regular && !this.splitPage(guest, gpa)) return 1;
+    const nested = guest.nested.lookup(gpa) as NestedPage;
+    if (pageSize === PageSize.Huge && nested?.size !== PageSize.Huge) return 1;
+    const { spa } = nested;
     const assigned = operation === PageOperation.Private;
     const state = assigned ? { assigned, gpa, asid: guest.asid, pageSize } : { assigned, pageSize };
     const result = this.rmpupdate(spa, state);

@@ -1,25 +1,28 @@
-import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import { requireCount, requireFunction, requireInstance } from '../formats/arguments.ts';
 import { PageOperation } from '../formats/ghcb-msr.ts';
 import { GHCB_BUFFER, GhcbPage } from '../formats/ghcb-page.ts';
 import {
-  decodePscEntry,
+  decodePscEntryAt,
   decodePscHeader,
-  encodePscEntry,
+  encodePscEntryAt,
   encodePscHeader,
   PSC_ENTRY_SIZE,
   type PscEntry,
   type PscHeader,
 } from '../formats/page-state-list.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import { pageRegion } from '../guest/validated-pages.ts';
 
 /** Changes one page. Returns 0 or an error. If it fails for 2 MiB, it is called for the 4 KiB pages. */
 export type ChangePage = (gpa: PhysAddr, operation: PageOperation, pageSize: RmpPageSize) => number;
 
 /** Refuses the pages of a GHCB: the answer to the list goes there, so its page stays shared. */
 export function exceptGhcb(ghcb: PhysAddr, change: ChangePage): ChangePage {
-  return (gpa, operation, size) => (pageRegion(gpa, size).contains(ghcb) ? 1 : change(gpa, operation, size));
+  const frame = pageNumber(ghcb);
+  return (gpa, operation, size) => {
+    const first = pageNumber(gpa);
+    return frame >= first && frame < first + size / PAGE_SIZE ? 1 : change(gpa, operation, size);
+  };
 }
 
 /** The values of SW_EXITINFO2 after a page state change (KVM `VMGEXIT_PSC_*`). */
@@ -62,11 +65,13 @@ export function processPageStateChange(
   try {
     for (; finished < count; finished += 1) {
       const at = PSC_ENTRY_SIZE * finished;
-      const entry = decodePscEntry(entries.subarray(at, at + PSC_ENTRY_SIZE));
+      const entry = decodePscEntryAt(entries, at);
       const pages = entry.pageSize / PAGE_SIZE;
-      if (entry.donePages > pages || entry.gpa % BigInt(entry.pageSize) !== 0n) return PscResult.InvalidEntry;
+      const isAligned = pageNumber(entry.gpa) % pages === 0;
+      if (entry.donePages > pages || !isAligned) return PscResult.InvalidEntry;
       const done = isPageOperation(entry.operation) ? changeEntry(entry, change) : pages;
-      entries.set(encodePscEntry({ ...entry, donePages: done }), at);
+      const { gpa, operation, pageSize, reserved } = entry;
+      encodePscEntryAt({ gpa, operation, pageSize, donePages: done, reserved }, entries, at);
       touched = finished + 1;
       if (done < pages) return PscResult.GenericError;
     }

@@ -15,6 +15,11 @@ export const NO_KEY: MemoryKey = 0;
 
 const WORDS = PAGE_SIZE / 4;
 
+/** The number of frames in 2 MiB. */
+const BLOCK = 512;
+
+const NONE: readonly number[] = [];
+
 /** The content of a frame of DRAM as one key sees it at one of its addresses: zeros if it has no words. */
 interface Frame {
   key: MemoryKey;
@@ -65,6 +70,8 @@ export class EncryptedMemory {
   readonly #seed: number;
   readonly #frameCount: number;
   readonly #frames: Map<number, Frame> = new Map();
+  /** The number of `#frames` in each 2 MiB that has some: most ranges have none. */
+  readonly #held: Map<number, number> = new Map();
   /** The key as which each frame of DRAM that is not in `#frames` is zero, at its own address. */
   readonly #zeroFor: RunMap<MemoryKey> = new RunMap<MemoryKey>(NO_KEY);
   /** The frame of DRAM behind each frame that does not have its own; `undefined` while all have. */
@@ -230,7 +237,8 @@ export class EncryptedMemory {
     requireWhole('the number of frames', count);
     const end = Math.min(frame + count, this.#frameCount);
     if (this.#targets === undefined && this.#lent.size < count) {
-      for (const lent of [...this.#lent]) if (lent >= frame && lent < end) this.#revoke(lent);
+      if (!this.#holdsIn(frame, count)) return;
+      for (const lent of this.#lent) if (lent >= frame && lent < end) this.#revoke(lent);
     } else for (let k = Math.max(frame, 0); k < end; k += 1) this.#revoke(this.#cellOf(k));
   }
 
@@ -302,20 +310,45 @@ export class EncryptedMemory {
     }
     this.#lent.delete(cell);
     if (cell === frame || key === NO_KEY) {
-      this.#frames.delete(cell);
+      if (this.#frames.delete(cell)) this.#countHeld(cell, -1);
       this.#zeroFor.set(cell, cell + 1, key);
-    } else this.#frames.set(cell, { key, address: frame, words: undefined, isLent: false });
+    } else this.#hold(cell, { key, address: frame, words: undefined, isLent: false });
   }
 
   #rekeyFrame(frame: number, from: MemoryKey, key: MemoryKey): void {
     const cell = this.#cellOf(frame);
     const held = this.#frames.get(cell);
     const words = this.#isPlain(held, cell, frame, from) ? held?.words : this.#seenBy(frame, from).slice();
-    this.#frames.set(cell, { key, address: frame, words, isLent: false });
+    this.#hold(cell, { key, address: frame, words, isLent: false });
   }
 
-  /** The frames of a range with words or an address of their own. O(count), or O(frames) if those are fewer. */
+  #hold(cell: number, frame: Frame): void {
+    if (!this.#frames.has(cell)) this.#countHeld(cell, 1);
+    this.#frames.set(cell, frame);
+  }
+
+  #countHeld(cell: number, change: number): void {
+    const block = Math.floor(cell / BLOCK);
+    const count = (this.#held.get(block) ?? 0) + change;
+    if (count === 0) this.#held.delete(block);
+    else this.#held.set(block, count);
+  }
+
+  /** Whether a frame of the 2 MiB around a short range may have words or an address of its own. */
+  #holdsIn(frame: number, count: number): boolean {
+    const first = Math.floor(frame / BLOCK);
+    const last = Math.floor((frame + count - 1) / BLOCK);
+    if (last - first >= this.#held.size) return true;
+    for (let block = first; block <= last; block += 1) if (this.#held.has(block)) return true;
+    return false;
+  }
+
+  /**
+   * The frames of a range with words or an address of their own. O(1) if the 2 MiB around the range have none; else O(count), or
+   * O(frames) if those are fewer.
+   */
   #heldIn(frame: number, count: number): readonly number[] {
+    if (!this.#holdsIn(frame, count)) return NONE;
     const isIn = (cell: number): boolean => cell >= frame && cell < frame + count;
     if (this.#frames.size < count) return [...this.#frames.keys()].filter(isIn);
     return Array.from({ length: count }, (_, k) => frame + k).filter((cell) => this.#frames.has(cell));
@@ -356,7 +389,7 @@ export class EncryptedMemory {
     const turned = words ?? new Uint32Array(WORDS);
     if (!isPlain) this.#turn(turned, held, cell, frame, key);
     const written = { key, address: frame, words: turned, isLent: false };
-    this.#frames.set(cell, written);
+    this.#hold(cell, written);
     this.#lent.delete(cell);
     return written;
   }

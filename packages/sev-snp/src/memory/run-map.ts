@@ -50,6 +50,26 @@ export class RunMap<V> {
       this.#starts[first] = end;
       return;
     }
+    if (this.#starts[first] === start && end <= endOfFirst) {
+      const isWhole = end === endOfFirst;
+      const joinsBelow = first > 0 && this.#areEqual(this.#values[first - 1] as V, value);
+      const hasAbove = isWhole && first + 1 < this.#starts.length;
+      const joinsAbove = hasAbove && this.#areEqual(this.#values[first + 1] as V, value);
+      if (!joinsBelow && !joinsAbove) {
+        // A loop over pages that changes each in several steps does this.
+        if (!isWhole) {
+          this.#starts.splice(first + 1, 0, end);
+          this.#values.splice(first, 0, value);
+        } else this.#values[first] = value;
+        return;
+      }
+      if (isWhole && !joinsAbove) {
+        this.#starts.splice(first, 1);
+        this.#values.splice(first, 1);
+        this.#last = first - 1;
+        return;
+      }
+    }
     let last = this.#indexOf(end - 1);
     const [starts, values]: [number[], V[]] = [[], []];
     if (this.#starts[first]! < start) {

@@ -43,13 +43,14 @@ export const UNTOUCHED: AlikeRegion = /* @__PURE__ */ Object.freeze({
 
 /** The entry in the four words from `at` on, which is that of `page`. */
 export function alikeOfWords(words: Uint32Array, at: number, page: number): AlikeEntries {
-  const [low, high, masks, upper] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
+  const low = words[at]!;
+  const high = words[at + 1]!;
   const frame = gpaFrameOfWords(low, high);
   return {
     low: low & LOW_FIELDS,
     high: high & HIGH_FIELDS,
-    masks,
-    upper,
+    masks: words[at + 2]!,
+    upper: words[at + 3]!,
     frame: asidOfWord(high) === 0 ? frame : (frame - page + FRAMES) % FRAMES,
   };
 }

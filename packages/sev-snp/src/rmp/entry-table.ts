@@ -19,6 +19,9 @@ const ASID_COUNT = 1 << 10;
 const WHOLE = PAGES_PER_REGION;
 const ANY = PAGES_PER_REGION + 1;
 
+/** Scratch: the words of one entry. */
+const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
+
 /** The words and counts of a region whose entries are not alike. */
 interface OwnRegion {
   /** The raw entries. */
@@ -106,24 +109,33 @@ export class EntryTable {
 
   /** Replaces the page's own entry. */
   set(page: number, entry: RmpEntry): void {
+    encodeWords(entry, ENTRY, 0);
+    this.setWords(page, ENTRY);
+  }
+
+  /** As {@link set}, by the words of the entry. */
+  setWords(page: number, entry: Uint32Array): void {
     const number = regionOf(page);
     const index = page % PAGES_PER_REGION;
     const alike = this.#alike.get(number);
     if (alike !== undefined && index === 0) {
-      const first = alikeOfEntry(entry, page);
-      this.#count(alike, -1);
-      this.#setAlike(number, withFirst(alike, first));
+      const first = alikeOfWords(entry, 0, page);
+      this.#countAsid(alike.first.high, -1);
+      this.#countAsid(first.high, 1);
+      this.#alike.set(number, number + 1, withFirst(alike, first));
       return;
     }
     const { words, versions } =
       alike === undefined ? (this.#own.get(number) as OwnRegion) : this.#separated(number, alike);
     const at = RMP_ENTRY_WORDS * index;
-    const [low, high] = [words[at]!, words[at + 1]!];
-    encodeWords(entry, words, at);
+    const low = words[at]!;
+    const high = words[at + 1]!;
+    for (let k = 0; k < RMP_ENTRY_WORDS; k += 1) words[at + k] = entry[k]!;
     this.#countAsid(high, -1);
     this.#countAsid(words[at + 1]!, 1);
     if (words[at] === low && words[at + 1] === high) return;
-    for (const place of [index, ANY]) versions[place]! += 1;
+    versions[index]! += 1;
+    versions[ANY]! += 1;
     if (index === 0 && isHugeWord(low | words[at]!)) versions[WHOLE]! += 1;
   }
 

@@ -15,6 +15,7 @@ import {
   isImmutableWord,
   isValidatedWord,
   isVmsaWord,
+  maskOfWord,
   RMP_ENTRY_WORDS,
 } from '../formats/rmp-entry.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
@@ -142,15 +143,25 @@ export function failedAccessCheck(rmp: Rmp, access: RmpAccess): RmpCheck | undef
   return failedChecks(rmp, access, RMP_CHECKS[access.accessor][access.kind] ?? PRIVATE);
 }
 
-/** The first check of ownership and address that fails; `undefined` if all pass. PVALIDATE and RMPADJUST make these. */
+/**
+ * The first check of ownership and address that fails, of `covered`, `guest-owned`, `reverse-map` and `mutable`; `undefined` if all
+ * pass. PVALIDATE and RMPADJUST make these.
+ *
+ * @param entry - gets the words of the entry that decides
+ */
 export function failedOwnershipCheck(
   rmp: Rmp,
-  access: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
+  { spa, gpa, asid }: Pick<RmpAccess, 'spa' | 'gpa' | 'asid'>,
+  entry: Uint32Array = WORDS,
 ): RmpCheck | undefined {
-  return failedChecks(rmp, access as RmpAccess, OWNERSHIP);
+  const page = pageNumber(spa);
+  if (!rmp.readWords(page, entry)) return 'covered';
+  const low = entry[0]!;
+  const high = entry[1]!;
+  if (!isOwned(low, high, asid)) return 'guest-owned';
+  if (!isReverse(low, high, page, gpa)) return 'reverse-map';
+  return isImmutableWord(low) ? 'mutable' : undefined;
 }
-
-const OWNERSHIP: readonly RmpCheck[] = ['covered', 'guest-owned', 'reverse-map', 'mutable'];
 
 const PAGES_PER_HUGE = PAGE_SIZE_2M / PAGE_SIZE;
 
@@ -167,7 +178,8 @@ export function failedChecks(rmp: Rmp, access: RmpAccess, checks: readonly RmpCh
 }
 
 function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCovered: boolean): boolean {
-  const [low, high, masks] = [WORDS[0]!, WORDS[1]!, WORDS[2]!];
+  const low = WORDS[0]!;
+  const high = WORDS[1]!;
   switch (check) {
     case 'covered':
       return isCovered;
@@ -178,12 +190,9 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
       }
       return !isAssignedWord(low);
     case 'guest-owned':
-      return isAssignedWord(low) && asidOfWord(high) === access.asid;
-    case 'reverse-map': {
-      // Inside a 2 MiB page, each 4 KiB page has its own address.
-      const offset = isHugeWord(low) ? page % PAGES_PER_HUGE : 0;
-      return gpaFrameOfWords(low, high) + offset === pageNumber(access.gpa);
-    }
+      return isOwned(low, high, access.asid);
+    case 'reverse-map':
+      return isReverse(low, high, page, access.gpa);
     case 'mutable':
       return !isImmutableWord(low);
     case 'page-size':
@@ -192,11 +201,21 @@ function passes(check: RmpCheck, rmp: Rmp, access: RmpAccess, page: number, isCo
       return isValidatedWord(high);
     case 'vmpl': {
       const needed = neededPermissions(access);
-      return ((masks >>> (8 * access.vmpl)) & needed) === needed;
+      return (maskOfWord(WORDS[2]!, access.vmpl) & needed) === needed;
     }
     default:
       return isVmsaWord(high);
   }
+}
+
+function isOwned(low: number, high: number, asid: number): boolean {
+  return isAssignedWord(low) && asidOfWord(high) === asid;
+}
+
+/** Whether an entry has the address at which `page` is accessed: inside a 2 MiB page, each 4 KiB page has its own. */
+function isReverse(low: number, high: number, page: number, gpa: PhysAddr): boolean {
+  const offset = isHugeWord(low) ? page % PAGES_PER_HUGE : 0;
+  return gpaFrameOfWords(low, high) + offset === pageNumber(gpa);
 }
 
 /** The erratum of pages in use: if the first page of a 2 MiB region is in use, the host cannot write the region. */

@@ -144,6 +144,19 @@ export class Rmp {
   }
 
   /**
+   * As {@link setRawEntry}, by page number, from the first four words of `words`: any words are an entry. O(1); O(512) as there.
+   *
+   * @throws SnpError `OUTSIDE_RMP`; `INVALID_ARGUMENT` if `page` is not an integer from 0 on, or `words` is not a `Uint32Array`
+   *   of at least 4 words; nothing has changed then
+   */
+  writeWords(page: number, words: Uint32Array): void {
+    requireInteger('the page number', page, 0);
+    requireWords(words);
+    if (!this.#covers(page)) throw new SnpError('OUTSIDE_RMP', { spa: addressOf(page) });
+    this.#entries.setWords(page, words);
+  }
+
+  /**
    * Whether a page, by its number, belongs to a guest or to the firmware. O(1), without an allocation.
    *
    * @throws SnpError `INVALID_ARGUMENT` if `page` is not an integer
@@ -181,9 +194,10 @@ export class Rmp {
    */
   masksOnceValidated(entry: RmpEntry): VmplMasks {
     const { vmplMasks } = requireRmpEntry(entry);
-    const { defaultMasks, resetMaskOfVmpl0 } = this.assumptions;
-    const isFirst = defaultMasks === 'PVALIDATE' && vmplMasks[0] === 0;
-    return isFirst ? [resetMaskOfVmpl0, 0, 0, 0] : vmplMasks;
+    const { assumptions } = this;
+    return validationResetsMasks(assumptions, vmplMasks[0])
+      ? [assumptions.resetMaskOfVmpl0, 0, 0, 0]
+      : vmplMasks;
   }
 
   /**
@@ -339,6 +353,11 @@ export class Rmp {
     requireWhole('the page number', page);
     return page >= this.#first && page < this.#end;
   }
+}
+
+/** Whether a validation resets the masks of an entry, in which VMPL0 has this mask. */
+export function validationResetsMasks({ defaultMasks }: Assumptions, maskOfVmpl0: number): boolean {
+  return defaultMasks === 'PVALIDATE' && maskOfVmpl0 === 0;
 }
 
 function addressOf(page: number): SysPhysAddr {

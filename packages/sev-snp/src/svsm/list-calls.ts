@@ -1,7 +1,7 @@
 import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import {
-  decodeSvsmListEntry,
+  decodeSvsmListEntryAt,
   decodeSvsmListHeader,
   SVSM_LIST_ENTRY_SIZE,
   type SvsmListEntry,
@@ -12,18 +12,19 @@ import type { Vmpl } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { FlushBatch } from './flush-batch.ts';
 import { levelsWithout, rightsBefore } from './page-rights.ts';
-import { requireAligned, type SvsmCallContext, using } from './svsm-call-context.ts';
+import { requireAligned, type SvsmCallContext, using, usingPage } from './svsm-call-context.ts';
 import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
 
 /** SVSM_CORE_PVALIDATE (AMD document 58019, §6.2). O(entries). */
 export function pvalidateList(call: SvsmCallContext, list: bigint): number {
-  return eachEntry(call, list, ({ gpa, validate, ignoreUnchanged, ...entry }, batch) => {
-    const size = requireSize({ gpa, validate, ignoreUnchanged, ...entry });
-    if (entry.reserved !== 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
+  return eachEntry(call, list, (entry, batch) => {
+    const { gpa, validate, ignoreUnchanged, reserved } = entry;
+    const size = requireSize(entry);
+    if (reserved !== 0) throw new SvsmRefusal(SvsmResult.InvalidParameter);
     const { memory, vmpl } = call;
     if (validate) {
       batch.flush();
-      using(call, [[gpa, size, 'change']], () => memory.validate(gpa, size, vmpl, ignoreUnchanged));
+      usingPage(call, gpa, size, 'change', () => memory.validate(gpa, size, vmpl, ignoreUnchanged));
     } else {
       batch.using(gpa, size, () => memory.rescind(gpa, size, vmpl, ignoreUnchanged, 'revokeUnflushed'));
     }
@@ -159,9 +160,7 @@ function eachEntry(
 function entriesAt(call: SvsmCallContext, list: bigint, first: number, end: number): SvsmListEntry[] {
   const size = SVSM_LIST_ENTRY_SIZE;
   const bytes = call.memory.read(list + BigInt(size * (first + 1)), size * (end - first));
-  return Array.from({ length: end - first }, (_, k) =>
-    decodeSvsmListEntry(bytes.subarray(size * k, size * (k + 1))),
-  );
+  return Array.from({ length: end - first }, (_, k) => decodeSvsmListEntryAt(bytes, size * k));
 }
 
 /** The size of an entry. @throws SvsmRefusal InvalidParameter for an unknown size or a misaligned address */

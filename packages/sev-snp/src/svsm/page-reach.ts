@@ -12,7 +12,7 @@ import { SvsmRefusal } from './svsm-refusal.ts';
 interface HeldPage {
   readonly gpa: bigint;
   readonly size: RmpPageSize;
-  readonly gva: bigint;
+  readonly gva: VirtAddr;
 }
 
 /** Carries an error that `trace` has thrown after an instruction from the step to {@link PageReach}. */
@@ -50,7 +50,8 @@ export function instruction<T>(vcpu: Vcpu, execute: () => T, onExecuted: (answer
  */
 export class PageReach {
   readonly #access: GuestPageAccess;
-  readonly #held: Set<HeldPage> = new Set();
+  /** The pages that are mapped: few. */
+  readonly #held: HeldPage[] = [];
 
   constructor(access: GuestPageAccess) {
     this.#access = access;
@@ -58,11 +59,12 @@ export class PageReach {
 
   /** Runs one step on the bytes from `gpa` on, which lie in one page of `size`. @throws SvsmRefusal */
   at<T>(gpa: bigint, size: RmpPageSize, step: (gva: VirtAddr) => T): T {
+    const held = this.#heldFor(gpa, size);
+    if (held !== undefined) {
+      return refusing(step, gpa === held.gpa ? held.gva : ((held.gva + gpa - held.gpa) as VirtAddr));
+    }
     const offset = gpa & BigInt(size - 1);
-    const page = gpa - offset;
-    const run = (gva: bigint): T => refusing(() => step((gva + offset) as VirtAddr));
-    const held = this.#heldFor(page, size);
-    return held === undefined ? this.#map(page, size, run) : run(held.gva + page - held.gpa);
+    return this.#map(gpa - offset, size, (gva) => refusing(step, (gva + offset) as VirtAddr));
   }
 
   /**
@@ -76,45 +78,51 @@ export class PageReach {
     if (this.#heldFor(page, size) !== undefined) return steps();
     return this.#map(page, size, (gva) => {
       const held = { gpa: page, size, gva };
-      this.#held.add(held);
+      this.#held.push(held);
       try {
         return steps();
       } finally {
-        this.#held.delete(held);
+        this.#held.splice(this.#held.indexOf(held), 1);
       }
     });
   }
 
-  #heldFor(page: bigint, size: RmpPageSize): HeldPage | undefined {
-    for (const held of this.#held) {
-      const distance = page - held.gpa;
-      if (distance >= 0n && distance + BigInt(size) <= held.size) return held;
+  /** The page that is mapped and has all of the page of `size` around `gpa`. */
+  #heldFor(gpa: bigint, size: RmpPageSize): HeldPage | undefined {
+    for (let k = 0; k < this.#held.length; k += 1) {
+      const held = this.#held[k]!;
+      if (size > held.size) continue;
+      if (gpa === held.gpa || (gpa >= held.gpa && gpa - held.gpa < held.size)) return held;
     }
     return undefined;
   }
 
   #map<T>(page: bigint, size: RmpPageSize, use: (gva: VirtAddr) => T): T {
-    let outcome: { readonly value: T } | undefined;
-    let failure: { readonly error: unknown } | undefined;
+    let state: 'open' | 'used' | 'failed' = 'open';
+    let value: T | undefined;
+    let failure: unknown;
     const once = (gva: VirtAddr): T => {
-      if (outcome !== undefined || failure !== undefined) throw unusable('again');
+      if (state !== 'open') throw unusable('again');
       try {
-        outcome = { value: use(gva) };
-        return outcome.value;
+        value = use(gva);
+        state = 'used';
+        return value;
       } catch (error) {
-        failure = { error };
+        state = 'failed';
+        failure = error;
         throw error;
       }
     };
+    const now = (): typeof state => state;
     try {
       this.#access(page as PhysAddr, size, once);
     } catch (error) {
-      if (outcome !== undefined) throw error;
-      if (failure === undefined) throw refused(error);
+      if (now() === 'used') throw error;
+      if (now() === 'open') throw refused(error);
     }
-    if (failure !== undefined) throw failure.error;
-    if (outcome === undefined) throw unusable('never');
-    return outcome.value;
+    if (now() === 'failed') throw failure;
+    if (now() === 'open') throw unusable('never');
+    return value as T;
   }
 }
 
@@ -123,9 +131,9 @@ export function pageSizeOf(length: number): RmpPageSize {
   return length > PAGE_SIZE ? PageSize.Huge : PageSize.Regular;
 }
 
-function refusing<T>(step: () => T): T {
+function refusing<T>(step: (gva: VirtAddr) => T, gva: VirtAddr): T {
   try {
-    return step();
+    return step(gva);
   } catch (error) {
     throw error instanceof AfterInstruction ? error.error : refused(error);
   }

@@ -65,7 +65,8 @@ export class ProcessorTable {
 
   /** Whether a calling area lies in a region. O(processors). */
   hasCallingAreaIn(region: MemoryRegion<PhysAddr>): boolean {
-    for (const { caa } of this) if (region.contains(caa)) return true;
+    for (const { caa } of this.#registered.values()) if (region.contains(caa)) return true;
+    for (const { caa } of this.#created.values()) if (region.contains(caa)) return true;
     return false;
   }
 

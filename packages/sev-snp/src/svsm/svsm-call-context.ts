@@ -45,6 +45,16 @@ export function using<T>(call: Operation, pages: readonly PagesInUse[], action: 
   }
 }
 
+/** {@link using} of one page, or of bytes in one page. */
+export function usingPage<T>(call: Operation, gpa: bigint, bytes: number, use: PageUse, action: () => T): T {
+  const end = call.state.claim(call, gpa, bytes, use);
+  try {
+    return call.memory.reach.holding(gpa, pageSizeOf(bytes), action);
+  } finally {
+    end();
+  }
+}
+
 /** Runs a part of a call while pages, which it has claimed, are mapped. @throws SvsmRefusal if one cannot be mapped */
 export function holdingAll<T>(call: Operation, pages: readonly PagesInUse[], action: () => T): T {
   return holdingFrom(call, pages, 0, action);

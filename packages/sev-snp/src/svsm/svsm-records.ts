@@ -7,10 +7,13 @@ import type { Vmpl } from '../formats/vmpl.ts';
 import { pageRegion, ValidatedPages } from '../guest/validated-pages.ts';
 import { GuestRegions } from '../memory/guest-regions.ts';
 import { PageClaims } from './page-claims.ts';
+import { pageSizeOf } from './page-reach.ts';
 import { LEVELS } from './page-rights.ts';
 import { ProcessorTable } from './processors.ts';
 import type { SvsmMemoryMap } from './svsm-options.ts';
 import { SvsmRefusal } from './svsm-refusal.ts';
+
+const OFFSET = BigInt(PAGE_SIZE - 1);
 
 /** The use of pages by a call: it changes their state, or accesses their content. */
 export type PageUse = 'change' | 'access';
@@ -55,9 +58,9 @@ export class SvsmRecords {
    *   another call uses a page
    */
   claim(call: object, gpa: bigint, bytes: number, use: PageUse): () => void {
-    this.requireGuest(gpa, bytes);
-    const page = (gpa & -BigInt(PAGE_SIZE)) as PhysAddr;
-    const region = pageRegion(page, bytes > PAGE_SIZE ? PageSize.Huge : PageSize.Regular);
+    const asked = this.requireGuest(gpa, bytes);
+    const isPage = bytes >= PAGE_SIZE && (gpa & OFFSET) === 0n;
+    const region = isPage ? asked : pageRegion((gpa & -BigInt(PAGE_SIZE)) as PhysAddr, pageSizeOf(bytes));
     if (use === 'change' && this.processors.hasCallingAreaIn(region)) {
       throw new SvsmRefusal(SvsmResult.InvalidAddress);
     }
@@ -67,11 +70,11 @@ export class SvsmRecords {
   }
 
   /** @throws SvsmRefusal InvalidAddress unless all bytes belong to the guest */
-  requireGuest(gpa: bigint, bytes: number): void {
+  requireGuest(gpa: bigint, bytes: number): MemoryRegion<PhysAddr> {
     const region = Phys.isAddress(gpa) ? MemoryRegion.tryNew(Phys, gpa, bytes) : undefined;
-    const isGuest =
-      region !== undefined && this.#memory.containsRegion(region) && !this.#own.overlaps(region);
-    if (!isGuest) throw new SvsmRefusal(SvsmResult.InvalidAddress);
+    if (region === undefined || !this.#memory.containsRegion(region) || this.#own.overlaps(region))
+      throw new SvsmRefusal(SvsmResult.InvalidAddress);
+    return region;
   }
 
   /** Whether a 4 KiB page is the SVSM's own. */
@@ -101,13 +104,18 @@ export class SvsmRecords {
 
   /** The levels that get rights on a page that `vmpl` gets: those from VMPL1 to it, but for those that had not all before. */
   levelsFor(region: MemoryRegion<PhysAddr>, vmpl: number): readonly Vmpl[] {
-    return LEVELS.filter((level) => level <= vmpl && this.#withheld.get(level)?.overlaps(region) !== true);
+    return LEVELS.filter((level) => level <= vmpl && !this.#isWithheld(region, level));
   }
 
   /** @throws SvsmRefusal InvalidAddress if a level had not all rights on a page before its validation was rescinded */
   requireValidatable(region: MemoryRegion<PhysAddr>, vmpl: number): void {
-    if (vmpl === 0 || this.#withheld.get(vmpl as Vmpl)?.overlaps(region) !== true) return;
-    throw new SvsmRefusal(SvsmResult.InvalidAddress);
+    if (vmpl !== 0 && this.#isWithheld(region, vmpl as Vmpl))
+      throw new SvsmRefusal(SvsmResult.InvalidAddress);
+  }
+
+  #isWithheld(region: MemoryRegion<PhysAddr>, level: Vmpl): boolean {
+    const pages = this.#withheld.get(level);
+    return pages !== undefined && !pages.isEmpty && pages.overlaps(region);
   }
 
   /** Makes a page a deposit of a level. `withheld`: the levels that had not all rights on it. */

@@ -109,6 +109,21 @@ describe('reading words', () => {
     expect(words[0]).toBe(0);
   });
 
+  test('writeWords writes what setRawEntry does, and keeps every bit', () => {
+    const [rmp, twin] = [rmpOf(), rmpOf()];
+    const entry = { ...HYPERVISOR_ENTRY, assigned: true, asid: 5, gpa: 0x7000n as PhysAddr, upper: 9 };
+    const read = new Uint32Array(4);
+    twin.setRawEntry(spa(0x5000), entry);
+    twin.readWords(5, read);
+    rmp.writeWords(5, read);
+    expect(rmp.rawEntry(spa(0x5000))).toEqual(entry);
+    expect([rmp.entriesOf(5), rmp.versionOfPage(5, false)]).toEqual([1, twin.versionOfPage(5, false)]);
+    const words = Uint32Array.of(0xffff_fffd, 0xffff_ffff, 0x0102_0304, 0x8000_0001, 7);
+    rmp.writeWords(6, words);
+    rmp.readWords(6, read);
+    expect([...read]).toEqual([...words.subarray(0, 4)]);
+  });
+
   test('isAssigned looks at the page alone', () => {
     const rmp = rmpOf();
     rmp.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, assigned: true });

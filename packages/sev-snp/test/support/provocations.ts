@@ -600,6 +600,10 @@ export const PROVOCATIONS: Provocations = {
     INVALID_MESSAGE: () => rmpOf().setRegion(sysPhysAddr(0), MISFIT, HYPERVISOR_ENTRY),
     OUTSIDE_RMP: () => rmpOf().setRegion(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
   },
+  'Rmp.writeWords': {
+    INVALID_ARGUMENT: () => rmpOf().writeWords(0, new Uint32Array(3)),
+    OUTSIDE_RMP: () => rmpOf().writeWords((8 * MiB) / 0x1000, new Uint32Array(4)),
+  },
   EncryptedMemory: { INVALID_ARGUMENT: () => new EncryptedMemory(1) },
   'Firmware.guestContextCreate': refused((firmware, spa) => firmware.guestContextCreate(spa)),
   'Firmware.launchStart': refused((firmware, spa) => firmware.launchStart(spa)),

@@ -43,6 +43,11 @@ export class RmpShadow {
       this.#dirty.add(pageNumber(spa));
       setRawEntry(spa, entry);
     };
+    const writeWords = rmp.writeWords.bind(rmp);
+    rmp.writeWords = (page, words) => {
+      this.#dirty.add(page);
+      writeWords(page, words);
+    };
     rmp.setRegion = (first, entry, others) => {
       const page = pageNumber(first);
       for (let k = 0; k < PARTS; k += 1) this.#dirty.add(page + k);

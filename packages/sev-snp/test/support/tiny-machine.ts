@@ -298,14 +298,21 @@ export abstract class TinyMachine<State extends TinyState> implements Explorable
     };
     const { rmp, memory } = this.machine;
     const indexes = new Map(this.#watched.map((spa, f) => [pageNumber(spa), f]));
+    const forget = (page: number): void => {
+      const f = indexes.get(page);
+      if (f === undefined) return;
+      this.#entries[f] = undefined;
+      delete this.#texts[f];
+    };
     const setRawEntry = rmp.setRawEntry.bind(rmp);
     rmp.setRawEntry = (spa, entry) => {
-      const f = indexes.get(pageNumber(spa));
-      if (f !== undefined) {
-        this.#entries[f] = undefined;
-        delete this.#texts[f];
-      }
+      forget(pageNumber(spa));
       setRawEntry(spa, entry);
+    };
+    const writeWords = rmp.writeWords.bind(rmp);
+    rmp.writeWords = (page, entry) => {
+      forget(page);
+      writeWords(page, entry);
     };
     const note = (frame: number, key: MemoryKey): void => {
       const f = indexes.get(frame);

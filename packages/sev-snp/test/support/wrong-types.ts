@@ -50,6 +50,7 @@ const CALLS = {
     vcpu.vmgexit();
   },
   'Rmp.readWords': (value) => rmpOf().readWords(0, value),
+  'Rmp.writeWords': (value) => rmpOf().writeWords(0, value),
   'Rmp.isAssigned': (value) => rmpOf().isAssigned(value),
   'Rmp.entriesOf': (value) => rmpOf().entriesOf(value),
   'Rmp.version': (value) => rmpOf().version(SPA, value),
