@@ -439,6 +439,10 @@ export declare const ERRORS_OF: {
         "OUTSIDE_RMP",
         "INVALID_MESSAGE"
     ];
+    readonly 'Rmp.writeWords': readonly [
+        "OUTSIDE_RMP",
+        "INVALID_ARGUMENT"
+    ];
     readonly EncryptedMemory: readonly [
         "INVALID_ARGUMENT"
     ];
@@ -2408,6 +2412,7 @@ export declare class Rmp {
     entry(spa: SysPhysAddr): RmpEntry | undefined;
     rawEntry(spa: SysPhysAddr): RmpEntry | undefined;
     readWords(page: number, into: Uint32Array): boolean;
+    writeWords(page: number, words: Uint32Array): void;
     isAssigned(page: number): boolean;
     isRegionUnassigned(spa: SysPhysAddr): boolean;
     hasSubpages(spa: SysPhysAddr): boolean;
@@ -2465,7 +2470,7 @@ export interface RmpEntry {
 }
 
 // ., ./formats
-export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion'>;
+export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion' | 'Rmp.writeWords'>;
 
 // ., ./cpu
 export type RmpInstruction = 'RMPUPDATE' | 'PSMASH' | 'RMPREAD' | 'PVALIDATE' | 'RMPADJUST' | 'RMPQUERY';

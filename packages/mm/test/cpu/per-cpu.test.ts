@@ -44,7 +44,7 @@ test('an entry of the shared slot that one processor changes is stale in the TLB
   for (const { vcpu } of svsm.cpus) vcpu.read(page, 1);
   svsm.thisCpu().pageTable.setShared4k(page);
   expect(svsm.cpus.map(({ tlb }) => tlb.lookup(page)?.isStale)).toEqual([true, true]);
-  expect(stale).toHaveLength(2);
+  expect(stale.splice(0)).toHaveLength(2);
 });
 
 test('refuses an APIC ID of more than 32 bits', () => {

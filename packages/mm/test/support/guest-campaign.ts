@@ -1,7 +1,26 @@
 /** Random guests on all processors of an SVSM, beside a hypervisor that hides and exchanges pages, against a model of the pages. */
 import { PAGE_SIZE, PAGE_SIZE_2M, type PhysAddr, physAddr, virtAddr } from '@svsm/address';
-import { isSnpError, isSnpFault, pvalidateBySvsm, SvsmCall, SvsmResult, Vmpl } from '@svsm/sev-snp';
 import {
+  ApRequest,
+  createVcpuBySvsm,
+  createVmsa,
+  deleteVcpuBySvsm,
+  EFER_SVME,
+  Ghcb,
+  isSnpError,
+  isSnpFault,
+  pvalidateBySvsm,
+  RmpResult,
+  requestAp,
+  SvsmCall,
+  SvsmResult,
+  svsmValidator,
+  type Vcpu,
+  Vmpl,
+  writeVmsa,
+} from '@svsm/sev-snp';
+import {
+  type Caller,
   GUEST_END,
   GUEST_START,
   type GuestWorld,
@@ -20,9 +39,13 @@ const PAGES: readonly number[] = [
   ...Array.from({ length: SMALL_PAGES }, (_, k) => SMALL + k * PAGE_SIZE),
   ...[HUGE, HUGE + 5 * PAGE_SIZE, HUGE + PAGE_SIZE_2M, HUGE + 2 * PAGE_SIZE_2M - PAGE_SIZE],
 ];
+/** The VMSAs of the processors that the guest creates, not at multiples of 2 MiB (an erratum); calling area and list come after. */
+const VMSAS: readonly number[] = [0, 1].map((k) => GUEST_START + 6 * MIB + (1 + 3 * k) * PAGE_SIZE);
 const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(SvsmResult).map(([name, result]) => [result as number, name]),
 );
+
+type RunningCaller = Pick<Caller, 'vcpu' | 'area' | 'list'>;
 
 /** A run of random steps on one world. */
 export class GuestCampaign {
@@ -37,6 +60,13 @@ export class GuestCampaign {
   readonly #start: string;
   #last = 0n;
   #isNested = false;
+  readonly #ghcb: Ghcb;
+  /** The processors that the guest has created, by APIC ID: the addresses of their VMSAs. */
+  readonly #created: Map<number, number> = new Map();
+  /** The processor that runs, if it is one of these. */
+  #running: RunningCaller | undefined;
+  /** The list of the call in progress, while another processor can make one with it. */
+  #listInUse: bigint | undefined;
 
   constructor(seed: number) {
     this.#random = randomFrom(seed);
@@ -44,6 +74,9 @@ export class GuestCampaign {
     const { it } = this;
     for (const page of PAGES) this.#content.set(page, [0n]);
     for (const page of PAGES) it.callers[0]!.vcpu.clear(virtAddr(page), 8);
+    const { vcpu, table, spare, area } = it.callers[0]!;
+    this.#ghcb = Ghcb.create(vcpu, table, virtAddr(spare), { validator: svsmValidator(area) });
+    it.guest.onStart((started) => this.#runCreated(started));
     // At a fault of the SVSM, the hypervisor runs another processor of the guest.
     it.hypervisor.answers = { fault: () => this.#interrupt() };
     // The windows take their addresses with the first call.
@@ -56,9 +89,11 @@ export class GuestCampaign {
     for (let step = 0; step < steps; step += 1) {
       const kinds = [this.#write, this.#write, this.#write, this.#read, this.#read, this.#read, this.#read];
       const kind = [...kinds, this.#call, this.#call, this.#attack][this.#random(10)]!;
-      kind.call(this);
+      if (this.#random(40) === 0) this.#processor();
+      else kind.call(this);
       this.#require(this.it.stale.length === 0, `a stale translation: ${this.it.stale.join()}`);
     }
+    for (const apicId of [...this.#created.keys()]) this.#delete(apicId);
     for (const page of PAGES) this.#compare(page);
     this.#require(this.#held() === this.#start, `${this.#held()} is held, not ${this.#start}`);
     this.it.svsm.checkInvariants();
@@ -118,8 +153,9 @@ export class GuestCampaign {
     let result: number = SvsmResult.Success;
     if (this.#random(2) === 0) {
       const list = writeList(caller, entries);
-      const registers = { rax: BigInt(SvsmCall.Pvalidate), rcx: list, rdx: 0n, r8: 0n, r9: 0n };
-      result = this.it.svsm.serve(caller.vcpu, registers);
+      this.#listInUse = list;
+      result = this.it.svsm.serve(caller.vcpu, pvalidateOf(list));
+      this.#listInUse = undefined;
     } else {
       const full = entries.map(({ gpa, huge = false, validate = true, ignoreUnchanged = false }) => ({
         ...{ gpa: physAddr(gpa), size: huge ? 1 : 0, validate, ignoreUnchanged, reserved: 0 },
@@ -165,15 +201,77 @@ export class GuestCampaign {
     this.#note('attack');
   }
 
-  /** A call of the other processor, in the middle of one. Its entry does not change a page that the model follows. */
+  /**
+   * A call of another processor, in the middle of one. It changes no page that the model follows: it is a query, or a call with the
+   * list that is in use, which is BUSY.
+   */
   #interrupt(): undefined {
     if (this.#isNested) return undefined;
     this.#isNested = true;
-    const registers = { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n, rdx: 0n, r8: 0n, r9: 0n };
-    this.it.svsm.serve(this.it.callers[1]!.vcpu, registers);
+    const list = this.#listInUse;
+    const isBusy = list !== undefined && this.#random(2) === 0;
+    const query = { rax: BigInt(SvsmCall.QueryProtocol), rcx: 1n, rdx: 0n, r8: 0n, r9: 0n };
+    const registers = isBusy ? pvalidateOf(list) : query;
+    // The caller itself is in a call: another one of the two, which have other calling areas.
+    const other = this.it.callers.find(({ list: own }) => own !== list)!;
+    const result = this.it.svsm.serve(other.vcpu, registers);
+    if (isBusy) {
+      this.#require(result === SvsmResult.Busy, `a list in use: 0x${result.toString(16)}`);
+    }
     this.#isNested = false;
-    this.#note('nested call');
+    this.#note(isBusy ? 'nested call: Busy' : 'nested call');
     return undefined;
+  }
+
+  // ---------- processors that the guest creates ----------
+
+  /** Creates a processor, lets the hypervisor run it, or deletes it. */
+  #processor(): void {
+    const apicId = this.#random(VMSAS.length);
+    if (!this.#created.has(apicId)) this.#create(apicId);
+    else if (this.#random(3) === 0) this.#delete(apicId);
+    else {
+      this.it.hypervisor.run(this.it.guest, apicId, Vmpl.Vmpl2);
+      this.#note('run');
+    }
+  }
+
+  /** CREATE_VCPU for a page, and AP creation. The processor uses the page tables of the one that creates it. */
+  #create(apicId: number): void {
+    const { vcpu, area } = this.it.callers[0]!;
+    const vmsa = VMSAS[apicId]!;
+    const image = createVmsa({ vmpl: Vmpl.Vmpl2, control: { cr3: vcpu.cr3 } });
+    writeVmsa(image, 'efer', EFER_SVME | 0xd00n);
+    vcpu.write(virtAddr(vmsa), image);
+    createVcpuBySvsm(vcpu, area, { vmsa: physAddr(vmsa), caa: physAddr(vmsa + PAGE_SIZE), apicId });
+    requestAp(this.#ghcb, apOf(ApRequest.Create, apicId, vmsa));
+    this.#created.set(apicId, vmsa);
+    this.#note('create');
+  }
+
+  #delete(apicId: number): void {
+    const { vcpu, area } = this.it.callers[0]!;
+    const vmsa = this.#created.get(apicId)!;
+    requestAp(this.#ghcb, apOf(ApRequest.Destroy, apicId, vmsa));
+    deleteVcpuBySvsm(vcpu, area, physAddr(vmsa));
+    this.#created.delete(apicId);
+    this.#note('delete');
+  }
+
+  /** The software of a processor that was created: some steps of its own. Meanwhile nobody can delete it. */
+  #runCreated(vcpu: Vcpu): void {
+    const vmsa = [...this.#created.values()].find((gpa) => BigInt(gpa) === vcpu.vmsa?.gpa)!;
+    const caa = physAddr(vmsa + PAGE_SIZE);
+    this.#running = { vcpu, area: { gva: virtAddr(caa), gpa: caa }, list: physAddr(vmsa + 2 * PAGE_SIZE) };
+    const registers = { rax: BigInt(SvsmCall.DeleteVcpu), rcx: BigInt(vmsa), rdx: 0n, r8: 0n, r9: 0n };
+    const result = this.it.svsm.serve(this.it.callers[1]!.vcpu, registers);
+    const inUse = SvsmResult.InstructionFailed + RmpResult.FAIL_INUSE;
+    this.#require(result === inUse, `DELETE_VCPU of a processor that runs: 0x${result.toString(16)}`);
+    this.#note('delete: FAIL_INUSE');
+    for (let step = 0; step < 4; step += 1) {
+      [this.#write, this.#read, this.#call][this.#random(3)]!.call(this);
+    }
+    this.#running = undefined;
   }
 
   /** The record of the SVSM has what the RMP has, for a page that the hypervisor has left alone. */
@@ -189,7 +287,8 @@ export class GuestCampaign {
     this.#require(isOpen === validated, `${name}: open ${isOpen}, and validated ${validated}`);
   }
 
-  #caller(): GuestWorld['callers'][number] {
+  #caller(): RunningCaller {
+    if (this.#running !== undefined) return this.#running;
     return this.it.callers[this.#random(this.it.callers.length)]!;
   }
 
@@ -209,4 +308,12 @@ export class GuestCampaign {
 /** Whether an entry names a page, or one of 2 MiB around it. */
 function covers({ gpa, huge = false }: ListEntry, page: number): boolean {
   return page >= gpa && page < gpa + (huge ? PAGE_SIZE_2M : PAGE_SIZE);
+}
+
+function pvalidateOf(list: bigint): { rax: bigint; rcx: bigint; rdx: bigint; r8: bigint; r9: bigint } {
+  return { rax: BigInt(SvsmCall.Pvalidate), rcx: list, rdx: 0n, r8: 0n, r9: 0n };
+}
+
+function apOf(request: ApRequest, apicId: number, vmsa: number): Parameters<typeof requestAp>[1] {
+  return { request, apicId, vmpl: Vmpl.Vmpl2, vmsa: physAddr(vmsa), sevFeatures: 1n };
 }

@@ -13,6 +13,9 @@ export interface Caller {
   readonly area: CallingArea;
   /** A page for lists. */
   readonly list: PhysAddr;
+  readonly table: PageTable;
+  /** A page that the caller does not use yet. */
+  readonly spare: PhysAddr;
 }
 
 /** An entry of a list for PVALIDATE. */
@@ -50,13 +53,17 @@ export function guestWorld(options: Parameters<typeof bootWorld>[0] = {}, caller
     vcpu.loadCr3(table.cr3);
     const caa = next();
     svsm.service.register(vcpu, caa, { cpu: k % svsm.cpus.length });
-    return { vcpu, area: { gva: virtAddr(caa), gpa: caa }, list: next() };
+    return { vcpu, area: { gva: virtAddr(caa), gpa: caa }, list: next(), table, spare: next() };
   });
   return Object.assign(world, { callers: made });
 }
 
 /** Writes a list for PVALIDATE, as the guest does. Returns its address. */
-export function writeList({ vcpu, list }: Caller, entries: readonly ListEntry[], next = 0): bigint {
+export function writeList(
+  { vcpu, list }: Pick<Caller, 'vcpu' | 'list'>,
+  entries: readonly ListEntry[],
+  next = 0,
+): bigint {
   const bytes = new Uint8Array(8 * (entries.length + 1));
   bytes.set(encodeSvsmListHeader({ count: entries.length, next }));
   for (const [i, { gpa, huge = false, validate = true, ignoreUnchanged = false }] of entries.entries()) {

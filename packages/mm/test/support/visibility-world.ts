@@ -21,6 +21,7 @@ import type { MmEvent } from '../../src/formats/mm-event.ts';
 import { DirectMap } from '../../src/layout/direct-map.ts';
 import { PageVisibility } from '../../src/visibility/page-visibility.ts';
 import { hookInstructions, type SteppingWorld } from './failing-steps.ts';
+import { forbidStale } from './forbid-stale.ts';
 
 export const MiB = 1 << 20;
 /** Root entry 511. GPA 0 is mapped here. */
@@ -101,6 +102,7 @@ export function visibilityWorld({ cpus: count = 2, mib = 12 } = {}): VisibilityW
     guest.createVcpu({ tlb: tlbOf(), nestedTlb: new NestedTlb() }),
   );
   const stale: string[] = [];
+  forbidStale(stale);
   function tlbOf(): Tlb {
     return new Tlb({ onStaleUse: ({ staleBy }, vaddr) => stale.push(`${vaddr.toString(16)} by ${staleBy}`) });
   }

@@ -11,6 +11,7 @@ import {
 } from '@svsm/sev-snp';
 import type { BootOptions } from '../../src/boot/boot-options.ts';
 import { Svsm } from '../../src/boot/svsm.ts';
+import { forbidStale } from './forbid-stale.ts';
 
 export const MIB: number = 1 << 20;
 
@@ -42,6 +43,7 @@ export function launch(
 ): World {
   const events: MachineEvent[] = [];
   const stale: string[] = [];
+  forbidStale(stale);
   const { levels, virtualTom, size = 64 * MIB, ...boot } = options;
   const hook = { onEvent: (_: MachineEvent): void => {} };
   const machine = new SnpMachine({

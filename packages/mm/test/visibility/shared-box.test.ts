@@ -55,7 +55,7 @@ test('cannot be used after its release, nor outside of its bytes, and a leaked o
 test('if the hypervisor refuses, no page is handed out that is not private and validated', () => {
   const world = bootWorld();
   const { svsm, hypervisor } = world;
-  hypervisor.answers = { page: () => ({ info1: 0n, info2: 1n }) };
+  hypervisor.answers = { pageState: () => 1 };
   expect(() => SharedBox.create(svsm, 4096)).toThrow(/VISIBILITY_FAILED/);
   svsm.checkInvariants();
   hypervisor.answers = {};
