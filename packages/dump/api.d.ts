@@ -436,7 +436,7 @@ export interface NestedRun extends NestedRights {
 
 // .
 export interface Notice {
-    readonly warning: 'copies-differ' | 'damaged-page' | 'many-ranges' | 'empty-table' | 'senseless-table' | 'other-levels' | 'nothing-mapped';
+    readonly warning: (typeof WARNINGS)[number];
     readonly message: string;
 }
 
@@ -666,6 +666,17 @@ export interface ViewOptions {
     readonly vmpl?: number | undefined;
 }
 
+// not exported
+declare const WARNINGS: readonly [
+    "copies-differ",
+    "damaged-page",
+    "many-ranges",
+    "empty-table",
+    "senseless-table",
+    "other-levels",
+    "nothing-mapped"
+];
+
 // .
 export interface WalkRecord {
     readonly type: 'walk';
@@ -719,7 +730,7 @@ export declare function listLeaves(view: DumpView, options?: DumpListingOptions)
 export declare function listRegions(view: DumpView, options?: Pick<DumpListingOptions, 'onProgress'>): Generator<DumpRecord | RegionRecord | FaultRecord | EndRecord, undefined, undefined>;
 
 // .
-export declare function listRmp({ name, kind, source, cpus }: Dump, rmp: RmpTable, options?: RmpListingOptions): Generator<FileRecord | RmpRecord | EndRecord, undefined, undefined>;
+export declare function listRmp(dump: Dump, rmp: RmpTable, options?: RmpListingOptions): Generator<FileRecord | RmpRecord | EndRecord, undefined, undefined>;
 
 // .
 export declare function listRuns(view: DumpView, options?: DumpListingOptions): Generator<DumpRecord | RunRecord | FaultRecord | EndRecord, undefined, undefined>;

@@ -9,7 +9,7 @@ const EXPORTS: readonly { readonly id: RegExp; readonly reason: string }[] = [
     reason: 'The packages make their errors themselves, with details of the types that the messages expect.',
   },
   {
-    id: /^new (IndexedPages|OwnedBlock|PageCache|PagedMapping|ServingCpu|SvsmCore|SvsmMemory)$/,
+    id: /^new (Backing|IndexedPages|NestedPaging|Notices|OwnedBlock|PageCache|PagedMapping|ServingCpu|SvsmCore|SvsmMemory)$/,
     reason:
       'An allocator, an `SvsmState`, a `GuestService` or `mappings` makes them: the constructor takes a private part, or is not exported.',
   },

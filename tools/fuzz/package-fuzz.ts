@@ -18,6 +18,7 @@ export const PACKAGES = {
   pagetable: 0.15,
   'sev-snp': 0.5,
   mm: 0.1,
+  dump: 0.1,
 } as const;
 
 export type PackageName = keyof typeof PACKAGES;

@@ -115,7 +115,7 @@ export class Runner {
       // A value that a caller passed may come back: it is not read.
       if (args.includes(returned)) return { returned };
       if (returned instanceof Promise) return { returned: await returned };
-      drain(returned);
+      await drain(returned);
       return { returned };
     } catch (threw) {
       return { threw };
@@ -166,13 +166,13 @@ function invoke({ kind, member }: Callable, receiver: unknown, args: unknown[]):
   return (object[key] as (...args: unknown[]) => unknown)(...args);
 }
 
-/** Reads an iterator. Any other value is left alone. */
-function drain(value: unknown): void {
-  if (typeof value !== 'object' || value === null || !('next' in value) || !(Symbol.iterator in value))
-    return;
-  const iterator = value as Iterator<unknown>;
-  for (let i = 0; i < MAX_RESULTS; i += 1) if (iterator.next().done === true) return;
-  iterator.return?.();
+/** Reads an iterator, also an asynchronous one. Any other value is left alone. */
+async function drain(value: unknown): Promise<void> {
+  if (typeof value !== 'object' || value === null || !('next' in value)) return;
+  if (!(Symbol.iterator in value) && !(Symbol.asyncIterator in value)) return;
+  const iterator = value as Iterator<unknown> | AsyncIterator<unknown>;
+  for (let i = 0; i < MAX_RESULTS; i += 1) if ((await iterator.next()).done === true) return;
+  await iterator.return?.();
 }
 
 function isSame(a: string | Uint8Array, b: string | Uint8Array): boolean {

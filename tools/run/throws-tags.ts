@@ -64,7 +64,7 @@ export function codesIn(
 
 /** The names that the rooms export. */
 function publicNames(src: URL): Set<string> {
-  const clauses = globSync('*/index.ts', { cwd: fileURLToPath(src) })
+  const clauses = globSync('{,*/}index.ts', { cwd: fileURLToPath(src) })
     .flatMap((file) => [...statementsOf(src, file)])
     .filter(ts.isExportDeclaration)
     .map(({ exportClause }) => exportClause);

@@ -1,6 +1,12 @@
 import { PAGE_SHIFT, PAGE_SIZE, PageSize, showInConsoles } from '@svsm/address';
 import { type PageState, pageStateOf, type RmpEntry, VmplPermission } from '@svsm/sev-snp/formats';
-import { DumpError } from '../source/dump-error.ts';
+import {
+  readArgument,
+  refuseArgument,
+  requireBits,
+  requireInteger,
+  requireMethods,
+} from '../source/arguments.ts';
 import { GuestPages } from './guest-pages.ts';
 import type { NestedPage, NestedPaging } from './nested-paging.ts';
 import { HUGE_FRAMES, type RmpTable } from './rmp-table.ts';
@@ -100,7 +106,8 @@ export interface BackingOptions {
   readonly vmpl?: number | undefined;
 }
 
-const MAX_ASID = 0x3fe;
+/** The ASIDs of guests with SEV-SNP are 10 bits wide, and 0x3ff is not one: as the field of an RMP entry has them. */
+export const MAX_ASID = 0x3fe;
 const NO_PAGE: Omit<RmpFacts, 'state'> = {
   assigned: false,
   asid: 0,
@@ -134,8 +141,10 @@ export class Backing {
   /** The pages of the guest by address: used without a nested page table. */
   readonly #guestPages: GuestPages | undefined;
 
-  /** @throws DumpError `INVALID_ARGUMENT`; `OUTSIDE_LIMITS` */
+  /** @throws DumpError `INVALID_ARGUMENT`; `OUTSIDE_LIMITS`; `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT` */
   constructor({ rmp, nested, asid, vmpl }: BackingOptions) {
+    if (rmp !== undefined)
+      requireMethods('rmp', rmp, ['runFrom', 'runs'], 'pass a table of openRmp or openSavedRmp');
     if (asid !== undefined) requireInteger('asid', asid, 1, MAX_ASID);
     if (vmpl !== undefined) requireInteger('vmpl', vmpl, 0, 3);
     this.rmp = rmp;
@@ -152,8 +161,13 @@ export class Backing {
     return this.#nested !== undefined || this.asid !== undefined;
   }
 
-  /** The parts of a mapping, ascending. O(pages). */
+  /**
+   * The parts of a mapping, ascending. O(pages).
+   *
+   * @throws DumpError `INVALID_ARGUMENT` at the first step; `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
+   */
   *of(mapping: MappedPart): Generator<BackingFacts, undefined, undefined> {
+    requirePart(mapping);
     const first = Number(mapping.paddr >> BigInt(PAGE_SHIFT));
     const end = first + Number(mapping.size >> BigInt(PAGE_SHIFT));
     let last: BackingFacts | undefined;
@@ -301,8 +315,18 @@ function areAlike<Facts extends object>(a: Facts | null, b: Facts | null): boole
   return Object.entries(a).every(([name, value]) => String(value) === String(b[name as keyof Facts]));
 }
 
-function requireInteger(what: string, value: unknown, least: number, most: number): void {
-  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;
-  const expected = `pass an integer from ${least} to ${most}`;
-  throw new DumpError('INVALID_ARGUMENT', { what, value, expected });
+function requirePart(mapping: MappedPart): void {
+  const expected = 'pass a mapping, with paddr, size, page size and rights';
+  const part = readArgument('mapping', mapping, expected, () => {
+    const { paddr, size, pageSize, user, writable, executable, shared } = mapping;
+    return { paddr, size, pageSize, user, writable, executable, shared };
+  });
+  requireBits('paddr', part.paddr, 52);
+  requireBits('size', part.size, 57);
+  if (![PageSize.Regular, PageSize.Huge, PageSize.Giant].includes(part.pageSize as PageSize))
+    refuseArgument('pageSize', part.pageSize, 'pass 4096, 2 MiB or 1 GiB');
+  for (const flag of ['user', 'writable', 'executable'] as const)
+    if (typeof part[flag] !== 'boolean') refuseArgument(flag, part[flag], 'pass a boolean');
+  if (part.shared !== null && typeof part.shared !== 'boolean')
+    refuseArgument('shared', part.shared, 'pass a boolean, or null');
 }

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
 import type { Dump } from '../formats/dump.ts';
+import { requireDump, requireFrame, requirePaddr } from '../formats/require-dump.ts';
 import type { MemoryRange } from '../formats/segments.ts';
 import { DumpError, inFile } from '../source/dump-error.ts';
 import { type NestedOptions, NestedPaging } from './nested-paging.ts';
@@ -18,9 +19,11 @@ export interface NestedDump extends Dump {
  * of the guest are not known, so its CR3 has to be given; `findRoots` finds it. The private memory of a guest with memory encryption is
  * ciphertext for its host. O(1).
  *
- * @throws DumpError `INVALID_ARGUMENT`; `NO_MEMORY` if the pointer leads to no memory
+ * @throws DumpError `INVALID_ARGUMENT`; `NO_MEMORY` if the pointer leads to no memory; `TRUNCATED_FILE`, `READ_FAILED`,
+ *   `UNSUPPORTED_FORMAT`
  */
 export function openNested(host: Dump, options: NestedOptions): NestedDump {
+  requireDump('host', host);
   const { source, notices, memory } = host;
   const readHost = (frame: number, bytes: Uint8Array): boolean => host.readFrame(frame, bytes);
   const nested = inFile(host.name, () => new NestedPaging(readHost, options));
@@ -35,10 +38,12 @@ export function openNested(host: Dump, options: NestedOptions): NestedDump {
     nested,
     ...(notices === undefined ? {} : { notices }),
     readFrame(frame, bytes) {
+      requireFrame(frame, bytes);
       const page = nested.translate(frame);
       return 'frame' in page && host.readFrame(page.frame, bytes);
     },
     offsetOf(paddr) {
+      requirePaddr(paddr);
       const page = nested.translate(Number(paddr >> 12n));
       if (!('frame' in page)) return undefined;
       return host.offsetOf((BigInt(page.frame) * BigInt(PAGE_SIZE) + (paddr & 0xfffn)) as PhysAddr);

@@ -1,5 +1,12 @@
 import { PAGE_SIZE, type PageSize, showInConsoles } from '@svsm/address';
 import type { ReadFrame } from '../formats/table-look.ts';
+import {
+  refuseArgument,
+  requireBits,
+  requireChoice,
+  requireInteger,
+  requireOptions,
+} from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
 
 /** The format of a nested page table: AMD's is that of ordinary page tables, Intel's is its own. */
@@ -89,19 +96,22 @@ export class NestedPaging {
   readonly #reservedHigh: number;
   readonly #cache: Map<number, Uint32Array | undefined> = new Map();
 
-  /** @throws DumpError `INVALID_ARGUMENT`; `NO_MEMORY` if the top table does not exist */
+  /**
+   * @throws DumpError `INVALID_ARGUMENT`; `NO_MEMORY` if the top table does not exist; `TRUNCATED_FILE`, `READ_FAILED`,
+   *   `UNSUPPORTED_FORMAT`
+   */
   constructor(readFrame: ReadFrame, options: NestedOptions) {
+    requireOptions('options', options, ['format', 'pointer', 'levels', 'physicalBits', 'cBit']);
     const { format, pointer, physicalBits = 52, cBit } = options;
-    if (format !== 'npt' && format !== 'ept') refuse('the nested format', format, "pass 'npt' or 'ept'");
-    if (typeof pointer !== 'bigint' || pointer < 0n || pointer >= 2n ** 64n) {
-      refuse('the nested pointer', pointer, 'pass nCR3 or EPTP, a bigint of 64 bits');
-    }
-    requireBits('the physical bits of the host', physicalBits, 52);
-    if (cBit !== undefined) requireBits('the C-bit of the host', cBit, 51);
+    if (format !== 'npt' && format !== 'ept')
+      refuseArgument('the nested format', format, "pass 'npt' or 'ept'");
+    requireBits('the nested pointer, nCR3 or EPTP,', pointer, 64);
+    requireInteger('the physical bits of the host', physicalBits, 32, 52);
+    if (cBit !== undefined) requireInteger('the C-bit of the host', cBit, 32, 51);
     const addressBit = cBit === undefined ? 0 : 2 ** (cBit - 32);
+    requireChoice('the levels', options.levels, [4, 5]);
     this.format = format;
     this.levels = options.levels ?? (format === 'ept' ? levelsOfEptp(pointer) : 4);
-    if (this.levels !== 4 && this.levels !== 5) refuse('the levels', this.levels, 'pass 4 or 5');
     this.#readFrame = readFrame;
     this.#addressHigh = 0xf_ffff & ~addressBit;
     this.#reservedHigh = 0xf_ffff & ~(2 ** (physicalBits - 32) - 1) & ~addressBit;
@@ -120,8 +130,13 @@ export class NestedPaging {
     return SPANS[this.levels];
   }
 
-  /** The translation of a guest frame, or why it has none. O(levels). */
+  /**
+   * The translation of a guest frame, or why it has none. O(levels).
+   *
+   * @throws DumpError `INVALID_ARGUMENT` if the table has no such frame; `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
+   */
   translate(frame: number): NestedPage | NestedGap {
+    requireInteger('frame', frame, 0, SPANS[5] - 1);
     let rights = ALL;
     let table = Number(this.root >> 12n);
     for (let level = this.levels - 1; level >= 0; level -= 1) {
@@ -144,7 +159,11 @@ export class NestedPaging {
     return { obstacle: 'not-present', count: 1 };
   }
 
-  /** The guest frames that the table maps, ascending. @throws DumpError `OUTSIDE_LIMITS` for more than a million runs or tables */
+  /**
+   * The guest frames that the table maps, ascending.
+   *
+   * @throws DumpError `OUTSIDE_LIMITS` for more than a million runs or tables; `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
+   */
   *runs(): Generator<NestedRun, undefined, undefined> {
     let [runs, visits] = [0, 0];
     let last: NestedRun | undefined;
@@ -259,13 +278,4 @@ function continues(last: NestedRun, run: NestedRun): boolean {
     last.executable === run.executable &&
     last.user === run.user
   );
-}
-
-function requireBits(what: string, value: unknown, most: number): void {
-  if (Number.isInteger(value) && (value as number) >= 32 && (value as number) <= most) return;
-  refuse(what, value, `pass an integer from 32 to ${most}`);
-}
-
-function refuse(what: string, value: unknown, expected: string): never {
-  throw new DumpError('INVALID_ARGUMENT', { what, value, expected });
 }

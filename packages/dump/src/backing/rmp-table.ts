@@ -1,7 +1,8 @@
 import { PAGE_SHIFT, PAGE_SIZE } from '@svsm/address';
 import { decodeRmpEntry, type RmpEntry } from '@svsm/sev-snp/formats';
+import { refuseArgument, requireInteger, requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
-import type { Source } from '../source/source.ts';
+import { requireSource, type Source } from '../source/source.ts';
 
 /** Where a Reverse Map Table lies in system memory. */
 export interface RmpPlace {
@@ -30,7 +31,11 @@ interface RmpRun {
 export interface RmpTable {
   /** Its format and place, in words. */
   readonly kind: string;
-  /** The longest run of at most `most` pages from frame `first` on. O(pages). */
+  /**
+   * The longest run of at most `most` pages from frame `first` on. O(pages).
+   *
+   * @throws DumpError `INVALID_ARGUMENT`
+   */
   runFrom(first: number, most: number): RmpRun;
   /** All pages that the table covers, as runs, ascending. */
   runs(): Iterable<RmpRun>;
@@ -46,6 +51,7 @@ const PER_FRAME = PAGE_SIZE / ENTRY_SIZE;
 export const HUGE_FRAMES = 512;
 const SEGMENTS = 512;
 const ADDRESS_END = 2n ** 52n;
+const LAST_FRAME = 2 ** 40 - 1;
 const GIB_FRAMES = 2 ** 18;
 const CACHED_FRAMES = 256;
 
@@ -67,17 +73,22 @@ interface Part {
 /**
  * Opens a Reverse Map Table that lies in memory: flat if `place` has an end, segmented if it has a segment size.
  *
- * @throws DumpError `INVALID_ARGUMENT`; `NO_RMP` if the memory does not exist; `INVALID_FILE` for a segment with reserved bits
+ * @throws DumpError `INVALID_ARGUMENT`; `NO_RMP` if the memory does not exist; `INVALID_FILE` for a segment with reserved bits;
+ *   `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
  */
 export function openRmp(readFrame: ReadTableFrame, place: RmpPlace): RmpTable {
+  if (typeof readFrame !== 'function') refuseArgument('readFrame', readFrame, 'pass a function');
   return openAt(readFrame, place, '');
 }
 
 function openAt(readFrame: ReadTableFrame, place: RmpPlace, prefix: string): RmpTable {
-  const { base, end, segmentShift } = place;
+  requireOptions('place', place, ['base', 'end', 'segmentShift', 'segments']);
+  const { base, end, segmentShift, segments } = place;
+  requireOptional('the end of the RMP', end, 'bigint');
+  if (segments !== undefined) requireInteger('the number of segments of the RMP', segments, 0, SEGMENTS);
   const isFlat = segmentShift === undefined;
   if (typeof base !== 'bigint' || base < 0n || base >= ADDRESS_END || base % BigInt(PAGE_SIZE) !== 0n) {
-    refuse('the base of the RMP', base, 'pass a multiple of 4096 below 2^52');
+    refuseArgument('the base of the RMP', base, 'pass a multiple of 4096 below 2^52');
   }
   const memory = new TableMemory(readFrame);
   if (!memory.exists(Number(base))) throw new DumpError('NO_RMP', { paddr: base });
@@ -91,17 +102,18 @@ function openAt(readFrame: ReadTableFrame, place: RmpPlace, prefix: string): Rmp
  * their distance from RMP_BASE: a sparse file can.
  *
  * @param place - where the table was in system memory: needed for a segmented one. Default: a flat one, up to the end of the source
- * @throws DumpError `TRUNCATED_FILE` if it is smaller than the first entry and what comes before; as `openRmp`
+ * @throws DumpError `TRUNCATED_FILE` if it is smaller than the first entry and what comes before; {@link openRmp}
  */
 export function openSavedRmp(source: Source, place?: RmpPlace): RmpTable {
+  requireSource('source', source);
   const { size } = source;
   if (size < BOOKKEEPING + ENTRY_SIZE) {
     throw new DumpError('TRUNCATED_FILE', {
       reason: `it has ${size} bytes; an RMP has its first entry at byte ${BOOKKEEPING}`,
     });
   }
-  const first = place === undefined ? 0 : Math.floor(Number(place.base) / PAGE_SIZE);
   const readFrame: ReadTableFrame = (frame, bytes) => {
+    const first = place === undefined ? 0 : Math.floor(Number(place.base) / PAGE_SIZE);
     const at = (frame - first) * PAGE_SIZE;
     if (at < 0 || at >= size) return false;
     const length = Math.min(PAGE_SIZE, size - at);
@@ -115,14 +127,14 @@ export function openSavedRmp(source: Source, place?: RmpPlace): RmpTable {
   return openAt(readFrame, place, 'saved ');
 }
 
-function refuse(what: string, value: unknown, expected: string): never {
-  throw new DumpError('INVALID_ARGUMENT', { what, value, expected });
-}
-
 function flatParts(base: bigint, end: bigint | undefined): Part[] {
   const isSound = typeof end === 'bigint' && end > base + BigInt(BOOKKEEPING) && end <= ADDRESS_END;
   if (!isSound) {
-    refuse('the end of the RMP', end, 'pass an address more than 0x4000 above the base, at most 2^52');
+    refuseArgument(
+      'the end of the RMP',
+      end,
+      'pass an address more than 0x4000 above the base, at most 2^52',
+    );
   }
   // RMP_END is the last byte. Entries have 16 bytes, so the address after it gives the same number.
   const count = Math.floor(Number(end + 1n - base - BigInt(BOOKKEEPING)) / ENTRY_SIZE);
@@ -133,13 +145,10 @@ function flatParts(base: bigint, end: bigint | undefined): Part[] {
 function segmentParts(memory: TableMemory, { base, segmentShift, segments = SEGMENTS }: RmpPlace): Part[] {
   const shift = segmentShift as number;
   if (!Number.isInteger(shift) || shift < 30 || shift > 51) {
-    refuse('the segment size of the RMP', segmentShift, 'pass its binary logarithm, from 30 to 51');
-  }
-  if (!Number.isInteger(segments) || segments < 0 || segments > SEGMENTS) {
-    refuse('the number of segments of the RMP', segments, `pass an integer from 0 to ${SEGMENTS}`);
+    refuseArgument('the segment size of the RMP', segmentShift, 'pass its binary logarithm, from 30 to 51');
   }
   if (base % 0x10_0000n !== 0n)
-    refuse('the base of the RMP', base, 'pass a multiple of 1 MiB if it is segmented');
+    refuseArgument('the base of the RMP', base, 'pass a multiple of 1 MiB if it is segmented');
   const table = Number(base) + BOOKKEEPING;
   if (!memory.exists(table)) throw new DumpError('NO_RMP', { paddr: base + BigInt(BOOKKEEPING) });
   const each = 2 ** (shift - PAGE_SHIFT);
@@ -205,6 +214,8 @@ class EntryTable implements RmpTable {
   }
 
   runFrom(first: number, most: number): RmpRun {
+    requireInteger('first', first, 0, LAST_FRAME);
+    requireInteger('most', most, 1, LAST_FRAME + 1);
     const part = this.#partFrom(first);
     if (part === undefined) return { first, count: most, entry: undefined };
     if (part.first > first) return { first, count: Math.min(most, part.first - first), entry: undefined };

@@ -4,11 +4,11 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { isPageTableError } from '@svsm/pagetable';
 import { isDumpError } from '../source/dump-error.ts';
+import { printable } from '../source/printable.ts';
 import { colored, isColored } from './colors.ts';
 import { execute } from './command.ts';
 import { type Options, parseCommandLine } from './options.ts';
 import { Output } from './output.ts';
-import { printable } from './printable.ts';
 import { ExitCode, lineOf, UsageError } from './problem.ts';
 import { Progress } from './progress.ts';
 

@@ -1,4 +1,4 @@
-import type { RegionName } from '../view/linux-layout.ts';
+import { REGION_NAMES } from '../view/linux-layout.ts';
 
 /** The commands and options: `--help`, the man page, the completion of shells and the parser are made of these tables. */
 
@@ -75,21 +75,6 @@ export interface OptionRow {
   readonly text: string;
 }
 
-const REGION_NAMES = [
-  'user',
-  'ldt',
-  'direct-map',
-  'vmalloc',
-  'vmemmap',
-  'kasan',
-  'cpu-entry',
-  'espfix',
-  'efi',
-  'text',
-  'modules',
-  'fixmap',
-  'vsyscall',
-] as const satisfies readonly RegionName[];
 const LISTINGS = ['runs', 'leaves', 'summary', 'search', 'check'] as const;
 const BACKED = [
   'runs',

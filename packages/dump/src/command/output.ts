@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import process from 'node:process';
-import { printableLines } from './printable.ts';
+import { printableLines } from '../source/printable.ts';
 import { ExitCode } from './problem.ts';
 import type { Progress } from './progress.ts';
 

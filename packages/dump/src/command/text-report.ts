@@ -1,5 +1,6 @@
 import { formatAddress } from '@svsm/address';
 import type { BackingFacts } from '../backing/backing.ts';
+import { printable } from '../source/printable.ts';
 import { sizeText } from '../source/size-text.ts';
 import { LeafBits } from '../view/entry-bits.ts';
 import type {
@@ -27,7 +28,6 @@ import type {
   WalkRecord,
 } from '../view/record.ts';
 import { BACKING_HEADING, backingText, PAGE_NAMES, RMP_HEADING, rmpText } from './backing-text.ts';
-import { printable } from './printable.ts';
 import type { Renderer } from './renderer.ts';
 
 const TABLE_NAMES = ['PT', 'PD', 'PDPT', 'PML4', 'PML5'] as const;

@@ -1,3 +1,4 @@
+import { isBytes } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
 import { unpackLzo } from './lzo.ts';
 import { unpackSnappy } from './snappy.ts';
@@ -29,7 +30,7 @@ export function unpackBlock(
 ): Uint8Array {
   const { compression, codecs, what } = how;
   const unpacked = decode(packed, size, compression, codecs);
-  if (unpacked?.length === size) return unpacked;
+  if (isBytes(unpacked) && unpacked.length === size) return unpacked;
   throw new DumpError('INVALID_FILE', {
     reason: `${what()} is not sound ${compression} data of ${size} bytes`,
   });

@@ -1,7 +1,15 @@
-import type { MemoryEncryption } from '@svsm/pagetable';
+import { type MemoryEncryption, pagingConfig } from '@svsm/pagetable';
+import {
+  itemsOf,
+  requireBits,
+  requireChoice,
+  requireInteger,
+  requireOptional,
+  requireOptions,
+} from '../source/arguments.ts';
 import { DumpError, inFile } from '../source/dump-error.ts';
 import { FlattenedSource, isFlattened } from '../source/flattened-source.ts';
-import { asciiOf, readBytes, type Source } from '../source/source.ts';
+import { asciiOf, readBytes, requireSource, type Source } from '../source/source.ts';
 import { SparseSource } from '../source/sparse-source.ts';
 import type { Codecs } from './codecs.ts';
 import type { Dump, DumpContent } from './dump.ts';
@@ -12,6 +20,7 @@ import { FRAMES_MAGIC, openFramesFile } from './frames-file.ts';
 import { KDUMP_MAGIC, openKdump } from './kdump.ts';
 import { AVML_MAGIC, LIME_MAGIC, openLime } from './lime.ts';
 import { openRawImage } from './raw-image.ts';
+import { requireFrame, requirePaddr } from './require-dump.ts';
 import { shapesOf } from './table-look.ts';
 
 /** A range of physical memory in a raw image. */
@@ -49,11 +58,67 @@ export const GZIP_MAGIC = '\x1f\x8b';
 /**
  * Opens a dump: recognizes its format by its first bytes and reads its headers, but not its memory. O(n log n) for n segments.
  *
- * @throws DumpError `INVALID_FILE`, `TRUNCATED_FILE`, `UNSUPPORTED_FORMAT`, `UNKNOWN_FORMAT`, `OUTSIDE_LIMITS`, `READ_FAILED`
+ * @throws DumpError `INVALID_ARGUMENT`, `INVALID_FILE`, `TRUNCATED_FILE`, `UNSUPPORTED_FORMAT`, `UNKNOWN_FORMAT`, `OUTSIDE_LIMITS`,
+ *   `READ_FAILED`
+ * @throws PageTableError `INVALID_CONFIG` for a memory encryption that does not exist
  */
 export function openDump(source: Source, options: OpenDumpOptions = {}): Dump {
+  requireSource('source', source);
+  requireOpenOptions(options);
   const { name = 'dump' } = options;
-  return inFile(name, () => ({ name, ...contentOf(name, source, options) }));
+  return inFile(name, () => checked({ name, ...contentOf(name, source, options) }));
+}
+
+/** A dump whose functions check their arguments. */
+function checked(dump: Dump): Dump {
+  return {
+    ...dump,
+    readFrame(frame, bytes) {
+      requireFrame(frame, bytes);
+      return dump.readFrame(frame, bytes);
+    },
+    offsetOf(paddr) {
+      requirePaddr(paddr);
+      return dump.offsetOf(paddr);
+    },
+  };
+}
+
+/** The names of the options. */
+export const OPEN_OPTIONS = [
+  'name',
+  'raw',
+  'ram',
+  'cr3',
+  'isRawIfUnknown',
+  'levels',
+  'codecs',
+  'encryption',
+] as const;
+const RAM = 'pass an array of RamRange objects';
+const MAX_ADDRESS = 2 ** 52;
+
+/** @throws DumpError `INVALID_ARGUMENT`; PageTableError `INVALID_CONFIG` */
+export function requireOpenOptions(options: OpenDumpOptions): void {
+  requireOptions('options', options, OPEN_OPTIONS);
+  const { name, raw, ram, cr3, isRawIfUnknown, levels, codecs, encryption } = options;
+  requireOptional('name', name, 'string');
+  requireOptional('raw', raw, 'boolean');
+  requireOptional('isRawIfUnknown', isRawIfUnknown, 'boolean');
+  requireChoice('levels', levels, [4, 5]);
+  if (cr3 !== undefined) requireBits('cr3', cr3, 64);
+  for (const range of ram === undefined ? [] : itemsOf('ram', ram, RAM)) {
+    requireOptions('a range of ram', range, ['paddr', 'size', 'offset']);
+    for (const field of ['paddr', 'size', 'offset'] as const) {
+      requireInteger(`${field} of a range of ram`, (range as RamRange)[field], 0, MAX_ADDRESS);
+    }
+  }
+  if (codecs !== undefined) {
+    requireOptions('codecs', codecs, ['zlib', 'zstd']);
+    requireOptional('codecs.zlib', codecs.zlib, 'function');
+    requireOptional('codecs.zstd', codecs.zstd, 'function');
+  }
+  if (encryption !== undefined) pagingConfig({ encryption });
 }
 
 function contentOf(name: string, given: Source, options: OpenDumpOptions): DumpContent {

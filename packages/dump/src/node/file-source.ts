@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DumpError } from '../source/dump-error.ts';
-import type { Source } from '../source/source.ts';
+import { requireRead, type Source } from '../source/source.ts';
 
 /** A file that is read by position. No bytes are cached. */
 export class FileSource implements Source {
@@ -13,14 +13,24 @@ export class FileSource implements Source {
   }
 
   read(position: number, into: Uint8Array): void {
+    requireRead(position, into);
     for (let done = 0; done < into.length; ) {
-      const count = readSync(this.#fd, into, done, into.length - done, position + done);
+      const count = this.#readSome(position + done, into.subarray(done));
       if (count === 0) {
         throw new DumpError('TRUNCATED_FILE', {
           reason: `it ends at byte ${position + done}, before byte ${position + into.length}`,
         });
       }
       done += count;
+    }
+  }
+
+  #readSome(position: number, into: Uint8Array): number {
+    try {
+      return readSync(this.#fd, into, 0, into.length, position);
+    } catch (error) {
+      // A disk that fails, a network that is gone.
+      throw new DumpError('READ_FAILED', { reason: (error as Error).message }, { cause: error });
     }
   }
 

@@ -1,5 +1,6 @@
 import type { Dump } from '../formats/dump.ts';
-import { type OpenDumpOptions, openDump } from '../formats/open-dump.ts';
+import { OPEN_OPTIONS, type OpenDumpOptions, openDump, requireOpenOptions } from '../formats/open-dump.ts';
+import { refuseArgument, requireOptional, requireOptions } from '../source/arguments.ts';
 import { withFile } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { NODE_CODECS } from './node-codecs.ts';
@@ -16,7 +17,8 @@ export interface OpenDumpFileOptions extends OpenDumpOptions {
  * with gzip, is unpacked to a temporary file without a name first, which takes at most three quarters of the free space. Call
  * `source.close()` of the dump when it is no longer needed. O(n log n) for n segments.
  *
- * @throws DumpError `READ_FAILED` if the system, or gzip, cannot read the file; else as `openDump`
+ * @throws DumpError `READ_FAILED` if the system, or gzip, cannot read the file; else as {@link openDump}
+ * @throws PageTableError as `openDump`
  *
  * @example
  * ```ts no-run
@@ -29,11 +31,16 @@ export interface OpenDumpFileOptions extends OpenDumpOptions {
  * ```
  */
 export async function openDumpFile(path: string, options: OpenDumpFileOptions = {}): Promise<Dump> {
-  const { name = path } = options;
+  if (typeof path !== 'string') refuseArgument('path', path, 'pass the path of a file');
+  requireOptions('options', options, [...OPEN_OPTIONS, 'onProgress']);
+  const { onProgress, ...others } = options;
+  requireOptional('onProgress', onProgress, 'function');
+  requireOpenOptions(others);
+  const { name = path } = others;
   try {
-    const source = await openSourceFile(path, options.onProgress);
+    const source = await openSourceFile(path, onProgress);
     try {
-      return openDump(source, { codecs: NODE_CODECS, ...options, name });
+      return openDump(source, { codecs: NODE_CODECS, ...others, name });
     } catch (error) {
       source.close();
       throw error;

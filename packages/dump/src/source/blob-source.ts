@@ -1,5 +1,6 @@
+import { requireInteger, requireMethods } from './arguments.ts';
 import { DumpError } from './dump-error.ts';
-import type { Source } from './source.ts';
+import { requireRead, type Source } from './source.ts';
 
 /** The parts of a `Blob` (or a `File`) that are used here. */
 export interface BlobLike {
@@ -30,13 +31,10 @@ const MAX_BLOCKS = 512;
  * @throws DumpError `INVALID_ARGUMENT` if `blob` or `reader` does not have the methods that are needed
  */
 export function blobSource(blob: BlobLike, reader: BlobReader): Source {
-  if (typeof blob?.slice !== 'function' || !Number.isSafeInteger(blob.size)) {
-    throw new DumpError('INVALID_ARGUMENT', { what: 'blob', value: blob, expected: 'pass a Blob or a File' });
-  }
-  if (typeof reader?.readAsArrayBuffer !== 'function') {
-    const expected = 'pass a FileReaderSync, which exists in a worker';
-    throw new DumpError('INVALID_ARGUMENT', { what: 'reader', value: reader, expected });
-  }
+  requireMethods('blob', blob, ['slice', 'arrayBuffer'], 'pass a Blob or a File');
+  requireInteger('the size of blob', blob.size, 0, Number.MAX_SAFE_INTEGER);
+  const expected = 'pass a FileReaderSync, which exists in a worker';
+  requireMethods('reader', reader, ['readAsArrayBuffer'], expected);
   return new BlobSource(blob, reader);
 }
 
@@ -54,6 +52,7 @@ class BlobSource implements Source {
   }
 
   read(position: number, into: Uint8Array): void {
+    requireRead(position, into);
     const end = position + into.length;
     if (end > this.size) {
       throw new DumpError('TRUNCATED_FILE', { reason: `it ends at byte ${this.size}, before byte ${end}` });
@@ -80,7 +79,7 @@ class BlobSource implements Source {
     }
     const start = index * BLOCK;
     const length = Math.min(BLOCK, this.size - start);
-    const bytes = new Uint8Array(this.#readBlock(start, start + length));
+    const bytes = this.#readBlock(start, start + length);
     // A file that became shorter since it was chosen.
     if (bytes.length !== length) {
       throw new DumpError('TRUNCATED_FILE', { reason: `it ends before byte ${start + length}` });
@@ -91,9 +90,9 @@ class BlobSource implements Source {
     return bytes;
   }
 
-  #readBlock(start: number, end: number): ArrayBuffer {
+  #readBlock(start: number, end: number): Uint8Array {
     try {
-      return this.#reader.readAsArrayBuffer(this.#blob.slice(start, end));
+      return new Uint8Array(this.#reader.readAsArrayBuffer(this.#blob.slice(start, end)));
     } catch (error) {
       throw new DumpError('READ_FAILED', { reason: String(error) }, { cause: error });
     }

@@ -1,5 +1,6 @@
+import { isBytes, refuseArgument } from './arguments.ts';
 import { DumpError } from './dump-error.ts';
-import type { Source } from './source.ts';
+import { requireRead, type Source } from './source.ts';
 
 /**
  * A source of bytes in memory, which are not copied. O(1).
@@ -7,13 +8,11 @@ import type { Source } from './source.ts';
  * @throws DumpError `INVALID_ARGUMENT` if `bytes` is not a Uint8Array
  */
 export function bytesSource(bytes: Uint8Array): Source {
-  if (!(bytes instanceof Uint8Array)) {
-    const expected = 'pass a Uint8Array';
-    throw new DumpError('INVALID_ARGUMENT', { what: 'bytes', value: bytes, expected });
-  }
+  if (!isBytes(bytes)) refuseArgument('bytes', bytes, 'pass a Uint8Array');
   return {
     size: bytes.length,
     read(position, into) {
+      requireRead(position, into);
       const from = bytes.subarray(position, position + into.length);
       if (from.length < into.length) {
         const reason = `it ends at byte ${bytes.length}, before byte ${position + into.length}`;

@@ -1,4 +1,5 @@
 import { CodedError, describeValue, formatAddress, isCodedError, type MessageTable } from '@svsm/address';
+import { printable } from './printable.ts';
 
 /**
  * The `details` of each code of {@link DumpError}. Codes are only ever added. Each also has `file`, the name of the dump, if the
@@ -71,7 +72,8 @@ const MESSAGES: MessageTable<DumpErrorDetails> = {
 
 /**
  * The error that this package throws. {@link isDumpError} narrows it by its code. Messages name options as the command
- * `svsm-dump` spells them; those of the functions have the same names in camel case.
+ * `svsm-dump` spells them; those of the functions have the same names in camel case. What a terminal would obey in the name or the
+ * texts of a file is escaped in the message, and as it is in `details`.
  */
 export class DumpError<Code extends DumpErrorCode = DumpErrorCode> extends CodedError<
   Code,
@@ -85,7 +87,7 @@ export class DumpError<Code extends DumpErrorCode = DumpErrorCode> extends Coded
   ) {
     const about = file === undefined ? '' : `${file}: `;
     const all = file === undefined ? details : { ...details, file };
-    super('DumpError', code, all, about + MESSAGES[code](details), options);
+    super('DumpError', code, all, printable(about + MESSAGES[code](details)), options);
   }
 }
 

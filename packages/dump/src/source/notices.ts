@@ -1,4 +1,6 @@
 import { showInConsoles } from '@svsm/address';
+import { refuseArgument, requireChoice } from './arguments.ts';
+
 /** Something about a dump that the user must know, although the work goes on. */
 export interface Notice {
   /** A stable name for programs. */
@@ -14,6 +16,15 @@ export interface Notice {
   readonly message: string;
 }
 
+const WARNINGS: readonly Notice['warning'][] = [
+  'copies-differ',
+  'damaged-page',
+  'many-ranges',
+  'empty-table',
+  'senseless-table',
+  'other-levels',
+  'nothing-mapped',
+];
 const MOST = 16;
 
 /** Collects notices until they are printed. Each is kept once, and only the first ones, since a hostile file can cause many. */
@@ -26,8 +37,15 @@ export class Notices {
   #waiting: Notice[] = [];
   #isQuiet = false;
 
-  /** Keeps a notice, unless there is one with this message, or there are too many. */
+  /**
+   * Keeps a notice, unless there is one with this message, or there are too many.
+   *
+   * @throws DumpError `INVALID_ARGUMENT` for another warning, or a message that is not a text
+   */
   add(warning: Notice['warning'], message: string): void {
+    if (typeof message !== 'string') refuseArgument('message', message, 'pass a text');
+    if (warning === undefined) refuseArgument('warning', warning, `pass one of ${WARNINGS.join(', ')}`);
+    requireChoice('warning', warning, WARNINGS);
     if (this.#isQuiet || this.#seen.has(message) || this.#seen.size >= MOST) return;
     this.#seen.add(message);
     this.#waiting.push({ warning, message });
@@ -40,8 +58,13 @@ export class Notices {
     return taken;
   }
 
-  /** Runs `work`, and ignores the notices meanwhile: it reads memory only to guess. */
+  /**
+   * Runs `work`, and ignores the notices meanwhile: it reads memory only to guess.
+   *
+   * @throws DumpError `INVALID_ARGUMENT` if `work` is not a function
+   */
   quietly<Result>(work: () => Result): Result {
+    if (typeof work !== 'function') refuseArgument('work', work, 'pass a function');
     this.#isQuiet = true;
     try {
       return work();

@@ -1,3 +1,4 @@
+import { isBytes, refuseArgument, requireInteger, requireMethods, requireOptional } from './arguments.ts';
 import { DumpError } from './dump-error.ts';
 
 /** Bytes that can be read at any position: a file, or the content of a container. */
@@ -17,6 +18,19 @@ export interface Source {
   dataFrom?(position: number): number;
   /** Gives back what the source holds, such as an open file. */
   close(): void;
+}
+
+/** @throws DumpError `INVALID_ARGUMENT` if `value` does not have what a source has */
+export function requireSource(what: string, value: Source): void {
+  requireMethods(what, value, ['read', 'close'], 'pass a Source, such as that of bytesSource');
+  requireInteger(`the size of ${what}`, value.size, 0, Number.MAX_SAFE_INTEGER);
+  requireOptional(`dataFrom of ${what}`, value.dataFrom, 'function');
+}
+
+/** Checks the arguments of a `read`. @throws DumpError `INVALID_ARGUMENT` */
+export function requireRead(position: number, into: Uint8Array): void {
+  requireInteger('position', position, 0, Number.MAX_SAFE_INTEGER);
+  if (!isBytes(into)) refuseArgument('into', into, 'pass a Uint8Array');
 }
 
 /** Reads `length` bytes from `position` on into a new array. */

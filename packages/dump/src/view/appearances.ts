@@ -1,9 +1,11 @@
 import { PAGE_SIZE, type PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import { isPageTableError, type PagingConfig, type PhysMemory, reservedBits } from '@svsm/pagetable';
+import { itemsOf, requireBits, requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { dumpRecord } from './listing.ts';
 import type { AppearanceRecord, DumpRecord, EndRecord, PageFacts } from './record.ts';
+import { requireView } from './require-view.ts';
 import { backingOf } from './translation.ts';
 import type { DumpView } from './view.ts';
 
@@ -31,16 +33,20 @@ const MAX_APPEARANCES = 2 ** 19;
  * however many top tables lead to it, and keeps one number for each. The records come by physical, then by virtual address.
  *
  * @throws DumpError `INVALID_ARGUMENT` for an address from 2^52 on; `LISTING_TOO_LONG` for more than 524,288 appearances, unless
- *   `all` is given
+ *   `all` is given; {@link translationOf}
  */
 export function* findAppearances(
   view: DumpView,
   paddrs: readonly bigint[],
   options: FindOptions = {},
 ): Generator<DumpRecord | AppearanceRecord | EndRecord, undefined, undefined> {
-  const sorted = [...new Set(paddrs)].sort((a, b) => (a < b ? -1 : 1));
-  for (const paddr of sorted) requirePhysical(paddr);
-  const roots = [...new Set([view.table.root as bigint, ...(options.roots ?? [])])];
+  requireView('view', view);
+  requireOptions('options', options, ['roots', 'all', 'onProgress']);
+  requireOptional('all', options.all, 'boolean');
+  requireOptional('onProgress', options.onProgress, 'function');
+  const sorted = physicalAddresses('paddrs', paddrs).sort((a, b) => (a < b ? -1 : 1));
+  const others = options.roots === undefined ? [] : physicalAddresses('roots', options.roots);
+  const roots = [...new Set([view.table.root as bigint, ...others])];
   yield dumpRecord(view);
   const map = new ReverseMap(view, sorted);
   const found = new Map<string, { record: AppearanceRecord; roots: bigint[] }>();
@@ -74,10 +80,11 @@ function byAddress(a: AppearanceRecord, b: AppearanceRecord): number {
   return a.vaddr < b.vaddr ? -1 : 1;
 }
 
-function requirePhysical(paddr: unknown): void {
-  if (typeof paddr === 'bigint' && paddr >= 0n && paddr < 2n ** 52n) return;
-  const expected = 'pass a bigint from 0 to 2^52 - 1';
-  throw new DumpError('INVALID_ARGUMENT', { what: 'a physical address', value: paddr, expected });
+/** The different addresses of a list. @throws DumpError `INVALID_ARGUMENT` */
+function physicalAddresses(what: string, list: readonly bigint[]): bigint[] {
+  const addresses = new Set(itemsOf(what, list, 'pass an array of physical addresses'));
+  for (const paddr of addresses) requireBits('a physical address', paddr, 52);
+  return [...addresses] as bigint[];
 }
 
 /** The rights that the levels above leave. */

@@ -25,7 +25,8 @@ const PAGE = BigInt(PAGE_SIZE);
  * Looks for mappings that a sound system does not have: see {@link Finding}. Places that cannot be read are faults. The findings about
  * mappings come by address, then those about page tables. O(n) for n pages.
  *
- * @throws DumpError, PageTableError as `listRuns`
+ * @throws DumpError as {@link listRuns}
+ * @throws PageTableError as `listRuns`
  */
 export function* checkTables(
   view: DumpView,

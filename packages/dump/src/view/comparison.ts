@@ -12,7 +12,8 @@ type Side = RegionEntry<VirtAddr, ChangeSide>;
  * The regions that `before` and `after` map differently, by address. Accessed and dirty bits are ignored. If both views have an RMP, a
  * region whose pages have other entries is a change too. A step is O(1) for each page.
  *
- * @throws DumpError, PageTableError as {@link listRuns}
+ * @throws DumpError as {@link listRuns}
+ * @throws PageTableError as `listRuns`
  */
 export function* compareDumps(
   before: DumpView,

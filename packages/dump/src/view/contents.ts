@@ -1,7 +1,8 @@
 import { PAGE_SIZE } from '@svsm/address';
-import { DumpError } from '../source/dump-error.ts';
+import { refuseArgument } from '../source/arguments.ts';
 import { dumpRecord } from './listing.ts';
 import type { ContentRecord, DumpRecord, EndRecord, GapRecord } from './record.ts';
+import { requireView } from './require-view.ts';
 import { isFault, translationOf } from './translation.ts';
 import type { DumpView } from './view.ts';
 
@@ -14,13 +15,14 @@ const PAGE = BigInt(PAGE_SIZE);
  *
  * @param start - any 64-bit value
  * @param length - bytes; the end may be 2^64
- * @throws DumpError `INVALID_ARGUMENT` for a range that is not one of 64 bits, at the first step
+ * @throws DumpError `INVALID_ARGUMENT` for a range that is not one of 64 bits, at the first step; {@link translationOf}
  */
 export function* listContents(
   view: DumpView,
   start: bigint,
   length: bigint,
 ): Generator<DumpRecord | ContentRecord | GapRecord | EndRecord, undefined, undefined> {
+  requireView('view', view);
   requireRange(start, length);
   yield dumpRecord(view);
   const end = start + length;
@@ -56,10 +58,10 @@ function requireRange(start: unknown, length: unknown): void {
     ['length', length],
   ] as const) {
     if (typeof value === 'bigint' && value >= 0n && value <= SPACE_END) continue;
-    throw new DumpError('INVALID_ARGUMENT', { what, value, expected });
+    refuseArgument(what, value, expected);
   }
   if ((start as bigint) + (length as bigint) > SPACE_END) {
-    throw new DumpError('INVALID_ARGUMENT', { what: 'length', value: length, expected });
+    refuseArgument('length', length, expected);
   }
 }
 

@@ -1,10 +1,17 @@
 import type { Dump } from '../formats/dump.ts';
+import { requireDump } from '../formats/require-dump.ts';
 import type { CpuRecord, FileRecord, MemoryRecord } from './record.ts';
 
-/** The format of a file, the registers of its processors, and its memory. */
+/**
+ * The format of a file, the registers of its processors, and its memory.
+ *
+ * @throws DumpError `INVALID_ARGUMENT` at the first step; `OUTSIDE_LIMITS` for a nested page table with too many parts;
+ *   `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
+ */
 export function* describeDump(
   dump: Dump,
 ): Generator<FileRecord | CpuRecord | MemoryRecord, undefined, undefined> {
+  requireDump('dump', dump);
   yield { type: 'file', file: dump.name, kind: dump.kind, size: dump.source.size, cpus: dump.cpus.length };
   for (const [cpu, { cpl, ...registers }] of dump.cpus.entries()) {
     const known = Object.entries(registers as Record<string, bigint | undefined>).filter(

@@ -14,6 +14,23 @@ export type RegionName =
   | 'fixmap'
   | 'vsyscall';
 
+/** All names, by address. */
+export const REGION_NAMES: readonly RegionName[] = [
+  'user',
+  'ldt',
+  'direct-map',
+  'vmalloc',
+  'vmemmap',
+  'kasan',
+  'cpu-entry',
+  'espfix',
+  'efi',
+  'text',
+  'modules',
+  'fixmap',
+  'vsyscall',
+];
+
 /** A region, and how its place is known. */
 export interface LayoutRegion {
   readonly name: RegionName;
@@ -26,6 +43,9 @@ export interface LayoutRegion {
    */
   readonly basis: 'documented' | 'vmcoreinfo' | 'headers' | 'tables';
 }
+
+/** All values of `basis`. */
+export const BASES: readonly LayoutRegion['basis'][] = ['documented', 'vmcoreinfo', 'headers', 'tables'];
 
 /** The bases that a kernel may choose at random (CONFIG_RANDOMIZE_MEMORY). */
 export interface RandomBases {

@@ -7,6 +7,8 @@ import { takeCensus } from './census.ts';
 import { type LayoutRegion, type RegionName, regionNameAt } from './linux-layout.ts';
 import { filteredLeaves, filteredMappings, type MappingFilter } from './mapping-filter.ts';
 import type { DumpRecord, EndRecord, FaultRecord, LeafRecord, PageFacts, RunRecord } from './record.ts';
+import { requireScope } from './require-scope.ts';
+import { requireView } from './require-view.ts';
 import type { DumpView } from './view.ts';
 
 /** The scope of a listing. */
@@ -33,7 +35,8 @@ const MAX_REPEATED = 2 ** 19;
  * The longest runs and the places that cannot be read, by address. A run ends where the virtual or the physical addresses are not
  * contiguous, or where page size, rights or memory differ. A step is O(1) for each page of the run.
  *
- * @throws DumpError `LISTING_TOO_LONG` at the first step, unless `all` is given
+ * @throws DumpError `INVALID_ARGUMENT`, `LISTING_TOO_LONG` (unless `all` is given), both at the first step;
+ *   {@link translationOf}
  * @throws PageTableError `NON_CANONICAL`, `MISALIGNED` at the first step, for the bounds
  */
 export function* listRuns(
@@ -55,7 +58,8 @@ export function* listRuns(
  * Each page, and the places that cannot be read, by address. A large page is listed whole, even if only a part of it is in the
  * scope. A step is O(1).
  *
- * @throws DumpError, PageTableError as {@link listRuns}
+ * @throws DumpError as {@link listRuns}
+ * @throws PageTableError as `listRuns`
  */
 export function* listLeaves(
   view: DumpView,
@@ -187,6 +191,8 @@ function* listed<Item, Listed extends RunRecord | LeafRecord>(
  * @throws DumpError `LISTING_TOO_LONG`
  */
 export function requireListable(view: DumpView, scope: DumpListingOptions): number {
+  requireView('view', view);
+  requireScope(scope);
   const { within, all } = scope;
   // This checks the bounds, and does not list anything yet.
   view.table.mappings(bounds(scope));

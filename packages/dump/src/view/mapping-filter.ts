@@ -16,9 +16,11 @@ export interface MappingFilter {
   readonly mismatched?: boolean | undefined;
 }
 
+const PAGE = 4096n;
+
 type Facts = Pick<Mapping, 'user' | 'writable' | 'executable' | 'pageSize' | 'shared'>;
 
-/** The parts of the mappings that agree with a filter. Those of a physical range are cut to it. */
+/** The parts of the mappings that agree with a filter. Those of a physical range are cut to the pages of 4 KiB that it has a part of. */
 export function* filteredMappings(
   mappings: Iterable<Mapping>,
   filter: MappingFilter,
@@ -62,8 +64,9 @@ function agrees(facts: Facts, filter: MappingFilter, isEncrypted: boolean): bool
 function partOf(mapping: Mapping, { physical }: MappingFilter): Mapping | undefined {
   if (physical === undefined) return mapping;
   const { region, paddr } = mapping;
-  const from = physical.start > paddr ? physical.start - paddr : 0n;
-  const to = physical.end - paddr < region.size ? physical.end - paddr : region.size;
+  const [first, last] = [floorOf(physical.start), floorOf(physical.end + PAGE - 1n)];
+  const from = first > paddr ? first - paddr : 0n;
+  const to = last - paddr < region.size ? last - paddr : region.size;
   if (from >= to) return undefined;
   const start = (region.start + from) as typeof region.start;
   return {
@@ -71,4 +74,9 @@ function partOf(mapping: Mapping, { physical }: MappingFilter): Mapping | undefi
     region: new MemoryRegion(region.kind, start, to - from),
     paddr: (paddr + from) as typeof paddr,
   };
+}
+
+/** The first byte of the page of 4 KiB with `paddr`. */
+function floorOf(paddr: bigint): bigint {
+  return paddr - (paddr % PAGE);
 }

@@ -1,5 +1,6 @@
 import { PageSize } from '@svsm/address';
 import type { Mapping } from '@svsm/pagetable';
+import { requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
 import {
   DOCUMENTED,
@@ -15,6 +16,7 @@ import {
 } from './linux-layout.ts';
 import { type DumpListingOptions, dumpRecord, mappingsOf, requireListable } from './listing.ts';
 import type { DumpRecord, EndRecord, FaultRecord, RegionRecord } from './record.ts';
+import { requireView } from './require-view.ts';
 import { type DumpView, openView } from './view.ts';
 
 /** Fewer bytes than this are not a direct map. */
@@ -44,9 +46,11 @@ interface Traces {
  * chooses at random (`direct-map`, `vmalloc`, `vmemmap`) follow from the mappings, which are all read: O(n) for n pages. The end of
  * `text` is noted in VMCOREINFO, else it follows from the mappings too.
  *
- * @throws DumpError `NOT_LINUX` if no kernel's text and direct map are mapped; `LISTING_TOO_LONG`
+ * @throws DumpError `NOT_LINUX` if no kernel's text and direct map are mapped; `NO_MEMORY` if VMCOREINFO names a table that is not in
+ *   the dump; {@link listRuns}
  */
 export function linuxRegions(view: DumpView): readonly LayoutRegion[] {
+  requireView('view', view);
   const { levels } = view.config;
   const traces = tracesOf(kernelView(view));
   const { kernel } = view.dump;
@@ -75,6 +79,8 @@ export function* listRegions(
   view: DumpView,
   options: Pick<DumpListingOptions, 'onProgress'> = {},
 ): Generator<DumpRecord | RegionRecord | FaultRecord | EndRecord, undefined, undefined> {
+  requireOptions('options', options, ['onProgress']);
+  requireOptional('onProgress', options.onProgress, 'function');
   const regions = linuxRegions(view);
   yield dumpRecord(view);
   const faults: FaultRecord[] = [];

@@ -1,7 +1,9 @@
 import { PAGE_SIZE } from '@svsm/address';
-import { followsInRmp, rmpFactsOf } from '../backing/backing.ts';
+import { followsInRmp, MAX_ASID, rmpFactsOf } from '../backing/backing.ts';
 import type { RmpTable } from '../backing/rmp-table.ts';
 import type { Dump } from '../formats/dump.ts';
+import { requireDump } from '../formats/require-dump.ts';
+import { requireInteger, requireMethods, requireOptional, requireOptions } from '../source/arguments.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import type { EndRecord, FileRecord, RmpRecord } from './record.ts';
 
@@ -15,12 +17,20 @@ export interface RmpListingOptions {
 /**
  * The pages of system memory by their state in the RMP, ascending: a record for each range of pages that are alike. A page that
  * the table does not cover is the hypervisor's, and not listed. O(n) for n entries.
+ *
+ * @throws DumpError `INVALID_ARGUMENT` at the first step; `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
  */
 export function* listRmp(
-  { name, kind, source, cpus }: Dump,
+  dump: Dump,
   rmp: RmpTable,
   options: RmpListingOptions = {},
 ): Generator<FileRecord | RmpRecord | EndRecord, undefined, undefined> {
+  requireDump('dump', dump);
+  requireMethods('rmp', rmp, ['runFrom', 'runs'], 'pass a table of openRmp or openSavedRmp');
+  requireOptions('options', options, ['asid', 'onProgress']);
+  if (options.asid !== undefined) requireInteger('asid', options.asid, 0, MAX_ASID);
+  requireOptional('onProgress', options.onProgress, 'function');
+  const { name, kind, source, cpus } = dump;
   yield { type: 'file', file: name, kind: `${kind}; ${rmp.kind}`, size: source.size, cpus: cpus.length };
   let last: RmpRecord | undefined;
   let [count, pages, bytes] = [0, 0, 0n];

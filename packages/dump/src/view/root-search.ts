@@ -1,8 +1,10 @@
 import { PAGE_SIZE, physAddr } from '@svsm/address';
-import type { MemoryEncryption } from '@svsm/pagetable';
+import { type MemoryEncryption, pagingConfig } from '@svsm/pagetable';
 import type { Dump } from '../formats/dump.ts';
 import { atLayoutOf } from '../formats/raw-image.ts';
+import { requireDump } from '../formats/require-dump.ts';
 import { lookAt, type TableLook, type TableShape } from '../formats/table-look.ts';
+import { refuseArgument, requireChoice, requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { Runs } from '../source/runs.ts';
@@ -48,12 +50,21 @@ const LAYOUT_BY = 64;
  *
  * A raw image whose hole below 4 GiB is not known is laid out so that the tables make most sense.
  *
- * @throws DumpError `OUTSIDE_LIMITS` for more than 256 GiB of memory, unless `all` is given; `READ_FAILED`, `TRUNCATED_FILE`
+ * @throws DumpError `INVALID_ARGUMENT`; `OUTSIDE_LIMITS` for more than 256 GiB of memory, unless `all` is given; `READ_FAILED`,
+ *   `TRUNCATED_FILE`, `UNSUPPORTED_FORMAT`
+ * @throws PageTableError `INVALID_CONFIG` for a memory encryption that does not exist
  */
 export function* findRoots(
   dump: Dump,
   options: RootSearchOptions = {},
 ): Generator<FileRecord | RootRecord | EndRecord, undefined, undefined> {
+  requireDump('dump', dump);
+  requireOptions('options', options, ['levels', 'encryption', 'all', 'onProgress']);
+  const { levels, encryption, all, onProgress } = options;
+  requireChoice('levels', levels, [4, 5]);
+  requireOptional('all', all, 'boolean');
+  requireOptional('onProgress', onProgress, 'function');
+  if (encryption !== undefined) pagingConfig({ encryption });
   const { dump: laidOut, roots } = rootsIn(dump, options);
   const { name, kind, source, cpus } = laidOut;
   yield { type: 'file', file: name, kind, size: source.size, cpus: cpus.length };
@@ -141,7 +152,8 @@ function* framesWithData(
     at += PAGE_SIZE
   ) {
     const place = at + delta;
-    const next = source.dataFrom?.(place) ?? place;
+    const next: unknown = source.dataFrom?.(place) ?? place;
+    if (typeof next !== 'number') refuseArgument('the result of dataFrom', next, 'return a position');
     // Memory without a place compares as false.
     if (next >= place + PAGE_SIZE) at += Math.floor((next - place) / PAGE_SIZE) * PAGE_SIZE;
     if (at + PAGE_SIZE <= end) yield at / PAGE_SIZE;

@@ -1,6 +1,7 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import type { Mapping } from '@svsm/pagetable';
 import type { MemoryRange } from '../formats/segments.ts';
+import { isBytes, refuseArgument } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
 import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
 import type { DumpRecord, EndRecord, FaultRecord, MatchRecord } from './record.ts';
@@ -18,8 +19,8 @@ const MAX_PAGES = 2 ** 17;
  * physical memory. Memory that is mapped at several addresses is found at each. Matches may overlap. O(n) for n bytes.
  *
  * @param pattern - 1 to 4096 bytes
- * @throws DumpError `INVALID_ARGUMENT` for another pattern; `LISTING_TOO_LONG` also if it would read all memory more than 16 times; as
- *   `listRuns`
+ * @throws DumpError `INVALID_ARGUMENT` for another pattern; `LISTING_TOO_LONG` also if it would read all memory more than 16 times;
+ *   `OUTSIDE_LIMITS` for a nested page table with too many parts; {@link listRuns}
  * @throws PageTableError as `listRuns`
  */
 export function* searchMemory(
@@ -27,10 +28,8 @@ export function* searchMemory(
   pattern: Uint8Array,
   options: DumpListingOptions = {},
 ): Generator<DumpRecord | MatchRecord | FaultRecord | EndRecord, undefined, undefined> {
-  if (!(pattern instanceof Uint8Array) || pattern.length === 0 || pattern.length > MAX_PATTERN) {
-    const expected = `pass a Uint8Array of 1 to ${MAX_PATTERN} bytes`;
-    throw new DumpError('INVALID_ARGUMENT', { what: 'pattern', value: pattern?.length, expected });
-  }
+  if (!isBytes(pattern) || pattern.length === 0 || pattern.length > MAX_PATTERN)
+    refuseArgument('pattern', pattern, `pass a Uint8Array of 1 to ${MAX_PATTERN} bytes`);
   const expected = requireListable(view, options);
   yield dumpRecord(view);
   const faults: FaultRecord[] = [];

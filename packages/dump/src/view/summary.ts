@@ -21,7 +21,8 @@ const UPPER_HALF = 1n << 63n;
 /**
  * Totals by page size and rights, and warnings: W+X, and pages in one half with the rights of the other half. O(n) for n pages.
  *
- * @throws DumpError, PageTableError as {@link listRuns}
+ * @throws DumpError as {@link listRuns}
+ * @throws PageTableError as `listRuns`
  */
 export function* summarize(
   view: DumpView,
@@ -92,7 +93,7 @@ class Warning {
   }
 
   add({ region: { start, end, size }, pageSize }: Mapping): void {
-    this.#pages += Number(size) / pageSize;
+    this.#pages += pagesIn(start, end, pageSize);
     this.#bytes += size;
     if (this.#examples.length < EXAMPLES) this.#examples.push({ start, end });
   }
@@ -100,6 +101,12 @@ class Warning {
   record(): SummaryWarning {
     return { warning: this.#name, pages: this.#pages, bytes: this.#bytes, examples: this.#examples };
   }
+}
+
+/** The number of pages that a run has a part of: bounds may cut large ones. */
+function pagesIn(start: bigint, end: bigint, pageSize: number): number {
+  const size = BigInt(pageSize);
+  return Number((end - 1n) / size - start / size) + 1;
 }
 
 function addTo(rows: Map<string, SummaryRow>, view: DumpView, mapping: Mapping): void {
@@ -110,8 +117,8 @@ function addTo(rows: Map<string, SummaryRow>, view: DumpView, mapping: Mapping):
     facts,
   ]);
   const { pages, bytes } = rows.get(key) ?? { pages: 0, bytes: 0n };
-  const { size } = mapping.region;
-  rows.set(key, { ...facts, pages: pages + Number(size) / facts.pageSize, bytes: bytes + size });
+  const { start, end, size } = mapping.region;
+  rows.set(key, { ...facts, pages: pages + pagesIn(start, end, facts.pageSize), bytes: bytes + size });
 }
 
 function selfMapWarning(tables: readonly number[]): SummaryWarning {

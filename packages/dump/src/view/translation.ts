@@ -1,29 +1,46 @@
 import type { VirtAddr } from '@svsm/address';
 import { isPageTableError, type Walk } from '@svsm/pagetable';
 import type { BackingFacts } from '../backing/backing.ts';
+import { readArgument, refuseArgument, requireBits } from '../source/arguments.ts';
 import { dumpRecord, factsOf } from './listing.ts';
 import type { DumpRecord, EndRecord, Obstacle, PageFacts, TranslationRecord } from './record.ts';
+import { requireView } from './require-view.ts';
 import type { DumpView } from './view.ts';
 
-/** Translates each address, in the given order. */
+/**
+ * Translates each address, in the given order.
+ *
+ * @throws DumpError `INVALID_ARGUMENT` at the step whose address is not a bigint of 64 bits; {@link translationOf}
+ */
 export async function* listTranslations(
   view: DumpView,
   addresses: Iterable<bigint> | AsyncIterable<bigint>,
 ): AsyncGenerator<DumpRecord | TranslationRecord | EndRecord, undefined, undefined> {
+  requireView('view', view);
+  requireAddresses(addresses);
   yield dumpRecord(view);
   let count = 0;
   let faults = 0;
-  for await (const vaddr of addresses) {
+  const step = (vaddr: bigint): TranslationRecord => {
     const record = translationOf(view, vaddr);
     count += 1;
     if (isFault(record.obstacle)) faults += 1;
-    yield record;
-  }
+    return record;
+  };
+  // An item that is not an address is refused, and not awaited.
+  if (Symbol.iterator in addresses) for (const vaddr of addresses) yield step(vaddr);
+  else for await (const vaddr of addresses) yield step(vaddr);
   yield { type: 'end', what: 'addresses', count, bytes: null, faults };
 }
 
-/** The translation of `vaddr`, which may be any 64-bit value, or the reason why it has none. */
+/**
+ * The translation of `vaddr`, which may be any 64-bit value, or the reason why it has none.
+ *
+ * @throws DumpError `INVALID_ARGUMENT`; `TRUNCATED_FILE`, `READ_FAILED`, and `UNSUPPORTED_FORMAT` for a page whose decoder is missing
+ */
 export function translationOf(view: DumpView, vaddr: bigint): TranslationRecord {
+  requireView('view', view);
+  requireBits('a virtual address', vaddr, 64);
   const none = { type: 'translation', vaddr, page: null, paddr: null, fileOffset: null } as const;
   const walk = tryWalk(view, vaddr);
   if ('obstacle' in walk) return { ...none, ...walk };
@@ -41,6 +58,17 @@ export function translationOf(view: DumpView, vaddr: bigint): TranslationRecord 
     level,
     ...backingOf(view, facts, page.paddr),
   };
+}
+
+/** @throws DumpError `INVALID_ARGUMENT` if `addresses` cannot be iterated */
+export function requireAddresses(addresses: object): void {
+  const expected = 'pass an array or another iterable';
+  const isIterable = readArgument('addresses', addresses, expected, () => {
+    const list = addresses as Partial<Iterable<bigint> & AsyncIterable<bigint>> | null;
+    const iterate = list?.[Symbol.iterator] ?? list?.[Symbol.asyncIterator];
+    return typeof list === 'object' && typeof iterate === 'function';
+  });
+  if (!isIterable) refuseArgument('addresses', addresses, expected);
 }
 
 /** The layers below the 4 KiB with a byte, as the field of a record. */

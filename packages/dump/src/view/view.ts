@@ -9,13 +9,16 @@ import {
   pagingConfig,
   pagingConfigFromRegisters,
 } from '@svsm/pagetable';
-import { Backing } from '../backing/backing.ts';
+import { Backing, MAX_ASID } from '../backing/backing.ts';
 import type { NestedDump } from '../backing/nested-dump.ts';
 import type { RmpTable } from '../backing/rmp-table.ts';
 import type { Dump, DumpCpu } from '../formats/dump.ts';
+import { requireDump } from '../formats/require-dump.ts';
+import { requireBits, requireInteger, requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError, inFile } from '../source/dump-error.ts';
 import { Notices } from '../source/notices.ts';
 import { examine, hintFor } from './examine.ts';
+import { soundView } from './require-view.ts';
 
 /** The page table of a dump to open, and facts about the processor that the dump may not have. */
 export interface ViewOptions {
@@ -66,12 +69,40 @@ const CR4_PAE = 5n;
  * Opens the page table at CR3 of a dump, and looks at a sample of the tables. Problems are in `notices`. It reads a few hundred
  * frames.
  *
- * @throws DumpError `NO_SUCH_CPU`, `NOT_LONG_MODE`, `NO_ROOT`, `NO_MEMORY`, `TRUNCATED_FILE`, `READ_FAILED`; `INVALID_ARGUMENT` for an
- *   ASID or VMPL that does not exist, or if a guest's mappings are to be compared with an RMP without knowing its memory encryption
+ * @throws DumpError `NO_SUCH_CPU`, `NOT_LONG_MODE`, `NO_ROOT`, `NO_MEMORY`, `OUTSIDE_LIMITS`, {@link translationOf};
+ *   `INVALID_ARGUMENT` also if a guest's mappings are to be compared with an RMP without knowing its memory encryption
  * @throws PageTableError for options that are out of range
  */
 export function openView(dump: Dump, options: ViewOptions = {}): DumpView {
-  return inFile(dump.name, () => open(dump, options));
+  requireDump('dump', dump);
+  requireViewOptions(options);
+  return inFile(dump.name, () => soundView(open(dump, options)));
+}
+
+const OPTIONS = [
+  'cpu',
+  'cr3',
+  'cr4',
+  'levels',
+  'physicalBits',
+  'encryption',
+  'noNx',
+  'vendor',
+  'rmp',
+  'asid',
+  'vmpl',
+] as const;
+
+/** The other options are checked where they are used. @throws DumpError `INVALID_ARGUMENT` */
+function requireViewOptions(options: ViewOptions): void {
+  requireOptions('options', options, OPTIONS);
+  const { cpu, cr3, cr4, noNx, asid, vmpl } = options;
+  if (cpu !== undefined) requireInteger('cpu', cpu, 0, Number.MAX_SAFE_INTEGER);
+  if (cr3 !== undefined) requireBits('cr3', cr3, 64);
+  if (cr4 !== undefined) requireBits('cr4', cr4, 64);
+  requireOptional('noNx', noNx, 'boolean');
+  if (asid !== undefined) requireInteger('asid', asid, 1, MAX_ASID);
+  if (vmpl !== undefined) requireInteger('vmpl', vmpl, 0, 3);
 }
 
 function open(dump: Dump, options: ViewOptions): DumpView {

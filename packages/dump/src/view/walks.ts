@@ -3,14 +3,21 @@ import { decodeEntry, isPageTableError, readPhys64, reservedBits } from '@svsm/p
 import { namedBits, protectionKey } from './entry-bits.ts';
 import { dumpRecord } from './listing.ts';
 import type { DumpRecord, EndRecord, StepRecord, WalkRecord } from './record.ts';
-import { isFault, translationOf } from './translation.ts';
+import { requireView } from './require-view.ts';
+import { isFault, requireAddresses, translationOf } from './translation.ts';
 import type { DumpView } from './view.ts';
 
-/** The walk for each address, level by level, as far as it goes. A corrupted entry is shown like any other. */
+/**
+ * The walk for each address, level by level, as far as it goes. A corrupted entry is shown like any other.
+ *
+ * @throws DumpError as {@link listTranslations}
+ */
 export function* listWalks(
   view: DumpView,
   addresses: Iterable<bigint>,
 ): Generator<DumpRecord | WalkRecord | EndRecord, undefined, undefined> {
+  requireView('view', view);
+  requireAddresses(addresses);
   yield dumpRecord(view);
   let count = 0;
   let faults = 0;

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { printable, printableLines } from '../../src/command/printable.ts';
 import { ExitCode } from '../../src/command/problem.ts';
+import { printable, printableLines } from '../../src/source/printable.ts';
 import { CODES, HOSTILE } from '../support/hostile-files.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/command/main.ts', import.meta.url));
