@@ -436,7 +436,7 @@ export interface NestedRun extends NestedRights {
 
 // .
 export interface Notice {
-    readonly warning: (typeof WARNINGS)[number];
+    readonly warning: 'copies-differ' | 'damaged-page' | 'many-ranges' | 'empty-table' | 'senseless-table' | 'other-levels' | 'nothing-mapped';
     readonly message: string;
 }
 
@@ -665,17 +665,6 @@ export interface ViewOptions {
     readonly asid?: number | undefined;
     readonly vmpl?: number | undefined;
 }
-
-// not exported
-declare const WARNINGS: readonly [
-    "copies-differ",
-    "damaged-page",
-    "many-ranges",
-    "empty-table",
-    "senseless-table",
-    "other-levels",
-    "nothing-mapped"
-];
 
 // .
 export interface WalkRecord {
