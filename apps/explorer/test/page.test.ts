@@ -161,12 +161,12 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     await page.locator('.places').waitFor();
   });
 
-  test('a core is opened from the file, and searched to its end', async () => {
+  test('a kdump with zstd is opened from the file, and searched to its end', async () => {
     await open('tab=dump');
     await page.locator('input[type=file]').setInputFiles({
-      name: 'core-a.sparse',
+      name: 'kdump-zstd.sparse',
       mimeType: 'application/octet-stream',
-      buffer: fixture('core-a.sparse.gz'),
+      buffer: fixture('kdump-zstd.sparse.gz'),
     });
     await page.locator('.facts').waitFor();
     await page.getByLabel('Text').fill('no such words in this dump');

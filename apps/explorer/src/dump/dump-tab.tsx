@@ -111,7 +111,7 @@ function Chooser() {
       </label>
       <label class="file">
         <span class="label">CR3</span>
-        <input ref={cr3} size={12} placeholder="if the file has none" spellcheck={false} autocomplete="off" />
+        <input ref={cr3} size={16} placeholder="if it has none" spellcheck={false} autocomplete="off" />
       </label>
       <fieldset>
         <legend class="label">Or take one</legend>

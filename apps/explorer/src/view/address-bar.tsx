@@ -21,7 +21,7 @@ export function AddressBar() {
         <span class="label">Go to</span>
         <input
           name="address"
-          placeholder="0xffffff8040400000, g:0xe00000, s:0x1000000"
+          placeholder="0xffff…, g:0xe00000, s:0x1000000"
           spellcheck={false}
           autocomplete="off"
         />

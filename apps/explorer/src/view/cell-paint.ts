@@ -33,8 +33,10 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   'HV-FIXED': 'rows',
   OUTSIDE: 'falling',
   DEFAULT: 'rising',
-  'reserved-0': 'rising',
-  'reserved-1': 'rising',
+  'allocated-0': 'rising',
+  'allocated-1': 'falling',
+  'reserved-0': 'cross',
+  'reserved-1': 'cross',
 };
 
 /** Below this size, in pixels, a letter cannot be read. */
@@ -125,7 +127,8 @@ function tileOf(canvas: HTMLCanvasElement, { kind, letter }: Cell, w: number, h:
   tile.height = h;
   const context = tile.getContext('2d')!;
   const ink = colourOf(canvas, `--ink-${kind}`);
-  context.fillStyle = colourOf(canvas, `--fill-${kind}`);
+  const fill = colourOf(canvas, `--fill-${kind}`);
+  context.fillStyle = fill;
   context.fillRect(0, 0, w, h);
   const pattern = PATTERNS[kind];
   if (pattern !== undefined) {
@@ -140,6 +143,9 @@ function tileOf(canvas: HTMLCanvasElement, { kind, letter }: Cell, w: number, h:
     context.font = `600 ${size}px ${getComputedStyle(canvas).fontFamily}`;
     context.textAlign = 'center';
     context.textBaseline = 'middle';
+    // The pattern leaves room for the letter.
+    context.fillStyle = fill;
+    context.fillRect(w / 2 - size * 0.4, h / 2 - size / 2, size * 0.8, size);
     context.fillStyle = ink;
     context.fillText(letter, w / 2, h / 2 + size / 16);
   }

@@ -104,9 +104,9 @@ function RmpMap({ now }: { readonly now: Frame }) {
       <p class="readout">
         {hex(at)}{' '}
         {state === 'MIXED'
-          ? [...statesIn(image, nested, at, zoom.cell)]
-              .map(([one, pages]) => `${STATE_TEXT[one][1]}: ${pages.toLocaleString('en')}`)
-              .join('; ')
+          ? `pages: ${[...statesIn(image, nested, at, zoom.cell)]
+              .map(([one, pages]) => `${pages.toLocaleString('en')} ${STATE_TEXT[one][1]}`)
+              .join('; ')}`
           : STATE_TEXT[state][1]}
         {state !== 'MIXED' &&
           entry?.assigned &&
