@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CodedError, describeValue, isCodedError, type MessageTable } from '../src/index.ts';
+import { CodedError, isCodedError, type MessageTable } from '../src/index.ts';
 import { REVOKED } from './support.ts';
+import { RAW, UNPRINTABLE } from './unprintable.ts';
 
 // Another package has a table of details, a table of messages and a class of its own.
 interface ParcelErrorDetails {
@@ -19,36 +20,6 @@ class ParcelError<Code extends keyof ParcelErrorDetails> extends CodedError<Code
     super('ParcelError', code, details, MESSAGES[code](details), options);
   }
 }
-
-/** Characters that could forge or reorder text on a console, and how they are shown. */
-const UNPRINTABLE: readonly (readonly [string, string])[] = [
-  ['\u0000', '\\u0000'],
-  ['\u001b', '\\u001b'],
-  ['\u007f', '\\u007f'],
-  // C1: the second introduces a control sequence, as ESC [ does.
-  ['\u0085', '\\u0085'],
-  ['\u009b', '\\u009b'],
-  // Soft hyphen, zero width, bidirectional: marks, embeddings, overrides, isolates.
-  ['\u00ad', '\\u00ad'],
-  ['\u061c', '\\u061c'],
-  ['\u200b', '\\u200b'],
-  ['\u200e', '\\u200e'],
-  ['\u200f', '\\u200f'],
-  ['\u202a', '\\u202a'],
-  ['\u202e', '\\u202e'],
-  ['\u2066', '\\u2066'],
-  ['\u2069', '\\u2069'],
-  ['\ufeff', '\\ufeff'],
-  // Separators of lines and paragraphs.
-  ['\u2028', '\\u2028'],
-  ['\u2029', '\\u2029'],
-  ['\ud800', '\\ud800'],
-  ['\udfff', '\\udfff'],
-  // A tag, which is invisible.
-  ['\u{e0041}', '\\u{e0041}'],
-];
-
-const RAW = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 test('a class derived from CodedError has name, code, details and message', () => {
   const error = new ParcelError('TOO_HEAVY', { grams: 7 });
@@ -102,66 +73,6 @@ describe('isCodedError', () => {
     fc.assert(
       fc.property(fc.anything({ withNullPrototype: true }), (value) => {
         expect(isCodedError(value, 'ParcelError')).toBe(false);
-      }),
-    );
-  });
-});
-
-describe('describeValue', () => {
-  test.each([
-    [0n, '0x0'],
-    [-0n, '0x0'],
-    [4096n, '0x1000'],
-    [-4096n, '-0x1000'],
-    [2n ** 64n, '0x10000000000000000'],
-    [0, '0'],
-    [-0, '-0'],
-    [4096, '4096'],
-    [-1, '-1'],
-    [0.5, '0.5'],
-    [2 ** 53, '9007199254740992'],
-    [NaN, 'NaN'],
-    [-Infinity, '-Infinity'],
-    ['', '""'],
-    ['0x1000', '"0x1000"'],
-    ['line\n"two"', '"line\\n\\"two\\""'],
-    ['x'.repeat(40), `"${'x'.repeat(40)}"`],
-    ['x'.repeat(41), `"${'x'.repeat(40)}…"`],
-    [true, 'true'],
-    [undefined, 'undefined'],
-    [null, 'null'],
-    [{}, 'a value of type object'],
-    [[1], 'a value of type object'],
-    [() => 1, 'a value of type function'],
-    [Symbol('s'), 'a value of type symbol'],
-  ])('of %o', (value, text) => {
-    expect(describeValue(value)).toBe(text);
-  });
-
-  test.each(UNPRINTABLE)('of a text with %j', (character, shown) => {
-    // JSON has a shorter form for some.
-    const text = describeValue(`A${character}B`);
-    expect(text).toBe(`"A${shown}B"`);
-    expect(JSON.parse(shown.includes('{') ? '"A"' : text)).toBe(shown.includes('{') ? 'A' : `A${character}B`);
-  });
-
-  test('has no control and no format character, whatever the text', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
-        expect(describeValue(text)).not.toMatch(RAW);
-      }),
-    );
-  });
-
-  test('never throws, and stays on one short line', () => {
-    const hostile = {
-      toString: () => expect.fail('called'),
-      [Symbol.toPrimitive]: () => expect.fail('called'),
-    };
-    expect(describeValue(hostile)).toBe('a value of type object');
-    fc.assert(
-      fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (value) => {
-        expect(describeValue(value)).toMatch(/^.{1,300}$/);
       }),
     );
   });
