@@ -29,7 +29,7 @@ const COLOURS = {
 } as const;
 type Colour = keyof typeof COLOURS;
 
-/** What one part of the machine says about each page. */
+/** A colour for each page, by one part of the machine. */
 interface Strip {
   readonly title: string;
   readonly pages: readonly Colour[];

@@ -269,7 +269,7 @@ async function runEach(
   return [...wrong, wrong.length === 0 ? REPORT : `${wrong.length} programs are wrong`].join('\n');
 }
 
-/** What a runner of tests prints, once it has succeeded: it exits with an error otherwise. */
+/** The output of a runner of tests, with the report below: it has succeeded, or it would have exited with an error. */
 function reported(printed: string): string {
   return `${printed}\n${REPORT}`;
 }

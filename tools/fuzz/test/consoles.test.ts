@@ -17,7 +17,7 @@ const loaded = await Promise.all(
   }),
 );
 
-/** Whether it is a class of objects that are no errors. */
+/** Whether it is a class, and not one of errors. */
 function isShown(value: unknown): value is new () => unknown {
   return (
     typeof value === 'function' &&
