@@ -1,9 +1,10 @@
 import { type Bytes, byteCount, PAGE_SIZE, pageNumber, pageOffset, showInConsoles } from '@svsm/address';
 import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireBoolean, requireInteger, requireWhole } from '../formats/arguments.ts';
-import { isBytes } from '../formats/byte-fields.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
+import { requireBytes, requireKey, requireWithin } from './access-arguments.ts';
 import { bytesAt, setBytesAt } from './frame-bytes.ts';
+import { FrameCounts } from './frame-counts.ts';
 import { mix } from './mix.ts';
 import { RunMap } from './run-map.ts';
 
@@ -14,9 +15,6 @@ export type MemoryKey = number;
 export const NO_KEY: MemoryKey = 0;
 
 const WORDS = PAGE_SIZE / 4;
-
-/** The number of frames in 2 MiB. */
-const BLOCK = 512;
 
 const NONE: readonly number[] = [];
 
@@ -70,8 +68,8 @@ export class EncryptedMemory {
   readonly #seed: number;
   readonly #frameCount: number;
   readonly #frames: Map<number, Frame> = new Map();
-  /** The number of `#frames` in each 2 MiB that has some: most ranges have none. */
-  readonly #held: Map<number, number> = new Map();
+  /** The places of `#frames`. */
+  readonly #held: FrameCounts = new FrameCounts();
   /** The key as which each frame of DRAM that is not in `#frames` is zero, at its own address. */
   readonly #zeroFor: RunMap<MemoryKey> = new RunMap<MemoryKey>(NO_KEY);
   /** The frame of DRAM behind each frame that does not have its own; `undefined` while all have. */
@@ -237,7 +235,7 @@ export class EncryptedMemory {
     requireWhole('the number of frames', count);
     const end = Math.min(frame + count, this.#frameCount);
     if (this.#targets === undefined && this.#lent.size < count) {
-      if (!this.#holdsIn(frame, count)) return;
+      if (!this.#held.mayHave(frame, count)) return;
       for (const lent of this.#lent) if (lent >= frame && lent < end) this.#revoke(lent);
     } else for (let k = Math.max(frame, 0); k < end; k += 1) this.#revoke(this.#cellOf(k));
   }
@@ -310,7 +308,7 @@ export class EncryptedMemory {
     }
     this.#lent.delete(cell);
     if (cell === frame || key === NO_KEY) {
-      if (this.#frames.delete(cell)) this.#countHeld(cell, -1);
+      if (this.#frames.delete(cell)) this.#held.count(cell, -1);
       this.#zeroFor.set(cell, cell + 1, key);
     } else this.#hold(cell, { key, address: frame, words: undefined, isLent: false });
   }
@@ -323,24 +321,8 @@ export class EncryptedMemory {
   }
 
   #hold(cell: number, frame: Frame): void {
-    if (!this.#frames.has(cell)) this.#countHeld(cell, 1);
+    if (!this.#frames.has(cell)) this.#held.count(cell, 1);
     this.#frames.set(cell, frame);
-  }
-
-  #countHeld(cell: number, change: number): void {
-    const block = Math.floor(cell / BLOCK);
-    const count = (this.#held.get(block) ?? 0) + change;
-    if (count === 0) this.#held.delete(block);
-    else this.#held.set(block, count);
-  }
-
-  /** Whether a frame of the 2 MiB around a short range may have words or an address of its own. */
-  #holdsIn(frame: number, count: number): boolean {
-    const first = Math.floor(frame / BLOCK);
-    const last = Math.floor((frame + count - 1) / BLOCK);
-    if (last - first >= this.#held.size) return true;
-    for (let block = first; block <= last; block += 1) if (this.#held.has(block)) return true;
-    return false;
   }
 
   /**
@@ -348,7 +330,7 @@ export class EncryptedMemory {
    * O(frames) if those are fewer.
    */
   #heldIn(frame: number, count: number): readonly number[] {
-    if (!this.#holdsIn(frame, count)) return NONE;
+    if (!this.#held.mayHave(frame, count)) return NONE;
     const isIn = (cell: number): boolean => cell >= frame && cell < frame + count;
     if (this.#frames.size < count) return [...this.#frames.keys()].filter(isIn);
     return Array.from({ length: count }, (_, k) => frame + k).filter((cell) => this.#frames.has(cell));
@@ -466,18 +448,4 @@ export class EncryptedMemory {
       memory: `system memory of 0x${this.size.toString(16)} bytes`,
     });
   }
-}
-
-function requireKey(key: MemoryKey): void {
-  if (!Number.isInteger(key)) refuseArgument('the key', key, 'pass a key from createKey, or NO_KEY');
-}
-
-function requireBytes(bytes: Uint8Array): void {
-  if (!isBytes(bytes)) refuseArgument('bytes', bytes, 'pass a Uint8Array');
-}
-
-/** Requires that bytes lie within a frame. */
-function requireWithin(offset: number, length: number): void {
-  requireInteger('offset', offset, 0, PAGE_SIZE);
-  requireInteger('length', length, 0, PAGE_SIZE - offset);
 }

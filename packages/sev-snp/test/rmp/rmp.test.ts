@@ -111,7 +111,7 @@ describe('reading words', () => {
 
   test('writeWords writes what setRawEntry does, and keeps every bit', () => {
     const [rmp, twin] = [rmpOf(), rmpOf()];
-    const entry = { ...HYPERVISOR_ENTRY, assigned: true, asid: 5, gpa: 0x7000n as PhysAddr, upper: 9 };
+    const entry = { ...HYPERVISOR_ENTRY, assigned: true, asid: 5, gpa: physAddr(0x7000), upper: 9 };
     const read = new Uint32Array(4);
     twin.setRawEntry(spa(0x5000), entry);
     twin.readWords(5, read);
