@@ -38,7 +38,7 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { RegionSet } from '@svsm/memory-region'; console.log(RegionSet);",
-    ceiling: 9760,
+    ceiling: 9860,
     without: ['PageTableError', 'RESERVED_BITS'],
   },
   {
@@ -53,7 +53,7 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { Svsm } from '@svsm/mm'; console.log(Svsm);",
-    ceiling: 108670,
+    ceiling: 108750,
     without: ['LAUNCH_UPDATE', 'node:'],
   },
   {
@@ -63,18 +63,18 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { addressSpaceLayout, MemoryMap } from '@svsm/mm/layout'; console.log(addressSpaceLayout, MemoryMap);",
-    ceiling: 12580,
+    ceiling: 12630,
     without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'RESERVED_BITS'],
   },
   ...roomsOfSevSnp({
     formats: { ceiling: 26820, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 15610, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 35080, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 20300, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 55880, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 74590, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 22750, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 82590, without: ['deposit'] },
+    rmp: { ceiling: 15750, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 35300, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 20380, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 56160, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 75000, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 22910, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 83120, without: ['deposit'] },
   }),
 ];
 

@@ -16,8 +16,6 @@ export const NO_KEY: MemoryKey = 0;
 
 const WORDS = PAGE_SIZE / 4;
 
-const NONE: readonly number[] = [];
-
 /** The content of a frame of DRAM as one key sees it at one of its addresses: zeros if it has no words. */
 interface Frame {
   key: MemoryKey;
@@ -330,7 +328,7 @@ export class EncryptedMemory {
    * O(frames) if those are fewer.
    */
   #heldIn(frame: number, count: number): readonly number[] {
-    if (!this.#held.mayHave(frame, count)) return NONE;
+    if (!this.#held.mayHave(frame, count)) return [];
     const isIn = (cell: number): boolean => cell >= frame && cell < frame + count;
     if (this.#frames.size < count) return [...this.#frames.keys()].filter(isIn);
     return Array.from({ length: count }, (_, k) => frame + k).filter((cell) => this.#frames.has(cell));
