@@ -23,9 +23,11 @@ export { type FindOptions, findAppearances } from './view/appearances.ts';
 export { checkTables } from './view/check.ts';
 export { compareDumps } from './view/comparison.ts';
 export { listContents } from './view/contents.ts';
+export type { DumpView } from './view/dump-view.ts';
 export { describeDump } from './view/inventory.ts';
 export type { LayoutRegion, RegionName } from './view/linux-layout.ts';
-export { type DumpListingOptions, listLeaves, listRuns } from './view/listing.ts';
+export { listLeaves, listRuns } from './view/listing.ts';
+export type { DumpListingOptions } from './view/listing-options.ts';
 export type { MappingFilter } from './view/mapping-filter.ts';
 export type {
   AppearanceRecord,
@@ -64,5 +66,5 @@ export { findRoots, type RootSearchOptions } from './view/root-search.ts';
 export { searchMemory } from './view/search.ts';
 export { summarize } from './view/summary.ts';
 export { listTranslations, translationOf } from './view/translation.ts';
-export { type DumpView, openView, type ViewOptions } from './view/view.ts';
+export { openView, type ViewOptions } from './view/view.ts';
 export { listWalks } from './view/walks.ts';

@@ -9,6 +9,7 @@ import { findAppearances } from '../view/appearances.ts';
 import { checkTables } from '../view/check.ts';
 import { compareDumps } from '../view/comparison.ts';
 import { listContents } from '../view/contents.ts';
+import type { DumpView } from '../view/dump-view.ts';
 import { describeDump } from '../view/inventory.ts';
 import type { LayoutRegion } from '../view/linux-layout.ts';
 import { listLeaves, listRuns } from '../view/listing.ts';
@@ -19,7 +20,7 @@ import { findRoots, type RootSearchOptions, rootsIn } from '../view/root-search.
 import { searchMemory } from '../view/search.ts';
 import { summarize } from '../view/summary.ts';
 import { isFault, listTranslations } from '../view/translation.ts';
-import { type DumpView, openView } from '../view/view.ts';
+import { openView } from '../view/view.ts';
 import { listWalks } from '../view/walks.ts';
 import { JsonLines } from './json-lines.ts';
 import { parseHex } from './numbers.ts';

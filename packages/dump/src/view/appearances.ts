@@ -3,11 +3,11 @@ import { isPageTableError, type PagingConfig, type PhysMemory, reservedBits } fr
 import { itemsOf, requireBits, requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
+import type { DumpView } from './dump-view.ts';
+import { requireView } from './dump-view.ts';
 import { dumpRecord } from './listing.ts';
 import type { AppearanceRecord, DumpRecord, EndRecord, PageFacts } from './record.ts';
-import { requireView } from './require-view.ts';
 import { backingOf } from './translation.ts';
-import type { DumpView } from './view.ts';
 
 /** Where to look for physical addresses. */
 export interface FindOptions {

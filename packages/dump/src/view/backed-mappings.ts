@@ -2,8 +2,8 @@ import { MemoryRegion } from '@svsm/memory-region';
 import type { MappedLeaf, Mapping } from '@svsm/pagetable';
 import type { BackingFacts } from '../backing/backing.ts';
 import { DumpError } from '../source/dump-error.ts';
+import type { DumpView } from './dump-view.ts';
 import type { MappingFilter } from './mapping-filter.ts';
-import type { DumpView } from './view.ts';
 
 /** The scope of a listing, as far as it matters here. */
 interface Scope {

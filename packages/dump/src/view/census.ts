@@ -1,6 +1,6 @@
 import { pageNumber } from '@svsm/address';
 import { isPageTableError, type PagingConfig, type PhysMemory, type VirtBounds } from '@svsm/pagetable';
-import type { DumpView } from './view.ts';
+import type { DumpView } from './dump-view.ts';
 
 /** The size of a listing, counted without making it. */
 export interface Census {

@@ -3,7 +3,9 @@ import type { Mapping } from '@svsm/pagetable';
 import { findAppearances } from './appearances.ts';
 import { backedMappings } from './backed-mappings.ts';
 import { takeCensus } from './census.ts';
-import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpView } from './dump-view.ts';
+import { dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpListingOptions } from './listing-options.ts';
 import type {
   AppearanceRecord,
   DumpRecord,
@@ -12,7 +14,6 @@ import type {
   Finding,
   FindingRecord,
 } from './record.ts';
-import type { DumpView } from './view.ts';
 
 /** The first address of the upper half: a bit that is set in all addresses there. */
 const UPPER_HALF = 1n << 63n;

@@ -2,9 +2,10 @@ import { Virt57, type VirtAddr } from '@svsm/address';
 import { MemoryRegion, type RegionEntry, walkRanges } from '@svsm/memory-region';
 import { type BackingFacts, followsInRmp } from '../backing/backing.ts';
 import { backedMappings } from './backed-mappings.ts';
-import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpView } from './dump-view.ts';
+import { dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpListingOptions } from './listing-options.ts';
 import type { ChangeRecord, ChangeSide, DumpRecord, EndRecord, FaultRecord, PageFacts } from './record.ts';
-import type { DumpView } from './view.ts';
 
 type Side = RegionEntry<VirtAddr, ChangeSide>;
 

@@ -1,10 +1,10 @@
 import { PAGE_SIZE } from '@svsm/address';
 import { refuseArgument } from '../source/arguments.ts';
+import type { DumpView } from './dump-view.ts';
+import { requireView } from './dump-view.ts';
 import { dumpRecord } from './listing.ts';
 import type { ContentRecord, DumpRecord, EndRecord, GapRecord } from './record.ts';
-import { requireView } from './require-view.ts';
 import { isFault, translationOf } from './translation.ts';
-import type { DumpView } from './view.ts';
 
 const SPACE_END = 2n ** 64n;
 const PAGE = BigInt(PAGE_SIZE);

@@ -4,25 +4,12 @@ import { DumpError } from '../source/dump-error.ts';
 import type { OnProgress } from '../source/on-progress.ts';
 import { type BackedLeaf, type BackedMapping, backedLeaves, backedMappings } from './backed-mappings.ts';
 import { takeCensus } from './census.ts';
-import { type LayoutRegion, type RegionName, regionNameAt } from './linux-layout.ts';
-import { filteredLeaves, filteredMappings, type MappingFilter } from './mapping-filter.ts';
+import type { DumpView } from './dump-view.ts';
+import { requireView } from './dump-view.ts';
+import { type RegionName, regionNameAt } from './linux-layout.ts';
+import { type DumpListingOptions, requireScope } from './listing-options.ts';
+import { filteredLeaves, filteredMappings } from './mapping-filter.ts';
 import type { DumpRecord, EndRecord, FaultRecord, LeafRecord, PageFacts, RunRecord } from './record.ts';
-import { requireScope } from './require-scope.ts';
-import { requireView } from './require-view.ts';
-import type { DumpView } from './view.ts';
-
-/** The scope of a listing. */
-export interface DumpListingOptions {
-  /** List only these virtual addresses. */
-  readonly within?: VirtBounds | undefined;
-  /** List only mappings that agree with it. `compareDumps` ignores it. */
-  readonly filter?: MappingFilter | undefined;
-  /** List all pages, however many there are. */
-  readonly all?: boolean | undefined;
-  /** Name the region of each mapping, as `linuxRegions` returns them. */
-  readonly regions?: readonly LayoutRegion[] | undefined;
-  readonly onProgress?: OnProgress | undefined;
-}
 
 /**
  * A listing is refused if repeated tables make it this many times longer, and longer than this many pages, faults and tables.

@@ -2,6 +2,8 @@ import { PageSize } from '@svsm/address';
 import type { Mapping } from '@svsm/pagetable';
 import { requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
+import type { DumpView } from './dump-view.ts';
+import { requireView } from './dump-view.ts';
 import {
   DOCUMENTED,
   KERNEL_START,
@@ -14,10 +16,10 @@ import {
   SMALL_IMAGE,
   TEXT_MAP,
 } from './linux-layout.ts';
-import { type DumpListingOptions, dumpRecord, mappingsOf, requireListable } from './listing.ts';
+import { dumpRecord, mappingsOf, requireListable } from './listing.ts';
+import type { DumpListingOptions } from './listing-options.ts';
 import type { DumpRecord, EndRecord, FaultRecord, RegionRecord } from './record.ts';
-import { requireView } from './require-view.ts';
-import { type DumpView, openView } from './view.ts';
+import { openView } from './view.ts';
 
 /** Fewer bytes than this are not a direct map. */
 const MIN_DIRECT_MAP = 1n << 21n;

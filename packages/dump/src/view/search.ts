@@ -3,10 +3,11 @@ import type { Mapping } from '@svsm/pagetable';
 import type { MemoryRange } from '../formats/segments.ts';
 import { isBytes, refuseArgument } from '../source/arguments.ts';
 import { DumpError } from '../source/dump-error.ts';
-import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpView } from './dump-view.ts';
+import { dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpListingOptions } from './listing-options.ts';
 import type { DumpRecord, EndRecord, FaultRecord, MatchRecord } from './record.ts';
 import { backingOf } from './translation.ts';
-import type { DumpView } from './view.ts';
 
 const MAX_PATTERN = PAGE_SIZE;
 const PAGE = BigInt(PAGE_SIZE);

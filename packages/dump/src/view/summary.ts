@@ -3,7 +3,9 @@ import type { Mapping } from '@svsm/pagetable';
 import type { Mismatch } from '../backing/backing.ts';
 import { backedMappings } from './backed-mappings.ts';
 import { takeCensus } from './census.ts';
-import { type DumpListingOptions, dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpView } from './dump-view.ts';
+import { dumpRecord, factsOf, mappingsOf, requireListable } from './listing.ts';
+import type { DumpListingOptions } from './listing-options.ts';
 import type {
   DumpRecord,
   EndRecord,
@@ -12,7 +14,6 @@ import type {
   SummaryRow,
   SummaryWarning,
 } from './record.ts';
-import type { DumpView } from './view.ts';
 
 const EXAMPLES = 4;
 /** The first address of the upper half: a bit that is set in all addresses there. */

@@ -2,10 +2,10 @@ import type { VirtAddr } from '@svsm/address';
 import { isPageTableError, type Walk } from '@svsm/pagetable';
 import type { BackingFacts } from '../backing/backing.ts';
 import { readArgument, refuseArgument, requireBits } from '../source/arguments.ts';
+import type { DumpView } from './dump-view.ts';
+import { requireView } from './dump-view.ts';
 import { dumpRecord, factsOf } from './listing.ts';
 import type { DumpRecord, EndRecord, Obstacle, PageFacts, TranslationRecord } from './record.ts';
-import { requireView } from './require-view.ts';
-import type { DumpView } from './view.ts';
 
 /**
  * Translates each address, in the given order.

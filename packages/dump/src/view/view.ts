@@ -17,8 +17,8 @@ import { requireDump } from '../formats/require-dump.ts';
 import { requireBits, requireInteger, requireOptional, requireOptions } from '../source/arguments.ts';
 import { DumpError, inFile } from '../source/dump-error.ts';
 import { Notices } from '../source/notices.ts';
+import { type DumpView, soundView } from './dump-view.ts';
 import { examine, hintFor } from './examine.ts';
-import { soundView } from './require-view.ts';
 
 /** The page table of a dump to open, and facts about the processor that the dump may not have. */
 export interface ViewOptions {
@@ -42,21 +42,6 @@ export interface ViewOptions {
   readonly asid?: number | undefined;
   /** With `rmp`: the VMPL at which the guest runs, 0 to 3. Default: the rights of the VMPL are not compared. */
   readonly vmpl?: number | undefined;
-}
-
-/** One page table of a dump. */
-export interface DumpView {
-  readonly dump: Dump;
-  readonly cpu: number;
-  readonly cr3: bigint;
-  readonly cr4: bigint | undefined;
-  readonly config: PagingConfig;
-  readonly memory: PhysMemory;
-  readonly table: PageTable;
-  /** The layers below the mappings, if a nested page table or an RMP is known. */
-  readonly backing: Backing | undefined;
-  /** Problems of the page table, or of the dump. */
-  readonly notices: Notices;
 }
 
 /** 32 MiB, enough for the tables of 16 GiB in 4 KiB pages. */

@@ -1,11 +1,11 @@
 import { type PhysAddr, pageTableIndex, type VirtAddr } from '@svsm/address';
 import { decodeEntry, isPageTableError, readPhys64, reservedBits } from '@svsm/pagetable';
+import type { DumpView } from './dump-view.ts';
+import { requireView } from './dump-view.ts';
 import { namedBits, protectionKey } from './entry-bits.ts';
 import { dumpRecord } from './listing.ts';
 import type { DumpRecord, EndRecord, StepRecord, WalkRecord } from './record.ts';
-import { requireView } from './require-view.ts';
 import { isFault, requireAddresses, translationOf } from './translation.ts';
-import type { DumpView } from './view.ts';
 
 /**
  * The walk for each address, level by level, as far as it goes. A corrupted entry is shown like any other.

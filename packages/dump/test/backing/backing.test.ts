@@ -7,9 +7,10 @@ import { openNested } from '../../src/backing/nested-dump.ts';
 import { openRmp, openSavedRmp } from '../../src/backing/rmp-table.ts';
 import { bytesSource } from '../../src/source/bytes-source.ts';
 import { checkTables } from '../../src/view/check.ts';
+import type { DumpView } from '../../src/view/dump-view.ts';
 import { listLeaves, listRuns } from '../../src/view/listing.ts';
 import { summarize } from '../../src/view/summary.ts';
-import { type DumpView, openView } from '../../src/view/view.ts';
+import { openView } from '../../src/view/view.ts';
 import {
   BASE,
   dumpOfFrames,

@@ -2,7 +2,8 @@
 import { physAddr } from '@svsm/address';
 import { createPhysMemory, writePhys64 } from '@svsm/pagetable';
 import fc from 'fast-check';
-import type { DumpView, ViewOptions } from '../../src/view/view.ts';
+import type { DumpView } from '../../src/view/dump-view.ts';
+import type { ViewOptions } from '../../src/view/view.ts';
 import { dumpOf, view } from './support.ts';
 
 const FRAMES = 8;

@@ -15,7 +15,8 @@ import type { Dump } from '../../src/formats/dump.ts';
 import type { OpenDumpOptions } from '../../src/formats/open-dump.ts';
 import { openDumpFile } from '../../src/node/open-dump-file.ts';
 import { bytesSource } from '../../src/source/bytes-source.ts';
-import { type DumpView, openView, type ViewOptions } from '../../src/view/view.ts';
+import type { DumpView } from '../../src/view/dump-view.ts';
+import { openView, type ViewOptions } from '../../src/view/view.ts';
 import { parseOptions } from './parse-options.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/command/main.ts', import.meta.url));

@@ -5,8 +5,8 @@ import { createPhysMemory, PageTable, PteFlags, pagingConfig } from '@svsm/paget
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { compareDumps } from '../../src/view/comparison.ts';
+import type { DumpView } from '../../src/view/dump-view.ts';
 import type { ChangeRecord, PageFacts } from '../../src/view/record.ts';
-import type { DumpView } from '../../src/view/view.ts';
 import { dumpOf, view } from '../support/support.ts';
 
 const SIZE = 0x4_0000;

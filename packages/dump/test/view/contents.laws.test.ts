@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { listContents } from '../../src/view/contents.ts';
+import type { DumpView } from '../../src/view/dump-view.ts';
 import { translationOf } from '../../src/view/translation.ts';
-import type { DumpView } from '../../src/view/view.ts';
 import { coreFile, tableOf } from '../support/core-file.ts';
 import { built, entry } from '../support/random-tables.ts';
 import { runHere, temporary } from '../support/support.ts';

@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { QemuMem, QemuTlb } from '../../src/command/qemu-listing.ts';
 import type { Renderer } from '../../src/command/renderer.ts';
+import type { DumpView } from '../../src/view/dump-view.ts';
 import { listLeaves, listRuns } from '../../src/view/listing.ts';
 import type { ReportRecord } from '../../src/view/record.ts';
 import { summarize } from '../../src/view/summary.ts';
 import { translationOf } from '../../src/view/translation.ts';
-import type { DumpView } from '../../src/view/view.ts';
 import { fixture, fixtureText, open, view } from '../support/support.ts';
 
 const ALL = { within: undefined, all: false };

@@ -1,11 +1,11 @@
 /** Filters of listings of random tables and of a real kernel, compared with filtering all leaves. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { DumpView } from '../../src/view/dump-view.ts';
 import { listLeaves, listRuns } from '../../src/view/listing.ts';
 import type { MappingFilter } from '../../src/view/mapping-filter.ts';
 import type { LeafRecord } from '../../src/view/record.ts';
 import { summarize } from '../../src/view/summary.ts';
-import type { DumpView } from '../../src/view/view.ts';
 import { built, entry } from '../support/random-tables.ts';
 import { fixture, open, view } from '../support/support.ts';
 

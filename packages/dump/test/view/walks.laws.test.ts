@@ -4,9 +4,9 @@ import { isPageTableError, type PageTableErrorCode } from '@svsm/pagetable';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { takeCensus } from '../../src/view/census.ts';
+import type { DumpView } from '../../src/view/dump-view.ts';
 import { listLeaves } from '../../src/view/listing.ts';
 import { translationOf } from '../../src/view/translation.ts';
-import type { DumpView } from '../../src/view/view.ts';
 import { listWalks } from '../../src/view/walks.ts';
 import { built, entry, SIZE } from '../support/random-tables.ts';
 

@@ -1,4 +1,6 @@
-import { type PagingConfig, pagingConfig } from '@svsm/pagetable';
+import { type PageTable, type PagingConfig, type PhysMemory, pagingConfig } from '@svsm/pagetable';
+import type { Backing } from '../backing/backing.ts';
+import type { Dump } from '../formats/dump.ts';
 import { requireDump } from '../formats/require-dump.ts';
 import {
   readArgument,
@@ -7,7 +9,22 @@ import {
   requireInteger,
   requireMethods,
 } from '../source/arguments.ts';
-import type { DumpView } from './view.ts';
+import type { Notices } from '../source/notices.ts';
+
+/** One page table of a dump. */
+export interface DumpView {
+  readonly dump: Dump;
+  readonly cpu: number;
+  readonly cr3: bigint;
+  readonly cr4: bigint | undefined;
+  readonly config: PagingConfig;
+  readonly memory: PhysMemory;
+  readonly table: PageTable;
+  /** The layers below the mappings, if a nested page table or an RMP is known. */
+  readonly backing: Backing | undefined;
+  /** Problems of the page table, or of the dump. */
+  readonly notices: Notices;
+}
 
 const CONFIG = [
   'levels',

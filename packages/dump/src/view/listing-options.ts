@@ -1,4 +1,5 @@
 import { PageSize } from '@svsm/address';
+import type { VirtBounds } from '@svsm/pagetable';
 import {
   itemsOf,
   readArgument,
@@ -8,9 +9,22 @@ import {
   requireOptional,
   requireOptions,
 } from '../source/arguments.ts';
+import type { OnProgress } from '../source/on-progress.ts';
 import { BASES, type LayoutRegion, REGION_NAMES } from './linux-layout.ts';
-import type { DumpListingOptions } from './listing.ts';
 import type { MappingFilter } from './mapping-filter.ts';
+
+/** The scope of a listing. */
+export interface DumpListingOptions {
+  /** List only these virtual addresses. */
+  readonly within?: VirtBounds | undefined;
+  /** List only mappings that agree with it. `compareDumps` ignores it. */
+  readonly filter?: MappingFilter | undefined;
+  /** List all pages, however many there are. */
+  readonly all?: boolean | undefined;
+  /** Name the region of each mapping, as `linuxRegions` returns them. */
+  readonly regions?: readonly LayoutRegion[] | undefined;
+  readonly onProgress?: OnProgress | undefined;
+}
 
 const OPTIONS = ['within', 'filter', 'all', 'regions', 'onProgress'] as const;
 const FLAGS = ['user', 'writable', 'executable', 'shared', 'mismatched'] as const;
