@@ -43,18 +43,31 @@ export function captureTables(source: TableSource, previous?: TableImages): Tabl
     const [at, level] = next;
     if (tables.has(at)) continue;
     const before = previous?.tables.get(at);
-    const words = readTable(source, at as PhysAddr) ?? before;
-    if (words === undefined) continue;
-    tables.set(at, before !== undefined && same(words, before) ? before : words);
-    for (const word of words) {
-      if (level === 0 || (word & 1n) === 0n) continue;
-      const entry = decodeEntry(word, level, config);
-      if (!entry.leaf) queue.push([entry.address, level - 1]);
-    }
+    const read = readTable(source, at as PhysAddr) ?? before;
+    if (read === undefined) continue;
+    const words = before !== undefined && same(read, before) ? before : read;
+    tables.set(at, words);
+    if (level > 0) for (const next of tablesBelow(words, level, config)) queue.push([next, level - 1]);
   }
   const isSame = previous?.root === root && tables.size === previous.tables.size;
   if (isSame && [...tables].every(([at, words]) => previous.tables.get(at) === words)) return previous;
   return { root, levels: config.levels, config, tables };
+}
+
+/** The tables that entries of a table lead to: an array of entries never changes. */
+const BELOW = new WeakMap<BigUint64Array, readonly bigint[]>();
+
+function tablesBelow(words: BigUint64Array, level: number, config: PagingConfig): readonly bigint[] {
+  const known = BELOW.get(words);
+  if (known !== undefined) return known;
+  const below: bigint[] = [];
+  for (const word of words) {
+    if ((word & 1n) === 0n) continue;
+    const entry = decodeEntry(word, level, config);
+    if (!entry.leaf) below.push(entry.address);
+  }
+  BELOW.set(words, below);
+  return below;
 }
 
 /** The entries that a walk to `vaddr` uses, from the root down. The last one is a leaf, or not present. */
@@ -106,7 +119,10 @@ function wordsOf(bytes: Uint8Array): BigUint64Array {
   return new BigUint64Array(bytes.slice().buffer);
 }
 
+/** Compares halves of entries: a bigint each would cost more. */
 function same(a: BigUint64Array, b: BigUint64Array): boolean {
-  for (let i = 0; i < a.length; i += 1) if (a[i] !== b[i]) return false;
+  if (a === b) return true;
+  const [x, y] = [new Uint32Array(a.buffer), new Uint32Array(b.buffer)];
+  for (let i = 0; i < x.length; i += 1) if (x[i] !== y[i]) return false;
   return true;
 }
