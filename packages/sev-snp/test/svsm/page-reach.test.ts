@@ -184,7 +184,7 @@ describe('an instruction', () => {
   });
 });
 
-test('an error of `trace` after an instruction is no fault of the step, even if it looks like one', () => {
+test('an error of `trace` after an instruction is not a fault of the step, even if it looks like one', () => {
   const cpu = { guest: { machine: { trace: unresolvedFault } } };
   const answers: number[] = [];
   const { it } = reach();
