@@ -22,8 +22,9 @@ export function sortedChangelog(text: string): string {
   for (const part of version.split(/^### /m).slice(1)) {
     const isPatch = part.startsWith('Patch');
     for (const entry of part.split(/^(?=- )/m).slice(1)) {
-      const { heading, line } = sorted(entry.trimEnd(), isPatch);
-      entries.get(heading)!.push(line);
+      const { heading, line } = sorted(entry.trimEnd().replaceAll(/^[ \t]+$/gm, ''), isPatch);
+      // Changesets writes a line for each commit that changed a dependency, and their versions below the last one.
+      if (line !== '') entries.get(heading)!.push(line);
     }
   }
   const filled = [...entries].filter(([, lines]) => lines.length > 0);
@@ -33,7 +34,7 @@ export function sortedChangelog(text: string): string {
 
 function sorted(entry: string, isPatch: boolean): { heading: Heading; line: string } {
   if (/^- Updated dependencies\b/.test(entry)) {
-    const line = entry.replace(/ \[([\da-f]{7,}(?:, [\da-f]{7,})*)\]/, '');
+    const line = entry.replaceAll(/^- .*\n?/gm, '').replaceAll(/^ +- /gm, '- ');
     return { heading: 'Dependencies', line };
   }
   const [, hash, marker, body = ''] = /^- (?:([\da-f]{7,}): )?(Changed: )?([\s\S]*)$/.exec(entry) ?? [];

@@ -24,8 +24,10 @@ const WRITTEN = `# @svsm/pagetable
 ### Patch Changes
 
 - 97f4f2d: Loops are faster.
-- Updated dependencies [97f4f2d, 5d8b58e]
+- Updated dependencies [97f4f2d]
+- Updated dependencies [5d8b58e]
   - @svsm/address@0.2.0
+  - @svsm/memory-region@0.3.0
 
 ## 0.2.0
 
@@ -58,8 +60,8 @@ const SORTED = `# @svsm/pagetable
 
 ### Dependencies
 
-- Updated dependencies
-  - @svsm/address@0.2.0
+- @svsm/address@0.2.0
+- @svsm/memory-region@0.3.0
 
 ## 0.2.0
 
@@ -70,6 +72,8 @@ const SORTED = `# @svsm/pagetable
 
 test('the newest version is sorted, with links; older ones stay', () => {
   expect(sortedChangelog(WRITTEN)).toBe(SORTED);
+  // Changesets indents a blank line within an entry.
+  expect(sortedChangelog(WRITTEN.replace('.\n\n  `', '.\n  \n  `'))).toBe(SORTED);
 });
 
 test('a version that is sorted stays as it is, and so does a changelog without versions', () => {
