@@ -1,5 +1,4 @@
-import type { Address, PageSize, PhysAddr, VirtAddr } from '@svsm/address';
-import { showInConsoles } from '@svsm/address';
+import { type Address, PageSize, type PhysAddr, showInConsoles, type VirtAddr } from '@svsm/address';
 import { isRegionError, RegionError } from './region-error.ts';
 
 /**
@@ -135,8 +134,10 @@ class Cursor<A extends Address> implements PageCursor<A> {
     });
   }
 
-  readonly count: number;
-  readonly pageSize: PageSize;
+  readonly count: number = 0;
+  readonly pageSize: PageSize = PageSize.Regular;
+  /** The binary logarithm of the page size. */
+  readonly #shift: number = 0;
   readonly #startLow: number = 0;
   readonly #startHigh: number = 0;
   /** The result of each step. The object is always the same, so a step makes no garbage. */
@@ -151,6 +152,7 @@ class Cursor<A extends Address> implements PageCursor<A> {
   constructor(start: A, count: number, pageSize: PageSize) {
     this.count = count;
     this.pageSize = pageSize;
+    this.#shift = 31 - Math.clz32(pageSize);
     CELL[0] = start;
     this.#startLow = HALVES[0]!;
     this.#startHigh = HALVES[1]!;
@@ -185,16 +187,15 @@ class Cursor<A extends Address> implements PageCursor<A> {
   }
 
   goTo(index: number): this {
-    if (!Number.isInteger(index) || index < 0 || index >= this.count) {
-      const expected =
-        this.count === 0 ? 'the region is empty' : `pass an integer from 0 to ${this.count - 1}`;
-      throw new RegionError('INVALID_ARGUMENT', { what: 'index', value: index, expected });
+    if (typeof index !== 'number' || (index | 0) !== index || index < 0 || index >= this.count)
+      this.#goFar(index);
+    else {
+      const shift = this.#shift;
+      const start = this.#startLow;
+      const low = (start + (index << shift)) | 0;
+      this.#low = low;
+      this.#high = (this.#startHigh + (index >>> (32 - shift)) + (low >>> 0 < start >>> 0 ? 1 : 0)) | 0;
     }
-    // Exact: a page size is a power of two.
-    const bytes = index * this.pageSize;
-    const low = (this.#startLow >>> 0) + (bytes >>> 0);
-    this.#low = low | 0;
-    this.#high = (this.#startHigh + Math.floor(bytes / 2 ** 32) + (low >= 2 ** 32 ? 1 : 0)) | 0;
     this.#index = index;
     this.#end = this.count;
     return this;
@@ -219,6 +220,20 @@ class Cursor<A extends Address> implements PageCursor<A> {
 
   [Symbol.iterator](): this {
     return this;
+  }
+
+  /** Sets the address of a page whose index does not fit an int32, which no loop has. */
+  #goFar(index: number): void {
+    if (!Number.isInteger(index) || index < 0 || index >= this.count) {
+      const expected =
+        this.count === 0 ? 'the region is empty' : `pass an integer from 0 to ${this.count - 1}`;
+      throw new RegionError('INVALID_ARGUMENT', { what: 'index', value: index, expected });
+    }
+    // Exact: a page size is a power of two.
+    const bytes = index * this.pageSize;
+    const low = (this.#startLow >>> 0) + (bytes >>> 0);
+    this.#low = low | 0;
+    this.#high = (this.#startHigh + Math.floor(bytes / 2 ** 32) + (low >= 2 ** 32 ? 1 : 0)) | 0;
   }
 }
 

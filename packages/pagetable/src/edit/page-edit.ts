@@ -68,13 +68,27 @@ export class PageEdit {
     const shared = options?.shared ?? false;
     if (shared) this.requireEncryption('a shared mapping');
     const bits = requireFlags(flags, level, this.#format, this.#config);
+    if (level === 0 && !shared) this.#writer.allow(flags);
     const paddrLow = lowOf(paddr, refusePhysical, this.#format);
-    const paddrHigh = highOf();
+    this.mapTo(level, low, high, paddrLow, highOf(), bits, shared, options?.remap ?? false);
+  }
+
+  /** Maps the page of `level` at an address to a physical one, with flags that are checked. */
+  mapTo(
+    level: number,
+    low: number,
+    high: number,
+    paddrLow: number,
+    paddrHigh: number,
+    bits: number,
+    shared: boolean,
+    remap: boolean,
+  ): void {
     requireFrame(paddrLow, paddrHigh, level, this.#format);
     const entryLow = paddrLow | (bits & 0x1fff) | PteFlags.Present | (level > 0 ? PteFlags.Large : 0);
     const entryHigh = paddrHigh | (bits & 0xfff0_0000) | this.#visibility(shared);
     if (level === 0 && this.#writer.tryFill(low, high, entryLow, entryHigh)) return;
-    this.#walkAndMap(level, low, high, entryLow, entryHigh, options?.remap ?? false);
+    this.#walkAndMap(level, low, high, entryLow, entryHigh, remap);
   }
 
   /** Everything after a failed fill. */

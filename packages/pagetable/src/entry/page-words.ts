@@ -9,6 +9,9 @@ import { CELL, HALVES } from './words.ts';
  * is what it uses, even if the object that it was passed answers differently each time.
  */
 
+/** The last address of 64 bits. */
+const LAST = 0xffff_ffff_ffff_ffffn;
+
 /** Throws the error for a value that is neither an address of 64 bits nor a cursor. @param context - passed on to it */
 type Refuse<Context> = (page: unknown, context: Context, options: ErrorOptions) => never;
 
@@ -17,36 +20,41 @@ type Refuse<Context> = (page: unknown, context: Context, options: ErrorOptions) 
  *
  * @throws RegionError `NOT_ON_PAGE`; the error of `refuse`
  */
-export function lowOf<Context>(
+export const lowOf = <Context>(
   page: Address | PageCursor<Address>,
   refuse: Refuse<Context>,
   context: Context,
-): number {
-  let cause: unknown;
+): number => {
   if (typeof page === 'bigint') {
     // Reading the cell to compare would make a bigint.
-    if (page >= 0n && page <= 0xffff_ffff_ffff_ffffn) {
-      CELL[0] = page;
-      return HALVES[0]! | 0;
+    if (page < 0n || page > LAST) return refuseValue(page, refuse, context, undefined);
+    CELL[0] = page;
+    return HALVES[0]! | 0;
+  }
+  return lowOfCursor(page, refuse, context);
+};
+
+/** As {@link lowOf}, for a page that is no address. As a function of its own, it takes no room in a loop over addresses. */
+const lowOfCursor = <Context>(
+  page: PageCursor<Address>,
+  refuse: Refuse<Context>,
+  context: Context,
+): number => {
+  let cause: unknown;
+  try {
+    const { low, high } = page;
+    if ((low | 0) === low && (high | 0) === high) {
+      HALVES[1] = high;
+      return low;
     }
-  } else {
-    try {
-      const { low, high } = page;
-      if ((low | 0) === low && (high | 0) === high) {
-        HALVES[1] = high;
-        return low;
-      }
-    } catch (error) {
-      cause = error;
-    }
+  } catch (error) {
+    cause = error;
   }
   return refuseValue(page, refuse, context, cause);
-}
+};
 
 /** Bits 63:32 of the address that {@link lowOf} has just read, as an int32. The next use of the cell overwrites them. */
-export function highOf(): number {
-  return HALVES[1]! | 0;
-}
+export const highOf = (): number => HALVES[1]! | 0;
 
 /** Refuses a virtual page. @throws PageTableError `NON_CANONICAL` */
 export function refuseVirtual(

@@ -12,11 +12,11 @@ import {
 import type { PageTableEntry } from '../entry/entry-format.ts';
 import type { PageRange, VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
-import { highOf, lowOf, refuseVirtual } from '../entry/page-words.ts';
+import { highOf, lowOf, refusePhysical, refuseVirtual } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import type { EntryFlags } from '../entry/pte-flags.ts';
 import { LeafScan } from '../walk/leaf-scan.ts';
-import { type LeafWriter, UNABLE } from '../walk/leaf-writer.ts';
+import type { LeafWriter } from '../walk/leaf-writer.ts';
 import {
   guardedListing,
   LISTING_OPTIONS,
@@ -27,6 +27,7 @@ import {
   mappingsOf,
 } from '../walk/mappings.ts';
 import { tablesOf } from '../walk/table-census.ts';
+import type { Translator } from '../walk/translator.ts';
 import { type MappedPage, pageAt, type Walk, walkOf } from '../walk/walk.ts';
 import { setOwner, type TableOwner } from './table-owner.ts';
 
@@ -57,10 +58,12 @@ export abstract class PageMapper {
   readonly config: PagingConfig;
   readonly #owner: TableOwner;
   readonly #writer: LeafWriter;
+  readonly #translator: Translator;
 
   protected constructor(owner: unknown) {
     this.#owner = owner as TableOwner;
     this.#writer = this.#owner.cursor.writer;
+    this.#translator = this.#owner.cursor.translator;
     setOwner(this, this.#owner);
     this.config = this.#owner.config;
   }
@@ -78,7 +81,12 @@ export abstract class PageMapper {
   map4k(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<0>, options?: MapOptions): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf();
-    this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
+    if (options === undefined && this.#writer.allows(flags)) {
+      const paddrLow = lowOf(paddr, refusePhysical, this.#owner.space.format);
+      const paddrHigh = highOf();
+      if (this.#writer.tryMap(low, high, paddrLow, paddrHigh)) return;
+      this.#owner.edit.mapTo(0, low, high, paddrLow, paddrHigh, flags, false, false);
+    } else this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
   }
 
   /**
@@ -155,7 +163,7 @@ export abstract class PageMapper {
   setShared4k(vaddr: VirtPage): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf();
-    if (this.#writer.isFree && this.#writer.flip(low, high, true) !== UNABLE) return;
+    if (this.#writer.flipDirect(low, high, true)) return;
     this.#owner.at(low, high).edit.setVisibility('setShared4k', low, high, true);
   }
 
@@ -168,7 +176,7 @@ export abstract class PageMapper {
   setEncrypted4k(vaddr: VirtPage): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf();
-    if (this.#writer.isFree && this.#writer.flip(low, high, false) !== UNABLE) return;
+    if (this.#writer.flipDirect(low, high, false)) return;
     this.#owner.at(low, high).edit.setVisibility('setEncrypted4k', low, high, false);
   }
 
@@ -327,12 +335,7 @@ export abstract class PageMapper {
   translate(vaddr: VirtPage): PhysAddr | undefined {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf();
-    const { cursor, space, guard } = this.#owner;
-    guard.requireIdle();
-    cursor.seek(low, high);
-    if (!cursor.isPresent) return undefined;
-    const size = PAGE_SIZES[cursor.level]!;
-    return space.format.byteAddress(cursor.entryLow, cursor.entryHigh, size, low & (size - 1));
+    return this.#translator.translate(low, high);
   }
 
   /**
@@ -343,12 +346,7 @@ export abstract class PageMapper {
   frameAt(vaddr: VirtPage): number | undefined {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf();
-    const { cursor, space, guard } = this.#owner;
-    guard.requireIdle();
-    cursor.seek(low, high);
-    if (!cursor.isPresent) return undefined;
-    const offset = low & (PAGE_SIZES[cursor.level]! - 1);
-    return space.format.frame(cursor.entryLow, cursor.entryHigh, cursor.level) + (offset >>> 12);
+    return this.#translator.frameAt(low, high);
   }
 
   /**

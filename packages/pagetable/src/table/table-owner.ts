@@ -123,7 +123,7 @@ export class TableOwner {
       upperChanged: part?.upperChanged ?? ((...change) => this.upperChanged(...change)),
     };
     this.cursor = new TableCursor(this.space);
-    this.cursor.writer.isDirect = this.#isPlain && tlb === undefined;
+    this.cursor.writer.serve(this.#isPlain, this.#isPlain && tlb === undefined);
     this.edit = new PageEdit(this.space, this.cursor, config, freeEmptyTables);
   }
 
@@ -212,7 +212,7 @@ export class TableOwner {
     if (slot === undefined) this.#slots.delete(index);
     else this.#slots.set(index, slot);
     this.#isPlain = this.#slots.size === 0 && this.#selfMap < 0;
-    this.cursor.writer.isDirect = this.#isPlain && this.space.tlb === undefined;
+    this.cursor.writer.serve(this.#isPlain, this.#isPlain && this.space.tlb === undefined);
     for (const entries of [this.foreign, this.kept]) {
       if (slot === undefined) entries.delete(index);
       else entries.add(index);

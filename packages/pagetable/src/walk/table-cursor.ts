@@ -7,6 +7,7 @@ import { frameAddress, indexAt, isCanonical, MAX_LEVELS, raw } from '../entry/wo
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import { LeafWriter } from './leaf-writer.ts';
 import type { TableSpace } from './table-space.ts';
+import { Translator } from './translator.ts';
 
 const NOWHERE = new Uint32Array(2);
 /** Not an epoch, as in {@link LeafWriter}. */
@@ -57,6 +58,8 @@ export class TableCursor {
 
   /** Stores to the leaf table that was stored to last. */
   readonly writer: LeafWriter;
+  /** Translates addresses, from the page directory of the last walk on. */
+  readonly translator: Translator;
 
   readonly #memory: PhysMemory;
   readonly #format: EntryFormat;
@@ -102,6 +105,7 @@ export class TableCursor {
     this.#part = top === levels - 1 ? -1 : base / SPANS[levels - 1]!;
     this.#reservedHi = format.reservedHi;
     this.writer = new LeafWriter(memory, frames.guard, format);
+    this.translator = new Translator(memory, frames.guard, this, format);
   }
 
   get entryLow(): number {
@@ -256,6 +260,7 @@ export class TableCursor {
     this.#isRetired = true;
     this.#known = Known.Nothing;
     this.writer.close();
+    this.translator.close();
   }
 
   /** @throws PageTableError `DESTROYED` */
@@ -336,6 +341,12 @@ export class TableCursor {
   #openWriter(): void {
     if (this.#known !== Known.Leaf) return;
     this.writer.open(this.low, this.high, this.#words, this.#base, this.#epoch);
+  }
+
+  /** Passes the page directory on, if the last walk is remembered from there on. */
+  showDirectory(translator: Translator): void {
+    if (this.#known === Known.Nothing) return;
+    translator.open(this.low, this.high, this.#directory, this.#directoryBase, this.#epoch);
   }
 
   /** Whether one table was used at two levels on the way to the cursor's entry: through a table that leads to itself. */

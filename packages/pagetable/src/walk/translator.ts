@@ -1,0 +1,126 @@
+import type { PhysAddr } from '@svsm/address';
+import type { EntryFormat } from '../entry/entry-format.ts';
+import { PAGE_SIZES } from '../entry/page-sizes.ts';
+import { PteFlags } from '../entry/pte-flags.ts';
+import { raw } from '../entry/words.ts';
+import type { CallGuard } from '../memory/call-guard.ts';
+import type { PhysMemory } from '../memory/phys-memory.ts';
+import type { TableCursor } from './table-cursor.ts';
+
+/** As constants of the module, they leave engines more room to put {@link Translator} into a loop. */
+const PRESENT: number = PteFlags.Present;
+const PRESENT_OR_LARGE: number = PteFlags.Present | PteFlags.Large;
+const NOWHERE = new Uint32Array(2);
+/** Not an epoch, as in the cursor. */
+const NEVER = -1;
+/** The result of {@link Translator.find}: a walk is needed. */
+const NONE = -1;
+
+/**
+ * Translates addresses. Most addresses lie in the same 1 GiB as the last one: for them, it reads two entries, that of the page
+ * directory to which the cursor has walked and that of the leaf table, and stores nothing. The cursor walks for all others: large
+ * pages, entries that are not present or corrupted, and the other places.
+ *
+ * The page directory is that of the cursor's walk, under the epoch of that walk: what ends one, ends the other.
+ */
+export class Translator {
+  // The fields are as in `LeafWriter`, for the same reasons.
+  declare private readonly memory: PhysMemory;
+  declare private readonly guard: CallGuard;
+  declare private readonly cursor: TableCursor;
+  declare private readonly format: EntryFormat;
+  declare private readonly reservedHi: number;
+  declare private readonly frameHi: number;
+  /** The epoch of memory in which the page directory is that of these addresses. */
+  private epoch = NEVER;
+  /** An address that the page directory maps. */
+  private low = 0;
+  private high = 0;
+  /** The array that holds the page directory, and the index at which it begins. */
+  declare private directory: Uint32Array;
+  private base = 0;
+  /** The array in which {@link find} has found an entry. */
+  declare private words: Uint32Array;
+
+  constructor(memory: PhysMemory, guard: CallGuard, cursor: TableCursor, format: EntryFormat) {
+    this.memory = memory;
+    this.guard = guard;
+    this.cursor = cursor;
+    this.format = format;
+    this.reservedHi = format.reservedHi;
+    this.frameHi = format.addressHi & ~format.sharedHi;
+    this.directory = NOWHERE;
+    this.words = NOWHERE;
+  }
+
+  /**
+   * The physical address to which an address translates; `undefined` if it is not mapped.
+   *
+   * @throws PageTableError `BUSY`, and as `TableCursor.seek`
+   */
+  translate(low: number, high: number): PhysAddr | undefined {
+    const at = this.find(low, high);
+    const { format } = this;
+    if (at >= 0) {
+      const { words } = this;
+      return raw((words[at]! & -0x1000) | (low & 0xfff), words[at + 1]! & format.addressHi) as PhysAddr;
+    }
+    const size = this.walk(low, high);
+    if (size === 0) return undefined;
+    const { entryLow, entryHigh } = this.cursor;
+    return format.byteAddress(entryLow, entryHigh, size, low & (size - 1));
+  }
+
+  /** As {@link translate}, the number of the 4 KiB frame. */
+  frameAt(low: number, high: number): number | undefined {
+    const at = this.find(low, high);
+    if (at >= 0) {
+      const { words } = this;
+      return (words[at + 1]! & this.frameHi) * 0x10_0000 + (words[at]! >>> 12);
+    }
+    const size = this.walk(low, high);
+    if (size === 0) return undefined;
+    const { entryLow, entryHigh, level } = this.cursor;
+    return this.format.frame(entryLow, entryHigh, level) + ((low & (size - 1)) >>> 12);
+  }
+
+  /** Notes the page directory for an address, to which a walk arrives in `epoch`. */
+  open(low: number, high: number, directory: Uint32Array, base: number, epoch: number): void {
+    this.epoch = epoch;
+    this.low = low;
+    this.high = high;
+    this.directory = directory;
+    this.base = base;
+  }
+
+  /** Leaves all addresses to the cursor until the next {@link open}. */
+  close(): void {
+    this.epoch = NEVER;
+  }
+
+  /** The index in `words` of the entry that maps an address by a 4 KiB page; {@link NONE} if a walk is needed. */
+  private find(low: number, high: number): number {
+    if (high !== this.high || (low ^ this.low) >>> 30 !== 0) return NONE;
+    const { memory, directory, reservedHi } = this;
+    if (memory.epoch !== this.epoch || this.guard.during !== undefined) return NONE;
+    const above = this.base + ((low >>> 20) & 0x3fe);
+    const upper = directory[above]! | 0;
+    const upperHigh = directory[above + 1]! | 0;
+    if ((upper & PRESENT_OR_LARGE) !== PRESENT || (upperHigh & reservedHi) !== 0) return NONE;
+    const table = (upperHigh & this.frameHi) * 0x10_0000 + (upper >>> 12);
+    const words = memory.words(table, false);
+    const at = memory.wordOffset(table) + ((low >>> 11) & 0x3fe);
+    if ((words[at]! & PRESENT) === 0 || (words[at + 1]! & reservedHi) !== 0) return NONE;
+    this.words = words;
+    return at;
+  }
+
+  /** Walks to an address. Returns the size of the page that maps it; 0 if none does. */
+  private walk(low: number, high: number): number {
+    const { cursor } = this;
+    this.guard.requireIdle();
+    cursor.seek(low, high);
+    cursor.showDirectory(this);
+    return cursor.isPresent ? PAGE_SIZES[cursor.level]! : 0;
+  }
+}
