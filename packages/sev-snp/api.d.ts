@@ -3659,12 +3659,12 @@ export declare class Vcpu implements GuestCpu {
     invlpg(page: VirtPage): void;
     invlpgb(): void;
     flushTlb(): void;
-    read(gva: VirtAddr, length: number, options?: DataAccessOptions): Uint8Array;
-    fetch(gva: VirtAddr, length: number): Uint8Array;
-    write(gva: VirtAddr, bytes: Uint8Array, options?: DataAccessOptions): void;
-    clear(gva: VirtAddr, length: number): void;
-    exchange(gva: VirtAddr, value: number): number;
-    compareExchange(gva: VirtAddr, expected: bigint, value: bigint): bigint;
+    read(page: VirtPage, length: number, options?: DataAccessOptions): Uint8Array;
+    fetch(page: VirtPage, length: number): Uint8Array;
+    write(page: VirtPage, bytes: Uint8Array, options?: DataAccessOptions): void;
+    clear(page: VirtPage, length: number): void;
+    exchange(page: VirtPage, value: number): number;
+    compareExchange(page: VirtPage, expected: bigint, value: bigint): bigint;
     pvalidate(page: VirtPage, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer;
     rmpadjust(page: VirtPage, pageSize: RmpPageSize, adjustment: RmpAdjustment): RmpResult;
     rmpquery(page: VirtPage, vmpl: Vmpl): RmpqueryAnswer;
@@ -3673,7 +3673,7 @@ export declare class Vcpu implements GuestCpu {
     get isRunning(): boolean;
     resume(image: Uint8Array, vmsa: RunnableVmsa): void;
     leave(exitCode: bigint, exitInfo1?: bigint, exitInfo2?: bigint): void;
-    translate(gva: VirtAddr, kind?: 'read' | 'write', update?: boolean): GuestTranslation;
+    translate(page: VirtPage, kind?: 'read' | 'write', update?: boolean): GuestTranslation;
 }
 
 // ., ./cpu

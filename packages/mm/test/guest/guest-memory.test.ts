@@ -1,5 +1,5 @@
-import { PAGE_SIZE, PageSize, physAddr, virtAddr } from '@svsm/address';
-import { virtRegion } from '@svsm/memory-region';
+import { PAGE_SIZE, PageSize, pageOffset, physAddr, virtAddr } from '@svsm/address';
+import { pageAddress, virtRegion } from '@svsm/memory-region';
 import { PtePreset } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
 import { copyFromGuest, copyToGuest } from '../../src/guest/index.ts';
@@ -62,7 +62,7 @@ describe('copyFromGuest and copyToGuest', () => {
     const reads: [number, number][] = [];
     const { read } = vcpu;
     vcpu.read = (gva, length, options) => {
-      reads.push([Number(gva & 0xfffn), length]);
+      reads.push([pageOffset(pageAddress(gva)), length]);
       return read.call(vcpu, gva, length, options);
     };
     copyFromGuest(memory, BigInt(GUEST + PAGE_SIZE - 4), PAGE_SIZE + 8);

@@ -34,7 +34,7 @@ export const lowOf = <Context>(
   return lowOfCursor(page, refuse, context);
 };
 
-/** As {@link lowOf}, for a page that is no address. As a function of its own, it takes no room in a loop over addresses. */
+/** As {@link lowOf}, for a page that is not an address. As a function of its own, it takes no room in a loop over addresses. */
 const lowOfCursor = <Context>(
   page: PageCursor<Address>,
   refuse: Refuse<Context>,

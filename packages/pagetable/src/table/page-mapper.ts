@@ -63,7 +63,7 @@ export abstract class PageMapper {
   protected constructor(owner: unknown) {
     this.#owner = owner as TableOwner;
     this.#writer = this.#owner.cursor.writer;
-    this.#translator = this.#owner.cursor.translator;
+    this.#translator = this.#owner.translator;
     setOwner(this, this.#owner);
     this.config = this.#owner.config;
   }

@@ -25,6 +25,7 @@ import { tablesOf } from '../walk/table-census.ts';
 import { TableCursor } from '../walk/table-cursor.ts';
 import type { TableSpace } from '../walk/table-space.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
+import { Translator } from '../walk/translator.ts';
 import { SharedSubtree } from './shared-subtree.ts';
 
 /**
@@ -75,6 +76,8 @@ export class TableOwner {
   readonly config: PagingConfig;
   readonly space: TableSpace;
   readonly cursor: TableCursor;
+  /** Translates addresses, from the page directory of the cursor's last walk on. */
+  readonly translator: Translator;
   readonly edit: PageEdit;
   /** Indexes of root entries whose tables have another owner: `TableSpace.foreign`. */
   readonly foreign: Set<number> = new Set();
@@ -123,6 +126,7 @@ export class TableOwner {
       upperChanged: part?.upperChanged ?? ((...change) => this.upperChanged(...change)),
     };
     this.cursor = new TableCursor(this.space);
+    this.translator = new Translator(this.space.memory, this.guard, this.cursor, this.space.format);
     this.cursor.writer.serve(this.#isPlain, this.#isPlain && tlb === undefined);
     this.edit = new PageEdit(this.space, this.cursor, config, freeEmptyTables);
   }
@@ -225,6 +229,7 @@ export class TableOwner {
     for (const subtree of [...this.shares.values()]) subtree.leave(this);
     this.#slots.clear();
     this.cursor.retire();
+    this.translator.close();
   }
 
   /** All pages that these tables can map. */

@@ -7,7 +7,6 @@ import { frameAddress, indexAt, isCanonical, MAX_LEVELS, raw } from '../entry/wo
 import type { PhysMemory } from '../memory/phys-memory.ts';
 import { LeafWriter } from './leaf-writer.ts';
 import type { TableSpace } from './table-space.ts';
-import { Translator } from './translator.ts';
 
 const NOWHERE = new Uint32Array(2);
 /** Not an epoch, as in {@link LeafWriter}. */
@@ -15,6 +14,12 @@ const NEVER = -1;
 
 /** The part of the last walk that is remembered: leaf table and page directory, the directory alone, or nothing. */
 const Known = { Leaf: 0, Directory: 1, Nothing: 2 } as const;
+
+/** Reads the page directory to which a walk has arrived. */
+export interface DirectoryReader {
+  /** Notes the page directory for an address, to which a walk arrives in `epoch`. */
+  open(low: number, high: number, directory: Uint32Array, base: number, epoch: number): void;
+}
 
 /**
  * A place in the tables below one root: the entry that a walk has found. An address is two 32-bit halves, an entry two
@@ -58,8 +63,6 @@ export class TableCursor {
 
   /** Stores to the leaf table that was stored to last. */
   readonly writer: LeafWriter;
-  /** Translates addresses, from the page directory of the last walk on. */
-  readonly translator: Translator;
 
   readonly #memory: PhysMemory;
   readonly #format: EntryFormat;
@@ -105,7 +108,6 @@ export class TableCursor {
     this.#part = top === levels - 1 ? -1 : base / SPANS[levels - 1]!;
     this.#reservedHi = format.reservedHi;
     this.writer = new LeafWriter(memory, frames.guard, format);
-    this.translator = new Translator(memory, frames.guard, this, format);
   }
 
   get entryLow(): number {
@@ -260,7 +262,6 @@ export class TableCursor {
     this.#isRetired = true;
     this.#known = Known.Nothing;
     this.writer.close();
-    this.translator.close();
   }
 
   /** @throws PageTableError `DESTROYED` */
@@ -344,9 +345,9 @@ export class TableCursor {
   }
 
   /** Passes the page directory on, if the last walk is remembered from there on. */
-  showDirectory(translator: Translator): void {
+  showDirectory(reader: DirectoryReader): void {
     if (this.#known === Known.Nothing) return;
-    translator.open(this.low, this.high, this.#directory, this.#directoryBase, this.#epoch);
+    reader.open(this.low, this.high, this.#directory, this.#directoryBase, this.#epoch);
   }
 
   /** Whether one table was used at two levels on the way to the cursor's entry: through a table that leads to itself. */

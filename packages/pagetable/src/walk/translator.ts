@@ -5,7 +5,7 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import { raw } from '../entry/words.ts';
 import type { CallGuard } from '../memory/call-guard.ts';
 import type { PhysMemory } from '../memory/phys-memory.ts';
-import type { TableCursor } from './table-cursor.ts';
+import type { DirectoryReader, TableCursor } from './table-cursor.ts';
 
 /** As constants of the module, they leave engines more room to put {@link Translator} into a loop. */
 const PRESENT: number = PteFlags.Present;
@@ -23,7 +23,7 @@ const NONE = -1;
  *
  * The page directory is that of the cursor's walk, under the epoch of that walk: what ends one, ends the other.
  */
-export class Translator {
+export class Translator implements DirectoryReader {
   // The fields are as in `LeafWriter`, for the same reasons.
   declare private readonly memory: PhysMemory;
   declare private readonly guard: CallGuard;
@@ -84,7 +84,6 @@ export class Translator {
     return this.format.frame(entryLow, entryHigh, level) + ((low & (size - 1)) >>> 12);
   }
 
-  /** Notes the page directory for an address, to which a walk arrives in `epoch`. */
   open(low: number, high: number, directory: Uint32Array, base: number, epoch: number): void {
     this.epoch = epoch;
     this.low = low;

@@ -54,7 +54,7 @@ const CALLS: readonly Call[] = [
     (table) => table.map4k(at(0x2000), physAddr(2n ** 44n), PtePreset.Data),
   ],
   [
-    'a frame that is no address',
+    'a frame that is not an address',
     'OUTSIDE_PHYSICAL_RANGE',
     (table) => table.map4k(at(0x2000), -1n as PhysAddr, PtePreset.Data),
   ],

@@ -25,9 +25,11 @@ export function cachedFrame(
   options: DataAccessOptions,
 ): number {
   if (typeof gva !== 'bigint' || !Number.isInteger(length) || length <= 0) return -1;
+  // Reading the cell to compare would make a bigint.
+  if (gva < 0n || gva > 0xffff_ffff_ffff_ffffn) return -1;
   CELL[0] = gva;
   const low = HALVES[0]!;
-  if (CELL[0] !== gva || (low & 0xfff) + length > PAGE_SIZE) return -1;
+  if ((low & 0xfff) + length > PAGE_SIZE) return -1;
   const page = mmu.privatePage(gva, kind, options);
   if (page === undefined) return -1;
   CELL[0] = page.frame;

@@ -1,5 +1,4 @@
-import type { VirtAddr } from '@svsm/address';
-import { showInConsoles } from '@svsm/address';
+import { pageOffset, showInConsoles, type VirtAddr } from '@svsm/address';
 import type { VirtPage } from '@svsm/memory-region';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireFunction, requireInteger, requireUint64 } from '../formats/arguments.ts';
@@ -230,12 +229,12 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Reads `length` bytes from `gva` on, page by page. O(length + pages · levels²).
+   * Reads `length` bytes from an address, or from the start of a page on, page by page. O(length + pages · levels²).
    *
    * @throws SnpError `INVALID_ARGUMENT` for a length that is not an integer from 0 on, or options that do not exist; SnpFault
    */
-  read(gva: VirtAddr, length: number, options: DataAccessOptions = NO_OPTIONS): Uint8Array {
-    return this.#copyOut(gva, length, 'read', options);
+  read(page: VirtPage, length: number, options: DataAccessOptions = NO_OPTIONS): Uint8Array {
+    return this.#copyOut(addressOf(page), length, 'read', options);
   }
 
   /**
@@ -243,33 +242,34 @@ export class Vcpu implements GuestCpu {
    *
    * @throws as {@link Vcpu.read}
    */
-  fetch(gva: VirtAddr, length: number): Uint8Array {
-    return this.#copyOut(gva, length, 'fetch', NO_OPTIONS);
+  fetch(page: VirtPage, length: number): Uint8Array {
+    return this.#copyOut(addressOf(page), length, 'fetch', NO_OPTIONS);
   }
 
   /**
-   * Writes `bytes` from `gva` on, across pages. If one page cannot be written, nothing is.
+   * Writes `bytes` from an address, or from the start of a page on, across pages. If one page cannot be written, nothing is.
    *
    * @throws SnpError `INVALID_ARGUMENT` for bytes that are not a `Uint8Array`, or options that do not exist; SnpFault
    */
-  write(gva: VirtAddr, bytes: Uint8Array, options: DataAccessOptions = NO_OPTIONS): void {
+  write(page: VirtPage, bytes: Uint8Array, options: DataAccessOptions = NO_OPTIONS): void {
+    const gva = addressOf(page);
     if (!isBytes(bytes)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
     const frame = this.#cachedFrame(gva, bytes.length, 'write', options);
     if (frame >= 0) {
-      const offset = Number(gva & 0xfffn);
-      this.guest.machine.memory.writeFrame(frame, offset, bytes, this.guest.key);
+      this.guest.machine.memory.writeFrame(frame, pageOffset(gva), bytes, this.guest.key);
       return;
     }
     this.#runner.run(gva, 'write', () => storeBytes(this.#path, gva, bytes, options));
   }
 
   /**
-   * Writes `length` zeros from `gva` on, with the checks and faults of {@link write}. Zeros cost no memory. 2 MiB that guest,
+   * Writes `length` zeros from an address, or from the start of a page on, with the checks and faults of {@link write}. Zeros cost no memory. 2 MiB that guest,
    * host and RMP have as one page are one access, O(levels²), and one entry of a `NestedTlb`; else O(pages · levels²).
    *
    * @throws SnpError `INVALID_ARGUMENT` for a length that is not an integer from 0 on; SnpFault
    */
-  clear(gva: VirtAddr, length: number): void {
+  clear(page: VirtPage, length: number): void {
+    const gva = addressOf(page);
     this.#runner.run(gva, 'write', () => storeZeros(this.#path, gva, length, NO_OPTIONS));
   }
 
@@ -279,7 +279,8 @@ export class Vcpu implements GuestCpu {
    *
    * @throws SnpError `INVALID_ARGUMENT`; SnpFault as {@link write}
    */
-  exchange(gva: VirtAddr, value: number): number {
+  exchange(page: VirtPage, value: number): number {
+    const gva = addressOf(page);
     requireInteger('the byte', value, 0, 0xff);
     return this.#exchange(gva, 1, () => Uint8Array.of(value))[0]!;
   }
@@ -288,10 +289,11 @@ export class Vcpu implements GuestCpu {
    * CMPXCHG of 8 bytes with LOCK: writes `value` if `expected` was there, and returns what was there. Rights, faults and exits
    * are those of {@link exchange}. O(levels²).
    *
-   * @param gva - a multiple of 8
+   * @param page - a multiple of 8, or a cursor
    * @throws SnpError `INVALID_ARGUMENT`; SnpFault as {@link write}
    */
-  compareExchange(gva: VirtAddr, expected: bigint, value: bigint): bigint {
+  compareExchange(page: VirtPage, expected: bigint, value: bigint): bigint {
+    const gva = addressOf(page);
     requireQword(gva, expected, value);
     const next = (before: Uint8Array): Uint8Array =>
       integerOf(before) === expected ? bytesOfInteger(value, 8) : before;
@@ -409,23 +411,24 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Translates `gva` with the rights for `kind`, without the RMP checks of the page itself. A nested page fault is
+   * Translates an address, or the start of a page, with the rights for `kind`, without the RMP checks of the page itself. A nested page fault is
    * thrown: the hypervisor cannot resolve it.
    *
    * @param update - whether it counts as an access, which fills the TLB and sets accessed bits, as an operand of an
    *   instruction does: `false` if not given
    */
-  translate(gva: VirtAddr, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
-    const { gpa, isPrivate, page } = this.#mmu.translate(gva, kind, { update });
+  translate(page: VirtPage, kind: 'read' | 'write' = 'read', update = false): GuestTranslation {
+    const gva = addressOf(page);
+    const { gpa, isPrivate, page: found } = this.#mmu.translate(gva, kind, { update });
     const access = guestPhysAccess(this.#mmu, gpa, gva, kind, isPrivate);
     const nested = translateNested(this.guest, access, this.nestedTlb);
-    return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: page.size, nested });
+    return Object.freeze({ gva, gpa, spa: nested.spa, isPrivate, guestSize: found.size, nested });
   }
 
   #copyOut(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Uint8Array {
     const frame = this.#cachedFrame(gva, length, kind, options);
     if (frame >= 0) {
-      return this.guest.machine.memory.readFrame(frame, Number(gva & 0xfffn), length, this.guest.key);
+      return this.guest.machine.memory.readFrame(frame, pageOffset(gva), length, this.guest.key);
     }
     return this.#runner.run(gva, kind, () => loadBytes(this.#path, gva, length, kind, options));
   }

@@ -1,5 +1,5 @@
 import { PAGE_SIZE, physAddr, type VirtAddr } from '@svsm/address';
-import { physRegion } from '@svsm/memory-region';
+import { pageAddress, physRegion } from '@svsm/memory-region';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Vcpu } from '../../src/cpu/vcpu.ts';
@@ -65,7 +65,7 @@ test('whatever a guest asks, the SVSM answers, protects its own memory, and vali
       const read = vcpu.read.bind(vcpu);
       let page = -1;
       vcpu.read = (gva, length) => {
-        const gpa = gpaOf(vcpu, gva);
+        const gpa = gpaOf(vcpu, pageAddress(gva));
         // A read stays inside the page in which the list begins, or is of a whole page: a VMSA.
         if (page >= 0 && length < PAGE_SIZE)
           expect(gpa >= page && gpa + length <= page + PAGE_SIZE).toBe(true);
