@@ -255,11 +255,9 @@ export class Vcpu implements GuestCpu {
     const gva = addressOf(page);
     if (!isBytes(bytes)) refuseArgument('the bytes', bytes, 'pass a Uint8Array');
     const frame = this.#cachedFrame(gva, bytes.length, 'write', options);
-    if (frame >= 0) {
-      this.guest.machine.memory.writeFrame(frame, pageOffset(gva), bytes, this.guest.key);
-      return;
-    }
-    this.#runner.run(gva, 'write', () => storeBytes(this.#path, gva, bytes, options));
+    const { machine } = this.guest;
+    if (frame >= 0) machine.memory.writeFrame(frame, pageOffset(gva), bytes, this.guest.key);
+    else this.#runner.run(gva, 'write', () => storeBytes(this.#path, gva, bytes, options));
   }
 
   /**
@@ -280,9 +278,8 @@ export class Vcpu implements GuestCpu {
    * @throws SnpError `INVALID_ARGUMENT`; SnpFault as {@link write}
    */
   exchange(page: VirtPage, value: number): number {
-    const gva = addressOf(page);
     requireInteger('the byte', value, 0, 0xff);
-    return this.#exchange(gva, 1, () => Uint8Array.of(value))[0]!;
+    return this.#exchange(addressOf(page), 1, () => Uint8Array.of(value))[0]!;
   }
 
   /**
@@ -427,9 +424,8 @@ export class Vcpu implements GuestCpu {
 
   #copyOut(gva: VirtAddr, length: number, kind: AccessKind, options: DataAccessOptions): Uint8Array {
     const frame = this.#cachedFrame(gva, length, kind, options);
-    if (frame >= 0) {
-      return this.guest.machine.memory.readFrame(frame, pageOffset(gva), length, this.guest.key);
-    }
+    const { machine } = this.guest;
+    if (frame >= 0) return machine.memory.readFrame(frame, pageOffset(gva), length, this.guest.key);
     return this.#runner.run(gva, kind, () => loadBytes(this.#path, gva, length, kind, options));
   }
 
