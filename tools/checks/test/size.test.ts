@@ -33,17 +33,17 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { MemoryRegion } from '@svsm/memory-region'; console.log(MemoryRegion);",
-    ceiling: 6360,
+    ceiling: 6470,
     without: ['PageTableError', 'RESERVED_BITS', 'copyWithin'],
   },
   {
     code: "import { RegionSet } from '@svsm/memory-region'; console.log(RegionSet);",
-    ceiling: 9860,
+    ceiling: 10010,
     without: ['PageTableError', 'RESERVED_BITS'],
   },
   {
     code: "import { PageTable } from '@svsm/pagetable'; console.log(PageTable);",
-    ceiling: 26270,
+    ceiling: 26910,
     without: ['onStaleUse', 'copyWithin'],
   },
   {
@@ -58,23 +58,23 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { Vmr, mappings } from '@svsm/mm/vm'; console.log(Vmr, mappings);",
-    ceiling: 33650,
+    ceiling: 34300,
     without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE'],
   },
   {
     code: "import { addressSpaceLayout, MemoryMap } from '@svsm/mm/layout'; console.log(addressSpaceLayout, MemoryMap);",
-    ceiling: 12630,
+    ceiling: 12750,
     without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'RESERVED_BITS'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 26820, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 15750, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 35300, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 20380, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 56160, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 75000, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 22910, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 83120, without: ['deposit'] },
+    formats: { ceiling: 26990, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 15900, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 36070, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 20520, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 57070, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 75690, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 23050, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 83830, without: ['deposit'] },
   }),
 ];
 
