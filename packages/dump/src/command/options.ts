@@ -118,7 +118,9 @@ function parse(args: readonly string[]) {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code?.startsWith('ERR_PARSE_ARGS') !== true) throw error;
-    throw new UsageError(message.split('\n')[0], { cause: error });
+    // The rest is about operands that begin with a minus, of which there are none.
+    const problem = /^[^\n]*?(?=\. |\.?\n|\.?$)/.exec(message)?.[0] ?? message;
+    throw new UsageError(`${problem}: see --help`, { cause: error });
   }
 }
 

@@ -297,7 +297,7 @@ test('--help lists commands, options and exit codes', () => {
 
 describe('wrong usage', () => {
   test.each<[string[], number, RegExp]>([
-    [['--jsno', CASE_F], 2, /Unknown option '--jsno'/],
+    [['--jsno', CASE_F], 2, /^svsm-dump: Unknown option '--jsno': see --help\n$/],
     [['runs', CASE_F, '--within', '0-ffff800000000000'], 2, /canonical virtual address/],
     [['runs', CASE_F, '--cpu', '1'], 2, /there is no CPU 1/],
     [['/none/such'], 3, /\/none\/such: ENOENT/],
