@@ -7,7 +7,7 @@ import {
   pageNumber,
   showInConsoles,
 } from '@svsm/address';
-import { requireGuest, requirePages, requireVcpu } from '../cpu/context-checks.ts';
+import { requireGuest, requirePages } from '../cpu/context-checks.ts';
 import type { GuestContext, VcpuContext } from '../cpu/platform.ts';
 import { requireInteger } from '../formats/arguments.ts';
 import { copyOfBytes } from '../formats/byte-fields.ts';
@@ -77,8 +77,6 @@ export class HostileHypervisor extends Hypervisor {
    * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
    */
   remap(guest: GuestContext, gpa: PhysAddr, spa: SysPhysAddr): void {
-    requireGuest(guest);
-    Phys.assertIsAddress(gpa);
     SysPhys.assertIsAddress(spa);
     this.hide(guest, gpa);
     guest.nested.map(gpa, spa, PageSize.Regular);
@@ -91,7 +89,6 @@ export class HostileHypervisor extends Hypervisor {
    */
   hide(guest: GuestContext, gpa: PhysAddr): SysPhysAddr | undefined {
     requireGuest(guest);
-    Phys.assertIsAddress(gpa);
     const old = guest.nested.lookup(gpa);
     if (old === undefined) return undefined;
     guest.nested.split4k(gpa);
@@ -105,8 +102,7 @@ export class HostileHypervisor extends Hypervisor {
    * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
    */
   swap(guest: GuestContext, a: PhysAddr, b: PhysAddr): void {
-    requireGuest(guest);
-    Phys.assertIsAddress(a);
+    // Before the first step: `hide` checks one address after the other.
     Phys.assertIsAddress(b);
     const [ofA, ofB] = [this.hide(guest, a), this.hide(guest, b)];
     if (ofB !== undefined) guest.nested.map(a, ofB, PageSize.Regular);
@@ -121,7 +117,6 @@ export class HostileHypervisor extends Hypervisor {
   alias(guest: GuestContext, gpa: PhysAddr, other: PhysAddr): void {
     requireGuest(guest);
     Phys.assertIsAddress(gpa);
-    Phys.assertIsAddress(other);
     const target = guest.nested.lookup(other);
     if (target !== undefined) this.remap(guest, gpa, target.spa);
   }
@@ -155,7 +150,6 @@ export class HostileHypervisor extends Hypervisor {
     requireGuest(guest);
     requireGuest(owner);
     Phys.assertIsAddress(gpa);
-    Phys.assertIsAddress(ownerGpa);
     const target = owner.nested.lookup(ownerGpa);
     if (target !== undefined) this.remap(guest, gpa, target.spa);
   }
@@ -166,8 +160,6 @@ export class HostileHypervisor extends Hypervisor {
    * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
    */
   unassign(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
-    requireGuest(guest);
-    Phys.assertIsAddress(gpa);
     if (!this.splitPage(guest, gpa)) return undefined;
     return this.rmpupdate(guest.nested.lookup(gpa)?.spa as SysPhysAddr, { assigned: false });
   }
@@ -178,7 +170,6 @@ export class HostileHypervisor extends Hypervisor {
    * @throws SnpError `INVALID_ARGUMENT` if `guest` is not a guest; AddressError for an address of another type
    */
   move(guest: GuestContext, gpa: PhysAddr, to: PhysAddr): RmpResult | undefined {
-    requireGuest(guest);
     requirePages(gpa, to);
     if (!this.splitPage(guest, gpa)) return undefined;
     const { spa } = guest.nested.lookup(gpa) as { spa: SysPhysAddr };
@@ -194,7 +185,6 @@ export class HostileHypervisor extends Hypervisor {
    */
   smash(guest: GuestContext, gpa: PhysAddr): RmpResult | undefined {
     requireGuest(guest);
-    Phys.assertIsAddress(gpa);
     const nested = guest.nested.lookup(gpa);
     return nested && this.psmash((nested.spa & -BigInt(PAGE_SIZE_2M)) as SysPhysAddr);
   }
@@ -208,7 +198,6 @@ export class HostileHypervisor extends Hypervisor {
    */
   unsmash(guest: GuestContext, gpa: PhysAddr): boolean {
     requireGuest(guest);
-    Phys.assertIsAddress(gpa);
     const nested = guest.nested.lookup(gpa);
     if (nested === undefined) return false;
     const { firmware } = this.machine;
@@ -240,7 +229,6 @@ export class HostileHypervisor extends Hypervisor {
    */
   mapSmall(guest: GuestContext, gpa: PhysAddr): void {
     requireGuest(guest);
-    Phys.assertIsAddress(gpa);
     if (guest.nested.lookup(gpa) !== undefined) guest.nested.split4k(gpa);
   }
 
@@ -251,7 +239,6 @@ export class HostileHypervisor extends Hypervisor {
    */
   mapHuge(guest: GuestContext, gpa: PhysAddr): void {
     requireGuest(guest);
-    Phys.assertIsAddress(gpa);
     const { nested } = guest;
     const found = nested.lookup(gpa);
     if (found === undefined) return;
@@ -272,7 +259,6 @@ export class HostileHypervisor extends Hypervisor {
   enter(guest: GuestContext, vmpl: number, vcpu: VcpuContext): boolean {
     requireGuest(guest);
     requireInteger('vmpl', vmpl, 0, 3);
-    requireVcpu(vcpu);
     return guest.enterVmpl(vmpl, vcpu);
   }
 
@@ -293,7 +279,6 @@ export class HostileHypervisor extends Hypervisor {
     gpa: PhysAddr,
     captured: Uint8Array,
   ): readonly [RmpResult, RmpResult] | undefined {
-    requireGuest(guest);
     requirePages(gpa);
     const copy = copyOfBytes(captured, 'captured bytes');
     if (!this.splitPage(guest, gpa)) return undefined;

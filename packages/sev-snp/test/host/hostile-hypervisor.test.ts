@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import { INIT_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
 import { failedVmrunCheck } from '../../src/cpu/vmrun.ts';
-import { PageOperation } from '../../src/formats/ghcb-msr.ts';
+import { encodeGhcbMsr, PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { GhcbExit } from '../../src/formats/ghcb-page.ts';
 import { pscEntriesOf } from '../../src/formats/page-state-list.ts';
 import type { RmpEntry } from '../../src/formats/rmp-entry.ts';
@@ -13,6 +13,7 @@ import { requestPageStates } from '../../src/guest/page-state-change.ts';
 import { makePagePrivate, makePageShared } from '../../src/guest/page-visibility.ts';
 import { pageRegion, ValidatedPages } from '../../src/guest/validated-pages.ts';
 import { HostileHypervisor } from '../../src/host/hostile-hypervisor.ts';
+import { messageOf } from '../support/message-of.ts';
 import {
   bytesOf,
   codeOf,
@@ -278,6 +279,81 @@ test('attacks on an unmapped address do nothing', () => {
   host.alias(guest, gpaA, nowhere);
   host.swap(guest, gpaA, nowhere);
   expect(guest.nested.lookup(gpaA)).toBe(undefined);
+});
+
+test('a wrong argument is refused even if nothing is mapped, and changes no mapping', () => {
+  const { host, guest, ...it } = attacked();
+  const nowhere = physAddr(64 * MiB);
+  const wrong = 'x' as never;
+  const address = '"x" is not a physical address: pass a bigint or a safe integer [INVALID_ADDRESS]';
+  const place = '"x" is not a system-physical address: pass a bigint or a safe integer [INVALID_ADDRESS]';
+  const who = 'the guest cannot be "x": pass a guest that launch has returned [INVALID_ARGUMENT]';
+  const before = spaOf({ ...it, guest } as World, A);
+  for (const [call, message] of [
+    [() => host.swap(guest, gpaA, wrong), address],
+    [() => host.remap(guest, gpaA, wrong), place],
+    [() => host.alias(guest, wrong, nowhere), address],
+    [() => host.lend(guest, wrong, guest, nowhere), address],
+    [() => host.lend(wrong, gpaA, guest, nowhere), who],
+    [() => host.beforeSharedRead(wrong, before, 1), who],
+    [() => host.beforeSharedRead(guest, wrong, 1), place],
+    [
+      () => host.beforeSharedRead(guest, before, -1),
+      'length cannot be -1: pass an integer from 0 on [INVALID_ARGUMENT]',
+    ],
+  ] as const) {
+    expect(messageOf(call)).toBe(message);
+  }
+  expect(guest.nested.lookup(gpaA)?.spa).toBe(before);
+});
+
+test('swap moves both pages, or the only one', () => {
+  const it = attacked();
+  const [a, b] = [spaOf(it, A), spaOf(it, B)];
+  it.host.swap(it.guest, gpaA, gpaB);
+  expect([spaOf(it, A), spaOf(it, B)]).toEqual([b, a]);
+  it.host.hide(it.guest, gpaA);
+  it.host.swap(it.guest, gpaA, gpaB);
+  expect([spaOf(it, A), it.guest.nested.lookup(gpaB)]).toEqual([a, undefined]);
+});
+
+test('replay writes the captured bytes only if the page could be taken', () => {
+  const it = attacked();
+  const old = it.host.capture(spaOf(it, A));
+  it.vcpu.write(gvaOf(A), bytesOf('attack at noon'));
+  const now = it.host.capture(spaOf(it, A));
+  it.machine.rmp.setInUse(spaOf(it, A), true);
+  expect(it.host.replay(it.guest, gpaA, old)).toEqual([3, 3]);
+  expect(it.host.capture(spaOf(it, A))).toEqual(now);
+  it.machine.rmp.setInUse(spaOf(it, A), false);
+  expect(it.host.replay(it.guest, gpaA, old)).toEqual([0, 0]);
+  expect(it.host.capture(spaOf(it, A))).toEqual(old);
+});
+
+test('unsmash passes an error on that is no refusal of the firmware', () => {
+  const it = attacked();
+  it.machine.firmware.pageUnsmash = () => {
+    throw new Error('another');
+  };
+  expect(() => it.host.unsmash(it.guest, physAddr(6 * MiB))).toThrow('another');
+});
+
+test('withhold answers a request to run a level, and no other, without serving it', () => {
+  const it = attacked();
+  let entered = 0;
+  it.guest.onEnter(1, () => {
+    entered += 1;
+  });
+  it.host.answers = { withhold: true };
+  const run = encodeGhcbMsr({ type: 'run-vmpl-request', vmpl: 1 });
+  const version = encodeGhcbMsr({ type: 'sev-info-request' });
+  const honest = (withhold: boolean, request: bigint) => {
+    it.host.answers = { withhold };
+    return it.host.vmgexit(it.guest, request, it.vcpu);
+  };
+  expect([honest(true, run), entered]).toEqual([0x017n, 0]);
+  expect([honest(false, run), entered]).toEqual([0x017n, 1]);
+  expect(honest(true, version)).toBe(honest(false, version));
 });
 
 test('substitute fails with a page that RMPUPDATE refuses', () => {
