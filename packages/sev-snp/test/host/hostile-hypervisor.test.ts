@@ -330,7 +330,7 @@ test('replay writes the captured bytes only if the page could be taken', () => {
   expect(it.host.capture(spaOf(it, A))).toEqual(old);
 });
 
-test('unsmash passes an error on that is no refusal of the firmware', () => {
+test('unsmash passes on an error that does not come from the firmware', () => {
   const it = attacked();
   it.machine.firmware.pageUnsmash = () => {
     throw new Error('another');
