@@ -104,7 +104,8 @@ function isSound(event: MachineEvent): boolean {
       case 'rmpadjust':
         return splitInteger(event.gva) && RESULTS.includes(event.result) && fieldsIn(event) === 3;
       case 'flush':
-        return (event.gva === undefined || splitInteger(event.gva)) && fieldsIn(event) === 2;
+        if (!('gva' in event) || fieldsIn(event) !== 2) return false;
+        return event.gva === undefined || splitInteger(event.gva);
       default:
         return false;
     }
