@@ -18,7 +18,7 @@ export function describeValue(value: unknown, expected?: string): string {
     case 'bigint':
       return value < 0n ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
     case 'number':
-      return expected !== undefined && asksForBigint(expected) ? describeNumber(value) : decimal(value);
+      return typeof expected === 'string' && asksForBigint(expected) ? describeNumber(value) : decimal(value);
     case 'string':
       return printable(JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value));
     case 'boolean':

@@ -34,6 +34,10 @@ describe('describeValue', () => {
     expect(describeValue(value)).toBe(text);
   });
 
+  test('of a number whose expected words are not text shows the number', () => {
+    expect(describeValue(0.5, Object.create(null))).toBe('0.5');
+  });
+
   test.each([
     [4096, 'pass a bigint of 64 bits', 'the number 4096 (as a bigint: 4096n)'],
     [-0, 'pass the address of a page', 'the number -0 (as a bigint: 0n)'],
