@@ -4,6 +4,7 @@
  * does each other task.
  */
 import { existsSync, globSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ROOT, turbo } from './turbo.ts';
 
@@ -42,6 +43,8 @@ const status = turbo([
   'test',
   '--continue=dependencies-successful',
   '--summarize',
+  // A task keeps about one core busy: more tasks than that only take each other's caches.
+  `--concurrency=${availableParallelism() + 1}`,
   '--output-logs=errors-only',
   '--log-order=grouped',
 ]);
