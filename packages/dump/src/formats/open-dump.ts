@@ -1,6 +1,7 @@
 import { type MemoryEncryption, pagingConfig } from '@svsm/pagetable';
 import {
   itemsOf,
+  readArgument,
   requireBits,
   requireChoice,
   requireInteger,
@@ -108,9 +109,9 @@ export function requireOpenOptions(options: OpenDumpOptions): void {
   requireChoice('levels', levels, [4, 5]);
   if (cr3 !== undefined) requireBits('cr3', cr3, 64);
   for (const range of ram === undefined ? [] : itemsOf('ram', ram, RAM)) {
-    requireOptions('a range of ram', range, ['paddr', 'size', 'offset']);
     for (const field of ['paddr', 'size', 'offset'] as const) {
-      requireInteger(`${field} of a range of ram`, (range as RamRange)[field], 0, MAX_ADDRESS);
+      const value = readArgument('a range of ram', range, RAM, () => (range as RamRange)[field]);
+      requireInteger(`${field} of a range of ram`, value, 0, MAX_ADDRESS);
     }
   }
   if (codecs !== undefined) {

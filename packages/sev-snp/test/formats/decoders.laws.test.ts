@@ -27,6 +27,7 @@ test('no decoder is missing', () => {
       ([, name]) => name!,
     ),
   );
-  // `decodeWords` is `decodeRmpEntry` on the words of a table.
-  expect(found.filter((name) => name !== 'decodeWords' && !(name in DECODERS))).toEqual([]);
+  // `decodeWords` is `decodeRmpEntry` on the words of a table. Another decoder calls each `decode…At` with the place 0.
+  const isPart = (name: string) => name === 'decodeWords' || name.replace(/At$/, '') in DECODERS;
+  expect(found.filter((name) => !isPart(name))).toEqual([]);
 });

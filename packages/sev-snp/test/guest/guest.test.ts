@@ -155,7 +155,10 @@ describe('the options of a guest', () => {
     ],
     [{ nested: {} }, 'nested cannot be a value of type object: pass a NestedTable [INVALID_ARGUMENT]'],
     [{ levels: 6 }, 'levels cannot be 6: pass one of 4, 5 [INVALID_ARGUMENT]'],
-    [{ virtualTom: 1 }, 'virtualTom cannot be 1: pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]'],
+    [
+      { virtualTom: 1 },
+      'virtualTom cannot be the number 1 (as a bigint: 1n): pass an unsigned bigint of 64 bits [INVALID_ARGUMENT]',
+    ],
     [
       { context: sysPhysAddr(0) },
       'the context page cannot be 0x0: pass the context page of an activated guest that has no other Guest [INVALID_ARGUMENT]',
