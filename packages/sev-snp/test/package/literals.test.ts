@@ -28,7 +28,7 @@ const LITERALS: readonly Literal[] = Object.values(TABLES).flatMap(({ literals }
 
 /** The constants that other tests hold whole, and lists of the fields of a type: their types say the same again. */
 const HELD_ELSEWHERE = /^(ERRORS_OF|GHCB_MSR_TYPES|LAUNCH_OPTIONS|VCPU_OPTIONS)\b/;
-/** What files export to compute with. */
+/** Storage that several files compute with. */
 const STORAGE = /^HALVES\b/;
 
 const SRC = fileURLToPath(new URL('../../src/', import.meta.url));
