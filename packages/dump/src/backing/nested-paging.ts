@@ -131,12 +131,13 @@ export class NestedPaging {
   }
 
   /**
-   * The translation of a guest frame, or why it has none. O(levels).
+   * The translation of a guest frame, or why it has none: a table of 4 levels has none from frame 2^36 on. O(levels).
    *
-   * @throws DumpError `INVALID_ARGUMENT` if the table has no such frame; `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
+   * @throws DumpError `INVALID_ARGUMENT` if a table of 5 levels has no such frame; `TRUNCATED_FILE`, `READ_FAILED`, `UNSUPPORTED_FORMAT`
    */
   translate(frame: number): NestedPage | NestedGap {
     requireInteger('frame', frame, 0, SPANS[5] - 1);
+    if (frame >= this.frames) return { obstacle: 'not-present', count: SPANS[5] - frame };
     let rights = ALL;
     let table = Number(this.root >> 12n);
     for (let level = this.levels - 1; level >= 0; level -= 1) {

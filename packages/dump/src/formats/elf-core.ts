@@ -139,6 +139,11 @@ class Loads {
     const size = readSize(fields, 32, () => `the size of ${name}`);
     // QEMU lists device memory without bytes in the file, at offset -1.
     const memorySize = Number(fields.getBigUint64(40, true));
+    if (memorySize < size) {
+      throw new DumpError('INVALID_FILE', {
+        reason: `${name} has ${size} bytes in the file for ${memorySize} bytes of memory`,
+      });
+    }
     if (isInFile) {
       const offset = readSize(fields, 8, () => `the place of ${name}`);
       requireInside({ paddr: start, size, offset, name }, this.#fileSize);

@@ -16,7 +16,7 @@ const MAX_CPUS = 8192;
 
 /**
  * The notes in a PT_NOTE segment. A note is the u32 length of its name, the u32 length of its content, the u32 type, the name
- * and the content, both padded to a multiple of 4 bytes.
+ * and the content, both padded to a multiple of 4 bytes. Zeros may follow the last note.
  *
  * @throws DumpError if a note is truncated
  */
@@ -24,6 +24,7 @@ export function* notesOf(segment: Uint8Array): Generator<Note, undefined, undefi
   const fields = fieldsOf(segment);
   for (let at = 0; at < segment.length; ) {
     const nameAt = at + HEADER_SIZE;
+    if (nameAt > segment.length && segment.subarray(at).every((byte) => byte === 0)) return;
     const nameSize = nameAt <= segment.length ? fields.getUint32(at, true) : 0;
     const size = nameAt <= segment.length ? fields.getUint32(at + 4, true) : 0;
     const contentAt = nameAt + padded(nameSize);

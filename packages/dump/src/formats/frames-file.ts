@@ -94,7 +94,9 @@ function physicalBits(value: unknown): number {
   });
 }
 
+/** The value as text. What is in a list or an object does not count, and may be nested without end. */
 function shown(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
   const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

@@ -105,6 +105,13 @@ function headersOf(source: Source): Headers {
     throw new DumpError('TRUNCATED_FILE', { reason: 'its second header is missing or truncated' });
   }
   const sub = readFields(source, blockSize, SUB_HEADER_SIZE);
+  if (version >= 2 && sub.getInt32(12, true) !== 0) {
+    throw new DumpError('UNSUPPORTED_FORMAT', {
+      reason:
+        'it is a part of a dump that makedumpfile --split has written: ' +
+        'join all parts first: makedumpfile --reassemble PART... DUMP',
+    });
+  }
   const part = (since: number, at: number, name: string): { offset: number; size: number } =>
     version < since
       ? { offset: 0, size: 0 }

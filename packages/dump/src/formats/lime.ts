@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '@svsm/address';
 import { DumpError } from '../source/dump-error.ts';
 import { Notices } from '../source/notices.ts';
 import type { Source } from '../source/source.ts';
@@ -87,12 +88,14 @@ function rangeAt(window: Window, source: Source, at: number, index: number): Ran
 }
 
 function plainContentOf(source: Source, plain: readonly Segment[]): DumpContent {
-  const memory = Segments.of(plain, source.size);
+  const notices = new Notices();
+  const memory = Segments.of(plain, source.size, notices);
   return {
     kind: `LiME image, ${plain.length} ${plain.length === 1 ? 'range' : 'ranges'}`,
     source,
     cpus: [],
     memory,
+    notices,
     readFrame: (frame, bytes) => memory.read(source, frame, bytes),
     offsetOf: (paddr) => memory.offsetOf(paddr),
   };
@@ -106,8 +109,9 @@ interface Parts {
 
 function contentOf(source: Source, { plain, packed, frames }: Parts): DumpContent {
   const notices = new Notices();
-  const inFile = Segments.of(plain, source.size);
-  const inFrames = Segments.of(packed, frames.size);
+  const inFile = Segments.of(plain, source.size, notices);
+  const inFrames = Segments.of(packed, frames.size, notices, 'its unpacked content');
+  const copy = new Uint8Array(PAGE_SIZE);
   const count = plain.length + packed.length;
   return {
     kind: `AVML image, ${count} ${count === 1 ? 'range' : 'ranges'}`,
@@ -120,10 +124,18 @@ function contentOf(source: Source, { plain, packed, frames }: Parts): DumpConten
         yield* inFile;
       },
     },
-    readFrame: withoutDamage(
-      (frame, bytes) => inFrames.read(frames, frame, bytes) || inFile.read(source, frame, bytes),
-      notices,
-    ),
+    readFrame: withoutDamage((frame, bytes) => {
+      if (!inFrames.read(frames, frame, bytes)) return inFile.read(source, frame, bytes);
+      const isTwice = inFile.bytes > 0 && inFile.read(source, frame, copy);
+      if (isTwice && copy.some((byte, i) => byte !== bytes[i])) {
+        const paddr = `0x${(frame * PAGE_SIZE).toString(16)}`;
+        notices.add(
+          'copies-differ',
+          `the page at ${paddr} has different bytes in a compressed range and in another one; the compressed one is used`,
+        );
+      }
+      return true;
+    }, notices),
     offsetOf: (paddr) => inFile.offsetOf(paddr),
   };
 }

@@ -15,7 +15,10 @@ export class NoteFacts {
   add(segment: Uint8Array): void {
     for (const note of notesOf(segment)) {
       if (isQemuNote(note)) this.cpus.push(cpuOfNote(note, this.cpus.length));
-      if (note.name === VMCOREINFO) this.kernel ??= kernelFactsOf(note.bytes);
+      if (note.name !== VMCOREINFO) continue;
+      // One without facts does not hide another.
+      const facts = kernelFactsOf(note.bytes);
+      if (Object.keys(facts).length > 0) this.kernel ??= facts;
     }
   }
 }

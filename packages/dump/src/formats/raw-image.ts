@@ -1,3 +1,4 @@
+import { Notices } from '../source/notices.ts';
 import type { Source } from '../source/source.ts';
 import type { Dump, DumpContent } from './dump.ts';
 import { type Segment, Segments } from './segments.ts';
@@ -21,7 +22,8 @@ export function openRawImage(
   shapes: readonly TableShape[],
 ): DumpContent {
   const given = ram.length > 0 ? { ranges: ram, sane: 0 } : bestLayout(source, shapes);
-  const memory = Segments.of(given.ranges, source.size);
+  const notices = new Notices();
+  const memory = Segments.of(given.ranges, source.size, notices);
   const split = ram.length === 0 && given.ranges.length > 1 ? given.ranges[0]!.size : undefined;
   return {
     kind:
@@ -33,6 +35,7 @@ export function openRawImage(
     isLayoutOpen: ram.length === 0,
     cpus: [],
     memory,
+    notices,
     readFrame: (frame, bytes) => memory.read(source, frame, bytes),
     offsetOf: (paddr) => memory.offsetOf(paddr),
   };

@@ -24,6 +24,12 @@ export interface MemoryRange {
   readonly isZero: boolean;
 }
 
+interface SegmentsOptions {
+  readonly zeros?: Runs | undefined;
+  readonly notices?: Notices | undefined;
+  readonly container?: string | undefined;
+}
+
 const PHYSICAL_END = 2 ** 52;
 /** The most places that one byte may have. A kernel's vmcore has its text at two. */
 const MAX_COPIES = 4;
@@ -45,6 +51,7 @@ export class Segments {
   readonly #layers: readonly Runs[];
   readonly #zeros: Runs;
   readonly #notices: Notices | undefined;
+  readonly #container: string;
 
   /**
    * Takes runs of physical addresses in any order. O(n log n).
@@ -52,7 +59,7 @@ export class Segments {
    * @param zeros - ranges that read as zero where no run has them
    * @throws DumpError
    */
-  constructor(runs: Runs, { zeros = new Runs(), notices }: { zeros?: Runs; notices?: Notices } = {}) {
+  constructor(runs: Runs, { zeros = new Runs(), notices, container = 'the file' }: SegmentsOptions = {}) {
     const joined = runs.joined();
     this.bytes = joined.covered();
     this.#layers = joined.layers(MAX_COPIES, (paddr) => {
@@ -63,20 +70,23 @@ export class Segments {
     this.#zeros = zeros.joined();
     this.zeroBytes = zeros.length === 0 ? 0 : joined.with(this.#zeros).covered() - this.bytes;
     this.#notices = notices;
+    this.#container = container;
   }
 
   /**
    * Takes segments in any order.
    *
+   * @param notices - where to say that copies of the same memory differ
+   * @param container - what the places are in
    * @throws DumpError
    */
-  static of(segments: Iterable<Segment>, fileSize: number): Segments {
+  static of(segments: Iterable<Segment>, fileSize: number, notices?: Notices, container?: string): Segments {
     const runs = new Runs();
     for (const segment of segments) {
       requireInside(segment, fileSize);
       runs.add(segment.paddr, segment.paddr + segment.size, segment.offset - segment.paddr);
     }
-    return new Segments(runs);
+    return new Segments(runs, { notices, container });
   }
 
   /** Whether some memory is at several places in the file. */
@@ -153,7 +163,7 @@ export class Segments {
     const first = this.offsetOf(physAddr(paddr));
     this.#notices?.add(
       'copies-differ',
-      `physical address 0x${paddr.toString(16)} has different bytes at ${first} and at ${place} in the file; ` +
+      `physical address 0x${paddr.toString(16)} has different bytes at ${first} and at ${place} in ${this.#container}; ` +
         'the first is used',
     );
   }

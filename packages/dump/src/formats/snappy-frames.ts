@@ -29,6 +29,7 @@ export class SnappyFrames implements Source {
   readonly #cached: Map<number, Uint8Array> = new Map();
   readonly #window: Window;
   #size = 0;
+  #skipped = 0;
 
   constructor(packed: Source) {
     this.#packed = packed;
@@ -57,7 +58,7 @@ export class SnappyFrames implements Source {
       if (type === COMPRESSED || type === PLAIN) this.#add(at + CHECKSUM, size - CHECKSUM, type);
       else if (type < SKIPPABLE) {
         throw new DumpError('INVALID_FILE', { reason: `its snappy chunk at byte ${at} has type ${type}` });
-      }
+      } else this.#skip();
       at += size;
     }
     if (this.#size > end) {
@@ -86,14 +87,18 @@ export class SnappyFrames implements Source {
     this.#packed.close();
   }
 
+  /** Chunks without content count too: a hostile file can have nothing else. */
+  #skip(): void {
+    this.#skipped += 1;
+    if (this.#skipped > MAX_CHUNKS) throw tooMany();
+  }
+
   #add(place: number, size: number, type: number): void {
     const unpacked = type === PLAIN ? size : this.#unpackedSize(place, size);
     if (size <= 0 || unpacked === undefined || unpacked > MAX_CHUNK || unpacked === 0) {
       throw new DumpError('INVALID_FILE', { reason: `its snappy chunk at byte ${place} has no sound size` });
     }
-    if (this.#chunks.length === MAX_CHUNKS) {
-      throw new DumpError('OUTSIDE_LIMITS', { reason: `it has more than ${MAX_CHUNKS} snappy chunks` });
-    }
+    if (this.#chunks.length === MAX_CHUNKS) throw tooMany();
     this.#chunks.add(this.#size, this.#size + unpacked, place - this.#size);
     this.#sizes.push(type === PLAIN ? 0 : size);
     this.#size += unpacked;
@@ -119,6 +124,10 @@ export class SnappyFrames implements Source {
     this.#cached.set(index, content);
     return content;
   }
+}
+
+function tooMany(): DumpError {
+  return new DumpError('OUTSIDE_LIMITS', { reason: `it has more than ${MAX_CHUNKS} snappy chunks` });
 }
 
 function truncated(at: number): DumpError {

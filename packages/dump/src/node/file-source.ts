@@ -42,9 +42,14 @@ export class FileSource implements Source {
 /** Opens the file at `path` for reading. */
 export function openFile(path: string): number {
   const fd = openSync(path, 'r');
-  if (!fstatSync(fd).isDirectory()) return fd;
+  const stats = fstatSync(fd);
+  if (!stats.isDirectory() && !stats.isCharacterDevice()) return fd;
   closeSync(fd);
-  throw new DumpError('READ_FAILED', { reason: 'it is a directory' });
+  // A character device such as /dev/zero may have no end.
+  const reason = stats.isDirectory()
+    ? 'it is a directory'
+    : 'it is a character device: copy its bytes into a file first, or pass them through a pipe';
+  throw new DumpError('READ_FAILED', { reason });
 }
 
 /** Whether `fd` can be read at any position: a file can, a pipe cannot. */

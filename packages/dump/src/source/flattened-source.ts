@@ -70,26 +70,27 @@ function readRecords(flat: Source): { records: Runs; size: number } {
   const records = new Runs();
   const window = new Window(flat);
   let size = 0;
-  for (let at = HEADER; ; ) {
-    if (at + RECORD_HEADER > flat.size) throw truncated(records.length);
+  for (let at = HEADER, index = 0; ; index += 1) {
+    // Empty records count too: a hostile file can have them without end.
+    if (index > MAX_RECORDS) {
+      throw new DumpError('OUTSIDE_LIMITS', {
+        reason: `the flattened dump has more than ${MAX_RECORDS} records`,
+      });
+    }
+    if (at + RECORD_HEADER > flat.size) throw truncated(index);
     const { fields, offset } = window.at(at, RECORD_HEADER);
     const place = fields.getBigUint64(offset);
     if (place === END) return { records, size };
     const length = fields.getBigUint64(offset + 8);
     if (place + length > 2n ** 52n) {
       throw new DumpError('INVALID_FILE', {
-        reason: `record ${records.length} of the flattened dump ends at byte 0x${(place + length).toString(16)}`,
+        reason: `record ${index} of the flattened dump ends at byte 0x${(place + length).toString(16)}`,
       });
     }
     const start = Number(place);
     const end = start + Number(length);
     at += RECORD_HEADER;
-    if (at + (end - start) > flat.size) throw truncated(records.length);
-    if (records.length === MAX_RECORDS) {
-      throw new DumpError('OUTSIDE_LIMITS', {
-        reason: `the flattened dump has more than ${MAX_RECORDS} records`,
-      });
-    }
+    if (at + (end - start) > flat.size) throw truncated(index);
     records.add(start, end, at - start);
     size = Math.max(size, end);
     at += end - start;

@@ -209,3 +209,14 @@ describe('a nested page table', () => {
     }).toThrow(/more than 1048576/);
   });
 });
+
+test('a table of 4 levels has no guest frames from 2^36 on', () => {
+  const words = new BigUint64Array(TABLES * 512);
+  words[0] = 0x1007n;
+  words[512] = 0xb7n | (1n << 30n);
+  for (const format of ['ept', 'npt'] as const) {
+    const nested = new NestedPaging(readerOf(words), { format, pointer: 0n });
+    expect(nested.translate(5)).toMatchObject({ frame: 0x4_0005, pageSize: 2 ** 30 });
+    expect(nested.translate(2 ** 36 + 5)).toEqual({ obstacle: 'not-present', count: 2 ** 45 - 2 ** 36 - 5 });
+  }
+});

@@ -75,6 +75,11 @@ describe('an ELF core', () => {
       (copy) => copy.writeBigUInt64LE(2n ** 60n, 248 + 32),
       /size of program header 1 is 0x1000000000000000/,
     ],
+    [
+      'with a segment of more bytes than memory',
+      (copy) => copy.writeBigUInt64LE(0xfffn, 248 + 40),
+      /program header 1 has 4096 bytes in the file for 4095 bytes of memory/,
+    ],
     ['with memory above 2^52', (copy) => copy.writeBigUInt64LE(2n ** 52n - 1n, 248 + 24), /beyond 2\^52/],
     [
       'with notes outside the file',

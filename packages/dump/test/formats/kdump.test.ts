@@ -127,6 +127,12 @@ describe('a kdump-compressed dump', () => {
       /bitmaps have 0 bytes/,
     ],
     ['many pages', (file) => file.writeBigUInt64LE(2n ** 32n, 4192), 'OUTSIDE_LIMITS', /4294967296 pages/],
+    [
+      'another part of a split dump',
+      (file) => file.writeInt32LE(1, 4096 + 12),
+      'UNSUPPORTED_FORMAT',
+      /makedumpfile --reassemble/,
+    ],
     ['long notes', (file) => fill(file, 1n, 2n ** 30n), 'OUTSIDE_LIMITS', /1073741824 bytes/],
     ['notes outside', (file) => fill(file, 2n ** 30n, 8n), 'TRUNCATED_FILE', /beyond the end of the file/],
     [

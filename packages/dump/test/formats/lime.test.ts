@@ -57,6 +57,48 @@ describe.each([
   });
 });
 
+describe('overlapping ranges', () => {
+  const changed = Buffer.from(TABLES);
+  changed[0x1000 + 8 * 7] = 1;
+  const packed = { chunks: [0x1000] };
+
+  test.each([
+    ['LiME', {}, {}, 'at 4184 and at 20600 in the file; the first is used'],
+    ['AVML', packed, packed, 'at 4152 and at 20536 in its unpacked content; the first is used'],
+    ['both', packed, {}, 'in a compressed range and in another one; the compressed one is used'],
+  ])('of %s have a warning where their bytes differ', (_, how, other, places) => {
+    const dump = open(
+      limeFile([
+        { ...LOW, ...how },
+        { ...LOW, bytes: changed, ...other },
+      ]),
+    );
+    const frame = Buffer.alloc(4096);
+    expect(dump.readFrame(1, frame)).toBe(true);
+    expect(dump.notices?.take()).toEqual([]);
+    expect(dump.readFrame(2, frame)).toBe(true);
+    expect(frame).toEqual(TABLES.subarray(0x1000, 0x2000));
+    const [notice, ...others] = dump.notices?.take() ?? [];
+    expect(notice?.warning).toBe('copies-differ');
+    expect(notice?.message).toContain(`0x20`);
+    expect(notice?.message).toContain(`has different bytes ${places}`);
+    expect(others).toEqual([]);
+  });
+
+  test('of a raw image have it too', () => {
+    const image = Buffer.concat([TABLES, changed]);
+    const ram = [0, TABLES.length].map((offset) => ({ paddr: 0, size: TABLES.length, offset }));
+    const dump = openDump(bytesSource(image), { ram });
+    expect(dump.readFrame(1, Buffer.alloc(4096))).toBe(true);
+    expect(dump.notices?.take()).toMatchObject([{ warning: 'copies-differ' }]);
+  });
+
+  test('may come in any order', () => {
+    const dump = open(limeFile([HIGH, LOW]));
+    expect(Array.from(dump.memory!, ({ start }) => start)).toEqual([0x1000n, 0x1_0000_0000n]);
+  });
+});
+
 test('random ranges and chunks have the bytes that were written', () => {
   const chunks = fc.option(fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 5 }), {
     nil: undefined,

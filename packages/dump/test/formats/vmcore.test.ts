@@ -111,4 +111,44 @@ describe('a vmcore with the text of the kernel twice', () => {
       expect(rows((await runHere([path, '--cr3', '1004000'])).stdout)).toEqual(RUNS);
     },
   );
+
+  test('may have an empty VMCOREINFO before the one that counts', async () => {
+    const path = temporary('twice', withNotes([Buffer.from('VMCOREINFO\0\0'), Buffer.alloc(0)]));
+    expect(rows((await runHere([path])).stdout)).toEqual(RUNS);
+  });
+
+  test.each([4, 8, 12, 100])('may have %i zeros after its notes', async (zeros) => {
+    const file = kernelCore(LOADS, INFO);
+    file.writeBigUInt64LE(file.readBigUInt64LE(64 + 32) + BigInt(zeros), 64 + 32);
+    expect(rows((await runHere([temporary('padded', file)])).stdout)).toEqual(RUNS);
+  });
+
+  test('may not end within a note', async () => {
+    const file = kernelCore(LOADS, INFO);
+    const [at, size] = [64 + 8, 64 + 32].map((field) => Number(file.readBigUInt64LE(field))) as [
+      number,
+      number,
+    ];
+    file.writeUInt8(1, at + size + 3);
+    file.writeBigUInt64LE(BigInt(size + 4), 64 + 32);
+    await expect(runHere([temporary('cut', file)])).rejects.toThrow(/of its notes is truncated/);
+  });
 });
+
+/** The vmcore with a note of this name and content before its others. */
+function withNotes([name, content]: readonly [Buffer, Buffer]): Buffer {
+  const file = kernelCore(LOADS, INFO);
+  const [at, size] = [64 + 8, 64 + 32].map((field) => Number(file.readBigUInt64LE(field))) as [
+    number,
+    number,
+  ];
+  const header = Buffer.alloc(12);
+  header.writeUInt32LE(name.indexOf(0) + 1, 0);
+  header.writeUInt32LE(content.length, 4);
+  const note = Buffer.concat([header, name, content]);
+  const rest = Buffer.from(file.subarray(at, at + size));
+  note.copy(file, at);
+  rest.copy(file, at + note.length);
+  file.writeBigUInt64LE(BigInt(size + note.length), 64 + 32);
+  return file;
+}

@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { coreFile, framesFile, sparseFile, tableOf } from './core-file.ts';
 import { flattened, kdumpFile } from './kdump-file.ts';
 import { kernelCore } from './kernel-core.ts';
+import { limeFile } from './lime-file.ts';
 
 const TABLE = 0x67n;
 const MANY = 60_000;
@@ -35,6 +36,7 @@ const core = (tables: readonly Buffer[]): Buffer =>
   coreFile({ segments: [{ paddr: 0x1000n, bytes: Buffer.concat(tables) }], cpus: [{ cr3: 0x1000n }] });
 const all = (entry: bigint): Buffer =>
   tableOf(Object.fromEntries(Array.from({ length: 512 }, (_, i) => [i, entry])));
+const deepList = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
 const cpuNotes = (count: number): Buffer => {
   const one = coreFile({ segments: [], cpus: [{ cr3: 0x1000n }] }).subarray(192 + 56);
   return Buffer.concat(Array.from({ length: count }, () => one));
@@ -128,6 +130,8 @@ export const HOSTILE: Readonly<Record<string, () => Buffer>> = {
   'repeated empty tables': () =>
     core([all(0x2000n | TABLE), all(0x3000n | TABLE), all(0x4000n | TABLE), tableOf({})]),
   'deep JSON': () => gzipSync(framesFile('['.repeat(2 ** 20), [])),
+  'deep JSON as a register': () => gzipSync(framesFile(`{"cr3":${deepList(2 ** 18)}}`, [])),
+  'deep JSON as a width': () => gzipSync(framesFile(`{"maxphyaddr":${deepList(2 ** 18)}}`, [])),
   'a large JSON number': () => framesFile(`{"cr3":${'9'.repeat(2 ** 19)}}`, []),
   'codes in JSON': () => framesFile(`{"cr3":"${[...CODES].filter((one) => one >= ' ').join('')}"}`, []),
   'codes instead of JSON': () => framesFile(`${CODES}{}`, []),
@@ -152,6 +156,14 @@ export const HOSTILE: Readonly<Record<string, () => Buffer>> = {
     const records = Buffer.alloc(4096 + 16 * 2 ** 21 + 32);
     flattened([]).copy(records, 0, 0, 4096);
     return gzipSync(records);
+  },
+  'a flattened dump of empty records without end': () =>
+    sparseFile(2 ** 45, [[0, flattened([]).subarray(0, 4096)]]),
+  'an AVML image of chunks without content': () => {
+    const header = limeFile([{ paddr: 0, bytes: Buffer.alloc(4096), chunks: [4096] }]).subarray(0, 32);
+    const chunks = Buffer.alloc(4 * (2 ** 21 + 10));
+    for (let at = 0; at < chunks.length; at += 4) chunks[at] = 0x80;
+    return gzipSync(Buffer.concat([header, chunks]));
   },
   'a truncated gzip header': () => Buffer.from([0x1f, 0x8b]),
 };
