@@ -693,7 +693,7 @@ export declare function checkTables(view: DumpView, options?: DumpListingOptions
 export declare function compareDumps(before: DumpView, after: DumpView, scope?: DumpListingOptions): Generator<DumpRecord | ChangeRecord | FaultRecord | EndRecord, undefined, undefined>;
 
 // .
-export declare function describeDump(dump: Dump): Generator<FileRecord | CpuRecord | MemoryRecord, undefined, undefined>;
+export declare function describeDump(dump: Dump): Generator<FileRecord | CpuRecord | MemoryRecord | EndRecord, undefined, undefined>;
 
 // .
 export declare function findAppearances(view: DumpView, paddrs: readonly bigint[], options?: FindOptions): Generator<DumpRecord | AppearanceRecord | EndRecord, undefined, undefined>;

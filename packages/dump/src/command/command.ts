@@ -256,6 +256,8 @@ function warningsOf({ dumps, opened }: Printing): WarningRecord[] {
 
 /** A listing of nothing is an answer only for a part of the addresses. Otherwise something is wrong, and a warning says so. */
 function codeOfEnd({ what, count }: EndRecord, { options, opened }: Printing): number {
+  // A dump of page tables only has no ranges of memory.
+  if (options.command === 'info') return ExitCode.Done;
   if (['roots', 'appearances', 'matches', 'bytes', 'ranges'].includes(what) && count === 0)
     return ExitCode.Negative;
   if (count > 0 || (what !== 'runs' && what !== 'pages')) return ExitCode.Done;

@@ -2,9 +2,10 @@
 /** Walks the page tables in memory dumps. `--help` lists commands and options. */
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import { inspect } from 'node:util';
 import { isPageTableError } from '@svsm/pagetable';
 import { isDumpError } from '../source/dump-error.ts';
-import { printable } from '../source/printable.ts';
+import { printable, printableLines } from '../source/printable.ts';
 import { colored, isColored } from './colors.ts';
 import { execute } from './command.ts';
 import { type Options, parseCommandLine } from './options.ts';
@@ -12,6 +13,8 @@ import { Output } from './output.ts';
 import { ExitCode, lineOf, UsageError } from './problem.ts';
 import { Progress } from './progress.ts';
 
+// Whoever has stopped reading the complaints gets the exit code still.
+process.stderr.on('error', () => {});
 const progress = new Progress();
 const output = new Output(progress);
 
@@ -56,10 +59,13 @@ async function main(): Promise<number> {
 function fail(error: unknown): number {
   const isBounds = isPageTableError(error, 'NON_CANONICAL') || isPageTableError(error, 'MISALIGNED');
   if (error instanceof UsageError || isDumpError(error) || isBounds) {
-    complain(lineOf(error));
-    return isDumpError(error) && error.code !== 'NO_SUCH_CPU' ? ExitCode.BadFile : ExitCode.Usage;
+    // The bounds can only be those of --within.
+    complain(isBounds ? `--within: ${lineOf(error as Error)}` : lineOf(error as Error));
+    const isUsage = isBounds || isDumpError(error, 'NO_SUCH_CPU') || isDumpError(error, 'INVALID_ARGUMENT');
+    return isUsage || error instanceof UsageError ? ExitCode.Usage : ExitCode.BadFile;
   }
-  console.error(error);
+  progress.clear();
+  process.stderr.write(`${printableLines(inspect(error))}\n`);
   return ExitCode.Bug;
 }
 
@@ -67,4 +73,6 @@ try {
   process.exitCode = await main();
 } catch (error) {
   process.exitCode = fail(error);
+} finally {
+  progress.clear();
 }

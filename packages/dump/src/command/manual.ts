@@ -65,6 +65,8 @@ export const GROUPS = {
 export interface OptionRow {
   readonly type: 'boolean' | 'string';
   readonly multiple?: boolean;
+  /** A letter that stands for it. */
+  readonly short?: string;
   /** The name of its value. */
   readonly value?: string;
   /** All of its values, or some of them for the completion of shells. */
@@ -287,8 +289,8 @@ export const OPTIONS = {
     group: 'other',
     text: 'print a script that completes commands and options in bash, zsh or fish',
   },
-  version: { type: 'boolean', group: 'other', text: 'print the version' },
-  help: { type: 'boolean', group: 'other', text: 'print this help' },
+  version: { type: 'boolean', short: 'V', group: 'other', text: 'print the version; also -V' },
+  help: { type: 'boolean', short: 'h', group: 'other', text: 'print this help; also -h' },
 } as const satisfies Readonly<Record<string, OptionRow>>;
 
 /** The kinds of files. */

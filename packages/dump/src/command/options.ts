@@ -143,6 +143,9 @@ function operands(
   if (command === 'read' && addresses.length !== 2)
     throw new UsageError('read needs an address and a number of bytes: see --help');
   const numbers = addresses.map((text) => parseHex(text, 'address'));
+  const beyond = numbers.findIndex((paddr) => paddr >= 2n ** 52n);
+  if (command === 'find' && beyond >= 0)
+    throw new UsageError(`find: ${JSON.stringify(addresses[beyond])} is not a physical address below 2^52`);
   const [start = 0n, length = 0n] = numbers;
   if (command === 'read' && start + length > 2n ** 64n)
     throw new UsageError('read: the bytes must end at 2^64 at most');

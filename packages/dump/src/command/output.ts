@@ -19,6 +19,7 @@ export class Output {
     this.#progress = progress;
     // A reader such as `head` may stop reading. This is not an error.
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      progress.clear();
       if (error.code === 'EPIPE') process.exit(ExitCode.Done);
       process.stderr.write(`svsm-dump: cannot write: ${error.message}\n`);
       process.exit(ExitCode.BadFile);

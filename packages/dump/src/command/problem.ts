@@ -1,5 +1,3 @@
-import { isDumpError } from '../source/dump-error.ts';
-
 /** Wrong usage: an unknown option or command, or a wrong value. The message is one line for the user. */
 export class UsageError extends Error {}
 
@@ -18,5 +16,5 @@ export const ExitCode = {
 
 /** The line for the user about an error: its message, without the code at its end. */
 export function lineOf(error: Error): string {
-  return isDumpError(error) ? error.message.replace(/ \[[A-Z_]+\]$/, '') : error.message;
+  return error instanceof UsageError ? error.message : error.message.replace(/ \[[A-Z_]+\]$/, '');
 }

@@ -1,6 +1,6 @@
 import type { Dump } from '../formats/dump.ts';
 import { requireDump } from '../formats/require-dump.ts';
-import type { CpuRecord, FileRecord, MemoryRecord } from './record.ts';
+import type { CpuRecord, EndRecord, FileRecord, MemoryRecord } from './record.ts';
 
 /**
  * The format of a file, the registers of its processors, and its memory.
@@ -10,7 +10,7 @@ import type { CpuRecord, FileRecord, MemoryRecord } from './record.ts';
  */
 export function* describeDump(
   dump: Dump,
-): Generator<FileRecord | CpuRecord | MemoryRecord, undefined, undefined> {
+): Generator<FileRecord | CpuRecord | MemoryRecord | EndRecord, undefined, undefined> {
   requireDump('dump', dump);
   yield { type: 'file', file: dump.name, kind: dump.kind, size: dump.source.size, cpus: dump.cpus.length };
   for (const [cpu, { cpl, ...registers }] of dump.cpus.entries()) {
@@ -19,7 +19,10 @@ export function* describeDump(
     );
     yield { type: 'cpu', cpu, registers: Object.fromEntries(known), cpl: cpl ?? null };
   }
+  let count = 0;
   for (const { start, end, offset, isZero } of dump.memory ?? []) {
+    count += 1;
     yield { type: 'memory', start, end, size: end - start, fileOffset: offset ?? null, isZero };
   }
+  yield { type: 'end', what: 'ranges', count, bytes: null, faults: 0 };
 }

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { COMMANDS, type Command } from '../../src/command/options.ts';
 import { coreFile, tableOf } from '../support/core-file.ts';
 import { fixture, run, runHere, temporary } from '../support/support.ts';
 
@@ -280,6 +281,33 @@ test('summary warns of pages of one half with the rights of the other, and of se
   );
 });
 
+test('each command ends its JSON Lines with an end record', async () => {
+  const operands: Partial<Record<Command, string[]>> = {
+    translate: ['0'],
+    walk: ['0'],
+    find: ['9000'],
+    compare: [OTHER],
+    read: ['0', '10'],
+    search: ['00'],
+    rmp: ['--rmp', '1000-6000'],
+  };
+  // Of a kernel only.
+  for (const command of COMMANDS.filter((name) => name !== 'regions')) {
+    const { stdout } = await runHere([command, CORRUPT, ...(operands[command] ?? []), '--json']);
+    const records = jsonLines(stdout);
+    expect(records[0], command).toHaveProperty(
+      'type',
+      command === 'info' || command === 'roots' || command === 'rmp' ? 'file' : 'dump',
+    );
+    expect(records.at(-1), command).toHaveProperty('type', 'end');
+  }
+});
+
+test('short options are those of other programs', () => {
+  expect(run(['-h']).stdout).toBe(run(['--help']).stdout);
+  expect(run(['-V']).stdout).toBe(run(['--version']).stdout);
+});
+
 test('info prints registers and memory', async () => {
   const { status, stdout } = await runHere(['info', CORRUPT]);
   expect(status).toBe(0);
@@ -300,6 +328,10 @@ describe('wrong usage', () => {
     [['--jsno', CASE_F], 2, /^svsm-dump: Unknown option '--jsno': see --help\n$/],
     [['runs', CASE_F, '--within', '0-ffff800000000000'], 2, /canonical virtual address/],
     [['runs', CASE_F, '--cpu', '1'], 2, /there is no CPU 1/],
+    [['runs', CASE_F, '--within', '800000000000-900000000000'], 2, /^svsm-dump: --within: 0x[^[]*needs\n$/],
+    [['find', CASE_F, '10000000000000'], 2, /find: "10000000000000" is not a physical address below 2\^52/],
+    [['runs', CASE_F, '--rmp-file', CASE_F, '--asid', '5'], 2, /needs the C-bit of the guest/],
+    [['/dev/zero'], 3, /it is a character device/],
     [['/none/such'], 3, /\/none\/such: ENOENT/],
   ])('%j prints one line', (args, code, message) => {
     const { status, stdout, stderr } = run(args);

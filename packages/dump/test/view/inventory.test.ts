@@ -26,5 +26,5 @@ test('describeDump has the file, each processor, and the memory', () => {
     fileOffset: bytes.length - 0x2000,
     isZero: false,
   });
-  expect(others).toEqual([]);
+  expect(others).toEqual([{ type: 'end', what: 'ranges', count: 1, bytes: null, faults: 0 }]);
 });
