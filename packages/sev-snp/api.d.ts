@@ -2634,6 +2634,7 @@ export interface SnpErrorDetails {
         state: PageState | undefined;
         guest: GuestState | undefined;
         status: FirmwareStatus;
+        problem?: string | undefined;
     };
     UNSUPPORTED_VMGEXIT: {
         request: bigint;

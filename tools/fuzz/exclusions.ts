@@ -98,9 +98,22 @@ const VERDICTS: readonly {
   },
   {
     verdict: 'silent',
+    id: /^encodePageInfo$/,
+    label: /^info\.type = -?0$/,
+    reason: 'Any type that fits is encoded: the firmware refuses those that it does not know.',
+  },
+  {
+    verdict: 'silent',
     id: /^(set (Hostile)?Hypervisor\.pageStatesPerExit|processPageStateChange|new SvsmState)$/,
     label: /^(pageStatesPerExit|limit|options\.entriesPerCall) = Infinity$/,
     reason: 'All entries are processed.',
+  },
+  {
+    verdict: 'silent',
+    id: /^(ovmf|svsm)LaunchPages$/,
+    label:
+      /^launch\.(image|svsm|firmware)\.(table|apResetEip|hashesArea)|^launch\.firmware\.(sections|svsmEntry)/,
+    reason: 'The image comes from `decodeOvmfImage`: what this launch does not need of it is not looked at.',
   },
   {
     verdict: 'silent',

@@ -5,6 +5,7 @@ import type { Callable } from './surface.ts';
 import {
   type Finding,
   hasControl,
+  hidesNumber,
   isCoded,
   isControlText,
   isRefusal,
@@ -145,11 +146,6 @@ function isOwn({ nature }: Case, threw: unknown): boolean {
 /** Whether a call may change the state though it throws: a request that is refused leaves its exits, and its registers. */
 function mayChange({ nature, isMeant }: Case, threw: unknown): boolean {
   return nature === 'lie' || nature === 'function' || (isMeant && isRefusal(threw));
-}
-
-/** Whether a message shows a plain decimal as what is not an address, or where it asks for a bigint or an address. */
-function hidesNumber(message: string): boolean {
-  return /^-?\d+ is not|cannot be -?\d+: .*\b(bigint|address)/.test(message);
 }
 
 function invoke({ kind, member }: Callable, receiver: unknown, args: unknown[]): unknown {

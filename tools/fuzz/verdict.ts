@@ -67,6 +67,11 @@ export function isControlText(result: unknown): boolean {
   return typeof result === 'string' && CONTROL_IN_RESULT.test(result);
 }
 
+/** Whether the message about a number where a bigint is due shows it as if the number were right, whatever else it says. */
+export function hidesNumber(message: string): boolean {
+  return /(^|cannot be )-?\d+( is not |:)/.test(message);
+}
+
 /** A value as a report shows it: on one line, cut, and never throwing. */
 export function shown(value: unknown): string {
   let text: string;

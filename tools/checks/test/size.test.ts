@@ -67,10 +67,10 @@ const CASES: readonly Case[] = [
     without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'RESERVED_BITS'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 26990, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    formats: { ceiling: 27060, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     rmp: { ceiling: 15900, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
     memory: { ceiling: 36070, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 20520, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    firmware: { ceiling: 20640, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
     cpu: { ceiling: 57070, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
     guest: { ceiling: 76200, without: ['LAUNCH_UPDATE'] },
     svsm: { ceiling: 23050, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },

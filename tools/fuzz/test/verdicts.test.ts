@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
 import { fuzz, type Report } from '../fuzz.ts';
 import { type Callable, readSurface } from '../surface.ts';
-import { type Finding, hasControl, isCoded } from '../verdict.ts';
+import { type Finding, hasControl, hidesNumber, isCoded } from '../verdict.ts';
 
 const at = (file: string): string => new URL(`fixtures/${file}`, import.meta.url).href;
 const callables = readSurface([{ module: at('broken.js'), types: fileURLToPath(at('broken.d.ts')) }]);
@@ -113,4 +113,10 @@ test('an error of Node is bare, though it has a code', () => {
   }
   expect((thrown as { code: string }).code).toBe('ERR_INVALID_ARG_TYPE');
   expect(isCoded(thrown)).toBe(false);
+});
+
+test('a message that shows a number in place of a bigint as if it were right is caught, whatever words it has', () => {
+  expect(hidesNumber('gpa cannot be 4096: pass a multiple of 4096')).toBe(true);
+  expect(hidesNumber('-1 is not an address')).toBe(true);
+  expect(hidesNumber('gpa cannot be the number 4096 (as a bigint: 4096n): pass a bigint')).toBe(false);
 });

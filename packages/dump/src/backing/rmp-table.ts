@@ -88,7 +88,7 @@ function openAt(readFrame: ReadTableFrame, place: RmpPlace, prefix: string): Rmp
   if (segments !== undefined) requireInteger('the number of segments of the RMP', segments, 0, SEGMENTS);
   const isFlat = segmentShift === undefined;
   if (typeof base !== 'bigint' || base < 0n || base >= ADDRESS_END || base % BigInt(PAGE_SIZE) !== 0n) {
-    refuseArgument('the base of the RMP', base, 'pass a multiple of 4096 below 2^52');
+    refuseArgument('the base of the RMP', base, 'pass a multiple of 4096 below 2^52 as a bigint');
   }
   const memory = new TableMemory(readFrame);
   if (!memory.exists(Number(base))) throw new DumpError('NO_RMP', { paddr: base });

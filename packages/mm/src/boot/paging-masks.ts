@@ -57,5 +57,5 @@ function bitOf(what: string, mask: bigint): number | undefined {
   if (mask === 0n) return undefined;
   const bit = typeof mask === 'bigint' && mask > 0n ? mask.toString(2).length - 1 : -1;
   if (bit >= 32 && bit <= 51 && mask === 1n << BigInt(bit)) return bit;
-  return refuseArgument(what, mask, 'pass 0n, or one bit from bit 32 to bit 51');
+  return refuseArgument(what, mask, 'pass 0n, or a bigint with one bit from bit 32 to bit 51');
 }

@@ -305,7 +305,7 @@ export class Vmr implements Disposable {
 
   #placeAt(at: VirtAddr, size: bigint): MemoryRegion<VirtAddr> {
     if (typeof at !== 'bigint' || at % BigInt(PAGE_SIZE) !== 0n)
-      refuseArgument('the address', at, 'pass a multiple of 4096');
+      refuseArgument('the address', at, 'pass a multiple of 4096 as a bigint');
     const place = this.#kind.isAddress(at) ? MemoryRegion.tryNew(this.#kind, at, size) : undefined;
     if (place === undefined || !this.region.containsRegion(place))
       throw new MmError('OUTSIDE_LAYOUT', { region: textOf(at, size), part: String(this.region) });

@@ -34,7 +34,8 @@ export function requirePlace(guest: GuestContext, gpa: PhysAddr): void {
 export function requirePages(...pages: readonly PhysAddr[]): void {
   for (const gpa of pages) {
     Phys.assertIsAddress(gpa);
-    if (!isPageAligned(gpa)) refuseArgument('the address of a page', gpa, 'pass a multiple of 4096');
+    if (!isPageAligned(gpa))
+      refuseArgument('the address of a page', gpa, 'pass a multiple of 4096 as a bigint');
   }
 }
 

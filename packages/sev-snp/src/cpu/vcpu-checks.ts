@@ -44,7 +44,7 @@ export function requireQword(gva: VirtAddr, expected: bigint, value: bigint): vo
   requireUint64('the expected value', expected);
   requireUint64('the value', value);
   if (typeof gva === 'bigint' && gva % 8n === 0n) return;
-  refuseArgument('the address', gva, 'pass a multiple of 8');
+  refuseArgument('the address', gva, 'pass a multiple of 8 as a bigint');
 }
 
 /** The options of an access. Whether it can be one to a shadow stack, `@svsm/pagetable` decides. */

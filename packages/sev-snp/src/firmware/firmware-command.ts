@@ -1,4 +1,4 @@
-import { PAGE_SIZE, pageNumber } from '@svsm/address';
+import { describeValue, PAGE_SIZE, pageNumber } from '@svsm/address';
 import type { FirmwareStatus } from '../formats/firmware-status.ts';
 import type { GuestState } from '../formats/guest-state.ts';
 import { PageState, stateOfEntry } from '../formats/page-state.ts';
@@ -44,9 +44,23 @@ export class FirmwareCommand {
 
   /** Ends the command. `spa` is the page that does not fit: the context page if not given. */
   refuse(status: FirmwareStatus, spa: SysPhysAddr | undefined = this.#guest?.page, cause?: unknown): never {
-    const page = spa !== undefined && SysPhys.isAddress(spa) ? spa : undefined;
-    const state = page === undefined ? undefined : stateOfEntry(this.#rmp.rawEntry(page));
-    const details = { command: this.#name, spa: page, state, guest: this.#guest?.state, status };
+    if (spa === undefined || SysPhys.isAddress(spa)) return this.#refuse(status, spa, undefined, cause);
+    return this.refuseOperand(`${describeValue(spa, 'an address')} is not an address`);
+  }
+
+  /** Ends the command with INVALID_PARAM, for an operand of the wrong type or width. */
+  refuseOperand(problem: string): never {
+    return this.#refuse('INVALID_PARAM', undefined, problem);
+  }
+
+  #refuse(
+    status: FirmwareStatus,
+    spa: SysPhysAddr | undefined,
+    problem: string | undefined,
+    cause?: unknown,
+  ): never {
+    const state = spa === undefined ? undefined : stateOfEntry(this.#rmp.rawEntry(spa));
+    const details = { command: this.#name, spa, state, guest: this.#guest?.state, status, problem };
     throw new SnpError('FIRMWARE_REFUSED', details, cause === undefined ? undefined : { cause });
   }
 

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
+import { describeValue, PAGE_SIZE, PageSize, type PhysAddr, pageNumber } from '@svsm/address';
 import { GuestState } from '../formats/guest-state.ts';
 import { PageState } from '../formats/page-state.ts';
 import type { RmpEntry, RmpPageSize } from '../formats/rmp-entry.ts';
@@ -57,7 +57,7 @@ export function swapOut(
 ): void {
   const operands = swapOperands(command, options);
   const { source, destination, pageSize = PageSize.Regular, softwareData = 0n } = operands;
-  if (!isSoftwareData(softwareData)) command.refuse('INVALID_PARAM');
+  requireSoftwareData(command, softwareData);
   command.requirePages(context, source, destination);
   const guest = command.guest(context);
   const place = placeOf(command, guest, operands);
@@ -176,9 +176,11 @@ function swapOperands(command: FirmwareCommand, options: SwapOptions): SwapOptio
   return record === undefined ? rest : { ...rest, record: command.operands(record, ['page', 'index']) };
 }
 
-/** Whether a record can keep the value: 64 bits. */
-function isSoftwareData(value: unknown): boolean {
-  return typeof value === 'bigint' && BigInt.asUintN(64, value) === value;
+/** Refuses a value that no record can keep. */
+function requireSoftwareData(command: FirmwareCommand, value: unknown): void {
+  const expected = 'a bigint of 64 bits';
+  if (typeof value === 'bigint' && BigInt.asUintN(64, value) === value) return;
+  command.refuseOperand(`${describeValue(value, expected)} is not ${expected}`);
 }
 
 /** Writes sealed bytes to a page. An array of a page of the firmware ends, as after a change of its entry. */

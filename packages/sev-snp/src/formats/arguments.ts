@@ -102,6 +102,12 @@ function hasMethods(object: Readonly<Record<string, unknown>>, names: readonly s
   return true;
 }
 
+/** For {@link readArgument}: throws for `undefined` and `null`, whose spread is an empty object. */
+export function requireObject<T extends object>(value: T): T {
+  if (typeof value !== 'object' || value === null) throw new TypeError('not an object');
+  return value;
+}
+
 /**
  * The result of `read`, which computes from `value` alone and runs no other code of the caller than that of its properties.
  * An error without a code means that a part of the value has another type.

@@ -144,7 +144,7 @@ export function requireFlags(flags: Readonly<Record<string, boolean>>): void {
 /** @throws SnpError `INVALID_MESSAGE` if `value` is not the address of a 4 KiB page of `bits` bits */
 export function requirePageAddress(field: string, value: bigint, bits: number): void {
   if (splitInteger(value) && (HALVES[0]! & (PAGE_SIZE - 1)) === 0 && HALVES[1]! < 2 ** (bits - 32)) return;
-  refuse(field, value, `pass a multiple of 4096 below 2^${bits}`);
+  refuse(field, value, `pass a multiple of 4096 below 2^${bits} as a bigint`);
 }
 
 /** @throws SnpError `INVALID_MESSAGE` if `value` is not a page size of the RMP */

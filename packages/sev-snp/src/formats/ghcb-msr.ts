@@ -253,7 +253,8 @@ function encodeField(field: Field, value: number | bigint | undefined): bigint {
   const isInteger = as === 'number' ? Number.isSafeInteger(value) : typeof value === 'bigint';
   const integer = isInteger ? BigInt(value as Bytes) : -1n;
   if (integer < 0n || integer > max * unit || (integer & (unit - 1n)) !== 0n) {
-    const expected = `pass ${isAddress ? 'a multiple of 4096' : 'an integer'} from 0 to 0x${(max * unit).toString(16)}`;
+    const kind = isAddress ? 'a multiple of 4096' : as === 'number' ? 'an integer' : 'a bigint';
+    const expected = `pass ${kind} from 0 to 0x${(max * unit).toString(16)}${isAddress ? ' as a bigint' : ''}`;
     throw new SnpError('INVALID_MESSAGE', { field: name, value, expected });
   }
   return isAddress ? integer >> 12n : integer;

@@ -1,6 +1,6 @@
 import { PAGE_SIZE, type PhysAddr, showInConsoles } from '@svsm/address';
-import { refuseArgument as refuse, requireMethods } from './arguments.ts';
-import { type Assumptions, DEFAULT_ASSUMPTIONS } from './assumptions.ts';
+import { refuseArgument as refuse, requireFunction, requireMethods } from './arguments.ts';
+import { type Assumptions, assumptionsOf } from './assumptions.ts';
 import {
   type ByteFields,
   isBytes,
@@ -102,15 +102,15 @@ const INFO: readonly (keyof PageInfo)[] = ['digest', 'contents', 'type', 'gpa', 
  * permissions is AMD-ASPFW's. virtee/sev-snp-measure has the reverse order, and known digests do not decide it: their
  * masks are 0.
  *
- * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, or the address is not a multiple of 4096;
- *   `INVALID_MESSAGE` if another field does not fit
+ * @throws SnpError `INVALID_ARGUMENT` if a digest is not 48 bytes long, the address is not a multiple of 4096, or an
+ *   assumption does not exist; `INVALID_MESSAGE` if another field does not fit
  */
 export function encodePageInfo(info: PageInfo, assumptions: PageInfoAssumptions = {}): Uint8Array {
   requireOptions('the fields of PAGE_INFO', info, INFO);
-  return infoOf(info, assumptions);
+  return infoOf(info, assumptionsOf(assumptions));
 }
 
-function infoOf(info: PageInfo, assumptions: PageInfoAssumptions): Uint8Array {
+function infoOf(info: PageInfo, assumptions: Assumptions): Uint8Array {
   const { digest, contents, type, gpa, permissions = [0, 0, 0], imi = false } = info;
   for (const part of [digest, contents]) requireLength(part, DIGEST_SIZE, 'a digest');
   requirePage(gpa);
@@ -120,8 +120,7 @@ function infoOf(info: PageInfo, assumptions: PageInfoAssumptions): Uint8Array {
   bytes.set(digest);
   bytes.set(contents, CONTENTS);
   writeFields(bytes, PAGE_INFO, { length: PAGE_INFO_SIZE, type, imi: Number(imi), gpa });
-  const { pageInfoMasks = DEFAULT_ASSUMPTIONS.pageInfoMasks } = assumptions;
-  if (pageInfoMasks === 'vmpl1-first') bytes.set(permissions, MASKS + 1);
+  if (assumptions.pageInfoMasks === 'vmpl1-first') bytes.set(permissions, MASKS + 1);
   else bytes.set(permissions.toReversed(), MASKS);
   return bytes;
 }
@@ -149,23 +148,25 @@ export class LaunchDigest {
   }
 
   readonly #sha384: Sha384;
-  readonly #assumptions: PageInfoAssumptions;
+  readonly #assumptions: Assumptions;
   #value: Uint8Array;
   #last: Promise<void> = Promise.resolve();
 
   /**
    * @param from - the digest after pages that were measured before, such as those of a firmware image; 48 zeros if not
    *   given
-   * @throws SnpError `INVALID_ARGUMENT` if it is not 48 bytes long
+   * @throws SnpError `INVALID_ARGUMENT` if it is not 48 bytes long, `sha384` is not a function, or an assumption does not
+   *   exist
    */
   constructor(
     sha384: Sha384,
     from: Uint8Array = new Uint8Array(DIGEST_SIZE),
     assumptions: PageInfoAssumptions = {},
   ) {
+    requireFunction('sha384', sha384);
     requireLength(from, DIGEST_SIZE, 'a digest');
     this.#sha384 = sha384;
-    this.#assumptions = assumptions;
+    this.#assumptions = assumptionsOf(assumptions);
     this.#value = Uint8Array.from(from);
   }
 
@@ -274,5 +275,5 @@ function measuredCopy(type: LaunchPageType, bytes: Uint8Array): Uint8Array {
 
 function requirePage(gpa: PhysAddr): void {
   if (typeof gpa === 'bigint' && gpa % BigInt(PAGE_SIZE) === 0n) return;
-  refuse('the address of a page', gpa, 'pass a multiple of 4096');
+  refuse('the address of a page', gpa, 'pass a multiple of 4096 as a bigint');
 }

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '@svsm/address';
-import { refuseArgument } from './arguments.ts';
+import { refuseArgument, requireIterable } from './arguments.ts';
 import {
   LaunchDigest,
   type LaunchPage,
@@ -24,6 +24,7 @@ export async function launchDigestOf(
   assumptions: PageInfoAssumptions = {},
 ): Promise<Uint8Array> {
   const digest = new LaunchDigest(sha384, from, assumptions);
+  requireIterable('pages', pages);
   for (const page of pages) await digest.update(page);
   return digest.value;
 }

@@ -1,5 +1,6 @@
 import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
 import { readArgument } from './arguments.ts';
+import { isBytes } from './byte-fields.ts';
 import { encodeKernelHashes, KERNEL_HASHES_SIZE, type KernelHashes } from './kernel-hashes.ts';
 import { type LaunchPage, LaunchPageType, VMSA_LAUNCH_GPA } from './launch-digest.ts';
 import { requireApart, requireCount } from './launch-pages.ts';
@@ -92,12 +93,12 @@ function svsmPagesOf(launch: SvsmLaunch): LaunchPage[] {
   requireCount(vcpus);
   if (!Number.isInteger(variablesSize) || variablesSize < 0 || variablesSize % PAGE_SIZE !== 0)
     refuse('the size of the variables', variablesSize, 'pass a multiple of 4096');
-  const end = FOUR_GIB - firmware.bytes.length - variablesSize;
-  const binary = imagePage(svsm, end);
-  const pages = [imagePage(firmware, FOUR_GIB), binary, ...sectionPages(svsm, 'qemu', undefined)];
+  const rom = imagePage(firmware, FOUR_GIB);
+  const binary = imagePage(svsm, Number(rom.gpa) - variablesSize);
+  const pages = [rom, binary, ...sectionPages(svsm, 'qemu', undefined)];
   requireApart(pages);
-  if (svsm.svsmEntry === undefined)
-    refuse('the entry of the SVSM', undefined, 'pass a binary with an SVSM entry');
+  if (typeof svsm.svsmEntry !== 'number')
+    refuse('the entry of the SVSM', svsm.svsmEntry, 'pass a binary with an SVSM entry');
   const vmsa = createSvsmResetVmsa({ ...stateOf(launch), eip: Number(binary.gpa) + svsm.svsmEntry });
   return [...pages, ...new Array<LaunchPage>(vcpus).fill(vmsaPage(vmsa))];
 }
@@ -109,6 +110,7 @@ function stateOf({ cpuSignature, sevFeatures }: Partial<OvmfLaunch>): ResetVmsaO
 function imagePage({ bytes }: OvmfImage, end: number): LaunchPage {
   if (bytes.length > end)
     refuse('the size of an image', bytes.length, `pass at most ${Math.max(end, 0)} bytes`);
+  if (!isBytes(bytes)) refuse('the bytes of an image', bytes, 'pass a Uint8Array');
   return { type: LaunchPageType.Normal, gpa: BigInt(end - bytes.length) as PhysAddr, bytes };
 }
 

@@ -36,7 +36,7 @@ export interface SnpErrorDetails {
   /**
    * The firmware refuses a command with a status. `spa` and `state` are the page that does not fit and its state: of a
    * guest that does not fit, the context page. `guest` is the state of the guest. Each is `undefined` if the command has
-   * none, or if it is not an address.
+   * none, or if it is not an address. `problem` says what is wrong with an operand of the wrong type.
    */
   FIRMWARE_REFUSED: {
     command: string;
@@ -44,6 +44,7 @@ export interface SnpErrorDetails {
     state: PageState | undefined;
     guest: GuestState | undefined;
     status: FirmwareStatus;
+    problem?: string | undefined;
   };
   /** The hypervisor does not reach the GHCB of a VMGEXIT: a shared page is not mapped there. */
   UNSUPPORTED_VMGEXIT: { request: bigint };
@@ -128,10 +129,10 @@ const MESSAGES: MessageTable<SnpErrorDetails> = {
     `${describeValue(needed)} bytes of system memory are needed, but ${describeValue(free)} are free`,
   HOST_INSTRUCTION_FAILED: ({ instruction, spa, result }) =>
     `${instruction} of ${formatAddress(spa)} returned ${nameOfResult(result)} (${result})`,
-  FIRMWARE_REFUSED: ({ command, spa, state, guest, status }) => {
+  FIRMWARE_REFUSED: ({ command, spa, state, guest, status, problem }) => {
     const page = spa === undefined ? '' : ` for ${formatAddress(spa)} in state ${state}`;
     const owner = guest === undefined ? '' : `, of a guest in state ${guest}`;
-    return `${command} is refused${page}${owner}: ${status}`;
+    return `${command} is refused${page}${owner}: ${status}${problem === undefined ? '' : `: ${problem}`}`;
   },
   UNSUPPORTED_VMGEXIT: ({ request }) =>
     `the hypervisor does not reach a GHCB at ${formatAddress(request)}, which is in the GHCB MSR`,

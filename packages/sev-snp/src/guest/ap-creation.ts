@@ -2,7 +2,7 @@ import { PAGE_SIZE, PageSize, Phys, type PhysAddr, type VirtAddr } from '@svsm/a
 import type { VirtPage } from '@svsm/memory-region';
 import type { RmpAdjustment } from '../cpu/guest-instructions.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
-import { readArgument, requireInstance, requireUint64 } from '../formats/arguments.ts';
+import { readArgument, requireInstance, requireObject, requireUint64 } from '../formats/arguments.ts';
 import { copyOfBytes } from '../formats/byte-fields.ts';
 import { GhcbExit } from '../formats/ghcb-page.ts';
 import { addressOf } from '../formats/page-address.ts';
@@ -56,8 +56,16 @@ export function encodeApCreation(creation: ApCreation): { info1: bigint; info2: 
   need('request', Object.values(ApRequest).includes(request), 'pass 0 to 2');
   need('apicId', Number.isInteger(apicId) && apicId >= 0 && apicId < 2 ** 32, 'pass 32 bits');
   need('vmpl', Number.isInteger(vmpl) && vmpl >= 0 && vmpl < VMPL_COUNT, 'pass 0 to 3');
-  need('vmsa', Phys.isAddress(vmsa) && vmsa % BigInt(PAGE_SIZE) === 0n, 'pass a multiple of 4096');
-  need('sevFeatures', typeof sevFeatures === 'bigint' && sevFeatures >> 64n === 0n, 'pass 64 bits');
+  need(
+    'vmsa',
+    Phys.isAddress(vmsa) && vmsa % BigInt(PAGE_SIZE) === 0n,
+    'pass a multiple of 4096 as a bigint',
+  );
+  need(
+    'sevFeatures',
+    typeof sevFeatures === 'bigint' && sevFeatures >> 64n === 0n,
+    'pass a bigint of 64 bits',
+  );
   const info1 = (BigInt(apicId) << 32n) | BigInt((vmpl << 16) | request);
   return { info1, info2: vmsa, rax: sevFeatures };
 }
@@ -174,12 +182,6 @@ export function requestAp(ghcb: Ghcb, creation: ApCreation): void {
   const isDestroyed = (info1 & 0xffffn) === BigInt(ApRequest.Destroy);
   const registers = isDestroyed ? {} : { rax };
   ghcb.vmgexit({ exitCode: GhcbExit.SnpApCreation, info1, info2, registers });
-}
-
-/** Throws for `undefined` and `null`, whose spread is an empty object. */
-function requireObject<T extends object>(value: T): T {
-  if (typeof value !== 'object' || value === null) throw new TypeError('not an object');
-  return value;
 }
 
 const LOWER_LEVELS = [Vmpl.Vmpl1, Vmpl.Vmpl2, Vmpl.Vmpl3] as const;

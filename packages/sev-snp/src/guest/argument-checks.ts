@@ -9,6 +9,7 @@ import {
   requireFunction,
   requireInstance,
   requireMethods,
+  requireObject,
   requireUint64,
 } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
@@ -76,13 +77,9 @@ export function registersOfCall(registers: Partial<SvsmRegisters>): SvsmRegister
 /** Requires a calling area. @throws SnpError `INVALID_ARGUMENT` */
 export function requireArea(area: { readonly gva: VirtAddr; readonly gpa: PhysAddr }): void {
   const expected = 'pass the addresses gva and gpa of a page';
-  const isArea = readArgument(
-    'the calling area',
-    area,
-    expected,
-    () => Virt57.isAddress(area.gva) && Phys.isAddress(area.gpa),
-  );
-  if (!isArea) refuseArgument('the calling area', area, expected);
+  const { gva, gpa } = readArgument('the calling area', area, expected, () => ({ ...requireObject(area) }));
+  if (!Virt57.isAddress(gva)) refuseArgument('gva of the calling area', gva, expected);
+  if (!Phys.isAddress(gpa)) refuseArgument('gpa of the calling area', gpa, expected);
 }
 
 /** A copy of a list. @throws SnpError `INVALID_ARGUMENT` if it is not an array */

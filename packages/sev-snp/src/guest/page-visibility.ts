@@ -194,7 +194,7 @@ function mappedPage(table: PageTable, gva: VirtAddr, shared: boolean): PhysAddr 
     throw new SnpError('INVALID_ARGUMENT', {
       what: 'the page',
       value: gva,
-      expected: 'pass a multiple of 4096',
+      expected: 'pass a multiple of 4096 as a bigint',
     });
   }
   const page = table.lookup(gva);

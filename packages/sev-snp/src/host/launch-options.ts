@@ -261,7 +261,7 @@ function requireTom(tom: bigint | undefined, { end }: GuestRegions, limit: bigin
   const isTop = typeof tom === 'bigint' && tom % BigInt(PAGE_SIZE_2M) === 0n;
   if (isTop && tom >= end && tom + end <= limit) return;
   const last = (limit - end).toString(16);
-  const expected = `pass a multiple of 2 MiB from 0x${end.toString(16)} to 0x${last}`;
+  const expected = `pass a multiple of 2 MiB from 0x${end.toString(16)} to 0x${last} as a bigint`;
   refuse('the virtual top of memory', tom, expected);
 }
 

@@ -84,7 +84,7 @@ export class SvsmCore {
       throw argumentError(
         'the VMSA of a processor',
         vmsa,
-        'pass the VMSA of the first registration, outside of calls',
+        'pass the address of the VMSA of the first registration, outside of calls',
       );
     }
     if (held !== undefined && held.caa === caa) return;
@@ -101,7 +101,8 @@ export class SvsmCore {
     const end = isPage(gpa)
       ? unlessRefused(() => this.#state.claim({}, gpa, PAGE_SIZE, 'change'))
       : undefined;
-    if (end === undefined) throw argumentError(what, gpa, 'pass a page of the guest without another use');
+    if (end === undefined)
+      throw argumentError(what, gpa, 'pass the address of a page of the guest without another use');
     try {
       action();
     } finally {
@@ -114,7 +115,7 @@ export class SvsmCore {
     if (isPage(vmsa) && this.#state.owns(vmsa)) {
       const isVmsa = [...this.#state.processors].some((processor) => processor.vmsa === vmsa);
       if (isVmsa || this.#state.isDeposited(vmsa))
-        throw argumentError('the VMSA', vmsa, 'pass a page without another use');
+        throw argumentError('the VMSA', vmsa, 'pass the address of a page without another use');
       return;
     }
     this.#claimed(vmsa, 'the VMSA', () => {

@@ -169,7 +169,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => requirePages(wrong),
   ],
   [
-    'the address of a page cannot be 0x1001: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the address of a page cannot be 0x1001: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => requirePages(physAddr(0), physAddr(0x1001)),
   ],
   [

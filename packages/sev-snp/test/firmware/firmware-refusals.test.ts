@@ -275,3 +275,28 @@ describe('SNP_PAGE_UNSMASH', () => {
     expect(error?.details).toMatchObject({ command, status: 'INVALID_PAGE_STATE', spa: FIRST });
   });
 });
+
+describe('a number for an address', () => {
+  test.each([
+    [
+      'guestStatus',
+      'SNP_GUEST_STATUS is refused: INVALID_PARAM: the number 4096 (as a bigint: 4096n) is not an address',
+    ],
+    [
+      'activate',
+      'SNP_ACTIVATE is refused: INVALID_PARAM: the number 4096 (as a bigint: 4096n) is not an address',
+    ],
+  ] as const)('%s says that it is a number', (name, message) => {
+    const { firmware } = prepared();
+    const error = thrownBy(() => firmware[name](4096 as never, 1));
+    expect(error?.message).toBe(`${message} [FIRMWARE_REFUSED]`);
+  });
+
+  test('so do the 64 bits of a record', () => {
+    const { firmware, context, spa } = prepared();
+    const options = { source: spa, destination: SEALED, softwareData: 1 as never };
+    expect(thrownBy(() => firmware.swapOut(context, options))?.message).toBe(
+      'SNP_SWAP_OUT is refused: INVALID_PARAM: the number 1 (as a bigint: 1n) is not a bigint of 64 bits [FIRMWARE_REFUSED]',
+    );
+  });
+});

@@ -154,7 +154,7 @@ test.each<[GhcbMsrMessage, object]>([
     {
       field: 'gpa',
       value: 0x1001n,
-      expected: 'pass a multiple of 4096 from 0 to 0xfffffffffffff000',
+      expected: 'pass a multiple of 4096 from 0 to 0xfffffffffffff000 as a bigint',
     },
   ],
   [

@@ -346,10 +346,13 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   ['the length of a digest cannot be 32: pass 48 bytes [INVALID_ARGUMENT]', () => info({ digest: hash })],
   ['the length of a digest cannot be 32: pass 48 bytes [INVALID_ARGUMENT]', () => info({ contents: hash })],
   [
-    'the address of a page cannot be 0x8: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the address of a page cannot be 0x8: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => info({ gpa: 8n }),
   ],
-  ['the address of a page cannot be 0: pass a multiple of 4096 [INVALID_ARGUMENT]', () => info({ gpa: 0 })],
+  [
+    'the address of a page cannot be the number 0 (as a bigint: 0n): pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
+    () => info({ gpa: 0 }),
+  ],
   [
     'gpa cannot be -0x1000: pass an unsigned integer of 64 bits [INVALID_MESSAGE]',
     () => info({ gpa: -4096n }),
@@ -366,7 +369,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   ],
   ['the type of a page cannot be 7: pass 1 to 6 [INVALID_ARGUMENT]', () => update({ type: 7, bytes })],
   [
-    'the address of a page cannot be 0x8: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the address of a page cannot be 0x8: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => update({ gpa: 8n, bytes }),
   ],
   [

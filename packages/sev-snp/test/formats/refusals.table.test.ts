@@ -218,19 +218,19 @@ const ROWS: readonly Row[] = [
   ['x cannot be 512: pass an unsigned integer of 9 bits [INVALID_MESSAGE]', () => requireBits('x', 512, 9)],
   ['y cannot be 1: pass a boolean [INVALID_MESSAGE]', () => requireFlags({ x: true, y: 1 as never })],
   [
-    'x cannot be -0x1000: pass a multiple of 4096 below 2^52 [INVALID_MESSAGE]',
+    'x cannot be -0x1000: pass a multiple of 4096 below 2^52 as a bigint [INVALID_MESSAGE]',
     () => requirePageAddress('x', -0x1000n, 52),
   ],
   [
-    'x cannot be 0x10000000000000: pass a multiple of 4096 below 2^52 [INVALID_MESSAGE]',
+    'x cannot be 0x10000000000000: pass a multiple of 4096 below 2^52 as a bigint [INVALID_MESSAGE]',
     () => requirePageAddress('x', 1n << 52n, 52),
   ],
   [
-    'x cannot be 0x1001: pass a multiple of 4096 below 2^52 [INVALID_MESSAGE]',
+    'x cannot be 0x1001: pass a multiple of 4096 below 2^52 as a bigint [INVALID_MESSAGE]',
     () => requirePageAddress('x', 0x1001n, 52),
   ],
   [
-    'x cannot be 4096: pass a multiple of 4096 below 2^52 [INVALID_MESSAGE]',
+    'x cannot be the number 4096 (as a bigint: 4096n): pass a multiple of 4096 below 2^52 as a bigint [INVALID_MESSAGE]',
     () => requirePageAddress('x', 0x1000 as never, 52),
   ],
   ['x cannot be 1: pass 4096 or 2097152 [INVALID_MESSAGE]', () => requirePageSize('x', 1)],
@@ -374,7 +374,7 @@ const ROWS: readonly Row[] = [
     () => encodeGhcbMsr({ type: 'terminate', reasonSet: 16, reason: 0 }),
   ],
   [
-    'gpa cannot be 0x1: pass a multiple of 4096 from 0 to 0xffffffffff000 [INVALID_MESSAGE]',
+    'gpa cannot be 0x1: pass a multiple of 4096 from 0 to 0xffffffffff000 as a bigint [INVALID_MESSAGE]',
     () => encodeGhcbMsr({ type: 'page-state-request', gpa: 1n, operation: 1 } as never),
   ],
   [

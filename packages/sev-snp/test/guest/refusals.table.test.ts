@@ -92,23 +92,23 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => ap.encodeApCreation({ ...creation, vmpl: 0.5 }),
   ],
   [
-    'vmsa cannot be 0x8: pass a multiple of 4096 [INVALID_MESSAGE]',
+    'vmsa cannot be 0x8: pass a multiple of 4096 as a bigint [INVALID_MESSAGE]',
     () => ap.encodeApCreation({ ...creation, vmsa: 8n as never }),
   ],
   [
-    'vmsa cannot be "x": pass a multiple of 4096 [INVALID_MESSAGE]',
+    'vmsa cannot be "x": pass a multiple of 4096 as a bigint [INVALID_MESSAGE]',
     () => ap.encodeApCreation({ ...creation, vmsa: wrong }),
   ],
   [
-    'sevFeatures cannot be 0x10000000000000000: pass 64 bits [INVALID_MESSAGE]',
+    'sevFeatures cannot be 0x10000000000000000: pass a bigint of 64 bits [INVALID_MESSAGE]',
     () => ap.encodeApCreation({ ...creation, sevFeatures: 1n << 64n }),
   ],
   [
-    'sevFeatures cannot be -0x1: pass 64 bits [INVALID_MESSAGE]',
+    'sevFeatures cannot be -0x1: pass a bigint of 64 bits [INVALID_MESSAGE]',
     () => ap.encodeApCreation({ ...creation, sevFeatures: -1n }),
   ],
   [
-    'sevFeatures cannot be 1: pass 64 bits [INVALID_MESSAGE]',
+    'sevFeatures cannot be the number 1 (as a bigint: 1n): pass a bigint of 64 bits [INVALID_MESSAGE]',
     () => ap.encodeApCreation({ ...creation, sevFeatures: 1 as never }),
   ],
   [
@@ -176,7 +176,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => Ghcb.create(vcpu, table, wrong),
   ],
   [
-    'the page cannot be 0xffff800000400008: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the page cannot be 0xffff800000400008: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => Ghcb.create(vcpu, table, odd),
   ],
   [
@@ -244,7 +244,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   // the GHCB MSR
   ['the processor cannot be "x": pass a Vcpu [INVALID_ARGUMENT]', () => registerGhcb(wrong, physAddr(0))],
   [
-    'gpa cannot be "x": pass a multiple of 4096 from 0 to 0xfffffffffffff000 [INVALID_MESSAGE]',
+    'gpa cannot be "x": pass a multiple of 4096 from 0 to 0xfffffffffffff000 as a bigint [INVALID_MESSAGE]',
     () => registerGhcb(vcpu, wrong),
   ],
   [
@@ -252,7 +252,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => requestPageState(wrong, physAddr(0), 1),
   ],
   [
-    'gpa cannot be "x": pass a multiple of 4096 from 0 to 0xffffffffff000 [INVALID_MESSAGE]',
+    'gpa cannot be "x": pass a multiple of 4096 from 0 to 0xffffffffff000 as a bigint [INVALID_MESSAGE]',
     () => requestPageState(vcpu, wrong, 1),
   ],
   [
@@ -306,7 +306,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => pages.makePageShared(vcpu, table, wrong),
   ],
   [
-    'the page cannot be 0xffff800000400008: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the page cannot be 0xffff800000400008: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => pages.makePageShared(vcpu, table, odd),
   ],
   [
@@ -358,7 +358,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => pages.makePagePrivate(vcpu, table, gva),
   ],
   [
-    'the page cannot be 0xffff800000400008: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the page cannot be 0xffff800000400008: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => pages.makePagePrivate(vcpu, table, odd),
   ],
   [
@@ -511,11 +511,11 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => calls.callSvsm(vcpu, wrong, {}),
   ],
   [
-    'the calling area cannot be a value of type object: pass the addresses gva and gpa of a page [INVALID_ARGUMENT]',
+    'gpa of the calling area cannot be "x": pass the addresses gva and gpa of a page [INVALID_ARGUMENT]',
     () => calls.callSvsm(vcpu, { gva, gpa: wrong }, {}),
   ],
   [
-    'the calling area cannot be a value of type object: pass the addresses gva and gpa of a page [INVALID_ARGUMENT]',
+    'gva of the calling area cannot be "x": pass the addresses gva and gpa of a page [INVALID_ARGUMENT]',
     () => calls.callSvsm(vcpu, { gva: wrong, gpa: area.gpa }, {}),
   ],
   [
@@ -592,7 +592,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   ],
   ['the pages cannot be "x": pass an array [INVALID_ARGUMENT]', () => calls.depositToSvsm(vcpu, area, wrong)],
   [
-    'gpa cannot be undefined: pass a multiple of 4096 below 2^64 [INVALID_MESSAGE]',
+    'gpa cannot be undefined: pass a multiple of 4096 below 2^64 as a bigint [INVALID_MESSAGE]',
     () => calls.depositToSvsm(vcpu, area, [wrong]),
   ],
   ['the processor cannot be "x": pass a Vcpu [INVALID_ARGUMENT]', () => calls.depositToSvsm(wrong, area, [])],

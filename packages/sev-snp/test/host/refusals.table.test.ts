@@ -443,7 +443,7 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => host.replay(guest, wrong, new Uint8Array(4096)),
   ],
   [
-    'the address of a page cannot be 0x8: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the address of a page cannot be 0x8: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => host.replay(guest, physAddr(8), new Uint8Array(4096)),
   ],
   [
@@ -563,11 +563,11 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     () => sized({ pages: [{ ...page, type: 9 }] }),
   ],
   [
-    'the address of a page cannot be 0x8: pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the address of a page cannot be 0x8: pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => sized({ pages: [{ ...page, gpa: physAddr(8) }] }),
   ],
   [
-    'the address of a page cannot be "x": pass a multiple of 4096 [INVALID_ARGUMENT]',
+    'the address of a page cannot be "x": pass a multiple of 4096 as a bigint [INVALID_ARGUMENT]',
     () => sized({ pages: [{ ...page, gpa: wrong }] }),
   ],
   [
@@ -611,19 +611,19 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   ['levels cannot be 3: pass 4 or 5 [INVALID_ARGUMENT]', () => sized({ levels: 3 })],
   ['nestedLevels cannot be 3: pass 4 or 5 [INVALID_ARGUMENT]', () => sized({ nestedLevels: 3 })],
   [
-    'the virtual top of memory cannot be "x": pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 [INVALID_ARGUMENT]',
+    'the virtual top of memory cannot be "x": pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 as a bigint [INVALID_ARGUMENT]',
     () => sized({ virtualTom: wrong }),
   ],
   [
-    'the virtual top of memory cannot be 0x8: pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 [INVALID_ARGUMENT]',
+    'the virtual top of memory cannot be 0x8: pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 as a bigint [INVALID_ARGUMENT]',
     () => sized({ virtualTom: 8n }),
   ],
   [
-    'the virtual top of memory cannot be 0x0: pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 [INVALID_ARGUMENT]',
+    'the virtual top of memory cannot be 0x0: pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 as a bigint [INVALID_ARGUMENT]',
     () => sized({ virtualTom: 0n }),
   ],
   [
-    'the virtual top of memory cannot be 0x1000000000000000: pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 [INVALID_ARGUMENT]',
+    'the virtual top of memory cannot be 0x1000000000000000: pass a multiple of 2 MiB from 0x200000 to 0xffffffe00000 as a bigint [INVALID_ARGUMENT]',
     () => sized({ virtualTom: 1n << 60n }),
   ],
   ['gmet cannot be 1: pass a boolean [INVALID_ARGUMENT]', () => sized({ gmet: 1 })],

@@ -155,39 +155,39 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
   ],
   ['the processor cannot be "x": pass a Vcpu [INVALID_ARGUMENT]', () => svsm.register(wrong, physAddr(CAA))],
   [
-    'the calling area cannot be "x": pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the calling area cannot be "x": pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, wrong),
   ],
   [
-    'the calling area cannot be 0x400008: pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the calling area cannot be 0x400008: pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, physAddr(CAA + 8)),
   ],
   [
-    'the calling area cannot be 0x400000: pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the calling area cannot be 0x400000: pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, physAddr(CAA)),
   ],
   [
-    'the calling area cannot be 0x0: pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the calling area cannot be 0x0: pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, physAddr(0)),
   ],
   [
-    'the VMSA cannot be "x": pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the VMSA cannot be "x": pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, physAddr(6 * MiB), wrong),
   ],
   [
-    'the VMSA cannot be 0x8: pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the VMSA cannot be 0x8: pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, physAddr(6 * MiB), physAddr(8)),
   ],
   [
-    'the VMSA cannot be 0x600000: pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the VMSA cannot be 0x600000: pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, physAddr(6 * MiB), physAddr(6 * MiB)),
   ],
   [
-    'the VMSA cannot be 0x4000000: pass a page of the guest without another use [INVALID_ARGUMENT]',
+    'the VMSA cannot be 0x4000000: pass the address of a page of the guest without another use [INVALID_ARGUMENT]',
     () => svsm.register(other, physAddr(6 * MiB), physAddr(64 * MiB)),
   ],
   [
-    'the VMSA of a processor cannot be 0x1000: pass the VMSA of the first registration, outside of calls [INVALID_ARGUMENT]',
+    'the VMSA of a processor cannot be 0x1000: pass the address of the VMSA of the first registration, outside of calls [INVALID_ARGUMENT]',
     () => svsm.register(guestCpu, physAddr(6 * MiB), physAddr(0x1000)),
   ],
   ['the processor cannot be "x": pass a Vcpu [INVALID_ARGUMENT]', () => svsm.enter(wrong)],
