@@ -60,6 +60,8 @@ async function workFor(page: Page, actions: readonly string[]): Promise<number[]
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
   const times: number[] = [];
+  // The first evaluation of a page brings the helpers of the driver.
+  await page.evaluate('0');
   for (const action of actions) {
     const before = await worked(cdp);
     await page.evaluate(`${action}; new Promise((done) => requestAnimationFrame(() => setTimeout(done)))`);
@@ -68,6 +70,38 @@ async function workFor(page: Page, actions: readonly string[]): Promise<number[]
     await page.waitForTimeout(250);
   }
   await cdp.detach();
+  return times;
+}
+
+interface TraceEvent {
+  readonly name: string;
+  readonly pid: number;
+  readonly tid: number;
+  readonly tdur?: number;
+  readonly args: { readonly name?: string };
+}
+
+/** The longest task of the main thread for each action: while one runs, the page paints no frame. */
+async function longestTaskFor(
+  { browser }: Served,
+  page: Page,
+  actions: readonly string[],
+): Promise<number[]> {
+  const times: number[] = [];
+  await page.evaluate('0');
+  for (const action of actions) {
+    await browser.startTracing(page, { categories: ['toplevel'] });
+    await page.evaluate(`${action}; new Promise((done) => requestAnimationFrame(() => setTimeout(done)))`);
+    const { traceEvents } = JSON.parse((await browser.stopTracing()).toString()) as {
+      traceEvents: TraceEvent[];
+    };
+    const main = traceEvents.filter(({ args }) => args.name === 'CrRendererMain');
+    const tasks = traceEvents.filter(({ pid, tid }) =>
+      main.some((thread) => thread.pid === pid && thread.tid === tid),
+    );
+    times.push(Math.max(...tasks.map(({ tdur = 0 }) => tdur / 1000)));
+    await page.waitForTimeout(250);
+  }
   return times;
 }
 
@@ -93,6 +127,11 @@ async function reportPage(served: Served): Promise<void> {
     const jumps = Array.from({ length: JUMPS }, (_, i) => scrub((i * 7919) % count));
     report(`${scenario}: scrub`, await workFor(page, jumps));
     await page.close();
+    const { page: anew } = await load(served, `scenario=${scenario}`);
+    await anew.waitForTimeout(1000);
+    const forward = Array(count - 1).fill(click('Step forward'));
+    report(`${scenario}: forward, longest task`, await longestTaskFor(served, anew, forward));
+    await anew.close();
   }
 }
 

@@ -10,8 +10,8 @@ import { CHROMIUM, type Served, serve } from './support/browser.ts';
 import { writeLargeCore } from './support/large-core.ts';
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const fixture = (name: string): Buffer =>
-  gunzipSync(readFileSync(new URL(`../../../packages/dump/test/fixtures/${name}`, import.meta.url)));
+const FIXTURES = join(import.meta.dirname, '../../../packages/dump/test/fixtures');
+const fixture = (name: string): Buffer => gunzipSync(readFileSync(join(FIXTURES, name)));
 
 describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   let served: Served;
@@ -36,6 +36,13 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     await page.goto(`${served.url}#${hash}`);
     await page.locator('h1').waitFor();
     if (!hash.includes('tab=dump')) await page.locator('.steps button').first().waitFor();
+  }
+  /** Drops a file or folder of this machine on the page, as a file manager does. */
+  async function dropPath(path: string): Promise<void> {
+    const cdp = await page.context().newCDPSession(page);
+    const data = { items: [], files: [path], dragOperationsMask: 1 };
+    for (const type of ['dragEnter', 'dragOver', 'drop'] as const)
+      await cdp.send('Input.dispatchDragEvent', { type, x: 640, y: 400, data });
   }
   const now = (): Promise<string> => page.locator('.steps [aria-current="step"] .number').innerText();
   const alert = (): Promise<string> => page.getByRole('alert').innerText();
@@ -261,6 +268,8 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
       document.querySelector('.dump')!.dispatchEvent(event);
     });
     await expect.poll(alert, { timeout: 60_000 }).toContain('is not a file');
+    await dropPath(FIXTURES);
+    await expect.poll(alert, { timeout: 60_000 }).toContain('fixtures is a folder: drop a file.');
     await page.getByLabel('Walk to').fill('ffffffff81000000');
     await page.getByRole('button', { name: 'Walk' }).click();
     await page.locator('.levels li').first().waitFor();

@@ -33,7 +33,7 @@ export function BytesView() {
     };
   }, [recorded, at, key]);
   return (
-    <section class="panel bytes" aria-label="Bytes" aria-busy={isOld.value}>
+    <section class="panel bytes" aria-label="Bytes" aria-busy={isOld.value || peeks.value === undefined}>
       <h3>
         Bytes <small>{page?.virtual !== undefined && hex(page.virtual)}</small>
       </h3>

@@ -48,8 +48,6 @@ interface Painted {
   readonly cells: readonly Cell[];
   readonly outlined: readonly number[];
   readonly tiles: Map<string, HTMLCanvasElement>;
-  readonly accent: string;
-  readonly line: string;
 }
 
 const PAINTED = new WeakMap<HTMLCanvasElement, Painted>();
@@ -63,8 +61,7 @@ export function paintCells(canvas: HTMLCanvasElement, map: Cells): void {
   const last = PAINTED.get(canvas);
   const isNew = last?.looks !== looks || last.cells.length !== cells.length;
   const tiles = isNew ? new Map<string, HTMLCanvasElement>() : last.tiles;
-  const accent = isNew ? colourOf(canvas, '--accent') : last.accent;
-  const line = isNew ? colourOf(canvas, '--line-strong') : last.line;
+  const { ink: line, fill: accent } = coloursOf(canvas, 'outline');
   const [w, h] = [canvas.width / columns, canvas.height / rows];
   const stale = isNew ? undefined : around(last.outlined, columns);
   cells.forEach((cell, index) => {
@@ -86,7 +83,7 @@ export function paintCells(canvas: HTMLCanvasElement, map: Cells): void {
   };
   outline(cursor, line, 1);
   outline(marked, accent, 2.5);
-  PAINTED.set(canvas, { looks, cells, outlined: [cursor, marked], tiles, accent, line });
+  PAINTED.set(canvas, { looks, cells, outlined: [cursor, marked], tiles });
 }
 
 /** Paints one cell on all of a canvas. */
@@ -112,12 +109,28 @@ function around(cells: readonly number[], columns: number): Set<number> {
   return new Set(cells.flatMap((cell) => steps.map((step) => cell + step)));
 }
 
-/** A colour of the style sheet as a canvas takes it, in the scheme of the page. */
-function colourOf(canvas: HTMLCanvasElement, name: string): string {
-  canvas.style.color = `var(${name})`;
-  const { color } = getComputedStyle(canvas);
-  canvas.style.color = '';
-  return color;
+interface Colours {
+  readonly ink: string;
+  readonly fill: string;
+}
+
+/** Colours by the colour of text, which differs in the two schemes of the page, and by kind. To resolve them costs a pass over styles. */
+const COLOURS = new Map<string, Colours>();
+
+/** The colours of a kind as a canvas takes them, in the scheme of the page. */
+function coloursOf(canvas: HTMLCanvasElement, kind: string): Colours {
+  const key = `${getComputedStyle(canvas).color} ${kind}`;
+  let colours = COLOURS.get(key);
+  if (colours === undefined) {
+    canvas.style.color = `var(--ink-${kind})`;
+    canvas.style.backgroundColor = `var(--fill-${kind})`;
+    const { color: ink, backgroundColor: fill } = getComputedStyle(canvas);
+    canvas.style.color = '';
+    canvas.style.backgroundColor = '';
+    colours = { ink, fill };
+    COLOURS.set(key, colours);
+  }
+  return colours;
 }
 
 /** A picture of a cell, of `w` by `h` pixels of the canvas. */
@@ -126,8 +139,7 @@ function tileOf(canvas: HTMLCanvasElement, { kind, letter }: Cell, w: number, h:
   tile.width = w;
   tile.height = h;
   const context = tile.getContext('2d')!;
-  const ink = colourOf(canvas, `--ink-${kind}`);
-  const fill = colourOf(canvas, `--fill-${kind}`);
+  const { ink, fill } = coloursOf(canvas, kind);
   context.fillStyle = fill;
   context.fillRect(0, 0, w, h);
   const pattern = PATTERNS[kind];

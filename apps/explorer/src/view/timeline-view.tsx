@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import { memo } from 'preact/compat';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Step } from '../model/step.ts';
 import { cancel, playing, recording, scenarios } from '../player/player-store.ts';
@@ -35,28 +36,7 @@ export function TimelineView() {
   };
   return (
     <section class="timeline" aria-label="Timeline">
-      <label class="scenario">
-        <span class="label">Scenario</span>
-        <select
-          value={playing.value?.scenario.id ?? shown?.id}
-          onChange={(event) => {
-            problem.value = undefined;
-            void openScenario(event.currentTarget.value);
-          }}
-        >
-          {GROUPS.map((group) => (
-            <optgroup label={group} key={group}>
-              {scenarios.value
-                .filter((scenario) => scenario.group === group)
-                .map(({ id, title }) => (
-                  <option value={id} key={id}>
-                    {title}
-                  </option>
-                ))}
-            </optgroup>
-          ))}
-        </select>
-      </label>
+      <ScenarioMenu />
       <p class="summary">{(playing.value?.scenario ?? shown)?.summary}</p>
       <Playing />
       <div class="transport">
@@ -93,27 +73,77 @@ export function TimelineView() {
         </button>
       </div>
       <ol class="steps" ref={list} onKeyDown={onKey} aria-label="Steps">
-        {steps.map(({ title, actor, call, outcome }, index) => (
-          <li key={`${shown?.id}-${index}`} class={call !== steps[index - 1]?.call ? 'first' : ''}>
-            <button
-              type="button"
-              tabIndex={index === now ? 0 : -1}
-              aria-current={index === now ? 'step' : undefined}
-              onClick={() => goTo(index)}
-            >
-              <span class="number">{index}</span>
-              <abbr class={`actor ${actor}`} title={actor}>
-                {ACTORS[actor]}
-              </abbr>
-              <span class="title">{title}</span>
-              {outcome !== undefined && <span class={`end ${outcome.kind}`}>{outcome.kind}</span>}
-            </button>
-          </li>
+        {steps.map((one, index) => (
+          <StepItem
+            key={`${shown?.id}-${index}`}
+            step={one}
+            index={index}
+            isFirst={one.call !== steps[index - 1]?.call}
+            isCurrent={index === now}
+          />
         ))}
       </ol>
     </section>
   );
 }
+
+/** The menu of scenarios. A step does not draw it again. */
+function ScenarioMenu() {
+  return (
+    <label class="scenario">
+      <span class="label">Scenario</span>
+      <select
+        value={(playing.value ?? recording.value)?.scenario.id}
+        onChange={(event) => {
+          problem.value = undefined;
+          void openScenario(event.currentTarget.value);
+        }}
+      >
+        {GROUPS.map((group) => (
+          <optgroup label={group} key={group}>
+            {scenarios.value
+              .filter((scenario) => scenario.group === group)
+              .map(({ id, title }) => (
+                <option value={id} key={id}>
+                  {title}
+                </option>
+              ))}
+          </optgroup>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+interface StepItemProps {
+  readonly step: Step;
+  readonly index: number;
+  /** Whether it is the first step of its call. */
+  readonly isFirst: boolean;
+  readonly isCurrent: boolean;
+}
+
+/** A step of the list. Of a long list, two are drawn again when the current one changes. */
+const StepItem = memo(({ step, index, isFirst, isCurrent }: StepItemProps) => {
+  const { title, actor, outcome } = step;
+  return (
+    <li class={isFirst ? 'first' : ''}>
+      <button
+        type="button"
+        tabIndex={isCurrent ? 0 : -1}
+        aria-current={isCurrent ? 'step' : undefined}
+        onClick={() => goTo(index)}
+      >
+        <span class="number">{index}</span>
+        <abbr class={`actor ${actor}`} title={actor}>
+          {ACTORS[actor]}
+        </abbr>
+        <span class="title">{title}</span>
+        {outcome !== undefined && <span class={`end ${outcome.kind}`}>{outcome.kind}</span>}
+      </button>
+    </li>
+  );
+});
 
 /** How far a play is that takes its time. */
 function Playing() {

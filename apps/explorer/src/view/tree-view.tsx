@@ -1,7 +1,9 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import type { RefObject } from 'preact';
+import { memo } from 'preact/compat';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { hex } from '../model/address.ts';
-import type { EntryAt } from '../model/table-images.ts';
+import type { TableImages } from '../model/table-images.ts';
 import { bitsText, entryOf, idsTo, type TreeRow, treeRows } from '../model/tree-rows.ts';
 import { choose, frame, selection } from '../store.ts';
 
@@ -25,15 +27,19 @@ export function TreeView() {
   const rows = useMemo(() => (tables === undefined ? [] : treeRows(tables, open)), [tables, key]);
   const selected = rows.findLastIndex(({ id }) => path.includes(id));
 
-  // It scrolls when another page is selected.
-  useEffect(() => {
-    if (selected < 0 || box.current === null) return;
+  const height = useHeight(box);
+  // It scrolls when another page is selected, before the rows are drawn: none is drawn at the old place.
+  const followed = useRef('');
+  const place = `${vaddr} ${selected}`;
+  const isNew = selected >= 0 && followed.current !== place;
+  followed.current = place;
+  const from = isNew ? topOf(selected, top.value, height) : top.value;
+  useLayoutEffect(() => {
+    if (!isNew) return;
     cursor.value = selected;
-    const at = selected * ROW;
-    const { scrollTop, clientHeight } = box.current;
-    if (at < scrollTop || at + ROW > scrollTop + clientHeight)
-      box.current.scrollTop = Math.max(0, at - clientHeight / 2);
-  }, [vaddr, selected]);
+    box.current!.scrollTop = from;
+    top.value = from;
+  }, [place]);
 
   const toggle = (id: string): void => {
     const next = new Set(toggled.value);
@@ -47,6 +53,13 @@ export function TreeView() {
     if (leaf) choose('virtual', row.vaddr);
     else toggle(row.id);
   };
+  const onAct = useCallback(
+    (row: TreeRow): void => {
+      cursor.value = rows.indexOf(row);
+      act(row);
+    },
+    [rows],
+  );
   const move = (to: number): void => {
     cursor.value = Math.max(0, Math.min(rows.length - 1, to));
     const at = cursor.value * ROW;
@@ -73,9 +86,8 @@ export function TreeView() {
     event.preventDefault();
   };
 
-  const height = box.current?.clientHeight ?? 320;
-  const first = Math.max(0, Math.floor(top.value / ROW) - 4);
-  const shown = rows.slice(first, first + Math.ceil(height / ROW) + 8);
+  const first = Math.max(0, Math.floor(from / ROW) - 2);
+  const shown = rows.slice(first, first + Math.ceil(height / ROW) + 4);
   return (
     <section class="panel tree" aria-label="Page table">
       <h3>
@@ -99,13 +111,10 @@ export function TreeView() {
               <Row
                 key={row.id}
                 row={row}
-                at={entryOf(tables!, row)}
+                tables={tables!}
                 isSelected={first + i === selected}
                 isCursor={first + i === cursor.value}
-                onAct={() => {
-                  cursor.value = first + i;
-                  act(row);
-                }}
+                onAct={onAct}
               />
             ))}
           </div>
@@ -118,15 +127,36 @@ export function TreeView() {
   );
 }
 
-interface RowProps {
-  readonly row: TreeRow;
-  readonly at: EntryAt | undefined;
-  readonly isSelected: boolean;
-  readonly isCursor: boolean;
-  readonly onAct: () => void;
+/** The height of an element in pixels. To read it while the page is drawn would lay out the page once more. */
+function useHeight(box: RefObject<HTMLElement | null>): number {
+  const height = useSignal(320);
+  useEffect(() => {
+    const observer = new ResizeObserver(() => {
+      height.value = box.current?.clientHeight ?? height.value;
+    });
+    observer.observe(box.current!);
+    return () => observer.disconnect();
+  }, []);
+  return height.value;
 }
 
-function Row({ row, at, isSelected, isCursor, onAct }: RowProps) {
+/** The position to scroll to for a row: `top` if it is in view there, else one that has the row in the middle. All in pixels. */
+function topOf(row: number, top: number, height: number): number {
+  const at = row * ROW;
+  return at >= top && at + ROW <= top + height ? top : Math.max(0, at - height / 2);
+}
+
+interface RowProps {
+  readonly row: TreeRow;
+  readonly tables: TableImages;
+  readonly isSelected: boolean;
+  readonly isCursor: boolean;
+  readonly onAct: (row: TreeRow) => void;
+}
+
+/** A row is drawn again when its tables, its selection or its cursor change. */
+const Row = memo(({ row, tables, isSelected, isCursor, onAct }: RowProps) => {
+  const at = entryOf(tables, row);
   const { id, depth, level, index, count, isOpen } = row;
   const name = NAMES[level];
   const isTable = at?.entry.leaf === false;
@@ -141,7 +171,7 @@ function Row({ row, at, isSelected, isCursor, onAct }: RowProps) {
       aria-expanded={isTable ? isOpen : undefined}
       class={`row${isSelected ? ' selected' : ''}${isCursor ? ' cursor' : ''}${at === undefined ? ' absent' : ''}`}
       style={{ paddingInlineStart: `${0.4 + depth * 0.9}rem` }}
-      onClick={onAct}
+      onClick={() => onAct(row)}
     >
       <span class="twist">{isTable ? (isOpen ? '▾' : '▸') : ''}</span>
       <span class="index">
@@ -162,4 +192,4 @@ function Row({ row, at, isSelected, isCursor, onAct }: RowProps) {
       )}
     </div>
   );
-}
+});
