@@ -342,7 +342,7 @@ export interface MatchRecord extends Omit<PageFacts, 'paddr'> {
     readonly type: 'match';
     readonly vaddr: bigint;
     readonly size: number;
-    readonly paddr: bigint | null;
+    readonly paddr: bigint;
     readonly backing?: BackingFacts;
 }
 

@@ -304,9 +304,8 @@ export function gapText({ start, end, obstacle }: GapRecord): string {
 }
 
 function matchText({ vaddr, paddr, size: _, backing, ...facts }: MatchRecord): string {
-  const text = factsText({ ...facts, paddr: (paddr ?? 0n) as PageFacts['paddr'] });
-  const place = paddr === null ? text.replace(/^\S+/, '-'.padEnd(18)) : text;
-  return `${formatAddress(vaddr)} ${place}${below(backing)}`.trimEnd();
+  const text = factsText({ ...facts, paddr: paddr as PageFacts['paddr'] });
+  return `${formatAddress(vaddr)} ${text}${below(backing)}`.trimEnd();
 }
 
 function appearanceText({ paddr, vaddr, page, roots, backing }: AppearanceRecord): string {

@@ -273,9 +273,9 @@ export interface MatchRecord extends Omit<PageFacts, 'paddr'> {
   readonly vaddr: bigint;
   /** The number of bytes of the pattern. */
   readonly size: number;
-  /** `null` if the match begins in another page than it ends. */
-  readonly paddr: bigint | null;
-  /** The layers below the 4 KiB with its first byte, if the view has a nested page table or an RMP, and `paddr` is known. */
+  /** The physical address of its first byte, whose page the rights are of. */
+  readonly paddr: bigint;
+  /** The layers below the 4 KiB with its first byte, if the view has a nested page table or an RMP. */
   readonly backing?: BackingFacts;
 }
 

@@ -38,21 +38,24 @@ export function* searchMemory(
   let [count, pages, read] = [0, 0, 0];
   const most =
     options.all === true ? Number.POSITIVE_INFINITY : Math.max(MAX_PAGES, MAX_REPEATS * memory.pages);
-  let tail: Tail = { next: -1n, bytes: new Uint8Array(0) };
+  let tail: Tail | undefined;
   for (const mapping of mappingsOf(view, options, (fault) => faults.push(fault))) {
     for (const { vaddr, bytes } of memory.pagesOf(mapping)) {
       read += 1;
       if (read > most) refuse(view, read);
-      const before = vaddr === tail.next ? tail.bytes : new Uint8Array(0);
-      const whole = joined(before, bytes);
-      const start = vaddr - BigInt(before.length);
+      const before = tail?.next === vaddr ? tail : { mapping, bytes: new Uint8Array(0) };
+      const whole = joined(before.bytes, bytes);
+      const start = vaddr - BigInt(before.bytes.length);
       for (const at of matchesIn(whole, pattern)) {
         count += 1;
-        yield matchOf(view, mapping, start + BigInt(at), pattern.length);
+        yield matchOf(view, at < before.bytes.length ? before.mapping : mapping, {
+          vaddr: start + BigInt(at),
+          size: pattern.length,
+        });
       }
       // One byte less than a match, which would be found again.
       const kept = Math.min(whole.length, pattern.length - 1);
-      tail = { next: vaddr + PAGE, bytes: whole.slice(whole.length - kept) };
+      tail = { next: vaddr + PAGE, mapping, bytes: whole.slice(whole.length - kept) };
     }
     pages += Number(mapping.region.size) / mapping.pageSize;
     options.onProgress?.(pages, Math.max(pages, expected), 'pages');
@@ -66,9 +69,12 @@ function refuse({ dump }: DumpView, pages: number): never {
   throw new DumpError('LISTING_TOO_LONG', { pages, entries: 0, faults: 0, cause }, { file: dump.name });
 }
 
+/** The last bytes of a page, in which a match may begin. */
 interface Tail {
   /** The virtual address after the bytes. */
   readonly next: bigint;
+  /** The mapping of the page. */
+  readonly mapping: Mapping;
   readonly bytes: Uint8Array;
 }
 
@@ -90,13 +96,15 @@ function* matchesIn(bytes: Uint8Array, pattern: Uint8Array): Generator<number, u
   }
 }
 
-function matchOf(view: DumpView, mapping: Mapping, vaddr: bigint, size: number): MatchRecord {
-  // A match may begin in the run before.
-  const isInside = vaddr >= mapping.region.start;
-  const paddr = isInside ? mapping.paddr + (vaddr - mapping.region.start) : null;
+/** The match at `vaddr`, of which `mapping` has the first byte. */
+function matchOf(
+  view: DumpView,
+  mapping: Mapping,
+  { vaddr, size }: { readonly vaddr: bigint; readonly size: number },
+): MatchRecord {
+  const paddr = mapping.paddr + (vaddr - mapping.region.start);
   const { paddr: _, ...facts } = factsOf(view, mapping);
-  const below = paddr === null ? {} : backingOf(view, facts, paddr);
-  return { type: 'match', vaddr, size, paddr, ...facts, ...below };
+  return { type: 'match', vaddr, size, paddr, ...facts, ...backingOf(view, facts, paddr) };
 }
 
 interface Range {

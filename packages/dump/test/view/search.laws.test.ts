@@ -6,6 +6,7 @@ import { bytesSource } from '../../src/source/bytes-source.ts';
 import type { DumpView } from '../../src/view/dump-view.ts';
 import { listLeaves } from '../../src/view/listing.ts';
 import { searchMemory } from '../../src/view/search.ts';
+import { translationOf } from '../../src/view/translation.ts';
 import { openView } from '../../src/view/view.ts';
 import { tableOf } from '../support/core-file.ts';
 import { built } from '../support/random-tables.ts';
@@ -17,7 +18,7 @@ const PAGES = 6;
 /** Four tables, and a table whose entries lead to pages of data, some of which do not exist. */
 function image(entries: readonly number[], data: Uint8Array): Buffer {
   const leaves = Object.fromEntries(
-    entries.map((page, i) => [i, page < 0 ? 0n : BigInt(DATA + page * 0x1000) | 0x67n]),
+    entries.map((page, i) => [i, page < 0 ? 0n : BigInt(DATA + page * 0x1000) | (i === 5 ? 0x65n : 0x67n)]),
   );
   return Buffer.concat([
     tableOf({ 0: 0x1067n }),
@@ -67,6 +68,11 @@ test('a pattern is found at each place, also across pages', () => {
         }
         const view = openView(openDump(bytesSource(image(list, data)), { cr3: 0n }), { cr3: 0n });
         expect(quickly(view, pattern)).toEqual(slowly(view, pattern));
+        for (const record of searchMemory(view, pattern)) {
+          if (record.type !== 'match') continue;
+          const { paddr, page } = translationOf(view, record.vaddr);
+          expect(record).toMatchObject({ paddr, writable: page?.writable });
+        }
       },
     ),
     { numRuns: 60 },
@@ -104,6 +110,11 @@ describe('the command search', () => {
     expect(await rows('de ad_be EF')).toEqual(['0x0000000000003010 0x0000000000008010 4K   urwx   -']);
     expect(await rows('0xdeadbeef', '--within', '0-3000')).toEqual([]);
     expect(await rows('deadbeef', '--rights=-x')).toEqual([]);
+    const places = temporary('scattered', image([0, 2, -1, 1], data));
+    const [row] = (await runHere(['search', places, '6e656500', '--cr3', '0'])).stdout
+      .split('\n')
+      .filter((line) => line.startsWith('0x'));
+    expect(row).toBe('0x0000000000000ffd 0x0000000000005ffd 4K   urwx   -');
     expect((await runHere(['search', path, 'ff', '--cr3', '0'])).status).toBe(1);
   });
 
