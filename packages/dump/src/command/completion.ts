@@ -15,29 +15,42 @@ export function completion(shell: string): string | undefined {
   }
 }
 
+/** Words are separated by line feeds only, because the name of a file may have spaces. */
 function bash(): string {
-  const cases = Object.entries<OptionRow>(OPTIONS).flatMap(([name, { choices }]) =>
-    choices === undefined
-      ? []
-      : [`    --${name}) COMPREPLY=($(compgen -W "${choices.join(' ')}" -- "$word")); return ;;`],
-  );
+  const cases = Object.entries<OptionRow>(OPTIONS).flatMap(([name, { type, choices, value }]) => {
+    if (type === 'boolean' || value === 'FILE') return [];
+    // A number has no proposals, and is no file.
+    const words = choices === undefined ? '' : ` ${proposals(choices)};`;
+    return [`    --${name})${words} return ;;`];
+  });
   return `_svsm_dump() {
+  local IFS=$'\\n'
   local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}"
+  # bash takes --option=value for three words.
+  if [[ "$word" == "=" ]]; then
+    word=""
+  elif [[ "$before" == "=" ]]; then
+    before="\${COMP_WORDS[COMP_CWORD-2]}"
+  fi
+  COMPREPLY=()
   case "$before" in
 ${cases.join('\n')}
   esac
   if [[ "$word" == -* ]]; then
-    COMPREPLY=($(compgen -W "${Object.keys(OPTIONS)
-      .map((name) => `--${name}`)
-      .join(' ')}" -- "$word"))
+    ${proposals(Object.keys(OPTIONS).map((name) => `--${name}`))}
   elif [[ "$COMP_CWORD" -eq 1 ]]; then
-    COMPREPLY=($(compgen -W "${COMMANDS.join(' ')}" -f -- "$word"))
+    ${proposals(COMMANDS, '-f ')}
   else
     COMPREPLY=($(compgen -f -- "$word"))
   fi
 }
 complete -o filenames -F _svsm_dump svsm-dump
 `;
+}
+
+/** The command that proposes those of the words that begin as the last one does. */
+function proposals(words: readonly string[], others = ''): string {
+  return `COMPREPLY=($(compgen -W $'${words.join('\\n')}' ${others}-- "$word"))`;
 }
 
 function fish(): string {

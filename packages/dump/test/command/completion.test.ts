@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { HELP } from '../../src/command/help.ts';
 import { MAN_PAGE } from '../../src/command/man-page.ts';
@@ -11,7 +13,7 @@ import {
   type OptionRow,
 } from '../../src/command/manual.ts';
 import { COMMANDS, OPTIONS, parseCommandLine } from '../../src/command/options.ts';
-import { run } from '../support/support.ts';
+import { run, temporary } from '../support/support.ts';
 
 const textOf = (...args: string[]): string => {
   const parsed = parseCommandLine(args);
@@ -74,6 +76,26 @@ COMP_WORDS=(svsm-dump ${list}); COMP_CWORD=${words.length}; _svsm_dump; printf '
     expect(proposed('su')).toContain('summary');
     expect(proposed('leaves', 'x', '--phys').sort()).toEqual(['--physical', '--physical-bits']);
     expect(proposed('leaves', 'x', '--page-size', '')).toEqual(['4k', '2m', '1g']);
+  });
+
+  test('of bash proposes values after an equals sign too, and nothing for a number', () => {
+    expect(proposed('x', '--color', '=')).toEqual(['auto', 'always', 'never']);
+    expect(proposed('x', '--color', '=', 'a')).toEqual(['auto', 'always']);
+    expect(proposed('x', '--within', '')).toEqual([]);
+  });
+
+  test('of bash proposes names of files with spaces as they are', () => {
+    const path = temporary('my dump.core', new Uint8Array(1));
+    const begin = path.slice(0, -'dump.core'.length);
+    expect(proposed('info', begin)).toEqual([path]);
+    expect(proposed('info', 'x', '--rmp-file', begin)).toEqual([path]);
+  });
+
+  test('of bash is loaded as the manual says', () => {
+    const main = fileURLToPath(new URL('../../src/command/main.ts', import.meta.url));
+    const script = `source <('${process.execPath}' '${main}' --completion bash); complete -p svsm-dump`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+    expect([stdout, stderr]).toEqual(['complete -o filenames -F _svsm_dump svsm-dump\n', '']);
   });
 
   test('of zsh and fish has the same words', () => {
