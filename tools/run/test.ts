@@ -6,6 +6,7 @@
 import { existsSync, globSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import { add, describe, NONE, type Totals } from './totals.ts';
 import { ROOT, turbo } from './turbo.ts';
 
 /** A script of a workspace that turbo is asked to run. */
@@ -20,12 +21,6 @@ interface Task {
 /** The fields of vitest's JSON report that are read here. */
 interface VitestResults {
   testResults: { name: string; status: string; assertionResults: { fullName: string; status: string }[] }[];
-}
-
-interface Totals {
-  passed: number;
-  failed: number;
-  skipped: number;
 }
 
 const failures: string[] = [];
@@ -50,10 +45,9 @@ const status = turbo([
 ]);
 
 const results = readTasks().map((task) => ({ task, totals: totalsOf(task) }));
-const none: Totals = { passed: 0, failed: 0, skipped: 0 };
-const all = results.reduce((sum, { totals }) => add(sum, totals), none);
+let all = results.reduce((sum, { totals }) => add(sum, totals), NONE);
 if (all.failed === 0 && (status !== 0 || results.some(({ task }) => task.exit === undefined))) {
-  all.failed = 1;
+  all = { ...all, failed: 1 };
   failures.push(`turbo exited with ${status} and did not run all tasks`);
 }
 
@@ -142,14 +136,6 @@ function printTable(): void {
     console.log(cells.join('  ').trimEnd());
   }
   console.log();
-}
-
-function add(a: Totals, b: Totals): Totals {
-  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
-}
-
-function describe({ passed, failed, skipped }: Totals): string {
-  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 }
 
 function readJson(file: string) {
