@@ -36,13 +36,14 @@ export function showInConsoles<T extends object>(
   view: (value: T) => object,
   text?: (value: T) => string,
 ): void {
-  // An object of this class is printed with the name in front of its properties.
+  // Node and Deno print the name of the class in front of the properties, Bun that of the tag.
   const Shown = { [name]: class {} }[name]!;
+  const tag = { value: name };
   define(type.prototype, 'toJSON', (value) => jsonValue(view(value)));
   define(type.prototype, INSPECT, (value) => {
     try {
       return text === undefined
-        ? Object.assign(new Shown(), jsonValue(view(value)))
+        ? Object.defineProperty(Object.assign(new Shown(), jsonValue(view(value))), Symbol.toStringTag, tag)
         : `${name} ${text(value)}`;
     } catch {
       // The prototype itself, or an object that answers no question now.

@@ -48,6 +48,15 @@ describe('showInConsoles', () => {
     expect(Object.keys(Counter.prototype)).toEqual([]);
   });
 
+  // Bun prints no name that a class gets from a computed key.
+  test('the name is also a tag, which is not a property', () => {
+    const view = (new Counter(1n) as unknown as Record<symbol, () => object>)[
+      Symbol.for('nodejs.util.inspect.custom')
+    ]!();
+    expect(Object.prototype.toString.call(view)).toBe('[object Counter]');
+    expect(JSON.stringify(view)).toBe('{"count":"0x1"}');
+  });
+
   test('a console shows the bare name of an object without the private fields', () => {
     expect(inspect(Object.create(Counter.prototype))).toBe('Counter {}');
   });

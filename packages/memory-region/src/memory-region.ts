@@ -419,9 +419,9 @@ export class MemoryRegion<A extends Address> {
     return formatBounds(this);
   }
 
-  /** Makes browsers, which see no fields of a region, show its kind and its bounds. */
+  /** Makes browsers, which see no fields of a region, show its kind and its bounds. Consoles read it from the prototype, too. */
   get [Symbol.toStringTag](): string {
-    return `${this.#kind.name} ${this}`;
+    return #kind in this ? `${this.#kind.name} ${this}` : 'MemoryRegion';
   }
 }
 

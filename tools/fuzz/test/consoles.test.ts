@@ -32,6 +32,8 @@ describe.each(loaded.filter(({ classes }) => classes.length > 0))('$name', ({ cl
     expect(value).toBeInstanceOf(type);
     const shown = value instanceof (loadedClass('HostileHypervisor') as never) ? 'HostileHypervisor' : name;
     expect(inspect(value)).toMatch(new RegExp(`^${shown} (\\w+ )?[[{].*\\w`, 's'));
+    expect(inspect(value, { depth: 9 })).not.toContain('a value of type');
+    expect(() => inspect((type as new () => unknown).prototype)).not.toThrow();
     expect(Object.keys(JSON.parse(JSON.stringify(value)))).not.toEqual([]);
   });
 });

@@ -24,7 +24,12 @@ import { ownerOf, TableOwner } from './table-owner.ts';
  */
 export class PageTable extends PageMapper {
   static {
-    showInConsoles(this, 'PageTable', ({ root, cr3, config, selfMap }) => ({ root, cr3, config, selfMap }));
+    showInConsoles(this, 'PageTable', ({ root, cr3, config, selfMap }) => ({
+      root,
+      cr3,
+      config,
+      selfMap: selfMap && { index: selfMap.index, region: selfMap.region },
+    }));
   }
 
   /** The physical address of the root, the top table. */
