@@ -8,7 +8,7 @@ import {
   requireOptional,
   requireOptions,
 } from '../source/arguments.ts';
-import { DumpError, inFile } from '../source/dump-error.ts';
+import { DumpError, inFile, withFile } from '../source/dump-error.ts';
 import { FlattenedSource, isFlattened } from '../source/flattened-source.ts';
 import { asciiOf, readBytes, requireSource, type Source } from '../source/source.ts';
 import { SparseSource } from '../source/sparse-source.ts';
@@ -70,13 +70,17 @@ export function openDump(source: Source, options: OpenDumpOptions = {}): Dump {
   return inFile(name, () => checked({ name, ...contentOf(name, source, options) }));
 }
 
-/** A dump whose functions check their arguments. */
+/** A dump whose functions check their arguments, and name it in their errors: its file may become shorter while it is read. */
 function checked(dump: Dump): Dump {
   return {
     ...dump,
     readFrame(frame, bytes) {
       requireFrame(frame, bytes);
-      return dump.readFrame(frame, bytes);
+      try {
+        return dump.readFrame(frame, bytes);
+      } catch (error) {
+        throw withFile(error, dump.name);
+      }
     },
     offsetOf(paddr) {
       requirePaddr(paddr);

@@ -1,8 +1,11 @@
 /** Properties of all formats, and features of single formats that the fixtures do not have. */
+import { spawn, spawnSync } from 'node:child_process';
+import { rmSync, truncateSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { type PhysAddr, physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import type { Dump } from '../../src/formats/dump.ts';
+import { isDumpError } from '../../src/source/dump-error.ts';
 import { describeDump } from '../../src/view/inventory.ts';
 import { listLeaves } from '../../src/view/listing.ts';
 import type { ViewOptions } from '../../src/view/view.ts';
@@ -105,7 +108,7 @@ describe('a core', () => {
     expect(listed(dump, { cpu: 0, cr3: 0x1000n })).toEqual(MAPPED);
     const shown = [...describeDump(dump)];
     expect(shown[2]).toMatchObject({ type: 'cpu', cpu: 1, registers: { cr3: 0x1000n, rip: 0x1234n } });
-    expect(shown.at(-1)).toEqual({
+    expect(shown.at(-2)).toEqual({
       type: 'memory',
       start: 0x1000n,
       end: 0x5000n,
@@ -168,4 +171,28 @@ describe('the processor', () => {
     expect([opened.config.noExecute, opened.table.root]).toEqual([true, 0x1000n]);
     expect(view(dump, { noNx: true, cr3: 0x1000n }).config.noExecute).toBe(false);
   });
+});
+
+test('a file that becomes shorter while it is read is named in the error', async () => {
+  const path = temporary('shrinking', core);
+  const dump = await open(path);
+  truncateSync(path, 500);
+  let thrown: unknown;
+  try {
+    dump.readFrame(1, new Uint8Array(4096));
+  } catch (error) {
+    thrown = error;
+  }
+  expect(isDumpError(thrown, 'TRUNCATED_FILE') && thrown.details.file).toBe(path);
+  expect(String(thrown)).toContain(`${path}: it ends at byte`);
+  dump.source.close();
+});
+
+test('a named pipe is read to its end', async () => {
+  const path = temporary('fifo', new Uint8Array(0));
+  rmSync(path);
+  expect(spawnSync('mkfifo', [path]).status).toBe(0);
+  const child = spawn('sh', ['-c', 'cat "$0" > "$1"', temporary('content', core), path]);
+  expect(listed(await open(path))).toEqual(MAPPED);
+  child.kill();
 });
