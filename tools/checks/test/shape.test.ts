@@ -8,7 +8,7 @@ import { LAYERS, MAX_LINES } from '../layers.ts';
 import { filesOf, PACKAGES, ROOT, read, type Workspace } from '../workspace.ts';
 
 /** The sections of a README, by which a reader finds the same thing at the same place. */
-const SECTIONS = ['In 60 seconds', 'API by task', 'Errors', 'Cost', 'Limits', 'Requirements'];
+const SECTIONS = ['In 60 seconds', 'Instead of', 'API by task', 'Errors', 'Cost', 'Limits', 'Requirements'];
 
 const REQUIRED = [
   'package.json',
