@@ -1,5 +1,5 @@
 /** A part of a file: its bytes in hexadecimal, typed out from the source of the format, and the name of the field there. */
-export type Field = readonly [hex: string, name: string];
+type Field = readonly [hex: string, name: string];
 
 /** The bytes of these fields, one after another. */
 export function bytesOf(fields: readonly Field[]): Buffer {
