@@ -8,7 +8,15 @@ const errors = readme.slice(readme.indexOf('## Errors'), readme.indexOf('## Cost
 
 test('the sections have the names and the order that every package has', () => {
   const sections = [...readme.matchAll(/^## (.*)$/gm)].map(([, name]) => name);
-  expect(sections).toEqual(['In 60 seconds', 'API by task', 'Errors', 'Cost', 'Limits', 'Requirements']);
+  expect(sections).toEqual([
+    'In 60 seconds',
+    'Instead of',
+    'API by task',
+    'Errors',
+    'Cost',
+    'Limits',
+    'Requirements',
+  ]);
 });
 
 test('the table of errors has every code, in the order of the source', () => {

@@ -8,6 +8,7 @@ const index = read('src/index.ts');
 test('the sections have the names and the order of every package', () => {
   expect([...readme.matchAll(/^## (.*)$/gm)].map(([, title]) => title)).toEqual([
     'In 60 seconds',
+    'Instead of',
     'API by task',
     'Errors',
     'Cost',

@@ -12,6 +12,7 @@ const rows = [...errors.matchAll(/^\| `([A-Z_]+)` \| (.*) \| (.*) \|$/gm)];
 test('the sections have the names and the order of every package', () => {
   expect([...readme.matchAll(/^## (.*)$/gm)].map(([, title]) => title)).toEqual([
     'In 60 seconds',
+    'Instead of',
     'API by task',
     'Errors',
     'Cost',
