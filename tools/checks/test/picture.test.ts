@@ -1,11 +1,36 @@
-/** The picture of the README shows what the packages do. */
+/** The pictures of READMEs show what the packages do. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { PICTURES, pictureFile } from '../../run/package-pictures.ts';
 import { drawPicture, PICTURE } from '../../run/picture.ts';
+import { ROOT } from '../workspace.ts';
 
 test('the picture is what the packages draw', () => {
   const advice = 'look at the new picture: node tools/run/picture.ts';
   expect(readFileSync(PICTURE, 'utf8') === drawPicture(), advice).toBe(true);
+});
+
+test.each(Object.entries(PICTURES))(
+  'the picture of %s is what the packages draw, and its README shows it',
+  (name, draw) => {
+    const advice = 'look at the new picture: node tools/run/package-pictures.ts';
+    expect(readFileSync(pictureFile(name), 'utf8') === draw(), advice).toBe(true);
+    const readme = readFileSync(join(ROOT, 'packages', name, 'README.md'), 'utf8');
+    // npm shows images of absolute addresses only.
+    expect(readme).toContain(
+      `(https://raw.githubusercontent.com/svsm-js/svsm/main/docs/pictures/${name}.svg)`,
+    );
+  },
+);
+
+test('a shared page is the only entry of the walk without the C-bit', () => {
+  expect(PICTURES['pagetable']!().match(/C-bit (set|clear)/g)).toEqual([
+    'C-bit set',
+    'C-bit set',
+    'C-bit set',
+    'C-bit clear',
+  ]);
 });
 
 test('four pages are allocated, shared, and given up by the guest', () => {
