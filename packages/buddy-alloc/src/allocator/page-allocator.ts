@@ -29,8 +29,8 @@ import { readSnapshot } from './snapshot-options.ts';
  * depend only on what is allocated, not on the history: after everything is freed, in any order, the allocator is as it
  * began.
  *
- * An operation that throws has changed nothing, except for `CALLBACK_FAILED`. O(orders) is at most 52 steps, whatever the number of blocks. Where a cost is
- * amortized, the tables may grow, and are copied then.
+ * An operation that throws has changed nothing, except for `CALLBACK_FAILED`. O(orders) is at most 52 steps, whatever the number of
+ * blocks. Where a cost is amortized, the tables may grow, and are copied then.
  */
 export class PageAllocator<A extends Address> {
   static {

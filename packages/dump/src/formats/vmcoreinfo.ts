@@ -14,7 +14,8 @@ const MASK = 0xf_ffff_ffff_ffffn;
 /**
  * The facts about page tables in a kernel's VMCOREINFO, which is text of the form `NAME=value`, a line each:
  * `SYMBOL(swapper_pg_dir)` or `SYMBOL(init_top_pgt)` in hexadecimal, `NUMBER(phys_base)`, `NUMBER(pgtable_l5_enabled)` and
- * `NUMBER(sme_mask)` in decimal, `KERNELOFFSET` and `SYMBOL(_stext)` in hexadecimal, `NUMBER(KERNEL_IMAGE_SIZE)` in decimal, `OSRELEASE`. A fact that is missing or not a number is left out.
+ * `NUMBER(sme_mask)` in decimal, `KERNELOFFSET` and `SYMBOL(_stext)` in hexadecimal, `NUMBER(KERNEL_IMAGE_SIZE)` in decimal,
+ * `OSRELEASE`. A fact that is missing or not a number is left out.
  */
 export function kernelFactsOf(bytes: Uint8Array): KernelFacts {
   const text = textOf(bytes.subarray(0, MAX_BYTES));

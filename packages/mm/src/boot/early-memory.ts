@@ -17,8 +17,8 @@ import { rescindRegion } from './heap-validation.ts';
  *
  * @param record - the SVSM's record, from which the memory is removed
  * @param options - `startsShared`: also give the memory back to the hypervisor
- * @throws MmError `INVALID_ARGUMENT`; SnpError `NOT_VALIDATED` if a page is not validated; as `releaseRegion`. A part that was invalidated stays so, and the
- *   record says which
+ * @throws MmError `INVALID_ARGUMENT`; SnpError `NOT_VALIDATED` if a page is not validated; as `releaseRegion`. A part that was
+ *   invalidated stays so, and the record says which
  */
 export function invalidateEarlyMemory(
   cpu: PerCpu,

@@ -101,7 +101,8 @@ export class Svsm {
 
   /**
    * Boots an SVSM in a guest: all steps in the order of `BOOT_STEPS`. If a step fails, the steps before it are undone, so that
-   * the same boot can be tried again. O(memory of the SVSM / 2 MiB + entries of the memory map + processors), whatever the size of the guest.
+   * the same boot can be tried again. O(memory of the SVSM / 2 MiB + entries of the memory map + processors), whatever the size of
+   * the guest.
    *
    * @throws MmError `INVALID_ARGUMENT`, `INVALID_MEMORY_MAP`, `INVALID_LAYOUT`, `OUTSIDE_LAYOUT` for wrong options;
    *   `ALREADY_BOOTED` if an SVSM runs in the guest, or could not be undone there; `MISSING_FEATURE`; `BOOT_FAILED` with the

@@ -63,8 +63,8 @@ export class Processors {
    * current again, also if `run` throws.
    *
    * @param cpu - a processor, or its APIC ID
-   * @throws MmError `NO_SUCH_CPU`; `INVALID_ARGUMENT` for another type, or if `run` is not a function, or returns a promise: code that runs later
-   *   would run on behalf of another processor; the errors of `run`
+   * @throws MmError `NO_SUCH_CPU`; `INVALID_ARGUMENT` for another type, or if `run` is not a function, or returns a promise: code
+   *   that runs later would run on behalf of another processor; the errors of `run`
    */
   on<T>(cpu: PerCpu | number, run: () => T): T {
     requireFunction('run', run);

@@ -95,8 +95,8 @@ export class RegionVisibility {
   }
 
   /**
-   * Tries to make the lost pages private, and to give back tables that an earlier call could not give back. Returns the number of pages that are private now. While it runs, another processor's
-   * call returns 0.
+   * Tries to make the lost pages private, and to give back tables that an earlier call could not give back. Returns the number of
+   * pages that are private now. While it runs, another processor's call returns 0.
    */
   retryLost(cpu: VisibilityCpu): number {
     const { record } = this;

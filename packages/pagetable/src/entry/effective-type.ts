@@ -71,7 +71,8 @@ export interface GuestCacheControl {
  * §7.10.5; P71).
  *
  * @param page - a `MappedPage`, or the flags, size and physical address of a page
- * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CPU_STATE`; `INVALID_ENTRY` if the flags are not 32 bits; `INVALID_PAGE_SIZE`; `OUTSIDE_PHYSICAL_RANGE`
+ * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CPU_STATE`; `INVALID_ENTRY` if the flags are not 32 bits;
+ *   `INVALID_PAGE_SIZE`; `OUTSIDE_PHYSICAL_RANGE`
  *
  * @example
  * ```ts
@@ -128,8 +129,8 @@ export function tableMemoryTypesOf(flags: number, table: PhysAddr, control: Cach
  * @param nested - the nested page, with the system-physical address of the access
  * @param guestControl - the guest's registers
  * @param control - the host's registers; the nested page table uses the host's PAT
- * @throws PageTableError `INVALID_ARGUMENT`; `INVALID_ENTRY`, `INVALID_PAGE_SIZE`, `OUTSIDE_PHYSICAL_RANGE`; `INVALID_CPU_STATE` for a guest's
- *   register that is refused, for a host without paging, and for an Intel processor
+ * @throws PageTableError `INVALID_ARGUMENT`; `INVALID_ENTRY`, `INVALID_PAGE_SIZE`, `OUTSIDE_PHYSICAL_RANGE`; `INVALID_CPU_STATE`
+ *   for a guest's register that is refused, for a host without paging, and for an Intel processor
  */
 export function nestedMemoryTypesOf(
   guest: Pick<TypedPage, 'flags' | 'size'>,

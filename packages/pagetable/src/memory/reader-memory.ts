@@ -5,7 +5,8 @@ import type { PhysMemory } from './phys-memory.ts';
 
 /**
  * Reads the 4096 bytes of `frame` (physical address / 4096) into `bytes`. Returns whether the frame exists: `true` or `false`,
- * not a promise. An error that it throws reaches the code that reads memory. It may not call a page table that reads the memory: that throws `BUSY`.
+ * not a promise. An error that it throws reaches the code that reads memory. It may not call a page table that reads the memory:
+ * that throws `BUSY`.
  */
 export type ReadFrame = (frame: number, bytes: Uint8Array) => boolean;
 

@@ -74,9 +74,9 @@ export abstract class PageMapper {
    * @param vaddr - a multiple of 4096
    * @param paddr - a multiple of 4096, without the encryption bit
    * @param flags - {@link PteFlags}, or the result of `leafFlags`. Present is set in any case
-   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`, `NO_ENCRYPTION`,
-   *   `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`, `ALIASED_TABLE`,
-   *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
+   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `OUTSIDE_PHYSICAL_RANGE`, `INVALID_FLAGS`,
+   *   `NO_ENCRYPTION`, `ALREADY_MAPPED`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`; with `remap`,
+   *   `ALIASED_TABLE`, `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   map4k(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<0>, options?: MapOptions): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
@@ -214,9 +214,9 @@ export abstract class PageMapper {
    * Unmaps `region`. A large page that lies only partly in it is split. All or nothing. O(tables + pages).
    *
    * @param region - its bounds are multiples of 4096
-   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, `PART_BOUNDARY`, `READ_ONLY`;
-   *   if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if the region overlaps
-   *   the self-map; `CALLBACK_FAILED`
+   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `NOT_MAPPED`, `ALIASED_TABLE`, `PART_BOUNDARY`,
+   *   `READ_ONLY`; if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if the region
+   *   overlaps the self-map; `CALLBACK_FAILED`
    */
   unmapRegion(region: VirtBounds, options: UnmapRegionOptions = {}): void {
     UNMAP_OPTIONS.require(options);
@@ -241,9 +241,9 @@ export abstract class PageMapper {
    * As {@link protectRegion}, for the 4 KiB page at `vaddr`.
    *
    * @param vaddr - a multiple of 4096
-   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `NOT_MAPPED`, `INVALID_FLAGS`, `ALIASED_TABLE`, `READ_ONLY`; if
-   *   a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the
-   *   self-map; `CALLBACK_FAILED`
+   * @throws PageTableError as {@link translate}; `INVALID_ARGUMENT`, `MISALIGNED`, `NOT_MAPPED`, `INVALID_FLAGS`, `ALIASED_TABLE`,
+   *   `READ_ONLY`; if a page is split, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies
+   *   in the self-map; `CALLBACK_FAILED`
    */
   protect4k(vaddr: VirtPage, change: FlagChange): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
@@ -395,9 +395,9 @@ export abstract class PageMapper {
    * physical memory, with one page size and the same rights. It is lazy: it reads a table when it gets there. O(tables +
    * pages) for the whole list.
    *
-   * @throws PageTableError `INVALID_ARGUMENT`; at once, `DESTROYED`, and for the bounds of `within`, `NON_CANONICAL`, `MISALIGNED`, `OUTSIDE_PART`;
-   *   when the list gets there, `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` receives them; at any time `BUSY`, after which
-   *   the list can be continued
+   * @throws PageTableError `INVALID_ARGUMENT`; at once, `DESTROYED`, and for the bounds of `within`, `NON_CANONICAL`, `MISALIGNED`,
+   *   `OUTSIDE_PART`; when the list gets there, `RESERVED_BITS`, `BUS_ERROR`, unless `onFault` receives them; at any time `BUSY`,
+   *   after which the list can be continued
    * @example
    * ```ts
    * import { physAddr } from '@svsm/address';

@@ -98,7 +98,8 @@ export class PageTablePart extends PageMapper {
    * Makes a part with nothing mapped, attached to no page table. It takes one frame for the top table, and clears it.
    *
    * @param index - the index of the root entry, 0 to 511
-   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `INVALID_ROOT_ENTRY`, `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`,
+   *   `INVALID_FRAME`, `READ_ONLY`
    */
   static create(index: number, options: PageTablePartOptions): PageTablePart {
     TABLE_OPTIONS.require(options);

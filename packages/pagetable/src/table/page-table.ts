@@ -55,7 +55,8 @@ export class PageTable extends PageMapper {
    *
    * With `selfMap`, it writes the entry that leads back to the root: present, writable, accessed, dirty, and without execution.
    *
-   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `READ_ONLY`, `INVALID_SELF_MAP`
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`,
+   *   `READ_ONLY`, `INVALID_SELF_MAP`
    * @example
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
@@ -82,8 +83,8 @@ export class PageTable extends PageMapper {
    * Opens the page table whose root is at `root`, in a dump or of another owner. It does not read tables yet.
    *
    * @param root - bits 51:12 of CR3, without the encryption bit
-   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `INVALID_FRAME` if no table can be at `root`; `NO_FRAME_ALLOCATOR` if `freeEmptyTables` is set
-   *   without `frames`; `INVALID_SELF_MAP` if the entry that `selfMap` names does not lead to the root
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CONFIG`; `INVALID_FRAME` if no table can be at `root`; `NO_FRAME_ALLOCATOR`
+   *   if `freeEmptyTables` is set without `frames`; `INVALID_SELF_MAP` if the entry that `selfMap` names does not lead to the root
    * @example
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
@@ -122,8 +123,9 @@ export class PageTable extends PageMapper {
    * a processor. O(levels).
    *
    * @param cpu - `cpuState()` if not given
-   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CPU_STATE`; `BUS_ERROR` if a table is outside memory; `INVALID_ACCESS`; `NON_CANONICAL` if `vaddr` is not a
-   *   bigint of 64 bits; `READ_ONLY` if bits cannot be set; `DESTROYED`; `BUSY`; `CALLBACK_FAILED` if `fill` throws
+   * @throws PageTableError `INVALID_ARGUMENT`, `INVALID_CPU_STATE`; `BUS_ERROR` if a table is outside memory; `INVALID_ACCESS`;
+   *   `NON_CANONICAL` if `vaddr` is not a bigint of 64 bits; `READ_ONLY` if bits cannot be set; `DESTROYED`; `BUSY`;
+   *   `CALLBACK_FAILED` if `fill` throws
    * @example
    * ```ts
    * import { physAddr, virtAddr } from '@svsm/address';
@@ -191,8 +193,9 @@ export class PageTable extends PageMapper {
   }
 
   /**
-   * Gives all tables back, the root included. Parts are detached and keep their tables; clones keep those that they share. Every later use throws `DESTROYED`.
-   * Mapped pages are not touched, and no flush is reported: no processor may use the page table any more. O(tables × 512).
+   * Gives all tables back, the root included. Parts are detached and keep their tables; clones keep those that they share. Every
+   * later use throws `DESTROYED`. Mapped pages are not touched, and no flush is reported: no processor may use the page table any
+   * more. O(tables × 512).
    *
    * @throws PageTableError `NO_FRAME_ALLOCATOR`, `DESTROYED`, `BUSY`; `CALLBACK_FAILED`, and it is destroyed all the same;
    *   `BUS_ERROR` if a table is outside memory: then nothing has been given back

@@ -139,8 +139,9 @@ export function invlpgb(
 }
 
 /**
- * Drops the entries that VMRUN drops from a guest's TLB for TLB_CONTROL of the VMCB (AMD64 APM vol. 2, §15.16.1). For an SNP guest, 7 drops global
- * entries too (§15.36.15; docs/hardware.md, P34). Returns `false`, and does nothing, for an encoding that does not exist.
+ * Drops the entries that VMRUN drops from a guest's TLB for TLB_CONTROL of the VMCB (AMD64 APM vol. 2, §15.16.1). For an SNP guest,
+ * 7 drops global entries too (§15.36.15; docs/hardware.md, P34). Returns `false`, and does nothing, for an encoding that does not
+ * exist.
  *
  * @throws PageTableError `INVALID_FLUSH`, `BUSY`
  */

@@ -75,7 +75,8 @@ export interface PvalidateAnswer {
  * @param pageSize - 4 KiB for a 2 MiB page raises a nested page fault with SIZEM: the hypervisor can split the page, and
  *   the instruction runs again. 2 MiB for a 4 KiB page returns FAIL_SIZEMISMATCH
  * @throws SnpError `INVALID_ARGUMENT` if `cpu` is not a processor, for another page size, or a `validate` that is not a
- *   boolean; SnpFault `GP` above VMPL0 or CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address
+ *   boolean; SnpFault `GP` above VMPL0 or CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest
+ *   at this address
  */
 export function pvalidate(
   cpu: GuestCpu,
@@ -134,8 +135,8 @@ export interface RmpAdjustment {
  * and §15.36.11.
  *
  * @throws SnpError `INVALID_ARGUMENT` for another page size, a level or mask that is not a byte, or a VMSA bit that is not a
- *   boolean; SnpFault `UD` outside 64-bit mode, `GP` above CPL 0, and the faults of the translation; `NPF` if the page does not belong to the guest at this address;
- *   `VC_NOT_VALIDATED`
+ *   boolean; SnpFault `UD` outside 64-bit mode, `GP` above CPL 0, and the faults of the translation; `NPF` if the page does not
+ *   belong to the guest at this address; `VC_NOT_VALIDATED`
  */
 export function rmpadjust(
   cpu: GuestCpu,

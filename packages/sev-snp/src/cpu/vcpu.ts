@@ -43,10 +43,10 @@ import { runnableVmsa, saveAndExit, VmExit } from './vmrun.ts';
 const NO_OPTIONS: DataAccessOptions = {};
 
 /**
- * A processor of an SNP guest, in 64-bit mode, or in another mode before software enters that. It accesses memory by guest-virtual address. An access goes through the
- * guest's page table, whose entries are read through the nested page table and the RMP; the rights by CPL, CR0.WP, SMEP,
- * SMAP and protection keys; accessed and dirty bits; the nested page table; the RMP; and the key, which the C-bit or the
- * virtual top of memory selects.
+ * A processor of an SNP guest, in 64-bit mode, or in another mode before software enters that. It accesses memory by guest-virtual
+ * address. An access goes through the guest's page table, whose entries are read through the nested page table and the RMP; the
+ * rights by CPL, CR0.WP, SMEP, SMAP and protection keys; accessed and dirty bits; the nested page table; the RMP; and the key,
+ * which the C-bit or the virtual top of memory selects.
  *
  * An instruction that exits with a nested page fault runs again if the hypervisor resolves the fault; else the fault is
  * thrown. An instruction that throws has changed nothing in memory and RMP but accessed and dirty bits, as on hardware.
@@ -261,8 +261,9 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Writes `length` zeros from an address, or from the start of a page on, with the checks and faults of {@link write}. Zeros cost no memory. 2 MiB that guest,
-   * host and RMP have as one page are one access, O(levels²), and one entry of a `NestedTlb`; else O(pages · levels²).
+   * Writes `length` zeros from an address, or from the start of a page on, with the checks and faults of {@link write}. Zeros cost
+   * no memory. 2 MiB that guest, host and RMP have as one page are one access, O(levels²), and one entry of a `NestedTlb`; else
+   * O(pages · levels²).
    *
    * @throws SnpError `INVALID_ARGUMENT` for a length that is not an integer from 0 on; SnpFault
    */
@@ -408,8 +409,8 @@ export class Vcpu implements GuestCpu {
   }
 
   /**
-   * Translates an address, or the start of a page, with the rights for `kind`, without the RMP checks of the page itself. A nested page fault is
-   * thrown: the hypervisor cannot resolve it.
+   * Translates an address, or the start of a page, with the rights for `kind`, without the RMP checks of the page itself. A nested
+   * page fault is thrown: the hypervisor cannot resolve it.
    *
    * @param update - whether it counts as an access, which fills the TLB and sets accessed bits, as an operand of an
    *   instruction does: `false` if not given

@@ -65,8 +65,8 @@ export class FirmwareCommand {
   }
 
   /**
-   * A copy of operands, for which each field is read once: INVALID_PARAM if that fails, or if one has another name. Reading can run code of the
-   * caller, which can give other commands, so a command copies its operands before it looks at any state.
+   * A copy of operands, for which each field is read once: INVALID_PARAM if that fails, or if one has another name. Reading can run
+   * code of the caller, which can give other commands, so a command copies its operands before it looks at any state.
    */
   operands<Operands extends object>(
     given: Operands,

@@ -105,8 +105,8 @@ export function decodeApCreation(
  * throw `PAGE_IN_USE`: PVALIDATE does not clear the VMSA bit, so the hypervisor could run the page after its validation is
  * rescinded (table 15-41 has no check of the validated bit).
  *
- * @param page - its address, a multiple of 4096, or a cursor: a private, validated page whose guest-physical address is not a multiple of 2 MiB,
- *   because hypervisors refuse those for an erratum (KVM)
+ * @param page - its address, a multiple of 4096, or a cursor: a private, validated page whose guest-physical address is not a
+ *   multiple of 2 MiB, because hypervisors refuse those for an erratum (KVM)
  * @param image - the 4096 bytes of the VMSA
  * @throws SnpError `INVALID_ARGUMENT`, `PAGE_IN_USE` if the page is a GHCB or a VMSA already, `RMPADJUST_FAILED`; SnpFault as
  *   `Vcpu.write`, `Vcpu.rmpadjust`, `Vcpu.rmpquery`
@@ -173,8 +173,8 @@ function requireStopped(vcpu: Vcpu, page: VirtAddr): PhysAddr {
  * Asks the hypervisor to run a VMSA as a processor, or not to run it any more: `Destroy` ignores the VMSA and SEV_FEATURES.
  * A reported success proves nothing.
  *
- * @throws SnpError `INVALID_ARGUMENT`, `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the hypervisor refuses,
- *   `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; SnpFault
+ * @throws SnpError `INVALID_ARGUMENT`, `RELEASED_GHCB`, `INVALID_MESSAGE` if a field does not fit, `VMGEXIT_FAILED` if the
+ *   hypervisor refuses, `UNSUPPORTED_VMGEXIT`, `OUT_OF_MEMORY`; SnpFault
  */
 export function requestAp(ghcb: Ghcb, creation: ApCreation): void {
   requireInstance('the GHCB', ghcb, Ghcb, 'a Ghcb');

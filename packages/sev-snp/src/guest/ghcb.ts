@@ -132,7 +132,8 @@ export class Ghcb {
    * @param table - the page table of the processor
    * @throws SnpError `RELEASED_GHCB` if it is released already, `WRONG_MAPPING` if the page is not mapped as its GHCB,
    *   `INVALID_ARGUMENT`, `PAGE_IN_USE` if another call releases it, `ALREADY_VALIDATED`, `INVALID_RESPONSE`,
-   *   `PAGE_STATE_REFUSED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; PageTableError, SnpFault as `makePagePrivate`; the errors of `flush` and `validator`
+   *   `PAGE_STATE_REFUSED`, `PVALIDATE_FAILED`, `PVALIDATE_UNCHANGED`; PageTableError, SnpFault as `makePagePrivate`; the errors of
+   *   `flush` and `validator`
    */
   release(table: PageTable, options: VisibilityOptions = {}): void {
     const { vcpu, gva, gpa } = this;

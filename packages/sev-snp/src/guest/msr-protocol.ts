@@ -23,9 +23,9 @@ type Message<Type extends GhcbMsrMessage['type']> = Extract<GhcbMsrMessage, { re
  * can be a lie of the hypervisor. O(1).
  *
  * @param answer - the type of the answer that belongs to the request
- * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if a field of the request does not fit, `INVALID_RESPONSE` if another answer came
- *   or a bit is set that must be 0, or if the hypervisor does not know the request; `UNSUPPORTED_VMGEXIT`, `TERMINATED`,
- *   `OUT_OF_MEMORY`
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if a field of the request does not fit,
+ *   `INVALID_RESPONSE` if another answer came or a bit is set that must be 0, or if the hypervisor does not know the request;
+ *   `UNSUPPORTED_VMGEXIT`, `TERMINATED`, `OUT_OF_MEMORY`
  */
 export function requestGhcbMsr<Type extends GhcbMsrMessage['type']>(
   vcpu: Vcpu,
@@ -72,8 +72,8 @@ export function changePageState(vcpu: Vcpu, gpa: PhysAddr, operation: PageOperat
  * Registers the GHCB of `vcpu` with the hypervisor. An SNP guest has to do this before it uses the GHCB.
  *
  * @param gpa - the address of a shared page: a multiple of 4096
- * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if the address is not a multiple of 4096, `INVALID_RESPONSE` if the hypervisor refuses
- *   it or repeats another one
+ * @throws SnpError `INVALID_ARGUMENT` if an argument has the wrong type, `INVALID_MESSAGE` if the address is not a multiple of
+ *   4096, `INVALID_RESPONSE` if the hypervisor refuses it or repeats another one
  */
 export function registerGhcb(vcpu: Vcpu, gpa: PhysAddr): void {
   const request: GhcbMsrMessage = { type: 'register-ghcb-request', gpa };

@@ -39,8 +39,8 @@ export interface RegionRules {
  * A change of the visibility of a region, in units: the one algorithm of all functions that change regions. It goes list by
  * list, so that a refusal leaves the pages of later lists as they are.
  *
- * To shared: for each list clear if the options ask for it, rescind, page state change, C:=0; at the end one flush. To private: C:=1, one flush; for each list
- * page state change, validate, clear (see `page-visibility.ts`).
+ * To shared: for each list clear if the options ask for it, rescind, page state change, C:=0; at the end one flush. To private:
+ * C:=1, one flush; for each list page state change, validate, clear (see `page-visibility.ts`).
  */
 export class RegionChange {
   readonly #ghcb: Ghcb;

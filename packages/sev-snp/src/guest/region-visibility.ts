@@ -10,7 +10,8 @@ import type { RegionState } from './region-state.ts';
 /**
  * Makes a private region shared, as `makePageShared` does for a page. It works in pages of 2 MiB wherever the guest's
  * page table and the bounds of the region allow it, and requests page state changes in lists of at most 253 entries through
- * the GHCB; of a single page of 4 KiB by the MSR protocol. Where the RMP has 4 KiB pages, PVALIDATE goes by these. The flush comes once, at the end.
+ * the GHCB; of a single page of 4 KiB by the MSR protocol. Where the RMP has 4 KiB pages, PVALIDATE goes by these. The flush comes
+ * once, at the end.
  *
  * Before anything changes, all pages are checked, and large pages that the region cuts are split. If a later step fails, the
  * error is `REGION_CHANGE_FAILED`: its `details` say which pages are shared, still private, or lost. {@link settleRegion}

@@ -86,9 +86,9 @@ export const FEATURES: bigint =
 export const GHCB_VERSION = 2;
 
 /**
- * The request in a GHCB, or the refusal of it (KVM `sev_es_validate_vmgexit`). The GHCB is registered. A request has the standard usage and the
- * version of the protocol, and marks valid: exit code, both infos, and the inputs of its exit. The two pages of a guest
- * request differ, and their addresses are multiples of 4096. The page is read once.
+ * The request in a GHCB, or the refusal of it (KVM `sev_es_validate_vmgexit`). The GHCB is registered. A request has the standard
+ * usage and the version of the protocol, and marks valid: exit code, both infos, and the inputs of its exit. The two pages of a
+ * guest request differ, and their addresses are multiples of 4096. The page is read once.
  */
 export function readGhcbRequest(
   live: GhcbPage,

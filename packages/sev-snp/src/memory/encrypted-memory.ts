@@ -82,7 +82,8 @@ export class EncryptedMemory {
    * Memory of `size` bytes, whose DRAM is zero. O(1).
    *
    * @param seed - a 32-bit integer; equal seeds give equal ciphertext
-   * @throws SnpError `INVALID_ARGUMENT` if the size is not a multiple of 4096, or the seed is not an integer; AddressError `INVALID_BYTE_COUNT`
+   * @throws SnpError `INVALID_ARGUMENT` if the size is not a multiple of 4096, or the seed is not an integer; AddressError
+   *   `INVALID_BYTE_COUNT`
    */
   constructor(size: Bytes, seed = 0) {
     requireWhole('the seed', seed);
