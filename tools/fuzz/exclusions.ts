@@ -135,14 +135,20 @@ const VERDICTS: readonly {
   },
   {
     verdict: 'bare',
-    id: /^copyFromGuest$/,
-    label: /^memory\.read returns/,
-    reason: 'The result of the memory of the caller is handed on: the fuzzer fails to look at it.',
+    id: /^Vmr\.insert$/,
+    label: /^mapping\.frames returns/,
+    reason: 'An error of the iterable that a mapping returns goes on to the caller.',
+  },
+  {
+    verdict: 'silent',
+    id: /^Vmr\.handlePageFault$/,
+    label: /^state = /,
+    reason: 'A state has defaults, as for `cpuState`.',
   },
   {
     verdict: 'bare',
     id: /^MappingGuard\.create$/,
-    label: /^space\.mapper\.unmapRegion = class/,
+    label: /^space\.mapper\.unmapRegion = /,
     reason: 'A method of `space.mapper` runs apart from its object, which is an error of the caller.',
   },
 ];

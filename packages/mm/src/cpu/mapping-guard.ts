@@ -231,7 +231,7 @@ function requireSpace(space: MappingSpace): void {
 function pageSizeOf({ start, size, isEmpty }: MemoryRegion<PhysAddr>, asked: PageSize | undefined): PageSize {
   const huge = BigInt(PAGE_SIZE_2M);
   const isHuge = start % huge === 0n && size % huge === 0n;
-  const pageSize = asked ?? (isHuge ? PageSize.Huge : PageSize.Regular);
+  const pageSize = asked === undefined ? (isHuge ? PageSize.Huge : PageSize.Regular) : asked;
   requireOneOf('the page size', pageSize, [PageSize.Regular, PageSize.Huge]);
   const unit = BigInt(pageSize);
   if (isEmpty || start % unit !== 0n || size % unit !== 0n)

@@ -1,4 +1,4 @@
-import { requireMethods } from '../formats/arguments.ts';
+import { isBytes, refuseArgument, requireMethods } from '../formats/arguments.ts';
 
 /**
  * The guest's memory, as `SvsmMemory` of `@svsm/sev-snp` gives it: `ServingCpu.memory` is one. It judges an address before it maps
@@ -17,11 +17,14 @@ export interface GuestMemory {
  * @param gpa - any address of 64 bits
  * @param length - bytes, across pages
  * @returns `undefined` if a byte is not the guest's, belongs to a VMSA, faults, or is in use by a call
- * @throws MmError `INVALID_ARGUMENT` if `memory` is not the memory of a guest; SnpError `INVALID_ARGUMENT` for another type
+ * @throws MmError `INVALID_ARGUMENT` if `memory` is not the memory of a guest, or reads another
+ *   number of bytes; SnpError `INVALID_ARGUMENT` for another type
  */
 export function copyFromGuest(memory: GuestMemory, gpa: bigint, length: number): Uint8Array | undefined {
   requireGuestMemory(memory);
-  return memory.read(gpa, length);
+  const bytes = memory.read(gpa, length);
+  if (bytes === undefined || (isBytes(bytes) && bytes.length === length)) return bytes;
+  return refuseArgument('the bytes that the memory has read', bytes, `return ${length} bytes, or undefined`);
 }
 
 /**

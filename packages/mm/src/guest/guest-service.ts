@@ -82,8 +82,9 @@ export class GuestService implements Disposable {
   register(caller: Vcpu, caa: PhysAddr, options: CallerOptions = {}): void {
     requireInstance('the caller', caller, 'Vcpu');
     requireOptions('options', options, ['cpu', 'vmsa']);
-    const server = this.on(options.cpu ?? this.#first);
-    server.core.register(caller, caa, options.vmsa);
+    const { cpu = this.#first, vmsa } = options;
+    const server = this.on(cpu);
+    server.core.register(caller, caa, vmsa);
     this.#servers.set(caller, server.cpu);
   }
 

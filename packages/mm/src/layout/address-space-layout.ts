@@ -111,8 +111,10 @@ export function addressSpaceLayout(changes: LayoutChanges = {}): AddressSpaceLay
     given === undefined
       ? new MemoryRegion(kind, at(slot, from), to - from)
       : regionArgument('a region of the layout', given, kind);
-  const page = (what: string, vaddr: VirtAddr): VirtAddr =>
-    kind.isAddress(vaddr) ? vaddr : refuseArgument(what, vaddr, 'pass a canonical address');
+  const page = (what: string, offset: bigint, given: VirtAddr | undefined): VirtAddr => {
+    const vaddr = given === undefined ? at(own, offset) : given;
+    return kind.isAddress(vaddr) ? vaddr : refuseArgument(what, vaddr, 'pass a canonical address');
+  };
   const { globalMappings = {}, perCpu = {} } = changes;
   requireOptions('globalMappings', globalMappings, NAMES.globalMappings);
   requireOptions('perCpu', perCpu, NAMES.perCpu);
@@ -127,9 +129,9 @@ export function addressSpaceLayout(changes: LayoutChanges = {}): AddressSpaceLay
       huge: part(shared, mid + BigInt(PAGE_SIZE_2M), mid + GIB, globalMappings.huge),
     }),
     perCpu: Object.freeze({
-      self: page('perCpu.self', perCpu.self ?? at(own, 0n)),
-      caa: page('perCpu.caa', perCpu.caa ?? at(own, 0x2000n)),
-      vmsa: page('perCpu.vmsa', perCpu.vmsa ?? at(own, 0x4000n)),
+      self: page('perCpu.self', 0n, perCpu.self),
+      caa: page('perCpu.caa', 0x2000n, perCpu.caa),
+      vmsa: page('perCpu.vmsa', 0x4000n, perCpu.vmsa),
       stacks: part(own, 0x20_0000n, 0x26_0000n, perCpu.stacks),
       temp4k: part(own, GIB, GIB + BigInt(PAGE_SIZE_2M), perCpu.temp4k),
       temp2m: part(own, GIB + BigInt(PAGE_SIZE_2M), 2n * GIB, perCpu.temp2m),

@@ -240,14 +240,14 @@ export class Vmr implements Disposable {
   handlePageFault(vaddr: VirtAddr, errorCode: number, state?: CpuState): boolean {
     if (typeof vaddr !== 'bigint') refuseArgument('the address', vaddr, 'pass a bigint');
     requireInteger('the error code', errorCode, -0x8000_0000, 0xffff_ffff);
-    if (state !== undefined) cpuState(state);
+    const cpu = state === undefined ? undefined : cpuState(state);
     return this.#exclusively(() => {
       const [place, slot] = (this.#kind.isAddress(vaddr) ? this.#slotAt(vaddr) : undefined) ?? [];
       const fault = faultOf(errorCode, this.#flags);
       if (place === undefined || slot === undefined || fault === undefined) return false;
       const page = alignDown(vaddr, PAGE_SIZE);
       const present = this.#parts.at(page)?.lookup(page);
-      if (present !== undefined && isAllowed(present, fault, state)) return true;
+      if (present !== undefined && isAllowed(present, fault, cpu)) return true;
       const resolution = slot.mapping.fault?.(page - place.start, fault);
       if (resolution === undefined) return false;
       try {
@@ -260,7 +260,7 @@ export class Vmr implements Disposable {
       if (present === undefined) done();
       else this.#flushes.run(regionOfRun(place, resolution.run), done);
       const now = this.#parts.at(page)?.lookup(page);
-      return now !== undefined && isAllowed(now, fault, state);
+      return now !== undefined && isAllowed(now, fault, cpu);
     });
   }
 

@@ -79,6 +79,7 @@ describe.each(['of one processor', 'of all processors'])('a guard %s', (scope) =
     expect(() => guard.write(0, 'text' as never)).toThrow(/INVALID_ARGUMENT/);
     expect(() => map(physRegion(physAddr(0x5000), 0))).toThrow(/INVALID_ARGUMENT/);
     expect(() => map(physRegion(physAddr(0x5001), PAGE_SIZE))).toThrow(/INVALID_ARGUMENT/);
+    expect(() => map(mib(34, 2), { pageSize: null as never })).toThrow(/INVALID_ARGUMENT/);
     expect(() => map(mib(33, 2), { pageSize: PageSize.Huge })).toThrow(/INVALID_ARGUMENT/);
     expect(() => map(mib(32, 2), { pageSize: PageSize.Giant })).toThrow(/INVALID_ARGUMENT/);
     expect(() => map(mib(32, 2), { write: true } as never)).toThrow(/INVALID_ARGUMENT/);

@@ -55,6 +55,14 @@ describe('copyFromGuest and copyToGuest', () => {
     expect(copyToGuest(memory, rescinded, new Uint8Array(8))).toBe(false);
   });
 
+  test.each([
+    ['too few', Uint8Array.of(1)],
+    ['another type', 'text'],
+  ])('refuse a memory that reads %s', (_, bytes) => {
+    const memory = { read: () => bytes as Uint8Array, write: () => 0 };
+    expect(() => copyFromGuest(memory, 0n, 8)).toThrow(/return 8 bytes, or undefined \[INVALID_ARGUMENT\]/);
+  });
+
   test('read each byte once', () => {
     const { svsm } = bootWorld();
     const { vcpu } = svsm.thisCpu();

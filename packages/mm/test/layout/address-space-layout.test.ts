@@ -112,6 +112,7 @@ describe('a layout is refused', () => {
     ['a slot that is not an index', { slots: { shared: 512 } }],
     ['a region of another type', { heap: 7 }],
     ['an address that is not canonical', { perCpu: { self: 0x8000_0000_0000n } }],
+    ['null as an address', { perCpu: { caa: null } }],
     ['no object', 5],
   ])('with %s', (_, changes) => {
     expect(() => addressSpaceLayout(changes as LayoutChanges)).toThrow(/INVALID_ARGUMENT/);
