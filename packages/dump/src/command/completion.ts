@@ -19,15 +19,20 @@ export function completion(shell: string): string | undefined {
 function bash(): string {
   const cases = Object.entries<OptionRow>(OPTIONS).flatMap(([name, { type, choices, value }]) => {
     if (type === 'boolean' || value === 'FILE') return [];
-    // A number has no proposals, and is no file.
+    // A number has no proposals, and is not a file.
     const words = choices === undefined ? '' : ` ${proposals(choices)};`;
     return [`    --${name})${words} return ;;`];
   });
   return `_svsm_dump() {
   local IFS=$'\\n'
   local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}"
-  # bash takes --option=value for three words.
-  if [[ "$word" == "=" ]]; then
+  local prefix=""
+  # bash takes --option=value for three words, zsh for one.
+  if [[ "$word" == --*=* ]]; then
+    before="\${word%%=*}"
+    prefix="$before="
+    word="\${word#*=}"
+  elif [[ "$word" == "=" ]]; then
     word=""
   elif [[ "$before" == "=" ]]; then
     before="\${COMP_WORDS[COMP_CWORD-2]}"
@@ -50,7 +55,7 @@ complete -o filenames -F _svsm_dump svsm-dump
 
 /** The command that proposes those of the words that begin as the last one does. */
 function proposals(words: readonly string[], others = ''): string {
-  return `COMPREPLY=($(compgen -W $'${words.join('\\n')}' ${others}-- "$word"))`;
+  return `COMPREPLY=($(compgen -P "$prefix" -W $'${words.join('\\n')}' ${others}-- "$word"))`;
 }
 
 function fish(): string {

@@ -81,6 +81,8 @@ COMP_WORDS=(svsm-dump ${list}); COMP_CWORD=${words.length}; _svsm_dump; printf '
   test('of bash proposes values after an equals sign too, and nothing for a number', () => {
     expect(proposed('x', '--color', '=')).toEqual(['auto', 'always', 'never']);
     expect(proposed('x', '--color', '=', 'a')).toEqual(['auto', 'always']);
+    // zsh takes it for one word.
+    expect(proposed('x', '--color=a')).toEqual(['--color=auto', '--color=always']);
     expect(proposed('x', '--within', '')).toEqual([]);
   });
 

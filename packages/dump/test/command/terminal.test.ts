@@ -1,4 +1,4 @@
-/** The command at a terminal: `script` of util-linux makes one. */
+/** The command at a terminal, which `script` of util-linux makes. Skipped where there is none, as on macOS. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -19,8 +19,9 @@ const HOT = temporary(
   }),
 );
 const RED = '\x1b[31m';
+const HAS_TERMINAL = spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0;
 
-/** What a terminal gets from a line of a shell, in which `$DUMP` is the command. */
+/** The output of a line of a shell at a terminal. `$DUMP` is the command. */
 function atTerminal(line: string, env: Readonly<Record<string, string>> = {}): string {
   const { NO_COLOR: _, FORCE_COLOR: __, ...others } = process.env;
   const { stdout, error } = spawnSync('script', ['-qec', line, '/dev/null'], {
@@ -32,7 +33,7 @@ function atTerminal(line: string, env: Readonly<Record<string, string>> = {}): s
   return stdout;
 }
 
-describe('colours', () => {
+describe.skipIf(!HAS_TERMINAL)('colours', () => {
   test('are for a terminal, and not for a pipe or JSON', () => {
     expect(atTerminal(`$DUMP '${HOT}'`)).toContain(RED);
     expect(atTerminal(`$DUMP '${HOT}' | cat`)).not.toContain('\x1b');
@@ -46,7 +47,7 @@ describe('colours', () => {
   });
 });
 
-describe('the bar', () => {
+describe.skipIf(!HAS_TERMINAL)('the bar', () => {
   const listing = `$DUMP leaves '${fixture('core-a.sparse.gz')}'`;
   const path = temporary('listing', new Uint8Array(0));
 
