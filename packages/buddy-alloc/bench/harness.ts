@@ -5,6 +5,8 @@ export interface Variant {
   readonly name: string;
   /** Does the work once. Returns the nanoseconds an operation for each column. */
   readonly round: () => readonly Time[];
+  /** Measures the garbage for each column, in bytes an operation. */
+  readonly bytes?: () => readonly number[];
   /** Whether it is so slow that it runs only once, after the others. */
   readonly once?: boolean;
 }
@@ -21,6 +23,10 @@ export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value) / values.length;
+}
+
 /** The nanoseconds an operation that `run` takes. */
 export function nanoseconds(operations: number, run: () => void): number {
   const start = performance.now();
@@ -28,7 +34,22 @@ export function nanoseconds(operations: number, run: () => void): number {
   return ((performance.now() - start) * 1e6) / operations;
 }
 
-/** The same for a loop from one index to another, which is given up after `limit` milliseconds. */
+/**
+ * The bytes an operation by which `run` makes the heap grow: the median of several calls, since a collection in between makes
+ * single values wrong. `run` must be so short that most calls have none.
+ */
+export function bytesOf(operations: number, run: () => void, after: () => void = () => {}): number {
+  const grown = Array.from({ length: 33 }, () => {
+    const before = process.memoryUsage().heapUsed;
+    run();
+    const bytes = process.memoryUsage().heapUsed - before;
+    after();
+    return bytes;
+  });
+  return Math.max(0, median(grown)) / operations;
+}
+
+/** {@link nanoseconds} of a loop from one index to another, which is given up after `limit` milliseconds. */
 export function nanosecondsUpTo(
   operations: number,
   run: (from: number, to: number) => void,
@@ -91,8 +112,8 @@ export function shuffle<T>(values: T[]): void {
 }
 
 /**
- * Runs every variant once a round. Prints for each column the median over the rounds, the least value, and the median of the
- * ratios to the first variant in the same round, because the noise of a shared machine affects both alike.
+ * Runs every variant once a round, so that the noise of a shared machine affects all alike. Prints for each column the mean over the
+ * rounds, with their garbage collections, the least value, the ratio of the mean to that of the first variant, and the garbage.
  */
 export function compare(
   title: string,
@@ -111,30 +132,27 @@ export function compare(
   for (const [index, { once }] of variants.entries()) if (once) run(index, false);
 
   console.log(`\n${title}`);
-  console.log(`  ${''.padEnd(34)}${columns.map((column) => column.padStart(38)).join('')}`);
-  for (const [index, { name }] of variants.entries()) {
+  console.log(`  ${''.padEnd(34)}${columns.map((column) => column.padStart(44)).join('')}`);
+  for (const [index, { name, bytes }] of variants.entries()) {
+    const garbage = bytes?.();
     const cells = columns.map((_, column) => {
       const own = times[index]?.[column] ?? [];
-      return cell(own, times[0]?.[column] ?? []).padStart(38);
+      return cell(own, times[0]?.[column] ?? [], garbage?.[column]).padStart(44);
     });
     console.log(`  ${name.padEnd(34)}${cells.join('')}`);
   }
 }
 
-function cell(own: readonly Time[], base: readonly Time[]): string {
+function cell(own: readonly Time[], base: readonly Time[], bytes: number | undefined): string {
   const [first] = own;
   if (first === undefined) return '-';
-  const bases = base as readonly number[];
   if (typeof first === 'object') {
     const share = `given up after ${Math.round(first.share * 100)} %`;
     return `> ${first.nanoseconds.toFixed(0)} ns, ${share}`;
   }
   const numbers = own as readonly number[];
-  const middle = median(numbers);
-  const ratio =
-    numbers.length === bases.length
-      ? median(numbers.map((time, round) => time / bases[round]!))
-      : middle / median(bases);
+  const ratio = mean(numbers) / mean(base as readonly number[]);
   const least = numbers.length === 1 ? '' : ` (least ${Math.min(...numbers).toFixed(1)})`;
-  return `${middle.toFixed(1)} ns${least} ${ratio.toFixed(2).padStart(8)} ×`;
+  const garbage = bytes === undefined ? '' : `${bytes.toFixed(0).padStart(4)} B`;
+  return `${mean(numbers).toFixed(1)} ns${least} ${ratio.toFixed(2).padStart(8)} ×${garbage}`;
 }

@@ -7,7 +7,7 @@ import { PAGE_SIZE, virtAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
 import { virtRegion } from '@svsm/memory-region';
 import { MemPool } from '@thi.ng/malloc';
-import { compare, compile, nanoseconds, type Variant } from './harness.ts';
+import { bytesOf, compare, compile, nanoseconds, type Variant } from './harness.ts';
 import { BareLists, LinearLists } from './rivals.ts';
 
 const HEAP = virtAddr(0xffff_8000_0000_0000n);
@@ -66,7 +66,7 @@ function variant(pages: number, { name, allocator, allocate, release, none, once
     if (!once) run();
     return [nanoseconds(operations, run)];
   };
-  return { name, round, once };
+  return { name, round, once, bytes: () => [bytesOf(operations, run)] };
 }
 
 function mix(mib: number, rounds: number): void {
@@ -132,3 +132,4 @@ console.log(`@svsm/buddy-alloc, a mix of orders; Node ${process.versions.node}; 
 mix(64, 300);
 mix(1024, 100);
 mix(4096, 40);
+mix(16 * 1024, 8);

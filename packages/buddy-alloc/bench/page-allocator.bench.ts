@@ -9,11 +9,14 @@ import { PAGE_SIZE, type VirtAddr, virtAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
 import { virtRegion } from '@svsm/memory-region';
 import { MemPool } from '@thi.ng/malloc';
-import { compare, compile, nanoseconds, nanosecondsUpTo, shuffle, type Variant } from './harness.ts';
+import { bytesOf, compare, compile, nanoseconds, nanosecondsUpTo, shuffle, type Variant } from './harness.ts';
 import { BareLists, LinearLists } from './rivals.ts';
 
 const HEAP = virtAddr(0xffff_8000_0000_0000n);
 const MIB = 0x10_0000;
+
+/** The pages of a measurement of garbage. */
+const PIECE = 2048;
 
 type Loop = (from: number, to: number) => void;
 
@@ -49,6 +52,14 @@ function variant(
       shuffle(handles);
       renew(handles);
       return [...times, nanoseconds(count, () => freeAll(0, count))];
+    },
+    bytes: () => {
+      const [allocatePiece, freePiece] = [() => allocateAll(0, PIECE), () => freeAll(0, PIECE)];
+      const allocated = bytesOf(PIECE, allocatePiece, freePiece);
+      allocatePiece();
+      const freed = bytesOf(PIECE, freePiece, allocatePiece);
+      freePiece();
+      return [allocated, freed, freed];
     },
   };
 }
@@ -169,5 +180,8 @@ console.log(
 everyPage(64, 40);
 everyPage(1024, 7);
 everyPage(4096, 3);
-everyPage(64, 40, 16 * 1024);
-everyPage(64, 40, 1024 * 1024);
+everyPage(16 * 1024, 2);
+for (const gib of [16, 1024]) {
+  everyPage(64, 40, gib * 1024);
+  everyPage(1024, 7, gib * 1024);
+}
