@@ -17,16 +17,11 @@ import {
 import { PageAllocator } from '@svsm/buddy-alloc';
 import { physRegion, virtRegion } from '@svsm/memory-region';
 import { createPhysMemory, PageTable, PtePreset, pagingConfig } from '@svsm/pagetable';
+import { COLOURS, DARK, LIGHT, legend, MARGIN, rect, svg, text, WIDTH } from './drawing.ts';
 import { ROOT } from './turbo.ts';
 
-const WIDTH = 860;
-const MARGIN = 16;
 const LEVELS = ['PT', 'PD', 'PDPT', 'PML4'] as const;
 const VADDR = virtAddr(0xffff_8000_4020_3004n);
-
-const COLOURS = { free: '#dbe4ee', allocated: '#3b6ea8', encrypted: '#8fb59a', shared: '#d9822b' } as const;
-const DARK = '#24292f';
-const LIGHT = '#ffffff';
 
 /** Each picture as SVG, by the name of its package. */
 export const PICTURES: Readonly<Record<string, () => string>> = {
@@ -83,7 +78,7 @@ function blocksOfAnAllocator(): string {
   return svg('The blocks of a buddy allocator', 206, [
     ...before,
     ...after,
-    ...legend(178, ['free', 'allocated']),
+    ...legend(178, { free: COLOURS.free, allocated: COLOURS.allocated }),
     text(MARGIN + 210, 188, 'The number is the order: a block has 2^order pages.'),
   ]);
 }
@@ -129,34 +124,6 @@ function walkOfAnAddress(): string {
     ...rows,
     text(MARGIN, 218, `→ ${formatAddress(page!.paddr)}`, { weight: 'bold' }),
   ]);
-}
-
-function legend(y: number, names: readonly (keyof typeof COLOURS)[]): string[] {
-  return names.flatMap((name, i) => {
-    const x = MARGIN + i * 100;
-    return [rect(x, y, 10, 10, COLOURS[name]), text(x + 16, y + 10, name)];
-  });
-}
-
-function rect(x: number, y: number, width: number, height: number, colour: string): string {
-  return `<rect x="${x}" y="${y}" width="${width}" height="${height}" rx="2" fill="${colour}"/>`;
-}
-
-function text(
-  x: number,
-  y: number,
-  content: string,
-  { weight = 'normal', anchor = 'start', ink = DARK } = {},
-): string {
-  return `<text x="${x}" y="${y}" fill="${ink}" font-weight="${weight}" text-anchor="${anchor}">${content}</text>`;
-}
-
-function svg(label: string, height: number, parts: readonly string[]): string {
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${label}" font-family="sans-serif" font-size="14">
-<rect width="100%" height="100%" rx="8" fill="#ffffff"/>
-${parts.join('\n')}
-</svg>
-`;
 }
 
 if (import.meta.main)
