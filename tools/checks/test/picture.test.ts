@@ -6,9 +6,13 @@ import { PICTURES, pictureFile } from '../../run/package-pictures.ts';
 import { drawPicture, PICTURE } from '../../run/picture.ts';
 import { ROOT } from '../workspace.ts';
 
+/** The pictures' address is absolute: npm shows no others. */
+const ADDRESS = 'https://raw.githubusercontent.com/svsm-js/svsm/main/docs/pictures';
+
 test('the picture is what the packages draw', () => {
   const advice = 'look at the new picture: node tools/run/picture.ts';
   expect(readFileSync(PICTURE, 'utf8') === drawPicture(), advice).toBe(true);
+  expect(readFileSync(join(ROOT, 'README.md'), 'utf8')).toContain(`(${ADDRESS}/four-pages.svg)`);
 });
 
 test.each(Object.entries(PICTURES))(
@@ -17,10 +21,7 @@ test.each(Object.entries(PICTURES))(
     const advice = 'look at the new picture: node tools/run/package-pictures.ts';
     expect(readFileSync(pictureFile(name), 'utf8') === draw(), advice).toBe(true);
     const readme = readFileSync(join(ROOT, 'packages', name, 'README.md'), 'utf8');
-    // npm shows images of absolute addresses only.
-    expect(readme).toContain(
-      `(https://raw.githubusercontent.com/svsm-js/svsm/main/docs/pictures/${name}.svg)`,
-    );
+    expect(readme).toContain(`(${ADDRESS}/${name}.svg)`);
   },
 );
 
