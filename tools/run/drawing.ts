@@ -10,6 +10,7 @@ export const COLOURS = {
   encrypted: '#8fb59a',
   shared: '#d9822b',
 } as const;
+export type Colour = keyof typeof COLOURS;
 /** The inks: dark, and light for text on dark colours. */
 export const DARK = '#24292f';
 export const LIGHT = '#ffffff';

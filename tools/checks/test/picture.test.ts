@@ -34,6 +34,27 @@ test('a shared page is the only entry of the walk without the C-bit', () => {
   ]);
 });
 
+test('the host reads and writes what the guest does in the shared page alone', () => {
+  const rows = PICTURES['sev-snp']!()
+    .split('<rect')
+    .filter((row) => />0x20\d000</.test(row))
+    .map((row) => [...row.matchAll(/>([^<>\n]+)</g)].map(([, cell]) => cell!));
+  expect(rows).toHaveLength(9);
+  for (const [page, state, , guestReads, hostReads, hostWrites] of rows.slice(3)) {
+    const shared = page === '0x203000';
+    expect([state, hostReads === guestReads, hostWrites]).toEqual(
+      shared ? ['HYPERVISOR', true, 'yes'] : ['GUEST-VALID', false, 'no: HOST_PF'],
+    );
+  }
+});
+
+test('only the kernel without NX has pages that are writable and executable', () => {
+  const [withNx, withoutNx] = PICTURES['dump']!().split('case-f');
+  expect(withNx).toContain('case-a: a kernel with NX');
+  expect(withNx).not.toContain('#d9822b');
+  expect(withoutNx).toContain('#d9822b');
+});
+
 test('four pages are allocated, shared, and given up by the guest', () => {
   const picture = drawPicture();
   for (const title of [
