@@ -1,9 +1,19 @@
 import { isAddressError } from '@svsm/address';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ERRORS_OF } from '../src/error-codes.ts';
 import { isRegionError } from '../src/index.ts';
 import { ARGUMENTS, argument, argumentLists, callsOf, errorOf, OPERATIONS, SUBJECTS } from './hostile.ts';
+
+const { stackTraceLimit } = Error;
+
+// Nobody reads the stacks of so many errors, and they take most of the time.
+beforeAll(() => {
+  Error.stackTraceLimit = 0;
+});
+afterAll(() => {
+  Error.stackTraceLimit = stackTraceLimit;
+});
 
 describe.each(OPERATIONS)('whatever %s is passed', (operation) => {
   const calls = callsOf(operation);
