@@ -1,4 +1,4 @@
-/** The command at a terminal, which `script` of util-linux makes. Skipped where there is none, as on macOS. */
+/** The command at a terminal, which `script` makes: that of util-linux, or of macOS. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -19,12 +19,13 @@ const HOT = temporary(
   }),
 );
 const RED = '\x1b[31m';
-const HAS_TERMINAL = spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0;
 
 /** The output of a line of a shell at a terminal. `$DUMP` is the command. */
 function atTerminal(line: string, env: Readonly<Record<string, string>> = {}): string {
   const { NO_COLOR: _, FORCE_COLOR: __, ...others } = process.env;
-  const { stdout, error } = spawnSync('script', ['-qec', line, '/dev/null'], {
+  const args =
+    process.platform === 'darwin' ? ['-q', '/dev/null', 'sh', '-c', line] : ['-qec', line, '/dev/null'];
+  const { stdout, error } = spawnSync('script', args, {
     encoding: 'utf8',
     env: { ...others, TERM: 'xterm', ...env, DUMP: `${process.execPath} ${MAIN}` },
     maxBuffer: 2 ** 28,
@@ -33,7 +34,7 @@ function atTerminal(line: string, env: Readonly<Record<string, string>> = {}): s
   return stdout;
 }
 
-describe.skipIf(!HAS_TERMINAL)('colours', () => {
+describe('colours', () => {
   test('are for a terminal, and not for a pipe or JSON', () => {
     expect(atTerminal(`$DUMP '${HOT}'`)).toContain(RED);
     expect(atTerminal(`$DUMP '${HOT}' | cat`)).not.toContain('\x1b');
@@ -47,7 +48,7 @@ describe.skipIf(!HAS_TERMINAL)('colours', () => {
   });
 });
 
-describe.skipIf(!HAS_TERMINAL)('the bar', () => {
+describe('the bar', () => {
   const listing = `$DUMP leaves '${fixture('core-a.sparse.gz')}'`;
   const path = temporary('listing', new Uint8Array(0));
 
