@@ -19,6 +19,8 @@ export const tests: ViteUserConfigFnObject = defineConfig(({ mode }) => {
       testTimeout: deep ? 3_600_000 : 180_000,
       env: {
         FC_NUM_RUNS: process.env['FC_NUM_RUNS'] ?? (deep ? '10000' : '100'),
+        // Commands that tests start: Node strips the types of a source once, and not at each start.
+        NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/node', import.meta.url)),
         FC_SEED: process.env['FC_SEED'] ?? (deep ? String(Date.now() % 2 ** 31) : '131'),
       },
       setupFiles: [fileURLToPath(new URL('vitest.setup.ts', import.meta.url))],
