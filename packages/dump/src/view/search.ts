@@ -11,9 +11,9 @@ import { backingOf } from './translation.ts';
 
 const MAX_PATTERN = PAGE_SIZE;
 const PAGE = BigInt(PAGE_SIZE);
-/** A search is refused if pages that are mapped repeatedly make it this many times longer than the memory, and longer than 512 MiB. */
+/** A search is refused if pages that are mapped repeatedly make it this many times longer than the memory, and longer than 256 MiB. */
 const MAX_REPEATS = 16;
-const MAX_PAGES = 2 ** 17;
+const MAX_PAGES = 2 ** 16;
 
 /**
  * Finds a pattern of bytes in the memory that is mapped, by virtual address. A match may cross pages that are not contiguous in
