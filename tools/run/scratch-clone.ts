@@ -1,6 +1,6 @@
-/** A clone of the repository's last commit, in which releases can be tried. */
+/** A copy of the repository's last commit, in which releases can be tried. */
 import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './turbo.ts';
 
@@ -22,8 +22,17 @@ export class ScratchClone {
       GIT_COMMITTER_NAME: name,
       GIT_COMMITTER_EMAIL: email,
     };
-    execFileSync('git', ['clone', '--quiet', '--no-hardlinks', ROOT, folder]);
+    this.#takeFiles();
     this.#linkModules();
+  }
+
+  /** The files of the last commit, in a history of their own: changesets cannot read that of a shallow clone. */
+  #takeFiles(): void {
+    execFileSync('git', ['clone', '--quiet', '--depth=1', `file://${ROOT}`, this.folder]);
+    rmSync(join(this.folder, '.git'), { recursive: true });
+    this.must('git', 'init', '--quiet', '--initial-branch=main');
+    this.must('git', 'add', '--all', '--force');
+    this.must('git', 'commit', '--quiet', '--no-verify', '--message=The repository');
   }
 
   /** The installed packages are those of the repository, except its own. */
