@@ -9,7 +9,7 @@ test.each(EXAMPLES.map((example) => [example.name, example] as const))('%s links
     /https:\/\/svsm-js\.github\.io\/svsm\/guide\/([\w-]+)(?:#([\w-]+))?/.exec(read(example, 'README.md')) ??
     [];
   const file = join(ROOT, 'apps/site/content/guide', `${name}.md`);
-  expect(existsSync(file), `there is no guide "${name}"`).toBe(true);
+  expect(existsSync(file), `the guide "${name}" does not exist`).toBe(true);
   const headings = [...readFileSync(file, 'utf8').matchAll(/^## (.*)$/gm)].map(([, words]) => words!);
   if (heading !== undefined)
     expect(headings.map((words) => words.toLowerCase().replaceAll(' ', '-'))).toContain(heading);
