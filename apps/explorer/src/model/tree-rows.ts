@@ -73,9 +73,14 @@ function canonical(vaddr: bigint, levels: number): bigint {
   return BigInt.asUintN(64, BigInt.asIntN(9 * levels + 12, vaddr));
 }
 
+/** The entry of a row as it stands in its table; 0 for entries that are not present. */
+export function wordOf(images: TableImages, { isPresent, table, index }: TreeRow): bigint {
+  return isPresent ? images.tables.get(table)![index]! : 0n;
+}
+
 /** The letters of an entry's bits, `-` for those that are 0. */
-export function bitsText({ entry, level }: EntryAt): string {
-  const bit = (at: bigint, letter: string): string => ((entry.raw >> at) & 1n ? letter : '-');
+export function bitsText(word: bigint, level: number): string {
+  const bit = (at: bigint, letter: string): string => ((word >> at) & 1n ? letter : '-');
   return [
     bit(0n, 'P'),
     bit(1n, 'W'),

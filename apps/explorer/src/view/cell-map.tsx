@@ -5,6 +5,8 @@ interface Props {
   readonly label: string;
   readonly columns: number;
   readonly cells: readonly Cell[];
+  /** A cell of each kind that the map may have. */
+  readonly kinds: readonly Cell[];
   /** The index of the selected cell; outside of the map if none is. */
   readonly marked: number;
   readonly cursor: number;
@@ -14,13 +16,13 @@ interface Props {
 }
 
 /** A map of cells on a canvas: pointer and arrow keys move the cursor, click and Enter pick, Escape goes out. */
-export function CellMap({ label, columns, cells, marked, cursor, onCursor, onPick, onOut }: Props) {
+export function CellMap({ label, columns, cells, kinds, marked, cursor, onCursor, onPick, onOut }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const rows = Math.ceil(cells.length / columns);
   const draw = useRef(() => {});
   draw.current = () => {
     // An observer may report once more after the map has gone.
-    if (canvas.current !== null) paintCells(canvas.current, { cells, columns, rows, marked, cursor });
+    if (canvas.current !== null) paintCells(canvas.current, { cells, kinds, columns, rows, marked, cursor });
   };
   useEffect(() => draw.current(), [cells, columns, marked, cursor]);
   useEffect(() => watchLooks(canvas.current!, () => draw.current()), []);

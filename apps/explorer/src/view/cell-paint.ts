@@ -9,6 +9,8 @@ export interface Cell {
 /** The cells of a map, row by row. */
 export interface Cells {
   readonly cells: readonly Cell[];
+  /** A cell of each kind that the map may have. */
+  readonly kinds: readonly Cell[];
   readonly columns: number;
   readonly rows: number;
   /** Indexes of cells with an outline; outside of the map if there is none. */
@@ -54,26 +56,30 @@ const PAINTED = new WeakMap<HTMLCanvasElement, Painted>();
 
 /** Paints a map. O(cells that have changed), or all if the size or the colours have. */
 export function paintCells(canvas: HTMLCanvasElement, map: Cells): void {
-  const { cells, columns, rows, marked, cursor } = map;
+  const { cells, kinds, columns, rows, marked, cursor } = map;
   if (!fitToScreen(canvas)) return;
   const context = canvas.getContext('2d')!;
   const looks = `${canvas.width} ${canvas.height} ${columns} ${getComputedStyle(canvas).color}`;
   const last = PAINTED.get(canvas);
   const isNew = last?.looks !== looks || last.cells.length !== cells.length;
   const tiles = isNew ? new Map<string, HTMLCanvasElement>() : last.tiles;
+  const tileFor = (cell: Cell): HTMLCanvasElement => {
+    let tile = tiles.get(cell.kind);
+    if (tile === undefined) {
+      tile = tileOf(canvas, cell, Math.max(1, Math.floor(w) - 1), Math.max(1, Math.floor(h) - 1));
+      tiles.set(cell.kind, tile);
+    }
+    return tile;
+  };
+  if (isNew) for (const kind of kinds) whenIdle(() => tileFor(kind));
   const { ink: line, fill: accent } = coloursOf(canvas, 'outline');
   const [w, h] = [canvas.width / columns, canvas.height / rows];
   const stale = isNew ? undefined : around(last.outlined, columns);
   cells.forEach((cell, index) => {
     if (!isNew && last.cells[index]!.kind === cell.kind && !stale!.has(index)) return;
     const [x, y] = [Math.round((index % columns) * w), Math.round(Math.floor(index / columns) * h)];
-    let tile = tiles.get(cell.kind);
-    if (tile === undefined) {
-      tile = tileOf(canvas, cell, Math.max(1, Math.floor(w) - 1), Math.max(1, Math.floor(h) - 1));
-      tiles.set(cell.kind, tile);
-    }
     context.clearRect(x, y, Math.ceil(w), Math.ceil(h));
-    context.drawImage(tile, x, y);
+    context.drawImage(tileFor(cell), x, y);
   });
   const outline = (cell: number, colour: string, width: number): void => {
     if (cell < 0 || cell >= cells.length) return;
@@ -89,7 +95,14 @@ export function paintCells(canvas: HTMLCanvasElement, map: Cells): void {
 /** Paints one cell on all of a canvas. */
 export function paintTile(canvas: HTMLCanvasElement, cell: Cell): void {
   if (!fitToScreen(canvas)) return;
-  canvas.getContext('2d')!.drawImage(tileOf(canvas, cell, canvas.width, canvas.height), 0, 0);
+  const { width, height } = canvas;
+  paintCell(canvas.getContext('2d')!, canvas, cell, width, height);
+}
+
+/** Calls a function when the page has nothing else to do: a step that needs its result is quick then. */
+function whenIdle(act: () => void): void {
+  if (globalThis.requestIdleCallback === undefined) setTimeout(act, 200);
+  else requestIdleCallback(act);
 }
 
 /** Gives a canvas the pixels of its size on the screen. Returns whether it has one. */
@@ -134,11 +147,22 @@ function coloursOf(canvas: HTMLCanvasElement, kind: string): Colours {
 }
 
 /** A picture of a cell, of `w` by `h` pixels of the canvas. */
-function tileOf(canvas: HTMLCanvasElement, { kind, letter }: Cell, w: number, h: number): HTMLCanvasElement {
+function tileOf(canvas: HTMLCanvasElement, cell: Cell, w: number, h: number): HTMLCanvasElement {
   const tile = document.createElement('canvas');
   tile.width = w;
   tile.height = h;
-  const context = tile.getContext('2d')!;
+  paintCell(tile.getContext('2d')!, canvas, cell, w, h);
+  return tile;
+}
+
+/** Paints a cell of `w` by `h` pixels at the origin, with the colours and the letters of a canvas of the page. */
+function paintCell(
+  context: CanvasRenderingContext2D,
+  canvas: HTMLCanvasElement,
+  { kind, letter }: Cell,
+  w: number,
+  h: number,
+): void {
   const { ink, fill } = coloursOf(canvas, kind);
   context.fillStyle = fill;
   context.fillRect(0, 0, w, h);
@@ -161,7 +185,6 @@ function tileOf(canvas: HTMLCanvasElement, { kind, letter }: Cell, w: number, h:
     context.fillStyle = ink;
     context.fillText(letter, w / 2, h / 2 + size / 16);
   }
-  return tile;
 }
 
 function paintPattern(context: CanvasRenderingContext2D, pattern: Pattern, w: number, h: number): void {

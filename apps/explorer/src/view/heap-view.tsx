@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import type { BlockState } from '@svsm/buddy-alloc';
 import { useMemo } from 'preact/hooks';
 import { hex } from '../model/address.ts';
 import { blockAt, type HeapImage } from '../model/heap-image.ts';
@@ -7,7 +8,13 @@ import { CellMap } from './cell-map.tsx';
 import type { Cell } from './cell-paint.ts';
 
 const COLUMNS = 64;
-const LETTERS = { free: '', allocated: 'A', reserved: 'R' } as const;
+/** Blocks that follow each other differ in shade. */
+const CELLS_OF = {
+  free: shades('free', ''),
+  allocated: shades('allocated', 'A'),
+  reserved: shades('reserved', 'R'),
+} as const;
+const KINDS = Object.values(CELLS_OF).flat();
 
 /** The allocator: a map of its pages, and its free lists by order. */
 export function HeapView() {
@@ -38,6 +45,7 @@ export function HeapView() {
         label={`Map of the allocator, ${heap.pages} pages. ${hex(at)}: ${block?.state ?? ''}, order ${block?.order ?? ''}`}
         columns={COLUMNS}
         cells={cells}
+        kinds={KINDS}
         marked={marked}
         cursor={cursor.value}
         onCursor={(cell) => {
@@ -75,13 +83,19 @@ export function HeapView() {
   );
 }
 
-/** A cell for each page. Blocks that follow each other differ in shade. */
+function shades(state: BlockState, letter: string): readonly [Cell, Cell] {
+  return [
+    { kind: `${state}-0`, letter },
+    { kind: `${state}-1`, letter },
+  ];
+}
+
+/** A cell for each page. */
 function cellsOf({ blocks, start, pages }: HeapImage): Cell[] {
-  const cells: Cell[] = Array.from({ length: pages }, () => ({ kind: 'free-0', letter: '' }));
+  const cells = Array<Cell>(pages).fill(CELLS_OF.free[0]);
   blocks.forEach(({ start: first, pages: count, state }, index) => {
     const from = Number((first - start) / 4096n);
-    for (let page = from; page < from + count; page += 1)
-      cells[page] = { kind: `${state}-${index % 2}`, letter: LETTERS[state] };
+    cells.fill(CELLS_OF[state][(index % 2) as 0 | 1], from, from + count);
   });
   return cells;
 }

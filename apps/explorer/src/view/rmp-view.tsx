@@ -3,11 +3,25 @@ import { useMemo, useRef } from 'preact/hooks';
 import { hex } from '../model/address.ts';
 import type { Frame } from '../model/frame.ts';
 import { entryAt } from '../model/rmp-image.ts';
-import { CELLS, cellStates, STATE_TEXT, statesIn, windowOf, ZOOMS, type Zoom } from '../model/rmp-map.ts';
+import {
+  CELLS,
+  type CellState,
+  cellStates,
+  STATE_TEXT,
+  statesIn,
+  windowOf,
+  ZOOMS,
+  type Zoom,
+} from '../model/rmp-map.ts';
 import { choose, frame, selection } from '../store.ts';
 import { CellMap, Swatch } from './cell-map.tsx';
+import type { Cell } from './cell-paint.ts';
 
 const COLUMNS = 32;
+const CELL_OF = Object.fromEntries(
+  Object.entries(STATE_TEXT).map(([kind, [letter]]) => [kind, { kind, letter }]),
+) as Readonly<Record<CellState, Cell>>;
+const KINDS = Object.values(CELL_OF);
 
 /** The part of memory that the map shows, and its cursor, while the page at `spa` is selected. */
 interface Place {
@@ -41,7 +55,7 @@ function RmpMap({ now }: { readonly now: Frame }) {
     moved.value !== undefined && moved.value.spa === spa ? moved.value : placeOf(zoom, around.current, spa);
   const { start, cursor } = place;
   const states = useMemo(() => cellStates(image, nested, zoom, start), [image, nested, zoom, start]);
-  const cells = useMemo(() => states.map((one) => ({ kind: one, letter: STATE_TEXT[one][0] })), [states]);
+  const cells = useMemo(() => states.map((one) => CELL_OF[one]), [states]);
   const at = start + BigInt(cursor) * zoom.cell;
   const state = states[cursor] ?? 'OUTSIDE';
   const marked = spa === undefined || spa < start ? -1 : Number((spa - start) / zoom.cell);
@@ -93,6 +107,7 @@ function RmpMap({ now }: { readonly now: Frame }) {
         label={`Map of the RMP, ${CELLS} cells of ${zoom.name}. ${hex(at)}: ${STATE_TEXT[state][1]}`}
         columns={COLUMNS}
         cells={cells}
+        kinds={KINDS}
         marked={marked}
         cursor={cursor}
         onCursor={(cell) => {
@@ -115,7 +130,7 @@ function RmpMap({ now }: { readonly now: Frame }) {
       <ul class="legend">
         {[...new Set(states)].map((one) => (
           <li key={one}>
-            <Swatch kind={one} letter={STATE_TEXT[one][0]} /> {STATE_TEXT[one][1]}
+            <Swatch {...CELL_OF[one]} /> {STATE_TEXT[one][1]}
           </li>
         ))}
       </ul>

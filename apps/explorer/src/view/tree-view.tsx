@@ -1,10 +1,10 @@
 import { useSignal } from '@preact/signals';
+import { decodeEntry, type PagingConfig } from '@svsm/pagetable';
 import type { RefObject } from 'preact';
 import { memo } from 'preact/compat';
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { hex } from '../model/address.ts';
-import type { TableImages } from '../model/table-images.ts';
-import { bitsText, entryOf, idsTo, type TreeRow, treeRows } from '../model/tree-rows.ts';
+import { bitsText, entryOf, idsTo, type TreeRow, treeRows, wordOf } from '../model/tree-rows.ts';
 import { choose, frame, selection } from '../store.ts';
 
 const ROW = 22;
@@ -37,8 +37,12 @@ export function TreeView() {
   useLayoutEffect(() => {
     if (!isNew) return;
     cursor.value = selected;
-    box.current!.scrollTop = from;
     top.value = from;
+    // To scroll lays out the page: all views have changed it by then.
+    const wait = requestAnimationFrame(() => {
+      box.current!.scrollTop = from;
+    });
+    return () => cancelAnimationFrame(wait);
   }, [place]);
 
   const toggle = (id: string): void => {
@@ -53,13 +57,13 @@ export function TreeView() {
     if (leaf) choose('virtual', row.vaddr);
     else toggle(row.id);
   };
-  const onAct = useCallback(
-    (row: TreeRow): void => {
-      cursor.value = rows.indexOf(row);
-      act(row);
-    },
-    [rows],
-  );
+  const onClick = ({ target }: MouseEvent): void => {
+    const id = (target as Element).closest('[role=treeitem]')?.id;
+    const at = rows.findIndex((row) => `row-${row.id}` === id);
+    if (at < 0) return;
+    cursor.value = at;
+    act(rows[at]!);
+  };
   const move = (to: number): void => {
     cursor.value = Math.max(0, Math.min(rows.length - 1, to));
     const at = cursor.value * ROW;
@@ -104,17 +108,23 @@ export function TreeView() {
           top.value = event.currentTarget.scrollTop;
         }}
         onKeyDown={onKey}
+        onClick={onClick}
       >
         <div style={{ height: rows.length * ROW }} role="presentation">
           <div style={{ transform: `translateY(${first * ROW}px)` }} role="presentation">
             {shown.map((row, i) => (
               <Row
                 key={row.id}
-                row={row}
-                tables={tables!}
+                id={row.id}
+                depth={row.depth}
+                level={row.level}
+                index={row.index}
+                count={row.count}
+                isOpen={row.isOpen}
+                word={wordOf(tables!, row)}
+                config={tables!.config}
                 isSelected={first + i === selected}
                 isCursor={first + i === cursor.value}
-                onAct={onAct}
               />
             ))}
           </div>
@@ -146,48 +156,45 @@ function topOf(row: number, top: number, height: number): number {
   return at >= top && at + ROW <= top + height ? top : Math.max(0, at - height / 2);
 }
 
-interface RowProps {
-  readonly row: TreeRow;
-  readonly tables: TableImages;
+type RowProps = Pick<TreeRow, 'id' | 'depth' | 'level' | 'index' | 'count' | 'isOpen'> & {
+  /** The entry, 0 if it is not present. */
+  readonly word: bigint;
+  readonly config: PagingConfig;
   readonly isSelected: boolean;
   readonly isCursor: boolean;
-  readonly onAct: (row: TreeRow) => void;
-}
+};
 
-/** A row is drawn again when its tables, its selection or its cursor change. */
-const Row = memo(({ row, tables, isSelected, isCursor, onAct }: RowProps) => {
-  const at = entryOf(tables, row);
-  const { id, depth, level, index, count, isOpen } = row;
+/** A row is drawn again when one of its properties changes: each compares by its value. */
+const Row = memo((props: RowProps) => {
+  const { id, depth, level, index, count, isOpen, word, config, isSelected, isCursor } = props;
+  const entry = word === 0n ? undefined : decodeEntry(word, level, config);
   const name = NAMES[level];
-  const isTable = at?.entry.leaf === false;
+  const isTable = entry?.leaf === false;
+  const twist = isTable ? (isOpen ? '▾' : '▸') : ' ';
+  const place = count > 1 ? `${name} ${index}–${index + count - 1}` : `${name} ${index}`;
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree has the focus and the keys
-    // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus
+    // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus and the keys
     <div
       id={`row-${id}`}
       role="treeitem"
       aria-level={depth + 1}
       aria-selected={isSelected}
       aria-expanded={isTable ? isOpen : undefined}
-      class={`row${isSelected ? ' selected' : ''}${isCursor ? ' cursor' : ''}${at === undefined ? ' absent' : ''}`}
-      style={{ paddingInlineStart: `${0.4 + depth * 0.9}rem` }}
-      onClick={() => onAct(row)}
+      class={`row${isSelected ? ' selected' : ''}${isCursor ? ' cursor' : ''}${entry === undefined ? ' absent' : ''}`}
+      style={{ paddingInlineStart: `${1 + 2 * depth}ch` }}
     >
-      <span class="twist">{isTable ? (isOpen ? '▾' : '▸') : ''}</span>
-      <span class="index">
-        {name} {count > 1 ? `${index}–${index + count - 1}` : index}
-      </span>
-      {at === undefined ? (
-        <span>not present</span>
+      {`${twist} ${place.padEnd(19 - 2 * depth)}`}
+      {entry === undefined ? (
+        'not present'
       ) : (
         <>
-          <span class="bits">{bitsText(at)}</span>
-          {at.entry.leaf && (
-            <span class={`c ${at.entry.shared ? 'shared' : 'private'}`}>
-              {at.entry.shared ? 'C=0 shared' : 'C=1 private'}
+          {`${bitsText(word, level)}  `}
+          {entry.leaf && (
+            <span class={`c ${entry.shared ? 'shared' : 'private'}`}>
+              {entry.shared ? 'C=0 shared' : 'C=1 private'}
             </span>
           )}
-          <span class="to">→ {hex(at.entry.address)}</span>
+          {`  → ${hex(entry.address)}`}
         </>
       )}
     </div>
