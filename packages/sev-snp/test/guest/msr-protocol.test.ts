@@ -1,7 +1,7 @@
 import { physAddr } from '@svsm/address';
 import { describe, expect, test } from 'vitest';
 import { encodeGhcbMsr, type GhcbMsrMessage, PageOperation } from '../../src/formats/ghcb-msr.ts';
-import { requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
+import { registerGhcb, requestGhcbMsr, requestPageState } from '../../src/guest/msr-protocol.ts';
 import { Hypervisor } from '../../src/host/hypervisor.ts';
 import { codeOf, MiB, snapshot, thrownBy, world } from '../support/world.ts';
 
@@ -78,6 +78,19 @@ describe('a hypervisor that lies', () => {
     }
     return world({ hypervisor: (machine) => new Liar(machine) }).vcpu;
   };
+  // GHCB MSR 0x013
+  test.each<[string, bigint, string]>([
+    ['a refusal', 0xffff_ffff_ffff_f013n, 'it refuses'],
+    ['another address', 0x6013n, 'it repeats another address'],
+    ['another message', 0x5015n, 'it is not a register-ghcb message, or has bits set that must be 0'],
+  ])('answers a registration with %s: the refusal names the problem', (_, response, problem) => {
+    const error = thrownBy(() => registerGhcb(answering(response), physAddr(0x5000)));
+    expect(error).toMatchObject({
+      code: 'INVALID_RESPONSE',
+      details: { request: 0x5012n, response, problem },
+    });
+  });
+
   const ask = (answer: bigint) => () =>
     requestPageState(answering(answer), physAddr(0), PageOperation.Shared);
 

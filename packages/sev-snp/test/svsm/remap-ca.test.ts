@@ -1,4 +1,4 @@
-import { type PhysAddr, physAddr } from '@svsm/address';
+import { PageSize, type PhysAddr, physAddr } from '@svsm/address';
 import { expect, test } from 'vitest';
 import { SvsmCall, SvsmResult } from '../../src/formats/svsm-protocol.ts';
 import type { GuestPageAccess } from '../../src/svsm/guest-page-access.ts';
@@ -61,3 +61,44 @@ test.each([NEXT, CAA])(
     expect([...ends]).toEqual([`${SvsmResult.InvalidAddress}`, 'thrown']);
   },
 );
+
+// SVSM call 0
+test.each([NEXT, CAA])(
+  'REMAP_CA to 0x%s asks for the rights of the caller to read and write, and changes nothing without them',
+  (to) => {
+    for (const permissions of [0x0, 0x1, 0x2, 0xd]) {
+      const { it } = failing(-2);
+      const before = stateOf(it);
+      const adjust = (mask: number): void => {
+        it.vcpu.rmpadjust(gvaOf(to), PageSize.Regular, { vmpl: 2, permissions: mask });
+      };
+      it.machine.hypervisor.splitPage(it.guest, physAddr(to));
+      it.vcpu.pvalidate(gvaOf(to), PageSize.Regular, true);
+      adjust(permissions);
+      expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(to) })).toBe(SvsmResult.InvalidAddress);
+      adjust(0xf);
+      expect(stateOf(it), `permissions ${permissions}`).toEqual(before);
+    }
+  },
+);
+
+// SVSM call 0
+test('REMAP_CA of which one write fails leaves both areas', () => {
+  const { it } = failing(-2);
+  const before = stateOf(it);
+  const cpu = it.svsm.vcpu;
+  const write = cpu.write.bind(cpu);
+  for (const area of [NEXT, CAA]) {
+    cpu.write = (gva, bytes) => (gva === gvaOf(area) ? unresolvedFault() : write(gva, bytes));
+    expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(NEXT) })).toBe(SvsmResult.InvalidAddress);
+    expect(stateOf(it)).toEqual(before);
+  }
+});
+
+// SVSM call 0
+test('REMAP_CA is refused to a processor without a calling area', () => {
+  const { it } = failing(-2);
+  const other = it.guest.createVcpu({ vmpl: 2 });
+  expect(call(it, SvsmCall.RemapCa, { rcx: BigInt(NEXT) }, other)).toBe(SvsmResult.InvalidRequest);
+  expect([...it.guestCpu.read(gvaOf(NEXT), 8)]).toEqual([...FULL]);
+});
