@@ -246,10 +246,6 @@ export class GuestMmu implements GuestMemoryUser {
     throw new SnpError('INVALID_ARGUMENT', { what: 'the registers', value: value.join(', '), expected });
   }
 
-  get virtualTom(): bigint | undefined {
-    return this.#virtualTom;
-  }
-
   /**
    * The linear address of an access to `gva`, without the bits that EFER.UAIE masks; `undefined` if the access raises #GP. In
    * 64-bit mode an address is canonical in 48 bits, or in 57 with CR4.LA57. In other modes it has 32 bits: the segment ends

@@ -93,6 +93,9 @@ describe('accessed and dirty bits', () => {
     it.vcpu.cpl = 0;
     it.vcpu.read(AT, 1);
     it.vcpu.cpl = 3;
+    // `translate` alone drops nothing.
+    expect(codeOf(() => it.vcpu.translate(AT))).toBe('PF');
+    expect(it.tlb.lookup(AT)).toBeDefined();
     codeOf(() => it.vcpu.read(AT, 1));
     expect(it.tlb.lookup(AT)).toBeUndefined();
   });

@@ -86,6 +86,55 @@ describe('processors that are given the same TLB', () => {
     expect(tlb.lookup(GVA)).toBeDefined();
   });
 
+  // P5, P32
+  test('each set the modes of the TLB at their first access, and at each load of CR4', () => {
+    const { guest, table } = world();
+    const tlb = new Tlb();
+    const modes: Record<string, boolean> = {};
+    const cache: TranslationCache = Object.assign(tlb, {
+      setGlobalPages: (isOn: boolean) => Object.assign(modes, { isOn }),
+      setPcids: (hasPcids: boolean) => Object.assign(modes, { hasPcids }),
+    });
+    const cpus = [true, false].map((isOn) => {
+      const vcpu = guest.createVcpu({ tlb: cache });
+      vcpu.loadCr3(table.cr3);
+      const { cr4 } = vcpu.controlRegisters;
+      const { Cr4Pge, Cr4Pcide } = ControlBit;
+      vcpu.load('cr4', isOn ? cr4 | Cr4Pge | Cr4Pcide : cr4 & ~(Cr4Pge | Cr4Pcide));
+      return vcpu;
+    }) as [Vcpu, Vcpu];
+    for (const isOn of [true, false, true]) {
+      cpus[isOn ? 0 : 1].read(gvaOf(2 * MiB), 1);
+      expect(modes).toEqual({ isOn, hasPcids: isOn });
+    }
+    cpus[0].load('cr4', cpus[0].controlRegisters.cr4 & ~ControlBit.Cr4Pge);
+    expect(modes).toEqual({ isOn: false, hasPcids: true });
+    cpus[0].load('cr4', cpus[0].controlRegisters.cr4 | ControlBit.Cr4Pge);
+    expect(modes).toEqual({ isOn: true, hasPcids: true });
+  });
+
+  test.each([true, false])('may have a cache without modes, or none: %s', (hasCache) => {
+    const { guest, table } = world();
+    let flushes = 0;
+    const drop = (): void => {
+      flushes += 1;
+    };
+    const tlb = { lookup: () => undefined, insert: () => {}, flushPage: () => {}, flushAll: drop };
+    const vcpu = guest.createVcpu(hasCache ? { tlb } : {});
+    vcpu.loadCr3(table.cr3);
+    const { Cr4Pge, Cr4Pcide } = ControlBit;
+    for (const bits of [Cr4Pge, Cr4Pcide, 0n, Cr4Pge | Cr4Pcide]) {
+      vcpu.load('cr4', (vcpu.controlRegisters.cr4 & ~(Cr4Pge | Cr4Pcide)) | bits);
+      expect(vcpu.read(gvaOf(2 * MiB), 1)).toHaveLength(1);
+    }
+    // A load of CR3 that keeps the translations of its PCID flushes nothing.
+    const before = flushes;
+    vcpu.load('cr3', vcpu.cr3 | (1n << 63n));
+    expect(flushes).toBe(before);
+    vcpu.load('cr3', vcpu.cr3);
+    expect(flushes - before).toBe(hasCache ? 1 : 0);
+  });
+
   test('a processor that is alone keeps what the TLB held before its first access', () => {
     const tlb = new Tlb();
     const { guest, table } = world();

@@ -135,6 +135,8 @@ describe.each([
     expect(codeOf(() => ap.translate(gvaOf(PAGE)))).toBe('GP');
     const high = 0xffff_fffen as VirtAddr;
     expect(codeOf(() => ap.read(high, 4))).toBe('GP');
+    // The last 4 bytes of the segment: nothing is mapped there.
+    expect(codeOf(() => ap.read((high - 2n) as VirtAddr, 4))).toBe('PF');
     ap.csL = true;
     expect(ap.read(gvaOf(PAGE), TEXT.length)).toEqual(TEXT);
   });
@@ -252,6 +254,7 @@ describe.each([
     // Bits 56:47 are not masked.
     expect(codeOf(() => vcpu.read((tagged | (1n << 50n)) as VirtAddr, 1))).toBe('GP');
     expect(codeOf(() => vcpu.read((tagged + (1n << 64n)) as VirtAddr, 1))).toBe('GP');
+    for (const wrong of ['x', 5, undefined]) expect(codeOf(() => vcpu.read(wrong as never, 1))).toBe('GP');
     vcpu.load('efer', START_REGISTERS.efer);
     expect(codeOf(() => vcpu.read(tagged, 1))).toBe('GP');
     expect(vcpu.read(user, TEXT.length)).toEqual(TEXT);

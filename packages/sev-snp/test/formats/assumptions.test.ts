@@ -19,6 +19,7 @@ import { requestGhcbMsr } from '../../src/guest/msr-protocol.ts';
 import { psmash, rmpread, rmpupdate } from '../../src/rmp/host-instructions.ts';
 import { Rmp } from '../../src/rmp/rmp.ts';
 import { failedRmpCheck } from '../../src/rmp/rmp-check.ts';
+import { OBSERVED } from '../support/observed.ts';
 import { call, svsmWorld } from '../support/svsm-world.ts';
 import { gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
 
@@ -231,7 +232,9 @@ const OBSERVATIONS: Record<keyof Assumptions, (assumptions: Partial<Assumptions>
     const it = world({ assumptions });
     const { table, index, entry } = it.table.walk(gvaOf(PAGE)).path[2]!;
     writePhys64(it.vcpu.memory, physAddr(table + BigInt(8 * index)), entry.raw | (1n << 13n));
-    return outcome(() => it.vcpu.read(gvaOf(PAGE), 1));
+    // The second fault is one of rights: a write through an entry that allows none.
+    it.table.map4k(gvaOf(64 * MiB), physAddr(PAGE), 0);
+    return [gvaOf(PAGE), gvaOf(64 * MiB)].map((gva) => outcome(() => it.vcpu.write(gva, Uint8Array.of(1))));
   },
   // P25
   accessedOnFault: (assumptions) => {
@@ -323,9 +326,10 @@ describe.each(NAMES)('%s', (name) => {
     expect(DEFAULT_ASSUMPTIONS[name]).toBe(choices[0]);
   });
 
-  test('makes a difference, another one with each choice', () => {
+  test('makes a difference: what is observed differs with each choice, and is as the table has it', () => {
     const seen = choices.map((choice) => OBSERVATIONS[name]({ [name]: choice }));
     expect(OBSERVATIONS[name]({})).toEqual(seen[0]);
+    expect(seen).toMatchObject(OBSERVED[name]);
     for (const [i, one] of seen.entries()) {
       for (const other of seen.slice(i + 1)) expect(one).not.toEqual(other);
     }
