@@ -79,14 +79,19 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
     const added = MemoryRegion.from(this.kind, region);
     if (added.isEmpty) return this;
     const before = added.start > 0n ? added.start - 1n : 0n;
-    const found = this.#found(before, added.end);
-    const first = found[0];
-    if (first === undefined) {
+    const cursor = this.#index.cursor();
+    const first = cursor.find(before);
+    if (first === undefined || first.start > added.end) {
       this.#index.insert(added, undefined);
       return this;
     }
-    const last = found[found.length - 1]!;
-    for (let k = 1; k < found.length; k += 1) this.#index.delete(found[k]!.start);
+    let last = first;
+    const others: A[] = [];
+    for (let next = cursor.next(); next !== undefined && next.start <= added.end; next = cursor.next()) {
+      others.push(next.start);
+      last = next;
+    }
+    for (const other of others) this.#index.delete(other);
     const start = first.start < added.start ? first.start : added.start;
     const end = last.end > added.end ? last.end : added.end;
     this.#index.replace(first.start, MemoryRegion.unchecked(this.kind, start, end - start));
@@ -102,11 +107,14 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
   remove(region: MemoryRegion<A>): this {
     const removed = MemoryRegion.from(this.kind, region);
     if (removed.isEmpty) return this;
-    for (const other of this.#found(removed.start, removed.end - 1n)) {
+    const cursor = this.#index.cursor();
+    let other = cursor.find(removed.start);
+    while (other !== undefined && other.start < removed.end) {
       const [rest, second] = other.subtract(removed);
       if (rest === undefined) this.#index.delete(other.start);
       else this.#index.replace(other.start, rest);
       if (second !== undefined) this.#index.insert(second, undefined);
+      other = other.end < removed.end ? cursor.find(removed.start) : undefined;
     }
     return this;
   }
@@ -259,18 +267,6 @@ export class RegionSet<A extends Address> implements Iterable<MemoryRegion<A>> {
       yield region;
       region = cursor.isStale ? partFrom(region.end, cursor.find(region.end)) : cursor.next();
     }
-  }
-
-  /** The regions that end after `after` and start at or before `last`. */
-  #found(after: bigint, last: bigint): MemoryRegion<A>[] {
-    const found: MemoryRegion<A>[] = [];
-    const cursor = this.#index.cursor();
-    let region = cursor.find(after);
-    while (region !== undefined && region.start <= last) {
-      found.push(region);
-      region = cursor.next();
-    }
-    return found;
   }
 }
 

@@ -18,6 +18,8 @@ export interface GuestWindowOptions {
   readonly huge?: number;
 }
 
+const SIZES = [PageSize.Regular, PageSize.Huge] as const;
+
 /**
  * The pages of the guest as one processor of the SVSM uses them: each is mapped for a moment, at an address of the processor's
  * temporary ranges. No memory of the guest stays mapped. One flush comes before addresses are used a second time, not with each
@@ -45,7 +47,7 @@ export class GuestWindow implements Disposable {
       throw error;
     }
     this.access = (gpa, size, use) => {
-      requireOneOf('the page size', size, [PageSize.Regular, PageSize.Huge]);
+      requireOneOf('the page size', size, SIZES);
       requireFunction('use', use);
       return (size === PageSize.Huge ? this.#huge : this.#small).with(gpa, use);
     };

@@ -11,6 +11,7 @@ import type { TableFrames } from '../memory/table-frames.ts';
 import { reportFlush } from '../walk/flush-report.ts';
 import { tablesOf } from '../walk/table-census.ts';
 import { requireRootIndex, storeEntry, tableHigh, tableLow } from '../walk/table-space.ts';
+import type { TlbListener } from '../walk/tlb-listener.ts';
 import { PageMapper } from './page-mapper.ts';
 import type { PageTable } from './page-table.ts';
 import { ownerOf, type PartSlot, TableOwner } from './table-owner.ts';
@@ -60,16 +61,18 @@ export class PageTablePart extends PageMapper {
   readonly region: MemoryRegion<VirtAddr>;
   readonly #owner: TableOwner;
   readonly #attached: Map<TableOwner, PageTable>;
+  /** Those of the page tables, each once. */
+  readonly #listeners: Set<TlbListener>;
   readonly #slot: PartSlot;
 
   private constructor(index: number, root: PhysAddr, options: PageTableOptions, frames: TableFrames) {
     const attached = new Map<TableOwner, PageTable>();
+    const listeners = new Set<TlbListener>();
     const { guard } = frames;
     const owner = new TableOwner(root, options, frames, {
       index,
       needsFlush: (...request) => {
-        const listeners = new Set([...attached.keys()].map(({ listener }) => listener));
-        for (const one of listeners) if (one !== undefined) reportFlush(guard, one, ...request);
+        for (const one of listeners) reportFlush(guard, one, ...request);
       },
       upperChanged: (...change) => {
         for (const table of attached.keys()) table.upperChanged(...change, guard);
@@ -84,12 +87,13 @@ export class PageTablePart extends PageMapper {
     this.region = new MemoryRegion(kind, addressOf(base, levels), bytes);
     this.#owner = owner;
     this.#attached = attached;
+    this.#listeners = listeners;
     this.#slot = {
       owner,
       join: (table) => this.attach(table as PageTable),
       forget: (table) => {
         attached.delete(table);
-        this.#linkGuards();
+        this.#link();
       },
     };
   }
@@ -125,12 +129,12 @@ export class PageTablePart extends PageMapper {
   attach(table: PageTable): void {
     const owner = this.#ownerOf(table);
     try {
-      this.#linkGuards(owner.guard);
+      this.#link(owner.guard);
       this.#enterInto(owner);
       owner.setSlot(this.index, this.#slot);
       this.#attached.set(owner, table);
     } finally {
-      this.#linkGuards();
+      this.#link();
     }
   }
 
@@ -167,7 +171,7 @@ export class PageTablePart extends PageMapper {
     const { start, size } = this.region;
     if (owner.listener !== undefined) reportFlush(guard, owner.listener, start, Number(size), 'detach');
     owner.upperChanged(space.base, owner.space.top, 'detach', guard);
-    this.#linkGuards();
+    this.#link();
     guard.settle('detach');
   }
 
@@ -188,9 +192,15 @@ export class PageTablePart extends PageMapper {
     guard.settle('destroy');
   }
 
-  /** Makes the page tables to which it is attached busy while one of its callbacks runs, and those of `more` too. */
-  #linkGuards(...more: readonly CallGuard[]): void {
-    this.#owner.guard.others = [...[...this.#attached.keys()].map(({ guard }) => guard), ...more];
+  /**
+   * Notes the page tables to which it is attached: their TLBs hear of changes, and they are busy while one of its callbacks runs.
+   * Those of `more` are busy too.
+   */
+  #link(...more: readonly CallGuard[]): void {
+    const owners = [...this.#attached.keys()];
+    this.#owner.guard.others = [...owners.map(({ guard }) => guard), ...more];
+    this.#listeners.clear();
+    for (const { listener } of owners) if (listener !== undefined) this.#listeners.add(listener);
   }
 
   /** The owner behind `table`. Refuses a page table to which this part cannot be attached. */

@@ -9,6 +9,13 @@ export const ALL_PCIDS = -1;
 /** The most separate regions that are noted, shared by the scopes that have some: with more, everything is due. */
 const MAX_REGIONS = 1024;
 
+/** Pages that are due for a scope, and that follow each other. */
+interface Run {
+  scope: number;
+  first: number;
+  end: number;
+}
+
 /**
  * The pages whose translations have changed and were not flushed since, for each PCID and for all of them. Pages are numbered
  * from address 0.
@@ -19,25 +26,32 @@ const MAX_REGIONS = 1024;
 export class FlushDebts {
   readonly #kind: AddressKind<VirtAddr>;
   readonly #byScope: Map<number, RegionSet<VirtAddr>> = new Map();
-  /** The last run of pages, which the next change often continues. It is in no set yet. */
-  #scope = ALL_PCIDS;
-  #first = 0;
-  #end = 0;
+  /**
+   * The last runs of pages, which the next change often continues. They are in no set yet. There are two: with a self-map, a
+   * change of a large page concerns its addresses and those of its entry.
+   */
+  readonly #runs: readonly [Run, Run] = [emptyRun(), emptyRun()];
+  /** The index of the run that was begun first. */
+  #oldest: 0 | 1 = 0;
 
   constructor(kind: AddressKind<VirtAddr>) {
     this.#kind = kind;
   }
 
-  /** Notes that the pages `first` to `end` must be flushed for `scope`. O(1) for the page after the last one; else O(log n). */
+  /** Notes that the pages `first` to `end` must be flushed for `scope`. O(1) for pages that continue one of two runs; else O(log n). */
   add(first: number, end: number, scope: number): void {
-    if (scope === this.#scope && first >= this.#first && first <= this.#end) {
-      this.#end = Math.max(this.#end, end);
+    for (let i = 0; i < 2; i += 1) {
+      const run = this.#runs[i as 0 | 1];
+      if (scope !== run.scope || first < run.first || first > run.end) continue;
+      run.end = Math.max(run.end, end);
       return;
     }
-    this.#store();
-    this.#scope = scope;
-    this.#first = first;
-    this.#end = end;
+    const run = this.#runs[this.#oldest];
+    this.#oldest = this.#oldest === 0 ? 1 : 0;
+    this.#storeRun(run);
+    run.scope = scope;
+    run.first = first;
+    run.end = end;
   }
 
   /** The regions that are due: by scope, in the order in which each was first used, ascending. */
@@ -59,16 +73,17 @@ export class FlushDebts {
 
   /** Notes that one page was flushed for `scope`. */
   pay(page: number, scope: number): void {
-    if (scope === this.#scope && page >= this.#first && page < this.#end) this.#payInRun(page);
+    for (const run of this.#runs)
+      if (scope === run.scope && page >= run.first && page < run.end) this.#payIn(run, page);
     const due = this.#byScope.get(scope);
     if (due !== undefined && !due.isEmpty) due.remove(this.#regionOf(page, page + 1));
   }
 
-  /** Takes a page out of the last run: a page inside of it splits the run, whose parts go into the set. */
-  #payInRun(page: number): void {
-    if (page === this.#end - 1) this.#end = page;
-    else if (page === this.#first) this.#first = page + 1;
-    else this.#store();
+  /** Takes a page out of a run: a page inside of it splits the run, whose parts go into the set. */
+  #payIn(run: Run, page: number): void {
+    if (page === run.end - 1) run.end = page;
+    else if (page === run.first) run.first = page + 1;
+    else this.#storeRun(run);
   }
 
   /** Keeps, of one scope, what overlaps one of these entries. */
@@ -106,16 +121,20 @@ export class FlushDebts {
 
   clear(): void {
     this.#byScope.clear();
-    this.#end = this.#first;
+    for (const run of this.#runs) run.end = run.first;
   }
 
-  /** Puts the last run into its set. */
+  /** Puts the last runs into their sets. */
   #store(): void {
-    if (this.#first === this.#end) return;
-    const scope = this.#scope;
+    for (const run of this.#runs) this.#storeRun(run);
+  }
+
+  #storeRun(run: Run): void {
+    const { scope, first, end } = run;
+    if (first === end) return;
     const set = this.#byScope.get(scope) ?? new RegionSet(this.#kind);
-    this.#byScope.set(scope, set.add(this.#regionOf(this.#first, this.#end)));
-    this.#end = this.#first;
+    this.#byScope.set(scope, set.add(this.#regionOf(first, end)));
+    run.end = first;
     if (set.regionCount > Math.max(1, MAX_REGIONS / this.#byScope.size))
       this.#byScope.set(scope, new RegionSet(this.#kind, halvesOf(this.#kind)));
   }
@@ -124,6 +143,10 @@ export class FlushDebts {
     const start = raw((first % 0x10_0000) << 12, Math.floor(first / 0x10_0000)) as VirtAddr;
     return MemoryRegion.unchecked(this.#kind, start, BigInt(end - first) * 4096n);
   }
+}
+
+function emptyRun(): Run {
+  return { scope: ALL_PCIDS, first: 0, end: 0 };
 }
 
 /** The whole space: below the non-canonical hole, and above it. */
