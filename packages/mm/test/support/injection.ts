@@ -11,6 +11,7 @@ import {
 } from '@svsm/sev-snp';
 import type { BootOptions } from '../../src/boot/boot-options.ts';
 import type { Svsm } from '../../src/boot/svsm.ts';
+import { forbidStale } from './forbid-stale.ts';
 import { MIB, mib } from './world.ts';
 
 const FIRST: MemoryRegion<PhysAddr> = physRegion(physAddr(0), 8 * MIB - 0x6000);
@@ -44,6 +45,7 @@ export class FailingWorld {
 
   /** A guest of 12 MiB. Its SVSM has 4 MiB from 4 MiB on, of which the launch has not validated the last 6 pages. */
   constructor(options: Partial<BootOptions> = {}) {
+    forbidStale(this.stale);
     this.machine = new SnpMachine({
       memorySize: 64 * MIB,
       hypervisor: (it) => new HostileHypervisor(it),

@@ -25,6 +25,7 @@ import {
   type VmrCpu,
   type VmrOptions,
 } from '../../src/vm/index.ts';
+import { forbidStale } from './forbid-stale.ts';
 
 const MEMORY = 0x40_0000;
 export const USER: MemoryRegion<VirtAddr> = virtRegion(virtAddr(0), 2n ** 47n);
@@ -103,6 +104,7 @@ export class VmWorld {
   #failAt = -1;
 
   constructor(cpus = 2, options: { readonly levels?: 4 | 5 } = {}) {
+    forbidStale(this.stale);
     this.pages = new PageAllocator(physRegion(physAddr(0), MEMORY));
     this.tables = {
       memory: this.memory,

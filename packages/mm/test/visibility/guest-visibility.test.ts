@@ -11,7 +11,7 @@ const gvaOf = (gpa: number) => virtAddr(0xffff_8000_0000_0000n + BigInt(gpa));
 /** A guest at VMPL2 in the last 16 MiB, above an SVSM that serves its calls. */
 function guestWorld() {
   const world = bootWorld();
-  const { svsm, guest } = world;
+  const { svsm, guest, stale } = world;
   svsm.launchFirmware([mib(48, 16)], 2);
   const cpu = svsm.thisCpu();
   const core = svsm.state.on(cpu.vcpu, (gpa, size, use) => {
@@ -20,7 +20,7 @@ function guestWorld() {
   });
   guest.onEnter(0, (caller) => core.enter(caller));
 
-  const tlb = new Tlb();
+  const tlb = new Tlb({ onStaleUse: ({ staleBy }, at) => stale.push(`0x${at.toString(16)} by ${staleBy}`) });
   const vcpu = guest.createVcpu({ vmpl: 2, tlb, nestedTlb: new NestedTlb() });
   let frame = 48 << 20;
   const allocateFrame = () => {
