@@ -1,10 +1,20 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ERRORS_OF } from '../../src/formats/error-codes.ts';
 import { isSnpError } from '../../src/formats/snp-error.ts';
 import { randomOf } from '../support/adversary-campaign.ts';
 import { HOSTILE_CALLS, HostileWorld } from '../support/hostile-calls.ts';
 import type { Operation } from '../support/provocations.ts';
+
+const { stackTraceLimit } = Error;
+
+// Nobody reads the stacks of these errors, and they take most of the time.
+beforeAll(() => {
+  Error.stackTraceLimit = 0;
+});
+afterAll(() => {
+  Error.stackTraceLimit = stackTraceLimit;
+});
 
 test.each(Object.keys(ERRORS_OF) as Operation[])(
   'whatever %s is passed, and whatever the hypervisor answers, a SnpError has a code of its row',
