@@ -14,7 +14,7 @@ import {
   settleRegion,
 } from '../../src/guest/region-visibility.ts';
 import { type RegionWorld, regionOf, regionWorld, requireRecord } from '../support/region-worlds.ts';
-import { codeOf, gvaOf, MiB, snapshot, spaOf, unresolvedFault } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, snapshot, spaOf, thrownBy, unresolvedFault } from '../support/world.ts';
 
 const features = (ghcb: Ghcb): bigint => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
 
@@ -82,6 +82,56 @@ test('the GHCB that was registered last stays registered when an earlier one is 
   const next = Ghcb.create(it.cpu, it.pages, gvaOf(6 * MiB), it.options);
   it.ghcb.release(it.pages, it.options);
   expect(features(next)).toBeGreaterThan(0n);
+});
+
+// G13
+test('a GHCB whose address maps another shared page is not released, and can be used', () => {
+  const it = regionWorld();
+  const { ghcb, pages, options } = it;
+  const other = gvaOf(6 * MiB);
+  makePageShared(it.cpu, pages, other, options);
+  const { paddr } = pages.lookup(other)!;
+  const before = snapshot(it.machine.rmp);
+  pages.unmap4k(ghcb.gva);
+  pages.map4k(ghcb.gva, paddr, PtePreset.Data);
+  pages.setShared4k(ghcb.gva);
+  expect(thrownBy(() => ghcb.release(pages, options))).toMatchObject({
+    code: 'WRONG_MAPPING',
+    details: { gva: ghcb.gva, expected: 'to the page of the GHCB', found: 'to another page' },
+  });
+  expect([ghcb.isReleased, snapshot(it.machine.rmp)]).toEqual([false, before]);
+  pages.unmap4k(ghcb.gva);
+  pages.map4k(ghcb.gva, ghcb.gpa, PtePreset.Data);
+  pages.setShared4k(ghcb.gva);
+  it.cpu.flushTlb();
+  expect(features(ghcb)).toBeGreaterThan(0n);
+  ghcb.release(pages, options);
+});
+
+// G13
+test('a release that failed does not register another page again, and one that could not has a GHCB still', () => {
+  const it = regionWorld();
+  const { ghcb, pages, options } = it;
+  const requests: bigint[] = [];
+  const { vmgexit } = it.host;
+  let refuses = true;
+  it.host.vmgexit = (vcpu, request) => {
+    requests.push(request & 0xfffn);
+    return refuses ? 0n : vmgexit.call(it.host, vcpu, request);
+  };
+  // The hypervisor does not answer the registration.
+  expect(codeOf(() => ghcb.release(pages, options))).toBe('INVALID_RESPONSE');
+  expect(ghcb.isReleased).toBe(false);
+  expect(thrownBy(() => makePagePrivate(it.cpu, pages, ghcb.gva, options))).toMatchObject({
+    code: 'PAGE_IN_USE',
+    details: { use: 'GHCB' },
+  });
+  refuses = false;
+  it.onStep = (step) => (step === 'pvalidate' ? unresolvedFault() : undefined);
+  expect(codeOf(() => ghcb.release(pages, options))).toBe('NPF');
+  it.onStep = () => undefined;
+  ghcb.release(pages, options);
+  expect(requests).toEqual([0x12n, 0x12n, 0x14n, 0x14n]);
 });
 
 // G13

@@ -38,7 +38,30 @@ test('a request and its answer go through the shared page', () => {
   expect(ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures })).toBe(0x23n);
   expect(it.machine.hypervisor.read(spaOf(it, GPA), 4096)).toEqual(it.vcpu.read(gvaOf(GPA), 4096));
   expect(ghcb.page.get('protocolVersion')).toBe(2n);
-  expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.Terminate, info1: 0x21n }))).toBe('TERMINATED');
+  expect(thrownBy(() => ghcb.vmgexit({ exitCode: GhcbExit.Terminate, info1: 0x1234n }))).toMatchObject({
+    code: 'TERMINATED',
+    details: { reasonSet: 4, reason: 0x23 },
+  });
+});
+
+// G4
+test('a request marks valid no field of the one before, which the hypervisor may have left so', () => {
+  const { host, ghcb } = withGhcb();
+  const { answerGhcb } = host;
+  const seen: unknown[] = [];
+  host.answerGhcb = (...args) => {
+    seen.push([args[2].isValid('rcx'), args[2].isValid('scratch')]);
+    return answerGhcb.apply(host, args);
+  };
+  host.afterwards = (page) => {
+    page.set('rcx', 1n);
+    page.set('scratch', 2n);
+  };
+  for (let k = 0; k < 2; k += 1) ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures });
+  expect(seen).toEqual([
+    [false, false],
+    [false, false],
+  ]);
 });
 
 // A22
@@ -135,6 +158,19 @@ describe('the guest refuses', () => {
     expect(error).toMatchObject({ code: 'VMGEXIT_FAILED', details: { info1: undefined, info2: undefined } });
   });
 
+  // G4
+  test('an answer of which one half is not marked valid', () => {
+    const { host, ghcb } = withGhcb();
+    const INFOS = ['exitInfo1', 'exitInfo2'] as const;
+    for (const half of INFOS) {
+      host.afterwards = (page) => {
+        page.invalidate();
+        page.set(half, 0n);
+      };
+      expect(codeOf(() => ghcb.vmgexit({ exitCode: GhcbExit.HypervisorFeatures }))).toBe('VMGEXIT_FAILED');
+    }
+  });
+
   // GHCB MSR 0x013
   test('a hypervisor that does not register the page', () => {
     class Refusing extends Hypervisor {
@@ -174,4 +210,17 @@ test('"run VMPL" runs the software of a level, and is refused for a level withou
   const runVmpl = (vmpl: bigint) => ghcb.vmgexit({ exitCode: GhcbExit.RunVmpl, info1: vmpl });
   expect([runVmpl(2n), entered]).toEqual([0n, [0]]);
   expect(thrownBy(() => runVmpl(3n))?.details).toMatchObject({ info1: 2n, info2: 5n });
+});
+
+// GHCB exit 0x8000_0013, GHCB exit 0x8000_0018
+test.each<[string, bigint, bigint, bigint]>([
+  ['AP creation of an unknown kind', GhcbExit.SnpApCreation, 3n, 0x5000n],
+  ['AP creation with a reserved bit', GhcbExit.SnpApCreation, 0x10_0001n, 0x5000n],
+  ['AP creation with a misaligned VMSA', GhcbExit.SnpApCreation, 1n, 0x5008n],
+  ['"run VMPL" without a processor', GhcbExit.RunVmpl, 2n, 0n],
+])('the hypervisor refuses %s as an invalid input', (_, exitCode, info1, info2) => {
+  const { it, host, ghcb } = withGhcb();
+  it.guest.onEnter(2, () => {});
+  const request = { gpa: ghcb.gpa, exitCode, info1, info2, scratch: undefined, registers: { rax: 1n } };
+  expect(host.answerGhcb(it.guest, request, ghcb.page)).toEqual({ info1: 2n, info2: 5n });
 });

@@ -4,6 +4,7 @@ import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { LaunchPageType } from '../../src/formats/launch-digest.ts';
 import { PageState } from '../../src/formats/page-state.ts';
 import { pageStateOf } from '../../src/formats/page-state-of.ts';
+import { RmpResult } from '../../src/formats/rmp-result.ts';
 import { type SysPhysAddr, sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import type { LaunchOptions } from '../../src/host/launch-options.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
@@ -100,6 +101,12 @@ describe('launch', () => {
   test('fails if the RMP does not cover the memory', () => {
     const machine = new SnpMachine({ memorySize: 32 * MiB, rmpCovers: 2 * MiB });
     expect(codeOf(() => machine.hypervisor.launch({ size: 2 * MiB }))).toBe('HOST_INSTRUCTION_FAILED');
+    let refused: ReturnType<typeof thrownBy>;
+    while (refused === undefined) refused = thrownBy(() => machine.hypervisor.givePageToFirmware());
+    expect(refused).toMatchObject({
+      code: 'HOST_INSTRUCTION_FAILED',
+      details: { instruction: 'RMPUPDATE', result: RmpResult.FAIL_INPUT },
+    });
   });
 });
 
