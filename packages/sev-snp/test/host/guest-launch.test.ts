@@ -366,6 +366,19 @@ describe('pages of a launch', () => {
     expect(launch({ memory: [low], pages: [normal] }, machine).guest.asid).toBe(1);
   });
 
+  test('beyond 2^48 are refused by their address, and what is not a list with its cause', () => {
+    const beyond = [{ type: Vmsa, gpa: physAddr(2n ** 48n), bytes: createVmsa() }];
+    const refused = thrownBy(() => launch({ memory: [low], pages: beyond }));
+    expect(refused).toMatchObject({
+      details: { what: 'the address of a page', value: 2n ** 48n, expected: 'pages end below 2^48' },
+    });
+    expect(refused).not.toHaveProperty('cause');
+    expect(thrownBy(() => launch({ memory: [low], pages: 5 as never }))).toMatchObject({
+      details: { what: 'pages', value: 5 },
+      cause: { message: 'not a list' },
+    });
+  });
+
   // By hand: 1536 pages, the root, the context, and the tables below the root. The first 4 MiB have two tables of 4 KiB pages
   // and one table for each level above; the 2 MiB at 2^40 have one table for each level.
   test.each([

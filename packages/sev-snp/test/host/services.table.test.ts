@@ -110,7 +110,7 @@ describe('a request in a GHCB', () => {
     writeGhcbAnswer(page, {
       info1: 5n,
       info2: 6n,
-      registers: { rax: (1n << 64n) | 7n, cpl: 0x103n },
+      registers: { rax: (1n << 64n) | 7n, cpl: 0x103n, rbx: undefined as never },
     });
     expect([page.get('exitInfo1'), page.get('exitInfo2'), page.get('rax'), page.get('cpl')]).toEqual([
       5n,
@@ -121,21 +121,22 @@ describe('a request in a GHCB', () => {
     expect(GHCB_REGISTERS.filter((name) => page.isValid(name))).toEqual(['rax', 'cpl']);
   });
 
-  test.each([
-    null,
-    'x',
-    {},
-    { info1: 0n },
-    { info1: 1n << 64n, info2: 0n },
-    { info1: 0n, info2: -1n },
-    { info1: 0n, info2: 0n, registers: null },
-    { info1: 0n, info2: 0n, registers: { rax: 1 } },
-    { info1: 0n, info2: 0n, registers: { zz: 1n } },
-    { info1: 0n, info2: 0n, register: {} },
-  ])('refuses an answer that is malformed, and writes nothing: %s', (answer) => {
+  test.each<[string, unknown]>([
+    ['the answer cannot be null', null],
+    ['the answer cannot be "x"', 'x'],
+    ['info1 cannot be undefined', {}],
+    ['info2 cannot be undefined', { info1: 0n }],
+    ['info1 cannot be 0x10000000000000000: pass', { info1: 1n << 64n, info2: 0n }],
+    ['info2 cannot be -0x1: pass', { info1: 0n, info2: -1n }],
+    ['registers cannot be null', { info1: 0n, info2: 0n, registers: null }],
+    ['rax cannot be "x": pass a bigint [', { info1: 0n, info2: 0n, registers: { rax: 'x' } }],
+    ['a name in registers cannot be "zz"', { info1: 0n, info2: 0n, registers: { zz: 1n } }],
+    ['a name in the answer cannot be "register"', { info1: 0n, info2: 0n, register: {} }],
+  ])('refuses an answer that is malformed, and writes nothing: %s', (message, answer) => {
     const page = ghcb(GhcbExit.Cpuid, (it) => setAll(it, GHCB_REGISTERS));
     const before = page.snapshot();
-    expect(codeOf(() => writeGhcbAnswer(page, answer as never))).toBe('INVALID_ARGUMENT');
+    const refused = thrownBy(() => writeGhcbAnswer(page, answer as never));
+    expect([refused?.code, refused?.message.slice(0, message.length)]).toEqual(['INVALID_ARGUMENT', message]);
     for (const name of GHCB_REGISTERS) expect(page.get(name)).toBe(before.get(name));
     expect([page.get('exitInfo1'), page.get('exitInfo2')]).toEqual([
       before.get('exitInfo1'),
@@ -389,14 +390,15 @@ describe('a request in the GHCB MSR', () => {
 
 // A request that a subclass passes on has the types of its fields.
 test.each<[string, object]>([
-  ['gpa', { gpa: 'x' }],
-  ['exitCode', { exitCode: 'x' }],
-  ['info1', { info1: -1n }],
-  ['info2', { info2: 1n << 64n }],
-  ['scratch', { scratch: 'x' }],
-  ['registers', { registers: 'x' }],
-  ['rax', { registers: { rax: 'x' } }],
-])('a request to answer with a wrong %s is refused', (_, wrong) => {
+  ['physical address', { gpa: 'x' }],
+  ['exitCode cannot be "x": pass', { exitCode: 'x' }],
+  ['info1 cannot be -0x1: pass', { info1: -1n }],
+  ['info2 cannot be 0x10000000000000000: pass', { info2: 1n << 64n }],
+  ['scratch cannot be "x": pass', { scratch: 'x' }],
+  ['the registers cannot be "x": pass', { registers: 'x' }],
+  ['rax cannot be "x": pass', { registers: { rax: 'x' } }],
+  ['a name in the request cannot be "rip"', { rip: 1n }],
+])('a request to answer that is malformed is refused: %s', (message, wrong) => {
   const { guest, machine, vcpu } = world();
   const request = { gpa, exitCode: 0x8000_fffdn, info1: 0n, info2: 0n, scratch: undefined, registers: {} };
   const { hypervisor } = machine;
@@ -407,8 +409,8 @@ test.each<[string, object]>([
     info2: 0x23n,
   });
   expect(answer({}, GhcbPage.over(), undefined)).toEqual({ info1: 0n, info2: 0x23n });
-  expect(() => answer(wrong)).toThrow(/pass/);
-  expect(codeOf(() => answer({}, 'x'))).toBe('INVALID_ARGUMENT');
+  expect(() => answer(wrong)).toThrow(message);
+  expect(thrownBy(() => answer({}, 'x'))?.message).toContain('page cannot be "x": pass a GhcbPage [');
   expect(codeOf(() => answer({}, GhcbPage.over(), 'x'))).toBe('INVALID_ARGUMENT');
 });
 

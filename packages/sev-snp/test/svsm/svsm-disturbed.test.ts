@@ -173,6 +173,35 @@ test('a page whose VMSA bit is clear is not served as a VMSA', () => {
   expect(serve()).toBe(true);
 });
 
+// S9, A14
+test('a page of 2 MiB that is split and hidden in part after PVALIDATE is taken back in pages of 4 KiB', () => {
+  const it = disturbed();
+  const huge = 4 * MiB;
+  const hidden = huge + 3 * PAGE_SIZE;
+  const area = P + 8;
+  const validate = (isOn: boolean): number => {
+    writeList(it, [entryOf(huge, { size: 1, validate: isOn })], area);
+    return call(it, SvsmCall.Pvalidate, { rcx: BigInt(area) });
+  };
+  it.svsm.register(it.guestCpu, physAddr(AREA));
+  it.svsm.register(it.vmpl1, physAddr(OTHER));
+  expect(validate(false)).toBe(Success);
+  let show: (() => void) | undefined;
+  it.onEvent = () => {
+    it.onEvent = undefined;
+    it.machine.hypervisor.splitPage(it.guest, physAddr(huge));
+    show = hide(it, hidden);
+  };
+  expect(validate(true)).toBe(InvalidAddress);
+  show!();
+  for (let gpa = huge; gpa < huge + 2 * MiB; gpa += PAGE_SIZE) {
+    const { validated, vmplMasks } = rmp(it, spaOf(it, gpa));
+    const isKept = gpa === hidden;
+    expect([gpa, validated, it.state.validated.has(physAddr(gpa))]).toEqual([gpa, isKept, isKept]);
+    expect(vmplMasks.slice(1)).toEqual([0, 0, 0]);
+  }
+});
+
 describe('a page that VMPL1 has taken from VMPL2 and rescinded', () => {
   const validateAt1 = (it: Disturbed, validate: boolean): number => {
     writeList(it, [entryOf(P, { validate })], AREA1 + 8);
