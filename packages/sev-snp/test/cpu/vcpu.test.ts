@@ -374,3 +374,28 @@ test('the page tables of a guest lie in its private memory', () => {
   expect(entry(it.machine.memory.read(at, 8, it.guest.key))).toBe(top.entry.raw);
   expect(entry(it.machine.hypervisor.read(at, 8))).not.toBe(top.entry.raw);
 });
+
+// P28
+test('a load of CR3 is reported as a flush, and one of another register is not', () => {
+  const { vcpu, events } = world();
+  events.length = 0;
+  vcpu.load('cr4', vcpu.controlRegisters.cr4);
+  vcpu.load('efer', vcpu.controlRegisters.efer);
+  expect(events).toEqual([]);
+  vcpu.load('cr3', vcpu.cr3);
+  expect(events).toEqual([{ type: 'flush', gva: undefined }]);
+});
+
+test.each([undefined, 5, 'x'])(
+  'a hypervisor that answers an exit with %s is refused, and the MSR is as it was',
+  (answer) => {
+    const { vcpu, machine } = world();
+    vcpu.ghcbMsr = 2n;
+    machine.hypervisor.vmgexit = () => answer as never;
+    expect(thrownBy(() => vcpu.vmgexit())).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { what: 'the answer of the hypervisor', value: answer, expected: 'return a bigint' },
+    });
+    expect(vcpu.ghcbMsr).toBe(2n);
+  },
+);
