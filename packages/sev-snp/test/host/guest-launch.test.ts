@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest';
 import { createVmsa } from '../../src/cpu/vcpu-state.ts';
 import { CPU_SIGNATURES, type CpuModel } from '../../src/formats/cpu-signature.ts';
 import { encodeCpuidPage } from '../../src/formats/cpuid-page.ts';
+import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { decodeIgvmFile } from '../../src/formats/igvm-file.ts';
 import { igvmLaunchPages } from '../../src/formats/igvm-launch.ts';
 import { hashKernel } from '../../src/formats/kernel-hashes.ts';
@@ -25,6 +26,7 @@ import { decodeSecretsPage } from '../../src/formats/secrets-page.ts';
 import type { SysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import { writeVmsa } from '../../src/formats/vmsa.ts';
 import type { Guest } from '../../src/guest/guest.ts';
+import { requestPageState } from '../../src/guest/msr-protocol.ts';
 import type { LaunchMemory, LaunchOptions } from '../../src/host/launch-options.ts';
 import { SnpMachine } from '../../src/host/snp-machine.ts';
 import * as make from '../support/images.ts';
@@ -290,6 +292,8 @@ describe('pages of a launch', () => {
       gpa: BigInt(64 * MiB),
     });
     expect(guest.nested.lookup(physAddr(64 * MiB))).toBeUndefined();
+    const take = (): void => requestPageState(guest.createVcpu(), physAddr(0x3000), PageOperation.Shared);
+    expect(thrownBy(take)).toMatchObject({ code: 'PAGE_IN_USE', details: { use: 'VMSA' } });
   });
 
   test('at the last page below 2^48 do not meet the VMSAs there', () => {

@@ -69,6 +69,16 @@ describe('launch', () => {
     launched.mockClear();
     machine.hypervisor.launch({ size: 2 * MiB, image: [{ gpa: physAddr(0), bytes: bytesOf('ab') }] });
     expect(types()).toEqual([[Normal, 1]]);
+    launched.mockClear();
+    // The pages of a launch go up, and an image of no bytes has none.
+    const middle = { gpa: physAddr(2 * MiB), bytes: bytesOf('ab'), unmeasured: true };
+    const none = { gpa: physAddr(0), bytes: new Uint8Array(0), unmeasured: true };
+    machine.hypervisor.launch({ size: 6 * MiB, image: [middle, none] });
+    expect(types()).toEqual([
+      [Normal, 1],
+      [Unmeasured, 1],
+      [Normal, 1],
+    ]);
   });
 
   // C15
@@ -100,7 +110,10 @@ describe('launch', () => {
   // RMPUPDATE step 3
   test('fails if the RMP does not cover the memory', () => {
     const machine = new SnpMachine({ memorySize: 32 * MiB, rmpCovers: 2 * MiB });
-    expect(codeOf(() => machine.hypervisor.launch({ size: 2 * MiB }))).toBe('HOST_INSTRUCTION_FAILED');
+    expect(thrownBy(() => machine.hypervisor.launch({ size: 2 * MiB }))).toMatchObject({
+      code: 'HOST_INSTRUCTION_FAILED',
+      details: { instruction: 'RMPUPDATE', result: RmpResult.FAIL_INPUT },
+    });
     let refused: ReturnType<typeof thrownBy>;
     while (refused === undefined) refused = thrownBy(() => machine.hypervisor.givePageToFirmware());
     expect(refused).toMatchObject({
