@@ -1,14 +1,18 @@
-import { useSignal } from '@preact/signals';
+import { batch, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { hex } from '../model/address.ts';
 import type { Peek, Peeks } from '../model/peek.ts';
 import { bytesAt, recording } from '../player/player-store.ts';
 import { problem, selection, step } from '../store.ts';
 
+/** Milliseconds: bytes that take longer to come look old meanwhile. */
+const SLOW = 250;
+
 /** The first bytes of the selected page: what the guest reads, and what the host reads. */
 export function BytesView() {
   const peeks = useSignal<Peeks | undefined>(undefined);
   const isOld = useSignal(false);
+  const isSlow = useSignal(false);
   const [recorded, at, page] = [recording.value, step.value, selection.value];
   const key = page && `${page.virtual} ${page.system}`;
   // `key` stands for `page`.
@@ -16,13 +20,20 @@ export function BytesView() {
     if (recorded === undefined || page === undefined) return;
     isOld.value = true;
     let isLast = true;
+    const slow = setTimeout(() => {
+      isSlow.value = true;
+    }, SLOW);
     // The step is painted first; of quick steps only the last one is read.
     const wait = setTimeout(async () => {
       try {
         const found = await bytesAt(at, page);
         if (!isLast) return;
-        peeks.value = found;
-        isOld.value = false;
+        clearTimeout(slow);
+        batch(() => {
+          peeks.value = found;
+          isOld.value = false;
+          isSlow.value = false;
+        });
       } catch (error) {
         problem.value = (error as Error).message;
       }
@@ -30,10 +41,15 @@ export function BytesView() {
     return () => {
       isLast = false;
       clearTimeout(wait);
+      clearTimeout(slow);
     };
   }, [recorded, at, key]);
   return (
-    <section class="panel bytes" aria-label="Bytes" aria-busy={isOld.value || peeks.value === undefined}>
+    <section
+      class={`panel bytes${isSlow.value ? ' slow' : ''}`}
+      aria-label="Bytes"
+      aria-busy={isOld.value || peeks.value === undefined}
+    >
       <h3>
         Bytes <small>{page?.virtual !== undefined && hex(page.virtual)}</small>
       </h3>
