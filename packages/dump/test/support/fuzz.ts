@@ -4,8 +4,8 @@
  * takes more than 512 MiB. A process opens 10,000 files, because the C library keeps the buffers that earlier files freed.
  */
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Slice } from './fuzz-slice.ts';
 
