@@ -174,10 +174,9 @@ function* runsOf(
   }
 }
 
-/** The pages to launch a page of the launch with. */
-function runsOfPage({ type, gpa, size }: CheckedPage, largest: RmpPageSize): readonly LaunchRun[] {
-  const isSmall = type === LaunchPageType.Secrets || type === LaunchPageType.Cpuid;
-  return [...runsOf(physRegion(gpa, size), isSmall ? PageSize.Regular : largest)];
+/** The pages to launch a page of the launch with. One of secrets or of CPUID has 4 KiB. */
+function runsOfPage({ gpa, size }: CheckedPage, largest: RmpPageSize): readonly LaunchRun[] {
+  return [...runsOf(physRegion(gpa, size), largest)];
 }
 
 /** The number of tables that map the pages, below the root: for each level, one for each unit of a page. */

@@ -1,4 +1,5 @@
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
+import { physRegion } from '@svsm/memory-region';
 import { describe, expect, test, vi } from 'vitest';
 import { PageOperation } from '../../src/formats/ghcb-msr.ts';
 import { LaunchPageType } from '../../src/formats/launch-digest.ts';
@@ -72,12 +73,20 @@ describe('launch', () => {
     launched.mockClear();
     // The pages of a launch go up, and an image of no bytes has none.
     const middle = { gpa: physAddr(2 * MiB), bytes: bytesOf('ab'), unmeasured: true };
-    const none = { gpa: physAddr(0), bytes: new Uint8Array(0), unmeasured: true };
+    const none = { gpa: physAddr(0x800), bytes: new Uint8Array(0), unmeasured: true };
     machine.hypervisor.launch({ size: 6 * MiB, image: [middle, none] });
     expect(types()).toEqual([
       [Normal, 1],
       [Unmeasured, 1],
       [Normal, 1],
+    ]);
+    launched.mockClear();
+    const memory = [0, 8 * MiB].map((at) => ({ region: physRegion(physAddr(at), 4 * MiB), validated: true }));
+    machine.hypervisor.launch({ memory, image: [middle] });
+    expect(types()).toEqual([
+      [Normal, 1],
+      [Unmeasured, 1],
+      [Normal, 2],
     ]);
   });
 
