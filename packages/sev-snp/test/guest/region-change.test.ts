@@ -3,7 +3,12 @@ import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
 import type { MemoryRegion } from '@svsm/memory-region';
 import { expect, test } from 'vitest';
 import type { RegionState } from '../../src/guest/region-state.ts';
-import { makeRegionPrivate, makeRegionShared, settleRegion } from '../../src/guest/region-visibility.ts';
+import {
+  makeRegionPrivate,
+  makeRegionShared,
+  releaseRegion,
+  settleRegion,
+} from '../../src/guest/region-visibility.ts';
 import { type RegionWorld, regionOf, regionWorld } from '../support/region-worlds.ts';
 import { codeOf, MiB, thrownBy } from '../support/world.ts';
 
@@ -107,4 +112,24 @@ test('with `clear`, only the private parts of a page of 2 MiB are cleared', () =
   const options = { ...it.options, clear: true };
   settleRegion(it.ghcb, it.pages, { private: [kept], shared: [], lost: [lost] }, 'shared', options);
   expect([clears, it.pages.lookup(whole.start)?.shared]).toEqual([MiB / PAGE_SIZE, true]);
+});
+
+test('on the way to private, lost pages are flushed, and those that were mapped private all the time are not', () => {
+  const it = regionWorld();
+  const released = pagesOf(0, 2);
+  const lost = pagesOf(2, 2);
+  releaseRegion(it.ghcb, it.pages, released, it.options);
+  it.flushes.length = 0;
+  const state = { private: [], shared: [released], lost: [lost] };
+  settleRegion(it.ghcb, it.pages, state, 'private', it.options);
+  expect(it.flushes).toEqual(texts([lost]));
+});
+
+test('the record decides whether the validation of a lost page stands, whatever the list says', () => {
+  const it = regionWorld();
+  const page = pagesOf(0, 1);
+  makeRegionShared(it.ghcb, it.pages, page, it.options);
+  const state = { private: [], shared: [], lost: [page], validated: [page] };
+  settleRegion(it.ghcb, it.pages, state, 'private', it.options);
+  expect(it.validated.has(it.pages.lookup(page.start)!.paddr)).toBe(true);
 });
