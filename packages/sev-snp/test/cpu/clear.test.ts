@@ -2,7 +2,7 @@ import { PAGE_SIZE, physAddr } from '@svsm/address';
 import { PtePreset } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
-import { gvaOf, MiB, world } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, world } from '../support/world.ts';
 
 const FROM = 4 * MiB - PAGE_SIZE;
 const TO = 6 * MiB + 2 * PAGE_SIZE;
@@ -53,5 +53,17 @@ test('clear follows the pages of the guest where only the host has 2 MiB as one 
     it.vcpu.invlpgb();
     it.vcpu.clear(gvaOf(4 * MiB), 2 * MiB);
     expect([...it.vcpu.read(gvaOf(64 * MiB), 1), ...it.vcpu.read(kept, 1)]).toEqual([7, 0]);
+  }
+});
+
+// P13
+test('clear of a page of 2 MiB needs the right to write it', () => {
+  for (const nestedTlb of [undefined, new NestedTlb()]) {
+    const it = world({}, {}, nestedTlb ? { nestedTlb } : {});
+    const at = gvaOf(64 * MiB);
+    it.table.map2m(at, physAddr(4 * MiB), 0);
+    it.vcpu.write(gvaOf(4 * MiB), Uint8Array.of(7));
+    expect(codeOf(() => it.vcpu.clear(at, 2 * MiB))).toBe('PF');
+    expect([...it.vcpu.read(at, 1)]).toEqual([7]);
   }
 });
