@@ -71,14 +71,16 @@ export function paintCells(canvas: HTMLCanvasElement, map: Cells): void {
     }
     return tile;
   };
-  if (isNew) for (const kind of kinds) whenIdle(() => tileFor(kind));
+  // A picture that was drawn once is drawn again in no time.
+  if (isNew) for (const kind of kinds) whenIdle(() => context.drawImage(tileFor(kind), canvas.width, 0));
   const { ink: line, fill: accent } = coloursOf(canvas, 'outline');
   const [w, h] = [canvas.width / columns, canvas.height / rows];
   const stale = isNew ? undefined : around(last.outlined, columns);
   cells.forEach((cell, index) => {
     if (!isNew && last.cells[index]!.kind === cell.kind && !stale!.has(index)) return;
     const [x, y] = [Math.round((index % columns) * w), Math.round(Math.floor(index / columns) * h)];
-    context.clearRect(x, y, Math.ceil(w), Math.ceil(h));
+    // The pictures cover each other, but not an outline.
+    if (isNew || stale!.has(index)) context.clearRect(x, y, Math.ceil(w), Math.ceil(h));
     context.drawImage(tileFor(cell), x, y);
   });
   const outline = (cell: number, colour: string, width: number): void => {

@@ -114,7 +114,7 @@ export function TreeView() {
           <div style={{ transform: `translateY(${first * ROW}px)` }} role="presentation">
             {shown.map((row, i) => (
               <Row
-                key={row.id}
+                key={i}
                 id={row.id}
                 depth={row.depth}
                 level={row.level}
