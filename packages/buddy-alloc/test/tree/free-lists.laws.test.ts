@@ -117,6 +117,15 @@ test('a block is removed from every place of a list', () => {
   }
 });
 
+test('a list of which unit 0 is left has a block', () => {
+  const model = new Model(8);
+  for (const unit of [0, 2]) model.add(unit, 1);
+  expect(takeBlock(model.lists, 1)).toBe(2);
+  model.marks[2] = ALLOCATED | 1;
+  model.blocks[1] = [0];
+  model.check();
+});
+
 test('either unit of a pair can be in a list', () => {
   const model = new Model(16);
   for (const unit of [1, 2, 5, 6, 9]) model.add(unit, 0);
