@@ -63,6 +63,7 @@ export function paintCells(canvas: HTMLCanvasElement, map: Cells): void {
   const last = PAINTED.get(canvas);
   const isNew = last?.looks !== looks || last.cells.length !== cells.length;
   const tiles = isNew ? new Map<string, HTMLCanvasElement>() : last.tiles;
+  const [w, h] = [canvas.width / columns, canvas.height / rows];
   const tileFor = (cell: Cell): HTMLCanvasElement => {
     let tile = tiles.get(cell.kind);
     if (tile === undefined) {
@@ -71,10 +72,9 @@ export function paintCells(canvas: HTMLCanvasElement, map: Cells): void {
     }
     return tile;
   };
-  // A picture that was drawn once is drawn again in no time.
+  // The first use of a picture takes milliseconds.
   if (isNew) for (const kind of kinds) whenIdle(() => context.drawImage(tileFor(kind), canvas.width, 0));
   const { ink: line, fill: accent } = coloursOf(canvas, 'outline');
-  const [w, h] = [canvas.width / columns, canvas.height / rows];
   const stale = isNew ? undefined : around(last.outlined, columns);
   cells.forEach((cell, index) => {
     if (!isNew && last.cells[index]!.kind === cell.kind && !stale!.has(index)) return;

@@ -12,6 +12,7 @@ import type { Slice } from './fuzz-slice.ts';
 const MAX_SECONDS = 2;
 const MAX_MEBIBYTES = 512;
 const SLICE = 10_000;
+const NOTHING: Slice = { files: 0, opened: 0, failed: 0, slowest: 0, slowestSeed: 0, peak: 0, peakSeed: 0 };
 const PROGRAM = fileURLToPath(new URL('fuzz-slice.ts', import.meta.url));
 
 const [most = 1_000_000, first = 1, limit = 1e9] = process.argv.slice(2).map(Number);
@@ -23,8 +24,8 @@ for (let done = 0; done < most && Date.now() < end; done += SLICE) {
   if (slice.slowest > MAX_SECONDS) console.error(`seed ${slice.slowestSeed}: ${slice.slowest} s`);
   if (slice.peak > MAX_MEBIBYTES) console.error(`seed ${slice.peakSeed}: ${Math.round(slice.peak)} MiB`);
 }
-const slowest = slices.reduce((a, b) => (b.slowest > a.slowest ? b : a));
-const peak = slices.reduce((a, b) => (b.peak > a.peak ? b : a));
+const slowest = slices.reduce((a, b) => (b.slowest > a.slowest ? b : a), NOTHING);
+const peak = slices.reduce((a, b) => (b.peak > a.peak ? b : a), NOTHING);
 const failed = sum(({ failed }) => failed);
 console.log(
   `${sum(({ files }) => files)} files from seed ${first}: ${sum(({ opened }) => opened)} opened, ${failed} failed; ` +
@@ -34,7 +35,9 @@ console.log(
 process.exitCode = failed > 0 || slowest.slowest > MAX_SECONDS || peak.peak > MAX_MEBIBYTES ? 1 : 0;
 
 async function run(...args: number[]): Promise<Slice> {
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [PROGRAM, ...args.map(String)]);
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [PROGRAM, ...args.map(String)], {
+    maxBuffer: Number.POSITIVE_INFINITY,
+  });
   process.stderr.write(stderr);
   return JSON.parse(stdout) as Slice;
 }

@@ -1,3 +1,4 @@
+import { Tlb, type TlbOptions } from '@svsm/pagetable';
 import { onTestFinished } from 'vitest';
 
 /**
@@ -12,4 +13,12 @@ export function forbidStale(stale: readonly string[]): void {
   } catch {
     // The world belongs to several tests.
   }
+}
+
+/** A TLB that writes each use of a stale translation to a list. */
+export function watchedTlb(stale: string[], options: Omit<TlbOptions, 'onStaleUse'> = {}): Tlb {
+  const onStaleUse: TlbOptions['onStaleUse'] = ({ staleBy }, vaddr) => {
+    stale.push(`0x${vaddr.toString(16)}, stale since ${staleBy}`);
+  };
+  return new Tlb({ ...options, onStaleUse });
 }

@@ -9,7 +9,7 @@ import {
   virtAddr,
 } from '@svsm/address';
 import { type MemoryRegion, virtRegion } from '@svsm/memory-region';
-import { PageTable, type PhysMemory, PtePreset, Tlb } from '@svsm/pagetable';
+import { PageTable, type PhysMemory, PtePreset } from '@svsm/pagetable';
 import {
   type CallingArea,
   Ghcb,
@@ -25,6 +25,7 @@ import {
 import { ShootDown } from '../../src/cpu/shoot-down.ts';
 import { GuestVisibility } from '../../src/visibility/guest-visibility.ts';
 import { hookInstructions, type SteppingWorld } from './failing-steps.ts';
+import { watchedTlb } from './forbid-stale.ts';
 import { bootWorld, MIB, mib, type World } from './world.ts';
 
 /** The memory that the SVSM gives the guest. The first 2 MiB are its tables, its calling area and its GHCB. */
@@ -89,7 +90,7 @@ export function guestVisibilityWorld(entriesPerCall?: number): GuestVisibilityWo
       return answer;
     },
   };
-  const tlb = new Tlb({ onStaleUse: ({ staleBy }, at) => stale.push(`0x${at.toString(16)} by ${staleBy}`) });
+  const tlb = watchedTlb(stale);
   const vcpu = guest.createVcpu({ vmpl: Vmpl.Vmpl2, tlb, nestedTlb: new NestedTlb() });
   const { frames, inUse } = framesOf(hooks);
   const memory: PhysMemory = {

@@ -1,6 +1,5 @@
 import { PAGE_SIZE, type PhysAddr, physAddr } from '@svsm/address';
 import { type MemoryRegion, physRegion } from '@svsm/memory-region';
-import { Tlb, type TlbEntry } from '@svsm/pagetable';
 import {
   type Guest,
   HostileHypervisor,
@@ -11,7 +10,7 @@ import {
 } from '@svsm/sev-snp';
 import type { BootOptions } from '../../src/boot/boot-options.ts';
 import type { Svsm } from '../../src/boot/svsm.ts';
-import { forbidStale } from './forbid-stale.ts';
+import { forbidStale, watchedTlb } from './forbid-stale.ts';
 import { MIB, mib } from './world.ts';
 
 const FIRST: MemoryRegion<PhysAddr> = physRegion(physAddr(0), 8 * MIB - 0x6000);
@@ -68,9 +67,6 @@ export class FailingWorld {
       pageState: () => (this.#fails('pageState') ? 1 : undefined),
       fault: () => (this.#fails('fault') ? false : undefined),
     };
-    const onStaleUse = ({ staleBy }: TlbEntry, vaddr: bigint): void => {
-      this.stale.push(`0x${vaddr.toString(16)}, stale since ${staleBy}`);
-    };
     this.options = {
       guest,
       memory: [[mib(0, 12), 'guest']],
@@ -81,7 +77,7 @@ export class FailingWorld {
         if (this.#fails('trace')) throw new Error(`injected at mm's ${type}`);
       },
       createVcpu: () =>
-        guest.createVcpu({ vmpl: 0, tlb: new Tlb({ onStaleUse }), nestedTlb: new NestedTlb() }),
+        guest.createVcpu({ vmpl: 0, tlb: watchedTlb(this.stale), nestedTlb: new NestedTlb() }),
       ...options,
     };
   }

@@ -2,7 +2,7 @@
 import { PAGE_SIZE, PageSize, Phys, type PhysAddr, physAddr, type VirtAddr, virtAddr } from '@svsm/address';
 import { PageAllocator } from '@svsm/buddy-alloc';
 import { type MemoryRegion, physRegion, RegionSet, virtRegion } from '@svsm/memory-region';
-import { PageTable, PageTablePart, type PhysMemory, PtePreset, Tlb } from '@svsm/pagetable';
+import { PageTable, PageTablePart, type PhysMemory, PtePreset, type Tlb } from '@svsm/pagetable';
 import {
   Ghcb,
   type GhcbAnswer,
@@ -21,7 +21,7 @@ import type { MmEvent } from '../../src/formats/mm-event.ts';
 import { DirectMap } from '../../src/layout/direct-map.ts';
 import { PageVisibility } from '../../src/visibility/page-visibility.ts';
 import { hookInstructions, type SteppingWorld } from './failing-steps.ts';
-import { forbidStale } from './forbid-stale.ts';
+import { forbidStale, watchedTlb } from './forbid-stale.ts';
 
 export const MiB = 1 << 20;
 /** Root entry 511. GPA 0 is mapped here. */
@@ -98,14 +98,11 @@ export function visibilityWorld({ cpus: count = 2, mib = 12 } = {}): VisibilityW
       return answer;
     },
   };
-  const vcpus = Array.from({ length: count }, () =>
-    guest.createVcpu({ tlb: tlbOf(), nestedTlb: new NestedTlb() }),
-  );
   const stale: string[] = [];
   forbidStale(stale);
-  function tlbOf(): Tlb {
-    return new Tlb({ onStaleUse: ({ staleBy }, vaddr) => stale.push(`${vaddr.toString(16)} by ${staleBy}`) });
-  }
+  const vcpus = Array.from({ length: count }, () =>
+    guest.createVcpu({ tlb: watchedTlb(stale), nestedTlb: new NestedTlb() }),
+  );
   const { frames, inUse } = framesOf(hooks);
   const { memory } = vcpus[0]!;
   const hooked: PhysMemory = {

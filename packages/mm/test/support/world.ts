@@ -1,6 +1,5 @@
 import { type PhysAddr, physAddr } from '@svsm/address';
 import { type MemoryRegion, physRegion } from '@svsm/memory-region';
-import { Tlb, type TlbEntry } from '@svsm/pagetable';
 import {
   type Guest,
   HostileHypervisor,
@@ -11,7 +10,7 @@ import {
 } from '@svsm/sev-snp';
 import type { BootOptions } from '../../src/boot/boot-options.ts';
 import { Svsm } from '../../src/boot/svsm.ts';
-import { forbidStale } from './forbid-stale.ts';
+import { forbidStale, watchedTlb } from './forbid-stale.ts';
 
 export const MIB: number = 1 << 20;
 
@@ -79,10 +78,7 @@ export function launch(
 
 /** A processor whose TLB reports stale uses. */
 function strictVcpu(guest: Guest, stale: string[]): Vcpu {
-  const onStaleUse = ({ staleBy }: TlbEntry, vaddr: bigint): void => {
-    stale.push(`0x${vaddr.toString(16)}, stale since ${staleBy}`);
-  };
-  const tlb = new Tlb({ levels: guest.paging.levels, onStaleUse });
+  const tlb = watchedTlb(stale, { levels: guest.paging.levels });
   return guest.createVcpu({ vmpl: 0, tlb, nestedTlb: new NestedTlb() });
 }
 

@@ -1,9 +1,10 @@
 import { PAGE_SIZE, PageSize, physAddr, virtAddr } from '@svsm/address';
 import { virtRegion } from '@svsm/memory-region';
-import { PageTable, PtePreset, Tlb } from '@svsm/pagetable';
+import { PageTable, PtePreset } from '@svsm/pagetable';
 import { Ghcb, NestedTlb, pageRegion, svsmValidator } from '@svsm/sev-snp';
 import { expect, test } from 'vitest';
 import { GuestVisibility } from '../../src/visibility/guest-visibility.ts';
+import { watchedTlb } from '../support/forbid-stale.ts';
 import { bootWorld, mib } from '../support/world.ts';
 
 const gvaOf = (gpa: number) => virtAddr(0xffff_8000_0000_0000n + BigInt(gpa));
@@ -20,7 +21,7 @@ function guestWorld() {
   });
   guest.onEnter(0, (caller) => core.enter(caller));
 
-  const tlb = new Tlb({ onStaleUse: ({ staleBy }, at) => stale.push(`0x${at.toString(16)} by ${staleBy}`) });
+  const tlb = watchedTlb(stale);
   const vcpu = guest.createVcpu({ vmpl: 2, tlb, nestedTlb: new NestedTlb() });
   let frame = 48 << 20;
   const allocateFrame = () => {

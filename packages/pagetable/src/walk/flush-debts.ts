@@ -40,8 +40,7 @@ export class FlushDebts {
 
   /** Notes that the pages `first` to `end` must be flushed for `scope`. O(1) for pages that continue one of two runs; else O(log n). */
   add(first: number, end: number, scope: number): void {
-    for (let i = 0; i < 2; i += 1) {
-      const run = this.#runs[i as 0 | 1];
+    for (const run of this.#runs) {
       if (scope !== run.scope || first < run.first || first > run.end) continue;
       run.end = Math.max(run.end, end);
       return;

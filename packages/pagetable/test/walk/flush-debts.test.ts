@@ -47,6 +47,22 @@ describe('the last run of pages, which is in no set yet,', () => {
   });
 });
 
+test('two runs grow in turn, and a third one ends the older of them', () => {
+  const debts = new FlushDebts(Virt);
+  for (let k = 0; k < 4; k += 1) {
+    debts.add(10 + k, 11 + k, 7);
+    debts.add(100 + k, 101 + k, 7);
+  }
+  debts.add(50, 51, 7);
+  debts.add(104, 105, 7);
+  debts.pay(11, 7);
+  debts.pay(102, 7);
+  expect(due(debts)).toEqual(['10..11', '12..14', '50..51', '100..102', '103..105']);
+  debts.add(14, 15, 7);
+  debts.clear();
+  expect(due(debts)).toEqual([]);
+});
+
 test('nothing is due, and nothing is paid, of a scope that has nothing', () => {
   const debts = new FlushDebts(Virt);
   debts.pay(3, 7);

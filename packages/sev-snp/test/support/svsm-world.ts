@@ -13,6 +13,7 @@ import type { SnpMachineOptions } from '../../src/host/snp-machine.ts';
 import type { GuestPageAccess } from '../../src/svsm/guest-page-access.ts';
 import type { SvsmCore } from '../../src/svsm/svsm-core.ts';
 import type { SvsmStateOptions } from '../../src/svsm/svsm-options.ts';
+import { SvsmRefusal } from '../../src/svsm/svsm-refusal.ts';
 import { SvsmState } from '../../src/svsm/svsm-state.ts';
 import { Window } from './window-world.ts';
 import { gvaOf, MiB, WHOLE, type World, world } from './world.ts';
@@ -115,4 +116,15 @@ export function pvalidateList(it: SvsmWorld, entries: readonly SvsmListEntry[], 
   writeList(it, entries, CAA + 8, next);
   const result = call(it, 1, { rcx: BigInt(CAA + 8) });
   return [result, new DataView(it.guestCpu.read(gvaOf(CAA + 8), 4).buffer).getUint16(2, true)];
+}
+
+/** The result of the `SvsmRefusal` that `action` throws, or `undefined`. Other errors are thrown on. */
+export function refusedWith(action: () => unknown): number | undefined {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    if (error instanceof SvsmRefusal) return error.result;
+    throw error;
+  }
 }

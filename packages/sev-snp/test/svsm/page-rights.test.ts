@@ -14,7 +14,7 @@ import {
   RightsOfPages,
   rightsBefore,
 } from '../../src/svsm/page-rights.ts';
-import { SvsmRefusal } from '../../src/svsm/svsm-refusal.ts';
+import { refusedWith } from '../support/svsm-world.ts';
 import { MiB, unresolvedFault } from '../support/world.ts';
 
 const { Rwx, None, Read, Write } = VmplPermission;
@@ -81,17 +81,6 @@ function rights(masks: readonly [number, number, number] = [Rwx, Rwx, Rwx]) {
   return { it, log, hooks, at: (gpa: bigint) => entryAt(gpa), masksAt: (gpa: bigint) => entryAt(gpa).masks };
 }
 
-/** The result of the refusal that `act` throws, `undefined` for none. Other errors are thrown on. */
-function refusalOf(act: () => unknown): number | undefined {
-  try {
-    act();
-    return undefined;
-  } catch (error) {
-    if (error instanceof SvsmRefusal) return error.result;
-    throw error;
-  }
-}
-
 const INVALID_ADDRESS = 0x8000_0003;
 const FAILED = 0x8000_1000;
 
@@ -120,7 +109,7 @@ describe('the rights on a page', () => {
   test('an RMPQUERY that fails is a refusal with its result', () => {
     const { it, hooks } = rights();
     hooks.fails = () => RmpResult.FAIL_INPUT;
-    expect(refusalOf(() => it.of(PAGE, Regular))).toBe(FAILED + RmpResult.FAIL_INPUT);
+    expect(refusedWith(() => it.of(PAGE, Regular))).toBe(FAILED + RmpResult.FAIL_INPUT);
   });
 
   test('all of them are required of the caller, and the page is no VMSA', () => {
@@ -128,7 +117,7 @@ describe('the rights on a page', () => {
     for (const vmpl of [0, 1, 2, 3]) expect(it.require(PAGE, Regular, vmpl)).toHaveLength(1);
     for (const bit of [1, 2, 4, 8]) {
       at(PAGE).masks = [Rwx, Rwx & ~bit, Rwx];
-      expect([0, 1, 2, 3].map((vmpl) => refusalOf(() => it.require(PAGE, Regular, vmpl)))).toEqual([
+      expect([0, 1, 2, 3].map((vmpl) => refusedWith(() => it.require(PAGE, Regular, vmpl)))).toEqual([
         ...[undefined, undefined],
         INVALID_ADDRESS,
         undefined,
@@ -136,9 +125,10 @@ describe('the rights on a page', () => {
     }
     at(PAGE).masks = [Rwx, Rwx, Rwx];
     at(PAGE).vmsa = true;
-    for (const vmpl of [0, 1]) expect(refusalOf(() => it.require(PAGE, Regular, vmpl))).toBe(INVALID_ADDRESS);
+    for (const vmpl of [0, 1])
+      expect(refusedWith(() => it.require(PAGE, Regular, vmpl))).toBe(INVALID_ADDRESS);
     at(part(7)).masks = [0, 0, 0];
-    expect(refusalOf(() => it.require(SPLIT, Huge, 1))).toBe(INVALID_ADDRESS);
+    expect(refusedWith(() => it.require(SPLIT, Huge, 1))).toBe(INVALID_ADDRESS);
   });
 
   test.each<[string, number, boolean, number | undefined]>([
@@ -149,9 +139,9 @@ describe('the rights on a page', () => {
   ])('access needs to read and write: %s', (_, mask, vmsa, expected) => {
     const { it, at } = rights([0, mask, 0]);
     at(PAGE).vmsa = vmsa;
-    expect(refusalOf(() => it.requireAccess(PAGE + 0xff8n, Vmpl.Vmpl2))).toBe(expected);
-    expect(refusalOf(() => it.requireAccess(PAGE, Vmpl.Vmpl1))).toBe(INVALID_ADDRESS);
-    expect(refusalOf(() => it.requireAccess(PAGE, Vmpl.Vmpl0))).toBeUndefined();
+    expect(refusedWith(() => it.requireAccess(PAGE + 0xff8n, Vmpl.Vmpl2))).toBe(expected);
+    expect(refusedWith(() => it.requireAccess(PAGE, Vmpl.Vmpl1))).toBe(INVALID_ADDRESS);
+    expect(refusedWith(() => it.requireAccess(PAGE, Vmpl.Vmpl0))).toBeUndefined();
   });
 });
 
@@ -182,7 +172,7 @@ describe('a change', () => {
     ]);
     expect([change.isMade, masksAt(part(511))]).toEqual([true, [Rwx, 1, Rwx]]);
     const small = { isMade: false };
-    expect(refusalOf(() => it.adjust(LARGE, Regular, 2, 1, false, small))).toBe(
+    expect(refusedWith(() => it.adjust(LARGE, Regular, 2, 1, false, small))).toBe(
       FAILED + RmpResult.FAIL_SIZEMISMATCH,
     );
     expect(small.isMade).toBe(false);
@@ -192,7 +182,7 @@ describe('a change', () => {
     const { it, hooks } = rights();
     hooks.fails = (step) => (step.startsWith('401000') ? RmpResult.FAIL_PERMISSION : undefined);
     const change = { isMade: false };
-    expect(refusalOf(() => it.adjust(SPLIT, Huge, 2, 1, false, change))).toBe(
+    expect(refusedWith(() => it.adjust(SPLIT, Huge, 2, 1, false, change))).toBe(
       FAILED + RmpResult.FAIL_PERMISSION,
     );
     expect(change.isMade).toBe(true);

@@ -5,24 +5,13 @@ import { expect, test } from 'vitest';
 import { SvsmResult } from '../../src/formats/svsm-protocol.ts';
 import type { Vmpl } from '../../src/formats/vmpl.ts';
 import { SvsmRecords } from '../../src/svsm/svsm-records.ts';
-import { SvsmRefusal } from '../../src/svsm/svsm-refusal.ts';
+import { refusedWith } from '../support/svsm-world.ts';
 import { MiB, thrownBy } from '../support/world.ts';
 
 const P = 4 * MiB;
 const region = (start: number, bytes: number): MemoryRegion<PhysAddr> => physRegion(physAddr(start), bytes);
 const recordsOf = (own = [region(0, 2 * MiB)]): SvsmRecords =>
   new SvsmRecords({ memory: [region(0, 8 * MiB)], own });
-
-/** The result with which an action is refused; `undefined` if it is not. */
-function refusalOf(action: () => unknown): number | undefined {
-  try {
-    action();
-    return undefined;
-  } catch (error) {
-    if (error instanceof SvsmRefusal) return error.result;
-    throw error;
-  }
-}
 
 test.each<[string, MemoryRegion<PhysAddr>]>([
   ['begins within a page', region(0x800, 0x1800)],
@@ -51,7 +40,7 @@ test.each<[offset: number, bytes: number, pages: number]>([
       [-1, 0, pages - 1, pages].map((page) => {
         let end: (() => void) | undefined;
         // Other bytes of the page than those of the first call.
-        const refused = refusalOf(() => {
+        const refused = refusedWith(() => {
           end = records.claim({}, BigInt(P + page * PAGE_SIZE + 0x700), 1, 'access');
         });
         end?.();
@@ -76,7 +65,7 @@ test('no call uses pages of the SVSM, or what is not memory, and none changes a 
     [P, 'change'],
     [P, 'access'],
   ] as const;
-  expect(results.map(([gpa, use]) => refusalOf(() => records.claim({}, BigInt(gpa), 8, use)))).toEqual([
+  expect(results.map(([gpa, use]) => refusedWith(() => records.claim({}, BigInt(gpa), 8, use)))).toEqual([
     ...[SvsmResult.InvalidAddress, SvsmResult.InvalidAddress, SvsmResult.InvalidAddress],
     ...[SvsmResult.InvalidAddress, undefined],
   ]);
@@ -97,7 +86,7 @@ test('rights that a level had not are withheld from it until the page is the gue
   const [page, next] = [region(P, PAGE_SIZE), region(P + PAGE_SIZE, PAGE_SIZE)];
   const stateOf = (of: MemoryRegion<PhysAddr>) => [
     [0, 1, 2, 3].map((vmpl) => records.levelsFor(of, vmpl).join()),
-    [0, 1, 2, 3].map((vmpl) => refusalOf(() => records.requireValidatable(of, vmpl))),
+    [0, 1, 2, 3].map((vmpl) => refusedWith(() => records.requireValidatable(of, vmpl))),
   ];
   const free = stateOf(next);
   expect(free).toEqual([['', '1', '1,2', '1,2,3'], new Array(4).fill(undefined)]);
