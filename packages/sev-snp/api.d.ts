@@ -439,6 +439,10 @@ export declare const ERRORS_OF: {
         "OUTSIDE_RMP",
         "INVALID_MESSAGE"
     ];
+    readonly 'Rmp.setRegionWords': readonly [
+        "OUTSIDE_RMP",
+        "INVALID_ARGUMENT"
+    ];
     readonly 'Rmp.writeWords': readonly [
         "OUTSIDE_RMP",
         "INVALID_ARGUMENT"
@@ -504,6 +508,9 @@ export declare const ERRORS_OF: {
         "INVALID_ARGUMENT"
     ];
     readonly 'Rmp.readWords': readonly [
+        "INVALID_ARGUMENT"
+    ];
+    readonly 'Rmp.readRawWords': readonly [
         "INVALID_ARGUMENT"
     ];
     readonly 'Rmp.isAssigned': readonly [
@@ -2160,6 +2167,7 @@ export interface NestedTranslation {
     readonly version: number;
     readonly generation: number;
     allowed: number;
+    checkedAt: number;
 }
 
 // ., ./formats
@@ -2412,6 +2420,7 @@ export declare class Rmp {
     entry(spa: SysPhysAddr): RmpEntry | undefined;
     rawEntry(spa: SysPhysAddr): RmpEntry | undefined;
     readWords(page: number, into: Uint32Array): boolean;
+    readRawWords(page: number, into: Uint32Array): boolean;
     writeWords(page: number, words: Uint32Array): void;
     isAssigned(page: number): boolean;
     isRegionUnassigned(spa: SysPhysAddr): boolean;
@@ -2420,8 +2429,10 @@ export declare class Rmp {
     entriesOf(asid: number): number;
     hasImmutable(spa: SysPhysAddr): boolean;
     setRegion(first: SysPhysAddr, entry: RmpEntry, others: RmpEntry): void;
+    setRegionWords(first: number, entry: Uint32Array, others: Uint32Array): void;
     changePages(spa: SysPhysAddr, count: number, pageSize: RmpPageSize, change: (page: SysPhysAddr) => boolean): number;
     setRawEntry(spa: SysPhysAddr, entry: RmpEntry): void;
+    get changes(): number;
     version(spa: SysPhysAddr, pageSize: RmpPageSize): number;
     versionOfPage(page: number, huge: boolean): number;
     setInUse(spa: SysPhysAddr, inUse: boolean): void;
@@ -2470,7 +2481,7 @@ export interface RmpEntry {
 }
 
 // ., ./formats
-export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion' | 'Rmp.writeWords'>;
+export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion' | 'Rmp.setRegionWords' | 'Rmp.writeWords'>;
 
 // ., ./cpu
 export type RmpInstruction = 'RMPUPDATE' | 'PSMASH' | 'RMPREAD' | 'PVALIDATE' | 'RMPADJUST' | 'RMPQUERY';

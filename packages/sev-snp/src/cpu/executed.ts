@@ -7,15 +7,16 @@ export interface Executed<T> {
 
 /** A throw of an instruction of a processor: the error, and the answer if the instruction had been executed by then. */
 interface Thrown {
+  readonly cpu: object;
   readonly error: unknown;
   readonly executed: Executed<unknown> | undefined;
 }
 
 /**
- * The last throw of each processor. It belongs to one call of an instruction, not to the error: the hypervisor and `trace` can
- * throw the same error object, or the same primitive, again.
+ * The last throw of an instruction, until it is asked for. It belongs to one call of an instruction, not to the error: the
+ * hypervisor and `trace` can throw the same error object, or the same primitive, again.
  */
-const THROWN: WeakMap<object, Thrown> = /* @__PURE__ */ new WeakMap();
+const LAST: { thrown: Thrown | undefined } = { thrown: undefined };
 
 /** Executes an instruction of a processor and reports it. If it throws, {@link executedBefore} knows its answer. */
 export function executeReported<T>(
@@ -23,7 +24,7 @@ export function executeReported<T>(
   execute: () => T,
   eventOf: (answer: T) => MachineEvent,
 ): T {
-  THROWN.delete(cpu);
+  LAST.thrown = undefined;
   let isExecuted = false;
   let answer: T | undefined;
   try {
@@ -32,7 +33,7 @@ export function executeReported<T>(
     cpu.guest.machine.trace(eventOf(answer));
     return answer;
   } catch (error) {
-    THROWN.set(cpu, { error, executed: isExecuted ? { answer } : undefined });
+    LAST.thrown = { cpu, error, executed: isExecuted ? { answer } : undefined };
     throw error;
   }
 }
@@ -43,9 +44,8 @@ export function executeReported<T>(
  * `catch` around the instruction: it knows the last throw only, and only once.
  */
 export function executedBefore<T>(cpu: object, error: unknown): Executed<T> | undefined {
-  const thrown = THROWN.get(cpu);
-  THROWN.delete(cpu);
-  return thrown !== undefined && Object.is(thrown.error, error)
-    ? (thrown.executed as Executed<T> | undefined)
-    : undefined;
+  const thrown = LAST.thrown;
+  if (thrown?.cpu !== cpu) return undefined;
+  LAST.thrown = undefined;
+  return Object.is(thrown.error, error) ? (thrown.executed as Executed<T> | undefined) : undefined;
 }

@@ -101,6 +101,16 @@ function isSound(event: MachineEvent): boolean {
         const areFlags = typeof validate === 'boolean' && typeof unchanged === 'boolean';
         return isPage && areFlags && splitInteger(gva) && RESULTS.includes(result) && fieldsIn(event) === 6;
       }
+      case 'rmpupdate': {
+        const { spa, state, result, count } = event;
+        const isWhole = fieldsIn(event) === ('count' in event ? 5 : 4);
+        const isCount = count === undefined || Number.isInteger(count);
+        return splitInteger(spa) && RESULTS.includes(result) && isWhole && isCount && isState(state);
+      }
+      case 'vmgexit':
+        return splitInteger(event.request) && fieldsIn(event) === 2;
+      case 'vmrun':
+        return splitInteger(event.response) && fieldsIn(event) === 2;
       case 'rmpadjust':
         return splitInteger(event.gva) && RESULTS.includes(event.result) && fieldsIn(event) === 3;
       case 'flush':
@@ -113,6 +123,19 @@ function isSound(event: MachineEvent): boolean {
     // A field cannot be read: the table names it.
     return false;
   }
+}
+
+/** Whether a state of RMPUPDATE is sound, with all its fields. */
+function isState(state: RmpState): boolean {
+  const { assigned, pageSize, immutable, gpa, asid } = state;
+  return (
+    typeof assigned === 'boolean' &&
+    (pageSize === undefined || pageSize === PageSize.Regular || pageSize === PageSize.Huge) &&
+    (immutable === undefined || typeof immutable === 'boolean') &&
+    (gpa === undefined || splitInteger(gpa)) &&
+    (asid === undefined || Number.isInteger(asid)) &&
+    fieldsIn(state) === 5
+  );
 }
 
 function fieldsIn(event: object): number {

@@ -19,6 +19,8 @@ export interface NestedTranslation {
   readonly generation: number;
   /** The kinds of access, as bits of `accessBit`, that nested table and RMP have allowed. */
   allowed: number;
+  /** `Rmp.changes` when the version was compared last. */
+  checkedAt: number;
 }
 
 const OFFSET = BigInt(PAGE_SIZE - 1);
@@ -135,7 +137,8 @@ export class NestedTlb {
     const held = pages.get(frame);
     if (held === undefined) return;
     pages.delete(frame);
-    large.set(frame / PARTS, { ...held, size: PAGE_SIZE_2M });
+    (held as { size: number }).size = PAGE_SIZE_2M;
+    large.set(frame / PARTS, held);
   }
 
   /**
@@ -149,13 +152,15 @@ export class NestedTlb {
     requireWhole('the kinds of access', allowed);
     const spa = (page.spa & PAGE_MASK) as SysPhysAddr;
     const { tlbGeneration: generation } = guest;
+    const { rmp } = guest.machine;
     const frame = pageNumber(spa);
     const isHuge = page.size !== PageSize.Regular;
-    const version = guest.machine.rmp.versionOfPage(frame, isHuge);
+    const version = rmp.versionOfPage(frame, isHuge);
+    const checkedAt = rmp.changes;
     const size = PAGE_SIZE;
     const { size: mapped, writable, user, executable, accessed, dirty } = page;
     const held = { spa, size: mapped, writable, user, executable, accessed, dirty };
-    pages.set(pageNumber(gpa), { page: held, size, frame, isHuge, version, generation, allowed });
+    pages.set(pageNumber(gpa), { page: held, size, frame, isHuge, version, generation, allowed, checkedAt });
   }
 
   /** Drops everything, of every guest and level. */
@@ -205,8 +210,12 @@ export function pageAt({ page, size: held }: NestedTranslation, gpa: PhysAddr): 
   return { spa, size, writable, user, executable, accessed, dirty };
 }
 
-function isAlive({ tlbGeneration, machine }: GuestContext, held: NestedTranslation): boolean {
-  return (
-    held.generation === tlbGeneration && held.version === machine.rmp.versionOfPage(held.frame, held.isHuge)
-  );
+function isAlive(guest: GuestContext, held: NestedTranslation): boolean {
+  if (held.generation !== guest.tlbGeneration) return false;
+  const { rmp } = guest.machine;
+  const { changes } = rmp;
+  if (held.checkedAt === changes) return true;
+  if (held.version !== rmp.versionOfPage(held.frame, held.isHuge)) return false;
+  held.checkedAt = changes;
+  return true;
 }

@@ -60,7 +60,9 @@ export type LaunchPagesErrorCode = CodeOf<
 >;
 
 /** The codes that making and writing an `Rmp` throws. */
-export type RmpErrorCode = CodeOf<'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion' | 'Rmp.writeWords'>;
+export type RmpErrorCode = CodeOf<
+  'Rmp' | 'Rmp.setRawEntry' | 'Rmp.setRegion' | 'Rmp.setRegionWords' | 'Rmp.writeWords'
+>;
 
 /** The code that commands of the firmware throw: the methods of `Firmware`. */
 export type FirmwareErrorCode = CodeOf<Extract<keyof typeof ERRORS_OF, `Firmware.${string}`>>;

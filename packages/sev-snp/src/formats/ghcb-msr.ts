@@ -1,6 +1,6 @@
 import { type Bytes, Phys, type PhysAddr } from '@svsm/address';
 import { refuseArgument } from './arguments.ts';
-import { fieldsOf, requireFit } from './byte-fields.ts';
+import { fieldsOf, HALVES, joinHalves, requireFit, splitInteger } from './byte-fields.ts';
 import { SnpError } from './snp-error.ts';
 
 /** The operations of a page state change (Linux `enum psc_op`, EDK2 `SevSnpMsr.h`). */
@@ -93,11 +93,12 @@ export type GhcbMsrMessage =
 type MessageType = Exclude<GhcbMsrMessage['type'], 'unknown'>;
 type Fields = Readonly<Record<string, number | bigint | undefined>>;
 
-/** A field of a message: its name, lowest bit, greatest value and type. */
+/** A field of a message. A number lies in one half of the value; the others begin at bit 12. */
 interface Field {
   readonly name: string;
-  readonly shift: bigint;
-  readonly max: bigint;
+  /** The lowest bit, and the number of bits. */
+  readonly shift: number;
+  readonly bits: number;
   /** A number, a bigint, the address of a page, or an address for which all ones mean "none". */
   readonly as: 'number' | 'bigint' | 'page' | 'page or none';
 }
@@ -107,18 +108,8 @@ interface Format {
   readonly fields: readonly Field[];
 }
 
-const number = (name: string, shift: number, bits: number): Field => ({
-  name,
-  shift: BigInt(shift),
-  max: (1n << BigInt(bits)) - 1n,
-  as: 'number',
-});
-const wide = (name: string, as: Field['as'], bits = 52n): Field => ({
-  name,
-  shift: 12n,
-  max: (1n << bits) - 1n,
-  as,
-});
+const number = (name: string, shift: number, bits: number): Field => ({ name, shift, bits, as: 'number' });
+const wide = (name: string, as: Field['as'], bits = 52): Field => ({ name, shift: 12, bits, as });
 
 /** The messages: Linux `arch/x86/include/asm/sev-common.h`, EDK2 `SevSnpMsr.h`. The two agree. */
 const FORMATS: Readonly<Record<MessageType, Format>> = {
@@ -137,7 +128,7 @@ const FORMATS: Readonly<Record<MessageType, Format>> = {
   'preferred-ghcb': { info: 0x011n, fields: [wide('gpa', 'page or none')] },
   'register-ghcb-request': { info: 0x012n, fields: [wide('gpa', 'page')] },
   'register-ghcb': { info: 0x013n, fields: [wide('gpa', 'page or none')] },
-  'page-state-request': { info: 0x014n, fields: [wide('gpa', 'page', 40n), number('operation', 52, 4)] },
+  'page-state-request': { info: 0x014n, fields: [wide('gpa', 'page', 40), number('operation', 52, 4)] },
   'page-state': { info: 0x015n, fields: [number('error', 32, 32)] },
   'run-vmpl-request': { info: 0x016n, fields: [number('vmpl', 32, 8)] },
   'run-vmpl': { info: 0x017n, fields: [number('error', 32, 32)] },
@@ -156,14 +147,17 @@ export const GHCB_MSR_TYPES: readonly string[] = /* @__PURE__ */ [...Object.keys
 /** A message as the decoder finds it: by the low 12 bits. */
 interface Decoded extends Format {
   readonly type: MessageType;
-  /** The bits that belong to a field or to the low 12. */
-  readonly bits: bigint;
+  /** The bits that belong to no field and not to the low 12, in both halves. */
+  readonly noneLow: number;
+  readonly noneHigh: number;
 }
 
 const BY_INFO: ReadonlyMap<number, Decoded> = /* @__PURE__ */ new Map(
   Object.entries(FORMATS).map(([type, { info, fields }]) => {
-    const bits = fields.reduce((mask, { max, shift }) => mask | (max << shift), 0xfffn);
-    return [Number(info), { type: type as MessageType, info, fields, bits }];
+    const used = fields.reduce((mask, field) => mask | (maxOf(field) << BigInt(field.shift)), 0xfffn);
+    const noneLow = ~Number(used & 0xffff_ffffn);
+    const noneHigh = ~Number(used >> 32n);
+    return [Number(info), { type: type as MessageType, info, fields, noneLow, noneHigh }];
   }),
 );
 
@@ -206,7 +200,7 @@ export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
   }
   const { info, fields } = FORMATS[type];
   let value = info;
-  for (const field of fields) value |= encodeField(field, values[field.name]) << field.shift;
+  for (const field of fields) value |= encodeField(field, values[field.name]);
   return value;
 }
 
@@ -218,11 +212,16 @@ export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
  */
 export function decodeGhcbMsr(value: bigint): GhcbMsrMessage {
   if (typeof value !== 'bigint') refuseArgument('the value of the GHCB MSR', value, 'pass a bigint');
-  const format = BY_INFO.get(Number(value & 0xfffn));
-  if (format === undefined || (value & format.bits) !== value) return unknown(value);
+  if (!splitInteger(value)) return unknown(value);
+  const low = HALVES[0]!;
+  const high = HALVES[1]!;
+  const format = BY_INFO.get(low & 0xfff);
+  if (format === undefined || (low & format.noneLow) !== 0 || (high & format.noneHigh) !== 0) {
+    return unknown(value);
+  }
   const message: Record<string, unknown> = { type: format.type };
   for (const field of format.fields) {
-    const decoded = decodeField(field, (value >> field.shift) & field.max);
+    const decoded = field.as === 'number' ? bitsOf(field, low, high) : decodeWide(field, low, high);
     // An address has more bits in the MSR than a physical address can have.
     if (isPage(field) && decoded !== undefined && !Phys.isAddress(decoded)) return unknown(value);
     message[field.name] = decoded;
@@ -238,16 +237,35 @@ function isPage({ as }: Field): boolean {
   return as === 'page' || as === 'page or none';
 }
 
-function decodeField({ as, max }: Field, raw: bigint): number | bigint | undefined {
-  if (as === 'number') return Number(raw);
-  if (as === 'bigint') return raw;
-  if (as === 'page or none' && raw === max) return undefined;
-  return raw << 12n;
+function maxOf({ bits }: Field): bigint {
+  return (1n << BigInt(bits)) - 1n;
 }
 
+/** A field in one half of a value. */
+function bitsOf({ shift, bits }: Field, low: number, high: number): number {
+  return ((shift < 32 ? low : high) >>> (shift % 32)) % 2 ** bits;
+}
+
+/** A field from bit 12 on, of 40 bits or of all 52. */
+function decodeWide({ as, bits }: Field, low: number, high: number): bigint | undefined {
+  const upper = high % 2 ** (bits - 20);
+  const isNone = as === 'page or none' && low >>> 12 === 0xf_ffff && upper === 0xffff_ffff;
+  if (isNone) return undefined;
+  const address = joinHalves(low & ~0xfff, upper);
+  return as === 'bigint' ? address >> 12n : address;
+}
+
+/** The bits of a value that a field sets. */
 function encodeField(field: Field, value: number | bigint | undefined): bigint {
-  const { name, as, max } = field;
-  if (as === 'page or none' && value === undefined) return max;
+  const { name, as, shift, bits } = field;
+  if (as === 'number') {
+    // Most fields: no bigint is made but the result.
+    const isFit = Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** bits;
+    const part = isFit ? ((value as number) << (shift % 32)) >>> 0 : 0;
+    if (isFit) return shift < 32 ? joinHalves(part, 0) : joinHalves(0, part);
+  }
+  const max = maxOf(field);
+  if (as === 'page or none' && value === undefined) return max << 12n;
   const isAddress = isPage(field);
   const unit = isAddress ? 0x1000n : 1n;
   const isInteger = as === 'number' ? Number.isSafeInteger(value) : typeof value === 'bigint';
@@ -257,5 +275,5 @@ function encodeField(field: Field, value: number | bigint | undefined): bigint {
     const expected = `pass ${kind} from 0 to 0x${(max * unit).toString(16)}${isAddress ? ' as a bigint' : ''}`;
     throw new SnpError('INVALID_MESSAGE', { field: name, value, expected });
   }
-  return isAddress ? integer >> 12n : integer;
+  return isAddress ? integer : integer << BigInt(shift);
 }

@@ -107,6 +107,49 @@ export function gpaFrameOfWords(low: number, high: number): number {
   return (high & GPA_HIGH_MASK) * 2 ** 20 + (low >>> GPA_SHIFT);
 }
 
+/** The bits of the first two words that name the owner of a page: assigned, page size, address and ASID. */
+const OWNER_LOW = ASSIGNED | HUGE | (-1 << GPA_SHIFT);
+const OWNER_HIGH = GPA_HIGH_MASK | (ASID_MASK << ASID_SHIFT);
+
+/** Whether two entries with these first two words have the same owner, page size and guest-physical address. */
+export function haveSameOwner(left: Uint32Array, right: Uint32Array): boolean {
+  return ((left[0]! ^ right[0]!) & OWNER_LOW) === 0 && ((left[1]! ^ right[1]!) & OWNER_HIGH) === 0;
+}
+
+/** Writes the words of the entry `old` with another owner and page size. All other fields are kept. */
+export function writeOwned(
+  { assigned, immutable, gpa, asid }: Pick<RmpEntry, 'assigned' | 'immutable' | 'gpa' | 'asid'>,
+  pageSize: RmpPageSize,
+  old: Uint32Array,
+  into: Uint32Array,
+): void {
+  const frame = pageNumber(gpa);
+  into[0] =
+    (assigned ? ASSIGNED : 0) |
+    (pageSize === PageSize.Huge ? HUGE : 0) |
+    (immutable ? IMMUTABLE : 0) |
+    (old[0]! & (COUNT_MASK << COUNT_SHIFT)) |
+    (frame << GPA_SHIFT);
+  into[1] =
+    (Math.floor(frame / 2 ** 20) & GPA_HIGH_MASK) |
+    ((asid & ASID_MASK) << ASID_SHIFT) |
+    (old[1]! & (VMSA | VALIDATED | LOCK));
+  into[2] = old[2]!;
+  into[3] = old[3]!;
+}
+
+/** Takes from an entry what its guest has set: the VMSA bit, the validation, and the masks, which become `masks`. */
+export function resetGuestFields(words: Uint32Array, masks: number): void {
+  words[1] = words[1]! & ~(VMSA | VALIDATED);
+  words[2] = masks;
+}
+
+/** The first word of an entry whose sub-page count has grown by `count`. The count has 9 bits. */
+export function withSubpages(word: number, count: number): number {
+  const before = (word >>> COUNT_SHIFT) & COUNT_MASK;
+  return (word & ~(COUNT_MASK << COUNT_SHIFT)) | (((before + count) & COUNT_MASK) << COUNT_SHIFT);
+}
+
 /** Scratch: a bigint from its halves costs less than a shift. */
 const CELL = /* @__PURE__ */ new BigUint64Array(1);
 const HALVES = /* @__PURE__ */ new Uint32Array(CELL.buffer);

@@ -216,11 +216,13 @@ export class EncryptedMemory {
       this.#lend(frame, held);
       return held.words;
     }
-    const words = this.#seenBy(frame, key);
-    if (words === this.#zeros) return new Uint32Array(WORDS);
-    const held = this.#frames.get(this.#cellOf(frame));
-    if (held?.words === words) this.#lend(frame, held);
-    return words;
+    this.#require(frame);
+    const cell = this.#cellOf(frame);
+    const held = this.#frames.get(cell);
+    if (!this.#isPlain(held, cell, frame, key)) return this.#seenBy(frame, key);
+    if (held?.words === undefined) return new Uint32Array(WORDS);
+    this.#lend(frame, held);
+    return held.words;
   }
 
   /**

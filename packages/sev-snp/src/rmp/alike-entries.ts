@@ -1,5 +1,5 @@
 import { PAGE_SIZE, PAGE_SIZE_2M } from '@svsm/address';
-import { asidOfWord, encodeWords, gpaFrameOfWords, isHugeWord, type RmpEntry } from '../formats/rmp-entry.ts';
+import { asidOfWord, gpaFrameOfWords, isHugeWord } from '../formats/rmp-entry.ts';
 
 /** The number of entries of a 2 MiB region. */
 export const PAGES_PER_REGION: number = PAGE_SIZE_2M / PAGE_SIZE;
@@ -53,14 +53,6 @@ export function alikeOfWords(words: Uint32Array, at: number, page: number): Alik
     upper: words[at + 3]!,
     frame: asidOfWord(high) === 0 ? frame : (frame - page + FRAMES) % FRAMES,
   };
-}
-
-const WORDS = new Uint32Array(4);
-
-/** As {@link alikeOfWords}, of an entry. */
-export function alikeOfEntry(entry: RmpEntry, page: number): AlikeEntries {
-  encodeWords(entry, WORDS, 0);
-  return alikeOfWords(WORDS, 0, page);
 }
 
 /** Writes the words of the entry of `page` from `at` on. */

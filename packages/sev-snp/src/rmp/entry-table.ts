@@ -2,7 +2,6 @@ import { asidOfWord, encodeWords, isHugeWord, RMP_ENTRY_WORDS, type RmpEntry } f
 import { RunMap } from '../memory/run-map.ts';
 import {
   type AlikeRegion,
-  alikeOfEntry,
   alikeOfWords,
   areAlike,
   areAlikeRegions,
@@ -41,8 +40,15 @@ export class EntryTable {
     areAlikeRegions,
   );
   readonly #own: Map<number, OwnRegion> = new Map();
+  /** The number of changes of entries, except to masks only. */
+  #changes = 0;
   /** The number of entries of each ASID. */
   readonly #asids: Float64Array = new Float64Array(ASID_COUNT);
+
+  /** A count that grows with every change of a {@link version}. */
+  get changes(): number {
+    return this.#changes;
+  }
 
   /** Whether no entry of the region around a page was ever changed. */
   isUntouched(page: number): boolean {
@@ -122,6 +128,7 @@ export class EntryTable {
       const first = alikeOfWords(entry, 0, page);
       this.#countAsid(alike.first.high, -1);
       this.#countAsid(first.high, 1);
+      this.#changes += 1;
       this.#alike.set(number, number + 1, withFirst(alike, first));
       return;
     }
@@ -134,28 +141,31 @@ export class EntryTable {
     this.#countAsid(high, -1);
     this.#countAsid(words[at + 1]!, 1);
     if (words[at] === low && words[at + 1] === high) return;
+    this.#changes += 1;
     versions[index]! += 1;
     versions[ANY]! += 1;
     if (index === 0 && isHugeWord(low | words[at]!)) versions[WHOLE]! += 1;
   }
 
-  /** Replaces the entries of the region that begins at a page: the first one, and 511 equal ones. */
-  setRegion(page: number, entry: RmpEntry, others: RmpEntry): void {
-    if (others.asid !== 0) {
-      for (let k = 1; k < PAGES_PER_REGION; k += 1) this.set(page + k, others);
-      this.set(page, entry);
+  /** Replaces the entries of the region that begins at a page by words: of the first one, and of 511 equal ones. */
+  setRegion(page: number, entry: Uint32Array, others: Uint32Array): void {
+    if (asidOfWord(others[1]!) !== 0) {
+      for (let k = 1; k < PAGES_PER_REGION; k += 1) this.setWords(page + k, others);
+      this.setWords(page, entry);
       return;
     }
     const number = regionOf(page);
     const old = this.#alike.get(number) ?? this.#madeAlike(number);
-    const others1 = alikeOfEntry(others, page + 1);
-    const isOther = !areSameState(old.others, others1);
-    const next = withFirst(old, alikeOfEntry(entry, page));
+    const rest = alikeOfWords(others, 0, page + 1);
+    const isOther = !areSameState(old.others, rest);
+    const next = withFirst(old, alikeOfWords(entry, 0, page));
     const isCounted = isOther && next.otherVersion === old.otherVersion;
+    this.#changes += 1;
     this.#count(old, -1);
     this.#setAlike(number, {
-      ...next,
-      others: others1,
+      first: next.first,
+      others: rest,
+      firstVersion: next.firstVersion,
       otherVersion: next.otherVersion + Number(isCounted),
       version: next.version + Number(isCounted),
     });
@@ -175,6 +185,7 @@ export class EntryTable {
     const before = this.#alike.get(end - 1) as AlikeRegion;
     const after = this.#compacted(region);
     if (after === undefined) return region + 1;
+    this.#changes += 1;
     this.#count(before, region + 1 - end);
     this.#count(after, end - region - 1);
     this.#alike.set(region, end, after);

@@ -9,11 +9,23 @@ import {
   requireWhole,
 } from '../formats/arguments.ts';
 import { requireOptions } from '../formats/options.ts';
-import { isHugeWord, RMP_ENTRY_WORDS, type RmpEntry, type RmpPageSize } from '../formats/rmp-entry.ts';
+import {
+  haveSameOwner,
+  isAssignedWord,
+  isHugeWord,
+  isImmutableWord,
+  RMP_ENTRY_WORDS,
+  type RmpEntry,
+  type RmpPageSize,
+  resetGuestFields,
+  withSubpages,
+  writeOwned,
+} from '../formats/rmp-entry.ts';
 import { RmpResult } from '../formats/rmp-result.ts';
 import type { RmpStateFields } from '../formats/rmp-state.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
-import { HYPERVISOR_ENTRY, Rmp } from './rmp.ts';
+import { PAGES_PER_REGION } from './alike-entries.ts';
+import { Rmp } from './rmp.ts';
 
 /** The new state of a page, the operand of RMPUPDATE. Fields that are not given are 0, and the page size is 4 KiB. */
 export interface RmpState {
@@ -32,8 +44,13 @@ const GPA_END = 1n << 48n;
 const HUGE_MASK = BigInt(PAGE_SIZE_2M - 1);
 const STEP = BigInt(PAGE_SIZE);
 
-/** Scratch: the words of an entry. */
+/** Scratch: the words of an entry, and of the one before it. */
 const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
+const OLD = new Uint32Array(RMP_ENTRY_WORDS);
+
+/** The entries inside a page of 2 MiB, and inside 2 MiB that nobody owns. */
+const ASSIGNED_ENTRY = /* @__PURE__ */ Uint32Array.of(1, 0, 0, 0);
+const BLANK_ENTRY = /* @__PURE__ */ new Uint32Array(RMP_ENTRY_WORDS);
 
 /**
  * RMPUPDATE: gives the page of `spa` to a guest, to the firmware or back to the hypervisor. With a result other than
@@ -69,57 +86,39 @@ export function rmpupdate(rmp: Rmp, spa: SysPhysAddr, state: RmpState, asid = 0)
 
 /** RMPUPDATE by the host, whose operands are checked. */
 export function updateEntry(rmp: Rmp, spa: SysPhysAddr, wanted: Required<RmpState>): RmpResult {
-  const size = wanted.pageSize;
+  const { assigned, pageSize: size, immutable } = wanted;
   const huge = size === PageSize.Huge;
   const { assumptions } = rmp;
   const { inUseTest } = assumptions;
   if (inUseTest === 'first' && rmp.isInUse(spa, size)) return RmpResult.FAIL_INUSE;
   if (isMisaligned(rmp, spa, huge)) return RmpResult.FAIL_INPUT;
-  if (!wanted.assigned && (wanted.immutable || wanted.asid !== 0)) return RmpResult.FAIL_INPUT;
+  if (!assigned && (immutable || wanted.asid !== 0)) return RmpResult.FAIL_INPUT;
   if (!fits(wanted)) return RmpResult.FAIL_INPUT;
-  const page = (spa & -STEP) as SysPhysAddr;
-  const old = rmp.rawEntry(page);
-  if (old === undefined) return RmpResult.FAIL_INPUT;
+  const page = pageNumber(spa);
+  if (!rmp.readRawWords(page, OLD)) return RmpResult.FAIL_INPUT;
   if (inUseTest === 'before-entry' && rmp.isInUse(spa, size)) return RmpResult.FAIL_INUSE;
-  if (old.immutable) return RmpResult.FAIL_PERMISSION;
-  const first = (page & ~HUGE_MASK) as SysPhysAddr;
-  rmp.readWords(pageNumber(first), ENTRY);
+  if (isImmutableWord(OLD[0]!)) return RmpResult.FAIL_PERMISSION;
+  const first = page - (page % PAGES_PER_REGION);
+  rmp.readWords(first, ENTRY);
   const wasHuge = isHugeWord(ENTRY[0]!);
   const overlaps = page === first || assumptions.smallUpdateInHuge === 'FAIL_OVERLAP';
-  if (huge ? !wasHuge && !isFree(rmp, first) : wasHuge && overlaps) return RmpResult.FAIL_OVERLAP;
+  if (huge ? !wasHuge && !isFree(rmp, spa) : wasHuge && overlaps) return RmpResult.FAIL_OVERLAP;
   // An HV-FIXED page is not assigned, but nobody may change it.
-  if (huge && !wasHuge && rmp.hasImmutable(first)) return RmpResult.FAIL_PERMISSION;
+  if (huge && !wasHuge && rmp.hasImmutable(spa)) return RmpResult.FAIL_PERMISSION;
   if (inUseTest === 'last' && rmp.isInUse(spa, size)) return RmpResult.FAIL_INUSE;
 
   // An unassigned entry always has 4 KiB: to give back 2 MiB leaves 512 of them.
-  const pageSize = huge && wanted.assigned ? PageSize.Huge : PageSize.Regular;
-  const changed =
-    old.assigned !== wanted.assigned ||
-    old.asid !== wanted.asid ||
-    old.gpa !== wanted.gpa ||
-    old.pageSize !== pageSize;
-  const reset = changed || wanted.asid === 0 || assumptions.rmpupdateReset === 'always';
-  const masks = assumptions.defaultMasks === 'RMPUPDATE' ? assumptions.resetMaskOfVmpl0 : 0;
-  const entry: RmpEntry = {
-    assigned: wanted.assigned,
-    pageSize,
-    immutable: wanted.immutable,
-    subpageCount: old.subpageCount,
-    gpa: wanted.gpa,
-    asid: wanted.asid,
-    vmsa: !reset && old.vmsa,
-    validated: !reset && old.validated,
-    vmplMasks: reset ? [masks, 0, 0, 0] : old.vmplMasks,
-    lock: old.lock,
-    upper: old.upper,
-  };
+  writeOwned(wanted, assigned ? size : PageSize.Regular, OLD, ENTRY);
+  const reset = wanted.asid === 0 || !haveSameOwner(OLD, ENTRY) || assumptions.rmpupdateReset === 'always';
+  if (reset)
+    resetGuestFields(ENTRY, assumptions.defaultMasks === 'RMPUPDATE' ? assumptions.resetMaskOfVmpl0 : 0);
   if (huge) {
-    rmp.setRegion(page, entry, { ...HYPERVISOR_ENTRY, assigned: wanted.assigned });
+    rmp.setRegionWords(page, ENTRY, assigned ? ASSIGNED_ENTRY : BLANK_ENTRY);
     return RmpResult.SUCCESS;
   }
-  rmp.setRawEntry(page, entry);
+  rmp.writeWords(page, ENTRY);
   if (page !== first && !wasHuge) {
-    addSubpages(rmp, first, Number(wanted.assigned) - Number(old.assigned));
+    addSubpages(rmp, first, Number(assigned) - Number(isAssignedWord(OLD[0]!)));
   }
   return RmpResult.SUCCESS;
 }
@@ -251,16 +250,18 @@ function isMisaligned(rmp: Rmp, spa: SysPhysAddr, huge: boolean): boolean {
 }
 
 /** Whether the region, which has 4 KiB entries, can become one 2 MiB page. */
-function isFree(rmp: Rmp, first: SysPhysAddr): boolean {
+function isFree(rmp: Rmp, spa: SysPhysAddr): boolean {
+  const first = (spa & ~HUGE_MASK) as SysPhysAddr;
   const { assigned } = rmp.rawEntry(first) as RmpEntry;
   return !rmp.hasSubpages(first) && !(assigned && rmp.assumptions.alignedPageBlocksHuge);
 }
 
-function addSubpages(rmp: Rmp, first: SysPhysAddr, count: number): void {
+function addSubpages(rmp: Rmp, first: number, count: number): void {
   if (count === 0 || rmp.assumptions.subpageCount === 'unmaintained') return;
-  const entry = rmp.rawEntry(first) as RmpEntry;
-  // The count has 9 bits, and can be wrong already: a raw entry can have any.
-  rmp.setRawEntry(first, { ...entry, subpageCount: (entry.subpageCount + count) & 0x1ff });
+  rmp.readRawWords(first, ENTRY);
+  // The count can be wrong already: a raw entry can have any.
+  ENTRY[0] = withSubpages(ENTRY[0]!, count);
+  rmp.writeWords(first, ENTRY);
 }
 
 function fits({ gpa, asid }: { gpa: bigint; asid: number }): boolean {

@@ -13,6 +13,7 @@ import { requireOptions } from '../formats/options.ts';
 import { requireRmpEntry } from '../formats/raw-rmp-entry.ts';
 import {
   decodeWords,
+  encodeWords,
   isAssignedWord,
   isImmutableWord,
   RMP_ENTRY_WORDS,
@@ -31,8 +32,9 @@ export interface RmpOptions {
   readonly assumptions?: Partial<Assumptions>;
 }
 
-/** Scratch: the words of one entry. */
+/** Scratch: the words of one entry, and of the others of its region. */
 const ENTRY = new Uint32Array(RMP_ENTRY_WORDS);
+const OTHERS = new Uint32Array(RMP_ENTRY_WORDS);
 
 /**
  * The entry of every page after the firmware has initialized the table: hypervisor-owned (AMD64 APM vol. 2, §15.36.4).
@@ -144,6 +146,20 @@ export class Rmp {
   }
 
   /**
+   * Writes the words of the page's own 16 bytes, as {@link rawEntry} decodes them, by page number. Returns whether the page is
+   * covered; if not, all words are 0. O(1), without an allocation.
+   *
+   * @throws SnpError `INVALID_ARGUMENT` as {@link readWords}
+   */
+  readRawWords(page: number, into: Uint32Array): boolean {
+    requireWords(into);
+    into.fill(0);
+    if (!this.#covers(page)) return false;
+    this.#entries.read(page, into);
+    return true;
+  }
+
+  /**
    * As {@link setRawEntry}, by page number, from the first four words of `words`: any words are an entry. O(1); O(512) as there.
    *
    * @throws SnpError `OUTSIDE_RMP`; `INVALID_ARGUMENT` if `page` is not an integer from 0 on, or `words` is not a `Uint32Array`
@@ -226,7 +242,23 @@ export class Rmp {
   setRegion(first: SysPhysAddr, entry: RmpEntry, others: RmpEntry): void {
     requireRmpEntry(entry);
     requireRmpEntry(others);
-    this.#entries.setRegion(this.#require(first), entry, others);
+    const page = this.#require(first);
+    encodeWords(entry, ENTRY, 0);
+    encodeWords(others, OTHERS, 0);
+    this.#entries.setRegion(page, ENTRY, OTHERS);
+  }
+
+  /**
+   * As {@link setRegion}, by page number, from the words of the entries, as {@link writeWords} takes them.
+   *
+   * @throws SnpError `OUTSIDE_RMP`, `INVALID_ARGUMENT` as {@link writeWords}; nothing has changed then
+   */
+  setRegionWords(first: number, entry: Uint32Array, others: Uint32Array): void {
+    requireInteger('the page number', first, 0);
+    requireWords(entry);
+    requireWords(others);
+    if (!this.#covers(first)) throw new SnpError('OUTSIDE_RMP', { spa: addressOf(first) });
+    this.#entries.setRegion(first, entry, others);
   }
 
   /**
@@ -296,6 +328,13 @@ export class Rmp {
     const page = pageNumber(spa);
     if (!this.#covers(page)) throw new SnpError('OUTSIDE_RMP', { spa });
     return page;
+  }
+
+  /**
+   * A count that grows whenever a {@link version} changes. While it stays, no version has to be compared. O(1).
+   */
+  get changes(): number {
+    return this.#entries.changes;
   }
 
   /**

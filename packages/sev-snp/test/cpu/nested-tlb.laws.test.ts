@@ -21,7 +21,12 @@ const systemOf = (frame: number): number => SYSTEM[Math.floor(frame / PARTS)]! +
 /** Three guests of one machine; two have one ASID, one after the other. Versions of pages and flushes are numbers here. */
 function machine() {
   const versions = new Map<number, number>();
-  const rmp = { versionOfPage: (frame: number) => versions.get(frame) ?? 0 };
+  const rmp = {
+    versionOfPage: (frame: number) => versions.get(frame) ?? 0,
+    get changes() {
+      return [...versions.values()].reduce((sum, version) => sum + version, 0);
+    },
+  };
   const nested: NestedTable = Object.create(NestedTable.prototype);
   const enterVmpl = (): boolean => false;
   const guests = [1, 2, 1].map((asid) => ({ machine: { rmp }, asid, tlbGeneration: 0, nested, enterVmpl }));

@@ -84,6 +84,7 @@ test('a translation is that of the first byte of a page of 4 KiB, with the right
         version: held.version,
         generation: guest.tlbGeneration,
         allowed: 5,
+        checkedAt: machine.rmp.changes,
       });
       expect(pageAt(held, physAddr(at + 8n))).toEqual({ ...given, spa: given.spa + 8n });
     }

@@ -88,6 +88,26 @@ const ROWS: readonly (readonly [message: string, call: () => unknown])[] = [
     'the RMP has no entry for 0x0000000004000000 [OUTSIDE_RMP]',
     () => rmp.writeWords(0x4000, new Uint32Array(4)),
   ],
+  [
+    'the page number cannot be -1: pass an integer from 0 on [INVALID_ARGUMENT]',
+    () => rmp.setRegionWords(-1, new Uint32Array(4), new Uint32Array(4)),
+  ],
+  [
+    'the words of an entry cannot be a value of type object: pass a Uint32Array of at least 4 words [INVALID_ARGUMENT]',
+    () => rmp.setRegionWords(0, new Uint32Array(3), new Uint32Array(4)),
+  ],
+  [
+    'the words of an entry cannot be undefined: pass a Uint32Array of at least 4 words [INVALID_ARGUMENT]',
+    () => rmp.setRegionWords(0, new Uint32Array(4), undefined as never),
+  ],
+  [
+    'the RMP has no entry for 0x0000000004000000 [OUTSIDE_RMP]',
+    () => rmp.setRegionWords(0x4000, new Uint32Array(4), new Uint32Array(4)),
+  ],
+  [
+    'the words of an entry cannot be undefined: pass a Uint32Array of at least 4 words [INVALID_ARGUMENT]',
+    () => rmp.readRawWords(0, undefined as never),
+  ],
   ['the page number cannot be "x": pass an integer [INVALID_ARGUMENT]', () => rmp.isAssigned(wrong)],
   [
     '"x" is not a system-physical address: pass a bigint or a safe integer [INVALID_ADDRESS]',

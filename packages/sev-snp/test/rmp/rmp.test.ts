@@ -124,6 +124,34 @@ describe('reading words', () => {
     expect([...read]).toEqual([...words.subarray(0, 4)]);
   });
 
+  test('readRawWords writes the words of the page itself, also inside a 2 MiB page', () => {
+    const rmp = rmpOf();
+    const huge = { ...HYPERVISOR_ENTRY, assigned: true, asid: 5, pageSize: PageSize.Huge, validated: true };
+    rmp.setRegion(spa(0), huge, { ...HYPERVISOR_ENTRY, assigned: true });
+    const [own, deciding] = [new Uint32Array(5).fill(7), new Uint32Array(5).fill(7)];
+    expect([rmp.readRawWords(3, own), rmp.readWords(3, deciding)]).toEqual([true, true]);
+    expect([...own]).toEqual([1, 0, 0, 0, 0]);
+    rmp.readRawWords(0, own);
+    expect([...own]).toEqual([...deciding]);
+    expect(rmp.readRawWords((64 * MiB) / 0x1000, own)).toBe(false);
+    expect([...own]).toEqual([0, 0, 0, 0, 0]);
+  });
+
+  test('setRegionWords does what setRegion does', () => {
+    const [rmp, twin] = [rmpOf(), rmpOf()];
+    const huge = { ...HYPERVISOR_ENTRY, assigned: true, asid: 5, gpa: physAddr(0x20_0000), validated: true };
+    const rest = { ...HYPERVISOR_ENTRY, assigned: true };
+    twin.setRegion(spa(0), { ...huge, pageSize: PageSize.Huge }, rest);
+    const [first, others] = [new Uint32Array(4), new Uint32Array(4)];
+    twin.readRawWords(0, first);
+    twin.readRawWords(1, others);
+    rmp.setRegionWords(0, first, others);
+    for (const page of [0, 0x1000, 0x1f_f000, 0x20_0000]) {
+      expect(rmp.rawEntry(spa(page))).toEqual(twin.rawEntry(spa(page)));
+    }
+    expect([rmp.entriesOf(5), rmp.versionOfPage(1, true)]).toEqual([1, twin.versionOfPage(1, true)]);
+  });
+
   test('isAssigned looks at the page alone', () => {
     const rmp = rmpOf();
     rmp.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, assigned: true });

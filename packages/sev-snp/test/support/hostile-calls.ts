@@ -504,6 +504,10 @@ export const HOSTILE_CALLS: Readonly<Record<Operation, Call>> = {
   },
   'Rmp.setRawEntry': (random) => rmpOf(random(2) * 2 + 2).setRawEntry(big(random), entry(random)),
   'Rmp.setRegion': (random) => rmpOf().setRegion(big(random), HYPERVISOR_ENTRY, entry(random)),
+  'Rmp.setRegionWords': (random) => {
+    const words = (): Uint32Array => (random(3) > 0 ? new Uint32Array(random(6)) : any(random));
+    rmpOf().setRegionWords(num(random), words(), words());
+  },
   'Rmp.writeWords': (random) =>
     rmpOf().writeWords(num(random), random(2) === 0 ? new Uint32Array(random(6)) : any(random)),
   EncryptedMemory: (random) => new EncryptedMemory(random(2) === 0 ? num(random) : big(random), any(random)),

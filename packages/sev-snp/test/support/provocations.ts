@@ -600,6 +600,10 @@ export const PROVOCATIONS: Provocations = {
     INVALID_MESSAGE: () => rmpOf().setRegion(sysPhysAddr(0), MISFIT, HYPERVISOR_ENTRY),
     OUTSIDE_RMP: () => rmpOf().setRegion(sysPhysAddr(8 * MiB), HYPERVISOR_ENTRY, HYPERVISOR_ENTRY),
   },
+  'Rmp.setRegionWords': {
+    INVALID_ARGUMENT: () => rmpOf().setRegionWords(0, new Uint32Array(4), new Uint32Array(3)),
+    OUTSIDE_RMP: () => rmpOf().setRegionWords((8 * MiB) / 0x1000, new Uint32Array(4), new Uint32Array(4)),
+  },
   'Rmp.writeWords': {
     INVALID_ARGUMENT: () => rmpOf().writeWords(0, new Uint32Array(3)),
     OUTSIDE_RMP: () => rmpOf().writeWords((8 * MiB) / 0x1000, new Uint32Array(4)),

@@ -53,6 +53,11 @@ export class RmpShadow {
       for (let k = 0; k < PARTS; k += 1) this.#dirty.add(page + k);
       setRegion(first, entry, others);
     };
+    const setRegionWords = rmp.setRegionWords.bind(rmp);
+    rmp.setRegionWords = (page, entry, others) => {
+      for (let k = 0; k < PARTS; k += 1) this.#dirty.add(page + k);
+      setRegionWords(page, entry, others);
+    };
     for (const spa of rmp.covered.iterPages(PageSize.Regular)) {
       const hasCount = pageNumber(spa) % PARTS === 0;
       if (hasCount || rmp.rawEntry(spa)?.assigned === true) this.#dirty.add(pageNumber(spa));

@@ -50,6 +50,8 @@ const CALLS = {
     vcpu.vmgexit();
   },
   'Rmp.readWords': (value) => rmpOf().readWords(0, value),
+  'Rmp.readRawWords': (value) => rmpOf().readRawWords(0, value),
+  'Rmp.setRegionWords': (value) => rmpOf().setRegionWords(0, value, value),
   'Rmp.writeWords': (value) => rmpOf().writeWords(0, value),
   'Rmp.isAssigned': (value) => rmpOf().isAssigned(value),
   'Rmp.entriesOf': (value) => rmpOf().entriesOf(value),
