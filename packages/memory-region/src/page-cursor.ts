@@ -138,7 +138,8 @@ class Cursor<A extends Address> implements PageCursor<A> {
   readonly pageSize: PageSize = PageSize.Regular;
   /** The binary logarithm of the page size. */
   readonly #shift: number = 0;
-  readonly #startLow: number = 0;
+  /** The number of pages between the start of the region and the multiple of 4 GiB below it. */
+  readonly #startPage: number = 0;
   readonly #startHigh: number = 0;
   /** The result of each step. The object is always the same, so a step makes no garbage. */
   readonly #step: IteratorResult<PageCursor<A>, undefined>;
@@ -154,7 +155,7 @@ class Cursor<A extends Address> implements PageCursor<A> {
     this.pageSize = pageSize;
     this.#shift = 31 - Math.clz32(pageSize);
     CELL[0] = start;
-    this.#startLow = HALVES[0]!;
+    this.#startPage = HALVES[0]! >>> this.#shift;
     this.#startHigh = HALVES[1]!;
     // One page before the first one. It need not be an address.
     CELL[0] = start - BigInt(pageSize);
@@ -190,11 +191,10 @@ class Cursor<A extends Address> implements PageCursor<A> {
     if (typeof index !== 'number' || (index | 0) !== index || index < 0 || index >= this.count)
       this.#goFar(index);
     else {
-      const shift = this.#shift;
-      const start = this.#startLow;
-      const low = (start + (index << shift)) | 0;
-      this.#low = low;
-      this.#high = (this.#startHigh + (index >>> (32 - shift)) + (low >>> 0 < start >>> 0 ? 1 : 0)) | 0;
+      // The number of the page, counted from the 4 GiB in which the region starts.
+      const page = this.#startPage + index;
+      this.#low = page << this.#shift;
+      this.#high = (this.#startHigh + (page >>> (32 - this.#shift))) | 0;
     }
     this.#index = index;
     this.#end = this.count;
@@ -231,7 +231,7 @@ class Cursor<A extends Address> implements PageCursor<A> {
     }
     // Exact: a page size is a power of two.
     const bytes = index * this.pageSize;
-    const low = (this.#startLow >>> 0) + (bytes >>> 0);
+    const low = this.#startPage * this.pageSize + (bytes >>> 0);
     this.#low = low | 0;
     this.#high = (this.#startHigh + Math.floor(bytes / 2 ** 32) + (low >= 2 ** 32 ? 1 : 0)) | 0;
   }

@@ -70,11 +70,16 @@ export class PageEdit {
     const bits = requireFlags(flags, level, this.#format, this.#config);
     if (level === 0 && !shared) this.#writer.allow(flags);
     const paddrLow = lowOf(paddr, refusePhysical, this.#format);
-    this.mapTo(level, low, high, paddrLow, highOf(), bits, shared, options?.remap ?? false);
+    this.#mapTo(level, low, high, paddrLow, highOf(), bits, shared, options?.remap ?? false);
+  }
+
+  /** Maps the 4 KiB page at an address after {@link LeafWriter.tryMap} has failed, with flags that it allows. */
+  mapAllowed(low: number, high: number, paddrLow: number, paddrHigh: number, flags: number): void {
+    this.#mapTo(0, low, high, paddrLow, paddrHigh, flags, false, false);
   }
 
   /** Maps the page of `level` at an address to a physical one, with flags that are checked. */
-  mapTo(
+  #mapTo(
     level: number,
     low: number,
     high: number,

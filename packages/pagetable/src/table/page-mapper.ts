@@ -1,5 +1,6 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
 import type { PhysPage, VirtPage } from '@svsm/memory-region';
+import type { PageEdit } from '../edit/page-edit.ts';
 import {
   CHANGE,
   type FlagChange,
@@ -9,7 +10,7 @@ import {
   UNMAP_OPTIONS,
   type UnmapRegionOptions,
 } from '../edit/page-table-options.ts';
-import type { PageTableEntry } from '../entry/entry-format.ts';
+import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
 import type { PageRange, VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { highOf, lowOf, refusePhysical, refuseVirtual } from '../entry/page-words.ts';
@@ -59,11 +60,15 @@ export abstract class PageMapper {
   readonly #owner: TableOwner;
   readonly #writer: LeafWriter;
   readonly #translator: Translator;
+  readonly #format: EntryFormat;
+  readonly #edit: PageEdit;
 
   protected constructor(owner: unknown) {
     this.#owner = owner as TableOwner;
     this.#writer = this.#owner.cursor.writer;
     this.#translator = this.#owner.translator;
+    this.#format = this.#owner.space.format;
+    this.#edit = this.#owner.edit;
     setOwner(this, this.#owner);
     this.config = this.#owner.config;
   }
@@ -81,12 +86,15 @@ export abstract class PageMapper {
   map4k(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<0>, options?: MapOptions): void {
     const low = lowOf(vaddr, refuseVirtual, this.config);
     const high = highOf();
-    if (options === undefined && this.#writer.allows(flags)) {
-      const paddrLow = lowOf(paddr, refusePhysical, this.#owner.space.format);
-      const paddrHigh = highOf();
-      if (this.#writer.tryMap(low, high, paddrLow, paddrHigh)) return;
-      this.#owner.edit.mapTo(0, low, high, paddrLow, paddrHigh, flags, false, false);
-    } else this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
+    const writer = this.#writer;
+    if (options !== undefined || !writer.allows(flags)) {
+      this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
+      return;
+    }
+    const paddrLow = lowOf(paddr, refusePhysical, this.#format);
+    const paddrHigh = highOf();
+    if (writer.tryMap(low, high, paddrLow, paddrHigh)) return;
+    this.#edit.mapAllowed(low, high, paddrLow, paddrHigh, flags);
   }
 
   /**

@@ -144,12 +144,12 @@ export class LeafWriter {
   /** Stores an entry for the page at an address if its place is empty. Returns whether it did. */
   tryFill(low: number, high: number, entryLow: number, entryHigh: number): boolean {
     const offset = low ^ this.low;
-    if ((offset & ~0x1f_f000) !== 0 || high !== this.high) return false;
-    if (this.memory.epoch !== this.epoch) return false;
+    if ((offset & ~0x1f_f000) !== 0 || high !== this.high || this.memory.epoch !== this.epoch) return false;
     const { words } = this;
     const at = this.base + (offset >>> 11);
+    const old = words[at];
     // An array whose buffer was detached has no words.
-    if (at >= words.length || (words[at]! & PRESENT) !== 0) return false;
+    if (old === undefined || (old & PRESENT) !== 0) return false;
     words[at + 1] = entryHigh;
     words[at] = entryLow;
     return true;

@@ -13,12 +13,10 @@ const PRESENT_OR_LARGE: number = PteFlags.Present | PteFlags.Large;
 const NOWHERE = new Uint32Array(2);
 /** Not an epoch, as in the cursor. */
 const NEVER = -1;
-/** The result of {@link Translator.find}: a walk is needed. */
-const NONE = -1;
 
 /**
  * Translates addresses. Most addresses lie in the same 1 GiB as the last one: for them, it reads two entries, that of the page
- * directory to which the cursor has walked and that of the leaf table, and stores nothing. The cursor walks for all others: large
+ * directory to which the cursor has walked and that of the leaf table. The cursor walks for all others: large
  * pages, entries that are not present or corrupted, and the other places.
  *
  * The page directory is that of the cursor's walk, under the epoch of that walk: what ends one, ends the other.
@@ -39,8 +37,10 @@ export class Translator implements DirectoryReader {
   /** The array that holds the page directory, and the index at which it begins. */
   declare private directory: Uint32Array;
   private base = 0;
-  /** The array in which {@link find} has found an entry. */
-  declare private words: Uint32Array;
+  /** The low word of the entry that {@link find} has found. */
+  private entryLow = 0;
+  /** Its high word. */
+  private entryHigh = 0;
 
   constructor(memory: PhysMemory, guard: CallGuard, cursor: TableCursor, format: EntryFormat) {
     this.memory = memory;
@@ -50,7 +50,6 @@ export class Translator implements DirectoryReader {
     this.reservedHi = format.reservedHi;
     this.frameHi = format.addressHi & ~format.sharedHi;
     this.directory = NOWHERE;
-    this.words = NOWHERE;
   }
 
   /**
@@ -59,29 +58,14 @@ export class Translator implements DirectoryReader {
    * @throws PageTableError `BUSY`, and as `TableCursor.seek`
    */
   translate(low: number, high: number): PhysAddr | undefined {
-    const at = this.find(low, high);
-    const { format } = this;
-    if (at >= 0) {
-      const { words } = this;
-      return raw((words[at]! & -0x1000) | (low & 0xfff), words[at + 1]! & format.addressHi) as PhysAddr;
-    }
-    const size = this.walk(low, high);
-    if (size === 0) return undefined;
-    const { entryLow, entryHigh } = this.cursor;
-    return format.byteAddress(entryLow, entryHigh, size, low & (size - 1));
+    if (!this.find(low, high)) return this.addressByWalk(low, high);
+    return raw((this.entryLow & -0x1000) | (low & 0xfff), this.entryHigh & this.format.addressHi) as PhysAddr;
   }
 
   /** As {@link translate}, the number of the 4 KiB frame. */
   frameAt(low: number, high: number): number | undefined {
-    const at = this.find(low, high);
-    if (at >= 0) {
-      const { words } = this;
-      return (words[at + 1]! & this.frameHi) * 0x10_0000 + (words[at]! >>> 12);
-    }
-    const size = this.walk(low, high);
-    if (size === 0) return undefined;
-    const { entryLow, entryHigh, level } = this.cursor;
-    return this.format.frame(entryLow, entryHigh, level) + ((low & (size - 1)) >>> 12);
+    if (!this.find(low, high)) return this.frameByWalk(low, high);
+    return (this.entryHigh & this.frameHi) * 0x10_0000 + (this.entryLow >>> 12);
   }
 
   open(low: number, high: number, directory: Uint32Array, base: number, epoch: number): void {
@@ -97,21 +81,43 @@ export class Translator implements DirectoryReader {
     this.epoch = NEVER;
   }
 
-  /** The index in `words` of the entry that maps an address by a 4 KiB page; {@link NONE} if a walk is needed. */
-  private find(low: number, high: number): number {
-    if (high !== this.high || (low ^ this.low) >>> 30 !== 0) return NONE;
+  /** Finds the entry that maps an address by a 4 KiB page. Returns false if a walk is needed. */
+  private find(low: number, high: number): boolean {
     const { memory, directory, reservedHi } = this;
-    if (memory.epoch !== this.epoch || this.guard.during !== undefined) return NONE;
+    if (
+      high !== this.high ||
+      (low ^ this.low) >>> 30 !== 0 ||
+      memory.epoch !== this.epoch ||
+      this.guard.during !== undefined
+    )
+      return false;
     const above = this.base + ((low >>> 20) & 0x3fe);
-    const upper = directory[above]! | 0;
-    const upperHigh = directory[above + 1]! | 0;
-    if ((upper & PRESENT_OR_LARGE) !== PRESENT || (upperHigh & reservedHi) !== 0) return NONE;
+    const upper = directory[above]!;
+    const upperHigh = directory[above + 1]!;
+    // One comparison for all that an entry can have against it.
+    if ((((upper & PRESENT_OR_LARGE) ^ PRESENT) | (upperHigh & reservedHi)) !== 0) return false;
     const table = (upperHigh & this.frameHi) * 0x10_0000 + (upper >>> 12);
     const words = memory.words(table, false);
     const at = memory.wordOffset(table) + ((low >>> 11) & 0x3fe);
-    if ((words[at]! & PRESENT) === 0 || (words[at + 1]! & reservedHi) !== 0) return NONE;
-    this.words = words;
-    return at;
+    const entryLow = words[at]! | 0;
+    const entryHigh = words[at + 1]! | 0;
+    this.entryLow = entryLow;
+    this.entryHigh = entryHigh;
+    return (((entryLow & PRESENT) ^ PRESENT) | (entryHigh & reservedHi)) === 0;
+  }
+
+  private addressByWalk(low: number, high: number): PhysAddr | undefined {
+    const size = this.walk(low, high);
+    if (size === 0) return undefined;
+    const { entryLow, entryHigh } = this.cursor;
+    return this.format.byteAddress(entryLow, entryHigh, size, low & (size - 1));
+  }
+
+  private frameByWalk(low: number, high: number): number | undefined {
+    const size = this.walk(low, high);
+    if (size === 0) return undefined;
+    const { entryLow, entryHigh, level } = this.cursor;
+    return this.format.frame(entryLow, entryHigh, level) + ((low & (size - 1)) >>> 12);
   }
 
   /** Walks to an address. Returns the size of the page that maps it; 0 if none does. */
