@@ -37,8 +37,8 @@ import {
   type ControlRegisters,
   guestFeatures,
   heldRegisters,
+  is64BitMode,
   loadRegister,
-  modeOf,
   rightsOf,
 } from './vcpu-registers.ts';
 
@@ -118,7 +118,7 @@ export class GuestMmu implements GuestMemoryUser {
     this.#registers = this.#held(registers, csL);
     this.#config = this.#configOf(this.#registers);
     this.#cpu = rightsOf(this.#registers, cpl);
-    this.#is64Bit = modeOf(this.#registers, csL).is64Bit;
+    this.#is64Bit = is64BitMode(this.#registers, csL);
     this.#isPlain = this.#isPlainNow();
     this.#tables = new GuestMemory(guest, this, true, nestedTlb);
     this.#generation = guest.tlbGeneration;
@@ -209,7 +209,7 @@ export class GuestMmu implements GuestMemoryUser {
 
   /** Notes the mode, after a change of registers or code segment. */
   #enter(): void {
-    this.#is64Bit = modeOf(this.#registers, this.#csL).is64Bit;
+    this.#is64Bit = is64BitMode(this.#registers, this.#csL);
     this.#isPlain = this.#isPlainNow();
   }
 

@@ -244,9 +244,9 @@ export function heldRegisters(
   }
 }
 
-/** Whether the registers are those of 64-bit mode, and whether paging is on. */
-export function modeOf({ cr0, efer }: ControlRegisters, csL: boolean): { is64Bit: boolean; paging: boolean } {
-  return { is64Bit: csL && (efer & EferLma) !== 0n, paging: (cr0 & Cr0Pg) !== 0n };
+/** Whether the registers are those of 64-bit mode. */
+export function is64BitMode({ efer }: ControlRegisters, csL: boolean): boolean {
+  return csL && (efer & EferLma) !== 0n;
 }
 
 /** The rights of the registers at a privilege level. */

@@ -1,7 +1,16 @@
 import { physAddr } from '@svsm/address';
 import { CONTROL_FAULTS, Tlb } from '@svsm/pagetable';
 import { describe, expect, test } from 'vitest';
-import { ControlBit, type ControlRegister, START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
+import {
+  ControlBit,
+  type ControlRegister,
+  type ControlRegisters,
+  guestFeatures,
+  heldRegisters,
+  INIT_REGISTERS,
+  is64BitMode,
+  START_REGISTERS,
+} from '../../src/cpu/vcpu-registers.ts';
 import { codeOf, gvaOf, MiB, thrownBy, world } from '../support/world.ts';
 
 const { Cr0Pg, Cr0Pe, Cr0Wp, Cr4Pae, Cr4Pge, Cr4La57, Cr4Pcide, Cr4Smep, Cr4Smap, Cr4Pke } = ControlBit;
@@ -169,4 +178,105 @@ test.each<[string, Partial<Record<ControlRegister, bigint>>]>([
   ['a register that is not a bigint', { cr4: 1 as never }],
 ])('a processor cannot be made with %s', (_, registers) => {
   expect(codeOf(() => world().guest.createVcpu({ registers }))).toBe('INVALID_ARGUMENT');
+});
+
+describe('outside of 64-bit mode', () => {
+  const compatibility = () => world().guest.createVcpu({ csL: false });
+
+  test.each<[ControlRegister, number]>([
+    ['cr0', 32],
+    ['cr3', 32],
+    ['cr4', 32],
+    ['efer', 64],
+    ['rflags', 64],
+    ['pkru', 32],
+    ['pkrs', 32],
+  ])('a load of %s takes %d bits', (register, width) => {
+    const vcpu = compatibility();
+    const refusal = thrownBy(() => vcpu.load(register, 1n << 64n));
+    expect(refusal).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { what: `the value of ${register}`, expected: `pass a bigint of at most ${width} bits` },
+    });
+  });
+});
+
+test('a load of PKRU or PKRS takes 32 bits in 64-bit mode too, and changes that register alone', () => {
+  const { vcpu } = world();
+  for (const register of ['pkru', 'pkrs'] as const) {
+    expect(codeOf(() => vcpu.load(register, 1n << 32n))).toBe('INVALID_ARGUMENT');
+    const before = vcpu.controlRegisters;
+    vcpu.load(register, 0xffff_fffcn);
+    expect(vcpu.controlRegisters).toEqual({ ...before, [register]: 0xffff_fffcn });
+  }
+});
+
+test('a load of RFLAGS refuses reserved bits and VM, and takes the others', () => {
+  const { vcpu } = world();
+  for (const bit of [3n, 5n, 15n, 17n, 22n, 32n]) {
+    expect(thrownBy(() => vcpu.load('rflags', 1n << bit))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { what: 'the value of rflags', expected: 'set no bit that is reserved, and not VM' },
+    });
+  }
+  vcpu.load('rflags', 0x3d_7fd7n);
+  expect(vcpu.controlRegisters.rflags).toBe(0x3d_7fd7n);
+});
+
+describe('registers that a processor gets at once', () => {
+  const features = guestFeatures(48, 51);
+  const held = (registers: Partial<ControlRegisters>, csL = true) =>
+    heldRegisters({ ...START_REGISTERS, ...registers }, csL, features);
+
+  test.each<[string, Partial<ControlRegisters>]>([
+    ['CR0 that is not a bigint', { cr0: 0 as never }],
+    ['CR3 that is not a bigint', { cr3: 0 as never }],
+    ['CR4 that is not a bigint', { cr4: 0 as never }],
+    ['EFER that is not a bigint', { efer: 0 as never }],
+    ['CR3 beyond the physical bits', { cr3: 1n << 48n }],
+    ['a bit of CR4 that does not exist', { cr4: cr4 | (1n << 28n) }],
+    ['a bit of EFER that does not exist', { efer: efer | (1n << 40n) }],
+    ['paging without protection', { cr0: cr0 & ~Cr0Pe }],
+    ['PAE paging', { efer: 0x1000n }],
+  ])('are none with %s', (_, registers) => {
+    expect(held(registers)).toBeUndefined();
+  });
+
+  test('keep the C-bit of CR3, and the other registers', () => {
+    const given = { cr3: (1n << 51n) | (0x3n << 46n), rflags: 0x46n, pkru: 5n, pkrs: 6n };
+    expect(held(given)).toEqual({ ...START_REGISTERS, ...given });
+    expect(
+      heldRegisters({ ...START_REGISTERS, cr3: 1n << 51n }, true, guestFeatures(52, undefined))?.cr3,
+    ).toBe(1n << 51n);
+  });
+
+  test('pass on an error that is not about the state', () => {
+    const broken = Object.defineProperty({ ...START_REGISTERS }, 'rflags', {
+      enumerable: true,
+      get: () => {
+        throw new RangeError('mine');
+      },
+    });
+    expect(() => heldRegisters(broken, true, features)).toThrow(RangeError);
+  });
+
+  test('get EFER.LMA from EFER.LME and CR0.PG', () => {
+    const { EferLma } = ControlBit;
+    const off = { cr0: cr0 & ~Cr0Pg };
+    expect(held({ efer: efer & ~EferLma })?.efer).toBe(efer);
+    expect(held({ ...off, efer }, false)?.efer).toBe(efer & ~EferLma);
+    expect(held({ ...INIT_REGISTERS, efer: EferLma | ControlBit.EferSvme }, false)?.efer).toBe(
+      ControlBit.EferSvme,
+    );
+  });
+
+  test('get CR0.ET, and 0 for the bits of CR0 that read as 0', () => {
+    expect(held({ cr0: (cr0 & ~ControlBit.Cr0Et) | 0x1ffa_ffc0n })?.cr0).toBe(cr0);
+  });
+});
+
+test('64-bit mode needs the bit L of the code segment, and EFER.LMA', () => {
+  const without = { ...START_REGISTERS, efer: efer & ~ControlBit.EferLma };
+  const modes = [START_REGISTERS, without].flatMap((it) => [is64BitMode(it, true), is64BitMode(it, false)]);
+  expect(modes).toEqual([true, false, false, false]);
 });
