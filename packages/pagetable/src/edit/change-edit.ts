@@ -1,7 +1,7 @@
 import { refuseBeyondTop } from '../entry/mapping-checks.ts';
+import type { PageRange } from '../entry/page-range.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { anyLowWord, changeHighWords, changeLowWords, SURVEY, surveyWords } from '../memory/leaf-words.ts';
-import type { TableSpace } from '../walk/table-space.ts';
 import { RegionEdit, Verdict } from './region-edit.ts';
 import type { RegionEntry } from './region-entry.ts';
 
@@ -21,16 +21,16 @@ export interface BitChange {
 
 /** Changes bits of every leaf of a region. Keeps large pages that lie wholly in the region, and splits those at its edges. */
 export class ChangeEdit extends RegionEdit {
-  readonly #clearLow: number;
-  readonly #clearHigh: number;
-  readonly #setLow: number;
-  readonly #setHigh: number;
-  readonly #largeClear: number;
-  readonly #largeSet: number;
-  readonly #refusedHigh: number;
+  #clearLow = 0;
+  #clearHigh = 0;
+  #setLow = 0;
+  #setHigh = 0;
+  #largeClear = 0;
+  #largeSet = 0;
+  #refusedHigh = 0;
 
-  constructor(space: TableSpace, operation: string, change: BitChange) {
-    super(space, operation);
+  /** Changes the bits of these pages. */
+  change(operation: string, range: PageRange, change: BitChange): void {
     // As int32, so that loops compute with integers only.
     this.#clearLow = change.clearLow | 0;
     this.#clearHigh = change.clearHigh | 0;
@@ -38,7 +38,8 @@ export class ChangeEdit extends RegionEdit {
     this.#setHigh = change.setHigh | 0;
     this.#largeClear = forLargePage(change.clearLow);
     this.#largeSet = forLargePage(change.setLow);
-    this.#refusedHigh = change.isVisibility === true ? space.format.beyondTopHi : 0;
+    this.#refusedHigh = change.isVisibility === true ? this.space.format.beyondTopHi : 0;
+    this.run(operation, range);
   }
 
   protected override judge(entry: RegionEntry): Verdict {

@@ -31,6 +31,8 @@ export interface MapPlan {
   readonly remap: boolean;
 }
 
+const NO_PLAN: MapPlan = { page: 0, frame: 0, low: 0, high: 0, level: 0, exact: false, remap: false };
+
 /**
  * Plans the mapping of a region, by the largest pages or by pages of one size. Refuses what cannot be mapped.
  *
@@ -63,13 +65,14 @@ export function planRegion(
 
 /** Maps a region to consecutive frames, by the largest pages that both addresses allow, or by pages of one size. */
 export class MapEdit extends RegionEdit {
-  readonly #plan: MapPlan;
-  readonly #largeLow: number;
+  #plan: MapPlan = NO_PLAN;
+  #largeLow = 0;
 
-  constructor(space: TableSpace, operation: string, plan: MapPlan) {
-    super(space, operation);
+  /** Maps these pages as `plan` says. */
+  map(operation: string, range: PageRange, plan: MapPlan): void {
     this.#plan = plan;
     this.#largeLow = forLargePage(plan.low) | PteFlags.Large;
+    this.run(operation, range);
   }
 
   protected override judge(entry: RegionEntry): Verdict {

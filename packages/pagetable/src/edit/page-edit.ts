@@ -17,9 +17,8 @@ import type { TableCursor } from '../walk/table-cursor.ts';
 import { storeEntry, type TableSpace, tableHigh, tableLow } from '../walk/table-space.ts';
 import type { TlbListener } from '../walk/tlb-listener.ts';
 import { collapseUpward } from './collapse.ts';
-import { MapEdit } from './map-edit.ts';
 import { type MapOptions, requireMapOptions } from './page-table-options.ts';
-import { UnmapEdit } from './unmap-edit.ts';
+import { RegionEdits } from './region-edits.ts';
 
 /** The methods that map and unmap a page, by its level: the names that flush requests carry. */
 const MAP = ['map4k', 'map2m', 'map1g'];
@@ -40,6 +39,8 @@ const UNMAP = ['unmap4k', 'unmap2m', 'unmap1g'];
  * ```
  */
 export class PageEdit {
+  /** The edits of regions in the same tables. */
+  readonly regions: RegionEdits;
   readonly #space: TableSpace;
   readonly #cursor: TableCursor;
   readonly #writer: LeafWriter;
@@ -51,6 +52,7 @@ export class PageEdit {
   readonly #guard: CallGuard;
 
   constructor(space: TableSpace, cursor: TableCursor, config: PagingConfig, freesEmpty: boolean) {
+    this.regions = new RegionEdits(space, freesEmpty);
     this.#space = space;
     this.#cursor = cursor;
     this.#writer = cursor.writer;
@@ -120,7 +122,7 @@ export class PageEdit {
         level === 0 ? entryLow & 0xfff : (entryLow & 0xf7f) | ((entryLow & PteFlags.PatLarge) >> 5);
       const planHigh = entryHigh & ~this.#format.addressHi;
       const plan = { page, frame, low: planLow, high: planHigh, level, exact: true, remap };
-      new MapEdit(this.#space, MAP[level]!, plan).run({ first: page, end: page + SPANS[level]! });
+      this.regions.map.map(MAP[level]!, { first: page, end: page + SPANS[level]! }, plan);
     } else if (cursor.level === level) cursor.store(entryLow, entryHigh);
     else this.#mapInNewTables(level, entryLow, entryHigh);
   }
@@ -156,10 +158,7 @@ export class PageEdit {
     const { entry } = cursor;
     if (this.#freesEmpty) {
       const first = this.#page;
-      new UnmapEdit(this.#space, operation, false, true).run({
-        first,
-        end: first + SPANS[level]!,
-      });
+      this.regions.unmap.unmap(operation, { first, end: first + SPANS[level]! }, false);
     } else {
       cursor.store(0, 0);
       this.#tlb?.needsFlush(this.#vaddr, expected, operation);

@@ -31,6 +31,8 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
  * The second pass makes the changes. It fails only if memory fails that the first pass could access: then a part of the change
  * stays, all of it is reported, and no frame is lost. Each pass asks memory once for each leaf table, and no page costs a
  * bigint.
+ *
+ * A page table has one object for each kind of edit, and uses it for every region, so engines keep what they know of it.
  */
 export abstract class RegionEdit {
   protected readonly space: TableSpace;
@@ -38,11 +40,12 @@ export abstract class RegionEdit {
   protected nextLow = 0;
   /** The high word that {@link judge} wants stored. */
   protected nextHigh = 0;
-  readonly #operation: string;
   readonly #freesEmpty: boolean;
+  /** The method of the page table that edits, for flush requests. */
+  #operation = '';
   /** The entry that the edit looks at. */
   readonly #entry: RegionEntry = new RegionEntry();
-  readonly #visited: VisitedTables = new VisitedTables();
+  #visited: VisitedTables = new VisitedTables();
   /** The leaf tables that the second pass skips, because nothing changes in them; `undefined` as long as there is none. */
   #idle: Set<number> | undefined;
   /** The new tables, in the order in which the allocator returned them, so that leaf tables are neighbours in memory. */
@@ -54,16 +57,15 @@ export abstract class RegionEdit {
   /** The number of new tables to which an entry leads. They are the first ones of `#fresh`. */
   #linked = 0;
   /** The tables that have lost their last entry. */
-  readonly #emptied: number[] = [];
+  #emptied: number[] = [];
   /** Runs of changed pages: first page and end of each, one run after another. */
-  readonly #changed: number[] = [];
+  #changed: number[] = [];
   /** Present entries at level 1 or above that have changed, as pairs of a page of theirs and the level. */
-  readonly #changedAbove: number[] = [];
+  #changedAbove: number[] = [];
 
   /** @param freesEmpty - whether tables that lose their last entry are given back */
-  constructor(space: TableSpace, operation: string, freesEmpty = false) {
+  constructor(space: TableSpace, freesEmpty = false) {
     this.space = space;
-    this.#operation = operation;
     this.#freesEmpty = freesEmpty;
   }
 
@@ -85,8 +87,17 @@ export abstract class RegionEdit {
    * @throws PageTableError `OUT_OF_MEMORY`, `NO_FRAME_ALLOCATOR`, `INVALID_FRAME`, `ALIASED_TABLE`, `RESERVED_BITS`,
    *   `BUS_ERROR`, `READ_ONLY`, `CALLBACK_FAILED`, and the codes of the judgement
    */
-  run({ first, end }: PageRange): void {
+  protected run(operation: string, { first, end }: PageRange): void {
     if (first === end) return;
+    this.#operation = operation;
+    try {
+      this.#planAndApply(first, end);
+    } finally {
+      this.#forget();
+    }
+  }
+
+  #planAndApply(first: number, end: number): void {
     const { root, top, frames } = this.space;
     this.#fresh = frames.take(this.#plan(root, top, first, end));
     try {
@@ -99,6 +110,19 @@ export abstract class RegionEdit {
     }
     this.#finish();
     frames.guard.settle(this.#operation);
+  }
+
+  /** Makes the object ready for the next change. */
+  #forget(): void {
+    this.#visited = new VisitedTables();
+    this.#idle = undefined;
+    this.#fresh = [];
+    this.#used = 0;
+    this.#filling = 0;
+    this.#linked = 0;
+    this.#emptied = [];
+    this.#changed = [];
+    this.#changedAbove = [];
   }
 
   /** Reports all changes, and gives back the tables that have lost their last entry. */

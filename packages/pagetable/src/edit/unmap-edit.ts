@@ -1,15 +1,16 @@
+import type { PageRange } from '../entry/page-range.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import type { TableSpace } from '../walk/table-space.ts';
 import { RegionEdit, Verdict } from './region-edit.ts';
 import type { RegionEntry } from './region-entry.ts';
 
 /** Unmaps a region. Splits a large page that lies only partly in the region. */
 export class UnmapEdit extends RegionEdit {
-  readonly #allowHoles: boolean;
+  #allowHoles = false;
 
-  constructor(space: TableSpace, operation: string, allowHoles: boolean, freesEmpty: boolean) {
-    super(space, operation, freesEmpty);
+  /** Unmaps these pages. @param allowHoles - whether some of them may not be mapped */
+  unmap(operation: string, range: PageRange, allowHoles: boolean): void {
     this.#allowHoles = allowHoles;
+    this.run(operation, range);
   }
 
   protected override judge(entry: RegionEntry): Verdict {

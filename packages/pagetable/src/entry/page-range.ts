@@ -34,16 +34,17 @@ export const SPANS: readonly number[] = [1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36];
 export function pagesOf(region: VirtBounds, levels: 4 | 5): PageRange {
   BOUNDS.require(region);
   const { start, end } = region;
-  requireCanonical(start, levels);
-  if (start % 4096n !== 0n) throw misaligned(start);
-  if (end === start) return { first: pageOf(start, levels), end: pageOf(start, levels) };
+  const first = pageOf(start, levels);
+  if ((HALVES[0]! & 0xfff) !== 0) throw misaligned(start);
+  if (end === start) return { first, end: first };
+  const half = HALVES[1]! >>> 31;
   const last = end - 1n;
-  requireCanonical(last, levels);
+  const lastPage = pageOf(last, levels);
   // A region of a kind without a hole could start in one half and end in the other.
-  if (last < start || last >> 63n !== start >> 63n)
+  if (last < start || HALVES[1]! >>> 31 !== half)
     throw new PageTableError('NON_CANONICAL', { vaddr: end, levels });
-  if (end % 4096n !== 0n) throw misaligned(end);
-  return { first: pageOf(start, levels), end: pageOf(last, levels) + 1 };
+  if ((HALVES[0]! & 0xfff) !== 0xfff) throw misaligned(end);
+  return { first, end: lastPage + 1 };
 }
 
 /** The number of the page that holds an address, which must be canonical. */
@@ -51,9 +52,11 @@ export function pageAt(low: number, high: number, levels: 4 | 5): number {
   return (high & (levels === 5 ? 0x1ff_ffff : 0xffff)) * 0x10_0000 + (low >>> 12);
 }
 
-/** The number of the page that holds `vaddr`, which must be canonical. */
+/** The number of the page that holds `vaddr`, whose words are in {@link HALVES} then. @throws PageTableError `NON_CANONICAL` */
 function pageOf(vaddr: bigint, levels: 4 | 5): number {
+  if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
   CELL[0] = vaddr;
+  if (!isCanonical(HALVES[1]! | 0, levels)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
   return pageAt(HALVES[0]!, HALVES[1]!, levels);
 }
 
@@ -63,12 +66,6 @@ export function addressOf(page: number, levels: 4 | 5): VirtAddr {
   // Sign-extends the high word: bits 63:57, with 4 levels 63:48, repeat the bit below them.
   const high = (Math.floor(page / 0x10_0000) << unused) >> unused;
   return raw((page % 0x10_0000) << 12, high) as VirtAddr;
-}
-
-function requireCanonical(vaddr: bigint, levels: 4 | 5): void {
-  if (!is64Bit(vaddr)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
-  CELL[0] = vaddr;
-  if (!isCanonical(HALVES[1]! | 0, levels)) throw new PageTableError('NON_CANONICAL', { vaddr, levels });
 }
 
 function misaligned(address: bigint): PageTableError {

@@ -1,7 +1,6 @@
 import { type PhysAddr, pageNumber, type VirtAddr } from '@svsm/address';
 import type { PhysPage } from '@svsm/memory-region';
-import { type BitChange, ChangeEdit } from '../edit/change-edit.ts';
-import { MapEdit, planRegion } from '../edit/map-edit.ts';
+import { planRegion } from '../edit/map-edit.ts';
 import { PageEdit } from '../edit/page-edit.ts';
 import type {
   FlagChange,
@@ -9,7 +8,6 @@ import type {
   PageTableOptions,
   UnmapRegionOptions,
 } from '../edit/page-table-options.ts';
-import { UnmapEdit } from '../edit/unmap-edit.ts';
 import { EntryFormat } from '../entry/entry-format.ts';
 import { requireChange } from '../entry/mapping-checks.ts';
 import { addressOf, type PageRange, pagesOf, SPANS, type VirtBounds } from '../entry/page-range.ts';
@@ -85,7 +83,6 @@ export class TableOwner {
   readonly kept: Set<number> = new Set();
   /** The subtrees that it shares with clones, by the index of their root entry. */
   readonly shares: Map<number, SharedSubtree> = new Map();
-  readonly #freesEmpty: boolean;
   readonly #slots: Map<number, PartSlot> = new Map();
   /** The index of the root entry that leads back to the root; -1 if none is known. */
   readonly #selfMap: number;
@@ -109,7 +106,6 @@ export class TableOwner {
     this.listener = part === undefined ? options.tlb : undefined;
     const tlb = part ?? (this.listener && guardedListener(this.guard, this.listener));
     this.config = config;
-    this.#freesEmpty = freeEmptyTables;
     this.space = {
       ...{
         memory: frames.memory,
@@ -269,18 +265,18 @@ export class TableOwner {
   mapPages(range: PageRange, paddr: PhysPage, flags: number, options: MapRegionOptions): void {
     if (options.shared === true) this.edit.requireEncryption('a shared mapping');
     const plan = planRegion(this.space, this.config, range, paddr, flags, options);
-    new MapEdit(this.space, 'mapRegion', plan).run(range);
+    this.edit.regions.map.map('mapRegion', range, plan);
   }
 
   /** Unmaps a region. */
   unmapPages(range: PageRange, { allowHoles = false }: UnmapRegionOptions): void {
-    new UnmapEdit(this.space, 'unmapRegion', allowHoles, this.#freesEmpty).run(range);
+    this.edit.regions.unmap.unmap('unmapRegion', range, allowHoles);
   }
 
   /** Changes flags of a region. @param operation - the public method, for flush requests */
   protectPages(operation: string, range: PageRange, { set = 0, clear = 0 }: FlagChange): void {
     requireChange(set, clear, this.space.format);
-    this.#change(operation, range, {
+    this.edit.regions.change.change(operation, range, {
       clearLow: clear & 0xfff,
       clearHigh: clear & 0xfff0_0000,
       setLow: set & 0xfff,
@@ -292,17 +288,13 @@ export class TableOwner {
   sharePages(operation: string, range: PageRange, shared: boolean): void {
     this.edit.requireEncryption(operation);
     const { privateHi, sharedHi } = this.space.format;
-    this.#change(operation, range, {
+    this.edit.regions.change.change(operation, range, {
       clearLow: 0,
       clearHigh: privateHi | sharedHi,
       setLow: 0,
       setHigh: shared ? sharedHi : privateHi,
       isVisibility: true,
     });
-  }
-
-  #change(operation: string, range: PageRange, change: BitChange): void {
-    new ChangeEdit(this.space, operation, change).run(range);
   }
 }
 
