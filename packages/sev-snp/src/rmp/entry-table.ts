@@ -156,7 +156,8 @@ export class EntryTable {
     }
     const number = regionOf(page);
     const old = this.#alike.get(number) ?? this.#madeAlike(number);
-    const rest = alikeOfWords(others, 0, page + 1);
+    // Without an ASID, no page matters.
+    const rest = alikeOfWords(others, 0, page);
     const isOther = !areSameState(old.others, rest);
     const next = withFirst(old, alikeOfWords(entry, 0, page));
     const isCounted = isOther && next.otherVersion === old.otherVersion;
