@@ -64,6 +64,7 @@ export class Tlb implements TlbListener {
   #smep: boolean;
   #pcids: boolean;
   #pcid = 0;
+  #changes = 0;
   /** Whether `onStaleUse` runs. */
   #isReporting = false;
 
@@ -93,6 +94,11 @@ export class Tlb implements TlbListener {
     return this.#kind === Virt57 ? 5 : 4;
   }
 
+  /** A count that grows whenever {@link lookup} may answer differently from then on, and with each use of a stale entry. O(1). */
+  get changes(): number {
+    return this.#changes;
+  }
+
   /** The current PCID: that of the last {@link loadCr3}, 0 before. */
   get pcid(): number {
     return this.#pcid;
@@ -111,7 +117,10 @@ export class Tlb implements TlbListener {
     for (let level = 0; level < PAGE_SIZES.length; level += 1) {
       const held = own?.at(level, page) ?? this.#global.at(level, page);
       if (held === undefined) continue;
-      if (held.isStale) this.#report(held, pageAddress(vaddr));
+      if (held.isStale) {
+        this.#changes += 1;
+        this.#report(held, pageAddress(vaddr));
+      }
       return held;
     }
     return undefined;
@@ -124,7 +133,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_ARGUMENT`; `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
   insert(vaddr: VirtPage, page: MappedPage): void {
-    this.#requireIdle();
+    this.#beginChange();
     const number = this.#pageOf(vaddr);
     requirePage(page);
     const isGlobal = this.#globalPages && (page.flags & PteFlags.Global) !== 0;
@@ -185,7 +194,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
   flushPage(vaddr: VirtPage): void {
-    this.#requireIdle();
+    this.#beginChange();
     const page = this.#pageOf(vaddr);
     if (page >= this.#lowerEnd && page < ALL_PAGES - this.#lowerEnd) return;
     const own = this.#spaces.get(this.#pcid);
@@ -203,7 +212,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH` if the instruction cannot express an operand; `BUSY`
    */
   flushRange(range: FlushRange): void {
-    this.#requireIdle();
+    this.#beginChange();
     FLUSH_RANGE.require(range);
     const { start, pages = 1, stride = PageSize.Regular, pcid, includeGlobal = false } = range;
     if (start !== undefined && !this.#kind.isAddress(start)) {
@@ -241,7 +250,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   loadCr3(load: { readonly pcid?: number; readonly keep?: boolean } = {}): void {
-    this.#requireIdle();
+    this.#beginChange();
     CR3_LOAD.require(load);
     const { pcid, keep = false } = load;
     if (pcid !== undefined) this.#requirePcid(pcid);
@@ -258,7 +267,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`; `NON_CANONICAL` if `vaddr` is not a 64-bit value; `BUSY`
    */
   flushPageOf(pcid: number, vaddr: VirtPage): void {
-    this.#requireIdle();
+    this.#beginChange();
     this.#requirePcid(pcid);
     const page = this.#pageOf(vaddr);
     const space = this.#spaces.get(pcid);
@@ -276,14 +285,14 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   flushNonGlobal(pcid?: number): void {
-    this.#requireIdle();
+    this.#beginChange();
     if (pcid !== undefined) this.#requirePcid(pcid);
     this.#dropNonGlobal(pcid);
   }
 
   /** MOV to CR4 that sets or clears PGE: a change drops all entries, global ones too (AMD64 APM vol. 2, §5.5.2). @throws PageTableError `INVALID_FLUSH`, `BUSY` */
   setGlobalPages(enabled: boolean): void {
-    this.#requireIdle();
+    this.#beginChange();
     requireBoolean('enabled', enabled);
     if (enabled !== this.#globalPages) this.flushAll();
     this.#globalPages = enabled;
@@ -295,7 +304,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   setSmep(enabled: boolean): void {
-    this.#requireIdle();
+    this.#beginChange();
     requireBoolean('enabled', enabled);
     if (enabled && !this.#smep) this.#dropNonGlobal(this.#pcid);
     this.#smep = enabled;
@@ -306,7 +315,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `INVALID_FLUSH`, `BUSY`
    */
   setPcids(enabled: boolean): void {
-    this.#requireIdle();
+    this.#beginChange();
     requireBoolean('enabled', enabled);
     if (!enabled && this.#pcids) {
       this.flushAll();
@@ -328,7 +337,7 @@ export class Tlb implements TlbListener {
    * @throws PageTableError `BUSY`
    */
   flushPending(): boolean {
-    this.#requireIdle();
+    this.#beginChange();
     if (Number(this.#debts.bytes) > this.#fullFlushThreshold * PageSize.Regular) {
       this.flushAll();
       return true;
@@ -344,7 +353,7 @@ export class Tlb implements TlbListener {
 
   /** Drops all entries, and empties {@link pending}. @throws PageTableError `BUSY` */
   flushAll(): void {
-    this.#requireIdle();
+    this.#beginChange();
     this.#spaces.clear();
     this.#global.clear();
     this.#debts.clear();
@@ -365,6 +374,12 @@ export class Tlb implements TlbListener {
     if (this.#isReporting) throw new PageTableError('BUSY', { during: 'onStaleUse' });
   }
 
+  /** @throws PageTableError `BUSY` while `onStaleUse` runs */
+  #beginChange(): void {
+    this.#requireIdle();
+    this.#changes += 1;
+  }
+
   /** Marks entries as stale and notes the pages as due, for one PCID or for all. */
   #mark(start: VirtAddr, bytes: number, operation: string | undefined, scope: number): void {
     if (!Number.isInteger(bytes) || bytes < 0 || bytes % PageSize.Regular !== 0) {
@@ -379,6 +394,7 @@ export class Tlb implements TlbListener {
       throw invalid('start', start, 'pass a canonical address that these bytes follow');
     }
     if (first === end) return;
+    this.#changes += 1;
     for (const [pcid, space] of this.#spaces) {
       if (scope === ALL_PCIDS || pcid === scope) space.mark(first, end, operation);
     }

@@ -252,7 +252,10 @@ function run(
     return table;
   });
 
+  const answers = (): unknown[] => PROBES.map((vaddr) => shown(tlb.lookup(vaddr)));
+  let known = answers();
   for (const command of commands) {
+    const { changes } = tlb;
     if (command.kind === 'use') {
       const vaddr = (addressOf(command.it.page) + 0x123n) as VirtAddr;
       const held = tlb.lookup(vaddr);
@@ -282,6 +285,8 @@ function run(
       }
     }
 
+    // While the count of changes stays, each lookup answers as before.
+    if (tlb.changes === changes) expect(answers()).toEqual(known);
     // The TLB has the entries of the list for each PCID, and reports each stale use.
     const current = slow.pcid;
     for (const pcid of PCIDS) {
@@ -296,6 +301,7 @@ function run(
     }
     tlb.loadCr3({ pcid: current, keep: true });
     slow.pcid = current;
+    known = answers();
 
     for (const entry of slow.entries) {
       // No flush is forgotten: an entry that contradicts its tables is stale, and names an operation.

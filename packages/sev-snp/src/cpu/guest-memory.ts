@@ -63,6 +63,16 @@ export class GuestMemory implements PhysMemory {
     return held < 0 ? undefined : this.#wordsOf(held, write);
   }
 
+  /**
+   * A count that grows whenever {@link heldWords} may answer differently. `NaN` without a nested TLB: then the hypervisor's tables
+   * and the RMP decide on each access anew. The sum of counts that only grow is the same only if each of them is.
+   */
+  get heldEpoch(): number {
+    const { machine, tlbGeneration } = this.#guest;
+    const own = this.#nestedTlb?.changes ?? Number.NaN;
+    return own + tlbGeneration + machine.rmp.changes + machine.memory.epoch;
+  }
+
   #kindOf(write: boolean): RmpAccessKind {
     if (this.#isWalk) return write ? 'table-update' : 'table';
     return write ? 'write' : 'read';
@@ -92,7 +102,9 @@ export function softwareMemory(
 ): PhysMemory {
   const walk = (frame: number, write: boolean): Uint32Array => run(() => data.words(frame, write));
   return {
-    epoch: Number.NaN,
+    get epoch() {
+      return isRunning() ? data.heldEpoch : Number.NaN;
+    },
     words: (frame, write) => (isRunning() ? data.heldWords(frame, write) : undefined) ?? walk(frame, write),
     wordOffset: () => 0,
   };

@@ -98,6 +98,8 @@ export class GuestMmu implements GuestMemoryUser {
   /** Whether an address goes into the TLB as it is, and the C-bit decides: 64-bit mode, no VIRTUAL_TOM, no masked bits. */
   #isPlain: boolean;
   #table: PageTable | undefined;
+  /** The number of changes of state that decides on accesses. */
+  #changes = 0;
   /** The number of flushes of the guest's translations that the TLB has followed. */
   #generation: number;
   /** The address that is translated, for the faults of its walk. */
@@ -152,6 +154,17 @@ export class GuestMmu implements GuestMemoryUser {
     requireIdle(this.#tlbOwner);
     this.#cpu = rightsOf(this.#registers, value);
     this.#cpl = value;
+    this.#changes += 1;
+  }
+
+  /** A count that grows whenever the state of the processor may decide differently on an access. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** @throws PageTableError `BUSY` in the middle of a lookup of the TLB */
+  requireIdle(): void {
+    requireIdle(this.#tlbOwner);
   }
 
   get vmpl(): Vmpl {
@@ -209,6 +222,7 @@ export class GuestMmu implements GuestMemoryUser {
 
   /** Notes the mode, after a change of registers or code segment. */
   #enter(): void {
+    this.#changes += 1;
     this.#is64Bit = is64BitMode(this.#registers, this.#csL);
     this.#isPlain = this.#isPlainNow();
   }

@@ -61,6 +61,12 @@ export class NestedTlb {
   /** By tag: ASID and VMPL. */
   readonly #spaces: Map<number, Space> = new Map();
   #last: Space | undefined;
+  #changes = 0;
+
+  /** A count that grows whenever an access may go to another page from then on. Versions of the RMP and flushes count themselves. */
+  get changes(): number {
+    return this.#changes;
+  }
 
   /** The number of translations, including dead ones. */
   get size(): number {
@@ -136,6 +142,7 @@ export class NestedTlb {
     const frame = pageNumber(gpa);
     const held = pages.get(frame);
     if (held === undefined) return;
+    this.#changes += 1;
     pages.delete(frame);
     (held as { size: number }).size = PAGE_SIZE_2M;
     large.set(frame / PARTS, held);
@@ -152,6 +159,7 @@ export class NestedTlb {
     requireWhole('the kinds of access', allowed);
     const spa = (page.spa & PAGE_MASK) as SysPhysAddr;
     const { tlbGeneration: generation } = guest;
+    this.#changes += 1;
     const { rmp } = guest.machine;
     const frame = pageNumber(spa);
     const isHuge = page.size !== PageSize.Regular;
@@ -165,6 +173,7 @@ export class NestedTlb {
 
   /** Drops everything, of every guest and level. */
   flushAll(): void {
+    this.#changes += 1;
     this.#spaces.clear();
     this.#last = undefined;
   }
@@ -177,6 +186,7 @@ export class NestedTlb {
     const tag = guest.asid * VMPL_COUNT + vmpl;
     const held = this.#spaces.get(tag);
     const space = held?.guest === guest ? held : { guest, vmpl, pages: new Map(), large: new Map() };
+    if (space !== held) this.#changes += 1;
     this.#spaces.set(tag, space);
     this.#last = space;
     return space;

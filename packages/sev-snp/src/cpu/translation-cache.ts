@@ -14,6 +14,12 @@ import { type MappedPage, PageTableError } from '@svsm/pagetable';
  * `onStaleUse` of a `Tlb`, throws `BUSY` and does not change.
  */
 export interface TranslationCache {
+  /**
+   * A count that grows whenever `lookup` may answer differently from then on, and with each use that the cache reports. While it
+   * stays, a processor may do without `lookup` for an access that the cache has allowed. It asks each time if the cache does not
+   * count.
+   */
+  readonly changes?: number;
   /** The page cached for `vaddr`, or `undefined`. It may have been found for another address of that page. */
   lookup(vaddr: VirtAddr): { readonly page: MappedPage } | undefined;
   /** Caches `page`, in which `vaddr` lies. */

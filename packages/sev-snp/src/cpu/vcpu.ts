@@ -12,6 +12,7 @@ import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import { cachedFrame } from './cached-frame.ts';
 import { executeReported } from './executed.ts';
+import { FrameCache } from './frame-cache.ts';
 import { guestPhysAccess, translateNested } from './guest-access.ts';
 import {
   adjustmentOperand,
@@ -90,6 +91,7 @@ export class Vcpu implements GuestCpu {
   #onPageFault: PageFaultHandler | undefined;
   readonly #mmu: GuestMmu;
   readonly #path: AccessPath;
+  readonly #frames: FrameCache;
   readonly #runner: InstructionRunner;
   #ghcbMsr = 0n;
   #vmsa: RunnableVmsa | undefined;
@@ -112,6 +114,7 @@ export class Vcpu implements GuestCpu {
     const registers = startRegisters(guest, options.registers);
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
     this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers, csL, vmplSss });
+    this.#frames = new FrameCache({ guest, mmu: this.#mmu, tlb, nestedTlb });
     const requireRunning = (): void => this.#requireRunning();
     this.#runner = new InstructionRunner({
       guest,
@@ -435,7 +438,13 @@ export class Vcpu implements GuestCpu {
     const { nestedTlb } = this;
     if (options !== NO_OPTIONS) requireAccess(options);
     if (nestedTlb === undefined || !this.isRunning) return -1;
-    return cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
+    if (options !== NO_OPTIONS) return cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
+    const held = this.#frames.find(gva, length, kind);
+    if (held >= 0) return held;
+    const { changes } = this.#frames;
+    const frame = cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
+    if (frame >= 0) this.#frames.keep(gva, kind, frame, changes);
+    return frame;
   }
 
   /** A processor that does not run cannot execute: the hypervisor has taken away its VMSA, or the guest does not run. */

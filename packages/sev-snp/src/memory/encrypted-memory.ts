@@ -95,6 +95,11 @@ export class EncryptedMemory {
     }
   }
 
+  /** A count that grows whenever another array, or other content, may stand for a frame. O(1). */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   /** A new key. */
   createKey(): MemoryKey {
     this.#keys += 1;
