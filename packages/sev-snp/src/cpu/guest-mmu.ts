@@ -1,4 +1,4 @@
-import { describeValue, type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import { describeValue, PageSize, type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import {
   type AccessKind,
   type AccessOptions,
@@ -354,7 +354,7 @@ export class GuestMmu implements GuestMemoryUser {
   }
 
   #byte(page: MappedPage, gva: VirtAddr, kind: AccessKind): GuestByte {
-    const gpa = (page.frame + (gva & BigInt(page.size - 1))) as PhysAddr;
+    const gpa = (page.frame + offsetIn(gva, page.size)) as PhysAddr;
     const virtualTom = this.#virtualTom;
     const isPrivate = kind === 'fetch' || (virtualTom === undefined ? !page.shared : gpa < virtualTom);
     return { gpa, isPrivate, page };
@@ -430,6 +430,12 @@ export class GuestMmu implements GuestMemoryUser {
       globalPages: (cr4 & ControlBit.Cr4Pge) !== 0n,
     });
   }
+}
+
+/** The offset of an address in its page. Constants: to make a bigint of each size takes longer than the rest. */
+function offsetIn(gva: VirtAddr, size: PageSize): bigint {
+  if (size === PageSize.Regular) return gva & 0xfffn;
+  return gva & (size === PageSize.Huge ? 0x1f_ffffn : 0x3fff_ffffn);
 }
 
 function is32Bit(address: bigint): boolean {

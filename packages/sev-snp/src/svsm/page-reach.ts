@@ -15,6 +15,9 @@ interface HeldPage {
   readonly gva: VirtAddr;
 }
 
+const OFFSET_4K = BigInt(PageSize.Regular - 1);
+const OFFSET_2M = BigInt(PageSize.Huge - 1);
+
 /** Carries an error that `trace` has thrown after an instruction from the step to {@link PageReach}. */
 class AfterInstruction extends Error {
   readonly error: unknown;
@@ -63,7 +66,7 @@ export class PageReach {
     if (held !== undefined) {
       return refusing(step, gpa === held.gpa ? held.gva : ((held.gva + gpa - held.gpa) as VirtAddr));
     }
-    const offset = gpa & BigInt(size - 1);
+    const offset = gpa & (size === PageSize.Huge ? OFFSET_2M : OFFSET_4K);
     return this.#map(gpa - offset, size, (gva) => refusing(step, (gva + offset) as VirtAddr));
   }
 
@@ -74,7 +77,7 @@ export class PageReach {
    * @throws SvsmRefusal if the page cannot be mapped; then no step has run
    */
   holding<T>(gpa: bigint, size: RmpPageSize, steps: () => T): T {
-    const page = gpa & -BigInt(size);
+    const page = gpa & ~(size === PageSize.Huge ? OFFSET_2M : OFFSET_4K);
     if (this.#heldFor(page, size) !== undefined) return steps();
     return this.#map(page, size, (gva) => {
       const held = { gpa: page, size, gva };
