@@ -6,7 +6,7 @@ import { PageTableError } from '../entry/page-table-error.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { frameHigh, frameLow, raw } from '../entry/words.ts';
-import { anyLowWord, fillWords } from '../memory/leaf-words.ts';
+import { anyLowWord, fillTable, fillWords, TABLE_WORDS } from '../memory/leaf-words.ts';
 import type { TableSpace } from '../walk/table-space.ts';
 import { forLargePage } from './change-edit.ts';
 import type { MapRegionOptions } from './page-table-options.ts';
@@ -114,7 +114,10 @@ export class MapEdit extends RegionEdit {
       // One fill for all entries with the same high word, which changes every 4 GiB.
       const left = Math.min((stop - i) / 2, 0x10_0000 - (frame % 0x10_0000));
       const end = i + wordsOf(left);
-      fillWords(words, i, end, frameLow(frame) | low, frameHigh(frame) | high, 0x1000);
+      const firstLow = frameLow(frame) | low;
+      const firstHigh = frameHigh(frame) | high;
+      if (this.isFilling && end - i === TABLE_WORDS) fillTable(words, i, firstLow, firstHigh, 0x1000);
+      else fillWords(words, i, end, firstLow, firstHigh, 0x1000);
       i = end;
       frame += left;
     }

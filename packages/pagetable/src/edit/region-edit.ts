@@ -151,6 +151,11 @@ export abstract class RegionEdit {
     } else runs.push(first, end);
   }
 
+  /** Whether the tables that the second pass edits now are new: no entry leads to them yet. */
+  protected get isFilling(): boolean {
+    return this.#filling > 0;
+  }
+
   /** Whether an entry leads to a table. */
   protected isTable(low: number, level: number): boolean {
     return (low & PteFlags.Present) !== 0 && !this.space.format.isLeaf(low, level);

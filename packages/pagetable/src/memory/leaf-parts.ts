@@ -1,7 +1,6 @@
 import { PageSize } from '@svsm/address';
-import { ENTRIES } from '../entry/page-sizes.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
-import { fillWords } from './leaf-words.ts';
+import { fillTable } from './leaf-words.ts';
 import type { PhysMemory } from './phys-memory.ts';
 
 /**
@@ -16,7 +15,7 @@ export function partLow(low: number, level: number, index: number): number {
   return (low & 0xc000_0000) | (low & 0x1fff) | (index * PageSize.Huge);
 }
 
-/** Fills `table` with the 512 parts of a large page. */
+/** Fills `table`, to which no entry leads yet, with the 512 parts of a large page. */
 export function fillWithParts(
   memory: PhysMemory,
   table: number,
@@ -27,5 +26,5 @@ export function fillWithParts(
   const words = memory.words(table, true);
   const at = memory.wordOffset(table);
   const step = level === 1 ? PageSize.Regular : PageSize.Huge;
-  fillWords(words, at, at + 2 * ENTRIES, partLow(low, level, 0), high, step);
+  fillTable(words, at, partLow(low, level, 0), high, step);
 }

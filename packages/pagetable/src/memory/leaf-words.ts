@@ -5,8 +5,11 @@ import { ENTRIES } from '../entry/page-sizes.ts';
  * array and integers, so an engine compiles each loop once for all callers.
  */
 
+/** The number of words in a table. */
+export const TABLE_WORDS: number = 2 * ENTRIES;
+
 /** A copy of a leaf table. Engines know the address of a constant array, and read it twice as fast as a parameter. */
-const TABLE = new Uint32Array(2 * ENTRIES);
+const TABLE = new Uint32Array(TABLE_WORDS);
 
 /** The result of {@link surveyWords}: the AND over all low words, the AND over all high words, the OR over all high words. */
 export const SURVEY: Int32Array = new Int32Array(3);
@@ -24,7 +27,7 @@ function surveyTable(): void {
   const first = TABLE[1]! | 0;
   let allLow = -1;
   let others = 0;
-  for (let i = 0; i < 2 * ENTRIES; i += 2) {
+  for (let i = 0; i < TABLE_WORDS; i += 2) {
     allLow &= TABLE[i]! | 0;
     others |= (TABLE[i + 1]! | 0) ^ first;
   }
@@ -94,4 +97,24 @@ export function fillWords(
     words[i] = next;
     next = (next + step) | 0;
   }
+}
+
+/**
+ * As {@link fillWords}, for a whole table that begins at `words[start]`, through the array that engines know. No entry may lead to the
+ * table yet: a copy need not write the word with the present bit last.
+ */
+export function fillTable(words: Uint32Array, start: number, low: number, high: number, step: number): void {
+  const stop = (start + TABLE_WORDS) | 0;
+  // The array of a memory that breaks its rules can be too short for a copy.
+  if (stop > words.length) {
+    fillWords(words, start, stop, low, high, step);
+    return;
+  }
+  let next = low;
+  for (let i = 0; i < TABLE_WORDS; i += 2) {
+    TABLE[i] = next;
+    TABLE[i + 1] = high;
+    next = (next + step) | 0;
+  }
+  words.set(TABLE, start);
 }
