@@ -1629,6 +1629,7 @@ export interface TableBits {
 export declare class Tlb implements TlbListener {
     constructor(options?: TlbOptions);
     get levels(): 4 | 5;
+    get changes(): number;
     get pcid(): number;
     lookup(vaddr: VirtPage): TlbEntry | undefined;
     insert(vaddr: VirtPage, page: MappedPage): void;

@@ -1182,6 +1182,7 @@ export type EncodeErrorCode = CodeOf<'announceSvsm' | 'encodeSecretsPage' | 'cpu
 export declare class EncryptedMemory {
     readonly size: bigint;
     constructor(size: Bytes, seed?: number);
+    get epoch(): number;
     createKey(): MemoryKey;
     read(spa: SysPhysAddr, length: number, key: MemoryKey): Uint8Array;
     readInto(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void;
@@ -2149,6 +2150,7 @@ export interface NestedTableOptions {
 
 // ., ./cpu
 export declare class NestedTlb {
+    get changes(): number;
     get size(): number;
     lookup(guest: GuestContext, vmpl: Vmpl, gpa: PhysAddr): NestedTranslation | undefined;
     frameOf(guest: GuestContext, vmpl: Vmpl, frame: number, allowed: number): number;
@@ -3017,6 +3019,7 @@ export type SysPhysAddr = Address<'sys-phys'>;
 
 // ., ./cpu
 export interface TranslationCache {
+    readonly changes?: number;
     lookup(vaddr: VirtAddr): {
         readonly page: MappedPage;
     } | undefined;

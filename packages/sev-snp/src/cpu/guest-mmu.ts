@@ -1,4 +1,12 @@
-import { describeValue, PageSize, type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
+import {
+  describeValue,
+  PageSize,
+  type PhysAddr,
+  pageNumber,
+  Virt,
+  Virt57,
+  type VirtAddr,
+} from '@svsm/address';
 import {
   type AccessKind,
   type AccessOptions,
