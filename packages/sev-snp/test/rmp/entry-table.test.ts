@@ -139,6 +139,15 @@ describe('regions in a row', () => {
         expect(table.version(1024 + page, huge)).toBe(table.version(page, huge));
   });
 
+  test('keep the versions of the first one, which had words of its own', () => {
+    const table = new EntryTable();
+    table.set(1, at(1, MINE));
+    table.set(0, HUGE);
+    for (let page = 2; page < 512; page += 1) table.set(page, at(page, MINE));
+    expect(growth(table, () => expect(table.spread(0, 3)).toBe(3))).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(table.endOfEqual(0)).toBe(3);
+  });
+
   test('stay as they are if the entries of the first one differ, or if it is the only one', () => {
     for (const odd of [1, 2, 511]) {
       const table = new EntryTable();
