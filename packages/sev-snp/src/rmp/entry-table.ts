@@ -193,7 +193,7 @@ export class EntryTable {
     return end;
   }
 
-  /** Makes a region one of alike entries if they are. Returns it then. */
+  /** The region as one of alike entries, if they are. Its own words are gone then: the caller keeps the answer. */
   #compacted(number: number): AlikeRegion | undefined {
     const alike = this.#alike.get(number);
     if (alike !== undefined) return alike;
@@ -212,7 +212,6 @@ export class EntryTable {
       version: versions[ANY]!,
     };
     this.#own.delete(number);
-    this.#alike.set(number, number + 1, made);
     return made;
   }
 

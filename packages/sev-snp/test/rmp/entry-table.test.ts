@@ -92,7 +92,7 @@ describe('a region that is replaced as a whole', () => {
   test('by entries of an ASID counts them, whatever was there', () => {
     for (const table of [new EntryTable(), separated()]) {
       table.setRegion(0, wordsOf({ ...MINE, asid: 2 }), wordsOf(MINE));
-      expect([table.countOf(1), table.countOf(2)]).toEqual([511, 1]);
+      expect([table.countOf(0), table.countOf(1), table.countOf(2)]).toEqual([0, 511, 1]);
       table.setRegion(0, wordsOf(HYPERVISOR_ENTRY), wordsOf(HYPERVISOR_ENTRY));
       expect([table.countOf(1), table.countOf(2)]).toEqual([0, 0]);
     }
