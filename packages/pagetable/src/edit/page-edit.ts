@@ -5,7 +5,7 @@ import { refuseBeyondTop, requireFlags, requireFrame } from '../entry/mapping-ch
 import { pageAt, SPANS } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
-import { highOf, lowOf, refusePhysical } from '../entry/page-words.ts';
+import { highOf, lowOfFrame } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { raw } from '../entry/words.ts';
@@ -71,7 +71,7 @@ export class PageEdit {
     if (shared) this.requireEncryption('a shared mapping');
     const bits = requireFlags(flags, level, this.#format, this.#config);
     if (level === 0 && !shared) this.#writer.allow(flags);
-    const paddrLow = lowOf(paddr, refusePhysical, this.#format);
+    const paddrLow = lowOfFrame(paddr, this.#format);
     this.#mapTo(level, low, high, paddrLow, highOf(), bits, shared, options?.remap ?? false);
   }
 

@@ -2,7 +2,7 @@ import type { PhysPage } from '@svsm/memory-region';
 import type { EntryFormat } from './entry-format.ts';
 import { PAGE_SIZES } from './page-sizes.ts';
 import { PageTableError } from './page-table-error.ts';
-import { highOf, lowOf, refusePhysical } from './page-words.ts';
+import { highOf, lowOfFrame, refusePhysical } from './page-words.ts';
 import type { PagingConfig } from './paging-config.ts';
 import { PteFlags } from './pte-flags.ts';
 import { frameAddress, frameOf, raw } from './words.ts';
@@ -14,7 +14,7 @@ import { frameAddress, frameOf, raw } from './words.ts';
  * @throws PageTableError `OUTSIDE_PHYSICAL_RANGE`, `MISALIGNED`; RegionError `NOT_ON_PAGE`
  */
 export function requirePhysical(page: PhysPage, level: number, format: EntryFormat, pages = 1): number {
-  const low = lowOf(page, refusePhysical, format);
+  const low = lowOfFrame(page, format);
   const high = highOf();
   requireFrame(low, high, level, format);
   const frame = frameOf(low, high);

@@ -13,7 +13,7 @@ import {
 import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
 import type { PageRange, VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
-import { highOf, lowOf, refusePhysical, refuseVirtual } from '../entry/page-words.ts';
+import { highOf, lowOf, lowOfFrame } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import type { EntryFlags } from '../entry/pte-flags.ts';
 import { LeafScan } from '../walk/leaf-scan.ts';
@@ -84,14 +84,14 @@ export abstract class PageMapper {
    *   `ALIASED_TABLE`, `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   map4k(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<0>, options?: MapOptions): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     const writer = this.#writer;
     if (options !== undefined || !writer.allows(flags)) {
       this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
       return;
     }
-    const paddrLow = lowOf(paddr, refusePhysical, this.#format);
+    const paddrLow = lowOfFrame(paddr, this.#format);
     const paddrHigh = highOf();
     if (writer.tryMap(low, high, paddrLow, paddrHigh)) return;
     this.#edit.mapAllowed(low, high, paddrLow, paddrHigh, flags);
@@ -104,7 +104,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link map4k}
    */
   map2m(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<1>, options?: MapOptions): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     this.#owner.at(low, high).edit.map(1, low, high, paddr, flags, options);
   }
@@ -116,7 +116,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link map4k}
    */
   map1g(vaddr: VirtPage, paddr: PhysPage, flags: EntryFlags<2>, options?: MapOptions): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     this.#owner.at(low, high).edit.map(2, low, high, paddr, flags, options);
   }
@@ -130,7 +130,7 @@ export abstract class PageMapper {
    *   `CALLBACK_FAILED`
    */
   unmap4k(vaddr: VirtPage): PageTableEntry {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     return this.#owner.at(low, high).edit.unmap(0, low, high);
   }
@@ -141,7 +141,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link unmap4k}
    */
   unmap2m(vaddr: VirtPage): PageTableEntry {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     return this.#owner.at(low, high).edit.unmap(1, low, high);
   }
@@ -152,7 +152,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link unmap4k}
    */
   unmap1g(vaddr: VirtPage): PageTableEntry {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     return this.#owner.at(low, high).edit.unmap(2, low, high);
   }
@@ -169,7 +169,7 @@ export abstract class PageMapper {
    *   `INVALID_FRAME`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map; `CALLBACK_FAILED`
    */
   setShared4k(vaddr: VirtPage): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     if (this.#writer.flipDirect(low, high, true)) return;
     this.#owner.at(low, high).edit.setVisibility('setShared4k', low, high, true);
@@ -182,7 +182,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link setShared4k}
    */
   setEncrypted4k(vaddr: VirtPage): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     if (this.#writer.flipDirect(low, high, false)) return;
     this.#owner.at(low, high).edit.setVisibility('setEncrypted4k', low, high, false);
@@ -254,7 +254,7 @@ export abstract class PageMapper {
    *   in the self-map; `CALLBACK_FAILED`
    */
   protect4k(vaddr: VirtPage, change: FlagChange): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     CHANGE.require(change);
     const range = this.#owner.page(low, high);
@@ -291,7 +291,7 @@ export abstract class PageMapper {
    *   `READ_ONLY`, `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   split4k(vaddr: VirtPage): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     this.#owner.at(low, high).edit.split('split4k', low, high, 0);
   }
@@ -302,7 +302,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link split4k}
    */
   split2m(vaddr: VirtPage): void {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     this.#owner.at(low, high).edit.split('split2m', low, high, 1);
   }
@@ -317,7 +317,7 @@ export abstract class PageMapper {
    *   `CALLBACK_FAILED`; `INVALID_SELF_MAP` if `vaddr` lies in the self-map
    */
   collapse(vaddr: VirtPage, largest: PageSize = PageSize.Giant): PageSize {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     return PAGE_SIZES[this.#owner.at(low, high).edit.collapse(low, high, largest)]!;
   }
@@ -341,7 +341,7 @@ export abstract class PageMapper {
    *   `BUS_ERROR` if a table is outside memory; `DESTROYED`; `BUSY` while a callback runs
    */
   translate(vaddr: VirtPage): PhysAddr | undefined {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     return this.#translator.translate(low, high);
   }
@@ -352,7 +352,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link translate}
    */
   frameAt(vaddr: VirtPage): number | undefined {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     return this.#translator.frameAt(low, high);
   }
@@ -377,7 +377,7 @@ export abstract class PageMapper {
    * ```
    */
   lookup(vaddr: VirtPage): MappedPage | undefined {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     const { cursor, space } = this.#owner;
     this.#owner.guard.requireIdle();
@@ -392,7 +392,7 @@ export abstract class PageMapper {
    * @throws PageTableError as {@link translate}
    */
   walk(vaddr: VirtPage): Walk {
-    const low = lowOf(vaddr, refuseVirtual, this.config);
+    const low = lowOf(vaddr, this.config);
     const high = highOf();
     this.#owner.guard.requireIdle();
     return walkOf(this.#owner.cursor, low, high, this.#owner.space.format);

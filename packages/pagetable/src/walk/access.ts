@@ -4,7 +4,7 @@ import { type CpuState, cpuState, requireCpuState } from '../entry/cpu-state.ts'
 import type { EntryFormat } from '../entry/entry-format.ts';
 import { maskedHigh } from '../entry/masked-address.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
-import { highOf, lowOf, refuseVirtual } from '../entry/page-words.ts';
+import { highOf, lowOf } from '../entry/page-words.ts';
 import type { PagingConfig } from '../entry/paging-config.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { byteAt, indexAt, isCanonical, MAX_LEVELS, raw } from '../entry/words.ts';
@@ -154,7 +154,7 @@ export class AccessWalk {
     const levels = this.#levels;
     if (cpu !== KERNEL) requireCpuState(cpu);
     if (options !== NO_OPTIONS) requireAccessOptions(options);
-    const low = lowOf(vaddr, refuseVirtual, this.#config);
+    const low = lowOf(vaddr, this.#config);
     const given = highOf();
     let high = given;
     if (kind !== 'read' && kind !== 'write' && kind !== 'fetch') {

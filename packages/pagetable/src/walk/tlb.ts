@@ -2,7 +2,7 @@ import { type AddressKind, PageSize, showInConsoles, Virt, Virt57, type VirtAddr
 import { MemoryRegion, pageAddress, type VirtPage } from '@svsm/memory-region';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
-import { highOf, lowOf, refuseVirtual } from '../entry/page-words.ts';
+import { highOf, lowOf } from '../entry/page-words.ts';
 import { PteFlags } from '../entry/pte-flags.ts';
 import { frameAddress } from '../entry/words.ts';
 import { ALL_PCIDS, FlushDebts } from './flush-debts.ts';
@@ -450,7 +450,7 @@ export class Tlb implements TlbListener {
 
   /** The number of the page that holds `vaddr`, from address 0. */
   #pageOf(vaddr: VirtPage): number {
-    const low = lowOf(vaddr, refuseVirtual, this);
+    const low = lowOf(vaddr, this);
     return (highOf() >>> 0) * 0x10_0000 + (low >>> 12);
   }
 }
