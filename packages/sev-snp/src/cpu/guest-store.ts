@@ -83,9 +83,8 @@ function storeTargets(
   if (length > 0 && length <= PAGE_SIZE) {
     const linear = startOfAccess(path.mmu, gva, length, 'write', options);
     if (isOnePiece(linear, length)) {
-      const target = storeTarget(targetOf(path, linear, 'write', options), 0, length);
-      memory.requirePages(pageNumber(target.spa), 1);
-      return [target];
+      // Memory refuses a page that it does not have before it changes a byte.
+      return [storeTarget(targetOf(path, linear, 'write', options), 0, length)];
     }
   }
   const pieces = piecesOf(path.mmu, gva, length, 'write', options);

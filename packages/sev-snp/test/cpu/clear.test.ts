@@ -1,4 +1,4 @@
-import { PAGE_SIZE, physAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, physAddr, type VirtAddr } from '@svsm/address';
 import { PtePreset } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
@@ -66,4 +66,39 @@ test('clear of a page of 2 MiB needs the right to write it', () => {
     expect(codeOf(() => it.vcpu.clear(at, 2 * MiB))).toBe('PF');
     expect([...it.vcpu.read(at, 1)]).toEqual([7]);
   }
+});
+
+// V7
+test('clear of 2 MiB checks each page if the nested TLB holds one of them, whose verdict may be stale', () => {
+  const it = world();
+  for (let gpa = 0; gpa < 8 * MiB; gpa += 2 * MiB)
+    it.vcpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl: 1, permissions: 3 });
+  const vcpu = it.guest.createVcpu({ vmpl: 1, nestedTlb: new NestedTlb() });
+  vcpu.loadCr3(it.table.cr3);
+  vcpu.write(gvaOf(4 * MiB), Uint8Array.of(7));
+  it.vcpu.write(gvaOf(5 * MiB), Uint8Array.of(8));
+  it.vcpu.rmpadjust(gvaOf(4 * MiB), PageSize.Huge, { vmpl: 1, permissions: 0 });
+  vcpu.write(gvaOf(4 * MiB), Uint8Array.of(9));
+  expect(codeOf(() => vcpu.clear(gvaOf(4 * MiB), 2 * MiB))).toBe('NPF');
+  expect([...it.vcpu.read(gvaOf(4 * MiB), 1), ...it.vcpu.read(gvaOf(5 * MiB), 1)]).toEqual([9, 8]);
+});
+
+test('clear of 2 MiB needs the right of its level to write, not only to read', () => {
+  const it = world();
+  for (let gpa = 0; gpa < 8 * MiB; gpa += 2 * MiB)
+    it.vcpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl: 1, permissions: gpa === 4 * MiB ? 1 : 3 });
+  for (const nestedTlb of [undefined, new NestedTlb()]) {
+    const vcpu = it.guest.createVcpu({ vmpl: 1, ...(nestedTlb ? { nestedTlb } : {}) });
+    vcpu.loadCr3(it.table.cr3);
+    expect(codeOf(() => vcpu.clear(gvaOf(4 * MiB), 2 * MiB))).toBe('NPF');
+  }
+});
+
+test('an access to no bytes does not look at its address', () => {
+  const { vcpu } = world();
+  const at = (1n << 62n) as VirtAddr;
+  vcpu.write(at, new Uint8Array(0));
+  vcpu.clear(at, 0);
+  expect(vcpu.read(at, 0)).toEqual(new Uint8Array(0));
+  expect(codeOf(() => vcpu.write(at, new Uint8Array(1)))).toBe('GP');
 });

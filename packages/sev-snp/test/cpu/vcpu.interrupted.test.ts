@@ -144,6 +144,22 @@ function onVmsa(trace: (event: MachineEvent) => void = () => {}): OnVmsa {
   return { vcpu, host, guest, machine };
 }
 
+test('a processor that is taken away in the walk to the second page writes nothing', () => {
+  const { vcpu, guest } = onVmsa();
+  vcpu.write(gvaOf(PRIVATE), TEXT);
+  const across = gvaOf(PRIVATE + TEXT.length);
+  const bytes = new Uint8Array(PAGE_SIZE).fill(1);
+  const { spa } = guest.nested.lookup(physAddr(PRIVATE)) as NestedPage;
+  const before = guest.machine.memory.read(spa, PAGE_SIZE, guest.key);
+  const walk = guest.nested.walk.bind(guest.nested);
+  guest.nested.walk = (gpa) => {
+    if (gpa >= PRIVATE + PAGE_SIZE) vcpu.leave(0x60n);
+    return walk(gpa);
+  };
+  expect(codeOf(() => vcpu.write(across, bytes))).toBe('VMRUN');
+  expect(guest.machine.memory.read(spa, PAGE_SIZE, guest.key)).toEqual(before);
+});
+
 // The law for callbacks that throw: an instruction, an exit and an entry either happen or do not.
 test('a trace that throws at any event leaves a processor that runs, or one that can be run again', () => {
   class Stop extends Error {}

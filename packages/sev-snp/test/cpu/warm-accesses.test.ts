@@ -27,9 +27,20 @@ function cached(vmpl: Vmpl = 0): World {
 
 /**
  * What an access may ask: walks of the nested table, entries of the RMP, frames as page tables, and the TLBs: the nested one for
- * the number of a frame, or for a page. And how often it makes a linear address, and adds to one.
+ * the number of a frame, for a page, or for the parts of 2 MiB. And how often it makes a linear address and adds to one, and how
+ * often it writes bytes.
  */
-type Source = 'walks' | 'rmp' | 'tables' | 'tlb' | 'nestedFrames' | 'nestedPages' | 'linear' | 'sums';
+type Source =
+  | 'walks'
+  | 'rmp'
+  | 'tables'
+  | 'tlb'
+  | 'nestedFrames'
+  | 'nestedPages'
+  | 'parts'
+  | 'linear'
+  | 'sums'
+  | 'writes';
 type Asked = Partial<Record<Source, number>>;
 
 /** Calls `called` before each call of a method. Returns the function that ends that. */
@@ -57,8 +68,10 @@ function askedBy({ guest, machine, vcpu, tlb }: World, action: () => unknown): A
     ['tlb', tlb, 'lookup'],
     ['nestedFrames', vcpu.nestedTlb as object, 'frameOf'],
     ['nestedPages', vcpu.nestedTlb as object, 'lookup'],
+    ['parts', vcpu.nestedTlb as object, 'holdsPartOf'],
     ['linear', GuestMmu.prototype, 'linear'],
     ['sums', GuestMmu.prototype, 'add'],
+    ['writes', machine.memory, 'write'],
   ];
   const ends = sources.map(([name, of, method]) =>
     watch(of, method, () => {
@@ -90,16 +103,20 @@ test.each<[string, (it: World) => unknown, Asked]>([
     BOTH_TLBS,
   ],
   ['a clear has one piece', ({ vcpu }) => vcpu.clear(gvaOf(PAGE), PAGE_SIZE), ONE_PIECE],
-  ['an exchange has one piece', ({ vcpu }) => vcpu.exchange(gvaOf(PAGE), 1), { ...ONE_PIECE, linear: 1 }],
+  [
+    'an exchange has one piece',
+    ({ vcpu }) => vcpu.exchange(gvaOf(PAGE), 1),
+    { ...ONE_PIECE, linear: 1, writes: 1 },
+  ],
   [
     'a clear of 2 MiB asks each TLB once',
     ({ vcpu }) => vcpu.clear(gvaOf(2 * MiB), 2 * MiB),
-    { ...ONE_PIECE, sums: 1 },
+    { ...ONE_PIECE, sums: 1, parts: 1 },
   ],
   [
     'a clear of 2 MiB that begin elsewhere asks for each 4 KiB',
-    ({ vcpu }) => vcpu.clear(gvaOf(2 * MiB + PAGE_SIZE), 2 * MiB - PAGE_SIZE),
-    { tlb: 511, nestedPages: 511, rmp: 511, linear: 512, sums: 511 },
+    ({ vcpu }) => vcpu.clear(gvaOf(2 * MiB + PAGE_SIZE), 2 * MiB),
+    { tlb: 512, nestedPages: 512, rmp: 512, linear: 513, sums: 512 },
   ],
   [
     'a read of two pages asks each TLB for both',
@@ -109,7 +126,7 @@ test.each<[string, (it: World) => unknown, Asked]>([
   [
     'a write of two pages checks both again, because the walks are over only then',
     ({ vcpu }) => vcpu.write(ACROSS, TEXT),
-    { rmp: 2, tlb: 2, nestedPages: 2, linear: 4, sums: 2 },
+    { rmp: 2, tlb: 2, nestedPages: 2, linear: 4, sums: 2, writes: 2 },
   ],
   [
     'a read of more than a page finds its linear address once, and that of each piece',
@@ -119,7 +136,7 @@ test.each<[string, (it: World) => unknown, Asked]>([
   [
     'a write of more than a page finds its linear address once, and that of each piece',
     ({ vcpu }) => vcpu.write(gvaOf(PAGE), new Uint8Array(PAGE_SIZE + 1)),
-    { rmp: 2, tlb: 2, nestedPages: 2, linear: 3, sums: 2 },
+    { rmp: 2, tlb: 2, nestedPages: 2, linear: 3, sums: 2, writes: 2 },
   ],
   [
     'the words of a frame ask the nested TLB for its number alone',
@@ -144,6 +161,15 @@ test.each<[string, (it: World) => unknown, Asked]>([
   for (let k = 0; k < 2; k += 1) action(it);
   for (const [name, times] of Object.entries(askedBy(it, () => action(it))))
     expect(times, name).toBeLessThanOrEqual(most[name as Source] ?? 0);
+});
+
+test('a write of 2 MiB, and a clear of 2 MiB that the host has as small pages, access each of them', () => {
+  const it = cached();
+  const zeros = new Uint8Array(2 * MiB);
+  const { parts, nestedPages } = askedBy(it, () => it.vcpu.write(gvaOf(2 * MiB), zeros));
+  expect(parts).toBeUndefined();
+  expect(nestedPages).toBeGreaterThanOrEqual(512);
+  expect(askedBy(it, () => it.vcpu.clear(gvaOf(PAGE), 2 * MiB)).rmp).toBeGreaterThanOrEqual(512);
 });
 
 test('the first read in a page walks, and asks the RMP for each table and for the page', () => {
