@@ -1,6 +1,5 @@
 import { PageSize, type PhysAddr } from '@svsm/address';
 import type { PhysPage, VirtPage } from '@svsm/memory-region';
-import type { PageEdit } from '../edit/page-edit.ts';
 import {
   CHANGE,
   type FlagChange,
@@ -10,7 +9,7 @@ import {
   UNMAP_OPTIONS,
   type UnmapRegionOptions,
 } from '../edit/page-table-options.ts';
-import type { EntryFormat, PageTableEntry } from '../entry/entry-format.ts';
+import type { PageTableEntry } from '../entry/entry-format.ts';
 import type { PageRange, VirtBounds } from '../entry/page-range.ts';
 import { PAGE_SIZES } from '../entry/page-sizes.ts';
 import { highOf, lowOf, lowOfFrame } from '../entry/page-words.ts';
@@ -60,15 +59,11 @@ export abstract class PageMapper {
   readonly #owner: TableOwner;
   readonly #writer: LeafWriter;
   readonly #translator: Translator;
-  readonly #format: EntryFormat;
-  readonly #edit: PageEdit;
 
   protected constructor(owner: unknown) {
     this.#owner = owner as TableOwner;
     this.#writer = this.#owner.cursor.writer;
     this.#translator = this.#owner.translator;
-    this.#format = this.#owner.space.format;
-    this.#edit = this.#owner.edit;
     setOwner(this, this.#owner);
     this.config = this.#owner.config;
   }
@@ -87,14 +82,12 @@ export abstract class PageMapper {
     const low = lowOf(vaddr, this.config);
     const high = highOf();
     const writer = this.#writer;
-    if (options !== undefined || !writer.allows(flags)) {
-      this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
-      return;
-    }
-    const paddrLow = lowOfFrame(paddr, this.#format);
-    const paddrHigh = highOf();
-    if (writer.tryMap(low, high, paddrLow, paddrHigh)) return;
-    this.#edit.mapAllowed(low, high, paddrLow, paddrHigh, flags);
+    if (options === undefined && writer.allows(flags)) {
+      const paddrLow = lowOfFrame(paddr, writer.format);
+      const paddrHigh = highOf();
+      if (writer.tryMap(low, high, paddrLow, paddrHigh)) return;
+      this.#owner.edit.mapAllowed(low, high, paddrLow, paddrHigh, flags);
+    } else this.#owner.at(low, high).edit.map(0, low, high, paddr, flags, options);
   }
 
   /**

@@ -32,6 +32,8 @@ export class LeafWriter {
   // before the constructor sets it has no type for an engine: it would check what it finds there each time.
   declare private readonly memory: PhysMemory;
   declare private readonly guard: CallGuard;
+  /** The format of the entries. */
+  declare readonly format: EntryFormat;
   /** Bits of a high word with which {@link flip} refuses an entry: reserved bits, and an address at or above vTOM. */
   declare private readonly unfitHi: number;
   /** Bits of a high word that do not express visibility. */
@@ -68,6 +70,7 @@ export class LeafWriter {
   constructor(memory: PhysMemory, guard: CallGuard, format: EntryFormat) {
     this.memory = memory;
     this.guard = guard;
+    this.format = format;
     this.unfitHi = format.reservedHi | format.beyondTopHi;
     this.keepHi = ~(format.sharedHi | format.privateHi);
     this.sharedHi = format.sharedHi;
