@@ -211,7 +211,6 @@ export class GuestMmu implements GuestMemoryUser {
     this.#vmplSss = vmplSss;
     this.#virtualTom = virtualTom;
     this.#cBit = cBitOf(this.#guest, virtualTom);
-    if (before.tom !== virtualTom) this.#table = undefined;
     this.#set(held, before.tom !== virtualTom);
     this.#followCr4(before.cr4, held.cr4);
   }

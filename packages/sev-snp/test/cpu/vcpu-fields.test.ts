@@ -1,4 +1,5 @@
-import { type PhysAddr, physAddr, virtAddr } from '@svsm/address';
+import { PAGE_SIZE, type PhysAddr, physAddr, virtAddr } from '@svsm/address';
+import { Tlb } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import { START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
@@ -64,4 +65,30 @@ test('options of an access count, also if the same access without them was allow
   const { vcpu } = world({}, {}, { nestedTlb: new NestedTlb() });
   for (let k = 0; k < 3; k += 1) vcpu.read(gvaOf(PAGE), 1);
   expect(codeOf(() => vcpu.read(gvaOf(PAGE), 1, { shadowStack: 'current' }))).toBe('UD');
+});
+
+test('the bit L of the code segment is a boolean', () => {
+  const { vcpu } = world();
+  const refusal = thrownBy(() => Object.assign(vcpu, { csL: 1 }));
+  expect(refusal).toMatchObject({ code: 'INVALID_ARGUMENT', details: { what: 'csL' } });
+});
+
+test('a page that both TLBs have allowed is out of reach in the middle of a lookup, too', () => {
+  const warm = gvaOf(PAGE);
+  const codes: unknown[] = [];
+  const tlb = new Tlb({
+    onStaleUse: () => {
+      try {
+        vcpu.read(warm, 1);
+      } catch (error) {
+        codes.push((error as { code?: unknown }).code);
+      }
+    },
+  });
+  const { vcpu } = world({}, {}, { tlb, nestedTlb: new NestedTlb() });
+  vcpu.read(gvaOf(2 * MiB), 1);
+  tlb.needsFlush(gvaOf(2 * MiB), PAGE_SIZE, 'a test');
+  for (let k = 0; k < 3; k += 1) vcpu.read(warm, 1);
+  vcpu.read(gvaOf(2 * MiB), 1);
+  expect(codes).toEqual(['BUSY']);
 });

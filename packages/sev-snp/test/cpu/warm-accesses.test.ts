@@ -4,6 +4,7 @@ import { Tlb } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
 import { GuestMmu } from '../../src/cpu/guest-mmu.ts';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
+import { ControlBit, type ControlRegister } from '../../src/cpu/vcpu-registers.ts';
 import type { Vmpl } from '../../src/formats/vmpl.ts';
 import { gvaOf, MiB, type World, world } from '../support/world.ts';
 
@@ -170,6 +171,28 @@ test('a write of 2 MiB, and a clear of 2 MiB that the host has as small pages, a
   expect(parts).toBeUndefined();
   expect(nestedPages).toBeGreaterThanOrEqual(512);
   expect(askedBy(it, () => it.vcpu.clear(gvaOf(PAGE), 2 * MiB)).rmp).toBeGreaterThanOrEqual(512);
+});
+
+test('a load that leaves the page table keeps it open, and each other load makes the next walk look at its root', () => {
+  const { controlRegisters } = cached().vcpu;
+  const { cr0, cr3, cr4, efer } = controlRegisters;
+  const { Cr0Wp, Cr4Smap, EferNxe } = ControlBit;
+  const loads: [ControlRegister, bigint, boolean][] = [
+    ['pkru', 0n, true],
+    ['cr0', cr0 & ~Cr0Wp, true],
+    ['cr3', cr3, true],
+    ['cr3', cr3 | 8n, false],
+    ['cr4', cr4 | Cr4Smap, false],
+    ['efer', efer & ~EferNxe, false],
+  ];
+  for (const [register, value, isOpen] of loads) {
+    const it = cached();
+    it.vcpu.read(gvaOf(PAGE), 1);
+    it.vcpu.load(register, value);
+    it.tlb.flushAll();
+    const { tables } = askedBy(it, () => it.vcpu.read(gvaOf(PAGE), 1));
+    expect(tables === 3, register).toBe(isOpen);
+  }
 });
 
 test('the first read in a page walks, and asks the RMP for each table and for the page', () => {
