@@ -822,3 +822,12 @@ describe('destroy', () => {
     refuses('BUS_ERROR', () => table.destroy());
   });
 });
+
+test('reports nothing again that an earlier change of a page table with a self-map has reported', () => {
+  make({ selfMap: 493 });
+  table.mapRegion(part(0, M2), physAddr(0), PtePreset.Data);
+  table.setSharedRegion(part(0, 0x1000)); // splits the large page
+  flushes = [];
+  table.setSharedRegion(part(0x1000, 0x1000));
+  expect(flushes).toEqual([[0x1000, 0x1000, 'setSharedRegion']]);
+});
