@@ -2,6 +2,7 @@ import { PAGE_SIZE, type PhysAddr, physAddr, virtAddr } from '@svsm/address';
 import { Tlb } from '@svsm/pagetable';
 import { expect, test } from 'vitest';
 import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
+import type { TranslationCache } from '../../src/cpu/translation-cache.ts';
 import { START_REGISTERS } from '../../src/cpu/vcpu-registers.ts';
 import { createVmsa, saveState } from '../../src/cpu/vcpu-state.ts';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
@@ -9,6 +10,9 @@ import { codeOf, gvaOf, MiB, spaOf, thrownBy, world } from '../support/world.ts'
 
 const UNMAPPED = virtAddr(0xffff_9000_0000_0000n);
 const PAGE = 4 * MiB;
+/** Pages that no cache by page number keeps in one place. */
+const WARM = gvaOf(PAGE);
+const OTHER = gvaOf(PAGE + PAGE_SIZE);
 
 test('a processor with a VMSA does not run before it is resumed, and one without always runs', () => {
   const it = world();
@@ -74,21 +78,28 @@ test('the bit L of the code segment is a boolean', () => {
 });
 
 test('a page that both TLBs have allowed is out of reach in the middle of a lookup, too', () => {
-  const warm = gvaOf(PAGE);
-  const codes: unknown[] = [];
-  const tlb = new Tlb({
-    onStaleUse: () => {
-      try {
-        vcpu.read(warm, 1);
-      } catch (error) {
-        codes.push((error as { code?: unknown }).code);
-      }
+  const plain = new Tlb();
+  let inLookup = (): void => {};
+  const tlb: TranslationCache = {
+    changes: 0,
+    lookup: (gva) => {
+      inLookup();
+      return plain.lookup(gva);
     },
-  });
+    insert: plain.insert.bind(plain),
+    flushPage: plain.flushPage.bind(plain),
+    flushAll: plain.flushAll.bind(plain),
+  };
+  const codes: unknown[] = [];
   const { vcpu } = world({}, {}, { tlb, nestedTlb: new NestedTlb() });
-  vcpu.read(gvaOf(2 * MiB), 1);
-  tlb.needsFlush(gvaOf(2 * MiB), PAGE_SIZE, 'a test');
-  for (let k = 0; k < 3; k += 1) vcpu.read(warm, 1);
-  vcpu.read(gvaOf(2 * MiB), 1);
+  for (let k = 0; k < 3; k += 1) for (const gva of [WARM, OTHER]) vcpu.read(gva, 1);
+  inLookup = () => {
+    try {
+      vcpu.read(WARM, 1);
+    } catch (error) {
+      codes.push((error as { code?: unknown }).code);
+    }
+  };
+  vcpu.read(OTHER, 1, {});
   expect(codes).toEqual(['BUSY']);
 });
