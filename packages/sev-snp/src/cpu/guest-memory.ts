@@ -70,7 +70,7 @@ export class GuestMemory implements PhysMemory {
   get heldEpoch(): number {
     const { machine, tlbGeneration } = this.#guest;
     const own = this.#nestedTlb?.changes ?? Number.NaN;
-    return own + tlbGeneration + machine.rmp.changes + machine.memory.epoch;
+    return own + tlbGeneration + machine.rmp.changes + machine.memory.epochOf(this.#guest.key);
   }
 
   #kindOf(write: boolean): RmpAccessKind {

@@ -5,6 +5,7 @@ import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { requireBytes, requireKey, requireWithin } from './access-arguments.ts';
 import { bytesAt, setBytesAt } from './frame-bytes.ts';
 import { FrameCounts } from './frame-counts.ts';
+import { MemoryEpochs } from './memory-epochs.ts';
 import { mix } from './mix.ts';
 import { RunMap } from './run-map.ts';
 
@@ -76,7 +77,7 @@ export class EncryptedMemory {
   /** The frames of DRAM with `isLent`. */
   readonly #lent: Set<number> = new Set();
   #keys = 0;
-  #epoch = 0;
+  readonly #epochs: MemoryEpochs = new MemoryEpochs();
 
   /**
    * Memory of `size` bytes, whose DRAM is zero. O(1).
@@ -95,9 +96,9 @@ export class EncryptedMemory {
     }
   }
 
-  /** A count that grows whenever another array, or other content, may stand for a frame. O(1). */
-  get epoch(): number {
-    return this.#epoch;
+  /** A count that grows whenever an array of {@link words} may no longer be what `key` sees. O(1). */
+  epochOf(key: MemoryKey): number {
+    return this.#epochs.of(key);
   }
 
   /** A new key. */
@@ -196,7 +197,7 @@ export class EncryptedMemory {
    */
   view(key: MemoryKey): PhysMemory {
     requireKey(key);
-    const epoch = (): number => this.#epoch;
+    const epoch = (): number => this.#epochs.of(key);
     return {
       get epoch() {
         return epoch();
@@ -224,8 +225,11 @@ export class EncryptedMemory {
     this.#require(frame);
     const cell = this.#cellOf(frame);
     const held = this.#frames.get(cell);
-    if (!this.#isPlain(held, cell, frame, key)) return this.#seenBy(frame, key);
-    if (held?.words === undefined) return new Uint32Array(WORDS);
+    if (!this.#isPlain(held, cell, frame, key) || held?.words === undefined) {
+      this.#epochs.addCopy(cell);
+      const words = this.#seenBy(frame, key);
+      return words === this.#zeros ? new Uint32Array(WORDS) : words;
+    }
     this.#lend(frame, held);
     return held.words;
   }
@@ -255,7 +259,7 @@ export class EncryptedMemory {
   aliasFrame(alias: number, target: number): void {
     this.#require(alias);
     this.#require(target);
-    this.#epoch += 1;
+    this.#epochs.end();
     // The target's own DRAM: an alias of an alias does not exist.
     if (alias !== target) this.#targets = (this.#targets ?? new Map()).set(alias, target);
     else if (this.#targets?.delete(alias) === true && this.#targets.size === 0) this.#targets = undefined;
@@ -271,11 +275,11 @@ export class EncryptedMemory {
   clear(frame: number, key: MemoryKey, count = 1): void {
     requireKey(key);
     this.requirePages(frame, count);
-    this.#epoch += 1;
     if (this.#targets !== undefined) {
       for (let k = frame; k < frame + count; k += 1) this.#clearCell(this.#cellOf(k), k, key);
       return;
     }
+    this.#epochs.noteCopies(frame, count);
     for (const cell of this.#heldIn(frame, count)) this.#clearCell(cell, cell, key);
     this.#zeroFor.set(frame, frame + count, key);
   }
@@ -291,9 +295,10 @@ export class EncryptedMemory {
     requireKey(from);
     requireKey(key);
     this.requirePages(frame, count);
-    this.#epoch += 1;
     this.revoke(frame, count);
-    if (this.#targets !== undefined) {
+    if (this.#targets === undefined) this.#epochs.noteCopies(frame, count);
+    else {
+      this.#epochs.end();
       for (let k = frame; k < frame + count; k += 1) this.#rekeyFrame(k, from, key);
       return;
     }
@@ -308,10 +313,13 @@ export class EncryptedMemory {
 
   #clearCell(cell: number, frame: number, key: MemoryKey): void {
     const held = this.#frames.get(cell);
+    this.#epochs.noteCopies(cell, 1);
     if (held?.isLent === true && this.#isPlain(held, cell, frame, key)) {
+      this.#epochs.noteWrite(cell, key, true);
       held.words?.fill(0);
       return;
     }
+    if (held?.isLent === true) this.#epochs.end();
     this.#lent.delete(cell);
     if (cell === frame || key === NO_KEY) {
       if (this.#frames.delete(cell)) this.#held.count(cell, -1);
@@ -367,11 +375,15 @@ export class EncryptedMemory {
   /** The frame with the words that `key` writes to: those of DRAM, which `key` has written last from now on. */
   #writtenBy(frame: number, key: MemoryKey): WrittenFrame {
     this.#require(frame);
-    this.#epoch += 1;
     const cell = this.#cellOf(frame);
     const held = this.#frames.get(cell);
     const isPlain = this.#isPlain(held, cell, frame, key);
-    if (isPlain && held?.words !== undefined) return held as WrittenFrame;
+    if (isPlain && held?.words !== undefined) {
+      this.#epochs.noteWrite(cell, key, held.isLent);
+      return held as WrittenFrame;
+    }
+    if (held?.isLent === true) this.#epochs.end();
+    else this.#epochs.noteCopies(cell, 1);
     // Somebody may hold the array: the frame gets another one.
     const words = held?.isLent === true ? held.words?.slice() : held?.words;
     const turned = words ?? new Uint32Array(WORDS);
@@ -404,7 +416,7 @@ export class EncryptedMemory {
   #revoke(cell: number): void {
     const held = this.#frames.get(cell);
     if (held?.isLent !== true) return;
-    this.#epoch += 1;
+    this.#epochs.end();
     held.words = held.words?.slice();
     held.isLent = false;
     this.#lent.delete(cell);

@@ -98,22 +98,63 @@ describe('rekey', () => {
 });
 
 describe('as memory of page tables', () => {
-  test('has an epoch that changes with every write', () => {
+  test('has an epoch that changes with every write to a frame whose words were given out', () => {
     const memory = new EncryptedMemory(0x10_0000);
     const view = memory.view(NO_KEY);
+    view.words(1, true);
     const epochs = [view.epoch];
     const actions = [
       () => view.words(1, true),
-      () => memory.write(at, secret, 1),
-      () => memory.rekey(1, NO_KEY, 1),
+      () => memory.writeFrame(1, 0, Uint8Array.of(1), NO_KEY),
+      () => memory.writeFrame(1, 0, Uint8Array.of(1), 1),
+      () => view.words(1, false),
+      () => memory.writeFrame(1, 0, Uint8Array.of(2), 1),
+      () => view.words(1, false),
+      () => memory.rekey(1, 1, 2),
     ];
     for (const action of actions) {
       action();
       epochs.push(view.epoch);
     }
-    expect(new Set(epochs).size).toBe(4);
-    view.words(1, false);
-    expect(view.epoch).toBe(epochs[3]);
+    // A read does not count.
+    expect(epochs.map((epoch) => epochs.indexOf(epoch))).toEqual([0, 1, 2, 3, 3, 5, 5, 7]);
+  });
+
+  test('keeps its epoch while others write frames that nobody has looked at, or that another key has', () => {
+    const memory = new EncryptedMemory(0x10_0000);
+    const [view, other] = [memory.view(NO_KEY), memory.view(1)];
+    view.words(1, true);
+    other.words(2, true);
+    const { epoch } = view;
+    memory.writeFrame(3, 0, Uint8Array.of(1), NO_KEY);
+    memory.writeFrame(3, 0, Uint8Array.of(1), 1);
+    memory.clear(4, 1, 2);
+    memory.rekey(6, NO_KEY, 1, 2);
+    const before = other.epoch;
+    other.words(2, true)[0] = 5;
+    expect(view.epoch).toBe(epoch);
+    expect(other.epoch).toBeGreaterThan(before);
+  });
+
+  test('begins an epoch when a frame is cleared of which an alias has given out a copy', () => {
+    const memory = new EncryptedMemory(0x10_0000);
+    const view = memory.view(1);
+    memory.writeFrame(2, 0, Uint8Array.of(1), 1);
+    memory.aliasFrame(3, 2);
+    view.words(3, false);
+    const { epoch } = view;
+    memory.clear(2, 1);
+    expect(view.epoch).toBeGreaterThan(epoch);
+  });
+
+  test('begins an epoch when more copies are out than it remembers', () => {
+    const memory = new EncryptedMemory(4100 * 0x1000);
+    const view = memory.view(NO_KEY);
+    const { epoch } = view;
+    for (let frame = 0; frame < 4096; frame += 1) view.words(frame, false);
+    expect(view.epoch).toBe(epoch);
+    view.words(4096, false);
+    expect(view.epoch).toBeGreaterThan(epoch);
   });
 
   test('returns the same array for reads after a write', () => {
