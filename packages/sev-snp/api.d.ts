@@ -1182,7 +1182,7 @@ export type EncodeErrorCode = CodeOf<'announceSvsm' | 'encodeSecretsPage' | 'cpu
 export declare class EncryptedMemory {
     readonly size: bigint;
     constructor(size: Bytes, seed?: number);
-    get epoch(): number;
+    epochOf(key: MemoryKey): number;
     createKey(): MemoryKey;
     read(spa: SysPhysAddr, length: number, key: MemoryKey): Uint8Array;
     readInto(spa: SysPhysAddr, bytes: Uint8Array, key: MemoryKey): void;
@@ -1686,7 +1686,10 @@ export interface GuestOptions {
 }
 
 // ., ./svsm
-export type GuestPageAccess = <T>(gpa: PhysAddr, size: RmpPageSize, use: (gva: VirtAddr) => T) => T;
+export interface GuestPageAccess {
+    <T>(gpa: PhysAddr, size: RmpPageSize, use: (gva: VirtAddr) => T): T;
+    readonly run?: <T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T) => T;
+}
 
 // ., ./cpu
 export interface GuestPageFault {

@@ -1,5 +1,5 @@
-import { PageSize } from '@svsm/address';
-import type { GuestPageAccess } from '@svsm/sev-snp';
+import { PageSize, type PhysAddr, type VirtAddr } from '@svsm/address';
+import type { GuestPageAccess, RmpPageSize } from '@svsm/sev-snp';
 import type { PerCpu } from '../cpu/per-cpu.ts';
 import {
   requireFunction,
@@ -46,11 +46,17 @@ export class GuestWindow implements Disposable {
       this.#small.release();
       throw error;
     }
-    this.access = (gpa, size, use) => {
+    const access = <T>(gpa: PhysAddr, size: RmpPageSize, use: (gva: VirtAddr) => T): T => {
       requireOneOf('the page size', size, SIZES);
       requireFunction('use', use);
       return (size === PageSize.Huge ? this.#huge : this.#small).with(gpa, use);
     };
+    const run = <T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T): T => {
+      requireInteger('the number of pages', count, 1);
+      requireFunction('use', use);
+      return this.#huge.withRun(gpa, count, use);
+    };
+    this.access = Object.assign(access, { run });
   }
 
   /** Flushes what has been used, and gives the addresses back. The window cannot be used any more. */

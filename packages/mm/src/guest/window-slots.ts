@@ -6,7 +6,7 @@ import { MmError } from '../formats/mm-error.ts';
 
 /** The addresses of a {@link WindowSlots}, and how they are mapped. */
 export interface WindowPlace {
-  readonly mapper: Pick<PageMapper, 'map4k' | 'unmap4k' | 'map2m' | 'unmap2m'>;
+  readonly mapper: Pick<PageMapper, 'map4k' | 'unmap4k' | 'map2m' | 'unmap2m' | 'mapRegion' | 'unmapRegion'>;
   readonly range: VirtualRange;
   /** Drops translations of the processor that uses the addresses. */
   readonly flush: (region: MemoryRegion<VirtAddr>, pageSize: PageSize) => void;
@@ -20,6 +20,8 @@ export class WindowSlots {
   /** The addresses. */
   readonly region: MemoryRegion<VirtAddr>;
   readonly #place: WindowPlace;
+  /** All addresses, ascending. */
+  readonly #pages: readonly VirtAddr[];
   /** Addresses that no TLB holds. */
   #clean: VirtAddr[];
   /** Addresses that have been used since the last flush. */
@@ -29,7 +31,8 @@ export class WindowSlots {
   constructor(place: WindowPlace, slots: number) {
     this.#place = place;
     this.region = place.range.allocate(slots);
-    this.#clean = [...this.region.iterPages(place.range.pageSize)].reverse();
+    this.#pages = [...this.region.iterPages(place.range.pageSize)];
+    this.#clean = [...this.#pages].reverse();
   }
 
   /**
@@ -51,6 +54,30 @@ export class WindowSlots {
     } finally {
       this.#used.push(page);
       this.#unmap(page);
+    }
+  }
+
+  /**
+   * Maps `count` consecutive pages, private and writable, runs `use` with the first address, and unmaps them.
+   *
+   * @throws MmError `NO_VIRTUAL_RANGE` if there are fewer addresses, or one is in use; PageTableError as `mapRegion`; the errors of the
+   *   flush, and of `use`
+   */
+  withRun<T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T): T {
+    const { mapper, range } = this.#place;
+    const { pageSize } = range;
+    const isFree = this.#clean.length + this.#used.length === this.#pages.length;
+    if (!isFree || count > this.#pages.length) throw this.#noRoom(count);
+    this.#flush();
+    const first = this.#pages[0]!;
+    const region = MemoryRegion.unchecked(this.region.kind, first, BigInt(count) * BigInt(pageSize));
+    mapper.mapRegion(region, gpa, PtePreset.Data, { pageSize });
+    this.#clean = this.#pages.slice(count).reverse();
+    try {
+      return use(first);
+    } finally {
+      this.#used.push(...this.#pages.slice(0, count));
+      mapper.unmapRegion(region, { allowHoles: true });
     }
   }
 
@@ -83,8 +110,12 @@ export class WindowSlots {
     this.#flush();
     const again = this.#clean.pop();
     if (again !== undefined) return again;
+    throw this.#noRoom(1);
+  }
+
+  #noRoom(pages: number): MmError<'NO_VIRTUAL_RANGE'> {
     const { pageSize, region } = this.#place.range;
-    throw new MmError('NO_VIRTUAL_RANGE', { pages: 1, alignment: pageSize, range: String(region) });
+    return new MmError('NO_VIRTUAL_RANGE', { pages, alignment: pageSize, range: String(region) });
   }
 
   #flush(): void {

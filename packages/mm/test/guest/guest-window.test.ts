@@ -97,6 +97,67 @@ describe('GuestWindow', () => {
     expect(stale).toEqual([]);
   });
 
+  test('maps consecutive pages of 2 MiB at consecutive addresses, each by one entry, and unmaps them', () => {
+    const { cpu, window, flushes, stale } = setUp({ huge: 4 });
+    const run = window.access.run!;
+    const before = flushes();
+    const first = run(physAddr(GUEST), 3, (gva) => {
+      for (let k = 0n; k < 3n; k += 1n) {
+        const at = (gva + k * 0x20_0000n) as VirtAddr;
+        expect(cpu.pageTable.lookup(at)).toMatchObject({
+          frame: BigInt(GUEST) + k * 0x20_0000n,
+          size: PageSize.Huge,
+          shared: false,
+          writable: true,
+        });
+        cpu.vcpu.read(at, 1);
+      }
+      expect(cpu.pageTable.lookup((gva + 3n * 0x20_0000n) as VirtAddr)).toBeUndefined();
+      return gva;
+    });
+    for (let k = 0n; k < 3n; k += 1n) {
+      expect(cpu.pageTable.lookup((first + k * 0x20_0000n) as VirtAddr)).toBeUndefined();
+    }
+    expect(flushes()).toBe(before);
+    expect(run(physAddr(GUEST), 4, (gva) => cpu.vcpu.read(gva, 1)[0])).toBe(0);
+    expect(flushes()).toBe(before + 1);
+    expect(stale).toEqual([]);
+  });
+
+  test('refuses a run while a page of 2 MiB is mapped, or of more pages than it has addresses', () => {
+    const { window } = setUp({ huge: 4 });
+    const run = window.access.run!;
+    const one = (use: () => void): void => window.access(physAddr(GUEST), PageSize.Huge, use);
+    expect(() => one(() => run(physAddr(GUEST), 2, () => {}))).toThrow('NO_VIRTUAL_RANGE');
+    expect(() => run(physAddr(GUEST), 2, () => run(physAddr(GUEST), 2, () => {}))).toThrow(
+      'NO_VIRTUAL_RANGE',
+    );
+    expect(() => run(physAddr(GUEST), 5, () => {})).toThrow('NO_VIRTUAL_RANGE');
+    expect(run(physAddr(GUEST), 2, () => 'mapped')).toBe('mapped');
+    // The addresses above a run are there for single pages.
+    expect(() => run(physAddr(GUEST), 3, () => one(() => {}))).not.toThrow();
+    expect(() => run(physAddr(GUEST), 4, () => one(() => {}))).toThrow('NO_VIRTUAL_RANGE');
+    expect(() => run(physAddr(GUEST), 0, () => {})).toThrow('INVALID_ARGUMENT');
+    expect(() => run(physAddr(GUEST), 2, 5 as never)).toThrow('INVALID_ARGUMENT');
+  });
+
+  test('a run that cannot be mapped, or whose use throws, leaves nothing mapped and all addresses', () => {
+    const { cpu, window } = setUp({ huge: 2 });
+    const run = window.access.run!;
+    expect(() => run(physAddr(2n ** 51n), 2, () => {})).toThrow('OUTSIDE_PHYSICAL_RANGE');
+    let at: VirtAddr | undefined;
+    const fails = (gva: VirtAddr): never => {
+      at = gva;
+      cpu.part.unmap2m(gva);
+      throw new Error('use');
+    };
+    expect(() => run(physAddr(GUEST), 2, fails)).toThrow('use');
+    for (const gva of [at!, (at! + 0x20_0000n) as VirtAddr]) {
+      expect(cpu.pageTable.lookup(gva)).toBeUndefined();
+    }
+    expect(run(physAddr(GUEST), 2, () => 'mapped')).toBe('mapped');
+  });
+
   test('gives its addresses back when it is disposed of, or cannot be made', () => {
     const { svsm, cpu, window, use } = setUp();
     expect([cpu.temp4k.allocations, cpu.temp2m.allocations]).toEqual([1, 1]);

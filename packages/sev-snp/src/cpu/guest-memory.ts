@@ -19,8 +19,6 @@ export interface GuestMemoryUser extends Privilege {
  * RMP checks and the guest's key. The page tables of a guest lie in it.
  */
 export class GuestMemory implements PhysMemory {
-  // Host and RMP can change the memory at any time.
-  readonly epoch: number = Number.NaN;
   readonly #guest: GuestContext;
   readonly #user: GuestMemoryUser;
   /** Whether the walk of the processor accesses it; else software reads or writes. */
@@ -32,6 +30,17 @@ export class GuestMemory implements PhysMemory {
     this.#user = user;
     this.#isWalk = isWalk;
     this.#nestedTlb = nestedTlb;
+  }
+
+  /**
+   * A count that grows whenever {@link heldWords} may answer differently. `NaN` without a nested TLB: then the hypervisor's tables
+   * and the RMP decide on each access anew. The sum of counts that only grow is the same only if each of them is.
+   */
+  get epoch(): number {
+    const tlb = this.#nestedTlb;
+    if (tlb === undefined) return Number.NaN;
+    const { machine, tlbGeneration, key } = this.#guest;
+    return tlb.changes + tlbGeneration + machine.rmp.changes + machine.memory.epochOf(key);
   }
 
   /**
@@ -61,16 +70,6 @@ export class GuestMemory implements PhysMemory {
     const { vmpl, cpl } = this.#user;
     const held = tlb.frameOf(this.#guest, vmpl, frame, accessBit(this.#kindOf(write), true, cpl));
     return held < 0 ? undefined : this.#wordsOf(held, write);
-  }
-
-  /**
-   * A count that grows whenever {@link heldWords} may answer differently. `NaN` without a nested TLB: then the hypervisor's tables
-   * and the RMP decide on each access anew. The sum of counts that only grow is the same only if each of them is.
-   */
-  get heldEpoch(): number {
-    const { machine, tlbGeneration } = this.#guest;
-    const own = this.#nestedTlb?.changes ?? Number.NaN;
-    return own + tlbGeneration + machine.rmp.changes + machine.memory.epochOf(this.#guest.key);
   }
 
   #kindOf(write: boolean): RmpAccessKind {
@@ -103,7 +102,7 @@ export function softwareMemory(
   const walk = (frame: number, write: boolean): Uint32Array => run(() => data.words(frame, write));
   return {
     get epoch() {
-      return isRunning() ? data.heldEpoch : Number.NaN;
+      return isRunning() ? data.epoch : Number.NaN;
     },
     words: (frame, write) => (isRunning() ? data.heldWords(frame, write) : undefined) ?? walk(frame, write),
     wordOffset: () => 0,

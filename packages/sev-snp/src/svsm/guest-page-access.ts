@@ -17,7 +17,15 @@ import { SnpError } from '../formats/snp-error.ts';
  *   it throws after `use` has ended goes on to the caller of the SVSM: what `use` did is undone, or the records say that it is
  *   done.
  */
-export type GuestPageAccess = <T>(gpa: PhysAddr, size: RmpPageSize, use: (gva: VirtAddr) => T) => T;
+export interface GuestPageAccess {
+  <T>(gpa: PhysAddr, size: RmpPageSize, use: (gva: VirtAddr) => T): T;
+  /**
+   * As the function itself, of `count` consecutive pages of 2 MiB from `gpa` on: it maps them at consecutive virtual addresses, each
+   * by one entry. `use` gets the first address. The SVSM calls it for pages that a list validates one after the other, while nothing
+   * but pages of 4 KiB is mapped for the call. If it throws before it has called `use`, the pages are mapped one by one.
+   */
+  readonly run?: <T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T) => T;
+}
 
 /**
  * The access of an SVSM that maps all memory of the guest permanently.

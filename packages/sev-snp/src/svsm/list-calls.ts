@@ -12,7 +12,7 @@ import type { Vmpl } from '../formats/vmpl.ts';
 import { pageRegion } from '../guest/validated-pages.ts';
 import { FlushBatch } from './flush-batch.ts';
 import { levelsWithout, rightsBefore } from './page-rights.ts';
-import { requireAligned, type SvsmCallContext, using, usingPage } from './svsm-call-context.ts';
+import { requireAligned, type SvsmCallContext, tryUsingRun, using, usingPage } from './svsm-call-context.ts';
 import { attempt, isDone, SvsmRefusal } from './svsm-refusal.ts';
 
 /** SVSM_CORE_PVALIDATE (AMD document 58019, §6.2). O(entries). */
@@ -136,11 +136,20 @@ function eachEntry(
     let next = first;
     const batch = new FlushBatch(call);
     try {
-      for (; next < end; next += 1) {
+      const step = (): void => {
         // A list that takes away the page in which it lies ends there.
         if (call.state.owns(page) || !call.state.validated.has(page))
           throw new SvsmRefusal(SvsmResult.InvalidAddress);
         process(entries[next - first]!, batch);
+        next += 1;
+      };
+      while (next < end) {
+        const stop = next + runLength(entries, next - first);
+        const isRun = stop > next + 1;
+        const steps = (): void => {
+          while (next < stop) step();
+        };
+        if (!isRun || !tryUsingRun(call, entries[next - first]!.gpa, stop - next, steps)) step();
       }
     } finally {
       try {
@@ -155,6 +164,22 @@ function eachEntry(
     return next === count ? SvsmResult.Success : SvsmResult.Incomplete;
   });
 }
+
+/** The number of entries from one on that validate consecutive pages of 2 MiB: they are mapped at once. */
+function runLength(entries: readonly SvsmListEntry[], at: number): number {
+  const start = entries[at]!.gpa;
+  if (start % HUGE !== 0n) return 1;
+  let gpa: bigint = start;
+  let end = at;
+  for (; end < entries.length; end += 1) {
+    const entry = entries[end]!;
+    if (entry.gpa !== gpa || !entry.validate || entry.reserved !== 0 || entry.size !== 1) break;
+    gpa += HUGE;
+  }
+  return Math.max(end - at, 1);
+}
+
+const HUGE = BigInt(PageSize.Huge);
 
 /** The entries of a list from `first` to `end`, exclusive, read at once: what the guest changes later is not seen. */
 function entriesAt(call: SvsmCallContext, list: bigint, first: number, end: number): SvsmListEntry[] {

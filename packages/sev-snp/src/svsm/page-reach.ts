@@ -2,16 +2,17 @@ import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address
 import { executedBefore } from '../cpu/executed.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import { SnpError } from '../formats/snp-error.ts';
+import { isSnpError, SnpError } from '../formats/snp-error.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { isSnpFault } from '../rmp/snp-fault.ts';
 import type { GuestPageAccess } from './guest-page-access.ts';
 import { SvsmRefusal } from './svsm-refusal.ts';
 
-/** A page that is mapped at the moment. */
-interface HeldPage {
+/** Pages of one size that are mapped at the moment. */
+interface HeldPages {
   readonly gpa: bigint;
   readonly size: RmpPageSize;
+  readonly bytes: number;
   readonly gva: VirtAddr;
 }
 
@@ -54,7 +55,7 @@ export function instruction<T>(vcpu: Vcpu, execute: () => T, onExecuted: (answer
 export class PageReach {
   readonly #access: GuestPageAccess;
   /** The pages that are mapped: few. */
-  readonly #held: HeldPage[] = [];
+  readonly #held: HeldPages[] = [];
 
   constructor(access: GuestPageAccess) {
     this.#access = access;
@@ -67,7 +68,11 @@ export class PageReach {
       return refusing(step, gpa === held.gpa ? held.gva : ((held.gva + gpa - held.gpa) as VirtAddr));
     }
     const offset = gpa & (size === PageSize.Huge ? OFFSET_2M : OFFSET_4K);
-    return this.#map(gpa - offset, size, (gva) => refusing(step, (gva + offset) as VirtAddr));
+    const page = (gpa - offset) as PhysAddr;
+    return mapped(
+      (use) => this.#access(page, size, use),
+      (gva) => refusing(step, (gva + offset) as VirtAddr),
+    );
   }
 
   /**
@@ -79,54 +84,83 @@ export class PageReach {
   holding<T>(gpa: bigint, size: RmpPageSize, steps: () => T): T {
     const page = gpa & ~(size === PageSize.Huge ? OFFSET_2M : OFFSET_4K);
     if (this.#heldFor(page, size) !== undefined) return steps();
-    return this.#map(page, size, (gva) => {
-      const held = { gpa: page, size, gva };
-      this.#held.push(held);
-      try {
-        return steps();
-      } finally {
-        this.#held.splice(this.#held.indexOf(held), 1);
-      }
-    });
+    return mapped(
+      (use) => this.#access(page as PhysAddr, size, use),
+      (gva) => this.#while({ gpa: page, size, bytes: size, gva }, steps),
+    );
   }
 
-  /** The page that is mapped and has all of the page of `size` around `gpa`. */
-  #heldFor(gpa: bigint, size: RmpPageSize): HeldPage | undefined {
+  /**
+   * As {@link holding}, of consecutive pages of 2 MiB, if the access can map them at once. Returns whether it has run the steps.
+   *
+   * @throws the errors of the steps, and of unmapping
+   */
+  tryHoldingRun(gpa: PhysAddr, count: number, steps: () => void): boolean {
+    const { run } = this.#access;
+    if (run === undefined) return false;
+    let isMapped = false;
+    try {
+      mapped<void>(
+        (use) => run(gpa, count, use),
+        (gva) => {
+          isMapped = true;
+          this.#while({ gpa, size: PageSize.Huge, bytes: count * PageSize.Huge, gva }, steps);
+        },
+      );
+      return true;
+    } catch (error) {
+      if (isMapped || isSnpError(error, 'INVALID_ARGUMENT')) throw error;
+      return false;
+    }
+  }
+
+  #while<T>(held: HeldPages, steps: () => T): T {
+    this.#held.push(held);
+    try {
+      return steps();
+    } finally {
+      this.#held.splice(this.#held.indexOf(held), 1);
+    }
+  }
+
+  /** The pages that are mapped and have all of the page of `size` around `gpa`. */
+  #heldFor(gpa: bigint, size: RmpPageSize): HeldPages | undefined {
     for (let k = 0; k < this.#held.length; k += 1) {
       const held = this.#held[k]!;
       if (size > held.size) continue;
-      if (gpa === held.gpa || (gpa >= held.gpa && gpa - held.gpa < held.size)) return held;
+      if (gpa === held.gpa || (gpa >= held.gpa && gpa - held.gpa < held.bytes)) return held;
     }
     return undefined;
   }
+}
 
-  #map<T>(page: bigint, size: RmpPageSize, use: (gva: VirtAddr) => T): T {
-    let state: 'open' | 'used' | 'failed' = 'open';
-    let value: T | undefined;
-    let failure: unknown;
-    const once = (gva: VirtAddr): T => {
-      if (state !== 'open') throw unusable('again');
-      try {
-        value = use(gva);
-        state = 'used';
-        return value;
-      } catch (error) {
-        state = 'failed';
-        failure = error;
-        throw error;
-      }
-    };
-    const now = (): typeof state => state;
+/** The result of `use`, which `map` calls once while pages are mapped. @throws SvsmRefusal if they cannot be mapped */
+function mapped<T>(map: (use: (gva: VirtAddr) => T) => unknown, use: (gva: VirtAddr) => T): T {
+  let state: 'open' | 'used' | 'failed' = 'open';
+  let value: T | undefined;
+  let failure: unknown;
+  const once = (gva: VirtAddr): T => {
+    if (state !== 'open') throw unusable('again');
     try {
-      this.#access(page as PhysAddr, size, once);
+      value = use(gva);
+      state = 'used';
+      return value;
     } catch (error) {
-      if (now() === 'used') throw error;
-      if (now() === 'open') throw refused(error);
+      state = 'failed';
+      failure = error;
+      throw error;
     }
-    if (now() === 'failed') throw failure;
-    if (now() === 'open') throw unusable('never');
-    return value as T;
+  };
+  const now = (): typeof state => state;
+  try {
+    map(once);
+  } catch (error) {
+    if (now() === 'used') throw error;
+    if (now() === 'open') throw refused(error);
   }
+  if (now() === 'failed') throw failure;
+  if (now() === 'open') throw unusable('never');
+  return value as T;
 }
 
 /** The size of the page in which `length` bytes from `gpa` on lie. */

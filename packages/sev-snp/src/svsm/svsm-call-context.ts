@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type PhysAddr } from '@svsm/address';
+import { PAGE_SIZE, PageSize, type PhysAddr } from '@svsm/address';
 import type { Assumptions } from '../formats/assumptions.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import type { GuestPages } from './guest-pages.ts';
@@ -50,6 +50,25 @@ export function usingPage<T>(call: Operation, gpa: bigint, bytes: number, use: P
   const end = call.state.claim(call, gpa, bytes, use);
   try {
     return call.memory.reach.holding(gpa, pageSizeOf(bytes), action);
+  } finally {
+    end();
+  }
+}
+
+/**
+ * {@link using} of consecutive pages of 2 MiB, if all of them can be claimed, and mapped at once. Returns whether `action` has run;
+ * if not, they are used one by one, which finds the page that is refused.
+ */
+export function tryUsingRun(call: Operation, gpa: PhysAddr, count: number, action: () => void): boolean {
+  let end: () => void;
+  try {
+    end = call.state.claim(call, gpa, count * PageSize.Huge, 'change');
+  } catch (error) {
+    if (error instanceof SvsmRefusal) return false;
+    throw error;
+  }
+  try {
+    return call.memory.reach.tryHoldingRun(gpa, count, action);
   } finally {
     end();
   }

@@ -42,16 +42,20 @@ export function accessOf(vcpu: Vcpu, table: PageTable): GuestPageAccess {
   return new Window(vcpu, table, windows % 2).access;
 }
 
-/** A guest of 8 MiB: an SVSM in the first 2 MiB, at VMPL0, and an operating system at VMPL2 with the rest. */
+/**
+ * A guest of 8 MiB, or of `size`: an SVSM in the first 2 MiB, at VMPL0, and an operating system at VMPL2 with the rest. Its first
+ * processor reaches pages by `access`, if that is given.
+ */
 export function svsmWorld(
   options: Partial<SvsmStateOptions> = {},
   machine: Partial<SnpMachineOptions> = {},
+  { size = 8 * MiB, access }: { readonly size?: number; readonly access?: GuestPageAccess } = {},
 ): SvsmWorld {
-  const it = world(machine);
+  const it = world(machine, { size });
   const own = [physRegion(physAddr(0), OWN_END)];
   const state = new SvsmState({ memory: it.guest.memory, own, ...options });
-  const svsm = state.on(it.vcpu, accessOf(it.vcpu, it.table));
-  for (let gpa = OWN_END; gpa < 8 * MiB; gpa += 2 * MiB) {
+  const svsm = state.on(it.vcpu, access ?? accessOf(it.vcpu, it.table));
+  for (let gpa = OWN_END; gpa < size; gpa += 2 * MiB) {
     for (const vmpl of [1, 2]) {
       it.vcpu.rmpadjust(gvaOf(gpa), PageSize.Huge, { vmpl, permissions: 0xf });
     }
