@@ -1,4 +1,4 @@
-import type { PageSize, VirtAddr } from '@svsm/address';
+import { PageSize, type VirtAddr } from '@svsm/address';
 import { ANY, BOOLEAN, Fields, FUNCTION, oneOf, optional, REGISTER } from '../entry/fields.ts';
 import { PageTableError } from '../entry/page-table-error.ts';
 import type { TlbEntry } from './tlb-space.ts';
@@ -107,4 +107,17 @@ export const INVLPGB_CONTEXT: Fields = /* @__PURE__ */ new Fields(
 /** @throws PageTableError `INVALID_FLUSH` */
 export function requireBoolean(field: string, value: boolean): void {
   if (typeof value !== 'boolean') throw invalidFlush(field, value, 'pass true or false');
+}
+
+/** ECX[15:0] of INVLPGB counts the pages after the first (AMD64 APM vol. 3, INVLPGB). */
+const MAX_FLUSH_PAGES = 0x1_0000;
+
+/** @throws PageTableError `INVALID_FLUSH` unless INVLPGB can name so many pages, so far apart */
+export function requireFlushCount(pages: number, stride: number): void {
+  if (!Number.isInteger(pages) || pages < 0 || pages > MAX_FLUSH_PAGES) {
+    throw invalidFlush('pages', pages, `pass an integer from 0 to ${MAX_FLUSH_PAGES}`);
+  }
+  if (stride !== PageSize.Regular && stride !== PageSize.Huge) {
+    throw invalidFlush('stride', stride, 'pass PageSize.Regular or PageSize.Huge');
+  }
 }

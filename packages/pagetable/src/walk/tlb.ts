@@ -7,6 +7,7 @@ import { PteFlags } from '../entry/pte-flags.ts';
 import { frameAddress } from '../entry/words.ts';
 import { ALL_PCIDS, FlushDebts } from './flush-debts.ts';
 import { noteTlb } from './is-tlb.ts';
+import { ALL_PAGES, runsOf } from './page-runs.ts';
 import type { TlbListener } from './tlb-listener.ts';
 import {
   CR3_LOAD,
@@ -14,16 +15,12 @@ import {
   type FlushRange,
   invalidFlush as invalid,
   requireBoolean,
+  requireFlushCount,
   TLB_OPTIONS,
   type TlbOptions,
 } from './tlb-options.ts';
 import { type TlbEntry, TlbSpace } from './tlb-space.ts';
 import { type MappedPage, requirePage } from './walk.ts';
-
-/** ECX[15:0] of INVLPGB counts the pages after the first (AMD64 APM vol. 3, INVLPGB). */
-const MAX_FLUSH_PAGES = 0x1_0000;
-/** The number of pages in 64 bits of addresses. */
-const ALL_PAGES = 2 ** 52;
 
 /**
  * A model of a TLB. It keeps a translation until it is flushed, as hardware may (AMD64 APM vol. 2, §5.5.2). Passed to a
@@ -218,12 +215,7 @@ export class Tlb implements TlbListener {
     if (start !== undefined && !this.#kind.isAddress(start)) {
       throw invalid('start', start, 'pass a canonical address');
     }
-    if (!Number.isInteger(pages) || pages < 0 || pages > MAX_FLUSH_PAGES) {
-      throw invalid('pages', pages, `pass an integer from 0 to ${MAX_FLUSH_PAGES}`);
-    }
-    if (stride !== PageSize.Regular && stride !== PageSize.Huge) {
-      throw invalid('stride', stride, 'pass PageSize.Regular or PageSize.Huge');
-    }
+    requireFlushCount(pages, stride);
     if (pcid !== undefined) this.#requirePcid(pcid);
     const step = stride / PageSize.Regular;
     for (const space of this.#spacesOf(pcid ?? ALL_PCIDS, includeGlobal)) {
@@ -453,14 +445,4 @@ export class Tlb implements TlbListener {
     const low = lowOf(vaddr, this);
     return (highOf() >>> 0) * 0x10_0000 + (low >>> 12);
   }
-}
-
-/** The runs of a flush of `count` pages, `step` apart, as first page and count: after the last page of all comes page 0. */
-function runsOf(first: number, count: number, step: number): [first: number, count: number][] {
-  const fitting = Math.min(count, Math.ceil((ALL_PAGES - first) / step));
-  if (fitting === count) return [[first, count]];
-  return [
-    [first, fitting],
-    [(first + fitting * step) % ALL_PAGES, count - fitting],
-  ];
 }

@@ -1,9 +1,15 @@
 import { PAGE_SIZE, type VirtAddr } from '@svsm/address';
 import type { AccessKind } from '@svsm/pagetable';
+import type { Vmpl } from '../formats/vmpl.ts';
+import { cachedFrame } from './cached-frame.ts';
 import type { GuestMmu } from './guest-mmu.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { GuestContext } from './platform.ts';
 import type { TranslationCache } from './translation-cache.ts';
+import type { DataAccessOptions } from './vcpu-options.ts';
+
+/** The options of an ordinary access. */
+export const NO_OPTIONS: DataAccessOptions = {};
 
 const FIRST_SLOTS = 64;
 const MAX_SLOTS = 4096;
@@ -15,6 +21,7 @@ const HALVES = new Uint32Array(CELL.buffer);
 /** What the answers of a {@link FrameCache} depend on. */
 export interface FrameSources {
   readonly guest: GuestContext;
+  readonly vmpl: Vmpl;
   readonly mmu: GuestMmu;
   readonly tlb: TranslationCache | undefined;
   readonly nestedTlb: NestedTlb | undefined;
@@ -39,6 +46,16 @@ export class FrameCache {
 
   constructor(sources: FrameSources) {
     this.#sources = sources;
+  }
+
+  /** The frame of an access without options: as {@link cachedFrame} finds it, or -1. @throws as {@link find} */
+  frameOf(gva: VirtAddr, length: number, kind: AccessKind, nestedTlb: NestedTlb): number {
+    const held = this.find(gva, length, kind);
+    if (held >= 0) return held;
+    const { changes } = this;
+    const frame = cachedFrame(this.#sources, this.#sources.mmu, nestedTlb, gva, length, kind, NO_OPTIONS);
+    if (frame >= 0) this.keep(gva, kind, frame, changes);
+    return frame;
   }
 
   /**

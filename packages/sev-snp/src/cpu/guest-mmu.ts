@@ -1,12 +1,4 @@
-import {
-  describeValue,
-  PageSize,
-  type PhysAddr,
-  pageNumber,
-  Virt,
-  Virt57,
-  type VirtAddr,
-} from '@svsm/address';
+import { describeValue, type PhysAddr, pageNumber, Virt, Virt57, type VirtAddr } from '@svsm/address';
 import {
   type AccessKind,
   type AccessOptions,
@@ -30,7 +22,7 @@ import { SnpFault } from '../rmp/snp-fault.ts';
 import { shadowStackMode } from './guest-access.ts';
 import { GuestMemory, type GuestMemoryUser } from './guest-memory.ts';
 import type { NestedTlb } from './nested-tlb.ts';
-import { physicalPage } from './physical-page.ts';
+import { offsetIn, physicalPage } from './physical-page.ts';
 import type { GuestContext } from './platform.ts';
 import {
   type CacheOwner,
@@ -437,12 +429,6 @@ export class GuestMmu implements GuestMemoryUser {
       globalPages: (cr4 & ControlBit.Cr4Pge) !== 0n,
     });
   }
-}
-
-/** The offset of an address in its page. Constants: to make a bigint of each size takes longer than the rest. */
-function offsetIn(gva: VirtAddr, size: PageSize): bigint {
-  if (size === PageSize.Regular) return gva & 0xfffn;
-  return gva & (size === PageSize.Huge ? 0x1f_ffffn : 0x3fff_ffffn);
 }
 
 function is32Bit(address: bigint): boolean {

@@ -1,6 +1,7 @@
 import { PAGE_SIZE, PAGE_SIZE_2M, PageSize, pageNumber, type VirtAddr } from '@svsm/address';
 import type { AccessKind } from '@svsm/pagetable';
 import { requireInteger } from '../formats/arguments.ts';
+import { bytesOfInteger, integerOf } from '../formats/byte-fields.ts';
 import type { SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { NO_KEY } from '../memory/encrypted-memory.ts';
 import { isOnePiece, piecesOf, startOfAccess } from './access-pieces.ts';
@@ -155,6 +156,13 @@ export function exchangeBytes(
   const before = memory.read(spa, length, key);
   memory.write(spa, next(before), key);
   return before;
+}
+
+/** Writes 8 bytes if `expected` was there, as {@link exchangeBytes}. Returns what was there. */
+export function exchangeQword(path: AccessPath, gva: VirtAddr, expected: bigint, value: bigint): bigint {
+  const next = (before: Uint8Array): Uint8Array =>
+    integerOf(before) === expected ? bytesOfInteger(value, 8) : before;
+  return integerOf(exchangeBytes(path, gva, 8, next));
 }
 
 /** Writes zeros, as {@link storeBytes}. @throws SnpError `INVALID_ARGUMENT` if `length` is not an integer from 0 on */

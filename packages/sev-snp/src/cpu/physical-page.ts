@@ -17,3 +17,9 @@ export function physicalPage(linear: VirtAddr): MappedPage {
     shadowStack: false,
   };
 }
+
+/** The offset of an address in its page. Constants: to make a bigint of each size takes longer than the rest. */
+export function offsetIn(gva: VirtAddr, size: PageSize): bigint {
+  if (size === PageSize.Regular) return gva & 0xfffn;
+  return gva & (size === PageSize.Huge ? 0x1f_ffffn : 0x3fff_ffffn);
+}

@@ -2,7 +2,7 @@ import { pageOffset, showInConsoles, type VirtAddr } from '@svsm/address';
 import type { VirtPage } from '@svsm/memory-region';
 import type { AccessKind, PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireFunction, requireInteger, requireUint64 } from '../formats/arguments.ts';
-import { bytesOfInteger, integerOf, isBytes } from '../formats/byte-fields.ts';
+import { isBytes } from '../formats/byte-fields.ts';
 import { addressOf } from '../formats/page-address.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
 import type { RmpResult } from '../formats/rmp-result.ts';
@@ -12,7 +12,7 @@ import { readVmsa, writeVmsa } from '../formats/vmsa.ts';
 import { SnpFault } from '../rmp/snp-fault.ts';
 import { cachedFrame } from './cached-frame.ts';
 import { executeReported } from './executed.ts';
-import { FrameCache } from './frame-cache.ts';
+import { FrameCache, NO_OPTIONS } from './frame-cache.ts';
 import { guestPhysAccess, translateNested } from './guest-access.ts';
 import {
   adjustmentOperand,
@@ -28,9 +28,10 @@ import {
 import { loadBytes } from './guest-load.ts';
 import { GuestMemory, softwareMemory } from './guest-memory.ts';
 import { GuestMmu } from './guest-mmu.ts';
-import { type AccessPath, exchangeBytes, storeBytes, storeZeros } from './guest-store.ts';
+import { type AccessPath, exchangeBytes, exchangeQword, storeBytes, storeZeros } from './guest-store.ts';
 import { InstructionRunner } from './instruction-runner.ts';
 import { noteVcpu } from './is-vcpu.ts';
+import type { MachineEvent } from './machine-event.ts';
 import type { NestedTlb } from './nested-tlb.ts';
 import type { PageFaultHandler } from './page-fault.ts';
 import type { GuestContext, RunnableVmsa } from './platform.ts';
@@ -40,8 +41,6 @@ import type { DataAccessOptions, VcpuOptions } from './vcpu-options.ts';
 import { ControlBit, type ControlRegister, type ControlRegisters } from './vcpu-registers.ts';
 import { type ExitInformation, requireExit, stateOfVmsa } from './vcpu-state.ts';
 import { runnableVmsa, saveAndExit, VmExit } from './vmrun.ts';
-
-const NO_OPTIONS: DataAccessOptions = {};
 
 /**
  * A processor of an SNP guest, in 64-bit mode, or in another mode before software enters that. It accesses memory by guest-virtual
@@ -114,7 +113,7 @@ export class Vcpu implements GuestCpu {
     const registers = startRegisters(guest, options.registers);
     const { csL = (BigInt(registers.efer) & ControlBit.EferLma) !== 0n, vmplSss = false } = options;
     this.#mmu = new GuestMmu(guest, { vmpl, cpl: 0, tlb, nestedTlb, registers, csL, vmplSss });
-    this.#frames = new FrameCache({ guest, mmu: this.#mmu, tlb, nestedTlb });
+    this.#frames = new FrameCache({ guest, vmpl, mmu: this.#mmu, tlb, nestedTlb });
     const requireRunning = (): void => this.#requireRunning();
     this.#runner = new InstructionRunner({
       guest,
@@ -283,7 +282,9 @@ export class Vcpu implements GuestCpu {
    */
   exchange(page: VirtPage, value: number): number {
     requireInteger('the byte', value, 0, 0xff);
-    return this.#exchange(addressOf(page), 1, () => Uint8Array.of(value))[0]!;
+    const gva = addressOf(page);
+    const exchange = () => exchangeBytes(this.#path, gva, 1, () => Uint8Array.of(value));
+    return this.#runner.run(gva, 'write', exchange)[0]!;
   }
 
   /**
@@ -296,24 +297,15 @@ export class Vcpu implements GuestCpu {
   compareExchange(page: VirtPage, expected: bigint, value: bigint): bigint {
     const gva = addressOf(page);
     requireQword(gva, expected, value);
-    const next = (before: Uint8Array): Uint8Array =>
-      integerOf(before) === expected ? bytesOfInteger(value, 8) : before;
-    return integerOf(this.#exchange(gva, 8, next));
-  }
-
-  #exchange(gva: VirtAddr, length: number, next: (before: Uint8Array) => Uint8Array): Uint8Array {
-    return this.#runner.run(gva, 'write', () => exchangeBytes(this.#path, gva, length, next));
+    return this.#runner.run(gva, 'write', () => exchangeQword(this.#path, gva, expected, value));
   }
 
   /** PVALIDATE: see `pvalidate`. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
   pvalidate(page: VirtPage, pageSize: RmpPageSize, validate: boolean): PvalidateAnswer {
     const gva = addressOf(page);
     const execute = () => validatePage(this, gva, pageSize, validate);
-    return executeReported(
-      this,
-      () => this.#runner.run(gva, undefined, execute),
-      (answer) => ({ type: 'pvalidate', gva, pageSize, validate, ...answer }),
-    );
+    const event = { type: 'pvalidate', gva, pageSize, validate } as const;
+    return this.#reported(gva, execute, (answer) => ({ ...event, ...answer }));
   }
 
   /** RMPADJUST: see `rmpadjust`. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
@@ -321,11 +313,11 @@ export class Vcpu implements GuestCpu {
     const gva = addressOf(page);
     const operand = adjustmentOperand(adjustment);
     const execute = () => adjustPage(this, gva, pageSize, operand);
-    return executeReported(
-      this,
-      () => this.#runner.run(gva, undefined, execute),
-      (result) => ({ type: 'rmpadjust', gva, result }),
-    );
+    return this.#reported(gva, execute, (result) => ({ type: 'rmpadjust', gva, result }));
+  }
+
+  #reported<T>(gva: VirtAddr, execute: () => T, eventOf: (answer: T) => MachineEvent): T {
+    return executeReported(this, () => this.#runner.run(gva, undefined, execute), eventOf);
   }
 
   /** RMPQUERY: see {@link rmpquery}. @throws SnpError `INVALID_ARGUMENT`; SnpFault as there */
@@ -438,13 +430,8 @@ export class Vcpu implements GuestCpu {
     const { nestedTlb } = this;
     if (options !== NO_OPTIONS) requireAccess(options);
     if (nestedTlb === undefined || !this.isRunning) return -1;
-    if (options !== NO_OPTIONS) return cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
-    const held = this.#frames.find(gva, length, kind);
-    if (held >= 0) return held;
-    const { changes } = this.#frames;
-    const frame = cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
-    if (frame >= 0) this.#frames.keep(gva, kind, frame, changes);
-    return frame;
+    if (options === NO_OPTIONS) return this.#frames.frameOf(gva, length, kind, nestedTlb);
+    return cachedFrame(this, this.#mmu, nestedTlb, gva, length, kind, options);
   }
 
   /** A processor that does not run cannot execute: the hypervisor has taken away its VMSA, or the guest does not run. */

@@ -3,10 +3,11 @@ import { PageTableError, type PhysMemory } from '@svsm/pagetable';
 import { refuseArgument, requireBoolean, requireInteger, requireWhole } from '../formats/arguments.ts';
 import { SysPhys, type SysPhysAddr } from '../formats/sys-phys-addr.ts';
 import { requireBytes, requireKey, requireWithin } from './access-arguments.ts';
+import type { DramFrame, WrittenFrame } from './dram-frame.ts';
 import { bytesAt, setBytesAt } from './frame-bytes.ts';
 import { FrameCounts } from './frame-counts.ts';
+import { applyKeystream } from './keystream.ts';
 import { MemoryEpochs } from './memory-epochs.ts';
-import { mix } from './mix.ts';
 import { RunMap } from './run-map.ts';
 
 /** A key of the memory controller. 0 means no encryption: for the hypervisor and for shared accesses. */
@@ -16,18 +17,6 @@ export type MemoryKey = number;
 export const NO_KEY: MemoryKey = 0;
 
 const WORDS = PAGE_SIZE / 4;
-
-/** The content of a frame of DRAM as one key sees it at one of its addresses: zeros if it has no words. */
-interface Frame {
-  key: MemoryKey;
-  /** The frame number of the address. It tweaks the keystream. */
-  address: number;
-  words: Uint32Array | undefined;
-  /** Whether a caller of `words` may hold the array. */
-  isLent: boolean;
-}
-
-type WrittenFrame = Frame & { words: Uint32Array };
 
 /**
  * System memory behind an encryption engine, as software sees it. Only the key that wrote a byte reads it back. Every
@@ -66,7 +55,7 @@ export class EncryptedMemory {
   readonly size: bigint;
   readonly #seed: number;
   readonly #frameCount: number;
-  readonly #frames: Map<number, Frame> = new Map();
+  readonly #frames: Map<number, DramFrame> = new Map();
   /** The places of `#frames`. */
   readonly #held: FrameCounts = new FrameCounts();
   /** The key as which each frame of DRAM that is not in `#frames` is zero, at its own address. */
@@ -334,7 +323,7 @@ export class EncryptedMemory {
     this.#hold(cell, { key, address: frame, words, isLent: false });
   }
 
-  #hold(cell: number, frame: Frame): void {
+  #hold(cell: number, frame: DramFrame): void {
     if (!this.#frames.has(cell)) this.#held.count(cell, 1);
     this.#frames.set(cell, frame);
   }
@@ -356,7 +345,7 @@ export class EncryptedMemory {
   }
 
   /** Whether the words of a frame, or its zeros, are what `key` sees at an address, without a keystream. */
-  #isPlain(held: Frame | undefined, cell: number, frame: number, key: MemoryKey): boolean {
+  #isPlain(held: DramFrame | undefined, cell: number, frame: number, key: MemoryKey): boolean {
     if (held !== undefined) return held.key === key && (held.address === frame || key === NO_KEY);
     return this.#zeroFor.get(cell) === key && (cell === frame || key === NO_KEY);
   }
@@ -397,17 +386,17 @@ export class EncryptedMemory {
   /** Turns the words of a frame of DRAM into those that `key` sees at the address, in place. */
   #turn(
     words: Uint32Array,
-    held: Frame | undefined,
+    held: DramFrame | undefined,
     cell: number,
     frame: number,
     key: MemoryKey,
   ): Uint32Array {
-    this.#apply(words, held?.key ?? this.#zeroFor.get(cell), held?.address ?? cell);
-    this.#apply(words, key, frame);
+    applyKeystream(words, this.#seed, held?.key ?? this.#zeroFor.get(cell), held?.address ?? cell);
+    applyKeystream(words, this.#seed, key, frame);
     return words;
   }
 
-  #lend(frame: number, held: Frame): void {
+  #lend(frame: number, held: DramFrame): void {
     if (held.isLent) return;
     held.isLent = true;
     this.#lent.add(this.#cellOf(frame));
@@ -435,16 +424,6 @@ export class EncryptedMemory {
       else part.set(piece);
       done += count;
       offset = 0;
-    }
-  }
-
-  /** XORs the keystream of `key` into the words of a frame. */
-  #apply(words: Uint32Array, key: MemoryKey, frame: number): void {
-    if (key === NO_KEY) return;
-    let state = mix(mix(mix(this.#seed ^ key) ^ frame) ^ Math.floor(frame / 2 ** 32));
-    for (let i = 0; i < WORDS; i += 1) {
-      state = (state + 0x9e37_79b9) | 0;
-      words[i] = words[i]! ^ mix(state);
     }
   }
 

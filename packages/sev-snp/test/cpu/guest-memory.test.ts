@@ -4,7 +4,7 @@ import { NestedTlb } from '../../src/cpu/nested-tlb.ts';
 import { NpfInfo } from '../../src/formats/exit-info.ts';
 import { sysPhysAddr } from '../../src/formats/sys-phys-addr.ts';
 import type { Vmpl } from '../../src/formats/vmpl.ts';
-import { codeOf, gvaOf, MiB, thrownBy, type World, world } from '../support/world.ts';
+import { codeOf, gvaOf, MiB, spaOf, thrownBy, type World, world } from '../support/world.ts';
 
 const PAGE = 4 * MiB;
 const FRAME = PAGE / PAGE_SIZE;
@@ -56,7 +56,7 @@ test('the epoch of memory grows with each change that its words may depend on', 
     () => memory.words(FRAME, false),
     () => it.machine.hypervisor.flushTlbs(it.guest),
     () => it.machine.hypervisor.rmpupdate(sysPhysAddr(31 * MiB), { assigned: true }),
-    () => it.machine.memory.clear(31 * 256, 0),
+    () => it.machine.memory.writeFrame(Number(spaOf(it, PAGE) >> 12n), 0, Uint8Array.of(1), it.guest.key),
     () => it.vcpu.nestedTlb?.flushAll(),
   ];
   const grows = changes.map((change) => {

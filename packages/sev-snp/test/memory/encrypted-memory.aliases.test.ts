@@ -104,9 +104,12 @@ describe('the array of a frame', () => {
 
 test('the epoch is that of each view, and consoles show the size', () => {
   const memory = new EncryptedMemory(0x8000);
-  const { epoch } = memory;
+  const view = memory.view(NO_KEY);
+  view.words(1, true);
+  const epoch = memory.epochOf(NO_KEY);
   memory.clear(1, NO_KEY);
-  expect(memory.epoch).toBeGreaterThan(epoch);
-  expect(memory.view(NO_KEY).epoch).toBe(memory.epoch);
+  expect(view.epoch).toBeGreaterThan(epoch);
+  expect(view.epoch).toBe(memory.epochOf(NO_KEY));
+  expect(memory.view(1).epoch).toBe(memory.epochOf(1));
   expect(inspect(memory)).toContain('size');
 });
