@@ -43,22 +43,22 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { PageTable } from '@svsm/pagetable'; console.log(PageTable);",
-    ceiling: 26910,
+    ceiling: 27180,
     without: ['onStaleUse', 'copyWithin'],
   },
   {
     code: "import { openDump, openView, listRuns } from '@svsm/dump'; console.log(openDump, openView, listRuns);",
-    ceiling: 56650,
+    ceiling: 56910,
     without: ['node:', 'writable and executable'],
   },
   {
     code: "import { Svsm } from '@svsm/mm'; console.log(Svsm);",
-    ceiling: 110000,
+    ceiling: 111310,
     without: ['LAUNCH_UPDATE', 'node:'],
   },
   {
     code: "import { Vmr, mappings } from '@svsm/mm/vm'; console.log(Vmr, mappings);",
-    ceiling: 34500,
+    ceiling: 34720,
     without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE'],
   },
   {
@@ -67,14 +67,14 @@ const CASES: readonly Case[] = [
     without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'RESERVED_BITS'],
   },
   ...roomsOfSevSnp({
-    formats: { ceiling: 27060, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    rmp: { ceiling: 15900, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 36070, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
-    firmware: { ceiling: 20640, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 57070, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 76200, without: ['LAUNCH_UPDATE'] },
-    svsm: { ceiling: 23050, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 84300, without: ['deposit'] },
+    formats: { ceiling: 27250, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    rmp: { ceiling: 16110, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 36630, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    firmware: { ceiling: 20720, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
+    cpu: { ceiling: 58210, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 77370, without: ['LAUNCH_UPDATE'] },
+    svsm: { ceiling: 23420, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
+    host: { ceiling: 85910, without: ['deposit'] },
   }),
 ];
 

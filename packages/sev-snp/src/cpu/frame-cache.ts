@@ -18,7 +18,7 @@ const MAX_SLOTS = 4096;
 const CELL = new BigUint64Array(1);
 const HALVES = new Uint32Array(CELL.buffer);
 
-/** What the answers of a {@link FrameCache} depend on. */
+/** The sources of the answers of a {@link FrameCache}. */
 export interface FrameSources {
   readonly guest: GuestContext;
   readonly vmpl: Vmpl;

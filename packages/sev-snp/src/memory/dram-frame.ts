@@ -1,8 +1,6 @@
-import type { MemoryKey } from './encrypted-memory.ts';
-
 /** The content of a frame of DRAM as one key sees it at one of its addresses: zeros if it has no words. */
 export interface DramFrame {
-  key: MemoryKey;
+  key: number;
   /** The frame number of the address. It tweaks the keystream. */
   address: number;
   words: Uint32Array | undefined;

@@ -1,5 +1,3 @@
-import type { MemoryKey } from './encrypted-memory.ts';
-
 /** Copies are remembered up to this number. After that, everybody has to ask again. */
 const MAX_COPIES = 4096;
 
@@ -12,12 +10,12 @@ const MAX_COPIES = 4096;
  */
 export class MemoryEpochs {
   #common = 0;
-  readonly #own: Map<MemoryKey, number> = new Map();
+  readonly #own: Map<number, number> = new Map();
   /** The frames of DRAM of which a copy was given out since they changed last. */
   readonly #copied: Set<number> = new Set();
 
   /** The epoch of a key. */
-  of(key: MemoryKey): number {
+  of(key: number): number {
     return this.#common + (this.#own.get(key) ?? 0);
   }
 
@@ -28,7 +26,7 @@ export class MemoryEpochs {
   }
 
   /** Notes that the content of a frame changes, in the same array. `isLent`: whether that was given out, for `key`. */
-  noteWrite(cell: number, key: MemoryKey, isLent: boolean): void {
+  noteWrite(cell: number, key: number, isLent: boolean): void {
     if (isLent) this.#own.set(key, (this.#own.get(key) ?? 0) + 1);
     this.noteCopies(cell, 1);
   }

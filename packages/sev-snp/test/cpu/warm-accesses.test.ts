@@ -1,4 +1,4 @@
-/** What an access asks for after the same access: counts of calls, where a slow path would give the same answer. */
+/** The questions of an access after the same access: counts of calls, where a slow path would give the same answer. */
 import { PAGE_SIZE, PageSize, physAddr } from '@svsm/address';
 import { Tlb } from '@svsm/pagetable';
 import { expect, test } from 'vitest';

@@ -126,7 +126,7 @@ const fields = fc.constantFrom<object>(
   { reserved: 1 },
 );
 const act = fc.record({
-  /** What the host does to a page before the call. */
+  /** An act of the host on a page before the call. */
   host: fc.option(fc.record({ at: page, how: fc.constantFrom('take', 'split', 'split entry', 'deposit') }), {
     nil: undefined,
   }),
