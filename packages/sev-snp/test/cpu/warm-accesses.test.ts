@@ -27,7 +27,7 @@ function cached(vmpl: Vmpl = 0): World {
 }
 
 /**
- * What an access may ask: walks of the nested table, entries of the RMP, frames as page tables, and the TLBs: the nested one for
+ * The questions that an access may have: walks of the nested table, entries of the RMP, frames as page tables, and the TLBs: the nested one for
  * the number of a frame, for a page, or for the parts of 2 MiB. And how often it makes a linear address and adds to one, and how
  * often it writes bytes.
  */
