@@ -10,6 +10,9 @@ import { gvaOf, MiB, type World, world } from '../support/world.ts';
 
 const PAGE = 4 * MiB;
 const ACROSS = gvaOf(PAGE + PAGE_SIZE - 2);
+/** Addresses that nothing is mapped at, and that no cache by page number keeps in the place of others. */
+const CLEAN = gvaOf(64 * MiB + 2 * PAGE_SIZE);
+const SHARED = gvaOf(64 * MiB + 3 * PAGE_SIZE);
 const TEXT = Uint8Array.of(1, 2, 3);
 
 /** A world whose processor has both TLBs. */
@@ -171,6 +174,31 @@ test('a write of 2 MiB, and a clear of 2 MiB that the host has as small pages, a
   expect(parts).toBeUndefined();
   expect(nestedPages).toBeGreaterThanOrEqual(512);
   expect(askedBy(it, () => it.vcpu.clear(gvaOf(PAGE), 2 * MiB)).rmp).toBeGreaterThanOrEqual(512);
+});
+
+test('a read of a clean page, and a fetch of a page that the guest maps as shared, ask nothing either', () => {
+  const it = cached();
+  it.table.map4k(CLEAN, physAddr(PAGE), 0x22);
+  it.table.map4k(SHARED, physAddr(PAGE), 0x62);
+  it.table.setShared4k(SHARED);
+  const read = (): unknown => it.vcpu.read(CLEAN, 3);
+  const fetch = (): unknown => it.vcpu.fetch(SHARED, 3);
+  for (const access of [read, fetch]) {
+    for (let k = 0; k < 2; k += 1) access();
+    expect(askedBy(it, access)).toEqual({});
+  }
+});
+
+test('a page that the guest maps as shared too gives ciphertext there, however often it was read as private', () => {
+  const it = cached();
+  it.table.map4k(SHARED, physAddr(PAGE), 0x62);
+  it.table.setShared4k(SHARED);
+  it.vcpu.write(gvaOf(PAGE), TEXT);
+  for (let k = 0; k < 4; k += 1) {
+    expect(it.vcpu.read(gvaOf(PAGE), 3)).toEqual(TEXT);
+    expect(it.vcpu.read(SHARED, 3)).not.toEqual(TEXT);
+    expect(it.vcpu.fetch(SHARED, 3)).toEqual(TEXT);
+  }
 });
 
 test('a load that leaves the page table keeps it open, and each other load makes the next walk look at its root', () => {
