@@ -112,6 +112,7 @@ export const ERRORS_OF = {
   'EncryptedMemory.readFrame': ['INVALID_ARGUMENT'],
   'EncryptedMemory.writeFrame': ['INVALID_ARGUMENT'],
   'EncryptedMemory.view': ['INVALID_ARGUMENT'],
+  'EncryptedMemory.epochOf': ['INVALID_ARGUMENT'],
   'EncryptedMemory.words': ['INVALID_ARGUMENT'],
   'EncryptedMemory.revoke': ['INVALID_ARGUMENT'],
   'EncryptedMemory.aliasFrame': ['INVALID_ARGUMENT'],

@@ -161,6 +161,8 @@ const BY_INFO: ReadonlyMap<number, Decoded> = /* @__PURE__ */ new Map(
   }),
 );
 
+const TYPE = ['type'] as const;
+
 /** The names of the fields of each message. */
 const NAMES: ReadonlyMap<string, readonly never[]> = /* @__PURE__ */ new Map<string, never[]>([
   ...Object.entries(FORMATS).map(([type, { fields }]): [string, never[]] => [
@@ -187,7 +189,7 @@ const NAMES: ReadonlyMap<string, readonly never[]> = /* @__PURE__ */ new Map<str
  * ```
  */
 export function encodeGhcbMsr(message: GhcbMsrMessage): bigint {
-  const { type } = fieldsOf('the message', message, ['type']);
+  const { type } = fieldsOf('the message', message, TYPE);
   const names = NAMES.get(type);
   if (names === undefined) {
     const expected = 'pass a type of GhcbMsrMessage';
@@ -255,14 +257,16 @@ function decodeWide({ as, bits }: Field, low: number, high: number): bigint | un
   return as === 'bigint' ? address >> 12n : address;
 }
 
+function isBits(value: unknown, bits: number): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** bits;
+}
+
 /** The bits of a value that a field sets. */
 function encodeField(field: Field, value: number | bigint | undefined): bigint {
   const { name, as, shift, bits } = field;
-  if (as === 'number') {
-    // Most fields: no bigint is made but the result.
-    const isFit = Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** bits;
-    const part = isFit ? ((value as number) << (shift % 32)) >>> 0 : 0;
-    if (isFit) return shift < 32 ? joinHalves(part, 0) : joinHalves(0, part);
+  if (as === 'number' && isBits(value, bits)) {
+    const part = value << (shift % 32);
+    return shift < 32 ? joinHalves(part, 0) : joinHalves(0, part);
   }
   const max = maxOf(field);
   if (as === 'page or none' && value === undefined) return max << 12n;

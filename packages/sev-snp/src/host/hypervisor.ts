@@ -232,7 +232,7 @@ export class Hypervisor implements ExitHandler {
       return isPrivate && this.#unbacked.backPrivate(guest, gpa, this.rmpupdate.bind(this));
     }
     if ((exitInfo1 & NpfInfo.Rmp) === 0n) return false;
-    const entryIsHuge = this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge;
+    const entryIsHuge = this.machine.rmp.isHuge(nested.spa);
     const nestedIsHuge = nested.size !== PageSize.Regular;
     if ((exitInfo1 & NpfInfo.SizeMismatch) === 0n && entryIsHuge === nestedIsHuge) return false;
     return (entryIsHuge || nestedIsHuge) && this.splitPage(guest, gpa);
@@ -246,7 +246,7 @@ export class Hypervisor implements ExitHandler {
     requirePlace(guest, gpa);
     const nested = guest.nested.lookup(gpa);
     if (nested === undefined) return false;
-    if (this.machine.rmp.entry(nested.spa)?.pageSize === PageSize.Huge) {
+    if (this.machine.rmp.isHuge(nested.spa)) {
       const start = nested.spa & -BigInt(PAGE_SIZE_2M);
       if (this.psmash(start as SysPhysAddr) !== RmpResult.SUCCESS) return false;
     }

@@ -85,8 +85,9 @@ export class EncryptedMemory {
     }
   }
 
-  /** A count that grows whenever an array of {@link words} may no longer be what `key` sees. O(1). */
+  /** The epoch of a key: it grows when an array of {@link words} may end. O(1). @throws SnpError `INVALID_ARGUMENT` */
   epochOf(key: MemoryKey): number {
+    requireKey(key);
     return this.#epochs.of(key);
   }
 

@@ -15,6 +15,7 @@ import {
   decodeWords,
   encodeWords,
   isAssignedWord,
+  isHugeWord,
   isImmutableWord,
   RMP_ENTRY_WORDS,
   type RmpEntry,
@@ -181,6 +182,15 @@ export class Rmp {
     if (!this.#covers(page)) return false;
     this.#entries.read(page, ENTRY);
     return isAssignedWord(ENTRY[0]!);
+  }
+
+  /** Whether the page of `spa` is part of a 2 MiB page. `false` if it is not covered. O(1). */
+  isHuge(spa: SysPhysAddr): boolean {
+    SysPhys.assertIsAddress(spa);
+    const page = pageNumber(spa);
+    if (!this.#covers(page)) return false;
+    this.#entries.readDeciding(page, ENTRY);
+    return isHugeWord(ENTRY[0]!);
   }
 
   /** Whether no page of the 2 MiB region around `spa` is assigned, or the region is not covered. O(1). */

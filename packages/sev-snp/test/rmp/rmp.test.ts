@@ -152,6 +152,14 @@ describe('reading words', () => {
     expect([rmp.entriesOf(5), rmp.versionOfPage(1, true)]).toEqual([1, twin.versionOfPage(1, true)]);
   });
 
+  test('isHuge looks at the entry that decides', () => {
+    const rmp = rmpOf();
+    rmp.setRegion(spa(0), { ...HYPERVISOR_ENTRY, assigned: true, pageSize: PageSize.Huge }, HYPERVISOR_ENTRY);
+    expect([0, 0x5000, 0x1f_ffff, 0x20_0000, 64 * MiB].map((at) => rmp.isHuge(spa(at)))).toEqual([
+      ...[true, true, true, false, false],
+    ]);
+  });
+
   test('isAssigned looks at the page alone', () => {
     const rmp = rmpOf();
     rmp.setRawEntry(spa(0x5000), { ...HYPERVISOR_ENTRY, assigned: true });

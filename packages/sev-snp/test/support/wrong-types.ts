@@ -68,6 +68,7 @@ const CALLS = {
   'EncryptedMemory.readFrame': (value) => memory.readFrame(0, value, 1, 0),
   'EncryptedMemory.writeFrame': (value) => memory.writeFrame(value, 0, new Uint8Array(1), 0),
   'EncryptedMemory.view': (value) => memory.view(value),
+  'EncryptedMemory.epochOf': (value) => memory.epochOf(value),
   'EncryptedMemory.words': (value) => memory.words(0, 0, value),
   'EncryptedMemory.revoke': (value) => memory.revoke(value),
   'EncryptedMemory.aliasFrame': (value) => memory.aliasFrame(0, value),
