@@ -116,7 +116,7 @@ export class GuestMmu implements GuestMemoryUser {
     this.#vmplSss = vmplSss;
     this.#virtualTom = guest.virtualTom;
     this.#cBit = cBitOf(guest, guest.virtualTom);
-    this.#features = this.#featuresOf();
+    this.#features = this.#featuresOf(guest.virtualTom);
     this.#registers = this.#held(registers, csL);
     this.#config = this.#configOf(this.#registers);
     this.#cpu = rightsOf(this.#registers, cpl);
@@ -235,7 +235,7 @@ export class GuestMmu implements GuestMemoryUser {
     return uai || lamSupervisor || lamUser !== undefined;
   }
 
-  #featuresOf(virtualTom: bigint | undefined = this.#virtualTom): ProcessorFeatures {
+  #featuresOf(virtualTom: bigint | undefined): ProcessorFeatures {
     const { machine, paging } = this.#guest;
     const { cBit } = machine;
     const { eferLmaWrites } = machine.rmp.assumptions;
