@@ -552,6 +552,9 @@ export declare const ERRORS_OF: {
     readonly 'EncryptedMemory.view': readonly [
         "INVALID_ARGUMENT"
     ];
+    readonly 'EncryptedMemory.epochOf': readonly [
+        "INVALID_ARGUMENT"
+    ];
     readonly 'EncryptedMemory.words': readonly [
         "INVALID_ARGUMENT"
     ];
@@ -2428,6 +2431,7 @@ export declare class Rmp {
     readRawWords(page: number, into: Uint32Array): boolean;
     writeWords(page: number, words: Uint32Array): void;
     isAssigned(page: number): boolean;
+    isHuge(spa: SysPhysAddr): boolean;
     isRegionUnassigned(spa: SysPhysAddr): boolean;
     hasSubpages(spa: SysPhysAddr): boolean;
     masksOnceValidated(entry: RmpEntry): VmplMasks;
