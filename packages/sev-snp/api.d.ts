@@ -1691,7 +1691,7 @@ export interface GuestOptions {
 // ., ./svsm
 export interface GuestPageAccess {
     <T>(gpa: PhysAddr, size: RmpPageSize, use: (gva: VirtAddr) => T): T;
-    readonly run?: <T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T) => T;
+    readonly run?: (gpa: PhysAddr, count: number, use: (gva: VirtAddr) => void) => void;
 }
 
 // ., ./cpu

@@ -51,10 +51,10 @@ export class GuestWindow implements Disposable {
       requireFunction('use', use);
       return (size === PageSize.Huge ? this.#huge : this.#small).with(gpa, use);
     };
-    const run = <T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T): T => {
+    const run = (gpa: PhysAddr, count: number, use: (gva: VirtAddr) => void): void => {
       requireInteger('the number of pages', count, 1);
       requireFunction('use', use);
-      return this.#huge.withRun(gpa, count, use);
+      this.#huge.withRun(gpa, count, use);
     };
     this.access = Object.assign(access, { run });
   }

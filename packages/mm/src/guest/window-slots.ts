@@ -58,23 +58,23 @@ export class WindowSlots {
   }
 
   /**
-   * Maps `count` consecutive pages, private and writable, runs `use` with the first address, and unmaps them.
+   * Maps `count` consecutive pages, private and writable, runs `use` with the first address, and unmaps them. Does nothing if there are
+   * fewer addresses, or one is in use.
    *
-   * @throws MmError `NO_VIRTUAL_RANGE` if there are fewer addresses, or one is in use; PageTableError as `mapRegion`; the errors of the
-   *   flush, and of `use`
+   * @throws PageTableError as `mapRegion`; the errors of the flush, and of `use`
    */
-  withRun<T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T): T {
+  withRun(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => void): void {
     const { mapper, range } = this.#place;
     const { pageSize } = range;
     const isFree = this.#clean.length + this.#used.length === this.#pages.length;
-    if (!isFree || count > this.#pages.length) throw this.#noRoom(count);
+    if (!isFree || count > this.#pages.length) return;
     this.#flush();
     const first = this.#pages[0]!;
     const region = MemoryRegion.unchecked(this.region.kind, first, BigInt(count) * BigInt(pageSize));
     mapper.mapRegion(region, gpa, PtePreset.Data, { pageSize });
     this.#clean = this.#pages.slice(count).reverse();
     try {
-      return use(first);
+      use(first);
     } finally {
       this.#used.push(...this.#pages.slice(0, count));
       mapper.unmapRegion(region, { allowHoles: true });
@@ -110,12 +110,8 @@ export class WindowSlots {
     this.#flush();
     const again = this.#clean.pop();
     if (again !== undefined) return again;
-    throw this.#noRoom(1);
-  }
-
-  #noRoom(pages: number): MmError<'NO_VIRTUAL_RANGE'> {
     const { pageSize, region } = this.#place.range;
-    return new MmError('NO_VIRTUAL_RANGE', { pages, alignment: pageSize, range: String(region) });
+    throw new MmError('NO_VIRTUAL_RANGE', { pages: 1, alignment: pageSize, range: String(region) });
   }
 
   #flush(): void {

@@ -22,9 +22,10 @@ export interface GuestPageAccess {
   /**
    * As the function itself, of `count` consecutive pages of 2 MiB from `gpa` on: it maps them at consecutive virtual addresses, each
    * by one entry. `use` gets the first address. The SVSM calls it for pages that a list validates one after the other, while nothing
-   * but pages of 4 KiB is mapped for the call. If it throws before it has called `use`, the pages are mapped one by one.
+   * but pages of 4 KiB is mapped for the call. If it has no room for so many, it returns without a call of `use`: then the pages are
+   * mapped one by one.
    */
-  readonly run?: <T>(gpa: PhysAddr, count: number, use: (gva: VirtAddr) => T) => T;
+  readonly run?: (gpa: PhysAddr, count: number, use: (gva: VirtAddr) => void) => void;
 }
 
 /**

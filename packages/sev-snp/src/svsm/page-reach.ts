@@ -2,7 +2,7 @@ import { PAGE_SIZE, PageSize, type PhysAddr, type VirtAddr } from '@svsm/address
 import { executedBefore } from '../cpu/executed.ts';
 import type { Vcpu } from '../cpu/vcpu.ts';
 import type { RmpPageSize } from '../formats/rmp-entry.ts';
-import { isSnpError, SnpError } from '../formats/snp-error.ts';
+import { SnpError } from '../formats/snp-error.ts';
 import { SvsmResult } from '../formats/svsm-protocol.ts';
 import { isSnpFault } from '../rmp/snp-fault.ts';
 import type { GuestPageAccess } from './guest-page-access.ts';
@@ -28,6 +28,9 @@ class AfterInstruction extends Error {
     this.error = error;
   }
 }
+
+/** Says that the access has no room for pages at once. */
+class Declined extends Error {}
 
 /**
  * A step that is a PVALIDATE or RMPADJUST of `vcpu`. `onExecuted` gets the answer as soon as the instruction has been executed,
@@ -91,26 +94,29 @@ export class PageReach {
   }
 
   /**
-   * As {@link holding}, of consecutive pages of 2 MiB, if the access can map them at once. Returns whether it has run the steps.
+   * As {@link holding}, of consecutive pages of 2 MiB, if the access has room for them and reaches them at once. Returns whether it
+   * has run the steps.
    *
-   * @throws the errors of the steps, and of unmapping
+   * @throws the errors of the steps, of mapping other than faults, and of unmapping
    */
   tryHoldingRun(gpa: PhysAddr, count: number, steps: () => void): boolean {
     const { run } = this.#access;
     if (run === undefined) return false;
     let isMapped = false;
+    const map = (use: (gva: VirtAddr) => void): void => {
+      run(gpa, count, use);
+      if (!isMapped) throw new Declined();
+    };
+    const held = (gva: VirtAddr): void => {
+      isMapped = true;
+      this.#while({ gpa, size: PageSize.Huge, bytes: count * PageSize.Huge, gva }, steps);
+    };
     try {
-      mapped<void>(
-        (use) => run(gpa, count, use),
-        (gva) => {
-          isMapped = true;
-          this.#while({ gpa, size: PageSize.Huge, bytes: count * PageSize.Huge, gva }, steps);
-        },
-      );
+      mapped(map, held);
       return true;
     } catch (error) {
-      if (isMapped || isSnpError(error, 'INVALID_ARGUMENT')) throw error;
-      return false;
+      if (!isMapped && (error instanceof Declined || error instanceof SvsmRefusal)) return false;
+      throw error;
     }
   }
 
