@@ -53,7 +53,7 @@ const CASES: readonly Case[] = [
   },
   {
     code: "import { Svsm } from '@svsm/mm'; console.log(Svsm);",
-    ceiling: 111310,
+    ceiling: 111600,
     without: ['LAUNCH_UPDATE', 'node:'],
   },
   {
@@ -69,12 +69,12 @@ const CASES: readonly Case[] = [
   ...roomsOfSevSnp({
     formats: { ceiling: 27250, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     rmp: { ceiling: 16110, without: ['PageTableError', 'LAUNCH_UPDATE', 'invlpg'] },
-    memory: { ceiling: 36630, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
+    memory: { ceiling: 36750, without: ['VC_NOT_VALIDATED', 'LAUNCH_UPDATE', 'invlpg'] },
     firmware: { ceiling: 20720, without: ['PageTableError', 'VC_NOT_VALIDATED', 'invlpg'] },
-    cpu: { ceiling: 58210, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
-    guest: { ceiling: 77370, without: ['LAUNCH_UPDATE'] },
+    cpu: { ceiling: 58500, without: ['LAUNCH_UPDATE', 'createVcpu', 'deposit'] },
+    guest: { ceiling: 77600, without: ['LAUNCH_UPDATE'] },
     svsm: { ceiling: 23420, without: ['PageTableError', 'VC_NOT_VALIDATED', 'LAUNCH_UPDATE'] },
-    host: { ceiling: 85910, without: ['deposit'] },
+    host: { ceiling: 86200, without: ['deposit'] },
   }),
 ];
 
